@@ -1,0 +1,134 @@
+"""Prototypical networks: nearest class mean in a learned embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sklearn_meta.core import Algorithm, Examples, MetaClassifier, Network
+from sklearn_meta.core.params import Check
+from sklearn_meta.core.params_doc import describe_shared, store
+from sklearn_meta.functional import (
+    Params,
+    classes_present,
+    cosine_distance,
+    cross_entropy,
+    prototypes,
+    squared_euclidean,
+)
+
+__all__ = ["ProtoNet", "ProtoNetClassifier"]
+
+Distance = Callable[[Tensor, Tensor], Tensor]
+DISTANCES: dict[str, Distance] = {"sqeuclidean": squared_euclidean, "cosine": cosine_distance}
+
+
+@dataclass(frozen=True)
+class ProtoNet(Algorithm):
+    """Snell, Swersky and Zemel, "Prototypical Networks", NeurIPS 2017, eqs. 1 and 2."""
+
+    distance: Distance
+
+    def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
+        """Theta: the weights of the embedding."""
+        return f.init(generator)
+
+    def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
+        """c_k = mean of f(x_i) over the support rows of class k (eq. 1)."""
+        return {
+            "prototypes": prototypes(f(theta, support.X), support.y, support.weight),
+            "present": classes_present(support.y, support.weight),
+        }
+
+    def predict(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:
+        """log p(y = k | x) = -d(f(x), c_k) + const (eq. 2)."""
+        logits = -self.distance(f(theta, X), phi["prototypes"])
+        return logits.masked_fill(~phi["present"].unsqueeze(-2), -torch.inf)
+
+
+@describe_shared
+class ProtoNetClassifier(MetaClassifier):
+    """Classifier by the nearest class mean in a learned embedding.
+
+    The outer loop learns the embedding f; the inner loop averages the embedded support rows of
+    each class, c_k, without a single gradient step; p(y = k | x) is the softmax of
+    -d(f(x), c_k).
+
+    Parameters
+    ----------
+    distance : {"sqeuclidean", "cosine"} or callable, default="sqeuclidean"
+        From embedded rows (*B, n, d) and prototypes (*B, n_way, d) to distances (*B, n, n_way).
+    {network}
+    {episodes}
+    {outer}
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels of the support.
+    {attributes}
+
+    Raises
+    ------
+    TaskError
+        From `meta_fit`, if a task cannot be used.
+    ValueError
+        If a parameter or a support cannot be used.
+
+    References
+    ----------
+    Snell, Swersky and Zemel, "Prototypical Networks for Few-shot Learning", NeurIPS 2017, eqs. 1
+    and 2.
+
+    Examples
+    --------
+    >>> from sklearn_meta import ProtoNetClassifier
+    >>> from sklearn_meta.datasets import make_blob_tasks
+    >>> tasks = make_blob_tasks(n_tasks=20, n_shot=2, random_state=0)
+    >>> clf = ProtoNetClassifier(hidden_layer_sizes=16, max_meta_iter=20, random_state=0)
+    >>> clf = clf.meta_fit(tasks[:19])
+    >>> clf.fit(tasks[19].X_support, tasks[19].y_support).predict(tasks[19].X_query).shape
+    (54,)
+    """
+
+    def __init__(
+        self,
+        distance: str | Distance = "sqeuclidean",
+        *,
+        backbone: str | nn.Module | Callable[..., nn.Module] = "mlp",
+        hidden_layer_sizes: int | Sequence[int] = (64, 64),
+        activation: str = "relu",
+        norm: str | None = "layer",
+        scaling: str | None = "pooled",
+        n_shot: int | tuple[int, int] = (1, 5),
+        n_query: int = 15,
+        meta_lr: float = 1e-3,
+        meta_lr_schedule: str = "cosine",
+        max_meta_iter: int = 1000,
+        iters_per_epoch: int = 100,
+        meta_batch_size: int | None = None,
+        max_grad_norm: float | None = 10.0,
+        early_stopping: bool = False,
+        patience: int = 10,
+        callbacks: list[Any] | None = None,
+        net_params: dict[str, Any] | None = None,
+        warm_start: bool = False,
+        device: str | torch.device = "auto",
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        store(self, locals())
+
+    def _algorithm(self) -> ProtoNet:
+        distance = DISTANCES[self.distance] if isinstance(self.distance, str) else self.distance
+        return ProtoNet(cross_entropy, distance)
+
+    def _param_checks(self) -> dict[str, Check]:
+        known = " or ".join(map(repr, DISTANCES))
+        return super()._param_checks() | {
+            "distance": (lambda d: callable(d) or d in DISTANCES, f"{known}, or a callable")
+        }

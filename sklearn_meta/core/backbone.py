@@ -1,0 +1,198 @@
+"""Any network as a function f(params, X) of parameters that may differ from task to task."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sklearn_meta.functional import Params
+from sklearn_meta.nn import MLP, Conv4
+
+__all__ = ["Backbone", "build_backbone"]
+
+PREFIX = "backbone."  # where the network's parameters live in theta, apart from the head's
+
+
+class Backbone:
+    """A network called functionally.
+
+    Parameters
+    ----------
+    module : nn.Module
+        From a batch of rows to a batch of features (flattened if they have several axes).
+    row_shape : tuple of int
+        Shape of one row.
+
+    Attributes
+    ----------
+    n_features_out : int
+        Length of a row's features.
+    transductive : bool
+        Whether rows see each other through batch statistics.
+
+    Raises
+    ------
+    ValueError
+        If the module keeps buffers, has no parameters where it must, or does not take rows of
+        this shape.
+
+    Notes
+    -----
+    A module whose layers take stacked parameters says so by an attribute ``stacks = True``.
+    Any other is mapped over the tasks by :func:`torch.vmap` of its forward pass. Modules run in
+    evaluation mode: dropout is inactive.
+    """
+
+    def __init__(self, module: nn.Module, row_shape: tuple[int, ...]) -> None:
+        name = type(module).__name__
+        buffers = [key for key, _ in module.named_buffers()]
+        if buffers:
+            raise ValueError(
+                f"The backbone {name} keeps buffers ({', '.join(buffers[:3])}), which differ from "
+                "task to task and cannot be meta-learned. Use LayerNorm or GroupNorm in place of "
+                "BatchNorm, or BatchNorm(track_running_stats=False)."
+            )
+        module = module.eval()
+        self.row_shape = row_shape
+        self.stacks = bool(getattr(module, "stacks", False))
+        self.transductive = any(
+            getattr(m, "transductive", False)
+            or isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d))
+            for m in module.modules()
+        )
+        self.n_features_out = _n_features_out(module, row_shape)
+        self._initial = {PREFIX + k: p.detach().clone() for k, p in module.named_parameters()}
+        self._names = [(k, PREFIX + k, p.ndim) for k, p in module.named_parameters()]
+        self.module = module.to("meta")  # structure alone; the numbers come with each call
+
+    def init(self, generator: torch.Generator) -> Params:
+        """Give the parameters that the network was built with.
+
+        Parameters
+        ----------
+        generator : torch.Generator
+            Not needed: chance came in when the network was built.
+
+        Returns
+        -------
+        params : dict of Tensor
+            Copies.
+        """
+        return {k: p.clone() for k, p in self._initial.items()}
+
+    def __call__(self, params: Params, X: Tensor) -> Tensor:
+        """Embed rows.
+
+        Parameters
+        ----------
+        params : dict of Tensor
+            May hold more than the backbone's own parameters; with a leading task axis or not.
+        X : Tensor of shape (*B, n, ...)
+            Rows.
+
+        Returns
+        -------
+        Z : Tensor of shape (*B, n, n_features_out)
+            Features.
+        """
+        own = {name: params[key] for name, key, _ in self._names}
+        if self.stacks:
+            return torch.func.functional_call(self.module, own, (X,))
+        one_each = any(params[key].ndim > ndim for _, key, ndim in self._names)
+        if one_each:
+            return torch.vmap(self._forward, randomness="different")(own, X)
+        B = X.shape[: X.ndim - 1 - len(self.row_shape)]
+        Z = self._forward(own, X.flatten(0, len(B)))
+        return Z.unflatten(0, (*B, -1)) if B else Z
+
+    def _forward(self, own: Params, X: Tensor) -> Tensor:
+        return torch.func.functional_call(self.module, own, (X,)).flatten(1)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_initial": {}}  # an adapted model carries its own numbers
+
+
+def build_backbone(
+    backbone: str | nn.Module | Callable[..., nn.Module],
+    row_shape: tuple[int, ...],
+    seed: int,
+    **mlp_params: Any,
+) -> Backbone:
+    """Build the network that an estimator's `backbone` parameter asks for.
+
+    Parameters
+    ----------
+    backbone : {"mlp", "conv4"}, nn.Module or callable
+        A name; a module, which is copied; or a class or function that makes one, called with
+        `row_shape` if it has a required argument and without arguments otherwise.
+    row_shape : tuple of int
+        Shape of one row.
+    seed : int
+        For the initial parameters. The global generator is put back as it was.
+    **mlp_params : dict
+        Parameters of :class:`~sklearn_meta.nn.MLP`, for "mlp"; `norm` serves "conv4" too.
+
+    Returns
+    -------
+    Backbone
+        Ready to call.
+
+    Raises
+    ------
+    ValueError
+        If the name is not known, no module comes out, or the rows do not fit.
+    """
+    if backbone == "mlp":
+        make: Callable[[], Any] = lambda: MLP(row_shape, **mlp_params)  # noqa: E731
+    elif backbone == "conv4":
+        norm = {"layer": "group"}.get(mlp_params["norm"], mlp_params["norm"])
+        make = lambda: Conv4(row_shape, norm=norm)  # noqa: E731
+    elif isinstance(backbone, nn.Module):
+        make = lambda: copy.deepcopy(backbone)  # noqa: E731
+    elif callable(backbone):
+        make = lambda: backbone(*_arguments(backbone, row_shape))  # noqa: E731
+    else:
+        raise ValueError(
+            "The 'backbone' parameter must be 'mlp', 'conv4', an nn.Module, or a class or function "
+            f"that makes one. Got {backbone!r} instead."
+        )
+    kept = torch.get_rng_state()
+    try:
+        torch.default_generator.manual_seed(seed)
+        module = make()
+    finally:
+        torch.set_rng_state(kept)
+    if not isinstance(module, nn.Module):
+        raise ValueError(f"The backbone {backbone!r} must make an nn.Module. It made {module!r}.")
+    return Backbone(module.to("cpu"), row_shape)
+
+
+def _arguments(make: Callable[..., Any], row_shape: tuple[int, ...]) -> tuple[Any, ...]:
+    required = [
+        p
+        for p in inspect.signature(make).parameters.values()
+        if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    return (row_shape,) if required else ()
+
+
+def _n_features_out(module: nn.Module, row_shape: tuple[int, ...]) -> int:
+    like = next((p for p in module.parameters()), torch.zeros(()))
+    try:
+        with torch.no_grad():
+            Z = module(torch.zeros(2, *row_shape, dtype=like.dtype))
+    except RuntimeError as error:
+        raise ValueError(
+            f"The backbone {type(module).__name__} does not take rows of shape {row_shape}: {error}"
+        ) from error
+    if not isinstance(Z, Tensor) or Z.ndim < 2 or len(Z) != 2:
+        raise ValueError(
+            f"The backbone {type(module).__name__} must map a batch of rows to a batch of features; "
+            f"two rows of shape {row_shape} gave {getattr(Z, 'shape', type(Z))}."
+        )
+    return Z.flatten(1).shape[1]

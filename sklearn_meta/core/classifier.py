@@ -1,0 +1,94 @@
+"""Meta-learners for classification."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+
+from sklearn_meta.core.estimator import BaseMetaLearner
+from sklearn_meta.core.heads import FixedHead
+from sklearn_meta.core.scratch import FromScratch
+from sklearn_meta.functional import cross_entropy
+from sklearn_meta.tasks.ranges import as_range
+
+__all__ = ["MetaClassifier"]
+
+
+class MetaClassifier(ClassifierMixin, BaseMetaLearner):
+    """A meta-learner whose tasks have class labels."""
+
+    _target_type = "class"
+    _training = (*BaseMetaLearner._training, "n_shot")
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MetaClassifier:
+        """Inner loop: adapt the learned prior to a new task (or train from scratch without one).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features) or (n_rows, ...)
+            The support.
+        y : array-like of shape (n_rows,)
+            Labels, of any kind and any number of classes, whatever meta-training saw.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : object
+            Ready to predict.
+
+        Raises
+        ------
+        ValueError
+            If the support does not fit the meta state, or a parameter is out of range.
+        """
+        with self._unchanged_on_error():
+            X, y = self._check_X_y(X, y)
+            check_classification_targets(y)
+            weight = self._check_weight(sample_weight, X)
+            self.classes_, codes = np.unique(y, return_inverse=True)
+            self._adapted = self._adapt(X, np.eye(len(self.classes_))[codes], weight)
+        return self
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Class probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features) or (n_rows, ...)
+            Query rows.
+
+        Returns
+        -------
+        P : ndarray of shape (n_rows, n_classes)
+            In the order of `classes_`; rows sum to 1.
+        """
+        logits = self._forward(X)
+        P = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return P / P.sum(axis=1, keepdims=True)
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Most likely class of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features) or (n_rows, ...)
+            Query rows.
+
+        Returns
+        -------
+        y : ndarray of shape (n_rows,)
+            Labels from `classes_`.
+        """
+        logits = self._forward(X)
+        return self.classes_[logits.argmax(axis=1)]
+
+    def _scratch(self) -> FromScratch:
+        return FromScratch(cross_entropy, FixedHead())
+
+    def _n_support(self) -> tuple[int, int]:
+        return as_range(self.n_shot, "n_shot", type(self).__name__, least=1)

@@ -1,0 +1,183 @@
+"""Meta-batches: which tasks, which classes, how many rows, drawn anew in every iteration."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from sklearn_meta.core.examples import Examples
+from sklearn_meta.core.packed import PackedTasks
+from sklearn_meta.tasks import FewShotTasks, TaskDistribution
+
+__all__ = ["EpisodeSource", "FromDistribution", "FromPool", "FromTasks", "Rows", "all_once"]
+
+Batch = tuple[Examples, Examples, bool]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """How many rows an episode has, where the tasks do not say.
+
+    Attributes
+    ----------
+    n_support : (int, int)
+        Range of support rows, of a class or of a regression task.
+    n_query : int
+        Query rows, likewise.
+    """
+
+    n_support: tuple[int, int]
+    n_query: int
+
+    def draw(self, rng: np.random.RandomState) -> int:
+        """Draw the number of support rows of a meta-batch."""
+        return int(rng.randint(self.n_support[0], self.n_support[1] + 1))
+
+
+class EpisodeSource(ABC):
+    """Where meta-batches come from."""
+
+    @abstractmethod
+    def draw(self, n_tasks: int, rng: np.random.RandomState) -> Batch:
+        """Draw the support and query of `n_tasks` tasks, and whether there is padding."""
+
+
+class FromTasks(EpisodeSource):
+    """Given tasks, in random order, each once before any comes again.
+
+    Parameters
+    ----------
+    packed : PackedTasks
+        The tasks.
+    rows : Rows
+        Rows of an episode.
+    """
+
+    def __init__(self, packed: PackedTasks, rows: Rows) -> None:
+        assert packed.first is not None
+        self.packed, self.rows = packed, rows
+        self._waiting = np.empty(0, dtype=np.intp)
+
+    def draw(self, n_tasks: int, rng: np.random.RandomState) -> Batch:
+        """Draw a meta-batch of different tasks."""
+        assert self.packed.first is not None
+        if len(self._waiting) < n_tasks:
+            self._waiting = rng.permutation(len(self.packed.first))
+        chosen, self._waiting = np.split(self._waiting, [n_tasks])
+        return episode_of(self.packed, chosen, self.rows, rng)
+
+
+class FromPool(EpisodeSource):
+    """Classes of a labelled pool; the ways and shots are those of one range for a meta-batch.
+
+    Parameters
+    ----------
+    packed : PackedTasks
+        The pool's classes.
+    pool : FewShotTasks
+        The distribution.
+    """
+
+    def __init__(self, packed: PackedTasks, pool: FewShotTasks) -> None:
+        self.packed, self.n_way = packed, pool.n_way
+        self.rows = Rows(pool.n_shot, pool.n_query)
+
+    def draw(self, n_tasks: int, rng: np.random.RandomState) -> Batch:
+        """Draw a meta-batch of tasks with the same number of classes."""
+        n_way = rng.randint(self.n_way[0], self.n_way[1] + 1)
+        keys = rng.random_sample((n_tasks, len(self.packed.size)))
+        groups = keys.argsort(-1)[:, :n_way]
+        return self.packed.episode(groups, self.rows.draw(rng), self.rows.n_query, rng)
+
+
+class FromDistribution(EpisodeSource):
+    """Any distribution: fresh tasks in every iteration.
+
+    Parameters
+    ----------
+    distribution : TaskDistribution
+        Sampled once an iteration.
+    pack : callable
+        From a list of tasks to PackedTasks; refuses bad tasks.
+    rows : Rows
+        Rows of an episode, for tasks without a fixed support.
+    """
+
+    def __init__(
+        self, distribution: TaskDistribution, pack: Callable[[list[Any]], PackedTasks], rows: Rows
+    ) -> None:
+        self.distribution, self.pack, self.rows = distribution, pack, rows
+
+    def draw(self, n_tasks: int, rng: np.random.RandomState) -> Batch:
+        """Sample tasks and make an episode of each."""
+        packed = self.pack(self.distribution.sample(n_tasks, rng))
+        return episode_of(packed, np.arange(n_tasks), self.rows, rng)
+
+
+def episode_of(
+    packed: PackedTasks, chosen: np.ndarray, rows: Rows, rng: np.random.RandomState
+) -> Batch:
+    """Draw the rows of some tasks, their classes in random order.
+
+    Parameters
+    ----------
+    packed : PackedTasks
+        With groups by task.
+    chosen : ndarray of int
+        Which tasks.
+    rows : Rows
+        How many rows.
+    rng : RandomState
+        The source of chance.
+
+    Returns
+    -------
+    support, query : Examples
+        Stacked.
+    ragged : bool
+        Whether there is padding.
+    """
+    assert packed.first is not None
+    assert packed.count is not None
+    count = packed.count[chosen]
+    keys = rng.random_sample((len(chosen), count.max()))
+    keys[np.arange(count.max()) >= count[:, None]] = 2.0
+    position = keys.argsort(-1)  # a class's place in the episode means nothing
+    groups = np.where(position < count[:, None], packed.first[chosen][:, None] + position, -1)
+    return packed.episode(groups, rows.draw(rng), rows.n_query, rng)
+
+
+def all_once(
+    packed: PackedTasks, rows: Rows, n_tasks: int, seed: int
+) -> Iterator[tuple[tuple[Tensor, ...], bool]]:
+    """Go through given tasks in order, always with the same rows: for validation.
+
+    Parameters
+    ----------
+    packed : PackedTasks
+        The tasks.
+    rows : Rows
+        Rows of an episode, for tasks without a fixed support.
+    n_tasks : int
+        Tasks a batch.
+    seed : int
+        Of the splits.
+
+    Yields
+    ------
+    batch : tuple of Tensor
+        Support and query, flat.
+    ragged : bool
+        Whether there is padding.
+    """
+    assert packed.first is not None
+    rng = np.random.RandomState(seed)
+    everything = np.arange(len(packed.first))
+    for begin in range(0, len(everything), n_tasks):
+        support, query, ragged = episode_of(packed, everything[begin : begin + n_tasks], rows, rng)
+        yield (*support, *query), ragged

@@ -1,0 +1,329 @@
+"""What every meta-learner is as a scikit-learn estimator."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import warnings
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, validate_data
+
+from sklearn_meta.core.algorithm import Algorithm
+from sklearn_meta.core.backbone import Backbone, build_backbone
+from sklearn_meta.core.examples import Examples
+from sklearn_meta.core.params import (
+    Check,
+    check_params,
+    fingerprint,
+    integer,
+    option,
+    real,
+    resolve_device,
+)
+from sklearn_meta.core.prior import learn_prior
+from sklearn_meta.core.scaling import Scaling, scaling_of
+from sklearn_meta.core.state import MetaState, to_numpy, to_torch
+from sklearn_meta.exceptions import NotMetaFittedError, StaleMetaStateWarning
+from sklearn_meta.nn import ACTIVATIONS
+
+__all__ = ["BaseMetaLearner"]
+
+
+class Adapted(NamedTuple):
+    """All that `predict` needs: what was fitted, whatever parameters are set since."""
+
+    algorithm: Algorithm
+    backbone: Backbone
+    theta: Mapping[str, NDArray[Any]]
+    phi: Mapping[str, NDArray[Any]]
+    scaling: Scaling
+    dtype: Any
+
+
+class BaseMetaLearner(BaseEstimator, ABC):
+    """An estimator with an outer loop, `meta_fit`, and an inner loop, `fit`.
+
+    The subclass names the algorithm; this class keeps the promises: `clone` keeps the learned
+    prior, an error leaves the estimator as it was, predictions are those of what was fitted.
+    """
+
+    _meta_state: MetaState | None = None
+    _target_type: str  # "class" or "real"
+    _structural: tuple[str, ...] = ("backbone", "hidden_layer_sizes", "activation", "norm")
+    _training: tuple[str, ...] = (
+        "scaling",
+        "n_query",
+        "meta_lr",
+        "meta_lr_schedule",
+        "max_meta_iter",
+        "meta_batch_size",
+        "max_grad_norm",
+        "net_params",
+    )
+
+    @abstractmethod
+    def _algorithm(self) -> Algorithm:
+        """Make the algorithm that the parameters ask for."""
+
+    @abstractmethod
+    def _scratch(self) -> Algorithm:
+        """Make the baseline for an estimator that was never meta-fitted."""
+
+    @abstractmethod
+    def _n_support(self) -> tuple[int, int]:
+        """Range of support rows of an episode."""
+
+    def meta_fit(
+        self, tasks: Any, y: Any = None, groups: Any = None, *, validation_tasks: Any = None
+    ) -> BaseMetaLearner:
+        """Outer loop: learn from many tasks how to learn from a few rows of a new one.
+
+        Parameters
+        ----------
+        tasks : sequence of tasks, TaskDistribution, or table of shape (n_rows, ...)
+            A sequence of :class:`~sklearn_meta.tasks.Task`, of `(X, y)`, or of
+            `(X_support, y_support, X_query, y_query)`; a task distribution; or, with `y` and
+            `groups`, the rows of all tasks.
+        y : array-like of shape (n_rows,) or str, default=None
+            Targets of a table, or the name of its target column.
+        groups : array-like of shape (n_rows,) or str, default=None
+            The task of each row of a table, or the name of that column.
+        validation_tasks : sequence of tasks or TaskDistribution, default=None
+            Tasks to choose the best iterate by; needed for `early_stopping`.
+
+        Returns
+        -------
+        self : object
+            With a learned prior, and without an earlier adaptation.
+
+        Raises
+        ------
+        TaskError
+            If a task cannot be used; the message names it.
+        ValueError
+            If a parameter is out of range.
+        FloatingPointError
+            If meta-training diverges.
+        """
+        with self._unchanged_on_error():
+            self._check_params()
+            state, history = learn_prior(self, tasks, y, groups, validation_tasks)
+            for name in [name for name in vars(self) if name.endswith("_") or name == "_adapted"]:
+                delattr(self, name)
+            self._meta_state = state
+            self.history_ = history
+        return self
+
+    def reset_meta(self) -> BaseMetaLearner:
+        """Forget the learned prior, and the adaptation with it.
+
+        Returns
+        -------
+        self : object
+            As if newly made with the same parameters.
+        """
+        for name in [n for n in vars(self) if n.endswith("_") or n in ("_adapted", "_meta_state")]:
+            delattr(self, name)
+        return self
+
+    def __sklearn_clone__(self) -> BaseMetaLearner:
+        twin = super().__sklearn_clone__()
+        if self._meta_state is not None:
+            twin._meta_state = self._meta_state
+        return twin
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_adapted")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = self.backbone != "mlp"
+        tags.non_deterministic = False
+        return tags
+
+    # ---- the steps of fit and predict ------------------------------------------------------
+
+    def _adapt(
+        self, X: NDArray[Any], y: NDArray[Any], weight: NDArray[Any]
+    ) -> Adapted:
+        """Inner loop on checked arrays; y of shape (n_rows, n_outputs)."""
+        state, device = self._meta_state, self._device()
+        dtype = torch.from_numpy(np.empty(0, X.dtype)).dtype
+        scaling = None if state is None else state.scaling
+        if scaling is None:
+            scaling = scaling_of(X, y if self._target_type == "real" else None, weight)
+        algorithm, f, theta = self._prior(X.shape[1:], y.shape[1])
+        support = Examples(
+            torch.tensor(scaling.inputs(X), device=device),
+            torch.tensor(scaling.targets(y), device=device, dtype=dtype),
+            torch.tensor(weight, device=device, dtype=dtype),
+        )
+        if f.transductive and not weight.all():
+            raise ValueError("norm='batch' takes statistics over all rows; a weight of 0 has none.")
+        phi = algorithm.adapt(f, to_torch(theta, device, dtype), support)
+        return Adapted(algorithm, f, theta, to_numpy(phi), scaling, X.dtype)
+
+    def _prior(
+        self, row_shape: tuple[int, ...], n_outputs: int
+    ) -> tuple[Algorithm, Backbone, Mapping[str, NDArray[Any]]]:
+        """Algorithm, backbone and theta: those of the meta state, or a cold start."""
+        seed = self._seed()
+        f = self._backbone(row_shape, seed)
+        if self._meta_state is not None:
+            return self._algorithm(), f, self._meta_state.theta
+        scratch = self._scratch()
+        theta = scratch.init(f, n_outputs, torch.Generator().manual_seed(seed))
+        return scratch, f, to_numpy(theta)
+
+    def _forward(self, X: Any) -> NDArray[np.float64]:
+        """Logits or means, of shape (n_rows, n_outputs), in the units of the network."""
+        check_is_fitted(self)
+        algorithm, f, theta, phi, scaling, dtype = self._adapted
+        X = validate_data(self, X, reset=False, dtype=dtype, allow_nd=self._allow_nd())
+        if X.shape[1:] != f.row_shape:
+            raise ValueError(
+                f"X has rows of shape {X.shape[1:]}, but {type(self).__name__} was fitted with rows "
+                f"of shape {f.row_shape}."
+            )
+        device = self._device()
+        rows = torch.tensor(scaling.inputs(X), device=device)
+        with torch.no_grad():
+            out = algorithm.predict(f, to_torch(theta, device, rows.dtype), to_torch(phi, device), rows)
+        return out.double().cpu().numpy()
+
+    def _check_X_y(self, X: Any, y: Any, **options: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Validate a support, and hold it against the meta state."""
+        self._check_params()
+        state = self._meta_state
+        if state is not None:
+            self._check_structure(state)
+            self._warn_if_stale(state)
+        X, y = validate_data(
+            self, X, y, dtype=[np.float64, np.float32], allow_nd=self._allow_nd(), **options
+        )
+        if state is not None and X.shape[1:] != state.row_shape:
+            raise ValueError(
+                f"X has {_features(X.shape[1:])}, but {type(self).__name__} was meta-fitted with "
+                f"{_features(state.row_shape)} (X of shape {X.shape})."
+            )
+        names = getattr(self, "feature_names_in_", None)
+        if state is not None and None not in (state.feature_names, names if names is None else 0):
+            if tuple(names) != state.feature_names:
+                raise ValueError(
+                    "The feature names should match those that were passed to meta_fit. "
+                    f"Got {list(names)}, meta-fitted with {list(state.feature_names)}."
+                )
+        return X, y
+
+    def _check_weight(self, sample_weight: Any, X: NDArray[Any]) -> NDArray[Any]:
+        if sample_weight is None:
+            return np.ones(len(X))
+        weight = check_array(
+            sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
+        )
+        if weight.ndim != 1:
+            raise ValueError(f"sample_weight must be (n_rows,); got shape {weight.shape}.")
+        check_consistent_length(X, weight)
+        if (weight < 0).any() or not weight.any():
+            raise ValueError("sample_weight must not be negative, nor zero for all rows.")
+        return weight
+
+    # ---- parameters ------------------------------------------------------------------------
+
+    def _param_checks(self) -> dict[str, Check]:
+        return {
+            "hidden_layer_sizes": (_widths, "an int >= 1 or a sequence of them"),
+            "activation": option(*ACTIVATIONS),
+            "norm": option("layer", "group", "batch", None),
+            "scaling": option("pooled", "task", None),
+            "n_query": integer(1),
+            "meta_lr": real(0, open_left=True),
+            "meta_lr_schedule": option("cosine", "constant"),
+            "max_meta_iter": integer(1),
+            "iters_per_epoch": integer(1),
+            "meta_batch_size": integer(1, none=True),
+            "max_grad_norm": real(0, open_left=True, none=True),
+            "early_stopping": option(True, False),
+            "patience": integer(1),
+            "warm_start": option(True, False),
+            "verbose": integer(0),
+        }
+
+    def _check_params(self) -> None:
+        check_params(self, self._param_checks())
+        self._n_support()
+        self._device()
+
+    def _check_structure(self, state: MetaState) -> None:
+        for name in self._structural:
+            now, then = fingerprint(getattr(self, name)), state.structural[name]
+            if now != then:
+                raise ValueError(
+                    f"The {name!r} parameter of {type(self).__name__} was changed from {then!r} to "
+                    f"{now!r} since meta_fit; the learned prior is for another network. "
+                    "Call meta_fit again."
+                )
+
+    def _warn_if_stale(self, state: MetaState) -> None:
+        changed = [n for n in self._training if fingerprint(getattr(self, n)) != state.training[n]]
+        if changed:
+            warnings.warn(
+                f"{', '.join(map(repr, changed))} changed since meta_fit and has no effect on fit; "
+                "call meta_fit again.",
+                StaleMetaStateWarning,
+                stacklevel=4,
+            )
+
+    def _require_meta_state(self) -> MetaState:
+        if self._meta_state is None:
+            raise NotMetaFittedError(
+                f"This {type(self).__name__} is not meta-fitted yet. Call meta_fit(tasks) first."
+            )
+        return self._meta_state
+
+    def _backbone(self, row_shape: tuple[int, ...], seed: int) -> Backbone:
+        sizes = self.hidden_layer_sizes
+        sizes = (sizes,) if isinstance(sizes, (int, np.integer)) else tuple(sizes)
+        return build_backbone(
+            self.backbone,
+            row_shape,
+            seed,
+            hidden_layer_sizes=sizes,
+            activation=self.activation,
+            norm=self.norm,
+        )
+
+    def _seed(self) -> int:
+        return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+
+    def _device(self) -> torch.device:
+        return resolve_device(self.device)
+
+    def _allow_nd(self) -> bool:
+        return not (isinstance(self.backbone, str) and self.backbone == "mlp")
+
+    @contextmanager
+    def _unchanged_on_error(self) -> Iterator[None]:
+        before = dict(vars(self))
+        try:
+            yield
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+
+def _features(shape: tuple[int, ...]) -> str:
+    return f"{shape[0]} features" if len(shape) == 1 else f"rows of shape {shape}"
+
+
+def _widths(value: Any) -> bool:
+    sizes = value if isinstance(value, (list, tuple)) else [value]
+    return all(integer(1)[0](size) for size in sizes) and value is not None

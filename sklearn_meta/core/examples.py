@@ -1,0 +1,84 @@
+"""Labelled rows as tensors, of one task or of a stack of tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["Examples", "pad", "stack"]
+
+
+class Examples(NamedTuple):
+    """The support or the query of one task (B = ()) or of a stack of B tasks.
+
+    Attributes
+    ----------
+    X : Tensor of shape (*B, n, ...)
+        Inputs.
+    y : Tensor of shape (*B, n, k)
+        One-hot labels (k = n_way) or targets (k = n_outputs).
+    weight : Tensor of shape (*B, n)
+        Sample weights; 0 = padding, so that ragged tasks stack.
+    """
+
+    X: Tensor
+    y: Tensor
+    weight: Tensor
+
+
+def pad(examples: Examples, n_rows: int, n_columns: int) -> Examples:
+    """Append rows of weight 0, and columns of zeros to y.
+
+    Parameters
+    ----------
+    examples : Examples
+        Of one task, (n, ...).
+    n_rows, n_columns : int
+        The sizes wanted, at least those that `examples` has.
+
+    Returns
+    -------
+    examples : Examples
+        With X of shape (n_rows, ...) and y of shape (n_rows, n_columns).
+    """
+    X, y, weight = examples
+    more, wider = n_rows - len(X), n_columns - y.shape[-1]
+    if more == 0 and wider == 0:
+        return examples
+    return Examples(
+        torch.cat([X, X.new_zeros(more, *X.shape[1:])]),
+        torch.nn.functional.pad(y, (0, wider, 0, more)),
+        torch.nn.functional.pad(weight, (0, more)),
+    )
+
+
+def stack(tasks: Sequence[Examples]) -> Examples:
+    """Stack tasks of different sizes along a new leading axis, padded to the largest.
+
+    Parameters
+    ----------
+    tasks : sequence of Examples
+        Each of one task.
+
+    Returns
+    -------
+    examples : Examples
+        With B = (len(tasks),).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_meta.core import Examples, stack
+    >>> small = Examples(torch.ones(1, 2), torch.ones(1, 1), torch.ones(1))
+    >>> large = Examples(torch.ones(3, 2), torch.ones(3, 1), torch.ones(3))
+    >>> stack([small, large]).weight
+    tensor([[1., 0., 0.],
+            [1., 1., 1.]])
+    """
+    n_rows = max(len(task.X) for task in tasks)
+    n_columns = max(task.y.shape[-1] for task in tasks)
+    padded = [pad(task, n_rows, n_columns) for task in tasks]
+    return Examples(*(torch.stack(part) for part in zip(*padded, strict=True)))

@@ -1,0 +1,170 @@
+"""The meta-objective as torch and skorch see it: a module from an episode to one loss a task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from sklearn_meta.core.algorithm import Algorithm, Network
+from sklearn_meta.core.episodes import EpisodeSource
+from sklearn_meta.core.examples import Examples
+from sklearn_meta.core.scaling import standardise_tasks
+from sklearn_meta.functional import Params
+
+__all__ = ["EpisodicModule", "FixedBatches", "MeanOverTasks", "MetaBatches", "no_loader"]
+
+
+class EpisodicModule(nn.Module):
+    """Theta as torch parameters, and the loss of the tasks of a meta-batch.
+
+    Parameters
+    ----------
+    algorithm : Algorithm
+        The meta-learner.
+    f : Network
+        The backbone.
+    theta : dict of Tensor
+        Where the outer loop starts.
+    scale_tasks : tuple of bool
+        Whether inputs, and targets, are standardised by each task's own support.
+    """
+
+    def __init__(
+        self, algorithm: Algorithm, f: Network, theta: Params, scale_tasks: tuple[bool, bool]
+    ) -> None:
+        super().__init__()
+        self.algorithm, self.f, self.scale_tasks = algorithm, f, scale_tasks
+        self._names = {k: k.replace(".", "/") for k in theta}  # torch allows no dots
+        for k, p in theta.items():
+            self.register_parameter(self._names[k], nn.Parameter(p.clone()))
+
+    def theta(self) -> Params:
+        """Meta-parameters by their names."""
+        return {k: self._parameters[name] for k, name in self._names.items()}  # type: ignore[misc]
+
+    def forward(self, batch: tuple[Tensor, ...]) -> Tensor:
+        """L(predict(adapt(support)), query) of each task, of shape (B,)."""
+        support, query = Examples(*batch[:3]), Examples(*batch[3:])
+        if self.scale_tasks[0]:
+            axes = (-2,) if support.X.ndim == 3 else tuple(range(1 - support.X.ndim, 0))
+            Xs, Xq = standardise_tasks(support.X, query.X, support.weight, axes)
+            support, query = support._replace(X=Xs), query._replace(X=Xq)
+        if self.scale_tasks[1]:
+            ys, yq = standardise_tasks(support.y, query.y, support.weight, (-2,))
+            support, query = support._replace(y=ys), query._replace(y=yq)
+        with torch.enable_grad():  # the inner loop needs gradients, in validation too
+            return self.algorithm.loss(self.f, self.theta(), support, query)
+
+
+class MeanOverTasks(nn.Module):
+    """The meta-objective, E_T L: the criterion that skorch sees."""
+
+    def forward(self, losses: Tensor, _: Tensor) -> Tensor:
+        """Average the tasks' losses."""
+        return losses.mean()
+
+
+class MetaBatches(Dataset):
+    """The meta-batches of an epoch, dressed as a dataset that is its own loader.
+
+    Parameters
+    ----------
+    source : EpisodeSource
+        Where tasks come from.
+    n_tasks : int
+        Tasks a meta-batch.
+    iters_per_epoch, max_iter : int
+        Meta-batches an epoch, and in all.
+    seed : int
+        Of the episodes.
+    transductive : bool
+        Whether padding must be refused.
+    """
+
+    def __init__(
+        self,
+        source: EpisodeSource,
+        n_tasks: int,
+        iters_per_epoch: int,
+        max_iter: int,
+        seed: int,
+        transductive: bool,
+    ) -> None:
+        self.source, self.n_tasks = source, n_tasks
+        self.iters_per_epoch, self.max_iter = iters_per_epoch, max_iter
+        self.rng = np.random.RandomState(seed)
+        self.transductive = transductive
+        self.n_iter = 0
+
+    def __len__(self) -> int:
+        return self.iters_per_epoch
+
+    def __iter__(self) -> Iterator[tuple[Any, Tensor]]:
+        for _ in range(min(self.iters_per_epoch, self.max_iter - self.n_iter)):
+            support, query, ragged = self.source.draw(self.n_tasks, self.rng)
+            if ragged and self.transductive:
+                refuse_padding()
+            yield (*support, *query), support.weight[:, 0]  # no targets: the loss has its own
+            self.n_iter += 1
+
+
+class FixedBatches(Dataset):
+    """The same episodes in every epoch, for validation.
+
+    Parameters
+    ----------
+    batches : list of (tuple of Tensor, bool)
+        Support and query, flat, and whether they are padded.
+    transductive : bool
+        Whether padding must be refused.
+    """
+
+    def __init__(self, batches: list[tuple[tuple[Tensor, ...], bool]], transductive: bool) -> None:
+        if transductive and any(ragged for _, ragged in batches):
+            refuse_padding()
+        self.batches = [batch for batch, _ in batches]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[tuple[Any, Tensor]]:
+        for batch in self.batches:
+            yield batch, batch[2][:, 0]
+
+
+def refuse_padding() -> None:
+    """Say why batch statistics and ragged episodes do not go together.
+
+    Raises
+    ------
+    ValueError
+        Always.
+    """
+    raise ValueError(
+        "norm='batch' takes statistics over the rows of a task, which padding would change, but "
+        "the tasks of a meta-batch differ in rows or classes. Use norm='layer' (or 'group'), or "
+        "tasks and n_shot, n_query that give every task the same number of rows."
+    )
+
+
+def no_loader(dataset: Any, **kwargs: Any) -> Any:
+    """Stand in for torch's DataLoader: the rows are on the device already.
+
+    Parameters
+    ----------
+    dataset : MetaBatches or FixedBatches
+        Its own loader.
+    **kwargs : dict
+        What skorch tells a loader; not needed.
+
+    Returns
+    -------
+    dataset
+        As it came.
+    """
+    return dataset

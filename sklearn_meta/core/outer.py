@@ -1,0 +1,153 @@
+"""The outer loop: skorch's NeuralNet, unmodified, on the meta-objective."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from skorch import NeuralNet
+from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping, LRScheduler, ProgressBar
+from skorch.helper import predefined_split
+from skorch.history import History
+
+from sklearn_meta.core.module import EpisodicModule, MeanOverTasks, no_loader
+from sklearn_meta.functional import Params
+
+__all__ = ["Outer", "train"]
+
+
+@dataclass(frozen=True)
+class Outer:
+    """Settings of the outer loop; the estimators document them.
+
+    Attributes
+    ----------
+    meta_lr, meta_lr_schedule, max_grad_norm : float, str, float or None
+        The optimiser's.
+    n_epochs : int
+        Epochs in all.
+    early_stopping, patience : bool, int
+        Whether to stop on the validation loss, and after how many epochs without a better one.
+    callbacks, net_params : list or None, dict or None
+        For skorch.
+    verbose : int
+        0: silent; 1: a line an epoch; 2: and a progress bar.
+    """
+
+    meta_lr: float
+    meta_lr_schedule: str
+    max_grad_norm: float | None
+    n_epochs: int
+    early_stopping: bool
+    patience: int
+    callbacks: Any
+    net_params: Any
+    verbose: int
+
+
+class StopIfDiverged(Callback):
+    """Stop at the first epoch whose loss is not a number, and say what to change."""
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Look at the last loss."""
+        loss = net.history[-1, "train_loss"]
+        if not np.isfinite(loss):
+            raise FloatingPointError(
+                f"Meta-training diverged: the loss of epoch {len(net.history)} is {loss}. "
+                "Lower inner_lr or meta_lr, or set max_grad_norm."
+            )
+
+
+def train(
+    module: EpisodicModule, batches: Any, valid: Any, outer: Outer, device: torch.device
+) -> tuple[Params, History]:
+    """Minimise E_T L(Phi(D_T^support), D_T^query) over theta.
+
+    Parameters
+    ----------
+    module : EpisodicModule
+        The objective; its parameters are trained in place.
+    batches : MetaBatches
+        For training.
+    valid : FixedBatches or None
+        For validation; with it the best theta is kept, without it the last.
+    outer : Outer
+        Settings.
+    device : torch.device
+        Where the rows lie.
+
+    Returns
+    -------
+    theta : dict of Tensor
+        The meta-parameters.
+    history : skorch.history.History
+        One row an epoch.
+
+    Raises
+    ------
+    FloatingPointError
+        If the loss stops being a number.
+    """
+    best = EarlyStopping(  # without early_stopping it keeps the best and never stops
+        patience=outer.patience if outer.early_stopping else outer.n_epochs + 1,
+        load_best=True,
+        sink=print if outer.verbose else _silent,
+    )
+    callbacks: list[Any] = [("diverged", StopIfDiverged())]
+    if outer.meta_lr_schedule == "cosine":
+        cosine = torch.optim.lr_scheduler.CosineAnnealingLR
+        callbacks.append(("schedule", LRScheduler(cosine, T_max=outer.n_epochs)))
+    if outer.max_grad_norm is not None:
+        callbacks.append(("clip", GradientNormClipping(outer.max_grad_norm)))
+    if valid is not None:
+        callbacks.append(("best", best))
+    if outer.verbose > 1:
+        callbacks.append(("progress", ProgressBar(batches_per_epoch=len(batches))))
+    params: dict[str, Any] = {
+        "optimizer": torch.optim.Adam,
+        "lr": outer.meta_lr,
+        "max_epochs": outer.n_epochs,
+        "verbose": outer.verbose,
+    }
+    if outer.verbose == 0:
+        params["callbacks__print_log"] = None
+    net = NeuralNet(
+        module,
+        criterion=MeanOverTasks,
+        iterator_train=no_loader,
+        iterator_valid=no_loader,
+        train_split=None if valid is None else predefined_split(valid),
+        callbacks=callbacks + list(outer.callbacks or []),
+        device=str(device),
+        **(params | dict(outer.net_params or {})),
+    )
+    net.fit(batches, None)
+    stopped_early = valid is not None and best.misses_ >= best.patience
+    if batches.n_iter < batches.max_iter and not stopped_early:
+        warnings.warn(
+            f"Meta-training was interrupted after {batches.n_iter} of {batches.max_iter} "
+            "iterations; the state reached is kept. Go on with warm_start=True.",
+            ConvergenceWarning,
+            stacklevel=4,
+        )
+    theta = net.module_.theta()
+    if not all(bool(p.isfinite().all()) for p in theta.values()):
+        raise FloatingPointError(
+            "Meta-training diverged: theta is no longer finite. Lower inner_lr or meta_lr."
+        )
+    return theta, _by_epoch(net.history)
+
+
+def _by_epoch(history: History) -> History:
+    """Leave out the records of single iterations, and an epoch that was not finished."""
+    return History(
+        {k: v for k, v in row.items() if k != "batches"} for row in history if "train_loss" in row
+    )
+
+
+def _silent(*args: Any) -> None:
+    """Print nothing."""

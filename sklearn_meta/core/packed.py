@@ -1,0 +1,204 @@
+"""The packed task store: all rows in one tensor, episodes as index arrays into it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sklearn_meta.core.examples import Examples
+from sklearn_meta.core.scaling import Scaling
+from sklearn_meta.tasks import FewShotTasks, Task
+
+__all__ = ["PackedTasks", "pack_pool", "pack_tasks"]
+
+Ints = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class PackedTasks:
+    """Rows on the device in groups, a group being a class of a task (or a task of a regression).
+
+    Attributes
+    ----------
+    X : Tensor of shape (n_rows, ...)
+        All rows, group after group, in each group those of a fixed support first.
+    y : Tensor of shape (n_rows, n_outputs) or None
+        Targets; None for classes, whose labels follow from the groups of an episode.
+    start, size, fixed : ndarray of shape (n_groups,)
+        First row, number of rows, and how many of them are fixed support (0: drawn anew).
+    first, count : ndarray of shape (n_tasks,) or None
+        The groups of each task; None for a pool, of which any classes make a task.
+    """
+
+    X: Tensor
+    y: Tensor | None
+    start: Ints
+    size: Ints
+    fixed: Ints
+    first: Ints | None
+    count: Ints | None
+
+    def episode(
+        self, groups: Ints, n_support: int, n_query: int, rng: np.random.RandomState
+    ) -> tuple[Examples, Examples, bool]:
+        """Draw support and query rows of a stack of tasks.
+
+        Parameters
+        ----------
+        groups : ndarray of shape (B, n_way)
+            The groups of each task, -1 where it has fewer.
+        n_support, n_query : int
+            Rows a group; groups too small give fewer, but always leave one for the query.
+        rng : RandomState
+            The source of chance.
+
+        Returns
+        -------
+        support, query : Examples
+            Stacked, class after class, padded with rows of weight 0.
+        ragged : bool
+            Whether there is any padding.
+        """
+        there = groups >= 0
+        size = np.where(there, self.size[groups], 0)
+        fixed = np.where(there, self.fixed[groups], 0)
+        n_s = np.where(fixed > 0, fixed, np.minimum(n_support, np.maximum(size - 1, 0)))
+        n_q = np.minimum(n_query, size - n_s)
+        order = _shuffled(size, fixed, rng)
+        # padding points at a real row, so that it is finite; its weight is 0
+        support = _pick(order, np.zeros_like(n_s), n_s)
+        query = _pick(order, n_s, n_q)
+        start = self.start[groups][..., None]
+        ragged = bool((n_s != n_s.max()).any() or (n_q != n_q.max()).any())
+        return (
+            self._examples(start + support, n_s, ragged),
+            self._examples(start + query, n_q, ragged),
+            ragged,
+        )
+
+    def _examples(self, rows: Ints, n: Ints, ragged: bool) -> Examples:
+        B, n_way, most = rows.shape
+        index = torch.from_numpy(rows.reshape(-1)).to(self.X.device)
+        X = self.X.index_select(0, index).view(B, n_way * most, *self.X.shape[1:])
+        if ragged:
+            mask = np.arange(most) < n[..., None]
+            weight = torch.from_numpy(mask.reshape(B, -1)).to(X)
+        else:
+            weight = X.new_ones(B, n_way * most)
+        if self.y is None:
+            labels = torch.eye(n_way, dtype=X.dtype, device=X.device).repeat_interleave(most, 0)
+            return Examples(X, labels.expand(B, -1, -1), weight)
+        return Examples(X, self.y.index_select(0, index).view(B, most, -1), weight)
+
+
+def _shuffled(size: Ints, fixed: Ints, rng: np.random.RandomState) -> Ints:
+    """Random order of each group's rows, those of a fixed support first."""
+    columns = np.arange(size.max())
+    keys = rng.random_sample((*size.shape, len(columns)))
+    keys[columns >= size[..., None]] = 2.0
+    keys[columns < fixed[..., None]] -= 1.0
+    return keys.argsort(-1)
+
+
+def _pick(order: Ints, begin: Ints, n: Ints) -> Ints:
+    columns = begin[..., None] + np.minimum(np.arange(n.max()), np.maximum(n - 1, 0)[..., None])
+    return np.take_along_axis(order, np.minimum(columns, order.shape[-1] - 1), -1)
+
+
+def pack_tasks(
+    tasks: Sequence[Task],
+    scaling: Scaling | None,
+    dtype: Any,
+    device: torch.device,
+    *,
+    labels: bool,
+) -> PackedTasks:
+    """Put the rows of tasks on the device.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+        Already checked.
+    scaling : Scaling or None
+        Applied once, here.
+    dtype : dtype
+        Of the rows.
+    device : torch.device
+        Where they stay.
+    labels : bool
+        Whether `y` holds class labels.
+
+    Returns
+    -------
+    PackedTasks
+        With the groups of each task.
+    """
+    rows: list[NDArray[Any]] = []
+    size: list[int] = []
+    fixed: list[int] = []
+    count: list[int] = []
+    for task in tasks:
+        is_support = np.zeros(len(task), dtype=bool)
+        if task.support is not None:
+            is_support[task.support] = True
+        codes = np.unique(task.y, return_inverse=True)[1] if labels else np.zeros(len(task), int)
+        rows.append(np.lexsort((~is_support, codes)))
+        size.extend(np.bincount(codes))
+        fixed.extend(np.bincount(codes, weights=is_support).astype(int))
+        count.append(codes.max() + 1)
+    pairs = list(zip(tasks, rows, strict=True))
+    X = np.concatenate([task.X[r] for task, r in pairs]).astype(dtype)
+    y = None
+    if not labels:
+        stacked = np.concatenate([task.y[r].reshape(len(r), -1) for task, r in pairs])
+        scaled = stacked.astype(np.float64) if scaling is None else scaling.targets(stacked)
+        y = torch.tensor(scaled.astype(dtype), device=device)
+    counts, sizes = np.array(count), np.array(size)
+    return PackedTasks(
+        torch.tensor(X if scaling is None else scaling.inputs(X), device=device),
+        y,
+        np.cumsum(sizes) - sizes,
+        sizes,
+        np.array(fixed),
+        np.cumsum(counts) - counts,
+        counts,
+    )
+
+
+def pack_pool(
+    pool: FewShotTasks, scaling: Scaling | None, dtype: Any, device: torch.device
+) -> PackedTasks:
+    """Put the rows of a labelled pool on the device.
+
+    Parameters
+    ----------
+    pool : FewShotTasks
+        The pool.
+    scaling : Scaling or None
+        Applied once, here.
+    dtype : dtype
+        Of the rows.
+    device : torch.device
+        Where they stay.
+
+    Returns
+    -------
+    PackedTasks
+        With one group a class.
+    """
+    X = pool.X[pool.rows].astype(dtype)
+    return PackedTasks(
+        torch.tensor(X if scaling is None else scaling.inputs(X), device=device),
+        None,
+        pool.starts,
+        pool.sizes,
+        np.zeros_like(pool.sizes),
+        None,
+        None,
+    )

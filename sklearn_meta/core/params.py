@@ -1,0 +1,180 @@
+"""Checks of constructor parameters, made in `fit` and `meta_fit`, in scikit-learn's words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from numbers import Integral, Real
+from typing import Any
+
+import torch
+
+__all__ = ["Check", "check_params", "fingerprint", "integer", "option", "real", "resolve_device"]
+
+Check = tuple[Callable[[Any], bool], str]  # (is the value allowed?, what it must be)
+
+
+def integer(low: int, *, none: bool = False) -> Check:
+    """An int of at least `low` (or None).
+
+    Parameters
+    ----------
+    low : int
+        The smallest value allowed.
+    none : bool, default=False
+        Whether None is allowed.
+
+    Returns
+    -------
+    Check
+        For :func:`check_params`.
+    """
+
+    def allowed(value: Any) -> bool:
+        if value is None:
+            return none
+        return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= low
+
+    return allowed, f"an int in the range [{low}, inf)" + (" or None" if none else "")
+
+
+def real(low: float, *, open_left: bool = False, none: bool = False) -> Check:
+    """A finite number of at least `low`, or above it (or None).
+
+    Parameters
+    ----------
+    low : float
+        The end of the range.
+    open_left : bool, default=False
+        Whether `low` itself is refused.
+    none : bool, default=False
+        Whether None is allowed.
+
+    Returns
+    -------
+    Check
+        For :func:`check_params`.
+    """
+
+    def allowed(value: Any) -> bool:
+        if value is None:
+            return none
+        if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value):
+            return False
+        return value > low if open_left else value >= low
+
+    left = "(" if open_left else "["
+    return allowed, f"a float in the range {left}{low}, inf)" + (" or None" if none else "")
+
+
+def option(*values: Any) -> Check:
+    """One of a few values.
+
+    Parameters
+    ----------
+    *values : str, bool or None
+        Those allowed.
+
+    Returns
+    -------
+    Check
+        For :func:`check_params`.
+    """
+
+    def allowed(value: Any) -> bool:
+        return any(value is v or (isinstance(v, str) and value == v) for v in values)
+
+    return allowed, "one of " + ", ".join(map(repr, values))
+
+
+def check_params(estimator: Any, checks: Mapping[str, Check]) -> None:
+    """Refuse the first parameter whose value is not allowed.
+
+    Parameters
+    ----------
+    estimator : object
+        With one attribute a parameter.
+    checks : dict of Check
+        One a parameter.
+
+    Raises
+    ------
+    ValueError
+        In scikit-learn's words, naming parameter, estimator and value.
+    """
+    for name, (allowed, constraint) in checks.items():
+        value = getattr(estimator, name)
+        if not allowed(value):
+            raise ValueError(
+                f"The {name!r} parameter of {type(estimator).__name__} must be {constraint}. "
+                f"Got {value!r} instead."
+            )
+
+
+def fingerprint(value: Any) -> Any:
+    """What to compare a parameter by: a module's structure, a callable's name, else the value.
+
+    Parameters
+    ----------
+    value : object
+        Of a parameter. Clones hold copies of modules, which must count as equal.
+
+    Returns
+    -------
+    object
+        Small, picklable and comparable.
+    """
+    if isinstance(value, torch.nn.Module):
+        shapes = [(k, tuple(p.shape)) for k, p in value.named_parameters()]
+        return f"{type(value).__name__}{shapes}"
+    if isinstance(value, (list, tuple)):
+        return tuple(fingerprint(item) for item in value)
+    if isinstance(value, Mapping):
+        return tuple((k, fingerprint(v)) for k, v in sorted(value.items()))
+    if callable(value):
+        return getattr(value, "__qualname__", None) or repr(type(value))
+    return value if isinstance(value, (str, bytes, int, float, type(None))) else repr(value)
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """Turn a `device` parameter into a device of this machine.
+
+    Parameters
+    ----------
+    device : {"auto", "cpu", "cuda", "cuda:1", "mps", ...} or torch.device
+        "auto" is the first of cuda, mps and cpu that is there.
+
+    Returns
+    -------
+    torch.device
+        Ready to be used.
+
+    Raises
+    ------
+    ValueError
+        If it is not a device, or not on this machine.
+    """
+    if device == "auto":
+        return torch.device(next(name for name in ("cuda", "mps", "cpu") if _there(name)))
+    try:
+        resolved = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            "The 'device' parameter must be 'auto' or a torch device such as 'cpu' or 'cuda:0'. "
+            f"Got {device!r} instead."
+        ) from error
+    beyond = resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count()
+    if not _there(resolved.type) or beyond:
+        raise ValueError(
+            f"device={device!r} is not available on this machine; "
+            "device='auto' takes what there is."
+        )
+    return resolved
+
+
+def _there(kind: str) -> bool:
+    if kind == "cuda":
+        return torch.cuda.is_available()
+    if kind == "mps":
+        return torch.backends.mps.is_available()
+    return kind == "cpu"

@@ -1,0 +1,238 @@
+"""From tasks to a meta state: the steps of `meta_fit`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import sklearn
+import torch
+from skorch.history import History
+
+from sklearn_meta._version import __version__
+from sklearn_meta.core.backbone import Backbone
+from sklearn_meta.core.episodes import (
+    EpisodeSource,
+    FromDistribution,
+    FromPool,
+    FromTasks,
+    Rows,
+    all_once,
+)
+from sklearn_meta.core.module import EpisodicModule, FixedBatches, MetaBatches
+from sklearn_meta.core.outer import Outer, train
+from sklearn_meta.core.packed import PackedTasks, pack_pool, pack_tasks
+from sklearn_meta.core.params import fingerprint
+from sklearn_meta.core.scaling import Scaling, scaling_of
+from sklearn_meta.core.state import MetaState, to_numpy, to_torch
+from sklearn_meta.exceptions import TaskError
+from sklearn_meta.tasks import EmpiricalTasks, FewShotTasks, Task, TaskDistribution, as_tasks
+
+__all__ = ["learn_prior"]
+
+N_LOOK = 64  # tasks drawn from a distribution to learn its shapes and scales
+
+
+def learn_prior(
+    est: Any, tasks: Any, y: Any, groups: Any, validation_tasks: Any
+) -> tuple[MetaState, History]:
+    """Meta-train, and leave the estimator as it is.
+
+    Parameters
+    ----------
+    est : BaseMetaLearner
+        Whose parameters say how.
+    tasks, y, groups, validation_tasks
+        As given to `meta_fit`.
+
+    Returns
+    -------
+    state : MetaState
+        The learned prior.
+    history : skorch.history.History
+        One row an epoch.
+    """
+    rng = np.random.RandomState(est._seed())
+    distribution = _distribution(tasks, y, groups, est._target_type)
+    known = _known_tasks(distribution, est._target_type, rng)
+    dtype = np.float32 if all(t.X.dtype == np.float32 for t in known) else np.float64
+    device = est._device()
+    scaling = _scaling(known, est) if est.scaling == "pooled" else None
+    rows = Rows(est._n_support(), est.n_query)
+    labels = est._target_type == "class"
+
+    def pack(some: Sequence[Task]) -> PackedTasks:
+        checked = as_tasks(some, target_type=est._target_type)
+        return _enough_rows(
+            pack_tasks(checked, scaling, dtype, device, labels=labels), rows, checked
+        )
+
+    source: EpisodeSource
+    if isinstance(distribution, FewShotTasks):
+        source = FromPool(pack_pool(distribution, scaling, dtype, device), distribution)
+        n_outputs = distribution.n_way[1]
+    else:
+        packed = pack(known)
+        assert packed.count is not None
+        n_outputs = int(packed.count.max()) if labels else known[0].y[0].size
+        if isinstance(distribution, EmpiricalTasks):
+            source = FromTasks(packed, rows)
+        else:
+            source = FromDistribution(distribution, pack, rows)
+
+    n_tasks = _meta_batch_size(est, distribution)
+    seeds = rng.randint(np.iinfo(np.int32).max, size=4)
+    f = est._backbone(known[0].X.shape[1:], int(seeds[0]))
+    theta = _start(est, f, n_outputs, int(seeds[1]), device, dtype)
+    valid = _validation(est, validation_tasks, known[0], pack, rows, int(seeds[2]), n_tasks, f)
+    per_epoch = min(est.iters_per_epoch, est.max_meta_iter)
+    batches = MetaBatches(
+        source, n_tasks, per_epoch, est.max_meta_iter, int(seeds[3]), f.transductive
+    )
+    outer = Outer(
+        est.meta_lr,
+        est.meta_lr_schedule,
+        est.max_grad_norm,
+        -(-est.max_meta_iter // per_epoch),
+        est.early_stopping,
+        est.patience,
+        est.callbacks,
+        est.net_params,
+        est.verbose,
+    )
+    by_task = est.scaling == "task"
+    module = EpisodicModule(est._algorithm(), f, theta, (by_task, by_task and not labels))
+    theta, history = train(module, batches, valid, outer, device)
+    state = MetaState(
+        theta=to_numpy(theta),
+        scaling=scaling or (None if by_task else _identity(known[0], labels)),
+        row_shape=known[0].X.shape[1:],
+        target_shape=known[0].y.shape[1:],
+        feature_names=known[0].feature_names_in,
+        structural={name: fingerprint(getattr(est, name)) for name in est._structural},
+        training={name: fingerprint(getattr(est, name)) for name in est._training},
+        versions={
+            "sklearn_meta": __version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "sklearn": sklearn.__version__,
+        },
+    )
+    return state, history
+
+
+def _distribution(tasks: Any, y: Any, groups: Any, target_type: str) -> TaskDistribution:
+    if not isinstance(tasks, TaskDistribution):
+        return EmpiricalTasks(as_tasks(tasks, y, groups, target_type=target_type))
+    if y is not None or groups is not None:
+        raise TaskError("y= and groups= go with a table of rows, not with a TaskDistribution.")
+    if isinstance(tasks, FewShotTasks) and target_type == "real":
+        raise TaskError("FewShotTasks draws classification tasks; a regressor needs real targets.")
+    return tasks
+
+
+def _known_tasks(
+    distribution: TaskDistribution, target_type: str, rng: np.random.RandomState
+) -> tuple[Task, ...]:
+    """All the tasks there are, or some to learn shapes and scales from."""
+    if isinstance(distribution, FewShotTasks):
+        pool = Task(distribution.X, distribution.rows, name="the pool")
+        pool.feature_names_in = distribution.feature_names_in
+        return as_tasks([pool], target_type="class")
+    if isinstance(distribution, EmpiricalTasks):
+        return as_tasks(distribution.tasks, target_type=target_type)
+    return as_tasks(distribution.sample(N_LOOK, rng), target_type=target_type)
+
+
+def _scaling(tasks: Sequence[Task], est: Any) -> Scaling:
+    X = np.concatenate([task.X for task in tasks])
+    y = np.concatenate([task.y.reshape(len(task), -1) for task in tasks])
+    kept = X if X.dtype.kind == "f" else X.astype(np.float64)
+    return scaling_of(kept, y.astype(np.float64) if est._target_type == "real" else None)
+
+
+def _identity(task: Task, labels: bool) -> Scaling:
+    width = task.X.shape[1] if task.X.ndim == 2 else 1
+    outputs = 1 if labels else task.y[0].size
+    return Scaling(np.zeros(width), np.ones(width), np.zeros(outputs), np.ones(outputs))
+
+
+def _enough_rows(packed: PackedTasks, rows: Rows, tasks: Sequence[Task]) -> PackedTasks:
+    assert packed.first is not None
+    assert packed.count is not None
+    least = rows.n_support[0] + 1
+    labels = packed.y is None
+    scarce = np.flatnonzero((packed.fixed == 0) & (packed.size < least))
+    alone = np.flatnonzero(packed.count < 2) if labels else np.empty(0, int)
+    if len(scarce):
+        i = int(np.searchsorted(packed.first, scarce[0], side="right")) - 1
+        task, size = tasks[i], packed.size[scarce[0]]
+        label = f"Task {i}" + ("" if task.name is None else f" ({task.name!r})")
+        what = "it"
+        if labels:
+            what = f"class {np.unique(task.y)[scarce[0] - packed.first[i]]!r}"
+        name = "n_shot" if labels else "n_support"
+        raise TaskError(
+            f"{label}: {what} has {size} row(s), but {name}={rows.n_support[0]} needs at least "
+            f"{least}: the support and one row of query (X of shape {task.X.shape})."
+        )
+    if len(alone):
+        raise TaskError(
+            f"Task {alone[0]}: y of shape {tasks[alone[0]].y.shape} holds a single class; "
+            "there is nothing to learn to tell apart."
+        )
+    return packed
+
+
+def _meta_batch_size(est: Any, distribution: TaskDistribution) -> int:
+    if not isinstance(distribution, EmpiricalTasks):
+        return 16 if est.meta_batch_size is None else int(est.meta_batch_size)
+    there = len(distribution.tasks)
+    if est.meta_batch_size is None:
+        return min(16, there)
+    if est.meta_batch_size > there:
+        raise TaskError(
+            f"meta_batch_size={est.meta_batch_size}, but there are only {there} tasks. "
+            f"Use meta_batch_size=None, or at most {there}."
+        )
+    return int(est.meta_batch_size)
+
+
+def _start(
+    est: Any, f: Backbone, n_outputs: int, seed: int, device: torch.device, dtype: Any
+) -> dict[str, torch.Tensor]:
+    torch_dtype = torch.from_numpy(np.empty(0, dtype)).dtype
+    if est.warm_start and est._meta_state is not None:
+        est._check_structure(est._meta_state)
+        return to_torch(est._meta_state.theta, device, torch_dtype)
+    theta = est._algorithm().init(f, n_outputs, torch.Generator().manual_seed(seed))
+    return {k: p.to(device, torch_dtype) for k, p in theta.items()}
+
+
+def _validation(
+    est: Any,
+    tasks: Any,
+    like: Task,
+    pack: Any,
+    rows: Rows,
+    seed: int,
+    n_tasks: int,
+    f: Backbone,
+) -> FixedBatches | None:
+    if tasks is None:
+        if est.early_stopping:
+            raise ValueError(
+                f"early_stopping=True needs validation tasks: {type(est).__name__}.meta_fit(tasks, "
+                "validation_tasks=...)."
+            )
+        return None
+    if isinstance(tasks, TaskDistribution) and not isinstance(tasks, EmpiricalTasks):
+        tasks = tasks.sample(10 * n_tasks, seed)
+    tasks = tasks.tasks if isinstance(tasks, EmpiricalTasks) else as_tasks(tasks)
+    if tasks[0].X.shape[1:] != like.X.shape[1:]:
+        raise TaskError(
+            f"validation_tasks have rows of shape {tasks[0].X.shape[1:]}, "
+            f"the tasks rows of shape {like.X.shape[1:]}."
+        )
+    return FixedBatches(list(all_once(pack(tasks), rows, n_tasks, seed)), f.transductive)

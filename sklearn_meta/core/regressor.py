@@ -1,0 +1,88 @@
+"""Meta-learners for regression."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import RegressorMixin
+from sklearn.utils import Tags
+
+from sklearn_meta.core.estimator import BaseMetaLearner
+from sklearn_meta.core.heads import LinearHead
+from sklearn_meta.core.scratch import FromScratch
+from sklearn_meta.functional import squared_error
+from sklearn_meta.tasks.ranges import as_range
+
+__all__ = ["MetaRegressor"]
+
+
+class MetaRegressor(RegressorMixin, BaseMetaLearner):
+    """A meta-learner whose tasks have real targets."""
+
+    _target_type = "real"
+    _training = (*BaseMetaLearner._training, "n_support")
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MetaRegressor:
+        """Inner loop: adapt the learned prior to a new task (or train from scratch without one).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features) or (n_rows, ...)
+            The support.
+        y : array-like of shape (n_rows,) or (n_rows, n_outputs)
+            Real targets, as many outputs as in meta-training.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : object
+            Ready to predict.
+
+        Raises
+        ------
+        ValueError
+            If the support does not fit the meta state, or a parameter is out of range.
+        """
+        with self._unchanged_on_error():
+            X, y = self._check_X_y(X, y, y_numeric=True, multi_output=True)
+            targets = y.reshape(len(y), -1).astype(X.dtype)
+            state = self._meta_state
+            if state is not None and targets.shape[1] != int(np.prod(state.target_shape)):
+                raise ValueError(
+                    f"y has {targets.shape[1]} outputs (shape {y.shape}), but "
+                    f"{type(self).__name__} was meta-fitted with {int(np.prod(state.target_shape))}."
+                )
+            self._adapted = self._adapt(X, targets, self._check_weight(sample_weight, X))
+            self._one_dimensional = y.ndim == 1
+        return self
+
+    def predict(self, X: Any) -> NDArray[np.float64]:
+        """Predicted targets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features) or (n_rows, ...)
+            Query rows.
+
+        Returns
+        -------
+        y : ndarray of shape (n_rows,) or (n_rows, n_outputs)
+            In the units and the shape of the `y` that was fitted.
+        """
+        y = self._forward(X)
+        y = self._adapted.scaling.original(y)
+        return y[:, 0] if self._one_dimensional else y
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def _scratch(self) -> FromScratch:
+        return FromScratch(squared_error, LinearHead())
+
+    def _n_support(self) -> tuple[int, int]:
+        return as_range(self.n_support, "n_support", type(self).__name__, least=1)

@@ -1,0 +1,28 @@
+"""Errors and warnings of the package, each a kind of the one a scikit-learn user already catches."""
+
+from sklearn.exceptions import NotFittedError
+
+__all__ = ["NotMetaFittedError", "StaleMetaStateWarning", "TaskError"]
+
+
+class NotMetaFittedError(NotFittedError):
+    """Something was asked for that only `meta_fit` can provide.
+
+    A :class:`sklearn.exceptions.NotFittedError` (so a `ValueError` and an `AttributeError`).
+    """
+
+
+class TaskError(ValueError):
+    """A task, or a collection of tasks, that no meta-learner can use.
+
+    The message names the task by its position (and by its name, where it has one), the
+    argument and the shapes involved.
+    """
+
+
+class StaleMetaStateWarning(UserWarning):
+    """A meta-training parameter was changed after `meta_fit`, so it has no effect on `fit`.
+
+    Call `meta_fit` again, or search over that parameter with a splitter over tasks: a grid
+    over it with `fit` alone would compare identical learned priors.
+    """

@@ -1,0 +1,84 @@
+"""Weighted losses of one task or of a stack of tasks: one value a task."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+__all__ = ["cross_entropy", "squared_error", "weighted_mean"]
+
+
+def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
+    """Mean over the rows of a task, sum_i w_i v_i / sum_i w_i.
+
+    Parameters
+    ----------
+    values, weight : Tensor of shape (*B, n)
+        Rows of weight 0 are padding.
+
+    Returns
+    -------
+    mean : Tensor of shape (*B,)
+        One value a task.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_meta.functional import weighted_mean
+    >>> weighted_mean(torch.tensor([1., 3., 9.]), torch.tensor([1., 1., 0.]))
+    tensor(2.)
+    """
+    return (weight * values).sum(-1) / weight.sum(-1)
+
+
+def cross_entropy(logits: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+    """Mean cross-entropy of a task, L = - sum_i w_i sum_k y_ik log softmax_k(logits_i) / sum_i w_i.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (*B, n, n_way)
+        Of minus infinity for a class that the task does not have.
+    y : Tensor of shape (*B, n, n_way)
+        One-hot labels, or probabilities.
+    weight : Tensor of shape (*B, n)
+        Of each row; 0 = padding.
+
+    Returns
+    -------
+    loss : Tensor of shape (*B,)
+        In nats.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_meta.functional import cross_entropy
+    >>> cross_entropy(torch.zeros(1, 2), torch.tensor([[1., 0.]]), torch.ones(1))
+    tensor(0.6931)
+    """
+    # 0 * log 0 = 0: an absent class has log-probability minus infinity
+    log_p = logits.log_softmax(-1).masked_fill(y == 0, 0.0)
+    return -weighted_mean((y * log_p).sum(-1), weight)
+
+
+def squared_error(mean: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+    """Mean squared error of a task, L = sum_i w_i |mean_i - y_i|^2 / (n_outputs sum_i w_i).
+
+    Parameters
+    ----------
+    mean, y : Tensor of shape (*B, n, n_outputs)
+        Predictions and targets.
+    weight : Tensor of shape (*B, n)
+        Of each row; 0 = padding.
+
+    Returns
+    -------
+    loss : Tensor of shape (*B,)
+        In squared units of `y`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_meta.functional import squared_error
+    >>> squared_error(torch.zeros(2, 1), torch.tensor([[1.], [3.]]), torch.ones(2))
+    tensor(5.)
+    """
+    return weighted_mean((mean - y).square().mean(-1), weight)

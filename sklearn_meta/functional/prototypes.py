@@ -1,0 +1,96 @@
+"""Class prototypes and the distances to them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["classes_present", "cosine_distance", "prototypes", "squared_euclidean"]
+
+
+def classes_present(y: Tensor, weight: Tensor) -> Tensor:
+    """Which of the stack's classes a task has: those with a row of positive weight.
+
+    Parameters
+    ----------
+    y : Tensor of shape (*B, n, n_way)
+        One-hot labels.
+    weight : Tensor of shape (*B, n)
+        Of each row.
+
+    Returns
+    -------
+    present : bool Tensor of shape (*B, n_way)
+        False for classes that are padding.
+    """
+    return (weight.unsqueeze(-1) * y).sum(-2) > 0
+
+
+def prototypes(Z: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+    """Mean embedding of each class, c_k = sum_i w_i y_ik z_i / sum_i w_i y_ik.
+
+    Snell, Swersky and Zemel, "Prototypical Networks for Few-shot Learning", NeurIPS 2017, eq. 1.
+
+    Parameters
+    ----------
+    Z : Tensor of shape (*B, n, d)
+        Embedded support rows.
+    y : Tensor of shape (*B, n, n_way)
+        One-hot labels.
+    weight : Tensor of shape (*B, n)
+        Of each row; 0 = padding.
+
+    Returns
+    -------
+    c : Tensor of shape (*B, n_way, d)
+        Zero for classes that are padding.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_meta.functional import prototypes
+    >>> Z, y = torch.tensor([[1.], [3.], [5.]]), torch.tensor([[1., 0.], [1., 0.], [0., 1.]])
+    >>> prototypes(Z, y, torch.ones(3)).ravel()
+    tensor([2., 5.])
+    """
+    mass = weight.unsqueeze(-1) * y  # (*B, n, n_way)
+    total = mass.sum(-2)
+    return mass.mT @ Z / torch.where(total > 0, total, 1.0).unsqueeze(-1)
+
+
+def squared_euclidean(Z: Tensor, c: Tensor) -> Tensor:
+    """Squared Euclidean distances |z_i - c_k|^2.
+
+    Parameters
+    ----------
+    Z : Tensor of shape (*B, n, d)
+        Embedded rows.
+    c : Tensor of shape (*B, n_way, d)
+        Prototypes.
+
+    Returns
+    -------
+    distances : Tensor of shape (*B, n, n_way)
+        Expanded as |z|^2 - 2 z.c + |c|^2: one matrix product instead of n * n_way differences.
+    """
+    squares = Z.square().sum(-1).unsqueeze(-1) + c.square().sum(-1).unsqueeze(-2)
+    return squares - 2 * Z @ c.mT
+
+
+def cosine_distance(Z: Tensor, c: Tensor) -> Tensor:
+    """Cosine distances 1 - cos(z_i, c_k).
+
+    Parameters
+    ----------
+    Z : Tensor of shape (*B, n, d)
+        Embedded rows.
+    c : Tensor of shape (*B, n_way, d)
+        Prototypes.
+
+    Returns
+    -------
+    distances : Tensor of shape (*B, n, n_way)
+        Between 0 and 2.
+    """
+    unit = torch.nn.functional.normalize
+    return 1 - unit(Z, dim=-1) @ unit(c, dim=-1).mT

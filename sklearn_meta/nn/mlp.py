@@ -1,0 +1,82 @@
+"""Fully connected backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor, nn
+
+from sklearn_meta.nn.layers import Linear, TaskBatchNorm, TaskLayerNorm
+
+__all__ = ["ACTIVATIONS", "MLP"]
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "gelu": nn.GELU,
+    "elu": nn.ELU,
+    "identity": nn.Identity,
+}
+
+
+class MLP(nn.Sequential):
+    """Multi-layer perceptron from rows to their last hidden layer.
+
+    Parameters
+    ----------
+    row_shape : tuple of int
+        Shape of one row, (n_features,).
+    hidden_layer_sizes : sequence of int, default=(64, 64)
+        Width of each hidden layer. Empty: the identity, so that a head on it is a linear model.
+    activation : {"relu", "tanh", "gelu", "elu", "identity"}, default="relu"
+        After each layer.
+    norm : {"layer", "batch"} or None, default="layer"
+        Before each activation. "batch" uses the statistics of the rows at hand (transductive).
+
+    Raises
+    ------
+    ValueError
+        If the rows are not vectors, or a name is not known.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_meta.nn import MLP
+    >>> MLP((8,), hidden_layer_sizes=(16, 4))(torch.zeros(3, 8)).shape
+    torch.Size([3, 4])
+    """
+
+    stacks = True  # its layers take parameters with a leading task axis
+
+    def __init__(
+        self,
+        row_shape: tuple[int, ...],
+        hidden_layer_sizes: Sequence[int] = (64, 64),
+        *,
+        activation: str = "relu",
+        norm: str | None = "layer",
+    ) -> None:
+        if len(row_shape) != 1:
+            raise ValueError(
+                f"An MLP takes vectors, rows of shape (n_features,); got rows of shape {row_shape}. "
+                "Flatten them, or use a convolutional backbone."
+            )
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {sorted(ACTIVATIONS)}. Got {activation!r}.")
+        if norm not in ("layer", "batch", None):
+            raise ValueError(f"norm of an MLP must be 'layer', 'batch' or None. Got {norm!r}.")
+        layers: list[nn.Module] = []
+        width = row_shape[0]
+        for hidden in hidden_layer_sizes:
+            layers.append(Linear(width, hidden))
+            if norm == "layer":
+                layers.append(TaskLayerNorm(hidden))
+            elif norm == "batch":
+                layers.append(TaskBatchNorm(hidden, channel_axis=-1))
+            layers.append(ACTIVATIONS[activation]())
+            width = hidden
+        super().__init__(*layers)
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Embed `X` (*B, n, n_features)."""
+        return super().forward(X)

@@ -1,0 +1,179 @@
+"""The one door: every spelling of "many tasks" becomes a tuple of Task, or one clear error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sklearn_meta.exceptions import TaskError
+from sklearn_meta.tasks.task import Task
+from sklearn_meta.tasks.validate import check_tasks
+
+__all__ = ["as_tasks"]
+
+
+def as_tasks(
+    X: Any, y: Any = None, groups: Any = None, *, target_type: str | None = None
+) -> tuple[Task, ...]:
+    """Convert any of the spellings of a collection of tasks, and refuse bad tasks.
+
+    Parameters
+    ----------
+    X : sequence of tasks, array-like of shape (n_rows, ...) or DataFrame
+        Without `y`: a sequence of :class:`Task`, of pairs `(X, y)`, or of
+        `(X_support, y_support, X_query, y_query)`, mixed as you like. With `y` and `groups`: the
+        rows of all tasks in one table.
+
+    y : array-like of shape (n_rows,) or str, default=None
+        The targets of the table, or the name of the target column of a DataFrame.
+
+    groups : array-like of shape (n_rows,) or str, default=None
+        Which task each row belongs to, or the name of that column of a DataFrame.
+
+    target_type : {"class", "real"}, default=None
+        Whether `y` must hold labels or numbers. With None, whatever the first task holds; all
+        tasks must hold the same.
+
+    Returns
+    -------
+    tasks : tuple of Task
+        In the order given; for a table, in the order in which the groups first appear, each
+        named after its group.
+
+    Raises
+    ------
+    TaskError
+        If there are no tasks, or one of them cannot be used: no rows, NaN or infinity, strings
+        as features, another number of features than the first, `y` of another length, a query
+        label that the support lacks, labels among numbers.
+
+    Examples
+    --------
+    >>> from sklearn_meta.tasks import as_tasks
+    >>> as_tasks([([[0.], [1.]], ["a", "b"]), ([[2.], [3.], [4.]], ["c", "c", "d"])])
+    (Task(X: (2, 1), y: (2,)), Task(X: (3, 1), y: (3,)))
+    >>> as_tasks([[0.], [1.], [2.]], y=[0.1, 0.2, 0.3], groups=["ann", "bob", "ann"])
+    (Task('ann', X: (2, 1), y: (2,)), Task('bob', X: (1, 1), y: (1,)))
+    """
+    if target_type not in (None, "class", "real"):
+        raise ValueError(
+            "The 'target_type' parameter of as_tasks must be None, 'class' or 'real'. "
+            f"Got {target_type!r} instead."
+        )
+    if y is None and groups is None:
+        tasks = tuple(_one(item, i) for i, item in enumerate(_sequence(X)))
+    else:
+        tasks = _from_table(X, y, groups)
+    check_tasks(tasks, target_type)
+    return tasks
+
+
+def _sequence(tasks: Any) -> Sequence[Any]:
+    if isinstance(tasks, Task):
+        raise TaskError(f"tasks must be a sequence of tasks; got the single {tasks!r}. Use [task].")
+    if isinstance(tasks, np.ndarray) and tasks.dtype != object:
+        raise TaskError(
+            f"tasks must be a sequence of tasks; got an array of shape {tasks.shape}. "
+            "Pass the rows of all tasks together with y= and groups=."
+        )
+    if isinstance(tasks, str) or not hasattr(tasks, "__len__") or hasattr(tasks, "columns"):
+        raise TaskError(
+            "tasks must be a sequence of Task, (X, y) or (X_support, y_support, X_query, y_query), "
+            f"or a table with y= and groups=; got {type(tasks).__name__}."
+        )
+    if len(tasks) == 0:
+        raise TaskError("tasks is empty: there is nothing to meta-learn from.")
+    return list(tasks)
+
+
+def _one(item: Any, index: int) -> Task:
+    if isinstance(item, Task):
+        return item
+    if not isinstance(item, (tuple, list)) or len(item) not in (2, 4):
+        got = f"an array of shape {item.shape}" if hasattr(item, "shape") else repr(type(item))
+        raise TaskError(
+            f"Task {index} must be a Task, (X, y) or (X_support, y_support, X_query, y_query); "
+            f"got {got}. A single task goes into a list: [(X, y)]."
+        )
+    try:
+        if len(item) == 2:
+            return Task(*item)
+        return _with_fixed_query(*item)
+    except TaskError as error:
+        raise TaskError(str(error).replace("A task", f"Task {index}", 1)) from None
+
+
+def _with_fixed_query(X_support: Any, y_support: Any, X_query: Any, y_query: Any) -> Task:
+    support, query = Task(X_support, y_support), Task(X_query, y_query)
+    if support.X.shape[1:] != query.X.shape[1:] or support.y.shape[1:] != query.y.shape[1:]:
+        raise TaskError(
+            "A task: support and query differ in shape; got X_support of shape "
+            f"{support.X.shape}, X_query of shape {query.X.shape}, y_support of shape "
+            f"{support.y.shape}, y_query of shape {query.y.shape}."
+        )
+    task = Task(
+        np.concatenate([support.X, query.X]),
+        _joined(support.y, query.y),
+        support=np.arange(len(support)),
+    )
+    task.feature_names_in = support.feature_names_in
+    return task
+
+
+def _joined(y_support: NDArray[Any], y_query: NDArray[Any]) -> NDArray[Any]:
+    if (y_support.dtype.kind in "USO") != (y_query.dtype.kind in "USO"):
+        raise TaskError(  # numpy would turn the numbers into strings
+            f"A task: y_support holds {y_support.dtype} and y_query {y_query.dtype}; "
+            "both must hold the same kind of value."
+        )
+    return np.concatenate([y_support, y_query])
+
+
+def _from_table(X: Any, y: Any, groups: Any) -> tuple[Task, ...]:
+    if y is None or groups is None:
+        missing = "y" if y is None else "groups"
+        raise TaskError(f"A table of rows needs both y= and groups=; {missing} is missing.")
+    if isinstance(y, str) or isinstance(groups, str):
+        X, y, groups = _columns(X, y, groups)
+    if hasattr(X, "toarray") or not hasattr(X, "__len__"):
+        raise TaskError(f"X must be a dense table of rows; got {type(X).__name__}.")
+    of_task = np.asarray(groups)
+    if of_task.ndim != 1 or not len(X) == len(y) == len(of_task):
+        raise TaskError(
+            "X, y and groups must have one entry a row; got X of shape "
+            f"{np.shape(X)}, y of shape {np.shape(y)} and groups of shape {of_task.shape}."
+        )
+    if len(of_task) == 0:
+        raise TaskError("tasks is empty: the table has no rows.")
+    if of_task.dtype.kind == "f" and np.isnan(of_task).any():
+        raise TaskError("groups holds NaN: every row must belong to a task.")
+    targets = np.asarray(y)
+    table = X if hasattr(X, "iloc") else np.asarray(X)
+    try:
+        names, first, code = np.unique(of_task, return_index=True, return_inverse=True)
+    except TypeError:
+        raise TaskError("groups mixes kinds of value (or misses some); it cannot be sorted.") from None
+    tasks = []
+    for k in np.argsort(first):
+        rows = np.flatnonzero(code == k)
+        part = table.iloc[rows] if hasattr(table, "iloc") else table[rows]
+        tasks.append(Task(part, targets[rows], name=str(names[k])))
+    return tuple(tasks)
+
+
+def _columns(X: Any, y: Any, groups: Any) -> tuple[Any, Any, Any]:
+    if not hasattr(X, "columns"):
+        raise TaskError(
+            f"y={y!r} and groups={groups!r} name columns, so X must be a DataFrame; "
+            f"got {type(X).__name__}."
+        )
+    named = [name for name in (y, groups) if isinstance(name, str)]
+    for name in named:
+        if name not in X.columns:
+            raise TaskError(f"The table has no column {name!r}; it has {list(X.columns)}.")
+    y = X[y] if isinstance(y, str) else y
+    groups = X[groups] if isinstance(groups, str) else groups
+    return X.drop(columns=named), y, groups

@@ -1,0 +1,46 @@
+"""Counts that may be a number or a range of numbers, such as n_way and n_shot."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any
+
+__all__ = ["as_range"]
+
+
+def as_range(value: Any, name: str, owner: str, least: int) -> tuple[int, int]:
+    """Spell a count, or a range of counts, as a range with both ends included.
+
+    Parameters
+    ----------
+    value : int or (int, int)
+        The count or the range.
+    name, owner : str
+        The parameter and the class or function it belongs to, for the error.
+    least : int
+        The smallest count allowed.
+
+    Returns
+    -------
+    low, high : int
+        The range.
+
+    Raises
+    ------
+    ValueError
+        If `value` is not whole, is below `least`, or is a range that runs backwards.
+
+    Examples
+    --------
+    >>> from sklearn_meta.tasks.ranges import as_range
+    >>> as_range(3, "n_shot", "FewShotTasks", least=1)
+    (3, 3)
+    """
+    ends = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    whole = all(isinstance(end, Integral) and not isinstance(end, bool) for end in ends)
+    if len(ends) != 2 or not whole or not least <= ends[0] <= ends[1]:
+        raise ValueError(
+            f"The {name!r} parameter of {owner} must be an int in the range [{least}, inf) or a "
+            f"pair of them, (low, high). Got {value!r} instead."
+        )
+    return int(ends[0]), int(ends[1])

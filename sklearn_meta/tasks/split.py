@@ -1,0 +1,76 @@
+"""Give a task a fixed support."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from sklearn_meta.exceptions import TaskError
+from sklearn_meta.tasks.ranges import as_range
+from sklearn_meta.tasks.task import Task
+
+__all__ = ["split_task"]
+
+
+def split_task(
+    task: Task,
+    *,
+    n_shot: int | None = None,
+    n_support: int | None = None,
+    random_state: Any = None,
+) -> Task:
+    """Draw the support of a task, once; the other rows become its query.
+
+    Parameters
+    ----------
+    task : Task
+        The task to split; it stays as it is.
+    n_shot : int, default=None
+        Rows of each class, for classification. Every class keeps at least one row of query.
+    n_support : int, default=None
+        Rows in all, whatever their target, for regression.
+    random_state : int, RandomState instance or None, default=None
+        The source of chance.
+
+    Returns
+    -------
+    task : Task
+        The same rows with `support` set.
+
+    Raises
+    ------
+    TaskError
+        If a class, or the task, has too few rows.
+    ValueError
+        If not exactly one of `n_shot` and `n_support` is given.
+
+    Examples
+    --------
+    >>> from sklearn_meta.tasks import Task, split_task
+    >>> task = Task([[0.], [1.], [2.], [3.]], ["a", "b", "a", "b"])
+    >>> split_task(task, n_shot=1, random_state=0)
+    Task(X: (4, 1), y: (4,), support: 2 rows)
+    """
+    if (n_shot is None) == (n_support is None):
+        raise ValueError("split_task needs exactly one of n_shot (a class) and n_support (in all).")
+    rng = check_random_state(random_state)
+    if n_support is not None:
+        as_range(n_support, "n_support", "split_task", least=1)
+        groups, take, what = [np.arange(len(task))], n_support, "the task"
+    else:
+        as_range(n_shot, "n_shot", "split_task", least=1)
+        assert n_shot is not None
+        labels = np.unique(task.y)
+        groups, take, what = [np.flatnonzero(task.y == k) for k in labels], n_shot, "a class"
+    scarce = min(len(rows) for rows in groups)
+    if scarce <= take:
+        raise TaskError(
+            f"{task!r}: {what} has {scarce} row(s), but {take} of support and at least one of "
+            "query are needed."
+        )
+    support = np.concatenate([rng.permutation(rows)[:take] for rows in groups])
+    split = Task(task.X, task.y, support=support, name=task.name)
+    split.feature_names_in = task.feature_names_in
+    return split

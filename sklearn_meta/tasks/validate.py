@@ -1,0 +1,114 @@
+"""What makes a task unusable, said once, in the user's words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sklearn_meta.exceptions import TaskError
+from sklearn_meta.tasks.task import Task
+
+__all__ = ["check_tasks"]
+
+
+def check_tasks(tasks: Sequence[Task], target_type: str | None = None) -> None:
+    """Refuse the first task that cannot be used together with the others.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+        The tasks.
+    target_type : {"class", "real"}, default=None
+        Whether `y` must hold labels or numbers; None: what the first task holds.
+
+    Raises
+    ------
+    TaskError
+        Naming the task by its position, the argument and the shapes.
+    """
+    wanted = target_type or _kind(tasks[0])
+    first = tasks[0]
+    for i, task in enumerate(tasks):
+        label = f"Task {i}" + ("" if task.name is None else f" ({task.name!r})")
+        _check_X(task.X, label)
+        _check_y(task, wanted, label, asked=target_type is not None)
+        if task.X.shape[1:] != first.X.shape[1:]:
+            raise TaskError(
+                f"{label}: X has rows of shape {task.X.shape[1:]}, those of task 0 have shape "
+                f"{first.X.shape[1:]} (X of shape {task.X.shape} against {first.X.shape})."
+            )
+        if task.y.shape[1:] != first.y.shape[1:]:
+            raise TaskError(
+                f"{label}: y has shape {task.y.shape}, but that of task 0 has {first.y.shape}."
+            )
+        if task.feature_names_in != first.feature_names_in:
+            raise TaskError(
+                f"{label}: its feature names are {task.feature_names_in}, "
+                f"but those of task 0 are {first.feature_names_in}."
+            )
+
+
+def _check_X(X: NDArray[Any], label: str) -> None:
+    if X.dtype.kind in "USmM":
+        raise TaskError(f"{label}: X of shape {X.shape} holds {X.dtype}, not numbers.")
+    if X.dtype.kind == "c":
+        raise TaskError(f"{label}: X of shape {X.shape} holds complex numbers.")
+    if X.ndim < 2:
+        raise TaskError(
+            f"{label}: X must have one row an observation, (n_rows, n_features); got shape "
+            f"{X.shape}. Use X.reshape(-1, 1) for a single feature."
+        )
+    if 0 in X.shape[1:]:
+        raise TaskError(f"{label}: X of shape {X.shape} has no features.")
+    if X.dtype.kind == "O":
+        try:
+            X = X.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise TaskError(f"{label}: X of shape {X.shape} is not numeric: {error}.") from None
+    if X.dtype.kind == "f" and not np.isfinite(X).all():
+        bad = np.argwhere(~np.isfinite(X))[0]
+        raise TaskError(
+            f"{label}: X of shape {X.shape} holds {X[tuple(bad)]} at row {bad[0]}; "
+            "NaN and infinity are not accepted."
+        )
+
+
+def _check_y(task: Task, wanted: str, label: str, *, asked: bool) -> None:
+    y, kind = task.y, _kind(task)
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise TaskError(f"{label}: y of shape {y.shape} holds NaN or infinity.")
+    if y.dtype.kind == "O" and any(value is None or value != value for value in y.ravel()):
+        raise TaskError(f"{label}: y of shape {y.shape} has missing values.")
+    if wanted == "real":
+        if y.dtype.kind not in "fiub":
+            raise TaskError(
+                f"{label}: y of shape {y.shape} holds {y.dtype}; regression needs numbers"
+                + ("." if asked else ", as in task 0.")
+            )
+        if y.ndim > 2:
+            raise TaskError(f"{label}: y must be (n_rows,) or (n_rows, n_outputs); got {y.shape}.")
+        return
+    if kind == "real":
+        raise TaskError(
+            f"{label}: y of shape {y.shape} is continuous; classification needs class labels"
+            + (". Use a regressor for real targets." if asked else ", as in task 0.")
+        )
+    if y.ndim != 1:
+        raise TaskError(f"{label}: y must be one label a row, (n_rows,); got shape {y.shape}.")
+    if task.support is not None:
+        unknown = np.setdiff1d(task.y_query, task.y_support)
+        if len(unknown):
+            raise TaskError(
+                f"{label}: the query holds the label {unknown[0]!r}, which no row of the support "
+                f"has (y_support of shape {task.y_support.shape}, y_query of shape "
+                f"{task.y_query.shape}); it cannot be learned from this support."
+            )
+
+
+def _kind(task: Task) -> str:
+    """Real targets are floats with a fractional part; anything else may be labels."""
+    y = task.y
+    return "real" if y.dtype.kind == "f" and not np.array_equal(y, np.trunc(y)) else "class"
