@@ -56,7 +56,8 @@ class MAML(Algorithm):
             return self.criterion(prediction, support.y, support.weight)
 
         phi = copies(theta, support) | self.head.start(f, theta, support)
-        second_order = torch.is_grad_enabled() and not self.first_order
+        learning = any(p.requires_grad for p in theta.values())  # else nobody asks for d phi/d theta
+        second_order = learning and not self.first_order
         return descend(loss, phi, self.inner_lr, self.inner_steps, create_graph=second_order)
 
     def predict(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:

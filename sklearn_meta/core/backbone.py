@@ -102,7 +102,7 @@ class Backbone:
         """
         own = {name: params[key] for name, key, _ in self._names}
         if self.stacks:
-            return torch.func.functional_call(self.module, own, (X,))
+            return torch.func.functional_call(self.module, own, (X,), tie_weights=False)
         one_each = any(params[key].ndim > ndim for _, key, ndim in self._names)
         if one_each:
             return torch.vmap(self._forward, randomness="different")(own, X)

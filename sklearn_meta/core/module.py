@@ -57,8 +57,11 @@ class EpisodicModule(nn.Module):
         if self.scale_tasks[1]:
             ys, yq = standardise_tasks(support.y, query.y, support.weight, (-2,))
             support, query = support._replace(y=ys), query._replace(y=yq)
+        theta = self.theta()
+        if not self.training:  # validation: no graph through theta
+            theta = {k: p.detach() for k, p in theta.items()}
         with torch.enable_grad():  # the inner loop needs gradients, in validation too
-            return self.algorithm.loss(self.f, self.theta(), support, query)
+            return self.algorithm.loss(self.f, theta, support, query)
 
 
 class MeanOverTasks(nn.Module):

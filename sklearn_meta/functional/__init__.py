@@ -2,7 +2,7 @@
 
 from sklearn_meta.functional.descent import Params, descend
 from sklearn_meta.functional.linear import linear
-from sklearn_meta.functional.losses import cross_entropy, squared_error, weighted_mean
+from sklearn_meta.functional.losses import cross_entropy, squared_error
 from sklearn_meta.functional.prototypes import (
     classes_present,
     cosine_distance,
@@ -20,5 +20,4 @@ __all__ = [
     "prototypes",
     "squared_error",
     "squared_euclidean",
-    "weighted_mean",
 ]

@@ -63,5 +63,5 @@ def descend(
             create_graph=create_graph,
             materialize_grads=True,  # a network may own parameters it does not use
         )
-        params = {k: p - lr * g for (k, p), g in zip(params.items(), grads, strict=True)}
+        params = {k: torch.sub(p, g, alpha=lr) for (k, p), g in zip(params.items(), grads, strict=True)}
     return params

@@ -4,30 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-__all__ = ["cross_entropy", "squared_error", "weighted_mean"]
-
-
-def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
-    """Mean over the rows of a task, sum_i w_i v_i / sum_i w_i.
-
-    Parameters
-    ----------
-    values, weight : Tensor of shape (*B, n)
-        Rows of weight 0 are padding.
-
-    Returns
-    -------
-    mean : Tensor of shape (*B,)
-        One value a task.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from sklearn_meta.functional import weighted_mean
-    >>> weighted_mean(torch.tensor([1., 3., 9.]), torch.tensor([1., 1., 0.]))
-    tensor(2.)
-    """
-    return (weight * values).sum(-1) / weight.sum(-1)
+__all__ = ["cross_entropy", "squared_error"]
 
 
 def cross_entropy(logits: Tensor, y: Tensor, weight: Tensor) -> Tensor:
@@ -54,9 +31,10 @@ def cross_entropy(logits: Tensor, y: Tensor, weight: Tensor) -> Tensor:
     >>> cross_entropy(torch.zeros(1, 2), torch.tensor([[1., 0.]]), torch.ones(1))
     tensor(0.6931)
     """
+    mass = _shares(weight).unsqueeze(-1) * y
     # 0 * log 0 = 0: an absent class has log-probability minus infinity
     log_p = logits.log_softmax(-1).masked_fill(y == 0, 0.0)
-    return -weighted_mean((y * log_p).sum(-1), weight)
+    return -(mass * log_p).sum((-2, -1))
 
 
 def squared_error(mean: Tensor, y: Tensor, weight: Tensor) -> Tensor:
@@ -81,4 +59,10 @@ def squared_error(mean: Tensor, y: Tensor, weight: Tensor) -> Tensor:
     >>> squared_error(torch.zeros(2, 1), torch.tensor([[1.], [3.]]), torch.ones(2))
     tensor(5.)
     """
-    return weighted_mean((mean - y).square().mean(-1), weight)
+    share = _shares(weight).unsqueeze(-1) / y.shape[-1]
+    return (share * (mean - y).square()).sum((-2, -1))
+
+
+def _shares(weight: Tensor) -> Tensor:
+    """w_i / sum_j w_j: divided here, once, rather than in the differentiated part."""
+    return weight / weight.sum(-1, keepdim=True)

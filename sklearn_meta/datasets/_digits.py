@@ -1,0 +1,144 @@
+"""Few-shot tasks from the digits that come with scikit-learn: real data without a download."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.utils import Bunch
+
+from sklearn_meta.datasets._params import check_int
+from sklearn_meta.tasks import FewShotTasks
+
+__all__ = ["load_digits_tasks"]
+
+DESCR = """\
+Few-shot tasks from handwritten digits
+--------------------------------------
+1797 images of 8 x 8 pixels, scaled from 0..16 to [0, 1], of the digits 0 to 9; the test set of
+E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning
+Repository, as it comes with scikit-learn (sklearn.datasets.load_digits).
+
+The digits of the tasks to meta-train on and those of the tasks to test on are disjoint. Label
+10 * r + d is digit d turned by r quarters.
+"""
+
+
+def load_digits_tasks(
+    *,
+    n_way: int | tuple[int, int] = 5,
+    n_shot: int | tuple[int, int] = 1,
+    n_query: int = 15,
+    test_classes: Sequence[int] = (5, 6, 7, 8, 9),
+    rotations: bool = True,
+    flatten: bool = True,
+    n_test_tasks: int = 200,
+    random_state: Any = 0,
+) -> Bunch:
+    """Cut scikit-learn's handwritten digits into few-shot tasks, with digits kept for testing.
+
+    The protocol is that of Omniglot, as in Vinyals et al. [1]_, section 4.1, in miniature: some
+    classes are seen only in testing, and quarter turns of the others are more classes to
+    meta-train on.
+
+    Parameters
+    ----------
+    n_way : int or (int, int), default=5
+        Classes a task; a pair is a range, both ends included.
+
+    n_shot : int or (int, int), default=1
+        Support rows a class; a pair is a range.
+
+    n_query : int, default=15
+        Query rows a class.
+
+    test_classes : sequence of int, default=(5, 6, 7, 8, 9)
+        The digits kept for testing; the others are those to meta-train on.
+
+    rotations : bool, default=True
+        Make each quarter turn of a digit to meta-train on a class of its own, four times as many
+        in all. The digits kept for testing stay upright.
+
+    flatten : bool, default=True
+        Whether a row is a vector, (64,), or an image, (1, 8, 8).
+
+    n_test_tasks : int, default=200
+        How many tasks to draw for `test_tasks`.
+
+    random_state : int, RandomState instance or None, default=0
+        The source of chance of `test_tasks`, fixed unless you ask for another so that scores can
+        be compared.
+
+    Returns
+    -------
+    digits : :class:`~sklearn.utils.Bunch`
+        With
+
+        meta_train : FewShotTasks
+            Tasks to meta-train on; float32 pixels in [0, 1], 1 is ink. Label `10 * r + d` is
+            digit d turned r quarters counter-clockwise.
+        meta_test : FewShotTasks
+            Tasks of the digits kept for testing.
+        test_tasks : list of Task
+            `n_test_tasks` of them, with a fixed support.
+        DESCR : str
+            Where the images are from.
+
+    Raises
+    ------
+    ValueError
+        If `test_classes` are not different digits that leave some to meta-train on.
+    TaskError
+        If there are fewer classes than `n_way`, or fewer rows than `n_shot`.
+
+    References
+    ----------
+    .. [1] O. Vinyals, C. Blundell, T. Lillicrap, K. Kavukcuoglu and D. Wierstra, "Matching
+       Networks for One Shot Learning", NeurIPS 2016.
+
+    Examples
+    --------
+    >>> from sklearn_meta.datasets import load_digits_tasks
+    >>> digits = load_digits_tasks(n_shot=(1, 5))
+    >>> digits.meta_train
+    FewShotTasks(20 classes, n_way=5, n_shot=(1, 5), n_query=15)
+    >>> digits.meta_test
+    FewShotTasks(5 classes, n_way=5, n_shot=(1, 5), n_query=15)
+    >>> load_digits_tasks(n_test_tasks=3).test_tasks[0]
+    Task(X: (80, 64), y: (80,), support: 5 rows)
+    """
+    check_int(n_test_tasks, "n_test_tasks", "load_digits_tasks", 1)
+    kept = _checked(test_classes)
+    source = load_digits()
+    images = (source.images / 16).astype(np.float32)[:, np.newaxis]
+    y = source.target
+    testing = np.isin(y, kept)
+    X_train, y_train = images[~testing], y[~testing]
+    if rotations:
+        # turned here, not by FewShotTasks, which could not turn flat rows
+        X_train = np.concatenate([np.rot90(X_train, r, axes=(-2, -1)) for r in range(4)])
+        y_train = np.concatenate([10 * r + y_train for r in range(4)])
+    X_test, y_test = images[testing], y[testing]
+    if flatten:
+        X_train, X_test = (X.reshape(len(X), -1) for X in (X_train, X_test))
+    meta_test = FewShotTasks(X_test, y_test, n_way, n_shot, n_query)
+    return Bunch(
+        meta_train=FewShotTasks(X_train, y_train, n_way, n_shot, n_query),
+        meta_test=meta_test,
+        test_tasks=meta_test.sample(n_test_tasks, random_state),
+        DESCR=DESCR,
+    )
+
+
+def _checked(test_classes: Any) -> list[int]:
+    kept = list(test_classes) if isinstance(test_classes, (Sequence, np.ndarray)) else []
+    digits = all(isinstance(k, Integral) and int(k) in range(10) for k in kept)
+    if not digits or not 0 < len(kept) < 10 or len(set(kept)) < len(kept):
+        raise ValueError(
+            "The 'test_classes' parameter of load_digits_tasks must be one to nine different "
+            f"digits from 0 to 9. Got {test_classes!r} instead."
+        )
+    return kept
