@@ -70,8 +70,9 @@ class MAMLClassifier(MetaClassifier):
     """Classifier that learns an initialisation from which a few gradient steps suffice.
 
     The outer loop learns the initial weights theta, the inner loop adapts them to the support by
-    gradient descent, phi_(k+1) = phi_k - alpha grad L(phi_k), with L the cross-entropy summed
-    over classes and averaged over the rows of a class.
+    gradient descent, phi_(k+1) = phi_k - alpha grad L(phi_k), with L the mean cross-entropy. (The
+    official code's alpha is smaller by a factor n_way: it sums over the rows and divides by the
+    shots, so that its 0.4 for five ways is 2.0 here.)
 
     Parameters
     ----------

@@ -68,20 +68,31 @@ class Conv4(nn.Module):
         for _ in range(4):
             self.convs.append(Conv2d(width, channels, kernel_size=3, padding=1))
             if norm == "group":
-                self.norms.append(TaskGroupNorm(channels, groups))
+                self.norms.append(TaskGroupNorm(groups, channels))
             elif norm == "batch":
-                self.norms.append(TaskBatchNorm(channels, channel_axis=-3))
+                self.norms.append(TaskBatchNorm(channels, pixel_axes=2))
             else:
                 self.norms.append(nn.Identity())
             width = channels
 
     def forward(self, X: Tensor) -> Tensor:
         """Embed images `X` (*B, n, ...)."""
-        if self.image_ndim == 2:
-            X = X.unsqueeze(-3)
+        X = X.unsqueeze(-3) if self.image_ndim == 2 else X
+        B = X.shape[:-4]
+        beside = self.convs[0].weight.ndim == 5  # kernels of their own: tasks side by side
+
+        def merge(X: Tensor) -> Tensor:
+            return X.movedim(0, 1).flatten(1, 2) if beside else X.flatten(0, -4)
+
+        def split(X: Tensor) -> Tensor:
+            if beside:
+                return X.unflatten(1, (*B, -1)).movedim(1, 0)
+            return X.unflatten(0, (*B, -1)) if B else X
+
+        X = merge(X)
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            X = norm(conv(X)).relu()
+            X = conv(X)
+            X = merge(norm(split(X))) if isinstance(norm, TaskBatchNorm) else norm(X)
             window = tuple(min(2, side) for side in X.shape[-2:])
-            pooled = F.max_pool2d(X.flatten(0, -4), window)
-            X = pooled.unflatten(0, X.shape[:-3])
-        return X.flatten(-3)
+            X = F.max_pool2d(X, window).relu()  # = pooling after ReLU, on a quarter of the pixels
+        return split(X).flatten(-3)

@@ -24,53 +24,22 @@ class Linear(nn.Linear):
 
 
 class Conv2d(nn.Conv2d):
-    """Convolution of images `X` (*B, n, channels, height, width).
+    """Convolution of images, with one kernel for all tasks or one each.
 
-    With one kernel a task, the tasks become the groups of a single grouped convolution.
+    One for all: `X` (rows, channels, height, width). One each: the tasks lie side by side in the
+    channels, `X` (n, B * channels, height, width), and become the groups of a single convolution.
     """
 
     def forward(self, X: Tensor) -> Tensor:
         """Convolve each image with its task's kernel."""
-        if self.weight.ndim == 4:
-            Z = F.conv2d(X.flatten(0, -4), self.weight, self.bias, self.stride, self.padding)
-            return Z.unflatten(0, X.shape[:-3])
         assert self.bias is not None
-        B = len(self.weight)
-        Z = F.conv2d(
-            X.movedim(0, 1).flatten(1, 2),  # (n, B * channels, height, width)
-            self.weight.flatten(0, 1),
-            self.bias.flatten(),
-            self.stride,
-            self.padding,
-            groups=B,
-        )
-        return Z.unflatten(1, (B, -1)).movedim(1, 0)
+        B = len(self.weight) if self.weight.ndim == 5 else 1
+        weight, bias = self.weight.flatten(0, -4), self.bias.flatten()
+        return F.conv2d(X, weight, bias, self.stride, self.padding, groups=B)
 
 
-class _Affine(nn.Module):
-    """Scale and shift of channels: gamma, beta of shape (channels,) or (B, channels)."""
-
-    def __init__(self, channels: int, channel_axis: int) -> None:
-        super().__init__()
-        self.channels, self.channel_axis = channels, channel_axis
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def affine(self, Z: Tensor) -> Tensor:
-        """gamma Z + beta."""
-        return torch.addcmul(self._over(self.bias), Z, self._over(self.weight))
-
-    def _over(self, p: Tensor) -> Tensor:
-        # (*B, channels) -> (*B, 1 row, channels, 1, ...): aligned with Z from the right
-        shape = p.shape[:-1] + (1, self.channels) + (1,) * (-1 - self.channel_axis)
-        return p.view(shape)
-
-    def extra_repr(self) -> str:
-        return f"{self.channels}, channel_axis={self.channel_axis}"
-
-
-class TaskLayerNorm(_Affine):
-    """Layer normalisation of vectors: each row by its own mean and variance.
+class TaskLayerNorm(nn.LayerNorm):
+    """Layer normalisation of vectors `X` (*B, n, channels): each row by its own statistics.
 
     Parameters
     ----------
@@ -79,34 +48,35 @@ class TaskLayerNorm(_Affine):
     """
 
     def __init__(self, channels: int) -> None:
-        super().__init__(channels, channel_axis=-1)
+        super().__init__(channels)
 
-    def forward(self, Z: Tensor) -> Tensor:
-        """Normalise, scale and shift `Z` (*B, n, channels)."""
-        return self.affine(F.layer_norm(Z, (self.channels,)))
+    def forward(self, X: Tensor) -> Tensor:
+        """Normalise, scale and shift."""
+        if self.weight.ndim == 1:
+            return super().forward(X)
+        normed = F.layer_norm(X, self.normalized_shape)
+        return torch.addcmul(self.bias.unsqueeze(-2), normed, self.weight.unsqueeze(-2))
 
 
-class TaskGroupNorm(_Affine):
+class TaskGroupNorm(nn.GroupNorm):
     """Group normalisation of images: each image by the statistics of groups of its channels.
+
+    Takes `X` as :class:`Conv2d` does, tasks side by side where each has its own parameters.
 
     Parameters
     ----------
-    channels, groups : int
-        Channels, and the number of groups that divides them.
+    groups, channels : int
+        The number of groups, which divides the number of channels.
     """
 
-    def __init__(self, channels: int, groups: int) -> None:
-        super().__init__(channels, channel_axis=-3)
-        self.groups = groups
-
-    def forward(self, Z: Tensor) -> Tensor:
-        """Normalise, scale and shift `Z` (*B, n, channels, height, width)."""
-        normed = F.group_norm(Z.flatten(0, -4), self.groups)
-        return self.affine(normed.view(Z.shape))
+    def forward(self, X: Tensor) -> Tensor:
+        """Normalise, scale and shift."""
+        B = len(self.weight) if self.weight.ndim == 2 else 1
+        return F.group_norm(X, B * self.num_groups, self.weight.flatten(), self.bias.flatten())
 
 
-class TaskBatchNorm(_Affine):
-    """Batch normalisation by the statistics of the rows at hand, never by running ones.
+class TaskBatchNorm(nn.Module):
+    """Batch normalisation by the statistics of the task at hand, never by running ones.
 
     The rows of a task see each other: predictions for several rows differ from predictions row
     by row (they are transductive), and padding would change them.
@@ -115,15 +85,26 @@ class TaskBatchNorm(_Affine):
     ----------
     channels : int
         Channels.
-    channel_axis : int
-        -1 for vectors, -3 for images.
+    pixel_axes : int
+        Axes behind the channels: 0 for vectors, 2 for images.
     """
 
     transductive = True
 
-    def forward(self, Z: Tensor) -> Tensor:
-        """Normalise over rows and pixels, scale and shift."""
-        rows_and_pixels = [a for a in range(self.channel_axis - 1, 0) if a != self.channel_axis]
-        mean = Z.mean(rows_and_pixels, keepdim=True)
-        variance = Z.var(rows_and_pixels, correction=0, keepdim=True)
-        return self.affine((Z - mean) * (variance + 1e-5).rsqrt())
+    def __init__(self, channels: int, pixel_axes: int = 0) -> None:
+        super().__init__()
+        self.pixel_axes = pixel_axes
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Normalise `X` (*B, n, channels, ...) over rows and pixels, scale and shift."""
+        axes = (-2 - self.pixel_axes, *range(-self.pixel_axes, 0))
+        mean = X.mean(axes, keepdim=True)
+        variance = X.var(axes, correction=0, keepdim=True)
+        normed = (X - mean) * (variance + 1e-5).rsqrt()
+        weight, bias = (
+            p.reshape(*p.shape[:-1], 1, -1, *[1] * self.pixel_axes)
+            for p in (self.weight, self.bias)
+        )
+        return torch.addcmul(bias, normed, weight)

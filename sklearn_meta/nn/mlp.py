@@ -72,7 +72,7 @@ class MLP(nn.Sequential):
             if norm == "layer":
                 layers.append(TaskLayerNorm(hidden))
             elif norm == "batch":
-                layers.append(TaskBatchNorm(hidden, channel_axis=-1))
+                layers.append(TaskBatchNorm(hidden))
             layers.append(ACTIVATIONS[activation]())
             width = hidden
         super().__init__(*layers)
