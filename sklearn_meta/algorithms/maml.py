@@ -29,10 +29,12 @@ from sklearn_meta.functional import Params, cross_entropy, descend, linear, squa
 __all__ = ["MAML", "MAMLClassifier", "MAMLRegressor"]
 
 HEADS: dict[str, Head] = {
-    "shared": SharedHead(),
     "prototype": PrototypeHead(),
+    "shared": SharedHead(),
     "fixed": FixedHead(),
 }
+# prototypes start at logits of the size of |z|^2: the same step would overshoot
+INNER_LR = {"prototype": 0.01, "shared": 0.4, "fixed": 0.4}
 
 
 @dataclass(frozen=True)
@@ -76,15 +78,16 @@ class MAMLClassifier(MetaClassifier):
 
     Parameters
     ----------
-    inner_lr : float, default=0.4
-        The step alpha. Free to change after `meta_fit`.
+    inner_lr : float or None, default=None
+        The step alpha; None: 0.01 for ``head="prototype"``, else 0.4. Free to change after
+        `meta_fit`.
     inner_steps : int, default=5
         Gradient steps; 0 gives the prior's predictions. Free to change after `meta_fit`.
     first_order : bool, default=False
         Treat the inner gradients as constants in the outer loop (FOMAML): cheaper, less exact.
-    head : {"shared", "prototype", "fixed"}, default="shared"
-        Where the output layer starts: every class from one learned vector (UNICORN-MAML), from
-        the class prototypes (Proto-MAML), or, as in the original, from one learned vector a class
+    head : {"prototype", "shared", "fixed"}, default="prototype"
+        Where the output layer starts: from the class prototypes (Proto-MAML), every class from
+        one learned vector (UNICORN-MAML), or, as in the original, from one learned vector a class
         position, which limits the number of classes and depends on their order. Structural.
     {network}
     {episodes}
@@ -125,10 +128,10 @@ class MAMLClassifier(MetaClassifier):
 
     def __init__(
         self,
-        inner_lr: float = 0.4,
+        inner_lr: float | None = None,
         inner_steps: int = 5,
         first_order: bool = False,
-        head: str = "shared",
+        head: str = "prototype",
         *,
         backbone: str | nn.Module | Callable[..., nn.Module] = "mlp",
         hidden_layer_sizes: int | Sequence[int] = (64, 64),
@@ -158,13 +161,14 @@ class MAMLClassifier(MetaClassifier):
         return MAML(
             cross_entropy,
             HEADS[self.head],
-            self.inner_lr,
+            INNER_LR[self.head] if self.inner_lr is None else self.inner_lr,
             self.inner_steps,
             self.first_order,
         )
 
     def _param_checks(self) -> dict[str, Check]:
-        return super()._param_checks() | _inner_checks() | {"head": option(*HEADS)}
+        free = {"inner_lr": real(0, open_left=True, none=True), "head": option(*HEADS)}
+        return super()._param_checks() | _inner_checks() | free
 
 
 @describe_shared

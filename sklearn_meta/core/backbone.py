@@ -165,11 +165,13 @@ def build_backbone(
     try:
         torch.default_generator.manual_seed(seed)
         module = make()
+        if not isinstance(module, nn.Module):
+            raise ValueError(
+                f"The backbone {backbone!r} must make an nn.Module. It made {module!r}."
+            )
+        return Backbone(module.to("cpu"), row_shape)  # lazy layers draw their weights here
     finally:
         torch.set_rng_state(kept)
-    if not isinstance(module, nn.Module):
-        raise ValueError(f"The backbone {backbone!r} must make an nn.Module. It made {module!r}.")
-    return Backbone(module.to("cpu"), row_shape)
 
 
 def _arguments(make: Callable[..., Any], row_shape: tuple[int, ...]) -> tuple[Any, ...]:

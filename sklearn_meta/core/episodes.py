@@ -67,7 +67,9 @@ class FromTasks(EpisodeSource):
         """Draw a meta-batch of different tasks."""
         assert self.packed.first is not None
         if len(self._waiting) < n_tasks:
-            self._waiting = rng.permutation(len(self.packed.first))
+            again = rng.permutation(len(self.packed.first))
+            seen_now = np.isin(again, self._waiting)  # not twice in one meta-batch
+            self._waiting = np.concatenate([self._waiting, again[~seen_now], again[seen_now]])
         chosen, self._waiting = np.split(self._waiting, [n_tasks])
         return episode_of(self.packed, chosen, self.rows, rng)
 

@@ -72,8 +72,9 @@ class PackedTasks:
         n_q = np.minimum(n_query, size - n_s)
         order = _shuffled(size, fixed, rng)
         # padding points at a real row, so that it is finite; its weight is 0
-        support = _pick(order, np.zeros_like(n_s), n_s)
-        query = _pick(order, n_s, n_q)
+        last = np.maximum(size - 1, 0)[..., None]
+        support = np.minimum(_pick(order, np.zeros_like(n_s), n_s), last)
+        query = np.minimum(_pick(order, n_s, n_q), last)
         start = self.start[groups][..., None]
         ragged = bool((n_s != n_s.max()).any() or (n_q != n_q.max()).any())
         return (

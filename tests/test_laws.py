@@ -1,0 +1,354 @@
+"""Laws that every algorithm obeys with every backbone, over one table, in float64."""
+
+import dataclasses
+import pickle
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sklearn_meta.algorithms import MAML, ProtoNet
+from sklearn_meta.core import (
+    Backbone,
+    Examples,
+    FixedHead,
+    LinearHead,
+    PrototypeHead,
+    SharedHead,
+    stack,
+)
+from sklearn_meta.core.scratch import FromScratch
+from sklearn_meta.functional import (
+    cosine_distance,
+    cross_entropy,
+    linear,
+    squared_error,
+    squared_euclidean,
+)
+from sklearn_meta.nn import MLP, Conv4
+
+HEADS = {
+    "shared": (cross_entropy, SharedHead()),
+    "prototype": (cross_entropy, PrototypeHead()),
+    "fixed": (cross_entropy, FixedHead()),
+    "linear": (squared_error, LinearHead()),
+}
+ALGORITHMS = {
+    f"{name}-{head}": MAML(criterion, how, 0.1, 2, first_order)
+    for name, first_order in (("maml", False), ("fomaml", True))
+    for head, (criterion, how) in HEADS.items()
+}
+ALGORITHMS |= {
+    "protonet-sqeuclidean": ProtoNet(cross_entropy, squared_euclidean),
+    "protonet-cosine": ProtoNet(cross_entropy, cosine_distance),
+    "scratch-shared": FromScratch(cross_entropy, SharedHead(), steps=3),
+    "scratch-linear": FromScratch(squared_error, LinearHead(), steps=3),
+}
+BACKBONES = {
+    "mlp": ((3,), lambda: MLP((3,), (4, 3), activation="tanh", norm=None)),
+    "mlp-layer": ((3,), lambda: MLP((3,), (4, 3), activation="tanh", norm="layer")),
+    "conv4-group": ((4, 4), lambda: Conv4((4, 4), channels=6, groups=2)),
+    "conv4": ((2, 4, 5), lambda: Conv4((2, 4, 5), channels=8, norm=None)),
+    "foreign": (
+        (3,),
+        lambda: nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Tanh(), nn.Linear(4, 3)),
+    ),
+    "mlp-batch": ((3,), lambda: MLP((3,), (4, 3), activation="tanh", norm="batch")),
+    "conv4-batch": ((4, 4), lambda: Conv4((4, 4), channels=3, norm="batch")),
+}
+CLASSES = [name for name, alg in ALGORITHMS.items() if alg.criterion is cross_entropy]
+META = [name for name in ALGORITHMS if not name.startswith("scratch")]
+EVERY_NET = list(BACKBONES)
+INDUCTIVE = [name for name in BACKBONES if "batch" not in name]
+
+EVEN = [(3, 6, 4)] * 3  # (n_way, support rows, query rows) of each task
+RAGGED = [(3, 7, 4), (2, 5, 6), (3, 4, 3)]
+
+
+def table(algorithms=tuple(ALGORITHMS), backbones=tuple(BACKBONES)):
+    cases = [pytest.param(a, b, id=f"{a}-{b}") for a in algorithms for b in backbones]
+    return pytest.mark.parametrize(("algorithm", "backbone"), cases)
+
+
+def draw(algorithm, backbone, sizes):
+    """Return an algorithm, a network, theta, and the support and query of some tasks."""
+    alg, (row_shape, make) = ALGORITHMS[algorithm], BACKBONES[backbone]
+    rng = torch.Generator().manual_seed(0)
+
+    def normal(*shape):
+        return torch.randn(*shape, dtype=torch.float64, generator=rng)
+
+    def rows(n, n_way):
+        labels = nn.functional.one_hot(torch.arange(n) % n_way).double()
+        y = labels if alg.criterion is cross_entropy else normal(n, 2)
+        return Examples(normal(n, *row_shape), y, normal(n).abs() + 0.5)
+
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        f = Backbone(make(), row_shape)
+    n_outputs = 3 if alg.criterion is cross_entropy else 2
+    theta = {k: p + 0.3 * normal(*p.shape) for k, p in alg.init(f, n_outputs, rng).items()}
+    pairs = [(rows(n_s, n_way), rows(n_q, n_way)) for n_way, n_s, n_q in sizes]
+    return alg, f, theta, pairs
+
+
+def stacked(pairs):
+    return stack([s for s, _ in pairs]), stack([q for _, q in pairs])
+
+
+def predictions(alg, f, theta, support, X):
+    return alg.predict(f, theta, alg.adapt(f, theta, support), X).detach()
+
+
+def meta_gradient(alg, f, theta, support, query):
+    """Return the meta-loss of each task, and the gradient of their sum."""
+    theta = {k: p.detach().clone().requires_grad_() for k, p in theta.items()}
+    losses = alg.loss(f, theta, support, query)
+    grads = torch.autograd.grad(losses.sum(), list(theta.values()), materialize_grads=True)
+    return losses.detach(), dict(zip(theta, grads, strict=True))
+
+
+def assert_same(a, b, tol=1e-10):
+    torch.testing.assert_close(a, b, rtol=tol, atol=tol)
+
+
+def assert_same_as_one_by_one(alg, f, theta, pairs):
+    support, query = stacked(pairs)
+    together = predictions(alg, f, theta, support, query.X)
+    losses, grads = meta_gradient(alg, f, theta, support, query)
+    alone = [meta_gradient(alg, f, theta, s, q) for s, q in pairs]
+    for out, (s, q) in zip(together, pairs, strict=True):
+        assert_same(out[: len(q.X), : q.y.shape[1]], predictions(alg, f, theta, s, q.X))
+    assert_same(losses, torch.stack([loss for loss, _ in alone]))
+    for k, grad in grads.items():
+        assert_same(grad, sum(g[k] for _, g in alone))
+
+
+@table()
+def test_a_stack_of_tasks_is_a_loop_over_them(algorithm, backbone):
+    assert_same_as_one_by_one(*draw(algorithm, backbone, EVEN))
+
+
+@table(backbones=INDUCTIVE)
+def test_padding_is_invisible(algorithm, backbone):
+    assert_same_as_one_by_one(*draw(algorithm, backbone, RAGGED))
+
+
+@table(backbones=INDUCTIVE)
+def test_what_padding_holds_does_not_matter(algorithm, backbone):
+    alg, f, theta, pairs = draw(algorithm, backbone, RAGGED)
+    support, query = stacked(pairs)
+    losses, grads = meta_gradient(alg, f, theta, support, query)
+    for examples in (support, query):
+        examples.X[examples.weight == 0] = 7.0
+        if alg.criterion is squared_error:
+            examples.y[examples.weight == 0] = -3.0
+    others, other_grads = meta_gradient(alg, f, theta, support, query)
+    assert_same(losses, others)
+    for k, grad in grads.items():
+        assert_same(grad, other_grads[k])
+
+
+@table()
+def test_the_order_of_the_support_is_irrelevant(algorithm, backbone):
+    alg, f, theta, pairs = draw(algorithm, backbone, EVEN)
+    support, query = stacked(pairs)
+    order = torch.tensor([4, 1, 5, 0, 3, 2])
+    turned = Examples(*(part[:, order] for part in support))
+    before = predictions(alg, f, theta, support, query.X)
+    assert_same(before, predictions(alg, f, theta, turned, query.X))
+
+
+@table(backbones=INDUCTIVE)
+def test_a_row_of_weight_2_is_the_row_twice(algorithm, backbone):
+    alg, f, theta, pairs = draw(algorithm, backbone, EVEN)
+    heavy, twice = [], []
+    for examples in stacked(pairs):
+        weight = torch.ones_like(examples.weight)
+        first = Examples(*(part[:, :1] for part in examples._replace(weight=weight)))
+        twice.append(
+            Examples(*map(lambda a, b: torch.cat([a, b], 1), examples._replace(weight=weight), first))
+        )
+        weight = weight.clone()
+        weight[:, 0] = 2.0
+        heavy.append(examples._replace(weight=weight))
+    losses, grads = meta_gradient(alg, f, theta, *heavy)
+    other_losses, other_grads = meta_gradient(alg, f, theta, *twice)
+    assert_same(losses, other_losses)
+    for k, grad in grads.items():
+        assert_same(grad, other_grads[k])
+
+
+@table(backbones=INDUCTIVE)
+def test_predicting_row_by_row_is_predicting_all_rows(algorithm, backbone):
+    alg, f, theta, pairs = draw(algorithm, backbone, EVEN)
+    support, query = stacked(pairs)
+    rows = [predictions(alg, f, theta, support, query.X[:, i : i + 1]) for i in range(4)]
+    assert_same(predictions(alg, f, theta, support, query.X), torch.cat(rows, 1))
+
+
+@pytest.mark.parametrize("backbone", sorted(set(BACKBONES) - set(INDUCTIVE)))
+def test_batch_statistics_are_transductive_and_say_so(backbone):
+    alg, f, theta, pairs = draw("protonet-sqeuclidean", backbone, EVEN)
+    support, query = stacked(pairs)
+    one = predictions(alg, f, theta, support, query.X[:, :1])
+    assert f.transductive
+    assert not torch.allclose(one, predictions(alg, f, theta, support, query.X)[:, :1])
+
+
+def with_frozen_inner_steps(alg, f, theta, support, query):
+    """Return the function that a first-order method differentiates: phi_0(theta) + a constant."""
+    start = dataclasses.replace(alg, inner_steps=0)
+    phi, phi_0 = alg.adapt(f, theta, support), start.adapt(f, theta, support)
+    moved = {k: (phi[k] - phi_0[k]).nan_to_num().detach() for k in phi}  # inf - inf: absent class
+
+    def loss(theta):
+        phi = {k: p + moved[k] for k, p in start.adapt(f, theta, support).items()}
+        return alg.criterion(alg.predict(f, theta, phi, query.X), query.y, query.weight).sum()
+
+    return loss
+
+
+@pytest.mark.parametrize("sizes", [EVEN, RAGGED], ids=["even", "ragged"])
+@table(META, EVERY_NET)
+def test_the_meta_gradient_is_finite_and_that_of_central_differences(algorithm, backbone, sizes):
+    if sizes is RAGGED and backbone not in INDUCTIVE:
+        sizes = [(2, 6, 4)] * 2  # batch statistics forbid padding
+    alg, f, theta, pairs = draw(algorithm, backbone, sizes)
+    support, query = stacked(pairs)
+    _, grads = meta_gradient(alg, f, theta, support, query)
+    if getattr(alg, "first_order", False):
+        loss = with_frozen_inner_steps(alg, f, theta, support, query)
+    else:
+
+        def loss(theta):
+            return alg.loss(f, theta, support, query).sum()
+
+    rng, h = torch.Generator().manual_seed(2), 1e-5
+    for k, p in theta.items():
+        v = torch.randn(p.shape, dtype=p.dtype, generator=rng)
+        v /= v.norm()
+        ahead, behind = loss(theta | {k: p + h * v}), loss(theta | {k: p - h * v})
+        assert grads[k].isfinite().all(), k
+        numeric = ((ahead - behind) / (2 * h)).detach()
+        torch.testing.assert_close((grads[k] * v).sum(), numeric, rtol=1e-5, atol=1e-8, msg=k)
+
+
+@pytest.mark.parametrize("algorithm", sorted(set(ALGORITHMS) - set(META)))
+def test_from_scratch_has_no_meta_gradient(algorithm):
+    alg, f, theta, pairs = draw(algorithm, "mlp-layer", EVEN)
+    theta = {k: p.requires_grad_() for k, p in theta.items()}
+    loss = alg.loss(f, theta, *stacked(pairs)).sum()
+    grads = torch.autograd.grad(loss, list(theta.values()), allow_unused=True)
+    assert grads == (None,) * len(theta)
+
+
+@table()
+def test_algorithms_are_pure(algorithm, backbone):
+    alg, f, theta, pairs = draw(algorithm, backbone, EVEN)
+    support, query = stacked(pairs)
+    given = [*theta.values(), *support, *query]
+    copies = [t.clone() for t in given]
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()  # noqa: NPY002
+    python_state = random.getstate()
+    first = meta_gradient(alg, f, theta, support, query)
+    second = meta_gradient(alg, f, theta, support, query)
+    assert torch.equal(first[0], second[0])
+    assert all(torch.equal(first[1][k], second[1][k]) for k in theta)
+    out = predictions(alg, f, theta, support, query.X)
+    assert torch.equal(out, predictions(alg, f, theta, support, query.X))
+    assert all(torch.equal(a, b) for a, b in zip(given, copies, strict=True))
+    assert not any(t.requires_grad for t in given)
+    assert torch.equal(torch_state, torch.get_rng_state())
+    assert str(numpy_state) == str(np.random.get_state())  # noqa: NPY002
+    assert python_state == random.getstate()
+
+
+@table(backbones=["mlp-layer", "foreign"])
+def test_algorithms_and_networks_pickle(algorithm, backbone):
+    alg, f, theta, pairs = draw(algorithm, backbone, EVEN)
+    support, query = stacked(pairs)
+    copy, g = pickle.loads(pickle.dumps((alg, f)))
+    assert copy == alg
+    assert hash(copy) == hash(alg)
+    before = predictions(alg, f, theta, support, query.X)
+    assert torch.equal(before, predictions(copy, g, theta, support, query.X))
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_algorithms_print_their_hyper_parameters_and_are_frozen(algorithm):
+    alg = ALGORITHMS[algorithm]
+    for field in dataclasses.fields(alg):
+        assert f"{field.name}={getattr(alg, field.name)!r}" in repr(alg)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        alg.criterion = None
+
+
+def permuted(algorithm, backbone):
+    """Return the logits before and after, and the permutation."""
+    alg, f, theta, pairs = draw(algorithm, backbone, EVEN)
+    support, query = stacked(pairs)
+    order = torch.tensor([2, 0, 1])
+    before = predictions(alg, f, theta, support, query.X)
+    after = predictions(alg, f, theta, support._replace(y=support.y[..., order]), query.X)
+    return before, after, order
+
+
+@table([name for name in CLASSES if "fixed" not in name])
+def test_permuting_the_classes_permutes_the_logits(algorithm, backbone):
+    before, after, order = permuted(algorithm, backbone)
+    assert_same(after, before[..., order])
+    assert not torch.allclose(before[..., order], before)  # the classes do differ
+
+
+@table(["maml-fixed", "fomaml-fixed"])
+def test_a_fixed_head_depends_on_the_order_of_the_classes(algorithm, backbone):
+    before, after, order = permuted(algorithm, backbone)
+    assert not torch.allclose(after, before[..., order])
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("algorithm", [n for n in ALGORITHMS if "protonet" not in n])
+def test_no_inner_steps_are_the_prior(algorithm, backbone):
+    alg, f, theta, pairs = draw(algorithm, backbone, EVEN)
+    support, query = stacked(pairs)
+    steps = "steps" if isinstance(alg, FromScratch) else "inner_steps"
+    prior = predictions(dataclasses.replace(alg, **{steps: 0}), f, theta, support, query.X)
+    if "prototype" in algorithm:  # Proto-MAML starts from the prototypical network
+        expected = predictions(ALGORITHMS["protonet-sqeuclidean"], f, theta, support, query.X)
+        assert_same(prior.softmax(-1), expected.softmax(-1))
+    else:
+        expected = linear(f(theta, query.X), theta["head.weight"], theta["head.bias"])
+        assert_same(prior, expected.expand_as(prior))
+    assert not torch.allclose(prior, predictions(alg, f, theta, support, query.X))
+
+
+@table(CLASSES, INDUCTIVE)
+def test_a_class_that_is_padding_has_probability_zero(algorithm, backbone):
+    alg, f, theta, pairs = draw(algorithm, backbone, RAGGED)
+    support, query = stacked(pairs)
+    p = predictions(alg, f, theta, support, query.X).softmax(-1)
+    assert (p[1, :, 2] == 0).all()
+    assert (p[1, :, :2] > 0).all()
+    assert (p[[0, 2]] > 0).all()
+    assert_same(p.sum(-1), torch.ones_like(p[..., 0]))
+
+
+@pytest.mark.parametrize("algorithm", ["maml-fixed", "fomaml-fixed"])
+def test_more_classes_than_a_fixed_head_learned_are_refused(algorithm):
+    alg, f, theta, _ = draw(algorithm, "mlp", EVEN)
+    *_, pairs = draw(algorithm, "mlp", [(4, 8, 4)])
+    with pytest.raises(ValueError, match=r"4 classes, but head='fixed' .* at most 3"):
+        alg.adapt(f, theta, pairs[0][0])
+
+
+@pytest.mark.parametrize("algorithm", [n for n in CLASSES if "fixed" not in n])
+@pytest.mark.parametrize("n_way", [1, 2, 7])
+def test_any_number_of_classes(algorithm, n_way):
+    alg, f, theta, pairs = draw(algorithm, "mlp-layer", [(n_way, 2 * n_way, n_way)])
+    support, query = pairs[0]
+    logits = predictions(alg, f, theta, support, query.X)
+    assert logits.shape == (n_way, n_way)
+    assert logits.isfinite().all()
