@@ -1,4 +1,4 @@
-"""Errors and warnings of the package, each a kind of the one a scikit-learn user already catches."""
+"""Errors and warnings of the package, each a kind of one a scikit-learn user already catches."""
 
 from sklearn.exceptions import NotFittedError
 

@@ -55,6 +55,12 @@ BACKBONES = {
         (3,),
         lambda: nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Tanh(), nn.Linear(4, 3)),
     ),
+    "foreign-batch": (
+        (3,),
+        lambda: nn.Sequential(
+            nn.Linear(3, 4), nn.BatchNorm1d(4, track_running_stats=False), nn.Tanh()
+        ),
+    ),
     "mlp-batch": ((3,), lambda: MLP((3,), (4, 3), activation="tanh", norm="batch")),
     "conv4-batch": ((4, 4), lambda: Conv4((4, 4), channels=3, norm="batch")),
 }
@@ -158,7 +164,9 @@ def test_the_order_of_the_support_is_irrelevant(algorithm, backbone):
     order = torch.tensor([4, 1, 5, 0, 3, 2])
     turned = Examples(*(part[:, order] for part in support))
     before = predictions(alg, f, theta, support, query.X)
-    assert_same(before, predictions(alg, f, theta, turned, query.X))
+    # Adam divides by |g| + 1e-8: it blows up the rounding of gradients that are zero in theory
+    tol = 1e-8 if isinstance(alg, FromScratch) else 1e-10
+    assert_same(before, predictions(alg, f, theta, turned, query.X), tol)
 
 
 @table(backbones=INDUCTIVE)
@@ -169,7 +177,9 @@ def test_a_row_of_weight_2_is_the_row_twice(algorithm, backbone):
         weight = torch.ones_like(examples.weight)
         first = Examples(*(part[:, :1] for part in examples._replace(weight=weight)))
         twice.append(
-            Examples(*map(lambda a, b: torch.cat([a, b], 1), examples._replace(weight=weight), first))
+            Examples(
+                *map(lambda a, b: torch.cat([a, b], 1), examples._replace(weight=weight), first)
+            )
         )
         weight = weight.clone()
         weight[:, 0] = 2.0
@@ -193,9 +203,9 @@ def test_predicting_row_by_row_is_predicting_all_rows(algorithm, backbone):
 def test_batch_statistics_are_transductive_and_say_so(backbone):
     alg, f, theta, pairs = draw("protonet-sqeuclidean", backbone, EVEN)
     support, query = stacked(pairs)
-    one = predictions(alg, f, theta, support, query.X[:, :1])
+    two = predictions(alg, f, theta, support, query.X[:, :2])
     assert f.transductive
-    assert not torch.allclose(one, predictions(alg, f, theta, support, query.X)[:, :1])
+    assert not torch.allclose(two, predictions(alg, f, theta, support, query.X)[:, :2])
 
 
 def with_frozen_inner_steps(alg, f, theta, support, query):

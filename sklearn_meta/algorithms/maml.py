@@ -58,7 +58,7 @@ class MAML(Algorithm):
             return self.criterion(prediction, support.y, support.weight)
 
         phi = copies(theta, support) | self.head.start(f, theta, support)
-        learning = any(p.requires_grad for p in theta.values())  # else nobody asks for d phi/d theta
+        learning = any(p.requires_grad for p in theta.values())  # else d phi/d theta is unused
         second_order = learning and not self.first_order
         return descend(loss, phi, self.inner_lr, self.inner_steps, create_graph=second_order)
 
@@ -251,9 +251,7 @@ class MAMLRegressor(MetaRegressor):
         store(self, locals())
 
     def _algorithm(self) -> MAML:
-        return MAML(
-            squared_error, LinearHead(), self.inner_lr, self.inner_steps, self.first_order
-        )
+        return MAML(squared_error, LinearHead(), self.inner_lr, self.inner_steps, self.first_order)
 
     def _param_checks(self) -> dict[str, Check]:
         return super()._param_checks() | _inner_checks()

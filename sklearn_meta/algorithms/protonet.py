@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_meta.core import Algorithm, Examples, MetaClassifier, Network
-from sklearn_meta.core.params import Check
+from sklearn_meta.core.params import Check, option
 from sklearn_meta.core.params_doc import describe_shared, store
 from sklearn_meta.functional import (
     Params,
@@ -45,7 +45,7 @@ class ProtoNet(Algorithm):
         }
 
     def predict(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:
-        """log p(y = k | x) = -d(f(x), c_k) + const (eq. 2)."""
+        """Log p(y = k | x) = -d(f(x), c_k) + const (eq. 2)."""
         logits = -self.distance(f(theta, X), phi["prototypes"])
         return logits.masked_fill(~phi["present"].unsqueeze(-2), -torch.inf)
 
@@ -130,5 +130,8 @@ class ProtoNetClassifier(MetaClassifier):
     def _param_checks(self) -> dict[str, Check]:
         known = " or ".join(map(repr, DISTANCES))
         return super()._param_checks() | {
-            "distance": (lambda d: callable(d) or d in DISTANCES, f"{known}, or a callable")
+            "distance": (
+                lambda d: callable(d) or option(*DISTANCES)[0](d),
+                f"{known}, or a callable",
+            )
         }

@@ -68,7 +68,7 @@ class Backbone:
         self.n_features_out = _n_features_out(module, row_shape)
         self._initial = {PREFIX + k: p.detach().clone() for k, p in module.named_parameters()}
         self._names = [(k, PREFIX + k, p.ndim) for k, p in module.named_parameters()]
-        self.module = module.to("meta")  # structure alone; the numbers come with each call
+        self.module = _without_numbers(module)  # they come with each call
 
     def init(self, generator: torch.Generator) -> Params:
         """Give the parameters that the network was built with.
@@ -107,6 +107,8 @@ class Backbone:
         if one_each:
             return torch.vmap(self._forward, randomness="different")(own, X)
         B = X.shape[: X.ndim - 1 - len(self.row_shape)]
+        if B and self.transductive:  # the statistics of each task, not of the stack
+            return torch.vmap(self._forward, in_dims=(None, 0), randomness="different")(own, X)
         Z = self._forward(own, X.flatten(0, len(B)))
         return Z.unflatten(0, (*B, -1)) if B else Z
 
@@ -148,7 +150,8 @@ def build_backbone(
         If the name is not known, no module comes out, or the rows do not fit.
     """
     if backbone == "mlp":
-        make: Callable[[], Any] = lambda: MLP(row_shape, **mlp_params)  # noqa: E731
+        norm = {"group": "layer"}.get(mlp_params["norm"], mlp_params["norm"])
+        make: Callable[[], Any] = lambda: MLP(row_shape, **(mlp_params | {"norm": norm}))  # noqa: E731
     elif backbone == "conv4":
         norm = {"layer": "group"}.get(mlp_params["norm"], mlp_params["norm"])
         make = lambda: Conv4(row_shape, norm=norm)  # noqa: E731
@@ -183,18 +186,24 @@ def _arguments(make: Callable[..., Any], row_shape: tuple[int, ...]) -> tuple[An
     return (row_shape,) if required else ()
 
 
+def _without_numbers(module: nn.Module) -> nn.Module:
+    """Keep the structure alone; parameters that are tied stay so, unlike in ``to("meta")``."""
+    empty = {id(p): nn.Parameter(p.detach().to("meta")) for p in module.parameters()}
+    return copy.deepcopy(module, empty)
+
+
 def _n_features_out(module: nn.Module, row_shape: tuple[int, ...]) -> int:
     like = next((p for p in module.parameters()), torch.zeros(()))
     try:
         with torch.no_grad():
             Z = module(torch.zeros(2, *row_shape, dtype=like.dtype))
-    except RuntimeError as error:
+    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
         raise ValueError(
             f"The backbone {type(module).__name__} does not take rows of shape {row_shape}: {error}"
         ) from error
     if not isinstance(Z, Tensor) or Z.ndim < 2 or len(Z) != 2:
         raise ValueError(
-            f"The backbone {type(module).__name__} must map a batch of rows to a batch of features; "
-            f"two rows of shape {row_shape} gave {getattr(Z, 'shape', type(Z))}."
+            f"The backbone {type(module).__name__} must map a batch of rows to a batch of "
+            f"features; two rows of shape {row_shape} gave {getattr(Z, 'shape', type(Z))}."
         )
     return Z.flatten(1).shape[1]

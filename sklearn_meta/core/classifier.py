@@ -13,6 +13,7 @@ from sklearn_meta.core.estimator import BaseMetaLearner
 from sklearn_meta.core.heads import FixedHead
 from sklearn_meta.core.many import outputs_of_tasks
 from sklearn_meta.core.scratch import FromScratch
+from sklearn_meta.core.support import check_weight
 from sklearn_meta.functional import cross_entropy
 from sklearn_meta.tasks import as_tasks
 from sklearn_meta.tasks.ranges import as_range
@@ -51,7 +52,7 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         with self._unchanged_on_error():
             X, y = self._check_X_y(X, y)
             check_classification_targets(y)
-            weight = self._check_weight(sample_weight, X)
+            weight = check_weight(sample_weight, X)
             self.classes_, codes = np.unique(y, return_inverse=True)
             self._adapted = self._adapt(X, np.eye(len(self.classes_))[codes], weight)
         return self

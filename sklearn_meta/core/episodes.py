@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sklearn_meta.core.examples import Examples
 from sklearn_meta.core.packed import PackedTasks
+from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks import FewShotTasks, TaskDistribution
 
 __all__ = ["EpisodeSource", "FromDistribution", "FromPool", "FromTasks", "Rows", "all_once"]
@@ -117,7 +118,13 @@ class FromDistribution(EpisodeSource):
 
     def draw(self, n_tasks: int, rng: np.random.RandomState) -> Batch:
         """Sample tasks and make an episode of each."""
-        packed = self.pack(self.distribution.sample(n_tasks, rng))
+        tasks = self.distribution.sample(n_tasks, rng)
+        if len(tasks) != n_tasks:
+            raise TaskError(
+                f"{type(self.distribution).__name__}.sample(n_tasks={n_tasks}) gave "
+                f"{len(tasks)} task(s)."
+            )
+        packed = self.pack(tasks)
         return episode_of(packed, np.arange(n_tasks), self.rows, rng)
 
 

@@ -9,19 +9,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import warnings
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import Tags, check_random_state
-from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_meta.core.algorithm import Algorithm
 from sklearn_meta.core.backbone import Backbone, build_backbone
 from sklearn_meta.core.examples import Examples
+from sklearn_meta.core.outer import NET_CHECKS
 from sklearn_meta.core.params import (
     Check,
     check_params,
-    fingerprint,
     integer,
     option,
     real,
@@ -30,7 +29,8 @@ from sklearn_meta.core.params import (
 from sklearn_meta.core.prior import learn_prior
 from sklearn_meta.core.scaling import Scaling, scaling_of
 from sklearn_meta.core.state import MetaState, to_numpy, to_torch
-from sklearn_meta.exceptions import NotMetaFittedError, StaleMetaStateWarning
+from sklearn_meta.core.support import check_structure, check_support, warn_if_stale
+from sklearn_meta.exceptions import NotMetaFittedError
 from sklearn_meta.nn import ACTIVATIONS
 
 __all__ = ["BaseMetaLearner"]
@@ -115,8 +115,7 @@ class BaseMetaLearner(BaseEstimator, ABC):
         with self._unchanged_on_error():
             self._check_params()
             state, history = learn_prior(self, tasks, y, groups, validation_tasks)
-            for name in [name for name in vars(self) if name.endswith("_") or name == "_adapted"]:
-                delattr(self, name)
+            self._forget()
             self._meta_state = state
             self.history_ = history
         return self
@@ -129,9 +128,12 @@ class BaseMetaLearner(BaseEstimator, ABC):
         self : object
             As if newly made with the same parameters.
         """
-        for name in [n for n in vars(self) if n.endswith("_") or n in ("_adapted", "_meta_state")]:
-            delattr(self, name)
+        self._forget("_meta_state")
         return self
+
+    def _forget(self, *more: str) -> None:
+        for name in [n for n in vars(self) if n.endswith("_") or n in ("_adapted", *more)]:
+            delattr(self, name)
 
     def __sklearn_clone__(self) -> BaseMetaLearner:
         twin = super().__sklearn_clone__()
@@ -150,9 +152,7 @@ class BaseMetaLearner(BaseEstimator, ABC):
 
     # ---- the steps of fit and predict ------------------------------------------------------
 
-    def _adapt(
-        self, X: NDArray[Any], y: NDArray[Any], weight: NDArray[Any]
-    ) -> Adapted:
+    def _adapt(self, X: NDArray[Any], y: NDArray[Any], weight: NDArray[Any]) -> Adapted:
         """Inner loop on checked arrays; y of shape (n_rows, n_outputs)."""
         state, device = self._meta_state, self._device()
         dtype = torch.from_numpy(np.empty(0, X.dtype)).dtype
@@ -189,51 +189,27 @@ class BaseMetaLearner(BaseEstimator, ABC):
         X = validate_data(self, X, reset=False, dtype=dtype, allow_nd=self._allow_nd())
         if X.shape[1:] != f.row_shape:
             raise ValueError(
-                f"X has rows of shape {X.shape[1:]}, but {type(self).__name__} was fitted with rows "
-                f"of shape {f.row_shape}."
+                f"X has rows of shape {X.shape[1:]}, but {type(self).__name__} was fitted with "
+                f"rows of shape {f.row_shape}."
             )
         device = self._device()
         rows = torch.tensor(scaling.inputs(X), device=device)
         with torch.no_grad():
-            out = algorithm.predict(f, to_torch(theta, device, rows.dtype), to_torch(phi, device), rows)
+            out = algorithm.predict(
+                f, to_torch(theta, device, rows.dtype), to_torch(phi, device), rows
+            )
         return out.double().cpu().numpy()
 
     def _check_X_y(self, X: Any, y: Any, **options: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Validate a support, and hold it against the meta state."""
-        self._check_params()
-        state = self._meta_state
-        if state is not None:
-            self._check_structure(state)
-            self._warn_if_stale(state)
-        X, y = validate_data(
-            self, X, y, dtype=[np.float64, np.float32], allow_nd=self._allow_nd(), **options
-        )
-        if state is not None and X.shape[1:] != state.row_shape:
-            raise ValueError(
-                f"X has {_features(X.shape[1:])}, but {type(self).__name__} was meta-fitted with "
-                f"{_features(state.row_shape)} (X of shape {X.shape})."
-            )
-        names = getattr(self, "feature_names_in_", None)
-        if state is not None and None not in (state.feature_names, names if names is None else 0):
-            if tuple(names) != state.feature_names:
-                raise ValueError(
-                    "The feature names should match those that were passed to meta_fit. "
-                    f"Got {list(names)}, meta-fitted with {list(state.feature_names)}."
-                )
-        return X, y
+        """Validate parameters and support, and hold both against the meta state."""
+        self._check_against_state(stacklevel=5)
+        return check_support(self, X, y, allow_nd=self._allow_nd(), **options)
 
-    def _check_weight(self, sample_weight: Any, X: NDArray[Any]) -> NDArray[Any]:
-        if sample_weight is None:
-            return np.ones(len(X))
-        weight = check_array(
-            sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
-        )
-        if weight.ndim != 1:
-            raise ValueError(f"sample_weight must be (n_rows,); got shape {weight.shape}.")
-        check_consistent_length(X, weight)
-        if (weight < 0).any() or not weight.any():
-            raise ValueError("sample_weight must not be negative, nor zero for all rows.")
-        return weight
+    def _check_against_state(self, stacklevel: int) -> None:
+        self._check_params()
+        if self._meta_state is not None:
+            check_structure(self, self._meta_state)
+            warn_if_stale(self, self._meta_state, stacklevel)
 
     # ---- parameters ------------------------------------------------------------------------
 
@@ -254,32 +230,13 @@ class BaseMetaLearner(BaseEstimator, ABC):
             "patience": integer(1),
             "warm_start": option(True, False),
             "verbose": integer(0),
+            **NET_CHECKS,
         }
 
     def _check_params(self) -> None:
         check_params(self, self._param_checks())
         self._n_support()
         self._device()
-
-    def _check_structure(self, state: MetaState) -> None:
-        for name in self._structural:
-            now, then = fingerprint(getattr(self, name)), state.structural[name]
-            if now != then:
-                raise ValueError(
-                    f"The {name!r} parameter of {type(self).__name__} was changed from {then!r} to "
-                    f"{now!r} since meta_fit; the learned prior is for another network. "
-                    "Call meta_fit again."
-                )
-
-    def _warn_if_stale(self, state: MetaState) -> None:
-        changed = [n for n in self._training if fingerprint(getattr(self, n)) != state.training[n]]
-        if changed:
-            warnings.warn(
-                f"{', '.join(map(repr, changed))} changed since meta_fit and has no effect on fit; "
-                "call meta_fit again.",
-                StaleMetaStateWarning,
-                stacklevel=4,
-            )
 
     def _require_meta_state(self) -> MetaState:
         if self._meta_state is None:
@@ -312,16 +269,13 @@ class BaseMetaLearner(BaseEstimator, ABC):
     @contextmanager
     def _unchanged_on_error(self) -> Iterator[None]:
         before = dict(vars(self))
-        try:
-            yield
+        try:  # the caller may have gradients off; both loops need them
+            with torch.inference_mode(False), torch.enable_grad():
+                yield
         except BaseException:
             vars(self).clear()
             vars(self).update(before)
             raise
-
-
-def _features(shape: tuple[int, ...]) -> str:
-    return f"{shape[0]} features" if len(shape) == 1 else f"rows of shape {shape}"
 
 
 def _widths(value: Any) -> bool:

@@ -79,7 +79,7 @@ class Head(ABC):
 
 
 def _uniform(n_outputs: int, d: int, generator: torch.Generator) -> Params:
-    """The start of ``nn.Linear``: U(-1/sqrt(d), 1/sqrt(d))."""
+    """Start as ``nn.Linear``: U(-1/sqrt(d), 1/sqrt(d))."""
     bound = d**-0.5
     weight = torch.empty(n_outputs, d).uniform_(-bound, bound, generator=generator)
     return {"head.weight": weight, "head.bias": torch.zeros(n_outputs)}

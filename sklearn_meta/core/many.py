@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn_meta.core.examples import Examples, stack
 from sklearn_meta.core.scaling import Scaling, scaling_of
 from sklearn_meta.core.state import to_torch
+from sklearn_meta.core.support import check_feature_names
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks import Task, as_tasks
 
@@ -20,6 +21,7 @@ __all__ = ["outputs_of_tasks"]
 ELEMENTS_AT_ONCE = 200_000  # numbers of X in one stack: activations then stay in tens of MB
 
 
+@torch.inference_mode(False)
 def outputs_of_tasks(est: Any, tasks: Any) -> Iterator[tuple[int, Task, NDArray[Any]]]:
     """Adapt to the support of each task and predict its query.
 
@@ -39,6 +41,7 @@ def outputs_of_tasks(est: Any, tasks: Any) -> Iterator[tuple[int, Task, NDArray[
     output : ndarray of shape (n_query, n_outputs)
         Logits in the order of the sorted labels of the support, or means in the units of y.
     """
+    est._check_against_state(stacklevel=6)
     tasks = as_tasks(tasks, target_type=est._target_type)
     for i, task in enumerate(tasks):
         if task.support is None:
@@ -48,7 +51,6 @@ def outputs_of_tasks(est: Any, tasks: Any) -> Iterator[tuple[int, Task, NDArray[
             )
     state = est._meta_state
     if state is not None:
-        est._check_structure(state)
         _check_shapes(est, tasks[0])
     labels = est._target_type == "class"
     n_outputs = max(_n_outputs(task, labels) for task in tasks)
@@ -58,7 +60,9 @@ def outputs_of_tasks(est: Any, tasks: Any) -> Iterator[tuple[int, Task, NDArray[
     torch_dtype = torch.from_numpy(np.empty(0, dtype)).dtype
     start = to_torch(theta, device, torch_dtype)
     for chunk in _chunks(tasks, same_shape=f.transductive):
-        pairs = [_examples(tasks[i], state.scaling if state else None, dtype, labels) for i in chunk]
+        pairs = [
+            _examples(tasks[i], state.scaling if state else None, dtype, labels) for i in chunk
+        ]
         support = Examples(*(t.to(device) for t in stack([pair[0] for pair in pairs])))
         query = stack([pair[1] for pair in pairs]).X.to(device)
         with torch.enable_grad():
@@ -77,13 +81,15 @@ def _check_shapes(est: Any, task: Task) -> None:
     state = est._meta_state
     for what, got, expected in (
         ("X", task.X.shape[1:], state.row_shape),
-        ("y", task.y[0].size, int(np.prod(state.target_shape))),
+        ("y", task.y[0].size, state.n_targets),
     ):
         if got != expected:
             raise TaskError(
                 f"Task 0: {what} has rows of shape {got}, but {type(est).__name__} was meta-fitted "
                 f"with rows of shape {expected} (X of shape {task.X.shape}, y of {task.y.shape})."
             )
+    if None not in (task.feature_names_in, state.feature_names):
+        check_feature_names(task.feature_names_in, state.feature_names)
 
 
 def _chunks(tasks: Sequence[Task], *, same_shape: bool) -> Iterator[list[int]]:

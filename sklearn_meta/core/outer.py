@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +16,10 @@ from skorch.helper import predefined_split
 from skorch.history import History
 
 from sklearn_meta.core.module import EpisodicModule, MeanOverTasks, no_loader
+from sklearn_meta.core.params import Check
 from sklearn_meta.functional import Params
 
-__all__ = ["Outer", "train"]
+__all__ = ["NET_CHECKS", "Outer", "train"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,42 @@ class Outer:
     callbacks: Any
     net_params: Any
     verbose: int
+
+
+# parameters of the net that are decided here, and what to use in their place
+TAKEN = {
+    "module": "backbone",
+    "criterion": "an Algorithm of your own",
+    "iterator_train": "tasks",
+    "iterator_valid": "validation_tasks",
+    "dataset": "tasks",
+    "train_split": "validation_tasks",
+    "callbacks": "callbacks",
+    "device": "device",
+    "max_epochs": "max_meta_iter",
+}
+
+
+def _callbacks(value: Any) -> bool:
+    items = value if isinstance(value, (list, tuple)) else [value]
+    kinds = [item[-1] if isinstance(item, tuple) and item else item for item in items]
+    return value is None or (
+        isinstance(value, (list, tuple)) and all(isinstance(k, (Callback, type)) for k in kinds)
+    )
+
+
+def _net_params(value: Any) -> bool:
+    return value is None or (isinstance(value, Mapping) and not TAKEN.keys() & value.keys())
+
+
+NET_CHECKS: dict[str, Check] = {
+    "callbacks": (_callbacks, "None or a list of skorch callbacks"),
+    "net_params": (
+        _net_params,
+        "None or a dict of parameters of skorch.NeuralNet, without "
+        + ", ".join(f"{name} (use {instead})" for name, instead in TAKEN.items()),
+    ),
+}
 
 
 class StopIfDiverged(Callback):
@@ -107,25 +145,31 @@ def train(
         callbacks.append(("best", best))
     if outer.verbose > 1:
         callbacks.append(("progress", ProgressBar(batches_per_epoch=len(batches))))
-    params: dict[str, Any] = {
+    net_params: dict[str, Any] = {
         "optimizer": torch.optim.Adam,
         "lr": outer.meta_lr,
         "max_epochs": outer.n_epochs,
         "verbose": outer.verbose,
     }
     if outer.verbose == 0:
-        params["callbacks__print_log"] = None
-    net = NeuralNet(
-        module,
-        criterion=MeanOverTasks,
-        iterator_train=no_loader,
-        iterator_valid=no_loader,
-        train_split=None if valid is None else predefined_split(valid),
-        callbacks=callbacks + list(outer.callbacks or []),
-        device=str(device),
-        **(params | dict(outer.net_params or {})),
-    )
-    net.fit(batches, None)
+        net_params["callbacks__print_log"] = None
+    try:
+        net = NeuralNet(
+            module,
+            criterion=MeanOverTasks,
+            iterator_train=no_loader,
+            iterator_valid=no_loader,
+            train_split=None if valid is None else predefined_split(valid),
+            callbacks=callbacks + list(outer.callbacks or []),
+            device=str(device),
+            **(net_params | dict(outer.net_params or {})),
+        ).initialize()
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"skorch refuses net_params={outer.net_params!r} or "
+            f"callbacks={outer.callbacks!r}: {error}"
+        ) from error
+    net.partial_fit(batches, None)
     stopped_early = valid is not None and best.misses_ >= best.patience
     if batches.n_iter < batches.max_iter and not stopped_early:
         warnings.warn(

@@ -15,7 +15,7 @@ Check = tuple[Callable[[Any], bool], str]  # (is the value allowed?, what it mus
 
 
 def integer(low: int, *, none: bool = False) -> Check:
-    """An int of at least `low` (or None).
+    """Ask for an int of at least `low` (or None).
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def integer(low: int, *, none: bool = False) -> Check:
 
 
 def real(low: float, *, open_left: bool = False, none: bool = False) -> Check:
-    """A finite number of at least `low`, or above it (or None).
+    """Ask for a finite number of at least `low`, or above it (or None).
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def check_params(estimator: Any, checks: Mapping[str, Check]) -> None:
 
 
 def fingerprint(value: Any) -> Any:
-    """What to compare a parameter by: a module's structure, a callable's name, else the value.
+    """Give what to compare a parameter by: a module's structure, a callable's name, else the value.
 
     Parameters
     ----------
@@ -125,7 +125,8 @@ def fingerprint(value: Any) -> Any:
         Small, picklable and comparable.
     """
     if isinstance(value, torch.nn.Module):
-        shapes = [(k, tuple(p.shape)) for k, p in value.named_parameters()]
+        lazy = torch.nn.parameter.is_lazy
+        shapes = [(k, () if lazy(p) else tuple(p.shape)) for k, p in value.named_parameters()]
         return f"{type(value).__name__}{shapes}"
     if isinstance(value, (list, tuple)):
         return tuple(fingerprint(item) for item in value)

@@ -26,6 +26,7 @@ from sklearn_meta.core.packed import PackedTasks, pack_pool, pack_tasks
 from sklearn_meta.core.params import fingerprint
 from sklearn_meta.core.scaling import Scaling, scaling_of
 from sklearn_meta.core.state import MetaState, to_numpy, to_torch
+from sklearn_meta.core.support import check_structure
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks import EmpiricalTasks, FewShotTasks, Task, TaskDistribution, as_tasks
 
@@ -64,19 +65,20 @@ def learn_prior(
 
     def pack(some: Sequence[Task]) -> PackedTasks:
         checked = as_tasks(some, target_type=est._target_type)
+        _alike(checked[0], known[0], "Task 0 of a sample", "the first tasks")
         return _enough_rows(
             pack_tasks(checked, scaling, dtype, device, labels=labels), rows, checked
         )
 
     source: EpisodeSource
-    if isinstance(distribution, FewShotTasks):
+    if _is(distribution, FewShotTasks):
         source = FromPool(pack_pool(distribution, scaling, dtype, device), distribution)
         n_outputs = distribution.n_way[1]
     else:
         packed = pack(known)
         assert packed.count is not None
         n_outputs = int(packed.count.max()) if labels else known[0].y[0].size
-        if isinstance(distribution, EmpiricalTasks):
+        if _is(distribution, EmpiricalTasks):
             source = FromTasks(packed, rows)
         else:
             source = FromDistribution(distribution, pack, rows)
@@ -84,7 +86,7 @@ def learn_prior(
     n_tasks = _meta_batch_size(est, distribution)
     seeds = rng.randint(np.iinfo(np.int32).max, size=4)
     f = est._backbone(known[0].X.shape[1:], int(seeds[0]))
-    theta = _start(est, f, n_outputs, int(seeds[1]), device, dtype)
+    theta = _start(est, f, n_outputs, int(seeds[1]), device, dtype, known[0])
     valid = _validation(est, validation_tasks, known[0], pack, rows, int(seeds[2]), n_tasks, f)
     per_epoch = min(est.iters_per_epoch, est.max_meta_iter)
     batches = MetaBatches(
@@ -122,6 +124,24 @@ def learn_prior(
     return state, history
 
 
+def _is(tasks: Any, kind: type[TaskDistribution]) -> bool:
+    """Whether it is of that kind, and does not draw its tasks in a way of its own."""
+    return isinstance(tasks, kind) and type(tasks).sample is kind.sample
+
+
+def _alike(task: Task, like: Task, label: str, others: str) -> None:
+    for what, got, expected in (
+        ("X with rows of shape", task.X.shape[1:], like.X.shape[1:]),
+        ("y with rows of shape", task.y.shape[1:], like.y.shape[1:]),
+        ("the feature names", task.feature_names_in, like.feature_names_in),
+    ):
+        if got != expected:
+            raise TaskError(
+                f"{label} has {what} {got}, {others} have {expected} "
+                f"(X of shape {task.X.shape}, y of shape {task.y.shape})."
+            )
+
+
 def _distribution(tasks: Any, y: Any, groups: Any, target_type: str) -> TaskDistribution:
     if not isinstance(tasks, TaskDistribution):
         return EmpiricalTasks(as_tasks(tasks, y, groups, target_type=target_type))
@@ -136,11 +156,11 @@ def _known_tasks(
     distribution: TaskDistribution, target_type: str, rng: np.random.RandomState
 ) -> tuple[Task, ...]:
     """All the tasks there are, or some to learn shapes and scales from."""
-    if isinstance(distribution, FewShotTasks):
+    if _is(distribution, FewShotTasks):
         pool = Task(distribution.X, distribution.rows, name="the pool")
         pool.feature_names_in = distribution.feature_names_in
         return as_tasks([pool], target_type="class")
-    if isinstance(distribution, EmpiricalTasks):
+    if _is(distribution, EmpiricalTasks):
         return as_tasks(distribution.tasks, target_type=target_type)
     return as_tasks(distribution.sample(N_LOOK, rng), target_type=target_type)
 
@@ -186,7 +206,7 @@ def _enough_rows(packed: PackedTasks, rows: Rows, tasks: Sequence[Task]) -> Pack
 
 
 def _meta_batch_size(est: Any, distribution: TaskDistribution) -> int:
-    if not isinstance(distribution, EmpiricalTasks):
+    if not _is(distribution, EmpiricalTasks):
         return 16 if est.meta_batch_size is None else int(est.meta_batch_size)
     there = len(distribution.tasks)
     if est.meta_batch_size is None:
@@ -200,13 +220,25 @@ def _meta_batch_size(est: Any, distribution: TaskDistribution) -> int:
 
 
 def _start(
-    est: Any, f: Backbone, n_outputs: int, seed: int, device: torch.device, dtype: Any
+    est: Any, f: Backbone, n_outputs: int, seed: int, device: torch.device, dtype: Any, task: Task
 ) -> dict[str, torch.Tensor]:
     torch_dtype = torch.from_numpy(np.empty(0, dtype)).dtype
     if est.warm_start and est._meta_state is not None:
-        est._check_structure(est._meta_state)
+        state = est._meta_state
+        check_structure(est, state)
+        if (task.X.shape[1:], task.y[0].size) != (state.row_shape, state.n_targets):
+            raise TaskError(
+                f"Task 0: X of shape {task.X.shape} and y of shape {task.y.shape} do not go with "
+                f"warm_start=True: the prior is for rows of shape {state.row_shape} and "
+                f"{state.n_targets} output(s)."
+            )
         return to_torch(est._meta_state.theta, device, torch_dtype)
     theta = est._algorithm().init(f, n_outputs, torch.Generator().manual_seed(seed))
+    if not theta:
+        raise ValueError(
+            f"{type(est).__name__} has no meta-parameters to learn: backbone={est.backbone!r} with "
+            f"hidden_layer_sizes={est.hidden_layer_sizes!r} has no weights, nor has the head."
+        )
     return {k: p.to(device, torch_dtype) for k, p in theta.items()}
 
 
@@ -227,12 +259,10 @@ def _validation(
                 "validation_tasks=...)."
             )
         return None
-    if isinstance(tasks, TaskDistribution) and not isinstance(tasks, EmpiricalTasks):
+    if _is(tasks, EmpiricalTasks):
+        tasks = tasks.tasks
+    elif isinstance(tasks, TaskDistribution):
         tasks = tasks.sample(10 * n_tasks, seed)
-    tasks = tasks.tasks if isinstance(tasks, EmpiricalTasks) else as_tasks(tasks)
-    if tasks[0].X.shape[1:] != like.X.shape[1:]:
-        raise TaskError(
-            f"validation_tasks have rows of shape {tasks[0].X.shape[1:]}, "
-            f"the tasks rows of shape {like.X.shape[1:]}."
-        )
+    tasks = as_tasks(tasks, target_type=est._target_type)
+    _alike(tasks[0], like, "Task 0 of validation_tasks", "the tasks")
     return FixedBatches(list(all_once(pack(tasks), rows, n_tasks, seed)), f.transductive)

@@ -14,6 +14,7 @@ from sklearn_meta.core.estimator import BaseMetaLearner
 from sklearn_meta.core.heads import LinearHead
 from sklearn_meta.core.many import outputs_of_tasks
 from sklearn_meta.core.scratch import FromScratch
+from sklearn_meta.core.support import check_weight
 from sklearn_meta.functional import squared_error
 from sklearn_meta.tasks import as_tasks
 from sklearn_meta.tasks.ranges import as_range
@@ -51,15 +52,15 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
         """
         with self._unchanged_on_error():
             X, y = self._check_X_y(X, y, y_numeric=True, multi_output=True)
-            targets = y.reshape(len(y), -1).astype(X.dtype)
+            targets = y.reshape(len(y), -1).astype(np.float64)
             state = self._meta_state
-            if state is not None and targets.shape[1] != int(np.prod(state.target_shape)):
+            if state is not None and targets.shape[1] != state.n_targets:
                 raise ValueError(
                     f"y has {targets.shape[1]} outputs (shape {y.shape}), but "
-                    f"{type(self).__name__} was meta-fitted with {int(np.prod(state.target_shape))}."
+                    f"{type(self).__name__} was meta-fitted with {state.n_targets}."
                 )
-            self._adapted = self._adapt(X, targets, self._check_weight(sample_weight, X))
-            self._one_dimensional = y.ndim == 1
+            self._adapted = self._adapt(X, targets, check_weight(sample_weight, X))
+            self._one_dimensional_ = y.ndim == 1
         return self
 
     def predict(self, X: Any) -> NDArray[np.float64]:
@@ -77,7 +78,7 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
         """
         y = self._forward(X)
         y = self._adapted.scaling.original(y)
-        return y[:, 0] if self._one_dimensional else y
+        return y[:, 0] if self._one_dimensional_ else y
 
     def predict_tasks(self, tasks: Any) -> list[NDArray[np.float64]]:
         """Adapt to the support of each task and predict its query, in one stacked pass.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -49,8 +50,13 @@ class MetaState:
     versions: Mapping[str, str]
 
     def __post_init__(self) -> None:
-        for array in self.theta.values():
+        for array in (*self.theta.values(), *(self.scaling or ())):
             array.flags.writeable = False
+
+    @property
+    def n_targets(self) -> int:
+        """Outputs of a regression; 1 for labels."""
+        return math.prod(self.target_shape)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # through __init__, so that arrays are read-only after unpickling too

@@ -63,5 +63,9 @@ def descend(
             create_graph=create_graph,
             materialize_grads=True,  # a network may own parameters it does not use
         )
-        params = {k: torch.sub(p, g, alpha=lr) for (k, p), g in zip(params.items(), grads, strict=True)}
+        moves = zip(params.items(), grads, strict=True)
+        if isinstance(lr, Tensor):
+            params = {k: p - lr * g for (k, p), g in moves}
+        else:  # in one kernel
+            params = {k: torch.sub(p, g, alpha=lr) for (k, p), g in moves}
     return params

@@ -58,11 +58,13 @@ class MLP(nn.Sequential):
     ) -> None:
         if len(row_shape) != 1:
             raise ValueError(
-                f"An MLP takes vectors, rows of shape (n_features,); got rows of shape {row_shape}. "
-                "Flatten them, or use a convolutional backbone."
+                f"An MLP takes vectors, rows of shape (n_features,); got rows of shape {row_shape}."
+                " Flatten them, or use a convolutional backbone."
             )
         if activation not in ACTIVATIONS:
-            raise ValueError(f"activation must be one of {sorted(ACTIVATIONS)}. Got {activation!r}.")
+            raise ValueError(
+                f"activation must be one of {sorted(ACTIVATIONS)}. Got {activation!r}."
+            )
         if norm not in ("layer", "batch", None):
             raise ValueError(f"norm of an MLP must be 'layer', 'batch' or None. Got {norm!r}.")
         layers: list[nn.Module] = []

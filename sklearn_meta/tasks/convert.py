@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.tasks.task import Task
+from sklearn_meta.tasks.task import Task, frozen
 from sklearn_meta.tasks.validate import check_tasks
 
 __all__ = ["as_tasks"]
@@ -138,24 +138,24 @@ def _from_table(X: Any, y: Any, groups: Any) -> tuple[Task, ...]:
         raise TaskError(f"A table of rows needs both y= and groups=; {missing} is missing.")
     if isinstance(y, str) or isinstance(groups, str):
         X, y, groups = _columns(X, y, groups)
-    if hasattr(X, "toarray") or not hasattr(X, "__len__"):
-        raise TaskError(f"X must be a dense table of rows; got {type(X).__name__}.")
-    of_task = np.asarray(groups)
-    if of_task.ndim != 1 or not len(X) == len(y) == len(of_task):
+    table = X if hasattr(X, "iloc") else frozen(X, "X")
+    targets, of_task = frozen(y, "y"), frozen(groups, "groups")
+    shapes = table.shape, targets.shape, of_task.shape
+    if of_task.ndim != 1 or any(shape[:1] != of_task.shape for shape in shapes):
         raise TaskError(
             "X, y and groups must have one entry a row; got X of shape "
-            f"{np.shape(X)}, y of shape {np.shape(y)} and groups of shape {of_task.shape}."
+            f"{shapes[0]}, y of shape {shapes[1]} and groups of shape {shapes[2]}."
         )
     if len(of_task) == 0:
         raise TaskError("tasks is empty: the table has no rows.")
     if of_task.dtype.kind == "f" and np.isnan(of_task).any():
         raise TaskError("groups holds NaN: every row must belong to a task.")
-    targets = np.asarray(y)
-    table = X if hasattr(X, "iloc") else np.asarray(X)
     try:
         names, first, code = np.unique(of_task, return_index=True, return_inverse=True)
     except TypeError:
-        raise TaskError("groups mixes kinds of value (or misses some); it cannot be sorted.") from None
+        raise TaskError(
+            "groups mixes kinds of value (or misses some); it cannot be sorted."
+        ) from None
     tasks = []
     for k in np.argsort(first):
         rows = np.flatnonzero(code == k)

@@ -12,6 +12,7 @@ from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks.distribution import TaskDistribution
 from sklearn_meta.tasks.ranges import as_range
 from sklearn_meta.tasks.task import Task
+from sklearn_meta.tasks.validate import check_tasks
 
 __all__ = ["FewShotTasks"]
 
@@ -75,12 +76,11 @@ class FewShotTasks(TaskDistribution):
         *,
         rotations: bool = False,
     ) -> None:
-        pool = Task(X, y, name="the pool")  # the same complaints about shapes
+        pool = Task(X, y, name="the pool")
+        check_tasks([pool], "class")  # the same complaints
         self.n_way = as_range(n_way, "n_way", type(self).__name__, least=2)
         self.n_shot = as_range(n_shot, "n_shot", type(self).__name__, least=1)
         self.n_query = as_range(n_query, "n_query", type(self).__name__, least=1)[1]
-        if pool.y.ndim != 1:
-            raise TaskError(f"The pool's y must be one label a row; got shape {pool.y.shape}.")
         self.feature_names_in = pool.feature_names_in
         self.classes_, codes = np.unique(pool.y, return_inverse=True)
         self.X: NDArray[Any] = pool.X
@@ -133,7 +133,10 @@ class FewShotTasks(TaskDistribution):
             query.append(chosen[shot:])
         of_support = np.concatenate(support)
         chosen = np.concatenate([of_support, *query])
-        labels = np.repeat(ways, [len(r) for r in support]), np.repeat(ways, [len(r) for r in query])
+        labels = (
+            np.repeat(ways, [len(r) for r in support]),
+            np.repeat(ways, [len(r) for r in query]),
+        )
         task = Task(
             self.X[self.rows[chosen]],
             self.classes_[np.concatenate(labels)],

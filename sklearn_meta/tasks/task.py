@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sklearn_meta.exceptions import TaskError
 
-__all__ = ["Task"]
+__all__ = ["Task", "frozen"]
 
 
 class Task:
@@ -68,8 +68,8 @@ class Task:
         self.name = name
         label = "A task" if name is None else f"Task {name!r}"
         self.feature_names_in = _feature_names(X)
-        self.X = _frozen(X, f"{label}: X")
-        self.y = _frozen(y, f"{label}: y")
+        self.X = frozen(X, f"{label}: X")
+        self.y = frozen(y, f"{label}: y")
         if self.X.ndim == 0 or self.y.ndim == 0:
             raise TaskError(
                 f"{label}: X and y must hold one entry a row; "
@@ -137,8 +137,26 @@ def _feature_names(X: Any) -> tuple[str, ...] | None:
     return tuple(columns)
 
 
-def _frozen(values: Any, label: str) -> NDArray[Any]:
-    """A read-only view: the caller's array stays writable for the caller."""
+def frozen(values: Any, label: str) -> NDArray[Any]:
+    """View anything as a read-only array: the caller's own stays writable for the caller.
+
+    Parameters
+    ----------
+    values : array-like
+        Numbers, labels, or what numpy can make an array of.
+    label : str
+        What errors call it.
+
+    Returns
+    -------
+    ndarray
+        Not a copy where `values` is an array already.
+
+    Raises
+    ------
+    TaskError
+        If it is sparse, ragged, or no array at all.
+    """
     if hasattr(values, "toarray"):
         raise TaskError(
             f"{label} is a sparse matrix of shape {values.shape}; dense data is required. "
@@ -146,14 +164,14 @@ def _frozen(values: Any, label: str) -> NDArray[Any]:
         )
     try:
         array = np.asarray(values).view()
-    except ValueError as error:  # ragged nested lists
+    except (ValueError, TypeError, RuntimeError) as error:  # ragged lists, tensors with gradients
         raise TaskError(f"{label} is not a rectangular array: {error}") from error
     array.flags.writeable = False
     return array
 
 
 def _positions(support: ArrayLike, n_rows: int, label: str) -> NDArray[np.intp]:
-    given = np.asarray(support)
+    given = frozen(support, f"{label}: support")
     if given.ndim != 1 or given.dtype.kind not in "biu":
         raise TaskError(
             f"{label}: support must be a one-dimensional array of row positions or a mask; "

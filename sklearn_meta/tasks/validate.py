@@ -98,6 +98,12 @@ def _check_y(task: Task, wanted: str, label: str, *, asked: bool) -> None:
         )
     if y.ndim != 1:
         raise TaskError(f"{label}: y must be one label a row, (n_rows,); got shape {y.shape}.")
+    try:
+        np.unique(y)
+    except TypeError as error:
+        raise TaskError(
+            f"{label}: y of shape {y.shape} mixes kinds of label that cannot be sorted: {error}."
+        ) from None
     if task.support is not None:
         unknown = np.setdiff1d(task.y_query, task.y_support)
         if len(unknown):

@@ -1,0 +1,167 @@
+"""What `fit` asks of a support, and of the parameters set since `meta_fit`."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_array, check_consistent_length, validate_data
+
+from sklearn_meta.core.params import fingerprint
+from sklearn_meta.core.state import MetaState
+from sklearn_meta.exceptions import StaleMetaStateWarning
+
+__all__ = [
+    "check_feature_names",
+    "check_structure",
+    "check_support",
+    "check_weight",
+    "warn_if_stale",
+]
+
+
+def check_support(
+    est: Any, X: Any, y: Any, *, allow_nd: bool, **options: Any
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Validate a support, and hold it against the meta state.
+
+    Parameters
+    ----------
+    est : BaseMetaLearner
+        Which adapts; its `n_features_in_` is set.
+    X, y : array-like
+        As given to `fit`.
+    allow_nd : bool
+        Whether rows may be images.
+    **options : dict
+        More of :func:`sklearn.utils.validation.validate_data`.
+
+    Returns
+    -------
+    X, y : ndarray
+        X of float64 or float32.
+
+    Raises
+    ------
+    ValueError
+        If the support does not go with the meta state.
+    """
+    state, owner = est._meta_state, type(est).__name__
+    X, y = validate_data(est, X, y, dtype=[np.float64, np.float32], allow_nd=allow_nd, **options)
+    if state is None:
+        return X, y
+    if X.shape[1:] != state.row_shape:
+        raise ValueError(
+            f"X has {_features(X.shape[1:])}, but {owner} was meta-fitted with "
+            f"{_features(state.row_shape)} (X of shape {X.shape})."
+        )
+    names = getattr(est, "feature_names_in_", None)
+    if names is not None and state.feature_names is not None:
+        check_feature_names(tuple(names), state.feature_names)
+    return X, y
+
+
+def check_feature_names(names: tuple[str, ...], known: tuple[str, ...]) -> None:
+    """Refuse other columns than those of meta-training, or the same in another order.
+
+    Parameters
+    ----------
+    names, known : tuple of str
+        Those given, and those of the meta state.
+
+    Raises
+    ------
+    ValueError
+        If they differ.
+    """
+    if names != known:
+        raise ValueError(
+            "The feature names should match those that were passed to meta_fit. "
+            f"Got {list(names)}, meta-fitted with {list(known)}."
+        )
+
+
+def check_weight(sample_weight: Any, X: NDArray[Any]) -> NDArray[Any]:
+    """Validate sample weights.
+
+    Parameters
+    ----------
+    sample_weight : array-like of shape (n_rows,) or None
+        None: all one.
+    X : ndarray of shape (n_rows, ...)
+        The rows.
+
+    Returns
+    -------
+    ndarray of shape (n_rows,)
+        Not negative, and not all zero.
+
+    Raises
+    ------
+    ValueError
+        If they cannot be used.
+    """
+    if sample_weight is None:
+        return np.ones(len(X))
+    weight = check_array(
+        sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
+    )
+    if weight.ndim != 1:
+        raise ValueError(f"sample_weight must be (n_rows,); got shape {weight.shape}.")
+    check_consistent_length(X, weight)
+    if (weight < 0).any() or not weight.any():
+        raise ValueError("sample_weight must not be negative, nor zero for all rows.")
+    return weight
+
+
+def check_structure(est: Any, state: MetaState) -> None:
+    """Refuse a structural parameter that was changed since `meta_fit`.
+
+    Parameters
+    ----------
+    est : BaseMetaLearner
+        With the parameters of now.
+    state : MetaState
+        With those of then.
+
+    Raises
+    ------
+    ValueError
+        Saying from what to what.
+    """
+    for name in est._structural:
+        now, then = fingerprint(getattr(est, name)), state.structural[name]
+        if now != then:
+            raise ValueError(
+                f"The {name!r} parameter of {type(est).__name__} was changed from {then!r} to "
+                f"{now!r} since meta_fit; the learned prior is for another network. "
+                "Call meta_fit again."
+            )
+
+
+def warn_if_stale(est: Any, state: MetaState, stacklevel: int) -> None:
+    """Warn that a meta-training parameter was changed since `meta_fit`.
+
+    Parameters
+    ----------
+    est : BaseMetaLearner
+        With the parameters of now.
+    state : MetaState
+        With those of then.
+    stacklevel : int
+        Of the caller's caller, so that the warning points at the user's line.
+    """
+    changed = [n for n in est._training if fingerprint(getattr(est, n)) != state.training[n]]
+    if changed:
+        warnings.warn(
+            f"{', '.join(map(repr, changed))} changed since meta_fit and has no effect on fit; "
+            "call meta_fit again.",
+            StaleMetaStateWarning,
+            stacklevel=stacklevel,
+        )
+
+
+def _features(shape: tuple[int, ...]) -> str:
+    return f"{shape[0]} features" if len(shape) == 1 else f"rows of shape {shape}"

@@ -1,0 +1,83 @@
+"""Prototypical networks on the identity are classical classifiers."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import multivariate_normal
+from sklearn.neighbors import NearestCentroid
+from torch import nn
+
+from sklearn_meta.algorithms import MAML, ProtoNet
+from sklearn_meta.core import Backbone, Examples, PrototypeHead
+from sklearn_meta.functional import cosine_distance, cross_entropy, squared_euclidean
+from sklearn_meta.nn import MLP
+
+IDENTITIES = {"foreign": nn.Identity, "mlp": lambda: MLP((4,), ()), "flatten": nn.Flatten}
+
+
+def rows(seed, n=30, d=4, n_way=3):
+    rng = np.random.RandomState(seed)
+    labels = rng.permutation(np.arange(n) % n_way)
+    return rng.normal(size=(n, d)) + np.eye(n_way, d)[labels], labels
+
+
+def logits(alg, identity, X, labels, X_query):
+    f = Backbone(IDENTITIES[identity](), (4,))
+    y = torch.tensor(np.eye(labels.max() + 1)[labels])
+    support = Examples(torch.tensor(X), y, torch.ones(len(X), dtype=torch.float64))
+    theta = alg.init(f, 3, torch.Generator())
+    return alg.predict(f, theta, alg.adapt(f, theta, support), torch.tensor(X_query)).detach()
+
+
+PROTO = {
+    "protonet": ProtoNet(cross_entropy, squared_euclidean),
+    "proto-maml-before-any-step": MAML(cross_entropy, PrototypeHead(), 0.1, 0, False),
+}
+
+
+@pytest.mark.parametrize("identity", IDENTITIES)
+@pytest.mark.parametrize("name", PROTO)
+@pytest.mark.parametrize("seed", range(3))
+def test_on_the_identity_it_is_the_nearest_centroid(name, identity, seed):
+    (X, labels), (X_query, _) = rows(seed), rows(seed + 100)
+    expected = NearestCentroid().fit(X, labels).predict(X_query)
+    found = logits(PROTO[name], identity, X, labels, X_query).argmax(-1).numpy()
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_with_cosine_it_is_the_nearest_centroid_by_angle():
+    (X, labels), (X_query, _) = rows(0), rows(100)
+    means = np.stack([X[labels == k].mean(0) for k in range(3)])
+    angles = [
+        [np.arccos(x @ c / np.linalg.norm(x) / np.linalg.norm(c)) for c in means] for x in X_query
+    ]
+    alg = ProtoNet(cross_entropy, cosine_distance)
+    found = logits(alg, "mlp", X, labels, X_query)
+    np.testing.assert_array_equal(found.argmax(-1), np.argmin(angles, 1))
+    np.testing.assert_allclose(found, np.cos(angles) - 1, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", PROTO)
+def test_on_the_identity_it_is_the_bayes_rule_of_gaussian_classes(name):
+    # classes N(c_k, I / 2) with equal priors: p(k | x) = softmax(-|x - c_k|^2)
+    (X, labels), (X_query, _) = rows(1), rows(101)
+    density = np.stack(
+        [multivariate_normal(X[labels == k].mean(0), 0.5).pdf(X_query) for k in range(3)], 1
+    )
+    found = logits(PROTO[name], "mlp", X, labels, X_query).softmax(-1)
+    np.testing.assert_allclose(found, density / density.sum(1, keepdims=True), rtol=1e-10)
+
+
+def test_one_shot_it_is_the_nearest_neighbour():
+    X, _ = rows(2, n=3)
+    X_query, _ = rows(102)
+    found = logits(PROTO["protonet"], "mlp", X, np.arange(3), X_query)
+    distances = np.linalg.norm(X_query[:, None] - X, axis=-1)
+    np.testing.assert_array_equal(found.argmax(-1), distances.argmin(1))
+    np.testing.assert_allclose(found, -(distances**2), atol=1e-12)
+
+
+def test_a_class_with_more_support_rows_has_no_larger_prior():
+    X = np.concatenate([np.zeros((9, 4)), np.ones((1, 4))])
+    found = logits(PROTO["protonet"], "mlp", X, np.repeat([0, 1], [9, 1]), np.full((1, 4), 0.5))
+    np.testing.assert_allclose(found[0, 0], found[0, 1])

@@ -1,0 +1,158 @@
+"""The pure functions agree with torch's and scikit-learn's own, one task at a time."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from sklearn.metrics import log_loss, mean_squared_error
+from sklearn.metrics.pairwise import cosine_distances, euclidean_distances
+
+from sklearn_meta.functional import (
+    classes_present,
+    cosine_distance,
+    cross_entropy,
+    descend,
+    linear,
+    prototypes,
+    squared_error,
+    squared_euclidean,
+)
+
+RNG = np.random.RandomState(0)
+
+
+def normal(*shape):
+    return torch.tensor(RNG.normal(size=shape))
+
+
+def close(a, b, tol=1e-12):
+    np.testing.assert_allclose(torch.as_tensor(a).detach(), b, rtol=tol, atol=tol)
+
+
+def one_hot(*shape, n_way=3):
+    return F.one_hot(torch.tensor(RNG.randint(n_way, size=shape)), n_way).double()
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_linear_is_torchs_linear_task_by_task(shared):
+    X, weight, bias = normal(4, 6, 3), normal(4, 2, 3), normal(4, 2)
+    if shared:
+        weight, bias = weight[0], bias[0]
+    out = linear(X, weight, bias)
+    for i, x in enumerate(X):
+        w, b = (weight, bias) if shared else (weight[i], bias[i])
+        close(out[i], F.linear(x, w, b))
+
+
+def test_cross_entropy_is_scikit_learns_log_loss():
+    logits, y, weight = normal(4, 7, 3), one_hot(4, 7), normal(4, 7).abs()
+    losses = cross_entropy(logits, y, weight)
+    for i in range(4):
+        p, labels = logits[i].softmax(-1).numpy(), y[i].argmax(-1).numpy()
+        close(losses[i], log_loss(labels, p, sample_weight=weight[i], labels=[0, 1, 2]))
+
+
+def test_cross_entropy_takes_probabilities():
+    logits, y = normal(4, 7, 3), normal(4, 7, 3).softmax(-1)
+    losses = cross_entropy(logits, y, torch.ones(4, 7, dtype=torch.float64))
+    for loss, z, q in zip(losses, logits, y, strict=True):
+        close(loss, F.cross_entropy(z, q))
+
+
+def test_a_class_of_logit_minus_infinity_leaves_cross_entropy_and_its_derivatives_finite():
+    logits = normal(5, 3).requires_grad_()
+    y, weight = one_hot(5, n_way=2), torch.ones(5, dtype=torch.float64)
+    masked = logits.masked_fill(torch.tensor([False, False, True]), -torch.inf)
+    wider = cross_entropy(masked, F.pad(y, (0, 1)), weight)
+    narrow = cross_entropy(logits[:, :2], y, weight)
+    close(wider, narrow.detach())
+    first = [torch.autograd.grad(z, logits, create_graph=True)[0] for z in (wider, narrow)]
+    close(first[0], first[1].detach())
+    close(*(torch.autograd.grad(g.square().sum(), logits)[0] for g in first))
+
+
+def test_squared_error_is_scikit_learns_mean_squared_error():
+    mean, y, weight = normal(4, 7, 2), normal(4, 7, 2), normal(4, 7).abs()
+    losses = squared_error(mean, y, weight)
+    for i in range(4):
+        close(losses[i], mean_squared_error(y[i], mean[i], sample_weight=weight[i]))
+
+
+@pytest.mark.parametrize("loss", [cross_entropy, squared_error])
+def test_losses_depend_on_relative_weights_only(loss):
+    out, y, weight = normal(4, 7, 3), one_hot(4, 7), normal(4, 7).abs()
+    close(loss(out, y, weight), loss(out, y, 3.5 * weight))
+
+
+def test_prototypes_are_weighted_class_means_and_zero_where_there_is_no_row():
+    Z, y, weight = normal(4, 9, 5), one_hot(4, 9, n_way=2), normal(4, 9).abs()
+    y = F.pad(y, (0, 1))
+    c = prototypes(Z, y, weight)
+    for i in range(4):
+        for k in range(2):
+            rows = y[i, :, k] == 1
+            close(c[i, k], np.average(Z[i][rows], axis=0, weights=weight[i][rows]))
+    close(c[:, 2], torch.zeros(4, 5, dtype=torch.float64))
+
+
+def test_classes_present_have_a_row_of_positive_weight():
+    y = torch.eye(3)[[0, 0, 1]]
+    assert classes_present(y, torch.tensor([1.0, 0.0, 0.0])).tolist() == [True, False, False]
+    assert classes_present(y, torch.tensor([0.0, 2.0, 1.0])).tolist() == [True, True, False]
+
+
+def test_distances_are_scikit_learns():
+    Z, c = normal(4, 6, 5), normal(4, 3, 5)
+    for i in range(4):
+        close(squared_euclidean(Z, c)[i], euclidean_distances(Z[i], c[i], squared=True))
+        close(cosine_distance(Z, c)[i], cosine_distances(Z[i], c[i]))
+
+
+def test_distances_without_a_task_axis_are_those_of_a_stack_of_one():
+    Z, c = normal(6, 5), normal(3, 5)
+    for distance in (squared_euclidean, cosine_distance):
+        close(distance(Z, c), distance(Z[None], c[None])[0])
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+@pytest.mark.parametrize("steps", [0, 1, 4])
+def test_descent_on_a_quadratic_is_its_closed_form(steps, create_graph):
+    # phi_k = w + (1 - lr h)^k (phi_0 - w), and d phi_k / d phi_0 = (1 - lr h)^k, or 1 first order
+    h, w, start = normal(4).abs(), normal(4), normal(4).requires_grad_()
+
+    def loss(p):
+        return 0.5 * h * (p["x"] - w).square()
+
+    end = descend(loss, {"x": start}, 0.3, steps, create_graph=create_graph)["x"]
+    shrink = (1 - 0.3 * h) ** steps
+    close(end, (w + shrink * (start - w)).detach())
+    jacobian = torch.autograd.grad(end.sum(), start)[0]
+    close(jacobian, shrink if create_graph else torch.ones(4, dtype=torch.float64))
+
+
+def test_descent_is_torchs_sgd():
+    X, y, start = normal(6, 3), normal(6), normal(3)
+    p = start.clone().requires_grad_()
+    sgd = torch.optim.SGD([p], lr=0.1)
+    for _ in range(5):
+        sgd.zero_grad()
+        (X @ p - y).square().mean().backward()
+        sgd.step()
+    end = descend(lambda q: (X @ q["p"] - y).square().mean(), {"p": start}, 0.1, 5)["p"]
+    close(end, p.detach())
+    assert not start.requires_grad
+
+
+def test_the_step_may_be_a_tensor_and_learned():
+    lr = torch.tensor(0.25, dtype=torch.float64, requires_grad=True)
+    start = torch.tensor(2.0, dtype=torch.float64)
+    end = descend(lambda p: p["x"].square(), {"x": start}, lr, 1, create_graph=True)["x"]
+    close(end, start * 0.5)
+    close(torch.autograd.grad(end, lr)[0], -2 * start)
+
+
+def test_parameters_that_the_loss_does_not_use_stay():
+    params = {"used": normal(2), "idle": normal(3)}
+    end = descend(lambda p: p["used"].square().sum(), params, 0.1, 3)
+    close(end["idle"].detach(), params["idle"])
+    close(end["used"].detach(), params["used"] * 0.8**3)
