@@ -26,7 +26,7 @@ def accuracies(estimator, tasks) -> np.ndarray:
     if hasattr(estimator, "score_tasks"):
         return estimator.score_tasks(tasks)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # NearestCentroid: one row has no variance
+        warnings.simplefilter("ignore")  # NearestCentroid: a single row has no variance
         return np.array(
             [estimator.fit(t.X_support, t.y_support).score(t.X_query, t.y_query) for t in tasks]
         )

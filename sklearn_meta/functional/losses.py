@@ -32,8 +32,9 @@ def cross_entropy(logits: Tensor, y: Tensor, weight: Tensor) -> Tensor:
     tensor(0.6931)
     """
     mass = _shares(weight).unsqueeze(-1) * y
-    # 0 * log 0 = 0: an absent class has log-probability minus infinity
-    log_p = logits.log_softmax(-1).masked_fill(y == 0, 0.0)
+    # 0 * log 0 = 0: a class that the task lacks has log-probability minus infinity, and the
+    # rows that pad it (weight 0) may bear its label
+    log_p = logits.log_softmax(-1).masked_fill(mass == 0, 0.0)
     return -(mass * log_p).sum((-2, -1))
 
 

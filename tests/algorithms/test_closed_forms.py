@@ -17,7 +17,7 @@ D, T, LR = 3, 5, 0.15  # features, tasks, inner step
 
 
 def quadratics():
-    """Tasks y = A w, with A = [X, 1]: L(theta) = .5 (theta - w)^T H (theta - w), H = 2 A^T A / n."""
+    """Tasks y = A w, A = [X, 1]: L(theta) = .5 (theta - w)^T H (theta - w), H = 2 A^T A / n."""
     rng = np.random.RandomState(0)
     X = rng.normal(size=(T, 8, D)) * rng.uniform(0.4, 1.3, size=(T, 1, D))
     A = np.concatenate([X, np.ones((T, 8, 1))], -1)

@@ -65,7 +65,8 @@ def test_a_task_of_a_pool_shares_no_rows_between_support_and_query(seed):
         for X, y, weight in (support, query):
             real = X[i][weight[i] > 0]
             place = y[i][weight[i] > 0].argmax(-1)
-            shown.append((set(real[:, 0].tolist()), set(zip(place.tolist(), real[:, 1].tolist()))))
+            pairs = zip(place.tolist(), real[:, 1].tolist(), strict=True)
+            shown.append((set(real[:, 0].tolist()), set(pairs)))
             assert len(shown[-1][0]) == len(real)
         assert shown[0][0].isdisjoint(shown[1][0])
         assert shown[0][1] == shown[1][1]  # the same classes in the same places

@@ -79,7 +79,7 @@ def test_the_shared_head_is_one_vector_for_every_class():
 def test_a_fixed_head_serves_fewer_classes_and_refuses_more():
     theta, phi = start(FixedHead(), support(n_way=2, there=2))
     assert torch.equal(phi["head.weight"], theta["head.weight"][:2])
-    with pytest.raises(ValueError, match="has 4 classes, .* at most 3"):
+    with pytest.raises(ValueError, match=r"has 4 classes, .* at most 3"):
         start(FixedHead(), support(n_way=4, there=4))
 
 

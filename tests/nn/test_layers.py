@@ -77,7 +77,7 @@ def test_image_layers_with_tasks_side_by_side_are_a_loop_of_torchs_own(name):
 @pytest.mark.parametrize("name", [*VECTORS, *BESIDE])
 def test_layers_with_parameters_of_their_own_are_torchs_own(name):
     layer, own, _, X = draw(*(VECTORS | BESIDE)[name])
-    layer.load_state_dict({k: p for k, p in own[0].named_parameters()})
+    layer.load_state_dict(dict(own[0].named_parameters()))
     torch.testing.assert_close(layer(X[0]), own[0](X[0]), rtol=1e-12, atol=1e-12)
 
 

@@ -1,0 +1,50 @@
+"""Real characters: five-way one-shot tasks of Omniglot, in about two minutes.
+
+    python examples/plot_03_omniglot.py
+
+Skips with a message where the data is neither cached nor downloadable. The full table, with
+longer training, is examples/benchmarks/omniglot.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from sklearn_meta import FewShotTasks, MAMLClassifier, ProtoNetClassifier
+from sklearn_meta.datasets import fetch_omniglot
+
+
+def main(proto_iter: int = 400, maml_iter: int = 100, n_tasks: int = 100) -> dict[str, float]:
+    try:
+        data = fetch_omniglot(split="vinyals")
+    except OSError as error:
+        print(f"Skipped, no Omniglot here: {error}")
+        return {}
+    train, test = data.subset == "train", data.subset == "test"
+    tests = FewShotTasks(data.images[test], data.target[test]).sample(n_tasks, random_state=0)
+    learners = {
+        "ProtoNetClassifier": (
+            ProtoNetClassifier(backbone="conv4", meta_batch_size=1, max_meta_iter=proto_iter),
+            FewShotTasks(data.images[train], data.target[train], n_way=20, n_query=5),
+        ),
+        "MAMLClassifier": (
+            MAMLClassifier(
+                backbone="conv4", first_order=True, meta_batch_size=2, max_meta_iter=maml_iter
+            ),
+            FewShotTasks(data.images[train], data.target[train], n_way=5, n_query=5),
+        ),
+    }
+    found = {}
+    for name, (estimator, tasks) in learners.items():
+        estimator.set_params(random_state=0).meta_fit(tasks)
+        found[name] = float(estimator.score_tasks(tests).mean())
+        print(f"{name:20} {100 * found[name]:.1f} % on five unseen characters, one row each")
+    return found
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--proto-iter", type=int, default=400)
+    parser.add_argument("--maml-iter", type=int, default=100)
+    args = parser.parse_args()
+    main(args.proto_iter, args.maml_iter)

@@ -1,0 +1,84 @@
+"""Checks of parameters, and how a parameter is compared with what it was in meta_fit."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sklearn_meta.core.params import (
+    check_params,
+    fingerprint,
+    integer,
+    option,
+    real,
+    resolve_device,
+)
+
+
+@pytest.mark.parametrize(
+    ("check", "good", "bad"),
+    [
+        (integer(1), [1, np.int64(3)], [0, 1.0, True, None, "1", np.nan]),
+        (integer(0, none=True), [0, None], [-1, 0.5]),
+        (real(0), [0, 0.5, np.float32(2)], [-1e-9, np.inf, np.nan, True, None, "0"]),
+        (real(0, open_left=True), [1e-9], [0, -1]),
+        (real(0, none=True), [None, 3], [-1]),
+        (option("a", None, True), ["a", np.str_("a"), None, True], ["b", 1, False, [1], {}]),
+    ],
+)
+def test_what_is_allowed(check, good, bad):
+    assert [value for value in good if not check[0](value)] == []
+    assert [value for value in bad if check[0](value)] == []
+
+
+class Thing:
+    size, name = 0, "x"
+
+
+def test_the_first_bad_parameter_is_named_in_scikit_learns_words():
+    message = r"The 'size' parameter of Thing must be an int in the range \[1, inf\). Got 0 instead"
+    with pytest.raises(ValueError, match=message):
+        check_params(Thing(), {"name": option("x"), "size": integer(1)})
+    assert check_params(Thing(), {"size": integer(0)}) is None
+
+
+def make_net():
+    return nn.Linear(2, 2)
+
+
+SAME = {
+    "copies of a module": (nn.Linear(2, 3), nn.Linear(2, 3)),
+    "list and tuple": ([64, 64], (64, 64)),
+    "order of a dict": ({"a": 1, "b": [2]}, {"b": (2,), "a": 1}),
+    "one function": (make_net, make_net),
+    "lazy modules": (nn.LazyLinear(3), nn.LazyLinear(3)),
+}
+DIFFERENT = {
+    "shapes": (nn.Linear(2, 3), nn.Linear(3, 2)),
+    "kinds": (nn.Linear(2, 3), nn.Bilinear(2, 3, 4)),
+    "lengths": ((64,), (64, 64)),
+    "functions": (make_net, test_what_is_allowed),
+    "classes": (nn.Linear, nn.Conv2d),
+    "values in a dict": ({"lr": 1}, {"lr": 2}),
+    "none": (None, "None"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules")
+@pytest.mark.parametrize("case", [*SAME, *DIFFERENT])
+def test_fingerprints(case):
+    one, other = (SAME | DIFFERENT)[case]
+    assert (fingerprint(one) == fingerprint(other)) is (case in SAME)
+
+
+def test_auto_is_a_device_of_this_machine():
+    assert torch.ones(1, device=resolve_device("auto")).device == resolve_device("auto") or (
+        resolve_device("auto").type != "cpu"
+    )
+    assert resolve_device("cpu") == resolve_device(torch.device("cpu")) == torch.device("cpu")
+
+
+@pytest.mark.parametrize("device", ["gpu7", 3.5, None, "cuda:99", "meta"])
+def test_devices_that_are_not_there_are_refused(device):
+    with pytest.raises(ValueError, match="device"):
+        resolve_device(device)

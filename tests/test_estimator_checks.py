@@ -1,0 +1,245 @@
+"""scikit-learn's checks and ours, over all estimators; and that ours can fail."""
+
+import os
+from dataclasses import replace
+from inspect import isabstract
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sklearn_meta import MAMLClassifier, MAMLRegressor, ProtoNetClassifier, Task
+from sklearn_meta.datasets import make_blob_tasks
+from sklearn_meta.testing import all_estimators, check_meta_learner
+
+EVERY = [cls() for _, cls in all_estimators()]
+VARIANTS = [
+    MAMLClassifier(first_order=True, head="shared"),
+    MAMLClassifier(head="shared", scaling="task"),
+    MAMLClassifier(activation="tanh", norm=None, scaling=None),
+    ProtoNetClassifier(distance="cosine", scaling="task"),
+    MAMLRegressor(scaling="task", hidden_layer_sizes=()),
+    MAMLRegressor(scaling=None, norm=None),
+]
+
+
+CHECKED_BY_SKLEARN = [  # one of each kind of variant: the common checks take half a minute
+    *EVERY,
+    ProtoNetClassifier(scaling="task"),
+    MAMLClassifier(head="fixed"),
+]
+
+
+@parametrize_with_checks(CHECKED_BY_SKLEARN)
+def test_scikit_learn_checks(estimator, check):
+    assert check(estimator) is None
+
+
+@pytest.mark.parametrize("estimator", EVERY + VARIANTS, ids=repr)
+def test_meta_learner_checks(estimator):
+    assert check_meta_learner(estimator) is None
+
+
+def test_a_fixed_head_keeps_all_promises_but_those_on_classes():
+    fixed = MAMLClassifier(head="fixed")
+    assert check_meta_learner(fixed, skip=["any_number_of_classes", "label_order"]) is None
+    with pytest.raises(AssertionError, match=r"any_number_of_classes.*at most 3"):
+        check_meta_learner(fixed)
+    with pytest.raises(AssertionError, match="label_order"):
+        check_meta_learner(fixed, skip=["any_number_of_classes"])
+
+
+def test_skipping_an_unknown_promise_is_refused():
+    with pytest.raises(ValueError, match=r"skip names .'row by row'.*row_by_row"):
+        check_meta_learner(ProtoNetClassifier(), skip=["row by row"])
+
+
+def test_batch_statistics_break_row_by_row_alone():
+    transductive = ProtoNetClassifier(norm="batch", n_shot=2, n_query=4)
+    assert check_meta_learner(transductive, skip=["row_by_row"]) is None
+    with pytest.raises(AssertionError, match="row_by_row"):
+        check_meta_learner(transductive)
+
+
+def test_the_estimator_checked_stays_as_it_was():
+    est = ProtoNetClassifier(hidden_layer_sizes=8).meta_fit(
+        make_blob_tasks(4, n_features=4, random_state=0)
+    )
+    before = dict(vars(est))
+    check_meta_learner(est)
+    assert vars(est) == before
+
+
+def test_tasks_of_ones_own_are_used():
+    images = [Task(t.X.reshape(-1, 2, 2), t.y) for t in make_blob_tasks(3, n_features=4)]
+    conv = ProtoNetClassifier(backbone="conv4")
+    assert check_meta_learner(conv, images, skip=["bad_tasks_refused"]) is None
+    with pytest.raises(AssertionError, match=r"Conv4 takes images"):
+        check_meta_learner(conv)
+
+
+def test_all_estimators_are_found_and_sorted():
+    names = [name for name, _ in all_estimators()]
+    assert names == sorted(names)
+    assert {"MAMLClassifier", "MAMLRegressor", "ProtoNetClassifier"} <= set(names)
+    assert not any(isabstract(cls) for _, cls in all_estimators())
+
+
+def test_pandas_in_feature_names_kept():
+    tasks = make_blob_tasks(n_tasks=6, n_shot=3, random_state=0)
+    columns = [f"f{i}" for i in range(tasks[0].X.shape[1])]
+    frames = [(pd.DataFrame(t.X_support, columns=columns), pd.Series(t.y_support)) for t in tasks]
+    est = ProtoNetClassifier(max_meta_iter=2, n_shot=1).meta_fit(frames)
+    est.fit(*frames[0])
+    assert list(est.feature_names_in_) == columns
+    with pytest.raises(ValueError, match="feature names should match"):
+        clone(est).fit(frames[0][0].rename(columns={"f0": "g0"}), frames[0][1])
+
+
+class ChangesTasks(ProtoNetClassifier):
+    def meta_fit(self, tasks, *args, **kwargs):
+        super().meta_fit(tasks, *args, **kwargs)
+        tasks[0].X.base[0, 0] += 1.0
+        return self
+
+
+class LosesThePrior(ProtoNetClassifier):
+    def __sklearn_clone__(self):
+        return super().__sklearn_clone__().reset_meta()
+
+
+class UsesTheGlobalGenerator(ProtoNetClassifier):
+    def meta_fit(self, tasks, *args, **kwargs):
+        torch.rand(1)
+        return super().meta_fit(tasks, *args, **kwargs)
+
+
+class ReturnsNothing(ProtoNetClassifier):
+    def meta_fit(self, tasks, *args, **kwargs):
+        super().meta_fit(tasks, *args, **kwargs)
+
+
+class PrefersTheFirstClass(ProtoNetClassifier):
+    def predict_proba(self, X):
+        P = super().predict_proba(X) + np.eye(1, len(self.classes_))
+        return P / P.sum(axis=1, keepdims=True)
+
+
+class UsesNumpysGenerator(ProtoNetClassifier):
+    def predict(self, X):
+        np.random.rand()  # noqa: NPY002
+        return super().predict(X)
+
+
+class RemembersAfterReset(ProtoNetClassifier):
+    def reset_meta(self):
+        return self
+
+
+class LearnsInFit(ProtoNetClassifier):
+    def fit(self, X, y):
+        super().fit(X, y)
+        self._meta_state = replace(self._meta_state)
+        return self
+
+
+class LooksAtParametersInPredict(ProtoNetClassifier):
+    def predict_proba(self, X):
+        return super().predict_proba(X) ** self.n_query
+
+
+class AcceptsAnything(ProtoNetClassifier):
+    def meta_fit(self, tasks, *args, **kwargs):
+        return super().meta_fit(tasks, *args, **kwargs) if len(tasks) else self
+
+
+class ForgetsWhenRefusing(ProtoNetClassifier):
+    def meta_fit(self, tasks, *args, **kwargs):
+        self.reset_meta()
+        return super().meta_fit(tasks, *args, **kwargs)
+
+
+class SetsAParameter(ProtoNetClassifier):
+    def fit(self, X, y):
+        self.patience = 3
+        return super().fit(X, y)
+
+
+class CentresTheQuery(ProtoNetClassifier):
+    def predict_proba(self, X):
+        return super().predict_proba(X - X.mean(axis=0))
+
+
+class IgnoresTheSeed(ProtoNetClassifier):
+    def _seed(self):
+        return 0
+
+
+class TakesChances(ProtoNetClassifier):
+    def _seed(self):
+        return int.from_bytes(os.urandom(3), "big")
+
+
+class WritesItsState(ProtoNetClassifier):
+    def meta_fit(self, tasks, *args, **kwargs):
+        super().meta_fit(tasks, *args, **kwargs)
+        self._meta_state.theta.update({k: np.array(p) for k, p in self._meta_state.theta.items()})
+        return self
+
+
+class KeepsTheAdaptationOnClone(ProtoNetClassifier):
+    def __sklearn_clone__(self):
+        twin = super().__sklearn_clone__()
+        twin.__dict__.update(vars(self))
+        return twin
+
+
+class CannotBePickled(ProtoNetClassifier):
+    def fit(self, X, y):
+        self.secret_ = lambda: None
+        return super().fit(X, y)
+
+
+class NeedsTwoClasses(ProtoNetClassifier):
+    def fit(self, X, y):
+        if len(np.unique(y)) < 2:
+            raise ValueError("needs two classes")
+        return super().fit(X, y)
+
+
+class NeedsNumbers(ProtoNetClassifier):
+    def fit(self, X, y):
+        return super().fit(X, np.asarray(y) + 0)
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (ChangesTasks, "tasks must not be changed|same random_state"),
+        (LosesThePrior, "clone must keep the prior"),
+        (UsesTheGlobalGenerator, "torch's global generator"),
+        (ReturnsNothing, "must return self"),
+        (PrefersTheFirstClass, "permutation of the labels"),
+        (UsesNumpysGenerator, "predict must not touch numpy's global generator"),
+        (RemembersAfterReset, "reset_meta_forgets"),
+        (LearnsInFit, "fit must not replace the meta state"),
+        (LooksAtParametersInPredict, "predict must not look at 'n_query'"),
+        (AcceptsAnything, "must refuse an empty list of tasks"),
+        (ForgetsWhenRefusing, "must leave the estimator as it was"),
+        (SetsAParameter, "replaced the parameters .'patience'"),
+        (CentresTheQuery, "row by row"),
+        (IgnoresTheSeed, "another random_state must give another theta"),
+        (TakesChances, "same random_state must give the same theta"),
+        (WritesItsState, "can be written to"),
+        (KeepsTheAdaptationOnClone, "clone must drop the adaptation"),
+        (CannotBePickled, "pickle_round_trip"),
+        (NeedsTwoClasses, "one_class.*needs two classes"),
+        (NeedsNumbers, "any_number_of_classes"),
+    ],
+)
+def test_a_broken_meta_learner_is_found(broken, message):
+    with pytest.raises(AssertionError, match=message):
+        check_meta_learner(broken(hidden_layer_sizes=8))
