@@ -273,8 +273,8 @@ class BaseMetaLearner(BaseEstimator, ABC):
             with torch.inference_mode(False), torch.enable_grad():
                 yield
         except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
+            self.__dict__.clear()
+            self.__dict__.update(before)
             raise
 
 

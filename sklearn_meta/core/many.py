@@ -88,7 +88,7 @@ def _check_shapes(est: Any, task: Task) -> None:
                 f"Task 0: {what} has rows of shape {got}, but {type(est).__name__} was meta-fitted "
                 f"with rows of shape {expected} (X of shape {task.X.shape}, y of {task.y.shape})."
             )
-    if None not in (task.feature_names_in, state.feature_names):
+    if task.feature_names_in is not None and state.feature_names is not None:
         check_feature_names(task.feature_names_in, state.feature_names)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from numbers import Integral, Real
+from numbers import Integral, Number, Real
 from typing import Any
 
 import torch
@@ -61,7 +61,7 @@ def real(low: float, *, open_left: bool = False, none: bool = False) -> Check:
             return none
         if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value):
             return False
-        return value > low if open_left else value >= low
+        return float(value) > low if open_left else float(value) >= low
 
     left = "(" if open_left else "["
     return allowed, f"a float in the range {left}{low}, inf)" + (" or None" if none else "")
@@ -134,7 +134,7 @@ def fingerprint(value: Any) -> Any:
         return tuple((k, fingerprint(v)) for k, v in sorted(value.items()))
     if callable(value):
         return getattr(value, "__qualname__", None) or repr(type(value))
-    return value if isinstance(value, (str, bytes, int, float, type(None))) else repr(value)
+    return value if isinstance(value, (str, bytes, Number, type(None))) else repr(value)
 
 
 def resolve_device(device: str | torch.device) -> torch.device:

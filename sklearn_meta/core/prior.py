@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard, TypeVar
 
 import numpy as np
 import sklearn
@@ -32,6 +32,7 @@ from sklearn_meta.tasks import EmpiricalTasks, FewShotTasks, Task, TaskDistribut
 
 __all__ = ["learn_prior"]
 
+D = TypeVar("D", bound=TaskDistribution)
 N_LOOK = 64  # tasks drawn from a distribution to learn its shapes and scales
 
 
@@ -124,7 +125,7 @@ def learn_prior(
     return state, history
 
 
-def _is(tasks: Any, kind: type[TaskDistribution]) -> bool:
+def _is(tasks: Any, kind: type[D]) -> TypeGuard[D]:
     """Whether it is of that kind, and does not draw its tasks in a way of its own."""
     return isinstance(tasks, kind) and type(tasks).sample is kind.sample
 
@@ -206,11 +207,11 @@ def _enough_rows(packed: PackedTasks, rows: Rows, tasks: Sequence[Task]) -> Pack
 
 
 def _meta_batch_size(est: Any, distribution: TaskDistribution) -> int:
-    if not _is(distribution, EmpiricalTasks):
-        return 16 if est.meta_batch_size is None else int(est.meta_batch_size)
-    there = len(distribution.tasks)
+    there = len(distribution.tasks) if _is(distribution, EmpiricalTasks) else None
     if est.meta_batch_size is None:
-        return min(16, there)
+        return 16 if there is None else min(16, there)
+    if there is None:
+        return int(est.meta_batch_size)
     if est.meta_batch_size > there:
         raise TaskError(
             f"meta_batch_size={est.meta_batch_size}, but there are only {there} tasks. "

@@ -53,6 +53,7 @@ SAME = {
     "one function": (make_net, make_net),
     "lazy modules": (nn.LazyLinear(3), nn.LazyLinear(3)),
 }
+SAME["numbers of numpy"] = ((np.int64(3), np.float64(0.5)), (3, 0.5))
 DIFFERENT = {
     "shapes": (nn.Linear(2, 3), nn.Linear(3, 2)),
     "kinds": (nn.Linear(2, 3), nn.Bilinear(2, 3, 4)),
@@ -68,7 +69,7 @@ DIFFERENT = {
 @pytest.mark.parametrize("case", [*SAME, *DIFFERENT])
 def test_fingerprints(case):
     one, other = (SAME | DIFFERENT)[case]
-    assert (fingerprint(one) == fingerprint(other)) is (case in SAME)
+    assert (fingerprint(one) == fingerprint(other)) == (case in SAME)
 
 
 def test_auto_is_a_device_of_this_machine():

@@ -1,0 +1,163 @@
+"""The house: imports point downwards, only public names come from elsewhere, files are short."""
+
+import ast
+import sys
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+import sklearn_meta
+
+HOUSE = Path(sklearn_meta.__file__).parent
+FILES = sorted(HOUSE.rglob("*.py"))
+GROUND = {"exceptions", "_version"}
+
+# what each part may import: parts of the package, and the outside beyond the standard library
+PLOTS = {"numpy", "scipy", "sklearn", "torch", "matplotlib"}
+MAY = {
+    "exceptions": ({"sklearn"}, set()),
+    "_version": (set(), set()),
+    "tasks": ({"numpy", "scipy", "sklearn"}, {"tasks"}),
+    "datasets": ({"numpy", "scipy", "sklearn", "PIL"}, {"tasks", "datasets"}),
+    "functional": ({"torch"}, {"functional"}),
+    "nn": ({"torch"}, {"functional", "nn"}),
+    "core": (
+        {"numpy", "scipy", "sklearn", "torch", "skorch"},
+        {"tasks", "functional", "nn", "core"},
+    ),
+    "algorithms": (
+        {"numpy", "scipy", "sklearn", "torch"},
+        {"tasks", "functional", "nn", "core", "algorithms"},
+    ),
+}
+BELOW_THE_TOP = {*MAY, "datasets"}
+TOP = ({"numpy", "scipy", "sklearn", "torch", "joblib", "matplotlib", "pandas"}, None)
+# private in name, but given to extensions: there is no public spelling
+KNOWN_EXCEPTIONS: set[tuple[str, str]] = set()
+
+
+def part_of(path):
+    return path.relative_to(HOUSE).parts[0].removesuffix(".py")
+
+
+def imports_of(source):
+    """Pairs (module, name) of all imports, wherever they stand in the file."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, None) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (("." * node.level + (node.module or ""), a.name) for a in node.names)
+
+
+def complaints(path, source):
+    """What is wrong with the imports of a file."""
+    part, inside = part_of(path), len(path.relative_to(HOUSE).parts) > 1
+    outside, parts = MAY.get(part, TOP)
+    for module, name in imports_of(source):
+        root, *rest = module.split(".")
+        if root == "":
+            yield f"{module} is relative"
+        elif root in sys.stdlib_module_names:
+            continue
+        elif root != "sklearn_meta":
+            if root not in outside:
+                yield f"{part} may not import {root}"
+            components = (*module.split("."), name or "")
+            if (
+                any(c.startswith("_") for c in components)
+                and (module, name) not in KNOWN_EXCEPTIONS
+            ):
+                yield f"{module}.{name} is private"
+        else:
+            yield from _complaints_inside(path, part, inside, rest, name, parts)
+
+
+def _complaints_inside(path, part, inside, rest, name, parts):
+    floor = rest[0] if rest else name
+    if not rest and part not in ("testing", "__init__") and floor not in {p.stem for p in FILES}:
+        yield f"{part} may not import from the shop window ({name})"
+    if parts is not None and floor not in parts | GROUND:
+        yield f"{part} may not import {floor}"
+    if part == "algorithms" and path.stem != "__init__" and floor == "algorithms":
+        yield f"one algorithm may not import another ({'.'.join(rest)})"
+    private = any(c.startswith("_") for c in (*rest[1:], name or ""))
+    if private and floor != part:
+        yield f"{'.'.join(rest)}.{name} is private to {floor}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(HOUSE)))
+def test_imports_point_downwards_and_are_public(path):
+    assert list(complaints(path, path.read_text())) == []
+
+
+PLANTED = {
+    "tasks/task.py": ["import torch", "from sklearn_meta.functional import linear"],
+    "datasets/_blobs.py": ["import torch.nn", "from sklearn_meta.core import Task"],
+    "functional/losses.py": [
+        "import numpy as np",
+        "from sklearn_meta.tasks import Task",
+        "from sklearn_meta.nn import MLP",
+    ],
+    "nn/mlp.py": ["from sklearn_meta.core import Examples", "import sklearn"],
+    "core/module.py": [
+        "from sklearn_meta.algorithms import MAML",
+        "from sklearn_meta.algorithms.maml import MAML",
+        "from sklearn_meta import MAMLClassifier",
+        "import sklearn_meta.testing",
+        "from ..tasks import Task",
+        "def f():\n    from sklearn_meta.datasets import make_blob_tasks",
+        "import pandas",
+    ],
+    "algorithms/maml.py": [
+        "from sklearn_meta.algorithms.protonet import ProtoNet",
+        "from sklearn_meta.algorithms import ProtoNet",
+        "from sklearn_meta.testing import check_meta_learner",
+        "import skorch",
+        "from sklearn.utils._tags import Tags",
+        "from sklearn.base import _fit_context",
+        "from torch._dynamo import config",
+        "from sklearn_meta.datasets._blobs import make_blob_tasks",
+    ],
+    "testing.py": [
+        "import requests",
+        "from skorch.net import _x",
+        "from sklearn_meta.core import _y",
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("file", "line"), [(file, line) for file, lines in PLANTED.items() for line in lines]
+)
+def test_a_planted_wrong_import_is_found(file, line):
+    source = (HOUSE / file).read_text()
+    assert list(complaints(HOUSE / file, f"{source}\n{line}\n")) != []
+
+
+def test_files_are_short():
+    lengths = {str(p.relative_to(HOUSE)): len(p.read_text().splitlines()) for p in FILES}
+    assert {name: n for name, n in lengths.items() if n > 300} == {}
+    assert median(n for name, n in lengths.items() if not name.endswith("__init__.py")) <= 150
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(HOUSE)))
+def test_shop_windows_hold_no_logic(path):
+    """An __init__ imports and lists; any other file says what it offers."""
+    tree = ast.parse(path.read_text())
+    defined = [n for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef))]
+    names = [t.id for n in tree.body if isinstance(n, ast.Assign) for t in n.targets]
+    if path.stem == "__init__":
+        assert defined == []
+    if path.stem != "_version":
+        assert "__all__" in names
+
+
+def test_algorithms_are_abstract_or_final():
+    from sklearn_meta import algorithms
+
+    classes = [c for c in vars(algorithms).values() if isinstance(c, type)]
+    assert classes
+    for cls in classes:
+        concrete = [base for base in cls.__mro__[1:] if base in classes]
+        assert concrete == [], f"{cls.__name__} inherits from a concrete algorithm"
