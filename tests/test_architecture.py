@@ -14,7 +14,6 @@ FILES = sorted(HOUSE.rglob("*.py"))
 GROUND = {"exceptions", "_version"}
 
 # what each part may import: parts of the package, and the outside beyond the standard library
-PLOTS = {"numpy", "scipy", "sklearn", "torch", "matplotlib"}
 MAY = {
     "exceptions": ({"sklearn"}, set()),
     "_version": (set(), set()),
@@ -31,10 +30,7 @@ MAY = {
         {"tasks", "functional", "nn", "core", "algorithms"},
     ),
 }
-BELOW_THE_TOP = {*MAY, "datasets"}
 TOP = ({"numpy", "scipy", "sklearn", "torch", "joblib", "matplotlib", "pandas"}, None)
-# private in name, but given to extensions: there is no public spelling
-KNOWN_EXCEPTIONS: set[tuple[str, str]] = set()
 
 
 def part_of(path):
@@ -48,6 +44,10 @@ def imports_of(source):
             yield from ((alias.name, None) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield from (("." * node.level + (node.module or ""), a.name) for a in node.names)
+
+
+def is_private(name):
+    return name.startswith("_") and not name.endswith("__")
 
 
 def complaints(path, source):
@@ -64,10 +64,7 @@ def complaints(path, source):
             if root not in outside:
                 yield f"{part} may not import {root}"
             components = (*module.split("."), name or "")
-            if (
-                any(c.startswith("_") for c in components)
-                and (module, name) not in KNOWN_EXCEPTIONS
-            ):
+            if any(is_private(c) for c in components):
                 yield f"{module}.{name} is private"
         else:
             yield from _complaints_inside(path, part, inside, rest, name, parts)
@@ -81,7 +78,7 @@ def _complaints_inside(path, part, inside, rest, name, parts):
         yield f"{part} may not import {floor}"
     if part == "algorithms" and path.stem != "__init__" and floor == "algorithms":
         yield f"one algorithm may not import another ({'.'.join(rest)})"
-    private = any(c.startswith("_") for c in (*rest[1:], name or ""))
+    private = any(is_private(c) for c in (*rest[1:], name or ""))
     if private and floor != part:
         yield f"{'.'.join(rest)}.{name} is private to {floor}"
 
@@ -146,7 +143,7 @@ def test_shop_windows_hold_no_logic(path):
     """An __init__ imports and lists; any other file says what it offers."""
     tree = ast.parse(path.read_text())
     defined = [n for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef))]
-    names = [t.id for n in tree.body if isinstance(n, ast.Assign) for t in n.targets]
+    names = {getattr(t, "id", "") for n in tree.body for t in getattr(n, "targets", [])}
     if path.stem == "__init__":
         assert defined == []
     if path.stem != "_version":

@@ -22,6 +22,13 @@ def classes_present(y: Tensor, weight: Tensor) -> Tensor:
     -------
     present : bool Tensor of shape (*B, n_way)
         False for classes that are padding.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_meta.functional import classes_present
+    >>> classes_present(torch.eye(3), torch.tensor([1.0, 0.5, 0.0]))
+    tensor([ True,  True, False])
     """
     return (weight.unsqueeze(-1) * y).sum(-2) > 0
 
@@ -72,6 +79,13 @@ def squared_euclidean(Z: Tensor, c: Tensor) -> Tensor:
     -------
     distances : Tensor of shape (*B, n, n_way)
         Expanded as |z|^2 - 2 z.c + |c|^2: one matrix product instead of n * n_way differences.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_meta.functional import squared_euclidean
+    >>> squared_euclidean(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0], [1.0, 0.0]]))
+    tensor([[25.,  1.]])
     """
     squares = Z.square().sum(-1).unsqueeze(-1) + c.square().sum(-1).unsqueeze(-2)
     return squares - 2 * Z @ c.mT
@@ -91,6 +105,13 @@ def cosine_distance(Z: Tensor, c: Tensor) -> Tensor:
     -------
     distances : Tensor of shape (*B, n, n_way)
         Between 0 and 2.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_meta.functional import cosine_distance
+    >>> cosine_distance(torch.tensor([[2.0, 0.0]]), torch.tensor([[5.0, 0.0], [0.0, 1.0]]))
+    tensor([[0., 1.]])
     """
     unit = torch.nn.functional.normalize
     return 1 - unit(Z, dim=-1) @ unit(c, dim=-1).mT
