@@ -19,7 +19,7 @@ def main(max_meta_iter: int = 10_000, picture: str = "plot_02.png") -> dict[int,
     tasks = make_sinusoid_tasks(n_tasks=5000, n_rows=20, random_state=0)
     tests = make_sinusoid_tasks(n_tasks=200, n_rows=105, n_support=5, random_state=1)
     reg = MAMLRegressor(
-        inner_lr=0.05,
+        inner_lr=0.02,
         inner_steps=1,
         hidden_layer_sizes=(40, 40),
         norm=None,

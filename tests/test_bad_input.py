@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
+from sklearn.exceptions import NotFittedError
 from torch import nn
 
 from sklearn_meta import (
@@ -236,6 +237,20 @@ FIT = {
     "no weight": (lambda e: e.fit(X, Y, np.zeros(12)), "nor zero for all rows"),
     "weights too few": (lambda e: e.fit(X, Y, np.ones(5)), "inconsistent"),
     "weights with two axes": (lambda e: e.fit(X, Y, np.ones((12, 1))), r"got shape \(12, 1\)"),
+    "complex": (lambda e: e.fit(X * 1j, Y), "Complex data not supported"),
+    "text": (lambda e: e.fit(np.full((12, 3), "a"), Y), "could not convert string to float"),
+    "no rows": (lambda e: e.fit(X[:0], Y[:0]), "minimum of 1 is required"),
+    "one axis": (lambda e: e.fit(X[:, 0], Y), "Expected 2D array"),
+    "y of two columns": (lambda e: e.fit(X, np.c_[Y, Y]), r"shape \(12, 2\)"),
+    "NaN in weights": (lambda e: e.fit(X, Y, np.full(12, np.nan)), "sample_weight contains NaN"),
+    "parameter out of range": (lambda e: e.set_params(n_query=0).fit(X, Y), "'n_query'"),
+    "no such device": (lambda e: e.set_params(device="cuda:99").fit(X, Y), "device='cuda:99'"),
+    "other backbone": (
+        lambda e: e.set_params(backbone="conv4").fit(X, Y),
+        "'backbone'.* changed from 'mlp' to 'conv4'",
+    ),
+    "empty list of tasks": (lambda e: e.score_tasks([]), "tasks is empty"),
+    "real tasks": (lambda e: e.score_tasks(REAL), "Task 0: y .*continuous"),
     "other network": (
         lambda e: e.set_params(hidden_layer_sizes=5).fit(X, Y),
         "'hidden_layer_sizes'.* changed from 4 to 5",
@@ -257,6 +272,73 @@ def test_bad_support(case):
     assert not hasattr(est, "classes_")
     assert not hasattr(est, "n_features_in_")
     assert est._meta_state is not None
+
+
+def test_a_sparse_support_is_refused():
+    est = ProtoNetClassifier(**SMALL).meta_fit(TASKS)
+    refused(est, lambda: est.fit(csr_matrix(X), Y), "dense data is required", TypeError)
+
+
+def named(names):
+    return pd.DataFrame(X, columns=list(names))
+
+
+NAMES = {
+    "other names": (lambda e: e.fit(named("abd"), Y), r"\['a', 'b', 'd'\], meta-fitted with"),
+    "other order": (lambda e: e.fit(named("bac"), Y), "meta-fitted with"),
+    "other names of tasks": (
+        lambda e: e.predict_tasks([Task(named("abd"), Y, support=range(6))]),
+        r"\['a', 'b', 'd'\], meta-fitted with",
+    ),
+    "other names at predict": (lambda e: e.fit(named("abc"), Y).predict(named("abd")), "unseen"),
+}
+
+
+@pytest.mark.parametrize("case", NAMES)
+def test_feature_names_that_differ(case):
+    call, message = NAMES[case]
+    est = ProtoNetClassifier(**SMALL).meta_fit([(named("abc"), Y)] * 2)
+    with pytest.raises(ValueError, match=message):
+        call(est)
+
+
+PREDICT = {
+    "features": (X[:, :2], "X has 2 features, but ProtoNetClassifier is expecting 3"),
+    "NaN": (with_value(np.nan), "contains NaN"),
+    "three axes": (X[:, :, None], "dim 3"),
+    "no rows": (X[:0], "minimum of 1 is required"),
+    "text": (np.full((2, 3), "a"), "could not convert string to float"),
+}
+
+
+@pytest.mark.parametrize("case", PREDICT)
+@pytest.mark.parametrize("verb", ["predict", "predict_proba"])
+def test_bad_queries(case, verb):
+    rows, message = PREDICT[case]
+    est = ProtoNetClassifier(**SMALL).meta_fit(TASKS).fit(X, Y)
+    refused(est, lambda: getattr(est, verb)(rows), message)
+
+
+def test_images_of_another_size_are_refused_at_predict():
+    images = RNG.normal(size=(12, 4, 4))
+    params = SMALL | {"backbone": "conv4"}
+    est = ProtoNetClassifier(**params).meta_fit([(images, Y)] * 2).fit(images, Y)
+    message = r"X has rows of shape \(4, 3\), but .* fitted with rows of shape \(4, 4\)"
+    refused(est, lambda: est.predict(images[:, :, :3]), message)
+    refused(est, lambda: est.fit(images[:, :, :3], Y), r"rows of shape \(4, 3\).*meta-fitted")
+
+
+@pytest.mark.parametrize("distance", ["manhattan", [1], None, 3])
+def test_unknown_distances(distance):
+    est = ProtoNetClassifier(distance, **SMALL)
+    refused(est, lambda: est.meta_fit(TASKS), "'distance' parameter .*'sqeuclidean' or 'cosine'")
+
+
+def test_what_needs_a_prior_or_an_adaptation_says_so():
+    est = ProtoNetClassifier(**SMALL)
+    refused(est, lambda: est.predict(X), "not fitted yet", NotFittedError)
+    est = est.meta_fit(TASKS)
+    refused(est, lambda: est.predict(X), "not fitted yet", NotFittedError)
 
 
 def test_outputs_that_differ():

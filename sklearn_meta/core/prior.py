@@ -192,7 +192,7 @@ def _enough_rows(packed: PackedTasks, rows: Rows, tasks: Sequence[Task]) -> Pack
         label = f"Task {i}" + ("" if task.name is None else f" ({task.name!r})")
         what = "it"
         if labels:
-            what = f"class {np.unique(task.y)[scarce[0] - packed.first[i]]!r}"
+            what = f"class {np.unique(task.y).tolist()[scarce[0] - packed.first[i]]!r}"
         name = "n_shot" if labels else "n_support"
         raise TaskError(
             f"{label}: {what} has {size} row(s), but {name}={rows.n_support[0]} needs at least "

@@ -97,8 +97,8 @@ class FewShotTasks(TaskDistribution):
         if self.sizes.min() <= self.n_shot[0]:
             scarce = self.sizes.argmin()
             raise TaskError(
-                f"Class {self.classes_[scarce]!r} of the pool has {self.sizes[scarce]} row(s), "
-                f"but n_shot={self.n_shot[0]} needs at least {self.n_shot[0] + 1}: "
+                f"Class {self.classes_.tolist()[scarce]!r} of the pool has {self.sizes[scarce]} "
+                f"row(s), but n_shot={self.n_shot[0]} needs at least {self.n_shot[0] + 1}: "
                 "the support and one row of query."
             )
 

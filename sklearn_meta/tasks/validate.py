@@ -108,8 +108,8 @@ def _check_y(task: Task, wanted: str, label: str, *, asked: bool) -> None:
         unknown = np.setdiff1d(task.y_query, task.y_support)
         if len(unknown):
             raise TaskError(
-                f"{label}: the query holds the label {unknown[0]!r}, which no row of the support "
-                f"has (y_support of shape {task.y_support.shape}, y_query of shape "
+                f"{label}: the query holds the label {unknown.tolist()[0]!r}, which no row of the "
+                f"support has (y_support of shape {task.y_support.shape}, y_query of shape "
                 f"{task.y_query.shape}); it cannot be learned from this support."
             )
 

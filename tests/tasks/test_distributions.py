@@ -71,7 +71,7 @@ def test_the_empirical_distribution_gives_the_very_tasks_evenly():
     counts = [sum(task is t for task in drawn) for t in tasks]
     assert sum(counts) == 300
     assert min(counts) > 60
-    assert repr(empirical) == "EmpiricalTasks(3 tasks of 1 to 1 rows)"
+    assert (len(empirical), repr(empirical)) == (3, "EmpiricalTasks(3 tasks of 1 to 1 rows)")
 
 
 @pytest.mark.parametrize(
