@@ -38,8 +38,7 @@ class Backbone:
     Raises
     ------
     ValueError
-        If the module keeps buffers, has no parameters where it must, or does not take rows of
-        this shape.
+        If the module keeps buffers, or does not take rows of this shape.
 
     Notes
     -----

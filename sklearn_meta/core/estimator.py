@@ -147,7 +147,6 @@ class BaseMetaLearner(BaseEstimator, ABC):
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = self.backbone != "mlp"
-        tags.non_deterministic = False
         return tags
 
     # ---- the steps of fit and predict ------------------------------------------------------

@@ -45,7 +45,7 @@ class EpisodicModule(nn.Module):
 
     def theta(self) -> Params:
         """Meta-parameters by their names."""
-        return {k: self._parameters[name] for k, name in self._names.items()}  # type: ignore[misc]
+        return {k: getattr(self, name) for k, name in self._names.items()}
 
     def forward(self, batch: tuple[Tensor, ...]) -> Tensor:
         """L(predict(adapt(support)), query) of each task, of shape (B,)."""
