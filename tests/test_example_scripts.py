@@ -20,7 +20,7 @@ def load(name):
 
 def test_first_meta_learner_prints_a_table_and_saves_a_picture(tmp_path, capsys):
     picture = tmp_path / "digits.png"
-    found = load("plot_01_first_meta_learner").main(2, 4, str(picture))
+    found = load("plot_01_first_meta_learner").main(2, 12, picture=str(picture))
     assert len(found) == 2 * 6
     assert all(0 <= mean <= 100 for mean, _ in found.values())
     assert picture.read_bytes().startswith(b"\x89PNG")

@@ -30,6 +30,7 @@ The digits of the tasks to meta-train on and those of the tasks to test on are d
 def load_digits_tasks(
     *,
     n_way: int | tuple[int, int] = 5,
+    n_way_train: int | tuple[int, int] | None = None,
     n_shot: int | tuple[int, int] = 1,
     n_query: int = 15,
     test_classes: Sequence[int] = (5, 6, 7, 8, 9),
@@ -48,6 +49,10 @@ def load_digits_tasks(
     ----------
     n_way : int or (int, int), default=5
         Classes a task; a pair is a range, both ends included.
+
+    n_way_train : int or (int, int), default=None
+        Classes a task to meta-train on; None: as `n_way`. More classes than in testing make
+        harder tasks, which often teach better (Snell et al. [2]_, section 2.4).
 
     n_shot : int or (int, int), default=1
         Support rows a class; a pair is a range.
@@ -98,6 +103,8 @@ def load_digits_tasks(
     ----------
     .. [1] O. Vinyals, C. Blundell, T. Lillicrap, K. Kavukcuoglu and D. Wierstra, "Matching
        Networks for One Shot Learning", NeurIPS 2016.
+    .. [2] J. Snell, K. Swersky and R. Zemel, "Prototypical Networks for Few-shot Learning",
+       NeurIPS 2017.
 
     Examples
     --------
@@ -126,7 +133,7 @@ def load_digits_tasks(
         X_train, X_test = (X.reshape(len(X), -1) for X in (X_train, X_test))
     meta_test = FewShotTasks(X_test, y_test, n_way, n_shot, n_query)
     return Bunch(
-        meta_train=FewShotTasks(X_train, y_train, n_way, n_shot, n_query),
+        meta_train=FewShotTasks(X_train, y_train, n_way_train or n_way, n_shot, n_query),
         meta_test=meta_test,
         test_tasks=meta_test.sample(n_test_tasks, random_state),
         DESCR=DESCR,

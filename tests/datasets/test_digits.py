@@ -76,3 +76,11 @@ def test_bad_counts_are_refused():
         load_digits_tasks(n_test_tasks=0)
     with pytest.raises(TaskError, match="n_way=6, but the pool has only 5 classes"):
         load_digits_tasks(n_way=6)
+
+
+def test_more_ways_to_train_than_to_test():
+    digits = load_digits_tasks(n_way_train=20)
+    assert digits.meta_train.n_way == (20, 20)
+    assert digits.meta_test.n_way == (5, 5)
+    with pytest.raises(TaskError, match="n_way=21, but the pool has only 20 classes"):
+        load_digits_tasks(n_way_train=21)
