@@ -139,11 +139,22 @@ def test_meta_fit_restarts_and_clears_the_adaptation(name):
 
 
 @each
+def test_learned_parameters_can_be_read_and_not_changed(name):
+    est = meta_fitted(name)
+    theta = clone(est).theta_
+    assert theta.keys() == est._meta_state.theta.keys()
+    with pytest.raises(ValueError, match="read-only"):
+        next(iter(theta.values()))[...] = 0
+    with pytest.raises(TypeError):
+        theta["more"] = 0
+
+
+@each
 def test_reset_meta_forgets_all(name):
     est = meta_fitted(name).fit(*rows_of(name))
     assert vars(est.reset_meta()) == vars(new(name).set_params(**est.get_params()))
     with pytest.raises(NotMetaFittedError, match=r"meta-fitted yet. Call meta_fit\(tasks\) first"):
-        est._require_meta_state()
+        est.theta_  # noqa: B018
 
 
 def test_warm_start_after_reset_meta_starts_anew():

@@ -11,11 +11,10 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from sklearn_meta.core.estimator import BaseMetaLearner
 from sklearn_meta.core.heads import FixedHead
-from sklearn_meta.core.many import outputs_of_tasks
 from sklearn_meta.core.scratch import FromScratch
 from sklearn_meta.core.support import check_weight
 from sklearn_meta.functional import cross_entropy
-from sklearn_meta.tasks import as_tasks
+from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.ranges import as_range
 
 __all__ = ["MetaClassifier"]
@@ -90,46 +89,12 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         logits = self._forward(X)
         return self.classes_[logits.argmax(axis=1)]
 
-    def predict_tasks(self, tasks: Any) -> list[NDArray[Any]]:
-        """Adapt to the support of each task and predict its query, in one stacked pass.
+    def _decide(self, task: Task, output: NDArray[np.float64]) -> NDArray[Any]:
+        return np.unique(task.y_support)[output.argmax(axis=1)]
 
-        Parameters
-        ----------
-        tasks : sequence of tasks
-            With a fixed support.
-
-        Returns
-        -------
-        y : list of ndarray of shape (n_query,)
-            Predicted labels, in the order of the tasks.
-
-        Raises
-        ------
-        TaskError
-            If a task cannot be used, or has no fixed support.
-        """
-        found = {
-            i: np.unique(task.y_support)[logits.argmax(axis=1)]
-            for i, task, logits in outputs_of_tasks(self, tasks)
-        }
-        return [found[i] for i in range(len(found))]
-
-    def score_tasks(self, tasks: Any) -> NDArray[np.float64]:
-        """Accuracy on the query of each task, after adapting to its support.
-
-        Parameters
-        ----------
-        tasks : sequence of tasks
-            With a fixed support.
-
-        Returns
-        -------
-        accuracy : ndarray of shape (n_tasks,)
-            Of each task.
-        """
-        tasks = as_tasks(tasks, target_type="class")
-        pairs = zip(self.predict_tasks(tasks), tasks, strict=True)
-        return np.array([np.mean(y == task.y_query) for y, task in pairs])
+    @staticmethod
+    def _metric(y_true: NDArray[Any], y_pred: NDArray[Any]) -> float:
+        return float(np.mean(y_true == y_pred))
 
     def _scratch(self) -> FromScratch:
         return FromScratch(cross_entropy, FixedHead())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from sklearn_meta.core.algorithm import Algorithm
 from sklearn_meta.core.backbone import Backbone, build_backbone
 from sklearn_meta.core.examples import Examples
+from sklearn_meta.core.many import outputs_of_tasks
 from sklearn_meta.core.outer import NET_CHECKS
 from sklearn_meta.core.params import (
     Check,
@@ -32,6 +34,7 @@ from sklearn_meta.core.state import MetaState, to_numpy, to_torch
 from sklearn_meta.core.support import check_structure, check_support, warn_if_stale
 from sklearn_meta.exceptions import NotMetaFittedError
 from sklearn_meta.nn import ACTIVATIONS
+from sklearn_meta.tasks import Task, as_tasks
 
 __all__ = ["BaseMetaLearner"]
 
@@ -77,6 +80,15 @@ class BaseMetaLearner(BaseEstimator, ABC):
         """Make the baseline for an estimator that was never meta-fitted."""
 
     @abstractmethod
+    def _decide(self, task: Task, output: NDArray[np.float64]) -> NDArray[Any]:
+        """Turn a task's logits or means (n_query, n_outputs) into its predictions."""
+
+    @staticmethod
+    @abstractmethod
+    def _metric(y_true: NDArray[Any], y_pred: NDArray[Any]) -> float:
+        """Score a task's predictions."""
+
+    @abstractmethod
     def _n_support(self) -> tuple[int, int]:
         """Range of support rows of an episode."""
 
@@ -120,6 +132,15 @@ class BaseMetaLearner(BaseEstimator, ABC):
             self.history_ = history
         return self
 
+    @property
+    def theta_(self) -> Mapping[str, NDArray[Any]]:
+        """Learned meta-parameters by name, read-only arrays; raises without a `meta_fit`."""
+        if self._meta_state is None:
+            raise NotMetaFittedError(
+                f"This {type(self).__name__} is not meta-fitted yet. Call meta_fit(tasks) first."
+            )
+        return MappingProxyType(dict(self._meta_state.theta))
+
     def reset_meta(self) -> BaseMetaLearner:
         """Forget the learned prior, and the adaptation with it.
 
@@ -130,6 +151,49 @@ class BaseMetaLearner(BaseEstimator, ABC):
         """
         self._forget("_meta_state")
         return self
+
+    def predict_tasks(self, tasks: Any) -> list[NDArray[Any]]:
+        """Adapt to the support of each task and predict its query, in one stacked pass.
+
+        Parameters
+        ----------
+        tasks : sequence of tasks
+            With a fixed support.
+
+        Returns
+        -------
+        y : list of ndarray of shape (n_query,) or (n_query, n_outputs)
+            Predicted labels or targets, in the order of the tasks.
+
+        Raises
+        ------
+        TaskError
+            If a task cannot be used, or has no fixed support.
+        """
+        found = {i: self._decide(t, out) for i, t, out in outputs_of_tasks(self, tasks)}
+        return [found[i] for i in range(len(found))]
+
+    def score_tasks(self, tasks: Any) -> NDArray[np.float64]:
+        """Accuracy (R^2 of a regressor) on the query of each task, after adapting to its support.
+
+        Parameters
+        ----------
+        tasks : sequence of tasks
+            With a fixed support; for R^2, at least two query rows.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_tasks,)
+            Of each task.
+
+        Raises
+        ------
+        TaskError
+            If a task cannot be used, or has no fixed support.
+        """
+        tasks = as_tasks(tasks, target_type=self._target_type)
+        pairs = zip(self.predict_tasks(tasks), tasks, strict=True)
+        return np.array([self._metric(task.y_query, y) for y, task in pairs])
 
     def _forget(self, *more: str) -> None:
         for name in [n for n in vars(self) if n.endswith("_") or n in ("_adapted", *more)]:
@@ -236,13 +300,6 @@ class BaseMetaLearner(BaseEstimator, ABC):
         check_params(self, self._param_checks())
         self._n_support()
         self._device()
-
-    def _require_meta_state(self) -> MetaState:
-        if self._meta_state is None:
-            raise NotMetaFittedError(
-                f"This {type(self).__name__} is not meta-fitted yet. Call meta_fit(tasks) first."
-            )
-        return self._meta_state
 
     def _backbone(self, row_shape: tuple[int, ...], seed: int) -> Backbone:
         sizes = self.hidden_layer_sizes

@@ -55,7 +55,8 @@ warm_start : bool, default=False
 device : str or torch.device, default="auto"
     Where to compute; "auto" takes a GPU where there is one. Not bound to the meta state.
 random_state : int, RandomState instance or None, default=None
-    Of the initial network and of the episodes. The global generators are left alone.
+    Of the initial network (not of an `nn.Module`, which brings its own weights) and of the
+    episodes. None draws a seed from numpy's global generator; torch's is always left alone.
 verbose : int, default=0
     1: a line an epoch; 2: and a progress bar."""
 
@@ -71,6 +72,8 @@ n_support : int or (int, int), default={n_support}
     from, so that one prior serves supports of different sizes."""
 
 ATTRIBUTES = """\
+theta_ : mapping of str to ndarray
+    Learned meta-parameters, read-only; after `meta_fit` and in clones.
 history_ : skorch.history.History
     One row an epoch of the last `meta_fit`: losses, durations.
 n_features_in_ : int

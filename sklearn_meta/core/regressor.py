@@ -12,11 +12,10 @@ from sklearn.utils import Tags
 
 from sklearn_meta.core.estimator import BaseMetaLearner
 from sklearn_meta.core.heads import LinearHead
-from sklearn_meta.core.many import outputs_of_tasks
 from sklearn_meta.core.scratch import FromScratch
 from sklearn_meta.core.support import check_weight
 from sklearn_meta.functional import squared_error
-from sklearn_meta.tasks import as_tasks
+from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.ranges import as_range
 
 __all__ = ["MetaRegressor"]
@@ -80,51 +79,17 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
         y = self._adapted.scaling.original(y)
         return y[:, 0] if self._one_dimensional_ else y
 
-    def predict_tasks(self, tasks: Any) -> list[NDArray[np.float64]]:
-        """Adapt to the support of each task and predict its query, in one stacked pass.
-
-        Parameters
-        ----------
-        tasks : sequence of tasks
-            With a fixed support.
-
-        Returns
-        -------
-        y : list of ndarray of shape (n_query,) or (n_query, n_outputs)
-            Predicted targets, in the order of the tasks.
-
-        Raises
-        ------
-        TaskError
-            If a task cannot be used, or has no fixed support.
-        """
-        found = {
-            i: means.reshape(len(means), *task.y.shape[1:])
-            for i, task, means in outputs_of_tasks(self, tasks)
-        }
-        return [found[i] for i in range(len(found))]
-
-    def score_tasks(self, tasks: Any) -> NDArray[np.float64]:
-        """R^2 on the query of each task, after adapting to its support.
-
-        Parameters
-        ----------
-        tasks : sequence of tasks
-            With a fixed support and at least two query rows.
-
-        Returns
-        -------
-        r2 : ndarray of shape (n_tasks,)
-            Of each task.
-        """
-        tasks = as_tasks(tasks, target_type="real")
-        pairs = zip(self.predict_tasks(tasks), tasks, strict=True)
-        return np.array([r2_score(task.y_query, y) for y, task in pairs])
-
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
+
+    def _decide(self, task: Task, output: NDArray[np.float64]) -> NDArray[Any]:
+        return output.reshape(len(output), *task.y.shape[1:])
+
+    @staticmethod
+    def _metric(y_true: NDArray[Any], y_pred: NDArray[Any]) -> float:
+        return float(r2_score(y_true, y_pred))
 
     def _scratch(self) -> FromScratch:
         return FromScratch(squared_error, LinearHead())
