@@ -88,7 +88,10 @@ AS_TASKS = {
     ),
     "groups missing": (lambda: as_tasks(X, y=Y), "groups is missing"),
     "y missing": (lambda: as_tasks(X, groups=Y), "y is missing"),
-    "NaN in groups": (lambda: as_tasks(X, y=Y, groups=np.full(12, np.nan)), "groups holds NaN"),
+    "NaN in groups": (
+        lambda: as_tasks(X, y=Y, groups=np.full(12, np.nan)),
+        "groups is missing at row 0",
+    ),
     "no such column": (
         lambda: as_tasks(pd.DataFrame(X, columns=list("abc")), y="z", groups="a"),
         "no column 'z'",

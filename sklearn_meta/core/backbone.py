@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from sklearn_meta.nn import MLP, Conv4
 
 __all__ = ["Backbone", "build_backbone"]
 
+SWAPPING = threading.RLock()  # a module holds the parameters of one call at a time
 PREFIX = "backbone."  # where the network's parameters live in theta, apart from the head's
 
 
@@ -38,7 +40,7 @@ class Backbone:
     Raises
     ------
     ValueError
-        If the module keeps buffers, or does not take rows of this shape.
+        If the module keeps buffers or frozen parameters, or does not take rows of this shape.
 
     Notes
     -----
@@ -55,6 +57,13 @@ class Backbone:
                 f"The backbone {name} keeps buffers ({', '.join(buffers[:3])}), which differ from "
                 "task to task and cannot be meta-learned. Use LayerNorm or GroupNorm in place of "
                 "BatchNorm, or BatchNorm(track_running_stats=False)."
+            )
+        frozen = [key for key, p in module.named_parameters() if not p.requires_grad]
+        if frozen:
+            raise ValueError(
+                f"The backbone {name} has frozen parameters ({', '.join(frozen[:3])}), but all of "
+                "a backbone is meta-learned. Apply the frozen layers to X beforehand, or unfreeze "
+                "them."
             )
         module = module.eval()
         self.row_shape = row_shape
@@ -101,7 +110,8 @@ class Backbone:
         """
         own = {name: params[key] for name, key, _ in self._names}
         if self.stacks:
-            return torch.func.functional_call(self.module, own, (X,), tie_weights=False)
+            with SWAPPING:
+                return torch.func.functional_call(self.module, own, (X,), tie_weights=False)
         one_each = any(params[key].ndim > ndim for _, key, ndim in self._names)
         if one_each:
             return torch.vmap(self._forward, randomness="different")(own, X)
@@ -112,7 +122,8 @@ class Backbone:
         return Z.unflatten(0, (*B, -1)) if B else Z
 
     def _forward(self, own: Params, X: Tensor) -> Tensor:
-        return torch.func.functional_call(self.module, own, (X,)).flatten(1)
+        with SWAPPING:
+            return torch.func.functional_call(self.module, own, (X,)).flatten(1)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_initial": {}}  # an adapted model carries its own numbers

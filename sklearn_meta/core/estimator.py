@@ -11,29 +11,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
-from sklearn.utils import Tags, check_random_state
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_meta.core.algorithm import Algorithm
-from sklearn_meta.core.backbone import Backbone, build_backbone
+from sklearn_meta.core.backbone import Backbone
+from sklearn_meta.core.converged import check_converged
 from sklearn_meta.core.examples import Examples
 from sklearn_meta.core.many import outputs_of_tasks
-from sklearn_meta.core.outer import NET_CHECKS
-from sklearn_meta.core.params import (
-    Check,
-    check_params,
-    integer,
-    option,
-    real,
-    resolve_device,
-)
 from sklearn_meta.core.prior import learn_prior
 from sklearn_meta.core.scaling import Scaling, scaling_of
+from sklearn_meta.core.shared_params import SharedParams
 from sklearn_meta.core.state import MetaState, to_numpy, to_torch
 from sklearn_meta.core.support import check_structure, check_support, warn_if_stale
 from sklearn_meta.exceptions import NotMetaFittedError
-from sklearn_meta.nn import ACTIVATIONS
 from sklearn_meta.tasks import Task, as_tasks
 
 __all__ = ["BaseMetaLearner"]
@@ -50,7 +41,7 @@ class Adapted(NamedTuple):
     dtype: Any
 
 
-class BaseMetaLearner(BaseEstimator, ABC):
+class BaseMetaLearner(SharedParams, ABC):
     """An estimator with an outer loop, `meta_fit`, and an inner loop, `fit`.
 
     The subclass names the algorithm; this class keeps the promises: `clone` keeps the learned
@@ -88,10 +79,6 @@ class BaseMetaLearner(BaseEstimator, ABC):
     def _metric(y_true: NDArray[Any], y_pred: NDArray[Any]) -> float:
         """Score a task's predictions."""
 
-    @abstractmethod
-    def _n_support(self) -> tuple[int, int]:
-        """Range of support rows of an episode."""
-
     def meta_fit(
         self, tasks: Any, y: Any = None, groups: Any = None, *, validation_tasks: Any = None
     ) -> BaseMetaLearner:
@@ -123,6 +110,13 @@ class BaseMetaLearner(BaseEstimator, ABC):
             If a parameter is out of range.
         FloatingPointError
             If meta-training diverges.
+        KeyboardInterrupt
+            If interrupted before the first iteration; the estimator is then as it was.
+
+        Notes
+        -----
+        Interrupted later (Ctrl-C, or a callback that raises KeyboardInterrupt), it keeps the state
+        reached (the best one, if there are validation tasks) and warns.
         """
         with self._unchanged_on_error():
             self._check_params()
@@ -158,7 +152,8 @@ class BaseMetaLearner(BaseEstimator, ABC):
         Parameters
         ----------
         tasks : sequence of tasks
-            With a fixed support.
+            With a fixed support. Their `y` has an entry for each query row too, of any label of
+            the support or any number; it is not looked at.
 
         Returns
         -------
@@ -230,17 +225,19 @@ class BaseMetaLearner(BaseEstimator, ABC):
         )
         if f.transductive and not weight.all():
             raise ValueError("norm='batch' takes statistics over all rows; a weight of 0 has none.")
-        phi = algorithm.adapt(f, to_torch(theta, device, dtype), support)
+        start = to_torch(theta, device, dtype)
+        phi = algorithm.adapt(f, start, support)
+        check_converged(algorithm, f, start, phi, support, ["The support"])
         return Adapted(algorithm, f, theta, to_numpy(phi), scaling, X.dtype)
 
     def _prior(
         self, row_shape: tuple[int, ...], n_outputs: int
     ) -> tuple[Algorithm, Backbone, Mapping[str, NDArray[Any]]]:
         """Algorithm, backbone and theta: those of the meta state, or a cold start."""
+        if self._meta_state is not None:  # the seed only matters to weights that are replaced
+            return self._algorithm(), self._backbone(row_shape, 0), self._meta_state.theta
         seed = self._seed()
         f = self._backbone(row_shape, seed)
-        if self._meta_state is not None:
-            return self._algorithm(), f, self._meta_state.theta
         scratch = self._scratch()
         theta = scratch.init(f, n_outputs, torch.Generator().manual_seed(seed))
         return scratch, f, to_numpy(theta)
@@ -249,7 +246,7 @@ class BaseMetaLearner(BaseEstimator, ABC):
         """Logits or means, of shape (n_rows, n_outputs), in the units of the network."""
         check_is_fitted(self)
         algorithm, f, theta, phi, scaling, dtype = self._adapted
-        X = validate_data(self, X, reset=False, dtype=dtype, allow_nd=self._allow_nd())
+        X = validate_data(self, X, reset=False, dtype=dtype, allow_nd=len(f.row_shape) > 1)
         if X.shape[1:] != f.row_shape:
             raise ValueError(
                 f"X has rows of shape {X.shape[1:]}, but {type(self).__name__} was fitted with "
@@ -274,54 +271,6 @@ class BaseMetaLearner(BaseEstimator, ABC):
             check_structure(self, self._meta_state)
             warn_if_stale(self, self._meta_state, stacklevel)
 
-    # ---- parameters ------------------------------------------------------------------------
-
-    def _param_checks(self) -> dict[str, Check]:
-        return {
-            "hidden_layer_sizes": (_widths, "an int >= 1 or a sequence of them"),
-            "activation": option(*ACTIVATIONS),
-            "norm": option("layer", "group", "batch", None),
-            "scaling": option("pooled", "task", None),
-            "n_query": integer(1),
-            "meta_lr": real(0, open_left=True),
-            "meta_lr_schedule": option("cosine", "constant"),
-            "max_meta_iter": integer(1),
-            "iters_per_epoch": integer(1),
-            "meta_batch_size": integer(1, none=True),
-            "max_grad_norm": real(0, open_left=True, none=True),
-            "early_stopping": option(True, False),
-            "patience": integer(1),
-            "warm_start": option(True, False),
-            "verbose": integer(0),
-            **NET_CHECKS,
-        }
-
-    def _check_params(self) -> None:
-        check_params(self, self._param_checks())
-        self._n_support()
-        self._device()
-
-    def _backbone(self, row_shape: tuple[int, ...], seed: int) -> Backbone:
-        sizes = self.hidden_layer_sizes
-        sizes = (sizes,) if isinstance(sizes, (int, np.integer)) else tuple(sizes)
-        return build_backbone(
-            self.backbone,
-            row_shape,
-            seed,
-            hidden_layer_sizes=sizes,
-            activation=self.activation,
-            norm=self.norm,
-        )
-
-    def _seed(self) -> int:
-        return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-
-    def _device(self) -> torch.device:
-        return resolve_device(self.device)
-
-    def _allow_nd(self) -> bool:
-        return not (isinstance(self.backbone, str) and self.backbone == "mlp")
-
     @contextmanager
     def _unchanged_on_error(self) -> Iterator[None]:
         before = dict(vars(self))
@@ -332,8 +281,3 @@ class BaseMetaLearner(BaseEstimator, ABC):
             self.__dict__.clear()
             self.__dict__.update(before)
             raise
-
-
-def _widths(value: Any) -> bool:
-    sizes = value if isinstance(value, (list, tuple)) else [value]
-    return all(integer(1)[0](size) for size in sizes) and value is not None

@@ -9,12 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sklearn_meta.core.converged import check_converged
 from sklearn_meta.core.examples import Examples, stack
 from sklearn_meta.core.scaling import Scaling, scaling_of
 from sklearn_meta.core.state import to_torch
 from sklearn_meta.core.support import check_feature_names
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks import Task, as_tasks
+from sklearn_meta.tasks.validate import label
 
 __all__ = ["outputs_of_tasks"]
 
@@ -46,8 +48,8 @@ def outputs_of_tasks(est: Any, tasks: Any) -> Iterator[tuple[int, Task, NDArray[
     for i, task in enumerate(tasks):
         if task.support is None:
             raise TaskError(
-                f"Task {i} has no fixed support to adapt to. Give it one, Task(X, y, support=...), "
-                "or draw one with sklearn_meta.tasks.split_task(task, ...)."
+                f"{label(task, i)} has no fixed support to adapt to. Give it one, "
+                "Task(X, y, support=...), or draw one with sklearn_meta.tasks.split_task."
             )
     state = est._meta_state
     if state is not None:
@@ -67,6 +69,7 @@ def outputs_of_tasks(est: Any, tasks: Any) -> Iterator[tuple[int, Task, NDArray[
         query = stack([pair[1] for pair in pairs]).X.to(device)
         with torch.enable_grad():
             phi = algorithm.adapt(f, start, support)
+        check_converged(algorithm, f, start, phi, support, [label(tasks[i], i) for i in chunk])
         with torch.no_grad():
             out = algorithm.predict(f, start, phi, query).double().cpu().numpy()
         for i, values, (s, q, scaling) in zip(chunk, out, pairs, strict=True):
@@ -74,22 +77,26 @@ def outputs_of_tasks(est: Any, tasks: Any) -> Iterator[tuple[int, Task, NDArray[
 
 
 def _n_outputs(task: Task, labels: bool) -> int:
-    return len(np.unique(task.y)) if labels else task.y[0].size
+    return len(np.unique(task.y)) if labels else task.y[:1].size
 
 
 def _check_shapes(est: Any, task: Task) -> None:
     state = est._meta_state
     for what, got, expected in (
         ("X", task.X.shape[1:], state.row_shape),
-        ("y", task.y[0].size, state.n_targets),
+        ("y", task.y[:1].size, state.n_targets),
     ):
         if got != expected:
             raise TaskError(
-                f"Task 0: {what} has rows of shape {got}, but {type(est).__name__} was meta-fitted "
-                f"with rows of shape {expected} (X of shape {task.X.shape}, y of {task.y.shape})."
+                f"{label(task, 0)}: {what} has rows of shape {got}, but {type(est).__name__} "
+                f"was meta-fitted with rows of shape {expected} (X of shape "
+                f"{task.X.shape}, y of {task.y.shape})."
             )
     if task.feature_names_in is not None and state.feature_names is not None:
-        check_feature_names(task.feature_names_in, state.feature_names)
+        try:
+            check_feature_names(task.feature_names_in, state.feature_names)
+        except ValueError as error:
+            raise TaskError(f"{label(task, 0)}: {error}") from None
 
 
 def _chunks(tasks: Sequence[Task], *, same_shape: bool) -> Iterator[list[int]]:

@@ -30,8 +30,8 @@ class Outer:
     ----------
     meta_lr, meta_lr_schedule, max_grad_norm : float, str, float or None
         The optimiser's.
-    n_epochs : int
-        Epochs in all.
+    n_epochs, n_iter : int
+        Epochs and iterations in all.
     early_stopping, patience : bool, int
         Whether to stop on the validation loss, and after how many epochs without a better one.
     callbacks, net_params : list or None, dict or None
@@ -44,6 +44,7 @@ class Outer:
     meta_lr_schedule: str
     max_grad_norm: float | None
     n_epochs: int
+    n_iter: int
     early_stopping: bool
     patience: int
     callbacks: Any
@@ -62,6 +63,8 @@ TAKEN = {
     "callbacks": "callbacks",
     "device": "device",
     "max_epochs": "max_meta_iter",
+    "batch_size": "meta_batch_size",
+    "warm_start": "warm_start",
 }
 
 
@@ -73,8 +76,13 @@ def _callbacks(value: Any) -> bool:
     )
 
 
+def _taken(name: Any) -> bool:
+    whole, _, part = str(name).partition("__")
+    return name in TAKEN or (part != "" and whole.startswith("iterator"))
+
+
 def _net_params(value: Any) -> bool:
-    return value is None or (isinstance(value, Mapping) and not TAKEN.keys() & value.keys())
+    return value is None or (isinstance(value, Mapping) and not any(_taken(k) for k in value))
 
 
 NET_CHECKS: dict[str, Check] = {
@@ -138,7 +146,8 @@ def train(
     callbacks: list[Any] = [("diverged", StopIfDiverged())]
     if outer.meta_lr_schedule == "cosine":
         cosine = torch.optim.lr_scheduler.CosineAnnealingLR
-        callbacks.append(("schedule", LRScheduler(cosine, T_max=outer.n_epochs)))
+        schedule = LRScheduler(cosine, step_every="batch", T_max=outer.n_iter)
+        callbacks.append(("schedule", schedule))
     if outer.max_grad_norm is not None:
         callbacks.append(("clip", GradientNormClipping(outer.max_grad_norm)))
     if valid is not None:
@@ -169,16 +178,20 @@ def train(
             f"skorch refuses net_params={outer.net_params!r} or "
             f"callbacks={outer.callbacks!r}: {error}"
         ) from error
+    start = {k: p.clone() for k, p in net.module_.theta().items()}
     net.partial_fit(batches, None)
     stopped_early = valid is not None and best.misses_ >= best.patience
+    theta = net.module_.theta()
+    if batches.n_iter < batches.max_iter and all(p.equal(start[k]) for k, p in theta.items()):
+        raise KeyboardInterrupt("Meta-training was interrupted before its first iteration.")
     if batches.n_iter < batches.max_iter and not stopped_early:
         warnings.warn(
-            f"Meta-training was interrupted after {batches.n_iter} of {batches.max_iter} "
-            "iterations; the state reached is kept. Go on with warm_start=True.",
+            f"Meta-training was interrupted (by hand or by a callback) after {batches.n_iter} of "
+            f"{batches.max_iter} iterations; the state reached is kept. warm_start=True goes on "
+            "from it.",
             ConvergenceWarning,
             stacklevel=4,
         )
-    theta = net.module_.theta()
     if not all(bool(p.isfinite().all()) for p in theta.values()):
         raise FloatingPointError(
             "Meta-training diverged: theta is no longer finite. Lower inner_lr or meta_lr."
@@ -188,9 +201,11 @@ def train(
 
 def _by_epoch(history: History) -> History:
     """Leave out the records of single iterations, and an epoch that was not finished."""
-    return History(
-        {k: v for k, v in row.items() if k != "batches"} for row in history if "train_loss" in row
-    )
+    rows = []
+    for row in (row for row in history if "train_loss" in row):
+        rate = {k: v for k, v in row["batches"][-1].items() if k == "event_lr"}
+        rows.append({k: v for k, v in row.items() if k != "batches"} | rate)
+    return History(rows)
 
 
 def _silent(*args: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from numbers import Integral, Number, Real
@@ -127,7 +128,9 @@ def fingerprint(value: Any) -> Any:
     if isinstance(value, torch.nn.Module):
         lazy = torch.nn.parameter.is_lazy
         shapes = [(k, () if lazy(p) else tuple(p.shape)) for k, p in value.named_parameters()]
-        return f"{type(value).__name__}{shapes}"
+        return f"{value!r}{shapes}"
+    if isinstance(value, functools.partial):
+        return tuple(map(fingerprint, (value.func, value.args, value.keywords)))
     if isinstance(value, (list, tuple)):
         return tuple(fingerprint(item) for item in value)
     if isinstance(value, Mapping):

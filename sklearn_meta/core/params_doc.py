@@ -13,8 +13,9 @@ C = TypeVar("C", bound=type)
 NETWORK = """\
 backbone : {"mlp", "conv4"}, nn.Module, or callable, default="mlp"
     The network up to its last hidden layer. A module is copied; a class or function is called
-    with the shape of one row (without arguments if it requires none). Structural: changing it
-    after `meta_fit` is an error.
+    with the shape of one row (without arguments if it requires none). A module of your own runs
+    under :func:`torch.vmap` and in evaluation mode (no dropout), in the dtype of `X`; one with
+    buffers or frozen parameters is refused. Structural: changing it after `meta_fit` is an error.
 hidden_layer_sizes : int or sequence of int, default=(64, 64)
     Layers of the "mlp". Structural.
 activation : {"relu", "tanh", "gelu", "elu", "identity"}, default="relu"
@@ -30,6 +31,7 @@ scaling : {"pooled", "task"} or None, default="pooled"
 OUTER = """\
 n_query : int, default=15
     Query rows of an episode: of a class, or of a regression task (fewer where a task has no more).
+    A :class:`~sklearn_meta.tasks.FewShotTasks` brings its own.
 meta_lr : float, default=1e-3
     Learning rate of Adam in the outer loop.
 meta_lr_schedule : {"cosine", "constant"}, default="cosine"
@@ -51,7 +53,8 @@ callbacks : list of skorch callbacks, default=None
 net_params : dict, default=None
     More parameters of :class:`skorch.NeuralNet`, such as ``{"optimizer": torch.optim.SGD}``.
 warm_start : bool, default=False
-    Whether `meta_fit` goes on from the present meta state.
+    Whether `meta_fit` goes on from the present theta and its scaling. Optimiser, schedule and the
+    count of iterations start anew, and so do the episodes if `random_state` is an int.
 device : str or torch.device, default="auto"
     Where to compute; "auto" takes a GPU where there is one. Not bound to the meta state.
 random_state : int, RandomState instance or None, default=None

@@ -26,9 +26,10 @@ from sklearn_meta.core.packed import PackedTasks, pack_pool, pack_tasks
 from sklearn_meta.core.params import fingerprint
 from sklearn_meta.core.scaling import Scaling, scaling_of
 from sklearn_meta.core.state import MetaState, to_numpy, to_torch
-from sklearn_meta.core.support import check_structure
+from sklearn_meta.core.support import check_feature_names, check_structure
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks import EmpiricalTasks, FewShotTasks, Task, TaskDistribution, as_tasks
+from sklearn_meta.tasks.validate import label
 
 __all__ = ["learn_prior"]
 
@@ -60,7 +61,11 @@ def learn_prior(
     known = _known_tasks(distribution, est._target_type, rng)
     dtype = np.float32 if all(t.X.dtype == np.float32 for t in known) else np.float64
     device = est._device()
-    scaling = _scaling(known, est) if est.scaling == "pooled" else None
+    carried = _carried(est, known[0])
+    scaling = None
+    if est.scaling == "pooled":  # carried weights go with the scale that they were learned on
+        same = carried is not None and carried.training["scaling"] == "pooled"
+        scaling = carried.scaling if carried and same else _scaling(known, est)
     rows = Rows(est._n_support(), est.n_query)
     labels = est._target_type == "class"
 
@@ -78,7 +83,7 @@ def learn_prior(
     else:
         packed = pack(known)
         assert packed.count is not None
-        n_outputs = int(packed.count.max()) if labels else known[0].y[0].size
+        n_outputs = int(packed.count.max()) if labels else known[0].y[:1].size
         if _is(distribution, EmpiricalTasks):
             source = FromTasks(packed, rows)
         else:
@@ -87,7 +92,7 @@ def learn_prior(
     n_tasks = _meta_batch_size(est, distribution)
     seeds = rng.randint(np.iinfo(np.int32).max, size=4)
     f = est._backbone(known[0].X.shape[1:], int(seeds[0]))
-    theta = _start(est, f, n_outputs, int(seeds[1]), device, dtype, known[0])
+    theta = _start(est, carried, f, n_outputs, int(seeds[1]), device, dtype)
     valid = _validation(est, validation_tasks, known[0], pack, rows, int(seeds[2]), n_tasks, f)
     per_epoch = min(est.iters_per_epoch, est.max_meta_iter)
     batches = MetaBatches(
@@ -98,6 +103,7 @@ def learn_prior(
         est.meta_lr_schedule,
         est.max_grad_norm,
         -(-est.max_meta_iter // per_epoch),
+        est.max_meta_iter,
         est.early_stopping,
         est.patience,
         est.callbacks,
@@ -145,7 +151,8 @@ def _alike(task: Task, like: Task, label: str, others: str) -> None:
 
 def _distribution(tasks: Any, y: Any, groups: Any, target_type: str) -> TaskDistribution:
     if not isinstance(tasks, TaskDistribution):
-        return EmpiricalTasks(as_tasks(tasks, y, groups, target_type=target_type))
+        some = as_tasks(tasks, y, groups, target_type=target_type)
+        return EmpiricalTasks(some, target_type=target_type)
     if y is not None or groups is not None:
         raise TaskError("y= and groups= go with a table of rows, not with a TaskDistribution.")
     if isinstance(tasks, FewShotTasks) and target_type == "real":
@@ -175,7 +182,7 @@ def _scaling(tasks: Sequence[Task], est: Any) -> Scaling:
 
 def _identity(task: Task, labels: bool) -> Scaling:
     width = task.X.shape[1] if task.X.ndim == 2 else 1
-    outputs = 1 if labels else task.y[0].size
+    outputs = 1 if labels else task.y[:1].size
     return Scaling(np.zeros(width), np.ones(width), np.zeros(outputs), np.ones(outputs))
 
 
@@ -189,18 +196,18 @@ def _enough_rows(packed: PackedTasks, rows: Rows, tasks: Sequence[Task]) -> Pack
     if len(scarce):
         i = int(np.searchsorted(packed.first, scarce[0], side="right")) - 1
         task, size = tasks[i], packed.size[scarce[0]]
-        label = f"Task {i}" + ("" if task.name is None else f" ({task.name!r})")
         what = "it"
         if labels:
             what = f"class {np.unique(task.y).tolist()[scarce[0] - packed.first[i]]!r}"
         name = "n_shot" if labels else "n_support"
         raise TaskError(
-            f"{label}: {what} has {size} row(s), but {name}={rows.n_support[0]} needs at least "
-            f"{least}: the support and one row of query (X of shape {task.X.shape})."
+            f"{label(task, i)}: {what} has {size} row(s), but {name}={rows.n_support[0]} needs "
+            f"at least {least}: the support and one row of query (X of shape {task.X.shape})."
         )
     if len(alone):
+        i = int(alone[0])
         raise TaskError(
-            f"Task {alone[0]}: y of shape {tasks[alone[0]].y.shape} holds a single class; "
+            f"{label(tasks[i], i)}: y of shape {tasks[i].y.shape} holds a single class; "
             "there is nothing to learn to tell apart."
         )
     return packed
@@ -220,27 +227,41 @@ def _meta_batch_size(est: Any, distribution: TaskDistribution) -> int:
     return int(est.meta_batch_size)
 
 
+def _carried(est: Any, task: Task) -> MetaState | None:
+    """Give the prior to go on from, if any, held against the tasks."""
+    state: MetaState | None = est._meta_state
+    if not est.warm_start or state is None:
+        return None
+    check_structure(est, state)
+    if (task.X.shape[1:], task.y[:1].size) != (state.row_shape, state.n_targets):
+        raise TaskError(
+            f"{label(task, 0)}: X of shape {task.X.shape} and y of shape {task.y.shape} do not go "
+            f"with warm_start=True: the prior is for rows of shape {state.row_shape} and "
+            f"{state.n_targets} output(s)."
+        )
+    if task.feature_names_in and state.feature_names:
+        check_feature_names(task.feature_names_in, state.feature_names)
+    return state
+
+
 def _start(
-    est: Any, f: Backbone, n_outputs: int, seed: int, device: torch.device, dtype: Any, task: Task
+    est: Any,
+    carried: MetaState | None,
+    f: Backbone,
+    n_outputs: int,
+    seed: int,
+    device: torch.device,
+    dtype: Any,
 ) -> dict[str, torch.Tensor]:
-    torch_dtype = torch.from_numpy(np.empty(0, dtype)).dtype
-    if est.warm_start and est._meta_state is not None:
-        state = est._meta_state
-        check_structure(est, state)
-        if (task.X.shape[1:], task.y[0].size) != (state.row_shape, state.n_targets):
-            raise TaskError(
-                f"Task 0: X of shape {task.X.shape} and y of shape {task.y.shape} do not go with "
-                f"warm_start=True: the prior is for rows of shape {state.row_shape} and "
-                f"{state.n_targets} output(s)."
-            )
-        return to_torch(est._meta_state.theta, device, torch_dtype)
+    if carried is not None:
+        return to_torch(carried.theta, device, torch.from_numpy(np.empty(0, dtype)).dtype)
     theta = est._algorithm().init(f, n_outputs, torch.Generator().manual_seed(seed))
     if not theta:
         raise ValueError(
             f"{type(est).__name__} has no meta-parameters to learn: backbone={est.backbone!r} with "
             f"hidden_layer_sizes={est.hidden_layer_sizes!r} has no weights, nor has the head."
         )
-    return {k: p.to(device, torch_dtype) for k, p in theta.items()}
+    return {k: p.to(device, torch.from_numpy(np.empty(0, dtype)).dtype) for k, p in theta.items()}
 
 
 def _validation(

@@ -96,7 +96,7 @@ def check_weight(sample_weight: Any, X: NDArray[Any]) -> NDArray[Any]:
     Returns
     -------
     ndarray of shape (n_rows,)
-        Not negative, and not all zero.
+        Not negative, the largest 1.
 
     Raises
     ------
@@ -105,6 +105,8 @@ def check_weight(sample_weight: Any, X: NDArray[Any]) -> NDArray[Any]:
     """
     if sample_weight is None:
         return np.ones(len(X))
+    if isinstance(sample_weight, str) or np.ndim(sample_weight) == 0:
+        raise ValueError(f"sample_weight must be (n_rows,); got {sample_weight!r}.")
     weight = check_array(
         sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
     )
@@ -113,7 +115,7 @@ def check_weight(sample_weight: Any, X: NDArray[Any]) -> NDArray[Any]:
     check_consistent_length(X, weight)
     if (weight < 0).any() or not weight.any():
         raise ValueError("sample_weight must not be negative, nor zero for all rows.")
-    return weight
+    return weight / weight.max()  # only their ratios matter, and large ones would overflow
 
 
 def check_structure(est: Any, state: MetaState) -> None:

@@ -131,9 +131,10 @@ def load_digits_tasks(
     X_test, y_test = images[testing], y[testing]
     if flatten:
         X_train, X_test = (X.reshape(len(X), -1) for X in (X_train, X_test))
+    n_way_train = n_way if n_way_train is None else n_way_train
     meta_test = FewShotTasks(X_test, y_test, n_way, n_shot, n_query)
     return Bunch(
-        meta_train=FewShotTasks(X_train, y_train, n_way_train or n_way, n_shot, n_query),
+        meta_train=FewShotTasks(X_train, y_train, n_way_train, n_shot, n_query),
         meta_test=meta_test,
         test_tasks=meta_test.sample(n_test_tasks, random_state),
         DESCR=DESCR,

@@ -85,7 +85,7 @@ def _sequence(tasks: Any) -> Sequence[Any]:
             f"or a table with y= and groups=; got {type(tasks).__name__}."
         )
     if len(tasks) == 0:
-        raise TaskError("tasks is empty: there is nothing to meta-learn from.")
+        raise TaskError("tasks is empty; at least one task is needed.")
     return list(tasks)
 
 
@@ -107,12 +107,18 @@ def _one(item: Any, index: int) -> Task:
 
 
 def _with_fixed_query(X_support: Any, y_support: Any, X_query: Any, y_query: Any) -> Task:
-    support, query = Task(X_support, y_support), Task(X_query, y_query)
+    support = _half(X_support, y_support, "support")
+    query = _half(X_query, y_query, "query")
     if support.X.shape[1:] != query.X.shape[1:] or support.y.shape[1:] != query.y.shape[1:]:
         raise TaskError(
             "A task: support and query differ in shape; got X_support of shape "
             f"{support.X.shape}, X_query of shape {query.X.shape}, y_support of shape "
             f"{support.y.shape}, y_query of shape {query.y.shape}."
+        )
+    if support.feature_names_in != query.feature_names_in:
+        raise TaskError(
+            f"A task: X_support has the feature names {support.feature_names_in}, "
+            f"X_query {query.feature_names_in}."
         )
     task = Task(
         np.concatenate([support.X, query.X]),
@@ -121,6 +127,13 @@ def _with_fixed_query(X_support: Any, y_support: Any, X_query: Any, y_query: Any
     )
     task.feature_names_in = support.feature_names_in
     return task
+
+
+def _half(X: Any, y: Any, name: str) -> Task:
+    try:
+        return Task(X, y)
+    except TaskError as error:
+        raise TaskError(str(error).replace("A task", f"A task: its {name}", 1)) from None
 
 
 def _joined(y_support: NDArray[Any], y_query: NDArray[Any]) -> NDArray[Any]:
@@ -148,13 +161,16 @@ def _from_table(X: Any, y: Any, groups: Any) -> tuple[Task, ...]:
         )
     if len(of_task) == 0:
         raise TaskError("tasks is empty: the table has no rows.")
-    if of_task.dtype.kind == "f" and np.isnan(of_task).any():
-        raise TaskError("groups holds NaN: every row must belong to a task.")
+    absent = np.array([name is None or name != name for name in of_task])  # NaN, NaT
+    if absent.any():
+        raise TaskError(
+            f"groups is missing at row {absent.argmax()}: every row must belong to a task."
+        )
     try:
         names, first, code = np.unique(of_task, return_index=True, return_inverse=True)
     except TypeError:
         raise TaskError(
-            "groups mixes kinds of value (or misses some); it cannot be sorted."
+            "groups mixes kinds of value, such as numbers and strings; it cannot be sorted."
         ) from None
     tasks = []
     for k in np.argsort(first):
@@ -174,6 +190,8 @@ def _columns(X: Any, y: Any, groups: Any) -> tuple[Any, Any, Any]:
     for name in named:
         if name not in X.columns:
             raise TaskError(f"The table has no column {name!r}; it has {list(X.columns)}.")
+        if X[name].ndim > 1:
+            raise TaskError(f"The table has {X[name].shape[1]} columns named {name!r}.")
     y = X[y] if isinstance(y, str) else y
     groups = X[groups] if isinstance(groups, str) else groups
     return X.drop(columns=named), y, groups

@@ -62,6 +62,8 @@ class EmpiricalTasks(TaskDistribution):
     ----------
     tasks : sequence of tasks
         Anything that :func:`as_tasks` takes.
+    target_type : {"class", "real"}, default=None
+        Whether `y` holds labels or numbers; None: as the first task.
 
     Attributes
     ----------
@@ -81,8 +83,8 @@ class EmpiricalTasks(TaskDistribution):
     (2, 5)
     """
 
-    def __init__(self, tasks: Sequence[Any]) -> None:
-        self.tasks = as_tasks(tasks)
+    def __init__(self, tasks: Sequence[Any], *, target_type: str | None = None) -> None:
+        self.tasks = as_tasks(tasks, target_type=target_type)
 
     def sample(self, n_tasks: int = 1, random_state: Any = None) -> list[Task]:
         """Draw tasks with replacement.
@@ -104,6 +106,9 @@ class EmpiricalTasks(TaskDistribution):
 
     def __len__(self) -> int:
         return len(self.tasks)
+
+    def __getitem__(self, i: int) -> Task:
+        return self.tasks[i]
 
     def __repr__(self) -> str:
         rows = np.array([len(task) for task in self.tasks])

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
 
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.tasks.ranges import as_range
 from sklearn_meta.tasks.task import Task
+from sklearn_meta.tasks.validate import check_tasks
 
 __all__ = ["split_task"]
 
@@ -53,17 +54,18 @@ def split_task(
     >>> split_task(task, n_shot=1, random_state=0)
     Task(X: (4, 1), y: (4,), support: 2 rows)
     """
+    if not isinstance(task, Task):
+        raise TypeError(f"split_task splits one Task; got {type(task).__name__}. Use Task(X, y).")
     if (n_shot is None) == (n_support is None):
         raise ValueError("split_task needs exactly one of n_shot (a class) and n_support (in all).")
     rng = check_random_state(random_state)
     if n_support is not None:
-        as_range(n_support, "n_support", "split_task", least=1)
-        groups, take, what = [np.arange(len(task))], n_support, "the task"
+        take = _one_number(n_support, "n_support")
+        groups, what = [np.arange(len(task))], "the task"
     else:
-        as_range(n_shot, "n_shot", "split_task", least=1)
-        assert n_shot is not None
-        labels = np.unique(task.y)
-        groups, take, what = [np.flatnonzero(task.y == k) for k in labels], n_shot, "a class"
+        check_tasks([task], "class")
+        take = _one_number(n_shot, "n_shot")
+        groups, what = [np.flatnonzero(task.y == k) for k in np.unique(task.y)], "a class"
     scarce = min(len(rows) for rows in groups)
     if scarce <= take:
         raise TaskError(
@@ -74,3 +76,12 @@ def split_task(
     split = Task(task.X, task.y, support=support, name=task.name)
     split.feature_names_in = task.feature_names_in
     return split
+
+
+def _one_number(value: Any, name: str) -> int:
+    if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < 1:
+        raise ValueError(
+            f"The {name!r} parameter of split_task must be an int in the range [1, inf). "
+            f"Got {value!r} instead."
+        )
+    return int(value)

@@ -33,7 +33,7 @@ class Task:
     Attributes
     ----------
     X, y : ndarray
-        The data, read-only.
+        The data, as read-only views of the arrays given (no copies).
     support : ndarray of int or None
         The sorted positions of the support rows.
     feature_names_in : tuple of str or None
@@ -172,6 +172,7 @@ def frozen(values: Any, label: str) -> NDArray[Any]:
 
 def _positions(support: ArrayLike, n_rows: int, label: str) -> NDArray[np.intp]:
     given = frozen(support, f"{label}: support")
+    given = given.astype(np.intp) if given.shape == (0,) else given
     if given.ndim != 1 or given.dtype.kind not in "biu":
         raise TaskError(
             f"{label}: support must be a one-dimensional array of row positions or a mask; "

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks.task import Task
 
-__all__ = ["check_tasks"]
+__all__ = ["check_tasks", "label"]
 
 
 def check_tasks(tasks: Sequence[Task], target_type: str | None = None) -> None:
@@ -32,23 +32,41 @@ def check_tasks(tasks: Sequence[Task], target_type: str | None = None) -> None:
     wanted = target_type or _kind(tasks[0])
     first = tasks[0]
     for i, task in enumerate(tasks):
-        label = f"Task {i}" + ("" if task.name is None else f" ({task.name!r})")
-        _check_X(task.X, label)
-        _check_y(task, wanted, label, asked=target_type is not None)
+        called = label(task, i)
+        _check_X(task.X, called)
+        _check_y(task, wanted, called, asked=target_type is not None)
         if task.X.shape[1:] != first.X.shape[1:]:
             raise TaskError(
-                f"{label}: X has rows of shape {task.X.shape[1:]}, those of task 0 have shape "
+                f"{called}: X has rows of shape {task.X.shape[1:]}, those of task 0 have shape "
                 f"{first.X.shape[1:]} (X of shape {task.X.shape} against {first.X.shape})."
             )
         if task.y.shape[1:] != first.y.shape[1:]:
             raise TaskError(
-                f"{label}: y has shape {task.y.shape}, but that of task 0 has {first.y.shape}."
+                f"{called}: y has shape {task.y.shape}, but that of task 0 has {first.y.shape}."
             )
         if task.feature_names_in != first.feature_names_in:
             raise TaskError(
-                f"{label}: its feature names are {task.feature_names_in}, "
+                f"{called}: its feature names are {task.feature_names_in}, "
                 f"but those of task 0 are {first.feature_names_in}."
             )
+
+
+def label(task: Task, i: int) -> str:
+    """Give what errors call a task: its position, and its name if it has one.
+
+    Parameters
+    ----------
+    task : Task
+        The task.
+    i : int
+        Its position.
+
+    Returns
+    -------
+    str
+        Such as ``Task 3 ('ann')``.
+    """
+    return f"Task {i}" + ("" if task.name is None else f" ({task.name!r})")
 
 
 def _check_X(X: NDArray[Any], label: str) -> None:

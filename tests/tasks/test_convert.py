@@ -82,6 +82,8 @@ def test_integers_and_objects_that_are_numbers_are_features():
     assert as_tasks([(X, [0, 1]), ([[1, 2]], [0]), ([[True, False]], [0])])[2].X.dtype == bool
 
 
+FRAME = pd.DataFrame([[0.0, 1.0], [1.0, 2.0]], columns=["a", "b"])
+
 BAD = {
     "ragged table": (lambda: as_tasks([[0.0], [1.0, 2.0]], y=[0, 1], groups=[0, 0]), "X is not a"),
     "ragged y": (lambda: as_tasks([[0.0], [1.0]], y=[[0], [1, 2]], groups=[0, 0]), "y is not a"),
@@ -89,8 +91,24 @@ BAD = {
     "scalar groups": (lambda: as_tasks([[0.0]], y=[0], groups=5), r"groups of shape \(\)"),
     "groups of two columns": (lambda: as_tasks([[0.0]], y=[0], groups=[[1]]), r"shape \(1, 1\)"),
     "kinds of groups": (
-        lambda: as_tasks([[0.0], [1.0]], y=[0, 1], groups=np.array([1, None], dtype=object)),
+        lambda: as_tasks([[0.0], [1.0]], y=[0, 1], groups=np.array([1, "a"], dtype=object)),
         "groups mixes kinds",
+    ),
+    "no group": (
+        lambda: as_tasks([[0.0], [1.0]], y=[0, 1], groups=np.array([1, None], dtype=object)),
+        "groups is missing at row 1",
+    ),
+    "not a time": (
+        lambda: as_tasks([[0.0]], y=[0], groups=np.array(["NaT"], dtype="datetime64[D]")),
+        "groups is missing at row 0",
+    ),
+    "query columns in another order": (
+        lambda: as_tasks([(FRAME, [0, 1], FRAME[["b", "a"]], [0, 1])]),
+        r"Task 0: X_support has the feature names \('a', 'b'\), X_query \('b', 'a'\)",
+    ),
+    "bad half": (
+        lambda: as_tasks([([[0.0]], [0], [[1.0]], None)]),
+        r"Task 0: its query: X and y must hold one entry a row",
     ),
     "kinds of label": (
         lambda: as_tasks([([[0.0], [1.0]], np.array([1, "a"], dtype=object))]),

@@ -1,0 +1,66 @@
+"""Whether the inner loop arrived anywhere."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor
+
+from sklearn_meta.core.algorithm import Algorithm, Network
+from sklearn_meta.core.examples import Examples
+from sklearn_meta.functional import Params
+
+__all__ = ["check_converged"]
+
+FACTOR = 100.0  # so much worse than predicting nothing is no bad luck
+
+
+@torch.no_grad()
+def check_converged(
+    algorithm: Algorithm,
+    f: Network,
+    theta: Params,
+    phi: Any,
+    support: Examples,
+    names: Sequence[str],
+) -> None:
+    """Hold the loss on the support after adapting against that of predicting nothing.
+
+    Parameters
+    ----------
+    algorithm, f, theta, phi
+        What adapted, and what came out.
+    support : Examples
+        Of one task, or of a stack.
+    names : sequence of str
+        What errors call the tasks, in the order of the stack.
+
+    Raises
+    ------
+    FloatingPointError
+        If the loss is not a number.
+    """
+    output = algorithm.predict(f, theta, phi, support.X)
+    after: Tensor = algorithm.criterion(output, support.y, support.weight).reshape(-1)
+    nothing = algorithm.criterion(torch.zeros_like(output), support.y, support.weight).reshape(-1)
+    lost = (~after.isfinite()).tolist()
+    if any(lost):
+        raise FloatingPointError(
+            f"{names[lost.index(True)]}: adapting diverged, its loss on the support is no longer "
+            "finite. Lower inner_lr or inner_steps, or bring the task to the scale of those of "
+            "meta-training."
+        )
+    worse = (after > FACTOR * (1 + nothing)).tolist()
+    if any(worse):
+        i = worse.index(True)
+        warnings.warn(
+            f"{names[i]}: after adapting, the loss on the support itself is {after[i]:.3g}, "
+            f"against {nothing[i]:.3g} of predicting nothing. Lower inner_lr or inner_steps, or "
+            "bring the task to the scale of those of meta-training.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )

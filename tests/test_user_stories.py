@@ -1,0 +1,208 @@
+"""Ways in which real users tripped: each was once a defect."""
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from skorch.callbacks import Callback
+from torch import nn
+
+from sklearn_meta import (
+    EmpiricalTasks,
+    MAMLClassifier,
+    MAMLRegressor,
+    ProtoNetClassifier,
+    Task,
+    TaskError,
+)
+from sklearn_meta.datasets import make_blob_tasks, make_sinusoid_tasks
+
+BLOBS = make_blob_tasks(8, n_way=3, n_rows=8, n_features=4, n_shot=2, random_state=0)
+WAVES = make_sinusoid_tasks(8, n_rows=16, n_support=5, random_state=0)
+SMALL = {"hidden_layer_sizes": 8, "max_meta_iter": 4, "random_state": 0, "device": "cpu"}
+
+
+def fitted(cls=ProtoNetClassifier, tasks=BLOBS, **params):
+    return cls(**SMALL | params).meta_fit(tasks)
+
+
+# ---- targets and labels ------------------------------------------------------------------------
+
+
+def counts(rng, *shape):
+    return rng.poisson(50, shape)
+
+
+@pytest.mark.parametrize("shape", [(20,), (20, 2)])
+@pytest.mark.parametrize("fixed", [None, range(5)])
+def test_a_regression_of_counts_is_a_regression(shape, fixed):
+    rng = np.random.RandomState(0)
+    tasks = [Task(rng.normal(size=(20, 2)), counts(rng, *shape), support=fixed) for _ in range(4)]
+    est = fitted(MAMLRegressor, tasks)
+    assert est.fit(tasks[0].X, tasks[0].y).predict(tasks[0].X).shape == shape
+
+
+def test_whole_and_fractional_targets_mix_in_a_regression():
+    whole, other = (WAVES[0].X, np.round(WAVES[0].y)), (WAVES[1].X, WAVES[1].y)
+    for tasks in ([whole, other], [other, whole]):
+        fitted(MAMLRegressor, EmpiricalTasks(tasks, target_type="real"))
+        fitted(MAMLRegressor, tasks)
+
+
+def with_object_labels(task):
+    return Task(task.X, np.array(["a", "b", "c"], object)[task.y], support=task.support)
+
+
+def test_labels_that_are_python_strings():
+    tasks = [with_object_labels(t) for t in BLOBS]
+    est = fitted(tasks=tasks, warm_start=True)
+    assert np.array_equal(est.score_tasks(tasks), est.score_tasks(BLOBS))
+    est.meta_fit(tasks)
+    assert set(est.predict_tasks(tasks)[0]) <= {"a", "b", "c"}
+
+
+# ---- inner loops that diverge ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("cls", "tasks"), [(MAMLClassifier, BLOBS), (MAMLRegressor, WAVES)])
+def test_an_adaptation_that_diverges_says_so(cls, tasks):
+    est = fitted(cls, tasks).set_params(inner_lr=1e6, inner_steps=300)
+    before = dict(vars(est))
+    with pytest.raises(FloatingPointError, match=r"The support: adapting diverged.*inner_lr"):
+        est.fit(tasks[0].X, tasks[0].y)
+    assert vars(est) == before
+    with pytest.raises(FloatingPointError, match=r"Task \d.*: adapting diverged"):
+        est.score_tasks(tasks)
+
+
+def test_a_task_far_off_the_scale_of_meta_training_is_warned_of():
+    est = fitted(MAMLRegressor, WAVES)
+    with pytest.warns(ConvergenceWarning, match=r"after adapting, the loss on the support itself"):
+        est.fit([[1.0], [2.0], [3.0]], [100.0, 200.0, 300.0])
+
+
+def test_weights_of_any_size_give_the_same_fit():
+    X, y = BLOBS[0].X.astype(np.float32), BLOBS[0].y
+    est = fitted(MAMLClassifier)
+    one = est.fit(X, y).predict_proba(X)
+    for size in (1e-300, 1e39):
+        many = est.fit(X, y, sample_weight=np.full(len(y), size)).predict_proba(X)
+        assert np.allclose(many, one, atol=1e-6)
+
+
+@pytest.mark.parametrize("weight", ["balanced", 2.0])
+def test_weights_that_are_no_array(weight):
+    with pytest.raises(ValueError, match=r"sample_weight must be \(n_rows,\)"):
+        fitted().fit(BLOBS[0].X, BLOBS[0].y, sample_weight=weight)
+
+
+# ---- backbones ---------------------------------------------------------------------------------
+
+
+def small(row_shape, width, activation=nn.ReLU):
+    return nn.Sequential(nn.Linear(*row_shape, width), activation())
+
+
+def test_another_activation_is_another_backbone():
+    est = fitted(backbone=small((4,), 6))
+    clone(est).fit(BLOBS[0].X, BLOBS[0].y)
+    with pytest.raises(ValueError, match=r"'backbone' parameter .* was changed"):
+        est.set_params(backbone=small((4,), 6, nn.Tanh)).fit(BLOBS[0].X, BLOBS[0].y)
+
+
+def test_another_width_of_a_partial_is_another_backbone():
+    est = fitted(backbone=partial(small, width=6))
+    clone(est).fit(BLOBS[0].X, BLOBS[0].y)
+    with pytest.raises(ValueError, match=r"'backbone' parameter .* was changed"):
+        est.set_params(backbone=partial(small, width=7)).fit(BLOBS[0].X, BLOBS[0].y)
+
+
+def test_frozen_layers_are_refused():
+    net = small((4,), 6)
+    net[0].weight.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"Sequential has frozen parameters \(0.weight\)"):
+        fitted(backbone=net)
+
+
+@pytest.mark.parametrize("backbone", ["mlp", small((4,), 6)], ids=["own", "foreign"])
+def test_many_threads_may_predict_with_one_estimator(backbone):
+    est = fitted(MAMLClassifier, backbone=backbone).fit(BLOBS[0].X, BLOBS[0].y)
+    expected = est.predict_proba(BLOBS[0].X)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(est.predict_proba, [BLOBS[0].X] * 200))
+    assert all(np.array_equal(P, expected) for P in found)
+
+
+def test_predictions_do_not_depend_on_a_backbone_set_since():
+    tasks = [Task(t.X.reshape(-1, 2, 2), t.y, support=t.support) for t in BLOBS]
+    est = fitted(tasks=tasks, backbone="conv4").fit(tasks[0].X, tasks[0].y)
+    expected = est.predict(tasks[0].X)
+    assert np.array_equal(est.set_params(backbone="mlp").predict(tasks[0].X), expected)
+
+
+# ---- going on, and stopping --------------------------------------------------------------------
+
+
+def test_a_warm_start_keeps_the_scale_of_the_weights():
+    est = fitted(MAMLRegressor, WAVES, warm_start=True)
+    scaling = est._meta_state.scaling
+    est.meta_fit([Task(t.X, 10 * t.y, support=t.support) for t in WAVES])
+    assert all(map(np.array_equal, est._meta_state.scaling, scaling))
+
+
+def test_a_warm_start_on_other_columns_is_refused():
+    pd = pytest.importorskip("pandas")
+    tasks = [(pd.DataFrame(t.X, columns=list("abcd")), t.y) for t in BLOBS]
+    est = fitted(tasks=tasks, warm_start=True)
+    with pytest.raises(ValueError, match="feature names should match"):
+        est.meta_fit([(X[list("dcba")], y) for X, y in tasks])
+
+
+class StopAtOnce(Callback):
+    def on_batch_begin(self, net, **kwargs):
+        raise KeyboardInterrupt
+
+
+def test_an_interruption_before_the_first_iteration_costs_nothing():
+    est = fitted().set_params(callbacks=[StopAtOnce()])
+    before = dict(vars(est))
+    with pytest.raises(KeyboardInterrupt):
+        est.meta_fit(BLOBS)
+    assert vars(est) == before
+
+
+def test_with_a_prior_fit_draws_nothing():
+    est = fitted(random_state=np.random.RandomState(0))
+    before = est.random_state.get_state()[1].copy()
+    est.fit(BLOBS[0].X, BLOBS[0].y).predict(BLOBS[0].X)
+    est.score_tasks(BLOBS)
+    assert np.array_equal(est.random_state.get_state()[1], before)
+
+
+@pytest.mark.parametrize("name", ["batch_size", "warm_start", "iterator_train__batch_size"])
+def test_net_params_that_are_decided_elsewhere(name):
+    with pytest.raises(ValueError, match="'net_params' parameter"):
+        fitted(net_params={name: 3})
+
+
+# ---- errors name the task ----------------------------------------------------------------------
+
+
+def test_a_named_task_is_named():
+    bob = Task(np.ones((4, 4)), np.zeros(4, int), name="bob")
+    with pytest.raises(TaskError, match=r"Task 8 \('bob'\): y .* holds a single class"):
+        fitted(tasks=[*BLOBS, bob])
+    est = fitted()
+    with pytest.raises(TaskError, match=r"Task 0 \('bob'\) has no fixed support"):
+        est.score_tasks([bob])
+    few = Task(np.ones((4, 2)), [0, 0, 1, 1], support=[0, 2], name="bob")
+    with pytest.raises(TaskError, match=r"Task 0 \('bob'\): X has rows of shape \(2,\)"):
+        est.score_tasks([few])
+
+
+def test_an_empirical_distribution_can_be_scored():
+    est = fitted()
+    assert np.array_equal(est.score_tasks(EmpiricalTasks(BLOBS)), est.score_tasks(BLOBS))
