@@ -23,6 +23,6 @@ class TaskError(ValueError):
 class StaleMetaStateWarning(UserWarning):
     """A meta-training parameter was changed after `meta_fit`, so it has no effect on `fit`.
 
-    Call `meta_fit` again, or search over that parameter with a splitter over tasks: a grid
-    over it with `fit` alone would compare identical learned priors.
+    Call `meta_fit` again: a grid over that parameter with `fit` alone would compare identical
+    learned priors.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -105,7 +106,7 @@ def check_weight(sample_weight: Any, X: NDArray[Any]) -> NDArray[Any]:
     """
     if sample_weight is None:
         return np.ones(len(X))
-    if isinstance(sample_weight, str) or np.ndim(sample_weight) == 0:
+    if isinstance(sample_weight, (str, Number)):
         raise ValueError(f"sample_weight must be (n_rows,); got {sample_weight!r}.")
     weight = check_array(
         sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
