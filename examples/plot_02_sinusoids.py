@@ -54,7 +54,8 @@ def draw(reg: MAMLRegressor, task, picture: str) -> None:
     ax.plot(task.X_query[order, 0], task.y_query[order], color="0.6", lw=3, label="the new task")
     for steps, style in ((0, ":"), (1, "--"), (10, "-")):
         y = reg.set_params(inner_steps=steps).fit(task.X_support, task.y_support).predict(grid)
-        ax.plot(grid[:, 0], y, style, color="tab:blue", label=f"after {steps} step{'s' * (steps != 1)}")
+        label = "after 1 step" if steps == 1 else f"after {steps} steps"
+        ax.plot(grid[:, 0], y, style, color="tab:blue", label=label)
     ax.plot(task.X_support[:, 0], task.y_support, "ko", label="support")
     ax.set(xlabel="x", ylabel="y")
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)

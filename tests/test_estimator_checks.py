@@ -186,7 +186,8 @@ class TakesChances(ProtoNetClassifier):
 class WritesItsState(ProtoNetClassifier):
     def meta_fit(self, tasks, *args, **kwargs):
         super().meta_fit(tasks, *args, **kwargs)
-        self._meta_state.theta.update({k: np.array(p) for k, p in self._meta_state.theta.items()})
+        theta = {k: np.array(p) for k, p in self._meta_state.theta.items()}
+        object.__setattr__(self._meta_state, "theta", theta)
         return self
 
 

@@ -15,6 +15,7 @@ from sklearn_meta import (
     MAMLClassifier,
     MAMLRegressor,
     ProtoNetClassifier,
+    StaleMetaStateWarning,
     Task,
     TaskError,
 )
@@ -82,6 +83,10 @@ def test_a_task_far_off_the_scale_of_meta_training_is_warned_of():
     est = fitted(MAMLRegressor, WAVES)
     with pytest.warns(ConvergenceWarning, match=r"after adapting, the loss on the support itself"):
         est.fit([[1.0], [2.0], [3.0]], [100.0, 200.0, 300.0])
+    task = Task(np.arange(4.0)[:, None], 100 * np.arange(4.0), support=[0, 1, 2])
+    with pytest.warns(ConvergenceWarning, match=r"Task 0: after adapting") as seen:
+        est.predict_tasks([task])
+    assert seen[0].filename == __file__
 
 
 def test_weights_of_any_size_give_the_same_fit():
@@ -118,6 +123,23 @@ def test_another_width_of_a_partial_is_another_backbone():
     clone(est).fit(BLOBS[0].X, BLOBS[0].y)
     with pytest.raises(ValueError, match=r"'backbone' parameter .* was changed"):
         est.set_params(backbone=partial(small, width=7)).fit(BLOBS[0].X, BLOBS[0].y)
+
+
+def unnamed(*shape, **options):
+    return lambda: nn.Linear(*shape, **options)
+
+
+@pytest.mark.parametrize("other", [unnamed(4, 9), unnamed(4, 2, bias=False)], ids=["wide", "bare"])
+@pytest.mark.parametrize("verb", ["fit", "predict_tasks", "warm start"])
+def test_another_lambda_is_another_backbone(other, verb):
+    est = fitted(backbone=unnamed(4, 2), warm_start=True).set_params(backbone=other)
+    calls = {
+        "fit": lambda: est.fit(BLOBS[0].X, BLOBS[0].y),
+        "predict_tasks": lambda: est.predict_tasks(BLOBS),
+        "warm start": lambda: est.meta_fit(BLOBS),
+    }
+    with pytest.raises(ValueError, match=r"'backbone' parameter of ProtoNetClassifier makes"):
+        calls[verb]()
 
 
 def test_frozen_layers_are_refused():
@@ -172,6 +194,21 @@ def test_an_interruption_before_the_first_iteration_costs_nothing():
     with pytest.raises(KeyboardInterrupt):
         est.meta_fit(BLOBS)
     assert vars(est) == before
+
+
+def test_a_step_of_zero_is_no_interruption():
+    params = {"net_params": {"lr": 0.0}, "early_stopping": True, "patience": 1}
+    est = ProtoNetClassifier(**SMALL | params, iters_per_epoch=1)
+    assert len(est.meta_fit(BLOBS, validation_tasks=BLOBS).history_) < 4
+
+
+@pytest.mark.parametrize("verb", ["fit", "predict_tasks", "score_tasks"])
+def test_warnings_point_at_the_users_line(verb):
+    est = fitted().set_params(meta_lr=0.5)
+    args = (BLOBS[0].X, BLOBS[0].y) if verb == "fit" else (BLOBS,)
+    with pytest.warns(StaleMetaStateWarning, match="'meta_lr' changed") as seen:
+        getattr(est, verb)(*args)
+    assert [w.filename for w in seen] == [__file__]
 
 
 def test_with_a_prior_fit_draws_nothing():

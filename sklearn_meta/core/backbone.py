@@ -16,7 +16,6 @@ from sklearn_meta.nn import MLP, Conv4
 
 __all__ = ["Backbone", "build_backbone"]
 
-SWAPPING = threading.RLock()  # a module holds the parameters of one call at a time
 PREFIX = "backbone."  # where the network's parameters live in theta, apart from the head's
 
 
@@ -77,6 +76,7 @@ class Backbone:
         self._initial = {PREFIX + k: p.detach().clone() for k, p in module.named_parameters()}
         self._names = [(k, PREFIX + k, p.ndim) for k, p in module.named_parameters()]
         self.module = _without_numbers(module)  # they come with each call
+        self._swapping = threading.RLock()  # the module holds those of one call at a time
 
     def init(self, generator: torch.Generator) -> Params:
         """Give the parameters that the network was built with.
@@ -110,11 +110,11 @@ class Backbone:
         """
         own = {name: params[key] for name, key, _ in self._names}
         if self.stacks:
-            with SWAPPING:
+            with self._swapping:
                 return torch.func.functional_call(self.module, own, (X,), tie_weights=False)
-        one_each = any(params[key].ndim > ndim for _, key, ndim in self._names)
-        if one_each:
-            return torch.vmap(self._forward, randomness="different")(own, X)
+        axes = {name: 0 if params[key].ndim > ndim else None for name, key, ndim in self._names}
+        if 0 in axes.values():
+            return torch.vmap(self._forward, in_dims=(axes, 0), randomness="different")(own, X)
         B = X.shape[: X.ndim - 1 - len(self.row_shape)]
         if B and self.transductive:  # the statistics of each task, not of the stack
             return torch.vmap(self._forward, in_dims=(None, 0), randomness="different")(own, X)
@@ -122,11 +122,15 @@ class Backbone:
         return Z.unflatten(0, (*B, -1)) if B else Z
 
     def _forward(self, own: Params, X: Tensor) -> Tensor:
-        with SWAPPING:
+        with self._swapping:
             return torch.func.functional_call(self.module, own, (X,)).flatten(1)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_initial": {}}  # an adapted model carries its own numbers
+        # an adapted model carries its own numbers; a lock does not pickle
+        return self.__dict__ | {"_initial": {}, "_swapping": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _swapping=threading.RLock())
 
 
 def build_backbone(

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from sklearn.exceptions import ConvergenceWarning
-from torch import Tensor
 
 from sklearn_meta.core.algorithm import Algorithm, Network
 from sklearn_meta.core.examples import Examples
@@ -19,7 +18,6 @@ __all__ = ["check_converged"]
 FACTOR = 100.0  # so much worse than predicting nothing is no bad luck
 
 
-@torch.no_grad()
 def check_converged(
     algorithm: Algorithm,
     f: Network,
@@ -27,6 +25,7 @@ def check_converged(
     phi: Any,
     support: Examples,
     names: Sequence[str],
+    stacklevel: int,
 ) -> None:
     """Hold the loss on the support after adapting against that of predicting nothing.
 
@@ -38,15 +37,19 @@ def check_converged(
         Of one task, or of a stack.
     names : sequence of str
         What errors call the tasks, in the order of the stack.
+    stacklevel : int
+        Of the user's line, for the warning.
 
     Raises
     ------
     FloatingPointError
         If the loss is not a number.
     """
-    output = algorithm.predict(f, theta, phi, support.X)
-    after: Tensor = algorithm.criterion(output, support.y, support.weight).reshape(-1)
-    nothing = algorithm.criterion(torch.zeros_like(output), support.y, support.weight).reshape(-1)
+    with torch.no_grad():
+        output = algorithm.predict(f, theta, phi, support.X)
+        after = algorithm.criterion(output, support.y, support.weight).reshape(-1)
+        zeros = torch.zeros_like(output)
+        nothing = algorithm.criterion(zeros, support.y, support.weight).reshape(-1)
     lost = (~after.isfinite()).tolist()
     if any(lost):
         raise FloatingPointError(
@@ -62,5 +65,5 @@ def check_converged(
             f"against {nothing[i]:.3g} of predicting nothing. Lower inner_lr or inner_steps, or "
             "bring the task to the scale of those of meta-training.",
             ConvergenceWarning,
-            stacklevel=2,
+            stacklevel=stacklevel,
         )

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +22,7 @@ from sklearn_meta.core.prior import learn_prior
 from sklearn_meta.core.scaling import Scaling, scaling_of
 from sklearn_meta.core.shared_params import SharedParams
 from sklearn_meta.core.state import MetaState, to_numpy, to_torch
-from sklearn_meta.core.support import check_structure, check_support, warn_if_stale
+from sklearn_meta.core.support import check_fits, check_structure, check_support, warn_if_stale
 from sklearn_meta.exceptions import NotMetaFittedError
 from sklearn_meta.tasks import Task, as_tasks
 
@@ -133,7 +132,7 @@ class BaseMetaLearner(SharedParams, ABC):
             raise NotMetaFittedError(
                 f"This {type(self).__name__} is not meta-fitted yet. Call meta_fit(tasks) first."
             )
-        return MappingProxyType(dict(self._meta_state.theta))
+        return self._meta_state.theta
 
     def reset_meta(self) -> BaseMetaLearner:
         """Forget the learned prior, and the adaptation with it.
@@ -165,8 +164,8 @@ class BaseMetaLearner(SharedParams, ABC):
         TaskError
             If a task cannot be used, or has no fixed support.
         """
-        found = {i: self._decide(t, out) for i, t, out in outputs_of_tasks(self, tasks)}
-        return [found[i] for i in range(len(found))]
+        self._check_against_state(stacklevel=4)
+        return self._in_order(as_tasks(tasks, target_type=self._target_type))
 
     def score_tasks(self, tasks: Any) -> NDArray[np.float64]:
         """Accuracy (R^2 of a regressor) on the query of each task, after adapting to its support.
@@ -186,9 +185,16 @@ class BaseMetaLearner(SharedParams, ABC):
         TaskError
             If a task cannot be used, or has no fixed support.
         """
+        self._check_against_state(stacklevel=4)
         tasks = as_tasks(tasks, target_type=self._target_type)
-        pairs = zip(self.predict_tasks(tasks), tasks, strict=True)
+        pairs = zip(self._in_order(tasks), tasks, strict=True)
         return np.array([self._metric(task.y_query, y) for y, task in pairs])
+
+    def _in_order(self, tasks: Sequence[Task]) -> list[NDArray[Any]]:
+        found = {}
+        for i, task, output in outputs_of_tasks(self, tasks):
+            found[i] = self._decide(task, output)
+        return [found[i] for i in range(len(found))]
 
     def _forget(self, *more: str) -> None:
         for name in [n for n in vars(self) if n.endswith("_") or n in ("_adapted", *more)]:
@@ -205,7 +211,7 @@ class BaseMetaLearner(SharedParams, ABC):
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = self.backbone != "mlp"
+        tags.input_tags.three_d_array = self._allow_nd()
         return tags
 
     # ---- the steps of fit and predict ------------------------------------------------------
@@ -227,7 +233,7 @@ class BaseMetaLearner(SharedParams, ABC):
             raise ValueError("norm='batch' takes statistics over all rows; a weight of 0 has none.")
         start = to_torch(theta, device, dtype)
         phi = algorithm.adapt(f, start, support)
-        check_converged(algorithm, f, start, phi, support, ["The support"])
+        check_converged(algorithm, f, start, phi, support, ["The support"], 4)
         return Adapted(algorithm, f, theta, to_numpy(phi), scaling, X.dtype)
 
     def _prior(
@@ -235,7 +241,9 @@ class BaseMetaLearner(SharedParams, ABC):
     ) -> tuple[Algorithm, Backbone, Mapping[str, NDArray[Any]]]:
         """Algorithm, backbone and theta: those of the meta state, or a cold start."""
         if self._meta_state is not None:  # the seed only matters to weights that are replaced
-            return self._algorithm(), self._backbone(row_shape, 0), self._meta_state.theta
+            f = self._backbone(row_shape, 0)
+            check_fits(self, f, self._meta_state.theta)
+            return self._algorithm(), f, dict(self._meta_state.theta)
         seed = self._seed()
         f = self._backbone(row_shape, seed)
         scratch = self._scratch()
@@ -258,7 +266,7 @@ class BaseMetaLearner(SharedParams, ABC):
             out = algorithm.predict(
                 f, to_torch(theta, device, rows.dtype), to_torch(phi, device), rows
             )
-        return out.double().cpu().numpy()
+        return out.cpu().double().numpy()
 
     def _check_X_y(self, X: Any, y: Any, **options: Any) -> tuple[NDArray[Any], NDArray[Any]]:
         """Validate parameters and support, and hold both against the meta state."""

@@ -15,7 +15,7 @@ from sklearn_meta.core.scaling import Scaling, scaling_of
 from sklearn_meta.core.state import to_torch
 from sklearn_meta.core.support import check_feature_names
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.tasks import Task, as_tasks
+from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.validate import label
 
 __all__ = ["outputs_of_tasks"]
@@ -24,15 +24,15 @@ ELEMENTS_AT_ONCE = 200_000  # numbers of X in one stack: activations then stay i
 
 
 @torch.inference_mode(False)
-def outputs_of_tasks(est: Any, tasks: Any) -> Iterator[tuple[int, Task, NDArray[Any]]]:
+def outputs_of_tasks(est: Any, tasks: Sequence[Task]) -> Iterator[tuple[int, Task, NDArray[Any]]]:
     """Adapt to the support of each task and predict its query.
 
     Parameters
     ----------
     est : BaseMetaLearner
         Whose prior and parameters to use; it stays as it is.
-    tasks : sequence of tasks
-        With a fixed support.
+    tasks : sequence of Task
+        Already checked; with a fixed support.
 
     Yields
     ------
@@ -43,8 +43,6 @@ def outputs_of_tasks(est: Any, tasks: Any) -> Iterator[tuple[int, Task, NDArray[
     output : ndarray of shape (n_query, n_outputs)
         Logits in the order of the sorted labels of the support, or means in the units of y.
     """
-    est._check_against_state(stacklevel=6)
-    tasks = as_tasks(tasks, target_type=est._target_type)
     for i, task in enumerate(tasks):
         if task.support is None:
             raise TaskError(
@@ -69,9 +67,9 @@ def outputs_of_tasks(est: Any, tasks: Any) -> Iterator[tuple[int, Task, NDArray[
         query = stack([pair[1] for pair in pairs]).X.to(device)
         with torch.enable_grad():
             phi = algorithm.adapt(f, start, support)
-        check_converged(algorithm, f, start, phi, support, [label(tasks[i], i) for i in chunk])
+        check_converged(algorithm, f, start, phi, support, [label(tasks[i], i) for i in chunk], 5)
         with torch.no_grad():
-            out = algorithm.predict(f, start, phi, query).double().cpu().numpy()
+            out = algorithm.predict(f, start, phi, query).cpu().double().numpy()
         for i, values, (s, q, scaling) in zip(chunk, out, pairs, strict=True):
             yield i, tasks[i], scaling.original(values[: len(q.X), : s.y.shape[1]])
 

@@ -182,7 +182,7 @@ def train(
     net.partial_fit(batches, None)
     stopped_early = valid is not None and best.misses_ >= best.patience
     theta = net.module_.theta()
-    if batches.n_iter < batches.max_iter and all(p.equal(start[k]) for k, p in theta.items()):
+    if batches.n_iter == 0 and all(p.equal(start[k]) for k, p in theta.items()):
         raise KeyboardInterrupt("Meta-training was interrupted before its first iteration.")
     if batches.n_iter < batches.max_iter and not stopped_early:
         warnings.warn(

@@ -158,8 +158,8 @@ def resolve_device(device: str | torch.device) -> torch.device:
     ValueError
         If it is not a device, or not on this machine.
     """
-    if device == "auto":
-        return torch.device(next(name for name in ("cuda", "mps", "cpu") if _there(name)))
+    if device == "auto":  # not "mps", which has no float64: ask for it by name, with float32 rows
+        return torch.device("cuda" if _there("cuda") else "cpu")
     try:
         resolved = torch.device(device)
     except (RuntimeError, TypeError) as error:

@@ -24,9 +24,9 @@ from sklearn_meta.core.module import EpisodicModule, FixedBatches, MetaBatches
 from sklearn_meta.core.outer import Outer, train
 from sklearn_meta.core.packed import PackedTasks, pack_pool, pack_tasks
 from sklearn_meta.core.params import fingerprint
-from sklearn_meta.core.scaling import Scaling, scaling_of
+from sklearn_meta.core.scaling import Scaling, scaling_of_tasks
 from sklearn_meta.core.state import MetaState, to_numpy, to_torch
-from sklearn_meta.core.support import check_feature_names, check_structure
+from sklearn_meta.core.support import check_feature_names, check_fits, check_structure
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks import EmpiricalTasks, FewShotTasks, Task, TaskDistribution, as_tasks
 from sklearn_meta.tasks.validate import label
@@ -57,8 +57,8 @@ def learn_prior(
         One row an epoch.
     """
     rng = np.random.RandomState(est._seed())
-    distribution = _distribution(tasks, y, groups, est._target_type)
-    known = _known_tasks(distribution, est._target_type, rng)
+    known = _known_tasks(tasks, y, groups, est._target_type, rng)
+    given = not isinstance(tasks, TaskDistribution) or _is(tasks, EmpiricalTasks)
     dtype = np.float32 if all(t.X.dtype == np.float32 for t in known) else np.float64
     device = est._device()
     carried = _carried(est, known[0])
@@ -70,26 +70,25 @@ def learn_prior(
     labels = est._target_type == "class"
 
     def pack(some: Sequence[Task]) -> PackedTasks:
+        packed = pack_tasks(some, scaling, dtype, device, labels=labels)
+        return _enough_rows(packed, rows, some)
+
+    def pack_sample(some: Any) -> PackedTasks:
         checked = as_tasks(some, target_type=est._target_type)
         _alike(checked[0], known[0], "Task 0 of a sample", "the first tasks")
-        return _enough_rows(
-            pack_tasks(checked, scaling, dtype, device, labels=labels), rows, checked
-        )
+        return pack(checked)
 
     source: EpisodeSource
-    if _is(distribution, FewShotTasks):
-        source = FromPool(pack_pool(distribution, scaling, dtype, device), distribution)
-        n_outputs = distribution.n_way[1]
+    if _is(tasks, FewShotTasks):
+        source = FromPool(pack_pool(tasks, scaling, dtype, device), tasks)
+        n_outputs = tasks.n_way[1]
     else:
         packed = pack(known)
         assert packed.count is not None
         n_outputs = int(packed.count.max()) if labels else known[0].y[:1].size
-        if _is(distribution, EmpiricalTasks):
-            source = FromTasks(packed, rows)
-        else:
-            source = FromDistribution(distribution, pack, rows)
+        source = FromTasks(packed, rows) if given else FromDistribution(tasks, pack_sample, rows)
 
-    n_tasks = _meta_batch_size(est, distribution)
+    n_tasks = _meta_batch_size(est, len(known) if given else None)
     seeds = rng.randint(np.iinfo(np.int32).max, size=4)
     f = est._backbone(known[0].X.shape[1:], int(seeds[0]))
     theta = _start(est, carried, f, n_outputs, int(seeds[1]), device, dtype)
@@ -99,16 +98,16 @@ def learn_prior(
         source, n_tasks, per_epoch, est.max_meta_iter, int(seeds[3]), f.transductive
     )
     outer = Outer(
-        est.meta_lr,
-        est.meta_lr_schedule,
-        est.max_grad_norm,
-        -(-est.max_meta_iter // per_epoch),
-        est.max_meta_iter,
-        est.early_stopping,
-        est.patience,
-        est.callbacks,
-        est.net_params,
-        est.verbose,
+        meta_lr=est.meta_lr,
+        meta_lr_schedule=est.meta_lr_schedule,
+        max_grad_norm=est.max_grad_norm,
+        n_epochs=-(-est.max_meta_iter // per_epoch),
+        n_iter=est.max_meta_iter,
+        early_stopping=est.early_stopping,
+        patience=est.patience,
+        callbacks=est.callbacks,
+        net_params=est.net_params,
+        verbose=est.verbose,
     )
     by_task = est.scaling == "task"
     module = EpisodicModule(est._algorithm(), f, theta, (by_task, by_task and not labels))
@@ -149,35 +148,27 @@ def _alike(task: Task, like: Task, label: str, others: str) -> None:
             )
 
 
-def _distribution(tasks: Any, y: Any, groups: Any, target_type: str) -> TaskDistribution:
+def _known_tasks(
+    tasks: Any, y: Any, groups: Any, target_type: str, rng: np.random.RandomState
+) -> tuple[Task, ...]:
+    """All the tasks there are, or some to learn shapes and scales from; checked here, once."""
     if not isinstance(tasks, TaskDistribution):
-        some = as_tasks(tasks, y, groups, target_type=target_type)
-        return EmpiricalTasks(some, target_type=target_type)
+        return as_tasks(tasks, y, groups, target_type=target_type)
     if y is not None or groups is not None:
         raise TaskError("y= and groups= go with a table of rows, not with a TaskDistribution.")
     if isinstance(tasks, FewShotTasks) and target_type == "real":
         raise TaskError("FewShotTasks draws classification tasks; a regressor needs real targets.")
-    return tasks
-
-
-def _known_tasks(
-    distribution: TaskDistribution, target_type: str, rng: np.random.RandomState
-) -> tuple[Task, ...]:
-    """All the tasks there are, or some to learn shapes and scales from."""
-    if _is(distribution, FewShotTasks):
-        pool = Task(distribution.X, distribution.rows, name="the pool")
-        pool.feature_names_in = distribution.feature_names_in
-        return as_tasks([pool], target_type="class")
-    if _is(distribution, EmpiricalTasks):
-        return as_tasks(distribution.tasks, target_type=target_type)
-    return as_tasks(distribution.sample(N_LOOK, rng), target_type=target_type)
+    if _is(tasks, FewShotTasks):
+        pool = Task(tasks.X, tasks.rows, name="the pool")  # any labels: only X is looked at
+        pool.feature_names_in = tasks.feature_names_in
+        return (pool,)  # FewShotTasks has checked it
+    known = tasks.tasks if _is(tasks, EmpiricalTasks) else tasks.sample(N_LOOK, rng)
+    return as_tasks(known, target_type=target_type)
 
 
 def _scaling(tasks: Sequence[Task], est: Any) -> Scaling:
-    X = np.concatenate([task.X for task in tasks])
-    y = np.concatenate([task.y.reshape(len(task), -1) for task in tasks])
-    kept = X if X.dtype.kind == "f" else X.astype(np.float64)
-    return scaling_of(kept, y.astype(np.float64) if est._target_type == "real" else None)
+    y = [task.y.reshape(len(task), -1) for task in tasks]
+    return scaling_of_tasks([task.X for task in tasks], y if est._target_type == "real" else None)
 
 
 def _identity(task: Task, labels: bool) -> Scaling:
@@ -213,8 +204,7 @@ def _enough_rows(packed: PackedTasks, rows: Rows, tasks: Sequence[Task]) -> Pack
     return packed
 
 
-def _meta_batch_size(est: Any, distribution: TaskDistribution) -> int:
-    there = len(distribution.tasks) if _is(distribution, EmpiricalTasks) else None
+def _meta_batch_size(est: Any, there: int | None) -> int:
     if est.meta_batch_size is None:
         return 16 if there is None else min(16, there)
     if there is None:
@@ -254,6 +244,7 @@ def _start(
     dtype: Any,
 ) -> dict[str, torch.Tensor]:
     if carried is not None:
+        check_fits(est, f, carried.theta)
         return to_torch(carried.theta, device, torch.from_numpy(np.empty(0, dtype)).dtype)
     theta = est._algorithm().init(f, n_outputs, torch.Generator().manual_seed(seed))
     if not theta:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Scaling", "scaling_of", "standardise_tasks"]
+__all__ = ["Scaling", "scaling_of", "scaling_of_tasks", "standardise_tasks"]
 
 
 class Scaling(NamedTuple):
@@ -67,6 +68,44 @@ def scaling_of(
     return Scaling(*_moments(X, axes, weight), *_moments(y, (0,), weight))
 
 
+def scaling_of_tasks(X: Sequence[NDArray[Any]], y: Sequence[NDArray[Any]] | None) -> Scaling:
+    """Mean and standard deviation of the rows of all tasks, which are never copied together.
+
+    Parameters
+    ----------
+    X : sequence of ndarray of shape (n_rows, ...)
+        Inputs of each task.
+    y : sequence of ndarray of shape (n_rows, n_outputs) or None
+        Real targets; None for labels, which are not scaled.
+
+    Returns
+    -------
+    Scaling
+        With a scale of 1 where nothing varies.
+    """
+    axes = (0,) if X[0].ndim == 2 else tuple(range(X[0].ndim))
+    return Scaling(
+        *_pooled(X, axes), *((np.zeros(1), np.ones(1)) if y is None else _pooled(y, (0,)))
+    )
+
+
+def _pooled(
+    parts: Sequence[NDArray[Any]], axes: tuple[int, ...]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """By the law of total variance, Var = E Var + Var E."""
+    share = np.array([part.size for part in parts]) / sum(part.size for part in parts)
+    means = np.stack([part.mean(axes, dtype=np.float64) for part in parts])
+    variances = np.stack([part.var(axes, dtype=np.float64) for part in parts])
+    mean = np.tensordot(share, means, 1)
+    scale = np.sqrt(np.tensordot(share, variances + (means - mean) ** 2, 1))
+    return mean, _without_zeros(mean, scale, np.result_type(*parts))
+
+
+def _without_zeros(mean: NDArray[Any], scale: NDArray[Any], dtype: Any) -> NDArray[Any]:
+    eps = np.finfo(dtype if dtype.kind == "f" else np.float64).eps
+    return np.where(scale <= 10 * eps * np.abs(mean), 1.0, scale)
+
+
 def _moments(
     values: NDArray[Any], axes: tuple[int, ...], weight: NDArray[Any] | None
 ) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -79,8 +118,7 @@ def _moments(
     mean = np.average(centred, axis=axes, weights=w)
     scale = np.sqrt(np.average((centred - mean) ** 2, axis=axes, weights=w))
     mean, scale = np.asarray(mean + origin), np.asarray(scale)
-    rounding = 10 * np.finfo(values.dtype).eps * np.abs(mean)
-    return mean, np.where(scale <= rounding, 1.0, scale)
+    return mean, _without_zeros(mean, scale, values.dtype)
 
 
 def standardise_tasks(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,7 @@ class MetaState:
     versions: Mapping[str, str]
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "theta", MappingProxyType(dict(self.theta)))
         for array in (*self.theta.values(), *(self.scaling or ())):
             array.flags.writeable = False
 
@@ -60,7 +62,8 @@ class MetaState:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # through __init__, so that arrays are read-only after unpickling too
-        return MetaState, tuple(getattr(self, field.name) for field in fields(self))
+        theta, *rest = (getattr(self, field.name) for field in fields(self))
+        return MetaState, (dict(theta), *rest)  # a mapping proxy does not pickle
 
     def __repr__(self) -> str:
         n = sum(array.size for array in self.theta.values())

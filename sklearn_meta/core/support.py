@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from numbers import Number
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
+from sklearn_meta.core.backbone import PREFIX, Backbone
 from sklearn_meta.core.params import fingerprint
 from sklearn_meta.core.state import MetaState
 from sklearn_meta.exceptions import StaleMetaStateWarning
 
 __all__ = [
     "check_feature_names",
+    "check_fits",
     "check_structure",
     "check_support",
     "check_weight",
@@ -142,6 +146,32 @@ def check_structure(est: Any, state: MetaState) -> None:
                 f"{now!r} since meta_fit; the learned prior is for another network. "
                 "Call meta_fit again."
             )
+
+
+def check_fits(est: Any, f: Backbone, theta: Mapping[str, NDArray[Any]]) -> None:
+    """Refuse learned parameters of another network: two functions may have one name.
+
+    Parameters
+    ----------
+    est : BaseMetaLearner
+        For the error.
+    f : Backbone
+        Made by the parameters of now.
+    theta : dict of ndarray
+        The learned ones.
+
+    Raises
+    ------
+    ValueError
+        With the shapes of both.
+    """
+    own = {k: tuple(p.shape) for k, p in f.init(torch.Generator()).items()}
+    learned = {k: p.shape for k, p in theta.items() if k.startswith(PREFIX)}
+    if own != learned:
+        raise ValueError(
+            f"The 'backbone' parameter of {type(est).__name__} makes a network with parameters "
+            f"{own}, but meta_fit learned {learned}. Call meta_fit again."
+        )
 
 
 def warn_if_stale(est: Any, state: MetaState, stacklevel: int) -> None:

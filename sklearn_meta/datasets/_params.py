@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import math
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
+from sklearn_meta.tasks.ranges import check_int
+
 __all__ = ["check_int", "check_interval", "check_real", "check_support_size"]
-
-
-def check_int(value: Any, name: str, owner: str, least: int, most: int | None = None) -> int:
-    """Return `value` if it is a whole number from `least` to `most` (both included)."""
-    whole = isinstance(value, Integral) and not isinstance(value, bool)
-    if not whole or value < least or (most is not None and value > most):
-        span = f"[{least}, inf)" if most is None else f"[{least}, {most}]"
-        raise ValueError(
-            f"The {name!r} parameter of {owner} must be an int in the range {span}. "
-            f"Got {value!r} instead."
-        )
-    return int(value)
 
 
 def check_support_size(value: Any, name: str, owner: str, n_rows: int) -> int | None:

@@ -6,6 +6,8 @@ Each is an ordinary torch layer until its parameters are replaced, by
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,7 +18,28 @@ __all__ = ["Conv2d", "Linear", "TaskBatchNorm", "TaskGroupNorm", "TaskLayerNorm"
 
 
 class Linear(nn.Linear):
-    """Affine layer: `X` (*B, n, in), weight (out, in) or (B, out, in)."""
+    """Affine layer: `X` (*B, n, in), weight (out, in) or (B, out, in), with a bias.
+
+    Parameters
+    ----------
+    *args : tuple
+        Of :class:`torch.nn.Linear`.
+    **kwargs : dict
+        Likewise; with a bias.
+
+    Raises
+    ------
+    ValueError
+        If asked for no bias.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.bias is None:
+            raise ValueError(
+                "The Linear of sklearn_meta has a bias. torch.nn.Linear can be without, and runs "
+                "under vmap."
+            )
 
     def forward(self, X: Tensor) -> Tensor:
         """Map the last axis."""
@@ -28,14 +51,37 @@ class Conv2d(nn.Conv2d):
 
     One for all: `X` (rows, channels, height, width). One each: the tasks lie side by side in the
     channels, `X` (n, B * channels, height, width), and become the groups of a single convolution.
+    With a bias, and padded by zeros.
+
+    Parameters
+    ----------
+    *args : tuple
+        Of :class:`torch.nn.Conv2d`.
+    **kwargs : dict
+        Likewise; padding by zeros and with a bias.
+
+    Raises
+    ------
+    ValueError
+        If asked for another padding, or no bias.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.padding_mode != "zeros" or self.bias is None:
+            raise ValueError(
+                "The Conv2d of sklearn_meta pads by zeros and has a bias; got "
+                f"padding_mode={self.padding_mode!r}, bias={self.bias is not None}. "
+                "torch.nn.Conv2d has both options, and runs under vmap."
+            )
 
     def forward(self, X: Tensor) -> Tensor:
         """Convolve each image with its task's kernel."""
         assert self.bias is not None
         B = len(self.weight) if self.weight.ndim == 5 else 1
         weight, bias = self.weight.flatten(0, -4), self.bias.flatten()
-        return F.conv2d(X, weight, bias, self.stride, self.padding, groups=B)
+        groups = B * self.groups
+        return F.conv2d(X, weight, bias, self.stride, self.padding, self.dilation, groups)
 
 
 class TaskLayerNorm(nn.LayerNorm):
@@ -54,7 +100,7 @@ class TaskLayerNorm(nn.LayerNorm):
         """Normalise, scale and shift."""
         if self.weight.ndim == 1:
             return super().forward(X)
-        normed = F.layer_norm(X, self.normalized_shape)
+        normed = F.layer_norm(X, self.normalized_shape, eps=self.eps)
         return torch.addcmul(self.bias.unsqueeze(-2), normed, self.weight.unsqueeze(-2))
 
 
@@ -72,7 +118,8 @@ class TaskGroupNorm(nn.GroupNorm):
     def forward(self, X: Tensor) -> Tensor:
         """Normalise, scale and shift."""
         B = len(self.weight) if self.weight.ndim == 2 else 1
-        return F.group_norm(X, B * self.num_groups, self.weight.flatten(), self.bias.flatten())
+        weight, bias = self.weight.flatten(), self.bias.flatten()
+        return F.group_norm(X, B * self.num_groups, weight, bias, self.eps)
 
 
 class TaskBatchNorm(nn.Module):

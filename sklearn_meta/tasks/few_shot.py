@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks.distribution import TaskDistribution
-from sklearn_meta.tasks.ranges import as_range
+from sklearn_meta.tasks.ranges import as_range, check_int
 from sklearn_meta.tasks.task import Task
 from sklearn_meta.tasks.validate import check_tasks
 
@@ -80,7 +80,7 @@ class FewShotTasks(TaskDistribution):
         check_tasks([pool], "class")  # the same complaints
         self.n_way = as_range(n_way, "n_way", type(self).__name__, least=2)
         self.n_shot = as_range(n_shot, "n_shot", type(self).__name__, least=1)
-        self.n_query = as_range(n_query, "n_query", type(self).__name__, least=1)[1]
+        self.n_query = check_int(n_query, "n_query", type(self).__name__, 1)
         self.feature_names_in = pool.feature_names_in
         self.classes_, codes = np.unique(pool.y, return_inverse=True)
         self.X: NDArray[Any] = pool.X

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
 
 from sklearn_meta.exceptions import TaskError
+from sklearn_meta.tasks.ranges import check_int
 from sklearn_meta.tasks.task import Task
 from sklearn_meta.tasks.validate import check_tasks
 
@@ -60,11 +60,11 @@ def split_task(
         raise ValueError("split_task needs exactly one of n_shot (a class) and n_support (in all).")
     rng = check_random_state(random_state)
     if n_support is not None:
-        take = _one_number(n_support, "n_support")
+        take = check_int(n_support, "n_support", "split_task", 1)
         groups, what = [np.arange(len(task))], "the task"
     else:
         check_tasks([task], "class")
-        take = _one_number(n_shot, "n_shot")
+        take = check_int(n_shot, "n_shot", "split_task", 1)
         groups, what = [np.flatnonzero(task.y == k) for k in np.unique(task.y)], "a class"
     scarce = min(len(rows) for rows in groups)
     if scarce <= take:
@@ -76,12 +76,3 @@ def split_task(
     split = Task(task.X, task.y, support=support, name=task.name)
     split.feature_names_in = task.feature_names_in
     return split
-
-
-def _one_number(value: Any, name: str) -> int:
-    if not isinstance(value, Integral) or isinstance(value, bool) or int(value) < 1:
-        raise ValueError(
-            f"The {name!r} parameter of split_task must be an int in the range [1, inf). "
-            f"Got {value!r} instead."
-        )
-    return int(value)

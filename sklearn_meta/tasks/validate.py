@@ -29,7 +29,7 @@ def check_tasks(tasks: Sequence[Task], target_type: str | None = None) -> None:
     TaskError
         Naming the task by its position, the argument and the shapes.
     """
-    wanted = target_type or _kind(tasks[0])
+    wanted = target_type or next((k for k in map(_kind, tasks) if k), "class")
     first = tasks[0]
     for i, task in enumerate(tasks):
         called = label(task, i)
@@ -132,7 +132,8 @@ def _check_y(task: Task, wanted: str, label: str, *, asked: bool) -> None:
             )
 
 
-def _kind(task: Task) -> str:
-    """Real targets are floats with a fractional part; anything else may be labels."""
-    y = task.y
-    return "real" if y.dtype.kind == "f" and not np.array_equal(y, np.trunc(y)) else "class"
+def _kind(task: Task) -> str | None:
+    """Floats with a fractional part are real; whole floats may be either; the rest are labels."""
+    if task.y.dtype.kind != "f":
+        return "class"
+    return None if np.array_equal(task.y, np.trunc(task.y)) else "real"

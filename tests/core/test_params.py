@@ -72,10 +72,15 @@ def test_fingerprints(case):
     assert (fingerprint(one) == fingerprint(other)) == (case in SAME)
 
 
-def test_auto_is_a_device_of_this_machine():
-    assert torch.ones(1, device=resolve_device("auto")).device == resolve_device("auto") or (
-        resolve_device("auto").type != "cpu"
-    )
+@pytest.mark.parametrize(
+    ("there", "chosen"), [({"cpu"}, "cpu"), ({"cpu", "cuda"}, "cuda"), ({"cpu", "mps"}, "cpu")]
+)
+def test_auto_takes_a_gpu_that_can_do_float64(monkeypatch, there, chosen):
+    monkeypatch.setattr("sklearn_meta.core.params._there", there.__contains__)
+    assert resolve_device("auto").type == chosen
+
+
+def test_devices_by_name():
     assert resolve_device("cpu") == resolve_device(torch.device("cpu")) == torch.device("cpu")
 
 

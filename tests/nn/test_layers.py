@@ -174,3 +174,31 @@ def test_conv4_with_stacked_parameters_is_a_loop(norm, row_shape):
 def test_bad_parameters_are_named(make, complaint):
     with pytest.raises(ValueError, match=complaint):
         make()
+
+
+def test_options_of_a_convolution_are_kept_when_stacked():
+    torch.manual_seed(0)
+    nets = [stacked.Conv2d(2, 4, 3, padding=1, dilation=2, groups=2).double() for _ in range(3)]
+    twins = [torch.nn.Conv2d(2, 4, 3, padding=1, dilation=2, groups=2).double() for _ in range(3)]
+    for net, twin in zip(nets, twins, strict=True):
+        twin.load_state_dict(net.state_dict())
+    X = torch.randn(3, 5, 2, 8, 8, dtype=torch.float64)
+    params = {
+        k: torch.stack([dict(n.named_parameters())[k] for n in nets]) for k in ("weight", "bias")
+    }
+    beside = torch.func.functional_call(nets[0], params, (X.movedim(0, 1).flatten(1, 2),))
+    expected = torch.stack([twin(x) for twin, x in zip(twins, X, strict=True)])
+    assert torch.allclose(beside.unflatten(1, (3, 4)).movedim(1, 0), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: stacked.Conv2d(1, 2, 3, bias=False),
+        lambda: stacked.Conv2d(1, 2, 3, padding_mode="circular"),
+        lambda: stacked.Linear(1, 2, bias=False),
+    ],
+)
+def test_options_that_the_stacked_layers_lack_are_refused(make):
+    with pytest.raises(ValueError, match="of sklearn_meta"):
+        make()
