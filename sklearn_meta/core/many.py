@@ -23,7 +23,6 @@ __all__ = ["outputs_of_tasks"]
 ELEMENTS_AT_ONCE = 200_000  # numbers of X in one stack: activations then stay in tens of MB
 
 
-@torch.inference_mode(False)
 def outputs_of_tasks(est: Any, tasks: Sequence[Task]) -> Iterator[tuple[int, Task, NDArray[Any]]]:
     """Adapt to the support of each task and predict its query.
 
@@ -54,22 +53,25 @@ def outputs_of_tasks(est: Any, tasks: Sequence[Task]) -> Iterator[tuple[int, Tas
         _check_shapes(est, tasks[0])
     labels = est._target_type == "class"
     n_outputs = max(_n_outputs(task, labels) for task in tasks)
-    algorithm, f, theta = est._prior(tasks[0].X.shape[1:], n_outputs)
-    device = est._device()
     dtype = np.float32 if all(t.X.dtype == np.float32 for t in tasks) else np.float64
     torch_dtype = torch.from_numpy(np.empty(0, dtype)).dtype
-    start = to_torch(theta, device, torch_dtype)
+    device = est._device()
+    with torch.inference_mode(False):  # the caller may be in it; the inner loop cannot
+        algorithm, f, theta = est._prior(tasks[0].X.shape[1:], n_outputs)
+        start = to_torch(theta, device, torch_dtype)
     for chunk in _chunks(tasks, same_shape=f.transductive):
-        pairs = [
-            _examples(tasks[i], state.scaling if state else None, dtype, labels) for i in chunk
-        ]
-        support = Examples(*(t.to(device) for t in stack([pair[0] for pair in pairs])))
-        query = stack([pair[1] for pair in pairs]).X.to(device)
-        with torch.enable_grad():
-            phi = algorithm.adapt(f, start, support)
-        check_converged(algorithm, f, start, phi, support, [label(tasks[i], i) for i in chunk], 5)
-        with torch.no_grad():
-            out = algorithm.predict(f, start, phi, query).cpu().double().numpy()
+        pairs = []
+        with torch.inference_mode(False):
+            for i in chunk:
+                pairs.append(_examples(tasks[i], state.scaling if state else None, dtype, labels))
+            support = Examples(*(t.to(device) for t in stack([pair[0] for pair in pairs])))
+            query = stack([pair[1] for pair in pairs]).X.to(device)
+            with torch.enable_grad():
+                phi = algorithm.adapt(f, start, support)
+            names = [label(tasks[i], i) for i in chunk]
+            check_converged(algorithm, f, start, phi, support, names, 5)
+            with torch.no_grad():
+                out = algorithm.predict(f, start, phi, query).cpu().double().numpy()
         for i, values, (s, q, scaling) in zip(chunk, out, pairs, strict=True):
             yield i, tasks[i], scaling.original(values[: len(q.X), : s.y.shape[1]])
 
