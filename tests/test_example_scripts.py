@@ -29,7 +29,7 @@ def test_first_meta_learner_prints_a_table_and_saves_a_picture(tmp_path, capsys)
 
 def test_sinusoids_error_falls_with_training(tmp_path):
     picture = tmp_path / "sines.png"
-    errors = load("plot_02_sinusoids").main(1500, str(picture))
+    errors = load("plot_02_sinusoids").main(1000, str(picture))
     assert errors[1] < errors[0]
     assert picture.exists()
 
