@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.base import clone
 from skorch.callbacks import Callback
 
 import sklearn_meta
@@ -99,7 +98,7 @@ def main() -> None:
         f"sklearn_meta {sklearn_meta.__version__}, torch {torch.__version__}, "
         f"{datetime.datetime.now(datetime.timezone.utc).date()}, {os.cpu_count()} CPU cores "
         f"({platform.machine()}), device {est._device()}. Meta-trained for {minutes:.1f} minutes, "
-        f"{int(sum(est.history_[:, 'train_batch_count']))} of {n_iter} iterations; "
+        f"{sum(row['train_batch_count'] for row in est.history_)} of {n_iter} iterations; "
         f"episodes {EPISODES[args.algorithm]}.",
         "",
         "| setting | accuracy, % | 95 % interval over tasks | without inner steps |",
@@ -113,7 +112,9 @@ def main() -> None:
         half = 196 * scores.std(ddof=1) / np.sqrt(len(scores))
         start = "none taken"
         if isinstance(est, MAMLClassifier):  # what the start alone can do, of the same model
-            start = f"{100 * clone(est).set_params(inner_steps=0).score_tasks(tasks).mean():.2f}"
+            steps = est.inner_steps
+            start = f"{100 * est.set_params(inner_steps=0).score_tasks(tasks).mean():.2f}"
+            est.set_params(inner_steps=steps)
         lines.append(
             f"| {n_way}-way {n_shot}-shot | {100 * scores.mean():.2f} | ± {half:.2f} | {start} |"
         )
