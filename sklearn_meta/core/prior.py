@@ -243,16 +243,17 @@ def _start(
     device: torch.device,
     dtype: Any,
 ) -> dict[str, torch.Tensor]:
+    torch_dtype = torch.from_numpy(np.empty(0, dtype)).dtype
     if carried is not None:
         check_fits(est, f, carried.theta)
-        return to_torch(carried.theta, device, torch.from_numpy(np.empty(0, dtype)).dtype)
+        return to_torch(carried.theta, device, torch_dtype)
     theta = est._algorithm().init(f, n_outputs, torch.Generator().manual_seed(seed))
     if not theta:
         raise ValueError(
             f"{type(est).__name__} has no meta-parameters to learn: backbone={est.backbone!r} with "
             f"hidden_layer_sizes={est.hidden_layer_sizes!r} has no weights, nor has the head."
         )
-    return {k: p.to(device, torch.from_numpy(np.empty(0, dtype)).dtype) for k, p in theta.items()}
+    return {k: p.to(device, torch_dtype) for k, p in theta.items()}
 
 
 def _validation(
