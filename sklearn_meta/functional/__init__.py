@@ -1,6 +1,13 @@
 """Pure functions of tensors, written for one task and for stacks of tasks alike."""
 
-from sklearn_meta.functional.descent import Params, descend
+from sklearn_meta.functional.descent import Params, descend, descent, minimise
+from sklearn_meta.functional.implicit import conjugate_gradients, hessian_product
+from sklearn_meta.functional.learned_update import (
+    gated_update,
+    in_chunks,
+    lstm_cell,
+    preprocess,
+)
 from sklearn_meta.functional.linear import linear
 from sklearn_meta.functional.losses import cross_entropy, squared_error
 from sklearn_meta.functional.prototypes import (
@@ -9,15 +16,28 @@ from sklearn_meta.functional.prototypes import (
     prototypes,
     squared_euclidean,
 )
+from sklearn_meta.functional.surrogate import with_gradient
+from sklearn_meta.functional.vectors import as_params, as_vector
 
 __all__ = [
     "Params",
+    "as_params",
+    "as_vector",
     "classes_present",
+    "conjugate_gradients",
     "cosine_distance",
     "cross_entropy",
     "descend",
+    "descent",
+    "gated_update",
+    "hessian_product",
+    "in_chunks",
     "linear",
+    "lstm_cell",
+    "minimise",
+    "preprocess",
     "prototypes",
     "squared_error",
     "squared_euclidean",
+    "with_gradient",
 ]

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import repeat
+from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["descend"]
+__all__ = ["descend", "descent", "minimise"]
 
 Params = dict[str, Tensor]
+Loss = Callable[[Params], Tensor]
+Rate = float | Tensor | Mapping[str, Tensor]  # one for all, or one a parameter
 
 
-def descend(
-    loss: Callable[[Params], Tensor],
-    params: Params,
-    lr: float | Tensor,
-    steps: int,
-    *,
-    create_graph: bool = False,
-) -> Params:
-    """Gradient descent, phi_(k+1) = phi_k - lr * grad L(phi_k).
+def descent(
+    loss: Loss, params: Params, rates: Iterable[Rate], *, create_graph: bool = False
+) -> Iterator[Params]:
+    """Walk down, phi_(k+1) = phi_k - alpha_k o grad L(phi_k).
 
     The tasks of a stack are independent, so the gradient of the sum of their losses with respect
     to the stacked parameters is each task's own gradient.
@@ -31,18 +30,17 @@ def descend(
         From parameters to one loss a task, of shape (*B,).
     params : dict of Tensor of shape (*B, ...)
         Where to start, a copy for each task.
-    lr : float or Tensor
-        The step.
-    steps : int
-        How many.
+    rates : iterable of float, Tensor, or dict of Tensor
+        The step alpha_k of each step, one for all parameters or one for each, multiplied
+        elementwise.
     create_graph : bool, default=False
         Whether the result can be differentiated through the gradients taken here (second
         order), or treats them as constants (first order).
 
-    Returns
-    -------
+    Yields
+    ------
     params : dict of Tensor of shape (*B, ...)
-        New tensors; the ones given stay as they are.
+        phi_0, phi_1, ...: new tensors; the ones given stay as they are.
 
     Notes
     -----
@@ -51,12 +49,14 @@ def descend(
     Examples
     --------
     >>> import torch
-    >>> from sklearn_meta.functional import descend
-    >>> descend(lambda p: p["w"].square(), {"w": torch.tensor(1.0)}, lr=0.25, steps=2)["w"].item()
-    0.25
+    >>> from sklearn_meta.functional import descent
+    >>> walk = descent(lambda p: p["w"].square(), {"w": torch.tensor(1.0)}, [0.25, 0.5])
+    >>> [phi["w"].item() for phi in walk]
+    [1.0, 0.5, 0.0]
     """
     params = {k: p if p.requires_grad else p.detach().requires_grad_() for k, p in params.items()}
-    for _ in range(steps):
+    yield params
+    for lr in rates:
         grads = torch.autograd.grad(
             loss(params).sum(),
             list(params.values()),
@@ -64,8 +64,92 @@ def descend(
             materialize_grads=True,  # a network may own parameters it does not use
         )
         moves = zip(params.items(), grads, strict=True)
-        if isinstance(lr, Tensor):
+        if isinstance(lr, Mapping):
+            params = {k: p - lr[k] * g for (k, p), g in moves}
+        elif isinstance(lr, Tensor):
             params = {k: p - lr * g for (k, p), g in moves}
         else:  # in one kernel
             params = {k: torch.sub(p, g, alpha=lr) for (k, p), g in moves}
-    return params
+        yield params
+
+
+def descend(
+    loss: Loss, params: Params, lr: Rate, steps: int, *, create_graph: bool = False
+) -> Params:
+    """Where :func:`descent` arrives after some steps of the same rate.
+
+    Parameters
+    ----------
+    loss : callable
+        From parameters to one loss a task, of shape (*B,).
+    params : dict of Tensor of shape (*B, ...)
+        Where to start, a copy for each task.
+    lr : float, Tensor, or dict of Tensor
+        The step.
+    steps : int
+        How many.
+    create_graph : bool, default=False
+        Second order, as in :func:`descent`.
+
+    Returns
+    -------
+    params : dict of Tensor of shape (*B, ...)
+        New tensors; the ones given stay as they are.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_meta.functional import descend
+    >>> descend(lambda p: p["w"].square(), {"w": torch.tensor(1.0)}, lr=0.25, steps=2)["w"].item()
+    0.25
+    """
+    for arrived in descent(loss, params, repeat(lr, steps), create_graph=create_graph):
+        phi = arrived
+    return phi
+
+
+def minimise(
+    loss: Loss,
+    params: Params,
+    optimizer: Callable[..., torch.optim.Optimizer],
+    steps: int,
+    **options: Any,
+) -> Params:
+    """Walk down by one of torch's optimisers, its state new for each task; not differentiable.
+
+    Parameters
+    ----------
+    loss : callable
+        From parameters to one loss a task, of shape (*B,).
+    params : dict of Tensor of shape (*B, ...)
+        Where to start, a copy for each task.
+    optimizer : class of torch.optim
+        One that treats each number by itself, as Adam and SGD do, so that tasks stay apart.
+    steps : int
+        How many.
+    **options : dict
+        Of the optimiser, such as ``lr``; it must know ``fused``.
+
+    Returns
+    -------
+    params : dict of Tensor of shape (*B, ...)
+        New tensors, without a graph.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_meta.functional import minimise
+    >>> start = {"w": torch.tensor(1.0)}
+    >>> minimise(lambda p: p["w"].square(), start, torch.optim.SGD, 2, lr=0.25)["w"].item()
+    0.25
+    """
+    # fused kernels go through memory in its own order: numbers and gradients must lie alike
+    phi = {k: p.detach().clone(memory_format=torch.contiguous_format) for k, p in params.items()}
+    phi = {k: p.requires_grad_() for k, p in phi.items()}
+    moves = optimizer(phi.values(), fused=True, **options)  # one kernel: steps are mostly overhead
+    for _ in range(steps):
+        grads = torch.autograd.grad(loss(phi).sum(), list(phi.values()), materialize_grads=True)
+        for p, g in zip(phi.values(), grads, strict=True):
+            p.grad = g.contiguous()
+        moves.step()
+    return {k: p.detach() for k, p in phi.items()}

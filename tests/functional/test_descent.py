@@ -1,0 +1,42 @@
+"""Optimisers of torch as an inner loop: numbers may lie in memory in any order."""
+
+import pytest
+import torch
+
+from sklearn_meta.functional import minimise
+
+OPTIMIZERS = {
+    "sgd": (torch.optim.SGD, {"lr": 0.1}),
+    "adam": (torch.optim.Adam, {"lr": 0.1, "betas": (0.0, 0.999)}),
+}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("order", ["rows", "columns", "expanded"])
+def test_minimise_is_the_plain_optimiser_whatever_the_order_in_memory(optimizer, order):
+    rng = torch.Generator().manual_seed(0)
+
+    def normal(*shape):
+        return torch.randn(shape, dtype=torch.float64, generator=rng)
+
+    start = {
+        "rows": normal(3, 4, 5),
+        "columns": normal(3, 5, 4).mT,
+        "expanded": normal(4, 5).expand(3, 4, 5),
+    }[order]
+    A, kind, options = normal(3, 4, 4), *OPTIMIZERS[optimizer]
+
+    def loss(params):  # the gradient lies by columns
+        return (params["W"].mT @ A).pow(4).sum((-2, -1)) / 100
+
+    expected = []
+    for i in range(3):
+        W = start[i].clone().requires_grad_()
+        moves = kind([W], foreach=False, fused=False, **options)
+        for _ in range(3):
+            moves.zero_grad()
+            ((W.mT @ A[i]).pow(4).sum() / 100).backward()
+            moves.step()
+        expected.append(W.detach())
+    found = minimise(loss, {"W": start}, kind, 3, **options)["W"]
+    torch.testing.assert_close(found, torch.stack(expected), rtol=1e-10, atol=1e-10)
