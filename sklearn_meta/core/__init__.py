@@ -1,31 +1,61 @@
 """From tasks to estimators: episodes, the algorithm contract, the outer loop, the meta state."""
 
+from sklearn_meta.core.adapts import Adapts, Body, Everything, HeadAlone
 from sklearn_meta.core.algorithm import Algorithm, Criterion, Network
-from sklearn_meta.core.backbone import Backbone, build_backbone
+from sklearn_meta.core.backbone import Backbone, RowNetwork, build_backbone
 from sklearn_meta.core.classifier import MetaClassifier
 from sklearn_meta.core.estimator import BaseMetaLearner
-from sklearn_meta.core.examples import Examples, pad, stack
+from sklearn_meta.core.examples import Examples, join, pad, stack
+from sklearn_meta.core.gradient import GradientLearner, LastStep, MultiStep, OuterLoss
 from sklearn_meta.core.heads import FixedHead, Head, LinearHead, PrototypeHead, SharedHead, copies
+from sklearn_meta.core.new_heads import CosineHead, ZeroHead
+from sklearn_meta.core.pretrained import FineTune
+from sklearn_meta.core.rates import FixedRate, ParameterRate, Rate, ScalarRate, TensorStepRate
 from sklearn_meta.core.regressor import MetaRegressor
 from sklearn_meta.core.state import MetaState
+from sklearn_meta.core.update_rules import DirectRule, GatedRule, UpdateRule
+from sklearn_meta.core.with_head import InnerLoop, WithHead
 
 __all__ = [
+    "Adapts",
     "Algorithm",
     "Backbone",
     "BaseMetaLearner",
+    "Body",
+    "CosineHead",
     "Criterion",
+    "DirectRule",
+    "Everything",
     "Examples",
+    "FineTune",
     "FixedHead",
+    "FixedRate",
+    "GatedRule",
+    "GradientLearner",
     "Head",
+    "HeadAlone",
+    "InnerLoop",
+    "LastStep",
     "LinearHead",
     "MetaClassifier",
     "MetaRegressor",
     "MetaState",
+    "MultiStep",
     "Network",
+    "OuterLoss",
+    "ParameterRate",
     "PrototypeHead",
+    "Rate",
+    "RowNetwork",
+    "ScalarRate",
     "SharedHead",
+    "TensorStepRate",
+    "UpdateRule",
+    "WithHead",
+    "ZeroHead",
     "build_backbone",
     "copies",
+    "join",
     "pad",
     "stack",
 ]

@@ -1,4 +1,4 @@
-"""The contract: an algorithm is a frozen set of hyper-parameters and four pure functions."""
+"""The contract: an algorithm is a frozen set of hyper-parameters and some pure functions."""
 
 from __future__ import annotations
 
@@ -13,13 +13,18 @@ from torch import Tensor
 from sklearn_meta.core.examples import Examples
 from sklearn_meta.functional import Params
 
-__all__ = ["Algorithm", "Criterion", "Network"]
+__all__ = ["BODY", "Algorithm", "Criterion", "Network"]
+
+BODY = "backbone."  # how the names of a network's parameters begin in theta
 
 Criterion = Callable[[Tensor, Tensor, Tensor], Tensor]  # (prediction, y, weight) -> (*B,)
 
 
 class Network(Protocol):
-    """A backbone called functionally: features of `X` (*B, n, ...) are (*B, n, n_features_out)."""
+    """A backbone called functionally: features of `X` (*B, n, ...) are (*B, n, n_features_out).
+
+    The names of its parameters begin with "backbone.".
+    """
 
     @property
     def n_features_out(self) -> int:
@@ -44,7 +49,7 @@ class Algorithm(ABC):
 
     Parameters
     ----------
-    criterion : callable, default=cross_entropy
+    criterion : callable
         The task loss, from (prediction, y, weight) to one value a task.
 
     Notes
@@ -130,5 +135,59 @@ class Algorithm(ABC):
         loss : Tensor of shape (*B,)
             One value a task.
         """
-        phi = self.adapt(f, theta, support)
-        return self.criterion(self.predict(f, theta, phi, query.X), query.y, query.weight)
+        return self.risk(f, theta, self.adapt(f, theta, support), query)
+
+    def risk(self, f: Network, theta: Params, phi: Any, rows: Examples) -> Tensor:
+        """Task loss of an adapted phi, L(f_phi, D).
+
+        Parameters
+        ----------
+        f : Network
+            The backbone.
+        theta : dict of Tensor
+            Meta-parameters.
+        phi : dict of Tensor of shape (*B, ...)
+            From `adapt`.
+        rows : Examples
+            Of a stack of tasks B.
+
+        Returns
+        -------
+        loss : Tensor of shape (*B,)
+            One value a task.
+        """
+        return self.criterion(self.predict(f, theta, phi, rows.X), rows.y, rows.weight)
+
+    def objective(self, f: Network, theta: Params, support: Examples, query: Examples) -> Tensor:
+        """Give what the outer loop minimises: the meta-loss, unless a paper has something else.
+
+        Parameters
+        ----------
+        f : Network
+            The backbone.
+        theta : dict of Tensor
+            Meta-parameters.
+        support, query : Examples
+            Of a stack of tasks B.
+
+        Returns
+        -------
+        loss : Tensor of shape (*B,)
+            One value a task.
+        """
+        return self.loss(f, theta, support, query)
+
+    def at(self, progress: float) -> Algorithm:
+        """Give the algorithm as it is at a moment of meta-training: the same, unless it anneals.
+
+        Parameters
+        ----------
+        progress : float
+            Share of the meta-iterations that are done, from 0 to 1.
+
+        Returns
+        -------
+        Algorithm
+            For the next iteration.
+        """
+        return self

@@ -6,17 +6,31 @@ import copy
 import inspect
 import threading
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from sklearn_meta.core.algorithm import BODY, Network
 from sklearn_meta.functional import Params
 from sklearn_meta.nn import MLP, Conv4
 
-__all__ = ["Backbone", "build_backbone"]
+__all__ = ["Backbone", "RowNetwork", "build_backbone"]
 
-PREFIX = "backbone."  # where the network's parameters live in theta, apart from the head's
+
+class RowNetwork(Network, Protocol):
+    """What an estimator asks of its network, beyond what an algorithm does."""
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Shape of a row."""
+        ...
+
+    @property
+    def transductive(self) -> bool:
+        """Whether rows see each other through batch statistics."""
+        ...
 
 
 class Backbone:
@@ -73,8 +87,8 @@ class Backbone:
             for m in module.modules()
         )
         self.n_features_out = _n_features_out(module, row_shape)
-        self._initial = {PREFIX + k: p.detach().clone() for k, p in module.named_parameters()}
-        self._names = [(k, PREFIX + k, p.ndim) for k, p in module.named_parameters()]
+        self._initial = {BODY + k: p.detach().clone() for k, p in module.named_parameters()}
+        self._names = [(k, BODY + k, p.ndim) for k, p in module.named_parameters()]
         self.module = _without_numbers(module)  # they come with each call
         self._swapping = threading.RLock()  # the module holds those of one call at a time
 
@@ -165,14 +179,14 @@ def build_backbone(
     """
     if backbone == "mlp":
         norm = {"group": "layer"}.get(mlp_params["norm"], mlp_params["norm"])
-        make: Callable[[], Any] = lambda: MLP(row_shape, **(mlp_params | {"norm": norm}))  # noqa: E731
+        make: Callable[[], Any] = partial(MLP, row_shape, **(mlp_params | {"norm": norm}))
     elif backbone == "conv4":
         norm = {"layer": "group"}.get(mlp_params["norm"], mlp_params["norm"])
-        make = lambda: Conv4(row_shape, norm=norm)  # noqa: E731
+        make = partial(Conv4, row_shape, norm=norm)
     elif isinstance(backbone, nn.Module):
-        make = lambda: copy.deepcopy(backbone)  # noqa: E731
+        make = partial(copy.deepcopy, backbone)
     elif callable(backbone):
-        make = lambda: backbone(*_arguments(backbone, row_shape))  # noqa: E731
+        make = partial(backbone, *_arguments(backbone, row_shape))
     else:
         raise ValueError(
             "The 'backbone' parameter must be 'mlp', 'conv4', an nn.Module, or a class or function "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 
 from sklearn_meta.core.estimator import BaseMetaLearner
-from sklearn_meta.core.heads import FixedHead
+from sklearn_meta.core.heads import BIAS, FixedHead, check_n_way
 from sklearn_meta.core.scratch import FromScratch
 from sklearn_meta.core.support import check_weight
 from sklearn_meta.functional import cross_entropy
@@ -20,11 +21,14 @@ from sklearn_meta.tasks.ranges import as_range
 __all__ = ["MetaClassifier"]
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class MetaClassifier(ClassifierMixin, BaseMetaLearner):
     """A meta-learner whose tasks have class labels."""
 
-    _target_type = "class"
-    _training = (*BaseMetaLearner._training, "n_shot")
+    n_shot: int | tuple[int, int] = (1, 5)
+
+    _target_type: ClassVar[str] = "class"
+    _training: ClassVar[tuple[str, ...]] = (*BaseMetaLearner._training, "n_shot")
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MetaClassifier:
         """Inner loop: adapt the learned prior to a new task (or train from scratch without one).
@@ -34,7 +38,8 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         X : array-like of shape (n_rows, n_features) or (n_rows, ...)
             The support.
         y : array-like of shape (n_rows,)
-            Labels, of any kind and any number of classes, whatever meta-training saw.
+            Labels, of any kind and any number of classes, whatever meta-training saw (unless
+            ``head="fixed"`` or the class of the estimator says otherwise).
         sample_weight : array-like of shape (n_rows,), default=None
             Weights of the rows.
 
@@ -52,8 +57,9 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
             X, y = self._check_X_y(X, y)
             check_classification_targets(y)
             weight = check_weight(sample_weight, X)
-            self.classes_, codes = np.unique(y, return_inverse=True)
-            self._adapted = self._adapt(X, np.eye(len(self.classes_))[codes], weight)
+            self.classes_ = np.unique(y)
+            self._adapted = self._adapt(X, self._encode(y), weight)
+            self._column_of_class_ = np.searchsorted(self._columns(y), self.classes_)
         return self
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
@@ -69,7 +75,7 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         P : ndarray of shape (n_rows, n_classes)
             In the order of `classes_`; rows sum to 1.
         """
-        logits = self._forward(X)
+        logits = self._forward(X)[:, self._column_of_class_]
         P = np.exp(logits - logits.max(axis=1, keepdims=True))
         return P / P.sum(axis=1, keepdims=True)
 
@@ -86,11 +92,37 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         y : ndarray of shape (n_rows,)
             Labels from `classes_`.
         """
-        logits = self._forward(X)
+        logits = self._forward(X)[:, self._column_of_class_]
         return self.classes_[logits.argmax(axis=1)]
 
+    def _columns(self, y: NDArray[Any]) -> NDArray[Any]:
+        """Give the label of each output, for a task with these labels."""
+        own = np.unique(y)
+        if self._meta_state is None:
+            return own
+        if getattr(self, "head", None) == "fixed":
+            check_n_way(len(own), len(self._meta_state.theta[BIAS]))
+        if not self._knows_labels:
+            return own
+        known = self._meta_state.classes
+        assert known is not None
+        new = sorted(set(own.tolist()) - set(known.tolist()), key=str)
+        if new:
+            raise ValueError(
+                f"y has labels that no task of meta_fit had ({new[:5]}): {type(self).__name__} "
+                "predicts the classes it was trained on, and no others. FineTuneClassifier, or "
+                "any meta-learner, takes new ones."
+            )
+        return known
+
+    def _encode(self, y: NDArray[Any]) -> NDArray[np.float64]:
+        columns = self._columns(y)
+        return np.eye(len(columns))[np.searchsorted(columns, y)]
+
     def _decide(self, task: Task, output: NDArray[np.float64]) -> NDArray[Any]:
-        return np.unique(task.y_support)[output.argmax(axis=1)]
+        own = np.unique(task.y_support)
+        columns = np.searchsorted(self._columns(task.y_support), own)
+        return own[output[:, columns].argmax(axis=1)]
 
     @staticmethod
     def _metric(y_true: NDArray[Any], y_pred: NDArray[Any]) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_meta.core.algorithm import Algorithm
-from sklearn_meta.core.backbone import Backbone
+from sklearn_meta.core.backbone import RowNetwork
 from sklearn_meta.core.converged import check_converged
 from sklearn_meta.core.examples import Examples
 from sklearn_meta.core.many import outputs_of_tasks
@@ -33,7 +33,7 @@ class Adapted(NamedTuple):
     """All that `predict` needs: what was fitted, whatever parameters are set since."""
 
     algorithm: Algorithm
-    backbone: Backbone
+    backbone: RowNetwork
     theta: Mapping[str, NDArray[Any]]
     phi: Mapping[str, NDArray[Any]]
     scaling: Scaling
@@ -48,18 +48,10 @@ class BaseMetaLearner(SharedParams, ABC):
     """
 
     _meta_state: MetaState | None = None
-    _target_type: str  # "class" or "real"
-    _structural: tuple[str, ...] = ("backbone", "hidden_layer_sizes", "activation", "norm")
-    _training: tuple[str, ...] = (
-        "scaling",
-        "n_query",
-        "meta_lr",
-        "meta_lr_schedule",
-        "max_meta_iter",
-        "meta_batch_size",
-        "max_grad_norm",
-        "net_params",
-    )
+    _target_type: ClassVar[str]  # "class" or "real"
+    _optimizer: ClassVar[type[torch.optim.Optimizer]] = torch.optim.Adam
+    _one_label_space: ClassVar[bool] = False  # trained on the labels of all tasks together
+    _knows_labels: ClassVar[bool] = False  # predicts those labels, and no others
 
     @abstractmethod
     def _algorithm(self) -> Algorithm:
@@ -68,6 +60,10 @@ class BaseMetaLearner(SharedParams, ABC):
     @abstractmethod
     def _scratch(self) -> Algorithm:
         """Make the baseline for an estimator that was never meta-fitted."""
+
+    @abstractmethod
+    def _encode(self, y: NDArray[Any]) -> NDArray[np.float64]:
+        """Turn labels or targets into what the algorithm sees, (n_rows, n_outputs)."""
 
     @abstractmethod
     def _decide(self, task: Task, output: NDArray[np.float64]) -> NDArray[Any]:
@@ -187,8 +183,12 @@ class BaseMetaLearner(SharedParams, ABC):
         """
         self._check_against_state(stacklevel=4)
         tasks = as_tasks(tasks, target_type=self._target_type)
+        self._check_scorable(tasks)
         pairs = zip(self._in_order(tasks), tasks, strict=True)
         return np.array([self._metric(task.y_query, y) for y, task in pairs])
+
+    def _check_scorable(self, tasks: Sequence[Task]) -> None:
+        """Refuse tasks that the metric cannot judge."""
 
     def _in_order(self, tasks: Sequence[Task]) -> list[NDArray[Any]]:
         found = {}
@@ -238,7 +238,7 @@ class BaseMetaLearner(SharedParams, ABC):
 
     def _prior(
         self, row_shape: tuple[int, ...], n_outputs: int
-    ) -> tuple[Algorithm, Backbone, Mapping[str, NDArray[Any]]]:
+    ) -> tuple[Algorithm, RowNetwork, Mapping[str, NDArray[Any]]]:
         """Algorithm, backbone and theta: those of the meta state, or a cold start."""
         if self._meta_state is not None:  # the seed only matters to weights that are replaced
             f = self._backbone(row_shape, 0)

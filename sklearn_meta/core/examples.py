@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Examples", "pad", "stack"]
+__all__ = ["Examples", "join", "pad", "stack"]
 
 
 class Examples(NamedTuple):
@@ -27,6 +27,23 @@ class Examples(NamedTuple):
     X: Tensor
     y: Tensor
     weight: Tensor
+
+
+def join(support: Examples, query: Examples) -> Examples:
+    """Put the rows of support and query together.
+
+    Parameters
+    ----------
+    support, query : Examples
+        Of one task, or of a stack of tasks B.
+
+    Returns
+    -------
+    examples : Examples
+        With X of shape (*B, n_support + n_query, ...), the support first.
+    """
+    rows = support.weight.ndim - 1
+    return Examples(*(torch.cat(pair, rows) for pair in zip(support, query, strict=True)))
 
 
 def pad(examples: Examples, n_rows: int, n_columns: int) -> Examples:

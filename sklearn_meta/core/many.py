@@ -52,7 +52,7 @@ def outputs_of_tasks(est: Any, tasks: Sequence[Task]) -> Iterator[tuple[int, Tas
     if state is not None:
         _check_shapes(est, tasks[0])
     labels = est._target_type == "class"
-    n_outputs = max(_n_outputs(task, labels) for task in tasks)
+    n_outputs = max(_encoded(est, task, i).shape[1] for i, task in enumerate(tasks))
     dtype = np.float32 if all(t.X.dtype == np.float32 for t in tasks) else np.float64
     torch_dtype = torch.from_numpy(np.empty(0, dtype)).dtype
     device = est._device()
@@ -63,7 +63,8 @@ def outputs_of_tasks(est: Any, tasks: Sequence[Task]) -> Iterator[tuple[int, Tas
         pairs = []
         with torch.inference_mode(False):
             for i in chunk:
-                pairs.append(_examples(tasks[i], state.scaling if state else None, dtype, labels))
+                y, scaling = est._encode(tasks[i].y), state.scaling if state else None
+                pairs.append(_examples(tasks[i], y, scaling, dtype, labels))
             support = Examples(*(t.to(device) for t in stack([pair[0] for pair in pairs])))
             query = stack([pair[1] for pair in pairs]).X.to(device)
             with torch.enable_grad():
@@ -74,10 +75,6 @@ def outputs_of_tasks(est: Any, tasks: Sequence[Task]) -> Iterator[tuple[int, Tas
                 out = algorithm.predict(f, start, phi, query).cpu().double().numpy()
         for i, values, (s, q, scaling) in zip(chunk, out, pairs, strict=True):
             yield i, tasks[i], scaling.original(values[: len(q.X), : s.y.shape[1]])
-
-
-def _n_outputs(task: Task, labels: bool) -> int:
-    return len(np.unique(task.y)) if labels else task.y[:1].size
 
 
 def _check_shapes(est: Any, task: Task) -> None:
@@ -99,6 +96,14 @@ def _check_shapes(est: Any, task: Task) -> None:
             raise TaskError(f"{label(task, 0)}: {error}") from None
 
 
+def _encoded(est: Any, task: Task, i: int) -> NDArray[np.float64]:
+    try:
+        encoded: NDArray[np.float64] = est._encode(task.y)
+    except ValueError as error:  # a label that the prior does not know
+        raise TaskError(f"{label(task, i)}: {error}") from None
+    return encoded
+
+
 def _chunks(tasks: Sequence[Task], *, same_shape: bool) -> Iterator[list[int]]:
     """Positions of tasks of like size, as many as memory allows."""
     sizes = [(len(t.support), len(t)) for t in tasks if t.support is not None]
@@ -114,13 +119,9 @@ def _chunks(tasks: Sequence[Task], *, same_shape: bool) -> Iterator[list[int]]:
 
 
 def _examples(
-    task: Task, scaling: Scaling | None, dtype: Any, labels: bool
+    task: Task, y: NDArray[Any], scaling: Scaling | None, dtype: Any, labels: bool
 ) -> tuple[Examples, Examples, Scaling]:
     X_support, X_query = task.X_support.astype(dtype), task.X_query.astype(dtype)
-    if labels:
-        y = np.eye(_n_outputs(task, labels))[np.unique(task.y, return_inverse=True)[1]]
-    else:
-        y = task.y.reshape(len(task), -1).astype(np.float64)
     y_support = y[task.support]
     if scaling is None:
         scaling = scaling_of(X_support, None if labels else y_support)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -32,13 +32,21 @@ class EpisodicModule(nn.Module):
         Where the outer loop starts.
     scale_tasks : tuple of bool
         Whether inputs, and targets, are standardised by each task's own support.
+    progress : callable
+        Gives the share of meta-training that is done.
     """
 
     def __init__(
-        self, algorithm: Algorithm, f: Network, theta: Params, scale_tasks: tuple[bool, bool]
+        self,
+        algorithm: Algorithm,
+        f: Network,
+        theta: Params,
+        scale_tasks: tuple[bool, bool],
+        progress: Callable[[], float],
     ) -> None:
         super().__init__()
         self.algorithm, self.f, self.scale_tasks = algorithm, f, scale_tasks
+        self.progress = progress
         self._names = {k: k.replace(".", "/") for k in theta}  # torch allows no dots
         for k, p in theta.items():
             self.register_parameter(self._names[k], nn.Parameter(p.clone()))
@@ -48,7 +56,7 @@ class EpisodicModule(nn.Module):
         return {k: getattr(self, name) for k, name in self._names.items()}
 
     def forward(self, batch: tuple[Tensor, ...]) -> Tensor:
-        """L(predict(adapt(support)), query) of each task, of shape (B,)."""
+        """Objective of each task, of shape (B,); in validation the meta-loss."""
         support, query = Examples(*batch[:3]), Examples(*batch[3:])
         if self.scale_tasks[0]:
             axes = (-2,) if support.X.ndim == 3 else tuple(range(1 - support.X.ndim, 0))
@@ -58,8 +66,10 @@ class EpisodicModule(nn.Module):
             ys, yq = standardise_tasks(support.y, query.y, support.weight, (-2,))
             support, query = support._replace(y=ys), query._replace(y=yq)
         theta = self.theta()
-        if not self.training:  # validation: no graph through theta
-            theta = {k: p.detach() for k, p in theta.items()}
+        if self.training:
+            algorithm = self.algorithm.at(self.progress())
+            return algorithm.objective(self.f, theta, support, query)
+        theta = {k: p.detach() for k, p in theta.items()}  # no graph through theta
         with torch.enable_grad():  # the inner loop needs gradients, in validation too
             return self.algorithm.loss(self.f, theta, support, query)
 
@@ -103,6 +113,10 @@ class MetaBatches(Dataset):
         self.rng = np.random.RandomState(seed)
         self.transductive = transductive
         self.n_iter = 0
+
+    def progress(self) -> float:
+        """Share of the iterations that are done."""
+        return self.n_iter / self.max_iter
 
     def __len__(self) -> int:
         return self.iters_per_epoch

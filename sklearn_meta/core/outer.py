@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,14 @@ from sklearn_meta.core.module import EpisodicModule, MeanOverTasks, no_loader
 from sklearn_meta.core.params import Check
 from sklearn_meta.functional import Params
 
-__all__ = ["NET_CHECKS", "Outer", "train"]
+__all__ = ["NET_CHECKS", "SCHEDULES", "Outer", "train"]
+
+# the share of meta_lr that is left when a share of the iterations is done
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "cosine": lambda done: (1 + math.cos(math.pi * done)) / 2,
+    "linear": lambda done: 1 - done,
+    "constant": lambda done: 1.0,
+}
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,8 @@ class Outer:
 
     Attributes
     ----------
+    optimizer : class of torch.optim
+        Unless `net_params` names another.
     meta_lr, meta_lr_schedule, max_grad_norm : float, str, float or None
         The optimiser's.
     n_epochs, n_iter : int
@@ -40,6 +50,7 @@ class Outer:
         0: silent; 1: a line an epoch; 2: and a progress bar.
     """
 
+    optimizer: type[torch.optim.Optimizer]
     meta_lr: float
     meta_lr_schedule: str
     max_grad_norm: float | None
@@ -144,9 +155,13 @@ def train(
         sink=print if outer.verbose else _silent,
     )
     callbacks: list[Any] = [("diverged", StopIfDiverged())]
-    if outer.meta_lr_schedule == "cosine":
-        cosine = torch.optim.lr_scheduler.CosineAnnealingLR
-        schedule = LRScheduler(cosine, step_every="batch", T_max=outer.n_iter)
+    if outer.meta_lr_schedule != "constant":
+        left, n_iter = SCHEDULES[outer.meta_lr_schedule], outer.n_iter
+        schedule = LRScheduler(
+            torch.optim.lr_scheduler.LambdaLR,
+            step_every="batch",
+            lr_lambda=lambda i: left(min(i / n_iter, 1.0)),
+        )
         callbacks.append(("schedule", schedule))
     if outer.max_grad_norm is not None:
         callbacks.append(("clip", GradientNormClipping(outer.max_grad_norm)))
@@ -155,7 +170,7 @@ def train(
     if outer.verbose > 1:
         callbacks.append(("progress", ProgressBar(batches_per_epoch=len(batches))))
     net_params: dict[str, Any] = {
-        "optimizer": torch.optim.Adam,
+        "optimizer": outer.optimizer,
         "lr": outer.meta_lr,
         "max_epochs": outer.n_epochs,
         "verbose": outer.verbose,

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sklearn_meta.core.examples import Examples
+from sklearn_meta.core.label_space import places
 from sklearn_meta.core.scaling import Scaling
 from sklearn_meta.tasks import FewShotTasks, Task
+from sklearn_meta.tasks.validate import label
 
 __all__ = ["PackedTasks", "pack_pool", "pack_tasks"]
 
@@ -34,6 +36,9 @@ class PackedTasks:
         First row, number of rows, and how many of them are fixed support (0: drawn anew).
     first, count : ndarray of shape (n_tasks,) or None
         The groups of each task; None for a pool, of which any classes make a task.
+    code, n_classes : ndarray of shape (n_groups,) or None, int
+        The class of each group where all tasks share one set of labels; None: labels are the
+        places of the groups in an episode.
     """
 
     X: Tensor
@@ -43,6 +48,8 @@ class PackedTasks:
     fixed: Ints
     first: Ints | None
     count: Ints | None
+    code: Ints | None = None
+    n_classes: int = 0
 
     def episode(
         self, groups: Ints, n_support: int, n_query: int, rng: np.random.RandomState
@@ -78,12 +85,12 @@ class PackedTasks:
         start = self.start[groups][..., None]
         ragged = bool((n_s != n_s.max()).any() or (n_q != n_q.max()).any())
         return (
-            self._examples(start + support, n_s, ragged),
-            self._examples(start + query, n_q, ragged),
+            self._examples(groups, start + support, n_s, ragged),
+            self._examples(groups, start + query, n_q, ragged),
             ragged,
         )
 
-    def _examples(self, rows: Ints, n: Ints, ragged: bool) -> Examples:
+    def _examples(self, groups: Ints, rows: Ints, n: Ints, ragged: bool) -> Examples:
         B, n_way, most = rows.shape
         index = torch.from_numpy(rows.reshape(-1)).to(self.X.device)
         X = self.X.index_select(0, index).view(B, n_way * most, *self.X.shape[1:])
@@ -92,10 +99,14 @@ class PackedTasks:
             weight = torch.from_numpy(mask.reshape(B, -1)).to(X)
         else:
             weight = X.new_ones(B, n_way * most)
-        if self.y is None:
-            labels = torch.eye(n_way, dtype=X.dtype, device=X.device).repeat_interleave(most, 0)
-            return Examples(X, labels.expand(B, -1, -1), weight)
-        return Examples(X, self.y.index_select(0, index).view(B, most, -1), weight)
+        if self.y is not None:
+            return Examples(X, self.y.index_select(0, index).view(B, most, -1), weight)
+        if self.code is None:
+            labels = torch.eye(n_way, dtype=X.dtype, device=X.device).expand(B, -1, -1)
+        else:
+            codes = torch.from_numpy(self.code[groups]).to(X.device)
+            labels = torch.nn.functional.one_hot(codes, self.n_classes).to(X)
+        return Examples(X, labels.repeat_interleave(most, 1), weight)
 
 
 def _shuffled(size: Ints, fixed: Ints, rng: np.random.RandomState) -> Ints:
@@ -119,6 +130,7 @@ def pack_tasks(
     device: torch.device,
     *,
     labels: bool,
+    classes: NDArray[Any] | None = None,
 ) -> PackedTasks:
     """Put the rows of tasks on the device.
 
@@ -134,11 +146,18 @@ def pack_tasks(
         Where they stay.
     labels : bool
         Whether `y` holds class labels.
+    classes : ndarray or None, default=None
+        All labels, sorted, where the same label in two tasks is the same class.
 
     Returns
     -------
     PackedTasks
         With the groups of each task.
+
+    Raises
+    ------
+    TaskError
+        If a task has a label that `classes` lacks.
     """
     rows: list[NDArray[Any]] = []
     size: list[int] = []
@@ -161,6 +180,10 @@ def pack_tasks(
         scaled = stacked.astype(np.float64) if scaling is None else scaling.targets(stacked)
         y = torch.tensor(scaled.astype(dtype), device=device)
     counts, sizes = np.array(count), np.array(size)
+    code = None
+    if classes is not None:
+        named = [(np.unique(task.y), classes, label(task, i)) for i, task in enumerate(tasks)]
+        code = np.concatenate([places(*one) for one in named])
     return PackedTasks(
         torch.tensor(X if scaling is None else scaling.inputs(X), device=device),
         y,
@@ -169,11 +192,18 @@ def pack_tasks(
         np.array(fixed),
         np.cumsum(counts) - counts,
         counts,
+        code,
+        0 if classes is None else len(classes),
     )
 
 
 def pack_pool(
-    pool: FewShotTasks, scaling: Scaling | None, dtype: Any, device: torch.device
+    pool: FewShotTasks,
+    scaling: Scaling | None,
+    dtype: Any,
+    device: torch.device,
+    *,
+    classes: NDArray[Any] | None = None,
 ) -> PackedTasks:
     """Put the rows of a labelled pool on the device.
 
@@ -187,11 +217,18 @@ def pack_pool(
         Of the rows.
     device : torch.device
         Where they stay.
+    classes : ndarray or None, default=None
+        All labels, sorted, where an episode's labels are these rather than places in it.
 
     Returns
     -------
     PackedTasks
         With one group a class.
+
+    Raises
+    ------
+    TaskError
+        If the pool has a label that `classes` lacks.
     """
     X = pool.X[pool.rows].astype(dtype)
     return PackedTasks(
@@ -202,4 +239,6 @@ def pack_pool(
         np.zeros_like(pool.sizes),
         None,
         None,
+        None if classes is None else places(pool.classes_, classes, "The pool"),
+        0 if classes is None else len(classes),
     )

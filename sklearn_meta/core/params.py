@@ -39,13 +39,17 @@ def integer(low: int, *, none: bool = False) -> Check:
     return allowed, f"an int in the range [{low}, inf)" + (" or None" if none else "")
 
 
-def real(low: float, *, open_left: bool = False, none: bool = False) -> Check:
-    """Ask for a finite number of at least `low`, or above it (or None).
+def real(
+    low: float, high: float = math.inf, *, open_left: bool = False, none: bool = False
+) -> Check:
+    """Ask for a finite number of at least `low`, or above it, and up to `high` (or None).
 
     Parameters
     ----------
     low : float
-        The end of the range.
+        The lower end of the range.
+    high : float, default=inf
+        The upper end.
     open_left : bool, default=False
         Whether `low` itself is refused.
     none : bool, default=False
@@ -62,10 +66,10 @@ def real(low: float, *, open_left: bool = False, none: bool = False) -> Check:
             return none
         if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value):
             return False
-        return float(value) > low if open_left else float(value) >= low
+        return (float(value) > low if open_left else float(value) >= low) and float(value) <= high
 
-    left = "(" if open_left else "["
-    return allowed, f"a float in the range {left}{low}, inf)" + (" or None" if none else "")
+    left, right = "(" if open_left else "[", ")" if math.isinf(high) else "]"
+    return allowed, f"a float in the range {left}{low}, {high}{right}" + " or None" * none
 
 
 def option(*values: Any) -> Check:
@@ -146,7 +150,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
     Parameters
     ----------
     device : {"auto", "cpu", "cuda", "cuda:1", "mps", ...} or torch.device
-        "auto" is the first of cuda, mps and cpu that is there.
+        "auto" is "cuda" if it is there, else "cpu".
 
     Returns
     -------

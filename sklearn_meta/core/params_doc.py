@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
-from typing import Any, TypeVar
+import re
+from typing import TypeVar
 
-__all__ = ["describe_shared", "store"]
+__all__ = ["describe_shared"]
 
 C = TypeVar("C", bound=type)
 
@@ -32,10 +32,10 @@ OUTER = """\
 n_query : int, default=15
     Query rows of an episode: of a class, or of a regression task (fewer where a task has no more).
     A :class:`~sklearn_meta.tasks.FewShotTasks` brings its own.
-meta_lr : float, default=1e-3
-    Learning rate of Adam in the outer loop.
-meta_lr_schedule : {"cosine", "constant"}, default="cosine"
-    "cosine" lowers it to zero at the last iteration.
+meta_lr : float, default=0.001
+    Learning rate of the outer loop.
+meta_lr_schedule : {"cosine", "linear", "constant"}, default="cosine"
+    "cosine" and "linear" lower it to zero at the last iteration.
 max_meta_iter : int, default=1000
     Meta-batches in all.
 iters_per_epoch : int, default=100
@@ -64,15 +64,55 @@ verbose : int, default=0
     1: a line an epoch; 2: and a progress bar."""
 
 CLASSIFIER = """\
-n_shot : int or (int, int), default={n_shot}
+n_shot : int or (int, int), default=(1, 5)
     Support rows of each class in an episode, for tasks without a fixed support; a pair is a
     range to draw from, so that one prior serves supports of different sizes. A
     :class:`~sklearn_meta.tasks.FewShotTasks` brings its own."""
 
 REGRESSOR = """\
-n_support : int or (int, int), default={n_support}
+n_support : int or (int, int), default=(5, 10)
     Support rows of an episode, for tasks without a fixed support; a pair is a range to draw
     from, so that one prior serves supports of different sizes."""
+
+HEAD = """\
+head : {"prototype", "shared", "fixed"}, default="prototype"
+    Where the output layer starts: from the class prototypes (Proto-MAML), every class from one
+    learned vector (UNICORN-MAML), or from one learned vector a class position, which limits the
+    number of classes and depends on their order. Structural."""
+
+INNER_STEPS = """\
+inner_steps : int, default=5
+    Gradient steps; 0 gives the prior's predictions. Free to change after `meta_fit`."""
+
+FIRST_ORDER = """\
+first_order : bool, default=False
+    Treat the inner gradients as constants in the outer loop: cheaper, less exact."""
+
+LEARNED_LR = """\
+learned_lr : {"scalar", "tensor", "parameter"} or None, default=None
+    Learn the step along with theta, starting from `inner_lr`: one number, one for each tensor and
+    inner step (MAML++), or one for each weight (Meta-SGD; drawn from U(inner_lr / 20, inner_lr)).
+    Structural; `inner_lr` then has no effect after `meta_fit`."""
+
+LEARNED_RULE = """\
+rule : {"gated", "direct"}, default="gated"
+    "direct" is theta_t = theta_(t-1) + 0.1 (w h_t + b) with the LSTM's output h_t, an optimiser
+    learned from nothing. Structural.
+hidden_size : int, default=20
+    Units of the LSTM. Structural.
+chunk_size : int or None, default=65536
+    Weights, of all tasks at hand, that the rule moves at once; None: all. Changes memory and time
+    alone."""
+
+RAISES = """\
+TaskError
+    From `meta_fit`, if a task cannot be used.
+ValueError
+    If a parameter or a support cannot be used."""
+
+CLASSES = """\
+classes_ : ndarray of shape (n_classes,)
+    Labels of the support."""
 
 ATTRIBUTES = """\
 theta_ : mapping of str to ndarray
@@ -85,13 +125,29 @@ feature_names_in_ : ndarray of shape (n_features_in_,)
     Their names, where `X` had only string ones."""
 
 
+MARKS = {
+    "{network}": NETWORK,
+    "{outer}": OUTER,
+    "{n_shot}": CLASSIFIER,
+    "{n_support}": REGRESSOR,
+    "{head}": HEAD,
+    "{inner_steps}": INNER_STEPS,
+    "{first_order}": FIRST_ORDER,
+    "{learned_lr}": LEARNED_LR,
+    "{learned_rule}": LEARNED_RULE,
+    "{raises}": RAISES,
+    "{attributes}": ATTRIBUTES,
+    "{classes}": CLASSES,
+}
+
+
 def describe_shared(cls: C) -> C:
-    """Fill in the descriptions that meta-learners share.
+    """Fill in the descriptions that meta-learners share, with the defaults of this one.
 
     Parameters
     ----------
     cls : class
-        Whose docstring has lines ``{network}``, ``{outer}``, ``{episodes}``, ``{attributes}``.
+        Whose docstring has lines such as ``{network}`` and ``{outer}``.
 
     Returns
     -------
@@ -99,29 +155,15 @@ def describe_shared(cls: C) -> C:
         The same.
     """
     defaults = {name: p.default for name, p in inspect.signature(cls).parameters.items()}
-    episodes = CLASSIFIER if "n_shot" in defaults else REGRESSOR
+
+    def own_default(line: re.Match[str]) -> str:
+        name, kind = line.groups()
+        value = defaults.get(name)
+        spelled = f'"{value}"' if isinstance(value, str) else repr(value)
+        return f"{name} : {kind}, default={spelled}"
+
     filled = inspect.cleandoc(cls.__doc__ or "")
-    for mark, text in (
-        ("{network}", NETWORK),
-        ("{episodes}", episodes.format(**defaults)),
-        ("{outer}", OUTER),
-        ("{attributes}", ATTRIBUTES),
-    ):
+    for mark, text in MARKS.items():
         filled = filled.replace(mark, text)
-    cls.__doc__ = filled
+    cls.__doc__ = re.sub(r"^(\w+) : (.*), default=.*$", own_default, filled, flags=re.MULTILINE)
     return cls
-
-
-def store(estimator: Any, arguments: Mapping[str, Any]) -> None:
-    """Set the constructor's arguments as attributes, untouched, as scikit-learn requires.
-
-    Parameters
-    ----------
-    estimator : object
-        The one being made.
-    arguments : dict
-        ``locals()`` of its constructor.
-    """
-    for name, value in arguments.items():
-        if name not in ("self", "__class__"):
-            setattr(estimator, name, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, TypeGuard, TypeVar
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from skorch.history import History
 
 from sklearn_meta._version import __version__
-from sklearn_meta.core.backbone import Backbone
+from sklearn_meta.core.backbone import RowNetwork
 from sklearn_meta.core.episodes import (
     EpisodeSource,
     FromDistribution,
@@ -20,10 +21,10 @@ from sklearn_meta.core.episodes import (
     Rows,
     all_once,
 )
+from sklearn_meta.core.label_space import label_space
 from sklearn_meta.core.module import EpisodicModule, FixedBatches, MetaBatches
 from sklearn_meta.core.outer import Outer, train
 from sklearn_meta.core.packed import PackedTasks, pack_pool, pack_tasks
-from sklearn_meta.core.params import fingerprint
 from sklearn_meta.core.scaling import Scaling, scaling_of_tasks
 from sklearn_meta.core.state import MetaState, to_numpy, to_torch
 from sklearn_meta.core.support import check_feature_names, check_fits, check_structure
@@ -68,36 +69,43 @@ def learn_prior(
         scaling = carried.scaling if carried and same else _scaling(known, est)
     rows = Rows(est._n_support(), est.n_query)
     labels = est._target_type == "class"
+    classes = _classes(tasks, known, carried) if est._one_label_space else None
 
-    def pack(some: Sequence[Task]) -> PackedTasks:
-        packed = pack_tasks(some, scaling, dtype, device, labels=labels)
+    def pack(some: Sequence[Task], classes: Any) -> PackedTasks:
+        packed = pack_tasks(some, scaling, dtype, device, labels=labels, classes=classes)
         return _enough_rows(packed, rows, some)
 
     def pack_sample(some: Any) -> PackedTasks:
         checked = as_tasks(some, target_type=est._target_type)
         _alike(checked[0], known[0], "Task 0 of a sample", "the first tasks")
-        return pack(checked)
+        return pack(checked, classes)
 
     source: EpisodeSource
     if _is(tasks, FewShotTasks):
-        source = FromPool(pack_pool(tasks, scaling, dtype, device), tasks)
+        pool = pack_pool(tasks, scaling, dtype, device, classes=classes)
+        source = FromPool(pool, tasks)
         n_outputs = tasks.n_way[1]
     else:
-        packed = pack(known)
+        packed = pack(known, classes)
         assert packed.count is not None
         n_outputs = int(packed.count.max()) if labels else known[0].y[:1].size
         source = FromTasks(packed, rows) if given else FromDistribution(tasks, pack_sample, rows)
 
+    n_outputs = n_outputs if classes is None else len(classes)
     n_tasks = _meta_batch_size(est, len(known) if given else None)
     seeds = rng.randint(np.iinfo(np.int32).max, size=4)
     f = est._backbone(known[0].X.shape[1:], int(seeds[0]))
     theta = _start(est, carried, f, n_outputs, int(seeds[1]), device, dtype)
-    valid = _validation(est, validation_tasks, known[0], pack, rows, int(seeds[2]), n_tasks, f)
+    known_labels = partial(pack, classes=classes if est._knows_labels else None)
+    valid = _validation(
+        est, validation_tasks, known[0], known_labels, rows, int(seeds[2]), n_tasks, f
+    )
     per_epoch = min(est.iters_per_epoch, est.max_meta_iter)
     batches = MetaBatches(
         source, n_tasks, per_epoch, est.max_meta_iter, int(seeds[3]), f.transductive
     )
     outer = Outer(
+        optimizer=est._optimizer,
         meta_lr=est.meta_lr,
         meta_lr_schedule=est.meta_lr_schedule,
         max_grad_norm=est.max_grad_norm,
@@ -110,7 +118,8 @@ def learn_prior(
         verbose=est.verbose,
     )
     by_task = est.scaling == "task"
-    module = EpisodicModule(est._algorithm(), f, theta, (by_task, by_task and not labels))
+    scale_tasks = (by_task, by_task and not labels)
+    module = EpisodicModule(est._algorithm(), f, theta, scale_tasks, batches.progress)
     theta, history = train(module, batches, valid, outer, device)
     state = MetaState(
         theta=to_numpy(theta),
@@ -118,8 +127,9 @@ def learn_prior(
         row_shape=known[0].X.shape[1:],
         target_shape=known[0].y.shape[1:],
         feature_names=known[0].feature_names_in,
-        structural={name: fingerprint(getattr(est, name)) for name in est._structural},
-        training={name: fingerprint(getattr(est, name)) for name in est._training},
+        classes=classes,
+        structural=est._fingerprints(est._structural),
+        training=est._fingerprints(est._without_effect()),
         versions={
             "sklearn_meta": __version__,
             "torch": torch.__version__,
@@ -133,6 +143,13 @@ def learn_prior(
 def _is(tasks: Any, kind: type[D]) -> TypeGuard[D]:
     """Whether it is of that kind, and does not draw its tasks in a way of its own."""
     return isinstance(tasks, kind) and type(tasks).sample is kind.sample
+
+
+def _classes(tasks: Any, known: Sequence[Task], carried: MetaState | None) -> Any:
+    """All labels there are, sorted; a warm start keeps to those that it knows."""
+    if carried is not None:
+        return carried.classes
+    return np.array(tasks.classes_) if _is(tasks, FewShotTasks) else label_space(known)
 
 
 def _alike(task: Task, like: Task, label: str, others: str) -> None:
@@ -237,7 +254,7 @@ def _carried(est: Any, task: Task) -> MetaState | None:
 def _start(
     est: Any,
     carried: MetaState | None,
-    f: Backbone,
+    f: RowNetwork,
     n_outputs: int,
     seed: int,
     device: torch.device,
@@ -257,14 +274,7 @@ def _start(
 
 
 def _validation(
-    est: Any,
-    tasks: Any,
-    like: Task,
-    pack: Any,
-    rows: Rows,
-    seed: int,
-    n_tasks: int,
-    f: Backbone,
+    est: Any, tasks: Any, like: Task, pack: Any, rows: Rows, seed: int, n_tasks: int, f: RowNetwork
 ) -> FixedBatches | None:
     if tasks is None:
         if est.early_stopping:
@@ -277,6 +287,10 @@ def _validation(
         tasks = tasks.tasks
     elif isinstance(tasks, TaskDistribution):
         tasks = tasks.sample(10 * n_tasks, seed)
-    tasks = as_tasks(tasks, target_type=est._target_type)
+    try:
+        tasks = as_tasks(tasks, target_type=est._target_type)
+        packed = pack(tasks)
+    except TaskError as error:
+        raise TaskError(f"In validation_tasks: {error}") from None
     _alike(tasks[0], like, "Task 0 of validation_tasks", "the tasks")
-    return FixedBatches(list(all_once(pack(tasks), rows, n_tasks, seed)), f.transductive)
+    return FixedBatches(list(all_once(packed, rows, n_tasks, seed)), f.transductive)

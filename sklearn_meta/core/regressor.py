@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,18 +16,23 @@ from sklearn_meta.core.estimator import BaseMetaLearner
 from sklearn_meta.core.heads import LinearHead
 from sklearn_meta.core.scratch import FromScratch
 from sklearn_meta.core.support import check_weight
+from sklearn_meta.exceptions import TaskError
 from sklearn_meta.functional import squared_error
 from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.ranges import as_range
+from sklearn_meta.tasks.validate import label
 
 __all__ = ["MetaRegressor"]
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class MetaRegressor(RegressorMixin, BaseMetaLearner):
     """A meta-learner whose tasks have real targets."""
 
-    _target_type = "real"
-    _training = (*BaseMetaLearner._training, "n_support")
+    n_support: int | tuple[int, int] = (5, 10)
+
+    _target_type: ClassVar[str] = "real"
+    _training: ClassVar[tuple[str, ...]] = (*BaseMetaLearner._training, "n_support")
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MetaRegressor:
         """Inner loop: adapt the learned prior to a new task (or train from scratch without one).
@@ -51,7 +58,7 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
         """
         with self._unchanged_on_error():
             X, y = self._check_X_y(X, y, y_numeric=True, multi_output=True)
-            targets = y.reshape(len(y), -1).astype(np.float64)
+            targets = self._encode(y)
             state = self._meta_state
             if state is not None and targets.shape[1] != state.n_targets:
                 raise ValueError(
@@ -84,8 +91,20 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
         tags.target_tags.multi_output = True
         return tags
 
+    def _encode(self, y: NDArray[Any]) -> NDArray[np.float64]:
+        return y.reshape(len(y), -1).astype(np.float64)
+
     def _decide(self, task: Task, output: NDArray[np.float64]) -> NDArray[Any]:
         return output.reshape(len(output), *task.y.shape[1:])
+
+    def _check_scorable(self, tasks: Sequence[Task]) -> None:
+        for i, task in enumerate(tasks):
+            if task.support is not None and len(task) - len(task.support) < 2:
+                raise TaskError(
+                    f"{label(task, i)}: R^2 needs at least two query rows, the task has one "
+                    f"(X of shape {task.X.shape}, support of {len(task.support)} rows). "
+                    "predict_tasks gives its prediction."
+                )
 
     @staticmethod
     def _metric(y_true: NDArray[Any], y_pred: NDArray[Any]) -> float:

@@ -3,23 +3,79 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
+from torch import nn
 
-from sklearn_meta.core.backbone import Backbone, build_backbone
-from sklearn_meta.core.outer import NET_CHECKS
-from sklearn_meta.core.params import Check, check_params, integer, option, real, resolve_device
+from sklearn_meta.core.backbone import RowNetwork, build_backbone
+from sklearn_meta.core.inner_params import checks_of
+from sklearn_meta.core.outer import NET_CHECKS, SCHEDULES
+from sklearn_meta.core.params import (
+    Check,
+    check_params,
+    fingerprint,
+    integer,
+    option,
+    real,
+    resolve_device,
+)
 from sklearn_meta.nn import ACTIVATIONS
 
 __all__ = ["SharedParams"]
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class SharedParams(BaseEstimator, ABC):
-    """Parameters of the network and of the outer loop."""
+    """Parameters of the network and of the outer loop, stored untouched by the constructor."""
+
+    backbone: str | nn.Module | Callable[..., nn.Module] = "mlp"
+    hidden_layer_sizes: int | Sequence[int] = (64, 64)
+    activation: str = "relu"
+    norm: str | None = "layer"
+    scaling: str | None = "pooled"
+    n_query: int = 15
+    meta_lr: float = 1e-3
+    meta_lr_schedule: str = "cosine"
+    max_meta_iter: int = 1000
+    iters_per_epoch: int = 100
+    meta_batch_size: int | None = None
+    max_grad_norm: float | None = 10.0
+    early_stopping: bool = False
+    patience: int = 10
+    callbacks: list[Any] | None = None
+    net_params: dict[str, Any] | None = None
+    warm_start: bool = False
+    device: str | torch.device = "auto"
+    random_state: Any = None
+    verbose: int = 0
+
+    # part of the learned prior: an error if changed since meta_fit
+    _structural: ClassVar[tuple[str, ...]] = (
+        "backbone",
+        "hidden_layer_sizes",
+        "activation",
+        "norm",
+    )
+    # without effect once meta-fitted: a warning if changed since
+    _training: ClassVar[tuple[str, ...]] = (
+        "scaling",
+        "n_query",
+        "meta_lr",
+        "meta_lr_schedule",
+        "max_meta_iter",
+        "iters_per_epoch",
+        "meta_batch_size",
+        "max_grad_norm",
+        "early_stopping",
+        "patience",
+        "net_params",
+    )
 
     @abstractmethod
     def _n_support(self) -> tuple[int, int]:
@@ -33,7 +89,7 @@ class SharedParams(BaseEstimator, ABC):
             "scaling": option("pooled", "task", None),
             "n_query": integer(1),
             "meta_lr": real(0, open_left=True),
-            "meta_lr_schedule": option("cosine", "constant"),
+            "meta_lr_schedule": option(*SCHEDULES),
             "max_meta_iter": integer(1),
             "iters_per_epoch": integer(1),
             "meta_batch_size": integer(1, none=True),
@@ -43,6 +99,7 @@ class SharedParams(BaseEstimator, ABC):
             "warm_start": option(True, False),
             "verbose": integer(0),
             **NET_CHECKS,
+            **checks_of(self),
         }
 
     def _check_params(self) -> None:
@@ -50,17 +107,28 @@ class SharedParams(BaseEstimator, ABC):
         self._n_support()
         self._device()
 
-    def _backbone(self, row_shape: tuple[int, ...], seed: int) -> Backbone:
-        sizes = self.hidden_layer_sizes
-        sizes = (sizes,) if isinstance(sizes, (int, np.integer)) else tuple(sizes)
+    def _backbone(self, row_shape: tuple[int, ...], seed: int) -> RowNetwork:
         return build_backbone(
             self.backbone,
             row_shape,
             seed,
-            hidden_layer_sizes=sizes,
+            hidden_layer_sizes=widths(self.hidden_layer_sizes),
             activation=self.activation,
             norm=self.norm,
         )
+
+    def _without_effect(self) -> tuple[str, ...]:
+        """Parameters that only meta-training looks at."""
+        learned = getattr(self, "learned_lr", None) is not None
+        return (*self._training, "inner_lr") if learned else self._training
+
+    def _fingerprints(self, names: Sequence[str]) -> dict[str, Any]:
+        """Give what a later change of these parameters is noticed by."""
+        values = {name: getattr(self, name) for name in names}
+        if "hidden_layer_sizes" in values:
+            sizes = widths(values["hidden_layer_sizes"])
+            values["hidden_layer_sizes"] = sizes[0] if len(sizes) == 1 else sizes  # 8 is (8,)
+        return {name: fingerprint(value) for name, value in values.items()}
 
     def _seed(self) -> int:
         return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
@@ -70,6 +138,22 @@ class SharedParams(BaseEstimator, ABC):
 
     def _allow_nd(self) -> bool:
         return not (isinstance(self.backbone, str) and self.backbone == "mlp")
+
+
+def widths(sizes: Any) -> tuple[int, ...]:
+    """Give the widths of hidden layers as a tuple.
+
+    Parameters
+    ----------
+    sizes : int or sequence of int
+        One layer, or several.
+
+    Returns
+    -------
+    tuple of int
+        One a layer.
+    """
+    return (int(sizes),) if isinstance(sizes, (int, np.integer)) else tuple(map(int, sizes))
 
 
 def _widths(value: Any) -> bool:

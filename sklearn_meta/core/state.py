@@ -35,6 +35,8 @@ class MetaState:
         Shape of one row of y.
     feature_names : tuple of str or None
         Column names of X.
+    classes : ndarray or None
+        All labels, where the same label in two tasks is the same class.
     structural, training : dict
         Fingerprints of the parameters it was learned with, by which a later change is noticed.
     versions : dict of str
@@ -46,14 +48,16 @@ class MetaState:
     row_shape: tuple[int, ...]
     target_shape: tuple[int, ...]
     feature_names: tuple[str, ...] | None
+    classes: NDArray[Any] | None
     structural: Mapping[str, Any]
     training: Mapping[str, Any]
     versions: Mapping[str, str]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "theta", MappingProxyType(dict(self.theta)))
-        for array in (*self.theta.values(), *(self.scaling or ())):
-            array.flags.writeable = False
+        for array in (*self.theta.values(), *(self.scaling or ()), self.classes):
+            if array is not None:
+                array.flags.writeable = False
 
     @property
     def n_targets(self) -> int:

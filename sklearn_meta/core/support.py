@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
-from sklearn_meta.core.backbone import PREFIX, Backbone
-from sklearn_meta.core.params import fingerprint
+from sklearn_meta.core.algorithm import BODY
+from sklearn_meta.core.backbone import RowNetwork
 from sklearn_meta.core.state import MetaState
 from sklearn_meta.exceptions import StaleMetaStateWarning
 
@@ -138,24 +138,24 @@ def check_structure(est: Any, state: MetaState) -> None:
     ValueError
         Saying from what to what.
     """
-    for name in est._structural:
-        now, then = fingerprint(getattr(est, name)), state.structural[name]
+    for name, now in est._fingerprints(est._structural).items():
+        then = state.structural[name]
         if now != then:
             raise ValueError(
                 f"The {name!r} parameter of {type(est).__name__} was changed from {then!r} to "
                 f"{now!r} since meta_fit; the learned prior is for another network. "
-                "Call meta_fit again."
+                "Call meta_fit again, with warm_start=False."
             )
 
 
-def check_fits(est: Any, f: Backbone, theta: Mapping[str, NDArray[Any]]) -> None:
+def check_fits(est: Any, f: RowNetwork, theta: Mapping[str, NDArray[Any]]) -> None:
     """Refuse learned parameters of another network: two functions may have one name.
 
     Parameters
     ----------
     est : BaseMetaLearner
         For the error.
-    f : Backbone
+    f : RowNetwork
         Made by the parameters of now.
     theta : dict of ndarray
         The learned ones.
@@ -166,11 +166,11 @@ def check_fits(est: Any, f: Backbone, theta: Mapping[str, NDArray[Any]]) -> None
         With the shapes of both.
     """
     own = {k: tuple(p.shape) for k, p in f.init(torch.Generator()).items()}
-    learned = {k: p.shape for k, p in theta.items() if k.startswith(PREFIX)}
+    learned = {k: p.shape for k, p in theta.items() if k.startswith(BODY)}
     if own != learned:
         raise ValueError(
             f"The 'backbone' parameter of {type(est).__name__} makes a network with parameters "
-            f"{own}, but meta_fit learned {learned}. Call meta_fit again."
+            f"{own}, but meta_fit learned {learned}. Call meta_fit again, with warm_start=False."
         )
 
 
@@ -186,7 +186,8 @@ def warn_if_stale(est: Any, state: MetaState, stacklevel: int) -> None:
     stacklevel : int
         Of the caller's caller, so that the warning points at the user's line.
     """
-    changed = [n for n in est._training if fingerprint(getattr(est, n)) != state.training[n]]
+    now = est._fingerprints(est._without_effect())
+    changed = [name for name, value in now.items() if value != state.training[name]]
     if changed:
         warnings.warn(
             f"{', '.join(map(repr, changed))} changed since meta_fit and has no effect on fit; "

@@ -154,3 +154,12 @@ def test_outputs_that_differ_from_meta_training_are_refused():
     est = MAMLRegressor(**SMALL).meta_fit(WAVES)
     with pytest.raises(TaskError, match=r"Task 0: y has rows of shape 2, .* of shape 1"):
         est.predict_tasks(PAIRS)
+
+
+def test_one_query_row_has_a_prediction_but_no_r2():
+    rows = np.arange(6.0).reshape(-1, 1)
+    task = Task(rows, rows[:, 0], support=np.arange(5))
+    reg = MAMLRegressor(hidden_layer_sizes=4, random_state=0)
+    assert reg.predict_tasks([task])[0].shape == (1,)
+    with pytest.raises(TaskError, match=r"Task 0: R\^2 needs at least two query rows"):
+        reg.score_tasks([task])

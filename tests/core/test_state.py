@@ -16,7 +16,9 @@ from sklearn_meta.core.state import to_numpy, to_torch
 def state():
     theta = {"w": np.arange(6.0).reshape(2, 3), "b": np.zeros(2, np.float32)}
     scaling = Scaling(np.zeros(3), np.ones(3), np.zeros(2), np.ones(2))
-    return MetaState(theta, scaling, (3,), (2,), ("a", "b", "c"), {"norm": "layer"}, {}, {})
+    return MetaState(
+        theta, scaling, (3,), (2,), ("a", "b", "c"), np.array([0, 1]), {"norm": "layer"}, {}, {}
+    )
 
 
 def through_joblib(value, tmp_path):
@@ -42,7 +44,7 @@ def test_arrays_are_read_only_however_it_came(how, tmp_path):
 
 
 def test_labels_are_one_target():
-    assert MetaState({}, None, (3,), (), None, {}, {}, {}).n_targets == 1
+    assert MetaState({}, None, (3,), (), None, None, {}, {}, {}).n_targets == 1
 
 
 def test_it_prints_its_size_and_cannot_be_changed():

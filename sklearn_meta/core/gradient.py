@@ -1,0 +1,151 @@
+"""Learners that adapt by gradient descent, put together of parts that go with one another."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from sklearn_meta.core.algorithm import Network
+from sklearn_meta.core.examples import Examples
+from sklearn_meta.core.rates import Rate
+from sklearn_meta.core.with_head import InnerLoop
+from sklearn_meta.functional import Params, descent
+
+__all__ = ["GradientLearner", "LastStep", "MultiStep", "OuterLoss"]
+
+
+@dataclass(frozen=True)
+class OuterLoss(ABC):
+    """How much the loss after each inner step counts in meta-training."""
+
+    @abstractmethod
+    def weights(self, steps: int, progress: float) -> list[float]:
+        """Give v_0, ..., v_K.
+
+        Parameters
+        ----------
+        steps : int
+            Inner steps K.
+        progress : float
+            Share of meta-training that is done.
+
+        Returns
+        -------
+        list of float
+            Of length K + 1, with sum 1.
+        """
+
+
+@dataclass(frozen=True)
+class LastStep(OuterLoss):
+    """The loss after the last step alone."""
+
+    def weights(self, steps: int, progress: float) -> list[float]:
+        """0, ..., 0, 1."""
+        return [0.0] * steps + [1.0]
+
+
+@dataclass(frozen=True)
+class MultiStep(OuterLoss):
+    """All steps at first, the last alone in the end. Antoniou et al., ICLR 2019, section 4 (MSL).
+
+    Parameters
+    ----------
+    until : float
+        Share of meta-training after which the last step alone counts.
+    """
+
+    until: float
+
+    def weights(self, steps: int, progress: float) -> list[float]:
+        """v_k = max(1/K - e/(K E), 0.03/K) for k < K, and the rest for v_K (official code)."""
+        if steps == 0 or progress >= self.until:
+            return LastStep().weights(steps, progress)
+        early = max(1 - progress / self.until, 0.03) / steps
+        return [0.0] + [early] * (steps - 1) + [1 - (steps - 1) * early]
+
+
+@dataclass(frozen=True)
+class GradientLearner(InnerLoop):
+    """Learned start, descended from: phi_0 = start(theta), phi_(k+1) = phi_k - alpha_k o grad L.
+
+    MAML and its relatives (Finn et al., ICML 2017, eq. 1) are this with different parts.
+
+    Parameters
+    ----------
+    criterion : callable
+        The task loss.
+    head : Head
+        Where the output layer starts.
+    adapts : Adapts
+        Which parameters adapt.
+    rate : Rate
+        The step alpha_k.
+    inner_steps : int
+        Steps K.
+    first_order_until : float, default=0
+        Share of meta-training in which the inner gradients count as constants: 0 is MAML, 1 is
+        FOMAML, between them lies MAML++'s derivative annealing.
+    outer : OuterLoss, default=LastStep()
+        Which steps' losses count in meta-training.
+    progress : float, default=0
+        Share of meta-training that is done.
+    """
+
+    rate: Rate
+    inner_steps: int
+    first_order_until: float = 0.0
+    outer: OuterLoss = LastStep()
+    progress: float = 0.0
+
+    def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
+        """Theta: the initial weights, and what is learned of the step."""
+        theta = super().init(f, n_outputs, generator)
+        like = theta | self.head.rate_like(n_outputs, f.n_features_out)
+        like = {k: p for k, p in like.items() if k.startswith(self.adapts.prefixes)}
+        return theta | self.rate.init(like, self.inner_steps, generator)
+
+    def path(self, f: Network, theta: Params, support: Examples) -> Iterator[Params]:
+        """phi_0 = start(theta),  phi_(k+1) = phi_k - alpha_k o grad L(phi_k, D_support).
+
+        Parameters
+        ----------
+        f : Network
+            The backbone.
+        theta : dict of Tensor
+            Meta-parameters.
+        support : Examples
+            Of a stack of tasks B.
+
+        Yields
+        ------
+        phi : dict of Tensor of shape (*B, ...)
+            Before the first step, and after each.
+        """
+        start, staying, loss = self.inner(f, theta, support)
+        learning = any(p.requires_grad for p in theta.values())  # else d phi/d theta is unused
+        second_order = learning and self.progress >= self.first_order_until
+        rates = (self.rate.at(theta, k) for k in range(self.inner_steps))
+        for phi in descent(loss, start, rates, create_graph=second_order):
+            yield staying | phi
+
+    def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
+        """phi_K."""
+        for phi in self.path(f, theta, support):
+            arrived = phi
+        return arrived
+
+    def objective(self, f: Network, theta: Params, support: Examples, query: Examples) -> Tensor:
+        """sum_k v_k L(phi_k, D_query)."""
+        v = self.outer.weights(self.inner_steps, self.progress)
+        path = zip(v, self.path(f, theta, support), strict=True)
+        losses = [v_k * self.risk(f, theta, phi, query) for v_k, phi in path if v_k > 0]
+        return torch.stack(losses).sum(0) if len(losses) > 1 else losses[0]
+
+    def at(self, progress: float) -> GradientLearner:
+        """Anneal the order and the outer loss."""
+        return replace(self, progress=progress)
