@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sklearn_meta.core import Algorithm, Examples, MetaClassifier, Network
 from sklearn_meta.core.params import Check, option
-from sklearn_meta.core.params_doc import describe_shared, store
+from sklearn_meta.core.params_doc import describe_shared
 from sklearn_meta.functional import (
     Params,
     classes_present,
@@ -51,6 +50,7 @@ class ProtoNet(Algorithm):
 
 
 @describe_shared
+@dataclass(eq=False, repr=False)
 class ProtoNetClassifier(MetaClassifier):
     """Classifier by the nearest class mean in a learned embedding.
 
@@ -63,21 +63,17 @@ class ProtoNetClassifier(MetaClassifier):
     distance : {"sqeuclidean", "cosine"} or callable, default="sqeuclidean"
         From embedded rows (*B, n, d) and prototypes (*B, n_way, d) to distances (*B, n, n_way).
     {network}
-    {episodes}
     {outer}
+    {n_shot}
 
     Attributes
     ----------
-    classes_ : ndarray of shape (n_classes,)
-        Labels of the support.
+    {classes}
     {attributes}
 
     Raises
     ------
-    TaskError
-        From `meta_fit`, if a task cannot be used.
-    ValueError
-        If a parameter or a support cannot be used.
+    {raises}
 
     References
     ----------
@@ -95,33 +91,7 @@ class ProtoNetClassifier(MetaClassifier):
     (54,)
     """
 
-    def __init__(
-        self,
-        distance: str | Distance = "sqeuclidean",
-        *,
-        backbone: str | nn.Module | Callable[..., nn.Module] = "mlp",
-        hidden_layer_sizes: int | Sequence[int] = (64, 64),
-        activation: str = "relu",
-        norm: str | None = "layer",
-        scaling: str | None = "pooled",
-        n_shot: int | tuple[int, int] = (1, 5),
-        n_query: int = 15,
-        meta_lr: float = 1e-3,
-        meta_lr_schedule: str = "cosine",
-        max_meta_iter: int = 1000,
-        iters_per_epoch: int = 100,
-        meta_batch_size: int | None = None,
-        max_grad_norm: float | None = 10.0,
-        early_stopping: bool = False,
-        patience: int = 10,
-        callbacks: list[Any] | None = None,
-        net_params: dict[str, Any] | None = None,
-        warm_start: bool = False,
-        device: str | torch.device = "auto",
-        random_state: Any = None,
-        verbose: int = 0,
-    ) -> None:
-        store(self, locals())
+    distance: str | Distance = "sqeuclidean"
 
     def _algorithm(self) -> ProtoNet:
         distance = DISTANCES[self.distance] if isinstance(self.distance, str) else self.distance

@@ -1,0 +1,175 @@
+"""Pre-train on all tasks together, fine-tune on the new one: the baseline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+
+from sklearn_meta.core import (
+    Adapts,
+    Criterion,
+    Everything,
+    FineTune,
+    FixedHead,
+    Head,
+    HeadAlone,
+    LinearHead,
+    MetaClassifier,
+    MetaRegressor,
+    PrototypeHead,
+    ZeroHead,
+)
+from sklearn_meta.core.params import Check, option, real
+from sklearn_meta.core.params_doc import describe_shared
+from sklearn_meta.functional import cross_entropy, squared_error
+
+__all__ = ["FineTuneClassifier", "FineTuneRegressor"]
+
+ADAPTS: dict[str, Adapts] = {"all": Everything(), "head": HeadAlone()}
+HEADS: dict[str, Head] = {"zero": ZeroHead(), "prototype": PrototypeHead()}
+OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
+    "sgd": torch.optim.SGD,
+    "adam": torch.optim.Adam,
+}
+CHECKS: dict[str, Check] = {
+    "inner_lr": real(0, open_left=True),
+    "inner_optimizer": option(*OPTIMIZERS),
+    "adapts": option(*ADAPTS),
+}
+
+
+def _fine_tune(est: Any, criterion: Criterion, head: Head, trained: Head) -> FineTune:
+    how = ADAPTS[est.adapts], trained, OPTIMIZERS[est.inner_optimizer]
+    return FineTune(criterion, head, *how, est.inner_lr, est.inner_steps)
+
+
+@describe_shared
+@dataclass(eq=False, repr=False)
+class FineTuneClassifier(MetaClassifier):
+    """Classifier that is pre-trained on all classes of all tasks, then fine-tuned on the new task.
+
+    A baseline: `meta_fit` trains one network on the rows of all tasks together, by the mean
+    cross-entropy over the labels of all tasks. The same label in two tasks is taken for the same
+    class there (so names local to a task, a "class 0" in each, teach it little); the output layer
+    that was trained on them is dropped, and a new task may have any labels. `fit` starts a new
+    output layer and takes `inner_steps` steps on the support, in full batches.
+
+    Parameters
+    ----------
+    adapts : {"all", "head"}, default="all"
+        What `fit` trains: all of the network, or the new output layer alone (faster: no step
+        embeds the support again).
+    head : {"zero", "prototype"}, default="zero"
+        Where the new output layer starts: from zeros, or from the class prototypes (w_k = 2 c_k,
+        b_k = -|c_k|^2).
+    inner_optimizer : {"sgd", "adam"}, default="sgd"
+        What takes the steps of `fit`.
+    inner_lr : float, default=0.01
+        Its step.
+    inner_steps : int, default=100
+        How many steps; 0 gives what the head starts from. These five are free to change after
+        `meta_fit`.
+    {network}
+    {outer}
+    {n_shot}
+
+    Attributes
+    ----------
+    {classes}
+    {attributes}
+
+    Raises
+    ------
+    {raises}
+
+    References
+    ----------
+    Chen, Liu, Kira, Wang and Huang, "A Closer Look at Few-shot Classification", ICLR 2019
+    (Baseline). Finn, Abbeel and Levine, "Model-Agnostic Meta-Learning for Fast Adaptation of Deep
+    Networks", ICML 2017, section 5.2 (the fine-tuning baseline).
+
+    Examples
+    --------
+    >>> from sklearn_meta import FineTuneClassifier
+    >>> from sklearn_meta.datasets import make_blob_tasks
+    >>> tasks = make_blob_tasks(n_tasks=20, n_shot=2, random_state=0)
+    >>> clf = FineTuneClassifier(hidden_layer_sizes=16, max_meta_iter=20, random_state=0)
+    >>> clf = clf.meta_fit(tasks[:19])
+    >>> clf.fit(tasks[19].X_support, tasks[19].y_support).predict(tasks[19].X_query).shape
+    (54,)
+    """
+
+    adapts: str = "all"
+    head: str = "zero"
+    inner_optimizer: str = "sgd"
+    inner_lr: float = 0.01
+    inner_steps: int = 100
+
+    _one_label_space: ClassVar[bool] = True
+
+    def _algorithm(self) -> FineTune:
+        return _fine_tune(self, cross_entropy, HEADS[self.head], FixedHead())
+
+    def _param_checks(self) -> dict[str, Check]:
+        return super()._param_checks() | CHECKS | {"head": option(*HEADS)}
+
+
+@describe_shared
+@dataclass(eq=False, repr=False)
+class FineTuneRegressor(MetaRegressor):
+    """Regressor that is pre-trained on all tasks together, then fine-tuned on the new one.
+
+    A baseline: `meta_fit` trains one network on the rows of all tasks together, by the mean
+    squared error; `fit` takes `inner_steps` steps on the support from there, in full batches.
+
+    Parameters
+    ----------
+    adapts : {"all", "head"}, default="all"
+        What `fit` trains: all of the network, or the output layer.
+    inner_optimizer : {"sgd", "adam"}, default="sgd"
+        What takes the steps of `fit`.
+    inner_lr : float, default=0.01
+        Its step, on standardised targets.
+    inner_steps : int, default=100
+        How many steps; 0 gives the predictions of :class:`~sklearn_meta.PooledRegressor`. These
+        four are free to change after `meta_fit`.
+    {network}
+    {outer}
+    {n_support}
+
+    Attributes
+    ----------
+    {attributes}
+
+    Raises
+    ------
+    {raises}
+
+    References
+    ----------
+    Finn, Abbeel and Levine, "Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks",
+    ICML 2017, section 5.1 (the baseline pre-trained on all tasks).
+
+    Examples
+    --------
+    >>> from sklearn_meta import FineTuneRegressor
+    >>> from sklearn_meta.datasets import make_sinusoid_tasks
+    >>> tasks = make_sinusoid_tasks(n_tasks=20, n_support=5, random_state=0)
+    >>> reg = FineTuneRegressor(hidden_layer_sizes=16, max_meta_iter=20, random_state=0)
+    >>> reg = reg.meta_fit(tasks[:19])
+    >>> reg.fit(tasks[19].X_support, tasks[19].y_support).predict(tasks[19].X_query).shape
+    (15,)
+    """
+
+    adapts: str = "all"
+    inner_optimizer: str = "sgd"
+    inner_lr: float = 0.01
+    inner_steps: int = 100
+
+    def _algorithm(self) -> FineTune:
+        return _fine_tune(self, squared_error, LinearHead(), LinearHead())
+
+    def _param_checks(self) -> dict[str, Check]:
+        return super()._param_checks() | CHECKS

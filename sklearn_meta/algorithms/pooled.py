@@ -1,0 +1,131 @@
+"""The baseline that pools: one network on the rows of all tasks together, adapting to none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from sklearn_meta.core import (
+    Examples,
+    FixedHead,
+    LinearHead,
+    MetaClassifier,
+    MetaRegressor,
+    Network,
+    WithHead,
+    join,
+)
+from sklearn_meta.core.params_doc import describe_shared
+from sklearn_meta.functional import Params, cross_entropy, squared_error
+
+__all__ = ["Pooled", "PooledClassifier", "PooledRegressor"]
+
+
+@dataclass(frozen=True)
+class Pooled(WithHead):
+    """One network for all tasks: min_theta E_T L(f_theta, D_T), and nothing adapts."""
+
+    def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
+        """Give theta's own output layer, restricted to the classes that the task has."""
+        return self.head.start(f, theta, support) | self.head.given(support)
+
+    def objective(self, f: Network, theta: Params, support: Examples, query: Examples) -> Tensor:
+        """L(f_theta, D), with support and query alike."""
+        return self.risk(f, theta, {}, join(support, query))
+
+
+@describe_shared
+@dataclass(eq=False, repr=False)
+class PooledClassifier(MetaClassifier):
+    """One classifier trained on the rows of all tasks together (complete pooling).
+
+    A baseline: it minimises the mean cross-entropy over tasks, each task counting alike, over all
+    labels of all tasks. The same label in two tasks is taken for the same class. `fit` learns
+    nothing from its rows: it only restricts the predictions to the labels that are there. So it
+    makes sense where tasks share their labels (sick or healthy, active or inactive) and differ
+    little. A label that `meta_fit` has not seen is refused; for such tasks there is
+    :class:`~sklearn_meta.FineTuneClassifier`. Where labels are names local to a task (the "class
+    0" of one task has nothing to do with that of another) it learns nothing. Episodes take as many
+    rows of each class, where there are as many: probabilities are those of balanced classes.
+
+    Parameters
+    ----------
+    {network}
+    {outer}
+    {n_shot}
+
+    Attributes
+    ----------
+    {classes}
+    {attributes}
+
+    Raises
+    ------
+    {raises}
+
+    References
+    ----------
+    Gelman and Hill, "Data Analysis Using Regression and Multilevel/Hierarchical Models", 2007,
+    section 12.1 (complete pooling).
+
+    Examples
+    --------
+    >>> from sklearn_meta import PooledClassifier
+    >>> from sklearn_meta.datasets import make_blob_tasks
+    >>> tasks = make_blob_tasks(n_tasks=20, n_shot=2, random_state=0)
+    >>> clf = PooledClassifier(hidden_layer_sizes=16, max_meta_iter=20, random_state=0)
+    >>> clf = clf.meta_fit(tasks[:19])
+    >>> clf.fit(tasks[19].X_support, tasks[19].y_support).predict(tasks[19].X_query).shape
+    (54,)
+    """
+
+    _one_label_space: ClassVar[bool] = True
+    _knows_labels: ClassVar[bool] = True
+
+    def _algorithm(self) -> Pooled:
+        return Pooled(cross_entropy, FixedHead())
+
+
+@describe_shared
+@dataclass(eq=False, repr=False)
+class PooledRegressor(MetaRegressor):
+    """One regressor trained on the rows of all tasks together (complete pooling).
+
+    A baseline: it minimises the mean squared error over tasks, each task counting alike. `fit`
+    learns nothing from its rows, so that a task's own deviation from the others stays unknown:
+    what it predicts is the best function of `X` alone.
+
+    Parameters
+    ----------
+    {network}
+    {outer}
+    {n_support}
+
+    Attributes
+    ----------
+    {attributes}
+
+    Raises
+    ------
+    {raises}
+
+    References
+    ----------
+    Gelman and Hill, "Data Analysis Using Regression and Multilevel/Hierarchical Models", 2007,
+    section 12.1 (complete pooling).
+
+    Examples
+    --------
+    >>> from sklearn_meta import PooledRegressor
+    >>> from sklearn_meta.datasets import make_sinusoid_tasks
+    >>> tasks = make_sinusoid_tasks(n_tasks=20, n_support=5, random_state=0)
+    >>> reg = PooledRegressor(hidden_layer_sizes=16, max_meta_iter=20, random_state=0)
+    >>> reg = reg.meta_fit(tasks[:19])
+    >>> reg.fit(tasks[19].X_support, tasks[19].y_support).predict(tasks[19].X_query).shape
+    (15,)
+    """
+
+    def _algorithm(self) -> Pooled:
+        return Pooled(squared_error, LinearHead())

@@ -1,0 +1,227 @@
+"""Reptile: theta moves towards the weights that tasks arrive at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from sklearn_meta.core import (
+    Adapts,
+    Everything,
+    Examples,
+    MetaClassifier,
+    MetaRegressor,
+    Network,
+)
+from sklearn_meta.core.algorithm import BODY
+from sklearn_meta.core.examples import join
+from sklearn_meta.core.inner_params import head_of, task_loss_of
+from sklearn_meta.core.params import Check, option, real
+from sklearn_meta.core.params_doc import describe_shared
+from sklearn_meta.core.with_head import InnerLoop
+from sklearn_meta.functional import Params, minimise, with_gradient
+
+__all__ = ["Reptile", "ReptileClassifier", "ReptileRegressor"]
+
+OPTIMIZERS: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
+    "adam": (torch.optim.Adam, {"betas": (0.0, 0.999)}),
+    "sgd": (torch.optim.SGD, {}),
+}
+
+
+@dataclass(frozen=True)
+class Reptile(InnerLoop):
+    """Nichol, Achiam and Schulman, "On First-Order Meta-Learning Algorithms", 2018, algorithm 2.
+
+    Parameters
+    ----------
+    criterion : callable
+        The task loss.
+    head : Head
+        Where the output layer starts.
+    inner_optimizer : {"adam", "sgd"}
+        Takes the inner steps; Adam without momentum, its state new for each task.
+    inner_lr : float
+        Its step.
+    inner_steps : int
+        Steps k; with one step of SGD it is joint training.
+    """
+
+    adapts: Adapts = field(default=Everything(), init=False)
+    inner_optimizer: str
+    inner_lr: float
+    inner_steps: int
+
+    def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
+        """Take k steps on L(phi, D) from phi_0(theta)."""
+        phi_0, staying, loss = self.inner(f, theta, support)
+        return staying | self._walk(loss, phi_0)
+
+    def _walk(self, loss: Callable[[Params], Tensor], phi_0: Params) -> Params:
+        kind, options = OPTIMIZERS[self.inner_optimizer]
+        return minimise(loss, phi_0, kind, self.inner_steps, lr=self.inner_lr, **options)
+
+    def objective(self, f: Network, theta: Params, support: Examples, query: Examples) -> Tensor:
+        """L(phi, D), with gradient theta - phi, for D = support and query together.
+
+        Gradient descent on its mean over tasks is theta <- theta + epsilon mean(phi - theta).
+        """
+        rows = join(support, query)
+        phi_0, staying, loss = self.inner(f, theta, rows)
+        phi = self._walk(loss, phi_0)
+        change = {k: p - phi[k] for k, p in phi_0.items()}
+        of_body = {k: g for k, g in change.items() if k.startswith(BODY)}
+        grads = of_body | self.head.back(change, theta, rows)
+        return with_gradient(self.risk(f, theta, staying | phi, rows), theta, grads)
+
+
+@dataclass(eq=False, repr=False)
+class _Params:
+    """What both estimators have: Adam inside, plain gradient descent outside."""
+
+    inner_lr: float = 0.01
+    inner_steps: int = 10
+    inner_optimizer: str = "adam"
+    meta_lr: float = field(default=1.0, kw_only=True)
+    meta_lr_schedule: str = field(default="linear", kw_only=True)
+    max_grad_norm: float | None = field(default=None, kw_only=True)
+
+    _optimizer: ClassVar[type[torch.optim.Optimizer]] = torch.optim.SGD
+
+    def _algorithm(self) -> Reptile:
+        return Reptile(
+            task_loss_of(self),
+            head_of(self),
+            self.inner_optimizer,
+            self.inner_lr,
+            self.inner_steps,
+        )
+
+
+CHECKS: dict[str, Check] = {
+    "inner_lr": real(0, open_left=True),
+    "inner_optimizer": option(*OPTIMIZERS),
+}
+
+
+@describe_shared
+@dataclass(eq=False, repr=False)
+class ReptileClassifier(_Params, MetaClassifier):
+    """Classifier whose start moves towards the weights that tasks arrive at.
+
+    The inner loop trains a copy phi of the weights theta on a task; the outer loop moves theta
+    there, theta <- theta + epsilon mean_T (phi_T - theta). No gradient goes through the inner
+    loop. In meta-training a task's support and query are one set of rows, so that a task has more
+    of them than in `fit`.
+
+    Parameters
+    ----------
+    inner_lr : float, default=0.002
+        Step of the inner loop. Free to change after `meta_fit`.
+    inner_steps : int, default=10
+        Steps of the inner loop on all rows at once; 0 gives the prior's predictions. One step of
+        "sgd" is joint training, which does not learn to learn. Free to change after `meta_fit`.
+    inner_optimizer : {"adam", "sgd"}, default="adam"
+        Takes the inner steps, in `fit` too. Adam is without momentum, beta_1 = 0, and starts anew
+        for each task. (The official code carries its second moments from task to task in
+        training, not in evaluation, and draws mini-batches.)
+    {head}
+    {network}
+    {outer}
+    {n_shot}
+
+    Attributes
+    ----------
+    {classes}
+    {attributes}
+
+    Raises
+    ------
+    {raises}
+
+    Notes
+    -----
+    `meta_lr` is epsilon, the step of :class:`torch.optim.SGD`.
+
+    References
+    ----------
+    Nichol, Achiam and Schulman, "On First-Order Meta-Learning Algorithms", 2018, algorithm 2.
+
+    Examples
+    --------
+    >>> from sklearn_meta import ReptileClassifier
+    >>> from sklearn_meta.datasets import make_blob_tasks
+    >>> tasks = make_blob_tasks(n_tasks=20, n_shot=2, random_state=0)
+    >>> clf = ReptileClassifier(hidden_layer_sizes=16, max_meta_iter=20, random_state=0)
+    >>> clf = clf.meta_fit(tasks[:19])
+    >>> clf.fit(tasks[19].X_support, tasks[19].y_support).predict(tasks[19].X_query).shape
+    (54,)
+    """
+
+    inner_lr: float = 0.002
+    head: str = "shared"
+
+    _structural: ClassVar[tuple[str, ...]] = (*MetaClassifier._structural, "head")
+
+    def _param_checks(self) -> dict[str, Check]:
+        return super()._param_checks() | CHECKS
+
+
+@describe_shared
+@dataclass(eq=False, repr=False)
+class ReptileRegressor(_Params, MetaRegressor):
+    """Regressor whose start moves towards the weights that tasks arrive at.
+
+    The inner loop trains a copy phi of the weights theta on a task; the outer loop moves theta
+    there, theta <- theta + epsilon mean_T (phi_T - theta). No gradient goes through the inner
+    loop. In meta-training a task's support and query are one set of rows, so that a task has more
+    of them than in `fit`.
+
+    Parameters
+    ----------
+    inner_lr : float, default=0.01
+        Step of the inner loop. Free to change after `meta_fit`.
+    inner_steps : int, default=10
+        Steps of the inner loop on all rows at once; 0 gives the prior's predictions. One step of
+        "sgd" is joint training, which does not learn to learn. Free to change after `meta_fit`.
+    inner_optimizer : {"adam", "sgd"}, default="adam"
+        Takes the inner steps, in `fit` too. Adam is without momentum, beta_1 = 0, and starts anew
+        for each task. (The official code carries its second moments from task to task in
+        training, not in evaluation, and draws mini-batches.)
+    {network}
+    {outer}
+    {n_support}
+
+    Attributes
+    ----------
+    {attributes}
+
+    Raises
+    ------
+    {raises}
+
+    Notes
+    -----
+    `meta_lr` is epsilon, the step of :class:`torch.optim.SGD`.
+
+    References
+    ----------
+    Nichol, Achiam and Schulman, "On First-Order Meta-Learning Algorithms", 2018, algorithm 2.
+
+    Examples
+    --------
+    >>> from sklearn_meta import ReptileRegressor
+    >>> from sklearn_meta.datasets import make_sinusoid_tasks
+    >>> tasks = make_sinusoid_tasks(n_tasks=20, n_support=5, random_state=0)
+    >>> reg = ReptileRegressor(hidden_layer_sizes=16, max_meta_iter=20, random_state=0)
+    >>> reg = reg.meta_fit(tasks[:19])
+    >>> reg.fit(tasks[19].X_support, tasks[19].y_support).predict(tasks[19].X_query).shape
+    (15,)
+    """
+
+    def _param_checks(self) -> dict[str, Check]:
+        return super()._param_checks() | CHECKS
