@@ -147,7 +147,7 @@ PARAMS = {
     "n_shot": (0, "'n_shot' parameter of MAMLClassifier"),
     "n_query": (0, "'n_query'"),
     "meta_lr": (0, r"'meta_lr'.*\(0, inf\)"),
-    "meta_lr_schedule": ("linear", "'meta_lr_schedule'"),
+    "meta_lr_schedule": ("step", "'meta_lr_schedule'"),
     "max_meta_iter": (-3, "'max_meta_iter'"),
     "iters_per_epoch": (True, "'iters_per_epoch'"),
     "meta_batch_size": (2.0, "'meta_batch_size'"),

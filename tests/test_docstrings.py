@@ -97,7 +97,9 @@ def is_short(label):
     """Names that a one-line docstring may do for: the parts of a contract described elsewhere."""
     inside = {"_archive", "_params", "_resample", "_vinyals", "Scaling", "PackedTasks", "Rows"}
     parts = label.split(".")
-    short = CONTRACT | {"start", "forward", "draw", "theta", "on_epoch_end"}
+    short = CONTRACT | {"start", "forward", "draw", "theta", "on_epoch_end", "progress"}
+    # what an abstract class has described, its kinds need not
+    short |= {"back", "features", "given", "rate_like", "step", "weights"}
     return parts[-1] in short or bool(inside & set(parts))
 
 

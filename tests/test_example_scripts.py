@@ -1,24 +1,35 @@
 """Every example runs, with a small budget, and the README's code is true."""
 
+import argparse
 import doctest
 import importlib.util
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from sklearn.utils import Bunch
 
 ROOT = Path(__file__).parent.parent
 
 
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def load(monkeypatch):
+    """An example as a module that pickle finds again, until the test ends."""
+
+    def load(name):
+        spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, spec.name, module)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
-def test_first_meta_learner_prints_a_table_and_saves_a_picture(tmp_path, capsys):
+def test_first_meta_learner_prints_a_table_and_saves_a_picture(load, tmp_path, capsys):
     picture = tmp_path / "digits.png"
     found = load("plot_01_first_meta_learner").main(2, 12, picture=str(picture))
     assert len(found) == 2 * 6
@@ -27,14 +38,14 @@ def test_first_meta_learner_prints_a_table_and_saves_a_picture(tmp_path, capsys)
     assert "nearest centroid, raw pixels" in capsys.readouterr().out
 
 
-def test_sinusoids_error_falls_with_training(tmp_path):
+def test_sinusoids_error_falls_with_training(load, tmp_path):
     picture = tmp_path / "sines.png"
     errors = load("plot_02_sinusoids").main(1000, str(picture))
     assert errors[1] < errors[0]
     assert picture.exists()
 
 
-def test_omniglot_without_data_says_where_to_put_it(tmp_path, monkeypatch, capsys):
+def test_omniglot_without_data_says_where_to_put_it(load, tmp_path, monkeypatch, capsys):
     example = load("plot_03_omniglot")
 
     def offline(**kwargs):
@@ -45,23 +56,90 @@ def test_omniglot_without_data_says_where_to_put_it(tmp_path, monkeypatch, capsy
     assert "put images_background.zip" in capsys.readouterr().out
 
 
-def test_omniglot_on_a_few_characters(monkeypatch):
+def characters():
+    """Fifty made-up characters, where Omniglot has 1623."""
+    target = np.repeat(np.arange(50), 20)
+    images = np.random.RandomState(0).uniform(size=(1000, 28, 28)).astype(np.float32)
+    subset = np.where(target < 30, "train", "test")
+    return Bunch(target=target, images=images, subset=subset)
+
+
+def test_omniglot_on_a_few_characters(load, monkeypatch):
     example = load("plot_03_omniglot")
-    rng = np.random.RandomState(0)
-
-    class Data:
-        target = np.repeat(np.arange(50), 20)
-        images = rng.uniform(size=(1000, 28, 28)).astype(np.float32)
-        subset = np.where(target < 30, "train", "test")
-
-    monkeypatch.setattr(example, "fetch_omniglot", lambda **kwargs: Data)
+    monkeypatch.setattr(example, "fetch_omniglot", lambda **kwargs: characters())
     found = example.main(1, 1, 2)
     assert set(found) == {"ProtoNetClassifier", "MAMLClassifier"}
 
 
-def test_grid_search_and_pipeline():
+def test_grid_search_and_pipeline(load):
     found = load("plot_04_grid_search_and_pipeline").main(150)
     assert found["pipeline, cross-validated"] > found["the same without meta_fit"]
+
+
+def test_an_algorithm_of_ones_own_keeps_the_promises(load, capsys):
+    found = load("plot_05_write_your_own_algorithm").main(60)
+    assert "keeps every promise" in capsys.readouterr().out
+    assert found["ShrunkenPrototypesClassifier"] > 0.2  # ten classes
+
+
+def test_a_learned_rule_has_gates_to_draw(load, tmp_path):
+    picture = tmp_path / "gates.png"
+    errors = load("plot_06_learned_update_rule").main(3, 4, str(picture))
+    assert set(errors) == {0, 1, 2, 5}
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_costs_are_of_all_learners_on_one_problem(load):
+    costs = load("benchmarks/costs")
+    learners = costs.learners("Regressor")
+    row_shape, support, query, n_outputs = costs.sinusoids(torch.Generator().manual_seed(0))
+    for name, est in learners.items():
+        costs.iteration(est._algorithm(), est._backbone(row_shape, 0), support, query, n_outputs)()
+        assert est.hidden_layer_sizes == (40, 40), name
+    assert next(iter(learners)) == "FOMAML"
+    assert len(learners) == len(load("benchmarks/sinusoid").LEARNERS)
+
+
+def test_sinusoid_table(load, monkeypatch):
+    bench = load("benchmarks/sinusoid")
+    tasks_of = bench.tasks_of
+    monkeypatch.setattr(bench, "tasks_of", lambda seed, n: tasks_of(seed, 50))
+    runs = [bench.run(name, 0, 1.0, 1) for name in ("MAML", "pooled")]
+    lines = bench.table(runs, [0])
+    assert [line.split("|")[1].strip() for line in lines[2:4]] == ["MAML", "pooled"]
+    assert len({line.count("|") for line in lines}) == 1
+    zero, agnostic, oracle = (float(line.split("|")[3]) for line in lines[-3:])
+    assert zero > agnostic > 1
+    assert oracle < 1e-6
+
+
+def tiny():
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 4))
+
+
+def test_omniglot_table(load, monkeypatch):
+    bench = load("benchmarks/omniglot")
+    monkeypatch.setattr(bench, "fetch_omniglot", lambda **kwargs: characters())
+    args = argparse.Namespace(jobs=1, seed=0, device="cpu", iterations=1, tasks=2, keep=None)
+    monkeypatch.setattr(bench, "N_PILOT", 1)
+    monkeypatch.setattr(bench, "SHARED", bench.SHARED | {"backbone": tiny})
+    lines = bench.table([bench.run(name, 1.0, args) for name in ("ProtoNet", "ANIL")])
+    assert len(lines) == 4
+    assert len({line.count("|") for line in lines}) == 1
+
+
+def test_learned_rule_against_optimisers(load, monkeypatch):
+    bench = load("benchmarks/learned_update")
+    monkeypatch.setattr(bench, "RATES", {"SGD": (0.1,), "Adam": (0.01,)})
+    found = bench.one_seed(bench.Digits(1, "shared"), 1, 1, 0, 2, 2)
+    arms = next(iter(found.values()))
+    assert [len(scores) for scores in arms.values()] == [2] * 5
+
+
+@pytest.mark.parametrize("path", (ROOT / "examples").rglob("*.py"), ids=lambda p: p.stem)
+def test_every_script_has_a_test(path):
+    exempt = {"speed"}  # prints what costs does, and times
+    assert path.stem in exempt or f'{path.stem}")' in Path(__file__).read_text(encoding="utf-8")
 
 
 def test_readme_code_is_true():
@@ -74,7 +152,7 @@ def test_readme_code_is_true():
     assert runner.failures == 0
 
 
-@pytest.mark.parametrize("ending", ["plot_01_first_meta_learner.py", "pytest"])
+@pytest.mark.parametrize("ending", ["plot_01_first_meta_learner.py", "-m pytest -n auto"])
 def test_readme_has_the_two_commands(ending):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     commands = re.findall(rf"^python3 -m venv .*{re.escape(ending)}$", text, re.MULTILINE)

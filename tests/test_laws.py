@@ -9,14 +9,28 @@ import pytest
 import torch
 from torch import nn
 
-from sklearn_meta.algorithms import MAML, ProtoNet
+from sklearn_meta.algorithms import IMAML, LSTMMetaLearner, Pooled, ProtoNet, Reptile
 from sklearn_meta.core import (
     Backbone,
+    Body,
+    CosineHead,
+    DirectRule,
+    Everything,
     Examples,
+    FineTune,
     FixedHead,
+    FixedRate,
+    GatedRule,
+    GradientLearner,
+    HeadAlone,
     LinearHead,
+    MultiStep,
+    ParameterRate,
     PrototypeHead,
+    ScalarRate,
     SharedHead,
+    TensorStepRate,
+    ZeroHead,
     stack,
 )
 from sklearn_meta.core.scratch import FromScratch
@@ -36,9 +50,30 @@ HEADS = {
     "linear": (squared_error, LinearHead()),
 }
 ALGORITHMS = {
-    f"{name}-{head}": MAML(criterion, how, 0.1, 2, first_order)
-    for name, first_order in (("maml", False), ("fomaml", True))
+    f"{name}-{head}": GradientLearner(criterion, how, Everything(), FixedRate(0.1), 2, first_until)
+    for name, first_until in (("maml", 0.0), ("fomaml", 1.0))
     for head, (criterion, how) in HEADS.items()
+}
+SHARED, PROTOTYPE, FIXED, LINEAR = HEADS.values()
+ALGORITHMS |= {
+    "anil-shared": GradientLearner(*SHARED, HeadAlone(), FixedRate(0.1), 2),
+    "anil-linear": GradientLearner(*LINEAR, HeadAlone(), ParameterRate(0.1), 2),
+    "boil-prototype": GradientLearner(*PROTOTYPE, Body(), FixedRate(0.1), 2),
+    "boil-linear": GradientLearner(*LINEAR, Body(), ScalarRate(0.1), 2),
+    "metasgd-shared": GradientLearner(*SHARED, Everything(), ParameterRate(0.1), 1),
+    "metasgd-linear": GradientLearner(*LINEAR, Everything(), ParameterRate(0.1), 1),
+    "maml++-shared": GradientLearner(
+        *SHARED, Everything(), TensorStepRate(0.1), 2, 0.0, MultiStep(0.5), 0.25
+    ),
+    "maml++-linear": GradientLearner(
+        *LINEAR, Everything(), TensorStepRate(0.1), 2, 0.0, MultiStep(0.5)
+    ),
+}
+ALGORITHMS |= {
+    "lstm-shared": LSTMMetaLearner(*SHARED, Everything(), GatedRule(2), 2, False),
+    "lstm-linear": LSTMMetaLearner(*LINEAR, Everything(), GatedRule(2), 2, False),
+    "lstm-first-order-shared": LSTMMetaLearner(*SHARED, Everything(), GatedRule(2), 2, True, 999),
+    "lstm-first-order-linear": LSTMMetaLearner(*LINEAR, Everything(), DirectRule(2), 2, True),
 }
 ALGORITHMS |= {
     "protonet-sqeuclidean": ProtoNet(cross_entropy, squared_euclidean),
@@ -46,6 +81,33 @@ ALGORITHMS |= {
     "scratch-shared": FromScratch(cross_entropy, SharedHead(), steps=3),
     "scratch-linear": FromScratch(squared_error, LinearHead(), steps=3),
 }
+ALGORITHMS |= {
+    "reptile-shared": Reptile(*SHARED, "sgd", 0.1, 3),
+    "reptile-linear": Reptile(*LINEAR, "adam", 0.001, 3),
+    "imaml-shared": IMAML(*SHARED, 1.0, 0.1, 3, 3),
+    "imaml-linear": IMAML(*LINEAR, 1.0, 0.1, 3, 3),
+}
+SGD = torch.optim.SGD
+MOMENTUM = (("momentum", 0.9), ("dampening", 0.9), ("weight_decay", 0.1))
+ON_ALL_LABELS = {  # trained on the labels of all tasks: y has a column for each, in every task
+    "pooled-fixed": Pooled(*FIXED),
+    "finetune-zero": FineTune(cross_entropy, ZeroHead(), Everything(), FixedHead(), SGD, 0.1, 2),
+    "finetune-prototype": FineTune(*PROTOTYPE, HeadAlone(), FixedHead(), SGD, 0.1, 2, MOMENTUM),
+    "baseline++": FineTune(
+        cross_entropy, CosineHead(None), HeadAlone(), CosineHead(None), SGD, 0.1, 2, MOMENTUM
+    ),
+}
+ALGORITHMS |= ON_ALL_LABELS | {
+    "pooled-linear": Pooled(*LINEAR),
+    "finetune-linear": FineTune(*LINEAR, Everything(), LinearHead(), SGD, 0.1, 2),
+}
+# those whose start is a prior that is worked out elsewhere: a network of theta, or the prototypes;
+# the pooled ones take no steps, and zeros or directions are the start of the other two
+WITH_A_PRIOR = [
+    name
+    for name in ALGORITHMS
+    if not name.startswith(("protonet", "pooled", "finetune-zero", "baseline++"))
+]
 BACKBONES = {
     "mlp": ((3,), lambda: MLP((3,), (4, 3), activation="tanh", norm=None)),
     "mlp-layer": ((3,), lambda: MLP((3,), (4, 3), activation="tanh", norm="layer")),
@@ -66,6 +128,10 @@ BACKBONES = {
 }
 CLASSES = [name for name, alg in ALGORITHMS.items() if alg.criterion is cross_entropy]
 META = [name for name in ALGORITHMS if not name.startswith("scratch")]
+# in first order the LSTM holds the gradients that it is fed, not its moves: its twin is the judge
+# Reptile's gradient is theta - phi, and iMAML's that of the solved inner problem: their own tests
+NOT_DIFFERENTIATED = ("lstm-first-order", "reptile", "imaml")
+DIFFERENTIATED = [name for name in META if not name.startswith(NOT_DIFFERENTIATED)]
 EVERY_NET = list(BACKBONES)
 INDUCTIVE = [name for name in BACKBONES if "batch" not in name]
 
@@ -84,10 +150,11 @@ def draw(algorithm, backbone, sizes):
     rng = torch.Generator().manual_seed(0)
 
     def normal(*shape):
-        return torch.randn(*shape, dtype=torch.float64, generator=rng)
+        return torch.randn(shape, dtype=torch.float64, generator=rng)
 
     def rows(n, n_way):
-        labels = nn.functional.one_hot(torch.arange(n) % n_way).double()
+        columns = max(n_way, 3) if algorithm in ON_ALL_LABELS else n_way
+        labels = nn.functional.one_hot(torch.arange(n) % n_way, columns).double()
         y = labels if alg.criterion is cross_entropy else normal(n, 2)
         return Examples(normal(n, *row_shape), y, normal(n).abs() + 0.5)
 
@@ -111,7 +178,9 @@ def predictions(alg, f, theta, support, X):
 def meta_gradient(alg, f, theta, support, query):
     """Return the meta-loss of each task, and the gradient of their sum."""
     theta = {k: p.detach().clone().requires_grad_() for k, p in theta.items()}
-    losses = alg.loss(f, theta, support, query)
+    losses = alg.objective(f, theta, support, query)
+    if not losses.requires_grad:
+        return losses, {k: torch.zeros_like(p) for k, p in theta.items()}
     grads = torch.autograd.grad(losses.sum(), list(theta.values()), materialize_grads=True)
     return losses.detach(), dict(zip(theta, grads, strict=True))
 
@@ -120,16 +189,23 @@ def assert_same(a, b, tol=1e-10):
     torch.testing.assert_close(a, b, rtol=tol, atol=tol)
 
 
+def tolerance(alg):
+    """Adam divides by |g| + 1e-8: it blows up the rounding of gradients that are zero in theory."""
+    adam = isinstance(alg, FromScratch) or getattr(alg, "inner_optimizer", None) == "adam"
+    return 1e-8 if adam else 1e-10
+
+
 def assert_same_as_one_by_one(alg, f, theta, pairs):
+    tol = tolerance(alg)
     support, query = stacked(pairs)
     together = predictions(alg, f, theta, support, query.X)
     losses, grads = meta_gradient(alg, f, theta, support, query)
     alone = [meta_gradient(alg, f, theta, s, q) for s, q in pairs]
     for out, (s, q) in zip(together, pairs, strict=True):
-        assert_same(out[: len(q.X), : q.y.shape[1]], predictions(alg, f, theta, s, q.X))
-    assert_same(losses, torch.stack([loss for loss, _ in alone]))
+        assert_same(out[: len(q.X), : q.y.shape[1]], predictions(alg, f, theta, s, q.X), tol)
+    assert_same(losses, torch.stack([loss for loss, _ in alone]), tol)
     for k, grad in grads.items():
-        assert_same(grad, sum(g[k] for _, g in alone))
+        assert_same(grad, sum(g[k] for _, g in alone), tol)
 
 
 @table()
@@ -164,9 +240,7 @@ def test_the_order_of_the_support_is_irrelevant(algorithm, backbone):
     order = torch.tensor([4, 1, 5, 0, 3, 2])
     turned = Examples(*(part[:, order] for part in support))
     before = predictions(alg, f, theta, support, query.X)
-    # Adam divides by |g| + 1e-8: it blows up the rounding of gradients that are zero in theory
-    tol = 1e-8 if isinstance(alg, FromScratch) else 1e-10
-    assert_same(before, predictions(alg, f, theta, turned, query.X), tol)
+    assert_same(before, predictions(alg, f, theta, turned, query.X), tolerance(alg))
 
 
 @table(backbones=INDUCTIVE)
@@ -212,47 +286,46 @@ def with_frozen_inner_steps(alg, f, theta, support, query):
     """Return the function that a first-order method differentiates: phi_0(theta) + a constant."""
     start = dataclasses.replace(alg, inner_steps=0)
     phi, phi_0 = alg.adapt(f, theta, support), start.adapt(f, theta, support)
-    moved = {k: (phi[k] - phi_0[k]).nan_to_num().detach() for k in phi}  # inf - inf: absent class
+    moved = {k: (phi[k] - phi_0[k]).detach() for k in phi if phi[k].is_floating_point()}
 
     def loss(theta):
-        phi = {k: p + moved[k] for k, p in start.adapt(f, theta, support).items()}
+        phi = start.adapt(f, theta, support)
+        phi |= {k: phi[k] + move for k, move in moved.items()}
         return alg.criterion(alg.predict(f, theta, phi, query.X), query.y, query.weight).sum()
 
     return loss
 
 
 @pytest.mark.parametrize("sizes", [EVEN, RAGGED], ids=["even", "ragged"])
-@table(META, EVERY_NET)
+@table(DIFFERENTIATED, EVERY_NET)
 def test_the_meta_gradient_is_finite_and_that_of_central_differences(algorithm, backbone, sizes):
     if sizes is RAGGED and backbone not in INDUCTIVE:
         sizes = [(2, 6, 4)] * 2  # batch statistics forbid padding
     alg, f, theta, pairs = draw(algorithm, backbone, sizes)
     support, query = stacked(pairs)
     _, grads = meta_gradient(alg, f, theta, support, query)
-    if getattr(alg, "first_order", False):
+    if getattr(alg, "first_order_until", 0) > 0:
         loss = with_frozen_inner_steps(alg, f, theta, support, query)
     else:
 
         def loss(theta):
-            return alg.loss(f, theta, support, query).sum()
+            return alg.objective(f, theta, support, query).sum()
 
-    rng, h = torch.Generator().manual_seed(2), 1e-5
+    rng, h = torch.Generator().manual_seed(2), 1e-6  # short, so as not to cross the kinks of ReLU
     for k, p in theta.items():
         v = torch.randn(p.shape, dtype=p.dtype, generator=rng)
         v /= v.norm()
         ahead, behind = loss(theta | {k: p + h * v}), loss(theta | {k: p - h * v})
         assert grads[k].isfinite().all(), k
         numeric = ((ahead - behind) / (2 * h)).detach()
-        torch.testing.assert_close((grads[k] * v).sum(), numeric, rtol=1e-5, atol=1e-8, msg=k)
+        torch.testing.assert_close((grads[k] * v).sum(), numeric, rtol=1e-5, atol=1e-7, msg=k)
 
 
 @pytest.mark.parametrize("algorithm", sorted(set(ALGORITHMS) - set(META)))
 def test_from_scratch_has_no_meta_gradient(algorithm):
     alg, f, theta, pairs = draw(algorithm, "mlp-layer", EVEN)
     theta = {k: p.requires_grad_() for k, p in theta.items()}
-    loss = alg.loss(f, theta, *stacked(pairs)).sum()
-    grads = torch.autograd.grad(loss, list(theta.values()), allow_unused=True)
-    assert grads == (None,) * len(theta)
+    assert not alg.loss(f, theta, *stacked(pairs)).requires_grad
 
 
 @table()
@@ -313,14 +386,14 @@ def test_permuting_the_classes_permutes_the_logits(algorithm, backbone):
     assert not torch.allclose(before[..., order], before)  # the classes do differ
 
 
-@table(["maml-fixed", "fomaml-fixed"])
+@table([name for name in CLASSES if "fixed" in name])
 def test_a_fixed_head_depends_on_the_order_of_the_classes(algorithm, backbone):
     before, after, order = permuted(algorithm, backbone)
     assert not torch.allclose(after, before[..., order])
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-@pytest.mark.parametrize("algorithm", [n for n in ALGORITHMS if "protonet" not in n])
+@pytest.mark.parametrize("algorithm", WITH_A_PRIOR)
 def test_no_inner_steps_are_the_prior(algorithm, backbone):
     alg, f, theta, pairs = draw(algorithm, backbone, EVEN)
     support, query = stacked(pairs)
@@ -359,6 +432,6 @@ def test_more_classes_than_a_fixed_head_learned_are_refused(algorithm):
 def test_any_number_of_classes(algorithm, n_way):
     alg, f, theta, pairs = draw(algorithm, "mlp-layer", [(n_way, 2 * n_way, n_way)])
     support, query = pairs[0]
-    logits = predictions(alg, f, theta, support, query.X)
+    logits = predictions(alg, f, theta, support, query.X)[:, :n_way]
     assert logits.shape == (n_way, n_way)
     assert logits.isfinite().all()

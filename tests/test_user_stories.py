@@ -11,15 +11,20 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from sklearn_meta import (
+    BOILClassifier,
+    BOILRegressor,
+    CAVIARegressor,
     EmpiricalTasks,
     MAMLClassifier,
     MAMLRegressor,
+    PooledClassifier,
     ProtoNetClassifier,
     StaleMetaStateWarning,
     Task,
     TaskError,
 )
 from sklearn_meta.datasets import make_blob_tasks, make_sinusoid_tasks
+from sklearn_meta.testing import all_estimators
 
 BLOBS = make_blob_tasks(8, n_way=3, n_rows=8, n_features=4, n_shot=2, random_state=0)
 WAVES = make_sinusoid_tasks(8, n_rows=16, n_support=5, random_state=0)
@@ -80,7 +85,7 @@ def test_an_adaptation_that_diverges_says_so(cls, tasks):
 
 
 def test_a_task_far_off_the_scale_of_meta_training_is_warned_of():
-    est = fitted(MAMLRegressor, WAVES)
+    est = fitted(MAMLRegressor, WAVES, inner_lr=0.1)
     with pytest.warns(ConvergenceWarning, match=r"after adapting, the loss on the support itself"):
         est.fit([[1.0], [2.0], [3.0]], [100.0, 200.0, 300.0])
     task = Task(np.arange(4.0)[:, None], 100 * np.arange(4.0), support=[0, 1, 2])
@@ -243,3 +248,58 @@ def test_a_named_task_is_named():
 def test_an_empirical_distribution_can_be_scored():
     est = fitted()
     assert np.array_equal(est.score_tasks(EmpiricalTasks(BLOBS)), est.score_tasks(BLOBS))
+
+
+REGRESSORS = [cls for name, cls in all_estimators() if name.endswith("Regressor")]
+
+
+@pytest.mark.parametrize("cls", REGRESSORS, ids=lambda cls: cls.__name__)
+def test_the_default_step_does_not_overshoot_a_network_of_the_default_width(cls):
+    waves = make_sinusoid_tasks(30, 20, n_support=10, random_state=0)
+    reg = cls(max_meta_iter=1, meta_batch_size=4, random_state=0).meta_fit(waves[:20])
+
+    def error():
+        return np.mean(
+            [
+                np.mean((p - t.y_query) ** 2)
+                for p, t in zip(reg.predict_tasks(waves[20:]), waves[20:], strict=True)
+            ]
+        )
+
+    adapted = error()
+    if "inner_steps" in reg.get_params():
+        reg.set_params(inner_steps=0)
+    assert adapted < 1.5 * error()
+
+
+def test_boil_without_anything_that_adapts_says_so():
+    with pytest.raises(ValueError, match="Nothing can adapt: the backbone has no parameters"):
+        BOILRegressor(hidden_layer_sizes=(), max_meta_iter=1).meta_fit(WAVES)
+
+
+def test_boil_refuses_a_head_that_cannot_tell_classes_apart():
+    with pytest.raises(ValueError, match="'head' parameter of BOILClassifier must be one of"):
+        BOILClassifier(head="shared", max_meta_iter=1).meta_fit(BLOBS)
+
+
+@pytest.mark.parametrize("verb", ["score_tasks", "fit"])
+def test_more_classes_than_a_fixed_head_has_rows(verb):
+    clf = fitted(MAMLClassifier, BLOBS, head="fixed")
+    t = BLOBS[0]
+    more = Task(np.r_[t.X, t.X], np.r_[t.y, t.y + 10], support=np.arange(0, 2 * len(t.X), 2))
+    kind, words = (TaskError, "Task 1: y has 6") if verb == "score_tasks" else (ValueError, "y has")
+    with pytest.raises(kind, match=words):
+        clf.score_tasks([t, more]) if verb == "score_tasks" else clf.fit(more.X, more.y)
+
+
+def test_a_context_lengthens_the_rows_of_a_backbone():
+    narrow = nn.Sequential(nn.Linear(1, 4), nn.ReLU())
+    with pytest.raises(ValueError, match=r"appends n_context=5 numbers to the 1 of a row"):
+        CAVIARegressor(backbone=narrow, max_meta_iter=1).meta_fit(WAVES)
+
+
+def test_a_bad_validation_task_is_called_one():
+    t = BLOBS[1]
+    bad = [BLOBS[0], Task(t.X, t.y + 10, support=t.support)]
+    with pytest.raises(TaskError, match="In validation_tasks: Task 1"):
+        PooledClassifier(max_meta_iter=1).meta_fit(BLOBS, validation_tasks=bad)

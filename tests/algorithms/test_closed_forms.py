@@ -1,87 +1,27 @@
-"""Where the answer is known in closed form: quadratics, and linear regressions with a prior."""
-
-from dataclasses import dataclass
+"""Where the answer is known in closed form: linear regressions with a prior."""
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from sklearn_meta.algorithms import MAML
-from sklearn_meta.core import Backbone, Examples, Head, LinearHead
+from sklearn_meta.core import (
+    Backbone,
+    Everything,
+    Examples,
+    FixedRate,
+    GradientLearner,
+    Head,
+    ParameterRate,
+)
 from sklearn_meta.datasets import make_linear_tasks
 from sklearn_meta.functional import squared_error
-from sklearn_meta.nn import MLP
-
-D, T, LR = 3, 5, 0.15  # features, tasks, inner step
-
-
-def quadratics():
-    """Tasks y = A w, A = [X, 1]: L(theta) = .5 (theta - w)^T H (theta - w), H = 2 A^T A / n."""
-    rng = np.random.RandomState(0)
-    X = rng.normal(size=(T, 8, D)) * rng.uniform(0.4, 1.3, size=(T, 1, D))
-    A = np.concatenate([X, np.ones((T, 8, 1))], -1)
-    w = rng.normal(size=(T, D + 1))
-    y = np.einsum("tnd,td->tn", A, w)[..., None]
-    H = 2 * np.einsum("tnd,tne->tde", A, A) / 8
-    examples = Examples(*map(torch.tensor, (X, y, np.ones((T, 8)))))
-    return examples, H, w
-
-
-def weights_of(method, H, steps):
-    """M_t in the gradient sum_t M_t (theta - w_t)."""
-    shrink = np.stack([np.linalg.matrix_power(np.eye(D + 1) - LR * h, steps) for h in H])
-    return H @ shrink if method == "fomaml" else shrink @ H @ shrink
-
-
-def optimum(M, w):
-    return np.linalg.solve(M.sum(0), np.einsum("tde,te->d", M, w))
-
-
-def gradient_at(theta, method, steps, examples):
-    alg = MAML(squared_error, LinearHead(), LR, steps, method == "fomaml")
-    f = Backbone(MLP((D,), ()), (D,))  # the identity: a linear model
-    leaf = torch.tensor(theta, requires_grad=True)
-    params = {"head.weight": leaf[None, :D], "head.bias": leaf[D:]}
-    loss = alg.loss(f, params, examples, examples).sum()  # support = query
-    return torch.autograd.grad(loss, leaf)[0].numpy()
-
-
-@pytest.mark.parametrize("steps", [1, 3])
-@pytest.mark.parametrize(("method", "other"), [("maml", "fomaml"), ("fomaml", "maml")])
-def test_the_meta_gradient_vanishes_at_the_fixed_point_of_its_own_method_only(method, other, steps):
-    examples, H, w = quadratics()
-    own = optimum(weights_of(method, H, steps), w)
-    others = optimum(weights_of(other, H, steps), w)
-    np.testing.assert_allclose(gradient_at(own, method, steps, examples), 0, atol=1e-9)
-    assert np.linalg.norm(gradient_at(others, method, steps, examples)) > 1e-3
-    assert np.linalg.norm(own - others) > 0.01
-
-
-@pytest.mark.parametrize("steps", [1, 3])
-@pytest.mark.parametrize("method", ["maml", "fomaml"])
-def test_the_meta_gradient_vanishes_for_its_own_number_of_steps_only(method, steps):
-    examples, H, w = quadratics()
-    own = optimum(weights_of(method, H, steps), w)
-    assert np.linalg.norm(gradient_at(own, method, steps + 1, examples)) > 1e-3
-
-
-@pytest.mark.parametrize("steps", [0, 1, 2, 5])
-@pytest.mark.parametrize("method", ["maml", "fomaml"])
-def test_the_meta_gradient_on_quadratics_is_linear_in_theta(method, steps):
-    examples, H, w = quadratics()
-    M = weights_of(method, H, steps)
-    for theta in np.random.RandomState(1).normal(size=(3, D + 1)):
-        expected = np.einsum("tde,te->d", M, theta - w)
-        np.testing.assert_allclose(
-            gradient_at(theta, method, steps, examples), expected, rtol=1e-10, atol=1e-10
-        )
-
 
 # One step on linear tasks, reference: E|phi - w|^2 for phi = theta - a X^T (X theta - y) / n is
 # c(a) (tr S + |theta - mu|^2) + a^2 s2 d / n,  with c(a) = 1 - 2 a + a^2 (1 + (d + 1) / n)
 
 MU, S, S2, N = np.array([1.0, -2.0, 0.5]), np.diag([0.5, 1.5, 3.0]), 0.7, 8
+D = len(MU)
 N_TASKS = 20_000
 
 
@@ -94,13 +34,11 @@ class NoHead(Head):
     def start(self, f, theta, support):
         return {}
 
+    def given(self, support):
+        return {}
 
-@dataclass(frozen=True)
-class BareMAML(MAML):
-    """MAML of a linear model without intercept."""
-
-    def predict(self, f, theta, phi, X):
-        return f(phi, X)
+    def outputs(self, Z, phi):
+        return Z
 
 
 @pytest.fixture(scope="module")
@@ -115,11 +53,40 @@ def linear_tasks():
     return support, Examples(axes, axes @ w, X.new_ones(N_TASKS, D))
 
 
-def risks(tasks, theta, alpha, first_order=False):
+def risks(tasks, rate, theta):
+    """Excess risk of each task after one step."""
+    alg = GradientLearner(squared_error, NoHead(), Everything(), rate, 1)
+    return alg.loss(Backbone(nn.Linear(D, 1, bias=False), (D,)), theta, *tasks)
+
+
+def maml_risks(tasks, theta, alpha):
     # squared_error is the mean square: its gradient is twice that of |Xw - y|^2 / (2 n)
-    alg = BareMAML(squared_error, NoHead(), alpha / 2, 1, first_order)
-    f = Backbone(nn.Linear(D, 1, bias=False), (D,))
-    return alg.loss(f, {"backbone.weight": theta[None]}, *tasks)
+    return risks(tasks, FixedRate(alpha / 2), {"backbone.weight": theta[None]})
+
+
+def meta_sgd_risks(tasks, theta, alphas):
+    rates = {"rate.backbone.weight": alphas[None] / 2}
+    return risks(tasks, ParameterRate(0.1), {"backbone.weight": theta[None]} | rates)
+
+
+def parts_of(tasks):
+    """Forty disjoint parts, whose scatter is the standard error of what is found in them."""
+    return [
+        [Examples(*(t[rows] for t in examples)) for examples in tasks]
+        for rows in np.split(np.arange(N_TASKS), 40)
+    ]
+
+
+def minimum(loss):
+    """Minimise a quadratic function of D numbers: one Newton step."""
+
+    def gradient(at):
+        at = torch.tensor(at, requires_grad=True)
+        return torch.autograd.grad(loss(at), at)[0].numpy()
+
+    at_zero = gradient(np.zeros(D))
+    hessian = np.stack([gradient(e) - at_zero for e in np.eye(D)])
+    return np.linalg.solve(hessian, -at_zero)
 
 
 def risk(theta, alpha):
@@ -133,12 +100,12 @@ BEST_ALPHA = np.trace(S) / ((1 + (D + 1) / N) * np.trace(S) + S2 * D / N)
 @pytest.mark.parametrize("theta", [MU, MU + np.array([1.0, 0.0, -0.5])], ids=["mu", "off"])
 @pytest.mark.parametrize("alpha", [0.0, 0.3, BEST_ALPHA, 1.0])
 def test_the_risk_of_one_step_has_its_closed_form(linear_tasks, theta, alpha):
-    found = risks(linear_tasks, torch.tensor(theta), alpha).detach().numpy()
+    found = maml_risks(linear_tasks, torch.tensor(theta), alpha).detach().numpy()
     assert abs(found.mean() - risk(theta, alpha)) < 4 * found.std() / N_TASKS**0.5
 
 
 def test_the_best_step_is_the_closed_form(linear_tasks):
-    at = [risks(linear_tasks, torch.tensor(MU), a).detach().numpy() for a in (0.0, 0.5, 1.0)]
+    at = [maml_risks(linear_tasks, torch.tensor(MU), a).detach().numpy() for a in (0.0, 0.5, 1.0)]
     square = 2 * (at[0] - 2 * at[1] + at[2])  # each task's risk is a parabola in alpha
     slope = at[2] - at[0] - square
     best = -slope.mean() / (2 * square.mean())
@@ -148,27 +115,45 @@ def test_the_best_step_is_the_closed_form(linear_tasks):
 
 
 def test_the_best_start_is_the_mean_of_the_tasks(linear_tasks):
-    support, query = linear_tasks
-
-    def gradient(theta, rows):
-        theta = torch.tensor(theta, requires_grad=True)
-        part = [Examples(*(t[rows] for t in examples)) for examples in (support, query)]
-        return torch.autograd.grad(risks(part, theta, BEST_ALPHA).mean(), theta)[0].numpy()
-
-    found = []
-    for rows in np.split(np.arange(N_TASKS), 40):
-        at_zero = gradient(np.zeros(D), rows)  # the meta-loss is quadratic: one Newton step
-        hessian = np.stack([gradient(e, rows) - at_zero for e in np.eye(D)])
-        found.append(np.linalg.solve(hessian, -at_zero))
+    found = [
+        minimum(lambda theta, part=part: maml_risks(part, theta, BEST_ALPHA).mean())
+        for part in parts_of(linear_tasks)
+    ]
     error = np.std(found, axis=0, ddof=1) / 40**0.5
     assert (np.abs(np.mean(found, axis=0) - MU) < 4 * error).all()
     assert (error < 0.05).all()
+
+
+# With a step a_j for each weight, theta = mu and S diagonal, the risk is
+# sum_j S_jj (1 - 2 a_j + (n + 1) / n a_j^2) + (tr S + s2) / n sum_j a_j^2
+
+BEST_ALPHAS = np.diag(S) / ((N + 1) / N * np.diag(S) + (np.trace(S) + S2) / N)
+
+
+def test_the_best_step_of_each_weight_is_the_closed_form(linear_tasks):
+    found = [
+        minimum(lambda alphas, part=part: meta_sgd_risks(part, torch.tensor(MU), alphas).mean())
+        for part in parts_of(linear_tasks)
+    ]
+    error = np.std(found, axis=0, ddof=1) / 40**0.5
+    assert (np.abs(np.mean(found, axis=0) - BEST_ALPHAS) < 4 * error).all()
+    assert (error < 0.01).all()
+
+
+def test_the_risk_of_the_best_step_of_each_weight_is_the_closed_form(linear_tasks):
+    a, s = BEST_ALPHAS, np.diag(S)
+    expected = (s * (1 - 2 * a + (N + 1) / N * a**2)).sum() + (s.sum() + S2) / N * (a**2).sum()
+    assert abs(expected - 1.6646) < 5e-5
+    one = maml_risks(linear_tasks, torch.tensor(MU), BEST_ALPHA).detach().numpy()
+    each = meta_sgd_risks(linear_tasks, torch.tensor(MU), torch.tensor(a)).detach().numpy()
+    assert abs(each.mean() - expected) < 4 * each.std() / N_TASKS**0.5
+    assert (one - each).mean() > 4 * (one - each).std() / N_TASKS**0.5
 
 
 def test_one_step_of_maml_does_not_beat_the_bayes_oracle(linear_tasks):
     family = make_linear_tasks(2000, N, D, mean=MU, cov=S, noise=S2**0.5, random_state=0)
     pairs = zip(family.tasks, family.coef, strict=True)
     oracle = np.array([np.sum((family.oracle(task.X, task.y) - w) ** 2) for task, w in pairs])
-    maml = risks(linear_tasks, torch.tensor(MU), BEST_ALPHA).detach().numpy()[:2000]
+    maml = maml_risks(linear_tasks, torch.tensor(MU), BEST_ALPHA).detach().numpy()[:2000]
     gain = maml - oracle
     assert gain.mean() > 4 * gain.std() / 2000**0.5

@@ -7,8 +7,15 @@ from scipy.stats import multivariate_normal
 from sklearn.neighbors import NearestCentroid
 from torch import nn
 
-from sklearn_meta.algorithms import MAML, ProtoNet
-from sklearn_meta.core import Backbone, Examples, PrototypeHead
+from sklearn_meta.algorithms import ProtoNet
+from sklearn_meta.core import (
+    Backbone,
+    Everything,
+    Examples,
+    FixedRate,
+    GradientLearner,
+    PrototypeHead,
+)
 from sklearn_meta.functional import cosine_distance, cross_entropy, squared_euclidean
 from sklearn_meta.nn import MLP
 
@@ -31,7 +38,9 @@ def logits(alg, identity, X, labels, X_query):
 
 PROTO = {
     "protonet": ProtoNet(cross_entropy, squared_euclidean),
-    "proto-maml-before-any-step": MAML(cross_entropy, PrototypeHead(), 0.1, 0, False),
+    "proto-maml-before-any-step": GradientLearner(
+        cross_entropy, PrototypeHead(), Everything(), FixedRate(0.1), 0
+    ),
 }
 
 

@@ -44,10 +44,15 @@ def task_loss(output, target, weight):
     return (weight * rows).sum() / weight.sum()
 
 
-def maml(embed, theta, support, head, lr, steps, first_order):
-    """Return the adapted parameters of one task; support = (X, labels or targets, weight)."""
+def maml(embed, theta, support, head, lr, steps, first_order, moves=("backbone.", "head.")):
+    """Return the parameters of one task after each step; support = (X, labels or targets, weight).
+
+    `lr` is a number, or a function of a parameter's name and the step; parameters adapt whose
+    names begin with one of `moves`.
+    """
     X, y, weight = support
-    phi = {k: p.clone() for k, p in theta.items()}  # phi_0 = theta, but not the same variable
+    # phi_0 = theta, but not the same variable
+    phi = {k: p.clone() for k, p in theta.items() if not k.startswith("rate.")}
     if head == "prototype":
         c = class_means(embed, theta, X, y, weight, int(y.max()) + 1)
         phi["head.weight"], phi["head.bias"] = 2 * c, -(c**2).sum(1)
@@ -59,14 +64,17 @@ def maml(embed, theta, support, head, lr, steps, first_order):
         n_way = int(y.max()) + 1
         phi["head.weight"] = theta["head.weight"][:n_way]
         phi["head.bias"] = theta["head.bias"][:n_way]
-    for _ in range(steps):
+    path = [phi]
+    for step in range(steps):
         loss = task_loss(network(embed, phi, X), y, weight)
-        grads = torch.autograd.grad(loss, list(phi.values()), create_graph=True)
-        phi = {
-            k: p - lr * (g.detach() if first_order else g)
-            for (k, p), g in zip(phi.items(), grads, strict=True)
-        }
-    return phi
+        names = [k for k in phi if k.startswith(moves)]
+        grads = torch.autograd.grad(loss, [phi[k] for k in names], create_graph=True)
+        phi = dict(phi)
+        for k, g in zip(names, grads, strict=True):
+            alpha = lr(k, step) if callable(lr) else lr
+            phi[k] = phi[k] - alpha * (g.detach() if first_order else g)
+        path.append(phi)
+    return path
 
 
 def network(embed, phi, X):

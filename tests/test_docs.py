@@ -1,0 +1,43 @@
+"""The cards of docs/algorithms: one for each algorithm, with the same parts."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from sklearn_meta.testing import all_estimators
+
+DOCS = Path(__file__).parent.parent / "docs"
+CARDS = {path.stem: path.read_text(encoding="utf-8") for path in (DOCS / "algorithms").glob("*.md")}
+PARTS = [
+    "| theta, meta-learned |",
+    "| phi, of a task |",
+    "| cost of adapting |",
+    "| memory |",
+    "**The right choice**",
+    "**Not the right choice**",
+    "**Published and ours.**",
+]
+
+
+@pytest.mark.parametrize("name", [name for name, _ in all_estimators()])
+def test_every_estimator_has_one_card_that_names_it_first(name):
+    named = [card for card, text in CARDS.items() if f"`{name}`" in text.split("\n    ")[0]]
+    assert len(named) == 1
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_a_card_has_an_equation_and_all_parts(card):
+    text = CARDS[card]
+    assert re.search(r"^    \S.* = ", text, re.MULTILINE)
+    assert [part for part in PARTS if part not in text] == []
+    assert not re.search(r"\| *\|$", text.replace("| | |", ""), re.MULTILINE)  # no empty cell
+
+
+@pytest.mark.parametrize(
+    "path", [DOCS.parent / "README.md", *DOCS.rglob("*.md")], ids=lambda p: str(p.name)
+)
+def test_links_lead_somewhere(path):
+    targets = re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text(encoding="utf-8"))
+    broken = [t for t in targets if "://" not in t and not (path.parent / t).exists()]
+    assert broken == []
