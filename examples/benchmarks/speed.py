@@ -1,23 +1,37 @@
 """One second-order meta-iteration on 25 sinusoid tasks, five inner steps: three ways, one run.
 
-    python examples/benchmarks/speed.py
+    python examples/benchmarks/speed.py --output docs/results/speed.md
 
 Alternates between this package, a bare hand-stacked implementation and a loop over tasks with the
 same autograd calls (what a user writes first), and prints medians and their ratios. All three must
-give the same loss. Then the share that drawing the episodes takes of an iteration of `meta_fit`.
+give the same loss. Then the share of an iteration of `meta_fit` that drawing episodes takes, and
+the time of a meta-iteration of every learner as a multiple of first-order MAML's (costs.py).
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
+import os
+import platform
 import time
+from pathlib import Path
 
+import costs
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from sklearn_meta.algorithms import MAML, MAMLRegressor
-from sklearn_meta.core import Examples, LinearHead, build_backbone
+import sklearn_meta
+from sklearn_meta import MAMLRegressor
+from sklearn_meta.core import (
+    Everything,
+    Examples,
+    FixedRate,
+    GradientLearner,
+    LinearHead,
+    build_backbone,
+)
 from sklearn_meta.core.episodes import FromTasks, Rows
 from sklearn_meta.core.packed import pack_tasks
 from sklearn_meta.datasets import make_sinusoid_tasks
@@ -89,14 +103,17 @@ def milliseconds_of_data(n_iter: int = 500) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=200)
-    repeats = parser.parse_args().repeats
+    parser.add_argument("--repeats-of-learners", type=int, default=15)
+    parser.add_argument("--output", type=Path, help="Markdown file to write the tables to")
+    args = parser.parse_args()
+    repeats = args.repeats
 
     torch.manual_seed(0)
     X = torch.rand(2, B, N, 1) * 10 - 5
     amplitude, phase = torch.rand(B, 1, 1) * 4.9 + 0.1, torch.rand(B, 1, 1) * torch.pi
     (Xs, Xq), (ys, yq) = X, amplitude * torch.sin(X - phase)
     f = build_backbone("mlp", (1,), 0, hidden_layer_sizes=(40, 40), activation="relu", norm=None)
-    maml = MAML(squared_error, LinearHead(), LR, STEPS, False)
+    maml = GradientLearner(squared_error, LinearHead(), Everything(), FixedRate(LR), STEPS)
     theta = maml.init(f, 1, torch.Generator().manual_seed(0))
     theta = {k: p.requires_grad_() for k, p in theta.items()}
     support, query = Examples(Xs, ys, torch.ones(B, N)), Examples(Xq, yq, torch.ones(B, N))
@@ -118,13 +135,31 @@ def main() -> None:
             torch.autograd.grad(way(), numbers)
             seconds[name].append(time.perf_counter() - begin)
     median = {name: 1000 * float(np.median(times)) for name, times in seconds.items()}
-    for name, ms in median.items():
-        print(f"{name:20} {ms:8.2f} ms")
     ours = median["sklearn_meta"]
-    print(f"loop / ours {median['loop over tasks'] / ours:.1f}")
-    print(f"ours / bare {ours / median['bare, hand-stacked']:.2f}")
     draw, iteration = milliseconds_of_data()
-    print(f"drawing episodes {draw:.2f} ms of {iteration:.2f} ms: {100 * draw / iteration:.1f} %")
+    lines = [
+        "## Time of a meta-iteration",
+        "",
+        f"`python examples/benchmarks/speed.py --repeats {repeats} "
+        f"--repeats-of-learners {args.repeats_of_learners}`",
+        "",
+        f"sklearn_meta {sklearn_meta.__version__}, torch {torch.__version__}, "
+        f"{datetime.datetime.now(datetime.timezone.utc).date()}, {os.cpu_count()} CPU cores "
+        f"({platform.machine()}), {torch.get_num_threads()} threads. Medians of one run; times in "
+        "ms depend on the machine, ratios less so.",
+        "",
+        f"| 25 sinusoid tasks, second order, {STEPS} steps | ms | times sklearn_meta |",
+        "| --- | --- | --- |",
+        *(f"| {name} | {ms:.2f} | {ms / ours:.2f} |" for name, ms in median.items()),
+        "",
+        f"Drawing episodes takes {draw:.2f} ms of the {iteration:.2f} ms of an iteration of "
+        f"`meta_fit` ({100 * draw / iteration:.1f} %).",
+        *costs.report(args.repeats_of_learners),
+    ]
+    text = "\n".join(lines) + "\n"
+    print(text)
+    if args.output is not None:
+        args.output.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,101 @@
+"""Time of a meta-iteration of every learner, as a multiple of first-order MAML's: for speed.py.
+
+Two problems, five inner steps: 25 sinusoid tasks with a 1-40-40-1 network, and 4 five-way one-shot
+tasks of 28x28 images with Conv4. The output layer starts from one shared vector where there is a
+choice (Proto-MAML: prototypes); second order where there is, but for the LSTM. Loss and
+meta-gradient, alternating between the learners; medians.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import torch
+
+import sklearn_meta as sm
+from sklearn_meta.core import Algorithm, Examples
+
+FIRST = "FOMAML"  # what the others are measured by
+
+
+def learners(kind: str) -> dict[str, Any]:
+    """The estimators of a kind that have an outer loop, five inner steps where they have steps."""
+    found = {
+        name.removesuffix(kind): cls()
+        for name, cls in vars(sm).items()
+        if name.endswith(kind) and name != kind
+    }
+    for name, est in found.items():
+        params = est.get_params()
+        wanted = {
+            "hidden_layer_sizes": (40, 40),
+            "backbone": "conv4" if kind == "Classifier" else "mlp",
+            "norm": "layer" if kind == "Classifier" else None,
+            "inner_steps": 5,
+            "first_order": name == "LSTMMetaLearner",
+            "head": "zero" if name == "FineTune" else "shared",
+        }
+        est.set_params(**{k: v for k, v in wanted.items() if k in params})
+    first = type(found["MAML"])(**found["MAML"].get_params()).set_params(first_order=True)
+    return {FIRST: first, **found}
+
+
+def sinusoids(rng: torch.Generator) -> tuple[Any, Examples, Examples, int]:
+    X = torch.rand(2, 25, 10, 1, generator=rng) * 10 - 5
+    amplitude = torch.rand(25, 1, 1, generator=rng) * 4.9 + 0.1
+    phase = torch.rand(25, 1, 1, generator=rng) * torch.pi
+    y, weight = amplitude * torch.sin(X - phase), torch.ones(25, 10)
+    return (1,), Examples(X[0], y[0], weight), Examples(X[1], y[1], weight), 1
+
+
+def images(rng: torch.Generator) -> tuple[Any, Examples, Examples, int]:
+    def rows(n_shot: int) -> Examples:
+        X = torch.rand(4, 5 * n_shot, 28, 28, generator=rng)
+        y = torch.eye(5).repeat_interleave(n_shot, 0).expand(4, -1, -1)
+        return Examples(X, y, torch.ones(4, 5 * n_shot))
+
+    return (28, 28), rows(1), rows(5), 5
+
+
+def iteration(alg: Algorithm, f: Any, support: Examples, query: Examples, n_outputs: int) -> Any:
+    theta = alg.init(f, n_outputs, torch.Generator().manual_seed(0))
+    theta = {k: p.requires_grad_() for k, p in theta.items()}
+
+    def run() -> None:
+        loss = alg.objective(f, theta, support, query).mean()
+        torch.autograd.grad(loss, list(theta.values()), allow_unused=True)
+
+    return run
+
+
+def report(repeats: int) -> list[str]:
+    """Give a table of each problem, in Markdown."""
+    lines = []
+    rng = torch.Generator().manual_seed(0)
+    problems = {
+        "sinusoid, MLP": ("Regressor", sinusoids(rng)),
+        "5-way 1-shot, Conv4": ("Classifier", images(rng)),
+    }
+    for problem, (kind, (row_shape, support, query, n_outputs)) in problems.items():
+        runs = {}
+        for name, est in learners(kind).items():
+            f = est._backbone(row_shape, 0)
+            runs[name] = iteration(est._algorithm(), f, support, query, n_outputs)
+        seconds: dict[str, list[float]] = {name: [] for name in runs}
+        for repeat in range(repeats + 1):
+            for name, run in runs.items():
+                begin = time.perf_counter()
+                run()
+                if repeat:
+                    seconds[name].append(time.perf_counter() - begin)
+        first = np.median(seconds[FIRST])
+        lines += [
+            "",
+            f"| {problem}: {FIRST} {1000 * first:.1f} ms | a meta-iteration, times {FIRST} |",
+            "| --- | --- |",
+        ]
+        for name in sorted(seconds, key=lambda name: np.median(seconds[name])):
+            lines.append(f"| {name} | {np.median(seconds[name]) / first:.2f} |")
+    return lines
