@@ -254,7 +254,7 @@ def test_divergence_is_an_error_and_leaves_the_estimator_as_it_was(how, before):
         est = est.meta_fit(WAVES).fit(WAVES[0].X, WAVES[0].y)
     est.set_params(**how)
     kept = dict(vars(est))
-    with pytest.raises(FloatingPointError, match=r"diverged.*Lower inner_lr or meta_lr"):
+    with pytest.raises(FloatingPointError, match=r"diverged.*Lower meta_lr or the inner step"):
         est.meta_fit(WAVES)
     assert vars(est) == kept
 

@@ -37,6 +37,7 @@ from sklearn_meta.core import (
     Backbone,
     Everything,
     Examples,
+    FineTune,
     FixedRate,
     GatedRule,
     GradientLearner,
@@ -45,9 +46,8 @@ from sklearn_meta.core import (
     SharedHead,
     stack,
 )
-from sklearn_meta.core.scratch import FromScratch
 from sklearn_meta.datasets import load_digits_tasks, make_sinusoid_tasks
-from sklearn_meta.functional import as_vector, cross_entropy, squared_error
+from sklearn_meta.functional import adam, as_vector, cross_entropy, squared_error
 from sklearn_meta.nn import MLP, Conv4
 
 RATES = {
@@ -168,7 +168,15 @@ def scores(of: Domain, alg: Algorithm, theta: dict, tasks: list[Task]) -> np.nda
 
 def optimiser(of: Domain, name: str, lr: float, steps: int) -> Algorithm:
     if name == "Adam":
-        return FromScratch(of.criterion, of.head, steps, lr)
+        return FineTune(
+            of.criterion,
+            of.head,
+            Everything(),
+            trained=of.head,
+            optimizer=adam,
+            inner_lr=lr,
+            inner_steps=steps,
+        )
     return GradientLearner(of.criterion, of.head, Everything(), FixedRate(lr), steps, 1.0)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from sklearn_meta.core import GradientLearner, HeadAlone, MetaClassifier, MetaRegressor
-from sklearn_meta.core.inner_params import gradient_learner
+from sklearn_meta.core.inner_params import InnerLoopParams, gradient_learner
 from sklearn_meta.core.params_doc import describe_shared
 
 __all__ = ["ANILClassifier", "ANILRegressor"]
@@ -14,7 +14,7 @@ __all__ = ["ANILClassifier", "ANILRegressor"]
 
 @describe_shared
 @dataclass(eq=False, repr=False)
-class ANILClassifier(MetaClassifier):
+class ANILClassifier(InnerLoopParams, MetaClassifier):
     """Classifier whose features are meta-learned and whose output layer alone adapts.
 
     As MAML, but the inner loop moves the output layer w only:
@@ -74,7 +74,7 @@ class ANILClassifier(MetaClassifier):
 
 @describe_shared
 @dataclass(eq=False, repr=False)
-class ANILRegressor(MetaRegressor):
+class ANILRegressor(InnerLoopParams, MetaRegressor):
     """Regressor whose features are meta-learned and whose output layer alone adapts.
 
     As MAML, but the inner loop moves the output layer w only:

@@ -8,19 +8,20 @@ from typing import ClassVar
 import torch
 
 from sklearn_meta.core import CosineHead, FineTune, HeadAlone, MetaClassifier
+from sklearn_meta.core.inner_params import InnerLoopParams
 from sklearn_meta.core.params import Check, real
 from sklearn_meta.core.params_doc import describe_shared
 from sklearn_meta.functional import cross_entropy
 
 __all__ = ["BaselinePlusPlusClassifier"]
 
-# of the official code of Chen et al.
-SLOWLY = (("momentum", 0.9), ("dampening", 0.9), ("weight_decay", 1e-3))
+# of SGD, in the official code of Chen et al.
+OFFICIAL = (("momentum", 0.9), ("dampening", 0.9), ("weight_decay", 1e-3))
 
 
 @describe_shared
 @dataclass(eq=False, repr=False)
-class BaselinePlusPlusClassifier(MetaClassifier):
+class BaselinePlusPlusClassifier(InnerLoopParams, MetaClassifier):
     """Classifier by cosine similarity, pre-trained on all classes, with a new head for each task.
 
     A baseline: `meta_fit` trains one network on the rows of all tasks together, with the logits
@@ -31,7 +32,8 @@ class BaselinePlusPlusClassifier(MetaClassifier):
     It differs from the official code in that predictions depend on no chance and not on the order
     of the classes: the new w_k start from the class means of the normalised features, with
     g_k = 1, rather than at random, and a step takes all rows of the support, where the official
-    epoch takes one step of 0.01 for every four rows; hence the larger step.
+    epoch takes one step of 0.01 for every four rows; hence the larger step. Without `meta_fit`,
+    `fit` trains the backbone from scratch under an ordinary linear output layer.
 
     Parameters
     ----------
@@ -62,12 +64,13 @@ class BaselinePlusPlusClassifier(MetaClassifier):
     Examples
     --------
     >>> from sklearn_meta import BaselinePlusPlusClassifier
-    >>> from sklearn_meta.datasets import make_blob_tasks
-    >>> tasks = make_blob_tasks(n_tasks=20, n_shot=2, random_state=0)
+    >>> from sklearn_meta.datasets import load_digits_tasks
+    >>> digits = load_digits_tasks(n_test_tasks=1)
     >>> clf = BaselinePlusPlusClassifier(hidden_layer_sizes=16, max_meta_iter=20, random_state=0)
-    >>> clf = clf.meta_fit(tasks[:19])
-    >>> clf.fit(tasks[19].X_support, tasks[19].y_support).predict(tasks[19].X_query).shape
-    (54,)
+    >>> clf = clf.meta_fit(digits.meta_train)
+    >>> (task,) = digits.test_tasks
+    >>> clf.fit(task.X_support, task.y_support).predict(task.X_query).shape
+    (75,)
     """
 
     scale: float | None = None
@@ -79,8 +82,16 @@ class BaselinePlusPlusClassifier(MetaClassifier):
 
     def _algorithm(self) -> FineTune:
         head = CosineHead(self.scale)
-        how = HeadAlone(), head, torch.optim.SGD, self.inner_lr, self.inner_steps
-        return FineTune(cross_entropy, head, *how, SLOWLY)
+        return FineTune(
+            cross_entropy,
+            head,
+            HeadAlone(),
+            trained=head,
+            optimizer=torch.optim.SGD,
+            inner_lr=self.inner_lr,
+            inner_steps=self.inner_steps,
+            options=OFFICIAL,
+        )
 
     def _param_checks(self) -> dict[str, Check]:
         return super()._param_checks() | {"scale": real(0, open_left=True, none=True)}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from sklearn_meta.core import Body, GradientLearner, MetaClassifier, MetaRegressor
-from sklearn_meta.core.inner_params import gradient_learner
+from sklearn_meta.core.inner_params import InnerLoopParams, gradient_learner
 from sklearn_meta.core.params import Check, option
 from sklearn_meta.core.params_doc import describe_shared
 
@@ -15,7 +15,7 @@ __all__ = ["BOILClassifier", "BOILRegressor"]
 
 @describe_shared
 @dataclass(eq=False, repr=False)
-class BOILClassifier(MetaClassifier):
+class BOILClassifier(InnerLoopParams, MetaClassifier):
     """Classifier whose backbone adapts under an output layer that does not.
 
     As MAML, but the output layer w stays at its start and the backbone alone moves:
@@ -81,7 +81,7 @@ class BOILClassifier(MetaClassifier):
 
 @describe_shared
 @dataclass(eq=False, repr=False)
-class BOILRegressor(MetaRegressor):
+class BOILRegressor(InnerLoopParams, MetaRegressor):
     """Regressor whose backbone adapts under an output layer that does not.
 
     As MAML, but the output layer w stays at its start and the backbone alone moves:

@@ -16,8 +16,9 @@ from sklearn_meta.core import (
     MetaRegressor,
     Network,
     RowNetwork,
+    Start,
 )
-from sklearn_meta.core.inner_params import gradient_learner
+from sklearn_meta.core.inner_params import InnerLoopParams, gradient_learner
 from sklearn_meta.core.params import Check, integer
 from sklearn_meta.core.params_doc import describe_shared
 from sklearn_meta.functional import Params
@@ -75,17 +76,16 @@ class Context(Adapts):
 
     n_context: int
 
-    def start(
-        self, f: Network, theta: Params, head: Head, support: Examples
-    ) -> tuple[Params, Params]:
+    def start(self, f: Network, theta: Params, head: Head, support: Examples) -> Start:
         """c_0 = 0."""
         *B, _ = support.weight.shape
-        return {CONTEXT: support.X.new_zeros(*B, self.n_context)}, {}
+        c = support.X.new_zeros(*B, self.n_context)
+        return {CONTEXT: c}, {}, lambda phi: f(phi, support.X)
 
 
 @describe_shared
 @dataclass(eq=False, repr=False)
-class CAVIARegressor(MetaRegressor):
+class CAVIARegressor(InnerLoopParams, MetaRegressor):
     """Regressor whose network stays and whose few context inputs adapt.
 
     Rows are lengthened by a context c, the same for all rows of a task; the inner loop moves it

@@ -21,18 +21,16 @@ from sklearn_meta.core import (
     PrototypeHead,
     ZeroHead,
 )
+from sklearn_meta.core.inner_params import InnerLoopParams
 from sklearn_meta.core.params import Check, option, real
 from sklearn_meta.core.params_doc import describe_shared
-from sklearn_meta.functional import cross_entropy, squared_error
+from sklearn_meta.functional import Optimizer, adam, cross_entropy, squared_error
 
 __all__ = ["FineTuneClassifier", "FineTuneRegressor"]
 
 ADAPTS: dict[str, Adapts] = {"all": Everything(), "head": HeadAlone()}
 HEADS: dict[str, Head] = {"zero": ZeroHead(), "prototype": PrototypeHead()}
-OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
-    "sgd": torch.optim.SGD,
-    "adam": torch.optim.Adam,
-}
+OPTIMIZERS: dict[str, Optimizer] = {"sgd": torch.optim.SGD, "adam": adam}
 CHECKS: dict[str, Check] = {
     "inner_lr": real(0, open_left=True),
     "inner_optimizer": option(*OPTIMIZERS),
@@ -41,13 +39,20 @@ CHECKS: dict[str, Check] = {
 
 
 def _fine_tune(est: Any, criterion: Criterion, head: Head, trained: Head) -> FineTune:
-    how = ADAPTS[est.adapts], trained, OPTIMIZERS[est.inner_optimizer]
-    return FineTune(criterion, head, *how, est.inner_lr, est.inner_steps)
+    return FineTune(
+        criterion,
+        head,
+        ADAPTS[est.adapts],
+        trained=trained,
+        optimizer=OPTIMIZERS[est.inner_optimizer],
+        inner_lr=est.inner_lr,
+        inner_steps=est.inner_steps,
+    )
 
 
 @describe_shared
 @dataclass(eq=False, repr=False)
-class FineTuneClassifier(MetaClassifier):
+class FineTuneClassifier(InnerLoopParams, MetaClassifier):
     """Classifier that is pre-trained on all classes of all tasks, then fine-tuned on the new task.
 
     A baseline: `meta_fit` trains one network on the rows of all tasks together, by the mean
@@ -93,12 +98,13 @@ class FineTuneClassifier(MetaClassifier):
     Examples
     --------
     >>> from sklearn_meta import FineTuneClassifier
-    >>> from sklearn_meta.datasets import make_blob_tasks
-    >>> tasks = make_blob_tasks(n_tasks=20, n_shot=2, random_state=0)
+    >>> from sklearn_meta.datasets import load_digits_tasks
+    >>> digits = load_digits_tasks(n_test_tasks=1)
     >>> clf = FineTuneClassifier(hidden_layer_sizes=16, max_meta_iter=20, random_state=0)
-    >>> clf = clf.meta_fit(tasks[:19])
-    >>> clf.fit(tasks[19].X_support, tasks[19].y_support).predict(tasks[19].X_query).shape
-    (54,)
+    >>> clf = clf.meta_fit(digits.meta_train)
+    >>> (task,) = digits.test_tasks
+    >>> clf.fit(task.X_support, task.y_support).predict(task.X_query).shape
+    (75,)
     """
 
     adapts: str = "all"
@@ -118,7 +124,7 @@ class FineTuneClassifier(MetaClassifier):
 
 @describe_shared
 @dataclass(eq=False, repr=False)
-class FineTuneRegressor(MetaRegressor):
+class FineTuneRegressor(InnerLoopParams, MetaRegressor):
     """Regressor that is pre-trained on all tasks together, then fine-tuned on the new one.
 
     A baseline: `meta_fit` trains one network on the rows of all tasks together, by the mean

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -13,14 +14,14 @@ from sklearn_meta.core import (
     Adapts,
     Everything,
     Examples,
+    InnerLoop,
     MetaClassifier,
     MetaRegressor,
     Network,
 )
-from sklearn_meta.core.inner_params import head_of, task_loss_of
+from sklearn_meta.core.inner_params import InnerLoopParams, head_of, task_loss_of
 from sklearn_meta.core.params import Check, integer, real
 from sklearn_meta.core.params_doc import describe_shared
-from sklearn_meta.core.with_head import InnerLoop
 from sklearn_meta.functional import (
     Params,
     as_params,
@@ -49,7 +50,8 @@ class IMAML(InnerLoop):
     inner_lr : float
         The step alpha.
     inner_steps : int
-        Gradient steps on the regularised loss.
+        Steps, each the proximal map of lambda / 2 |phi - phi_0|^2 after a gradient step on L: they
+        are stable for any lambda.
     cg_steps : int
         Steps of conjugate gradients.
     cg_damping : (float, float), default=(0, 0)
@@ -64,20 +66,18 @@ class IMAML(InnerLoop):
     cg_damping: tuple[float, float] = (0.0, 0.0)
 
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
-        """phi* = argmin L(phi, D_support) + lambda / 2 |phi - phi_0|^2, by gradient descent."""
+        """phi* = argmin L(phi, D_support) + lambda / 2 |phi - phi_0|^2, by proximal steps."""
         phi_0, staying, loss = self.inner(f, theta, support)
-        return staying | self._solve(loss, phi_0, support.weight.ndim - 1)
+        return staying | self._solve(loss, phi_0)
 
-    def _solve(self, loss: Callable[[Params], Tensor], start: Params, n_axes: int) -> Params:
-        phi_0 = {k: p.detach() for k, p in start.items()}
-        centre = as_vector(phi_0, n_axes)
-
-        def regularised(phi: Params) -> Tensor:
-            distance = (as_vector(phi, n_axes) - centre).square().sum(-1)
-            return loss(phi) + self.lam / 2 * distance
-
-        phi = descend(regularised, phi_0, self.inner_lr, self.inner_steps)
-        return {k: p.detach() for k, p in phi.items()}
+    def _solve(self, loss: Callable[[Params], Tensor], start: Params) -> Params:
+        """Phi <- phi_0 + (phi - alpha grad L(phi) - phi_0) / (1 + alpha lambda)."""
+        phi = phi_0 = {k: p.detach() for k, p in start.items()}
+        kept = 1 / (1 + self.inner_lr * self.lam)
+        for _ in range(self.inner_steps):
+            moved = descend(loss, phi, self.inner_lr, steps=1)
+            phi = {k: torch.lerp(p, moved[k].detach(), kept) for k, p in phi_0.items()}
+        return phi
 
     def objective(self, f: Network, theta: Params, support: Examples, query: Examples) -> Tensor:
         """L(phi*, D_query), with gradient (I + H / lambda)^-1 grad L(phi*, D_query) at phi_0.
@@ -85,7 +85,7 @@ class IMAML(InnerLoop):
         H is the Hessian of L(phi, D_support) at phi*; phi_0 is a function of theta.
         """
         phi_0, staying, loss = self.inner(f, theta, support)
-        phi = self._solve(loss, phi_0, support.weight.ndim - 1)
+        phi = self._solve(loss, phi_0)
         phi = {k: p.requires_grad_() for k, p in phi.items()}
         value = self.risk(f, theta, staying | phi, query)
         grads = torch.autograd.grad(value.sum(), list(phi.values()), materialize_grads=True)
@@ -94,28 +94,6 @@ class IMAML(InnerLoop):
         a, b = self.cg_damping
         v = conjugate_gradients(lambda v: (1 + a) * v + H(v) / (self.lam + b), g, self.cg_steps)
         return with_gradient(value, phi_0, as_params(v, phi_0))
-
-
-@dataclass(eq=False, repr=False)
-class _Params:
-    """What both estimators have."""
-
-    inner_lr: float = 0.005
-    inner_steps: int = 16
-    lam: float = 0.5
-    cg_steps: int = 5
-    cg_damping: tuple[float, float] = (0.0, 0.0)
-
-    def _algorithm(self) -> IMAML:
-        return IMAML(
-            task_loss_of(self),
-            head_of(self),
-            self.lam,
-            self.inner_lr,
-            self.inner_steps,
-            self.cg_steps,
-            self.cg_damping,
-        )
 
 
 def _damping(value: Any) -> bool:
@@ -131,26 +109,51 @@ CHECKS: dict[str, Check] = {
 }
 
 
+@dataclass(eq=False, repr=False)
+class _IMAMLParams(InnerLoopParams, ABC):
+    """What both estimators have."""
+
+    inner_lr: float = 0.005
+    inner_steps: int = 16
+    lam: float = 0.5
+    cg_steps: int = 5
+    cg_damping: tuple[float, float] = (0.0, 0.0)
+
+    def _param_checks(self) -> dict[str, Check]:
+        return super()._param_checks() | CHECKS
+
+    def _algorithm(self) -> IMAML:
+        return IMAML(
+            task_loss_of(self),
+            head_of(self),
+            self.lam,
+            self.inner_lr,
+            self.inner_steps,
+            self.cg_steps,
+            self.cg_damping,
+        )
+
+
 @describe_shared
 @dataclass(eq=False, repr=False)
-class IMAMLClassifier(_Params, MetaClassifier):
+class IMAMLClassifier(_IMAMLParams, MetaClassifier):
     """Classifier that learns an initialisation, by the implicit gradient of where it leads.
 
     The inner loop looks for phi* = argmin_phi L(phi, D_support) + lambda / 2 |phi - phi_0|^2 by
-    gradient descent from the learned start phi_0. At that minimum the gradient of the query loss
-    with respect to phi_0 is (I + H / lambda)^-1 grad L(phi*, D_query), with H the Hessian of
+    proximal gradient steps from the learned start phi_0. At that minimum the gradient of the query
+    loss with respect to phi_0 is (I + H / lambda)^-1 grad L(phi*, D_query), with H the Hessian of
     L(phi*, D_support): it depends on phi* and not on the way there, so that memory does not grow
     with the inner steps.
 
     Parameters
     ----------
     inner_lr : float, default=0.05
-        The step alpha. Gradient descent diverges above 2 / (lambda + the largest eigenvalue of H),
-        and the meta-gradient does not see it: lower it if the loss does not fall. Free to change
-        after `meta_fit`.
+        The step alpha. Above 2 / (the largest eigenvalue of H) the steps diverge, and the
+        meta-gradient does not see it: lower it if the loss does not fall. Free to change after
+        `meta_fit`.
     inner_steps : int, default=16
-        Gradient steps; 0 gives the prior's predictions. The meta-gradient is that of the minimum,
-        so it is only as good as they come near it. Free to change after `meta_fit`.
+        Proximal gradient steps; 0 gives the prior's predictions. The meta-gradient is that of the
+        minimum, so it is only as good as they come near it. Free to change after `meta_fit`.
     lam : float, default=0.5
         Weight lambda of the proximal term: the larger, the nearer tasks stay to the start. Free to
         change after `meta_fit`.
@@ -202,30 +205,27 @@ class IMAMLClassifier(_Params, MetaClassifier):
     _structural: ClassVar[tuple[str, ...]] = (*MetaClassifier._structural, "head")
     _training: ClassVar[tuple[str, ...]] = (*MetaClassifier._training, "cg_steps", "cg_damping")
 
-    def _param_checks(self) -> dict[str, Check]:
-        return super()._param_checks() | CHECKS
-
 
 @describe_shared
 @dataclass(eq=False, repr=False)
-class IMAMLRegressor(_Params, MetaRegressor):
+class IMAMLRegressor(_IMAMLParams, MetaRegressor):
     """Regressor that learns an initialisation, by the implicit gradient of where it leads.
 
     The inner loop looks for phi* = argmin_phi L(phi, D_support) + lambda / 2 |phi - phi_0|^2 by
-    gradient descent from the learned start phi_0. At that minimum the gradient of the query loss
-    with respect to phi_0 is (I + H / lambda)^-1 grad L(phi*, D_query), with H the Hessian of
+    proximal gradient steps from the learned start phi_0. At that minimum the gradient of the query
+    loss with respect to phi_0 is (I + H / lambda)^-1 grad L(phi*, D_query), with H the Hessian of
     L(phi*, D_support): it depends on phi* and not on the way there, so that memory does not grow
     with the inner steps.
 
     Parameters
     ----------
     inner_lr : float, default=0.005
-        The step alpha. Gradient descent diverges above 2 / (lambda + the largest eigenvalue of H),
-        and the meta-gradient does not see it: lower it if the loss does not fall. Free to change
-        after `meta_fit`.
+        The step alpha. Above 2 / (the largest eigenvalue of H) the steps diverge, and the
+        meta-gradient does not see it: lower it if the loss does not fall. Free to change after
+        `meta_fit`.
     inner_steps : int, default=16
-        Gradient steps; 0 gives the prior's predictions. The meta-gradient is that of the minimum,
-        so it is only as good as they come near it. Free to change after `meta_fit`.
+        Proximal gradient steps; 0 gives the prior's predictions. The meta-gradient is that of the
+        minimum, so it is only as good as they come near it. Free to change after `meta_fit`.
     lam : float, default=0.5
         Weight lambda of the proximal term: the larger, the nearer tasks stay to the start. Free to
         change after `meta_fit`.
@@ -270,6 +270,3 @@ class IMAMLRegressor(_Params, MetaRegressor):
     """
 
     _training: ClassVar[tuple[str, ...]] = (*MetaRegressor._training, "cg_steps", "cg_damping")
-
-    def _param_checks(self) -> dict[str, Check]:
-        return super()._param_checks() | CHECKS

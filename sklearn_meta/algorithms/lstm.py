@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from abc import ABC
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
@@ -20,7 +21,7 @@ from sklearn_meta.core import (
     Network,
     UpdateRule,
 )
-from sklearn_meta.core.inner_params import head_of, task_loss_of
+from sklearn_meta.core.inner_params import InnerLoopParams, head_of, task_loss_of
 from sklearn_meta.core.params import Check, integer, option
 from sklearn_meta.core.params_doc import describe_shared
 from sklearn_meta.core.update_rules import State
@@ -118,12 +119,6 @@ class LSTMMetaLearner(InnerLoop):
         return arrived
 
 
-def _learner(est: Any) -> LSTMMetaLearner:
-    rule = RULES[est.rule](est.hidden_size)
-    steps = est.inner_steps, est.first_order, est.chunk_size
-    return LSTMMetaLearner(task_loss_of(est), head_of(est), Everything(), rule, *steps)
-
-
 CHECKS: dict[str, Check] = {
     "rule": option(*RULES),
     "hidden_size": integer(1),
@@ -131,9 +126,35 @@ CHECKS: dict[str, Check] = {
 }
 
 
+@dataclass(eq=False, repr=False)
+class _LSTMParams(InnerLoopParams, ABC):
+    """What both estimators have."""
+
+    inner_steps: int = 5
+    first_order: bool = True
+    rule: str = "gated"
+    hidden_size: int = 20
+    chunk_size: int | None = 65536
+    max_grad_norm: float | None = field(default=0.25, kw_only=True)
+
+    def _param_checks(self) -> dict[str, Check]:
+        return super()._param_checks() | CHECKS
+
+    def _algorithm(self) -> LSTMMetaLearner:
+        return LSTMMetaLearner(
+            task_loss_of(self),
+            head_of(self),
+            Everything(),
+            RULES[self.rule](self.hidden_size),
+            inner_steps=self.inner_steps,
+            first_order=self.first_order,
+            chunk_size=None if self.chunk_size is None else int(self.chunk_size),
+        )
+
+
 @describe_shared
 @dataclass(eq=False, repr=False)
-class LSTMMetaLearnerClassifier(MetaClassifier):
+class LSTMMetaLearnerClassifier(_LSTMParams, MetaClassifier):
     """Classifier whose inner loop is a learned rule, from a learned start.
 
     A small LSTM moves each weight of the network by itself, theta_t = f_t o theta_(t-1) - i_t o
@@ -179,13 +200,7 @@ class LSTMMetaLearnerClassifier(MetaClassifier):
     (54,)
     """
 
-    inner_steps: int = 5
-    first_order: bool = True
     head: str = "prototype"
-    rule: str = "gated"
-    hidden_size: int = 20
-    chunk_size: int | None = 65536
-    max_grad_norm: float | None = field(default=0.25, kw_only=True)
 
     _structural: ClassVar[tuple[str, ...]] = (
         *MetaClassifier._structural,
@@ -195,16 +210,10 @@ class LSTMMetaLearnerClassifier(MetaClassifier):
     )
     _training: ClassVar[tuple[str, ...]] = (*MetaClassifier._training, "first_order")
 
-    def _algorithm(self) -> LSTMMetaLearner:
-        return _learner(self)
-
-    def _param_checks(self) -> dict[str, Check]:
-        return super()._param_checks() | CHECKS
-
 
 @describe_shared
 @dataclass(eq=False, repr=False)
-class LSTMMetaLearnerRegressor(MetaRegressor):
+class LSTMMetaLearnerRegressor(_LSTMParams, MetaRegressor):
     """Regressor whose inner loop is a learned rule, from a learned start.
 
     A small LSTM moves each weight of the network by itself, theta_t = f_t o theta_(t-1) - i_t o
@@ -248,18 +257,5 @@ class LSTMMetaLearnerRegressor(MetaRegressor):
     (15,)
     """
 
-    inner_steps: int = 5
-    first_order: bool = True
-    rule: str = "gated"
-    hidden_size: int = 20
-    chunk_size: int | None = 65536
-    max_grad_norm: float | None = field(default=0.25, kw_only=True)
-
     _structural: ClassVar[tuple[str, ...]] = (*MetaRegressor._structural, "rule", "hidden_size")
     _training: ClassVar[tuple[str, ...]] = (*MetaRegressor._training, "first_order")
-
-    def _algorithm(self) -> LSTMMetaLearner:
-        return _learner(self)
-
-    def _param_checks(self) -> dict[str, Check]:
-        return super()._param_checks() | CHECKS

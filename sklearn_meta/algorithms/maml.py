@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from sklearn_meta.core import Everything, GradientLearner, MetaClassifier, MetaRegressor
-from sklearn_meta.core.inner_params import gradient_learner
+from sklearn_meta.core.inner_params import InnerLoopParams, gradient_learner
 from sklearn_meta.core.params_doc import describe_shared
 
 __all__ = ["MAMLClassifier", "MAMLRegressor"]
@@ -14,11 +14,13 @@ __all__ = ["MAMLClassifier", "MAMLRegressor"]
 
 @describe_shared
 @dataclass(eq=False, repr=False)
-class MAMLClassifier(MetaClassifier):
+class MAMLClassifier(InnerLoopParams, MetaClassifier):
     """Classifier that learns an initialisation from which a few gradient steps suffice.
 
     The outer loop learns the initial weights theta, the inner loop adapts them to the support by
-    gradient descent, phi_(k+1) = phi_k - alpha grad L(phi_k), with L the mean cross-entropy. (The
+    gradient descent, phi_(k+1) = phi_k - alpha grad L(phi_k), with L the mean cross-entropy. By
+    default the output layer starts from the class prototypes of the support, for any number of
+    classes (that is second-order Proto-MAML); ``head="fixed"`` is the layer of the paper. (The
     official code's alpha is smaller by a factor n_way: it sums over the rows and divides by the
     shots, so that its 0.4 for five ways is 2.0 here.)
 
@@ -76,7 +78,7 @@ class MAMLClassifier(MetaClassifier):
 
 @describe_shared
 @dataclass(eq=False, repr=False)
-class MAMLRegressor(MetaRegressor):
+class MAMLRegressor(InnerLoopParams, MetaRegressor):
     """Regressor that learns an initialisation from which a few gradient steps suffice.
 
     The outer loop learns the initial weights theta, the inner loop adapts them to the support by

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from sklearn_meta.core import Everything, GradientLearner, MetaClassifier, MetaRegressor, MultiStep
-from sklearn_meta.core.inner_params import gradient_learner
+from sklearn_meta.core.inner_params import InnerLoopParams, gradient_learner
 from sklearn_meta.core.params import Check, real
 from sklearn_meta.core.params_doc import describe_shared
 
@@ -28,7 +28,7 @@ def _learner(est: Any) -> GradientLearner:
 
 @describe_shared
 @dataclass(eq=False, repr=False)
-class MAMLPlusPlusClassifier(MetaClassifier):
+class MAMLPlusPlusClassifier(InnerLoopParams, MetaClassifier):
     """Classifier by MAML with learned steps and a loss after each of them.
 
     MAML with four cures of its training: the loss after each inner step counts at first,
@@ -103,7 +103,7 @@ class MAMLPlusPlusClassifier(MetaClassifier):
 
 @describe_shared
 @dataclass(eq=False, repr=False)
-class MAMLPlusPlusRegressor(MetaRegressor):
+class MAMLPlusPlusRegressor(InnerLoopParams, MetaRegressor):
     """Regressor by MAML with learned steps and a loss after each of them.
 
     MAML with four cures of its training: the loss after each inner step counts at first,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from sklearn_meta.core import Everything, GradientLearner, MetaClassifier, MetaRegressor
-from sklearn_meta.core.inner_params import gradient_learner
+from sklearn_meta.core.inner_params import InnerLoopParams, gradient_learner
 from sklearn_meta.core.params_doc import describe_shared
 
 __all__ = ["MetaSGDClassifier", "MetaSGDRegressor"]
@@ -14,20 +14,19 @@ __all__ = ["MetaSGDClassifier", "MetaSGDRegressor"]
 
 @describe_shared
 @dataclass(eq=False, repr=False)
-class MetaSGDClassifier(MetaClassifier):
+class MetaSGDClassifier(InnerLoopParams, MetaClassifier):
     """Classifier that learns where to start, and the step of each weight.
 
     The outer loop learns the initial weights theta and a step for each weight,
     phi = theta - alpha o grad L(theta), of either sign: a direction as well as a length. One step
-    is the published design; more use the same alpha again. The steps of the
-    output layer are shared by the classes, so that there may be any number of them.
+    is the published design; more use the same alpha again. The steps of the output layer are shared
+    by the classes, so that there may be any number of them.
 
     Parameters
     ----------
     inner_lr : float or None, default=None
-        The largest step of the start: each is drawn from U(inner_lr / 20, inner_lr);
-        None: 0.01 for ``head="prototype"``, else 0.4. No effect
-        after `meta_fit`.
+        The largest step of the start: each is drawn from U(inner_lr / 20, inner_lr); None: 0.01 for
+        ``head="prototype"``, else 0.4. No effect after `meta_fit`.
     inner_steps : int, default=1
         Gradient steps; 0 gives the prior's predictions. Free to change after `meta_fit`.
     {first_order}
@@ -75,7 +74,7 @@ class MetaSGDClassifier(MetaClassifier):
 
 @describe_shared
 @dataclass(eq=False, repr=False)
-class MetaSGDRegressor(MetaRegressor):
+class MetaSGDRegressor(InnerLoopParams, MetaRegressor):
     """Regressor that learns where to start, and the step of each weight.
 
     The outer loop learns the initial weights theta and a step for each weight,

@@ -15,9 +15,9 @@ from sklearn_meta.core import (
     MetaRegressor,
     Network,
     WithHead,
-    join,
 )
 from sklearn_meta.core.params_doc import describe_shared
+from sklearn_meta.core.pretrained import joint_risk
 from sklearn_meta.functional import Params, cross_entropy, squared_error
 
 __all__ = ["Pooled", "PooledClassifier", "PooledRegressor"]
@@ -33,7 +33,7 @@ class Pooled(WithHead):
 
     def objective(self, f: Network, theta: Params, support: Examples, query: Examples) -> Tensor:
         """L(f_theta, D), with support and query alike."""
-        return self.risk(f, theta, {}, join(support, query))
+        return joint_risk(self.criterion, self.head, f, theta, support, query)
 
 
 @describe_shared
@@ -73,12 +73,12 @@ class PooledClassifier(MetaClassifier):
     Examples
     --------
     >>> from sklearn_meta import PooledClassifier
-    >>> from sklearn_meta.datasets import make_blob_tasks
-    >>> tasks = make_blob_tasks(n_tasks=20, n_shot=2, random_state=0)
+    >>> from sklearn_meta.datasets import load_digits_tasks
+    >>> tasks = load_digits_tasks(n_test_tasks=20).test_tasks  # all of the digits 5 to 9
     >>> clf = PooledClassifier(hidden_layer_sizes=16, max_meta_iter=20, random_state=0)
     >>> clf = clf.meta_fit(tasks[:19])
     >>> clf.fit(tasks[19].X_support, tasks[19].y_support).predict(tasks[19].X_query).shape
-    (54,)
+    (75,)
     """
 
     _one_label_space: ClassVar[bool] = True

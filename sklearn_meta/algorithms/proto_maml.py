@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from sklearn_meta.core import Everything, GradientLearner, MetaClassifier, PrototypeHead
-from sklearn_meta.core.inner_params import gradient_learner
+from sklearn_meta.core.inner_params import InnerLoopParams, gradient_learner
 from sklearn_meta.core.params_doc import describe_shared
 
 __all__ = ["ProtoMAMLClassifier"]
@@ -14,7 +14,7 @@ __all__ = ["ProtoMAMLClassifier"]
 
 @describe_shared
 @dataclass(eq=False, repr=False)
-class ProtoMAMLClassifier(MetaClassifier):
+class ProtoMAMLClassifier(InnerLoopParams, MetaClassifier):
     """Classifier by gradient steps from the nearest-prototype classifier.
 
     The inner loop starts where the prototypical network ends: the output layer of a task is

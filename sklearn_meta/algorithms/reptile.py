@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -13,22 +14,22 @@ from sklearn_meta.core import (
     Adapts,
     Everything,
     Examples,
+    InnerLoop,
     MetaClassifier,
     MetaRegressor,
     Network,
+    join,
 )
 from sklearn_meta.core.algorithm import BODY
-from sklearn_meta.core.examples import join
-from sklearn_meta.core.inner_params import head_of, task_loss_of
+from sklearn_meta.core.inner_params import InnerLoopParams, head_of, task_loss_of
 from sklearn_meta.core.params import Check, option, real
 from sklearn_meta.core.params_doc import describe_shared
-from sklearn_meta.core.with_head import InnerLoop
-from sklearn_meta.functional import Params, minimise, with_gradient
+from sklearn_meta.functional import Optimizer, Params, adam, minimise, with_gradient
 
 __all__ = ["Reptile", "ReptileClassifier", "ReptileRegressor"]
 
-OPTIMIZERS: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
-    "adam": (torch.optim.Adam, {"betas": (0.0, 0.999)}),
+OPTIMIZERS: dict[str, tuple[Optimizer, dict[str, Any]]] = {
+    "adam": (adam, {"betas": (0.0, 0.999)}),
     "sgd": (torch.optim.SGD, {}),
 }
 
@@ -79,8 +80,14 @@ class Reptile(InnerLoop):
         return with_gradient(self.risk(f, theta, staying | phi, rows), theta, grads)
 
 
+CHECKS: dict[str, Check] = {
+    "inner_lr": real(0, open_left=True),
+    "inner_optimizer": option(*OPTIMIZERS),
+}
+
+
 @dataclass(eq=False, repr=False)
-class _Params:
+class _ReptileParams(InnerLoopParams, ABC):
     """What both estimators have: Adam inside, plain gradient descent outside."""
 
     inner_lr: float = 0.01
@@ -92,6 +99,9 @@ class _Params:
 
     _optimizer: ClassVar[type[torch.optim.Optimizer]] = torch.optim.SGD
 
+    def _param_checks(self) -> dict[str, Check]:
+        return super()._param_checks() | CHECKS
+
     def _algorithm(self) -> Reptile:
         return Reptile(
             task_loss_of(self),
@@ -102,15 +112,9 @@ class _Params:
         )
 
 
-CHECKS: dict[str, Check] = {
-    "inner_lr": real(0, open_left=True),
-    "inner_optimizer": option(*OPTIMIZERS),
-}
-
-
 @describe_shared
 @dataclass(eq=False, repr=False)
-class ReptileClassifier(_Params, MetaClassifier):
+class ReptileClassifier(_ReptileParams, MetaClassifier):
     """Classifier whose start moves towards the weights that tasks arrive at.
 
     The inner loop trains a copy phi of the weights theta on a task; the outer loop moves theta
@@ -167,13 +171,10 @@ class ReptileClassifier(_Params, MetaClassifier):
 
     _structural: ClassVar[tuple[str, ...]] = (*MetaClassifier._structural, "head")
 
-    def _param_checks(self) -> dict[str, Check]:
-        return super()._param_checks() | CHECKS
-
 
 @describe_shared
 @dataclass(eq=False, repr=False)
-class ReptileRegressor(_Params, MetaRegressor):
+class ReptileRegressor(_ReptileParams, MetaRegressor):
     """Regressor whose start moves towards the weights that tasks arrive at.
 
     The inner loop trains a copy phi of the weights theta on a task; the outer loop moves theta
@@ -222,6 +223,3 @@ class ReptileRegressor(_Params, MetaRegressor):
     >>> reg.fit(tasks[19].X_support, tasks[19].y_support).predict(tasks[19].X_query).shape
     (15,)
     """
-
-    def _param_checks(self) -> dict[str, Check]:
-        return super()._param_checks() | CHECKS

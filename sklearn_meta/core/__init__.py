@@ -1,6 +1,6 @@
 """From tasks to estimators: episodes, the algorithm contract, the outer loop, the meta state."""
 
-from sklearn_meta.core.adapts import Adapts, Body, Everything, HeadAlone
+from sklearn_meta.core.adapts import Adapts, Body, Everything, HeadAlone, Start
 from sklearn_meta.core.algorithm import Algorithm, Criterion, Network
 from sklearn_meta.core.backbone import Backbone, RowNetwork, build_backbone
 from sklearn_meta.core.classifier import MetaClassifier
@@ -49,6 +49,7 @@ __all__ = [
     "RowNetwork",
     "ScalarRate",
     "SharedHead",
+    "Start",
     "TensorStepRate",
     "UpdateRule",
     "WithHead",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from sklearn_meta.core.algorithm import BODY, Network
@@ -14,7 +15,9 @@ from sklearn_meta.core.examples import Examples
 from sklearn_meta.core.heads import Head, copies
 from sklearn_meta.functional import Params
 
-__all__ = ["Adapts", "Body", "Everything", "HeadAlone"]
+__all__ = ["Adapts", "Body", "Everything", "HeadAlone", "Start"]
+
+Start = tuple[Params, Params, Callable[[Params], Tensor]]  # adapting, staying, features
 
 
 @dataclass(frozen=True)
@@ -24,9 +27,7 @@ class Adapts(ABC):
     prefixes: ClassVar[tuple[str, ...]]
 
     @abstractmethod
-    def start(
-        self, f: Network, theta: Params, head: Head, support: Examples
-    ) -> tuple[Params, Params]:
+    def start(self, f: Network, theta: Params, head: Head, support: Examples) -> Start:
         """Give each task where it starts.
 
         Parameters
@@ -44,26 +45,9 @@ class Adapts(ABC):
         -------
         adapting, staying : dict of Tensor of shape (*B, ...)
             The task's own parameters; theta serves for all others.
+        features : callable
+            From theta | phi to the features of the support.
         """
-
-    def features(self, f: Network, theta: Params, X: Tensor) -> Callable[[Params], Tensor]:
-        """Give the features of rows as a function of the task's parameters.
-
-        Parameters
-        ----------
-        f : Network
-            The backbone.
-        theta : dict of Tensor
-            Meta-parameters.
-        X : Tensor of shape (*B, n, ...)
-            Rows.
-
-        Returns
-        -------
-        callable
-            From theta | phi to features.
-        """
-        return lambda phi: f(phi, X)
 
 
 def body(theta: Params, support: Examples) -> Params:
@@ -90,11 +74,10 @@ class Everything(Adapts):
 
     prefixes = (BODY, "head.")
 
-    def start(
-        self, f: Network, theta: Params, head: Head, support: Examples
-    ) -> tuple[Params, Params]:
+    def start(self, f: Network, theta: Params, head: Head, support: Examples) -> Start:
         """Copy the backbone, start the head."""
-        return body(theta, support) | head.start(f, theta, support), {}
+        adapting = body(theta, support) | head.start(f, theta, support)
+        return adapting, {}, lambda phi: f(phi, support.X)
 
 
 @dataclass(frozen=True)
@@ -103,16 +86,28 @@ class HeadAlone(Adapts):
 
     prefixes = ("head.",)
 
-    def start(
-        self, f: Network, theta: Params, head: Head, support: Examples
-    ) -> tuple[Params, Params]:
-        """Start the head."""
-        return head.start(f, theta, support), {}
+    def start(self, f: Network, theta: Params, head: Head, support: Examples) -> Start:
+        """Start the head, and embed once: no step changes the features."""
+        Z = f(theta, support.X)
+        return head.start(_Embedded(f, Z), theta, support), {}, lambda phi: Z
 
-    def features(self, f: Network, theta: Params, X: Tensor) -> Callable[[Params], Tensor]:
-        """Embed once: no step changes the features."""
-        Z = f(theta, X)
-        return lambda phi: Z
+
+@dataclass(frozen=True)
+class _Embedded:
+    """A network that has embedded its rows already."""
+
+    f: Network
+    Z: Tensor
+
+    @property
+    def n_features_out(self) -> int:
+        return self.f.n_features_out
+
+    def init(self, generator: torch.Generator) -> Params:
+        return self.f.init(generator)
+
+    def __call__(self, params: Params, X: Tensor) -> Tensor:
+        return self.Z
 
 
 @dataclass(frozen=True)
@@ -121,9 +116,7 @@ class Body(Adapts):
 
     prefixes = (BODY,)
 
-    def start(
-        self, f: Network, theta: Params, head: Head, support: Examples
-    ) -> tuple[Params, Params]:
+    def start(self, f: Network, theta: Params, head: Head, support: Examples) -> Start:
         """Copy the backbone; the head stays where it starts."""
         adapting = body(theta, support)
         if not adapting:
@@ -131,4 +124,4 @@ class Body(Adapts):
                 "Nothing can adapt: the backbone has no parameters, and the output layer stays. "
                 "Give hidden_layer_sizes at least one layer, or a backbone with weights."
             )
-        return adapting, head.start(f, theta, support)
+        return adapting, head.start(f, theta, support), lambda phi: f(phi, support.X)

@@ -8,12 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
 
 from sklearn_meta.core.estimator import BaseMetaLearner
 from sklearn_meta.core.heads import BIAS, FixedHead, check_n_way
-from sklearn_meta.core.scratch import FromScratch
-from sklearn_meta.core.support import check_weight
+from sklearn_meta.core.pretrained import FineTune, from_scratch
+from sklearn_meta.core.support import check_labels, check_weight
 from sklearn_meta.functional import cross_entropy
 from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.ranges import as_range
@@ -55,7 +54,7 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         """
         with self._unchanged_on_error():
             X, y = self._check_X_y(X, y)
-            check_classification_targets(y)
+            check_labels(y)
             weight = check_weight(sample_weight, X)
             self.classes_ = np.unique(y)
             self._adapted = self._adapt(X, self._encode(y), weight)
@@ -100,7 +99,7 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         own = np.unique(y)
         if self._meta_state is None:
             return own
-        if getattr(self, "head", None) == "fixed":
+        if self._one_head_a_position():
             check_n_way(len(own), len(self._meta_state.theta[BIAS]))
         if not self._knows_labels:
             return own
@@ -128,8 +127,8 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
     def _metric(y_true: NDArray[Any], y_pred: NDArray[Any]) -> float:
         return float(np.mean(y_true == y_pred))
 
-    def _scratch(self) -> FromScratch:
-        return FromScratch(cross_entropy, FixedHead())
+    def _scratch(self) -> FineTune:
+        return from_scratch(cross_entropy, FixedHead())
 
     def _n_support(self) -> tuple[int, int]:
         return as_range(self.n_shot, "n_shot", type(self).__name__, least=1)

@@ -19,6 +19,7 @@ FACTOR = 100.0  # so much worse than predicting nothing is no bad luck
 
 
 def check_converged(
+    est: Any,
     algorithm: Algorithm,
     f: Network,
     theta: Params,
@@ -31,6 +32,8 @@ def check_converged(
 
     Parameters
     ----------
+    est : BaseMetaLearner
+        Whose parameters errors name.
     algorithm, f, theta, phi
         What adapted, and what came out.
     support : Examples
@@ -54,16 +57,22 @@ def check_converged(
     if any(lost):
         raise FloatingPointError(
             f"{names[lost.index(True)]}: adapting diverged, its loss on the support is no longer "
-            "finite. Lower inner_lr or inner_steps, or bring the task to the scale of those of "
-            "meta-training."
+            f"finite. {_remedy(est)}"
         )
     worse = (after > FACTOR * (1 + nothing)).tolist()
     if any(worse):
         i = worse.index(True)
         warnings.warn(
             f"{names[i]}: after adapting, the loss on the support itself is {after[i]:.3g}, "
-            f"against {nothing[i]:.3g} of predicting nothing. Lower inner_lr or inner_steps, or "
-            "bring the task to the scale of those of meta-training.",
+            f"against {nothing[i]:.3g} of predicting nothing. {_remedy(est)}",
             ConvergenceWarning,
             stacklevel=stacklevel,
         )
+
+
+def _remedy(est: Any) -> str:
+    """Name the parameters that still act on the inner loop."""
+    here = set(est.get_params()) - set(est._without_effect())
+    lower = [name for name in ("inner_lr", "inner_steps") if name in here]
+    scale = "bring the task to the scale of those of meta-training."
+    return f"Lower {' or '.join(lower)}, or {scale}" if lower else scale.capitalize()

@@ -21,7 +21,7 @@ from sklearn_meta.core.many import outputs_of_tasks
 from sklearn_meta.core.prior import learn_prior
 from sklearn_meta.core.scaling import Scaling, scaling_of
 from sklearn_meta.core.shared_params import SharedParams
-from sklearn_meta.core.state import MetaState, to_numpy, to_torch
+from sklearn_meta.core.state import MetaState, read_only, to_numpy, to_torch
 from sklearn_meta.core.support import check_fits, check_structure, check_support, warn_if_stale
 from sklearn_meta.exceptions import NotMetaFittedError
 from sklearn_meta.tasks import Task, as_tasks
@@ -130,6 +130,12 @@ class BaseMetaLearner(SharedParams, ABC):
             )
         return self._meta_state.theta
 
+    @property
+    def phi_(self) -> Mapping[str, NDArray[Any]]:
+        """What the last `fit` adapted, by name, read-only arrays; raises without a `fit`."""
+        check_is_fitted(self)
+        return read_only(self._adapted.phi)
+
     def reset_meta(self) -> BaseMetaLearner:
         """Forget the learned prior, and the adaptation with it.
 
@@ -233,7 +239,7 @@ class BaseMetaLearner(SharedParams, ABC):
             raise ValueError("norm='batch' takes statistics over all rows; a weight of 0 has none.")
         start = to_torch(theta, device, dtype)
         phi = algorithm.adapt(f, start, support)
-        check_converged(algorithm, f, start, phi, support, ["The support"], 4)
+        check_converged(self, algorithm, f, start, phi, support, ["The support"], 4)
         return Adapted(algorithm, f, theta, to_numpy(phi), scaling, X.dtype)
 
     def _prior(

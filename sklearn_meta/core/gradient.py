@@ -57,12 +57,16 @@ class MultiStep(OuterLoss):
     ----------
     until : float
         Share of meta-training after which the last step alone counts.
+
+    Notes
+    -----
+    The weights are those of the official code.
     """
 
     until: float
 
     def weights(self, steps: int, progress: float) -> list[float]:
-        """v_k = max(1/K - e/(K E), 0.03/K) for k < K, and the rest for v_K (official code)."""
+        """v_k = max(1/K - e/(K E), 0.03/K) for 0 < k < K; v_K is the rest."""
         if steps == 0 or progress >= self.until:
             return LastStep().weights(steps, progress)
         early = max(1 - progress / self.until, 0.03) / steps
@@ -128,7 +132,8 @@ class GradientLearner(InnerLoop):
         """
         start, staying, loss = self.inner(f, theta, support)
         learning = any(p.requires_grad for p in theta.values())  # else d phi/d theta is unused
-        second_order = learning and self.progress >= self.first_order_until
+        annealed = self.first_order_until < 1 and self.progress >= self.first_order_until
+        second_order = learning and annealed
         rates = (self.rate.at(theta, k) for k in range(self.inner_steps))
         for phi in descent(loss, start, rates, create_graph=second_order):
             yield staying | phi
@@ -144,7 +149,7 @@ class GradientLearner(InnerLoop):
         v = self.outer.weights(self.inner_steps, self.progress)
         path = zip(v, self.path(f, theta, support), strict=True)
         losses = [v_k * self.risk(f, theta, phi, query) for v_k, phi in path if v_k > 0]
-        return torch.stack(losses).sum(0) if len(losses) > 1 else losses[0]
+        return torch.stack(losses).sum(0)
 
     def at(self, progress: float) -> GradientLearner:
         """Anneal the order and the outer loss."""

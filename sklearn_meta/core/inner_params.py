@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC
 from typing import Any
 
 from sklearn_meta.core.adapts import Adapts
@@ -9,9 +10,10 @@ from sklearn_meta.core.gradient import GradientLearner
 from sklearn_meta.core.heads import FixedHead, Head, LinearHead, PrototypeHead, SharedHead
 from sklearn_meta.core.params import Check, integer, option, real
 from sklearn_meta.core.rates import FixedRate, ParameterRate, Rate, ScalarRate, TensorStepRate
+from sklearn_meta.core.shared_params import SharedParams
 from sklearn_meta.functional import cross_entropy, squared_error
 
-__all__ = ["HEADS", "INNER_LR", "checks_of", "gradient_learner", "head_of", "task_loss_of"]
+__all__ = ["HEADS", "INNER_LR", "InnerLoopParams", "gradient_learner", "head_of", "task_loss_of"]
 
 HEADS: dict[str, Head] = {
     "prototype": PrototypeHead(),
@@ -34,22 +36,21 @@ INNER_CHECKS: dict[str, Check] = {
 }
 
 
-def checks_of(est: Any) -> dict[str, Check]:
-    """Give the checks of those of these parameters that an estimator has.
+class InnerLoopParams(SharedParams, ABC):
+    """What goes with parameters of these names, to be mixed in before the kind of meta-learner."""
 
-    Parameters
-    ----------
-    est : BaseMetaLearner
-        With or without `head`, `learned_lr`, ...
+    def _param_checks(self) -> dict[str, Check]:
+        by_head = hasattr(self, "head")  # the default step, None, depends on it
+        checks = INNER_CHECKS | {"inner_lr": real(0, open_left=True, none=by_head)}
+        own = {name: check for name, check in checks.items() if hasattr(self, name)}
+        return super()._param_checks() | own
 
-    Returns
-    -------
-    dict of Check
-        For :func:`~sklearn_meta.core.params.check_params`.
-    """
-    by_head = hasattr(est, "head")  # the default step, None, depends on it
-    checks = INNER_CHECKS | {"inner_lr": real(0, open_left=True, none=by_head)}
-    return {name: check for name, check in checks.items() if hasattr(est, name)}
+    def _without_effect(self) -> tuple[str, ...]:
+        learned = getattr(self, "learned_lr", None) is not None
+        return (*super()._without_effect(), "inner_lr") if learned else super()._without_effect()
+
+    def _one_head_a_position(self) -> bool:
+        return getattr(self, "head", None) == "fixed"
 
 
 def head_of(est: Any) -> Head:

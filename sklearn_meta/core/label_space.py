@@ -74,6 +74,6 @@ def places(labels: NDArray[Any], classes: NDArray[Any], called: str) -> NDArray[
             f"{called}: y has labels that are not among the {len(classes)} classes of "
             f"meta-training ({unknown[:5]}), but this learner takes the same label in two tasks "
             "for the same class. All must be there from the start: in the tasks of the first "
-            "meta_fit, or in the first that a distribution draws."
+            "meta_fit, or in the `classes_` of a distribution (else in the first 64 it draws)."
         )
     return np.searchsorted(classes, labels)

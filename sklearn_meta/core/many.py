@@ -70,7 +70,7 @@ def outputs_of_tasks(est: Any, tasks: Sequence[Task]) -> Iterator[tuple[int, Tas
             with torch.enable_grad():
                 phi = algorithm.adapt(f, start, support)
             names = [label(tasks[i], i) for i in chunk]
-            check_converged(algorithm, f, start, phi, support, names, 5)
+            check_converged(est, algorithm, f, start, phi, support, names, 5)
             with torch.no_grad():
                 out = algorithm.predict(f, start, phi, query).cpu().double().numpy()
         for i, values, (s, q, scaling) in zip(chunk, out, pairs, strict=True):

@@ -47,6 +47,7 @@ class EpisodicModule(nn.Module):
         super().__init__()
         self.algorithm, self.f, self.scale_tasks = algorithm, f, scale_tasks
         self.progress = progress
+        self.nothing = 0.0  # loss of predicting nothing, on the first meta-batch
         self._names = {k: k.replace(".", "/") for k in theta}  # torch allows no dots
         for k, p in theta.items():
             self.register_parameter(self._names[k], nn.Parameter(p.clone()))
@@ -67,6 +68,10 @@ class EpisodicModule(nn.Module):
             support, query = support._replace(y=ys), query._replace(y=yq)
         theta = self.theta()
         if self.training:
+            if self.progress() == 0:
+                zeros = torch.zeros_like(query.y)
+                nothing = self.algorithm.criterion(zeros, query.y, query.weight)
+                self.nothing = float(nothing.mean())
             algorithm = self.algorithm.at(self.progress())
             return algorithm.objective(self.f, theta, support, query)
         theta = {k: p.detach() for k, p in theta.items()}  # no graph through theta

@@ -60,6 +60,10 @@ class CosineHead(Head):
         c = prototypes(_unit(f(theta, support.X)), support.y, support.weight)
         return {WEIGHT: c, NORM: torch.ones_like(c[..., 0])}
 
+    def rate_like(self, n_outputs: int, d: int) -> Params:
+        """Show one for all classes: a direction's, and a length's."""
+        return {WEIGHT: torch.zeros(1, d), NORM: torch.zeros(1)}
+
     def outputs(self, Z: Tensor, phi: Params) -> Tensor:
         """Map features to logits, s g_k cos(z, w_k).
 

@@ -16,6 +16,7 @@ from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping, LRSc
 from skorch.helper import predefined_split
 from skorch.history import History
 
+from sklearn_meta.core.converged import FACTOR
 from sklearn_meta.core.module import EpisodicModule, MeanOverTasks, no_loader
 from sklearn_meta.core.params import Check
 from sklearn_meta.functional import Params
@@ -115,7 +116,7 @@ class StopIfDiverged(Callback):
         if not np.isfinite(loss):
             raise FloatingPointError(
                 f"Meta-training diverged: the loss of epoch {len(net.history)} is {loss}. "
-                "Lower inner_lr or meta_lr, or set max_grad_norm."
+                "Lower meta_lr or the inner step, or set max_grad_norm."
             )
 
 
@@ -209,7 +210,15 @@ def train(
         )
     if not all(bool(p.isfinite().all()) for p in theta.values()):
         raise FloatingPointError(
-            "Meta-training diverged: theta is no longer finite. Lower inner_lr or meta_lr."
+            "Meta-training diverged: theta is no longer finite. Lower meta_lr or the inner step."
+        )
+    loss, nothing = net.history[-1].get("train_loss", 0.0), net.module_.nothing
+    if loss > FACTOR * (1 + nothing):
+        warnings.warn(
+            f"Meta-training ended at a loss of {loss:.3g}, against {nothing:.3g} of predicting "
+            "nothing. Lower meta_lr or the inner step.",
+            ConvergenceWarning,
+            stacklevel=4,
         )
     return theta, _by_epoch(net.history)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from numbers import Integral, Number, Real
 from typing import Any
 
+import numpy as np
 import torch
 
 __all__ = ["Check", "check_params", "fingerprint", "integer", "option", "real", "resolve_device"]
@@ -87,6 +88,8 @@ def option(*values: Any) -> Check:
     """
 
     def allowed(value: Any) -> bool:
+        if isinstance(value, np.bool_):  # a grid of them, say
+            value = bool(value)
         return any(value is v or (isinstance(v, str) and value == v) for v in values)
 
     return allowed, "one of " + ", ".join(map(repr, values))

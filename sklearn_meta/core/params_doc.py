@@ -117,6 +117,8 @@ classes_ : ndarray of shape (n_classes,)
 ATTRIBUTES = """\
 theta_ : mapping of str to ndarray
     Learned meta-parameters, read-only; after `meta_fit` and in clones.
+phi_ : mapping of str to ndarray
+    What `fit` adapted to its support, read-only.
 history_ : skorch.history.History
     One row an epoch of the last `meta_fit`: losses, durations.
 n_features_in_ : int

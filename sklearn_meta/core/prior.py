@@ -21,6 +21,7 @@ from sklearn_meta.core.episodes import (
     Rows,
     all_once,
 )
+from sklearn_meta.core.heads import BIAS, check_n_way
 from sklearn_meta.core.label_space import label_space
 from sklearn_meta.core.module import EpisodicModule, FixedBatches, MetaBatches
 from sklearn_meta.core.outer import Outer, train
@@ -78,7 +79,10 @@ def learn_prior(
     def pack_sample(some: Any) -> PackedTasks:
         checked = as_tasks(some, target_type=est._target_type)
         _alike(checked[0], known[0], "Task 0 of a sample", "the first tasks")
-        return pack(checked, classes)
+        try:
+            return pack(checked, classes)
+        except TaskError as error:
+            raise TaskError(f"In a sample of {tasks!r}: {error}") from None
 
     source: EpisodeSource
     if _is(tasks, FewShotTasks):
@@ -96,9 +100,14 @@ def learn_prior(
     seeds = rng.randint(np.iinfo(np.int32).max, size=4)
     f = est._backbone(known[0].X.shape[1:], int(seeds[0]))
     theta = _start(est, carried, f, n_outputs, int(seeds[1]), device, dtype)
+    n_way = len(theta[BIAS]) if est._one_head_a_position() else None
+    if n_way is not None and _is(tasks, FewShotTasks):
+        check_n_way(n_outputs, n_way)
+    elif n_way is not None:
+        _check_n_way(known, n_way)
     known_labels = partial(pack, classes=classes if est._knows_labels else None)
     valid = _validation(
-        est, validation_tasks, known[0], known_labels, rows, int(seeds[2]), n_tasks, f
+        est, validation_tasks, known[0], known_labels, rows, int(seeds[2]), n_tasks, f, n_way
     )
     per_epoch = min(est.iters_per_epoch, est.max_meta_iter)
     batches = MetaBatches(
@@ -149,7 +158,8 @@ def _classes(tasks: Any, known: Sequence[Task], carried: MetaState | None) -> An
     """All labels there are, sorted; a warm start keeps to those that it knows."""
     if carried is not None:
         return carried.classes
-    return np.array(tasks.classes_) if _is(tasks, FewShotTasks) else label_space(known)
+    known_to_it = getattr(tasks, "classes_", None)  # a distribution may say what it draws
+    return label_space(known) if known_to_it is None else np.unique(known_to_it)
 
 
 def _alike(task: Task, like: Task, label: str, others: str) -> None:
@@ -221,6 +231,14 @@ def _enough_rows(packed: PackedTasks, rows: Rows, tasks: Sequence[Task]) -> Pack
     return packed
 
 
+def _check_n_way(tasks: Sequence[Task], learned: int) -> None:
+    for i, task in enumerate(tasks):
+        try:
+            check_n_way(len(np.unique(task.y)), learned)
+        except ValueError as error:
+            raise TaskError(f"{label(task, i)}: {error}") from None
+
+
 def _meta_batch_size(est: Any, there: int | None) -> int:
     if est.meta_batch_size is None:
         return 16 if there is None else min(16, there)
@@ -274,7 +292,15 @@ def _start(
 
 
 def _validation(
-    est: Any, tasks: Any, like: Task, pack: Any, rows: Rows, seed: int, n_tasks: int, f: RowNetwork
+    est: Any,
+    tasks: Any,
+    like: Task,
+    pack: Any,
+    rows: Rows,
+    seed: int,
+    n_tasks: int,
+    f: RowNetwork,
+    n_way: int | None,
 ) -> FixedBatches | None:
     if tasks is None:
         if est.early_stopping:
@@ -289,6 +315,8 @@ def _validation(
         tasks = tasks.sample(10 * n_tasks, seed)
     try:
         tasks = as_tasks(tasks, target_type=est._target_type)
+        if n_way is not None:
+            _check_n_way(tasks, n_way)
         packed = pack(tasks)
     except TaskError as error:
         raise TaskError(f"In validation_tasks: {error}") from None

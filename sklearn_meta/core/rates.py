@@ -59,7 +59,13 @@ class Rate(ABC):
 
 @dataclass(frozen=True)
 class FixedRate(Rate):
-    """One number, not learned. Finn et al., "MAML", ICML 2017, eq. 1."""
+    """One number, not learned. Finn et al., "MAML", ICML 2017, eq. 1.
+
+    Parameters
+    ----------
+    value : float
+        The step.
+    """
 
     value: float
 
@@ -74,7 +80,13 @@ class FixedRate(Rate):
 
 @dataclass(frozen=True)
 class ScalarRate(Rate):
-    """One number for all parameters and steps, learned along with theta."""
+    """One number for all parameters and steps, learned along with theta.
+
+    Parameters
+    ----------
+    value : float
+        Where the step starts.
+    """
 
     value: float
 
@@ -92,6 +104,11 @@ class TensorStepRate(Rate):
     """One number a tensor and step. Antoniou et al., "MAML++", ICLR 2019, section 4 (LSLR).
 
     Steps beyond those of meta-training take the last one's.
+
+    Parameters
+    ----------
+    value : float
+        Where the steps start.
     """
 
     value: float

@@ -14,7 +14,7 @@ from sklearn.utils import Tags
 
 from sklearn_meta.core.estimator import BaseMetaLearner
 from sklearn_meta.core.heads import LinearHead
-from sklearn_meta.core.scratch import FromScratch
+from sklearn_meta.core.pretrained import FineTune, from_scratch
 from sklearn_meta.core.support import check_weight
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.functional import squared_error
@@ -110,8 +110,8 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
     def _metric(y_true: NDArray[Any], y_pred: NDArray[Any]) -> float:
         return float(r2_score(y_true, y_pred))
 
-    def _scratch(self) -> FromScratch:
-        return FromScratch(squared_error, LinearHead())
+    def _scratch(self) -> FineTune:
+        return from_scratch(squared_error, LinearHead())
 
     def _n_support(self) -> tuple[int, int]:
         return as_range(self.n_support, "n_support", type(self).__name__, least=1)

@@ -14,7 +14,6 @@ from sklearn.utils import check_random_state
 from torch import nn
 
 from sklearn_meta.core.backbone import RowNetwork, build_backbone
-from sklearn_meta.core.inner_params import checks_of
 from sklearn_meta.core.outer import NET_CHECKS, SCHEDULES
 from sklearn_meta.core.params import (
     Check,
@@ -99,7 +98,6 @@ class SharedParams(BaseEstimator, ABC):
             "warm_start": option(True, False),
             "verbose": integer(0),
             **NET_CHECKS,
-            **checks_of(self),
         }
 
     def _check_params(self) -> None:
@@ -117,10 +115,13 @@ class SharedParams(BaseEstimator, ABC):
             norm=self.norm,
         )
 
+    def _one_head_a_position(self) -> bool:
+        """Whether the output layer has as many rows as meta-training had classes, and no more."""
+        return False
+
     def _without_effect(self) -> tuple[str, ...]:
         """Parameters that only meta-training looks at."""
-        learned = getattr(self, "learned_lr", None) is not None
-        return (*self._training, "inner_lr") if learned else self._training
+        return self._training
 
     def _fingerprints(self, names: Sequence[str]) -> dict[str, Any]:
         """Give what a later change of these parameters is noticed by."""

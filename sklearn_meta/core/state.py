@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sklearn_meta.core.scaling import Scaling
 
-__all__ = ["MetaState", "to_numpy", "to_torch"]
+__all__ = ["MetaState", "read_only", "to_numpy", "to_torch"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +72,25 @@ class MetaState:
     def __repr__(self) -> str:
         n = sum(array.size for array in self.theta.values())
         return f"MetaState({n} meta-parameters, rows of shape {self.row_shape})"
+
+
+def read_only(arrays: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+    """Show arrays that cannot be written to.
+
+    Parameters
+    ----------
+    arrays : dict of ndarray
+        Left as they are.
+
+    Returns
+    -------
+    mapping of ndarray
+        Views.
+    """
+    views = {k: array.view() for k, array in arrays.items()}
+    for view in views.values():
+        view.flags.writeable = False
+    return MappingProxyType(views)
 
 
 def to_numpy(params: Mapping[str, torch.Tensor]) -> dict[str, NDArray[Any]]:

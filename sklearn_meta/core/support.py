@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
 from sklearn_meta.core.algorithm import BODY
@@ -20,6 +21,7 @@ from sklearn_meta.exceptions import StaleMetaStateWarning
 __all__ = [
     "check_feature_names",
     "check_fits",
+    "check_labels",
     "check_structure",
     "check_support",
     "check_weight",
@@ -86,6 +88,30 @@ def check_feature_names(names: tuple[str, ...], known: tuple[str, ...]) -> None:
             "The feature names should match those that were passed to meta_fit. "
             f"Got {list(names)}, meta-fitted with {list(known)}."
         )
+
+
+def check_labels(y: NDArray[Any]) -> None:
+    """Refuse targets that are no labels.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_rows,)
+        As given to `fit`.
+
+    Raises
+    ------
+    ValueError
+        If they are continuous, or cannot be sorted.
+    """
+    try:
+        with warnings.catch_warnings():  # as many classes as rows are no regression here
+            warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+            check_classification_targets(y)
+        np.unique(y)
+    except TypeError as error:
+        raise ValueError(
+            f"y of shape {y.shape} mixes kinds of label that cannot be sorted: {error}."
+        ) from None
 
 
 def check_weight(sample_weight: Any, X: NDArray[Any]) -> NDArray[Any]:

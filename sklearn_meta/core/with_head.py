@@ -79,9 +79,8 @@ class InnerLoop(WithHead, ABC):
         loss : callable
             From what adapts to L(phi, D_support), one value a task.
         """
-        start, staying = self.adapts.start(f, theta, self.head, support)
+        start, staying, features = self.adapts.start(f, theta, self.head, support)
         staying = staying | self.head.given(support)
-        features = self.adapts.features(f, theta, support.X)
 
         def loss(phi: Params) -> Tensor:
             full = theta | staying | phi

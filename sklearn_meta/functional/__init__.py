@@ -1,6 +1,6 @@
 """Pure functions of tensors, written for one task and for stacks of tasks alike."""
 
-from sklearn_meta.functional.descent import Params, descend, descent, minimise
+from sklearn_meta.functional.descent import Optimizer, Params, adam, descend, descent, minimise
 from sklearn_meta.functional.implicit import conjugate_gradients, hessian_product
 from sklearn_meta.functional.learned_update import (
     gated_update,
@@ -20,7 +20,9 @@ from sklearn_meta.functional.surrogate import with_gradient
 from sklearn_meta.functional.vectors import as_params, as_vector
 
 __all__ = [
+    "Optimizer",
     "Params",
+    "adam",
     "as_params",
     "as_vector",
     "classes_present",

@@ -19,7 +19,9 @@ class TaskDistribution(ABC):
     """A distribution p(T) over tasks.
 
     The one thing a distribution must be able to do is to be drawn from; everything that
-    meta-trains takes one in place of a list of tasks.
+    meta-trains takes one in place of a list of tasks. One that draws labels from a known list may
+    have it as an attribute `classes_`; the learners that train on the labels of all tasks together
+    look there.
 
     Examples
     --------

@@ -31,7 +31,7 @@ HEADS = {
     "prototype": (cross_entropy, PrototypeHead()),
 }
 BY_HAND = {
-    "adam": lambda params, lr: torch.optim.Adam(params, lr=lr, betas=(0.0, 0.999)),
+    "adam": lambda params, lr: torch.optim.Adam(params, lr=lr, betas=(0.0, 0.999), eps=2**-26),
     "sgd": lambda params, lr: torch.optim.SGD(params, lr=lr),
 }
 SIZES = [(3, 7, 4), (2, 5, 6), (3, 4, 3)]  # classes, support rows, query rows
