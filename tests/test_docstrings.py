@@ -9,6 +9,7 @@ import pytest
 
 import sklearn_meta
 from sklearn_meta.core import Algorithm
+from sklearn_meta.testing import all_estimators
 
 MODULES = [
     importlib.import_module(info.name)
@@ -138,6 +139,11 @@ def test_classes_describe_their_parameters(label):
         assert set(told) <= set(wanted)
     else:
         assert told == wanted
+
+
+@pytest.mark.parametrize("cls", [cls for _, cls in all_estimators()])
+def test_estimators_describe_every_parameter(cls):
+    assert set(entries_of(sections_of(cls.__doc__)["Parameters"])) == set(cls().get_params())
 
 
 def estimators():

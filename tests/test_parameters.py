@@ -1,9 +1,16 @@
 """Every parameter of every estimator: checked at the door, and of one kind."""
 
+import inspect
+from dataclasses import dataclass
+
+import numpy as np
 import pytest
 
+from sklearn_meta.algorithms import ProtoNet
+from sklearn_meta.core import MetaClassifier
 from sklearn_meta.core.shared_params import SharedParams
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
+from sklearn_meta.functional import cross_entropy, squared_euclidean
 from sklearn_meta.testing import all_estimators
 
 EVERY = dict(all_estimators())
@@ -47,5 +54,39 @@ def test_parameters_are_structural_or_of_training_or_free(cls):
 
 @pytest.mark.parametrize("cls", EVERY.values())
 def test_parameters_of_ones_own_may_be_given_by_place_the_shared_by_name(cls):
+    signature = inspect.signature(cls)
+    own = [p.default for p in signature.parameters.values() if p.kind is not p.KEYWORD_ONLY]
+    assert repr(cls(*own)) == repr(cls())
     with pytest.raises(TypeError, match="positional argument"):
-        cls(*range(len(cls().get_params())))
+        cls(*own, "mlp")
+
+
+@pytest.mark.parametrize("cls", EVERY.values())
+def test_numpy_numbers_and_bools_are_as_good(cls):
+    tasks = BLOBS if cls._target_type == "class" else LINES
+    for name, value in cls().get_params().items():
+        if isinstance(value, (bool, int)) and name not in ("max_meta_iter", "verbose"):
+            as_numpy = np.bool_(value) if isinstance(value, bool) else np.int64(value)
+            cls(**{name: as_numpy})._check_params()
+    if "chunk_size" in cls().get_params():
+        small = {"hidden_layer_sizes": 2, "hidden_size": 2, "max_meta_iter": 1, "random_state": 0}
+        theta = [
+            cls(chunk_size=size, **small).meta_fit(tasks).theta_["head.bias"]
+            for size in (7, np.int64(7))
+            if cls._target_type == "real"
+        ]
+        assert all(np.array_equal(theta[0], other) for other in theta)
+
+
+def test_parameters_of_the_same_name_in_a_learner_of_ones_own_are_its_own():
+    @dataclass(eq=False, repr=False)
+    class Own(MetaClassifier):
+        head: int = 3
+        inner_steps: str = "many"
+        learned_lr: float = 2.0
+
+        def _algorithm(self):
+            return ProtoNet(cross_entropy, squared_euclidean)
+
+    est = Own(hidden_layer_sizes=4, max_meta_iter=1, random_state=0).meta_fit(BLOBS)
+    assert est.set_params(head=4).fit(BLOBS[0].X, BLOBS[0].y).score(BLOBS[0].X, BLOBS[0].y) > 1 / 3

@@ -13,9 +13,11 @@ from sklearn.model_selection import KFold, cross_val_score
 from sklearn.utils import check_random_state
 
 from sklearn_meta import (
+    FineTuneClassifier,
     MAMLClassifier,
     MAMLRegressor,
     ProtoNetClassifier,
+    ReptileClassifier,
     StaleMetaStateWarning,
     Task,
 )
@@ -210,6 +212,26 @@ def test_a_permutation_of_the_labels_permutes_the_predictions(name, labels):
     est = meta_fitted(name)
     expected = labels[est.fit(X, y).predict(X)]
     np.testing.assert_array_equal(est.fit(X, labels[y]).predict(X), expected)
+
+
+WALKERS = {
+    "reptile": ReptileClassifier(**SMALL),
+    "reptile, prototypes": ReptileClassifier(head="prototype", **SMALL),
+    "fine-tune": FineTuneClassifier(inner_optimizer="adam", inner_steps=20, **SMALL),
+    "fine-tune, prototypes": FineTuneClassifier(
+        inner_optimizer="adam", head="prototype", inner_steps=20, **SMALL
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WALKERS)
+def test_adam_keeps_the_permutation_of_the_labels_in_single_precision(name):
+    tasks = [Task(t.X.astype(np.float32), t.y) for t in BLOBS]
+    est = clone(WALKERS[name]).meta_fit(tasks)
+    for task in tasks:
+        P = est.fit(task.X, task.y).predict_proba(task.X)
+        turned = est.fit(task.X, 2 - task.y).predict_proba(task.X)[:, ::-1]
+        np.testing.assert_allclose(turned, P, atol=2e-3)
 
 
 @each_classifier

@@ -37,7 +37,7 @@ def standardised(task):
 
 
 TRAIN = [standardised(t) for t in make_blob_tasks(60, random_state=0, **FAMILY)]
-TEST = [standardised(t) for t in make_blob_tasks(4, random_state=1, **FAMILY)]
+TEST = [standardised(t) for t in make_blob_tasks(2, random_state=1, **FAMILY)]
 
 
 @cache

@@ -6,18 +6,22 @@ from functools import partial
 import numpy as np
 import pytest
 from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from skorch.callbacks import Callback
 from torch import nn
 
 from sklearn_meta import (
+    ANILRegressor,
     BOILClassifier,
     BOILRegressor,
     CAVIARegressor,
     EmpiricalTasks,
+    FewShotTasks,
     MAMLClassifier,
     MAMLRegressor,
+    MetaSGDRegressor,
     PooledClassifier,
+    PooledRegressor,
     ProtoNetClassifier,
     StaleMetaStateWarning,
     Task,
@@ -303,3 +307,68 @@ def test_a_bad_validation_task_is_called_one():
     bad = [BLOBS[0], Task(t.X, t.y + 10, support=t.support)]
     with pytest.raises(TaskError, match="In validation_tasks: Task 1"):
         PooledClassifier(max_meta_iter=1).meta_fit(BLOBS, validation_tasks=bad)
+
+
+def two_classes(tasks):
+    return [Task(t.X[t.y > 0], t.y[t.y > 0]) for t in tasks]
+
+
+def test_validation_tasks_with_more_classes_than_a_fixed_head_are_refused_before_training():
+    clf = MAMLClassifier(head="fixed", max_meta_iter=10**9)
+    with pytest.raises(TaskError, match="In validation_tasks: Task 0: y has 3 classes"):
+        clf.meta_fit(two_classes(BLOBS), validation_tasks=BLOBS)
+
+
+def test_a_warm_start_with_more_classes_than_a_fixed_head_is_refused():
+    clf = fitted(MAMLClassifier, two_classes(BLOBS), head="fixed", warm_start=True)
+    kept = clf._meta_state
+    with pytest.raises(TaskError, match="Task 0: y has 3 classes, but head='fixed'"):
+        clf.meta_fit(BLOBS)
+    pool = FewShotTasks(BLOBS[0].X, BLOBS[0].y, n_way=3, n_shot=1, n_query=2)
+    with pytest.raises(ValueError, match="y has 3 classes, but head='fixed'"):
+        clf.meta_fit(pool)
+    assert clf._meta_state is kept
+
+
+@pytest.mark.parametrize(
+    ("est", "names"),
+    [
+        (MAMLRegressor(), "Lower inner_lr or inner_steps, or bring the task"),
+        (MetaSGDRegressor(), r"Lower inner_steps, or bring the task"),
+        (PooledRegressor(norm=None), r"Bring the task"),
+    ],
+    ids=["maml", "meta-sgd", "pooled"],
+)
+def test_a_task_off_the_scale_is_told_of_the_parameters_there_are(est, names):
+    est = clone(est).set_params(hidden_layer_sizes=8, max_meta_iter=2).meta_fit(WAVES)
+    with pytest.raises(FloatingPointError, match=rf"no longer finite\. {names}"):
+        est.fit(WAVES[0].X, WAVES[0].y * 1e200)
+
+
+@pytest.mark.parametrize(("cls", "tasks"), [(MAMLClassifier, BLOBS), (ANILRegressor, WAVES)])
+def test_meta_training_that_ends_at_an_absurd_loss_warns(cls, tasks):
+    with pytest.warns(ConvergenceWarning, match=r"ended at a loss of .*, against .* of predicting"):
+        fitted(cls, tasks, inner_lr=1e3)
+
+
+def test_what_was_adapted_can_be_read_and_not_changed():
+    reg = fitted(CAVIARegressor, WAVES, n_context=3)
+    with pytest.raises(NotFittedError):
+        reg.phi_  # noqa: B018
+    reg.fit(WAVES[0].X, WAVES[0].y)
+    assert reg.phi_["context"].shape == (3,)
+    assert np.abs(reg.phi_["context"]).max() > 0
+    with pytest.raises(ValueError, match="read-only"):
+        reg.phi_["context"][0] = 1.0
+
+
+def test_as_many_classes_as_rows_are_no_regression():
+    X = np.random.RandomState(0).normal(size=(25, 4))
+    clf = fitted(ProtoNetClassifier, BLOBS).fit(X, np.arange(25))  # warnings are errors
+    np.testing.assert_array_equal(clf.predict(X), np.arange(25))
+
+
+def test_labels_that_cannot_be_sorted_are_refused_in_words():
+    clf = fitted(ProtoNetClassifier, BLOBS)
+    with pytest.raises(ValueError, match=r"y of shape \(6,\) mixes kinds of label"):
+        clf.fit(BLOBS[0].X[:6], np.array(["a", 1] * 3, object))

@@ -289,15 +289,15 @@ def test_it_is_its_slow_twin(net, head, rule, first_order):
 
 @pytest.mark.parametrize("head", HEADS)
 def test_the_first_order_meta_gradient_holds_gradients_and_losses(head):
-    alg, f, theta, tasks, support, query = draw("mlp", head, "gated", 3, True)
+    alg, f, theta, tasks, support, query = draw("mlp", head, "gated", 2, True)
     _, grads = meta_gradient(alg, f, theta, support, query)
     live = {k: p.requires_grad_() for k, p in theta.items()}
-    fed = [twin("mlp", live, s, head, "gated", 3, True)[1] for s, _ in tasks]
+    fed = [twin("mlp", live, s, head, "gated", 2, True)[1] for s, _ in tasks]
 
     def loss(theta):
         total = 0.0
         for (s, (X, y, weight)), held in zip(tasks, fed, strict=True):
-            phi, _ = twin("mlp", theta, s, head, "gated", 3, True, held)
+            phi, _ = twin("mlp", theta, s, head, "gated", 2, True, held)
             total += twins.task_loss(twins.network(twins.mlp, phi, X), y, weight).detach()
         return total
 

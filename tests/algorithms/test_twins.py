@@ -263,6 +263,39 @@ def test_first_order_predicts_the_same_but_has_another_meta_gradient(net, head):
     assert (second - first).norm() > 1e-3 * second.norm()
 
 
+@pytest.mark.parametrize("progress", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("until", [0.0, 0.5, 1.0])
+def test_the_order_anneals_and_first_order_stays_to_the_end(until, progress):
+    def gradient(alg):
+        f, _, theta, _, support, query = draw("mlp", alg, False)
+        theta = {k: p.requires_grad_() for k, p in theta.items()}
+        losses = alg.objective(f, theta, support, query)
+        return torch.autograd.grad(losses.sum(), theta["backbone.0.weight"])[0]
+
+    first, second = (maml(cross_entropy, HEADS["shared"], 0.2, 2, order) for order in (True, False))
+    annealed = dataclasses.replace(second, first_order_until=until).at(progress)
+    expected = first if until == 1 or progress < until else second
+    assert torch.equal(gradient(annealed), gradient(expected))
+
+
+def test_a_head_that_adapts_alone_embeds_the_support_once():
+    alg = GradientLearner(cross_entropy, HEADS["prototype"], HeadAlone(), FixedRate(0.1), 3)
+    f, _, theta, _, support, _ = draw("mlp", alg, False)
+    seen = []
+
+    class Counting:
+        n_features_out = f.n_features_out
+
+        def __call__(self, params, X):
+            seen.append(X)
+            return f(params, X)
+
+    found = alg.adapt(Counting(), theta, support)
+    assert len(seen) == 1
+    expected = alg.adapt(f, theta, support)
+    assert all(torch.equal(found[k], expected[k]) for k in expected)
+
+
 def test_adapting_without_a_meta_gradient_is_adapting_with_one():
     alg = maml(cross_entropy, SharedHead(), 0.2, 3, False)
     f, _, theta, _, support, _ = draw("mlp", alg)

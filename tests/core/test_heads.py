@@ -5,14 +5,19 @@ import torch
 
 from sklearn_meta.core import (
     Backbone,
+    CosineHead,
     Examples,
     FixedHead,
+    GradientLearner,
+    HeadAlone,
     LinearHead,
+    ParameterRate,
     PrototypeHead,
     SharedHead,
+    TensorStepRate,
     copies,
 )
-from sklearn_meta.functional import linear, prototypes, squared_euclidean
+from sklearn_meta.functional import cross_entropy, linear, prototypes, squared_euclidean
 from sklearn_meta.nn import MLP
 
 HEADS = [SharedHead(), PrototypeHead(), FixedHead(), LinearHead()]
@@ -93,3 +98,14 @@ def test_copies_are_equal_and_differentiable_apart():
     each = torch.autograd.grad((scale * copy).sum(), copy, retain_graph=True)[0]
     assert torch.equal(each, scale.expand(2, 3))
     assert torch.equal(torch.autograd.grad((scale * copy).sum(), theta["w"])[0], each.sum(0))
+
+
+@pytest.mark.parametrize("rate", [ParameterRate(0.1), TensorStepRate(0.1)], ids=["all", "tensor"])
+@pytest.mark.parametrize("head", [SharedHead(), PrototypeHead(), CosineHead(None)], ids=repr)
+def test_learned_rates_know_the_numbers_of_the_head(head, rate):
+    alg = GradientLearner(cross_entropy, head, HeadAlone(), rate, 1)
+    theta = alg.init(F, 3, torch.Generator().manual_seed(0))
+    examples = Examples(*(t.float() for t in support(2)))
+    phi = alg.adapt(F, theta, examples)
+    names = {k for k in phi if k.startswith("head.") and phi[k].is_floating_point()}
+    assert {f"rate.{k}" for k in names} == {k for k in theta if k.startswith("rate.")}

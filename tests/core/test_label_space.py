@@ -257,6 +257,21 @@ def test_validation_tasks_of_a_pooled_classifier_know_the_labels():
     assert right.history_[-1]["valid_loss"] < 0.5 < 1.0 < wrong.history_[-1]["valid_loss"]
 
 
+class Declared(TaskDistribution):
+    """Like the next, but it says what it may draw."""
+
+    classes_ = np.array(list("zabcd"))
+
+    def sample(self, n_tasks=1, random_state=None):
+        return Surprising().sample(n_tasks, random_state)
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_a_distribution_may_say_which_classes_it_draws(cls):
+    est = cls(**SMALL, n_shot=1).meta_fit(Declared())
+    assert est._meta_state.classes.tolist() == list("abcdz")
+
+
 class Surprising(TaskDistribution):
     """The first tasks hold the labels a to d, later ones another."""
 
@@ -267,7 +282,9 @@ class Surprising(TaskDistribution):
 
 @pytest.mark.parametrize("cls", ALL)
 def test_a_distribution_that_draws_a_new_label_later_is_refused(cls):
-    with pytest.raises(TaskError, match=r"Task 0: .*4 classes.*\['z'\].*first that a distribution"):
+    with pytest.raises(
+        TaskError, match=r"Task 0: .*4 classes.*\['z'\].*`classes_` of a distribution"
+    ):
         cls(**SMALL).meta_fit(Surprising())
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sklearn_meta.functional import minimise
+from sklearn_meta.functional import adam, minimise
 
 OPTIMIZERS = {
     "sgd": (torch.optim.SGD, {"lr": 0.1}),
@@ -40,3 +40,20 @@ def test_minimise_is_the_plain_optimiser_whatever_the_order_in_memory(optimizer,
         expected.append(W.detach())
     found = minimise(loss, {"W": start}, kind, 3, **options)["W"]
     torch.testing.assert_close(found, torch.stack(expected), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_adam_does_not_walk_on_rounding_errors(dtype):
+    """Gradients of x - x / 3 * 3, zero in theory, and of a slope of one."""
+    start = {"noise": torch.arange(1.0, 50.0, dtype=dtype), "slope": torch.zeros(49, dtype=dtype)}
+    noise = 1e-8 * torch.sin(start["noise"]) if dtype is torch.float32 else 0 * start["noise"]
+
+    def loss(params):
+        return (noise * params["noise"]).sum(-1) + params["slope"].sum(-1)
+
+    moved = minimise(loss, start, adam, 1, lr=0.1)
+    assert (moved["noise"] - start["noise"]).abs().max() < 1e-5
+    torch.testing.assert_close(moved["slope"], start["slope"] - 0.1, rtol=1e-3, atol=0)
+    plain = minimise(loss, start, torch.optim.Adam, 1, lr=0.1)
+    if dtype is torch.float32:
+        assert (plain["noise"] - start["noise"]).abs().max() > 0.01
