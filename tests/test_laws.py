@@ -142,7 +142,7 @@ RAGGED = [(3, 7, 4), (2, 5, 6), (3, 4, 3)]
 
 # what an algorithm does with a network, and a network with an algorithm: every algorithm on some
 # networks and every network under some algorithms, not all pairs
-FOR_EVERY_ALGORITHM = ("mlp-layer", "foreign", "conv4-batch")
+FOR_EVERY_ALGORITHM = ("mlp-layer", "foreign", "mlp-batch")
 FOR_EVERY_NET = (
     "maml-shared",
     "maml-linear",
@@ -335,13 +335,17 @@ def test_the_meta_gradient_is_finite_and_that_of_central_differences(algorithm, 
             return alg.objective(f, theta, support, query).sum()
 
     rng, h = torch.Generator().manual_seed(2), 1e-6  # short, so as not to cross the kinks of ReLU
-    for k, p in theta.items():
-        v = torch.randn(p.shape, dtype=p.dtype, generator=rng)
-        v /= v.norm()
-        ahead, behind = loss(theta | {k: p + h * v}), loss(theta | {k: p - h * v})
-        assert grads[k].isfinite().all(), k
+    v = {k: torch.randn(p.shape, dtype=p.dtype, generator=rng) for k, p in theta.items()}
+    v = {k: direction / direction.norm() for k, direction in v.items()}
+    one_by_one = [{k: v[k]} for k in theta]  # on one network; all at once on the others
+    for direction in one_by_one if backbone == "mlp-layer" else [v]:
+        ahead, behind = (
+            loss(theta | {k: theta[k] + s * h * d for k, d in direction.items()}) for s in (1, -1)
+        )
         numeric = ((ahead - behind) / (2 * h)).detach()
-        torch.testing.assert_close((grads[k] * v).sum(), numeric, rtol=1e-5, atol=1e-7, msg=k)
+        found = sum((grads[k] * d).sum() for k, d in direction.items())
+        torch.testing.assert_close(found, numeric, rtol=1e-5, atol=1e-7, msg=str([*direction]))
+    assert all(g.isfinite().all() for g in grads.values())
 
 
 @pytest.mark.parametrize("algorithm", sorted(set(ALGORITHMS) - set(META)))

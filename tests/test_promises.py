@@ -1,4 +1,4 @@
-"""The promises of the estimators, one by one, each on all of them."""
+"""The promises of the estimators, beyond what check_meta_learner asks of every one of them."""
 
 import pickle
 import warnings
@@ -171,16 +171,6 @@ def test_warm_start_after_reset_meta_starts_anew():
 
 
 @each
-def test_predict_uses_what_was_fitted(name):
-    X, y = rows_of(name)
-    est = meta_fitted(name).fit(X, y)
-    expected = outputs(est, X)
-    other = {"inner_lr": 9.0, "inner_steps": 0, "hidden_layer_sizes": 3, "scaling": None}
-    est.set_params(**{k: v for k, v in other.items() if k in est.get_params()})
-    np.testing.assert_array_equal(outputs(est, X), expected)
-
-
-@each
 def test_a_cold_fit_trains_from_scratch_and_is_better_than_chance(name):
     X, y = rows_of(name)
     est = new(name).fit(X, y)
@@ -190,28 +180,6 @@ def test_a_cold_fit_trains_from_scratch_and_is_better_than_chance(name):
 
 
 # 5. any number of classes
-
-
-@each_classifier
-@pytest.mark.parametrize("n_way", [1, 2, 5])
-def test_any_number_of_classes_whatever_meta_training_saw(name, n_way):
-    (task,) = make_blob_tasks(1, n_way=max(n_way, 2), n_features=4, random_state=3)
-    X, y = task.X[task.y < n_way], task.y[task.y < n_way]
-    est = meta_fitted(name).fit(X, y)
-    assert est.classes_.tolist() == list(range(n_way))
-    P = est.predict_proba(X)
-    np.testing.assert_allclose(P.sum(axis=1), 1)
-    assert P.shape == (len(X), n_way)
-
-
-@each_classifier
-@pytest.mark.parametrize("labels", [[2, 0, 1], [5, -1, 3], ["y", "z", "x"], [True, False, 7]])
-def test_a_permutation_of_the_labels_permutes_the_predictions(name, labels):
-    X, y = rows_of(name)
-    labels = np.array(labels)
-    est = meta_fitted(name)
-    expected = labels[est.fit(X, y).predict(X)]
-    np.testing.assert_array_equal(est.fit(X, labels[y]).predict(X), expected)
 
 
 WALKERS = {
@@ -244,10 +212,8 @@ def test_the_order_of_the_support_does_not_matter(name):
 
 
 @each_classifier
-def test_a_support_of_one_class_predicts_it(name):
+def test_a_support_of_one_class_predicts_it_also_without_meta_fit(name):
     X, _ = rows_of(name)
-    est = meta_fitted(name).fit(X[:3], ["only"] * 3)
-    assert set(est.predict(X)) == {"only"}
     assert set(new(name).fit(X[:3], ["only"] * 3).predict(X)) == {"only"}
 
 
@@ -275,10 +241,9 @@ def test_a_weight_of_two_is_the_row_twice_and_of_zero_no_row(name):
 
 
 @each
-@pytest.mark.parametrize("cold", [False, True], ids=["meta-fitted", "cold"])
-def test_predicting_row_by_row_is_predicting_all_rows(name, cold):
+def test_predicting_row_by_row_is_predicting_all_rows_also_without_meta_fit(name):
     X, y = rows_of(name)
-    est = (new(name) if cold else meta_fitted(name)).fit(X, y)
+    est = new(name).fit(X, y)
     alone = np.concatenate([outputs(est, x[None]) for x in X])
     np.testing.assert_allclose(alone, outputs(est, X), rtol=1e-8)
 
