@@ -62,10 +62,8 @@ class LSTMMetaLearner(InnerLoop):
     -----
     Per coordinate and step, with 20 hidden units in float32, the outer loop keeps 673 bytes (168
     numbers), and 181 bytes (45 numbers: state, coordinate, gradient and loss) where there is more
-    than one chunk; a chunk is then computed twice. In first order and five steps, a meta-gradient
-    takes 41 times as long as FOMAML's for a 1-40-40-1 network and 25 tasks of five rows (80 times
-    in chunks), where the network costs next to nothing, and 3.4 times as long for Conv4 on one
-    5-way 1-shot task of 28 x 28 images (5 times in chunks).
+    than one chunk; a chunk is then computed twice. ``examples/benchmarks/learned_update.py --cost``
+    measures both, and the time.
     """
 
     rule: UpdateRule

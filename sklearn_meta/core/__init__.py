@@ -8,8 +8,11 @@ from sklearn_meta.core.estimator import BaseMetaLearner
 from sklearn_meta.core.examples import Examples, join, pad, stack
 from sklearn_meta.core.gradient import GradientLearner, LastStep, MultiStep, OuterLoss
 from sklearn_meta.core.heads import FixedHead, Head, LinearHead, PrototypeHead, SharedHead, copies
+from sklearn_meta.core.inner_params import InnerLoopParams, gradient_learner
 from sklearn_meta.core.new_heads import CosineHead, ZeroHead
-from sklearn_meta.core.pretrained import FineTune
+from sklearn_meta.core.params import Check, integer, option, real
+from sklearn_meta.core.params_doc import describe_shared
+from sklearn_meta.core.pretrained import FineTune, joint_risk
 from sklearn_meta.core.rates import FixedRate, ParameterRate, Rate, ScalarRate, TensorStepRate
 from sklearn_meta.core.regressor import MetaRegressor
 from sklearn_meta.core.state import MetaState
@@ -22,6 +25,7 @@ __all__ = [
     "Backbone",
     "BaseMetaLearner",
     "Body",
+    "Check",
     "CosineHead",
     "Criterion",
     "DirectRule",
@@ -35,6 +39,7 @@ __all__ = [
     "Head",
     "HeadAlone",
     "InnerLoop",
+    "InnerLoopParams",
     "LastStep",
     "LinearHead",
     "MetaClassifier",
@@ -56,7 +61,13 @@ __all__ = [
     "ZeroHead",
     "build_backbone",
     "copies",
+    "describe_shared",
+    "gradient_learner",
+    "integer",
     "join",
+    "joint_risk",
+    "option",
     "pad",
+    "real",
     "stack",
 ]
