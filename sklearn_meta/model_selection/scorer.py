@@ -1,0 +1,55 @@
+"""Scorers over tasks, for searches and cross-validation by several metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from sklearn_meta.model_selection.task_estimator import scorer_of
+
+__all__ = ["task_scorer"]
+
+
+def task_scorer(scoring: Any) -> Callable[..., float]:
+    """Make a scorer over tasks of a scorer of rows, for `scoring=` of a search.
+
+    Parameters
+    ----------
+    scoring : str or callable
+        A name of scikit-learn's, or ``(estimator, X, y) -> float``.
+
+    Returns
+    -------
+    callable
+        ``(task_estimator, tasks, y=None, groups=None) -> float``: the mean over tasks.
+
+    Examples
+    --------
+    >>> from sklearn.model_selection import cross_validate
+    >>> from sklearn_meta import ProtoNetClassifier
+    >>> from sklearn_meta.datasets import make_blob_tasks
+    >>> from sklearn_meta.model_selection import TaskEstimator, task_scorer
+    >>> tasks = make_blob_tasks(9, n_shot=2, random_state=0)
+    >>> clf = ProtoNetClassifier(hidden_layer_sizes=8, max_meta_iter=5, random_state=0)
+    >>> scoring = {name: task_scorer(name) for name in ("accuracy", "neg_log_loss")}
+    >>> found = cross_validate(TaskEstimator(clf), tasks, cv=3, scoring=scoring)
+    >>> found["test_neg_log_loss"].shape
+    (3,)
+    """
+    return _TaskScorer(scoring)
+
+
+class _TaskScorer:
+    """A scorer that workers can unpickle."""
+
+    def __init__(self, scoring: Any) -> None:
+        scorer_of(scoring)  # an unknown name is refused here
+        self.scoring = scoring
+
+    def __call__(self, estimator: Any, tasks: Any, y: Any = None, groups: Any = None) -> float:
+        return float(np.mean(estimator.score_by(self.scoring, tasks, y, groups)))
+
+    def __repr__(self) -> str:
+        return f"task_scorer({self.scoring!r})"

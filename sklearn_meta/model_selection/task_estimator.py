@@ -1,0 +1,293 @@
+"""A meta-learner whose rows are tasks: what scikit-learn's searches and curves then hold out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.metrics import get_scorer
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_meta.exceptions import NotMetaFittedError
+from sklearn_meta.pipeline import MetaPipeline
+from sklearn_meta.pipeline.raw_tasks import RawTask, raw_tasks
+from sklearn_meta.tasks import Task, TaskDistribution, as_tasks, split_task
+from sklearn_meta.tasks.ranges import as_range
+
+__all__ = ["TaskEstimator", "scorer_of"]
+
+Scorer = Callable[[Any, Any, Any], float]  # (fitted estimator, X, y) -> score
+
+
+class TaskEstimator(BaseEstimator):
+    """A meta-learner for which a task is what a row is to others.
+
+    `fit` meta-trains a copy, `score` adapts it to the support of each task given, judges it on the
+    query, and averages over tasks. So scikit-learn's searches, cross-validation and curves hold out
+    whole tasks: ``GridSearchCV(TaskEstimator(clf), {"estimator__meta_lr": ...}).fit(tasks)``.
+
+    Parameters
+    ----------
+    estimator : meta-learner
+        It stays as it is; what it has learned before plays no part, unless `prefit`.
+    scoring : str, callable, list, dict or None, default=None
+        How a task is judged. None: accuracy, or R^2 of a regressor, of all tasks in one pass. Else
+        a name of scikit-learn's, a callable ``(estimator, X, y) -> float``, or several of them, by
+        name or in a dict, for `score_tasks` alone.
+    task : str or None, default=None
+        The column of a DataFrame that says which task a row is of, in place of `groups`.
+    prefit : bool, default=False
+        Whether to keep the prior that `estimator` brings: `fit` then trains nothing, and a search
+        tunes the inner loop alone. The tasks of the search should not be those of meta-training.
+    n_support : int or None, default=None
+        Rows of support (of each class, for a classifier) to draw of tasks that have no fixed one;
+        None: the fewest that `estimator` is meta-trained for.
+    random_state : int, RandomState instance or None, default=0
+        Of that draw: with an int a task gets the same support whenever it is judged.
+
+    Attributes
+    ----------
+    estimator_ : meta-learner
+        The meta-fitted copy; ``estimator_.fit(X_support, y_support)`` adapts it.
+
+    Raises
+    ------
+    TypeError
+        From `fit`, if `estimator` is no meta-learner.
+    NotMetaFittedError
+        From `fit`, if `prefit` and there is no prior.
+    ValueError
+        If `groups` did not arrive.
+
+    Notes
+    -----
+    Rows in a table are spelt ``fit(X, y, groups=...)``. The searches of scikit-learn hand `groups`
+    on where metadata routing is on, ``sklearn.set_config(enable_metadata_routing=True)``: `fit` and
+    `score` ask for it of themselves. Without routing, name a column by `task`, or pass a list of
+    tasks. Split by :class:`TaskKFold` and its like: plain K folds of a table cut tasks in two. So
+    does successive halving by rows: give it a list, or ``resource="estimator__max_meta_iter"``.
+
+    Examples
+    --------
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from sklearn_meta import ProtoNetClassifier
+    >>> from sklearn_meta.datasets import make_blob_tasks
+    >>> from sklearn_meta.model_selection import TaskEstimator
+    >>> tasks = make_blob_tasks(12, n_shot=2, random_state=0)
+    >>> clf = ProtoNetClassifier(hidden_layer_sizes=8, max_meta_iter=10, random_state=0)
+    >>> grid = {"estimator__meta_lr": [0.001, 0.01], "estimator__hidden_layer_sizes": [8, 16]}
+    >>> search = GridSearchCV(TaskEstimator(clf), grid, cv=3).fit(tasks)
+    >>> best = search.best_estimator_.estimator_
+    >>> best.fit(tasks[0].X_support, tasks[0].y_support).predict(tasks[0].X_query).shape
+    (54,)
+    """
+
+    # groups reach fit and score without any set-up by the user
+    __metadata_request__fit: ClassVar[dict[str, bool]] = {"groups": True}
+    __metadata_request__score: ClassVar[dict[str, bool]] = {"groups": True}
+
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        scoring: Any = None,
+        task: str | None = None,
+        prefit: bool = False,
+        n_support: int | None = None,
+        random_state: Any = 0,
+    ) -> None:
+        self.estimator = estimator
+        self.scoring = scoring
+        self.task = task
+        self.prefit = prefit
+        self.n_support = n_support
+        self.random_state = random_state
+
+    def fit(self, tasks: Any, y: Any = None, groups: Any = None) -> TaskEstimator:
+        """Meta-train a copy of the estimator on these tasks, and on nothing else.
+
+        Parameters
+        ----------
+        tasks : sequence of tasks, TaskDistribution, or table of shape (n_rows, ...)
+            As `meta_fit` takes them.
+        y, groups : array-like of shape (n_rows,) or None, default=None
+            Targets and tasks of the rows of a table.
+
+        Returns
+        -------
+        self : object
+            With `estimator_`.
+        """
+        if not hasattr(self.estimator, "meta_fit"):
+            raise TypeError(
+                f"TaskEstimator needs an estimator with meta_fit; got {self.estimator!r}."
+            )
+        own = clone(self.estimator)
+        if not self.prefit:
+            checked = (
+                tasks if isinstance(tasks, TaskDistribution) else self._as_tasks(tasks, y, groups)
+            )
+            own = own.reset_meta().meta_fit(checked)  # carried state has seen tasks held out
+        elif not hasattr(own, "theta_"):
+            raise NotMetaFittedError(
+                f"TaskEstimator(prefit=True) keeps the prior of its {type(own).__name__}, which is "
+                "not meta-fitted yet. Call meta_fit(tasks) on it first."
+            )
+        self.estimator_ = own
+        return self
+
+    def predict_tasks(self, tasks: Any, y: Any = None, groups: Any = None) -> list[NDArray[Any]]:
+        """Adapt to the support of each task and predict its query.
+
+        Parameters
+        ----------
+        tasks : sequence of tasks, or table of shape (n_rows, ...)
+            Of tasks without a fixed support, one is drawn.
+        y, groups : array-like of shape (n_rows,) or None, default=None
+            Targets and tasks of the rows of a table.
+
+        Returns
+        -------
+        y : list of ndarray of shape (n_query,) or (n_query, n_outputs)
+            In the order of the tasks.
+        """
+        check_is_fitted(self)
+        predictions: list[NDArray[Any]] = self.estimator_.predict_tasks(
+            self._split(self._as_tasks(tasks, y, groups))
+        )
+        return predictions
+
+    def score_tasks(
+        self, tasks: Any, y: Any = None, groups: Any = None
+    ) -> NDArray[np.float64] | dict[str, NDArray[np.float64]]:
+        """Score the query of each task, after adapting to its support.
+
+        Parameters
+        ----------
+        tasks : sequence of tasks, or table of shape (n_rows, ...)
+            Of tasks without a fixed support, one is drawn.
+        y, groups : array-like of shape (n_rows,) or None, default=None
+            Targets and tasks of the rows of a table.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_tasks,), or dict of them
+            A dict where `scoring` names several metrics.
+        """
+        return self.score_by(self.scoring, tasks, y, groups)
+
+    def score(self, tasks: Any, y: Any = None, groups: Any = None) -> float:
+        """Mean score over tasks.
+
+        Parameters
+        ----------
+        tasks : sequence of tasks, or table of shape (n_rows, ...)
+            Of tasks without a fixed support, one is drawn.
+        y, groups : array-like of shape (n_rows,) or None, default=None
+            Targets and tasks of the rows of a table.
+
+        Returns
+        -------
+        float
+            The higher the better.
+
+        Raises
+        ------
+        ValueError
+            If `scoring` names several metrics.
+        """
+        scores = self.score_tasks(tasks, y, groups)
+        if isinstance(scores, dict):
+            raise ValueError(
+                f"score is one number, but scoring names {list(scores)}. Use score_tasks, or "
+                "scoring={name: task_scorer(name), ...} of the search or of cross_validate."
+            )
+        return float(scores.mean())
+
+    # ---- tasks ---------------------------------------------------------------------------------
+
+    def score_by(self, scoring: Any, tasks: Any, y: Any = None, groups: Any = None) -> Any:
+        """Score the query of each task as another `scoring` has it.
+
+        Parameters
+        ----------
+        scoring : str, callable, list, dict or None
+            In place of the parameter.
+        tasks : sequence of tasks, or table of shape (n_rows, ...)
+            As in `score_tasks`.
+        y, groups : array-like of shape (n_rows,) or None, default=None
+            Targets and tasks of the rows of a table.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_tasks,), or dict of them
+            A dict where `scoring` names several metrics.
+        """
+        check_is_fitted(self)
+        split = self._split(self._as_tasks(tasks, y, groups))
+        if scoring is None:
+            return self.estimator_.score_tasks(split)
+        if isinstance(scoring, (str, bytes)) or callable(scoring):
+            return self._by_scorer(split, scorer_of(scoring))
+        pairs = scoring.items() if isinstance(scoring, Mapping) else [(s, s) for s in scoring]
+        return {name: self._by_scorer(split, scorer_of(s)) for name, s in pairs}
+
+    def _by_scorer(self, tasks: Sequence[Task | RawTask], scorer: Scorer) -> NDArray[np.float64]:
+        adapted = clone(self.estimator_)
+        scores = [
+            scorer(adapted.fit(t.X_support, t.y_support), t.X_query, t.y_query) for t in tasks
+        ]
+        return np.array(scores, dtype=np.float64)
+
+    def _as_tasks(self, tasks: Any, y: Any, groups: Any) -> Sequence[Task | RawTask]:
+        groups = self.task if groups is None else groups
+        if y is not None and groups is None:
+            raise ValueError(
+                "TaskEstimator got X and y but no groups, which say of which task a row is. "
+                "scikit-learn's searches give groups to the splitter alone, unless metadata "
+                "routing is on: sklearn.set_config(enable_metadata_routing=True). Or pass a list, "
+                "as_tasks(X, y, groups), or a DataFrame and TaskEstimator(..., task='column')."
+            )
+        groups = None if y is None else groups
+        if isinstance(self.estimator, MetaPipeline):  # its transformers know what X may hold
+            return raw_tasks(tasks, y, groups)
+        target_type = "class" if is_classifier(self.estimator) else "real"
+        return as_tasks(tasks, y, groups, target_type=target_type)
+
+    def _split(self, tasks: Sequence[Task | RawTask]) -> list[Task | RawTask]:
+        """Fix a support where there is none."""
+        name = "n_shot" if is_classifier(self.estimator) else "n_support"
+        size = self.n_support
+        if size is None:
+            pipe = isinstance(self.estimator, MetaPipeline)
+            learner = self.estimator.steps[-1][1] if pipe else self.estimator
+            size, _ = as_range(getattr(learner, name), name, type(learner).__name__, least=1)
+        seed = self.random_state
+        if not isinstance(seed, (int, np.integer)):
+            seed = check_random_state(seed).randint(np.iinfo(np.int32).max)
+        how = {name: size, "random_state": seed}
+        return [task if task.support is not None else _drawn(task, how) for task in tasks]
+
+
+def _drawn(task: Task | RawTask, how: dict[str, Any]) -> Task | RawTask:
+    return task.split(**how) if isinstance(task, RawTask) else split_task(task, **how)
+
+
+def scorer_of(scoring: Any) -> Scorer:
+    """Give a scorer of rows.
+
+    Parameters
+    ----------
+    scoring : str or callable
+        A name of scikit-learn's, or the scorer itself.
+
+    Returns
+    -------
+    callable
+        ``(estimator, X, y) -> float``.
+    """
+    return get_scorer(scoring) if isinstance(scoring, (str, bytes)) else scoring

@@ -1,0 +1,176 @@
+"""Tasks before their transformers: frames with gaps and categories, which `Task` would refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sklearn_meta.exceptions import TaskError
+from sklearn_meta.tasks import Task, TaskDistribution, split_task
+
+__all__ = ["RawTask", "raw_tasks", "stack_rows"]
+
+
+class RawTask(NamedTuple):
+    """A task whose X may be a DataFrame, and hold anything."""
+
+    X: Any
+    y: NDArray[Any]
+    support: NDArray[np.intp] | None
+    name: str | None
+
+    @property
+    def X_support(self) -> Any:
+        """Inputs of the fixed support, or of all rows where there is none."""
+        return self.X if self.support is None else _rows(self.X, self.support)
+
+    @property
+    def y_support(self) -> NDArray[Any]:
+        """Targets of the fixed support, or of all rows where there is none."""
+        return self.y if self.support is None else self.y[self.support]
+
+    @property
+    def X_query(self) -> Any:
+        """Inputs of the rows outside the support."""
+        return _rows(self.X, self._query())
+
+    @property
+    def y_query(self) -> NDArray[Any]:
+        """Targets of the rows outside the support."""
+        return self.y[self._query()]
+
+    def _query(self) -> NDArray[np.intp]:
+        rows = np.arange(len(self.y))
+        return rows[:0] if self.support is None else np.delete(rows, self.support)
+
+    def split(self, **how: Any) -> RawTask:
+        """Draw a support where there is none.
+
+        Parameters
+        ----------
+        **how : dict
+            Of :func:`~sklearn_meta.tasks.split_task`.
+
+        Returns
+        -------
+        RawTask
+            With a support.
+        """
+        if self.support is not None:
+            return self
+        rows = Task(np.zeros((len(self.y), 1)), self.y, name=self.name)
+        return self._replace(support=split_task(rows, **how).support)
+
+
+def raw_tasks(tasks: Any, y: Any = None, groups: Any = None) -> list[RawTask]:
+    """Take tasks apart in any spelling, without looking at what X holds.
+
+    Parameters
+    ----------
+    tasks, y, groups
+        As :func:`~sklearn_meta.tasks.as_tasks` takes them.
+
+    Returns
+    -------
+    list of RawTask
+        In the order given; for a table, in the order in which the groups first appear.
+
+    Raises
+    ------
+    TaskError
+        If they are not tasks, or differ in length.
+    """
+    if isinstance(tasks, TaskDistribution):
+        raise TaskError(f"MetaPipeline transforms tasks that are there; got {tasks!r}.")
+    if y is None and groups is None:
+        if not isinstance(tasks, Sequence) or isinstance(tasks, str):
+            raise TaskError(
+                "tasks must be a sequence of Task, (X, y) or (X_support, y_support, X_query, "
+                f"y_query), or a table with y= and groups=; got {type(tasks).__name__}."
+            )
+        if len(tasks) == 0:
+            raise TaskError("tasks is empty; at least one task is needed.")
+        return _alike([_raw(task, i) for i, task in enumerate(tasks)])
+    if y is None or groups is None:
+        missing = "y" if y is None else "groups"
+        raise TaskError(f"A table of rows needs both y= and groups=; {missing} is missing.")
+    named = [name for name in (y, groups) if isinstance(name, str)]
+    absent = [name for name in named if name not in getattr(tasks, "columns", ())]
+    if absent:
+        raise TaskError(f"The table has no column {absent[0]!r}.")
+    y, of_task = (np.asarray(tasks[v] if isinstance(v, str) else v) for v in (y, groups))
+    X = tasks.drop(columns=named) if named else tasks
+    X = X if hasattr(X, "iloc") else np.asarray(X)
+    if not len(X) == len(y) == len(of_task):
+        raise TaskError(
+            f"X, y and groups must have one entry a row; got X of shape {X.shape}, y of shape "
+            f"{y.shape} and groups of shape {of_task.shape}."
+        )
+    _, first, code = np.unique(of_task, return_index=True, return_inverse=True)
+    rows = [np.flatnonzero(code == k) for k in np.argsort(first)]
+    return [RawTask(_rows(X, r), y[r], None, str(of_task[r[0]])) for r in rows]
+
+
+def _alike(tasks: list[RawTask]) -> list[RawTask]:
+    first = np.shape(tasks[0].X)
+    for i, task in enumerate(tasks):
+        if np.shape(task.X)[1:] != first[1:]:
+            raise TaskError(
+                f"Task {i}: X has rows of shape {np.shape(task.X)[1:]}, those of task 0 have shape "
+                f"{first[1:]} (X of shape {np.shape(task.X)} against {first})."
+            )
+    return tasks
+
+
+def _raw(task: Any, i: int) -> RawTask:
+    if isinstance(task, RawTask):
+        return task
+    if isinstance(task, Task):
+        return RawTask(_with_names(task), task.y, task.support, task.name)
+    if not isinstance(task, (tuple, list)) or len(task) not in (2, 4):
+        raise TaskError(
+            f"Task {i} must be a Task, (X, y) or (X_support, y_support, X_query, y_query); "
+            f"got {type(task).__name__}."
+        )
+    X, y = task[0], np.asarray(task[1])
+    if len(task) == 2:
+        return RawTask(X if hasattr(X, "iloc") else np.asarray(X), y, None, None)
+    return RawTask(
+        stack_rows([X, task[2]]), np.concatenate([y, np.asarray(task[3])]), np.arange(len(y)), None
+    )
+
+
+def _rows(X: Any, rows: NDArray[np.intp]) -> Any:
+    return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
+
+
+def stack_rows(parts: Sequence[Any]) -> Any:
+    """Put the rows of tasks under one another.
+
+    Parameters
+    ----------
+    parts : sequence of array or DataFrame
+        Of the same columns.
+
+    Returns
+    -------
+    array or DataFrame
+        Of all rows.
+    """
+    if all(hasattr(part, "iloc") for part in parts):
+        import pandas as pd  # frames came in, so it is there
+
+        return pd.concat(parts)
+    return np.concatenate([np.asarray(part) for part in parts])
+
+
+def _with_names(task: Task) -> Any:
+    """Give X the column names that it came with."""
+    if task.feature_names_in is None:
+        return task.X
+    import pandas as pd  # names came with a frame, so it is there
+
+    return pd.DataFrame(np.array(task.X), columns=list(task.feature_names_in)).infer_objects()

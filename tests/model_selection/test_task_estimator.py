@@ -1,0 +1,309 @@
+"""Searches, cross-validation and curves hold out whole tasks, in every spelling, without leaks."""
+
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.model_selection import (
+    GridSearchCV,
+    HalvingGridSearchCV,
+    KFold,
+    RandomizedSearchCV,
+    cross_val_score,
+    cross_validate,
+    learning_curve,
+    validation_curve,
+)
+
+from sklearn_meta import (
+    MAMLClassifier,
+    MAMLRegressor,
+    NotMetaFittedError,
+    ProtoNetClassifier,
+    StaleMetaStateWarning,
+    Task,
+    TaskError,
+)
+from sklearn_meta.datasets import make_blob_tasks, make_sinusoid_tasks
+from sklearn_meta.model_selection import LeaveOneTaskOut, TaskEstimator, TaskKFold, task_scorer
+
+SMALL = {"hidden_layer_sizes": 8, "max_meta_iter": 3, "random_state": 0, "device": "cpu"}
+BLOBS = make_blob_tasks(8, n_way=3, n_rows=8, n_features=4, random_state=0)
+WAVES = make_sinusoid_tasks(6, n_rows=16, n_support=5, random_state=0)
+GRID = {"estimator__meta_lr": [0.001, 0.01], "estimator__inner_steps": [1, 2]}
+
+
+def maml(**params):
+    return MAMLClassifier(**SMALL | params)
+
+
+def as_table():
+    X = np.concatenate([t.X for t in BLOBS])
+    y = np.concatenate([t.y for t in BLOBS])
+    return X, y, np.repeat([f"t{i}" for i in range(len(BLOBS))], [len(t) for t in BLOBS])
+
+
+def as_frame():
+    X, y, groups = as_table()
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    return frame.assign(task=groups), pd.Series(y)
+
+
+# ---- one meaning in every spelling -----------------------------------------------------------
+
+
+def test_a_list_a_table_and_a_frame_are_the_same_tasks():
+    X, y, groups = as_table()
+    frame, target = as_frame()
+    named = [Task(t.X, t.y) for t in BLOBS]
+    spellings = {
+        "list": (TaskEstimator(maml()), (named,)),
+        "table": (TaskEstimator(maml()), (X, y, groups)),
+        "frame": (TaskEstimator(maml(), task="task"), (frame, target)),
+    }
+    scores = {name: est.fit(*args).score_tasks(*args) for name, (est, args) in spellings.items()}
+    assert scores["list"].shape == (len(BLOBS),)
+    np.testing.assert_array_equal(scores["table"], scores["list"])
+    np.testing.assert_array_equal(scores["frame"], scores["list"])
+
+
+def test_it_is_meta_fit_and_score_tasks():
+    est = TaskEstimator(MAMLRegressor(**SMALL)).fit(WAVES[:4])
+    own = MAMLRegressor(**SMALL).meta_fit(WAVES[:4])
+    np.testing.assert_array_equal(est.score_tasks(WAVES[4:]), own.score_tasks(WAVES[4:]))
+    assert est.score(WAVES[4:]) == own.score_tasks(WAVES[4:]).mean()
+    for found, expected in zip(
+        est.predict_tasks(WAVES[4:]), own.predict_tasks(WAVES[4:]), strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_a_task_gets_the_same_support_whatever_it_is_judged_with():
+    est = TaskEstimator(maml(), n_support=2).fit(BLOBS)
+    alone = [est.score([task]) for task in BLOBS]
+    np.testing.assert_array_equal(est.score_tasks(BLOBS), alone)
+    other = clone(est).set_params(random_state=1).fit(BLOBS)
+    assert not np.array_equal(other.score_tasks(BLOBS), alone)
+
+
+def test_the_estimator_given_stays_as_it_was():
+    own = maml().meta_fit(BLOBS[:2])
+    before = dict(vars(own))
+    TaskEstimator(own).fit(BLOBS[2:]).score(BLOBS)
+    assert vars(own) == before
+
+
+# ---- the tools, over tasks -------------------------------------------------------------------
+
+SEARCHES = {
+    "grid": lambda est, **how: GridSearchCV(est, GRID, **how),
+    "random": lambda est, **how: RandomizedSearchCV(est, GRID, n_iter=2, random_state=0, **how),
+    "halving": lambda est, **how: HalvingGridSearchCV(est, GRID, random_state=0, **how),
+}
+
+
+@pytest.mark.parametrize(("search", "n_jobs"), [*((s, None) for s in SEARCHES), ("grid", 2)])
+def test_searches_over_a_list_of_tasks(search, n_jobs):
+    found = SEARCHES[search](
+        TaskEstimator(maml()), cv=TaskKFold(2), n_jobs=n_jobs, error_score="raise"
+    ).fit(BLOBS)
+    best = found.best_estimator_.estimator_
+    for name, value in found.best_params_.items():
+        assert best.get_params()[name.removeprefix("estimator__")] == value
+    assert best.theta_
+    assert np.isfinite(found.cv_results_["mean_test_score"]).all()
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_searches_over_a_frame_with_a_task_column(search):
+    frame, y = as_frame()
+    how = {"error_score": "raise"}
+    if search == "halving":  # of rows, it would cut tasks in two
+        how |= {"resource": "estimator__max_meta_iter", "min_resources": 1, "max_resources": 4}
+    found = SEARCHES[search](
+        TaskEstimator(maml(), task="task"), cv=TaskKFold(2, task="task"), **how
+    )
+    listed = SEARCHES[search](TaskEstimator(maml()), cv=TaskKFold(2), **how)
+    scores = found.fit(frame, y).cv_results_["mean_test_score"]
+    expected = listed.fit([Task(t.X, t.y) for t in BLOBS]).cv_results_["mean_test_score"]
+    np.testing.assert_array_equal(scores, expected)
+
+
+@pytest.mark.parametrize("search", ["grid", "random"])
+def test_with_routing_groups_reach_the_estimator_by_themselves(search):
+    X, y, groups = as_table()
+    with sklearn.config_context(enable_metadata_routing=True):
+        found = SEARCHES[search](TaskEstimator(maml()), cv=TaskKFold(2), error_score="raise")
+        found.fit(X, y, groups=groups)
+        scores = cross_validate(
+            TaskEstimator(maml()), X, y, cv=LeaveOneTaskOut(), params={"groups": groups}
+        )
+    listed = SEARCHES[search](TaskEstimator(maml()), cv=TaskKFold(2)).fit(
+        [Task(t.X, t.y) for t in BLOBS]
+    )
+    for key in ("mean_test_score", "params"):
+        np.testing.assert_array_equal(found.cv_results_[key], listed.cv_results_[key])
+    assert scores["test_score"].shape == (len(BLOBS),)
+
+
+def test_without_routing_the_error_says_what_to_do():
+    X, y, groups = as_table()
+    search = GridSearchCV(TaskEstimator(maml()), GRID, cv=TaskKFold(2), error_score="raise")
+    with pytest.raises(ValueError, match=r"no groups.*enable_metadata_routing=True.*task='column'"):
+        search.fit(X, y, groups=groups)
+
+
+def test_cross_validation_and_curves():
+    est = TaskEstimator(maml())
+    assert cross_val_score(est, BLOBS, cv=4).shape == (4,)
+    sizes, train, test = learning_curve(est, BLOBS, None, cv=2, train_sizes=[2, 4])
+    assert sizes.tolist() == [2, 4]  # tasks
+    assert train.shape == test.shape == (2, 2)
+    assert np.isfinite([train, test]).all()
+    _, test = validation_curve(
+        est, BLOBS, None, param_name="estimator__inner_steps", param_range=[0, 2], cv=2
+    )
+    assert np.isfinite(test).all()
+    nested = cross_validate(
+        GridSearchCV(est, {"estimator__meta_lr": [0.001, 0.01]}, cv=2), BLOBS, cv=2
+    )
+    assert np.isfinite(nested["test_score"]).all()
+
+
+# ---- nothing leaks ---------------------------------------------------------------------------
+
+
+N_NOISE, CHANCE = 12, 1 / 3
+
+
+@cache
+def noise():
+    """Tasks whose labels say nothing."""
+    rng = np.random.RandomState(0)
+    return [
+        Task(
+            rng.normal(size=(54, 16)),
+            np.concatenate([rng.permutation(np.arange(n) % 3) for n in (9, 45)]),
+            support=np.arange(9),
+        )
+        for _ in range(N_NOISE)
+    ]
+
+
+@cache
+def who_has_seen_them_all():
+    """A prior that knows these very tasks, queries included."""
+    est = ProtoNetClassifier(**SMALL | {"max_meta_iter": 250, "meta_lr": 0.02}, norm=None)
+    return est.set_params(hidden_layer_sizes=64).meta_fit(noise())
+
+
+def distance_from_chance(score):
+    """In standard deviations of the share of right guesses."""
+    return (score - CHANCE) / np.sqrt(CHANCE * (1 - CHANCE) / (45 * N_NOISE))
+
+
+@pytest.mark.parametrize("warm_start", [False, True])
+@pytest.mark.parametrize("tool", ["folds", "one out", "search"])
+def test_on_labels_that_are_noise_every_tool_finds_chance(tool, warm_start):
+    carried = clone(who_has_seen_them_all())
+    assert distance_from_chance(carried.score_tasks(noise()).mean()) > 6  # there is what to leak
+    est = TaskEstimator(carried.set_params(max_meta_iter=10, warm_start=warm_start))
+    if tool == "search":
+        grid = {"estimator__meta_lr": [0.001, 0.01]}
+        score = cross_val_score(GridSearchCV(est, grid, cv=2), noise(), cv=2).mean()
+    else:
+        cv = TaskKFold(4) if tool == "folds" else LeaveOneTaskOut()
+        score = cross_val_score(est, noise(), cv=cv).mean()
+    assert abs(distance_from_chance(score)) < 4
+
+
+def test_a_splitter_that_cuts_tasks_in_two_would_not_be_seen_in_a_list():
+    """Each entry of a list is a whole task, so plain K folds hold out whole tasks."""
+    for train, test in KFold(4).split(BLOBS):
+        assert not set(train) & set(test)
+    np.testing.assert_array_equal(
+        cross_val_score(TaskEstimator(maml()), BLOBS, cv=KFold(4)),
+        cross_val_score(TaskEstimator(maml()), BLOBS, cv=TaskKFold(4)),
+    )
+
+
+# ---- prefit ----------------------------------------------------------------------------------
+
+
+def test_prefit_keeps_the_prior_and_trains_nothing():
+    prior = maml().meta_fit(BLOBS[:4])
+    grid = {"estimator__inner_steps": [0, 1, 5], "estimator__inner_lr": [0.001, 0.1]}
+    search = GridSearchCV(TaskEstimator(prior, prefit=True), grid, cv=2).fit(BLOBS[4:])
+    assert search.best_estimator_.estimator_._meta_state is prior._meta_state
+    assert len(set(search.cv_results_["mean_test_score"])) > 1
+
+
+def test_prefit_without_a_prior_is_refused():
+    with pytest.raises(NotMetaFittedError, match=r"prefit=True.*MAMLClassifier.*not meta-fitted"):
+        TaskEstimator(maml(), prefit=True).fit(BLOBS)
+
+
+def test_a_grid_over_meta_training_with_prefit_is_warned_of():
+    prior = maml().meta_fit(BLOBS[:4])
+    est = TaskEstimator(prior, prefit=True).set_params(estimator__meta_lr=0.5).fit(BLOBS[4:])
+    with pytest.warns(StaleMetaStateWarning, match="'meta_lr' changed since meta_fit"):
+        est.score(BLOBS[4:])
+
+
+# ---- scoring ---------------------------------------------------------------------------------
+
+
+def test_scoring_by_name_by_function_and_several():
+    est = TaskEstimator(maml()).fit(BLOBS)
+    accuracy = est.score_tasks(BLOBS)
+    by_name = clone(est).set_params(scoring="accuracy").fit(BLOBS)
+    np.testing.assert_allclose(by_name.score_tasks(BLOBS), accuracy)
+
+    def loss(estimator, X, y):
+        return -log_loss(y, estimator.predict_proba(X), labels=estimator.classes_)
+
+    several = clone(est).set_params(scoring={"own": loss, "sklearn's": "neg_log_loss"}).fit(BLOBS)
+    found = several.score_tasks(BLOBS)
+    np.testing.assert_allclose(found["own"], found["sklearn's"])
+    with pytest.raises(ValueError, match=r"one number, but scoring names \['own', \"sklearn's\"\]"):
+        several.score(BLOBS)
+    listed = clone(est).set_params(scoring=["accuracy", "f1_macro"]).fit(BLOBS)
+    assert list(listed.score_tasks(BLOBS)) == ["accuracy", "f1_macro"]
+
+
+def test_several_metrics_in_a_search():
+    scoring = {name: task_scorer(name) for name in ("accuracy", "neg_log_loss")}
+    found = cross_validate(TaskEstimator(maml()), BLOBS, cv=2, scoring=scoring)
+    plain = cross_val_score(TaskEstimator(maml()), BLOBS, cv=2)
+    np.testing.assert_allclose(found["test_accuracy"], plain)
+    assert (found["test_neg_log_loss"] < 0).all()
+    assert repr(task_scorer("accuracy")) == "task_scorer('accuracy')"
+    with pytest.raises(ValueError, match="accurracy"):
+        task_scorer("accurracy")
+
+
+# ---- bad input -------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_meta_trained_is_refused():
+    with pytest.raises(TypeError, match=r"with meta_fit; got LogisticRegression\(\)"):
+        TaskEstimator(LogisticRegression()).fit(BLOBS)
+
+
+def test_a_score_before_fit_is_refused():
+    with pytest.raises(NotFittedError):
+        TaskEstimator(maml()).score(BLOBS)
+
+
+def test_a_task_with_too_few_rows_for_the_support_is_named():
+    few = [*BLOBS, Task(BLOBS[0].X[:3], [0, 1, 2], name="ann")]
+    est = TaskEstimator(ProtoNetClassifier(**SMALL), n_support=1).fit(BLOBS)
+    with pytest.raises(TaskError, match=r"'ann'.*a class has 1 row"):
+        est.score(few)

@@ -1,0 +1,318 @@
+"""Transformers in meta-training and after it: on each task, or once on all."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.compose import make_column_transformer
+from sklearn.decomposition import PCA
+from sklearn.impute import SimpleImputer
+from sklearn.model_selection import GridSearchCV, cross_val_score, learning_curve
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler, TargetEncoder
+
+from sklearn_meta import (
+    EmpiricalTasks,
+    MAMLClassifier,
+    MAMLRegressor,
+    NotMetaFittedError,
+    ProtoNetClassifier,
+    Task,
+    TaskError,
+)
+from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
+from sklearn_meta.model_selection import TaskEstimator, TaskKFold
+from sklearn_meta.pipeline import MetaPipeline, make_meta_pipeline
+
+SMALL = {"hidden_layer_sizes": 8, "max_meta_iter": 3, "random_state": 0, "device": "cpu"}
+BLOBS = make_blob_tasks(8, n_way=3, n_rows=8, n_features=4, n_shot=2, random_state=0)
+SCOPES = ("task", "pooled")
+each_scope = pytest.mark.parametrize("scope", SCOPES)
+
+
+def protonet(**params):
+    return ProtoNetClassifier(**SMALL | params)
+
+
+def scaled(scope, **params):
+    return make_meta_pipeline(StandardScaler(), protonet(**params), transform_scope=scope)
+
+
+def by_hand(task, scope, train):
+    rows = np.concatenate([t.X for t in train]) if scope == "pooled" else task.X_support
+    return Task(StandardScaler().fit(rows).transform(task.X), task.y, support=task.support)
+
+
+# ---- what it does, written out ---------------------------------------------------------------
+
+
+@each_scope
+def test_it_is_transforming_by_hand_and_meta_training(scope):
+    train, test = BLOBS[:6], BLOBS[6:]
+    pipe = scaled(scope).meta_fit(train)
+    own = protonet().meta_fit([by_hand(t, scope, train) for t in train])
+    for k, p in own.theta_.items():
+        np.testing.assert_array_equal(pipe.theta_[k], p)
+    expected = own.score_tasks([by_hand(t, scope, train) for t in test])
+    np.testing.assert_array_equal(pipe.score_tasks(test), expected)
+    for task, found in zip(test, pipe.predict_tasks(test), strict=True):
+        alone = clone(pipe).fit(task.X_support, task.y_support)
+        np.testing.assert_array_equal(alone.predict(task.X_query), found)
+        assert alone.score(task.X_query, task.y_query) == np.mean(found == task.y_query)
+
+
+def test_without_meta_fit_it_is_a_pipeline():
+    task = BLOBS[0]
+    for scope in SCOPES:
+        cold = scaled(scope).fit(task.X, task.y)
+        plain = make_pipeline(StandardScaler(), protonet()).fit(task.X, task.y)
+        np.testing.assert_array_equal(cold.predict_proba(task.X), plain.predict_proba(task.X))
+
+
+@each_scope
+def test_validation_tasks_are_transformed_too(scope):
+    pipe = scaled(scope, early_stopping=True, iters_per_epoch=1)
+    pipe.meta_fit(BLOBS[:6], validation_tasks=BLOBS[6:])
+    assert np.isfinite([row["valid_loss"] for row in pipe[-1].history_]).all()
+
+
+# ---- the two regimes -------------------------------------------------------------------------
+
+
+def regime(own_units):
+    """Two classes that differ in one direction: in units of each task, or hidden among many."""
+    rng, tasks = np.random.RandomState(0), []
+    direction = rng.normal(size=20) / 20**0.5
+    for _ in range(60):
+        k = rng.permutation(np.arange(40) % 2)
+        if own_units:  # metres or feet, from sea level or from the valley
+            X = rng.normal(size=(40, 3)) * 0.4
+            X[:, 0] += 2 * k - 1
+            X = X * np.exp(rng.normal(size=3) * 2) + rng.normal(size=3) * 50
+        else:  # many rows show the direction, few do not
+            X = rng.normal(size=(40, 20)) + 2 * np.outer(2 * k - 1, direction)
+        support = np.r_[np.flatnonzero(k == 0)[:3], np.flatnonzero(k == 1)[:3]]
+        tasks.append(Task(X, k, support=support))
+    return tasks[:40], tasks[40:]
+
+
+def test_tasks_with_units_of_their_own_need_transformers_of_their_own():
+    train, test = regime(own_units=True)
+    scores = {}
+    for scope in SCOPES:
+        pipe = scaled(scope, max_meta_iter=100, meta_lr=0.01, scaling=None).meta_fit(train)
+        scores[scope] = pipe.score_tasks(test).mean()
+    assert scores["task"] > scores["pooled"] + 0.05
+
+
+def test_a_transformer_that_few_rows_cannot_fit_is_better_fitted_on_all():
+    train, test = regime(own_units=False)
+    scores = {}
+    for scope in SCOPES:
+        steps = PCA(1), protonet(max_meta_iter=100, scaling=None)
+        pipe = make_meta_pipeline(*steps, transform_scope=scope).meta_fit(train)
+        scores[scope] = pipe.score_tasks(test).mean()
+    assert scores["pooled"] > scores["task"] + 0.02
+
+
+# ---- state -----------------------------------------------------------------------------------
+
+
+@each_scope
+def test_clones_and_copies_keep_what_was_learned(scope):
+    pipe, task = scaled(scope).meta_fit(BLOBS), BLOBS[0]
+    expected = pipe.fit(task.X_support, task.y_support).predict_proba(task.X)
+    for twin in (clone(pipe), pickle.loads(pickle.dumps(pipe)), clone(clone(pipe))):
+        found = twin.fit(task.X_support, task.y_support).predict_proba(task.X)
+        np.testing.assert_array_equal(found, expected)
+    with pytest.raises(NotMetaFittedError):
+        clone(pipe).reset_meta().theta_  # noqa: B018
+
+
+def test_fit_leaves_pooled_transformers_as_they_are():
+    pipe = scaled("pooled").meta_fit(BLOBS)
+    mean = np.concatenate([t.X for t in BLOBS]).mean(axis=0)
+    for task in BLOBS[:2]:
+        pipe.fit(task.X_support, task.y_support)
+        np.testing.assert_allclose(pipe[0].mean_, mean)
+    assert isinstance(pipe[0], StandardScaler)
+
+
+def test_a_pooled_step_that_changed_since_is_refused():
+    pipe, task = scaled("pooled").meta_fit(BLOBS), BLOBS[0]
+    pipe.set_params(standardscaler__with_mean=False)
+    with pytest.raises(ValueError, match=r"'standardscaler'.*\['with_mean'\] changed since"):
+        pipe.fit(task.X, task.y)
+    with pytest.raises(ValueError, match="changed since"):
+        pipe.score_tasks(BLOBS)
+    pipe.set_params(standardscaler="passthrough")
+    with pytest.raises(ValueError, match=r"'standardscaler'.*changed since"):
+        pipe.fit(task.X, task.y)
+    other = scaled("pooled").meta_fit(BLOBS).set_params(transform_scope="task")
+    with pytest.raises(ValueError, match="from 'pooled' to 'task' since meta_fit"):
+        other.fit(task.X, task.y)
+
+
+def test_a_step_fitted_on_each_task_may_change():
+    pipe, task = scaled("task").meta_fit(BLOBS), BLOBS[0]
+    pipe.set_params(standardscaler__with_mean=False).fit(task.X_support, task.y_support)
+    assert pipe[0].mean_ is not None
+
+
+def test_weights_reach_the_learner_in_both_scopes():
+    task = BLOBS[0]
+    weight = np.r_[np.ones(len(task.X) - 1), 5.0]
+    for scope in SCOPES:
+        pipe = scaled(scope).meta_fit(BLOBS)
+        plain = pipe.fit(task.X, task.y).predict_proba(task.X)
+        heavy = pipe.fit(task.X, task.y, protonetclassifier__sample_weight=weight)
+        assert not np.allclose(heavy.predict_proba(task.X), plain)
+
+
+def test_an_error_leaves_it_as_it_was():
+    pipe = scaled("pooled").meta_fit(BLOBS)
+    before = dict(vars(pipe))
+    with pytest.raises(TaskError):
+        pipe.meta_fit([*BLOBS, Task(BLOBS[0].X[:, :2], BLOBS[0].y)])
+    with pytest.raises(ValueError, match="features"):
+        pipe.fit(BLOBS[0].X[:, :2], BLOBS[0].y)
+    assert {k: v for k, v in vars(pipe).items() if k != "steps"} == {
+        k: v for k, v in before.items() if k != "steps"
+    }
+    assert pipe[0].get_params() == before["steps"][0][1].get_params()
+
+
+# ---- frames, categories, gaps ----------------------------------------------------------------
+
+
+def customers(n_tasks=6, n_rows=20):
+    """A long frame with a category that small supports do not have, and gaps."""
+    rng = np.random.RandomState(0)
+    n = n_tasks * n_rows
+    colour = rng.choice(["red", "green", "blue"], p=[0.55, 0.4, 0.05], size=n)
+    colour[:3] = ["red", "green", "blue"]
+    x = rng.normal(size=n)
+    y = np.where(x + (colour == "red") + 0.3 * rng.normal(size=n) > 0.5, "yes", "no")
+    x[rng.permutation(n)[: n // 10]] = np.nan
+    who = np.repeat([f"customer {i}" for i in range(n_tasks)], n_rows)
+    return pd.DataFrame({"x": x, "colour": colour, "who": who, "buys": y})
+
+
+def mixed(encoder):
+    return make_column_transformer(
+        (make_pipeline(SimpleImputer(), StandardScaler()), ["x"]), (encoder, ["colour"])
+    )
+
+
+ENCODERS = {
+    "one-hot": OneHotEncoder(handle_unknown="ignore", sparse_output=False),
+    "sparse": OneHotEncoder(handle_unknown="ignore"),
+    "target": TargetEncoder(cv=2),
+}
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_a_long_frame_with_categories_and_gaps(encoder):
+    frame = customers()
+    pipe = make_meta_pipeline(
+        mixed(ENCODERS[encoder]), MAMLClassifier(**SMALL, n_shot=2), transform_scope="pooled"
+    ).meta_fit(frame, y="buys", groups="who")
+    new = customers(1).drop(columns=["who", "buys"])
+    pipe.fit(new.head(6), ["yes", "no"] * 3)
+    assert set(pipe.predict(new)) <= {"yes", "no"}
+    assert pipe.predict_proba(new).shape == (20, 2)
+    np.testing.assert_array_equal(pipe.feature_names_in_, ["x", "colour"])
+
+
+def test_transformed_tasks_of_different_widths_are_refused_in_words():
+    frame = customers()
+    pipe = make_meta_pipeline(mixed(ENCODERS["one-hot"]), MAMLClassifier(**SMALL, n_shot=2))
+    with pytest.raises(TaskError, match=r"X has rows of shape \(.*those of task 0"):
+        pipe.meta_fit(frame, y="buys", groups="who")
+
+
+def test_searches_and_curves_over_tasks_of_a_pipeline_of_frames():
+    frame = customers(8)
+    pipe = make_meta_pipeline(
+        mixed(ENCODERS["one-hot"]), MAMLClassifier(**SMALL, n_shot=2), transform_scope="pooled"
+    )
+    est, cv = TaskEstimator(pipe, task="who"), TaskKFold(2, task="who")
+    X, y = frame.drop(columns="buys"), frame["buys"]
+    grid = {
+        "estimator__mamlclassifier__meta_lr": [0.001, 0.01],
+        "estimator__columntransformer__pipeline__simpleimputer__strategy": ["mean", "median"],
+    }
+    search = GridSearchCV(est, grid, cv=cv, error_score="raise").fit(X, y)
+    best = search.best_estimator_.estimator_
+    imputer = best[0].named_transformers_["pipeline"][0]
+    assert imputer.strategy == search.best_params_[[*grid][1]]
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert cross_val_score(est, X, y, cv=cv).shape == (2,)
+    by_accuracy = clone(est).set_params(scoring="accuracy").fit(X, y).score_tasks(X, y)
+    np.testing.assert_allclose(by_accuracy, clone(est).fit(X, y).score_tasks(X, y))
+
+
+def test_tools_over_a_list_of_tasks():
+    est = TaskEstimator(scaled("task"))
+    assert cross_val_score(est, BLOBS, cv=2).shape == (2,)
+    sizes, _, scores = learning_curve(est, BLOBS, None, cv=2, train_sizes=[2, 4])
+    assert sizes.tolist() == [2, 4]
+    assert np.isfinite(scores).all()
+    plain = [Task(t.X, t.y) for t in BLOBS]
+    assert TaskEstimator(scaled("pooled")).fit(plain).score_tasks(plain).shape == (8,)
+
+
+def test_the_inner_loop_is_searched_with_the_prior():
+    pipe, task = scaled("pooled").meta_fit(BLOBS), BLOBS[0]
+    search = GridSearchCV(pipe, {"protonetclassifier__device": ["cpu"]}, cv=2).fit(task.X, task.y)
+    assert search.best_estimator_[-1]._meta_state is pipe[-1]._meta_state
+
+
+def test_a_regression_in_four_parts_and_named_features():
+    tasks = make_linear_tasks(5, n_rows=12, n_features=3, random_state=0).tasks
+    parts = [(t.X[:6], t.y[:6], t.X[6:], t.y[6:]) for t in tasks]
+    pipe = make_meta_pipeline(PCA(2), MAMLRegressor(**SMALL), transform_scope="pooled")
+    assert pipe.meta_fit(parts).score_tasks(parts).shape == (5,)
+    frames = [(pd.DataFrame(t.X, columns=list("abc")), t.y) for t in tasks]
+    named = make_column_transformer(("passthrough", ["a", "c"]))
+    pipe = MetaPipeline([("two", named), ("maml", MAMLRegressor(**SMALL))]).meta_fit(frames)
+    again = MetaPipeline([("two", named), ("maml", MAMLRegressor(**SMALL))])
+    again.meta_fit([Task(*frame) for frame in frames])
+    np.testing.assert_array_equal(pipe.theta_["head.weight"], again.theta_["head.weight"])
+
+
+# ---- bad input -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("tasks", "words"),
+    [
+        (EmpiricalTasks(BLOBS), "transforms tasks that are there"),
+        (np.zeros((4, 2)), "tasks must be a sequence of Task"),
+        ([(1, 2, 3)], r"Task 0 must be a Task, \(X, y\)"),
+        ([], "empty"),
+    ],
+)
+@each_scope
+def test_what_are_no_tasks_is_refused(scope, tasks, words):
+    with pytest.raises(TaskError, match=words):
+        scaled(scope).meta_fit(tasks)
+
+
+def test_tables_that_do_not_fit_are_refused():
+    X, y = np.zeros((4, 2)), [0, 1, 0, 1]
+    with pytest.raises(TaskError, match="groups is missing"):
+        scaled("task").meta_fit(X, y)
+    with pytest.raises(TaskError, match=r"X of shape \(4, 2\), y of shape \(4,\) .* \(3,\)"):
+        scaled("task").meta_fit(X, y, [0, 0, 1])
+    with pytest.raises(TaskError, match="no column 'whom'"):
+        scaled("task").meta_fit(customers(), y="buys", groups="whom")
+
+
+def test_what_cannot_meta_train_is_refused():
+    with pytest.raises(TypeError, match="last step of a MetaPipeline must have meta_fit; step"):
+        make_meta_pipeline(StandardScaler(), PCA(2)).meta_fit(BLOBS)
+    with pytest.raises(ValueError, match=r"'transform_scope' .* must be one of"):
+        scaled("rows").meta_fit(BLOBS)

@@ -1,0 +1,395 @@
+"""Intervals, paired comparisons and calibration keep their laws and match their twins."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.linear_model import LogisticRegression
+
+from sklearn_meta.metrics import (
+    calibration_error_over_tasks,
+    compare_paired,
+    expected_calibration_error,
+    mean_interval,
+)
+
+
+def scores_of(seed, n=30):
+    return np.random.RandomState(seed).beta(8, 2, size=n)
+
+
+A, B = scores_of(0), scores_of(1)
+METHODS = pytest.mark.parametrize("method", ["t", "bootstrap"])
+
+
+# ---- mean_interval ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", [0.5, 0.95, 0.99])
+def test_the_t_interval_is_that_of_scipy(level):
+    found, twin = mean_interval(A, level=level), stats.ttest_1samp(A, 0).confidence_interval(level)
+    assert found == pytest.approx((A.mean(), twin.low, twin.high, len(A), level))
+
+
+def test_the_bootstrap_interval_is_that_of_scipy():
+    found = mean_interval(A, method="bootstrap", random_state=0)
+    twin = stats.bootstrap((A,), np.mean, method="percentile", random_state=1)
+    ends = twin.confidence_interval
+    assert found[:3] == pytest.approx((A.mean(), ends.low, ends.high), abs=2e-3)
+
+
+@pytest.mark.parametrize(("method", "n", "draws"), [("t", 5, 1000), ("bootstrap", 40, 250)])
+def test_the_interval_covers_the_mean_as_often_as_it_says(method, n, draws):
+    rng = np.random.RandomState(0)
+    settings = {"level": 0.9, "method": method, "n_resamples": 199, "random_state": 0}
+    found = [mean_interval(rng.normal(3.0, 2.0, size=n), **settings) for _ in range(draws)]
+    covered = np.mean([low < 3.0 < high for _, low, high, *_ in found])
+    assert covered == pytest.approx(0.9, abs=3 * math.sqrt(0.09 / draws) + 0.01)
+
+
+@METHODS
+def test_adding_a_constant_and_a_scale_move_the_interval_along(method):
+    settings = {"method": method, "n_resamples": 300, "random_state": 0}
+    plain, moved = mean_interval(A, **settings), mean_interval(5 + 2 * A, **settings)
+    assert moved[:3] == pytest.approx([5 + 2 * value for value in plain[:3]])
+    assert plain.low < plain.mean < plain.high
+
+
+def test_the_order_of_tasks_does_not_matter():
+    assert mean_interval(A[::-1]) == pytest.approx(mean_interval(A))
+
+
+def test_a_bootstrap_is_repeated_by_its_seed_and_only_by_it():
+    once, again, other = (
+        mean_interval(A, method="bootstrap", n_resamples=50, random_state=seed)
+        for seed in (3, np.random.RandomState(3), 4)
+    )
+    assert once == again != other
+
+
+@METHODS
+def test_seeds_are_averaged_before_tasks_are_counted(method):
+    seeds = np.stack([A, B, scores_of(2)])
+    found = mean_interval(seeds, method=method, random_state=0)
+    assert found == mean_interval(seeds.mean(axis=0), method=method, random_state=0)
+    assert found.n_tasks == len(A)
+    repeated = mean_interval(np.stack([A] * 7))  # more seeds are not more tasks
+    assert repeated == pytest.approx(mean_interval(A))
+
+
+@METHODS
+def test_one_task_has_a_mean_and_no_interval(method):
+    mean, low, high, n_tasks, _ = found = mean_interval([0.8], method=method)
+    assert (mean, n_tasks) == (0.8, 1)
+    assert math.isnan(low)
+    assert math.isnan(high)
+    assert str(found) == "0.800 (1 task, no interval)"
+
+
+@METHODS
+def test_equal_scores_have_an_interval_of_no_width(method):
+    found = mean_interval([0.1] * 9, method=method, n_resamples=20)
+    assert found[:3] == pytest.approx((0.1, 0.1, 0.1))
+    assert str(found) == "0.100 ± 0.000 (95 %, 9 tasks)"
+
+
+def test_an_interval_is_read_with_two_digits_of_its_width():
+    half = stats.t.ppf(0.975, 599) / math.sqrt(599)
+    spread = 0.013 / half * np.tile([-1, 1], 300)
+    assert str(mean_interval(0.812 + spread)) == "0.812 ± 0.013 (95 %, 600 tasks)"
+    assert str(mean_interval(1000 * (0.812 + spread))) == "812 ± 13 (95 %, 600 tasks)"
+    assert str(mean_interval(0.01 * (0.812 + spread))) == "0.00812 ± 0.00013 (95 %, 600 tasks)"
+
+
+def test_an_interval_that_is_not_symmetric_is_read_by_its_ends():
+    found = mean_interval([0.0] * 9 + [1.0], method="bootstrap", level=0.9, random_state=0)
+    assert str(found) == "0.10 [0.00, 0.30] (90 %, 10 tasks)"
+
+
+# ---- compare_paired --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shift", [-0.1, 0.0, 0.02])
+def test_p_values_and_interval_are_those_of_scipy(shift):
+    found, t = compare_paired(A + shift, B, level=0.9), stats.ttest_rel(A + shift, B)
+    ends = t.confidence_interval(0.9)
+    assert found.p_ttest == pytest.approx(t.pvalue)
+    expected = ((A + shift - B).mean(), ends.low, ends.high, len(A), 0.9)
+    assert found.difference == pytest.approx(expected)
+    assert found.p_sign == pytest.approx(stats.binomtest(found.wins, len(A)).pvalue)
+
+
+def test_the_sign_test_drops_ties():
+    found = compare_paired([1, 1, 1, 1, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1, 0, 0, 0])
+    assert found[1:5] == (5, 3, 1, 1 / 9)
+    assert found.p_sign == pytest.approx(stats.binomtest(5, 6).pvalue)
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.05, 0.2])
+def test_swapping_a_and_b_swaps_the_signs(margin):
+    one, other = compare_paired(A, B, margin=margin), compare_paired(B, A, margin=margin)
+    mean, low, high, *of = one.difference
+    assert other.difference == pytest.approx((-mean, -high, -low, *of))
+    assert (other.wins, other.ties, other.losses) == (one.losses, one.ties, one.wins)
+    assert (other.p_ttest, other.p_sign) == pytest.approx((one.p_ttest, one.p_sign))
+    assert one.wins + one.ties + one.losses == len(A)
+    assert one.hurt == np.mean(margin < B - A)
+
+
+def test_what_moves_both_or_mixes_the_pairs_up_changes_nothing():
+    order, plain = np.random.RandomState(0).permutation(len(A)), compare_paired(A, B, margin=0.03)
+    for a, b in [(A + 3, B + 3), (A[order], B[order])]:
+        found = compare_paired(a, b, margin=0.03)
+        assert found.difference == pytest.approx(plain.difference)
+        assert found[1:] == pytest.approx(plain[1:])
+    unpaired = compare_paired(A, B[order], margin=0.03)  # the pairs do matter
+    assert unpaired.difference.mean == pytest.approx(plain.difference.mean)
+    assert unpaired.p_ttest != pytest.approx(plain.p_ttest, rel=0.01)
+
+
+def test_a_margin_is_reached_whatever_the_rounding():
+    a, b = [0.8, 0.7, 0.9, 0.85], [0.7, 0.6, 0.8, 0.7]  # 0.8 - 0.7 > 0.1 in floating point
+    found = compare_paired(a, b, margin=0.1)
+    assert (found.wins, found.ties, found.losses) == (1, 3, 0)
+    assert compare_paired(b, a, margin=0.1)[1:4] == (0, 3, 1)
+
+
+def test_differences_by_rounding_alone_are_none():
+    found = compare_paired([0.1 + 0.2] * 3, [0.3] * 3)
+    assert found[1:] == (0, 3, 0, 0.0, 1.0, 1.0)
+
+
+@METHODS
+@pytest.mark.parametrize("n", [1, 2, 20])
+def test_equal_scores_are_no_evidence(method, n):
+    found = compare_paired(A[:n], A[:n], method=method, random_state=0)
+    assert found[1:] == (0, n, 0, 0.0, 1.0, 1.0)
+    assert found.difference.mean == 0.0
+    assert str(found).startswith("no clear difference: a - b is 0.000 ")
+
+
+def test_equal_differences_leave_doubt_to_the_sign_test():
+    found = compare_paired([0.75, 0.5], [0.5, 0.25])
+    assert found.difference[:3] == (0.25, 0.25, 0.25)
+    assert (found.p_ttest, found.p_sign) == (0.0, 0.5)
+
+
+def test_one_task_that_differs_is_no_t_test():
+    found = compare_paired([0.75], [0.5])
+    assert math.isnan(found.p_ttest)
+    assert (found.wins, found.p_sign) == (1, 1.0)
+    assert str(found).startswith("no clear difference: a - b is 0.250 (1 task, no interval)")
+
+
+def test_a_comparison_by_bootstrap_has_the_interval_of_the_differences():
+    found = compare_paired(A, B, method="bootstrap", random_state=0)
+    assert found.difference == mean_interval(A - B, method="bootstrap", random_state=0)
+    assert found.p_ttest == compare_paired(A, B).p_ttest
+
+
+def test_seeds_of_two_methods_are_averaged_apart():
+    a, b = np.stack([A, scores_of(2), scores_of(3)]), np.stack([B, scores_of(4)])
+    assert compare_paired(a, b) == compare_paired(a.mean(axis=0), b.mean(axis=0))
+
+
+def test_a_comparison_is_told_in_words():
+    better = "a is better: a - b is 0.200 ± 0.065 (95 %, 4 tasks); a wins on 4 tasks, ties on 0 "
+    better += "and loses on 0 (0 % are hurt); p = 0.0023 (t test), 0.12 (sign test)"
+    a, b = np.array([0.75, 0.8, 0.7, 0.75]), np.array([0.5, 0.6, 0.55, 0.55])
+    assert str(compare_paired(a, b)) == better
+    worse = str(compare_paired(b, a))
+    assert worse.startswith("a is worse: a - b is -0.200 ± 0.065 (95 %, 4 tasks); a wins on 0 ")
+    assert "loses on 4 (100 % are hurt)" in worse
+
+
+# ---- calibration -----------------------------------------------------------------------------
+
+
+def drawn(seed, n_rows, n_classes=3, times=1.0):
+    """Labels drawn from probabilities, and those sharpened to proba ** times."""
+    rng = np.random.RandomState(seed)
+    proba = rng.dirichlet(np.ones(n_classes), size=n_rows)
+    y = (rng.rand(n_rows, 1) > proba.cumsum(axis=1)).sum(axis=1)
+    said = proba**times
+    return y, said / said.sum(axis=1, keepdims=True), range(n_classes)
+
+
+def by_hand(y, proba, classes, n_bins):
+    """The published equation, bin by bin."""
+    top, confidence, total = np.asarray(classes)[proba.argmax(axis=1)], proba.max(axis=1), 0.0
+    for m in range(1, n_bins + 1):
+        inside = (confidence > (m - 1) / n_bins) & (confidence <= m / n_bins)
+        if inside.any():
+            gap = np.mean(top[inside] == y[inside]) - confidence[inside].mean()
+            total += inside.sum() / len(y) * abs(gap)
+    return total
+
+
+@pytest.mark.parametrize("n_bins", [1, 2, 15, 100])
+def test_the_calibration_error_is_the_published_equation(n_bins):
+    y, proba, classes = drawn(0, 200)
+    found = expected_calibration_error(y, proba, classes=classes, n_bins=n_bins)
+    assert found == pytest.approx(by_hand(y, proba, classes, n_bins))
+    assert found > 0.01
+
+
+def test_a_calibration_error_worked_by_hand():
+    proba = [[0.625, 0.375], [0.375, 0.625], [0.875, 0.125], [0.125, 0.875]]
+    # two bins of (0.5, 0.75] and (0.75, 1]: accuracies 1/2 and 1
+    found = expected_calibration_error(["a", "a", "a", "b"], proba, n_bins=4)
+    assert found == 0.5 * 0.125 + 0.5 * 0.125
+    # a confidence at an edge is in the bin on its left, together with 0.625
+    edge = expected_calibration_error([0, 1], [[0.625, 0.375], [0.75, 0.25]], n_bins=4)
+    assert edge == abs(0.5 - 0.6875)
+
+
+@pytest.mark.parametrize("confidence", [0.6, 0.9, 1.0])
+def test_constant_confidence_errs_by_its_excess(confidence):
+    y, proba = np.tile([0, 1], 50), np.tile([confidence, 1 - confidence], (100, 1))
+    assert expected_calibration_error(y, proba) == pytest.approx(confidence - 0.5)
+
+
+def test_perfect_probabilities_err_little_and_sharpened_ones_much():
+    assert expected_calibration_error(*drawn(0, 20000)[:2]) < 0.015
+    assert expected_calibration_error(*drawn(0, 20000, times=3.0)[:2]) > 0.1
+
+
+def test_neither_order_nor_names_of_rows_and_classes_matter():
+    y, proba, classes = drawn(0, 50)
+    rows, columns = np.random.RandomState(1).permutation(50), [2, 0, 1]
+    plain = expected_calibration_error(y, proba, classes=classes)
+    mixed = expected_calibration_error(y[rows], proba[rows][:, columns], classes=columns)
+    named = expected_calibration_error(np.array(["u", "v", "w"])[y], proba)
+    assert mixed == pytest.approx(plain)
+    assert named == plain
+
+
+def test_a_classifier_s_output_is_taken_as_it_is():
+    X = np.random.RandomState(0).normal(size=(90, 2))
+    y = np.array(["u", "v", "w"])[np.digitize(X[:, 0], [-0.5, 0.5])]
+    model = LogisticRegression().fit(X, y)
+    query = y != "w"  # a query without one of the classes
+    proba = model.predict_proba(X[query]).astype(np.float32)
+    found = expected_calibration_error(y[query], proba, classes=model.classes_)
+    expected = by_hand(y[query], proba.astype(np.float64), model.classes_, 15)
+    assert found == pytest.approx(expected)
+
+
+SIZES = [(10, 3), (25, 2), (40, 5), (7, 4)]
+
+
+def tasks_of(sizes):
+    return [drawn(i, n, k, times=2.0) for i, (n, k) in enumerate(sizes)]
+
+
+def test_per_task_errors_are_those_of_each_task():
+    tasks = tasks_of(SIZES)
+    found = calibration_error_over_tasks(iter(tasks), n_bins=5)
+    alone = [expected_calibration_error(y, p, classes=c, n_bins=5) for y, p, c in tasks]
+    assert found.per_task.tolist() == alone
+    assert found.mean_per_task == pytest.approx(np.mean(alone))
+    back = calibration_error_over_tasks(tasks[::-1], n_bins=5)
+    assert back.pooled == pytest.approx(found.pooled)
+
+
+def test_pooled_is_the_error_of_all_rows_and_at_most_the_mean_by_rows():
+    same = tasks_of([(n, 3) for n, _ in SIZES])
+    pooled = calibration_error_over_tasks(same).pooled
+    y, proba = (np.concatenate(part) for part in list(zip(*same, strict=True))[:2])
+    assert pooled == pytest.approx(expected_calibration_error(y, proba))
+    for tasks in (same, tasks_of(SIZES)):
+        found = calibration_error_over_tasks(tasks)
+        by_rows = np.average(found.per_task, weights=[n for n, _ in SIZES])
+        assert found.pooled < by_rows
+
+
+def test_too_confident_and_too_timid_tasks_cancel_in_pooled_alone():
+    proba = np.tile([0.75, 0.25], (20, 1))
+    always, half = np.zeros(20, dtype=int), np.repeat([0, 1], 10)
+    found = calibration_error_over_tasks([(always, proba, [0, 1]), (half, proba)])
+    assert found.pooled == 0.0
+    assert found.per_task.tolist() == [0.25, 0.25]
+
+
+def test_small_tasks_are_as_bad_as_the_docstring_says_and_pooled_is_not():
+    found = calibration_error_over_tasks([drawn(i, 10) for i in range(200)])
+    assert found.mean_per_task == pytest.approx(0.29, abs=0.03)
+    assert found.pooled < 0.04
+
+
+# ---- bad input -------------------------------------------------------------------------------
+
+GOOD = [[0.5, 0.5], [0.25, 0.75]]
+BAD = {
+    "nan": (lambda: mean_interval([0.5, 0.5, np.nan]), r"Task 2: scores\[2\] is nan \(shape \(3,"),
+    "nan of a seed": (
+        lambda: mean_interval([[0.5, 0.5], [np.inf, 1]]),
+        r"Task 0: scores\[1, 0\] is inf \(shape \(2, 2\)",
+    ),
+    "nan of b": (lambda: compare_paired([0, 1], [0, None]), r"Task 1: b\[1\] is nan"),
+    "no task": (lambda: mean_interval([]), r"scores must be \(n_tasks,\).* Got shape \(0,\)"),
+    "a number": (lambda: mean_interval(0.5), r"scores must be \(n_tasks,\).* Got shape \(\)"),
+    "three axes": (lambda: mean_interval(np.ones((2, 2, 2))), r"Got shape \(2, 2, 2\)"),
+    "words": (lambda: mean_interval(["good", "bad"]), "scores must be numbers, one a task"),
+    "ragged": (lambda: compare_paired([[1, 2], [3]], [1, 2]), "a must be numbers, one a task"),
+    "level": (lambda: mean_interval(A, level=95), r"'level' .* in \(0.0, 1.0\). Got 95 instead"),
+    "level 1": (lambda: compare_paired(A, B, level=1.0), "'level'"),
+    "method": (lambda: mean_interval(A, method="z"), "'method' .* one of 't', 'bootstrap'"),
+    "draws": (lambda: mean_interval(A, n_resamples=0), "'n_resamples'"),
+    "margin": (lambda: compare_paired(A, B, margin=-0.1), "'margin'"),
+    "other tasks": (
+        lambda: compare_paired(np.ones((2, 5)), np.ones(4)),
+        r"a of shape \(2, 5\) and b of shape \(4,\) hold 5 and 4 tasks",
+    ),
+    "bins": (lambda: expected_calibration_error([0, 1], GOOD, n_bins=0), "'n_bins'"),
+    "bins over tasks": (lambda: calibration_error_over_tasks([([0, 1], GOOD)], n_bins=1.5), "n_bi"),
+    "other rows": (
+        lambda: expected_calibration_error([0, 1, 1], GOOD),
+        r"y_true of shape \(3,\) and y_proba of shape \(2, 2\)",
+    ),
+    "one column": (lambda: expected_calibration_error([0, 1], [0.5, 0.5]), r"y_proba of shape \(2"),
+    "no rows": (lambda: expected_calibration_error([], np.ones((0, 2))), r"of shape \(0, 2\)"),
+    "logits": (lambda: expected_calibration_error([0, 1], [[0.5, 0.5], [-1, 2]]), r"y_proba\[1\]"),
+    "sum": (
+        lambda: expected_calibration_error([0, 1], [[0.5, 0.5], [0.6, 0.6]]),
+        r"y_proba\[1\] is \[0.6, 0.6\], not probabilities summing to 1",
+    ),
+    "nan proba": (lambda: expected_calibration_error([0], [[np.nan, 1]]), r"y_proba\[0\] is \[nan"),
+    "no classes": (
+        lambda: expected_calibration_error([1, 1], GOOD),
+        r"labels \[1\] for .*`classes`",
+    ),
+    "twice": (
+        lambda: expected_calibration_error([0, 0], GOOD, classes=[0, 0]),
+        r"labels \[0, 0\] for y_proba of shape \(2, 2\)",
+    ),
+    "too many": (
+        lambda: expected_calibration_error([0, 1], GOOD, classes=[0, 1, 1]),
+        r"labels \[0, 1, 1\] for y_proba of shape \(2, 2\)",
+    ),
+    "unknown": (
+        lambda: expected_calibration_error(["0", "1"], GOOD, classes=[0, 1]),
+        r"y_true holds '0', which is not in classes, \[0, 1\]",
+    ),
+    "mixed": (
+        lambda: expected_calibration_error(np.array([0, "a"], dtype=object), GOOD),
+        "y_true, y_proba or classes are unusable",
+    ),
+    "no tasks": (lambda: calibration_error_over_tasks([]), "There are no tasks"),
+    "not a pair": (
+        lambda: calibration_error_over_tasks([([0, 1], GOOD), [GOOD]]),
+        r"Task 1: must be \(y_true, y_proba\[, classes\]\)",
+    ),
+    "bad task": (
+        lambda: calibration_error_over_tasks([([0, 1], GOOD)] * 2 + [([0], GOOD)]),
+        "Task 2",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_refused_in_words(name):
+    call, words = BAD[name]
+    with pytest.raises(ValueError, match=words):
+        call()
