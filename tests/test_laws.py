@@ -145,13 +145,11 @@ RAGGED = [(3, 7, 4), (2, 5, 6), (3, 4, 3)]
 FOR_EVERY_ALGORITHM = ("mlp-layer", "foreign", "mlp-batch")
 FOR_EVERY_NET = (
     "maml-shared",
-    "maml-linear",
     "fomaml-prototype",
     "anil-shared",
     "lstm-shared",
     "protonet-sqeuclidean",
     "reptile-linear",
-    "imaml-shared",
     "finetune-zero",
 )
 

@@ -514,7 +514,7 @@ def test_a_meta_trained_regressor_beats_one_trained_from_scratch():
     train = make_sinusoid_tasks(200, n_rows=20, random_state=1)
     test = make_sinusoid_tasks(40, n_rows=20, n_support=5, random_state=2)
     est = MAMLRegressor(hidden_layer_sizes=(40, 40), norm=None, n_support=5, random_state=0)
-    est.set_params(max_meta_iter=600, meta_lr=5e-3)
+    est.set_params(max_meta_iter=400, meta_lr=5e-3)
 
     def errors(model):
         found = zip(model.predict_tasks(test), test, strict=True)
