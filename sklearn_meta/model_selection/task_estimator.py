@@ -208,8 +208,6 @@ class TaskEstimator(BaseEstimator):
             )
         return float(scores.mean())
 
-    # ---- tasks ---------------------------------------------------------------------------------
-
     def score_by(self, scoring: Any, tasks: Any, y: Any = None, groups: Any = None) -> Any:
         """Score the query of each task as another `scoring` has it.
 
@@ -231,10 +229,12 @@ class TaskEstimator(BaseEstimator):
         split = self._split(self._as_tasks(tasks, y, groups))
         if scoring is None:
             return self.estimator_.score_tasks(split)
-        if isinstance(scoring, (str, bytes)) or callable(scoring):
+        if isinstance(scoring, str) or callable(scoring):
             return self._by_scorer(split, scorer_of(scoring))
         pairs = scoring.items() if isinstance(scoring, Mapping) else [(s, s) for s in scoring]
         return {name: self._by_scorer(split, scorer_of(s)) for name, s in pairs}
+
+    # ---- tasks and scorers ---------------------------------------------------------------------
 
     def _by_scorer(self, tasks: Sequence[Task | RawTask], scorer: Scorer) -> NDArray[np.float64]:
         adapted = clone(self.estimator_)
@@ -290,4 +290,4 @@ def scorer_of(scoring: Any) -> Scorer:
     callable
         ``(estimator, X, y) -> float``.
     """
-    return get_scorer(scoring) if isinstance(scoring, (str, bytes)) else scoring
+    return get_scorer(scoring) if isinstance(scoring, str) else scoring

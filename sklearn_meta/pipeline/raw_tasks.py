@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.tasks import Task, TaskDistribution, split_task
+from sklearn_meta.tasks import Task, TaskDistribution, as_tasks, split_task
 
 __all__ = ["RawTask", "raw_tasks", "stack_rows"]
 
@@ -109,9 +109,10 @@ def raw_tasks(tasks: Any, y: Any = None, groups: Any = None) -> list[RawTask]:
             f"X, y and groups must have one entry a row; got X of shape {X.shape}, y of shape "
             f"{y.shape} and groups of shape {of_task.shape}."
         )
-    _, first, code = np.unique(of_task, return_index=True, return_inverse=True)
-    rows = [np.flatnonzero(code == k) for k in np.argsort(first)]
-    return [RawTask(_rows(X, r), y[r], None, str(of_task[r[0]])) for r in rows]
+    # as_tasks knows which groups are none; of the tasks' numbers it sees the rows alone
+    numbered = as_tasks(np.arange(len(X))[:, None], np.zeros(len(X)), of_task, target_type="real")
+    parts = [(task.X[:, 0], task.name) for task in numbered]
+    return [RawTask(_rows(X, rows), y[rows], None, name) for rows, name in parts]
 
 
 def _alike(tasks: list[RawTask]) -> list[RawTask]:

@@ -307,6 +307,8 @@ def test_tables_that_do_not_fit_are_refused():
         scaled("task").meta_fit(X, y)
     with pytest.raises(TaskError, match=r"X of shape \(4, 2\), y of shape \(4,\) .* \(3,\)"):
         scaled("task").meta_fit(X, y, [0, 0, 1])
+    with pytest.raises(TaskError, match="groups is missing at row 3"):
+        scaled("task").meta_fit(X, y, ["a", "a", "b", None])
     with pytest.raises(TaskError, match="no column 'whom'"):
         scaled("task").meta_fit(customers(), y="buys", groups="whom")
 
