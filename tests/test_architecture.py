@@ -13,19 +13,21 @@ import sklearn_meta
 
 HOUSE = Path(sklearn_meta.__file__).parent
 FILES = sorted(HOUSE.rglob("*.py"))
-GROUND = {"exceptions", "_version"}
+GROUND = {"exceptions", "_version", "extras"}
 
 # what each part may import: parts of the package, and the outside beyond the standard library
 MAY = {
     "exceptions": ({"sklearn"}, set()),
     "_version": (set(), set()),
+    "extras": (set(), set()),
+    "storage": ({"numpy", "safetensors"}, {"storage"}),
     "tasks": ({"numpy", "scipy", "sklearn"}, {"tasks"}),
     "datasets": ({"numpy", "scipy", "sklearn", "PIL"}, {"tasks", "datasets"}),
     "functional": ({"torch"}, {"functional"}),
     "nn": ({"torch"}, {"functional", "nn"}),
     "core": (
-        {"numpy", "scipy", "sklearn", "torch", "skorch"},
-        {"tasks", "functional", "nn", "core"},
+        {"numpy", "scipy", "sklearn", "torch", "skorch", "joblib", "tqdm"},
+        {"storage", "tasks", "functional", "nn", "core"},
     ),
     "algorithms": (
         {"numpy", "scipy", "sklearn", "torch"},
