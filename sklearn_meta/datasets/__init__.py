@@ -4,10 +4,12 @@ from sklearn_meta.datasets._blobs import make_blob_tasks
 from sklearn_meta.datasets._digits import load_digits_tasks
 from sklearn_meta.datasets._linear import make_linear_tasks
 from sklearn_meta.datasets._omniglot import fetch_omniglot
+from sklearn_meta.datasets._parkinsons import fetch_parkinsons
 from sklearn_meta.datasets._sinusoid import make_sinusoid_tasks
 
 __all__ = [
     "fetch_omniglot",
+    "fetch_parkinsons",
     "load_digits_tasks",
     "make_blob_tasks",
     "make_linear_tasks",
