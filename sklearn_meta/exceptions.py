@@ -2,13 +2,20 @@
 
 from sklearn.exceptions import NotFittedError
 
-__all__ = ["NotMetaFittedError", "StaleMetaStateWarning", "TaskError"]
+__all__ = ["NotMetaFittedError", "SaveError", "StaleMetaStateWarning", "TaskError"]
 
 
 class NotMetaFittedError(NotFittedError):
     """Something was asked for that only `meta_fit` can provide.
 
     A :class:`sklearn.exceptions.NotFittedError` (so a `ValueError` and an `AttributeError`).
+    """
+
+
+class SaveError(ValueError):
+    """A file that cannot be loaded, or an object that cannot be saved to one.
+
+    The message names the file and says what is wrong with it.
     """
 
 

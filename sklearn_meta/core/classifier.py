@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 
+from sklearn_meta.core.compat import fit_task
 from sklearn_meta.core.estimator import BaseMetaLearner
 from sklearn_meta.core.heads import BIAS, FixedHead, check_n_way
 from sklearn_meta.core.pretrained import FineTune, from_scratch
@@ -52,7 +53,7 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         ValueError
             If the support does not fit the meta state, or a parameter is out of range.
         """
-        with self._unchanged_on_error():
+        with fit_task(self, "fit", 0, X, y), self._unchanged_on_error():
             X, y = self._check_X_y(X, y)
             check_labels(y)
             weight = check_weight(sample_weight, X)

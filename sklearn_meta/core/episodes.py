@@ -47,6 +47,14 @@ class EpisodeSource(ABC):
     def draw(self, n_tasks: int, rng: np.random.RandomState) -> Batch:
         """Draw the support and query of `n_tasks` tasks, and whether there is padding."""
 
+    def state(self) -> dict[str, np.ndarray]:
+        """Give what the next draw depends on, beside the source of chance."""
+        return {}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Draw on from a `state`."""
+        vars(self).update(state)
+
 
 class FromTasks(EpisodeSource):
     """Given tasks, in random order, each once before any comes again.
@@ -73,6 +81,10 @@ class FromTasks(EpisodeSource):
             self._waiting = np.concatenate([self._waiting, again[~seen_now], again[seen_now]])
         chosen, self._waiting = np.split(self._waiting, [n_tasks])
         return episode_of(self.packed, chosen, self.rows, rng)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Give the tasks that wait for their turn."""
+        return {"_waiting": self._waiting}
 
 
 class FromPool(EpisodeSource):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,14 +13,17 @@ from numpy.typing import NDArray
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sklearn_meta.core.adapted import Adapted
 from sklearn_meta.core.algorithm import Algorithm
 from sklearn_meta.core.backbone import RowNetwork
+from sklearn_meta.core.compat import CallbackSupportMixin, fit_task
 from sklearn_meta.core.converged import check_converged
 from sklearn_meta.core.examples import Examples
 from sklearn_meta.core.many import outputs_of_tasks
 from sklearn_meta.core.prior import learn_prior
-from sklearn_meta.core.scaling import Scaling, scaling_of
-from sklearn_meta.core.shared_params import SharedParams
+from sklearn_meta.core.saved import Saved
+from sklearn_meta.core.scaling import scaling_of
+from sklearn_meta.core.shown import Shown
 from sklearn_meta.core.state import MetaState, read_only, to_numpy, to_torch
 from sklearn_meta.core.support import check_fits, check_structure, check_support, warn_if_stale
 from sklearn_meta.exceptions import NotMetaFittedError
@@ -29,18 +32,7 @@ from sklearn_meta.tasks import Task, as_tasks
 __all__ = ["BaseMetaLearner"]
 
 
-class Adapted(NamedTuple):
-    """All that `predict` needs: what was fitted, whatever parameters are set since."""
-
-    algorithm: Algorithm
-    backbone: RowNetwork
-    theta: Mapping[str, NDArray[Any]]
-    phi: Mapping[str, NDArray[Any]]
-    scaling: Scaling
-    dtype: Any
-
-
-class BaseMetaLearner(SharedParams, ABC):
+class BaseMetaLearner(CallbackSupportMixin, Shown, Saved, ABC):
     """An estimator with an outer loop, `meta_fit`, and an inner loop, `fit`.
 
     The subclass names the algorithm; this class keeps the promises: `clone` keeps the learned
@@ -113,9 +105,10 @@ class BaseMetaLearner(SharedParams, ABC):
         Interrupted later (Ctrl-C, or a callback that raises KeyboardInterrupt), it keeps the state
         reached (the best one, if there are validation tasks) and warns.
         """
-        with self._unchanged_on_error():
-            self._check_params()
-            state, history = learn_prior(self, tasks, y, groups, validation_tasks)
+        self._check_params()
+        n_epochs = self._n_epochs()
+        with fit_task(self, "meta_fit", n_epochs, tasks, y) as told, self._unchanged_on_error():
+            state, history = learn_prior(self, tasks, y, groups, validation_tasks, told)
             self._forget()
             self._meta_state = state
             self.history_ = history
@@ -197,9 +190,7 @@ class BaseMetaLearner(SharedParams, ABC):
         """Refuse tasks that the metric cannot judge."""
 
     def _in_order(self, tasks: Sequence[Task]) -> list[NDArray[Any]]:
-        found = {}
-        for i, task, output in outputs_of_tasks(self, tasks):
-            found[i] = self._decide(task, output)
+        found = {i: self._decide(t, output) for i, t, output in outputs_of_tasks(self, tasks)}
         return [found[i] for i in range(len(found))]
 
     def _forget(self, *more: str) -> None:
@@ -240,7 +231,8 @@ class BaseMetaLearner(SharedParams, ABC):
         start = to_torch(theta, device, dtype)
         phi = algorithm.adapt(f, start, support)
         check_converged(self, algorithm, f, start, phi, support, ["The support"], 4)
-        return Adapted(algorithm, f, theta, to_numpy(phi), scaling, X.dtype)
+        params = self.get_params(deep=False)
+        return Adapted(algorithm, f, theta, to_numpy(phi), scaling, X.dtype, params)
 
     def _prior(
         self, row_shape: tuple[int, ...], n_outputs: int
@@ -259,7 +251,7 @@ class BaseMetaLearner(SharedParams, ABC):
     def _forward(self, X: Any) -> NDArray[np.float64]:
         """Logits or means, of shape (n_rows, n_outputs), in the units of the network."""
         check_is_fitted(self)
-        algorithm, f, theta, phi, scaling, dtype = self._adapted
+        algorithm, f, theta, phi, scaling, dtype, _ = self._adapted
         X = validate_data(self, X, reset=False, dtype=dtype, allow_nd=len(f.row_shape) > 1)
         if X.shape[1:] != f.row_shape:
             raise ValueError(

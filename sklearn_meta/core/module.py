@@ -117,7 +117,7 @@ class MetaBatches(Dataset):
         self.iters_per_epoch, self.max_iter = iters_per_epoch, max_iter
         self.rng = np.random.RandomState(seed)
         self.transductive = transductive
-        self.n_iter = 0
+        self.n_iter = 0  # counted by a callback, when an iteration is done
 
     def progress(self) -> float:
         """Share of the iterations that are done."""
@@ -132,7 +132,6 @@ class MetaBatches(Dataset):
             if ragged and self.transductive:
                 refuse_padding()
             yield (*support, *query), support.weight[:, 0]  # no targets: the loss has its own
-            self.n_iter += 1
 
 
 class FixedBatches(Dataset):

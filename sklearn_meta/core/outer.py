@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +13,16 @@ import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping, LRScheduler, ProgressBar
+from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping, LRScheduler
 from skorch.helper import predefined_split
 from skorch.history import History
+from tqdm.auto import tqdm
 
+from sklearn_meta.core.checkpoint import Checkpoint, KeepCheckpoints
 from sklearn_meta.core.converged import FACTOR
 from sklearn_meta.core.module import EpisodicModule, MeanOverTasks, no_loader
 from sklearn_meta.core.params import Check
+from sklearn_meta.core.progress import CountIterations, Progress, by_epoch
 from sklearn_meta.functional import Params
 
 __all__ = ["NET_CHECKS", "SCHEDULES", "Outer", "train"]
@@ -48,7 +52,13 @@ class Outer:
     callbacks, net_params : list or None, dict or None
         For skorch.
     verbose : int
-        0: silent; 1: a line an epoch; 2: and a progress bar.
+        0: silent; 1: a progress bar; 2: and a line an epoch.
+    name : str
+        What the bar calls the run.
+    seed : int
+        Of torch's generator, for networks that draw.
+    checkpoint : Checkpoint or None
+        Where to go on from, and to keep the state.
     """
 
     optimizer: type[torch.optim.Optimizer]
@@ -62,6 +72,9 @@ class Outer:
     callbacks: Any
     net_params: Any
     verbose: int
+    name: str
+    seed: int
+    checkpoint: Checkpoint | None
 
 
 # parameters of the net that are decided here, and what to use in their place
@@ -155,29 +168,35 @@ def train(
         load_best=True,
         sink=print if outer.verbose else _silent,
     )
-    callbacks: list[Any] = [("diverged", StopIfDiverged())]
+    counter = ("counter", CountIterations(batches))
+    callbacks: list[Any] = [counter, ("diverged", StopIfDiverged())]
     if outer.meta_lr_schedule != "constant":
         left, n_iter = SCHEDULES[outer.meta_lr_schedule], outer.n_iter
         schedule = LRScheduler(
             torch.optim.lr_scheduler.LambdaLR,
             step_every="batch",
             lr_lambda=lambda i: left(min(i / n_iter, 1.0)),
+            last_epoch=-1,  # a checkpoint brings its own count
         )
         callbacks.append(("schedule", schedule))
     if outer.max_grad_norm is not None:
         callbacks.append(("clip", GradientNormClipping(outer.max_grad_norm)))
     if valid is not None:
         callbacks.append(("best", best))
-    if outer.verbose > 1:
-        callbacks.append(("progress", ProgressBar(batches_per_epoch=len(batches))))
+    if outer.checkpoint is not None:
+        callbacks.append(("keep", KeepCheckpoints(outer.checkpoint, batches, outer.n_epochs)))
+    if outer.verbose:
+        callbacks.append(("progress", Progress(batches, outer.name)))
     net_params: dict[str, Any] = {
         "optimizer": outer.optimizer,
         "lr": outer.meta_lr,
-        "max_epochs": outer.n_epochs,
+        "max_epochs": outer.n_epochs - (outer.checkpoint.n_epochs if outer.checkpoint else 0),
         "verbose": outer.verbose,
     }
-    if outer.verbose == 0:
+    if outer.verbose < 2:
         net_params["callbacks__print_log"] = None
+    else:
+        net_params["callbacks__print_log__sink"] = tqdm.write  # above the bar
     try:
         net = NeuralNet(
             module,
@@ -195,7 +214,8 @@ def train(
             f"callbacks={outer.callbacks!r}: {error}"
         ) from error
     start = {k: p.clone() for k, p in net.module_.theta().items()}
-    net.partial_fit(batches, None)
+    with _own_generator(outer.seed, device):
+        net.partial_fit(batches, None)
     stopped_early = valid is not None and best.misses_ >= best.patience
     theta = net.module_.theta()
     if batches.n_iter == 0 and all(p.equal(start[k]) for k, p in theta.items()):
@@ -220,16 +240,18 @@ def train(
             ConvergenceWarning,
             stacklevel=4,
         )
-    return theta, _by_epoch(net.history)
+    return theta, by_epoch(net.history)
 
 
-def _by_epoch(history: History) -> History:
-    """Leave out the records of single iterations, and an epoch that was not finished."""
-    rows = []
-    for row in (row for row in history if "train_loss" in row):
-        rate = {k: v for k, v in row["batches"][-1].items() if k == "event_lr"}
-        rows.append({k: v for k, v in row.items() if k != "batches"} | rate)
-    return History(rows)
+@contextmanager
+def _own_generator(seed: int, device: torch.device) -> Iterator[None]:
+    """Let networks that draw do so from a seed, and leave torch's generators alone."""
+    cuda = [device.index or 0] if device.type == "cuda" else []
+    with torch.random.fork_rng(cuda):
+        torch.default_generator.manual_seed(seed)
+        for index in cuda:
+            torch.cuda.default_generators[index].manual_seed(seed)
+        yield
 
 
 def _silent(*args: Any) -> None:

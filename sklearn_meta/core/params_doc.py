@@ -55,13 +55,20 @@ net_params : dict, default=None
 warm_start : bool, default=False
     Whether `meta_fit` goes on from the present theta and its scaling. Optimiser, schedule and the
     count of iterations start anew, and so do the episodes if `random_state` is an int.
+checkpoint_dir : str or path, default=None
+    A folder in which `meta_fit` keeps its state: one file a run, which is told by the parameters
+    and the tasks. The same call, after a kill at any moment, goes on from it and ends at the same
+    weights, bit for bit on the CPU; of a finished run it gives the result. Callbacks of your own
+    begin anew. Old files are not deleted.
+checkpoint_every : int, default=1
+    Epochs, of `iters_per_epoch` iterations, between two of them.
 device : str or torch.device, default="auto"
     Where to compute; "auto" takes a GPU where there is one. Not bound to the meta state.
 random_state : int, RandomState instance or None, default=None
     Of the initial network (not of an `nn.Module`, which brings its own weights) and of the
     episodes. None draws a seed from numpy's global generator; torch's is always left alone.
 verbose : int, default=0
-    1: a line an epoch; 2: and a progress bar."""
+    1: a progress bar, with the losses and the time left; 2: and a line an epoch."""
 
 CLASSIFIER = """\
 n_shot : int or (int, int), default=(1, 5)

@@ -13,6 +13,8 @@ from skorch.history import History
 
 from sklearn_meta._version import __version__
 from sklearn_meta.core.backbone import RowNetwork
+from sklearn_meta.core.checkpoint import open_checkpoint
+from sklearn_meta.core.compat import Bridge
 from sklearn_meta.core.episodes import Rows, all_once
 from sklearn_meta.core.heads import BIAS, check_n_way
 from sklearn_meta.core.module import EpisodicModule, FixedBatches, MetaBatches
@@ -38,7 +40,7 @@ __all__ = ["learn_prior"]
 
 
 def learn_prior(
-    est: Any, tasks: Any, y: Any, groups: Any, validation_tasks: Any
+    est: Any, tasks: Any, y: Any, groups: Any, validation_tasks: Any, told: Any
 ) -> tuple[MetaState, History]:
     """Meta-train, and leave the estimator as it is.
 
@@ -48,6 +50,8 @@ def learn_prior(
         Whose parameters say how.
     tasks, y, groups, validation_tasks
         As given to `meta_fit`.
+    told : sklearn.callback.CallbackContext or None
+        Who is to be told of each epoch.
 
     Returns
     -------
@@ -56,7 +60,9 @@ def learn_prior(
     history : skorch.history.History
         One row an epoch.
     """
-    rng = np.random.RandomState(est._seed())
+    seed = est._seed()
+    checkpoint = open_checkpoint(est, seed, (tasks, y, groups, validation_tasks))
+    rng = np.random.RandomState(checkpoint.seed if checkpoint else seed)
     known = known_tasks(tasks, y, groups, est._target_type, rng)
     dtype = np.float32 if all(t.X.dtype == np.float32 for t in known) else np.float64
     device = est._device()
@@ -73,7 +79,7 @@ def learn_prior(
     source, n_outputs = source_of(tasks, known, packing, est._target_type)
     n_outputs = n_outputs if classes is None else len(classes)
     n_tasks = _meta_batch_size(est, len(known) if is_list(tasks) else None)
-    seeds = rng.randint(np.iinfo(np.int32).max, size=4)
+    seeds = rng.randint(np.iinfo(np.int32).max, size=5)
     f = est._backbone(known[0].X.shape[1:], int(seeds[0]))
     theta = _start(est, carried, f, n_outputs, int(seeds[1]), device, dtype)
     at_most = len(theta[BIAS]) if est._one_head_a_position() else None
@@ -94,13 +100,16 @@ def learn_prior(
         meta_lr=est.meta_lr,
         meta_lr_schedule=est.meta_lr_schedule,
         max_grad_norm=est.max_grad_norm,
-        n_epochs=-(-est.max_meta_iter // per_epoch),
+        n_epochs=est._n_epochs(),
         n_iter=est.max_meta_iter,
         early_stopping=est.early_stopping,
         patience=est.patience,
-        callbacks=est.callbacks,
+        callbacks=[*(est.callbacks or []), *([Bridge(est, told)] if told else [])],
         net_params=est.net_params,
         verbose=est.verbose,
+        name=type(est).__name__,
+        seed=int(seeds[4]),
+        checkpoint=checkpoint,
     )
     by_task = est.scaling == "task"
     scale_tasks = (by_task, by_task and not labels)
@@ -117,7 +126,7 @@ def learn_prior(
         training=est._fingerprints(est._without_effect()),
         versions={
             "sklearn_meta": __version__,
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),
             "numpy": np.__version__,
             "sklearn": sklearn.__version__,
         },

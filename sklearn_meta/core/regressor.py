@@ -12,6 +12,7 @@ from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils import Tags
 
+from sklearn_meta.core.compat import fit_task
 from sklearn_meta.core.estimator import BaseMetaLearner
 from sklearn_meta.core.heads import LinearHead
 from sklearn_meta.core.pretrained import FineTune, from_scratch
@@ -56,7 +57,7 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
         ValueError
             If the support does not fit the meta state, or a parameter is out of range.
         """
-        with self._unchanged_on_error():
+        with fit_task(self, "fit", 0, X, y), self._unchanged_on_error():
             X, y = self._check_X_y(X, y, y_numeric=True, multi_output=True)
             targets = self._encode(y)
             state = self._meta_state

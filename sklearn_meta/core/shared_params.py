@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -50,6 +51,8 @@ class SharedParams(BaseEstimator, ABC):
     callbacks: list[Any] | None = None
     net_params: dict[str, Any] | None = None
     warm_start: bool = False
+    checkpoint_dir: str | os.PathLike[str] | None = None
+    checkpoint_every: int = 1
     device: str | torch.device = "auto"
     random_state: Any = None
     verbose: int = 0
@@ -96,6 +99,8 @@ class SharedParams(BaseEstimator, ABC):
             "early_stopping": option(True, False),
             "patience": integer(1),
             "warm_start": option(True, False),
+            "checkpoint_dir": (_folder, "None, or a path of a folder"),
+            "checkpoint_every": integer(1),
             "verbose": integer(0),
             **NET_CHECKS,
         }
@@ -131,6 +136,9 @@ class SharedParams(BaseEstimator, ABC):
             values["hidden_layer_sizes"] = sizes[0] if len(sizes) == 1 else sizes  # 8 is (8,)
         return {name: fingerprint(value) for name, value in values.items()}
 
+    def _n_epochs(self) -> int:
+        return -(-self.max_meta_iter // self.iters_per_epoch)
+
     def _seed(self) -> int:
         return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
 
@@ -155,6 +163,10 @@ def widths(sizes: Any) -> tuple[int, ...]:
         One a layer.
     """
     return (int(sizes),) if isinstance(sizes, (int, np.integer)) else tuple(map(int, sizes))
+
+
+def _folder(value: Any) -> bool:
+    return value is None or (isinstance(value, (str, os.PathLike)) and not os.path.isfile(value))
 
 
 def _widths(value: Any) -> bool:

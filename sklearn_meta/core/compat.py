@@ -1,0 +1,111 @@
+"""scikit-learn's callbacks, where it has any (from 1.9 on, experimental).
+
+The one file with a private name of another package: `_init_callback_context` is what scikit-learn
+documents for estimators of others, and there is no public name for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from skorch import NeuralNet
+from skorch.callbacks import Callback
+
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:  # scikit-learn < 1.9
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Support for no callbacks."""
+
+else:
+    # the decorator's work after a method, without its frame, which warnings would point at
+    _tear_down = with_callbacks(lambda est: None)
+
+
+__all__ = ["Bridge", "CallbackSupportMixin", "fit_task", "sub_task"]
+
+
+@contextmanager
+def fit_task(est: Any, name: str, n_steps: int, X: Any, y: Any) -> Iterator[Any]:
+    """Tell the estimator's callbacks that a fit begins, and that it has ended.
+
+    Parameters
+    ----------
+    est : object
+        Which fits.
+    name : str
+        Of its method.
+    n_steps : int
+        How many parts it has.
+    X, y : object
+        What it was given.
+
+    Yields
+    ------
+    context : sklearn.callback.CallbackContext or None
+        Of the fit; None where scikit-learn has no callbacks.
+    """
+    if not hasattr(est, "set_callbacks"):
+        yield None
+        return
+    try:
+        context = est._init_callback_context(name, max_subtasks=n_steps)
+        context.call_on_fit_task_begin(estimator=est, X=X, y=y)
+        yield context
+        context.call_on_fit_task_end(estimator=est, X=X, y=y)
+    finally:
+        _tear_down(est)
+
+
+@contextmanager
+def sub_task(context: Any, est: Any, learner: Any) -> Iterator[None]:
+    """Hand the callbacks of a fit on to the estimator that does the work.
+
+    Parameters
+    ----------
+    context : sklearn.callback.CallbackContext or None
+        Of the fit.
+    est, learner : object
+        Whose fit it is, and who does the work.
+
+    Yields
+    ------
+    None
+        While it does.
+    """
+    if context is None:
+        yield
+        return
+    part = context.subcontext(task_name=type(learner).__name__)
+    part.call_on_fit_task_begin(estimator=est)
+    with part.propagate_callback_context(learner):
+        yield
+    part.call_on_fit_task_end(estimator=est)
+
+
+class Bridge(Callback):
+    """Tells scikit-learn's callbacks of the epochs; one of them may end meta-training.
+
+    Parameters
+    ----------
+    est : BaseMetaLearner
+        Which is meta-trained.
+    context : sklearn.callback.CallbackContext
+        Of the fit.
+    """
+
+    def __init__(self, est: Any, context: Any) -> None:
+        self.est, self.context = est, context
+
+    def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Open the task of an epoch."""
+        self.epoch_ = self.context.subcontext(task_name="epoch")
+        self.epoch_.call_on_fit_task_begin(estimator=self.est)
+
+    def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        """Close it, and stop if a callback says so."""
+        if self.epoch_.call_on_fit_task_end(estimator=self.est):
+            raise KeyboardInterrupt

@@ -1,0 +1,306 @@
+"""A run that is killed goes on from its checkpoint, and ends where it would have ended."""
+
+import hashlib
+import io
+import os
+import pickle
+import signal
+import time
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV
+from skorch.callbacks import Callback
+
+from sklearn_meta import (
+    EmpiricalTasks,
+    FewShotTasks,
+    LSTMMetaLearnerClassifier,
+    MAMLClassifier,
+    MAMLRegressor,
+    ProtoNetClassifier,
+    SaveError,
+    TaskDistribution,
+)
+from sklearn_meta.datasets import make_blob_tasks, make_sinusoid_tasks
+from sklearn_meta.model_selection import TaskEstimator
+
+BLOBS = make_blob_tasks(9, n_way=3, n_rows=8, n_features=4, random_state=0)
+WAVES = make_sinusoid_tasks(9, n_rows=16, n_support=5, random_state=0)
+SMALL = {
+    "hidden_layer_sizes": 8,
+    "max_meta_iter": 12,
+    "iters_per_epoch": 2,
+    "meta_batch_size": 4,
+    "random_state": 0,
+    "device": "cpu",
+}
+
+
+class Killed(Exception):
+    """Ends a run from inside, as a kill would, after some iterations."""
+
+
+class KillAfter(Callback):
+    def __init__(self, n_iter):
+        self.n_iter = n_iter
+
+    def on_batch_end(self, net, training=False, **kwargs):
+        self.n_iter -= training
+        if self.n_iter == 0:
+            raise Killed
+
+
+class Fresh(TaskDistribution):
+    def sample(self, n_tasks, random_state=None):
+        return make_sinusoid_tasks(n_tasks, n_rows=16, random_state=random_state)
+
+
+def pool():
+    X = np.concatenate([t.X for t in BLOBS])
+    return FewShotTasks(X, np.arange(len(X)) // 8, n_way=3, n_shot=(1, 2), n_query=4)
+
+
+RUNS = {
+    "list": (MAMLClassifier, {}, BLOBS, None),
+    "constant rate, no clipping": (
+        MAMLClassifier,
+        {"meta_lr_schedule": "constant", "max_grad_norm": None},
+        BLOBS,
+        None,
+    ),
+    "validation": (MAMLRegressor, {"meta_lr": 0.1}, WAVES[:6], WAVES[6:]),
+    "early stopping": (
+        MAMLRegressor,
+        {"meta_lr": 0.3, "early_stopping": True, "patience": 3},
+        WAVES[:6],
+        WAVES[6:],
+    ),
+    "pool": (ProtoNetClassifier, {}, pool(), None),
+    "distribution": (MAMLRegressor, {}, Fresh(), None),
+    "empirical": (MAMLRegressor, {"scaling": "task"}, EmpiricalTasks(WAVES), None),
+    "LSTM, RMSprop": (
+        LSTMMetaLearnerClassifier,
+        {"net_params": {"optimizer": torch.optim.RMSprop}},
+        BLOBS,
+        None,
+    ),
+    "a network that draws": (
+        ProtoNetClassifier,
+        {"backbone": lambda: torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.Dropout(0.5))},
+        BLOBS,
+        None,
+    ),
+}
+
+
+def same(one, other):
+    assert one.theta_.keys() == other.theta_.keys()
+    for k, p in one.theta_.items():
+        np.testing.assert_array_equal(p, other.theta_[k])
+    rows = [
+        [{k: v for k, v in row.items() if k != "dur"} for row in e.history_] for e in (one, other)
+    ]
+    assert rows[0] == rows[1]
+
+
+@pytest.mark.parametrize("killed_after", [1, 5, 11])
+@pytest.mark.parametrize("run", RUNS)
+def test_a_killed_run_ends_where_it_would_have_ended(run, killed_after, tmp_path):
+    cls, params, tasks, valid = RUNS[run]
+    est = cls(**SMALL | params)
+    whole = clone(est).meta_fit(tasks, validation_tasks=valid)
+    est.set_params(checkpoint_dir=tmp_path)
+    cut = clone(est).set_params(callbacks=[KillAfter(killed_after)])
+    try:
+        cut.meta_fit(tasks, validation_tasks=valid)
+    except Killed:
+        assert not hasattr(cut, "history_")
+    else:
+        assert run == "early stopping"  # before the kill
+    same(est.meta_fit(tasks, validation_tasks=valid), whole)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_an_interruption_keeps_the_checkpoint(tmp_path):
+    class Interrupt(KillAfter):
+        def on_batch_end(self, net, training=False, **kwargs):
+            self.n_iter -= training
+            if self.n_iter == 0:
+                raise KeyboardInterrupt
+
+    whole = MAMLClassifier(**SMALL).meta_fit(BLOBS)
+    est = MAMLClassifier(**SMALL, checkpoint_dir=tmp_path, callbacks=[Interrupt(7)])
+    with pytest.warns(ConvergenceWarning, match="after 7 of 12 iterations"):
+        est.meta_fit(BLOBS)
+    same(est.set_params(callbacks=None).meta_fit(BLOBS), whole)
+
+
+def meta_fit_in_a_child(est, path):
+    """Fork, meta-train, and leave theta in a file; the process to wait for or to kill."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            done = est.meta_fit(WAVES[:6], validation_tasks=WAVES[6:])
+            path.write_bytes(pickle.dumps(dict(done.theta_)))
+            code = 0
+        finally:
+            os._exit(code)
+    return pid
+
+
+def test_kill_9_at_random_moments(tmp_path):
+    est = MAMLRegressor(
+        **SMALL | {"max_meta_iter": 40, "iters_per_epoch": 4}, meta_lr_schedule="linear"
+    )
+    start = time.perf_counter()
+    whole = est.meta_fit(WAVES[:6], validation_tasks=WAVES[6:]).theta_
+    takes = time.perf_counter() - start
+    rng, kills = np.random.RandomState(0), 0
+    for run in range(20):
+        folder, out = tmp_path / str(run), tmp_path / f"{run}.pickle"
+        est.set_params(checkpoint_dir=folder)
+        pid = meta_fit_in_a_child(est, out)
+        time.sleep(rng.uniform(0, 1.5 * takes))
+        os.kill(pid, signal.SIGKILL)
+        kills += os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+        assert os.waitstatus_to_exitcode(os.waitpid(meta_fit_in_a_child(est, out), 0)[1]) == 0
+        for k, p in pickle.loads(out.read_bytes()).items():
+            np.testing.assert_array_equal(p, whole[k])
+    assert kills > 10  # some came too late
+
+
+def test_a_finished_run_is_not_repeated(tmp_path):
+    est = MAMLClassifier(**SMALL, checkpoint_dir=tmp_path).meta_fit(BLOBS)
+    again = clone(est).set_params(callbacks=[KillAfter(1)]).reset_meta().meta_fit(BLOBS)
+    same(again, est)
+
+
+def test_other_parameters_and_other_tasks_are_other_runs(tmp_path):
+    est = MAMLClassifier(**SMALL, checkpoint_dir=tmp_path)
+    for params, tasks in (
+        ({}, BLOBS),
+        ({"meta_lr": 0.1}, BLOBS),
+        ({"inner_lr": 0.1}, BLOBS),
+        ({"random_state": 1}, BLOBS),
+        ({}, BLOBS[:8]),
+    ):
+        clone(est).set_params(**params).meta_fit(tasks)
+    clone(est).set_params(random_state=np.random.RandomState(0)).meta_fit(BLOBS)
+    assert len(list(tmp_path.iterdir())) == 6
+    clone(est).set_params(checkpoint_every=3, verbose=0).meta_fit(BLOBS)
+    assert len(list(tmp_path.iterdir())) == 6
+
+
+def test_without_a_seed_the_run_keeps_the_one_that_it_drew(tmp_path):
+    est = MAMLClassifier(**SMALL | {"random_state": None}, checkpoint_dir=tmp_path)
+    with pytest.raises(Killed):
+        clone(est).set_params(callbacks=[KillAfter(7)]).meta_fit(BLOBS)
+    found = clone(est).meta_fit(BLOBS)
+    same(clone(est).meta_fit(BLOBS), found)
+
+
+def test_a_search_goes_on_where_it_was_killed(tmp_path):
+    est = TaskEstimator(MAMLClassifier(**SMALL, checkpoint_dir=tmp_path))
+    grid = {"estimator__meta_lr": [0.001, 0.01]}
+    first = GridSearchCV(est, grid, cv=3).fit(BLOBS)
+    assert len(list(tmp_path.iterdir())) == 7  # 2 candidates, 3 folds, and the refit
+    est.set_params(estimator__callbacks=[KillAfter(1)])
+    again = GridSearchCV(est, grid, cv=3, error_score="raise").fit(BLOBS)
+    np.testing.assert_array_equal(
+        again.cv_results_["mean_test_score"], first.cv_results_["mean_test_score"]
+    )
+
+
+def test_a_warm_start_is_another_run_with_each_prior(tmp_path):
+    est = MAMLClassifier(**SMALL, warm_start=True, checkpoint_dir=tmp_path)
+    twin = MAMLClassifier(**SMALL, warm_start=True)
+    for _ in range(2):
+        same(est.meta_fit(BLOBS), twin.meta_fit(BLOBS))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_checkpoints_come_at_every_so_many_epochs_and_at_the_end(tmp_path):
+    written = []
+
+    class Look(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            written.append([p.stat().st_mtime_ns for p in tmp_path.iterdir()])
+
+    params = SMALL | {"max_meta_iter": 10, "checkpoint_every": 2, "checkpoint_dir": tmp_path}
+    MAMLClassifier(**params, callbacks=[Look()]).meta_fit(BLOBS)
+    changed = [a != b for a, b in zip([[], *written], written, strict=False)]
+    assert changed == [False, True, False, True, True]
+
+
+def rewrite(path, change):
+    """Write another state, with a digest that is right."""
+    state = torch.load(io.BytesIO(path.read_bytes()[32:]), weights_only=True)
+    file = io.BytesIO()
+    torch.save(change(state), file)
+    path.write_bytes(hashlib.sha256(file.getvalue()).digest() + file.getvalue())
+
+
+class Hostile:
+    """Does something when it is unpickled."""
+
+    def __reduce__(self):
+        return pytest.fail, ("executed",)
+
+
+DAMAGE = {
+    "empty": lambda path: path.write_bytes(b""),
+    "nonsense": lambda path: path.write_bytes(b"nonsense"),
+    "cut off": lambda path: path.write_bytes(path.read_bytes()[:-500]),
+    "a bit": lambda path: path.write_bytes(
+        path.read_bytes()[:999] + bytes([path.read_bytes()[999] ^ 1]) + path.read_bytes()[1000:]
+    ),
+    "a pickle": lambda path: path.write_bytes(pickle.dumps(Hostile())),
+    "hostile": lambda path: rewrite(path, lambda state: state | {"seed": Hostile()}),
+    "another state": lambda path: rewrite(path, lambda state: {"versions": {}}),
+    "no state": lambda path: rewrite(path, lambda state: torch.zeros(3)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_file_that_is_no_checkpoint_is_refused(damage, tmp_path):
+    est = MAMLClassifier(**SMALL, checkpoint_dir=tmp_path).meta_fit(BLOBS)
+    (path,) = tmp_path.iterdir()
+    DAMAGE[damage](path)
+    before = dict(vars(est))
+    with pytest.raises(SaveError, match=r"checkpoint.*MAMLClassifier-.*cannot be read.*Delete it"):
+        est.meta_fit(BLOBS)
+    assert vars(est) == before
+
+
+def test_other_versions_are_warned_of(tmp_path):
+    est = MAMLClassifier(**SMALL, checkpoint_dir=tmp_path).meta_fit(BLOBS)
+    (path,) = tmp_path.iterdir()
+    rewrite(path, lambda state: state | {"versions": {"torch": "1.0"}})
+    with pytest.warns(UserWarning, match=r"written with \{'torch': '1.0'\}.*last digits"):
+        est.meta_fit(BLOBS)
+
+
+def test_bad_folders_are_refused(tmp_path):
+    path = tmp_path / "file"
+    path.touch()
+    for bad in (3, path):
+        with pytest.raises(
+            ValueError, match="'checkpoint_dir' parameter of MAMLClassifier must be"
+        ):
+            MAMLClassifier(**SMALL, checkpoint_dir=bad).meta_fit(BLOBS)
+
+
+def test_tasks_that_cannot_be_told_apart_are_refused(tmp_path):
+    class Local(Fresh):
+        def __reduce__(self):
+            raise pickle.PicklingError("not this one")
+
+    with pytest.raises(
+        TypeError, match=r"checkpoint_dir needs tasks that can be pickled.*not this"
+    ):
+        MAMLRegressor(**SMALL, checkpoint_dir=tmp_path).meta_fit(Local())
