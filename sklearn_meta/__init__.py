@@ -27,7 +27,13 @@ from sklearn_meta.algorithms import (
     ReptileClassifier,
     ReptileRegressor,
 )
-from sklearn_meta.exceptions import NotMetaFittedError, StaleMetaStateWarning, TaskError
+from sklearn_meta.exceptions import (
+    NotMetaFittedError,
+    SaveError,
+    StaleMetaStateWarning,
+    TaskError,
+)
+from sklearn_meta.persistence import load
 from sklearn_meta.tasks import EmpiricalTasks, FewShotTasks, Task, TaskDistribution, as_tasks
 
 __all__ = [
@@ -58,10 +64,12 @@ __all__ = [
     "ProtoNetClassifier",
     "ReptileClassifier",
     "ReptileRegressor",
+    "SaveError",
     "StaleMetaStateWarning",
     "Task",
     "TaskDistribution",
     "TaskError",
     "__version__",
     "as_tasks",
+    "load",
 ]

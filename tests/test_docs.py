@@ -1,5 +1,6 @@
 """The cards of docs/algorithms: one for each algorithm, with the same parts."""
 
+import doctest
 import re
 from pathlib import Path
 
@@ -41,3 +42,14 @@ def test_links_lead_somewhere(path):
     targets = re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text(encoding="utf-8"))
     broken = [t for t in targets if "://" not in t and not (path.parent / t).exists()]
     assert broken == []
+
+
+GUIDES = [path for path in DOCS.glob("*.md") if ">>> " in path.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=lambda p: p.stem)
+def test_the_code_of_a_guide_is_true(path):
+    code = re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+    example = doctest.DocTestParser().get_doctest("\n".join(code), {}, path.stem, None, None)
+    options = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    assert doctest.DocTestRunner(optionflags=options).run(example).failed == 0

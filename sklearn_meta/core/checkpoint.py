@@ -23,6 +23,7 @@ from sklearn_meta.core.module import MetaBatches
 from sklearn_meta.core.params import fingerprint
 from sklearn_meta.core.progress import by_epoch
 from sklearn_meta.exceptions import SaveError
+from sklearn_meta.storage import write_atomically
 
 __all__ = ["Checkpoint", "KeepCheckpoints", "open_checkpoint"]
 
@@ -224,14 +225,3 @@ def _arrays(weights: Sequence[Mapping[str, torch.Tensor]]) -> Any:
 def _plain(value: Any) -> Any:
     """Turn numbers of numpy and torch into Python's, which alone a safe load takes."""
     return value.item() if isinstance(value, (np.generic, torch.Tensor)) else value
-
-
-def write_atomically(path, data):
-    import uuid
-
-    tmp = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex}")
-    with open(tmp, "wb") as f:
-        f.write(data)
-        f.flush()
-        os.fsync(f.fileno())
-    os.replace(tmp, path)

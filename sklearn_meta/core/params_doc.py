@@ -126,8 +126,9 @@ theta_ : mapping of str to ndarray
     Learned meta-parameters, read-only; after `meta_fit` and in clones.
 phi_ : mapping of str to ndarray
     What `fit` adapted to its support, read-only.
-history_ : skorch.history.History
-    One row an epoch of the last `meta_fit`: losses, durations.
+history_ : list of dict
+    One row an epoch of the last `meta_fit`: losses, durations. As in skorch,
+    ``history_[:, "train_loss"]`` is a column; ``history_.to_frame()`` a DataFrame.
 n_features_in_ : int
     Features seen in `fit`.
 feature_names_in_ : ndarray of shape (n_features_in_,)

@@ -9,6 +9,7 @@ from skorch.callbacks import Callback
 from skorch.history import History
 from tqdm.auto import tqdm
 
+from sklearn_meta.core.history import MetaHistory
 from sklearn_meta.core.module import MetaBatches
 
 __all__ = ["CountIterations", "Progress", "by_epoch"]
@@ -67,7 +68,7 @@ class Progress(Callback):
         self.bar_.close()
 
 
-def by_epoch(history: History) -> History:
+def by_epoch(history: History) -> MetaHistory:
     """Leave out the records of single iterations, and an epoch that was not finished.
 
     Parameters
@@ -77,7 +78,7 @@ def by_epoch(history: History) -> History:
 
     Returns
     -------
-    History
+    MetaHistory
         One row an epoch, with the learning rate of its last iteration.
     """
     rows = []
@@ -85,4 +86,4 @@ def by_epoch(history: History) -> History:
         batches = row.get("batches") or [{}]  # those before a checkpoint are gone
         rate = {k: v for k, v in batches[-1].items() if k == "event_lr"}
         rows.append({k: v for k, v in row.items() if k != "batches"} | rate)
-    return History(rows)
+    return MetaHistory(rows)

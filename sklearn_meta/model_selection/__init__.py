@@ -1,5 +1,7 @@
 """Searches, cross-validation and curves that hold out whole tasks."""
 
+from sklearn_meta.model_selection.comparison import TaskComparison, compare
+from sklearn_meta.model_selection.row_predictions import RowPredictions
 from sklearn_meta.model_selection.scorer import task_scorer
 from sklearn_meta.model_selection.splitters import (
     LeaveOneTaskOut,
@@ -11,9 +13,12 @@ from sklearn_meta.model_selection.task_estimator import TaskEstimator
 
 __all__ = [
     "LeaveOneTaskOut",
+    "RowPredictions",
     "SupportQuerySplit",
+    "TaskComparison",
     "TaskEstimator",
     "TaskKFold",
+    "compare",
     "task_scorer",
     "train_test_split_tasks",
 ]

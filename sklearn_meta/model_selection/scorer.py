@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from sklearn.metrics import get_scorer
 
-from sklearn_meta.model_selection.task_estimator import scorer_of
+__all__ = ["scorer_of", "task_scorer"]
 
-__all__ = ["task_scorer"]
+Scorer = Callable[[Any, Any, Any], float]  # (fitted estimator, X, y) -> score
 
 
 def task_scorer(scoring: Any) -> Callable[..., float]:
@@ -53,3 +54,19 @@ class _TaskScorer:
 
     def __repr__(self) -> str:
         return f"task_scorer({self.scoring!r})"
+
+
+def scorer_of(scoring: Any) -> Scorer:
+    """Give a scorer of rows.
+
+    Parameters
+    ----------
+    scoring : str or callable
+        A name of scikit-learn's, or the scorer itself.
+
+    Returns
+    -------
+    callable
+        ``(estimator, X, y) -> float``.
+    """
+    return get_scorer(scoring) if isinstance(scoring, str) else scoring

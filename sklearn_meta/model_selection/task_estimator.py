@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, clone, is_classifier
-from sklearn.metrics import get_scorer
-from sklearn.utils import check_random_state
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_meta.core.compat import CallbackSupportMixin, fit_task, sub_task
 from sklearn_meta.exceptions import NotMetaFittedError
-from sklearn_meta.pipeline import MetaPipeline
-from sklearn_meta.pipeline.raw_tasks import RawTask, raw_tasks
-from sklearn_meta.tasks import Task, TaskDistribution, as_tasks, split_task
-from sklearn_meta.tasks.ranges import as_range
+from sklearn_meta.model_selection.given import (
+    given_tasks,
+    marks_of,
+    refuse_cut_tasks,
+    with_support,
+)
+from sklearn_meta.model_selection.row_predictions import RowPredictions, predicted_rows
+from sklearn_meta.model_selection.scorer import scorer_of
+from sklearn_meta.pipeline.raw_tasks import RawTask
+from sklearn_meta.tasks import Task, TaskDistribution
 
 __all__ = ["TaskEstimator", "scorer_of"]
 
-Scorer = Callable[[Any, Any, Any], float]  # (fitted estimator, X, y) -> score
 
-
-class TaskEstimator(BaseEstimator):
+class TaskEstimator(CallbackSupportMixin, BaseEstimator):
     """A meta-learner for which a task is what a row is to others.
 
     `fit` meta-trains a copy, `score` adapts it to the support of each task given, judges it on the
@@ -68,8 +71,13 @@ class TaskEstimator(BaseEstimator):
     Rows in a table are spelt ``fit(X, y, groups=...)``. The searches of scikit-learn hand `groups`
     on where metadata routing is on, ``sklearn.set_config(enable_metadata_routing=True)``: `fit` and
     `score` ask for it of themselves. Without routing, name a column by `task`, or pass a list of
-    tasks. Split by :class:`TaskKFold` and its like: plain K folds of a table cut tasks in two. So
-    does successive halving by rows: give it a list, or ``resource="estimator__max_meta_iter"``.
+    tasks. Split by :class:`TaskKFold` and its like: plain K folds of a table cut tasks in two, and
+    `score` refuses to judge rows of a task of which others were trained on. Successive halving by
+    rows and learning curves take rows away from tasks: give them a list (then they count tasks), or
+    ``resource="estimator__max_meta_iter"``.
+
+    Candidates that differ in the inner loop alone do not share a meta-training of themselves: most
+    algorithms train through it, so another `inner_lr` learns another prior. `prefit` shares one.
 
     Examples
     --------
@@ -126,18 +134,22 @@ class TaskEstimator(BaseEstimator):
             raise TypeError(
                 f"TaskEstimator needs an estimator with meta_fit; got {self.estimator!r}."
             )
-        own = clone(self.estimator)
+        own, trained = clone(self.estimator), {}
         if not self.prefit:
-            checked = (
-                tasks if isinstance(tasks, TaskDistribution) else self._as_tasks(tasks, y, groups)
-            )
-            own = own.reset_meta().meta_fit(checked)  # carried state has seen tasks held out
+            checked: Any = tasks
+            if not isinstance(tasks, TaskDistribution):
+                checked = self._as_tasks(tasks, y, groups)
+            if y is not None:  # rows of a table, which a split may have torn from their task
+                trained = marks_of(checked)
+            own.reset_meta()  # carried state has seen tasks held out
+            with fit_task(self, "fit", 1, tasks, y) as told, sub_task(told, self, own):
+                own.meta_fit(checked)
         elif not hasattr(own, "theta_"):
             raise NotMetaFittedError(
                 f"TaskEstimator(prefit=True) keeps the prior of its {type(own).__name__}, which is "
                 "not meta-fitted yet. Call meta_fit(tasks) on it first."
             )
-        self.estimator_ = own
+        self.estimator_, self._trained = own, trained
         return self
 
     def predict_tasks(self, tasks: Any, y: Any = None, groups: Any = None) -> list[NDArray[Any]]:
@@ -160,6 +172,35 @@ class TaskEstimator(BaseEstimator):
             self._split(self._as_tasks(tasks, y, groups))
         )
         return predictions
+
+    def predict_rows(self, X: Any, y: Any, groups: Any = None) -> RowPredictions:
+        """Adapt to the labelled rows of each task of a table, and predict those without a label.
+
+        Parameters
+        ----------
+        X : table of shape (n_rows, ...)
+            Rows of all tasks, in any order; a frame of pandas or polars, or an array.
+        y : array-like of shape (n_rows,) or str
+            Labels or targets, missing (None, NaN) where a row is to be predicted; or the column.
+        groups : array-like of shape (n_rows,) or str, default=None
+            The task of each row, or the column; None: the column named by `task`.
+
+        Returns
+        -------
+        RowPredictions
+            One entry a row without a label, in the order of the table; probabilities have a column
+            for each class of any task.
+
+        Raises
+        ------
+        TaskError
+            If no row is without a label, or all rows of a task are.
+        """
+        check_is_fitted(self)
+        groups = self.task if groups is None else groups
+        if groups is None:
+            raise ValueError("predict_rows needs groups=, the task of each row of X.")
+        return predicted_rows(self.estimator_, X, y, groups)
 
     def score_tasks(
         self, tasks: Any, y: Any = None, groups: Any = None
@@ -226,68 +267,33 @@ class TaskEstimator(BaseEstimator):
             A dict where `scoring` names several metrics.
         """
         check_is_fitted(self)
-        split = self._split(self._as_tasks(tasks, y, groups))
+        given = self._as_tasks(tasks, y, groups)
+        refuse_cut_tasks(self._trained if y is not None else {}, given)
+        split = self._split(given)
         if scoring is None:
             return self.estimator_.score_tasks(split)
         if isinstance(scoring, str) or callable(scoring):
-            return self._by_scorer(split, scorer_of(scoring))
-        pairs = scoring.items() if isinstance(scoring, Mapping) else [(s, s) for s in scoring]
-        return {name: self._by_scorer(split, scorer_of(s)) for name, s in pairs}
+            return self._by_scorers(split, {"": scoring})[""]
+        named = scoring if isinstance(scoring, Mapping) else {s: s for s in scoring}
+        return self._by_scorers(split, named)
 
     # ---- tasks and scorers ---------------------------------------------------------------------
 
-    def _by_scorer(self, tasks: Sequence[Task | RawTask], scorer: Scorer) -> NDArray[np.float64]:
-        adapted = clone(self.estimator_)
-        scores = [
-            scorer(adapted.fit(t.X_support, t.y_support), t.X_query, t.y_query) for t in tasks
-        ]
-        return np.array(scores, dtype=np.float64)
+    def _by_scorers(
+        self, tasks: Sequence[Task | RawTask], scoring: Mapping[str, Any]
+    ) -> dict[str, NDArray[np.float64]]:
+        scorers, adapted, found = (
+            [scorer_of(s) for s in scoring.values()],
+            clone(self.estimator_),
+            [],
+        )
+        for t in tasks:
+            adapted.fit(t.X_support, t.y_support)
+            found.append([float(scorer(adapted, t.X_query, t.y_query)) for scorer in scorers])
+        return dict(zip(scoring, np.array(found).T, strict=True))
 
     def _as_tasks(self, tasks: Any, y: Any, groups: Any) -> Sequence[Task | RawTask]:
-        groups = self.task if groups is None else groups
-        if y is not None and groups is None:
-            raise ValueError(
-                "TaskEstimator got X and y but no groups, which say of which task a row is. "
-                "scikit-learn's searches give groups to the splitter alone, unless metadata "
-                "routing is on: sklearn.set_config(enable_metadata_routing=True). Or pass a list, "
-                "as_tasks(X, y, groups), or a DataFrame and TaskEstimator(..., task='column')."
-            )
-        groups = None if y is None else groups
-        if isinstance(self.estimator, MetaPipeline):  # its transformers know what X may hold
-            return raw_tasks(tasks, y, groups)
-        target_type = "class" if is_classifier(self.estimator) else "real"
-        return as_tasks(tasks, y, groups, target_type=target_type)
+        return given_tasks(self.estimator, self.task, tasks, y, groups)
 
     def _split(self, tasks: Sequence[Task | RawTask]) -> list[Task | RawTask]:
-        """Fix a support where there is none."""
-        name = "n_shot" if is_classifier(self.estimator) else "n_support"
-        size = self.n_support
-        if size is None:
-            pipe = isinstance(self.estimator, MetaPipeline)
-            learner = self.estimator.steps[-1][1] if pipe else self.estimator
-            size, _ = as_range(getattr(learner, name), name, type(learner).__name__, least=1)
-        seed = self.random_state
-        if not isinstance(seed, (int, np.integer)):
-            seed = check_random_state(seed).randint(np.iinfo(np.int32).max)
-        how = {name: size, "random_state": seed}
-        return [task if task.support is not None else _drawn(task, how) for task in tasks]
-
-
-def _drawn(task: Task | RawTask, how: dict[str, Any]) -> Task | RawTask:
-    return task.split(**how) if isinstance(task, RawTask) else split_task(task, **how)
-
-
-def scorer_of(scoring: Any) -> Scorer:
-    """Give a scorer of rows.
-
-    Parameters
-    ----------
-    scoring : str or callable
-        A name of scikit-learn's, or the scorer itself.
-
-    Returns
-    -------
-    callable
-        ``(estimator, X, y) -> float``.
-    """
-    return get_scorer(scoring) if isinstance(scoring, str) else scoring
+        return with_support(self.estimator, self.n_support, self.random_state, tasks)

@@ -6,15 +6,24 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-import joblib
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
+from sklearn_meta.core.compat import fit_task, sub_task
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.pipeline.raw_tasks import RawTask, raw_tasks, stack_rows
+from sklearn_meta.pipeline.raw_tasks import (
+    RawTask,
+    as_array,
+    raw_tasks,
+    stack_rows,
+    transformed_alone,
+)
+from sklearn_meta.pipeline.saved import SavedPipeline
+from sklearn_meta.pipeline.shown import ShownPipeline
+from sklearn_meta.pipeline.told import told
 from sklearn_meta.tasks import Task
 
 __all__ = ["MetaPipeline"]
@@ -22,7 +31,7 @@ __all__ = ["MetaPipeline"]
 SCOPES = ("task", "pooled")
 
 
-class MetaPipeline(Pipeline):
+class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
     """A pipeline with `meta_fit`, whose last step is a meta-learner.
 
     The transformers see of a new task what they saw in meta-training: with ``"task"`` they are
@@ -59,6 +68,8 @@ class MetaPipeline(Pipeline):
 
     Notes
     -----
+    Transformers that look at labels encode the rows that they are fitted on as their
+    `fit_transform` does, :class:`~sklearn.preprocessing.TargetEncoder` by folds of these rows.
     In meta-training a task without a fixed support has its transformers fitted on all its rows,
     whatever support an episode draws from it. As a plain :class:`~sklearn.pipeline.Pipeline` keeps
     working for the inner loop alone, so does this: without `meta_fit` it is one.
@@ -124,14 +135,19 @@ class MetaPipeline(Pipeline):
         raw = raw_tasks(tasks, y, groups)
         pooled = None
         if self.transform_scope == "pooled":
-            transformers = self._new()
-            transformers.fit(stack_rows([t.X for t in raw]), np.concatenate([t.y for t in raw]))
+            transformers, labels = self._new(), [t.y for t in raw]
+            Z = transformers.fit_transform(stack_rows([t.X for t in raw]), np.concatenate(labels))
             pooled = tuple(transformers.steps)
+            parts = np.split(as_array(Z), np.cumsum([len(part) for part in labels])[:-1])
+            ready = [_task(t, part, i) for i, (t, part) in enumerate(zip(raw, parts, strict=True))]
+        else:
+            ready = self._transformed(raw, None)
         if validation_tasks is not None:
             validation_tasks = self._transformed(raw_tasks(validation_tasks), pooled)
-        learner.meta_fit(self._transformed(raw, pooled), validation_tasks=validation_tasks)
+        with fit_task(self, "meta_fit", 1, tasks, y) as context, sub_task(context, self, learner):
+            learner.meta_fit(ready, validation_tasks=validation_tasks)
         self._pooled, self._scope = pooled, self.transform_scope
-        self._told = {name: _told(t) for name, t in pooled or ()}
+        self._told = {name: told(t) for name, t in pooled or ()}
         self.steps = [*(pooled or self.steps[:-1]), self.steps[-1]]
         return self
 
@@ -250,11 +266,7 @@ class MetaPipeline(Pipeline):
         if pooled is not None:
             ready = Pipeline(list(pooled) or [("as they are", "passthrough")])
             return [_task(t, ready.transform(t.X), i) for i, t in enumerate(raw)]
-        found = []
-        for i, t in enumerate(raw):
-            own = self._new().fit(t.X_support, t.y_support)
-            found.append(_task(t, own.transform(t.X), i))
-        return found
+        return [_task(t, transformed_alone(self._new(), t), i) for i, t in enumerate(raw)]
 
     def _check_unchanged(self) -> None:
         if self._scope is not None and self._scope != self.transform_scope:
@@ -263,7 +275,7 @@ class MetaPipeline(Pipeline):
                 f"{self.transform_scope!r} since meta_fit. Call meta_fit again."
             )
         for name, now in self.steps[:-1] if self._pooled is not None else ():
-            then, found = self._told.get(name), _told(now)
+            then, found = self._told.get(name), told(now)
             changed = [k for k in {**(then or {}), **found} if (then or {}).get(k) != found.get(k)]
             if then is None or changed:
                 raise ValueError(
@@ -276,18 +288,8 @@ def _new(transformer: Any) -> Any:
     return transformer if isinstance(transformer, str) else clone(transformer)
 
 
-def _told(transformer: Any) -> dict[str, str]:
-    """Give what a change of a transformer is noticed by: hashes of its kind and parameters."""
-    if isinstance(transformer, str):
-        return {"step": transformer}
-    params = transformer.get_params()
-    plain = {k: v for k, v in params.items() if not hasattr(v, "get_params")}
-    return {"step": type(transformer).__qualname__, **{k: joblib.hash(v) for k, v in plain.items()}}
-
-
 def _task(raw: RawTask, Z: Any, i: int) -> Task:
-    Z = Z.toarray() if hasattr(Z, "toarray") else np.asarray(Z)
     try:
-        return Task(Z, raw.y, support=raw.support, name=raw.name)
+        return Task(as_array(Z), raw.y, support=raw.support, name=raw.name)
     except TaskError as error:
         raise TaskError(f"Task {i}, transformed: {error}") from None

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_meta.exceptions import TaskError
+from sklearn_meta.extras import need
 from sklearn_meta.tasks import Task, TaskDistribution, as_tasks, split_task
+from sklearn_meta.tasks.frames import is_frame, rows_of, without
 
-__all__ = ["RawTask", "raw_tasks", "stack_rows"]
+__all__ = ["RawTask", "as_array", "raw_tasks", "stack_rows", "transformed_alone"]
 
 
 class RawTask(NamedTuple):
@@ -25,7 +28,7 @@ class RawTask(NamedTuple):
     @property
     def X_support(self) -> Any:
         """Inputs of the fixed support, or of all rows where there is none."""
-        return self.X if self.support is None else _rows(self.X, self.support)
+        return self.X if self.support is None else rows_of(self.X, self.support)
 
     @property
     def y_support(self) -> NDArray[Any]:
@@ -35,7 +38,7 @@ class RawTask(NamedTuple):
     @property
     def X_query(self) -> Any:
         """Inputs of the rows outside the support."""
-        return _rows(self.X, self._query())
+        return rows_of(self.X, self._query())
 
     @property
     def y_query(self) -> NDArray[Any]:
@@ -101,18 +104,19 @@ def raw_tasks(tasks: Any, y: Any = None, groups: Any = None) -> list[RawTask]:
     absent = [name for name in named if name not in getattr(tasks, "columns", ())]
     if absent:
         raise TaskError(f"The table has no column {absent[0]!r}.")
-    y, of_task = (np.asarray(tasks[v] if isinstance(v, str) else v) for v in (y, groups))
-    X = tasks.drop(columns=named) if named else tasks
-    X = X if hasattr(X, "iloc") else np.asarray(X)
+    y, of_task = (tasks[v] if isinstance(v, str) else v for v in (y, groups))
+    y = np.asarray(y)
+    X = without(tasks, named) if named else tasks
+    X = X if is_frame(X) else np.asarray(X)
     if not len(X) == len(y) == len(of_task):
         raise TaskError(
             f"X, y and groups must have one entry a row; got X of shape {X.shape}, y of shape "
-            f"{y.shape} and groups of shape {of_task.shape}."
+            f"{y.shape} and groups of shape {np.shape(of_task)}."
         )
     # as_tasks knows which groups are none; of the tasks' numbers it sees the rows alone
     numbered = as_tasks(np.arange(len(X))[:, None], np.zeros(len(X)), of_task, target_type="real")
     parts = [(task.X[:, 0], task.name) for task in numbered]
-    return [RawTask(_rows(X, rows), y[rows], None, name) for rows, name in parts]
+    return [RawTask(rows_of(X, rows), y[rows], None, name) for rows, name in parts]
 
 
 def _alike(tasks: list[RawTask]) -> list[RawTask]:
@@ -138,14 +142,10 @@ def _raw(task: Any, i: int) -> RawTask:
         )
     X, y = task[0], np.asarray(task[1])
     if len(task) == 2:
-        return RawTask(X if hasattr(X, "iloc") else np.asarray(X), y, None, None)
+        return RawTask(X if is_frame(X) else np.asarray(X), y, None, None)
     return RawTask(
         stack_rows([X, task[2]]), np.concatenate([y, np.asarray(task[3])]), np.arange(len(y)), None
     )
-
-
-def _rows(X: Any, rows: NDArray[np.intp]) -> Any:
-    return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
 
 
 def stack_rows(parts: Sequence[Any]) -> Any:
@@ -165,6 +165,8 @@ def stack_rows(parts: Sequence[Any]) -> Any:
         import pandas as pd  # frames came in, so it is there
 
         return pd.concat(parts)
+    if all(is_frame(part) for part in parts):  # of polars
+        return reduce(lambda upper, lower: upper.vstack(lower), parts)
     return np.concatenate([np.asarray(part) for part in parts])
 
 
@@ -172,6 +174,44 @@ def _with_names(task: Task) -> Any:
     """Give X the column names that it came with."""
     if task.feature_names_in is None:
         return task.X
-    import pandas as pd  # names came with a frame, so it is there
-
+    pd = need("pandas", "pandas", "A Task with column names in a MetaPipeline")
     return pd.DataFrame(np.array(task.X), columns=list(task.feature_names_in)).infer_objects()
+
+
+def transformed_alone(transformers: Any, task: RawTask) -> NDArray[Any]:
+    """Fit transformers on the support of a task, as `fit` does, and apply them to its query.
+
+    Parameters
+    ----------
+    transformers : Pipeline
+        That nothing has fitted.
+    task : RawTask
+        Without a fixed support, they are fitted on all its rows.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, ...)
+        In the order of the task.
+    """
+    Z = as_array(transformers.fit_transform(task.X_support, task.y_support))
+    if task.support is None:
+        return Z
+    query = np.delete(np.arange(len(task.y)), task.support)
+    both = np.concatenate([Z, as_array(transformers.transform(task.X_query))])
+    return both[np.argsort(np.concatenate([task.support, query]))]
+
+
+def as_array(Z: Any) -> NDArray[Any]:
+    """Take what transformers give as a dense array.
+
+    Parameters
+    ----------
+    Z : ndarray, sparse matrix or frame of shape (n_rows, ...)
+        Transformed rows.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, ...)
+        Dense.
+    """
+    return Z.toarray() if hasattr(Z, "toarray") else np.asarray(Z)

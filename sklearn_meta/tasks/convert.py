@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_meta.exceptions import TaskError
+from sklearn_meta.tasks.frames import is_frame, missing, rows_of, without
 from sklearn_meta.tasks.task import Task, frozen
 from sklearn_meta.tasks.validate import check_tasks
 
@@ -22,7 +23,7 @@ def as_tasks(
 
     Parameters
     ----------
-    X : sequence of tasks, array-like of shape (n_rows, ...) or DataFrame
+    X : sequence of tasks, array-like of shape (n_rows, ...) or DataFrame of pandas or polars
         Without `y`: a sequence of :class:`Task`, of pairs `(X, y)`, or of
         `(X_support, y_support, X_query, y_query)`, mixed as you like. With `y` and `groups`: the
         rows of all tasks in one table.
@@ -147,11 +148,11 @@ def _joined(y_support: NDArray[Any], y_query: NDArray[Any]) -> NDArray[Any]:
 
 def _from_table(X: Any, y: Any, groups: Any) -> tuple[Task, ...]:
     if y is None or groups is None:
-        missing = "y" if y is None else "groups"
-        raise TaskError(f"A table of rows needs both y= and groups=; {missing} is missing.")
+        lacking = "y" if y is None else "groups"
+        raise TaskError(f"A table of rows needs both y= and groups=; {lacking} is missing.")
     if isinstance(y, str) or isinstance(groups, str):
         X, y, groups = _columns(X, y, groups)
-    table = X if hasattr(X, "iloc") else frozen(X, "X")
+    table = X if is_frame(X) else frozen(X, "X")
     targets, of_task = frozen(y, "y"), frozen(groups, "groups")
     shapes = table.shape, targets.shape, of_task.shape
     if of_task.ndim != 1 or any(shape[:1] != of_task.shape for shape in shapes):
@@ -161,7 +162,7 @@ def _from_table(X: Any, y: Any, groups: Any) -> tuple[Task, ...]:
         )
     if len(of_task) == 0:
         raise TaskError("tasks is empty: the table has no rows.")
-    absent = np.array([name is None or name != name for name in of_task])  # NaN, NaT
+    absent = missing(groups)
     if absent.any():
         raise TaskError(
             f"groups is missing at row {absent.argmax()}: every row must belong to a task."
@@ -175,8 +176,7 @@ def _from_table(X: Any, y: Any, groups: Any) -> tuple[Task, ...]:
     tasks = []
     for k in np.argsort(first):
         rows = np.flatnonzero(code == k)
-        part = table.iloc[rows] if hasattr(table, "iloc") else table[rows]
-        tasks.append(Task(part, targets[rows], name=str(names[k])))
+        tasks.append(Task(rows_of(table, rows), targets[rows], name=str(names[k])))
     return tuple(tasks)
 
 
@@ -190,8 +190,8 @@ def _columns(X: Any, y: Any, groups: Any) -> tuple[Any, Any, Any]:
     for name in named:
         if name not in X.columns:
             raise TaskError(f"The table has no column {name!r}; it has {list(X.columns)}.")
-        if X[name].ndim > 1:
+        if len(X[name].shape) > 1:
             raise TaskError(f"The table has {X[name].shape[1]} columns named {name!r}.")
     y = X[y] if isinstance(y, str) else y
     groups = X[groups] if isinstance(groups, str) else groups
-    return X.drop(columns=named), y, groups
+    return without(X, named), y, groups

@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.compose import make_column_transformer
 from sklearn.decomposition import PCA
 from sklearn.impute import SimpleImputer
@@ -318,3 +318,49 @@ def test_what_cannot_meta_train_is_refused():
         make_meta_pipeline(StandardScaler(), PCA(2)).meta_fit(BLOBS)
     with pytest.raises(ValueError, match=r"'transform_scope' .* must be one of"):
         scaled("rows").meta_fit(BLOBS)
+
+
+# ---- transformers that look at labels ----------------------------------------------------------
+
+
+class MeanOfOthers(TransformerMixin, BaseEstimator):
+    """A category becomes the mean label of other rows: not of the row that is encoded."""
+
+    def fit(self, X, y):
+        one_hot = np.eye(6)[X[:, 0]]
+        self.sum_, self.n_ = one_hot.T @ y, one_hot.sum(axis=0)
+        return self
+
+    def transform(self, X):
+        return ((self.sum_ + 0.5) / (self.n_ + 1))[X]
+
+    def fit_transform(self, X, y):
+        self.fit(X, y)
+        return ((self.sum_[X[:, 0]] - y + 0.5) / self.n_[X[:, 0]])[:, None]
+
+
+@each_scope
+def test_rows_that_an_encoder_was_fitted_on_are_encoded_without_themselves(scope):
+    """As a pipeline's `fit` does: else a category would tell the label of its own row."""
+    rng = np.random.RandomState(0)
+    tasks = [
+        Task(rng.randint(6, size=(24, 1)), np.arange(24) % 2, support=np.arange(24) % 4 < 2)
+        for _ in range(4)
+    ]
+    pipe = make_meta_pipeline(MeanOfOthers(), protonet(), transform_scope=scope).meta_fit(tasks)
+    by_hand = []
+    if scope == "pooled":
+        X, y = np.concatenate([t.X for t in tasks]), np.concatenate([t.y for t in tasks])
+        parts = np.split(MeanOfOthers().fit_transform(X, y), len(tasks))
+        by_hand = [Task(Z, t.y, support=t.support) for Z, t in zip(parts, tasks, strict=True)]
+    for t in tasks if scope == "task" else ():
+        own = MeanOfOthers().fit(t.X_support, t.y_support)
+        Z = own.transform(t.X)
+        Z[t.support] = own.fit_transform(t.X_support, t.y_support)
+        by_hand.append(Task(Z, t.y, support=t.support))
+    expected = protonet().meta_fit(by_hand).theta_
+    for name, theta in pipe.theta_.items():
+        np.testing.assert_array_equal(theta, expected[name])
+    for t, found in zip(tasks, pipe.predict_tasks(tasks), strict=True):
+        alone = clone(pipe).fit(t.X_support, t.y_support).predict(t.X_query)
+        np.testing.assert_array_equal(found, alone)

@@ -1,0 +1,134 @@
+"""One long DataFrame, a column that says whose row it is: search, compare, save, use elsewhere.
+
+Patients with Parkinson's disease (they might be customers): the total of their symptoms from the
+motor part of it, age, sex and voice. Each is a task of his own; of a new one four recordings have
+both scores. The whole way of such a model:
+
+1. a MetaPipeline: categories and scales, fitted on all patients, then a meta-learner;
+2. a search that holds out whole patients;
+3. the question whether it pays at all, against one model a patient and one for all;
+4. a file, which a second process loads, to adapt to a new patient and predict.
+
+python examples/plot_08_customers_dataframe.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.compose import make_column_transformer
+from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+import sklearn_meta
+from sklearn_meta import MAMLRegressor
+from sklearn_meta.datasets import fetch_parkinsons
+from sklearn_meta.model_selection import TaskEstimator, TaskKFold, compare
+from sklearn_meta.pipeline import make_meta_pipeline
+
+TARGET, PATIENT, N_SUPPORT = "total_UPDRS", "patient", 4
+ERROR = "neg_mean_absolute_error"  # in points of the score
+
+
+def patients() -> pd.DataFrame:
+    """One row a recording, with its patient."""
+    frame = fetch_parkinsons(as_frame=True).frame.drop(columns="test_time")
+    frame["sex"] = frame["sex"].map({0: "male", 1: "female"})
+    return frame.rename(columns={"subject#": PATIENT})
+
+
+def ready() -> Any:
+    """Categories to columns, numbers to one scale."""
+    return make_column_transformer(
+        (OneHotEncoder(drop="if_binary", sparse_output=False), ["sex"]), remainder=StandardScaler()
+    )
+
+
+# what the second process runs: it knows a file and a table, and nothing of this script
+ELSEWHERE = f"""
+import sys, pandas as pd, sklearn_meta
+model = sklearn_meta.load(sys.argv[1])
+rows = pd.read_csv(sys.stdin)
+known = rows["{TARGET}"].notna()
+X = rows.drop(columns="{TARGET}")
+model.fit(X[known], rows.loc[known, "{TARGET}"])
+print(pd.Series(model.predict(X[~known])).to_csv(index=False, header=False))
+"""
+
+
+def predict_elsewhere(file: Path, rows: pd.DataFrame) -> list[float]:
+    """Adapt and predict in a second process: rows without a target are predicted."""
+    command = [sys.executable, "-c", ELSEWHERE, str(file)]
+    done = subprocess.run(
+        command, input=rows.to_csv(index=False), text=True, capture_output=True, check=True
+    )
+    return pd.read_csv(io.StringIO(done.stdout), header=None)[0].tolist()
+
+
+def main(max_meta_iter: int = 1000, seeds: int = 2, picture: str | None = None) -> dict[str, float]:
+    try:
+        frame = patients()
+    except OSError as error:
+        print(f"The data is not here, and could not be downloaded: {error}")
+        return {}
+    new = frame[PATIENT] > 36  # six patients whom nothing below has seen
+    known, rest = frame[~new], frame[new]
+    X, y = known.drop(columns=TARGET), known[TARGET]
+
+    learner = MAMLRegressor(n_support=(3, 10), max_meta_iter=max_meta_iter, random_state=0)
+    pipe = make_meta_pipeline(ready(), learner, transform_scope="pooled")
+    search = GridSearchCV(
+        TaskEstimator(pipe, task=PATIENT, scoring=ERROR, n_support=N_SUPPORT),
+        {"estimator__mamlregressor__inner_lr": [0.003, 0.01, 0.03]},
+        cv=TaskKFold(3, task=PATIENT),
+    ).fit(X, y)
+    model = search.best_estimator_.estimator_
+    print(f"held-out patients like best {search.best_params_}: off by {-search.best_score_:.2f}")
+
+    arms = {"MAML": model, "ridge of each patient": make_pipeline(ready(), RidgeCV())}
+    found = compare(
+        arms,
+        known,
+        y=TARGET,
+        groups=PATIENT,
+        cv=3,
+        support_sizes=[N_SUPPORT, 8],
+        seeds=seeds,
+        scoring=ERROR,
+    )
+    print(found)
+    if picture:
+        found.plot().figure_.savefig(picture, dpi=120)
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.safetensors"
+        model.save(file)
+        print(f"saved in {file.stat().st_size / 1024:.0f} kB; loaded by another process:")
+        errors = {}
+        for patient, rows in rest.groupby(PATIENT):
+            rows = rows.drop(columns=PATIENT).sample(frac=1, random_state=0)
+            told = rows.assign(**{TARGET: rows[TARGET].where(np.arange(len(rows)) < N_SUPPORT)})
+            predicted = predict_elsewhere(file, told)
+            error = (rows[TARGET].iloc[N_SUPPORT:] - predicted).abs().mean()
+            errors[f"patient {patient}"] = float(error)
+            print(f"  patient {patient}: off by {error:.2f} points on {len(predicted)} recordings")
+    print(f"with sklearn_meta {sklearn_meta.__version__}")
+    return errors | {"search": float(-search.best_score_)}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--max-meta-iter", type=int, default=1000)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--picture", default=None, help="where to draw score against support size")
+    main(**vars(parser.parse_args()))

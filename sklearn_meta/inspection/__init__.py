@@ -1,0 +1,13 @@
+"""Pictures of meta-training and of what it is worth on new tasks."""
+
+from sklearn_meta.inspection.adaptation import AdaptationCurveDisplay
+from sklearn_meta.inspection.comparison import ComparisonDisplay
+from sklearn_meta.inspection.learning_history import LearningHistoryDisplay
+from sklearn_meta.inspection.task_scores import TaskScoreDisplay
+
+__all__ = [
+    "AdaptationCurveDisplay",
+    "ComparisonDisplay",
+    "LearningHistoryDisplay",
+    "TaskScoreDisplay",
+]

@@ -1,0 +1,146 @@
+"""One cell of the comparison: an arm, trained on the tasks of a fold, judged on the others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sklearn.base import clone
+
+from sklearn_meta.exceptions import TaskError
+from sklearn_meta.model_selection.comparison.arms import Arm
+from sklearn_meta.model_selection.comparison.draws import Draw, called, split_as
+from sklearn_meta.model_selection.comparison.metric import metric_of
+from sklearn_meta.pipeline import MetaPipeline
+from sklearn_meta.pipeline.raw_tasks import RawTask
+from sklearn_meta.tasks import Task
+
+__all__ = ["Cell", "run_cell"]
+
+Scores = list[list[float]]  # of each size, of each task held out
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a worker needs to know: nothing else enters its scores."""
+
+    arm: Arm
+    seed: int
+    fold: int
+    train: Sequence[RawTask]
+    held_out: Sequence[RawTask]
+    draws: Sequence[Draw]  # of the tasks held out
+    positions: Sequence[int]  # of the tasks held out
+    sizes: Sequence[int | None]
+    scoring: Any
+    classify: bool
+    error_score: Any
+
+    def test(self, k: int) -> list[RawTask]:
+        """Give the tasks held out with their k-th support.
+
+        Parameters
+        ----------
+        k : int
+            Which size.
+
+        Returns
+        -------
+        list of RawTask
+            Without the rows between that and the query.
+        """
+        return [split_as(t, draw, k) for t, draw in zip(self.held_out, self.draws, strict=True)]
+
+
+def run_cell(cell: Cell) -> Scores:
+    """Train, if the arm does, and score.
+
+    Parameters
+    ----------
+    cell : Cell
+        What to do.
+
+    Returns
+    -------
+    scores : list of list of float
+        One list a size, one score a task held out.
+
+    Raises
+    ------
+    TaskError
+        If a task cannot be fitted or judged, naming arm, task and support.
+    """
+    est = seeded(cell.arm.estimator, cell.seed)
+    if cell.arm.trains:
+        est.meta_fit(_as_taken(est, cell.train))
+    stacked = (
+        hasattr(est, "predict_tasks") and metric_of(cell.scoring, cell.classify).scorer is None
+    )
+    score = _all_at_once if stacked else _one_by_one
+    return [score(cell, est, k) for k in range(len(cell.sizes))]
+
+
+def seeded(estimator: Any, seed: int) -> Any:
+    """Copy an estimator that has learned nothing yet, every `random_state` set.
+
+    Parameters
+    ----------
+    estimator : estimator
+        It stays as it is.
+    seed : int
+        For all of its parts.
+
+    Returns
+    -------
+    estimator
+        New.
+    """
+    own = clone(estimator)
+    if hasattr(own, "reset_meta"):
+        own.reset_meta()
+    names = [n for n in own.get_params() if n.split("__")[-1] == "random_state"]
+    return own.set_params(**dict.fromkeys(names, seed))
+
+
+def _as_taken(est: Any, tasks: Sequence[RawTask]) -> list[Any]:
+    if isinstance(est, MetaPipeline):
+        return list(tasks)
+    return [Task(t.X, t.y, support=t.support, name=t.name) for t in tasks]
+
+
+def _all_at_once(cell: Cell, est: Any, k: int) -> list[float]:
+    metric = metric_of(cell.scoring, cell.classify).of_predictions
+    assert metric is not None
+    tasks = cell.test(k)
+    pairs = zip(tasks, est.predict_tasks(_as_taken(est, tasks)), strict=True)
+    return [float(metric(task.y_query, y)) for task, y in pairs]
+
+
+def _one_by_one(cell: Cell, est: Any, k: int) -> list[float]:
+    return [
+        _score(cell, est, task, f"{called(task, i)} with {len(task.y_support)} support row(s)")
+        for task, i in zip(cell.test(k), cell.positions, strict=True)
+    ]
+
+
+def _score(cell: Cell, est: Any, task: RawTask, where: str) -> float:
+    metric = metric_of(cell.scoring, cell.classify)
+    X_support, X_query = task.X_support, task.X_query
+    try:
+        own = clone(est).fit(X_support, task.y_support)
+        if metric.scorer is not None:
+            score = float(metric.scorer(own, X_query, task.y_query))
+        else:
+            assert metric.of_predictions is not None
+            score = float(metric.of_predictions(task.y_query, own.predict(X_query)))
+    except Exception as error:
+        if isinstance(cell.error_score, str):
+            raise TaskError(f"{cell.arm.name!r} fails on {where}: {error}") from error
+        return float(cell.error_score)
+    if math.isfinite(score):
+        return score
+    if isinstance(cell.error_score, str):
+        raise TaskError(f"{cell.arm.name!r} has the {metric.name} {score} on {where}.")
+    return float(cell.error_score)

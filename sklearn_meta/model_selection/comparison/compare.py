@@ -1,0 +1,233 @@
+"""The honest comparison of meta-learners with the simple arms, in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.model_selection import check_cv
+
+from sklearn_meta.exceptions import TaskError
+from sklearn_meta.model_selection.comparison.arms import (
+    Arm,
+    baseline_arms,
+    given_arms,
+    learner_of,
+)
+from sklearn_meta.model_selection.comparison.cells import Cell
+from sklearn_meta.model_selection.comparison.draws import check_sizes, draw_rows
+from sklearn_meta.model_selection.comparison.metric import metric_of
+from sklearn_meta.model_selection.comparison.result import Record, TaskComparison
+from sklearn_meta.model_selection.comparison.run import run_all
+from sklearn_meta.pipeline import MetaPipeline
+from sklearn_meta.pipeline.raw_tasks import RawTask, raw_tasks
+from sklearn_meta.tasks import TaskDistribution, as_tasks
+from sklearn_meta.tasks.ranges import as_range
+
+__all__ = ["compare"]
+
+Folds = list[tuple[list[int], list[int]]]
+
+
+def compare(
+    estimators: Any,
+    tasks: Any,
+    y: Any = None,
+    groups: Any = None,
+    *,
+    cv: Any = 5,
+    support_sizes: Any = None,
+    seeds: Any = 3,
+    baselines: Any = "auto",
+    scoring: Any = None,
+    error_score: Any = "raise",
+    cache_dir: Any = None,
+    n_jobs: int | None = None,
+    verbose: int = 0,
+) -> TaskComparison:
+    """Compare meta-learners with the simple arms on tasks held out, by the same rows for everyone.
+
+    An estimator with `meta_fit` is meta-trained on the training tasks of each fold, from scratch,
+    once for all support sizes. Any other is fitted to the support of each task held out, alone. All
+    are judged by the query of that task: the same rows for every arm and size, with small supports
+    part of the larger ones, so that all differences are paired. Nobody sees query labels.
+
+    Parameters
+    ----------
+    estimators : estimator, sequence of them, or dict by name
+        Meta-learners, pipelines with one, and scikit-learn's estimators, as many as you like; all
+        classifiers or all regressors. Their `random_state` is set by the seed.
+    tasks : sequence of tasks, or table of shape (n_rows, ...)
+        As `meta_fit` takes them. Of a task with a fixed support, smaller supports are drawn from
+        it, and the query stays.
+    y, groups : array-like of shape (n_rows,), str or None, default=None
+        Targets and tasks of the rows of a table, or the names of these columns.
+    cv : int, splitter or iterable of (train, test), default=5
+        Folds of tasks: an int takes them in the order in which they come. Positions are of tasks.
+    support_sizes : int, sequence of int or None, default=None
+        Rows of each class (rows in all of a regression) to learn a task from. None: as the tasks
+        fix it, else the fewest that the first meta-learner is trained for.
+    seeds : int or sequence of int, default=3
+        How many, or which: of the rows drawn and of the estimators.
+    baselines : "auto" or sequence of str, default="auto"
+        Ready-made arms. With the network and the outer loop of the first meta-learner: "per-task",
+        trained from scratch on each support; "pooled", one for all tasks; "fine-tune", that
+        one trained on. And "hierarchical": linear regressions with random coefficients
+        (:class:`~sklearn_meta.model_selection.comparison.HierarchicalRegressor`), Gaussian classes
+        with random means. "auto" takes all that there can be; `notes` says which cannot.
+    scoring : str, callable or None, default=None
+        None: accuracy, or R^2 of regressors. A name of scikit-learn's, or a callable
+        ``(estimator, X, y) -> float``. R^2 on few rows has long tails: there, rather
+        "neg_mean_squared_error".
+    error_score : "raise" or float, default="raise"
+        What a task scores on which a fit or a score of one arm fails; nan leaves it out there.
+    cache_dir : str, Path or None, default=None
+        A folder in which each arm, fold and seed that is finished becomes a file. The same call
+        later reads them, and trains only what is missing or has changed.
+    n_jobs : int or None, default=None
+        Arms, folds and seeds at once, by joblib.
+    verbose : int, default=0
+        1: a line for each arm, fold and seed finished, with the time left.
+
+    Returns
+    -------
+    TaskComparison
+        With every score, a table, a plot, and a verdict.
+
+    Raises
+    ------
+    TaskError
+        If a task cannot be used, has too few rows, or an arm fails on it; the message names it.
+    ValueError
+        If an argument cannot be used, or a task is in the training and the test part of a fold.
+
+    Notes
+    -----
+    The baselines take the settings of the outer loop as they are; where these suit the meta-learner
+    alone, give a tuned one of your own. The best of several arms on the same tasks is a little
+    optimistic: the verdict says of how many it is. Intervals are over tasks, and take tasks
+    held out by different folds for independent.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LinearRegression
+    >>> from sklearn_meta import MAMLRegressor
+    >>> from sklearn_meta.datasets import make_linear_tasks
+    >>> from sklearn_meta.model_selection import compare
+    >>> tasks = make_linear_tasks(30, noise=0.1, random_state=0).tasks
+    >>> maml = MAMLRegressor(hidden_layer_sizes=8, max_meta_iter=20)
+    >>> found = compare([maml, LinearRegression()], tasks, cv=3, seeds=1, support_sizes=10,
+    ...                 baselines=["pooled"])
+    >>> print(found.verdict)
+    Meta-learning does not pay: with 10 rows MAMLRegressor loses to the best of 2 simple
+    arms (per-task LinearRegression) by ... of R^2 (95 %, 30 tasks); it hurts on 100 % of the tasks.
+    """
+    given = given_arms(estimators)
+    classify = is_classifier(given[0].estimator)
+    metric = metric_of(scoring, classify)
+    checked = _as_raw(given, tasks, y, groups, classify)
+    folds = _folds(cv, len(checked))
+    made, notes = baseline_arms(baselines, given, checked, folds)
+    fewest = _fewest(given, classify)
+    sizes = check_sizes(support_sizes, checked, fewest, classify)
+    least = 2 if metric.name == "r2" else 1
+    how: dict[str, Any] = {"classify": classify, "least_query": least}
+    draws = {s: draw_rows(checked, sizes, fewest, s, **how) for s in _seeds(seeds)}
+    cells = [
+        Cell(
+            arm=arm,
+            seed=seed,
+            fold=fold,
+            train=[checked[i] for i in train],
+            held_out=[checked[i] for i in test],
+            draws=[draw[i] for i in test],
+            positions=test,
+            sizes=sizes,
+            scoring=scoring,
+            classify=classify,
+            error_score=error_score,
+        )
+        for seed, draw in draws.items()
+        for fold, (train, test) in enumerate(folds)
+        for arm in (*given, *made)
+    ]
+    records = [
+        Record(cell.arm.name, cell.seed, cell.fold, i, checked[i].name, size, score)
+        for cell, scores in zip(cells, run_all(cells, cache_dir, n_jobs, verbose), strict=True)
+        for size, row in zip(sizes, scores, strict=True)
+        for i, score in zip(cell.positions, row, strict=True)
+    ]
+    return TaskComparison(
+        records=tuple(records),
+        kinds={arm.name: arm.kind for arm in (*given, *made)},
+        baselines=tuple(arm.name for arm in made),
+        sizes=sizes,
+        unit="row a class" if classify else "row",
+        metric=metric.name,
+        chance=_chance(metric.name, [checked[i] for _, test in folds for i in test]),
+        notes=(*notes, *_failures(records)),
+    )
+
+
+def _as_raw(given: Sequence[Arm], tasks: Any, y: Any, groups: Any, classify: bool) -> list[RawTask]:
+    if isinstance(tasks, TaskDistribution):
+        raise TaskError(f"compare holds out tasks that are there; use a sample of {tasks!r}.")
+    if any(isinstance(arm.estimator, MetaPipeline) for arm in given):
+        return raw_tasks(tasks, y, groups)  # its transformers know what X may hold
+    return raw_tasks(as_tasks(tasks, y, groups, target_type="class" if classify else "real"))
+
+
+def _folds(cv: Any, n_tasks: int) -> Folds:
+    folds = []
+    for fold, (train, test) in enumerate(check_cv(cv).split(list(range(n_tasks)))):
+        both = [np.arange(n_tasks)[part].tolist() for part in (train, test)]
+        if shared := set(both[0]) & set(both[1]):
+            raise ValueError(f"Fold {fold} of cv trains on task {min(shared)}, which it tests on.")
+        if not all(both):
+            raise ValueError(
+                f"Fold {fold} of cv has {len(both[0])} tasks to train on and "
+                f"{len(both[1])} to test on; both must be there."
+            )
+        folds.append((both[0], both[1]))
+    return folds
+
+
+def _seeds(seeds: Any) -> list[int]:
+    listed: list[Any] = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    usable = all(isinstance(s, (int, np.integer)) and 0 <= s < 2**32 for s in listed)
+    if not listed or not usable or len(set(listed)) < len(listed):
+        raise ValueError(
+            "The 'seeds' parameter of compare must be an int above 0, or different ints from 0 up "
+            f"to 2**32 - 1. Got {seeds!r} instead."
+        )
+    return [int(seed) for seed in listed]
+
+
+def _fewest(given: Sequence[Arm], classify: bool) -> int | None:
+    name = "n_shot" if classify else "n_support"
+    for learner in (learner_of(arm.estimator) for arm in given):
+        if hasattr(learner, name):
+            return as_range(getattr(learner, name), name, type(learner).__name__, least=1)[0]
+    return None
+
+
+def _chance(metric: str, tasks: Sequence[RawTask]) -> float | None:
+    """Score of guessing, which nobody should be praised for."""
+    if metric == "accuracy":
+        return float(np.mean([1 / len(np.unique(task.y)) for task in tasks]))
+    return 0.0 if metric == "r2" else None
+
+
+def _failures(records: Sequence[Record]) -> list[str]:
+    failed: dict[tuple[str, Any], int] = {}
+    for record in records:
+        if not np.isfinite(record.score):
+            key = record.estimator, record.support_size
+            failed[key] = failed.get(key, 0) + 1
+    return [
+        f"{name!r} has no score for {n} of the supports of size {size}: these tasks are left out "
+        "where it is compared."
+        for (name, size), n in failed.items()
+    ]

@@ -1,0 +1,79 @@
+"""What the hierarchical baselines have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, clone, is_classifier
+
+from sklearn_meta.exceptions import NotMetaFittedError
+from sklearn_meta.tasks import as_tasks
+
+__all__ = ["HierarchicalBase", "flat_rows"]
+
+Array = NDArray[np.float64]
+
+
+class HierarchicalBase(BaseEstimator):
+    """Holds a prior that `clone` keeps."""
+
+    _prior: Any = None
+
+    def reset_meta(self) -> Any:
+        """Forget what was learned.
+
+        Returns
+        -------
+        self : object
+            As if newly made.
+        """
+        self._prior = None
+        return self
+
+    def predict_tasks(self, tasks: Any) -> list[NDArray[Any]]:
+        """Fit the support of each task and predict its query.
+
+        Parameters
+        ----------
+        tasks : sequence of tasks
+            With a fixed support.
+
+        Returns
+        -------
+        y : list of ndarray
+            Of each task.
+        """
+        own, kind = clone(self), "class" if is_classifier(self) else "real"
+        known = as_tasks(tasks, target_type=kind)
+        return [own.fit(t.X_support, t.y_support).predict(t.X_query) for t in known]
+
+    def _known(self) -> Any:
+        if self._prior is None:
+            raise NotMetaFittedError(
+                f"This {type(self).__name__} is not meta-fitted yet. Call meta_fit(tasks) first."
+            )
+        return self._prior
+
+    def __sklearn_clone__(self) -> Any:
+        twin = super().__sklearn_clone__()
+        twin._prior = self._prior
+        return twin
+
+
+def flat_rows(X: Any) -> Array:
+    """Give rows of any shape as vectors.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_rows, ...)
+        Inputs, or targets.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_features)
+        Of floats.
+    """
+    array = np.asarray(X, dtype=np.float64)
+    return array.reshape(len(array), -1)

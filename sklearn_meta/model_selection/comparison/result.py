@@ -1,0 +1,207 @@
+"""What a comparison has found: every score, and what follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sklearn_meta.extras import need
+from sklearn_meta.metrics import MeanInterval, PairedComparison, compare_paired, mean_interval
+from sklearn_meta.model_selection.comparison.verdict import say, size_in_words
+
+__all__ = ["Record", "TaskComparison"]
+
+
+class Record(NamedTuple):
+    """One score: of an arm, trained with a seed on a fold, on a task, with a size of support."""
+
+    estimator: str
+    seed: int
+    fold: int
+    task: int
+    name: str | None
+    support_size: int | None
+    score: float
+
+
+@final
+@dataclass(frozen=True, repr=False)
+class TaskComparison:
+    """Result of :func:`~sklearn_meta.model_selection.compare`; prints as a table and a verdict.
+
+    Parameters
+    ----------
+    records : tuple of Record
+        Every single score.
+    kinds : dict of str to str
+        Of each arm, by name: "meta", "per-task", "pooled", "fine-tune" or "hierarchical".
+    baselines : tuple of str
+        Which of them `compare` has made itself.
+    sizes : tuple of int or None
+        Of support; None where the tasks fix it, each its own.
+    unit : str
+        What a size counts: "row" (in all) or "row a class".
+    metric : str
+        The higher the better.
+    chance : float or None
+        The score of guessing, where it is known.
+    notes : tuple of str
+        What was left out, and why.
+    """
+
+    records: tuple[Record, ...]
+    kinds: Mapping[str, str]
+    baselines: tuple[str, ...]
+    sizes: tuple[int | None, ...]
+    unit: str
+    metric: str
+    chance: float | None
+    notes: tuple[str, ...]
+
+    def to_frame(self) -> Any:
+        """Give all scores as a long table.
+
+        Returns
+        -------
+        DataFrame
+            With a row a score: estimator, kind, seed, fold, task, name, support_size, score.
+        """
+        pd = need("pandas", "pandas", "TaskComparison.to_frame()")
+        frame = pd.DataFrame(self.records, columns=Record._fields)
+        frame.insert(1, "kind", frame["estimator"].map(dict(self.kinds)))
+        return frame
+
+    def scores(self, estimator: str, support_size: int | None = None) -> NDArray[np.float64]:
+        """Give the scores of an arm, seeds averaged.
+
+        Parameters
+        ----------
+        estimator : str
+            Name of the arm.
+        support_size : int or None, default=None
+            None: the only one.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_tasks,)
+            Of the tasks that were held out, in their order; nan where none could be had.
+
+        Raises
+        ------
+        ValueError
+            If there is no such arm or size, or several sizes and none is named.
+        """
+        if estimator not in self.kinds:
+            raise ValueError(f"There is no estimator {estimator!r}; there are {list(self.kinds)}.")
+        if support_size is None and len(self.sizes) == 1:
+            support_size = self.sizes[0]
+        if support_size not in self.sizes:
+            raise ValueError(f"support_size must be one of {self.sizes}; got {support_size!r}.")
+        found: dict[int, list[float]] = {}
+        for record in self.records:
+            if record.estimator == estimator and record.support_size == support_size:
+                found.setdefault(record.task, []).append(record.score)
+        kept = [[s for s in found[i] if np.isfinite(s)] for i in sorted(found)]
+        return np.array([np.mean(scores) if scores else np.nan for scores in kept])
+
+    def interval(self, estimator: str, support_size: int | None = None) -> MeanInterval:
+        """Mean over tasks, with its 95 % interval.
+
+        Parameters
+        ----------
+        estimator : str
+            Name of the arm.
+        support_size : int or None, default=None
+            None: the only one.
+
+        Returns
+        -------
+        MeanInterval
+            Of the tasks that have a score; nan if none has.
+        """
+        scores = self.scores(estimator, support_size)
+        scores = scores[np.isfinite(scores)]
+        if not len(scores):
+            return MeanInterval(np.nan, np.nan, np.nan, 0, 0.95)
+        return mean_interval(scores)
+
+    def paired(self, a: str, b: str, support_size: int | None = None) -> PairedComparison:
+        """Compare two arms on the same rows of the same tasks.
+
+        Parameters
+        ----------
+        a, b : str
+            Names of arms.
+        support_size : int or None, default=None
+            None: the only one.
+
+        Returns
+        -------
+        PairedComparison
+            Of a - b, on the tasks for which both have a score.
+        """
+        x, y = self.scores(a, support_size), self.scores(b, support_size)
+        both = np.isfinite(x) & np.isfinite(y)
+        return compare_paired(x[both], y[both])
+
+    def summary(self) -> str:
+        """Give the table: a row an arm, a column a size of support; the best is marked by *.
+
+        Returns
+        -------
+        str
+            Means over tasks ± half of the 95 % interval, seeds averaged first.
+        """
+        heads = [self.metric, *(size_in_words(size, self.unit) for size in self.sizes)]
+        columns = [[self.interval(name, size) for name in self.kinds] for size in self.sizes]
+        rows = [list(self.kinds)]
+        for column in columns:
+            best = max((cell.mean for cell in column if np.isfinite(cell.mean)), default=None)
+            rows.append([_cell(cell, cell.mean == best) for cell in column])
+        widths = [max(map(len, (h, *row))) for h, row in zip(heads, rows, strict=True)]
+        lines = [heads, *map(list, zip(*rows, strict=True))]
+        return "\n".join(
+            "  ".join(
+                text.ljust(w) if k == 0 else text.rjust(w)
+                for k, (text, w) in enumerate(zip(line, widths, strict=True))
+            ).rstrip()
+            for line in lines
+        )
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw score against size of support, with intervals.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to; None: new ones.
+
+        Returns
+        -------
+        ComparisonDisplay
+            With `ax_` and `figure_`.
+        """
+        from sklearn_meta.inspection import ComparisonDisplay  # which imports this package
+
+        return ComparisonDisplay.from_comparison(self, ax=ax)
+
+    @property
+    def verdict(self) -> str:
+        """Whether meta-learning pays here, by how much, and how many tasks it hurts, in words."""
+        return say(self)
+
+    def __str__(self) -> str:
+        return "\n".join([self.summary(), "", self.verdict, *self.notes])
+
+    def __repr__(self) -> str:
+        n = len({record.task for record in self.records})
+        return f"TaskComparison({list(self.kinds)}, {n} tasks, support_sizes={self.sizes})"
+
+
+def _cell(interval: MeanInterval, best: bool) -> str:
+    half = (interval.high - interval.low) / 2
+    return f"{interval.mean:.3f} ± {half:.3f}{'*' if best else ' '}"

@@ -1,0 +1,145 @@
+"""What searches hand to a `TaskEstimator`: tasks in any spelling, whole, and with a support."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import is_classifier
+from sklearn.utils import check_random_state
+
+from sklearn_meta.exceptions import TaskError
+from sklearn_meta.pipeline import MetaPipeline
+from sklearn_meta.pipeline.raw_tasks import RawTask, raw_tasks
+from sklearn_meta.tasks import Task, as_tasks, split_task
+from sklearn_meta.tasks.ranges import as_range
+
+__all__ = ["given_tasks", "marks_of", "refuse_cut_tasks", "with_support"]
+
+
+def given_tasks(
+    estimator: Any, column: str | None, tasks: Any, y: Any, groups: Any
+) -> Sequence[Task | RawTask]:
+    """Convert what a search gives.
+
+    Parameters
+    ----------
+    estimator : meta-learner
+        Of the :class:`TaskEstimator`; the transformers of a pipeline know what X may hold.
+    column : str or None
+        The column of a frame that says which task a row is of, in place of `groups`.
+    tasks, y, groups
+        Tasks in any spelling.
+
+    Returns
+    -------
+    sequence of Task or RawTask
+        In their order.
+
+    Raises
+    ------
+    ValueError
+        If `groups` did not arrive.
+    """
+    groups = column if groups is None else groups
+    if y is not None and groups is None:
+        raise ValueError(
+            "TaskEstimator got X and y but no groups, which say of which task a row is. "
+            "scikit-learn's searches give groups to the splitter alone, unless metadata "
+            "routing is on: sklearn.set_config(enable_metadata_routing=True). Or pass a list, "
+            "as_tasks(X, y, groups), or a DataFrame and TaskEstimator(..., task='column')."
+        )
+    groups = None if y is None else groups
+    if isinstance(estimator, MetaPipeline):
+        return raw_tasks(tasks, y, groups)
+    target_type = "class" if is_classifier(estimator) else "real"
+    return as_tasks(tasks, y, groups, target_type=target_type)
+
+
+def with_support(
+    estimator: Any, n_support: int | None, random_state: Any, tasks: Sequence[Task | RawTask]
+) -> list[Task | RawTask]:
+    """Fix a support where there is none.
+
+    Parameters
+    ----------
+    estimator : meta-learner
+        It says how many rows, where `n_support` does not.
+    n_support : int or None
+        Rows of support, of each class for a classifier.
+    random_state : int, RandomState instance or None
+        With an int a task gets the same support whenever it is judged.
+    tasks : sequence of Task or RawTask
+        Some with a support, perhaps.
+
+    Returns
+    -------
+    list of Task or RawTask
+        All with one.
+    """
+    name = "n_shot" if is_classifier(estimator) else "n_support"
+    size = n_support
+    if size is None:
+        pipe = isinstance(estimator, MetaPipeline)
+        learner = estimator.steps[-1][1] if pipe else estimator
+        size, _ = as_range(getattr(learner, name), name, type(learner).__name__, least=1)
+    seed = random_state
+    if not isinstance(seed, (int, np.integer)):
+        seed = check_random_state(seed).randint(np.iinfo(np.int32).max)
+    how = {name: size, "random_state": seed}
+    return [task if task.support is not None else _drawn(task, how) for task in tasks]
+
+
+def _drawn(task: Task | RawTask, how: dict[str, Any]) -> Task | RawTask:
+    return task.split(**how) if isinstance(task, RawTask) else split_task(task, **how)
+
+
+def marks_of(tasks: Sequence[Task | RawTask]) -> dict[str, str]:
+    """Give what tells whether a task of a table, known by its name, has the same rows again.
+
+    Parameters
+    ----------
+    tasks : sequence of Task or RawTask
+        Those without a name are left out.
+
+    Returns
+    -------
+    dict of str to str
+        Hashes of their rows, by name.
+    """
+    return {t.name: _hash(np.asarray(t.X), t.y) for t in tasks if t.name is not None}
+
+
+def _hash(*arrays: NDArray[Any]) -> str:
+    found = hashlib.blake2b()
+    for a in arrays:  # objects by what they say: equal strings need not be the same object
+        found.update(repr(a.tolist()).encode() if a.dtype.kind == "O" else a.tobytes())
+    return found.hexdigest()
+
+
+def refuse_cut_tasks(trained: Mapping[str, str], tasks: Sequence[Task | RawTask]) -> None:
+    """Refuse to judge rows of a task that other rows of the same task were trained on.
+
+    Parameters
+    ----------
+    trained : dict of str to str
+        Marks of the tasks of meta-training.
+    tasks : sequence of Task or RawTask
+        To be judged; those of meta-training, whole, may be judged again.
+
+    Raises
+    ------
+    TaskError
+        Naming the task.
+    """
+    for name, mark in marks_of([task for task in tasks if task.name in trained]).items():
+        if mark != trained[name]:
+            raise TaskError(
+                f"Task {name!r} is cut in two: it was meta-trained on, and other rows of it are to "
+                "be judged, which would look better than new tasks do. Hold out whole tasks: "
+                "cv=TaskKFold(...), LeaveOneTaskOut(), or a list of tasks. (If it is another task, "
+                "give it another name.)"
+            )

@@ -1,0 +1,63 @@
+"""Pipelines that can be saved: the learner as arrays, the transformers as skops writes them."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from sklearn_meta.core.written import FORMAT, written
+from sklearn_meta.exceptions import SaveError
+from sklearn_meta.extras import need
+from sklearn_meta.storage import to_json, write
+
+__all__ = ["TRANSFORMERS", "SavedPipeline"]
+
+TRANSFORMERS = "transformers"  # what their array is called
+
+
+class SavedPipeline:
+    """What a :class:`~sklearn_meta.pipeline.MetaPipeline` has of it."""
+
+    steps: list[tuple[str, Any]]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the pipeline to a file, to be read by :func:`sklearn_meta.load`.
+
+        As the `save` of a meta-learner, which is the last step. The transformers go through skops
+        into the same file: no pickle, but `load` asks for trust in types that skops does not know.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file; it is replaced if it exists.
+
+        Raises
+        ------
+        SaveError
+            If something cannot be written.
+        ImportError
+            If skops is not installed.
+        """
+        skops = need("skops.io", "save", "MetaPipeline.save")
+        pipe: Any = self
+        pipe._check_unchanged()
+        arrays, learner = written(pipe._learner(), stacklevel=3)
+        try:
+            dumped = skops.dumps({"steps": pipe.steps[:-1], "pooled": pipe._pooled})
+        except Exception as error:  # whatever a transformer of the user's raises
+            raise SaveError(f"skops cannot save the transformers: {error}") from error
+        document = {
+            "format": FORMAT,
+            "kind": "pipeline",
+            "learner": learner,
+            "last": pipe.steps[-1][0],
+            "scope": pipe._scope,
+            "params": {
+                name: to_json(getattr(pipe, name))
+                for name in ("transform_scope", "transform_input", "verbose")
+            },
+        }
+        arrays[TRANSFORMERS] = np.frombuffer(dumped, np.uint8)
+        write(path, arrays, document)

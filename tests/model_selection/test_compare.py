@@ -1,0 +1,423 @@
+"""compare: the same rows for every arm, no labels leak, every spelling, errors at the door."""
+
+import pickle
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import pytest
+from joblib import parallel_config
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+
+from sklearn_meta import (
+    FewShotTasks,
+    FineTuneRegressor,
+    MAMLClassifier,
+    MAMLRegressor,
+    PooledClassifier,
+    ProtoNetClassifier,
+    Task,
+    TaskError,
+)
+from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks, make_sinusoid_tasks
+from sklearn_meta.metrics import compare_paired
+from sklearn_meta.model_selection import TaskKFold, compare
+from sklearn_meta.model_selection.comparison import HierarchicalClassifier
+from sklearn_meta.pipeline import make_meta_pipeline
+
+SMALL = {"hidden_layer_sizes": 8, "max_meta_iter": 3, "device": "cpu"}
+ROWS = [  # each row is known by its first feature
+    Task(np.c_[100 * i + np.arange(16), np.ones(16)], np.arange(16) % 2, name=f"t{i}")
+    for i in range(6)
+]
+SEEN = []  # (who, what, row numbers)
+
+
+class Spy(ClassifierMixin, BaseEstimator):
+    """Notes which rows it is given."""
+
+    def __init__(self, who="spy", random_state=None):
+        self.who, self.random_state = who, random_state
+
+    def fit(self, X, y):
+        SEEN.append((self.who, "fit", X[:, 0].astype(int).tolist()))
+        self.classes_ = np.unique(y)
+        np.testing.assert_array_equal(y, X[:, 0] % 2)
+        return self
+
+    def predict(self, X):
+        SEEN.append((self.who, "predict", X[:, 0].astype(int).tolist()))
+        return (X[:, 0] % 2).astype(int)
+
+
+class MetaSpy(ProtoNetClassifier):
+    """Notes which tasks it is meta-trained on, and adapted to."""
+
+    def meta_fit(self, tasks, y=None, groups=None, *, validation_tasks=None):
+        SEEN.append(("meta", "meta_fit", [int(t.X[0, 0]) // 100 for t in tasks]))
+        return super().meta_fit(tasks, y, groups, validation_tasks=validation_tasks)
+
+    def predict_tasks(self, tasks):
+        for task in tasks:
+            SEEN.append(("meta", "fit", task.X_support[:, 0].astype(int).tolist()))
+            SEEN.append(("meta", "predict", task.X_query[:, 0].astype(int).tolist()))
+        return super().predict_tasks(tasks)
+
+
+def of(who, what):
+    return [rows for name, kind, rows in SEEN if (name, kind) == (who, what)]
+
+
+@cache
+def watched():
+    SEEN.clear()
+    found = compare(
+        {"a": Spy("a"), "b": Spy("b"), "meta": MetaSpy(**SMALL)},
+        ROWS,
+        cv=3,
+        seeds=[3, 7],
+        support_sizes=[2, 5],
+        baselines=(),
+    )
+    return found, list(SEEN)
+
+
+def test_every_arm_sees_the_same_rows():
+    _, seen = watched()
+    by = {
+        who: [(kind, rows) for name, kind, rows in seen if name == who and kind != "meta_fit"]
+        for who in ("a", "b", "meta")
+    }
+    assert len(by["a"]) == 2 * 2 * 2 * len(ROWS)
+    assert by["a"] == by["b"]
+    assert sorted(by["a"]) == sorted(by["meta"])
+
+
+def test_small_supports_are_part_of_large_ones_and_the_query_is_the_same():
+    _, seen = watched()
+    for task in range(len(ROWS)):
+        own = [(kind, rows) for who, kind, rows in seen if who == "a" and rows[0] // 100 == task]
+        supports = [set(rows) for kind, rows in own if kind == "fit"]
+        queries = [set(rows) for kind, rows in own if kind == "predict"]
+        for small, large in (supports[:2], supports[2:]):  # of the two seeds
+            assert (len(small), len(large)) == (4, 10)
+            assert small < large
+            assert sum(row % 2 for row in small) == 2  # two of each class
+        assert queries[0] == queries[1] == {*range(100 * task, 100 * task + 16)} - supports[1]
+        assert queries[2] == queries[3] != queries[0]
+    places = {
+        frozenset(r % 100 for r in rows) for who, kind, rows in seen if (who, kind) == ("a", "fit")
+    }
+    assert len(places) > len(ROWS)  # tasks of one shape do not share a draw
+
+
+def test_meta_training_sees_no_task_held_out_and_happens_once_a_fold_and_seed():
+    _, seen = watched()
+    trained = [rows for _, kind, rows in seen if kind == "meta_fit"]
+    assert trained == 2 * [[2, 3, 4, 5], [0, 1, 4, 5], [0, 1, 2, 3]]
+
+
+def test_every_score_is_kept():
+    found, _ = watched()
+    assert len(found.records) == 3 * 2 * 6 * 2
+    assert {r.seed for r in found.records} == {3, 7}
+    frame = found.to_frame()
+    assert frame.shape == (72, 8)
+    assert frame[frame.estimator == "a"].score.eq(1).all()
+    assert set(frame[frame.estimator == "meta"].kind) == {"meta"}
+    one = frame[(frame.estimator == "meta") & (frame.support_size == 5)]
+    per_task = one.groupby("task").score.mean()
+    np.testing.assert_allclose(found.scores("meta", 5), per_task)
+    assert found.paired("a", "meta", 5) == compare_paired(np.ones(6), per_task)
+    assert one.groupby("task").fold.unique().map(list).tolist() == [[0], [0], [1], [1], [2], [2]]
+    with pytest.raises(ValueError, match=r"support_size must be one of \(2, 5\)"):
+        found.scores("meta")
+    with pytest.raises(ValueError, match="no estimator 'maml'"):
+        found.scores("maml", 5)
+
+
+def test_a_comparison_prints_and_pickles():
+    found, _ = watched()
+    lines = found.summary().splitlines()
+    assert lines[0].split("  ")[0] == "accuracy"
+    assert [line.split(" ")[0] for line in lines[1:]] == ["a", "b", "meta"]
+    assert lines[1].count("1.000 ± 0.000*") == 2
+    assert "*" not in lines[3]
+    assert str(found).startswith(found.summary())
+    assert found.verdict in str(found)
+    twin = pickle.loads(pickle.dumps(found))
+    assert twin == found
+    assert str(twin) == str(found)
+
+
+# ---- arms ------------------------------------------------------------------------------------
+
+
+def test_meta_scores_are_those_of_meta_fit_and_score_tasks():
+    tasks = make_sinusoid_tasks(6, n_rows=16, n_support=5, random_state=0)
+    maml = MAMLRegressor(**SMALL)
+    found = compare(maml, tasks, cv=[([0, 1, 2], [3, 4, 5])], seeds=[4], baselines=["per-task"])
+    own = clone(maml).set_params(random_state=4).meta_fit(tasks[:3])
+    np.testing.assert_array_equal(found.scores("MAMLRegressor"), own.score_tasks(tasks[3:]))
+    cold = clone(maml).set_params(random_state=4)
+    loop = [cold.fit(t.X_support, t.y_support).score(t.X_query, t.y_query) for t in tasks[3:]]
+    np.testing.assert_allclose(found.scores("per-task"), loop, rtol=1e-4)
+    assert found.sizes == (5,)
+
+
+@pytest.mark.parametrize("scoring", [None, "r2", "neg_mean_squared_error"])
+def test_scores_by_predictions_are_those_of_a_scorer(scoring):
+    tasks = make_sinusoid_tasks(6, n_rows=16, n_support=5, random_state=0)
+
+    def by_hand(est, X, y):
+        error = np.mean((y - est.predict(X)) ** 2)
+        return -error if scoring == "neg_mean_squared_error" else 1 - error / np.var(y)
+
+    how = {"cv": 2, "seeds": 1, "baselines": ["pooled", "fine-tune", "hierarchical"]}
+    fast = compare([MAMLRegressor(**SMALL), LinearRegression()], tasks, scoring=scoring, **how)
+    slow = compare([MAMLRegressor(**SMALL), LinearRegression()], tasks, scoring=by_hand, **how)
+    assert list(fast.kinds) == ["MAMLRegressor", "LinearRegression", *how["baselines"]]
+    np.testing.assert_allclose(
+        [r.score for r in fast.records], [r.score for r in slow.records], rtol=1e-4
+    )
+    assert slow.metric == "by_hand"
+    assert slow.chance is None
+
+
+def test_what_was_learned_before_plays_no_part():
+    tasks = make_blob_tasks(6, n_shot=2, random_state=0)
+    fresh = MAMLClassifier(**SMALL, warm_start=True)
+    carried = clone(fresh).set_params(random_state=0).meta_fit(tasks)
+    theta = dict(carried.theta_)
+    how = {"cv": 2, "seeds": 1, "baselines": ["per-task", "fine-tune"]}
+    assert compare(carried, tasks, **how).records == compare(fresh, tasks, **how).records
+    assert carried.theta_ == theta
+
+
+def test_baselines_take_the_network_of_the_first_meta_learner():
+    from sklearn_meta.model_selection.comparison.arms import baseline_arms, given_arms
+    from sklearn_meta.pipeline.raw_tasks import raw_tasks
+
+    tasks = raw_tasks(make_blob_tasks(4, n_shot=1, random_state=0))
+    first = MAMLClassifier(hidden_layer_sizes=7, meta_lr=0.02, n_shot=2, inner_lr=0.3)
+    given = given_arms([KNeighborsClassifier(), first, ProtoNetClassifier()])
+    arms, notes = baseline_arms("auto", given, tasks, [([0, 1], [2, 3])])
+    assert notes == []
+    made = {arm.name: arm.estimator for arm in arms}
+    assert isinstance(made["pooled"], PooledClassifier)
+    for arm in ("pooled", "fine-tune"):
+        params = made[arm].get_params()
+        assert (params["hidden_layer_sizes"], params["meta_lr"], params["n_shot"]) == (7, 0.02, 2)
+    assert made["fine-tune"].inner_lr == 0.01  # its own default
+    assert made["per-task"] is first
+    assert [arm.trains for arm in arms] == [False, True, True, True]
+
+
+def test_kinds_and_names():
+    tasks = make_linear_tasks(4, n_support=8, random_state=0).tasks
+    given = [LinearRegression(), LinearRegression(), FineTuneRegressor(**SMALL)]
+    found = compare(given, tasks, cv=2, seeds=1, baselines=["hierarchical"])
+    assert found.kinds == {
+        "LinearRegression": "per-task",
+        "LinearRegression 2": "per-task",
+        "FineTuneRegressor": "fine-tune",
+        "hierarchical": "hierarchical",
+    }
+
+
+def test_baselines_that_cannot_be_had_are_noted():
+    tasks = [Task(t.X, [f"{i} {k}" for k in t.y]) for i, t in enumerate(make_blob_tasks(4))]
+    found = compare(MAMLClassifier(**SMALL), tasks, cv=2, seeds=1, support_sizes=2)
+    assert "pooled" not in found.kinds
+    (note,) = found.notes
+    assert "'pooled' is left out: task 0 has the label '0 0', new to the others" in note
+    assert note in str(found)
+    plain = compare(LogisticRegression(), tasks, cv=2, seeds=1, support_sizes=2)
+    assert list(plain.kinds) == ["LogisticRegression", "hierarchical"]
+    assert len(plain.notes) == 3
+    assert plain.verdict.startswith("No meta-learner was compared")
+
+
+def test_without_signal_every_arm_is_at_chance():
+    rng = np.random.RandomState(0)
+    tasks = [Task(rng.randn(60, 3), np.arange(60) % 2) for _ in range(20)]
+    learners = [MAMLClassifier(**SMALL | {"max_meta_iter": 20}), KNeighborsClassifier(1)]
+    found = compare(learners, tasks, cv=2, seeds=1, support_sizes=5)
+    assert set(found.kinds.values()) == {
+        "meta",
+        *("per-task", "pooled", "fine-tune", "hierarchical"),
+    }
+    for name in found.kinds:  # 50 query rows, which share a support
+        assert abs(found.interval(name).mean - 0.5) < 0.05, name
+    assert found.chance == 0.5
+    assert found.verdict.startswith("Nothing is learned: with 5 rows a class no arm is clearly")
+
+
+# ---- tasks -----------------------------------------------------------------------------------
+
+
+def test_a_list_a_table_and_a_frame_are_the_same_tasks():
+    tasks = make_blob_tasks(4, n_rows=6, random_state=0)
+    X, y = np.concatenate([t.X for t in tasks]), np.concatenate([t.y for t in tasks])
+    groups = np.repeat(np.arange(4), 18)
+    frame = pd.DataFrame(X, columns=list("abcdefgh")).assign(y=y, task=groups)
+    how = {"cv": TaskKFold(2), "seeds": 1, "support_sizes": 2}
+    est = [ProtoNetClassifier(**SMALL), KNeighborsClassifier(1)]
+    scores = [
+        [r.score for r in compare(est, *args, **how).records]
+        for args in ((tasks,), (X, y, groups), (frame, "y", "task"))
+    ]
+    assert scores[0] == scores[1] == scores[2]
+
+
+def test_pipelines_get_what_their_transformers_take():
+    tasks = make_blob_tasks(4, n_rows=6, random_state=0)
+    frame = pd.concat([pd.DataFrame(t.X).assign(y=t.y, task=i) for i, t in enumerate(tasks)])
+    frame.columns = frame.columns.map(str)
+    frame.iloc[::7, 2] = np.nan  # which no task may hold
+    est = {
+        "proto": make_meta_pipeline(SimpleImputer(), ProtoNetClassifier(**SMALL)),
+        "nearest": make_pipeline(SimpleImputer(), KNeighborsClassifier(1)),
+    }
+    found = compare(est, frame, "y", "task", cv=2, seeds=1, support_sizes=2)
+    assert set(found.kinds) == {
+        "proto",
+        "nearest",
+        *("per-task", "pooled", "fine-tune", "hierarchical"),
+    }
+    assert np.isfinite([r.score for r in found.records]).all()
+
+
+def test_a_fixed_split_stays():
+    support = np.arange(8)
+    tasks = [Task(t.X, t.y, support=support) for t in ROWS]
+    SEEN.clear()
+    compare(Spy("fixed"), tasks, cv=2, seeds=2, baselines=())
+    assert all([r % 100 for r in rows] == list(range(8)) for rows in of("fixed", "fit"))
+    SEEN.clear()
+    compare(Spy("fixed"), tasks, cv=2, seeds=2, support_sizes=[1, 2], baselines=())
+    assert all({r % 100 for r in rows} < set(range(8)) for rows in of("fixed", "fit"))
+    assert all([r % 100 for r in rows] == list(range(8, 16)) for rows in of("fixed", "predict"))
+
+
+def test_supports_that_differ_are_one_column():
+    family = make_linear_tasks(4, random_state=0).tasks
+    tasks = [Task(t.X, t.y, support=np.arange(5 + i)) for i, t in enumerate(family)]
+    found = compare(LinearRegression(), tasks, cv=2, seeds=1, baselines=())
+    assert found.sizes == (None,)
+    assert "the support fixed" in found.summary()
+    mixed = [*tasks[:3], Task(family[3].X, family[3].y)]
+    maml = MAMLRegressor(**SMALL, n_support=(5, 9))
+    found = compare(maml, mixed, cv=2, seeds=1, baselines=())
+    assert np.isfinite(found.scores("MAMLRegressor")).all()
+
+
+def test_workers_give_the_same():
+    tasks = make_linear_tasks(4, n_support=8, random_state=0).tasks
+    how = {"cv": 2, "seeds": 2, "baselines": ["hierarchical"]}
+    alone = compare(LinearRegression(), tasks, **how)
+    with parallel_config(backend="threading"):  # processes would import torch again, for seconds
+        assert compare(LinearRegression(), tasks, n_jobs=2, **how).records == alone.records
+
+
+def test_progress_is_a_line_a_cell(capsys):
+    tasks = make_linear_tasks(4, n_support=8, random_state=0).tasks
+    compare(LinearRegression(), tasks, cv=2, seeds=[5], baselines=(), verbose=1)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert lines[1].startswith("[2/2] LinearRegression, fold 1, seed 5: 0.")
+
+
+# ---- errors ----------------------------------------------------------------------------------
+
+LINEAR = make_linear_tasks(6, n_rows=10, random_state=0).tasks
+BAD = {
+    "too few rows": (
+        {"support_sizes": [3, 10]},
+        TaskError,
+        r"Task 0 has 10 row\(s\), but a support of 10 is asked for and one or more of query",
+    ),
+    "one query row": ({"support_sizes": 9}, TaskError, "1 query row.*R\\^2 needs at least 2"),
+    "size": ({"support_sizes": [0]}, ValueError, "support_sizes"),
+    "no sizes": ({"support_sizes": []}, ValueError, "support_sizes is empty"),
+    "seeds": ({"seeds": 0}, ValueError, "'seeds' parameter of compare"),
+    "seeds twice": ({"seeds": [1, 1]}, ValueError, "'seeds' parameter of compare"),
+    "baseline": ({"baselines": ["maml"]}, ValueError, "'baselines' parameter of compare"),
+    "all baselines": ({"baselines": "all"}, ValueError, "'baselines' parameter of compare"),
+    "overlap": ({"cv": [([0, 1], [1, 2])]}, ValueError, "trains on task 1, which it tests on"),
+    "nothing to test": ({"cv": [([0, 1], [])]}, ValueError, "0 to test on"),
+    "folds": ({"cv": 7}, ValueError, "n_splits=7"),
+    "scoring": ({"scoring": "best"}, ValueError, "best"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_errors_come_before_any_training(case, monkeypatch):
+    def never(*args, **kwargs):
+        raise AssertionError("trained")
+
+    monkeypatch.setattr(MAMLRegressor, "meta_fit", never)
+    how, error, message = BAD[case]
+    with pytest.raises(error, match=message):
+        compare(MAMLRegressor(**SMALL), LINEAR, **{"cv": 2, "seeds": 1} | how)
+
+
+def test_a_class_with_too_few_rows_is_named():
+    tasks = [*ROWS[:3], Task(ROWS[3].X[:9], ["b", *"aaaaaaaa"], name="ann")]
+    tasks = [Task(t.X, np.where(t.y == 0, "a", "b")) for t in tasks[:3]] + tasks[3:]
+    with pytest.raises(TaskError, match=r"Task 3 \('ann'\) has 1 row\(s\) of class 'b'"):
+        compare(Spy(), tasks, cv=2, support_sizes=1)
+    fixed = [Task(t.X, t.y, support=np.arange(6)) for t in ROWS]
+    with pytest.raises(TaskError, match=r"has 3 row\(s\) of class 0.*in its fixed support"):
+        compare(Spy(), fixed, cv=2, support_sizes=4)
+
+
+def test_estimators_that_do_not_belong_together():
+    with pytest.raises(ValueError, match=r"classifiers \['Spy'\] and the regressors \['Line"):
+        compare([Spy(), LinearRegression()], ROWS)
+    with pytest.raises(TypeError, match="'x' is"):
+        compare({"x": LinearRegression}, ROWS)
+    with pytest.raises(TypeError, match="neither a classifier nor a regressor"):
+        compare(SimpleImputer(), ROWS)
+    with pytest.raises(ValueError, match="estimators is empty"):
+        compare([], ROWS)
+    with pytest.raises(ValueError, match="'pooled' names both"):
+        compare({"pooled": Spy()}, ROWS)
+    with pytest.raises(ValueError, match="Give support_sizes"):
+        compare(Spy(), ROWS)
+    with pytest.raises(TaskError, match=r"use a sample of FewShotTasks\(3 classes"):
+        compare(Spy(), FewShotTasks(np.eye(40), np.arange(40) % 3, n_way=2))
+
+
+def test_a_fit_that_fails_names_arm_task_and_support():
+    how = {"cv": 2, "seeds": 1, "support_sizes": [1, 4], "baselines": ()}
+    est = [KNeighborsClassifier(3), KNeighborsClassifier(1)]
+    with pytest.raises(
+        TaskError, match=r"'KNeighborsClassifier' fails on Task 0 \('t0'\) with 2 support row"
+    ):
+        compare(est, ROWS, **how)
+    found = compare(est, ROWS, error_score=np.nan, **how)
+    assert np.isnan(found.scores("KNeighborsClassifier", 1)).all()
+    assert np.isfinite(found.scores("KNeighborsClassifier", 4)).all()
+    assert "no score for 6 of the supports of size 1" in found.notes[0]
+    assert found.summary()
+    assert found.verdict
+    zero = compare(est, ROWS, error_score=0.0, **how)
+    assert (zero.scores("KNeighborsClassifier", 1) == 0).all()
+    with pytest.raises(TaskError, match="nan"):
+        compare(Spy(), ROWS, scoring=lambda *_: np.nan, **how)
+
+
+def test_hierarchical_classes_are_a_fair_rival_on_blobs():
+    tasks = make_blob_tasks(40, n_shot=2, random_state=0)
+    found = compare(KNeighborsClassifier(1), tasks, cv=2, seeds=1)
+    assert found.paired("hierarchical", "KNeighborsClassifier").difference.low > 0.1
+    own = HierarchicalClassifier().meta_fit(tasks[20:])
+    np.testing.assert_array_equal(
+        found.scores("hierarchical")[:20],
+        [own.fit(t.X_support, t.y_support).score(t.X_query, t.y_query) for t in tasks[:20]],
+    )

@@ -1,0 +1,246 @@
+"""What compare says is what the scores say, and what the closed forms demand."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+
+from sklearn_meta import MAMLRegressor, ProtoNetClassifier, Task
+from sklearn_meta.datasets import load_digits_tasks, make_linear_tasks, make_sinusoid_tasks
+from sklearn_meta.model_selection import TaskComparison, compare
+from sklearn_meta.model_selection.comparison import Record
+
+MSE = "neg_mean_squared_error"
+
+# ---- of made-up scores -------------------------------------------------------------------------
+
+NOISE = np.random.RandomState(0).uniform(-0.1, 0.1, size=20)  # of tasks, shared by all arms
+OWN = np.linspace(-0.05, 0.05, 20)  # what makes intervals of differences wider than nothing
+
+
+def made(chance=0.2, sizes=(5,), **arms):
+    """Arms by kind; the mean of each (at each size), and whether compare made it."""
+    records, kinds = [], {}
+    for name, (kind, *means) in arms.items():
+        kinds[name] = kind
+        for size, mean in zip(sizes, means, strict=True):
+            scores = mean + NOISE + OWN * (len(kinds) - 1)
+            records += [Record(name, 0, 0, i, None, size, s) for i, s in enumerate(scores)]
+    baselines = tuple(name for name in kinds if name in ("pooled", "hierarchical"))
+    return TaskComparison(tuple(records), kinds, baselines, sizes, "row", "r2", chance, ())
+
+
+KNOWN = {
+    "pays": (
+        {"MAML": ("meta", 0.8), "Ridge": ("per-task", 0.6), "pooled": ("pooled", 0.5)},
+        r"Meta-learning pays: with 5 rows MAML is ahead of the best of 2 simple arms \(per-task "
+        r"Ridge\) by 0.200 ± 0.015 of R\^2 \(95 %, 20 tasks\); it hurts on 0 % of the tasks\.$",
+    ),
+    "loses": (
+        {"MAML": ("meta", 0.5), "ANIL": ("meta", 0.55), "Ridge": ("per-task", 0.8)},
+        r"Meta-learning does not pay: with 5 rows ANIL \(the best of 2\) loses to the simple arm "
+        r"\(per-task Ridge\) by 0.250 ± .* it hurts on 100 % of the tasks\.$",
+    ),
+    "tie": (
+        {"MAML": ("meta", 0.601), "Ridge": ("per-task", 0.6)},
+        r"No clear difference, the simpler arm will do: with 5 rows MAML is not clearly ahead of "
+        r"the simple arm \(per-task Ridge\), by 0.001 ±",
+    ),
+    "tie, pooled": (
+        {"MAML": ("meta", 0.599), "pooled": ("pooled", 0.6), "Ridge": ("per-task", 0.5)},
+        r"Pooling is enough, one model for all tasks: with 5 rows MAML is not clearly behind the "
+        r"best of 2 simple arms \(the pooled network\), by 0.001 ±",
+    ),
+    "loses to pooled": (
+        {"MAML": ("meta", 0.5), "pooled": ("pooled", 0.6), "Ridge": ("per-task", 0.5)},
+        r"Pooling is enough.*MAML loses to the best of 2 simple arms \(the pooled network\)",
+    ),
+    "hierarchical best": (
+        {"MAML": ("meta", 0.8), "Ridge": ("per-task", 0.6), "hierarchical": ("hierarchical", 0.9)},
+        r"A linear hierarchical model is enough: with 5 rows MAML is ahead of .* by 0.200 ± .* It "
+        r"loses to the linear hierarchical model by 0.100 ±",
+    ),
+    "hierarchical helps": (
+        {"MAML": ("meta", 0.6), "Ridge": ("per-task", 0.6), "hierarchical": ("hierarchical", 0.9)},
+        r"A linear hierarchical model is enough: .* MAML is not clearly .* The linear hierarchical "
+        r"model is ahead of that arm by 0.300 ± .*: what the tasks share helps\.$",
+    ),
+    "hierarchical helps, meta loses": (
+        {"MAML": ("meta", 0.5), "Ridge": ("per-task", 0.6), "hierarchical": ("hierarchical", 0.9)},
+        r"Meta-learning does not pay: .* The linear hierarchical model is ahead of that arm by",
+    ),
+    "fine-tuning best": (
+        {"MAML": ("meta", 0.8), "Ridge": ("per-task", 0.6), "FT": ("fine-tune", 0.81)},
+        r"Fine-tuning is enough: .* It is not clearly behind FT, by|Fine-tuning.*loses to FT",
+    ),
+    "ahead of all": (
+        {"MAML": ("meta", 0.8), "Ridge": ("per-task", 0.6), "FT": ("fine-tune", 0.7)},
+        r"Meta-learning pays: .* It is ahead of FT by 0.100 ±",
+    ),
+    "chance": (
+        {"MAML": ("meta", 0.21), "Ridge": ("per-task", 0.1)},
+        r"Nothing is learned: with 5 rows no arm is clearly above guessing \(0.2\): the best, MAML",
+    ),
+    "no meta": (
+        {"Ridge": ("per-task", 0.8)},
+        "No meta-learner was compared: .* per-task Ridge, has",
+    ),
+    "no simple arm": (
+        {"MAML": ("meta", 0.8)},
+        "No simple arm was compared: .* the best, MAML, has",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", KNOWN)
+def test_each_case_has_its_words(case):
+    arms, words = KNOWN[case]
+    assert re.match(words, made(**arms).verdict)
+
+
+def test_sizes_that_agree_have_one_headline_and_those_that_differ_are_told_apart():
+    pays = made(sizes=(1, 5), MAML=("meta", 0.5, 0.8), Ridge=("per-task", 0.4, 0.6)).verdict
+    assert pays.splitlines()[0] == "Meta-learning pays."
+    assert [line[:12] for line in pays.splitlines()[1:]] == ["With 1 row M", "With 5 rows "]
+    both = made(sizes=(1, 5), MAML=("meta", 0.5, 0.6), Ridge=("per-task", 0.4, 0.8)).verdict
+    assert both.splitlines()[0] == (
+        "It depends on the support: with 1 row meta-learning pays; with 5 rows meta-learning does "
+        "not pay."
+    )
+
+
+def test_a_mean_that_hangs_on_few_tasks_is_told():
+    found = made(MAML=("meta", 0.65), Ridge=("per-task", 0.6))
+    worst = [
+        r._replace(score=-1.5) if (r.estimator, r.task) == ("MAML", 3) else r for r in found.records
+    ]
+    words = replace(found, records=tuple(worst)).verdict
+    assert words.startswith("No clear difference")
+    assert (
+        "It wins on 18 tasks and loses on 1 (sign test, p = 8e-05): the mean hangs on few." in words
+    )
+
+
+def test_one_task_cannot_tell():
+    records = tuple(Record(name, 0, 0, 0, None, 5, s) for name, s in (("a", 0.9), ("b", 0.5)))
+    found = TaskComparison(records, {"a": "meta", "b": "per-task"}, (), (5,), "row", "r2", 0.0, ())
+    assert found.verdict.startswith("No clear difference")
+    assert "no interval" in found.verdict
+
+
+# ---- of families whose truth is known ----------------------------------------------------------
+
+
+class RidgeToward(RegressorMixin, BaseEstimator):
+    """Ridge toward the mean of the tasks: Bayes' answer where they vary alike in all directions."""
+
+    def __init__(self, mean=(), alpha=1.0):
+        self.mean, self.alpha = mean, alpha
+
+    def fit(self, X, y):
+        self.ridge_ = Ridge(alpha=self.alpha, fit_intercept=False).fit(X, y - X @ self.mean)
+        return self
+
+    def predict(self, X):
+        return self.ridge_.predict(X) + X @ self.mean
+
+
+LINEAR = {"hidden_layer_sizes": 8, "activation": "identity", "norm": None, "device": "cpu"}
+ONE_STEP = LINEAR | {"inner_steps": 1, "inner_lr": 0.1, "max_meta_iter": 100, "meta_lr": 0.01}
+
+
+def test_on_linear_tasks_one_step_loses_to_least_squares_and_to_ridge(tmp_path):
+    mean, cov = np.array([1.0, 2.0, 3.0]), np.diag([0.5, 1.5, 3.0])
+    tasks = make_linear_tasks(60, 30, mean=mean, cov=cov, noise=0.7**0.5, random_state=0).tasks
+    arms = {
+        "one-step MAML": MAMLRegressor(**ONE_STEP, n_support=8),
+        "least squares": LinearRegression(fit_intercept=False),
+        "ridge toward the mean": RidgeToward(mean, 0.7 / np.diag(cov).mean()),
+    }
+    how = {"cv": 2, "seeds": 1, "support_sizes": 8, "scoring": MSE, "cache_dir": tmp_path}
+    found = compare(arms, tasks, **how)
+    assert re.match(
+        r"Meta-learning does not pay: with 8 rows one-step MAML loses to the best of 4 simple arms "
+        r"\(per-task ridge toward the mean\) by .* of mean squared error",
+        found.verdict,
+    )
+    assert found.paired("one-step MAML", "ridge toward the mean").difference.high < 0
+    assert found.paired("one-step MAML", "hierarchical").difference.high < 0
+    del arms["ridge toward the mean"]
+    found = compare(arms, tasks, baselines=["per-task"], **how)
+    assert re.match(
+        r"Meta-learning does not pay: with 8 rows one-step MAML loses to the best of 2 simple arms "
+        r"\(per-task least squares\) by",
+        found.verdict,
+    )
+
+
+def test_on_identical_tasks_pooling_is_enough():
+    rng = np.random.RandomState(0)
+    X = rng.randn(30, 30, 3)
+    tasks = [Task(x, x @ [1.0, 2.0, 3.0] + rng.randn(30)) for x in X]
+    maml = MAMLRegressor(**ONE_STEP | {"max_meta_iter": 200}, n_support=5)
+    found = compare([maml, LinearRegression()], tasks, cv=2, seeds=1, support_sizes=5, scoring=MSE)
+    assert found.verdict.startswith("Pooling is enough, one model for all tasks: with 5 rows")
+    assert found.paired("pooled", "LinearRegression").p_sign < 1e-6
+
+
+def test_on_unrelated_tasks_meta_learning_does_not_help():
+    rng = np.random.RandomState(0)
+    X = rng.randn(40, 30, 3)
+    tasks = [Task(x, x @ (10 * rng.randn(3)) + rng.randn(30)) for x in X]
+    maml = MAMLRegressor(**ONE_STEP, n_support=10)
+    found = compare([maml, LinearRegression()], tasks, cv=2, seeds=1, support_sizes=10)
+    assert found.verdict.startswith("Meta-learning does not pay: with 10 rows MAMLRegressor loses")
+    assert found.paired("fine-tune", "LinearRegression").difference.high < 0
+    assert abs(found.paired("hierarchical", "LinearRegression").difference.mean) < 0.01
+
+
+def test_on_sinusoids_meta_learning_pays():
+    tasks = make_sinusoid_tasks(140, 20, random_state=0)
+    maml = MAMLRegressor(
+        hidden_layer_sizes=(40, 40),
+        norm=None,
+        inner_lr=0.02,
+        inner_steps=1,
+        meta_batch_size=25,
+        meta_lr=0.003,
+        max_meta_iter=500,
+        device="cpu",
+    )
+    found = compare(
+        [maml, KNeighborsRegressor(2)],
+        tasks,
+        cv=[(range(80), range(80, 140))],
+        seeds=1,
+        support_sizes=5,
+        scoring=MSE,
+        baselines=["per-task", "pooled"],
+    )
+    assert found.verdict.startswith("Meta-learning pays: with 5 rows MAMLRegressor is ahead of the")
+
+
+def test_on_digits_the_verdict_is_what_the_interval_says():
+    digits = load_digits_tasks(n_shot=5, n_query=5, n_test_tasks=30)
+    tasks = [*digits.meta_train.sample(40, random_state=0), *digits.test_tasks]
+    proto = ProtoNetClassifier(max_meta_iter=60, device="cpu")
+    found = compare(
+        [proto, KNeighborsClassifier(1)],
+        tasks,
+        cv=[(range(40), range(40, 70))],
+        seeds=1,
+        support_sizes=[1, 5],
+        baselines=["per-task", "hierarchical"],
+    )
+    lines = found.verdict.splitlines()
+    assert len(lines) == 3
+    for size, line in zip((1, 5), lines[1:], strict=True):
+        best = max(("per-task", "KNeighborsClassifier"), key=lambda n: found.scores(n, size).mean())
+        _, low, high, *_ = found.paired("ProtoNetClassifier", best, size).difference
+        said = "is ahead" if low > 0 else "loses to" if high < 0 else "is not clearly"
+        assert f"ProtoNetClassifier {said}" in line
+        assert "of accuracy (95 %, 30 tasks)" in line
