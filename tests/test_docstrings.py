@@ -70,7 +70,8 @@ def entries_of(section):
 
 def parameters_of(function):
     names = list(inspect.signature(function).parameters)
-    return names[1:] if names[:1] == ["self"] else names
+    in_a_class = "." in function.__qualname__
+    return names[1:] if in_a_class and names[:1] in (["self"], ["cls"]) else names
 
 
 def returns_something(function):
@@ -98,7 +99,8 @@ def is_short(label):
     """Names that a one-line docstring may do for: the parts of a contract described elsewhere."""
     inside = {"_archive", "_params", "_resample", "_vinyals", "Scaling", "PackedTasks", "Rows"}
     parts = label.split(".")
-    short = CONTRACT | {"start", "forward", "draw", "theta", "on_epoch_end", "progress"}
+    short = CONTRACT | {"start", "forward", "draw", "theta", "progress", "state", "restore"}
+    short |= {"on_train_begin", "on_epoch_begin", "on_batch_end", "on_epoch_end", "on_train_end"}
     # what an abstract class has described, its kinds need not
     short |= {"back", "features", "given", "rate_like", "step", "weights"}
     return parts[-1] in short or bool(inside & set(parts))

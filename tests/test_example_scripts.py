@@ -3,11 +3,13 @@
 import argparse
 import doctest
 import importlib.util
+import os
 import re
 import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.utils import Bunch
@@ -87,6 +89,57 @@ def test_a_learned_rule_has_gates_to_draw(load, tmp_path):
     errors = load("plot_06_learned_update_rule").main(3, 4, str(picture))
     assert set(errors) == {0, 1, 2, 5}
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_does_it_pay_has_a_verdict_for_each_family(load, tmp_path, capsys):
+    picture = tmp_path / "pay.png"
+    found = load("plot_07_does_it_pay").main(0.01, 4, 1, str(picture), str(tmp_path / "cache"))
+    printed = capsys.readouterr().out
+    assert set(found) == {"linear tasks", "sinusoids", "digits never seen"}
+    assert all(comparison.verdict in printed for comparison in found.values())
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def recordings():
+    """A table like that of Parkinson's patients, of as many, with fewer rows and voices."""
+    rng = np.random.RandomState(0)
+    patient = np.repeat(np.arange(1, 43), 12)
+    table = {"subject#": patient, "age": 50 + patient % 30, "sex": patient % 2}
+    table |= {name: rng.normal(size=len(patient)) for name in ("test_time", "motor_UPDRS", "PPE")}
+    table["total_UPDRS"] = 1.3 * table["motor_UPDRS"] + 0.1 * patient
+    return Bunch(frame=pd.DataFrame(table))
+
+
+@pytest.mark.parametrize("real", [True, False])
+def test_customers_from_a_frame_to_another_process(load, monkeypatch, tmp_path, capsys, real):
+    example = load("plot_08_customers_dataframe")
+    if not real:
+        monkeypatch.setattr(example, "fetch_parkinsons", lambda **kwargs: recordings())
+    elif not (Path(os.environ.get("SKLEARN_META_DATA", "")) / "parkinsons").is_dir():
+        pytest.skip("no real data here")
+    picture = tmp_path / "compare.png"
+    found = example.main(3, 1, str(picture))
+    assert {f"patient {i}" for i in range(37, 43)} < set(found)
+    assert np.isfinite(list(found.values())).all()
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert "loaded by another process" in capsys.readouterr().out
+
+
+def test_customers_without_data_says_where_to_put_it(load, monkeypatch, capsys):
+    example = load("plot_08_customers_dataframe")
+
+    def offline(**kwargs):
+        raise OSError("Put parkinsons_updrs.data into the data home")
+
+    monkeypatch.setattr(example, "fetch_parkinsons", offline)
+    assert example.main() == {}
+    assert "Put parkinsons_updrs.data" in capsys.readouterr().out
+
+
+def test_prefit_shares_one_meta_training(load, capsys):
+    found = load("benchmarks/prefit").main(5, 4)
+    assert found["searching"] > 0
+    assert "12 candidates with prefit" in capsys.readouterr().out
 
 
 def test_costs_are_of_all_learners_on_one_problem(load):

@@ -93,7 +93,7 @@ class Checkpoint:
         """
         callbacks = dict(net.callbacks_)
         best, schedule = callbacks.get("best"), callbacks.get("schedule")
-        _, keys, *rest = batches.rng.get_state()
+        _, keys, *rest = batches.rng.get_state(legacy=True)
         state = {
             "seed": self.seed,
             "versions": VERSIONS,
@@ -104,7 +104,7 @@ class Checkpoint:
             "best": best and {name: _plain(getattr(best, name)) for name in BEST},
             "history": [{k: _plain(v) for k, v in row.items()} for row in by_epoch(net.history)],
             "n_iter": batches.n_iter,
-            "rng": [torch.from_numpy(keys.astype(np.int64)), *rest],
+            "rng": [torch.from_numpy(np.asarray(keys, dtype=np.int64)), *rest],
             "source": {k: torch.from_numpy(v) for k, v in batches.source.state().items()},
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state(net.device) if "cuda" in net.device else None,

@@ -190,7 +190,9 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, Saved, ABC):
         """Refuse tasks that the metric cannot judge."""
 
     def _in_order(self, tasks: Sequence[Task]) -> list[NDArray[Any]]:
-        found = {i: self._decide(t, output) for i, t, output in outputs_of_tasks(self, tasks)}
+        found = {}  # not a comprehension: warnings count the frames up to the caller
+        for i, task, output in outputs_of_tasks(self, tasks):
+            found[i] = self._decide(task, output)
         return [found[i] for i in range(len(found))]
 
     def _forget(self, *more: str) -> None:

@@ -83,7 +83,7 @@ def by_epoch(history: History) -> MetaHistory:
     """
     rows = []
     for row in (row for row in history if "train_loss" in row):
-        batches = row.get("batches") or [{}]  # those before a checkpoint are gone
-        rate = {k: v for k, v in batches[-1].items() if k == "event_lr"}
-        rows.append({k: v for k, v in row.items() if k != "batches"} | rate)
+        batches = row.get("batches", ())  # those before a checkpoint are gone, but not their rate
+        rate = [{"event_lr": batch["event_lr"]} for batch in batches if "event_lr" in batch][-1:]
+        rows.append({k: v for k, v in row.items() if k != "batches"} | dict(*rate))
     return MetaHistory(rows)

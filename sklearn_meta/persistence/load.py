@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sklearn_meta import algorithms
+import sklearn_meta.algorithms as algorithms
 from sklearn_meta.core import BaseMetaLearner
 from sklearn_meta.core.restored import restored
 from sklearn_meta.core.written import FORMAT, VERSIONS
