@@ -142,6 +142,11 @@ def test_prefit_shares_one_meta_training(load, capsys):
     assert "12 candidates with prefit" in capsys.readouterr().out
 
 
+def test_adapted_store_is_hardly_larger_than_its_deltas(load):
+    found = load("benchmarks/adapted_store").main(300, 5, 2)
+    assert 1 <= found["ratio"] < 1.2
+
+
 def test_costs_are_of_all_learners_on_one_problem(load):
     costs = load("benchmarks/costs")
     learners = costs.learners("Regressor")
