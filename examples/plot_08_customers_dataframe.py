@@ -75,7 +75,7 @@ def predict_elsewhere(file: Path, rows: pd.DataFrame) -> list[float]:
     return pd.read_csv(io.StringIO(done.stdout), header=None)[0].tolist()
 
 
-def main(max_meta_iter: int = 1000, seeds: int = 2, picture: str | None = None) -> dict[str, float]:
+def main(max_meta_iter: int = 300, seeds: int = 1, picture: str | None = None) -> dict[str, float]:
     try:
         frame = patients()
     except OSError as error:
@@ -128,7 +128,7 @@ def main(max_meta_iter: int = 1000, seeds: int = 2, picture: str | None = None) 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--max-meta-iter", type=int, default=1000)
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--max-meta-iter", type=int, default=300)
+    parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--picture", default=None, help="where to draw score against support size")
     main(**vars(parser.parse_args()))
