@@ -20,7 +20,7 @@ MAY = {
     "exceptions": ({"sklearn"}, set()),
     "_version": (set(), set()),
     "extras": (set(), set()),
-    "storage": ({"numpy", "safetensors"}, {"storage"}),
+    "storage": ({"numpy"}, {"storage"}),
     "tasks": ({"numpy", "scipy", "sklearn"}, {"tasks"}),
     "datasets": ({"numpy", "scipy", "sklearn", "PIL"}, {"tasks", "datasets"}),
     "functional": ({"torch"}, {"functional"}),

@@ -138,8 +138,8 @@ def take(arrays: dict[str, NDArray[Any]], prefix: str, names: Any) -> dict[str, 
 
 def _state(est: Any, told: Mapping[str, Any], left: dict[str, NDArray[Any]]) -> MetaState:
     row_shape, target_shape = _shape(told["row_shape"]), _shape(told["target_shape"], least=0)
-    if len(row_shape) == 0:
-        raise ValueError("its rows have no shape")
+    if len(row_shape) == 0 or (est._target_type == "class" and target_shape):
+        raise ValueError(f"its rows are of shape {row_shape}, and their targets of {target_shape}")
     names = told["feature_names"]
     if names is not None and [type(name) for name in names] != [str] * row_shape[0]:
         raise ValueError(f"{row_shape[0]} feature names expected, got {str(names)[:60]}")
@@ -216,6 +216,7 @@ def restored_task(
         theta = take(left, "scratch", told["scratch"])
         f, algorithm = network(maker, row_shape, len(theta)), maker._scratch()
     else:
+        check_structure(maker, state)
         theta, algorithm = dict(state.theta), maker._algorithm()
         if told["scratch"] is not None or row_shape != state.row_shape:
             raise ValueError(f"its rows are of shape {row_shape} and {state.row_shape}")
