@@ -58,21 +58,22 @@ def ready() -> Any:
 ELSEWHERE = f"""
 import sys, pandas as pd, sklearn_meta
 model = sklearn_meta.load(sys.argv[1])
-rows = pd.read_csv(sys.stdin)
-known = rows["{TARGET}"].notna()
-X = rows.drop(columns="{TARGET}")
-model.fit(X[known], rows.loc[known, "{TARGET}"])
-print(pd.Series(model.predict(X[~known])).to_csv(index=False, header=False))
+for patient, rows in pd.read_csv(sys.stdin).groupby("{PATIENT}"):
+    known = rows["{TARGET}"].notna()
+    X = rows.drop(columns=["{TARGET}", "{PATIENT}"])
+    model.fit(X[known], rows.loc[known, "{TARGET}"])
+    for value in model.predict(X[~known]):
+        print(patient, value, sep=",")
 """
 
 
-def predict_elsewhere(file: Path, rows: pd.DataFrame) -> list[float]:
-    """Adapt and predict in a second process: rows without a target are predicted."""
+def predict_elsewhere(file: Path, rows: pd.DataFrame) -> pd.DataFrame:
+    """Adapt to each patient in a second process: rows without a target are predicted."""
     command = [sys.executable, "-c", ELSEWHERE, str(file)]
     done = subprocess.run(
         command, input=rows.to_csv(index=False), text=True, capture_output=True, check=True
     )
-    return pd.read_csv(io.StringIO(done.stdout), header=None)[0].tolist()
+    return pd.read_csv(io.StringIO(done.stdout), names=[PATIENT, TARGET])
 
 
 def main(max_meta_iter: int = 300, seeds: int = 1, picture: str | None = None) -> dict[str, float]:
@@ -114,14 +115,15 @@ def main(max_meta_iter: int = 300, seeds: int = 1, picture: str | None = None) -
         file = Path(folder) / "model.safetensors"
         model.save(file)
         print(f"saved in {file.stat().st_size / 1024:.0f} kB; loaded by another process:")
+        rows = rest.sample(frac=1, random_state=0)
+        untold = rows.groupby(PATIENT).cumcount() >= N_SUPPORT
+        predicted = predict_elsewhere(file, rows.assign(**{TARGET: rows[TARGET].mask(untold)}))
         errors = {}
-        for patient, rows in rest.groupby(PATIENT):
-            rows = rows.drop(columns=PATIENT).sample(frac=1, random_state=0)
-            told = rows.assign(**{TARGET: rows[TARGET].where(np.arange(len(rows)) < N_SUPPORT)})
-            predicted = predict_elsewhere(file, told)
-            error = (rows[TARGET].iloc[N_SUPPORT:] - predicted).abs().mean()
+        for patient, true in rows[untold].groupby(PATIENT)[TARGET]:
+            found = predicted.loc[predicted[PATIENT] == patient, TARGET]
+            error = np.abs(true.to_numpy() - found.to_numpy()).mean()
             errors[f"patient {patient}"] = float(error)
-            print(f"  patient {patient}: off by {error:.2f} points on {len(predicted)} recordings")
+            print(f"  patient {patient}: off by {error:.2f} points on {len(found)} recordings")
     print(f"with sklearn_meta {sklearn_meta.__version__}")
     return errors | {"search": float(-search.best_score_)}
 

@@ -18,10 +18,10 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback, PassthroughScoring
 from skorch.history import History
 
-from sklearn_meta._version import __version__
 from sklearn_meta.core.module import MetaBatches
 from sklearn_meta.core.params import fingerprint
 from sklearn_meta.core.progress import by_epoch
+from sklearn_meta.core.state import VERSIONS
 from sklearn_meta.exceptions import SaveError
 from sklearn_meta.storage import write_atomically
 
@@ -33,7 +33,7 @@ PARTS = {"seed", "versions", "module", "nothing", "optimizer", "schedule", "best
 PARTS |= {"n_iter", "rng", "source", "torch", "cuda"}
 BEST = ("misses_", "dynamic_threshold_", "best_model_weights_", "best_epoch_")
 DIGEST = 32  # bytes of a sha256, which the file begins with
-VERSIONS = {"sklearn_meta": __version__, "torch": str(torch.__version__), "numpy": np.__version__}
+HERE = {k: VERSIONS[k] for k in ("sklearn_meta", "torch", "numpy")}  # what the bits depend on
 
 
 class Checkpoint:
@@ -52,6 +52,7 @@ class Checkpoint:
     def __init__(self, path: Path, every: int, seed: int) -> None:
         self.path, self.every, self.seed = path, every, seed
         self.found: dict[str, Any] | None = None
+        self._rows: list[dict[str, Any]] = []  # of epochs that nothing is added to any more
         if not path.exists():
             return
         written = path.read_bytes()
@@ -69,9 +70,9 @@ class Checkpoint:
                 "Delete it to meta-train anew."
             ) from error
         self.seed, then = self.found["seed"], self.found["versions"]
-        if then != VERSIONS:
+        if then != HERE:
             warnings.warn(
-                f"Going on from {str(path)!r}, which was written with {then}; this is {VERSIONS}. "
+                f"Going on from {str(path)!r}, which was written with {then}; this is {HERE}. "
                 "The result may differ from that of one run in the last digits.",
                 stacklevel=5,
             )
@@ -93,16 +94,19 @@ class Checkpoint:
         """
         callbacks = dict(net.callbacks_)
         best, schedule = callbacks.get("best"), callbacks.get("schedule")
+        new = by_epoch(net.history[len(self._rows) :])
+        history = self._rows + [{k: _plain(v) for k, v in row.items()} for row in new]
+        self._rows = history[:-1]  # callbacks may still record in the last
         _, keys, *rest = batches.rng.get_state(legacy=True)
         state = {
             "seed": self.seed,
-            "versions": VERSIONS,
+            "versions": HERE,
             "module": net.module_.state_dict(),
             "nothing": net.module_.nothing,
             "optimizer": net.optimizer_.state_dict(),
             "schedule": schedule and schedule.lr_scheduler_.state_dict(),
             "best": best and {name: _plain(getattr(best, name)) for name in BEST},
-            "history": [{k: _plain(v) for k, v in row.items()} for row in by_epoch(net.history)],
+            "history": history,
             "n_iter": batches.n_iter,
             "rng": [torch.from_numpy(np.asarray(keys, dtype=np.int64)), *rest],
             "source": {k: torch.from_numpy(v) for k, v in batches.source.state().items()},
@@ -129,7 +133,8 @@ class Checkpoint:
         net.module_.load_state_dict(state["module"])
         net.module_.nothing = state["nothing"]
         net.optimizer_.load_state_dict(state["optimizer"])
-        net.history_ = History(state["history"])
+        self._rows = state["history"]
+        net.history_ = History(self._rows)
         if state["schedule"] is not None:
             callbacks["schedule"].lr_scheduler_.load_state_dict(state["schedule"])
         for name, value in (state["best"] or {}).items():

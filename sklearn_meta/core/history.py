@@ -28,9 +28,8 @@ class MetaHistory(History):
     --------
     >>> from sklearn_meta import ProtoNetClassifier
     >>> from sklearn_meta.datasets import make_blob_tasks
-    >>> from sklearn_meta.core.history import MetaHistory
     >>> clf = ProtoNetClassifier(max_meta_iter=6, iters_per_epoch=2, random_state=0)
-    >>> history = MetaHistory(clf.meta_fit(make_blob_tasks(8, random_state=0)).history_)
+    >>> history = clf.meta_fit(make_blob_tasks(8, random_state=0)).history_
     >>> len(history), len(history[:, "train_loss"])
     (3, 3)
     >>> list(history.to_frame().columns)

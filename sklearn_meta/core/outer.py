@@ -168,8 +168,10 @@ def train(
         load_best=True,
         sink=print if outer.verbose else _silent,
     )
-    counter = ("counter", CountIterations(batches))
-    callbacks: list[Any] = [counter, ("diverged", StopIfDiverged())]
+    callbacks: list[Any] = [
+        ("counter", CountIterations(batches)),
+        ("diverged", StopIfDiverged()),
+    ]
     if outer.meta_lr_schedule != "constant":
         left, n_iter = SCHEDULES[outer.meta_lr_schedule], outer.n_iter
         schedule = LRScheduler(

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from sklearn_meta.core.params import check_params
 from sklearn_meta.storage import to_json
 
 __all__ = ["NOT_KEPT", "check_all", "is_plain", "plain"]
@@ -27,8 +26,7 @@ def check_all(est: Any) -> None:
     ValueError
         If one is out of range.
     """
-    check_params(est, est._param_checks())
-    est._n_support()
+    est._check_values()
     if str(est.device) != "auto":
         torch.device(est.device)
 

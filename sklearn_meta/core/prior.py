@@ -7,11 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import sklearn
 import torch
 from skorch.history import History
 
-from sklearn_meta._version import __version__
 from sklearn_meta.core.backbone import RowNetwork
 from sklearn_meta.core.checkpoint import open_checkpoint
 from sklearn_meta.core.compat import Bridge
@@ -30,7 +28,7 @@ from sklearn_meta.core.sources import (
     known_tasks,
     source_of,
 )
-from sklearn_meta.core.state import MetaState, to_numpy, to_torch
+from sklearn_meta.core.state import VERSIONS, MetaState, to_numpy, to_torch
 from sklearn_meta.core.support import check_feature_names, check_fits, check_structure
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks import EmpiricalTasks, Task, TaskDistribution, as_tasks
@@ -95,6 +93,7 @@ def learn_prior(
     batches = MetaBatches(
         source, n_tasks, per_epoch, est.max_meta_iter, int(seeds[3]), f.transductive
     )
+    bridge = [] if told is None else [Bridge(est, told)]
     outer = Outer(
         optimizer=est._optimizer,
         meta_lr=est.meta_lr,
@@ -104,7 +103,7 @@ def learn_prior(
         n_iter=est.max_meta_iter,
         early_stopping=est.early_stopping,
         patience=est.patience,
-        callbacks=[*(est.callbacks or []), *([Bridge(est, told)] if told else [])],
+        callbacks=[*(est.callbacks or []), *bridge],
         net_params=est.net_params,
         verbose=est.verbose,
         name=type(est).__name__,
@@ -124,12 +123,7 @@ def learn_prior(
         classes=classes,
         structural=est._fingerprints(est._structural),
         training=est._fingerprints(est._without_effect()),
-        versions={
-            "sklearn_meta": __version__,
-            "torch": str(torch.__version__),
-            "numpy": np.__version__,
-            "sklearn": sklearn.__version__,
-        },
+        versions=dict(VERSIONS),
     )
     return state, history
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from skorch import NeuralNet
 from skorch.callbacks import Callback
-from skorch.history import History
 from tqdm.auto import tqdm
 
 from sklearn_meta.core.history import MetaHistory
@@ -68,13 +68,13 @@ class Progress(Callback):
         self.bar_.close()
 
 
-def by_epoch(history: History) -> MetaHistory:
+def by_epoch(history: Iterable[Mapping[str, Any]]) -> MetaHistory:
     """Leave out the records of single iterations, and an epoch that was not finished.
 
     Parameters
     ----------
-    history : History
-        Of a net.
+    history : sequence of dict
+        Of a net, or some of its epochs.
 
     Returns
     -------
@@ -84,6 +84,7 @@ def by_epoch(history: History) -> MetaHistory:
     rows = []
     for row in (row for row in history if "train_loss" in row):
         batches = row.get("batches", ())  # those before a checkpoint are gone, but not their rate
-        rate = [{"event_lr": batch["event_lr"]} for batch in batches if "event_lr" in batch][-1:]
-        rows.append({k: v for k, v in row.items() if k != "batches"} | dict(*rate))
+        rates = [batch["event_lr"] for batch in batches if "event_lr" in batch]
+        kept = {k: v for k, v in row.items() if k != "batches"}
+        rows.append(kept | {"event_lr": rates[-1]} if rates else kept)
     return MetaHistory(rows)

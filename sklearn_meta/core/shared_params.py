@@ -106,9 +106,13 @@ class SharedParams(BaseEstimator, ABC):
         }
 
     def _check_params(self) -> None:
+        self._check_values()
+        self._device()
+
+    def _check_values(self) -> None:
+        """Check parameters, but for whether the device is on this machine."""
         check_params(self, self._param_checks())
         self._n_support()
-        self._device()
 
     def _backbone(self, row_shape: tuple[int, ...], seed: int) -> RowNetwork:
         return build_backbone(

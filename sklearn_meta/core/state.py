@@ -9,12 +9,22 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import sklearn
 import torch
 from numpy.typing import NDArray
 
+from sklearn_meta._version import __version__
 from sklearn_meta.core.scaling import Scaling
 
-__all__ = ["MetaState", "read_only", "to_numpy", "to_torch"]
+__all__ = ["VERSIONS", "MetaState", "read_only", "to_numpy", "to_torch"]
+
+
+VERSIONS = {
+    "sklearn_meta": __version__,
+    "torch": str(torch.__version__),
+    "numpy": np.__version__,
+    "sklearn": sklearn.__version__,
+}
 
 
 @dataclass(frozen=True, eq=False)

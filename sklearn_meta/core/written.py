@@ -6,30 +6,18 @@ import warnings
 from typing import Any
 
 import numpy as np
-import sklearn
-import torch
 from numpy.typing import NDArray
 
-from sklearn_meta._version import __version__
 from sklearn_meta.core.plain_params import NOT_KEPT, check_all, is_plain, plain
+from sklearn_meta.core.state import VERSIONS
 from sklearn_meta.core.written_parts import written_meta, written_task
 from sklearn_meta.storage import to_json
 
-__all__ = [
-    "FORMAT",
-    "VERSIONS",
-    "written",
-]
+__all__ = ["FORMAT", "written"]
 
 Arrays = dict[str, NDArray[Any]]
 
 FORMAT = 1
-VERSIONS = {
-    "sklearn_meta": __version__,
-    "torch": str(torch.__version__),
-    "numpy": np.__version__,
-    "sklearn": sklearn.__version__,
-}
 
 
 def written(est: Any, stacklevel: int) -> tuple[Arrays, dict[str, Any]]:

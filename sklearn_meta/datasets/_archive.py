@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import io
+import os
 import re
 import stat
 import struct
@@ -19,7 +20,15 @@ from typing import IO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Drawings", "check_md5", "download", "read_drawings", "require_pillow", "whole_file"]
+__all__ = [
+    "Drawings",
+    "check_md5",
+    "data_folder",
+    "download",
+    "read_drawings",
+    "require_pillow",
+    "whole_file",
+]
 
 SIDE, N_DRAWERS = 105, 20
 
@@ -40,6 +49,13 @@ class Drawings(NamedTuple):
     alphabet: NDArray[np.str_]  #: (n,), the name of its alphabet
     character: NDArray[np.int64]  #: (n,), its number within the alphabet, from 1
     packed: NDArray[np.uint8]  #: (n, 20, 1379), np.packbits of the drawings, 1 is ink
+
+
+def data_folder(data_home: str | os.PathLike[str] | None, name: str) -> Path:
+    """Give the folder of a data set: in the data home given, else in that of the environment."""
+    if data_home is None:
+        data_home = os.environ.get("SKLEARN_META_DATA") or "~/sklearn_meta_data"
+    return Path(data_home).expanduser() / name
 
 
 @contextmanager

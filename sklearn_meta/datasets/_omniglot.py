@@ -17,6 +17,7 @@ from sklearn_meta.datasets._archive import (
     N_DRAWERS,
     SIDE,
     check_md5,
+    data_folder,
     download,
     read_drawings,
     require_pillow,
@@ -156,9 +157,7 @@ def fetch_omniglot(
             f"Got {split!r} instead."
         )
     check_int(size, "size", "fetch_omniglot", 1, SIDE)
-    if data_home is None:
-        data_home = os.environ.get("SKLEARN_META_DATA") or "~/sklearn_meta_data"
-    folder = Path(data_home).expanduser() / "omniglot"
+    folder = data_folder(data_home, "omniglot")
     if size == 28 and (folder / FILE_28).exists():
         table = _load(folder / FILE_28, "images", (28, 28))
         images = np.divide(table["images"], 255, dtype=np.float32).reshape(-1, 28, 28)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
-from sklearn_meta.datasets._archive import download, whole_file
+from sklearn_meta.datasets._archive import data_folder, download, whole_file
 from sklearn_meta.extras import need
 
 __all__ = ["fetch_parkinsons"]
@@ -99,9 +99,7 @@ def fetch_parkinsons(
     42
     """
     pandas = need("pandas", "pandas", "fetch_parkinsons(as_frame=True)") if as_frame else None
-    if data_home is None:
-        data_home = os.environ.get("SKLEARN_META_DATA") or "~/sklearn_meta_data"
-    names, values = _table(Path(data_home).expanduser() / "parkinsons", download_if_missing)
+    names, values = _table(data_folder(data_home, "parkinsons"), download_if_missing)
     column = dict(zip(names, values.T, strict=True))
     features = [name for name in names if name not in (SUBJECT, "test_time", *TARGETS)]
     frame = None

@@ -17,7 +17,7 @@ from sklearn_meta.pipeline.raw_tasks import RawTask, raw_tasks
 from sklearn_meta.tasks import Task, as_tasks, split_task
 from sklearn_meta.tasks.ranges import as_range
 
-__all__ = ["given_tasks", "marks_of", "refuse_cut_tasks", "with_support"]
+__all__ = ["given_tasks", "learner_of", "marks_of", "refuse_cut_tasks", "with_support"]
 
 
 def given_tasks(
@@ -59,6 +59,22 @@ def given_tasks(
     return as_tasks(tasks, y, groups, target_type=target_type)
 
 
+def learner_of(est: Any) -> Any:
+    """Give the last step of a pipeline that meta-trains, or the estimator itself.
+
+    Parameters
+    ----------
+    est : estimator
+        Any.
+
+    Returns
+    -------
+    estimator
+        Not a copy.
+    """
+    return est.steps[-1][1] if isinstance(est, MetaPipeline) else est
+
+
 def with_support(
     estimator: Any, n_support: int | None, random_state: Any, tasks: Sequence[Task | RawTask]
 ) -> list[Task | RawTask]:
@@ -83,8 +99,7 @@ def with_support(
     name = "n_shot" if is_classifier(estimator) else "n_support"
     size = n_support
     if size is None:
-        pipe = isinstance(estimator, MetaPipeline)
-        learner = estimator.steps[-1][1] if pipe else estimator
+        learner = learner_of(estimator)
         size, _ = as_range(getattr(learner, name), name, type(learner).__name__, least=1)
     seed = random_state
     if not isinstance(seed, (int, np.integer)):

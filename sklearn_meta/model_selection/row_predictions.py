@@ -11,7 +11,7 @@ from sklearn.base import clone, is_classifier
 
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.extras import need
-from sklearn_meta.tasks.frames import is_frame, missing, rows_of, without
+from sklearn_meta.tasks.frames import from_columns, is_frame, missing, rows_of
 
 __all__ = ["RowPredictions", "predicted_rows"]
 
@@ -87,12 +87,7 @@ def predicted_rows(estimator: Any, X: Any, y: Any, groups: Any) -> RowPrediction
     TaskError
         If there are none, or a task has no others.
     """
-    named = [name for name in (y, groups) if isinstance(name, str)]
-    for name in named:
-        if name not in getattr(X, "columns", ()):
-            raise TaskError(f"The table has no column {name!r}.")
-    y, groups = (X[v] if isinstance(v, str) else v for v in (y, groups))
-    table = without(X, named) if named else X
+    table, y, groups = from_columns(X, y, groups)
     table = table if is_frame(table) else np.asarray(table)
     y = y if hasattr(y, "shape") else np.asarray(y)
     of_task, gaps = np.asarray(groups), missing(y)

@@ -23,7 +23,7 @@ from sklearn_meta.model_selection.scorer import scorer_of
 from sklearn_meta.pipeline.raw_tasks import RawTask
 from sklearn_meta.tasks import Task, TaskDistribution
 
-__all__ = ["TaskEstimator", "scorer_of"]
+__all__ = ["TaskEstimator"]
 
 
 class TaskEstimator(CallbackSupportMixin, BaseEstimator):
@@ -282,11 +282,8 @@ class TaskEstimator(CallbackSupportMixin, BaseEstimator):
     def _by_scorers(
         self, tasks: Sequence[Task | RawTask], scoring: Mapping[str, Any]
     ) -> dict[str, NDArray[np.float64]]:
-        scorers, adapted, found = (
-            [scorer_of(s) for s in scoring.values()],
-            clone(self.estimator_),
-            [],
-        )
+        scorers = [scorer_of(s) for s in scoring.values()]
+        adapted, found = clone(self.estimator_), []
         for t in tasks:
             adapted.fit(t.X_support, t.y_support)
             found.append([float(scorer(adapted, t.X_query, t.y_query)) for scorer in scorers])

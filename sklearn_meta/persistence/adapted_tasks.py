@@ -112,17 +112,15 @@ class AdaptedTasks(Mapping[str, Any]):
             return self._model(int(self._kind_of[i]), int(self._row_of[i]), bytes(self._digests[i]))
 
     def _model(self, kind: int, row: int, digest: bytes) -> Any:
-        if kind not in self._like:
-            told = parse(self._kinds[kind])
-            est = self._with_params()
-            arrays = self._arrays(told["group"], row, digest)
+        like, told = self._like.get(kind) or (None, parse(self._kinds[kind]))
+        arrays = self._arrays(told["group"], row, digest)
+        est = self._with_params()
+        if like is None:  # the first of its kind is held against the prior in full
             restored_task(est, dict(arrays), told, est.get_params(deep=False), self._f)
             if len(self._like) >= MAX_KINDS:
                 self._like.clear()
-            self._like[kind] = (est, told)
-        like, told = self._like[kind]
-        arrays = self._arrays(told["group"], row, digest)
-        est = self._with_params()
+            self._like[kind] = est, told
+            return est
         vars(est).update({k: v for k, v in vars(like).items() if k.endswith("_")})
         est._adapted = _with(like._adapted, arrays)
         return est

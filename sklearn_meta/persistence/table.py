@@ -30,8 +30,7 @@ class Texts(Sequence[str]):
     def __init__(self, blob: NDArray[Any], ends: NDArray[Any]) -> None:
         if blob.dtype != np.uint8 or ends.dtype != np.uint64 or (blob.ndim, ends.ndim) != (1, 1):
             raise ValueError(f"texts of {blob.dtype} and {ends.dtype}")
-        rising = np.diff(ends, prepend=np.uint64(0)) if len(ends) == 0 else ends[1:] >= ends[:-1]
-        if not rising.all() or (len(ends) and ends[-1] > len(blob)):
+        if not (ends[1:] >= ends[:-1]).all() or (len(ends) and ends[-1] > len(blob)):
             raise ValueError("texts that do not follow one another")
         self.blob, self.ends = blob, ends
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.extras import need
 from sklearn_meta.tasks import Task, TaskDistribution, as_tasks, split_task
-from sklearn_meta.tasks.frames import is_frame, rows_of, without
+from sklearn_meta.tasks.frames import from_columns, is_frame, rows_of
 
 __all__ = ["RawTask", "as_array", "raw_tasks", "stack_rows", "transformed_alone"]
 
@@ -100,13 +100,8 @@ def raw_tasks(tasks: Any, y: Any = None, groups: Any = None) -> list[RawTask]:
     if y is None or groups is None:
         missing = "y" if y is None else "groups"
         raise TaskError(f"A table of rows needs both y= and groups=; {missing} is missing.")
-    named = [name for name in (y, groups) if isinstance(name, str)]
-    absent = [name for name in named if name not in getattr(tasks, "columns", ())]
-    if absent:
-        raise TaskError(f"The table has no column {absent[0]!r}.")
-    y, of_task = (tasks[v] if isinstance(v, str) else v for v in (y, groups))
+    X, y, of_task = from_columns(tasks, y, groups)
     y = np.asarray(y)
-    X = without(tasks, named) if named else tasks
     X = X if is_frame(X) else np.asarray(X)
     if not len(X) == len(y) == len(of_task):
         raise TaskError(

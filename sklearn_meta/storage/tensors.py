@@ -110,14 +110,11 @@ class IndexedFile(NamedTuple):
         Of what JSON has.
     later : dict of Entry
         Where the others lie.
-    digest : str
-        Of what was read, in hexadecimal.
     """
 
     arrays: dict[str, NDArray[Any]]
     document: dict[str, Any]
     later: dict[str, Entry]
-    digest: str
 
 
 def open_indexed(path: Path) -> IndexedFile:
@@ -144,13 +141,13 @@ def open_indexed(path: Path) -> IndexedFile:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise SaveError("is not a file.")
         with open(path, "rb") as file:
-            data, n_header, size, digest = _covered(file)
+            data, n_header, size = _covered(file)
         layout = layout_of(data[8 : 8 + n_header], size)
         arrays, later = _split(layout, data)
-    return IndexedFile(arrays, layout.document, later, digest)
+    return IndexedFile(arrays, layout.document, later)
 
 
-def _covered(file: BinaryIO) -> tuple[bytes, int, int, str]:
+def _covered(file: BinaryIO) -> tuple[bytes, int, int]:
     """Read what the digest covers, and hold it against the digest, before anything is parsed."""
     size = os.fstat(file.fileno()).st_size
     start = file.read(FIXED)
@@ -176,7 +173,7 @@ def _covered(file: BinaryIO) -> tuple[bytes, int, int, str]:
         raise SaveError(
             f"was altered: its digest is {own.hexdigest()[:12]}..., not {digest[:12]}..."
         )
-    return data, n_header, size, digest
+    return data, n_header, size
 
 
 def _split(layout: Layout, data: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, Entry]]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.tasks.frames import is_frame, missing, rows_of, without
+from sklearn_meta.tasks.frames import from_columns, is_frame, missing, rows_of
 from sklearn_meta.tasks.task import Task, frozen
 from sklearn_meta.tasks.validate import check_tasks
 
@@ -150,8 +150,7 @@ def _from_table(X: Any, y: Any, groups: Any) -> tuple[Task, ...]:
     if y is None or groups is None:
         lacking = "y" if y is None else "groups"
         raise TaskError(f"A table of rows needs both y= and groups=; {lacking} is missing.")
-    if isinstance(y, str) or isinstance(groups, str):
-        X, y, groups = _columns(X, y, groups)
+    X, y, groups = from_columns(X, y, groups)
     table = X if is_frame(X) else frozen(X, "X")
     targets, of_task = frozen(y, "y"), frozen(groups, "groups")
     shapes = table.shape, targets.shape, of_task.shape
@@ -178,20 +177,3 @@ def _from_table(X: Any, y: Any, groups: Any) -> tuple[Task, ...]:
         rows = np.flatnonzero(code == k)
         tasks.append(Task(rows_of(table, rows), targets[rows], name=str(names[k])))
     return tuple(tasks)
-
-
-def _columns(X: Any, y: Any, groups: Any) -> tuple[Any, Any, Any]:
-    if not hasattr(X, "columns"):
-        raise TaskError(
-            f"y={y!r} and groups={groups!r} name columns, so X must be a DataFrame; "
-            f"got {type(X).__name__}."
-        )
-    named = [name for name in (y, groups) if isinstance(name, str)]
-    for name in named:
-        if name not in X.columns:
-            raise TaskError(f"The table has no column {name!r}; it has {list(X.columns)}.")
-        if len(X[name].shape) > 1:
-            raise TaskError(f"The table has {X[name].shape[1]} columns named {name!r}.")
-    y = X[y] if isinstance(y, str) else y
-    groups = X[groups] if isinstance(groups, str) else groups
-    return without(X, named), y, groups

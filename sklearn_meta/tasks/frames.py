@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["is_frame", "missing", "rows_of", "without"]
+from sklearn_meta.exceptions import TaskError
+
+__all__ = ["from_columns", "is_frame", "missing", "rows_of", "without"]
 
 
 def is_frame(table: Any) -> bool:
@@ -81,3 +83,40 @@ def missing(values: Any) -> NDArray[np.bool_]:
     array = np.asarray(values)
     absent = [value is None or value != value for value in array.ravel()]  # only NaN, NaT
     return np.array(absent, dtype=bool).reshape(array.shape)
+
+
+def from_columns(X: Any, y: Any, groups: Any) -> tuple[Any, Any, Any]:
+    """Look up targets and tasks that are named by their columns, and leave those out.
+
+    Parameters
+    ----------
+    X : ndarray or frame of shape (n_rows, ...)
+        A frame, where a name is given.
+    y, groups : array-like of shape (n_rows,) or str
+        Themselves, or the names of columns.
+
+    Returns
+    -------
+    X, y, groups
+        Without these columns, and what they hold.
+
+    Raises
+    ------
+    TaskError
+        If there is no such column, or several.
+    """
+    named = [name for name in (y, groups) if isinstance(name, str)]
+    if not named:
+        return X, y, groups
+    if not hasattr(X, "columns"):
+        raise TaskError(
+            f"y={y!r} and groups={groups!r} name columns, so X must be a DataFrame; "
+            f"got {type(X).__name__}."
+        )
+    for name in named:
+        if name not in X.columns:
+            raise TaskError(f"The table has no column {name!r}; it has {list(X.columns)}.")
+        if len(X[name].shape) > 1:
+            raise TaskError(f"The table has {X[name].shape[1]} columns named {name!r}.")
+    y, groups = (X[v] if isinstance(v, str) else v for v in (y, groups))
+    return without(X, named), y, groups

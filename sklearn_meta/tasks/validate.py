@@ -51,13 +51,13 @@ def check_tasks(tasks: Sequence[Task], target_type: str | None = None) -> None:
             )
 
 
-def label(task: Task, i: int) -> str:
+def label(task: Any, i: int) -> str:
     """Give what errors call a task: its position, and its name if it has one.
 
     Parameters
     ----------
-    task : Task
-        The task.
+    task : object
+        A task of any kind, with a `name`.
     i : int
         Its position.
 

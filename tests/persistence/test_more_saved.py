@@ -316,7 +316,7 @@ LIES = {
     "a dunder": put({"value": 1}, *ATTRIBUTES, "__class__"),
     "a device": put("cuda; rm -rf", "params", "device"),
     "callbacks": put([1], "params", "callbacks"),
-    "a folder to write to": put("/tmp/x", "params", "checkpoint_dir"),
+    "a folder to write to": put("elsewhere", "params", "checkpoint_dir"),
     "a dtype": put("|O", "task", "dtype"),
     "a history of unequal columns": array("history/epoch", np.arange(7)),
     "wide network": both(

@@ -20,10 +20,11 @@ from sklearn_meta.algorithms import (
 from sklearn_meta.core.shared_params import SharedParams
 from sklearn_meta.model_selection.comparison.gaussian_classes import HierarchicalClassifier
 from sklearn_meta.model_selection.comparison.random_coefficients import HierarchicalRegressor
+from sklearn_meta.model_selection.given import learner_of
 from sklearn_meta.pipeline import MetaPipeline
 from sklearn_meta.pipeline.raw_tasks import RawTask
 
-__all__ = ["BASELINES", "Arm", "baseline_arms", "given_arms", "learner_of"]
+__all__ = ["BASELINES", "Arm", "baseline_arms", "given_arms"]
 
 BASELINES = ("per-task", "pooled", "fine-tune", "hierarchical")
 KINDS: dict[str, tuple[type, ...]] = {
@@ -89,22 +90,6 @@ def given_arms(estimators: Any) -> list[Arm]:
             f"{[n for n, c in sides.items() if not c]}."
         )
     return [Arm(n, est, _kind(est), hasattr(est, "meta_fit")) for n, est in named.items()]
-
-
-def learner_of(est: Any) -> Any:
-    """Give the last step of a pipeline that meta-trains, or the estimator itself.
-
-    Parameters
-    ----------
-    est : estimator
-        Any.
-
-    Returns
-    -------
-    estimator
-        Not a copy.
-    """
-    return est.steps[-1][1] if isinstance(est, MetaPipeline) else est
 
 
 def _kind(est: Any) -> str:

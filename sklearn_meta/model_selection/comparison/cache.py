@@ -6,9 +6,7 @@ import functools
 import hashlib
 import inspect
 import json
-import os
 import sys
-import tempfile
 import types
 import warnings
 from collections.abc import Mapping
@@ -21,6 +19,7 @@ import torch
 from sklearn_meta._version import __version__
 from sklearn_meta.model_selection.comparison.cells import Cell, Scores, seeded
 from sklearn_meta.pipeline.raw_tasks import RawTask
+from sklearn_meta.storage import write_atomically
 
 __all__ = ["key_of", "read", "write"]
 
@@ -96,10 +95,7 @@ def write(path: Path, cell: Cell, scores: Scores) -> None:
     """
     about = {"estimator": cell.arm.name, "fold": cell.fold, "seed": cell.seed}
     about |= {"sizes": list(cell.sizes), "tasks": [int(i) for i in cell.positions]}
-    handle, unfinished = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump({**about, "scores": scores}, file)
-    os.replace(unfinished, path)
+    write_atomically(path, json.dumps({**about, "scores": scores}).encode())
 
 
 def _of_tasks(tasks: Any) -> list[str]:

@@ -11,11 +11,12 @@ from sklearn.base import clone
 
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.model_selection.comparison.arms import Arm
-from sklearn_meta.model_selection.comparison.draws import Draw, called, split_as
+from sklearn_meta.model_selection.comparison.draws import Draw, split_as
 from sklearn_meta.model_selection.comparison.metric import metric_of
 from sklearn_meta.pipeline import MetaPipeline
 from sklearn_meta.pipeline.raw_tasks import RawTask
 from sklearn_meta.tasks import Task
+from sklearn_meta.tasks.validate import label
 
 __all__ = ["Cell", "run_cell"]
 
@@ -120,7 +121,7 @@ def _all_at_once(cell: Cell, est: Any, k: int) -> list[float]:
 
 def _one_by_one(cell: Cell, est: Any, k: int) -> list[float]:
     return [
-        _score(cell, est, task, f"{called(task, i)} with {len(task.y_support)} support row(s)")
+        _score(cell, est, task, f"{label(task, i)} with {len(task.y_support)} support row(s)")
         for task, i in zip(cell.test(k), cell.positions, strict=True)
     ]
 

@@ -14,13 +14,13 @@ from sklearn_meta.model_selection.comparison.arms import (
     Arm,
     baseline_arms,
     given_arms,
-    learner_of,
 )
 from sklearn_meta.model_selection.comparison.cells import Cell
 from sklearn_meta.model_selection.comparison.draws import check_sizes, draw_rows
 from sklearn_meta.model_selection.comparison.metric import metric_of
 from sklearn_meta.model_selection.comparison.result import Record, TaskComparison
 from sklearn_meta.model_selection.comparison.run import run_all
+from sklearn_meta.model_selection.given import learner_of
 from sklearn_meta.pipeline import MetaPipeline
 from sklearn_meta.pipeline.raw_tasks import RawTask, raw_tasks
 from sklearn_meta.tasks import TaskDistribution, as_tasks

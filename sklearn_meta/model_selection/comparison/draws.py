@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.pipeline.raw_tasks import RawTask
+from sklearn_meta.tasks.frames import rows_of
 from sklearn_meta.tasks.ranges import check_int
+from sklearn_meta.tasks.validate import label
 
 __all__ = ["Draw", "check_sizes", "draw_rows", "split_as"]
 
@@ -132,7 +134,7 @@ def _draw(
             of = "" if k is None else f" of class {k!r}"
             where = "in its fixed support" if fixed is not None else "and one or more of query"
             raise TaskError(
-                f"{called(task, i)} has {len(group)} row(s){of}, but a support of {most} is asked "
+                f"{label(task, i)} has {len(group)} row(s){of}, but a support of {most} is asked "
                 f"for {where} (y of shape {task.y.shape})."
             )
     shuffled = [rng.permutation(group) for group in groups]
@@ -143,7 +145,7 @@ def _draw(
     query = np.setdiff1d(np.arange(n), supports[-1] if fixed is None else fixed)
     if len(query) < least_query:
         raise TaskError(
-            f"{called(task, i)} has {len(query)} query row(s) besides a support of "
+            f"{label(task, i)} has {len(query)} query row(s) besides a support of "
             f"{len(supports[-1])}; R^2 needs at least {least_query}. Use "
             'scoring="neg_mean_squared_error", or smaller support_sizes.'
         )
@@ -169,23 +171,6 @@ def split_as(task: RawTask, draw: Draw, k: int) -> RawTask:
     """
     support = draw.supports[k]
     rows = np.sort(np.concatenate([support, draw.query]))
-    X = task.X.iloc[rows] if hasattr(task.X, "iloc") else task.X[rows]
-    return RawTask(X, task.y[rows], np.flatnonzero(np.isin(rows, support)), task.name)
-
-
-def called(task: RawTask, i: int) -> str:
-    """Give what errors call a task.
-
-    Parameters
-    ----------
-    task : RawTask
-        The task.
-    i : int
-        Its position.
-
-    Returns
-    -------
-    str
-        Such as ``Task 3 ('ann')``.
-    """
-    return f"Task {i}" + ("" if task.name is None else f" ({task.name!r})")
+    return RawTask(
+        rows_of(task.X, rows), task.y[rows], np.flatnonzero(np.isin(rows, support)), task.name
+    )

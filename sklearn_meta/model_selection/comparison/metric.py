@@ -14,7 +14,7 @@ from sklearn.metrics import (
     root_mean_squared_error,
 )
 
-from sklearn_meta.model_selection.task_estimator import scorer_of
+from sklearn_meta.model_selection.scorer import scorer_of
 
 __all__ = ["Metric", "metric_of"]
 
