@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch.utils.data import Dataset
 from sklearn_meta.core.algorithm import Algorithm, Network
 from sklearn_meta.core.episodes import EpisodeSource
 from sklearn_meta.core.examples import Examples
+from sklearn_meta.core.meta_gradient import chunks, meta_gradient, with_meta_gradient
 from sklearn_meta.core.scaling import standardise_tasks
 from sklearn_meta.functional import Params
 
@@ -34,6 +36,8 @@ class EpisodicModule(nn.Module):
         Whether inputs, and targets, are standardised by each task's own support.
     progress : callable
         Gives the share of meta-training that is done.
+    chunk : int or None, default=None
+        Tasks that are stacked at once; None: all of a meta-batch.
     """
 
     def __init__(
@@ -43,10 +47,11 @@ class EpisodicModule(nn.Module):
         theta: Params,
         scale_tasks: tuple[bool, bool],
         progress: Callable[[], float],
+        chunk: int | None = None,
     ) -> None:
         super().__init__()
         self.algorithm, self.f, self.scale_tasks = algorithm, f, scale_tasks
-        self.progress = progress
+        self.progress, self.chunk = progress, chunk
         self.nothing = 0.0  # loss of predicting nothing, on the first meta-batch
         self._names = {k: k.replace(".", "/") for k in theta}  # torch allows no dots
         for k, p in theta.items():
@@ -72,11 +77,15 @@ class EpisodicModule(nn.Module):
                 zeros = torch.zeros_like(query.y)
                 nothing = self.algorithm.criterion(zeros, query.y, query.weight)
                 self.nothing = float(nothing.mean())
-            algorithm = self.algorithm.at(self.progress())
-            return algorithm.objective(self.f, theta, support, query)
+            objective = partial(self.algorithm.at(self.progress()).objective, self.f)
+            if self.chunk is None or len(query.y) <= self.chunk:
+                return objective(theta, support, query)
+            losses, grads = meta_gradient(objective, theta, support, query, self.chunk)
+            return with_meta_gradient(losses, theta, grads)
         theta = {k: p.detach() for k, p in theta.items()}  # no graph through theta
         with torch.enable_grad():  # the inner loop needs gradients, in validation too
-            return self.algorithm.loss(self.f, theta, support, query)
+            parts = chunks(support, query, self.chunk or len(query.y))
+            return torch.cat([self.algorithm.loss(self.f, theta, *p).detach() for p in parts])
 
 
 class MeanOverTasks(nn.Module):

@@ -1,0 +1,118 @@
+"""Losses of a meta-batch whose gradient is known already, and how to get both chunk by chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sklearn_meta.core.examples import Examples
+from sklearn_meta.functional import Params
+
+__all__ = ["chunks", "meta_gradient", "with_meta_gradient"]
+
+Objective = Callable[[Params, Examples, Examples], Tensor]
+Gradient = dict[str, Tensor | None]  # None: the losses do not depend on it
+
+
+class _Known(torch.autograd.Function):
+    """The losses of a meta-batch; the gradient of their sum was worked out before."""
+
+    @staticmethod
+    def forward(ctx: Any, losses: Tensor, grads: list[Tensor | None], *theta: Tensor) -> Tensor:
+        """Give the losses as they are."""
+        ctx.grads = grads
+        return losses.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> Any:
+        """Scale the gradient: what is asked for is that of the mean over tasks, or a multiple."""
+        share = upstream[0].mean()
+        return None, None, *(None if g is None else g * share for g in ctx.grads)
+
+
+def with_meta_gradient(losses: Tensor, theta: Params, grads: Gradient) -> Tensor:
+    """Give the losses of a meta-batch the gradient `grads` of their sum with respect to theta.
+
+    Parameters
+    ----------
+    losses : Tensor of shape (B,)
+        One value a task; what it depends on does not matter.
+    theta : dict of Tensor
+        Meta-parameters, leaves.
+    grads : dict of Tensor or None
+        d(sum of losses) / d theta; None where they do not depend on it.
+
+    Returns
+    -------
+    losses : Tensor of shape (B,)
+        The same, for a criterion that counts all tasks alike: what comes back to the losses must
+        be one number for all of them, as the outer loop's mean gives (its average is taken).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_meta.core.meta_gradient import with_meta_gradient
+    >>> w = torch.tensor(3.0, requires_grad=True)
+    >>> losses = with_meta_gradient(torch.tensor([1.0, 3.0]), {"w": w}, {"w": torch.tensor(8.0)})
+    >>> losses.mean().item(), torch.autograd.grad(losses.mean(), w)[0].item()
+    (2.0, 4.0)
+    """
+    return _Known.apply(losses.detach(), [grads[k] for k in theta], *theta.values())
+
+
+def chunks(support: Examples, query: Examples, size: int) -> Iterator[tuple[Examples, Examples]]:
+    """Cut a stack of tasks into stacks of `size` of them; the last may be smaller.
+
+    Parameters
+    ----------
+    support, query : Examples
+        Of a stack of tasks (B,).
+    size : int
+        Tasks a chunk.
+
+    Yields
+    ------
+    support, query : Examples
+        Of a stack of at most `size` tasks, views.
+    """
+    for begin in range(0, len(support.weight), size):
+        now = slice(begin, begin + size)
+        yield Examples(*(t[now] for t in support)), Examples(*(t[now] for t in query))
+
+
+def meta_gradient(
+    objective: Objective, theta: Params, support: Examples, query: Examples, size: int
+) -> tuple[Tensor, Gradient]:
+    """Losses of a meta-batch and the gradient of their sum, with the graph of one chunk at a time.
+
+    Parameters
+    ----------
+    objective : callable
+        From theta, support and query of a stack of tasks to one loss a task.
+    theta : dict of Tensor
+        Meta-parameters, leaves.
+    support, query : Examples
+        Of a stack of tasks (B,).
+    size : int
+        Tasks a chunk.
+
+    Returns
+    -------
+    losses : Tensor of shape (B,)
+        Without a graph.
+    grads : dict of Tensor or None
+        d(sum of losses) / d theta; None where they do not depend on it.
+    """
+    losses: list[Tensor] = []
+    total: Gradient = dict.fromkeys(theta)
+    for some_support, some_query in chunks(support, query, size):
+        part = objective(theta, some_support, some_query)
+        losses.append(part.detach())
+        grads = torch.autograd.grad(part.sum(), list(theta.values()), allow_unused=True)
+        del part  # its graph goes before that of the next chunk comes
+        for (k, before), g in zip(total.items(), grads, strict=True):
+            total[k] = g if before is None else before if g is None else before + g
+    return torch.cat(losses), total
