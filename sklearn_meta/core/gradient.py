@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,9 +14,11 @@ from sklearn_meta.core.algorithm import Network
 from sklearn_meta.core.examples import Examples
 from sklearn_meta.core.rates import Rate
 from sklearn_meta.core.with_head import InnerLoop
-from sklearn_meta.functional import Params, descent
+from sklearn_meta.functional import Params, descent, recomputed
 
 __all__ = ["GradientLearner", "LastStep", "MultiStep", "OuterLoss"]
+
+Risk = Callable[[Params, Examples], Tensor]
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,23 @@ class MultiStep(OuterLoss):
 
 
 @dataclass(frozen=True)
+class StepWeights(OuterLoss):
+    """Given weights.
+
+    Parameters
+    ----------
+    v : tuple of float
+        v_0, ..., v_K.
+    """
+
+    v: tuple[float, ...]
+
+    def weights(self, steps: int, progress: float) -> list[float]:
+        """v_0, ..., v_K."""
+        return list(self.v)
+
+
+@dataclass(frozen=True)
 class GradientLearner(InnerLoop):
     """Learned start, descended from: phi_0 = start(theta), phi_(k+1) = phi_k - alpha_k o grad L.
 
@@ -98,6 +118,8 @@ class GradientLearner(InnerLoop):
         Which steps' losses count in meta-training.
     progress : float, default=0
         Share of meta-training that is done.
+    checkpoint : bool, default=False
+        Whether the outer loop keeps phi_k alone, and works out the rest again in its backward pass.
     """
 
     rate: Rate
@@ -105,6 +127,7 @@ class GradientLearner(InnerLoop):
     first_order_until: float = 0.0
     outer: OuterLoss = LastStep()
     progress: float = 0.0
+    checkpoint: bool = False
 
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
         """Theta: the initial weights, and what is learned of the step."""
@@ -135,7 +158,8 @@ class GradientLearner(InnerLoop):
         annealed = self.first_order_until < 1 and self.progress >= self.first_order_until
         second_order = learning and annealed
         rates = (self.rate.at(theta, k) for k in range(self.inner_steps))
-        for phi in descent(loss, start, rates, create_graph=second_order):
+        again = self.checkpoint
+        for phi in descent(loss, start, rates, create_graph=second_order, checkpoint=again):
             yield staying | phi
 
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
@@ -148,9 +172,29 @@ class GradientLearner(InnerLoop):
         """sum_k v_k L(phi_k, D_query)."""
         v = self.outer.weights(self.inner_steps, self.progress)
         path = zip(v, self.path(f, theta, support), strict=True)
-        losses = [v_k * self.risk(f, theta, phi, query) for v_k, phi in path if v_k > 0]
+        risk = partial(self.risk, f, theta)
+        if self.checkpoint and query.weight.ndim == 2:  # no more rows at once than a step has
+            at_once = max(support.weight.numel() // query.weight.shape[1], 1)
+            risk = partial(_in_chunks, risk, at_once)
+        losses = [v_k * risk(phi, query) for v_k, phi in path if v_k > 0]
         return torch.stack(losses).sum(0)
 
     def at(self, progress: float) -> GradientLearner:
-        """Anneal the order and the outer loss."""
-        return replace(self, progress=progress)
+        """Anneal the order and the outer loss; equal to before wherever nothing has changed."""
+        first_order = self.first_order_until >= 1 or progress < self.first_order_until
+        v = StepWeights(tuple(self.outer.weights(self.inner_steps, progress)))
+        return replace(self, first_order_until=float(first_order), outer=v, progress=0.0)
+
+
+def _in_chunks(risk: Risk, size: int, phi: Params, query: Examples) -> Tensor:
+    """L(phi, D_query) for `size` tasks at a time, each worked out again in the backward pass."""
+    parts: list[Tensor] = []
+    for begin in range(0, len(query.weight), size):
+        now = slice(begin, begin + size)
+        rows = Examples(*(t[now] for t in query))
+        parts += recomputed(partial(_risk, risk, rows, tuple(phi)), *(p[now] for p in phi.values()))
+    return torch.cat(parts)
+
+
+def _risk(risk: Risk, rows: Examples, names: tuple[str, ...], *phi: Tensor) -> tuple[Tensor]:
+    return (risk(dict(zip(names, phi, strict=True)), rows),)

@@ -16,6 +16,7 @@ from sklearn_meta.functional.prototypes import (
     prototypes,
     squared_euclidean,
 )
+from sklearn_meta.functional.recompute import recomputed
 from sklearn_meta.functional.surrogate import with_gradient
 from sklearn_meta.functional.vectors import as_params, as_vector
 
@@ -39,6 +40,7 @@ __all__ = [
     "minimise",
     "preprocess",
     "prototypes",
+    "recomputed",
     "squared_error",
     "squared_euclidean",
     "with_gradient",

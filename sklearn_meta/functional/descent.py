@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import repeat
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from sklearn_meta.functional.recompute import recomputed
 
 __all__ = ["adam", "descend", "descent", "minimise"]
 
@@ -18,7 +21,12 @@ Optimizer = Callable[..., torch.optim.Optimizer]  # of numbers and options
 
 
 def descent(
-    loss: Loss, params: Params, rates: Iterable[Rate], *, create_graph: bool = False
+    loss: Loss,
+    params: Params,
+    rates: Iterable[Rate],
+    *,
+    create_graph: bool = False,
+    checkpoint: bool = False,
 ) -> Iterator[Params]:
     """Walk down, phi_(k+1) = phi_k - alpha_k o grad L(phi_k).
 
@@ -37,6 +45,9 @@ def descent(
     create_graph : bool, default=False
         Whether the result can be differentiated through the gradients taken here (second
         order), or treats them as constants (first order).
+    checkpoint : bool, default=False
+        Whether a second-order graph keeps phi_k alone, and takes each step again in the backward
+        pass: memory for steps and parameters rather than for what the network has in between.
 
     Yields
     ------
@@ -58,20 +69,34 @@ def descent(
     params = {k: p if p.requires_grad else p.detach().requires_grad_() for k, p in params.items()}
     yield params
     for lr in rates:
-        grads = torch.autograd.grad(
-            loss(params).sum(),
-            list(params.values()),
-            create_graph=create_graph,
-            materialize_grads=True,  # a network may own parameters it does not use
-        )
-        moves = zip(params.items(), grads, strict=True)
-        if isinstance(lr, Mapping):
-            params = {k: p - lr[k] * g for (k, p), g in moves}
-        elif isinstance(lr, Tensor):
-            params = {k: p - lr * g for (k, p), g in moves}
-        else:  # in one kernel
-            params = {k: torch.sub(p, g, alpha=lr) for (k, p), g in moves}
+        if create_graph and checkpoint:
+            step = partial(_step, loss, lr, tuple(params))
+            params = dict(zip(params, recomputed(step, *params.values()), strict=True))
+        else:
+            params = _moved(loss, params, lr, create_graph)
         yield params
+
+
+def _moved(loss: Loss, params: Params, lr: Rate, create_graph: bool) -> Params:
+    """Take one step, phi - alpha o grad L(phi)."""
+    grads = torch.autograd.grad(
+        loss(params).sum(),
+        list(params.values()),
+        create_graph=create_graph,
+        materialize_grads=True,  # a network may own parameters it does not use
+    )
+    moves = zip(params.items(), grads, strict=True)
+    if isinstance(lr, Mapping):
+        return {k: p - lr[k] * g for (k, p), g in moves}
+    if isinstance(lr, Tensor):
+        return {k: p - lr * g for (k, p), g in moves}
+    return {k: torch.sub(p, g, alpha=lr) for (k, p), g in moves}  # in one kernel
+
+
+def _step(loss: Loss, lr: Rate, names: tuple[str, ...], *values: Tensor) -> tuple[Tensor, ...]:
+    """Take one of second order, from tensors to tensors."""
+    params = dict(zip(names, values, strict=True))
+    return tuple(_moved(loss, params, lr, create_graph=True).values())
 
 
 def descend(
