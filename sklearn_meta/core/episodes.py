@@ -13,9 +13,19 @@ from torch import Tensor
 from sklearn_meta.core.examples import Examples
 from sklearn_meta.core.packed import PackedTasks
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.tasks import FewShotTasks, TaskDistribution
+from sklearn_meta.tasks import FewShotTasks, Task, TaskDistribution
+from sklearn_meta.tasks.lazy import TaskReader
 
-__all__ = ["EpisodeSource", "FromDistribution", "FromPool", "FromTasks", "Rows", "all_once"]
+__all__ = [
+    "EpisodeSource",
+    "FromDistribution",
+    "FromPool",
+    "FromReader",
+    "FromTasks",
+    "Rows",
+    "all_once",
+    "all_read",
+]
 
 Batch = tuple[Examples, Examples, bool]
 
@@ -69,22 +79,55 @@ class FromTasks(EpisodeSource):
 
     def __init__(self, packed: PackedTasks, rows: Rows) -> None:
         assert packed.first is not None
-        self.packed, self.rows = packed, rows
+        self.n, self.rows = len(packed.first), rows
+        self._packed = packed
         self._waiting = np.empty(0, dtype=np.intp)
 
     def draw(self, n_tasks: int, rng: np.random.RandomState) -> Batch:
         """Draw a meta-batch of different tasks."""
-        assert self.packed.first is not None
         if len(self._waiting) < n_tasks:
-            again = rng.permutation(len(self.packed.first))
+            again = rng.permutation(self.n)
             seen_now = np.isin(again, self._waiting)  # not twice in one meta-batch
             self._waiting = np.concatenate([self._waiting, again[~seen_now], again[seen_now]])
         chosen, self._waiting = np.split(self._waiting, [n_tasks])
-        return episode_of(self.packed, chosen, self.rows, rng)
+        return self._episode(chosen, rng)
+
+    def _episode(self, chosen: np.ndarray, rng: np.random.RandomState) -> Batch:
+        return episode_of(self._packed, chosen, self.rows, rng)
 
     def state(self) -> dict[str, np.ndarray]:
         """Give the tasks that wait for their turn."""
         return {"_waiting": self._waiting}
+
+
+class FromReader(FromTasks):
+    """Given tasks that are read when their turn comes: the same episodes as :class:`FromTasks`.
+
+    Parameters
+    ----------
+    reader : TaskReader
+        Reads them.
+    pack : callable
+        From tasks and their positions to PackedTasks; refuses bad tasks.
+    rows : Rows
+        Rows of an episode.
+    """
+
+    def __init__(
+        self,
+        reader: TaskReader,
+        pack: Callable[[list[Task], list[int]], PackedTasks],
+        rows: Rows,
+    ) -> None:
+        self.n, self.rows = len(reader), rows
+        self._reader, self._pack = reader, pack
+        self._waiting = np.empty(0, dtype=np.intp)
+
+    def _episode(self, chosen: np.ndarray, rng: np.random.RandomState) -> Batch:
+        numbers = chosen.tolist()
+        tasks = self._reader.take(numbers, self._waiting)
+        packed = self._pack(tasks, numbers)
+        return episode_of(packed, np.arange(len(chosen)), self.rows, rng)
 
 
 class FromPool(EpisodeSource):
@@ -201,4 +244,41 @@ def all_once(
     everything = np.arange(len(packed.first))
     for begin in range(0, len(everything), n_tasks):
         support, query, ragged = episode_of(packed, everything[begin : begin + n_tasks], rows, rng)
+        yield (*support, *query), ragged
+
+
+def all_read(
+    reader: TaskReader,
+    pack: Callable[[list[Task], list[int]], PackedTasks],
+    rows: Rows,
+    n_tasks: int,
+    seed: int,
+) -> Iterator[tuple[tuple[Tensor, ...], bool]]:
+    """Go through tasks that are read one by one: what :func:`all_once` gives, but for that.
+
+    Parameters
+    ----------
+    reader : TaskReader
+        Reads them.
+    pack : callable
+        From tasks and their positions to PackedTasks.
+    rows : Rows
+        Rows of an episode, for tasks without a fixed support.
+    n_tasks : int
+        Tasks a batch.
+    seed : int
+        Of the splits.
+
+    Yields
+    ------
+    batch : tuple of Tensor
+        Support and query, flat.
+    ragged : bool
+        Whether there is padding.
+    """
+    rng, everything = np.random.RandomState(seed), range(len(reader))
+    for begin in range(0, len(everything), n_tasks):
+        numbers = list(everything[begin : begin + n_tasks])
+        packed = pack(reader.take(numbers, everything[begin + n_tasks :]), numbers)
+        support, query, ragged = episode_of(packed, np.arange(len(numbers)), rows, rng)
         yield (*support, *query), ragged

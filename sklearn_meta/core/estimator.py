@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, ClassVar
 
 import numpy as np
@@ -107,8 +107,9 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, Saved, ABC):
         """
         self._check_params()
         n_epochs = self._n_epochs()
-        with fit_task(self, "meta_fit", n_epochs, tasks, y) as told, self._unchanged_on_error():
-            state, history = learn_prior(self, tasks, y, groups, validation_tasks, told)
+        told = fit_task(self, "meta_fit", n_epochs, tasks, y)
+        with told as context, self._unchanged_on_error(), ExitStack() as opened:
+            state, history = learn_prior(self, tasks, y, groups, validation_tasks, context, opened)
             self._forget()
             self._meta_state = state
             self.history_ = history

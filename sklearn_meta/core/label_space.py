@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -12,15 +12,17 @@ from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.validate import label
 
-__all__ = ["label_space", "places"]
+__all__ = ["LabelSpace", "label_space", "places"]
+
+N_KEPT = 256  # tasks whose labels are put together at once
 
 
-def label_space(tasks: Sequence[Task]) -> NDArray[Any]:
+def label_space(tasks: Iterable[Task]) -> NDArray[Any]:
     """Collect the labels of tasks.
 
     Parameters
     ----------
-    tasks : sequence of Task
+    tasks : iterable of Task
         Already checked.
 
     Returns
@@ -33,17 +35,51 @@ def label_space(tasks: Sequence[Task]) -> NDArray[Any]:
     TaskError
         If a task has labels of another kind than the first: numbers and strings, say.
     """
-    own = [np.unique(task.y) for task in tasks]
-    for i, labels in enumerate(own):
+    space = LabelSpace()
+    for i, task in enumerate(tasks):
+        space.add(task, i)
+    return space.result()
+
+
+class LabelSpace:
+    """The labels of tasks that come one after the other."""
+
+    def __init__(self) -> None:
+        self._own: list[NDArray[Any]] = []
+        self._like: NDArray[Any] | None = None
+
+    def add(self, task: Task, i: int) -> None:
+        """Count a task in.
+
+        Parameters
+        ----------
+        task : Task
+            Already checked.
+        i : int
+            Its position.
+
+        Raises
+        ------
+        TaskError
+            If its labels are of another kind than those of the first.
+        """
+        labels = np.unique(task.y)
+        like = self._like = labels if self._like is None else self._like
         try:  # as objects: numpy would turn numbers into strings
-            np.unique(np.concatenate([own[0].astype(object), labels.astype(object)]))
+            np.unique(np.concatenate([like.astype(object), labels.astype(object)]))
         except TypeError:
             raise TaskError(
-                f"{label(tasks[i], i)}: y holds {labels.dtype}, but that of task 0 holds "
-                f"{own[0].dtype}; this learner takes the same label in two tasks for the same "
+                f"{label(task, i)}: y holds {labels.dtype}, but that of task 0 holds "
+                f"{like.dtype}; this learner takes the same label in two tasks for the same "
                 "class, so all labels must be of one kind."
             ) from None
-    return np.unique(np.concatenate(own))
+        self._own.append(labels)
+        if len(self._own) > N_KEPT:
+            self._own = [self.result()]
+
+    def result(self) -> NDArray[Any]:
+        """Give all labels, sorted."""
+        return np.unique(np.concatenate(self._own))
 
 
 def places(labels: NDArray[Any], classes: NDArray[Any], called: str) -> NDArray[np.intp]:

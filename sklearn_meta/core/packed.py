@@ -13,7 +13,9 @@ from torch import Tensor
 
 from sklearn_meta.core.examples import Examples
 from sklearn_meta.core.label_space import places
+from sklearn_meta.core.row_store import RowStore, on_device
 from sklearn_meta.core.scaling import Scaling
+from sklearn_meta.core.stored import store_of, store_of_pool
 from sklearn_meta.tasks import FewShotTasks, Task
 from sklearn_meta.tasks.validate import label
 
@@ -24,11 +26,11 @@ Ints = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class PackedTasks:
-    """Rows on the device in groups, a group being a class of a task (or a task of a regression).
+    """All rows in groups, a group being a class of a task (or a task of a regression).
 
     Attributes
     ----------
-    X : Tensor of shape (n_rows, ...)
+    X : RowStore
         All rows, group after group, in each group those of a fixed support first.
     y : Tensor of shape (n_rows, n_outputs) or None
         Targets; None for classes, whose labels follow from the groups of an episode.
@@ -41,7 +43,7 @@ class PackedTasks:
         places of the groups in an episode.
     """
 
-    X: Tensor
+    X: RowStore
     y: Tensor | None
     start: Ints
     size: Ints
@@ -85,26 +87,29 @@ class PackedTasks:
         start = self.start[groups][..., None]
         ragged = bool((n_s != n_s.max()).any() or (n_q != n_q.max()).any())
         return (
-            self._examples(groups, start + support, n_s, ragged),
-            self._examples(groups, start + query, n_q, ragged),
+            self._examples(groups, start + support, n_s, ragged, rng),
+            self._examples(groups, start + query, n_q, ragged, rng),
             ragged,
         )
 
-    def _examples(self, groups: Ints, rows: Ints, n: Ints, ragged: bool) -> Examples:
+    def _examples(
+        self, groups: Ints, rows: Ints, n: Ints, ragged: bool, rng: np.random.RandomState
+    ) -> Examples:
         B, n_way, most = rows.shape
-        index = torch.from_numpy(rows.reshape(-1)).to(self.X.device)
-        X = self.X.index_select(0, index).view(B, n_way * most, *self.X.shape[1:])
+        device = self.X.device
+        X = self.X.take(rows.reshape(B, -1), rng)
         if ragged:
             mask = np.arange(most) < n[..., None]
-            weight = torch.from_numpy(mask.reshape(B, -1)).to(X)
+            weight = on_device(mask.reshape(B, -1), device).to(X)
         else:
             weight = X.new_ones(B, n_way * most)
         if self.y is not None:
-            return Examples(X, self.y.index_select(0, index).view(B, most, -1), weight)
+            y = self.y.index_select(0, on_device(rows.reshape(-1), device))
+            return Examples(X, y.view(B, most, -1), weight)
         if self.code is None:
-            labels = torch.eye(n_way, dtype=X.dtype, device=X.device).expand(B, -1, -1)
+            labels = torch.eye(n_way, dtype=X.dtype, device=device).expand(B, -1, -1)
         else:
-            codes = torch.from_numpy(self.code[groups]).to(X.device)
+            codes = on_device(self.code[groups], device)
             labels = torch.nn.functional.one_hot(codes, self.n_classes).to(X)
         return Examples(X, labels.repeat_interleave(most, 1), weight)
 
@@ -131,8 +136,10 @@ def pack_tasks(
     *,
     labels: bool,
     classes: NDArray[Any] | None = None,
+    numbers: Sequence[int] | None = None,
+    at_hand: bool = False,
 ) -> PackedTasks:
-    """Put the rows of tasks on the device.
+    """Put the rows of tasks on the device, or leave those of mapped files and sparse arrays.
 
     Parameters
     ----------
@@ -148,6 +155,10 @@ def pack_tasks(
         Whether `y` holds class labels.
     classes : ndarray or None, default=None
         All labels, sorted, where the same label in two tasks is the same class.
+    numbers : sequence of int, default=None
+        What errors call the tasks; None: by their positions.
+    at_hand : bool, default=False
+        Whether only one episode is drawn of them, so that the other rows had better stay.
 
     Returns
     -------
@@ -159,7 +170,7 @@ def pack_tasks(
     TaskError
         If a task has a label that `classes` lacks.
     """
-    rows: list[NDArray[Any]] = []
+    rows: list[Ints] = []
     size: list[int] = []
     fixed: list[int] = []
     count: list[int] = []
@@ -173,7 +184,6 @@ def pack_tasks(
         fixed.extend(np.bincount(codes, weights=is_support).astype(int))
         count.append(codes.max() + 1)
     pairs = list(zip(tasks, rows, strict=True))
-    X = np.concatenate([task.X[r] for task, r in pairs]).astype(dtype)
     y = None
     if not labels:
         stacked = np.concatenate([task.y[r].reshape(len(r), -1) for task, r in pairs])
@@ -182,10 +192,14 @@ def pack_tasks(
     counts, sizes = np.array(count), np.array(size)
     code = None
     if classes is not None:
-        named = [(np.unique(task.y), classes, label(task, i)) for i, task in enumerate(tasks)]
+        places_of = range(len(tasks)) if numbers is None else numbers
+        named = [
+            (np.unique(task.y), classes, label(task, i))
+            for task, i in zip(tasks, places_of, strict=True)
+        ]
         code = np.concatenate([places(*one) for one in named])
     return PackedTasks(
-        torch.tensor(X if scaling is None else scaling.inputs(X), device=device),
+        store_of(pairs, scaling, dtype, device, at_hand=at_hand),
         y,
         np.cumsum(sizes) - sizes,
         sizes,
@@ -205,7 +219,7 @@ def pack_pool(
     *,
     classes: NDArray[Any] | None = None,
 ) -> PackedTasks:
-    """Put the rows of a labelled pool on the device.
+    """Put the rows of a labelled pool on the device, or leave those of a file or a sparse array.
 
     Parameters
     ----------
@@ -230,9 +244,8 @@ def pack_pool(
     TaskError
         If the pool has a label that `classes` lacks.
     """
-    X = pool.X[pool.rows].astype(dtype)
     return PackedTasks(
-        torch.tensor(X if scaling is None else scaling.inputs(X), device=device),
+        store_of_pool(pool, scaling, dtype, device),
         None,
         pool.starts,
         pool.sizes,

@@ -5,13 +5,23 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from numbers import Integral, Number, Real
 from typing import Any
 
 import numpy as np
 import torch
 
-__all__ = ["Check", "check_params", "fingerprint", "integer", "option", "real", "resolve_device"]
+__all__ = [
+    "Check",
+    "check_dtype",
+    "check_params",
+    "fingerprint",
+    "integer",
+    "option",
+    "real",
+    "resolve_device",
+]
 
 Check = tuple[Callable[[Any], bool], str]  # (is the value allowed?, what it must be)
 
@@ -163,24 +173,49 @@ def resolve_device(device: str | torch.device) -> torch.device:
     Raises
     ------
     ValueError
-        If it is not a device, or not on this machine.
+        If it is not a device, or not on this machine; the message names those that are.
     """
-    if device == "auto":  # not "mps", which has no float64: ask for it by name, with float32 rows
+    if isinstance(device, str) and device == "auto":
+        # not "mps", which has no float64: ask for it by name, with float32 rows
         return torch.device("cuda" if _there("cuda") else "cpu")
-    try:
-        resolved = torch.device(device)
-    except (RuntimeError, TypeError) as error:
+    resolved = None
+    if isinstance(device, (str, torch.device)):  # a number would be a GPU's, of whatever kind
+        with suppress(RuntimeError):
+            resolved = torch.device(device)
+    if resolved is None:
         raise ValueError(
-            "The 'device' parameter must be 'auto' or a torch device such as 'cpu' or 'cuda:0'. "
-            f"Got {device!r} instead."
-        ) from error
-    beyond = resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count()
-    if not _there(resolved.type) or beyond:
+            "The 'device' parameter must be 'auto' or a torch device such as 'cpu', 'cuda', "
+            f"'cuda:1' or 'mps'. Got {device!r} instead; this machine has {_all_there()}."
+        )
+    n = {"cuda": torch.cuda.device_count() if _there("cuda") else 0}.get(resolved.type, 1)
+    if not _there(resolved.type) or (resolved.index or 0) >= n:
         raise ValueError(
-            f"device={device!r} is not available on this machine; "
-            "device='auto' takes what there is."
+            f"device={str(device)!r} is not available on this machine, which has {_all_there()}; "
+            "device='auto' takes a GPU where there is one."
         )
     return resolved
+
+
+def check_dtype(device: torch.device, dtype: Any) -> None:
+    """Refuse rows in a precision that the device does not have.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where to compute.
+    dtype : dtype
+        What in.
+
+    Raises
+    ------
+    ValueError
+        Saying what to do.
+    """
+    if device.type == "mps" and np.dtype(dtype) == np.float64:
+        raise ValueError(
+            "device='mps' has no float64, which X is computed in unless all of it is float32 "
+            "(or bytes): pass X.astype(numpy.float32), or use device='cpu'."
+        )
 
 
 def _there(kind: str) -> bool:
@@ -189,3 +224,9 @@ def _there(kind: str) -> bool:
     if kind == "mps":
         return torch.backends.mps.is_available()
     return kind == "cpu"
+
+
+def _all_there() -> str:
+    gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if _there("cuda") else []
+    there = ["cpu", *gpus, *(["mps"] if _there("mps") else [])]
+    return ", ".join(map(repr, there))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,32 +14,35 @@ from skorch.history import History
 from sklearn_meta.core.backbone import RowNetwork
 from sklearn_meta.core.checkpoint import open_checkpoint
 from sklearn_meta.core.compat import Bridge
-from sklearn_meta.core.episodes import Rows, all_once
+from sklearn_meta.core.episodes import Rows, all_once, all_read
 from sklearn_meta.core.heads import BIAS, check_n_way
 from sklearn_meta.core.module import EpisodicModule, FixedBatches, MetaBatches
 from sklearn_meta.core.outer import Outer, train
+from sklearn_meta.core.packed import PackedTasks
 from sklearn_meta.core.packing import Packing
-from sklearn_meta.core.scaling import Scaling, scaling_of_tasks
-from sklearn_meta.core.sources import (
-    check_alike,
-    check_ways,
-    classes_of,
-    is_list,
-    is_pool,
-    known_tasks,
-    source_of,
-)
+from sklearn_meta.core.params import check_dtype
+from sklearn_meta.core.read_batches import ReadBatches
+from sklearn_meta.core.scaling import Scaling
+from sklearn_meta.core.sources import check_alike, is_list, is_pool, known_tasks, source_of
 from sklearn_meta.core.state import VERSIONS, MetaState, to_numpy, to_torch
 from sklearn_meta.core.support import check_feature_names, check_fits, check_structure
+from sklearn_meta.core.survey import Survey, check_ways, first_of, survey
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks import EmpiricalTasks, Task, TaskDistribution, as_tasks
+from sklearn_meta.tasks.lazy import TaskReader, as_lazy, is_lazy
 from sklearn_meta.tasks.validate import label
 
 __all__ = ["learn_prior"]
 
 
 def learn_prior(
-    est: Any, tasks: Any, y: Any, groups: Any, validation_tasks: Any, told: Any
+    est: Any,
+    tasks: Any,
+    y: Any,
+    groups: Any,
+    validation_tasks: Any,
+    told: Any,
+    opened: ExitStack,
 ) -> tuple[MetaState, History]:
     """Meta-train, and leave the estimator as it is.
 
@@ -50,6 +54,8 @@ def learn_prior(
         As given to `meta_fit`.
     told : sklearn.callback.CallbackContext or None
         Who is to be told of each epoch.
+    opened : ExitStack
+        Takes what has to be closed in the end.
 
     Returns
     -------
@@ -61,33 +67,27 @@ def learn_prior(
     seed = est._seed()
     checkpoint = open_checkpoint(est, seed, (tasks, y, groups, validation_tasks))
     rng = np.random.RandomState(checkpoint.seed if checkpoint else seed)
-    known = known_tasks(tasks, y, groups, est._target_type, rng)
-    dtype = np.float32 if all(t.X.dtype == np.float32 for t in known) else np.float64
+    known = known_tasks(tasks, y, groups, est._target_type, rng, opened)
+    first = first_of(known)
     device = est._device()
-    carried = _carried(est, known[0])
-    scaling = None
-    if est.scaling == "pooled":  # carried weights go with the scale that they were learned on
-        same = carried is not None and carried.training["scaling"] == "pooled"
-        scaling = carried.scaling if carried and same else _scaling(known, est)
-    classes = None
-    if est._one_label_space:  # a warm start keeps to the labels that it knows
-        classes = classes_of(tasks, known) if carried is None else carried.classes
+    carried = _carried(est, first)
     rows, labels = Rows(est._n_support(), est.n_query), est._target_type == "class"
+    found = _surveyed(est, tasks, known, carried, rows)
+    dtype, scaling, classes = found.dtype, found.scaling, found.classes
+    check_dtype(device, dtype)
     packing = Packing(rows, scaling, dtype, device, labels, classes)
     source, n_outputs = source_of(tasks, known, packing, est._target_type)
-    n_outputs = n_outputs if classes is None else len(classes)
+    n_outputs = max(n_outputs, found.n_way) if classes is None else len(classes)
     n_tasks = _meta_batch_size(est, len(known) if is_list(tasks) else None)
     seeds = rng.randint(np.iinfo(np.int32).max, size=5)
-    f = est._backbone(known[0].X.shape[1:], int(seeds[0]))
+    f = est._backbone(first.row_shape, int(seeds[0]))
     theta = _start(est, carried, f, n_outputs, int(seeds[1]), device, dtype)
     at_most = len(theta[BIAS]) if est._one_head_a_position() else None
     if at_most is not None and is_pool(tasks):
         check_n_way(n_outputs, at_most)
-    elif at_most is not None:
-        check_ways(known, at_most)
     for_valid = replace(packing, classes=classes if est._knows_labels else None)
     valid = _validation(
-        est, validation_tasks, known[0], for_valid, int(seeds[2]), n_tasks, f, at_most
+        est, validation_tasks, first, for_valid, int(seeds[2]), n_tasks, f, at_most, opened
     )
     per_epoch = min(est.iters_per_epoch, est.max_meta_iter)
     batches = MetaBatches(
@@ -116,10 +116,10 @@ def learn_prior(
     theta, history = train(module, batches, valid, outer, device)
     state = MetaState(
         theta=to_numpy(theta),
-        scaling=scaling or (None if by_task else _identity(known[0], labels)),
-        row_shape=known[0].X.shape[1:],
-        target_shape=known[0].y.shape[1:],
-        feature_names=known[0].feature_names_in,
+        scaling=scaling or (None if by_task else _identity(first, labels)),
+        row_shape=first.row_shape,
+        target_shape=first.y.shape[1:],
+        feature_names=first.feature_names_in,
         classes=classes,
         structural=est._fingerprints(est._structural),
         training=est._fingerprints(est._without_effect()),
@@ -128,13 +128,38 @@ def learn_prior(
     return state, history
 
 
-def _scaling(tasks: Sequence[Task], est: Any) -> Scaling:
-    y = [task.y.reshape(len(task), -1) for task in tasks]
-    return scaling_of_tasks([task.X for task in tasks], y if est._target_type == "real" else None)
+def _surveyed(
+    est: Any,
+    tasks: Any,
+    known: tuple[Task, ...] | TaskReader,
+    carried: MetaState | None,
+    rows: Rows,
+) -> Survey:
+    """Go through all tasks; a prior that is carried on keeps its scaling and its labels."""
+    labels, by_position = est._target_type == "class", est._one_head_a_position()
+    told = getattr(tasks, "classes_", None) if carried is None else carried.classes
+    kept = None  # carried weights go with the scale that they were learned on
+    if carried is not None and carried.training["scaling"] == "pooled":
+        kept = carried.scaling
+    pooled = est.scaling == "pooled"
+    found = survey(
+        known,
+        rows,
+        labels=labels,
+        scaling=pooled and kept is None,
+        classes=est._one_label_space and told is None,
+        ways=labels and by_position,
+        at_most=len(carried.theta[BIAS]) if carried is not None and by_position else None,
+    )
+    if pooled and kept is not None:
+        found = replace(found, scaling=kept)
+    if est._one_label_space and told is not None:
+        found = replace(found, classes=np.unique(told))
+    return found
 
 
 def _identity(task: Task, labels: bool) -> Scaling:
-    width = task.X.shape[1] if task.X.ndim == 2 else 1
+    width = task.row_shape[0] if len(task.row_shape) == 1 else 1
     outputs = 1 if labels else task.y[:1].size
     return Scaling(np.zeros(width), np.ones(width), np.zeros(outputs), np.ones(outputs))
 
@@ -158,9 +183,10 @@ def _carried(est: Any, task: Task) -> MetaState | None:
     if not est.warm_start or state is None:
         return None
     check_structure(est, state)
-    if (task.X.shape[1:], task.y[:1].size) != (state.row_shape, state.n_targets):
+    if (task.row_shape, task.y[:1].size) != (state.row_shape, state.n_targets):
         raise TaskError(
-            f"{label(task, 0)}: X of shape {task.X.shape} and y of shape {task.y.shape} do not go "
+            f"{label(task, 0)}: X of shape {(len(task), *task.row_shape)} and y of shape "
+            f"{task.y.shape} do not go "
             f"with warm_start=True: the prior is for rows of shape {state.row_shape} and "
             f"{state.n_targets} output(s)."
         )
@@ -200,7 +226,8 @@ def _validation(
     n_tasks: int,
     f: RowNetwork,
     at_most: int | None,
-) -> FixedBatches | None:
+    opened: ExitStack,
+) -> FixedBatches | ReadBatches | None:
     if tasks is None:
         if est.early_stopping:
             raise ValueError(
@@ -213,9 +240,20 @@ def _validation(
     elif isinstance(tasks, TaskDistribution):
         tasks = tasks.sample(10 * n_tasks, seed)
     try:
+        if is_lazy(tasks):
+            reader = opened.enter_context(as_lazy(tasks).reader(est._target_type))
+            check_alike(reader.first, like, "Task 0 of validation_tasks", "the tasks")
+
+            def pack(some: list[Task], numbers: list[int]) -> PackedTasks:
+                for task, i in zip(some, numbers, strict=True):
+                    check_ways(task, i, at_most)
+                return packing.pack_some(some, numbers)
+
+            batches = partial(all_read, reader, pack, packing.rows, n_tasks, seed)
+            return ReadBatches(batches, -(-len(reader) // n_tasks), f.transductive)
         tasks = as_tasks(tasks, target_type=est._target_type)
-        if at_most is not None:
-            check_ways(tasks, at_most)
+        for i, task in enumerate(tasks):
+            check_ways(task, i, at_most)
         packed = packing.pack(tasks)
     except TaskError as error:
         raise TaskError(f"In validation_tasks: {error}") from None

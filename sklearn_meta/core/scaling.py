@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from torch import Tensor
 
-__all__ = ["Scaling", "scaling_of", "scaling_of_tasks", "standardise_tasks"]
+from sklearn_meta.tasks.arrays import blocks
+
+__all__ = ["Moments", "Scaling", "scaling_of", "standardise_tasks"]
 
 
 class Scaling(NamedTuple):
@@ -68,37 +70,61 @@ def scaling_of(
     return Scaling(*_moments(X, axes, weight), *_moments(y, (0,), weight))
 
 
-def scaling_of_tasks(X: Sequence[NDArray[Any]], y: Sequence[NDArray[Any]] | None) -> Scaling:
-    """Mean and standard deviation of the rows of all tasks, which are never copied together.
+class Moments:
+    """Mean and standard deviation of rows that come one part after the other.
 
     Parameters
     ----------
-    X : sequence of ndarray of shape (n_rows, ...)
-        Inputs of each task.
-    y : sequence of ndarray of shape (n_rows, n_outputs) or None
-        Real targets; None for labels, which are not scaled.
+    all_axes : bool
+        Whether one number stands for all entries, as for images, rather than one a column.
 
-    Returns
-    -------
-    Scaling
-        With a scale of 1 where nothing varies.
+    Notes
+    -----
+    Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample
+    variances", 1979. No more than a block of rows is computed on at once, and of a sparse part
+    only what it holds.
     """
-    axes = (0,) if X[0].ndim == 2 else tuple(range(X[0].ndim))
-    return Scaling(
-        *_pooled(X, axes), *((np.zeros(1), np.ones(1)) if y is None else _pooled(y, (0,)))
-    )
+
+    def __init__(self, *, all_axes: bool) -> None:
+        self.all_axes = all_axes
+        self.dtype: Any = None
+        self.n, self.mean, self.squares = 0, np.zeros(()), np.zeros(())
+
+    def add(self, part: Any) -> None:
+        """Count rows in.
+
+        Parameters
+        ----------
+        part : ndarray or csr_array of shape (n_rows, ...)
+            At least one.
+        """
+        self.dtype = part.dtype if self.dtype is None else np.result_type(self.dtype, part.dtype)
+        for block in blocks(part):
+            n, mean, squares = (_of_sparse if issparse(block) else self._of)(block)
+            delta, total = mean - self.mean, self.n + n
+            self.squares = self.squares + squares + delta**2 * (self.n * n / total)
+            self.mean = self.mean + delta * (n / total)
+            self.n = total
+
+    def result(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Give the mean, and the standard deviation, or 1 where nothing varies."""
+        mean, scale = np.asarray(self.mean), np.sqrt(self.squares / self.n)
+        return mean, _without_zeros(mean, scale, self.dtype)
+
+    def _of(self, block: NDArray[Any]) -> tuple[int, NDArray[Any], NDArray[Any]]:
+        axes = tuple(range(block.ndim)) if self.all_axes else (0,)
+        n = block.size if self.all_axes else len(block)
+        mean = block.mean(axes, dtype=np.float64)
+        return n, mean, block.var(axes, dtype=np.float64) * n
 
 
-def _pooled(
-    parts: Sequence[NDArray[Any]], axes: tuple[int, ...]
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """By the law of total variance, Var = E Var + Var E."""
-    share = np.array([part.size for part in parts]) / sum(part.size for part in parts)
-    means = np.stack([part.mean(axes, dtype=np.float64) for part in parts])
-    variances = np.stack([part.var(axes, dtype=np.float64) for part in parts])
-    mean = np.tensordot(share, means, 1)
-    scale = np.sqrt(np.tensordot(share, variances + (means - mean) ** 2, 1))
-    return mean, _without_zeros(mean, scale, np.result_type(*parts))
+def _of_sparse(block: Any) -> tuple[int, NDArray[Any], NDArray[Any]]:
+    n, d = block.shape
+    values = block.data.astype(np.float64)
+    there = np.bincount(block.indices, minlength=d)
+    mean = np.bincount(block.indices, weights=values, minlength=d) / n
+    around = (values - mean[block.indices]) ** 2
+    return n, mean, np.bincount(block.indices, weights=around, minlength=d) + (n - there) * mean**2
 
 
 def _without_zeros(mean: NDArray[Any], scale: NDArray[Any], dtype: Any) -> NDArray[Any]:

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any, TypeGuard, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sklearn_meta.core.episodes import EpisodeSource, FromDistribution, FromPool, FromTasks
-from sklearn_meta.core.heads import check_n_way
-from sklearn_meta.core.label_space import label_space
+from sklearn_meta.core.episodes import (
+    EpisodeSource,
+    FromDistribution,
+    FromPool,
+    FromReader,
+    FromTasks,
+)
 from sklearn_meta.core.packed import PackedTasks, pack_pool
 from sklearn_meta.core.packing import Packing
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks import EmpiricalTasks, FewShotTasks, Task, TaskDistribution, as_tasks
-from sklearn_meta.tasks.validate import label
+from sklearn_meta.tasks.lazy import TaskReader, as_lazy, is_lazy
 
 __all__ = [
     "check_alike",
-    "check_ways",
-    "classes_of",
     "is_list",
     "is_pool",
     "known_tasks",
@@ -69,8 +70,13 @@ def _is(tasks: Any, kind: type[D]) -> TypeGuard[D]:
 
 
 def known_tasks(
-    tasks: Any, y: Any, groups: Any, target_type: str, rng: np.random.RandomState
-) -> tuple[Task, ...]:
+    tasks: Any,
+    y: Any,
+    groups: Any,
+    target_type: str,
+    rng: np.random.RandomState,
+    opened: ExitStack,
+) -> tuple[Task, ...] | TaskReader:
     """Give all the tasks there are, or some to learn shapes and scales from; checked here, once.
 
     Parameters
@@ -81,17 +87,21 @@ def known_tasks(
         What `y` must hold.
     rng : RandomState
         Draws from a distribution.
+    opened : ExitStack
+        Closes the reader in the end.
 
     Returns
     -------
-    tuple of Task
-        Of a pool of classes: the pool, as one.
+    tuple of Task, or TaskReader
+        Of a pool of classes: the pool, as one. A reader checks a task when it reads it.
 
     Raises
     ------
     TaskError
         If they cannot be used.
     """
+    if y is None and groups is None and is_lazy(tasks):
+        return opened.enter_context(as_lazy(tasks).reader(target_type))
     if not isinstance(tasks, TaskDistribution):
         return as_tasks(tasks, y, groups, target_type=target_type)
     if y is not None or groups is not None:
@@ -99,34 +109,16 @@ def known_tasks(
     if isinstance(tasks, FewShotTasks) and target_type == "real":
         raise TaskError("FewShotTasks draws classification tasks; a regressor needs real targets.")
     if _is(tasks, FewShotTasks):
-        pool = Task(tasks.X, tasks.rows, name="the pool")  # any labels: only X is looked at
+        any_labels = np.zeros(tasks.X.shape[0])  # only X is looked at
+        pool = Task(tasks.X, any_labels, name="the pool")
         pool.feature_names_in = tasks.feature_names_in
         return (pool,)  # FewShotTasks has checked it
     known = tasks.tasks if _is(tasks, EmpiricalTasks) else tasks.sample(N_LOOK, rng)
     return as_tasks(known, target_type=target_type)
 
 
-def classes_of(tasks: Any, known: Sequence[Task]) -> NDArray[Any]:
-    """Give all labels there are, sorted.
-
-    Parameters
-    ----------
-    tasks : object
-        As given to `meta_fit`.
-    known : sequence of Task
-        From :func:`known_tasks`.
-
-    Returns
-    -------
-    ndarray
-        What a distribution says that it draws, or what its tasks hold.
-    """
-    told = getattr(tasks, "classes_", None)
-    return label_space(known) if told is None else np.unique(told)
-
-
 def source_of(
-    tasks: Any, known: Sequence[Task], packing: Packing, target_type: str
+    tasks: Any, known: tuple[Task, ...] | TaskReader, packing: Packing, target_type: str
 ) -> tuple[EpisodeSource, int]:
     """Say where episodes come from.
 
@@ -146,8 +138,14 @@ def source_of(
     source : EpisodeSource
         To draw from.
     n_outputs : int
-        Outputs of a regression, or the largest number of classes of a task.
+        Outputs of a regression, or the largest number of classes of a task (of the first, where
+        tasks are read when their turn comes).
     """
+    if isinstance(known, TaskReader):
+        packed = packing.pack_some([known.first], [0])
+        assert packed.count is not None
+        n_outputs = int(packed.count.max()) if packing.labels else known.first.y[:1].size
+        return FromReader(known, packing.pack_some, packing.rows), n_outputs
     if is_pool(tasks):
         pool = pack_pool(
             tasks, packing.scaling, packing.dtype, packing.device, classes=packing.classes
@@ -170,28 +168,6 @@ def source_of(
     return FromDistribution(tasks, pack_sample, packing.rows), n_outputs
 
 
-def check_ways(tasks: Sequence[Task], learned: int) -> None:
-    """Refuse tasks with more classes than an output layer has rows.
-
-    Parameters
-    ----------
-    tasks : sequence of Task
-        Already checked.
-    learned : int
-        Rows of the output layer.
-
-    Raises
-    ------
-    TaskError
-        Naming the task.
-    """
-    for i, task in enumerate(tasks):
-        try:
-            check_n_way(len(np.unique(task.y)), learned)
-        except ValueError as error:
-            raise TaskError(f"{label(task, i)}: {error}") from None
-
-
 def check_alike(task: Task, like: Task, name: str, others: str) -> None:
     """Refuse a task of other shapes, or of other features.
 
@@ -208,12 +184,12 @@ def check_alike(task: Task, like: Task, name: str, others: str) -> None:
         With both shapes.
     """
     for what, got, expected in (
-        ("X with rows of shape", task.X.shape[1:], like.X.shape[1:]),
+        ("X with rows of shape", task.row_shape, like.row_shape),
         ("y with rows of shape", task.y.shape[1:], like.y.shape[1:]),
         ("the feature names", task.feature_names_in, like.feature_names_in),
     ):
         if got != expected:
             raise TaskError(
                 f"{name} has {what} {got}, {others} have {expected} "
-                f"(X of shape {task.X.shape}, y of shape {task.y.shape})."
+                f"(X of shape {(len(task), *task.row_shape)}, y of shape {task.y.shape})."
             )

@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse, vstack
 
 from sklearn_meta.exceptions import TaskError
+from sklearn_meta.tasks.arrays import frozen, frozen_rows, on_disk
 from sklearn_meta.tasks.frames import from_columns, is_frame, missing, rows_of
-from sklearn_meta.tasks.task import Task, frozen
+from sklearn_meta.tasks.task import Task
 from sklearn_meta.tasks.validate import check_tasks
 
-__all__ = ["as_tasks"]
+__all__ = ["as_task", "as_tasks"]
 
 
 def as_tasks(
@@ -23,7 +25,8 @@ def as_tasks(
 
     Parameters
     ----------
-    X : sequence of tasks, array-like of shape (n_rows, ...) or DataFrame of pandas or polars
+    X : sequence of tasks, array-like of shape (n_rows, ...), sparse matrix, or DataFrame of \
+            pandas or polars
         Without `y`: a sequence of :class:`Task`, of pairs `(X, y)`, or of
         `(X_support, y_support, X_query, y_query)`, mixed as you like. With `y` and `groups`: the
         rows of all tasks in one table.
@@ -65,7 +68,7 @@ def as_tasks(
             f"Got {target_type!r} instead."
         )
     if y is None and groups is None:
-        tasks = tuple(_one(item, i) for i, item in enumerate(_sequence(X)))
+        tasks = tuple(as_task(item, i) for i, item in enumerate(_sequence(X)))
     else:
         tasks = _from_table(X, y, groups)
     check_tasks(tasks, target_type)
@@ -87,10 +90,31 @@ def _sequence(tasks: Any) -> Sequence[Any]:
         )
     if len(tasks) == 0:
         raise TaskError("tasks is empty; at least one task is needed.")
-    return list(tasks)
+    if hasattr(tasks, "__iter__"):
+        return list(tasks)
+    return [tasks[i] for i in range(len(tasks))]  # which may never raise an IndexError
 
 
-def _one(item: Any, index: int) -> Task:
+def as_task(item: Any, index: int) -> Task:
+    """Convert one item of a sequence of tasks.
+
+    Parameters
+    ----------
+    item : Task, (X, y) or (X_support, y_support, X_query, y_query)
+        The item.
+    index : int
+        Its position, for the error.
+
+    Returns
+    -------
+    Task
+        The very object, if it is one.
+
+    Raises
+    ------
+    TaskError
+        If it is none of these, or its shapes do not match.
+    """
     if isinstance(item, Task):
         return item
     if not isinstance(item, (tuple, list)) or len(item) not in (2, 4):
@@ -110,7 +134,7 @@ def _one(item: Any, index: int) -> Task:
 def _with_fixed_query(X_support: Any, y_support: Any, X_query: Any, y_query: Any) -> Task:
     support = _half(X_support, y_support, "support")
     query = _half(X_query, y_query, "query")
-    if support.X.shape[1:] != query.X.shape[1:] or support.y.shape[1:] != query.y.shape[1:]:
+    if support.row_shape != query.row_shape or support.y.shape[1:] != query.y.shape[1:]:
         raise TaskError(
             "A task: support and query differ in shape; got X_support of shape "
             f"{support.X.shape}, X_query of shape {query.X.shape}, y_support of shape "
@@ -122,7 +146,7 @@ def _with_fixed_query(X_support: Any, y_support: Any, X_query: Any, y_query: Any
             f"X_query {query.feature_names_in}."
         )
     task = Task(
-        np.concatenate([support.X, query.X]),
+        _under_one_another(support.X, query.X),
         _joined(support.y, query.y),
         support=np.arange(len(support)),
     )
@@ -135,6 +159,13 @@ def _half(X: Any, y: Any, name: str) -> Task:
         return Task(X, y)
     except TaskError as error:
         raise TaskError(str(error).replace("A task", f"A task: its {name}", 1)) from None
+
+
+def _under_one_another(X_support: Any, X_query: Any) -> Any:
+    if issparse(X_support) != issparse(X_query):
+        raise TaskError("A task: X_support and X_query must both be sparse, or both dense.")
+    parts = [X_support, X_query]
+    return vstack(parts, format="csr") if issparse(X_support) else np.concatenate(parts)
 
 
 def _joined(y_support: NDArray[Any], y_query: NDArray[Any]) -> NDArray[Any]:
@@ -151,7 +182,7 @@ def _from_table(X: Any, y: Any, groups: Any) -> tuple[Task, ...]:
         lacking = "y" if y is None else "groups"
         raise TaskError(f"A table of rows needs both y= and groups=; {lacking} is missing.")
     X, y, groups = from_columns(X, y, groups)
-    table = X if is_frame(X) else frozen(X, "X")
+    table = X if is_frame(X) else frozen_rows(X, "X")
     targets, of_task = frozen(y, "y"), frozen(groups, "groups")
     shapes = table.shape, targets.shape, of_task.shape
     if of_task.ndim != 1 or any(shape[:1] != of_task.shape for shape in shapes):
@@ -175,5 +206,12 @@ def _from_table(X: Any, y: Any, groups: Any) -> tuple[Task, ...]:
     tasks = []
     for k in np.argsort(first):
         rows = np.flatnonzero(code == k)
-        tasks.append(Task(rows_of(table, rows), targets[rows], name=str(names[k])))
+        tasks.append(_of_rows(table, rows, targets[rows], str(names[k])))
     return tuple(tasks)
+
+
+def _of_rows(table: Any, rows: NDArray[np.intp], y: NDArray[Any], name: str) -> Task:
+    """Leave a sparse table, and one on disk, where it is."""
+    if issparse(table) or on_disk(table):
+        return Task.of_rows(table, rows, y, name)
+    return Task(rows_of(table, rows), y, name=name)

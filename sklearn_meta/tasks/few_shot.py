@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,9 @@ class FewShotTasks(TaskDistribution):
 
     Parameters
     ----------
-    X : array-like of shape (n_rows, ...)
-        The pool.
+    X : array-like of shape (n_rows, ...), or sparse matrix
+        The pool. A :class:`numpy.memmap` and a sparse matrix stay where they are: each episode
+        takes its own rows.
 
     y : array-like of shape (n_rows,)
         Its labels.
@@ -42,8 +44,16 @@ class FewShotTasks(TaskDistribution):
         Query rows a class (fewer where the class has no more).
 
     rotations : bool, default=False
-        Make each quarter turn of a class a class of its own, as is usual with characters. `X`
-        must be square images, (n_rows, side, side) or (n_rows, channels, side, side).
+        Make each quarter turn of a class a class of its own, as is usual with characters; images
+        are turned when they are drawn, and not copied. `X` must be square images,
+        (n_rows, side, side) or (n_rows, channels, side, side).
+
+    augment : callable, default=None
+        Called in meta-training with the rows of each episode, as ``augment(rows, generator)``: a
+        floating-point tensor of shape (n_tasks, n_rows, ...) on the device, in the units of `X`,
+        and a :class:`torch.Generator` to draw from; it returns a tensor of that shape. The
+        support and the query are given one after the other. `sample` does not call it, nor does
+        validation.
 
     Attributes
     ----------
@@ -75,6 +85,7 @@ class FewShotTasks(TaskDistribution):
         n_query: int = 15,
         *,
         rotations: bool = False,
+        augment: Callable[[Any, Any], Any] | None = None,
     ) -> None:
         pool = Task(X, y, name="the pool")
         check_tasks([pool], "class")  # the same complaints
@@ -83,10 +94,17 @@ class FewShotTasks(TaskDistribution):
         self.n_query = check_int(n_query, "n_query", type(self).__name__, 1)
         self.feature_names_in = pool.feature_names_in
         self.classes_, codes = np.unique(pool.y, return_inverse=True)
-        self.X: NDArray[Any] = pool.X
+        if augment is not None and not callable(augment):
+            raise ValueError(
+                "The 'augment' parameter of FewShotTasks must be a callable or None. "
+                f"Got {augment!r} instead."
+            )
+        self.X, self.rotations, self.augment = pool.X, rotations, augment
         if rotations:
-            self.X, codes = _with_quarter_turns(pool.X, codes)
+            _check_square(pool.X)
+            codes = np.concatenate([4 * codes + turn for turn in range(4)])
             self.classes_ = np.arange(4 * len(self.classes_))
+        # of all images, or of all images turned 0 times, then of all turned once, and so on
         self.rows = np.argsort(codes, kind="stable")  # class after class
         self.sizes = np.bincount(codes, minlength=len(self.classes_))
         self.starts = np.cumsum(self.sizes) - self.sizes
@@ -138,12 +156,19 @@ class FewShotTasks(TaskDistribution):
             np.repeat(ways, [len(r) for r in query]),
         )
         task = Task(
-            self.X[self.rows[chosen]],
+            self._images(self.rows[chosen]),
             self.classes_[np.concatenate(labels)],
             support=np.arange(len(of_support)),
         )
         task.feature_names_in = self.feature_names_in
         return task
+
+    def _images(self, rows: NDArray[np.intp]) -> Any:
+        turns, rows = np.divmod(rows, self.X.shape[0])
+        X = self.X[rows]
+        for turn in np.unique(turns[turns > 0]):
+            X[turns == turn] = np.rot90(X[turns == turn], turn, axes=(-2, -1))
+        return X
 
     def __repr__(self) -> str:
         return (
@@ -152,14 +177,12 @@ class FewShotTasks(TaskDistribution):
         )
 
 
-def _with_quarter_turns(X: NDArray[Any], codes: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+def _check_square(X: Any) -> None:
     if X.ndim not in (3, 4) or X.shape[-1] != X.shape[-2]:
         raise TaskError(
             "rotations=True needs square images, (n_rows, side, side) or "
             f"(n_rows, channels, side, side); got X of shape {X.shape}."
         )
-    turned = np.concatenate([np.rot90(X, r, axes=(-2, -1)) for r in range(4)])
-    return turned, np.concatenate([4 * codes + r for r in range(4)])
 
 
 def _spell(bounds: tuple[int, int]) -> str:

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_meta.exceptions import TaskError
+from sklearn_meta.tasks.arrays import frozen, frozen_rows
 
-__all__ = ["Task", "frozen"]
+__all__ = ["Task"]
 
 
 class Task:
@@ -17,8 +18,9 @@ class Task:
 
     Parameters
     ----------
-    X : array-like of shape (n_rows, n_features) or (n_rows, ...)
-        The inputs, one row an observation.
+    X : array-like or sparse matrix of shape (n_rows, n_features), or (n_rows, ...)
+        The inputs, one row an observation. A sparse matrix and a :class:`numpy.memmap` are left
+        where they are: each episode takes its own rows.
 
     y : array-like of shape (n_rows,) or (n_rows, n_outputs)
         Class labels (of any kind, strings too) or real targets.
@@ -33,7 +35,8 @@ class Task:
     Attributes
     ----------
     X, y : ndarray
-        The data, as read-only views of the arrays given (no copies).
+        The data, as read-only views of the arrays given (no copies). A sparse `X` is a
+        :class:`scipy.sparse.csr_array`.
     support : ndarray of int or None
         The sorted positions of the support rows.
     feature_names_in : tuple of str or None
@@ -55,7 +58,7 @@ class Task:
     array(['a', 'b'], dtype='<U1')
     """
 
-    __slots__ = ("X", "feature_names_in", "name", "support", "y")
+    __slots__ = ("_chosen", "_table", "feature_names_in", "name", "support", "y")
 
     def __init__(
         self,
@@ -68,26 +71,74 @@ class Task:
         self.name = name
         label = "A task" if name is None else f"Task {name!r}"
         self.feature_names_in = _feature_names(X)
-        self.X = frozen(X, f"{label}: X")
+        self._table = frozen_rows(X, f"{label}: X")
+        self._chosen: NDArray[np.intp] | None = None
         self.y = frozen(y, f"{label}: y")
-        if self.X.ndim == 0 or self.y.ndim == 0:
-            raise TaskError(
-                f"{label}: X and y must hold one entry a row; "
-                f"got X of shape {self.X.shape} and y of shape {self.y.shape}."
-            )
-        if len(self.X) != len(self.y):
-            raise TaskError(
-                f"{label}: X and y must have the same number of rows; "
-                f"got X of shape {self.X.shape} and y of shape {self.y.shape}."
-            )
-        if len(self.X) == 0:
-            raise TaskError(f"{label}: X of shape {self.X.shape} has no rows.")
-        self.support = None if support is None else _positions(support, len(self.X), label)
+        shapes = f"got X of shape {self._table.shape} and y of shape {self.y.shape}."
+        if self._table.ndim == 0 or self.y.ndim == 0:
+            raise TaskError(f"{label}: X and y must hold one entry a row; {shapes}")
+        if self._table.shape[0] != len(self.y):
+            raise TaskError(f"{label}: X and y must have the same number of rows; {shapes}")
+        if len(self.y) == 0:
+            raise TaskError(f"{label}: X of shape {self._table.shape} has no rows.")
+        self.support = None if support is None else _positions(support, len(self.y), label)
+
+    @classmethod
+    def of_rows(cls, table: Any, rows: NDArray[np.intp], y: ArrayLike, name: str | None) -> Task:
+        """Make a task of some rows of a table, which are not copied.
+
+        Parameters
+        ----------
+        table : ndarray or csr_array of shape (n, ...)
+            Kept as it is; `X` takes the rows out of it whenever it is asked for.
+        rows : ndarray of int of shape (n_rows,)
+            Positions in it.
+        y : array-like of shape (n_rows,) or (n_rows, n_outputs)
+            Their targets.
+        name : str or None
+            What errors call the task.
+
+        Returns
+        -------
+        Task
+            Without a fixed support.
+        """
+        task = cls(table[rows[:1]], np.asarray(y)[:1], name=name)
+        task._table, task._chosen, task.y = table, rows, frozen(y, "y")
+        return task
 
     @property
-    def X_support(self) -> NDArray[Any]:
+    def X(self) -> Any:
+        """The inputs, (n_rows, ...)."""
+        return self._table if self._chosen is None else self._table[self._chosen]
+
+    def where(self) -> tuple[Any, NDArray[np.intp]]:
+        """Say where the rows of `X` lie, without taking them.
+
+        Returns
+        -------
+        table : ndarray or csr_array of shape (n, ...)
+            A table that has them, and maybe those of other tasks.
+        rows : ndarray of int of shape (n_rows,)
+            Their positions in it.
+        """
+        return self._table, np.arange(len(self)) if self._chosen is None else self._chosen
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of `X`."""
+        found: np.dtype[Any] = self._table.dtype
+        return found
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Shape of a row of `X`."""
+        return tuple(self._table.shape[1:])
+
+    @property
+    def X_support(self) -> Any:
         """Inputs of the fixed support rows."""
-        return self.X[self._fixed()]
+        return self._rows(self._fixed())
 
     @property
     def y_support(self) -> NDArray[Any]:
@@ -95,9 +146,9 @@ class Task:
         return self.y[self._fixed()]
 
     @property
-    def X_query(self) -> NDArray[Any]:
+    def X_query(self) -> Any:
         """Inputs of the rows outside the fixed support."""
-        return np.delete(self.X, self._fixed(), axis=0)
+        return self._rows(np.delete(np.arange(len(self)), self._fixed()))
 
     @property
     def y_query(self) -> NDArray[Any]:
@@ -112,13 +163,17 @@ class Task:
             )
         return self.support
 
+    def _rows(self, rows: NDArray[np.intp]) -> Any:
+        return self._table[rows if self._chosen is None else self._chosen[rows]]
+
     def __len__(self) -> int:
-        return len(self.X)
+        return len(self.y)
 
     def __repr__(self) -> str:
         name = "" if self.name is None else f"{self.name!r}, "
         support = "" if self.support is None else f", support: {len(self.support)} rows"
-        return f"Task({name}X: {self.X.shape}, y: {self.y.shape}{support})"
+        shape = (len(self), *self.row_shape)
+        return f"Task({name}X: {shape}, y: {self.y.shape}{support})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (self.X, self.y, self.support, self.name, self.feature_names_in)
@@ -135,39 +190,6 @@ def _feature_names(X: Any) -> tuple[str, ...] | None:
     if columns is None or not all(isinstance(column, str) for column in columns):
         return None
     return tuple(columns)
-
-
-def frozen(values: Any, label: str) -> NDArray[Any]:
-    """View anything as a read-only array: the caller's own stays writable for the caller.
-
-    Parameters
-    ----------
-    values : array-like
-        Numbers, labels, or what numpy can make an array of.
-    label : str
-        What errors call it.
-
-    Returns
-    -------
-    ndarray
-        Not a copy where `values` is an array already.
-
-    Raises
-    ------
-    TaskError
-        If it is sparse, ragged, or no array at all.
-    """
-    if hasattr(values, "toarray"):
-        raise TaskError(
-            f"{label} is a sparse matrix of shape {values.shape}; dense data is required. "
-            "Use X.toarray()."
-        )
-    try:
-        array = np.asarray(values).view()
-    except (ValueError, TypeError, RuntimeError) as error:  # ragged lists, tensors with gradients
-        raise TaskError(f"{label} is not a rectangular array: {error}") from error
-    array.flags.writeable = False
-    return array
 
 
 def _positions(support: ArrayLike, n_rows: int, label: str) -> NDArray[np.intp]:

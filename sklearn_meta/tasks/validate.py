@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from scipy.sparse import issparse
 
 from sklearn_meta.exceptions import TaskError
+from sklearn_meta.tasks.arrays import blocks
 from sklearn_meta.tasks.task import Task
 
-__all__ = ["check_tasks", "label"]
+__all__ = ["check_task", "check_tasks", "label"]
 
 
 def check_tasks(tasks: Sequence[Task], target_type: str | None = None) -> None:
@@ -30,25 +31,50 @@ def check_tasks(tasks: Sequence[Task], target_type: str | None = None) -> None:
         Naming the task by its position, the argument and the shapes.
     """
     wanted = target_type or next((k for k in map(_kind, tasks) if k), "class")
-    first = tasks[0]
     for i, task in enumerate(tasks):
-        called = label(task, i)
-        _check_X(task.X, called)
-        _check_y(task, wanted, called, asked=target_type is not None)
-        if task.X.shape[1:] != first.X.shape[1:]:
-            raise TaskError(
-                f"{called}: X has rows of shape {task.X.shape[1:]}, those of task 0 have shape "
-                f"{first.X.shape[1:]} (X of shape {task.X.shape} against {first.X.shape})."
-            )
-        if task.y.shape[1:] != first.y.shape[1:]:
-            raise TaskError(
-                f"{called}: y has shape {task.y.shape}, but that of task 0 has {first.y.shape}."
-            )
-        if task.feature_names_in != first.feature_names_in:
-            raise TaskError(
-                f"{called}: its feature names are {task.feature_names_in}, "
-                f"but those of task 0 are {first.feature_names_in}."
-            )
+        check_task(task, i, tasks[0], wanted, asked=target_type is not None)
+
+
+def check_task(task: Task, i: int, first: Task, wanted: str | None, *, asked: bool) -> None:
+    """Refuse a task that cannot be used, or not together with the first.
+
+    Parameters
+    ----------
+    task : Task
+        The task.
+    i : int
+        Its position, for the error.
+    first : Task
+        The first of all.
+    wanted : {"class", "real"} or None
+        What `y` must hold; None: what the first task holds.
+    asked : bool
+        Whether it was asked for, rather than found in the first task.
+
+    Raises
+    ------
+    TaskError
+        Naming the task by its position, the argument and the shapes.
+    """
+    called = label(task, i)
+    _check_X(task.X, called)
+    wanted = wanted or _kind(first) or _kind(task) or "class"
+    _check_y(task, wanted, called, asked=asked)
+    if task.row_shape != first.row_shape:
+        raise TaskError(
+            f"{called}: X has rows of shape {task.row_shape}, those of task 0 have shape "
+            f"{first.row_shape} (X of shape {(len(task), *task.row_shape)} against "
+            f"{(len(first), *first.row_shape)})."
+        )
+    if task.y.shape[1:] != first.y.shape[1:]:
+        raise TaskError(
+            f"{called}: y has shape {task.y.shape}, but that of task 0 has {first.y.shape}."
+        )
+    if task.feature_names_in != first.feature_names_in:
+        raise TaskError(
+            f"{called}: its feature names are {task.feature_names_in}, "
+            f"but those of task 0 are {first.feature_names_in}."
+        )
 
 
 def label(task: Any, i: int) -> str:
@@ -69,7 +95,7 @@ def label(task: Any, i: int) -> str:
     return f"Task {i}" + ("" if task.name is None else f" ({task.name!r})")
 
 
-def _check_X(X: NDArray[Any], label: str) -> None:
+def _check_X(X: Any, label: str) -> None:
     if X.dtype.kind in "USmM":
         raise TaskError(f"{label}: X of shape {X.shape} holds {X.dtype}, not numbers.")
     if X.dtype.kind == "c":
@@ -86,12 +112,30 @@ def _check_X(X: NDArray[Any], label: str) -> None:
             X = X.astype(np.float64)
         except (TypeError, ValueError) as error:
             raise TaskError(f"{label}: X of shape {X.shape} is not numeric: {error}.") from None
-    if X.dtype.kind == "f" and not np.isfinite(X).all():
-        bad = np.argwhere(~np.isfinite(X))[0]
-        raise TaskError(
-            f"{label}: X of shape {X.shape} holds {X[tuple(bad)]} at row {bad[0]}; "
-            "NaN and infinity are not accepted."
-        )
+    if X.dtype.kind == "f":
+        bad = _not_finite(X)
+        if bad is not None:
+            raise TaskError(
+                f"{label}: X of shape {X.shape} holds {bad[1]} at row {bad[0]}; "
+                "NaN and infinity are not accepted."
+            )
+
+
+def _not_finite(X: Any) -> tuple[int, Any] | None:
+    """Row and value of the first entry that is no number."""
+    begin = 0
+    for block in blocks(X):
+        values = block.data if issparse(block) else block
+        finite = np.isfinite(values)
+        if not finite.all():
+            first = int(np.argmin(finite.ravel()))  # in the order of the rows
+            if issparse(block):
+                row = int(np.searchsorted(block.indptr, first, side="right")) - 1
+            else:
+                row = first // values[0].size
+            return begin + row, values.ravel()[first]
+        begin += block.shape[0]
+    return None
 
 
 def _check_y(task: Task, wanted: str, label: str, *, asked: bool) -> None:
