@@ -51,6 +51,8 @@ def check_converged(
     with torch.no_grad():
         output = algorithm.predict(f, theta, phi, support.X)
         after = algorithm.criterion(output, support.y, support.weight).reshape(-1)
+        if after.max() <= FACTOR:  # false of NaN; a loss is not negative: neither can be amiss
+            return
         zeros = torch.zeros_like(output)
         nothing = algorithm.criterion(zeros, support.y, support.weight).reshape(-1)
     lost = (~after.isfinite()).tolist()

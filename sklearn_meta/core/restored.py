@@ -217,7 +217,7 @@ def restored_task(
         f, algorithm = network(maker, row_shape, len(theta)), maker._scratch()
     else:
         check_structure(maker, state)
-        theta, algorithm = dict(state.theta), maker._algorithm()
+        theta, algorithm = state.theta, maker._algorithm()
         if told["scratch"] is not None or row_shape != state.row_shape:
             raise ValueError(f"its rows are of shape {row_shape} and {state.row_shape}")
     phi = take(left, "phi", told["own"])

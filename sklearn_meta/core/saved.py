@@ -7,6 +7,7 @@ from abc import ABC
 from typing import Any
 
 from sklearn_meta.core.shared_params import SharedParams
+from sklearn_meta.core.state import Arrays
 from sklearn_meta.core.written import FORMAT, written
 from sklearn_meta.storage import write
 
@@ -48,7 +49,8 @@ class Saved(SharedParams, ABC):
         state: dict[str, Any] = super().__getstate__()
         if "_adapted" in state:
             adapted = state["_adapted"]
-            state = state | {"_adapted": adapted._replace(backbone=adapted.backbone.row_shape)}
+            plain = adapted._replace(backbone=adapted.backbone.row_shape, theta=dict(adapted.theta))
+            state = state | {"_adapted": plain}
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -57,4 +59,4 @@ class Saved(SharedParams, ABC):
             adapted = state["_adapted"]
             maker = type(self)(**adapted.params)
             f = maker._backbone(tuple(adapted.backbone), 0)
-            self._adapted = adapted._replace(backbone=f)
+            self._adapted = adapted._replace(backbone=f, theta=Arrays(adapted.theta))

@@ -6,7 +6,9 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from inspect import isclass, isfunction
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -28,6 +30,8 @@ from sklearn_meta.core.params import (
 from sklearn_meta.nn import ACTIVATIONS
 
 __all__ = ["SharedParams"]
+
+_NAMES: WeakKeyDictionary[type, tuple[str, ...]] = WeakKeyDictionary()  # of parameters, by class
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -139,6 +143,21 @@ class SharedParams(BaseEstimator, ABC):
             sizes = widths(values["hidden_layer_sizes"])
             values["hidden_layer_sizes"] = sizes[0] if len(sizes) == 1 else sizes  # 8 is (8,)
         return {name: fingerprint(value) for name, value in values.items()}
+
+    def _network_key(self, row_shape: tuple[int, ...]) -> Any:
+        """Give all that the network depends on; None where it may have changed in place."""
+        kept = isinstance(self.backbone, str) or isfunction(self.backbone)
+        if not (kept or isclass(self.backbone)):  # an nn.Module, or an object with a state
+            return None
+        structure = tuple(self._fingerprints(self._structural).items())
+        return type(self), row_shape, self.backbone, structure
+
+    def _own_params(self) -> dict[str, Any]:
+        """Do what ``get_params(deep=False)`` does, which reads the signature again each time."""
+        names = _NAMES.get(type(self))
+        if names is None:
+            names = _NAMES[type(self)] = tuple(self.get_params(deep=False))
+        return {name: getattr(self, name) for name in names}
 
     def _n_epochs(self) -> int:
         return -(-self.max_meta_iter // self.iters_per_epoch)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from sklearn_meta._version import __version__
 from sklearn_meta.core.scaling import Scaling
 
-__all__ = ["VERSIONS", "MetaState", "read_only", "to_numpy", "to_torch"]
+__all__ = ["VERSIONS", "Arrays", "MetaState", "read_only", "tensors_of", "to_numpy", "to_torch"]
 
 
 VERSIONS = {
@@ -25,6 +26,71 @@ VERSIONS = {
     "numpy": np.__version__,
     "sklearn": sklearn.__version__,
 }
+
+
+N_NETWORKS = 4  # kept by a meta state; one, unless a callable makes it, and another the next time
+IMMUTABLE = (type, str, bool, int, float, torch.device)
+LARGEST_KEPT = 2**26  # bytes of tensors kept beside arrays: copying more costs little of a fit
+
+
+class Arrays(Mapping[str, NDArray[Any]]):
+    """Read-only arrays by name, which remember what they are as tensors.
+
+    Parameters
+    ----------
+    arrays : mapping of ndarray
+        From now on read-only.
+
+    Notes
+    -----
+    Pickles, copies and compares like a mapping of arrays alone: the tensors stay here.
+    """
+
+    __slots__ = ("_arrays", "_tensors")
+
+    def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        self._arrays = dict(arrays)
+        self._tensors: tuple[Any, dict[str, torch.Tensor]] = (None, {})
+        for array in self._arrays.values():
+            array.flags.writeable = False
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self._arrays[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    def tensors(self, device: torch.device, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+        """Give them as tensors, which nobody writes to; the last kind asked for is kept.
+
+        Parameters
+        ----------
+        device : torch.device
+            Where to.
+        dtype : torch.dtype
+            Of the floating-point ones.
+
+        Returns
+        -------
+        dict of Tensor
+            A new dict of shared tensors.
+        """
+        kind, kept = self._tensors  # one read, one write: threads see one pair or the other
+        if kind != (device, dtype):
+            with torch.inference_mode(False):  # the caller may be in it; the next one may not
+                kept = to_torch(self._arrays, device, dtype)
+            if sum(t.nbytes for t in kept.values()) <= LARGEST_KEPT:
+                self._tensors = (device, dtype), kept
+        return dict(kept)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Arrays, (self._arrays,)
+
+    def __repr__(self) -> str:
+        return f"Arrays({self._arrays!r})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +130,63 @@ class MetaState:
     versions: Mapping[str, str]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "theta", MappingProxyType(dict(self.theta)))
-        for array in (*self.theta.values(), *(self.scaling or ()), self.classes):
+        object.__setattr__(self, "theta", Arrays(self.theta))
+        object.__setattr__(self, "_networks", {})
+        object.__setattr__(self, "_seen", ())
+        for array in (*(self.scaling or ()), self.classes):
             if array is not None:
                 array.flags.writeable = False
+
+    def has_seen(self, params: tuple[Any, ...]) -> bool:
+        """Whether these very parameters were the last that were held against the state.
+
+        Parameters
+        ----------
+        params : tuple
+            Class and values.
+
+        Returns
+        -------
+        bool
+            True if nothing was found amiss, so that it need not be done again.
+        """
+        seen: tuple[Any, ...] = self._seen  # type: ignore[attr-defined]
+        return len(seen) == len(params) and all(map(operator.is_, seen, params))
+
+    def remember(self, params: tuple[Any, ...]) -> None:
+        """Take note that nothing was amiss with these parameters.
+
+        Parameters
+        ----------
+        params : tuple
+            Class and values; not kept if any of them can change in place.
+        """
+        fixed = all(value is None or isinstance(value, IMMUTABLE) for value in params)
+        object.__setattr__(self, "_seen", params if fixed else ())
+
+    def network(self, key: Any, make: Callable[[], Any]) -> Any:
+        """Give what was made for a key, or make it; clones share it, pickles do not hold it.
+
+        Parameters
+        ----------
+        key : hashable or None
+            All that the network depends on; None: it is made anew, and not kept.
+        make : callable
+            Makes it.
+
+        Returns
+        -------
+        object
+            The very one, for the same key, unless many others came since.
+        """
+        known: dict[Any, Any] = self._networks  # type: ignore[attr-defined]
+        if key is not None and key in known:
+            return known[key]
+        made = make()
+        if key is not None:  # a new dict: another thread may be reading the old one
+            recent = list(known.items())[1 - N_NETWORKS :]
+            object.__setattr__(self, "_networks", dict([*recent, (key, made)]))
+        return made
 
     @property
     def n_targets(self) -> int:
@@ -77,7 +196,7 @@ class MetaState:
     def __reduce__(self) -> tuple[Any, ...]:
         # through __init__, so that arrays are read-only after unpickling too
         theta, *rest = (getattr(self, field.name) for field in fields(self))
-        return MetaState, (dict(theta), *rest)  # a mapping proxy does not pickle
+        return MetaState, (dict(theta), *rest)  # plain, for those who read it without us
 
     def __repr__(self) -> str:
         n = sum(array.size for array in self.theta.values())
@@ -101,6 +220,30 @@ def read_only(arrays: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
     for view in views.values():
         view.flags.writeable = False
     return MappingProxyType(views)
+
+
+def tensors_of(
+    arrays: Mapping[str, NDArray[Any]], device: torch.device, dtype: torch.dtype
+) -> dict[str, torch.Tensor]:
+    """Give arrays as tensors, those that they remember if they are :class:`Arrays`.
+
+    Parameters
+    ----------
+    arrays : mapping of ndarray
+        Left as they are.
+    device : torch.device
+        Where to.
+    dtype : torch.dtype
+        Of the floating-point ones.
+
+    Returns
+    -------
+    dict of Tensor
+        Not to be written to.
+    """
+    if isinstance(arrays, Arrays):
+        return arrays.tensors(device, dtype)
+    return to_torch(arrays, device, dtype)
 
 
 def to_numpy(params: Mapping[str, torch.Tensor]) -> dict[str, NDArray[Any]]:
