@@ -34,7 +34,14 @@ from sklearn_meta.exceptions import (
     TaskError,
 )
 from sklearn_meta.persistence import load
-from sklearn_meta.tasks import EmpiricalTasks, FewShotTasks, Task, TaskDistribution, as_tasks
+from sklearn_meta.tasks import (
+    EmpiricalTasks,
+    FewShotTasks,
+    LazyTasks,
+    Task,
+    TaskDistribution,
+    as_tasks,
+)
 
 __all__ = [
     "ANILClassifier",
@@ -51,6 +58,7 @@ __all__ = [
     "IMAMLRegressor",
     "LSTMMetaLearnerClassifier",
     "LSTMMetaLearnerRegressor",
+    "LazyTasks",
     "MAMLClassifier",
     "MAMLPlusPlusClassifier",
     "MAMLPlusPlusRegressor",

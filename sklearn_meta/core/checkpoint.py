@@ -24,11 +24,13 @@ from sklearn_meta.core.progress import by_epoch
 from sklearn_meta.core.state import VERSIONS
 from sklearn_meta.exceptions import SaveError
 from sklearn_meta.storage import write_atomically
+from sklearn_meta.tasks import LazyTasks
 
 __all__ = ["Checkpoint", "KeepCheckpoints", "open_checkpoint"]
 
 # changing these does not make another run
 FREE = ("callbacks", "checkpoint_dir", "checkpoint_every", "device", "random_state", "verbose")
+FREE += ("checkpoint", "task_chunk_size")  # how much memory the same numbers take
 PARTS = {"seed", "versions", "module", "nothing", "optimizer", "schedule", "best", "history"}
 PARTS |= {"n_iter", "rng", "source", "torch", "cuda"}
 BEST = ("misses_", "dynamic_threshold_", "best_model_weights_", "best_epoch_")
@@ -188,8 +190,9 @@ def open_checkpoint(est: Any, seed: int, data: Any) -> Checkpoint | None:
         About to be meta-trained.
     seed : int
         What it has drawn, for a new run.
-    data : object
-        All that `meta_fit` was given.
+    data : tuple
+        All that `meta_fit` was given. Of a sequence that is read item by item, what it pickles
+        as tells it from others (paths, say), and not what it reads.
 
     Returns
     -------
@@ -215,7 +218,10 @@ def open_checkpoint(est: Any, seed: int, data: Any) -> Checkpoint | None:
     weights = [v.state_dict() for v in params.values() if isinstance(v, torch.nn.Module)]
     carried = dict(est.theta_) if est.warm_start and est._meta_state is not None else None
     try:
-        key = joblib.hash((type(est).__qualname__, told, chance, _arrays(weights), carried, data))
+        told_data = [d.sequence if isinstance(d, LazyTasks) else d for d in data]
+        key = joblib.hash(
+            (type(est).__qualname__, told, chance, _arrays(weights), carried, tuple(told_data))
+        )
     except Exception as error:  # whatever pickling the user's own distribution raises
         raise TypeError(
             f"checkpoint_dir needs tasks that can be pickled, to know their run again: {error}"
