@@ -72,7 +72,9 @@ def learner_of(est: Any) -> Any:
     estimator
         Not a copy.
     """
-    return est.steps[-1][1] if isinstance(est, MetaPipeline) else est
+    while isinstance(est, MetaPipeline):
+        est = est.steps[-1][1]
+    return est
 
 
 def with_support(

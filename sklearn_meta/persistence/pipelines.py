@@ -60,6 +60,8 @@ def restored_pipeline(
         pipe._pooled = tuple((str(name), t) for name, t in found["pooled"])
     pipe._told = {name: told(t) for name, t in pipe._pooled or ()}
     pipe._scope = document["scope"]
+    columns = document.get("columns")  # which the first files have not
+    pipe._columns = columns and tuple(map(str, columns))
     return pipe
 
 

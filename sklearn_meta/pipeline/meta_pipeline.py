@@ -17,13 +17,15 @@ from sklearn_meta.exceptions import TaskError
 from sklearn_meta.pipeline.raw_tasks import (
     RawTask,
     as_array,
+    check_columns,
+    columns_of,
     raw_tasks,
     stack_rows,
     transformed_alone,
 )
 from sklearn_meta.pipeline.saved import SavedPipeline
 from sklearn_meta.pipeline.shown import ShownPipeline
-from sklearn_meta.pipeline.told import told
+from sklearn_meta.pipeline.told import check_told, told
 from sklearn_meta.tasks import Task
 
 __all__ = ["MetaPipeline"]
@@ -90,6 +92,7 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
     _pooled: tuple[tuple[str, Any], ...] | None = None  # the fitted transformers, by name
     _told: Mapping[str, Mapping[str, str]] = MappingProxyType({})  # their parameters then
     _scope: str | None = None  # that of meta_fit
+    _columns: tuple[str, ...] | None = None  # those of meta_fit, where they had names
 
     def __init__(
         self,
@@ -142,11 +145,14 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
             ready = [_task(t, part, i) for i, (t, part) in enumerate(zip(raw, parts, strict=True))]
         else:
             ready = self._transformed(raw, None)
+        columns = columns_of(raw[0].X)
         if validation_tasks is not None:
-            validation_tasks = self._transformed(raw_tasks(validation_tasks), pooled)
+            held_out = raw_tasks(validation_tasks)
+            check_columns(held_out[0].X, columns, "In validation_tasks: X", "the tasks")
+            validation_tasks = self._transformed(held_out, pooled)
         with fit_task(self, "meta_fit", 1, tasks, y) as context, sub_task(context, self, learner):
             learner.meta_fit(ready, validation_tasks=validation_tasks)
-        self._pooled, self._scope = pooled, self.transform_scope
+        self._pooled, self._scope, self._columns = pooled, self.transform_scope, columns
         self._told = {name: told(t) for name, t in pooled or ()}
         self.steps = [*(pooled or self.steps[:-1]), self.steps[-1]]
         return self
@@ -169,11 +175,13 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
             Ready to predict.
         """
         self._check_unchanged()
-        if self._pooled is None:
+        if self._pooled is None:  # else they were fitted to these columns, and check themselves
+            check_columns(X, self._columns, "X", "the tasks of meta_fit")
             return super().fit(X, y, **params)
         last = self.steps[-1]
         try:  # frozen, the transformers stay as all tasks have fitted them
-            self.steps = [*((name, FrozenEstimator(t)) for name, t in self._pooled), last]
+            kept = {name: FrozenEstimator(t) for name, t in self._pooled if hasattr(t, "fit")}
+            self.steps = [*((name, kept.get(name, t)) for name, t in self._pooled), last]
             return super().fit(X, y, **params)
         finally:
             self.steps = [*self._pooled, self.steps[-1]]
@@ -194,9 +202,8 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
             In the order of the tasks.
         """
         self._check_unchanged()
-        raw = raw_tasks(tasks, y, groups)
         predictions: list[NDArray[Any]] = self._learner().predict_tasks(
-            self._transformed(raw, self._pooled)
+            self._ready(tasks, y, groups)
         )
         return predictions
 
@@ -216,10 +223,7 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
             Of each task.
         """
         self._check_unchanged()
-        raw = raw_tasks(tasks, y, groups)
-        scores: NDArray[np.float64] = self._learner().score_tasks(
-            self._transformed(raw, self._pooled)
-        )
+        scores: NDArray[np.float64] = self._learner().score_tasks(self._ready(tasks, y, groups))
         return scores
 
     def reset_meta(self) -> MetaPipeline:
@@ -232,7 +236,7 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
         """
         self._learner().reset_meta()
         self.steps = [*((name, _new(t)) for name, t in self.steps[:-1]), self.steps[-1]]
-        self._pooled, self._told, self._scope = None, {}, None
+        self._pooled, self._told, self._scope, self._columns = None, {}, None, None
         return self
 
     @property
@@ -243,7 +247,8 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
 
     def __sklearn_clone__(self) -> MetaPipeline:
         twin = super().__sklearn_clone__()
-        twin._pooled, twin._told, twin._scope = self._pooled, self._told, self._scope
+        twin._pooled, twin._told = self._pooled, self._told
+        twin._scope, twin._columns = self._scope, self._columns
         return twin
 
     # ---- the steps -----------------------------------------------------------------------------
@@ -261,6 +266,12 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
         steps = [(name, _new(t)) for name, t in self.steps[:-1]]
         return Pipeline(steps or [("as they are", "passthrough")])
 
+    def _ready(self, tasks: Any, y: Any, groups: Any) -> list[Task]:
+        raw = raw_tasks(tasks, y, groups)
+        if self._pooled is None:
+            check_columns(raw[0].X, self._columns, "Task 0: X", "the tasks of meta_fit")
+        return self._transformed(raw, self._pooled)
+
     def _transformed(self, raw: Sequence[RawTask], pooled: Any) -> list[Task]:
         """Apply the transformers that were fitted on all tasks, or new ones to each."""
         if pooled is not None:
@@ -274,18 +285,12 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
                 f"The 'transform_scope' parameter was changed from {self._scope!r} to "
                 f"{self.transform_scope!r} since meta_fit. Call meta_fit again."
             )
-        for name, now in self.steps[:-1] if self._pooled is not None else ():
-            then, found = self._told.get(name), told(now)
-            changed = [k for k in {**(then or {}), **found} if (then or {}).get(k) != found.get(k)]
-            if then is None or changed:
-                raise ValueError(
-                    f"The step {name!r} was fitted on all tasks by meta_fit, and its parameters "
-                    f"{changed} changed since. Call meta_fit again."
-                )
+        if self._pooled is not None:
+            check_told(self._pooled, self.steps[:-1], self._told)
 
 
 def _new(transformer: Any) -> Any:
-    return transformer if isinstance(transformer, str) else clone(transformer)
+    return clone(transformer) if hasattr(transformer, "fit") else transformer  # "passthrough", None
 
 
 def _task(raw: RawTask, Z: Any, i: int) -> Task:

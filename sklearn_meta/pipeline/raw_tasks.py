@@ -14,7 +14,15 @@ from sklearn_meta.extras import need
 from sklearn_meta.tasks import Task, TaskDistribution, as_tasks, split_task
 from sklearn_meta.tasks.frames import from_columns, is_frame, rows_of
 
-__all__ = ["RawTask", "as_array", "raw_tasks", "stack_rows", "transformed_alone"]
+__all__ = [
+    "RawTask",
+    "as_array",
+    "check_columns",
+    "columns_of",
+    "raw_tasks",
+    "stack_rows",
+    "transformed_alone",
+]
 
 
 class RawTask(NamedTuple):
@@ -114,9 +122,49 @@ def raw_tasks(tasks: Any, y: Any = None, groups: Any = None) -> list[RawTask]:
     return [RawTask(rows_of(X, rows), y[rows], None, name) for rows, name in parts]
 
 
+def columns_of(X: Any) -> tuple[str, ...] | None:
+    """Give the names of the columns, where there are any.
+
+    Parameters
+    ----------
+    X : array or frame of shape (n_rows, ...)
+        Of a task.
+
+    Returns
+    -------
+    tuple of str or None
+        As scikit-learn has it, None unless all are strings.
+    """
+    names = tuple(X.columns) if is_frame(X) else ()
+    return names if names and all(isinstance(name, str) for name in names) else None
+
+
+def check_columns(X: Any, expected: tuple[str, ...] | None, called: str, of: str) -> None:
+    """Refuse columns of other names or in another order, as arrays would take them for the same.
+
+    Parameters
+    ----------
+    X : array or frame of shape (n_rows, ...)
+        What is given.
+    expected : tuple of str or None
+        None: not known.
+    called, of : str
+        What errors call it, and what the expected ones are of.
+
+    Raises
+    ------
+    TaskError
+        If both have names, and not the same.
+    """
+    names = columns_of(X)
+    if names and expected and names != expected:
+        raise TaskError(f"{called} has the columns {names}, but those of {of} are {expected}.")
+
+
 def _alike(tasks: list[RawTask]) -> list[RawTask]:
-    first = np.shape(tasks[0].X)
+    first, names = np.shape(tasks[0].X), columns_of(tasks[0].X)
     for i, task in enumerate(tasks):
+        check_columns(task.X, names, f"Task {i}: X", "task 0")
         if np.shape(task.X)[1:] != first[1:]:
             raise TaskError(
                 f"Task {i}: X has rows of shape {np.shape(task.X)[1:]}, those of task 0 have shape "
@@ -135,12 +183,25 @@ def _raw(task: Any, i: int) -> RawTask:
             f"Task {i} must be a Task, (X, y) or (X_support, y_support, X_query, y_query); "
             f"got {type(task).__name__}."
         )
-    X, y = task[0], np.asarray(task[1])
     if len(task) == 2:
-        return RawTask(X if is_frame(X) else np.asarray(X), y, None, None)
-    return RawTask(
-        stack_rows([X, task[2]]), np.concatenate([y, np.asarray(task[3])]), np.arange(len(y)), None
-    )
+        return RawTask(*_rows(*task, f"Task {i}:"), None, None)
+    X, y = _rows(*task[:2], f"Task {i}: its support:")
+    X_query, y_query = _rows(*task[2:], f"Task {i}: its query:")
+    check_columns(X_query, columns_of(X), f"Task {i}: X_query", "X_support")
+    both = stack_rows([X, X_query]), np.concatenate([y, y_query])
+    return RawTask(*both, np.arange(len(y)), None)
+
+
+def _rows(X: Any, y: Any, called: str) -> tuple[Any, NDArray[Any]]:
+    """Hold X against y before any task is stacked on another, which would hide the difference."""
+    X, y = X if is_frame(X) else np.asarray(X), np.asarray(y)
+    n_rows = np.shape(X)[:1]
+    if n_rows != y.shape[:1] or n_rows in ((), (0,)):
+        raise TaskError(
+            f"{called} X and y must have the same number of rows, one or more; got X of shape "
+            f"{np.shape(X)} and y of shape {y.shape}."
+        )
+    return X, y
 
 
 def stack_rows(parts: Sequence[Any]) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from sklearn_meta.core import BaseMetaLearner
 from sklearn_meta.core.written import FORMAT, written
 from sklearn_meta.exceptions import SaveError
 from sklearn_meta.extras import need
@@ -43,6 +44,7 @@ class SavedPipeline:
         skops = need("skops.io", "save", "MetaPipeline.save")
         pipe: Any = self
         pipe._check_unchanged()
+        _check_kinds(pipe, pipe._learner())
         arrays, learner = written(pipe._learner(), stacklevel=3)
         try:
             dumped = skops.dumps({"steps": pipe.steps[:-1], "pooled": pipe._pooled})
@@ -54,6 +56,7 @@ class SavedPipeline:
             "learner": learner,
             "last": pipe.steps[-1][0],
             "scope": pipe._scope,
+            "columns": pipe._columns and list(pipe._columns),
             "params": {
                 name: to_json(getattr(pipe, name))
                 for name in ("transform_scope", "transform_input", "verbose")
@@ -61,3 +64,23 @@ class SavedPipeline:
         }
         arrays[TRANSFORMERS] = np.frombuffer(dumped, np.uint8)
         write(path, arrays, document)
+
+
+def _check_kinds(pipe: Any, learner: Any) -> None:
+    """Refuse what `load` would have to make something else of."""
+    name = type(pipe).__name__
+    if type(pipe).__module__.split(".")[0] != "sklearn_meta":
+        raise SaveError(
+            f"{name} cannot be saved: it is a class of your own, of which `load` would make a "
+            "MetaPipeline. pickle and joblib keep it."
+        )
+    if not isinstance(learner, BaseMetaLearner):
+        raise SaveError(
+            f"{name} cannot be saved: its last step is a {type(learner).__name__}, which has no "
+            "file format of its own"
+            + (
+                ". Put the steps of both into one pipeline."
+                if isinstance(learner, SavedPipeline)
+                else "."
+            )
+        )

@@ -48,7 +48,7 @@ def write_atomically(path: str | os.PathLike[str], *parts: Any) -> None:
     except BaseException as error:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(draft)
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and error.errno is not None:
             error.filename = goal  # the one that the user knows
         raise
     if os.name == "posix":  # the new name is on the disk too; elsewhere folders have no fsync
