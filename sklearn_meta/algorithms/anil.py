@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from sklearn_meta.core import GradientLearner, HeadAlone, MetaClassifier, MetaRegressor
-from sklearn_meta.core.inner_params import InnerLoopParams, gradient_learner
+from sklearn_meta.core.inner_params import UnrolledParams, gradient_learner
 from sklearn_meta.core.params_doc import describe_shared
 
 __all__ = ["ANILClassifier", "ANILRegressor"]
@@ -14,7 +14,7 @@ __all__ = ["ANILClassifier", "ANILRegressor"]
 
 @describe_shared
 @dataclass(eq=False, repr=False)
-class ANILClassifier(InnerLoopParams, MetaClassifier):
+class ANILClassifier(UnrolledParams, MetaClassifier):
     """Classifier whose features are meta-learned and whose output layer alone adapts.
 
     As MAML, but the inner loop moves the output layer w only:
@@ -30,6 +30,7 @@ class ANILClassifier(InnerLoopParams, MetaClassifier):
     {first_order}
     {head}
     {learned_lr}
+    {checkpoint}
     {network}
     {outer}
     {n_shot}
@@ -74,7 +75,7 @@ class ANILClassifier(InnerLoopParams, MetaClassifier):
 
 @describe_shared
 @dataclass(eq=False, repr=False)
-class ANILRegressor(InnerLoopParams, MetaRegressor):
+class ANILRegressor(UnrolledParams, MetaRegressor):
     """Regressor whose features are meta-learned and whose output layer alone adapts.
 
     As MAML, but the inner loop moves the output layer w only:
@@ -88,6 +89,7 @@ class ANILRegressor(InnerLoopParams, MetaRegressor):
     {inner_steps}
     {first_order}
     {learned_lr}
+    {checkpoint}
     {network}
     {outer}
     {n_support}

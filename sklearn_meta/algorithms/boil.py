@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from sklearn_meta.core import Body, GradientLearner, MetaClassifier, MetaRegressor
-from sklearn_meta.core.inner_params import InnerLoopParams, gradient_learner
+from sklearn_meta.core.inner_params import UnrolledParams, gradient_learner
 from sklearn_meta.core.params import Check, option
 from sklearn_meta.core.params_doc import describe_shared
 
@@ -15,7 +15,7 @@ __all__ = ["BOILClassifier", "BOILRegressor"]
 
 @describe_shared
 @dataclass(eq=False, repr=False)
-class BOILClassifier(InnerLoopParams, MetaClassifier):
+class BOILClassifier(UnrolledParams, MetaClassifier):
     """Classifier whose backbone adapts under an output layer that does not.
 
     As MAML, but the output layer w stays at its start and the backbone alone moves:
@@ -34,6 +34,7 @@ class BOILClassifier(InnerLoopParams, MetaClassifier):
         position, which limits the number of classes and depends on their order. (One vector for
         all classes could not tell them apart.) Structural.
     {learned_lr}
+    {checkpoint}
     {network}
     {outer}
     {n_shot}
@@ -81,7 +82,7 @@ class BOILClassifier(InnerLoopParams, MetaClassifier):
 
 @describe_shared
 @dataclass(eq=False, repr=False)
-class BOILRegressor(InnerLoopParams, MetaRegressor):
+class BOILRegressor(UnrolledParams, MetaRegressor):
     """Regressor whose backbone adapts under an output layer that does not.
 
     As MAML, but the output layer w stays at its start and the backbone alone moves:
@@ -95,6 +96,7 @@ class BOILRegressor(InnerLoopParams, MetaRegressor):
     {inner_steps}
     {first_order}
     {learned_lr}
+    {checkpoint}
     {network}
     {outer}
     {n_support}

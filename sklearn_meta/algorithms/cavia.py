@@ -18,7 +18,7 @@ from sklearn_meta.core import (
     RowNetwork,
     Start,
 )
-from sklearn_meta.core.inner_params import InnerLoopParams, gradient_learner
+from sklearn_meta.core.inner_params import UnrolledParams, gradient_learner
 from sklearn_meta.core.params import Check, integer
 from sklearn_meta.core.params_doc import describe_shared
 from sklearn_meta.functional import Params
@@ -85,7 +85,7 @@ class Context(Adapts):
 
 @describe_shared
 @dataclass(eq=False, repr=False)
-class CAVIARegressor(InnerLoopParams, MetaRegressor):
+class CAVIARegressor(UnrolledParams, MetaRegressor):
     """Regressor whose network stays and whose few context inputs adapt.
 
     Rows are lengthened by a context c, the same for all rows of a task; the inner loop moves it
@@ -101,6 +101,7 @@ class CAVIARegressor(InnerLoopParams, MetaRegressor):
     n_context : int, default=5
         Length of the context. Structural.
     {first_order}
+    {checkpoint}
     {network}
     {outer}
     {n_support}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from sklearn_meta.core import Everything, GradientLearner, MetaClassifier, MetaRegressor
-from sklearn_meta.core.inner_params import InnerLoopParams, gradient_learner
+from sklearn_meta.core.inner_params import UnrolledParams, gradient_learner
 from sklearn_meta.core.params_doc import describe_shared
 
 __all__ = ["MAMLClassifier", "MAMLRegressor"]
@@ -14,7 +14,7 @@ __all__ = ["MAMLClassifier", "MAMLRegressor"]
 
 @describe_shared
 @dataclass(eq=False, repr=False)
-class MAMLClassifier(InnerLoopParams, MetaClassifier):
+class MAMLClassifier(UnrolledParams, MetaClassifier):
     """Classifier that learns an initialisation from which a few gradient steps suffice.
 
     The outer loop learns the initial weights theta, the inner loop adapts them to the support by
@@ -33,6 +33,7 @@ class MAMLClassifier(InnerLoopParams, MetaClassifier):
     {first_order}
     {head}
     {learned_lr}
+    {checkpoint}
     {network}
     {outer}
     {n_shot}
@@ -78,7 +79,7 @@ class MAMLClassifier(InnerLoopParams, MetaClassifier):
 
 @describe_shared
 @dataclass(eq=False, repr=False)
-class MAMLRegressor(InnerLoopParams, MetaRegressor):
+class MAMLRegressor(UnrolledParams, MetaRegressor):
     """Regressor that learns an initialisation from which a few gradient steps suffice.
 
     The outer loop learns the initial weights theta, the inner loop adapts them to the support by
@@ -92,6 +93,7 @@ class MAMLRegressor(InnerLoopParams, MetaRegressor):
     {inner_steps}
     {first_order}
     {learned_lr}
+    {checkpoint}
     {network}
     {outer}
     {n_support}

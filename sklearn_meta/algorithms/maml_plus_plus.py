@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from sklearn_meta.core import Everything, GradientLearner, MetaClassifier, MetaRegressor, MultiStep
-from sklearn_meta.core.inner_params import InnerLoopParams, gradient_learner
+from sklearn_meta.core.inner_params import UnrolledParams, gradient_learner
 from sklearn_meta.core.params import Check, real
 from sklearn_meta.core.params_doc import describe_shared
 
@@ -28,7 +28,7 @@ def _learner(est: Any) -> GradientLearner:
 
 @describe_shared
 @dataclass(eq=False, repr=False)
-class MAMLPlusPlusClassifier(InnerLoopParams, MetaClassifier):
+class MAMLPlusPlusClassifier(UnrolledParams, MetaClassifier):
     """Classifier by MAML with learned steps and a loss after each of them.
 
     MAML with four cures of its training: the loss after each inner step counts at first,
@@ -51,6 +51,7 @@ class MAMLPlusPlusClassifier(InnerLoopParams, MetaClassifier):
         Share of meta-training in which the inner gradients count as constants. 0 is second order
         and 1 first order throughout; the paper's 50 of 150 epochs are 1/3.
     {head}
+    {checkpoint}
     {network}
     {outer}
     {n_shot}
@@ -103,7 +104,7 @@ class MAMLPlusPlusClassifier(InnerLoopParams, MetaClassifier):
 
 @describe_shared
 @dataclass(eq=False, repr=False)
-class MAMLPlusPlusRegressor(InnerLoopParams, MetaRegressor):
+class MAMLPlusPlusRegressor(UnrolledParams, MetaRegressor):
     """Regressor by MAML with learned steps and a loss after each of them.
 
     MAML with four cures of its training: the loss after each inner step counts at first,
@@ -124,6 +125,7 @@ class MAMLPlusPlusRegressor(InnerLoopParams, MetaRegressor):
     first_order_until : float, default=0
         Share of meta-training in which the inner gradients count as constants. 0 is second order
         and 1 first order throughout; the paper's 50 of 150 epochs are 1/3.
+    {checkpoint}
     {network}
     {outer}
     {n_support}

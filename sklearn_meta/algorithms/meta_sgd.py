@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from sklearn_meta.core import Everything, GradientLearner, MetaClassifier, MetaRegressor
-from sklearn_meta.core.inner_params import InnerLoopParams, gradient_learner
+from sklearn_meta.core.inner_params import UnrolledParams, gradient_learner
 from sklearn_meta.core.params_doc import describe_shared
 
 __all__ = ["MetaSGDClassifier", "MetaSGDRegressor"]
@@ -14,7 +14,7 @@ __all__ = ["MetaSGDClassifier", "MetaSGDRegressor"]
 
 @describe_shared
 @dataclass(eq=False, repr=False)
-class MetaSGDClassifier(InnerLoopParams, MetaClassifier):
+class MetaSGDClassifier(UnrolledParams, MetaClassifier):
     """Classifier that learns where to start, and the step of each weight.
 
     The outer loop learns the initial weights theta and a step for each weight,
@@ -31,6 +31,7 @@ class MetaSGDClassifier(InnerLoopParams, MetaClassifier):
         Gradient steps; 0 gives the prior's predictions. Free to change after `meta_fit`.
     {first_order}
     {head}
+    {checkpoint}
     {network}
     {outer}
     {n_shot}
@@ -74,7 +75,7 @@ class MetaSGDClassifier(InnerLoopParams, MetaClassifier):
 
 @describe_shared
 @dataclass(eq=False, repr=False)
-class MetaSGDRegressor(InnerLoopParams, MetaRegressor):
+class MetaSGDRegressor(UnrolledParams, MetaRegressor):
     """Regressor that learns where to start, and the step of each weight.
 
     The outer loop learns the initial weights theta and a step for each weight,
@@ -89,6 +90,7 @@ class MetaSGDRegressor(InnerLoopParams, MetaRegressor):
     inner_steps : int, default=1
         Gradient steps; 0 gives the prior's predictions. Free to change after `meta_fit`.
     {first_order}
+    {checkpoint}
     {network}
     {outer}
     {n_support}

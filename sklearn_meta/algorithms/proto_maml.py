@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from sklearn_meta.core import Everything, GradientLearner, MetaClassifier, PrototypeHead
-from sklearn_meta.core.inner_params import InnerLoopParams, gradient_learner
+from sklearn_meta.core.inner_params import UnrolledParams, gradient_learner
 from sklearn_meta.core.params_doc import describe_shared
 
 __all__ = ["ProtoMAMLClassifier"]
@@ -14,7 +14,7 @@ __all__ = ["ProtoMAMLClassifier"]
 
 @describe_shared
 @dataclass(eq=False, repr=False)
-class ProtoMAMLClassifier(InnerLoopParams, MetaClassifier):
+class ProtoMAMLClassifier(UnrolledParams, MetaClassifier):
     """Classifier by gradient steps from the nearest-prototype classifier.
 
     The inner loop starts where the prototypical network ends: the output layer of a task is
@@ -31,6 +31,7 @@ class ProtoMAMLClassifier(InnerLoopParams, MetaClassifier):
     {inner_steps}
     {first_order}
     {learned_lr}
+    {checkpoint}
     {network}
     {outer}
     {n_shot}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
+from dataclasses import dataclass
 from typing import Any
 
 from sklearn_meta.core.adapts import Adapts
@@ -13,7 +14,15 @@ from sklearn_meta.core.rates import FixedRate, ParameterRate, Rate, ScalarRate, 
 from sklearn_meta.core.shared_params import SharedParams
 from sklearn_meta.functional import cross_entropy, squared_error
 
-__all__ = ["HEADS", "INNER_LR", "InnerLoopParams", "gradient_learner", "head_of", "task_loss_of"]
+__all__ = [
+    "HEADS",
+    "INNER_LR",
+    "InnerLoopParams",
+    "UnrolledParams",
+    "gradient_learner",
+    "head_of",
+    "task_loss_of",
+]
 
 HEADS: dict[str, Head] = {
     "prototype": PrototypeHead(),
@@ -33,6 +42,7 @@ INNER_CHECKS: dict[str, Check] = {
     "first_order": option(True, False),
     "head": option(*HEADS),
     "learned_lr": option(*RATES),
+    "checkpoint": option(True, False),
 }
 
 
@@ -51,6 +61,13 @@ class InnerLoopParams(SharedParams, ABC):
 
     def _one_head_a_position(self) -> bool:
         return getattr(self, "head", None) == "fixed"
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class UnrolledParams(InnerLoopParams, ABC):
+    """The same for learners whose meta-gradient goes through the steps of the inner loop."""
+
+    checkpoint: bool = False
 
 
 def head_of(est: Any) -> Head:
@@ -98,7 +115,8 @@ def gradient_learner(
     Parameters
     ----------
     est : BaseMetaLearner
-        With `inner_lr` and `inner_steps`, and maybe `head`, `first_order`, `learned_lr`.
+        With `inner_lr` and `inner_steps`, and maybe `head`, `first_order`, `learned_lr`,
+        `checkpoint`.
     adapts : Adapts
         What adapts.
     head : Head or None, default=None
@@ -122,5 +140,6 @@ def gradient_learner(
         adapts,
         rate(lr),
         est.inner_steps,
+        checkpoint=bool(getattr(est, "checkpoint", False)),
         **(order | parts),
     )

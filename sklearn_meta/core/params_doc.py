@@ -42,6 +42,10 @@ iters_per_epoch : int, default=100
     Meta-batches an epoch: how often history is written and validation tasks are looked at.
 meta_batch_size : int or None, default=None
     Tasks a meta-batch; None: 16, or all tasks if there are fewer.
+task_chunk_size : int or None, default=None
+    Tasks of a meta-batch that are computed at once; None: as many as fit into the memory that is
+    free, see `estimate_memory`. Their gradients are added up, so that results are the same but for
+    rounding.
 max_grad_norm : float or None, default=10.0
     Clip the norm of the meta-gradient.
 early_stopping : bool, default=False
@@ -95,6 +99,13 @@ FIRST_ORDER = """\
 first_order : bool, default=False
     Treat the inner gradients as constants in the outer loop: cheaper, less exact."""
 
+CHECKPOINT = """\
+checkpoint : bool, default=False
+    Let the meta-gradient of second order keep the weights after each inner step alone, and take the
+    step again when it gets there: memory then grows with steps and weights, and no longer with what
+    the network has in between. It takes longer, and gives the same results. (To keep the state
+    of a long run in a file is `checkpoint_dir`.)"""
+
 LEARNED_LR = """\
 learned_lr : {"scalar", "tensor", "parameter"} or None, default=None
     Learn the step along with theta, starting from `inner_lr`: one number, one for each tensor and
@@ -143,6 +154,7 @@ MARKS = {
     "{head}": HEAD,
     "{inner_steps}": INNER_STEPS,
     "{first_order}": FIRST_ORDER,
+    "{checkpoint}": CHECKPOINT,
     "{learned_lr}": LEARNED_LR,
     "{learned_rule}": LEARNED_RULE,
     "{raises}": RAISES,

@@ -49,6 +49,7 @@ class SharedParams(BaseEstimator, ABC):
     max_meta_iter: int = 1000
     iters_per_epoch: int = 100
     meta_batch_size: int | None = None
+    task_chunk_size: int | None = None
     max_grad_norm: float | None = 10.0
     early_stopping: bool = False
     patience: int = 10
@@ -99,6 +100,7 @@ class SharedParams(BaseEstimator, ABC):
             "max_meta_iter": integer(1),
             "iters_per_epoch": integer(1),
             "meta_batch_size": integer(1, none=True),
+            "task_chunk_size": integer(1, none=True),
             "max_grad_norm": real(0, open_left=True, none=True),
             "early_stopping": option(True, False),
             "patience": integer(1),
