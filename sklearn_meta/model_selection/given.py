@@ -15,7 +15,8 @@ from sklearn_meta.exceptions import TaskError
 from sklearn_meta.pipeline import MetaPipeline
 from sklearn_meta.pipeline.raw_tasks import RawTask, raw_tasks
 from sklearn_meta.tasks import Task, as_tasks, split_task
-from sklearn_meta.tasks.ranges import as_range
+from sklearn_meta.tasks.ranges import as_range, check_int
+from sklearn_meta.tasks.validate import label
 
 __all__ = ["given_tasks", "learner_of", "marks_of", "refuse_cut_tasks", "with_support"]
 
@@ -100,18 +101,23 @@ def with_support(
     """
     name = "n_shot" if is_classifier(estimator) else "n_support"
     size = n_support
-    if size is None:
+    if size is not None:
+        size = check_int(size, "n_support", "TaskEstimator", 1)
+    else:
         learner = learner_of(estimator)
         size, _ = as_range(getattr(learner, name), name, type(learner).__name__, least=1)
     seed = random_state
     if not isinstance(seed, (int, np.integer)):
         seed = check_random_state(seed).randint(np.iinfo(np.int32).max)
     how = {name: size, "random_state": seed}
-    return [task if task.support is not None else _drawn(task, how) for task in tasks]
+    return [_drawn(task, i, how) if task.support is None else task for i, task in enumerate(tasks)]
 
 
-def _drawn(task: Task | RawTask, how: dict[str, Any]) -> Task | RawTask:
-    return task.split(**how) if isinstance(task, RawTask) else split_task(task, **how)
+def _drawn(task: Task | RawTask, i: int, how: dict[str, Any]) -> Task | RawTask:
+    try:
+        return task.split(**how) if isinstance(task, RawTask) else split_task(task, **how)
+    except TaskError as error:
+        raise TaskError(f"{label(task, i)}: no support can be drawn. {error}") from None
 
 
 def marks_of(tasks: Sequence[Task | RawTask]) -> dict[str, str]:

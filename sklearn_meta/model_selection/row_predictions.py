@@ -91,8 +91,8 @@ def predicted_rows(estimator: Any, X: Any, y: Any, groups: Any) -> RowPrediction
     table = table if is_frame(table) else np.asarray(table)
     y = y if hasattr(y, "shape") else np.asarray(y)
     of_task, gaps = np.asarray(groups), missing(y)
-    unknown = gaps.reshape(len(gaps), -1).max(axis=1, initial=False)
-    if not len(table) == len(y) == len(of_task):
+    unknown = gaps.reshape(len(gaps), int(np.prod(gaps.shape[1:]))).max(axis=1, initial=False)
+    if not len(table) == len(y) == len(of_task) or of_task.ndim != 1:
         raise TaskError(
             f"X, y and groups must have one entry a row; got X of shape {table.shape}, y of shape "
             f"{y.shape} and groups of shape {of_task.shape}."

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.metrics import get_scorer
+from sklearn.utils.metadata_routing import MetadataRequest
 
 __all__ = ["scorer_of", "task_scorer"]
 
@@ -52,6 +53,12 @@ class _TaskScorer:
     def __call__(self, estimator: Any, tasks: Any, y: Any = None, groups: Any = None) -> float:
         return float(np.mean(estimator.score_by(self.scoring, tasks, y, groups)))
 
+    def get_metadata_routing(self) -> MetadataRequest:
+        """Ask for `groups`, as `TaskEstimator.score` does: searches give them nobody else."""
+        request = MetadataRequest(owner=self)
+        request.score.add_request(param="groups", alias=True)
+        return request
+
     def __repr__(self) -> str:
         return f"task_scorer({self.scoring!r})"
 
@@ -68,5 +75,16 @@ def scorer_of(scoring: Any) -> Scorer:
     -------
     callable
         ``(estimator, X, y) -> float``.
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
     """
-    return get_scorer(scoring) if isinstance(scoring, str) else scoring
+    found: Scorer = get_scorer(scoring) if isinstance(scoring, str) else scoring
+    if not callable(found):
+        raise TypeError(
+            "scoring must be a name of scikit-learn's or a callable (estimator, X, y) -> float. "
+            f"Got {scoring!r} instead."
+        )
+    return found

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import BaseCrossValidator, KFold, train_test_split
 
 from sklearn_meta.tasks import Task, as_tasks
+from sklearn_meta.tasks.frames import missing
 
 __all__ = ["LeaveOneTaskOut", "TaskKFold", "train_test_split_tasks"]
 
@@ -45,7 +46,14 @@ class _OverTasks(BaseCrossValidator, ABC):
                 f"groups must have one entry a row of X; got shape {of_task.shape} for "
                 f"{len(X)} rows."
             )
-        _, first, code = np.unique(of_task, return_index=True, return_inverse=True)
+        if (absent := missing(groups)).any():
+            raise ValueError(f"groups is missing at row {absent.argmax()}: whose row is it?")
+        try:
+            _, first, code = np.unique(of_task, return_index=True, return_inverse=True)
+        except TypeError:
+            raise ValueError(
+                "groups mixes kinds of value, such as numbers and strings; it cannot be sorted."
+            ) from None
         return np.argsort(np.argsort(first))[code]
 
 

@@ -75,7 +75,11 @@ class SupportQuerySplit(BaseCrossValidator):
         ------
         TaskError
             If a class, or the task, has too few rows.
+        ValueError
+            If classes are asked for, and there is no `y`.
         """
+        if y is None and self.n_shot is not None:
+            raise ValueError("SupportQuerySplit(n_shot=...) needs y, the class of each row.")
         rng = check_random_state(self.random_state)
         task = Task(np.zeros((len(X), 1)), np.zeros(len(X)) if y is None else y)
         for _ in range(self.n_splits):

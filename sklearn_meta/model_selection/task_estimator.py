@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_meta.core.compat import CallbackSupportMixin, fit_task, sub_task
-from sklearn_meta.exceptions import NotMetaFittedError
+from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.model_selection.given import (
     given_tasks,
     marks_of,
@@ -22,6 +22,7 @@ from sklearn_meta.model_selection.row_predictions import RowPredictions, predict
 from sklearn_meta.model_selection.scorer import scorer_of
 from sklearn_meta.pipeline.raw_tasks import RawTask
 from sklearn_meta.tasks import Task, TaskDistribution
+from sklearn_meta.tasks.validate import label
 
 __all__ = ["TaskEstimator"]
 
@@ -272,7 +273,7 @@ class TaskEstimator(CallbackSupportMixin, BaseEstimator):
         split = self._split(given)
         if scoring is None:
             return self.estimator_.score_tasks(split)
-        if isinstance(scoring, str) or callable(scoring):
+        if isinstance(scoring, str) or not np.iterable(scoring):
             return self._by_scorers(split, {"": scoring})[""]
         named = scoring if isinstance(scoring, Mapping) else {s: s for s in scoring}
         return self._by_scorers(split, named)
@@ -284,9 +285,12 @@ class TaskEstimator(CallbackSupportMixin, BaseEstimator):
     ) -> dict[str, NDArray[np.float64]]:
         scorers = [scorer_of(s) for s in scoring.values()]
         adapted, found = clone(self.estimator_), []
-        for t in tasks:
-            adapted.fit(t.X_support, t.y_support)
-            found.append([float(scorer(adapted, t.X_query, t.y_query)) for scorer in scorers])
+        for i, t in enumerate(tasks):
+            try:
+                adapted.fit(t.X_support, t.y_support)
+                found.append([float(scorer(adapted, t.X_query, t.y_query)) for scorer in scorers])
+            except Exception as error:  # whatever a scorer of the user's raises
+                raise TaskError(f"{label(t, i)}: {list(scoring.values())}: {error}") from error
         return dict(zip(scoring, np.array(found).T, strict=True))
 
     def _as_tasks(self, tasks: Any, y: Any, groups: Any) -> Sequence[Task | RawTask]:

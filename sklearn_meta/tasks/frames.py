@@ -110,7 +110,7 @@ def from_columns(X: Any, y: Any, groups: Any) -> tuple[Any, Any, Any]:
         return X, y, groups
     if not hasattr(X, "columns"):
         raise TaskError(
-            f"y={y!r} and groups={groups!r} name columns, so X must be a DataFrame; "
+            f"{' and '.join(map(repr, named))} must be of a DataFrame, which X is not: "
             f"got {type(X).__name__}."
         )
     for name in named:
