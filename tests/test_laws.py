@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from sklearn_meta.algorithms import IMAML, LSTMMetaLearner, Pooled, ProtoNet, Reptile
 from sklearn_meta.core import (
@@ -31,8 +32,10 @@ from sklearn_meta.core import (
     SharedHead,
     TensorStepRate,
     ZeroHead,
+    compiled,
     stack,
 )
+from sklearn_meta.core.compiled import CompiledGradient
 from sklearn_meta.core.pretrained import from_scratch
 from sklearn_meta.functional import (
     adam,
@@ -301,6 +304,24 @@ def test_batch_statistics_are_transductive_and_say_so(backbone):
     two = predictions(alg, f, theta, support, query.X[:, :2])
     assert f.transductive
     assert not torch.allclose(two, predictions(alg, f, theta, support, query.X)[:, :2])
+
+
+@table([name for name in META if name not in FOR_EVERY_NET], ["mlp-layer"])
+def test_a_traced_meta_gradient_is_the_plain_one(algorithm, backbone, monkeypatch):
+    def trace(f, args):
+        return make_fx(f, tracing_mode="fake")(*args)
+
+    monkeypatch.setattr(compiled, "compile_traced", trace)  # the compiler has its own test
+    alg, f, theta, pairs = draw(algorithm, backbone, RAGGED)
+    theta = {k: p.requires_grad_() for k, p in theta.items()}
+    way, episode = CompiledGradient(padding=True), stacked(pairs)
+    for _ in range(2):
+        losses, grads = way(alg.at(0.25), f, theta, *episode)
+    assert len(way.graphs) == 1
+    expected, expected_grads = meta_gradient(alg.at(0.25), f, theta, *episode)
+    assert_same(losses, expected)
+    for k, grad in expected_grads.items():
+        assert_same(torch.zeros_like(grad) if grads[k] is None else grads[k], grad, tolerance(alg))
 
 
 def with_frozen_inner_steps(alg, f, theta, support, query):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Examples", "join", "pad", "stack"]
+__all__ = ["Examples", "join", "pad", "stack", "widen"]
 
 
 class Examples(NamedTuple):
@@ -67,6 +67,32 @@ def pad(examples: Examples, n_rows: int, n_columns: int) -> Examples:
         return examples
     return Examples(
         torch.cat([X, X.new_zeros(more, *X.shape[1:])]),
+        torch.nn.functional.pad(y, (0, wider, 0, more)),
+        torch.nn.functional.pad(weight, (0, more)),
+    )
+
+
+def widen(examples: Examples, n_rows: int, n_columns: int) -> Examples:
+    """Append rows of weight 0, and columns of zeros to y, to every task of a stack.
+
+    Parameters
+    ----------
+    examples : Examples
+        Of a stack of tasks (B,).
+    n_rows, n_columns : int
+        The sizes wanted, at least those that `examples` has.
+
+    Returns
+    -------
+    examples : Examples
+        With X of shape (B, n_rows, ...) and y of shape (B, n_rows, n_columns).
+    """
+    X, y, weight = examples
+    more, wider = n_rows - X.shape[1], n_columns - y.shape[-1]
+    if more == 0 and wider == 0:
+        return examples
+    return Examples(
+        torch.cat([X, X.new_zeros(len(X), more, *X.shape[2:])], 1),
         torch.nn.functional.pad(y, (0, wider, 0, more)),
         torch.nn.functional.pad(weight, (0, more)),
     )

@@ -11,10 +11,11 @@ from torch import Tensor
 from sklearn_meta.core.examples import Examples
 from sklearn_meta.functional import Params
 
-__all__ = ["chunks", "meta_gradient", "with_meta_gradient"]
+__all__ = ["Gradient", "chunks", "gradient", "meta_gradient", "with_meta_gradient"]
 
 Objective = Callable[[Params, Examples, Examples], Tensor]
 Gradient = dict[str, Tensor | None]  # None: the losses do not depend on it
+Part = Callable[[Params, Examples, Examples], tuple[Tensor, Gradient]]
 
 
 class _Known(torch.autograd.Function):
@@ -33,15 +34,15 @@ class _Known(torch.autograd.Function):
         return None, None, *(None if g is None else g * share for g in ctx.grads)
 
 
-def with_meta_gradient(losses: Tensor, theta: Params, grads: Gradient) -> Tensor:
+def with_meta_gradient(theta: Params, losses: Tensor, grads: Gradient) -> Tensor:
     """Give the losses of a meta-batch the gradient `grads` of their sum with respect to theta.
 
     Parameters
     ----------
-    losses : Tensor of shape (B,)
-        One value a task; what it depends on does not matter.
     theta : dict of Tensor
         Meta-parameters, leaves.
+    losses : Tensor of shape (B,)
+        One value a task; what it depends on does not matter.
     grads : dict of Tensor or None
         d(sum of losses) / d theta; None where they do not depend on it.
 
@@ -56,7 +57,7 @@ def with_meta_gradient(losses: Tensor, theta: Params, grads: Gradient) -> Tensor
     >>> import torch
     >>> from sklearn_meta.core.meta_gradient import with_meta_gradient
     >>> w = torch.tensor(3.0, requires_grad=True)
-    >>> losses = with_meta_gradient(torch.tensor([1.0, 3.0]), {"w": w}, {"w": torch.tensor(8.0)})
+    >>> losses = with_meta_gradient({"w": w}, torch.tensor([1.0, 3.0]), {"w": torch.tensor(8.0)})
     >>> losses.mean().item(), torch.autograd.grad(losses.mean(), w)[0].item()
     (2.0, 4.0)
     """
@@ -83,15 +84,41 @@ def chunks(support: Examples, query: Examples, size: int) -> Iterator[tuple[Exam
         yield Examples(*(t[now] for t in support)), Examples(*(t[now] for t in query))
 
 
-def meta_gradient(
-    objective: Objective, theta: Params, support: Examples, query: Examples, size: int
+def gradient(
+    objective: Objective, theta: Params, support: Examples, query: Examples
 ) -> tuple[Tensor, Gradient]:
-    """Losses of a meta-batch and the gradient of their sum, with the graph of one chunk at a time.
+    """Losses of a stack of tasks and the gradient of their sum.
 
     Parameters
     ----------
     objective : callable
         From theta, support and query of a stack of tasks to one loss a task.
+    theta : dict of Tensor
+        Meta-parameters, leaves.
+    support, query : Examples
+        Of a stack of tasks (B,).
+
+    Returns
+    -------
+    losses : Tensor of shape (B,)
+        Without a graph.
+    grads : dict of Tensor or None
+        d(sum of losses) / d theta; None where they do not depend on it.
+    """
+    losses = objective(theta, support, query)
+    grads = torch.autograd.grad(losses.sum(), list(theta.values()), allow_unused=True)
+    return losses.detach(), dict(zip(theta, grads, strict=True))
+
+
+def meta_gradient(
+    part: Part, theta: Params, support: Examples, query: Examples, size: int
+) -> tuple[Tensor, Gradient]:
+    """Losses of a meta-batch and the gradient of their sum, with the graph of one chunk at a time.
+
+    Parameters
+    ----------
+    part : callable
+        From theta, support and query of a chunk to its losses and the gradient of their sum.
     theta : dict of Tensor
         Meta-parameters, leaves.
     support, query : Examples
@@ -109,10 +136,9 @@ def meta_gradient(
     losses: list[Tensor] = []
     total: Gradient = dict.fromkeys(theta)
     for some_support, some_query in chunks(support, query, size):
-        part = objective(theta, some_support, some_query)
-        losses.append(part.detach())
-        grads = torch.autograd.grad(part.sum(), list(theta.values()), allow_unused=True)
-        del part  # its graph goes before that of the next chunk comes
-        for (k, before), g in zip(total.items(), grads, strict=True):
+        its_losses, grads = part(theta, some_support, some_query)
+        losses.append(its_losses)
+        for k, before in total.items():
+            g = grads[k]
             total[k] = g if before is None else before if g is None else before + g
     return torch.cat(losses), total

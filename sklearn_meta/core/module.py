@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from sklearn_meta.core.algorithm import Algorithm, Network
+from sklearn_meta.core.compiled import CompiledGradient
 from sklearn_meta.core.episodes import EpisodeSource
 from sklearn_meta.core.examples import Examples
-from sklearn_meta.core.meta_gradient import chunks, meta_gradient, with_meta_gradient
+from sklearn_meta.core.meta_gradient import chunks, gradient, meta_gradient, with_meta_gradient
 from sklearn_meta.core.scaling import standardise_tasks
 from sklearn_meta.functional import Params
 
@@ -38,6 +39,8 @@ class EpisodicModule(nn.Module):
         Gives the share of meta-training that is done.
     chunk : int or None, default=None
         Tasks that are stacked at once; None: all of a meta-batch.
+    compiled : CompiledGradient or None, default=None
+        Works out the meta-gradient by compiled graphs.
     """
 
     def __init__(
@@ -48,10 +51,11 @@ class EpisodicModule(nn.Module):
         scale_tasks: tuple[bool, bool],
         progress: Callable[[], float],
         chunk: int | None = None,
+        compiled: CompiledGradient | None = None,
     ) -> None:
         super().__init__()
         self.algorithm, self.f, self.scale_tasks = algorithm, f, scale_tasks
-        self.progress, self.chunk = progress, chunk
+        self.progress, self.chunk, self.compiled = progress, chunk, compiled
         self.nothing = 0.0  # loss of predicting nothing, on the first meta-batch
         self._names = {k: k.replace(".", "/") for k in theta}  # torch allows no dots
         for k, p in theta.items():
@@ -77,11 +81,15 @@ class EpisodicModule(nn.Module):
                 zeros = torch.zeros_like(query.y)
                 nothing = self.algorithm.criterion(zeros, query.y, query.weight)
                 self.nothing = float(nothing.mean())
-            objective = partial(self.algorithm.at(self.progress()).objective, self.f)
-            if self.chunk is None or len(query.y) <= self.chunk:
+            algorithm, size = self.algorithm.at(self.progress()), self.chunk or len(query.y)
+            objective = partial(algorithm.objective, self.f)
+            if self.compiled is not None:
+                part = partial(self.compiled, algorithm, self.f)
+            elif size < len(query.y):
+                part = partial(gradient, objective)
+            else:  # nothing around the plain way
                 return objective(theta, support, query)
-            losses, grads = meta_gradient(objective, theta, support, query, self.chunk)
-            return with_meta_gradient(losses, theta, grads)
+            return with_meta_gradient(theta, *meta_gradient(part, theta, support, query, size))
         theta = {k: p.detach() for k, p in theta.items()}  # no graph through theta
         with torch.enable_grad():  # the inner loop needs gradients, in validation too
             parts = chunks(support, query, self.chunk or len(query.y))

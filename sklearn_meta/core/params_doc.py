@@ -46,6 +46,10 @@ task_chunk_size : int or None, default=None
     Tasks of a meta-batch that are computed at once; None: as many as fit into the memory that is
     free, see `estimate_memory`. Their gradients are added up, so that results are the same but for
     rounding.
+compile : bool, default=False
+    Compile loss and meta-gradient together, by torch's compiler: iterations are faster after half a
+    minute or more of compiling, for each size of episodes that comes (at most eight; see
+    docs/performance.md). Without a compiler it goes on as ever, with a warning.
 max_grad_norm : float or None, default=10.0
     Clip the norm of the meta-gradient.
 early_stopping : bool, default=False

@@ -50,6 +50,7 @@ class SharedParams(BaseEstimator, ABC):
     iters_per_epoch: int = 100
     meta_batch_size: int | None = None
     task_chunk_size: int | None = None
+    compile: bool = False
     max_grad_norm: float | None = 10.0
     early_stopping: bool = False
     patience: int = 10
@@ -101,6 +102,7 @@ class SharedParams(BaseEstimator, ABC):
             "iters_per_epoch": integer(1),
             "meta_batch_size": integer(1, none=True),
             "task_chunk_size": integer(1, none=True),
+            "compile": option(True, False),
             "max_grad_norm": real(0, open_left=True, none=True),
             "early_stopping": option(True, False),
             "patience": integer(1),

@@ -124,6 +124,6 @@ def test_a_chunk_holds_as_many_tasks_as_it_may(chunk, sizes):
 def test_what_the_losses_do_not_depend_on_has_no_gradient():
     w, unused = (torch.tensor(3.0, requires_grad=True) for _ in range(2))
     grads = {"w": torch.tensor(8.0), "unused": None}
-    losses = with_meta_gradient(torch.tensor([1.0, 3.0]), {"w": w, "unused": unused}, grads)
+    losses = with_meta_gradient({"w": w, "unused": unused}, torch.tensor([1.0, 3.0]), grads)
     (5 * losses.mean()).backward()
     assert (w.grad, unused.grad) == (torch.tensor(20.0), None)
