@@ -23,6 +23,7 @@ __all__ = [
 ]
 
 ROUNDING = 1e-12  # relative: what is closer is the same number
+HUGE = 1e7  # printed with an exponent from here on
 
 
 class MeanInterval(NamedTuple):
@@ -38,6 +39,9 @@ class MeanInterval(NamedTuple):
         if math.isnan(self.low):
             return f"{self.mean:.3f} (1 task, no interval)"
         half, noise = (self.high - self.low) / 2, ROUNDING * abs(self.mean)
+        if not max(abs(self.low), abs(self.high)) < HUGE:  # of a learner that diverged, inf too
+            around = f"± {half:.2g}"
+            return f"{self.mean:.3g} {around} ({100 * self.level:g} %, {self.n_tasks} tasks)"
         digits = min(max(0, 1 - math.floor(math.log10(half))), 12) if half > noise else 3
         around = f"± {half:.{digits}f}"
         if abs(self.high + self.low - 2 * self.mean) > 1e-6 * half + noise:  # of a bootstrap

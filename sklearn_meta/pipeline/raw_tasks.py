@@ -184,9 +184,9 @@ def _raw(task: Any, i: int) -> RawTask:
             f"got {type(task).__name__}."
         )
     if len(task) == 2:
-        return RawTask(*_rows(*task, f"Task {i}:"), None, None)
-    X, y = _rows(*task[:2], f"Task {i}: its support:")
-    X_query, y_query = _rows(*task[2:], f"Task {i}: its query:")
+        return RawTask(*_rows(task[0], task[1], f"Task {i}:"), None, None)
+    X, y = _rows(task[0], task[1], f"Task {i}: its support:")
+    X_query, y_query = _rows(task[2], task[3], f"Task {i}: its query:")
     check_columns(X_query, columns_of(X), f"Task {i}: X_query", "X_support")
     both = stack_rows([X, X_query]), np.concatenate([y, y_query])
     return RawTask(*both, np.arange(len(y)), None)

@@ -127,8 +127,9 @@ def baseline_arms(
     ValueError
         If a name is unknown, or taken by an estimator given.
     """
-    asked = BASELINES if isinstance(baselines, str) and baselines == "auto" else tuple(baselines)
-    if (isinstance(baselines, str) and baselines != "auto") or set(asked) - set(BASELINES):
+    named = np.iterable(baselines) and not isinstance(baselines, str)
+    asked = BASELINES if not named else tuple(baselines)
+    if (not named and baselines != "auto") or set(asked) - set(BASELINES):
         raise ValueError(
             f"The 'baselines' parameter of compare must be 'auto' or some of {BASELINES}. "
             f"Got {baselines!r} instead."

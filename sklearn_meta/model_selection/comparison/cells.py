@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +35,7 @@ class Cell:
     train: Sequence[RawTask]
     held_out: Sequence[RawTask]
     draws: Sequence[Draw]  # of the tasks held out
+    trained_on: Sequence[int]  # positions of the training tasks
     positions: Sequence[int]  # of the tasks held out
     sizes: Sequence[int | None]
     scoring: Any
@@ -75,7 +78,8 @@ def run_cell(cell: Cell) -> Scores:
     """
     est = seeded(cell.arm.estimator, cell.seed)
     if cell.arm.trains:
-        est.meta_fit(_as_taken(est, cell.train))
+        with _numbered(cell, cell.trained_on, "cannot be meta-trained"):
+            est.meta_fit(_as_taken(est, cell.train))
     stacked = (
         hasattr(est, "predict_tasks") and metric_of(cell.scoring, cell.classify).scorer is None
     )
@@ -115,8 +119,21 @@ def _all_at_once(cell: Cell, est: Any, k: int) -> list[float]:
     metric = metric_of(cell.scoring, cell.classify).of_predictions
     assert metric is not None
     tasks = cell.test(k)
-    pairs = zip(tasks, est.predict_tasks(_as_taken(est, tasks)), strict=True)
+    with _numbered(cell, cell.positions, "cannot predict"):
+        predictions = est.predict_tasks(_as_taken(est, tasks))
+    pairs = zip(tasks, predictions, strict=True)
     return [float(metric(task.y_query, y)) for task, y in pairs]
+
+
+@contextmanager
+def _numbered(cell: Cell, positions: Sequence[int], fails: str) -> Iterator[None]:
+    """Give tasks in errors the numbers that the user knows, instead of those in the fold."""
+    try:
+        yield
+    except TaskError as error:
+        known = {str(i): str(position) for i, position in enumerate(positions)}
+        told = re.sub(r"(?<=\b[Tt]ask )\d+", lambda n: known.get(n[0], n[0]), str(error))
+        raise TaskError(f"{cell.arm.name!r} {fails} in fold {cell.fold}. {told}") from error
 
 
 def _one_by_one(cell: Cell, est: Any, k: int) -> list[float]:

@@ -127,6 +127,11 @@ def compare(
     given = given_arms(estimators)
     classify = is_classifier(given[0].estimator)
     metric = metric_of(scoring, classify)
+    if error_score != "raise" and not isinstance(error_score, (int, float, np.number)):
+        raise ValueError(
+            "The 'error_score' parameter of compare must be 'raise' or a number. "
+            f"Got {error_score!r} instead."
+        )
     checked = _as_raw(given, tasks, y, groups, classify)
     folds = _folds(cv, len(checked))
     made, notes = baseline_arms(baselines, given, checked, folds)
@@ -143,6 +148,7 @@ def compare(
             train=[checked[i] for i in train],
             held_out=[checked[i] for i in test],
             draws=[draw[i] for i in test],
+            trained_on=train,
             positions=test,
             sizes=sizes,
             scoring=scoring,
@@ -166,7 +172,7 @@ def compare(
         sizes=sizes,
         unit="row a class" if classify else "row",
         metric=metric.name,
-        chance=_chance(metric.name, [checked[i] for _, test in folds for i in test]),
+        chance=_chance(metric.name, cells),
         notes=(*notes, *_failures(records)),
     )
 
@@ -182,7 +188,10 @@ def _as_raw(given: Sequence[Arm], tasks: Any, y: Any, groups: Any, classify: boo
 def _folds(cv: Any, n_tasks: int) -> Folds:
     folds = []
     for fold, (train, test) in enumerate(check_cv(cv).split(list(range(n_tasks)))):
-        both = [np.arange(n_tasks)[part].tolist() for part in (train, test)]
+        try:
+            both = [np.arange(n_tasks)[part].tolist() for part in (train, test)]
+        except IndexError as error:
+            raise ValueError(f"Fold {fold} of cv is not of the {n_tasks} tasks: {error}.") from None
         if shared := set(both[0]) & set(both[1]):
             raise ValueError(f"Fold {fold} of cv trains on task {min(shared)}, which it tests on.")
         if not all(both):
@@ -191,11 +200,14 @@ def _folds(cv: Any, n_tasks: int) -> Folds:
                 f"{len(both[1])} to test on; both must be there."
             )
         folds.append((both[0], both[1]))
+    if not folds:
+        raise ValueError("cv has no folds; give at least one.")
     return folds
 
 
 def _seeds(seeds: Any) -> list[int]:
-    listed: list[Any] = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    count = isinstance(seeds, (int, np.integer)) and not isinstance(seeds, bool)
+    listed: list[Any] = list(range(seeds)) if count else list(seeds) if np.iterable(seeds) else []
     usable = all(isinstance(s, (int, np.integer)) and 0 <= s < 2**32 for s in listed)
     if not listed or not usable or len(set(listed)) < len(listed):
         raise ValueError(
@@ -213,11 +225,19 @@ def _fewest(given: Sequence[Arm], classify: bool) -> int | None:
     return None
 
 
-def _chance(metric: str, tasks: Sequence[RawTask]) -> float | None:
-    """Score of guessing, which nobody should be praised for."""
-    if metric == "accuracy":
-        return float(np.mean([1 / len(np.unique(task.y)) for task in tasks]))
-    return 0.0 if metric == "r2" else None
+def _chance(metric: str, cells: Sequence[Cell]) -> float | None:
+    """Score of guessing any label, or always the same one: nobody should be praised for it."""
+    if metric != "accuracy":
+        return 0.0 if metric == "r2" else None
+    judged = [
+        (task.y, draw.query) for c in cells for task, draw in zip(c.held_out, c.draws, strict=True)
+    ]
+    shares: dict[Any, list[float]] = {}
+    for y, query in judged:
+        for k, n in zip(*np.unique(y[query], return_counts=True), strict=True):
+            shares.setdefault(k, []).append(n / len(query))
+    any_label = sum(1 / len(np.unique(y)) for y, _ in judged)
+    return float(max(any_label, *map(sum, shares.values())) / len(judged))
 
 
 def _failures(records: Sequence[Record]) -> list[str]:

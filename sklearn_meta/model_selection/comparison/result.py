@@ -10,7 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_meta.extras import need
-from sklearn_meta.metrics import MeanInterval, PairedComparison, compare_paired, mean_interval
+from sklearn_meta.metrics import (
+    HUGE,
+    MeanInterval,
+    PairedComparison,
+    compare_paired,
+    mean_interval,
+)
 from sklearn_meta.model_selection.comparison.verdict import say, size_in_words
 
 __all__ = ["Record", "TaskComparison"]
@@ -203,5 +209,7 @@ class TaskComparison:
 
 
 def _cell(interval: MeanInterval, best: bool) -> str:
-    half = (interval.high - interval.low) / 2
-    return f"{interval.mean:.3f} ± {half:.3f}{'*' if best else ' '}"
+    half, star = (interval.high - interval.low) / 2, "*" if best else " "
+    if max(abs(interval.mean), half) >= HUGE:
+        return f"{interval.mean:.3g} ± {half:.2g}{star}"
+    return f"{interval.mean:.3f} ± {half:.3f}{star}"

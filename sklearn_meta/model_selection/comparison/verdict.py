@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sklearn_meta.metrics import MeanInterval
+from sklearn_meta.metrics import ROUNDING, MeanInterval
 
 __all__ = ["say", "size_in_words"]
 
@@ -98,7 +98,7 @@ def _at(c: Any, size: int | None) -> _Finding:
         return _Finding("chance", where, "no arm has a score.")
     top = c.interval(ranked[0], size)
     best = f"the best, {_called(c, ranked[0])}, has {top}"
-    if c.chance is not None and top.low <= c.chance:
+    if c.chance is not None and top.low <= c.chance + ROUNDING:
         return _Finding(
             "chance", where, f"no arm is clearly above guessing ({c.chance:.3g}): {best}."
         )
