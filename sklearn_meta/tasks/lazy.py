@@ -229,6 +229,8 @@ def read(sequence: Any, i: int) -> Task:
     """
     try:
         item = sequence[i]
+    except TaskError as error:
+        raise TaskError(str(error).replace("A task", f"Task {i}", 1)) from error
     except Exception as error:  # whatever the user's own reading raises
         raise TaskError(f"Task {i} could not be read: {type(error).__name__}: {error}") from error
     return as_task(item, i)

@@ -5,7 +5,9 @@ import pytest
 import torch
 from torch import nn
 
+from sklearn_meta import ProtoNetClassifier
 from sklearn_meta.core.params import (
+    check_dtype,
     check_params,
     fingerprint,
     integer,
@@ -80,11 +82,54 @@ def test_auto_takes_a_gpu_that_can_do_float64(monkeypatch, there, chosen):
     assert resolve_device("auto").type == chosen
 
 
-def test_devices_by_name():
+def pretend(monkeypatch, n_cuda, *, mps=False):
+    """A machine with other devices, as torch's own queries would tell of it."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: n_cuda > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: n_cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+
+
+def test_devices_by_name(monkeypatch):
     assert resolve_device("cpu") == resolve_device(torch.device("cpu")) == torch.device("cpu")
+    pretend(monkeypatch, 2, mps=True)
+    for name in ("cuda", "cuda:0", "cuda:1", "mps"):
+        assert resolve_device(name) == resolve_device(torch.device(name)) == torch.device(name)
+    assert resolve_device("auto") == torch.device("cuda")
 
 
-@pytest.mark.parametrize("device", ["gpu7", 3.5, None, "cuda:99", "meta"])
-def test_devices_that_are_not_there_are_refused(device):
-    with pytest.raises(ValueError, match="device"):
+@pytest.mark.parametrize("device", ["gpu7", 3.5, None, 0, True, "", "cuda:x", "cuda:-1", "CUDA"])
+def test_what_is_no_device_is_refused(device):
+    message = "'device' parameter must be 'auto' or .* Got .* instead; this machine has 'cpu'"
+    with pytest.raises(ValueError, match=message):
         resolve_device(device)
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "meta", "mps", torch.device("cuda:2"), "xpu"])
+def test_a_device_that_is_not_there_is_refused_with_those_that_are(device, monkeypatch):
+    pretend(monkeypatch, 2)
+    message = (
+        r"is not available on this machine, which has 'cpu', 'cuda:0', 'cuda:1'; device='auto'"
+    )
+    with pytest.raises(ValueError, match=message):
+        resolve_device(device)
+
+
+def test_a_device_is_looked_for_when_it_is_used(monkeypatch):
+    est = ProtoNetClassifier(device="cuda:1")
+    with pytest.raises(ValueError, match=r"device='cuda:1' is not available.*which has 'cpu'"):
+        est.fit([[0.0], [1.0]], ["a", "b"])
+    pretend(monkeypatch, 2)
+    assert est._device() == torch.device("cuda:1")
+
+
+def test_mps_says_what_to_do_about_float64(monkeypatch):
+    pretend(monkeypatch, 0, mps=True)
+    X, y = np.arange(12.0).reshape(6, 2), np.arange(6) % 2
+    est = ProtoNetClassifier(device="mps", max_meta_iter=1)
+    for call in (lambda: est.meta_fit([(X, y)]), lambda: est.fit(X, y)):
+        with pytest.raises(
+            ValueError, match=r"pass X.astype\(numpy.float32\), or use device='cpu'"
+        ):
+            call()
+    assert check_dtype(torch.device("mps"), np.float32) is None
+    assert check_dtype(torch.device("cpu"), np.float64) is None
