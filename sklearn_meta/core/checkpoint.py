@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -171,8 +172,18 @@ class KeepCheckpoints(Callback):
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         """Go on."""
-        if self.checkpoint.found is not None:
+        if self.checkpoint.found is None:
+            return
+        try:
             self.checkpoint.restore(net, self.batches)
+        except torch.OutOfMemoryError:  # which is no reason to delete it
+            raise
+        except (AttributeError, RuntimeError, LookupError, TypeError, ValueError) as error:
+            told = " ".join(str(error).split()).rstrip(". ")[:200]  # torch's take many lines
+            raise SaveError(
+                f"The checkpoint {str(self.checkpoint.path)!r} does not go with this run: {told}. "
+                "Delete it to meta-train anew."
+            ) from error
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         """Write, if it is time."""
@@ -203,6 +214,8 @@ def open_checkpoint(est: Any, seed: int, data: Any) -> Checkpoint | None:
     ------
     SaveError
         If there is a file, and it cannot be read.
+    OSError
+        If the folder cannot be made, or written to.
     TypeError
         If the data cannot be told from other data.
     """
@@ -210,6 +223,8 @@ def open_checkpoint(est: Any, seed: int, data: Any) -> Checkpoint | None:
         return None
     folder = Path(os.fspath(est.checkpoint_dir))
     folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK | os.X_OK):  # better now than after the first epochs
+        raise PermissionError(errno.EACCES, "checkpoint_dir cannot be written to", str(folder))
     params = est.get_params(deep=False)
     told = {k: fingerprint(v) for k, v in params.items() if k not in FREE}
     chance = est.random_state

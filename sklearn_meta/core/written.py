@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sklearn_meta.core.plain_params import NOT_KEPT, check_all, is_plain, plain
 from sklearn_meta.core.state import VERSIONS
+from sklearn_meta.core.support import check_structure
 from sklearn_meta.core.written_parts import written_meta, written_task
 from sklearn_meta.storage import to_json
 
@@ -41,8 +42,12 @@ def written(est: Any, stacklevel: int) -> tuple[Arrays, dict[str, Any]]:
     ------
     SaveError
         If it holds what no file can.
+    ValueError
+        If a parameter is out of range, or makes another network than the one that was learned.
     """
     check_all(est)
+    if est._meta_state is not None:  # `load` would refuse it, too late
+        check_structure(est, est._meta_state)
     params, given = _params(est, stacklevel + 1)
     state, arrays = est._meta_state, dict[str, NDArray[Any]]()
     document: dict[str, Any] = {

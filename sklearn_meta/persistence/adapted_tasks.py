@@ -14,6 +14,7 @@ from sklearn.base import clone
 from sklearn_meta.core.adapted import Adapted
 from sklearn_meta.core.plausible import network
 from sklearn_meta.core.restored import restored_task
+from sklearn_meta.core.support import check_structure
 from sklearn_meta.exceptions import SaveError
 from sklearn_meta.persistence.load import check_kind
 from sklearn_meta.persistence.save_adapted import N_DIGEST, name_of_prior
@@ -23,6 +24,7 @@ from sklearn_meta.storage import Entry, array_at, open_indexed, parse, refusing
 __all__ = ["AdaptedTasks"]
 
 MAX_KINDS = 256  # of tasks, whose checked parts are kept
+SINCE = " (or was replaced since it was opened: open it again)"
 
 
 class AdaptedTasks(Mapping[str, Any]):
@@ -34,7 +36,7 @@ class AdaptedTasks(Mapping[str, Any]):
     Parameters
     ----------
     path : str or os.PathLike
-        The file. It may be replaced meanwhile, but not altered.
+        The file. Where it is replaced meanwhile, models are refused until it is opened again.
     prior : estimator
         The meta-fitted estimator that the tasks were adapted from, with the same `theta_`.
 
@@ -42,6 +44,8 @@ class AdaptedTasks(Mapping[str, Any]):
     ------
     SaveError
         If the file is something else, was cut off or altered, or is of another prior.
+    NotMetaFittedError, TypeError, ValueError
+        If the prior is not meta-fitted, is no meta-learner, or has parameters of another network.
     FileNotFoundError
         If there is none.
 
@@ -65,15 +69,17 @@ class AdaptedTasks(Mapping[str, Any]):
     """
 
     def __init__(self, path: str | os.PathLike[str], prior: Any) -> None:
+        named = name_of_prior(prior)
+        check_structure(prior, prior._meta_state)
         self.path, self.prior = path, clone(prior)
         found = open_indexed(path)
         with refusing(path):
             check_kind(found.document, ("adapted tasks",))
-            if found.document["prior"] != name_of_prior(self.prior):
+            if found.document["prior"] != named:
                 raise SaveError(
                     f"was adapted from another prior (a {str(found.document['class'][-1])[:60]} "
                     f"named {found.document['prior'][:12]}, this {type(prior).__name__} is "
-                    f"{name_of_prior(self.prior)[:12]})."
+                    f"{named[:12]})."
                 )
             arrays = found.arrays
             self._groups: dict[str, dict[str, Entry]] = {}
@@ -142,11 +148,11 @@ class AdaptedTasks(Mapping[str, Any]):
                 file.seek(entry.offset + row * one.n_bytes)
                 data = file.read(one.n_bytes)
                 if len(data) != one.n_bytes:
-                    raise SaveError("is truncated: it ends in the middle of a task.")
+                    raise SaveError(f"is truncated: it ends in the middle of a task{SINCE}.")
                 own.update(data)
                 found[name] = array_at(one, data, 0)
         if own.digest() != digest:
-            raise SaveError("was altered: a task does not have its digest.")
+            raise SaveError(f"was altered: a task does not have its digest{SINCE}.")
         return found
 
     def __repr__(self) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_meta.core import BaseMetaLearner
 from sklearn_meta.core.plain_params import is_plain
 from sklearn_meta.core.state import VERSIONS
 from sklearn_meta.core.written import FORMAT
@@ -126,6 +127,11 @@ def _row(
     prior: Any, name: str, est: Any, code: Mapping[str, Any], groups: dict[Any, str]
 ) -> tuple[Arrays, str]:
     """Give a task's own arrays, widest first as they lie in the file, and the rest as text."""
+    if not isinstance(est, BaseMetaLearner):
+        raise SaveError(
+            f"The model of task {name!r} is a {type(est).__name__}, and not a "
+            f"{type(prior).__name__}, as the prior is."
+        )
     if not hasattr(est, "_adapted"):
         raise SaveError(f"The model of task {name!r} is not adapted. Call fit first.")
     if est._meta_state is not prior._meta_state and name_of_prior(est) != name_of_prior(prior):
@@ -154,7 +160,12 @@ def name_of_prior(est: Any) -> str:
     ------
     NotMetaFittedError
         If it is not meta-fitted.
+    TypeError
+        If it is no meta-learner.
     """
+    if not isinstance(est, BaseMetaLearner):
+        last = ": of a pipeline, its last step" if hasattr(est, "steps") else ""
+        raise TypeError(f"prior must be a meta-learner{last}. Got a {type(est).__name__} instead.")
     if est._meta_state is None:
         raise NotMetaFittedError(
             f"This {type(est).__name__} is not meta-fitted yet. Call meta_fit(tasks) first."

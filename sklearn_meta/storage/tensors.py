@@ -95,7 +95,10 @@ def read(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """
     found = open_indexed(path)
     if found.later:
-        raise SaveError(f"{os.fspath(path)!r} holds arrays that its digest does not cover.")
+        kind = str(found.document.get("kind"))[:40]
+        raise SaveError(
+            f"{os.fspath(path)!r} holds {kind!r}, in arrays that its digest does not cover."
+        )
     return found.arrays, found.document
 
 
@@ -243,4 +246,5 @@ def refusing(path: Path) -> Iterator[None]:
     except (ArithmeticError, AttributeError, LookupError, MemoryError) as error:
         raise SaveError(f"{os.fspath(path)!r} was not written by save: {error!r}.") from error
     except (RuntimeError, TypeError, ValueError) as error:
-        raise SaveError(f"{os.fspath(path)!r} cannot be loaded: {error}.") from error
+        told = str(error).rstrip(".")
+        raise SaveError(f"{os.fspath(path)!r} cannot be loaded: {told}.") from error

@@ -1,0 +1,43 @@
+"""Checkpoints that do not go with their run, and folders that take none."""
+
+import hashlib
+import io
+import os
+
+import pytest
+import torch
+
+from sklearn_meta import ProtoNetClassifier, SaveError
+from sklearn_meta.datasets import make_blob_tasks
+
+BLOBS = make_blob_tasks(4, n_way=2, n_rows=6, n_features=3, random_state=0)
+
+
+def learner(folder):
+    return ProtoNetClassifier(
+        hidden_layer_sizes=4, max_meta_iter=2, random_state=0, device="cpu", checkpoint_dir=folder
+    )
+
+
+@pytest.mark.parametrize(
+    ("part", "other"),
+    [("module", {"weight": torch.zeros(3)}), ("rng", []), ("optimizer", {}), ("source", None)],
+)
+def test_a_checkpoint_of_another_network_says_so(part, other, tmp_path):
+    learner(tmp_path).meta_fit(BLOBS)
+    (path,) = tmp_path.iterdir()
+    state = torch.load(io.BytesIO(path.read_bytes()[32:]), weights_only=True)
+    file = io.BytesIO()
+    torch.save(state | {part: other}, file)
+    path.write_bytes(hashlib.sha256(file.getvalue()).digest() + file.getvalue())
+    est = learner(tmp_path)
+    with pytest.raises(SaveError, match=rf"{path.name}.* does not go with this run: .*Delete it"):
+        est.meta_fit(BLOBS)
+    assert not hasattr(est, "theta_")
+
+
+def test_a_folder_that_cannot_be_written_to_is_noticed_before_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
+    with pytest.raises(PermissionError, match="checkpoint_dir cannot be written to") as found:
+        learner(tmp_path).meta_fit(BLOBS)
+    assert found.value.filename == str(tmp_path)
