@@ -12,10 +12,10 @@ from sklearn.base import ClassifierMixin
 from sklearn_meta.core.compat import fit_task
 from sklearn_meta.core.estimator import BaseMetaLearner
 from sklearn_meta.core.heads import BIAS, FixedHead, check_n_way
+from sklearn_meta.core.many import Answers
 from sklearn_meta.core.pretrained import FineTune, from_scratch
 from sklearn_meta.core.support import check_labels, check_weight
 from sklearn_meta.functional import cross_entropy
-from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.ranges import as_range
 
 __all__ = ["MetaClassifier"]
@@ -119,14 +119,20 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         columns = self._columns(y)
         return np.eye(len(columns))[np.searchsorted(columns, y)]
 
-    def _decide(self, task: Task, output: NDArray[np.float64]) -> NDArray[Any]:
-        own = np.unique(task.y_support)
-        columns = np.searchsorted(self._columns(task.y_support), own)
-        return own[output[:, columns].argmax(axis=1)]
+    def _decide(self, found: Answers) -> list[NDArray[Any]]:
+        assert found.labels is not None
+        columns = found.output.argmax(axis=-1)
+        return [
+            labels[column[:n]].astype(task.y.dtype, copy=False)
+            for labels, column, n, task in zip(
+                found.labels, columns, found.n_query, found.tasks, strict=True
+            )
+        ]
 
-    @staticmethod
-    def _metric(y_true: NDArray[Any], y_pred: NDArray[Any]) -> float:
-        return float(np.mean(y_true == y_pred))
+    def _scores(self, found: Answers) -> NDArray[np.float64]:
+        rows = np.arange(found.truth.shape[1]) < found.n_query[:, None]
+        right = (found.output.argmax(axis=-1) == found.truth) & rows
+        return right.sum(axis=1) / found.n_query
 
     def _scratch(self) -> FineTune:
         return from_scratch(cross_entropy, FixedHead())

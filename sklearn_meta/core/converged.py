@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor
 
 from sklearn_meta.core.algorithm import Algorithm, Network
 from sklearn_meta.core.examples import Examples
@@ -27,6 +28,7 @@ def check_converged(
     support: Examples,
     names: Sequence[str],
     stacklevel: int,
+    output: Tensor | None = None,
 ) -> None:
     """Hold the loss on the support after adapting against that of predicting nothing.
 
@@ -42,6 +44,8 @@ def check_converged(
         What errors call the tasks, in the order of the stack.
     stacklevel : int
         Of the user's line, for the warning.
+    output : Tensor of shape (*B, n, k), default=None
+        What is predicted for the support; None: it is worked out here.
 
     Raises
     ------
@@ -49,7 +53,8 @@ def check_converged(
         If the loss is not a number.
     """
     with torch.no_grad():
-        output = algorithm.predict(f, theta, phi, support.X)
+        if output is None:
+            output = algorithm.predict(f, theta, phi, support.X)
         after = algorithm.criterion(output, support.y, support.weight).reshape(-1)
         if after.max() <= FACTOR:  # false of NaN; a loss is not negative: neither can be amiss
             return

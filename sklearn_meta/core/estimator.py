@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_meta.core.adapted import Adapted
 from sklearn_meta.core.algorithm import Algorithm
@@ -19,20 +20,27 @@ from sklearn_meta.core.backbone import RowNetwork
 from sklearn_meta.core.compat import CallbackSupportMixin, fit_task
 from sklearn_meta.core.converged import check_converged
 from sklearn_meta.core.examples import Examples
-from sklearn_meta.core.many import outputs_of_tasks
+from sklearn_meta.core.many_tasks import ManyTasks
+from sklearn_meta.core.params import check_dtype
 from sklearn_meta.core.prior import learn_prior
 from sklearn_meta.core.saved import Saved
 from sklearn_meta.core.scaling import scaling_of
 from sklearn_meta.core.shown import Shown
-from sklearn_meta.core.state import MetaState, read_only, to_numpy, to_torch
-from sklearn_meta.core.support import check_fits, check_structure, check_support, warn_if_stale
+from sklearn_meta.core.state import Arrays, MetaState, read_only, tensors_of, to_numpy, to_torch
+from sklearn_meta.core.support import (
+    check_fits,
+    check_query,
+    check_structure,
+    check_support,
+    warn_if_stale,
+)
 from sklearn_meta.exceptions import NotMetaFittedError
-from sklearn_meta.tasks import Task, as_tasks
+from sklearn_meta.tasks.arrays import dense_parts
 
 __all__ = ["BaseMetaLearner"]
 
 
-class BaseMetaLearner(CallbackSupportMixin, Shown, Saved, ABC):
+class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Saved, ABC):
     """An estimator with an outer loop, `meta_fit`, and an inner loop, `fit`.
 
     The subclass names the algorithm; this class keeps the promises: `clone` keeps the learned
@@ -56,15 +64,6 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, Saved, ABC):
     @abstractmethod
     def _encode(self, y: NDArray[Any]) -> NDArray[np.float64]:
         """Turn labels or targets into what the algorithm sees, (n_rows, n_outputs)."""
-
-    @abstractmethod
-    def _decide(self, task: Task, output: NDArray[np.float64]) -> NDArray[Any]:
-        """Turn a task's logits or means (n_query, n_outputs) into its predictions."""
-
-    @staticmethod
-    @abstractmethod
-    def _metric(y_true: NDArray[Any], y_pred: NDArray[Any]) -> float:
-        """Score a task's predictions."""
 
     def meta_fit(
         self, tasks: Any, y: Any = None, groups: Any = None, *, validation_tasks: Any = None
@@ -122,7 +121,7 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, Saved, ABC):
             raise NotMetaFittedError(
                 f"This {type(self).__name__} is not meta-fitted yet. Call meta_fit(tasks) first."
             )
-        return self._meta_state.theta
+        return MappingProxyType(dict(self._meta_state.theta))
 
     @property
     def phi_(self) -> Mapping[str, NDArray[Any]]:
@@ -141,61 +140,6 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, Saved, ABC):
         self._forget("_meta_state")
         return self
 
-    def predict_tasks(self, tasks: Any) -> list[NDArray[Any]]:
-        """Adapt to the support of each task and predict its query, in one stacked pass.
-
-        Parameters
-        ----------
-        tasks : sequence of tasks
-            With a fixed support. Their `y` has an entry for each query row too, of any label of
-            the support or any number; it is not looked at.
-
-        Returns
-        -------
-        y : list of ndarray of shape (n_query,) or (n_query, n_outputs)
-            Predicted labels or targets, in the order of the tasks.
-
-        Raises
-        ------
-        TaskError
-            If a task cannot be used, or has no fixed support.
-        """
-        self._check_against_state(stacklevel=4)
-        return self._in_order(as_tasks(tasks, target_type=self._target_type))
-
-    def score_tasks(self, tasks: Any) -> NDArray[np.float64]:
-        """Accuracy (R^2 of a regressor) on the query of each task, after adapting to its support.
-
-        Parameters
-        ----------
-        tasks : sequence of tasks
-            With a fixed support; for R^2, at least two query rows.
-
-        Returns
-        -------
-        scores : ndarray of shape (n_tasks,)
-            Of each task.
-
-        Raises
-        ------
-        TaskError
-            If a task cannot be used, or has no fixed support.
-        """
-        self._check_against_state(stacklevel=4)
-        tasks = as_tasks(tasks, target_type=self._target_type)
-        self._check_scorable(tasks)
-        pairs = zip(self._in_order(tasks), tasks, strict=True)
-        return np.array([self._metric(task.y_query, y) for y, task in pairs])
-
-    def _check_scorable(self, tasks: Sequence[Task]) -> None:
-        """Refuse tasks that the metric cannot judge."""
-
-    def _in_order(self, tasks: Sequence[Task]) -> list[NDArray[Any]]:
-        found = {}  # not a comprehension: warnings count the frames up to the caller
-        for i, task, output in outputs_of_tasks(self, tasks):
-            found[i] = self._decide(task, output)
-        return [found[i] for i in range(len(found))]
-
     def _forget(self, *more: str) -> None:
         for name in [n for n in vars(self) if n.endswith("_") or n in ("_adapted", *more)]:
             delattr(self, name)
@@ -212,6 +156,7 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, Saved, ABC):
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = self._allow_nd()
+        tags.input_tags.sparse = True
         return tags
 
     # ---- the steps of fit and predict ------------------------------------------------------
@@ -219,6 +164,7 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, Saved, ABC):
     def _adapt(self, X: NDArray[Any], y: NDArray[Any], weight: NDArray[Any]) -> Adapted:
         """Inner loop on checked arrays; y of shape (n_rows, n_outputs)."""
         state, device = self._meta_state, self._device()
+        check_dtype(device, X.dtype)
         dtype = torch.from_numpy(np.empty(0, X.dtype)).dtype
         scaling = None if state is None else state.scaling
         if scaling is None:
@@ -231,43 +177,49 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, Saved, ABC):
         )
         if f.transductive and not weight.all():
             raise ValueError("norm='batch' takes statistics over all rows; a weight of 0 has none.")
-        start = to_torch(theta, device, dtype)
+        start = tensors_of(theta, device, dtype)
         phi = algorithm.adapt(f, start, support)
         check_converged(self, algorithm, f, start, phi, support, ["The support"], 4)
-        params = self.get_params(deep=False)
-        return Adapted(algorithm, f, theta, to_numpy(phi), scaling, X.dtype, params)
+        return Adapted(algorithm, f, theta, to_numpy(phi), scaling, X.dtype, self._own_params())
 
     def _prior(
         self, row_shape: tuple[int, ...], n_outputs: int
     ) -> tuple[Algorithm, RowNetwork, Mapping[str, NDArray[Any]]]:
         """Algorithm, backbone and theta: those of the meta state, or a cold start."""
-        if self._meta_state is not None:  # the seed only matters to weights that are replaced
-            f = self._backbone(row_shape, 0)
-            check_fits(self, f, self._meta_state.theta)
-            return self._algorithm(), f, dict(self._meta_state.theta)
+        state = self._meta_state
+        if state is not None:
+            f = state.network(self._network_key(row_shape), lambda: self._network(row_shape, state))
+            return self._algorithm(), f, state.theta
         seed = self._seed()
         f = self._backbone(row_shape, seed)
         scratch = self._scratch()
         theta = scratch.init(f, n_outputs, torch.Generator().manual_seed(seed))
-        return scratch, f, to_numpy(theta)
+        return scratch, f, Arrays(to_numpy(theta))
+
+    def _network(self, row_shape: tuple[int, ...], state: MetaState) -> RowNetwork:
+        f = self._backbone(row_shape, 0)  # the seed only matters to weights that are replaced
+        check_fits(self, f, state.theta)
+        return f
 
     def _forward(self, X: Any) -> NDArray[np.float64]:
         """Logits or means, of shape (n_rows, n_outputs), in the units of the network."""
         check_is_fitted(self)
         algorithm, f, theta, phi, scaling, dtype, _ = self._adapted
-        X = validate_data(self, X, reset=False, dtype=dtype, allow_nd=len(f.row_shape) > 1)
+        X = check_query(self, X, dtype, allow_nd=len(f.row_shape) > 1)
         if X.shape[1:] != f.row_shape:
             raise ValueError(
                 f"X has rows of shape {X.shape[1:]}, but {type(self).__name__} was fitted with "
                 f"rows of shape {f.row_shape}."
             )
         device = self._device()
-        rows = torch.tensor(scaling.inputs(X), device=device)
+        check_dtype(device, dtype)
         with torch.no_grad():
-            out = algorithm.predict(
-                f, to_torch(theta, device, rows.dtype), to_torch(phi, device), rows
-            )
-        return out.cpu().double().numpy()
+            start = tensors_of(theta, device, torch.from_numpy(np.empty(0, dtype)).dtype)
+            adapted, out = to_torch(phi, device), []
+            for part in dense_parts(X, whole=f.transductive):
+                rows = torch.tensor(scaling.inputs(part), device=device)
+                out.append(algorithm.predict(f, start, adapted, rows).cpu())
+        return torch.cat(out).double().numpy()
 
     def _check_X_y(self, X: Any, y: Any, **options: Any) -> tuple[NDArray[Any], NDArray[Any]]:
         """Validate parameters and support, and hold both against the meta state."""
@@ -275,10 +227,14 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, Saved, ABC):
         return check_support(self, X, y, allow_nd=self._allow_nd(), **options)
 
     def _check_against_state(self, stacklevel: int) -> None:
+        state, params = self._meta_state, (type(self), *self._own_params().values())
+        if state is not None and state.has_seen(params):
+            return
         self._check_params()
-        if self._meta_state is not None:
-            check_structure(self, self._meta_state)
-            warn_if_stale(self, self._meta_state, stacklevel)
+        if state is not None:
+            check_structure(self, state)
+            if not warn_if_stale(self, state, stacklevel):
+                state.remember(params)
 
     @contextmanager
     def _unchanged_on_error(self) -> Iterator[None]:

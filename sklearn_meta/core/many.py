@@ -1,134 +1,201 @@
-"""Adapting and predicting many tasks in one stacked pass."""
+"""Adapting and predicting many tasks, a stack of like sizes at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from sklearn_meta.core.algorithm import Algorithm
+from sklearn_meta.core.backbone import RowNetwork
 from sklearn_meta.core.converged import check_converged
-from sklearn_meta.core.examples import Examples, stack
-from sklearn_meta.core.scaling import Scaling, scaling_of
-from sklearn_meta.core.state import to_torch
-from sklearn_meta.core.support import check_feature_names
-from sklearn_meta.exceptions import TaskError
+from sklearn_meta.core.examples import Examples
+from sklearn_meta.core.row_store import dtype_of_rows
+from sklearn_meta.core.stack_size import tasks_at_once
+from sklearn_meta.core.stacked import all_inputs, padded, places_of, scaling_of_stack
+from sklearn_meta.core.state import tensors_of
+from sklearn_meta.core.windows import Window, windows
+from sklearn_meta.functional import Params
 from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.validate import label
 
-__all__ = ["outputs_of_tasks"]
-
-ELEMENTS_AT_ONCE = 200_000  # numbers of X in one stack: activations then stay in tens of MB
+__all__ = ["Answers", "answers"]
 
 
-def outputs_of_tasks(est: Any, tasks: Sequence[Task]) -> Iterator[tuple[int, Task, NDArray[Any]]]:
+class Answers(NamedTuple):
+    """What came out for a stack of tasks.
+
+    Attributes
+    ----------
+    places : list of int
+        Positions of the tasks among all.
+    tasks : list of Task
+        The tasks.
+    output : ndarray of shape (n_tasks, n_most, n_outputs)
+        Logits, minus infinity for classes that the task does not have; or means in the units
+        of y.
+    truth : ndarray of shape (n_tasks, n_most) or (n_tasks, n_most, n_outputs)
+        Columns of the query's labels, or its targets.
+    n_query : ndarray of int of shape (n_tasks,)
+        Rows of each query; those behind them mean nothing.
+    labels : list of ndarray or None
+        The label of each column, for each task; None for targets.
+    """
+
+    places: list[int]
+    tasks: list[Task]
+    output: NDArray[np.float64]
+    truth: NDArray[Any]
+    n_query: NDArray[np.intp]
+    labels: list[NDArray[Any]] | None
+
+
+class _Model(NamedTuple):
+    algorithm: Algorithm
+    f: RowNetwork
+    theta: Any
+
+
+def answers(est: Any, tasks: Any) -> Iterator[Answers]:
     """Adapt to the support of each task and predict its query.
 
     Parameters
     ----------
     est : BaseMetaLearner
         Whose prior and parameters to use; it stays as it is.
-    tasks : sequence of Task
-        Already checked; with a fixed support.
+    tasks : sequence of tasks
+        As given to `predict_tasks`.
 
     Yields
     ------
-    i : int
-        Position of the task.
-    task : Task
-        The task.
-    output : ndarray of shape (n_query, n_outputs)
-        Logits in the order of the sorted labels of the support, or means in the units of y.
+    Answers
+        Of a stack of tasks; all tasks come, in any order.
+
+    Raises
+    ------
+    TaskError
+        If a task cannot be used, or has no fixed support.
     """
-    for i, task in enumerate(tasks):
-        if task.support is None:
-            raise TaskError(
-                f"{label(task, i)} has no fixed support to adapt to. Give it one, "
-                "Task(X, y, support=...), or draw one with sklearn_meta.tasks.split_task."
-            )
-    state = est._meta_state
-    if state is not None:
-        _check_shapes(est, tasks[0])
-    labels = est._target_type == "class"
-    n_outputs = max(_encoded(est, task, i).shape[1] for i, task in enumerate(tasks))
-    dtype = np.float32 if all(t.X.dtype == np.float32 for t in tasks) else np.float64
-    torch_dtype = torch.from_numpy(np.empty(0, dtype)).dtype
-    device = est._device()
-    with torch.inference_mode(False):  # the caller may be in it; the inner loop cannot
-        algorithm, f, theta = est._prior(tasks[0].X.shape[1:], n_outputs)
-        start = to_torch(theta, device, torch_dtype)
-    for chunk in _chunks(tasks, same_shape=f.transductive):
-        pairs = []
-        with torch.inference_mode(False):
-            for i in chunk:
-                y, scaling = est._encode(tasks[i].y), state.scaling if state else None
-                pairs.append(_examples(tasks[i], y, scaling, dtype, labels))
-            support = Examples(*(t.to(device) for t in stack([pair[0] for pair in pairs])))
-            query = stack([pair[1] for pair in pairs]).X.to(device)
-            with torch.enable_grad():
-                phi = algorithm.adapt(f, start, support)
-            names = [label(tasks[i], i) for i in chunk]
-            check_converged(est, algorithm, f, start, phi, support, names, 5)
-            with torch.no_grad():
-                out = algorithm.predict(f, start, phi, query).cpu().double().numpy()
-        for i, values, (s, q, scaling) in zip(chunk, out, pairs, strict=True):
-            yield i, tasks[i], scaling.original(values[: len(q.X), : s.y.shape[1]])
+    device, model, n_outputs = est._device(), None, 0
+    if est._meta_state is None and est._target_type == "class":  # one cold start for all
+        n_outputs = max(int(window.n_way.max()) for window in windows(est, tasks))
+    for window in windows(est, tasks):
+        if model is None:
+            n_outputs = n_outputs or window.first.y[:1].size
+            with torch.inference_mode(False):  # the caller may be in it; the inner loop cannot
+                model = _Model(*est._prior(window.first.row_shape, n_outputs))
+        for chunk in _chunks(est, window, model, device):
+            yield _answer(est, window, chunk, model, device)
 
 
-def _check_shapes(est: Any, task: Task) -> None:
-    state = est._meta_state
-    for what, got, expected in (
-        ("X", task.X.shape[1:], state.row_shape),
-        ("y", task.y[:1].size, state.n_targets),
-    ):
-        if got != expected:
-            raise TaskError(
-                f"{label(task, 0)}: {what} has rows of shape {got}, but {type(est).__name__} "
-                f"was meta-fitted with rows of shape {expected} (X of shape "
-                f"{task.X.shape}, y of {task.y.shape})."
-            )
-    if task.feature_names_in is not None and state.feature_names is not None:
-        try:
-            check_feature_names(task.feature_names_in, state.feature_names)
-        except ValueError as error:
-            raise TaskError(f"{label(task, 0)}: {error}") from None
+def _chunks(
+    est: Any, window: Window, model: _Model, device: torch.device
+) -> Iterator[NDArray[np.intp]]:
+    """Positions in the window of tasks of like size and one dtype, as many as memory allows."""
+    single = [dtype_of_rows([task.dtype]) is np.float32 for task in window.tasks]
+    shapes = np.column_stack([single, window.n_support, window.n_way, window.n_query])
+    order = np.lexsort(shapes.T[::-1])
+    at_once = tasks_at_once(est, model.f, model.theta, device)
+    begin = 0
+    while begin < len(order):
+        here = shapes[order[begin:]]
+        alike = here[:, 0] == here[0, 0]
+        if model.f.transductive:  # padding would change the statistics
+            alike = (here == here[0]).all(axis=1)
+        n_alike = len(here) if alike.all() else int(alike.argmin())
+        size = at_once(here[:n_alike, 1], here[:n_alike, 3])
+        yield order[begin : begin + size]
+        begin += size
 
 
-def _encoded(est: Any, task: Task, i: int) -> NDArray[np.float64]:
-    try:
-        encoded: NDArray[np.float64] = est._encode(task.y)
-    except ValueError as error:  # a label that the prior does not know
-        raise TaskError(f"{label(task, i)}: {error}") from None
-    return encoded
-
-
-def _chunks(tasks: Sequence[Task], *, same_shape: bool) -> Iterator[list[int]]:
-    """Positions of tasks of like size, as many as memory allows."""
-    sizes = [(len(t.support), len(t)) for t in tasks if t.support is not None]
-    shapes = [(*size, len(np.unique(t.y))) for size, t in zip(sizes, tasks, strict=True)]
-    chunk: list[int] = []
-    for i in sorted(range(len(tasks)), key=lambda i: shapes[i]):
-        full = (len(chunk) + 1) * tasks[i].X.size > ELEMENTS_AT_ONCE
-        if chunk and (full or (same_shape and shapes[i] != shapes[chunk[0]])):
-            yield chunk
-            chunk = []
-        chunk.append(i)
-    yield chunk
-
-
-def _examples(
-    task: Task, y: NDArray[Any], scaling: Scaling | None, dtype: Any, labels: bool
-) -> tuple[Examples, Examples, Scaling]:
-    X_support, X_query = task.X_support.astype(dtype), task.X_query.astype(dtype)
-    y_support = y[task.support]
-    if scaling is None:
-        scaling = scaling_of(X_support, None if labels else y_support)
-    support = Examples(
-        torch.tensor(scaling.inputs(X_support)),
-        torch.tensor(scaling.targets(y_support).astype(dtype)),
-        torch.ones(len(X_support), dtype=torch.from_numpy(X_support[:0]).dtype),
+def _answer(
+    est: Any, window: Window, chunk: NDArray[np.intp], model: _Model, device: torch.device
+) -> Answers:
+    tasks = [window.tasks[i] for i in chunk]
+    dtype = dtype_of_rows([task.dtype for task in tasks])
+    support_at, query_at = places_of(tasks)
+    X = all_inputs(tasks, dtype)
+    if X.dtype.kind == "f" and not np.isfinite(X).all():
+        window.complain()
+    y, labels, absent = _targets(est, window, chunk)
+    state, X_support = est._meta_state, padded(X, support_at)
+    y_support, mask = padded(y, support_at), support_at.mask
+    scaling = scaling_of_stack(
+        None if state is None else state.scaling,
+        X_support,
+        None if labels is not None else y_support,
+        mask,
     )
-    X = torch.tensor(scaling.inputs(X_query))
-    return support, Examples(X, X.new_zeros(len(X), y.shape[1]), X.new_ones(len(X))), scaling
+    y_seen = np.eye(absent.shape[-1])[y_support] if labels is not None else y_support
+    y_seen[~mask] = 0
+    with torch.inference_mode(False):
+        support = Examples(
+            scaling.inputs(X_support).to(device),
+            scaling.targets(y_seen, dtype).to(device),
+            torch.from_numpy(mask.astype(dtype)).to(device),
+        )
+        query = scaling.inputs(padded(X, query_at)).to(device)
+        found = _adapted(est, model, support, query, _Names(window, chunk))
+        output: NDArray[np.float64] = found.cpu().double().numpy()
+    if labels is None:
+        output = scaling.original(output)
+    else:
+        output = np.where(absent[:, None], -np.inf, output[..., : absent.shape[-1]])
+    places = [window.begin + int(i) for i in chunk]
+    return Answers(places, tasks, output, padded(y, query_at), query_at.sizes, labels)
+
+
+def _adapted(
+    est: Any, model: _Model, support: Examples, query: Tensor, names: Sequence[str]
+) -> Tensor:
+    algorithm, f, theta = model
+    start: Params = tensors_of(theta, support.X.device, support.X.dtype)
+    with torch.enable_grad():
+        phi = algorithm.adapt(f, start, support)
+    with torch.no_grad():
+        if f.transductive:
+            seen, output = None, algorithm.predict(f, start, phi, query)
+        else:  # the weights of each task go through memory once for both
+            both = algorithm.predict(f, start, phi, torch.cat([support.X, query], 1))
+            seen, output = both.split([support.X.shape[1], query.shape[1]], 1)
+    check_converged(est, algorithm, f, start, phi, support, names, 6, seen)
+    return output
+
+
+def _targets(
+    est: Any, window: Window, chunk: NDArray[np.intp]
+) -> tuple[NDArray[Any], list[NDArray[Any]] | None, NDArray[np.bool_]]:
+    """Columns of all labels, the labels of the columns and which a task lacks; or targets."""
+    coding = window.coding
+    if coding is None:
+        y = np.concatenate([window.tasks[i].y for i in chunk])
+        return y.reshape(len(y), -1).astype(np.float64), None, np.zeros((1, 1), dtype=bool)
+    y = np.concatenate([coding.place[coding.begin[i] : coding.begin[i + 1]] for i in chunk])
+    own = [coding.own[coding.first[i] : coding.first[i] + coding.n_way[i]] for i in chunk]
+    n_way = coding.n_way[chunk]
+    if not (est._knows_labels and est._meta_state is not None):
+        return y, own, np.arange(n_way.max()) >= n_way[:, None]
+    known = est._meta_state.classes
+    columns = [np.searchsorted(known, labels.astype(known.dtype)) for labels in own]
+    absent = np.ones((len(chunk), len(known)), dtype=bool)
+    absent[np.repeat(np.arange(len(chunk)), n_way), np.concatenate(columns)] = False
+    begin = np.repeat(np.cumsum(n_way) - n_way, [len(window.tasks[i]) for i in chunk])
+    return np.concatenate(columns)[begin + y], [known] * len(chunk), absent
+
+
+class _Names(Sequence[str]):
+    """What errors call the tasks of a chunk, made when there is one."""
+
+    def __init__(self, window: Window, chunk: NDArray[np.intp]) -> None:
+        self.window, self.chunk = window, chunk
+
+    def __len__(self) -> int:
+        return len(self.chunk)
+
+    def __getitem__(self, k: Any) -> Any:
+        i = self.chunk[k]
+        return label(self.window.tasks[i], self.window.begin + int(i))

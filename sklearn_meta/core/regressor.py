@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
-from sklearn.metrics import r2_score
 from sklearn.utils import Tags
 
 from sklearn_meta.core.compat import fit_task
 from sklearn_meta.core.estimator import BaseMetaLearner
 from sklearn_meta.core.heads import LinearHead
+from sklearn_meta.core.many import Answers
+from sklearn_meta.core.many_tasks import r2_of_tasks
 from sklearn_meta.core.pretrained import FineTune, from_scratch
 from sklearn_meta.core.support import check_weight
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.functional import squared_error
-from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.ranges import as_range
 from sklearn_meta.tasks.validate import label
 
@@ -95,21 +94,30 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
     def _encode(self, y: NDArray[Any]) -> NDArray[np.float64]:
         return y.reshape(len(y), -1).astype(np.float64)
 
-    def _decide(self, task: Task, output: NDArray[np.float64]) -> NDArray[Any]:
-        return output.reshape(len(output), *task.y.shape[1:])
+    def _decide(self, found: Answers) -> list[NDArray[Any]]:
+        return [
+            means[:n].reshape(n, *task.y.shape[1:])
+            for means, n, task in zip(found.output, found.n_query, found.tasks, strict=True)
+        ]
 
-    def _check_scorable(self, tasks: Sequence[Task]) -> None:
-        for i, task in enumerate(tasks):
-            if task.support is not None and len(task) - len(task.support) < 2:
-                raise TaskError(
-                    f"{label(task, i)}: R^2 needs at least two query rows, the task has one "
-                    f"(X of shape {task.X.shape}, support of {len(task.support)} rows). "
-                    "predict_tasks gives its prediction."
-                )
+    def _scores(self, found: Answers) -> NDArray[np.float64]:
+        self._check_scorable(found)
+        scores = np.empty(len(found.tasks))
+        for n in np.unique(found.n_query):  # no padding: sums in the order of r2_score
+            here = found.n_query == n
+            scores[here] = r2_of_tasks(found.truth[here, :n], found.output[here, :n])
+        return scores
 
-    @staticmethod
-    def _metric(y_true: NDArray[Any], y_pred: NDArray[Any]) -> float:
-        return float(r2_score(y_true, y_pred))
+    def _check_scorable(self, found: Answers) -> None:
+        short = np.flatnonzero(found.n_query < 2)
+        if len(short):
+            k = int(min(short, key=lambda k: found.places[k]))
+            task = found.tasks[k]
+            raise TaskError(
+                f"{label(task, found.places[k])}: R^2 needs at least two query rows, the task has "
+                f"one (X of shape {(len(task), *task.row_shape)}, support of "
+                f"{len(task) - 1} rows). predict_tasks gives its prediction."
+            )
 
     def _scratch(self) -> FineTune:
         return from_scratch(squared_error, LinearHead())

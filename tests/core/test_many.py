@@ -8,7 +8,7 @@ from sklearn.metrics import r2_score
 from torch import nn
 
 from sklearn_meta import MAMLClassifier, MAMLRegressor, ProtoNetClassifier, Task, TaskError
-from sklearn_meta.core import many
+from sklearn_meta.core import stack_size
 from sklearn_meta.datasets import make_blob_tasks, make_sinusoid_tasks
 from sklearn_meta.tasks import split_task
 
@@ -89,7 +89,7 @@ def test_small_chunks_and_batch_statistics_change_nothing(norm, monkeypatch):
     sizes = [2, 3, 1, 2]
     tasks = [split_task(t, n_shot=n, random_state=0) for t, n in zip(even, sizes, strict=True)]
     expected = in_a_loop(est, tasks)
-    monkeypatch.setattr(many, "ELEMENTS_AT_ONCE", 100)
+    monkeypatch.setitem(stack_size.AT_ONCE, "cpu", 1500)
     for found, alone in zip(est.predict_tasks(tasks), expected, strict=True):
         np.testing.assert_array_equal(found, alone)
 
