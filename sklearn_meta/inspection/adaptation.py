@@ -175,10 +175,13 @@ class AdaptationCurveDisplay:
         Raises
         ------
         ValueError
-            If an estimator has no such parameter, or it belongs to the learned prior.
+            If an estimator has no such parameter, it belongs to the learned prior, or there are no
+            values of it.
         NotMetaFittedError
             If an estimator is not meta-fitted.
         """
+        if not len(param_range):
+            raise ValueError(f"param_range is empty; give one value of {param_name!r} or more.")
         scores = {}
         for name, est in by_name(estimator).items():
             judge = judge_of(est, scoring, tasks)

@@ -227,6 +227,8 @@ def test_a_learner_without_the_parameter_is_named(est):
 
 
 def test_what_cannot_be_a_curve_is_refused():
+    with pytest.raises(ValueError, match="param_range is empty"):
+        AdaptationCurveDisplay.from_estimator(MAML, TEST, param_range=[])
     with pytest.raises(NotMetaFittedError, match="not meta-fitted"):
         AdaptationCurveDisplay.from_estimator(MAMLClassifier(), TEST)
     with pytest.raises(ValueError, match="hidden_layer_sizes"):  # part of the prior

@@ -208,3 +208,30 @@ def test_the_prior_survives_clone_and_can_be_forgotten(est, tasks):
     np.testing.assert_array_equal(twin.predict(split.X_query), predicted)
     with pytest.raises(NotMetaFittedError):
         twin.reset_meta().fit(task.X, task.y)
+
+
+@pytest.mark.parametrize(
+    ("est", "tasks"), [(HierarchicalRegressor(), FAMILY.tasks), (HierarchicalClassifier(), BLOBS)]
+)
+def test_rows_that_cannot_be_are_refused(est, tasks):
+    X, y = tasks[0].X, tasks[0].y
+    with pytest.raises(NotMetaFittedError):
+        (unlearned := clone(est)).fit(X, y)
+    assert not hasattr(unlearned, "classes_")
+    learned = clone(est).meta_fit(tasks[:9]).fit(X, y)
+    width = X.shape[1]
+    for use in (learned.predict, lambda X: learned.fit(X, y)):
+        with pytest.raises(ValueError, match=rf"has 1 features, but .* with {width}"):
+            use(X[:, :1])
+        with pytest.raises(ValueError, match="holds NaN or infinity"):
+            use(np.where(X == X[0], np.nan, X))
+    with pytest.raises(ValueError, match=rf"same number of rows.* shape \({len(X) - 1},\)"):
+        learned.fit(X, y[1:])
+
+
+def test_targets_that_cannot_be_are_refused():
+    X, y = FAMILY.tasks[0].X, FAMILY.tasks[0].y
+    reg = HierarchicalRegressor().meta_fit(FAMILY.tasks[:9])
+    for other in (np.c_[y, y], np.where(y == y[0], np.nan, y)):
+        with pytest.raises(ValueError, match=r"must hold 1 finite number\(s\) a row"):
+            reg.fit(X, other)

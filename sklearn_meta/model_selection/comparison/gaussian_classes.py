@@ -119,9 +119,10 @@ class HierarchicalClassifier(ClassifierMixin, HierarchicalBase):
         self : object
             Ready to predict.
         """
-        X, y = flat_rows(X), np.asarray(y)
-        self.classes_, counts = np.unique(y, return_counts=True)
         general, *by_label = self._known()
+        y = np.asarray(y)
+        X = self._rows(X, len(general.basis), y)
+        self.classes_, counts = np.unique(y, return_counts=True)
         labels = self.classes_.tolist()
         there = bool(by_label) and all(k in by_label[0].means for k in labels)
         prior = by_label[0] if there else general
@@ -147,7 +148,7 @@ class HierarchicalClassifier(ClassifierMixin, HierarchicalBase):
             In the order of `classes_`; rows sum to 1.
         """
         check_is_fitted(self)
-        Z = (flat_rows(X) @ self._basis)[:, None]
+        Z = (self._rows(X, len(self._basis)) @ self._basis)[:, None]
         logits = np.log(self._share) - 0.5 * np.sum(
             (Z - self._mean) ** 2 / self._var + np.log(self._var), axis=2
         )

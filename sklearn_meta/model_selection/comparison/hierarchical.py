@@ -56,6 +56,23 @@ class HierarchicalBase(BaseEstimator):
             )
         return self._prior
 
+    def _rows(self, X: Any, n_features: int, y: Any = None) -> Array:
+        """Give rows as vectors, held against those of `meta_fit` and against their targets."""
+        rows, name = flat_rows(X), type(self).__name__
+        if rows.shape[1] != n_features:
+            raise ValueError(
+                f"X of shape {np.shape(X)} has {rows.shape[1]} features, but {name} was "
+                f"meta-fitted with {n_features}."
+            )
+        if not np.isfinite(rows).all():
+            raise ValueError(f"X of shape {np.shape(X)} holds NaN or infinity.")
+        if y is not None and len(y) != len(rows):
+            raise ValueError(
+                f"X and y must have the same number of rows; got X of shape {np.shape(X)} and y of "
+                f"shape {np.shape(y)}."
+            )
+        return rows
+
     def __sklearn_clone__(self) -> Any:
         twin = super().__sklearn_clone__()
         twin._prior = self._prior

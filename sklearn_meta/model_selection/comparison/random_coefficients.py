@@ -108,9 +108,14 @@ class HierarchicalRegressor(RegressorMixin, HierarchicalBase):
         self : object
             With `coef_` and `intercept_`.
         """
-        y = np.asarray(y, dtype=np.float64)
-        one, Y = _with_one(flat_rows(X)), flat_rows(y)
-        pairs = zip(self._known(), Y.T, strict=True)
+        y, known = np.asarray(y, dtype=np.float64), self._known()
+        one, Y = _with_one(self._rows(X, len(known[0].mean) - 1, y)), flat_rows(y)
+        if Y.shape[1] != len(known) or not np.isfinite(Y).all():
+            raise ValueError(
+                f"y of shape {y.shape} must hold {len(known)} finite number(s) a row, as in "
+                "meta_fit."
+            )
+        pairs = zip(known, Y.T, strict=True)
         b = np.stack([_posterior(prior, one, target) for prior, target in pairs])
         b = b[0] if y.ndim == 1 else b
         self.intercept_, self.coef_ = b[..., 0], b[..., 1:]
@@ -130,7 +135,7 @@ class HierarchicalRegressor(RegressorMixin, HierarchicalBase):
             In the shape of the `y` that was fitted.
         """
         check_is_fitted(self)
-        return flat_rows(X) @ self.coef_.T + self.intercept_
+        return self._rows(X, self.coef_.shape[-1]) @ self.coef_.T + self.intercept_
 
 
 def _with_one(X: Array) -> Array:
