@@ -100,10 +100,13 @@ def test_does_it_pay_has_a_verdict_for_each_family(load, tmp_path, capsys):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+FEW = [*range(1, 37, 3), *range(37, 43)]  # patients known, and new
+
+
 def recordings():
-    """A table like that of Parkinson's patients, of as many, with fewer rows and voices."""
+    """A table like that of Parkinson's patients, with fewer of them, of their rows and voices."""
     rng = np.random.RandomState(0)
-    patient = np.repeat(np.arange(1, 43), 12)
+    patient = np.repeat(FEW, 12)
     table = {"subject#": patient, "age": 50 + patient % 30, "sex": patient % 2}
     table |= {name: rng.normal(size=len(patient)) for name in ("test_time", "motor_UPDRS", "PPE")}
     table["total_UPDRS"] = 1.3 * table["motor_UPDRS"] + 0.1 * patient
@@ -113,10 +116,14 @@ def recordings():
 @pytest.mark.parametrize("real", [True, False])
 def test_customers_from_a_frame_to_another_process(load, monkeypatch, tmp_path, capsys, real):
     example = load("plot_08_customers_dataframe")
-    if not real:
-        monkeypatch.setattr(example, "fetch_parkinsons", lambda **kwargs: recordings())
-    elif not (Path(os.environ.get("SKLEARN_META_DATA", "")) / "parkinsons").is_dir():
-        pytest.skip("no real data here")
+    table = recordings()
+    if real:
+        if not (Path(os.environ.get("SKLEARN_META_DATA", "")) / "parkinsons").is_dir():
+            pytest.skip("no real data here")
+        whole = example.fetch_parkinsons(as_frame=True).frame
+        assert set(table.frame) < set(whole)
+        table = Bunch(frame=whole[whole["subject#"].isin(FEW)])
+    monkeypatch.setattr(example, "fetch_parkinsons", lambda **kwargs: table)
     picture = tmp_path / "compare.png"
     found = example.main(3, 1, str(picture))
     assert {f"patient {i}" for i in range(37, 43)} < set(found)
@@ -156,6 +163,16 @@ def test_costs_are_of_all_learners_on_one_problem(load):
         assert est.hidden_layer_sizes == (40, 40), name
     assert next(iter(learners)) == "FOMAML"
     assert len(learners) == len(load("benchmarks/sinusoid").LEARNERS)
+
+
+def test_input_shows_every_form_and_every_number_of_workers(load, capsys):
+    bench = load("benchmarks/input")
+    grew, took = bench.main(200, 200, 1e-4, 4, alone=False)
+    assert set(grew) == {*bench.IMAGE_FORMS, *bench.ROW_FORMS}
+    assert all(each > 0 for each in took.values())
+    out = capsys.readouterr().out
+    assert "uint8 file" in out
+    assert "8 workers" in out
 
 
 def test_sinusoid_table(load, monkeypatch):
