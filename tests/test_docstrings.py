@@ -102,7 +102,7 @@ def is_short(label):
     short = CONTRACT | {"start", "forward", "draw", "theta", "progress", "state", "restore"}
     short |= {"on_train_begin", "on_epoch_begin", "on_batch_end", "on_epoch_end", "on_train_end"}
     # what an abstract class has described, its kinds need not
-    short |= {"back", "features", "given", "rate_like", "step", "weights"}
+    short |= {"back", "features", "given", "rate_like", "step", "take", "weights"}
     return parts[-1] in short or bool(inside & set(parts))
 
 

@@ -78,7 +78,13 @@ class LabelSpace:
             self._own = [self.result()]
 
     def result(self) -> NDArray[Any]:
-        """Give all labels, sorted."""
+        """Give all labels.
+
+        Returns
+        -------
+        ndarray
+            Sorted.
+        """
         return np.unique(np.concatenate(self._own))
 
 

@@ -107,7 +107,13 @@ class Moments:
             self.n = total
 
     def result(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Give the mean, and the standard deviation, or 1 where nothing varies."""
+        """Give both.
+
+        Returns
+        -------
+        mean, scale : ndarray of shape (n_columns,) or ()
+            The standard deviation is 1 where nothing varies.
+        """
         mean, scale = np.asarray(self.mean), np.sqrt(self.squares / self.n)
         return mean, _without_zeros(mean, scale, self.dtype)
 
