@@ -1,6 +1,8 @@
 """The cards of docs/algorithms: one for each algorithm, with the same parts."""
 
 import doctest
+import importlib
+import inspect
 import re
 from pathlib import Path
 
@@ -53,3 +55,26 @@ def test_the_code_of_a_guide_is_true(path):
     example = doctest.DocTestParser().get_doctest("\n".join(code), {}, path.stem, None, None)
     options = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
     assert doctest.DocTestRunner(optionflags=options).run(example).failed == 0
+
+
+MODULES = ["", "tasks", "datasets", "model_selection", "pipeline", "metrics", "inspection"]
+MODULES += ["persistence", "testing"]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_list_of_public_names_is_complete_and_says_what_they_are(module):
+    path = f"sklearn_meta.{module}".rstrip(".")
+    found = importlib.import_module(path)
+    sections = (DOCS / "api.md").read_text(encoding="utf-8").split("\n## ")
+    (section,) = (text for text in sections if text.startswith(f"{path}\n"))
+    expected = [
+        f"- `{name}`: {first_sentence(getattr(found, name))}"
+        for name in found.__all__
+        if name != "__version__"
+    ]
+    assert [line for line in section.split("\n") if line.startswith("- ")] == expected
+
+
+def first_sentence(thing):
+    text = inspect.getdoc(thing).split("\n\n")[0]
+    return " ".join(re.sub(r":[a-z]+:`~?", "`", text).split())  # Markdown has no roles
