@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from sklearn_meta.core.examples import Examples
 from sklearn_meta.core.packed import PackedTasks
@@ -23,8 +22,7 @@ __all__ = [
     "FromReader",
     "FromTasks",
     "Rows",
-    "all_once",
-    "all_read",
+    "episode_of",
 ]
 
 Batch = tuple[Examples, Examples, bool]
@@ -51,7 +49,15 @@ class Rows:
 
 
 class EpisodeSource(ABC):
-    """Where meta-batches come from."""
+    """Where meta-batches come from.
+
+    Attributes
+    ----------
+    rows : Rows
+        Rows of an episode.
+    """
+
+    rows: Rows
 
     @abstractmethod
     def draw(self, n_tasks: int, rng: np.random.RandomState) -> Batch:
@@ -214,71 +220,3 @@ def episode_of(
     position = keys.argsort(-1)  # a class's place in the episode means nothing
     groups = np.where(position < count[:, None], packed.first[chosen][:, None] + position, -1)
     return packed.episode(groups, rows.draw(rng), rows.n_query, rng)
-
-
-def all_once(
-    packed: PackedTasks, rows: Rows, n_tasks: int, seed: int
-) -> Iterator[tuple[tuple[Tensor, ...], bool]]:
-    """Go through given tasks in order, always with the same rows: for validation.
-
-    Parameters
-    ----------
-    packed : PackedTasks
-        The tasks.
-    rows : Rows
-        Rows of an episode, for tasks without a fixed support.
-    n_tasks : int
-        Tasks a batch.
-    seed : int
-        Of the splits.
-
-    Yields
-    ------
-    batch : tuple of Tensor
-        Support and query, flat.
-    ragged : bool
-        Whether there is padding.
-    """
-    assert packed.first is not None
-    rng = np.random.RandomState(seed)
-    everything = np.arange(len(packed.first))
-    for begin in range(0, len(everything), n_tasks):
-        support, query, ragged = episode_of(packed, everything[begin : begin + n_tasks], rows, rng)
-        yield (*support, *query), ragged
-
-
-def all_read(
-    reader: TaskReader,
-    pack: Callable[[list[Task], list[int]], PackedTasks],
-    rows: Rows,
-    n_tasks: int,
-    seed: int,
-) -> Iterator[tuple[tuple[Tensor, ...], bool]]:
-    """Go through tasks that are read one by one: what :func:`all_once` gives, but for that.
-
-    Parameters
-    ----------
-    reader : TaskReader
-        Reads them.
-    pack : callable
-        From tasks and their positions to PackedTasks.
-    rows : Rows
-        Rows of an episode, for tasks without a fixed support.
-    n_tasks : int
-        Tasks a batch.
-    seed : int
-        Of the splits.
-
-    Yields
-    ------
-    batch : tuple of Tensor
-        Support and query, flat.
-    ragged : bool
-        Whether there is padding.
-    """
-    rng, everything = np.random.RandomState(seed), range(len(reader))
-    for begin in range(0, len(everything), n_tasks):
-        numbers = list(everything[begin : begin + n_tasks])
-        packed = pack(reader.take(numbers, everything[begin + n_tasks :]), numbers)
-        support, query, ragged = episode_of(packed, np.arange(len(numbers)), rows, rng)
-        yield (*support, *query), ragged

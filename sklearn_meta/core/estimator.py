@@ -19,6 +19,7 @@ from sklearn_meta.core.algorithm import Algorithm
 from sklearn_meta.core.backbone import RowNetwork
 from sklearn_meta.core.compat import CallbackSupportMixin, fit_task
 from sklearn_meta.core.converged import check_converged
+from sklearn_meta.core.estimated import Estimated
 from sklearn_meta.core.examples import Examples
 from sklearn_meta.core.many_tasks import ManyTasks
 from sklearn_meta.core.params import check_dtype
@@ -40,7 +41,7 @@ from sklearn_meta.tasks.arrays import dense_parts
 __all__ = ["BaseMetaLearner"]
 
 
-class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Saved, ABC):
+class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, Saved, ABC):
     """An estimator with an outer loop, `meta_fit`, and an inner loop, `fit`.
 
     The subclass names the algorithm; this class keeps the promises: `clone` keeps the learned
@@ -96,6 +97,8 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Saved, ABC):
             If a parameter is out of range.
         FloatingPointError
             If meta-training diverges.
+        MemoryError
+            If a single task of a meta-batch needs more memory than is free, or memory runs out.
         KeyboardInterrupt
             If interrupted before the first iteration; the estimator is then as it was.
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from sklearn_meta.core.episodes import FromDistribution, FromPool, FromTasks, Rows, all_once
+from sklearn_meta.core.episodes import FromDistribution, FromPool, FromTasks, Rows
 from sklearn_meta.core.packed import pack_pool, pack_tasks
+from sklearn_meta.core.validation import all_once
 from sklearn_meta.tasks import EmpiricalTasks, FewShotTasks, Task
 
 CPU = torch.device("cpu")

@@ -1,0 +1,176 @@
+"""Memory of meta-training: with and without recomputation, and as estimated beforehand.
+
+    python examples/benchmarks/memory.py --output docs/results/memory.md
+
+Every figure is that of a process of its own, which runs one meta-iteration: the resident memory at
+its peak, less that before (``ru_maxrss``, with malloc told to give back what is freed), and the
+most bytes of tensors at once by the count of torch's own allocator. First 20-step second-order
+MAML on Conv4 (28 x 28 images, 5 ways, 1 shot, 15 query rows a class, 4 tasks), everything kept and
+with ``checkpoint=True``; then what `estimate_memory` says of several problems.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import sklearn_meta as sm
+from sklearn_meta.core.memory import peak_bytes
+
+NO_CACHE = {"MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_MMAP_THRESHOLD_": "65536"}
+CONV4: dict[str, Any] = {"backbone": "conv4", "n_shot": 1, "meta_batch_size": 4}
+MAML: dict[str, Any] = {**CONV4, "inner_steps": 20, "inner_lr": 0.001}
+
+# name: (estimator, parameters, rows of a class or task)
+PROBLEMS: dict[str, tuple[str, dict[str, Any], int]] = {
+    "MAML, Conv4, 20 steps": ("MAMLClassifier", MAML, 16),
+    "the same, checkpoint=True": ("MAMLClassifier", {**MAML, "checkpoint": True}, 16),
+    "the same, first order": ("MAMLClassifier", {**MAML, "first_order": True}, 16),
+    "the same, task_chunk_size=1": ("MAMLClassifier", {**MAML, "task_chunk_size": 1}, 16),
+    "ANIL, Conv4, 5 steps": ("ANILClassifier", CONV4, 16),
+    "Reptile, Conv4, 10 steps": ("ReptileClassifier", CONV4, 16),
+    "ProtoNet, Conv4": ("ProtoNetClassifier", CONV4, 16),
+    "MAML, MLP 2000-2000, 5 steps": (
+        "MAMLRegressor",
+        {"hidden_layer_sizes": (2000, 2000), "meta_batch_size": 8},
+        25,
+    ),
+    "iMAML, MLP 500-500, 5000 rows": (
+        "IMAMLRegressor",
+        {"hidden_layer_sizes": (500, 500), "meta_batch_size": 8, "n_query": 2500},
+        5000,
+    ),
+    "LSTM, MLP 100-100, 5 steps": (
+        "LSTMMetaLearnerRegressor",
+        {"hidden_layer_sizes": (100, 100), "meta_batch_size": 8},
+        25,
+    ),
+}
+BAR = ("MAML, Conv4, 20 steps", "the same, checkpoint=True")
+SMALL = {"inner_steps": 3, "meta_batch_size": 2, "hidden_layer_sizes": 50, "n_query": 3}
+
+
+def problem(name: str, small: bool) -> tuple[Any, list[tuple[Any, Any]]]:
+    """The estimator and its tasks."""
+    kind, params, n = PROBLEMS[name]
+    cls, rng = getattr(sm, kind), np.random.RandomState(0)
+    known = cls().get_params()
+    if small:
+        params = params | {k: v for k, v in SMALL.items() if k in known}
+        params["backbone"] = "mlp"
+    est = cls(max_meta_iter=1, random_state=0, device="cpu", **params)
+    if "Classifier" in kind:
+        shape = (5 * n, 20) if small else (5 * n, 28, 28)
+        y = np.repeat(np.arange(5), n)
+        return est, [(rng.rand(*shape).astype(np.float32), y) for _ in range(4)]
+    rows = [rng.rand(n, 10).astype(np.float32) for _ in range(8)]
+    return est, [(X, X.sum(1, dtype=np.float32)) for X in rows]
+
+
+def resident() -> int:
+    """Bytes of this process now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
+
+
+def child(name: str, how: str, small: bool) -> dict[str, Any]:
+    """One meta-iteration, in this process: its memory and time; or the counts of torch."""
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    est, tasks = problem(name, small)
+    if how == "allocated":
+        estimate = est.estimate_memory(tasks).total
+        allocated = peak_bytes(lambda: est.meta_fit(tasks), torch.device("cpu"))
+        return {"allocated": allocated, "estimate": estimate}
+    tiny, few = problem("MAML, MLP 2000-2000, 5 steps", True)
+    tiny.meta_fit(few)  # loads what is loaded once
+    before = resident()
+    begin = time.perf_counter()
+    est.meta_fit(tasks)
+    seconds = time.perf_counter() - begin
+    peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    sums = {k: float(np.abs(p).sum()) for k, p in est.theta_.items()}
+    loss = est.history_[-1, "train_loss"]
+    return {"resident": peak - before, "seconds": seconds, "loss": loss, "sums": sums}
+
+
+def measured(name: str, small: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for how in ("resident", "allocated"):
+        command = [sys.executable, __file__, "--child", name, how] + ["--small"] * small
+        env = os.environ | NO_CACHE | {"OMP_NUM_THREADS": "1"}
+        run = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        if run.returncode:
+            raise RuntimeError(f"{name}, {how}: {run.stderr}")
+        found |= json.loads(run.stdout.splitlines()[-1])
+    return found
+
+
+def report(names: list[str], small: bool) -> list[str]:
+    """The tables, in Markdown."""
+    found = {name: measured(name, small) for name in names}
+    lines = [
+        "| one meta-iteration | resident, MB | allocated, MB | estimate, MB | estimate / resident |"
+        " s |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, row in found.items():
+        resident, allocated, estimate = (
+            row[kind] / 1e6 for kind in ("resident", "allocated", "estimate")
+        )
+        lines.append(
+            f"| {name} | {resident:.1f} | {allocated:.1f} | {estimate:.1f} | "
+            f"{estimate / max(resident, 1e-9):.2f} | {row['seconds']:.2f} |"
+        )
+    if set(BAR) <= set(found):
+        plain, again = (found[name] for name in BAR)
+        off = [abs(again["sums"][k] / v - 1) for k, v in plain["sums"].items() if v]
+        lines += [
+            "",
+            f"checkpoint=True / without: resident {again['resident'] / plain['resident']:.2f}, "
+            f"allocated {again['allocated'] / plain['allocated']:.2f} (bar 0.33), "
+            f"time {again['seconds'] / plain['seconds']:.2f}; "
+            f"loss off by {abs(again['loss'] / plain['loss'] - 1):.1e}, "
+            f"theta by {max(off):.1e} (bar 1e-6).",
+        ]
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path)
+    parser.add_argument("--only", nargs="*", default=list(PROBLEMS), choices=list(PROBLEMS))
+    parser.add_argument("--small", action="store_true", help="tiny networks, for a test")
+    parser.add_argument("--child", nargs=2, metavar=("NAME", "HOW"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        print(json.dumps(child(*options.child, options.small)))
+        return
+    head = [
+        "# Memory of a meta-iteration",
+        "",
+        f"`examples/benchmarks/memory.py`, {datetime.date.today()}, sklearn_meta "
+        f"{sm.__version__}, torch {torch.__version__}, {platform.machine()}, one thread.",
+        "",
+    ]
+    text = "\n".join(head + report(options.only, options.small)) + "\n"
+    print(text)
+    if options.output:
+        options.output.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

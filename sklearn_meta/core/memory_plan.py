@@ -1,0 +1,224 @@
+"""What memory a meta-training needs, and how many tasks fit into it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sklearn_meta.core.algorithm import Algorithm
+from sklearn_meta.core.examples import Examples
+from sklearn_meta.core.extent import largest, most_rows, stored_bytes
+from sklearn_meta.core.memory import free_bytes, peak_bytes
+from sklearn_meta.core.memory_estimate import MemoryEstimate, does_not_fit
+from sklearn_meta.core.meta_gradient import gradient
+from sklearn_meta.core.module import EpisodicModule, FixedBatches, MetaBatches
+
+__all__ = ["Plan"]
+
+SHARE = 0.8  # of the free memory, for us to use
+MOMENTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of meta-training, at which an algorithm may differ
+PER_ROW, PER_WEIGHT = 20, 200  # copies that no inner step needs more of (measured: 6; the LSTM 168)
+
+
+class Plan:
+    """How much of a meta-batch goes through at once.
+
+    Parameters
+    ----------
+    est : BaseMetaLearner
+        Whose parameters say what may be changed.
+    module : EpisodicModule
+        The objective.
+    batches : MetaBatches
+        Where the largest meta-batch is drawn from; they stay as they are.
+    valid : FixedBatches, ReadBatches or None
+        For validation.
+    optimizer : callable
+        From parameters to the optimiser of the outer loop.
+    device : torch.device
+        Where it runs.
+    n_way : int
+        Classes of a task, where the source does not know them before it draws.
+    """
+
+    def __init__(
+        self,
+        est: Any,
+        module: EpisodicModule,
+        batches: MetaBatches,
+        valid: Any,
+        optimizer: Callable[[list[Tensor]], torch.optim.Optimizer],
+        device: torch.device,
+        n_way: int,
+    ) -> None:
+        self.est, self.module, self.valid = est, module, valid
+        self.optimizer, self.device, self.n_tasks = optimizer, device, batches.n_tasks
+        self.source, self.n_way = batches.source, n_way
+        # no other device counts its bytes; elsewhere a meta-batch needs as many as here
+        self.place = device if device.type == "cuda" else torch.device("cpu")
+        theta = self.module.theta()
+        self.theta = {k: p.detach().to(self.place).requires_grad_() for k, p in theta.items()}
+
+    @cached_property
+    def episodes(self) -> tuple[Examples, Examples]:
+        """The support and query of the largest meta-batch that there is."""
+        support, query, _ = largest(self.source).draw(self.n_tasks, np.random.RandomState(0))
+        support, query = (Examples(*(t.to(self.place) for t in rows)) for rows in (support, query))
+        return support, query
+
+    @cached_property
+    def n_rows(self) -> tuple[int, int]:
+        """Rows of the support and of the query of a task, at most."""
+        of_support, of_query = (rows.weight.shape[1] for rows in self.episodes)
+        return of_support, of_query
+
+    @cached_property
+    def row_bytes(self) -> float:
+        """Count what the network keeps of a row for its backward pass."""
+        like = next(iter(self.theta.values()))
+        f: Any = self.module.f
+        X = like.new_zeros(2, *f.row_shape)
+        return max(self._kept(X) - self._kept(X[:1]), 0) + X[:1].nbytes
+
+    def chunk(self) -> int | None:
+        """Give the tasks of a chunk, looking closer only where it may matter.
+
+        Returns
+        -------
+        int or None
+            None: all.
+
+        Raises
+        ------
+        MemoryError
+            If not even one task fits.
+        """
+        if self.est.task_chunk_size is not None:
+            return int(self.est.task_chunk_size)
+        free = free_bytes(self.device)
+        if free is None or self._at_most() <= free / 4:
+            return None
+        estimate = self.estimate(free)
+        needed = estimate.training + estimate.one_task
+        if needed > free:
+            raise does_not_fit(self.est, needed, free)
+        return None if estimate.task_chunk_size >= self.n_tasks else estimate.task_chunk_size
+
+    def estimate(self, free: int | None) -> MemoryEstimate:
+        """Measure on one and two tasks, and few inner steps, and extrapolate.
+
+        Parameters
+        ----------
+        free : int or None
+            Bytes that are free.
+
+        Returns
+        -------
+        MemoryEstimate
+            For the chunk that fits, or that the parameters ask for.
+        """
+        least, training = int(max(self.n_rows) * self.row_bytes), self._training()
+        if free is not None and least > free:  # a trial would be the end of the process
+            one = more = least
+        else:
+            one, more = self._measured()
+        size = self.est.task_chunk_size or self.n_tasks
+        if self.est.task_chunk_size is None and free is not None:
+            room = SHARE * free - training - one
+            size = int(min(self.n_tasks, 1 + max(room, 0) // max(more, 1)))
+            size = -(-self.n_tasks // -(-self.n_tasks // size))  # as many chunks, of equal sizes
+        size = min(int(size), self.n_tasks)
+        return MemoryEstimate(
+            rows=self._rows(),
+            training=training,
+            chunk=one + (size - 1) * more,
+            one_task=one,
+            task_chunk_size=size,
+            meta_batch_size=self.n_tasks,
+            free=free,
+        )
+
+    def _rows(self) -> int:
+        drawn = sum(t.nbytes for examples in self.episodes for t in examples)
+        valid = self.valid.batches if isinstance(self.valid, FixedBatches) else []
+        return stored_bytes(self.source) + drawn + sum(t.nbytes for batch in valid for t in batch)
+
+    def _training(self) -> int:
+        """Theta, gradients (added up, and of a chunk), the state of the optimiser, the best."""
+        theta = [torch.zeros_like(p).requires_grad_() for p in self.theta.values()]
+        for p in theta:
+            p.grad = torch.zeros_like(p)
+        outer = self.optimizer(theta)
+        if not isinstance(outer, torch.optim.LBFGS):  # which wants to be given a loss
+            outer.step()
+        kept = [v for state in outer.state.values() for v in state.values()]
+        of_theta = sum(p.nbytes for p in theta)
+        copies = 3 + (self.valid is not None)
+        return copies * of_theta + sum(v.nbytes for v in kept if isinstance(v, Tensor))
+
+    def _kept(self, X: Tensor) -> int:
+        kept: list[int] = []
+
+        def count(t: Tensor) -> Tensor:
+            kept.append(t.nbytes)
+            return t
+
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda t: t), self._chance():
+            self.module.f(self.theta, X)
+        return sum(kept)
+
+    def _at_most(self) -> float:
+        """More than any meta-batch needs, at a guess."""
+        n_rows = most_rows(self.source, self.n_way)
+        steps = _steps(self.module.algorithm) + 1
+        weights = sum(p.nbytes for p in self.theta.values())
+        of_task = PER_ROW * steps * sum(n_rows) * self.row_bytes + PER_WEIGHT * steps * weights
+        return self.n_tasks * of_task
+
+    def _measured(self) -> tuple[int, int]:
+        """Peak of one task, and what each more adds."""
+        algorithm = self.module.algorithm
+        differ = {algorithm.at(progress): progress for progress in MOMENTS}
+        found = [self._measured_at(progress) for progress in differ.values()]
+        one, two = (max(peaks) for peaks in zip(*found, strict=True))
+        return one, max(two - one, 0)
+
+    def _measured_at(self, progress: float) -> tuple[int, int]:
+        """Peak of one task and of two; that of many steps is a straight line through few."""
+        steps = _steps(self.module.algorithm)
+        tried = (2, 3) if steps > 3 else (steps,)
+        peaks = []
+        for n in range(1, min(2, self.n_tasks) + 1):
+            few = [self._peak(k, progress, n) for k in tried]
+            peaks.append(few[0] + (steps - tried[0]) * (few[-1] - few[0]))
+        return peaks[0], peaks[1] if self.n_tasks > 1 else 2 * peaks[0]
+
+    def _peak(self, steps: int, progress: float, n: int) -> int:
+        algorithm = _with_steps(self.module.algorithm, steps).at(progress)
+        support, query = (Examples(*(t[:n] for t in rows)) for rows in self.episodes)
+        objective = partial(algorithm.objective, self.module.f)
+        with self._chance():
+            return peak_bytes(lambda: gradient(objective, self.theta, support, query), self.place)
+
+    @contextmanager
+    def _chance(self) -> Iterator[None]:
+        cuda = [self.place.index or 0] if self.place.type == "cuda" else []
+        with torch.random.fork_rng(cuda):
+            yield
+
+
+def _steps(algorithm: Algorithm) -> int:
+    return int(getattr(algorithm, "inner_steps", 1))
+
+
+def _with_steps(algorithm: Algorithm, steps: int) -> Algorithm:
+    known = {field.name for field in fields(algorithm)}
+    changes: Any = {"inner_steps": steps} if "inner_steps" in known else {}
+    return replace(algorithm, **changes)

@@ -1,0 +1,275 @@
+"""From tasks to a meta-training that is about to begin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from sklearn_meta.core.backbone import RowNetwork
+from sklearn_meta.core.checkpoint import Checkpoint
+from sklearn_meta.core.compat import Bridge
+from sklearn_meta.core.compiled import CompiledGradient
+from sklearn_meta.core.episodes import Rows
+from sklearn_meta.core.heads import BIAS, check_n_way
+from sklearn_meta.core.memory_plan import Plan
+from sklearn_meta.core.module import EpisodicModule, FixedBatches, MetaBatches
+from sklearn_meta.core.outer import Outer
+from sklearn_meta.core.packing import Packing
+from sklearn_meta.core.params import check_dtype
+from sklearn_meta.core.read_batches import ReadBatches
+from sklearn_meta.core.scaling import Scaling
+from sklearn_meta.core.sources import is_list, is_pool, known_tasks, source_of
+from sklearn_meta.core.state import VERSIONS, MetaState, to_numpy, to_torch
+from sklearn_meta.core.support import check_feature_names, check_fits, check_structure
+from sklearn_meta.core.survey import Survey, first_of, survey
+from sklearn_meta.core.validation import validation_batches
+from sklearn_meta.exceptions import TaskError
+from sklearn_meta.functional import Params
+from sklearn_meta.tasks import Task
+from sklearn_meta.tasks.lazy import TaskReader
+from sklearn_meta.tasks.validate import label
+
+__all__ = ["Run", "prepared"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A meta-training that is about to begin.
+
+    Attributes
+    ----------
+    est : BaseMetaLearner
+        Whose parameters say how.
+    module : EpisodicModule
+        The objective, with the theta to start from.
+    batches : MetaBatches
+        For training.
+    valid : FixedBatches, ReadBatches or None
+        For validation.
+    outer : Outer
+        Settings of the outer loop.
+    device : torch.device
+        Where.
+    n_way : int
+        Classes of a task, as far as they are known; 1 for a regression.
+    state : callable
+        From the theta learned to the meta state.
+    """
+
+    est: Any
+    module: EpisodicModule
+    batches: MetaBatches
+    valid: FixedBatches | ReadBatches | None
+    outer: Outer
+    device: torch.device
+    n_way: int
+    state: Callable[[Params], MetaState]
+
+    def plan(self) -> Plan:
+        """Look at how much memory it takes.
+
+        Returns
+        -------
+        Plan
+            Nothing is drawn or tried before it is asked.
+        """
+        net_params = self.outer.net_params or {}
+        optimizer = partial(net_params.get("optimizer", self.outer.optimizer), lr=self.est.meta_lr)
+        parts = self.module, self.batches, self.valid, optimizer
+        return Plan(self.est, *parts, self.device, self.n_way)
+
+
+def prepared(
+    est: Any,
+    tasks: Any,
+    y: Any,
+    groups: Any,
+    validation_tasks: Any,
+    told: Any,
+    opened: ExitStack,
+    seed: int,
+    checkpoint: Checkpoint | None,
+) -> Run:
+    """Do all that comes before the first iteration.
+
+    Parameters
+    ----------
+    est : BaseMetaLearner
+        Whose parameters say how.
+    tasks, y, groups, validation_tasks
+        As given to `meta_fit`.
+    told : sklearn.callback.CallbackContext or None
+        Who is to be told of each epoch.
+    opened : ExitStack
+        Takes what has to be closed in the end.
+    seed : int
+        Of a new run.
+    checkpoint : Checkpoint or None
+        Of a run that goes on.
+
+    Returns
+    -------
+    Run
+        Ready to begin.
+    """
+    rng = np.random.RandomState(checkpoint.seed if checkpoint else seed)
+    known = known_tasks(tasks, y, groups, est._target_type, rng, opened)
+    first = first_of(known)
+    device = est._device()
+    carried = _carried(est, first)
+    rows, labels = Rows(est._n_support(), est.n_query), est._target_type == "class"
+    found = _surveyed(est, tasks, known, carried, rows)
+    dtype, scaling, classes = found.dtype, found.scaling, found.classes
+    check_dtype(device, dtype)
+    packing = Packing(rows, scaling, dtype, device, labels, classes)
+    source, n_outputs = source_of(tasks, known, packing, est._target_type)
+    n_outputs = max(n_outputs, found.n_way) if classes is None else len(classes)
+    n_tasks = _meta_batch_size(est, len(known) if is_list(tasks) else None)
+    seeds = rng.randint(np.iinfo(np.int32).max, size=5)
+    f = est._backbone(first.row_shape, int(seeds[0]))
+    theta = _start(est, carried, f, n_outputs, int(seeds[1]), device, dtype)
+    at_most = len(theta[BIAS]) if est._one_head_a_position() else None
+    if at_most is not None and is_pool(tasks):
+        check_n_way(n_outputs, at_most)
+    for_valid = replace(packing, classes=classes if est._knows_labels else None)
+    valid = validation_batches(
+        est, validation_tasks, first, for_valid, int(seeds[2]), n_tasks, f, at_most, opened
+    )
+    per_epoch = min(est.iters_per_epoch, est.max_meta_iter)
+    batches = MetaBatches(
+        source, n_tasks, per_epoch, est.max_meta_iter, int(seeds[3]), f.transductive
+    )
+    bridge = [] if told is None else [Bridge(est, told)]
+    outer = Outer(
+        optimizer=est._optimizer,
+        meta_lr=est.meta_lr,
+        meta_lr_schedule=est.meta_lr_schedule,
+        max_grad_norm=est.max_grad_norm,
+        n_epochs=est._n_epochs(),
+        n_iter=est.max_meta_iter,
+        early_stopping=est.early_stopping,
+        patience=est.patience,
+        callbacks=[*(est.callbacks or []), *bridge],
+        net_params=est.net_params,
+        verbose=est.verbose,
+        name=type(est).__name__,
+        seed=int(seeds[4]),
+        checkpoint=checkpoint,
+    )
+    by_task = est.scaling == "task"
+    scale_tasks = (by_task, by_task and not labels)
+    compiled = CompiledGradient(padding=not f.transductive) if est.compile else None
+    module = EpisodicModule(
+        est._algorithm(), f, theta, scale_tasks, batches.progress, compiled=compiled
+    )
+
+    def state(theta: Params) -> MetaState:
+        return MetaState(
+            theta=to_numpy(theta),
+            scaling=scaling or (None if by_task else _identity(first, labels)),
+            row_shape=first.row_shape,
+            target_shape=first.y.shape[1:],
+            feature_names=first.feature_names_in,
+            classes=classes,
+            structural=est._fingerprints(est._structural),
+            training=est._fingerprints(est._without_effect()),
+            versions=dict(VERSIONS),
+        )
+
+    n_way = n_outputs if labels else 1
+    return Run(est, module, batches, valid, outer, device, n_way, state)
+
+
+def _surveyed(
+    est: Any,
+    tasks: Any,
+    known: tuple[Task, ...] | TaskReader,
+    carried: MetaState | None,
+    rows: Rows,
+) -> Survey:
+    """Go through all tasks; a prior that is carried on keeps its scaling and its labels."""
+    labels, by_position = est._target_type == "class", est._one_head_a_position()
+    told = getattr(tasks, "classes_", None) if carried is None else carried.classes
+    kept = None  # carried weights go with the scale that they were learned on
+    if carried is not None and carried.training["scaling"] == "pooled":
+        kept = carried.scaling
+    pooled = est.scaling == "pooled"
+    found = survey(
+        known,
+        rows,
+        labels=labels,
+        scaling=pooled and kept is None,
+        classes=est._one_label_space and told is None,
+        ways=labels and by_position,
+        at_most=len(carried.theta[BIAS]) if carried is not None and by_position else None,
+    )
+    if pooled and kept is not None:
+        found = replace(found, scaling=kept)
+    if est._one_label_space and told is not None:
+        found = replace(found, classes=np.unique(told))
+    return found
+
+
+def _identity(task: Task, labels: bool) -> Scaling:
+    width = task.row_shape[0] if len(task.row_shape) == 1 else 1
+    outputs = 1 if labels else task.y[:1].size
+    return Scaling(np.zeros(width), np.ones(width), np.zeros(outputs), np.ones(outputs))
+
+
+def _meta_batch_size(est: Any, there: int | None) -> int:
+    if est.meta_batch_size is None:
+        return 16 if there is None else min(16, there)
+    if there is None:
+        return int(est.meta_batch_size)
+    if est.meta_batch_size > there:
+        raise TaskError(
+            f"meta_batch_size={est.meta_batch_size}, but there are only {there} tasks. "
+            f"Use meta_batch_size=None, or at most {there}."
+        )
+    return int(est.meta_batch_size)
+
+
+def _carried(est: Any, task: Task) -> MetaState | None:
+    """Give the prior to go on from, if any, held against the tasks."""
+    state: MetaState | None = est._meta_state
+    if not est.warm_start or state is None:
+        return None
+    check_structure(est, state)
+    if (task.row_shape, task.y[:1].size) != (state.row_shape, state.n_targets):
+        raise TaskError(
+            f"{label(task, 0)}: X of shape {(len(task), *task.row_shape)} and y of shape "
+            f"{task.y.shape} do not go "
+            f"with warm_start=True: the prior is for rows of shape {state.row_shape} and "
+            f"{state.n_targets} output(s)."
+        )
+    if task.feature_names_in and state.feature_names:
+        check_feature_names(task.feature_names_in, state.feature_names)
+    return state
+
+
+def _start(
+    est: Any,
+    carried: MetaState | None,
+    f: RowNetwork,
+    n_outputs: int,
+    seed: int,
+    device: torch.device,
+    dtype: Any,
+) -> dict[str, torch.Tensor]:
+    torch_dtype = torch.from_numpy(np.empty(0, dtype)).dtype
+    if carried is not None:
+        check_fits(est, f, carried.theta)
+        return to_torch(carried.theta, device, torch_dtype)
+    theta = est._algorithm().init(f, n_outputs, torch.Generator().manual_seed(seed))
+    if not theta:
+        raise ValueError(
+            f"{type(est).__name__} has no meta-parameters to learn: backbone={est.backbone!r} with "
+            f"hidden_layer_sizes={est.hidden_layer_sizes!r} has no weights, nor has the head."
+        )
+    return {k: p.to(device, torch_dtype) for k, p in theta.items()}

@@ -1,0 +1,143 @@
+"""Memory: what is free, what a run needs, how many tasks go at once, and errors that say so."""
+
+import gc
+
+import numpy as np
+import pytest
+import torch
+from skorch.callbacks import Callback
+
+from sklearn_meta import ANILRegressor, IMAMLRegressor, MAMLClassifier, MAMLRegressor
+from sklearn_meta.core import memory, memory_plan
+from sklearn_meta.core.memory import free_bytes, peak_bytes
+from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
+
+CPU = torch.device("cpu")
+LINES = make_linear_tasks(6, n_features=4, random_state=0).tasks
+SMALL = {"hidden_layer_sizes": 8, "max_meta_iter": 3, "n_query": 5, "random_state": 0}
+WIDE = {"hidden_layer_sizes": (200, 200), "max_meta_iter": 1, "random_state": 0, "norm": None}
+
+
+def test_the_peak_is_what_lives_at_once():
+    def run():
+        a = torch.zeros(1000)
+        for _ in range(3):
+            b = a + 1
+            del b
+
+    assert peak_bytes(run, CPU) == pytest.approx(8000, abs=100)
+
+
+def test_free_memory_is_that_of_the_container_if_it_has_a_limit(tmp_path):
+    assert free_bytes(CPU) > 1e6
+    files = [tmp_path / name for name in ("max", "now", "memory.stat")]
+    for file, text in zip(files, ("1000\n", "700\n", "anon 5\ninactive_file 100\n"), strict=True):
+        file.write_text(text)
+    assert memory._of_cgroup(str(files[0]), str(files[1]), "inactive_file") == 400
+    files[0].write_text("max\n")
+    assert memory._of_cgroup(str(files[0]), str(files[1]), "inactive_file") is None
+
+
+@pytest.mark.parametrize(
+    "est",
+    [
+        MAMLRegressor(inner_steps=6, **WIDE),
+        MAMLRegressor(inner_steps=6, checkpoint=True, **WIDE),
+        MAMLRegressor(inner_steps=6, task_chunk_size=2, **WIDE),
+        ANILRegressor(**WIDE),
+        IMAMLRegressor(**WIDE),
+    ],
+    ids=["maml", "checkpoint", "chunks", "anil", "imaml"],
+)
+def test_the_estimate_is_the_peak(est):
+    estimate = est.estimate_memory(LINES)
+    peak = peak_bytes(
+        lambda: est.set_params(task_chunk_size=estimate.task_chunk_size).meta_fit(LINES), CPU
+    )
+    assert 1 / 1.4 <= estimate.total / peak <= 1.4
+    assert estimate.meta_batch_size == 6
+    assert f"{estimate.task_chunk_size} of 6 tasks at once" in str(estimate)
+
+
+def test_an_estimate_changes_nothing():
+    rng = np.random.RandomState(0)
+    est = MAMLRegressor(**SMALL | {"random_state": rng})
+    before, chance, torch_chance = dict(vars(est)), str(rng.get_state()), torch.get_rng_state()
+    est.estimate_memory(LINES)
+    assert vars(est) == before
+    assert str(rng.get_state()) == chance
+    assert torch.get_rng_state().equal(torch_chance)
+
+
+def test_what_is_small_is_not_measured(monkeypatch):
+    monkeypatch.setattr(memory_plan, "peak_bytes", None)
+    MAMLRegressor(**SMALL).meta_fit(LINES)
+
+
+def test_as_many_tasks_as_fit_go_at_once_and_nothing_else_changes(monkeypatch):
+    est = MAMLRegressor(inner_steps=6, **WIDE)
+    theta = est.meta_fit(LINES).theta_
+    estimate = est.estimate_memory(LINES)
+    free = int((estimate.training + 2.5 * estimate.one_task) / 0.8)
+    monkeypatch.setattr(memory_plan, "free_bytes", lambda device: free)
+    plans = []
+    chunk = memory_plan.Plan.chunk
+    monkeypatch.setattr(
+        memory_plan.Plan, "chunk", lambda self: plans.append(chunk(self)) or plans[0]
+    )
+    for k, p in est.meta_fit(LINES).theta_.items():
+        np.testing.assert_allclose(p, theta[k], rtol=1e-6, atol=1e-12)
+    assert plans == [2]
+
+
+def test_a_task_that_does_not_fit_is_refused_before_training(monkeypatch):
+    est = MAMLClassifier(**SMALL)
+    before = dict(vars(est))
+    monkeypatch.setattr(memory_plan, "free_bytes", lambda device: 10_000)
+    with pytest.raises(MemoryError, match=r"needs about .* kB .* 10 kB are free") as error:
+        est.meta_fit(make_blob_tasks(4, n_rows=10, n_features=4, random_state=0))
+    for name in ("checkpoint=True", "first_order=True", "inner_steps", "n_query", "n_shot"):
+        assert name in str(error.value)
+    assert vars(est) == before
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"),
+        MemoryError(),
+    ],
+)
+def test_running_out_of_memory_says_what_to_change_and_leaves_the_estimator(raised):
+    class Fails(Callback):
+        def on_batch_begin(self, net, **kwargs):
+            raise raised
+
+    est = MAMLRegressor(callbacks=[Fails()], **SMALL)
+    before = dict(vars(est))
+    with pytest.raises(MemoryError, match=r"ran out of memory. Use task_chunk_size=1, checkpoint"):
+        est.meta_fit(LINES)
+    assert vars(est) == before
+
+
+def test_another_error_is_left_as_it_is():
+    class Fails(Callback):
+        def on_batch_begin(self, net, **kwargs):
+            raise RuntimeError("something else")
+
+    with pytest.raises(RuntimeError, match=r"^something else$"):
+        MAMLRegressor(callbacks=[Fails()], **SMALL).meta_fit(LINES)
+
+
+def test_no_graph_is_kept_by_fit_and_predict():
+    reg = MAMLRegressor(**SMALL).meta_fit(LINES)
+    gc.collect()
+    before = graphs()
+    reg.fit(LINES[0].X, LINES[0].y).predict(LINES[0].X)
+    assert graphs() == before
+
+
+def graphs():
+    """Tensors that hold a graph, as Python knows them."""
+    return sum(type(o) is torch.Tensor and o.grad_fn is not None for o in gc.get_objects())
