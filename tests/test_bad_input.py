@@ -67,7 +67,8 @@ AS_TASKS = {
         "Task 0: X .*not numeric",
     ),
     "complex": (lambda: as_tasks([(X * 1j, Y)]), "Task 0: X .*complex"),
-    "sparse": (lambda: as_tasks([(csr_matrix(X), Y)]), "sparse"),
+    "sparse y": (lambda: as_tasks([(X, csr_matrix(Y).T)]), "Task 0: y is a sparse matrix"),
+    "sparse and dense": (lambda: as_tasks([(csr_matrix(X), Y, X, Y)]), "Task 0: X_support and X_q"),
     "one-dimensional X": (lambda: as_tasks([(X[:, 0], Y)]), "Task 0: X must .*reshape"),
     "no features": (lambda: as_tasks([(X[:, :0], Y)]), "Task 0: .*no features"),
     "ragged rows": (lambda: as_tasks([([[1.0], [1.0, 2.0]], [0, 1])]), "not a rectangular array"),
@@ -275,11 +276,6 @@ def test_bad_support(case):
     assert not hasattr(est, "classes_")
     assert not hasattr(est, "n_features_in_")
     assert est._meta_state is not None
-
-
-def test_a_sparse_support_is_refused():
-    est = ProtoNetClassifier(**SMALL).meta_fit(TASKS)
-    refused(est, lambda: est.fit(csr_matrix(X), Y), "dense data is required", TypeError)
 
 
 def named(names):

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array, issparse, vstack
 
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.extras import need
@@ -110,14 +111,14 @@ def raw_tasks(tasks: Any, y: Any = None, groups: Any = None) -> list[RawTask]:
         raise TaskError(f"A table of rows needs both y= and groups=; {missing} is missing.")
     X, y, of_task = from_columns(tasks, y, groups)
     y = np.asarray(y)
-    X = X if is_frame(X) else np.asarray(X)
-    if not len(X) == len(y) == len(of_task):
+    X = _as_it_comes(X)
+    if not X.shape[0] == len(y) == len(of_task):
         raise TaskError(
             f"X, y and groups must have one entry a row; got X of shape {X.shape}, y of shape "
             f"{y.shape} and groups of shape {np.shape(of_task)}."
         )
     # as_tasks knows which groups are none; of the tasks' numbers it sees the rows alone
-    numbered = as_tasks(np.arange(len(X))[:, None], np.zeros(len(X)), of_task, target_type="real")
+    numbered = as_tasks(np.arange(len(y))[:, None], np.zeros(len(y)), of_task, target_type="real")
     parts = [(task.X[:, 0], task.name) for task in numbered]
     return [RawTask(rows_of(X, rows), y[rows], None, name) for rows, name in parts]
 
@@ -194,7 +195,7 @@ def _raw(task: Any, i: int) -> RawTask:
 
 def _rows(X: Any, y: Any, called: str) -> tuple[Any, NDArray[Any]]:
     """Hold X against y before any task is stacked on another, which would hide the difference."""
-    X, y = X if is_frame(X) else np.asarray(X), np.asarray(y)
+    X, y = _as_it_comes(X), np.asarray(y)
     n_rows = np.shape(X)[:1]
     if n_rows != y.shape[:1] or n_rows in ((), (0,)):
         raise TaskError(
@@ -223,7 +224,14 @@ def stack_rows(parts: Sequence[Any]) -> Any:
         return pd.concat(parts)
     if all(is_frame(part) for part in parts):  # of polars
         return reduce(lambda upper, lower: upper.vstack(lower), parts)
+    if all(issparse(part) for part in parts):
+        return vstack(parts, format="csr")
     return np.concatenate([np.asarray(part) for part in parts])
+
+
+def _as_it_comes(X: Any) -> Any:
+    """Take X as a frame, as sparse rows, or as an array."""
+    return csr_array(X) if issparse(X) else X if is_frame(X) else np.asarray(X)
 
 
 def _with_names(task: Task) -> Any:

@@ -5,13 +5,14 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_array, vstack
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.compose import make_column_transformer
 from sklearn.decomposition import PCA
 from sklearn.impute import SimpleImputer
 from sklearn.model_selection import GridSearchCV, cross_val_score, learning_curve
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler, TargetEncoder
+from sklearn.preprocessing import MaxAbsScaler, OneHotEncoder, StandardScaler, TargetEncoder
 
 from sklearn_meta import (
     EmpiricalTasks,
@@ -364,3 +365,27 @@ def test_rows_that_an_encoder_was_fitted_on_are_encoded_without_themselves(scope
     for t, found in zip(tasks, pipe.predict_tasks(tasks), strict=True):
         alone = clone(pipe).fit(t.X_support, t.y_support).predict(t.X_query)
         np.testing.assert_array_equal(found, alone)
+
+
+@each_scope
+def test_sparse_tasks_are_transformed_as_dense_ones(scope):
+    dense = [Task(t.X * (np.abs(t.X) > 1), t.y, support=np.arange(0, len(t), 2)) for t in BLOBS]
+    sparse = [Task(csr_array(t.X), t.y, support=t.support) for t in dense]
+    pairs = [(csr_array(t.X), t.y) for t in dense]
+    scores = []
+    for tasks in (dense, sparse):
+        pipe = make_meta_pipeline(MaxAbsScaler(), protonet(), transform_scope=scope)
+        scores.append(pipe.meta_fit(tasks).score_tasks(tasks))
+    np.testing.assert_array_equal(*scores)
+    clone(pipe).meta_fit(pairs).fit(*pairs[0])
+    X = vstack([X for X, _ in pairs])
+    table = (
+        X,
+        np.concatenate([y for _, y in pairs]),
+        np.repeat(range(len(X.shape)), X.shape[0] // 2),
+    )
+    twin = clone(pipe).meta_fit(*table)
+    proba = [
+        twin.fit(*rows).predict_proba(rows[0]) for rows in (pairs[0], (dense[0].X, dense[0].y))
+    ]
+    np.testing.assert_allclose(*proba, rtol=1e-9)
