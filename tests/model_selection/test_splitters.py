@@ -39,6 +39,17 @@ def test_a_column_is_as_good_as_groups(splitter):
         np.testing.assert_array_equal(b, d)
 
 
+def test_folds_are_drawn_by_the_seed():
+    def folds(**how):
+        splits = TaskKFold(2, **how).split(ROWS, groups=GROUPS)
+        return {frozenset(GROUPS[test]) for _, test in splits}
+
+    drawn = [folds(shuffle=True, random_state=seed) for seed in range(4)]
+    assert drawn == [folds(shuffle=True, random_state=seed) for seed in range(4)]
+    assert any(fold != drawn[0] for fold in drawn)
+    assert folds() == folds() == {frozenset("bac"), frozenset("de")}
+
+
 def test_leaving_a_task_out_is_leaving_a_group_out():
     mine = {tuple(test) for _, test in LeaveOneTaskOut().split(ROWS, groups=GROUPS)}
     theirs = {tuple(test) for _, test in LeaveOneGroupOut().split(ROWS, groups=GROUPS)}

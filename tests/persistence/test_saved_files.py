@@ -207,8 +207,8 @@ HOSTILE = {
     "a deep network": everywhere(
         WIDTH,
         (
-            '"hidden_layer_sizes":' + str([1] * 200_000),
-            '["hidden_layer_sizes",' + str([1] * 200_000) + "]",
+            '"hidden_layer_sizes":' + str([1] * 20_000),
+            '["hidden_layer_sizes",' + str([1] * 20_000) + "]",
         ),
     ),
     "rows of a size that there is not": lambda d: d["meta"].update(row_shape=[10**12]),
