@@ -35,7 +35,7 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features) or (n_rows, ...)
+        X : array-like or sparse matrix of shape (n_rows, n_features), or (n_rows, ...)
             The support.
         y : array-like of shape (n_rows,)
             Labels, of any kind and any number of classes, whatever meta-training saw (unless
@@ -67,7 +67,7 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features) or (n_rows, ...)
+        X : array-like or sparse matrix of shape (n_rows, n_features), or (n_rows, ...)
             Query rows.
 
         Returns
@@ -84,7 +84,7 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features) or (n_rows, ...)
+        X : array-like or sparse matrix of shape (n_rows, n_features), or (n_rows, ...)
             Query rows.
 
         Returns

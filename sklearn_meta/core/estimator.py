@@ -76,7 +76,8 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, Saved, 
         tasks : sequence of tasks, TaskDistribution, or table of shape (n_rows, ...)
             A sequence of :class:`~sklearn_meta.tasks.Task`, of `(X, y)`, or of
             `(X_support, y_support, X_query, y_query)`; a task distribution; or, with `y` and
-            `groups`, the rows of all tasks.
+            `groups`, the rows of all tasks. A sequence that is neither a list nor a tuple is read
+            item by item (:class:`~sklearn_meta.tasks.LazyTasks` reads ahead).
         y : array-like of shape (n_rows,) or str, default=None
             Targets of a table, or the name of its target column.
         groups : array-like of shape (n_rows,) or str, default=None

@@ -39,7 +39,7 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features) or (n_rows, ...)
+        X : array-like or sparse matrix of shape (n_rows, n_features), or (n_rows, ...)
             The support.
         y : array-like of shape (n_rows,) or (n_rows, n_outputs)
             Real targets, as many outputs as in meta-training.
@@ -74,7 +74,7 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
 
         Parameters
         ----------
-        X : array-like of shape (n_rows, n_features) or (n_rows, ...)
+        X : array-like or sparse matrix of shape (n_rows, n_features), or (n_rows, ...)
             Query rows.
 
         Returns

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_array
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_meta.core.scaling import scaling_of, standardise_tasks
+from sklearn_meta.core.scaling import Moments, scaling_of, standardise_tasks
 
 RNG = np.random.RandomState(0)
 X, Y = 5 + 3 * RNG.normal(size=(9, 4)), RNG.normal(size=(9, 2)) - 2
@@ -94,3 +95,18 @@ def test_scaling_a_stack_is_scaling_each_task_by_its_support(row_shape):
         there = weight[i] > 0
         close(out[0][i][there], scaling.inputs(support[i])[there], 1e-10)
         close(out[1][i], scaling.inputs(query[i]), 1e-10)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+@pytest.mark.parametrize("form", [np.asarray, csr_array])
+def test_moments_of_parts_are_those_of_all_rows(form, offset):
+    X = np.random.RandomState(0).normal(size=(60, 5)) + offset
+    X[np.abs(X - offset) < 0.5] = 0.0
+    X[:, 4] = 0.0
+    moments = Moments(all_axes=False)
+    for part in np.split(X, [1, 7, 40]):
+        moments.add(form(part))
+    mean, scale = moments.result()
+    whole = scaling_of(X, None)
+    np.testing.assert_allclose(mean, whole.x_mean, rtol=1e-12)
+    np.testing.assert_allclose(scale, whole.x_scale, rtol=1e-12)
