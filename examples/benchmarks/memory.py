@@ -88,9 +88,9 @@ def resident() -> int:
 
 def child(name: str, how: str, small: bool) -> dict[str, Any]:
     """One meta-iteration, in this process: its memory and time; or the counts of torch."""
-    torch.set_num_threads(1)
-    warnings.simplefilter("ignore")
     est, tasks = problem(name, small)
+    if est.task_chunk_size is None:  # the choice would be measured as well
+        est.set_params(task_chunk_size=est.meta_batch_size)
     if how == "allocated":
         estimate = est.estimate_memory(tasks).total
         allocated = peak_bytes(lambda: est.meta_fit(tasks), torch.device("cpu"))
@@ -157,6 +157,8 @@ def main() -> None:
     parser.add_argument("--child", nargs=2, metavar=("NAME", "HOW"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
+        torch.set_num_threads(1)
+        warnings.simplefilter("ignore")
         print(json.dumps(child(*options.child, options.small)))
         return
     head = [
