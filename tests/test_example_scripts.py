@@ -232,3 +232,17 @@ def test_readme_has_the_two_commands(ending):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     commands = re.findall(rf"^python3 -m venv .*{re.escape(ending)}$", text, re.MULTILINE)
     assert len(commands) == 1
+
+
+def test_memory_is_told_with_and_without_recomputation(load, monkeypatch):
+    bench = load("benchmarks/memory")
+    monkeypatch.setattr(
+        bench,
+        "measured",
+        lambda *args: (
+            bench.child(args[0], "resident", args[1]) | bench.child(args[0], "allocated", args[1])
+        ),
+    )
+    lines = bench.report(list(bench.BAR), small=True)
+    assert [line.split(" | ")[0] for line in lines[2:4]] == [f"| {name}" for name in bench.BAR]
+    assert float(re.search(r"loss off by (\S+),", lines[-1])[1]) < 1e-6
