@@ -18,6 +18,7 @@ from sklearn_meta.model_selection.given import (
     refuse_cut_tasks,
     with_support,
 )
+from sklearn_meta.model_selection.interrupt import heeding_interrupts
 from sklearn_meta.model_selection.row_predictions import RowPredictions, predicted_rows
 from sklearn_meta.model_selection.scorer import scorer_of
 from sklearn_meta.pipeline.raw_tasks import RawTask
@@ -143,12 +144,13 @@ class TaskEstimator(CallbackSupportMixin, BaseEstimator):
             if y is not None:  # rows of a table, which a split may have torn from their task
                 trained = marks_of(checked)
             own.reset_meta()  # carried state has seen tasks held out
-            with fit_task(self, "fit", 1, tasks, y) as told, sub_task(told, self, own):
+            begun = fit_task(self, "fit", 1, tasks, y)
+            with heeding_interrupts(), begun as told, sub_task(told, self, own):
                 own.meta_fit(checked)
         elif not hasattr(own, "theta_"):
             raise NotMetaFittedError(
-                f"TaskEstimator(prefit=True) keeps the prior of its {type(own).__name__}, which is "
-                "not meta-fitted yet. Call meta_fit(tasks) on it first."
+                f"TaskEstimator(prefit=True) keeps the prior of its {type(own).__name__}, which "
+                "is not meta-fitted yet. Call meta_fit(tasks) on it first."
             )
         self.estimator_, self._trained = own, trained
         return self
@@ -169,10 +171,8 @@ class TaskEstimator(CallbackSupportMixin, BaseEstimator):
             In the order of the tasks.
         """
         check_is_fitted(self)
-        predictions: list[NDArray[Any]] = self.estimator_.predict_tasks(
-            self._split(self._as_tasks(tasks, y, groups))
-        )
-        return predictions
+        split = self._split(self._as_tasks(tasks, y, groups))
+        return list(self.estimator_.predict_tasks(split))
 
     def predict_rows(self, X: Any, y: Any, groups: Any = None) -> RowPredictions:
         """Adapt to the labelled rows of each task of a table, and predict those without a label.

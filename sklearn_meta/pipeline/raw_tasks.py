@@ -136,7 +136,7 @@ def columns_of(X: Any) -> tuple[str, ...] | None:
     tuple of str or None
         As scikit-learn has it, None unless all are strings.
     """
-    names = tuple(X.columns) if is_frame(X) else ()
+    names = tuple(getattr(X, "columns", ()))
     return names if names and all(isinstance(name, str) for name in names) else None
 
 
@@ -217,13 +217,25 @@ def stack_rows(parts: Sequence[Any]) -> Any:
     -------
     array or DataFrame
         Of all rows.
+
+    Raises
+    ------
+    TaskError
+        If frames of polars differ in the types of their columns, or are not of one library.
     """
     if all(hasattr(part, "iloc") for part in parts):
         import pandas as pd  # frames came in, so it is there
 
         return pd.concat(parts)
     if all(is_frame(part) for part in parts):  # of polars
-        return reduce(lambda upper, lower: upper.vstack(lower), parts)
+        try:
+            return reduce(lambda upper, lower: upper.vstack(lower), parts)
+        except Exception as error:  # of polars, which is not imported here
+            told = str(error).splitlines()[0]
+            raise TaskError(
+                f"The frames of the tasks cannot be put under one another: {told}. Give their "
+                "columns the same types, in frames of the same library."
+            ) from error
     if all(issparse(part) for part in parts):
         return vstack(parts, format="csr")
     return np.concatenate([np.asarray(part) for part in parts])

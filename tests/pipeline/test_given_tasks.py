@@ -72,6 +72,24 @@ def test_arrays_go_with_frames():
     assert pipe.fit(X.to_numpy(), y).predict(X.to_numpy()).shape == y.shape
 
 
+def test_frames_that_cannot_be_stacked():
+    pl = pytest.importorskip("polars")
+    whole, real = pl.DataFrame({"a": [1, 2, 3, 4]}), pl.DataFrame({"a": [1.0, 2, 3, 4]})
+    for other in (real, real.to_numpy(), pd.DataFrame({"a": [1.0, 2, 3, 4]})):
+        tasks = [(whole, [0, 0, 1, 1]), (other, [0, 0, 1, 1])]
+        if isinstance(other, np.ndarray):
+            assert scaled("pooled").meta_fit(tasks).theta_
+            continue
+        with pytest.raises(TaskError, match=r"cannot be put under one another: .*same types"):
+            scaled("pooled").meta_fit(tasks)
+
+
+@each_scope
+def test_columns_are_no_matter_of_a_series(scope):
+    with pytest.raises(ValueError, match="Expected a 2-dimensional container but got"):
+        scaled(scope).meta_fit([(pd.Series([1.0, 2, 3, 4]), [0, 0, 1, 1])] * 2)
+
+
 @each_scope
 def test_a_step_may_be_none(scope):
     steps = [("nothing", None), ("scale", StandardScaler()), ("net", ProtoNetClassifier(**SMALL))]

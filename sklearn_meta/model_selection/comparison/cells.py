@@ -15,6 +15,7 @@ from sklearn_meta.exceptions import TaskError
 from sklearn_meta.model_selection.comparison.arms import Arm
 from sklearn_meta.model_selection.comparison.draws import Draw, split_as
 from sklearn_meta.model_selection.comparison.metric import metric_of
+from sklearn_meta.model_selection.interrupt import heeding_interrupts
 from sklearn_meta.pipeline import MetaPipeline
 from sklearn_meta.pipeline.raw_tasks import RawTask
 from sklearn_meta.tasks import Task
@@ -78,7 +79,7 @@ def run_cell(cell: Cell) -> Scores:
     """
     est = seeded(cell.arm.estimator, cell.seed)
     if cell.arm.trains:
-        with _numbered(cell, cell.trained_on, "cannot be meta-trained"):
+        with _numbered(cell, cell.trained_on, "cannot be meta-trained"), heeding_interrupts():
             est.meta_fit(_as_taken(est, cell.train))
     stacked = (
         hasattr(est, "predict_tasks") and metric_of(cell.scoring, cell.classify).scorer is None
