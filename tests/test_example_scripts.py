@@ -149,6 +149,18 @@ def test_prefit_shares_one_meta_training(load, capsys):
     assert "12 candidates with prefit" in capsys.readouterr().out
 
 
+def test_many_tasks_are_scored_as_in_a_loop(load, monkeypatch):
+    bench = load("benchmarks/many_tasks")
+    monkeypatch.setattr(
+        bench, "peaks", lambda sizes, iters: [(n, *bench.peak(n, iters)) for n in sizes]
+    )
+    found = bench.main([1, 6], [20], 4, 1, 1)
+    for name in ("MAMLRegressor", "MAMLClassifier", "ProtoNetClassifier"):
+        assert [row[0] for row in found[name]] == [1, 6]
+        assert max(row[4] for row in found[name]) < 1e-6
+    assert found["memory"][0][0] == 20
+
+
 def test_adapted_store_is_hardly_larger_than_its_deltas(load):
     found = load("benchmarks/adapted_store").main(300, 5, 2)
     assert 1 <= found["ratio"] < 1.2

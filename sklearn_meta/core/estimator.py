@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -125,7 +124,7 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, Saved, 
             raise NotMetaFittedError(
                 f"This {type(self).__name__} is not meta-fitted yet. Call meta_fit(tasks) first."
             )
-        return MappingProxyType(dict(self._meta_state.theta))
+        return self._meta_state.theta
 
     @property
     def phi_(self) -> Mapping[str, NDArray[Any]]:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from sklearn_meta.core.backbone import RowNetwork
-from sklearn_meta.core.state import tensors_of
+from sklearn_meta.core.state import to_torch
 from sklearn_meta.functional import Params
 
 __all__ = ["numbers_of_a_row", "tasks_at_once"]
@@ -45,7 +45,8 @@ def tasks_at_once(
         next stack; at least one.
     """
     n_params = COPIES * sum(p.size for p in theta.values())
-    a_row = numbers_of_a_row(f, tensors_of(theta, device, torch.float32), device)
+    with torch.inference_mode(False):  # the caller may be in it
+        a_row = numbers_of_a_row(f, to_torch(theta, device, torch.float32), device)
     most = getattr(est, "task_chunk_size", None)
     at_once = AT_ONCE.get(device.type, AT_ONCE["cpu"])
 
@@ -78,14 +79,13 @@ def numbers_of_a_row(f: RowNetwork, theta: Params, device: torch.device) -> int:
     kept: dict[int, int] = {}
     own = {p.data_ptr() for p in theta.values()}
 
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
+    def keep(tensor: torch.Tensor) -> None:  # counted, and let go: a graph would hold itself
         if tensor.data_ptr() not in own:
             kept[tensor.data_ptr()] = tensor.numel()
-        return tensor
 
-    with torch.inference_mode(False), torch.enable_grad():
+    with torch.enable_grad():
         X = torch.zeros(2, *f.row_shape, device=device)
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda nothing: nothing):
             params = {k: p.detach().requires_grad_(p.is_floating_point()) for k, p in theta.items()}
             Z = f(params, X)
     return (sum(kept.values()) + X.numel() + Z.numel()) // 2

@@ -1,5 +1,7 @@
 """Adapting many tasks in one pass is adapting them one after the other."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -8,8 +10,12 @@ from sklearn.metrics import r2_score
 from torch import nn
 
 from sklearn_meta import MAMLClassifier, MAMLRegressor, ProtoNetClassifier, Task, TaskError
-from sklearn_meta.core import stack_size
+from sklearn_meta.core import stack_size, windows
+from sklearn_meta.core.many_tasks import r2_of_tasks
+from sklearn_meta.core.scaling import scaling_of
+from sklearn_meta.core.stacked import scaling_of_stack
 from sklearn_meta.datasets import make_blob_tasks, make_sinusoid_tasks
+from sklearn_meta.exceptions import StaleMetaStateWarning
 from sklearn_meta.tasks import split_task
 
 SMALL = {"hidden_layer_sizes": 8, "max_meta_iter": 3, "random_state": 0, "device": "cpu"}
@@ -167,3 +173,113 @@ def test_one_query_row_has_a_prediction_but_no_r2():
     assert reg.predict_tasks([task])[0].shape == (1,)
     with pytest.raises(TaskError, match=r"Task 0: R\^2 needs at least two query rows"):
         reg.score_tasks([task])
+
+
+class Lazy:
+    """Tasks that are made when they are asked for."""
+
+    def __init__(self, tasks):
+        self.tasks, self.asked = tasks, []
+
+    def __len__(self):
+        return len(self.tasks)
+
+    def __getitem__(self, i):
+        self.asked.append(i)
+        return self.tasks[i]
+
+
+@pytest.mark.parametrize("case", ["maml prototype", "regressor by task", "protonet"])
+def test_windows_and_lazy_sequences_change_nothing(case, monkeypatch):
+    est, tasks = CASES[case]
+    est = clone(est).meta_fit(tasks)
+    expected, scores = est.predict_tasks(tasks), est.score_tasks(tasks)
+    monkeypatch.setattr(windows, "N_TASKS", 2)
+    lazy = Lazy(tasks)
+    for given in (tasks, tuple(tasks), lazy):
+        np.testing.assert_allclose(est.score_tasks(given), scores, rtol=1e-9)
+        for one, other in zip(est.predict_tasks(given), expected, strict=True):
+            if one.dtype.kind == "f":
+                np.testing.assert_allclose(one, other, rtol=1e-9)
+            else:
+                np.testing.assert_array_equal(one, other)
+    assert max(np.bincount(lazy.asked)) <= 4  # at most twice for each of two calls
+
+
+def test_a_cold_start_is_one_for_all_windows(monkeypatch):
+    est, tasks = CASES["maml prototype"]
+    expected = clone(est).predict_tasks(tasks)
+    monkeypatch.setattr(windows, "N_TASKS", 2)
+    for one, other in zip(clone(est).predict_tasks(tasks), expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda t: Task(np.where(t.X > 1e9, 0, np.nan), t.y, support=t.support), r"holds nan"),
+        (lambda t: Task(t.X, t.y + 0.5, support=t.support), "continuous"),
+        (lambda t: Task(t.X[:, :2], t.y, support=t.support), "those of task 0"),
+        (lambda t: Task(t.X, np.r_[t.y[:-1], 99], support=np.arange(len(t) - 1)), "label 99"),
+        (lambda t: (t.X[0], t.y), "same number of rows"),
+    ],
+)
+@pytest.mark.parametrize("n", [2, 100])
+def test_the_task_that_is_amiss_is_named_by_its_place(spoil, said, n, monkeypatch):
+    tasks = [split_task(t, n_shot=1, random_state=0) for t in make_blob_tasks(4, n_features=4)]
+    est = ProtoNetClassifier(**SMALL).meta_fit(tasks)
+    monkeypatch.setattr(windows, "N_TASKS", n)
+    tasks[3] = spoil(tasks[3])
+    with pytest.raises(TaskError, match=f"Task 3.*{said}"):
+        est.score_tasks(tasks)
+
+
+def test_r2_of_tasks_is_that_of_scikit_learn():
+    rng = np.random.RandomState(0)
+    for n, k in ((2, 1), (9, 1), (20, 1), (3, 2), (11, 3)):
+        truth = rng.normal(size=(6, n, k)).round(1)
+        truth[1], truth[2], truth[3, :, 0] = 0.1, 7.3, 2.0
+        guess = truth + rng.normal(size=truth.shape)
+        guess[2] = truth[2]
+        expected = [r2_score(t, g) for t, g in zip(truth, guess, strict=True)]
+        np.testing.assert_allclose(r2_of_tasks(truth, guess), expected, rtol=1e-12)
+
+
+def test_statistics_of_a_stack_are_those_of_each_task():
+    rng = np.random.RandomState(0)
+    for shape in ((3,), (2, 2)):
+        X = 1e6 + rng.normal(size=(4, 5, *shape))
+        X[1, :, 0] = 2.0
+        y, sizes = rng.normal(size=(4, 5, 2)), [5, 3, 1, 4]
+        mask = np.arange(5) < np.array(sizes)[:, None]
+        found = scaling_of_stack(None, X, y, mask)
+        for i, n in enumerate(sizes):
+            alone = scaling_of(X[i, :n], y[i, :n])
+            for one, other in zip(found, alone, strict=True):
+                np.testing.assert_allclose(np.squeeze(one[i]), other, rtol=1e-9)
+
+
+def test_a_stack_is_bounded_by_what_its_tasks_take(monkeypatch):
+    est = MAMLRegressor(**SMALL).meta_fit(WAVES)
+    _, f, theta = est._prior((1,), 1)
+    rows = np.full(50, 10)
+    sizes = []
+    for at_once in (1, 10_000, 20_000):
+        monkeypatch.setitem(stack_size.AT_ONCE, "cpu", at_once)
+        size = stack_size.tasks_at_once(est, f, theta, torch.device("cpu"))
+        sizes.append((size(rows, rows), size(10 * rows, rows)))
+    (least, same), (some, fewer), (more, _) = sizes
+    assert least == same == 1
+    assert 1 < fewer < some < more < 50
+    est.set_params(task_chunk_size=3)
+    assert stack_size.tasks_at_once(est, f, theta, torch.device("cpu"))(rows, rows) == 3
+
+
+@pytest.mark.parametrize("size", [1, 2, None])
+def test_task_chunk_size_changes_no_prediction(size):
+    est = MAMLRegressor(**SMALL).meta_fit(WAVES)
+    expected = est.score_tasks(WAVES)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", StaleMetaStateWarning)
+        found = est.set_params(task_chunk_size=size).score_tasks(WAVES)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
