@@ -1,11 +1,13 @@
-"""One second-order meta-iteration on 25 sinusoid tasks, five inner steps: three ways, one run.
+"""One meta-iteration, side by side with what a user would write or install instead, in one run.
 
+    pip install "sklearn-meta[bench]"
     python examples/benchmarks/speed.py --output docs/results/speed.md
 
-Alternates between this package, a bare hand-stacked implementation and a loop over tasks with the
-same autograd calls (what a user writes first), and prints medians and their ratios. All three must
-give the same loss. Then the share of an iteration of `meta_fit` that drawing episodes takes, and
-the time of a meta-iteration of every learner as a multiple of first-order MAML's (costs.py).
+Loss and second-order meta-gradient of a meta-batch: this package, eager and compiled; a loop over
+tasks; higher, TorchOpt and JAX (jit, vmap, optax) where installed; and bare hand-stacked code. All
+must give the same loss. They take turns, and the table has medians and their ratios. Then how time
+grows, what skorch and the data add to an iteration of `meta_fit`, and the share of the machine's
+own rate of matrix multiplication.
 """
 
 from __future__ import annotations
@@ -15,147 +17,239 @@ import datetime
 import os
 import platform
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-import costs
 import numpy as np
+import problems
+import rivals
+import rivals_jax
 import torch
-import torch.nn.functional as F
+from problems import Problem
+from torch.utils.flop_counter import FlopCounterMode
 
 import sklearn_meta
 from sklearn_meta import MAMLRegressor
-from sklearn_meta.core import (
-    Everything,
-    Examples,
-    FixedRate,
-    GradientLearner,
-    LinearHead,
-    build_backbone,
-)
-from sklearn_meta.core.episodes import FromTasks, Rows
-from sklearn_meta.core.packed import pack_tasks
+from sklearn_meta.core.compiled import CompiledGradient
+from sklearn_meta.core.meta_gradient import gradient
 from sklearn_meta.datasets import make_sinusoid_tasks
-from sklearn_meta.functional import squared_error
 
-B, N, STEPS, LR = 25, 10, 5, 0.01
-
-
-def bare(theta, Xs, ys, Xq, yq):
-    """The lower bound: stacked weights and nothing around them."""
-
-    def net(p, X):
-        h = torch.baddbmm(p[1].unsqueeze(1), X, p[0].mT).relu()
-        h = torch.baddbmm(p[3].unsqueeze(1), h, p[2].mT).relu()
-        return torch.baddbmm(p[5].unsqueeze(1), h, p[4].mT)
-
-    p = [t.expand(B, *t.shape) for t in theta]
-    for _ in range(STEPS):
-        loss = (net(p, Xs) - ys).square().mean((1, 2)).sum()
-        grads = torch.autograd.grad(loss, p, create_graph=True)
-        p = [a - LR * g for a, g in zip(p, grads, strict=True)]
-    return (net(p, Xq) - yq).square().mean((1, 2)).mean()
+EAGER, COMPILED, LOOP, JAX, BARE = "sklearn_meta", "compiled", "loop over tasks", "JAX", "bare"
+ADAM = " + Adam"
 
 
-def loop(theta, Xs, ys, Xq, yq):
-    """One task after the other."""
-
-    def net(p, X):
-        h = F.linear(X, p[0], p[1]).relu()
-        return F.linear(F.linear(h, p[2], p[3]).relu(), p[4], p[5])
-
-    total = 0.0
-    for b in range(B):
-        p = theta
-        for _ in range(STEPS):
-            loss = (net(p, Xs[b]) - ys[b]).square().mean()
-            grads = torch.autograd.grad(loss, p, create_graph=True)
-            p = [a - LR * g for a, g in zip(p, grads, strict=True)]
-        total = total + (net(p, Xq[b]) - yq[b]).square().mean()
-    return total / B
+def ours(problem: Problem) -> Callable[[], Any]:
+    objective = partial(problem.algorithm.objective, problem.f)
+    return lambda: gradient(objective, problem.theta, problem.support, problem.query)
 
 
-def milliseconds_of_data(n_iter: int = 500) -> tuple[float, float]:
-    """Median time to draw a meta-batch, and mean time of a whole iteration of meta_fit."""
-    tasks = make_sinusoid_tasks(n_tasks=1000, n_rows=2 * N, random_state=0)
-    reg = MAMLRegressor(
-        inner_lr=LR,
-        inner_steps=STEPS,
-        hidden_layer_sizes=(40, 40),
-        norm=None,
-        n_support=N,
-        n_query=N,
-        meta_batch_size=B,
-        iters_per_epoch=n_iter,
-        max_meta_iter=2 * n_iter,
-        random_state=0,
-    )
-    iteration = 1000 * reg.meta_fit(tasks).history_[-1]["dur"] / n_iter
-    packed = pack_tasks(tasks, None, np.float64, torch.device("cpu"), labels=False)
-    source, rng = FromTasks(packed, Rows((N, N), N)), np.random.RandomState(0)
-    times = []
-    for _ in range(n_iter):
+def compiled(problem: Problem) -> tuple[Callable[[], Any], float]:
+    """The compiled meta-gradient, and how long it took to be made."""
+    way = CompiledGradient(padding=True)
+    args = (problem.algorithm, problem.f, problem.theta, problem.support, problem.query)
+    way(*args)
+    begin = time.perf_counter()
+    way(*args)
+    return lambda: way(*args), time.perf_counter() - begin
+
+
+def with_adam(problem: Problem, run: Callable[[], Any]) -> Callable[[], None]:
+    """A whole iteration, as `meta_fit` makes it; on a copy of theta that nobody else sees."""
+    theta = [p.detach().clone() for p in problem.theta.values()]
+    optimizer = torch.optim.Adam(theta, lr=1e-3)
+
+    def iteration() -> None:
+        _, grads = run()
+        for p, g in zip(theta, grads.values(), strict=True):
+            p.grad = g
+        optimizer.step()
+
+    return iteration
+
+
+def alternate(ways: dict[str, Callable[[], Any]], repeats: int, seconds: float) -> dict[str, float]:
+    """Median time of each in ms; a slow one takes fewer turns, so that it gets `seconds` at most."""
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for name, way in ways.items():  # once for nothing, once to see how slow it is
+        way()
         begin = time.perf_counter()
-        source.draw(B, rng)
-        times.append(time.perf_counter() - begin)
-    return 1000 * float(np.median(times)), iteration
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=200)
-    parser.add_argument("--repeats-of-learners", type=int, default=15)
-    parser.add_argument("--output", type=Path, help="Markdown file to write the tables to")
-    args = parser.parse_args()
-    repeats = args.repeats
-
-    torch.manual_seed(0)
-    X = torch.rand(2, B, N, 1) * 10 - 5
-    amplitude, phase = torch.rand(B, 1, 1) * 4.9 + 0.1, torch.rand(B, 1, 1) * torch.pi
-    (Xs, Xq), (ys, yq) = X, amplitude * torch.sin(X - phase)
-    f = build_backbone("mlp", (1,), 0, hidden_layer_sizes=(40, 40), activation="relu", norm=None)
-    maml = GradientLearner(squared_error, LinearHead(), Everything(), FixedRate(LR), STEPS)
-    theta = maml.init(f, 1, torch.Generator().manual_seed(0))
-    theta = {k: p.requires_grad_() for k, p in theta.items()}
-    support, query = Examples(Xs, ys, torch.ones(B, N)), Examples(Xq, yq, torch.ones(B, N))
-    numbers = list(theta.values())
-    ways = {
-        "sklearn_meta": lambda: maml.loss(f, theta, support, query).mean(),
-        "bare, hand-stacked": lambda: bare(numbers, Xs, ys, Xq, yq),
-        "loop over tasks": lambda: loop(numbers, Xs, ys, Xq, yq),
-    }
-    losses = {name: way().item() for name, way in ways.items()}
-    if not np.allclose(list(losses.values()), losses["sklearn_meta"], rtol=1e-4):
-        raise SystemExit(f"the losses differ: {losses}")
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+        way()
+        times[name].append(time.perf_counter() - begin)
+    every = {name: max(1, round(repeats * took[0] / seconds)) for name, took in times.items()}
     for i in range(repeats):
         for name, way in ways.items():
-            if name == "loop over tasks" and i % 5:
-                continue  # it takes as long as all the others
-            begin = time.perf_counter()
-            torch.autograd.grad(way(), numbers)
-            seconds[name].append(time.perf_counter() - begin)
-    median = {name: 1000 * float(np.median(times)) for name, times in seconds.items()}
-    ours = median["sklearn_meta"]
-    draw, iteration = milliseconds_of_data()
+            if i % every[name] == 0:
+                begin = time.perf_counter()
+                way()
+                if torch.cuda.is_available():
+                    torch.cuda.synchronize()
+                times[name].append(time.perf_counter() - begin)
+    return {name: 1000 * float(np.median(took[1:])) for name, took in times.items()}
+
+
+def side_by_side(problem: Problem, args: argparse.Namespace, *, compile: bool) -> dict[str, float]:
+    ways: dict[str, Callable[[], Any]] = {EAGER: ours(problem)}
+    if compile:
+        ways[COMPILED], took = compiled(problem)
+    others = {LOOP: rivals.loop, BARE: rivals.bare}
+    others |= {"higher": rivals.higher, "TorchOpt": rivals.torchopt}
+    ways |= {name: way for name, make in others.items() if (way := make(problem)) is not None}
+    both = rivals_jax.jax(problem)
+    if both is not None:
+        ways[JAX] = both[0]
+    losses = {
+        name: float(np.mean(np.asarray(way()[0].cpu() if name != JAX else way()[0])))
+        for name, way in ways.items()
+    }
+    if not np.allclose(list(losses.values()), losses[EAGER], rtol=1e-3):
+        raise SystemExit(f"the losses differ: {losses}")
+    for name in (EAGER, COMPILED):
+        if name in ways:
+            ways[name + ADAM] = with_adam(problem, ways[name])
+    if both is not None:
+        ways[JAX + ADAM] = both[1]
+    found = alternate(ways, args.repeats, args.seconds)
+    if compile:
+        found["(compiling, s)"] = took
+        saved = (found[EAGER] - found[COMPILED]) / 1000
+        found["(iterations to break even)"] = took / saved if saved > 0 else float("inf")
+    return found
+
+
+def table(problem: Problem, found: dict[str, float]) -> list[str]:
+    lines = [f"| {problem.name} | ms | times {EAGER} |", "| --- | --- | --- |"]
+    for name, ms in found.items():
+        ratio = "" if name.startswith("(") else f"{ms / found[EAGER]:.2f}"
+        lines.append(f"| {name} | {ms:.2f} | {ratio} |")
+    return [*lines, ""]
+
+
+def growth(args: argparse.Namespace) -> list[str]:
+    """How the time of an eager iteration grows with each size of the sinusoid problem."""
+    changes = {
+        "tasks": ("n_tasks", (1, 5, 25, 125, 625)),
+        "inner steps": ("steps", (1, 2, 5, 10, 20)),
+        "rows of support and query": ("n_query", (5, 10, 50, 250)),
+        "width": ("widths", (20, 40, 160, 320)),
+    }
+    lines = ["| sinusoid, eager: ms by | |", "| --- | --- |"]
+    for what, (name, values) in changes.items():
+        ways = {}
+        for value in values:
+            change: dict[str, Any] = {name: (value, value) if name == "widths" else value}
+            if name == "n_query":
+                change["n_support"] = value
+            ways[str(value)] = ours(problems.sinusoid(**change))
+        found = alternate(ways, max(args.repeats // 4, 1), args.seconds)
+        lines.append(f"| {what} | {', '.join(f'{v}: {ms:.1f}' for v, ms in found.items())} |")
+    return [*lines, ""]
+
+
+def in_meta_fit(n_iter: int, **params: Any) -> float:
+    """Median time of an iteration of `meta_fit` on the sinusoid problem, in ms."""
+    tasks = make_sinusoid_tasks(n_tasks=1000, n_rows=20, random_state=0)
+    tasks = [type(t)(t.X.astype(np.float32), t.y.astype(np.float32)) for t in tasks]
+    reg = MAMLRegressor(
+        hidden_layer_sizes=(40, 40),
+        norm=None,
+        n_support=10,
+        n_query=10,
+        meta_batch_size=25,
+        iters_per_epoch=n_iter,
+        max_meta_iter=5 * n_iter,
+        random_state=0,
+        **params,
+    )
+    history = reg.meta_fit(tasks).history_
+    return 1000 * float(np.median(history[1:, "dur"])) / n_iter
+
+
+def operations(problem: Problem) -> int:
+    """Floating-point operations of matrix products and convolutions in an iteration."""
+    with FlopCounterMode(display=False) as counter:
+        ours(problem)()
+    return counter.get_total_flops()
+
+
+def matmul_rate(args: argparse.Namespace) -> float:
+    """The best rate of a batched matrix product on this machine, in operations a second."""
+    best = 0.0
+    for m, k, n in ((64, 576, 980), (64, 576, 4096), (512, 512, 512)):
+        A, B = torch.rand(8, m, k, device=args.device), torch.rand(8, k, n, device=args.device)
+        (ms,) = alternate({"": partial(torch.bmm, A, B)}, args.repeats, args.seconds).values()
+        best = max(best, 2 * 8 * m * k * n / (ms / 1000))
+    return best
+
+
+def bars(name: str, found: dict[str, float]) -> list[str]:
+    """The ratios that are asked for."""
+    pairs = [
+        (LOOP, EAGER, "a loop over tasks takes {:.1f} times as long"),
+        (EAGER, BARE, "eager takes {:.2f} times as long as bare stacked code"),
+        (JAX, EAGER, "JAX takes {:.2f} times as long as eager"),
+        (COMPILED + ADAM, JAX + ADAM, "compiled, with Adam, takes {:.2f} times JAX's time"),
+    ]
+    return [
+        f"- {name}: {text.format(found[a] / found[b])}"
+        for a, b, text in pairs
+        if a in found and b in found
+    ]
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=200)
+    parser.add_argument("--seconds", type=float, default=20, help="at most, for each way")
+    parser.add_argument("--n-tasks", type=int, default=16, help="of the Omniglot problem")
+    parser.add_argument("--iterations", type=int, default=200, help="an epoch of meta_fit")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--no-compile", action="store_true")
+    parser.add_argument("--output", type=Path, help="Markdown file to write the tables to")
+    args = parser.parse_args(argv)
+
     lines = [
         "## Time of a meta-iteration",
         "",
-        f"`python examples/benchmarks/speed.py --repeats {repeats} "
-        f"--repeats-of-learners {args.repeats_of_learners}`",
+        f"`python examples/benchmarks/speed.py --repeats {args.repeats} "
+        f"--seconds {args.seconds:g} --n-tasks {args.n_tasks} --device {args.device}`",
         "",
         f"sklearn_meta {sklearn_meta.__version__}, torch {torch.__version__}, "
         f"{datetime.datetime.now(datetime.timezone.utc).date()}, {os.cpu_count()} CPU cores "
         f"({platform.machine()}), {torch.get_num_threads()} threads. Medians of one run; times in "
-        "ms depend on the machine, ratios less so.",
+        "ms depend on the machine, ratios less so. Second order, five inner steps.",
         "",
-        f"| 25 sinusoid tasks, second order, {STEPS} steps | ms | times sklearn_meta |",
-        "| --- | --- | --- |",
-        *(f"| {name} | {ms:.2f} | {ms / ours:.2f} |" for name, ms in median.items()),
-        "",
-        f"Drawing episodes takes {draw:.2f} ms of the {iteration:.2f} ms of an iteration of "
-        f"`meta_fit` ({100 * draw / iteration:.1f} %).",
-        *costs.report(args.repeats_of_learners),
     ]
+    summary: list[str] = []
+    rate = matmul_rate(args)
+    small = {"n_tasks": 2} if args.repeats < 5 else {}
+    for problem, compile in (
+        (problems.sinusoid(), True),
+        (problems.omniglot(args.n_tasks), False),
+        (problems.assays(5, **small), True),
+        (problems.assays(0, **small), True),
+    ):
+        problem = problem.to(args.device)
+        found = side_by_side(problem, args, compile=compile and not args.no_compile)
+        lines += table(problem, found)
+        summary += bars(problem.name, found)
+        share = operations(problem) / (found[EAGER] / 1000) / rate
+        summary.append(
+            f"- {problem.name}: {100 * share:.0f} % of the {rate / 1e9:.0f} GFLOP/s that a batched "
+            "matrix product reaches here"
+        )
+        if problem.name == problems.sinusoid().name:
+            for way, params in ((EAGER, {}), (COMPILED, {"compile": True})):
+                if way in found:
+                    ms = in_meta_fit(args.iterations, device=args.device, **params)
+                    step = found[way + ADAM]
+                    summary.append(
+                        f"- {way}: an iteration of meta_fit takes {ms:.2f} ms, of which skorch and "
+                        f"the drawing of episodes are {ms - step:.2f} ms "
+                        f"({100 * (ms - step) / step:.0f} % of the step)"
+                    )
+    lines += [*growth(args), *summary]
     text = "\n".join(lines) + "\n"
     print(text)
     if args.output is not None:

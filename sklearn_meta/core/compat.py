@@ -20,6 +20,8 @@ import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 
+from sklearn_meta.core.traced import turn_products
+
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
 except ImportError:  # scikit-learn < 1.9
@@ -145,5 +147,6 @@ def compile_traced(f: Callable[..., Any], args: Sequence[torch.Tensor]) -> Calla
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a compiler at work; its errors come through
         graph = make_fx(f, tracing_mode="fake")(*args)
+        turn_products(graph)
         with torch.no_grad():
             return torch._inductor.compile(graph, list(args), options=options)

@@ -138,14 +138,16 @@ class CompiledGradient:
         query: Examples,
     ) -> Graph | None:
         """Add a graph; where that fails, warn once and add none from now on."""
-        names, depends = list(theta), []
+        names = list(theta)
+        depends: list[str] = []
 
         def flat(*tensors: Tensor) -> tuple[Tensor, ...]:
             here = {k: t.detach().requires_grad_() for k, t in zip(names, tensors, strict=False)}
             episode = Examples(*tensors[-6:-3]), Examples(*tensors[-3:])
             losses, grads = gradient(partial(algorithm.objective, f), here, *episode)
-            depends[:] = [k for k, g in grads.items() if g is not None]
-            return losses, *(grads[k] for k in depends)
+            there = {k: g for k, g in grads.items() if g is not None}
+            depends[:] = there
+            return losses, *there.values()
 
         args = [*(p.detach() for p in theta.values()), *support, *query]
         try:

@@ -248,7 +248,9 @@ def train(
 @contextmanager
 def _own_generator(seed: int, device: torch.device) -> Iterator[None]:
     """Let networks that draw do so from a seed, and leave torch's generators alone."""
-    cuda = [device.index or 0] if device.type == "cuda" else []
+    cuda = []
+    if device.type == "cuda":
+        cuda = [torch.cuda.current_device() if device.index is None else device.index]
     with torch.random.fork_rng(cuda):
         torch.default_generator.manual_seed(seed)
         for index in cuda:
