@@ -39,11 +39,10 @@ def turn_products(graph: fx.GraphModule) -> None:
     for product in list(graph.graph.nodes):
         if product.target is not BMM or not all(map(_is_turned, product.users)):
             continue
+        A, B = product.args
         with graph.graph.inserting_before(product):
-            B_t, A_t = (
-                graph.graph.call_function(TRANSPOSE, (factor, 1, 2))
-                for factor in reversed(product.args)
-            )
+            A_t = graph.graph.call_function(TRANSPOSE, (A, 1, 2))
+            B_t = graph.graph.call_function(TRANSPOSE, (B, 1, 2))
             turned = graph.graph.call_function(BMM, (B_t, A_t))
         for user in list(product.users):
             user.replace_all_uses_with(turned)
@@ -52,4 +51,4 @@ def turn_products(graph: fx.GraphModule) -> None:
 
 
 def _is_turned(user: fx.Node) -> bool:
-    return user.target is TRANSPOSE and {axis % 3 for axis in user.args[1:]} == {1, 2}
+    return user.target is TRANSPOSE and user.args[1:] in ((1, 2), (2, 1), (-1, -2), (-2, -1))
