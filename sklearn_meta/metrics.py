@@ -22,8 +22,7 @@ __all__ = [
     "mean_interval",
 ]
 
-ROUNDING = 1e-12  # relative: what is closer is the same number
-HUGE = 1e7  # printed with an exponent from here on
+ROUNDING, HUGE = 1e-12, 1e7  # relative, of what is the same number; printed with an exponent
 
 
 class MeanInterval(NamedTuple):
@@ -39,14 +38,13 @@ class MeanInterval(NamedTuple):
         if math.isnan(self.low):
             return f"{self.mean:.3f} (1 task, no interval)"
         half, noise = (self.high - self.low) / 2, ROUNDING * abs(self.mean)
+        after = f"({100 * self.level:g} %, {self.n_tasks} tasks)"
         if not max(abs(self.low), abs(self.high)) < HUGE:  # of a learner that diverged, inf too
-            around = f"± {half:.2g}"
-            return f"{self.mean:.3g} {around} ({100 * self.level:g} %, {self.n_tasks} tasks)"
+            return f"{self.mean:.3g} ± {half:.2g} {after}"
         digits = min(max(0, 1 - math.floor(math.log10(half))), 12) if half > noise else 3
-        around = f"± {half:.{digits}f}"
-        if abs(self.high + self.low - 2 * self.mean) > 1e-6 * half + noise:  # of a bootstrap
-            around = f"[{self.low:.{digits}f}, {self.high:.{digits}f}]"
-        return f"{self.mean:.{digits}f} {around} ({100 * self.level:g} %, {self.n_tasks} tasks)"
+        skewed = abs(self.high + self.low - 2 * self.mean) > 1e-6 * half + noise  # of a bootstrap
+        ends = f"[{self.low:.{digits}f}, {self.high:.{digits}f}]"
+        return f"{self.mean:.{digits}f} {ends if skewed else f'± {half:.{digits}f}'} {after}"
 
 
 class PairedComparison(NamedTuple):
@@ -152,8 +150,7 @@ def compare_paired(
     -------
     PairedComparison
         Two-sided p-values, of the sign test without the ties; 1 if no task differs. If all differ
-        by the same amount, `p_ttest` is near 0 even for two tasks, `p_sign` is not. With one task,
-        the interval is nan, and so is `p_ttest` if it differs.
+        alike, `p_ttest` is near 0 even for two tasks; if the only task differs, it is nan.
 
     Raises
     ------
