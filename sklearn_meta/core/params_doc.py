@@ -50,6 +50,10 @@ compile : bool, default=False
     Compile loss and meta-gradient together, by torch's compiler: iterations are faster after half a
     minute or more of compiling, for each size of episodes that comes (at most eight; see
     docs/performance.md). Without a compiler it goes on as ever, with a warning.
+precision : {"tf32", "bf16"} or None, default=None
+    Fewer bits for the products of meta-training on float32 rows, for speed on a GPU: "tf32" of the
+    matrix products, where the GPU has it; "bf16" of the network, with losses and inner steps in
+    float32. `fit` and `predict` keep all bits. What it costs in accuracy: docs/performance.md.
 max_grad_norm : float or None, default=10.0
     Clip the norm of the meta-gradient.
 early_stopping : bool, default=False

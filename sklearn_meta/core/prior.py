@@ -10,6 +10,7 @@ from skorch.history import History
 from sklearn_meta.core.checkpoint import open_checkpoint
 from sklearn_meta.core.memory_estimate import out_of_memory
 from sklearn_meta.core.outer import train
+from sklearn_meta.core.precision import fewer_bits
 from sklearn_meta.core.run import prepared
 from sklearn_meta.core.state import MetaState
 
@@ -55,7 +56,8 @@ def learn_prior(
     run = prepared(est, *data, told, opened, seed, checkpoint)
     run.module.chunk = est.task_chunk_size or run.plan().chunk()
     try:
-        theta, history = train(run.module, run.batches, run.valid, run.outer, run.device)
+        with fewer_bits(est.precision):
+            theta, history = train(run.module, run.batches, run.valid, run.outer, run.device)
     except (RuntimeError, MemoryError) as error:
         too_much = out_of_memory(est, error)
         if too_much is None:

@@ -22,6 +22,7 @@ from sklearn_meta.core.module import EpisodicModule, FixedBatches, MetaBatches
 from sklearn_meta.core.outer import Outer
 from sklearn_meta.core.packing import Packing
 from sklearn_meta.core.params import check_dtype
+from sklearn_meta.core.precision import HalfNetwork
 from sklearn_meta.core.read_batches import ReadBatches
 from sklearn_meta.core.scaling import Scaling
 from sklearn_meta.core.sources import is_list, is_pool, known_tasks, source_of
@@ -165,8 +166,9 @@ def prepared(
     by_task = est.scaling == "task"
     scale_tasks = (by_task, by_task and not labels)
     compiled = CompiledGradient(padding=not f.transductive) if est.compile else None
+    network = HalfNetwork(f) if est.precision == "bf16" else f
     module = EpisodicModule(
-        est._algorithm(), f, theta, scale_tasks, batches.progress, compiled=compiled
+        est._algorithm(), network, theta, scale_tasks, batches.progress, compiled=compiled
     )
 
     def state(theta: Params) -> MetaState:

@@ -51,6 +51,7 @@ class SharedParams(BaseEstimator, ABC):
     meta_batch_size: int | None = None
     task_chunk_size: int | None = None
     compile: bool = False
+    precision: str | None = None
     max_grad_norm: float | None = 10.0
     early_stopping: bool = False
     patience: int = 10
@@ -79,6 +80,7 @@ class SharedParams(BaseEstimator, ABC):
         "max_meta_iter",
         "iters_per_epoch",
         "meta_batch_size",
+        "precision",
         "max_grad_norm",
         "early_stopping",
         "patience",
@@ -103,6 +105,7 @@ class SharedParams(BaseEstimator, ABC):
             "meta_batch_size": integer(1, none=True),
             "task_chunk_size": integer(1, none=True),
             "compile": option(True, False),
+            "precision": option("tf32", "bf16", None),
             "max_grad_norm": real(0, open_left=True, none=True),
             "early_stopping": option(True, False),
             "patience": integer(1),

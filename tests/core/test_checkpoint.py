@@ -125,6 +125,22 @@ def test_a_killed_run_ends_where_it_would_have_ended(run, killed_after, tmp_path
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_what_predicting_nothing_costs_is_remembered(tmp_path):
+    """The loss in the end is held against it, also of a run that was killed in between."""
+    seen = []
+
+    class Look(Callback):
+        def on_train_end(self, net, **kwargs):
+            seen.append(net.module_.nothing)
+
+    est = MAMLRegressor(**SMALL, callbacks=[Look()]).meta_fit(WAVES)
+    cut = clone(est).reset_meta().set_params(checkpoint_dir=tmp_path, callbacks=[KillAfter(5)])
+    with pytest.raises(Killed):
+        cut.meta_fit(WAVES)
+    cut.set_params(callbacks=[Look()]).meta_fit(WAVES)
+    assert seen[0] == seen[1] > 0
+
+
 def test_an_interruption_keeps_the_checkpoint(tmp_path):
     class Interrupt(KillAfter):
         def on_batch_end(self, net, training=False, **kwargs):

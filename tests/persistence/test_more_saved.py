@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone, is_classifier
@@ -27,7 +28,7 @@ from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
 from sklearn_meta.persistence import AdaptedTasks, save_adapted
 from sklearn_meta.persistence.table import Texts
 from sklearn_meta.pipeline import make_meta_pipeline
-from sklearn_meta.storage import open_indexed, read, write
+from sklearn_meta.storage import labels_to_json, open_indexed, read, write
 from sklearn_meta.testing import all_estimators
 
 BLOBS = make_blob_tasks(4, n_way=3, n_rows=7, n_features=4, random_state=0)
@@ -338,6 +339,20 @@ def test_lies_are_refused(lie, tmp_path):
     LIES[lie](arrays, document)
     write(tmp_path / "file", arrays, document)
     with pytest.raises(SaveError, match=r"file' "):
+        sklearn_meta.load(tmp_path / "file")
+
+
+@pytest.mark.parametrize("names", [["a", "b", "c"], ["a", "b", "c", 4]])
+def test_names_of_features_that_do_not_go_with_the_rows(names, tmp_path):
+    frames = [(pd.DataFrame(t.X, columns=list("abcd")), t.y) for t in BLOBS]
+    MAMLClassifier(**SMALL).meta_fit(frames).fit(*frames[0]).save(tmp_path / "file")
+    assert list(sklearn_meta.load(tmp_path / "file").feature_names_in_) == list("abcd")
+    arrays, document = read(tmp_path / "file")
+    told = document["task"]["attributes"]["feature_names_in_"]
+    other = np.array(names, dtype=object)
+    told["labels" if "labels" in told else "value"] = labels_to_json(other)
+    write(tmp_path / "file", dict(arrays), document)
+    with pytest.raises(SaveError, match="feature names"):
         sklearn_meta.load(tmp_path / "file")
 
 
