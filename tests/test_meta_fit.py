@@ -536,3 +536,13 @@ def test_a_meta_trained_classifier_beats_one_trained_from_scratch(cls):
     cold = est.score_tasks(test)
     difference = est.meta_fit(train).score_tasks(test) - cold
     assert difference.mean() > 3 * difference.std() / np.sqrt(len(test))
+
+
+@pytest.mark.parametrize("chunk", [None, 1])
+def test_the_optimiser_in_one_kernel_is_the_same_optimiser(chunk):
+    tasks = make_sinusoid_tasks(n_tasks=4, n_rows=10, random_state=0)
+    params = {"hidden_layer_sizes": (4, 3), "max_meta_iter": 8, "random_state": 0}
+    quick = MAMLRegressor(**params, task_chunk_size=chunk).meta_fit(tasks)
+    plain = MAMLRegressor(**params, net_params={"optimizer__fused": False}).meta_fit(tasks)
+    for k, p in plain.theta_.items():
+        np.testing.assert_allclose(quick.theta_[k], p, rtol=1e-9, atol=1e-10)

@@ -16,6 +16,7 @@ import argparse
 import datetime
 import os
 import platform
+import random
 import time
 from collections.abc import Callable
 from functools import partial
@@ -38,6 +39,7 @@ from sklearn_meta.datasets import make_sinusoid_tasks
 
 EAGER, COMPILED, LOOP, JAX, BARE = "sklearn_meta", "compiled", "loop over tasks", "JAX", "bare"
 ADAM = " + Adam"
+PAUSE = 0.01  # seconds
 
 
 def ours(problem: Problem) -> Callable[[], Any]:
@@ -58,7 +60,7 @@ def compiled(problem: Problem) -> tuple[Callable[[], Any], float]:
 def with_adam(problem: Problem, run: Callable[[], Any]) -> Callable[[], None]:
     """A whole iteration, as `meta_fit` makes it; on a copy of theta that nobody else sees."""
     theta = [p.detach().clone() for p in problem.theta.values()]
-    optimizer = torch.optim.Adam(theta, lr=1e-3)
+    optimizer = torch.optim.Adam(theta, lr=1e-3, fused=True)
 
     def iteration() -> None:
         _, grads = run()
@@ -70,23 +72,29 @@ def with_adam(problem: Problem, run: Callable[[], Any]) -> Callable[[], None]:
 
 
 def alternate(ways: dict[str, Callable[[], Any]], repeats: int, seconds: float) -> dict[str, float]:
-    """Median time of each in ms; a slow one takes fewer turns, so that it gets `seconds` at most."""
+    """Median time of each in ms; a slow one takes fewer turns, to last `seconds` at most.
+
+    Each round has its own order, with a pause between: threads that wait for more work, as JAX's
+    do, would take the time of whoever comes next.
+    """
     times: dict[str, list[float]] = {name: [] for name in ways}
+    every = {}
     for name, way in ways.items():  # once for nothing, once to see how slow it is
         way()
         begin = time.perf_counter()
         way()
-        times[name].append(time.perf_counter() - begin)
-    every = {name: max(1, round(repeats * took[0] / seconds)) for name, took in times.items()}
+        every[name] = max(1, round(repeats * (time.perf_counter() - begin) / seconds))
+    rng = random.Random(0)
     for i in range(repeats):
-        for name, way in ways.items():
+        for name in rng.sample(list(ways), len(ways)):
             if i % every[name] == 0:
+                time.sleep(PAUSE)
                 begin = time.perf_counter()
-                way()
+                ways[name]()
                 if torch.cuda.is_available():
                     torch.cuda.synchronize()
                 times[name].append(time.perf_counter() - begin)
-    return {name: 1000 * float(np.median(took[1:])) for name, took in times.items()}
+    return {name: 1000 * float(np.median(took)) for name, took in times.items()}
 
 
 def side_by_side(problem: Problem, args: argparse.Namespace, *, compile: bool) -> dict[str, float]:

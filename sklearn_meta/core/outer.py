@@ -195,6 +195,9 @@ def train(
         "max_epochs": outer.n_epochs - (outer.checkpoint.n_epochs if outer.checkpoint else 0),
         "verbose": outer.verbose,
     }
+    own = any(name.startswith("optimizer") for name in outer.net_params or {})
+    if outer.optimizer is torch.optim.Adam and not own and device.type in ("cpu", "cuda"):
+        net_params["optimizer__fused"] = True  # one kernel: small steps are mostly overhead
     if outer.verbose < 2:
         net_params["callbacks__print_log"] = None
     else:

@@ -80,12 +80,15 @@ class PackedTasks:
         n_s = np.where(fixed > 0, fixed, np.minimum(n_support, np.maximum(size - 1, 0)))
         n_q = np.minimum(n_query, size - n_s)
         order = _shuffled(size, fixed, rng)
-        # padding points at a real row, so that it is finite; its weight is 0
-        last = np.maximum(size - 1, 0)[..., None]
-        support = np.minimum(_pick(order, np.zeros_like(n_s), n_s), last)
-        query = np.minimum(_pick(order, n_s, n_q), last)
+        most_s, most_q = n_s.max(), n_q.max()
+        ragged = bool((n_s != most_s).any() or (n_q != most_q).any())
+        if ragged:  # padding points at a real row, so that it is finite; its weight is 0
+            last = np.maximum(size - 1, 0)[..., None]
+            support = np.minimum(_pick(order, np.zeros_like(n_s), n_s), last)
+            query = np.minimum(_pick(order, n_s, n_q), last)
+        else:
+            support, query = order[..., :most_s], order[..., most_s : most_s + most_q]
         start = self.start[groups][..., None]
-        ragged = bool((n_s != n_s.max()).any() or (n_q != n_q.max()).any())
         return (
             self._examples(groups, start + support, n_s, ragged, rng),
             self._examples(groups, start + query, n_q, ragged, rng),
