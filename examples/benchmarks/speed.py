@@ -23,6 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import costs
 import numpy as np
 import problems
 import rivals
@@ -118,6 +119,7 @@ def side_by_side(problem: Problem, args: argparse.Namespace, *, compile: bool) -
             ways[name + ADAM] = with_adam(problem, ways[name])
     if both is not None:
         ways[JAX + ADAM] = both[1]
+    print(f"{problem.name}: {', '.join(ways)} take turns", flush=True)
     found = alternate(ways, args.repeats, args.seconds)
     if compile:
         found["(compiling, s)"] = took
@@ -206,12 +208,22 @@ def bars(name: str, found: dict[str, float]) -> list[str]:
     ]
 
 
+# the problems, and whether they are compiled: Conv4 gains nothing by it on a CPU
+TIMED: dict[str, tuple[Callable[[], Problem], bool]] = {
+    "sinusoid": (problems.sinusoid, True),
+    "omniglot": (problems.omniglot, False),
+    "assays": (partial(problems.assays, 5), True),
+    "assays-protonet": (partial(problems.assays, 0), True),
+}
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=20, help="at most, for each way")
-    parser.add_argument("--n-tasks", type=int, default=16, help="of the Omniglot problem")
+    parser.add_argument("--only", nargs="+", default=list(TIMED), choices=list(TIMED))
     parser.add_argument("--iterations", type=int, default=200, help="an epoch of meta_fit")
+    parser.add_argument("--repeats-of-learners", type=int, default=0, help="costs of all learners")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--no-compile", action="store_true")
     parser.add_argument("--output", type=Path, help="Markdown file to write the tables to")
@@ -221,7 +233,7 @@ def main(argv: list[str] | None = None) -> None:
         "## Time of a meta-iteration",
         "",
         f"`python examples/benchmarks/speed.py --repeats {args.repeats} "
-        f"--seconds {args.seconds:g} --n-tasks {args.n_tasks} --device {args.device}`",
+        f"--seconds {args.seconds:g} --only {' '.join(args.only)} --device {args.device}`",
         "",
         f"sklearn_meta {sklearn_meta.__version__}, torch {torch.__version__}, "
         f"{datetime.datetime.now(datetime.timezone.utc).date()}, {os.cpu_count()} CPU cores "
@@ -231,23 +243,20 @@ def main(argv: list[str] | None = None) -> None:
     ]
     summary: list[str] = []
     rate = matmul_rate(args)
-    small = {"n_tasks": 2} if args.repeats < 5 else {}
-    for problem, compile in (
-        (problems.sinusoid(), True),
-        (problems.omniglot(args.n_tasks), False),
-        (problems.assays(5, **small), True),
-        (problems.assays(0, **small), True),
-    ):
-        problem = problem.to(args.device)
+    for name, (make, compile) in TIMED.items():
+        if name not in args.only:
+            continue
+        problem = make().to(args.device)
         found = side_by_side(problem, args, compile=compile and not args.no_compile)
         lines += table(problem, found)
+        print(*table(problem, found), sep="\n", flush=True)
         summary += bars(problem.name, found)
         share = operations(problem) / (found[EAGER] / 1000) / rate
         summary.append(
             f"- {problem.name}: {100 * share:.0f} % of the {rate / 1e9:.0f} GFLOP/s that a batched "
             "matrix product reaches here"
         )
-        if problem.name == problems.sinusoid().name:
+        if problem.regression:
             for way, params in ((EAGER, {}), (COMPILED, {"compile": True})):
                 if way in found:
                     ms = in_meta_fit(args.iterations, device=args.device, **params)
@@ -258,6 +267,8 @@ def main(argv: list[str] | None = None) -> None:
                         f"({100 * (ms - step) / step:.0f} % of the step)"
                     )
     lines += [*growth(args), *summary]
+    if args.repeats_of_learners:
+        lines += costs.report(args.repeats_of_learners)
     text = "\n".join(lines) + "\n"
     print(text)
     if args.output is not None:

@@ -1,5 +1,6 @@
 """`compile=True`: the compiled meta-gradient is the plain one, and there are few graphs."""
 
+import dataclasses
 import shutil
 from functools import partial
 
@@ -21,6 +22,7 @@ from sklearn_meta.core import (
 )
 from sklearn_meta.core.compiled import MAX_GRAPHS, MAX_WASTE, CompiledGradient
 from sklearn_meta.core.meta_gradient import gradient
+from sklearn_meta.core.precision import HalfNetwork
 from sklearn_meta.datasets import make_sinusoid_tasks
 from sklearn_meta.functional import squared_error
 
@@ -55,9 +57,9 @@ def episode(n_support, n_query, n_tasks=2):
     return rows(n_support), rows(n_query)
 
 
-def assert_plain(way, learner, *batch):
-    losses, grads = way(learner, F, THETA, *batch)
-    expected, expected_grads = gradient(partial(learner.objective, F), THETA, *batch)
+def assert_plain(way, learner, *batch, f=F):
+    losses, grads = way(learner, f, THETA, *batch)
+    expected, expected_grads = gradient(partial(learner.objective, f), THETA, *batch)
     torch.testing.assert_close(losses, expected)
     torch.testing.assert_close(grads, expected_grads)
 
@@ -85,6 +87,15 @@ def test_batch_statistics_get_no_padding(traced):
     for n_support in (6, 6, 5, 6, 5):
         assert_plain(way, MAML, *episode(n_support, 4))
     assert [graph.sizes for graph in way.graphs] == [(6, 4, 1), (5, 4, 1)]
+
+
+def test_recomputation_and_fewer_bits_are_compiled_too(traced):
+    again = dataclasses.replace(MAML, checkpoint=True)
+    for learner, f in ((again, F), (MAML, HalfNetwork(F))):
+        way = CompiledGradient(padding=True)
+        for _ in range(2):
+            assert_plain(way, learner, *episode(3, 4), f=f)
+        assert len(way.graphs) == 1
 
 
 def test_an_algorithm_that_changes_all_the_time_is_not_compiled_until_it_settles(traced):
