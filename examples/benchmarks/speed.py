@@ -114,11 +114,10 @@ def side_by_side(problem: Problem, args: argparse.Namespace, *, compile: bool) -
     }
     if not np.allclose(list(losses.values()), losses[EAGER], rtol=1e-3):
         raise SystemExit(f"the losses differ: {losses}")
-    for name in (EAGER, COMPILED):
-        if name in ways:
-            ways[name + ADAM] = with_adam(problem, ways[name])
-    if both is not None:
-        ways[JAX + ADAM] = both[1]
+    if compile:  # only then is Adam a share worth telling
+        ways |= {name + ADAM: with_adam(problem, ways[name]) for name in (EAGER, COMPILED)}
+        if both is not None:
+            ways[JAX + ADAM] = both[1]
     print(f"{problem.name}: {', '.join(ways)} take turns", flush=True)
     found = alternate(ways, args.repeats, args.seconds)
     if compile:
@@ -257,6 +256,7 @@ def main(argv: list[str] | None = None) -> None:
             "matrix product reaches here"
         )
         if problem.regression:
+            lines += growth(args)
             for way, params in ((EAGER, {}), (COMPILED, {"compile": True})):
                 if way in found:
                     ms = in_meta_fit(args.iterations, device=args.device, **params)
@@ -266,7 +266,7 @@ def main(argv: list[str] | None = None) -> None:
                         f"the drawing of episodes are {ms - step:.2f} ms "
                         f"({100 * (ms - step) / step:.0f} % of the step)"
                     )
-    lines += [*growth(args), *summary]
+    lines += summary
     if args.repeats_of_learners:
         lines += costs.report(args.repeats_of_learners)
     text = "\n".join(lines) + "\n"

@@ -16,7 +16,7 @@ from sklearn_meta.functional import Params
 __all__ = ["numbers_of_a_row", "tasks_at_once"]
 
 # numbers in one stack: on a CPU few enough for its caches, on a GPU enough to fill it
-AT_ONCE = {"cpu": 2**20, "cuda": 2**26}
+AT_ONCE = {"cpu": 2**21, "cuda": 2**26}
 COPIES = 3  # of a task's parameters: before a step, its gradient, after it
 
 Size = Callable[[NDArray[np.intp], NDArray[np.intp]], int]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import repeat
 from typing import Any
@@ -66,6 +66,7 @@ def descent(
     >>> [phi["w"].item() for phi in walk]
     [1.0, 0.5, 0.0]
     """
+    learning = any(p.requires_grad for p in params.values())
     params = {k: p if p.requires_grad else p.detach().requires_grad_() for k, p in params.items()}
     yield params
     for lr in rates:
@@ -73,11 +74,13 @@ def descent(
             step = partial(_step, loss, lr, tuple(params))
             params = dict(zip(params, recomputed(step, *params.values()), strict=True))
         else:
-            params = _moved(loss, params, lr, create_graph)
+            params = _moved(loss, params, lr, create_graph, learning)
         yield params
 
 
-def _moved(loss: Loss, params: Params, lr: Rate, create_graph: bool) -> Params:
+def _moved(
+    loss: Loss, params: Params, lr: Rate, create_graph: bool, learning: bool = True
+) -> Params:
     """Take one step, phi - alpha o grad L(phi)."""
     grads = torch.autograd.grad(
         loss(params).sum(),
@@ -86,11 +89,22 @@ def _moved(loss: Loss, params: Params, lr: Rate, create_graph: bool) -> Params:
         materialize_grads=True,  # a network may own parameters it does not use
     )
     moves = zip(params.items(), grads, strict=True)
+    if not (learning or create_graph or isinstance(lr, Mapping | Tensor)) and _writable(grads):
+        with torch.no_grad():  # phi takes the gradient's memory: new pages cost more than the sum
+            phi = {k: torch.sub(p, g, alpha=lr, out=g) for (k, p), g in moves}
+        return {k: p.requires_grad_() for k, p in phi.items()}
     if isinstance(lr, Mapping):
         return {k: p - lr[k] * g for (k, p), g in moves}
     if isinstance(lr, Tensor):
         return {k: p - lr * g for (k, p), g in moves}
     return {k: torch.sub(p, g, alpha=lr) for (k, p), g in moves}  # in one kernel
+
+
+def _writable(grads: Sequence[Tensor]) -> bool:
+    """Whether no number of them is another one as well."""
+    return len({g.data_ptr() for g in grads}) == len(grads) and all(
+        0 not in g.stride() for g in grads
+    )
 
 
 def _step(loss: Loss, lr: Rate, names: tuple[str, ...], *values: Tensor) -> tuple[Tensor, ...]:

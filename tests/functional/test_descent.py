@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sklearn_meta.functional import adam, minimise
+from sklearn_meta.functional import adam, descent, minimise
 
 OPTIMIZERS = {
     "sgd": (torch.optim.SGD, {"lr": 0.1}),
@@ -57,3 +57,20 @@ def test_adam_does_not_walk_on_rounding_errors(dtype):
     plain = minimise(loss, start, torch.optim.Adam, 1, lr=0.1)
     if dtype is torch.float32:
         assert (plain["noise"] - start["noise"]).abs().max() > 0.01
+
+
+def test_steps_without_a_graph_are_those_with_one():
+    w, v = torch.randn(2, 3, 4, dtype=torch.float64).unbind()
+
+    def loss(p):  # both share one gradient, the third has a broadcast one, the last none
+        return (p["w"] + p["v"]).pow(3).sum(-1) + p["u"].sum(-1) + p["z"].pow(2).sum(-1)
+
+    start = {"w": w, "v": v, "u": w.clone(), "z": v.clone()}
+    plain = [{k: p.clone() for k, p in phi.items()} for phi in descent(loss, start, [0.1] * 3)]
+    leaves = {k: p.clone().requires_grad_() for k, p in start.items()}
+    for phi, expected in zip(plain, descent(loss, leaves, [0.1] * 3), strict=True):
+        torch.testing.assert_close(phi, {k: p.detach() for k, p in expected.items()})
+    kept = list(descent(lambda p: p["w"].pow(2).sum(-1), {"w": w}, [0.1] * 3))
+    for k, phi in enumerate(kept):  # earlier ones stay as they are
+        torch.testing.assert_close(phi["w"].detach(), w * 0.8**k)
+        assert phi["w"].grad_fn is None
