@@ -97,7 +97,10 @@ AS_TASKS = {
         lambda: as_tasks(pd.DataFrame(X, columns=list("abc")), y="z", groups="a"),
         "no column 'z'",
     ),
-    "columns of an array": (lambda: as_tasks(X, y="z", groups="a"), "of a DataFrame, which X is not"),
+    "columns of an array": (
+        lambda: as_tasks(X, y="z", groups="a"),
+        "of a DataFrame, which X is not",
+    ),
     "feature names differ": (
         lambda: as_tasks([(pd.DataFrame(X, columns=list(names)), Y) for names in ("abc", "abd")]),
         "Task 1: its feature names",

@@ -53,7 +53,7 @@ compile : bool, default=False
 precision : {"tf32", "bf16"} or None, default=None
     Fewer bits for the products of meta-training on float32 rows, for speed on a GPU: "tf32" of the
     matrix products, where the GPU has it; "bf16" of the network, with losses and inner steps in
-    float32. `fit` and `predict` keep all bits. What it costs in accuracy: docs/performance.md.
+    float32. `fit` and `predict` keep all bits.
 max_grad_norm : float or None, default=10.0
     Clip the norm of the meta-gradient.
 early_stopping : bool, default=False
