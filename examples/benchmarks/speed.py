@@ -114,8 +114,9 @@ def side_by_side(problem: Problem, args: argparse.Namespace, *, compile: bool) -
     }
     if not np.allclose(list(losses.values()), losses[EAGER], rtol=1e-3):
         raise SystemExit(f"the losses differ: {losses}")
-    if compile:  # only then is Adam a share worth telling
-        ways |= {name + ADAM: with_adam(problem, ways[name]) for name in (EAGER, COMPILED)}
+    if compile or problem.regression:  # only then is Adam a share worth telling
+        ours_ = [name for name in (EAGER, COMPILED) if name in ways]
+        ways |= {name + ADAM: with_adam(problem, ways[name]) for name in ours_}
         if both is not None:
             ways[JAX + ADAM] = both[1]
     print(f"{problem.name}: {', '.join(ways)} take turns", flush=True)

@@ -101,10 +101,10 @@ def _moved(
 
 
 def _writable(grads: Sequence[Tensor]) -> bool:
-    """Whether no number of them is another one as well."""
-    return len({g.data_ptr() for g in grads}) == len(grads) and all(
-        0 not in g.stride() for g in grads
-    )
+    """Whether no number of them is another one as well; those of a trace have no memory."""
+    return all(type(g) is Tensor and 0 not in g.stride() for g in grads) and len(
+        {g.data_ptr() for g in grads}
+    ) == len(grads)
 
 
 def _step(loss: Loss, lr: Rate, names: tuple[str, ...], *values: Tensor) -> tuple[Tensor, ...]:
