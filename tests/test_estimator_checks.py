@@ -54,7 +54,7 @@ def test_scikit_learn_checks(estimator, check, monkeypatch):
 
 
 def in_few_steps(scratch):
-    return lambda est: replace(scratch(est), inner_steps=30, inner_lr=0.1)
+    return lambda est: replace(scratch(est), inner_steps=12, inner_lr=0.25)
 
 
 @pytest.mark.parametrize("cls", [type(est) for est in EVERY])

@@ -313,6 +313,8 @@ def test_a_traced_meta_gradient_is_the_plain_one(algorithm, backbone, monkeypatc
 
     monkeypatch.setattr(compiled, "compile_traced", trace)  # the compiler has its own test
     alg, f, theta, pairs = draw(algorithm, backbone, RAGGED)
+    if getattr(alg, "inner_steps", 0) > 2:  # a trace is as long as they are many
+        alg = dataclasses.replace(alg, inner_steps=2)
     theta = {k: p.requires_grad_() for k, p in theta.items()}
     way, episode = CompiledGradient(padding=True), stacked(pairs)
     for _ in range(2):
