@@ -42,7 +42,7 @@ def test_first_meta_learner_prints_a_table_and_saves_a_picture(load, tmp_path, c
 
 def test_sinusoids_error_falls_with_training(load, tmp_path):
     picture = tmp_path / "sines.png"
-    errors = load("plot_02_sinusoids").main(1000, str(picture))
+    errors = load("plot_02_sinusoids").main(600, str(picture))
     assert errors[1] < errors[0]
     assert picture.exists()
 
@@ -113,13 +113,11 @@ def recordings():
     return Bunch(frame=pd.DataFrame(table))
 
 
-@pytest.mark.parametrize("real", [True, False])
-def test_customers_from_a_frame_to_another_process(load, monkeypatch, tmp_path, capsys, real):
+def test_customers_from_a_frame_to_another_process(load, monkeypatch, tmp_path, capsys):
+    """The real patients where they are at hand."""
     example = load("plot_08_customers_dataframe")
     table = recordings()
-    if real:
-        if not (Path(os.environ.get("SKLEARN_META_DATA", "")) / "parkinsons").is_dir():
-            pytest.skip("no real data here")
+    if (Path(os.environ.get("SKLEARN_META_DATA", "")) / "parkinsons").is_dir():
         whole = example.fetch_parkinsons(as_frame=True).frame
         assert set(table.frame) < set(whole)
         table = Bunch(frame=whole[whole["subject#"].isin(FEW)])
