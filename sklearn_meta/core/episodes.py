@@ -95,7 +95,7 @@ class FromTasks(EpisodeSource):
             again = rng.permutation(self.n)
             seen_now = np.isin(again, self._waiting)  # not twice in one meta-batch
             self._waiting = np.concatenate([self._waiting, again[~seen_now], again[seen_now]])
-        chosen, self._waiting = np.split(self._waiting, [n_tasks])
+        chosen, self._waiting = self._waiting[:n_tasks], self._waiting[n_tasks:]
         return self._episode(chosen, rng)
 
     def _episode(self, chosen: np.ndarray, rng: np.random.RandomState) -> Batch:
@@ -214,9 +214,9 @@ def episode_of(
     """
     assert packed.first is not None
     assert packed.count is not None
-    count = packed.count[chosen]
+    count, first = packed.count[chosen][:, None], packed.first[chosen][:, None]
     keys = rng.random_sample((len(chosen), count.max()))
-    keys[np.arange(count.max()) >= count[:, None]] = 2.0
+    keys[np.arange(keys.shape[1]) >= count] = 2.0
     position = keys.argsort(-1)  # a class's place in the episode means nothing
-    groups = np.where(position < count[:, None], packed.first[chosen][:, None] + position, -1)
+    groups = np.where(position < count, first + position, -1)
     return packed.episode(groups, rows.draw(rng), rows.n_query, rng)
