@@ -44,6 +44,7 @@ class Problem:
     kind: str  # "mlp" or "conv4"
     steps: int  # 0: prototypes
     lr: float
+    chunk: int | None  # tasks at once where meta_fit, on a CPU, cuts a meta-batch
 
     def to(self, device: str) -> Problem:
         """The same on another device."""
@@ -90,6 +91,7 @@ def problem(
     widths: tuple[int, ...] = (),
     steps: int = 5,
     lr: float = 0.01,
+    chunk: int | None = None,
 ) -> Problem:
     """Make one; `n_way` 0 is a regression, and rows are those of a class otherwise."""
     rng = torch.Generator().manual_seed(0)
@@ -120,7 +122,7 @@ def problem(
         return Examples(X, y, torch.ones(X.shape[:2]))
 
     net = conv4 if kind == "conv4" else mlp if steps else body
-    return Problem(name, alg, f, theta, rows(n_support), rows(n_query), net, kind, steps, lr)
+    return Problem(name, alg, f, theta, rows(n_support), rows(n_query), net, kind, steps, lr, chunk)
 
 
 def sinusoid(**changes: Any) -> Problem:
@@ -137,6 +139,7 @@ def omniglot(n_tasks: int = 16) -> Problem:
         n_support=1,
         n_query=15,
         n_way=5,
+        chunk=3,
         lr=0.001,  # with 0.01 some tasks of random pixels walk where rounding decides
     )
 
@@ -153,6 +156,7 @@ def assays(steps: int, n_tasks: int = 8, n_rows: int = 32) -> Problem:
         n_way=2,
         widths=(512, 256),
         steps=steps,
+        chunk=4 if steps else None,
     )
 
 

@@ -36,7 +36,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import sklearn_meta
 from sklearn_meta import MAMLRegressor
 from sklearn_meta.core.compiled import CompiledGradient
-from sklearn_meta.core.meta_gradient import gradient
+from sklearn_meta.core.meta_gradient import gradient, meta_gradient
 from sklearn_meta.datasets import make_sinusoid_tasks
 
 EAGER, COMPILED, LOOP, JAX, BARE = "sklearn_meta", "compiled", "loop over tasks", "JAX", "bare"
@@ -45,8 +45,11 @@ PAUSE = 0.01  # seconds
 
 
 def ours(problem: Problem) -> Callable[[], Any]:
-    objective = partial(problem.algorithm.objective, problem.f)
-    return lambda: gradient(objective, problem.theta, problem.support, problem.query)
+    part = partial(gradient, partial(problem.algorithm.objective, problem.f))
+    episode = problem.theta, problem.support, problem.query
+    if problem.chunk is None:
+        return lambda: part(*episode)
+    return lambda: meta_gradient(part, *episode, problem.chunk)
 
 
 def compiled(problem: Problem) -> tuple[Callable[[], Any], float]:

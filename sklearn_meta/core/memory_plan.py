@@ -24,6 +24,7 @@ __all__ = ["Plan"]
 
 SHARE = 0.8  # of the free memory, for us to use
 MOMENTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of meta-training, at which an algorithm may differ
+HANDY = 3 * 2**23  # bytes of a tensor; from 32 MB on glibc asks for new pages at each use
 PER_ROW, PER_WEIGHT = 20, 200  # copies that no inner step needs more of (measured: 6; the LSTM 168)
 
 
@@ -80,12 +81,17 @@ class Plan:
         return of_support, of_query
 
     @cached_property
-    def row_bytes(self) -> float:
-        """Count what the network keeps of a row for its backward pass."""
+    def kept(self) -> list[int]:
+        """Bytes of a row in each tensor that the network keeps for its backward pass."""
         like = next(iter(self.theta.values()))
         f: Any = self.module.f
         X = like.new_zeros(2, *f.row_shape)
-        return max(self._kept(X) - self._kept(X[:1]), 0) + X[:1].nbytes
+        return [X[:1].nbytes, *map(int.__sub__, self._kept(X), self._kept(X[:1]))]
+
+    @property
+    def row_bytes(self) -> int:
+        """Count what the network keeps of a row."""
+        return self.kept[0] + max(sum(self.kept[1:]), 0)
 
     def chunk(self) -> int | None:
         """Give the tasks of a chunk, looking closer only where it may matter.
@@ -104,7 +110,7 @@ class Plan:
             return int(self.est.task_chunk_size)
         free = free_bytes(self.device)
         if free is None or self._at_most() <= free / 4:
-            return None
+            return None if self.handy >= self.n_tasks else self.handy
         estimate = self.estimate(free)
         needed = estimate.training + estimate.one_task
         if needed > free:
@@ -129,11 +135,10 @@ class Plan:
             one = more = least
         else:
             one, more = self._measured()
-        size = self.est.task_chunk_size or self.n_tasks
+        size = self.est.task_chunk_size or self.handy
         if self.est.task_chunk_size is None and free is not None:
             room = SHARE * free - training - one
-            size = int(min(self.n_tasks, 1 + max(room, 0) // max(more, 1)))
-            size = -(-self.n_tasks // -(-self.n_tasks // size))  # as many chunks, of equal sizes
+            size = self._equal(min(self.handy, 1 + max(room, 0) // max(more, 1)))
         size = min(int(size), self.n_tasks)
         return MemoryEstimate(
             rows=self._rows(),
@@ -144,6 +149,31 @@ class Plan:
             meta_batch_size=self.n_tasks,
             free=free,
         )
+
+    @cached_property
+    def handy(self) -> int:
+        """Tasks a chunk whose tensors a CPU has at hand: beyond, more at once take longer.
+
+        A compiled graph has no tensor for what it fuses: it is not cut.
+        """
+        if self.device.type != "cpu" or self.module.compiled is not None or self.n_tasks == 1:
+            return self.n_tasks
+        n_support, n_query = self.n_rows
+        largest = max(n_support, n_query / 2) * max(self.kept)  # a query passes only once
+        weights = max(p.nbytes for p in self.theta.values())
+        if self.n_tasks * max(largest, weights) > HANDY:
+            support = Examples(*(t[:1] for t in self.episodes[0]))
+            algorithm = _with_steps(self.module.algorithm, 1).at(0.0)
+            shared = {p.data_ptr() for p in self.theta.values()}
+            with self._chance():
+                phi = algorithm.adapt(self.module.f, self.theta, support)
+            own = [p.nbytes for p in phi.values() if p.data_ptr() not in shared]
+            largest = max(largest, *own)
+        return self._equal(max(HANDY / largest, 1))
+
+    def _equal(self, size: float) -> int:
+        """Cut a meta-batch into as many chunks, of equal sizes."""
+        return -(-self.n_tasks // -(-self.n_tasks // min(int(size), self.n_tasks)))
 
     def _rows(self) -> int:
         drawn = sum(t.nbytes for examples in self.episodes for t in examples)
@@ -163,7 +193,7 @@ class Plan:
         copies = 3 + (self.valid is not None)
         return copies * of_theta + sum(v.nbytes for v in kept if isinstance(v, Tensor))
 
-    def _kept(self, X: Tensor) -> int:
+    def _kept(self, X: Tensor) -> list[int]:
         kept: list[int] = []
 
         def count(t: Tensor) -> None:  # and let go: a graph that gets its own tensors back stays
@@ -172,15 +202,15 @@ class Plan:
         hooks = torch.autograd.graph.saved_tensors_hooks(count, lambda nothing: nothing)
         with hooks, self._chance():
             self.module.f(self.theta, X)
-        return sum(kept)
+        return kept
 
     def _at_most(self) -> float:
-        """More than any meta-batch needs, at a guess."""
+        """More than any chunk needs, at a guess."""
         n_rows = most_rows(self.source, self.n_way)
         steps = _steps(self.module.algorithm) + 1
         weights = sum(p.nbytes for p in self.theta.values())
         of_task = PER_ROW * steps * sum(n_rows) * self.row_bytes + PER_WEIGHT * steps * weights
-        return self.n_tasks * of_task
+        return self.handy * of_task
 
     def _measured(self) -> tuple[int, int]:
         """Peak of one task, and what each more adds."""

@@ -44,8 +44,8 @@ meta_batch_size : int or None, default=None
     Tasks a meta-batch; None: 16, or all tasks if there are fewer.
 task_chunk_size : int or None, default=None
     Tasks of a meta-batch that are computed at once; None: as many as fit into the memory that is
-    free, see `estimate_memory`. Their gradients are added up, so that results are the same but for
-    rounding.
+    free, see `estimate_memory`, and on a CPU as keep its tensors small. Their gradients are added
+    up, so that results are the same but for rounding.
 compile : bool, default=False
     Compile loss and meta-gradient together, by torch's compiler: iterations are faster after half a
     minute or more of compiling, for each size of episodes that comes (at most eight; see

@@ -6,9 +6,16 @@ import numpy as np
 import pytest
 import torch
 from skorch.callbacks import Callback
+from torch.fx.experimental.proxy_tensor import make_fx
 
-from sklearn_meta import ANILRegressor, IMAMLRegressor, MAMLClassifier, MAMLRegressor
-from sklearn_meta.core import memory, memory_plan
+from sklearn_meta import (
+    ANILRegressor,
+    IMAMLRegressor,
+    MAMLClassifier,
+    MAMLRegressor,
+    ProtoNetClassifier,
+)
+from sklearn_meta.core import compiled, memory, memory_plan
 from sklearn_meta.core.memory import free_bytes, peak_bytes
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
 
@@ -88,6 +95,34 @@ def test_as_many_tasks_as_fit_go_at_once_and_nothing_else_changes(monkeypatch):
     for k, p in est.meta_fit(LINES).theta_.items():
         np.testing.assert_allclose(p, theta[k], rtol=1e-6, atol=1e-12)
     assert plans == [2]
+
+
+@pytest.mark.parametrize(
+    ("cls", "params", "sizes"),
+    [
+        (MAMLRegressor, {}, {2}),  # each task has 256 x 64 weights of its own
+        (MAMLRegressor, {"compile": True}, {None}),
+        (ANILRegressor, {}, {None}),  # the body is that of all
+        (ProtoNetClassifier, {}, {None}),
+    ],
+)
+def test_large_tensors_are_cut_on_a_cpu_and_nothing_else_changes(cls, params, sizes, monkeypatch):
+    monkeypatch.setattr(compiled, "compile_traced", lambda f, args: make_fx(f)(*args))
+    tasks, rows = LINES, {}
+    if cls is ProtoNetClassifier:
+        tasks, rows = make_blob_tasks(6, random_state=0), {"n_shot": 1, "n_query": 2}
+    common = rows | {"hidden_layer_sizes": (256, 64), "norm": None, "random_state": 0}
+    common |= {"max_meta_iter": 2, "iters_per_epoch": 2, "meta_batch_size": 6}
+    expected = cls(**common, task_chunk_size=6).meta_fit(tasks).theta_
+    chunks = []
+    chunk = memory_plan.Plan.chunk
+    monkeypatch.setattr(memory_plan, "HANDY", 2.5 * 256 * 64 * 8)
+    monkeypatch.setattr(
+        memory_plan.Plan, "chunk", lambda self: chunks.append(chunk(self)) or chunks[-1]
+    )
+    for k, p in cls(**common, **params).meta_fit(tasks).theta_.items():
+        np.testing.assert_allclose(p, expected[k], rtol=1e-6, atol=1e-12)
+    assert set(chunks) == sizes
 
 
 def test_a_task_that_does_not_fit_is_refused_before_training(monkeypatch):
