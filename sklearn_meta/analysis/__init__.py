@@ -1,3 +1,7 @@
 """Task distributions, relatedness of tasks, and when meta-learning pays."""
 
-__all__: list[str] = []
+from sklearn_meta.analysis.distances import task_distances
+
+__all__ = [
+    "task_distances",
+]
