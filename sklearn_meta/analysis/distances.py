@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from sklearn_meta.analysis.mmd import mmd_distances
+from sklearn_meta.analysis.otdd import otdd_distances
 from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.validate import check_tasks, label
 
@@ -18,6 +19,7 @@ __all__ = ["METRICS", "cross_distances", "task_distances"]
 
 METRICS: dict[str, Callable[..., NDArray[np.float64]]] = {
     "mmd": mmd_distances,
+    "otdd": otdd_distances,
 }
 """Each metric by name: a function of (tasks, estimator, rng) that gives (n_tasks, n_tasks)."""
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
 
-from sklearn_meta.analysis.rows import Rows, rows_of
+from sklearn_meta.analysis.table import Rows, rows_of
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.validate import label

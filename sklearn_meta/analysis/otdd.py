@@ -1,0 +1,157 @@
+"""Optimal transport between tasks, labels included."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
+
+from sklearn_meta.analysis.bures import gaussian_distances
+from sklearn_meta.analysis.table import Rows, rows_of
+from sklearn_meta.extras import need
+from sklearn_meta.tasks import Task
+
+__all__ = ["otdd_distances", "transport_cost"]
+
+INNER = ("gaussian", "exact")
+
+
+def otdd_distances(
+    tasks: Sequence[Task],
+    estimator: Any,
+    rng: np.random.RandomState,
+    *,
+    inner: str = "gaussian",
+    max_rows: int | None = 500,
+    scale: bool = True,
+    target_type: str | None = None,
+    n_reference: int | None = None,
+) -> NDArray[np.float64]:
+    """Measure the optimal-transport dataset distance of each two tasks.
+
+    The square root of the least mean cost of moving the rows of one task onto those of the other,
+    where a row costs |x - x'|^2 plus, in classification, W2^2(P(x | y), P(x | y')): a class is
+    what its rows look like, so that label sets may differ. In regression it is |x - x'|^2 +
+    |y - y'|^2.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+        Of any number of rows and classes each.
+    estimator : object or None
+        Only its kind counts: whether `y` are labels or targets.
+    rng : RandomState
+        Picks the rows of tasks that have more than `max_rows`.
+    inner : {"gaussian", "exact"}, default="gaussian"
+        Distance between classes: of Gaussians with their means and covariances, or of their rows
+        by optimal transport (slower: one more problem for each pair of classes).
+    max_rows : int or None, default=500
+        Of a larger task so many rows are drawn, without replacement; time grows with their cube.
+        None: all rows.
+    scale : bool, default=True
+        Standardise features and targets over all tasks, targets weighing as much as all features
+        together; False: take them as they are.
+    target_type : {"class", "real"}, default=None
+        What `y` holds; None: what `estimator` predicts, or else what it looks like.
+    n_reference : int, default=None
+        Scale by the first so many tasks, and leave distances between the others out (NaN); None:
+        all.
+
+    Returns
+    -------
+    ndarray of shape (n_tasks, n_tasks)
+        Symmetric, 0 on the diagonal. In classification the covariance of a class of few rows is
+        that of a small sample: two samples of one distribution are not at 0.
+
+    Raises
+    ------
+    ValueError
+        If `inner` is neither, or `max_rows` is no positive number.
+    ImportError
+        If two tasks differ in their number of rows and POT is not installed.
+
+    References
+    ----------
+    Alvarez-Melis and Fusi, "Geometric Dataset Distances via Optimal Transport", 2020.
+    """
+    if inner not in INNER:
+        raise ValueError(f"'otdd' takes inner='gaussian' or 'exact'; got {inner!r}.")
+    if max_rows is not None and not max_rows >= 1:
+        raise ValueError(f"'otdd' takes max_rows of at least 1, or None; got {max_rows!r}.")
+    rows = rows_of(tasks, estimator, target_type, scale=scale, n_reference=n_reference)
+    rows = _some(rows, max_rows, rng)
+    between = None if rows.real else _between_classes(rows, inner)
+    points = np.hstack([rows.X, rows.y]) if rows.real else rows.X
+    found = np.full((rows.n_tasks, rows.n_tasks), np.nan)
+    np.fill_diagonal(found, 0.0)
+    for i in range(n_reference or rows.n_tasks):
+        for j in range(i + 1, rows.n_tasks):
+            a, b = rows.of(i), rows.of(j)
+            cost = cdist(points[a], points[b], "sqeuclidean")
+            if between is not None:
+                cost += between[rows.y[a, None], rows.y[b]]
+            found[i, j] = found[j, i] = transport_cost(cost)
+    return np.sqrt(found)
+
+
+def transport_cost(cost: NDArray[np.float64]) -> float:
+    """Find the least mean cost of moving n equal masses onto m others, exactly.
+
+    Parameters
+    ----------
+    cost : ndarray of shape (n, m)
+        Of moving one onto another.
+
+    Returns
+    -------
+    float
+        Of the best plan. Where n = m a permutation is one, and is found without POT.
+
+    Raises
+    ------
+    ImportError
+        If n and m differ and POT is not installed.
+    RuntimeError
+        If the solver stops before the best plan.
+    """
+    n, m = cost.shape
+    if 1 in (n, m):
+        return float(cost.mean())
+    if n == m:
+        return float(cost[linear_sum_assignment(cost)].mean())
+    ot = need("ot", "distances", "metric='otdd' of tasks that differ in their number of rows")
+    value, log = ot.emd2(np.full(n, 1 / n), np.full(m, 1 / m), cost, numItermax=10**7, log=True)
+    if log["warning"] is not None:
+        raise RuntimeError(f"metric='otdd': {log['warning']}")
+    return float(value)
+
+
+def _some(rows: Rows, most: int | None, rng: np.random.RandomState) -> Rows:
+    """Draw rows of the tasks that have too many."""
+    size = np.diff(rows.start)
+    if most is None or size.max() <= most:
+        return rows
+    places = [np.arange(rows.start[i], rows.start[i + 1]) for i in range(rows.n_tasks)]
+    drawn = [p if len(p) <= most else rng.choice(p, int(most), replace=False) for p in places]
+    kept = np.concatenate(drawn)
+    y = rows.y[kept] if rows.real else np.unique(rows.y[kept], return_inverse=True)[1]
+    return Rows(rows.X[kept], y, np.cumsum([0, *map(len, drawn)]), rows.real)
+
+
+def _between_classes(rows: Rows, inner: str) -> NDArray[np.float64]:
+    """Squared distances of all classes of all tasks."""
+    order = np.argsort(rows.y, kind="stable")
+    samples = np.split(rows.X[order], np.cumsum(np.bincount(rows.y))[:-1])
+    pairs = np.column_stack(np.triu_indices(len(samples), 1))
+    if inner == "gaussian":
+        found = gaussian_distances(samples, pairs)
+    else:
+        costs = (cdist(samples[a], samples[b], "sqeuclidean") for a, b in pairs)
+        found = np.fromiter(map(transport_cost, costs), np.float64, len(pairs))
+    square = np.zeros((len(samples), len(samples)))
+    square[tuple(pairs.T)] = square[tuple(pairs.T[::-1])] = found
+    return square
