@@ -21,7 +21,7 @@ from sklearn_meta.pipeline.raw_tasks import RawTask
 from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.validate import label
 
-__all__ = ["Cell", "run_cell"]
+__all__ = ["Cell", "judged", "run_cell"]
 
 Scores = list[list[float]]  # of each size, of each task held out
 
@@ -81,6 +81,29 @@ def run_cell(cell: Cell) -> Scores:
     if cell.arm.trains:
         with _numbered(cell, cell.trained_on, "cannot be meta-trained"), heeding_interrupts():
             est.meta_fit(_as_taken(est, cell.train))
+    return judged(cell, est)
+
+
+def judged(cell: Cell, est: Any) -> Scores:
+    """Score an estimator that has learned what it will, as the arm of a cell.
+
+    Parameters
+    ----------
+    cell : Cell
+        Whose tasks held out to adapt to.
+    est : estimator
+        It stays as it is.
+
+    Returns
+    -------
+    scores : list of list of float
+        One list a size, one score a task held out.
+
+    Raises
+    ------
+    TaskError
+        If a task cannot be fitted or judged, naming arm, task and support.
+    """
     stacked = (
         hasattr(est, "predict_tasks") and metric_of(cell.scoring, cell.classify).scorer is None
     )

@@ -1,0 +1,249 @@
+"""What meta-training is worth on tasks held out, measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import is_classifier
+from sklearn.model_selection import KFold
+from sklearn.utils import check_random_state
+
+from sklearn_meta.analysis.transfer_result import GainOver, TransferGain, gain_over
+from sklearn_meta.exceptions import NotMetaFittedError
+from sklearn_meta.model_selection.comparison.arms import Arm, baseline_arms, given_arms
+from sklearn_meta.model_selection.comparison.cells import Cell, judged, run_cell
+from sklearn_meta.model_selection.comparison.draws import Draw, draw_rows
+from sklearn_meta.model_selection.comparison.metric import metric_of
+from sklearn_meta.model_selection.given import learner_of
+from sklearn_meta.pipeline import MetaPipeline
+from sklearn_meta.pipeline.raw_tasks import RawTask, raw_tasks
+from sklearn_meta.tasks import as_tasks
+from sklearn_meta.tasks.ranges import as_range
+
+__all__ = ["GainOver", "TransferGain", "transfer_gain"]
+
+POINTS = ("accuracy", "balanced_accuracy", "r2")  # of which 0.01 means the same everywhere
+N_FOLDS = 5
+
+
+def transfer_gain(
+    estimator: Any,
+    tasks: Any,
+    *,
+    baselines: Any = ("per-task", "pooled"),
+    training_tasks: Any = None,
+    scoring: Any = None,
+    margin: float | None = None,
+    random_state: Any = None,
+) -> TransferGain:
+    """Measure what a meta-fitted estimator gains on tasks held out, over simple arms.
+
+    All arms see the same support rows of a task and are judged by the same query rows, so that the
+    difference is paired task by task; intervals are over tasks (a bootstrap that draws whole tasks;
+    Student's t with fewer than 20), as rows of one task are no independent evidence.
+
+    Parameters
+    ----------
+    estimator : meta-learner or MetaPipeline
+        Meta-fitted; it stays as it is.
+    tasks : sequence of tasks
+        Not seen in meta-training. Of those without a fixed support, one is drawn.
+    baselines : sequence of str, or dict of str to estimator, \
+            default=("per-task", "pooled")
+        Names are of :func:`~sklearn_meta.model_selection.compare`: "per-task" is the same network
+        trained from scratch on each support, "pooled" one for all rows; also "fine-tune" and
+        "hierarchical". A dict gives estimators by name: one of scikit-learn's is fitted to each
+        support alone; a meta-fitted one adapts; None stands for the ready-made arm of that name.
+    training_tasks : sequence of tasks, default=None
+        What `estimator` was meta-trained on, for the arms that learn across tasks. None: they learn
+        from four fifths of `tasks` and are judged on the others, in turn, and `notes` says so.
+    scoring : str, callable or None, default=None
+        None: accuracy, or R^2 of regressors. R^2 on few rows has long tails: there, rather
+        "neg_mean_squared_error".
+    margin : float or None, default=None
+        A mean gain within it does not matter. None: 0.01 of accuracy or R^2; of other scores, 1 %
+        of the mean score of the baseline.
+    random_state : int, RandomState instance or None, default=None
+        Of the supports drawn, the arms trained and the bootstrap.
+
+    Returns
+    -------
+    TransferGain
+        Scores, gains and verdicts; `print` says them in words.
+
+    Raises
+    ------
+    NotMetaFittedError
+        If the estimator is not meta-fitted.
+    TaskError
+        If a task cannot be used, naming it.
+    ValueError
+        If an argument cannot be used.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import Ridge
+    >>> from sklearn_meta.analysis import transfer_gain
+    >>> from sklearn_meta.datasets import make_linear_tasks
+    >>> from sklearn_meta.model_selection.comparison import HierarchicalRegressor
+    >>> tasks = make_linear_tasks(90, mean=[2, 2, 2], n_support=4, random_state=0).tasks
+    >>> reg = HierarchicalRegressor().meta_fit(tasks[:60])
+    >>> gain = transfer_gain(reg, tasks[60:], baselines={"ridge": Ridge()}, random_state=0,
+    ...                      scoring="neg_mean_squared_error")
+    >>> gain["ridge"].verdict, gain["ridge"].share_hurt < 0.2
+    ('better', True)
+    """
+    arm = _own_arm(estimator)
+    classify = is_classifier(estimator)
+    metric = metric_of(scoring, classify).name
+    if margin is not None and not (isinstance(margin, (int, float, np.number)) and margin >= 0):
+        raise ValueError(f"The 'margin' parameter must be a number from 0 up. Got {margin!r}.")
+    held = _as_raw(estimator, tasks)
+    seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+    least = 2 if metric == "r2" else 1
+    fewest = _fewest(arm, classify) if any(t.support is None for t in held) else None
+    draws = draw_rows(held, (None,), fewest, seed, classify=classify, least_query=least)
+    trained, folds = _folds(estimator, training_tasks, held)
+    arms, notes = _arms(arm, baselines, [*trained, *held], folds, classify)
+    if training_tasks is None and any(a.trains and not _is_ready(a) for a in arms):
+        notes.append(
+            "Arms that learn across tasks were trained on four fifths of these tasks, in turn, not "
+            "on the tasks of meta-training; give those as training_tasks."
+        )
+    bench = _Bench([*trained, *held], folds, draws, seed, scoring, classify)
+    scores = {a.name: bench.scores(a) for a in (arm, *arms)}
+    over = {
+        a.name: gain_over(
+            a.name,
+            scores[arm.name],
+            scores[a.name],
+            _margin(margin, metric, scores[a.name]),
+            seed,
+        )
+        for a in arms
+    }
+    names = tuple(f"task {i}" if t.name is None else t.name for i, t in enumerate(held))
+    return TransferGain(arm.name, metric, names, scores, over, tuple(notes))
+
+
+class _Bench(NamedTuple):
+    """What is the same for all arms; tasks held out come last."""
+
+    tasks: Sequence[RawTask]
+    folds: Sequence[tuple[Sequence[int], Sequence[int]]]
+    draws: Sequence[Draw]
+    seed: int
+    scoring: Any
+    classify: bool
+
+    def scores(self, arm: Arm) -> NDArray[np.float64]:
+        """Score an arm on each task held out, trained on the others where it learns from tasks."""
+        begin, ready = len(self.tasks) - len(self.draws), arm.trains and _is_ready(arm)
+        folds = self.folds if arm.trains and not ready else [([], range(begin, len(self.tasks)))]
+        found = np.empty(len(self.draws))
+        for train, test in folds:
+            at = [i - begin for i in test]
+            cell = Cell(
+                arm=arm,
+                seed=self.seed,
+                fold=0,
+                train=[self.tasks[i] for i in train],
+                held_out=[self.tasks[i] for i in test],
+                draws=[self.draws[i] for i in at],
+                trained_on=train,
+                positions=at,
+                sizes=(None,),
+                scoring=self.scoring,
+                classify=self.classify,
+                error_score="raise",
+            )
+            found[at] = (judged(cell, arm.estimator) if ready else run_cell(cell))[0]
+        return found
+
+
+def _own_arm(estimator: Any) -> Arm:
+    arms = given_arms(estimator)
+    if len(arms) > 1 or not arms[0].trains:
+        raise TypeError(f"transfer_gain measures one meta-learner; got {estimator!r}.")
+    if not _is_ready(arms[0]):
+        raise NotMetaFittedError(
+            f"This {arms[0].name} is not meta-fitted yet. Call meta_fit(tasks) first."
+        )
+    return arms[0]
+
+
+def _is_ready(arm: Arm) -> bool:
+    """Whether an arm brings a prior of its own."""
+    learner = learner_of(arm.estimator)
+    kept = [getattr(learner, name, None) for name in ("_meta_state", "_prior")]
+    return any(prior is not None and not callable(prior) for prior in kept)
+
+
+def _as_raw(estimator: Any, tasks: Any) -> list[RawTask]:
+    if isinstance(estimator, MetaPipeline):
+        return raw_tasks(tasks)  # its transformers know what X may hold
+    kind = "class" if is_classifier(estimator) else "real"
+    return raw_tasks(as_tasks(tasks, target_type=kind))
+
+
+def _fewest(arm: Arm, classify: bool) -> int | None:
+    name, learner = "n_shot" if classify else "n_support", _inside(learner_of(arm.estimator))
+    if not hasattr(learner, name):
+        raise ValueError(
+            f"Some tasks have no fixed support, and {arm.name} has no {name} that says how large "
+            "to draw it. Give tasks with a support: sklearn_meta.tasks.split_task."
+        )
+    return as_range(getattr(learner, name), name, arm.name, least=1)[0]
+
+
+def _inside(learner: Any) -> Any:
+    """Give the meta-learner that another wraps, whose network the baselines take."""
+    inner = getattr(learner, "estimator", None)
+    return inner if hasattr(inner, "meta_fit") else learner
+
+
+def _folds(
+    estimator: Any, training_tasks: Any, held: Sequence[RawTask]
+) -> tuple[list[RawTask], list[tuple[list[int], list[int]]]]:
+    """Give the training tasks, and folds of them with the tasks held out behind them."""
+    if training_tasks is not None:
+        trained = _as_raw(estimator, training_tasks)
+        n = len(trained)
+        return trained, [(list(range(n)), list(range(n, n + len(held))))]
+    if len(held) == 1:
+        return [], [([], [0])]
+    folds = KFold(min(N_FOLDS, len(held))).split(np.zeros(len(held)))
+    return [], [(train.tolist(), test.tolist()) for train, test in folds]
+
+
+def _arms(
+    arm: Arm, baselines: Any, tasks: Sequence[RawTask], folds: Any, classify: bool
+) -> tuple[list[Arm], list[str]]:
+    if isinstance(baselines, Mapping):
+        own = {name: est for name, est in baselines.items() if est is not None}
+        names = [name for name, est in baselines.items() if est is None]
+    else:
+        own, names = {}, list(baselines) if not isinstance(baselines, str) else [baselines]
+    if arm.name in own:
+        raise ValueError(f"{arm.name!r} names both the estimator and a baseline.")
+    given = given_arms(own) if own else []
+    if any(is_classifier(a.estimator) != classify for a in given):
+        raise ValueError(
+            "Classifiers and regressors cannot be compared with one another: got the estimator "
+            f"{arm.name} and the baselines {list(own)}."
+        )
+    inside = _inside(learner_of(arm.estimator))
+    source = given_arms(arm.estimator if inside is learner_of(arm.estimator) else inside)
+    made, notes = baseline_arms(names, source, tasks, folds)
+    if not given and not made:
+        raise ValueError(f"There is no baseline to compare with. {' '.join(notes)}".strip())
+    return [*given, *made], notes
+
+
+def _margin(margin: float | None, metric: str, scores: NDArray[np.float64]) -> float:
+    if margin is not None:
+        return float(margin)
+    return 0.01 if metric in POINTS else 0.01 * abs(float(scores.mean()))
