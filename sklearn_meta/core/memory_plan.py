@@ -158,7 +158,7 @@ class Plan:
         """
         if self.device.type != "cpu" or self.module.compiled is not None or self.n_tasks == 1:
             return self.n_tasks
-        n_support, n_query = self.n_rows
+        n_support, n_query = most_rows(self.source, self.n_way)
         largest = max(n_support, n_query / 2) * max(self.kept)  # a query passes only once
         weights = max(p.nbytes for p in self.theta.values())
         if self.n_tasks * max(largest, weights) > HANDY:
