@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from numbers import Real
 from typing import Any
 
-from sklearn_meta.tasks.ranges import check_int
+import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["check_int", "check_interval", "check_real", "check_support_size"]
+from sklearn_meta.exceptions import TaskError
+from sklearn_meta.tasks import as_tasks
+from sklearn_meta.tasks.fitting import check_columns
+from sklearn_meta.tasks.ranges import check_int
+from sklearn_meta.tasks.validate import label
+
+__all__ = ["check_int", "check_interval", "check_real", "check_support_size", "regression_rows"]
 
 
 def check_support_size(value: Any, name: str, owner: str, n_rows: int) -> int | None:
@@ -40,3 +48,18 @@ def check_interval(value: Any, name: str, owner: str) -> tuple[float, float]:
             f"low <= high. Got {value!r} instead."
         )
     return float(value[0]), float(value[1])
+
+
+def regression_rows(
+    tasks: Any, owner: str, n_features: int, noise: float
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Yield X and y of tasks whose density is asked for, or refuse them."""
+    if noise == 0:
+        raise ValueError(f"{owner}: noise=0 has no density; set the noise of the tasks.")
+    for i, task in enumerate(as_tasks(tasks, target_type="real")):
+        if task.y.ndim != 1:
+            raise TaskError(
+                f"{label(task, i)}: {owner} needs one target a row, y of shape (n_rows,); got y of "
+                f"shape {task.y.shape} with X of shape {(len(task), *task.row_shape)}."
+            )
+        yield check_columns(task, i, owner, n_features), task.y.astype(np.float64)

@@ -1,0 +1,206 @@
+"""Is a new task one of those that were meta-trained on? A p-value."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_meta.exceptions import TaskError
+from sklearn_meta.tasks.convert import as_tasks
+from sklearn_meta.tasks.density import TaskDensity
+from sklearn_meta.tasks.gaussian import GaussianTaskDistribution
+from sklearn_meta.tasks.ranges import check_int
+from sklearn_meta.tasks.task import Task
+from sklearn_meta.tasks.validate import label
+
+__all__ = ["TaskNovelty"]
+
+
+class TaskNovelty(BaseEstimator):
+    """How far the support of a new task lies from the tasks that were meta-trained on.
+
+    A distribution is fitted to some of the tasks; the others are held out. The p-value of a new
+    task is the share of held-out tasks whose support is at least as strange,
+    (1 + how many) / (1 + all), with ties broken at random. If the new task comes from where the
+    others came from, and its support is drawn as theirs, all ranks are equally likely: at most a
+    share p of such tasks has a p-value of p or less, whatever the distribution, and however badly
+    it fits (split conformal prediction). A poor fit costs power, not validity.
+
+    Parameters
+    ----------
+    distribution : TaskDensity, default=None
+        What strangeness is measured by: its `strangeness`, which is comparable across sizes of
+        support. Cloned and fitted, if it has a `fit`. None: a
+        :class:`GaussianTaskDistribution`, with the columns of `X` as features.
+
+    n_support : int, default=None
+        Rows drawn as the support of each held-out task that has no fixed one; set it to what new
+        tasks have. None: all rows.
+
+    calibration : float in (0, 1), default=0.5
+        Share of the tasks that is held out.
+
+    random_state : int, RandomState instance or None, default=0
+        Of the split, of the supports, and of ties.
+
+    Attributes
+    ----------
+    distribution_ : TaskDensity
+        The fitted distribution.
+    strangeness_ : ndarray of shape (n_held_out,)
+        That of the held-out supports, sorted.
+
+    Raises
+    ------
+    TaskError
+        If there are too few tasks to fit on and to hold out.
+    ValueError
+        If a parameter is out of its range, or the distribution has no density.
+
+    References
+    ----------
+    .. [1] V. Vovk, A. Gammerman and G. Shafer, "Algorithmic Learning in a Random World", 2005.
+    .. [2] S. Bates, E. Candès, L. Lei, Y. Romano and M. Sesia, "Testing for Outliers with
+       Conformal p-values", Annals of Statistics 2023: p-values by one set of held-out tasks are
+       each valid, but not independent of one another.
+
+    Examples
+    --------
+    Sine waves of twice the frequency are not what was trained on:
+
+    >>> from sklearn.preprocessing import SplineTransformer
+    >>> from sklearn_meta.datasets import make_sinusoid_tasks
+    >>> from sklearn_meta.tasks import GaussianTaskDistribution, TaskNovelty
+    >>> tasks = make_sinusoid_tasks(100, noise=0.1, random_state=0)
+    >>> waves = GaussianTaskDistribution(SplineTransformer(n_knots=10), tol=1e-4)
+    >>> novelty = TaskNovelty(waves, n_support=10).fit(tasks)
+    >>> same, = make_sinusoid_tasks(1, n_rows=10, noise=0.1, random_state=1)
+    >>> novelty.novelty(same) > 0.05
+    True
+    >>> round(novelty.novelty((same.X / 2, same.y)), 2)
+    0.02
+    """
+
+    def __init__(
+        self,
+        distribution: TaskDensity | None = None,
+        *,
+        n_support: int | None = None,
+        calibration: float = 0.5,
+        random_state: Any = 0,
+    ) -> None:
+        self.distribution = distribution
+        self.n_support = n_support
+        self.calibration = calibration
+        self.random_state = random_state
+
+    def fit(self, tasks: Any, y: Any = None, groups: Any = None) -> TaskNovelty:
+        """Fit the distribution to some tasks, and measure the supports of the others.
+
+        Parameters
+        ----------
+        tasks : sequence of tasks, or table of shape (n_rows, n_features)
+            Anything that :func:`as_tasks` takes.
+        y : array-like of shape (n_rows,) or str, default=None
+            Targets of a table.
+        groups : array-like of shape (n_rows,) or str, default=None
+            The task of each row of a table.
+
+        Returns
+        -------
+        self : TaskNovelty
+            Fitted.
+        """
+        p_T = GaussianTaskDistribution() if self.distribution is None else self.distribution
+        self._check_parameters(p_T)
+        tasks = as_tasks(tasks, y, groups)
+        n_held_out = round(self.calibration * len(tasks))
+        n_fitted = len(tasks) - n_held_out
+        if n_held_out < 1 or (hasattr(p_T, "fit") and n_fitted < 2):
+            raise TaskError(
+                f"calibration={self.calibration} of {len(tasks)} task(s) leaves {n_fitted} to fit "
+                f"on and {n_held_out} to hold out; two and one are needed at least."
+            )
+        rng = check_random_state(self.random_state)
+        order = rng.permutation(len(tasks))
+        supports = [_support(tasks[i], i, self.n_support, rng) for i in order[:n_held_out]]
+        learned = [tasks[i] for i in order[n_held_out:]]
+        self.distribution_ = clone(p_T).fit(learned) if hasattr(p_T, "fit") else p_T
+        self.strangeness_ = np.sort(self.distribution_.strangeness(supports))
+        return self
+
+    def p_values(self, tasks: Any) -> NDArray[np.float64]:
+        """P-value of each of many tasks, by its support.
+
+        Parameters
+        ----------
+        tasks : sequence of tasks
+            Anything that :func:`as_tasks` takes. Of a task without a fixed support all rows
+            count.
+
+        Returns
+        -------
+        p_values : ndarray of shape (n_tasks,)
+            In (0, 1], no less than 1 / (1 + held-out tasks). Small: not what was trained on.
+        """
+        check_is_fitted(self)
+        supports = [
+            task if task.support is None else Task(task.X_support, task.y_support)
+            for task in as_tasks(tasks)
+        ]
+        found, known = self.distribution_.strangeness(supports), self.strangeness_
+        alike = np.searchsorted(known, found, "right") - np.searchsorted(known, found, "left")
+        stranger = len(known) - np.searchsorted(known, found, "right")
+        rng = check_random_state(self.random_state)
+        ahead = np.floor(rng.uniform(size=len(found)) * (alike + 1))
+        p_values: NDArray[np.float64] = (1 + stranger + ahead) / (1 + len(known))
+        return p_values
+
+    def novelty(self, task: Any) -> float:
+        """P-value of one task, by its support.
+
+        Parameters
+        ----------
+        task : Task, (X, y) or (X_support, y_support, X_query, y_query)
+            Without a fixed support all rows count.
+
+        Returns
+        -------
+        p_value : float
+            As in `p_values`.
+        """
+        return float(self.p_values([task])[0])
+
+    def _check_parameters(self, p_T: Any) -> None:
+        owner, share = type(self).__name__, self.calibration
+        if not isinstance(p_T, TaskDensity):
+            raise ValueError(
+                f"The 'distribution' parameter of {owner} must be None or a TaskDensity. "
+                f"Got {p_T!r} instead."
+            )
+        if not isinstance(share, Real) or isinstance(share, bool) or not 0 < share < 1:
+            raise ValueError(
+                f"The 'calibration' parameter of {owner} must be a float in the range (0.0, 1.0). "
+                f"Got {share!r} instead."
+            )
+        if self.n_support is not None:
+            check_int(self.n_support, "n_support", owner, 1)
+
+
+def _support(task: Task, i: int, n_support: int | None, rng: np.random.RandomState) -> Task:
+    if task.support is not None:
+        return Task(task.X_support, task.y_support)
+    if n_support is None:
+        return task
+    if n_support > len(task):
+        raise TaskError(
+            f"{label(task, i)} has {len(task)} row(s), fewer than n_support={n_support}."
+        )
+    rows = rng.permutation(len(task))[:n_support]
+    return Task(task.X[rows], task.y[rows])
