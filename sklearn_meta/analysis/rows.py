@@ -1,152 +1,240 @@
-"""The rows of many tasks in one table, in units that let tasks be compared."""
+"""Rows of ragged tasks as stacks, with the labels of each task in columns of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import is_regressor
 
+from sklearn_meta.analysis.table import is_real
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.tasks import Task
+from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.arrays import dense
 from sklearn_meta.tasks.validate import label
 
-__all__ = ["Rows", "is_real", "rows_of"]
+__all__ = ["Chosen", "Stack", "TaskRows", "blocks_of", "halves"]
+
+Chosen = list[NDArray[np.intp]]  # positions of rows, for each task
 
 
-class Rows(NamedTuple):
-    """The rows of all tasks, one task after the other."""
+class Stack(NamedTuple):
+    """Some rows of some tasks, padded to the most that one of them has.
 
-    X: NDArray[np.float64]
-    """(n_rows, n_features); rows of several axes are flattened."""
+    Attributes
+    ----------
+    X : ndarray of shape (n_tasks, n_most, ...)
+        Inputs, zero where there is no row.
+    y : ndarray of shape (n_tasks, n_most, n_columns)
+        One-hot labels or targets, zero where there is no row.
+    mask : ndarray of bool of shape (n_tasks, n_most)
+        Where there are rows.
+    places : ndarray of int of shape (n_tasks,)
+        Positions of the tasks among all.
+    """
 
-    y: NDArray[Any]
-    """Targets (n_rows, n_outputs), or classes (n_rows,) numbered through all tasks."""
+    X: NDArray[Any]
+    y: NDArray[np.float64]
+    mask: NDArray[np.bool_]
+    places: NDArray[np.intp]
 
-    start: NDArray[np.intp]
-    """(n_tasks + 1,): task i has the rows from start[i] to start[i + 1]."""
 
-    real: bool
-    """Whether y holds targets."""
+@dataclass(frozen=True)
+class TaskRows:
+    """Tasks, with what their labels are as columns.
+
+    Parameters
+    ----------
+    tasks : tuple of Task
+        Already checked.
+    kind : {"class", "real"}
+        What `y` holds.
+    values : list of ndarray of shape (n_rows,) or (n_rows, n_outputs)
+        Columns of the labels, or targets.
+    labels : list of ndarray or None
+        Of the columns of each task, sorted; None for targets.
+    """
+
+    tasks: tuple[Task, ...]
+    kind: str
+    values: list[NDArray[Any]]
+    labels: list[NDArray[Any]] | None
+
+    @classmethod
+    def of(cls, tasks: Any, kind: str | None = None) -> TaskRows:
+        """Check tasks and code their labels.
+
+        Parameters
+        ----------
+        tasks : sequence of tasks
+            As :func:`~sklearn_meta.tasks.as_tasks` takes them.
+        kind : {"class", "real"}, default=None
+            What `y` must hold; None: what it looks like.
+
+        Returns
+        -------
+        TaskRows
+            In the order given.
+
+        Raises
+        ------
+        TaskError
+            If a task cannot be used.
+        """
+        found = as_tasks(tasks, target_type=kind)
+        kind = kind or ("real" if is_real(found) else "class")
+        if kind == "real":
+            values = [task.y.reshape(len(task), -1).astype(np.float64) for task in found]
+            return cls(found, kind, values, None)
+        coded = [np.unique(task.y, return_inverse=True) for task in found]
+        return cls(found, kind, [code for _, code in coded], [own for own, _ in coded])
 
     @property
-    def n_tasks(self) -> int:
-        """How many tasks there are."""
-        return len(self.start) - 1
+    def n_columns(self) -> NDArray[np.intp]:
+        """Classes of each task, or its outputs."""
+        if self.labels is None:
+            return np.array([values.shape[1] for values in self.values])
+        return np.array([len(own) for own in self.labels])
 
-    def of(self, i: int) -> slice:
-        """Say where the rows of a task are.
+    @property
+    def everything(self) -> Chosen:
+        """All rows."""
+        return [np.arange(len(task)) for task in self.tasks]
+
+    def inputs(self, i: int, rows: NDArray[np.intp]) -> NDArray[Any]:
+        """Take inputs of a task.
 
         Parameters
         ----------
         i : int
-            Its position.
+            Which task.
+        rows : ndarray of int of shape (n,)
+            Positions of its rows.
 
         Returns
         -------
-        slice
-            Of rows.
+        ndarray of shape (n, ...)
+            Dense.
         """
-        return slice(int(self.start[i]), int(self.start[i + 1]))
+        return dense(self.tasks[i].X[rows])
+
+    def stack(self, chosen: Chosen, places: NDArray[np.intp], dtype: Any) -> Stack:
+        """Put rows of some tasks into one array.
+
+        Parameters
+        ----------
+        chosen : list of ndarray of int
+            Which rows, for each task of all.
+        places : ndarray of int of shape (n_tasks,)
+            Which tasks.
+        dtype : dtype
+            Of the inputs.
+
+        Returns
+        -------
+        Stack
+            As wide as the widest of them.
+        """
+        n_rows, width = max(len(chosen[i]) for i in places), int(self.n_columns[places].max())
+        X = np.zeros((len(places), n_rows, *self.tasks[0].row_shape), dtype)
+        y = np.zeros((len(places), n_rows, width))
+        mask = np.zeros((len(places), n_rows), dtype=bool)
+        for b, i in enumerate(places):
+            n, values = len(chosen[i]), self.values[i][chosen[i]]
+            X[b, :n], mask[b, :n] = self.inputs(i, chosen[i]), True
+            if self.labels is None:
+                y[b, :n] = values
+            else:
+                y[b, np.arange(n), values] = 1
+        return Stack(X, y, mask, places)
+
+    def split(self, rng: np.random.RandomState) -> tuple[Chosen, Chosen]:
+        """Tell the rows to learn from and those to judge by apart.
+
+        Parameters
+        ----------
+        rng : RandomState
+            The source of chance.
+
+        Returns
+        -------
+        learn, judge : list of ndarray of int
+            The fixed support of a task and its query, where it has one; else a random half of
+            its rows (of each class) and the other.
+
+        Raises
+        ------
+        TaskError
+            If nothing is left to judge by.
+        """
+        learn, judge = halves(self, rng)
+        for i, task in enumerate(self.tasks):
+            if task.support is not None:
+                learn[i] = task.support
+                judge[i] = np.delete(np.arange(len(task)), task.support)
+        return learn, judge
 
 
-def is_real(tasks: Sequence[Task], estimator: Any = None, target_type: str | None = None) -> bool:
-    """Whether tasks are regression tasks.
+def halves(rows: TaskRows, rng: np.random.RandomState) -> tuple[Chosen, Chosen]:
+    """Cut each task into two halves at random, each class of it alike.
 
     Parameters
     ----------
-    tasks : sequence of Task
-        Checked.
-    estimator : object, default=None
-        If there is one, its kind decides.
-    target_type : {"class", "real"}, default=None
-        Decides if given. With neither, numbers with a fractional part are real, and so are several
-        outputs.
+    rows : TaskRows
+        The tasks.
+    rng : RandomState
+        The source of chance.
 
     Returns
     -------
-    bool
-        True for regression.
+    first, second : list of ndarray of int
+        Positions; of an odd number of rows (of a class) the first has one more.
 
     Raises
     ------
-    ValueError
-        If `target_type` is neither.
     TaskError
-        If real targets are asked for and a task has none.
+        If the second half is empty: of a task with one row, or with one a class.
     """
-    if target_type not in (None, "class", "real"):
-        raise ValueError(f"target_type must be None, 'class' or 'real'; got {target_type!r}.")
-    if target_type is None and estimator is not None:
-        target_type = "real" if is_regressor(estimator) else "class"
-    if target_type == "real":
-        for i, task in enumerate(tasks):
-            if task.y.dtype.kind not in "fiub":
-                raise TaskError(f"{label(task, i)}: y holds {task.y.dtype}, not real targets.")
-    if target_type is not None:
-        return target_type == "real"
-    return any(
-        t.y.ndim > 1 or (t.y.dtype.kind == "f" and not np.array_equal(t.y, np.trunc(t.y)))
-        for t in tasks
-    )
+    first, second = [], []
+    for i, (task, values) in enumerate(zip(rows.tasks, rows.values, strict=True)):
+        order = rng.permutation(len(task))
+        rank = np.arange(len(task))
+        if rows.labels is not None:  # the place of each row among those of its class
+            order = order[np.argsort(values[order], kind="stable")]
+            counts = np.bincount(values)
+            rank -= np.repeat(np.cumsum(counts) - counts, counts)
+        even = rank % 2 == 0
+        first.append(np.sort(order[even]))
+        second.append(np.sort(order[~even]))
+        if task.support is None and even.all():
+            what = "two rows" if rows.labels is None else "two rows of a class"
+            raise TaskError(
+                f"{label(task, i)}: X of shape {(len(task), *task.row_shape)} and y of shape "
+                f"{task.y.shape} cannot be cut into two halves; at least {what} are needed."
+            )
+    return first, second
 
 
-def rows_of(
-    tasks: Sequence[Task],
-    estimator: Any = None,
-    target_type: str | None = None,
-    *,
-    scale: bool = True,
-    n_reference: int | None = None,
-) -> Rows:
-    """Put the rows of tasks into one table.
+def blocks_of(sizes: Sequence[int] | NDArray[np.intp], most: int) -> Iterator[NDArray[np.intp]]:
+    """Put consecutive tasks into blocks, so that each block has at most so many rows.
 
     Parameters
     ----------
-    tasks : sequence of Task
-        Checked, with rows of one shape.
-    estimator, target_type : object
-        See :func:`is_real`.
-    scale : bool, default=True
-        Standardise each feature and each target by its mean and standard deviation over the rows
-        of all tasks; targets are then given the weight of the features, a standard deviation of
-        (n_features / n_outputs) ** .5. Features that are constant stay at 0.
-    n_reference : int, default=None
-        Take mean and standard deviation of the first so many tasks; None: of all.
+    sizes : sequence of int
+        Rows of each task.
+    most : int
+        Rows of a block; a task with more is alone in its.
 
-    Returns
-    -------
-    Rows
-        As float64.
+    Yields
+    ------
+    ndarray of int
+        Positions of tasks.
     """
-    real = is_real(tasks, estimator, target_type)
-    start = np.cumsum([0, *map(len, tasks)])
-    X = np.concatenate([dense(task.X, np.float64).reshape(len(task), -1) for task in tasks])
-    y = _targets(tasks) if real else _classes(tasks)
-    if scale:
-        known = start[n_reference or len(tasks)]
-        X = _standardised(X, known)
-        y = _standardised(y, known) * (X.shape[1] / y.shape[1]) ** 0.5 if real else y
-    return Rows(X, y, start, real)
-
-
-def _targets(tasks: Sequence[Task]) -> NDArray[np.float64]:
-    return np.concatenate([task.y.astype(np.float64).reshape(len(task), -1) for task in tasks])
-
-
-def _classes(tasks: Sequence[Task]) -> NDArray[np.intp]:
-    codes, n = [], 0
-    for task in tasks:
-        names, code = np.unique(task.y, return_inverse=True)
-        codes.append(code + n)
-        n += len(names)
-    return np.concatenate(codes)
-
-
-def _standardised(values: NDArray[np.float64], known: int) -> NDArray[np.float64]:
-    centre, spread = values[:known].mean(axis=0), values[:known].std(axis=0)
-    still = spread <= 1e-12 * np.abs(centre)
-    return (values - centre) / np.where(still, 1.0, spread)
+    ends, begin = np.cumsum(sizes), 0
+    while begin < len(ends):
+        before = ends[begin - 1] if begin else 0
+        end = max(begin + 1, int(np.searchsorted(ends, before + most, side="right")))
+        yield np.arange(begin, end)
+        begin = end

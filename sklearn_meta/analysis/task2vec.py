@@ -1,0 +1,331 @@
+"""Tasks as vectors: what a shared probe would have to know precisely to do them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.utils import check_random_state
+
+from sklearn_meta.analysis.learner import Learner, checked_estimator
+from sklearn_meta.analysis.probe import Probe, logistic, probabilities, ridge
+from sklearn_meta.analysis.rows import Chosen, Stack, TaskRows, blocks_of
+
+__all__ = [
+    "cosine_of_shares",
+    "embedding",
+    "fisher",
+    "rows_for",
+    "shrunk",
+    "task2vec",
+    "task2vec_distances",
+]
+
+N_FEATURES = 512  # of the random probe
+AT_ONCE = 2**21  # numbers in one chunk
+EPS = 1e-8
+
+
+def task2vec(
+    tasks: Any,
+    random_state: Any = None,
+    *,
+    estimator: Any = None,
+    of: str = "features",
+    alpha: float = 10.0,
+) -> NDArray[np.float64]:
+    """Embed tasks by the diagonal Fisher information of a shared probe (Task2Vec).
+
+    A probe with the same features z(x) for all tasks gets an output layer V of its own for each
+    task, a ridge or logistic regression on all its rows. The embedding is
+    F_k = E_x E_(y ~ p(y|x)) (d log p(y|x) / d g_k)^2, with g_k the gain of feature k, which is 1:
+    one number a feature, whatever the classes, in closed form
+
+    F_k = E_x z_k^2 Var_(c ~ p(c|x))(V_kc) for labels, E_x z_k^2 sum_o V_ko^2 / s_o^2 for targets,
+
+    with s_o^2 the variance of what the probe leaves of output o.
+
+    Parameters
+    ----------
+    tasks : sequence of tasks
+        As :func:`~sklearn_meta.tasks.as_tasks` takes them.
+    random_state : int, RandomState instance or None, default=None
+        Draws the features of the probe without an estimator. With an int they are the same in
+        every call, but for the standardisation of `X`.
+    estimator : meta-learner, default=None
+        Meta-fitted; the features are those of its learned backbone, before anything adapts. None:
+        512 random features relu(a_k . x + b_k) of the inputs, standardised over all tasks.
+    of : {"features", "head"}, default="features"
+        What the information is about. "head": the output layer itself, summed over classes,
+        F_k = E_x z_k^2 sum_c p_c (1 - p_c) (twice E p (1 - p) z_k^2 for two classes); for targets
+        E_x z_k^2 sum_o 1 / s_o^2.
+    alpha : float, default=10.0
+        Penalty of the output layer, in units of the sum over rows.
+
+    Returns
+    -------
+    F : ndarray of shape (n_tasks, n_features)
+        Not negative.
+
+    Raises
+    ------
+    TaskError
+        If a task cannot be used.
+    NotMetaFittedError
+        If the estimator has no prior.
+
+    Notes
+    -----
+    Blind to the names of labels, and to the sign of targets: `y` and `-y` are the same task. The
+    paper averages the information about the weights of a convolutional filter; the gain of a
+    feature is the one direction in those weights that any backbone has.
+
+    References
+    ----------
+    Achille, Lam, Tewari, Ravichandran, Maji, Fowlkes, Soatto and Perona, "Task2Vec: Task Embedding
+    for Meta-Learning", ICCV 2019.
+
+    Examples
+    --------
+    >>> from sklearn_meta.analysis import task2vec
+    >>> from sklearn_meta.datasets import make_linear_tasks
+    >>> task2vec(make_linear_tasks(n_tasks=5, random_state=0).tasks, random_state=0).shape
+    (5, 512)
+    """
+    if of not in ("features", "head"):
+        raise ValueError(
+            f"The 'of' parameter of task2vec must be 'features' or 'head'. Got {of!r} instead."
+        )
+    rows = rows_for(tasks, estimator, "task2vec")
+    (F,) = embedding(rows, [rows.everything], random_state, estimator, of, alpha)
+    return F
+
+
+def rows_for(tasks: Any, estimator: Any, owner: str) -> TaskRows:
+    """Check tasks, and hold an estimator to be meta-fitted.
+
+    Parameters
+    ----------
+    tasks : sequence of tasks
+        As :func:`~sklearn_meta.tasks.as_tasks` takes them.
+    estimator : meta-learner or None
+        Whose kind of target they must have.
+    owner : str
+        Who asks, for errors.
+
+    Returns
+    -------
+    TaskRows
+        The tasks.
+    """
+    if estimator is not None:
+        estimator = checked_estimator(estimator, owner)
+    return TaskRows.of(tasks, None if estimator is None else estimator._target_type)
+
+
+def embedding(
+    rows: TaskRows,
+    parts: list[Chosen],
+    random_state: Any,
+    estimator: Any,
+    of: str = "features",
+    alpha: float = 10.0,
+) -> list[NDArray[np.float64]]:
+    """Embed parts of tasks by the same probe.
+
+    Parameters
+    ----------
+    rows : TaskRows
+        The tasks.
+    parts : list of list of ndarray of int
+        Some rows of each task, several times.
+    random_state, estimator, of, alpha
+        As in :func:`task2vec`.
+
+    Returns
+    -------
+    list of ndarray of shape (n_tasks, n_features)
+        One for each part.
+    """
+    probe = _Features(rows, estimator, check_random_state(random_state), alpha)
+    return [probe.information(rows, chosen, of) for chosen in parts]
+
+
+def task2vec_distances(
+    tasks: Any,
+    estimator: Any = None,
+    random_state: Any = None,
+    *,
+    shrink: float = 1.0,
+    alpha: float = 10.0,
+) -> NDArray[np.float64]:
+    """Distance of Task2Vec embeddings: 1 - cosine of F_a / (F_a + F_b) and F_b / (F_a + F_b).
+
+    Parameters
+    ----------
+    tasks : sequence of tasks
+        As :func:`~sklearn_meta.tasks.as_tasks` takes them.
+    estimator : meta-learner, default=None
+        As in :func:`task2vec`.
+    random_state : int, RandomState instance or None, default=None
+        As in :func:`task2vec`.
+    shrink : float, default=1.0
+        Times its own mean, added to each embedding: a flat prior, without which features that
+        matter to neither task, pure noise, count as much as those that do. 0 is the paper's
+        distance.
+    alpha : float, default=10.0
+        As in :func:`task2vec`.
+
+    Returns
+    -------
+    d : ndarray of shape (n_tasks, n_tasks)
+        Symmetric, from 0 to 1; zero on the diagonal, and between embeddings that are multiples
+        of each other.
+
+    Raises
+    ------
+    TaskError
+        If a task cannot be used.
+    NotMetaFittedError
+        If the estimator has no prior.
+
+    Examples
+    --------
+    >>> from sklearn_meta.analysis import task2vec_distances
+    >>> from sklearn_meta.datasets import make_linear_tasks
+    >>> tasks = make_linear_tasks(n_tasks=5, random_state=0).tasks
+    >>> d = task2vec_distances([*tasks, tasks[0]], random_state=0)
+    >>> d.shape, bool(abs(d[0, 5]) < 1e-12)
+    ((6, 6), True)
+    """
+    F = shrunk(task2vec(tasks, random_state, estimator=estimator, alpha=alpha), shrink)
+    d = cosine_of_shares(F, F)
+    np.fill_diagonal(d, 0.0)
+    return d
+
+
+def shrunk(F: NDArray[np.float64], shrink: float) -> NDArray[np.float64]:
+    """Add to each embedding a share of its mean.
+
+    Parameters
+    ----------
+    F : ndarray of shape (n_tasks, n_features)
+        From :func:`task2vec`.
+    shrink : float
+        How much of it.
+
+    Returns
+    -------
+    ndarray of shape (n_tasks, n_features)
+        New.
+    """
+    return F + shrink * F.mean(axis=1, keepdims=True)
+
+
+def cosine_of_shares(A: NDArray[np.float64], B: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Distance of each embedding of A to each of B.
+
+    Parameters
+    ----------
+    A, B : ndarray of shape (n, n_features) and (m, n_features)
+        From :func:`task2vec`, of the same probe.
+
+    Returns
+    -------
+    ndarray of shape (n, m)
+        One minus the cosine of a / (a + b + 1e-8) and b / (a + b + 1e-8); 0 between zeros.
+    """
+    found = np.empty((len(A), len(B)))
+    at_once = max(1, AT_ONCE // max(1, B.size))
+    for begin in range(0, len(A), at_once):
+        a = A[begin : begin + at_once, None]
+        total = a + B + EPS
+        u, v = a / total, B / total
+        norms = np.sqrt((u * u).sum(-1) * (v * v).sum(-1))
+        cosine = (u * v).sum(-1) / np.where(norms > 0, norms, 1.0)
+        nothing = ~(a.any(axis=-1) | B.any(axis=-1))
+        found[begin : begin + at_once] = 1 - np.where(nothing, 1.0, np.minimum(cosine, 1.0))
+    return found
+
+
+def fisher(
+    Z: NDArray[np.float64], V: NDArray[np.float64], y: NDArray[np.float64], kind: str, of: str
+) -> NDArray[np.float64]:
+    """Diagonal Fisher information of an output layer on given features.
+
+    Parameters
+    ----------
+    Z : ndarray of shape (n_tasks, n, d + 1)
+        Features and a constant, zeros where there is no row.
+    V : ndarray of shape (n_tasks, d + 1, k)
+        Output layers.
+    y : ndarray of shape (n_tasks, n, k)
+        One-hot labels, or targets: the scale of what is left is theirs.
+    kind : {"class", "real"}
+        Which.
+    of : {"features", "head"}
+        As in :func:`task2vec`.
+
+    Returns
+    -------
+    ndarray of shape (n_tasks, d)
+        Without that of the constant.
+    """
+    n = Z.any(axis=-1).sum(axis=1)[:, None]  # the constant is not zero
+    squares, W = Z[..., :-1] ** 2, V[:, :-1]
+    if kind == "real":
+        left = np.maximum(((y - Z @ V) ** 2).sum(axis=1) / n, EPS)[:, None]  # (n_tasks, 1, k)
+        weight = (W**2 if of == "features" else np.ones_like(W)) / left
+        return squares.sum(axis=1) / n * weight.sum(axis=-1)
+    P = probabilities(Z @ V, y.any(axis=1, keepdims=True))
+    if of == "head":
+        spread = (P * (1 - P)).sum(axis=-1, keepdims=True)
+        return (squares * spread).sum(axis=1) / n
+    mean = P @ np.swapaxes(W, 1, 2)  # of V_kc over c
+    second = P @ np.swapaxes(W**2, 1, 2)
+    return (squares * np.maximum(second - mean**2, 0.0)).sum(axis=1) / n
+
+
+class _Features:
+    """Features that all tasks share, and an output layer of each."""
+
+    def __init__(
+        self, rows: TaskRows, estimator: Any, rng: np.random.RandomState, alpha: float
+    ) -> None:
+        self.probe, self.alpha = Probe.of(rows, alpha), alpha
+        self.learner = None if estimator is None else Learner(estimator, rows)
+        d = len(self.probe.x_mean)
+        self.A = rng.standard_normal((d + 1, N_FEATURES)) / np.sqrt([[d]] * d + [[1]])
+
+    def information(self, rows: TaskRows, chosen: Chosen, of: str) -> NDArray[np.float64]:
+        """F of each task, (n_tasks, n_features)."""
+        found: list[NDArray[np.float64]] = []
+        dtype = np.float64 if self.learner is None else self.learner.dtype
+        d = N_FEATURES if self.learner is None else self.learner.f.n_features_out
+        sizes = np.array([(len(own) + d) * min(len(own) + 1, d) for own in chosen])
+        for places in self._blocks(chosen, sizes):
+            part = rows.stack(chosen, places, dtype)
+            Z = np.concatenate([self._of(part), np.ones((*part.mask.shape, 1))], axis=-1)
+            Z *= part.mask[..., None]
+            y = part.y
+            if rows.kind == "real":
+                y = (y - self.probe.y_mean) / self.probe.y_scale * part.mask[..., None]
+            V = (ridge if rows.kind == "real" else logistic)(Z, y, self.alpha)
+            found.extend(fisher(Z, V, y, rows.kind, of))
+        return np.stack(found)
+
+    def _blocks(self, chosen: Chosen, sizes: NDArray[np.intp]) -> Any:
+        if self.learner is not None and self.learner.f.transductive:
+            return ([i] for i in np.arange(len(chosen)))  # batch statistics of one task's rows
+        return blocks_of(sizes, AT_ONCE)
+
+    def _of(self, part: Stack) -> NDArray[np.float64]:
+        if self.learner is None:
+            return np.maximum(self.probe.design(part.X) @ self.A, 0.0)
+        examples, _ = self.learner.examples(part)
+        with torch.inference_mode(False), torch.no_grad():
+            Z = self.learner.f(self.learner.start, examples.X)
+        features: NDArray[np.float64] = Z.cpu().double().numpy()
+        return features
