@@ -63,5 +63,5 @@ def _factor(centred: NDArray[np.float64]) -> NDArray[np.float64]:
     """F of shape (n_features, min(n, n_features)) with F F^T the covariance."""
     n, n_features = centred.shape
     if n > n_features:
-        centred = np.linalg.qr(centred, mode="r")
+        centred = np.asarray(np.linalg.qr(centred, mode="r"))
     return centred.T / np.sqrt(n)

@@ -10,21 +10,33 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
+from sklearn_meta.analysis.gradients import gradient_distances
+from sklearn_meta.analysis.logme import logme_distances
+from sklearn_meta.analysis.meta_features import meta_feature_distances
 from sklearn_meta.analysis.mmd import mmd_distances
 from sklearn_meta.analysis.otdd import otdd_distances
+from sklearn_meta.analysis.parameters import parameter_distances
+from sklearn_meta.analysis.task2vec import task2vec_distances
+from sklearn_meta.analysis.transfer import transfer_distances
 from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.validate import check_tasks, label
 
 __all__ = ["METRICS", "cross_distances", "task_distances"]
 
 METRICS: dict[str, Callable[..., NDArray[np.float64]]] = {
+    "gradient": gradient_distances,
+    "logme": logme_distances,
+    "meta_features": meta_feature_distances,
     "mmd": mmd_distances,
     "otdd": otdd_distances,
+    "parameter": parameter_distances,
+    "task2vec": task2vec_distances,
+    "transfer": transfer_distances,
 }
 """Each metric by name: a function of (tasks, estimator, rng) that gives (n_tasks, n_tasks)."""
 
 ASYMMETRIC = frozenset({"logme", "transfer"})  # d_ij is what task i is worth to task j
-NEED_ESTIMATOR = frozenset({"gradient", "parameter", "transfer"})
+NEED_ESTIMATOR = frozenset({"gradient", "parameter"})
 
 
 def task_distances(
@@ -46,7 +58,7 @@ def task_distances(
         A name of `METRICS`, or a function of two tasks that gives a number; it is called for each
         ordered pair, a task with itself included, and its values are kept as they are.
     estimator : object, default=None
-        Meta-fitted; needed by "transfer", "gradient" and "parameter".
+        Meta-fitted; needed by "gradient" and "parameter", and used by "transfer" and "task2vec".
     random_state : int, RandomState or None, default=None
         What chance there is in a metric.
     metric_params : dict, default=None
@@ -81,7 +93,7 @@ def task_distances(
     found = as_tasks(tasks)
     if callable(metric):
         _refuse_params(metric_params)
-        return _each_pair(found, metric)
+        return _each_pair(found, found, metric)
     function = _function(metric, estimator, metric_params)
     rng = check_random_state(random_state)
     return _checked(function(found, estimator, rng, **(metric_params or {})), metric, len(found))
@@ -95,6 +107,7 @@ def cross_distances(
     estimator: Any = None,
     random_state: int | np.random.RandomState | None = None,
     metric_params: Mapping[str, Any] | None = None,
+    symmetric: bool = False,
 ) -> NDArray[np.float64]:
     """Measure how far new tasks are from known ones, in units that the known ones set.
 
@@ -106,6 +119,8 @@ def cross_distances(
         The new ones, checked.
     metric, estimator, random_state, metric_params : object
         As of :func:`task_distances`.
+    symmetric : bool, default=False
+        Average both directions.
 
     Returns
     -------
@@ -120,17 +135,21 @@ def cross_distances(
         If there is no such metric, it needs an estimator, or gives no distances.
     """
     check_tasks([*tasks, *new])
+    m, together, rng = len(tasks), (*tasks, *new), check_random_state(random_state)
     if callable(metric):
         _refuse_params(metric_params)
-        return np.array([[float(metric(a, b)) for b in new] for a in tasks])
+        there = _each_pair(tasks, new, metric)
+        back = _each_pair(new, tasks, metric).T if symmetric else there
+        return (there + back) / 2
     function = _function(metric, estimator, metric_params)
     params = dict(metric_params or {})
     if "n_reference" in signature(function).parameters:
-        params["n_reference"] = len(tasks)
-    together, rng = (*tasks, *new), check_random_state(random_state)
-    found = np.asarray(function(together, estimator, rng, **params))[: len(tasks), len(tasks) :]
-    _check_finite(found, metric)
-    return found
+        params["n_reference"] = m
+    found = np.asarray(function(together, estimator, rng, **params))
+    there, back = found[:m, m:], found[m:, :m].T
+    there = (there + back) / 2 if symmetric else there
+    _check_finite(there, metric)
+    return there
 
 
 def _function(
@@ -152,10 +171,12 @@ def _refuse_params(params: Mapping[str, Any] | None) -> None:
         raise ValueError(f"metric_params are for named metrics; got {sorted(params)}.")
 
 
-def _each_pair(tasks: Sequence[Task], metric: Callable[[Task, Task], float]) -> NDArray[np.float64]:
-    distances = np.empty((len(tasks), len(tasks)))
+def _each_pair(
+    tasks: Sequence[Task], others: Sequence[Task], metric: Callable[[Task, Task], float]
+) -> NDArray[np.float64]:
+    distances = np.empty((len(tasks), len(others)))
     for i, a in enumerate(tasks):
-        for j, b in enumerate(tasks):
+        for j, b in enumerate(others):
             value = np.asarray(metric(a, b))
             if value.size != 1:
                 raise ValueError(

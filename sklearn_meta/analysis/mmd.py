@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
 
-from sklearn_meta.analysis.table import Rows, rows_of
+from sklearn_meta.analysis.table import Table, table_of
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.validate import label
@@ -74,7 +74,7 @@ def mmd_distances(
     for i, task in enumerate(tasks):
         if len(task) < 2:
             raise TaskError(f"{label(task, i)}: 'mmd' needs two rows a task; got {len(task)}.")
-    rows = rows_of(tasks, estimator, target_type, scale=scale, n_reference=n_reference)
+    rows = table_of(tasks, estimator, target_type, scale=scale, n_reference=n_reference)
     points = np.hstack([rows.X, rows.y]) if rows.real else rows.X
     known = points[: rows.start[n_reference or len(tasks)]]
     width = _median(known, rng) if bandwidth is None else bandwidth
@@ -96,7 +96,7 @@ def _median(points: NDArray[np.float64], rng: np.random.RandomState) -> float:
 
 
 def _kernel_means(
-    points: NDArray[np.float64], rows: Rows, n_reference: int | None
+    points: NDArray[np.float64], rows: Table, n_reference: int | None
 ) -> NDArray[np.float64]:
     """Mean kernel value of rows of two tasks; on the diagonal, of two different rows of one."""
     n, size = rows.n_tasks, np.diff(rows.start)

@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
 from sklearn_meta.analysis.bures import gaussian_distances
-from sklearn_meta.analysis.table import Rows, rows_of
+from sklearn_meta.analysis.table import Table, table_of
 from sklearn_meta.extras import need
 from sklearn_meta.tasks import Task
 
@@ -82,7 +82,7 @@ def otdd_distances(
         raise ValueError(f"'otdd' takes inner='gaussian' or 'exact'; got {inner!r}.")
     if max_rows is not None and not max_rows >= 1:
         raise ValueError(f"'otdd' takes max_rows of at least 1, or None; got {max_rows!r}.")
-    rows = rows_of(tasks, estimator, target_type, scale=scale, n_reference=n_reference)
+    rows = table_of(tasks, estimator, target_type, scale=scale, n_reference=n_reference)
     rows = _some(rows, max_rows, rng)
     between = None if rows.real else _between_classes(rows, inner)
     points = np.hstack([rows.X, rows.y]) if rows.real else rows.X
@@ -130,7 +130,7 @@ def transport_cost(cost: NDArray[np.float64]) -> float:
     return float(value)
 
 
-def _some(rows: Rows, most: int | None, rng: np.random.RandomState) -> Rows:
+def _some(rows: Table, most: int | None, rng: np.random.RandomState) -> Table:
     """Draw rows of the tasks that have too many."""
     size = np.diff(rows.start)
     if most is None or size.max() <= most:
@@ -139,10 +139,10 @@ def _some(rows: Rows, most: int | None, rng: np.random.RandomState) -> Rows:
     drawn = [p if len(p) <= most else rng.choice(p, int(most), replace=False) for p in places]
     kept = np.concatenate(drawn)
     y = rows.y[kept] if rows.real else np.unique(rows.y[kept], return_inverse=True)[1]
-    return Rows(rows.X[kept], y, np.cumsum([0, *map(len, drawn)]), rows.real)
+    return Table(rows.X[kept], y, np.cumsum([0, *map(len, drawn)]), rows.real)
 
 
-def _between_classes(rows: Rows, inner: str) -> NDArray[np.float64]:
+def _between_classes(rows: Table, inner: str) -> NDArray[np.float64]:
     """Squared distances of all classes of all tasks."""
     order = np.argsort(rows.y, kind="stable")
     samples = np.split(rows.X[order], np.cumsum(np.bincount(rows.y))[:-1])

@@ -14,10 +14,10 @@ from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.arrays import dense
 from sklearn_meta.tasks.validate import label
 
-__all__ = ["Rows", "is_real", "rows_of"]
+__all__ = ["Table", "is_real", "table_of"]
 
 
-class Rows(NamedTuple):
+class Table(NamedTuple):
     """The rows of all tasks, one task after the other."""
 
     X: NDArray[np.float64]
@@ -94,14 +94,14 @@ def is_real(tasks: Sequence[Task], estimator: Any = None, target_type: str | Non
     )
 
 
-def rows_of(
+def table_of(
     tasks: Sequence[Task],
     estimator: Any = None,
     target_type: str | None = None,
     *,
     scale: bool = True,
     n_reference: int | None = None,
-) -> Rows:
+) -> Table:
     """Put the rows of tasks into one table.
 
     Parameters
@@ -119,7 +119,7 @@ def rows_of(
 
     Returns
     -------
-    Rows
+    Table
         As float64.
     """
     real = is_real(tasks, estimator, target_type)
@@ -130,7 +130,7 @@ def rows_of(
         known = start[n_reference or len(tasks)]
         X = _standardised(X, known)
         y = _standardised(y, known) * (X.shape[1] / y.shape[1]) ** 0.5 if real else y
-    return Rows(X, y, start, real)
+    return Table(X, y, start, real)
 
 
 def _targets(tasks: Sequence[Task]) -> NDArray[np.float64]:
