@@ -5,11 +5,6 @@ from sklearn_meta.analysis.diversity import Diversity, diversity_coefficient
 from sklearn_meta.analysis.embedding import TaskEmbedding
 from sklearn_meta.analysis.gain import PredictedGain, predicted_gain
 from sklearn_meta.analysis.gradients import GradientConflict, gradient_conflict, gradient_distances
-from sklearn_meta.analysis.guarded import (
-    GuardedMetaClassifier,
-    GuardedMetaEstimator,
-    GuardedMetaRegressor,
-)
 from sklearn_meta.analysis.logme import logme
 from sklearn_meta.analysis.meta_features import meta_features
 from sklearn_meta.analysis.nearest import nearest_tasks, select_tasks
@@ -23,9 +18,6 @@ __all__ = [
     "Diversity",
     "GainOver",
     "GradientConflict",
-    "GuardedMetaClassifier",
-    "GuardedMetaEstimator",
-    "GuardedMetaRegressor",
     "PredictedGain",
     "TaskEmbedding",
     "TransferGain",

@@ -150,11 +150,11 @@ def _weights(X: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float
 
 def _centred_targets(table: Table, i: int, task: Task) -> NDArray[np.float64]:
     own = table.y[table.of(i)]
-    y = _centred(own if table.real else _one_hot(own))
-    if not (np.abs(y).max(axis=0) > 0).all():
+    y = own if table.real else _one_hot(own)
+    if not np.ptp(y, axis=0).all():
         what = "targets" if table.real else "labels"
         raise TaskError(f"{label(task, i)}: its {len(y)} {what} are alike; 'logme' needs two.")
-    return y
+    return _centred(y)
 
 
 def _one_hot(codes: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -162,4 +162,5 @@ def _one_hot(codes: NDArray[np.intp]) -> NDArray[np.float64]:
 
 
 def _centred(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return values - values.mean(axis=0)
+    still = np.ptp(values, axis=0) == 0  # rounding must not look like a feature
+    return np.where(still, 0.0, values - values.mean(axis=0))

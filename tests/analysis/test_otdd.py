@@ -1,0 +1,154 @@
+"""Optimal transport between tasks against closed forms and against every permutation."""
+
+import sys
+from itertools import permutations
+
+import numpy as np
+import pytest
+
+from sklearn_meta.analysis import bures, task_distances
+from sklearn_meta.analysis.bures import gaussian_distances
+from sklearn_meta.analysis.otdd import transport_cost
+from sklearn_meta.tasks import Task
+
+
+def root(S):
+    values, vectors = np.linalg.eigh(S)
+    return vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
+
+
+def between_gaussians(a, b):
+    """|m - m'|^2 + tr(S + S' - 2 (S^.5 S' S^.5)^.5), as it is written."""
+    S, T = (np.cov(x.T, bias=True) for x in (a, b))
+    cross = root(root(S) @ T @ root(S))
+    return ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(S + T - 2 * cross)
+
+
+def otdd(tasks, **params):
+    params = {"scale": False, **params}
+    return task_distances(tasks, metric="otdd", random_state=0, metric_params=params)
+
+
+def test_distances_of_gaussians_are_the_closed_form(monkeypatch):
+    rng = np.random.RandomState(0)
+    samples = [rng.normal(rng.normal(), 1 + rng.rand(), (n, 5)) for n in (30, 9, 200, 12)]
+    pairs = np.column_stack(np.triu_indices(4, 1))
+    found = gaussian_distances(samples, pairs)
+    expected = [between_gaussians(samples[a], samples[b]) for a, b in pairs]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    monkeypatch.setattr(bures, "AT_ONCE", 60)  # two pairs at a time
+    np.testing.assert_allclose(gaussian_distances(samples, pairs), found, rtol=1e-12)
+
+
+def test_distances_of_classes_of_fewer_rows_than_features():
+    rng = np.random.RandomState(0)
+    samples = [rng.normal(size=(n, 6)) for n in (1, 3, 40)]
+    padded = [np.repeat(x, 100, axis=0) for x in samples]  # the same mean and covariance
+    pairs = np.array([[0, 1], [0, 2], [1, 2], [1, 1]])
+    found = gaussian_distances(samples, pairs)
+    np.testing.assert_allclose(found, gaussian_distances(padded, pairs), atol=1e-10)
+    mean = ((samples[0][0] - samples[2]) ** 2).sum(axis=1).mean()  # one row: all go there
+    np.testing.assert_allclose(found[1], mean)
+
+
+def test_one_class_a_task_is_twice_the_distance_of_the_gaussians():
+    # rows mapped by x -> A x + m, A positive: the best plan, of rows and of Gaussians alike
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(40, 3))
+    B = rng.normal(size=(3, 3))
+    A, m = B @ B.T / 3 + np.eye(3), np.array([1.0, -2.0, 0.5])
+    Y = X @ A + m
+    expected = 2 * between_gaussians(X, Y)
+    np.testing.assert_allclose(expected, 2 * ((X - Y) ** 2).sum(axis=1).mean())
+    found = otdd([(X, ["a"] * 40), (Y[rng.permutation(40)], ["b"] * 40)])
+    np.testing.assert_allclose(found[0, 1] ** 2, expected, rtol=1e-10)
+    exact = otdd([(X, ["a"] * 40), (Y[rng.permutation(40)], ["b"] * 40)], inner="exact")
+    np.testing.assert_allclose(exact[0, 1] ** 2, expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("inner", ["gaussian", "exact"])
+def test_two_small_tasks_against_every_permutation(inner):
+    rng = np.random.RandomState(3)
+    X, Y = rng.normal(size=(2, 6, 2))
+    y, z = np.array([0, 0, 0, 1, 1, 1]), np.array(["c", "b", "a", "a", "c", "b"])
+
+    def best(cost):
+        n = len(cost)
+        return min(cost[np.arange(n), list(p)].mean() for p in permutations(range(n)))
+
+    def squares(a, b):
+        return ((a[:, None] - b) ** 2).sum(axis=-1)
+
+    def label_cost(a, b):
+        if inner == "gaussian":
+            return between_gaussians(a, b)
+        a, b = np.repeat(a, 2, axis=0), np.repeat(b, 3, axis=0)
+        return best(squares(a, b))
+
+    between = {(c, d): label_cost(X[y == c], Y[z == d]) for c in (0, 1) for d in "abc"}
+    cost = squares(X, Y) + np.array([[between[c, d] for d in z] for c in y])
+    found = otdd([(X, y), (Y, z)], inner=inner)
+    np.testing.assert_allclose(found[0, 1] ** 2, best(cost), rtol=1e-6)
+
+
+def test_regression_moves_inputs_and_targets():
+    X = np.array([[0.0], [1.0], [2.0]])
+    y = np.array([0.5, 1.5, 2.5])
+    found = otdd([(X, y), (X, y[::-1]), (X + 3, y + 4)])
+    # x and y of the second are opposed: the best it can do is to leave x or y where it is
+    np.testing.assert_allclose(found[0] ** 2, [0, 4 * 2 / 3, 25], atol=1e-12)
+
+
+def test_other_labels_on_the_same_inputs_are_seen():
+    X = np.random.RandomState(0).normal(size=(40, 2))
+    tasks = [(X, X[:, 0] > 0), (X, X[:, 1] > 0), (X, X[:, 0] < 0)]
+    found = otdd(tasks)
+    assert found[0, 1] > 0.5
+    assert found[0, 2] < 1e-6  # another name of the same classes
+    assert (task_distances(tasks, metric="mmd") == 0).all()
+
+
+def test_tasks_of_different_length_are_the_same_with_every_row_repeated():
+    rng = np.random.RandomState(0)
+    cost = rng.rand(6, 9)
+    assert transport_cost(cost) == pytest.approx(
+        transport_cost(np.repeat(np.repeat(cost, 3, axis=0), 2, axis=1)), rel=1e-10
+    )
+    assert transport_cost(cost[:1]) == pytest.approx(cost[0].mean())
+
+
+def test_without_pot_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ot", None)
+    rng = np.random.RandomState(0)
+    tasks = [(rng.normal(size=(n, 2)), np.arange(n) % 2) for n in (4, 4, 5)]
+    assert otdd(tasks[:2])[0, 1] > 0  # as many rows each
+    with pytest.raises(ImportError, match=r"differ in their number of rows .*\[distances\]"):
+        otdd(tasks)
+
+
+def test_of_large_tasks_some_rows_are_drawn():
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(2, 60, 2))
+    tasks = [(rows, np.arange(60) % 3) for rows in X]
+    whole, drawn, again = otdd(tasks), otdd(tasks, max_rows=20), otdd(tasks, max_rows=20)
+    assert drawn[0, 1] == again[0, 1] != whole[0, 1]
+    assert (otdd(tasks, max_rows=60) == whole).all()
+    mixed = [tasks[0], (X[1, :20], np.arange(20) % 3)]  # as many rows of the first
+    assert otdd(mixed, max_rows=20)[0, 1] > 0
+    # a class of one row may be left out by the draw
+    rare = [(rows, ["rare", *["common"] * 59]) for rows in X]
+    assert np.isfinite(otdd(rare, max_rows=5)).all()
+    targets = [Task(rows, rows[:, 0]) for rows in X]
+    assert 0 < otdd(targets, max_rows=5)[0, 1] < np.inf
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"inner": "sinkhorn"}, "inner='gaussian' or 'exact'; got 'sinkhorn'"),
+        ({"max_rows": 0}, "max_rows of at least 1, or None; got 0"),
+    ],
+)
+def test_parameters_are_checked(params, message):
+    with pytest.raises(ValueError, match=message):
+        otdd([(np.eye(2), [0, 1])], **params)
