@@ -1,32 +1,54 @@
 """Task distributions, relatedness of tasks, and when meta-learning pays."""
 
+from sklearn_meta.analysis.aruba import ArubaRegret, aruba_regret
+from sklearn_meta.analysis.bounds import MLAPBound, gaussian_kl, mlap_bound
 from sklearn_meta.analysis.distances import task_distances
 from sklearn_meta.analysis.diversity import Diversity, diversity_coefficient
 from sklearn_meta.analysis.embedding import TaskEmbedding
 from sklearn_meta.analysis.gain import PredictedGain, predicted_gain
 from sklearn_meta.analysis.gradients import GradientConflict, gradient_conflict, gradient_distances
+from sklearn_meta.analysis.guarded import (
+    GuardedMetaClassifier,
+    GuardedMetaEstimator,
+    GuardedMetaRegressor,
+)
+from sklearn_meta.analysis.linear_bound import linear_mlap_bound
 from sklearn_meta.analysis.logme import logme
+from sklearn_meta.analysis.maml_risk import MAMLRisk, maml_risk
 from sklearn_meta.analysis.meta_features import meta_features
 from sklearn_meta.analysis.nearest import nearest_tasks, select_tasks
 from sklearn_meta.analysis.parameters import parameter_distances
+from sklearn_meta.analysis.subspace import TaskSubspace, task_subspace
 from sklearn_meta.analysis.task2vec import task2vec, task2vec_distances
 from sklearn_meta.analysis.transfer import transfer_distances
 from sklearn_meta.analysis.transfer_gain import GainOver, TransferGain, transfer_gain
 from sklearn_meta.analysis.variance import VarianceComponents, variance_components
 
 __all__ = [
+    "ArubaRegret",
     "Diversity",
     "GainOver",
     "GradientConflict",
+    "GuardedMetaClassifier",
+    "GuardedMetaEstimator",
+    "GuardedMetaRegressor",
+    "MAMLRisk",
+    "MLAPBound",
     "PredictedGain",
     "TaskEmbedding",
+    "TaskSubspace",
     "TransferGain",
     "VarianceComponents",
+    "aruba_regret",
     "diversity_coefficient",
+    "gaussian_kl",
     "gradient_conflict",
     "gradient_distances",
+    "linear_mlap_bound",
     "logme",
+    "maml_risk",
     "meta_features",
+    "mlap_bound",
     "nearest_tasks",
     "parameter_distances",
     "predicted_gain",
@@ -34,6 +56,7 @@ __all__ = [
     "task2vec",
     "task2vec_distances",
     "task_distances",
+    "task_subspace",
     "transfer_distances",
     "transfer_gain",
     "variance_components",
