@@ -81,9 +81,9 @@ class DirichletTaskDistribution(TaskDensity):
     >>> from sklearn_meta.tasks import DirichletTaskDistribution, Task
     >>> X, y = [[0.0], [1.0], [2.0], [3.0]], ["ill", "ill", "well", "well"]
     >>> wards = [Task(X, y), Task(X[:3], y[:3]), Task(X[1:], y[1:])]
-    >>> p_T = DirichletTaskDistribution(alpha=1.0).fit(wards)
+    >>> p_T = DirichletTaskDistribution(alpha=1.0, n_rows=8).fit(wards)
     >>> p_T.sample(random_state=0)
-    [Task(X: (3, 1), y: (3,))]
+    [Task(X: (8, 1), y: (8,))]
     >>> round(p_T.log_prob(wards[0]), 4)    # 2 of 4 rows: as likely as 0, 1, 3 or 4
     -1.6094
     """
@@ -234,8 +234,9 @@ class DirichletTaskDistribution(TaskDensity):
             if self.min_class_rows == 0 or (len(drawn) > 1 and drawn.min() >= self.min_class_rows):
                 return counts
         raise ValueError(
-            f"In {N_TRIES} draws of {type(self).__name__} no task had two classes, and min_class_rows="
-            f"{self.min_class_rows} rows of each class that it had. Set a larger n_rows."
+            f"In {N_TRIES} draws of {type(self).__name__} no task had two classes, and "
+            f"min_class_rows={self.min_class_rows} rows of each class that it had. Set a larger "
+            "n_rows."
         )
 
     def _counts(self, task: Task) -> Array:

@@ -23,6 +23,7 @@ from sklearn_meta.tasks.task import Task
 __all__ = ["MixtureTaskDistribution"]
 
 Array = NDArray[np.float64]
+N_START = 4  # tasks that a component starts from
 
 
 class MixtureTaskDistribution(TaskDensity):
@@ -45,8 +46,8 @@ class MixtureTaskDistribution(TaskDensity):
         Whether `fit` learns the components that have a `fit`, or the weights alone.
 
     n_init : int, default=5
-        EM starts so many times, from another random grouping of the tasks each time, and the best
-        is kept. Ignored where only weights are learned: these have one maximum.
+        EM starts so many times, each component from another few tasks each time, and the best is
+        kept. Ignored where only weights are learned: these have one maximum.
 
     max_iter : int, default=100
         Most steps of EM from each start.
@@ -55,7 +56,7 @@ class MixtureTaskDistribution(TaskDensity):
         EM ends where a step adds less to the mean log density of a task, in nats.
 
     random_state : int, RandomState instance or None, default=None
-        Of the groupings.
+        Of the starts.
 
     Attributes
     ----------
@@ -69,7 +70,7 @@ class MixtureTaskDistribution(TaskDensity):
     Raises
     ------
     TaskError
-        If `fit` meets fewer tasks than components.
+        If `fit` has fewer than two tasks a component to learn.
     ValueError
         If there are no components, or weights do not fit them, or a density is asked of
         components that have none or have densities of different things.
@@ -139,13 +140,13 @@ class MixtureTaskDistribution(TaskDensity):
         check_int(self.n_init, "n_init", type(self).__name__, 1)
         check_int(self.max_iter, "max_iter", type(self).__name__, 1)
         tasks = as_tasks(tasks, y, groups)
-        if len(tasks) < len(parts):
-            raise TaskError(
-                f"MixtureTaskDistribution.fit needs at least as many tasks as components; got "
-                f"{len(tasks)} task(s) for {len(parts)} components."
-            )
         counts = task_weights(sample_weight, tasks)
         learn = [self.fit_components and hasattr(part, "fit") for part in parts]
+        if any(learn) and np.sum(counts > 0) < 2 * len(parts):
+            raise TaskError(
+                "MixtureTaskDistribution.fit needs two tasks a component; got "
+                f"{np.sum(counts > 0)} task(s) for {len(parts)} components."
+            )
         rng = check_random_state(self.random_state)
         runs = []
         for _ in range(self.n_init if any(learn) else 1):
@@ -153,10 +154,7 @@ class MixtureTaskDistribution(TaskDensity):
                 clone(part) if wanted else part
                 for part, wanted in zip(self.components, learn, strict=True)
             ]
-            share = None
-            if any(learn):
-                share = rng.permutation(np.arange(len(tasks)) % len(parts))
-                share = 0.9 * np.eye(len(parts))[share] + 0.1 / len(parts)
+            share = _few_each(counts, len(parts), rng) if any(learn) else None
             runs.append(
                 alternate(parts, learn, weights, share, tasks, counts, self.max_iter, self.tol)
             )
@@ -284,3 +282,13 @@ class MixtureTaskDistribution(TaskDensity):
                 f"{' and '.join(sorted(kinds))}. They cannot be compared."
             )
         return parts
+
+
+def _few_each(counts: Array, n_parts: int, rng: np.random.RandomState) -> Array:
+    """Start components from few tasks: those of many would all be alike, where EM moves slowly."""
+    order = rng.permutation(np.flatnonzero(counts > 0))
+    each = min(len(order) // n_parts, N_START)
+    share = np.zeros((len(counts), n_parts))
+    for k in range(n_parts):
+        share[order[k * each : (k + 1) * each], k] = 1
+    return share

@@ -38,7 +38,7 @@ def alternate(
     weights : ndarray of shape (n_components,)
         To start from, where `share` is None.
     share : ndarray of shape (n_tasks, n_components) or None
-        The share of each component in each task, to start from.
+        The share of each component in each task, to start from; tasks without any wait.
     tasks : tuple of Task
         The tasks.
     counts : ndarray of shape (n_tasks,)
@@ -67,7 +67,7 @@ def alternate(
     before, step = -np.inf, 0
     while True:
         if share is not None:
-            weights = counts @ share / counts.sum()
+            weights = counts @ share / np.sum(counts @ share)
             for k, part in enumerate(parts):
                 # a component that no task is left to keeps what it has learned
                 if learn[k] and np.sum(counts * share[:, k] > 1e-6) >= 2:
