@@ -1,0 +1,300 @@
+"""What guarded learners have in common: three arms, and weights by the support."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, clone
+from sklearn.dummy import DummyClassifier
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.model_selection import KFold
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sklearn_meta.analysis.guard_arms import ARMS, Arms, Rows, flat, said
+from sklearn_meta.analysis.guard_trials import (
+    GuardPrior,
+    check_guarded,
+    cut_rows,
+    pooled_fit,
+    trials_of,
+    with_support,
+)
+from sklearn_meta.analysis.guard_weights import Calibration, Trial, calibrate
+from sklearn_meta.exceptions import NotMetaFittedError, TaskError
+from sklearn_meta.model_selection.given import learner_of
+from sklearn_meta.tasks import Task, as_tasks
+from sklearn_meta.tasks.ranges import check_int
+
+__all__ = ["GuardedMetaEstimator"]
+
+
+class GuardedMetaEstimator(BaseEstimator, ABC):
+    """What the guarded classifier and the guarded regressor have in common; see there.
+
+    Parameters
+    ----------
+    estimator : meta-learner
+        To guard; a clone of it is meta-fitted.
+    local, pooled : estimator or None, default=None
+        Fitted to each support alone, and to the rows of all tasks together.
+    n_support : int or None, default=None
+        Rows of support to draw from tasks of meta-training without a fixed one.
+    cv, n_folds : int, default=10 and 3
+        Folds of a support, and of the tasks of meta-training.
+    random_state : int, RandomState instance or None, default=None
+        Of folds and supports.
+    """
+
+    _prior: GuardPrior | None = None
+
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        local: Any = None,
+        pooled: Any = None,
+        n_support: int | None = None,
+        cv: int = 10,
+        n_folds: int = 3,
+        random_state: Any = None,
+    ) -> None:
+        self.estimator = estimator
+        self.local = local
+        self.pooled = pooled
+        self.n_support = n_support
+        self.cv = cv
+        self.n_folds = n_folds
+        self.random_state = random_state
+
+    def meta_fit(
+        self, tasks: Any, y: Any = None, groups: Any = None, *, validation_tasks: Any = None
+    ) -> GuardedMetaEstimator:
+        """Meta-fit the estimator, fit the pooled one, and learn how far to trust a support.
+
+        Parameters
+        ----------
+        tasks : sequence of tasks, or table of shape (n_rows, ...)
+            As `estimator` takes them, at least two.
+        y, groups : array-like of shape (n_rows,), str or None, default=None
+            Targets and tasks of the rows of a table, or the names of these columns.
+        validation_tasks : sequence of tasks, default=None
+            For the `meta_fit` of `estimator`.
+
+        Returns
+        -------
+        self : object
+            With a learned prior, and without an earlier adaptation.
+
+        Raises
+        ------
+        TaskError
+            If a task cannot be used, or there is one alone.
+        ValueError
+            If a parameter is out of range.
+        """
+        self._check_params()
+        known = as_tasks(tasks, y, groups, target_type=self._kind())
+        if len(known) < 2:
+            raise TaskError(f"{type(self).__name__} needs two tasks or more to learn weights from.")
+        rng, trials = check_random_state(self.random_state), list[Trial]()
+        classify, name, size = self._kind() == "class", type(self).__name__, self._size()
+        cut = [with_support(task, i, size, classify, name, rng) for i, task in enumerate(known)]
+        n_folds = min(check_int(self.n_folds, "n_folds", name, 2), len(known))
+        folds = KFold(n_folds, shuffle=True, random_state=rng.randint(np.iinfo(np.int32).max))
+        for train, test in folds.split(np.zeros(len(known))):
+            arms = self._trained([known[i] for i in train], validation_tasks)
+            trials += trials_of(arms, [cut[i] for i in test], classify, self.cv)
+        arms = self._trained(known, validation_tasks)
+        self.reset_meta()
+        self._prior = GuardPrior(arms, calibrate(trials, classify))
+        return self
+
+    def fit(self, X: Any, y: Any) -> GuardedMetaEstimator:
+        """Weigh the arms by the support of a new task, and fit them to it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features), or (n_rows, ...)
+            The support.
+        y : array-like of shape (n_rows,)
+            Its labels or targets.
+
+        Returns
+        -------
+        self : object
+            With `weights_`. Never meta-fitted, it is the local arm alone.
+        """
+        self._check_params()
+        X, y = self._checked(X, y)
+        classes = np.unique(y) if self._kind() == "class" else None
+        arms = Arms(None, self._local(), None) if self._prior is None else self._prior.arms
+        alone = classes is not None and len(classes) == 1
+        local = DummyClassifier(strategy="prior") if alone else clone(arms.local)
+        self._fitted = Arms(
+            None if arms.meta is None else clone(arms.meta).fit(X, y),
+            local.fit(flat(X), y),
+            arms.pooled,
+        )
+        self._y_shape = y.shape[1:]
+        P = said(self._fitted, X[:1], classes)
+        weights = self._weights([Rows(X, y, X[:1], classes)], [P])[0]
+        self.weights_ = dict(zip(ARMS, weights.tolist(), strict=True))
+        if classes is not None:
+            self.classes_ = classes
+        return self
+
+    def predict_tasks(self, tasks: Any) -> list[NDArray[Any]]:
+        """Fit the support of each task and predict its query, many tasks at a time.
+
+        Parameters
+        ----------
+        tasks : sequence of tasks
+            With a fixed support.
+
+        Returns
+        -------
+        y : list of ndarray of shape (n_query,)
+            Predicted labels or targets, in the order of the tasks.
+
+        Raises
+        ------
+        TaskError
+            If a task cannot be used, or has no fixed support.
+        """
+        known, items, W, outputs = self._blended(tasks)
+        blends = [np.einsum("a,anp->np", w, P) for w, P in zip(W, outputs, strict=True)]
+        three = zip(known, items, blends, strict=True)
+        return [self._decided(item.classes, P, task.y) for task, item, P in three]
+
+    def weights_tasks(self, tasks: Any) -> NDArray[np.float64]:
+        """Give the weights that tasks get by their supports.
+
+        Parameters
+        ----------
+        tasks : sequence of tasks
+            With a fixed support.
+
+        Returns
+        -------
+        ndarray of shape (n_tasks, 3)
+            Of the meta-learner, the local and the pooled estimator; they sum to 1.
+        """
+        return self._blended(tasks)[2]
+
+    def score_tasks(self, tasks: Any) -> NDArray[np.float64]:
+        """Accuracy (R^2 of a regressor) on the query of each task.
+
+        Parameters
+        ----------
+        tasks : sequence of tasks
+            With a fixed support.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_tasks,)
+            Of each task.
+        """
+        metric = accuracy_score if self._kind() == "class" else r2_score
+        known = as_tasks(tasks, target_type=self._kind())
+        pairs = zip(known, self.predict_tasks(known), strict=True)
+        return np.array([metric(task.y_query, y) for task, y in pairs], dtype=np.float64)
+
+    def reset_meta(self) -> GuardedMetaEstimator:
+        """Forget the learned prior, and the adaptation with it.
+
+        Returns
+        -------
+        self : object
+            As if newly made with the same parameters.
+        """
+        self._prior = None
+        for name in [n for n in vars(self) if n.endswith("_") or n in ("_fitted", "_y_shape")]:
+            delattr(self, name)
+        return self
+
+    @property
+    def calibration_(self) -> Calibration:
+        """What was learned of the arms on the tasks of meta-training; raises without `meta_fit`."""
+        return self._known().calibration
+
+    def __sklearn_clone__(self) -> Any:
+        twin = super().__sklearn_clone__()
+        twin._prior = self._prior
+        return twin
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "weights_")
+
+    @abstractmethod
+    def _kind(self) -> str:
+        """Say "class" or "real"."""
+
+    @abstractmethod
+    def _local(self) -> Any:
+        """Make the estimator for one support."""
+
+    @abstractmethod
+    def _decided(self, classes: Any, P: NDArray[np.float64], y: NDArray[Any]) -> NDArray[Any]:
+        """Turn a blend into predictions, in the shape and type of y."""
+
+    def _check_params(self) -> None:
+        check_int(self.cv, "cv", type(self).__name__, 2)
+        check_guarded(self.estimator, type(self).__name__, self._kind() == "class")
+
+    def _checked(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+        classify = self._kind() == "class"
+        how: dict[str, Any] = {} if classify else {"y_numeric": True, "multi_output": True}
+        X, y = validate_data(self, X, y, allow_nd=True, **how)
+        if classify:
+            check_classification_targets(y)
+        return X, y
+
+    def _outputs(self, X: Any) -> NDArray[np.float64]:
+        """Blend what the fitted arms say of rows."""
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, allow_nd=True)
+        P = said(self._fitted, X, getattr(self, "classes_", None))
+        return np.einsum("a,anp->np", [*self.weights_.values()], np.nan_to_num(P))
+
+    def _blended(self, tasks: Any) -> Any:
+        known = as_tasks(tasks, target_type=self._kind())
+        arms, items = (
+            self._known().arms,
+            [cut_rows(t, i, self._kind() == "class") for i, t in enumerate(known)],
+        )
+        outputs = arms.outputs(items)
+        W = self._weights(items, outputs)
+        return known, items, W, [np.nan_to_num(P) for P in outputs]
+
+    def _weights(
+        self, items: Sequence[Rows], outputs: Sequence[NDArray[np.float64]]
+    ) -> NDArray[np.float64]:
+        if self._prior is None:
+            return np.array([[0.0, 1.0, 0.0]] * len(items))
+        return self._prior.weights(items, outputs, self.cv)
+
+    def _known(self) -> GuardPrior:
+        if self._prior is None:
+            raise NotMetaFittedError(
+                f"This {type(self).__name__} is not meta-fitted yet. Call meta_fit(tasks) first."
+            )
+        return self._prior
+
+    def _trained(self, tasks: Sequence[Task], validation_tasks: Any) -> Arms:
+        pooled = self._local() if self.pooled is None else clone(self.pooled)
+        meta, classify = clone(self.estimator), self._kind() == "class"
+        if hasattr(meta, "reset_meta"):
+            meta.reset_meta()
+        meta.meta_fit(list(tasks), validation_tasks=validation_tasks)
+        return Arms(meta, self._local(), pooled_fit(pooled, tasks, classify))
+
+    def _size(self) -> Any:
+        name = "n_shot" if self._kind() == "class" else "n_support"
+        own = getattr(learner_of(self.estimator), name, None)
+        return own if self.n_support is None else self.n_support

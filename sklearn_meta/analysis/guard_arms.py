@@ -1,0 +1,231 @@
+"""The three arms that a guarded learner chooses from, and what a support says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+
+from sklearn_meta.core import BaseMetaLearner
+from sklearn_meta.core.many import answers
+from sklearn_meta.tasks import Task
+
+__all__ = ["ARMS", "Arms", "Rows", "evidence_of", "flat", "losses_of", "said"]
+
+Array = NDArray[np.float64]
+ARMS = ("meta", "local", "pooled")
+LEAST_PROBABILITY = 1e-6  # so that one sure mistake does not decide everything
+
+
+class Rows(NamedTuple):
+    """Rows to learn from and rows to predict; `classes` are those of the task, or None."""
+
+    X: NDArray[Any]
+    y: NDArray[Any]
+    X_query: NDArray[Any]
+    classes: NDArray[Any] | None
+
+
+class Arms(NamedTuple):
+    """A meta-fitted learner, a plain estimator for one support, and one fitted to all rows."""
+
+    meta: Any
+    local: Any
+    pooled: Any
+
+    def outputs(self, items: Sequence[Rows]) -> list[Array]:
+        """Predict, by each arm.
+
+        Parameters
+        ----------
+        items : sequence of Rows
+            Each alone.
+
+        Returns
+        -------
+        list of ndarray of shape (3, n_query, n_outputs)
+            Means, or probabilities of the classes; nan of an arm that does not know a class.
+        """
+        three = zip(self._meta(items), self._local(items), self._pooled(items), strict=True)
+        return [np.stack(one) for one in three]
+
+    def _meta(self, items: Sequence[Rows]) -> list[Array]:
+        if self.meta is None:
+            return [np.full(_shape(item), np.nan) for item in items]
+        tasks = [_as_task(item) for item in items]
+        if items[0].classes is None:
+            predicted = self.meta.predict_tasks(tasks)
+            return [p.reshape(len(p), -1) for p in predicted]
+        if not isinstance(self.meta, BaseMetaLearner):
+            return [
+                _spread(clone(self.meta).fit(item.X, item.y), item.X_query, item.classes)
+                for item in items
+            ]
+        found: dict[int, Array] = {}
+        for stack in answers(self.meta, tasks):
+            labels = stack.labels
+            assert labels is not None
+            for j, i in enumerate(stack.places):
+                columns = np.searchsorted(labels[j], np.asarray(items[i].classes))
+                logits = stack.output[j, : stack.n_query[j]][:, columns]
+                P = np.exp(logits - logits.max(axis=1, keepdims=True))
+                found[i] = P / P.sum(axis=1, keepdims=True)
+        return [found[i] for i in range(len(items))]
+
+    def _local(self, items: Sequence[Rows]) -> list[Array]:
+        out = []
+        for item in items:
+            if item.classes is not None and len(item.classes) == 1:
+                out.append(np.ones(_shape(item)))
+            else:
+                fitted = clone(self.local).fit(flat(item.X), item.y)
+                out.append(_spread(fitted, flat(item.X_query), item.classes))
+        return out
+
+    def _pooled(self, items: Sequence[Rows]) -> list[Array]:
+        if self.pooled is None:
+            return [np.full(_shape(item), np.nan) for item in items]
+        return [_spread(self.pooled, flat(item.X_query), item.classes) for item in items]
+
+
+def flat(X: Any) -> NDArray[Any]:
+    """Give rows of any shape as vectors, as plain estimators take them.
+
+    Parameters
+    ----------
+    X : ndarray or sparse matrix of shape (n_rows, ...)
+        Rows.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_features)
+        The same numbers.
+    """
+    dense = X.toarray() if hasattr(X, "toarray") else np.asarray(X)
+    return dense.reshape(len(dense), -1)
+
+
+def said(fitted: Arms, X: NDArray[Any], classes: NDArray[Any] | None) -> Array:
+    """Predict, by arms that are fitted to one support.
+
+    Parameters
+    ----------
+    fitted : Arms
+        None of those that there are not.
+    X : ndarray of shape (n_rows, ...)
+        Rows.
+    classes : ndarray of shape (n_outputs,) or None
+        Of the task; None: a regression.
+
+    Returns
+    -------
+    ndarray of shape (3, n_rows, n_outputs)
+        nan of an arm that is none, or does not know a class.
+    """
+    found = [
+        None if est is None else _spread(est, X if name == "meta" else flat(X), classes)
+        for name, est in fitted._asdict().items()
+    ]
+    shape = next(P.shape for P in found if P is not None)
+    return np.stack([np.full(shape, np.nan) if P is None else P for P in found])
+
+
+def losses_of(P: Array, y: NDArray[Any], classes: NDArray[Any] | None) -> Array:
+    """Give the loss of predictions, of each row.
+
+    Parameters
+    ----------
+    P : ndarray of shape (..., n_rows, n_outputs)
+        Means, or probabilities.
+    y : ndarray of shape (n_rows,) or (n_rows, n_outputs)
+        What was there.
+    classes : ndarray of shape (n_outputs,) or None
+        Labels of the columns; None: a regression.
+
+    Returns
+    -------
+    ndarray of shape (..., n_rows)
+        Squared error, the mean over outputs; or minus the log of the probability, in nats.
+    """
+    if classes is None:
+        return ((P - y.reshape(len(y), -1)) ** 2).mean(axis=-1)
+    own = P[..., np.arange(len(y)), np.searchsorted(classes, y)]
+    return -np.log(np.maximum(own, LEAST_PROBABILITY))
+
+
+def evidence_of(arms: Arms, supports: Sequence[tuple[Any, Any, Any]], cv: int) -> Array:
+    """Estimate the loss of each arm on each task from its support alone, by leaving rows out.
+
+    Parameters
+    ----------
+    arms : Arms
+        Trained.
+    supports : sequence of (X, y, classes)
+        One a task.
+    cv : int
+        Folds; one row at a time where there are no more rows. The only row of a class is never
+        left out.
+
+    Returns
+    -------
+    ndarray of shape (n_tasks, 3)
+        Mean loss over the rows left out; nan where no row can be, or the arm cannot predict.
+    """
+    items, where = [], []
+    for t, (X, y, classes) in enumerate(supports):
+        for rows in _left_out(y, classes, cv):
+            kept = np.setdiff1d(np.arange(len(y)), rows)
+            items.append(Rows(X[kept], y[kept], X[rows], classes))
+            where.append((t, rows))
+    found = np.full((len(supports), len(ARMS)), np.nan)
+    if not items:
+        return found
+    sums, counts = np.zeros_like(found), np.zeros(len(supports))
+    for P, (t, rows) in zip(arms.outputs(items), where, strict=True):
+        _, y, classes = supports[t]
+        sums[t] += losses_of(P, y[rows], classes).sum(axis=1)
+        counts[t] += len(rows)
+    seen = counts > 0
+    found[seen] = sums[seen] / counts[seen, None]
+    return found
+
+
+def _left_out(y: NDArray[Any], classes: Any, cv: int) -> list[NDArray[np.intp]]:
+    """Give the rows of each fold, classes spread evenly."""
+    if classes is None:
+        rows = np.arange(len(y)) if len(y) > 1 else np.arange(0)
+    else:
+        place = np.searchsorted(classes, y)
+        often = np.bincount(place, minlength=len(classes)) > 1
+        rows = np.argsort(place, kind="stable")
+        rows = rows[often[place[rows]]]
+    n_folds = min(cv, len(rows))
+    return [rows[k::n_folds] for k in range(n_folds)]
+
+
+def _as_task(item: Rows) -> Task:
+    n, m = len(item.y), item.X_query.shape[0]
+    rest = np.repeat(item.y[:1], m, axis=0)  # predict_tasks does not look at it
+    X = np.concatenate([item.X, item.X_query])
+    return Task(X, np.concatenate([item.y, rest]), support=np.arange(n))
+
+
+def _shape(item: Rows) -> tuple[int, int]:
+    width = item.y[:1].size if item.classes is None else len(item.classes)
+    return item.X_query.shape[0], width
+
+
+def _spread(est: Any, X: Any, classes: NDArray[Any] | None) -> Array:
+    """Give means, or the probabilities of these classes, nan where one is unknown."""
+    if classes is None:
+        means = np.asarray(est.predict(X), dtype=np.float64)
+        return means.reshape(len(means), -1)
+    P, known = est.predict_proba(X), est.classes_
+    column = {label: k for k, label in enumerate(known.tolist())}
+    if not set(classes.tolist()) <= column.keys():
+        return np.full((X.shape[0], len(classes)), np.nan)
+    own = np.maximum(P[:, [column[label] for label in classes.tolist()]], LEAST_PROBABILITY)
+    return own / own.sum(axis=1, keepdims=True)

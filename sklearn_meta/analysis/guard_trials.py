@@ -1,0 +1,198 @@
+"""Tasks of meta-training seen as new ones: their supports, their rows, and how the arms do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import is_classifier
+
+from sklearn_meta.analysis.guard_arms import Arms, Rows, evidence_of, flat
+from sklearn_meta.analysis.guard_weights import Calibration, Trial
+from sklearn_meta.exceptions import TaskError
+from sklearn_meta.tasks import Task, split_task
+from sklearn_meta.tasks.ranges import as_range
+from sklearn_meta.tasks.validate import label
+
+__all__ = ["GuardPrior", "check_guarded", "cut_rows", "pooled_fit", "trials_of", "with_support"]
+
+Array = NDArray[np.float64]
+
+
+class GuardPrior(NamedTuple):
+    """What `meta_fit` leaves behind."""
+
+    arms: Arms
+    calibration: Calibration
+
+    def weights(self, items: Sequence[Rows], outputs: Sequence[Array], cv: int) -> Array:
+        """Weigh the arms for tasks by their supports.
+
+        Parameters
+        ----------
+        items : sequence of Rows
+            One a task.
+        outputs : sequence of ndarray of shape (3, n_query, n_outputs)
+            Of the arms, nan where one cannot predict.
+        cv : int
+            Folds of a support.
+
+        Returns
+        -------
+        ndarray of shape (n_tasks, 3)
+            They sum to 1.
+        """
+        usable = np.stack([np.isfinite(P).all(axis=(1, 2)) for P in outputs])
+        supports = [(item.X, item.y, item.classes) for item in items]
+        n_support = np.array([len(item.y) for item in items], dtype=np.float64)
+        evidence = evidence_of(self.arms, supports, cv)
+        return self.calibration.weights(evidence, n_support, usable)
+
+
+def check_guarded(estimator: Any, owner: str, classify: bool) -> None:
+    """Refuse what cannot be guarded.
+
+    Parameters
+    ----------
+    estimator : object
+        To be guarded.
+    owner : str
+        By whom.
+    classify : bool
+        Whether that is a classifier.
+
+    Raises
+    ------
+    TypeError
+        If it has no `meta_fit`, or is of the other kind.
+    """
+    if not hasattr(estimator, "meta_fit"):
+        raise TypeError(f"{owner} guards a meta-learner with meta_fit; got {estimator!r}.")
+    if is_classifier(estimator) != classify:
+        kind = "classifier" if classify else "regressor"
+        raise TypeError(f"{owner} guards a {kind}; got {estimator!r}.")
+
+
+def pooled_fit(pooled: Any, tasks: Sequence[Task], classify: bool) -> Any:
+    """Fit one estimator to the rows of all tasks.
+
+    Parameters
+    ----------
+    pooled : estimator
+        Not fitted yet; it is what is fitted.
+    tasks : sequence of Task
+        All rows of them are used.
+    classify : bool
+        Whether targets are labels.
+
+    Returns
+    -------
+    estimator or None
+        None where a label is of one task alone: labels then tell nothing of new tasks.
+    """
+    if classify:
+        labels = np.concatenate([np.unique(t.y) for t in tasks])
+        shared = np.unique(labels, return_counts=True)[1]
+        if len(shared) < 2 or shared.min() < 2:
+            return None
+    X = np.concatenate([flat(t.X) for t in tasks])
+    return pooled.fit(X, np.concatenate([t.y for t in tasks]))
+
+
+def with_support(
+    task: Task, i: int, size: Any, classify: bool, owner: str, rng: np.random.RandomState
+) -> Task:
+    """Draw the support of a task where none is fixed.
+
+    Parameters
+    ----------
+    task : Task
+        To split.
+    i : int
+        Its position.
+    size : int, (int, int) or None
+        Rows, of each class for a classifier, or a range to draw them from.
+    classify : bool
+        Whether targets are labels.
+    owner : str
+        Who asks.
+    rng : RandomState
+        The source of chance.
+
+    Returns
+    -------
+    Task
+        With a fixed support, smaller where there are too few rows.
+    """
+    if task.support is not None:
+        return task
+    if size is None:
+        raise ValueError(
+            f"{label(task, i)} has no fixed support, and the estimator of {owner} does not say how "
+            "large to draw it. Give n_support."
+        )
+    low, high = as_range(size, "n_support", owner, least=1)
+    rows = np.unique(task.y, return_counts=True)[1].min() if classify else len(task)
+    drawn = max(low, min(int(rng.randint(low, high + 1)), int(rows) - 1))
+    try:
+        how: dict[str, Any] = {"n_shot" if classify else "n_support": drawn}
+        return split_task(task, **how, random_state=rng)
+    except TaskError as error:
+        raise TaskError(f"{label(task, i)}: no support can be drawn. {error}") from None
+
+
+def cut_rows(task: Task, i: int, classify: bool) -> Rows:
+    """Take a task with a fixed support apart.
+
+    Parameters
+    ----------
+    task : Task
+        With a fixed support.
+    i : int
+        Its position.
+    classify : bool
+        Whether targets are labels.
+
+    Returns
+    -------
+    Rows
+        Of support and query.
+    """
+    if task.support is None:
+        raise TaskError(f"{label(task, i)} has no fixed support (X of shape {task.X.shape}).")
+    y = task.y_support
+    return Rows(task.X_support, y, task.X_query, np.unique(y) if classify else None)
+
+
+def trials_of(arms: Arms, tasks: Sequence[Task], classify: bool, cv: int) -> list[Trial]:
+    """See tasks as new ones.
+
+    Parameters
+    ----------
+    arms : Arms
+        Not trained on them.
+    tasks : sequence of Task
+        With a fixed support.
+    classify : bool
+        Whether targets are labels.
+    cv : int
+        Folds of a support.
+
+    Returns
+    -------
+    list of Trial
+        One a task.
+    """
+    items = [cut_rows(task, i, classify) for i, task in enumerate(tasks)]
+    evidence = evidence_of(arms, [(item.X, item.y, item.classes) for item in items], cv)
+    targets = [_target(task.y_query, item.classes) for task, item in zip(tasks, items, strict=True)]
+    every = zip(evidence, items, arms.outputs(items), targets, strict=True)
+    return [Trial(e, len(item.y), P, target) for e, item, P, target in every]
+
+
+def _target(y: NDArray[Any], classes: NDArray[Any] | None) -> NDArray[np.float64]:
+    if classes is None:
+        return y.reshape(len(y), -1).astype(np.float64)
+    return np.asarray(y[:, None] == classes, dtype=np.float64)
