@@ -38,8 +38,8 @@ class PredictedGain:
     winner : ndarray of str of shape (n_sizes,)
         The arm of the least risk; of equals the simpler.
     gain : ndarray of shape (n_sizes,)
-        1 - meta / min(pool, local); below zero where meta-learning loses. At most 0.5 in an
-        orthogonal design.
+        1 - meta / min(pool, local); below zero where meta-learning loses. At most 0.5, reached at
+        tau^2 = s2 / n, if all coefficients vary alike and the design is orthogonal.
     n_tasks_enough : ndarray of shape (n_sizes,)
         Source tasks from which on 90 % of the gain over the simple arms at their best is there;
         inf where there is none to be had.
