@@ -23,19 +23,31 @@ from sklearn_meta.analysis.task2vec import task2vec, task2vec_distances
 from sklearn_meta.analysis.transfer import transfer_distances
 from sklearn_meta.analysis.transfer_gain import GainOver, TransferGain, transfer_gain
 from sklearn_meta.analysis.variance import VarianceComponents, variance_components
+from sklearn_meta.tasks import (
+    DirichletTaskDistribution,
+    GaussianTaskDistribution,
+    MixtureTaskDistribution,
+    TaskDensity,
+    TaskNovelty,
+)
 
 __all__ = [
     "ArubaRegret",
+    "DirichletTaskDistribution",
     "Diversity",
     "GainOver",
+    "GaussianTaskDistribution",
     "GradientConflict",
     "GuardedMetaClassifier",
     "GuardedMetaEstimator",
     "GuardedMetaRegressor",
     "MAMLRisk",
     "MLAPBound",
+    "MixtureTaskDistribution",
     "PredictedGain",
+    "TaskDensity",
     "TaskEmbedding",
+    "TaskNovelty",
     "TaskSubspace",
     "TransferGain",
     "VarianceComponents",
