@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
@@ -30,6 +31,7 @@ def otdd_distances(
     scale: bool = True,
     target_type: str | None = None,
     n_reference: int | None = None,
+    n_jobs: int | None = -1,
 ) -> NDArray[np.float64]:
     """Measure the optimal-transport dataset distance of each two tasks.
 
@@ -60,6 +62,8 @@ def otdd_distances(
     n_reference : int, default=None
         Scale by the first so many tasks, and leave distances between the others out (NaN); None:
         all.
+    n_jobs : int or None, default=-1
+        Threads; -1: one a core, None: one. The distances do not depend on it.
 
     Returns
     -------
@@ -88,13 +92,17 @@ def otdd_distances(
     points = np.hstack([rows.X, rows.y]) if rows.real else rows.X
     found = np.full((rows.n_tasks, rows.n_tasks), np.nan)
     np.fill_diagonal(found, 0.0)
-    for i in range(n_reference or rows.n_tasks):
+
+    def from_task(i: int) -> None:  # to those after it
         for j in range(i + 1, rows.n_tasks):
             a, b = rows.of(i), rows.of(j)
             cost = cdist(points[a], points[b], "sqeuclidean")
             if between is not None:
                 cost += between[rows.y[a, None], rows.y[b]]
             found[i, j] = found[j, i] = transport_cost(cost)
+
+    places = range(n_reference or rows.n_tasks)
+    Parallel(n_jobs, prefer="threads")(delayed(from_task)(i) for i in places)
     return np.sqrt(found)
 
 

@@ -126,6 +126,12 @@ def test_without_pot_the_extra_is_named(monkeypatch):
         otdd(tasks)
 
 
+def test_threads_do_not_count():
+    rng = np.random.RandomState(0)
+    tasks = [(rng.normal(size=(n, 2)), np.arange(n) % 2) for n in range(4, 12)]
+    np.testing.assert_array_equal(otdd(tasks, n_jobs=None), otdd(tasks, n_jobs=3))
+
+
 def test_of_large_tasks_some_rows_are_drawn():
     rng = np.random.RandomState(0)
     X = rng.normal(size=(2, 60, 2))
