@@ -3,6 +3,8 @@
 from sklearn_meta.inspection.adaptation import AdaptationCurveDisplay
 from sklearn_meta.inspection.comparison import ComparisonDisplay
 from sklearn_meta.inspection.learning_history import LearningHistoryDisplay
+from sklearn_meta.inspection.task_distances import TaskDistanceDisplay
+from sklearn_meta.inspection.task_map import TaskMapDisplay
 from sklearn_meta.inspection.task_scores import TaskScoreDisplay
 from sklearn_meta.inspection.transfer_gain import TransferGainDisplay
 
@@ -10,6 +12,8 @@ __all__ = [
     "AdaptationCurveDisplay",
     "ComparisonDisplay",
     "LearningHistoryDisplay",
+    "TaskDistanceDisplay",
+    "TaskMapDisplay",
     "TaskScoreDisplay",
     "TransferGainDisplay",
 ]
