@@ -142,7 +142,7 @@ class DirichletTaskDistribution(TaskDensity):
             self.alpha_ = estimate_concentrations(counts, weights)
         else:
             self.alpha_ = self._known_alpha()
-        self.n_features_in_ = X.shape[1]
+        self.n_features_in_, self._names = X.shape[1], tasks[0].feature_names_in
         self._X, self._sizes, self._share = X, counts.sum(1).astype(int), weights / weights.sum()
         each = np.repeat(weights, self._sizes)
         self._pools = [np.flatnonzero((codes == k) & (each > 0)) for k in range(counts.shape[1])]
@@ -176,6 +176,7 @@ class DirichletTaskDistribution(TaskDensity):
                 if n
             ]
             tasks.append(Task(self._X[np.concatenate(rows)], np.repeat(self.classes_, counts)))
+            tasks[-1].feature_names_in = self._names
         return tasks
 
     def score_samples(self, tasks: Any) -> Array:

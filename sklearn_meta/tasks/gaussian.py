@@ -64,8 +64,8 @@ class GaussianTaskDistribution(TaskDensity):
         fixed.
 
     min_noise : float, default=1e-6
-        Share of the mean square of `y` that the noise variance is not put below: tasks that the
-        features fit exactly would have an infinite density.
+        Share of the variance of `y`, over all tasks, that the noise variance is not put below:
+        tasks that the features fit exactly would have an infinite density.
 
     max_iter : int, default=1000
         Most steps of EM.
@@ -103,8 +103,9 @@ class GaussianTaskDistribution(TaskDensity):
     Notes
     -----
     Maximum likelihood divides by the number of tasks T: :math:`\Sigma` is too small by about a
-    T-th of itself. EM is slow where tasks hardly differ in some direction; a
-    :class:`~sklearn.exceptions.ConvergenceWarning` says when `max_iter` was too few.
+    T-th of itself. EM is slow where tasks hardly differ in some direction (a warning says when
+    `max_iter` was too few), and where columns of `X` lie far from zero, which a
+    :class:`~sklearn.preprocessing.StandardScaler` as the `basis` mends.
 
     References
     ----------
@@ -178,7 +179,7 @@ class GaussianTaskDistribution(TaskDensity):
         tables, targets = self._tables(tasks, None)
         self.n_features_in_ = tables[0].shape[1]
         self.basis_ = None if self.basis is None else clone(self.basis).fit(np.concatenate(tables))
-        scale = np.mean(np.concatenate(targets) ** 2)
+        scale = np.var(np.concatenate(targets))
         found = random_coefficients(
             [self._design(X) for X in tables],
             targets,
@@ -194,12 +195,13 @@ class GaussianTaskDistribution(TaskDensity):
                 ConvergenceWarning,
                 stacklevel=2,
             )
-        share = self.shrinkage
-        self.shrinkage_ = diagonal_shrinkage(found, weights) if share == "auto" else float(share)
+        auto = self.shrinkage == "auto"
+        self.shrinkage_ = diagonal_shrinkage(found, weights) if auto else float(self.shrinkage)
         diagonal = np.diag(np.diag(found.covariance))
         self.covariance_ = (1 - self.shrinkage_) * found.covariance + self.shrinkage_ * diagonal
         self.mean_, self.noise_variance_ = found.mean, found.noise_variance
         self.coef_, self.n_iter_ = found.coef, found.n_iter
+        self._names = tasks[0].feature_names_in
         self._rows = RowSource(tables, weights, self.x_distribution)
         self._root = square_root(self.covariance_)
         return self
@@ -234,6 +236,7 @@ class GaussianTaskDistribution(TaskDensity):
                 )
             support = None if self.n_support is None else np.arange(self.n_support)
             tasks.append(Task(X, y, support=support))
+            tasks[-1].feature_names_in = self._names
         return tasks
 
     def score_samples(self, tasks: Any) -> NDArray[np.float64]:
@@ -269,8 +272,7 @@ class GaussianTaskDistribution(TaskDensity):
             The larger, the stranger; about N(0, 1) for tasks of this distribution.
         """
         tasks = as_tasks(tasks, target_type="real")
-        distances = [distance for _, distance in self._marginals(tasks)]
-        return cube_root_score(distances, [len(task) for task in tasks])
+        return cube_root_score([d for _, d in self._marginals(tasks)], [len(t) for t in tasks])
 
     def _marginals(self, tasks: Any) -> list[tuple[float, float]]:
         check_is_fitted(self)

@@ -59,14 +59,19 @@ def random_coefficients(
         The estimates of the last step.
     """
     G = np.stack([Phi.T @ Phi for Phi in designs])
-    b = np.stack([Phi.T @ y for Phi, y in zip(designs, targets, strict=True)])
-    yy = np.array([y @ y for y in targets])
     n = np.array([len(y) for y in targets], dtype=np.float64)
-    rows, p = float(weights @ n), b.shape[1]
+    each = np.sqrt(np.repeat(weights, n.astype(int)))
+    rows, p = float(weights @ n), G.shape[1]
+    start = np.linalg.lstsq(
+        each[:, None] * np.concatenate(designs), each * np.concatenate(targets), rcond=None
+    )[0]
+    # what is left of one model for all: sums of squares of targets far from zero would cancel
+    left_of = [y - Phi @ start for Phi, y in zip(designs, targets, strict=True)]
+    b = np.stack([Phi.T @ y for Phi, y in zip(designs, left_of, strict=True)])
+    yy = np.array([y @ y for y in left_of])
     whole = np.einsum("t,tij->ij", weights, G)
-    mean = np.linalg.lstsq(whole, weights @ b, rcond=None)[0]
-    rest = yy - 2 * b @ mean + np.einsum("i,tij,j->t", mean, G, mean)
-    pooled = float(weights @ rest / rows)
+    mean = np.zeros(p)
+    pooled = float(weights @ yy / rows)
     noise = max(pooled / 2, least_noise)
     scale = np.maximum(np.diag(whole) / rows, np.finfo(float).tiny)
     cov = np.diag(max(pooled, least_noise) / (2 * p * scale))
@@ -84,7 +89,9 @@ def random_coefficients(
         now = float(-0.5 * weights @ (log_det + quad) / rows)
         converged = now - before < tol
         if converged or step == max_iter:
-            return RandomCoefficients(mean, cov, noise, coef, spread, step, converged)
+            return RandomCoefficients(
+                start + mean, cov, noise, start + coef, spread, step, converged
+            )
         before, step = now, step + 1
         mean = weights @ coef / weights.sum()
         off = coef - mean

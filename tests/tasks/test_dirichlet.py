@@ -1,6 +1,7 @@
 """The Dirichlet distribution of class proportions: its density, its estimates, what it draws."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.special import logsumexp
 from scipy.stats import dirichlet, dirichlet_multinomial, multinomial
@@ -77,6 +78,12 @@ def test_what_is_drawn_has_the_moments_of_the_counts():
 def test_rows_are_of_their_class():
     for task in FITTED.sample(20, random_state=0):
         np.testing.assert_array_equal(NAMES[np.round(task.X.mean(1) / 9).astype(int)], task.y)
+
+
+def test_names_of_features_are_handed_on():
+    frame = pd.DataFrame(np.zeros((4, 2)), columns=["u", "v"])
+    p_T = DirichletTaskDistribution(n_rows=9).fit([(frame, list("aabb")), (frame, list("abbb"))])
+    assert p_T.sample(random_state=0)[0].feature_names_in == ("u", "v")
 
 
 def test_a_class_has_the_rows_that_a_classifier_needs():

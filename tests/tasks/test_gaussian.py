@@ -1,11 +1,12 @@
 """The Gaussian distribution of tasks: twins of its density, its estimates, what it draws."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import multivariate_normal
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
-from sklearn.preprocessing import PolynomialFeatures, SplineTransformer
+from sklearn.preprocessing import PolynomialFeatures, SplineTransformer, StandardScaler
 
 from sklearn_meta import MAMLRegressor
 from sklearn_meta.datasets import make_linear_tasks, make_sinusoid_tasks
@@ -15,6 +16,7 @@ from sklearn_meta.tasks import (
     GaussianTaskDistribution,
     MixtureTaskDistribution,
     Task,
+    as_tasks,
 )
 
 MEAN, COV = (
@@ -148,6 +150,37 @@ def test_a_table_is_the_list_of_its_tasks():
     X, y = np.concatenate([t.X for t in LINES]), np.concatenate([t.y for t in LINES])
     groups = np.repeat(np.arange(60), 6)
     np.testing.assert_array_equal(plain().fit(X, y, groups).mean_, plain().fit(LINES).mean_)
+
+
+def test_targets_and_features_in_other_units_are_the_same_tasks():
+    known = GaussianTaskDistribution(shrinkage=0.0).fit(LINES)
+    moved = [Task(t.X, 1e6 + 2 * t.y) for t in LINES]
+    found = GaussianTaskDistribution(shrinkage=0.0).fit(moved)
+    np.testing.assert_allclose(found.mean_ - [1e6, 0, 0, 0], 2 * known.mean_, atol=1e-3)
+    np.testing.assert_allclose(found.covariance_, 4 * known.covariance_, atol=1e-3)
+    np.testing.assert_allclose(found.noise_variance_, 4 * known.noise_variance_, rtol=1e-4)
+    scores = known.score_samples(LINES) - 6 * np.log(2)
+    np.testing.assert_allclose(found.score_samples(moved), scores, rtol=1e-4)
+    scaled = plain(basis=StandardScaler(with_mean=False), shrinkage=0.0)
+    scaled = scaled.fit(LINES).score_samples(LINES)
+    np.testing.assert_allclose(
+        scaled, plain(shrinkage=0.0).fit(LINES).score_samples(LINES), rtol=1e-3
+    )
+
+
+@pytest.mark.parametrize("y", [np.zeros(6), np.full(6, 3.0)], ids=["zero", "constant"])
+def test_targets_that_never_vary(y):
+    tasks = [Task(t.X, y) for t in LINES]
+    found = GaussianTaskDistribution().fit(tasks)
+    assert np.isfinite(found.score_samples(tasks)).all()
+    np.testing.assert_allclose(found.sample(random_state=0)[0].y, y, atol=1e-6)
+
+
+def test_names_of_features_are_handed_on():
+    real = [(pd.DataFrame(t.X, columns=["u", "v", "w"]), t.y) for t in LINES]
+    p_T = plain().fit(real)
+    assert p_T.sample(random_state=0)[0].feature_names_in == ("u", "v", "w")
+    as_tasks(MixtureTaskDistribution([EmpiricalTasks(real), p_T]).sample(9, random_state=0))
 
 
 def test_it_is_an_estimator():
