@@ -2,9 +2,9 @@
 
     python examples/benchmarks/distances.py [--tasks 200] [--rows 50] [--features 20] [--ragged]
 
-Prints the seconds of every metric (and those of all cores together), for classification and for regression, on tasks of four hidden
-clusters, and the adjusted Rand index of the clusters that it finds. Metrics that take an estimator
-get a briefly meta-fitted MAML.
+Prints the seconds of every metric (and those of all cores together), for classification and for
+regression, on tasks of four hidden clusters, and the adjusted Rand index of the clusters that it
+finds. Metrics that take an estimator get a briefly meta-fitted MAML.
 """
 
 from __future__ import annotations
