@@ -58,7 +58,8 @@ def task_distances(
         A name of `METRICS`, or a function of two tasks that gives a number; it is called for each
         ordered pair, a task with itself included, and its values are kept as they are.
     estimator : object, default=None
-        Meta-fitted; needed by "gradient" and "parameter", and used by "transfer" and "task2vec".
+        Meta-fitted; needed by "gradient" and "parameter", and used by "logme", "task2vec" and
+        "transfer". To the others only its kind counts: whether `y` are labels or targets.
     random_state : int, RandomState or None, default=None
         What chance there is in a metric.
     metric_params : dict, default=None

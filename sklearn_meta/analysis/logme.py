@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array, check_consistent_length
 
 from sklearn_meta.analysis.evidence import Evidence, best_evidence
+from sklearn_meta.analysis.learner import Learner, checked_estimator
+from sklearn_meta.analysis.rows import TaskRows
 from sklearn_meta.analysis.table import Table, table_of
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks import Task
@@ -93,7 +96,8 @@ def logme_distances(
     tasks : sequence of Task
         With two classes, or two values of each target, at least.
     estimator : object or None
-        Only its kind counts: whether `y` are labels or targets.
+        Its kind says whether `y` are labels or targets. If it is meta-fitted, the features of its
+        learned backbone take the place of the inputs, as they are.
     rng : RandomState
         Not needed.
     scale : bool, default=True
@@ -118,10 +122,13 @@ def logme_distances(
     """
     table = table_of(tasks, estimator, target_type, scale=scale, n_reference=n_reference)
     targets = [_centred_targets(table, i, task) for i, task in enumerate(tasks)]
-    inputs = [_centred(table.X[table.of(i)]) for i in range(len(tasks))]
+    if getattr(estimator, "_meta_state", None) is None:
+        inputs = [_centred(table.X[table.of(i)]) for i in range(len(tasks))]
+    else:
+        inputs = [_centred(features) for features in _embedded(tasks, estimator)]
     models = [_weights(X, y) for X, y in zip(inputs, targets, strict=True)]
     width = max(model.shape[1] for model in models)
-    weights = np.zeros((len(models), table.X.shape[1], width))  # outputs of 0 explain nothing
+    weights = np.zeros((len(models), inputs[0].shape[1], width))  # outputs of 0 explain nothing
     for model, place in zip(models, weights, strict=True):
         place[:, : model.shape[1]] = model
     found = np.empty((len(tasks), len(tasks)))
@@ -146,6 +153,18 @@ def _weights(X: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float
     ratio = (found.alpha / found.beta)[0]
     shrunk = s[:, None] / (s[:, None] ** 2 + ratio) * (U.T @ y)
     return np.asarray(Vt.T @ shrunk)
+
+
+def _embedded(tasks: Sequence[Task], estimator: Any) -> Iterator[NDArray[np.float64]]:
+    """Features of the rows of each task, (n_rows, n_features), by the learned backbone."""
+    est = checked_estimator(estimator, "metric='logme'")
+    rows = TaskRows.of(tasks, est._target_type)
+    learner = Learner(est, rows)
+    for i in range(len(tasks)):
+        examples, _ = learner.examples(rows.stack(rows.everything, np.array([i]), learner.dtype))
+        with torch.inference_mode(False), torch.no_grad():
+            features = learner.f(learner.start, examples.X)
+        yield features[0].cpu().double().numpy()
 
 
 def _centred_targets(table: Table, i: int, task: Task) -> NDArray[np.float64]:

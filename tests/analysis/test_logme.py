@@ -5,8 +5,10 @@ import pytest
 from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
 
+from sklearn_meta import MAMLRegressor
 from sklearn_meta.analysis import logme, task_distances
 from sklearn_meta.analysis.evidence import best_evidence
+from sklearn_meta.core.algorithm import BODY
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks import Task
 
@@ -106,6 +108,26 @@ def test_label_sets_may_differ_and_what_they_tell_apart_counts():
     found = task_distances([fine, coarse, Task(other.X, other.y * 2)], metric="logme")
     assert found[0, 1] < 0.05 < 0.2 < found[2, 1]
     assert found[0, 1] != found[1, 0]
+
+
+def test_the_features_of_a_learned_backbone_take_the_place_of_the_inputs():
+    rng = np.random.RandomState(0)
+    tasks = [(rng.normal(size=(20 + i, 2)), rng.normal(size=20 + i)) for i in range(3)]
+    est = MAMLRegressor(hidden_layer_sizes=(3,), norm=None, max_meta_iter=2, random_state=0)
+    est.meta_fit(tasks)
+    X = np.concatenate([X for X, _ in tasks])
+    W, b = est.theta_[BODY + "0.weight"], est.theta_[BODY + "0.bias"]
+
+    def features(rows):
+        return np.maximum((rows - X.mean(axis=0)) / X.std(axis=0) @ W.T + b, 0.0)
+
+    by_hand = [
+        (features(rows), y / np.concatenate([y for _, y in tasks]).std()) for rows, y in tasks
+    ]
+    plain = {"metric_params": {"scale": False}}
+    found = task_distances(tasks, metric="logme", estimator=est)
+    np.testing.assert_allclose(found, task_distances(by_hand, metric="logme", **plain), atol=1e-6)
+    assert np.abs(found - task_distances(tasks, metric="logme")).max() > 0.01
 
 
 def test_targets_that_are_alike_are_refused():
