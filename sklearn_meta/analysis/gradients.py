@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 from sklearn.utils import check_random_state
 
 from sklearn_meta.analysis.learner import Learner, checked_estimator
@@ -20,18 +21,14 @@ class GradientConflict(NamedTuple):
     Attributes
     ----------
     share : float
-        Of pairs whose inner product of gradients is negative, among those whose sign is the same
-        in both halves of the rows; NaN if there are none.
-    decided : float
-        Of pairs whose sign is the same in both halves: .5 is what noise alone gives.
+        Of pairs whose gradients point away from each other, with the noise of few rows taken out.
     raw : float
         Of pairs with a negative cosine of the gradients on all rows. Noise draws it towards .5.
     reliability : float
-        Mean over tasks of the cosine between the gradients on the two halves of a task.
+        Mean over tasks of the cosine between the gradients on two halves of a task's rows.
     """
 
     share: float
-    decided: float
     raw: float
     reliability: float
 
@@ -83,7 +80,8 @@ def gradient_distances(tasks: Any, estimator: Any, random_state: Any = None) -> 
     (3, 3)
     """
     learner = _learner(tasks, estimator, "gradient_distances")
-    d = 1 - _cosines(_gradients(learner, learner.rows.everything))
+    unit = _units(_gradients(learner, learner.rows.everything))
+    d = 1 - np.clip(unit @ unit.T, -1.0, 1.0)
     np.fill_diagonal(d, 0.0)
     return d
 
@@ -91,9 +89,11 @@ def gradient_distances(tasks: Any, estimator: Any, random_state: Any = None) -> 
 def gradient_conflict(tasks: Any, estimator: Any, random_state: Any = None) -> GradientConflict:
     """Count the pairs of tasks whose gradients at the prior point away from each other.
 
-    Noise alone makes half of all pairs conflict. So the rows of each task are cut into two halves
-    at random, and a pair counts only if its sign is the same in both: a sign that noise turns with
-    probability e is then wrong in e^2 / (e^2 + (1 - e)^2) of the pairs that count.
+    Noise alone makes half of all pairs conflict, which hides that tasks agree. So the rows of each
+    task are cut into two halves at random, which gives two cosines a_ij and b_ij a pair, whose
+    noises are independent: their mean m, and their covariance v over pairs, are those of the true
+    cosines. The share is that of a normal distribution below zero, Phi(-m / v^.5): 0 or 1 if v is
+    not positive.
 
     Parameters
     ----------
@@ -142,16 +142,26 @@ def gradient_conflict(tasks: Any, estimator: Any, random_state: Any = None) -> G
         raise ValueError(f"gradient_conflict compares pairs of tasks; got {n} task.")
     first, second = halves(learner.rows, check_random_state(random_state))
     pair = np.triu_indices(n, 1)
-    G, A, B = (_gradients(learner, part) for part in (learner.rows.everything, first, second))
-    a, b = _cosines(A)[pair], _cosines(B)[pair]
-    same = a * b > 0
-    own = [float(_cosines(np.stack(two))[0, 1]) for two in zip(A, B, strict=True)]
+    parts = (learner.rows.everything, first, second)
+    G, A, B = (_units(_gradients(learner, part)) for part in parts)
+    a, b, c = A @ A.T, B @ B.T, A @ B.T
+    # both ways to make two cosines of a pair that have no row in common
+    one = np.concatenate([a[pair], c[pair]])
+    other = np.concatenate([b[pair], c.T[pair]])
     return GradientConflict(
-        share=float((a[same] < 0).mean()) if same.any() else float("nan"),
-        decided=float(same.mean()),
-        raw=float((_cosines(G)[pair] < 0).mean()),
-        reliability=float(np.mean(own)),
+        share=_below_zero(one, other),
+        raw=float(((G @ G.T)[pair] < 0).mean()),
+        reliability=float(np.diag(c).mean()),
     )
+
+
+def _below_zero(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Share of a normal distribution below zero, from two noisy copies of draws from it."""
+    mean = (a.mean() + b.mean()) / 2
+    variance = ((a - a.mean()) * (b - b.mean())).mean()
+    if variance > 0:
+        return float(norm.cdf(-mean / np.sqrt(variance)))
+    return float(mean < 0)
 
 
 def task_gradients(tasks: Any, estimator: Any) -> NDArray[np.float64]:
@@ -197,9 +207,9 @@ def _gradients(learner: Learner, chosen: Chosen) -> NDArray[Any]:
     return G
 
 
-def _cosines(G: NDArray[Any]) -> NDArray[np.float64]:
-    """Cosines of rows, zero where one of them is zero."""
+def _units(G: NDArray[Any]) -> NDArray[np.float64]:
+    """Rows of length one, or zero where they are."""
     G = G.astype(np.float64, copy=False)
-    norm = np.linalg.norm(G, axis=1)
-    unit = G / np.where(norm > 0, norm, 1.0)[:, None]
-    return np.clip(unit @ unit.T, -1.0, 1.0)
+    length = np.linalg.norm(G, axis=1, keepdims=True)
+    unit: NDArray[np.float64] = G / np.where(length > 0, length, 1.0)
+    return unit

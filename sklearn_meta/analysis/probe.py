@@ -171,8 +171,9 @@ def ridge(Z: NDArray[np.float64], y: NDArray[np.float64], alpha: float) -> NDArr
     """
     R, Q = _reduced(Z)
     Rt = np.swapaxes(R, -1, -2)
-    w: NDArray[np.float64] = np.linalg.solve(Rt @ R + alpha * np.eye(R.shape[-1]), Rt @ y)
-    return w if Q is None else Q @ w
+    w: Any = np.linalg.solve(Rt @ R + alpha * np.eye(R.shape[-1]), Rt @ y)
+    coef: NDArray[np.float64] = w if Q is None else Q @ w
+    return coef
 
 
 def logistic(Z: NDArray[np.float64], y: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:

@@ -118,7 +118,8 @@ class TaskRows:
         ndarray of shape (n, ...)
             Dense.
         """
-        return dense(self.tasks[i].X[rows])
+        X = dense(self.tasks[i].X[rows])
+        return X.astype(np.float64) if X.dtype.kind == "O" else X
 
     def stack(self, chosen: Chosen, places: NDArray[np.intp], dtype: Any) -> Stack:
         """Put rows of some tasks into one array.
@@ -169,12 +170,50 @@ class TaskRows:
         TaskError
             If nothing is left to judge by.
         """
-        learn, judge = halves(self, rng)
+        learn, judge = [], []
         for i, task in enumerate(self.tasks):
-            if task.support is not None:
-                learn[i] = task.support
-                judge[i] = np.delete(np.arange(len(task)), task.support)
+            if task.support is None:
+                first, second = self.cut(i, rng)
+            else:
+                first, second = task.support, np.delete(np.arange(len(task)), task.support)
+            learn.append(first)
+            judge.append(second)
         return learn, judge
+
+    def cut(self, i: int, rng: np.random.RandomState) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Cut a task into two halves at random, each class of it alike.
+
+        Parameters
+        ----------
+        i : int
+            Which task.
+        rng : RandomState
+            The source of chance.
+
+        Returns
+        -------
+        first, second : ndarray of int
+            Positions; of an odd number of rows (of a class) the first has one more.
+
+        Raises
+        ------
+        TaskError
+            If the second half is empty: of a task with one row, or with one a class.
+        """
+        task, values = self.tasks[i], self.values[i]
+        order, rank = rng.permutation(len(task)), np.arange(len(task))
+        if self.labels is not None:  # the place of each row among those of its class
+            order = order[np.argsort(values[order], kind="stable")]
+            counts = np.bincount(values)
+            rank -= np.repeat(np.cumsum(counts) - counts, counts)
+        even = rank % 2 == 0
+        if even.all():
+            what = "two rows" if self.labels is None else "two rows of a class"
+            raise TaskError(
+                f"{label(task, i)}: X of shape {(len(task), *task.row_shape)} and y of shape "
+                f"{task.y.shape} cannot be cut into two halves; at least {what} are needed."
+            )
+        return np.sort(order[even]), np.sort(order[~even])
 
 
 def halves(rows: TaskRows, rng: np.random.RandomState) -> tuple[Chosen, Chosen]:
@@ -197,24 +236,8 @@ def halves(rows: TaskRows, rng: np.random.RandomState) -> tuple[Chosen, Chosen]:
     TaskError
         If the second half is empty: of a task with one row, or with one a class.
     """
-    first, second = [], []
-    for i, (task, values) in enumerate(zip(rows.tasks, rows.values, strict=True)):
-        order = rng.permutation(len(task))
-        rank = np.arange(len(task))
-        if rows.labels is not None:  # the place of each row among those of its class
-            order = order[np.argsort(values[order], kind="stable")]
-            counts = np.bincount(values)
-            rank -= np.repeat(np.cumsum(counts) - counts, counts)
-        even = rank % 2 == 0
-        first.append(np.sort(order[even]))
-        second.append(np.sort(order[~even]))
-        if task.support is None and even.all():
-            what = "two rows" if rows.labels is None else "two rows of a class"
-            raise TaskError(
-                f"{label(task, i)}: X of shape {(len(task), *task.row_shape)} and y of shape "
-                f"{task.y.shape} cannot be cut into two halves; at least {what} are needed."
-            )
-    return first, second
+    cut = [rows.cut(i, rng) for i in range(len(rows.tasks))]
+    return [first for first, _ in cut], [second for _, second in cut]
 
 
 def blocks_of(sizes: Sequence[int] | NDArray[np.intp], most: int) -> Iterator[NDArray[np.intp]]:

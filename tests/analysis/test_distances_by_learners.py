@@ -1,8 +1,11 @@
 """Distances by learners: against loops, closed forms, and clusters that are known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
+from scipy.sparse import csr_array
 from sklearn.cluster import AgglomerativeClustering
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import adjusted_rand_score, log_loss
@@ -149,8 +152,8 @@ LEARNERS = [
     MAMLClassifier(**SMALL, norm="batch"),
     MAMLClassifier(**SMALL, scaling="task", head="shared"),
     BOILClassifier(**SMALL),
-    FineTuneClassifier(**SMALL),
-    IMAMLClassifier(**SMALL),
+    FineTuneClassifier(**SMALL, inner_steps=5),
+    IMAMLClassifier(**SMALL, inner_steps=4),
     PooledClassifier(**SMALL),
     ProtoNetClassifier(**SMALL),
 ]
@@ -279,36 +282,59 @@ def test_parameters_of_classes_are_matched():
     assert (d[:4, :4][np.triu_indices(4, 1)] > 0.01).all()
 
 
-def two_camps(noise):
-    """Half of the tasks want w, the other half -w; so that exactly 12 of 22 pairs... conflict."""
+def pulled(weights, noise, n_rows=40):
+    """Linear tasks with these weights, and a linear model that stands at zero."""
     rng = np.random.RandomState(1)
     tasks = []
-    for sign in [1, -1] * 6:
-        X = rng.standard_normal((12, 2))
-        tasks.append(Task(X, 3 + sign * X[:, 0] + noise * rng.standard_normal(12)))
-    return tasks
-
-
-def test_conflict_is_counted_and_noise_draws_less_of_it():
-    start = [Task(t.X, np.full(12, 3.0)) for t in two_camps(0)]
-    start = [Task(t.X, t.y + 1e-3 * t.X[:, 1]) for t in start]
+    for w in weights:
+        X = rng.standard_normal((n_rows, len(w)))
+        tasks.append(Task(X, X @ w + noise * rng.standard_normal(n_rows)))
     reg = MAMLRegressor(hidden_layer_sizes=(), max_meta_iter=1, scaling=None, random_state=0)
-    reg.meta_fit(start)
-    theta = {"head.weight": np.zeros((1, 2), "f4"), "head.bias": np.full(1, 3, "f4")}
-    reg._meta_state = type(reg._meta_state)(
-        theta,
-        *(
-            getattr(reg._meta_state, k)
-            for k in list(type(reg._meta_state).__dataclass_fields__)[1:]
-        ),
-    )
-    truth = 36 / 66  # pairs across the camps
-    clean = gradient_conflict(two_camps(0.0), reg, 0)
-    assert clean.raw == pytest.approx(truth)
-    assert clean.share == pytest.approx(truth, abs=0.03)
-    noisy = gradient_conflict(two_camps(2.0), reg, 0)
-    assert noisy.reliability < clean.reliability
-    assert noisy.decided < clean.decided
+    reg.meta_fit(tasks)
+    theta = {name: np.zeros_like(array) for name, array in reg.theta_.items()}
+    reg._meta_state = replace(reg._meta_state, theta=theta)
+    return tasks, reg
+
+
+def test_conflicts_are_counted():
+    camps = np.array([[1.0, 0.0], [-1.0, 0.0]] * 6)
+    found = gradient_conflict(*pulled(camps, 0.0), 0)
+    assert found.raw == pytest.approx(36 / 66)  # pairs across the camps
+    assert found.share == pytest.approx(36 / 66, abs=0.03)
+    assert found.reliability > 0.9
+
+
+def test_tasks_that_agree_have_no_conflict_but_noise():
+    found = gradient_conflict(*pulled(np.tile([[1.0, 0.0]], (30, 1)), 4.0), 0)
+    assert found.raw > 0.15
+    assert found.share < 0.05
+    assert found.reliability < 0.5
+
+
+def test_noise_is_taken_out_of_the_share():
+    weights = np.random.RandomState(0).standard_normal((100, 5)) + 0.7
+    truth = (weights @ weights.T < 0)[np.triu_indices(100, 1)].mean()
+    found = gradient_conflict(*pulled(weights, 8.0), 0)
+    assert abs(found.raw - truth) > 0.1
+    assert found.share == pytest.approx(truth, abs=0.05)
+
+
+@pytest.mark.parametrize("form", ["sparse", "objects", "bytes", "two outputs", "images"])
+def test_rows_of_any_kind(form):
+    rng = np.random.RandomState(0)
+    X = rng.randint(0, 9, (4, 12, 3)).astype(float)
+    y = rng.standard_normal((4, 12))
+    make = {
+        "sparse": csr_array,
+        "objects": lambda x: x.astype(object),
+        "bytes": lambda x: x.astype(np.uint8),
+        "images": lambda x: x.reshape(12, 1, 3),
+    }.get(form, np.asarray)
+    y = np.stack([y, 2 * y], axis=-1) if form == "two outputs" else y
+    tasks = [Task(make(x), t, support=range(6)) for x, t in zip(X, y, strict=True)]
+    plain = [Task(x, t, support=range(6)) for x, t in zip(X, y, strict=True)]
+    for metric in (transfer_distances, task2vec_distances):
+        np.testing.assert_allclose(metric(tasks, None, 0), metric(plain, None, 0), atol=1e-10)
 
 
 # ---- errors -----------------------------------------------------------------------------------
@@ -339,6 +365,8 @@ def test_a_task_that_cannot_be_cut_is_refused():
     tasks = [([[0.0], [1.0], [2.0]], ["a", "a", "b"]), ([[0.0], [1.0]], ["a", "b"])]
     with pytest.raises(TaskError, match="two rows of a class"):
         transfer_distances(tasks)
+    tasks = [Task([[0.0], [1.0]], ["a", "b"]), Task([[0.0], [1.0]], [0.5, 1.0], support=[0])]
+    assert np.isfinite(transfer_distances(tasks[1:])).all()
 
 
 def test_labels_that_differ_have_no_names_in_common():
