@@ -116,8 +116,10 @@ def predicted_gain(
       toward the estimated mean, which is the Bayes rule where that is the mean.
 
     They are exact for the moments put in, whatever the distribution of w and of the noise; means
-    over supports X are over `n_draws` of them. What it cannot know is how far from linear the
-    tasks are, and the moments of few tasks are rough: see the intervals of `variance_components`.
+    over supports X are over `n_draws` of them. Features are taken in units of their root mean
+    square, which matters to least squares on fewer rows than coefficients alone. What it cannot
+    know is how far from linear the tasks are, and the moments of few tasks are rough: see the
+    intervals of `variance_components`.
 
     Parameters
     ----------
@@ -168,7 +170,7 @@ def predicted_gain(
     check_int(n_draws, "n_draws", OWNER, 1)
     data = linear_tasks(
         tasks, fit_intercept=fit_intercept, target_type=target_type, owner=OWNER, min_tasks=2
-    )
+    ).standardised()
     source = len(data.y) if n_tasks is None else check_int(n_tasks, "n_tasks", OWNER, 1)
     fits, _, _ = fit_outputs(data, OWNER)
     priors = [
@@ -193,7 +195,7 @@ def predicted_gain(
         meta=meta,
         noise=float(sum(fit.noise for fit in fits)),
         winner=np.array(ARMS)[np.argmin([pool, local, meta], axis=0)],
-        gain=1 - np.divide(meta, better, out=np.ones_like(meta), where=better > 0),
+        gain=1 - np.divide(meta, better, out=np.ones_like(meta), where=better > 1e-9 * pool),
         n_tasks_enough=enough,
         standard_error=error,
         design=np.array(kinds),

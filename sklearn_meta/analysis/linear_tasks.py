@@ -52,6 +52,18 @@ class LinearTasks:
         moments: Floats = np.mean([X.T @ X / len(X) for X in self.X], axis=0)
         return moments
 
+    def standardised(self) -> LinearTasks:
+        """Divide each feature by its root mean square, so that units do not matter.
+
+        Returns
+        -------
+        LinearTasks
+            The same predictions from other coefficients. A feature that is 0 stays.
+        """
+        size = np.sqrt(np.diag(self.second_moment))
+        size = np.where(size > 0, size, 1.0)
+        return LinearTasks([X / size for X in self.X], self.y, self.classes, self.names)
+
 
 def linear_tasks(
     tasks: Any, *, fit_intercept: bool, target_type: str | None, owner: str, min_tasks: int = 1

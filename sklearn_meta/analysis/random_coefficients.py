@@ -9,9 +9,9 @@ import numpy as np
 
 from sklearn_meta.analysis.linear_tasks import Floats
 
-__all__ = ["RandomCoefficients", "random_coefficients"]
+__all__ = ["RandomCoefficients", "random_coefficients", "root_mean_square"]
 
-N_STEPS = 8  # of Fisher scoring; it converges in about 4
+N_STEPS, NEAR = 30, 1e-8  # of Fisher scoring, which takes about 8, and when it has converged
 FLOOR = 1e-3  # of a direction's weight, relative to the largest: none is ever left out
 
 
@@ -68,10 +68,10 @@ def random_coefficients(
     RandomCoefficients
         The fit.
     """
-    size = np.sqrt(np.maximum(np.diag(moment), np.finfo(float).tiny))
+    size = root_mean_square(moment)
     G, b = G / (size[:, None] * size), b / size  # coefficients in units in which E[x_j^2] = 1
-    p, floor = len(size), max(noise, 1e-8 * total, np.finfo(float).tiny)
-    guess, eye = np.eye(p) * max(total, floor) / p, np.eye(p)
+    p, floor = len(size), max(noise, 1e-12 * total, np.finfo(float).tiny)
+    guess, eye, last = np.eye(p) * max(total, floor) / p, np.eye(p), np.inf
     for _ in range(N_STEPS):
         K = np.linalg.inv(floor * eye + G @ guess)
         B = K @ G  # symmetric: X' V^-1 X
@@ -82,7 +82,10 @@ def random_coefficients(
         noise_part = B @ K.swapaxes(1, 2)
         told = A[:, :, None] * A[:, None] - noise * noise_part + B @ C @ B
         covariance = _solve(lambda S, B=B: np.sum(B @ S @ B, axis=0), told.sum(0))  # type: ignore[misc]
-        guess = _positive(covariance)
+        change = np.linalg.norm(covariance - last)
+        if change <= NEAR * np.linalg.norm(covariance) + 1e-12 * total:
+            break
+        guess, last = _positive(covariance), covariance
     scaled = moment / (size[:, None] * size)
     Z = _solve(lambda S: np.sum(B @ S @ B, axis=0), scaled)
     influence = np.einsum("ij,tij->t", Z, told - B @ covariance @ B)
@@ -96,6 +99,23 @@ def random_coefficients(
         influence,
         np.einsum("ij,tij->t", Z, noise_part),
     )
+
+
+def root_mean_square(moment: Floats) -> Floats:
+    """Give the root mean square of each feature, and 1 for one that is 0.
+
+    Parameters
+    ----------
+    moment : ndarray of shape (p, p)
+        The second moment of a row.
+
+    Returns
+    -------
+    ndarray of shape (p,)
+        To divide by.
+    """
+    size = np.sqrt(np.diag(moment))
+    return np.where(size > 0, size, 1.0)
 
 
 def _solve(apply: Callable[[Floats], Floats], target: Floats) -> Floats:

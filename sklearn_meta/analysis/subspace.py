@@ -169,14 +169,15 @@ def task_subspace(
 
 def _whitened(data: LinearTasks) -> tuple[Floats, LinearTasks]:
     rows = np.concatenate(data.X)
-    mean = rows.mean(0)
-    values, vectors = np.linalg.eigh(np.atleast_2d(np.cov(rows.T, bias=True)))
+    mean, size = rows.mean(0), rows.std(0)
+    size[size == 0] = 1.0
+    values, vectors = np.linalg.eigh(np.atleast_2d(np.cov((rows / size).T, bias=True)))
     if values[0] <= SINGULAR * values[-1]:
         raise TaskError(
             f"{OWNER}: the {len(rows)} rows of all tasks together do not vary in every direction "
             f"of their {len(mean)} features; leave out constant and duplicate ones."
         )
-    white: Floats = (vectors / np.sqrt(values)) @ vectors.T
+    white: Floats = (vectors / np.sqrt(values)) @ vectors.T / size[:, None]
     X = [(task - mean) @ white for task in data.X]
     return white, LinearTasks(X, data.y, data.classes, data.names)
 

@@ -9,13 +9,18 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from sklearn_meta.analysis.linear_tasks import Floats, LinearTasks, check_number, linear_tasks
-from sklearn_meta.analysis.random_coefficients import RandomCoefficients, random_coefficients
+from sklearn_meta.analysis.random_coefficients import (
+    RandomCoefficients,
+    random_coefficients,
+    root_mean_square,
+)
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks.ranges import check_int
 
 __all__ = ["VarianceComponents", "fit_outputs", "kept_covariance", "variance_components"]
 
 OWNER = "variance_components"
+ROUNDING = 1e-18  # of the mean square of y: what least squares leaves where nothing is left
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,8 +115,8 @@ def variance_components(
     The model is :math:`y = x^\top w_t + \varepsilon` with :math:`w_t \sim (\mu, \Sigma)` and
     :math:`\varepsilon` of variance :math:`\sigma^2`; for `model="means"`, x is the constant 1.
     :math:`\sigma^2` is pooled from least squares within tasks and :math:`\Sigma` found by Fisher
-    scoring for restricted maximum likelihood (quadratic estimators that are unbiased whatever the
-    distribution of w). `between` is :math:`\operatorname{tr}(\Sigma\,E[x x^\top])`, so the scale
+    scoring for restricted maximum likelihood (quadratic estimators that for given weights of the
+    tasks are unbiased, whatever the distribution of w). `between` is :math:`\operatorname{tr}(\Sigma\,E[x x^\top])`, so the scale
     of the features does not matter to it.
 
     Parameters
@@ -170,7 +175,8 @@ def variance_components(
     spread = np.array([np.sum((y - y.mean(0)) ** 2) for y in data.y])
     rng, n = check_random_state(random_state), len(data.y)
     weights = rng.multinomial(n, np.full(n, 1 / n), size=n_resamples).astype(np.float64)
-    given = fits, residual, freedom, spread, (data.n_rows - 1).astype(np.float64)
+    scale = float(np.mean([np.mean(y**2) for y in data.y])) * len(fits)
+    given = fits, residual, freedom, spread, (data.n_rows - 1).astype(np.float64), scale
     parts, drawn = _parts(np.ones((1, n)), *given), _parts(weights, *given)
     ends = [50 * (1 - level), 50 * (1 + level)]
     covariance = np.array([kept_covariance(fit, data.second_moment) for fit in fits])
@@ -232,6 +238,7 @@ def fit_outputs(data: LinearTasks, owner: str) -> tuple[list[RandomCoefficients]
     G = np.array([X.T @ X for X in data.X])
     b = np.array([X.T @ y for X, y in zip(data.X, data.y, strict=True)])
     total = np.mean([np.mean(y**2, axis=0) for y in data.y], axis=0)
+    residual[residual <= ROUNDING * total * data.n_rows[:, None]] = 0.0
     noise, moment = residual.sum(0) / freedom.sum(), data.second_moment
     fits = [
         random_coefficients(G, b[:, :, q], float(noise[q]), float(total[q]), moment)
@@ -247,6 +254,7 @@ def _parts(
     freedom: Floats,
     spread: Floats,
     spare: Floats,
+    scale: float,
 ) -> dict[str, Floats]:
     """Compute the components for each row of weights of the tasks."""
     with np.errstate(invalid="ignore", divide="ignore"):  # nan where no task could tell
@@ -256,7 +264,9 @@ def _parts(
         for q, fit in enumerate(fits):
             between += fit.between + (weights - 1) @ fit.influence
             between -= (noise[:, q] - fit.noise) * fit.noise_share.sum()
-        between, left = np.maximum(between, 0.0), noise.sum(1)
+        left = noise.sum(1)
+        # below the floor of the working variances, the estimate is their rounding
+        between = np.where(between > 1e-9 * scale, between, 0.0)
         icc = between / np.where(between + left == 0, 1.0, between + left)
     return {"between": between, "within": within, "noise": left, "icc": icc}
 
@@ -281,7 +291,7 @@ def kept_covariance(fit: RandomCoefficients, moment: Floats) -> Floats:
     ndarray of shape (p, p)
         No eigenvalue below zero, and the same variance of predictions (0, if that is negative).
     """
-    size = np.sqrt(np.maximum(np.diag(moment), np.finfo(float).tiny))
+    size = root_mean_square(moment)
     unit = size[:, None] * size  # in which features of any scale count alike
     values, vectors = np.linalg.eigh(fit.covariance * unit)
     positive: Floats = (vectors * np.maximum(values, 0)) @ vectors.T / unit

@@ -133,6 +133,28 @@ def test_labels_are_outputs_that_add_up():
     assert as_labels.meta == pytest.approx(2 * one.meta, rel=1e-4)
 
 
+def test_units_and_copies_of_features_do_not_matter():
+    tasks = make_linear_tasks(20, 12, 2, random_state=0).tasks
+    one = predicted_gain(tasks, [3, 8, 30], random_state=0)
+    scaled = [(t.X * [1e6, 1e-6], t.y) for t in tasks]
+    other = predicted_gain(scaled, [3, 8, 30], random_state=0)
+    np.testing.assert_allclose([other.pool, other.meta], [one.pool, one.meta], rtol=1e-6)
+    one = predicted_gain(tasks, 8, random_state=0)
+    copied = predicted_gain(
+        [(np.column_stack([t.X, 0 * t.X, t.X]), t.y) for t in tasks], 8, random_state=0
+    )
+    assert copied.meta[0] == pytest.approx(one.meta[0], rel=0.01)
+    assert copied.local[0] == pytest.approx(one.local[0], rel=1e-4)
+
+
+def test_tasks_without_noise_are_learnt_alone_from_enough_rows():
+    tasks = make_linear_tasks(30, 10, 3, noise=0.0, random_state=0).tasks
+    found = predicted_gain(tasks, [1, 3], fit_intercept=False, random_state=0)
+    assert found.local[1] == found.gain[1] == 0
+    assert found.winner[1] == "local"
+    assert found.meta[1] < 1e-6 * found.pool[1]
+
+
 def test_bad_parameters_are_named():
     tasks = make_linear_tasks(5, 9, 2, random_state=0).tasks
     for wrong in ({"n_support": 0}, {"n_support": [[1]]}, {"design": "grid"}, {"n_tasks": 0}):

@@ -101,6 +101,30 @@ def test_tasks_that_are_one_task_have_no_variance_between_them():
     assert "all but the same" in str(found)
 
 
+def test_nothing_to_explain_is_zero_and_not_rounding():
+    rng = np.random.RandomState(0)
+    flat = variance_components([(rng.normal(size=(8, 2)), np.full(8, 1.5)) for _ in range(5)])
+    assert flat.between == flat.within == flat.noise == flat.icc == 0
+    exact = variance_components(
+        [
+            (X, X @ w)
+            for X, w in zip(rng.normal(size=(30, 8, 2)), rng.normal(size=(30, 2)), strict=True)
+        ],
+        n_resamples=9,
+    )
+    assert exact.noise == 0
+    assert exact.icc == 1
+
+
+def test_features_that_say_nothing_change_nothing():
+    tasks, _ = linear(0, 30, [8], np.eye(2), 1.0)
+    twice = [(np.column_stack([X, np.zeros(8), X[:, 0]]), y) for X, y in tasks]
+    one, other = (variance_components(t, random_state=0) for t in (tasks, twice))
+    # the weights of directions without variance differ a little
+    assert other.between == pytest.approx(one.between, rel=5e-3)
+    assert other.noise == pytest.approx(one.noise)
+
+
 def test_what_cannot_be_told_is_said():
     rng = np.random.RandomState(0)
     with pytest.raises(ValueError, match="no task has more rows than coefficients"):
