@@ -2,6 +2,7 @@
 
 from sklearn_meta.analysis.aruba import ArubaRegret, aruba_regret
 from sklearn_meta.analysis.bounds import MLAPBound, gaussian_kl, mlap_bound
+from sklearn_meta.analysis.cka import RepresentationChange, cka, representation_change
 from sklearn_meta.analysis.distances import task_distances
 from sklearn_meta.analysis.diversity import Diversity, diversity_coefficient
 from sklearn_meta.analysis.embedding import TaskEmbedding
@@ -45,6 +46,7 @@ __all__ = [
     "MLAPBound",
     "MixtureTaskDistribution",
     "PredictedGain",
+    "RepresentationChange",
     "TaskDensity",
     "TaskEmbedding",
     "TaskNovelty",
@@ -52,6 +54,7 @@ __all__ = [
     "TransferGain",
     "VarianceComponents",
     "aruba_regret",
+    "cka",
     "diversity_coefficient",
     "gaussian_kl",
     "gradient_conflict",
@@ -64,6 +67,7 @@ __all__ = [
     "nearest_tasks",
     "parameter_distances",
     "predicted_gain",
+    "representation_change",
     "select_tasks",
     "task2vec",
     "task2vec_distances",
