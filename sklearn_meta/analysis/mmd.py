@@ -108,13 +108,9 @@ def _kernel_means(
         room = AT_ONCE // (len(points) - rows.start[begin])
         end = int(np.searchsorted(rows.start, rows.start[begin] + room, side="right")) - 1
         end = min(max(end, begin + 1), last)
-        a, b = slice(rows.start[begin], rows.start[end]), slice(rows.start[begin], None)
-        kernel = points[a] @ points[b].T
-        kernel -= norms[a, None] / 2
-        kernel -= norms[b] / 2
-        np.exp(np.minimum(kernel, 0.0, out=kernel), out=kernel)
-        across = rows.start[begin:-1] - rows.start[begin]
-        sums = np.add.reduceat(np.add.reduceat(kernel, across, axis=1), across[: end - begin])
+        splits = rows.start[begin:-1] - rows.start[begin]
+        per_row = _row_sums(points, norms, rows.start[begin], rows.start[end], splits)
+        sums = np.add.reduceat(per_row, splits[: end - begin])
         block = sums / (size[begin:end, None] * size[begin:])
         means[begin:end, begin:] = block
         means[begin:, begin:end] = block.T
@@ -127,5 +123,31 @@ def _kernel_means(
     return means
 
 
+def _row_sums(
+    points: NDArray[np.float64],
+    norms: NDArray[np.float64],
+    first: int,
+    last: int,
+    splits: NDArray[np.intp],
+) -> NDArray[np.float64]:
+    """Kernel values of rows from first to last, summed over rows of each task from there on.
+
+    A task may be large: its rows are taken a few at a time.
+    """
+    others = points[first:]
+    step, parts = max(1, AT_ONCE // len(others)), []
+    for begin in range(first, last, step):
+        a = slice(begin, min(begin + step, last))
+        kernel = points[a] @ others.T
+        kernel -= norms[a, None] / 2
+        kernel -= norms[first:] / 2
+        np.exp(np.minimum(kernel, 0.0, out=kernel), out=kernel)
+        parts.append(np.add.reduceat(kernel, splits, axis=1))
+    return np.concatenate(parts)
+
+
 def _own_mean(points: NDArray[np.float64]) -> float:
-    return float(np.exp(-pdist(points, "sqeuclidean") / 2).mean())
+    """Mean kernel value of two different rows."""
+    n, norms = len(points), (points**2).sum(axis=1)
+    sums = _row_sums(points, norms, 0, n, np.zeros(1, dtype=np.intp))
+    return float((sums.sum() - n) / (n * (n - 1)))

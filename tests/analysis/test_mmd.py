@@ -1,9 +1,13 @@
 """Maximum mean discrepancy: the U-statistic, and what it estimates where that is known."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from sklearn_meta.analysis import mmd, task_distances
+from sklearn_meta.analysis.distances import cross_distances
+from sklearn_meta.tasks import Task
 
 
 def squared(tasks, bandwidth, **params):
@@ -47,6 +51,19 @@ def test_it_is_the_u_statistic_of_ragged_tasks_in_parts_or_not(monkeypatch):
     for room in (1, 500):
         monkeypatch.setattr(mmd, "AT_ONCE", room)
         np.testing.assert_allclose(squared(tasks, 1.7), expected, atol=1e-12)
+
+
+def test_memory_is_bounded_however_large_a_task(monkeypatch):
+    monkeypatch.setattr(mmd, "AT_ONCE", 2**16)
+    rng = np.random.RandomState(0)
+    tasks = [Task(rng.normal(size=(n, 1)), np.arange(n) % 2) for n in (1500, 1500)]
+    whole = 8 * 1500**2  # bytes of the kernel of one task
+    for known in (2, 1):  # among themselves, and a new one alone
+        tracemalloc.start()
+        cross_distances(tasks[:known], tasks[-1:], metric="mmd", metric_params={"bandwidth": 1})
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < whole / 4
 
 
 def test_its_mean_over_small_samples_is_the_closed_form():
