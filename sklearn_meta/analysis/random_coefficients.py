@@ -71,7 +71,8 @@ def random_coefficients(
     size = root_mean_square(moment)
     G, b = G / (size[:, None] * size), b / size  # coefficients in units in which E[x_j^2] = 1
     p, floor = len(size), max(noise, 1e-12 * total, np.finfo(float).tiny)
-    guess, eye, last = np.eye(p) * max(total, floor) / p, np.eye(p), np.inf
+    eye, last = np.eye(p), np.full((p, p), np.inf)
+    guess = eye * max(total, floor) / p
     for _ in range(N_STEPS):
         K = np.linalg.inv(floor * eye + G @ guess)
         B = K @ G  # symmetric: X' V^-1 X

@@ -116,8 +116,8 @@ def variance_components(
     :math:`\varepsilon` of variance :math:`\sigma^2`; for `model="means"`, x is the constant 1.
     :math:`\sigma^2` is pooled from least squares within tasks and :math:`\Sigma` found by Fisher
     scoring for restricted maximum likelihood (quadratic estimators that for given weights of the
-    tasks are unbiased, whatever the distribution of w). `between` is :math:`\operatorname{tr}(\Sigma\,E[x x^\top])`, so the scale
-    of the features does not matter to it.
+    tasks are unbiased, whatever the distribution of w). `between` is
+    :math:`\operatorname{tr}(\Sigma\,E[x x^\top])`, so the scale of the features does not matter.
 
     Parameters
     ----------
