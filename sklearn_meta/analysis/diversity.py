@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
+from sklearn_meta.analysis.fisher import cosine_of_shares, shrunk
 from sklearn_meta.analysis.rows import halves
-from sklearn_meta.analysis.task2vec import cosine_of_shares, embedding, rows_for, shrunk
+from sklearn_meta.analysis.task2vec import embedding, rows_for
 
 __all__ = ["Diversity", "diversity_coefficient", "mean_of_pairs"]
 
