@@ -3,16 +3,18 @@
 from sklearn_meta.analysis.aruba import ArubaRegret, aruba_regret
 from sklearn_meta.analysis.bounds import MLAPBound, gaussian_kl, mlap_bound
 from sklearn_meta.analysis.cka import RepresentationChange, cka, representation_change
+from sklearn_meta.analysis.conflict import GradientConflict, gradient_conflict
 from sklearn_meta.analysis.distances import task_distances
 from sklearn_meta.analysis.diversity import Diversity, diversity_coefficient
 from sklearn_meta.analysis.embedding import TaskEmbedding
 from sklearn_meta.analysis.gain import PredictedGain, predicted_gain
-from sklearn_meta.analysis.gradients import GradientConflict, gradient_conflict, gradient_distances
+from sklearn_meta.analysis.gradients import gradient_distances
 from sklearn_meta.analysis.guarded import (
     GuardedMetaClassifier,
     GuardedMetaEstimator,
     GuardedMetaRegressor,
 )
+from sklearn_meta.analysis.landscape import LossLandscape, loss_landscape
 from sklearn_meta.analysis.linear_bound import linear_mlap_bound
 from sklearn_meta.analysis.logme import logme
 from sklearn_meta.analysis.maml_risk import MAMLRisk, maml_risk
@@ -42,6 +44,7 @@ __all__ = [
     "GuardedMetaClassifier",
     "GuardedMetaEstimator",
     "GuardedMetaRegressor",
+    "LossLandscape",
     "MAMLRisk",
     "MLAPBound",
     "MixtureTaskDistribution",
@@ -61,6 +64,7 @@ __all__ = [
     "gradient_distances",
     "linear_mlap_bound",
     "logme",
+    "loss_landscape",
     "maml_risk",
     "meta_features",
     "mlap_bound",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_meta.analysis.probe import probabilities
+from sklearn_meta.analysis.linear_fits import probabilities
 
 __all__ = ["cosine_of_shares", "fisher", "shrunk"]
 

@@ -11,7 +11,8 @@ from sklearn.utils import check_random_state
 
 from sklearn_meta.analysis.fisher import cosine_of_shares, fisher, shrunk
 from sklearn_meta.analysis.learner import Learner, checked_estimator
-from sklearn_meta.analysis.probe import Probe, logistic, ridge
+from sklearn_meta.analysis.linear_fits import logistic, ridge
+from sklearn_meta.analysis.probe import Probe
 from sklearn_meta.analysis.rows import Chosen, Stack, TaskRows, blocks_of
 
 __all__ = ["embedding", "rows_for", "task2vec", "task2vec_distances"]

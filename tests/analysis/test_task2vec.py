@@ -10,7 +10,7 @@ from sklearn_meta import MAMLClassifier, MAMLRegressor, NotMetaFittedError, Task
 from sklearn_meta.analysis import diversity_coefficient, task2vec, task2vec_distances
 from sklearn_meta.analysis.diversity import mean_of_pairs
 from sklearn_meta.analysis.fisher import cosine_of_shares, fisher
-from sklearn_meta.analysis.probe import logistic, ridge
+from sklearn_meta.analysis.linear_fits import logistic, ridge
 from sklearn_meta.datasets import make_linear_tasks
 
 RNG = np.random.RandomState(0)
