@@ -12,7 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from sklearn_meta.analysis import predicted_gain
-from sklearn_meta.analysis.risks import LinearPrior, gaussian_designs, mean_covariance
+from sklearn_meta.analysis.designs import gaussian_designs
+from sklearn_meta.analysis.risks import LinearPrior, mean_covariance
 
 # d, rows of support, tau, s, source tasks, what is special
 SETTINGS = [

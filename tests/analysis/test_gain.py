@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from sklearn_meta.analysis import predicted_gain
-from sklearn_meta.analysis.risks import LinearPrior, gaussian_designs, mean_covariance, row_designs
+from sklearn_meta.analysis.designs import gaussian_designs, row_designs
+from sklearn_meta.analysis.risks import LinearPrior, mean_covariance
 from sklearn_meta.datasets import make_linear_tasks
 
 N_NEW = 100
