@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from sklearn_meta.analysis.gradients import gradient_distances
-from sklearn_meta.analysis.logme import logme_distances
+from sklearn_meta.analysis.logme_distances import logme_distances
 from sklearn_meta.analysis.meta_features import meta_feature_distances
 from sklearn_meta.analysis.mmd import mmd_distances
 from sklearn_meta.analysis.otdd import otdd_distances

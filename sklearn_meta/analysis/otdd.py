@@ -8,15 +8,14 @@ from typing import Any
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
 from sklearn_meta.analysis.bures import gaussian_distances
 from sklearn_meta.analysis.table import Table, table_of
-from sklearn_meta.extras import need
+from sklearn_meta.analysis.transport import transport_cost
 from sklearn_meta.tasks import Task
 
-__all__ = ["otdd_distances", "transport_cost"]
+__all__ = ["otdd_distances"]
 
 INNER = ("gaussian", "exact")
 
@@ -104,38 +103,6 @@ def otdd_distances(
     places = range(n_reference or rows.n_tasks)
     Parallel(n_jobs, prefer="threads")(delayed(from_task)(i) for i in places)
     return np.sqrt(found)
-
-
-def transport_cost(cost: NDArray[np.float64]) -> float:
-    """Find the least mean cost of moving n equal masses onto m others, exactly.
-
-    Parameters
-    ----------
-    cost : ndarray of shape (n, m)
-        Of moving one onto another.
-
-    Returns
-    -------
-    float
-        Of the best plan. Where n = m a permutation is one, and is found without POT.
-
-    Raises
-    ------
-    ImportError
-        If n and m differ and POT is not installed.
-    RuntimeError
-        If the solver stops before the best plan.
-    """
-    n, m = cost.shape
-    if 1 in (n, m):
-        return float(cost.mean())
-    if n == m:
-        return float(cost[linear_sum_assignment(cost)].mean())
-    ot = need("ot", "distances", "metric='otdd' of tasks that differ in their number of rows")
-    value, log = ot.emd2(np.full(n, 1 / n), np.full(m, 1 / m), cost, numItermax=10**7, log=True)
-    if log["warning"] is not None:
-        raise RuntimeError(f"metric='otdd': {log['warning']}")
-    return float(value)
 
 
 def _some(rows: Table, most: int | None, rng: np.random.RandomState) -> Table:

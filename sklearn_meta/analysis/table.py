@@ -122,8 +122,7 @@ def table_of(
     Table
         As float64.
     """
-    real = is_real(tasks, estimator, target_type)
-    start = np.cumsum([0, *map(len, tasks)])
+    real, start = is_real(tasks, estimator, target_type), np.cumsum([0, *map(len, tasks)])
     X = np.concatenate([dense(task.X, np.float64).reshape(len(task), -1) for task in tasks])
     y: NDArray[Any] = _targets(tasks) if real else _classes(tasks)
     if scale:
@@ -148,5 +147,4 @@ def _classes(tasks: Sequence[Task]) -> NDArray[np.intp]:
 
 def _standardised(values: NDArray[np.float64], known: int) -> NDArray[np.float64]:
     centre, spread = values[:known].mean(axis=0), values[:known].std(axis=0)
-    still = spread <= 1e-12 * np.abs(centre)
-    return (values - centre) / np.where(still, 1.0, spread)
+    return (values - centre) / np.where(spread <= 1e-12 * np.abs(centre), 1.0, spread)

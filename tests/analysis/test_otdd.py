@@ -8,7 +8,7 @@ import pytest
 
 from sklearn_meta.analysis import bures, task_distances
 from sklearn_meta.analysis.bures import gaussian_distances
-from sklearn_meta.analysis.otdd import transport_cost
+from sklearn_meta.analysis.transport import transport_cost
 from sklearn_meta.tasks import Task
 
 
