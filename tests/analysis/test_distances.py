@@ -155,7 +155,7 @@ def test_what_cannot_be_measured_is_said():
         task_distances([(np.eye(3), [0, 1, 1]), (np.eye(3), ["a"] * 3)], metric="logme")
 
 
-@pytest.mark.parametrize("metric", NEED_ESTIMATOR)
+@pytest.mark.parametrize("metric", sorted(NEED_ESTIMATOR))
 def test_a_metric_that_needs_an_estimator_says_so(metric, monkeypatch):
     monkeypatch.setitem(METRICS, metric, METRICS["mmd"])
     with pytest.raises(ValueError, match=f"metric='{metric}' needs a meta-fitted estimator"):
