@@ -259,6 +259,47 @@ def test_learned_rule_against_optimisers(load, monkeypatch):
     assert [len(scores) for scores in arms.values()] == [2] * 5
 
 
+def test_distances_are_timed_for_both_kinds(load, capsys):
+    found = load("benchmarks/distances").main(5, 10, 4, True, ["mmd", "logme"])
+    kinds = ("classification", "regression")
+    assert set(found) == {(metric, kind) for metric in ("mmd", "logme") for kind in kinds}
+    assert min(found.values()) > 0
+    assert capsys.readouterr().out.count("|") == 6 * 6
+
+
+def test_distances_by_learners_are_those_of_a_loop(load, capsys):
+    load("benchmarks/distances_by_learners").main(6)
+    out = capsys.readouterr().out
+    off = [float(text) for text in re.findall(r"times; off (\S+)", out)]
+    assert len(off) == 2
+    assert max(off) < 1e-8
+
+
+def test_relatedness_is_a_correlation_for_each_metric(load, monkeypatch):
+    bench = load("benchmarks/relatedness")
+    for name, size in {"N_TASKS": 5, "N_OTHER": 6, "N_FRESH": 30, "N_ITER": 3}.items():
+        monkeypatch.setattr(bench, name, size)
+    found = bench.correlations("sinusoids", 0)
+    assert len(found) == len(bench.WITHOUT) + len(bench.WITH_LEARNER)
+    assert all(-1 <= one <= 1 for one in found.values())
+
+
+def test_predicted_gain_is_simulated(load, monkeypatch):
+    bench = load("benchmarks/predicted_gain")
+    monkeypatch.setattr(bench, "N_FITTED", 300)
+    risks, exact, given = bench.setting(3, 12, 0.5, 1.0, 20, "")
+    np.testing.assert_allclose(exact, risks, rtol=0.1)
+    np.testing.assert_allclose(given, risks, rtol=0.5)
+
+
+def test_guarded_has_a_row_for_each_set(load, monkeypatch):
+    bench = load("benchmarks/guarded")
+    monkeypatch.setattr(bench, "SETS", {"identical": [(1e-3, 1.0)]})
+    ((kind, name, rows),) = bench.table(range(1), 12, 10, ("real",))
+    assert (kind, name) == ("real", "identical")
+    assert rows[0]["guarded"] <= 1.5 * rows[0]["pooled"]
+
+
 @pytest.mark.parametrize("path", (ROOT / "examples").rglob("*.py"), ids=lambda p: p.stem)
 def test_every_script_has_a_test(path):
     assert f'{path.stem}")' in Path(__file__).read_text(encoding="utf-8")

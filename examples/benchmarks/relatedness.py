@@ -23,7 +23,7 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn_meta import MAMLClassifier, MAMLRegressor, Task
 from sklearn_meta.analysis import task_distances
 
-N_TASKS, N_OTHER, N_ROWS, N_SUPPORT, N_FRESH = 20, 60, 40, 10, 400
+N_TASKS, N_OTHER, N_ROWS, N_SUPPORT, N_FRESH, N_ITER = 20, 60, 40, 10, 400, 300
 WITH_LEARNER = ["transfer", "task2vec", "gradient", "parameter"]
 WITHOUT = ["transfer", "task2vec", "otdd", "mmd", "logme", "meta_features"]
 
@@ -106,7 +106,7 @@ def correlations(family, seed):
     tasks = [Task(X[:N_ROWS], y[:N_ROWS]) for X, y in drawn]
     gain = gains(tasks, [(X[N_ROWS:], y[N_ROWS:]) for X, y in drawn], kind)
     make = MAMLClassifier if kind == "class" else MAMLRegressor
-    est = make(hidden_layer_sizes=(32, 32), max_meta_iter=300, random_state=seed).meta_fit(other)
+    est = make(hidden_layer_sizes=(32, 32), max_meta_iter=N_ITER, random_state=seed).meta_fit(other)
     off = ~np.eye(N_TASKS, dtype=bool)
     found = {}
     for learner, names in ((None, WITHOUT), (est, WITH_LEARNER)):

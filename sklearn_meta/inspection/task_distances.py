@@ -50,8 +50,8 @@ class TaskDistanceDisplay:
     >>> from sklearn_meta.inspection import TaskDistanceDisplay
     >>> distances = [[0, 9, 1], [9, 0, 8], [1, 8, 0]]
     >>> display = TaskDistanceDisplay.from_distances(distances, names=["a", "b", "c"])
-    >>> sorted(display.order_[:2]), int(display.order_[2])
-    ([0, 2], 1)
+    >>> display.order_.tolist().index(1) in (0, 2)  # apart from the two that are alike
+    True
     """
 
     def __init__(
