@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
+from sklearn_meta.analysis.covariance import kept_covariance
 from sklearn_meta.analysis.designs import Designs, gaussian_designs, row_designs
 from sklearn_meta.analysis.linear_tasks import Floats, LinearTasks, linear_tasks
 from sklearn_meta.analysis.risks import LinearPrior
-from sklearn_meta.analysis.variance import fit_outputs, kept_covariance
+from sklearn_meta.analysis.variance import fit_outputs
 from sklearn_meta.tasks.ranges import check_int
 
 __all__ = ["PredictedGain", "predicted_gain"]

@@ -12,6 +12,7 @@ from sklearn.base import clone
 from sklearn_meta.core import BaseMetaLearner
 from sklearn_meta.core.many import answers
 from sklearn_meta.tasks import Task
+from sklearn_meta.tasks.arrays import dense
 
 __all__ = ["ARMS", "Arms", "Rows", "evidence_of", "flat", "losses_of", "said"]
 
@@ -104,8 +105,8 @@ def flat(X: Any) -> NDArray[Any]:
     ndarray of shape (n_rows, n_features)
         The same numbers.
     """
-    dense = X.toarray() if hasattr(X, "toarray") else np.asarray(X)
-    return dense.reshape(len(dense), -1)
+    rows = dense(X)
+    return rows.reshape(len(rows), -1)
 
 
 def said(fitted: Arms, X: NDArray[Any], classes: NDArray[Any] | None) -> Array:

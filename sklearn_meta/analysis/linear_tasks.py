@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import issparse
 
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks import Task, as_tasks
+from sklearn_meta.tasks.arrays import dense
 from sklearn_meta.tasks.validate import label
 
-__all__ = ["Floats", "LinearTasks", "check_number", "linear_tasks", "quadratic"]
+__all__ = ["Floats", "LinearTasks", "check_number", "linear_tasks", "quadratic", "root_mean_square"]
 
 Floats = NDArray[np.float64]
 
@@ -60,8 +60,7 @@ class LinearTasks:
         LinearTasks
             The same predictions from other coefficients. A feature that is 0 stays.
         """
-        size = np.sqrt(np.diag(self.second_moment))
-        size = np.where(size > 0, size, 1.0)
+        size = root_mean_square(self.second_moment)
         return LinearTasks([X / size for X in self.X], self.y, self.classes, self.names)
 
 
@@ -107,8 +106,8 @@ def linear_tasks(
 
 
 def _matrix(X: Any, fit_intercept: bool) -> Floats:
-    dense = X.toarray() if issparse(X) else np.asarray(X)
-    flat = dense.astype(np.float64).reshape(len(dense), -1)
+    rows = dense(X, np.float64)
+    flat = rows.reshape(len(rows), -1)
     return np.column_stack([flat, np.ones(len(flat))]) if fit_intercept else flat
 
 
@@ -175,3 +174,20 @@ def quadratic(X: Floats, matrix: Floats) -> Floats:
     """
     values: Floats = np.einsum("ij,jk,ik->i", X, matrix, X)
     return values
+
+
+def root_mean_square(moment: Floats) -> Floats:
+    """Give the root mean square of each feature, and 1 for one that is 0.
+
+    Parameters
+    ----------
+    moment : ndarray of shape (p, p)
+        The second moment of a row.
+
+    Returns
+    -------
+    ndarray of shape (p,)
+        To divide by.
+    """
+    size = np.sqrt(np.diag(moment))
+    return np.where(size > 0, size, 1.0)

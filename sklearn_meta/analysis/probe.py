@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sklearn_meta.analysis.linear_fits import logistic, ridge
 from sklearn_meta.analysis.rows import Stack, TaskRows
+from sklearn_meta.core.scaling import Moments
 
 __all__ = ["Probe", "moments"]
 
@@ -129,13 +130,7 @@ def moments(parts: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     mean, scale : ndarray of shape (n_columns,)
         The scale is 1 for a constant column.
     """
-    n, mean, squares = 0, np.zeros(1), np.zeros(1)
-    for part in parts:  # Chan's update: no large numbers are subtracted from one another
-        rows = part.reshape(len(part), -1).astype(np.float64)
-        own, m = rows.mean(0), len(rows)
-        squares = squares + ((rows - own) ** 2).sum(0) + (own - mean) ** 2 * n * m / (n + m)
-        mean = mean + (own - mean) * m / (n + m)
-        n += m
-    scale = np.sqrt(squares / n)
-    flat = scale <= 10 * np.finfo(float).eps * np.abs(mean)
-    return mean, np.where(flat, 1.0, scale)
+    found = Moments(all_axes=False)
+    for part in parts:
+        found.add(part.reshape(len(part), -1).astype(np.float64))
+    return found.result()

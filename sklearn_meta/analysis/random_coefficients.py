@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from sklearn_meta.analysis.linear_tasks import Floats
+from sklearn_meta.analysis.linear_tasks import Floats, root_mean_square
 
-__all__ = ["RandomCoefficients", "random_coefficients", "root_mean_square"]
+__all__ = ["RandomCoefficients", "random_coefficients"]
 
 N_STEPS, NEAR = 30, 1e-8  # of Fisher scoring, which takes about 8, and when it has converged
 FLOOR = 1e-3  # of a direction's weight, relative to the largest: none is ever left out
@@ -82,13 +83,13 @@ def random_coefficients(
         A = np.einsum("tij,tj->ti", K, b - G @ mean)
         noise_part = B @ K.swapaxes(1, 2)
         told = A[:, :, None] * A[:, None] - noise * noise_part + B @ C @ B
-        covariance = _solve(lambda S, B=B: np.sum(B @ S @ B, axis=0), told.sum(0))  # type: ignore[misc]
+        covariance = _solve(partial(_seen, B), told.sum(0))
         change = np.linalg.norm(covariance - last)
         if change <= NEAR * np.linalg.norm(covariance) + 1e-12 * total:
             break
         guess, last = _positive(covariance), covariance
     scaled = moment / (size[:, None] * size)
-    Z = _solve(lambda S: np.sum(B @ S @ B, axis=0), scaled)
+    Z = _solve(partial(_seen, B), scaled)
     influence = np.einsum("ij,tij->t", Z, told - B @ covariance @ B)
     unit = size[:, None] * size
     return RandomCoefficients(
@@ -102,21 +103,10 @@ def random_coefficients(
     )
 
 
-def root_mean_square(moment: Floats) -> Floats:
-    """Give the root mean square of each feature, and 1 for one that is 0.
-
-    Parameters
-    ----------
-    moment : ndarray of shape (p, p)
-        The second moment of a row.
-
-    Returns
-    -------
-    ndarray of shape (p,)
-        To divide by.
-    """
-    size = np.sqrt(np.diag(moment))
-    return np.where(size > 0, size, 1.0)
+def _seen(B: Floats, S: Floats) -> Floats:
+    """Sum B_t S B_t over tasks: what a covariance S shows of itself."""
+    total: Floats = np.sum(B @ S @ B, axis=0)
+    return total
 
 
 def _solve(apply: Callable[[Floats], Floats], target: Floats) -> Floats:

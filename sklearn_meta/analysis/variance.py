@@ -8,16 +8,18 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
-from sklearn_meta.analysis.linear_tasks import Floats, LinearTasks, check_number, linear_tasks
-from sklearn_meta.analysis.random_coefficients import (
-    RandomCoefficients,
-    random_coefficients,
-    root_mean_square,
+from sklearn_meta.analysis.covariance import kept_covariance
+from sklearn_meta.analysis.linear_tasks import (
+    Floats,
+    LinearTasks,
+    check_number,
+    linear_tasks,
 )
+from sklearn_meta.analysis.random_coefficients import RandomCoefficients, random_coefficients
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks.ranges import check_int
 
-__all__ = ["VarianceComponents", "fit_outputs", "kept_covariance", "variance_components"]
+__all__ = ["VarianceComponents", "fit_outputs", "variance_components"]
 
 OWNER = "variance_components"
 ROUNDING = 1e-18  # of the mean square of y: what least squares leaves where nothing is left
@@ -274,26 +276,3 @@ def _parts(
 def _ends(values: Floats, ends: list[float]) -> tuple[float, float]:
     low, high = np.nanpercentile(values, ends)
     return float(low), float(high)
-
-
-def kept_covariance(fit: RandomCoefficients, moment: Floats) -> Floats:
-    """Find the covariance nearest to an unbiased estimate of one.
-
-    Parameters
-    ----------
-    fit : RandomCoefficients
-        With the estimate.
-    moment : ndarray of shape (p, p)
-        M, the second moment of a row.
-
-    Returns
-    -------
-    ndarray of shape (p, p)
-        No eigenvalue below zero, and the same variance of predictions (0, if that is negative).
-    """
-    size = root_mean_square(moment)
-    unit = size[:, None] * size  # in which features of any scale count alike
-    values, vectors = np.linalg.eigh(fit.covariance * unit)
-    positive: Floats = (vectors * np.maximum(values, 0)) @ vectors.T / unit
-    share = float(np.sum(positive * moment))
-    return positive * (max(fit.between, 0.0) / share) if share > 0 else positive

@@ -94,7 +94,7 @@ class Plan:
         return self.kept[0] + max(sum(self.kept[1:]), 0)
 
     def chunk(self) -> int | None:
-        """Give the tasks of a chunk, looking closer only where it may matter.
+        """Choose the tasks of a chunk, looking closer only where it may matter.
 
         Returns
         -------
@@ -106,8 +106,6 @@ class Plan:
         MemoryError
             If not even one task fits.
         """
-        if self.est.task_chunk_size is not None:
-            return int(self.est.task_chunk_size)
         free = free_bytes(self.device)
         if free is None or self._at_most() <= free / 4:
             return None if self.handy >= self.n_tasks else self.handy
@@ -168,7 +166,7 @@ class Plan:
             with self._chance():
                 phi = algorithm.adapt(self.module.f, self.theta, support)
             own = [p.nbytes for p in phi.values() if p.data_ptr() not in shared]
-            largest = max(largest, *own)
+            largest = max([largest, *own])
         return self._equal(max(HANDY / largest, 1))
 
     def _equal(self, size: float) -> int:

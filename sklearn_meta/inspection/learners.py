@@ -14,7 +14,16 @@ from sklearn_meta.exceptions import NotMetaFittedError
 from sklearn_meta.model_selection import TaskEstimator
 from sklearn_meta.tasks import Task
 
-__all__ = ["by_name", "history_of", "judge_of", "names_of", "score_name_of", "scores_of"]
+__all__ = [
+    "by_name",
+    "history_of",
+    "in_words",
+    "judge_of",
+    "names_of",
+    "one_a_task",
+    "score_name_of",
+    "scores_of",
+]
 
 
 def by_name(value: Any, name: str | None = None) -> dict[str, Any]:
@@ -112,7 +121,23 @@ def score_name_of(judge: TaskEstimator) -> str:
     if judge.scoring is None:
         return "accuracy" if is_classifier(judge.estimator) else "R²"
     name = judge.scoring if isinstance(judge.scoring, str) else "score"
-    return name.replace("neg_", "negative ").replace("_", " ")
+    return in_words(name)
+
+
+def in_words(metric: str) -> str:
+    """Write the name of a metric as the label of an axis.
+
+    Parameters
+    ----------
+    metric : str
+        As scikit-learn calls it.
+
+    Returns
+    -------
+    str
+        In words.
+    """
+    return metric.replace("neg_", "negative ").replace("_", " ")
 
 
 def names_of(tasks: Sequence[Any]) -> list[str]:
@@ -156,3 +181,31 @@ def scores_of(judge: TaskEstimator, tasks: Any) -> NDArray[np.float64]:
     if isinstance(scores, dict):
         raise ValueError(f"A picture shows one score, but scoring names {list(scores)}.")
     return scores
+
+
+def one_a_task(names: Sequence[Any] | None, n: int, unnamed: str) -> list[str]:
+    """Give each task a name to write.
+
+    Parameters
+    ----------
+    names : sequence or None
+        Those given; None: positions.
+    n : int
+        How many tasks there are.
+    unnamed : str
+        What to write for a position, which goes into its braces.
+
+    Returns
+    -------
+    list of str
+        As many.
+
+    Raises
+    ------
+    ValueError
+        If names and tasks differ in number.
+    """
+    shown = [unnamed.format(i) for i in range(n)] if names is None else [str(k) for k in names]
+    if len(shown) != n:
+        raise ValueError(f"There are {len(shown)} names for {n} tasks.")
+    return shown

@@ -11,7 +11,7 @@ from scipy.cluster.hierarchy import dendrogram, linkage
 from scipy.spatial.distance import squareform
 
 from sklearn_meta.inspection.drawing import new_axes
-from sklearn_meta.inspection.learners import names_of
+from sklearn_meta.inspection.learners import names_of, one_a_task
 
 __all__ = ["TaskDistanceDisplay", "as_distances", "distances_of"]
 
@@ -251,10 +251,7 @@ def as_distances(
         )
     for i, j in np.argwhere(~np.isfinite(D)):
         raise ValueError(f"The distance from task {i} to task {j} is {D[i, j]}.")
-    shown = [str(i) for i in range(len(D))] if names is None else [str(name) for name in names]
-    if len(shown) != len(D):
-        raise ValueError(f"There are {len(shown)} names for {len(D)} tasks.")
-    return D, shown
+    return D, one_a_task(names, len(D), "{}")
 
 
 def _tree(D: NDArray[np.float64]) -> dict[str, Any]:

@@ -11,7 +11,14 @@ from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.multiclass import type_of_target
 
 from sklearn_meta.inspection.drawing import GREY, name_dots, new_axes, style, tidy
-from sklearn_meta.inspection.learners import by_name, judge_of, names_of, score_name_of, scores_of
+from sklearn_meta.inspection.learners import (
+    by_name,
+    judge_of,
+    names_of,
+    one_a_task,
+    score_name_of,
+    scores_of,
+)
 from sklearn_meta.metrics import compare_paired, mean_interval
 
 __all__ = ["TaskScoreDisplay"]
@@ -98,9 +105,7 @@ class TaskScoreDisplay:
         if len(scores) > 2:
             raise ValueError(f"One or two learners can be drawn; got {list(scores)}.")
         first, n = next(iter(scores.values())), len(next(iter(scores.values())))
-        names = [f"task {i}" for i in range(n)] if self.names is None else list(self.names)
-        if len(names) != n:
-            raise ValueError(f"There are {len(names)} names for {n} tasks.")
+        names = one_a_task(self.names, n, "task {}")
         look = style(0, {"linestyle": "none", "alpha": 0.7} | dict(line_kw or {}))
         if len(scores) == 1:
             ax = new_axes(ax, self)

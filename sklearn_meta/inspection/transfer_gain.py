@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sklearn_meta.inspection.drawing import GREY, name_dots, new_axes, style, tidy
+from sklearn_meta.inspection.learners import in_words, one_a_task
 from sklearn_meta.metrics import compare_paired
 
 __all__ = ["TransferGainDisplay"]
@@ -99,9 +100,7 @@ class TransferGainDisplay:
         if gains.ndim != 1:
             raise ValueError(f"gains must be of shape (n_tasks,). Got shape {gains.shape}.")
         found, n = compare_paired(gains, np.zeros_like(gains), level=self.level), len(gains)
-        names = [f"task {i}" for i in range(n)] if self.names is None else list(self.names)
-        if len(names) != n:
-            raise ValueError(f"There are {len(names)} names for {n} tasks.")
+        names = one_a_task(self.names, n, "task {}")
         ax = new_axes(ax, self)
         order, rank = np.argsort(gains, kind="stable"), np.arange(1, n + 1)
         y = gains[order]
@@ -175,7 +174,7 @@ class TransferGainDisplay:
             gains=over.gains,
             names=gain.names,
             baseline=name,
-            score_name="R²" if metric == "r2" else _in_words(metric),
+            score_name="R²" if metric == "r2" else in_words(metric),
             margin=over.margin,
         ).plot(ax, n_named=n_named, line_kw=line_kw)
 
@@ -291,7 +290,3 @@ class TransferGainDisplay:
             margin=margin,
             level=level,
         ).plot(ax, n_named=n_named, line_kw=line_kw)
-
-
-def _in_words(metric: str) -> str:
-    return metric.replace("neg_", "negative ").replace("_", " ")

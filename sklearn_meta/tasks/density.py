@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +46,10 @@ class TaskDensity(TaskDistribution, BaseEstimator):
     -1.8379
     """
 
-    density_of: ClassVar[str] = "y given X"
+    @property
+    def density_of(self) -> str:
+        """What the density is of."""
+        return "y given X"
 
     def log_prob(self, task: Any) -> float:
         """Log density of one task.

@@ -110,7 +110,7 @@ class MixtureTaskDistribution(TaskDensity):
         self.random_state = random_state
 
     @property
-    def density_of(self) -> str:  # type: ignore[override]
+    def density_of(self) -> str:
         """What the components' densities are of."""
         return self._densities(self._parts()[0])[0].density_of
 

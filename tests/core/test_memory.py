@@ -13,6 +13,7 @@ from sklearn_meta import (
     IMAMLRegressor,
     MAMLClassifier,
     MAMLRegressor,
+    PooledRegressor,
     ProtoNetClassifier,
 )
 from sklearn_meta.core import compiled, memory, memory_plan
@@ -123,6 +124,12 @@ def test_large_tensors_are_cut_on_a_cpu_and_nothing_else_changes(cls, params, si
     for k, p in cls(**common, **params).meta_fit(tasks).theta_.items():
         np.testing.assert_allclose(p, expected[k], rtol=1e-6, atol=1e-12)
     assert set(chunks) == sizes
+
+
+def test_a_network_that_nobody_adapts_is_not_cut_for_its_weights():
+    wide = PooledRegressor(hidden_layer_sizes=(900, 900), max_meta_iter=1, random_state=0)
+    assert memory_plan.HANDY < 6 * 900 * 900 * 8
+    assert wide.estimate_memory(LINES).task_chunk_size == 6
 
 
 def test_a_task_that_does_not_fit_is_refused_before_training(monkeypatch):

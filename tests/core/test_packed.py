@@ -6,7 +6,7 @@ import torch
 from scipy.stats import chisquare
 
 from sklearn_meta.core.episodes import Rows, episode_of
-from sklearn_meta.core.packed import pack_pool, pack_tasks
+from sklearn_meta.core.packed import PackedTasks, pack_pool, pack_tasks
 from sklearn_meta.core.scaling import scaling_of
 from sklearn_meta.tasks import FewShotTasks, Task
 
@@ -109,6 +109,25 @@ def test_equal_tasks_have_no_padding():
     assert support.weight.all()
     assert query.weight.all()
     assert support.X.shape == query.X.shape == (3, 4, 2)
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+@pytest.mark.parametrize("labels", [False, True])
+def test_equal_tasks_are_drawn_as_unequal_ones(fixed, labels, monkeypatch):
+    rng = np.random.RandomState(0)
+    support = [1, 7] if fixed else None
+    y = np.repeat([0, 1], 5)
+    packed = pack(
+        [Task(rng.normal(size=(10, 2)), y, support=support) for _ in range(4)], labels=labels
+    )
+    assert packed.alike
+    quick = draw(packed, 3, Rows((2, 2), 3))
+    monkeypatch.setattr(PackedTasks, "alike", False)
+    slow = draw(packed, 3, Rows((2, 2), 3))
+    assert quick[2] is slow[2] is False
+    for one, other in zip(quick[:2], slow[:2], strict=True):
+        for a, b in zip(one, other, strict=True):
+            assert a.equal(b)
 
 
 @pytest.mark.parametrize("what", ["support", "query"])
