@@ -109,7 +109,7 @@ def aruba_regret(
         Penalty :math:`\alpha |w|^2 / 2` on a task's summed loss that its best weights minimise,
         without which they may not exist. The bound holds for any weights to compare with.
     fit_intercept, target_type : bool and {"class", "real"}, default=True and None
-        Whether to append a constant; None: `y` of floats is real, anything else labels.
+        Whether to append a constant, and what `y` holds; None: as `as_tasks` reads it.
 
     Returns
     -------

@@ -16,12 +16,13 @@ from sklearn_meta.analysis.meta_features import meta_feature_distances
 from sklearn_meta.analysis.mmd import mmd_distances
 from sklearn_meta.analysis.otdd import otdd_distances
 from sklearn_meta.analysis.parameters import parameter_distances
+from sklearn_meta.analysis.table import asked_kind, is_real
 from sklearn_meta.analysis.task2vec import task2vec_distances
 from sklearn_meta.analysis.transfer import transfer_distances
 from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.validate import check_tasks, label
 
-__all__ = ["METRICS", "cross_distances", "task_distances"]
+__all__ = ["METRICS", "cross_distances", "known_tasks", "task_distances"]
 
 METRICS: dict[str, Callable[..., NDArray[np.float64]]] = {
     "gradient": gradient_distances,
@@ -91,7 +92,7 @@ def task_distances(
            [0. , 0. , 0.9],
            [0.9, 0.9, 0. ]])
     """
-    found = as_tasks(tasks)
+    found, _ = known_tasks(tasks, estimator, metric_params)
     if callable(metric):
         _refuse_params(metric_params)
         return _each_pair(found, found, metric)
@@ -101,8 +102,8 @@ def task_distances(
 
 
 def cross_distances(
-    tasks: Sequence[Task],
-    new: Sequence[Task],
+    tasks: Any,
+    new: Any,
     *,
     metric: str | Callable[[Task, Task], float],
     estimator: Any = None,
@@ -114,10 +115,8 @@ def cross_distances(
 
     Parameters
     ----------
-    tasks : sequence of Task
-        The known ones, checked.
-    new : sequence of Task
-        The new ones, checked.
+    tasks, new : sequence of tasks
+        The known ones, whose targets say what those of the new ones are, and the new ones.
     metric, estimator, random_state, metric_params : object
         As of :func:`task_distances`.
     symmetric : bool, default=False
@@ -135,22 +134,52 @@ def cross_distances(
     ValueError
         If there is no such metric, it needs an estimator, or gives no distances.
     """
-    check_tasks([*tasks, *new])
-    m, together, rng = len(tasks), (*tasks, *new), check_random_state(random_state)
+    params = dict(metric_params or {})
+    known, kind = known_tasks(tasks, estimator, params)
+    unknown = as_tasks(new, target_type=kind)
+    m, together, rng = len(known), (*known, *unknown), check_random_state(random_state)
+    check_tasks(together, kind)
     if callable(metric):
         _refuse_params(metric_params)
-        there = _each_pair(tasks, new, metric)
-        back = _each_pair(new, tasks, metric).T if symmetric else there
+        there = _each_pair(known, unknown, metric)
+        back = _each_pair(unknown, known, metric).T if symmetric else there
         return (there + back) / 2
     function = _function(metric, estimator, metric_params)
-    params = dict(metric_params or {})
-    if "n_reference" in signature(function).parameters:
-        params["n_reference"] = m
+    for name, value in {"n_reference": m, "target_type": kind}.items():
+        if name in signature(function).parameters:
+            params[name] = value
     found = np.asarray(function(together, estimator, rng, **params))
     there, back = found[:m, m:], found[m:, :m].T
     there = (there + back) / 2 if symmetric else there
     _check_finite(there, metric)
     return there
+
+
+def known_tasks(
+    tasks: Any, estimator: Any, metric_params: Mapping[str, Any] | None
+) -> tuple[tuple[Task, ...], str]:
+    """Check tasks, and say what their targets are.
+
+    Parameters
+    ----------
+    tasks, estimator, metric_params : object
+        As of :func:`task_distances`.
+
+    Returns
+    -------
+    tasks : tuple of Task
+        Checked.
+    kind : {"class", "real"}
+        What `y` holds.
+
+    Raises
+    ------
+    TaskError
+        If the tasks cannot be used together.
+    """
+    target_type = (metric_params or {}).get("target_type")
+    found = as_tasks(tasks, target_type=asked_kind(estimator, target_type))
+    return found, "real" if is_real(found, estimator, target_type) else "class"
 
 
 def _function(

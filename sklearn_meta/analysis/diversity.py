@@ -47,6 +47,7 @@ def diversity_coefficient(
     confidence: float = 0.95,
     n_bootstrap: int = 1000,
     shrink: float = 1.0,
+    target_type: str | None = None,
 ) -> Diversity:
     """Mean Task2Vec distance of two tasks, with an interval and the floor that noise sets.
 
@@ -62,7 +63,7 @@ def diversity_coefficient(
         Of the interval.
     n_bootstrap : int, default=1000
         Samples of tasks (not of pairs: all pairs of a task stand and fall with it).
-    shrink : float, default=1.0
+    shrink, target_type : float and {"class", "real"}, default=1.0 and None
         As in :func:`task2vec_distances`.
 
     Returns
@@ -108,7 +109,7 @@ def diversity_coefficient(
             f"[1, inf). Got {n_bootstrap!r} instead."
         )
     rng = check_random_state(random_state)
-    rows = rows_for(tasks, estimator, "diversity_coefficient")
+    rows = rows_for(tasks, estimator, "diversity_coefficient", target_type)
     n = len(rows.tasks)
     if n < 2:
         raise ValueError(f"diversity_coefficient compares pairs of tasks; got {n} task.")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_meta.analysis.distances import cross_distances, task_distances
+from sklearn_meta.analysis.distances import cross_distances, known_tasks, task_distances
 from sklearn_meta.analysis.meta_features import describe, scaled
 from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.validate import check_tasks
@@ -104,7 +104,7 @@ class TaskEmbedding(TransformerMixin, BaseEstimator):
         k = self.n_components
         if k is not None and not k >= 1:
             raise ValueError(f"n_components must be a positive int or None; got {k!r}.")
-        found = as_tasks(tasks)
+        found, _ = known_tasks(tasks, self.estimator, self.metric_params)
         if self.metric == "meta_features":
             self._principal(found)
         else:
@@ -143,12 +143,13 @@ class TaskEmbedding(TransformerMixin, BaseEstimator):
             The vector of a task does not depend on the others that are given with it.
         """
         check_is_fitted(self)
-        new = as_tasks(tasks)
-        check_tasks([*self.tasks_, *new])
+        known, kind = known_tasks(self.tasks_, self.estimator, self.metric_params)
+        new = as_tasks(tasks, target_type=kind)
+        check_tasks([*known, *new], kind)
         if self.metric == "meta_features":
-            vectors = self._statistics((*self.tasks_, *new), len(self.tasks_))[len(self.tasks_) :]
+            vectors = self._statistics((*known, *new), len(known))[len(known) :]
             return vectors if self._axes is None else (vectors - self._centre) @ self._axes
-        d = cross_distances(self.tasks_, new, symmetric=True, **self._asked())
+        d = cross_distances(known, new, symmetric=True, **self._asked())
         return np.asarray((self._centre - np.maximum(d, 0.0).T ** 2) / 2 @ self._axes)
 
     def _statistics(self, tasks: tuple[Task, ...], n_reference: int) -> NDArray[np.float64]:

@@ -64,7 +64,7 @@ def linear_mlap_bound(
     hyper_prior_scale, hyper_posterior_scale : float, default=1.0 and 0.1
         :math:`\kappa_p` and :math:`\kappa_q`.
     fit_intercept, target_type : bool and {"class", "real"}, default=True and None
-        Whether to append a constant; None: `y` of floats is real, anything else labels.
+        Whether to append a constant, and what `y` holds; None: as `as_tasks` reads it.
     delta : float, default=0.05
         Chance that the bound is wrong.
 

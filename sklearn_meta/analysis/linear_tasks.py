@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.arrays import dense
-from sklearn_meta.tasks.validate import label
+from sklearn_meta.tasks.validate import label, target_kind
 
 __all__ = ["Floats", "LinearTasks", "check_number", "linear_tasks", "quadratic", "root_mean_square"]
 
@@ -76,7 +76,7 @@ def linear_tasks(
     fit_intercept : bool
         Whether to append a column of ones.
     target_type : {"class", "real"} or None
-        None: floats are numbers, anything else labels.
+        None: see :func:`~sklearn_meta.tasks.validate.target_kind`.
     owner : str
         Who asks, for the errors.
     min_tasks : int, default=1
@@ -97,7 +97,7 @@ def linear_tasks(
         raise TaskError(f"{owner} needs at least {min_tasks} tasks; got {len(found)}.")
     names = [label(task, i) for i, task in enumerate(found)]
     X = [_matrix(task.X, fit_intercept) for task in found]
-    if target_type == "class" or (target_type is None and found[0].y.dtype.kind != "f"):
+    if (target_type or target_kind(found)) == "class":
         classes = _shared_classes(found, names, owner)
         y = [(task.y[:, None] == classes).astype(np.float64) for task in found]
         return LinearTasks(X, y, classes, names)

@@ -27,7 +27,8 @@ def logme(features: ArrayLike, y: ArrayLike, *, target_type: str | None = None) 
         Targets as they are, or labels: one column a class, of 0 and 1. Several columns are
         averaged.
     target_type : {"class", "real"}, default=None
-        What `y` holds. None: numbers with a fractional part, and several columns, are targets.
+        What `y` holds. None: as :func:`~sklearn_meta.tasks.as_tasks` reads it; several columns are
+        targets.
 
     Returns
     -------
@@ -58,7 +59,8 @@ def logme(features: ArrayLike, y: ArrayLike, *, target_type: str | None = None) 
     found = np.asarray(y)
     check_consistent_length(F, found)
     task = Task(F, found)
-    table = table_of([task], None, target_type, scale=False)
+    kind = "real" if target_type is None and found.ndim > 1 else target_type
+    table = table_of([task], None, kind, scale=False)
     columns = table.y if table.real else one_hot(table.y)
     if not np.isfinite(columns).all():
         raise ValueError("logme: y holds NaN or infinity.")

@@ -48,7 +48,7 @@ def logme_distances(
     scale : bool, default=True
         Standardise features and targets over all tasks; False: take them as they are.
     target_type : {"class", "real"}, default=None
-        What `y` holds; None: what `estimator` predicts, or else what it looks like.
+        What `y` holds; None: what `estimator` predicts, or else as `as_tasks` reads it.
     n_reference : int, default=None
         Scale by the first so many tasks; None: by all.
 

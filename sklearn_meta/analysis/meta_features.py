@@ -39,7 +39,7 @@ def meta_features(tasks: Any, *, target_type: str | None = None) -> NDArray[np.f
     tasks : sequence of tasks
         As :func:`~sklearn_meta.tasks.as_tasks` takes them, with rows of one shape.
     target_type : {"class", "real"}, default=None
-        What `y` holds; None: what it looks like.
+        What `y` holds; None: as `as_tasks` reads it.
 
     Returns
     -------
@@ -63,7 +63,7 @@ def meta_features(tasks: Any, *, target_type: str | None = None) -> NDArray[np.f
     >>> meta_features(make_blob_tasks(5, random_state=0)).shape
     (5, 29)
     """
-    return describe(as_tasks(tasks), target_type=target_type).values
+    return describe(as_tasks(tasks, target_type=target_type), target_type=target_type).values
 
 
 def meta_feature_distances(
@@ -89,7 +89,7 @@ def meta_feature_distances(
     rng : RandomState
         Not needed.
     target_type : {"class", "real"}, default=None
-        What `y` holds; None: what `estimator` predicts, or else what it looks like.
+        What `y` holds; None: what `estimator` predicts, or else as `as_tasks` reads it.
     n_reference : int, default=None
         Scale by the first so many tasks; None: by all.
 

@@ -54,7 +54,7 @@ def mmd_distances(
         Give MMD^2, whose estimate is negative about every other time where two tasks are the same
         distribution. False: the square root of it, or 0 where it is negative.
     target_type : {"class", "real"}, default=None
-        What `y` holds; None: what `estimator` predicts, or else what it looks like.
+        What `y` holds; None: what `estimator` predicts, or else as `as_tasks` reads it.
     n_reference : int, default=None
         Scale and bandwidth by the first so many tasks, and leave distances between the others out
         (NaN); None: all.

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_meta.analysis.distances import cross_distances
-from sklearn_meta.tasks import Task, as_tasks
+from sklearn_meta.analysis.distances import cross_distances, known_tasks
+from sklearn_meta.tasks import Task
 
 __all__ = ["nearest_tasks", "select_tasks"]
 
@@ -66,7 +66,7 @@ def nearest_tasks(
     if not n >= 1:
         raise ValueError(f"n must be a positive int; got {n!r}.")
     asked = {"estimator": estimator, "random_state": random_state, "metric_params": metric_params}
-    distances = cross_distances(as_tasks(tasks), as_tasks([task]), metric=metric, **asked)[:, 0]
+    distances = cross_distances(tasks, [task], metric=metric, **asked)[:, 0]
     order = np.argsort(distances, kind="stable")[: int(n)]
     return order, distances[order]
 
@@ -126,9 +126,9 @@ def select_tasks(
         raise ValueError(f"n must be a positive int; got {n!r}.")
     if quantile is not None and not 0 < quantile <= 1:
         raise ValueError(f"quantile must be in (0, 1]; got {quantile!r}.")
-    found = as_tasks(tasks)
+    found, _ = known_tasks(tasks, estimator, metric_params)
     single = isinstance(like, Task) or (isinstance(like, tuple) and len(like) in (2, 4))
-    wanted = as_tasks([like] if single and not _of_tasks(like) else like)
+    wanted = [like] if single and not _of_tasks(like) else like
     asked = {"estimator": estimator, "random_state": random_state, "metric_params": metric_params}
     distances = cross_distances(found, wanted, metric=metric, **asked).min(axis=1)
     most = n if quantile is None else int(np.ceil(quantile * len(found)))

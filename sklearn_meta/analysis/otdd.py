@@ -57,7 +57,7 @@ def otdd_distances(
         Standardise features and targets over all tasks, targets weighing as much as all features
         together; False: take them as they are.
     target_type : {"class", "real"}, default=None
-        What `y` holds; None: what `estimator` predicts, or else what it looks like.
+        What `y` holds; None: what `estimator` predicts, or else as `as_tasks` reads it.
     n_reference : int, default=None
         Scale by the first so many tasks, and leave distances between the others out (NaN); None:
         all.

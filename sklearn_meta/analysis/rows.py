@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_meta.analysis.table import is_real
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.arrays import dense
-from sklearn_meta.tasks.validate import label
+from sklearn_meta.tasks.validate import label, target_kind
 
 __all__ = ["Chosen", "Stack", "TaskRows", "blocks_of", "halves"]
 
@@ -71,7 +70,7 @@ class TaskRows:
         tasks : sequence of tasks
             As :func:`~sklearn_meta.tasks.as_tasks` takes them.
         kind : {"class", "real"}, default=None
-            What `y` must hold; None: what it looks like.
+            What `y` must hold; None: see :func:`~sklearn_meta.tasks.validate.target_kind`.
 
         Returns
         -------
@@ -84,7 +83,7 @@ class TaskRows:
             If a task cannot be used.
         """
         found = as_tasks(tasks, target_type=kind)
-        kind = kind or ("real" if is_real(found) else "class")
+        kind = kind or target_kind(found)
         if kind == "real":
             values = [task.y.reshape(len(task), -1).astype(np.float64) for task in found]
             return cls(found, kind, values, None)

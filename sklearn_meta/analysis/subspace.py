@@ -103,7 +103,7 @@ def task_subspace(
         :math:`E[x_i y_i y_j x_j^\top]` over pairs of rows of one task, which holds for white rows
         of any distribution and has less noise where tasks have many rows; it needs 2 of each.
     target_type : {"class", "real"}, default=None
-        None: `y` of floats is real, anything else labels.
+        What `y` holds; None: as :func:`~sklearn_meta.tasks.as_tasks` reads it.
     level, n_resamples : float and int, default=0.95 and 200
         Of the interval, and of the choice of `n_components`.
     random_state : int, RandomState instance or None, default=None

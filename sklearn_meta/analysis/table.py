@@ -12,9 +12,9 @@ from sklearn.base import is_regressor
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.arrays import dense
-from sklearn_meta.tasks.validate import label
+from sklearn_meta.tasks.validate import label, target_kind
 
-__all__ = ["Table", "is_real", "table_of"]
+__all__ = ["Table", "asked_kind", "is_real", "table_of"]
 
 
 class Table(NamedTuple):
@@ -53,6 +53,34 @@ class Table(NamedTuple):
         return slice(int(self.start[i]), int(self.start[i + 1]))
 
 
+def asked_kind(estimator: Any, target_type: str | None) -> str | None:
+    """Give what the user says that `y` holds.
+
+    Parameters
+    ----------
+    estimator : object or None
+        If there is one, its kind decides.
+    target_type : {"class", "real"} or None
+        Decides if given.
+
+    Returns
+    -------
+    {"class", "real"} or None
+        None if the user says nothing: then :func:`~sklearn_meta.tasks.validate.target_kind` of
+        the tasks decides.
+
+    Raises
+    ------
+    ValueError
+        If `target_type` is none of these.
+    """
+    if target_type not in (None, "class", "real"):
+        raise ValueError(f"target_type must be None, 'class' or 'real'; got {target_type!r}.")
+    if target_type is None and estimator is not None:
+        return "real" if is_regressor(estimator) else "class"
+    return target_type
+
+
 def is_real(tasks: Sequence[Task], estimator: Any = None, target_type: str | None = None) -> bool:
     """Whether tasks are regression tasks.
 
@@ -60,11 +88,9 @@ def is_real(tasks: Sequence[Task], estimator: Any = None, target_type: str | Non
     ----------
     tasks : sequence of Task
         Checked.
-    estimator : object, default=None
-        If there is one, its kind decides.
-    target_type : {"class", "real"}, default=None
-        Decides if given. With neither, numbers with a fractional part are real, and so are several
-        outputs.
+    estimator, target_type : object and {"class", "real"}, default=None
+        See :func:`asked_kind`. With neither,
+        :func:`~sklearn_meta.tasks.validate.target_kind` decides.
 
     Returns
     -------
@@ -78,20 +104,12 @@ def is_real(tasks: Sequence[Task], estimator: Any = None, target_type: str | Non
     TaskError
         If real targets are asked for and a task has none.
     """
-    if target_type not in (None, "class", "real"):
-        raise ValueError(f"target_type must be None, 'class' or 'real'; got {target_type!r}.")
-    if target_type is None and estimator is not None:
-        target_type = "real" if is_regressor(estimator) else "class"
-    if target_type == "real":
+    kind = asked_kind(estimator, target_type)
+    if kind == "real":
         for i, task in enumerate(tasks):
             if task.y.dtype.kind not in "fiub":
                 raise TaskError(f"{label(task, i)}: y holds {task.y.dtype}, not real targets.")
-    if target_type is not None:
-        return target_type == "real"
-    return any(
-        t.y.ndim > 1 or (t.y.dtype.kind == "f" and not np.array_equal(t.y, np.trunc(t.y)))
-        for t in tasks
-    )
+    return (kind or target_kind(tasks)) == "real"
 
 
 def table_of(
@@ -115,14 +133,15 @@ def table_of(
         of all tasks; targets are then given the weight of the features, a standard deviation of
         (n_features / n_outputs) ** .5. Features that are constant stay at 0.
     n_reference : int, default=None
-        Take mean and standard deviation of the first so many tasks; None: of all.
+        Take kind, mean and standard deviation of the first so many tasks; None: of all.
 
     Returns
     -------
     Table
         As float64.
     """
-    real, start = is_real(tasks, estimator, target_type), np.cumsum([0, *map(len, tasks)])
+    real = is_real(tasks[:n_reference], estimator, target_type)
+    start = np.cumsum([0, *map(len, tasks)])
     X = np.concatenate([dense(task.X, np.float64).reshape(len(task), -1) for task in tasks])
     y: NDArray[Any] = _targets(tasks) if real else _classes(tasks)
     if scale:

@@ -28,6 +28,7 @@ def task2vec(
     estimator: Any = None,
     of: str = "features",
     alpha: float = 10.0,
+    target_type: str | None = None,
 ) -> NDArray[np.float64]:
     """Embed tasks by the diagonal Fisher information of a shared probe (Task2Vec).
 
@@ -56,6 +57,8 @@ def task2vec(
         E_x z_k^2 sum_o 1 / s_o^2.
     alpha : float, default=10.0
         Penalty of the output layer, in units of the sum over rows.
+    target_type : {"class", "real"}, default=None
+        What `y` holds, without an estimator; None: as `as_tasks` reads it.
 
     Returns
     -------
@@ -91,12 +94,12 @@ def task2vec(
         raise ValueError(
             f"The 'of' parameter of task2vec must be 'features' or 'head'. Got {of!r} instead."
         )
-    rows = rows_for(tasks, estimator, "task2vec")
+    rows = rows_for(tasks, estimator, "task2vec", target_type)
     (F,) = embedding(rows, [rows.everything], random_state, estimator, of, alpha)
     return F
 
 
-def rows_for(tasks: Any, estimator: Any, owner: str) -> TaskRows:
+def rows_for(tasks: Any, estimator: Any, owner: str, target_type: str | None) -> TaskRows:
     """Check tasks, and hold an estimator to be meta-fitted.
 
     Parameters
@@ -107,6 +110,8 @@ def rows_for(tasks: Any, estimator: Any, owner: str) -> TaskRows:
         Whose kind of target they must have.
     owner : str
         Who asks, for errors.
+    target_type : {"class", "real"} or None
+        What `y` holds, where there is no estimator.
 
     Returns
     -------
@@ -114,8 +119,8 @@ def rows_for(tasks: Any, estimator: Any, owner: str) -> TaskRows:
         The tasks.
     """
     if estimator is not None:
-        estimator = checked_estimator(estimator, owner)
-    return TaskRows.of(tasks, None if estimator is None else estimator._target_type)
+        target_type = checked_estimator(estimator, owner)._target_type
+    return TaskRows.of(tasks, target_type)
 
 
 def embedding(
@@ -153,6 +158,7 @@ def task2vec_distances(
     *,
     shrink: float = 1.0,
     alpha: float = 10.0,
+    target_type: str | None = None,
 ) -> NDArray[np.float64]:
     """Distance of Task2Vec embeddings: 1 - cosine of F_a / (F_a + F_b) and F_b / (F_a + F_b).
 
@@ -168,7 +174,7 @@ def task2vec_distances(
         Times its own mean, added to each embedding: a flat prior, without which features that
         matter to neither task, pure noise, count as much as those that do. 0 is the paper's
         distance.
-    alpha : float, default=10.0
+    alpha, target_type : float and {"class", "real"}, default=10.0 and None
         As in :func:`task2vec`.
 
     Returns
@@ -193,7 +199,8 @@ def task2vec_distances(
     >>> d.shape, bool(abs(d[0, 5]) < 1e-12)
     ((6, 6), True)
     """
-    F = shrunk(task2vec(tasks, random_state, estimator=estimator, alpha=alpha), shrink)
+    how: dict[str, Any] = {"estimator": estimator, "alpha": alpha, "target_type": target_type}
+    F = shrunk(task2vec(tasks, random_state, **how), shrink)
     d = cosine_of_shares(F, F)
     np.fill_diagonal(d, 0.0)
     return d

@@ -26,6 +26,7 @@ def transfer_distances(
     *,
     labels: str = "auto",
     alpha: float = 1.0,
+    target_type: str | None = None,
 ) -> NDArray[np.float64]:
     """Loss on a task of a model of another, less that of its own: d_ij = R_j(i) - R_j(j).
 
@@ -52,6 +53,8 @@ def transfer_distances(
     alpha : float, default=1.0
         Penalty of the regression without an estimator, as in
         :class:`sklearn.linear_model.Ridge`.
+    target_type : {"class", "real"}, default=None
+        What `y` holds, without an estimator; None: as `as_tasks` reads it.
 
     Returns
     -------
@@ -77,8 +80,8 @@ def transfer_distances(
     (0, True)
     """
     if estimator is not None:
-        checked_estimator(estimator, "transfer_distances")
-    rows = TaskRows.of(tasks, None if estimator is None else estimator._target_type)
+        target_type = checked_estimator(estimator, "transfer_distances")._target_type
+    rows = TaskRows.of(tasks, target_type)
     learn, judge = rows.split(check_random_state(random_state))
     model = _Probes(rows, alpha) if estimator is None else _Learners(Learner(estimator, rows))
     by_name = _by_name(rows, labels)

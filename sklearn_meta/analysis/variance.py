@@ -132,7 +132,7 @@ def variance_components(
     fit_intercept : bool, default=True
         Whether a linear model has an intercept, which then differs between tasks too.
     target_type : {"class", "real"}, default=None
-        None: `y` of floats is real, anything else labels.
+        What `y` holds; None: as :func:`~sklearn_meta.tasks.as_tasks` reads it.
     level, n_resamples : float and int, default=0.95 and 1000
         Of the intervals: percentiles over resamples of tasks, to first order (the weight of each
         task in the estimator stays). Too narrow with fewer than about 20 tasks.

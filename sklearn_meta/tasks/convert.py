@@ -38,8 +38,9 @@ def as_tasks(
         Which task each row belongs to, or the name of that column of a DataFrame.
 
     target_type : {"class", "real"}, default=None
-        Whether `y` must hold labels or numbers. With None, whatever the first task holds; all
-        tasks must hold the same.
+        Whether `y` must hold labels or numbers. With None, floating-point numbers are numbers,
+        unless they are at most 10 different whole ones (in all tasks); all else are labels, and
+        all tasks must hold the same.
 
     Returns
     -------

@@ -65,7 +65,7 @@ class EmpiricalTasks(TaskDistribution):
     tasks : sequence of tasks
         Anything that :func:`as_tasks` takes.
     target_type : {"class", "real"}, default=None
-        Whether `y` holds labels or numbers; None: as the first task.
+        Whether `y` holds labels or numbers; None: as for :func:`as_tasks`.
 
     Attributes
     ----------

@@ -12,7 +12,9 @@ from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks.arrays import blocks
 from sklearn_meta.tasks.task import Task
 
-__all__ = ["check_task", "check_tasks", "label"]
+__all__ = ["check_task", "check_tasks", "label", "target_kind"]
+
+MOST_CLASSES = 10  # that whole numbers of floating-point type may stand for
 
 
 def check_tasks(tasks: Sequence[Task], target_type: str | None = None) -> None:
@@ -23,16 +25,41 @@ def check_tasks(tasks: Sequence[Task], target_type: str | None = None) -> None:
     tasks : sequence of Task
         The tasks.
     target_type : {"class", "real"}, default=None
-        Whether `y` must hold labels or numbers; None: what the first task holds.
+        Whether `y` must hold labels or numbers; None: see :func:`target_kind`.
 
     Raises
     ------
     TaskError
         Naming the task by its position, the argument and the shapes.
     """
-    wanted = target_type or next((k for k in map(_kind, tasks) if k), "class")
+    wanted = target_type or target_kind(tasks)
     for i, task in enumerate(tasks):
         check_task(task, i, tasks[0], wanted, asked=target_type is not None)
+
+
+def target_kind(tasks: Sequence[Task]) -> str:
+    """Tell labels from numbers where nobody says which: the one rule for it.
+
+    Floating-point numbers are numbers if one has a fractional part, if there are several outputs,
+    or if all tasks together have more than 10 different ones (counts, say). All else are labels, as
+    for scikit-learn: strings, booleans, integers, and few whole numbers.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+        The tasks. The first that is clear without the others decides.
+
+    Returns
+    -------
+    {"class", "real"}
+        What `y` holds.
+    """
+    for task in tasks:
+        clear = _kind(task) or ("real" if task.y.ndim > 1 else None)
+        if clear is not None:
+            return clear
+    seen = np.unique(np.concatenate([np.unique(task.y) for task in tasks]))
+    return "real" if len(seen) > MOST_CLASSES else "class"
 
 
 def check_task(task: Task, i: int, first: Task, wanted: str | None, *, asked: bool) -> None:

@@ -62,9 +62,10 @@ def test_pairs_do_not_need_gaussian_rows():
     rng = np.random.RandomState(0)
     X, w = rng.choice([-1.0, 1.0], size=(2000, 10, 3)), np.array([1.0, 0.0, 0.0])
     tasks = [(rows, rows @ w) for rows in X]
-    pairs = task_subspace(tasks, 1, method="pairs", n_resamples=5, random_state=0)
+    asked = {"target_type": "real", "n_resamples": 5, "random_state": 0}  # y is 1 or -1
+    pairs = task_subspace(tasks, 1, method="pairs", **asked)
     np.testing.assert_allclose(pairs.moment, np.outer(w, w), atol=0.05)
-    squares = task_subspace(tasks, 1, n_resamples=5, random_state=0)
+    squares = task_subspace(tasks, 1, **asked)
     np.testing.assert_allclose(squares.moment, 0, atol=0.05)
 
 
