@@ -100,6 +100,26 @@ def test_does_it_pay_has_a_verdict_for_each_family(load, tmp_path, capsys):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_should_i_meta_learn_writes_a_page_for_each_set(load, monkeypatch, tmp_path, capsys):
+    """The real patients where they are at hand; no characters."""
+    example = load("plot_09_should_i_meta_learn")
+
+    def offline(**kwargs):
+        raise OSError("Put it into the data home")
+
+    there = (Path(os.environ.get("SKLEARN_META_DATA", "")) / "parkinsons").is_dir()
+    monkeypatch.setattr(example, "fetch_omniglot", offline)
+    if not there:
+        monkeypatch.setattr(example, "fetch_parkinsons", offline)
+    found = example.main(6, str(tmp_path))
+    printed = capsys.readouterr().out
+    assert set(found) == {"digits", "patients"} if there else {"digits"}
+    assert "Left out: Put it into the data home" in printed
+    for name, report in found.items():
+        assert str(report) in printed
+        assert (tmp_path / f"plot_09_{name}.html").read_text().startswith("<!doctype html>")
+
+
 FEW = [*range(1, 37, 3), *range(37, 43)]  # patients known, and new
 
 
@@ -267,6 +287,15 @@ def test_distances_are_timed_for_both_kinds(load, capsys):
     assert capsys.readouterr().out.count("|") == 6 * 6
 
 
+def test_memory_of_distances_is_measured(load, monkeypatch, capsys):
+    bench = load("benchmarks/distances")
+    monkeypatch.setattr(bench, "KINDS", ("regression",))
+    found = bench.peaks([5], 10, 4, ["mmd"])
+    assert set(found) == {("mmd", "regression")}
+    assert 0 <= found["mmd", "regression"][0] < 100
+    assert capsys.readouterr().out.count("|") == 3 * 4
+
+
 def test_distances_by_learners_are_those_of_a_loop(load, capsys):
     load("benchmarks/distances_by_learners").main(6)
     out = capsys.readouterr().out
@@ -282,6 +311,51 @@ def test_relatedness_is_a_correlation_for_each_metric(load, monkeypatch):
     found = bench.correlations("sinusoids", 0)
     assert len(found) == len(bench.WITHOUT) + len(bench.WITH_LEARNER)
     assert all(-1 <= one <= 1 for one in found.values())
+
+
+def scripts():
+    """Six made-up alphabets of ten characters, each with a stain of its own."""
+    rng = np.random.RandomState(0)
+    alphabet = np.repeat(np.arange(6), 10 * 20)
+    images = rng.uniform(size=(len(alphabet), 36))
+    images[np.arange(len(alphabet)), alphabet] += 2
+    return Bunch(
+        images=images.reshape(-1, 6, 6).astype(np.float32),
+        target=np.arange(60).repeat(20),
+        alphabet=alphabet,
+        drawer=np.tile(np.arange(20), 60),
+        subset=np.where(alphabet < 2, "background", "evaluation"),
+    )
+
+
+def test_alphabets_that_differ_are_found(load, monkeypatch, capsys):
+    bench = load("benchmarks/alphabets")
+    small = {"N_ALPHABETS": 2, "N_CHARACTERS": 4, "N_WAY": 2, "N_ITER": 2, "N_PERMUTATIONS": 99}
+    small["KINDS"] = [("characters", True), ("five-way", False)]
+    for name, size in small.items():
+        monkeypatch.setattr(bench, name, size)
+    monkeypatch.setattr(bench, "fetch_omniglot", lambda **kwargs: scripts())
+    lines = bench.main(1)
+    assert lines == capsys.readouterr().out.split("\n")[: len(lines)]
+    assert len(lines) == 3 + len(bench.WITHOUT) + 2 * len(bench.WITH_LEARNER)
+    assert {line.count("|") for line in lines} == {4}
+    for metric in ("mmd", "otdd"):
+        (line,) = (line for line in lines if line.startswith(f"| {metric} "))
+        assert line.count("1.00 (0.0") == 4
+
+
+def test_grouping_is_perfect_or_chance(load, monkeypatch):
+    bench = load("benchmarks/alphabets")
+    monkeypatch.setattr(bench, "N_PERMUTATIONS", 199)
+    alphabet, half = np.repeat(np.arange(5), 6), np.tile([0, 1], 15)
+    apart = alphabet[:, None] != alphabet
+    for compared in (half, 0 * half):
+        found = bench.grouping(apart.astype(float), alphabet, compared, 0)
+        np.testing.assert_allclose(found[:, [0, 2]], [[1, 0.005], [1, 0.005]])
+        same = 3 / 15 if compared.any() else 5 / 29
+        np.testing.assert_allclose(found[:, 1], [same, 0.5], atol=0.05)
+        worst = bench.grouping(1.0 - apart, alphabet, compared, 0)
+        assert (worst[:, [0, 2]] == [[0, 1], [0, 1]]).all()
 
 
 def test_predicted_gain_is_simulated(load, monkeypatch):
@@ -334,3 +408,27 @@ def test_memory_is_told_with_and_without_recomputation(load, monkeypatch):
     lines = bench.report(list(bench.BAR), small=True)
     assert [line.split(" | ")[0] for line in lines[2:4]] == [f"| {name}" for name in bench.BAR]
     assert float(re.search(r"loss off by (\S+),", lines[-1])[1]) < 1e-6
+
+
+def test_characters_of_an_alphabet_are_tasks(load, monkeypatch):
+    example = load("plot_09_should_i_meta_learn")
+    drawn = characters() | {"alphabet_names": np.array(["A", "B"])}
+    drawn |= {"alphabet": drawn["target"] // 25, "target_names": np.arange(50).astype(str)}
+    monkeypatch.setattr(example, "fetch_omniglot", lambda **kwargs: Bunch(**drawn))
+    tasks = example.characters(4)
+    assert [t.name for t in tasks] == ["A 1", "B 1", "A 2", "B 2"]
+    for task, low in zip(tasks, (0, 25, 0, 25), strict=True):
+        labels, counts = np.unique(task.y, return_counts=True)
+        assert counts.tolist() == [20] * 5
+        assert all(low <= int(name) < low + 25 for name in labels)
+
+
+def test_verdicts_are_held_against_compare_and_the_truth(load, monkeypatch, capsys):
+    bench = load("benchmarks/verdicts")
+    rows = bench.main(12, 2, only="coins")
+    assert rows[0][:2] == ("coins", "nothing")
+    assert "1 of 1 true" in capsys.readouterr().out
+    assert len(bench.SETTINGS) == 12
+    for setting in bench.SETTINGS.values():
+        tasks = setting.make(6, 0)
+        assert all(len(t) == bench.N_ROWS for t in tasks)

@@ -1,5 +1,6 @@
 """Task distributions, relatedness of tasks, and when meta-learning pays."""
 
+from sklearn_meta.analysis.analyse import analyse
 from sklearn_meta.analysis.aruba import ArubaRegret, aruba_regret
 from sklearn_meta.analysis.bounds import MLAPBound, gaussian_kl, mlap_bound
 from sklearn_meta.analysis.cka import RepresentationChange, cka, representation_change
@@ -9,6 +10,7 @@ from sklearn_meta.analysis.diversity import Diversity, diversity_coefficient
 from sklearn_meta.analysis.embedding import TaskEmbedding
 from sklearn_meta.analysis.gain import PredictedGain, predicted_gain
 from sklearn_meta.analysis.gradients import gradient_distances
+from sklearn_meta.analysis.groups import TaskGroups
 from sklearn_meta.analysis.guarded import (
     GuardedMetaClassifier,
     GuardedMetaEstimator,
@@ -21,6 +23,8 @@ from sklearn_meta.analysis.maml_risk import MAMLRisk, maml_risk
 from sklearn_meta.analysis.meta_features import meta_features
 from sklearn_meta.analysis.nearest import nearest_tasks, select_tasks
 from sklearn_meta.analysis.parameters import parameter_distances
+from sklearn_meta.analysis.report import TaskReport
+from sklearn_meta.analysis.size_verdict import SizeVerdict
 from sklearn_meta.analysis.subspace import TaskSubspace, task_subspace
 from sklearn_meta.analysis.task2vec import task2vec, task2vec_distances
 from sklearn_meta.analysis.transfer import transfer_distances
@@ -50,12 +54,16 @@ __all__ = [
     "MixtureTaskDistribution",
     "PredictedGain",
     "RepresentationChange",
+    "SizeVerdict",
     "TaskDensity",
     "TaskEmbedding",
+    "TaskGroups",
     "TaskNovelty",
+    "TaskReport",
     "TaskSubspace",
     "TransferGain",
     "VarianceComponents",
+    "analyse",
     "aruba_regret",
     "cka",
     "diversity_coefficient",

@@ -1,0 +1,191 @@
+"""Does the verdict of `analyse` agree with that of `compare`, and with the truth?
+
+    python examples/benchmarks/verdicts.py
+
+Twelve sets of made-up tasks, of which it is known whether one should learn across tasks, pool,
+learn each task alone, or give up. `analyse` tries its closed forms, with no estimator given;
+`compare` meta-trains a network (MAML, ProtoNet) and its own baselines on two thirds of the tasks.
+Both judge one size of support.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+
+from sklearn_meta import MAMLClassifier, MAMLRegressor, ProtoNetClassifier, Task
+from sklearn_meta.analysis import analyse
+from sklearn_meta.datasets import make_linear_tasks, make_sinusoid_tasks
+from sklearn_meta.model_selection import compare
+
+N_ROWS = 60
+LINEAR = {"hidden_layer_sizes": (), "meta_lr": 0.01}  # what is straight needs no hidden layer
+
+
+class Setting(NamedTuple):
+    """A set of tasks, the size of support to judge, and what is true of it."""
+
+    make: Callable[[int, int], list[Task]]  # of (n_tasks, seed)
+    size: int
+    truth: str
+
+
+def linear(tau: float, mean: float, d: int = 5, noise: float = 1.0, n_rows: int = N_ROWS):
+    """Coefficients from N(mean, tau^2 I)."""
+
+    def make(n_tasks: int, seed: int) -> list[Task]:
+        how = {"mean": np.full(d, mean), "cov": max(tau**2, 1e-9) * np.eye(d), "noise": noise}
+        return make_linear_tasks(n_tasks, n_rows, d, **how, random_state=seed).tasks
+
+    return make
+
+
+def signs(tau: float, mean: float, d: int = 5, own: bool = False):
+    """The labels are whether the target of a linear task is above 0, or a level of its own."""
+    draw = linear(tau, mean, d, noise=0.3)
+
+    def make(n_tasks: int, seed: int) -> list[Task]:
+        rng, tasks = np.random.RandomState(seed), draw(n_tasks, seed)
+        levels = [np.quantile(t.y, rng.uniform(0.25, 0.75)) if own else 0.0 for t in tasks]
+        labels = [np.where(t.y > c, "yes", "no") for t, c in zip(tasks, levels, strict=True)]
+        found = [Task(t.X, y) for t, y in zip(tasks, labels, strict=True)]
+        return [t for t in found if 0.2 < np.mean(t.y == "yes") < 0.8]
+
+    return make
+
+
+def blobs(n_informative: int, spread: float = 1.0):
+    """Three classes at new places in each task, in the same few of ten directions."""
+
+    def make(n_tasks: int, seed: int) -> list[Task]:
+        rng, tasks = np.random.RandomState(seed), []
+        for _ in range(n_tasks):
+            y = np.repeat(np.arange(3), N_ROWS // 3)
+            centres = np.zeros((3, 10))
+            centres[:, :n_informative] = spread * rng.standard_normal((3, n_informative))
+            tasks.append(Task(centres[y] + rng.standard_normal((len(y), 10)), y))
+        return tasks
+
+    return make
+
+
+def own_lines(n_tasks: int, seed: int) -> list[Task]:
+    """Lines that have nothing in common, with an offset of their own."""
+    tasks, rng = linear(3.0, 0.0, 3, 0.3)(n_tasks, seed), np.random.RandomState(seed + 1)
+    return [Task(t.X, t.y + 3 * rng.standard_normal()) for t in tasks]
+
+
+def waves(n_tasks: int, seed: int) -> list[Task]:
+    """Sinusoids, a half of all phases, amplitudes from 1 to 5."""
+    return make_sinusoid_tasks(n_tasks, N_ROWS, amplitude=(1, 5), noise=0.1, random_state=seed)
+
+
+def two_means(n_tasks: int, seed: int) -> list[Task]:
+    """Half of the tasks around one mean, half around its negative."""
+    halves = [linear(0.3, mean)(n_tasks // 2, seed + k) for k, mean in enumerate((1.5, -1.5))]
+    return [task for pair in zip(*halves, strict=True) for task in pair]
+
+
+def coins(n_tasks: int, seed: int) -> list[Task]:
+    """Labels that nothing tells."""
+    rng = np.random.RandomState(seed)
+    y = np.repeat(["heads", "tails"], N_ROWS // 2)
+    return [Task(rng.standard_normal((N_ROWS, 5)), rng.permutation(y)) for _ in range(n_tasks)]
+
+
+SETTINGS = {
+    "identical lines": Setting(linear(0.0, 1.0), 10, "pool"),
+    "related lines, few rows": Setting(linear(0.5, 1.0), 5, "meta"),
+    "two kinds of line, few rows": Setting(two_means, 5, "meta"),
+    "unrelated lines, many rows": Setting(own_lines, 20, "alone"),
+    "noise alone": Setting(linear(0.0, 0.0), 10, "nothing"),
+    "waves, few rows": Setting(waves, 5, "meta"),
+    "the same boundary": Setting(signs(0.0, 1.0), 5, "pool"),
+    "related boundaries, few rows": Setting(signs(0.7, 0.7), 2, "meta"),
+    "unrelated boundaries, many rows": Setting(signs(3.0, 0.0, 2, True), 5, "alone"),
+    "classes in 2 of 10 directions": Setting(blobs(2, 3.0), 2, "meta"),
+    "classes in all directions": Setting(blobs(10, 2.0), 10, "alone"),
+    "coins": Setting(coins, 5, "nothing"),
+}
+
+
+def of_compare(setting: Setting, tasks: list[Task], n_iter: int, seed: int) -> tuple[str, str]:
+    """Verdict of `compare` as a case, and its words."""
+    curved = setting.make is waves or tasks[0].y.dtype.kind == "i"
+    network = {"hidden_layer_sizes": (40, 40)} if curved else LINEAR
+    how = {"max_meta_iter": n_iter, **network}
+    if tasks[0].y.dtype.kind == "f":
+        own = MAMLRegressor(n_support=setting.size, norm=None, inner_lr=0.02, **how)
+        arms = [own, LinearRegression(), KNeighborsRegressor(2)]
+    else:
+        if tasks[0].y.dtype.kind == "U":  # the same labels in all tasks
+            own = MAMLClassifier(n_shot=setting.size, head="fixed", **how)
+        else:
+            own = ProtoNetClassifier(n_shot=setting.size, **how)
+        arms = [own, LogisticRegression(), KNeighborsClassifier(1)]
+    n = 2 * len(tasks) // 3  # are meta-trained on
+    folds = [(range(n), range(n, len(tasks)))]
+    found = compare(arms, tasks, cv=folds, seeds=[seed], support_sizes=setting.size)
+    return case_of(found), found.verdict
+
+
+def case_of(found: Any) -> str:
+    """Which of the four it is: what the tasks share helps, pooling, learning alone, or nothing."""
+    words = found.verdict
+    starts = {
+        "Meta-learning pays": "meta",
+        "A linear hierarchical model is enough": "meta",
+        "Fine-tuning is enough": "meta",
+        "Pooling is enough": "pool",
+        "Nothing is learned": "nothing",
+    }
+    known = next((case for start, case in starts.items() if words.startswith(start)), None)
+    if known is not None:
+        return known
+    # "does not pay" is of the learner given; another that learns across tasks may be ahead
+    if "what the tasks share helps" in words:
+        return "meta"
+    simple = [name for name, kind in found.kinds.items() if kind in ("per-task", "pooled")]
+    best = max(simple, key=lambda name: found.interval(name).mean)
+    return {"per-task": "alone", "pooled": "pool"}[found.kinds[best]]
+
+
+def main(
+    n_tasks: int = 120, n_iter: int = 1000, seed: int = 0, only: str = "", words: bool = False
+) -> list[tuple[str, str, str, str]]:
+    """Print a row a setting; give (setting, truth, analyse, compare)."""
+    rows, begin = [], time.perf_counter()
+    print("| tasks | support | truth | analyse | compare |\n| --- | --- | --- | --- | --- |")
+    for name, setting in SETTINGS.items():
+        if only not in name:
+            continue
+        tasks = setting.make(n_tasks, seed)
+        report = analyse(tasks, random_state=seed)
+        (ours,) = [found.case for found in report.verdicts if found.size == setting.size]
+        theirs, said = of_compare(setting, tasks, n_iter, seed)
+        rows.append((name, setting.truth, ours, theirs))
+        print(f"| {name} | {setting.size} | {setting.truth} | {ours} | {theirs} |", flush=True)
+        if words:
+            print(f"\n{report}\n\n{said}\n")
+    right = sum(truth == ours for _, truth, ours, _ in rows)
+    agree = sum(ours == theirs for _, _, ours, theirs in rows)
+    print(f"\nanalyse: {right} of {len(rows)} true; {agree} as compare says. ", end="")
+    print(f"{time.perf_counter() - begin:.0f} s")
+    return rows
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tasks", type=int, default=120)
+    parser.add_argument("--iterations", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="settings whose name has this in it")
+    parser.add_argument("--words", action="store_true", help="print both verdicts in full")
+    args = parser.parse_args()
+    main(args.tasks, args.iterations, args.seed, args.only, args.words)

@@ -1,0 +1,85 @@
+"""Should I meta-learn? Patients, characters and digits: one call each, and an answer in words.
+
+    python examples/plot_09_should_i_meta_learn.py
+
+Prints a report for each set of tasks, and writes it as a page with pictures. Patients (Parkinson's
+telemonitoring, 0.5 MB) and characters (Omniglot, 16 MB) are downloaded once; without a network they
+are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+from sklearn_meta import Task
+from sklearn_meta.analysis import TaskReport, analyse
+from sklearn_meta.datasets import fetch_omniglot, fetch_parkinsons
+from sklearn_meta.tasks import as_tasks
+
+
+def patients(n_tasks: int) -> list[Task]:
+    """The motor score of Parkinson's patients from their voices, a task a patient."""
+    voices = fetch_parkinsons()
+    return list(as_tasks(voices.data, voices.target[:, 0], groups=voices.subject))[:n_tasks]
+
+
+def characters(n_tasks: int) -> list[Task]:
+    """Five characters of one alphabet, 20 drawings each, to be told apart."""
+    drawn, rng, tasks = fetch_omniglot(size=14), np.random.RandomState(0), []
+    X = drawn.images.reshape(len(drawn.images), -1)
+    for i in range(n_tasks):
+        alphabet = i % len(drawn.alphabet_names)
+        own = np.unique(drawn.target[drawn.alphabet == alphabet])
+        rows = np.flatnonzero(np.isin(drawn.target, rng.choice(own, 5, replace=False)))
+        name = f"{drawn.alphabet_names[alphabet]} {i // len(drawn.alphabet_names) + 1}"
+        tasks.append(Task(X[rows], drawn.target_names[drawn.target[rows]], name=name))
+    return tasks
+
+
+def digits(n_tasks: int) -> list[Task]:
+    """Three handwritten digits, named anew in each task; no image is in two tasks."""
+    images, rng, tasks = load_digits(), np.random.RandomState(0), []
+    unused = [rng.permutation(np.flatnonzero(images.target == k)).tolist() for k in range(10)]
+    for _ in range(n_tasks):
+        three = rng.permutation([k for k in range(10) if len(unused[k]) >= 10])[:3]
+        if len(three) < 3:
+            break
+        rows = [unused[k].pop() for k in three for _ in range(10)]
+        tasks.append(Task(images.data[rows], np.repeat(["a", "b", "c"], 10)))
+    return tasks
+
+
+SETS: dict[str, Callable[[int], list[Task]]] = {
+    "patients": patients,
+    "characters": characters,
+    "digits": digits,
+}
+
+
+def main(n_tasks: int = 60, folder: str = ".") -> dict[str, TaskReport]:
+    found = {}
+    for name, load in SETS.items():
+        print(f"\n== {name}\n")
+        try:
+            tasks = load(n_tasks)
+        except OSError as error:
+            print(f"Left out: {error}")
+            continue
+        found[name] = analyse(tasks, random_state=0)
+        path = Path(folder) / f"plot_09_{name}.html"
+        found[name].to_html(path)
+        print(f"{found[name]}\n\nsaved {path}")
+    return found
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--n-tasks", type=int, default=60)
+    parser.add_argument("--folder", default=".", help="for the pages")
+    args = parser.parse_args()
+    main(args.n_tasks, args.folder)

@@ -1,0 +1,264 @@
+"""Should I meta-learn? The answer is true where the truth is known, and reads like one."""
+
+import re
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.linear_model import Ridge
+
+from sklearn_meta import MAMLRegressor, ProtoNetClassifier, Task, TaskError
+from sklearn_meta.analysis import analyse, task_distances
+from sklearn_meta.analysis.report_advice import advice_for
+from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks, make_sinusoid_tasks
+
+SECTIONS = [
+    "The tasks",
+    "Does meta-learning pay?",
+    "How alike are the tasks?",
+    "Are there groups, or outliers?",
+    "What to try first",
+    "What this rests on",
+]
+WAVES = make_sinusoid_tasks(30, 12, amplitude=(1, 5), random_state=0)
+BLOBS = make_blob_tasks(12, n_rows=24, n_shot=2, random_state=0)
+
+
+def lines(tau, mean, n_tasks=24, n_rows=24, seed=0):
+    cov = tau**2 * np.eye(3)
+    return make_linear_tasks(n_tasks, n_rows, 3, mean=[mean] * 3, cov=cov, random_state=seed).tasks
+
+
+def cases(report):
+    return {found.size: found.case for found in report.verdicts}
+
+
+@pytest.fixture(scope="module")
+def waves():
+    return analyse(WAVES, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    return analyse(BLOBS, random_state=0)
+
+
+def test_waves_pay(waves):
+    assert waves.pays
+    assert cases(waves) == {2: "meta", 5: "meta"}
+    assert waves.verdicts[0].best["meta"] == "curves toward a shared mean"
+    assert waves.advice.startswith("MAMLRegressor")
+
+
+def test_identical_tasks_are_pooled():
+    report = analyse(lines(1e-4, 1.0), random_state=0)
+    assert set(cases(report).values()) == {"pool"}
+    assert not report.pays
+    assert "not told apart" in str(report)
+    assert "fitted to the rows of all tasks" in report.advice
+
+
+def test_tasks_that_share_nothing_are_learned_alone():
+    rng = np.random.RandomState(0)
+    tasks = [Task(t.X, t.y + 9 * rng.standard_normal()) for t in lines(9.0, 0.0, n_rows=50)]
+    assert cases(analyse(tasks, random_state=0))[20] == "alone"
+
+
+def test_nothing_is_learned_from_noise():
+    report = analyse(lines(1e-4, 0.0), random_state=0)
+    assert set(cases(report).values()) == {"nothing"}
+    assert report.advice.startswith("Nothing yet")
+    assert "No: with 2 to 10 rows nothing is learned." in str(report)
+
+
+def test_hidden_groups_are_told():
+    two = [lines(0.3, mean, 12, seed=s) for s, mean in enumerate((2.0, -2.0))]
+    report = analyse([*two[0], *two[1]], random_state=0)
+    assert set(report.groups.labels[:12].tolist()) in ({0}, {1})
+    assert set(report.groups.labels[12:].tolist()) in ({0}, {1})
+    assert "There are 2 groups, of 12 and 12 tasks" in str(report)
+    assert "select_tasks" in report.advice
+
+
+def test_a_foreign_task_is_named():
+    tasks = list(lines(0.3, 1.0))
+    tasks[5] = Task(tasks[5].X, 60 * tasks[5].X[:, 0], name="the stranger")
+    report = analyse(tasks, random_state=0)
+    assert report.outliers == ["the stranger"]
+    assert "Unlike all others: the stranger." in str(report)
+
+
+def test_labels_of_each_tasks_own(blobs):
+    assert blobs.local_labels
+    assert blobs.advice.startswith("ProtoNetClassifier")
+    named = [Task(t.X, [f"{i}{k}" for k in t.y]) for i, t in enumerate(BLOBS)]
+    report = analyse(named, random_state=0)
+    assert report.labels is None
+    assert not report.local_labels
+    assert "Their labels differ" in str(report)
+    assert "one model for all tasks" not in str(report)
+
+
+def test_shared_labels_are_pooled():
+    tasks = [Task(t.X, np.where(t.y > 0, "yes", "no")) for t in lines(1e-4, 2.0)]
+    report = analyse([t for t in tasks if 8 < np.sum(t.y == "yes") < 16], random_state=0)
+    assert report.labels == ("no", "yes")
+    assert set(cases(report).values()) == {"pool"}
+    assert re.search(r"One model for all tasks predicts (9\d|100) %", str(report))
+
+
+def test_the_report_says_what_each_section_promises(waves, blobs):
+    for report in (waves, blobs):
+        text = str(report)
+        assert [line[2:] for line in text.splitlines() if line.startswith("# ")] == SECTIONS
+        assert list(report.sections()) == SECTIONS
+        assert all(sentence in text for part in report.sections().values() for sentence in part)
+    assert repr(waves) == "TaskReport(30 tasks: Yes: with 2 to 5 rows meta-learning pays.)"
+
+
+def test_the_table_marks_the_best(waves):
+    rows = [line for line in str(waves).splitlines() if line.split()[:1] in (["2"], ["5"])]
+    assert len(rows) == 2
+    assert all(row.endswith("*") for row in rows)
+
+
+def test_the_same_seed_says_the_same(waves):
+    assert str(analyse(WAVES, random_state=0)) == str(waves)
+
+
+class Page(HTMLParser):
+    """Which elements are open, and what was seen."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.seen, self.images = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append(tag)
+        if tag == "img":
+            self.images.append(dict(attrs))
+        elif tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_needs_no_other_file(waves, tmp_path):
+    path = tmp_path / "report.html"
+    text = waves.to_html(path)
+    assert path.read_text(encoding="utf-8") == text
+    page = Page(text)
+    assert not page.open
+    assert page.seen.count("h2") == len(SECTIONS)
+    assert len(page.images) == 3
+    assert all(image["alt"] and image["src"].startswith("data:") for image in page.images)
+    assert waves._repr_html_() in text
+
+
+def test_names_are_escaped_on_the_page():
+    tasks = list(lines(0.3, 1.0))
+    tasks[5] = Task(tasks[5].X, 60 * tasks[5].X[:, 0], name="<b>bold</b>")
+    text = analyse(tasks, random_state=0).to_html()
+    assert "<b>" not in text
+    assert "Unlike all others: &lt;b&gt;bold&lt;/b&gt;." in text
+
+
+def test_without_matplotlib_the_page_has_no_pictures(blobs, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    text = blobs.to_html()
+    assert "sklearn-meta[plot]" in text
+    assert "<img" not in text
+
+
+def test_an_estimator_takes_part_and_stays_as_it_is():
+    maml = MAMLRegressor(hidden_layer_sizes=8, max_meta_iter=3, random_state=0)
+    before = maml.get_params()
+    report = analyse(lines(0.5, 1.0, 8, 12), maml, random_state=0)
+    assert report.groups_of_arms["MAMLRegressor"] == "meta"
+    assert maml.get_params() == before
+    assert not hasattr(maml, "theta_")
+    assert "MAMLRegressor and closed forms" in str(report)
+
+
+def test_the_advice_tells_of_the_estimator(waves):
+    said = advice_for(waves.verdicts, "real", "MyLearner", waves.groups)
+    assert said.endswith("It was ahead of MyLearner, as that is set.")
+    found = [v._replace(best={**v.best, "meta": "MyLearner"}) for v in waves.verdicts]
+    said = advice_for(found, "real", "MyLearner", waves.groups)
+    assert said.startswith("MyLearner, which did best.")
+
+
+def test_another_metric_is_that_of_task_distances(blobs):
+    report = analyse(BLOBS, metric="otdd", random_state=0)
+    np.testing.assert_allclose(report.distances, task_distances(BLOBS, metric="otdd"))
+    assert "The otdd distance" in str(report)
+
+    def far(a, b):
+        return abs(float(a.X.mean() - b.X.mean()))
+
+    assert analyse(BLOBS, metric=far, random_state=0).metric == "far"
+
+
+def test_of_many_tasks_some_are_drawn():
+    report = analyse(lines(0.5, 1.0, 20, 12), max_tasks=8, random_state=0)
+    assert len(report.names) == 8
+    assert "8 of the 20 tasks were drawn to look at." in report.notes
+
+
+def test_rows_that_recur_are_told():
+    tasks = lines(0.5, 1.0, 8, 12)
+    report = analyse([*tasks, tasks[0]], random_state=0)
+    assert any("rows are in more than one task" in note for note in report.notes)
+
+
+def test_short_and_long_tasks():
+    tasks = [*lines(0.5, 1.0, 19, 24), *lines(0.5, 1.0, 1, 6, seed=1), *lines(0.5, 1.0, 2, 600)]
+    report = analyse(tasks, random_state=0)
+    assert any("took no part in the comparison: 1." in note for note in report.notes)
+    assert any("Of longer tasks, 500 rows" in note for note in report.notes)
+    assert report.n_rows.max() == 600
+
+
+def test_several_outputs_and_rows_of_several_axes():
+    tasks = [Task(t.X[:, :, None], np.column_stack([t.y, 2 * t.y])) for t in lines(0.5, 1.0)]
+    report = analyse(tasks, random_state=0)
+    assert report.n_features == 3
+    assert report.pays
+
+
+@pytest.mark.parametrize(
+    ("tasks", "how", "error", "words"),
+    [
+        (WAVES[:3], {}, TaskError, "at least 4 tasks; got 3"),
+        (WAVES, {"max_tasks": 3}, ValueError, "'max_tasks' parameter of analyse"),
+        (WAVES, {"metric": "gradient"}, ValueError, "'metric' parameter of analyse"),
+        (WAVES, {"metric": "nearness"}, ValueError, "'metric' parameter of analyse"),
+        (WAVES, {"target_type": "both"}, ValueError, "target_type must be"),
+        (WAVES, {"estimator": Ridge()}, TypeError, "with meta_fit"),
+        (WAVES, {"estimator": MAMLRegressor}, TypeError, "with meta_fit"),
+        (
+            BLOBS,
+            {"estimator": MAMLRegressor(), "target_type": "class"},
+            TypeError,
+            "not for targets of",
+        ),
+        (WAVES, {"estimator": ProtoNetClassifier()}, TaskError, "classification needs class"),
+        ([Task(t.X[:3], t.y[:3]) for t in WAVES], {}, TaskError, "four rows"),
+    ],
+)
+def test_bad_input_is_one_clear_error(tasks, how, error, words):
+    how = dict(how)
+    with pytest.raises(error, match=words):
+        analyse(tasks, how.pop("estimator", None), random_state=0, **how)
+
+
+def test_the_estimator_given_may_be_meta_fitted():
+    tasks = lines(0.5, 1.0, 8, 12)
+    maml = MAMLRegressor(hidden_layer_sizes=8, max_meta_iter=3, random_state=0).meta_fit(tasks)
+    fresh = analyse(tasks, clone(maml).reset_meta(), random_state=0)
+    known = analyse(tasks, maml, random_state=0)
+    assert str(fresh) == str(known)  # what it has seen of tasks held out does not count

@@ -1,0 +1,102 @@
+"""Groups and outliers in a matrix of distances: found where they are, not where they are not."""
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import pdist, squareform
+from sklearn.metrics import adjusted_rand_score
+
+from sklearn_meta.analysis.groups import as_lengths, find_groups, no_groups, scaled, told_apart
+
+
+def distances(points):
+    return squareform(pdist(points))
+
+
+def three_groups(seed, n=30, apart=8.0):
+    rng = np.random.RandomState(seed)
+    own = np.sort(np.arange(n) % 3)
+    centres = apart * np.array([[0, 0, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0]])
+    return rng.standard_normal((n, 4)) + centres[own], own
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_three_groups_are_found(seed):
+    points, own = three_groups(seed)
+    found = find_groups(distances(points), np.random.RandomState(seed))
+    assert adjusted_rand_score(own, found.labels) == 1
+    assert found.p_value == 1 / 40
+    assert found.silhouette > 0.5
+
+
+def test_the_largest_group_comes_first():
+    points, own = three_groups(0)
+    kept = np.flatnonzero((own == 2) | (np.arange(30) % 2 == 0))
+    found = find_groups(distances(points[kept]), np.random.RandomState(0)).labels
+    sizes = np.bincount(found)
+    assert (np.diff(sizes) <= 0).all()
+    assert len(sizes) == 3
+
+
+def test_one_gaussian_has_no_groups_and_few_outliers():
+    p_values, strange = [], 0
+    for seed in range(20):
+        rng = np.random.RandomState(seed)
+        found = find_groups(distances(rng.standard_normal((40, 3))), rng)
+        p_values.append(found.p_value)
+        strange += np.sum(found.labels == -1)
+        if found.p_value > 0.05:
+            assert set(found.labels) <= {-1, 0}
+    assert np.mean(np.array(p_values) <= 0.05) <= 0.15
+    assert strange <= 0.01 * 20 * 40
+
+
+def test_a_task_unlike_all_others_is_in_no_group():
+    points, own = three_groups(1)
+    points[4] += 200
+    found = find_groups(distances(points), np.random.RandomState(0)).labels
+    assert found[4] == -1
+    assert np.sum(found == -1) == 1
+    others = np.arange(30) != 4
+    assert adjusted_rand_score(own[others], found[others]) == 1
+
+
+def test_few_or_equal_tasks_have_no_groups():
+    rng = np.random.RandomState(0)
+    few = find_groups(distances(rng.standard_normal((9, 2))), rng)
+    equal = find_groups(np.zeros((20, 20)), rng)
+    for found, n in ((few, 9), (equal, 20)):
+        assert found.labels.tolist() == [0] * n == no_groups(n).labels.tolist()
+        assert np.isnan(found.p_value)
+
+
+def test_distances_and_draws_do_not_depend_on_units():
+    points, _ = three_groups(2)
+    a = find_groups(distances(points), np.random.RandomState(0))
+    b = find_groups(1e-6 * distances(points), np.random.RandomState(0))
+    np.testing.assert_array_equal(a.labels, b.labels)
+    assert a.silhouette == pytest.approx(b.silhouette)
+
+
+def test_scaling_gives_the_points_back():
+    points = np.random.RandomState(0).standard_normal((12, 3))
+    found, share = scaled(distances(points), 3)
+    np.testing.assert_allclose(distances(found), distances(points), atol=1e-10)
+    assert share == pytest.approx(1)
+    assert scaled(distances(points), 2)[1] < 1
+    assert scaled(np.zeros((4, 4)), 2)[1] == 1
+
+
+def test_noise_around_zero_tells_no_tasks_apart():
+    noise = np.random.RandomState(0).standard_normal((30, 30))
+    np.fill_diagonal(noise, 0)
+    assert not told_apart(noise)
+    assert told_apart(noise + 3 * (1 - np.eye(30)))
+    assert told_apart(1 - np.eye(3))
+    assert not told_apart(np.zeros((3, 3)))
+
+
+def test_an_excess_of_risk_is_a_squared_length():
+    excess = np.array([[0.0, 4.0, -1.0], [2.0, 0.0, 8.0], [-3.0, 10.0, 0.0]])
+    expected = [[0, 3, 2], [3, 0, 9], [2, 9, 0]]  # the noise is 2, as one pair is at -2
+    np.testing.assert_allclose(as_lengths(excess, "transfer") ** 2, expected)
+    np.testing.assert_allclose(as_lengths(excess, "mmd"), expected)

@@ -1,0 +1,219 @@
+"""What a report tries: each arm is the plain thing it is called, and rows are counted right."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
+
+from sklearn_meta import NotMetaFittedError, Task, TaskError
+from sklearn_meta.analysis.pooled import LabelCoefficients, Pooled
+from sklearn_meta.analysis.quick_arms import ALPHAS, GROUPS, compare_arms, quick_arms
+from sklearn_meta.analysis.size_verdict import judge
+from sklearn_meta.analysis.support_grid import fewer_rows, long_enough, shared_rows
+from sklearn_meta.analysis.views import seen_by, views_of
+from sklearn_meta.datasets import make_linear_tasks
+from sklearn_meta.model_selection import compare
+from sklearn_meta.model_selection.comparison import HierarchicalRegressor, Record, TaskComparison
+
+LINES = make_linear_tasks(12, 10, 3, mean=[1, 1, 1], n_support=4, random_state=0).tasks
+
+
+def as_labels(tasks):
+    """Half of the rows of each task are up; the support has both."""
+    order = [np.argsort(t.y)[[0, 9, 1, 8, 2, 7, 3, 6, 4, 5]] for t in tasks]
+    labels = [np.where(t.y > np.median(t.y), "up", "down") for t in tasks]
+    return [
+        Task(t.X[rows], y[rows], support=range(4))
+        for t, y, rows in zip(tasks, labels, order, strict=True)
+    ]
+
+
+def test_pooled_is_one_model_of_all_rows_whatever_the_support():
+    pooled = Pooled(Ridge()).meta_fit(LINES[:10])
+    X, y = (np.concatenate([getattr(t, name) for t in LINES[:10]]) for name in ("X", "y"))
+    expected = Ridge().fit(X, y).predict(LINES[11].X)
+    np.testing.assert_allclose(pooled.predict(LINES[11].X), expected)
+    own = clone(pooled).fit(LINES[11].X_support, LINES[11].y_support)
+    np.testing.assert_allclose(own.predict(LINES[11].X), expected)
+    with pytest.raises(NotMetaFittedError):
+        Pooled(Ridge()).fit(LINES[0].X, LINES[0].y)
+
+
+def test_pooled_is_of_the_kind_of_its_estimator():
+    assert is_regressor(Pooled(Ridge()))
+    assert is_classifier(Pooled(LogisticRegression()))
+
+
+def test_label_coefficients_are_random_coefficients_of_indicators():
+    tasks = as_labels(LINES)
+    clf = LabelCoefficients().meta_fit(tasks[:10])
+    scores = HierarchicalRegressor().meta_fit([Task(t.X, (t.y == "up") * 1.0) for t in tasks[:10]])
+    new = tasks[11]
+    expected = scores.fit(new.X_support, (new.y_support == "up") * 1.0).predict(new.X_query) > 0.5
+    found = clone(clf).fit(new.X_support, new.y_support).predict(new.X_query)
+    np.testing.assert_array_equal(found == "up", expected)
+
+
+def test_only_labels_of_the_support_are_predicted():
+    tasks = as_labels(LINES)
+    clf = LabelCoefficients().meta_fit(tasks)
+    assert set(clf.fit(LINES[0].X[:2], np.array(["up", "up"])).predict(LINES[1].X)) == {"up"}
+
+
+@pytest.mark.parametrize("classify", [False, True])
+def test_every_arm_is_of_a_group_and_learns(classify):
+    tasks = as_labels(LINES) if classify else list(LINES)
+    views = views_of(tasks, np.random.RandomState(0))
+    arms = quick_arms(
+        ["down", "up"] if classify else None, n_outputs=None if classify else 1, seed=0
+    )
+    assert {arm.group for arm in arms.values()} == {*GROUPS} - ({"guess"} if classify else set())
+    for arm in arms.values():
+        own, seen = clone(arm.estimator), seen_by(views[arm.view], tasks)
+        if arm.group in ("guess", "pool", "meta"):
+            own.meta_fit(seen[:10])
+        own.fit(seen[10].X, seen[10].y)
+        assert own.predict(seen[11].X).shape == tasks[11].y.shape
+
+
+def test_labels_of_each_tasks_own_are_not_pooled():
+    arms = quick_arms(None, n_outputs=None, seed=0)
+    assert {arm.group for arm in arms.values()} == {"alone", "meta"}
+
+
+def test_many_features_become_few_axes():
+    rng = np.random.RandomState(0)
+    tasks = [Task(rng.standard_normal((30, 2, 50)), rng.standard_normal(30)) for _ in range(3)]
+    widths = {name: seen_by(view, tasks)[0].X.shape for name, view in views_of(tasks, rng).items()}
+    assert widths == {"scaled": (30, 100), "axes": (30, 20), "curves": (30, 40)}
+
+
+def test_views_are_of_all_rows_and_keep_what_a_task_is():
+    tasks = [Task(t.X, t.y, support=t.support, name=str(i)) for i, t in enumerate(LINES)]
+    views = views_of(tasks, np.random.RandomState(0))
+    seen = seen_by(views["scaled"], tasks)
+    X = np.concatenate([t.X for t in seen])
+    np.testing.assert_allclose([X.mean(axis=0), X.std(axis=0)], [[0] * 3, [1] * 3], atol=1e-12)
+    for before, after in zip(tasks, seen, strict=True):
+        assert (after.name, after.support.tolist()) == (before.name, before.support.tolist())
+        np.testing.assert_array_equal(after.y, before.y)
+
+
+def test_constant_features_have_views_too():
+    tasks = [Task(np.ones((5, 2)), np.arange(5.0)) for _ in range(2)]
+    for view in views_of(tasks, np.random.RandomState(0)).values():
+        assert np.isfinite(seen_by(view, tasks)[0].X).all()
+
+
+def test_sizes_are_what_nine_tasks_in_ten_have_the_rows_for():
+    tasks = [Task(np.zeros((n, 1)), np.arange(float(n))) for n in [24] * 18 + [5, 3]]
+    kept, sizes = long_enough(tasks, False, 4)
+    assert sizes == [2, 5, 10]
+    assert [len(t) for t in kept] == [24] * 18
+
+
+def test_a_fixed_support_gives_all_of_its_rows():
+    tasks = [Task(np.zeros((24, 1)), np.arange(24.0), support=np.arange(20))] * 4
+    assert long_enough(tasks, False, 4)[1] == [2, 5, 10, 20]
+
+
+def test_classes_count_by_the_rarest():
+    y = np.repeat(["a", "b"], [4, 40])
+    assert long_enough([Task(np.zeros((44, 1)), y)] * 5, True, 4)[1] == [1, 2]
+
+
+def test_too_few_rows_are_told():
+    with pytest.raises(TaskError, match=r"at least 4 tasks need four rows.*Only 3 of 5"):
+        long_enough(
+            [Task(np.zeros((n, 1)), np.arange(float(n))) for n in (9, 9, 9, 3, 2)], False, 4
+        )
+
+
+def test_long_tasks_are_cut_beside_their_support():
+    task = Task(np.arange(50.0)[:, None], np.arange(50.0), support=[3, 7, 40], name="long")
+    cut = fewer_rows(task, 10, np.random.RandomState(0))
+    assert (len(cut), cut.name) == (13, "long")
+    np.testing.assert_array_equal(cut.y_support, [3, 7, 40])
+    np.testing.assert_array_equal(cut.X[:, 0], cut.y)
+    assert fewer_rows(task, 47, np.random.RandomState(0)) is task
+
+
+def test_rows_of_several_tasks_are_counted():
+    X = np.arange(8.0)[:, None]
+    assert shared_rows([Task(X[:4], np.zeros(4)), Task(X[4:], np.zeros(4))]) == 0
+    assert shared_rows([Task(X[:4], np.zeros(4)), Task(X[:4], np.ones(4))]) == 0
+    assert shared_rows([Task(X[:4], np.zeros(4)), Task(X[2:6], np.zeros(4))]) == 0.5
+
+
+def comparison(chance=None, **scores):
+    """Arms with these mean scores on 30 tasks, give or take a little noise that all share."""
+    wobble = 0.1 * np.random.RandomState(0).standard_normal(30)
+    records = tuple(
+        Record(name, 0, 0, i, None, 5, mean + wobble[i] + 0.001 * np.sin(i + mean))
+        for name, mean in scores.items()
+        for i in range(30)
+    )
+    kinds = dict.fromkeys(scores, "meta")
+    return TaskComparison(records, kinds, (), (5,), "row", "score", chance, ())
+
+
+ARMS = {"dummy": "guess", "all": "pool", "own": "alone", "prior": "meta"}
+
+
+@pytest.mark.parametrize(
+    ("scores", "case"),
+    [
+        ((-9, -3, -4, -2), "meta"),
+        ((-9, -3, -4, -3.5), "pool"),
+        ((-9, -4, -3, -3.5), "alone"),
+        ((-9, -4, -3, -2.98), "alone"),  # ahead, but by less than 1 % of the error
+        ((-1, -4, -3, -2), "nothing"),
+    ],
+)
+def test_verdicts_of_errors(scores, case):
+    found = judge(comparison(**dict(zip(ARMS, scores, strict=True))), ARMS, 5)
+    assert found.case == case
+    assert found.best["meta"] == "prior"
+    assert found.gain.difference.mean == pytest.approx(scores[3] - max(scores[1:3]), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("scores", "case"),
+    [((0.6, 0.5, 0.8), "meta"), ((0.6, 0.5, 0.605), "pool"), ((0.3, 0.31, 0.32), "nothing")],
+)
+def test_verdicts_of_accuracies(scores, case):
+    arms = {name: group for name, group in ARMS.items() if group != "guess"}
+    found = judge(comparison(0.33, **dict(zip(arms, scores, strict=True))), arms, 5)
+    assert found.case == case
+
+
+def test_one_task_of_a_huge_error_does_not_hide_the_others():
+    found = comparison(dummy=-9, all=-3, own=-4, prior=-2)
+    spoiled = [
+        r._replace(score=-500.0) if r.task == 3 and r.estimator != "all" else r
+        for r in found.records
+    ]
+    found = judge(replace(found, records=tuple(spoiled)), ARMS, 5)
+    assert found.case == "pool"  # the mean is behind
+    spoiled = [
+        r._replace(score=-500.0 - (r.estimator != "prior")) if r.task == 3 else r for r in spoiled
+    ]
+    wide = judge(
+        replace(comparison(dummy=-9, all=-3, own=-4, prior=-2), records=tuple(spoiled)), ARMS, 5
+    )
+    assert wide.case == "meta"
+    assert wide.gain.p_sign < 0.01
+
+
+def test_arms_of_several_views_get_the_same_rows():
+    views = views_of(LINES, np.random.RandomState(0))
+    seen = {name: seen_by(view, LINES) for name, view in views.items()}
+    how = {"cv": 3, "seeds": [4], "support_sizes": 4}
+    found = compare_arms(quick_arms(None, n_outputs=1, seed=0), seen, **how)
+    twin = compare({"a line for each task": RidgeCV(ALPHAS)}, seen["scaled"], baselines=(), **how)
+    name = "a line for each task"
+    np.testing.assert_array_equal(found.scores(name), twin.scores(name))
+    assert list(found.kinds) == list(quick_arms(None, n_outputs=1, seed=0))
+    assert {record.estimator for record in found.records} == {*found.kinds}
