@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_meta.analysis.distances import cross_distances, known_tasks, task_distances
 from sklearn_meta.analysis.meta_features import describe, scaled
+from sklearn_meta.analysis.scaling import classical_axes
 from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.validate import check_tasks
 
@@ -168,13 +169,11 @@ class TaskEmbedding(TransformerMixin, BaseEstimator):
 
     def _coordinates(self, tasks: tuple[Task, ...]) -> None:
         distances = task_distances(tasks, **self._asked())
-        squares = np.maximum((distances + distances.T) / 2, 0.0) ** 2
-        self._centre = squares.mean(axis=0)
-        gram = -(squares - self._centre - self._centre[:, None] + squares.mean()) / 2
-        values, vectors = np.linalg.eigh(gram)
-        kept = values > 1e-9 * max(values[-1], 0.0)
-        values, vectors = values[kept][::-1], vectors[:, kept][:, ::-1]
-        values, vectors = values[: self.n_components], vectors[:, : self.n_components]
+        lengths = np.maximum((distances + distances.T) / 2, 0.0)
+        self._centre = (lengths**2).mean(axis=0)
+        values, vectors = classical_axes(lengths)
+        kept = np.flatnonzero(values > 1e-9 * max(values[0], 0.0))[: self.n_components]
+        values, vectors = values[kept], vectors[:, kept]
         self.embedding_ = vectors * np.sqrt(values)
         self._axes = vectors / np.sqrt(values)
 

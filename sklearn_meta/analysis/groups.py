@@ -10,7 +10,9 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import pdist, squareform
 from sklearn.metrics import silhouette_score
 
-__all__ = ["TaskGroups", "as_lengths", "find_groups", "no_groups", "scaled", "told_apart"]
+from sklearn_meta.analysis.scaling import classical_axes
+
+__all__ = ["TaskGroups", "as_lengths", "find_groups", "no_groups", "told_apart"]
 
 Floats = NDArray[np.float64]
 FEWEST, MOST_GROUPS, N_REFERENCE = 10, 8, 39  # tasks to look for groups among; sets without groups
@@ -132,31 +134,6 @@ def as_lengths(distances: Floats, metric: Any) -> Floats:
     return np.sqrt(D) if metric == "transfer" else D
 
 
-def scaled(D: Floats, n_axes: int) -> tuple[Floats, float]:
-    """Classical multidimensional scaling.
-
-    Parameters
-    ----------
-    D : ndarray of shape (n_tasks, n_tasks)
-        Distances, symmetric.
-    n_axes : int
-        Of the positions.
-
-    Returns
-    -------
-    positions : ndarray of shape (n_tasks, n_axes)
-        The axis of the largest spread first; signs are arbitrary.
-    share : float
-        Of the squared distances (from their centre) that these axes show.
-    """
-    centre = np.eye(len(D)) - 1 / len(D)
-    values, vectors = np.linalg.eigh(-0.5 * centre @ D**2 @ centre)
-    top = np.maximum(values[::-1][:n_axes], 0.0)
-    total = float(np.maximum(values, 0.0).sum())
-    share = float(top.sum()) / total if total > 0 else 1.0
-    return vectors[:, ::-1][:, :n_axes] * np.sqrt(top), share
-
-
 def _noise(both: Floats) -> float:
     """Give the root mean square of the differences below zero."""
     below = both[both < 0]
@@ -165,7 +142,7 @@ def _noise(both: Floats) -> float:
 
 def _without_groups(D: Floats, rng: np.random.RandomState) -> list[Floats]:
     """Draw sets from one Gaussian that spreads as these tasks do."""
-    spread = scaled(D, len(D))[0].std(axis=0)
+    spread = np.sqrt(np.maximum(classical_axes(D)[0], 0.0) / len(D))
     points = rng.standard_normal((N_REFERENCE, *D.shape)) * spread
     return [squareform(pdist(of_set)) for of_set in points]
 

@@ -142,13 +142,15 @@ def _drawings(report: Any) -> Iterator[tuple[str, str, tuple[float, float], Any]
     how = {"sizes": comparison.sizes, "metric": metric, "unit": comparison.unit}
     scores = ComparisonDisplay(intervals, **how)
     words = "The best arm of each kind, with 95 % intervals over tasks."
-    yield PAY, words, (7.0, 3.2), lambda ax: scores.plot(ax=ax)
+    yield PAY, words, (7.0, 3.6), lambda ax: scores.plot(ax=ax)
     name = f"distance ({report.metric.replace('_', ' ')})"
     heat = TaskDistanceDisplay(distances=report.distances, names=report.names, metric_name=name)
     words = "Distances from each task to each other; like ones stand together."
     yield "How alike are the tasks?", words, (6.0, 5.4), lambda ax: heat.plot(ax)
     labels = report.groups.labels
-    clusters = ["alone" if label < 0 else f"group {label + 1}" for label in labels]
+    of_one = "the others" if labels.max() < 1 else "group 1"
+    names = {-1: "unlike all others", 0: of_one}
+    clusters = [names.get(label, f"group {label + 1}") for label in labels.tolist()]
     here = TaskMapDisplay(
         distances=as_lengths(report.distances, report.metric),
         clusters=clusters if len(set(clusters)) > 1 else None,

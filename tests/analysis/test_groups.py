@@ -5,7 +5,8 @@ import pytest
 from scipy.spatial.distance import pdist, squareform
 from sklearn.metrics import adjusted_rand_score
 
-from sklearn_meta.analysis.groups import as_lengths, find_groups, no_groups, scaled, told_apart
+from sklearn_meta.analysis.groups import as_lengths, find_groups, no_groups, told_apart
+from sklearn_meta.analysis.scaling import classical_axes
 
 
 def distances(points):
@@ -79,11 +80,11 @@ def test_distances_and_draws_do_not_depend_on_units():
 
 def test_scaling_gives_the_points_back():
     points = np.random.RandomState(0).standard_normal((12, 3))
-    found, share = scaled(distances(points), 3)
+    values, vectors = classical_axes(distances(points))
+    np.testing.assert_allclose(values[3:], 0, atol=1e-10)
+    found = vectors[:, :3] * np.sqrt(values[:3])
     np.testing.assert_allclose(distances(found), distances(points), atol=1e-10)
-    assert share == pytest.approx(1)
-    assert scaled(distances(points), 2)[1] < 1
-    assert scaled(np.zeros((4, 4)), 2)[1] == 1
+    np.testing.assert_allclose(values[:3] / 12, found.var(axis=0))
 
 
 def test_noise_around_zero_tells_no_tasks_apart():
