@@ -1,17 +1,22 @@
 """What each metric of `task_distances` takes for many tasks.
 
     python examples/benchmarks/distances.py [--tasks 200] [--rows 50] [--features 20] [--ragged]
+    python examples/benchmarks/distances.py --memory 200 400 800
 
 Prints the seconds of every metric (and those of all cores together), for classification and for
 regression, on tasks of four hidden clusters, and the adjusted Rand index of the clusters that it
-finds. Metrics that take an estimator get a briefly meta-fitted MAML.
+finds. Metrics that need an estimator get a briefly meta-fitted MAML. With --memory it prints how
+much the resident memory of a process grows at most, for each number of tasks (Linux only).
 """
 
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,6 +29,7 @@ from sklearn_meta.analysis.distances import METRICS, NEED_ESTIMATOR
 from sklearn_meta.tasks import Task
 
 N_CLUSTERS = 4
+KINDS = ("classification", "regression")
 
 
 def make_tasks(
@@ -58,7 +64,7 @@ def main(
     print(f"| {sizes}, {torch.get_num_threads()} threads | kind | s | CPU s | adjusted Rand |")
     print("| --- | --- | --- | --- | --- |")
     found = {}
-    for kind in ("classification", "regression"):
+    for kind in KINDS:
         tasks, cluster = make_tasks(kind, n_tasks, n_rows, n_features, ragged)
         prior = learner(kind, tasks)
         for metric in metrics:
@@ -76,6 +82,43 @@ def main(
     return found
 
 
+def peak(metric: str, kind: str, n_tasks: int, n_rows: int, n_features: int) -> float:
+    """MiB beyond the tasks; to be called in a process of its own."""
+    tasks, _ = make_tasks(kind, n_tasks, n_rows, n_features, ragged=False)
+    asked = {"estimator": learner(kind, tasks[:20])} if metric in NEED_ESTIMATOR else {}
+    task_distances(tasks[:4], metric=metric, random_state=0, **asked)  # loads what is loaded once
+    Path("/proc/self/clear_refs").write_text("5")  # the peak from now on
+    before = peak_now()
+    task_distances(tasks, metric=metric, random_state=0, **asked)
+    return peak_now() - before
+
+
+def peak_now() -> float:
+    """MiB of this process at most."""
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 2**10
+
+
+def peaks(
+    sizes: Sequence[int], n_rows: int, n_features: int, metrics: Iterable[str]
+) -> dict[tuple[str, str], list[float]]:
+    """Memory of each metric for each number of tasks, each in a process of its own."""
+    print(f"| MiB, {n_rows} rows, {n_features} features | kind | ", end="")
+    print(
+        *(f"{n} tasks" for n in sizes), sep=" | ", end=" |\n" + "| --- " * (2 + len(sizes)) + "|\n"
+    )
+    found = {}
+    for metric in metrics:
+        for kind in KINDS:
+            of = found[metric, kind] = []
+            for n in sizes:
+                one = ["--peak", metric, kind, str(n), str(n_rows), str(n_features)]
+                command = [sys.executable, __file__, *one]
+                done = subprocess.run(command, capture_output=True, text=True, check=True)
+                of.append(float(done.stdout))
+            print(f"| {metric} | {kind} | {' | '.join(f'{x:.0f}' for x in of)} |", flush=True)
+    return found
+
+
 def clusters_of(distances: np.ndarray) -> np.ndarray:
     both = np.maximum(distances + distances.T, 0)
     search = AgglomerativeClustering(N_CLUSTERS, metric="precomputed", linkage="average")
@@ -89,5 +132,12 @@ if __name__ == "__main__":
     parser.add_argument("--features", type=int, default=20)
     parser.add_argument("--ragged", action="store_true")
     parser.add_argument("--metrics", nargs="*", default=list(METRICS))
+    parser.add_argument("--memory", type=int, nargs="+", help="numbers of tasks")
+    parser.add_argument("--peak", nargs=5, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    main(given.tasks, given.rows, given.features, given.ragged, given.metrics)
+    if given.peak:
+        print(peak(*given.peak[:2], *map(int, given.peak[2:])))
+    elif given.memory:
+        peaks(given.memory, given.rows, given.features, given.metrics)
+    else:
+        main(given.tasks, given.rows, given.features, given.ragged, given.metrics)

@@ -10,7 +10,7 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from sklearn_meta.analysis.bures import gaussian_distances
+from sklearn_meta.analysis.bures import Gaussians
 from sklearn_meta.analysis.table import Table, table_of
 from sklearn_meta.analysis.transport import transport_cost
 from sklearn_meta.tasks import Task
@@ -87,17 +87,21 @@ def otdd_distances(
         raise ValueError(f"'otdd' takes max_rows of at least 1, or None; got {max_rows!r}.")
     rows = table_of(tasks, estimator, target_type, scale=scale, n_reference=n_reference)
     rows = _some(rows, max_rows, rng)
-    between = None if rows.real else _between_classes(rows, inner)
+    classes = None if rows.real else _Classes(rows, inner)
     points = np.hstack([rows.X, rows.y]) if rows.real else rows.X
     found = np.full((rows.n_tasks, rows.n_tasks), np.nan)
     np.fill_diagonal(found, 0.0)
 
     def from_task(i: int) -> None:  # to those after it
+        a = rows.of(i)
+        if classes is not None:
+            own, code = np.unique(rows.y[a], return_inverse=True)
+            apart = classes.later(own)
         for j in range(i + 1, rows.n_tasks):
-            a, b = rows.of(i), rows.of(j)
+            b = rows.of(j)
             cost = cdist(points[a], points[b], "sqeuclidean")
-            if between is not None:
-                cost += between[rows.y[a, None], rows.y[b]]
+            if classes is not None:
+                cost += apart[code[:, None], rows.y[b]]
             found[i, j] = found[j, i] = transport_cost(cost)
 
     places = range(n_reference or rows.n_tasks)
@@ -117,16 +121,26 @@ def _some(rows: Table, most: int | None, rng: np.random.RandomState) -> Table:
     return Table(rows.X[kept], y, np.cumsum([0, *map(len, drawn)]), rows.real)
 
 
-def _between_classes(rows: Table, inner: str) -> NDArray[np.float64]:
-    """Squared distances of all classes of all tasks."""
-    order = np.argsort(rows.y, kind="stable")
-    samples = np.split(rows.X[order], np.cumsum(np.bincount(rows.y))[:-1])
-    pairs = np.column_stack(np.triu_indices(len(samples), 1))
-    if inner == "gaussian":
-        found = gaussian_distances(samples, pairs)
-    else:
-        costs = (cdist(samples[a], samples[b], "sqeuclidean") for a, b in pairs)
-        found = np.fromiter(map(transport_cost, costs), np.float64, len(pairs))
-    square = np.zeros((len(samples), len(samples)))
-    square[tuple(pairs.T)] = square[tuple(pairs.T[::-1])] = found
-    return square
+class _Classes:
+    """Distances of the classes of one task to those of all later tasks.
+
+    Those of all tasks at once would be a square of classes.
+    """
+
+    def __init__(self, rows: Table, inner: str) -> None:
+        order = np.argsort(rows.y, kind="stable")
+        self.samples = np.split(rows.X[order], np.cumsum(np.bincount(rows.y))[:-1])
+        self.gaussians = Gaussians.of(self.samples) if inner == "gaussian" else None
+
+    def later(self, own: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Squared distances, (classes of a task, all classes); 0 for those not after them."""
+        later = np.arange(own[-1] + 1, len(self.samples))
+        pairs = np.column_stack([np.repeat(own, len(later)), np.tile(later, len(own))])
+        if self.gaussians is not None:
+            found = self.gaussians.distances(pairs)
+        else:
+            costs = (cdist(self.samples[a], self.samples[b], "sqeuclidean") for a, b in pairs)
+            found = np.fromiter(map(transport_cost, costs), np.float64, len(pairs))
+        apart = np.zeros((len(own), len(self.samples)))
+        apart[:, later] = found.reshape(len(own), len(later))
+        return apart

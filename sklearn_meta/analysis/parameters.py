@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
 
 from sklearn_meta.analysis.learner import Learner, checked_estimator
 from sklearn_meta.analysis.rows import TaskRows
@@ -64,7 +65,7 @@ def parameter_distances(
     est = checked_estimator(estimator, "parameter_distances")
     rows = TaskRows.of(tasks, est._target_type)
     shared, of_class = _adapted(Learner(est, rows), rows)
-    squares = _squares(shared) + _matched(of_class, rows)
+    squares = cdist(shared, shared, "sqeuclidean") + _matched(of_class, rows)
     norms = np.sqrt((shared**2).sum(1) + (0.0 if of_class is None else (of_class**2).sum((1, 2))))
     mean = (norms[:, None] + norms) / 2
     d = np.sqrt(squares) / np.where(mean > 0, mean, 1.0)
@@ -96,11 +97,6 @@ def _adapted(
             of_class[places, :width] = np.concatenate(each, axis=2) * there[..., None]
     assert shared is not None
     return shared, of_class
-
-
-def _squares(V: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Squared distances of rows, a row at a time: differences, not a difference of squares."""
-    return np.stack([((V - v) ** 2).sum(axis=1) for v in V])
 
 
 def _matched(C: NDArray[np.float64] | None, rows: TaskRows) -> NDArray[np.float64] | float:

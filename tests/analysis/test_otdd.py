@@ -1,13 +1,14 @@
 """Optimal transport between tasks against closed forms and against every permutation."""
 
 import sys
+import tracemalloc
 from itertools import permutations
 
 import numpy as np
 import pytest
 
 from sklearn_meta.analysis import bures, task_distances
-from sklearn_meta.analysis.bures import gaussian_distances
+from sklearn_meta.analysis.bures import Gaussians
 from sklearn_meta.analysis.transport import transport_cost
 from sklearn_meta.tasks import Task
 
@@ -33,11 +34,11 @@ def test_distances_of_gaussians_are_the_closed_form(monkeypatch):
     rng = np.random.RandomState(0)
     samples = [rng.normal(rng.normal(), 1 + rng.rand(), (n, 5)) for n in (30, 9, 200, 12)]
     pairs = np.column_stack(np.triu_indices(4, 1))
-    found = gaussian_distances(samples, pairs)
+    found = Gaussians.of(samples).distances(pairs)
     expected = [between_gaussians(samples[a], samples[b]) for a, b in pairs]
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     monkeypatch.setattr(bures, "AT_ONCE", 60)  # two pairs at a time
-    np.testing.assert_allclose(gaussian_distances(samples, pairs), found, rtol=1e-12)
+    np.testing.assert_allclose(Gaussians.of(samples).distances(pairs), found, rtol=1e-12)
 
 
 def test_distances_of_classes_of_fewer_rows_than_features():
@@ -45,8 +46,8 @@ def test_distances_of_classes_of_fewer_rows_than_features():
     samples = [rng.normal(size=(n, 6)) for n in (1, 3, 40)]
     padded = [np.repeat(x, 100, axis=0) for x in samples]  # the same mean and covariance
     pairs = np.array([[0, 1], [0, 2], [1, 2], [1, 1]])
-    found = gaussian_distances(samples, pairs)
-    np.testing.assert_allclose(found, gaussian_distances(padded, pairs), atol=1e-10)
+    found = Gaussians.of(samples).distances(pairs)
+    np.testing.assert_allclose(found, Gaussians.of(padded).distances(pairs), atol=1e-10)
     mean = ((samples[0][0] - samples[2]) ** 2).sum(axis=1).mean()  # one row: all go there
     np.testing.assert_allclose(found[1], mean)
 
@@ -89,6 +90,30 @@ def test_two_small_tasks_against_every_permutation(inner):
     cost = squares(X, Y) + np.array([[between[c, d] for d in z] for c in y])
     found = otdd([(X, y), (Y, z)], inner=inner)
     np.testing.assert_allclose(found[0, 1] ** 2, best(cost), rtol=1e-6)
+
+
+@pytest.mark.parametrize("inner", ["gaussian", "exact"])
+def test_each_pair_is_what_it_is_alone(inner, monkeypatch):
+    rng = np.random.RandomState(0)
+    tasks = [(rng.normal(size=(12, 3)), np.repeat(list("abcd"[:k]), 12 // k)) for k in (2, 3, 4, 1)]
+    found = otdd(tasks, inner=inner)
+    for i, j in zip(*np.triu_indices(4, 1), strict=True):
+        alone = otdd([tasks[i], tasks[j]], inner=inner)[0, 1]
+        np.testing.assert_allclose(found[i, j], alone, rtol=1e-12)
+    monkeypatch.setattr(bures, "AT_ONCE", 1)  # a pair of classes at a time
+    np.testing.assert_allclose(otdd(tasks, inner=inner), found, rtol=1e-12)
+
+
+def test_memory_does_not_grow_with_the_pairs_of_classes():
+    rng = np.random.RandomState(0)
+    peaks = []
+    for n_tasks in (30, 120):
+        tasks = [(rng.normal(size=(20, 2)), np.arange(20) // 2) for _ in range(n_tasks)]
+        tracemalloc.start()
+        otdd(tasks, n_jobs=1)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 6 * peaks[0]  # 4 times the tasks, and 16 times the pairs
 
 
 def test_regression_moves_inputs_and_targets():
