@@ -7,9 +7,10 @@ from typing import Any
 
 from sklearn_meta.extras import need
 
-__all__ = ["GREY", "name_dots", "new_axes", "style", "tidy"]
+__all__ = ["GREY", "forget", "name_dots", "name_points", "new_axes", "style", "tidy"]
 
 GREY = "0.35"
+AROUND = [(1, 1), (1, -1), (-1, 1), (-1, -1), (0, 1), (0, -1), (1, 0), (-1, 0)]  # right and up
 # Okabe and Ito's colours that are dark enough for lines, "Color Universal Design", 2008
 LOOKS = (
     ("#0072B2", "o", "-"),
@@ -40,6 +41,23 @@ def new_axes(ax: Any, display: Any, size: tuple[float, float] = (6.0, 3.6)) -> A
     """
     pyplot = need("matplotlib.pyplot", "plot", f"{type(display).__name__}.plot")
     return pyplot.subplots(figsize=size, layout="constrained")[1] if ax is None else ax
+
+
+def forget(display: Any, ax: Any) -> None:
+    """Take away what a display drew on these axes before, so that it can be drawn anew.
+
+    Parameters
+    ----------
+    display : object
+        With `ax_` and the artists `_drawn`, if it has drawn.
+    ax : matplotlib Axes
+        To draw on.
+    """
+    if hasattr(display, "ax_") and display.ax_ is ax:
+        for artist in display._drawn:
+            artist.remove()
+        ax.relim()
+        ax.autoscale()
 
 
 def style(i: int, own: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -106,3 +124,50 @@ def name_dots(ax: Any, x: Any, y: Any, names: Sequence[str]) -> list[Any]:
         )
         for place, i in enumerate(sorted(range(len(names)), key=lambda i: float(y[i])))
     ]
+
+
+def name_points(ax: Any, xy: Any, names: Sequence[str]) -> list[Any]:
+    """Write names next to points, where they cover neither a point nor a name that is there.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+        Drawn on; its limits should not change afterwards.
+    xy : array of shape (n_points, 2)
+        The points.
+    names : sequence of str
+        Of each.
+
+    Returns
+    -------
+    list of matplotlib Annotation
+        One a name, with a line to its point where it had to go further off.
+    """
+    ax.figure.canvas.figure.draw_without_rendering()  # only now it is known what is where
+    points, frame = ax.transData.transform(xy), ax.get_window_extent()
+    taken: list[Any] = []
+    texts: list[Any] = []
+
+    def put(name: str, at: Any, place: tuple[int, int, int], **line: Any) -> Any:
+        x, y, far = place
+        side = {"ha": ("center", "left", "right")[x], "va": ("center", "bottom", "top")[y]}
+        offset = {"xytext": (x * far, y * far), "textcoords": "offset points"}
+        how = {"color": GREY, "fontsize": "x-small", "in_layout": False}  # which is as it is now
+        return ax.annotate(name, at, **how, **side, **offset, **line)
+
+    for name, at in zip(names, xy, strict=True):
+        tried: list[tuple[int, int, tuple[int, int, int], Any]] = []
+        for place in [(x, y, far) for far in (5, 14, 24, 36) for x, y in AROUND]:
+            text = put(name, at, place)
+            box = text.get_window_extent().padded(3)
+            text.remove()
+            inside = all(frame.contains(*corner) for corner in box.corners())
+            hits = box.count_contains(points) + box.count_overlaps(taken) + 2 * (not inside)
+            tried.append((hits, len(tried), place, box))
+            if not hits:
+                break
+        _, _, place, box = min(tried)
+        line = {"arrowprops": {"arrowstyle": "-", "color": GREY, "linewidth": 0.5, "shrinkB": 3}}
+        texts.append(put(name, at, place, **(line if place[2] > 5 else {})))
+        taken.append(box)
+    return texts

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.cluster.hierarchy import dendrogram, linkage
 from scipy.spatial.distance import squareform
 
-from sklearn_meta.inspection.drawing import new_axes
+from sklearn_meta.inspection.drawing import forget, new_axes
 from sklearn_meta.inspection.learners import names_of, one_a_task
 
 __all__ = ["TaskDistanceDisplay", "as_distances", "distances_of"]
@@ -94,19 +94,25 @@ class TaskDistanceDisplay:
         tree = _tree(D)
         self.order_ = np.array(tree["leaves"])
         ax = new_axes(ax, self, (5.6, 5.2))
+        forget(self, ax)
         here = D[np.ix_(self.order_, self.order_)]
         self.im_ = ax.imshow(here, cmap=cmap, aspect="equal", interpolation="nearest")
         places, shown = range(len(D)), [names[i] for i in self.order_]
         if len(D) <= MOST_NAMES:
-            long = max(map(len, shown)) > 3
+            short = max(map(len, shown)) <= 3
             size = "small" if len(D) <= 16 else "x-small"
-            ax.set_xticks(places, shown, rotation=90 if long else 0, fontsize=size)
+            if short:
+                ax.set_xticks(places, shown, fontsize=size)
+            else:  # the rows say them, and columns are in the same order
+                ax.set_xticks([])
             ax.set_yticks(places, shown, fontsize=size)
             ax.tick_params(length=0)
         else:
             ax.set_xticks([])
             ax.set_yticks([])
-            ax.set(xlabel=f"{len(D)} tasks, ordered by likeness", ylabel="")
+        said = [f"{len(D)} tasks, ordered by likeness"] if len(D) > MOST_NAMES else []
+        said += [] if np.allclose(D, D.T) else ["from row to column"]
+        ax.set_xlabel("\n".join(said))
         ax.spines[:].set_visible(False)
         self.dendrogram_ax_ = above = ax.inset_axes((0, 1.01, 1, 0.2))
         for x, height in zip(tree["icoord"], tree["dcoord"], strict=True):
@@ -114,8 +120,10 @@ class TaskDistanceDisplay:
             above.plot(at, height, color="black", linewidth=0.9)
         above.set(xlim=(-0.5, len(D) - 0.5), ylim=(0, None))
         above.axis("off")
+        self._drawn = [self.im_, above]
         if colorbar:
-            ax.figure.colorbar(self.im_, ax=ax, label=self.metric_name, shrink=0.8)
+            bar = ax.figure.colorbar(self.im_, ax=ax, label=self.metric_name, shrink=0.8)
+            self._drawn.insert(0, bar)
         self.ax_, self.figure_ = ax, ax.figure
         return self
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_meta.inspection.drawing import GREY, new_axes, style
+from sklearn_meta.inspection.drawing import forget, name_points, new_axes, style
 from sklearn_meta.inspection.learners import names_of
 from sklearn_meta.inspection.task_distances import as_distances, distances_of
 
@@ -27,7 +27,8 @@ class TaskMapDisplay:
     distances : array-like of shape (n_tasks, n_tasks)
         Where the two directions differ, their mean is drawn.
     values : array-like of shape (n_tasks,) or None, default=None
-        A number of each task, such as its gain: a colour, light at 0, dark at both ends.
+        A number of each task, such as its gain: a colour, light at 0, dark at both ends (which are
+        the 90th percentile of the absolute values: the largest do not set the scale).
     clusters : array-like of shape (n_tasks,) or None, default=None
         A label of each task: a marker and a colour. In place of `values`.
     names : sequence of str of shape (n_tasks,) or None, default=None
@@ -44,7 +45,9 @@ class TaskMapDisplay:
     figure_ : matplotlib Figure
         Of the axes.
     scatter_ : list of matplotlib PathCollection
-        The points, one collection a cluster.
+        The points, one collection a cluster; of values, those not below 0 and those below.
+    texts_ : list of matplotlib Annotation
+        The names.
     positions_ : ndarray of shape (n_tasks, 2)
         Of the points.
     share_ : float
@@ -101,15 +104,13 @@ class TaskMapDisplay:
             raise ValueError("Give values or clusters, not both: there is one colour a task.")
         self.positions_, self.share_ = _scaled(D)
         ax = new_axes(ax, self, (6.0, 4.4))
+        forget(self, ax)
         look = {"s": 36, "zorder": 3} | dict(scatter_kw or {})
         if self.clusters is not None:
             self.scatter_ = self._by_cluster(ax, _one_a_task(self.clusters, "clusters", D), look)
+            key = [ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))]
         else:
-            self.scatter_ = [self._by_value(ax, D, look)]
-        if self.names is not None and len(D) <= MOST_NAMES:
-            for name, xy in zip(names, self.positions_, strict=True):
-                how: dict[str, Any] = {"textcoords": "offset points", "fontsize": "x-small"}
-                ax.annotate(name, xy, xytext=(5, 3), color=GREY, **how)
+            self.scatter_, key = self._by_value(ax, D, look)
         ax.set_aspect("equal", adjustable="datalim")
         ax.margins(0.08)
         ax.set(xticks=[], yticks=[])
@@ -118,6 +119,9 @@ class TaskMapDisplay:
             f"{len(D)} tasks by {self.metric_name}; the plane shows {100 * self.share_:.0f} %",
             fontsize="medium",
         )
+        named = self.names is not None and len(D) <= MOST_NAMES
+        self.texts_ = name_points(ax, self.positions_, names) if named else []
+        self._drawn = [*key, *self.scatter_, *self.texts_]
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
@@ -128,18 +132,21 @@ class TaskMapDisplay:
             face = "white" if k // 6 % 2 else own["color"]
             how = {"marker": own["marker"], "facecolors": face, "edgecolors": own["color"]}
             found.append(ax.scatter(*here.T, label=str(name), **(how | look)))
-        ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
         return found
 
-    def _by_value(self, ax: Any, D: NDArray[Any], look: dict[str, Any]) -> Any:
+    def _by_value(
+        self, ax: Any, D: NDArray[Any], look: dict[str, Any]
+    ) -> tuple[list[Any], list[Any]]:
+        """Give the points, and the scale of their colours."""
         x, y = self.positions_.T
         if self.values is None:
-            return ax.scatter(x, y, **({"color": style(0)["color"]} | look))
+            return [ax.scatter(x, y, **({"color": style(0)["color"]} | look))], []
         c = _one_a_task(self.values, "values", D).astype(np.float64)
         if not np.isfinite(c).all():
             raise ValueError(f"values of tasks {np.flatnonzero(~np.isfinite(c))} are not finite.")
+        most = float(np.percentile(np.abs(c), 90)) or float(np.abs(c).max()) or 1.0
+        found = []
         for here, marker in ((c >= 0, "o"), (c < 0, "s")):  # hurt tasks are squares, in print too
-            most = float(np.abs(c).max()) or 1.0
             how: dict[str, Any] = {
                 "marker": marker,
                 "c": c[here],
@@ -147,9 +154,10 @@ class TaskMapDisplay:
                 "edgecolors": "black",
             }
             how |= {"linewidths": 0.6, "vmin": -most, "vmax": most}
-            points = ax.scatter(x[here], y[here], **(how | look))
-        ax.figure.colorbar(points, ax=ax, label=f"{self.value_name} (below 0: squares)")
-        return points
+            found.append(ax.scatter(x[here], y[here], **(how | look)))
+        how = {"extend": "both" if np.abs(c).max() > most else "neither"}  # one task is not all
+        how["label"] = f"{self.value_name} (below 0: squares)"
+        return found, [ax.figure.colorbar(found[0], ax=ax, **how)]
 
     @classmethod
     def from_tasks(

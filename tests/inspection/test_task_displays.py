@@ -11,6 +11,7 @@ from sklearn_meta.inspection import TaskDistanceDisplay, TaskMapDisplay
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
 plt = pytest.importorskip("matplotlib.pyplot")
+Text = pytest.importorskip("matplotlib.text").Text
 
 RNG = np.random.RandomState(0)
 LABELS = np.array(list("ABCABCABCABC"))
@@ -67,6 +68,63 @@ def test_clusters_are_told_apart_without_colour_and_hurt_tasks_are_squares():
     drawn = TaskMapDisplay.from_distances(D, list(LABELS), values=gains).ax_
     assert [len(points.get_offsets()) for points in drawn.collections[:2]] == [9, 3]
     assert {text.get_text() for text in drawn.texts} == set("ABC")
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"clusters": LABELS}, {"values": np.linspace(-1, 1, 12)}],
+    ids=["", "kinds", "gains"],
+)
+def test_a_map_that_is_drawn_again_forgets_what_was_there(how):
+    display = TaskMapDisplay.from_distances(D, list(LABELS), **how)
+    few = {name: value[::2] for name, value in how.items()}
+    display.distances, display.names = D[::2, ::2] / 100, list("UVWXYZ")
+    vars(display).update(few)
+    display.plot(display.ax_)
+    fresh = TaskMapDisplay.from_distances(D[::2, ::2] / 100, list("UVWXYZ"), **few)
+    for one in (display, fresh):
+        one.figure_.draw_without_rendering()
+    assert [t.get_text() for t in display.ax_.texts] == list("UVWXYZ")
+    assert [text.xy for text in display.texts_] == [tuple(xy) for xy in display.positions_]
+    assert len(display.figure_.axes) == len(fresh.figure_.axes)
+    assert len(display.ax_.collections) == len(fresh.ax_.collections)
+    assert (display.ax_.get_legend() is None) == (fresh.ax_.get_legend() is None)
+    for axis in ("get_xlim", "get_ylim"):
+        ours, theirs = (np.ptp(getattr(one.ax_, axis)()) for one in (display, fresh))
+        assert ours == pytest.approx(theirs, rel=0.2)  # the layout may differ a little
+
+
+def test_a_heat_map_that_is_drawn_again_forgets_what_was_there():
+    display = TaskDistanceDisplay.from_distances(D, list(LABELS))
+    display.distances, display.names = D[::2, ::2], list("UVWXYZ")
+    display.plot(display.ax_)
+    fresh = TaskDistanceDisplay.from_distances(D[::2, ::2], list("UVWXYZ"))
+    assert len(display.ax_.images) == len(display.ax_.child_axes) == 1
+    assert len(display.figure_.axes) == len(fresh.figure_.axes)
+    assert display.ax_.get_xlim() == fresh.ax_.get_xlim()
+    for axis in ("get_xticklabels", "get_yticklabels"):
+        ours, theirs = (getattr(one.ax_, axis)() for one in (display, fresh))
+        assert [t.get_text() for t in ours] == [t.get_text() for t in theirs]
+
+
+def test_names_cover_neither_points_nor_each_other():
+    rng = np.random.RandomState(0)
+    points = rng.normal(size=(15, 2)) * [1, 0.5]
+    names = [f"a long name, {i}" for i in range(15)]
+    display = TaskMapDisplay.from_distances(cdist(points, points), names)
+    display.figure_.draw_without_rendering()
+    boxes = [Text.get_window_extent(text) for text in display.texts_]
+    dots = display.ax_.transData.transform(display.positions_)
+    assert sum(box.count_contains(dots) for box in boxes) == 0
+    assert sum(box.count_overlaps(boxes) for box in boxes) == len(boxes)  # itself
+    frame = display.ax_.get_window_extent()
+    assert all(frame.contains(*corner) for box in boxes for corner in box.corners())
+
+
+def test_one_large_value_does_not_take_the_colours_of_the_others():
+    values = np.r_[np.linspace(-1, 1, 11), 100]
+    display = TaskMapDisplay.from_distances(D, values=values)
+    assert display.scatter_[0].get_clim()[1] == pytest.approx(1, rel=0.1)
 
 
 def test_they_measure_tasks_themselves():
