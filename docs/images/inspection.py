@@ -8,13 +8,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import matplotlib
+from sklearn.base import clone
 
 from sklearn_meta import ANILRegressor, MAMLRegressor, PooledRegressor
 from sklearn_meta.datasets import make_sinusoid_tasks
 from sklearn_meta.inspection import (
     AdaptationCurveDisplay,
+    AdaptationPathDisplay,
     LearningHistoryDisplay,
+    TaskDistanceDisplay,
+    TaskMapDisplay,
     TaskScoreDisplay,
+    TransferGainDisplay,
 )
 from sklearn_meta.model_selection import TaskEstimator
 
@@ -39,18 +44,31 @@ def main(
     anil = ANILRegressor(inner_lr=0.02, inner_steps=1, **settings).meta_fit(train)
     pooled = PooledRegressor(**settings).meta_fit(train)
     maml.meta_fit(train, validation_tasks=valid)
-    baseline = TaskEstimator(pooled, scoring=ERROR, prefit=True).fit(test).score_tasks(test)
+    of_pooled, of_maml, of_anil = (
+        TaskEstimator(est, scoring=ERROR, prefit=True).fit(test).score_tasks(test)
+        for est in (pooled, maml, anil)
+    )
+    some, by_parameters = test[:60], {"metric": "parameter", "estimator": maml}
+    gains = {"values": (of_maml - of_pooled)[:60], "value_name": "gain over pooled"}
     displays = {
         "learning_history": LearningHistoryDisplay.from_estimator(maml, show_meta_lr=True),
         "adaptation_curve": AdaptationCurveDisplay.from_estimator(
             {"MAML": maml, "ANIL": anil},
             test,
             scoring=ERROR,
-            baseline={"pooled": baseline},
+            baseline={"pooled": of_pooled},
         ),
         "task_scores": TaskScoreDisplay.from_estimator(maml, test, scoring=ERROR),
         "task_scores_paired": TaskScoreDisplay.from_estimator(
             {"MAML": maml, "ANIL": anil}, test, scoring=ERROR
+        ),
+        "transfer_gain": TransferGainDisplay.from_scores(
+            of_maml, of_anil, baseline="ANIL", score_name="negative squared error"
+        ),
+        "task_distances": TaskDistanceDisplay.from_tasks(test[:24], **by_parameters),
+        "task_map": TaskMapDisplay.from_tasks(some, **by_parameters, **gains),
+        "adaptation_path": AdaptationPathDisplay.from_estimator(
+            clone(maml).set_params(inner_steps=10), test[0], random_state=0
         ),
     }
     for name, display in displays.items():

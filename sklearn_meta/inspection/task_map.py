@@ -155,7 +155,9 @@ class TaskMapDisplay:
             }
             how |= {"linewidths": 0.6, "vmin": -most, "vmax": most}
             found.append(ax.scatter(x[here], y[here], **(how | look)))
-        how = {"extend": "both" if np.abs(c).max() > most else "neither"}  # one task is not all
+        beyond = bool(c.min() < -most), bool(c.max() > most)
+        ends = {(True, True): "both", (True, False): "min", (False, True): "max"}
+        how = {"extend": ends.get(beyond, "neither")}
         how["label"] = f"{self.value_name} (below 0: squares)"
         return found, [ax.figure.colorbar(found[0], ax=ax, **how)]
 
