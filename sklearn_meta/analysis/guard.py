@@ -17,10 +17,12 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_meta.analysis.guard_arms import ARMS, Arms, Rows, flat, said
+from sklearn_meta.analysis.guard_saved import SavedGuard
 from sklearn_meta.analysis.guard_trials import (
     GuardPrior,
     check_guarded,
     cut_rows,
+    guard_prior,
     pooled_fit,
     trials_of,
     with_support,
@@ -34,7 +36,7 @@ from sklearn_meta.tasks.ranges import check_int
 __all__ = ["GuardedMetaEstimator"]
 
 
-class GuardedMetaEstimator(BaseEstimator, ABC):
+class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
     """What the guarded classifier and the guarded regressor have in common; see there.
 
     Parameters
@@ -51,7 +53,7 @@ class GuardedMetaEstimator(BaseEstimator, ABC):
         Of folds and supports.
     """
 
-    _prior: GuardPrior | None = None
+    _meta_state: GuardPrior | None = None
 
     def __init__(
         self,
@@ -112,7 +114,7 @@ class GuardedMetaEstimator(BaseEstimator, ABC):
             trials += trials_of(arms, [cut[i] for i in test], classify, self.cv)
         arms = self._trained(known, validation_tasks)
         self.reset_meta()
-        self._prior = GuardPrior(arms, calibrate(trials, classify))
+        self._meta_state = guard_prior(arms, calibrate(trials, classify))
         return self
 
     def fit(self, X: Any, y: Any) -> GuardedMetaEstimator:
@@ -133,7 +135,8 @@ class GuardedMetaEstimator(BaseEstimator, ABC):
         self._check_params()
         X, y = self._checked(X, y)
         classes = np.unique(y) if self._kind() == "class" else None
-        arms = Arms(None, self._local(), None) if self._prior is None else self._prior.arms
+        prior = self._meta_state
+        arms = Arms(None, self._local(), None) if prior is None else prior.arms
         alone = classes is not None and len(classes) == 1
         local = DummyClassifier(strategy="prior") if alone else clone(arms.local)
         self._fitted = Arms(
@@ -213,7 +216,7 @@ class GuardedMetaEstimator(BaseEstimator, ABC):
         self : object
             As if newly made with the same parameters.
         """
-        self._prior = None
+        self._meta_state = None
         for name in [n for n in vars(self) if n.endswith("_") or n in ("_fitted", "_y_shape")]:
             delattr(self, name)
         return self
@@ -225,7 +228,7 @@ class GuardedMetaEstimator(BaseEstimator, ABC):
 
     def __sklearn_clone__(self) -> Any:
         twin = super().__sklearn_clone__()
-        twin._prior = self._prior
+        twin._meta_state = self._meta_state
         return twin
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -264,27 +267,24 @@ class GuardedMetaEstimator(BaseEstimator, ABC):
 
     def _blended(self, tasks: Any) -> Any:
         known = as_tasks(tasks, target_type=self._kind())
-        arms, items = (
-            self._known().arms,
-            [cut_rows(t, i, self._kind() == "class") for i, t in enumerate(known)],
-        )
-        outputs = arms.outputs(items)
+        items = [cut_rows(t, i, self._kind() == "class") for i, t in enumerate(known)]
+        outputs = self._known().arms.outputs(items)
         W = self._weights(items, outputs)
         return known, items, W, [np.nan_to_num(P) for P in outputs]
 
     def _weights(
         self, items: Sequence[Rows], outputs: Sequence[NDArray[np.float64]]
     ) -> NDArray[np.float64]:
-        if self._prior is None:
+        if self._meta_state is None:
             return np.array([[0.0, 1.0, 0.0]] * len(items))
-        return self._prior.weights(items, outputs, self.cv)
+        return self._meta_state.weights(items, outputs, self.cv)
 
     def _known(self) -> GuardPrior:
-        if self._prior is None:
+        if self._meta_state is None:
             raise NotMetaFittedError(
                 f"This {type(self).__name__} is not meta-fitted yet. Call meta_fit(tasks) first."
             )
-        return self._prior
+        return self._meta_state
 
     def _trained(self, tasks: Sequence[Task], validation_tasks: Any) -> Arms:
         pooled = self._local() if self.pooled is None else clone(self.pooled)

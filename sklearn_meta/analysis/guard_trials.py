@@ -16,7 +16,15 @@ from sklearn_meta.tasks import Task, split_task
 from sklearn_meta.tasks.ranges import as_range
 from sklearn_meta.tasks.validate import label
 
-__all__ = ["GuardPrior", "check_guarded", "cut_rows", "pooled_fit", "trials_of", "with_support"]
+__all__ = [
+    "GuardPrior",
+    "check_guarded",
+    "cut_rows",
+    "guard_prior",
+    "pooled_fit",
+    "trials_of",
+    "with_support",
+]
 
 Array = NDArray[np.float64]
 
@@ -26,6 +34,15 @@ class GuardPrior(NamedTuple):
 
     arms: Arms
     calibration: Calibration
+
+    def __reduce__(self) -> Any:
+        return guard_prior, tuple(self)
+
+    @property
+    def theta(self) -> dict[str, Any]:
+        """The numbers learned by the meta-learner, if it has such, and of the weights."""
+        told = self.calibration._asdict()
+        return {**getattr(self.arms.meta, "theta_", {}), **told}
 
     def weights(self, items: Sequence[Rows], outputs: Sequence[Array], cv: int) -> Array:
         """Weigh the arms for tasks by their supports.
@@ -49,6 +66,28 @@ class GuardPrior(NamedTuple):
         n_support = np.array([len(item.y) for item in items], dtype=np.float64)
         evidence = evidence_of(self.arms, supports, cv)
         return self.calibration.weights(evidence, n_support, usable)
+
+
+def guard_prior(arms: Arms, calibration: Calibration) -> GuardPrior:
+    """Put a prior together that clones share, so that its arrays cannot be written to.
+
+    Parameters
+    ----------
+    arms : Arms
+        Trained.
+    calibration : Calibration
+        Of them.
+
+    Returns
+    -------
+    GuardPrior
+        Of these two.
+    """
+    learned = {} if arms.pooled is None else vars(arms.pooled)
+    for value in (*calibration, *learned.values()):
+        if isinstance(value, np.ndarray):
+            value.flags.writeable = False
+    return GuardPrior(arms, calibration)
 
 
 def check_guarded(estimator: Any, owner: str, classify: bool) -> None:

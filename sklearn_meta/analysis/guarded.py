@@ -164,6 +164,11 @@ class GuardedMetaRegressor(RegressorMixin, GuardedMetaEstimator):
         P = self._outputs(X)
         return P.reshape(len(P), *self._y_shape)
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
     def _kind(self) -> str:
         return "real"
 

@@ -13,6 +13,7 @@ from sklearn_meta.core.restored import restored
 from sklearn_meta.core.state import VERSIONS
 from sklearn_meta.core.written import FORMAT
 from sklearn_meta.exceptions import SaveError
+from sklearn_meta.persistence.guards import restored_guard
 from sklearn_meta.persistence.pipelines import restored_pipeline
 from sklearn_meta.storage import read, refusing
 
@@ -26,7 +27,7 @@ def load(
     trusted: Sequence[str] | None = None,
     **params: Any,
 ) -> Any:
-    """Read an estimator, or a pipeline, from the file that its `save` wrote.
+    """Read an estimator, a pipeline or a guarded learner from the file that its `save` wrote.
 
     Nothing in the file is executed or imported by name; what does not fit together is refused
     before memory is taken for it.
@@ -38,9 +39,11 @@ def load(
     types : sequence of class, default=()
         Estimators of your own that the file may hold. Those of this package it may hold anyway.
     trusted : sequence of str or None, default=None
-        Of a pipeline: names of types in its transformers to trust, beyond those that skops does.
+        Names of types to trust, beyond those that skops does, in the transformers of a pipeline or
+        the local and pooled estimators of a guarded learner.
     **params : dict
-        Parameters to set in the place of those saved, ``device="cpu"``. Those that no file can
+        Parameters to set in the place of those saved, ``device="cpu"``, of the meta-learner inside
+        a pipeline or guard. Those that no file can
         hold must be given again: a `backbone` that is a module, or a function that makes one.
 
     Returns
@@ -79,13 +82,14 @@ def load(
     """
     arrays, document = read(path)
     with refusing(path):
-        kind = check_kind(document, ("estimator", "pipeline"))
+        kind = check_kind(document, ("estimator", "pipeline", "guarded"))
         learner = document if kind == "estimator" else document["learner"]
         cls = class_named(learner["class"], types)
         _warn_of_versions(path, learner["versions"])
         if kind == "estimator":
             return restored(cls, arrays, learner, params)
-        return restored_pipeline(cls, arrays, document, params, trusted)
+        make = restored_pipeline if kind == "pipeline" else restored_guard
+        return make(cls, arrays, document, params, trusted)
 
 
 def check_kind(document: Mapping[str, Any], kinds: Sequence[str]) -> str:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
 
 from sklearn_meta.core.restored import restored
-from sklearn_meta.exceptions import SaveError
-from sklearn_meta.extras import need
+from sklearn_meta.persistence.by_skops import unpacked
 from sklearn_meta.pipeline import MetaPipeline
 from sklearn_meta.pipeline.saved import TRANSFORMERS
 from sklearn_meta.pipeline.told import told
@@ -52,7 +49,7 @@ def restored_pipeline(
     """
     dumped = arrays.pop(TRANSFORMERS).tobytes()
     learner = restored(cls, arrays, document["learner"], params)
-    found = _transformers(dumped, trusted)
+    found = unpacked(dumped, trusted, "MetaPipeline", "transformers")
     steps = [(str(name), t) for name, t in found["steps"]]
     own = {name: from_json(value) for name, value in document["params"].items()}
     pipe = MetaPipeline([*steps, (str(document["last"]), learner)], **own)
@@ -63,23 +60,3 @@ def restored_pipeline(
     columns = document.get("columns")  # which the first files have not
     pipe._columns = columns and tuple(map(str, columns))
     return pipe
-
-
-def _transformers(dumped: bytes, trusted: Sequence[str] | None) -> Any:
-    skops = need("skops.io", "save", "Loading a MetaPipeline")
-    try:
-        with zipfile.ZipFile(io.BytesIO(dumped)) as archive:
-            inside = sum(part.file_size for part in archive.infolist())
-        if inside > len(dumped):
-            raise SaveError("holds transformers that would grow when they are unpacked.")
-        unknown = set(skops.get_untrusted_types(data=dumped)) - set(trusted or ())
-        if unknown:
-            raise SaveError(
-                f"holds transformers of types that skops does not trust: {sorted(unknown)}. If you "
-                f"do: sklearn_meta.load(path, trusted={sorted(unknown)})."
-            )
-        return skops.loads(dumped, trusted=list(trusted or ()))
-    except SaveError:
-        raise
-    except Exception as error:  # whatever an archive, or a type, that is not as it should be raises
-        raise SaveError(f"holds transformers that skops cannot load: {error!r}.") from error

@@ -77,7 +77,7 @@ def test_never_much_worse_than_the_best_arm(kind):
 
 
 def test_evidence_is_the_loss_of_rows_left_out():
-    arms, (task,) = GUARD._prior.arms, RELATED[:1]
+    arms, (task,) = GUARD._meta_state.arms, RELATED[:1]
     X, y = task.X_support, task.y_support
     kept = [np.delete(np.arange(N), i) for i in range(N)]
     local = [(Ridge().fit(X[k], y[k]).predict(X[[i]])[0] - y[i]) ** 2 for i, k in enumerate(kept)]
@@ -92,10 +92,10 @@ def test_evidence_is_the_loss_of_rows_left_out():
 def test_the_only_row_of_a_class_is_not_left_out():
     X, y = np.arange(12.0).reshape(3, 4), np.array([0, 1, 2])
     classes = np.unique(y)
-    assert np.isnan(evidence_of(CLF._prior.arms, [(X, y, classes)], 10)).all()
+    assert np.isnan(evidence_of(CLF._meta_state.arms, [(X, y, classes)], 10)).all()
     weights = clone(CLF).fit(X, y).weights_
     assert sum(weights.values()) == pytest.approx(1)
-    two = evidence_of(CLF._prior.arms, [(X[[0, 0, 1, 2]], y[[0, 0, 1, 2]], classes)], 10)
+    two = evidence_of(CLF._meta_state.arms, [(X[[0, 0, 1, 2]], y[[0, 0, 1, 2]], classes)], 10)
     assert np.isfinite(two[0, :2]).all()
 
 
@@ -125,7 +125,7 @@ def est_score(est, task, y):
 @pytest.mark.parametrize("est", [GUARD, CLF])
 def test_clone_keeps_the_prior_and_reset_forgets_it(est):
     twin = clone(est)
-    assert twin._prior is est._prior
+    assert twin._meta_state is est._meta_state
     assert not hasattr(twin, "weights_")
     copy = pickle.loads(pickle.dumps(est))
     task = (RELATED if is_regressor(est) else BLOBS)[-1]
@@ -138,10 +138,10 @@ def test_clone_keeps_the_prior_and_reset_forgets_it(est):
 
 
 def test_parameters_stay_and_a_failed_meta_fit_changes_nothing():
-    before, prior = GUARD.get_params(), GUARD._prior
+    before, prior = GUARD.get_params(), GUARD._meta_state
     with pytest.raises(TaskError):
         GUARD.meta_fit([RELATED[0], Task(RELATED[0].X * np.nan, RELATED[0].y)])
-    assert GUARD._prior is prior
+    assert GUARD._meta_state is prior
     assert GUARD.get_params() == before
     assert GUARD.estimator is INNER
     assert INNER._prior is None
@@ -161,7 +161,7 @@ def test_new_labels_leave_the_pooled_arm_out():
     named = [Task(t.X, [f"{i}{k}" for k in t.y], support=t.support) for i, t in enumerate(BLOBS)]
     inner = ProtoNetClassifier(**SMALL)
     own = GuardedMetaClassifier(inner, n_folds=2, cv=2, random_state=0).meta_fit(named[:6])
-    assert own._prior.arms.pooled is None
+    assert own._meta_state.arms.pooled is None
     assert np.isinf(own.calibration_.loss[2])
     assert set(np.unique(own.predict_tasks(named[6:7])[0])) <= {"60", "61", "62"}
 

@@ -1,0 +1,106 @@
+"""Guarded learners from what was written of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+
+from sklearn_meta.core.restored import restored, take
+from sklearn_meta.persistence.by_skops import unpacked
+from sklearn_meta.storage import from_json, labels_from
+
+__all__ = ["restored_guard"]
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def restored_guard(
+    cls: type,
+    arrays: Arrays,
+    document: Mapping[str, Any],
+    params: Mapping[str, Any],
+    trusted: Sequence[str] | None,
+) -> Any:
+    """Put a guarded learner together again.
+
+    Parameters
+    ----------
+    cls : class
+        Of the meta-learner.
+    arrays, document
+        From the file.
+    params : dict
+        Of the meta-learner, in the place of those saved.
+    trusted : sequence of str or None
+        Names of types to trust.
+
+    Returns
+    -------
+    GuardedMetaEstimator
+        As it was.
+
+    Raises
+    ------
+    SaveError
+        If an estimator is of a type that is not trusted, or cannot be read.
+    ValueError
+        If the parts do not go together; other errors too, if they are not what they should be.
+    """
+    # here, so that who does not guard does not wait for all of analysis to be imported
+    from sklearn_meta.analysis import GuardedMetaClassifier, GuardedMetaRegressor
+    from sklearn_meta.analysis.guard_arms import ARMS, Arms
+    from sklearn_meta.analysis.guard_saved import PLAIN
+    from sklearn_meta.analysis.guard_trials import check_guarded, guard_prior
+    from sklearn_meta.analysis.guard_weights import Calibration
+
+    kinds: dict[str, Any] = {
+        one.__name__: one for one in (GuardedMetaClassifier, GuardedMetaRegressor)
+    }
+    plain = unpacked(arrays.pop(PLAIN).tobytes(), trusted, "GuardedMetaEstimator", "estimators")
+    name, classify = document["guard"], document["guard"] == GuardedMetaClassifier.__name__
+    learner = restored(cls, _within(arrays, "estimator"), document["learner"], params)
+    check_guarded(learner, name, classify)
+    own = {key: from_json(value) for key, value in document["params"].items()}
+    guard = kinds[name](learner, local=plain["local"], pooled=plain["pooled"], **own)
+    prior, task, meta = document["prior"], document["task"], None
+    if prior is not None:
+        meta = restored(cls, _within(arrays, "meta"), prior["meta"], params)
+        vectors = take(arrays, "calibration", ("offset", "offset_blind", "loss"))
+        if any(v.shape != (len(ARMS),) or v.dtype.kind != "f" for v in vectors.values()):
+            raise ValueError(f"three numbers expected, got {vectors}")
+        rest: dict[str, Any] = from_json(prior["calibration"])
+        told = Calibration(**rest | vectors)
+        if told.classify is not classify:
+            raise ValueError(f"its weights are of another kind than a {name}")
+        local, pooled = plain["arms"]
+        guard._meta_state = guard_prior(Arms(clone(meta), local, pooled), told)
+    if task is not None:
+        pooled = None if prior is None else guard._meta_state.arms.pooled
+        guard._fitted = Arms(meta, plain["fitted"], pooled)
+        _set_task(guard, task, ARMS, classify)
+    if arrays:
+        raise ValueError(f"it holds arrays that belong to nothing: {sorted(arrays)[:3]}")
+    return guard
+
+
+def _within(arrays: Arrays, prefix: str) -> Arrays:
+    names = [key.removeprefix(f"{prefix}/") for key in arrays if key.startswith(f"{prefix}/")]
+    return take(arrays, prefix, names)
+
+
+def _set_task(guard: Any, task: Mapping[str, Any], arms: Sequence[str], classify: bool) -> None:
+    """Give a guarded learner back what it had of its last `fit`."""
+    weights = np.array(from_json(task["weights"]), dtype=np.float64)
+    if weights.shape != (len(arms),) or abs(weights.sum() - 1) > 1e-6:
+        raise ValueError(f"three weights that sum to 1 expected, got {weights}")
+    guard.weights_ = dict(zip(arms, weights.tolist(), strict=True))
+    guard._y_shape = tuple(map(int, task["y_shape"]))
+    guard.n_features_in_ = int(task["n_features"])
+    if task["feature_names"] is not None:
+        guard.feature_names_in_ = np.array(task["feature_names"], dtype=object)
+    if classify:
+        guard.classes_ = labels_from(task["classes"])
