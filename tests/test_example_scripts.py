@@ -368,10 +368,13 @@ def test_predicted_gain_is_simulated(load, monkeypatch):
 
 def test_guarded_has_a_row_for_each_set(load, monkeypatch):
     bench = load("benchmarks/guarded")
-    monkeypatch.setattr(bench, "SETS", {"identical": [(1e-3, 1.0)]})
-    ((kind, name, rows),) = bench.table(range(1), 12, 10, ("real",))
+    ((kind, name, rows),) = bench.table(range(1), 12, 10, ("real",), sets=("identical",))
     assert (kind, name) == ("real", "identical")
     assert rows[0]["guarded"] <= 1.5 * rows[0]["pooled"]
+    network = bench.INNER["protonet", "class"].set_params(max_meta_iter=1, hidden_layer_sizes=2)
+    monkeypatch.setitem(bench.INNER, ("protonet", "class"), network)
+    ((_, _, rows),) = bench.table(range(1), 12, 4, ("class",), "protonet", ("related, tau 1",))
+    assert np.isfinite(list(rows[0].values())).all()
 
 
 @pytest.mark.parametrize("path", (ROOT / "examples").rglob("*.py"), ids=lambda p: p.stem)

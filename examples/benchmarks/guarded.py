@@ -3,9 +3,12 @@
 Mean error on 200 tasks held out, five seeds, of the three arms alone and of their guarded blend.
 Regression: mean squared error of linear tasks of six features, learned from eight rows, where the
 meta-learner is linear regression with random coefficients. Classification, by the sign of the same
-targets: log loss, where the meta-learner is Gaussian classes with random means.
+targets: log loss, where the meta-learner is Gaussian classes with random means. ``--inner maml``
+and ``--inner protonet`` guard small networks instead, with a modest meta-training.
 
     python examples/benchmarks/guarded.py
+    python examples/benchmarks/guarded.py --inner maml --kind real
+    python examples/benchmarks/guarded.py --inner protonet --kind class --test 100
 """
 
 import argparse
@@ -14,7 +17,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from sklearn_meta import Task
+from sklearn_meta import MAMLClassifier, MAMLRegressor, ProtoNetClassifier, Task
 from sklearn_meta.analysis import GuardedMetaClassifier, GuardedMetaRegressor
 from sklearn_meta.datasets import make_linear_tasks
 from sklearn_meta.model_selection.comparison import HierarchicalClassifier, HierarchicalRegressor
@@ -29,6 +32,15 @@ SETS = {
     "unrelated, tau 3": [(3.0, 0.0)],
     "mixed: half identical": [(1e-3, 1.0), (3.0, 0.0)],
     "mixed: two means": [(0.3, 2.0), (0.3, -2.0)],
+}
+
+NETWORK = {"hidden_layer_sizes": 32, "max_meta_iter": 200, "random_state": 0}
+INNER = {
+    ("hierarchical", "real"): HierarchicalRegressor(),
+    ("hierarchical", "class"): HierarchicalClassifier(),
+    ("maml", "real"): MAMLRegressor(n_support=N_SUPPORT, **NETWORK),
+    ("maml", "class"): MAMLClassifier(head="shared", n_shot=N_SUPPORT // 2, **NETWORK),
+    ("protonet", "class"): ProtoNetClassifier(n_shot=N_SUPPORT // 2, **NETWORK),
 }
 
 
@@ -87,19 +99,18 @@ def losses(kind, name, est, tasks):
     return found
 
 
-def table(seeds=range(5), n_train=60, n_test=200, kinds=("real", "class"), inner=None):
+def table(
+    seeds=range(5), n_train=60, n_test=200, kinds=("real", "class"), inner="hierarchical", sets=SETS
+):
     """Rows (kind, set, errors of each seed)."""
     for kind in kinds:
-        for name, parts in SETS.items():
+        for name in sets:
             rows = []
             for seed in seeds:
-                tasks = linear_set(parts, n_train + n_test, seed)
+                tasks = linear_set(SETS[name], n_train + n_test, seed)
                 tasks = tasks if kind == "real" else as_classes(tasks)
-                learner = inner or (
-                    HierarchicalRegressor() if kind == "real" else HierarchicalClassifier()
-                )
                 train, test = tasks[:n_train], tasks[n_train:]
-                rows.append(errors(kind, train, test, seed, learner))
+                rows.append(errors(kind, train, test, seed, INNER[inner, kind]))
             yield kind, name, rows
 
 
@@ -110,12 +121,20 @@ def main():
     parser.add_argument("--train", type=int, default=60)
     parser.add_argument("--test", type=int, default=200)
     parser.add_argument("--kind", default="real,class")
+    parser.add_argument("--inner", default="hierarchical", choices=sorted({i for i, _ in INNER}))
+    parser.add_argument("--sets", nargs="+", default=[*SETS], choices=[*SETS])
     args = parser.parse_args()
     head = ["meta", "local", "pooled", "guarded"]
     print(
         f"{'tasks':32}" + "".join(f"{h:>9}" for h in head) + "  worst over min(local, pooled), meta"
     )
-    how = {"n_train": args.train, "n_test": args.test, "kinds": args.kind.split(",")}
+    how = {
+        "n_train": args.train,
+        "n_test": args.test,
+        "kinds": args.kind.split(","),
+        "inner": args.inner,
+        "sets": args.sets,
+    }
     for kind, name, rows in table(range(args.seeds), **how):
         mean = {h: np.mean([r[h] for r in rows]) for h in head}
         simple = max(r["guarded"] / min(r["local"], r["pooled"]) - 1 for r in rows)
