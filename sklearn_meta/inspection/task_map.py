@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sklearn_meta.analysis.scaling import classical_axes
 from sklearn_meta.inspection.drawing import forget, name_points, new_axes, style
 from sklearn_meta.inspection.learners import names_of
 from sklearn_meta.inspection.task_distances import as_distances, distances_of
@@ -257,11 +258,9 @@ def _one_a_task(given: ArrayLike, name: str, D: NDArray[Any]) -> NDArray[Any]:
 
 def _scaled(D: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
     """Give positions by classical scaling, signs fixed, and the share of what is positive."""
-    both = (D + D.T) / 2
-    centre = np.eye(len(D)) - 1 / len(D)
-    values, vectors = np.linalg.eigh(-0.5 * centre @ both**2 @ centre)
-    top = np.maximum(values[::-1][:2], 0.0)
-    found = vectors[:, ::-1][:, :2] * np.sqrt(top)
+    values, vectors = classical_axes((D + D.T) / 2)
+    top = np.maximum(values[:2], 0.0)
+    found = vectors[:, :2] * np.sqrt(top)
     found *= np.sign(found[np.abs(found).argmax(axis=0), [0, 1]] + 1e-300)
     total = float(np.maximum(values, 0.0).sum())
     return found, float(top.sum()) / total if total > 0 else 1.0
