@@ -31,13 +31,15 @@ def patients(n_tasks: int) -> list[Task]:
 def characters(n_tasks: int) -> list[Task]:
     """Five characters of one alphabet, 20 drawings each, to be told apart."""
     drawn, rng, tasks = fetch_omniglot(size=14), np.random.RandomState(0), []
-    X = drawn.images.reshape(len(drawn.images), -1)
+    X, n = drawn.images.reshape(len(drawn.images), -1), len(drawn.alphabet_names)
+    own = [rng.permutation(np.unique(drawn.target[drawn.alphabet == a])) for a in range(n)]
     for i in range(n_tasks):
-        alphabet = i % len(drawn.alphabet_names)
-        own = np.unique(drawn.target[drawn.alphabet == alphabet])
-        rows = np.flatnonzero(np.isin(drawn.target, rng.choice(own, 5, replace=False)))
-        name = f"{drawn.alphabet_names[alphabet]} {i // len(drawn.alphabet_names) + 1}"
-        tasks.append(Task(X[rows], drawn.target_names[drawn.target[rows]], name=name))
+        alphabet, number = i % n, i // n
+        five = own[alphabet][5 * number : 5 * number + 5]  # no character is in two tasks
+        if len(five) == 5:
+            rows = np.flatnonzero(np.isin(drawn.target, five))
+            name = f"{drawn.alphabet_names[alphabet]} {number + 1}"
+            tasks.append(Task(X[rows], drawn.target_names[drawn.target[rows]], name=name))
     return tasks
 
 

@@ -19,7 +19,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from sklearn_meta import MAMLClassifier, MAMLRegressor, ProtoNetClassifier, Task
 from sklearn_meta.analysis import GuardedMetaClassifier, GuardedMetaRegressor
-from sklearn_meta.datasets import make_linear_tasks
+from sklearn_meta.datasets import make_linear_tasks, make_sinusoid_tasks
 from sklearn_meta.model_selection.comparison import HierarchicalClassifier, HierarchicalRegressor
 
 D, N_SUPPORT = 6, 8
@@ -33,6 +33,7 @@ SETS = {
     "mixed: half identical": [(1e-3, 1.0), (3.0, 0.0)],
     "mixed: two means": [(0.3, 2.0), (0.3, -2.0)],
 }
+WAVES = "waves"  # where a network is the best of the arms, for --inner maml
 
 NETWORK = {"hidden_layer_sizes": 32, "max_meta_iter": 200, "random_state": 0}
 INNER = {
@@ -61,6 +62,14 @@ def linear_set(parts, n_tasks, seed, noise=1.0):
             ).tasks
         )
     return [task for together in zip(*found, strict=True) for task in together]
+
+
+def tasks_of(name, n_tasks, seed):
+    """Draw a set by its name."""
+    if name == WAVES:
+        how = {"amplitude": (1, 5), "noise": 0.1, "n_support": N_SUPPORT, "random_state": seed}
+        return make_sinusoid_tasks(n_tasks, N_SUPPORT + 20, **how)
+    return linear_set(SETS[name], n_tasks, seed)
 
 
 def as_classes(tasks):
@@ -107,7 +116,7 @@ def table(
         for name in sets:
             rows = []
             for seed in seeds:
-                tasks = linear_set(SETS[name], n_train + n_test, seed)
+                tasks = tasks_of(name, n_train + n_test, seed)
                 tasks = tasks if kind == "real" else as_classes(tasks)
                 train, test = tasks[:n_train], tasks[n_train:]
                 rows.append(errors(kind, train, test, seed, INNER[inner, kind]))
@@ -122,7 +131,7 @@ def main():
     parser.add_argument("--test", type=int, default=200)
     parser.add_argument("--kind", default="real,class")
     parser.add_argument("--inner", default="hierarchical", choices=sorted({i for i, _ in INNER}))
-    parser.add_argument("--sets", nargs="+", default=[*SETS], choices=[*SETS])
+    parser.add_argument("--sets", nargs="+", default=[*SETS], choices=[*SETS, WAVES])
     args = parser.parse_args()
     head = ["meta", "local", "pooled", "guarded"]
     print(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.model_selection import KFold
 from sklearn.utils import check_random_state
 
@@ -14,25 +16,28 @@ from sklearn_meta.analysis.groups import as_lengths, find_groups, no_groups, tol
 from sklearn_meta.analysis.quick_arms import QuickArm, compare_arms, quick_arms
 from sklearn_meta.analysis.report import TaskReport
 from sklearn_meta.analysis.report_advice import advice_for
+from sklearn_meta.analysis.report_notes import caveats_for, notes_for
 from sklearn_meta.analysis.size_verdict import SizeVerdict, judge
-from sklearn_meta.analysis.support_grid import fewer_rows, long_enough, shared_rows
+from sklearn_meta.analysis.support_grid import at_hand, long_enough
 from sklearn_meta.analysis.table import asked_kind
 from sklearn_meta.analysis.views import seen_by, views_of
-from sklearn_meta.exceptions import TaskError
 from sklearn_meta.model_selection import TaskComparison
+from sklearn_meta.model_selection.given import learner_of
 from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.ranges import check_int
 from sklearn_meta.tasks.validate import target_kind
 
 __all__ = ["analyse"]
 
-FEWEST, MOST_ROWS, N_FOLDS = 4, 500, 5  # tasks; rows of a task; folds of tasks
+FEWEST, N_FOLDS = 4, 5  # tasks, and folds of them
 
 
 def analyse(
     tasks: Any,
     estimator: Any = None,
     *,
+    y: Any = None,
+    groups: Any = None,
     target_type: str | None = None,
     metric: Any = "transfer",
     max_tasks: int = 200,
@@ -41,20 +46,23 @@ def analyse(
 ) -> TaskReport:
     """Look at a set of tasks, and say in plain words whether meta-learning should pay.
 
-    Closed forms of three kinds learn from a few rows and predict the others of tasks held out, in
-    five folds of tasks: one model for all tasks; each task alone; and learning across tasks (linear
-    models of the features, and of Gaussian bumps, whose coefficients share a prior; class means in
-    shared axes). Meta-learning pays at a size of support where the best of the last kind is ahead
-    of the best of the others, by the 95 % interval over tasks and by enough to matter.
+    Quick learners of three kinds learn from a few rows and predict the others of tasks held out,
+    in five folds of tasks: one model for all tasks; each task alone; and learning across tasks
+    (linear models of the features, and of Gaussian bumps, whose coefficients share a prior; class
+    means in shared axes). Meta-learning pays at a size of support where the best of the last kind
+    is ahead of the best of the others, by the 95 % interval over tasks and by enough to matter.
+    Tasks that are unlike all others do not count in this.
 
     Parameters
     ----------
-    tasks : sequence of tasks
+    tasks : sequence of tasks, or table of shape (n_rows, ...)
         At least 4, as :func:`~sklearn_meta.tasks.as_tasks` takes them, of any sizes. Of a task
         with a fixed support, smaller supports are drawn from it, and its query is predicted.
     estimator : meta-learner, default=None
-        Takes part, meta-trained in each fold, beside the closed forms. None: these alone, in
+        Takes part, meta-trained in each fold, beside the quick learners. None: these alone, in
         seconds.
+    y, groups : array-like of shape (n_rows,), str or None, default=None
+        Targets and tasks of the rows of a table, or the names of these columns.
     target_type : {"class", "real"}, default=None
         None: what `estimator` is for, else what `y` looks like.
     metric : str or callable, default="transfer"
@@ -65,7 +73,7 @@ def analyse(
     random_state : int, RandomState instance or None, default=None
         Of supports, folds, features and whatever else is drawn.
     verbose : int, default=0
-        1: a line for each arm and fold finished, with the time left.
+        1: a line for each arm and fold finished; those that see the inputs alike take turns.
 
     Returns
     -------
@@ -75,8 +83,8 @@ def analyse(
     Raises
     ------
     TaskError
-        If tasks cannot be used, are fewer than 4, or have too few rows to learn from some and
-        predict the others.
+        If tasks cannot be used, or fewer than 4 have the rows to learn from some and predict the
+        others.
     TypeError
         If the estimator has no `meta_fit`, or is for targets of the other kind.
     ValueError
@@ -84,7 +92,7 @@ def analyse(
 
     Notes
     -----
-    What closed forms cannot learn across tasks, a network perhaps can: "no" without an estimator
+    What quick learners cannot learn across tasks, a network perhaps can: "no" without an estimator
     means that there is no quick gain. Yes is yes: it was measured on tasks held out. The best of
     a few arms on the same tasks is a little optimistic; :func:`~sklearn_meta.model_selection.\
 compare` is for figures.
@@ -100,91 +108,109 @@ compare` is for figures.
     Yes: with 2 to 5 rows meta-learning pays.
     """
     check_int(max_tasks, "max_tasks", "analyse", FEWEST)
-    if not callable(metric) and metric not in (names := sorted({*METRICS} - NEED_ESTIMATOR)):
+    if not callable(metric) and metric not in (known_ones := sorted({*METRICS} - NEED_ESTIMATOR)):
         raise ValueError(
-            f"The 'metric' parameter of analyse must be one of {names} or callable. "
+            f"The 'metric' parameter of analyse must be one of {known_ones} or callable. "
             f"Got {metric!r} instead."
         )
-    kind, known = _checked(tasks, estimator, target_type)
-    classify, rng, notes = kind == "class", check_random_state(random_state), []
-    if len(known) > max_tasks:
-        notes.append(f"{max_tasks} of the {len(known)} tasks were drawn to look at.")
-        known = [known[i] for i in np.sort(rng.permutation(len(known))[:max_tasks])]
-    if any(len(t) > MOST_ROWS for t in known):
-        notes.append(f"Of longer tasks, {MOST_ROWS} rows beside a fixed support were looked at.")
-    short = [fewer_rows(t, MOST_ROWS, rng) for t in known]
-    used, sizes = long_enough(short, classify, FEWEST)
-    if len(used) < len(short):
+    kind = _asked(estimator, target_type)
+    given_tasks = as_tasks(tasks, y, groups, target_type=kind)
+    kind = kind or target_kind(given_tasks)
+    classify, rng = kind == "class", check_random_state(random_state)
+    known, numbers, notes = at_hand(given_tasks, classify, FEWEST, max_tasks, rng)
+    places, sizes = long_enough(known, classify)
+    used = [known[i] for i in places]
+    if len(used) < len(known):
         notes.append(
             f"Tasks with too few rows for a support of {sizes[-1]} took no part in the comparison: "
-            f"{len(short) - len(used)}."
-        )
-    if (share := shared_rows(used)) > 0:
-        notes.append(
-            f"{100 * share:.2g} % of the rows are in more than one task, with the same target: "
-            "what learns from other tasks has seen them, and looks better than it is."
+            f"{len(known) - len(used)}."
         )
     labels = _common_labels(used) if classify else None
     views, seed = views_of(used, rng), int(rng.randint(2**31 - 1))
     n_outputs = None if classify else int(np.prod(used[0].y.shape[1:]))
-    arms, own = quick_arms(labels, n_outputs=n_outputs, seed=seed), None
+    arms, given = quick_arms(labels, n_outputs=n_outputs, seed=seed), None
     seen: dict[str, Sequence[Task]] = {name: seen_by(view, used) for name, view in views.items()}
     if estimator is not None:
-        own, seen["given"] = type(estimator).__name__, used
-        arms[own] = QuickArm("meta", "given", estimator)
-    comparison = compare_arms(
-        arms,
-        seen,
-        cv=KFold(min(N_FOLDS, len(used)), shuffle=True, random_state=seed),
-        support_sizes=sizes,
-        seeds=[seed],
-        scoring="accuracy" if classify else "neg_mean_squared_error",
-        verbose=verbose,
-    )
+        given, seen["given"] = type(learner_of(estimator)).__name__, used
+        arms[given] = QuickArm("meta", "given", estimator)
+    scoring = "balanced_accuracy" if classify else "neg_mean_squared_error"
+
+    def compared(kept: Sequence[int]) -> TaskComparison:
+        return compare_arms(
+            arms,
+            {view: [own[k] for k in kept] for view, own in seen.items()},
+            cv=KFold(min(N_FOLDS, len(kept)), shuffle=True, random_state=seed),
+            support_sizes=sizes,
+            seeds=[seed],
+            scoring=scoring,
+            verbose=verbose,
+        )
+
+    comparison = compared(range(len(used)))
     groups_of_arms = {name: arm.group for name, arm in arms.items()}
-    verdicts = tuple(judge(comparison, groups_of_arms, size) for size in sizes)
-    local = labels is not None and not _pool_learns(comparison, verdicts)
-    shown, params = short, None if callable(metric) else {"target_type": kind}
+    at_most = judge(comparison, groups_of_arms, sizes[-1])
+    local = labels is not None and not _pool_learns(comparison, at_most)
     if metric == "transfer":
-        straight = any(word in verdicts[-1].best["meta"] for word in ("axes", "lines"))
-        shown = seen_by(views["axes" if straight else "curves"], short)
+        straight = any(word in at_most.best["meta"] for word in ("axes", "lines"))
+        shown = seen_by(views["axes" if straight else "curves"], known)
         params = {"target_type": kind, "labels": "match" if local else "auto"}
-    distances = task_distances(shown, metric=metric, random_state=rng, metric_params=params)
+        distances = task_distances(shown, metric=metric, random_state=rng, metric_params=params)
+    else:
+        distances = _other_distances(known, metric, kind, rng)
     lengths = as_lengths(distances, metric)
-    groups = find_groups(lengths, rng) if told_apart(distances) else no_groups(len(lengths))
-    return TaskReport(
-        names=tuple(f"task {i}" if t.name is None else t.name for i, t in enumerate(known)),
+    found = find_groups(lengths, rng) if told_apart(distances) else no_groups(len(lengths))
+    usual = [k for k, i in enumerate(places) if found.labels[i] >= 0]
+    if len(usual) < len(used):
+        comparison = compared(usual)
+    variance = 1.0
+    if not classify:
+        variance = _variance([used[k] for k in usual])
+        distances *= _variance(known) / variance if metric == "transfer" else 1.0
+    report = TaskReport(
+        names=tuple(
+            f"task {i}" if t.name is None else str(t.name)
+            for t, i in zip(known, numbers, strict=True)
+        ),
         kind=kind,
         n_rows=np.array([len(t) for t in known]),
         n_features=int(np.prod(known[0].X.shape[1:])),
         labels=labels,
         local_labels=local,
         comparison=comparison,
+        given=given,
         groups_of_arms=groups_of_arms,
-        verdicts=verdicts,
-        variance=1.0 if classify else _variance(used),
+        verdicts=tuple(judge(comparison, groups_of_arms, size) for size in sizes),
+        variance=variance,
         distances=distances,
-        metric=metric if isinstance(metric, str) else getattr(metric, "__name__", "distance"),
-        groups=groups,
-        advice=advice_for(verdicts, kind, own, groups),
-        notes=(*notes, *_rests_on(len(used), own)),
+        metric=metric if isinstance(metric, str) else getattr(metric, "__name__", "own metric"),
+        groups=found,
+        advice="",
+        caveats=tuple(caveats_for([used[k] for k in usual], int(np.sum(found.labels < 0)))),
+        notes=(*notes, *notes_for(len(usual), given)),
     )
+    return replace(report, advice=advice_for(report))
 
 
-def _checked(tasks: Any, estimator: Any, target_type: str | None) -> tuple[str, Sequence[Task]]:
-    """Give the kind of target, and tasks of that kind."""
-    if estimator is not None and (
-        isinstance(estimator, type) or not hasattr(estimator, "meta_fit")
-    ):
+def _asked(estimator: Any, target_type: str | None) -> str | None:
+    """Give the kind of target that the user says, if he does."""
+    if estimator is None:
+        return asked_kind(None, target_type)
+    if isinstance(estimator, type) or not hasattr(estimator, "meta_fit"):
         raise TypeError(f"analyse takes a meta-learner with meta_fit; got {estimator!r}.")
     asked = asked_kind(estimator, target_type)
-    if estimator is not None and asked_kind(estimator, None) != asked:
+    if asked_kind(estimator, None) != asked:
         raise TypeError(f"{estimator!r} is not for targets of target_type={target_type!r}.")
-    found = as_tasks(tasks, target_type=asked)
-    if len(found) < FEWEST:
-        raise TaskError(f"analyse needs at least {FEWEST} tasks; got {len(found)}.")
-    kind = asked or target_kind(found)
-    return kind, as_tasks(found, target_type=kind)
+    return asked
+
+
+def _other_distances(
+    tasks: Sequence[Task], metric: Any, kind: str, rng: np.random.RandomState
+) -> NDArray[np.float64]:
+    params = None if callable(metric) else {"target_type": kind}
+    found = task_distances(tasks, metric=metric, random_state=rng, metric_params=params)
+    if not np.isfinite(found).all():
+        raise ValueError(f"metric={metric!r} gave distances that are not finite.")
+    return found
 
 
 def _common_labels(tasks: Sequence[Task]) -> tuple[Any, ...] | None:
@@ -192,30 +218,14 @@ def _common_labels(tasks: Sequence[Task]) -> tuple[Any, ...] | None:
     return tuple(first.tolist()) if all(np.array_equal(first, y) for y in others) else None
 
 
-def _pool_learns(comparison: TaskComparison, verdicts: Sequence[SizeVerdict]) -> bool:
+def _pool_learns(comparison: TaskComparison, at_most: SizeVerdict) -> bool:
     """Whether one model for all tasks is ahead of guessing their labels."""
-    scores = [comparison.interval(found.best["pool"], found.size) for found in verdicts]
-    return any(score.low > (comparison.chance or 0.0) for score in scores)
+    return bool(
+        comparison.interval(at_most.best["pool"], at_most.size).low > (comparison.chance or 0.0)
+    )
 
 
 def _variance(tasks: Sequence[Task]) -> float:
     """Mean over outputs, over the rows of all tasks; 1 if they are constant."""
     y = np.concatenate([np.reshape(t.y, (len(t), -1)) for t in tasks]).astype(np.float64)
     return float(np.var(y, axis=0).mean()) or 1.0
-
-
-def _rests_on(n_tasks: int, own: str | None) -> list[str]:
-    """Say what a reader must know of the verdict."""
-    arms = "closed forms" if own is None else f"{own} and closed forms"
-    said = [
-        f"{arms[0].upper()}{arms[1:]} of scikit-learn's and of this package, on {n_tasks} tasks, "
-        "each held out once; the best of each kind is a little optimistic."
-    ]
-    if n_tasks < 20:
-        said.append(f"With {n_tasks} tasks, intervals are wide: a yes needs more.")
-    if own is None:
-        said.append(
-            "A network may learn across tasks what closed forms cannot: to see, give "
-            "analyse(tasks, estimator), or use compare."
-        )
-    return said

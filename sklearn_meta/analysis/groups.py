@@ -142,14 +142,17 @@ def _noise(both: Floats) -> float:
 
 def _without_groups(D: Floats, rng: np.random.RandomState) -> list[Floats]:
     """Draw sets from one Gaussian that spreads as these tasks do."""
-    spread = np.sqrt(np.maximum(classical_axes(D)[0], 0.0) / len(D))
-    points = rng.standard_normal((N_REFERENCE, *D.shape)) * spread
-    return [squareform(pdist(of_set)) for of_set in points]
+    values, _ = classical_axes(D)
+    # axes no longer than those that cannot be, of negative eigenvalues, are noise
+    spread = np.sqrt(values[values > max(-values[-1], 0.0)] / len(D))
+    points = rng.standard_normal((N_REFERENCE, len(D), len(spread))) * spread
+    least = squareform(D, checks=False).min()  # what noise leaves, see `as_lengths`
+    return [squareform(np.maximum(pdist(of_set), least)) for of_set in points]
 
 
 def _solitude(D: Floats) -> Floats:
     """How far the second nearest task is, in logs and robust standard deviations."""
-    far = np.sort(D, axis=1)[:, N_NEAREST]  # the nearest is the task itself
+    far = np.sort(D, axis=1)[:, max(N_NEAREST, len(D) // 10)]  # the nearest is the task itself
     logs = np.log(np.maximum(far, NOT_APART * D.mean()))
     around = logs - np.median(logs)
     return around / max(1.4826 * float(np.median(np.abs(around))), LEAST_UNIT)

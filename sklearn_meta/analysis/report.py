@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from sklearn_meta.analysis.groups import TaskGroups
 from sklearn_meta.analysis.report_html import page, section
+from sklearn_meta.analysis.report_table import table_of_groups
 from sklearn_meta.analysis.report_words import (
     alike_words,
     group_words,
     headline,
     set_words,
     size_words,
-    table_of_groups,
 )
 from sklearn_meta.analysis.size_verdict import SizeVerdict
 from sklearn_meta.model_selection.comparison import TaskComparison
@@ -46,21 +46,25 @@ class TaskReport:
     local_labels : bool
         Whether one model for all tasks predicts these no better than guessing.
     comparison : TaskComparison
-        Every score of every arm.
+        Every score of every arm, but on tasks that are unlike all others.
+    given : str or None
+        Name of the arm that is the user's estimator.
     groups_of_arms : dict of str to str
         What kind of learning each arm stands for: "guess", "pool", "alone" or "meta".
     verdicts : tuple of SizeVerdict
         One a size of support.
     variance : float
-        Of the targets over all rows, the unit of errors; 1 of labels.
+        Of the targets of the same tasks, the unit of errors; 1 of labels.
     distances : ndarray of shape (n_tasks, n_tasks)
-        From task to task.
+        From task to task; those by "transfer" of regressions in units of `variance`.
     metric : str
         Of the distances.
     groups : TaskGroups
         Groups of tasks, and tasks unlike all others.
     advice : str
         What to try first.
+    caveats : tuple of str
+        What makes the verdict doubtful.
     notes : tuple of str
         What was left out, and what the verdict rests on.
     """
@@ -72,6 +76,7 @@ class TaskReport:
     labels: tuple[Any, ...] | None
     local_labels: bool
     comparison: TaskComparison
+    given: str | None
     groups_of_arms: Mapping[str, str]
     verdicts: tuple[SizeVerdict, ...]
     variance: float
@@ -79,6 +84,7 @@ class TaskReport:
     metric: str
     groups: TaskGroups
     advice: str
+    caveats: tuple[str, ...]
     notes: tuple[str, ...]
 
     @property
@@ -101,7 +107,7 @@ class TaskReport:
         """
         return {
             "The tasks": [set_words(self)],
-            "Does meta-learning pay?": [headline(self), *size_words(self)],
+            "Does meta-learning pay?": [headline(self), *self.caveats, *size_words(self)],
             "How alike are the tasks?": alike_words(self),
             "Are there groups, or outliers?": group_words(self),
             "What to try first": [self.advice],
@@ -113,7 +119,8 @@ class TaskReport:
         for title, sentences in self.sections().items():
             lines = [f"# {title}", *sentences]
             if title == "Does meta-learning pay?":
-                lines[2:2] = ["", table_of_groups(self), ""]
+                after = 2 + len(self.caveats)
+                lines[after:after] = ["", table_of_groups(self), ""]
             parts.append("\n".join(lines))
         return "\n\n".join(parts)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from sklearn_meta.analysis.groups import TaskGroups
+from sklearn_meta.analysis.report_table import range_words
 from sklearn_meta.analysis.size_verdict import SizeVerdict
 
 __all__ = ["advice_for"]
@@ -44,47 +46,43 @@ GUARD = (
     "Where a task must never be worse off than by a simple model, wrap the learner in "
     "GuardedMeta{}."
 )
-
-
-STRANGE = (
-    "Before that, look at the tasks that are unlike all others: they weigh heavily in every mean."
+STRANGE = "First look at the tasks that are unlike all others. Then:"
+NETWORK = (
+    "A network may find what these quick learners do not: give analyse one, as estimator. Else "
+    "look at the features, at the targets, and at whether tasks have rows enough."
 )
 
 
-def advice_for(
-    verdicts: Sequence[SizeVerdict], kind: str, own: str | None, groups: TaskGroups
-) -> str:
+def advice_for(report: Any) -> str:
     """Say what to try first.
 
     Parameters
     ----------
-    verdicts : sequence of SizeVerdict
-        One a size of support.
-    kind : {"class", "real"}
-        Whether targets are labels.
-    own : str or None
-        Name of the estimator that the user gave.
-    groups : TaskGroups
-        Of the tasks.
+    report : TaskReport
+        But for its advice.
 
     Returns
     -------
     str
         A few sentences.
     """
-    paying = [found for found in verdicts if found.case == "meta"]
-    said = _with_meta(paying, kind, own, groups) if paying else _without_meta(verdicts, kind)
-    return " ".join([*said, *([STRANGE] if np.any(groups.labels < 0) else [])])
+    paying = [found for found in report.verdicts if found.case == "meta"]
+    said = _with_meta(report, paying) if paying else _without_meta(report)
+    return " ".join([*([STRANGE] if report.outliers else []), *said])
 
 
-def _with_meta(
-    paying: Sequence[SizeVerdict], kind: str, own: str | None, groups: TaskGroups
-) -> list[str]:
-    best = paying[0].best["meta"]
-    said = [f"{own}, which did best." if best == own else LEARNERS[best.split()[0], kind]]
-    if own is not None and best != own:
-        said.append(f"It was ahead of {own}, as that is set.")
-    if len(np.unique(groups.labels[groups.labels >= 0])) > 1:
+def _with_meta(report: Any, paying: Sequence[SizeVerdict]) -> list[str]:
+    given, kind = report.given, report.kind
+    # the arm that does best most often; of equals the first, with the fewest rows
+    best, _ = Counter(found.best["meta"] for found in paying).most_common(1)[0]
+    if best == given:
+        said = [f"{given}, which did best."]
+    else:
+        family = "class" if report.local_labels else best.split()[0]
+        said = [LEARNERS[family, kind]]
+        if given is not None:
+            said.append(f"{given}, as it is set, did not do as well.")
+    if len(np.unique(report.groups.labels[report.groups.labels >= 0])) > 1:
         said.append(
             "Also meta-train on each group alone (select_tasks), where a group has enough tasks."
         )
@@ -93,14 +91,13 @@ def _with_meta(
     return said
 
 
-def _without_meta(verdicts: Sequence[SizeVerdict], kind: str) -> list[str]:
-    learned = [found for found in verdicts if found.case != "nothing"]
-    if not learned:
-        return [
-            "Nothing yet: no arm predicts better than guessing. Look at the features, at the "
-            "targets, and at whether the tasks have rows enough."
-        ]
-    return [
-        f"{SIMPLE[found.case, kind]} ('{found.best['simple']}' did best with {found.size})."
-        for found in {found.case: found for found in learned}.values()
+def _without_meta(report: Any) -> list[str]:
+    learned = {v.case: v for v in report.verdicts if v.case in ("pool", "alone")}
+    said = [
+        f"{SIMPLE[case, report.kind]} (best of the simple ones with "
+        f"{range_words([found.size], report.comparison.unit)}: '{found.best['simple']}')."
+        for case, found in learned.items()
     ]
+    if any(found.case == "unclear" for found in report.verdicts):
+        said.append("Get more tasks: with these, chance hides whether meta-learning pays.")
+    return said or ["Nothing yet.", NETWORK]

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any
 
-from sklearn_meta.analysis.groups import as_lengths
-from sklearn_meta.analysis.quick_arms import GROUPS
-from sklearn_meta.analysis.report_words import cell_words, score_words
+import numpy as np
+
+from sklearn_meta.analysis.groups import as_lengths, told_apart
+from sklearn_meta.analysis.report_table import cell_words, columns, score_of, score_words
 from sklearn_meta.metrics import MeanInterval
 
 __all__ = ["page", "section"]
@@ -18,6 +19,8 @@ __all__ = ["page", "section"]
 STYLE = """
 .sklearn-meta-report { max-width: 46rem; padding: 1rem 1.25rem; background: #fff; color: #1a1a1a;
   font: 15px/1.5 system-ui, sans-serif; color-scheme: light; }
+.sklearn-meta-report p { overflow-wrap: anywhere; }
+.sklearn-meta-report .wide { overflow-x: auto; }
 .sklearn-meta-report h2 { font-size: 1.05rem; margin: 1.4rem 0 0.3rem; }
 .sklearn-meta-report p { margin: 0.3rem 0; }
 .sklearn-meta-report .answer { font-size: 1.2rem; font-weight: 600; border-left: 4px solid #0072b2;
@@ -32,6 +35,8 @@ STYLE = """
 .sklearn-meta-report img { max-width: 100%; height: auto; }
 .sklearn-meta-report figcaption { color: #555; font-size: 0.85rem; }
 """
+LONGEST_NAME = 24
+ALIKE = "How alike are the tasks?"
 PAY, GROUP = "Does meta-learning pay?", "Are there groups, or outliers?"
 
 
@@ -83,9 +88,9 @@ def section(report: Any) -> str:
 
 
 def _table(report: Any) -> str:
-    kinds = [kind for kind in GROUPS if kind in report.verdicts[0].best]
+    kinds = columns(report)
     unit = report.comparison.unit.replace("row", "rows", 1)
-    head = "".join(f'<th scope="col">{escape(t)}</th>' for t in (unit, *map(GROUPS.get, kinds)))
+    head = "".join(f'<th scope="col">{escape(t)}</th>' for t in (unit, *kinds.values()))
     rows = [
         f'<tr><th scope="row">{found.size}</th>'
         + "".join(_cell(cell_words(report, found, kind)) for kind in kinds)
@@ -94,8 +99,8 @@ def _table(report: Any) -> str:
     ]
     caption = f"{score_words(report).capitalize()}, on tasks held out."
     return (
-        f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead>"
-        f"<tbody>{''.join(rows)}</tbody></table>"
+        f'<div class="wide"><table><caption>{caption}</caption><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
@@ -130,34 +135,42 @@ def _drawings(report: Any) -> Iterator[tuple[str, str, tuple[float, float], Any]
     # the displays draw what this package finds, and so import it
     from sklearn_meta.inspection import ComparisonDisplay, TaskDistanceDisplay, TaskMapDisplay
 
-    comparison, kinds = report.comparison, [k for k in GROUPS if k in report.verdicts[0].best]
     intervals = {
-        GROUPS[kind]: [
-            _in_units(comparison.interval(found.best[kind], found.size), report.variance)
-            for found in report.verdicts
-        ]
-        for kind in kinds
+        head: [_in_units(score_of(report, v, kind), report.variance) for v in report.verdicts]
+        for kind, head in columns(report).items()
     }
     metric = "accuracy" if report.kind == "class" else "neg_squared_error_/_variance"
-    how = {"sizes": comparison.sizes, "metric": metric, "unit": comparison.unit}
+    how = {"sizes": report.comparison.sizes, "metric": metric, "unit": report.comparison.unit}
     scores = ComparisonDisplay(intervals, **how)
-    words = "The best arm of each kind, with 95 % intervals over tasks."
+    words = "The best of each kind, with 95 % intervals over tasks."
     yield PAY, words, (7.0, 3.6), lambda ax: scores.plot(ax=ax)
-    name = f"distance ({report.metric.replace('_', ' ')})"
-    heat = TaskDistanceDisplay(distances=report.distances, names=report.names, metric_name=name)
-    words = "Distances from each task to each other; like ones stand together."
-    yield "How alike are the tasks?", words, (6.0, 5.4), lambda ax: heat.plot(ax)
-    labels = report.groups.labels
-    of_one = "the others" if labels.max() < 1 else "group 1"
-    names = {-1: "unlike all others", 0: of_one}
-    clusters = [names.get(label, f"group {label + 1}") for label in labels.tolist()]
+    if not told_apart(report.distances):
+        return
+    labels, name = report.groups.labels, f"distance ({report.metric})"
+    usual = np.flatnonzero(labels >= 0)
+    names = [report.names[i] for i in usual]
+    short = all(n.isascii() and n.isprintable() and len(n) <= LONGEST_NAME for n in names)
+    heat = TaskDistanceDisplay(
+        distances=report.distances[np.ix_(usual, usual)],
+        names=names if short else usual.astype(str).tolist(),
+        metric_name=name,
+    )
+    without = "" if len(usual) == len(labels) else ", but for those unlike all others"
+    words = f"Distances from each task to each other{without}; like ones stand together."
+    yield ALIKE, words, (6.0, 5.4), lambda ax: heat.plot(ax)
+    called = {-1: "unlike all others", 0: "the others" if labels.max() < 1 else "group 1"}
+    clusters = [called.get(label, f"group {label + 1}") for label in labels.tolist()]
     here = TaskMapDisplay(
         distances=as_lengths(report.distances, report.metric),
         clusters=clusters if len(set(clusters)) > 1 else None,
-        metric_name=f"the root of {name}" if report.metric == "transfer" else name,
     )
-    words = "The tasks as points, as far apart as they are unlike."
-    yield GROUP, words, (6.0, 4.2), lambda ax: here.plot(ax)
+
+    def draw_map(ax: Any) -> None:
+        here.plot(ax)
+        ax.set_title("")
+
+    words = "The tasks as points, as far apart as they are unlike, as far as a plane shows it."
+    yield GROUP, words, (6.0, 4.2), draw_map
 
 
 def _in_units(interval: MeanInterval, unit: float) -> MeanInterval:

@@ -14,8 +14,10 @@ CASES = {
     "pool": "one model for all tasks is enough",
     "alone": "learning each task alone is enough",
     "nothing": "nothing is learned",
+    "unclear": "it cannot be told from these tasks",
 }
 SHARE, POINTS = 0.01, 0.01  # gains below 1 % of the error, or 0.01 of accuracy, do not matter
+LARGE_SHARE, LARGE_POINTS = 0.1, 0.05  # those above these would, if there were tasks to show them
 # half-widths of the 95 % interval by which guessing must be beaten: the best of six arms is ahead
 # by chance, and one pooled model judges a whole fold (over coins, errors vary 1.4 times as much)
 MANY = 2.0
@@ -29,11 +31,13 @@ class SizeVerdict(NamedTuple):
     ----------
     size : int
         Rows, or rows of each class.
-    case : {"meta", "pool", "alone", "nothing"}
+    case : {"meta", "pool", "alone", "nothing", "unclear"}
         "nothing" if no arm is ahead of guessing; "meta" if the best arm that learns across tasks is
         ahead of the best simple one, and by more than 1 % of its error (0.01 of accuracy); else the
         better simple arm. Ahead is whose mean is, by the 95 % interval or, where few tasks have
-        most of the error, by a sign test over tasks (p < 0.01).
+        most of the error, by a sign test over tasks (p < 0.01). "unclear" in place of a no where
+        the mean is ahead by 10 % of the error (0.05 of accuracy) and the tasks are too few to
+        show it.
     best : dict of str to str
         The best arm of each group.
     gain : PairedComparison
@@ -76,13 +80,18 @@ def judge(comparison: Any, groups: Mapping[str, str], size: int) -> SizeVerdict:
     best = {group: best_of(group) for group in dict.fromkeys(groups.values())}
     best["simple"] = best_of("pool", "alone")
     gain = comparison.paired(best["meta"], best["simple"], size)
-    verdict = SizeVerdict(size, "nothing", best, gain)
+    verdict = SizeVerdict(size, "unclear", best, gain)
+    floor = means[best["guess"]] if comparison.chance is None else comparison.chance
+    top = means[best_of("pool", "alone", "meta")]
     if not _learned(comparison, best, size):
-        return verdict
-    error = -means[best["simple"]]
-    margin = SHARE * error if comparison.chance is None else POINTS
-    pays = is_ahead(gain) and gain.difference.mean >= margin
-    return verdict._replace(case="meta" if pays else verdict.simple)
+        large = top - floor > _margin(comparison, floor, LARGE_SHARE, LARGE_POINTS)
+        return verdict if large else verdict._replace(case="nothing")
+    mean, simple = gain.difference.mean, means[best["simple"]]
+    if is_ahead(gain):
+        pays = mean >= _margin(comparison, simple, SHARE, POINTS)
+        return verdict._replace(case="meta" if pays else verdict.simple)
+    large = mean > _margin(comparison, simple, LARGE_SHARE, LARGE_POINTS)
+    return verdict if large else verdict._replace(case=verdict.simple)
 
 
 def is_ahead(pair: PairedComparison, margins: float = 1.0, level: float = SURE) -> bool:
@@ -105,6 +114,11 @@ def is_ahead(pair: PairedComparison, margins: float = 1.0, level: float = SURE) 
     mean, low = pair.difference.mean, pair.difference.low
     by_signs = pair.p_sign < level and pair.wins > pair.losses
     return bool(mean - margins * (mean - low) > 0 or (mean > 0 and by_signs))
+
+
+def _margin(comparison: Any, mean: float, share: float, points: float) -> float:
+    """Give a share of an error, which is a negative score, or points of accuracy."""
+    return -share * mean if comparison.chance is None else points
 
 
 def _learned(comparison: Any, best: Mapping[str, str], size: int) -> bool:

@@ -11,83 +11,80 @@ from sklearn_meta.analysis.guard_arms import flat
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks import Task
 
-__all__ = ["fewer_rows", "long_enough", "shared_rows"]
+__all__ = ["at_hand", "long_enough", "shared_rows"]
 
 ROWS, ROWS_A_CLASS = (2, 5, 10, 20, 50, 100), (1, 2, 5, 10, 20, 50)
+MOST_ROWS = 200  # of a task, beside a fixed support
 LEFT_OUT = 0.1  # of the tasks may have too few rows for the largest size
 
 
-def long_enough(tasks: Sequence[Task], classify: bool, fewest: int) -> tuple[list[Task], list[int]]:
-    """Choose sizes that nine tasks in ten have the rows for, and keep the tasks that have them.
-
-    A fixed support gives all of its rows, another task half of its rows, to judge by the others.
+def at_hand(
+    tasks: Sequence[Task], classify: bool, fewest: int, most: int, rng: np.random.RandomState
+) -> tuple[list[Task], list[int], list[str]]:
+    """Choose the tasks to look at, and cut long ones.
 
     Parameters
     ----------
     tasks : sequence of Task
         Checked.
     classify : bool
-        Whether sizes are rows of each class, from 1 on, or rows, from 2 on.
-    fewest : int
-        How many tasks must be left.
+        Whether targets are labels: then a task needs two rows of each of two classes, or a fixed
+        support with two classes; otherwise four rows, or two of a fixed support.
+    fewest, most : int
+        Tasks that there must be, and that are looked at.
+    rng : RandomState
+        Draws tasks and rows.
 
     Returns
     -------
     kept : list of Task
-        In the order given.
-    sizes : list of int
-        Growing.
+        The tasks.
+    places : list of int
+        Where they were.
+    notes : list of str
+        What was left out.
 
     Raises
     ------
     TaskError
-        If too few tasks have rows even for the smallest size.
+        If there are too few.
     """
-    grid = ROWS_A_CLASS if classify else ROWS
-    spare = np.array([_spare_rows(t, classify) for t in tasks])
-    many = spare[spare >= grid[0]]
-    if len(many) < fewest:
-        least = "two rows of each class" if classify else "four rows"
-        raise TaskError(
-            f"analyse learns from some rows of a task and predicts the others: at least {fewest} "
-            f"tasks need {least}, or a fixed support of half as many. Only {len(many)} of "
-            f"{len(tasks)} have them."
-        )
-    most = np.quantile(many, LEFT_OUT, method="lower")
-    sizes = [size for size in grid if size <= most]
-    return [t for t, n in zip(tasks, spare, strict=True) if n >= sizes[-1]], sizes
+    notes, places = [], _usable(tasks, classify, fewest)
+    if len(places) < len(tasks):
+        left_out = len(tasks) - len(places)
+        notes.append(f"Tasks with too few rows, or with one class, were left out: {left_out}.")
+    if len(places) > most:
+        notes.append(f"{most} of {len(places)} tasks were drawn to look at.")
+        places = sorted(rng.permutation(places)[:most].tolist())
+    kept = [_fewer_rows(tasks[i], classify, rng) for i in places]
+    if any(len(t) < len(tasks[i]) for t, i in zip(kept, places, strict=True)):
+        notes.append(f"Of longer tasks, {MOST_ROWS} rows beside a fixed support were looked at.")
+    return kept, places, notes
 
 
-def _spare_rows(task: Task, classify: bool) -> int:
-    y = task.y if task.support is None else task.y_support
-    n = int(np.unique(y, return_counts=True)[1].min()) if classify else len(y)
-    return n // 2 if task.support is None else n
+def long_enough(tasks: Sequence[Task], classify: bool) -> tuple[list[int], list[int]]:
+    """Choose sizes that nine tasks in ten have the rows for, and find the tasks that have them.
 
-
-def fewer_rows(task: Task, most: int, rng: np.random.RandomState) -> Task:
-    """Cut a long task.
+    A fixed support gives all of its rows, another task half of its rows, to judge by the others.
 
     Parameters
     ----------
-    task : Task
-        Its fixed support is kept whole.
-    most : int
-        Rows to keep beside that.
-    rng : RandomState
-        Draws them.
+    tasks : sequence of Task
+        Usable ones.
+    classify : bool
+        Whether sizes are rows of each class, from 1 on, or rows, from 2 on.
 
     Returns
     -------
-    Task
-        The same task if it is no longer.
+    places : list of int
+        Of the tasks.
+    sizes : list of int
+        Growing.
     """
-    fixed = np.arange(0) if task.support is None else np.asarray(task.support)
-    free = np.setdiff1d(np.arange(len(task)), fixed)
-    if len(free) <= most:
-        return task
-    kept = np.sort(np.concatenate([fixed, rng.permutation(free)[:most]]))
-    support = None if task.support is None else np.flatnonzero(np.isin(kept, fixed))
-    return Task(task.X[kept], task.y[kept], support=support, name=task.name)
+    spare = np.array([_spare_rows(t, classify) for t in tasks])
+    most = np.sort(spare)[int(LEFT_OUT * len(spare))]
+    sizes = [size for size in (ROWS_A_CLASS if classify else ROWS) if size <= most]
+    return np.flatnonzero(spare >= sizes[-1]).tolist(), sizes
 
 
 def shared_rows(tasks: Sequence[Task]) -> float:
@@ -110,3 +107,40 @@ def shared_rows(tasks: Sequence[Task]) -> float:
     often = Counter(row for rows in own for row in rows)
     twice = sum(n for n in often.values() if n > 1)
     return twice / sum(often.values())
+
+
+def _usable(tasks: Sequence[Task], classify: bool, fewest: int) -> list[int]:
+    least = (ROWS_A_CLASS if classify else ROWS)[0]
+    found = [i for i, task in enumerate(tasks) if _spare_rows(task, classify) >= least]
+    if len(found) < fewest:
+        rows = "two rows of each of two classes" if classify else "four rows"
+        raise TaskError(
+            f"analyse learns from some rows of a task and predicts the others: at least {fewest} "
+            f"tasks need {rows}, or a fixed support of half as many. Only {len(found)} of "
+            f"{len(tasks)} have them."
+            + (" Numbers that are no labels need target_type='real'." if classify else "")
+        )
+    return found
+
+
+def _fewer_rows(task: Task, classify: bool, rng: np.random.RandomState) -> Task:
+    """Keep a fixed support, and of the other rows of each class its share of the most there are."""
+    fixed = np.arange(0) if task.support is None else np.asarray(task.support)
+    free = rng.permutation(np.setdiff1d(np.arange(len(task)), fixed))
+    if len(free) <= MOST_ROWS:
+        return task
+    kept = [fixed]
+    for label in np.unique(task.y[free]) if classify else [None]:
+        own = free if label is None else free[task.y[free] == label]
+        kept.append(own[: int(np.ceil(len(own) * MOST_ROWS / len(free)))])
+    rows = np.sort(np.concatenate(kept))
+    support = None if task.support is None else np.flatnonzero(np.isin(rows, fixed))
+    return Task(task.X[rows], task.y[rows], support=support, name=task.name)
+
+
+def _spare_rows(task: Task, classify: bool) -> int:
+    """Count the rows (of the rarest class) that a support can have; 0 where there is one class."""
+    y = task.y if task.support is None else task.y_support
+    counts = np.unique(y, return_counts=True)[1] if classify else np.array([len(y)])
+    n = 0 if classify and len(counts) < 2 else int(counts.min())
+    return n // 2 if task.support is None else n

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -71,6 +72,7 @@ def test_nothing_is_learned_from_noise():
     assert set(cases(report).values()) == {"nothing"}
     assert report.advice.startswith("Nothing yet")
     assert "No: with 2 to 10 rows nothing is learned." in str(report)
+    assert "With 2 to 10 rows nothing is clearly ahead of guessing." in str(report)
 
 
 def test_hidden_groups_are_told():
@@ -88,6 +90,11 @@ def test_a_foreign_task_is_named():
     report = analyse(tasks, random_state=0)
     assert report.outliers == ["the stranger"]
     assert "Unlike all others: the stranger." in str(report)
+    assert report.caveats[0] == "Tasks unlike all others did not count here: 1."
+    assert report.advice.startswith("First look at the tasks")
+    usual = analyse([t for t in tasks if t.name is None], random_state=0)
+    assert cases(report) == cases(usual)
+    assert 0.5 < report.variance / usual.variance < 2
 
 
 def test_labels_of_each_tasks_own(blobs):
@@ -97,7 +104,7 @@ def test_labels_of_each_tasks_own(blobs):
     report = analyse(named, random_state=0)
     assert report.labels is None
     assert not report.local_labels
-    assert "Their labels differ" in str(report)
+    assert "Their labels are not all the same" in str(report)
     assert "one model for all tasks" not in str(report)
 
 
@@ -181,21 +188,76 @@ def test_an_estimator_takes_part_and_stays_as_it_is():
     assert report.groups_of_arms["MAMLRegressor"] == "meta"
     assert maml.get_params() == before
     assert not hasattr(maml, "theta_")
-    assert "MAMLRegressor and closed forms" in str(report)
+    assert report.given == "MAMLRegressor"
+    rows = str(report).splitlines()
+    (head,) = [row for row in rows if row.startswith("rows ")]
+    assert head.endswith("MAMLRegressor")
 
 
 def test_the_advice_tells_of_the_estimator(waves):
-    said = advice_for(waves.verdicts, "real", "MyLearner", waves.groups)
-    assert said.endswith("It was ahead of MyLearner, as that is set.")
+    behind = replace(waves, given="MyLearner")
+    assert "MyLearner, as it is set, did not do as well." in advice_for(behind)
     found = [v._replace(best={**v.best, "meta": "MyLearner"}) for v in waves.verdicts]
-    said = advice_for(found, "real", "MyLearner", waves.groups)
-    assert said.startswith("MyLearner, which did best.")
+    ahead = replace(behind, verdicts=tuple(found))
+    assert advice_for(ahead).startswith("MyLearner, which did best.")
+
+
+@pytest.mark.parametrize(
+    ("cases", "answer"),
+    [
+        (("meta", "meta"), "Yes: with 2 to 5 rows meta-learning pays."),
+        (("unclear", "meta"), "In part: with 2 rows it cannot be told from these tasks; with 5 "),
+        (("unclear", "alone"), "Not clear: with 2 rows it cannot be told"),
+        (("pool", "alone"), "No: with 2 rows one model for all tasks is enough; with 5 rows learn"),
+    ],
+)
+def test_answers(waves, cases, answer):
+    found = [v._replace(case=case) for v, case in zip(waves.verdicts, cases, strict=True)]
+    report = replace(waves, verdicts=tuple(found))
+    assert report.sections()["Does meta-learning pay?"][0].startswith(answer)
+    advice = advice_for(report)
+    assert ("Get more tasks" in advice) == answer.startswith("Not clear")
+    assert ("fitted to each task alone (best of the simple ones with 5 rows:" in advice) == (
+        "alone" in cases
+    )
+
+
+def test_local_labels_are_advised_as_such(blobs):
+    found = [
+        v._replace(best={**v.best, "meta": "lines toward a shared mean"}) for v in blobs.verdicts
+    ]
+    assert advice_for(replace(blobs, verdicts=tuple(found))).startswith("ProtoNetClassifier")
+
+
+def test_rare_classes_count_as_much_as_common_ones():
+    rng, tasks = np.random.RandomState(0), []
+    for _ in range(16):
+        X = rng.standard_normal((60, 3))
+        y = np.where(np.argsort(np.argsort(X[:, 0])) < 54, "common", "rare")
+        tasks.append(Task(X, y))
+    report = analyse(tasks, random_state=0)
+    assert set(cases(report).values()) == {"pool"}
+    assert report.comparison.chance == 0.5
+
+
+def test_a_table_of_rows():
+    tasks = lines(0.5, 1.0, 8, 12)
+    X, y = (np.concatenate([getattr(t, name) for t in tasks]) for name in ("X", "y"))
+    report = analyse(X, y=y, groups=np.repeat(list("abcdefgh"), 12), random_state=0)
+    assert report.names == tuple("abcdefgh")
+
+
+def test_tasks_without_enough_rows_or_classes_are_left_out(blobs):
+    one_class = Task(BLOBS[0].X[:4], np.zeros(4, dtype=int))
+    report = analyse([*BLOBS, one_class], random_state=0)
+    assert len(report.names) == len(report.distances) == len(BLOBS)
+    assert "Tasks with too few rows, or with one class, were left out: 1." in report.notes
 
 
 def test_another_metric_is_that_of_task_distances(blobs):
     report = analyse(BLOBS, metric="otdd", random_state=0)
     np.testing.assert_allclose(report.distances, task_distances(BLOBS, metric="otdd"))
-    assert "The otdd distance" in str(report)
+    assert "The distance of two tasks (otdd) is" in str(report)
 
     def far(a, b):
         return abs(float(a.X.mean() - b.X.mean()))
@@ -206,21 +268,22 @@ def test_another_metric_is_that_of_task_distances(blobs):
 def test_of_many_tasks_some_are_drawn():
     report = analyse(lines(0.5, 1.0, 20, 12), max_tasks=8, random_state=0)
     assert len(report.names) == 8
-    assert "8 of the 20 tasks were drawn to look at." in report.notes
+    assert "8 of 20 tasks were drawn to look at." in report.notes
 
 
 def test_rows_that_recur_are_told():
     tasks = lines(0.5, 1.0, 8, 12)
     report = analyse([*tasks, tasks[0]], random_state=0)
-    assert any("rows are in more than one task" in note for note in report.notes)
+    assert any("rows are in more than one task" in said for said in report.caveats)
+    assert report.caveats[0] in str(report)
 
 
 def test_short_and_long_tasks():
     tasks = [*lines(0.5, 1.0, 19, 24), *lines(0.5, 1.0, 1, 6, seed=1), *lines(0.5, 1.0, 2, 600)]
     report = analyse(tasks, random_state=0)
     assert any("took no part in the comparison: 1." in note for note in report.notes)
-    assert any("Of longer tasks, 500 rows" in note for note in report.notes)
-    assert report.n_rows.max() == 600
+    assert any("Of longer tasks, 200 rows" in note for note in report.notes)
+    assert report.n_rows.max() == 200
 
 
 def test_several_outputs_and_rows_of_several_axes():
@@ -233,7 +296,8 @@ def test_several_outputs_and_rows_of_several_axes():
 @pytest.mark.parametrize(
     ("tasks", "how", "error", "words"),
     [
-        (WAVES[:3], {}, TaskError, "at least 4 tasks; got 3"),
+        (WAVES[:3], {}, TaskError, "at least 4 tasks need four rows.*Only 3 of 3"),
+        (WAVES, {"metric": lambda a, b: np.nan}, ValueError, "not finite"),
         (WAVES, {"max_tasks": 3}, ValueError, "'max_tasks' parameter of analyse"),
         (WAVES, {"metric": "gradient"}, ValueError, "'metric' parameter of analyse"),
         (WAVES, {"metric": "nearness"}, ValueError, "'metric' parameter of analyse"),

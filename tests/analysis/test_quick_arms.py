@@ -9,9 +9,15 @@ from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 
 from sklearn_meta import NotMetaFittedError, Task, TaskError
 from sklearn_meta.analysis.pooled import LabelCoefficients, Pooled
-from sklearn_meta.analysis.quick_arms import ALPHAS, GROUPS, compare_arms, quick_arms
+from sklearn_meta.analysis.quick_arms import (
+    ALPHAS,
+    GROUPS,
+    QuickArm,
+    compare_arms,
+    quick_arms,
+)
 from sklearn_meta.analysis.size_verdict import judge
-from sklearn_meta.analysis.support_grid import fewer_rows, long_enough, shared_rows
+from sklearn_meta.analysis.support_grid import at_hand, long_enough, shared_rows
 from sklearn_meta.analysis.views import seen_by, views_of
 from sklearn_meta.datasets import make_linear_tasks
 from sklearn_meta.model_selection import compare
@@ -107,37 +113,67 @@ def test_constant_features_have_views_too():
         assert np.isfinite(seen_by(view, tasks)[0].X).all()
 
 
+def task_of(n, **how):
+    return Task(np.arange(float(n))[:, None], np.arange(float(n)), **how)
+
+
 def test_sizes_are_what_nine_tasks_in_ten_have_the_rows_for():
-    tasks = [Task(np.zeros((n, 1)), np.arange(float(n))) for n in [24] * 18 + [5, 3]]
-    kept, sizes = long_enough(tasks, False, 4)
+    tasks = [task_of(n) for n in [24] * 9 + [5] + [24] * 9 + [4]]
+    places, sizes = long_enough(tasks, False)
     assert sizes == [2, 5, 10]
-    assert [len(t) for t in kept] == [24] * 18
+    assert places == [*range(9), *range(10, 19)]
 
 
 def test_a_fixed_support_gives_all_of_its_rows():
-    tasks = [Task(np.zeros((24, 1)), np.arange(24.0), support=np.arange(20))] * 4
-    assert long_enough(tasks, False, 4)[1] == [2, 5, 10, 20]
+    assert long_enough([task_of(24, support=np.arange(20))] * 4, False)[1] == [2, 5, 10, 20]
 
 
 def test_classes_count_by_the_rarest():
     y = np.repeat(["a", "b"], [4, 40])
-    assert long_enough([Task(np.zeros((44, 1)), y)] * 5, True, 4)[1] == [1, 2]
+    assert long_enough([Task(np.zeros((44, 1)), y)] * 5, True)[1] == [1, 2]
 
 
-def test_too_few_rows_are_told():
+def test_tasks_that_cannot_be_learned_and_judged_are_left_out():
+    rng = np.random.RandomState(0)
+    kept, places, notes = at_hand([task_of(n) for n in (9, 3, 9, 2, 4)], False, 3, 9, rng)
+    assert places == [0, 2, 4]
+    assert [len(t) for t in kept] == [9, 9, 4]
+    assert notes == ["Tasks with too few rows, or with one class, were left out: 2."]
     with pytest.raises(TaskError, match=r"at least 4 tasks need four rows.*Only 3 of 5"):
-        long_enough(
-            [Task(np.zeros((n, 1)), np.arange(float(n))) for n in (9, 9, 9, 3, 2)], False, 4
-        )
+        at_hand([task_of(n) for n in (9, 9, 9, 3, 2)], False, 4, 9, rng)
+
+
+def test_of_one_class_nothing_is_learned():
+    X, rng = np.zeros((8, 1)), np.random.RandomState(0)
+    both, one = Task(X, np.repeat(["a", "b"], 4)), Task(X, np.repeat("a", 8))
+    assert at_hand([both, one, both], True, 2, 9, rng)[1] == [0, 2]
+    with pytest.raises(TaskError, match=r"of two classes.*Only 1 of 2.*target_type='real'"):
+        at_hand([both, one], True, 2, 9, rng)
 
 
 def test_long_tasks_are_cut_beside_their_support():
-    task = Task(np.arange(50.0)[:, None], np.arange(50.0), support=[3, 7, 40], name="long")
-    cut = fewer_rows(task, 10, np.random.RandomState(0))
-    assert (len(cut), cut.name) == (13, "long")
-    np.testing.assert_array_equal(cut.y_support, [3, 7, 40])
+    task, rng = task_of(500, support=[3, 7, 440], name="long"), np.random.RandomState(0)
+    (cut,), _, notes = at_hand([task], False, 1, 9, rng)
+    assert (len(cut), cut.name) == (203, "long")
+    np.testing.assert_array_equal(cut.y_support, [3, 7, 440])
     np.testing.assert_array_equal(cut.X[:, 0], cut.y)
-    assert fewer_rows(task, 47, np.random.RandomState(0)) is task
+    assert notes == ["Of longer tasks, 200 rows beside a fixed support were looked at."]
+    short = task_of(203, support=[3, 7, 140])
+    assert at_hand([short], False, 1, 9, rng)[0][0] is short
+
+
+def test_rare_classes_keep_their_share():
+    y = np.repeat(["common", "rare"], [900, 9])
+    (cut,), _, _ = at_hand([Task(np.zeros((909, 1)), y)], True, 1, 9, np.random.RandomState(0))
+    assert np.unique(cut.y, return_counts=True)[1].tolist() == [199, 2]
+
+
+def test_of_many_tasks_some_are_drawn_in_order():
+    tasks = [task_of(n) for n in range(10, 30)]
+    kept, places, notes = at_hand(tasks, False, 4, 8, np.random.RandomState(0))
+    assert places == sorted(places)
+    assert [len(t) for t in kept] == [10 + i for i in places]
+    assert notes == ["8 of 20 tasks were drawn to look at."]
 
 
 def test_rows_of_several_tasks_are_counted():
@@ -210,10 +246,38 @@ def test_one_task_of_a_huge_error_does_not_hide_the_others():
 def test_arms_of_several_views_get_the_same_rows():
     views = views_of(LINES, np.random.RandomState(0))
     seen = {name: seen_by(view, LINES) for name, view in views.items()}
-    how = {"cv": 3, "seeds": [4], "support_sizes": 4}
+    how = {"cv": 3, "seeds": [4], "support_sizes": 4, "scoring": "neg_mean_squared_error"}
     found = compare_arms(quick_arms(None, n_outputs=1, seed=0), seen, **how)
     twin = compare({"a line for each task": RidgeCV(ALPHAS)}, seen["scaled"], baselines=(), **how)
     name = "a line for each task"
     np.testing.assert_array_equal(found.scores(name), twin.scores(name))
+    assert found.kinds[name] == "per-task"
+    assert found.kinds["one linear model"] == "pooled"
+    assert found.chance is None
     assert list(found.kinds) == list(quick_arms(None, n_outputs=1, seed=0))
     assert {record.estimator for record in found.records} == {*found.kinds}
+
+
+def spread(scores, seed):
+    """Ten tasks, on which scores differ far more than their means."""
+    rng = np.random.RandomState(seed)
+    found = comparison(**scores)
+    records = tuple(
+        r._replace(score=r.score + 2 * rng.standard_normal()) for r in found.records if r.task < 10
+    )
+    return replace(found, records=records)
+
+
+def test_few_tasks_do_not_tell():
+    scores = dict(zip(ARMS, (-9, -4, -3, -2), strict=True))
+    cases = [judge(spread(scores, seed), ARMS, 5).case for seed in range(20)]
+    assert cases.count("unclear") > 5
+    assert set(cases) <= {"unclear", "meta", "alone"}
+
+
+def test_guessing_labels_is_by_the_classes_of_a_task():
+    tasks = as_labels(LINES)
+    seen = {"scaled": seen_by(views_of(tasks, np.random.RandomState(0))["scaled"], tasks)}
+    arms = {"own": QuickArm("alone", "scaled", LogisticRegression())}
+    how = {"cv": 3, "seeds": [0], "support_sizes": 2, "scoring": "balanced_accuracy"}
+    assert compare_arms(arms, seen, **how).chance == 0.5
