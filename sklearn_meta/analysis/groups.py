@@ -16,7 +16,7 @@ __all__ = ["TaskGroups", "as_lengths", "find_groups", "no_groups", "told_apart"]
 
 Floats = NDArray[np.float64]
 FEWEST, MOST_GROUPS, N_REFERENCE = 10, 8, 39  # tasks to look for groups among; sets without groups
-N_NEAREST = 2  # a task that has not even so many of its kind is unlike all others
+N_NEAREST = 2  # or a tenth of all: a task that has not so many of its kind is unlike all others
 NOT_APART = 1e-3  # of the mean distance: nearer tasks are equally near
 CUT, LEAST_UNIT = 3.5, 0.2  # robust standard deviations (Iglewicz and Hoaglin, 1993): twice as far
 
@@ -56,7 +56,8 @@ def find_groups(distances: Floats, rng: np.random.RandomState, level: float = 0.
     Returns
     -------
     TaskGroups
-        With fewer than 10 tasks, no groups are looked for.
+        With fewer than 10 tasks, nothing is looked for. Of fewer than a tenth of the tasks, those
+        that are alike but far from all others are outliers, not a group.
 
     References
     ----------
@@ -151,7 +152,7 @@ def _without_groups(D: Floats, rng: np.random.RandomState) -> list[Floats]:
 
 
 def _solitude(D: Floats) -> Floats:
-    """How far the second nearest task is, in logs and robust standard deviations."""
+    """How far the nearest tenth of the tasks reaches, in logs and robust standard deviations."""
     far = np.sort(D, axis=1)[:, max(N_NEAREST, len(D) // 10)]  # the nearest is the task itself
     logs = np.log(np.maximum(far, NOT_APART * D.mean()))
     around = logs - np.median(logs)
