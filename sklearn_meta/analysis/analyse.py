@@ -51,7 +51,7 @@ def analyse(
     (linear models of the features, and of Gaussian bumps, whose coefficients share a prior; class
     means in shared axes). Meta-learning pays at a size of support where the best of the last kind
     is ahead of the best of the others, by the 95 % interval over tasks and by enough to matter.
-    Tasks that are unlike all others do not count in this.
+    Tasks that are unlike all others do not count in this: all is done once more without them.
 
     Parameters
     ----------
