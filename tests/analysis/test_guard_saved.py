@@ -14,6 +14,7 @@ from sklearn_meta import ANILRegressor, MAMLRegressor, ProtoNetClassifier, SaveE
 from sklearn_meta.analysis import GuardedMetaClassifier, GuardedMetaRegressor
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
 from sklearn_meta.model_selection.comparison import HierarchicalRegressor
+from sklearn_meta.storage import from_json, read, to_json, write
 from sklearn_meta.testing import check_meta_learner
 
 SMALL = {"hidden_layer_sizes": 4, "max_meta_iter": 2, "random_state": 0}
@@ -136,3 +137,40 @@ def test_clones_share_a_prior_that_cannot_be_written_to(est, tasks):
             with pytest.raises(ValueError, match="read-only"):
                 array[...] = 0
     assert re.search("Guarded", repr(copy))
+
+
+def other_weights(arrays, document):
+    document["task"]["weights"] = to_json([0.5, 0.1, 0.1])
+
+
+def other_kind(arrays, document):
+    document["prior"]["calibration"] = to_json(
+        from_json(document["prior"]["calibration"]) | {"classify": True}
+    )
+
+
+def short_offset(arrays, document):
+    arrays["calibration/offset"] = np.zeros(2)
+
+
+def one_more(arrays, document):
+    arrays["what/is/this"] = np.zeros(2)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (other_weights, "three weights that sum to 1"),
+        (other_kind, "weights are of another kind"),
+        (short_offset, "three numbers expected"),
+        (one_more, "belong to nothing"),
+    ],
+)
+def test_files_that_were_altered_are_refused(change, words, tmp_path):
+    clone(REG).fit(LINEAR[0].X_support, LINEAR[0].y_support).save(tmp_path / "guard")
+    sklearn_meta.load(tmp_path / "guard")
+    arrays, document = read(tmp_path / "guard")
+    change(arrays, document)
+    write(tmp_path / "altered", arrays, document)
+    with pytest.raises(SaveError, match=words):
+        sklearn_meta.load(tmp_path / "altered")
