@@ -10,6 +10,7 @@ from sklearn.base import ClassifierMixin, clone
 from sklearn.utils import get_tags
 
 from sklearn_meta.analysis.guard_arms import flat
+from sklearn_meta.analysis.guard_trials import pooled_fit
 from sklearn_meta.model_selection.comparison import HierarchicalRegressor
 from sklearn_meta.model_selection.comparison.hierarchical import HierarchicalBase
 from sklearn_meta.tasks import Task, as_tasks
@@ -44,9 +45,9 @@ class Pooled(HierarchicalBase):
         self : object
             Ready to predict.
         """
-        known = as_tasks(tasks, target_type="class" if self._classifies() else "real")
-        X = np.concatenate([flat(t.X) for t in known])
-        self._prior = clone(self.estimator).fit(X, np.concatenate([t.y for t in known]))
+        classify = get_tags(self.estimator).estimator_type == "classifier"
+        known = as_tasks(tasks, target_type="class" if classify else "real")
+        self._prior = pooled_fit(clone(self.estimator), known, classify)
         return self
 
     def fit(self, X: Any, y: Any) -> Pooled:
@@ -80,9 +81,6 @@ class Pooled(HierarchicalBase):
         """
         found: NDArray[Any] = self._known().predict(flat(X))
         return found
-
-    def _classifies(self) -> bool:
-        return bool(get_tags(self.estimator).estimator_type == "classifier")
 
     def __sklearn_tags__(self) -> Any:
         tags, inner = super().__sklearn_tags__(), get_tags(self.estimator)

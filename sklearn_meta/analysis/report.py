@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_meta.analysis.groups import TaskGroups
-from sklearn_meta.analysis.report_html import page, section
+from sklearn_meta.analysis.report_html import ALIKE, GROUP, PAY, page, section
 from sklearn_meta.analysis.report_table import table_of_groups
 from sklearn_meta.analysis.report_words import (
     alike_words,
@@ -107,9 +107,9 @@ class TaskReport:
         """
         return {
             "The tasks": [set_words(self)],
-            "Does meta-learning pay?": [headline(self), *self.caveats, *size_words(self)],
-            "How alike are the tasks?": alike_words(self),
-            "Are there groups, or outliers?": group_words(self),
+            PAY: [headline(self), *self.caveats, *size_words(self)],
+            ALIKE: alike_words(self),
+            GROUP: group_words(self),
             "What to try first": [self.advice],
             "What this rests on": list(self.notes),
         }
@@ -118,7 +118,7 @@ class TaskReport:
         parts = []
         for title, sentences in self.sections().items():
             lines = [f"# {title}", *sentences]
-            if title == "Does meta-learning pay?":
+            if title == PAY:
                 after = 2 + len(self.caveats)
                 lines[after:after] = ["", table_of_groups(self), ""]
             parts.append("\n".join(lines))

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from sklearn_meta.analysis.groups import as_lengths, told_apart
-from sklearn_meta.analysis.report_table import cell_words, columns, score_of, score_words
+from sklearn_meta.analysis.report_table import columns, row_words, score_of, score_words
 from sklearn_meta.metrics import MeanInterval
 
-__all__ = ["page", "section"]
+__all__ = ["ALIKE", "GROUP", "PAY", "page", "section"]
 
 STYLE = """
 .sklearn-meta-report { max-width: 46rem; padding: 1rem 1.25rem; background: #fff; color: #1a1a1a;
@@ -88,12 +88,12 @@ def section(report: Any) -> str:
 
 
 def _table(report: Any) -> str:
-    kinds = columns(report)
     unit = report.comparison.unit.replace("row", "rows", 1)
-    head = "".join(f'<th scope="col">{escape(t)}</th>' for t in (unit, *kinds.values()))
+    heads = (unit, *columns(report).values())
+    head = "".join(f'<th scope="col">{escape(t)}</th>' for t in heads)
     rows = [
         f'<tr><th scope="row">{found.size}</th>'
-        + "".join(_cell(cell_words(report, found, kind)) for kind in kinds)
+        + "".join(map(_cell, row_words(report, found)))
         + "</tr>"
         for found in report.verdicts
     ]

@@ -8,11 +8,12 @@ from typing import Any
 from sklearn_meta.analysis.quick_arms import GROUPS
 from sklearn_meta.analysis.size_verdict import SizeVerdict
 from sklearn_meta.metrics import MeanInterval
+from sklearn_meta.model_selection.comparison.verdict import size_in_words
 
 __all__ = [
-    "cell_words",
     "columns",
     "range_words",
+    "row_words",
     "score_of",
     "score_words",
     "table_of_groups",
@@ -34,9 +35,7 @@ def table_of_groups(report: Any) -> str:
     """
     kinds = columns(report)
     heads = [report.comparison.unit.replace("row", "rows", 1), *kinds.values()]
-    lines = [
-        [str(v.size), *(cell_words(report, v, kind) for kind in kinds)] for v in report.verdicts
-    ]
+    lines = [[str(found.size), *row_words(report, found)] for found in report.verdicts]
     widths = [max(map(len, column)) for column in zip(heads, *lines, strict=True)]
     rows = [
         "  ".join(text.rjust(w) for text, w in zip(line, widths, strict=True)).rstrip()
@@ -109,8 +108,8 @@ def score_words(report: Any) -> str:
     )
 
 
-def cell_words(report: Any, found: SizeVerdict, kind: str) -> str:
-    """Give the score of the best arm of a kind.
+def row_words(report: Any, found: SizeVerdict) -> list[str]:
+    """Give the scores of the best arms at one size.
 
     Parameters
     ----------
@@ -118,18 +117,15 @@ def cell_words(report: Any, found: SizeVerdict, kind: str) -> str:
         To tell of.
     found : SizeVerdict
         At which size.
-    kind : str
-        Group of arms.
 
     Returns
     -------
-    str
-        A mean over tasks, with a star if no kind has a better one.
+    list of str
+        Means over tasks in the order of :func:`columns`, with a star where none is better.
     """
-    means = {other: score_of(report, found, other).mean for other in columns(report)}
-    star = "*" if means[kind] == max(means.values()) else " "
-    value = means[kind] if report.kind == "class" else 0.0 - means[kind] / report.variance
-    return f"{value:.3g}{star}"
+    means = [score_of(report, found, kind).mean for kind in columns(report)]
+    unit = 1.0 if report.kind == "class" else -report.variance  # an error is a negative score
+    return [f"{0.0 + m / unit:.3g}{'*' if m == max(means) else ' '}" for m in means]
 
 
 def range_words(sizes: Sequence[int], unit: str) -> str:
@@ -148,7 +144,5 @@ def range_words(sizes: Sequence[int], unit: str) -> str:
         Such as ``2 to 5 rows``.
     """
     first, last = sizes[0], sizes[-1]
-    many = unit.replace("row", "rows", 1)
-    if first == last:
-        return f"{first} {unit if first == 1 else many}"
-    return f"{first} to {last} {many}"
+    said = size_in_words(last, unit)
+    return said if first == last else f"{first} to {said}"
