@@ -6,6 +6,7 @@ import copy
 import inspect
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from sklearn_meta.core.algorithm import BODY, Network
 from sklearn_meta.functional import Params
+from sklearn_meta.functional.generators import Generators, drawing
 from sklearn_meta.nn import MLP, Conv4
 
 __all__ = ["Backbone", "RowNetwork", "build_backbone"]
@@ -59,7 +61,8 @@ class Backbone:
     -----
     A module whose layers take stacked parameters says so by an attribute ``stacks = True``.
     Any other is mapped over the tasks by :func:`torch.vmap` of its forward pass. Modules run in
-    evaluation mode: dropout is inactive.
+    evaluation mode: dropout is inactive. One that draws random numbers all the same draws them
+    from generators of our own: those of meta-training, and else the same ones in every call.
     """
 
     def __init__(self, module: nn.Module, row_shape: tuple[int, ...]) -> None:
@@ -87,6 +90,7 @@ class Backbone:
             for m in module.modules()
         )
         self.n_features_out = _n_features_out(module, row_shape)
+        self._draws = _draws(module, row_shape)
         self._initial = {BODY + k: p.detach().clone() for k, p in module.named_parameters()}
         self._names = [(k, BODY + k, p.ndim) for k, p in module.named_parameters()]
         self.module = _without_numbers(module)  # they come with each call
@@ -140,7 +144,8 @@ class Backbone:
         return Z.unflatten(0, (*B, -1)) if B else Z
 
     def _forward(self, own: Params, X: Tensor) -> Tensor:
-        return torch.func.functional_call(self._here(), own, (X,)).flatten(1)
+        with drawing() if self._draws else nullcontext():
+            return torch.func.functional_call(self._here(), own, (X,)).flatten(1)
 
     def _here(self) -> Any:
         """Give the module of this thread: it holds the numbers of one call at a time."""
@@ -200,7 +205,7 @@ def build_backbone(
     row_shape : tuple of int
         Shape of one row.
     seed : int
-        For the initial parameters. The global generator is put back as it was.
+        Of the initial parameters.
     **mlp_params : dict
         Parameters of :class:`~sklearn_meta.nn.MLP`, for "mlp"; `norm` serves "conv4" too.
 
@@ -229,17 +234,13 @@ def build_backbone(
             "The 'backbone' parameter must be 'mlp', 'conv4', an nn.Module, or a class or function "
             f"that makes one. Got {backbone!r} instead."
         )
-    kept = torch.get_rng_state()
-    try:
-        torch.default_generator.manual_seed(seed)
+    with drawing(Generators(seed)):
         module = make()
         if not isinstance(module, nn.Module):
             raise ValueError(
                 f"The backbone {backbone!r} must make an nn.Module. It made {module!r}."
             )
         return Backbone(module.to("cpu"), row_shape)  # lazy layers draw their weights here
-    finally:
-        torch.set_rng_state(kept)
 
 
 def _arguments(make: Callable[..., Any], row_shape: tuple[int, ...]) -> tuple[Any, ...]:
@@ -257,11 +258,24 @@ def _without_numbers(module: nn.Module) -> nn.Module:
     return copy.deepcopy(module, empty)
 
 
+def _of_two_rows(module: nn.Module, row_shape: tuple[int, ...]) -> Tensor:
+    dtype = next((p.dtype for p in module.parameters()), torch.float32)
+    with torch.no_grad():
+        Z: Tensor = module(torch.zeros(2, *row_shape, dtype=dtype))
+    return Z
+
+
+def _draws(module: nn.Module, row_shape: tuple[int, ...]) -> bool:
+    """Whether a call draws random numbers: then each call takes place in a mode that costs time."""
+    generators = Generators(0)
+    with drawing(generators):
+        _of_two_rows(module, row_shape)
+    return generators.n_draws > 0
+
+
 def _n_features_out(module: nn.Module, row_shape: tuple[int, ...]) -> int:
-    like = next((p for p in module.parameters()), torch.zeros(()))
     try:
-        with torch.no_grad():
-            Z = module(torch.zeros(2, *row_shape, dtype=like.dtype))
+        Z = _of_two_rows(module, row_shape)
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
         raise ValueError(
             f"The backbone {type(module).__name__} does not take rows of shape {row_shape}: {error}"
