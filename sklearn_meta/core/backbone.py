@@ -44,6 +44,8 @@ class Backbone:
         From a batch of rows to a batch of features (flattened if they have several axes).
     row_shape : tuple of int
         Shape of one row.
+    generators : Generators or None, default=None
+        What lazy layers draw their weights from.
 
     Attributes
     ----------
@@ -65,7 +67,9 @@ class Backbone:
     from generators of our own: those of meta-training, and else the same ones in every call.
     """
 
-    def __init__(self, module: nn.Module, row_shape: tuple[int, ...]) -> None:
+    def __init__(
+        self, module: nn.Module, row_shape: tuple[int, ...], generators: Generators | None = None
+    ) -> None:
         name = type(module).__name__
         buffers = [key for key, _ in module.named_buffers()]
         if buffers:
@@ -89,12 +93,19 @@ class Backbone:
             or isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d))
             for m in module.modules()
         )
-        self.n_features_out = _n_features_out(module, row_shape)
-        self._draws = _draws(module, row_shape)
+        self._ours = type(module) in (MLP, Conv4)
+        generators = Generators(0) if generators is None else generators
+        if self._ours:
+            self.n_features_out, self._draws = _n_features_out(module, row_shape), False
+        else:
+            with drawing(generators):
+                _n_features_out(module, row_shape)  # lazy layers draw their weights here
+                before = generators.n_draws
+                self.n_features_out = _n_features_out(module, row_shape)
+            self._draws = generators.n_draws > before
         self._initial = {BODY + k: p.detach().clone() for k, p in module.named_parameters()}
         self._names = [(k, BODY + k, p.ndim) for k, p in module.named_parameters()]
         self.module = _without_numbers(module)  # they come with each call
-        self._ours = type(module) in (MLP, Conv4)
         self._own = threading.local()
 
     def init(self, generator: torch.Generator) -> Params:
@@ -234,13 +245,12 @@ def build_backbone(
             "The 'backbone' parameter must be 'mlp', 'conv4', an nn.Module, or a class or function "
             f"that makes one. Got {backbone!r} instead."
         )
-    with drawing(Generators(seed)):
+    generators = Generators(seed)
+    with drawing(generators):
         module = make()
-        if not isinstance(module, nn.Module):
-            raise ValueError(
-                f"The backbone {backbone!r} must make an nn.Module. It made {module!r}."
-            )
-        return Backbone(module.to("cpu"), row_shape)  # lazy layers draw their weights here
+    if not isinstance(module, nn.Module):
+        raise ValueError(f"The backbone {backbone!r} must make an nn.Module. It made {module!r}.")
+    return Backbone(module.to("cpu"), row_shape, generators)
 
 
 def _arguments(make: Callable[..., Any], row_shape: tuple[int, ...]) -> tuple[Any, ...]:
@@ -258,24 +268,11 @@ def _without_numbers(module: nn.Module) -> nn.Module:
     return copy.deepcopy(module, empty)
 
 
-def _of_two_rows(module: nn.Module, row_shape: tuple[int, ...]) -> Tensor:
-    dtype = next((p.dtype for p in module.parameters()), torch.float32)
-    with torch.no_grad():
-        Z: Tensor = module(torch.zeros(2, *row_shape, dtype=dtype))
-    return Z
-
-
-def _draws(module: nn.Module, row_shape: tuple[int, ...]) -> bool:
-    """Whether a call draws random numbers: then each call takes place in a mode that costs time."""
-    generators = Generators(0)
-    with drawing(generators):
-        _of_two_rows(module, row_shape)
-    return generators.n_draws > 0
-
-
 def _n_features_out(module: nn.Module, row_shape: tuple[int, ...]) -> int:
+    dtype = next((p.dtype for p in module.parameters()), torch.float32)
     try:
-        Z = _of_two_rows(module, row_shape)
+        with torch.no_grad():
+            Z = module(torch.zeros(2, *row_shape, dtype=dtype))
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
         raise ValueError(
             f"The backbone {type(module).__name__} does not take rows of shape {row_shape}: {error}"

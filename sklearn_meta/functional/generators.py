@@ -10,6 +10,7 @@ import inspect
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -197,6 +198,7 @@ class _Drawing(TorchFunctionMode):
         return input * keep / (1 - p)
 
 
+@cache
 def _draws(func: Callable[..., Any], name: str) -> bool:
     """Whether `func` takes a generator."""
     if isinstance(func, FunctionType):  # as in torch.nn.init; the others have no signature
