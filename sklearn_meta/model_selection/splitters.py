@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from sklearn.model_selection import BaseCrossValidator, KFold, train_test_split
 
 from sklearn_meta.tasks import Task, as_tasks
-from sklearn_meta.tasks.frames import missing
+from sklearn_meta.tasks.frames import from_columns, is_frame
+from sklearn_meta.tasks.values import as_groups
 
 __all__ = ["LeaveOneTaskOut", "TaskKFold", "train_test_split_tasks"]
 
@@ -29,10 +30,11 @@ class _OverTasks(BaseCrossValidator, ABC):
         """Give the task of each entry of X, numbered in the order in which they appear."""
         name = type(self).__name__
         if groups is None and self.task is not None:
-            if not hasattr(X, "columns") or self.task not in X.columns:
-                has = list(X.columns) if hasattr(X, "columns") else type(X).__name__
-                raise ValueError(f"{name}(task={self.task!r}) needs that column in X; X has {has}.")
-            groups = X[self.task]
+            if not is_frame(X):
+                raise ValueError(
+                    f"{name}(task={self.task!r}) needs that column in X; X is {type(X).__name__}."
+                )
+            groups = from_columns(X, None, self.task)[2]
         if groups is None:
             if hasattr(X, "shape"):
                 raise ValueError(
@@ -40,21 +42,13 @@ class _OverTasks(BaseCrossValidator, ABC):
                     "groups=, name the column of a DataFrame by task=, or pass a list of tasks."
                 )
             return np.arange(len(X))
-        of_task = np.asarray(groups)
-        if of_task.shape != (len(X),):
+        n_rows = X.shape[0] if hasattr(X, "shape") else len(X)
+        of_task = as_groups(groups).of_row
+        if len(of_task) != n_rows:
             raise ValueError(
-                f"groups must have one entry a row of X; got shape {of_task.shape} for "
-                f"{len(X)} rows."
+                f"groups must have one entry a row of X; got {len(of_task)} for {n_rows} rows."
             )
-        if (absent := missing(groups)).any():
-            raise ValueError(f"groups is missing at row {absent.argmax()}: whose row is it?")
-        try:
-            _, first, code = np.unique(of_task, return_index=True, return_inverse=True)
-        except TypeError:
-            raise ValueError(
-                "groups mixes kinds of value, such as numbers and strings; it cannot be sorted."
-            ) from None
-        return np.argsort(np.argsort(first))[code]
+        return of_task
 
 
 class TaskKFold(_OverTasks):

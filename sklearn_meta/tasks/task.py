@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks.arrays import frozen, frozen_rows
+from sklearn_meta.tasks.frames import feature_names
 
 __all__ = ["Task"]
 
@@ -70,7 +71,7 @@ class Task:
     ) -> None:
         self.name = name
         label = "A task" if name is None else f"Task {name!r}"
-        self.feature_names_in = _feature_names(X)
+        self.feature_names_in = feature_names(X, f"{label}: X")
         self._table = frozen_rows(X, f"{label}: X")
         self._chosen: NDArray[np.intp] | None = None
         self.y = frozen(y, f"{label}: y")
@@ -106,6 +107,16 @@ class Task:
         task = cls(table[rows[:1]], np.asarray(y)[:1], name=name)
         task._table, task._chosen, task.y = table, rows, frozen(y, "y")
         return task
+
+    def replaced(self, X: Any, y: NDArray[Any]) -> Task:
+        """Return the same task with `y`, and with `X` unless it is None, in other types."""
+        twin = Task.__new__(Task)
+        twin.name, twin.support, twin.y = self.name, self.support, frozen(y, "y")
+        twin.feature_names_in = self.feature_names_in
+        twin._table, twin._chosen = self._table, self._chosen
+        if X is not None:
+            twin._table, twin._chosen = frozen_rows(X, "X"), None
+        return twin
 
     @property
     def X(self) -> Any:
@@ -183,13 +194,6 @@ def _rebuild(X: Any, y: Any, support: Any, name: Any, feature_names: Any) -> Tas
     task = Task(X, y, support=support, name=name)
     task.feature_names_in = feature_names
     return task
-
-
-def _feature_names(X: Any) -> tuple[str, ...] | None:
-    columns = getattr(X, "columns", None)
-    if columns is None or not all(isinstance(column, str) for column in columns):
-        return None
-    return tuple(columns)
 
 
 def _positions(support: ArrayLike, n_rows: int, label: str) -> NDArray[np.intp]:
