@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import BaseCrossValidator, KFold, train_test_split
 
 from sklearn_meta.tasks import Task, as_tasks
-from sklearn_meta.tasks.frames import from_columns, is_frame
+from sklearn_meta.tasks.frames import from_columns
 from sklearn_meta.tasks.values import as_groups
 
 __all__ = ["LeaveOneTaskOut", "TaskKFold", "train_test_split_tasks"]
@@ -30,10 +30,6 @@ class _OverTasks(BaseCrossValidator, ABC):
         """Give the task of each entry of X, numbered in the order in which they appear."""
         name = type(self).__name__
         if groups is None and self.task is not None:
-            if not is_frame(X):
-                raise ValueError(
-                    f"{name}(task={self.task!r}) needs that column in X; X is {type(X).__name__}."
-                )
             groups = from_columns(X, None, self.task)[2]
         if groups is None:
             if hasattr(X, "shape"):
@@ -46,7 +42,8 @@ class _OverTasks(BaseCrossValidator, ABC):
         of_task = as_groups(groups).of_row
         if len(of_task) != n_rows:
             raise ValueError(
-                f"groups must have one entry a row of X; got {len(of_task)} for {n_rows} rows."
+                f"groups must have one entry a row of X; got shape {of_task.shape} for "
+                f"{n_rows} rows."
             )
         return of_task
 

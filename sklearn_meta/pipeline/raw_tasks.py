@@ -18,6 +18,7 @@ from sklearn_meta.tasks.frames import (
     check_container,
     feature_names,
     from_columns,
+    is_column,
     is_frame,
     rows_of,
 )
@@ -252,7 +253,7 @@ def stack_rows(parts: Sequence[Any]) -> Any:
 def _as_it_comes(X: Any) -> Any:
     """Take X as a frame, as sparse rows, or as an array."""
     check_container(X, "X")
-    return csr_array(X) if issparse(X) else X if is_frame(X) else np.asarray(X)
+    return csr_array(X) if issparse(X) else X if is_frame(X) or is_column(X) else np.asarray(X)
 
 
 def _with_names(task: Task) -> Any:

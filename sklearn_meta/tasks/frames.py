@@ -152,7 +152,7 @@ def columns_named(X: Any, names: Any) -> list[int] | None:
     """
     scalar = isinstance(names, (str, int, np.integer)) and not isinstance(names, bool)
     if not is_frame(X):
-        if scalar:
+        if isinstance(names, str):
             raise TaskError(
                 f"{names!r} must be the name of a column of a DataFrame, which X is not: got "
                 f"{type(X).__name__}."

@@ -11,7 +11,7 @@ from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks.arrays import frozen, frozen_rows
 from sklearn_meta.tasks.frames import feature_names
 
-__all__ = ["Task"]
+__all__ = ["Task", "replaced"]
 
 
 class Task:
@@ -108,16 +108,6 @@ class Task:
         task._table, task._chosen, task.y = table, rows, frozen(y, "y")
         return task
 
-    def replaced(self, X: Any, y: NDArray[Any]) -> Task:
-        """Return the same task with `y`, and with `X` unless it is None, in other types."""
-        twin = Task.__new__(Task)
-        twin.name, twin.support, twin.y = self.name, self.support, frozen(y, "y")
-        twin.feature_names_in = self.feature_names_in
-        twin._table, twin._chosen = self._table, self._chosen
-        if X is not None:
-            twin._table, twin._chosen = frozen_rows(X, "X"), None
-        return twin
-
     @property
     def X(self) -> Any:
         """The inputs, (n_rows, ...)."""
@@ -188,6 +178,17 @@ class Task:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (self.X, self.y, self.support, self.name, self.feature_names_in)
+
+
+def replaced(task: Task, X: Any, y: NDArray[Any]) -> Task:
+    """Return a task with the same rows as other arrays: `y`, and `X` unless it is None."""
+    twin = Task.__new__(Task)
+    twin.name, twin.support, twin.y = task.name, task.support, frozen(y, "y")
+    twin.feature_names_in = task.feature_names_in
+    twin._table, twin._chosen = task._table, task._chosen
+    if X is not None:
+        twin._table, twin._chosen = frozen_rows(X, "X"), None
+    return twin
 
 
 def _rebuild(X: Any, y: Any, support: Any, name: Any, feature_names: Any) -> Task:

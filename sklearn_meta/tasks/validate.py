@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.tasks.task import Task
+from sklearn_meta.tasks.task import Task, replaced
 from sklearn_meta.tasks.values import as_rows, as_targets, kind_of_targets
 
 __all__ = ["check_task", "check_tasks", "label", "target_kind"]
@@ -66,13 +66,13 @@ def _with_plain_types(task: Task, called: str) -> Task:
     y = as_targets(task.y, f"{called}: y")
     if X.dtype == task.dtype and y.dtype == task.y.dtype:
         return task
-    return task.replaced(None if X.dtype == task.dtype else X, y)
+    return replaced(task, None if X.dtype == task.dtype else X, y)
 
 
 def _alike(task: Task, called: str, first: Task, wanted: str, asked: bool) -> Task:
     """Hold a task against the first, and its targets against the kind that is wanted."""
     y = as_targets(task.y, f"{called}: y", wanted, asked=asked)
-    task = task if y.shape == task.y.shape else task.replaced(None, y)
+    task = task if y.shape == task.y.shape else replaced(task, None, y)
     if wanted == "class" and task.support is not None:
         unknown = np.setdiff1d(task.y_query, task.y_support)
         if len(unknown):

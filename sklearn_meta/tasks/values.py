@@ -52,7 +52,7 @@ def as_rows(X: Any, called: str, names: Sequence[str] | None = None) -> Any:
     if rows.ndim < 2:
         raise TaskError(
             f"{called} must have one row an observation, (n_rows, n_features); got shape "
-            f"{rows.shape}. Use X.reshape(-1, 1) for a single feature."
+            f"{rows.shape}. Reshape your data: X.reshape(-1, 1) for a single feature."
         )
     if rows.shape[0] == 0:
         raise TaskError(f"{called} of shape {rows.shape} has no rows; a minimum of 1 is required.")
@@ -322,7 +322,7 @@ def as_groups(groups: Any, called: str = "groups") -> Groups:
         return _crossed([as_groups(part, called) for part in columns], called)
     array = frozen(groups, called)
     if array.ndim != 1:
-        raise TaskError(f"{called} must have one entry a row, (n_rows,); got shape {array.shape}.")
+        raise TaskError(f"{called} of shape {array.shape} must have one entry a row, (n_rows,).")
     absent = missing(array.astype(object) if array.dtype.kind == "T" else array)
     if absent.any():
         raise TaskError(
