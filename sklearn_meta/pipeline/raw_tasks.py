@@ -13,6 +13,7 @@ from scipy.sparse import csr_array, issparse, vstack
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.extras import need
 from sklearn_meta.tasks import Task, TaskDistribution, split_task
+from sklearn_meta.tasks.arrays import frozen
 from sklearn_meta.tasks.convert import joined_targets
 from sklearn_meta.tasks.frames import (
     check_container,
@@ -300,4 +301,4 @@ def as_array(Z: Any) -> NDArray[Any]:
     ndarray of shape (n_rows, ...)
         Dense.
     """
-    return Z.toarray() if hasattr(Z, "toarray") else np.asarray(Z)
+    return Z.toarray() if hasattr(Z, "toarray") else frozen(Z, "X")
