@@ -61,7 +61,10 @@ AS_TASKS = {
         r"Task 0: .*X_support of shape \(12, 3\), X_query of shape \(12, 2\)",
     ),
     "text and numbers in y": (lambda: as_tasks([(X, Y, X, Y.astype(str))]), "Task 0: y_support"),
-    "strings as features": (lambda: as_tasks([(np.full((12, 3), "a"), Y)]), "Task 0: X .*'a' at row 0"),
+    "strings as features": (
+        lambda: as_tasks([(np.full((12, 3), "a"), Y)]),
+        "Task 0: X .*'a' at row 0",
+    ),
     "text among objects": (
         lambda: as_tasks([(np.array([["a", 1]], dtype=object), [0])]),
         "Task 0: X .*'a' at row 0, column 0, not a number",

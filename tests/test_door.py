@@ -71,14 +71,14 @@ def regressor():
 
 @cache
 def learned(kind="class"):
-    """A meta-learner with a prior and an adaptation; calls do not change what it holds."""
+    """A meta-learner with a prior, adapted to a task."""
     y = CODES if kind == "class" else REAL
     est = learner() if kind == "class" else regressor()
     return est.meta_fit([(ROWS, y), (OTHER, y)]).fit(ROWS, y)
 
 
 @cache
-def guarded():
+def guarded(use="fit"):
     est = GuardedMetaClassifier(learner(), n_support=2, cv=2, n_folds=2, random_state=0)
     return est.meta_fit([(ROWS, CODES), (OTHER, CODES)]).fit(ROWS, CODES)
 
@@ -218,7 +218,6 @@ FOR_LABELS = {
     "meta_fit of a table": lambda y: learner().meta_fit(*table(y)),
     "meta_fit of LazyTasks": lambda y: learner().meta_fit(LazyTasks(pairs(y), n_workers=0)),
     "validation_tasks": lambda y: learner().meta_fit(pairs(CODES), validation_tasks=pairs(y)),
-    "estimate_memory": lambda y: learner().estimate_memory(pairs(y)),
     "fit": lambda y: learned().fit(ROWS, y),
     "score_tasks": lambda y: learned().score_tasks(fixed(y)),
     "predict_tasks": lambda y: learned().predict_tasks(fixed(y)),
@@ -438,7 +437,6 @@ FOR_ROWS = {
     "meta_fit of LazyTasks": lambda X: learner().meta_fit(LazyTasks(two(X), n_workers=0)),
     "meta_fit of a pool": lambda X: learner().meta_fit(FewShotTasks(X, CODES, 2, n_query=2)),
     "validation_tasks": lambda X: learner().meta_fit(two(like(X)), validation_tasks=two(X)),
-    "estimate_memory": lambda X: learner().estimate_memory(two(X)),
     "fit": lambda X: learned().fit(X, CODES),
     "predict": lambda X: learned().fit(ROWS, CODES).predict(X),
     "predict_proba": lambda X: learned().fit(ROWS, CODES).predict_proba(X),
@@ -464,7 +462,7 @@ FOR_ROWS = {
     ),
     "MetaPipeline.fit": lambda X: pipeline().fit(X, CODES),
     "GuardedMetaClassifier.fit": lambda X: guarded().fit(X, CODES),
-    "GuardedMetaClassifier.predict": lambda X: guarded().fit(ROWS, CODES).predict(X),
+    "GuardedMetaClassifier.predict": lambda X: guarded("predict").predict(X),
     "GuardedMetaClassifier.score_tasks": lambda X: guarded().score_tasks(with_support(X)),
     "HierarchicalClassifier.meta_fit": lambda X: HierarchicalClassifier().meta_fit(two(X)),
     "HierarchicalClassifier.fit": lambda X: hierarchical().fit(X, CODES),
@@ -540,7 +538,6 @@ FOR_GROUPS = {
     "validation_tasks": lambda g: learner().meta_fit(
         pairs(CODES), validation_tasks=(ROWS, CODES, g)
     ),
-    "estimate_memory": lambda g: learner().estimate_memory(ROWS, CODES, g),
     "TaskEstimator.fit": lambda g: TaskEstimator(learner()).fit(ROWS, CODES, g),
     "TaskEstimator.score": lambda g: (
         TaskEstimator(learned(), prefit=True).fit(None).score(ROWS, CODES, g)

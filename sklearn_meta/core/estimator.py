@@ -77,10 +77,10 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, Saved, 
             `(X_support, y_support, X_query, y_query)`; a task distribution; or, with `y` and
             `groups`, the rows of all tasks. A sequence that is neither a list nor a tuple is read
             item by item (:class:`~sklearn_meta.tasks.LazyTasks` reads ahead).
-        y : array-like of shape (n_rows,) or str, default=None
-            Targets of a table, or the name of its target column.
-        groups : array-like of shape (n_rows,) or str, default=None
-            The task of each row of a table, or the name of that column.
+        y : array-like of shape (n_rows,) or (n_rows, n_outputs), or column name(s), default=None
+            Targets of a table, or the name of its target column, or a list of names.
+        groups : array-like of shape (n_rows,) or column name(s), default=None
+            The task of each row of a table, or the name of that column, or a list of names.
         validation_tasks : sequence of tasks, TaskDistribution or table, default=None
             Tasks to choose the best iterate by; needed for `early_stopping`. A table is a tuple
             (X, y, groups), or a DataFrame with the columns that `y` and `groups` name.

@@ -59,8 +59,8 @@ class TaskKFold(_OverTasks):
         Whether to draw the tasks of a fold, or to take them in the order in which they come.
     random_state : int, RandomState instance or None, default=None
         The source of chance of `shuffle`.
-    task : str or None, default=None
-        The column of a DataFrame that says which task a row is of, in place of `groups`.
+    task : str, list of str or None, default=None
+        The column (or columns) of a DataFrame that says which task a row is of, in place of `groups`.
 
     Notes
     -----
@@ -142,8 +142,8 @@ class LeaveOneTaskOut(_OverTasks):
 
     Parameters
     ----------
-    task : str or None, default=None
-        The column of a DataFrame that says which task a row is of, in place of `groups`.
+    task : str, list of str or None, default=None
+        The column (or columns) of a DataFrame that says which task a row is of, in place of `groups`.
 
     Examples
     --------

@@ -32,11 +32,13 @@ def as_tasks(
         `(X_support, y_support, X_query, y_query)`, mixed as you like. With `y` and `groups`: the
         rows of all tasks in one table.
 
-    y : array-like of shape (n_rows,) or str, default=None
-        The targets of the table, or the name of the target column of a DataFrame.
+    y : array-like of shape (n_rows,) or (n_rows, n_outputs), or column name(s), default=None
+        The targets of the table, or the name of the target column of a DataFrame: a string, an
+        integer or a tuple. A list of names is a regression with several outputs.
 
-    groups : array-like of shape (n_rows,) or str, default=None
-        Which task each row belongs to, or the name of that column of a DataFrame.
+    groups : array-like of shape (n_rows,) or column name(s), default=None
+        Which task each row belongs to, or the name of that column of a DataFrame. Several columns
+        (a list of names, a frame, a MultiIndex) make a task of each combination.
 
     target_type : {"class", "real"}, default=None
         Whether `y` must hold labels or numbers. With None, floating-point numbers are numbers,
@@ -52,8 +54,8 @@ def as_tasks(
     Raises
     ------
     TaskError
-        If there are no tasks, or one of them cannot be used: no rows, NaN or infinity, strings
-        as features, another number of features than the first, `y` of another length, a query
+        If there are no tasks, or one of them cannot be used: no rows, NaN or infinity,
+        features that are not numbers, another number of features than the first, `y` of another length, a query
         label that the support lacks, labels among numbers.
 
     Examples
