@@ -24,7 +24,7 @@ class _OverTasks(BaseCrossValidator, ABC):
 
     __metadata_request__split: ClassVar[dict[str, bool]] = {"groups": True}
 
-    task: str | None
+    task: str | list[str] | None
 
     def _tasks(self, X: Any, groups: Any) -> NDArray[np.intp]:
         """Give the task of each entry of X, numbered in the order in which they appear."""
@@ -60,7 +60,8 @@ class TaskKFold(_OverTasks):
     random_state : int, RandomState instance or None, default=None
         The source of chance of `shuffle`.
     task : str, list of str or None, default=None
-        The column (or columns) of a DataFrame that says which task a row is of, in place of `groups`.
+        The column or columns of a DataFrame that say which task a row is of, in place of
+        `groups`.
 
     Notes
     -----
@@ -83,7 +84,7 @@ class TaskKFold(_OverTasks):
         *,
         shuffle: bool = False,
         random_state: Any = None,
-        task: str | None = None,
+        task: str | list[str] | None = None,
     ) -> None:
         self.n_splits, self.shuffle = n_splits, shuffle
         self.random_state, self.task = random_state, task
@@ -143,7 +144,8 @@ class LeaveOneTaskOut(_OverTasks):
     Parameters
     ----------
     task : str, list of str or None, default=None
-        The column (or columns) of a DataFrame that says which task a row is of, in place of `groups`.
+        The column or columns of a DataFrame that say which task a row is of, in place of
+        `groups`.
 
     Examples
     --------
@@ -155,7 +157,7 @@ class LeaveOneTaskOut(_OverTasks):
     [0 2] [1 3]
     """
 
-    def __init__(self, *, task: str | None = None) -> None:
+    def __init__(self, *, task: str | list[str] | None = None) -> None:
         self.task = task
 
     def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[Split]:

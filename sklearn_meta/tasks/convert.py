@@ -54,9 +54,9 @@ def as_tasks(
     Raises
     ------
     TaskError
-        If there are no tasks, or one of them cannot be used: no rows, NaN or infinity,
-        features that are not numbers, another number of features than the first, `y` of another length, a query
-        label that the support lacks, labels among numbers.
+        If there are no tasks, or one of them cannot be used: no rows, NaN or infinity, features
+        that are not numbers, another number of features than the first, `y` of another length, a
+        query label that the support lacks, labels among numbers.
 
     Examples
     --------
