@@ -2,7 +2,7 @@
 
 from sklearn.exceptions import NotFittedError
 
-__all__ = ["NotMetaFittedError", "SaveError", "StaleMetaStateWarning", "TaskError"]
+__all__ = ["NotMetaFittedError", "SaveError", "StaleMetaStateWarning", "TaskError", "TaskTypeError"]
 
 
 class NotMetaFittedError(NotFittedError):
@@ -25,6 +25,10 @@ class TaskError(ValueError):
     The message names the task by its position (and by its name, where it has one), the
     argument and the shapes involved.
     """
+
+
+class TaskTypeError(TaskError, TypeError):
+    """A :class:`TaskError` about values of a type for which scikit-learn raises `TypeError`."""
 
 
 class StaleMetaStateWarning(UserWarning):

@@ -61,10 +61,13 @@ AS_TASKS = {
         r"Task 0: .*X_support of shape \(12, 3\), X_query of shape \(12, 2\)",
     ),
     "text and numbers in y": (lambda: as_tasks([(X, Y, X, Y.astype(str))]), "Task 0: y_support"),
-    "strings as features": (lambda: as_tasks([(X.astype(str), Y)]), "Task 0: X .*not numbers"),
+    "strings as features": (
+        lambda: as_tasks([(np.full((12, 3), "a"), Y)]),
+        "Task 0: X .*'a' at row 0",
+    ),
     "text among objects": (
         lambda: as_tasks([(np.array([["a", 1]], dtype=object), [0])]),
-        "Task 0: X .*not numeric",
+        "Task 0: X .*'a' at row 0, column 0, not a number",
     ),
     "complex": (lambda: as_tasks([(X * 1j, Y)]), "Task 0: X .*complex"),
     "sparse y": (lambda: as_tasks([(X, csr_matrix(Y).T)]), "Task 0: y is a sparse matrix"),
@@ -247,7 +250,7 @@ FIT = {
     "complex": (lambda e: e.fit(X * 1j, Y), "Complex data not supported"),
     "text": (lambda e: e.fit(np.full((12, 3), "a"), Y), "could not convert string to float"),
     "no rows": (lambda e: e.fit(X[:0], Y[:0]), "minimum of 1 is required"),
-    "one axis": (lambda e: e.fit(X[:, 0], Y), "Expected 2D array"),
+    "one axis": (lambda e: e.fit(X[:, 0], Y), "must have one row an observation"),
     "y of two columns": (lambda e: e.fit(X, np.c_[Y, Y]), r"shape \(12, 2\)"),
     "NaN in weights": (lambda e: e.fit(X, Y, np.full(12, np.nan)), "sample_weight contains NaN"),
     "parameter out of range": (lambda e: e.set_params(n_query=0).fit(X, Y), "'n_query'"),
@@ -306,7 +309,7 @@ def test_feature_names_that_differ(case):
 
 PREDICT = {
     "features": (X[:, :2], "X has 2 features, but ProtoNetClassifier is expecting 3"),
-    "NaN": (with_value(np.nan), "contains NaN"),
+    "NaN": (with_value(np.nan), "holds nan at row"),
     "three axes": (X[:, :, None], "dim 3"),
     "no rows": (X[:0], "minimum of 1 is required"),
     "text": (np.full((2, 3), "a"), "could not convert string to float"),
@@ -353,7 +356,7 @@ SPOIL = {
     "length": lambda X, y: (X, y[:-1]),
     "features": lambda X, y: (X[:, :-1], y),
     "rows": lambda X, y: (X[:0], y[:0]),
-    "text": lambda X, y: (X.astype(str), y),
+    "text": lambda X, y: (np.full(X.shape, "a"), y),
     "continuous": lambda X, y: (X, y + 0.5),
 }
 

@@ -13,8 +13,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import KFold
 from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_meta.analysis.guard_arms import ARMS, Arms, Rows, flat, said
 from sklearn_meta.analysis.guard_saved import SavedGuard
@@ -28,9 +27,11 @@ from sklearn_meta.analysis.guard_trials import (
     with_support,
 )
 from sklearn_meta.analysis.guard_weights import Calibration, Trial, calibrate
+from sklearn_meta.core.support import checked_query, checked_support
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.model_selection.given import learner_of
 from sklearn_meta.tasks import Task, as_tasks
+from sklearn_meta.tasks.convert import validation_table
 from sklearn_meta.tasks.ranges import check_int
 
 __all__ = ["GuardedMetaEstimator"]
@@ -85,7 +86,7 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
             As `estimator` takes them, at least two.
         y, groups : array-like of shape (n_rows,), str or None, default=None
             Targets and tasks of the rows of a table, or the names of these columns.
-        validation_tasks : sequence of tasks, default=None
+        validation_tasks : sequence of tasks or table, default=None
             For the `meta_fit` of `estimator`.
 
         Returns
@@ -102,6 +103,9 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
         """
         self._check_params()
         known = as_tasks(tasks, y, groups, target_type=self._kind())
+        table = validation_table(validation_tasks, y, groups)
+        if table is not None:
+            validation_tasks = as_tasks(*table, target_type=self._kind())
         if len(known) < 2:
             raise TaskError(f"{type(self).__name__} needs two tasks or more to learn weights from.")
         rng, trials = check_random_state(self.random_state), list[Trial]()
@@ -251,17 +255,12 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
         check_guarded(self.estimator, type(self).__name__, self._kind() == "class")
 
     def _checked(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-        classify = self._kind() == "class"
-        how: dict[str, Any] = {} if classify else {"y_numeric": True, "multi_output": True}
-        X, y = validate_data(self, X, y, allow_nd=True, **how)
-        if classify:
-            check_classification_targets(y)
-        return X, y
+        return checked_support(self, X, y, allow_nd=True, kind=self._kind())
 
     def _outputs(self, X: Any) -> NDArray[np.float64]:
         """Blend what the fitted arms say of rows."""
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, allow_nd=True)
+        X = checked_query(self, X, allow_nd=True)
         P = said(self._fitted, X, getattr(self, "classes_", None))
         return np.einsum("a,anp->np", [*self.weights_.values()], np.nan_to_num(P))
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_array, check_consistent_length
+from sklearn.utils import check_consistent_length
 
 from sklearn_meta.analysis.evidence import Evidence, best_evidence
 from sklearn_meta.analysis.table import table_of
 from sklearn_meta.tasks import Task
+from sklearn_meta.tasks.arrays import dense
+from sklearn_meta.tasks.values import as_rows, as_targets
 
 __all__ = ["evidence_of", "logme", "one_hot"]
 
@@ -55,8 +57,10 @@ def logme(features: ArrayLike, y: ArrayLike, *, target_type: str | None = None) 
     >>> round(logme(X[:, :3], y), 2), round(logme(X[:, 3:], y), 2)
     (0.74, -1.44)
     """
-    F = check_array(features, dtype=np.float64, input_name="features")
-    found = np.asarray(y)
+    F = dense(as_rows(features, "features"), np.float64)
+    if F.ndim > 2:
+        raise ValueError(f"features must be of shape (n_rows, n_features); got {F.shape}.")
+    found = as_targets(y, "y", target_type)
     check_consistent_length(F, found)
     task = Task(F, found)
     kind = "real" if target_type is None and found.ndim > 1 else target_type

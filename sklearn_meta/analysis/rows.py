@@ -117,8 +117,7 @@ class TaskRows:
         ndarray of shape (n, ...)
             Dense.
         """
-        X = dense(self.tasks[i].X[rows])
-        return X.astype(np.float64) if X.dtype.kind == "O" else X
+        return dense(self.tasks[i].X[rows])
 
     def stack(self, chosen: Chosen, places: NDArray[np.intp], dtype: Any) -> Stack:
         """Put rows of some tasks into one array.

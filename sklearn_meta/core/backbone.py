@@ -20,6 +20,13 @@ from sklearn_meta.nn import MLP, Conv4
 
 __all__ = ["Backbone", "RowNetwork", "build_backbone"]
 
+CHANNELS = (1, 3, 4)  # of an image: grey, RGB, RGBA
+CHANNELS_LAST = (
+    "They look like images with channels last, but convolutions take channels first: pass "
+    "np.moveaxis(X, -1, 1). (If the first axis does hold the channels, swap the other two: "
+    "np.swapaxes(X, -1, -2).)"
+)
+
 
 class RowNetwork(Network, Protocol):
     """What an estimator asks of its network, beyond what an algorithm does."""
@@ -103,6 +110,7 @@ class Backbone:
                 before = generators.n_draws
                 self.n_features_out = _n_features_out(module, row_shape)
             self._draws = generators.n_draws > before
+        _check_channels(module, row_shape)
         self._initial = {BODY + k: p.detach().clone() for k, p in module.named_parameters()}
         self._names = [(k, BODY + k, p.ndim) for k, p in module.named_parameters()]
         self.module = _without_numbers(module)  # they come with each call
@@ -268,14 +276,35 @@ def _without_numbers(module: nn.Module) -> nn.Module:
     return copy.deepcopy(module, empty)
 
 
+def _check_channels(module: nn.Module, row_shape: tuple[int, ...]) -> None:
+    """Refuse images with channels last where the first convolution takes them for channels first.
+
+    Where the first axis may be channels too, as in (3, 3, 1), it is taken for them.
+    """
+    convs = (m for m in module.modules() if isinstance(m, nn.Conv2d))
+    first = next(convs, None)
+    if first is not None and _channels_last(row_shape) and first.in_channels == row_shape[0]:
+        raise ValueError(f"X has rows of shape {row_shape}. {CHANNELS_LAST}")
+
+
+def _channels_last(row_shape: tuple[int, ...]) -> bool:
+    """Whether rows look like (side, side, channels), and not like (channels, height, width)."""
+    if len(row_shape) != 3:
+        return False
+    height, width, channels = row_shape
+    return height == width and channels in CHANNELS and height not in CHANNELS
+
+
 def _n_features_out(module: nn.Module, row_shape: tuple[int, ...]) -> int:
     dtype = next((p.dtype for p in module.parameters()), torch.float32)
     try:
         with torch.no_grad():
             Z = module(torch.zeros(2, *row_shape, dtype=dtype))
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        hint = f" {CHANNELS_LAST}" if _channels_last(row_shape) else ""
         raise ValueError(
-            f"The backbone {type(module).__name__} does not take rows of shape {row_shape}: {error}"
+            f"The backbone {type(module).__name__} does not take rows of shape {row_shape}: "
+            f"{error}{hint}"
         ) from error
     if not isinstance(Z, Tensor) or Z.ndim < 2 or len(Z) != 2:
         raise ValueError(

@@ -14,7 +14,7 @@ from sklearn_meta.core.estimator import BaseMetaLearner
 from sklearn_meta.core.heads import BIAS, FixedHead, check_n_way
 from sklearn_meta.core.many import Answers
 from sklearn_meta.core.pretrained import FineTune, from_scratch
-from sklearn_meta.core.support import check_labels, check_weight
+from sklearn_meta.core.support import check_weight
 from sklearn_meta.functional import cross_entropy
 from sklearn_meta.tasks.ranges import as_range
 
@@ -55,7 +55,6 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         """
         with fit_task(self, "fit", 0, X, y), self._unchanged_on_error():
             X, y = self._check_X_y(X, y)
-            check_labels(y)
             weight = check_weight(sample_weight, X)
             self.classes_ = np.unique(y)
             self._adapted = self._adapt(X, self._encode(y), weight)

@@ -77,12 +77,13 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, Saved, 
             `(X_support, y_support, X_query, y_query)`; a task distribution; or, with `y` and
             `groups`, the rows of all tasks. A sequence that is neither a list nor a tuple is read
             item by item (:class:`~sklearn_meta.tasks.LazyTasks` reads ahead).
-        y : array-like of shape (n_rows,) or str, default=None
-            Targets of a table, or the name of its target column.
-        groups : array-like of shape (n_rows,) or str, default=None
-            The task of each row of a table, or the name of that column.
-        validation_tasks : sequence of tasks or TaskDistribution, default=None
-            Tasks to choose the best iterate by; needed for `early_stopping`.
+        y : array-like of shape (n_rows,) or (n_rows, n_outputs), or column name(s), default=None
+            Targets of a table, or the name of its target column, or a list of names.
+        groups : array-like of shape (n_rows,) or column name(s), default=None
+            The task of each row of a table, or the name of that column, or a list of names.
+        validation_tasks : sequence of tasks, TaskDistribution or table, default=None
+            Tasks to choose the best iterate by; needed for `early_stopping`. A table is a tuple
+            (X, y, groups), or a DataFrame with the columns that `y` and `groups` name.
 
         Returns
         -------
@@ -224,10 +225,10 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, Saved, 
                 out.append(algorithm.predict(f, start, adapted, rows).cpu())
         return torch.cat(out).double().numpy()
 
-    def _check_X_y(self, X: Any, y: Any, **options: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    def _check_X_y(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
         """Validate parameters and support, and hold both against the meta state."""
         self._check_against_state(stacklevel=5)
-        return check_support(self, X, y, allow_nd=self._allow_nd(), **options)
+        return check_support(self, X, y, allow_nd=self._allow_nd(), kind=self._target_type)
 
     def _check_against_state(self, stacklevel: int) -> None:
         state, params = self._meta_state, (type(self), *self._own_params().values())

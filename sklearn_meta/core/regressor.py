@@ -57,7 +57,7 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
             If the support does not fit the meta state, or a parameter is out of range.
         """
         with fit_task(self, "fit", 0, X, y), self._unchanged_on_error():
-            X, y = self._check_X_y(X, y, y_numeric=True, multi_output=True)
+            X, y = self._check_X_y(X, y)
             targets = self._encode(y)
             state = self._meta_state
             if state is not None and targets.shape[1] != state.n_targets:

@@ -140,8 +140,9 @@ def prepared(
     if at_most is not None and is_pool(tasks):
         check_n_way(n_outputs, at_most)
     for_valid = replace(packing, classes=classes if est._knows_labels else None)
+    held_out = (validation_tasks, y, groups)
     valid = validation_batches(
-        est, validation_tasks, first, for_valid, int(seeds[2]), n_tasks, f, at_most, opened
+        est, *held_out, first, for_valid, int(seeds[2]), n_tasks, f, at_most, opened
     )
     per_epoch = min(est.iters_per_epoch, est.max_meta_iter)
     batches = MetaBatches(

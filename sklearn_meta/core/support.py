@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
 from sklearn_meta.core.algorithm import BODY
@@ -19,50 +18,36 @@ from sklearn_meta.core.row_store import dtype_of_rows
 from sklearn_meta.core.state import MetaState
 from sklearn_meta.exceptions import StaleMetaStateWarning
 from sklearn_meta.tasks.arrays import dense
+from sklearn_meta.tasks.frames import is_frame
+from sklearn_meta.tasks.values import as_rows, as_targets, holds_targets
 
 __all__ = [
     "check_feature_names",
     "check_fits",
-    "check_labels",
     "check_query",
     "check_structure",
     "check_support",
     "check_weight",
+    "checked_query",
+    "checked_support",
     "warn_if_stale",
 ]
 
 
 def check_support(
-    est: Any, X: Any, y: Any, *, allow_nd: bool, **options: Any
+    est: Any, X: Any, y: Any, *, allow_nd: bool, kind: str
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Validate a support, and hold it against the meta state.
 
-    Parameters
-    ----------
-    est : BaseMetaLearner
-        Which adapts; its `n_features_in_` is set.
-    X, y : array-like
-        As given to `fit`.
-    allow_nd : bool
-        Whether rows may be images.
-    **options : dict
-        More of :func:`sklearn.utils.validation.validate_data`.
-
-    Returns
-    -------
-    X, y : ndarray
-        X of float64 or float32.
-
-    Raises
-    ------
-    ValueError
-        If the support does not go with the meta state.
+    Sets `n_features_in_` of the estimator. Returns X of float64 or float32, and y of `kind`
+    "class" or "real".
     """
     state, owner = est._meta_state, type(est).__name__
-    if _is_plain(est, X) and _is_plain_target(y, len(X), options.get("multi_output", False)):
+    if _is_plain(est, X) and _is_plain_target(y, len(X), kind):
         est.n_features_in_ = X.shape[1]
     else:
-        X, y = _validated(est, X, y, allow_nd=allow_nd, **options)
+        X, y = checked_support(est, X, y, allow_nd=allow_nd, kind=kind)
+        X = dense(X, dtype_of_rows([X.dtype]))
     if state is None:
         return X, y
     if X.shape[1:] != state.row_shape:
@@ -76,46 +61,43 @@ def check_support(
     return X, y
 
 
-def _validated(est: Any, X: Any, y: Any, **options: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-    dtypes = [np.float64, np.float32]
-    if hasattr(X, "toarray") or isinstance(X, np.ndarray):  # bytes are computed in float32
-        dtypes = dtypes if X.dtype in dtypes else [dtype_of_rows([X.dtype])]
-    X, y = validate_data(est, X, y, dtype=dtypes, accept_sparse="csr", **options)
-    return dense(X), y
+def checked_support(
+    est: Any, X: Any, y: Any, *, allow_nd: bool, kind: str
+) -> tuple[Any, NDArray[Any]]:
+    """Return rows and targets as `as_rows` and `as_targets` do, and set the features of `est`."""
+    rows = as_rows(X, "X")
+    validate_data(est, X if is_frame(X) else rows, y, skip_check_array=True)
+    _check_axes(est, rows, allow_nd)
+    y = as_targets(y, "y", kind)
+    check_consistent_length(rows, y)
+    return rows, y
+
+
+def checked_query(est: Any, X: Any, *, allow_nd: bool) -> Any:
+    """Return query rows as `as_rows` does, held against the features that `est` was fitted to."""
+    rows = as_rows(X, "X")
+    validate_data(est, X if is_frame(X) else rows, reset=False, skip_check_array=True)
+    _check_axes(est, rows, allow_nd)
+    return rows
+
+
+def _check_axes(est: Any, rows: Any, allow_nd: bool) -> None:
+    if rows.ndim > 2 and not allow_nd:
+        raise ValueError(
+            f"Found array with dim {rows.ndim}, while {type(est).__name__} takes X of shape "
+            f"(n_rows, n_features); got shape {rows.shape}."
+        )
 
 
 def check_query(est: Any, X: Any, dtype: Any, *, allow_nd: bool) -> Any:
-    """Validate query rows.
-
-    Parameters
-    ----------
-    est : BaseMetaLearner
-        Which has adapted.
-    X : array-like
-        As given to `predict`.
-    dtype : dtype
-        Of the support.
-    allow_nd : bool
-        Whether rows may be images.
-
-    Returns
-    -------
-    X : ndarray or csr_array
-        Of that dtype.
-
-    Raises
-    ------
-    ValueError
-        If the rows do not go with the support.
-    """
+    """Validate query rows; return them in the dtype of the support."""
     if _is_plain(est, X) and X.dtype == dtype and X.shape[1] == est.n_features_in_:
         return X
-    how = {"dtype": dtype, "accept_sparse": "csr", "allow_nd": allow_nd}
-    return validate_data(est, X, reset=False, **how)
+    return checked_query(est, X, allow_nd=allow_nd).astype(dtype, copy=False)
 
 
 def _is_plain(est: Any, X: Any) -> bool:
-    """Whether scikit-learn would find nothing to do or to say, in a tenth of its time."""
+    """Whether the checks would find nothing to do or to say, in a tenth of their time."""
     return (
         type(X) is np.ndarray
         and X.ndim == 2
@@ -126,13 +108,11 @@ def _is_plain(est: Any, X: Any) -> bool:
     )
 
 
-def _is_plain_target(y: Any, n_rows: int, multi_output: bool) -> bool:
-    return (
-        type(y) is np.ndarray
-        and (y.ndim == 1 or (multi_output and y.ndim == 2 and y.size > 0))
-        and len(y) == n_rows
-        and (y.dtype.kind in "iub" or (y.dtype.kind == "f" and bool(np.isfinite(y).all())))
-    )
+def _is_plain_target(y: Any, n_rows: int, kind: str) -> bool:
+    """Whether `as_targets` would find nothing to do or to say."""
+    if type(y) is not np.ndarray or not holds_targets(y, kind) or len(y) != n_rows:
+        return False
+    return y.dtype.kind != "f" or (kind == "real" and bool(np.isfinite(y).all()))
 
 
 def check_feature_names(names: tuple[str, ...], known: tuple[str, ...]) -> None:
@@ -153,30 +133,6 @@ def check_feature_names(names: tuple[str, ...], known: tuple[str, ...]) -> None:
             "The feature names should match those that were passed to meta_fit. "
             f"Got {list(names)}, meta-fitted with {list(known)}."
         )
-
-
-def check_labels(y: NDArray[Any]) -> None:
-    """Refuse targets that are no labels.
-
-    Parameters
-    ----------
-    y : ndarray of shape (n_rows,)
-        As given to `fit`.
-
-    Raises
-    ------
-    ValueError
-        If they are continuous, or cannot be sorted.
-    """
-    try:
-        with warnings.catch_warnings():  # as many classes as rows are no regression here
-            warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
-            check_classification_targets(y)
-        np.unique(y)
-    except TypeError as error:
-        raise ValueError(
-            f"y of shape {y.shape} mixes kinds of label that cannot be sorted: {error}."
-        ) from None
 
 
 def check_weight(sample_weight: Any, X: NDArray[Any]) -> NDArray[Any]:

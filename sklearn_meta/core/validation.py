@@ -19,6 +19,7 @@ from sklearn_meta.core.sources import check_alike, is_list
 from sklearn_meta.core.survey import check_ways
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks import EmpiricalTasks, Task, TaskDistribution, as_tasks
+from sklearn_meta.tasks.convert import validation_table
 from sklearn_meta.tasks.lazy import TaskReader, as_lazy, is_lazy
 
 __all__ = ["all_once", "all_read", "validation_batches"]
@@ -27,6 +28,8 @@ __all__ = ["all_once", "all_read", "validation_batches"]
 def validation_batches(
     est: Any,
     tasks: Any,
+    y: Any,
+    groups: Any,
     like: Task,
     packing: Packing,
     seed: int,
@@ -41,8 +44,10 @@ def validation_batches(
     ----------
     est : BaseMetaLearner
         Whose parameters say whether they are needed.
-    tasks : sequence of tasks, TaskDistribution or None
+    tasks : sequence of tasks, TaskDistribution, table or None
         As given to `meta_fit`.
+    y, groups : object
+        As given to `meta_fit` for its tasks: they name the columns of a frame.
     like : Task
         One of meta-training: rows and targets must have its shapes.
     packing : Packing
@@ -84,7 +89,8 @@ def validation_batches(
     if is_lazy(tasks):
         return _read_anew(est, tasks, like, packing, seed, n_tasks, f, at_most, opened)
     with _in_validation_tasks():
-        tasks = as_tasks(tasks, target_type=est._target_type)
+        table = validation_table(tasks, y, groups) or (tasks,)
+        tasks = as_tasks(*table, target_type=est._target_type)
         for i, task in enumerate(tasks):
             check_ways(task, i, at_most)
         packed = packing.pack(tasks)
@@ -124,7 +130,7 @@ def _in_validation_tasks() -> Iterator[None]:
     try:
         yield
     except TaskError as error:
-        raise TaskError(f"In validation_tasks: {error}") from error
+        raise type(error)(f"In validation_tasks: {error}") from error
 
 
 def all_once(

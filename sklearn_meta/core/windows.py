@@ -19,6 +19,7 @@ from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.convert import as_task
 from sklearn_meta.tasks.lazy import as_lazy, is_lazy
 from sklearn_meta.tasks.validate import check_task, label
+from sklearn_meta.tasks.values import holds_numbers, holds_targets
 
 __all__ = ["Window", "windows"]
 
@@ -63,7 +64,7 @@ class Window:
         if len(supports) < len(self.tasks):
             self._no_support()
         if not all(_is_plain(task, self.first, self.target_type) for task in self.tasks):
-            self.complain()
+            self.tasks = self.complain()
         self.n_support = np.array([len(support) for support in supports])
         self.n_query = np.array([len(task) for task in self.tasks]) - self.n_support
         self.n_way = np.zeros_like(self.n_support)
@@ -76,16 +77,12 @@ class Window:
         if (self.coding.place < 0).any():
             self.complain()
 
-    def complain(self) -> None:
-        """Check one task after the other: something may be amiss, and this says what.
-
-        Raises
-        ------
-        TaskError
-            Of the first task that cannot be used, if there is one.
-        """
-        for i, task in enumerate(self.tasks, self.begin):
+    def complain(self) -> list[Task]:
+        """Return the tasks checked one after the other; the first unusable one raises TaskError."""
+        return [
             check_task(task, i, self.first, self.target_type, asked=True)
+            for i, task in enumerate(self.tasks, self.begin)
+        ]
 
     def _no_support(self) -> None:
         self.complain()
@@ -111,13 +108,13 @@ class Window:
 
 def _is_plain(task: Task, first: Task, target_type: str) -> bool:
     """Whether all but its values is as it must be."""
-    y = task.y
+    rows, y = task.where()[0], task.y
     return (
-        task.dtype.kind in "fiub"
-        and not (task.dtype.kind == "f" and issparse(task.where()[0]))
+        holds_numbers(rows)
+        and not (task.dtype.kind == "f" and issparse(rows))
         and task.row_shape == first.row_shape
+        and holds_targets(y, target_type)
         and y.shape[1:] == first.y.shape[1:]
-        and y.dtype.kind in ("fiub" if target_type == "real" else "fiubUS")
         and task.feature_names_in == first.feature_names_in
     )
 
@@ -145,7 +142,6 @@ def windows(est: Any, tasks: Any) -> Iterator[Window]:
     kind: str = est._target_type
     for part, begin, first in _read(tasks, kind):
         if begin == 0:
-            check_task(first, 0, first, kind, asked=True)
             _check_shapes(est, first)
         window = Window(part, begin, first, kind)
         if window.coding is not None:
@@ -165,6 +161,7 @@ def _read(tasks: Any, kind: str) -> Iterator[tuple[Sequence[Task], int, Task]]:
     if not isinstance(tasks, (list, tuple)) or not len(tasks):
         tasks = as_tasks(tasks, target_type=kind)
     first = as_task(tasks[0], 0)
+    first = check_task(first, 0, first, kind, asked=True)
     for begin in range(0, len(tasks), N_TASKS):
         now = tasks[begin : begin + N_TASKS]
         yield [as_task(item, i) for i, item in enumerate(now, begin)], begin, first

@@ -22,7 +22,7 @@ __all__ = ["given_tasks", "learner_of", "marks_of", "refuse_cut_tasks", "with_su
 
 
 def given_tasks(
-    estimator: Any, column: str | None, tasks: Any, y: Any, groups: Any
+    estimator: Any, column: str | list[str] | None, tasks: Any, y: Any, groups: Any
 ) -> Sequence[Task | RawTask]:
     """Convert what a search gives.
 
@@ -30,7 +30,7 @@ def given_tasks(
     ----------
     estimator : meta-learner
         Of the :class:`TaskEstimator`; the transformers of a pipeline know what X may hold.
-    column : str or None
+    column : str, list of str or None
         The column of a frame that says which task a row is of, in place of `groups`.
     tasks, y, groups
         Tasks in any spelling.

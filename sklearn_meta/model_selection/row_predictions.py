@@ -11,7 +11,9 @@ from sklearn.base import clone, is_classifier
 
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.extras import need
-from sklearn_meta.tasks.frames import from_columns, is_frame, missing, rows_of
+from sklearn_meta.tasks.arrays import frozen, frozen_rows
+from sklearn_meta.tasks.frames import from_columns, is_column, is_frame, missing, rows_of
+from sklearn_meta.tasks.values import as_groups
 
 __all__ = ["RowPredictions", "predicted_rows"]
 
@@ -88,17 +90,15 @@ def predicted_rows(estimator: Any, X: Any, y: Any, groups: Any) -> RowPrediction
         If there are none, or a task has no others.
     """
     table, y, groups = from_columns(X, y, groups)
-    table = table if is_frame(table) else np.asarray(table)
-    y = y if hasattr(y, "shape") else np.asarray(y)
-    of_task, gaps = np.asarray(groups), missing(y)
+    table = table if is_frame(table) else frozen_rows(table, "X")
+    y = y if is_frame(y) or is_column(y) else frozen(y, "y")
+    of_task, gaps = as_groups(groups), missing(y)
     unknown = gaps.reshape(len(gaps), int(np.prod(gaps.shape[1:]))).max(axis=1, initial=False)
-    if not len(table) == len(y) == len(of_task) or of_task.ndim != 1:
+    if not table.shape[0] == len(y) == len(of_task.of_row):
         raise TaskError(
             f"X, y and groups must have one entry a row; got X of shape {table.shape}, y of shape "
-            f"{y.shape} and groups of shape {of_task.shape}."
+            f"{y.shape} and groups of shape {of_task.of_row.shape}."
         )
-    if missing(groups).any():
-        raise TaskError(f"groups is missing at row {missing(groups).argmax()}.")
     rows = np.flatnonzero(unknown)
     if len(rows) == 0:
         raise TaskError(
@@ -106,14 +106,13 @@ def predicted_rows(estimator: Any, X: Any, y: Any, groups: Any) -> RowPrediction
             "after adapting to those with one."
         )
     found = []
-    for name in np.unique(of_task[rows]):
-        support = np.flatnonzero((of_task == name) & ~unknown)
+    for name, own in zip(of_task.labels, of_task.rows(), strict=True):
+        support, query = own[~unknown[own]], own[unknown[own]]
+        if len(query) == 0:
+            continue
         if len(support) == 0:
             raise TaskError(f"Task {str(name)!r} has no labelled row to adapt to.")
-        known = np.asarray(rows_of(y, support))  # without gaps, whole numbers are whole again
-        known = np.array(known.tolist()) if known.dtype == object else known
-        query = np.flatnonzero((of_task == name) & unknown)
-        adapted = clone(estimator).fit(rows_of(table, support), known)
+        adapted = clone(estimator).fit(rows_of(table, support), rows_of(y, support))
         found.append(_of_one(adapted, rows_of(table, query), query))
     order = np.argsort(np.concatenate([one.rows for one in found]))
     classes = proba = None
@@ -122,7 +121,7 @@ def predicted_rows(estimator: Any, X: Any, y: Any, groups: Any) -> RowPrediction
         proba = np.concatenate([_spread(one, classes) for one in found])[order]
     labels = np.concatenate([one.y for one in found])[order]
     index = X.index[rows] if hasattr(X, "iloc") else None
-    return RowPredictions(rows, of_task[rows], labels, proba, classes, index)
+    return RowPredictions(rows, of_task.labels[of_task.of_row[rows]], labels, proba, classes, index)
 
 
 def _of_one(adapted: Any, X: Any, rows: NDArray[np.intp]) -> RowPredictions:

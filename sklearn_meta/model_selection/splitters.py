@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from sklearn.model_selection import BaseCrossValidator, KFold, train_test_split
 
 from sklearn_meta.tasks import Task, as_tasks
-from sklearn_meta.tasks.frames import missing
+from sklearn_meta.tasks.frames import from_columns
+from sklearn_meta.tasks.values import as_groups
 
 __all__ = ["LeaveOneTaskOut", "TaskKFold", "train_test_split_tasks"]
 
@@ -23,16 +24,13 @@ class _OverTasks(BaseCrossValidator, ABC):
 
     __metadata_request__split: ClassVar[dict[str, bool]] = {"groups": True}
 
-    task: str | None
+    task: str | list[str] | None
 
     def _tasks(self, X: Any, groups: Any) -> NDArray[np.intp]:
         """Give the task of each entry of X, numbered in the order in which they appear."""
         name = type(self).__name__
         if groups is None and self.task is not None:
-            if not hasattr(X, "columns") or self.task not in X.columns:
-                has = list(X.columns) if hasattr(X, "columns") else type(X).__name__
-                raise ValueError(f"{name}(task={self.task!r}) needs that column in X; X has {has}.")
-            groups = X[self.task]
+            groups = from_columns(X, None, self.task)[2]
         if groups is None:
             if hasattr(X, "shape"):
                 raise ValueError(
@@ -40,21 +38,14 @@ class _OverTasks(BaseCrossValidator, ABC):
                     "groups=, name the column of a DataFrame by task=, or pass a list of tasks."
                 )
             return np.arange(len(X))
-        of_task = np.asarray(groups)
-        if of_task.shape != (len(X),):
+        n_rows = X.shape[0] if hasattr(X, "shape") else len(X)
+        of_task = as_groups(groups).of_row
+        if len(of_task) != n_rows:
             raise ValueError(
                 f"groups must have one entry a row of X; got shape {of_task.shape} for "
-                f"{len(X)} rows."
+                f"{n_rows} rows."
             )
-        if (absent := missing(groups)).any():
-            raise ValueError(f"groups is missing at row {absent.argmax()}: whose row is it?")
-        try:
-            _, first, code = np.unique(of_task, return_index=True, return_inverse=True)
-        except TypeError:
-            raise ValueError(
-                "groups mixes kinds of value, such as numbers and strings; it cannot be sorted."
-            ) from None
-        return np.argsort(np.argsort(first))[code]
+        return of_task
 
 
 class TaskKFold(_OverTasks):
@@ -68,8 +59,9 @@ class TaskKFold(_OverTasks):
         Whether to draw the tasks of a fold, or to take them in the order in which they come.
     random_state : int, RandomState instance or None, default=None
         The source of chance of `shuffle`.
-    task : str or None, default=None
-        The column of a DataFrame that says which task a row is of, in place of `groups`.
+    task : str, list of str or None, default=None
+        The column or columns of a DataFrame that say which task a row is of, in place of
+        `groups`.
 
     Notes
     -----
@@ -92,7 +84,7 @@ class TaskKFold(_OverTasks):
         *,
         shuffle: bool = False,
         random_state: Any = None,
-        task: str | None = None,
+        task: str | list[str] | None = None,
     ) -> None:
         self.n_splits, self.shuffle = n_splits, shuffle
         self.random_state, self.task = random_state, task
@@ -151,8 +143,9 @@ class LeaveOneTaskOut(_OverTasks):
 
     Parameters
     ----------
-    task : str or None, default=None
-        The column of a DataFrame that says which task a row is of, in place of `groups`.
+    task : str, list of str or None, default=None
+        The column or columns of a DataFrame that say which task a row is of, in place of
+        `groups`.
 
     Examples
     --------
@@ -164,7 +157,7 @@ class LeaveOneTaskOut(_OverTasks):
     [0 2] [1 3]
     """
 
-    def __init__(self, *, task: str | None = None) -> None:
+    def __init__(self, *, task: str | list[str] | None = None) -> None:
         self.task = task
 
     def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[Split]:

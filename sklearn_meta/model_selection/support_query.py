@@ -81,11 +81,12 @@ class SupportQuerySplit(BaseCrossValidator):
         if y is None and self.n_shot is not None:
             raise ValueError("SupportQuerySplit(n_shot=...) needs y, the class of each row.")
         rng = check_random_state(self.random_state)
-        task = Task(np.zeros((len(X), 1)), np.zeros(len(X)) if y is None else y)
+        n_rows = X.shape[0] if hasattr(X, "shape") else len(X)
+        task = Task(np.zeros((n_rows, 1)), np.zeros(n_rows) if y is None else y)
         for _ in range(self.n_splits):
             drawn = split_task(task, n_shot=self.n_shot, n_support=self.n_support, random_state=rng)
             assert drawn.support is not None
-            yield np.array(drawn.support), np.delete(np.arange(len(X)), drawn.support)
+            yield np.array(drawn.support), np.delete(np.arange(n_rows), drawn.support)
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
         """Give the number of splits.

@@ -43,8 +43,9 @@ class TaskEstimator(CallbackSupportMixin, BaseEstimator):
         How a task is judged. None: accuracy, or R^2 of a regressor, of all tasks in one pass. Else
         a name of scikit-learn's, a callable ``(estimator, X, y) -> float``, or several of them, by
         name or in a dict, for `score_tasks` alone.
-    task : str or None, default=None
-        The column of a DataFrame that says which task a row is of, in place of `groups`.
+    task : str, list of str or None, default=None
+        The column or columns of a DataFrame that say which task a row is of, in place of
+        `groups`.
     prefit : bool, default=False
         Whether to keep the prior that `estimator` brings: `fit` then trains nothing, and a search
         tunes the inner loop alone. The tasks of the search should not be those of meta-training.
@@ -105,7 +106,7 @@ class TaskEstimator(CallbackSupportMixin, BaseEstimator):
         estimator: Any,
         *,
         scoring: Any = None,
-        task: str | None = None,
+        task: str | list[str] | None = None,
         prefit: bool = False,
         n_support: int | None = None,
         random_state: Any = 0,

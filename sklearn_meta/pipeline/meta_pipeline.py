@@ -26,6 +26,8 @@ from sklearn_meta.pipeline.saved import SavedPipeline
 from sklearn_meta.pipeline.shown import ShownPipeline
 from sklearn_meta.pipeline.told import check_told, told
 from sklearn_meta.tasks import Task
+from sklearn_meta.tasks.convert import validation_table
+from sklearn_meta.tasks.values import as_targets
 
 __all__ = ["MetaPipeline"]
 
@@ -120,7 +122,7 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
             Targets of a table, or the name of its target column.
         groups : array-like of shape (n_rows,) or str, default=None
             The task of each row of a table, or the name of that column.
-        validation_tasks : sequence of tasks, default=None
+        validation_tasks : sequence of tasks or table, default=None
             For the meta-learner; the transformers are not fitted on them, unless each on its own.
 
         Returns
@@ -146,7 +148,8 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
             ready = self._transformed(raw, None)
         columns = columns_of(raw[0].X)
         if validation_tasks is not None:
-            held_out = raw_tasks(validation_tasks)
+            table = validation_table(validation_tasks, y, groups)
+            held_out = raw_tasks(*(table or (validation_tasks,)))
             check_columns(held_out[0].X, columns, "In validation_tasks: X", "the tasks")
             validation_tasks = self._transformed(held_out, pooled)
         with fit_task(self, "meta_fit", 1, tasks, y) as context, sub_task(context, self, learner):
@@ -174,6 +177,7 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
             Ready to predict.
         """
         self._check_unchanged()
+        y = None if y is None else as_targets(y, "y")
         if self._pooled is None:  # else they were fitted to these columns, and check themselves
             check_columns(X, self._columns, "X", "the tasks of meta_fit")
             return super().fit(X, y, **params)

@@ -12,8 +12,19 @@ from scipy.sparse import csr_array, issparse, vstack
 
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.extras import need
-from sklearn_meta.tasks import Task, TaskDistribution, as_tasks, split_task
-from sklearn_meta.tasks.frames import from_columns, is_frame, rows_of
+from sklearn_meta.tasks import Task, TaskDistribution, split_task
+from sklearn_meta.tasks.arrays import frozen
+from sklearn_meta.tasks.convert import joined_targets
+from sklearn_meta.tasks.frames import (
+    check_container,
+    feature_names,
+    from_columns,
+    is_column,
+    is_frame,
+    rows_of,
+)
+from sklearn_meta.tasks.validate import label
+from sklearn_meta.tasks.values import as_groups, as_targets
 
 __all__ = [
     "RawTask",
@@ -110,17 +121,16 @@ def raw_tasks(tasks: Any, y: Any = None, groups: Any = None) -> list[RawTask]:
         missing = "y" if y is None else "groups"
         raise TaskError(f"A table of rows needs both y= and groups=; {missing} is missing.")
     X, y, of_task = from_columns(tasks, y, groups)
-    y = np.asarray(y)
-    X = _as_it_comes(X)
-    if not X.shape[0] == len(y) == len(of_task):
+    X, y, of_task = _as_it_comes(X), as_targets(y, "y"), as_groups(of_task)
+    if not X.shape[0] == len(y) == len(of_task.of_row):
         raise TaskError(
             f"X, y and groups must have one entry a row; got X of shape {X.shape}, y of shape "
-            f"{y.shape} and groups of shape {np.shape(of_task)}."
+            f"{y.shape} and groups of shape {of_task.of_row.shape}."
         )
-    # as_tasks knows which groups are none; of the tasks' numbers it sees the rows alone
-    numbered = as_tasks(np.arange(len(y))[:, None], np.zeros(len(y)), of_task, target_type="real")
-    parts = [(task.X[:, 0], task.name) for task in numbered]
-    return [RawTask(rows_of(X, rows), y[rows], None, name) for rows, name in parts]
+    if len(y) == 0:
+        raise TaskError("tasks is empty: the table has no rows.")
+    parts = zip(of_task.rows(), of_task.labels, strict=True)
+    return [RawTask(rows_of(X, rows), y[rows], None, str(name)) for rows, name in parts]
 
 
 def columns_of(X: Any) -> tuple[str, ...] | None:
@@ -136,8 +146,7 @@ def columns_of(X: Any) -> tuple[str, ...] | None:
     tuple of str or None
         As scikit-learn has it, None unless all are strings.
     """
-    names = tuple(getattr(X, "columns", ()))
-    return names if names and all(isinstance(name, str) for name in names) else None
+    return feature_names(X)
 
 
 def check_columns(X: Any, expected: tuple[str, ...] | None, called: str, of: str) -> None:
@@ -178,7 +187,8 @@ def _raw(task: Any, i: int) -> RawTask:
     if isinstance(task, RawTask):
         return task
     if isinstance(task, Task):
-        return RawTask(_with_names(task), task.y, task.support, task.name)
+        y = as_targets(task.y, f"{label(task, i)}: y")
+        return RawTask(_with_names(task), y, task.support, task.name)
     if not isinstance(task, (tuple, list)) or len(task) not in (2, 4):
         raise TaskError(
             f"Task {i} must be a Task, (X, y) or (X_support, y_support, X_query, y_query); "
@@ -189,13 +199,13 @@ def _raw(task: Any, i: int) -> RawTask:
     X, y = _rows(task[0], task[1], f"Task {i}: its support:")
     X_query, y_query = _rows(task[2], task[3], f"Task {i}: its query:")
     check_columns(X_query, columns_of(X), f"Task {i}: X_query", "X_support")
-    both = stack_rows([X, X_query]), np.concatenate([y, y_query])
+    both = stack_rows([X, X_query]), joined_targets(y, y_query, f"Task {i}")
     return RawTask(*both, np.arange(len(y)), None)
 
 
 def _rows(X: Any, y: Any, called: str) -> tuple[Any, NDArray[Any]]:
     """Hold X against y before any task is stacked on another, which would hide the difference."""
-    X, y = _as_it_comes(X), np.asarray(y)
+    X, y = _as_it_comes(X), as_targets(y, f"{called} y")
     n_rows = np.shape(X)[:1]
     if n_rows != y.shape[:1] or n_rows in ((), (0,)):
         raise TaskError(
@@ -243,7 +253,8 @@ def stack_rows(parts: Sequence[Any]) -> Any:
 
 def _as_it_comes(X: Any) -> Any:
     """Take X as a frame, as sparse rows, or as an array."""
-    return csr_array(X) if issparse(X) else X if is_frame(X) else np.asarray(X)
+    check_container(X, "X")
+    return csr_array(X) if issparse(X) else X if is_frame(X) or is_column(X) else np.asarray(X)
 
 
 def _with_names(task: Task) -> Any:
@@ -290,4 +301,4 @@ def as_array(Z: Any) -> NDArray[Any]:
     ndarray of shape (n_rows, ...)
         Dense.
     """
-    return Z.toarray() if hasattr(Z, "toarray") else np.asarray(Z)
+    return Z.toarray() if hasattr(Z, "toarray") else frozen(Z, "X")

@@ -11,6 +11,13 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from sklearn_meta.exceptions import TaskError
+from sklearn_meta.tasks.frames import (
+    array_of_column,
+    array_of_frame,
+    check_container,
+    is_column,
+    is_frame,
+)
 
 __all__ = ["blocks", "dense", "dense_parts", "frozen", "frozen_rows", "on_disk"]
 
@@ -18,34 +25,38 @@ AT_ONCE = 2**20  # numbers in a block: 8 MB
 
 
 def frozen(values: Any, label: str) -> NDArray[Any]:
-    """View anything as a read-only array: the caller's own stays writable for the caller.
+    """Return anything as a read-only array: a view of it where it is an array already.
 
-    Parameters
-    ----------
-    values : array-like
-        Numbers, labels, or what numpy can make an array of.
-    label : str
-        What errors call it.
-
-    Returns
-    -------
-    ndarray
-        Not a copy where `values` is an array already.
-
-    Raises
-    ------
-    TaskError
-        If it is sparse, ragged, or no array at all.
+    What the array holds is not looked at: `tasks.values` does that.
     """
+    if isinstance(values, np.ndarray):
+        array = np.asarray(values).view()
+        array.flags.writeable = False
+        return array
+    check_container(values, label)
     if hasattr(values, "toarray"):
         raise TaskError(
             f"{label} is a sparse matrix of shape {values.shape}; only X may be sparse."
         )
     try:
-        array = np.asarray(values).view()
+        array = _array(values).view()
     except (ValueError, TypeError, RuntimeError) as error:  # ragged lists, tensors with gradients
         raise TaskError(f"{label} is not a rectangular array: {error}") from error
     array.flags.writeable = False
+    return array
+
+
+def _array(values: Any) -> NDArray[Any]:
+    if is_frame(values):
+        return array_of_frame(values)
+    if is_column(values):
+        return array_of_column(values)
+    array = np.asarray(values)
+    if array.dtype.kind in "US" and isinstance(values, (list, tuple)):
+        objects = np.asarray(values, dtype=object)
+        kinds = set(map(type, objects.ravel().tolist()))
+        if len(kinds) > 1 and not all(issubclass(kind, str) for kind in kinds):
+            return objects  # numpy has turned numbers, or NaN, into strings
     return array
 
 

@@ -11,11 +11,12 @@ from scipy.sparse import issparse, vstack
 
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks.arrays import frozen, frozen_rows, on_disk
-from sklearn_meta.tasks.frames import from_columns, is_frame, missing, rows_of
+from sklearn_meta.tasks.frames import check_container, feature_names, from_columns, is_frame
 from sklearn_meta.tasks.task import Task
 from sklearn_meta.tasks.validate import check_tasks
+from sklearn_meta.tasks.values import Groups, as_groups, as_rows, as_targets
 
-__all__ = ["as_task", "as_tasks"]
+__all__ = ["as_task", "as_tasks", "joined_targets", "validation_table"]
 
 
 def as_tasks(
@@ -31,11 +32,13 @@ def as_tasks(
         `(X_support, y_support, X_query, y_query)`, mixed as you like. With `y` and `groups`: the
         rows of all tasks in one table.
 
-    y : array-like of shape (n_rows,) or str, default=None
-        The targets of the table, or the name of the target column of a DataFrame.
+    y : array-like of shape (n_rows,) or (n_rows, n_outputs), or column name(s), default=None
+        The targets of the table, or the name of the target column of a DataFrame: a string, an
+        integer or a tuple. A list of names is a regression with several outputs.
 
-    groups : array-like of shape (n_rows,) or str, default=None
-        Which task each row belongs to, or the name of that column of a DataFrame.
+    groups : array-like of shape (n_rows,) or column name(s), default=None
+        Which task each row belongs to, or the name of that column of a DataFrame. Several columns
+        (a list of names, a frame, a MultiIndex) make a task of each combination.
 
     target_type : {"class", "real"}, default=None
         Whether `y` must hold labels or numbers. With None, floating-point numbers are numbers,
@@ -51,9 +54,9 @@ def as_tasks(
     Raises
     ------
     TaskError
-        If there are no tasks, or one of them cannot be used: no rows, NaN or infinity, strings
-        as features, another number of features than the first, `y` of another length, a query
-        label that the support lacks, labels among numbers.
+        If there are no tasks, or one of them cannot be used: no rows, NaN or infinity, features
+        that are not numbers, another number of features than the first, `y` of another length, a
+        query label that the support lacks, labels among numbers.
 
     Examples
     --------
@@ -72,8 +75,7 @@ def as_tasks(
         tasks = tuple(as_task(item, i) for i, item in enumerate(_sequence(X)))
     else:
         tasks = _from_table(X, y, groups)
-    check_tasks(tasks, target_type)
-    return tasks
+    return check_tasks(tasks, target_type)
 
 
 def _sequence(tasks: Any) -> Sequence[Any]:
@@ -129,7 +131,7 @@ def as_task(item: Any, index: int) -> Task:
             return Task(*item)
         return _with_fixed_query(*item)
     except TaskError as error:
-        raise TaskError(str(error).replace("A task", f"Task {index}", 1)) from None
+        raise type(error)(str(error).replace("A task", f"Task {index}", 1)) from None
 
 
 def _with_fixed_query(X_support: Any, y_support: Any, X_query: Any, y_query: Any) -> Task:
@@ -146,9 +148,12 @@ def _with_fixed_query(X_support: Any, y_support: Any, X_query: Any, y_query: Any
             f"A task: X_support has the feature names {support.feature_names_in}, "
             f"X_query {query.feature_names_in}."
         )
+    named = (support, "A task: its support"), (query, "A task: its query")
+    X, X_of_query = (as_rows(t.X, f"{name}: X", t.feature_names_in) for t, name in named)
+    y, y_of_query = (as_targets(t.y, f"{name}: y") for t, name in named)
     task = Task(
-        _under_one_another(support.X, query.X),
-        _joined(support.y, query.y),
+        _under_one_another(X, X_of_query),
+        joined_targets(y, y_of_query, "A task"),
         support=np.arange(len(support)),
     )
     task.feature_names_in = support.feature_names_in
@@ -159,7 +164,7 @@ def _half(X: Any, y: Any, name: str) -> Task:
     try:
         return Task(X, y)
     except TaskError as error:
-        raise TaskError(str(error).replace("A task", f"A task: its {name}", 1)) from None
+        raise type(error)(str(error).replace("A task", f"A task: its {name}", 1)) from None
 
 
 def _under_one_another(X_support: Any, X_query: Any) -> Any:
@@ -169,10 +174,11 @@ def _under_one_another(X_support: Any, X_query: Any) -> Any:
     return vstack(parts, format="csr") if issparse(X_support) else np.concatenate(parts)
 
 
-def _joined(y_support: NDArray[Any], y_query: NDArray[Any]) -> NDArray[Any]:
-    if (y_support.dtype.kind in "USO") != (y_query.dtype.kind in "USO"):
+def joined_targets(y_support: NDArray[Any], y_query: NDArray[Any], called: str) -> NDArray[Any]:
+    """Return the targets of support and query, checked by `as_targets`, one after the other."""
+    if (y_support.dtype.kind == "U") != (y_query.dtype.kind == "U"):
         raise TaskError(  # numpy would turn the numbers into strings
-            f"A task: y_support holds {y_support.dtype} and y_query {y_query.dtype}; "
+            f"{called}: y_support holds {y_support.dtype} and y_query {y_query.dtype}; "
             "both must hold the same kind of value."
         )
     return np.concatenate([y_support, y_query])
@@ -183,36 +189,54 @@ def _from_table(X: Any, y: Any, groups: Any) -> tuple[Task, ...]:
         lacking = "y" if y is None else "groups"
         raise TaskError(f"A table of rows needs both y= and groups=; {lacking} is missing.")
     X, y, groups = from_columns(X, y, groups)
-    table = X if is_frame(X) else frozen_rows(X, "X")
-    targets, of_task = frozen(y, "y"), frozen(groups, "groups")
-    shapes = table.shape, targets.shape, of_task.shape
-    if of_task.ndim != 1 or any(shape[:1] != of_task.shape for shape in shapes):
+    names, table, targets = feature_names(X), frozen_rows(X, "X"), frozen(y, "y")
+    of_task = as_groups(groups)
+    shapes = table.shape, targets.shape, of_task.of_row.shape
+    if any(shape[:1] != shapes[-1] for shape in shapes):
         raise TaskError(
             "X, y and groups must have one entry a row; got X of shape "
             f"{shapes[0]}, y of shape {shapes[1]} and groups of shape {shapes[2]}."
         )
-    if len(of_task) == 0:
+    if len(targets) == 0:
         raise TaskError("tasks is empty: the table has no rows.")
-    absent = missing(groups)
-    if absent.any():
-        raise TaskError(
-            f"groups is missing at row {absent.argmax()}: every row must belong to a task."
-        )
-    try:
-        names, first, code = np.unique(of_task, return_index=True, return_inverse=True)
-    except TypeError:
-        raise TaskError(
-            "groups mixes kinds of value, such as numbers and strings; it cannot be sorted."
-        ) from None
-    tasks = []
-    for k in np.argsort(first):
-        rows = np.flatnonzero(code == k)
-        tasks.append(_of_rows(table, rows, targets[rows], str(names[k])))
-    return tuple(tasks)
+    tasks = _parts(table, targets, of_task)
+    for task in tasks:
+        task.feature_names_in = names
+    return tasks
 
 
-def _of_rows(table: Any, rows: NDArray[np.intp], y: NDArray[Any], name: str) -> Task:
-    """Leave a sparse table, and one on disk, where it is."""
+def _parts(table: Any, targets: NDArray[Any], groups: Groups) -> tuple[Task, ...]:
+    """Make a task of each group, in one pass; a table that is sparse or on disk stays as it is."""
+    names = [str(name) for name in groups.labels]
     if issparse(table) or on_disk(table):
-        return Task.of_rows(table, rows, y, name)
-    return Task(rows_of(table, rows), y, name=name)
+        parts = zip(groups.rows(), names, strict=True)
+        return tuple(Task.of_rows(table, rows, targets[rows], name) for rows, name in parts)
+    if (np.diff(groups.of_row) < 0).any():
+        order = np.argsort(groups.of_row, kind="stable")
+        table, targets = table[order], targets[order]
+    ends = groups.ends()
+    spans = zip(ends - np.diff(ends, prepend=0), ends, names, strict=True)
+    return tuple(Task(table[a:b], targets[a:b], name=name) for a, b, name in spans)
+
+
+def validation_table(tasks: Any, y: Any, groups: Any) -> tuple[Any, Any, Any] | None:
+    """Return the (X, y, groups) of validation tasks that come as a table; None if they do not.
+
+    A table is a tuple (X, y, groups), or a frame with the columns that `y` and `groups` name in
+    the table of meta-training.
+    """
+    check_container(tasks, "validation_tasks")
+    if isinstance(tasks, tuple) and len(tasks) == 3 and _is_table(tasks[0]):
+        return tasks
+    if not is_frame(tasks):
+        return None
+    if hasattr(y, "shape") or hasattr(groups, "shape") or y is None or groups is None:
+        raise TaskError(
+            "validation_tasks is a frame, but y and groups of meta_fit are not names of columns. "
+            "Use validation_tasks=(X, y, groups)."
+        )
+    return tasks, y, groups
+
+
+def _is_table(X: Any) -> bool:
+    return is_frame(X) or issparse(X) or isinstance(X, np.ndarray)

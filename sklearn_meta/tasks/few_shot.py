@@ -87,8 +87,7 @@ class FewShotTasks(TaskDistribution):
         rotations: bool = False,
         augment: Callable[[Any, Any], Any] | None = None,
     ) -> None:
-        pool = Task(X, y, name="the pool")
-        check_tasks([pool], "class")  # the same complaints
+        (pool,) = check_tasks([Task(X, y, name="the pool")], "class")  # the same complaints
         self.n_way = as_range(n_way, "n_way", type(self).__name__, least=2)
         self.n_shot = as_range(n_shot, "n_shot", type(self).__name__, least=1)
         self.n_query = check_int(n_query, "n_query", type(self).__name__, 1)

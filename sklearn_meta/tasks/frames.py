@@ -8,115 +8,198 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_meta.exceptions import TaskError
+from sklearn_meta.exceptions import TaskError, TaskTypeError
 
-__all__ = ["from_columns", "is_frame", "missing", "rows_of", "without"]
+__all__ = [
+    "array_of_frame",
+    "check_container",
+    "columns_named",
+    "feature_names",
+    "from_columns",
+    "is_column",
+    "is_frame",
+    "is_missing",
+    "missing",
+    "rows_of",
+]
+
+NUMERIC = "biuf"  # dtype kinds
 
 
 def is_frame(table: Any) -> bool:
-    """Whether rows are to be taken from it as from a frame, so that it keeps its columns.
+    """Whether a table is a frame of pandas or polars, with columns of their own types."""
+    if hasattr(table, "iloc"):  # pandas, whose Series has one too
+        return len(table.shape) == 2
+    return hasattr(table, "get_columns")  # polars
 
-    Parameters
-    ----------
-    table : object
-        An array, or a frame of pandas or polars.
 
-    Returns
-    -------
-    bool
-        False for an array.
-    """
-    return hasattr(table, "iloc") or hasattr(table, "get_columns")  # pandas; polars
+def is_column(values: Any) -> bool:
+    """Whether values are a Series of pandas or polars."""
+    if hasattr(values, "iloc"):
+        return len(values.shape) == 1
+    return hasattr(values, "to_list") and hasattr(values, "null_count")
+
+
+def check_container(values: Any, called: str) -> None:
+    """Refuse tables whose rows cannot be taken by position, in words that print none of them."""
+    kind = type(values)
+    library = kind.__module__.partition(".")[0]
+    if (library, kind.__name__) == ("polars", "LazyFrame"):
+        raise TaskError(f"{called} is a LazyFrame of polars, which holds no rows yet. Collect it.")
+    if (library, kind.__name__) in (("pyarrow", "Table"), ("pyarrow", "RecordBatch")):
+        raise TaskError(
+            f"{called} is a {kind.__name__} of pyarrow, which is not accepted. Convert it to a "
+            "frame, by its method to_pandas or by polars.from_arrow."
+        )
+
+
+def feature_names(X: Any, called: str = "X") -> tuple[str, ...] | None:
+    """Return the column names of a frame if all are strings, as scikit-learn does."""
+    if isinstance(X, np.ndarray):
+        return None
+    check_container(X, called)
+    columns = getattr(X, "columns", None)
+    if columns is None:
+        return None
+    names = tuple(columns)
+    strings = [isinstance(name, str) for name in names]
+    if any(strings) and not all(strings):
+        raise TaskTypeError(
+            f"{called} has column names of the types "
+            f"{sorted({type(name).__name__ for name in names})}. Feature names are only "
+            "supported if all of them are strings. Convert them, for instance by "
+            "X.columns = X.columns.astype(str)."
+        )
+    return names if names and all(strings) else None
+
+
+def array_of_frame(frame: Any) -> NDArray[Any]:
+    """Return a frame as an array: of numbers if all columns hold them, else of objects."""
+    pandas = hasattr(frame, "iloc")
+    kinds = set(frame.dtypes)
+    if pandas and kinds and all(isinstance(k, np.dtype) and k.kind in NUMERIC for k in kinds):
+        return np.asarray(frame.to_numpy(dtype=np.result_type(*kinds)))  # maybe the very memory
+    columns = [frame.iloc[:, j] for j in range(frame.shape[1])] if pandas else frame.get_columns()
+    arrays = [array_of_column(column) for column in columns]
+    numeric = all(array.dtype.kind in NUMERIC for array in arrays)
+    dtype = np.result_type(*{a.dtype for a in arrays}) if numeric and arrays else np.dtype(object)
+    table = np.empty(frame.shape, dtype, order="F")
+    for j, (column, array) in enumerate(zip(columns, arrays, strict=True)):
+        plain = numeric or array.dtype.kind in NUMERIC
+        table[:, j] = array if plain else _objects(column)
+    return table
+
+
+def array_of_column(column: Any) -> NDArray[Any]:
+    """Return a Series as an array of its own type; one with missing values as objects."""
+    if not hasattr(column, "iloc"):  # polars
+        dtype = column.dtype
+        numbers = dtype.is_numeric() and not dtype.is_decimal()
+        if (numbers or str(dtype) == "Boolean") and not column.null_count():
+            return np.asarray(column.to_numpy())
+        return _objects(column)
+    if isinstance(column.dtype, np.dtype):
+        return np.asarray(column)
+    if column.isna().any():
+        return _objects(column)
+    numpy_dtype = getattr(column.dtype, "numpy_dtype", None)  # of nullable and pyarrow types
+    if numpy_dtype is not None and numpy_dtype.kind in NUMERIC:
+        return np.asarray(column.to_numpy(dtype=numpy_dtype))
+    array = np.asarray(column)  # of categories, say
+    return array if array.dtype.kind in NUMERIC else _objects(column)
+
+
+def _objects(column: Any) -> NDArray[Any]:
+    """Return the values of a Series as objects: dates as dates, not as the integers behind them."""
+    if hasattr(column, "iloc"):
+        return np.asarray(column.astype(object).to_numpy())
+    return np.fromiter(column.to_list(), dtype=object, count=len(column))
 
 
 def rows_of(table: Any, rows: NDArray[np.intp]) -> Any:
-    """Take rows by their positions.
-
-    Parameters
-    ----------
-    table : ndarray or frame of shape (n_rows, ...)
-        Of pandas, of polars, or an array.
-    rows : ndarray of int
-        Positions.
-
-    Returns
-    -------
-    ndarray or frame of shape (len(rows), ...)
-        Of the same kind.
-    """
+    """Take rows of an array or a frame by their positions."""
     return table.iloc[rows] if hasattr(table, "iloc") else table[rows]
 
 
-def without(frame: Any, names: Sequence[str]) -> Any:
-    """Leave columns out.
-
-    Parameters
-    ----------
-    frame : frame of shape (n_rows, n_columns)
-        Of pandas or of polars.
-    names : sequence of str
-        Columns that it has.
-
-    Returns
-    -------
-    frame of shape (n_rows, n_columns - len(names))
-        Of the same kind.
-    """
-    return frame.drop(columns=names) if hasattr(frame, "iloc") else frame.drop(names)
+def is_missing(value: Any) -> bool:
+    """Whether a value is None, NaN, NaT, or NA of pandas."""
+    if value is None:
+        return True
+    try:
+        return bool(value != value)  # only NaN and NaT differ from themselves
+    except TypeError:  # NA of pandas has no truth value
+        return True
+    except (ValueError, ArithmeticError):  # an array among objects; a signalling Decimal
+        return False
 
 
 def missing(values: Any) -> NDArray[np.bool_]:
-    """Say which entries are missing: None, NaN, NaT, pandas' NA, the nulls of polars.
-
-    Parameters
-    ----------
-    values : array-like of shape (n,) or (n, k)
-        Numbers or labels.
-
-    Returns
-    -------
-    ndarray of bool of the same shape
-        True where there is none.
-    """
-    if hasattr(values, "isna"):  # pandas' NA has no truth value
+    """Return which entries of labels, targets or groups are missing."""
+    if hasattr(values, "isna"):
         return np.asarray(values.isna(), dtype=bool)
     array = np.asarray(values)
-    absent = [value is None or value != value for value in array.ravel()]  # only NaN, NaT
-    return np.array(absent, dtype=bool).reshape(array.shape)
+    if array.dtype.kind in "biuSU":
+        return np.zeros(array.shape, dtype=bool)
+    if array.dtype.kind in "fcmM":
+        return np.asarray(array != array)
+    return np.array([is_missing(value) for value in array.ravel()], bool).reshape(array.shape)
+
+
+def columns_named(X: Any, names: Any) -> list[int] | None:
+    """Return the positions of the columns of a frame that `names` names; None if it holds values.
+
+    A name is a string, an integer or a tuple; a list of different ones names several columns.
+    """
+    scalar = isinstance(names, (str, int, np.integer)) and not isinstance(names, bool)
+    if not is_frame(X):
+        if isinstance(names, str):
+            raise TaskError(
+                f"{names!r} must be the name of a column of a DataFrame, which X is not: got "
+                f"{type(X).__name__}."
+            )
+        return None
+    has = list(X.columns)
+    if scalar or (isinstance(names, tuple) and names in has):
+        return [_position(has, names)]
+    if not isinstance(names, (list, tuple)) or not len(names):
+        return None
+    if all(isinstance(name, (str, int, tuple)) for name in names):
+        there = [name in has for name in names]
+        if all(there) and len(set(names)) == len(names):
+            return [_position(has, name) for name in names]
+        if any(there) and not all(there) and len(names) != X.shape[0]:
+            return [_position(has, names[there.index(False)])]
+    return None
+
+
+def _position(has: list[Any], name: Any) -> int:
+    if name not in has:
+        some = f"{has[:20]}"[:-1] + (", ...]" if len(has) > 20 else "]")
+        raise TaskError(f"The table has no column {name!r}; it has {some}.")
+    if (count := has.count(name)) > 1:
+        raise TaskError(f"The table has {count} columns named {name!r}.")
+    return has.index(name)
 
 
 def from_columns(X: Any, y: Any, groups: Any) -> tuple[Any, Any, Any]:
-    """Look up targets and tasks that are named by their columns, and leave those out.
+    """Look up targets and groups that are given as column names, and leave those columns out of X.
 
-    Parameters
-    ----------
-    X : ndarray or frame of shape (n_rows, ...)
-        A frame, where a name is given.
-    y, groups : array-like of shape (n_rows,) or str
-        Themselves, or the names of columns.
-
-    Returns
-    -------
-    X, y, groups
-        Without these columns, and what they hold.
-
-    Raises
-    ------
-    TaskError
-        If there is no such column, or several.
+    Values are returned as they are; several columns as a frame of them.
     """
-    named = [name for name in (y, groups) if isinstance(name, str)]
-    if not named:
-        return X, y, groups
-    if not hasattr(X, "columns"):
-        raise TaskError(
-            f"{' and '.join(map(repr, named))} must be of a DataFrame, which X is not: "
-            f"got {type(X).__name__}."
-        )
-    for name in named:
-        if name not in X.columns:
-            raise TaskError(f"The table has no column {name!r}; it has {list(X.columns)}.")
-        if len(X[name].shape) > 1:
-            raise TaskError(f"The table has {X[name].shape[1]} columns named {name!r}.")
-    y, groups = (X[v] if isinstance(v, str) else v for v in (y, groups))
-    return without(X, named), y, groups
+    check_container(X, "X")
+    places = [columns_named(X, values) for values in (y, groups)]
+    found = [
+        values if place is None else _columns(X, place)
+        for values, place in zip((y, groups), places, strict=True)
+    ]
+    out = {j for place in places if place is not None for j in place}
+    if out:
+        rest = [j for j in range(X.shape[1]) if j not in out]
+        X = X.iloc[:, rest] if hasattr(X, "iloc") else X[:, rest]
+    return X, *found
+
+
+def _columns(frame: Any, places: Sequence[int]) -> Any:
+    """Return one column as a Series, several as a frame."""
+    chosen: Any = places[0] if len(places) == 1 else list(places)
+    return frame.iloc[:, chosen] if hasattr(frame, "iloc") else frame[:, chosen]

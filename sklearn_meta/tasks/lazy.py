@@ -139,8 +139,9 @@ class TaskReader:
         self.tasks, self.target_type = tasks, target_type
         self._ahead: dict[int, Future[Task]] = {}
         self._threads: ThreadPoolExecutor | None = None
-        self.first = read(tasks.sequence, 0)
-        self._check(self.first, 0)
+        first = read(tasks.sequence, 0)
+        asked = target_type is not None
+        self.first = check_task(first, 0, first, target_type, asked=asked)
 
     def take(self, now: Sequence[int], then: Any = ()) -> list[Task]:
         """Read tasks, and begin to read those that come next.
@@ -198,13 +199,8 @@ class TaskReader:
         self.close()
 
     def _read(self, i: int) -> Task:
-        task = read(self.tasks.sequence, i)
-        self._check(task, i)
-        return task
-
-    def _check(self, task: Task, i: int) -> None:
-        asked = self.target_type is not None
-        check_task(task, i, self.first, self.target_type, asked=asked)
+        task, asked = read(self.tasks.sequence, i), self.target_type is not None
+        return check_task(task, i, self.first, self.target_type, asked=asked)
 
 
 def read(sequence: Any, i: int) -> Task:
@@ -230,7 +226,7 @@ def read(sequence: Any, i: int) -> Task:
     try:
         item = sequence[i]
     except TaskError as error:
-        raise TaskError(str(error).replace("A task", f"Task {i}", 1)) from error
+        raise type(error)(str(error).replace("A task", f"Task {i}", 1)) from error
     except Exception as error:  # whatever the user's own reading raises
         raise TaskError(f"Task {i} could not be read: {type(error).__name__}: {error}") from error
     return as_task(item, i)
@@ -253,9 +249,9 @@ def is_lazy(tasks: Any) -> bool:
     there = (list, tuple, str, bytes, np.ndarray, Mapping, Task, TaskDistribution)
     if isinstance(tasks, (*there, type)):
         return False
-    if hasattr(tasks, "columns") or hasattr(tasks, "iloc") or hasattr(tasks, "toarray"):
+    if not (hasattr(tasks, "__len__") and hasattr(tasks, "__getitem__")):
         return False
-    return hasattr(tasks, "__len__") and hasattr(tasks, "__getitem__")
+    return not (hasattr(tasks, "columns") or hasattr(tasks, "iloc") or hasattr(tasks, "toarray"))
 
 
 def as_lazy(tasks: Any) -> LazyTasks:

@@ -11,6 +11,7 @@ from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks.ranges import check_int
 from sklearn_meta.tasks.task import Task
 from sklearn_meta.tasks.validate import check_tasks
+from sklearn_meta.tasks.values import as_rows, as_targets
 
 __all__ = ["split_task"]
 
@@ -60,12 +61,14 @@ def split_task(
         raise ValueError("split_task needs exactly one of n_shot (a class) and n_support (in all).")
     rng = check_random_state(random_state)
     if n_support is not None:
+        as_rows(task.X, f"{task!r}: X", task.feature_names_in)
+        as_targets(task.y, f"{task!r}: y")
         take = check_int(n_support, "n_support", "split_task", 1)
         groups, what = [np.arange(len(task))], "the task"
     else:
-        check_tasks([task], "class")
+        y = check_tasks([task], "class")[0].y
         take = check_int(n_shot, "n_shot", "split_task", 1)
-        groups, what = [np.flatnonzero(task.y == k) for k in np.unique(task.y)], "a class"
+        groups, what = [np.flatnonzero(y == k) for k in np.unique(y)], "a class"
     scarce = min(len(rows) for rows in groups)
     if scarce <= take:
         raise TaskError(

@@ -9,8 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks.arrays import frozen, frozen_rows
+from sklearn_meta.tasks.frames import feature_names
 
-__all__ = ["Task"]
+__all__ = ["Task", "replaced"]
 
 
 class Task:
@@ -70,7 +71,7 @@ class Task:
     ) -> None:
         self.name = name
         label = "A task" if name is None else f"Task {name!r}"
-        self.feature_names_in = _feature_names(X)
+        self.feature_names_in = feature_names(X, f"{label}: X")
         self._table = frozen_rows(X, f"{label}: X")
         self._chosen: NDArray[np.intp] | None = None
         self.y = frozen(y, f"{label}: y")
@@ -179,17 +180,21 @@ class Task:
         return _rebuild, (self.X, self.y, self.support, self.name, self.feature_names_in)
 
 
+def replaced(task: Task, X: Any, y: NDArray[Any]) -> Task:
+    """Return a task with the same rows as other arrays: `y`, and `X` unless it is None."""
+    twin = Task.__new__(Task)
+    twin.name, twin.support, twin.y = task.name, task.support, frozen(y, "y")
+    twin.feature_names_in = task.feature_names_in
+    twin._table, twin._chosen = task._table, task._chosen
+    if X is not None:
+        twin._table, twin._chosen = frozen_rows(X, "X"), None
+    return twin
+
+
 def _rebuild(X: Any, y: Any, support: Any, name: Any, feature_names: Any) -> Task:
     task = Task(X, y, support=support, name=name)
     task.feature_names_in = feature_names
     return task
-
-
-def _feature_names(X: Any) -> tuple[str, ...] | None:
-    columns = getattr(X, "columns", None)
-    if columns is None or not all(isinstance(column, str) for column in columns):
-        return None
-    return tuple(columns)
 
 
 def _positions(support: ArrayLike, n_rows: int, label: str) -> NDArray[np.intp]:

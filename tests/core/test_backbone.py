@@ -3,10 +3,12 @@
 import functools
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from sklearn_meta import FewShotTasks, ProtoNetClassifier
 from sklearn_meta.core import Backbone, build_backbone
 from sklearn_meta.nn import MLP, Conv4
 
@@ -247,3 +249,54 @@ def test_features_of_several_axes_are_flattened():
     f = Backbone(nn.Conv2d(1, 2, 3), (1, 5, 6))
     assert f.n_features_out == 2 * 3 * 4
     assert f(f.init(torch.Generator()), torch.zeros(3, 7, 1, 5, 6)).shape == (3, 7, 24)
+
+
+# ---- images with channels last ---------------------------------------------------------------
+
+
+class ChannelsLast(nn.Module):
+    """A network that is made for images with channels last."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 2, 3)
+
+    def forward(self, X):
+        return self.conv(X.movedim(-1, -3)).flatten(-3)
+
+
+CONVOLUTIONS = {
+    "conv4": "conv4",
+    "of a shape": lambda shape: nn.Sequential(nn.Conv2d(shape[0], 2, 1), nn.Flatten()),
+    "lazy": nn.Sequential(nn.LazyConv2d(2, 1), nn.Flatten()),
+    "of three channels": nn.Sequential(nn.Conv2d(3, 2, 1), nn.Flatten()),
+}
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_images_with_channels_last_are_refused_with_the_remedy(name):
+    X = np.random.RandomState(0).randint(256, size=(12, 8, 8, 3), dtype=np.uint8)
+    y = np.arange(12) % 2
+    est = ProtoNetClassifier(
+        backbone=CONVOLUTIONS[name], max_meta_iter=1, n_shot=1, n_query=1, random_state=0
+    )
+    for call in (
+        lambda: est.meta_fit([(X, y)] * 2),
+        lambda: est.meta_fit(FewShotTasks(X, y, n_way=2, n_query=1)),
+        lambda: est.fit(X, y),
+    ):
+        with pytest.raises(ValueError, match=r"channels last, .*pass np\.moveaxis\(X, -1, 1\)"):
+            call()
+    assert est.fit(np.moveaxis(X, -1, 1), y).predict(np.moveaxis(X, -1, 1)).shape == (12,)
+
+
+@pytest.mark.parametrize(
+    "shape", [(3, 4, 4), (4, 4, 4), (1, 1, 1), (3, 3, 1), (8, 8), (8, 8, 8), (8, 3, 8), (8, 8, 2)]
+)
+def test_shapes_that_may_have_channels_first_are_taken_so(shape):
+    f = build_backbone("conv4", shape, 0, norm="group")
+    assert f.module.convs[0].in_channels == (shape[0] if len(shape) == 3 else 1)
+
+
+def test_a_network_for_channels_last_takes_them():
+    assert build_backbone(ChannelsLast(), (8, 8, 3), 0).n_features_out == 2 * 6 * 6

@@ -94,5 +94,5 @@ def test_a_table_to_predict_must_be_one():
 
 
 def test_a_column_of_what_is_no_frame():
-    with pytest.raises(TaskError, match=r"^'who' must be of a DataFrame.* got ndarray"):
+    with pytest.raises(TaskError, match=r"^'who' must be the name of a column.* got ndarray"):
         TaskEstimator(learner(), task="who").fit(X, y)

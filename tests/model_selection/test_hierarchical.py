@@ -223,7 +223,7 @@ def test_rows_that_cannot_be_are_refused(est, tasks):
     for use in (learned.predict, lambda X: learned.fit(X, y)):
         with pytest.raises(ValueError, match=rf"has 1 features, but .* with {width}"):
             use(X[:, :1])
-        with pytest.raises(ValueError, match="holds NaN or infinity"):
+        with pytest.raises(ValueError, match="holds nan at row 0"):
             use(np.where(np.arange(len(X))[:, None] == 0, np.nan, X))
     with pytest.raises(ValueError, match=rf"same number of rows.* shape \({len(X) - 1},\)"):
         learned.fit(X, y[1:])
@@ -232,6 +232,7 @@ def test_rows_that_cannot_be_are_refused(est, tasks):
 def test_targets_that_cannot_be_are_refused():
     X, y = FAMILY.tasks[0].X, FAMILY.tasks[0].y
     reg = HierarchicalRegressor().meta_fit(FAMILY.tasks[:9])
-    for other in (np.c_[y, y], np.where(y == y[0], np.nan, y)):
-        with pytest.raises(ValueError, match=r"must hold 1 finite number\(s\) a row"):
-            reg.fit(X, other)
+    with pytest.raises(ValueError, match=r"must hold 1 number\(s\) a row"):
+        reg.fit(X, np.c_[y, y])
+    with pytest.raises(ValueError, match="holds nan at row 0"):
+        reg.fit(X, np.where(y == y[0], np.nan, y))

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.model_selection.comparison.hierarchical import HierarchicalBase, flat_rows
 from sklearn_meta.tasks import as_tasks
+from sklearn_meta.tasks.values import as_targets
 
 __all__ = ["HierarchicalClassifier"]
 
@@ -120,7 +121,7 @@ class HierarchicalClassifier(ClassifierMixin, HierarchicalBase):
             Ready to predict.
         """
         general, *by_label = self._known()
-        y = np.asarray(y)
+        y = as_targets(y, "y", "class")
         X = self._rows(X, len(general.basis), y)
         self.classes_, counts = np.unique(y, return_counts=True)
         labels = self.classes_.tolist()

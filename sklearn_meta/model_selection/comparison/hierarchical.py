@@ -10,6 +10,8 @@ from sklearn.base import BaseEstimator, clone, is_classifier
 
 from sklearn_meta.exceptions import NotMetaFittedError
 from sklearn_meta.tasks import as_tasks
+from sklearn_meta.tasks.arrays import dense
+from sklearn_meta.tasks.values import as_rows
 
 __all__ = ["HierarchicalBase", "flat_rows"]
 
@@ -58,14 +60,12 @@ class HierarchicalBase(BaseEstimator):
 
     def _rows(self, X: Any, n_features: int, y: Any = None) -> Array:
         """Give rows as vectors, held against those of `meta_fit` and against their targets."""
-        rows, name = flat_rows(X), type(self).__name__
+        rows, name = flat_rows(as_rows(X, "X")), type(self).__name__
         if rows.shape[1] != n_features:
             raise ValueError(
                 f"X of shape {np.shape(X)} has {rows.shape[1]} features, but {name} was "
                 f"meta-fitted with {n_features}."
             )
-        if not np.isfinite(rows).all():
-            raise ValueError(f"X of shape {np.shape(X)} holds NaN or infinity.")
         if y is not None and len(y) != len(rows):
             raise ValueError(
                 f"X and y must have the same number of rows; got X of shape {np.shape(X)} and y of "
@@ -92,5 +92,5 @@ def flat_rows(X: Any) -> Array:
     ndarray of shape (n_rows, n_features)
         Of floats.
     """
-    array = np.asarray(X, dtype=np.float64)
+    array = dense(X, np.float64)
     return array.reshape(len(array), -1)

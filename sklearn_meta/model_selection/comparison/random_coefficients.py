@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_meta.model_selection.comparison.hierarchical import HierarchicalBase, flat_rows
 from sklearn_meta.tasks import as_tasks
+from sklearn_meta.tasks.values import as_targets
 
 __all__ = ["HierarchicalRegressor"]
 
@@ -108,12 +109,11 @@ class HierarchicalRegressor(RegressorMixin, HierarchicalBase):
         self : object
             With `coef_` and `intercept_`.
         """
-        y, known = np.asarray(y, dtype=np.float64), self._known()
+        y, known = as_targets(y, "y", "real").astype(np.float64), self._known()
         one, Y = _with_one(self._rows(X, len(known[0].mean) - 1, y)), flat_rows(y)
-        if Y.shape[1] != len(known) or not np.isfinite(Y).all():
+        if Y.shape[1] != len(known):
             raise ValueError(
-                f"y of shape {y.shape} must hold {len(known)} finite number(s) a row, as in "
-                "meta_fit."
+                f"y of shape {y.shape} must hold {len(known)} number(s) a row, as in meta_fit."
             )
         pairs = zip(known, Y.T, strict=True)
         b = np.stack([_posterior(prior, one, target) for prior, target in pairs])
