@@ -231,6 +231,11 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
         twin._meta_state = self._meta_state
         return twin
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "weights_")
 
@@ -253,7 +258,7 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
     def _checked(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
         classify = self._kind() == "class"
         how: dict[str, Any] = {} if classify else {"y_numeric": True, "multi_output": True}
-        X, y = validate_data(self, X, y, allow_nd=True, **how)
+        X, y = validate_data(self, X, y, accept_sparse="csr", allow_nd=True, **how)
         if classify:
             check_classification_targets(y)
         return X, y
@@ -261,7 +266,7 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
     def _outputs(self, X: Any) -> NDArray[np.float64]:
         """Blend what the fitted arms say of rows."""
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, allow_nd=True)
+        X = validate_data(self, X, reset=False, accept_sparse="csr", allow_nd=True)
         P = said(self._fitted, X, getattr(self, "classes_", None))
         return np.einsum("a,anp->np", [*self.weights_.values()], np.nan_to_num(P))
 

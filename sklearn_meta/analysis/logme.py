@@ -9,6 +9,7 @@ from sklearn.utils import check_array, check_consistent_length
 from sklearn_meta.analysis.evidence import Evidence, best_evidence
 from sklearn_meta.analysis.table import table_of
 from sklearn_meta.tasks import Task
+from sklearn_meta.tasks.arrays import dense
 
 __all__ = ["evidence_of", "logme", "one_hot"]
 
@@ -55,7 +56,7 @@ def logme(features: ArrayLike, y: ArrayLike, *, target_type: str | None = None) 
     >>> round(logme(X[:, :3], y), 2), round(logme(X[:, 3:], y), 2)
     (0.74, -1.44)
     """
-    F = check_array(features, dtype=np.float64, input_name="features")
+    F = dense(check_array(features, accept_sparse="csr", dtype=np.float64, input_name="features"))
     found = np.asarray(y)
     check_consistent_length(F, found)
     task = Task(F, found)

@@ -11,7 +11,8 @@ from sklearn.base import clone, is_classifier
 
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.extras import need
-from sklearn_meta.tasks.frames import from_columns, is_frame, missing, rows_of
+from sklearn_meta.pipeline.raw_tasks import as_it_comes
+from sklearn_meta.tasks.frames import from_columns, missing, rows_of
 
 __all__ = ["RowPredictions", "predicted_rows"]
 
@@ -88,11 +89,11 @@ def predicted_rows(estimator: Any, X: Any, y: Any, groups: Any) -> RowPrediction
         If there are none, or a task has no others.
     """
     table, y, groups = from_columns(X, y, groups)
-    table = table if is_frame(table) else np.asarray(table)
+    table = as_it_comes(table)
     y = y if hasattr(y, "shape") else np.asarray(y)
     of_task, gaps = np.asarray(groups), missing(y)
     unknown = gaps.reshape(len(gaps), int(np.prod(gaps.shape[1:]))).max(axis=1, initial=False)
-    if not len(table) == len(y) == len(of_task) or of_task.ndim != 1:
+    if not table.shape[0] == len(y) == len(of_task) or of_task.ndim != 1:
         raise TaskError(
             f"X, y and groups must have one entry a row; got X of shape {table.shape}, y of shape "
             f"{y.shape} and groups of shape {of_task.shape}."

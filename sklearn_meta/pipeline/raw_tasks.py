@@ -8,16 +8,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, issparse, vstack
+from scipy.sparse import csr_array, issparse
 
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.extras import need
 from sklearn_meta.tasks import Task, TaskDistribution, as_tasks, split_task
+from sklearn_meta.tasks.arrays import stacked
 from sklearn_meta.tasks.frames import from_columns, is_frame, rows_of
 
 __all__ = [
     "RawTask",
     "as_array",
+    "as_it_comes",
     "check_columns",
     "columns_of",
     "raw_tasks",
@@ -111,7 +113,7 @@ def raw_tasks(tasks: Any, y: Any = None, groups: Any = None) -> list[RawTask]:
         raise TaskError(f"A table of rows needs both y= and groups=; {missing} is missing.")
     X, y, of_task = from_columns(tasks, y, groups)
     y = np.asarray(y)
-    X = _as_it_comes(X)
+    X = as_it_comes(X)
     if not X.shape[0] == len(y) == len(of_task):
         raise TaskError(
             f"X, y and groups must have one entry a row; got X of shape {X.shape}, y of shape "
@@ -195,7 +197,7 @@ def _raw(task: Any, i: int) -> RawTask:
 
 def _rows(X: Any, y: Any, called: str) -> tuple[Any, NDArray[Any]]:
     """Hold X against y before any task is stacked on another, which would hide the difference."""
-    X, y = _as_it_comes(X), np.asarray(y)
+    X, y = as_it_comes(X), np.asarray(y)
     n_rows = np.shape(X)[:1]
     if n_rows != y.shape[:1] or n_rows in ((), (0,)):
         raise TaskError(
@@ -236,12 +238,10 @@ def stack_rows(parts: Sequence[Any]) -> Any:
                 f"The frames of the tasks cannot be put under one another: {told}. Give their "
                 "columns the same types, in frames of the same library."
             ) from error
-    if all(issparse(part) for part in parts):
-        return vstack(parts, format="csr")
-    return np.concatenate([np.asarray(part) for part in parts])
+    return stacked(parts)
 
 
-def _as_it_comes(X: Any) -> Any:
+def as_it_comes(X: Any) -> Any:
     """Take X as a frame, as sparse rows, or as an array."""
     return csr_array(X) if issparse(X) else X if is_frame(X) else np.asarray(X)
 

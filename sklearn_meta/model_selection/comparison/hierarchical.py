@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator, clone, is_classifier
 
 from sklearn_meta.exceptions import NotMetaFittedError
 from sklearn_meta.tasks import as_tasks
+from sklearn_meta.tasks.arrays import dense
 
 __all__ = ["HierarchicalBase", "flat_rows"]
 
@@ -73,6 +74,11 @@ class HierarchicalBase(BaseEstimator):
             )
         return rows
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
     def __sklearn_clone__(self) -> Any:
         twin = super().__sklearn_clone__()
         twin._prior = self._prior
@@ -84,7 +90,7 @@ def flat_rows(X: Any) -> Array:
 
     Parameters
     ----------
-    X : array-like of shape (n_rows, ...)
+    X : array-like or sparse matrix of shape (n_rows, ...)
         Inputs, or targets.
 
     Returns
@@ -92,5 +98,5 @@ def flat_rows(X: Any) -> Array:
     ndarray of shape (n_rows, n_features)
         Of floats.
     """
-    array = np.asarray(X, dtype=np.float64)
+    array = dense(X, np.float64)
     return array.reshape(len(array), -1)
