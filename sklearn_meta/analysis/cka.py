@@ -14,6 +14,7 @@ from sklearn.base import clone
 from sklearn_meta.core import BaseMetaLearner
 from sklearn_meta.core.algorithm import BODY
 from sklearn_meta.core.backbone import Backbone
+from sklearn_meta.core.windows import check_against_prior
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.metrics import MeanInterval, mean_interval
 from sklearn_meta.tasks import Task, as_tasks
@@ -205,6 +206,7 @@ def representation_change(
                 f"{label(task, i)} needs a fixed support and {least} query rows or more (X of "
                 f"shape {(len(task), *task.row_shape)})."
             )
+        check_against_prior(estimator, task, i)
         before, after = _representations(estimator, task)
         layers = tuple(before)
         pairs = zip(before.values(), after.values(), strict=True)

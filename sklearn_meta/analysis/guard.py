@@ -31,7 +31,9 @@ from sklearn_meta.analysis.guard_weights import Calibration, Trial, calibrate
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.model_selection.given import learner_of
 from sklearn_meta.tasks import Task, as_tasks
+from sklearn_meta.tasks.columns import check_feature_names, check_task_names
 from sklearn_meta.tasks.ranges import check_int
+from sklearn_meta.tasks.task import feature_names
 
 __all__ = ["GuardedMetaEstimator"]
 
@@ -114,7 +116,7 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
             trials += trials_of(arms, [cut[i] for i in test], classify, self.cv)
         arms = self._trained(known, validation_tasks)
         self.reset_meta()
-        self._meta_state = guard_prior(arms, calibrate(trials, classify))
+        self._meta_state = guard_prior(arms, calibrate(trials, classify), known[0].feature_names_in)
         return self
 
     def fit(self, X: Any, y: Any) -> GuardedMetaEstimator:
@@ -258,6 +260,8 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
     def _checked(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
         classify = self._kind() == "class"
         how: dict[str, Any] = {} if classify else {"y_numeric": True, "multi_output": True}
+        if self._meta_state is not None:
+            check_feature_names(feature_names(X), self._meta_state.feature_names)
         X, y = validate_data(self, X, y, accept_sparse="csr", allow_nd=True, **how)
         if classify:
             check_classification_targets(y)
@@ -272,6 +276,7 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
 
     def _blended(self, tasks: Any) -> Any:
         known = as_tasks(tasks, target_type=self._kind())
+        check_task_names(known[0], 0, self._known().feature_names)
         items = [cut_rows(t, i, self._kind() == "class") for i, t in enumerate(known)]
         outputs = self._known().arms.outputs(items)
         W = self._weights(items, outputs)

@@ -61,7 +61,12 @@ class SavedGuard:
             told = prior.calibration._asdict()
             vectors = {k: told.pop(k) for k in [*told] if isinstance(told[k], np.ndarray)}
             arrays |= own | {f"calibration/{k}": v for k, v in vectors.items()}
-            document["prior"] = {"meta": meta, "calibration": to_json(told)}
+            names = prior.feature_names
+            document["prior"] = {
+                "meta": meta,
+                "calibration": to_json(told),
+                "feature_names": names and list(names),
+            }
             plain["arms"] = [prior.arms.local, prior.arms.pooled]
         if fitted is not None:
             plain["fitted"] = fitted.local

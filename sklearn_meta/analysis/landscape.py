@@ -14,6 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn_meta.core import BaseMetaLearner
 from sklearn_meta.core.examples import Examples
 from sklearn_meta.core.state import tensors_of
+from sklearn_meta.core.windows import check_against_prior
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.tasks import as_tasks
 from sklearn_meta.tasks.arrays import dense
@@ -156,6 +157,7 @@ def _parts(estimator: Any, task: Any) -> Any:
     (known,) = as_tasks([task], target_type=estimator._target_type)
     if known.support is None:
         raise TaskError(f"The task has no fixed support (X of shape {known.X.shape}).")
+    check_against_prior(estimator, known, 0)
     own = clone(estimator).fit(known.X_support, known.y_support)
     algorithm, f, arrays, _, scaling, dtype, _ = own._adapted
     X = np.concatenate([dense(known.X_support, dtype), dense(known.X_query, dtype)])

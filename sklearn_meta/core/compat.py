@@ -1,5 +1,8 @@
 """The one file with private names of other packages, each with its reason.
 
+scikit-learn's pipelines check their parameters and their steps in `fit` alone, and in no public
+function: `_validate_params` and `_validate_steps` do.
+
 scikit-learn's callbacks, where it has any (from 1.9 on, experimental): `_init_callback_context` is
 what scikit-learn documents for estimators of others, and there is no public name for it.
 
@@ -17,6 +20,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from sklearn import get_config
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 
@@ -34,7 +38,25 @@ else:
     _tear_down = with_callbacks(lambda est: None)
 
 
-__all__ = ["Bridge", "CallbackSupportMixin", "compile_traced", "fit_task", "sub_task"]
+__all__ = [
+    "Bridge",
+    "CallbackSupportMixin",
+    "check_steps",
+    "compile_traced",
+    "fit_task",
+    "sub_task",
+]
+
+
+def check_steps(pipe: Any) -> None:
+    """Refuse the steps and parameters that `fit` of a Pipeline refuses, in the same words."""
+    pipe._validate_params()
+    if pipe.transform_input is not None and not get_config()["enable_metadata_routing"]:
+        raise ValueError(
+            "The `transform_input` parameter can only be set if metadata routing is enabled. You "
+            "can enable metadata routing using `sklearn.set_config(enable_metadata_routing=True)`."
+        )
+    pipe._validate_steps()
 
 
 @contextmanager

@@ -77,7 +77,8 @@ def restored_guard(
         if told.classify is not classify:
             raise ValueError(f"its weights are of another kind than a {name}")
         local, pooled = plain["arms"]
-        guard._meta_state = guard_prior(Arms(clone(meta), local, pooled), told)
+        names = prior["feature_names"] and tuple(map(str, prior["feature_names"]))
+        guard._meta_state = guard_prior(Arms(clone(meta), local, pooled), told, names)
     if task is not None:
         pooled = None if prior is None else guard._meta_state.arms.pooled
         guard._fitted = Arms(meta, plain["fitted"], pooled)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn_meta.core.restored import restored
 from sklearn_meta.persistence.by_skops import unpacked
 from sklearn_meta.pipeline import MetaPipeline
+from sklearn_meta.pipeline.output_columns import OutputColumns
 from sklearn_meta.pipeline.saved import TRANSFORMERS
 from sklearn_meta.pipeline.told import told
 from sklearn_meta.storage import from_json
@@ -59,4 +60,7 @@ def restored_pipeline(
     pipe._scope = document["scope"]
     columns = document.get("columns")  # which the first files have not
     pipe._columns = columns and tuple(map(str, columns))
+    if output := document.get("output"):
+        names = {step: own and tuple(map(str, own)) for step, own in output["names"].items()}
+        pipe._output = OutputColumns(names, int(output["n_columns"]))
     return pipe

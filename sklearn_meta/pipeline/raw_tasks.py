@@ -15,6 +15,7 @@ from sklearn_meta.extras import need
 from sklearn_meta.tasks import Task, TaskDistribution, as_tasks, split_task
 from sklearn_meta.tasks.arrays import stacked
 from sklearn_meta.tasks.frames import from_columns, is_frame, rows_of
+from sklearn_meta.tasks.task import feature_names
 
 __all__ = [
     "RawTask",
@@ -125,21 +126,10 @@ def raw_tasks(tasks: Any, y: Any = None, groups: Any = None) -> list[RawTask]:
     return [RawTask(rows_of(X, rows), y[rows], None, name) for rows, name in parts]
 
 
-def columns_of(X: Any) -> tuple[str, ...] | None:
-    """Give the names of the columns, where there are any.
-
-    Parameters
-    ----------
-    X : array or frame of shape (n_rows, ...)
-        Of a task.
-
-    Returns
-    -------
-    tuple of str or None
-        As scikit-learn has it, None unless all are strings.
-    """
-    names = tuple(getattr(X, "columns", ()))
-    return names if names and all(isinstance(name, str) for name in names) else None
+def columns_of(tasks: Sequence[RawTask]) -> tuple[str, ...] | None:
+    """Return the names of the columns of the first task whose columns have names."""
+    names = map(feature_names, (task.X for task in tasks))
+    return next((some for some in names if some is not None), None)
 
 
 def check_columns(X: Any, expected: tuple[str, ...] | None, called: str, of: str) -> None:
@@ -159,13 +149,13 @@ def check_columns(X: Any, expected: tuple[str, ...] | None, called: str, of: str
     TaskError
         If both have names, and not the same.
     """
-    names = columns_of(X)
+    names = feature_names(X)
     if names and expected and names != expected:
         raise TaskError(f"{called} has the columns {names}, but those of {of} are {expected}.")
 
 
 def _alike(tasks: list[RawTask]) -> list[RawTask]:
-    first, names = np.shape(tasks[0].X), columns_of(tasks[0].X)
+    first, names = np.shape(tasks[0].X), columns_of(tasks)
     for i, task in enumerate(tasks):
         check_columns(task.X, names, f"Task {i}: X", "task 0")
         if np.shape(task.X)[1:] != first[1:]:
@@ -190,7 +180,7 @@ def _raw(task: Any, i: int) -> RawTask:
         return RawTask(*_rows(task[0], task[1], f"Task {i}:"), None, None)
     X, y = _rows(task[0], task[1], f"Task {i}: its support:")
     X_query, y_query = _rows(task[2], task[3], f"Task {i}: its query:")
-    check_columns(X_query, columns_of(X), f"Task {i}: X_query", "X_support")
+    check_columns(X_query, feature_names(X), f"Task {i}: X_query", "X_support")
     both = stack_rows([X, X_query]), np.concatenate([y, y_query])
     return RawTask(*both, np.arange(len(y)), None)
 

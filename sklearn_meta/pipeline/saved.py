@@ -11,6 +11,7 @@ from sklearn_meta.core import BaseMetaLearner
 from sklearn_meta.core.written import FORMAT, written
 from sklearn_meta.exceptions import SaveError
 from sklearn_meta.extras import need
+from sklearn_meta.pipeline.output_columns import OutputColumns
 from sklearn_meta.storage import to_json, write
 
 __all__ = ["TRANSFORMERS", "SavedPipeline"]
@@ -57,6 +58,7 @@ class SavedPipeline:
             "last": pipe.steps[-1][0],
             "scope": pipe._scope,
             "columns": pipe._columns and list(pipe._columns),
+            "output": pipe._output and _output(pipe._output),
             "params": {
                 name: to_json(getattr(pipe, name))
                 for name in ("transform_scope", "transform_input", "verbose")
@@ -64,6 +66,11 @@ class SavedPipeline:
         }
         arrays[TRANSFORMERS] = np.frombuffer(dumped, np.uint8)
         write(path, arrays, document)
+
+
+def _output(columns: OutputColumns) -> dict[str, Any]:
+    names = {step: own and list(own) for step, own in columns.names.items()}
+    return {"names": names, "n_columns": columns.n_columns}
 
 
 def _check_kinds(pipe: Any, learner: Any) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks.arrays import frozen, frozen_rows
 
-__all__ = ["Task"]
+__all__ = ["Task", "feature_names"]
 
 
 class Task:
@@ -70,7 +70,7 @@ class Task:
     ) -> None:
         self.name = name
         label = "A task" if name is None else f"Task {name!r}"
-        self.feature_names_in = _feature_names(X)
+        self.feature_names_in = feature_names(X)
         self._table = frozen_rows(X, f"{label}: X")
         self._chosen: NDArray[np.intp] | None = None
         self.y = frozen(y, f"{label}: y")
@@ -185,11 +185,10 @@ def _rebuild(X: Any, y: Any, support: Any, name: Any, feature_names: Any) -> Tas
     return task
 
 
-def _feature_names(X: Any) -> tuple[str, ...] | None:
-    columns = getattr(X, "columns", None)
-    if columns is None or not all(isinstance(column, str) for column in columns):
-        return None
-    return tuple(columns)
+def feature_names(X: Any) -> tuple[str, ...] | None:
+    """Return the names of the columns; None, as for scikit-learn, unless all are strings."""
+    names = tuple(getattr(X, "columns", ()))
+    return names if names and all(isinstance(name, str) for name in names) else None
 
 
 def _positions(support: ArrayLike, n_rows: int, label: str) -> NDArray[np.intp]:

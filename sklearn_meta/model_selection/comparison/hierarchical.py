@@ -11,6 +11,8 @@ from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn_meta.exceptions import NotMetaFittedError
 from sklearn_meta.tasks import as_tasks
 from sklearn_meta.tasks.arrays import dense
+from sklearn_meta.tasks.columns import check_feature_names, check_task_names
+from sklearn_meta.tasks.task import feature_names
 
 __all__ = ["HierarchicalBase", "flat_rows"]
 
@@ -21,6 +23,7 @@ class HierarchicalBase(BaseEstimator):
     """Holds a prior that `clone` keeps."""
 
     _prior: Any = None
+    _feature_names: tuple[str, ...] | None = None  # of the tasks of meta_fit
 
     def reset_meta(self) -> Any:
         """Forget what was learned.
@@ -30,7 +33,7 @@ class HierarchicalBase(BaseEstimator):
         self : object
             As if newly made.
         """
-        self._prior = None
+        self._prior = self._feature_names = None
         return self
 
     def predict_tasks(self, tasks: Any) -> list[NDArray[Any]]:
@@ -48,6 +51,7 @@ class HierarchicalBase(BaseEstimator):
         """
         own, kind = clone(self), "class" if is_classifier(self) else "real"
         known = as_tasks(tasks, target_type=kind)
+        check_task_names(known[0], 0, self._feature_names)
         return [own.fit(t.X_support, t.y_support).predict(t.X_query) for t in known]
 
     def _known(self) -> Any:
@@ -60,6 +64,7 @@ class HierarchicalBase(BaseEstimator):
     def _rows(self, X: Any, n_features: int, y: Any = None) -> Array:
         """Give rows as vectors, held against those of `meta_fit` and against their targets."""
         rows, name = flat_rows(X), type(self).__name__
+        check_feature_names(feature_names(X), self._feature_names)
         if rows.shape[1] != n_features:
             raise ValueError(
                 f"X of shape {np.shape(X)} has {rows.shape[1]} features, but {name} was "
@@ -81,7 +86,7 @@ class HierarchicalBase(BaseEstimator):
 
     def __sklearn_clone__(self) -> Any:
         twin = super().__sklearn_clone__()
-        twin._prior = self._prior
+        twin._prior, twin._feature_names = self._prior, self._feature_names
         return twin
 
 
