@@ -27,7 +27,7 @@ from skorch.callbacks import Callback
 from sklearn_meta.core.traced import turn_products
 
 try:
-    from sklearn.callback import CallbackSupportMixin, with_callbacks
+    from sklearn.callback import CallbackSupportMixin, ScoringMonitor, with_callbacks
 except ImportError:  # scikit-learn < 1.9
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
@@ -36,6 +36,7 @@ except ImportError:  # scikit-learn < 1.9
 else:
     # the decorator's work after a method, without its frame, which warnings would point at
     _tear_down = with_callbacks(lambda est: None)
+    CALLBACKS = "_skl_callbacks"  # what set_callbacks sets
 
 
 __all__ = [
@@ -82,11 +83,24 @@ def fit_task(est: Any, name: str, n_steps: int, X: Any, y: Any) -> Iterator[Any]
     if not hasattr(est, "set_callbacks"):
         yield None
         return
+    of_rows = name == "fit" and hasattr(est, "predict")  # else X and y are of many tasks
+    if not of_rows and any(isinstance(c, ScoringMonitor) for c in getattr(est, CALLBACKS, ())):
+        warnings.warn(
+            f"ScoringMonitor scores the rows of a fit, and records nothing of {name} of a "
+            f"{type(est).__name__}, which learns from tasks. Give meta_fit validation_tasks, whose "
+            "loss after each epoch is 'valid_loss' in history_.",
+            UserWarning,
+            stacklevel=4,
+        )
     try:
         context = est._init_callback_context(name, max_subtasks=n_steps)
         context.call_on_fit_task_begin(estimator=est, X=X, y=y)
-        yield context
-        context.call_on_fit_task_end(estimator=est, X=X, y=y)
+        fitted = None
+        try:
+            yield context
+            fitted = {} if of_rows else None
+        finally:
+            context.call_on_fit_task_end(estimator=est, X=X, y=y, reconstruction_attributes=fitted)
     finally:
         _tear_down(est)
 
@@ -111,10 +125,12 @@ def sub_task(context: Any, est: Any, learner: Any) -> Iterator[None]:
         yield
         return
     part = context.subcontext(task_name=type(learner).__name__)
-    part.call_on_fit_task_begin(estimator=est)
-    with part.propagate_callback_context(learner):
-        yield
-    part.call_on_fit_task_end(estimator=est)
+    with part.propagate_callback_context(learner):  # who then hear of its fit, and not of this part
+        part.call_on_fit_task_begin(estimator=est)
+        try:
+            yield
+        finally:
+            part.call_on_fit_task_end(estimator=est)
 
 
 class Bridge(Callback):
@@ -129,7 +145,7 @@ class Bridge(Callback):
     """
 
     def __init__(self, est: Any, context: Any) -> None:
-        self.est, self.context = est, context
+        self.est, self.context, self.epoch_ = est, context, None
 
     def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         """Open the task of an epoch."""
@@ -138,8 +154,13 @@ class Bridge(Callback):
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         """Close it, and stop if a callback says so."""
-        if self.epoch_.call_on_fit_task_end(estimator=self.est):
+        if self.close():
             raise KeyboardInterrupt
+
+    def close(self) -> bool:
+        """Close the task of an epoch that is open: an interruption and an error leave one."""
+        epoch, self.epoch_ = self.epoch_, None
+        return epoch is not None and bool(epoch.call_on_fit_task_end(estimator=self.est))
 
 
 def compile_traced(f: Callable[..., Any], args: Sequence[torch.Tensor]) -> Callable[..., Any]:

@@ -148,6 +148,8 @@ def prepared(
         source, n_tasks, per_epoch, est.max_meta_iter, int(seeds[3]), f.transductive
     )
     bridge = [] if told is None else [Bridge(est, told)]
+    for one in bridge:
+        opened.callback(one.close)
     outer = Outer(
         optimizer=est._optimizer,
         meta_lr=est.meta_lr,
