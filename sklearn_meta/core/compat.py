@@ -95,7 +95,7 @@ def fit_task(est: Any, name: str, n_steps: int, X: Any, y: Any) -> Iterator[Any]
     try:
         context = est._init_callback_context(name, max_subtasks=n_steps)
         context.call_on_fit_task_begin(estimator=est, X=X, y=y)
-        fitted = None
+        fitted: dict[str, Any] | None = None
         try:
             yield context
             fitted = {} if of_rows else None
@@ -145,7 +145,8 @@ class Bridge(Callback):
     """
 
     def __init__(self, est: Any, context: Any) -> None:
-        self.est, self.context, self.epoch_ = est, context, None
+        self.est, self.context = est, context
+        self.epoch_: Any = None
 
     def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         """Open the task of an epoch."""

@@ -21,9 +21,10 @@ def check_feature_names(names: Names, expected: Names, method: str = "meta_fit")
     An array has no names, and is taken for the columns of a frame in their order.
     """
     if names is not None and expected is not None and names != expected:
+        fitted = "meta-fitted" if method == "meta_fit" else "fitted"
         raise ValueError(
             f"The feature names should match those that were passed to {method}. "
-            f"Got {list(names)}, expected {list(expected)}."
+            f"Got {list(names)}, {fitted} with {list(expected)}."
         )
 
 
