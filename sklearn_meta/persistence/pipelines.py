@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
 
-from sklearn_meta.core.restored import restored
 from sklearn_meta.persistence.by_skops import unpacked
 from sklearn_meta.pipeline import MetaPipeline
 from sklearn_meta.pipeline.output_columns import OutputColumns
@@ -19,22 +18,19 @@ __all__ = ["restored_pipeline"]
 
 
 def restored_pipeline(
-    cls: type,
+    remake: Callable[[dict[str, NDArray[Any]], Mapping[str, Any]], Any],
     arrays: dict[str, NDArray[Any]],
     document: Mapping[str, Any],
-    params: Mapping[str, Any],
     trusted: Sequence[str] | None,
 ) -> Any:
     """Put a pipeline together again.
 
     Parameters
     ----------
-    cls : class
-        Of the meta-learner.
+    remake : callable
+        From arrays and a document to the last step.
     arrays, document
         From the file.
-    params : dict
-        Of the meta-learner, in the place of those saved.
     trusted : sequence of str or None
         Names of types to trust.
 
@@ -49,7 +45,7 @@ def restored_pipeline(
         If the transformers hold a type that is not trusted, or cannot be read.
     """
     dumped = arrays.pop(TRANSFORMERS).tobytes()
-    learner = restored(cls, arrays, document["learner"], params)
+    learner = remake(arrays, document["learner"])
     found = unpacked(dumped, trusted, "MetaPipeline", "transformers")
     steps = [(str(name), t) for name, t in found["steps"]]
     own = {name: from_json(value) for name, value in document["params"].items()}
