@@ -74,16 +74,23 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
     TypeError
         From `meta_fit`, if the last step has none.
     TaskError
-        If a task cannot be used; X of the transformed tasks has columns that differ in number, say.
+        If a task cannot be used, or a transformer makes other columns of it than of the others.
     ValueError
-        From `fit`, if a transformer that was fitted on all tasks was changed since.
+        From `fit`, if a transformer that was fitted on all tasks was changed since, or one makes
+        other columns of the support than of the tasks of `meta_fit`.
 
     Notes
     -----
     Transformers that look at labels encode the rows that they are fitted on as their
     `fit_transform` does, :class:`~sklearn.preprocessing.TargetEncoder` by folds of these rows.
     In meta-training a task without a fixed support has its transformers fitted on all its rows,
-    whatever support an episode draws from it. As a plain :class:`~sklearn.pipeline.Pipeline` keeps
+    whatever support an episode draws from it.
+
+    With ``"task"`` the columns of all tasks must mean the same: they are compared by
+    `get_feature_names_out` where a transformer has it, else by their number. Names do not tell
+    everything: the codes of an ordinal encoder and the axes of PCA may differ from task to task.
+
+    As a plain :class:`~sklearn.pipeline.Pipeline` keeps
     working for the inner loop alone, so does this: without `meta_fit` it is one.
 
     Examples
