@@ -296,11 +296,9 @@ def test_sparse_and_dense_tasks_go_together_in_a_pooled_pipeline():
 
 def test_a_sparse_task_that_is_cut_in_two_is_noticed():
     X, y, groups = _data(csr_array).table
-    other = X.toarray()
-    other[:8] += 1.0
     est = TaskEstimator(MAMLRegressor(**SMALL), n_support=4).fit(X, y, groups)
     with pytest.raises(TaskError, match="Task '0' is cut in two"):
-        est.score(csr_array(other), y, groups)
+        est.score(2 * X, y, groups)
 
 
 def test_targets_and_groups_are_not_sparse():
