@@ -20,10 +20,11 @@ from sklearn_meta.analysis.report_notes import caveats_for, notes_for
 from sklearn_meta.analysis.size_verdict import SizeVerdict, judge
 from sklearn_meta.analysis.support_grid import at_hand, long_enough
 from sklearn_meta.analysis.table import asked_kind
-from sklearn_meta.analysis.views import seen_by, views_of
+from sklearn_meta.analysis.views import as_numbers, numbered, seen_by, take_rows, views_of
 from sklearn_meta.model_selection import TaskComparison
 from sklearn_meta.model_selection.given import learner_of
-from sklearn_meta.tasks import Task, as_tasks
+from sklearn_meta.pipeline.raw_tasks import RawTask
+from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.ranges import check_int
 from sklearn_meta.tasks.validate import target_kind
 
@@ -58,9 +59,11 @@ def analyse(
     tasks : sequence of tasks, or table of shape (n_rows, ...)
         At least 4, as :func:`~sklearn_meta.tasks.as_tasks` takes them, of any sizes. Of a task
         with a fixed support, smaller supports are drawn from it, and its query is predicted.
-    estimator : meta-learner, default=None
+    estimator : meta-learner or MetaPipeline, default=None
         Takes part, meta-trained in each fold, beside the quick learners. None: these alone, in
-        seconds.
+        seconds. With a pipeline, rows may hold whatever its transformers take; where these are not
+        numbers, the quick learners see what the transformers, fitted once to all rows without
+        their labels, make of them.
     y, groups : array-like of shape (n_rows,), str or None, default=None
         Targets and tasks of the rows of a table, or the names of these columns.
     target_type : {"class", "real"}, default=None
@@ -114,10 +117,13 @@ compare` is for figures.
             f"Got {metric!r} instead."
         )
     kind = _asked(estimator, target_type)
-    given_tasks = as_tasks(tasks, y, groups, target_type=kind)
+    given_tasks, raw = as_numbers(tasks, y, groups, estimator, kind)
     kind = kind or target_kind(given_tasks)
     classify, rng = kind == "class", check_random_state(random_state)
-    known, numbers, notes = at_hand(given_tasks, classify, FEWEST, max_tasks, rng)
+    kept, numbers, notes = at_hand(numbered(given_tasks), classify, FEWEST, max_tasks, rng)
+    known = [take_rows(given_tasks[i], rows) for i, rows in zip(numbers, kept, strict=True)]
+    if raw is not None:
+        notes.append("Quick learners see the rows as the transformers of the pipeline make them.")
     places, sizes = long_enough(known, classify)
     used = [known[i] for i in places]
     if len(used) < len(known):
@@ -129,9 +135,14 @@ compare` is for figures.
     views, seed = views_of(used, rng), int(rng.randint(2**31 - 1))
     n_outputs = None if classify else int(np.prod(used[0].y.shape[1:]))
     arms, given = quick_arms(labels, n_outputs=n_outputs, seed=seed), None
-    seen: dict[str, Sequence[Task]] = {name: seen_by(view, used) for name, view in views.items()}
+    seen: dict[str, Sequence[Task | RawTask]] = {
+        name: seen_by(view, used) for name, view in views.items()
+    }
     if estimator is not None:
-        given, seen["given"] = type(learner_of(estimator)).__name__, used
+        given = type(learner_of(estimator)).__name__
+        seen["given"] = used
+        if raw is not None:
+            seen["given"] = [take_rows(raw[numbers[i]], kept[i]) for i in places]
         arms[given] = QuickArm("meta", "given", estimator)
     scoring = "balanced_accuracy" if classify else "neg_mean_squared_error"
 

@@ -14,9 +14,11 @@ from sklearn.base import clone
 from sklearn_meta.core import BaseMetaLearner
 from sklearn_meta.core.algorithm import BODY
 from sklearn_meta.core.backbone import Backbone
+from sklearn_meta.core.windows import check_against_prior
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.metrics import MeanInterval, mean_interval
 from sklearn_meta.tasks import Task, as_tasks
+from sklearn_meta.tasks.arrays import dense
 from sklearn_meta.tasks.validate import label
 
 __all__ = ["RepresentationChange", "cka", "representation_change"]
@@ -61,7 +63,7 @@ def cka(X: ArrayLike, Y: ArrayLike, *, debiased: bool = True) -> float:
     >>> round(cka(X, 5 * X[:, [2, 0, 1]] + 1), 6)
     1.0
     """
-    A, B = np.asarray(X, dtype=np.float64), np.asarray(Y, dtype=np.float64)
+    A, B = dense(X, np.float64), dense(Y, np.float64)
     least = LEAST_ROWS if debiased else 2
     if A.ndim != 2 or B.ndim != 2 or len(A) != len(B):
         raise ValueError(
@@ -204,6 +206,7 @@ def representation_change(
                 f"{label(task, i)} needs a fixed support and {least} query rows or more (X of "
                 f"shape {(len(task), *task.row_shape)})."
             )
+        check_against_prior(estimator, task, i)
         before, after = _representations(estimator, task)
         layers = tuple(before)
         pairs = zip(before.values(), after.values(), strict=True)
@@ -220,9 +223,7 @@ def _representations(estimator: Any, task: Task) -> tuple[dict[str, Array], dict
             f"What adapts in {type(own).__name__} is a context that the network takes besides the "
             "rows; its layers say nothing of the rows alone, and are not compared."
         )
-    X = task.X_query
-    dense = np.asarray(X.toarray() if hasattr(X, "toarray") else X, dtype=dtype)
-    rows = torch.tensor(scaling.inputs(dense))
+    rows = torch.tensor(scaling.inputs(dense(task.X_query, dtype)))
     body = {k: v for k, v in theta.items() if k.startswith(BODY)}
     adapted = body | {k: v for k, v in phi.items() if k in body}
     return _layers(f, body, rows), _layers(f, adapted, rows)

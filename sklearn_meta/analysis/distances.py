@@ -19,8 +19,9 @@ from sklearn_meta.analysis.parameters import parameter_distances
 from sklearn_meta.analysis.table import asked_kind, is_real
 from sklearn_meta.analysis.task2vec import task2vec_distances
 from sklearn_meta.analysis.transfer import transfer_distances
+from sklearn_meta.core.sources import check_alike
 from sklearn_meta.tasks import Task, as_tasks
-from sklearn_meta.tasks.validate import check_tasks, label
+from sklearn_meta.tasks.validate import label
 
 __all__ = ["METRICS", "cross_distances", "known_tasks", "task_distances"]
 
@@ -138,7 +139,7 @@ def cross_distances(
     known, kind = known_tasks(tasks, estimator, params)
     unknown = as_tasks(new, target_type=kind)
     m, together, rng = len(known), (*known, *unknown), check_random_state(random_state)
-    check_tasks(together, kind)
+    check_alike(unknown[0], known[0], "Task 0 of the new tasks", "the known ones")
     if callable(metric):
         _refuse_params(metric_params)
         there = _each_pair(known, unknown, metric)

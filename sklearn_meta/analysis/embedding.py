@@ -13,8 +13,9 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_meta.analysis.distances import cross_distances, known_tasks, task_distances
 from sklearn_meta.analysis.meta_features import describe, scaled
 from sklearn_meta.analysis.scaling import classical_axes
+from sklearn_meta.core.sources import check_alike
 from sklearn_meta.tasks import Task, as_tasks
-from sklearn_meta.tasks.validate import check_tasks
+from sklearn_meta.tasks.columns import check_task_names
 
 __all__ = ["TaskEmbedding"]
 
@@ -146,7 +147,8 @@ class TaskEmbedding(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         known, kind = known_tasks(self.tasks_, self.estimator, self.metric_params)
         new = as_tasks(tasks, target_type=kind)
-        check_tasks([*known, *new], kind)
+        check_task_names(new[0], 0, known[0].feature_names_in, "fit")
+        check_alike(new[0], known[0], "Task 0", "the tasks of fit")
         if self.metric == "meta_features":
             vectors = self._statistics((*known, *new), len(known))[len(known) :]
             return vectors if self._axes is None else (vectors - self._centre) @ self._axes

@@ -31,6 +31,7 @@ from sklearn_meta.core.support import checked_query, checked_support
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.model_selection.given import learner_of
 from sklearn_meta.tasks import Task, as_tasks
+from sklearn_meta.tasks.columns import check_task_names
 from sklearn_meta.tasks.convert import validation_table
 from sklearn_meta.tasks.ranges import check_int
 
@@ -118,7 +119,7 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
             trials += trials_of(arms, [cut[i] for i in test], classify, self.cv)
         arms = self._trained(known, validation_tasks)
         self.reset_meta()
-        self._meta_state = guard_prior(arms, calibrate(trials, classify))
+        self._meta_state = guard_prior(arms, calibrate(trials, classify), known[0].feature_names_in)
         return self
 
     def fit(self, X: Any, y: Any) -> GuardedMetaEstimator:
@@ -235,6 +236,11 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
         twin._meta_state = self._meta_state
         return twin
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "weights_")
 
@@ -266,6 +272,7 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
 
     def _blended(self, tasks: Any) -> Any:
         known = as_tasks(tasks, target_type=self._kind())
+        check_task_names(known[0], 0, self._known().feature_names)
         items = [cut_rows(t, i, self._kind() == "class") for i, t in enumerate(known)]
         outputs = self._known().arms.outputs(items)
         W = self._weights(items, outputs)

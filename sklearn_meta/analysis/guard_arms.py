@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sklearn_meta.core import BaseMetaLearner
 from sklearn_meta.core.many import answers
 from sklearn_meta.tasks import Task
-from sklearn_meta.tasks.arrays import dense
+from sklearn_meta.tasks.arrays import dense, stacked
 
 __all__ = ["ARMS", "Arms", "Rows", "evidence_of", "flat", "losses_of", "said"]
 
@@ -210,8 +210,9 @@ def _left_out(y: NDArray[Any], classes: Any, cv: int) -> list[NDArray[np.intp]]:
 def _as_task(item: Rows) -> Task:
     n, m = len(item.y), item.X_query.shape[0]
     rest = np.repeat(item.y[:1], m, axis=0)  # predict_tasks does not look at it
-    X = np.concatenate([item.X, item.X_query])
-    return Task(X, np.concatenate([item.y, rest]), support=np.arange(n))
+    return Task(
+        stacked([item.X, item.X_query]), np.concatenate([item.y, rest]), support=np.arange(n)
+    )
 
 
 def _shape(item: Rows) -> tuple[int, int]:

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_meta.core import BaseMetaLearner
-from sklearn_meta.core.written import FORMAT, written
+from sklearn_meta.core.written import FORMAT
 from sklearn_meta.exceptions import SaveError
 from sklearn_meta.extras import need
 from sklearn_meta.storage import labels_to_json, to_json, write
@@ -40,13 +39,17 @@ class SavedGuard:
         ImportError
             If skops is not installed.
         """
+        arrays, document = self._written(stacklevel=5)
+        write(path, arrays, {"format": FORMAT, **document})
+
+    def _written(self, stacklevel: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Take the guarded learner apart, into arrays and a document."""
         guard: Any = self
         _check_kinds(guard)
         skops = need("skops.io", "save", f"{type(guard).__name__}.save")
         prior, fitted = guard._meta_state, getattr(guard, "_fitted", None)
-        arrays, learner = _within("estimator", guard.estimator)
+        arrays, learner = _within("estimator", guard.estimator, stacklevel)
         document: dict[str, Any] = {
-            "format": FORMAT,
             "kind": "guarded",
             "guard": type(guard).__name__,
             "learner": learner,
@@ -57,11 +60,18 @@ class SavedGuard:
         plain = {"local": guard.local, "pooled": guard.pooled, "arms": None, "fitted": None}
         if prior is not None:
             # of an adapted meta-learner the prior is a clone
-            own, meta = _within("meta", prior.arms.meta if fitted is None else fitted.meta)
+            own, meta = _within(
+                "meta", prior.arms.meta if fitted is None else fitted.meta, stacklevel
+            )
             told = prior.calibration._asdict()
             vectors = {k: told.pop(k) for k in [*told] if isinstance(told[k], np.ndarray)}
             arrays |= own | {f"calibration/{k}": v for k, v in vectors.items()}
-            document["prior"] = {"meta": meta, "calibration": to_json(told)}
+            names = prior.feature_names
+            document["prior"] = {
+                "meta": meta,
+                "calibration": to_json(told),
+                "feature_names": names and list(names),
+            }
             plain["arms"] = [prior.arms.local, prior.arms.pooled]
         if fitted is not None:
             plain["fitted"] = fitted.local
@@ -71,7 +81,7 @@ class SavedGuard:
         except Exception as error:  # whatever an estimator of the user's raises
             raise SaveError(f"skops cannot save the local or pooled estimator: {error}") from error
         arrays[PLAIN] = np.frombuffer(dumped, np.uint8)
-        write(path, arrays, document)
+        return arrays, document
 
 
 def _check_kinds(guard: Any) -> None:
@@ -84,7 +94,7 @@ def _check_kinds(guard: Any) -> None:
         )
     held = [inner] if guard._meta_state is None else [inner, guard._meta_state.arms.meta]
     for learner in held:
-        if not isinstance(learner, BaseMetaLearner):
+        if not hasattr(learner, "_written"):
             raise SaveError(
                 f"{name} cannot be saved: it guards a {type(learner).__name__}, which has no file "
                 "format of its own. pickle and joblib keep both."
@@ -96,8 +106,8 @@ def _check_kinds(guard: Any) -> None:
         )
 
 
-def _within(prefix: str, learner: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    arrays, document = written(learner, stacklevel=4)
+def _within(prefix: str, learner: Any, stacklevel: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    arrays, document = learner._written(stacklevel)
     return {f"{prefix}/{name}": array for name, array in arrays.items()}, document
 
 

@@ -34,6 +34,7 @@ class GuardPrior(NamedTuple):
 
     arms: Arms
     calibration: Calibration
+    feature_names: tuple[str, ...] | None  # of the tasks of meta-training
 
     def __reduce__(self) -> Any:
         return guard_prior, tuple(self)
@@ -68,7 +69,9 @@ class GuardPrior(NamedTuple):
         return self.calibration.weights(evidence, n_support, usable)
 
 
-def guard_prior(arms: Arms, calibration: Calibration) -> GuardPrior:
+def guard_prior(
+    arms: Arms, calibration: Calibration, feature_names: tuple[str, ...] | None
+) -> GuardPrior:
     """Put a prior together that clones share, so that its arrays cannot be written to.
 
     Parameters
@@ -77,17 +80,19 @@ def guard_prior(arms: Arms, calibration: Calibration) -> GuardPrior:
         Trained.
     calibration : Calibration
         Of them.
+    feature_names : tuple of str or None
+        Columns of the tasks of meta-training.
 
     Returns
     -------
     GuardPrior
-        Of these two.
+        Of these three.
     """
     learned = {} if arms.pooled is None else vars(arms.pooled)
     for value in (*calibration, *learned.values()):
         if isinstance(value, np.ndarray):
             value.flags.writeable = False
-    return GuardPrior(arms, calibration)
+    return GuardPrior(arms, calibration, feature_names)
 
 
 def check_guarded(estimator: Any, owner: str, classify: bool) -> None:

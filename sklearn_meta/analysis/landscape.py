@@ -14,8 +14,10 @@ from sklearn.utils import check_random_state
 from sklearn_meta.core import BaseMetaLearner
 from sklearn_meta.core.examples import Examples
 from sklearn_meta.core.state import tensors_of
+from sklearn_meta.core.windows import check_against_prior
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.tasks import as_tasks
+from sklearn_meta.tasks.arrays import dense
 from sklearn_meta.tasks.ranges import check_int
 
 __all__ = ["LossLandscape", "loss_landscape"]
@@ -155,9 +157,10 @@ def _parts(estimator: Any, task: Any) -> Any:
     (known,) = as_tasks([task], target_type=estimator._target_type)
     if known.support is None:
         raise TaskError(f"The task has no fixed support (X of shape {known.X.shape}).")
+    check_against_prior(estimator, known, 0)
     own = clone(estimator).fit(known.X_support, known.y_support)
     algorithm, f, arrays, _, scaling, dtype, _ = own._adapted
-    X = np.concatenate([_dense(known.X_support), _dense(known.X_query)]).astype(dtype)
+    X = np.concatenate([dense(known.X_support, dtype), dense(known.X_query, dtype)])
     targets = own._encode(np.concatenate([known.y_support, known.y_query]))
     rows = torch.tensor(scaling.inputs(X))
     y = torch.tensor(scaling.targets(targets), dtype=rows.dtype)
@@ -165,10 +168,6 @@ def _parts(estimator: Any, task: Any) -> Any:
     theta = tensors_of(arrays, torch.device("cpu"), rows.dtype)
     support, query = Examples(rows[:n], y[:n], weight[:n]), Examples(rows[n:], y[n:], weight[n:])
     return algorithm, f, theta, support, query
-
-
-def _dense(X: Any) -> NDArray[Any]:
-    return np.asarray(X.toarray() if hasattr(X, "toarray") else X)
 
 
 def _flat(phi: dict[str, torch.Tensor]) -> Array:

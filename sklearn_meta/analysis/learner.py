@@ -16,6 +16,7 @@ from sklearn_meta.core.row_store import dtype_of_rows
 from sklearn_meta.core.stack_size import AT_ONCE, numbers_of_a_row, tasks_at_once
 from sklearn_meta.core.stacked import StackScaling, scaling_of_stack
 from sklearn_meta.core.state import tensors_of, to_torch
+from sklearn_meta.core.windows import check_against_prior
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.tasks.validate import label
 
@@ -86,17 +87,7 @@ class Learner:
         self.start = tensors_of(self.theta, self.device, like)
 
     def _check(self) -> None:
-        task, state, owner = self.rows.tasks[0], self.state, type(self.est).__name__
-        for what, got, known in (
-            ("X", task.row_shape, state.row_shape),
-            ("y", task.y[:1].size, state.n_targets),
-        ):
-            if got != known:
-                raise TaskError(
-                    f"{label(task, 0)}: {what} has rows of shape {got}, but {owner} was "
-                    f"meta-fitted with rows of shape {known} (X of shape "
-                    f"{(len(task), *task.row_shape)}, y of {task.y.shape})."
-                )
+        check_against_prior(self.est, self.rows.tasks[0], 0)
         if self.rows.labels is not None:
             for i, (task, y) in enumerate(zip(self.rows.tasks, self.rows.labels, strict=True)):
                 try:

@@ -19,7 +19,7 @@ from sklearn_meta.model_selection.comparison.draws import Draw, draw_rows
 from sklearn_meta.model_selection.comparison.metric import metric_of
 from sklearn_meta.model_selection.given import learner_of
 from sklearn_meta.pipeline import MetaPipeline
-from sklearn_meta.pipeline.raw_tasks import RawTask, raw_tasks
+from sklearn_meta.pipeline.raw_tasks import RawTask, check_columns, columns_of, raw_tasks
 from sklearn_meta.tasks import as_tasks
 from sklearn_meta.tasks.ranges import as_range
 
@@ -32,6 +32,8 @@ N_FOLDS = 5
 def transfer_gain(
     estimator: Any,
     tasks: Any,
+    y: Any = None,
+    groups: Any = None,
     *,
     baselines: Any = ("per-task", "pooled"),
     training_tasks: Any = None,
@@ -49,17 +51,20 @@ def transfer_gain(
     ----------
     estimator : meta-learner or MetaPipeline
         Meta-fitted; it stays as it is.
-    tasks : sequence of tasks
+    tasks : sequence of tasks, or table of shape (n_rows, ...)
         Not seen in meta-training. Of those without a fixed support, one is drawn.
+    y, groups : array-like of shape (n_rows,), str or None, default=None
+        Targets and tasks of the rows of a table, or the names of these columns.
     baselines : sequence of str, or dict of str to estimator, \
             default=("per-task", "pooled")
         Names are of :func:`~sklearn_meta.model_selection.compare`: "per-task" is the same network
         trained from scratch on each support, "pooled" one for all rows; also "fine-tune" and
         "hierarchical". A dict gives estimators by name: one of scikit-learn's is fitted to each
         support alone; a meta-fitted one adapts; None stands for the ready-made arm of that name.
-    training_tasks : sequence of tasks, default=None
-        What `estimator` was meta-trained on, for the arms that learn across tasks. None: they learn
-        from four fifths of `tasks` and are judged on the others, in turn, and `notes` says so.
+    training_tasks : sequence of tasks, or DataFrame, default=None
+        What `estimator` was meta-trained on, for the arms that learn across tasks; a frame has the
+        columns that `y` and `groups` name. None: they learn from four fifths of `tasks` and are
+        judged on the others, in turn, and `notes` says so.
     scoring : str, callable or None, default=None
         None: accuracy, or R^2 of regressors. R^2 on few rows has long tails: there, rather
         "neg_mean_squared_error".
@@ -101,14 +106,19 @@ def transfer_gain(
     metric = metric_of(scoring, classify).name
     if margin is not None and not (isinstance(margin, (int, float, np.number)) and margin >= 0):
         raise ValueError(f"The 'margin' parameter must be a number from 0 up. Got {margin!r}.")
-    held = _as_raw(estimator, tasks)
+    held = _as_raw(estimator, tasks, y, groups)
     seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
     least = 2 if metric == "r2" else 1
     fewest = _fewest(arm, classify) if any(t.support is None for t in held) else None
     draws = draw_rows(held, (None,), fewest, seed, classify=classify, least_query=least)
-    trained, folds = _folds(estimator, training_tasks, held)
+    trained = []
+    if training_tasks is not None:
+        named = (y, groups) if hasattr(training_tasks, "columns") else (None, None)
+        trained = _as_raw(estimator, training_tasks, *named)
+        check_columns(trained[0].X, columns_of(held), "In training_tasks: X", "the tasks")
+    folds = _folds(trained, held)
     arms, notes = _arms(arm, baselines, [*trained, *held], folds, classify)
-    if training_tasks is None and any(a.trains and not _is_ready(a) for a in arms):
+    if training_tasks is None and any(_learns(a) for a in arms):
         notes.append(
             "Arms that learn across tasks were trained on four fifths of these tasks, in turn, not "
             "on the tasks of meta-training; give those as training_tasks."
@@ -142,7 +152,7 @@ class _Bench(NamedTuple):
     def scores(self, arm: Arm) -> NDArray[np.float64]:
         """Score an arm on each task held out, trained on the others where it learns from tasks."""
         begin, ready = len(self.tasks) - len(self.draws), arm.trains and _is_ready(arm)
-        folds = self.folds if arm.trains and not ready else [([], range(begin, len(self.tasks)))]
+        folds = self.folds if _learns(arm) else [([], range(begin, len(self.tasks)))]
         found = np.empty(len(self.draws))
         for train, test in folds:
             at = [i - begin for i in test]
@@ -182,11 +192,16 @@ def _is_ready(arm: Arm) -> bool:
     return any(prior is not None and not callable(prior) for prior in kept)
 
 
-def _as_raw(estimator: Any, tasks: Any) -> list[RawTask]:
+def _learns(arm: Arm) -> bool:
+    """Whether something of an arm is still to be fitted to tasks: a prior, or transformers."""
+    return not _is_ready(arm) if arm.trains else arm.pools
+
+
+def _as_raw(estimator: Any, tasks: Any, y: Any, groups: Any) -> list[RawTask]:
     if isinstance(estimator, MetaPipeline):
-        return raw_tasks(tasks)  # its transformers know what X may hold
+        return raw_tasks(tasks, y, groups)  # its transformers know what X may hold
     kind = "class" if is_classifier(estimator) else "real"
-    return raw_tasks(as_tasks(tasks, target_type=kind))
+    return raw_tasks(as_tasks(tasks, y, groups, target_type=kind))
 
 
 def _fewest(arm: Arm, classify: bool) -> int | None:
@@ -206,17 +221,15 @@ def _inside(learner: Any) -> Any:
 
 
 def _folds(
-    estimator: Any, training_tasks: Any, held: Sequence[RawTask]
-) -> tuple[list[RawTask], list[tuple[list[int], list[int]]]]:
-    """Give the training tasks, and folds of them with the tasks held out behind them."""
-    if training_tasks is not None:
-        trained = _as_raw(estimator, training_tasks)
-        n = len(trained)
-        return trained, [(list(range(n)), list(range(n, n + len(held))))]
+    trained: Sequence[RawTask], held: Sequence[RawTask]
+) -> list[tuple[list[int], list[int]]]:
+    """Give the positions of the tasks to train on and of those held out, which come last."""
+    if n := len(trained):
+        return [(list(range(n)), list(range(n, n + len(held))))]
     if len(held) == 1:
-        return [], [([], [0])]
+        return [([], [0])]
     folds = KFold(min(N_FOLDS, len(held))).split(np.zeros(len(held)))
-    return [], [(train.tolist(), test.tolist()) for train, test in folds]
+    return [(train.tolist(), test.tolist()) for train, test in folds]
 
 
 def _arms(

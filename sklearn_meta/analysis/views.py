@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.kernel_approximation import Nystroem
 from sklearn.metrics import pairwise_distances
@@ -14,11 +15,60 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from sklearn_meta.analysis.guard_arms import flat
-from sklearn_meta.tasks import Task
+from sklearn_meta.exceptions import TaskError
+from sklearn_meta.pipeline import MetaPipeline
+from sklearn_meta.pipeline.raw_tasks import RawTask, as_array, raw_tasks, stack_rows
+from sklearn_meta.tasks import Task, as_tasks
+from sklearn_meta.tasks.frames import rows_of
 
-__all__ = ["seen_by", "views_of"]
+__all__ = ["as_numbers", "numbered", "seen_by", "take_rows", "views_of"]
 
 MOST_ROWS, MOST_AXES, N_BUMPS = 2000, 20, 20  # rows that place the features; features
+
+
+def as_numbers(
+    tasks: Any, y: Any, groups: Any, estimator: Any, kind: str | None
+) -> tuple[tuple[Task, ...], list[RawTask] | None]:
+    """Check tasks; give those of a pipeline as its transformers make them, and as they came.
+
+    Without a pipeline, and where all rows are numbers, there is only the one form of them.
+    """
+    if not isinstance(estimator, MetaPipeline):
+        return as_tasks(tasks, y, groups, target_type=kind), None
+    raw = raw_tasks(tasks, y, groups)
+    try:
+        return as_tasks([_with_inputs(t, t.X) for t in raw], target_type=kind), None
+    except TaskError:  # rows that are no numbers yet, or have gaps
+        transformers = clone(estimator[:-1])
+    try:
+        Z = as_array(transformers.fit_transform(stack_rows([t.X for t in raw])))
+    except Exception as error:  # whatever a transformer of the user's raises
+        raise TaskError(
+            "analyse shows its quick learners what the transformers of the pipeline make of the "
+            f"rows of all tasks, without their labels, and they cannot be fitted so: {error}"
+        ) from error
+    parts = np.split(Z, np.cumsum([len(t.y) for t in raw])[:-1])
+    seen = [_with_inputs(t, X) for t, X in zip(raw, parts, strict=True)]
+    return as_tasks(seen, target_type=kind), raw
+
+
+def _with_inputs(task: Any, X: Any) -> Task:
+    return Task(X, task.y, support=task.support, name=task.name)
+
+
+def numbered(tasks: Sequence[Task]) -> list[Task]:
+    """Give tasks whose only input is the position of each row."""
+    return [_with_inputs(task, np.arange(len(task))[:, None]) for task in tasks]
+
+
+def take_rows(task: Any, rows: Task) -> Any:
+    """Take the rows of a task, of either kind, that a numbered task still has."""
+    places = rows.X[:, 0]
+    if len(places) == len(task.y):
+        return task
+    if isinstance(task, RawTask):
+        return RawTask(rows_of(task.X, places), rows.y, rows.support, task.name)
+    return _with_inputs(rows, task.X[places])
 
 
 def views_of(tasks: Sequence[Task], rng: np.random.RandomState) -> Mapping[str, Any]:
@@ -67,7 +117,7 @@ def seen_by(view: Any, tasks: Sequence[Task]) -> list[Task]:
     rows = [flat(t.X).astype(np.float64) for t in tasks]
     ends = np.cumsum([len(own) for own in rows])[:-1]
     seen = np.split(view.transform(np.concatenate(rows)), ends)
-    return [Task(X, t.y, support=t.support, name=t.name) for X, t in zip(seen, tasks, strict=True)]
+    return [_with_inputs(t, X) for X, t in zip(seen, tasks, strict=True)]
 
 
 def _gamma(Z: NDArray[np.float64]) -> float:

@@ -1,5 +1,8 @@
 """The one file with private names of other packages, each with its reason.
 
+scikit-learn's pipelines check their parameters and their steps in `fit` alone, and in no public
+function: `_validate_params` and `_validate_steps` do.
+
 scikit-learn's callbacks, where it has any (from 1.9 on, experimental): `_init_callback_context` is
 what scikit-learn documents for estimators of others, and there is no public name for it.
 
@@ -23,6 +26,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from sklearn import get_config
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -30,7 +34,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from sklearn_meta.core.traced import turn_products
 
 try:
-    from sklearn.callback import CallbackSupportMixin, with_callbacks
+    from sklearn.callback import CallbackSupportMixin, ScoringMonitor, with_callbacks
 except ImportError:  # scikit-learn < 1.9
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
@@ -39,18 +43,31 @@ except ImportError:  # scikit-learn < 1.9
 else:
     # the decorator's work after a method, without its frame, which warnings would point at
     _tear_down = with_callbacks(lambda est: None)
+    CALLBACKS = "_skl_callbacks"  # what set_callbacks sets
 
 
 __all__ = [
     "Bridge",
     "CallbackSupportMixin",
     "PeakBytes",
+    "check_steps",
     "compile_traced",
     "fit_task",
     "sub_task",
 ]
 
 _COMPILER = threading.Lock()  # it keeps process-wide state, warning filters among it
+
+
+def check_steps(pipe: Any) -> None:
+    """Refuse the steps and parameters that `fit` of a Pipeline refuses, in the same words."""
+    pipe._validate_params()
+    if pipe.transform_input is not None and not get_config()["enable_metadata_routing"]:
+        raise ValueError(
+            "The `transform_input` parameter can only be set if metadata routing is enabled. You "
+            "can enable metadata routing using `sklearn.set_config(enable_metadata_routing=True)`."
+        )
+    pipe._validate_steps()
 
 
 @contextmanager
@@ -76,11 +93,24 @@ def fit_task(est: Any, name: str, n_steps: int, X: Any, y: Any) -> Iterator[Any]
     if not hasattr(est, "set_callbacks"):
         yield None
         return
+    of_rows = name == "fit" and hasattr(est, "predict")  # else X and y are of many tasks
+    if not of_rows and any(isinstance(c, ScoringMonitor) for c in getattr(est, CALLBACKS, ())):
+        warnings.warn(
+            f"ScoringMonitor scores the rows of a fit, and records nothing of {name} of a "
+            f"{type(est).__name__}, which learns from tasks. Give meta_fit validation_tasks, whose "
+            "loss after each epoch is 'valid_loss' in history_.",
+            UserWarning,
+            stacklevel=4,
+        )
     try:
         context = est._init_callback_context(name, max_subtasks=n_steps)
         context.call_on_fit_task_begin(estimator=est, X=X, y=y)
-        yield context
-        context.call_on_fit_task_end(estimator=est, X=X, y=y)
+        fitted: dict[str, Any] | None = None
+        try:
+            yield context
+            fitted = {} if of_rows else None
+        finally:
+            context.call_on_fit_task_end(estimator=est, X=X, y=y, reconstruction_attributes=fitted)
     finally:
         _tear_down(est)
 
@@ -105,10 +135,12 @@ def sub_task(context: Any, est: Any, learner: Any) -> Iterator[None]:
         yield
         return
     part = context.subcontext(task_name=type(learner).__name__)
-    part.call_on_fit_task_begin(estimator=est)
-    with part.propagate_callback_context(learner):
-        yield
-    part.call_on_fit_task_end(estimator=est)
+    with part.propagate_callback_context(learner):  # who then hear of its fit, and not of this part
+        part.call_on_fit_task_begin(estimator=est)
+        try:
+            yield
+        finally:
+            part.call_on_fit_task_end(estimator=est)
 
 
 class Bridge(Callback):
@@ -124,6 +156,7 @@ class Bridge(Callback):
 
     def __init__(self, est: Any, context: Any) -> None:
         self.est, self.context = est, context
+        self.epoch_: Any = None
 
     def on_epoch_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         """Open the task of an epoch."""
@@ -132,8 +165,13 @@ class Bridge(Callback):
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         """Close it, and stop if a callback says so."""
-        if self.epoch_.call_on_fit_task_end(estimator=self.est):
+        if self.close():
             raise KeyboardInterrupt
+
+    def close(self) -> bool:
+        """Close the task of an epoch that is open: an interruption and an error leave one."""
+        epoch, self.epoch_ = self.epoch_, None
+        return epoch is not None and bool(epoch.call_on_fit_task_end(estimator=self.est))
 
 
 class PeakBytes(TorchDispatchMode):

@@ -13,7 +13,14 @@ import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping, LRScheduler
+from skorch.callbacks import (
+    BatchScoring,
+    Callback,
+    EarlyStopping,
+    EpochScoring,
+    GradientNormClipping,
+    LRScheduler,
+)
 from skorch.helper import predefined_split
 from skorch.history import History
 from tqdm.auto import tqdm
@@ -98,8 +105,18 @@ def _callbacks(value: Any) -> bool:
     items = value if isinstance(value, (list, tuple)) else [value]
     kinds = [item[-1] if isinstance(item, tuple) and item else item for item in items]
     return value is None or (
-        isinstance(value, (list, tuple)) and all(isinstance(k, (Callback, type)) for k in kinds)
+        isinstance(value, (list, tuple))
+        and all(isinstance(k, (Callback, type)) for k in kinds)
+        and not any(map(_scores_predictions, kinds))
     )
+
+
+def _scores_predictions(callback: Any) -> bool:
+    """Whether a callback needs a net that predicts, as scorers do and own functions need not."""
+    if not isinstance(callback, (BatchScoring, EpochScoring)):
+        return False
+    scoring = callback.scoring
+    return not callable(scoring) or hasattr(scoring, "get_metadata_routing")
 
 
 def _taken(name: Any) -> bool:
@@ -112,7 +129,13 @@ def _net_params(value: Any) -> bool:
 
 
 NET_CHECKS: dict[str, Check] = {
-    "callbacks": (_callbacks, "None or a list of skorch callbacks"),
+    "callbacks": (
+        _callbacks,
+        "None or a list of skorch callbacks, without scorers of predictions such as "
+        "EpochScoring('accuracy'): the network gives a loss for each task (history_ has that of "
+        "validation_tasks as 'valid_loss'), and score_tasks gives scores. EpochScoring of a "
+        "function (net, X, y) can be used",
+    ),
     "net_params": (
         _net_params,
         "None or a dict of parameters of skorch.NeuralNet, without "

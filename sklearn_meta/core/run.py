@@ -28,12 +28,13 @@ from sklearn_meta.core.read_batches import ReadBatches
 from sklearn_meta.core.scaling import Scaling
 from sklearn_meta.core.sources import is_list, is_pool, known_tasks, source_of
 from sklearn_meta.core.state import VERSIONS, MetaState, to_numpy, to_torch
-from sklearn_meta.core.support import check_feature_names, check_fits, check_structure
+from sklearn_meta.core.support import check_fits, check_structure
 from sklearn_meta.core.survey import Survey, first_of, survey
 from sklearn_meta.core.validation import validation_batches
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.functional import Params
 from sklearn_meta.tasks import Task
+from sklearn_meta.tasks.columns import check_task_names
 from sklearn_meta.tasks.lazy import TaskReader
 from sklearn_meta.tasks.validate import label
 
@@ -149,6 +150,8 @@ def prepared(
         source, n_tasks, per_epoch, est.max_meta_iter, int(seeds[3]), f.transductive
     )
     bridge = [] if told is None else [Bridge(est, told)]
+    for one in bridge:
+        opened.callback(one.close)
     outer = Outer(
         optimizer=est._optimizer,
         meta_lr=est.meta_lr,
@@ -252,8 +255,7 @@ def _carried(est: Any, task: Task) -> MetaState | None:
             f"with warm_start=True: the prior is for rows of shape {state.row_shape} and "
             f"{state.n_targets} output(s)."
         )
-    if task.feature_names_in and state.feature_names:
-        check_feature_names(task.feature_names_in, state.feature_names)
+    check_task_names(task, 0, state.feature_names)
     return state
 
 

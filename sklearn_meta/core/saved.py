@@ -41,8 +41,13 @@ class Saved(SharedParams, ABC):
         `load` asks for it. Callbacks, `checkpoint_dir` and a generator as `random_state` are left
         out with a warning, and are None in what is loaded.
         """
-        arrays, document = written(self, stacklevel=3)
-        write(path, arrays, {"format": FORMAT, "kind": "estimator", **document})
+        arrays, document = self._written(stacklevel=4)
+        write(path, arrays, {"format": FORMAT, **document})
+
+    def _written(self, stacklevel: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Take the estimator apart, into arrays and a document."""
+        arrays, document = written(self, stacklevel)
+        return arrays, {"kind": "estimator", **document}
 
     def __getstate__(self) -> dict[str, Any]:
         # a network does not go into every file; its parameters make it again

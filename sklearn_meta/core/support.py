@@ -18,11 +18,11 @@ from sklearn_meta.core.row_store import dtype_of_rows
 from sklearn_meta.core.state import MetaState
 from sklearn_meta.exceptions import StaleMetaStateWarning
 from sklearn_meta.tasks.arrays import dense
+from sklearn_meta.tasks.columns import check_feature_names, names_of
 from sklearn_meta.tasks.frames import is_frame
 from sklearn_meta.tasks.values import as_rows, as_targets, holds_targets
 
 __all__ = [
-    "check_feature_names",
     "check_fits",
     "check_query",
     "check_structure",
@@ -55,9 +55,7 @@ def check_support(
             f"X has {_features(X.shape[1:])}, but {owner} was meta-fitted with "
             f"{_features(state.row_shape)} (X of shape {X.shape})."
         )
-    names = getattr(est, "feature_names_in_", None)
-    if names is not None and state.feature_names is not None:
-        check_feature_names(tuple(names), state.feature_names)
+    check_feature_names(names_of(est), state.feature_names)
     return X, y
 
 
@@ -113,26 +111,6 @@ def _is_plain_target(y: Any, n_rows: int, kind: str) -> bool:
     if type(y) is not np.ndarray or not holds_targets(y, kind) or len(y) != n_rows:
         return False
     return y.dtype.kind != "f" or (kind == "real" and bool(np.isfinite(y).all()))
-
-
-def check_feature_names(names: tuple[str, ...], known: tuple[str, ...]) -> None:
-    """Refuse other columns than those of meta-training, or the same in another order.
-
-    Parameters
-    ----------
-    names, known : tuple of str
-        Those given, and those of the meta state.
-
-    Raises
-    ------
-    ValueError
-        If they differ.
-    """
-    if names != known:
-        raise ValueError(
-            "The feature names should match those that were passed to meta_fit. "
-            f"Got {list(names)}, meta-fitted with {list(known)}."
-        )
 
 
 def check_weight(sample_weight: Any, X: NDArray[Any]) -> NDArray[Any]:

@@ -13,15 +13,15 @@ from scipy.sparse import issparse
 
 from sklearn_meta.core.heads import BIAS
 from sklearn_meta.core.labels_of_many import Coding, coded
-from sklearn_meta.core.support import check_feature_names
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks import Task, as_tasks
+from sklearn_meta.tasks.columns import check_task_names
 from sklearn_meta.tasks.convert import as_task
 from sklearn_meta.tasks.lazy import as_lazy, is_lazy
 from sklearn_meta.tasks.validate import check_task, label
 from sklearn_meta.tasks.values import holds_numbers, holds_targets
 
-__all__ = ["Window", "windows"]
+__all__ = ["Window", "check_against_prior", "windows"]
 
 N_TASKS = 4096  # in a window; enough that tasks of a size fill stacks
 N_NUMBERS = 2**22  # of X in a window of tasks that are read for it: 32 MB
@@ -142,7 +142,7 @@ def windows(est: Any, tasks: Any) -> Iterator[Window]:
     kind: str = est._target_type
     for part, begin, first in _read(tasks, kind):
         if begin == 0:
-            _check_shapes(est, first)
+            check_against_prior(est, first, 0)
         window = Window(part, begin, first, kind)
         if window.coding is not None:
             _check_known(est, window, window.coding)
@@ -167,7 +167,8 @@ def _read(tasks: Any, kind: str) -> Iterator[tuple[Sequence[Task], int, Task]]:
         yield [as_task(item, i) for i, item in enumerate(now, begin)], begin, first
 
 
-def _check_shapes(est: Any, task: Task) -> None:
+def check_against_prior(est: Any, task: Task, i: int) -> None:
+    """Check the shapes and columns of a task against those of meta-training, if there was any."""
     state = est._meta_state
     if state is None:
         return
@@ -177,15 +178,11 @@ def _check_shapes(est: Any, task: Task) -> None:
     ):
         if got != expected:
             raise TaskError(
-                f"{label(task, 0)}: {what} has rows of shape {got}, but {type(est).__name__} "
+                f"{label(task, i)}: {what} has rows of shape {got}, but {type(est).__name__} "
                 f"was meta-fitted with rows of shape {expected} (X of shape "
                 f"{(len(task), *task.row_shape)}, y of {task.y.shape})."
             )
-    if task.feature_names_in is not None and state.feature_names is not None:
-        try:
-            check_feature_names(task.feature_names_in, state.feature_names)
-        except ValueError as error:
-            raise TaskError(f"{label(task, 0)}: {error}") from None
+    check_task_names(task, i, state.feature_names)
 
 
 def _check_known(est: Any, window: Window, coding: Coding) -> None:

@@ -15,6 +15,7 @@ from sklearn_meta.exceptions import TaskError
 from sklearn_meta.pipeline import MetaPipeline
 from sklearn_meta.pipeline.raw_tasks import RawTask, raw_tasks
 from sklearn_meta.tasks import Task, as_tasks, split_task
+from sklearn_meta.tasks.arrays import dense
 from sklearn_meta.tasks.ranges import as_range, check_int
 from sklearn_meta.tasks.validate import label
 
@@ -133,7 +134,7 @@ def marks_of(tasks: Sequence[Task | RawTask]) -> dict[str, str]:
     dict of str to str
         Hashes of their rows, by name.
     """
-    return {t.name: _hash(np.asarray(t.X), t.y) for t in tasks if t.name is not None}
+    return {t.name: _hash(dense(t.X), t.y) for t in tasks if t.name is not None}
 
 
 def _hash(*arrays: NDArray[Any]) -> str:

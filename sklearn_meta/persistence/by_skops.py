@@ -12,6 +12,8 @@ from sklearn_meta.extras import need
 
 __all__ = ["unpacked"]
 
+HARMLESS = ("numpy.dtype",)  # an attribute of imputers; its constructor runs no code
+
 
 def unpacked(dumped: bytes, trusted: Sequence[str] | None, owner: str, what: str) -> Any:
     """Read what skops has written, of trusted types alone.
@@ -43,13 +45,14 @@ def unpacked(dumped: bytes, trusted: Sequence[str] | None, owner: str, what: str
             inside = sum(part.file_size for part in archive.infolist())
         if inside > len(dumped):
             raise SaveError(f"holds {what} that would grow when they are unpacked.")
-        unknown = set(skops.get_untrusted_types(data=dumped)) - set(trusted or ())
+        known = {*HARMLESS, *(trusted or ())}
+        unknown = set(skops.get_untrusted_types(data=dumped)) - known
         if unknown:
             raise SaveError(
                 f"holds {what} of types that skops does not trust: {sorted(unknown)}. If you "
                 f"do: sklearn_meta.load(path, trusted={sorted(unknown)})."
             )
-        return skops.loads(dumped, trusted=list(trusted or ()))
+        return skops.loads(dumped, trusted=sorted(known))
     except SaveError:
         raise
     except Exception as error:  # whatever an archive, or a type, that is not as it should be raises

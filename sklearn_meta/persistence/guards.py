@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from sklearn_meta.core.restored import restored, take
+from sklearn_meta.core.restored import take
 from sklearn_meta.persistence.by_skops import unpacked
 from sklearn_meta.storage import from_json, labels_from
 
@@ -19,22 +19,19 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def restored_guard(
-    cls: type,
+    remake: Callable[[Arrays, Mapping[str, Any]], Any],
     arrays: Arrays,
     document: Mapping[str, Any],
-    params: Mapping[str, Any],
     trusted: Sequence[str] | None,
 ) -> Any:
     """Put a guarded learner together again.
 
     Parameters
     ----------
-    cls : class
-        Of the meta-learner.
+    remake : callable
+        From arrays and a document to the learner that it guards.
     arrays, document
         From the file.
-    params : dict
-        Of the meta-learner, in the place of those saved.
     trusted : sequence of str or None
         Names of types to trust.
 
@@ -62,13 +59,13 @@ def restored_guard(
     }
     plain = unpacked(arrays.pop(PLAIN).tobytes(), trusted, "GuardedMetaEstimator", "estimators")
     name, classify = document["guard"], document["guard"] == GuardedMetaClassifier.__name__
-    learner = restored(cls, _within(arrays, "estimator"), document["learner"], params)
+    learner = remake(_within(arrays, "estimator"), document["learner"])
     check_guarded(learner, name, classify)
     own = {key: from_json(value) for key, value in document["params"].items()}
     guard = kinds[name](learner, local=plain["local"], pooled=plain["pooled"], **own)
     prior, task, meta = document["prior"], document["task"], None
     if prior is not None:
-        meta = restored(cls, _within(arrays, "meta"), prior["meta"], params)
+        meta = remake(_within(arrays, "meta"), prior["meta"])
         vectors = take(arrays, "calibration", ("offset", "offset_blind", "loss"))
         if any(v.shape != (len(ARMS),) or v.dtype.kind != "f" for v in vectors.values()):
             raise ValueError(f"three numbers expected, got {vectors}")
@@ -77,7 +74,8 @@ def restored_guard(
         if told.classify is not classify:
             raise ValueError(f"its weights are of another kind than a {name}")
         local, pooled = plain["arms"]
-        guard._meta_state = guard_prior(Arms(clone(meta), local, pooled), told)
+        names = prior["feature_names"] and tuple(map(str, prior["feature_names"]))
+        guard._meta_state = guard_prior(Arms(clone(meta), local, pooled), told, names)
     if task is not None:
         pooled = None if prior is None else guard._meta_state.arms.pooled
         guard._fitted = Arms(meta, plain["fitted"], pooled)

@@ -19,6 +19,8 @@ from sklearn_meta.storage import read, refusing
 
 __all__ = ["check_kind", "class_named", "load"]
 
+WRAPPERS: dict[str, Any] = {"pipeline": restored_pipeline, "guarded": restored_guard}
+
 
 def load(
     path: str | os.PathLike[str],
@@ -82,14 +84,20 @@ def load(
     """
     arrays, document = read(path)
     with refusing(path):
-        kind = check_kind(document, ("estimator", "pipeline", "guarded"))
-        learner = document if kind == "estimator" else document["learner"]
-        cls = class_named(learner["class"], types)
+        check_kind(document, ("estimator", *WRAPPERS))
+        learner = document
+        while "learner" in learner:
+            learner = learner["learner"]
+        class_named(learner["class"], types)
         _warn_of_versions(path, learner["versions"])
-        if kind == "estimator":
-            return restored(cls, arrays, learner, params)
-        make = restored_pipeline if kind == "pipeline" else restored_guard
-        return make(cls, arrays, document, params, trusted)
+
+        def remake(arrays: Any, document: Mapping[str, Any]) -> Any:
+            kind = document.get("kind", "estimator")  # learners inside have none in the first files
+            if kind == "estimator":
+                return restored(class_named(document["class"], types), arrays, document, params)
+            return WRAPPERS[kind](remake, arrays, document, trusted)
+
+        return remake(arrays, document)
 
 
 def check_kind(document: Mapping[str, Any], kinds: Sequence[str]) -> str:

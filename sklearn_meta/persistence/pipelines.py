@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
 
-from sklearn_meta.core.restored import restored
 from sklearn_meta.persistence.by_skops import unpacked
 from sklearn_meta.pipeline import MetaPipeline
+from sklearn_meta.pipeline.output_columns import OutputColumns
 from sklearn_meta.pipeline.saved import TRANSFORMERS
 from sklearn_meta.pipeline.told import told
 from sklearn_meta.storage import from_json
@@ -18,22 +18,19 @@ __all__ = ["restored_pipeline"]
 
 
 def restored_pipeline(
-    cls: type,
+    remake: Callable[[dict[str, NDArray[Any]], Mapping[str, Any]], Any],
     arrays: dict[str, NDArray[Any]],
     document: Mapping[str, Any],
-    params: Mapping[str, Any],
     trusted: Sequence[str] | None,
 ) -> Any:
     """Put a pipeline together again.
 
     Parameters
     ----------
-    cls : class
-        Of the meta-learner.
+    remake : callable
+        From arrays and a document to the last step.
     arrays, document
         From the file.
-    params : dict
-        Of the meta-learner, in the place of those saved.
     trusted : sequence of str or None
         Names of types to trust.
 
@@ -48,7 +45,7 @@ def restored_pipeline(
         If the transformers hold a type that is not trusted, or cannot be read.
     """
     dumped = arrays.pop(TRANSFORMERS).tobytes()
-    learner = restored(cls, arrays, document["learner"], params)
+    learner = remake(arrays, document["learner"])
     found = unpacked(dumped, trusted, "MetaPipeline", "transformers")
     steps = [(str(name), t) for name, t in found["steps"]]
     own = {name: from_json(value) for name, value in document["params"].items()}
@@ -59,4 +56,7 @@ def restored_pipeline(
     pipe._scope = document["scope"]
     columns = document.get("columns")  # which the first files have not
     pipe._columns = columns and tuple(map(str, columns))
+    if output := document.get("output"):
+        names = {step: own and tuple(map(str, own)) for step, own in output["names"].items()}
+        pipe._output = OutputColumns(names, int(output["n_columns"]))
     return pipe

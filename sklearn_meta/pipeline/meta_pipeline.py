@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,13 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
-from sklearn_meta.core.compat import fit_task, sub_task
+from sklearn_meta.core.compat import check_steps, fit_task, sub_task
 from sklearn_meta.exceptions import TaskError
+from sklearn_meta.pipeline.output_columns import (
+    OutputColumns,
+    check_output_columns,
+    output_columns,
+)
 from sklearn_meta.pipeline.raw_tasks import (
     RawTask,
     as_array,
@@ -26,7 +32,10 @@ from sklearn_meta.pipeline.saved import SavedPipeline
 from sklearn_meta.pipeline.shown import ShownPipeline
 from sklearn_meta.pipeline.told import check_told, told
 from sklearn_meta.tasks import Task
+from sklearn_meta.tasks.columns import check_feature_names
 from sklearn_meta.tasks.convert import validation_table
+from sklearn_meta.tasks.frames import feature_names, rows_of
+from sklearn_meta.tasks.validate import label
 from sklearn_meta.tasks.values import as_targets
 
 __all__ = ["MetaPipeline"]
@@ -65,16 +74,23 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
     TypeError
         From `meta_fit`, if the last step has none.
     TaskError
-        If a task cannot be used; X of the transformed tasks has columns that differ in number, say.
+        If a task cannot be used, or a transformer makes other columns of it than of the others.
     ValueError
-        From `fit`, if a transformer that was fitted on all tasks was changed since.
+        From `fit`, if a transformer that was fitted on all tasks was changed since, or one makes
+        other columns of the support than of the tasks of `meta_fit`.
 
     Notes
     -----
     Transformers that look at labels encode the rows that they are fitted on as their
     `fit_transform` does, :class:`~sklearn.preprocessing.TargetEncoder` by folds of these rows.
     In meta-training a task without a fixed support has its transformers fitted on all its rows,
-    whatever support an episode draws from it. As a plain :class:`~sklearn.pipeline.Pipeline` keeps
+    whatever support an episode draws from it.
+
+    With ``"task"`` the columns of all tasks must mean the same: they are compared by
+    `get_feature_names_out` where a transformer has it, else by their number. Names do not tell
+    everything: the codes of an ordinal encoder and the axes of PCA may differ from task to task.
+
+    As a plain :class:`~sklearn.pipeline.Pipeline` keeps
     working for the inner loop alone, so does this: without `meta_fit` it is one.
 
     Examples
@@ -94,6 +110,7 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
     _told: Mapping[str, Mapping[str, str]] | None = None  # their parameters then
     _scope: str | None = None  # that of meta_fit
     _columns: tuple[str, ...] | None = None  # those of meta_fit, where they had names
+    _output: OutputColumns | None = None  # that transformers of each task must make
 
     def __init__(
         self,
@@ -130,33 +147,48 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
         self : object
             Meta-fitted, and not yet adapted.
         """
-        learner = self._learner()
-        if self.transform_scope not in SCOPES:
-            raise ValueError(
-                f"The 'transform_scope' parameter of MetaPipeline must be one of {SCOPES}. "
-                f"Got {self.transform_scope!r} instead."
-            )
-        raw = raw_tasks(tasks, y, groups)
-        pooled = None
-        if self.transform_scope == "pooled":
-            transformers, labels = self._new(), [t.y for t in raw]
-            Z = transformers.fit_transform(stack_rows([t.X for t in raw]), np.concatenate(labels))
-            pooled = tuple(transformers.steps)
-            parts = np.split(as_array(Z), np.cumsum([len(part) for part in labels])[:-1])
-            ready = [_task(t, part, i) for i, (t, part) in enumerate(zip(raw, parts, strict=True))]
-        else:
-            ready = self._transformed(raw, None)
-        columns = columns_of(raw[0].X)
+        learner, raw, output = self._learner(), raw_tasks(tasks, y, groups), None
+        columns = columns_of(raw)
+        pooled, ready = self._pooled_on(raw) if self.transform_scope == "pooled" else (None, None)
+        if ready is None:
+            ready, output = self._transformed_alone(raw, columns, None, "of task 0")
         if validation_tasks is not None:
             table = validation_table(validation_tasks, y, groups)
             held_out = raw_tasks(*(table or (validation_tasks,)))
             check_columns(held_out[0].X, columns, "In validation_tasks: X", "the tasks")
-            validation_tasks = self._transformed(held_out, pooled)
+            if pooled is not None:
+                validation_tasks = _transformed(held_out, pooled)
+            else:
+                validation_tasks, _ = self._transformed_alone(
+                    held_out, columns, output, "of the tasks", "In validation_tasks: "
+                )
         with fit_task(self, "meta_fit", 1, tasks, y) as context, sub_task(context, self, learner):
             learner.meta_fit(ready, validation_tasks=validation_tasks)
-        self._pooled, self._scope, self._columns = pooled, self.transform_scope, columns
-        self._told = {name: told(t) for name, t in pooled or ()}
-        self.steps = [*(pooled or self.steps[:-1]), self.steps[-1]]
+        self._remember(pooled, columns, output)
+        return self
+
+    def fit_transformers(self, tasks: Any, y: Any = None, groups: Any = None) -> MetaPipeline:
+        """Fit the transformers as `meta_fit` does, and leave the last step without a prior.
+
+        `fit` then trains the last step from scratch on each support, on rows that are transformed
+        as those of a meta-trained pipeline: a baseline for it.
+
+        Parameters
+        ----------
+        tasks : sequence of tasks, or table of shape (n_rows, ...)
+            As `meta_fit` takes them.
+        y, groups : array-like of shape (n_rows,), str or None, default=None
+            Targets and tasks of the rows of a table, or the names of these columns.
+
+        Returns
+        -------
+        self : object
+            Not meta-fitted, and not yet adapted.
+        """
+        learner, raw = self._learner(), raw_tasks(tasks, y, groups)
+        pooled = self._pooled_on(raw)[0] if self.transform_scope == "pooled" else None
+        learner.reset_meta()
+        self._remember(pooled, columns_of(raw), None)
         return self
 
     def fit(self, X: Any, y: Any = None, **params: Any) -> MetaPipeline:
@@ -178,8 +210,17 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
         """
         self._check_unchanged()
         y = None if y is None else as_targets(y, "y")
-        if self._pooled is None:  # else they were fitted to these columns, and check themselves
-            check_columns(X, self._columns, "X", "the tasks of meta_fit")
+        check_feature_names(feature_names(X), self._columns)
+        if self._output is not None:
+            with self._unchanged_on_error():
+                try:
+                    super().fit(X, y, **params)
+                except ValueError as error:  # columns that the last step does not know, perhaps
+                    self._check_output(X, error)
+                    raise
+                self._check_output(X, None)
+            return self
+        if self._pooled is None:
             return super().fit(X, y, **params)
         last = self.steps[-1]
         try:  # frozen, the transformers stay as all tasks have fitted them
@@ -239,24 +280,53 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
         """
         self._learner().reset_meta()
         self.steps = [*((name, _new(t)) for name, t in self.steps[:-1]), self.steps[-1]]
-        self._pooled, self._told, self._scope, self._columns = None, {}, None, None
+        self._pooled, self._told, self._scope = None, {}, None
+        self._columns = self._output = None
         return self
 
     @property
     def theta_(self) -> Mapping[str, NDArray[Any]]:
         """What the meta-learner has learned; raises without a `meta_fit`."""
-        theta: Mapping[str, NDArray[Any]] = self._learner().theta_
+        last = self.steps[-1][1] if self.steps else None
+        theta: Mapping[str, NDArray[Any]] = last.theta_  # type: ignore[union-attr]
         return theta
+
+    def __getitem__(self, ind: Any) -> Any:
+        """Return a step by its position or name, or a pipeline of a slice of the steps.
+
+        The steps are shared, as in :class:`sklearn.pipeline.Pipeline`. A slice with the last step
+        keeps the scope of the transformers and what was learned; one without it is a plain
+        pipeline of transformers.
+        """
+        if not isinstance(ind, slice) or ind.step not in (1, None):
+            return super().__getitem__(ind)
+        first, stop, _ = ind.indices(len(self.steps))
+        if stop < len(self.steps) or first >= stop:
+            return Pipeline(self.steps[ind], memory=self.memory, verbose=self.verbose)
+        part = super().__getitem__(ind)
+        part.transform_scope, part._scope = self.transform_scope, self._scope
+        if self._pooled is not None and self._told is not None:
+            part._pooled = self._pooled[first:]
+            part._told = {name: self._told[name] for name, _ in part._pooled}
+        if first == 0:
+            part._columns, part._output = self._columns, self._output
+        return part
 
     def __sklearn_clone__(self) -> MetaPipeline:
         twin = super().__sklearn_clone__()
         twin._pooled, twin._told = self._pooled, self._told
-        twin._scope, twin._columns = self._scope, self._columns
+        twin._scope, twin._columns, twin._output = self._scope, self._columns, self._output
         return twin
 
     # ---- the steps -----------------------------------------------------------------------------
 
     def _learner(self) -> Any:
+        check_steps(self)
+        if self.transform_scope not in SCOPES:
+            raise ValueError(
+                f"The 'transform_scope' parameter of MetaPipeline must be one of {SCOPES}. "
+                f"Got {self.transform_scope!r} instead."
+            )
         name, last = self.steps[-1]
         if not hasattr(last, "meta_fit"):
             raise TypeError(
@@ -271,16 +341,83 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
 
     def _ready(self, tasks: Any, y: Any, groups: Any) -> list[Task]:
         raw = raw_tasks(tasks, y, groups)
-        if self._pooled is None:
-            check_columns(raw[0].X, self._columns, "Task 0: X", "the tasks of meta_fit")
-        return self._transformed(raw, self._pooled)
+        try:
+            check_feature_names(feature_names(raw[0].X), self._columns)
+        except ValueError as error:
+            raise TaskError(f"{label(raw[0], 0)}: {error}") from None
+        if self._pooled is not None:
+            return _transformed(raw, self._pooled)
+        if self._output is None:  # tasks that have nothing in common
+            return [_task(t, transformed_alone(self._new(), t), i) for i, t in enumerate(raw)]
+        of = "of the tasks of meta_fit"
+        return self._transformed_alone(raw, self._columns, self._output, of)[0]
 
-    def _transformed(self, raw: Sequence[RawTask], pooled: Any) -> list[Task]:
-        """Apply the transformers that were fitted on all tasks, or new ones to each."""
-        if pooled is not None:
-            ready = Pipeline(list(pooled) or [("as they are", "passthrough")])
-            return [_task(t, ready.transform(t.X), i) for i, t in enumerate(raw)]
-        return [_task(t, transformed_alone(self._new(), t), i) for i, t in enumerate(raw)]
+    def _pooled_on(self, raw: Sequence[RawTask]) -> tuple[tuple[tuple[str, Any], ...], list[Task]]:
+        """Fit new transformers to the rows of all tasks, and apply them."""
+        transformers, labels = self._new(), [t.y for t in raw]
+        Z = transformers.fit_transform(stack_rows([t.X for t in raw]), np.concatenate(labels))
+        parts = np.split(as_array(Z), np.cumsum([len(part) for part in labels])[:-1])
+        ready = [_task(t, part, i) for i, (t, part) in enumerate(zip(raw, parts, strict=True))]
+        return tuple(transformers.steps), ready
+
+    def _transformed_alone(
+        self,
+        raw: Sequence[RawTask],
+        columns: tuple[str, ...] | None,
+        expected: OutputColumns | None,
+        of: str,
+        where: str = "",
+    ) -> tuple[list[Task], OutputColumns | None]:
+        """Apply new transformers to each task; all must make the same columns."""
+        ready = []
+        for i, task in enumerate(raw):
+            transformers = self._new()
+            Z = transformed_alone(transformers, task)
+            found = output_columns(transformers.steps, task.X, Z, columns)
+            expected = found if expected is None else expected
+            try:
+                check_output_columns(found, expected, of)
+            except ValueError as error:
+                raise TaskError(f"{where}{label(task, i)}: {error}") from None
+            ready.append(_task(task, Z, i))
+        return ready, expected
+
+    def _check_output(self, X: Any, error: Exception | None) -> None:
+        """Hold the columns made of a support against those of meta-training."""
+        assert self._output is not None
+        row = None
+        if error is not None:  # a step that does not name its columns may make more of them
+            try:
+                row = self[:-1].transform(rows_of(X, np.arange(1)))
+            except Exception:  # it is this step, then, that has raised the error
+                row = None
+        found = output_columns(self.steps[:-1], X, row, self._columns)
+        try:
+            check_output_columns(found, self._output, "of the tasks of meta_fit")
+        except ValueError as reason:
+            raise reason from error
+
+    def _remember(
+        self,
+        pooled: tuple[tuple[str, Any], ...] | None,
+        columns: tuple[str, ...] | None,
+        output: OutputColumns | None,
+    ) -> None:
+        self._pooled, self._scope, self._columns = pooled, self.transform_scope, columns
+        self._output, self._told = output, {name: told(t) for name, t in pooled or ()}
+        self.steps = [*(pooled or self.steps[:-1]), self.steps[-1]]
+
+    @contextmanager
+    def _unchanged_on_error(self) -> Iterator[None]:
+        parts = [self, *(part for _, part in self.steps if hasattr(part, "__dict__"))]
+        before = [dict(vars(part)) for part in parts]
+        try:
+            yield
+        except BaseException:
+            for part, values in zip(parts, before, strict=True):
+                vars(part).clear()
+                vars(part).update(values)
+            raise
 
     def _check_unchanged(self) -> None:
         if self._scope is not None and self._scope != self.transform_scope:
@@ -294,6 +431,12 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
 
 def _new(transformer: Any) -> Any:
     return clone(transformer) if hasattr(transformer, "fit") else transformer  # "passthrough", None
+
+
+def _transformed(raw: Sequence[RawTask], pooled: Sequence[tuple[str, Any]]) -> list[Task]:
+    """Apply the transformers that were fitted on all tasks."""
+    ready = Pipeline([*pooled] or [("as they are", "passthrough")])
+    return [_task(t, ready.transform(t.X), i) for i, t in enumerate(raw)]
 
 
 def _task(raw: RawTask, Z: Any, i: int) -> Task:

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, issparse, vstack
+from scipy.sparse import csr_array, issparse
 
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.extras import need
 from sklearn_meta.tasks import Task, TaskDistribution, split_task
-from sklearn_meta.tasks.arrays import frozen
+from sklearn_meta.tasks.arrays import frozen, stacked
 from sklearn_meta.tasks.convert import joined_targets
 from sklearn_meta.tasks.frames import (
     check_container,
@@ -29,6 +29,7 @@ from sklearn_meta.tasks.values import as_groups, as_targets
 __all__ = [
     "RawTask",
     "as_array",
+    "as_it_comes",
     "check_columns",
     "columns_of",
     "raw_tasks",
@@ -121,7 +122,7 @@ def raw_tasks(tasks: Any, y: Any = None, groups: Any = None) -> list[RawTask]:
         missing = "y" if y is None else "groups"
         raise TaskError(f"A table of rows needs both y= and groups=; {missing} is missing.")
     X, y, of_task = from_columns(tasks, y, groups)
-    X, y, of_task = _as_it_comes(X), as_targets(y, "y"), as_groups(of_task)
+    X, y, of_task = as_it_comes(X), as_targets(y, "y"), as_groups(of_task)
     if not X.shape[0] == len(y) == len(of_task.of_row):
         raise TaskError(
             f"X, y and groups must have one entry a row; got X of shape {X.shape}, y of shape "
@@ -133,20 +134,10 @@ def raw_tasks(tasks: Any, y: Any = None, groups: Any = None) -> list[RawTask]:
     return [RawTask(rows_of(X, rows), y[rows], None, str(name)) for rows, name in parts]
 
 
-def columns_of(X: Any) -> tuple[str, ...] | None:
-    """Give the names of the columns, where there are any.
-
-    Parameters
-    ----------
-    X : array or frame of shape (n_rows, ...)
-        Of a task.
-
-    Returns
-    -------
-    tuple of str or None
-        As scikit-learn has it, None unless all are strings.
-    """
-    return feature_names(X)
+def columns_of(tasks: Sequence[RawTask]) -> tuple[str, ...] | None:
+    """Return the names of the columns of the first task whose columns have names."""
+    names = map(feature_names, (task.X for task in tasks))
+    return next((some for some in names if some is not None), None)
 
 
 def check_columns(X: Any, expected: tuple[str, ...] | None, called: str, of: str) -> None:
@@ -166,13 +157,13 @@ def check_columns(X: Any, expected: tuple[str, ...] | None, called: str, of: str
     TaskError
         If both have names, and not the same.
     """
-    names = columns_of(X)
+    names = feature_names(X)
     if names and expected and names != expected:
         raise TaskError(f"{called} has the columns {names}, but those of {of} are {expected}.")
 
 
 def _alike(tasks: list[RawTask]) -> list[RawTask]:
-    first, names = np.shape(tasks[0].X), columns_of(tasks[0].X)
+    first, names = np.shape(tasks[0].X), columns_of(tasks)
     for i, task in enumerate(tasks):
         check_columns(task.X, names, f"Task {i}: X", "task 0")
         if np.shape(task.X)[1:] != first[1:]:
@@ -198,14 +189,14 @@ def _raw(task: Any, i: int) -> RawTask:
         return RawTask(*_rows(task[0], task[1], f"Task {i}:"), None, None)
     X, y = _rows(task[0], task[1], f"Task {i}: its support:")
     X_query, y_query = _rows(task[2], task[3], f"Task {i}: its query:")
-    check_columns(X_query, columns_of(X), f"Task {i}: X_query", "X_support")
+    check_columns(X_query, feature_names(X), f"Task {i}: X_query", "X_support")
     both = stack_rows([X, X_query]), joined_targets(y, y_query, f"Task {i}")
     return RawTask(*both, np.arange(len(y)), None)
 
 
 def _rows(X: Any, y: Any, called: str) -> tuple[Any, NDArray[Any]]:
     """Hold X against y before any task is stacked on another, which would hide the difference."""
-    X, y = _as_it_comes(X), as_targets(y, f"{called} y")
+    X, y = as_it_comes(X), as_targets(y, f"{called} y")
     n_rows = np.shape(X)[:1]
     if n_rows != y.shape[:1] or n_rows in ((), (0,)):
         raise TaskError(
@@ -246,12 +237,10 @@ def stack_rows(parts: Sequence[Any]) -> Any:
                 f"The frames of the tasks cannot be put under one another: {told}. Give their "
                 "columns the same types, in frames of the same library."
             ) from error
-    if all(issparse(part) for part in parts):
-        return vstack(parts, format="csr")
-    return np.concatenate([np.asarray(part) for part in parts])
+    return stacked(parts)
 
 
-def _as_it_comes(X: Any) -> Any:
+def as_it_comes(X: Any) -> Any:
     """Take X as a frame, as sparse rows, or as an array."""
     check_container(X, "X")
     return csr_array(X) if issparse(X) else X if is_frame(X) or is_column(X) else np.asarray(X)

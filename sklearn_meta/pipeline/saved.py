@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_meta.core import BaseMetaLearner
-from sklearn_meta.core.written import FORMAT, written
+from sklearn_meta.core.written import FORMAT
 from sklearn_meta.exceptions import SaveError
 from sklearn_meta.extras import need
+from sklearn_meta.pipeline.output_columns import OutputColumns
 from sklearn_meta.storage import to_json, write
 
 __all__ = ["TRANSFORMERS", "SavedPipeline"]
@@ -41,29 +41,39 @@ class SavedPipeline:
         ImportError
             If skops is not installed.
         """
+        arrays, document = self._written(stacklevel=4)
+        write(path, arrays, {"format": FORMAT, **document})
+
+    def _written(self, stacklevel: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Take the pipeline apart, into arrays and a document."""
         skops = need("skops.io", "save", "MetaPipeline.save")
         pipe: Any = self
         pipe._check_unchanged()
         _check_kinds(pipe, pipe._learner())
-        arrays, learner = written(pipe._learner(), stacklevel=3)
+        arrays, learner = pipe._learner()._written(stacklevel)
         try:
             dumped = skops.dumps({"steps": pipe.steps[:-1], "pooled": pipe._pooled})
         except Exception as error:  # whatever a transformer of the user's raises
             raise SaveError(f"skops cannot save the transformers: {error}") from error
         document = {
-            "format": FORMAT,
             "kind": "pipeline",
             "learner": learner,
             "last": pipe.steps[-1][0],
             "scope": pipe._scope,
             "columns": pipe._columns and list(pipe._columns),
+            "output": pipe._output and _output(pipe._output),
             "params": {
                 name: to_json(getattr(pipe, name))
                 for name in ("transform_scope", "transform_input", "verbose")
             },
         }
         arrays[TRANSFORMERS] = np.frombuffer(dumped, np.uint8)
-        write(path, arrays, document)
+        return arrays, document
+
+
+def _output(columns: OutputColumns) -> dict[str, Any]:
+    names = {step: own and list(own) for step, own in columns.names.items()}
+    return {"names": names, "n_columns": columns.n_columns}
 
 
 def _check_kinds(pipe: Any, learner: Any) -> None:
@@ -74,7 +84,7 @@ def _check_kinds(pipe: Any, learner: Any) -> None:
             f"{name} cannot be saved: it is a class of your own, of which `load` would make a "
             "MetaPipeline. pickle and joblib keep it."
         )
-    if not isinstance(learner, BaseMetaLearner):
+    if isinstance(learner, SavedPipeline) or not hasattr(learner, "_written"):
         raise SaveError(
             f"{name} cannot be saved: its last step is a {type(learner).__name__}, which has no "
             "file format of its own"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from sklearn_meta.tasks.frames import (
     is_frame,
 )
 
-__all__ = ["blocks", "dense", "dense_parts", "frozen", "frozen_rows", "on_disk"]
+__all__ = ["blocks", "dense", "dense_parts", "frozen", "frozen_rows", "on_disk", "stacked"]
 
 AT_ONCE = 2**20  # numbers in a block: 8 MB
 
@@ -109,6 +109,13 @@ def dense(rows: Any, dtype: Any = None) -> NDArray[Any]:
     """
     array = rows.toarray() if sparse.issparse(rows) else np.asarray(rows)
     return array if dtype is None else array.astype(dtype, copy=False)
+
+
+def stacked(parts: Sequence[Any]) -> Any:
+    """Stack rows; the result is sparse if all parts are."""
+    if all(sparse.issparse(part) for part in parts):
+        return sparse.vstack(parts, format="csr")
+    return np.concatenate([dense(part) for part in parts])
 
 
 def on_disk(rows: Any) -> bool:

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import issparse, vstack
+from scipy.sparse import issparse
 
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.tasks.arrays import frozen, frozen_rows, on_disk
+from sklearn_meta.tasks.arrays import frozen, frozen_rows, on_disk, stacked
 from sklearn_meta.tasks.frames import check_container, feature_names, from_columns, is_frame
 from sklearn_meta.tasks.task import Task
 from sklearn_meta.tasks.validate import check_tasks
@@ -170,8 +170,7 @@ def _half(X: Any, y: Any, name: str) -> Task:
 def _under_one_another(X_support: Any, X_query: Any) -> Any:
     if issparse(X_support) != issparse(X_query):
         raise TaskError("A task: X_support and X_query must both be sparse, or both dense.")
-    parts = [X_support, X_query]
-    return vstack(parts, format="csr") if issparse(X_support) else np.concatenate(parts)
+    return stacked([X_support, X_query])
 
 
 def joined_targets(y_support: NDArray[Any], y_query: NDArray[Any], called: str) -> NDArray[Any]:

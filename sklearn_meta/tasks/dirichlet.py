@@ -10,6 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_meta.exceptions import TaskError
+from sklearn_meta.tasks.columns import names_of, set_names
 from sklearn_meta.tasks.convert import as_tasks
 from sklearn_meta.tasks.density import TaskDensity
 from sklearn_meta.tasks.dirichlet_multinomial import (
@@ -64,6 +65,8 @@ class DirichletTaskDistribution(TaskDensity):
         The labels, sorted.
     n_features_in_ : int
         Columns of `X`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where all are strings.
 
     Raises
     ------
@@ -142,7 +145,8 @@ class DirichletTaskDistribution(TaskDensity):
             self.alpha_ = estimate_concentrations(counts, weights)
         else:
             self.alpha_ = self._known_alpha()
-        self.n_features_in_, self._names = X.shape[1], tasks[0].feature_names_in
+        self.n_features_in_ = X.shape[1]
+        set_names(self, tasks[0].feature_names_in)
         self._X, self._sizes, self._share = X, counts.sum(1).astype(int), weights / weights.sum()
         each = np.repeat(weights, self._sizes)
         self._pools = [np.flatnonzero((codes == k) & (each > 0)) for k in range(counts.shape[1])]
@@ -176,7 +180,7 @@ class DirichletTaskDistribution(TaskDensity):
                 if n
             ]
             tasks.append(Task(self._X[np.concatenate(rows)], np.repeat(self.classes_, counts)))
-            tasks[-1].feature_names_in = self._names
+            tasks[-1].feature_names_in = names_of(self)
         return tasks
 
     def score_samples(self, tasks: Any) -> Array:

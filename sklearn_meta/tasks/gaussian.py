@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks.arrays import dense
+from sklearn_meta.tasks.columns import check_task_names, names_of, set_names
 from sklearn_meta.tasks.convert import as_tasks
 from sklearn_meta.tasks.density import TaskDensity
 from sklearn_meta.tasks.fitting import check_columns, check_rows, task_weights
@@ -91,6 +92,8 @@ class GaussianTaskDistribution(TaskDensity):
         Steps of EM.
     n_features_in_ : int
         Columns of `X`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where all are strings.
 
     Raises
     ------
@@ -201,7 +204,7 @@ class GaussianTaskDistribution(TaskDensity):
         self.covariance_ = (1 - self.shrinkage_) * found.covariance + self.shrinkage_ * diagonal
         self.mean_, self.noise_variance_ = found.mean, found.noise_variance
         self.coef_, self.n_iter_ = found.coef, found.n_iter
-        self._names = tasks[0].feature_names_in
+        set_names(self, tasks[0].feature_names_in)
         self._rows = RowSource(tables, weights, self.x_distribution)
         self._root = square_root(self.covariance_)
         return self
@@ -236,7 +239,7 @@ class GaussianTaskDistribution(TaskDensity):
                 )
             support = None if self.n_support is None else np.arange(self.n_support)
             tasks.append(Task(X, y, support=support))
-            tasks[-1].feature_names_in = self._names
+            tasks[-1].feature_names_in = names_of(self)
         return tasks
 
     def score_samples(self, tasks: Any) -> NDArray[np.float64]:
@@ -276,7 +279,9 @@ class GaussianTaskDistribution(TaskDensity):
 
     def _marginals(self, tasks: Any) -> list[tuple[float, float]]:
         check_is_fitted(self)
-        tables, targets = self._tables(as_tasks(tasks, target_type="real"), self.n_features_in_)
+        tasks = as_tasks(tasks, target_type="real")
+        tables, targets = self._tables(tasks, self.n_features_in_)
+        check_task_names(tasks[0], 0, names_of(self), "fit")
         return [
             gaussian_marginal(self._design(X), y, self.mean_, self._root, self.noise_variance_)
             for X, y in zip(tables, targets, strict=True)

@@ -151,8 +151,7 @@ class TaskNovelty(BaseEstimator):
         """
         check_is_fitted(self)
         supports = [
-            task if task.support is None else Task(task.X_support, task.y_support)
-            for task in as_tasks(tasks)
+            task if task.support is None else _part(task, task.support) for task in as_tasks(tasks)
         ]
         found, known = self.distribution_.strangeness(supports), self.strangeness_
         alike = np.searchsorted(known, found, "right") - np.searchsorted(known, found, "left")
@@ -195,12 +194,17 @@ class TaskNovelty(BaseEstimator):
 
 def _support(task: Task, i: int, n_support: int | None, rng: np.random.RandomState) -> Task:
     if task.support is not None:
-        return Task(task.X_support, task.y_support)
+        return _part(task, task.support)
     if n_support is None:
         return task
     if n_support > len(task):
         raise TaskError(
             f"{label(task, i)} has {len(task)} row(s), fewer than n_support={n_support}."
         )
-    rows = rng.permutation(len(task))[:n_support]
-    return Task(task.X[rows], task.y[rows])
+    return _part(task, rng.permutation(len(task))[:n_support])
+
+
+def _part(task: Task, rows: NDArray[np.intp]) -> Task:
+    part = Task(task.X[rows], task.y[rows], name=task.name)
+    part.feature_names_in = task.feature_names_in
+    return part

@@ -45,6 +45,12 @@ class Arm:
     kind: str
     trains: bool
 
+    @property
+    def pools(self) -> bool:
+        """Whether it has transformers that are fitted once, to the rows of all training tasks."""
+        est = self.estimator
+        return isinstance(est, MetaPipeline) and est.transform_scope == "pooled"
+
 
 def given_arms(estimators: Any) -> list[Arm]:
     """Name the estimators given, and find out what kind each is.

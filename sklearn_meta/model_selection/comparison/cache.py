@@ -43,7 +43,7 @@ def key_of(cell: Cell) -> str:
         torch.__version__,
         _told(seeded(cell.arm.estimator, cell.seed)),
         cell.arm.trains,
-        _of_tasks(cell.train) if cell.arm.trains else None,
+        _of_tasks(cell.train) if cell.arm.trains or cell.arm.pools else None,
         _of_tasks(cell.held_out),
         joblib.hash(list(cell.draws)),
         _told(cell.scoring),

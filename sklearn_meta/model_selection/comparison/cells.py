@@ -81,6 +81,9 @@ def run_cell(cell: Cell) -> Scores:
     if cell.arm.trains:
         with _numbered(cell, cell.trained_on, "cannot be meta-trained"), heeding_interrupts():
             est.meta_fit(_as_taken(est, cell.train))
+    elif cell.arm.pools:
+        with _numbered(cell, cell.trained_on, "cannot be fitted"):
+            est.fit_transformers(cell.train)
     return judged(cell, est)
 
 

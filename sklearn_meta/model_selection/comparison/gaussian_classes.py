@@ -99,6 +99,7 @@ class HierarchicalClassifier(ClassifierMixin, HierarchicalBase):
         each = np.stack([by_label.get(k, m) for k, m in zip(labels, means, strict=True)])
         repeated = sum(k in by_label for k in labels)
         general = {None: means.mean(axis=0)}
+        self._feature_names = known[0].feature_names_in
         self._prior = [_class_prior(general, means - general[None], len(rows) - 1, whiten, noise)]
         if repeated:
             n_free = repeated - len(by_label)

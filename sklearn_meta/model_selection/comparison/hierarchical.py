@@ -11,6 +11,8 @@ from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn_meta.exceptions import NotMetaFittedError
 from sklearn_meta.tasks import as_tasks
 from sklearn_meta.tasks.arrays import dense
+from sklearn_meta.tasks.columns import check_feature_names, check_task_names
+from sklearn_meta.tasks.frames import feature_names
 from sklearn_meta.tasks.values import as_rows
 
 __all__ = ["HierarchicalBase", "flat_rows"]
@@ -22,6 +24,7 @@ class HierarchicalBase(BaseEstimator):
     """Holds a prior that `clone` keeps."""
 
     _prior: Any = None
+    _feature_names: tuple[str, ...] | None = None  # of the tasks of meta_fit
 
     def reset_meta(self) -> Any:
         """Forget what was learned.
@@ -31,7 +34,7 @@ class HierarchicalBase(BaseEstimator):
         self : object
             As if newly made.
         """
-        self._prior = None
+        self._prior = self._feature_names = None
         return self
 
     def predict_tasks(self, tasks: Any) -> list[NDArray[Any]]:
@@ -49,6 +52,7 @@ class HierarchicalBase(BaseEstimator):
         """
         own, kind = clone(self), "class" if is_classifier(self) else "real"
         known = as_tasks(tasks, target_type=kind)
+        check_task_names(known[0], 0, self._feature_names)
         return [own.fit(t.X_support, t.y_support).predict(t.X_query) for t in known]
 
     def _known(self) -> Any:
@@ -61,6 +65,7 @@ class HierarchicalBase(BaseEstimator):
     def _rows(self, X: Any, n_features: int, y: Any = None) -> Array:
         """Give rows as vectors, held against those of `meta_fit` and against their targets."""
         rows, name = flat_rows(as_rows(X, "X")), type(self).__name__
+        check_feature_names(feature_names(X), self._feature_names)
         if rows.shape[1] != n_features:
             raise ValueError(
                 f"X of shape {np.shape(X)} has {rows.shape[1]} features, but {name} was "
@@ -73,9 +78,14 @@ class HierarchicalBase(BaseEstimator):
             )
         return rows
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
     def __sklearn_clone__(self) -> Any:
         twin = super().__sklearn_clone__()
-        twin._prior = self._prior
+        twin._prior, twin._feature_names = self._prior, self._feature_names
         return twin
 
 
@@ -84,7 +94,7 @@ def flat_rows(X: Any) -> Array:
 
     Parameters
     ----------
-    X : array-like of shape (n_rows, ...)
+    X : array-like or sparse matrix of shape (n_rows, ...)
         Inputs, or targets.
 
     Returns

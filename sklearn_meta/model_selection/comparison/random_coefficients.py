@@ -85,6 +85,7 @@ class HierarchicalRegressor(RegressorMixin, HierarchicalBase):
         rows = [_with_one((x - center) / scale) for x in X]
         back = np.diag(1 / np.append(1.0, scale))  # standardised coefficients -> those of x
         back[0, 1:] = -center / scale
+        self._feature_names = known[0].feature_names_in
         self._prior = []
         for k, (middle, unit) in enumerate(zip(all_Y.mean(axis=0), _spread(all_Y), strict=True)):
             targets = [(y[:, k] - middle) / unit for y in Y]
