@@ -215,6 +215,8 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
             with self._unchanged_on_error():
                 try:
                     super().fit(X, y, **params)
+                except TaskError:  # of the rows or the labels themselves
+                    raise
                 except ValueError as error:  # columns that the last step does not know, perhaps
                     self._check_output(X, error)
                     raise
