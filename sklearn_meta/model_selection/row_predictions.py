@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone, is_classifier
 
+from sklearn_meta.core.failures import Failures, check_error_score, no_prediction
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.extras import need
 from sklearn_meta.tasks.frames import from_columns, is_frame, missing, rows_of
@@ -27,10 +28,11 @@ class RowPredictions:
     task : ndarray of shape (n_query,)
         Of which task each is.
     y : ndarray of shape (n_query,) or (n_query, n_outputs)
-        Predicted labels or targets.
+        Predicted labels or targets. Where adapting to the task diverged, None for labels and NaN
+        for targets.
     proba : ndarray of shape (n_query, n_classes) or None
         Probabilities, in the order of `classes_`; 0 for a class that the labelled rows of the task
-        lack. None of a regression.
+        lack, NaN where adapting diverged. None of a regression.
     classes_ : ndarray of shape (n_classes,) or None
         All labels of all tasks, sorted.
     index : object or None
@@ -63,7 +65,9 @@ class RowPredictions:
         return pd.DataFrame(columns, index=self.rows if self.index is None else self.index)
 
 
-def predicted_rows(estimator: Any, X: Any, y: Any, groups: Any) -> RowPredictions:
+def predicted_rows(
+    estimator: Any, X: Any, y: Any, groups: Any, error_score: Any = np.nan
+) -> RowPredictions:
     """Adapt to the labelled rows of each task, and predict its others.
 
     Parameters
@@ -76,6 +80,8 @@ def predicted_rows(estimator: Any, X: Any, y: Any, groups: Any) -> RowPrediction
         Missing where a row is to be predicted. Or the name of that column.
     groups : array-like of shape (n_rows,) or str
         The task of each row. Or the name of that column.
+    error_score : "raise" or float, default=np.nan
+        With a number, a task on which adapting diverges costs its own rows alone.
 
     Returns
     -------
@@ -105,16 +111,21 @@ def predicted_rows(estimator: Any, X: Any, y: Any, groups: Any) -> RowPrediction
             f"y of shape {y.shape} has no missing entry: rows without a label are predicted, "
             "after adapting to those with one."
         )
-    found = []
-    for name in np.unique(of_task[rows]):
+    check_error_score(error_score, "TaskEstimator")
+    found, failures, names = [], Failures(), np.unique(of_task[rows])
+    for i, name in enumerate(names):
         support = np.flatnonzero((of_task == name) & ~unknown)
         if len(support) == 0:
             raise TaskError(f"Task {str(name)!r} has no labelled row to adapt to.")
         known = np.asarray(rows_of(y, support))  # without gaps, whole numbers are whole again
         known = np.array(known.tolist()) if known.dtype == object else known
         query = np.flatnonzero((of_task == name) & unknown)
-        adapted = clone(estimator).fit(rows_of(table, support), known)
-        found.append(_of_one(adapted, rows_of(table, query), query))
+        adapted, labelled = clone(estimator), rows_of(table, support)
+        if failures.fit(adapted, labelled, known, i, f"Task {str(name)!r}", error_score):
+            found.append(_of_one(adapted, rows_of(table, query), query))
+        else:
+            found.append(_missing(known, query, is_classifier(estimator)))
+    failures.report(len(names), error_score, stacklevel=4)
     order = np.argsort(np.concatenate([one.rows for one in found]))
     classes = proba = None
     if is_classifier(estimator):
@@ -131,6 +142,14 @@ def _of_one(adapted: Any, X: Any, rows: NDArray[np.intp]) -> RowPredictions:
     return RowPredictions(
         rows, rows, adapted.predict(X), proba, adapted.classes_ if labels else None
     )
+
+
+def _missing(known: NDArray[Any], rows: NDArray[np.intp], classify: bool) -> RowPredictions:
+    """Make what stands for the predictions of a task on which adapting diverged."""
+    y = no_prediction(len(rows), known, "class" if classify else "real")
+    classes = np.unique(known) if classify else None
+    proba = None if classes is None else np.full((len(rows), len(classes)), np.nan)
+    return RowPredictions(rows, rows, y, proba, classes)
 
 
 def _spread(one: RowPredictions, classes: NDArray[Any]) -> NDArray[np.float64]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.metrics import get_scorer
 from sklearn.utils.metadata_routing import MetadataRequest
 
-__all__ = ["scorer_of", "task_scorer"]
+__all__ = ["mean_score", "scorer_of", "task_scorer"]
 
 Scorer = Callable[[Any, Any, Any], float]  # (fitted estimator, X, y) -> score
 
@@ -25,7 +27,8 @@ def task_scorer(scoring: Any) -> Callable[..., float]:
     Returns
     -------
     callable
-        ``(task_estimator, tasks, y=None, groups=None) -> float``: the mean over tasks.
+        ``(task_estimator, tasks, y=None, groups=None) -> float``: the mean over the tasks that
+        have a score.
 
     Examples
     --------
@@ -51,7 +54,7 @@ class _TaskScorer:
         self.scoring = scoring
 
     def __call__(self, estimator: Any, tasks: Any, y: Any = None, groups: Any = None) -> float:
-        return float(np.mean(estimator.score_by(self.scoring, tasks, y, groups)))
+        return mean_score(estimator.score_by(self.scoring, tasks, y, groups))
 
     def get_metadata_routing(self) -> MetadataRequest:
         """Ask for `groups`, as `TaskEstimator.score` does: searches give them nobody else."""
@@ -61,6 +64,12 @@ class _TaskScorer:
 
     def __repr__(self) -> str:
         return f"task_scorer({self.scoring!r})"
+
+
+def mean_score(scores: NDArray[np.float64]) -> float:
+    """Return the mean over the tasks that have a score; NaN if none has."""
+    known = scores[~np.isnan(scores)]
+    return float(known.mean()) if len(known) else math.nan
 
 
 def scorer_of(scoring: Any) -> Scorer:
