@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from joblib import parallel_config
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.exceptions import FitFailedWarning
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
@@ -393,23 +394,33 @@ def test_estimators_that_do_not_belong_together():
         compare(Spy(), FewShotTasks(np.eye(40), np.arange(40) % 3, n_way=2))
 
 
+FAILED = (
+    r"6 fits or scores failed; these scores are nan\. 'KNeighborsClassifier' fails on "
+    r"Task 0 \('t0'\) with 2 support row\(s\), Task 1 \('t1'\) with 2 support .*: Expected n_nei"
+)
+
+
 def test_a_fit_that_fails_names_arm_task_and_support():
     how = {"cv": 2, "seeds": 1, "support_sizes": [1, 4], "baselines": ()}
     est = [KNeighborsClassifier(3), KNeighborsClassifier(1)]
     with pytest.raises(
         TaskError, match=r"'KNeighborsClassifier' fails on Task 0 \('t0'\) with 2 support row"
     ):
-        compare(est, ROWS, **how)
-    found = compare(est, ROWS, error_score=np.nan, **how)
+        compare(est, ROWS, error_score="raise", **how)
+    with pytest.warns(FitFailedWarning, match=FAILED) as caught:
+        found = compare(est, ROWS, **how)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
     assert np.isnan(found.scores("KNeighborsClassifier", 1)).all()
     assert np.isfinite(found.scores("KNeighborsClassifier", 4)).all()
     assert "no score for 6 of the supports of size 1" in found.notes[0]
     assert found.summary()
     assert found.verdict
-    zero = compare(est, ROWS, error_score=0.0, **how)
+    with pytest.warns(FitFailedWarning, match=r"scores are 0\.0"):
+        zero = compare(est, ROWS, error_score=0.0, **how)
     assert (zero.scores("KNeighborsClassifier", 1) == 0).all()
     with pytest.raises(TaskError, match="nan"):
-        compare(Spy(), ROWS, scoring=lambda *_: np.nan, **how)
+        compare(Spy(), ROWS, error_score="raise", scoring=lambda *_: np.nan, **how)
 
 
 def test_hierarchical_classes_are_a_fair_rival_on_blobs():
