@@ -57,9 +57,10 @@ def transfer_gain(
     baselines : sequence of str, or dict of str to estimator, \
             default=("per-task", "pooled")
         Names are of :func:`~sklearn_meta.model_selection.compare`: "per-task" is the same network
-        trained from scratch on each support, "pooled" one for all rows; also "fine-tune" and
-        "hierarchical". A dict gives estimators by name: one of scikit-learn's is fitted to each
-        support alone; a meta-fitted one adapts; None stands for the ready-made arm of that name.
+        trained from scratch on each support, "pooled" one for all rows; also "fine-tune",
+        "hierarchical" and "guess". A dict gives estimators by name: one of scikit-learn's is
+        fitted to each support alone; a meta-fitted one adapts; None stands for the ready-made arm
+        of that name.
     training_tasks : sequence of tasks, default=None
         What `estimator` was meta-trained on, for the arms that learn across tasks. None: they learn
         from four fifths of `tasks` and are judged on the others, in turn, and `notes` says so.
@@ -115,7 +116,7 @@ def transfer_gain(
     fewest = _fewest(arm, classify) if any(t.support is None for t in held) else None
     draws = draw_rows(held, (None,), fewest, seed, classify=classify, least_query=least)
     trained, folds = _folds(estimator, training_tasks, held)
-    arms, notes = _arms(arm, baselines, [*trained, *held], folds, classify)
+    arms, notes = _arms(arm, baselines, [*trained, *held], folds, classify, scoring)
     if training_tasks is None and any(a.trains and not _is_ready(a) for a in arms):
         notes.append(
             "Arms that learn across tasks were trained on four fifths of these tasks, in turn, not "
@@ -233,7 +234,7 @@ def _folds(
 
 
 def _arms(
-    arm: Arm, baselines: Any, tasks: Sequence[RawTask], folds: Any, classify: bool
+    arm: Arm, baselines: Any, tasks: Sequence[RawTask], folds: Any, classify: bool, scoring: Any
 ) -> tuple[list[Arm], list[str]]:
     if isinstance(baselines, Mapping):
         own = {name: est for name, est in baselines.items() if est is not None}
@@ -250,7 +251,7 @@ def _arms(
         )
     inside = _inside(learner_of(arm.estimator))
     source = given_arms(arm.estimator if inside is learner_of(arm.estimator) else inside)
-    made, notes = baseline_arms(names, source, tasks, folds)
+    made, notes = baseline_arms(names, source, tasks, folds, scoring)
     if not given and not made:
         raise ValueError(f"There is no baseline to compare with. {' '.join(notes)}".strip())
     return [*given, *made], notes

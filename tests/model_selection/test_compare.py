@@ -206,7 +206,7 @@ def test_baselines_take_the_network_of_the_first_meta_learner():
     tasks = raw_tasks(make_blob_tasks(4, n_shot=1, random_state=0))
     first = MAMLClassifier(hidden_layer_sizes=7, meta_lr=0.02, n_shot=2, inner_lr=0.3)
     given = given_arms([KNeighborsClassifier(), first, ProtoNetClassifier()])
-    arms, notes = baseline_arms("auto", given, tasks, [([0, 1], [2, 3])])
+    arms, notes = baseline_arms("auto", given, tasks, [([0, 1], [2, 3])], None)
     assert notes == []
     made = {arm.name: arm.estimator for arm in arms}
     assert isinstance(made["pooled"], PooledClassifier)
@@ -215,7 +215,7 @@ def test_baselines_take_the_network_of_the_first_meta_learner():
         assert (params["hidden_layer_sizes"], params["meta_lr"], params["n_shot"]) == (7, 0.02, 2)
     assert made["fine-tune"].inner_lr == 0.01  # its own default
     assert made["per-task"] is first
-    assert [arm.trains for arm in arms] == [False, True, True, True]
+    assert [arm.trains for arm in arms] == [False, True, True, True, True]
 
 
 def test_kinds_and_names():
@@ -238,7 +238,7 @@ def test_baselines_that_cannot_be_had_are_noted():
     assert "'pooled' is left out: task 0 has the label '0 0', new to the others" in note
     assert note in str(found)
     plain = compare(LogisticRegression(), tasks, cv=2, seeds=1, support_sizes=2)
-    assert list(plain.kinds) == ["LogisticRegression", "hierarchical"]
+    assert list(plain.kinds) == ["LogisticRegression", "hierarchical", "guess"]
     assert len(plain.notes) == 3
     assert plain.verdict.startswith("No meta-learner was compared")
 
@@ -250,7 +250,7 @@ def test_without_signal_every_arm_is_at_chance():
     found = compare(learners, tasks, cv=2, seeds=1, support_sizes=5)
     assert set(found.kinds.values()) == {
         "meta",
-        *("per-task", "pooled", "fine-tune", "hierarchical"),
+        *("per-task", "pooled", "fine-tune", "hierarchical", "guess"),
     }
     for name in found.kinds:  # 50 query rows, which share a support
         assert abs(found.interval(name).mean - 0.5) < 0.05, name
@@ -288,7 +288,7 @@ def test_pipelines_get_what_their_transformers_take():
     assert set(found.kinds) == {
         "proto",
         "nearest",
-        *("per-task", "pooled", "fine-tune", "hierarchical"),
+        *("per-task", "pooled", "fine-tune", "hierarchical", "guess"),
     }
     assert np.isfinite([r.score for r in found.records]).all()
 

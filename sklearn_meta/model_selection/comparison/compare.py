@@ -77,7 +77,8 @@ def compare(
         trained from scratch on each support; "pooled", one for all tasks; "fine-tune", that
         one trained on. And "hierarchical": linear regressions with random coefficients
         (:class:`~sklearn_meta.model_selection.comparison.HierarchicalRegressor`), Gaussian classes
-        with random means. "auto" takes all that there can be; `notes` says which cannot.
+        with random means. "guess" looks at no input: base rates of the classes, a mean (or median)
+        of the targets. "auto" takes all that there can be; `notes` says which cannot.
     scoring : str, callable or None, default=None
         None: accuracy, or R^2 of regressors. A name of scikit-learn's, or a callable
         ``(estimator, X, y) -> float``. R^2 on few rows has long tails: there, rather
@@ -133,7 +134,7 @@ def compare(
     check_error_score(error_score, "compare")
     checked = _as_raw(given, tasks, y, groups, classify)
     folds = _folds(cv, len(checked))
-    made, notes = baseline_arms(baselines, given, checked, folds)
+    made, notes = baseline_arms(baselines, given, checked, folds, scoring)
     fewest = _fewest(given, classify)
     sizes = check_sizes(support_sizes, checked, fewest, classify)
     least = 2 if metric.name == "r2" else 1
