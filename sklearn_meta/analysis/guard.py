@@ -147,7 +147,7 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
         arms = self._trained(known, validation_tasks)
         self.reset_meta()
         self._meta_state = guard_prior(arms, calibrate(usable, classify))
-        _warn_left_out(failed, names)
+        _warn_left_out(failed, names, 4)
         return self
 
     def fit(self, X: Any, y: Any) -> GuardedMetaEstimator:
@@ -185,7 +185,7 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
         if not weights.any():
             fitted, weights = fitted._replace(local=simplest(item)), LOCAL_ALONE
         self._fitted, self._y_shape = fitted, y.shape[1:]
-        _warn_left_out([why], [SUPPORT])
+        _warn_left_out([why], [SUPPORT], 4)
         self.weights_ = dict(zip(ARMS, weights.tolist(), strict=True))
         if classes is not None:
             self.classes_ = classes
@@ -230,7 +230,7 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
         ndarray of shape (n_tasks, 3)
             Of the meta-learner, the local and the pooled estimator; they sum to 1.
         """
-        return self._blended(tasks)[2]
+        return self._blended(tasks, 5)[2]
 
     def score_tasks(self, tasks: Any, *, error_score: Any = np.nan) -> NDArray[np.float64]:
         """Accuracy (R^2 of a regressor) on the query of each task.
@@ -321,14 +321,14 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
                 f"No member of this {type(self).__name__} has finite predictions for row {lost[0]} "
                 f"of X of shape {X.shape} ({len(lost)} such rows)."
             )
-        _warn_left_out([not_finite(weights, P)], ["X"])
+        _warn_left_out([not_finite(weights, P)], ["X"], 5)
         return found
 
     def _predicted(
         self, tasks: Any, error_score: Any
     ) -> tuple[Sequence[Task], list[NDArray[Any]], Failures]:
         check_error_score(error_score, type(self).__name__)
-        known, items, W, outputs = self._blended(tasks)
+        known, items, W, outputs = self._blended(tasks, 6)
         predicted, failures = list[NDArray[Any]](), Failures()
         for i, (task, item, w, P) in enumerate(zip(known, items, W, outputs, strict=True)):
             found = blend(w, P)
@@ -340,7 +340,7 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
             predicted.append(no_prediction(len(found), task.y, self._kind()))
         return known, predicted, failures
 
-    def _blended(self, tasks: Any) -> Any:
+    def _blended(self, tasks: Any, stacklevel: int) -> Any:
         known = as_tasks(tasks, target_type=self._kind())
         items = [cut_rows(t, i, self._kind() == "class") for i, t in enumerate(known)]
         outputs, failed = self._known().arms.outputs(items)
@@ -350,7 +350,7 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
                 P = said(Arms(None, simplest(item), None), item.X_query, item.classes)
                 outputs[t], W[t] = P, LOCAL_ALONE
             failed[t] |= not_finite(W[t], outputs[t])
-        _warn_left_out(failed, [label(t, i) for i, t in enumerate(known)])
+        _warn_left_out(failed, [label(t, i) for i, t in enumerate(known)], stacklevel)
         return known, items, W, outputs
 
     def _weights(
@@ -384,11 +384,11 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
         return own if self.n_support is None else self.n_support
 
 
-def _warn_left_out(failed: Sequence[Why], names: Sequence[str]) -> None:
+def _warn_left_out(failed: Sequence[Why], names: Sequence[str], stacklevel: int) -> None:
     """Warn once of the members that tasks have to do without."""
     left_out = {
         i: Reason(names[i], " ".join(f"{member!r} gets no weight: {why}" for member, why in own))
         for i, own in enumerate(sorted(why.items()) for why in failed)
         if own
     }
-    Failures(doubtful=left_out).report(len(names), None, stacklevel=5)
+    Failures(doubtful=left_out).report(len(names), None, stacklevel)

@@ -40,7 +40,7 @@ class Answers(NamedTuple):
         Logits, minus infinity for classes that the task does not have; or means in the units
         of y. NaN where adapting failed.
     truth : ndarray of shape (n_tasks, n_most) or (n_tasks, n_most, n_outputs)
-        Columns of the query's labels, or its targets.
+        Columns of the query's labels, or its targets (NaN where adapting failed).
     n_query : ndarray of int of shape (n_tasks,)
         Rows of each query; those behind them mean nothing.
     labels : list of ndarray or None
@@ -155,11 +155,13 @@ def _answer(
         failed[k] = Reason(names[k], f"its predictions are not finite. {remedy(est)}")
         doubtful.pop(k, None)
     output[[*failed]] = np.nan  # before arithmetic that would warn of infinity
+    truth = padded(y, query_at)
     if labels is None:
         output = scaling.original(output)
+        truth[[*failed]] = np.nan
     places = [window.begin + int(i) for i in chunk]
     reasons = ({places[k]: why for k, why in part.items()} for part in (failed, doubtful))
-    return Answers(places, tasks, output, padded(y, query_at), query_at.sizes, labels, *reasons)
+    return Answers(places, tasks, output, truth, query_at.sizes, labels, *reasons)
 
 
 def _adapted(

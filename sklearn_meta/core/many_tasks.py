@@ -128,7 +128,8 @@ def r2_of_tasks(truth: NDArray[Any], predicted: NDArray[Any]) -> NDArray[np.floa
     >>> r2_of_tasks(np.array([[[0.0], [2.0]]]), np.array([[[0.0], [1.0]]]))
     array([0.5])
     """
-    left = ((truth - predicted) ** 2).sum(axis=1)
+    with np.errstate(over="ignore"):  # an absurd prediction scores minus infinity
+        left = ((truth - predicted) ** 2).sum(axis=1)
     total = ((truth - truth.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
     varies = total != 0
     explained = 1 - left / np.where(varies, total, 1.0)
