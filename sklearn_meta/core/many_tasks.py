@@ -103,7 +103,8 @@ class ManyTasks(SharedParams, ABC):
             scores.append(self._scores(found))
         in_order = np.empty(sum(map(len, scores)))
         in_order[np.concatenate(places)] = np.concatenate(scores)
-        in_order[[*failures.failed]] = error_score
+        if failures.failed:  # else it may be "raise"
+            in_order[[*failures.failed]] = error_score
         failures.report(len(in_order), error_score, stacklevel=3)
         return in_order
 

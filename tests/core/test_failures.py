@@ -83,6 +83,9 @@ def test_the_score_is_that_asked_for(how):
     with pytest.warns(FitFailedWarning, match=r"whose score is -7\.5"):
         scores = est.score_tasks(MIXED, error_score=-7.5)
     assert scores[2] == -7.5
+    np.testing.assert_array_equal(
+        est.score_tasks(WAVES, error_score="raise"), est.score_tasks(WAVES)
+    )
     for method in (est.score_tasks, est.predict_tasks):
         with pytest.raises(FloatingPointError, match=r"Task 2 \('ann'\): adapting diverged"):
             method(MIXED, error_score="raise")
