@@ -372,3 +372,29 @@ def test_error_score_of_a_guard():
         own = guard.fit(far.X_support, far.y_support)
     with pytest.raises(FloatingPointError, match="No member of this GuardedMetaRegressor has fin"):
         own.predict(far.X_query)
+
+
+def test_a_single_row_that_is_fitted_absurdly_is_noticed_without_evidence():
+    """No row can be left out, so the check of convergence alone tells."""
+    row = RELATED[12]
+    task = Task(row.X[:5], 1e3 * row.y[:5], support=[0])
+    with pytest.warns(ConvergenceWarning, match=rf"Task 0: {LEFT_OUT}after adapting, the loss"):
+        assert MAML.weights_tasks([task])[0, 0] == 0
+
+
+class Brittle(HierarchicalRegressor):
+    """Overflows on supports of fewer rows than usual."""
+
+    def fit(self, X, y):
+        if len(X) < N:
+            raise FloatingPointError("overflow")
+        return super().fit(X, y)
+
+
+def test_a_member_that_fails_where_rows_are_left_out_gets_no_weight():
+    guard = GuardedMetaRegressor(Brittle(max_iter=30), n_folds=2, cv=3, random_state=0)
+    words = rf"{LEFT_OUT}it fails where rows of the support are left out"
+    with pytest.warns(ConvergenceWarning, match=words):
+        guard.meta_fit(RELATED[:12])
+    with pytest.warns(ConvergenceWarning, match=rf"Task 0: {words}"):
+        assert guard.weights_tasks(RELATED[12:13])[0, 0] == 0
