@@ -30,7 +30,6 @@ from sklearn_meta.analysis.guard_trials import (
     GuardPrior,
     check_guarded,
     cut_rows,
-    far_words,
     guard_prior,
     pooled_fit,
     trials_of,
@@ -131,23 +130,21 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
         cut = [with_support(task, i, size, classify, name, rng) for i, task in enumerate(known)]
         n_folds = min(check_int(self.n_folds, "n_folds", name, 2), len(known))
         folds = KFold(n_folds, shuffle=True, random_state=rng.randint(np.iinfo(np.int32).max))
-        names, failed = list[str](), list[Why]()
+        failed: dict[int, Why] = {}  # by position of the task, in the order of the trials
         for train, test in folds.split(np.zeros(len(known))):
             arms = self._trained([known[i] for i in train], validation_tasks)
             some, why = trials_of(arms, [cut[i] for i in test], classify, self.cv)
-            trials, failed = [*trials, *some], [*failed, *why]
-            names += [label(known[i], int(i)) for i in test]
-        trials, far = without_far(trials, classify)
-        for t, a in np.argwhere(far):
-            typical = np.median([trial.evidence[a] for trial in trials])
-            failed[t].setdefault(ARMS[a], far_words(trials[t].evidence[a], float(typical)))
+            trials += some
+            failed |= dict(zip(test.tolist(), why, strict=True))
+        trials = without_far(trials, [*failed.values()], classify)
         usable = [trial for trial in trials if np.isfinite(trial.outputs).all(axis=(1, 2)).any()]
         if not usable:
-            raise FloatingPointError(f"{name} has no member that predicts. {failed[0]}")
+            raise FloatingPointError(f"{name} has no member that predicts. Task 0: {failed[0]}")
         arms = self._trained(known, validation_tasks)
         self.reset_meta()
         self._meta_state = guard_prior(arms, calibrate(usable, classify))
-        _warn_left_out(failed, names, 4)
+        names = [label(task, i) for i, task in enumerate(known)]
+        _warn_left_out([failed[i] for i in range(len(known))], names, 4)
         return self
 
     def fit(self, X: Any, y: Any) -> GuardedMetaEstimator:
@@ -185,10 +182,10 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
         if not weights.any():
             fitted, weights = fitted._replace(local=simplest(item)), LOCAL_ALONE
         self._fitted, self._y_shape = fitted, y.shape[1:]
-        _warn_left_out([why], [SUPPORT], 4)
         self.weights_ = dict(zip(ARMS, weights.tolist(), strict=True))
         if classes is not None:
             self.classes_ = classes
+        _warn_left_out([why], [SUPPORT], 4)
         return self
 
     def predict_tasks(self, tasks: Any, *, error_score: Any = np.nan) -> list[NDArray[Any]]:

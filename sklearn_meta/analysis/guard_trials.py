@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import is_classifier
 
 from sklearn_meta.analysis.guard_arms import ARMS, Arms, Rows, Why, evidence_of, flat
-from sklearn_meta.analysis.guard_weights import Calibration, Trial, far_off
+from sklearn_meta.analysis.guard_weights import Calibration, Trial, far_off, far_words
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks import Task, split_task
 from sklearn_meta.tasks.ranges import as_range
@@ -20,7 +20,6 @@ __all__ = [
     "GuardPrior",
     "check_guarded",
     "cut_rows",
-    "far_words",
     "guard_prior",
     "pooled_fit",
     "trials_of",
@@ -80,16 +79,6 @@ class GuardPrior(NamedTuple):
         found = np.zeros((len(items), len(ARMS)))
         found[some] = self.calibration.weights(evidence[some], n_support[some], usable[some])
         return found
-
-
-def far_words(evidence: float, typical: float) -> str:
-    """Say why an arm is left out that could be fitted."""
-    if not np.isfinite(evidence):
-        return "it fails where rows of the support are left out."
-    return (
-        f"its loss on rows left out of the support is {evidence:.3g}, against {typical:.3g} in "
-        "meta-training."
-    )
 
 
 def _spread_of(item: Rows) -> float:

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from sklearn_meta.analysis.guard_arms import LEAST_PROBABILITY
+from sklearn_meta.analysis.guard_arms import ARMS, LEAST_PROBABILITY
 from sklearn_meta.core.converged import FACTOR
 
-__all__ = ["Calibration", "Trial", "calibrate", "far_off", "without_far"]
+__all__ = ["Calibration", "Trial", "calibrate", "far_off", "far_words", "without_far"]
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -144,32 +144,31 @@ def far_off(evidence: Array, typical: Array, spread: Array, classify: bool) -> B
     return np.isposinf(evidence) | (absurd & (not classify))
 
 
-def without_far(trials: Sequence[Trial], classify: bool) -> tuple[list[Trial], Bools]:
-    """Take arms out of the trials in which they are far off, compared with most trials.
+def far_words(evidence: float, typical: float) -> str:
+    """Say why an arm is left out that could be fitted."""
+    if not np.isfinite(evidence):
+        return "it fails where rows of the support are left out."
+    return (
+        f"its loss on rows left out of the support is {evidence:.3g}, against {typical:.3g} in "
+        "meta-training."
+    )
 
-    Parameters
-    ----------
-    trials : sequence of Trial
-        At least one.
-    classify : bool
-        Whether outputs are probabilities.
 
-    Returns
-    -------
-    trials : list of Trial
-        With outputs of nan for these arms.
-    far : ndarray of bool of shape (n_trials, 3)
-        Which they are.
-    """
+def without_far(
+    trials: Sequence[Trial], failed: Sequence[dict[str, str]], classify: bool
+) -> list[Trial]:
+    """Take arms out of the trials in which they are far off, and add the reasons to `failed`."""
     evidence = np.stack([t.evidence for t in trials])
     known = [column[np.isfinite(column)] for column in evidence.T]
     typical = np.array([np.median(column) if len(column) else np.inf for column in known])
     spread = np.array([t.spread for t in trials])
     far = far_off(evidence, typical, spread, classify)
+    for t, a in np.argwhere(far):
+        failed[t].setdefault(ARMS[a], far_words(evidence[t, a], typical[a]))
     pairs = zip(trials, far, strict=True)
     return [
         t._replace(outputs=np.where(lost[:, None, None], np.nan, t.outputs)) for t, lost in pairs
-    ], far
+    ]
 
 
 class _Fit(NamedTuple):
