@@ -85,7 +85,7 @@ def test_an_adaptation_that_diverges_says_so(cls, tasks):
         est.fit(tasks[0].X, tasks[0].y)
     assert vars(est) == before
     with pytest.raises(FloatingPointError, match=r"Task \d.*: adapting diverged"):
-        est.score_tasks(tasks)
+        est.score_tasks(tasks, error_score="raise")
 
 
 def test_a_task_far_off_the_scale_of_meta_training_is_warned_of():

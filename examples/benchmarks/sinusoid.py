@@ -71,7 +71,7 @@ def squared_errors(estimator: Any, tasks: list) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         try:
-            predictions = estimator.predict_tasks(tasks)
+            predictions = estimator.predict_tasks(tasks, error_score="raise")
         except FloatingPointError:  # more steps than the learned rates bear
             return np.full(len(tasks), np.inf)
     return np.array(

@@ -9,13 +9,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
-from sklearn.dummy import DummyClassifier
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import KFold
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_meta.analysis.guard_arms import ARMS, Arms, Rows, flat, said
+from sklearn_meta.analysis.guard_arms import (
+    ARMS,
+    Arms,
+    Rows,
+    Why,
+    blend,
+    not_finite,
+    said,
+    simplest,
+)
 from sklearn_meta.analysis.guard_saved import SavedGuard
 from sklearn_meta.analysis.guard_trials import (
     GuardPrior,
@@ -26,7 +34,14 @@ from sklearn_meta.analysis.guard_trials import (
     trials_of,
     with_support,
 )
-from sklearn_meta.analysis.guard_weights import Calibration, Trial, calibrate
+from sklearn_meta.analysis.guard_weights import Calibration, Trial, calibrate, without_far
+from sklearn_meta.core.failures import (
+    SUPPORT,
+    Failures,
+    Reason,
+    check_error_score,
+    no_prediction,
+)
 from sklearn_meta.core.support import checked_query, checked_support
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.model_selection.given import learner_of
@@ -34,8 +49,12 @@ from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.columns import check_task_names
 from sklearn_meta.tasks.convert import validation_table
 from sklearn_meta.tasks.ranges import check_int
+from sklearn_meta.tasks.validate import label
 
 __all__ = ["GuardedMetaEstimator"]
+
+
+LOCAL_ALONE = np.array([0.0, 1.0, 0.0])
 
 
 class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
@@ -101,6 +120,8 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
             If a task cannot be used, or there is one alone.
         ValueError
             If a parameter is out of range.
+        FloatingPointError
+            If meta-training diverges, or all members fail on each task.
         """
         self._check_params()
         known = as_tasks(tasks, y, groups, target_type=self._kind())
@@ -114,12 +135,21 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
         cut = [with_support(task, i, size, classify, name, rng) for i, task in enumerate(known)]
         n_folds = min(check_int(self.n_folds, "n_folds", name, 2), len(known))
         folds = KFold(n_folds, shuffle=True, random_state=rng.randint(np.iinfo(np.int32).max))
+        failed: dict[int, Why] = {}  # by position of the task, in the order of the trials
         for train, test in folds.split(np.zeros(len(known))):
             arms = self._trained([known[i] for i in train], validation_tasks)
-            trials += trials_of(arms, [cut[i] for i in test], classify, self.cv)
+            some, why = trials_of(arms, [cut[i] for i in test], classify, self.cv)
+            trials += some
+            failed |= dict(zip(test.tolist(), why, strict=True))
+        trials = without_far(trials, [*failed.values()], classify)
+        usable = [trial for trial in trials if np.isfinite(trial.outputs).all(axis=(1, 2)).any()]
+        if not usable:
+            raise FloatingPointError(f"{name} has no member that predicts. Task 0: {failed[0]}")
         arms = self._trained(known, validation_tasks)
         self.reset_meta()
-        self._meta_state = guard_prior(arms, calibrate(trials, classify), known[0].feature_names_in)
+        self._meta_state = guard_prior(arms, calibrate(usable, classify), known[0].feature_names_in)
+        names = [label(task, i) for i, task in enumerate(known)]
+        _warn_left_out([failed[i] for i in range(len(known))], names, 4)
         return self
 
     def fit(self, X: Any, y: Any) -> GuardedMetaEstimator:
@@ -136,49 +166,58 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
         -------
         self : object
             With `weights_`. Never meta-fitted, it is the local arm alone.
+
+        Notes
+        -----
+        A member that diverges on the support, whose predictions are not finite, or whose loss on
+        the support is absurd, is left out, and a warning says so. Where none is left, the local
+        arm is the mean of the support, or its class frequencies.
         """
         self._check_params()
         X, y = self._checked(X, y)
         classes = np.unique(y) if self._kind() == "class" else None
         prior = self._meta_state
         arms = Arms(None, self._local(), None) if prior is None else prior.arms
-        alone = classes is not None and len(classes) == 1
-        local = DummyClassifier(strategy="prior") if alone else clone(arms.local)
-        self._fitted = Arms(
-            None if arms.meta is None else clone(arms.meta).fit(X, y),
-            local.fit(flat(X), y),
-            arms.pooled,
-        )
-        self._y_shape = y.shape[1:]
-        P = said(self._fitted, X[:1], classes)
-        weights = self._weights([Rows(X, y, X[:1], classes)], [P])[0]
+        item = Rows(X, y, X, classes)
+        fitted, why = arms.fitted(item)
+        if all(arm is None for arm in fitted):
+            weights = np.zeros(len(ARMS))
+        else:
+            weights = self._weights([item], [said(fitted, X, classes)], [why])[0]
+        if not weights.any():
+            fitted, weights = fitted._replace(local=simplest(item)), LOCAL_ALONE
+        self._fitted, self._y_shape = fitted, y.shape[1:]
         self.weights_ = dict(zip(ARMS, weights.tolist(), strict=True))
         if classes is not None:
             self.classes_ = classes
+        _warn_left_out([why], [SUPPORT], 4)
         return self
 
-    def predict_tasks(self, tasks: Any) -> list[NDArray[Any]]:
+    def predict_tasks(self, tasks: Any, *, error_score: Any = np.nan) -> list[NDArray[Any]]:
         """Fit the support of each task and predict its query, many tasks at a time.
 
         Parameters
         ----------
         tasks : sequence of tasks
             With a fixed support.
+        error_score : "raise" or float, default=np.nan
+            What to do about a task for which no member has finite predictions. With a number, its
+            predictions are missing, and a warning names it; the other tasks are predicted.
 
         Returns
         -------
         y : list of ndarray of shape (n_query,)
-            Predicted labels or targets, in the order of the tasks.
+            Predicted labels or targets, in the order of the tasks. Missing ones are NaN for
+            targets, and None for labels.
 
         Raises
         ------
         TaskError
             If a task cannot be used, or has no fixed support.
         """
-        known, items, W, outputs = self._blended(tasks)
-        blends = [np.einsum("a,anp->np", w, P) for w, P in zip(W, outputs, strict=True)]
-        three = zip(known, items, blends, strict=True)
-        return [self._decided(item.classes, P, task.y) for task, item, P in three]
+        known, predicted, failures = self._predicted(tasks, error_score)
+        failures.report(len(known), error_score, stacklevel=3)
+        return predicted
 
     def weights_tasks(self, tasks: Any) -> NDArray[np.float64]:
         """Give the weights that tasks get by their supports.
@@ -193,15 +232,17 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
         ndarray of shape (n_tasks, 3)
             Of the meta-learner, the local and the pooled estimator; they sum to 1.
         """
-        return self._blended(tasks)[2]
+        return self._blended(tasks, 5)[2]
 
-    def score_tasks(self, tasks: Any) -> NDArray[np.float64]:
+    def score_tasks(self, tasks: Any, *, error_score: Any = np.nan) -> NDArray[np.float64]:
         """Accuracy (R^2 of a regressor) on the query of each task.
 
         Parameters
         ----------
         tasks : sequence of tasks
             With a fixed support.
+        error_score : "raise" or float, default=np.nan
+            The score of a task for which no member has finite predictions; a warning names it.
 
         Returns
         -------
@@ -209,9 +250,13 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
             Of each task.
         """
         metric = accuracy_score if self._kind() == "class" else r2_score
-        known = as_tasks(tasks, target_type=self._kind())
-        pairs = zip(known, self.predict_tasks(known), strict=True)
-        return np.array([metric(task.y_query, y) for task, y in pairs], dtype=np.float64)
+        known, predicted, failures = self._predicted(tasks, error_score)
+        scores = [
+            error_score if i in failures.failed else metric(task.y_query, y)
+            for i, (task, y) in enumerate(zip(known, predicted, strict=True))
+        ]
+        failures.report(len(known), error_score, stacklevel=3)
+        return np.array(scores, dtype=np.float64)
 
     def reset_meta(self) -> GuardedMetaEstimator:
         """Forget the learned prior, and the adaptation with it.
@@ -267,23 +312,59 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
         """Blend what the fitted arms say of rows."""
         check_is_fitted(self)
         X = checked_query(self, X, allow_nd=True)
-        P = said(self._fitted, X, getattr(self, "classes_", None))
-        return np.einsum("a,anp->np", [*self.weights_.values()], np.nan_to_num(P))
+        weights = np.array([*self.weights_.values()])
+        pairs = zip(self._fitted, weights, strict=True)
+        members = Arms(*(arm if weight > 0 else None for arm, weight in pairs))
+        P = said(members, X, getattr(self, "classes_", None))
+        found = blend(weights, P)
+        lost = np.flatnonzero(~np.isfinite(found).all(axis=1))
+        if len(lost):
+            raise FloatingPointError(
+                f"No member of this {type(self).__name__} has finite predictions for row {lost[0]} "
+                f"of X of shape {X.shape} ({len(lost)} such rows)."
+            )
+        _warn_left_out([not_finite(weights, P)], ["X"], 5)
+        return found
 
-    def _blended(self, tasks: Any) -> Any:
+    def _predicted(
+        self, tasks: Any, error_score: Any
+    ) -> tuple[Sequence[Task], list[NDArray[Any]], Failures]:
+        check_error_score(error_score, type(self).__name__)
+        known, items, W, outputs = self._blended(tasks, 6)
+        predicted, failures = list[NDArray[Any]](), Failures()
+        for i, (task, item, w, P) in enumerate(zip(known, items, W, outputs, strict=True)):
+            found = blend(w, P)
+            if np.isfinite(found).all():
+                predicted.append(self._decided(item.classes, found, task.y))
+                continue
+            why = "no member has finite predictions for all rows of the query."
+            failures.add({i: Reason(label(task, i), why)}, {}, error_score)
+            predicted.append(no_prediction(len(found), task.y, self._kind()))
+        return known, predicted, failures
+
+    def _blended(self, tasks: Any, stacklevel: int) -> Any:
         known = as_tasks(tasks, target_type=self._kind())
         check_task_names(known[0], 0, self._known().feature_names)
         items = [cut_rows(t, i, self._kind() == "class") for i, t in enumerate(known)]
-        outputs = self._known().arms.outputs(items)
-        W = self._weights(items, outputs)
-        return known, items, W, [np.nan_to_num(P) for P in outputs]
+        outputs, failed = self._known().arms.outputs(items)
+        W = self._weights(items, outputs, failed)
+        for t, item in enumerate(items):
+            if not W[t].any():
+                P = said(Arms(None, simplest(item), None), item.X_query, item.classes)
+                outputs[t], W[t] = P, LOCAL_ALONE
+            failed[t] |= not_finite(W[t], outputs[t])
+        _warn_left_out(failed, [label(t, i) for i, t in enumerate(known)], stacklevel)
+        return known, items, W, outputs
 
     def _weights(
-        self, items: Sequence[Rows], outputs: Sequence[NDArray[np.float64]]
+        self,
+        items: Sequence[Rows],
+        outputs: Sequence[NDArray[np.float64]],
+        failed: Sequence[Why],
     ) -> NDArray[np.float64]:
         if self._meta_state is None:
-            return np.array([[0.0, 1.0, 0.0]] * len(items))
-        return self._meta_state.weights(items, outputs, self.cv)
+            return np.array([LOCAL_ALONE] * len(items))
+        return self._meta_state.weights(items, outputs, failed, self.cv)
 
     def _known(self) -> GuardPrior:
         if self._meta_state is None:
@@ -304,3 +385,13 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
         name = "n_shot" if self._kind() == "class" else "n_support"
         own = getattr(learner_of(self.estimator), name, None)
         return own if self.n_support is None else self.n_support
+
+
+def _warn_left_out(failed: Sequence[Why], names: Sequence[str], stacklevel: int) -> None:
+    """Warn once of the members that tasks have to do without."""
+    left_out = {
+        i: Reason(names[i], " ".join(f"{member!r} gets no weight: {why}" for member, why in own))
+        for i, own in enumerate(sorted(why.items()) for why in failed)
+        if own
+    }
+    Failures(doubtful=left_out).report(len(names), None, stacklevel)

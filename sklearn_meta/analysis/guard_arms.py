@@ -8,15 +8,30 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
+from sklearn.dummy import DummyClassifier, DummyRegressor
 
 from sklearn_meta.core import BaseMetaLearner
+from sklearn_meta.core.failures import NUMERICAL, Failures, collect_failures
 from sklearn_meta.core.many import answers
 from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.arrays import dense, stacked
 
-__all__ = ["ARMS", "Arms", "Rows", "evidence_of", "flat", "losses_of", "said"]
+__all__ = [
+    "ARMS",
+    "Arms",
+    "Rows",
+    "Why",
+    "blend",
+    "evidence_of",
+    "flat",
+    "losses_of",
+    "not_finite",
+    "said",
+    "simplest",
+]
 
 Array = NDArray[np.float64]
+Why = dict[str, str]  # by the name of a member, the reason why a task has to do without it
 ARMS = ("meta", "local", "pooled")
 LEAST_PROBABILITY = 1e-6  # so that one sure mistake does not decide everything
 
@@ -37,7 +52,7 @@ class Arms(NamedTuple):
     local: Any
     pooled: Any
 
-    def outputs(self, items: Sequence[Rows]) -> list[Array]:
+    def outputs(self, items: Sequence[Rows]) -> tuple[list[Array], list[Why]]:
         """Predict, by each arm.
 
         Parameters
@@ -47,28 +62,64 @@ class Arms(NamedTuple):
 
         Returns
         -------
-        list of ndarray of shape (3, n_query, n_outputs)
-            Means, or probabilities of the classes; nan of an arm that does not know a class.
+        outputs : list of ndarray of shape (3, n_query, n_outputs)
+            Means, or probabilities of the classes; nan of an arm that does not know a class, or
+            failed.
+        failed : list of dict of str to str
+            Why arms failed, by their names.
         """
-        three = zip(self._meta(items), self._local(items), self._pooled(items), strict=True)
-        return [np.stack(one) for one in three]
+        failed: list[Why] = [{} for _ in items]
+        three = zip(
+            self._meta(items, failed),
+            self._local(items, failed),
+            self._pooled(items, failed),
+            strict=True,
+        )
+        return [np.stack(one) for one in three], failed
 
-    def _meta(self, items: Sequence[Rows]) -> list[Array]:
+    def fitted(self, item: Rows) -> tuple[Arms, Why]:
+        """Fit to one support; None stands for an arm that failed, with the reason."""
+        failures, why = Failures(), Why()
+        meta = None if self.meta is None else clone(self.meta)
+        if meta is not None:
+            failures.fit(meta, item.X, item.y, 0, "meta", np.nan)
+        for reason in (*failures.failed.values(), *failures.doubtful.values()):
+            meta, why["meta"] = None, reason.why
+        return Arms(meta, _local_fit(self.local, item, why), self.pooled), why
+
+    def _meta(self, items: Sequence[Rows], failed: Sequence[Why]) -> list[Array]:
         if self.meta is None:
             return [np.full(_shape(item), np.nan) for item in items]
-        tasks = [_as_task(item) for item in items]
+        with collect_failures() as inside:
+            try:
+                found = self._meta_stacked(items, inside)
+            except NUMERICAL:
+                found = self._meta_in_turn(items, inside)
+        for i, reason in (*inside.doubtful.items(), *inside.failed.items()):
+            failed[i]["meta"] = reason.why
+            found[i] = np.full(_shape(items[i]), np.nan)
+        return found
+
+    def _meta_in_turn(self, items: Sequence[Rows], failures: Failures) -> list[Array]:
+        found = []
+        for i, item in enumerate(items):
+            own = clone(self.meta)
+            fits = failures.fit(own, item.X, item.y, i, "meta", np.nan)
+            nothing = np.full(_shape(item), np.nan)
+            found.append(_spread(own, item.X_query, item.classes) if fits else nothing)
+        return found
+
+    def _meta_stacked(self, items: Sequence[Rows], failures: Failures) -> list[Array]:
         if items[0].classes is None:
-            predicted = self.meta.predict_tasks(tasks)
+            predicted = self.meta.predict_tasks([_as_task(item) for item in items])
             return [p.reshape(len(p), -1) for p in predicted]
         if not isinstance(self.meta, BaseMetaLearner):
-            return [
-                _spread(clone(self.meta).fit(item.X, item.y), item.X_query, item.classes)
-                for item in items
-            ]
+            return self._meta_in_turn(items, failures)
         found: dict[int, Array] = {}
-        for stack in answers(self.meta, tasks):
+        for stack in answers(self.meta, [_as_task(item) for item in items]):
             labels = stack.labels
             assert labels is not None
+            failures.add(stack.failed, stack.doubtful, np.nan)
             for j, i in enumerate(stack.places):
                 columns = np.searchsorted(labels[j], np.asarray(items[i].classes))
                 logits = stack.output[j, : stack.n_query[j]][:, columns]
@@ -76,20 +127,59 @@ class Arms(NamedTuple):
                 found[i] = P / P.sum(axis=1, keepdims=True)
         return [found[i] for i in range(len(items))]
 
-    def _local(self, items: Sequence[Rows]) -> list[Array]:
-        out = []
-        for item in items:
-            if item.classes is not None and len(item.classes) == 1:
-                out.append(np.ones(_shape(item)))
-            else:
-                fitted = clone(self.local).fit(flat(item.X), item.y)
-                out.append(_spread(fitted, flat(item.X_query), item.classes))
-        return out
+    def _local(self, items: Sequence[Rows], failed: Sequence[Why]) -> list[Array]:
+        fitted = [_local_fit(self.local, *pair) for pair in zip(items, failed, strict=True)]
+        return [_of_plain(est, item) for est, item in zip(fitted, items, strict=True)]
 
-    def _pooled(self, items: Sequence[Rows]) -> list[Array]:
-        if self.pooled is None:
-            return [np.full(_shape(item), np.nan) for item in items]
-        return [_spread(self.pooled, flat(item.X_query), item.classes) for item in items]
+    def _pooled(self, items: Sequence[Rows], failed: Sequence[Why]) -> list[Array]:
+        return [_of_plain(self.pooled, item) for item in items]
+
+
+def _local_fit(local: Any, item: Rows, why: Why) -> Any:
+    """Fit the plain estimator of one support, or note why that failed."""
+    if item.classes is not None and len(item.classes) == 1:
+        return simplest(item)
+    try:
+        return clone(local).fit(flat(item.X), item.y)
+    except NUMERICAL as error:
+        why["local"] = str(error)
+        return None
+
+
+def _of_plain(est: Any, item: Rows) -> Array:
+    if est is None:
+        return np.full(_shape(item), np.nan)
+    return _spread(est, flat(item.X_query), item.classes)
+
+
+def simplest(item: Rows) -> Any:
+    """Fit what is always there: the mean of a support, or its class frequencies."""
+    dummy = DummyRegressor() if item.classes is None else DummyClassifier(strategy="prior")
+    return dummy.fit(flat(item.X), item.y)
+
+
+def blend(weights: Array, P: Array) -> Array:
+    """Mean of outputs (3, n_rows, n_outputs) by weights (3,), of finite ones alone.
+
+    A weight of 0 times infinity is nan: in each row an arm takes part if it has a weight and is
+    finite, and the weights of these are scaled to sum to 1. Rows without any are nan.
+    """
+    there = np.isfinite(P).all(axis=2) & (weights > 0)[:, None]
+    W = np.where(there, weights[:, None], 0.0)
+    W /= np.where(there.any(axis=0), W.sum(axis=0), np.nan)
+    return np.einsum("an,anp->np", W, np.where(there[..., None], P, 0.0))
+
+
+def not_finite(weights: Array, P: Array) -> Why:
+    """Name the arms that have a weight, and rows for which they are not finite."""
+    lost = ~np.isfinite(P).all(axis=2) & (weights > 0)[:, None]
+    pairs = zip(ARMS, lost.sum(axis=1).tolist(), strict=True)
+    return {
+        name: f"its predictions are not finite for {n} of {P.shape[1]} rows, which the others "
+        "predict."
+        for name, n in pairs
+        if n
+    }
 
 
 def flat(X: Any) -> NDArray[Any]:
@@ -152,7 +242,8 @@ def losses_of(P: Array, y: NDArray[Any], classes: NDArray[Any] | None) -> Array:
         Squared error, the mean over outputs; or minus the log of the probability, in nats.
     """
     if classes is None:
-        return ((P - y.reshape(len(y), -1)) ** 2).mean(axis=-1)
+        with np.errstate(over="ignore"):  # infinity is what an absurd prediction costs
+            return ((P - y.reshape(len(y), -1)) ** 2).mean(axis=-1)
     own = P[..., np.arange(len(y)), np.searchsorted(classes, y)]
     return -np.log(np.maximum(own, LEAST_PROBABILITY))
 
@@ -173,7 +264,8 @@ def evidence_of(arms: Arms, supports: Sequence[tuple[Any, Any, Any]], cv: int) -
     Returns
     -------
     ndarray of shape (n_tasks, 3)
-        Mean loss over the rows left out; nan where no row can be, or the arm cannot predict.
+        Mean loss over the rows left out; nan where no row can be, or the arm does not know a
+        class; infinite where the arm failed.
     """
     items, where = [], []
     for t, (X, y, classes) in enumerate(supports):
@@ -185,12 +277,15 @@ def evidence_of(arms: Arms, supports: Sequence[tuple[Any, Any, Any]], cv: int) -
     if not items:
         return found
     sums, counts = np.zeros_like(found), np.zeros(len(supports))
-    for P, (t, rows) in zip(arms.outputs(items), where, strict=True):
+    lost = np.zeros(found.shape, dtype=bool)
+    for P, why, (t, rows) in zip(*arms.outputs(items), where, strict=True):
         _, y, classes = supports[t]
         sums[t] += losses_of(P, y[rows], classes).sum(axis=1)
         counts[t] += len(rows)
+        lost[t] |= [name in why for name in ARMS]
     seen = counts > 0
     found[seen] = sums[seen] / counts[seen, None]
+    found[lost] = np.inf
     return found
 
 

@@ -59,10 +59,9 @@ class SavedGuard:
         }
         plain = {"local": guard.local, "pooled": guard.pooled, "arms": None, "fitted": None}
         if prior is not None:
-            # of an adapted meta-learner the prior is a clone
-            own, meta = _within(
-                "meta", prior.arms.meta if fitted is None else fitted.meta, stacklevel
-            )
+            # of an adapted meta-learner the prior is a clone; one that failed was not adapted
+            adapted = None if fitted is None else fitted.meta
+            own, meta = _within("meta", prior.arms.meta if adapted is None else adapted, stacklevel)
             told = prior.calibration._asdict()
             vectors = {k: told.pop(k) for k in [*told] if isinstance(told[k], np.ndarray)}
             arrays |= own | {f"calibration/{k}": v for k, v in vectors.items()}

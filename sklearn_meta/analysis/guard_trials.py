@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import is_classifier
 
-from sklearn_meta.analysis.guard_arms import Arms, Rows, evidence_of, flat
-from sklearn_meta.analysis.guard_weights import Calibration, Trial
+from sklearn_meta.analysis.guard_arms import ARMS, Arms, Rows, Why, evidence_of, flat
+from sklearn_meta.analysis.guard_weights import Calibration, Trial, far_off, far_words
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks import Task, split_task
 from sklearn_meta.tasks.ranges import as_range
@@ -45,7 +45,9 @@ class GuardPrior(NamedTuple):
         told = self.calibration._asdict()
         return {**getattr(self.arms.meta, "theta_", {}), **told}
 
-    def weights(self, items: Sequence[Rows], outputs: Sequence[Array], cv: int) -> Array:
+    def weights(
+        self, items: Sequence[Rows], outputs: Sequence[Array], failed: Sequence[Why], cv: int
+    ) -> Array:
         """Weigh the arms for tasks by their supports.
 
         Parameters
@@ -54,19 +56,37 @@ class GuardPrior(NamedTuple):
             One a task.
         outputs : sequence of ndarray of shape (3, n_query, n_outputs)
             Of the arms, nan where one cannot predict.
+        failed : sequence of dict of str to str
+            Why arms failed; those that fail on rows left out of the support are added.
         cv : int
             Folds of a support.
 
         Returns
         -------
         ndarray of shape (n_tasks, 3)
-            They sum to 1.
+            They sum to 1, or are all 0 where no arm is left.
         """
-        usable = np.stack([np.isfinite(P).all(axis=(1, 2)) for P in outputs])
+        usable = np.stack([np.any(np.isfinite(P).all(axis=2), axis=1) for P in outputs])
         supports = [(item.X, item.y, item.classes) for item in items]
         n_support = np.array([len(item.y) for item in items], dtype=np.float64)
         evidence = evidence_of(self.arms, supports, cv)
-        return self.calibration.weights(evidence, n_support, usable)
+        typical = self.calibration.loss
+        spread = np.array([_spread_of(item) for item in items])
+        far = far_off(evidence, typical, spread, self.calibration.classify) & usable
+        for t, a in np.argwhere(far):
+            failed[t].setdefault(ARMS[a], far_words(evidence[t, a], typical[a]))
+        usable &= ~far
+        some = usable.any(axis=1)
+        found = np.zeros((len(items), len(ARMS)))
+        found[some] = self.calibration.weights(evidence[some], n_support[some], usable[some])
+        return found
+
+
+def _spread_of(item: Rows) -> float:
+    """Loss of the mean of a support."""
+    if item.classes is not None:
+        return 0.0
+    return float(np.var(item.y.reshape(len(item.y), -1), axis=0).mean())
 
 
 def guard_prior(
@@ -210,7 +230,9 @@ def cut_rows(task: Task, i: int, classify: bool) -> Rows:
     return Rows(task.X_support, y, task.X_query, np.unique(y) if classify else None)
 
 
-def trials_of(arms: Arms, tasks: Sequence[Task], classify: bool, cv: int) -> list[Trial]:
+def trials_of(
+    arms: Arms, tasks: Sequence[Task], classify: bool, cv: int
+) -> tuple[list[Trial], list[Why]]:
     """See tasks as new ones.
 
     Parameters
@@ -226,14 +248,17 @@ def trials_of(arms: Arms, tasks: Sequence[Task], classify: bool, cv: int) -> lis
 
     Returns
     -------
-    list of Trial
+    trials : list of Trial
         One a task.
+    failed : list of dict of str to str
+        Why arms failed.
     """
     items = [cut_rows(task, i, classify) for i, task in enumerate(tasks)]
     evidence = evidence_of(arms, [(item.X, item.y, item.classes) for item in items], cv)
     targets = [_target(task.y_query, item.classes) for task, item in zip(tasks, items, strict=True)]
-    every = zip(evidence, items, arms.outputs(items), targets, strict=True)
-    return [Trial(e, len(item.y), P, target) for e, item, P, target in every]
+    outputs, failed = arms.outputs(items)
+    every = zip(evidence, items, outputs, targets, strict=True)
+    return [Trial(e, len(item.y), _spread_of(item), P, t) for e, item, P, t in every], failed
 
 
 def _target(y: NDArray[Any], classes: NDArray[Any] | None) -> NDArray[np.float64]:

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from sklearn_meta.analysis.guard_arms import LEAST_PROBABILITY
+from sklearn_meta.analysis.guard_arms import ARMS, LEAST_PROBABILITY
+from sklearn_meta.core.converged import FACTOR
 
-__all__ = ["Calibration", "Trial", "calibrate"]
+__all__ = ["Calibration", "Trial", "calibrate", "far_off", "far_words", "without_far"]
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -25,6 +26,7 @@ class Trial(NamedTuple):
 
     evidence: Array  # (3,) losses left out of its support, nan where there are none
     n_support: int
+    spread: float  # variance of the targets of the support, the mean over outputs
     outputs: Array  # (3, n_query, n_outputs) on its query
     target: Array  # (n_query, n_outputs), of classes one-hot
 
@@ -45,7 +47,7 @@ class Calibration(NamedTuple):
     classify : bool
         Whether losses are in nats.
     loss : ndarray of shape (3,)
-        Mean of each arm on the queries of the trials.
+        Mean of each arm on the queries of the trials in which it did not fail.
     loss_blend : float
         Of the blend.
     """
@@ -107,8 +109,9 @@ def calibrate(trials: Sequence[Trial], classify: bool) -> Calibration:
     told[~_seen(evidence, usable)] = 0
     losses = _losses(trials, classify)
     alone = np.stack([losses(np.tile(w, (len(trials), 1))) for w in np.eye(3)], axis=1)
-    there = usable.all(axis=0)  # an arm that some trial lacks has no mean to go by
-    loss = np.where(there, alone.mean(axis=0), np.inf)
+    n_usable = usable.sum(axis=0)  # an arm that all trials lack has no mean to go by
+    total = np.where(usable, alone, 0.0).sum(axis=0)
+    loss = np.where(n_usable, total / np.maximum(n_usable, 1), np.inf)
     fit = _Fit(losses, told, usable, max(float(loss.min()), np.finfo(float).tiny), n_typical)
     everything = np.arange(len(trials))
     blind = fit.best(everything, False)
@@ -116,6 +119,56 @@ def calibrate(trials: Sequence[Trial], classify: bool) -> Calibration:
     blend = float(fit.losses_at(found).mean())
     offsets = (np.append(found[:2], 0.0), np.append(blind[:2], 0.0))
     return Calibration(offsets[0], float(found[2]), offsets[1], n_typical, classify, loss, blend)
+
+
+def far_off(evidence: Array, typical: Array, spread: Array, classify: bool) -> Bools:
+    """Say which arms fail on rows left out, or are absurd there by the factor of `converged`.
+
+    Parameters
+    ----------
+    evidence : ndarray of shape (n_tasks, 3)
+        Losses left out, infinite where an arm failed.
+    typical : ndarray of shape (3,)
+        Losses of the arms in meta-training.
+    spread : ndarray of shape (n_tasks,)
+        Losses of predicting the mean of the support.
+    classify : bool
+        Whether losses are in nats, which have a bound.
+
+    Returns
+    -------
+    ndarray of bool of shape (n_tasks, 3)
+        Which arms a task has to do without.
+    """
+    absurd = evidence > FACTOR * (typical + spread[:, None])
+    return np.isposinf(evidence) | (absurd & (not classify))
+
+
+def far_words(evidence: float, typical: float) -> str:
+    """Say why an arm is left out that could be fitted."""
+    if not np.isfinite(evidence):
+        return "it fails where rows of the support are left out."
+    return (
+        f"its loss on rows left out of the support is {evidence:.3g}, against {typical:.3g} in "
+        "meta-training."
+    )
+
+
+def without_far(
+    trials: Sequence[Trial], failed: Sequence[dict[str, str]], classify: bool
+) -> list[Trial]:
+    """Take arms out of the trials in which they are far off, and add the reasons to `failed`."""
+    evidence = np.stack([t.evidence for t in trials])
+    known = [column[np.isfinite(column)] for column in evidence.T]
+    typical = np.array([np.median(column) if len(column) else np.inf for column in known])
+    spread = np.array([t.spread for t in trials])
+    far = far_off(evidence, typical, spread, classify)
+    for t, a in np.argwhere(far):
+        failed[t].setdefault(ARMS[a], far_words(evidence[t, a], typical[a]))
+    pairs = zip(trials, far, strict=True)
+    return [
+        t._replace(outputs=np.where(lost[:, None, None], np.nan, t.outputs)) for t, lost in pairs
+    ]
 
 
 class _Fit(NamedTuple):

@@ -1,4 +1,4 @@
-"""A meta-learner that is never trusted blindly: blended with two simple arms, by the support."""
+"""A meta-learner that is blended with two simple arms, by the support, to protect the mean loss."""
 
 from __future__ import annotations
 
@@ -21,7 +21,12 @@ class GuardedMetaClassifier(ClassifierMixin, GuardedMetaEstimator):
     mean of their probabilities by weights
     ``softmax(offset + trust * n_support / n_typical * (least - loss))``. Offsets and trust are
     learned in `meta_fit`, on tasks that the arms were not trained on: where five rows cannot tell
-    the arms apart, the trust is 0, and the weights are those that are best over tasks.
+    the arms apart, the trust is 0, and the weights are those that are best over tasks. This
+    protects the mean loss over tasks: a single task may be worse off than by a simple arm, mostly
+    by little.
+
+    An arm gets no weight for a task on which it diverges, is not finite, or is absurd, and a
+    warning names both. Where none is left, the class frequencies of the support are predicted.
 
     Parameters
     ----------
@@ -110,7 +115,11 @@ class GuardedMetaRegressor(RegressorMixin, GuardedMetaEstimator):
     their mean by weights ``softmax(offset + trust * n_support / n_typical * log(least / loss) /
     2)``. Offsets and trust are learned in `meta_fit`, on tasks that the arms were not trained on:
     where five rows cannot tell the arms apart, the trust is 0, and the weights are those that are
-    best over tasks.
+    best over tasks. This protects the mean loss over tasks: a single task may be worse off than by
+    a simple arm, mostly by little.
+
+    An arm gets no weight for a task on which it diverges, is not finite, or is absurd, and a
+    warning names both. Where none is left, the mean of the support is predicted.
 
     Parameters
     ----------

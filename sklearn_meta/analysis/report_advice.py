@@ -43,8 +43,8 @@ LEARNERS = {  # by the start of the arm's name, and the kind of target
     ),
 }
 GUARD = (
-    "Where a task must never be worse off than by a simple model, wrap the learner in "
-    "GuardedMeta{}."
+    "Where the mean over tasks must not be worse than that of a simple model, wrap the learner in "
+    "GuardedMeta{}: it protects the mean, and a single task may still be worse off."
 )
 STRANGE = "First look at the tasks that are unlike all others. Then:"
 NETWORK = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,9 +13,10 @@ from sklearn.model_selection import KFold
 from sklearn.utils import check_random_state
 
 from sklearn_meta.analysis.transfer_result import GainOver, TransferGain, gain_over
-from sklearn_meta.exceptions import NotMetaFittedError
+from sklearn_meta.core.failures import Reason, check_error_score
+from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.model_selection.comparison.arms import Arm, baseline_arms, given_arms
-from sklearn_meta.model_selection.comparison.cells import Cell, judged, run_cell
+from sklearn_meta.model_selection.comparison.cells import Cell, judged, run_cell, warn_of_failures
 from sklearn_meta.model_selection.comparison.draws import Draw, draw_rows
 from sklearn_meta.model_selection.comparison.metric import metric_of
 from sklearn_meta.model_selection.given import learner_of
@@ -40,6 +42,7 @@ def transfer_gain(
     scoring: Any = None,
     margin: float | None = None,
     random_state: Any = None,
+    error_score: Any = np.nan,
 ) -> TransferGain:
     """Measure what a meta-fitted estimator gains on tasks held out, over simple arms.
 
@@ -58,9 +61,10 @@ def transfer_gain(
     baselines : sequence of str, or dict of str to estimator, \
             default=("per-task", "pooled")
         Names are of :func:`~sklearn_meta.model_selection.compare`: "per-task" is the same network
-        trained from scratch on each support, "pooled" one for all rows; also "fine-tune" and
-        "hierarchical". A dict gives estimators by name: one of scikit-learn's is fitted to each
-        support alone; a meta-fitted one adapts; None stands for the ready-made arm of that name.
+        trained from scratch on each support, "pooled" one for all rows; also "fine-tune",
+        "hierarchical" and "guess". A dict gives estimators by name: one of scikit-learn's is
+        fitted to each support alone; a meta-fitted one adapts; None stands for the ready-made arm
+        of that name.
     training_tasks : sequence of tasks, or DataFrame, default=None
         What `estimator` was meta-trained on, for the arms that learn across tasks; a frame has the
         columns that `y` and `groups` name. None: they learn from four fifths of `tasks` and are
@@ -73,6 +77,9 @@ def transfer_gain(
         of the mean score of the baseline.
     random_state : int, RandomState instance or None, default=None
         Of the supports drawn, the arms trained and the bootstrap.
+    error_score : "raise" or float, default=np.nan
+        What a task scores on which a fit or a score of one arm fails; NaN leaves it out of the
+        comparison with that arm. A warning names arm and task. "raise" makes it an error.
 
     Returns
     -------
@@ -84,7 +91,8 @@ def transfer_gain(
     NotMetaFittedError
         If the estimator is not meta-fitted.
     TaskError
-        If a task cannot be used, naming it.
+        If a task cannot be used, naming it, or no task has a score of both arms; with
+        ``error_score="raise"`` also if an arm fails on a task.
     ValueError
         If an argument cannot be used.
 
@@ -104,6 +112,7 @@ def transfer_gain(
     arm = _own_arm(estimator)
     classify = is_classifier(estimator)
     metric = metric_of(scoring, classify).name
+    check_error_score(error_score, "transfer_gain")
     if margin is not None and not (isinstance(margin, (int, float, np.number)) and margin >= 0):
         raise ValueError(f"The 'margin' parameter must be a number from 0 up. Got {margin!r}.")
     held = _as_raw(estimator, tasks, y, groups)
@@ -117,24 +126,26 @@ def transfer_gain(
         trained = _as_raw(estimator, training_tasks, *named)
         check_columns(trained[0].X, columns_of(held), "In training_tasks: X", "the tasks")
     folds = _folds(trained, held)
-    arms, notes = _arms(arm, baselines, [*trained, *held], folds, classify)
+    arms, notes = _arms(arm, baselines, [*trained, *held], folds, classify, scoring)
     if training_tasks is None and any(_learns(a) for a in arms):
         notes.append(
             "Arms that learn across tasks were trained on four fifths of these tasks, in turn, not "
             "on the tasks of meta-training; give those as training_tasks."
         )
-    bench = _Bench([*trained, *held], folds, draws, seed, scoring, classify)
-    scores = {a.name: bench.scores(a) for a in (arm, *arms)}
-    over = {
-        a.name: gain_over(
-            a.name,
-            scores[arm.name],
-            scores[a.name],
-            _margin(margin, metric, scores[a.name]),
-            seed,
-        )
-        for a in arms
-    }
+    bench = _Bench([*trained, *held], folds, draws, seed, scoring, classify, error_score)
+    failures = list[tuple[str, Reason]]()
+    scores = {a.name: bench.scores(a, failures) for a in (arm, *arms)}
+    warn_of_failures(failures, error_score)
+    over = {}
+    for a in arms:
+        both = np.isfinite(scores[arm.name] - scores[a.name])
+        if not both.any():
+            raise TaskError(f"No task has a score of both {arm.name!r} and {a.name!r}.")
+        own, others = scores[arm.name][both], scores[a.name][both]
+        found = gain_over(a.name, own, others, _margin(margin, metric, others), seed)
+        over[a.name] = replace(found, gains=scores[arm.name] - scores[a.name])
+        if not both.all():
+            notes.append(f"Tasks without a score of {arm.name} and of {a.name}: {(~both).sum()}.")
     names = tuple(f"task {i}" if t.name is None else t.name for i, t in enumerate(held))
     return TransferGain(arm.name, metric, names, scores, over, tuple(notes))
 
@@ -148,8 +159,9 @@ class _Bench(NamedTuple):
     seed: int
     scoring: Any
     classify: bool
+    error_score: Any
 
-    def scores(self, arm: Arm) -> NDArray[np.float64]:
+    def scores(self, arm: Arm, failures: list[tuple[str, Reason]]) -> NDArray[np.float64]:
         """Score an arm on each task held out, trained on the others where it learns from tasks."""
         begin, ready = len(self.tasks) - len(self.draws), arm.trains and _is_ready(arm)
         folds = self.folds if _learns(arm) else [([], range(begin, len(self.tasks)))]
@@ -168,9 +180,11 @@ class _Bench(NamedTuple):
                 sizes=(None,),
                 scoring=self.scoring,
                 classify=self.classify,
-                error_score="raise",
+                error_score=self.error_score,
             )
-            found[at] = (judged(cell, arm.estimator) if ready else run_cell(cell))[0]
+            result = judged(cell, arm.estimator) if ready else run_cell(cell)
+            found[at] = result.scores[0]
+            failures += [(arm.name, what) for what in result.failures]
         return found
 
 
@@ -233,7 +247,7 @@ def _folds(
 
 
 def _arms(
-    arm: Arm, baselines: Any, tasks: Sequence[RawTask], folds: Any, classify: bool
+    arm: Arm, baselines: Any, tasks: Sequence[RawTask], folds: Any, classify: bool, scoring: Any
 ) -> tuple[list[Arm], list[str]]:
     if isinstance(baselines, Mapping):
         own = {name: est for name, est in baselines.items() if est is not None}
@@ -250,7 +264,7 @@ def _arms(
         )
     inside = _inside(learner_of(arm.estimator))
     source = given_arms(arm.estimator if inside is learner_of(arm.estimator) else inside)
-    made, notes = baseline_arms(names, source, tasks, folds)
+    made, notes = baseline_arms(names, source, tasks, folds, scoring)
     if not given and not made:
         raise ValueError(f"There is no baseline to compare with. {' '.join(notes)}".strip())
     return [*given, *made], notes

@@ -33,7 +33,8 @@ class GainOver:
     baseline : str
         Its name.
     gains : ndarray of shape (n_tasks,)
-        Score of the meta-learner minus that of the baseline, on the same rows of the same tasks.
+        Score of the meta-learner minus that of the baseline, on the same rows of the same tasks;
+        nan where one of them failed.
     paired : PairedComparison
         Mean gain with its 95 % interval, tasks won, tied and lost, the share hurt, p-values.
     margin : float

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from sklearn_meta.core.algorithm import Algorithm, Network
 from sklearn_meta.core.examples import Examples
+from sklearn_meta.core.failures import Failures, Reason, Reasons
 from sklearn_meta.functional import Params
 
-__all__ = ["check_converged"]
+__all__ = ["FACTOR", "check_converged", "not_converged", "remedy"]
 
 FACTOR = 100.0  # so much worse than predicting nothing is no bad luck
 
@@ -28,56 +27,58 @@ def check_converged(
     support: Examples,
     names: Sequence[str],
     stacklevel: int,
-    output: Tensor | None = None,
 ) -> None:
-    """Hold the loss on the support after adapting against that of predicting nothing.
+    """Raise FloatingPointError if a task diverged, and warn if it fits its support absurdly."""
+    failed, doubtful = not_converged(est, algorithm, f, theta, phi, support, names)
+    failures = Failures()
+    failures.add(failed, doubtful, "raise")
+    failures.report(len(names), "raise", stacklevel + 1)
 
-    Parameters
-    ----------
-    est : BaseMetaLearner
-        Whose parameters errors name.
-    algorithm, f, theta, phi
-        What adapted, and what came out.
-    support : Examples
-        Of one task, or of a stack.
-    names : sequence of str
-        What errors call the tasks, in the order of the stack.
-    stacklevel : int
-        Of the user's line, for the warning.
-    output : Tensor of shape (*B, n, k), default=None
-        What is predicted for the support; None: it is worked out here.
 
-    Raises
-    ------
-    FloatingPointError
-        If the loss is not a number.
+def not_converged(
+    est: Any,
+    algorithm: Algorithm,
+    f: Network,
+    theta: Params,
+    phi: Any,
+    support: Examples,
+    names: Sequence[str],
+    output: Tensor | None = None,
+) -> tuple[Reasons, Reasons]:
+    """Compare the loss on the support after adapting with that of predicting nothing.
+
+    `output` is what is predicted for the support; None: it is computed here. Returns why tasks of
+    the stack failed, and why others are doubtful, by their positions in it.
     """
     with torch.no_grad():
         if output is None:
             output = algorithm.predict(f, theta, phi, support.X)
         after = algorithm.criterion(output, support.y, support.weight).reshape(-1)
         if after.max() <= FACTOR:  # false of NaN; a loss is not negative: neither can be amiss
-            return
+            return {}, {}
         zeros = torch.zeros_like(output)
         nothing = algorithm.criterion(zeros, support.y, support.weight).reshape(-1)
-    lost = (~after.isfinite()).tolist()
-    if any(lost):
-        raise FloatingPointError(
-            f"{names[lost.index(True)]}: adapting diverged, its loss on the support is no longer "
-            f"finite. {_remedy(est)}"
+    lost = ~after.isfinite()
+    worse = ~lost & (after > FACTOR * (1 + nothing))
+    failed = {
+        i: Reason(
+            names[i],
+            f"adapting diverged, its loss on the support is no longer finite. {remedy(est)}",
         )
-    worse = (after > FACTOR * (1 + nothing)).tolist()
-    if any(worse):
-        i = worse.index(True)
-        warnings.warn(
-            f"{names[i]}: after adapting, the loss on the support itself is {after[i]:.3g}, "
-            f"against {nothing[i]:.3g} of predicting nothing. {_remedy(est)}",
-            ConvergenceWarning,
-            stacklevel=stacklevel,
+        for i in lost.nonzero().ravel().tolist()
+    }
+    doubtful = {
+        i: Reason(
+            names[i],
+            f"after adapting, the loss on the support itself is {after[i]:.3g}, against "
+            f"{nothing[i]:.3g} of predicting nothing. {remedy(est)}",
         )
+        for i in worse.nonzero().ravel().tolist()
+    }
+    return failed, doubtful
 
 
-def _remedy(est: Any) -> str:
+def remedy(est: Any) -> str:
     """Name the parameters that still act on the inner loop."""
     here = set(est.get_params()) - set(est._without_effect())
     lower = [name for name in ("inner_lr", "inner_steps") if name in here]

@@ -20,6 +20,7 @@ from sklearn_meta.core.compat import CallbackSupportMixin, fit_task
 from sklearn_meta.core.converged import check_converged
 from sklearn_meta.core.estimated import Estimated
 from sklearn_meta.core.examples import Examples
+from sklearn_meta.core.failures import SUPPORT
 from sklearn_meta.core.many_tasks import ManyTasks
 from sklearn_meta.core.params import check_dtype
 from sklearn_meta.core.prior import learn_prior
@@ -48,7 +49,6 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, Saved, 
     """
 
     _meta_state: MetaState | None = None
-    _target_type: ClassVar[str]  # "class" or "real"
     _optimizer: ClassVar[type[torch.optim.Optimizer]] = torch.optim.Adam
     _one_label_space: ClassVar[bool] = False  # trained on the labels of all tasks together
     _knows_labels: ClassVar[bool] = False  # predicts those labels, and no others
@@ -183,7 +183,7 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, Saved, 
             raise ValueError("norm='batch' takes statistics over all rows; a weight of 0 has none.")
         start = tensors_of(theta, device, dtype)
         phi = algorithm.adapt(f, start, support)
-        check_converged(self, algorithm, f, start, phi, support, ["The support"], 4)
+        check_converged(self, algorithm, f, start, phi, support, [SUPPORT], 4)
         return Adapted(algorithm, f, theta, to_numpy(phi), scaling, X.dtype, self._own_params())
 
     def _prior(

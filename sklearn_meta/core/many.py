@@ -12,8 +12,9 @@ from torch import Tensor
 
 from sklearn_meta.core.algorithm import Algorithm
 from sklearn_meta.core.backbone import RowNetwork
-from sklearn_meta.core.converged import check_converged
+from sklearn_meta.core.converged import not_converged, remedy
 from sklearn_meta.core.examples import Examples
+from sklearn_meta.core.failures import Reason, Reasons
 from sklearn_meta.core.row_store import dtype_of_rows
 from sklearn_meta.core.stack_size import tasks_at_once
 from sklearn_meta.core.stacked import all_inputs, padded, places_of, scaling_of_stack
@@ -37,13 +38,15 @@ class Answers(NamedTuple):
         The tasks.
     output : ndarray of shape (n_tasks, n_most, n_outputs)
         Logits, minus infinity for classes that the task does not have; or means in the units
-        of y.
+        of y. NaN where adapting failed.
     truth : ndarray of shape (n_tasks, n_most) or (n_tasks, n_most, n_outputs)
-        Columns of the query's labels, or its targets.
+        Columns of the query's labels, or its targets (NaN where adapting failed).
     n_query : ndarray of int of shape (n_tasks,)
         Rows of each query; those behind them mean nothing.
     labels : list of ndarray or None
         The label of each column, for each task; None for targets.
+    failed, doubtful : dict of int to Reason
+        Why adapting failed, or fits the support absurdly, by positions among all tasks.
     """
 
     places: list[int]
@@ -52,6 +55,8 @@ class Answers(NamedTuple):
     truth: NDArray[Any]
     n_query: NDArray[np.intp]
     labels: list[NDArray[Any]] | None
+    failed: Reasons
+    doubtful: Reasons
 
 
 class _Model(NamedTuple):
@@ -139,19 +144,29 @@ def _answer(
             torch.from_numpy(mask.astype(dtype)).to(device),
         )
         query = scaling.inputs(padded(X, query_at)).to(device)
-        found = _adapted(est, model, support, query, _Names(window, chunk))
+        names = _Names(window, chunk)
+        found, failed, doubtful = _adapted(est, model, support, query, names)
         output: NDArray[np.float64] = found.cpu().double().numpy()
+    if labels is not None:
+        output = np.where(absent[:, None], -np.inf, output[..., : absent.shape[-1]])
+    usable = np.isfinite(output.max(axis=-1, keepdims=True) if labels is not None else output)
+    lost = (~usable.all(axis=-1) & query_at.mask).any(axis=1)
+    for k in set(np.flatnonzero(lost).tolist()) - failed.keys():
+        failed[k] = Reason(names[k], f"its predictions are not finite. {remedy(est)}")
+        doubtful.pop(k, None)
+    output[[*failed]] = np.nan  # before arithmetic that would warn of infinity
+    truth = padded(y, query_at)
     if labels is None:
         output = scaling.original(output)
-    else:
-        output = np.where(absent[:, None], -np.inf, output[..., : absent.shape[-1]])
+        truth[[*failed]] = np.nan
     places = [window.begin + int(i) for i in chunk]
-    return Answers(places, tasks, output, padded(y, query_at), query_at.sizes, labels)
+    reasons = ({places[k]: why for k, why in part.items()} for part in (failed, doubtful))
+    return Answers(places, tasks, output, truth, query_at.sizes, labels, *reasons)
 
 
 def _adapted(
     est: Any, model: _Model, support: Examples, query: Tensor, names: Sequence[str]
-) -> Tensor:
+) -> tuple[Tensor, Reasons, Reasons]:
     algorithm, f, theta = model
     start: Params = tensors_of(theta, support.X.device, support.X.dtype)
     with torch.enable_grad():
@@ -162,8 +177,7 @@ def _adapted(
         else:  # the weights of each task go through memory once for both
             both = algorithm.predict(f, start, phi, torch.cat([support.X, query], 1))
             seen, output = both.split([support.X.shape[1], query.shape[1]], 1)
-    check_converged(est, algorithm, f, start, phi, support, names, 6, seen)
-    return output
+    return output, *not_converged(est, algorithm, f, start, phi, support, names, seen)
 
 
 def _targets(

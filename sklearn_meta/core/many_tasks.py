@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sklearn_meta.core.failures import Failures, check_error_score, no_prediction
 from sklearn_meta.core.many import Answers, answers
 from sklearn_meta.core.shared_params import SharedParams
 
@@ -16,6 +17,8 @@ __all__ = ["ManyTasks", "r2_of_tasks"]
 
 class ManyTasks(SharedParams, ABC):
     """Adapting, predicting and scoring, a stack of tasks at a time."""
+
+    _target_type: ClassVar[str]  # "class" or "real"
 
     @abstractmethod
     def _check_against_state(self, stacklevel: int) -> None:
@@ -29,7 +32,7 @@ class ManyTasks(SharedParams, ABC):
     def _scores(self, found: Answers) -> NDArray[np.float64]:
         """Score each task."""
 
-    def predict_tasks(self, tasks: Any) -> list[NDArray[Any]]:
+    def predict_tasks(self, tasks: Any, *, error_score: Any = np.nan) -> list[NDArray[Any]]:
         """Adapt to the support of each task and predict its query, many tasks at a time.
 
         Parameters
@@ -38,24 +41,36 @@ class ManyTasks(SharedParams, ABC):
             With a fixed support. Their `y` has an entry for each query row too, of any label of
             the support or any number; it is not looked at. Any sequence that is no list or tuple
             is read item by item, and never held as a whole.
+        error_score : "raise" or float, default=np.nan
+            What to do about a task on which adapting diverges. With a number, its predictions are
+            missing, and a warning names it; the other tasks are predicted.
 
         Returns
         -------
         y : list of ndarray of shape (n_query,) or (n_query, n_outputs)
-            Predicted labels or targets, in the order of the tasks.
+            Predicted labels or targets, in the order of the tasks. Where adapting diverged, NaN
+            for targets, and None for labels.
 
         Raises
         ------
         TaskError
             If a task cannot be used, or has no fixed support.
+        FloatingPointError
+            If adapting diverges, and `error_score` is "raise".
         """
         self._check_against_state(stacklevel=4)
+        check_error_score(error_score, "predict_tasks")
         predicted: dict[int, NDArray[Any]] = {}
+        failures = Failures()
         for found in answers(self, tasks):
+            failures.add(found.failed, found.doubtful, error_score)
             predicted.update(zip(found.places, self._decide(found), strict=True))
+        for i in failures.failed:
+            predicted[i] = no_prediction(len(predicted[i]), predicted[i], self._target_type)
+        failures.report(len(predicted), error_score, stacklevel=3)
         return [predicted[i] for i in range(len(predicted))]
 
-    def score_tasks(self, tasks: Any) -> NDArray[np.float64]:
+    def score_tasks(self, tasks: Any, *, error_score: Any = np.nan) -> NDArray[np.float64]:
         """Accuracy (R^2 of a regressor) on the query of each task, after adapting to its support.
 
         Parameters
@@ -63,6 +78,9 @@ class ManyTasks(SharedParams, ABC):
         tasks : sequence of tasks
             With a fixed support; for R^2, at least two query rows. Any sequence that is no list
             or tuple is read item by item, and never held as a whole.
+        error_score : "raise" or float, default=np.nan
+            The score of a task on which adapting diverges; a warning names it. "raise" makes it an
+            error.
 
         Returns
         -------
@@ -73,14 +91,21 @@ class ManyTasks(SharedParams, ABC):
         ------
         TaskError
             If a task cannot be used, or has no fixed support.
+        FloatingPointError
+            If adapting diverges, and `error_score` is "raise".
         """
         self._check_against_state(stacklevel=4)
-        places, scores = [], []
+        check_error_score(error_score, "score_tasks")
+        places, scores, failures = [], [], Failures()
         for found in answers(self, tasks):
+            failures.add(found.failed, found.doubtful, error_score)
             places.append(np.array(found.places))
             scores.append(self._scores(found))
         in_order = np.empty(sum(map(len, scores)))
         in_order[np.concatenate(places)] = np.concatenate(scores)
+        if failures.failed:  # else it may be "raise"
+            in_order[[*failures.failed]] = error_score
+        failures.report(len(in_order), error_score, stacklevel=3)
         return in_order
 
 
@@ -104,7 +129,8 @@ def r2_of_tasks(truth: NDArray[Any], predicted: NDArray[Any]) -> NDArray[np.floa
     >>> r2_of_tasks(np.array([[[0.0], [2.0]]]), np.array([[[0.0], [1.0]]]))
     array([0.5])
     """
-    left = ((truth - predicted) ** 2).sum(axis=1)
+    with np.errstate(over="ignore"):  # an absurd prediction scores minus infinity
+        left = ((truth - predicted) ** 2).sum(axis=1)
     total = ((truth - truth.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
     varies = total != 0
     explained = 1 - left / np.where(varies, total, 1.0)

@@ -102,6 +102,7 @@ def judge_of(estimator: Any, scoring: Any, tasks: Any) -> TaskEstimator:
         prefit=True,
         n_support=inside.n_support,
         random_state=inside.random_state,
+        error_score="raise",  # a picture has no place for a missing score
     ).fit(tasks)
 
 

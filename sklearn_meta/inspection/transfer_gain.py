@@ -170,9 +170,10 @@ class TransferGainDisplay:
         if name not in gain.over:
             raise ValueError(f"There is no baseline {name!r}; there are {list(gain.over)}.")
         over, metric = gain.over[name], gain.metric
+        there = np.isfinite(over.gains)
         return cls(
-            gains=over.gains,
-            names=gain.names,
+            gains=over.gains[there],
+            names=[task for task, has in zip(gain.names, there, strict=True) if has],
             baseline=name,
             score_name="R²" if metric == "r2" else in_words(metric),
             margin=over.margin,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone, is_classifier
 
+from sklearn_meta.core.failures import Failures, check_error_score, no_prediction
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.extras import need
 from sklearn_meta.tasks.arrays import frozen, frozen_rows
@@ -29,10 +30,11 @@ class RowPredictions:
     task : ndarray of shape (n_query,)
         Of which task each is.
     y : ndarray of shape (n_query,) or (n_query, n_outputs)
-        Predicted labels or targets.
+        Predicted labels or targets. Where adapting to the task diverged, None for labels and NaN
+        for targets.
     proba : ndarray of shape (n_query, n_classes) or None
         Probabilities, in the order of `classes_`; 0 for a class that the labelled rows of the task
-        lack. None of a regression.
+        lack, NaN where adapting diverged. None of a regression.
     classes_ : ndarray of shape (n_classes,) or None
         All labels of all tasks, sorted.
     index : object or None
@@ -65,7 +67,9 @@ class RowPredictions:
         return pd.DataFrame(columns, index=self.rows if self.index is None else self.index)
 
 
-def predicted_rows(estimator: Any, X: Any, y: Any, groups: Any) -> RowPredictions:
+def predicted_rows(
+    estimator: Any, X: Any, y: Any, groups: Any, error_score: Any = np.nan
+) -> RowPredictions:
     """Adapt to the labelled rows of each task, and predict its others.
 
     Parameters
@@ -78,6 +82,8 @@ def predicted_rows(estimator: Any, X: Any, y: Any, groups: Any) -> RowPrediction
         Missing where a row is to be predicted. Or the name of that column.
     groups : array-like of shape (n_rows,) or str
         The task of each row. Or the name of that column.
+    error_score : "raise" or float, default=np.nan
+        With a number, a task on which adapting diverges costs its own rows alone.
 
     Returns
     -------
@@ -105,15 +111,20 @@ def predicted_rows(estimator: Any, X: Any, y: Any, groups: Any) -> RowPrediction
             f"y of shape {y.shape} has no missing entry: rows without a label are predicted, "
             "after adapting to those with one."
         )
-    found = []
+    check_error_score(error_score, "TaskEstimator")
+    found, failures = list[RowPredictions](), Failures()
     for name, own in zip(of_task.labels, of_task.rows(), strict=True):
         support, query = own[~unknown[own]], own[unknown[own]]
         if len(query) == 0:
             continue
         if len(support) == 0:
             raise TaskError(f"Task {str(name)!r} has no labelled row to adapt to.")
-        adapted = clone(estimator).fit(rows_of(table, support), rows_of(y, support))
-        found.append(_of_one(adapted, rows_of(table, query), query))
+        adapted, labelled, known = clone(estimator), rows_of(table, support), rows_of(y, support)
+        if failures.fit(adapted, labelled, known, len(found), f"Task {str(name)!r}", error_score):
+            found.append(_of_one(adapted, rows_of(table, query), query))
+        else:
+            found.append(_missing(np.asarray(known), query, is_classifier(estimator)))
+    failures.report(len(found), error_score, stacklevel=4)
     order = np.argsort(np.concatenate([one.rows for one in found]))
     classes = proba = None
     if is_classifier(estimator):
@@ -130,6 +141,14 @@ def _of_one(adapted: Any, X: Any, rows: NDArray[np.intp]) -> RowPredictions:
     return RowPredictions(
         rows, rows, adapted.predict(X), proba, adapted.classes_ if labels else None
     )
+
+
+def _missing(known: NDArray[Any], rows: NDArray[np.intp], classify: bool) -> RowPredictions:
+    """Make what stands for the predictions of a task on which adapting diverged."""
+    y = no_prediction(len(rows), known, "class" if classify else "real")
+    classes = np.unique(known) if classify else None
+    proba = None if classes is None else np.full((len(rows), len(classes)), np.nan)
+    return RowPredictions(rows, rows, y, proba, classes)
 
 
 def _spread(one: RowPredictions, classes: NDArray[Any]) -> NDArray[np.float64]:

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from sklearn import metrics
 from sklearn.metrics import get_scorer
 from sklearn.utils.metadata_routing import MetadataRequest
 
-__all__ = ["scorer_of", "task_scorer"]
+__all__ = ["mean_score", "scorer_of", "task_scorer"]
 
 Scorer = Callable[[Any, Any, Any], float]  # (fitted estimator, X, y) -> score
+NAMES = {  # of scikit-learn's scorers of probabilities: the function, and the sign of its values
+    "d2_brier_score": ("d2_brier_score", 1),
+    "d2_log_loss_score": ("d2_log_loss_score", 1),
+    "neg_brier_score": ("brier_score_loss", -1),
+    "neg_log_loss": ("log_loss", -1),
+}
+OF_PROBABILITIES = {
+    name: (metric, sign)
+    for name, (function, sign) in NAMES.items()
+    if (metric := getattr(metrics, function, None))  # older versions lack one, or its labels
+    and "labels" in inspect.signature(metric).parameters
+}
 
 
 def task_scorer(scoring: Any) -> Callable[..., float]:
@@ -25,7 +41,8 @@ def task_scorer(scoring: Any) -> Callable[..., float]:
     Returns
     -------
     callable
-        ``(task_estimator, tasks, y=None, groups=None) -> float``: the mean over tasks.
+        ``(task_estimator, tasks, y=None, groups=None) -> float``: the mean over the tasks that
+        have a score.
 
     Examples
     --------
@@ -51,7 +68,7 @@ class _TaskScorer:
         self.scoring = scoring
 
     def __call__(self, estimator: Any, tasks: Any, y: Any = None, groups: Any = None) -> float:
-        return float(np.mean(estimator.score_by(self.scoring, tasks, y, groups)))
+        return mean_score(estimator.score_by(self.scoring, tasks, y, groups))
 
     def get_metadata_routing(self) -> MetadataRequest:
         """Ask for `groups`, as `TaskEstimator.score` does: searches give them nobody else."""
@@ -61,6 +78,30 @@ class _TaskScorer:
 
     def __repr__(self) -> str:
         return f"task_scorer({self.scoring!r})"
+
+
+def mean_score(scores: NDArray[np.float64]) -> float:
+    """Return the mean over the tasks that have a score; NaN if none has."""
+    known = scores[~np.isnan(scores)]
+    return float(known.mean()) if len(known) else math.nan
+
+
+class _ProbabilityScorer:
+    """A scorer of class probabilities for rows among which classes may be absent.
+
+    scikit-learn's own scorers take the classes from the labels of the rows they are given.
+    """
+
+    def __init__(self, metric: Callable[..., float], sign: int) -> None:
+        self.metric, self.sign = metric, sign
+
+    def __call__(self, estimator: Any, X: Any, y: Any) -> float:
+        classes = np.asarray(estimator.classes_)
+        labels = np.unique(np.concatenate([classes, np.unique(y)]))
+        P = np.zeros((len(y), max(len(labels), 2)))  # a class that was not learned has a 0
+        P[:, np.searchsorted(labels, classes)] = estimator.predict_proba(X)
+        codes = np.arange(P.shape[1])
+        return self.sign * float(self.metric(np.searchsorted(labels, y), P, labels=codes))
 
 
 def scorer_of(scoring: Any) -> Scorer:
@@ -81,6 +122,8 @@ def scorer_of(scoring: Any) -> Scorer:
     TypeError
         If it is neither.
     """
+    if isinstance(scoring, str) and scoring in OF_PROBABILITIES:
+        return _ProbabilityScorer(*OF_PROBABILITIES[scoring])
     found: Scorer = get_scorer(scoring) if isinstance(scoring, str) else scoring
     if not callable(found):
         raise TypeError(

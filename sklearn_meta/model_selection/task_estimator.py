@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_meta.core.compat import CallbackSupportMixin, fit_task, sub_task
+from sklearn_meta.core.failures import Failures, check_error_score
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.model_selection.given import (
     given_tasks,
@@ -20,7 +21,7 @@ from sklearn_meta.model_selection.given import (
 )
 from sklearn_meta.model_selection.interrupt import heeding_interrupts
 from sklearn_meta.model_selection.row_predictions import RowPredictions, predicted_rows
-from sklearn_meta.model_selection.scorer import scorer_of
+from sklearn_meta.model_selection.scorer import mean_score, scorer_of
 from sklearn_meta.pipeline.raw_tasks import RawTask
 from sklearn_meta.tasks import Task, TaskDistribution
 from sklearn_meta.tasks.validate import label
@@ -54,6 +55,10 @@ class TaskEstimator(CallbackSupportMixin, BaseEstimator):
         None: the fewest that `estimator` is meta-trained for.
     random_state : int, RandomState instance or None, default=0
         Of that draw: with an int a task gets the same support whenever it is judged.
+    error_score : "raise" or float, default=np.nan
+        The score of a task on which adapting diverges. NaN leaves the task out of the mean that
+        `score` returns; with another number it counts as that. A warning names the task. "raise"
+        makes it an error.
 
     Attributes
     ----------
@@ -81,6 +86,9 @@ class TaskEstimator(CallbackSupportMixin, BaseEstimator):
 
     Candidates that differ in the inner loop alone do not share a meta-training of themselves: most
     algorithms train through it, so another `inner_lr` learns another prior. `prefit` shares one.
+
+    A candidate of a search that fails on hard tasks is judged on the easy ones. Set `error_score`
+    to the score of guessing, such as 0 for R^2, where that must not help it.
 
     Examples
     --------
@@ -110,6 +118,7 @@ class TaskEstimator(CallbackSupportMixin, BaseEstimator):
         prefit: bool = False,
         n_support: int | None = None,
         random_state: Any = 0,
+        error_score: Any = np.nan,
     ) -> None:
         self.estimator = estimator
         self.scoring = scoring
@@ -117,6 +126,7 @@ class TaskEstimator(CallbackSupportMixin, BaseEstimator):
         self.prefit = prefit
         self.n_support = n_support
         self.random_state = random_state
+        self.error_score = error_score
 
     def fit(self, tasks: Any, y: Any = None, groups: Any = None) -> TaskEstimator:
         """Meta-train a copy of the estimator on these tasks, and on nothing else.
@@ -169,11 +179,12 @@ class TaskEstimator(CallbackSupportMixin, BaseEstimator):
         Returns
         -------
         y : list of ndarray of shape (n_query,) or (n_query, n_outputs)
-            In the order of the tasks.
+            In the order of the tasks. Where adapting diverged, NaN for targets, and None for
+            labels.
         """
         check_is_fitted(self)
         split = self._split(self._as_tasks(tasks, y, groups))
-        return list(self.estimator_.predict_tasks(split))
+        return list(self.estimator_.predict_tasks(split, error_score=self.error_score))
 
     def predict_rows(self, X: Any, y: Any, groups: Any = None) -> RowPredictions:
         """Adapt to the labelled rows of each task of a table, and predict those without a label.
@@ -191,7 +202,7 @@ class TaskEstimator(CallbackSupportMixin, BaseEstimator):
         -------
         RowPredictions
             One entry a row without a label, in the order of the table; probabilities have a column
-            for each class of any task.
+            for each class of any task. Missing for the rows of a task on which adapting diverged.
 
         Raises
         ------
@@ -202,7 +213,7 @@ class TaskEstimator(CallbackSupportMixin, BaseEstimator):
         groups = self.task if groups is None else groups
         if groups is None:
             raise ValueError("predict_rows needs groups=, the task of each row of X.")
-        return predicted_rows(self.estimator_, X, y, groups)
+        return predicted_rows(self.estimator_, X, y, groups, self.error_score)
 
     def score_tasks(
         self, tasks: Any, y: Any = None, groups: Any = None
@@ -224,7 +235,7 @@ class TaskEstimator(CallbackSupportMixin, BaseEstimator):
         return self.score_by(self.scoring, tasks, y, groups)
 
     def score(self, tasks: Any, y: Any = None, groups: Any = None) -> float:
-        """Mean score over tasks.
+        """Mean score over the tasks that have one.
 
         Parameters
         ----------
@@ -236,7 +247,7 @@ class TaskEstimator(CallbackSupportMixin, BaseEstimator):
         Returns
         -------
         float
-            The higher the better.
+            The higher the better; NaN if no task has a score.
 
         Raises
         ------
@@ -249,7 +260,7 @@ class TaskEstimator(CallbackSupportMixin, BaseEstimator):
                 f"score is one number, but scoring names {list(scores)}. Use score_tasks, or "
                 "scoring={name: task_scorer(name), ...} of the search or of cross_validate."
             )
-        return float(scores.mean())
+        return mean_score(scores)
 
     def score_by(self, scoring: Any, tasks: Any, y: Any = None, groups: Any = None) -> Any:
         """Score the query of each task as another `scoring` has it.
@@ -273,7 +284,7 @@ class TaskEstimator(CallbackSupportMixin, BaseEstimator):
         refuse_cut_tasks(self._trained if y is not None else {}, given)
         split = self._split(given)
         if scoring is None:
-            return self.estimator_.score_tasks(split)
+            return self.estimator_.score_tasks(split, error_score=self.error_score)
         if isinstance(scoring, str) or not np.iterable(scoring):
             return self._by_scorers(split, {"": scoring})[""]
         named = scoring if isinstance(scoring, Mapping) else {s: s for s in scoring}
@@ -284,15 +295,23 @@ class TaskEstimator(CallbackSupportMixin, BaseEstimator):
     def _by_scorers(
         self, tasks: Sequence[Task | RawTask], scoring: Mapping[str, Any]
     ) -> dict[str, NDArray[np.float64]]:
+        check_error_score(self.error_score, "TaskEstimator")
         scorers = [scorer_of(s) for s in scoring.values()]
-        adapted, found = clone(self.estimator_), []
+        adapted, failures = clone(self.estimator_), Failures()
+        found = np.full((len(tasks), len(scorers)), np.nan)
         for i, t in enumerate(tasks):
+            rows, name = (t.X_support, t.y_support), label(t, i)
             try:
-                adapted.fit(t.X_support, t.y_support)
-                found.append([float(scorer(adapted, t.X_query, t.y_query)) for scorer in scorers])
+                if not failures.fit(adapted, *rows, i, name, self.error_score):
+                    found[i] = self.error_score
+                    continue
+                found[i] = [float(scorer(adapted, t.X_query, t.y_query)) for scorer in scorers]
+            except FloatingPointError:  # of error_score="raise"
+                raise
             except Exception as error:  # whatever a scorer of the user's raises
-                raise TaskError(f"{label(t, i)}: {list(scoring.values())}: {error}") from error
-        return dict(zip(scoring, np.array(found).T, strict=True))
+                raise TaskError(f"{name}: {list(scoring.values())}: {error}") from error
+        failures.report(len(tasks), self.error_score, stacklevel=4)
+        return dict(zip(scoring, found.T, strict=True))
 
     def _as_tasks(self, tasks: Any, y: Any, groups: Any) -> Sequence[Task | RawTask]:
         return given_tasks(self.estimator, self.task, tasks, y, groups)

@@ -232,7 +232,9 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
         finally:
             self.steps = [*self._pooled, self.steps[-1]]
 
-    def predict_tasks(self, tasks: Any, y: Any = None, groups: Any = None) -> list[NDArray[Any]]:
+    def predict_tasks(
+        self, tasks: Any, y: Any = None, groups: Any = None, *, error_score: Any = np.nan
+    ) -> list[NDArray[Any]]:
         """Adapt to the support of each task and predict its query, in one stacked pass.
 
         Parameters
@@ -241,19 +243,24 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
             With a fixed support.
         y, groups : None
             Tables have no fixed support.
+        error_score : "raise" or float, default=np.nan
+            As in the `predict_tasks` of the meta-learner.
 
         Returns
         -------
         y : list of ndarray of shape (n_query,) or (n_query, n_outputs)
-            In the order of the tasks.
+            In the order of the tasks. Where adapting diverged, NaN for targets, and None for
+            labels.
         """
         self._check_unchanged()
         predictions: list[NDArray[Any]] = self._learner().predict_tasks(
-            self._ready(tasks, y, groups)
+            self._ready(tasks, y, groups), error_score=error_score
         )
         return predictions
 
-    def score_tasks(self, tasks: Any, y: Any = None, groups: Any = None) -> NDArray[np.float64]:
+    def score_tasks(
+        self, tasks: Any, y: Any = None, groups: Any = None, *, error_score: Any = np.nan
+    ) -> NDArray[np.float64]:
         """Accuracy (R^2 of a regressor) on the query of each task, after adapting to its support.
 
         Parameters
@@ -262,6 +269,8 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
             With a fixed support.
         y, groups : None
             Tables have no fixed support.
+        error_score : "raise" or float, default=np.nan
+            The score of a task on which adapting diverges; "raise" makes it an error.
 
         Returns
         -------
@@ -269,7 +278,9 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
             Of each task.
         """
         self._check_unchanged()
-        scores: NDArray[np.float64] = self._learner().score_tasks(self._ready(tasks, y, groups))
+        scores: NDArray[np.float64] = self._learner().score_tasks(
+            self._ready(tasks, y, groups), error_score=error_score
+        )
         return scores
 
     def reset_meta(self) -> MetaPipeline:

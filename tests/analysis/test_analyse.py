@@ -202,6 +202,13 @@ def test_the_advice_tells_of_the_estimator(waves):
     assert advice_for(ahead).startswith("MyLearner, which did best.")
 
 
+def test_a_guard_is_advised_for_the_mean_and_not_for_each_task(waves):
+    hurts = [v._replace(gain=v.gain._replace(hurt=0.3)) for v in waves.verdicts]
+    words = advice_for(replace(waves, verdicts=tuple(hurts)))
+    assert "wrap the learner in GuardedMetaRegressor: it protects the mean" in words
+    assert "a single task may still be worse off" in words
+
+
 @pytest.mark.parametrize(
     ("cases", "answer"),
     [

@@ -1,18 +1,22 @@
 """Guarded learners: never much worse than the simple arms, and estimators like the others."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
 from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from sklearn_meta import (
+    MAMLClassifier,
     MAMLRegressor,
     NotMetaFittedError,
     ProtoNetClassifier,
     Task,
     TaskError,
+    load,
 )
 from sklearn_meta.analysis import GuardedMetaClassifier, GuardedMetaRegressor
 from sklearn_meta.analysis.guard_arms import evidence_of
@@ -188,3 +192,209 @@ def test_what_cannot_be_guarded_is_refused_in_words():
     with pytest.raises(TaskError, match="Task 0"):
         GUARD.predict_tasks([Task(RELATED[0].X, RELATED[0].y)])
     assert GuardedMetaClassifier(ProtoNetClassifier(), local=LogisticRegression(C=2)).local.C == 2
+
+
+# ---- members that fail -------------------------------------------------------------------------
+
+NETWORK = {"hidden_layer_sizes": 8, "max_meta_iter": 5, "random_state": 0, "device": "cpu"}
+MAML = GuardedMetaRegressor(MAMLRegressor(**NETWORK), n_folds=2, cv=3, random_state=0)
+MAML = MAML.meta_fit(RELATED[:12])
+LEFT_OUT = "'meta' gets no weight: "
+
+
+def scaled(task, factor, name=None):
+    return Task(task.X, factor * task.y, support=task.support, name=name)
+
+
+def others_alone(guard, task):
+    """The blend of the local and the pooled arm, by the weights that they get."""
+    w = guard.weights_
+    local = Ridge().fit(task.X_support, task.y_support).predict(task.X_query)
+    pooled = guard._meta_state.arms.pooled.predict(task.X_query)
+    return (w["local"] * local + w["pooled"] * pooled) / (w["local"] + w["pooled"])
+
+
+@pytest.mark.parametrize("factor", [1e3, 1e6, 1e100])
+def test_a_member_that_diverges_gets_no_weight(factor):
+    task = scaled(RELATED[12], factor, "ann")
+    with pytest.warns(ConvergenceWarning, match=f"The support: {LEFT_OUT}") as caught:
+        own = clone(MAML).fit(task.X_support, task.y_support)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    assert own.weights_["meta"] == 0
+    np.testing.assert_allclose(own.predict(task.X_query), others_alone(own, task))
+    mixed = [RELATED[13], task, RELATED[14]]
+    with pytest.warns(ConvergenceWarning, match=rf"^Task 1 \('ann'\): {LEFT_OUT}") as caught:
+        found = MAML.predict_tasks(mixed)
+    assert len(caught) == 1
+    np.testing.assert_allclose(found[1], own.predict(task.X_query))
+    for k, alone in ((0, RELATED[13]), (2, RELATED[14])):
+        np.testing.assert_array_equal(found[k], MAML.predict_tasks([alone, alone])[0])
+    with pytest.warns(ConvergenceWarning, match=r"^Task 1 \('ann'\)"):
+        weights = MAML.weights_tasks(mixed)
+    np.testing.assert_allclose(weights.sum(axis=1), 1)
+    assert weights[1, 0] == 0
+    with pytest.warns(ConvergenceWarning, match=r"^Task 1 \('ann'\)"):
+        scores = MAML.score_tasks(mixed)
+    np.testing.assert_allclose(scores[1], est_score(own, task, found[1]))
+
+
+def test_a_guard_with_a_member_left_out_can_be_saved(tmp_path):
+    task = scaled(RELATED[12], 1e6)
+    with pytest.warns(ConvergenceWarning, match=LEFT_OUT):
+        own = clone(MAML).fit(task.X_support, task.y_support)
+    own.save(tmp_path / "guard")
+    same = load(tmp_path / "guard")
+    np.testing.assert_array_equal(same.predict(task.X_query), own.predict(task.X_query))
+    assert same.weights_ == own.weights_
+
+
+def test_a_classifier_that_diverges_gets_no_weight():
+    inner = MAMLClassifier(**NETWORK)
+    guard = GuardedMetaClassifier(inner, n_folds=2, cv=3, random_state=0).meta_fit(BLOBS[:8])
+    guard._meta_state.arms.meta.set_params(inner_lr=1e6, inner_steps=300)
+    with pytest.warns(ConvergenceWarning, match=rf"Task 0: {LEFT_OUT}.*Task 1: {LEFT_OUT}"):
+        weights = guard.weights_tasks(BLOBS[8:10])
+    assert (weights[:, 0] == 0).all()
+    with pytest.warns(ConvergenceWarning, match=LEFT_OUT):
+        own = clone(guard).fit(BLOBS[8].X_support, BLOBS[8].y_support)
+    np.testing.assert_allclose(own.predict_proba(BLOBS[8].X_query).sum(axis=1), 1)
+    with pytest.warns(ConvergenceWarning, match=LEFT_OUT):
+        (found,) = guard.predict_tasks(BLOBS[8:9])
+    np.testing.assert_array_equal(own.predict(BLOBS[8].X_query), found)
+
+
+class Shifty(Ridge):
+    """Infinite for rows that it has not seen the like of."""
+
+    def predict(self, X):
+        return np.where(np.abs(X[:, 0]) > 50, np.inf, super().predict(X))
+
+
+def test_a_member_that_is_not_finite_for_a_row_leaves_it_to_the_others():
+    arms = {"local": Shifty(), "pooled": Ridge()}
+    guard = GuardedMetaRegressor(INNER, **arms, n_folds=2, cv=3, random_state=0)
+    guard = guard.meta_fit(linear(3.0, 0.0, 12, 0))
+    task = RELATED[12]
+    own = clone(guard).fit(task.X_support, task.y_support)
+    assert min(own.weights_.values()) > 0
+    X = np.where(np.arange(len(task.X_query))[:, None] == 2, 100.0, task.X_query)
+    with pytest.warns(ConvergenceWarning, match=r"^X: 'local' gets no weight: .* for 1 of 14 rows"):
+        found = own.predict(X)
+    np.testing.assert_allclose(np.delete(found, 2), np.delete(own.predict(task.X_query), 2))
+    meta = clone(INNER).meta_fit(linear(3.0, 0.0, 12, 0)).fit(task.X_support, task.y_support)
+    w, pooled = own.weights_, guard._meta_state.arms.pooled
+    two = w["meta"] * meta.predict(X[[2]]) + w["pooled"] * pooled.predict(X[[2]])
+    np.testing.assert_allclose(found[2], two[0] / (w["meta"] + w["pooled"]))
+    one_by_one = np.concatenate([own.predict(X[[i]]) for i in range(2)])
+    np.testing.assert_allclose(one_by_one, found[:2])
+
+
+def test_pooled_outputs_that_are_absurd_are_left_out():
+    """Inputs in other units: the pooled model is off by a factor that no weight makes up for."""
+    task = RELATED[12]
+    shifted = Task(1e4 * task.X, task.y, support=task.support)
+    guard = GuardedMetaRegressor(INNER, n_folds=2, cv=3, random_state=0).meta_fit(RELATED[:12])
+    with pytest.warns(ConvergenceWarning, match="'pooled' gets no weight: its loss on rows left"):
+        weights = guard.weights_tasks([shifted])
+    assert weights[0, 2] == 0
+
+
+class Fails(Ridge):
+    def fit(self, X, y):
+        raise FloatingPointError("overflow")
+
+
+def test_where_all_members_fail_the_mean_of_the_support_is_left():
+    guard = clone(MAML).set_params(local=Fails())
+    task = scaled(RELATED[12], 1e6, "ann")
+    arms = MAML._meta_state.arms._replace(local=Fails(), pooled=None)
+    guard._meta_state = MAML._meta_state._replace(arms=arms)
+    words = "'local' gets no weight: overflow 'meta' gets no weight"
+    with pytest.warns(ConvergenceWarning, match=words):
+        own = guard.fit(task.X_support, task.y_support)
+    assert own.weights_ == {"meta": 0.0, "local": 1.0, "pooled": 0.0}
+    np.testing.assert_allclose(own.predict(task.X_query), task.y_support.mean())
+    with pytest.warns(ConvergenceWarning, match=words):
+        (found,) = guard.predict_tasks([task])
+    np.testing.assert_allclose(found, task.y_support.mean())
+    never = GuardedMetaRegressor(MAMLRegressor(), local=Fails())
+    with pytest.warns(ConvergenceWarning, match="'local' gets no weight: overflow"):
+        never.fit(task.X_support, task.y_support)
+    np.testing.assert_allclose(never.predict(task.X_query), task.y_support.mean())
+
+
+def test_trials_in_which_a_member_diverges_do_not_spoil_its_weight():
+    """One task of meta-training in other units: the weights are those that the others teach."""
+    known = list(RELATED[:20])
+    strange = [*known[:5], scaled(known[5], 1e7, "ann"), *known[6:]]
+    guards = []
+    for tasks in (known, strange):
+        guard = GuardedMetaRegressor(HalfBlind(max_iter=30), n_folds=2, cv=3, random_state=0)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            guards.append(guard.meta_fit(tasks))
+    assert rf"Task 5 ('ann'): {LEFT_OUT}overflow" in str(caught[-1].message)
+    plain, told = (guard.calibration_ for guard in guards)
+    assert np.isfinite(told.loss[0])
+    assert told.loss[0] < 10 * plain.loss[0]
+    assert guards[1].weights_tasks(RELATED[20:21])[0].argmax() == 0
+
+
+class HalfBlind(HierarchicalRegressor):
+    """Random coefficients that are learned from tasks of the usual size, and overflow on others."""
+
+    def meta_fit(self, tasks, *, validation_tasks=None):
+        return super().meta_fit([t for t in tasks if np.abs(t.y).max() < 1e5])
+
+    def fit(self, X, y):
+        if np.abs(y).max() > 1e5:
+            raise FloatingPointError("overflow")
+        return super().fit(X, y)
+
+
+def test_error_score_of_a_guard():
+    guard = clone(MAML)
+    arms = MAML._meta_state.arms._replace(local=Shifty(), pooled=None)
+    guard._meta_state = MAML._meta_state._replace(arms=arms)
+    task = scaled(RELATED[12], 1e6)
+    far = Task(np.where(task.X_query[0] == task.X, 100.0, task.X), task.y, support=task.support)
+    with pytest.warns((ConvergenceWarning, FitFailedWarning)) as caught:
+        scores = guard.score_tasks([RELATED[13], far])
+    assert any("1 of 2 tasks" in str(w.message) for w in caught)
+    assert np.isfinite(scores).tolist() == [True, False]
+    with (
+        pytest.warns(ConvergenceWarning, match=LEFT_OUT),
+        pytest.raises(FloatingPointError, match="Task 1: no member has finite predictions for all"),
+    ):
+        guard.predict_tasks([RELATED[13], far], error_score="raise")
+    with pytest.warns(ConvergenceWarning, match=LEFT_OUT):
+        own = guard.fit(far.X_support, far.y_support)
+    with pytest.raises(FloatingPointError, match="No member of this GuardedMetaRegressor has fin"):
+        own.predict(far.X_query)
+
+
+def test_a_single_row_that_is_fitted_absurdly_is_noticed_without_evidence():
+    """No row can be left out, so the check of convergence alone tells."""
+    row = RELATED[12]
+    task = Task(row.X[:5], 1e3 * row.y[:5], support=[0])
+    with pytest.warns(ConvergenceWarning, match=rf"Task 0: {LEFT_OUT}after adapting, the loss"):
+        assert MAML.weights_tasks([task])[0, 0] == 0
+
+
+class Brittle(HierarchicalRegressor):
+    """Overflows on supports of fewer rows than usual."""
+
+    def fit(self, X, y):
+        if len(X) < N:
+            raise FloatingPointError("overflow")
+        return super().fit(X, y)
+
+
+def test_a_member_that_fails_where_rows_are_left_out_gets_no_weight():
+    guard = GuardedMetaRegressor(Brittle(max_iter=30), n_folds=2, cv=3, random_state=0)
+    words = rf"{LEFT_OUT}it fails where rows of the support are left out"
+    with pytest.warns(ConvergenceWarning, match=words):
+        guard.meta_fit(RELATED[:12])
+    with pytest.warns(ConvergenceWarning, match=rf"Task 0: {words}"):
+        assert guard.weights_tasks(RELATED[12:13])[0, 0] == 0

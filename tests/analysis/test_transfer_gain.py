@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.exceptions import FitFailedWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
@@ -150,3 +151,28 @@ def test_what_cannot_be_measured_is_refused_in_words():
         transfer_gain(PRIOR, [Task(t.X, t.y) for t in TEST], baselines={"r": Ridge()})
     with pytest.raises(TaskError, match="Task 1"):
         transfer_gain(PRIOR, [TEST[0], Task(TEST[0].X * np.nan, TEST[0].y)])
+
+
+def test_a_task_that_diverges_costs_itself_alone():
+    maml = MAMLRegressor(**SMALL).meta_fit(TRAIN)
+    tasks = [*TEST[:5], Task(TEST[5].X, 1e100 * TEST[5].y, support=TEST[5].support, name="ann")]
+    how = {"baselines": {"ridge": Ridge()}, "random_state": 0}
+    words = (
+        r"^1 fits or scores failed.*'MAMLRegressor' fails on Task 5 \('ann'\) with 4 .*: adapting"
+    )
+    with pytest.warns(FitFailedWarning, match=words) as caught:
+        gain = transfer_gain(maml, tasks, **how)
+    assert len(caught) == 1
+    plain = transfer_gain(maml, TEST[:5], **how)
+    assert np.isnan(gain["ridge"].gains[5])
+    np.testing.assert_array_equal(gain["ridge"].gains[:5], plain["ridge"].gains)
+    assert gain["ridge"].interval == plain["ridge"].interval
+    assert gain["ridge"].verdict == plain["ridge"].verdict
+    assert any("Tasks without a score of MAMLRegressor and of ridge: 1" in n for n in gain.notes)
+    with pytest.raises(TaskError, match=r"'MAMLRegressor' fails on Task 5 \('ann'\)"):
+        transfer_gain(maml, tasks, error_score="raise", **how)
+    with (
+        pytest.warns(FitFailedWarning),
+        pytest.raises(TaskError, match="No task has a score of both 'MAMLRegressor' and 'ridge'"),
+    ):
+        transfer_gain(maml, tasks[5:], **how)

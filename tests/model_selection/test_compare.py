@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 from joblib import parallel_config
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.metrics import log_loss
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
@@ -25,8 +27,9 @@ from sklearn_meta import (
 )
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks, make_sinusoid_tasks
 from sklearn_meta.metrics import compare_paired
-from sklearn_meta.model_selection import TaskKFold, compare
+from sklearn_meta.model_selection import TaskEstimator, TaskKFold, compare
 from sklearn_meta.model_selection.comparison import HierarchicalClassifier
+from sklearn_meta.model_selection.comparison.guess import GuessRegressor
 from sklearn_meta.pipeline import make_meta_pipeline
 
 SMALL = {"hidden_layer_sizes": 8, "max_meta_iter": 3, "device": "cpu"}
@@ -205,7 +208,7 @@ def test_baselines_take_the_network_of_the_first_meta_learner():
     tasks = raw_tasks(make_blob_tasks(4, n_shot=1, random_state=0))
     first = MAMLClassifier(hidden_layer_sizes=7, meta_lr=0.02, n_shot=2, inner_lr=0.3)
     given = given_arms([KNeighborsClassifier(), first, ProtoNetClassifier()])
-    arms, notes = baseline_arms("auto", given, tasks, [([0, 1], [2, 3])])
+    arms, notes = baseline_arms("auto", given, tasks, [([0, 1], [2, 3])], None)
     assert notes == []
     made = {arm.name: arm.estimator for arm in arms}
     assert isinstance(made["pooled"], PooledClassifier)
@@ -214,7 +217,7 @@ def test_baselines_take_the_network_of_the_first_meta_learner():
         assert (params["hidden_layer_sizes"], params["meta_lr"], params["n_shot"]) == (7, 0.02, 2)
     assert made["fine-tune"].inner_lr == 0.01  # its own default
     assert made["per-task"] is first
-    assert [arm.trains for arm in arms] == [False, True, True, True]
+    assert [arm.trains for arm in arms] == [False, True, True, True, True]
 
 
 def test_kinds_and_names():
@@ -237,7 +240,7 @@ def test_baselines_that_cannot_be_had_are_noted():
     assert "'pooled' is left out: task 0 has the label '0 0', new to the others" in note
     assert note in str(found)
     plain = compare(LogisticRegression(), tasks, cv=2, seeds=1, support_sizes=2)
-    assert list(plain.kinds) == ["LogisticRegression", "hierarchical"]
+    assert list(plain.kinds) == ["LogisticRegression", "hierarchical", "guess"]
     assert len(plain.notes) == 3
     assert plain.verdict.startswith("No meta-learner was compared")
 
@@ -249,7 +252,7 @@ def test_without_signal_every_arm_is_at_chance():
     found = compare(learners, tasks, cv=2, seeds=1, support_sizes=5)
     assert set(found.kinds.values()) == {
         "meta",
-        *("per-task", "pooled", "fine-tune", "hierarchical"),
+        *("per-task", "pooled", "fine-tune", "hierarchical", "guess"),
     }
     for name in found.kinds:  # 50 query rows, which share a support
         assert abs(found.interval(name).mean - 0.5) < 0.05, name
@@ -287,7 +290,7 @@ def test_pipelines_get_what_their_transformers_take():
     assert set(found.kinds) == {
         "proto",
         "nearest",
-        *("per-task", "pooled", "fine-tune", "hierarchical"),
+        *("per-task", "pooled", "fine-tune", "hierarchical", "guess"),
     }
     assert np.isfinite([r.score for r in found.records]).all()
 
@@ -393,23 +396,33 @@ def test_estimators_that_do_not_belong_together():
         compare(Spy(), FewShotTasks(np.eye(40), np.arange(40) % 3, n_way=2))
 
 
+FAILED = (
+    r"6 fits or scores failed; these scores are nan\. 'KNeighborsClassifier' fails on "
+    r"Task 0 \('t0'\) with 2 support row\(s\), Task 1 \('t1'\) with 2 support .*: Expected n_nei"
+)
+
+
 def test_a_fit_that_fails_names_arm_task_and_support():
     how = {"cv": 2, "seeds": 1, "support_sizes": [1, 4], "baselines": ()}
     est = [KNeighborsClassifier(3), KNeighborsClassifier(1)]
     with pytest.raises(
         TaskError, match=r"'KNeighborsClassifier' fails on Task 0 \('t0'\) with 2 support row"
     ):
-        compare(est, ROWS, **how)
-    found = compare(est, ROWS, error_score=np.nan, **how)
+        compare(est, ROWS, error_score="raise", **how)
+    with pytest.warns(FitFailedWarning, match=FAILED) as caught:
+        found = compare(est, ROWS, **how)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
     assert np.isnan(found.scores("KNeighborsClassifier", 1)).all()
     assert np.isfinite(found.scores("KNeighborsClassifier", 4)).all()
     assert "no score for 6 of the supports of size 1" in found.notes[0]
     assert found.summary()
     assert found.verdict
-    zero = compare(est, ROWS, error_score=0.0, **how)
+    with pytest.warns(FitFailedWarning, match=r"scores are 0\.0"):
+        zero = compare(est, ROWS, error_score=0.0, **how)
     assert (zero.scores("KNeighborsClassifier", 1) == 0).all()
     with pytest.raises(TaskError, match="nan"):
-        compare(Spy(), ROWS, scoring=lambda *_: np.nan, **how)
+        compare(Spy(), ROWS, error_score="raise", scoring=lambda *_: np.nan, **how)
 
 
 def test_hierarchical_classes_are_a_fair_rival_on_blobs():
@@ -421,3 +434,163 @@ def test_hierarchical_classes_are_a_fair_rival_on_blobs():
         found.scores("hierarchical")[:20],
         [own.fit(t.X_support, t.y_support).score(t.X_query, t.y_query) for t in tasks[:20]],
     )
+
+
+# ---- arms that fail on a task ------------------------------------------------------------------
+
+WAVES = make_sinusoid_tasks(6, n_rows=14, n_support=5, random_state=0)
+DIVERGING = [
+    *WAVES[:4],
+    Task(WAVES[4].X, 1e100 * WAVES[4].y, support=WAVES[4].support, name="ann"),
+    WAVES[5],
+]
+SPLIT = {"cv": [([0, 1], [2, 3]), ([0, 1], [4, 5])], "seeds": 2, "baselines": ()}
+
+
+class AllOrNothing(MAMLRegressor):
+    """A learner of one's own, which raises where a task diverges."""
+
+    def predict_tasks(self, tasks):
+        return super().predict_tasks(tasks, error_score="raise")
+
+
+@pytest.mark.parametrize("scoring", ["r2", "neg_median_absolute_error"])
+@pytest.mark.parametrize("cls", [MAMLRegressor, AllOrNothing])
+def test_a_task_that_diverges_costs_itself_alone(cls, scoring):
+    est = {"maml": cls(**SMALL), "line": LinearRegression()}
+    words = (
+        r"2 fits or scores failed; these scores are nan\. 'maml' fails on Task 4 \('ann'\) with 5"
+    )
+    with pytest.warns(FitFailedWarning, match=words) as caught:
+        found = compare(est, DIVERGING, scoring=scoring, **SPLIT)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    plain = compare(est, WAVES, scoring=scoring, **SPLIT)
+    for name, lost in (("maml", [False, False, True, False]), ("line", [False] * 4)):
+        assert np.isnan(found.scores(name)).tolist() == lost
+        same = ~np.array(lost) & [True, True, False, True]
+        rtol = 1e-9 if cls is AllOrNothing else 0  # one task at a time rounds in another way
+        np.testing.assert_allclose(found.scores(name)[same], plain.scores(name)[same], rtol=rtol)
+    assert found.paired("maml", "line").difference.n_tasks == 3
+    assert "'maml' has no score for 2 of the supports" in found.notes[0]
+    with pytest.raises(
+        TaskError, match=r"'maml' fails on Task 4 \('ann'\) with 5 .*: adapting div"
+    ):
+        compare(est, DIVERGING, scoring=scoring, error_score="raise", **SPLIT)
+
+
+class Diverges(MAMLRegressor):
+    def meta_fit(self, tasks, y=None, groups=None, *, validation_tasks=None):
+        raise FloatingPointError("Meta-training diverged.")
+
+
+def test_a_meta_training_that_diverges_costs_its_fold_alone():
+    est = {"maml": Diverges(**SMALL), "line": LinearRegression()}
+    with pytest.warns(
+        FitFailedWarning, match="'maml' fails on all tasks of fold 0, all tasks of fo"
+    ):
+        found = compare(est, WAVES, **SPLIT)
+    assert np.isnan(found.scores("maml")).all()
+    assert np.isfinite(found.scores("line")).all()
+    with pytest.raises(FloatingPointError, match="Meta-training diverged"):
+        compare(est, WAVES, error_score="raise", **SPLIT)
+
+
+def test_doubtful_tasks_are_numbered_as_the_user_does():
+    tasks = [*WAVES[:5], Task(WAVES[5].X, 100 * WAVES[5].y, support=WAVES[5].support)]
+    for scoring in ("r2", "neg_median_absolute_error"):
+        how = SPLIT | {"seeds": 1, "scoring": scoring}
+        with pytest.warns(
+            ConvergenceWarning, match=r"'maml': Task 5 with 5 support .* after adapt"
+        ):
+            found = compare({"maml": MAMLRegressor(**SMALL, inner_lr=0.1)}, tasks, **how)
+        assert np.isfinite(found.scores("maml")).all(), scoring
+
+
+# ---- guessing ----------------------------------------------------------------------------------
+
+
+def coins(n_tasks=16, rate=0.25, seed=0):
+    rng = np.random.RandomState(seed)
+    y = np.where(np.arange(40) < 40 * rate, "yes", "no")
+    return [Task(rng.randn(40, 3), y) for _ in range(n_tasks)]
+
+
+@pytest.mark.parametrize(
+    "scoring",
+    ["neg_log_loss", "neg_brier_score", "accuracy", "balanced_accuracy", "f1_macro", "roc_auc"],
+)
+def test_nothing_is_learned_from_coins_by_any_metric(scoring):
+    est = [ProtoNetClassifier(**SMALL), LogisticRegression()]
+    how = {"cv": 2, "seeds": 1, "support_sizes": 3, "baselines": ["guess", "hierarchical"]}
+    found = compare(est, coins(), scoring=scoring, **how)
+    assert found.kinds["guess"] == "guess"
+    assert found.verdict.startswith("Nothing is learned: with 3 rows a class no arm is clearly")
+
+
+def test_the_base_rate_is_that_of_the_training_tasks_smoothed():
+    how = {"cv": 2, "seeds": 1, "support_sizes": 3, "baselines": ["guess"]}
+    found = compare(LogisticRegression(), coins(), scoring="neg_log_loss", **how)
+    rate = (8 * 10 + 1) / (8 * 40 + 2)  # of "yes", in the eight tasks to learn from
+    expected = (7 * np.log(rate) + 27 * np.log(1 - rate)) / 34
+    np.testing.assert_allclose(found.scores("guess"), expected)
+    own = [Task(t.X, np.char.add(t.y, str(i))) for i, t in enumerate(coins())]
+    found = compare(LogisticRegression(), own, scoring="neg_log_loss", **how)
+    np.testing.assert_allclose(found.scores("guess"), np.log(0.5))  # as in the support
+
+
+def test_f1_is_guessed_best_by_one_label():
+    tasks = [Task(t.X, (t.y == "yes").astype(int)) for t in coins()]
+    how = {"cv": 2, "seeds": 1, "support_sizes": 3, "baselines": ["guess"]}
+    found = compare(LogisticRegression(), tasks, scoring="f1", **how)
+    np.testing.assert_allclose(found.scores("guess"), 2 * 7 / (34 + 7))
+    assert found.verdict.startswith("Nothing is learned")
+
+
+@pytest.mark.parametrize(
+    ("scoring", "center"),
+    [("neg_mean_squared_error", np.mean), ("neg_mean_absolute_error", np.median)],
+)
+def test_a_constant_is_guessed_where_the_metric_likes_it(scoring, center):
+    rng = np.random.RandomState(0)
+    tasks = [Task(rng.randn(200, 2), rng.exponential(size=200)) for _ in range(8)]
+    how = {"cv": [(range(4), range(4, 8))], "seeds": 1, "support_sizes": 3}
+    found = compare(LinearRegression(), tasks, baselines=["guess"], scoring=scoring, **how)
+    alone = [Task(np.zeros((200, 1)), t.y) for t in tasks]  # no input tells anything
+    guess = GuessRegressor(scoring=scoring).meta_fit(alone[:4])
+    values = guess.fit(alone[4].X[:3], alone[4].y[:3]).predict(alone[4].X)
+    pooled = center(np.concatenate([t.y for t in tasks[:4]]))
+    own = center(alone[4].y[:3])
+    assert min(pooled, own) <= values[0] <= max(pooled, own)
+    assert abs(values[0] - pooled) < 0.1 * abs(own - pooled)  # tasks do not differ
+    assert found.verdict.startswith("Nothing is learned")
+    apart = [Task(t.X, t.y + 100 * i) for i, t in enumerate(alone)]
+    values = GuessRegressor(scoring=scoring).meta_fit(apart[:4]).fit(apart[7].X[:3], apart[7].y[:3])
+    np.testing.assert_allclose(values.predict(apart[7].X[:1]), center(apart[7].y[:3]), rtol=1e-3)
+
+
+def test_what_is_learned_is_above_guessing():
+    tasks = make_blob_tasks(12, n_way=2, n_shot=2, random_state=0)
+    how = {"cv": 2, "seeds": 1, "baselines": ["guess", "per-task"], "scoring": "neg_log_loss"}
+    found = compare(HierarchicalClassifier(), tasks, **how)
+    assert found.paired("HierarchicalClassifier", "guess").difference.low > 0
+    assert not found.verdict.startswith("Nothing is learned")
+
+
+@pytest.mark.parametrize("scoring", ["neg_log_loss", "neg_brier_score", "d2_log_loss_score"])
+def test_a_query_that_lacks_a_class_is_judged_by_probabilities(scoring):
+    """With three classes in the support, and two of them among the rows to predict."""
+    rng, tasks = np.random.RandomState(0), []
+    for _ in range(6):
+        y = np.r_[0, 0, 1, 1, 2, 2, np.arange(12) % 2]
+        tasks.append(Task(rng.randn(18, 2) + 3 * y[:, None], y, support=np.arange(6)))
+    est, how = LogisticRegression(), {"cv": 2, "seeds": 1, "baselines": ["guess"]}
+    found = compare([ProtoNetClassifier(**SMALL), est], tasks, scoring=scoring, **how)
+    for i, task in enumerate(tasks):
+        P = est.fit(task.X_support, task.y_support).predict_proba(task.X_query)
+        if scoring == "neg_log_loss":
+            expected = -log_loss(task.y_query, P, labels=[0, 1, 2])
+            np.testing.assert_allclose(found.scores("LogisticRegression")[i], expected)
+    assert np.isfinite(found.scores("ProtoNetClassifier")).all()
+    judge = TaskEstimator(ProtoNetClassifier(**SMALL), scoring=scoring).fit(tasks)
+    assert np.isfinite(judge.score_tasks(tasks)).all()

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from sklearn.exceptions import FitFailedWarning
 from sklearn.linear_model import Ridge
 
 from sklearn_meta import MAMLRegressor
@@ -105,11 +106,14 @@ def test_scores_that_failed_are_kept_too(tmp_path):
     def broken(estimator, X, y):
         raise RuntimeError("no")
 
-    how = {"scoring": broken, "error_score": np.nan, "seeds": 1}
-    found = run(tmp_path, **how)
+    how = {"scoring": broken, "seeds": 1}
+    with pytest.warns(FitFailedWarning, match="'ridge' fails on .*: no") as first:
+        found = run(tmp_path, **how)
     assert np.isnan(found.scores("maml", 3)).all()
-    again = run(tmp_path, **how)
+    with pytest.warns(FitFailedWarning) as second:
+        again = run(tmp_path, **how)
     assert CALLS == []
+    assert str(second[0].message) == str(first[0].message)
     assert str(again) == str(found)
 
 

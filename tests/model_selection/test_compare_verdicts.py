@@ -85,6 +85,15 @@ KNOWN = {
         {"MAML": ("meta", 0.21), "Ridge": ("per-task", 0.1)},
         r"Nothing is learned: with 5 rows no arm is clearly above guessing \(0.2\): the best, MAML",
     ),
+    "guessing as good": (
+        {"MAML": ("meta", 0.8), "Ridge": ("per-task", 0.6), "guess": ("guess", 0.8)},
+        r"Nothing is learned: with 5 rows no arm is clearly above guessing without any input "
+        r"\(0.8\d*\): the best, MAML, has",
+    ),
+    "above guessing": (
+        {"MAML": ("meta", 0.8), "Ridge": ("per-task", 0.6), "guess": ("guess", 0.5)},
+        "Meta-learning pays: .* it hurts on 0 % of the tasks",
+    ),
     "no meta": (
         {"Ridge": ("per-task", 0.8)},
         "No meta-learner was compared: .* per-task Ridge, has",

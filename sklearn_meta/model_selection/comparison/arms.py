@@ -19,6 +19,7 @@ from sklearn_meta.algorithms import (
 )
 from sklearn_meta.core.shared_params import SharedParams
 from sklearn_meta.model_selection.comparison.gaussian_classes import HierarchicalClassifier
+from sklearn_meta.model_selection.comparison.guess import GuessClassifier, GuessRegressor
 from sklearn_meta.model_selection.comparison.random_coefficients import HierarchicalRegressor
 from sklearn_meta.model_selection.given import learner_of
 from sklearn_meta.pipeline import MetaPipeline
@@ -26,11 +27,12 @@ from sklearn_meta.pipeline.raw_tasks import RawTask
 
 __all__ = ["BASELINES", "Arm", "baseline_arms", "given_arms"]
 
-BASELINES = ("per-task", "pooled", "fine-tune", "hierarchical")
+BASELINES = ("per-task", "pooled", "fine-tune", "hierarchical", "guess")
 KINDS: dict[str, tuple[type, ...]] = {
     "pooled": (PooledClassifier, PooledRegressor),
     "fine-tune": (FineTuneClassifier, FineTuneRegressor, BaselinePlusPlusClassifier),
     "hierarchical": (HierarchicalClassifier, HierarchicalRegressor),
+    "guess": (GuessClassifier, GuessRegressor),
 }
 MOST_FEATURES = 100  # of a regression with random coefficients: EM inverts so large a matrix a task
 Folds = Sequence[tuple[Any, Any]]
@@ -106,7 +108,7 @@ def _kind(est: Any) -> str:
 
 
 def baseline_arms(
-    baselines: Any, given: Sequence[Arm], tasks: Sequence[RawTask], folds: Folds
+    baselines: Any, given: Sequence[Arm], tasks: Sequence[RawTask], folds: Folds, scoring: Any
 ) -> tuple[list[Arm], list[str]]:
     """Make the baselines asked for.
 
@@ -120,6 +122,8 @@ def baseline_arms(
         All of them.
     folds : sequence of (train, test)
         Positions of tasks.
+    scoring : str, callable or None
+        What a guess is to be good for.
 
     Returns
     -------
@@ -146,11 +150,15 @@ def baseline_arms(
         (a.estimator for a in given if isinstance(learner_of(a.estimator), SharedParams)), None
     )
     classify = is_classifier(given[0].estimator)
+    guess = GuessClassifier if classify else GuessRegressor
     makers = {
         "per-task": lambda: source,
         "pooled": lambda: _like(source, PooledClassifier if classify else PooledRegressor),
         "fine-tune": lambda: _like(source, FineTuneClassifier if classify else FineTuneRegressor),
-        "hierarchical": lambda: _hierarchical(source, classify),
+        "hierarchical": lambda: _in_place(
+            source, HierarchicalClassifier() if classify else HierarchicalRegressor()
+        ),
+        "guess": lambda: _in_place(source, guess(scoring=scoring)),
     }
     arms, notes = [], []
     for name in asked:
@@ -162,6 +170,8 @@ def baseline_arms(
 
 
 def _unfit(name: str, source: Any, tasks: Any, folds: Folds, classify: bool) -> str | None:
+    if name == "guess":
+        return None
     if name == "hierarchical":
         width = int(np.prod(np.shape(tasks[0].X)[1:]))
         if isinstance(source, MetaPipeline) or classify or width <= MOST_FEATURES:
@@ -186,10 +196,6 @@ def _like(source: Any, kind: type) -> Any:
     return _in_place(
         source, kind(**{name: clone(getattr(learner, name), safe=False) for name in shared})
     )
-
-
-def _hierarchical(source: Any, classify: bool) -> Any:
-    return _in_place(source, HierarchicalClassifier() if classify else HierarchicalRegressor())
 
 
 def _in_place(source: Any, learner: Any) -> Any:

@@ -17,7 +17,8 @@ import joblib
 import torch
 
 from sklearn_meta._version import __version__
-from sklearn_meta.model_selection.comparison.cells import Cell, Scores, seeded
+from sklearn_meta.core.failures import Reason
+from sklearn_meta.model_selection.comparison.cells import Cell, Judged, seeded
 from sklearn_meta.pipeline.raw_tasks import RawTask
 from sklearn_meta.storage import write_atomically
 
@@ -52,8 +53,8 @@ def key_of(cell: Cell) -> str:
     return hashlib.sha256(repr(made_of).encode()).hexdigest()[:40]
 
 
-def read(path: Path, cell: Cell) -> Scores | None:
-    """Read the scores of a finished cell.
+def read(path: Path, cell: Cell) -> Judged | None:
+    """Read the scores of a finished cell, and what failed.
 
     Parameters
     ----------
@@ -64,14 +65,16 @@ def read(path: Path, cell: Cell) -> Scores | None:
 
     Returns
     -------
-    scores : list of list of float, or None
+    Judged or None
         None if there is no such file, or, with a warning, if it cannot be used.
     """
     try:
-        scores = json.loads(path.read_text(encoding="utf-8"))["scores"]
+        finished = json.loads(path.read_text(encoding="utf-8"))
+        scores = finished["scores"]
+        failures = [Reason(*map(str, one)) for one in finished.get("failures", [])]
         if [len(row) for row in scores] != [len(cell.positions)] * len(cell.sizes):
             raise ValueError("it has scores of other tasks")
-        return [[float(score) for score in row] for row in scores]
+        return Judged([[float(score) for score in row] for row in scores], failures)
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError) as error:
@@ -81,7 +84,7 @@ def read(path: Path, cell: Cell) -> Scores | None:
         return None
 
 
-def write(path: Path, cell: Cell, scores: Scores) -> None:
+def write(path: Path, cell: Cell, judged: Judged) -> None:
     """Write a finished cell, so that a file is there in full or not at all.
 
     Parameters
@@ -90,12 +93,12 @@ def write(path: Path, cell: Cell, scores: Scores) -> None:
         Of its file.
     cell : Cell
         What it was, for whoever reads the file.
-    scores : list of list of float
-        Of each size and task.
+    judged : Judged
+        Its scores, and what failed.
     """
     about = {"estimator": cell.arm.name, "fold": cell.fold, "seed": cell.seed}
     about |= {"sizes": list(cell.sizes), "tasks": [int(i) for i in cell.positions]}
-    write_atomically(path, json.dumps({**about, "scores": scores}).encode())
+    write_atomically(path, json.dumps(about | judged._asdict()).encode())
 
 
 def _of_tasks(tasks: Any) -> list[str]:

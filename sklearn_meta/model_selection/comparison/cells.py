@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
 
+from sklearn_meta.core.failures import (
+    NUMERICAL,
+    Failures,
+    Reason,
+    Reasons,
+    collect_failures,
+    listed,
+)
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.model_selection.comparison.arms import Arm
 from sklearn_meta.model_selection.comparison.draws import Draw, split_as
@@ -21,9 +32,17 @@ from sklearn_meta.pipeline.raw_tasks import RawTask
 from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.validate import label
 
-__all__ = ["Cell", "judged", "run_cell"]
+__all__ = ["Cell", "Judged", "judged", "run_cell", "warn_of_failures"]
 
 Scores = list[list[float]]  # of each size, of each task held out
+MOST = 10  # reasons that a warning gives; it counts the others
+
+
+class Judged(NamedTuple):
+    """Scores of a cell, and which fits or scores failed."""
+
+    scores: Scores
+    failures: list[Reason]
 
 
 @dataclass(frozen=True)
@@ -59,7 +78,7 @@ class Cell:
         return [split_as(t, draw, k) for t, draw in zip(self.held_out, self.draws, strict=True)]
 
 
-def run_cell(cell: Cell) -> Scores:
+def run_cell(cell: Cell) -> Judged:
     """Train, if the arm does, and score.
 
     Parameters
@@ -69,25 +88,34 @@ def run_cell(cell: Cell) -> Scores:
 
     Returns
     -------
-    scores : list of list of float
-        One list a size, one score a task held out.
+    Judged
+        One list of scores a size, one score a task held out.
 
     Raises
     ------
     TaskError
-        If a task cannot be fitted or judged, naming arm, task and support.
+        If a task cannot be used; with ``error_score="raise"`` also if one cannot be fitted or
+        judged, naming arm, task and support.
     """
     est = seeded(cell.arm.estimator, cell.seed)
     if cell.arm.trains:
-        with _numbered(cell, cell.trained_on, "cannot be meta-trained"), heeding_interrupts():
-            est.meta_fit(_as_taken(est, cell.train))
+        try:
+            with _numbered(cell, cell.trained_on, "cannot be meta-trained"), heeding_interrupts():
+                est.meta_fit(_as_taken(est, cell.train))
+        except NUMERICAL as error:
+            if isinstance(cell.error_score, str):
+                raise
+            lost = [float(cell.error_score)] * len(cell.positions)
+            return Judged(
+                [lost] * len(cell.sizes), [Reason(f"all tasks of fold {cell.fold}", str(error))]
+            )
     elif cell.arm.pools:
         with _numbered(cell, cell.trained_on, "cannot be fitted"):
             est.fit_transformers(cell.train)
     return judged(cell, est)
 
 
-def judged(cell: Cell, est: Any) -> Scores:
+def judged(cell: Cell, est: Any) -> Judged:
     """Score an estimator that has learned what it will, as the arm of a cell.
 
     Parameters
@@ -99,19 +127,38 @@ def judged(cell: Cell, est: Any) -> Scores:
 
     Returns
     -------
-    scores : list of list of float
-        One list a size, one score a task held out.
+    Judged
+        One list of scores a size, one score a task held out.
 
     Raises
     ------
     TaskError
-        If a task cannot be fitted or judged, naming arm, task and support.
+        If a task cannot be used; with ``error_score="raise"`` also if one cannot be fitted or
+        judged, naming arm, task and support.
     """
     stacked = (
         hasattr(est, "predict_tasks") and metric_of(cell.scoring, cell.classify).scorer is None
     )
     score = _all_at_once if stacked else _one_by_one
-    return [score(cell, est, k) for k in range(len(cell.sizes))]
+    failures: list[Reason] = []
+    return Judged([score(cell, est, k, failures) for k in range(len(cell.sizes))], failures)
+
+
+def warn_of_failures(failures: Sequence[tuple[str, Reason]], error_score: Any) -> None:
+    """Warn the caller of `compare` once of all that failed, given as pairs of arm and reason."""
+    if not failures:
+        return
+    tasks: dict[tuple[str, str], dict[str, None]] = {}  # in order, and each once for all seeds
+    for arm, reason in failures:
+        tasks.setdefault((arm, reason.why), {})[reason.task] = None
+    said = [f"{arm!r} fails on {', '.join(own)}: {why}" for (arm, why), own in tasks.items()]
+    more = [f"and {len(said) - MOST} more reasons"] if len(said) > MOST else []
+    warnings.warn(
+        f"{len(failures)} fits or scores failed; these scores are {error_score}. "
+        + "; ".join([*said[:MOST], *more]),
+        FitFailedWarning,
+        stacklevel=3,
+    )
 
 
 def seeded(estimator: Any, seed: int) -> Any:
@@ -142,14 +189,26 @@ def _as_taken(est: Any, tasks: Sequence[RawTask]) -> list[Any]:
     return [Task(t.X, t.y, support=t.support, name=t.name) for t in tasks]
 
 
-def _all_at_once(cell: Cell, est: Any, k: int) -> list[float]:
-    metric = metric_of(cell.scoring, cell.classify).of_predictions
-    assert metric is not None
+def _all_at_once(cell: Cell, est: Any, k: int, failures: list[Reason]) -> list[float]:
     tasks = cell.test(k)
-    with _numbered(cell, cell.positions, "cannot predict"):
-        predictions = est.predict_tasks(_as_taken(est, tasks))
-    pairs = zip(tasks, predictions, strict=True)
-    return [float(metric(task.y_query, y)) for task, y in pairs]
+    try:
+        with _numbered(cell, cell.positions, "cannot predict"), collect_failures() as inside:
+            predictions = est.predict_tasks(_as_taken(est, tasks))
+    except NUMERICAL:  # of a learner that has no error_score
+        return _one_by_one(cell, est, k, failures)
+    row = []
+    for i, (task, y) in enumerate(zip(tasks, predictions, strict=True)):
+
+        def score(i: int = i, task: RawTask = task, y: Any = y) -> float:
+            if i in inside.failed:
+                raise FloatingPointError(inside.failed[i].why)
+            metric = metric_of(cell.scoring, cell.classify).of_predictions
+            assert metric is not None
+            return metric(task.y_query, y)
+
+        row.append(_settled(cell, score, _where(cell, task, i), failures))
+    _warn_doubtful(cell, tasks, inside.doubtful)
+    return row
 
 
 @contextmanager
@@ -163,29 +222,47 @@ def _numbered(cell: Cell, positions: Sequence[int], fails: str) -> Iterator[None
         raise TaskError(f"{cell.arm.name!r} {fails} in fold {cell.fold}. {told}") from error
 
 
-def _one_by_one(cell: Cell, est: Any, k: int) -> list[float]:
-    return [
-        _score(cell, est, task, f"{label(task, i)} with {len(task.y_support)} support row(s)")
-        for task, i in zip(cell.test(k), cell.positions, strict=True)
-    ]
+def _one_by_one(cell: Cell, est: Any, k: int, failures: list[Reason]) -> list[float]:
+    metric, tasks = metric_of(cell.scoring, cell.classify), cell.test(k)
+    row, inside = [], Failures()
+    for i, task in enumerate(tasks):
 
-
-def _score(cell: Cell, est: Any, task: RawTask, where: str) -> float:
-    metric = metric_of(cell.scoring, cell.classify)
-    X_support, X_query = task.X_support, task.X_query
-    try:
-        own = clone(est).fit(X_support, task.y_support)
-        if metric.scorer is not None:
-            score = float(metric.scorer(own, X_query, task.y_query))
-        else:
+        def score(i: int = i, task: RawTask = task) -> float:
+            own = clone(est)
+            if not inside.fit(own, task.X_support, task.y_support, i, "", np.nan):
+                raise FloatingPointError(inside.failed[i].why)
+            if metric.scorer is not None:
+                return metric.scorer(own, task.X_query, task.y_query)
             assert metric.of_predictions is not None
-            score = float(metric.of_predictions(task.y_query, own.predict(X_query)))
-    except Exception as error:
-        if isinstance(cell.error_score, str):
-            raise TaskError(f"{cell.arm.name!r} fails on {where}: {error}") from error
-        return float(cell.error_score)
-    if math.isfinite(score):
-        return score
+            return metric.of_predictions(task.y_query, own.predict(task.X_query))
+
+        row.append(_settled(cell, score, _where(cell, task, i), failures))
+    _warn_doubtful(cell, tasks, inside.doubtful)
+    return row
+
+
+def _settled(cell: Cell, score: Callable[[], float], where: str, failures: list[Reason]) -> float:
+    """Compute a score; where that fails, raise or note it, as `error_score` asks for."""
+    cause = None
+    try:
+        found = float(score())
+        if math.isfinite(found):
+            return found
+        why = f"its {metric_of(cell.scoring, cell.classify).name} is {found}."
+    except Exception as error:  # whatever an estimator or a scorer of the user's raises
+        cause, why = error, str(error)
     if isinstance(cell.error_score, str):
-        raise TaskError(f"{cell.arm.name!r} has the {metric.name} {score} on {where}.")
+        raise TaskError(f"{cell.arm.name!r} fails on {where}: {why}") from cause
+    failures.append(Reason(where, why))
     return float(cell.error_score)
+
+
+def _where(cell: Cell, task: RawTask, i: int) -> str:
+    return f"{label(task, cell.positions[i])} with {len(task.y_support)} support row(s)"
+
+
+def _warn_doubtful(cell: Cell, tasks: Sequence[RawTask], doubtful: Reasons) -> None:
+    """Warn of tasks that an arm fits absurdly, under the numbers that the user knows."""
+    if doubtful:
+        named = {i: r._replace(task=_where(cell, tasks[i], i)) for i, r in doubtful.items()}
+        warnings.warn(f"{cell.arm.name!r}: {listed(named)}", ConvergenceWarning, stacklevel=2)

@@ -9,13 +9,14 @@ import numpy as np
 from sklearn.base import is_classifier
 from sklearn.model_selection import check_cv
 
+from sklearn_meta.core.failures import check_error_score
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.model_selection.comparison.arms import (
     Arm,
     baseline_arms,
     given_arms,
 )
-from sklearn_meta.model_selection.comparison.cells import Cell
+from sklearn_meta.model_selection.comparison.cells import Cell, warn_of_failures
 from sklearn_meta.model_selection.comparison.draws import check_sizes, draw_rows
 from sklearn_meta.model_selection.comparison.metric import metric_of
 from sklearn_meta.model_selection.comparison.result import Record, TaskComparison
@@ -42,7 +43,7 @@ def compare(
     seeds: Any = 3,
     baselines: Any = "auto",
     scoring: Any = None,
-    error_score: Any = "raise",
+    error_score: Any = np.nan,
     cache_dir: Any = None,
     n_jobs: int | None = None,
     verbose: int = 0,
@@ -76,13 +77,15 @@ def compare(
         trained from scratch on each support; "pooled", one for all tasks; "fine-tune", that
         one trained on. And "hierarchical": linear regressions with random coefficients
         (:class:`~sklearn_meta.model_selection.comparison.HierarchicalRegressor`), Gaussian classes
-        with random means. "auto" takes all that there can be; `notes` says which cannot.
+        with random means. "guess" looks at no input: base rates of the classes, a mean (or median)
+        of the targets. "auto" takes all that there can be; `notes` says which cannot.
     scoring : str, callable or None, default=None
         None: accuracy, or R^2 of regressors. A name of scikit-learn's, or a callable
         ``(estimator, X, y) -> float``. R^2 on few rows has long tails: there, rather
         "neg_mean_squared_error".
-    error_score : "raise" or float, default="raise"
-        What a task scores on which a fit or a score of one arm fails; nan leaves it out there.
+    error_score : "raise" or float, default=np.nan
+        What a task scores on which a fit or a score of one arm fails; NaN leaves it out there. A
+        warning names arm and task. "raise" makes it an error.
     cache_dir : str, Path or None, default=None
         A folder in which each arm, fold and seed that is finished becomes a file. The same call
         later reads them, and trains only what is missing or has changed.
@@ -99,7 +102,8 @@ def compare(
     Raises
     ------
     TaskError
-        If a task cannot be used, has too few rows, or an arm fails on it; the message names it.
+        If a task cannot be used, or has too few rows; with ``error_score="raise"`` also if an arm
+        fails on it. The message names it.
     ValueError
         If an argument cannot be used, or a task is in the training and the test part of a fold.
 
@@ -127,14 +131,10 @@ def compare(
     given = given_arms(estimators)
     classify = is_classifier(given[0].estimator)
     metric = metric_of(scoring, classify)
-    if error_score != "raise" and not isinstance(error_score, (int, float, np.number)):
-        raise ValueError(
-            "The 'error_score' parameter of compare must be 'raise' or a number. "
-            f"Got {error_score!r} instead."
-        )
+    check_error_score(error_score, "compare")
     checked = _as_raw(given, tasks, y, groups, classify)
     folds = _folds(cv, len(checked))
-    made, notes = baseline_arms(baselines, given, checked, folds)
+    made, notes = baseline_arms(baselines, given, checked, folds, scoring)
     fewest = _fewest(given, classify)
     sizes = check_sizes(support_sizes, checked, fewest, classify)
     least = 2 if metric.name == "r2" else 1
@@ -159,10 +159,19 @@ def compare(
         for fold, (train, test) in enumerate(folds)
         for arm in (*given, *made)
     ]
+    results = run_all(cells, cache_dir, n_jobs, verbose)
+    warn_of_failures(
+        [
+            (cell.arm.name, what)
+            for cell, judged in zip(cells, results, strict=True)
+            for what in judged.failures
+        ],
+        error_score,
+    )
     records = [
         Record(cell.arm.name, cell.seed, cell.fold, i, checked[i].name, size, score)
-        for cell, scores in zip(cells, run_all(cells, cache_dir, n_jobs, verbose), strict=True)
-        for size, row in zip(sizes, scores, strict=True)
+        for cell, judged in zip(cells, results, strict=True)
+        for size, row in zip(sizes, judged.scores, strict=True)
         for i, score in zip(cell.positions, row, strict=True)
     ]
     return TaskComparison(

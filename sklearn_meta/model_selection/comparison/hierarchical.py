@@ -8,11 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone, is_classifier
 
+from sklearn_meta.core.failures import NUMERICAL, Failures, Reason, check_error_score, no_prediction
 from sklearn_meta.exceptions import NotMetaFittedError
 from sklearn_meta.tasks import as_tasks
 from sklearn_meta.tasks.arrays import dense
 from sklearn_meta.tasks.columns import check_feature_names, check_task_names
 from sklearn_meta.tasks.frames import feature_names
+from sklearn_meta.tasks.validate import label
 from sklearn_meta.tasks.values import as_rows
 
 __all__ = ["HierarchicalBase", "flat_rows"]
@@ -37,23 +39,38 @@ class HierarchicalBase(BaseEstimator):
         self._prior = self._feature_names = None
         return self
 
-    def predict_tasks(self, tasks: Any) -> list[NDArray[Any]]:
+    def predict_tasks(self, tasks: Any, *, error_score: Any = np.nan) -> list[NDArray[Any]]:
         """Fit the support of each task and predict its query.
 
         Parameters
         ----------
         tasks : sequence of tasks
             With a fixed support.
+        error_score : "raise" or float, default=np.nan
+            What to do about a task whose numbers overflow. With a number, its predictions are
+            missing, and a warning names it.
 
         Returns
         -------
         y : list of ndarray
-            Of each task.
+            Of each task. Where numbers overflow, NaN for targets, and None for labels.
         """
+        check_error_score(error_score, "predict_tasks")
         own, kind = clone(self), "class" if is_classifier(self) else "real"
         known = as_tasks(tasks, target_type=kind)
         check_task_names(known[0], 0, self._feature_names)
-        return [own.fit(t.X_support, t.y_support).predict(t.X_query) for t in known]
+        predicted, failures = list[NDArray[Any]](), Failures()
+        for i, t in enumerate(known):
+            try:
+                y = own.fit(t.X_support, t.y_support).predict(t.X_query)
+                if kind == "real" and not np.isfinite(y).all():
+                    raise FloatingPointError("its predictions are not finite.")
+                predicted.append(y)
+            except NUMERICAL as error:
+                failures.add({i: Reason(label(t, i), str(error))}, {}, error_score)
+                predicted.append(no_prediction(len(t) - len(t.y_support), t.y, kind))
+        failures.report(len(known), error_score, stacklevel=3)
+        return predicted
 
     def _known(self) -> Any:
         if self._prior is None:

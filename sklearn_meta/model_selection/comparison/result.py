@@ -44,7 +44,8 @@ class TaskComparison:
     records : tuple of Record
         Every single score.
     kinds : dict of str to str
-        Of each arm, by name: "meta", "per-task", "pooled", "fine-tune" or "hierarchical".
+        Of each arm, by name: "meta", "per-task", "pooled", "fine-tune", "hierarchical" or
+        "guess".
     baselines : tuple of str
         Which of them `compare` has made itself.
     sizes : tuple of int or None

@@ -27,6 +27,7 @@ BASELINES = {
     "pooled": "the pooled network",
     "fine-tune": "the fine-tuned network",
     "hierarchical": "the linear hierarchical model",
+    "guess": "guessing",
 }
 SIMPLE, LEARNED = ("per-task", "pooled"), ("fine-tune", "hierarchical")
 
@@ -89,7 +90,8 @@ def _at(c: Any, size: int | None) -> _Finding:
     where = f"with {size_in_words(size, c.unit)}"
     means = {name: c.interval(name, size).mean for name in c.kinds}
     means = {name: mean for name, mean in means.items() if np.isfinite(mean)}
-    ranked = sorted(means, key=lambda name: -means[name])
+    guesses = [name for name in means if c.kinds[name] == "guess"]
+    ranked = sorted(means.keys() - guesses, key=lambda name: -means[name])
     meta, simple, learned = (
         [name for name in ranked if c.kinds[name] in kinds]
         for kinds in (("meta",), SIMPLE, LEARNED)
@@ -102,6 +104,10 @@ def _at(c: Any, size: int | None) -> _Finding:
         return _Finding(
             "chance", where, f"no arm is clearly above guessing ({c.chance:.3g}): {best}."
         )
+    for guess in guesses:
+        if c.paired(ranked[0], guess, size).difference.low <= 0:
+            above = f"no arm is clearly above guessing without any input ({means[guess]:.3g})"
+            return _Finding("chance", where, f"{above}: {best}.")
     if not meta:
         return _Finding("none", where, f"{best}.")
     if not simple:
