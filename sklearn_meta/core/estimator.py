@@ -24,9 +24,16 @@ from sklearn_meta.core.many_tasks import ManyTasks
 from sklearn_meta.core.params import check_dtype
 from sklearn_meta.core.prior import learn_prior
 from sklearn_meta.core.saved import Saved
-from sklearn_meta.core.scaling import scaling_of
 from sklearn_meta.core.shown import Shown
-from sklearn_meta.core.state import Arrays, MetaState, read_only, tensors_of, to_numpy, to_torch
+from sklearn_meta.core.state import (
+    Arrays,
+    MetaState,
+    read_only,
+    scaling_for,
+    tensors_of,
+    to_numpy,
+    to_torch,
+)
 from sklearn_meta.core.support import (
     check_fits,
     check_query,
@@ -169,9 +176,7 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, Saved, 
         state, device = self._meta_state, self._device()
         check_dtype(device, X.dtype)
         dtype = torch.from_numpy(np.empty(0, X.dtype)).dtype
-        scaling = None if state is None else state.scaling
-        if scaling is None:
-            scaling = scaling_of(X, y if self._target_type == "real" else None, weight)
+        scaling = scaling_for(state, X, y if self._target_type == "real" else None, weight)
         algorithm, f, theta = self._prior(X.shape[1:], y.shape[1])
         support = Examples(
             torch.tensor(scaling.inputs(X), device=device),

@@ -16,8 +16,8 @@ from sklearn_meta.core.converged import check_converged
 from sklearn_meta.core.examples import Examples
 from sklearn_meta.core.row_store import dtype_of_rows
 from sklearn_meta.core.stack_size import tasks_at_once
-from sklearn_meta.core.stacked import all_inputs, padded, places_of, scaling_of_stack
-from sklearn_meta.core.state import tensors_of
+from sklearn_meta.core.stacked import all_inputs, padded, places_of
+from sklearn_meta.core.state import scaling_for, tensors_of
 from sklearn_meta.core.windows import Window, windows
 from sklearn_meta.functional import Params
 from sklearn_meta.tasks import Task
@@ -122,23 +122,18 @@ def _answer(
     if X.dtype.kind == "f" and not np.isfinite(X).all():
         window.complain()
     y, labels, absent = _targets(est, window, chunk)
-    state, X_support = est._meta_state, padded(X, support_at)
-    y_support, mask = padded(y, support_at), support_at.mask
-    scaling = scaling_of_stack(
-        None if state is None else state.scaling,
-        X_support,
-        None if labels is not None else y_support,
-        mask,
-    )
+    X_support, y_support, mask = padded(X, support_at), padded(y, support_at), support_at.mask
+    targets = None if labels is not None else y_support
+    scaling = scaling_for(est._meta_state, X_support, targets, mask)
     y_seen = np.eye(absent.shape[-1])[y_support] if labels is not None else y_support
     y_seen[~mask] = 0
     with torch.inference_mode(False):
         support = Examples(
-            scaling.inputs(X_support).to(device),
-            scaling.targets(y_seen, dtype).to(device),
+            torch.from_numpy(scaling.inputs(X_support)).to(device),
+            torch.from_numpy(scaling.targets(y_seen).astype(dtype, copy=False)).to(device),
             torch.from_numpy(mask.astype(dtype)).to(device),
         )
-        query = scaling.inputs(padded(X, query_at)).to(device)
+        query = torch.from_numpy(scaling.inputs(padded(X, query_at))).to(device)
         found = _adapted(est, model, support, query, _Names(window, chunk))
         output: NDArray[np.float64] = found.cpu().double().numpy()
     if labels is None:
