@@ -2,7 +2,7 @@
 
 from sklearn.exceptions import NotFittedError
 
-__all__ = ["NotMetaFittedError", "SaveError", "StaleMetaStateWarning", "TaskError"]
+__all__ = ["NotMetaFittedError", "SaveError", "ScaleWarning", "StaleMetaStateWarning", "TaskError"]
 
 
 class NotMetaFittedError(NotFittedError):
@@ -24,6 +24,14 @@ class TaskError(ValueError):
 
     The message names the task by its position (and by its name, where it has one), the
     argument and the shapes involved.
+    """
+
+
+class ScaleWarning(UserWarning):
+    """A support is far from the scale of the tasks of meta-training, perhaps in other units.
+
+    The message says how far. Bring the task to the units of those of meta-training, or meta-train
+    with ``scaling="task"``, which standardises each task by its own support.
     """
 
 

@@ -24,6 +24,7 @@ from sklearn_meta.core.many_tasks import ManyTasks
 from sklearn_meta.core.params import check_dtype
 from sklearn_meta.core.prior import learn_prior
 from sklearn_meta.core.saved import Saved
+from sklearn_meta.core.scale_check import scale_departures, warn_of_scale
 from sklearn_meta.core.shown import Shown
 from sklearn_meta.core.state import (
     Arrays,
@@ -176,7 +177,10 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, Saved, 
         state, device = self._meta_state, self._device()
         check_dtype(device, X.dtype)
         dtype = torch.from_numpy(np.empty(0, X.dtype)).dtype
-        scaling = scaling_for(state, X, y if self._target_type == "real" else None, weight)
+        targets = y if self._target_type == "real" else None
+        scaling = scaling_for(state, X, targets, weight)
+        y_stack = None if targets is None else targets[None]
+        far = scale_departures(state, X[None], y_stack, weight[None])
         algorithm, f, theta = self._prior(X.shape[1:], y.shape[1])
         support = Examples(
             torch.tensor(scaling.inputs(X), device=device),
@@ -185,6 +189,7 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, Saved, 
         )
         if f.transductive and not weight.all():
             raise ValueError("norm='batch' takes statistics over all rows; a weight of 0 has none.")
+        warn_of_scale({i: f"The support {words}" for i, words in far.items()}, 1, stacklevel=4)
         start = tensors_of(theta, device, dtype)
         phi = algorithm.adapt(f, start, support)
         check_converged(self, algorithm, f, start, phi, support, ["The support"], 4)

@@ -15,6 +15,7 @@ from sklearn_meta.core.backbone import RowNetwork
 from sklearn_meta.core.converged import check_converged
 from sklearn_meta.core.examples import Examples
 from sklearn_meta.core.row_store import dtype_of_rows
+from sklearn_meta.core.scale_check import scale_departures, warn_of_scale
 from sklearn_meta.core.stack_size import tasks_at_once
 from sklearn_meta.core.stacked import all_inputs, padded, places_of
 from sklearn_meta.core.state import scaling_for, tensors_of
@@ -81,6 +82,7 @@ def answers(est: Any, tasks: Any) -> Iterator[Answers]:
         If a task cannot be used, or has no fixed support.
     """
     device, model, n_outputs = est._device(), None, 0
+    departures, n_tasks = dict[int, str](), 0
     if est._meta_state is None and est._target_type == "class":  # one cold start for all
         n_outputs = max(int(window.n_way.max()) for window in windows(est, tasks))
     for window in windows(est, tasks):
@@ -89,7 +91,9 @@ def answers(est: Any, tasks: Any) -> Iterator[Answers]:
             with torch.inference_mode(False):  # the caller may be in it; the inner loop cannot
                 model = _Model(*est._prior(window.first.row_shape, n_outputs))
         for chunk in _chunks(est, window, model, device):
-            yield _answer(est, window, chunk, model, device)
+            yield _answer(est, window, chunk, model, device, departures)
+        n_tasks += len(window.tasks)
+    warn_of_scale(departures, n_tasks, stacklevel=4)
 
 
 def _chunks(
@@ -113,7 +117,12 @@ def _chunks(
 
 
 def _answer(
-    est: Any, window: Window, chunk: NDArray[np.intp], model: _Model, device: torch.device
+    est: Any,
+    window: Window,
+    chunk: NDArray[np.intp],
+    model: _Model,
+    device: torch.device,
+    departures: dict[int, str],
 ) -> Answers:
     tasks = [window.tasks[i] for i in chunk]
     dtype = dtype_of_rows([task.dtype for task in tasks])
@@ -125,6 +134,9 @@ def _answer(
     X_support, y_support, mask = padded(X, support_at), padded(y, support_at), support_at.mask
     targets = None if labels is not None else y_support
     scaling = scaling_for(est._meta_state, X_support, targets, mask)
+    names = _Names(window, chunk)
+    for k, words in scale_departures(est._meta_state, X_support, targets, mask).items():
+        departures[window.begin + int(chunk[k])] = f"{names[k]} {words}"
     y_seen = np.eye(absent.shape[-1])[y_support] if labels is not None else y_support
     y_seen[~mask] = 0
     with torch.inference_mode(False):
@@ -134,7 +146,7 @@ def _answer(
             torch.from_numpy(mask.astype(dtype)).to(device),
         )
         query = torch.from_numpy(scaling.inputs(padded(X, query_at))).to(device)
-        found = _adapted(est, model, support, query, _Names(window, chunk))
+        found = _adapted(est, model, support, query, names)
         output: NDArray[np.float64] = found.cpu().double().numpy()
     if labels is None:
         output = scaling.original(output)

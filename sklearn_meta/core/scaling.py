@@ -11,6 +11,7 @@ One rule says what happens where nothing varies, in meta-training, `fit` and sta
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,7 @@ __all__ = [
     "Scaling",
     "TaskMoments",
     "limits_of",
+    "own_statistics",
     "pooled_scaling",
     "row_axes",
     "scaling_of",
@@ -126,8 +128,7 @@ class Moments:
     def result(self) -> Pair:
         """Return mean and standard deviation, which is exactly 0 where nothing varies."""
         mean, scale = np.asarray(self.mean), np.sqrt(self.squares / self.n)
-        eps = np.finfo(self.dtype if self.dtype.kind == "f" else np.float64).eps
-        return mean, np.where(scale <= 10 * eps * np.abs(mean), 0.0, scale)
+        return mean, np.where(scale <= 10 * _eps(self) * np.abs(mean), 0.0, scale)
 
     def _meet(self, dtype: Any) -> None:
         self.dtype = dtype if self.dtype is None else np.result_type(self.dtype, dtype)
@@ -246,13 +247,13 @@ def scaling_of(
     Scaling
         For a stack, of arrays of shape (n_tasks, 1, ...).
     """
-    mean, scale = _own(X, weight, row_axes(X.ndim - weight.ndim))
+    mean, scale = own_statistics(X, weight)
     if typical is not None:
         scale = np.where(scale > 0, scale, typical.x_scale)
         scale = np.where(np.isfinite(typical.x_scale), scale, np.inf)
     if y is None:
         return Scaling(mean, _or_infinite(scale), *_unscaled())
-    y_mean, y_scale = _own(y, weight, (-2,))
+    y_mean, y_scale = own_statistics(y, weight)
     if typical is not None:
         y_scale = np.where(y_scale > 0, y_scale, typical.y_scale)
     return Scaling(mean, _or_infinite(scale), *_with_target_scale(y_mean, y_scale))
@@ -262,12 +263,15 @@ def _unscaled() -> Pair:
     return np.zeros(1), np.ones(1)
 
 
-def _own(values: NDArray[Any], weight: NDArray[Any], axes: tuple[int, ...]) -> Pair:
-    values = values if values.dtype.kind == "f" else values.astype(np.float64)
-    tensors = (torch.from_numpy(np.require(part, requirements="W")) for part in (values, weight))
-    found = (part.numpy() for part in statistics(*tensors, axes))
-    mean, scale = found if weight.ndim > 1 else (part.squeeze(axes) for part in found)
-    return mean, scale
+def own_statistics(values: NDArray[Any], weight: NDArray[Any]) -> Pair:
+    """Mean and standard deviation of a task, or of each of a stack, in float64."""
+    axes = row_axes(values.ndim - weight.ndim)
+    mean, scale = statistics(values.astype(np.float64, copy=False), weight, axes, _eps(values))
+    return (mean, scale) if weight.ndim > 1 else (mean.squeeze(axes), scale.squeeze(axes))
+
+
+def _eps(values: Any) -> float:
+    return float(np.finfo(values.dtype if values.dtype.kind == "f" else np.float64).eps)
 
 
 def _or_infinite(scale: NDArray[Any]) -> NDArray[Any]:
@@ -284,37 +288,39 @@ def row_axes(row_ndim: int) -> tuple[int, ...]:
     return (-2,) if row_ndim == 1 else tuple(range(-1 - row_ndim, 0))
 
 
-def statistics(values: Tensor, weight: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Weighted mean and standard deviation of each task of a stack.
+def statistics(values: Any, weight: Any, axes: tuple[int, ...], eps: float) -> tuple[Any, Any]:
+    """Weighted mean and standard deviation of each task of a stack, for numpy and torch alike.
 
     Parameters
     ----------
-    values : Tensor of shape (*B, n, ...)
-        Inputs or targets. The result is in float64, where the device has it, so that neither
-        squares of 1e-24 nor sums of large numbers are lost.
-    weight : Tensor of shape (*B, n)
+    values : ndarray or Tensor of shape (*B, n, ...)
+        Inputs or targets.
+    weight : ndarray or Tensor of shape (*B, n)
         Of each row; rows of weight 0 do not count, whatever they hold.
     axes : tuple of int
         Negative axes to average over: rows, and pixels for images.
+    eps : float
+        Precision in which the values were given.
 
     Returns
     -------
-    mean, scale : Tensor of shape (*B, 1, ...)
+    mean, scale : ndarray or Tensor of shape (*B, 1, ...)
         The standard deviation is exactly 0 where nothing varies by more than rounding errors.
     """
-    eps = torch.finfo(values.dtype).eps
-    if values.device.type != "mps":
-        values = values.double()
-    here = weight.reshape(*weight.shape, *[1] * (values.ndim - weight.ndim)).expand_as(values)
-    share = here.to(values) / here.to(values).sum(axes, keepdim=True)
-    mean = (share * values).sum(axes, keepdim=True)
-    centred = torch.where(here > 0, values - mean, 0.0)
-    shift = (share * centred).sum(axes, keepdim=True)  # what rounding took from the mean
-    mean, centred = mean + shift, torch.where(here > 0, centred - shift, 0.0)
-    unit = centred.abs().amax(axes, keepdim=True)
-    relative = centred / torch.where(unit > 0, unit, 1.0)  # squares neither over- nor underflow
-    scale = unit * (share * relative.square()).sum(axes, keepdim=True).sqrt()
-    return mean, torch.where(scale <= 10 * eps * mean.abs(), 0.0, scale)
+    row_shape = values.shape[weight.ndim :]
+    share = weight / weight.sum(-1, keepdims=True)
+    share = share.reshape(*weight.shape, *[1] * len(row_shape))
+    if len(axes) > 1:
+        share = share / math.prod(row_shape)
+    here = share > 0
+    mean = (share * values).sum(axes, keepdims=True)
+    centred = (values - mean) * here
+    shift = (share * centred).sum(axes, keepdims=True)  # what rounding took from the mean
+    mean, centred = mean + shift, (centred - shift) * here
+    unit = (share * abs(centred)).sum(axes, keepdims=True)
+    relative = centred / (unit + (unit == 0))  # its squares neither overflow nor underflow
+    scale = unit * (share * relative * relative).sum(axes, keepdims=True) ** 0.5
+    return mean, scale * (scale > 10 * eps * abs(mean))
 
 
 def standardise_tasks(
@@ -336,6 +342,8 @@ def standardise_tasks(
     support, query : Tensor
         Of the same shapes.
     """
-    mean, scale = statistics(support, weight, axes)
-    mean, scale = mean.to(support.dtype), torch.where(scale > 0, scale, 1.0).to(support.dtype)
+    exact = support.dtype if support.device.type == "mps" else torch.float64  # which it lacks
+    values, eps = support.to(exact), torch.finfo(support.dtype).eps
+    mean, scale = (part.to(support) for part in statistics(values, weight.to(exact), axes, eps))
+    scale = torch.where(scale > 0, scale, 1.0)
     return (support - mean) / scale, (query - mean) / scale
