@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -29,6 +29,7 @@ def check_converged(
     names: Sequence[str],
     stacklevel: int,
     output: Tensor | None = None,
+    off_scale: Collection[int] = (),
 ) -> None:
     """Hold the loss on the support after adapting against that of predicting nothing.
 
@@ -46,6 +47,8 @@ def check_converged(
         Of the user's line, for the warning.
     output : Tensor of shape (*B, n, k), default=None
         What is predicted for the support; None: it is worked out here.
+    off_scale : collection of int, default=()
+        Tasks that need no warning, because there is one of their scale.
 
     Raises
     ------
@@ -67,6 +70,7 @@ def check_converged(
             f"finite. {_remedy(est)}"
         )
     worse = (after > FACTOR * (1 + nothing)).tolist()
+    worse = [much and i not in off_scale for i, much in enumerate(worse)]
     if any(worse):
         i = worse.index(True)
         warnings.warn(

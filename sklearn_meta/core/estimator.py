@@ -189,10 +189,12 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, Saved, 
         )
         if f.transductive and not weight.all():
             raise ValueError("norm='batch' takes statistics over all rows; a weight of 0 has none.")
-        warn_of_scale({i: f"The support {words}" for i, words in far.items()}, 1, stacklevel=4)
         start = tensors_of(theta, device, dtype)
         phi = algorithm.adapt(f, start, support)
-        check_converged(self, algorithm, f, start, phi, support, ["The support"], 4)
+        check_converged(
+            self, algorithm, f, start, phi, support, ["The support"], 4, off_scale=far.keys()
+        )
+        warn_of_scale({i: f"The support {words}" for i, words in far.items()}, 1, stacklevel=4)
         return Adapted(algorithm, f, theta, to_numpy(phi), scaling, X.dtype, self._own_params())
 
     def _prior(

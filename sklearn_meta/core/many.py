@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -135,7 +135,8 @@ def _answer(
     targets = None if labels is not None else y_support
     scaling = scaling_for(est._meta_state, X_support, targets, mask)
     names = _Names(window, chunk)
-    for k, words in scale_departures(est._meta_state, X_support, targets, mask).items():
+    far = scale_departures(est._meta_state, X_support, targets, mask)
+    for k, words in far.items():
         departures[window.begin + int(chunk[k])] = f"{names[k]} {words}"
     y_seen = np.eye(absent.shape[-1])[y_support] if labels is not None else y_support
     y_seen[~mask] = 0
@@ -146,7 +147,7 @@ def _answer(
             torch.from_numpy(mask.astype(dtype)).to(device),
         )
         query = torch.from_numpy(scaling.inputs(padded(X, query_at))).to(device)
-        found = _adapted(est, model, support, query, names)
+        found = _adapted(est, model, support, query, names, far)
         output: NDArray[np.float64] = found.cpu().double().numpy()
     if labels is None:
         output = scaling.original(output)
@@ -157,7 +158,12 @@ def _answer(
 
 
 def _adapted(
-    est: Any, model: _Model, support: Examples, query: Tensor, names: Sequence[str]
+    est: Any,
+    model: _Model,
+    support: Examples,
+    query: Tensor,
+    names: Sequence[str],
+    off_scale: Collection[int],
 ) -> Tensor:
     algorithm, f, theta = model
     start: Params = tensors_of(theta, support.X.device, support.X.dtype)
@@ -169,7 +175,7 @@ def _adapted(
         else:  # the weights of each task go through memory once for both
             both = algorithm.predict(f, start, phi, torch.cat([support.X, query], 1))
             seen, output = both.split([support.X.shape[1], query.shape[1]], 1)
-    check_converged(est, algorithm, f, start, phi, support, names, 6, seen)
+    check_converged(est, algorithm, f, start, phi, support, names, 6, seen, off_scale)
     return output
 
 
