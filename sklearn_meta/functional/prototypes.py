@@ -88,7 +88,8 @@ def squared_euclidean(Z: Tensor, c: Tensor) -> Tensor:
     >>> squared_euclidean(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0], [1.0, 0.0]]))
     tensor([[25.,  1.]])
     """
-    centre = c.mean(-2, keepdim=True).detach()  # distances do not depend on it
+    n_present = c.any(-1, keepdim=True).sum(-2, keepdim=True).clamp(min=1)  # others are zero
+    centre = (c.sum(-2, keepdim=True) / n_present).detach()  # distances do not depend on it
     Z, c = Z - centre, c - centre
     squares = Z.square().sum(-1).unsqueeze(-1) + c.square().sum(-1).unsqueeze(-2)
     return squares - 2 * Z @ c.mT
