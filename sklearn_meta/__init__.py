@@ -30,6 +30,7 @@ from sklearn_meta.algorithms import (
 from sklearn_meta.exceptions import (
     NotMetaFittedError,
     SaveError,
+    ScaleWarning,
     StaleMetaStateWarning,
     TaskError,
 )
@@ -73,6 +74,7 @@ __all__ = [
     "ReptileClassifier",
     "ReptileRegressor",
     "SaveError",
+    "ScaleWarning",
     "StaleMetaStateWarning",
     "Task",
     "TaskDistribution",

@@ -2,7 +2,14 @@
 
 from sklearn.exceptions import NotFittedError
 
-__all__ = ["NotMetaFittedError", "SaveError", "StaleMetaStateWarning", "TaskError", "TaskTypeError"]
+__all__ = [
+    "NotMetaFittedError",
+    "SaveError",
+    "ScaleWarning",
+    "StaleMetaStateWarning",
+    "TaskError",
+    "TaskTypeError",
+]
 
 
 class NotMetaFittedError(NotFittedError):
@@ -29,6 +36,14 @@ class TaskError(ValueError):
 
 class TaskTypeError(TaskError, TypeError):
     """A :class:`TaskError` about values of a type for which scikit-learn raises `TypeError`."""
+
+
+class ScaleWarning(UserWarning):
+    """A support is far from the scale of the tasks of meta-training, perhaps in other units.
+
+    The message says how far. Bring the task to the units of those of meta-training, or meta-train
+    with ``scaling="task"``, which standardises each task by its own support.
+    """
 
 
 class StaleMetaStateWarning(UserWarning):

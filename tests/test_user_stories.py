@@ -23,6 +23,7 @@ from sklearn_meta import (
     PooledClassifier,
     PooledRegressor,
     ProtoNetClassifier,
+    ScaleWarning,
     StaleMetaStateWarning,
     Task,
     TaskError,
@@ -89,12 +90,22 @@ def test_an_adaptation_that_diverges_says_so(cls, tasks):
 
 
 def test_a_task_far_off_the_scale_of_meta_training_is_warned_of():
+    """It is the reason for a loss beyond all measure, which needs no warning of its own."""
     est = fitted(MAMLRegressor, WAVES, inner_lr=0.1)
-    with pytest.warns(ConvergenceWarning, match=r"after adapting, the loss on the support itself"):
+    with pytest.warns(ScaleWarning, match=r"The support is far"):
         est.fit([[1.0], [2.0], [3.0]], [100.0, 200.0, 300.0])
     task = Task(np.arange(4.0)[:, None], 100 * np.arange(4.0), support=[0, 1, 2])
-    with pytest.warns(ConvergenceWarning, match=r"Task 0: after adapting") as seen:
+    with pytest.warns(ScaleWarning, match=r"Task 0 is far"):
         est.predict_tasks([task])
+
+
+def test_an_inner_loop_that_goes_astray_is_warned_of():
+    est = fitted(MAMLRegressor, WAVES).set_params(inner_lr=1.0)
+    X, y = WAVES[0].X, WAVES[0].y
+    with pytest.warns(ConvergenceWarning, match=r"after adapting, the loss on the support itself"):
+        est.fit(X, y)
+    with pytest.warns(ConvergenceWarning, match=r"Task 0: after adapting") as seen:
+        est.predict_tasks([Task(X, y, support=np.arange(10))])
     assert seen[0].filename == __file__
 
 

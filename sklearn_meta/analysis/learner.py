@@ -13,9 +13,9 @@ from sklearn_meta.analysis.rows import Chosen, Stack, TaskRows
 from sklearn_meta.core import BaseMetaLearner, Examples, InnerLoop
 from sklearn_meta.core.converged import check_converged
 from sklearn_meta.core.row_store import dtype_of_rows
+from sklearn_meta.core.scaling import Scaling
 from sklearn_meta.core.stack_size import AT_ONCE, numbers_of_a_row, tasks_at_once
-from sklearn_meta.core.stacked import StackScaling, scaling_of_stack
-from sklearn_meta.core.state import tensors_of, to_torch
+from sklearn_meta.core.state import scaling_for, tensors_of, to_torch
 from sklearn_meta.core.windows import check_against_prior
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.tasks.validate import label
@@ -131,7 +131,7 @@ class Learner:
             yield here[:n]
             order = order[n:]
 
-    def examples(self, part: Stack) -> tuple[Examples, StackScaling]:
+    def examples(self, part: Stack) -> tuple[Examples, Scaling]:
         """Standardise rows and make tensors of them.
 
         Parameters
@@ -143,16 +143,16 @@ class Learner:
         -------
         rows : Examples
             As the algorithm takes them.
-        scaling : StackScaling
+        scaling : Scaling
             By which.
         """
         real = self.rows.kind == "real"
         y = part.y if real else self._known(part)
-        scaling = scaling_of_stack(self.state.scaling, part.X, y if real else None, part.mask)
+        scaling = scaling_for(self.state, part.X, y if real else None, part.mask)
         with torch.inference_mode(False):
             examples = Examples(
-                scaling.inputs(part.X).to(self.device),
-                scaling.targets(y, self.dtype).to(self.device),
+                torch.from_numpy(scaling.inputs(part.X)).to(self.device),
+                torch.from_numpy(scaling.targets(y).astype(self.dtype)).to(self.device),
                 torch.from_numpy(part.mask.astype(self.dtype)).to(self.device),
             )
         return examples, scaling
@@ -176,7 +176,7 @@ class Learner:
         own = (self.rows.labels[i] for i in part.places)
         return [np.searchsorted(known, labels.astype(known.dtype)) for labels in own]
 
-    def adapt(self, part: Stack) -> tuple[Any, StackScaling, Stack]:
+    def adapt(self, part: Stack) -> tuple[Any, Scaling, Stack]:
         """Run the inner loop of each task.
 
         Parameters
@@ -188,7 +188,7 @@ class Learner:
         -------
         phi : dict of Tensor of shape (n_tasks, ...)
             As the algorithm leaves it.
-        scaling : StackScaling
+        scaling : Scaling
             Of each task.
         part : Stack
             What it was made of.
@@ -207,9 +207,7 @@ class Learner:
         )
         return phi, scaling, part
 
-    def outputs(
-        self, adapted: tuple[Any, StackScaling, Stack], X: NDArray[Any]
-    ) -> NDArray[np.float64]:
+    def outputs(self, adapted: tuple[Any, Scaling, Stack], X: NDArray[Any]) -> NDArray[np.float64]:
         """Predict rows with the model of each task.
 
         Parameters
@@ -227,7 +225,8 @@ class Learner:
         phi, scaling, part = adapted
         n_tasks = len(part.places)
         with torch.inference_mode(False), torch.no_grad():
-            rows = scaling.inputs(X[None].astype(self.dtype, copy=False)).to(self.device)
+            standardised = scaling.inputs(X[None].astype(self.dtype, copy=False))
+            rows = torch.from_numpy(standardised).to(self.device)
             rows = rows.expand(n_tasks, *rows.shape[1:])
             found = self.algorithm.predict(self.f, self.start, phi, rows).cpu().double()
         output: NDArray[np.float64] = found.numpy()

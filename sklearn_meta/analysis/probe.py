@@ -133,4 +133,5 @@ def moments(parts: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     found = Moments(all_axes=False)
     for part in parts:
         found.add(part.reshape(len(part), -1).astype(np.float64))
-    return found.result()
+    mean, scale = found.result()
+    return mean, np.where(scale > 0, scale, 1.0)

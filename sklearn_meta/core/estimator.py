@@ -25,9 +25,16 @@ from sklearn_meta.core.many_tasks import ManyTasks
 from sklearn_meta.core.params import check_dtype
 from sklearn_meta.core.prior import learn_prior
 from sklearn_meta.core.saved import Saved
-from sklearn_meta.core.scaling import scaling_of
+from sklearn_meta.core.scale_check import scale_departures, warn_of_scale
 from sklearn_meta.core.shown import Shown
-from sklearn_meta.core.state import Arrays, MetaState, tensors_of, to_numpy, to_torch
+from sklearn_meta.core.state import (
+    Arrays,
+    MetaState,
+    scaling_for,
+    tensors_of,
+    to_numpy,
+    to_torch,
+)
 from sklearn_meta.core.support import (
     check_fits,
     check_query,
@@ -170,9 +177,10 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, Saved, 
         state, device = self._meta_state, self._device()
         check_dtype(device, X.dtype)
         dtype = torch.from_numpy(np.empty(0, X.dtype)).dtype
-        scaling = None if state is None else state.scaling
-        if scaling is None:
-            scaling = scaling_of(X, y if self._target_type == "real" else None, weight)
+        targets = y if self._target_type == "real" else None
+        scaling = scaling_for(state, X, targets, weight)
+        y_stack = None if targets is None else targets[None]
+        far = scale_departures(state, X[None], y_stack, weight[None])
         algorithm, f, theta = self._prior(X.shape[1:], y.shape[1])
         support = Examples(
             torch.tensor(scaling.inputs(X), device=device),
@@ -183,7 +191,8 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, Saved, 
             raise ValueError("norm='batch' takes statistics over all rows; a weight of 0 has none.")
         start = tensors_of(theta, device, dtype)
         phi = algorithm.adapt(f, start, support)
-        check_converged(self, algorithm, f, start, phi, support, [SUPPORT], 4)
+        check_converged(self, algorithm, f, start, phi, support, [SUPPORT], 4, off_scale=far.keys())
+        warn_of_scale({i: f"{SUPPORT} {words}" for i, words in far.items()}, 1, stacklevel=4)
         return Adapted(algorithm, f, theta, to_numpy(phi), scaling, X.dtype, self._own_params())
 
     def _prior(

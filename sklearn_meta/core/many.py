@@ -16,9 +16,10 @@ from sklearn_meta.core.converged import not_converged, remedy
 from sklearn_meta.core.examples import Examples
 from sklearn_meta.core.failures import Reason, Reasons
 from sklearn_meta.core.row_store import dtype_of_rows
+from sklearn_meta.core.scale_check import scale_departures, warn_of_scale
 from sklearn_meta.core.stack_size import tasks_at_once
-from sklearn_meta.core.stacked import all_inputs, padded, places_of, scaling_of_stack
-from sklearn_meta.core.state import tensors_of
+from sklearn_meta.core.stacked import all_inputs, padded, places_of
+from sklearn_meta.core.state import scaling_for, tensors_of
 from sklearn_meta.core.windows import Window, windows
 from sklearn_meta.functional import Params
 from sklearn_meta.tasks import Task
@@ -86,6 +87,7 @@ def answers(est: Any, tasks: Any) -> Iterator[Answers]:
         If a task cannot be used, or has no fixed support.
     """
     device, model, n_outputs = est._device(), None, 0
+    departures, n_tasks = dict[int, str](), 0
     if est._meta_state is None and est._target_type == "class":  # one cold start for all
         n_outputs = max(int(window.n_way.max()) for window in windows(est, tasks))
     for window in windows(est, tasks):
@@ -94,7 +96,9 @@ def answers(est: Any, tasks: Any) -> Iterator[Answers]:
             with torch.inference_mode(False):  # the caller may be in it; the inner loop cannot
                 model = _Model(*est._prior(window.first.row_shape, n_outputs))
         for chunk in _chunks(est, window, model, device):
-            yield _answer(est, window, chunk, model, device)
+            yield _answer(est, window, chunk, model, device, departures)
+        n_tasks += len(window.tasks)
+    warn_of_scale(departures, n_tasks, stacklevel=4)
 
 
 def _chunks(
@@ -118,7 +122,12 @@ def _chunks(
 
 
 def _answer(
-    est: Any, window: Window, chunk: NDArray[np.intp], model: _Model, device: torch.device
+    est: Any,
+    window: Window,
+    chunk: NDArray[np.intp],
+    model: _Model,
+    device: torch.device,
+    departures: dict[int, str],
 ) -> Answers:
     tasks = [window.tasks[i] for i in chunk]
     dtype = dtype_of_rows([task.dtype for task in tasks])
@@ -127,25 +136,24 @@ def _answer(
     if X.dtype.kind == "f" and not np.isfinite(X).all():
         window.complain()
     y, labels, absent = _targets(est, window, chunk)
-    state, X_support = est._meta_state, padded(X, support_at)
-    y_support, mask = padded(y, support_at), support_at.mask
-    scaling = scaling_of_stack(
-        None if state is None else state.scaling,
-        X_support,
-        None if labels is not None else y_support,
-        mask,
-    )
+    X_support, y_support, mask = padded(X, support_at), padded(y, support_at), support_at.mask
+    targets = None if labels is not None else y_support
+    scaling = scaling_for(est._meta_state, X_support, targets, mask)
+    names = _Names(window, chunk)
+    far = scale_departures(est._meta_state, X_support, targets, mask)
+    for k, words in far.items():
+        departures[window.begin + int(chunk[k])] = f"{names[k]} {words}"
     y_seen = np.eye(absent.shape[-1])[y_support] if labels is not None else y_support
     y_seen[~mask] = 0
     with torch.inference_mode(False):
         support = Examples(
-            scaling.inputs(X_support).to(device),
-            scaling.targets(y_seen, dtype).to(device),
+            torch.from_numpy(scaling.inputs(X_support)).to(device),
+            torch.from_numpy(scaling.targets(y_seen).astype(dtype, copy=False)).to(device),
             torch.from_numpy(mask.astype(dtype)).to(device),
         )
-        query = scaling.inputs(padded(X, query_at)).to(device)
-        names = _Names(window, chunk)
+        query = torch.from_numpy(scaling.inputs(padded(X, query_at))).to(device)
         found, failed, doubtful = _adapted(est, model, support, query, names)
+        doubtful = {k: why for k, why in doubtful.items() if k not in far}
         output: NDArray[np.float64] = found.cpu().double().numpy()
     if labels is not None:
         output = np.where(absent[:, None], -np.inf, output[..., : absent.shape[-1]])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from sklearn_meta.core.backbone import RowNetwork
 from sklearn_meta.core.history import MetaHistory
 from sklearn_meta.core.plain_params import NOT_KEPT, check_all
 from sklearn_meta.core.plausible import check_network, check_task, network
-from sklearn_meta.core.scaling import Scaling
+from sklearn_meta.core.scaling import Limits, Scaling
 from sklearn_meta.core.state import MetaState
 from sklearn_meta.core.support import check_structure
 from sklearn_meta.storage import from_json, labels_from
@@ -22,6 +22,7 @@ from sklearn_meta.storage import from_json, labels_from
 __all__ = ["restored", "restored_task", "take"]
 
 Arrays = Mapping[str, NDArray[Any]]
+S = TypeVar("S", Scaling, Limits)
 
 
 def restored(
@@ -146,7 +147,7 @@ def _state(est: Any, told: Mapping[str, Any], left: dict[str, NDArray[Any]]) -> 
     theta = take(left, "theta", told["theta"])
     return MetaState(
         theta=theta,
-        scaling=_scaling(left, "scaling", row_shape) if told["scaling"] else None,
+        scaling=_of_columns(Scaling, left, "scaling", row_shape),
         row_shape=row_shape,
         target_shape=target_shape,
         feature_names=names and tuple(names),
@@ -154,6 +155,8 @@ def _state(est: Any, told: Mapping[str, Any], left: dict[str, NDArray[Any]]) -> 
         structural=_fingerprints(est, est._structural, told["structural"]),
         training=_fingerprints(est, est._without_effect(), told["training"]),
         versions={str(k): str(v) for k, v in told["versions"].items()},
+        by_task=bool(told["by_task"]),
+        limits=_of_columns(Limits, left, "limits", row_shape) if told["limits"] else None,
     )
 
 
@@ -171,14 +174,16 @@ def _shape(value: Any, least: int = 1) -> tuple[int, ...]:
     return tuple(value)
 
 
-def _scaling(left: dict[str, NDArray[Any]], prefix: str, row_shape: tuple[int, ...]) -> Scaling:
-    scaling = Scaling(**take(left, prefix, Scaling._fields))
+def _of_columns(
+    kind: type[S], left: dict[str, NDArray[Any]], prefix: str, row_shape: tuple[int, ...]
+) -> S:
+    found = take(left, prefix, kind._fields)
     wide = [(), (1,), row_shape[:1] if len(row_shape) == 1 else ()]
-    for name, array in scaling._asdict().items():
+    for name, array in found.items():
         fits = array.shape in wide if name.startswith("x_") else array.ndim == 1
         if not fits or array.dtype.kind != "f":
             raise ValueError(f"its {name} is of shape {array.shape}, for rows of {row_shape}")
-    return scaling
+    return kind(**found)
 
 
 def restored_task(
@@ -223,8 +228,8 @@ def restored_task(
     phi = take(left, "phi", told["own"])
     phi = {k: phi[k] if k in phi else theta[k] for k in told["phi"]}
     if told["scaling"]:
-        scaling = _scaling(left, "task_scaling", row_shape)
-    elif state is None or state.scaling is None:
+        scaling = _of_columns(Scaling, left, "task_scaling", row_shape)
+    elif state is None or state.by_task:
         raise ValueError("it has no scaling")
     else:
         scaling = state.scaling

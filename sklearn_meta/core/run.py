@@ -25,7 +25,7 @@ from sklearn_meta.core.packing import Packing
 from sklearn_meta.core.params import check_dtype
 from sklearn_meta.core.precision import HalfNetwork
 from sklearn_meta.core.read_batches import ReadBatches
-from sklearn_meta.core.scaling import Scaling
+from sklearn_meta.core.scaling import Limits, Scaling, limits_of, pooled_scaling, typical_scaling
 from sklearn_meta.core.sources import is_list, is_pool, known_tasks, source_of
 from sklearn_meta.core.state import VERSIONS, MetaState, to_numpy, to_torch
 from sklearn_meta.core.support import check_fits, check_structure
@@ -39,6 +39,8 @@ from sklearn_meta.tasks.lazy import TaskReader
 from sklearn_meta.tasks.validate import label
 
 __all__ = ["Run", "prepared"]
+
+SCALINGS = {"pooled": pooled_scaling, "task": typical_scaling}
 
 
 @dataclass(frozen=True)
@@ -128,9 +130,11 @@ def prepared(
     carried = _carried(est, first)
     rows, labels = Rows(est._n_support(), est.n_query), est._target_type == "class"
     found = _surveyed(est, tasks, known, carried, rows)
-    dtype, scaling, classes = found.dtype, found.scaling, found.classes
+    scaling, limits = _scaling(est, found, carried, first)
+    dtype, classes = found.dtype, found.classes
     check_dtype(device, dtype)
-    packing = Packing(rows, scaling, dtype, device, labels, classes)
+    at_packing = None if est.scaling is None else scaling
+    packing = Packing(rows, at_packing, dtype, device, labels, classes)
     source, n_outputs = source_of(tasks, known, packing, est._target_type)
     n_outputs = max(n_outputs, found.n_way) if classes is None else len(classes)
     n_tasks = _meta_batch_size(est, len(known) if is_list(tasks) else None)
@@ -179,7 +183,7 @@ def prepared(
     def state(theta: Params) -> MetaState:
         return MetaState(
             theta=to_numpy(theta),
-            scaling=scaling or (None if by_task else _identity(first, labels)),
+            scaling=scaling,
             row_shape=first.row_shape,
             target_shape=first.y.shape[1:],
             feature_names=first.feature_names_in,
@@ -187,6 +191,8 @@ def prepared(
             structural=est._fingerprints(est._structural),
             training=est._fingerprints(est._without_effect()),
             versions=dict(VERSIONS),
+            by_task=by_task,
+            limits=limits,
         )
 
     n_way = n_outputs if labels else 1
@@ -200,27 +206,45 @@ def _surveyed(
     carried: MetaState | None,
     rows: Rows,
 ) -> Survey:
-    """Go through all tasks; a prior that is carried on keeps its scaling and its labels."""
+    """Go through all tasks; a prior that is carried on keeps its labels."""
     labels, by_position = est._target_type == "class", est._one_head_a_position()
     told = getattr(tasks, "classes_", None) if carried is None else carried.classes
-    kept = None  # carried weights go with the scale that they were learned on
-    if carried is not None and carried.training["scaling"] == "pooled":
-        kept = carried.scaling
-    pooled = est.scaling == "pooled"
+    in_memory = not isinstance(known, TaskReader)  # others are not read for a warning alone
     found = survey(
         known,
         rows,
         labels=labels,
-        scaling=pooled and kept is None,
+        moments=in_memory or (est.scaling is not None and not _keeps_scaling(est, carried)),
         classes=est._one_label_space and told is None,
         ways=labels and by_position,
         at_most=len(carried.theta[BIAS]) if carried is not None and by_position else None,
     )
-    if pooled and kept is not None:
-        found = replace(found, scaling=kept)
     if est._one_label_space and told is not None:
         found = replace(found, classes=np.unique(told))
     return found
+
+
+def _keeps_scaling(est: Any, carried: MetaState | None) -> bool:
+    """Carried weights go with the scale that they were learned on."""
+    return carried is not None and est.scaling == carried.training["scaling"]
+
+
+def _scaling(
+    est: Any, found: Survey, carried: MetaState | None, first: Task
+) -> tuple[Scaling, Limits | None]:
+    """Choose how rows are scaled, and say how far they went in those units."""
+    limits = None
+    if carried is not None and _keeps_scaling(est, carried):
+        scaling, limits = carried.scaling, carried.limits
+    elif est.scaling is None:
+        scaling = _identity(first, est._target_type == "class")
+    else:
+        assert found.moments is not None
+        scaling = SCALINGS[est.scaling](*found.moments)
+    if est.scaling == "task" or found.moments is None:
+        return scaling, limits
+    own = limits_of(scaling, *found.moments)
+    return scaling, own if limits is None else limits.join(own)
 
 
 def _identity(task: Task, labels: bool) -> Scaling:

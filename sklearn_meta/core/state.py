@@ -14,9 +14,17 @@ import torch
 from numpy.typing import NDArray
 
 from sklearn_meta._version import __version__
-from sklearn_meta.core.scaling import Scaling
+from sklearn_meta.core.scaling import Limits, Scaling, scaling_of
 
-__all__ = ["VERSIONS", "Arrays", "MetaState", "tensors_of", "to_numpy", "to_torch"]
+__all__ = [
+    "VERSIONS",
+    "Arrays",
+    "MetaState",
+    "scaling_for",
+    "tensors_of",
+    "to_numpy",
+    "to_torch",
+]
 
 
 VERSIONS = {
@@ -102,8 +110,9 @@ class MetaState:
     ----------
     theta : dict of ndarray
         Meta-parameters, read-only.
-    scaling : Scaling or None
-        Statistics of the meta-training tasks; None where each task is scaled by its own.
+    scaling : Scaling
+        Statistics of the meta-training tasks. Where each task is scaled by its own, it is divided
+        by these first: they are the scales of a typical task, which stand in where nothing varies.
     row_shape : tuple of int
         Shape of one row of X.
     target_shape : tuple of int
@@ -116,10 +125,15 @@ class MetaState:
         Fingerprints of the parameters it was learned with, by which a later change is noticed.
     versions : dict of str
         Of the packages it was learned with.
+    by_task : bool, default=False
+        Whether each task is scaled by the statistics of its own support.
+    limits : Limits or None, default=None
+        How far rows and tasks went; None where they were not looked at before meta-training, or
+        where each task is scaled by its own.
     """
 
     theta: Mapping[str, NDArray[Any]]
-    scaling: Scaling | None
+    scaling: Scaling
     row_shape: tuple[int, ...]
     target_shape: tuple[int, ...]
     feature_names: tuple[str, ...] | None
@@ -127,12 +141,14 @@ class MetaState:
     structural: Mapping[str, Any]
     training: Mapping[str, Any]
     versions: Mapping[str, str]
+    by_task: bool = False
+    limits: Limits | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "theta", Arrays(self.theta))
         object.__setattr__(self, "_networks", {})
         object.__setattr__(self, "_seen", ())
-        for array in (*(self.scaling or ()), self.classes):
+        for array in (*self.scaling, *(self.limits or ()), self.classes):
             if array is not None:
                 array.flags.writeable = False
 
@@ -200,6 +216,18 @@ class MetaState:
     def __repr__(self) -> str:
         n = sum(array.size for array in self.theta.values())
         return f"MetaState({n} meta-parameters, rows of shape {self.row_shape})"
+
+
+def scaling_for(
+    state: MetaState | None,
+    X: NDArray[Any],
+    y: NDArray[Any] | None,
+    weight: NDArray[Any],
+) -> Scaling:
+    """Standardise a support, or a stack of them, as meta-training did; without it, by itself."""
+    if state is None:
+        return scaling_of(X, y, weight)
+    return scaling_of(X, y, weight, state.scaling) if state.by_task else state.scaling
 
 
 def tensors_of(

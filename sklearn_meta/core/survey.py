@@ -13,7 +13,7 @@ from sklearn_meta.core.heads import check_n_way
 from sklearn_meta.core.label_space import LabelSpace
 from sklearn_meta.core.packing import check_rows
 from sklearn_meta.core.row_store import dtype_of_rows
-from sklearn_meta.core.scaling import Moments, Scaling
+from sklearn_meta.core.scaling import TaskMoments
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.lazy import TaskReader
@@ -30,8 +30,8 @@ class Survey:
     ----------
     dtype : dtype
         To compute in.
-    scaling : Scaling or None
-        Of their rows, if it was asked for.
+    moments : (TaskMoments, TaskMoments or None) or None
+        Of inputs, and of the targets of a regression, if they were asked for.
     classes : ndarray or None
         All labels, if they were asked for.
     n_way : int
@@ -39,7 +39,7 @@ class Survey:
     """
 
     dtype: Any
-    scaling: Scaling | None
+    moments: tuple[TaskMoments, TaskMoments | None] | None
     classes: NDArray[Any] | None
     n_way: int
 
@@ -49,7 +49,7 @@ def survey(
     rows: Rows,
     *,
     labels: bool,
-    scaling: bool,
+    moments: bool,
     classes: bool,
     ways: bool,
     at_most: int | None,
@@ -64,8 +64,8 @@ def survey(
         Of an episode: each task that is read must have as many.
     labels : bool
         Whether targets are labels.
-    scaling, classes, ways : bool
-        What is asked for: the mean and deviation of the rows, all labels, the number of classes.
+    moments, classes, ways : bool
+        What is asked for: the scales of rows and tasks, all labels, the number of classes.
     at_most : int or None
         Of classes in a task.
 
@@ -81,27 +81,24 @@ def survey(
         If a task that is read cannot be used, labels are of two kinds, or classes too many.
     """
     reads, first = isinstance(known, TaskReader), first_of(known)
-    everything = not reads or scaling or classes or ways or at_most is not None
-    of_X = Moments(all_axes=len(first.row_shape) > 1)
-    of_y, space = Moments(all_axes=False), LabelSpace()
+    everything = not reads or moments or classes or ways or at_most is not None
+    of_X = TaskMoments(all_axes=len(first.row_shape) > 1)
+    of_y, space = TaskMoments(all_axes=False), LabelSpace()
     dtypes, n_way = {first.dtype}, 0
     for i, task in enumerate(known if everything else [first]):
         dtypes.add(task.dtype)
         if reads:
             check_rows(task, i, rows, labels=labels)
         check_ways(task, i, at_most)
-        if scaling:
+        if moments:
             of_X.add(task.X)
-        if scaling and not labels:
+        if moments and not labels:
             of_y.add(task.y.reshape(len(task), -1))
         if classes:
             space.add(task, i)
         if ways:
             n_way = max(n_way, len(np.unique(task.y)))
-    found = None
-    if scaling:
-        targets = (np.zeros(1), np.ones(1)) if labels else of_y.result()
-        found = Scaling(*of_X.result(), *targets)
+    found = (of_X, None if labels else of_y) if moments else None
     return Survey(dtype_of_rows(dtypes), found, space.result() if classes else None, n_way)
 
 

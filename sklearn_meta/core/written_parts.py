@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn_meta.core.adapted import Adapted
 from sklearn_meta.core.params import fingerprint
 from sklearn_meta.core.plain_params import NOT_KEPT, is_plain, plain
-from sklearn_meta.core.scaling import Scaling
+from sklearn_meta.core.scaling import Limits, Scaling
 from sklearn_meta.core.state import MetaState
 from sklearn_meta.exceptions import SaveError
 from sklearn_meta.storage import labels_to_json, to_json
@@ -44,7 +44,8 @@ def written_meta(state: MetaState) -> tuple[Arrays, dict[str, Any]]:
     arrays = {f"theta/{k}": p for k, p in state.theta.items()}
     document = {
         "theta": list(state.theta),
-        "scaling": state.scaling is not None,
+        "by_task": state.by_task,
+        "limits": state.limits is not None,
         "row_shape": list(state.row_shape),
         "target_shape": list(state.target_shape),
         "feature_names": state.feature_names and list(state.feature_names),
@@ -53,13 +54,12 @@ def written_meta(state: MetaState) -> tuple[Arrays, dict[str, Any]]:
         "training": to_json(dict(state.training)),
         "versions": dict(state.versions),
     }
-    return arrays | _scaling("scaling", state.scaling), document
+    arrays |= _fields("scaling", state.scaling)
+    return arrays | ({} if state.limits is None else _fields("limits", state.limits)), document
 
 
-def _scaling(prefix: str, scaling: Scaling | None) -> Arrays:
-    if scaling is None:
-        return {}
-    return {f"{prefix}/{k}": np.asarray(v) for k, v in scaling._asdict().items()}
+def _fields(prefix: str, group: Scaling | Limits) -> Arrays:
+    return {f"{prefix}/{k}": np.asarray(v) for k, v in group._asdict().items()}
 
 
 def written_task(est: Any, known: Mapping[str, Any]) -> tuple[Arrays, dict[str, Any]]:
@@ -90,10 +90,10 @@ def written_task(est: Any, known: Mapping[str, Any]) -> tuple[Arrays, dict[str, 
     for k, p in adapted.phi.items():
         if k not in theta or not _same(p, theta[k]):
             own[f"phi/{k}"] = p
-    shared = state is not None and state.scaling is not None
+    shared = state is not None and not state.by_task
     shared = shared and all(map(np.array_equal, state.scaling, adapted.scaling))
     if not shared:
-        own |= _scaling("task_scaling", adapted.scaling)
+        own |= _fields("task_scaling", adapted.scaling)
     if state is None:
         own |= {f"scratch/{k}": p for k, p in adapted.theta.items()}
     document = {

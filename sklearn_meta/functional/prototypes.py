@@ -78,7 +78,8 @@ def squared_euclidean(Z: Tensor, c: Tensor) -> Tensor:
     Returns
     -------
     distances : Tensor of shape (*B, n, n_way)
-        Expanded as |z|^2 - 2 z.c + |c|^2: one matrix product instead of n * n_way differences.
+        Expanded as |z|^2 - 2 z.c + |c|^2, one matrix product instead of n * n_way differences,
+        around the mean prototype: far from the origin the squares would cancel.
 
     Examples
     --------
@@ -87,6 +88,9 @@ def squared_euclidean(Z: Tensor, c: Tensor) -> Tensor:
     >>> squared_euclidean(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0], [1.0, 0.0]]))
     tensor([[25.,  1.]])
     """
+    n_present = c.any(-1, keepdim=True).sum(-2, keepdim=True).clamp(min=1)  # others are zero
+    centre = (c.sum(-2, keepdim=True) / n_present).detach()  # distances do not depend on it
+    Z, c = Z - centre, c - centre
     squares = Z.square().sum(-1).unsqueeze(-1) + c.square().sum(-1).unsqueeze(-2)
     return squares - 2 * Z @ c.mT
 

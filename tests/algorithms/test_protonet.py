@@ -7,6 +7,7 @@ from scipy.stats import multivariate_normal
 from sklearn.neighbors import NearestCentroid
 from torch import nn
 
+from sklearn_meta import ProtoNetClassifier
 from sklearn_meta.algorithms import ProtoNet
 from sklearn_meta.core import (
     Backbone,
@@ -90,3 +91,21 @@ def test_a_class_with_more_support_rows_has_no_larger_prior():
     X = np.concatenate([np.zeros((9, 4)), np.ones((1, 4))])
     found = logits(PROTO["protonet"], "mlp", X, np.repeat([0, 1], [9, 1]), np.full((1, 4), 0.5))
     np.testing.assert_allclose(found[0, 0], found[0, 1])
+
+
+@pytest.mark.parametrize("offset", [1e3, 1e4])
+def test_rows_far_from_the_origin_have_the_nearest_prototype_in_single_precision(offset):
+    X, y = rows(0, n=60)
+    tasks = [(offset + X, y)] * 2
+    est = ProtoNetClassifier(
+        backbone=nn.Linear(4, 4), scaling=None, max_meta_iter=1, random_state=0
+    )
+    est.meta_fit(tasks)
+    single, double = (
+        est.fit(X_given[:9], y[:9]).predict(X_given)
+        for X_given in (
+            (offset + X).astype(np.float32),
+            (offset + X).astype(np.float32).astype(float),
+        )
+    )
+    assert np.mean(single != double) < 0.02

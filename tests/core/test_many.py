@@ -13,7 +13,6 @@ from sklearn_meta import MAMLClassifier, MAMLRegressor, ProtoNetClassifier, Task
 from sklearn_meta.core import stack_size, windows
 from sklearn_meta.core.many_tasks import r2_of_tasks
 from sklearn_meta.core.scaling import scaling_of
-from sklearn_meta.core.stacked import scaling_of_stack
 from sklearn_meta.datasets import make_blob_tasks, make_sinusoid_tasks
 from sklearn_meta.exceptions import StaleMetaStateWarning
 from sklearn_meta.tasks import split_task
@@ -252,9 +251,9 @@ def test_statistics_of_a_stack_are_those_of_each_task():
         X[1, :, 0] = 2.0
         y, sizes = rng.normal(size=(4, 5, 2)), [5, 3, 1, 4]
         mask = np.arange(5) < np.array(sizes)[:, None]
-        found = scaling_of_stack(None, X, y, mask)
+        found = scaling_of(X, y, mask)
         for i, n in enumerate(sizes):
-            alone = scaling_of(X[i, :n], y[i, :n])
+            alone = scaling_of(X[i, :n], y[i, :n], np.ones(n))
             for one, other in zip(found, alone, strict=True):
                 np.testing.assert_allclose(np.squeeze(one[i]), other, rtol=1e-9)
 

@@ -165,7 +165,7 @@ def test_regression_targets_go_with_their_inputs(n_outputs, scaled):
     y = [v[:, 0] if n_outputs is None else v[:, :n_outputs] for v in y]
     tasks = [Task(*pair) for pair in zip(X, y, strict=True)]
     flat = np.concatenate(y).reshape(23, -1)
-    scaling = scaling_of(np.concatenate(X), flat) if scaled else None
+    scaling = scaling_of(np.concatenate(X), flat, np.ones(len(flat))) if scaled else None
     support, query, _ = draw(pack(tasks, scaling, labels=False), 0, Rows((3, 3), 5))
     for examples in (support, query):
         rows, targets = examples.X.numpy(), examples.y.numpy()

@@ -44,7 +44,7 @@ def test_arrays_are_read_only_however_it_came(how, tmp_path):
 
 
 def test_labels_are_one_target():
-    assert MetaState({}, None, (3,), (), None, None, {}, {}, {}).n_targets == 1
+    assert MetaState({}, Scaling(*np.ones((4, 1))), (3,), (), None, None, {}, {}, {}).n_targets == 1
 
 
 def test_it_prints_its_size_and_cannot_be_changed():
