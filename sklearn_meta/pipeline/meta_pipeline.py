@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
@@ -178,7 +178,8 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
             Ready to predict.
         """
         self._check_unchanged()
-        y = None if y is None else as_targets(y, "y")
+        if y is not None:  # before a transformer looks at it
+            y = as_targets(y, "y", "class" if is_classifier(self._learner()) else "real")
         if self._pooled is None:  # else they were fitted to these columns, and check themselves
             check_columns(X, self._columns, "X", "the tasks of meta_fit")
             return super().fit(X, y, **params)
