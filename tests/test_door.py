@@ -12,6 +12,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from sklearn.feature_selection import SelectPercentile
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import FunctionTransformer
 
@@ -94,8 +95,8 @@ def hierarchical_regressor():
 
 
 @cache
-def pipeline():
-    made = make_meta_pipeline(FunctionTransformer(), learner())
+def pipeline(transformer=FunctionTransformer):
+    made = make_meta_pipeline(transformer(), learner())
     return made.meta_fit([(ROWS, CODES), (OTHER, CODES)]).fit(ROWS, CODES)
 
 
@@ -237,6 +238,7 @@ FOR_LABELS = {
     ),
     "MetaPipeline.meta_fit": lambda y: make_meta_pipeline(learner()).meta_fit(pairs(y)),
     "MetaPipeline.fit": lambda y: pipeline().fit(ROWS, y),
+    "MetaPipeline.fit, transformed by y": lambda y: pipeline(SelectPercentile).fit(ROWS, y),
     "MetaPipeline.score_tasks": lambda y: pipeline().score_tasks(fixed(y)),
     "GuardedMetaClassifier.fit": lambda y: guarded().fit(ROWS, y),
     "GuardedMetaClassifier.score_tasks": lambda y: guarded().score_tasks(fixed(y)),

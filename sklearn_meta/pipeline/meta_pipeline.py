@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
@@ -209,7 +209,8 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
             Ready to predict.
         """
         self._check_unchanged()
-        y = None if y is None else as_targets(y, "y")
+        if y is not None:  # before a transformer looks at it
+            y = as_targets(y, "y", "class" if is_classifier(self._learner()) else "real")
         check_feature_names(feature_names(X), self._columns)
         if self._output is not None:
             with self._unchanged_on_error():

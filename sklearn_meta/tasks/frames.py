@@ -148,9 +148,11 @@ def missing(values: Any) -> NDArray[np.bool_]:
 def columns_named(X: Any, names: Any) -> list[int] | None:
     """Return the positions of the columns of a frame that `names` names; None if it holds values.
 
-    A name is a string, an integer or a tuple; a list of different ones names several columns.
+    A name is a string, an integer or a tuple; a list of different ones names several columns, but
+    as many integers as rows are values.
     """
-    scalar = isinstance(names, (str, int, np.integer)) and not isinstance(names, bool)
+    integer = (int, np.integer)
+    scalar = isinstance(names, (str, *integer)) and not isinstance(names, bool)
     if not is_frame(X):
         if isinstance(names, str):
             raise TaskError(
@@ -163,7 +165,9 @@ def columns_named(X: Any, names: Any) -> list[int] | None:
         return [_position(has, names)]
     if not isinstance(names, (list, tuple)) or not len(names):
         return None
-    if all(isinstance(name, (str, int, tuple)) for name in names):
+    if len(names) == X.shape[0] and all(isinstance(name, integer) for name in names):
+        return None
+    if all(isinstance(name, (str, tuple, *integer)) for name in names):
         there = [name in has for name in names]
         if all(there) and len(set(names)) == len(names):
             return [_position(has, name) for name in names]

@@ -100,6 +100,8 @@ def test_several_target_columns_are_several_outputs(library):
 def test_lists_of_values_are_not_taken_for_names():
     two = FRAME[["a", "b", "y"]].iloc[:2]
     same(as_tasks(two, [0.5, 1.5], ["u", "v"]), as_tasks(two, np.array([0.5, 1.5]), ["u", "v"]))
+    square = pd.DataFrame(np.eye(3))
+    same(as_tasks(square, [0, 1, 2], [2, 1, 0]), as_tasks(np.eye(3), [0, 1, 2], [2, 1, 0]))
     with pytest.raises(TaskError, match="no column 'c'; it has"):
         as_tasks(FRAME, "y", ["clinic", "c"])
     with pytest.raises(TaskError, match="no column 3; it has"):
