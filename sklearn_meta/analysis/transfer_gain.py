@@ -16,7 +16,7 @@ from sklearn_meta.exceptions import NotMetaFittedError
 from sklearn_meta.model_selection.comparison.arms import Arm, baseline_arms, given_arms
 from sklearn_meta.model_selection.comparison.cells import Cell, judged, run_cell
 from sklearn_meta.model_selection.comparison.draws import Draw, draw_rows
-from sklearn_meta.model_selection.comparison.metric import metric_of
+from sklearn_meta.model_selection.comparison.metric import margin_of, metric_of
 from sklearn_meta.model_selection.given import learner_of
 from sklearn_meta.pipeline import MetaPipeline
 from sklearn_meta.pipeline.raw_tasks import RawTask, raw_tasks
@@ -25,7 +25,6 @@ from sklearn_meta.tasks.ranges import as_range
 
 __all__ = ["GainOver", "TransferGain", "transfer_gain"]
 
-POINTS = ("accuracy", "balanced_accuracy", "r2")  # of which 0.01 means the same everywhere
 N_FOLDS = 5
 
 
@@ -42,8 +41,10 @@ def transfer_gain(
     """Measure what a meta-fitted estimator gains on tasks held out, over simple arms.
 
     All arms see the same support rows of a task and are judged by the same query rows, so that the
-    difference is paired task by task; intervals are over tasks (a bootstrap that draws whole tasks;
-    Student's t with fewer than 20), as rows of one task are no independent evidence.
+    difference is paired task by task. Intervals are over tasks
+    (:func:`~sklearn_meta.metrics.mean_interval`), as rows of one task are no independent evidence.
+    Every arm is trained once, so the gain is that of this trained model, not of its algorithm:
+    :func:`~sklearn_meta.model_selection.compare` trains several times.
 
     Parameters
     ----------
@@ -67,7 +68,7 @@ def transfer_gain(
         A mean gain within it does not matter. None: 0.01 of accuracy or R^2; of other scores, 1 %
         of the mean score of the baseline.
     random_state : int, RandomState instance or None, default=None
-        Of the supports drawn, the arms trained and the bootstrap.
+        Of the supports drawn and the arms trained.
 
     Returns
     -------
@@ -115,16 +116,14 @@ def transfer_gain(
         )
     bench = _Bench([*trained, *held], folds, draws, seed, scoring, classify)
     scores = {a.name: bench.scores(a) for a in (arm, *arms)}
-    over = {
-        a.name: gain_over(
-            a.name,
-            scores[arm.name],
-            scores[a.name],
-            _margin(margin, metric, scores[a.name]),
-            seed,
-        )
-        for a in arms
-    }
+    over = {}
+    for a in arms:
+        room = margin_of(metric, float(scores[a.name].mean())) if margin is None else float(margin)
+        over[a.name] = gain_over(a.name, scores[arm.name], scores[a.name], room)
+    notes.append(
+        "Intervals are over tasks, of the models as they were trained: training again may change "
+        "the gains (compare with several seeds measures that)."
+    )
     names = tuple(f"task {i}" if t.name is None else t.name for i, t in enumerate(held))
     return TransferGain(arm.name, metric, names, scores, over, tuple(notes))
 
@@ -144,12 +143,12 @@ class _Bench(NamedTuple):
         begin, ready = len(self.tasks) - len(self.draws), arm.trains and _is_ready(arm)
         folds = self.folds if arm.trains and not ready else [([], range(begin, len(self.tasks)))]
         found = np.empty(len(self.draws))
-        for train, test in folds:
+        for fold, (train, test) in enumerate(folds):
             at = [i - begin for i in test]
             cell = Cell(
                 arm=arm,
                 seed=self.seed,
-                fold=0,
+                fold=fold,
                 train=[self.tasks[i] for i in train],
                 held_out=[self.tasks[i] for i in test],
                 draws=[self.draws[i] for i in at],
@@ -241,9 +240,3 @@ def _arms(
     if not given and not made:
         raise ValueError(f"There is no baseline to compare with. {' '.join(notes)}".strip())
     return [*given, *made], notes
-
-
-def _margin(margin: float | None, metric: str, scores: NDArray[np.float64]) -> float:
-    if margin is not None:
-        return float(margin)
-    return 0.01 if metric in POINTS else 0.01 * abs(float(scores.mean()))

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from sklearn.base import clone
 
 from sklearn_meta.exceptions import TaskError
@@ -42,6 +43,11 @@ class Cell:
     scoring: Any
     classify: bool
     error_score: Any
+
+    @property
+    def random_state(self) -> int:
+        """Seed of what is trained: each fold is a training of its own, with other weights."""
+        return int(np.random.SeedSequence([self.seed, self.fold]).generate_state(1)[0])
 
     def test(self, k: int) -> list[RawTask]:
         """Give the tasks held out with their k-th support.
@@ -77,7 +83,7 @@ def run_cell(cell: Cell) -> Scores:
     TaskError
         If a task cannot be fitted or judged, naming arm, task and support.
     """
-    est = seeded(cell.arm.estimator, cell.seed)
+    est = seeded(cell.arm.estimator, cell.random_state)
     if cell.arm.trains:
         with _numbered(cell, cell.trained_on, "cannot be meta-trained"), heeding_interrupts():
             est.meta_fit(_as_taken(est, cell.train))
