@@ -144,7 +144,7 @@ compare` is for figures.
     scoring = "balanced_accuracy" if classify else "neg_mean_squared_error"
 
     def compared(kept: Sequence[int]) -> TaskComparison:
-        parts = []
+        parts: list[TaskComparison] = []
         for group in by_size:
             own = [k for k in kept if places[k] in set(group.places)]
             if len(own) < FEWEST and parts:
@@ -167,7 +167,7 @@ compare` is for figures.
 
     comparison = compared(range(len(used)))
     groups_of_arms = {name: arm.group for name, arm in arms.items()}
-    at_most = judge(comparison, groups_of_arms, comparison.sizes[-1])
+    at_most = judge(comparison, groups_of_arms, by_size[-1].sizes[-1])
     local = labels is not None and not _pool_learns(comparison, at_most)
     if metric == "transfer":
         straight = any(word in at_most.best["meta"] for word in ("axes", "lines"))
@@ -198,7 +198,9 @@ compare` is for figures.
         comparison=comparison,
         given=given,
         groups_of_arms=groups_of_arms,
-        verdicts=tuple(judge(comparison, groups_of_arms, size) for size in comparison.sizes),
+        verdicts=tuple(
+            judge(comparison, groups_of_arms, size) for size in comparison.sizes if size is not None
+        ),
         variance=variance,
         distances=distances,
         metric=metric if isinstance(metric, str) else getattr(metric, "__name__", "own metric"),
@@ -238,7 +240,7 @@ def _common_labels(tasks: Sequence[Task]) -> tuple[Any, ...] | None:
 
 
 def _numbered(records: Sequence[Record], places: Sequence[int]) -> tuple[Record, ...]:
-    """Number tasks as all sizes of support number them."""
+    """Renumber the tasks of some sizes as all sizes number them."""
     return tuple(record._replace(task=places[record.task]) for record in records)
 
 
