@@ -2,11 +2,14 @@
 
     python examples/benchmarks/null_comparisons.py --out docs/results/null_comparisons.md
 
-First networks: in each run a new set of tasks is drawn, and `compare` holds two learners that are
-equally good in truth against one another: the same algorithm under another seed, or the same
-algorithm on the other half of features that are exchangeable. Then scores made up by a random
-generator, of which the true mean is known, given to the functions that decide: `mean_interval`,
-`compare_paired`, `TaskComparison.verdict`, and `transfer_gain`'s `gain_over`.
+First learners that are equally good in truth: the same algorithm trained with other seeds, or the
+same algorithm on the other half of features that are exchangeable. For networks, `compare` trains
+one algorithm with many seeds on each of several sets of tasks, and comparisons deal its trainings
+out to two arms. Each comparison is then what a new one on these tasks would be, but comparisons
+share trainings and tasks: rates are right on average, and their standard errors are taken over the
+sets of tasks. Then scores made up by a random generator, of which the true mean is known, given to
+the functions that decide: `mean_interval`, `compare_paired`, `TaskComparison.verdict`, and
+`transfer_gain`'s `gain_over`.
 """
 
 from __future__ import annotations
@@ -42,18 +45,7 @@ N_TASKS, N_FOLDS, N_SEEDS = 50, 5, 3
 SMALL = {"hidden_layer_sizes": (8,), "meta_batch_size": 4, "max_meta_iter": 40, "device": "cpu"}
 
 
-# ---- networks ------------------------------------------------------------------------------------
-
-
-def under_another_seed(learner: type) -> type:
-    """Subclass a learner so that it is trained with another seed than the one it is given."""
-
-    class Twin(learner):  # type: ignore[misc, valid-type]
-        def meta_fit(self, *args: Any, **kwargs: Any) -> Any:
-            self.set_params(random_state=(self.random_state + 2**31) % 2**32)
-            return super().meta_fit(*args, **kwargs)
-
-    return Twin
+# ---- learners ------------------------------------------------------------------------------------
 
 
 def half(X: Array, which: int) -> Array:
@@ -71,96 +63,109 @@ def halves(learner: Any) -> list[Any]:
 
 def lines(rng: np.random.RandomState, n_features: int) -> list[Task]:
     """Linear tasks whose coefficients are exchangeable."""
-    mean = np.ones(n_features)
-    family = make_linear_tasks(N_TASKS, 20, n_features, mean=mean, random_state=rng.randint(2**31))
-    return list(family.tasks)
+    how = {"mean": np.ones(n_features), "n_support": 5, "random_state": rng.randint(2**31)}
+    return list(make_linear_tasks(N_TASKS, 20, n_features, **how).tasks)
 
 
 def blobs(rng: np.random.RandomState) -> list[Task]:
     """Tasks of three classes, at new places in each."""
-    seed = rng.randint(2**31)
-    return list(make_blob_tasks(N_TASKS, n_rows=8, n_features=6, random_state=seed))
+    how = {"n_features": 6, "n_shot": 2, "random_state": rng.randint(2**31)}
+    return list(make_blob_tasks(N_TASKS, n_rows=8, **how))
 
 
 class Null(NamedTuple):
-    """Two learners that are equally good, and the tasks they are compared on."""
+    """An algorithm, or two that are equally good, and the tasks to compare on."""
 
-    tasks: Callable[[np.random.RandomState], list[Task]]
     learners: Sequence[Any]
-    size: int
+    tasks: Callable[[np.random.RandomState], list[Task]]
     scoring: str
     step: float  # a true difference, whose power is measured: accuracy, or a share of the error
+    n_sets: int  # of tasks
 
 
-POOLED, TUNED = (kind(**SMALL, n_support=5) for kind in (PooledRegressor, FineTuneRegressor))
 MSE = "neg_mean_squared_error"
-NETWORKS = {
-    "ProtoNet, another seed": Null(
-        blobs,
-        [
-            kind(**SMALL, n_shot=2)
-            for kind in (ProtoNetClassifier, under_another_seed(ProtoNetClassifier))
-        ],
-        2,
-        "accuracy",
-        0.03,
+LEARNERS = {
+    "ProtoNet, other seeds": Null(
+        [ProtoNetClassifier(**SMALL, n_shot=2)], blobs, "accuracy", 0.03, 10
     ),
-    "pooled network, another seed": Null(
-        lambda rng: lines(rng, 4),
-        [POOLED, under_another_seed(PooledRegressor)(**SMALL, n_support=5)],
-        5,
-        MSE,
-        0.1,
+    "pooled network, other seeds": Null(
+        [PooledRegressor(**SMALL, n_support=5)], lambda rng: lines(rng, 4), MSE, 0.1, 10
     ),
-    "fine-tuned network, another seed": Null(
-        lambda rng: lines(rng, 4),
-        [TUNED, under_another_seed(FineTuneRegressor)(**SMALL, n_support=5)],
-        5,
-        MSE,
-        0.1,
+    "fine-tuned network, other seeds": Null(
+        [FineTuneRegressor(**SMALL, n_support=5)], lambda rng: lines(rng, 4), MSE, 0.1, 10
     ),
-    "hierarchical, other features": Null(
-        lambda rng: lines(rng, 6), halves(HierarchicalRegressor()), 5, MSE, 0.1
+    "hierarchical model, other features": Null(
+        halves(HierarchicalRegressor()), lambda rng: lines(rng, 6), MSE, 0.1, 200
     ),
-    "pooled network, other features": Null(lambda rng: lines(rng, 6), halves(POOLED), 5, MSE, 0.1),
 }
 
 
-def networks(n_runs: int, seconds: float, seed: int) -> Iterator[str]:
-    """Yield the rows of the table of networks."""
+def deal(found: TaskComparison, rng: np.random.RandomState) -> TaskComparison:
+    """Deal the trainings of one algorithm out to two arms, in each fold anew."""
+    seeds = sorted({r.seed for r in found.records})
+    dealt = [rng.permutation(seeds)[: 2 * N_SEEDS].reshape(2, -1) for _ in range(N_FOLDS)]
+    place = {
+        (int(seed), fold): (arm, k)
+        for fold, hands in enumerate(dealt)
+        for arm, hand in zip("ab", hands, strict=True)
+        for k, seed in enumerate(hand)
+    }
+    records = [
+        record._replace(estimator=place[key][0], seed=place[key][1])
+        for record in found.records
+        if (key := (record.seed, record.fold)) in place
+    ]
+    return replace(found, records=tuple(records), kinds={"a": "meta", "b": "per-task"})
+
+
+def learners(n_runs: int, seconds: float, seed: int) -> Iterator[str]:
+    """Yield the rows of the table of learners."""
     yield (
-        '| learners | runs | false better or worse | false "pays" | t over tasks alone | '
-        "true difference | power |"
+        "| learners | sets of tasks | comparisons | false better or worse | t over tasks alone | "
+        'false "pays" | true difference | power |'
     )
-    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
     begin = time.perf_counter()
-    for k, (name, null) in enumerate(NETWORKS.items()):
-        until = begin + seconds * (k + 1) / len(NETWORKS)
-        rng, clear, pays, alone, power = np.random.RandomState([seed, k]), [], [], [], []
-        while len(clear) < n_runs and (time.perf_counter() < until or len(clear) < 2):
+    for k, (name, null) in enumerate(LEARNERS.items()):
+        until = begin + seconds * (k + 1) / len(LEARNERS)
+        rng, by_set, same = np.random.RandomState([seed, k]), [], len(null.learners) == 1
+        while len(by_set) < null.n_sets and (time.perf_counter() < until or len(by_set) < 2):
             found = compare(
-                dict(zip("ab", null.learners, strict=True)),
+                dict(zip("ab", null.learners, strict=False)),
                 null.tasks(rng),
                 cv=N_FOLDS,
-                seeds=[int(s) for s in rng.randint(2**31, size=N_SEEDS)],
-                support_sizes=null.size,
+                seeds=4 * N_SEEDS if same else N_SEEDS,
                 scoring=null.scoring,
                 baselines=(),
             )
-            pair = found.paired("a", "b")
-            clear.append(pair.is_better or pair.is_worse)
-            as_meta = replace(found, kinds={"a": "meta", "b": "per-task"}, chance=None)
-            pays.append(as_meta.verdict.startswith("Meta-learning pays"))
-            old = compare_paired(found.scores("a"), found.scores("b"), method="t")
-            alone.append(old.is_better or old.is_worse)
-            a, b = (found.scores_by_training(arm) for arm in "ab")
-            step = null.step * (abs(np.nanmean(b)) if null.scoring == MSE else 1.0)
-            power.append(compare_paired(a + step, b).is_better)
+            both = replace(found, kinds={"a": "meta", "b": "per-task"})
+            n = -(-n_runs // null.n_sets)
+            by_set.append([judged(deal(found, rng) if same else both, null) for _ in range(n)])
         unit = " of the error" if null.scoring == MSE else " of accuracy"
+        rates = np.mean(by_set, axis=1)  # (n_sets, 4)
+        cells = [
+            f"{100 * mean:.1f} ± {100 * error:.1f} %"
+            for mean, error in zip(rates.mean(axis=0), stats.sem(rates), strict=True)
+        ]
         yield (
-            f"| {name} | {len(clear)} | {rate(clear)} | {rate(pays)} | {rate(alone)} | "
-            f"{null.step:g}{unit} | {rate(power)} |"
+            f"| {name} | {len(by_set)} | {np.size(by_set) // 4} | {' | '.join(cells[:3])} | "
+            f"{null.step:g}{unit} | {cells[3]} |"
         )
+
+
+def judged(found: TaskComparison, null: Null) -> list[bool]:
+    """Say whether a difference is seen, by three ways, and whether a true one is seen."""
+    pair = found.paired("a", "b")
+    old = compare_paired(found.scores("a"), found.scores("b"), method="t")
+    pays = replace(found, chance=None).verdict.startswith("Meta-learning pays")
+    a, b = (found.scores_by_training(arm) for arm in "ab")
+    step = null.step * (abs(np.nanmean(b)) if null.scoring == MSE else 1.0)
+    return [
+        pair.is_better or pair.is_worse,
+        old.is_better or old.is_worse,
+        pays,
+        compare_paired(a + step, b).is_better,
+    ]
 
 
 # ---- made-up scores ------------------------------------------------------------------------------
@@ -374,12 +379,13 @@ def main(budget: float, seed: int, n_runs: int, out: str | None, only: str) -> N
         f"sklearn_meta {sklearn_meta.__version__}, {datetime.date.today()}, "
         f"{platform.machine()}, one of {os.cpu_count()} cores. ± is the standard error.",
         "",
-        "## Networks",
+        "## Learners",
         "",
-        f"{N_TASKS} new tasks a run, {N_FOLDS} folds, {N_SEEDS} seeds, networks of 8 hidden units "
-        f"and {SMALL['max_meta_iter']} iterations. The two learners are equally good in truth. "
+        f"{N_TASKS} tasks, {N_FOLDS} folds, {N_SEEDS} seeds; networks of 8 hidden units and "
+        f"{SMALL['max_meta_iter']} iterations. The two learners are equally good in truth. "
         'Nominal: 5 % better or worse, 2.5 % "pays". Beside it, what a t test over tasks alone '
-        "says, and in how many runs a difference of this size, added to every score, is found.",
+        "says, and in how many runs a difference of this size, added to every score, is found. "
+        "Comparisons of one set of tasks share trainings; errors are over the sets.",
         "",
     ]
     print("\n".join(lines), flush=True)
@@ -389,8 +395,8 @@ def main(budget: float, seed: int, n_runs: int, out: str | None, only: str) -> N
             lines.append(row)
             print(row, flush=True)
 
-    if only in "Networks":
-        show(networks(n_runs, 60 * budget, seed))
+    if only in "Learners":
+        show(learners(n_runs, 60 * budget, seed))
     for k, (title, (table, times, words)) in enumerate(TABLES.items()):
         if only in title:
             show(iter(["", f"## {title}", "", words, ""]))
@@ -402,7 +408,7 @@ def main(budget: float, seed: int, n_runs: int, out: str | None, only: str) -> N
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--budget", type=float, default=40.0, help="minutes, for the networks")
+    parser.add_argument("--budget", type=float, default=40.0, help="minutes, for the learners")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--out", help="a file to write the tables to")

@@ -186,7 +186,7 @@ def _hurt(c: Any, a: str, b: str, size: int | None, margin: float) -> str:
     hurt, much = (c.paired(a, b, size, margin=m) for m in (0.0, MUCH * margin))
     said = f"it hurts on {100 * hurt.hurt:.0f} % of the tasks"
     if much.losses:
-        return f"{said}, and on {100 * much.hurt:.2g} % by more than {MUCH * margin:.2g}"
+        return f"{said}, and on {100 * much.hurt:.3g} % by more than {MUCH * margin:.2g}"
     if not hurt.is_better:
         return said
     unseen = 1 - (1 - LEVEL) ** (1 / much.difference.n_tasks)
