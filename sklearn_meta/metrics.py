@@ -158,7 +158,7 @@ def mean_interval(scores: ArrayLike, *, level: float = 0.95, method: str = "hall
     >>> print(mean_interval([0.7, 0.8, 0.9, 0.8]))
     0.80 ± 0.13 (95 %, 4 tasks)
     >>> print(mean_interval([[0.7, 0.8, 0.9, 0.8], [0.6, 0.8, 0.8, 0.7]]))
-    0.76 ± 0.25 (95 %, 4 tasks, 2 trainings)
+    0.76 [0.54, 0.91] (95 %, 4 tasks, 2 trainings)
     """
     _check("level", level, LEVEL)
     _check("method", method, option(*METHODS))

@@ -115,7 +115,7 @@ def _at(c: Any, size: int | None) -> _Finding:
     )
     if not ranked:
         return _Finding("chance", where, "no arm has a score.")
-    top = c.interval(ranked[0], size, level=_level(c, ranked))
+    top = c.interval(ranked[0], size, level=LEVEL)
     best = f"the best, {_called(c, ranked[0])}, has {top}"
     if c.chance is not None and top.low <= c.chance + ROUNDING:
         return _Finding(
