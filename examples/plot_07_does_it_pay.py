@@ -131,7 +131,7 @@ FAMILIES = {"linear tasks": linear, "sinusoids": sinusoids, "digits never seen":
 def main(
     budget: float = 1.0,
     n_tasks: int = 100,
-    seeds: int = 2,
+    seeds: int = 3,
     picture: str = "plot_07.png",
     cache: str | None = None,
 ) -> dict[str, TaskComparison]:
@@ -165,7 +165,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--budget", type=float, default=1.0, help="of meta-training, 1 is full")
     parser.add_argument("--n-tasks", type=int, default=100)
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--picture", default="plot_07.png")
     parser.add_argument("--cache")
     args = parser.parse_args()

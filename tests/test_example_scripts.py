@@ -435,3 +435,41 @@ def test_verdicts_are_held_against_compare_and_the_truth(load, monkeypatch, caps
     for setting in bench.SETTINGS.values():
         tasks = setting.make(6, 0)
         assert all(len(t) == bench.N_ROWS for t in tasks)
+
+
+def test_null_comparisons_write_their_tables(load, monkeypatch, tmp_path):
+    bench = load("benchmarks/null_comparisons")
+    model = "hierarchical model, other features"
+    null = bench.LEARNERS[model]._replace(n_sets=2)
+    monkeypatch.setattr(bench, "LEARNERS", {model: null})
+    monkeypatch.setattr(bench, "SCORES", {"normal": bench.SCORES["normal"]})
+    for kept in ("Several trainings", "Ties", "Variance components"):
+        words = bench.TABLES[kept][2]
+        monkeypatch.setitem(bench.TABLES, kept, (bench.TABLES[kept][0], 1, words))
+    monkeypatch.delitem(bench.TABLES, "Skewed scores")
+    path = tmp_path / "table.md"
+    bench.main(0.0, 0, 2, str(path), "")
+    text = path.read_text(encoding="utf-8")
+    assert f"| {model} | 2 | 2 |" in text
+    assert [line[3:] for line in text.splitlines() if line.startswith("## ")] == [
+        "Learners",
+        *bench.TABLES,
+    ]
+
+
+def test_dealing_trainings_out_gives_each_arm_its_own(load):
+    bench = load("benchmarks/null_comparisons")
+    record = bench.Record("a", 0, 0, 0, None, 5, 0.0)
+    records = [
+        record._replace(seed=seed, fold=fold, task=fold, score=100.0 * seed + fold)
+        for seed in range(8)
+        for fold in range(bench.N_FOLDS)
+    ]
+    bank = bench.TaskComparison(tuple(records), {"a": "meta"}, (), (5,), "row", "r2", None, ())
+    dealt = bench.deal(bank, np.random.RandomState(0))
+    assert len(dealt.records) == 2 * bench.N_SEEDS * bench.N_FOLDS
+    assert len({r.score for r in dealt.records}) == len(dealt.records)
+    assert all(r.score % 100 == r.fold for r in dealt.records)
+    assert {(r.estimator, r.seed) for r in dealt.records} == {
+        (arm, k) for arm in "ab" for k in range(bench.N_SEEDS)
+    }

@@ -140,6 +140,7 @@ def case_of(found: Any) -> str:
     words = found.verdict
     starts = {
         "Meta-learning pays": "meta",
+        "Learning across tasks pays": "meta",
         "A linear hierarchical model is enough": "meta",
         "Fine-tuning is enough": "meta",
         "Pooling is enough": "pool",

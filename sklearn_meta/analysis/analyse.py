@@ -18,10 +18,11 @@ from sklearn_meta.analysis.report import TaskReport
 from sklearn_meta.analysis.report_advice import advice_for
 from sklearn_meta.analysis.report_notes import caveats_for, notes_for
 from sklearn_meta.analysis.size_verdict import SizeVerdict, judge
-from sklearn_meta.analysis.support_grid import at_hand, long_enough
+from sklearn_meta.analysis.support_grid import at_hand, sizes_by_tasks
 from sklearn_meta.analysis.table import asked_kind
 from sklearn_meta.analysis.views import as_numbers, numbered, seen_by, take_rows, views_of
 from sklearn_meta.model_selection import TaskComparison
+from sklearn_meta.model_selection.comparison import Record
 from sklearn_meta.model_selection.given import learner_of
 from sklearn_meta.pipeline.raw_tasks import RawTask
 from sklearn_meta.tasks import Task
@@ -52,7 +53,8 @@ def analyse(
     (linear models of the features, and of Gaussian bumps, whose coefficients share a prior; class
     means in shared axes). Meta-learning pays at a size of support where the best of the last kind
     is ahead of the best of the others, by the 95 % interval over tasks and by enough to matter.
-    Tasks that are unlike all others do not count in this: all is done once more without them.
+    Tasks that are unlike all others do not count in this: all is done once more without them. A
+    size of support is tried where nine tasks in ten, or 20 of them, have the rows for it.
 
     Parameters
     ----------
@@ -124,13 +126,19 @@ compare` is for figures.
     known = [take_rows(given_tasks[i], rows) for i, rows in zip(numbers, kept, strict=True)]
     if raw is not None:
         notes.append("Quick learners see the rows as the transformers of the pipeline make them.")
-    places, sizes = long_enough(known, classify)
+    by_size = sizes_by_tasks(known, classify)
+    places = by_size[0].places  # the tasks of larger supports are among them
     used = [known[i] for i in places]
     if len(used) < len(known):
         notes.append(
-            f"Tasks with too few rows for a support of {sizes[-1]} took no part in the comparison: "
-            f"{len(known) - len(used)}."
+            f"Tasks with too few rows for a support of {by_size[0].sizes[-1]} took no part in the "
+            f"comparison: {len(known) - len(used)}."
         )
+    notes += [
+        f"{len(group.places)} of these tasks have the rows for a support of {group.sizes[0]} or "
+        "more, and only they were compared there."
+        for group in by_size[1:]
+    ]
     labels = _common_labels(used) if classify else None
     views, seed = views_of(used, rng), int(rng.randint(2**31 - 1))
     n_outputs = None if classify else int(np.prod(used[0].y.shape[1:]))
@@ -147,19 +155,30 @@ compare` is for figures.
     scoring = "balanced_accuracy" if classify else "neg_mean_squared_error"
 
     def compared(kept: Sequence[int]) -> TaskComparison:
-        return compare_arms(
-            arms,
-            {view: [own[k] for k in kept] for view, own in seen.items()},
-            cv=KFold(min(N_FOLDS, len(kept)), shuffle=True, random_state=seed),
-            support_sizes=sizes,
-            seeds=[seed],
-            scoring=scoring,
-            verbose=verbose,
+        parts: list[TaskComparison] = []
+        for group in by_size:
+            own = [k for k in kept if places[k] in set(group.places)]
+            if len(own) < FEWEST and parts:
+                continue
+            part = compare_arms(
+                arms,
+                {view: [shown[k] for k in own] for view, shown in seen.items()},
+                cv=KFold(min(N_FOLDS, len(own)), shuffle=True, random_state=seed),
+                support_sizes=group.sizes,
+                seeds=[seed],
+                scoring=scoring,
+                verbose=verbose,
+            )
+            parts.append(replace(part, records=_numbered(part.records, own)))
+        return replace(
+            parts[0],
+            records=tuple(record for part in parts for record in part.records),
+            sizes=tuple(size for part in parts for size in part.sizes),
         )
 
     comparison = compared(range(len(used)))
     groups_of_arms = {name: arm.group for name, arm in arms.items()}
-    at_most = judge(comparison, groups_of_arms, sizes[-1])
+    at_most = judge(comparison, groups_of_arms, by_size[-1].sizes[-1])
     local = labels is not None and not _pool_learns(comparison, at_most)
     if metric == "transfer":
         straight = any(word in at_most.best["meta"] for word in ("axes", "lines"))
@@ -190,7 +209,9 @@ compare` is for figures.
         comparison=comparison,
         given=given,
         groups_of_arms=groups_of_arms,
-        verdicts=tuple(judge(comparison, groups_of_arms, size) for size in sizes),
+        verdicts=tuple(
+            judge(comparison, groups_of_arms, size) for size in comparison.sizes if size is not None
+        ),
         variance=variance,
         distances=distances,
         metric=metric if isinstance(metric, str) else getattr(metric, "__name__", "own metric"),
@@ -229,11 +250,15 @@ def _common_labels(tasks: Sequence[Task]) -> tuple[Any, ...] | None:
     return tuple(first.tolist()) if all(np.array_equal(first, y) for y in others) else None
 
 
+def _numbered(records: Sequence[Record], places: Sequence[int]) -> tuple[Record, ...]:
+    """Renumber the tasks of some sizes as all sizes number them."""
+    return tuple(record._replace(task=places[record.task]) for record in records)
+
+
 def _pool_learns(comparison: TaskComparison, at_most: SizeVerdict) -> bool:
     """Whether one model for all tasks is ahead of guessing their labels."""
-    return bool(
-        comparison.interval(at_most.best["pool"], at_most.size).low > (comparison.chance or 0.0)
-    )
+    own = comparison.interval(at_most.best["pool"], at_most.size, method="t")
+    return bool(own.low > (comparison.chance or 0.0))
 
 
 def _variance(tasks: Sequence[Task]) -> float:

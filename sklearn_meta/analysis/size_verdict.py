@@ -79,7 +79,7 @@ def judge(comparison: Any, groups: Mapping[str, str], size: int) -> SizeVerdict:
 
     best = {group: best_of(group) for group in dict.fromkeys(groups.values())}
     best["simple"] = best_of("pool", "alone")
-    gain = comparison.paired(best["meta"], best["simple"], size)
+    gain = comparison.paired(best["meta"], best["simple"], size, method="t")
     verdict = SizeVerdict(size, "unclear", best, gain)
     floor = means[best["guess"]] if comparison.chance is None else comparison.chance
     top = means[best_of("pool", "alone", "meta")]
@@ -125,7 +125,7 @@ def _learned(comparison: Any, best: Mapping[str, str], size: int) -> bool:
     """Whether one of the arms is ahead of guessing, by more than the best of many is by chance."""
     arms = [best[group] for group in ("pool", "alone", "meta") if group in best]
     if comparison.chance is None:
-        over = [comparison.paired(arm, best["guess"], size) for arm in arms]
+        over = [comparison.paired(arm, best["guess"], size, method="t") for arm in arms]
         return any(is_ahead(pair, MANY, SURE / 10) for pair in over)
-    found = [comparison.interval(arm, size) for arm in arms]
+    found = [comparison.interval(arm, size, method="t") for arm in arms]
     return any(own.mean - MANY * (own.mean - own.low) > comparison.chance for own in found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,11 +12,12 @@ from sklearn_meta.analysis.guard_arms import flat
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks import Task
 
-__all__ = ["at_hand", "long_enough", "shared_rows"]
+__all__ = ["SizeGroup", "at_hand", "shared_rows", "sizes_by_tasks"]
 
 ROWS, ROWS_A_CLASS = (2, 5, 10, 20, 50, 100), (1, 2, 5, 10, 20, 50)
 MOST_ROWS = 200  # of a task, beside a fixed support
-LEFT_OUT = 0.1  # of the tasks may have too few rows for the largest size
+LEFT_OUT = 0.1  # of the tasks may have too few rows for the largest size of a group
+ENOUGH = 20  # tasks that are worth a look at a size, however many others are too short
 
 
 def at_hand(
@@ -62,29 +64,31 @@ def at_hand(
     return kept, places, notes
 
 
-def long_enough(tasks: Sequence[Task], classify: bool) -> tuple[list[int], list[int]]:
-    """Choose sizes that nine tasks in ten have the rows for, and find the tasks that have them.
+class SizeGroup(NamedTuple):
+    """Sizes of support, and the positions of the tasks that have the rows for the largest."""
+
+    sizes: list[int]
+    places: list[int]
+
+
+def sizes_by_tasks(tasks: Sequence[Task], classify: bool) -> list[SizeGroup]:
+    """Choose sizes that nine tasks in ten, or 20, have the rows for; group those of the same tasks.
 
     A fixed support gives all of its rows, another task half of its rows, to judge by the others.
-
-    Parameters
-    ----------
-    tasks : sequence of Task
-        Usable ones.
-    classify : bool
-        Whether sizes are rows of each class, from 1 on, or rows, from 2 on.
-
-    Returns
-    -------
-    places : list of int
-        Of the tasks.
-    sizes : list of int
-        Growing.
+    Sizes are in one group, from the smallest on, as long as nine in ten of the tasks that have the
+    rows for one of them have them for the largest.
     """
     spare = np.array([_spare_rows(t, classify) for t in tasks])
-    most = np.sort(spare)[int(LEFT_OUT * len(spare))]
-    sizes = [size for size in (ROWS_A_CLASS if classify else ROWS) if size <= most]
-    return np.flatnonzero(spare >= sizes[-1]).tolist(), sizes
+    n_tasks = {size: int(np.sum(spare >= size)) for size in (ROWS_A_CLASS if classify else ROWS)}
+    least = min(ENOUGH, len(tasks) - int(LEFT_OUT * len(tasks)))
+    groups: list[SizeGroup] = []
+    for size in sorted((size for size, n in n_tasks.items() if n >= least), reverse=True):
+        n = n_tasks[size]
+        if groups and len(groups[0].places) >= n - int(LEFT_OUT * n):
+            groups[0].sizes.insert(0, size)
+        else:
+            groups.insert(0, SizeGroup([size], np.flatnonzero(spare >= size).tolist()))
+    return groups
 
 
 def shared_rows(tasks: Sequence[Task]) -> float:

@@ -18,7 +18,7 @@ from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.model_selection.comparison.arms import Arm, baseline_arms, given_arms
 from sklearn_meta.model_selection.comparison.cells import Cell, judged, run_cell, warn_of_failures
 from sklearn_meta.model_selection.comparison.draws import Draw, draw_rows
-from sklearn_meta.model_selection.comparison.metric import metric_of
+from sklearn_meta.model_selection.comparison.metric import margin_of, metric_of
 from sklearn_meta.model_selection.given import learner_of
 from sklearn_meta.pipeline import MetaPipeline
 from sklearn_meta.pipeline.raw_tasks import RawTask, check_columns, columns_of, raw_tasks
@@ -27,7 +27,6 @@ from sklearn_meta.tasks.ranges import as_range
 
 __all__ = ["GainOver", "TransferGain", "transfer_gain"]
 
-POINTS = ("accuracy", "balanced_accuracy", "r2")  # of which 0.01 means the same everywhere
 N_FOLDS = 5
 
 
@@ -47,8 +46,10 @@ def transfer_gain(
     """Measure what a meta-fitted estimator gains on tasks held out, over simple arms.
 
     All arms see the same support rows of a task and are judged by the same query rows, so that the
-    difference is paired task by task; intervals are over tasks (a bootstrap that draws whole tasks;
-    Student's t with fewer than 20), as rows of one task are no independent evidence.
+    difference is paired task by task. Intervals are over tasks
+    (:func:`~sklearn_meta.metrics.mean_interval`), as rows of one task are no independent evidence.
+    Every arm is trained once, so the gain is that of this trained model, not of its algorithm:
+    :func:`~sklearn_meta.model_selection.compare` trains several times.
 
     Parameters
     ----------
@@ -76,7 +77,7 @@ def transfer_gain(
         A mean gain within it does not matter. None: 0.01 of accuracy or R^2; of other scores, 1 %
         of the mean score of the baseline.
     random_state : int, RandomState instance or None, default=None
-        Of the supports drawn, the arms trained and the bootstrap.
+        Of the supports drawn and the arms trained.
     error_score : "raise" or float, default=np.nan
         What a task scores on which a fit or a score of one arm fails; NaN leaves it out of the
         comparison with that arm. A warning names arm and task. "raise" makes it an error.
@@ -142,10 +143,16 @@ def transfer_gain(
         if not both.any():
             raise TaskError(f"No task has a score of both {arm.name!r} and {a.name!r}.")
         own, others = scores[arm.name][both], scores[a.name][both]
-        found = gain_over(a.name, own, others, _margin(margin, metric, others), seed)
-        over[a.name] = replace(found, gains=scores[arm.name] - scores[a.name])
+        room = margin_of(metric, float(others.mean())) if margin is None else float(margin)
+        over[a.name] = replace(
+            gain_over(a.name, own, others, room), gains=scores[arm.name] - scores[a.name]
+        )
         if not both.all():
             notes.append(f"Tasks without a score of {arm.name} and of {a.name}: {(~both).sum()}.")
+    notes.append(
+        "Intervals are over tasks, of the models as they were trained: training again may change "
+        "the gains (compare with several seeds measures that)."
+    )
     names = tuple(f"task {i}" if t.name is None else t.name for i, t in enumerate(held))
     return TransferGain(arm.name, metric, names, scores, over, tuple(notes))
 
@@ -166,12 +173,12 @@ class _Bench(NamedTuple):
         begin, ready = len(self.tasks) - len(self.draws), arm.trains and _is_ready(arm)
         folds = self.folds if _learns(arm) else [([], range(begin, len(self.tasks)))]
         found = np.empty(len(self.draws))
-        for train, test in folds:
+        for fold, (train, test) in enumerate(folds):
             at = [i - begin for i in test]
             cell = Cell(
                 arm=arm,
                 seed=self.seed,
-                fold=0,
+                fold=fold,
                 train=[self.tasks[i] for i in train],
                 held_out=[self.tasks[i] for i in test],
                 draws=[self.draws[i] for i in at],
@@ -268,9 +275,3 @@ def _arms(
     if not given and not made:
         raise ValueError(f"There is no baseline to compare with. {' '.join(notes)}".strip())
     return [*given, *made], notes
-
-
-def _margin(margin: float | None, metric: str, scores: NDArray[np.float64]) -> float:
-    if margin is not None:
-        return float(margin)
-    return 0.01 if metric in POINTS else 0.01 * abs(float(scores.mean()))

@@ -1,4 +1,4 @@
-"""What a meta-learner gains on tasks held out, task by task, and what that says."""
+"""What a trained meta-learner gains on tasks held out, task by task, and what that says."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
-from sklearn_meta.metrics import MeanInterval, PairedComparison, compare_paired, mean_interval
+from sklearn_meta.metrics import (
+    ROUNDING,
+    MeanInterval,
+    PairedComparison,
+    compare_paired,
+    mean_error,
+)
 
 __all__ = ["GainOver", "TransferGain", "gain_over"]
 
 Array = NDArray[np.float64]
-FEW = 20  # tasks; with fewer, percentiles of a bootstrap are too narrow
+FEWEST = 10  # tasks that can show that two learners are as good as each other
 VERDICTS = {
     "better": "is better than",
     "worse": "is worse than",
@@ -40,10 +45,12 @@ class GainOver:
     margin : float
         Differences of the mean gain up to it do not matter.
     p_equivalence : float
-        Of the two one-sided t tests: small where the mean gain lies within the margin.
+        The larger p-value of two one-sided tests: small where the mean gain lies within the
+        margin. nan with fewer than 10 tasks, and where all tasks gain the same: such ties are what
+        rare large gains look like before one is seen.
     verdict : {"better", "worse", "equivalent", "undecided"}
-        "equivalent" if the 90 % interval of the mean gain lies within the margin (two one-sided
-        tests at 5 %), else "better" or "worse" if the 95 % interval leaves out zero.
+        "equivalent" if `p_equivalence` is below 5 %; else "better" or "worse" if the p-value of
+        the mean gain (`paired.p_mean`) is below 5 % and it is not within the margin.
     """
 
     baseline: str
@@ -55,7 +62,7 @@ class GainOver:
 
     @property
     def interval(self) -> MeanInterval:
-        """Mean gain with its 95 % interval over tasks."""
+        """Mean gain with its 95 % interval over tasks, of the models as they were trained."""
         return self.paired.difference
 
     @property
@@ -64,12 +71,16 @@ class GainOver:
         return self.paired.hurt
 
     def __str__(self) -> str:
-        p, shown = self.paired, "is" if self.verdict == "equivalent" else "is not"
+        p, within = self.paired, f"the mean gain is within ± {self.margin:.2g}"
+        if np.isnan(self.p_equivalence):
+            shown = f"Whether {within} cannot be told from these {len(self.gains)} tasks."
+        else:
+            shown = "is" if self.verdict == "equivalent" else "is not"
+            shown = f"That {within} {shown} shown (p = {self.p_equivalence:.2g})."
         return (
             f"{VERDICTS[self.verdict]} {self.baseline}: the mean gain is {p.difference}. "
             f"{100 * p.hurt:.3g} % of the tasks are hurt ({p.wins} won, {p.ties} tied, {p.losses} "
-            f"lost; sign test p = {p.p_sign:.2g}). That the mean gain "
-            f"is within ± {self.margin:.2g} {shown} shown (p = {self.p_equivalence:.2g})."
+            f"lost; sign test p = {p.p_sign:.2g}). {shown}"
         )
 
 
@@ -122,50 +133,27 @@ class TransferGain:
 
     def __str__(self) -> str:
         metric = "R^2" if self.metric == "r2" else self.metric.replace("_", " ")
-        lines = [f"{self.estimator} on {len(self.names)} tasks held out, by {metric}:"]
+        n = len(self.names)
+        lines = [f"This {self.estimator}, as it is trained, on {n} tasks held out, by {metric}:"]
         lines += [f"- it {gain}" for gain in self.over.values()]
         return "\n".join([*lines, *self.notes])
 
 
-def gain_over(
-    baseline: str, scores: Array, others: Array, margin: float, random_state: Any
-) -> GainOver:
-    """Compare scores with those of a baseline.
-
-    Parameters
-    ----------
-    baseline : str
-        Its name.
-    scores, others : ndarray of shape (n_tasks,)
-        Of the meta-learner and of the baseline.
-    margin : float
-        Of equivalence.
-    random_state : int, RandomState instance or None
-        Of the bootstrap over tasks.
-
-    Returns
-    -------
-    GainOver
-        With a verdict.
-    """
-    gains = scores - others
-    how: Any = {"method": "bootstrap" if len(gains) >= FEW else "t", "random_state": random_state}
-    paired = compare_paired(scores, others, **how)
-    narrow = mean_interval(gains, level=0.9, **how)
-    p = _equivalence(gains, margin)
-    return GainOver(baseline, gains, paired, margin, p, _verdict(paired.difference, narrow, margin))
-
-
-def _verdict(wide: MeanInterval, narrow: MeanInterval, margin: float) -> str:
-    if narrow.low > -margin and narrow.high < margin:
-        return "equivalent"
-    return "better" if wide.low > 0 else "worse" if wide.high < 0 else "undecided"
-
-
-def _equivalence(gains: Array, margin: float) -> float:
-    """Give the larger p of two one-sided t tests, of mean <= -margin and of mean >= margin."""
-    n, room = len(gains), margin - abs(float(gains.mean()))
-    error = float(stats.sem(gains)) if n > 1 else np.nan
-    if error == 0:
-        return 0.0 if room > 0 else 1.0
-    return float(stats.t.sf(room / error, n - 1)) if n > 1 else np.nan
+def gain_over(baseline: str, scores: Array, others: Array, margin: float) -> GainOver:
+    """Compare the scores of tasks with those of a baseline."""
+    gains, paired = scores - others, compare_paired(scores, others)
+    error = mean_error([gains[None]], ROUNDING * np.maximum(np.abs(scores), np.abs(others)))
+    p = np.nan
+    if len(gains) >= FEWEST and error.error > 0:
+        p = max(error.p_value(-margin, "greater"), error.p_value(margin, "less"))
+    matters = abs(paired.difference.mean) >= margin
+    verdict = (
+        "equivalent"
+        if p < 0.05
+        else "better"
+        if paired.is_better and matters
+        else "worse"
+        if paired.is_worse and matters
+        else "undecided"
+    )
+    return GainOver(baseline, gains, paired, margin, p, verdict)

@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 
 
 class ComparisonDisplay:
-    """Score of each arm against the size of support, with 95 % intervals over tasks.
+    """Score of each arm against the size of support, with 95 % intervals over tasks and trainings.
 
     Where there is one size, a row an arm. Errors are drawn as such, by factors. Made by
     :meth:`from_comparison`.
@@ -112,10 +112,10 @@ class ComparisonDisplay:
         logs = np.log(sizes)
         room = min(0.25 * np.diff(logs).min(), 0.06 * (logs[-1] - logs[0]))
         lines = {}
-        for k, (name, (means, halves)) in enumerate(self._drawn().items()):
+        for k, (name, (means, away)) in enumerate(self._drawn().items()):
             beside = np.exp(room * (k / max(n - 1, 1) - 0.5))  # so that bars do not overlap
             how = _look(k) | {"label": name, "elinewidth": 1, "capsize": 2}
-            lines[name] = ax.errorbar(sizes * beside, means, yerr=halves, **how)
+            lines[name] = ax.errorbar(sizes * beside, means, yerr=away, **how)
         ax.set_xscale("log")
         ax.set_xticks(sizes, [str(size) for size in self.sizes])
         ax.minorticks_off()
@@ -126,9 +126,9 @@ class ComparisonDisplay:
 
     def _dots(self) -> dict[str, Any]:
         ax, lines = self.ax_, {}
-        for k, (name, (means, halves)) in enumerate(self._drawn().items()):
+        for k, (name, (means, away)) in enumerate(self._drawn().items()):
             how = _look(k) | {"linestyle": "none", "elinewidth": 1.6, "capsize": 3}
-            lines[name] = ax.errorbar(means, [k], xerr=halves, **how)
+            lines[name] = ax.errorbar(means, [k], xerr=away, **how)
         ax.set_yticks(range(len(lines)), list(lines))
         ax.invert_yaxis()
         ax.grid(axis="x", color="0.9")
@@ -137,12 +137,12 @@ class ComparisonDisplay:
         return lines
 
     def _drawn(self) -> dict[str, tuple[Array, Array]]:
-        """Means and half intervals; an error is drawn as such, not below zero."""
+        """Return means and distances to both ends; an error is drawn as such, not below zero."""
         sign = -1 if self._is_error() else 1
         return {
             name: (
                 np.array([sign * i.mean for i in found]),
-                np.array([(i.high - i.low) / 2 for i in found]),
+                np.array([[i.mean - i.low, i.high - i.mean][::sign] for i in found]).T,
             )
             for name, found in self.intervals.items()
         }
@@ -160,7 +160,7 @@ class ComparisonDisplay:
         means = np.concatenate([means for means, _ in self._drawn().values()])
         if not self._is_error() or not (means > 0).all():
             return
-        tops = np.concatenate([means + halves for means, halves in self._drawn().values()])
+        tops = np.concatenate([means + away[1] for means, away in self._drawn().values()])
         name = axis.axis_name
         axis.axes.set(**{f"{name}scale": "log", f"{name}lim": (means.min() / 2, tops.max() * 1.2)})
         ticker = need("matplotlib.ticker", "plot", "ComparisonDisplay.plot")

@@ -293,6 +293,20 @@ def test_short_and_long_tasks():
     assert report.n_rows.max() == 200
 
 
+def test_short_tasks_do_not_hide_what_long_ones_can_say():
+    long, short = lines(0.5, 1.0, 20, 24), lines(0.5, 1.0, 12, 4, seed=1)
+    report = analyse([*long, *short], random_state=0)
+    found = report.comparison
+    assert [verdict.size for verdict in report.verdicts] == list(found.sizes) == [2, 5, 10]
+    tasks = {size: {r.task for r in found.records if r.support_size == size} for size in (2, 5, 10)}
+    assert tasks[5] == tasks[10] < tasks[2]
+    assert tasks[10] <= set(range(20))
+    assert max(tasks[2]) >= 20
+    assert any("20 of these tasks have the rows for a support of 5" in n for n in report.notes)
+    few = analyse([*long[:19], *short], random_state=0)  # too few to be worth a size of their own
+    assert [verdict.size for verdict in few.verdicts] == [2]
+
+
 def test_several_outputs_and_rows_of_several_axes():
     tasks = [Task(t.X[:, :, None], np.column_stack([t.y, 2 * t.y])) for t in lines(0.5, 1.0)]
     report = analyse(tasks, random_state=0)

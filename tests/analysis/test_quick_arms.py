@@ -17,7 +17,7 @@ from sklearn_meta.analysis.quick_arms import (
     quick_arms,
 )
 from sklearn_meta.analysis.size_verdict import judge
-from sklearn_meta.analysis.support_grid import at_hand, long_enough, shared_rows
+from sklearn_meta.analysis.support_grid import at_hand, shared_rows, sizes_by_tasks
 from sklearn_meta.analysis.views import seen_by, views_of
 from sklearn_meta.datasets import make_linear_tasks
 from sklearn_meta.model_selection import compare
@@ -119,18 +119,29 @@ def task_of(n, **how):
 
 def test_sizes_are_what_nine_tasks_in_ten_have_the_rows_for():
     tasks = [task_of(n) for n in [24] * 9 + [5] + [24] * 9 + [4]]
-    places, sizes = long_enough(tasks, False)
+    ((sizes, places),) = sizes_by_tasks(tasks, False)
     assert sizes == [2, 5, 10]
     assert places == [*range(9), *range(10, 19)]
 
 
+def test_sizes_that_twenty_tasks_have_the_rows_for_have_tasks_of_their_own():
+    tasks = [task_of(n) for n in [4] * 15 + [44] * 20 + [100] * 20]
+    small, middle, large = sizes_by_tasks(tasks, False)
+    assert small == ([2], [*range(55)])
+    assert middle == ([5, 10, 20], [*range(15, 55)])
+    assert large == ([50], [*range(35, 55)])
+    assert [group.sizes for group in sizes_by_tasks(tasks[:-1], False)] == [[2], [5, 10, 20]]
+
+
 def test_a_fixed_support_gives_all_of_its_rows():
-    assert long_enough([task_of(24, support=np.arange(20))] * 4, False)[1] == [2, 5, 10, 20]
+    (group,) = sizes_by_tasks([task_of(24, support=np.arange(20))] * 4, False)
+    assert group.sizes == [2, 5, 10, 20]
 
 
 def test_classes_count_by_the_rarest():
     y = np.repeat(["a", "b"], [4, 40])
-    assert long_enough([Task(np.zeros((44, 1)), y)] * 5, True)[1] == [1, 2]
+    (group,) = sizes_by_tasks([Task(np.zeros((44, 1)), y)] * 5, True)
+    assert group.sizes == [1, 2]
 
 
 def test_tasks_that_cannot_be_learned_and_judged_are_left_out():

@@ -64,7 +64,7 @@ ASKED = {
     },
     "diversity": lambda tasks, kind: diversity_coefficient(tasks, random_state=0, **kind),
     "meta_features": lambda tasks, kind: meta_features(tasks, **kind),
-    "variance": lambda tasks, kind: variance_components(tasks, n_resamples=2, **kind).noise,
+    "variance": lambda tasks, kind: variance_components(tasks, **kind).noise,
     "gain": lambda tasks, kind: predicted_gain(tasks, [5], random_state=0, **kind).meta,
     "subspace": lambda tasks, kind: task_subspace(tasks, n_resamples=2, **kind).moment,
     "aruba": lambda tasks, kind: aruba_regret(tasks, "online", **kind).bound,

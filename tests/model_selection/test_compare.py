@@ -26,7 +26,7 @@ from sklearn_meta import (
     TaskError,
 )
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks, make_sinusoid_tasks
-from sklearn_meta.metrics import compare_paired
+from sklearn_meta.metrics import compare_paired, mean_interval
 from sklearn_meta.model_selection import TaskEstimator, TaskKFold, compare
 from sklearn_meta.model_selection.comparison import HierarchicalClassifier
 from sklearn_meta.model_selection.comparison.guess import GuessRegressor
@@ -62,6 +62,7 @@ class MetaSpy(ProtoNetClassifier):
 
     def meta_fit(self, tasks, y=None, groups=None, *, validation_tasks=None):
         SEEN.append(("meta", "meta_fit", [int(t.X[0, 0]) // 100 for t in tasks]))
+        SEEN.append(("meta", "random_state", self.random_state))
         return super().meta_fit(tasks, y, groups, validation_tasks=validation_tasks)
 
     def predict_tasks(self, tasks):
@@ -92,7 +93,9 @@ def watched():
 def test_every_arm_sees_the_same_rows():
     _, seen = watched()
     by = {
-        who: [(kind, rows) for name, kind, rows in seen if name == who and kind != "meta_fit"]
+        who: [
+            (kind, rows) for name, kind, rows in seen if name == who and kind in ("fit", "predict")
+        ]
         for who in ("a", "b", "meta")
     }
     assert len(by["a"]) == 2 * 2 * 2 * len(ROWS)
@@ -124,6 +127,16 @@ def test_meta_training_sees_no_task_held_out_and_happens_once_a_fold_and_seed():
     assert trained == 2 * [[2, 3, 4, 5], [0, 1, 4, 5], [0, 1, 2, 3]]
 
 
+def test_each_seed_and_fold_is_a_training_of_its_own():
+    """Folds that start from the same weights would not show how much training varies."""
+    states = [state for _, kind, state in watched()[1] if kind == "random_state"]
+    assert len(set(states)) == len(states) == 2 * 3
+    twin = compare(MetaSpy(**SMALL), ROWS, cv=3, seeds=[7], support_sizes=[2, 5], baselines=())
+    assert [r.score for r in twin.records] == [
+        r.score for r in watched()[0].records if (r.estimator, r.seed) == ("meta", 7)
+    ]
+
+
 def test_every_score_is_kept():
     found, _ = watched()
     assert len(found.records) == 3 * 2 * 6 * 2
@@ -133,9 +146,15 @@ def test_every_score_is_kept():
     assert frame[frame.estimator == "a"].score.eq(1).all()
     assert set(frame[frame.estimator == "meta"].kind) == {"meta"}
     one = frame[(frame.estimator == "meta") & (frame.support_size == 5)]
-    per_task = one.groupby("task").score.mean()
-    np.testing.assert_allclose(found.scores("meta", 5), per_task)
-    assert found.paired("a", "meta", 5) == compare_paired(np.ones(6), per_task)
+    np.testing.assert_allclose(found.scores("meta", 5), one.groupby("task").score.mean())
+    table = one.pivot(index=["seed", "fold"], columns="task", values="score")
+    np.testing.assert_array_equal(found.scores_by_training("meta", 5), table)
+    table = found.scores_by_training("meta", 5)
+    ones = np.where(np.isfinite(table), 1.0, np.nan)
+    pair, twin = found.paired("a", "meta", 5), compare_paired(ones, table)
+    assert pair.difference == pytest.approx(twin.difference)
+    assert pair[1:] == pytest.approx(twin[1:])
+    assert found.interval("meta", 5) == mean_interval(table)
     assert one.groupby("task").fold.unique().map(list).tolist() == [[0], [0], [1], [1], [2], [2]]
     with pytest.raises(ValueError, match=r"support_size must be one of \(2, 5\)"):
         found.scores("meta")
@@ -164,9 +183,10 @@ def test_meta_scores_are_those_of_meta_fit_and_score_tasks():
     tasks = make_sinusoid_tasks(6, n_rows=16, n_support=5, random_state=0)
     maml = MAMLRegressor(**SMALL)
     found = compare(maml, tasks, cv=[([0, 1, 2], [3, 4, 5])], seeds=[4], baselines=["per-task"])
-    own = clone(maml).set_params(random_state=4).meta_fit(tasks[:3])
+    seed = int(np.random.SeedSequence([4, 0]).generate_state(1)[0])
+    own = clone(maml).set_params(random_state=seed).meta_fit(tasks[:3])
     np.testing.assert_array_equal(found.scores("MAMLRegressor"), own.score_tasks(tasks[3:]))
-    cold = clone(maml).set_params(random_state=4)
+    cold = clone(maml).set_params(random_state=seed)
     loop = [cold.fit(t.X_support, t.y_support).score(t.X_query, t.y_query) for t in tasks[3:]]
     np.testing.assert_allclose(found.scores("per-task"), loop, rtol=1e-4)
     assert found.sizes == (5,)

@@ -73,7 +73,7 @@ CHANGED = {
     "a seed": ({"seeds": [1, 2]}, 2),
     "sizes": ({"support_sizes": [5]}, 4),
     "scoring": ({"scoring": absolute}, 4),
-    "half of the folds": ({"cv": [([0, 1, 2], [3, 4, 5])]}, 0),
+    "half of the folds": ({"cv": [([3, 4, 5], [0, 1, 2])]}, 0),
     "other folds": ({"cv": 3}, 6),
     "a task": ({"tasks": MOVED}, 4),
 }

@@ -72,5 +72,4 @@ def test_scores_of_what_diverged_stay_readable():
     assert str(mean_interval([-1e8, -3e8])) == "-2e+08 ± 1.3e+09 (95 %, 2 tasks)"
     assert str(mean_interval([-1e6, -3e6])) != str(mean_interval([-1e6, -3.1e6]))
     assert "a - b is -1e+300" in str(compare_paired([-1e300] * 3, [0.0] * 3))
-    with np.errstate(over="ignore"):
-        assert "± inf" in str(mean_interval([-1e200, 1e200]))
+    assert str(mean_interval([-1e200, 1e200])) == "0 ± 1.3e+201 (95 %, 2 tasks)"

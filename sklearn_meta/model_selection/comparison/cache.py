@@ -42,7 +42,7 @@ def key_of(cell: Cell) -> str:
     made_of = (
         __version__,
         torch.__version__,
-        _told(seeded(cell.arm.estimator, cell.seed)),
+        _told(seeded(cell.arm.estimator, cell.random_state)),
         cell.arm.trains,
         _of_tasks(cell.train) if cell.arm.trains or cell.arm.pools else None,
         _of_tasks(cell.held_out),

@@ -62,6 +62,11 @@ class Cell:
     classify: bool
     error_score: Any
 
+    @property
+    def random_state(self) -> int:
+        """Seed of what is trained: each fold is a training of its own, with other weights."""
+        return int(np.random.SeedSequence([self.seed, self.fold]).generate_state(1)[0])
+
     def test(self, k: int) -> list[RawTask]:
         """Give the tasks held out with their k-th support.
 
@@ -97,7 +102,7 @@ def run_cell(cell: Cell) -> Judged:
         If a task cannot be used; with ``error_score="raise"`` also if one cannot be fitted or
         judged, naming arm, task and support.
     """
-    est = seeded(cell.arm.estimator, cell.seed)
+    est = seeded(cell.arm.estimator, cell.random_state)
     if cell.arm.trains:
         try:
             with _numbered(cell, cell.trained_on, "cannot be meta-trained"), heeding_interrupts():

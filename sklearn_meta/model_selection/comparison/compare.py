@@ -53,7 +53,8 @@ def compare(
     An estimator with `meta_fit` is meta-trained on the training tasks of each fold, from scratch,
     once for all support sizes. Any other is fitted to the support of each task held out, alone. All
     are judged by the query of that task: the same rows for every arm and size, with small supports
-    part of the larger ones, so that all differences are paired. Nobody sees query labels.
+    part of the larger ones, so that all differences are paired. Nobody sees query labels. The
+    verdict is about algorithms: whether they would differ on new tasks, and trained again.
 
     Parameters
     ----------
@@ -71,7 +72,10 @@ def compare(
         Rows of each class (rows in all of a regression) to learn a task from. None: as the tasks
         fix it, else the fewest that the first meta-learner is trained for.
     seeds : int or sequence of int, default=3
-        How many, or which: of the rows drawn and of the estimators.
+        How many, or which: of the rows drawn and of the estimators. Everything is trained again for
+        each seed and fold, from weights of its own: its `random_state` is
+        ``np.random.SeedSequence([seed, fold]).generate_state(1)[0]``. With one seed, intervals and
+        verdict are of the models trained here, not of the algorithms.
     baselines : "auto" or sequence of str, default="auto"
         Ready-made arms. With the network and the outer loop of the first meta-learner: "per-task",
         trained from scratch on each support; "pooled", one for all tasks; "fine-tune", that
@@ -110,9 +114,10 @@ def compare(
     Notes
     -----
     The baselines take the settings of the outer loop as they are; where these suit the meta-learner
-    alone, give a tuned one of your own. The best of several arms on the same tasks is a little
-    optimistic: the verdict says of how many it is. Intervals are over tasks, and take tasks
-    held out by different folds for independent.
+    alone, give a tuned one of your own. Intervals are over tasks and trainings
+    (:func:`~sklearn_meta.metrics.mean_interval`); in the verdict their levels are raised so that
+    its claims about the best of several meta-learners, at all sizes, hold together at 95 %. What
+    another set of training tasks would change is not in them.
 
     Examples
     --------
@@ -125,8 +130,10 @@ def compare(
     >>> found = compare([maml, LinearRegression()], tasks, cv=3, seeds=1, support_sizes=10,
     ...                 baselines=["pooled"])
     >>> print(found.verdict)
-    Meta-learning does not pay: with 10 rows MAMLRegressor loses to the best of 2 simple
-    arms (per-task LinearRegression) by ... of R^2 (95 %, 30 tasks); it hurts on 100 % of the tasks.
+    Meta-learning does not pay, for the models trained here: with 10 rows MAMLRegressor loses to
+    the best of 2 simple arms (per-task LinearRegression) by ... of R^2 (95 %, 30 tasks); it hurts
+    on 100 % of the tasks, and on 100 % by more than 0.1.
+    The arms were trained too few times on the same tasks to see how much training varies: ...
     """
     given = given_arms(estimators)
     classify = is_classifier(given[0].estimator)

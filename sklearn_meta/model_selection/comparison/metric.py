@@ -16,7 +16,9 @@ from sklearn.metrics import (
 
 from sklearn_meta.model_selection.scorer import scorer_of
 
-__all__ = ["Metric", "metric_of"]
+__all__ = ["Metric", "margin_of", "metric_of"]
+
+POINTS = ("accuracy", "balanced_accuracy", "r2")  # of which 0.01 means the same everywhere
 
 
 class Metric(NamedTuple):
@@ -62,3 +64,8 @@ def metric_of(scoring: Any, classify: bool) -> Metric:
         return Metric(name, OF_PREDICTIONS[name])
     called = name if isinstance(name, str) else getattr(name, "__name__", repr(name))
     return Metric(called, None, scorer_of(name))
+
+
+def margin_of(metric: str, baseline: float) -> float:
+    """Return the difference of means that is too small to matter beside a baseline of this mean."""
+    return 0.01 if metric in POINTS else 0.01 * abs(baseline)

@@ -83,7 +83,7 @@ class TaskComparison:
         return frame
 
     def scores(self, estimator: str, support_size: int | None = None) -> NDArray[np.float64]:
-        """Give the scores of an arm, seeds averaged.
+        """Return the scores of an arm, averaged over its trainings.
 
         Parameters
         ----------
@@ -102,21 +102,14 @@ class TaskComparison:
         ValueError
             If there is no such arm or size, or several sizes and none is named.
         """
-        if estimator not in self.kinds:
-            raise ValueError(f"There is no estimator {estimator!r}; there are {list(self.kinds)}.")
-        if support_size is None and len(self.sizes) == 1:
-            support_size = self.sizes[0]
-        if support_size not in self.sizes:
-            raise ValueError(f"support_size must be one of {self.sizes}; got {support_size!r}.")
-        found: dict[int, list[float]] = {}
-        for record in self.records:
-            if record.estimator == estimator and record.support_size == support_size:
-                found.setdefault(record.task, []).append(record.score)
-        kept = [[s for s in found[i] if np.isfinite(s)] for i in sorted(found)]
-        return np.array([np.mean(scores) if scores else np.nan for scores in kept])
+        table = self.scores_by_training(estimator, support_size)
+        n = np.isfinite(table).sum(axis=0)
+        return np.where(n > 0, np.nansum(table, axis=0) / np.maximum(n, 1), np.nan)
 
-    def interval(self, estimator: str, support_size: int | None = None) -> MeanInterval:
-        """Mean over tasks, with its 95 % interval.
+    def scores_by_training(
+        self, estimator: str, support_size: int | None = None
+    ) -> NDArray[np.float64]:
+        """Return the scores of an arm, one row for each training.
 
         Parameters
         ----------
@@ -127,16 +120,74 @@ class TaskComparison:
 
         Returns
         -------
+        scores : ndarray of shape (n_trainings, n_tasks)
+            Trainings by seed and fold, tasks that were held out in their order; nan where a task
+            was not held out, or no score could be had.
+
+        Raises
+        ------
+        ValueError
+            If there is no such arm or size, or several sizes and none is named.
+        """
+        if estimator not in self.kinds:
+            raise ValueError(f"There is no estimator {estimator!r}; there are {list(self.kinds)}.")
+        if support_size is None and len(self.sizes) == 1:
+            support_size = self.sizes[0]
+        if support_size not in self.sizes:
+            raise ValueError(f"support_size must be one of {self.sizes}; got {support_size!r}.")
+        records = [
+            r for r in self.records if (r.estimator, r.support_size) == (estimator, support_size)
+        ]
+        tasks, trainings = (
+            {key: i for i, key in enumerate(sorted(keys))}
+            for keys in ({r.task for r in records}, {(r.seed, r.fold) for r in records})
+        )
+        table = np.full((len(trainings), len(tasks)), np.nan)
+        for r in records:
+            if np.isfinite(r.score):
+                table[trainings[r.seed, r.fold], tasks[r.task]] = r.score
+        return table
+
+    def interval(
+        self,
+        estimator: str,
+        support_size: int | None = None,
+        *,
+        level: float = 0.95,
+        method: str = "hall",
+    ) -> MeanInterval:
+        """Compute the mean over tasks, with an interval over tasks and trainings.
+
+        Parameters
+        ----------
+        estimator : str
+            Name of the arm.
+        support_size : int or None, default=None
+            None: the only one.
+        level, method : float and str, default=0.95 and "hall"
+            As :func:`~sklearn_meta.metrics.mean_interval` takes them.
+
+        Returns
+        -------
         MeanInterval
             Of the tasks that have a score; nan if none has.
         """
-        scores = self.scores(estimator, support_size)
-        scores = scores[np.isfinite(scores)]
-        if not len(scores):
-            return MeanInterval(np.nan, np.nan, np.nan, 0, 0.95)
-        return mean_interval(scores)
+        table = self.scores_by_training(estimator, support_size)
+        table = table[:, np.isfinite(table).any(axis=0)]
+        if not table.size:
+            return MeanInterval(np.nan, np.nan, np.nan, 0, level)
+        return mean_interval(table, level=level, method=method)
 
-    def paired(self, a: str, b: str, support_size: int | None = None) -> PairedComparison:
+    def paired(
+        self,
+        a: str,
+        b: str,
+        support_size: int | None = None,
+        *,
+        level: float = 0.95,
+        margin: float = 0.0,
+        method: str = "hall",
+    ) -> PairedComparison:
         """Compare two arms on the same rows of the same tasks.
 
         Parameters
@@ -145,15 +196,17 @@ class TaskComparison:
             Names of arms.
         support_size : int or None, default=None
             None: the only one.
+        level, margin, method : float, float and str, default=0.95, 0.0 and "hall"
+            As :func:`~sklearn_meta.metrics.compare_paired` takes them.
 
         Returns
         -------
         PairedComparison
             Of a - b, on the tasks for which both have a score.
         """
-        x, y = self.scores(a, support_size), self.scores(b, support_size)
-        both = np.isfinite(x) & np.isfinite(y)
-        return compare_paired(x[both], y[both])
+        x, y = (self.scores_by_training(name, support_size) for name in (a, b))
+        both = np.isfinite(x - y).any(axis=0)
+        return compare_paired(x[:, both], y[:, both], level=level, margin=margin, method=method)
 
     def summary(self) -> str:
         """Give the table: a row an arm, a column a size of support; the best is marked by *.
@@ -161,7 +214,7 @@ class TaskComparison:
         Returns
         -------
         str
-            Means over tasks ± half of the 95 % interval, seeds averaged first.
+            Means over tasks ± half of the 95 % interval over tasks and trainings.
         """
         heads = [self.metric, *(size_in_words(size, self.unit) for size in self.sizes)]
         columns = [[self.interval(name, size) for name in self.kinds] for size in self.sizes]
