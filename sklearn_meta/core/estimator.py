@@ -179,7 +179,10 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, Saved, 
             torch.tensor(weight, device=device, dtype=dtype),
         )
         if f.transductive and not weight.all():
-            raise ValueError("norm='batch' takes statistics over all rows; a weight of 0 has none.")
+            raise ValueError(
+                "Batch statistics (norm='batch', or BatchNorm in a backbone of your own) are those "
+                "of all rows; a weight of 0 has none."
+            )
         start = tensors_of(theta, device, dtype)
         phi = algorithm.adapt(f, start, support)
         check_converged(self, algorithm, f, start, phi, support, ["The support"], 4)

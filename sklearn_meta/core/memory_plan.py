@@ -85,8 +85,8 @@ class Plan:
         """Bytes of a row in each tensor that the network keeps for its backward pass."""
         like = next(iter(self.theta.values()))
         f: Any = self.module.f
-        X = like.new_zeros(2, *f.row_shape)
-        return [X[:1].nbytes, *map(int.__sub__, self._kept(X), self._kept(X[:1]))]
+        X = like.new_zeros(3, *f.row_shape)  # one row alone has no batch statistics
+        return [X[:1].nbytes, *map(int.__sub__, self._kept(X), self._kept(X[:2]))]
 
     @property
     def row_bytes(self) -> int:

@@ -184,9 +184,10 @@ def refuse_padding() -> None:
         Always.
     """
     raise ValueError(
-        "norm='batch' takes statistics over the rows of a task, which padding would change, but "
-        "the tasks of a meta-batch differ in rows or classes. Use norm='layer' (or 'group'), or "
-        "tasks and n_shot, n_query that give every task the same number of rows."
+        "Batch statistics (norm='batch', or BatchNorm in a backbone of your own) are those of the "
+        "rows of a task, which padding would change, but the tasks of a meta-batch differ in rows "
+        "or classes. Use norm='layer' (or 'group'; LayerNorm or GroupNorm in a backbone of your "
+        "own), or tasks and n_shot, n_query that give every task the same number of rows."
     )
 
 
