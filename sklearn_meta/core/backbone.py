@@ -188,6 +188,9 @@ class Backbone:
                 f"The backbone {self._name} has batch statistics, and a single row has none "
                 f"({error}). Give it several rows at once, or use LayerNorm or GroupNorm."
             ) from error
+        finally:
+            if self._unfused:
+                _release(module)
         return Z.flatten(1)
 
     def _here(self) -> Any:
@@ -321,6 +324,13 @@ def _tried(module: nn.Module, row_shape: tuple[int, ...]) -> tuple[int, bool]:
             f"features; two rows of shape {row_shape} gave {getattr(Z, 'shape', type(Z))}."
         )
     return Z.flatten(1).shape[1], kernels.replaced
+
+
+def _release(module: nn.Module) -> None:
+    """Let go of the weights of a call, of which torch's recurrent layers keep a list."""
+    for layer in module.modules():
+        if isinstance(layer, nn.RNNBase):
+            layer.to("meta")  # where its own are: it then lists those
 
 
 def missing_derivative(f: Any, theta: Params) -> str | None:
