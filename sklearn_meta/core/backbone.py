@@ -178,6 +178,8 @@ class Backbone:
 
     def _forward(self, own: Params, X: Tensor) -> Tensor:
         module = self._here()
+        if self._unfused:  # new objects, because recurrent layers know weights that come again
+            own = {name: p.view_as(p) for name, p in own.items()}
         try:
             with Unfused() if self._unfused else nullcontext():
                 Z: Tensor = torch.func.functional_call(module, own, (X,))
@@ -330,7 +332,8 @@ def _release(module: nn.Module) -> None:
     """Let go of the weights of a call, of which torch's recurrent layers keep a list."""
     for layer in module.modules():
         if isinstance(layer, nn.RNNBase):
-            layer.to("meta")  # where its own are: it then lists those
+            for name, p in layer.named_parameters(recurse=False):
+                setattr(layer, name, p)
 
 
 def missing_derivative(f: Any, theta: Params) -> str | None:

@@ -89,9 +89,7 @@ PAIRS = [(X, Y) for X in ROWS]
 @pytest.mark.filterwarnings("ignore:The backbone WithoutDerivative cannot be mapped:UserWarning")
 def test_a_missing_second_derivative_is_refused_in_words_where_it_is_needed():
     small = {"backbone": WithoutDerivative(Once.apply), "max_meta_iter": 1, "random_state": 0}
-    with pytest.raises(
-        ValueError, match=r"WithoutDerivative cannot be differentiated twice.*first_"
-    ):
+    with pytest.raises(ValueError, match=r"cannot be differentiated twice.*first_"):
         MAMLClassifier(**small).meta_fit(PAIRS)
     for est in (MAMLClassifier(**small, first_order=True), ReptileClassifier(**small)):
         assert est.meta_fit(PAIRS).fit(*PAIRS[0]).predict(ROWS[0]).shape == Y.shape

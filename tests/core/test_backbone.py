@@ -422,7 +422,7 @@ def test_a_fault_of_the_network_is_no_matter_of_vmap():
 
 def test_a_row_alone_has_no_batch_statistics():
     f, stacked, X = draw("batch")
-    with pytest.raises(ValueError, match="backbone Sequential has batch statistics.*LayerNorm"):
+    with pytest.raises(ValueError, match=r"backbone Sequential has batch statistics.*LayerNorm"):
         f({k: p[0] for k, p in stacked.items()}, X[0, :1])
 
 
