@@ -93,7 +93,7 @@ def child(name: str, how: str, small: bool) -> dict[str, Any]:
         est.set_params(task_chunk_size=est.meta_batch_size)
     if how == "allocated":
         estimate = est.estimate_memory(tasks).total
-        allocated = peak_bytes(lambda: est.meta_fit(tasks), torch.device("cpu"))
+        allocated = peak_bytes(lambda: est.meta_fit(tasks))
         return {"allocated": allocated, "estimate": estimate}
     tiny, few = problem("MAML, MLP 2000-2000, 5 steps", True)
     tiny.meta_fit(few)  # loads what is loaded once

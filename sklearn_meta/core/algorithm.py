@@ -12,8 +12,9 @@ from torch import Tensor
 
 from sklearn_meta.core.examples import Examples
 from sklearn_meta.functional import Params
+from sklearn_meta.functional.generators import Generators, drawing
 
-__all__ = ["BODY", "Algorithm", "Criterion", "Network"]
+__all__ = ["BODY", "Algorithm", "Criterion", "Network", "draw_theta"]
 
 BODY = "backbone."  # how the names of a network's parameters begin in theta
 
@@ -191,3 +192,9 @@ class Algorithm(ABC):
             For the next iteration.
         """
         return self
+
+
+def draw_theta(algorithm: Algorithm, f: Network, n_outputs: int, seed: int) -> Params:
+    """Draw the initial theta, the same in all threads and under all default dtypes of torch."""
+    with drawing(Generators(seed)):
+        return algorithm.init(f, n_outputs, torch.Generator().manual_seed(seed))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from sklearn_meta.core.algorithm import BODY, Network
 from sklearn_meta.functional import Params
+from sklearn_meta.functional.generators import Generators, drawing, seeded
 from sklearn_meta.nn import MLP, Conv4
 from sklearn_meta.nn.unfused import Unfused
 
@@ -45,6 +46,8 @@ class Backbone:
         From a batch of rows to a batch of features (flattened if they have several axes).
     row_shape : tuple of int
         Shape of one row.
+    generators : Generators or None, default=None
+        What lazy layers draw their weights from.
 
     Attributes
     ----------
@@ -64,10 +67,13 @@ class Backbone:
     Any other is mapped over the tasks by :func:`torch.vmap` of its forward pass, or, if it cannot
     be, runs once for each task. Recurrent layers and attention run in elementary operations, which
     have the second derivatives that torch's fused kernels lack. Modules run in evaluation mode:
-    dropout is inactive.
+    dropout is inactive. One that draws random numbers all the same draws them from generators of
+    our own: those of meta-training, and else the same ones in every call.
     """
 
-    def __init__(self, module: nn.Module, row_shape: tuple[int, ...]) -> None:
+    def __init__(
+        self, module: nn.Module, row_shape: tuple[int, ...], generators: Generators | None = None
+    ) -> None:
         name = self._name = type(module).__name__
         buffers = [key for key, _ in module.named_buffers()]
         if buffers:
@@ -91,12 +97,21 @@ class Backbone:
             or isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d))
             for m in module.modules()
         )
-        self.n_features_out, self._unfused = _tried(module, row_shape)
+        self._ours = type(module) in (MLP, Conv4)
+        generators = Generators(0) if generators is None else generators
+        self._draws = self._unfused = False
         self._one_by_one: bool | None = None  # not known before tasks are stacked
+        if self._ours:
+            self.n_features_out = _n_features_out(module, row_shape)
+        else:
+            with drawing(generators), Unfused() as kernels:
+                _n_features_out(module, row_shape)  # lazy layers draw their weights here
+                before = generators.n_draws
+                self.n_features_out = _n_features_out(module, row_shape)
+            self._draws, self._unfused = generators.n_draws > before, kernels.replaced
         self._initial = {BODY + k: p.detach().clone() for k, p in module.named_parameters()}
         self._names = [(k, BODY + k, p.ndim) for k, p in module.named_parameters()]
         self.module = _without_numbers(module)  # they come with each call
-        self._ours = type(module) in (MLP, Conv4)
         self._own = threading.local()
 
     def init(self, generator: torch.Generator) -> Params:
@@ -159,10 +174,10 @@ class Backbone:
         """Try two rows of two tasks; warn if each task needs a pass of its own."""
         few = {k: p[:2] if axes[k] == 0 else p for k, p in own.items()}
         try:
-            with torch.no_grad():
+            with torch.no_grad(), seeded(Generators(0)):
                 torch.vmap(self._forward, in_dims=(axes, 0), randomness="different")(few, X[:2, :2])
         except Exception as error:  # a module may raise anything
-            with torch.no_grad():  # what is not for vmap to blame comes out here
+            with torch.no_grad(), seeded(Generators(0)):  # what vmap is not to blame for
                 self._forward({k: p[0] if axes[k] == 0 else p for k, p in few.items()}, X[0, :2])
             why = (str(error).strip() or type(error).__name__).splitlines()[0]
             warnings.warn(
@@ -181,7 +196,10 @@ class Backbone:
         if self._unfused:  # new objects, because recurrent layers know weights that come again
             own = {name: p.view_as(p) for name, p in own.items()}
         try:
-            with Unfused() if self._unfused else nullcontext():
+            with (
+                drawing() if self._draws else nullcontext(),
+                Unfused() if self._unfused else nullcontext(),
+            ):
                 Z: Tensor = torch.func.functional_call(module, own, (X,))
         except ValueError as error:
             if len(X) > 1 or not self.transductive:
@@ -253,7 +271,7 @@ def build_backbone(
     row_shape : tuple of int
         Shape of one row.
     seed : int
-        For the initial parameters. The global generator is put back as it was.
+        Of the initial parameters.
     **mlp_params : dict
         Parameters of :class:`~sklearn_meta.nn.MLP`, for "mlp"; `norm` serves "conv4" too.
 
@@ -282,17 +300,12 @@ def build_backbone(
             "The 'backbone' parameter must be 'mlp', 'conv4', an nn.Module, or a class or function "
             f"that makes one. Got {backbone!r} instead."
         )
-    kept = torch.get_rng_state()
-    try:
-        torch.default_generator.manual_seed(seed)
+    generators = Generators(seed)
+    with drawing(generators):
         module = make()
-        if not isinstance(module, nn.Module):
-            raise ValueError(
-                f"The backbone {backbone!r} must make an nn.Module. It made {module!r}."
-            )
-        return Backbone(module.to("cpu"), row_shape)  # lazy layers draw their weights here
-    finally:
-        torch.set_rng_state(kept)
+    if not isinstance(module, nn.Module):
+        raise ValueError(f"The backbone {backbone!r} must make an nn.Module. It made {module!r}.")
+    return Backbone(module.to("cpu"), row_shape, generators)
 
 
 def _arguments(make: Callable[..., Any], row_shape: tuple[int, ...]) -> tuple[Any, ...]:
@@ -310,12 +323,11 @@ def _without_numbers(module: nn.Module) -> nn.Module:
     return copy.deepcopy(module, empty)
 
 
-def _tried(module: nn.Module, row_shape: tuple[int, ...]) -> tuple[int, bool]:
-    """Find the length of a row's features, and whether the module calls fused kernels."""
-    like = next((p for p in module.parameters()), torch.zeros(()))
+def _n_features_out(module: nn.Module, row_shape: tuple[int, ...]) -> int:
+    dtype = next((p.dtype for p in module.parameters()), torch.float32)
     try:
-        with torch.no_grad(), Unfused() as kernels:
-            Z = module(torch.zeros(2, *row_shape, dtype=like.dtype))
+        with torch.no_grad():
+            Z = module(torch.zeros(2, *row_shape, dtype=dtype))
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
         raise ValueError(
             f"The backbone {type(module).__name__} does not take rows of shape {row_shape}: {error}"
@@ -325,7 +337,7 @@ def _tried(module: nn.Module, row_shape: tuple[int, ...]) -> tuple[int, bool]:
             f"The backbone {type(module).__name__} must map a batch of rows to a batch of "
             f"features; two rows of shape {row_shape} gave {getattr(Z, 'shape', type(Z))}."
         )
-    return Z.flatten(1).shape[1], kernels.replaced
+    return Z.flatten(1).shape[1]
 
 
 def _release(module: nn.Module) -> None:

@@ -24,6 +24,7 @@ from sklearn_meta.core.params import fingerprint
 from sklearn_meta.core.progress import by_epoch
 from sklearn_meta.core.state import VERSIONS
 from sklearn_meta.exceptions import SaveError
+from sklearn_meta.functional.generators import GeneratorsState, current_generators
 from sklearn_meta.storage import write_atomically
 from sklearn_meta.tasks import LazyTasks
 
@@ -33,7 +34,7 @@ __all__ = ["Checkpoint", "KeepCheckpoints", "open_checkpoint"]
 FREE = {"callbacks", "checkpoint_dir", "checkpoint_every", "device", "random_state", "verbose"}
 FREE |= {"checkpoint", "task_chunk_size"}  # how much memory the same numbers take
 PARTS = {"seed", "versions", "module", "nothing", "optimizer", "schedule", "best", "history"}
-PARTS |= {"n_iter", "rng", "source", "torch", "cuda"}
+PARTS |= {"n_iter", "rng", "source", "generators"}
 BEST = ("misses_", "dynamic_threshold_", "best_model_weights_", "best_epoch_")
 DIGEST = 32  # bytes of a sha256, which the file begins with
 HERE = {k: VERSIONS[k] for k in ("sklearn_meta", "torch", "numpy")}  # what the bits depend on
@@ -113,8 +114,7 @@ class Checkpoint:
             "n_iter": batches.n_iter,
             "rng": [torch.from_numpy(np.asarray(keys, dtype=np.int64)), *rest],
             "source": {k: torch.from_numpy(v) for k, v in batches.source.state().items()},
-            "torch": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state(net.device) if "cuda" in net.device else None,
+            "generators": current_generators().state()._asdict(),
         }
         file = io.BytesIO()
         torch.save(state, file)
@@ -149,9 +149,7 @@ class Checkpoint:
         batches.rng.set_state(("MT19937", keys.numpy().astype(np.uint32), *rest))
         batches.source.restore({k: v.numpy() for k, v in state["source"].items()})
         batches.n_iter = state["n_iter"]
-        torch.set_rng_state(state["torch"])
-        if state["cuda"] is not None and "cuda" in net.device:
-            torch.cuda.set_rng_state(state["cuda"], net.device)
+        current_generators().restore(GeneratorsState(**state["generators"]))
 
 
 class KeepCheckpoints(Callback):

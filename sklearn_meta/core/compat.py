@@ -7,11 +7,17 @@ torch's compiler: `torch.compile` holds the arguments against its guards in ever
 80 microseconds that a call of a small graph takes; `torch._inductor.compile`, which is documented
 but lies in a private package, takes a traced graph and has no guards. `make_fx`, which traces, is
 public but experimental.
+
+torch's dispatch modes, which see every operation of one thread: they are documented, but their
+module has a private name. `torch.profiler`, which is public, is one per process: two threads that
+profile end the interpreter.
 """
 
 from __future__ import annotations
 
+import threading
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +25,7 @@ from typing import Any
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from sklearn_meta.core.traced import turn_products
 
@@ -34,7 +41,16 @@ else:
     _tear_down = with_callbacks(lambda est: None)
 
 
-__all__ = ["Bridge", "CallbackSupportMixin", "compile_traced", "fit_task", "sub_task"]
+__all__ = [
+    "Bridge",
+    "CallbackSupportMixin",
+    "PeakBytes",
+    "compile_traced",
+    "fit_task",
+    "sub_task",
+]
+
+_COMPILER = threading.Lock()  # it keeps process-wide state, warning filters among it
 
 
 @contextmanager
@@ -120,6 +136,50 @@ class Bridge(Callback):
             raise KeyboardInterrupt
 
 
+class PeakBytes(TorchDispatchMode):
+    """Count the bytes of the tensors that operations of this thread make, while they live.
+
+    Attributes
+    ----------
+    peak : int
+        Most bytes that lived at once. Storages that were there before do not count, nor does what
+        an operation uses while it runs.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live = self.peak = 0
+        self._storages: set[int] = set()
+
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        self._count((args, kwargs), new=False)
+        out = func(*args, **(kwargs or {}))
+        self._count(out, new=True)
+        return out
+
+    def _count(self, values: Any, *, new: bool) -> None:
+        if isinstance(values, torch.Tensor):
+            storage = values.untyped_storage()
+            address = storage.data_ptr()
+            if address not in self._storages:
+                n_bytes = storage.nbytes() if new else 0
+                self._storages.add(address)
+                weakref.finalize(storage, self._free, address, n_bytes).atexit = False
+                self.live += n_bytes
+                self.peak = max(self.peak, self.live)
+        elif isinstance(values, (tuple, list)):
+            for value in values:
+                self._count(value, new=new)
+        elif isinstance(values, dict):
+            self._count(list(values.values()), new=new)
+
+    def _free(self, address: int, n_bytes: int) -> None:
+        self._storages.discard(address)
+        self.live -= n_bytes
+
+
 def compile_traced(f: Callable[..., Any], args: Sequence[torch.Tensor]) -> Callable[..., Any]:
     """Trace a function, with the gradients taken in it, and compile what it does with tensors.
 
@@ -144,7 +204,7 @@ def compile_traced(f: Callable[..., Any], args: Sequence[torch.Tensor]) -> Calla
 
     on_gpu = args[0].device.type == "cuda"
     options = {"triton.cudagraphs": True} if on_gpu else {"cpp_wrapper": True}
-    with warnings.catch_warnings():
+    with _COMPILER, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a compiler at work; its errors come through
         graph = make_fx(f, tracing_mode="fake")(*args)
         turn_products(graph)

@@ -85,6 +85,9 @@ class CompiledGradient:
         self.broken = False  # there is no compiler, or it fails
         self._last: Algorithm | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"graphs": []}  # code of this process
+
     def __call__(
         self, algorithm: Algorithm, f: Network, theta: Params, support: Examples, query: Examples
     ) -> tuple[Tensor, Gradient]:

@@ -14,7 +14,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_meta.core.adapted import Adapted
-from sklearn_meta.core.algorithm import Algorithm
+from sklearn_meta.core.algorithm import Algorithm, draw_theta
 from sklearn_meta.core.backbone import RowNetwork
 from sklearn_meta.core.compat import CallbackSupportMixin, fit_task
 from sklearn_meta.core.converged import check_converged
@@ -26,7 +26,7 @@ from sklearn_meta.core.prior import learn_prior
 from sklearn_meta.core.saved import Saved
 from sklearn_meta.core.scaling import scaling_of
 from sklearn_meta.core.shown import Shown
-from sklearn_meta.core.state import Arrays, MetaState, read_only, tensors_of, to_numpy, to_torch
+from sklearn_meta.core.state import Arrays, MetaState, tensors_of, to_numpy, to_torch
 from sklearn_meta.core.support import (
     check_fits,
     check_query,
@@ -130,7 +130,7 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, Saved, 
     def phi_(self) -> Mapping[str, NDArray[Any]]:
         """What the last `fit` adapted, by name, read-only arrays; raises without a `fit`."""
         check_is_fitted(self)
-        return read_only(self._adapted.phi)
+        return Arrays({name: array.view() for name, array in self._adapted.phi.items()})
 
     def reset_meta(self) -> BaseMetaLearner:
         """Forget the learned prior, and the adaptation with it.
@@ -199,7 +199,7 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, Saved, 
         seed = self._seed()
         f = self._backbone(row_shape, seed)
         scratch = self._scratch()
-        theta = scratch.init(f, n_outputs, torch.Generator().manual_seed(seed))
+        theta = draw_theta(scratch, f, n_outputs, seed)
         return scratch, f, Arrays(to_numpy(theta))
 
     def _network(self, row_shape: tuple[int, ...], state: MetaState) -> RowNetwork:

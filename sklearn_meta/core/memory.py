@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.profiler import ProfilerActivity, profile
+
+from sklearn_meta.core.compat import PeakBytes
 
 __all__ = ["free_bytes", "peak_bytes"]
 
@@ -70,45 +69,11 @@ def _of_cgroup(limit: str, used: str, cached: str) -> int | None:
     return max(most - now + int(stat.get(cached, 0)), 0)  # the file cache gives way
 
 
-def peak_bytes(run: Callable[[], Any], device: torch.device) -> int:
-    """Most bytes of tensors that lived at once while something ran, beyond those before.
+def peak_bytes(run: Callable[[], Any]) -> int:
+    """Return the most bytes of tensors that lived at once while `run` ran, beyond those before.
 
-    Parameters
-    ----------
-    run : callable
-        What to run.
-    device : torch.device
-        Whose memory; a CPU or a GPU of CUDA.
-
-    Returns
-    -------
-    int
-        By the count of torch's own allocator: what the system gives away may be more.
+    Counted for this thread alone, on whatever device the tensors lie.
     """
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-        before = torch.cuda.memory_allocated(device)
-        torch.cuda.reset_peak_memory_stats(device)
+    with PeakBytes() as count:
         run()
-        torch.cuda.synchronize(device)
-        return torch.cuda.max_memory_allocated(device) - before
-    quiet = os.environ.get("KINETO_LOG_LEVEL")
-    os.environ["KINETO_LOG_LEVEL"] = "99"  # it would print that it starts and stops
-    try:
-        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
-            run()
-    finally:
-        if quiet is None:
-            del os.environ["KINETO_LOG_LEVEL"]
-        else:
-            os.environ["KINETO_LOG_LEVEL"] = quiet
-    with tempfile.TemporaryDirectory() as folder:
-        trace = Path(folder) / "trace.json"
-        seen.export_chrome_trace(str(trace))
-        events = json.loads(trace.read_bytes())["traceEvents"]
-    changes = [(e["ts"], e["args"]["Bytes"]) for e in events if e.get("name") == "[memory]"]
-    live = most = 0
-    for _, change in sorted(changes, key=lambda change: change[0]):
-        live += change
-        most = max(most, live)
-    return most
+    return count.peak

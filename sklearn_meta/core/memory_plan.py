@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import fields, replace
 from functools import cached_property, partial
 from typing import Any
@@ -19,6 +18,7 @@ from sklearn_meta.core.memory import free_bytes, peak_bytes
 from sklearn_meta.core.memory_estimate import MemoryEstimate, does_not_fit
 from sklearn_meta.core.meta_gradient import gradient
 from sklearn_meta.core.module import EpisodicModule, FixedBatches, MetaBatches
+from sklearn_meta.functional.generators import Generators, seeded
 
 __all__ = ["Plan"]
 
@@ -62,7 +62,7 @@ class Plan:
         self.est, self.module, self.valid = est, module, valid
         self.optimizer, self.device, self.n_tasks = optimizer, device, batches.n_tasks
         self.source, self.n_way = batches.source, n_way
-        # no other device counts its bytes; elsewhere a meta-batch needs as many as here
+        # on the device itself only where torch tells how much of it is free
         self.place = device if device.type == "cuda" else torch.device("cpu")
         theta = self.module.theta()
         self.theta = {k: p.detach().to(self.place).requires_grad_() for k, p in theta.items()}
@@ -163,7 +163,7 @@ class Plan:
             support = Examples(*(t[:1] for t in self.episodes[0]))
             algorithm = _with_steps(self.module.algorithm, 1).at(0.0)
             shared = {p.data_ptr() for p in self.theta.values()}
-            with self._chance():
+            with seeded(Generators(0)):
                 phi = algorithm.adapt(self.module.f, self.theta, support)
             own = [p.nbytes for p in phi.values() if p.data_ptr() not in shared]
             largest = max([largest, *own])
@@ -198,7 +198,7 @@ class Plan:
             kept.append(t.nbytes)
 
         hooks = torch.autograd.graph.saved_tensors_hooks(count, lambda nothing: nothing)
-        with hooks, self._chance():
+        with hooks, seeded(Generators(0)):
             self.module.f(self.theta, X)
         return kept
 
@@ -232,14 +232,8 @@ class Plan:
         algorithm = _with_steps(self.module.algorithm, steps).at(progress)
         support, query = (Examples(*(t[:n] for t in rows)) for rows in self.episodes)
         objective = partial(algorithm.objective, self.module.f)
-        with self._chance():
-            return peak_bytes(lambda: gradient(objective, self.theta, support, query), self.place)
-
-    @contextmanager
-    def _chance(self) -> Iterator[None]:
-        cuda = [self.place.index or 0] if self.place.type == "cuda" else []
-        with torch.random.fork_rng(cuda):
-            yield
+        with seeded(Generators(0)):
+            return peak_bytes(lambda: gradient(objective, self.theta, support, query))
 
 
 def _steps(algorithm: Algorithm) -> int:

@@ -140,6 +140,9 @@ class MetaBatches(Dataset):
         """Share of the iterations that are done."""
         return self.n_iter / self.max_iter
 
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"source": None}  # a pickled net does not carry the tasks
+
     def __len__(self) -> int:
         return self.iters_per_epoch
 
@@ -166,6 +169,9 @@ class FixedBatches(Dataset):
         if transductive and any(ragged for _, ragged in batches):
             refuse_padding()
         self.batches = [batch for batch, _ in batches]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"batches": []}  # a pickled net does not carry the tasks
 
     def __len__(self) -> int:
         return len(self.batches)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from sklearn_meta.core.module import EpisodicModule, MeanOverTasks, no_loader
 from sklearn_meta.core.params import Check
 from sklearn_meta.core.progress import CountIterations, Progress, by_epoch
 from sklearn_meta.functional import Params
+from sklearn_meta.functional.generators import Generators, seeded
 
 __all__ = ["NET_CHECKS", "SCHEDULES", "Outer", "train"]
 
@@ -120,6 +121,11 @@ NET_CHECKS: dict[str, Check] = {
 }
 
 
+def share_of_meta_lr(schedule: str, n_iter: int, i: int) -> float:
+    """Return the share of meta_lr at iteration `i`; a named function, so that nets pickle."""
+    return SCHEDULES[schedule](min(i / n_iter, 1.0))
+
+
 class StopIfDiverged(Callback):
     """Stop at the first epoch whose loss is not a number, and say what to change."""
 
@@ -173,11 +179,10 @@ def train(
         ("diverged", StopIfDiverged()),
     ]
     if outer.meta_lr_schedule != "constant":
-        left, n_iter = SCHEDULES[outer.meta_lr_schedule], outer.n_iter
         schedule = LRScheduler(
             torch.optim.lr_scheduler.LambdaLR,
             step_every="batch",
-            lr_lambda=lambda i: left(min(i / n_iter, 1.0)),
+            lr_lambda=partial(share_of_meta_lr, outer.meta_lr_schedule, outer.n_iter),
             last_epoch=-1,  # a checkpoint brings its own count
         )
         callbacks.append(("schedule", schedule))
@@ -219,7 +224,7 @@ def train(
             f"callbacks={outer.callbacks!r}: {error}"
         ) from error
     start = {k: p.clone() for k, p in net.module_.theta().items()}
-    with _own_generator(outer.seed, device):
+    with seeded(Generators(outer.seed)):
         net.partial_fit(batches, None)
     stopped_early = valid is not None and best.misses_ >= best.patience
     theta = net.module_.theta()
@@ -246,19 +251,6 @@ def train(
             stacklevel=4,
         )
     return theta, by_epoch(net.history)
-
-
-@contextmanager
-def _own_generator(seed: int, device: torch.device) -> Iterator[None]:
-    """Let networks that draw do so from a seed, and leave torch's generators alone."""
-    cuda = []
-    if device.type == "cuda":
-        cuda = [torch.cuda.current_device() if device.index is None else device.index]
-    with torch.random.fork_rng(cuda):
-        torch.default_generator.manual_seed(seed)
-        for index in cuda:
-            torch.cuda.default_generators[index].manual_seed(seed)
-        yield
 
 
 def _silent(*args: Any) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -55,24 +56,37 @@ class HalfNetwork:
             return self.f(params, X).to(X.dtype)
 
 
-@contextmanager
-def fewer_bits(precision: str | None) -> Iterator[None]:
+class _SharedSetting:
+    """torch's precision of float32 products, which all threads of a process share."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.n_users = 0
+        self.before = ""
+
+    @contextmanager
+    def high(self) -> Iterator[None]:
+        """Hold it at "high" until the last user has left; only then is it put back."""
+        with self.lock:
+            if self.n_users == 0:
+                self.before = torch.get_float32_matmul_precision()
+                torch.set_float32_matmul_precision("high")
+            self.n_users += 1
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.n_users -= 1
+                if self.n_users == 0:
+                    torch.set_float32_matmul_precision(self.before)
+
+
+_FLOAT32_PRODUCTS = _SharedSetting()
+
+
+def fewer_bits(precision: str | None) -> AbstractContextManager[None]:
     """Let float32 products be taken in TF32 on devices that have it, for precision="tf32".
 
-    Parameters
-    ----------
-    precision : {"tf32", "bf16"} or None
-        Of the estimator; all but "tf32" change nothing here.
-
-    Yields
-    ------
-    None
-        With torch's global setting, which is put back in the end.
+    The setting belongs to the process: torch has none for a thread.
     """
-    before = torch.get_float32_matmul_precision()
-    if precision == "tf32":
-        torch.set_float32_matmul_precision("high")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
+    return _FLOAT32_PRODUCTS.high() if precision == "tf32" else nullcontext()

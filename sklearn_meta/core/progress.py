@@ -46,6 +46,9 @@ class Progress(Callback):
     def __init__(self, batches: MetaBatches, name: str) -> None:
         self.batches, self.name = batches, name
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in vars(self).items() if k != "bar_"}  # an open stream
+
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         """Open the bar, where an earlier run has left off."""
         self.bar_ = tqdm(

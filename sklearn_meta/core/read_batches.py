@@ -35,6 +35,9 @@ class ReadBatches(Dataset):
     ) -> None:
         self.batches, self.n_batches, self.transductive = batches, n_batches, transductive
 
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"batches": tuple, "n_batches": 0}  # a pickled net has no tasks
+
     def __len__(self) -> int:
         return self.n_batches
 

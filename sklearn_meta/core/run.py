@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from sklearn_meta.core.algorithm import draw_theta
 from sklearn_meta.core.backbone import RowNetwork
 from sklearn_meta.core.checkpoint import Checkpoint
 from sklearn_meta.core.compat import Bridge
@@ -268,7 +269,7 @@ def _start(
     if carried is not None:
         check_fits(est, f, carried.theta)
         return to_torch(carried.theta, device, torch_dtype)
-    theta = est._algorithm().init(f, n_outputs, torch.Generator().manual_seed(seed))
+    theta = draw_theta(est._algorithm(), f, n_outputs, seed)
     if not theta:
         raise ValueError(
             f"{type(est).__name__} has no meta-parameters to learn: backbone={est.backbone!r} with "

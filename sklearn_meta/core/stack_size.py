@@ -84,7 +84,7 @@ def numbers_of_a_row(f: RowNetwork, theta: Params, device: torch.device) -> int:
             kept[tensor.data_ptr()] = tensor.numel()
 
     with torch.enable_grad():
-        X = torch.zeros(2, *f.row_shape, device=device)
+        X = torch.zeros(2, *f.row_shape, dtype=torch.float32, device=device)
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda nothing: nothing):
             params = {k: p.detach().requires_grad_(p.is_floating_point()) for k, p in theta.items()}
             Z = f(params, X)

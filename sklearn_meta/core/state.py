@@ -6,7 +6,6 @@ import math
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn_meta._version import __version__
 from sklearn_meta.core.scaling import Scaling
 
-__all__ = ["VERSIONS", "Arrays", "MetaState", "read_only", "tensors_of", "to_numpy", "to_torch"]
+__all__ = ["VERSIONS", "Arrays", "MetaState", "tensors_of", "to_numpy", "to_torch"]
 
 
 VERSIONS = {
@@ -201,25 +200,6 @@ class MetaState:
     def __repr__(self) -> str:
         n = sum(array.size for array in self.theta.values())
         return f"MetaState({n} meta-parameters, rows of shape {self.row_shape})"
-
-
-def read_only(arrays: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
-    """Show arrays that cannot be written to.
-
-    Parameters
-    ----------
-    arrays : dict of ndarray
-        Left as they are.
-
-    Returns
-    -------
-    mapping of ndarray
-        Views.
-    """
-    views = {k: array.view() for k, array in arrays.items()}
-    for view in views.values():
-        view.flags.writeable = False
-    return MappingProxyType(views)
 
 
 def tensors_of(

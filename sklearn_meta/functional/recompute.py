@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import get_device_states, set_device_states
+
+from sklearn_meta.functional.generators import (
+    Generators,
+    GeneratorsState,
+    current_generators,
+    seeded,
+)
 
 __all__ = ["recomputed"]
 
@@ -27,7 +33,8 @@ def recomputed(function: Function, *args: Tensor) -> tuple[Tensor, ...]:
     ----------
     function : callable
         From tensors to a tuple of tensors. It may take gradients with ``create_graph=True``, and
-        must do the same when it is called again (torch's generators are put back for it).
+        must do the same when it is called again (what it draws within
+        :func:`~sklearn_meta.functional.generators.drawing`, it draws again).
     *args : Tensor
         Its arguments.
 
@@ -52,21 +59,17 @@ def recomputed(function: Function, *args: Tensor) -> tuple[Tensor, ...]:
     >>> y.item(), torch.autograd.grad(y, x)[0].item()
     (12.0, 12.0)
     """
-    call, chance = _Call(function, args), _chance(args)
+    generators = current_generators()
+    call, before, n_draws = _Call(function, args), generators.state(), generators.n_draws
     try:
         with torch.autograd.graph.saved_tensors_hooks(call.save, _Saved.get):
             return function(*args)
     finally:
-        drawn = any(not a.equal(b) for a, b in zip(_chance(args), chance, strict=True))
-        call.chance = chance if drawn else None  # 5 kB each, and most functions draw nothing
+        if generators.n_draws > n_draws:
+            call.generators = before
         for saved in call.still_there():
             if saved is not None:
                 saved.tensor = None
-
-
-def _chance(args: tuple[Tensor, ...]) -> list[Tensor]:
-    """State of torch's generators: of the CPU, and of the devices of the arguments."""
-    return [torch.get_rng_state(), *get_device_states(*args)[1]]
 
 
 class _Saved:
@@ -96,8 +99,7 @@ class _Call:
         self.function = function
         self.args = [(a.detach(), a.requires_grad) for a in args]  # or each call would keep the
         self.saved: list[weakref.ref[_Saved]] = []  # one before it alive
-        self.devices, _ = get_device_states(*args)
-        self.chance: list[Tensor] | None = None
+        self.generators: GeneratorsState | None = None
 
     def save(self, tensor: Tensor) -> _Saved:
         """Take a tensor from a node; with its graph it would keep itself alive."""
@@ -122,16 +124,10 @@ class _Call:
 
         args = [a.detach().requires_grad_(asked) for a, asked in self.args]
         again: Any = torch.autograd.graph.saved_tensors_hooks(fill, lambda tensor: tensor)
-        with self._same_chance(), torch.enable_grad(), again:
+        with self._same_draws(), torch.enable_grad(), again:
             self.function(*args)
 
-    @contextmanager
-    def _same_chance(self) -> Iterator[None]:
-        if self.chance is None:
-            yield
-            return
-        of_cpu, *of_devices = self.chance
-        with torch.random.fork_rng(self.devices):
-            torch.set_rng_state(of_cpu)
-            set_device_states(self.devices, of_devices)
-            yield
+    def _same_draws(self) -> AbstractContextManager[Any]:
+        if self.generators is None:  # nothing was drawn
+            return nullcontext()
+        return seeded(Generators(self.generators.seed).restore(self.generators))

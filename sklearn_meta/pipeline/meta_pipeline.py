@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -90,7 +89,7 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
     """
 
     _pooled: tuple[tuple[str, Any], ...] | None = None  # the fitted transformers, by name
-    _told: Mapping[str, Mapping[str, str]] = MappingProxyType({})  # their parameters then
+    _told: Mapping[str, Mapping[str, str]] | None = None  # their parameters then
     _scope: str | None = None  # that of meta_fit
     _columns: tuple[str, ...] | None = None  # those of meta_fit, where they had names
 
@@ -286,7 +285,7 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
                 f"{self.transform_scope!r} since meta_fit. Call meta_fit again."
             )
         if self._pooled is not None:
-            check_told(self._pooled, self.steps[:-1], self._told)
+            check_told(self._pooled, self.steps[:-1], self._told or {})
 
 
 def _new(transformer: Any) -> Any:

@@ -101,7 +101,7 @@ def test_memory_of_a_step_is_that_of_the_parameters(name):
     def peak(steps, **options):
         alg = dataclasses.replace(learner, inner_steps=steps, **options)
         run = partial(losses_and_gradients, alg, f, theta, support, query)
-        return peak_bytes(run, torch.device("cpu"))
+        return peak_bytes(run)
 
     phi_bytes = 2 * sum(p.nbytes for k, p in theta.items() if not k.startswith("rate."))
     a_step = (peak(6, checkpoint=True) - peak(2, checkpoint=True)) / 4

@@ -33,7 +33,7 @@ def test_the_peak_is_what_lives_at_once():
             b = a + 1
             del b
 
-    assert peak_bytes(run, CPU) == pytest.approx(8000, abs=100)
+    assert peak_bytes(run) == pytest.approx(8000, abs=100)
 
 
 def test_free_memory_is_that_of_the_container_if_it_has_a_limit(tmp_path):
@@ -60,7 +60,7 @@ def test_free_memory_is_that_of_the_container_if_it_has_a_limit(tmp_path):
 def test_the_estimate_is_the_peak(est):
     estimate = est.estimate_memory(LINES)
     peak = peak_bytes(
-        lambda: est.set_params(task_chunk_size=estimate.task_chunk_size).meta_fit(LINES), CPU
+        lambda: est.set_params(task_chunk_size=estimate.task_chunk_size).meta_fit(LINES)
     )
     assert 1 / 1.4 <= estimate.total / peak <= 1.4
     assert estimate.meta_batch_size == 6

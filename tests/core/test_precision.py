@@ -53,6 +53,17 @@ def test_the_global_setting_comes_back(precision, inside):
     assert torch.get_float32_matmul_precision() == before
 
 
+def test_the_global_setting_stays_while_another_thread_needs_it():
+    before = torch.get_float32_matmul_precision()
+    first, second = fewer_bits("tf32"), fewer_bits("tf32")
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)  # as a thread that ends earlier
+    assert torch.get_float32_matmul_precision() == "high"
+    second.__exit__(None, None, None)
+    assert torch.get_float32_matmul_precision() == before
+
+
 def test_an_unknown_precision_is_refused():
     with pytest.raises(ValueError, match="'precision' parameter of MAMLRegressor must be one of"):
         MAMLRegressor(**PARAMS, precision="fp8").meta_fit(TASKS)

@@ -2,12 +2,14 @@
 
 import gc
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
 from sklearn_meta.core.memory import peak_bytes
 from sklearn_meta.functional import descent, recomputed
+from sklearn_meta.functional.generators import Generators, drawing, seeded
 
 
 def slopes(x, w):
@@ -71,16 +73,22 @@ def test_an_argument_that_needs_no_gradient_gets_none():
 
 
 def test_chance_is_the_same_the_second_time_and_goes_on_as_if_there_were_none():
+    def noisy(x):
+        with drawing():
+            return ((x * torch.rand(5, dtype=x.dtype)).exp(),)
+
     x, _ = leaves()
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        (y,) = recomputed(lambda x: ((x * torch.rand(5, dtype=x.dtype)).exp(),), x)
-        before = torch.get_rng_state()
-        y.sum().backward()
-        assert torch.equal(before, torch.get_rng_state())
-        torch.manual_seed(0)
-        drawn = torch.rand(5, dtype=x.dtype)
+    with seeded(Generators(3)) as generators:
+        noisy(x)
+        (y,) = recomputed(noisy, x)
+        (again,) = noisy(x.detach())
+    with ThreadPoolExecutor(1) as pool:  # as the backward pass of a GPU
+        pool.submit(y.sum().backward).result()
+    with seeded(Generators(3)), drawing():
+        _, drawn, then = (torch.rand(5, dtype=x.dtype) for _ in range(3))
     torch.testing.assert_close(x.grad, drawn * (x * drawn).exp())
+    torch.testing.assert_close(again, (x.detach() * then).exp())
+    assert generators.n_draws == 3
 
 
 @pytest.mark.parametrize("backward", [True, False])
@@ -129,7 +137,7 @@ def test_memory_of_a_descent_grows_by_the_parameters_and_not_by_the_rows(n_rows)
             *_, phi = descent(loss, {"w": start}, [0.1] * steps, **options)
             torch.autograd.grad(phi["w"].sum(), start)
 
-        return peak_bytes(run, torch.device("cpu"))
+        return peak_bytes(run)
 
     a_step, again = ((peak(12, how) - peak(2, how)) / 10 for how in (False, True))
     assert a_step >= 2 * n_rows * start.nbytes
