@@ -129,6 +129,13 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
             )
         ]
 
+    def _probabilities(self, found: Answers) -> list[NDArray[np.float64] | None]:
+        with np.errstate(invalid="ignore"):  # of rows that are padding
+            P = np.exp(found.output - found.output.max(axis=-1, keepdims=True))
+            P /= P.sum(axis=-1, keepdims=True)
+        own = ~np.isneginf(found.output[:, 0])  # the labels that the task has
+        return [p[:n, here] for p, n, here in zip(P, found.n_query, own, strict=True)]
+
     def _scores(self, found: Answers) -> NDArray[np.float64]:
         rows = np.arange(found.truth.shape[1]) < found.n_query[:, None]
         right = (found.output.argmax(axis=-1) == found.truth) & rows

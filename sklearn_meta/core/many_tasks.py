@@ -26,6 +26,10 @@ class ManyTasks(SharedParams, ABC):
         """Turn logits or means into predictions, one array a task."""
 
     @abstractmethod
+    def _probabilities(self, found: Answers) -> list[NDArray[np.float64] | None]:
+        """Turn logits into probabilities of the labels of each support; None for targets."""
+
+    @abstractmethod
     def _scores(self, found: Answers) -> NDArray[np.float64]:
         """Score each task."""
 
@@ -54,6 +58,15 @@ class ManyTasks(SharedParams, ABC):
         for found in answers(self, tasks):
             predicted.update(zip(found.places, self._decide(found), strict=True))
         return [predicted[i] for i in range(len(predicted))]
+
+    def _predictions(self, tasks: Any) -> list[tuple[NDArray[Any], NDArray[np.float64] | None]]:
+        """Predict as `predict_tasks`, with the probability of each label of the support, sorted."""
+        self._check_against_state(stacklevel=6)
+        found: dict[int, tuple[NDArray[Any], NDArray[np.float64] | None]] = {}
+        for part in answers(self, tasks):
+            both = zip(self._decide(part), self._probabilities(part), strict=True)
+            found.update(zip(part.places, both, strict=True))
+        return [found[i] for i in range(len(found))]
 
     def score_tasks(self, tasks: Any) -> NDArray[np.float64]:
         """Accuracy (R^2 of a regressor) on the query of each task, after adapting to its support.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone, is_classifier
 
+from sklearn_meta.core.many_tasks import ManyTasks
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.extras import need
+from sklearn_meta.pipeline import MetaPipeline
+from sklearn_meta.pipeline.raw_tasks import RawTask, raw_tasks
+from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.frames import from_columns, is_frame, missing, rows_of
 
 __all__ = ["RowPredictions", "predicted_rows"]
@@ -105,36 +110,69 @@ def predicted_rows(estimator: Any, X: Any, y: Any, groups: Any) -> RowPrediction
             f"y of shape {y.shape} has no missing entry: rows without a label are predicted, "
             "after adapting to those with one."
         )
-    found = []
-    for name in np.unique(of_task[rows]):
-        support = np.flatnonzero((of_task == name) & ~unknown)
-        if len(support) == 0:
-            raise TaskError(f"Task {str(name)!r} has no labelled row to adapt to.")
-        known = np.asarray(rows_of(y, support))  # without gaps, whole numbers are whole again
-        known = np.array(known.tolist()) if known.dtype == object else known
-        query = np.flatnonzero((of_task == name) & unknown)
-        adapted = clone(estimator).fit(rows_of(table, support), known)
-        found.append(_of_one(adapted, rows_of(table, query), query))
-    order = np.argsort(np.concatenate([one.rows for one in found]))
+    _, code = np.unique(of_task, return_inverse=True)
+    n_labelled = np.bincount(code, ~unknown).astype(int)
+    lacking = rows[n_labelled[code[rows]] == 0]
+    if len(lacking):
+        name = str(of_task[lacking[np.argmin(code[lacking])]])
+        raise TaskError(f"Task {name!r} has no labelled row to adapt to.")
+    asked = np.bincount(code, unknown) > 0  # the other tasks have nothing to predict
+    order = np.lexsort((unknown, code))  # the labelled rows of each task first
+    order = order[asked[code[order]]]
+    labelled = order[~unknown[order]]
+    known = np.asarray(rows_of(y, labelled))  # without gaps, whole numbers are whole again
+    known = np.array(known.tolist()) if known.dtype == object else known
+    n_labelled = n_labelled[asked]
+    first = np.repeat(np.cumsum(n_labelled) - n_labelled, np.bincount(code[order])[asked])
+    place = np.where(unknown[order], first, np.cumsum(~unknown[order]) - 1)
+    table, targets = rows_of(table, order), known[place]  # a query has any label of its support
+    tasks = _with_support(estimator, table, targets, of_task[order], n_labelled)
+    found = _predictions(estimator, tasks)
+    query = order[unknown[order]]
+    back = np.argsort(query)
     classes = proba = None
     if is_classifier(estimator):
-        classes = np.unique(np.concatenate([one.classes_ for one in found]))
-        proba = np.concatenate([_spread(one, classes) for one in found])[order]
-    labels = np.concatenate([one.y for one in found])[order]
+        classes = np.unique(known)
+        wide = np.zeros((len(query), len(classes)))
+        begin = 0
+        for own, (labels, P) in zip(
+            np.split(known, np.cumsum(n_labelled)[:-1]), found, strict=True
+        ):
+            end = begin + len(labels)
+            wide[begin:end, np.searchsorted(classes, np.unique(own))] = P
+            begin = end
+        proba = wide[back]
     index = X.index[rows] if hasattr(X, "iloc") else None
-    return RowPredictions(rows, of_task[rows], labels, proba, classes, index)
+    predicted = np.concatenate([one for one, _ in found])[back]
+    return RowPredictions(rows, of_task[rows], predicted, proba, classes, index)
 
 
-def _of_one(adapted: Any, X: Any, rows: NDArray[np.intp]) -> RowPredictions:
-    labels = is_classifier(adapted)
-    proba = adapted.predict_proba(X) if labels else None
-    return RowPredictions(
-        rows, rows, adapted.predict(X), proba, adapted.classes_ if labels else None
-    )
+def _with_support(
+    estimator: Any, table: Any, y: NDArray[Any], groups: NDArray[Any], n_support: NDArray[np.intp]
+) -> Sequence[Task | RawTask]:
+    """Make tasks of a table that is sorted by task, the rows of the support first."""
+    numbers = [np.arange(n) for n in n_support]
+    if not isinstance(estimator, ManyTasks):  # frames stay frames
+        raw = raw_tasks(table, y, groups)
+        return [t._replace(support=rows) for t, rows in zip(raw, numbers, strict=True)]
+    kind = "class" if is_classifier(estimator) else "real"
+    tasks = as_tasks(table, y, groups, target_type=kind)
+    for task, rows in zip(tasks, numbers, strict=True):
+        task.support = rows
+    return tasks
 
 
-def _spread(one: RowPredictions, classes: NDArray[Any]) -> NDArray[np.float64]:
-    """Give the classes of a task their columns among those of all."""
-    wide = np.zeros((len(one.rows), len(classes)))
-    wide[:, np.isin(classes, np.asarray(one.classes_))] = one.proba  # both are sorted
-    return wide
+def _predictions(
+    estimator: Any, tasks: Sequence[Task | RawTask]
+) -> list[tuple[NDArray[Any], NDArray[np.float64] | None]]:
+    """Predict the query of each task, with the probability of each label of its support."""
+    if isinstance(estimator, MetaPipeline):
+        return _predictions(*estimator._learner_and_tasks(tasks))
+    if isinstance(estimator, ManyTasks):
+        return estimator._predictions(tasks)
+    found = []
+    for task in tasks:
+        adapted = clone(estimator).fit(task.X_support, task.y_support)
+        P = adapted.predict_proba(task.X_query) if is_classifier(adapted) else None
+        found.append((adapted.predict(task.X_query), P))
+    return found

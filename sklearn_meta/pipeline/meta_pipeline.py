@@ -201,9 +201,8 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
             In the order of the tasks.
         """
         self._check_unchanged()
-        predictions: list[NDArray[Any]] = self._learner().predict_tasks(
-            self._ready(tasks, y, groups)
-        )
+        learner, ready = self._learner_and_tasks(tasks, y, groups)
+        predictions: list[NDArray[Any]] = learner.predict_tasks(ready)
         return predictions
 
     def score_tasks(self, tasks: Any, y: Any = None, groups: Any = None) -> NDArray[np.float64]:
@@ -221,8 +220,8 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
         scores : ndarray of shape (n_tasks,)
             Of each task.
         """
-        self._check_unchanged()
-        scores: NDArray[np.float64] = self._learner().score_tasks(self._ready(tasks, y, groups))
+        learner, ready = self._learner_and_tasks(tasks, y, groups)
+        scores: NDArray[np.float64] = learner.score_tasks(ready)
         return scores
 
     def reset_meta(self) -> MetaPipeline:
@@ -265,17 +264,23 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
         steps = [(name, _new(t)) for name, t in self.steps[:-1]]
         return Pipeline(steps or [("as they are", "passthrough")])
 
-    def _ready(self, tasks: Any, y: Any, groups: Any) -> list[Task]:
+    def _learner_and_tasks(
+        self, tasks: Any, y: Any = None, groups: Any = None
+    ) -> tuple[Any, list[Task]]:
+        """Return the meta-learner, and tasks as it takes them."""
+        self._check_unchanged()
         raw = raw_tasks(tasks, y, groups)
         if self._pooled is None:
             check_columns(raw[0].X, self._columns, "Task 0: X", "the tasks of meta_fit")
-        return self._transformed(raw, self._pooled)
+        return self._learner(), self._transformed(raw, self._pooled)
 
     def _transformed(self, raw: Sequence[RawTask], pooled: Any) -> list[Task]:
         """Apply the transformers that were fitted on all tasks, or new ones to each."""
         if pooled is not None:
             ready = Pipeline(list(pooled) or [("as they are", "passthrough")])
-            return [_task(t, ready.transform(t.X), i) for i, t in enumerate(raw)]
+            Z = as_array(ready.transform(stack_rows([t.X for t in raw])))
+            parts = np.split(Z, np.cumsum([len(t.y) for t in raw])[:-1])
+            return [_task(t, part, i) for i, (t, part) in enumerate(zip(raw, parts, strict=True))]
         return [_task(t, transformed_alone(self._new(), t), i) for i, t in enumerate(raw)]
 
     def _check_unchanged(self) -> None:
