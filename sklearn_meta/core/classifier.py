@@ -11,6 +11,7 @@ from sklearn.base import ClassifierMixin
 
 from sklearn_meta.core.compat import fit_task
 from sklearn_meta.core.estimator import BaseMetaLearner
+from sklearn_meta.core.examples import one_hot
 from sklearn_meta.core.heads import BIAS, FixedHead, check_n_way
 from sklearn_meta.core.many import Answers
 from sklearn_meta.core.pretrained import FineTune, from_scratch
@@ -115,9 +116,9 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
             )
         return known
 
-    def _encode(self, y: NDArray[Any]) -> NDArray[np.float64]:
+    def _encode(self, y: NDArray[Any]) -> NDArray[Any]:
         columns = self._columns(y)
-        return np.eye(len(columns))[np.searchsorted(columns, y)]
+        return one_hot(np.searchsorted(columns, y), len(columns))
 
     def _decide(self, found: Answers) -> list[NDArray[Any]]:
         assert found.labels is not None

@@ -11,18 +11,20 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from sklearn_meta.core.algorithm import Algorithm, Network
+from sklearn_meta.core.backbone import RowNetwork
 from sklearn_meta.core.examples import Examples
 from sklearn_meta.functional import Params
 
 __all__ = ["check_converged"]
 
+AT_ONCE = 2**20  # numbers predicted at once
 FACTOR = 100.0  # so much worse than predicting nothing is no bad luck
 
 
 def check_converged(
     est: Any,
     algorithm: Algorithm,
-    f: Network,
+    f: RowNetwork,
     theta: Params,
     phi: Any,
     support: Examples,
@@ -53,13 +55,15 @@ def check_converged(
         If the loss is not a number.
     """
     with torch.no_grad():
-        if output is None:
+        if output is None and (f.transductive or support.y.ndim > 2):
             output = algorithm.predict(f, theta, phi, support.X)
-        after = algorithm.criterion(output, support.y, support.weight).reshape(-1)
+        if output is None:
+            after, nothing = _by_parts(algorithm, f, theta, phi, support)
+        else:
+            zeros, truth = torch.zeros_like(output), (support.y, support.weight)
+            after, nothing = (algorithm.criterion(o, *truth).reshape(-1) for o in (output, zeros))
         if after.max() <= FACTOR:  # false of NaN; a loss is not negative: neither can be amiss
             return
-        zeros = torch.zeros_like(output)
-        nothing = algorithm.criterion(zeros, support.y, support.weight).reshape(-1)
     lost = (~after.isfinite()).tolist()
     if any(lost):
         raise FloatingPointError(
@@ -75,6 +79,23 @@ def check_converged(
             ConvergenceWarning,
             stacklevel=stacklevel,
         )
+
+
+def _by_parts(
+    algorithm: Algorithm, f: Network, theta: Params, phi: Any, support: Examples
+) -> tuple[Tensor, Tensor]:
+    """Mean loss of one task after adapting, and of zeros, on as many rows at once as fit."""
+    n, k = support.y.shape
+    size = max(AT_ONCE // k, 1)
+    after, nothing = support.weight.new_zeros(1), support.weight.new_zeros(1)
+    for begin in range(0, n, size):
+        X, y, weight = (t[begin : begin + size] for t in support)
+        share = weight.sum() / support.weight.sum()
+        if share > 0:
+            output = algorithm.predict(f, theta, phi, X)
+            after += share * algorithm.criterion(output, y, weight)
+            nothing += share * algorithm.criterion(torch.zeros_like(output), y, weight)
+    return after, nothing
 
 
 def _remedy(est: Any) -> str:
