@@ -60,10 +60,12 @@ def check_converged(
         if output is None:
             after, nothing = _by_parts(algorithm, f, theta, phi, support)
         else:
-            zeros, truth = torch.zeros_like(output), (support.y, support.weight)
-            after, nothing = (algorithm.criterion(o, *truth).reshape(-1) for o in (output, zeros))
+            after = algorithm.criterion(output, support.y, support.weight).reshape(-1)
         if after.max() <= FACTOR:  # false of NaN; a loss is not negative: neither can be amiss
             return
+        if output is not None:
+            zeros = torch.zeros_like(output)
+            nothing = algorithm.criterion(zeros, support.y, support.weight).reshape(-1)
     lost = (~after.isfinite()).tolist()
     if any(lost):
         raise FloatingPointError(
