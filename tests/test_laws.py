@@ -47,6 +47,19 @@ from sklearn_meta.functional import (
 )
 from sklearn_meta.nn import MLP, Conv4
 
+
+class Sequence(nn.Module):
+    """A layer of sequences, with all of its outputs as features."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, X):
+        Z = self.layer(X)
+        return (Z[0] if isinstance(Z, tuple) else Z).flatten(1)
+
+
 HEADS = {
     "shared": (cross_entropy, SharedHead()),
     "prototype": (cross_entropy, PrototypeHead()),
@@ -121,6 +134,8 @@ BACKBONES = {
         (3,),
         lambda: nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Tanh(), nn.Linear(4, 3)),
     ),
+    "lstm": ((2, 1), lambda: Sequence(nn.LSTM(1, 2, bidirectional=True, batch_first=True))),
+    "encoder": ((2, 2), lambda: Sequence(nn.TransformerEncoderLayer(2, 1, 2, batch_first=True))),
     "foreign-batch": (
         (3,),
         lambda: nn.Sequential(

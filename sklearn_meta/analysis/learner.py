@@ -127,7 +127,7 @@ class Learner:
             if self.f.transductive:  # padding would change the statistics
                 alike = sizes[order] == sizes[order[0]]
             here = order[: len(order) if alike.all() else int(alike.argmin())]
-            n = size(sizes[here], np.zeros_like(here))
+            n = size(sizes[here], np.zeros_like(here), self.rows.n_columns[here])
             yield here[:n]
             order = order[n:]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import threading
+import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
@@ -15,10 +16,11 @@ from torch import Tensor, nn
 
 from sklearn_meta.core.algorithm import BODY, Network
 from sklearn_meta.functional import Params
-from sklearn_meta.functional.generators import Generators, drawing
+from sklearn_meta.functional.generators import Generators, drawing, seeded
 from sklearn_meta.nn import MLP, Conv4
+from sklearn_meta.nn.unfused import Unfused
 
-__all__ = ["Backbone", "RowNetwork", "build_backbone"]
+__all__ = ["Backbone", "RowNetwork", "build_backbone", "missing_derivative"]
 
 CHANNELS = (1, 3, 4)  # of an image: grey, RGB, RGBA
 CHANNELS_LAST = (
@@ -69,15 +71,17 @@ class Backbone:
     Notes
     -----
     A module whose layers take stacked parameters says so by an attribute ``stacks = True``.
-    Any other is mapped over the tasks by :func:`torch.vmap` of its forward pass. Modules run in
-    evaluation mode: dropout is inactive. One that draws random numbers all the same draws them
-    from generators of our own: those of meta-training, and else the same ones in every call.
+    Any other is mapped over the tasks by :func:`torch.vmap` of its forward pass, or, if it cannot
+    be, runs once for each task. Recurrent layers and attention run in elementary operations, which
+    have the second derivatives that torch's fused kernels lack. Modules run in evaluation mode:
+    dropout is inactive. One that draws random numbers all the same draws them from generators of
+    our own: those of meta-training, and else the same ones in every call.
     """
 
     def __init__(
         self, module: nn.Module, row_shape: tuple[int, ...], generators: Generators | None = None
     ) -> None:
-        name = type(module).__name__
+        name = self._name = type(module).__name__
         buffers = [key for key, _ in module.named_buffers()]
         if buffers:
             raise ValueError(
@@ -102,14 +106,16 @@ class Backbone:
         )
         self._ours = type(module) in (MLP, Conv4)
         generators = Generators(0) if generators is None else generators
+        self._draws = self._unfused = False
+        self._one_by_one: bool | None = None  # not known before tasks are stacked
         if self._ours:
-            self.n_features_out, self._draws = _n_features_out(module, row_shape), False
+            self.n_features_out = _n_features_out(module, row_shape)
         else:
-            with drawing(generators):
+            with drawing(generators), Unfused() as kernels:
                 _n_features_out(module, row_shape)  # lazy layers draw their weights here
                 before = generators.n_draws
                 self.n_features_out = _n_features_out(module, row_shape)
-            self._draws = generators.n_draws > before
+            self._draws, self._unfused = generators.n_draws > before, kernels.replaced
         _check_channels(module, row_shape)
         self._initial = {BODY + k: p.detach().clone() for k, p in module.named_parameters()}
         self._names = [(k, BODY + k, p.ndim) for k, p in module.named_parameters()]
@@ -154,17 +160,66 @@ class Backbone:
         if self.stacks:
             return torch.func.functional_call(self._here(), own, (X,), tie_weights=False)
         axes = {name: 0 if params[key].ndim > ndim else None for name, key, ndim in self._names}
-        if 0 in axes.values():
-            return torch.vmap(self._forward, in_dims=(axes, 0), randomness="different")(own, X)
         B = X.shape[: X.ndim - 1 - len(self.row_shape)]
+        if 0 in axes.values():
+            return self._mapped(axes, own, X)
         if B and self.transductive:  # the statistics of each task, not of the stack
-            return torch.vmap(self._forward, in_dims=(None, 0), randomness="different")(own, X)
+            return self._mapped(dict.fromkeys(axes), own, X)
         Z = self._forward(own, X.flatten(0, len(B)))
         return Z.unflatten(0, (*B, -1)) if B else Z
 
+    def _mapped(self, axes: dict[str, int | None], own: Params, X: Tensor) -> Tensor:
+        """Apply the module to each task of a stack."""
+        if self._one_by_one is None:
+            self._one_by_one = self._refuses_vmap(axes, own, X)
+        if not self._one_by_one:
+            return torch.vmap(self._forward, in_dims=(axes, 0), randomness="different")(own, X)
+        split = {k: own[k].unbind(0) for k, axis in axes.items() if axis == 0}
+        rows = (own | {k: p[i] for k, p in split.items()} for i in range(len(X)))
+        return torch.stack([self._forward(p, x) for p, x in zip(rows, X, strict=True)])
+
+    def _refuses_vmap(self, axes: dict[str, int | None], own: Params, X: Tensor) -> bool:
+        """Try two rows of two tasks; warn if each task needs a pass of its own."""
+        few = {k: p[:2] if axes[k] == 0 else p for k, p in own.items()}
+        try:
+            with torch.no_grad(), seeded(Generators(0)):
+                torch.vmap(self._forward, in_dims=(axes, 0), randomness="different")(few, X[:2, :2])
+        except Exception as error:  # a module may raise anything
+            with torch.no_grad(), seeded(Generators(0)):  # what vmap is not to blame for
+                self._forward({k: p[0] if axes[k] == 0 else p for k, p in few.items()}, X[0, :2])
+            why = (str(error).strip() or type(error).__name__).splitlines()[0]
+            warnings.warn(
+                f"The backbone {self._name} cannot be mapped over a stack of tasks by torch.vmap, "
+                "so its forward pass runs once for each task: a meta-batch takes as many passes as "
+                "it has tasks. To be mapped, it must do without branches on values of X, in-place "
+                f"changes of new tensors and the like. torch.vmap says: {why}",
+                UserWarning,
+                stacklevel=2,
+            )
+            return True
+        return False
+
     def _forward(self, own: Params, X: Tensor) -> Tensor:
-        with drawing() if self._draws else nullcontext():
-            return torch.func.functional_call(self._here(), own, (X,)).flatten(1)
+        module = self._here()
+        if self._unfused:  # new objects, because recurrent layers know weights that come again
+            own = {name: p.view_as(p) for name, p in own.items()}
+        try:
+            with (
+                drawing() if self._draws else nullcontext(),
+                Unfused() if self._unfused else nullcontext(),
+            ):
+                Z: Tensor = torch.func.functional_call(module, own, (X,))
+        except ValueError as error:
+            if len(X) > 1 or not self.transductive:
+                raise
+            raise ValueError(
+                f"The backbone {self._name} has batch statistics, and a single row has none "
+                f"({error}). Give it several rows at once, or use LayerNorm or GroupNorm."
+            ) from error
+        finally:
+            if self._unfused:
+                _release(module)
+        return Z.flatten(1)
 
     def _here(self) -> Any:
         """Give the module of this thread: it holds the numbers of one call at a time."""
@@ -312,3 +367,50 @@ def _n_features_out(module: nn.Module, row_shape: tuple[int, ...]) -> int:
             f"features; two rows of shape {row_shape} gave {getattr(Z, 'shape', type(Z))}."
         )
     return Z.flatten(1).shape[1]
+
+
+def _release(module: nn.Module) -> None:
+    """Let go of the weights of a call, of which torch's recurrent layers keep a list."""
+    for layer in module.modules():
+        if isinstance(layer, nn.RNNBase):
+            for name, p in layer.named_parameters(recurse=False):
+                setattr(layer, name, p)
+
+
+def missing_derivative(f: Any, theta: Params) -> str | None:
+    """Say which derivative a network lacks, if any: asked when meta-training has failed.
+
+    Parameters
+    ----------
+    f : RowNetwork
+        A backbone, or what has one as its `f`.
+    theta : dict of Tensor
+        Its parameters, and perhaps more.
+
+    Returns
+    -------
+    str or None
+        What is missing, and the remedy.
+    """
+    params = {k: p.detach().requires_grad_() for k, p in theta.items()}
+    X = next(iter(params.values())).new_ones(2, *f.row_shape).cumsum(0).requires_grad_()
+    asked = [X, *params.values()]
+    network = f
+    while hasattr(network, "f"):
+        network = network.f
+    name = f"The backbone {type(network.module).__name__}"
+    try:
+        loss = f(params, X).square().sum()
+        grads = torch.autograd.grad(loss, asked, create_graph=True, allow_unused=True)
+    except RuntimeError as error:
+        return f"{name} cannot be differentiated with respect to its parameters: {error}"
+    slopes = [g.square().sum() for g in grads if g is not None and g.requires_grad]
+    try:
+        if slopes:
+            torch.stack(slopes).sum().backward()  # all of the graph, as in meta-training
+    except RuntimeError as error:
+        return (
+            f"{name} cannot be differentiated twice ({error}). Use a learner of first order "
+            "(first_order=True, Reptile, ProtoNet), or operations that have a second derivative."
+        )
+    return None

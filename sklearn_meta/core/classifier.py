@@ -11,6 +11,7 @@ from sklearn.base import ClassifierMixin
 
 from sklearn_meta.core.compat import fit_task
 from sklearn_meta.core.estimator import BaseMetaLearner
+from sklearn_meta.core.examples import one_hot
 from sklearn_meta.core.heads import BIAS, FixedHead, check_n_way
 from sklearn_meta.core.many import Answers
 from sklearn_meta.core.pretrained import FineTune, from_scratch
@@ -114,9 +115,9 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
             )
         return known
 
-    def _encode(self, y: NDArray[Any]) -> NDArray[np.float64]:
+    def _encode(self, y: NDArray[Any]) -> NDArray[Any]:
         columns = self._columns(y)
-        return np.eye(len(columns))[np.searchsorted(columns, y)]
+        return one_hot(np.searchsorted(columns, y), len(columns))
 
     def _decide(self, found: Answers) -> list[NDArray[Any]]:
         assert found.labels is not None
@@ -127,6 +128,13 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
                 found.labels, columns, found.n_query, found.tasks, strict=True
             )
         ]
+
+    def _probabilities(self, found: Answers) -> list[NDArray[np.float64] | None]:
+        with np.errstate(invalid="ignore"):  # of rows that are padding
+            P = np.exp(found.output - found.output.max(axis=-1, keepdims=True))
+            P /= P.sum(axis=-1, keepdims=True)
+        own = ~np.isneginf(found.output[:, 0])  # the labels that the task has
+        return [p[:n, here] for p, n, here in zip(P, found.n_query, own, strict=True)]
 
     def _scores(self, found: Answers) -> NDArray[np.float64]:
         rows = np.arange(found.truth.shape[1]) < found.n_query[:, None]

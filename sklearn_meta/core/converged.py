@@ -9,19 +9,21 @@ import torch
 from torch import Tensor
 
 from sklearn_meta.core.algorithm import Algorithm, Network
+from sklearn_meta.core.backbone import RowNetwork
 from sklearn_meta.core.examples import Examples
 from sklearn_meta.core.failures import Failures, Reason, Reasons
 from sklearn_meta.functional import Params
 
 __all__ = ["FACTOR", "check_converged", "not_converged", "remedy"]
 
+AT_ONCE = 2**20  # numbers predicted at once
 FACTOR = 100.0  # so much worse than predicting nothing is no bad luck
 
 
 def check_converged(
     est: Any,
     algorithm: Algorithm,
-    f: Network,
+    f: RowNetwork,
     theta: Params,
     phi: Any,
     support: Examples,
@@ -43,7 +45,7 @@ def check_converged(
 def not_converged(
     est: Any,
     algorithm: Algorithm,
-    f: Network,
+    f: RowNetwork,
     theta: Params,
     phi: Any,
     support: Examples,
@@ -56,13 +58,17 @@ def not_converged(
     the stack failed, and why others are doubtful, by their positions in it.
     """
     with torch.no_grad():
-        if output is None:
+        if output is None and (f.transductive or support.y.ndim > 2):
             output = algorithm.predict(f, theta, phi, support.X)
-        after = algorithm.criterion(output, support.y, support.weight).reshape(-1)
+        if output is None:
+            after, nothing = _by_parts(algorithm, f, theta, phi, support)
+        else:
+            after = algorithm.criterion(output, support.y, support.weight).reshape(-1)
         if after.max() <= FACTOR:  # false of NaN; a loss is not negative: neither can be amiss
             return {}, {}
-        zeros = torch.zeros_like(output)
-        nothing = algorithm.criterion(zeros, support.y, support.weight).reshape(-1)
+        if output is not None:
+            zeros = torch.zeros_like(output)
+            nothing = algorithm.criterion(zeros, support.y, support.weight).reshape(-1)
     lost = ~after.isfinite()
     worse = ~lost & (after > FACTOR * (1 + nothing))
     failed = {
@@ -81,6 +87,23 @@ def not_converged(
         for i in worse.nonzero().ravel().tolist()
     }
     return failed, doubtful
+
+
+def _by_parts(
+    algorithm: Algorithm, f: Network, theta: Params, phi: Any, support: Examples
+) -> tuple[Tensor, Tensor]:
+    """Mean loss of one task after adapting, and of zeros, on as many rows at once as fit."""
+    n, k = support.y.shape
+    size = max(AT_ONCE // k, 1)
+    after, nothing = support.weight.new_zeros(1), support.weight.new_zeros(1)
+    for begin in range(0, n, size):
+        X, y, weight = (t[begin : begin + size] for t in support)
+        share = weight.sum() / support.weight.sum()
+        if share > 0:
+            output = algorithm.predict(f, theta, phi, X)
+            after += share * algorithm.criterion(output, y, weight)
+            nothing += share * algorithm.criterion(torch.zeros_like(output), y, weight)
+    return after, nothing
 
 
 def remedy(est: Any) -> str:

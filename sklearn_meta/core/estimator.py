@@ -69,7 +69,7 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, Saved, 
         """Make the baseline for an estimator that was never meta-fitted."""
 
     @abstractmethod
-    def _encode(self, y: NDArray[Any]) -> NDArray[np.float64]:
+    def _encode(self, y: NDArray[Any]) -> NDArray[Any]:
         """Turn labels or targets into what the algorithm sees, (n_rows, n_outputs)."""
 
     def meta_fit(
@@ -184,11 +184,18 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, Saved, 
         algorithm, f, theta = self._prior(X.shape[1:], y.shape[1])
         support = Examples(
             torch.tensor(scaling.inputs(X), device=device),
-            torch.tensor(scaling.targets(y), device=device, dtype=dtype),
+            torch.tensor(
+                scaling.targets(y) if self._target_type == "real" else y,
+                device=device,
+                dtype=dtype,
+            ),
             torch.tensor(weight, device=device, dtype=dtype),
         )
         if f.transductive and not weight.all():
-            raise ValueError("norm='batch' takes statistics over all rows; a weight of 0 has none.")
+            raise ValueError(
+                "Batch statistics (norm='batch', or BatchNorm in a backbone of your own) are those "
+                "of all rows; a weight of 0 has none."
+            )
         start = tensors_of(theta, device, dtype)
         phi = algorithm.adapt(f, start, support)
         check_converged(self, algorithm, f, start, phi, support, [SUPPORT], 4, off_scale=far.keys())

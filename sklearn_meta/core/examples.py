@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Examples", "join", "pad", "stack", "widen"]
+__all__ = ["Examples", "join", "one_hot", "pad", "stack", "widen"]
 
 
 class Examples(NamedTuple):
@@ -27,6 +29,13 @@ class Examples(NamedTuple):
     X: Tensor
     y: Tensor
     weight: Tensor
+
+
+def one_hot(codes: NDArray[np.intp], n_columns: int) -> NDArray[np.bool_]:
+    """Return codes (...) as rows (..., n_columns) with a single True: a byte a number at first."""
+    rows = np.zeros((*codes.shape, n_columns), dtype=bool)
+    np.put_along_axis(rows, codes[..., None], True, -1)
+    return rows
 
 
 def join(support: Examples, query: Examples) -> Examples:

@@ -13,7 +13,7 @@ from torch import Tensor
 from sklearn_meta.core.algorithm import Algorithm
 from sklearn_meta.core.backbone import RowNetwork
 from sklearn_meta.core.converged import not_converged, remedy
-from sklearn_meta.core.examples import Examples
+from sklearn_meta.core.examples import Examples, one_hot
 from sklearn_meta.core.failures import Reason, Reasons
 from sklearn_meta.core.row_store import dtype_of_rows
 from sklearn_meta.core.scale_check import scale_departures, warn_of_scale
@@ -109,14 +109,17 @@ def _chunks(
     shapes = np.column_stack([single, window.n_support, window.n_way, window.n_query])
     order = np.lexsort(shapes.T[::-1])
     at_once = tasks_at_once(est, model.f, model.theta, device)
-    begin = 0
+    columns, begin = window.n_way, 0
+    if est._knows_labels and est._meta_state is not None:
+        columns = np.full_like(columns, len(est._meta_state.classes))
     while begin < len(order):
         here = shapes[order[begin:]]
         alike = here[:, 0] == here[0, 0]
         if model.f.transductive:  # padding would change the statistics
             alike = (here == here[0]).all(axis=1)
         n_alike = len(here) if alike.all() else int(alike.argmin())
-        size = at_once(here[:n_alike, 1], here[:n_alike, 3])
+        width = columns[order[begin : begin + n_alike]]
+        size = at_once(here[:n_alike, 1], here[:n_alike, 3], width)
         yield order[begin : begin + size]
         begin += size
 
@@ -143,7 +146,7 @@ def _answer(
     far = scale_departures(est._meta_state, X_support, targets, mask)
     for k, words in far.items():
         departures[window.begin + int(chunk[k])] = f"{names[k]} {words}"
-    y_seen = np.eye(absent.shape[-1])[y_support] if labels is not None else y_support
+    y_seen = y_support if labels is None else one_hot(y_support, absent.shape[-1])
     y_seen[~mask] = 0
     with torch.inference_mode(False):
         support = Examples(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,10 @@ from sklearn_meta.core.failures import Failures, check_error_score, no_predictio
 from sklearn_meta.core.many import Answers, answers
 from sklearn_meta.core.shared_params import SharedParams
 
-__all__ = ["ManyTasks", "r2_of_tasks"]
+__all__ = ["ManyTasks", "Prediction", "r2_of_tasks"]
+
+T = TypeVar("T")
+Prediction = tuple[NDArray[Any], NDArray[np.float64] | None]  # labels or targets, probabilities
 
 
 class ManyTasks(SharedParams, ABC):
@@ -27,6 +31,10 @@ class ManyTasks(SharedParams, ABC):
     @abstractmethod
     def _decide(self, found: Answers) -> list[NDArray[Any]]:
         """Turn logits or means into predictions, one array a task."""
+
+    @abstractmethod
+    def _probabilities(self, found: Answers) -> list[NDArray[np.float64] | None]:
+        """Turn logits into probabilities of the labels of each support; None for targets."""
 
     @abstractmethod
     def _scores(self, found: Answers) -> NDArray[np.float64]:
@@ -60,15 +68,45 @@ class ManyTasks(SharedParams, ABC):
         """
         self._check_against_state(stacklevel=4)
         check_error_score(error_score, "predict_tasks")
-        predicted: dict[int, NDArray[Any]] = {}
+        predicted, failures = self._collected(tasks, error_score, self._decided)
+        failures.report(len(predicted), error_score, stacklevel=3)
+        return predicted
+
+    def _predictions(self, tasks: Any, error_score: Any) -> list[Prediction]:
+        """Predict as `predict_tasks`, with the probability of each label of the support, sorted.
+
+        Where adapting diverged, the probabilities are one column of NaN.
+        """
+        self._check_against_state(stacklevel=6)
+
+        def both(found: Answers) -> list[Prediction]:
+            return list(zip(self._decided(found), self._probabilities(found), strict=True))
+
+        predictions, failures = self._collected(tasks, error_score, both)
+        if self._target_type == "class":
+            for i in failures.failed:
+                y, _ = predictions[i]
+                predictions[i] = y, np.full((len(y), 1), np.nan)
+        failures.report(len(predictions), error_score, stacklevel=6)
+        return predictions
+
+    def _collected(
+        self, tasks: Any, error_score: Any, read: Callable[[Answers], list[T]]
+    ) -> tuple[list[T], Failures]:
+        """Read one value for each task from stacks of them, in the order of the tasks."""
+        values: dict[int, T] = {}
         failures = Failures()
         for found in answers(self, tasks):
             failures.add(found.failed, found.doubtful, error_score)
-            predicted.update(zip(found.places, self._decide(found), strict=True))
-        for i in failures.failed:
-            predicted[i] = no_prediction(len(predicted[i]), predicted[i], self._target_type)
-        failures.report(len(predicted), error_score, stacklevel=3)
-        return [predicted[i] for i in range(len(predicted))]
+            values.update(zip(found.places, read(found), strict=True))
+        return [values[i] for i in range(len(values))], failures
+
+    def _decided(self, found: Answers) -> list[NDArray[Any]]:
+        """Decide, with missing predictions where adapting diverged."""
+        return [
+            no_prediction(len(y), y, self._target_type) if i in found.failed else y
+            for i, y in zip(found.places, self._decide(found), strict=True)
+        ]
 
     def score_tasks(self, tasks: Any, *, error_score: Any = np.nan) -> NDArray[np.float64]:
         """Accuracy (R^2 of a regressor) on the query of each task, after adapting to its support.

@@ -85,13 +85,18 @@ class Plan:
         """Bytes of a row in each tensor that the network keeps for its backward pass."""
         like = next(iter(self.theta.values()))
         f: Any = self.module.f
-        X = like.new_zeros(2, *f.row_shape)
-        return [X[:1].nbytes, *map(int.__sub__, self._kept(X), self._kept(X[:1]))]
+        X = like.new_zeros(3, *f.row_shape)  # one row alone has no batch statistics
+        return [X[:1].nbytes, *map(int.__sub__, self._kept(X), self._kept(X[:2]))]
 
     @property
     def row_bytes(self) -> int:
         """Count what the network keeps of a row."""
-        return self.kept[0] + max(sum(self.kept[1:]), 0)
+        return self.kept[0] + max(sum(self.kept[1:]), 0) + self._column_bytes
+
+    @property
+    def _column_bytes(self) -> int:
+        """Count what the logits of a row take."""
+        return self.n_way * next(iter(self.theta.values())).element_size()
 
     def chunk(self) -> int | None:
         """Choose the tasks of a chunk, looking closer only where it may matter.
@@ -157,7 +162,8 @@ class Plan:
         if self.device.type != "cpu" or self.module.compiled is not None or self.n_tasks == 1:
             return self.n_tasks
         n_support, n_query = most_rows(self.source, self.n_way)
-        largest = max(n_support, n_query / 2) * max(self.kept)  # a query passes only once
+        width = max(*self.kept, self._column_bytes)
+        largest = max(n_support, n_query / 2) * width  # a query passes only once
         weights = max(p.nbytes for p in self.theta.values())
         if self.n_tasks * max(largest, weights) > HANDY:
             support = Examples(*(t[:1] for t in self.episodes[0]))

@@ -78,9 +78,7 @@ class EpisodicModule(nn.Module):
         theta = self.theta()
         if self.training:
             if self.progress() == 0:
-                zeros = torch.zeros_like(query.y)
-                nothing = self.algorithm.criterion(zeros, query.y, query.weight)
-                self.nothing = float(nothing.mean())
+                self.nothing = self._of_zeros(query)
             algorithm, size = self.algorithm.at(self.progress()), self.chunk or len(query.y)
             objective = partial(algorithm.objective, self.f)
             if self.compiled is not None:
@@ -94,6 +92,14 @@ class EpisodicModule(nn.Module):
         with torch.enable_grad():  # the inner loop needs gradients, in validation too
             parts = chunks(support, query, self.chunk or len(query.y))
             return torch.cat([self.algorithm.loss(self.f, theta, *p).detach() for p in parts])
+
+    def _of_zeros(self, query: Examples) -> float:
+        """Mean loss of predicting nothing, a task at a time: y may have very many columns."""
+        losses = [
+            self.algorithm.criterion(torch.zeros_like(y), y, weight)
+            for y, weight in zip(query.y, query.weight, strict=True)
+        ]
+        return float(torch.stack(losses).mean())
 
 
 class MeanOverTasks(nn.Module):
@@ -190,9 +196,10 @@ def refuse_padding() -> None:
         Always.
     """
     raise ValueError(
-        "norm='batch' takes statistics over the rows of a task, which padding would change, but "
-        "the tasks of a meta-batch differ in rows or classes. Use norm='layer' (or 'group'), or "
-        "tasks and n_shot, n_query that give every task the same number of rows."
+        "Batch statistics (norm='batch', or BatchNorm in a backbone of your own) are those of the "
+        "rows of a task, which padding would change, but the tasks of a meta-batch differ in rows "
+        "or classes. Use norm='layer' (or 'group'; LayerNorm or GroupNorm in a backbone of your "
+        "own), or tasks and n_shot, n_query that give every task the same number of rows."
     )
 
 

@@ -125,12 +125,12 @@ class PackedTasks:
         if self.y is not None:
             y = self.y.index_select(0, on_device(rows.reshape(-1), device))
             return Examples(X, y.view(B, most, -1), weight)
-        if self.code is None:
-            labels = torch.eye(n_way, dtype=X.dtype, device=device).expand(B, -1, -1)
-        else:
-            codes = on_device(self.code[groups], device)
-            labels = torch.nn.functional.one_hot(codes, self.n_classes).to(X)
-        return Examples(X, labels.repeat_interleave(most, 1), weight)
+        places, width = np.broadcast_to(np.arange(n_way), groups.shape), n_way
+        if self.code is not None:
+            places, width = self.code[groups], self.n_classes
+        labels = on_device(np.repeat(places, most, axis=1), device).unsqueeze(-1)
+        y = X.new_zeros(B, n_way * most, width)
+        return Examples(X, y.scatter_(-1, labels, 1), weight)
 
 
 def _shuffled(size: Ints, fixed: Ints, rng: np.random.RandomState) -> Ints:

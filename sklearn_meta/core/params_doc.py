@@ -14,8 +14,9 @@ NETWORK = """\
 backbone : {"mlp", "conv4"}, nn.Module, or callable, default="mlp"
     The network up to its last hidden layer. A module is copied; a class or function is called
     with the shape of one row (without arguments if it requires none). A module of your own runs
-    under :func:`torch.vmap` and in evaluation mode (no dropout), in the dtype of `X`; one with
-    buffers or frozen parameters is refused. Structural: changing it after `meta_fit` is an error.
+    under :func:`torch.vmap` and in evaluation mode (no dropout), in the dtype of `X`; recurrent
+    layers and attention do, see docs/networks.md. One with buffers or frozen parameters is
+    refused. Structural: changing it after `meta_fit` is an error.
 hidden_layer_sizes : int or sequence of int, default=(64, 64)
     Layers of the "mlp". Structural.
 activation : {"relu", "tanh", "gelu", "elu", "identity"}, default="relu"

@@ -156,10 +156,10 @@ def check_task(est: Any, adapted: Adapted) -> None:
     device = "meta" if large or _spread(adapted) > LARGE else "cpu"
     theta, phi = (_tensors(p, device, adapted.dtype) for p in (adapted.theta, adapted.phi))
     with torch.device(device), torch.no_grad():
-        rows = torch.zeros(1, *row_shape, dtype=torch.from_numpy(np.empty(0, adapted.dtype)).dtype)
+        rows = torch.zeros(2, *row_shape, dtype=torch.from_numpy(np.empty(0, adapted.dtype)).dtype)
         out = adapted.algorithm.predict(f, theta, phi, rows)
-    if out.ndim != 2 or len(out) != 1:
-        raise ValueError(f"phi of its shapes gives outputs of shape {tuple(out.shape)} for a row")
+    if out.ndim != 2 or len(out) != 2:
+        raise ValueError(f"phi of its shapes gives outputs of shape {tuple(out.shape)} for 2 rows")
     names = getattr(est, "feature_names_in_", None)
     n_features = row_shape[0]
     if type(est.n_features_in_) is not int or est.n_features_in_ != n_features:

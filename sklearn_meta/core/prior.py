@@ -7,6 +7,7 @@ from typing import Any
 
 from skorch.history import History
 
+from sklearn_meta.core.backbone import missing_derivative
 from sklearn_meta.core.checkpoint import open_checkpoint
 from sklearn_meta.core.memory_estimate import out_of_memory
 from sklearn_meta.core.outer import train
@@ -50,6 +51,8 @@ def learn_prior(
     ------
     MemoryError
         If not a single task fits into what is free, or memory runs out later.
+    ValueError
+        If the backbone lacks a derivative that the algorithm needs.
     """
     seed, data = est._seed(), (tasks, y, groups, validation_tasks)
     checkpoint = open_checkpoint(est, seed, data)
@@ -60,7 +63,10 @@ def learn_prior(
             theta, history = train(run.module, run.batches, run.valid, run.outer, run.device)
     except (RuntimeError, MemoryError) as error:
         too_much = out_of_memory(est, error)
-        if too_much is None:
+        if too_much is not None:
+            raise too_much from error
+        complaint = missing_derivative(run.module.f, run.module.theta())
+        if complaint is None:
             raise
-        raise too_much from error
+        raise ValueError(complaint) from error
     return run.state(theta), history

@@ -100,6 +100,9 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
             for means, n, task in zip(found.output, found.n_query, found.tasks, strict=True)
         ]
 
+    def _probabilities(self, found: Answers) -> list[NDArray[np.float64] | None]:
+        return [None] * len(found.tasks)
+
     def _scores(self, found: Answers) -> NDArray[np.float64]:
         self._check_scorable(found)
         scores = np.empty(len(found.tasks))

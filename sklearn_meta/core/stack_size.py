@@ -19,7 +19,7 @@ __all__ = ["numbers_of_a_row", "tasks_at_once"]
 AT_ONCE = {"cpu": 2**21, "cuda": 2**26}
 COPIES = 3  # of a task's parameters: before a step, its gradient, after it
 
-Size = Callable[[NDArray[np.intp], NDArray[np.intp]], int]
+Size = Callable[[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]], int]
 
 
 def tasks_at_once(
@@ -41,8 +41,8 @@ def tasks_at_once(
     Returns
     -------
     callable
-        From the rows of support and query of tasks, in order, to how many of them go into the
-        next stack; at least one.
+        From the rows of support and query of tasks and their labels, in order, to how many of them
+        go into the next stack; at least one.
     """
     n_params = COPIES * sum(p.size for p in theta.values())
     with torch.inference_mode(False):  # the caller may be in it
@@ -50,9 +50,12 @@ def tasks_at_once(
     most = getattr(est, "task_chunk_size", None)
     at_once = AT_ONCE.get(device.type, AT_ONCE["cpu"])
 
-    def size(n_support: NDArray[np.intp], n_query: NDArray[np.intp]) -> int:
+    def size(
+        n_support: NDArray[np.intp], n_query: NDArray[np.intp], n_columns: NDArray[np.intp]
+    ) -> int:
         rows = np.maximum.accumulate(n_support) + np.maximum.accumulate(n_query)  # padded
-        numbers = (n_params + rows * a_row) * np.arange(1, len(rows) + 1)
+        width = a_row + np.maximum.accumulate(n_columns)
+        numbers = (n_params + rows * width) * np.arange(1, len(rows) + 1)
         fit = max(1, int(np.searchsorted(numbers, at_once, side="right")))
         return fit if most is None else min(fit, int(most))
 

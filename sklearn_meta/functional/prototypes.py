@@ -30,7 +30,7 @@ def classes_present(y: Tensor, weight: Tensor) -> Tensor:
     >>> classes_present(torch.eye(3), torch.tensor([1.0, 0.5, 0.0]))
     tensor([ True,  True, False])
     """
-    return (weight.unsqueeze(-1) * y).sum(-2) > 0
+    return _mass(y, weight) > 0
 
 
 def prototypes(Z: Tensor, y: Tensor, weight: Tensor) -> Tensor:
@@ -60,9 +60,14 @@ def prototypes(Z: Tensor, y: Tensor, weight: Tensor) -> Tensor:
     >>> prototypes(Z, y, torch.ones(3)).ravel()
     tensor([2., 5.])
     """
-    mass = weight.unsqueeze(-1) * y  # (*B, n, n_way)
-    total = mass.sum(-2)
-    return mass.mT @ Z / torch.where(total > 0, total, 1.0).unsqueeze(-1)
+    total = _mass(y, weight)
+    weighted = y.mT @ (weight.unsqueeze(-1) * Z)  # y may be by far the largest: no copy of it
+    return weighted / torch.where(total > 0, total, 1.0).unsqueeze(-1)
+
+
+def _mass(y: Tensor, weight: Tensor) -> Tensor:
+    """Weight of each class, sum_i w_i y_ik, of shape (*B, n_way)."""
+    return (y.mT @ weight.unsqueeze(-1)).squeeze(-1)
 
 
 def squared_euclidean(Z: Tensor, c: Tensor) -> Tensor:

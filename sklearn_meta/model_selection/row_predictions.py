@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,11 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone, is_classifier
 
-from sklearn_meta.core.failures import Failures, check_error_score, no_prediction
+from sklearn_meta.core.failures import (
+    Failures,
+    Reason,
+    check_error_score,
+    collect_failures,
+    no_prediction,
+)
+from sklearn_meta.core.many_tasks import ManyTasks, Prediction
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.extras import need
+from sklearn_meta.pipeline import MetaPipeline
+from sklearn_meta.pipeline.raw_tasks import RawTask, raw_tasks
+from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.arrays import frozen, frozen_rows
 from sklearn_meta.tasks.frames import from_columns, is_column, is_frame, missing, rows_of
+from sklearn_meta.tasks.validate import label
 from sklearn_meta.tasks.values import as_groups
 
 __all__ = ["RowPredictions", "predicted_rows"]
@@ -112,47 +124,83 @@ def predicted_rows(
             "after adapting to those with one."
         )
     check_error_score(error_score, "TaskEstimator")
-    found, failures = list[RowPredictions](), Failures()
-    for name, own in zip(of_task.labels, of_task.rows(), strict=True):
-        support, query = own[~unknown[own]], own[unknown[own]]
-        if len(query) == 0:
-            continue
-        if len(support) == 0:
-            raise TaskError(f"Task {str(name)!r} has no labelled row to adapt to.")
-        adapted, labelled, known = clone(estimator), rows_of(table, support), rows_of(y, support)
-        if failures.fit(adapted, labelled, known, len(found), f"Task {str(name)!r}", error_score):
-            found.append(_of_one(adapted, rows_of(table, query), query))
-        else:
-            found.append(_missing(np.asarray(known), query, is_classifier(estimator)))
+    code, name_of = of_task.of_row, of_task.labels
+    n_labelled = np.bincount(code, ~unknown).astype(int)
+    lacking = rows[n_labelled[code[rows]] == 0]
+    if len(lacking):
+        name = str(name_of[code[lacking].min()])
+        raise TaskError(f"Task {name!r} has no labelled row to adapt to.")
+    asked = np.bincount(code, unknown) > 0  # the other tasks have nothing to predict
+    order = np.lexsort((unknown, code))  # the labelled rows of each task first
+    order = order[asked[code[order]]]
+    labelled = order[~unknown[order]]
+    known = np.asarray(rows_of(y, labelled))  # without gaps, whole numbers are whole again
+    known = np.array(known.tolist()) if known.dtype == object else known
+    n_labelled = n_labelled[asked]
+    first = np.repeat(np.cumsum(n_labelled) - n_labelled, np.bincount(code[order])[asked])
+    place = np.where(unknown[order], first, np.cumsum(~unknown[order]) - 1)
+    table, targets = rows_of(table, order), known[place]  # a query has any label of its support
+    tasks = _with_support(estimator, table, targets, name_of[code[order]], n_labelled)
+    with collect_failures() as inside:
+        found = _predictions(estimator, tasks, error_score)
+    failures = Failures(
+        *(
+            {i: Reason(f"Task {tasks[i].name!r}", reason.why) for i, reason in part.items()}
+            for part in (inside.failed, inside.doubtful)
+        )
+    )
     failures.report(len(found), error_score, stacklevel=4)
-    order = np.argsort(np.concatenate([one.rows for one in found]))
+    query = order[unknown[order]]
+    back = np.argsort(query)
     classes = proba = None
     if is_classifier(estimator):
-        classes = np.unique(np.concatenate([one.classes_ for one in found]))
-        proba = np.concatenate([_spread(one, classes) for one in found])[order]
-    labels = np.concatenate([one.y for one in found])[order]
+        classes = np.unique(known)
+        wide = np.zeros((len(query), len(classes)))
+        begin = 0
+        for own, (labels, P) in zip(
+            np.split(known, np.cumsum(n_labelled)[:-1]), found, strict=True
+        ):
+            end = begin + len(labels)
+            wide[begin:end, np.searchsorted(classes, np.unique(own))] = P
+            begin = end
+        proba = wide[back]
     index = X.index[rows] if hasattr(X, "iloc") else None
-    return RowPredictions(rows, of_task.labels[of_task.of_row[rows]], labels, proba, classes, index)
+    predicted = np.concatenate([one for one, _ in found])[back]
+    return RowPredictions(rows, name_of[code[rows]], predicted, proba, classes, index)
 
 
-def _of_one(adapted: Any, X: Any, rows: NDArray[np.intp]) -> RowPredictions:
-    labels = is_classifier(adapted)
-    proba = adapted.predict_proba(X) if labels else None
-    return RowPredictions(
-        rows, rows, adapted.predict(X), proba, adapted.classes_ if labels else None
-    )
+def _with_support(
+    estimator: Any, table: Any, y: NDArray[Any], groups: NDArray[Any], n_support: NDArray[np.intp]
+) -> Sequence[Task | RawTask]:
+    """Make tasks of a table that is sorted by task, the rows of the support first."""
+    numbers = [np.arange(n) for n in n_support]
+    if not isinstance(estimator, ManyTasks):  # frames stay frames
+        raw = raw_tasks(table, y, groups)
+        return [t._replace(support=rows) for t, rows in zip(raw, numbers, strict=True)]
+    kind = "class" if is_classifier(estimator) else "real"
+    tasks = as_tasks(table, y, groups, target_type=kind)
+    for task, rows in zip(tasks, numbers, strict=True):
+        task.support = rows
+    return tasks
 
 
-def _missing(known: NDArray[Any], rows: NDArray[np.intp], classify: bool) -> RowPredictions:
-    """Make what stands for the predictions of a task on which adapting diverged."""
-    y = no_prediction(len(rows), known, "class" if classify else "real")
-    classes = np.unique(known) if classify else None
-    proba = None if classes is None else np.full((len(rows), len(classes)), np.nan)
-    return RowPredictions(rows, rows, y, proba, classes)
-
-
-def _spread(one: RowPredictions, classes: NDArray[Any]) -> NDArray[np.float64]:
-    """Give the classes of a task their columns among those of all."""
-    wide = np.zeros((len(one.rows), len(classes)))
-    wide[:, np.isin(classes, np.asarray(one.classes_))] = one.proba  # both are sorted
-    return wide
+def _predictions(
+    estimator: Any, tasks: Sequence[Task | RawTask], error_score: Any
+) -> list[Prediction]:
+    """Predict the query of each task, with the probability of each label of its support."""
+    if isinstance(estimator, MetaPipeline):
+        return _predictions(*estimator._learner_and_tasks(tasks), error_score)
+    if isinstance(estimator, ManyTasks):
+        return estimator._predictions(tasks, error_score)
+    found, failures, classify = list[Prediction](), Failures(), is_classifier(estimator)
+    for i, task in enumerate(tasks):
+        adapted, y = clone(estimator), task.y_support
+        if failures.fit(adapted, task.X_support, y, i, label(task, i), error_score):
+            P = adapted.predict_proba(task.X_query) if classify else None
+            found.append((adapted.predict(task.X_query), P))
+            continue
+        n_query = len(task.y) - len(y)
+        missing_y = no_prediction(n_query, y, "class" if classify else "real")
+        found.append((missing_y, np.full((n_query, 1), np.nan) if classify else None))
+    failures.report(len(tasks), error_score, stacklevel=4)
+    return found

@@ -253,10 +253,8 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
             In the order of the tasks. Where adapting diverged, NaN for targets, and None for
             labels.
         """
-        self._check_unchanged()
-        predictions: list[NDArray[Any]] = self._learner().predict_tasks(
-            self._ready(tasks, y, groups), error_score=error_score
-        )
+        learner, ready = self._learner_and_tasks(tasks, y, groups)
+        predictions: list[NDArray[Any]] = learner.predict_tasks(ready, error_score=error_score)
         return predictions
 
     def score_tasks(
@@ -278,10 +276,8 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
         scores : ndarray of shape (n_tasks,)
             Of each task.
         """
-        self._check_unchanged()
-        scores: NDArray[np.float64] = self._learner().score_tasks(
-            self._ready(tasks, y, groups), error_score=error_score
-        )
+        learner, ready = self._learner_and_tasks(tasks, y, groups)
+        scores: NDArray[np.float64] = learner.score_tasks(ready, error_score=error_score)
         return scores
 
     def reset_meta(self) -> MetaPipeline:
@@ -353,18 +349,23 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
         steps = [(name, _new(t)) for name, t in self.steps[:-1]]
         return Pipeline(steps or [("as they are", "passthrough")])
 
-    def _ready(self, tasks: Any, y: Any, groups: Any) -> list[Task]:
+    def _learner_and_tasks(
+        self, tasks: Any, y: Any = None, groups: Any = None
+    ) -> tuple[Any, list[Task]]:
+        """Return the meta-learner, and tasks as it takes them."""
+        self._check_unchanged()
         raw = raw_tasks(tasks, y, groups)
         try:
             check_feature_names(feature_names(raw[0].X), self._columns)
         except ValueError as error:
             raise TaskError(f"{label(raw[0], 0)}: {error}") from None
         if self._pooled is not None:
-            return _transformed(raw, self._pooled)
+            return self._learner(), _transformed(raw, self._pooled)
         if self._output is None:  # tasks that have nothing in common
-            return [_task(t, transformed_alone(self._new(), t), i) for i, t in enumerate(raw)]
+            ready = [_task(t, transformed_alone(self._new(), t), i) for i, t in enumerate(raw)]
+            return self._learner(), ready
         of = "of the tasks of meta_fit"
-        return self._transformed_alone(raw, self._columns, self._output, of)[0]
+        return self._learner(), self._transformed_alone(raw, self._columns, self._output, of)[0]
 
     def _pooled_on(self, raw: Sequence[RawTask]) -> tuple[tuple[tuple[str, Any], ...], list[Task]]:
         """Fit new transformers to the rows of all tasks, and apply them."""

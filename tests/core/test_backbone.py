@@ -1,7 +1,9 @@
 """Any network as a function of its parameters: stacked = a loop, and what is refused."""
 
 import functools
+import gc
 import pickle
+import weakref
 
 import numpy as np
 import pytest
@@ -38,6 +40,85 @@ class Idle(nn.Module):
         return self.used(X)
 
 
+class Sequence(nn.Module):
+    """Any layer of sequences, its last or all outputs as features."""
+
+    def __init__(self, layer, *, time_first=False, last=False):
+        super().__init__()
+        self.layer, self.time_first, self.last = layer, time_first, last
+
+    def forward(self, X):
+        Z = self.layer(X.transpose(0, 1) if self.time_first else X)
+        Z = Z[0] if isinstance(Z, tuple) else Z
+        Z = Z.transpose(0, 1) if self.time_first else Z
+        return Z[:, -1] if self.last else Z
+
+
+class Packed(nn.Module):
+    """Sequences of given lengths."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.GRU(2, 3, bidirectional=True)
+
+    def forward(self, X):
+        lengths = 1 + torch.arange(len(X)).flip(0) % 4
+        rows = nn.utils.rnn.pack_padded_sequence(X.transpose(0, 1), lengths, enforce_sorted=False)
+        return self.layer(rows)[1].transpose(0, 1)
+
+
+class Cells(nn.Module):
+    """A step of each kind."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm, self.gru, self.rnn = nn.LSTMCell(3, 4), nn.GRUCell(3, 4), nn.RNNCell(3, 4)
+
+    def forward(self, X):
+        h, c = self.lstm(X)
+        return self.rnn(X, self.gru(X, self.lstm(X, (h, c))[0])) + c
+
+
+class Attention(nn.Module):
+    """Attention to earlier times."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.layer, self.how = nn.MultiheadAttention(2, 2, batch_first=True), how
+
+    def forward(self, X):
+        if self.how == "plain":
+            return nn.functional.scaled_dot_product_attention(
+                X, X, self.layer.out_proj(X), is_causal=True
+            )
+        left_out = (torch.arange(4) > 2).expand(len(X), -1) if self.how == "padding" else None
+        later = nn.Transformer.generate_square_subsequent_mask(4).to(X)
+        mask = None if self.how == "padding" else later
+        return self.layer(X, X, X, left_out, need_weights=False, attn_mask=mask)[0]
+
+
+def encoder(**how):
+    layer = nn.TransformerEncoderLayer(2, 2, 5, batch_first=True, **how)
+    return Sequence(nn.TransformerEncoder(layer, 2, enable_nested_tensor=False))
+
+
+SEQUENCES = {
+    "lstm": lambda: Sequence(
+        nn.LSTM(2, 3, num_layers=2, bidirectional=True, batch_first=True), last=True
+    ),
+    "lstm-projected": lambda: Sequence(nn.LSTM(2, 3, proj_size=2, bias=False), time_first=True),
+    "gru": lambda: Sequence(nn.GRU(2, 3, bidirectional=True), time_first=True),
+    "gru-layers": lambda: Sequence(nn.GRU(2, 3, num_layers=2, batch_first=True), last=True),
+    "rnn": lambda: Sequence(nn.RNN(2, 3, nonlinearity="relu", batch_first=True)),
+    "rnn-tanh": lambda: Sequence(nn.RNN(2, 3, bidirectional=True), time_first=True),
+    "attention": lambda: Attention("mask"),
+    "attention-padding": lambda: Attention("padding"),
+    "attention-plain": lambda: Attention("plain"),
+    "encoder": lambda: encoder(dropout=0.0),
+    "encoder-norm-first": lambda: encoder(norm_first=True, activation="gelu"),
+}
+
+
 def batch_norm(kind, width):
     return kind(width, track_running_stats=False)
 
@@ -56,6 +137,8 @@ FOREIGN = {
         (2, 5, 4),
         lambda: nn.Sequential(nn.Conv2d(2, 3, 2), batch_norm(nn.BatchNorm2d, 3), nn.Flatten()),
     ),
+    "cells": ((3,), Cells),
+    **{name: ((4, 2), make) for name, make in SEQUENCES.items()},
     "own-mlp": ((3,), lambda: MLP((3,), (4, 2))),
     "own-conv4": ((6, 5), lambda: Conv4((6, 5), channels=6, groups=2)),
 }
@@ -243,6 +326,106 @@ class Returns(nn.Module):
 def test_what_cannot_serve_is_refused(backbone, complaint):
     with pytest.raises(ValueError, match=complaint):
         build_backbone(backbone, (3,), 0)
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_gradients_and_theirs_are_those_of_a_loop(name):
+    f, stacked, X = draw(name)
+
+    def slopes(params, X):
+        params = {k: p.detach().requires_grad_() for k, p in params.items()}
+        loss = f(params, X).square().sum()
+        how = {"materialize_grads": True, "create_graph": True}
+        first = torch.autograd.grad(loss, list(params.values()), **how)
+        second = sum(g.square().sum() for g in first)
+        return first + torch.autograd.grad(second, list(params.values()), **how)
+
+    alone = [slopes({k: p[i] for k, p in stacked.items()}, X[i]) for i in range(B)]
+    for found, *expected in zip(slopes(stacked, X), *alone, strict=True):
+        torch.testing.assert_close(found, torch.stack(expected), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "rnn", "rnn-tanh", "lstm-projected", "cells"])
+def test_gradients_of_recurrent_layers_are_those_of_torch(name):
+    f, stacked, X = draw(name)
+    module = FOREIGN[name][1]().double().eval()
+    own = {k: p[0].requires_grad_() for k, p in stacked.items()}
+    module.load_state_dict({k.removeprefix("backbone."): p for k, p in own.items()})
+    for features, params in ((f(own, X[0]), own), (module(X[0]), dict(module.named_parameters()))):
+        grads = torch.autograd.grad(
+            features.square().sum(), list(params.values()), create_graph=True
+        )
+        slope = sum(g.square().sum() for g in grads)
+        second = torch.autograd.grad(slope, list(params.values()))
+        if params is own:
+            expected = grads + second
+    torch.testing.assert_close(grads + second, expected, rtol=1e-10, atol=1e-10)
+
+
+# torch.func.functional_call itself keeps the weights of a layer that has two names
+@pytest.mark.parametrize("name", [name for name in FOREIGN if name != "tied"])
+def test_nothing_of_a_call_stays(name):
+    f, stacked, X = draw(name)
+    mine = {k: p.clone() for k, p in stacked.items()}
+    left = [weakref.ref(p) for p in mine.values()]
+    f(mine, X)
+    del mine
+    gc.collect()
+    assert not any(ref() is not None for ref in left)
+
+
+class InPlace(nn.Module):
+    """A network that torch.vmap refuses."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 2)
+
+    def forward(self, X):
+        out = torch.zeros(len(X), 3, dtype=X.dtype)
+        out[:, 1:] = self.layer(X).tanh()
+        return out
+
+
+@pytest.mark.parametrize(
+    ("make", "row_shape"), [(InPlace, (3,)), (Packed, (4, 2))], ids=["in-place", "packed"]
+)
+@pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
+def test_what_vmap_refuses_runs_task_by_task_and_says_so_once(make, row_shape):
+    f = build_backbone(make, row_shape, 0)
+    rng = torch.Generator().manual_seed(0)
+    stacked = {
+        k: torch.randn(B, *p.shape, dtype=torch.float64, generator=rng)
+        for k, p in f.init(rng).items()
+    }
+    X = torch.randn(B, N, *row_shape, dtype=torch.float64, generator=rng)
+    name = make.__name__
+    with pytest.warns(UserWarning, match=rf"The backbone {name} cannot be mapped .* for each task"):
+        found = f(stacked, X)
+    expected = torch.stack([f({k: p[i] for k, p in stacked.items()}, X[i]) for i in range(B)])
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+    assert torch.equal(f(stacked, X), found)  # without a word
+    module = make().double().eval()
+    module.load_state_dict({k.removeprefix("backbone."): p[1] for k, p in stacked.items()})
+    torch.testing.assert_close(found[1], module(X[1]).flatten(1).detach(), rtol=1e-10, atol=1e-10)
+
+
+def test_a_fault_of_the_network_is_no_matter_of_vmap():
+    def amiss(Z):
+        if len(Z) > 2:
+            raise ZeroDivisionError
+        return Z
+
+    f = build_backbone(lambda: Returns(amiss), (3,), 0)
+    stacked = {k: p.expand(B, *p.shape) for k, p in f.init(torch.Generator()).items()}
+    with pytest.raises(ZeroDivisionError):
+        f(stacked, torch.zeros(B, 5, 3))
+
+
+def test_a_row_alone_has_no_batch_statistics():
+    f, stacked, X = draw("batch")
+    with pytest.raises(ValueError, match=r"backbone Sequential has batch statistics.*LayerNorm"):
+        f({k: p[0] for k, p in stacked.items()}, X[0, :1])
 
 
 def test_features_of_several_axes_are_flattened():

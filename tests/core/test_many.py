@@ -261,17 +261,20 @@ def test_statistics_of_a_stack_are_those_of_each_task():
 def test_a_stack_is_bounded_by_what_its_tasks_take(monkeypatch):
     est = MAMLRegressor(**SMALL).meta_fit(WAVES)
     _, f, theta = est._prior((1,), 1)
-    rows = np.full(50, 10)
+    rows, columns = np.full(50, 10), np.ones(50, int)
     sizes = []
     for at_once in (1, 10_000, 20_000):
         monkeypatch.setitem(stack_size.AT_ONCE, "cpu", at_once)
         size = stack_size.tasks_at_once(est, f, theta, torch.device("cpu"))
-        sizes.append((size(rows, rows), size(10 * rows, rows)))
-    (least, same), (some, fewer), (more, _) = sizes
-    assert least == same == 1
+        sizes.append(
+            (size(rows, rows, columns), size(10 * rows, rows, columns), size(rows, rows, 9 * rows))
+        )
+    (least, same, here), (some, fewer, of_many_labels), (more, _, _) = sizes
+    assert least == same == here == 1
     assert 1 < fewer < some < more < 50
+    assert of_many_labels < some
     est.set_params(task_chunk_size=3)
-    assert stack_size.tasks_at_once(est, f, theta, torch.device("cpu"))(rows, rows) == 3
+    assert stack_size.tasks_at_once(est, f, theta, torch.device("cpu"))(rows, rows, columns) == 3
 
 
 @pytest.mark.parametrize("size", [1, 2, None])

@@ -1,10 +1,12 @@
 """Memory: what is free, what a run needs, how many tasks go at once, and errors that say so."""
 
 import gc
+import tracemalloc
 
 import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import Callback
 from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -13,12 +15,14 @@ from sklearn_meta import (
     IMAMLRegressor,
     MAMLClassifier,
     MAMLRegressor,
+    PooledClassifier,
     PooledRegressor,
     ProtoNetClassifier,
 )
-from sklearn_meta.core import compiled, memory, memory_plan
+from sklearn_meta.core import compiled, converged, memory, memory_plan
 from sklearn_meta.core.memory import free_bytes, peak_bytes
-from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
+from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks, make_sinusoid_tasks
+from sklearn_meta.functional import classes_present, prototypes
 
 CPU = torch.device("cpu")
 LINES = make_linear_tasks(6, n_features=4, random_state=0).tasks
@@ -183,3 +187,52 @@ def test_no_graph_is_kept_by_fit_and_predict():
 def graphs():
     """Tensors that hold a graph, as Python knows them."""
     return sum(type(o) is torch.Tensor and o.grad_fn is not None for o in gc.get_objects())
+
+
+@pytest.mark.parametrize("reduced", [prototypes, classes_present])
+def test_labels_of_very_many_classes_are_not_copied(reduced):
+    n, n_way = 600, 300
+    y = torch.eye(n_way).repeat(2, 1)
+    arguments = (torch.randn(n, 3), y) if reduced is prototypes else (y,)
+    assert peak_bytes(lambda: reduced(*arguments, torch.ones(n))) < y.nbytes / 10
+
+
+@pytest.mark.parametrize("cls", [ProtoNetClassifier, MAMLClassifier])
+def test_a_task_of_very_many_classes_makes_no_numpy_array_of_numbers_for_all_of_them(cls):
+    tasks = make_blob_tasks(4, n_way=2, n_rows=8, n_features=3, random_state=0)
+    small = {"hidden_layer_sizes": 4, "max_meta_iter": 1, "n_shot": 2, "random_state": 0}
+    est = cls(**small, device="cpu").meta_fit(tasks)
+    n_way = 1000
+    X, y = np.random.RandomState(0).normal(size=(2 * n_way, 3)), np.tile(np.arange(n_way), 2)
+    tracemalloc.start()
+    try:
+        est.fit(X, y)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < len(y) * n_way * 4  # half of the labels in float64
+    assert est.predict(X[:5]).shape == (5,)
+
+
+def test_the_loss_on_a_large_support_is_that_of_its_parts(monkeypatch):
+    waves = make_sinusoid_tasks(4, n_rows=12, random_state=0)
+    est = MAMLRegressor(**SMALL, inner_lr=0.1, device="cpu").meta_fit(waves)
+    X, weight = np.arange(8.0)[:, None], np.arange(8) % 5.0
+    warned = []
+    for at_once in (2**20, 3):
+        monkeypatch.setattr(converged, "AT_ONCE", at_once)
+        with pytest.warns(ConvergenceWarning, match="loss on the support itself") as seen:
+            est.fit(X, 10.0 * X[:, 0], weight)
+        warned.append([str(w.message) for w in seen if "support itself" in str(w.message)])
+    assert warned[0] == warned[1]
+
+
+def test_a_meta_batch_of_very_many_labels_is_cut():
+    labels = np.arange(1600).reshape(16, 100)
+    X = np.random.RandomState(0).normal(size=(16, 300, 3))
+    est = PooledClassifier(hidden_layer_sizes=4, n_shot=2, device="cpu")
+    of_many, of_few = (
+        est.estimate_memory([(x, np.repeat(own, 3)) for x, own in zip(X, names, strict=True)])
+        for names in (labels, labels % 100)
+    )
+    assert of_many.task_chunk_size < of_few.task_chunk_size == 16

@@ -5,8 +5,10 @@ import pandas as pd
 import pytest
 from sklearn.exceptions import NotFittedError
 from sklearn.impute import SimpleImputer
+from torch import nn
 
 from sklearn_meta import MAMLClassifier, MAMLRegressor, Task, TaskError
+from sklearn_meta.analysis import GuardedMetaClassifier
 from sklearn_meta.datasets import make_blob_tasks, make_sinusoid_tasks
 from sklearn_meta.model_selection import TaskEstimator
 from sklearn_meta.pipeline import make_meta_pipeline
@@ -65,7 +67,7 @@ def test_each_row_gets_what_its_task_alone_would_say(pipeline):
         np.testing.assert_array_equal(mine["prediction"], one.predict(query[["height", "girth"]]))
         expected = one.predict_proba(query[["height", "girth"]])
         own = [f"proba_{label}" for label in one.classes_]
-        np.testing.assert_array_equal(mine[own], expected)
+        np.testing.assert_allclose(mine[own], expected, rtol=1e-12)
         lacking = [c for c in table if c.startswith("proba_") and c not in own]
         assert len(lacking) == len(found.classes_) - len(one.classes_) > 0
         assert (mine[lacking] == 0).all(axis=None)
@@ -81,6 +83,49 @@ def test_they_are_those_of_predict_tasks():
         tasks.append(Task(numbers, both["kind"], support=np.arange(len(support)), name=name))
     for task, expected in zip(tasks, est.predict_tasks(tasks), strict=True):
         np.testing.assert_array_equal(found.y[found.task == task.name], expected)
+
+
+class Counted(nn.Linear):
+    """A network that counts its passes."""
+
+    passes = 0
+
+    def __init__(self, row_shape):
+        super().__init__(*row_shape, 4)
+
+    def forward(self, X):
+        Counted.passes += 1
+        return super().forward(X).tanh()
+
+
+@pytest.mark.parametrize("pipeline", [False, True])
+def test_many_tasks_take_no_more_passes_than_few(pipeline):
+    clf = MAMLClassifier(**SMALL | {"backbone": Counted}, n_shot=2)
+    est = make_meta_pipeline(SimpleImputer(), clf, transform_scope="pooled") if pipeline else clf
+    est = TaskEstimator(est, task="plot").fit(X, FRAME["kind"])
+    many = pd.concat([X.assign(plot=X["plot"] + str(k)) for k in range(20)])
+    est.predict_rows(X, GAPS)  # which builds the network
+    passes = []
+    for rows, labels in ((X, GAPS), (many, pd.concat([GAPS] * 20))):
+        before = Counted.passes
+        found = est.predict_rows(rows, labels)
+        passes.append(Counted.passes - before)
+    assert passes[0] == passes[1] > 0
+    np.testing.assert_allclose(found.proba[: UNKNOWN.sum()], est.predict_rows(X, GAPS).proba)
+
+
+def test_guarded_learners_predict_rows_too():
+    task = make_blob_tasks(9, n_way=2, n_rows=6, n_features=2, random_state=0)
+    rows, y = np.concatenate([t.X for t in task]), np.concatenate([t.y for t in task])
+    who, gaps = np.repeat(np.arange(9), 12), y.astype(float)
+    gaps[::3] = np.nan
+    inner = MAMLClassifier(**SMALL, n_shot=2)
+    est = TaskEstimator(GuardedMetaClassifier(inner, random_state=0)).fit(rows, y, who)
+    found = est.predict_rows(rows, gaps, who)
+    here, known = found.task == 4, np.flatnonzero((who == 4) & ~np.isnan(gaps))
+    one = est.estimator_.fit(rows[known], y[known])
+    np.testing.assert_allclose(found.proba[here], one.predict_proba(rows[found.rows[here]]))
+    np.testing.assert_array_equal(found.y[here], one.predict(rows[found.rows[here]]))
 
 
 def test_a_frame_by_its_columns_an_array_and_one_with_polars_say_the_same():
