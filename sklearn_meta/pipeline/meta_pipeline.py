@@ -297,8 +297,8 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
     @property
     def theta_(self) -> Mapping[str, NDArray[Any]]:
         """What the meta-learner has learned; raises without a `meta_fit`."""
-        last = self.steps[-1][1] if self.steps else None
-        theta: Mapping[str, NDArray[Any]] = last.theta_  # type: ignore[union-attr]
+        last: Any = self.steps[-1][1] if self.steps else None
+        theta: Mapping[str, NDArray[Any]] = last.theta_
         return theta
 
     def __getitem__(self, ind: Any) -> Any:

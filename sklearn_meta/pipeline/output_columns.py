@@ -63,9 +63,10 @@ def check_output_columns(found: OutputColumns, expected: OutputColumns, of: str)
             )
     if None not in (found.n_columns, expected.n_columns) and found.n_columns != expected.n_columns:
         unnamed = [step for step, names in found.names.items() if names is None]
+        why = f"; {', '.join(map(repr, unnamed))} cannot name them" if unnamed else ""
         raise ValueError(
-            f"The transformers make {found.n_columns} columns, but {expected.n_columns} {of}; "
-            f"{', '.join(map(repr, unnamed))} cannot name them. {REMEDY}"
+            f"The transformers make {found.n_columns} columns, but {expected.n_columns} {of}{why}. "
+            f"{REMEDY}"
         )
 
 

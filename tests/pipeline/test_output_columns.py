@@ -184,3 +184,13 @@ def test_searches_over_tasks_say_so_too():
     tasks = [*_tasks(change), *_tasks(change, **CHANGES[change][2])]
     with pytest.raises(TaskError, match=_words(change)):
         TaskEstimator(_pipeline(change)).fit(tasks)
+
+
+def test_a_frame_after_arrays_is_held_to_the_number_of_columns():
+    encode, learner = OneHotEncoder(), ProtoNetClassifier(max_meta_iter=1, random_state=0)
+    tasks = [(_rows(seed)[["drug"]].to_numpy(), Y) for seed in range(3)]
+    pipe = make_meta_pipeline(encode, learner).meta_fit(tasks)
+    frame = _rows(0)[["drug"]]
+    assert pipe.fit(frame, Y).predict(frame).shape == Y.shape
+    with pytest.raises(ValueError, match="The transformers make 2 columns, but 3 of the tasks of"):
+        pipe.fit(_rows(0, drug="xy")[["drug"]], Y)
