@@ -26,7 +26,19 @@ ROUNDING, HUGE = 1e-12, 1e7  # relative, of what is the same number; printed wit
 
 
 class MeanInterval(NamedTuple):
-    """Mean over tasks and the ends of its interval; ``0.812 ± 0.013 (95 %, 600 tasks)``."""
+    """Mean over tasks and the ends of its interval; ``0.812 ± 0.013 (95 %, 600 tasks)``.
+
+    Attributes
+    ----------
+    mean : float
+        Mean over tasks.
+    low, high : float
+        Ends of the confidence interval; nan with one task.
+    n_tasks : int
+        Number of tasks.
+    level : float
+        Level of confidence, between 0 and 1.
+    """
 
     mean: float
     low: float
@@ -48,7 +60,21 @@ class MeanInterval(NamedTuple):
 
 
 class PairedComparison(NamedTuple):
-    """Of a - b: the mean, tasks won, tied, lost, the share lost, p of the t and the sign test."""
+    """Comparison of the scores a and b of two estimators on the same tasks.
+
+    Attributes
+    ----------
+    difference : MeanInterval
+        Mean of a - b over tasks, with a confidence interval.
+    wins, ties, losses : int
+        Number of tasks on which a is better than, equal to and worse than b.
+    hurt : float
+        Share of the tasks on which a is worse.
+    p_ttest : float
+        Two-sided p-value of the paired t test.
+    p_sign : float
+        Two-sided p-value of the sign test.
+    """
 
     difference: MeanInterval
     wins: int
@@ -69,7 +95,17 @@ class PairedComparison(NamedTuple):
 
 
 class TaskCalibration(NamedTuple):
-    """Calibration error of all rows together, of each task alone, and the mean of the latter."""
+    """Calibration error of all rows together, of each task alone, and the mean of the latter.
+
+    Attributes
+    ----------
+    pooled : float
+        Calibration error of the rows of all tasks together.
+    mean_per_task : float
+        Mean of `per_task`.
+    per_task : ndarray of shape (n_tasks,)
+        Calibration error of each task.
+    """
 
     pooled: float
     mean_per_task: float

@@ -30,10 +30,10 @@ class ANILClassifier(UnrolledParams, MetaClassifier):
     {first_order}
     {head}
     {learned_lr}
-    {checkpoint}
     {network}
     {outer}
     {n_shot}
+    {checkpoint}
 
     Attributes
     ----------
@@ -43,6 +43,12 @@ class ANILClassifier(UnrolledParams, MetaClassifier):
     Raises
     ------
     {raises}
+
+    See Also
+    --------
+    ANILRegressor : The same algorithm for regression.
+    MAMLClassifier : Adapts all layers.
+    BOILClassifier : Adapts all layers but the output layer.
 
     References
     ----------
@@ -89,10 +95,10 @@ class ANILRegressor(UnrolledParams, MetaRegressor):
     {inner_steps}
     {first_order}
     {learned_lr}
-    {checkpoint}
     {network}
     {outer}
     {n_support}
+    {checkpoint}
 
     Attributes
     ----------
@@ -101,6 +107,12 @@ class ANILRegressor(UnrolledParams, MetaRegressor):
     Raises
     ------
     {raises}
+
+    See Also
+    --------
+    ANILClassifier : The same algorithm for classification.
+    MAMLRegressor : Adapts all layers.
+    BOILRegressor : Adapts all layers but the output layer.
 
     References
     ----------

@@ -57,6 +57,11 @@ class BaselinePlusPlusClassifier(InnerLoopParams, MetaClassifier):
     ------
     {raises}
 
+    See Also
+    --------
+    FineTuneClassifier : Fine-tunes a linear output layer.
+    ProtoNetClassifier : Learns the embedding from episodes.
+
     References
     ----------
     Chen, Liu, Kira, Wang and Huang, "A Closer Look at Few-shot Classification", ICLR 2019.

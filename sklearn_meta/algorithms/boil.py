@@ -34,10 +34,10 @@ class BOILClassifier(UnrolledParams, MetaClassifier):
         position, which limits the number of classes and depends on their order. (One vector for
         all classes could not tell them apart.) Structural.
     {learned_lr}
-    {checkpoint}
     {network}
     {outer}
     {n_shot}
+    {checkpoint}
 
     Attributes
     ----------
@@ -47,6 +47,12 @@ class BOILClassifier(UnrolledParams, MetaClassifier):
     Raises
     ------
     {raises}
+
+    See Also
+    --------
+    BOILRegressor : The same algorithm for regression.
+    MAMLClassifier : Adapts all layers.
+    ANILClassifier : Adapts only the output layer.
 
     References
     ----------
@@ -96,10 +102,10 @@ class BOILRegressor(UnrolledParams, MetaRegressor):
     {inner_steps}
     {first_order}
     {learned_lr}
-    {checkpoint}
     {network}
     {outer}
     {n_support}
+    {checkpoint}
 
     Attributes
     ----------
@@ -108,6 +114,12 @@ class BOILRegressor(UnrolledParams, MetaRegressor):
     Raises
     ------
     {raises}
+
+    See Also
+    --------
+    BOILClassifier : The same algorithm for classification.
+    MAMLRegressor : Adapts all layers.
+    ANILRegressor : Adapts only the output layer.
 
     References
     ----------

@@ -101,10 +101,10 @@ class CAVIARegressor(UnrolledParams, MetaRegressor):
     n_context : int, default=5
         Length of the context. Structural.
     {first_order}
-    {checkpoint}
     {network}
     {outer}
     {n_support}
+    {checkpoint}
 
     Attributes
     ----------
@@ -113,6 +113,11 @@ class CAVIARegressor(UnrolledParams, MetaRegressor):
     Raises
     ------
     {raises}
+
+    See Also
+    --------
+    MAMLRegressor : Adapts all weights instead of a context vector.
+    ANILRegressor : Adapts only the output layer.
 
     References
     ----------

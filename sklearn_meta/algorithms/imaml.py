@@ -66,7 +66,7 @@ class IMAML(InnerLoop):
     cg_damping: tuple[float, float] = (0.0, 0.0)
 
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
-        """phi* = argmin L(phi, D_support) + lambda / 2 |phi - phi_0|^2, by proximal steps."""
+        """Solve phi* = argmin L(phi, D_support) + lambda / 2 |phi - phi_0|^2 by proximal steps."""
         phi_0, staying, loss = self.inner(f, theta, support)
         return staying | self._solve(loss, phi_0)
 
@@ -176,6 +176,12 @@ class IMAMLClassifier(_IMAMLParams, MetaClassifier):
     ------
     {raises}
 
+    See Also
+    --------
+    IMAMLRegressor : The same algorithm for regression.
+    MAMLClassifier : Differentiates through the inner steps.
+    ReptileClassifier : Needs no second derivatives.
+
     Notes
     -----
     H itself need not be positive semi-definite, but I + H / lambda is at a minimum of the
@@ -245,6 +251,12 @@ class IMAMLRegressor(_IMAMLParams, MetaRegressor):
     Raises
     ------
     {raises}
+
+    See Also
+    --------
+    IMAMLClassifier : The same algorithm for classification.
+    MAMLRegressor : Differentiates through the inner steps.
+    ReptileRegressor : Needs no second derivatives.
 
     Notes
     -----

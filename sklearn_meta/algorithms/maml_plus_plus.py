@@ -51,10 +51,10 @@ class MAMLPlusPlusClassifier(UnrolledParams, MetaClassifier):
         Share of meta-training in which the inner gradients count as constants. 0 is second order
         and 1 first order throughout; the paper's 50 of 150 epochs are 1/3.
     {head}
-    {checkpoint}
     {network}
     {outer}
     {n_shot}
+    {checkpoint}
 
     Attributes
     ----------
@@ -64,6 +64,11 @@ class MAMLPlusPlusClassifier(UnrolledParams, MetaClassifier):
     Raises
     ------
     {raises}
+
+    See Also
+    --------
+    MAMLPlusPlusRegressor : The same algorithm for regression.
+    MAMLClassifier : The algorithm without these additions.
 
     References
     ----------
@@ -125,10 +130,10 @@ class MAMLPlusPlusRegressor(UnrolledParams, MetaRegressor):
     first_order_until : float, default=0
         Share of meta-training in which the inner gradients count as constants. 0 is second order
         and 1 first order throughout; the paper's 50 of 150 epochs are 1/3.
-    {checkpoint}
     {network}
     {outer}
     {n_support}
+    {checkpoint}
 
     Attributes
     ----------
@@ -137,6 +142,11 @@ class MAMLPlusPlusRegressor(UnrolledParams, MetaRegressor):
     Raises
     ------
     {raises}
+
+    See Also
+    --------
+    MAMLPlusPlusClassifier : The same algorithm for classification.
+    MAMLRegressor : The algorithm without these additions.
 
     References
     ----------

@@ -31,10 +31,10 @@ class MetaSGDClassifier(UnrolledParams, MetaClassifier):
         Gradient steps; 0 gives the prior's predictions. Free to change after `meta_fit`.
     {first_order}
     {head}
-    {checkpoint}
     {network}
     {outer}
     {n_shot}
+    {checkpoint}
 
     Attributes
     ----------
@@ -44,6 +44,12 @@ class MetaSGDClassifier(UnrolledParams, MetaClassifier):
     Raises
     ------
     {raises}
+
+    See Also
+    --------
+    MetaSGDRegressor : The same algorithm for regression.
+    MAMLClassifier : Uses one fixed step size.
+    LSTMMetaLearnerClassifier : Learns the whole update rule.
 
     References
     ----------
@@ -90,10 +96,10 @@ class MetaSGDRegressor(UnrolledParams, MetaRegressor):
     inner_steps : int, default=1
         Gradient steps; 0 gives the prior's predictions. Free to change after `meta_fit`.
     {first_order}
-    {checkpoint}
     {network}
     {outer}
     {n_support}
+    {checkpoint}
 
     Attributes
     ----------
@@ -102,6 +108,12 @@ class MetaSGDRegressor(UnrolledParams, MetaRegressor):
     Raises
     ------
     {raises}
+
+    See Also
+    --------
+    MetaSGDClassifier : The same algorithm for classification.
+    MAMLRegressor : Uses one fixed step size.
+    LSTMMetaLearnerRegressor : Learns the whole update rule.
 
     References
     ----------

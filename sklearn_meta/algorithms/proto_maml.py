@@ -31,10 +31,10 @@ class ProtoMAMLClassifier(UnrolledParams, MetaClassifier):
     {inner_steps}
     {first_order}
     {learned_lr}
-    {checkpoint}
     {network}
     {outer}
     {n_shot}
+    {checkpoint}
 
     Attributes
     ----------
@@ -44,6 +44,11 @@ class ProtoMAMLClassifier(UnrolledParams, MetaClassifier):
     Raises
     ------
     {raises}
+
+    See Also
+    --------
+    MAMLClassifier : Offers other output layers and second-order gradients.
+    ProtoNetClassifier : Uses the prototypes without gradient steps.
 
     References
     ----------

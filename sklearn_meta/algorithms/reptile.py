@@ -147,6 +147,12 @@ class ReptileClassifier(_ReptileParams, MetaClassifier):
     ------
     {raises}
 
+    See Also
+    --------
+    ReptileRegressor : The same algorithm for regression.
+    MAMLClassifier : Differentiates through the inner steps.
+    FineTuneClassifier : Trains on all tasks together before it adapts.
+
     Notes
     -----
     `meta_lr` is epsilon, the step of :class:`torch.optim.SGD`.
@@ -204,6 +210,12 @@ class ReptileRegressor(_ReptileParams, MetaRegressor):
     Raises
     ------
     {raises}
+
+    See Also
+    --------
+    ReptileClassifier : The same algorithm for classification.
+    MAMLRegressor : Differentiates through the inner steps.
+    FineTuneRegressor : Trains on all tasks together before it adapts.
 
     Notes
     -----

@@ -177,12 +177,12 @@ MARKS = {
 }
 
 
-def describe_shared(cls: C) -> C:
+def describe_shared(estimator_class: C) -> C:
     """Fill the shared parameter descriptions into the docstring of a meta-learner.
 
     Parameters
     ----------
-    cls : class
+    estimator_class : class
         A class whose docstring has lines such as ``{network}`` and ``{outer}``. The defaults in
         the descriptions become those of this class.
 
@@ -191,7 +191,9 @@ def describe_shared(cls: C) -> C:
     class
         The same class.
     """
-    defaults = {name: p.default for name, p in inspect.signature(cls).parameters.items()}
+    defaults = {
+        name: p.default for name, p in inspect.signature(estimator_class).parameters.items()
+    }
 
     def own_default(line: re.Match[str]) -> str:
         name, kind = line.groups()
@@ -199,8 +201,9 @@ def describe_shared(cls: C) -> C:
         spelled = f'"{value}"' if isinstance(value, str) else repr(value)
         return f"{name} : {kind}, default={spelled}"
 
-    filled = inspect.cleandoc(cls.__doc__ or "")
+    filled = inspect.cleandoc(estimator_class.__doc__ or "")
     for mark, text in MARKS.items():
         filled = filled.replace(mark, text)
-    cls.__doc__ = re.sub(r"^(\w+) : (.*), default=.*$", own_default, filled, flags=re.MULTILINE)
-    return cls
+    pattern = r"^(\w+) : (.*), default=.*$"
+    estimator_class.__doc__ = re.sub(pattern, own_default, filled, flags=re.MULTILINE)
+    return estimator_class

@@ -68,6 +68,11 @@ class TaskEstimator(CallbackSupportMixin, BaseEstimator):
     ValueError
         If `groups` did not arrive.
 
+    See Also
+    --------
+    TaskKFold : Splits a table into folds of whole tasks.
+    compare : Compares meta-learners with baselines on the same tasks.
+
     Notes
     -----
     Rows in a table are spelt ``fit(X, y, groups=...)``. The searches of scikit-learn hand `groups`

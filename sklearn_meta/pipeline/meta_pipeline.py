@@ -68,6 +68,11 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
     ValueError
         From `fit`, if a transformer that was fitted on all tasks was changed since.
 
+    See Also
+    --------
+    make_meta_pipeline : Makes a `MetaPipeline` without naming its steps.
+    sklearn.pipeline.Pipeline : Chains estimators that learn from one table.
+
     Notes
     -----
     Transformers that look at labels encode the rows that they are fitted on as their
