@@ -112,12 +112,12 @@ def describes_fields(cls):
 def leaves_it_to_the_base(owner, name):
     """Whether a method of one line overrides one of ours that describes arguments and result."""
     bases = [base for base in owner.__mro__[1:] if is_ours(base) and name in vars(base)]
-    if not bases or {"Parameters", "Returns"} & sections_of(vars_doc(owner, name)).keys():
+    if not bases or {"Parameters", "Returns"} & sections_of(doc_of(owner, name)).keys():
         return False
-    return any("Returns" in sections_of(vars_doc(base, name)) for base in bases)
+    return any("Returns" in sections_of(doc_of(base, name)) for base in bases)
 
 
-def vars_doc(cls, name):
+def doc_of(cls, name):
     return getattr(cls, name).__doc__ or ""
 
 
