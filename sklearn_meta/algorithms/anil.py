@@ -15,7 +15,7 @@ __all__ = ["ANILClassifier", "ANILRegressor"]
 @describe_shared
 @dataclass(eq=False, repr=False)
 class ANILClassifier(UnrolledParams, MetaClassifier):
-    """Classifier whose features are meta-learned and whose output layer alone adapts.
+    """Classifier that meta-learns its features and adapts only the output layer.
 
     As MAML, but the inner loop moves the output layer w only:
     w_(k+1) = w_k - alpha grad_w L(w_k, f_theta(support)). The features do not change, so steps
@@ -82,7 +82,7 @@ class ANILClassifier(UnrolledParams, MetaClassifier):
 @describe_shared
 @dataclass(eq=False, repr=False)
 class ANILRegressor(UnrolledParams, MetaRegressor):
-    """Regressor whose features are meta-learned and whose output layer alone adapts.
+    """Regressor that meta-learns its features and adapts only the output layer.
 
     As MAML, but the inner loop moves the output layer w only:
     w_(k+1) = w_k - alpha grad_w L(w_k, f_theta(support)). The features do not change, so steps

@@ -16,7 +16,7 @@ __all__ = ["BOILClassifier", "BOILRegressor"]
 @describe_shared
 @dataclass(eq=False, repr=False)
 class BOILClassifier(UnrolledParams, MetaClassifier):
-    """Classifier whose backbone adapts under an output layer that does not.
+    """Classifier that adapts the backbone and leaves the output layer as it is.
 
     As MAML, but the output layer w stays at its start and the backbone alone moves:
     phi_(k+1) = phi_k - alpha grad_phi L(w, f_phi_k(support)). Features must change to fit a new
@@ -89,7 +89,7 @@ class BOILClassifier(UnrolledParams, MetaClassifier):
 @describe_shared
 @dataclass(eq=False, repr=False)
 class BOILRegressor(UnrolledParams, MetaRegressor):
-    """Regressor whose backbone adapts under an output layer that does not.
+    """Regressor that adapts the backbone and leaves the output layer as it is.
 
     As MAML, but the output layer w stays at its start and the backbone alone moves:
     phi_(k+1) = phi_k - alpha grad_phi L(w, f_phi_k(support)). Features must change to fit a new

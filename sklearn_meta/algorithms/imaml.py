@@ -137,7 +137,7 @@ class _IMAMLParams(InnerLoopParams, ABC):
 @describe_shared
 @dataclass(eq=False, repr=False)
 class IMAMLClassifier(_IMAMLParams, MetaClassifier):
-    """Classifier that learns an initialisation, by the implicit gradient of where it leads.
+    """Classifier that learns an initialisation by implicit gradients.
 
     The inner loop looks for phi* = argmin_phi L(phi, D_support) + lambda / 2 |phi - phi_0|^2 by
     proximal gradient steps from the learned start phi_0. At that minimum the gradient of the query
@@ -215,7 +215,7 @@ class IMAMLClassifier(_IMAMLParams, MetaClassifier):
 @describe_shared
 @dataclass(eq=False, repr=False)
 class IMAMLRegressor(_IMAMLParams, MetaRegressor):
-    """Regressor that learns an initialisation, by the implicit gradient of where it leads.
+    """Regressor that learns an initialisation by implicit gradients.
 
     The inner loop looks for phi* = argmin_phi L(phi, D_support) + lambda / 2 |phi - phi_0|^2 by
     proximal gradient steps from the learned start phi_0. At that minimum the gradient of the query

@@ -153,7 +153,7 @@ class _LSTMParams(InnerLoopParams, ABC):
 @describe_shared
 @dataclass(eq=False, repr=False)
 class LSTMMetaLearnerClassifier(_LSTMParams, MetaClassifier):
-    """Classifier whose inner loop is a learned rule, from a learned start.
+    """Classifier that learns an update rule and an initialisation for the inner loop.
 
     A small LSTM moves each weight of the network by itself, theta_t = f_t o theta_(t-1) - i_t o
     grad_t: the forget gate f and the input gate i, a decay and a rate of its own for each weight
@@ -217,7 +217,7 @@ class LSTMMetaLearnerClassifier(_LSTMParams, MetaClassifier):
 @describe_shared
 @dataclass(eq=False, repr=False)
 class LSTMMetaLearnerRegressor(_LSTMParams, MetaRegressor):
-    """Regressor whose inner loop is a learned rule, from a learned start.
+    """Regressor that learns an update rule and an initialisation for the inner loop.
 
     A small LSTM moves each weight of the network by itself, theta_t = f_t o theta_(t-1) - i_t o
     grad_t: the forget gate f and the input gate i, a decay and a rate of its own for each weight

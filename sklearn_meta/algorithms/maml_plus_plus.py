@@ -29,7 +29,7 @@ def _learner(est: Any) -> GradientLearner:
 @describe_shared
 @dataclass(eq=False, repr=False)
 class MAMLPlusPlusClassifier(UnrolledParams, MetaClassifier):
-    """Classifier by MAML with learned steps and a loss after each of them.
+    """Classifier by MAML with learned step sizes and a loss after each step.
 
     MAML with four cures of its training: the loss after each inner step counts at first,
     sum_k v_k L(phi_k), with v moving to the last step (multi-step loss); a learned step for each
@@ -110,7 +110,7 @@ class MAMLPlusPlusClassifier(UnrolledParams, MetaClassifier):
 @describe_shared
 @dataclass(eq=False, repr=False)
 class MAMLPlusPlusRegressor(UnrolledParams, MetaRegressor):
-    """Regressor by MAML with learned steps and a loss after each of them.
+    """Regressor by MAML with learned step sizes and a loss after each step.
 
     MAML with four cures of its training: the loss after each inner step counts at first,
     sum_k v_k L(phi_k), with v moving to the last step (multi-step loss); a learned step for each

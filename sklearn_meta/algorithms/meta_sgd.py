@@ -15,7 +15,7 @@ __all__ = ["MetaSGDClassifier", "MetaSGDRegressor"]
 @describe_shared
 @dataclass(eq=False, repr=False)
 class MetaSGDClassifier(UnrolledParams, MetaClassifier):
-    """Classifier that learns where to start, and the step of each weight.
+    """Classifier that learns an initialisation and a step size for each weight.
 
     The outer loop learns the initial weights theta and a step for each weight,
     phi = theta - alpha o grad L(theta), of either sign: a direction as well as a length. One step
@@ -82,7 +82,7 @@ class MetaSGDClassifier(UnrolledParams, MetaClassifier):
 @describe_shared
 @dataclass(eq=False, repr=False)
 class MetaSGDRegressor(UnrolledParams, MetaRegressor):
-    """Regressor that learns where to start, and the step of each weight.
+    """Regressor that learns an initialisation and a step size for each weight.
 
     The outer loop learns the initial weights theta and a step for each weight,
     phi = theta - alpha o grad L(theta), of either sign: a direction as well as a length. One step

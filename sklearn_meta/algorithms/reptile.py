@@ -115,7 +115,7 @@ class _ReptileParams(InnerLoopParams, ABC):
 @describe_shared
 @dataclass(eq=False, repr=False)
 class ReptileClassifier(_ReptileParams, MetaClassifier):
-    """Classifier whose start moves towards the weights that tasks arrive at.
+    """Classifier that moves an initialisation towards the weights adapted to each task.
 
     The inner loop trains a copy phi of the weights theta on a task; the outer loop moves theta
     there, theta <- theta + epsilon mean_T (phi_T - theta). No gradient goes through the inner
@@ -181,7 +181,7 @@ class ReptileClassifier(_ReptileParams, MetaClassifier):
 @describe_shared
 @dataclass(eq=False, repr=False)
 class ReptileRegressor(_ReptileParams, MetaRegressor):
-    """Regressor whose start moves towards the weights that tasks arrive at.
+    """Regressor that moves an initialisation towards the weights adapted to each task.
 
     The inner loop trains a copy phi of the weights theta on a task; the outer loop moves theta
     there, theta <- theta + epsilon mean_T (phi_T - theta). No gradient goes through the inner
