@@ -33,8 +33,19 @@ LEVEL: Check = (lambda v: real(0, 1)[0](v) and 0 < v < 1, "a float in (0.0, 1.0)
 class MeanInterval(NamedTuple):
     """Mean over tasks and the ends of its interval; ``0.812 ± 0.013 (95 %, 600 tasks)``.
 
-    `n_trainings` counts the trainings whose differences are part of the interval. Where it is 0,
-    the interval is over tasks alone: it is that of these trained models, not of the algorithm.
+    Attributes
+    ----------
+    mean : float
+        Mean over tasks.
+    low, high : float
+        Ends of the confidence interval; nan with one task.
+    n_tasks : int
+        Number of tasks.
+    level : float
+        Level of confidence, between 0 and 1.
+    n_trainings : int
+        Number of trainings whose differences are part of the interval. Where it is 0, the interval
+        is over tasks alone: it is that of these trained models, not of the algorithm.
     """
 
     mean: float
@@ -59,10 +70,21 @@ class MeanInterval(NamedTuple):
 
 
 class PairedComparison(NamedTuple):
-    """Of a - b: the mean, tasks won, tied, lost, the share lost, p of the mean and the sign test.
+    """Comparison of the scores a and b of two estimators on the same tasks.
 
-    `p_mean` belongs to the interval: below 1 - level where the interval leaves out 0. Where all
-    tasks differ alike, there is no scatter to judge the mean by, and it is that of the sign test.
+    Attributes
+    ----------
+    difference : MeanInterval
+        Mean of a - b over tasks, with a confidence interval.
+    wins, ties, losses : int
+        Number of tasks on which a is better than, equal to and worse than b.
+    hurt : float
+        Share of the tasks on which a is worse.
+    p_mean : float
+        Two-sided p-value of the mean, below 1 - level where the interval leaves out 0. Where all
+        tasks differ alike, there is no scatter to judge the mean by, and it is `p_sign`.
+    p_sign : float
+        Two-sided p-value of the sign test.
     """
 
     difference: MeanInterval
@@ -96,7 +118,17 @@ class PairedComparison(NamedTuple):
 
 
 class TaskCalibration(NamedTuple):
-    """Calibration error of all rows together, of each task alone, and the mean of the latter."""
+    """Calibration error of all rows together, of each task alone, and the mean of the latter.
+
+    Attributes
+    ----------
+    pooled : float
+        Calibration error of the rows of all tasks together.
+    mean_per_task : float
+        Mean of `per_task`.
+    per_task : ndarray of shape (n_tasks,)
+        Calibration error of each task.
+    """
 
     pooled: float
     mean_per_task: float

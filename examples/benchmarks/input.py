@@ -69,7 +69,7 @@ def rows_of(form: str, folder: str, n: int) -> tuple[Any, bool]:
     if form in IMAGE_FORMS:
         X = np.load(Path(folder) / f"{kind}.npy", mmap_mode="r" if where == "file" else None)
         return (X.reshape(-1, SIDE, SIDE), True) if "turns" in form else (X, False)
-    thin = sparse.random_array((n, N_BITS), density=DENSITY, format="csr", rng=0)
+    thin = sparse.csr_array(sparse.random(n, N_BITS, density=DENSITY, random_state=0))
     thin.data[:] = 1.0
     return (thin if form == "sparse" else thin.toarray().astype(kind)), False
 

@@ -15,7 +15,7 @@ __all__ = ["ANILClassifier", "ANILRegressor"]
 @describe_shared
 @dataclass(eq=False, repr=False)
 class ANILClassifier(UnrolledParams, MetaClassifier):
-    """Classifier whose features are meta-learned and whose output layer alone adapts.
+    """Classifier that meta-learns its features and adapts only the output layer.
 
     As MAML, but the inner loop moves the output layer w only:
     w_(k+1) = w_k - alpha grad_w L(w_k, f_theta(support)). The features do not change, so steps
@@ -30,10 +30,10 @@ class ANILClassifier(UnrolledParams, MetaClassifier):
     {first_order}
     {head}
     {learned_lr}
-    {checkpoint}
     {network}
     {outer}
     {n_shot}
+    {checkpoint}
 
     Attributes
     ----------
@@ -43,6 +43,12 @@ class ANILClassifier(UnrolledParams, MetaClassifier):
     Raises
     ------
     {raises}
+
+    See Also
+    --------
+    ANILRegressor : The same algorithm for regression.
+    MAMLClassifier : Adapts all layers.
+    BOILClassifier : Adapts all layers but the output layer.
 
     References
     ----------
@@ -76,7 +82,7 @@ class ANILClassifier(UnrolledParams, MetaClassifier):
 @describe_shared
 @dataclass(eq=False, repr=False)
 class ANILRegressor(UnrolledParams, MetaRegressor):
-    """Regressor whose features are meta-learned and whose output layer alone adapts.
+    """Regressor that meta-learns its features and adapts only the output layer.
 
     As MAML, but the inner loop moves the output layer w only:
     w_(k+1) = w_k - alpha grad_w L(w_k, f_theta(support)). The features do not change, so steps
@@ -89,10 +95,10 @@ class ANILRegressor(UnrolledParams, MetaRegressor):
     {inner_steps}
     {first_order}
     {learned_lr}
-    {checkpoint}
     {network}
     {outer}
     {n_support}
+    {checkpoint}
 
     Attributes
     ----------
@@ -101,6 +107,12 @@ class ANILRegressor(UnrolledParams, MetaRegressor):
     Raises
     ------
     {raises}
+
+    See Also
+    --------
+    ANILClassifier : The same algorithm for classification.
+    MAMLRegressor : Adapts all layers.
+    BOILRegressor : Adapts all layers but the output layer.
 
     References
     ----------

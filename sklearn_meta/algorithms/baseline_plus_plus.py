@@ -22,7 +22,7 @@ OFFICIAL = (("momentum", 0.9), ("dampening", 0.9), ("weight_decay", 1e-3))
 @describe_shared
 @dataclass(eq=False, repr=False)
 class BaselinePlusPlusClassifier(InnerLoopParams, MetaClassifier):
-    """Classifier by cosine similarity, pre-trained on all classes, with a new head for each task.
+    """Cosine classifier, pre-trained on all classes, with a new output layer for each task.
 
     A baseline: `meta_fit` trains one network on the rows of all tasks together, with the logits
     s g_k cos(f(x), w_k) of an output layer over the labels of all tasks; the same label in two
@@ -56,6 +56,11 @@ class BaselinePlusPlusClassifier(InnerLoopParams, MetaClassifier):
     Raises
     ------
     {raises}
+
+    See Also
+    --------
+    FineTuneClassifier : Fine-tunes a linear output layer.
+    ProtoNetClassifier : Learns the embedding from episodes.
 
     References
     ----------

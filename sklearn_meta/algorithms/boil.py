@@ -16,7 +16,7 @@ __all__ = ["BOILClassifier", "BOILRegressor"]
 @describe_shared
 @dataclass(eq=False, repr=False)
 class BOILClassifier(UnrolledParams, MetaClassifier):
-    """Classifier whose backbone adapts under an output layer that does not.
+    """Classifier that adapts the backbone and leaves the output layer as it is.
 
     As MAML, but the output layer w stays at its start and the backbone alone moves:
     phi_(k+1) = phi_k - alpha grad_phi L(w, f_phi_k(support)). Features must change to fit a new
@@ -34,10 +34,10 @@ class BOILClassifier(UnrolledParams, MetaClassifier):
         position, which limits the number of classes and depends on their order. (One vector for
         all classes could not tell them apart.) Structural.
     {learned_lr}
-    {checkpoint}
     {network}
     {outer}
     {n_shot}
+    {checkpoint}
 
     Attributes
     ----------
@@ -47,6 +47,12 @@ class BOILClassifier(UnrolledParams, MetaClassifier):
     Raises
     ------
     {raises}
+
+    See Also
+    --------
+    BOILRegressor : The same algorithm for regression.
+    MAMLClassifier : Adapts all layers.
+    ANILClassifier : Adapts only the output layer.
 
     References
     ----------
@@ -83,7 +89,7 @@ class BOILClassifier(UnrolledParams, MetaClassifier):
 @describe_shared
 @dataclass(eq=False, repr=False)
 class BOILRegressor(UnrolledParams, MetaRegressor):
-    """Regressor whose backbone adapts under an output layer that does not.
+    """Regressor that adapts the backbone and leaves the output layer as it is.
 
     As MAML, but the output layer w stays at its start and the backbone alone moves:
     phi_(k+1) = phi_k - alpha grad_phi L(w, f_phi_k(support)). Features must change to fit a new
@@ -96,10 +102,10 @@ class BOILRegressor(UnrolledParams, MetaRegressor):
     {inner_steps}
     {first_order}
     {learned_lr}
-    {checkpoint}
     {network}
     {outer}
     {n_support}
+    {checkpoint}
 
     Attributes
     ----------
@@ -108,6 +114,12 @@ class BOILRegressor(UnrolledParams, MetaRegressor):
     Raises
     ------
     {raises}
+
+    See Also
+    --------
+    BOILClassifier : The same algorithm for classification.
+    MAMLRegressor : Adapts all layers.
+    ANILRegressor : Adapts only the output layer.
 
     References
     ----------

@@ -86,7 +86,7 @@ class Context(Adapts):
 @describe_shared
 @dataclass(eq=False, repr=False)
 class CAVIARegressor(UnrolledParams, MetaRegressor):
-    """Regressor whose network stays and whose few context inputs adapt.
+    """Regressor that adapts a few context inputs and leaves the network as it is.
 
     Rows are lengthened by a context c, the same for all rows of a task; the inner loop moves it
     alone, c_(k+1) = c_k - alpha grad_c L(f_theta([x, c_k])), from c_0 = 0. A task is then described
@@ -101,10 +101,10 @@ class CAVIARegressor(UnrolledParams, MetaRegressor):
     n_context : int, default=5
         Length of the context. Structural.
     {first_order}
-    {checkpoint}
     {network}
     {outer}
     {n_support}
+    {checkpoint}
 
     Attributes
     ----------
@@ -113,6 +113,11 @@ class CAVIARegressor(UnrolledParams, MetaRegressor):
     Raises
     ------
     {raises}
+
+    See Also
+    --------
+    MAMLRegressor : Adapts all weights instead of a context vector.
+    ANILRegressor : Adapts only the output layer.
 
     References
     ----------

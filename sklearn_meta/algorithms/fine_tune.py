@@ -89,6 +89,12 @@ class FineTuneClassifier(InnerLoopParams, MetaClassifier):
     ------
     {raises}
 
+    See Also
+    --------
+    FineTuneRegressor : The same baseline for regression.
+    PooledClassifier : Does not adapt to the support.
+    BaselinePlusPlusClassifier : Fine-tunes an output layer of cosine similarities.
+
     References
     ----------
     Chen, Liu, Kira, Wang and Huang, "A Closer Look at Few-shot Classification", ICLR 2019
@@ -152,6 +158,11 @@ class FineTuneRegressor(InnerLoopParams, MetaRegressor):
     Raises
     ------
     {raises}
+
+    See Also
+    --------
+    FineTuneClassifier : The same baseline for classification.
+    PooledRegressor : Does not adapt to the support.
 
     References
     ----------

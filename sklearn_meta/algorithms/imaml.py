@@ -66,7 +66,7 @@ class IMAML(InnerLoop):
     cg_damping: tuple[float, float] = (0.0, 0.0)
 
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
-        """phi* = argmin L(phi, D_support) + lambda / 2 |phi - phi_0|^2, by proximal steps."""
+        """Solve phi* = argmin L(phi, D_support) + lambda / 2 |phi - phi_0|^2 by proximal steps."""
         phi_0, staying, loss = self.inner(f, theta, support)
         return staying | self._solve(loss, phi_0)
 
@@ -137,7 +137,7 @@ class _IMAMLParams(InnerLoopParams, ABC):
 @describe_shared
 @dataclass(eq=False, repr=False)
 class IMAMLClassifier(_IMAMLParams, MetaClassifier):
-    """Classifier that learns an initialisation, by the implicit gradient of where it leads.
+    """Classifier that learns an initialisation by implicit gradients.
 
     The inner loop looks for phi* = argmin_phi L(phi, D_support) + lambda / 2 |phi - phi_0|^2 by
     proximal gradient steps from the learned start phi_0. At that minimum the gradient of the query
@@ -176,6 +176,12 @@ class IMAMLClassifier(_IMAMLParams, MetaClassifier):
     ------
     {raises}
 
+    See Also
+    --------
+    IMAMLRegressor : The same algorithm for regression.
+    MAMLClassifier : Differentiates through the inner steps.
+    ReptileClassifier : Needs no second derivatives.
+
     Notes
     -----
     H itself need not be positive semi-definite, but I + H / lambda is at a minimum of the
@@ -209,7 +215,7 @@ class IMAMLClassifier(_IMAMLParams, MetaClassifier):
 @describe_shared
 @dataclass(eq=False, repr=False)
 class IMAMLRegressor(_IMAMLParams, MetaRegressor):
-    """Regressor that learns an initialisation, by the implicit gradient of where it leads.
+    """Regressor that learns an initialisation by implicit gradients.
 
     The inner loop looks for phi* = argmin_phi L(phi, D_support) + lambda / 2 |phi - phi_0|^2 by
     proximal gradient steps from the learned start phi_0. At that minimum the gradient of the query
@@ -245,6 +251,12 @@ class IMAMLRegressor(_IMAMLParams, MetaRegressor):
     Raises
     ------
     {raises}
+
+    See Also
+    --------
+    IMAMLClassifier : The same algorithm for classification.
+    MAMLRegressor : Differentiates through the inner steps.
+    ReptileRegressor : Needs no second derivatives.
 
     Notes
     -----

@@ -76,7 +76,7 @@ class LSTMMetaLearner(InnerLoop):
         return super().init(f, n_outputs, generator) | self.rule.init(generator)
 
     def path(self, f: Network, theta: Params, support: Examples) -> Iterator[tuple[Params, State]]:
-        """phi_t = rule(phi_(t-1), grad L_t, L_t), with L_t = L(phi_(t-1), D_support).
+        """Iterate phi_t = rule(phi_(t-1), grad L_t, L_t), with L_t = L(phi_(t-1), D_support).
 
         Parameters
         ----------
@@ -85,14 +85,14 @@ class LSTMMetaLearner(InnerLoop):
         theta : dict of Tensor
             Meta-parameters.
         support : Examples
-            Of a stack of tasks B.
+            Support of a stack of tasks B.
 
         Yields
         ------
         phi : dict of Tensor of shape (*B, ...)
-            Before the first step, and after each.
+            Adapted parameters, before the first step and after each step.
         state : tuple of Tensor of shape (N, ...)
-            Of the rule; N counts the coordinates of all tasks.
+            State of the rule, for the N coordinates of all tasks.
         """
         start, staying, loss_of = self.inner(f, theta, support)
         c = as_vector(start, support.weight.ndim - 1)
@@ -111,7 +111,7 @@ class LSTMMetaLearner(InnerLoop):
             yield staying | as_params(c, start), state
 
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
-        """phi_T."""
+        """Return phi_T, the parameters after the last step."""
         for phi, _ in self.path(f, theta, support):
             arrived = phi
         return arrived
@@ -153,7 +153,7 @@ class _LSTMParams(InnerLoopParams, ABC):
 @describe_shared
 @dataclass(eq=False, repr=False)
 class LSTMMetaLearnerClassifier(_LSTMParams, MetaClassifier):
-    """Classifier whose inner loop is a learned rule, from a learned start.
+    """Classifier that learns an update rule and an initialisation for the inner loop.
 
     A small LSTM moves each weight of the network by itself, theta_t = f_t o theta_(t-1) - i_t o
     grad_t: the forget gate f and the input gate i, a decay and a rate of its own for each weight
@@ -166,8 +166,8 @@ class LSTMMetaLearnerClassifier(_LSTMParams, MetaClassifier):
         Steps of the rule; 0 gives the prior's predictions. Free to change after `meta_fit`, but
         the rule was trained for the number set then.
     {first_order}
-    {head}
     {learned_rule}
+    {head}
     {network}
     {outer}
     {n_shot}
@@ -180,6 +180,11 @@ class LSTMMetaLearnerClassifier(_LSTMParams, MetaClassifier):
     Raises
     ------
     {raises}
+
+    See Also
+    --------
+    LSTMMetaLearnerRegressor : The same algorithm for regression.
+    MetaSGDClassifier : Learns one step size for each weight.
 
     References
     ----------
@@ -212,7 +217,7 @@ class LSTMMetaLearnerClassifier(_LSTMParams, MetaClassifier):
 @describe_shared
 @dataclass(eq=False, repr=False)
 class LSTMMetaLearnerRegressor(_LSTMParams, MetaRegressor):
-    """Regressor whose inner loop is a learned rule, from a learned start.
+    """Regressor that learns an update rule and an initialisation for the inner loop.
 
     A small LSTM moves each weight of the network by itself, theta_t = f_t o theta_(t-1) - i_t o
     grad_t: the forget gate f and the input gate i, a decay and a rate of its own for each weight
@@ -237,6 +242,11 @@ class LSTMMetaLearnerRegressor(_LSTMParams, MetaRegressor):
     Raises
     ------
     {raises}
+
+    See Also
+    --------
+    LSTMMetaLearnerClassifier : The same algorithm for classification.
+    MetaSGDRegressor : Learns one step size for each weight.
 
     References
     ----------

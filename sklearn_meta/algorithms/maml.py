@@ -33,10 +33,10 @@ class MAMLClassifier(UnrolledParams, MetaClassifier):
     {first_order}
     {head}
     {learned_lr}
-    {checkpoint}
     {network}
     {outer}
     {n_shot}
+    {checkpoint}
 
     Attributes
     ----------
@@ -46,6 +46,13 @@ class MAMLClassifier(UnrolledParams, MetaClassifier):
     Raises
     ------
     {raises}
+
+    See Also
+    --------
+    MAMLRegressor : The same algorithm for regression.
+    ANILClassifier : Adapts only the output layer.
+    MAMLPlusPlusClassifier : Trains more stably, with learned step sizes.
+    ProtoNetClassifier : Adapts without gradient steps.
 
     References
     ----------
@@ -93,10 +100,10 @@ class MAMLRegressor(UnrolledParams, MetaRegressor):
     {inner_steps}
     {first_order}
     {learned_lr}
-    {checkpoint}
     {network}
     {outer}
     {n_support}
+    {checkpoint}
 
     Attributes
     ----------
@@ -105,6 +112,13 @@ class MAMLRegressor(UnrolledParams, MetaRegressor):
     Raises
     ------
     {raises}
+
+    See Also
+    --------
+    MAMLClassifier : The same algorithm for classification.
+    ANILRegressor : Adapts only the output layer.
+    MAMLPlusPlusRegressor : Trains more stably, with learned step sizes.
+    CAVIARegressor : Adapts only a context vector.
 
     References
     ----------

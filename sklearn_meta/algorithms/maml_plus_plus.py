@@ -29,7 +29,7 @@ def _learner(est: Any) -> GradientLearner:
 @describe_shared
 @dataclass(eq=False, repr=False)
 class MAMLPlusPlusClassifier(UnrolledParams, MetaClassifier):
-    """Classifier by MAML with learned steps and a loss after each of them.
+    """Classifier by MAML with learned step sizes and a loss after each step.
 
     MAML with four cures of its training: the loss after each inner step counts at first,
     sum_k v_k L(phi_k), with v moving to the last step (multi-step loss); a learned step for each
@@ -51,10 +51,10 @@ class MAMLPlusPlusClassifier(UnrolledParams, MetaClassifier):
         Share of meta-training in which the inner gradients count as constants. 0 is second order
         and 1 first order throughout; the paper's 50 of 150 epochs are 1/3.
     {head}
-    {checkpoint}
     {network}
     {outer}
     {n_shot}
+    {checkpoint}
 
     Attributes
     ----------
@@ -64,6 +64,11 @@ class MAMLPlusPlusClassifier(UnrolledParams, MetaClassifier):
     Raises
     ------
     {raises}
+
+    See Also
+    --------
+    MAMLPlusPlusRegressor : The same algorithm for regression.
+    MAMLClassifier : The algorithm without these additions.
 
     References
     ----------
@@ -105,7 +110,7 @@ class MAMLPlusPlusClassifier(UnrolledParams, MetaClassifier):
 @describe_shared
 @dataclass(eq=False, repr=False)
 class MAMLPlusPlusRegressor(UnrolledParams, MetaRegressor):
-    """Regressor by MAML with learned steps and a loss after each of them.
+    """Regressor by MAML with learned step sizes and a loss after each step.
 
     MAML with four cures of its training: the loss after each inner step counts at first,
     sum_k v_k L(phi_k), with v moving to the last step (multi-step loss); a learned step for each
@@ -125,10 +130,10 @@ class MAMLPlusPlusRegressor(UnrolledParams, MetaRegressor):
     first_order_until : float, default=0
         Share of meta-training in which the inner gradients count as constants. 0 is second order
         and 1 first order throughout; the paper's 50 of 150 epochs are 1/3.
-    {checkpoint}
     {network}
     {outer}
     {n_support}
+    {checkpoint}
 
     Attributes
     ----------
@@ -137,6 +142,11 @@ class MAMLPlusPlusRegressor(UnrolledParams, MetaRegressor):
     Raises
     ------
     {raises}
+
+    See Also
+    --------
+    MAMLPlusPlusClassifier : The same algorithm for classification.
+    MAMLRegressor : The algorithm without these additions.
 
     References
     ----------

@@ -15,7 +15,7 @@ __all__ = ["MetaSGDClassifier", "MetaSGDRegressor"]
 @describe_shared
 @dataclass(eq=False, repr=False)
 class MetaSGDClassifier(UnrolledParams, MetaClassifier):
-    """Classifier that learns where to start, and the step of each weight.
+    """Classifier that learns an initialisation and a step size for each weight.
 
     The outer loop learns the initial weights theta and a step for each weight,
     phi = theta - alpha o grad L(theta), of either sign: a direction as well as a length. One step
@@ -31,10 +31,10 @@ class MetaSGDClassifier(UnrolledParams, MetaClassifier):
         Gradient steps; 0 gives the prior's predictions. Free to change after `meta_fit`.
     {first_order}
     {head}
-    {checkpoint}
     {network}
     {outer}
     {n_shot}
+    {checkpoint}
 
     Attributes
     ----------
@@ -44,6 +44,12 @@ class MetaSGDClassifier(UnrolledParams, MetaClassifier):
     Raises
     ------
     {raises}
+
+    See Also
+    --------
+    MetaSGDRegressor : The same algorithm for regression.
+    MAMLClassifier : Uses one fixed step size.
+    LSTMMetaLearnerClassifier : Learns the whole update rule.
 
     References
     ----------
@@ -76,7 +82,7 @@ class MetaSGDClassifier(UnrolledParams, MetaClassifier):
 @describe_shared
 @dataclass(eq=False, repr=False)
 class MetaSGDRegressor(UnrolledParams, MetaRegressor):
-    """Regressor that learns where to start, and the step of each weight.
+    """Regressor that learns an initialisation and a step size for each weight.
 
     The outer loop learns the initial weights theta and a step for each weight,
     phi = theta - alpha o grad L(theta), of either sign: a direction as well as a length. One step
@@ -90,10 +96,10 @@ class MetaSGDRegressor(UnrolledParams, MetaRegressor):
     inner_steps : int, default=1
         Gradient steps; 0 gives the prior's predictions. Free to change after `meta_fit`.
     {first_order}
-    {checkpoint}
     {network}
     {outer}
     {n_support}
+    {checkpoint}
 
     Attributes
     ----------
@@ -102,6 +108,12 @@ class MetaSGDRegressor(UnrolledParams, MetaRegressor):
     Raises
     ------
     {raises}
+
+    See Also
+    --------
+    MetaSGDClassifier : The same algorithm for classification.
+    MAMLRegressor : Uses one fixed step size.
+    LSTMMetaLearnerRegressor : Learns the whole update rule.
 
     References
     ----------

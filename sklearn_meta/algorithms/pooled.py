@@ -25,7 +25,15 @@ __all__ = ["Pooled", "PooledClassifier", "PooledRegressor"]
 
 @dataclass(frozen=True)
 class Pooled(WithHead):
-    """One network for all tasks: min_theta E_T L(f_theta, D_T), and nothing adapts."""
+    """One network for all tasks, min_theta E_T L(f_theta, D_T), which does not adapt.
+
+    Parameters
+    ----------
+    criterion : callable
+        The task loss.
+    head : Head
+        The output layer.
+    """
 
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
         """Give theta's own output layer, restricted to the classes that the task has."""
@@ -64,6 +72,11 @@ class PooledClassifier(MetaClassifier):
     Raises
     ------
     {raises}
+
+    See Also
+    --------
+    PooledRegressor : The same baseline for regression.
+    FineTuneClassifier : Continues to train on the support.
 
     References
     ----------
@@ -110,6 +123,11 @@ class PooledRegressor(MetaRegressor):
     Raises
     ------
     {raises}
+
+    See Also
+    --------
+    PooledClassifier : The same baseline for classification.
+    FineTuneRegressor : Continues to train on the support.
 
     References
     ----------

@@ -15,7 +15,7 @@ __all__ = ["ProtoMAMLClassifier"]
 @describe_shared
 @dataclass(eq=False, repr=False)
 class ProtoMAMLClassifier(UnrolledParams, MetaClassifier):
-    """Classifier by gradient steps from the nearest-prototype classifier.
+    """Classifier that takes gradient steps from the nearest-prototype classifier.
 
     The inner loop starts where the prototypical network ends: the output layer of a task is
     w_k = 2 c_k, b_k = -|c_k|^2 with c_k the class means of the embedded support, so that the first
@@ -31,10 +31,10 @@ class ProtoMAMLClassifier(UnrolledParams, MetaClassifier):
     {inner_steps}
     {first_order}
     {learned_lr}
-    {checkpoint}
     {network}
     {outer}
     {n_shot}
+    {checkpoint}
 
     Attributes
     ----------
@@ -44,6 +44,11 @@ class ProtoMAMLClassifier(UnrolledParams, MetaClassifier):
     Raises
     ------
     {raises}
+
+    See Also
+    --------
+    MAMLClassifier : Offers other output layers and second-order gradients.
+    ProtoNetClassifier : Uses the prototypes without gradient steps.
 
     References
     ----------

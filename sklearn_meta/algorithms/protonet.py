@@ -28,7 +28,15 @@ DISTANCES: dict[str, Distance] = {"sqeuclidean": squared_euclidean, "cosine": co
 
 @dataclass(frozen=True)
 class ProtoNet(Algorithm):
-    """Snell, Swersky and Zemel, "Prototypical Networks", NeurIPS 2017, eqs. 1 and 2."""
+    """Snell, Swersky and Zemel, "Prototypical Networks", NeurIPS 2017, eqs. 1 and 2.
+
+    Parameters
+    ----------
+    criterion : callable
+        The task loss.
+    distance : callable
+        Maps embedded rows (*B, n, d) and prototypes (*B, n_way, d) to distances (*B, n, n_way).
+    """
 
     distance: Distance
 
@@ -37,7 +45,7 @@ class ProtoNet(Algorithm):
         return f.init(generator)
 
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
-        """c_k = mean of f(x_i) over the support rows of class k (eq. 1)."""
+        """Compute c_k, the mean of f(x_i) over the support rows of class k (eq. 1)."""
         return {
             "prototypes": prototypes(f(theta, support.X), support.y, support.weight),
             "present": classes_present(support.y, support.weight),
@@ -74,6 +82,11 @@ class ProtoNetClassifier(MetaClassifier):
     Raises
     ------
     {raises}
+
+    See Also
+    --------
+    ProtoMAMLClassifier : Continues from the prototypes with gradient steps.
+    BaselinePlusPlusClassifier : Learns the embedding without episodes.
 
     References
     ----------

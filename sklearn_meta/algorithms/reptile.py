@@ -115,7 +115,7 @@ class _ReptileParams(InnerLoopParams, ABC):
 @describe_shared
 @dataclass(eq=False, repr=False)
 class ReptileClassifier(_ReptileParams, MetaClassifier):
-    """Classifier whose start moves towards the weights that tasks arrive at.
+    """Classifier that moves an initialisation towards the weights adapted to each task.
 
     The inner loop trains a copy phi of the weights theta on a task; the outer loop moves theta
     there, theta <- theta + epsilon mean_T (phi_T - theta). No gradient goes through the inner
@@ -147,6 +147,12 @@ class ReptileClassifier(_ReptileParams, MetaClassifier):
     ------
     {raises}
 
+    See Also
+    --------
+    ReptileRegressor : The same algorithm for regression.
+    MAMLClassifier : Differentiates through the inner steps.
+    FineTuneClassifier : Trains on all tasks together before it adapts.
+
     Notes
     -----
     `meta_lr` is epsilon, the step of :class:`torch.optim.SGD`.
@@ -175,7 +181,7 @@ class ReptileClassifier(_ReptileParams, MetaClassifier):
 @describe_shared
 @dataclass(eq=False, repr=False)
 class ReptileRegressor(_ReptileParams, MetaRegressor):
-    """Regressor whose start moves towards the weights that tasks arrive at.
+    """Regressor that moves an initialisation towards the weights adapted to each task.
 
     The inner loop trains a copy phi of the weights theta on a task; the outer loop moves theta
     there, theta <- theta + epsilon mean_T (phi_T - theta). No gradient goes through the inner
@@ -204,6 +210,12 @@ class ReptileRegressor(_ReptileParams, MetaRegressor):
     Raises
     ------
     {raises}
+
+    See Also
+    --------
+    ReptileClassifier : The same algorithm for classification.
+    MAMLRegressor : Differentiates through the inner steps.
+    FineTuneRegressor : Trains on all tasks together before it adapts.
 
     Notes
     -----

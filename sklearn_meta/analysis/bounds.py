@@ -69,9 +69,9 @@ def mlap_bound(
     *,
     delta: float = 0.05,
 ) -> MLAPBound:
-    r"""PAC-Bayes bound of Amit and Meir on the mean loss of new tasks, for losses in [0, 1].
+    r"""Compute the PAC-Bayes bound of Amit and Meir on the mean loss of new tasks.
 
-    With n tasks of :math:`m_i` rows, and probability :math:`1 - \delta`,
+    For losses in [0, 1] and n tasks of :math:`m_i` rows, with probability :math:`1 - \delta`,
 
     .. math:: \frac1n \sum_i \Bigl[ \hat{er}_i + \sqrt{\frac{D + D_i + \ln(2 n m_i / \delta)}
         {2 (m_i - 1)}} \Bigr] + \sqrt{\frac{D + \ln(2 n / \delta)}{2 (n - 1)}}
@@ -150,14 +150,14 @@ def gaussian_kl(offset: ArrayLike, scale: float, prior_scale: float) -> float:
     Parameters
     ----------
     offset : array-like of shape (d,)
-        m - m_0.
+        Difference of the means, m - m_0.
     scale, prior_scale : float
         Standard deviations.
 
     Returns
     -------
     float
-        In nats.
+        The divergence in nats.
 
     Raises
     ------

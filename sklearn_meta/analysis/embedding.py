@@ -23,6 +23,8 @@ __all__ = ["TaskEmbedding"]
 class TaskEmbedding(TransformerMixin, BaseEstimator):
     """Turn tasks into vectors: a transformer, for clustering and pictures of tasks.
 
+    Tasks that are close to each other in the metric get vectors that are close to each other.
+
     Parameters
     ----------
     metric : str or callable, default="meta_features"
@@ -52,6 +54,11 @@ class TaskEmbedding(TransformerMixin, BaseEstimator):
         If a task cannot be used, or not together with the others.
     ValueError
         If `n_components` is not positive, or the metric cannot be had.
+
+    See Also
+    --------
+    task_distances : Distances between all pairs of tasks.
+    sklearn_meta.tasks.TaskNovelty : Tells how unlike the others a new task is.
 
     References
     ----------

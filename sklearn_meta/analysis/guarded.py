@@ -54,6 +54,11 @@ class GuardedMetaClassifier(ClassifierMixin, GuardedMetaEstimator):
     classes_ : ndarray of shape (n_classes,)
         Its labels.
 
+    See Also
+    --------
+    GuardedMetaRegressor : The same for regression.
+    transfer_gain : Measures where a meta-learner helps and where it hurts.
+
     Examples
     --------
     >>> from sklearn_meta import ProtoNetClassifier
@@ -144,6 +149,11 @@ class GuardedMetaRegressor(RegressorMixin, GuardedMetaEstimator):
     ----------
     weights_ : dict of str to float
         Of "meta", "local" and "pooled" for the task fitted.
+
+    See Also
+    --------
+    GuardedMetaClassifier : The same for classification.
+    transfer_gain : Measures where a meta-learner helps and where it hurts.
 
     Examples
     --------

@@ -75,8 +75,8 @@ class VarianceComponents:
         Returns
         -------
         float
-            between / (between + noise * p / n_rows), for rows of an orthogonal design. At 0.5,
-            what a task says about itself and what the other tasks say weigh the same.
+            The share between / (between + noise * p / n_rows), for rows of an orthogonal design.
+            At 0.5, the rows of a task and the other tasks are equally informative about it.
         """
         n = check_int(n_rows, "n_rows", "reliability", 1)
         doubt = self.noise * self.mean.shape[-1] / n

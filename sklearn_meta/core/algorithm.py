@@ -33,7 +33,18 @@ class Network(Protocol):
         ...
 
     def init(self, generator: torch.Generator) -> Params:
-        """Draw its initial parameters."""
+        """Draw the initial parameters.
+
+        Parameters
+        ----------
+        generator : torch.Generator
+            Source of randomness.
+
+        Returns
+        -------
+        dict of Tensor
+            Parameters, with names that begin with "backbone.".
+        """
         ...
 
     def __call__(self, params: Params, X: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from sklearn_meta.core.estimator import BaseMetaLearner
 from sklearn_meta.core.examples import one_hot
 from sklearn_meta.core.heads import BIAS, FixedHead, check_n_way
 from sklearn_meta.core.many import Answers
+from sklearn_meta.core.params_doc import describe_shared
 from sklearn_meta.core.pretrained import FineTune, from_scratch
 from sklearn_meta.core.support import check_weight
 from sklearn_meta.functional import cross_entropy
@@ -22,9 +23,17 @@ from sklearn_meta.tasks.ranges import as_range
 __all__ = ["MetaClassifier"]
 
 
+@describe_shared
 @dataclass(eq=False, repr=False, kw_only=True)
 class MetaClassifier(ClassifierMixin, BaseMetaLearner):
-    """A meta-learner whose tasks have class labels."""
+    """Base class of meta-learners for classification.
+
+    Parameters
+    ----------
+    {network}
+    {outer}
+    {n_shot}
+    """
 
     n_shot: int | tuple[int, int] = (1, 5)
 

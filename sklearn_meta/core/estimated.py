@@ -25,8 +25,14 @@ class Estimated:
 
         Parameters
         ----------
-        tasks, y, groups, validation_tasks
-            As for `meta_fit`.
+        tasks : sequence of tasks, TaskDistribution, or table of shape (n_rows, ...)
+            Tasks to meta-train on, as for `meta_fit`.
+        y : array-like of shape (n_rows,) or str, default=None
+            Targets of a table, or the name of its target column.
+        groups : array-like of shape (n_rows,) or str, default=None
+            The task of each row of a table, or the name of that column.
+        validation_tasks : sequence of tasks or TaskDistribution, default=None
+            Validation tasks, as for `meta_fit`.
 
         Returns
         -------

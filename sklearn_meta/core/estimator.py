@@ -23,6 +23,7 @@ from sklearn_meta.core.examples import Examples
 from sklearn_meta.core.failures import SUPPORT
 from sklearn_meta.core.many_tasks import ManyTasks
 from sklearn_meta.core.params import check_dtype
+from sklearn_meta.core.params_doc import describe_shared
 from sklearn_meta.core.prior import learn_prior
 from sklearn_meta.core.saved import Saved
 from sklearn_meta.core.scale_check import scale_departures, warn_of_scale
@@ -48,11 +49,17 @@ from sklearn_meta.tasks.arrays import dense_parts
 __all__ = ["BaseMetaLearner"]
 
 
+@describe_shared
 class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, Saved, ABC):
-    """An estimator with an outer loop, `meta_fit`, and an inner loop, `fit`.
+    """Base class of estimators with an outer loop, `meta_fit`, and an inner loop, `fit`.
 
-    The subclass names the algorithm; this class keeps the promises: `clone` keeps the learned
-    prior, an error leaves the estimator as it was, predictions are those of what was fitted.
+    A subclass names the algorithm. This class ensures that `clone` keeps the learned prior, that
+    an error leaves the estimator as it was, and that `predict` uses what was fitted.
+
+    Parameters
+    ----------
+    {network}
+    {outer}
     """
 
     _meta_state: MetaState | None = None

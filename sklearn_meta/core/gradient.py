@@ -69,7 +69,7 @@ class MultiStep(OuterLoss):
     until: float
 
     def weights(self, steps: int, progress: float) -> list[float]:
-        """v_k = max(1/K - e/(K E), 0.03/K) for 0 < k < K; v_K is the rest."""
+        """Return v_k = max(1/K - e/(K E), 0.03/K) for 0 < k < K; v_K is the rest."""
         if steps == 0 or progress >= self.until:
             return LastStep().weights(steps, progress)
         early = max(1 - progress / self.until, 0.03) / steps
@@ -137,7 +137,7 @@ class GradientLearner(InnerLoop):
         return theta | self.rate.init(like, self.inner_steps, generator)
 
     def path(self, f: Network, theta: Params, support: Examples) -> Iterator[Params]:
-        """phi_0 = start(theta),  phi_(k+1) = phi_k - alpha_k o grad L(phi_k, D_support).
+        """Iterate phi_(k+1) = phi_k - alpha_k o grad L(phi_k, D_support) from phi_0 = start(theta).
 
         Parameters
         ----------
@@ -146,12 +146,12 @@ class GradientLearner(InnerLoop):
         theta : dict of Tensor
             Meta-parameters.
         support : Examples
-            Of a stack of tasks B.
+            Support of a stack of tasks B.
 
         Yields
         ------
         phi : dict of Tensor of shape (*B, ...)
-            Before the first step, and after each.
+            Adapted parameters, before the first step and after each step.
         """
         start, staying, loss = self.inner(f, theta, support)
         learning = any(p.requires_grad for p in theta.values())  # else d phi/d theta is unused
@@ -163,13 +163,13 @@ class GradientLearner(InnerLoop):
             yield staying | phi
 
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
-        """phi_K."""
+        """Return phi_K, the parameters after the last step."""
         for phi in self.path(f, theta, support):
             arrived = phi
         return arrived
 
     def objective(self, f: Network, theta: Params, support: Examples, query: Examples) -> Tensor:
-        """sum_k v_k L(phi_k, D_query)."""
+        """Compute sum_k v_k L(phi_k, D_query)."""
         v = self.outer.weights(self.inner_steps, self.progress)
         path = zip(v, self.path(f, theta, support), strict=True)
         risk = partial(self.risk, f, theta)

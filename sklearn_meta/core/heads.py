@@ -254,7 +254,7 @@ class SharedHead(Head):
         return _uniform(1, d, generator)
 
     def start(self, f: Network, theta: Params, support: Examples) -> Params:
-        """w_k = w and b_k = b for every class k of the task."""
+        """Set w_k = w and b_k = b for every class k of the task."""
         *B, _, n_way = support.y.shape
         weight, bias = theta[WEIGHT], theta[BIAS]
         return {WEIGHT: weight.expand(*B, n_way, -1), BIAS: bias.expand(*B, n_way)}

@@ -10,6 +10,7 @@ from sklearn_meta.core.adapts import Adapts
 from sklearn_meta.core.gradient import GradientLearner
 from sklearn_meta.core.heads import FixedHead, Head, LinearHead, PrototypeHead, SharedHead
 from sklearn_meta.core.params import Check, integer, option, real
+from sklearn_meta.core.params_doc import describe_shared
 from sklearn_meta.core.rates import FixedRate, ParameterRate, Rate, ScalarRate, TensorStepRate
 from sklearn_meta.core.shared_params import SharedParams
 from sklearn_meta.functional import cross_entropy, squared_error
@@ -46,8 +47,17 @@ INNER_CHECKS: dict[str, Check] = {
 }
 
 
+@describe_shared
 class InnerLoopParams(SharedParams, ABC):
-    """What goes with parameters of these names, to be mixed in before the kind of meta-learner."""
+    """Mixin that checks `inner_lr`, `inner_steps`, `head` and similar parameters.
+
+    An estimator lists it before :class:`MetaClassifier` or :class:`MetaRegressor`.
+
+    Parameters
+    ----------
+    {network}
+    {outer}
+    """
 
     def _param_checks(self) -> dict[str, Check]:
         by_head = hasattr(self, "head")  # the default step, None, depends on it

@@ -21,7 +21,7 @@ MANY = 200  # classes, from which on the official scale is the larger one
 
 @dataclass(frozen=True)
 class ZeroHead(Head):
-    """w_k = 0 and b_k = 0: the linear classifier that has seen nothing."""
+    """Linear output layer that starts from w_k = 0 and b_k = 0."""
 
     def init(self, n_outputs: int, d: int, generator: torch.Generator) -> Params:
         """Learn nothing."""
@@ -56,7 +56,7 @@ class CosineHead(Head):
         return {WEIGHT: weight, NORM: weight.norm(dim=-1)}
 
     def start(self, f: Network, theta: Params, support: Examples) -> Params:
-        """w_k = mean of z / |z| over the rows of class k, and g_k = 1."""
+        """Set w_k to the mean of z / |z| over the rows of class k, and g_k = 1."""
         c = prototypes(_unit(f(theta, support.X)), support.y, support.weight)
         return {WEIGHT: c, NORM: torch.ones_like(c[..., 0])}
 

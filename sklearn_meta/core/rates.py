@@ -118,7 +118,7 @@ class TensorStepRate(Rate):
         return {PREFIX + k: torch.full((max(steps, 1),), self.value) for k in like}
 
     def at(self, theta: Params, k: int) -> Mapping[str, Tensor]:
-        """alpha_k of each tensor."""
+        """Return alpha_k of each tensor."""
         rates = _by_name(theta)
         return {name: alpha[min(k, len(alpha) - 1)] for name, alpha in rates.items()}
 

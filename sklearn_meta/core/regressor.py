@@ -15,6 +15,7 @@ from sklearn_meta.core.estimator import BaseMetaLearner
 from sklearn_meta.core.heads import LinearHead
 from sklearn_meta.core.many import Answers
 from sklearn_meta.core.many_tasks import r2_of_tasks
+from sklearn_meta.core.params_doc import describe_shared
 from sklearn_meta.core.pretrained import FineTune, from_scratch
 from sklearn_meta.core.support import check_weight
 from sklearn_meta.exceptions import TaskError
@@ -25,9 +26,17 @@ from sklearn_meta.tasks.validate import label
 __all__ = ["MetaRegressor"]
 
 
+@describe_shared
 @dataclass(eq=False, repr=False, kw_only=True)
 class MetaRegressor(RegressorMixin, BaseMetaLearner):
-    """A meta-learner whose tasks have real targets."""
+    """Base class of meta-learners for regression.
+
+    Parameters
+    ----------
+    {network}
+    {outer}
+    {n_support}
+    """
 
     n_support: int | tuple[int, int] = (5, 10)
 

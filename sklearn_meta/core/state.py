@@ -208,10 +208,13 @@ class MetaState:
         """Outputs of a regression; 1 for labels."""
         return math.prod(self.target_shape)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        # through __init__, so that arrays are read-only after unpickling too
-        theta, *rest = (getattr(self, field.name) for field in fields(self))
-        return MetaState, (dict(theta), *rest)  # plain, for those who read it without us
+    def __getstate__(self) -> dict[str, Any]:
+        # the fields alone, for pickle and for skops, which looks at no __reduce__
+        state = {field.name: getattr(self, field.name) for field in fields(self)}
+        return state | {"theta": dict(self.theta)}  # plain, for those who read it without us
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        MetaState.__init__(self, **state)  # arrays are read-only here too
 
     def __repr__(self) -> str:
         n = sum(array.size for array in self.theta.values())

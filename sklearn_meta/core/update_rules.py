@@ -64,21 +64,21 @@ class UpdateRule(ABC):
     def hidden(
         self, theta: Params, grad: Tensor, loss: Tensor, h: Tensor, s: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """h_t, s_t = LSTM([grad~_t, L~_t], h_(t-1), s_(t-1)), ~ being the preprocessing.
+        """Compute h_t, s_t = LSTM([grad~_t, L~_t], h_(t-1), s_(t-1)); ~ is the preprocessing.
 
         Parameters
         ----------
         theta : dict of Tensor
             Meta-parameters.
         grad, loss : Tensor of shape (N,)
-            Of the coordinates, and of their tasks.
+            Gradient at the coordinates, and loss of their tasks.
         h, s : Tensor of shape (N, hidden_size)
-            Output and cell before.
+            Output and cell before the step.
 
         Returns
         -------
         h, s : Tensor of shape (N, hidden_size)
-            After.
+            Output and cell after the step.
         """
         x = torch.cat([preprocess(grad), preprocess(loss)], -1)
         return lstm_cell(x, h, s, theta["lstm.weight"], theta["lstm.bias"])
@@ -92,26 +92,31 @@ class UpdateRule(ABC):
         theta : dict of Tensor
             Meta-parameters.
         c, grad, loss : Tensor of shape (N,)
-            Coordinates, the gradient there, and the loss of their tasks.
+            Coordinates, the gradient at them, and the loss of their tasks.
         *state : Tensor of shape (N, ...)
-            Of each coordinate.
+            State of each coordinate.
 
         Returns
         -------
         tuple of Tensor of shape (N, ...)
-            c_t and the new state.
+            Coordinates c_t, followed by the new state.
         """
 
 
 @dataclass(frozen=True)
 class GatedRule(UpdateRule):
-    """c_t = f_t o c_(t-1) - i_t o grad_t: Ravi and Larochelle, ICLR 2017, eqs. 1 and 2.
+    """Rule c_t = f_t o c_(t-1) - i_t o grad_t of Ravi and Larochelle, ICLR 2017, eqs. 1 and 2.
 
-    The gates before the first step, i_0 and f_0, which the paper leaves open, are zero.
+    The paper does not specify the gates before the first step, i_0 and f_0; here they are zero.
+
+    Parameters
+    ----------
+    hidden_size : int, default=20
+        Number of units of the LSTM.
     """
 
     def init(self, generator: torch.Generator) -> Params:
-        """b_I ~ U(-5, -4), b_F ~ U(4, 5): at first, slow descent that forgets little."""
+        """Draw b_I ~ U(-5, -4) and b_F ~ U(4, 5): slow descent that forgets little at first."""
         bias = torch.tensor([-4.5, 4.5]) + _uniform(generator, 0.5, 2)
         weight = _uniform(generator, 0.01, 2, self.hidden_size + 2)
         return super().init(generator) | {"lstm.gates.weight": weight, "lstm.gates.bias": bias}
@@ -121,7 +126,7 @@ class GatedRule(UpdateRule):
         return *super().start(c), c.new_zeros(len(c), 2)
 
     def step(self, theta: Params, c: Tensor, grad: Tensor, loss: Tensor, *state: Tensor) -> State:
-        """c_t = f_t o c_(t-1) - i_t o grad_t."""
+        """Compute c_t = f_t o c_(t-1) - i_t o grad_t."""
         *before, gates = state
         h, s = self.hidden(theta, grad, loss, *before)
         weight, bias = theta["lstm.gates.weight"], theta["lstm.gates.bias"]
@@ -131,9 +136,15 @@ class GatedRule(UpdateRule):
 
 @dataclass(frozen=True)
 class DirectRule(UpdateRule):
-    """c_t = c_(t-1) + 0.1 (w h_t + b): Andrychowicz et al., NeurIPS 2016, with one layer for two.
+    """Rule c_t = c_(t-1) + 0.1 (w h_t + b) of Andrychowicz et al., NeurIPS 2016, with one layer.
 
-    It sees the loss as well, like the gated rule, and starts by moving next to nothing.
+    Unlike the two layers of the paper, it also takes the loss as input, like :class:`GatedRule`.
+    Its first steps are close to zero.
+
+    Parameters
+    ----------
+    hidden_size : int, default=20
+        Number of units of the LSTM.
     """
 
     def init(self, generator: torch.Generator) -> Params:
@@ -142,7 +153,7 @@ class DirectRule(UpdateRule):
         return super().init(generator) | {f"lstm.move.{k}": p for k, p in move.items()}
 
     def step(self, theta: Params, c: Tensor, grad: Tensor, loss: Tensor, *state: Tensor) -> State:
-        """c_t = c_(t-1) + 0.1 (w h_t + b)."""
+        """Compute c_t = c_(t-1) + 0.1 (w h_t + b)."""
         h, s = self.hidden(theta, grad, loss, *state)
         move = linear(h, theta["lstm.move.weight"], theta["lstm.move.bias"])
         return c + 0.1 * move.squeeze(-1), h, s

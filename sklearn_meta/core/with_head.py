@@ -37,7 +37,7 @@ class WithHead(Algorithm, ABC):
         return f.init(generator) | self.head.init(n_outputs, f.n_features_out, generator)
 
     def predict(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:
-        """h_phi(f_phi(X)), with theta where the task has nothing of its own."""
+        """Compute h_phi(f_phi(X)), with theta for the parameters that are not adapted."""
         full = theta | phi
         return self.head.outputs(f(full, X), full)
 

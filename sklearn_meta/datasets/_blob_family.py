@@ -24,8 +24,22 @@ class BlobTasks(TaskDensity):
 
     Parameters
     ----------
-    n_way, n_rows, n_features, n_informative, n_shot, center_std, cluster_std, nuisance_std
-        As in :func:`make_blob_tasks`.
+    n_way : int, default=3
+        Number of classes in a task.
+    n_rows : int, default=20
+        Number of rows of each class.
+    n_features : int, default=8
+        Number of features.
+    n_informative : int or None, default=2
+        Number of features that separate the classes, which come first. None is all of them.
+    n_shot : int or None, default=None
+        Number of rows of each class in the fixed support. With None no support is fixed.
+    center_std : float, default=3.0
+        Standard deviation of the class centers in each informative feature.
+    cluster_std : float, default=1.0
+        Standard deviation of a class around its center in each informative feature.
+    nuisance_std : float, default=3.0
+        Standard deviation of every other feature.
 
     Raises
     ------
@@ -33,6 +47,10 @@ class BlobTasks(TaskDensity):
         If a task has another number of features.
     ValueError
         If a parameter is out of its range, or a density is asked of features that do not scatter.
+
+    See Also
+    --------
+    make_blob_tasks : Draws a list of tasks from this distribution.
 
     Examples
     --------

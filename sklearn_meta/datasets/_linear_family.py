@@ -23,13 +23,28 @@ class LinearTasks(TaskDensity):
 
     Parameters
     ----------
-    n_rows, n_features, mean, cov, noise, n_support
-        As in :func:`make_linear_tasks`.
+    n_rows : int, default=20
+        Number of rows in a task.
+    n_features : int, default=3
+        Number of features.
+    mean : array-like of shape (n_features,), default=None
+        Mean :math:`\mu` of the weights. None is zero.
+    cov : array-like of shape (n_features, n_features), default=None
+        Covariance :math:`\Sigma` of the weights, symmetric and positive definite. None is the
+        identity.
+    noise : float, default=1.0
+        Standard deviation of the noise, in the unit of `y`.
+    n_support : int or None, default=None
+        Number of rows in the fixed support. With None no support is fixed.
 
     Raises
     ------
     ValueError
         If a parameter is out of its range, or a density is asked of tasks without noise.
+
+    See Also
+    --------
+    make_linear_tasks : Draws a list of tasks from this distribution.
 
     Examples
     --------

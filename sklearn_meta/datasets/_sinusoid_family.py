@@ -26,14 +26,28 @@ class SinusoidTasks(TaskDensity):
 
     Parameters
     ----------
-    n_rows, noise, amplitude, phase, x_range, n_support
-        As in :func:`make_sinusoid_tasks`.
+    n_rows : int, default=20
+        Number of rows in a task.
+    noise : float, default=0.0
+        Standard deviation of the noise, in the unit of `y`.
+    amplitude : (float, float), default=(0.1, 5.0)
+        Range of the amplitude :math:`A`.
+    phase : (float, float), default=(0.0, pi)
+        Range of the phase :math:`\varphi`, in radians.
+    x_range : (float, float), default=(-5.0, 5.0)
+        Range of the inputs, in radians.
+    n_support : int or None, default=None
+        Number of rows in the fixed support. With None no support is fixed.
 
     Raises
     ------
     ValueError
         If a parameter is out of its range, or a density is asked of waves with no noise, or so
         little (about 1e-4 of the amplitude) that the quadrature would need too many nodes.
+
+    See Also
+    --------
+    make_sinusoid_tasks : Draws a list of tasks from this distribution.
 
     Examples
     --------

@@ -60,7 +60,7 @@ def conjugate_gradients(product: Product, b: Tensor, steps: int) -> Tensor:
     Parameters
     ----------
     product : callable
-        v -> A v, from vectors (*B, n) to vectors (*B, n).
+        Function v -> A v, from vectors (*B, n) to vectors (*B, n).
     b : Tensor of shape (*B, n)
         Right-hand sides.
     steps : int

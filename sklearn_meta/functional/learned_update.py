@@ -105,19 +105,19 @@ def gated_update(
     h : Tensor of shape (N, hidden_size)
         What the first layer makes of gradient and loss.
     gates : Tensor of shape (N, 2)
-        i_(t-1) and f_(t-1), after the sigmoid, as the paper writes them (the official code feeds
-        back what goes into the sigmoid).
+        Gates i_(t-1) and f_(t-1), after the sigmoid, as the paper writes them (the official code
+        feeds back the input of the sigmoid).
     weight : Tensor of shape (2, hidden_size + 2)
-        W_I and W_F.
+        Weights W_I and W_F.
     bias : Tensor of shape (2,)
-        b_I and b_F.
+        Biases b_I and b_F.
 
     Returns
     -------
     theta : Tensor of shape (N,)
-        The cell after.
+        The cell after the step.
     gates : Tensor of shape (N, 2)
-        i_t and f_t.
+        Gates i_t and f_t.
 
     Examples
     --------

@@ -24,7 +24,7 @@ def with_gradient(value: Tensor, params: Params, grads: Params) -> Tensor:
     Returns
     -------
     value : Tensor of shape (*B,)
-        value + <params, grads> - the same as a constant.
+        The same number, plus <params, grads> minus its value as a constant.
 
     Examples
     --------

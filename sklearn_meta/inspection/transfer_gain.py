@@ -204,8 +204,14 @@ class TransferGainDisplay:
             Not seen in meta-training.
         baseline : str or estimator, default="per-task"
             As :func:`~sklearn_meta.analysis.transfer_gain` takes it.
-        training_tasks, scoring, margin, random_state
-            As there.
+        training_tasks : sequence of tasks, default=None
+            The tasks of meta-training, for baselines that are trained on them.
+        scoring : str or callable, default=None
+            The score, as :func:`~sklearn_meta.analysis.transfer_gain` takes it.
+        margin : float, default=None
+            A mean gain that does not matter, in units of the score.
+        random_state : int, RandomState instance or None, default=None
+            Source of randomness for the supports.
         n_named : int, default=3
             How many of the tasks hurt most to name.
         ax : matplotlib Axes, default=None

@@ -33,7 +33,7 @@ __all__ = ["RowPredictions", "predicted_rows"]
 
 @dataclass(frozen=True, eq=False)
 class RowPredictions:
-    """What `TaskEstimator.predict_rows` has found, one entry a row without a label.
+    """Result of `TaskEstimator.predict_rows`, with one entry for each row without a label.
 
     Attributes
     ----------

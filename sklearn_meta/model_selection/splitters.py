@@ -223,8 +223,12 @@ def train_test_split_tasks(
 
     Parameters
     ----------
-    tasks, y, groups
-        Tasks in any spelling that :func:`~sklearn_meta.tasks.as_tasks` takes.
+    tasks : sequence of tasks, or table of shape (n_rows, ...)
+        Tasks in any form that :func:`~sklearn_meta.tasks.as_tasks` accepts.
+    y : array-like of shape (n_rows,) or str, default=None
+        Targets of a table, or the name of its target column.
+    groups : array-like of shape (n_rows,) or str, default=None
+        The task of each row of a table, or the name of that column.
     test_size, train_size : float, int or None, default=None
         Share or number of tasks, as in :func:`sklearn.model_selection.train_test_split`.
     shuffle : bool, default=True

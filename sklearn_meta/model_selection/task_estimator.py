@@ -30,7 +30,7 @@ __all__ = ["TaskEstimator"]
 
 
 class TaskEstimator(CallbackSupportMixin, BaseEstimator):
-    """A meta-learner for which a task is what a row is to others.
+    """Meta-learner that lets scikit-learn's tools treat each task as one sample.
 
     `fit` meta-trains a copy, `score` adapts it to the support of each task given, judges it on the
     query, and averages over tasks. So scikit-learn's searches, cross-validation and curves hold out
@@ -73,6 +73,11 @@ class TaskEstimator(CallbackSupportMixin, BaseEstimator):
         From `fit`, if `prefit` and there is no prior.
     ValueError
         If `groups` did not arrive.
+
+    See Also
+    --------
+    TaskKFold : Splits a table into folds of whole tasks.
+    compare : Compares meta-learners with baselines on the same tasks.
 
     Notes
     -----

@@ -76,7 +76,18 @@ class Conv4(nn.Module):
             width = channels
 
     def forward(self, X: Tensor) -> Tensor:
-        """Embed images `X` (*B, n, ...)."""
+        """Embed images.
+
+        Parameters
+        ----------
+        X : Tensor of shape (*B, n, ...)
+            Images, each of shape `row_shape`.
+
+        Returns
+        -------
+        Tensor of shape (*B, n, n_features_out)
+            Features of the last block, flattened.
+        """
         X = X.unsqueeze(-3) if self.image_ndim == 2 else X
         B = X.shape[:-4]
         beside = self.convs[0].weight.ndim == 5  # kernels of their own: tasks side by side

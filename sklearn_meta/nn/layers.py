@@ -23,9 +23,9 @@ class Linear(nn.Linear):
     Parameters
     ----------
     *args : tuple
-        Of :class:`torch.nn.Linear`.
+        Arguments of :class:`torch.nn.Linear`.
     **kwargs : dict
-        Likewise; with a bias.
+        Further arguments of :class:`torch.nn.Linear`; `bias` must be True.
 
     Raises
     ------
@@ -42,7 +42,18 @@ class Linear(nn.Linear):
             )
 
     def forward(self, X: Tensor) -> Tensor:
-        """Map the last axis."""
+        """Map the last axis of `X`.
+
+        Parameters
+        ----------
+        X : Tensor of shape (*B, n, in)
+            Rows.
+
+        Returns
+        -------
+        Tensor of shape (*B, n, out)
+            The rows mapped by the weights of their task.
+        """
         return linear(X, self.weight, self.bias)
 
 
@@ -56,9 +67,10 @@ class Conv2d(nn.Conv2d):
     Parameters
     ----------
     *args : tuple
-        Of :class:`torch.nn.Conv2d`.
+        Arguments of :class:`torch.nn.Conv2d`.
     **kwargs : dict
-        Likewise; padding by zeros and with a bias.
+        Further arguments of :class:`torch.nn.Conv2d`; `padding_mode` must be "zeros" and `bias`
+        True.
 
     Raises
     ------
@@ -76,7 +88,18 @@ class Conv2d(nn.Conv2d):
             )
 
     def forward(self, X: Tensor) -> Tensor:
-        """Convolve each image with its task's kernel."""
+        """Convolve each image with the kernel of its task.
+
+        Parameters
+        ----------
+        X : Tensor of shape (n, channels, height, width)
+            Images. If each task has its own kernel, the tasks lie side by side in the channels.
+
+        Returns
+        -------
+        Tensor of shape (n, out_channels, out_height, out_width)
+            Filtered images, with tasks as in `X`.
+        """
         assert self.bias is not None
         B = len(self.weight) if self.weight.ndim == 5 else 1
         weight, bias = self.weight.flatten(0, -4), self.bias.flatten()
@@ -97,7 +120,18 @@ class TaskLayerNorm(nn.LayerNorm):
         super().__init__(channels)
 
     def forward(self, X: Tensor) -> Tensor:
-        """Normalise, scale and shift."""
+        """Normalise, scale and shift each row.
+
+        Parameters
+        ----------
+        X : Tensor of shape (*B, n, channels)
+            Rows.
+
+        Returns
+        -------
+        Tensor of shape (*B, n, channels)
+            Normalised rows.
+        """
         if self.weight.ndim == 1:
             return super().forward(X)
         normed = F.layer_norm(X, self.normalized_shape, eps=self.eps)
@@ -111,12 +145,28 @@ class TaskGroupNorm(nn.GroupNorm):
 
     Parameters
     ----------
-    groups, channels : int
-        The number of groups, which divides the number of channels.
+    groups : int
+        Number of groups, which must divide the number of channels.
+    channels : int
+        Number of channels.
     """
 
+    def __init__(self, groups: int, channels: int) -> None:
+        super().__init__(groups, channels)
+
     def forward(self, X: Tensor) -> Tensor:
-        """Normalise, scale and shift."""
+        """Normalise, scale and shift each image.
+
+        Parameters
+        ----------
+        X : Tensor of shape (n, channels, height, width)
+            Images, as for :class:`Conv2d`.
+
+        Returns
+        -------
+        Tensor of shape (n, channels, height, width)
+            Normalised images.
+        """
         B = len(self.weight) if self.weight.ndim == 2 else 1
         weight, bias = self.weight.flatten(), self.bias.flatten()
         return F.group_norm(X, B * self.num_groups, weight, bias, self.eps)
@@ -145,7 +195,18 @@ class TaskBatchNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, X: Tensor) -> Tensor:
-        """Normalise `X` (*B, n, channels, ...) over rows and pixels, scale and shift."""
+        """Normalise over rows and pixels, scale and shift.
+
+        Parameters
+        ----------
+        X : Tensor of shape (*B, n, channels, ...)
+            Rows or images of each task.
+
+        Returns
+        -------
+        Tensor of shape (*B, n, channels, ...)
+            Normalised rows or images.
+        """
         axes = (-2 - self.pixel_axes, *range(-self.pixel_axes, 0))
         mean = X.mean(axes, keepdim=True)
         variance = X.var(axes, correction=0, keepdim=True)

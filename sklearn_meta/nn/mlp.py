@@ -80,5 +80,16 @@ class MLP(nn.Sequential):
         super().__init__(*layers)
 
     def forward(self, X: Tensor) -> Tensor:
-        """Embed `X` (*B, n, n_features)."""
+        """Embed rows.
+
+        Parameters
+        ----------
+        X : Tensor of shape (*B, n, n_features)
+            Rows.
+
+        Returns
+        -------
+        Tensor of shape (*B, n, width)
+            Activations of the last hidden layer.
+        """
         return super().forward(X)

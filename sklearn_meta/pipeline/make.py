@@ -22,8 +22,10 @@ def make_meta_pipeline(
         Transformers, and a meta-learner as the last.
     transform_scope : {"task", "pooled"}, default="task"
         On what the transformers are fitted.
-    memory, verbose
-        As in :func:`sklearn.pipeline.make_pipeline`.
+    memory : str or joblib.Memory, default=None
+        Cache of the fitted transformers, as in :func:`sklearn.pipeline.make_pipeline`.
+    verbose : bool, default=False
+        If True, print the time that each step takes.
 
     Returns
     -------

@@ -79,6 +79,11 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
         From `fit`, if a transformer that was fitted on all tasks was changed since, or one makes
         other columns of the support than of the tasks of `meta_fit`.
 
+    See Also
+    --------
+    make_meta_pipeline : Makes a `MetaPipeline` without naming its steps.
+    sklearn.pipeline.Pipeline : Chains estimators that learn from one table.
+
     Notes
     -----
     Transformers that look at labels encode the rows that they are fitted on as their

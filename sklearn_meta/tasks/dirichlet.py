@@ -75,6 +75,11 @@ class DirichletTaskDistribution(TaskDensity):
     ValueError
         If a parameter is out of its range, or no draw has `min_class_rows`.
 
+    See Also
+    --------
+    GaussianTaskDistribution : Describes tasks by the mean and covariance of linear models.
+    MixtureTaskDistribution : Describes several kinds of tasks.
+
     References
     ----------
     .. [1] T. Minka, "Estimating a Dirichlet Distribution", 2000.

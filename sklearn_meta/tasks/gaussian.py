@@ -103,6 +103,11 @@ class GaussianTaskDistribution(TaskDensity):
     ValueError
         If a parameter is out of its range.
 
+    See Also
+    --------
+    DirichletTaskDistribution : Describes tasks by the frequencies of their classes.
+    MixtureTaskDistribution : Describes several kinds of tasks.
+
     Notes
     -----
     Maximum likelihood divides by the number of tasks T: :math:`\Sigma` is too small by about a

@@ -75,6 +75,11 @@ class MixtureTaskDistribution(TaskDensity):
         If there are no components, or weights do not fit them, or a density is asked of
         components that have none or have densities of different things.
 
+    See Also
+    --------
+    GaussianTaskDistribution : Describes one kind of tasks.
+    DirichletTaskDistribution : Describes tasks by the frequencies of their classes.
+
     Examples
     --------
     A few real tasks, extended by those of a distribution that was fitted to them:

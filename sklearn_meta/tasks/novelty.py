@@ -63,6 +63,10 @@ class TaskNovelty(BaseEstimator):
     ValueError
         If a parameter is out of its range, or the distribution has no density.
 
+    See Also
+    --------
+    sklearn_meta.analysis.task_distances : Distances between all pairs of tasks.
+
     References
     ----------
     .. [1] V. Vovk, A. Gammerman and G. Shafer, "Algorithmic Learning in a Random World", 2005.

@@ -49,7 +49,7 @@ def test_cross_entropy_is_scikit_learns_log_loss():
     losses = cross_entropy(logits, y, weight)
     for i in range(4):
         p, labels = logits[i].softmax(-1).numpy(), y[i].argmax(-1).numpy()
-        close(losses[i], log_loss(labels, p, sample_weight=weight[i], labels=[0, 1, 2]))
+        close(losses[i], log_loss(labels, p, sample_weight=weight[i].numpy(), labels=[0, 1, 2]))
 
 
 def test_cross_entropy_takes_probabilities():

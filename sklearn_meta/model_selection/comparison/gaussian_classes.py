@@ -41,6 +41,11 @@ class HierarchicalClassifier(ClassifierMixin, HierarchicalBase):
     classes_ : ndarray of shape (n_classes,)
         Labels of the support.
 
+    See Also
+    --------
+    HierarchicalRegressor : The same for regression.
+    sklearn_meta.model_selection.compare : Uses this model as a baseline.
+
     References
     ----------
     Ioffe, "Probabilistic Linear Discriminant Analysis", ECCV 2006.

@@ -45,6 +45,11 @@ class HierarchicalRegressor(RegressorMixin, HierarchicalBase):
     coef_, intercept_ : ndarray
         Of the task fitted, as scikit-learn's linear models have them.
 
+    See Also
+    --------
+    HierarchicalClassifier : The same for classification.
+    sklearn_meta.model_selection.compare : Uses this model as a baseline.
+
     References
     ----------
     Laird and Ware, "Random-Effects Models for Longitudinal Data", Biometrics 1982.

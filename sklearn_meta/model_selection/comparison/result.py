@@ -23,7 +23,25 @@ __all__ = ["Record", "TaskComparison"]
 
 
 class Record(NamedTuple):
-    """One score: of an arm, trained with a seed on a fold, on a task, with a size of support."""
+    """One score of one arm on one task.
+
+    Attributes
+    ----------
+    estimator : str
+        Name of the arm.
+    seed : int
+        Number of the seed that the arm was trained with.
+    fold : int
+        Number of the fold that the arm was trained on.
+    task : int
+        Position of the task.
+    name : str or None
+        Name of the task.
+    support_size : int or None
+        Size of the support; None if the tasks fix it.
+    score : float
+        The score.
+    """
 
     estimator: str
     seed: int
