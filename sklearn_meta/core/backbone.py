@@ -377,8 +377,8 @@ def _release(module: nn.Module) -> None:
                 setattr(layer, name, p)
 
 
-def missing_derivative(f: Any, theta: Params) -> str | None:
-    """Say which derivative a network lacks, if any: asked when meta-training has failed.
+def missing_derivative(f: Any, theta: Params, failure: Exception) -> str | None:
+    """Say which derivative a network lacks, if that is why meta-training has failed.
 
     Parameters
     ----------
@@ -386,6 +386,8 @@ def missing_derivative(f: Any, theta: Params) -> str | None:
         A backbone, or what has one as its `f`.
     theta : dict of Tensor
         Its parameters, and perhaps more.
+    failure : Exception
+        What meta-training has raised; the network alone must raise the same.
 
     Returns
     -------
@@ -403,12 +405,16 @@ def missing_derivative(f: Any, theta: Params) -> str | None:
         loss = f(params, X).square().sum()
         grads = torch.autograd.grad(loss, asked, create_graph=True, allow_unused=True)
     except RuntimeError as error:
+        if str(error) != str(failure):
+            return None
         return f"{name} cannot be differentiated with respect to its parameters: {error}"
     slopes = [g.square().sum() for g in grads if g is not None and g.requires_grad]
     try:
         if slopes:
             torch.stack(slopes).sum().backward()  # all of the graph, as in meta-training
     except RuntimeError as error:
+        if str(error) != str(failure):
+            return None
         return (
             f"{name} cannot be differentiated twice ({error}). Use a learner of first order "
             "(first_order=True, Reptile, ProtoNet), or operations that have a second derivative."

@@ -65,7 +65,7 @@ def learn_prior(
         too_much = out_of_memory(est, error)
         if too_much is not None:
             raise too_much from error
-        complaint = missing_derivative(run.module.f, run.module.theta())
+        complaint = missing_derivative(run.module.f, run.module.theta(), error)
         if complaint is None:
             raise
         raise ValueError(complaint) from error
