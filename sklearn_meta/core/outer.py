@@ -22,7 +22,7 @@ from sklearn_meta.core.checkpoint import Checkpoint, KeepCheckpoints
 from sklearn_meta.core.converged import FACTOR
 from sklearn_meta.core.module import EpisodicModule, MeanOverTasks, no_loader
 from sklearn_meta.core.params import Check
-from sklearn_meta.core.progress import CountIterations, Progress, by_epoch
+from sklearn_meta.core.progress import CountIterations, Progress, RecordDiagnostics, by_epoch
 from sklearn_meta.functional import Params
 
 __all__ = ["NET_CHECKS", "SCHEDULES", "Outer", "train"]
@@ -171,6 +171,7 @@ def train(
     callbacks: list[Any] = [
         ("counter", CountIterations(batches)),
         ("diverged", StopIfDiverged()),
+        ("diagnostics", RecordDiagnostics()),
     ]
     if outer.meta_lr_schedule != "constant":
         left, n_iter = SCHEDULES[outer.meta_lr_schedule], outer.n_iter
