@@ -85,15 +85,69 @@ class IMAML(InnerLoop):
         H is the Hessian of L(phi, D_support) at phi*; phi_0 is a function of theta.
         """
         phi_0, staying, loss = self.inner(f, theta, support)
-        phi = self._solve(loss, phi_0)
+        value, A, g = self._system(f, theta, staying, loss, self._solve(loss, phi_0), query)
+        v, _ = conjugate_gradients(A, g, self.cg_steps)
+        return with_gradient(value, phi_0, as_params(v, phi_0))
+
+    def _system(
+        self,
+        f: Network,
+        theta: Params,
+        staying: Params,
+        loss: Callable[[Params], Tensor],
+        phi: Params,
+        query: Examples,
+    ) -> tuple[Tensor, Callable[[Tensor], Tensor], Tensor]:
+        """Return L(phi, D_query), v -> (I + H / lambda) v and g = grad L(phi, D_query)."""
         phi = {k: p.requires_grad_() for k, p in phi.items()}
         value = self.risk(f, theta, staying | phi, query)
-        grads = torch.autograd.grad(value.sum(), list(phi.values()), materialize_grads=True)
-        g = as_vector(dict(zip(phi, grads, strict=True)), value.ndim)
+        g = self._gradient(value, phi)
         H = hessian_product(loss, phi)
         a, b = self.cg_damping
-        v = conjugate_gradients(lambda v: (1 + a) * v + H(v) / (self.lam + b), g, self.cg_steps)
-        return with_gradient(value, phi_0, as_params(v, phi_0))
+        return value, lambda v: (1 + a) * v + H(v) / (self.lam + b), g
+
+    def _gradient(self, value: Tensor, phi: Params) -> Tensor:
+        grads = torch.autograd.grad(value.sum(), list(phi.values()), materialize_grads=True)
+        return as_vector(dict(zip(phi, grads, strict=True)), value.ndim)
+
+    def diagnostics(
+        self, f: Network, theta: Params, support: Examples, query: Examples
+    ) -> dict[str, Tensor]:
+        """Say how nearly both problems are solved, the inner one and the linear system.
+
+        Parameters
+        ----------
+        f : Network
+            The backbone.
+        theta : dict of Tensor
+            Meta-parameters.
+        support, query : Examples
+            Of a stack of tasks B.
+
+        Returns
+        -------
+        dict of Tensor of shape (*B,)
+            "inner_residual", the norm of the gradient of the regularised loss at phi against that
+            at the start; "cg_residual", |g - A v| / |g|; "cg_stopped", whether conjugate gradients
+            met negative curvature.
+        """
+        phi_0, staying, loss = self.inner(f, theta, support)
+        phi = self._solve(loss, phi_0)
+        _, A, g = self._system(f, theta, staying, loss, phi, query)
+        v, stopped = conjugate_gradients(A, g, self.cg_steps)
+        at_start, at_phi = (
+            self._gradient(loss(at), at)
+            for at in (
+                {k: p.detach().requires_grad_() for k, p in start.items()} for start in (phi_0, phi)
+            )
+        )
+        pull = {k: self.lam * (p - phi_0[k]).detach() for k, p in phi.items()}
+        left = at_phi + as_vector(pull, stopped.ndim)
+        return {
+            "inner_residual": left.norm(dim=-1) / at_start.norm(dim=-1),
+            "cg_residual": (g - A(v)).norm(dim=-1) / g.norm(dim=-1),
+            "cg_stopped": stopped.to(g),
+        }
 
 
 def _damping(value: Any) -> bool:

@@ -189,6 +189,27 @@ class Algorithm(ABC):
         """
         return self.loss(f, theta, support, query)
 
+    def diagnostics(
+        self, f: Network, theta: Params, support: Examples, query: Examples
+    ) -> dict[str, Tensor]:
+        """Give what tells how well meta-training works, for `history_`; nothing by default.
+
+        Parameters
+        ----------
+        f : Network
+            The backbone.
+        theta : dict of Tensor
+            Meta-parameters.
+        support, query : Examples
+            Of a stack of tasks B.
+
+        Returns
+        -------
+        dict of Tensor of shape (*B,)
+            By the names of columns.
+        """
+        return {}
+
     def at(self, progress: float) -> Algorithm:
         """Give the algorithm as it is at a moment of meta-training: the same, unless it anneals.
 

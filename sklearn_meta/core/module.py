@@ -65,8 +65,14 @@ class EpisodicModule(nn.Module):
         """Meta-parameters by their names."""
         return {k: getattr(self, name) for k, name in self._names.items()}
 
-    def forward(self, batch: tuple[Tensor, ...]) -> Tensor:
-        """Objective of each task, of shape (B,); in validation the meta-loss."""
+    def diagnostics(self, batch: tuple[Tensor, ...]) -> dict[str, float]:
+        """Mean of the algorithm's diagnostics over the tasks that are computed at once."""
+        support, query = next(chunks(*self._standardised(batch), self.chunk or len(batch[0])))
+        algorithm = self.algorithm.at(self.progress())
+        found = algorithm.diagnostics(self.f, self.theta(), support, query)
+        return {name: float(value.mean()) for name, value in found.items()}
+
+    def _standardised(self, batch: tuple[Tensor, ...]) -> tuple[Examples, Examples]:
         support, query = Examples(*batch[:3]), Examples(*batch[3:])
         if self.scale_tasks[0]:
             axes = (-2,) if support.X.ndim == 3 else tuple(range(1 - support.X.ndim, 0))
@@ -75,6 +81,11 @@ class EpisodicModule(nn.Module):
         if self.scale_tasks[1]:
             ys, yq = standardise_tasks(support.y, query.y, support.weight, (-2,))
             support, query = support._replace(y=ys), query._replace(y=yq)
+        return support, query
+
+    def forward(self, batch: tuple[Tensor, ...]) -> Tensor:
+        """Objective of each task, of shape (B,); in validation the meta-loss."""
+        support, query = self._standardised(batch)
         theta = self.theta()
         if self.training:
             if self.progress() == 0:

@@ -29,7 +29,7 @@ from sklearn_meta.core.checkpoint import Checkpoint, KeepCheckpoints
 from sklearn_meta.core.converged import FACTOR
 from sklearn_meta.core.module import EpisodicModule, MeanOverTasks, no_loader
 from sklearn_meta.core.params import Check
-from sklearn_meta.core.progress import CountIterations, Progress, by_epoch
+from sklearn_meta.core.progress import CountIterations, Progress, RecordDiagnostics, by_epoch
 from sklearn_meta.functional import Params
 from sklearn_meta.functional.generators import Generators, seeded
 
@@ -200,6 +200,7 @@ def train(
     callbacks: list[Any] = [
         ("counter", CountIterations(batches)),
         ("diverged", StopIfDiverged()),
+        ("diagnostics", RecordDiagnostics()),
     ]
     if outer.meta_lr_schedule != "constant":
         schedule = LRScheduler(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 from tqdm.auto import tqdm
@@ -12,7 +13,7 @@ from tqdm.auto import tqdm
 from sklearn_meta.core.history import MetaHistory
 from sklearn_meta.core.module import MetaBatches
 
-__all__ = ["CountIterations", "Progress", "by_epoch"]
+__all__ = ["CountIterations", "Progress", "RecordDiagnostics", "by_epoch"]
 
 
 class CountIterations(Callback):
@@ -30,6 +31,19 @@ class CountIterations(Callback):
     def on_batch_end(self, net: NeuralNet, training: bool = False, **kwargs: Any) -> None:
         """Count one more."""
         self.batches.n_iter += training
+
+
+class RecordDiagnostics(Callback):
+    """Records what the algorithm says of the first meta-batch of each epoch."""
+
+    def on_batch_end(
+        self, net: NeuralNet, batch: Any = None, training: bool = False, **kwargs: Any
+    ) -> None:
+        """Work it out once an epoch."""
+        if training and len(net.history[-1]["batches"]) == 1:
+            with torch.enable_grad():
+                for name, value in net.module_.diagnostics(batch[0]).items():
+                    net.history.record(name, value)
 
 
 class Progress(Callback):

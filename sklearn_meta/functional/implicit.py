@@ -54,7 +54,7 @@ def hessian_product(loss: Loss, params: Params) -> Product:
     return product
 
 
-def conjugate_gradients(product: Product, b: Tensor, steps: int) -> Tensor:
+def conjugate_gradients(product: Product, b: Tensor, steps: int) -> tuple[Tensor, Tensor]:
     """Solve A x = b for each task of a stack, A symmetric and positive definite.
 
     Parameters
@@ -70,6 +70,8 @@ def conjugate_gradients(product: Product, b: Tensor, steps: int) -> Tensor:
     -------
     x : Tensor of shape (*B, n)
         The best of the Krylov space of `steps` dimensions.
+    stopped : bool Tensor of shape (*B,)
+        True for tasks that stopped early because A is not positive definite.
 
     Notes
     -----
@@ -81,21 +83,24 @@ def conjugate_gradients(product: Product, b: Tensor, steps: int) -> Tensor:
     --------
     >>> import torch
     >>> from sklearn_meta.functional import conjugate_gradients
-    >>> conjugate_gradients(lambda v: 2 * v, torch.tensor([4.0, 6.0]), steps=1)
-    tensor([2., 3.])
+    >>> x, stopped = conjugate_gradients(lambda v: 2 * v, torch.tensor([4.0, 6.0]), steps=1)
+    >>> x, stopped.item()
+    (tensor([2., 3.]), False)
     """
     x, r, p = torch.zeros_like(b), b, b
     rr = _dot(r, r)
+    stopped = torch.zeros_like(rr, dtype=torch.bool)
     for _ in range(steps):
         Ap = product(p)
         curvature = _dot(p, Ap)
         going = curvature > 0
+        stopped = stopped | (~going & p.any(-1, keepdim=True))
         alpha = torch.where(going, rr / torch.where(going, curvature, 1.0), 0.0)
         x, r = x + alpha * p, r - alpha * Ap
         rr, before = _dot(r, r), rr
         beta = rr / torch.where(before > 0, before, 1.0)
         p = torch.where(going, r + beta * p, 0.0)
-    return torch.where(x.any(-1, keepdim=True), x, b)
+    return torch.where(x.any(-1, keepdim=True), x, b), stopped.squeeze(-1)
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

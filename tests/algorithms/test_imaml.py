@@ -141,7 +141,7 @@ def network_and_tasks(head):
         for i, (n_way, n_s, n_q) in enumerate(SIZES)
     ]
     f = Backbone(MLP((D,), (4,), activation="tanh", norm=None), (D,))
-    alg = IMAML(criterion, how, 1.0, 0.3, 400, 60)
+    alg = IMAML(criterion, how, 1.0, 0.3, 1000, 60)
     start = alg.init(f, 2 if real else 3, torch.Generator().manual_seed(0))
     theta = {k: p + 0.3 * normal(i, *p.shape) for i, (k, p) in enumerate(start.items())}
     support, query = examples([s for s, _ in tasks]), examples([q for _, q in tasks])
@@ -158,7 +158,7 @@ def solved_by_hand(embed, theta, tasks, head, lam):
     for support, (X, y, weight) in tasks:
         (phi_0,) = twins.maml(embed, theta, support, head, 0.0, 0, True)
         phi = {k: p.detach().clone().requires_grad_() for k, p in phi_0.items()}
-        for _ in range(400):
+        for _ in range(2000):
             loss = twins.task_loss(twins.network(embed, phi, support[0]), *support[1:])
             loss = loss + lam / 2 * sum((phi[k] - phi_0[k]).square().sum() for k in phi)
             grads = torch.autograd.grad(loss, list(phi.values()))
@@ -218,6 +218,34 @@ def test_the_larger_lambda_the_nearer_a_task_stays_to_the_start():
         moved.append(np.linalg.norm(reg.predict(tasks[0].X) - prior))
     assert moved == sorted(moved, reverse=True)
     assert moved[0] > 2 * moved[-1]
+
+
+def test_history_says_how_nearly_the_problems_are_solved():
+    tasks = make_linear_tasks(6, 12, D, random_state=0).tasks
+    reg = IMAMLRegressor(
+        hidden_layer_sizes=(), lam=1.0, max_meta_iter=6, iters_per_epoch=2, random_state=0
+    )
+    names = ["inner_residual", "cg_residual", "cg_stopped"]
+    solved = clone(reg).set_params(inner_lr=0.05, inner_steps=600, cg_steps=10).meta_fit(tasks)
+    for row in solved.history_:
+        assert max(row[name] for name in names) < 1e-6
+    unsolved = clone(reg).set_params(inner_steps=1, cg_steps=1).meta_fit(tasks)
+    for row in unsolved.history_:
+        assert row["inner_residual"] > 0.1
+        assert row["cg_residual"] > 1e-3
+        assert row["cg_stopped"] == 0  # the problem is convex
+    assert set(names) <= set(solved.history_.to_frame().columns)
+
+
+def test_its_diagnostics_are_those_of_each_task():
+    alg, f, _, theta, _, support, query = network_and_tasks("shared")
+    short = IMAML(alg.criterion, alg.head, alg.lam, alg.inner_lr, 3, 2)
+    found = short.diagnostics(f, theta, support, query)
+    for i in range(len(SIZES)):
+        parts = (Examples(*(t[i : i + 1] for t in part)) for part in (support, query))
+        for name, value in short.diagnostics(f, theta, *parts).items():
+            torch.testing.assert_close(found[name][i], value[0], rtol=1e-8, atol=1e-10)
+    assert ((found["inner_residual"] > 0) & (found["inner_residual"] < 1)).all()
 
 
 @pytest.mark.parametrize("damping", [1.0, (1.0,), (-1.0, 0.0), ("a", "b"), None])

@@ -25,14 +25,14 @@ def times(A):
 
 def test_as_many_steps_as_dimensions_solve_every_task_whatever_its_conditioning():
     A, b = systems([1.0, 3.0, 10.0, 100.0])
-    x = conjugate_gradients(times(A), b, N)
+    x, _ = conjugate_gradients(times(A), b, N)
     torch.testing.assert_close(x, torch.linalg.solve(A, b), rtol=1e-9, atol=1e-9)
 
 
 def test_fewer_steps_give_the_best_of_the_krylov_space():
     A, b = systems([30.0, 5.0])
     for steps in range(1, N):
-        x = conjugate_gradients(times(A), b, steps)
+        x, _ = conjugate_gradients(times(A), b, steps)
         powers = [b]
         for _ in range(steps - 1):
             powers.append(times(A)(powers[-1]))
@@ -44,9 +44,9 @@ def test_fewer_steps_give_the_best_of_the_krylov_space():
 
 def test_a_stack_is_a_loop_over_its_tasks():
     A, b = systems([1.0, 10.0, 1000.0])
-    together = conjugate_gradients(times(A), b, 4)
+    together, _ = conjugate_gradients(times(A), b, 4)
     for i in range(3):
-        alone = conjugate_gradients(times(A[i]), b[i], 4)
+        alone, _ = conjugate_gradients(times(A[i]), b[i], 4)
         torch.testing.assert_close(together[i], alone, rtol=1e-12, atol=1e-12)
 
 
@@ -56,7 +56,7 @@ def test_tasks_that_are_solved_early_stay_solved(dtype):
     A[0] = torch.eye(N)  # solved by one step
     b[2] = 0.0  # solved before
     A, b = A.to(dtype), b.to(dtype)
-    x = conjugate_gradients(times(A), b, 50)
+    x, _ = conjugate_gradients(times(A), b, 50)
     assert x.isfinite().all()
     assert torch.equal(x[0], b[0])
     assert torch.equal(x[2], b[2])
@@ -68,7 +68,8 @@ def test_a_task_stops_at_a_direction_of_negative_curvature_and_others_go_on():
     A[0] = -A[0]  # the first direction
     A[1] = torch.diag(torch.tensor([-0.1, 1.0, 2.0, 3.0, 4.0, 5.0]))  # a later one
     b[1] = torch.ones(N)
-    steps = {k: conjugate_gradients(times(A), b, k) for k in range(1, 10)}
+    steps = {k: conjugate_gradients(times(A), b, k)[0] for k in range(1, 10)}
+    assert conjugate_gradients(times(A), b, 9)[1].tolist() == [True, True, False]
     assert torch.equal(steps[9][0], b[0])
     stopped = next(k for k in range(1, 9) if torch.equal(steps[k][1], steps[9][1]))
     assert 1 < stopped < N
@@ -78,7 +79,7 @@ def test_a_task_stops_at_a_direction_of_negative_curvature_and_others_go_on():
 
 def test_no_steps_give_the_right_hand_side():
     A, b = systems([2.0])
-    assert torch.equal(conjugate_gradients(times(A), b, 0), b)
+    assert torch.equal(conjugate_gradients(times(A), b, 0)[0], b)
 
 
 def loss(params):
