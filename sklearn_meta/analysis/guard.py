@@ -338,7 +338,7 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
                 predicted.append(self._decided(item.classes, found, task.y))
                 continue
             why = "no member has finite predictions for all rows of the query."
-            failures.add({i: Reason(label(task, i), why)}, {}, error_score)
+            failures.add(Failures({i: Reason(label(task, i), why)}), error_score)
             predicted.append(no_prediction(len(found), task.y, self._kind()))
         return known, predicted, failures
 

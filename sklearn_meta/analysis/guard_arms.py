@@ -119,7 +119,7 @@ class Arms(NamedTuple):
         for stack in answers(self.meta, [_as_task(item) for item in items]):
             labels = stack.labels
             assert labels is not None
-            failures.add(stack.failed, stack.doubtful, np.nan)
+            failures.add(stack.failures, np.nan)
             for j, i in enumerate(stack.places):
                 columns = np.searchsorted(labels[j], np.asarray(items[i].classes))
                 logits = stack.output[j, : stack.n_query[j]][:, columns]

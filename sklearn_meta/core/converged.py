@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -29,16 +29,15 @@ def check_converged(
     support: Examples,
     names: Sequence[str],
     stacklevel: int,
-    off_scale: Collection[int] = (),
+    off_scale: Reasons | None = None,
 ) -> None:
     """Raise FloatingPointError if a task diverged, and warn if it fits its support absurdly.
 
-    Tasks that are `off_scale` need no such warning: there is one of their scale.
+    `off_scale` says which supports are far from the scale of meta-training; that is warned of too.
     """
-    failed, doubtful = not_converged(est, algorithm, f, theta, phi, support, names)
-    doubtful = {i: why for i, why in doubtful.items() if i not in off_scale}
     failures = Failures()
-    failures.add(failed, doubtful, "raise")
+    reasons = not_converged(est, algorithm, f, theta, phi, support, names)
+    failures.add(Failures(*reasons, off_scale or {}), "raise")
     failures.report(len(names), "raise", stacklevel + 1)
 
 

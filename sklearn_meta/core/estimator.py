@@ -20,13 +20,13 @@ from sklearn_meta.core.compat import CallbackSupportMixin, fit_task
 from sklearn_meta.core.converged import check_converged
 from sklearn_meta.core.estimated import Estimated
 from sklearn_meta.core.examples import Examples
-from sklearn_meta.core.failures import SUPPORT
+from sklearn_meta.core.failures import SUPPORT, Reason
 from sklearn_meta.core.many_tasks import ManyTasks
 from sklearn_meta.core.params import check_dtype
 from sklearn_meta.core.params_doc import describe_shared
 from sklearn_meta.core.prior import learn_prior
 from sklearn_meta.core.saved import Saved
-from sklearn_meta.core.scale_check import scale_departures, warn_of_scale
+from sklearn_meta.core.scale_check import scale_departures
 from sklearn_meta.core.shown import Shown
 from sklearn_meta.core.state import (
     Arrays,
@@ -205,8 +205,8 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, Saved, 
             )
         start = tensors_of(theta, device, dtype)
         phi = algorithm.adapt(f, start, support)
-        check_converged(self, algorithm, f, start, phi, support, [SUPPORT], 4, off_scale=far.keys())
-        warn_of_scale({i: f"{SUPPORT} {words}" for i, words in far.items()}, 1, stacklevel=4)
+        off_scale = {i: Reason(SUPPORT, words) for i, words in far.items()}
+        check_converged(self, algorithm, f, start, phi, support, [SUPPORT], 4, off_scale)
         return Adapted(algorithm, f, theta, to_numpy(phi), scaling, X.dtype, self._own_params())
 
     def _prior(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
+
+from sklearn_meta.exceptions import ScaleWarning
 
 __all__ = [
     "NUMERICAL",
@@ -55,18 +57,29 @@ class Failures:
     """What went wrong with some tasks, by their positions.
 
     `failed` tasks have no prediction. `doubtful` ones have one, which is far worse on the support
-    than predicting nothing.
+    than predicting nothing. `off_scale` ones have a support far from the scale of meta-training.
     """
 
     failed: Reasons = field(default_factory=dict)
     doubtful: Reasons = field(default_factory=dict)
+    off_scale: Reasons = field(default_factory=dict)
 
-    def add(self, failed: Reasons, doubtful: Reasons, error_score: Any) -> None:
+    def add(self, more: Failures, error_score: Any) -> None:
         """Note what went wrong with a stack of tasks; raise if failing is to be an error."""
-        if failed and error_score == "raise":
-            raise FloatingPointError(str(failed[min(failed)]))
-        self.failed |= failed
-        self.doubtful |= doubtful
+        if more.failed and error_score == "raise":
+            raise FloatingPointError(str(more.failed[min(more.failed)]))
+        self.failed |= more.failed
+        self.doubtful |= more.doubtful
+        self.off_scale |= more.off_scale
+
+    def renamed(self, names: Mapping[int, str]) -> Failures:
+        """Return the same under other names of the tasks."""
+        return Failures(
+            *(
+                {i: reason._replace(task=names[i]) for i, reason in part.items()}
+                for part in (self.failed, self.doubtful, self.off_scale)
+            )
+        )
 
     def fit(self, est: Any, X: Any, y: Any, i: int, name: str, error_score: Any) -> bool:
         """Fit an estimator to one task, and return whether that worked; note why it did not."""
@@ -75,18 +88,18 @@ class Failures:
                 est.fit(X, y)
             except NUMERICAL as error:
                 why = str(error).removeprefix(f"{SUPPORT}: ")
-                self.add({i: Reason(name, why)}, {}, error_score)
+                self.add(Failures({i: Reason(name, why)}), error_score)
                 return False
-        for doubt in inside.doubtful.values():
-            self.doubtful[i] = Reason(name, doubt.why)
+        for own, part in ((self.doubtful, inside.doubtful), (self.off_scale, inside.off_scale)):
+            for reason in part.values():  # of the one task
+                own[i] = Reason(name, reason.why)
         return True
 
     def report(self, n_tasks: int, error_score: Any, stacklevel: int) -> None:
         """Warn once of each kind, or leave it to whoever collects failures further out."""
         outer = _collected.get()
         if outer is not None:
-            outer.failed |= self.failed
-            outer.doubtful |= self.doubtful
+            outer.add(self, None)
             return
         if self.failed:
             warnings.warn(
@@ -95,8 +108,19 @@ class Failures:
                 FitFailedWarning,
                 stacklevel=stacklevel,
             )
-        if self.doubtful:
-            warnings.warn(listed(self.doubtful), ConvergenceWarning, stacklevel=stacklevel)
+        off_scale = {i: r for i, r in self.off_scale.items() if i not in self.failed}
+        doubtful = {i: r for i, r in self.doubtful.items() if i not in off_scale}
+        if doubtful:
+            warnings.warn(listed(doubtful), ConvergenceWarning, stacklevel=stacklevel)
+        if off_scale:
+            first, n_more = off_scale[min(off_scale)], len(off_scale) - 1
+            others = f" So are {n_more} more of {n_tasks} tasks." if n_more else ""
+            warnings.warn(
+                f"{first.task} {first.why}.{others} Predictions may be far off. Bring such tasks "
+                "to the units of those of meta-training, or meta-train with scaling='task'.",
+                ScaleWarning,
+                stacklevel=stacklevel,
+            )
 
 
 _collected: ContextVar[Failures | None] = ContextVar("failures", default=None)

@@ -14,9 +14,9 @@ from sklearn_meta.core.algorithm import Algorithm
 from sklearn_meta.core.backbone import RowNetwork
 from sklearn_meta.core.converged import not_converged, remedy
 from sklearn_meta.core.examples import Examples, one_hot
-from sklearn_meta.core.failures import Reason, Reasons
+from sklearn_meta.core.failures import Failures, Reason, Reasons
 from sklearn_meta.core.row_store import dtype_of_rows
-from sklearn_meta.core.scale_check import scale_departures, warn_of_scale
+from sklearn_meta.core.scale_check import scale_departures
 from sklearn_meta.core.stack_size import tasks_at_once
 from sklearn_meta.core.stacked import all_inputs, padded, places_of
 from sklearn_meta.core.state import scaling_for, tensors_of
@@ -46,8 +46,8 @@ class Answers(NamedTuple):
         Rows of each query; those behind them mean nothing.
     labels : list of ndarray or None
         The label of each column, for each task; None for targets.
-    failed, doubtful : dict of int to Reason
-        Why adapting failed, or fits the support absurdly, by positions among all tasks.
+    failures : Failures
+        What went wrong, by positions among all tasks.
     """
 
     places: list[int]
@@ -56,8 +56,7 @@ class Answers(NamedTuple):
     truth: NDArray[Any]
     n_query: NDArray[np.intp]
     labels: list[NDArray[Any]] | None
-    failed: Reasons
-    doubtful: Reasons
+    failures: Failures
 
 
 class _Model(NamedTuple):
@@ -87,7 +86,6 @@ def answers(est: Any, tasks: Any) -> Iterator[Answers]:
         If a task cannot be used, or has no fixed support.
     """
     device, model, n_outputs = est._device(), None, 0
-    departures, n_tasks = dict[int, str](), 0
     if est._meta_state is None and est._target_type == "class":  # one cold start for all
         n_outputs = max(int(window.n_way.max()) for window in windows(est, tasks))
     for window in windows(est, tasks):
@@ -96,9 +94,7 @@ def answers(est: Any, tasks: Any) -> Iterator[Answers]:
             with torch.inference_mode(False):  # the caller may be in it; the inner loop cannot
                 model = _Model(*est._prior(window.first.row_shape, n_outputs))
         for chunk in _chunks(est, window, model, device):
-            yield _answer(est, window, chunk, model, device, departures)
-        n_tasks += len(window.tasks)
-    warn_of_scale(departures, n_tasks, stacklevel=4)
+            yield _answer(est, window, chunk, model, device)
 
 
 def _chunks(
@@ -125,12 +121,7 @@ def _chunks(
 
 
 def _answer(
-    est: Any,
-    window: Window,
-    chunk: NDArray[np.intp],
-    model: _Model,
-    device: torch.device,
-    departures: dict[int, str],
+    est: Any, window: Window, chunk: NDArray[np.intp], model: _Model, device: torch.device
 ) -> Answers:
     tasks = [window.tasks[i] for i in chunk]
     dtype = dtype_of_rows([task.dtype for task in tasks])
@@ -144,8 +135,6 @@ def _answer(
     scaling = scaling_for(est._meta_state, X_support, targets, mask)
     names = _Names(window, chunk)
     far = scale_departures(est._meta_state, X_support, targets, mask)
-    for k, words in far.items():
-        departures[window.begin + int(chunk[k])] = f"{names[k]} {words}"
     y_seen = y_support if labels is None else one_hot(y_support, absent.shape[-1])
     y_seen[~mask] = 0
     with torch.inference_mode(False):
@@ -156,7 +145,6 @@ def _answer(
         )
         query = torch.from_numpy(scaling.inputs(padded(X, query_at))).to(device)
         found, failed, doubtful = _adapted(est, model, support, query, names)
-        doubtful = {k: why for k, why in doubtful.items() if k not in far}
         output: NDArray[np.float64] = found.cpu().double().numpy()
     if labels is not None:
         output = np.where(absent[:, None], -np.inf, output[..., : absent.shape[-1]])
@@ -171,8 +159,11 @@ def _answer(
         output = scaling.original(output)
         truth[[*failed]] = np.nan
     places = [window.begin + int(i) for i in chunk]
-    reasons = ({places[k]: why for k, why in part.items()} for part in (failed, doubtful))
-    return Answers(places, tasks, output, truth, query_at.sizes, labels, *reasons)
+    off_scale = {k: Reason(names[k], words) for k, words in far.items()}
+    failures = Failures(
+        *({places[k]: why for k, why in part.items()} for part in (failed, doubtful, off_scale))
+    )
+    return Answers(places, tasks, output, truth, query_at.sizes, labels, failures)
 
 
 def _adapted(

@@ -72,7 +72,7 @@ class ManyTasks(SharedParams, ABC):
         failures.report(len(predicted), error_score, stacklevel=3)
         return predicted
 
-    def _predictions(self, tasks: Any, error_score: Any) -> list[Prediction]:
+    def _predictions(self, tasks: Any) -> list[Prediction]:
         """Predict as `predict_tasks`, with the probability of each label of the support, sorted.
 
         Where adapting diverged, the probabilities are one column of NaN.
@@ -82,12 +82,12 @@ class ManyTasks(SharedParams, ABC):
         def both(found: Answers) -> list[Prediction]:
             return list(zip(self._decided(found), self._probabilities(found), strict=True))
 
-        predictions, failures = self._collected(tasks, error_score, both)
+        predictions, failures = self._collected(tasks, np.nan, both)
         if self._target_type == "class":
             for i in failures.failed:
                 y, _ = predictions[i]
                 predictions[i] = y, np.full((len(y), 1), np.nan)
-        failures.report(len(predictions), error_score, stacklevel=6)
+        failures.report(len(predictions), np.nan, stacklevel=6)
         return predictions
 
     def _collected(
@@ -97,14 +97,14 @@ class ManyTasks(SharedParams, ABC):
         values: dict[int, T] = {}
         failures = Failures()
         for found in answers(self, tasks):
-            failures.add(found.failed, found.doubtful, error_score)
+            failures.add(found.failures, error_score)
             values.update(zip(found.places, read(found), strict=True))
         return [values[i] for i in range(len(values))], failures
 
     def _decided(self, found: Answers) -> list[NDArray[Any]]:
         """Decide, with missing predictions where adapting diverged."""
         return [
-            no_prediction(len(y), y, self._target_type) if i in found.failed else y
+            no_prediction(len(y), y, self._target_type) if i in found.failures.failed else y
             for i, y in zip(found.places, self._decide(found), strict=True)
         ]
 
@@ -136,7 +136,7 @@ class ManyTasks(SharedParams, ABC):
         check_error_score(error_score, "score_tasks")
         places, scores, failures = [], [], Failures()
         for found in answers(self, tasks):
-            failures.add(found.failed, found.doubtful, error_score)
+            failures.add(found.failures, error_score)
             places.append(np.array(found.places))
             scores.append(self._scores(found))
         in_order = np.empty(sum(map(len, scores)))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,9 +10,8 @@ from numpy.typing import NDArray
 
 from sklearn_meta.core.scaling import own_statistics
 from sklearn_meta.core.state import MetaState
-from sklearn_meta.exceptions import ScaleWarning
 
-__all__ = ["scale_departures", "warn_of_scale"]
+__all__ = ["scale_departures"]
 
 # the root mean square of a support, against the farthest row of meta-training; of several inputs,
 # one may be the first to come out larger than ever before
@@ -85,17 +83,3 @@ def _compared(
         which = what if n_chances == 1 else f"column {names[k] if names else k!r} of {what}"
         found[int(i)] = f"is far from the scale of meta-training: {which} is {words} there"
     return found
-
-
-def warn_of_scale(departures: Mapping[int, str], n_tasks: int, stacklevel: int) -> None:
-    """Give one warning for all tasks of a call; `departures` are sentences by position."""
-    if not departures:
-        return
-    n_more = len(departures) - 1
-    others = f" So are {n_more} more of {n_tasks} tasks." if n_more else ""
-    warnings.warn(
-        f"{departures[min(departures)]}.{others} Predictions may be far off. Bring such tasks to "
-        "the units of those of meta-training, or meta-train with scaling='task'.",
-        ScaleWarning,
-        stacklevel=stacklevel,
-    )

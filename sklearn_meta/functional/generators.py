@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from types import FunctionType
 from typing import Any, NamedTuple
 
 import torch
@@ -201,6 +200,6 @@ class _Drawing(TorchFunctionMode):
 @cache
 def _draws(func: Callable[..., Any], name: str) -> bool:
     """Whether `func` takes a generator."""
-    if isinstance(func, FunctionType):  # as in torch.nn.init; the others have no signature
+    if getattr(func, "__module__", "") == "torch.nn.init":
         return "generator" in inspect.signature(func).parameters
     return name in DRAW

@@ -12,7 +12,6 @@ from sklearn.base import clone, is_classifier
 
 from sklearn_meta.core.failures import (
     Failures,
-    Reason,
     check_error_score,
     collect_failures,
     no_prediction,
@@ -142,13 +141,9 @@ def predicted_rows(
     table, targets = rows_of(table, order), known[place]  # a query has any label of its support
     tasks = _with_support(estimator, table, targets, name_of[code[order]], n_labelled)
     with collect_failures() as inside:
-        found = _predictions(estimator, tasks, error_score)
-    failures = Failures(
-        *(
-            {i: Reason(f"Task {tasks[i].name!r}", reason.why) for i, reason in part.items()}
-            for part in (inside.failed, inside.doubtful)
-        )
-    )
+        found = _predictions(estimator, tasks)
+    failures, names = Failures(), {i: f"Task {task.name!r}" for i, task in enumerate(tasks)}
+    failures.add(inside.renamed(names), error_score)
     failures.report(len(found), error_score, stacklevel=4)
     query = order[unknown[order]]
     back = np.argsort(query)
@@ -184,23 +179,21 @@ def _with_support(
     return tasks
 
 
-def _predictions(
-    estimator: Any, tasks: Sequence[Task | RawTask], error_score: Any
-) -> list[Prediction]:
+def _predictions(estimator: Any, tasks: Sequence[Task | RawTask]) -> list[Prediction]:
     """Predict the query of each task, with the probability of each label of its support."""
     if isinstance(estimator, MetaPipeline):
-        return _predictions(*estimator._learner_and_tasks(tasks), error_score)
+        return _predictions(*estimator._learner_and_tasks(tasks))
     if isinstance(estimator, ManyTasks):
-        return estimator._predictions(tasks, error_score)
+        return estimator._predictions(tasks)
     found, failures, classify = list[Prediction](), Failures(), is_classifier(estimator)
     for i, task in enumerate(tasks):
         adapted, y = clone(estimator), task.y_support
-        if failures.fit(adapted, task.X_support, y, i, label(task, i), error_score):
+        if failures.fit(adapted, task.X_support, y, i, label(task, i), np.nan):
             P = adapted.predict_proba(task.X_query) if classify else None
             found.append((adapted.predict(task.X_query), P))
             continue
         n_query = len(task.y) - len(y)
         missing_y = no_prediction(n_query, y, "class" if classify else "real")
         found.append((missing_y, np.full((n_query, 1), np.nan) if classify else None))
-    failures.report(len(tasks), error_score, stacklevel=4)
+    failures.report(len(tasks), np.nan, stacklevel=4)
     return found

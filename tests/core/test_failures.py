@@ -112,8 +112,8 @@ def test_tasks_that_fail_alike_are_named_in_one_warning():
 
 
 def test_doubtful_tasks_are_named_in_one_warning_and_keep_their_scores():
-    est = clone(REG).set_params(inner_lr=0.1)
-    tasks = [WAVES[0], scaled(WAVES[1], 100, "bob"), scaled(WAVES[2], 100)]
+    est = clone(REG).set_params(inner_lr=0.3)
+    tasks = [WAVES[0], scaled(WAVES[1], 9, "bob"), scaled(WAVES[2], 9)]
     with pytest.warns(
         ConvergenceWarning, match=r"Task 1 \('bob'\): after .* Task 2: after"
     ) as seen:

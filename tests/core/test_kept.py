@@ -162,7 +162,7 @@ def test_plain_arrays_are_as_lists(y, dtype):
         (np.full((6, 4), np.nan), np.arange(6), "NaN"),
         (np.ones((6, 3)), np.arange(6), "3 features"),
         (np.ones((6, 4)), np.arange(5), "inconsistent"),
-        (np.ones((0, 4)), np.arange(0), "0 sample"),
+        (np.ones((0, 4)), np.arange(0), "has no rows"),
         (np.ones((6, 4)), np.full(6, np.inf), "infinity|NaN"),
     ],
 )

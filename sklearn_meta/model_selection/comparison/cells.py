@@ -12,15 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
+from sklearn.exceptions import FitFailedWarning
 
 from sklearn_meta.core.failures import (
     NUMERICAL,
     Failures,
     Reason,
-    Reasons,
     collect_failures,
-    listed,
 )
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.model_selection.comparison.arms import Arm
@@ -212,7 +210,7 @@ def _all_at_once(cell: Cell, est: Any, k: int, failures: list[Reason]) -> list[f
             return metric(task.y_query, y)
 
         row.append(_settled(cell, score, _where(cell, task, i), failures))
-    _warn_doubtful(cell, tasks, inside.doubtful)
+    _warn_doubtful(cell, tasks, inside)
     return row
 
 
@@ -242,7 +240,7 @@ def _one_by_one(cell: Cell, est: Any, k: int, failures: list[Reason]) -> list[fl
             return metric.of_predictions(task.y_query, own.predict(task.X_query))
 
         row.append(_settled(cell, score, _where(cell, task, i), failures))
-    _warn_doubtful(cell, tasks, inside.doubtful)
+    _warn_doubtful(cell, tasks, inside)
     return row
 
 
@@ -266,8 +264,11 @@ def _where(cell: Cell, task: RawTask, i: int) -> str:
     return f"{label(task, cell.positions[i])} with {len(task.y_support)} support row(s)"
 
 
-def _warn_doubtful(cell: Cell, tasks: Sequence[RawTask], doubtful: Reasons) -> None:
-    """Warn of tasks that an arm fits absurdly, under the numbers that the user knows."""
-    if doubtful:
-        named = {i: r._replace(task=_where(cell, tasks[i], i)) for i, r in doubtful.items()}
-        warnings.warn(f"{cell.arm.name!r}: {listed(named)}", ConvergenceWarning, stacklevel=2)
+def _warn_doubtful(cell: Cell, tasks: Sequence[RawTask], inside: Failures) -> None:
+    """Warn of tasks that an arm fits absurdly, or whose scale is not that of its training.
+
+    The tasks are named by the numbers that the user knows.
+    """
+    names = {i: f"{cell.arm.name!r}: {_where(cell, task, i)}" for i, task in enumerate(tasks)}
+    doubts = Failures(doubtful=inside.doubtful, off_scale=inside.off_scale)
+    doubts.renamed(names).report(len(tasks), None, stacklevel=3)

@@ -67,7 +67,7 @@ class HierarchicalBase(BaseEstimator):
                     raise FloatingPointError("its predictions are not finite.")
                 predicted.append(y)
             except NUMERICAL as error:
-                failures.add({i: Reason(label(t, i), str(error))}, {}, error_score)
+                failures.add(Failures({i: Reason(label(t, i), str(error))}), error_score)
                 predicted.append(no_prediction(len(t) - len(t.y_support), t.y, kind))
         failures.report(len(known), error_score, stacklevel=3)
         return predicted
