@@ -240,6 +240,7 @@ SCORES = {
     "normal": Scores(lambda rng, n: rng.standard_normal(n), 0.0),
     "lognormal": Scores(lambda rng, n: rng.lognormal(size=n), float(np.exp(0.5))),
     "like R^2: 1 - lognormal": Scores(lambda rng, n: 1 - rng.lognormal(size=n), 1 - np.exp(0.5)),
+    "symmetric, heavy tails: t of 3": Scores(lambda rng, n: rng.standard_t(3, n), 0.0),
     "exponential": Scores(lambda rng, n: rng.exponential(size=n), 1.0),
     "rare disasters, 10 % of tasks": Scores(
         lambda rng, n: np.where(rng.rand(n) < 0.1, -0.9, 0.1) + 0.03 * rng.standard_normal(n),
