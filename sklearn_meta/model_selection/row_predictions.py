@@ -136,7 +136,8 @@ def predicted_rows(
     known = np.asarray(rows_of(y, labelled))  # without gaps, whole numbers are whole again
     known = np.array(known.tolist()) if known.dtype == object else known
     n_labelled = n_labelled[asked]
-    first = np.repeat(np.cumsum(n_labelled) - n_labelled, np.bincount(code[order])[asked])
+    n_rows = np.bincount(code)[asked]
+    first = np.repeat(np.cumsum(n_labelled) - n_labelled, n_rows)
     place = np.where(unknown[order], first, np.cumsum(~unknown[order]) - 1)
     table, targets = rows_of(table, order), known[place]  # a query has any label of its support
     tasks = _with_support(estimator, table, targets, name_of[code[order]], n_labelled)

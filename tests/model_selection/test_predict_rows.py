@@ -114,6 +114,16 @@ def test_many_tasks_take_no_more_passes_than_few(pipeline):
     np.testing.assert_allclose(found.proba[: UNKNOWN.sum()], est.predict_rows(X, GAPS).proba)
 
 
+def test_tasks_without_a_gap_are_left_out():
+    est = fitted()
+    expected = est.predict_rows(X, GAPS)
+    for plot in ("plot 0", "plot 4"):  # the first and the last
+        found = est.predict_rows(X, GAPS.where(X["plot"] != plot, FRAME["kind"]))
+        others = expected.task != plot
+        np.testing.assert_array_equal(found.rows, expected.rows[others])
+        np.testing.assert_array_equal(found.y, expected.y[others])
+
+
 def test_guarded_learners_predict_rows_too():
     task = make_blob_tasks(9, n_way=2, n_rows=6, n_features=2, random_state=0)
     rows, y = np.concatenate([t.X for t in task]), np.concatenate([t.y for t in task])
