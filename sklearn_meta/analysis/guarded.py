@@ -72,7 +72,7 @@ class GuardedMetaClassifier(ClassifierMixin, GuardedMetaEstimator):
     """
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Class probabilities.
+        """Predict class probabilities.
 
         Parameters
         ----------

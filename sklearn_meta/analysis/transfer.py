@@ -28,7 +28,7 @@ def transfer_distances(
     alpha: float = 1.0,
     target_type: str | None = None,
 ) -> NDArray[np.float64]:
-    """Loss on a task of a model of another, less that of its own: d_ij = R_j(i) - R_j(j).
+    """Measure how much worse the model of one task is on another: d_ij = R_j(i) - R_j(j).
 
     Each task is learned from its fixed support, or from a random half of its rows (of each class),
     and judged on the other rows, which neither model has seen. Row i tells whom the model of task

@@ -131,7 +131,7 @@ class Algorithm(ABC):
         """
 
     def loss(self, f: Network, theta: Params, support: Examples, query: Examples) -> Tensor:
-        """Meta-loss of each task, L(predict(adapt(D_support)), D_query).
+        """Compute the meta-loss of each task, L(predict(adapt(D_support)), D_query).
 
         Parameters
         ----------

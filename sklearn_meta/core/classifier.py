@@ -72,7 +72,7 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         return self
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Class probabilities.
+        """Predict class probabilities.
 
         Parameters
         ----------

@@ -228,7 +228,7 @@ class MixtureTaskDistribution(TaskDensity):
         return np.exp(joint - logsumexp(joint, axis=1, keepdims=True))
 
     def strangeness(self, tasks: Any) -> Array:
-        """Strangeness to the component to which a task is least strange.
+        """Compute the smallest strangeness of each task over the components.
 
         Parameters
         ----------

@@ -142,7 +142,7 @@ class HierarchicalClassifier(ClassifierMixin, HierarchicalBase):
         return self
 
     def predict_proba(self, X: Any) -> Array:
-        """Class probabilities.
+        """Predict class probabilities.
 
         Parameters
         ----------
