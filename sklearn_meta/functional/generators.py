@@ -74,8 +74,10 @@ class Generators:
         self.n_draws = 0
         self._of_device: dict[str, torch.Generator] = {}
 
-    def on(self, device: torch.device) -> torch.Generator:
-        """Return the generator of a device, and count a draw."""
+    def on(self, device: torch.device) -> torch.Generator | None:
+        """Return the generator of a device, and count a draw; None where nothing is drawn."""
+        if device.type == "meta":  # shapes alone
+            return None
         self.n_draws += 1
         name = str(device)
         if name not in self._of_device:
@@ -171,7 +173,7 @@ class _Drawing(TorchFunctionMode):
             return out.float() if out.is_floating_point() else out
         return out
 
-    def _generator(self, args: Any, kwargs: Any) -> torch.Generator:
+    def _generator(self, args: Any, kwargs: Any) -> torch.Generator | None:
         tensors = [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor)]
         if tensors:
             return self.generators.on(tensors[0].device)

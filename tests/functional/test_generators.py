@@ -112,3 +112,11 @@ def test_outside_of_seeded_every_call_draws_the_same():
         assert current_generators() is generators
         assert not torch.equal(call(), call())
     assert current_generators() is not generators
+
+
+def test_shapes_alone_draw_nothing():
+    generators = Generators(0)
+    with torch.device("meta"), drawing(generators):
+        assert nn.Linear(4, 3).weight.is_meta
+        assert torch.rand(3).is_meta
+    assert generators.n_draws == 0
