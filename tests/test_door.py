@@ -312,9 +312,7 @@ FOR_TARGETS = {
     "HierarchicalRegressor.meta_fit": lambda y: HierarchicalRegressor().meta_fit(pairs(y)),
     "HierarchicalRegressor.fit": lambda y: hierarchical_regressor().fit(ROWS, y),
     "GaussianTaskDistribution": lambda y: GaussianTaskDistribution(max_iter=1).fit(pairs(y)),
-    "variance_components": lambda y: variance_components(
-        pairs(y), target_type="real", n_resamples=2
-    ),
+    "variance_components": lambda y: variance_components(pairs(y), target_type="real"),
     "predicted_gain": lambda y: predicted_gain(pairs(y), 3, target_type="real", n_draws=2),
 }
 
@@ -476,7 +474,7 @@ FOR_ROWS = {
     ),
     "task_distances": lambda X: task_distances(two(X), metric="meta_features"),
     "nearest_tasks": lambda X: nearest_tasks(two(like(X)), (X, CODES), 1, metric="meta_features"),
-    "variance_components": lambda X: variance_components(two(X, REAL), n_resamples=2),
+    "variance_components": lambda X: variance_components(two(X, REAL)),
     "logme": lambda X: logme(X, CODES),
 }
 

@@ -426,6 +426,16 @@ def test_characters_of_an_alphabet_are_tasks(load, monkeypatch):
         assert all(low <= int(name) < low + 25 for name in labels)
 
 
+def test_exactness_of_implicit_gradients(load):
+    bench = load("benchmarks/implicit")
+    for setting in bench.SETTINGS[:2]:
+        *residuals, stopped, own, first_order, score = bench.measure("blobs", setting, 0, 2)
+        assert min(residuals) > 0
+        assert 0 <= stopped <= 1
+        assert first_order < own <= 1
+        assert 0.5 < score <= 1
+
+
 def test_verdicts_are_held_against_compare_and_the_truth(load, monkeypatch, capsys):
     bench = load("benchmarks/verdicts")
     rows = bench.main(12, 2, only="coins")

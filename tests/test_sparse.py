@@ -215,9 +215,7 @@ ENTRIES = {
             d.table[0], y=d.table[1], groups=d.table[2], random_state=0, metric="meta_features"
         ).distances
     ),
-    "variance_components": lambda d: (
-        variance_components(d.real, n_resamples=5, random_state=0).between
-    ),
+    "variance_components": lambda d: variance_components(d.real).between,
     "predicted_gain": lambda d: predicted_gain(d.real, [6], n_draws=5, random_state=0).meta,
     "aruba_regret": lambda d: aruba_regret(d.real).regret,
     "linear_mlap_bound": lambda d: linear_mlap_bound(d.labels, target_type="class").bound,

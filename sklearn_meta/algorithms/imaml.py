@@ -169,7 +169,7 @@ class _IMAMLParams(InnerLoopParams, ABC):
 
     inner_lr: float = 0.005
     inner_steps: int = 16
-    lam: float = 0.5
+    lam: float = 2.0
     cg_steps: int = 5
     cg_damping: tuple[float, float] = (0.0, 0.0)
 
@@ -208,7 +208,7 @@ class IMAMLClassifier(_IMAMLParams, MetaClassifier):
     inner_steps : int, default=16
         Proximal gradient steps; 0 gives the prior's predictions. The meta-gradient is that of the
         minimum, so it is only as good as they come near it. Free to change after `meta_fit`.
-    lam : float, default=0.5
+    lam : float, default=4.0
         Weight lambda of the proximal term: the larger, the nearer tasks stay to the start. Free to
         change after `meta_fit`.
     cg_steps : int, default=5
@@ -241,7 +241,11 @@ class IMAMLClassifier(_IMAMLParams, MetaClassifier):
     H itself need not be positive semi-definite, but I + H / lambda is at a minimum of the
     regularised loss. Where the inner loop stops short of one, or at a kink of a ReLU, a direction
     of negative curvature may turn up: conjugate gradients then stop for that task, with the
-    first-order gradient if it is the first direction.
+    first-order gradient if it is the first direction. A larger `lam` makes both problems easier.
+    `history_` records for the first meta-batch of each epoch how nearly they are solved:
+    "inner_residual", the norm of the gradient of the regularised loss at phi* against that at
+    phi_0; "cg_residual", that of what is left of the linear system against its right-hand side;
+    "cg_stopped", the share of tasks in which conjugate gradients met negative curvature.
 
     References
     ----------
@@ -260,6 +264,7 @@ class IMAMLClassifier(_IMAMLParams, MetaClassifier):
     """
 
     inner_lr: float = 0.05
+    lam: float = 4.0
     head: str = "prototype"
 
     _structural: ClassVar[tuple[str, ...]] = (*MetaClassifier._structural, "head")
@@ -286,7 +291,7 @@ class IMAMLRegressor(_IMAMLParams, MetaRegressor):
     inner_steps : int, default=16
         Proximal gradient steps; 0 gives the prior's predictions. The meta-gradient is that of the
         minimum, so it is only as good as they come near it. Free to change after `meta_fit`.
-    lam : float, default=0.5
+    lam : float, default=2.0
         Weight lambda of the proximal term: the larger, the nearer tasks stay to the start. Free to
         change after `meta_fit`.
     cg_steps : int, default=5
@@ -317,7 +322,11 @@ class IMAMLRegressor(_IMAMLParams, MetaRegressor):
     H itself need not be positive semi-definite, but I + H / lambda is at a minimum of the
     regularised loss. Where the inner loop stops short of one, or at a kink of a ReLU, a direction
     of negative curvature may turn up: conjugate gradients then stop for that task, with the
-    first-order gradient if it is the first direction.
+    first-order gradient if it is the first direction. A larger `lam` makes both problems easier.
+    `history_` records for the first meta-batch of each epoch how nearly they are solved:
+    "inner_residual", the norm of the gradient of the regularised loss at phi* against that at
+    phi_0; "cg_residual", that of what is left of the linear system against its right-hand side;
+    "cg_stopped", the share of tasks in which conjugate gradients met negative curvature.
 
     References
     ----------

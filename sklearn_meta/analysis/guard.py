@@ -46,8 +46,9 @@ from sklearn_meta.core.support import checked_query, checked_support
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.model_selection.given import learner_of
 from sklearn_meta.tasks import Task, as_tasks
-from sklearn_meta.tasks.columns import check_task_names
+from sklearn_meta.tasks.columns import check_feature_names, check_task_names
 from sklearn_meta.tasks.convert import validation_table
+from sklearn_meta.tasks.frames import feature_names
 from sklearn_meta.tasks.ranges import check_int
 from sklearn_meta.tasks.validate import label
 
@@ -306,6 +307,8 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
         check_guarded(self.estimator, type(self).__name__, self._kind() == "class")
 
     def _checked(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+        if self._meta_state is not None:
+            check_feature_names(feature_names(X), self._meta_state.feature_names)
         return checked_support(self, X, y, allow_nd=True, kind=self._kind())
 
     def _outputs(self, X: Any) -> NDArray[np.float64]:

@@ -359,18 +359,18 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
     ) -> tuple[Any, list[Task]]:
         """Return the meta-learner, and tasks as it takes them."""
         self._check_unchanged()
-        raw = raw_tasks(tasks, y, groups)
+        learner, raw = self._learner(), raw_tasks(tasks, y, groups)
         try:
             check_feature_names(feature_names(raw[0].X), self._columns)
         except ValueError as error:
             raise TaskError(f"{label(raw[0], 0)}: {error}") from None
         if self._pooled is not None:
-            return self._learner(), _transformed(raw, self._pooled)
+            return learner, _transformed(raw, self._pooled)
         if self._output is None:  # tasks that have nothing in common
-            ready = [_task(t, transformed_alone(self._new(), t), i) for i, t in enumerate(raw)]
-            return self._learner(), ready
+            transformed = (transformed_alone(self._new(), task) for task in raw)
+            return learner, [_task(raw[i], Z, i) for i, Z in enumerate(transformed)]
         of = "of the tasks of meta_fit"
-        return self._learner(), self._transformed_alone(raw, self._columns, self._output, of)[0]
+        return learner, self._transformed_alone(raw, self._columns, self._output, of)[0]
 
     def _pooled_on(self, raw: Sequence[RawTask]) -> tuple[tuple[tuple[str, Any], ...], list[Task]]:
         """Fit new transformers to the rows of all tasks, and apply them."""

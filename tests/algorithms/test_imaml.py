@@ -237,6 +237,14 @@ def test_history_says_how_nearly_the_problems_are_solved():
     assert set(names) <= set(solved.history_.to_frame().columns)
 
 
+@pytest.mark.parametrize("head", ["prototype", "shared"])
+def test_by_default_the_linear_system_is_nearly_solved(head):
+    clf = IMAMLClassifier(head=head, max_meta_iter=6, iters_per_epoch=2, random_state=0)
+    history = clf.meta_fit(make_blob_tasks(20, random_state=0)).history_
+    assert np.mean(history[:, "cg_residual"]) < 0.5
+    assert np.mean(history[:, "cg_stopped"]) < 0.2
+
+
 def test_its_diagnostics_are_those_of_each_task():
     alg, f, _, theta, _, support, query = network_and_tasks("shared")
     short = IMAML(alg.criterion, alg.head, alg.lam, alg.inner_lr, 3, 2)

@@ -57,6 +57,22 @@ def test_em_finds_two_kinds_of_task():
     assert both.strangeness(TASKS).mean() < both.components_[first].strangeness(TASKS).mean()
 
 
+def test_em_ends_no_lower_than_at_the_true_kinds():
+    """Where a single start often ends at a lower maximum; so did the best of five, here."""
+    one = clone(GAUSSIAN).set_params(tol=1e-2)
+    how = {"n_rows": 6, "n_features": 2, "cov": 0.3 * np.eye(2), "noise": 0.5}
+    sizes, means = [24, 8, 8], [[3, 0], [-1, 2], [-1, -2]]
+    kinds = [
+        LinearTasks(mean=mean, **how).sample(n, random_state=k)
+        for k, (mean, n) in enumerate(zip(means, sizes, strict=True))
+    ]
+    tasks = [task for kind in kinds for task in kind]
+    parts = [clone(one).fit(kind) for kind in kinds]
+    true = MixtureTaskDistribution(parts, weights=sizes, fit_components=False).fit(tasks)
+    found = MixtureTaskDistribution([one] * 3, tol=1e-3, random_state=17).fit(tasks)
+    assert found.score_samples(tasks).mean() > true.score_samples(tasks).mean() - 1e-2
+
+
 def test_components_may_be_left_as_they_are():
     fitted = clone(GAUSSIAN).fit(TASKS[:40])
     both = MixtureTaskDistribution([fitted, DOWN], fit_components=False).fit(TASKS)

@@ -133,7 +133,8 @@ def _of_labels(guess: LabelGuess, X: Any, y: NDArray[Any]) -> DummyClassifier:
     shared = all(k in guess.counts for k in labels)
     counts = np.array([guess.counts[k] for k in labels]) if shared else own
     rows = np.zeros((len(labels), 1))
-    seed = zlib.crc32(flat_rows(X).tobytes())  # tasks draw apart from one another
+    # tasks draw apart from one another; sparse rows have no minus zero
+    seed = zlib.crc32((flat_rows(X) + 0.0).tobytes())
     dummy = DummyClassifier(strategy=strategy, random_state=seed)
     return dummy.fit(rows, classes, sample_weight=counts + 1)
 
