@@ -27,16 +27,11 @@ norm : {"layer", "group", "batch"} or None, default="layer"
     name. "batch" normalises by the rows of the task at hand, as the papers do: predictions then
     depend on which rows are predicted together. Structural.
 scaling : {"pooled", "task"} or None, default="pooled"
-<<<<<<< HEAD
-    Standardise inputs (and the targets of a regression) by statistics of all meta-training
-    tasks, of each task's own support, or not at all."""
-=======
     Standardise inputs (and targets of a regression) by statistics of all meta-training tasks, of
     each task's own support, or not at all. What does not vary in a support has, with "task", the
     scale of a typical task of meta-training. An input that varies in no task of meta-training is
     standardised to 0, whatever its value. Unless it is "task", a support in other units than those
     of meta-training gives a :class:`~sklearn_meta.ScaleWarning`."""
->>>>>>> numbers
 
 OUTER = """\
 n_query : int, default=15
