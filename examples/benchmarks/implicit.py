@@ -54,7 +54,7 @@ def examples(est: sm.IMAMLRegressor | sm.IMAMLClassifier, X: np.ndarray, y: np.n
     encoded = est._encode(y) if est._target_type == "class" else y[:, None]
     targets = encoded if est._target_type == "class" else scaling.targets(encoded)
     return Examples(
-        torch.tensor(scaling.inputs(X)), torch.tensor(targets), torch.ones(len(X)).double()
+        torch.tensor(scaling.inputs(X)), torch.tensor(targets).double(), torch.ones(len(X)).double()
     )
 
 
