@@ -14,6 +14,7 @@ from sklearn_meta.core.scaling import (
     row_axes,
     scaling_of,
     standardise_tasks,
+    statistics,
     typical_scaling,
 )
 from sklearn_meta.testing import all_estimators
@@ -83,6 +84,8 @@ def test_statistics_neither_overflow_nor_underflow(dtype, unit):
     out, _ = standardise_tasks(stack, stack, torch.ones(1, 9, dtype=stack.dtype), (-2,))
     close(out[0], plain, 1e-5)
     assert out.numpy().dtype == dtype
+    _, scale = statistics(stack, torch.ones(1, 9), (-2,), 1e-7)  # on devices without float64
+    close(scale[0, 0] / unit, X.std(0), 1e-5)
 
 
 @pytest.mark.parametrize("row_shape", [(4,), (3, 5), (2, 3, 5)])
