@@ -46,9 +46,9 @@ class MixtureTaskDistribution(TaskDensity):
         Whether `fit` learns the components that have a `fit`, or the weights alone.
 
     n_init : int, default=20
-        EM starts so many times, each component from another few tasks each time, and the best is
-        kept. Ignored where only weights are learned: these have one maximum. (With three
-        overlapping components a single start ended at the best maximum in four runs of ten.)
+        Number of starts of EM, each from other few tasks for each component; the best is kept.
+        Ignored where only weights are learned: these have one maximum. With three overlapping
+        components a single start ended at the best maximum in four runs of ten.
 
     max_iter : int, default=100
         Most steps of EM from each start.
