@@ -40,11 +40,12 @@ from sklearn_meta.core.failures import (
     Failures,
     Reason,
     check_error_score,
+    collect_failures,
     no_prediction,
 )
 from sklearn_meta.core.support import checked_query, checked_support
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
-from sklearn_meta.model_selection.given import learner_of
+from sklearn_meta.model_selection.given import support_range
 from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.columns import check_feature_names, check_task_names
 from sklearn_meta.tasks.convert import validation_table
@@ -139,7 +140,8 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
         failed: dict[int, Why] = {}  # by position of the task, in the order of the trials
         for train, test in folds.split(np.zeros(len(known))):
             arms = self._trained([known[i] for i in train], validation_tasks)
-            some, why = trials_of(arms, [cut[i] for i in test], classify, self.cv)
+            with collect_failures():  # these tasks are those of meta-training
+                some, why = trials_of(arms, [cut[i] for i in test], classify, self.cv)
             trials += some
             failed |= dict(zip(test.tolist(), why, strict=True))
         trials = without_far(trials, [*failed.values()], classify)
@@ -349,14 +351,17 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
         known = as_tasks(tasks, target_type=self._kind())
         check_task_names(known[0], 0, self._known().feature_names)
         items = [cut_rows(t, i, self._kind() == "class") for i, t in enumerate(known)]
-        outputs, failed = self._known().arms.outputs(items)
+        with collect_failures() as inside:
+            outputs, failed = self._known().arms.outputs(items)
+        names = [label(task, i) for i, task in enumerate(known)]
+        inside.renamed(dict(enumerate(names))).report(len(items), None, stacklevel - 1)
         W = self._weights(items, outputs, failed)
         for t, item in enumerate(items):
             if not W[t].any():
                 P = said(Arms(None, simplest(item), None), item.X_query, item.classes)
                 outputs[t], W[t] = P, LOCAL_ALONE
             failed[t] |= not_finite(W[t], outputs[t])
-        _warn_left_out(failed, [label(t, i) for i, t in enumerate(known)], stacklevel)
+        _warn_left_out(failed, names, stacklevel)
         return known, items, W, outputs
 
     def _weights(
@@ -385,9 +390,7 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
         return Arms(meta, self._local(), pooled_fit(pooled, tasks, classify))
 
     def _size(self) -> Any:
-        name = "n_shot" if self._kind() == "class" else "n_support"
-        own = getattr(learner_of(self.estimator), name, None)
-        return own if self.n_support is None else self.n_support
+        return support_range(self)
 
 
 def _warn_left_out(failed: Sequence[Why], names: Sequence[str], stacklevel: int) -> None:

@@ -11,7 +11,7 @@ from sklearn.base import clone
 from sklearn.dummy import DummyClassifier, DummyRegressor
 
 from sklearn_meta.core import BaseMetaLearner
-from sklearn_meta.core.failures import NUMERICAL, Failures, collect_failures
+from sklearn_meta.core.failures import NUMERICAL, SUPPORT, Failures, collect_failures
 from sklearn_meta.core.many import answers
 from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.arrays import dense, stacked
@@ -85,6 +85,7 @@ class Arms(NamedTuple):
             failures.fit(meta, item.X, item.y, 0, "meta", np.nan)
         for reason in (*failures.failed.values(), *failures.doubtful.values()):
             meta, why["meta"] = None, reason.why
+        Failures(off_scale=failures.off_scale).renamed({0: SUPPORT}).report(1, None, stacklevel=4)
         return Arms(meta, _local_fit(self.local, item, why), self.pooled), why
 
     def _meta(self, items: Sequence[Rows], failed: Sequence[Why]) -> list[Array]:
@@ -95,6 +96,7 @@ class Arms(NamedTuple):
                 found = self._meta_stacked(items, inside)
             except NUMERICAL:
                 found = self._meta_in_turn(items, inside)
+        Failures(off_scale=inside.off_scale).report(len(items), None, stacklevel=6)
         for i, reason in (*inside.doubtful.items(), *inside.failed.items()):
             failed[i]["meta"] = reason.why
             found[i] = np.full(_shape(items[i]), np.nan)
@@ -278,7 +280,9 @@ def evidence_of(arms: Arms, supports: Sequence[tuple[Any, Any, Any]], cv: int) -
         return found
     sums, counts = np.zeros_like(found), np.zeros(len(supports))
     lost = np.zeros(found.shape, dtype=bool)
-    for P, why, (t, rows) in zip(*arms.outputs(items), where, strict=True):
+    with collect_failures():  # parts of a support, which is warned of as a whole
+        outputs, failed = arms.outputs(items)
+    for P, why, (t, rows) in zip(outputs, failed, where, strict=True):
         _, y, classes = supports[t]
         sums[t] += losses_of(P, y[rows], classes).sum(axis=1)
         counts[t] += len(rows)

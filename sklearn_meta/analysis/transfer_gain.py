@@ -19,11 +19,10 @@ from sklearn_meta.model_selection.comparison.arms import Arm, baseline_arms, giv
 from sklearn_meta.model_selection.comparison.cells import Cell, judged, run_cell, warn_of_failures
 from sklearn_meta.model_selection.comparison.draws import Draw, draw_rows
 from sklearn_meta.model_selection.comparison.metric import margin_of, metric_of
-from sklearn_meta.model_selection.given import learner_of
+from sklearn_meta.model_selection.given import learner_of, support_range
 from sklearn_meta.pipeline import MetaPipeline
 from sklearn_meta.pipeline.raw_tasks import RawTask, check_columns, columns_of, raw_tasks
 from sklearn_meta.tasks import as_tasks
-from sklearn_meta.tasks.ranges import as_range
 
 __all__ = ["GainOver", "TransferGain", "transfer_gain"]
 
@@ -119,7 +118,7 @@ def transfer_gain(
     held = _as_raw(estimator, tasks, y, groups)
     seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
     least = 2 if metric == "r2" else 1
-    fewest = _fewest(arm, classify) if any(t.support is None for t in held) else None
+    fewest = _fewest(arm) if any(t.support is None for t in held) else None
     draws = draw_rows(held, (None,), fewest, seed, classify=classify, least_query=least)
     trained = []
     if training_tasks is not None:
@@ -225,14 +224,14 @@ def _as_raw(estimator: Any, tasks: Any, y: Any, groups: Any) -> list[RawTask]:
     return raw_tasks(as_tasks(tasks, y, groups, target_type=kind))
 
 
-def _fewest(arm: Arm, classify: bool) -> int | None:
-    name, learner = "n_shot" if classify else "n_support", _inside(learner_of(arm.estimator))
-    if not hasattr(learner, name):
+def _fewest(arm: Arm) -> int:
+    size = support_range(arm.estimator)
+    if size is None:
         raise ValueError(
-            f"Some tasks have no fixed support, and {arm.name} has no {name} that says how large "
-            "to draw it. Give tasks with a support: sklearn_meta.tasks.split_task."
+            f"Some tasks have no fixed support, and {arm.name} does not say how large to draw it. "
+            "Give tasks with a support: sklearn_meta.tasks.split_task."
         )
-    return as_range(getattr(learner, name), name, arm.name, least=1)[0]
+    return size[0]
 
 
 def _inside(learner: Any) -> Any:

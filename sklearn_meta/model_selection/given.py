@@ -19,7 +19,14 @@ from sklearn_meta.tasks.arrays import dense
 from sklearn_meta.tasks.ranges import as_range, check_int
 from sklearn_meta.tasks.validate import label
 
-__all__ = ["given_tasks", "learner_of", "marks_of", "refuse_cut_tasks", "with_support"]
+__all__ = [
+    "given_tasks",
+    "learner_of",
+    "marks_of",
+    "refuse_cut_tasks",
+    "support_range",
+    "with_support",
+]
 
 
 def given_tasks(
@@ -79,6 +86,22 @@ def learner_of(est: Any) -> Any:
     return est
 
 
+def support_range(est: Any) -> tuple[int, int] | None:
+    """Return the range of support rows (of each class) that a meta-learner is trained for.
+
+    A pipeline, or what wraps a meta-learner and says nothing itself, has that of the learner
+    inside; None if nothing says it.
+    """
+    names = ("n_shot", "n_support") if is_classifier(est) else ("n_support",)
+    learner = learner_of(est)
+    while learner is not None:
+        for name in names:
+            if (size := getattr(learner, name, None)) is not None:
+                return as_range(size, name, type(learner).__name__, least=1)
+        learner = learner_of(getattr(learner, "estimator", None))
+    return None
+
+
 def with_support(
     estimator: Any, n_support: int | None, random_state: Any, tasks: Sequence[Task | RawTask]
 ) -> list[Task | RawTask]:
@@ -100,13 +123,21 @@ def with_support(
     list of Task or RawTask
         All with one.
     """
-    name = "n_shot" if is_classifier(estimator) else "n_support"
-    size = n_support
-    if size is not None:
-        size = check_int(size, "n_support", "TaskEstimator", 1)
-    else:
-        learner = learner_of(estimator)
-        size, _ = as_range(getattr(learner, name), name, type(learner).__name__, least=1)
+    if n_support is not None:
+        check_int(n_support, "n_support", "TaskEstimator", 1)
+    lacking = [i for i, task in enumerate(tasks) if task.support is None]
+    if not lacking:
+        return list(tasks)
+    size, name = n_support, "n_shot" if is_classifier(estimator) else "n_support"
+    if size is None:
+        known = support_range(estimator)
+        if known is None:
+            raise TaskError(
+                f"{label(tasks[lacking[0]], lacking[0])} has no fixed support, and "
+                f"{type(learner_of(estimator)).__name__} does not say how many rows to draw. Give "
+                "TaskEstimator n_support=, or the tasks a support."
+            )
+        size, _ = known
     seed = random_state
     if not isinstance(seed, (int, np.integer)):
         seed = check_random_state(seed).randint(np.iinfo(np.int32).max)

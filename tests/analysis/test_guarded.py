@@ -14,6 +14,7 @@ from sklearn_meta import (
     MAMLRegressor,
     NotMetaFittedError,
     ProtoNetClassifier,
+    ScaleWarning,
     Task,
     TaskError,
     load,
@@ -21,6 +22,7 @@ from sklearn_meta import (
 from sklearn_meta.analysis import GuardedMetaClassifier, GuardedMetaRegressor
 from sklearn_meta.analysis.guard_arms import evidence_of
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
+from sklearn_meta.model_selection import TaskEstimator, compare
 from sklearn_meta.model_selection.comparison import HierarchicalRegressor
 
 D, N = 4, 6
@@ -200,6 +202,7 @@ NETWORK = {"hidden_layer_sizes": 8, "max_meta_iter": 5, "random_state": 0, "devi
 MAML = GuardedMetaRegressor(MAMLRegressor(**NETWORK), n_folds=2, cv=3, random_state=0)
 MAML = MAML.meta_fit(RELATED[:12])
 LEFT_OUT = "'meta' gets no weight: "
+other_units = pytest.mark.filterwarnings("ignore::sklearn_meta.ScaleWarning")  # there is one, too
 
 
 def scaled(task, factor, name=None):
@@ -214,6 +217,7 @@ def others_alone(guard, task):
     return (w["local"] * local + w["pooled"] * pooled) / (w["local"] + w["pooled"])
 
 
+@other_units
 @pytest.mark.parametrize("factor", [1e3, 1e6, 1e100])
 def test_a_member_that_diverges_gets_no_weight(factor):
     task = scaled(RELATED[12], factor, "ann")
@@ -305,6 +309,7 @@ class Fails(Ridge):
         raise FloatingPointError("overflow")
 
 
+@other_units
 def test_where_all_members_fail_the_mean_of_the_support_is_left():
     guard = clone(MAML).set_params(local=Fails())
     task = scaled(RELATED[12], 1e6, "ann")
@@ -353,6 +358,7 @@ class HalfBlind(HierarchicalRegressor):
         return super().fit(X, y)
 
 
+@other_units
 def test_error_score_of_a_guard():
     guard = clone(MAML)
     arms = MAML._meta_state.arms._replace(local=Shifty(), pooled=None)
@@ -374,6 +380,7 @@ def test_error_score_of_a_guard():
         own.predict(far.X_query)
 
 
+@other_units
 def test_a_single_row_that_is_fitted_absurdly_is_noticed_without_evidence():
     """No row can be left out, so the check of convergence alone tells."""
     row = RELATED[12]
@@ -398,3 +405,23 @@ def test_a_member_that_fails_where_rows_are_left_out_gets_no_weight():
         guard.meta_fit(RELATED[:12])
     with pytest.warns(ConvergenceWarning, match=rf"Task 0: {words}"):
         assert guard.weights_tasks(RELATED[12:13])[0, 0] == 0
+
+
+def test_a_guard_says_that_a_support_is_in_other_units():
+    task = scaled(RELATED[12], 1e-6)
+    with pytest.warns(ScaleWarning, match="^The support is far from the scale") as seen:
+        clone(MAML).fit(task.X_support, task.y_support)
+    assert [w.filename for w in seen] == [__file__]
+    with pytest.warns(ScaleWarning, match="^Task 1 is far from the scale") as seen:
+        MAML.score_tasks([RELATED[13], task])
+    assert [w.filename for w in seen] == [__file__]
+
+
+@pytest.mark.parametrize("form", [list, lambda tasks: [Task(t.X, t.y) for t in tasks]])
+def test_a_guard_goes_over_tasks(form):
+    """With supports that are fixed, and with those drawn as large as the learner inside says."""
+    tasks = form(RELATED)
+    guard = clone(MAML).reset_meta()
+    assert np.isfinite(TaskEstimator(guard).fit(tasks[:8]).score(tasks[8:12]))
+    found = compare(guard, tasks[:8], cv=2, seeds=1, baselines=[])
+    assert np.isfinite(found.scores(type(guard).__name__)).all()

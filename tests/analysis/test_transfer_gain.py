@@ -173,7 +173,7 @@ def test_what_cannot_be_measured_is_refused_in_words():
         transfer_gain(PRIOR, TEST, baselines=["pooled"])
     with pytest.raises(ValueError, match="cannot be compared"):
         transfer_gain(PRIOR, TEST, baselines={"lr": LogisticRegression()})
-    with pytest.raises(ValueError, match="no n_support"):
+    with pytest.raises(ValueError, match="does not say how large to draw it"):
         transfer_gain(PRIOR, [Task(t.X, t.y) for t in TEST], baselines={"r": Ridge()})
     with pytest.raises(TaskError, match="Task 1"):
         transfer_gain(PRIOR, [TEST[0], Task(TEST[0].X * np.nan, TEST[0].y)])

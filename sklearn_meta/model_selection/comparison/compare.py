@@ -21,11 +21,10 @@ from sklearn_meta.model_selection.comparison.draws import check_sizes, draw_rows
 from sklearn_meta.model_selection.comparison.metric import metric_of
 from sklearn_meta.model_selection.comparison.result import Record, TaskComparison
 from sklearn_meta.model_selection.comparison.run import run_all
-from sklearn_meta.model_selection.given import learner_of
+from sklearn_meta.model_selection.given import support_range
 from sklearn_meta.pipeline import MetaPipeline
 from sklearn_meta.pipeline.raw_tasks import RawTask, raw_tasks
 from sklearn_meta.tasks import TaskDistribution, as_tasks
-from sklearn_meta.tasks.ranges import as_range
 
 __all__ = ["compare"]
 
@@ -142,7 +141,7 @@ def compare(
     checked = _as_raw(given, tasks, y, groups, classify)
     folds = _folds(cv, len(checked))
     made, notes = baseline_arms(baselines, given, checked, folds, scoring)
-    fewest = _fewest(given, classify)
+    fewest = _fewest(given)
     sizes = check_sizes(support_sizes, checked, fewest, classify)
     least = 2 if metric.name == "r2" else 1
     how: dict[str, Any] = {"classify": classify, "least_query": least}
@@ -233,12 +232,9 @@ def _seeds(seeds: Any) -> list[int]:
     return [int(seed) for seed in listed]
 
 
-def _fewest(given: Sequence[Arm], classify: bool) -> int | None:
-    name = "n_shot" if classify else "n_support"
-    for learner in (learner_of(arm.estimator) for arm in given):
-        if hasattr(learner, name):
-            return as_range(getattr(learner, name), name, type(learner).__name__, least=1)[0]
-    return None
+def _fewest(given: Sequence[Arm]) -> int | None:
+    sizes = (support_range(arm.estimator) for arm in given)
+    return next((size[0] for size in sizes if size is not None), None)
 
 
 def _chance(metric: str, cells: Sequence[Cell]) -> float | None:

@@ -96,10 +96,11 @@ class GuessRegressor(RegressorMixin, HierarchicalBase):
         ys = [np.reshape(t.y, (len(t), -1)).astype(np.float64) for t in known]
         n = np.array([[len(y)] for y in ys])
         centers = np.stack([y.mean(axis=0) for y in ys])
-        squares = np.stack([((y - y.mean(axis=0)) ** 2).sum(axis=0) for y in ys])
-        within = squares.sum(axis=0) / max(n.sum() - len(n), 1)
-        spread = centers.var(axis=0, ddof=1) if len(ys) > 1 else np.zeros(within.shape)
-        between = np.maximum(spread - within * (1 / n).mean(), 0.0)
+        with np.errstate(over="ignore", invalid="ignore"):  # of tasks in units of their own
+            squares = np.stack([((y - y.mean(axis=0)) ** 2).sum(axis=0) for y in ys])
+            within = squares.sum(axis=0) / max(n.sum() - len(n), 1)
+            spread = centers.var(axis=0, ddof=1) if len(ys) > 1 else np.zeros(within.shape)
+            between = np.maximum(spread - within * (1 / n).mean(), 0.0)
         tried = ["mean", "median"]
         strategy = tried[_best([[_dummy(s, t.y) for t in known] for s in tried], known, self)]
         center = _dummy(strategy, np.concatenate(ys)).constant_.ravel()
@@ -110,9 +111,11 @@ class GuessRegressor(RegressorMixin, HierarchicalBase):
         """Shrink the centre of a support toward that of all tasks."""
         prior, y = self._known(), np.asarray(y, dtype=np.float64)
         own = _dummy(prior.strategy, y).constant_.ravel()
-        noise = prior.within + len(y) * prior.between
-        weight = len(y) * prior.between / np.where(noise > 0, noise, 1.0)
-        constant = prior.center + weight * (own - prior.center)
+        with np.errstate(over="ignore", invalid="ignore"):  # of tasks in units of their own
+            noise = prior.within + len(y) * prior.between
+            weight = len(y) * prior.between / np.where(noise > 0, noise, 1.0)
+            shrunk = prior.center + weight * (own - prior.center)
+        constant = np.where(np.isfinite(shrunk), shrunk, own)
         self._guess = DummyRegressor(strategy="constant", constant=constant)
         self._guess.fit(np.zeros((len(y), 1)), y)
         return self
