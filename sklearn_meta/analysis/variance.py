@@ -134,8 +134,8 @@ def variance_components(
     level : float, default=0.95
         Of the intervals: Student's t with Hall's correction for skewness
         (:func:`~sklearn_meta.metrics.mean_interval`) of what each task adds to an estimate, to
-        first order. They hold the truth in about 87 % of cases with 10 tasks, 90 % with 20 and 50,
-        and 95 % with 200 (docs/results/null_comparisons.md).
+        first order. They hold the truth in about 87 % of cases with 10 tasks, 91 % with 20 and 50,
+        and 96 % with 200 (docs/results/null_comparisons.md).
 
     Returns
     -------

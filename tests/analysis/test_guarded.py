@@ -223,14 +223,14 @@ def test_a_member_that_diverges_gets_no_weight(factor):
     task = scaled(RELATED[12], factor, "ann")
     with pytest.warns(ConvergenceWarning, match=f"The support: {LEFT_OUT}") as caught:
         own = clone(MAML).fit(task.X_support, task.y_support)
-    assert len(caught) == 1
+    assert sum(w.category is ConvergenceWarning for w in caught) == 1
     assert caught[0].filename == __file__
     assert own.weights_["meta"] == 0
     np.testing.assert_allclose(own.predict(task.X_query), others_alone(own, task))
     mixed = [RELATED[13], task, RELATED[14]]
     with pytest.warns(ConvergenceWarning, match=rf"^Task 1 \('ann'\): {LEFT_OUT}") as caught:
         found = MAML.predict_tasks(mixed)
-    assert len(caught) == 1
+    assert sum(w.category is ConvergenceWarning for w in caught) == 1
     np.testing.assert_allclose(found[1], own.predict(task.X_query))
     for k, alone in ((0, RELATED[13]), (2, RELATED[14])):
         np.testing.assert_array_equal(found[k], MAML.predict_tasks([alone, alone])[0])

@@ -156,6 +156,8 @@ def test_trainings_that_disagree_leave_the_verdict_open():
     assert found.verdict.startswith("Meta-learning pays")
     words = replace(found, records=tuple(apart)).verdict
     assert words.startswith("No clear difference")
+    assert "Over tasks alone it would be ahead: trainings differ too much" in words
+    assert "hangs on few" not in words
     first = [r for r in apart if r.seed == 0]
     assert replace(found, records=tuple(first)).verdict.startswith("Meta-learning pays, for the")
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sklearn_meta.metrics import ROUNDING, MeanInterval, PairedComparison
+from sklearn_meta.metrics import ROUNDING, MeanInterval, PairedComparison, compare_paired
 from sklearn_meta.model_selection.comparison.metric import margin_of
 
 __all__ = ["say", "size_in_words"]
@@ -144,7 +144,15 @@ def _at(c: Any, size: int | None) -> _Finding:
         words += "" if lost else " That is too little to matter."
     else:
         lost = False
-        if pair.p_sign < 1 - LEVEL:
+        means_of_tasks = np.array([c.scores(name, size) for name in (meta[0], simple[0])])
+        alone = compare_paired(*means_of_tasks[:, np.isfinite(means_of_tasks).all(axis=0)])
+        if alone.is_better or alone.is_worse:
+            side = "ahead" if alone.is_better else "behind"
+            words += (
+                f" Over tasks alone it would be {side}: trainings differ too much to say so of the "
+                "algorithm. More seeds may tell."
+            )
+        elif pair.p_sign < 1 - LEVEL:
             words += (
                 f" It wins on {pair.wins} tasks and loses on {pair.losses} (sign test, "
                 f"p = {pair.p_sign:.1g}): the mean hangs on few."
