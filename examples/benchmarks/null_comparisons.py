@@ -432,7 +432,7 @@ def main(budget: float, seed: int, n_runs: int, out: str | None, only: str) -> N
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--budget", type=float, default=40.0, help="minutes, for the learners")
+    parser.add_argument("--budget", type=float, default=60.0, help="minutes, for the learners")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--out", help="a file to write the tables to")
