@@ -175,7 +175,7 @@ def mean_interval(scores: ArrayLike, *, level: float = 0.95, method: str = "hall
     5, and in up to 8 % for three seeds on one fold.
 
     The t interval of skewed scores is wrong on one side: of lognormal ones of 20 tasks it is too
-    low in 14 %, instead of 2.5. Hall's monotone transformation of t leaves 8 %, and 5 % with 50
+    low in 14 %, instead of 2.5. Hall's monotone transformation of t leaves 8 %, and 4 % with 50
     tasks; the BCa bootstrap leaves more (docs/results/null_comparisons.md). Of symmetric scores
     with heavy tails, whose skewness is by chance, it alone would miss the mean too often, and
     Student's t does not: so each end is that of the wider. With very few tasks no interval of

@@ -31,6 +31,7 @@ def load(monkeypatch):
     return load
 
 
+@pytest.mark.slow
 def test_first_meta_learner_prints_a_table_and_saves_a_picture(load, tmp_path, capsys):
     picture = tmp_path / "digits.png"
     found = load("plot_01_first_meta_learner").main(2, 12, picture=str(picture))
@@ -40,6 +41,7 @@ def test_first_meta_learner_prints_a_table_and_saves_a_picture(load, tmp_path, c
     assert "nearest centroid, raw pixels" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_sinusoids_error_falls_with_training(load, tmp_path):
     picture = tmp_path / "sines.png"
     errors = load("plot_02_sinusoids").main(600, str(picture))
@@ -73,6 +75,7 @@ def test_omniglot_on_a_few_characters(load, monkeypatch):
     assert set(found) == {"ProtoNetClassifier", "MAMLClassifier"}
 
 
+@pytest.mark.slow
 def test_grid_search_and_pipeline(load):
     found = load("plot_04_grid_search_and_pipeline").main(150)
     assert found["pipeline, cross-validated"] > found["the same without meta_fit"]
@@ -91,6 +94,7 @@ def test_a_learned_rule_has_gates_to_draw(load, tmp_path):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_does_it_pay_has_a_verdict_for_each_family(load, tmp_path, capsys):
     picture = tmp_path / "pay.png"
     found = load("plot_07_does_it_pay").main(0.01, 4, 1, str(picture), str(tmp_path / "cache"))
@@ -133,6 +137,7 @@ def recordings():
     return Bunch(frame=pd.DataFrame(table))
 
 
+@pytest.mark.slow
 def test_customers_from_a_frame_to_another_process(load, monkeypatch, tmp_path, capsys):
     """The real patients where they are at hand."""
     example = load("plot_08_customers_dataframe")

@@ -97,6 +97,7 @@ def run(case, seed):
     return outcome(type(est)(**est.get_params() | {"random_state": seed}), tasks)
 
 
+@pytest.mark.slow
 def test_fifty_runs_in_threads_and_processes():
     torch_state = torch.get_rng_state()
     alone = {(case, seed): run(case, seed) for case in CASES for seed in (0, 1)}

@@ -261,6 +261,7 @@ def test_tasks_without_enough_rows_or_classes_are_left_out(blobs):
     assert "Tasks with too few rows, or with one class, were left out: 1." in report.notes
 
 
+@pytest.mark.slow
 def test_another_metric_is_that_of_task_distances(blobs):
     report = analyse(BLOBS, metric="otdd", random_state=0)
     np.testing.assert_allclose(report.distances, task_distances(BLOBS, metric="otdd"))

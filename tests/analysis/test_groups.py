@@ -38,6 +38,7 @@ def test_the_largest_group_comes_first():
     assert len(sizes) == 3
 
 
+@pytest.mark.slow
 def test_one_gaussian_has_no_groups_and_few_outliers():
     p_values, strange = [], 0
     for seed in range(20):

@@ -52,6 +52,7 @@ def test_scikit_learn_checks(estimator, check):
     assert check(estimator) is None
 
 
+@pytest.mark.slow
 def test_the_promises_of_meta_learners():
     assert check_meta_learner(REG) is None
     # to the pooled arm a label means the same in all tasks, so their order is not free

@@ -166,6 +166,7 @@ def meta_fit_in_a_child(est):
     return pid
 
 
+@pytest.mark.slow
 def test_kill_9_at_random_moments(tmp_path):
     est = MAMLRegressor(**SMALL | {"max_meta_iter": 16, "iters_per_epoch": 1})
     est.set_params(meta_lr_schedule="linear")

@@ -158,6 +158,7 @@ def test_meta_fit_ends_at_the_same_weights(traced, chunk):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
 def test_the_real_compiler_gives_the_same_weights():
     tasks = make_sinusoid_tasks(n_tasks=4, n_rows=8, random_state=0)

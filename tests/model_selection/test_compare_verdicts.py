@@ -268,6 +268,7 @@ def test_on_unrelated_tasks_meta_learning_does_not_help():
     assert abs(found.paired("hierarchical", "LinearRegression").difference.mean) < 0.01
 
 
+@pytest.mark.slow
 def test_on_sinusoids_meta_learning_pays():
     tasks = make_sinusoid_tasks(140, 20, random_state=0)
     maml = MAMLRegressor(

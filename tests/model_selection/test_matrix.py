@@ -187,6 +187,7 @@ def test_halving_by_tasks_counts_tasks():
 # ---- two workers -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_two_workers_find_what_one_finds():
     """All tools in one test: starting the workers is what takes time."""
     with sklearn.config_context(enable_metadata_routing=True):

@@ -57,6 +57,7 @@ def test_em_finds_two_kinds_of_task():
     assert both.strangeness(TASKS).mean() < both.components_[first].strangeness(TASKS).mean()
 
 
+@pytest.mark.slow
 def test_em_ends_no_lower_than_at_the_true_kinds():
     """Where a single start often ends at a lower maximum; so did the best of five, here."""
     one = clone(GAUSSIAN).set_params(tol=1e-2)
