@@ -275,7 +275,7 @@ TARGETS = {
     "pandas floats": (pd.Series(REAL, dtype="Float64"), ACCEPTED),
     "pandas floats of pyarrow": (pd.Series(REAL, dtype="float64[pyarrow]"), ACCEPTED),
     "polars floats": (pl.Series(REAL), ACCEPTED),
-    "polars decimals": (pl.Series([Decimal(str(v)) for v in REAL.tolist()]), ACCEPTED),
+    "polars decimals": (pl.Series([Decimal(f"{v:.3f}") for v in REAL.tolist()]), ACCEPTED),
     "NaN": (np.where(CODES == 1, np.nan, REAL), MISSING),
     "infinity": (np.where(CODES == 1, -np.inf, REAL), MISSING),
     "NaN among decimals": (among(REAL, Decimal("NaN")), MISSING),
@@ -326,7 +326,7 @@ def test_real_targets(kind):
 
 FRAME = pd.DataFrame(ROWS, columns=["a", "b"])
 POLARS = pl.DataFrame({"a": ROWS[:, 0], "b": ROWS[:, 1]})
-DECIMALS = [Decimal(str(v)) for v in ROWS[:, 1].tolist()]
+DECIMALS = [Decimal(f"{v:.3f}") for v in ROWS[:, 1].tolist()]
 ENCODE = "Encode them as numbers first"
 NUMBERS_OF_DATES = "not numbers.*Turn them into numbers first"
 

@@ -119,6 +119,7 @@ class KeepsNet(Checkpoint):
         self.pickled = pickle.dumps(net)
 
 
+@pytest.mark.filterwarnings("ignore:You are using `torch.load`:FutureWarning")  # of old skorch
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "linear"])
 @pytest.mark.parametrize(
     "valid", [None, LABELS[6:], LazyTasks(LABELS[6:])], ids=["none", "list", "lazy"]

@@ -19,6 +19,7 @@ from sklearn_meta import MAMLRegressor, NotMetaFittedError, ProtoNetClassifier
 from sklearn_meta.datasets import make_blob_tasks
 from sklearn_meta.pipeline import MetaPipeline, make_meta_pipeline
 
+SKLEARN = tuple(map(int, sklearn.__version__.split(".")[:2]))
 SMALL = {"hidden_layer_sizes": 4, "max_meta_iter": 1, "random_state": 0}
 BLOBS = make_blob_tasks(4, n_way=2, n_rows=8, n_features=3, n_shot=2, random_state=0)
 TASK = BLOBS[0]
@@ -66,6 +67,8 @@ TASK_CALLS = {
 @pytest.mark.parametrize("case", BAD_STEPS)
 def test_bad_steps_are_refused_as_a_pipeline_refuses_them(case, call, scope):
     make = BAD_STEPS[case]
+    if "class" in case and SKLEARN < (1, 8):
+        pytest.skip("scikit-learn 1.7 looks at a class as at an instance, and warns")
     if case == "its own parameter":
         expected, words = ValueError, "Estimator names conflict with constructor arguments"
     else:
