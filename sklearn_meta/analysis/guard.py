@@ -133,7 +133,7 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
         if len(known) < 2:
             raise TaskError(f"{type(self).__name__} needs two tasks or more to learn weights from.")
         rng, trials = check_random_state(self.random_state), list[Trial]()
-        classify, name, size = self._kind() == "class", type(self).__name__, self._size()
+        classify, name, size = self._kind() == "class", type(self).__name__, support_range(self)
         cut = [with_support(task, i, size, classify, name, rng) for i, task in enumerate(known)]
         n_folds = min(check_int(self.n_folds, "n_folds", name, 2), len(known))
         folds = KFold(n_folds, shuffle=True, random_state=rng.randint(np.iinfo(np.int32).max))
@@ -388,9 +388,6 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
             meta.reset_meta()
         meta.meta_fit(list(tasks), validation_tasks=validation_tasks)
         return Arms(meta, self._local(), pooled_fit(pooled, tasks, classify))
-
-    def _size(self) -> Any:
-        return support_range(self)
 
 
 def _warn_left_out(failed: Sequence[Why], names: Sequence[str], stacklevel: int) -> None:

@@ -134,13 +134,8 @@ class ManyTasks(SharedParams, ABC):
         """
         self._check_against_state(stacklevel=4)
         check_error_score(error_score, "score_tasks")
-        places, scores, failures = [], [], Failures()
-        for found in answers(self, tasks):
-            failures.add(found.failures, error_score)
-            places.append(np.array(found.places))
-            scores.append(self._scores(found))
-        in_order = np.empty(sum(map(len, scores)))
-        in_order[np.concatenate(places)] = np.concatenate(scores)
+        scores, failures = self._collected(tasks, error_score, lambda found: [*self._scores(found)])
+        in_order = np.array(scores, dtype=np.float64)
         if failures.failed:  # else it may be "raise"
             in_order[[*failures.failed]] = error_score
         failures.report(len(in_order), error_score, stacklevel=3)
