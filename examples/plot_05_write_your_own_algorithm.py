@@ -19,9 +19,10 @@ from dataclasses import dataclass
 import torch
 
 from sklearn_meta import ProtoNetClassifier
-from sklearn_meta.core import Algorithm, MetaClassifier
+from sklearn_meta.base import MetaClassifier
 from sklearn_meta.datasets import make_blob_tasks
 from sklearn_meta.functional import classes_present, cross_entropy, prototypes, squared_euclidean
+from sklearn_meta.inner import Algorithm
 from sklearn_meta.testing import check_meta_learner
 
 

@@ -18,9 +18,9 @@ import torch
 
 from sklearn_meta import LSTMMetaLearnerRegressor, Task
 from sklearn_meta.algorithms import LSTMMetaLearner
-from sklearn_meta.core import Backbone, Everything, Examples, GatedRule, LinearHead
 from sklearn_meta.datasets import make_sinusoid_tasks
 from sklearn_meta.functional import as_params, squared_error
+from sklearn_meta.inner import Backbone, Everything, Examples, GatedRule, LinearHead
 from sklearn_meta.nn import MLP
 
 LAYERS = {"backbone.0": "layer 1", "backbone.2": "layer 2", "head": "output"}

@@ -11,7 +11,7 @@ from sklearn.base import clone, is_classifier
 from sklearn.exceptions import ConvergenceWarning
 
 import sklearn_meta
-from sklearn_meta.core import BaseMetaLearner
+from sklearn_meta.base import BaseMetaLearner
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
 from sklearn_meta.promises import FOR_ALL, FOR_CLASSIFIERS
 from sklearn_meta.tasks import Task, as_tasks
@@ -52,8 +52,8 @@ def check_meta_learner(estimator: Any, tasks: Any = None, *, skip: Sequence[str]
     Parameters
     ----------
     estimator : object
-        Built on :class:`~sklearn_meta.core.MetaClassifier` or
-        :class:`~sklearn_meta.core.MetaRegressor`. It stays as it is: clones are tried, with
+        Built on :class:`~sklearn_meta.base.MetaClassifier` or
+        :class:`~sklearn_meta.base.MetaRegressor`. It stays as it is: clones are tried, with
         two meta-iterations where they have the parameter `max_meta_iter`.
     tasks : sequence of tasks, default=None
         At least two, of the same shapes, to try it on. None: small tasks of four features.

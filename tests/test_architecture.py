@@ -10,26 +10,34 @@ import sklearn_meta
 
 HOUSE = Path(sklearn_meta.__file__).parent
 FILES = sorted(HOUSE.rglob("*.py"))
-COMPAT = HOUSE / "core" / "compat.py"  # private names of other packages, each with its reason
-GROUND = {"exceptions", "_version", "extras"}
+COMPAT = HOUSE / "_compat.py"  # private names of other packages, each with its reason
+GROUND = {"exceptions", "_version", "_optional", "_compat", "_params"}
 
 # what each part may import: parts of the package, and the outside beyond the standard library
 MAY = {
     "exceptions": ({"sklearn"}, set()),
     "_version": (set(), set()),
-    "extras": (set(), set()),
+    "_optional": (set(), set()),
+    "_params": ({"numpy", "torch"}, set()),
+    "_traced": ({"torch"}, set()),
+    "_compat": ({"numpy", "sklearn", "torch", "skorch", "joblib"}, {"functional", "_traced"}),
     "storage": ({"numpy"}, {"storage"}),
     "tasks": ({"numpy", "scipy", "sklearn"}, {"tasks"}),
     "datasets": ({"numpy", "scipy", "sklearn", "PIL"}, {"tasks", "datasets"}),
     "functional": ({"torch"}, {"functional"}),
     "nn": ({"torch"}, {"functional", "nn"}),
-    "core": (
+    "inner": ({"numpy", "sklearn", "torch"}, {"functional", "nn", "inner"}),
+    "outer": (
         {"numpy", "scipy", "sklearn", "torch", "skorch", "joblib", "tqdm"},
-        {"storage", "tasks", "functional", "nn", "core"},
+        {"storage", "tasks", "functional", "nn", "inner", "outer"},
+    ),
+    "base": (
+        {"numpy", "scipy", "sklearn", "torch", "skorch", "joblib"},
+        {"storage", "tasks", "functional", "nn", "inner", "outer", "base"},
     ),
     "algorithms": (
         {"numpy", "scipy", "sklearn", "torch"},
-        {"tasks", "functional", "nn", "core", "algorithms"},
+        {"tasks", "functional", "nn", "inner", "outer", "base", "algorithms"},
     ),
 }
 TOP = ({"numpy", "scipy", "sklearn", "torch", "joblib", "matplotlib", "pandas"}, None)
@@ -92,14 +100,14 @@ def test_imports_point_downwards_and_are_public(path):
 
 PLANTED = {
     "tasks/task.py": ["import torch", "from sklearn_meta.functional import linear"],
-    "datasets/_blobs.py": ["import torch.nn", "from sklearn_meta.core import Task"],
+    "datasets/_blobs.py": ["import torch.nn", "from sklearn_meta.inner import Task"],
     "functional/losses.py": [
         "import numpy as np",
         "from sklearn_meta.tasks import Task",
         "from sklearn_meta.nn import MLP",
     ],
-    "nn/mlp.py": ["from sklearn_meta.core import Examples", "import sklearn"],
-    "core/module.py": [
+    "nn/mlp.py": ["from sklearn_meta.inner import Examples", "import sklearn"],
+    "outer/module.py": [
         "from sklearn_meta.algorithms import MAML",
         "from sklearn_meta.algorithms.maml import MAML",
         "from sklearn_meta import MAMLClassifier",
@@ -121,7 +129,7 @@ PLANTED = {
     "testing.py": [
         "import requests",
         "from skorch.net import _x",
-        "from sklearn_meta.core import _y",
+        "from sklearn_meta.inner import _y",
     ],
 }
 

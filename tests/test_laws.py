@@ -11,7 +11,15 @@ from torch import nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from sklearn_meta.algorithms import IMAML, LSTMMetaLearner, Pooled, ProtoNet, Reptile
-from sklearn_meta.core import (
+from sklearn_meta.functional import (
+    adam,
+    cosine_distance,
+    cross_entropy,
+    linear,
+    squared_error,
+    squared_euclidean,
+)
+from sklearn_meta.inner import (
     Backbone,
     Body,
     CosineHead,
@@ -32,20 +40,12 @@ from sklearn_meta.core import (
     SharedHead,
     TensorStepRate,
     ZeroHead,
-    compiled,
     stack,
 )
-from sklearn_meta.core.compiled import CompiledGradient
-from sklearn_meta.core.pretrained import from_scratch
-from sklearn_meta.functional import (
-    adam,
-    cosine_distance,
-    cross_entropy,
-    linear,
-    squared_error,
-    squared_euclidean,
-)
+from sklearn_meta.inner.fine_tune import from_scratch
 from sklearn_meta.nn import MLP, Conv4
+from sklearn_meta.outer import compiled
+from sklearn_meta.outer.compiled import CompiledGradient
 
 
 class Sequence(nn.Module):

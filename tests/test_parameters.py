@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from sklearn_meta.algorithms import ProtoNet
-from sklearn_meta.core import MetaClassifier
-from sklearn_meta.core.shared_params import SharedParams
+from sklearn_meta.base import MetaClassifier
+from sklearn_meta.base.shared_params import SharedParams
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
 from sklearn_meta.functional import cross_entropy, squared_euclidean
 from sklearn_meta.testing import all_estimators

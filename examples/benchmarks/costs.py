@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 import sklearn_meta as sm
-from sklearn_meta.core import Algorithm, Examples
+from sklearn_meta.inner import Algorithm, Examples
 
 FIRST = "FOMAML"  # what the others are measured by
 

@@ -23,9 +23,9 @@ import torch
 from scipy.sparse.linalg import LinearOperator, minres
 
 import sklearn_meta as sm
-from sklearn_meta.core import Examples, stack
 from sklearn_meta.datasets import make_blob_tasks, make_sinusoid_tasks
 from sklearn_meta.functional import as_vector, conjugate_gradients, hessian_product
+from sklearn_meta.inner import Examples, stack
 from sklearn_meta.tasks import split_task
 
 SETTINGS = [  # lam, inner_lr against that of the class below, cg_steps

@@ -32,7 +32,9 @@ from sklearn_meta import (
     Task,
 )
 from sklearn_meta.algorithms import LSTMMetaLearner
-from sklearn_meta.core import (
+from sklearn_meta.datasets import load_digits_tasks, make_sinusoid_tasks
+from sklearn_meta.functional import as_vector, cross_entropy, squared_error
+from sklearn_meta.inner import (
     Algorithm,
     Backbone,
     Everything,
@@ -46,8 +48,6 @@ from sklearn_meta.core import (
     SharedHead,
     stack,
 )
-from sklearn_meta.datasets import load_digits_tasks, make_sinusoid_tasks
-from sklearn_meta.functional import as_vector, cross_entropy, squared_error
 from sklearn_meta.nn import MLP, Conv4
 
 RATES = {

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 
 import sklearn_meta as sm
-from sklearn_meta.core.memory import peak_bytes
+from sklearn_meta.outer.memory import peak_bytes
 
 NO_CACHE = {"MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_MMAP_THRESHOLD_": "65536"}
 CONV4: dict[str, Any] = {"backbone": "conv4", "n_shot": 1, "meta_batch_size": 4}

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sklearn_meta.algorithms import ProtoNet
-from sklearn_meta.core import (
+from sklearn_meta.functional import cross_entropy, squared_error, squared_euclidean
+from sklearn_meta.inner import (
     Algorithm,
     Everything,
     Examples,
@@ -25,7 +26,6 @@ from sklearn_meta.core import (
     LinearHead,
     build_backbone,
 )
-from sklearn_meta.functional import cross_entropy, squared_error, squared_euclidean
 
 Net = Callable[[list[Tensor], Tensor], Tensor]
 

@@ -7,7 +7,12 @@ from typing import Any, ClassVar
 
 import torch
 
-from sklearn_meta.core import (
+from sklearn_meta._params import Check, option, real
+from sklearn_meta.base import MetaClassifier, MetaRegressor
+from sklearn_meta.base.inner_params import InnerLoopParams
+from sklearn_meta.base.params_doc import describe_shared
+from sklearn_meta.functional import Optimizer, adam, cross_entropy, squared_error
+from sklearn_meta.inner import (
     Adapts,
     Criterion,
     Everything,
@@ -16,15 +21,9 @@ from sklearn_meta.core import (
     Head,
     HeadAlone,
     LinearHead,
-    MetaClassifier,
-    MetaRegressor,
     PrototypeHead,
     ZeroHead,
 )
-from sklearn_meta.core.inner_params import InnerLoopParams
-from sklearn_meta.core.params import Check, option, real
-from sklearn_meta.core.params_doc import describe_shared
-from sklearn_meta.functional import Optimizer, adam, cross_entropy, squared_error
 
 __all__ = ["FineTuneClassifier", "FineTuneRegressor"]
 

@@ -10,18 +10,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sklearn_meta.core import (
-    Adapts,
-    Everything,
-    Examples,
-    InnerLoop,
-    MetaClassifier,
-    MetaRegressor,
-    Network,
-)
-from sklearn_meta.core.inner_params import InnerLoopParams, head_of, task_loss_of
-from sklearn_meta.core.params import Check, integer, real
-from sklearn_meta.core.params_doc import describe_shared
+from sklearn_meta._params import Check, integer, real
+from sklearn_meta.base import MetaClassifier, MetaRegressor
+from sklearn_meta.base.inner_params import InnerLoopParams, head_of, task_loss_of
+from sklearn_meta.base.params_doc import describe_shared
 from sklearn_meta.functional import (
     Params,
     as_params,
@@ -31,6 +23,7 @@ from sklearn_meta.functional import (
     hessian_product,
     with_gradient,
 )
+from sklearn_meta.inner import Adapts, Everything, Examples, InnerLoop, Network
 
 __all__ = ["IMAML", "IMAMLClassifier", "IMAMLRegressor"]
 

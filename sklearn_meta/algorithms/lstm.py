@@ -10,22 +10,21 @@ from typing import ClassVar
 
 import torch
 
-from sklearn_meta.core import (
+from sklearn_meta._params import Check, integer, option
+from sklearn_meta.base import MetaClassifier, MetaRegressor
+from sklearn_meta.base.inner_params import InnerLoopParams, head_of, task_loss_of
+from sklearn_meta.base.params_doc import describe_shared
+from sklearn_meta.functional import Params, as_params, as_vector, in_chunks
+from sklearn_meta.inner import (
     DirectRule,
     Everything,
     Examples,
     GatedRule,
     InnerLoop,
-    MetaClassifier,
-    MetaRegressor,
     Network,
     UpdateRule,
 )
-from sklearn_meta.core.inner_params import InnerLoopParams, head_of, task_loss_of
-from sklearn_meta.core.params import Check, integer, option
-from sklearn_meta.core.params_doc import describe_shared
-from sklearn_meta.core.update_rules import State
-from sklearn_meta.functional import Params, as_params, as_vector, in_chunks
+from sklearn_meta.inner.update_rules import State
 
 __all__ = ["LSTMMetaLearner", "LSTMMetaLearnerClassifier", "LSTMMetaLearnerRegressor"]
 

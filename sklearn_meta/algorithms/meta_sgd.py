@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from sklearn_meta.core import Everything, GradientLearner, MetaClassifier, MetaRegressor
-from sklearn_meta.core.inner_params import UnrolledParams, gradient_learner
-from sklearn_meta.core.params_doc import describe_shared
+from sklearn_meta.base import MetaClassifier, MetaRegressor
+from sklearn_meta.base.inner_params import UnrolledParams, gradient_learner
+from sklearn_meta.base.params_doc import describe_shared
+from sklearn_meta.inner import Everything, GradientLearner
 
 __all__ = ["MetaSGDClassifier", "MetaSGDRegressor"]
 

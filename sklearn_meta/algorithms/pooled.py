@@ -7,18 +7,11 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from sklearn_meta.core import (
-    Examples,
-    FixedHead,
-    LinearHead,
-    MetaClassifier,
-    MetaRegressor,
-    Network,
-    WithHead,
-)
-from sklearn_meta.core.params_doc import describe_shared
-from sklearn_meta.core.pretrained import joint_risk
+from sklearn_meta.base import MetaClassifier, MetaRegressor
+from sklearn_meta.base.params_doc import describe_shared
 from sklearn_meta.functional import Params, cross_entropy, squared_error
+from sklearn_meta.inner import Examples, FixedHead, LinearHead, Network, WithHead
+from sklearn_meta.inner.fine_tune import joint_risk
 
 __all__ = ["Pooled", "PooledClassifier", "PooledRegressor"]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sklearn_meta.core import Algorithm, Examples, MetaClassifier, Network
-from sklearn_meta.core.params import Check, option
-from sklearn_meta.core.params_doc import describe_shared
+from sklearn_meta._params import Check, option
+from sklearn_meta.base import MetaClassifier
+from sklearn_meta.base.params_doc import describe_shared
 from sklearn_meta.functional import (
     Params,
     classes_present,
@@ -19,6 +19,7 @@ from sklearn_meta.functional import (
     prototypes,
     squared_euclidean,
 )
+from sklearn_meta.inner import Algorithm, Examples, Network
 
 __all__ = ["ProtoNet", "ProtoNetClassifier"]
 

@@ -11,11 +11,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 
-from sklearn_meta.core import BaseMetaLearner
-from sklearn_meta.core.algorithm import BODY
-from sklearn_meta.core.backbone import Backbone
-from sklearn_meta.core.windows import check_against_prior
+from sklearn_meta.base import BaseMetaLearner
+from sklearn_meta.base.windows import check_against_prior
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
+from sklearn_meta.inner.algorithm import BODY
+from sklearn_meta.inner.backbone import Backbone
 from sklearn_meta.metrics import MeanInterval, mean_interval
 from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.arrays import dense

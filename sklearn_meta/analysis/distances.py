@@ -19,7 +19,7 @@ from sklearn_meta.analysis.parameters import parameter_distances
 from sklearn_meta.analysis.table import asked_kind, is_real
 from sklearn_meta.analysis.task2vec import task2vec_distances
 from sklearn_meta.analysis.transfer import transfer_distances
-from sklearn_meta.core.sources import check_alike
+from sklearn_meta.outer.sources import check_alike
 from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.validate import label
 

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_meta.analysis.distances import cross_distances, known_tasks, task_distances
 from sklearn_meta.analysis.meta_features import describe, scaled
 from sklearn_meta.analysis.scaling import classical_axes
-from sklearn_meta.core.sources import check_alike
+from sklearn_meta.outer.sources import check_alike
 from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.columns import check_task_names
 

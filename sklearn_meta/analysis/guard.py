@@ -35,7 +35,9 @@ from sklearn_meta.analysis.guard_trials import (
     with_support,
 )
 from sklearn_meta.analysis.guard_weights import Calibration, Trial, calibrate, without_far
-from sklearn_meta.core.failures import (
+from sklearn_meta.exceptions import NotMetaFittedError, TaskError
+from sklearn_meta.model_selection.given import support_range
+from sklearn_meta.outer.failures import (
     SUPPORT,
     Failures,
     Reason,
@@ -43,9 +45,7 @@ from sklearn_meta.core.failures import (
     collect_failures,
     no_prediction,
 )
-from sklearn_meta.core.support import checked_query, checked_support
-from sklearn_meta.exceptions import NotMetaFittedError, TaskError
-from sklearn_meta.model_selection.given import support_range
+from sklearn_meta.outer.support import checked_query, checked_support
 from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.columns import check_feature_names, check_task_names
 from sklearn_meta.tasks.convert import validation_table

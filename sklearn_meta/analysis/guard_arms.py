@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.dummy import DummyClassifier, DummyRegressor
 
-from sklearn_meta.core import BaseMetaLearner
-from sklearn_meta.core.failures import NUMERICAL, SUPPORT, Failures, collect_failures
-from sklearn_meta.core.many import answers
+from sklearn_meta.base import BaseMetaLearner
+from sklearn_meta.base.many import answers
+from sklearn_meta.outer.failures import NUMERICAL, SUPPORT, Failures, collect_failures
 from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.arrays import dense, stacked
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_meta.core.written import FORMAT
+from sklearn_meta._optional import need
+from sklearn_meta.base.written import FORMAT
 from sklearn_meta.exceptions import SaveError
-from sklearn_meta.extras import need
 from sklearn_meta.storage import labels_to_json, to_json, write
 
 __all__ = ["PLAIN", "SavedGuard"]

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
-from sklearn_meta.core import BaseMetaLearner
-from sklearn_meta.core.examples import Examples
-from sklearn_meta.core.state import tensors_of
-from sklearn_meta.core.windows import check_against_prior
+from sklearn_meta.base import BaseMetaLearner
+from sklearn_meta.base.windows import check_against_prior
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
+from sklearn_meta.inner.examples import Examples
+from sklearn_meta.outer.state import tensors_of
 from sklearn_meta.tasks import as_tasks
 from sklearn_meta.tasks.arrays import dense
 from sklearn_meta.tasks.ranges import check_int

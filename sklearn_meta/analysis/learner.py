@@ -10,14 +10,15 @@ import torch
 from numpy.typing import NDArray
 
 from sklearn_meta.analysis.rows import Chosen, Stack, TaskRows
-from sklearn_meta.core import BaseMetaLearner, Examples, InnerLoop
-from sklearn_meta.core.converged import check_converged
-from sklearn_meta.core.row_store import dtype_of_rows
-from sklearn_meta.core.scaling import Scaling
-from sklearn_meta.core.stack_size import AT_ONCE, numbers_of_a_row, tasks_at_once
-from sklearn_meta.core.state import scaling_for, tensors_of, to_torch
-from sklearn_meta.core.windows import check_against_prior
+from sklearn_meta.base import BaseMetaLearner
+from sklearn_meta.base.stack_size import AT_ONCE, numbers_of_a_row, tasks_at_once
+from sklearn_meta.base.windows import check_against_prior
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
+from sklearn_meta.inner import Examples, InnerLoop
+from sklearn_meta.outer.converged import check_converged
+from sklearn_meta.outer.row_store import dtype_of_rows
+from sklearn_meta.outer.scaling import Scaling
+from sklearn_meta.outer.state import scaling_for, tensors_of, to_torch
 from sklearn_meta.tasks.validate import label
 
 __all__ = ["Learner", "checked_estimator"]

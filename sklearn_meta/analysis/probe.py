@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sklearn_meta.analysis.linear_fits import logistic, ridge
 from sklearn_meta.analysis.rows import Stack, TaskRows
-from sklearn_meta.core.scaling import Moments
+from sklearn_meta.outer.scaling import Moments
 
 __all__ = ["Probe", "moments"]
 

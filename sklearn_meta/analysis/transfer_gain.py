@@ -13,13 +13,13 @@ from sklearn.model_selection import KFold
 from sklearn.utils import check_random_state
 
 from sklearn_meta.analysis.transfer_result import GainOver, TransferGain, gain_over
-from sklearn_meta.core.failures import Reason, check_error_score
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.model_selection.comparison.arms import Arm, baseline_arms, given_arms
 from sklearn_meta.model_selection.comparison.cells import Cell, judged, run_cell, warn_of_failures
 from sklearn_meta.model_selection.comparison.draws import Draw, draw_rows
 from sklearn_meta.model_selection.comparison.metric import margin_of, metric_of
 from sklearn_meta.model_selection.given import learner_of, support_range
+from sklearn_meta.outer.failures import Reason, check_error_score
 from sklearn_meta.pipeline import MetaPipeline
 from sklearn_meta.pipeline.raw_tasks import RawTask, check_columns, columns_of, raw_tasks
 from sklearn_meta.tasks import as_tasks

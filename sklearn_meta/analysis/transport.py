@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from sklearn_meta.extras import need
+from sklearn_meta._optional import need
 
 __all__ = ["transport_cost"]
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
+from sklearn_meta._optional import need
 from sklearn_meta.datasets._archive import data_folder, download, whole_file
-from sklearn_meta.extras import need
 
 __all__ = ["fetch_parkinsons"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_meta.extras import need
+from sklearn_meta._optional import need
 from sklearn_meta.inspection.drawing import new_axes, style, tidy
 from sklearn_meta.metrics import MeanInterval
 from sklearn_meta.model_selection.comparison.verdict import size_in_words

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sklearn_meta.extras import need
+from sklearn_meta._optional import need
 
 __all__ = ["GREY", "forget", "name_dots", "name_points", "new_axes", "style", "tidy"]
 

@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone, is_classifier
 
-from sklearn_meta.core.failures import (
+from sklearn_meta._optional import need
+from sklearn_meta.base.many_tasks import ManyTasks, Prediction
+from sklearn_meta.exceptions import TaskError
+from sklearn_meta.outer.failures import (
     Failures,
     check_error_score,
     collect_failures,
     no_prediction,
 )
-from sklearn_meta.core.many_tasks import ManyTasks, Prediction
-from sklearn_meta.exceptions import TaskError
-from sklearn_meta.extras import need
 from sklearn_meta.pipeline import MetaPipeline
 from sklearn_meta.pipeline.raw_tasks import RawTask, raw_tasks
 from sklearn_meta.tasks import Task, as_tasks

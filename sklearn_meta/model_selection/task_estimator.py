@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_meta.core.compat import CallbackSupportMixin, fit_task, sub_task
-from sklearn_meta.core.failures import Failures, check_error_score
+from sklearn_meta._compat import CallbackSupportMixin, fit_task, sub_task
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.model_selection.given import (
     given_tasks,
@@ -22,6 +21,7 @@ from sklearn_meta.model_selection.given import (
 from sklearn_meta.model_selection.interrupt import heeding_interrupts
 from sklearn_meta.model_selection.row_predictions import RowPredictions, predicted_rows
 from sklearn_meta.model_selection.scorer import mean_score, scorer_of
+from sklearn_meta.outer.failures import Failures, check_error_score
 from sklearn_meta.pipeline.raw_tasks import RawTask
 from sklearn_meta.tasks import Task, TaskDistribution
 from sklearn_meta.tasks.validate import label

@@ -11,11 +11,11 @@ from typing import Any
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from sklearn_meta.core.adapted import Adapted
-from sklearn_meta.core.plausible import network
-from sklearn_meta.core.restored import restored_task
-from sklearn_meta.core.support import check_structure
+from sklearn_meta.base.adapted import Adapted
+from sklearn_meta.base.plausible import network
+from sklearn_meta.base.restored import restored_task
 from sklearn_meta.exceptions import SaveError
+from sklearn_meta.outer.support import check_structure
 from sklearn_meta.persistence.load import check_kind
 from sklearn_meta.persistence.save_adapted import N_DIGEST, name_of_prior
 from sklearn_meta.persistence.table import Texts

@@ -7,8 +7,8 @@ import zipfile
 from collections.abc import Sequence
 from typing import Any
 
+from sklearn_meta._optional import need
 from sklearn_meta.exceptions import SaveError
-from sklearn_meta.extras import need
 
 __all__ = ["unpacked"]
 

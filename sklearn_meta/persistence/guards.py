@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from sklearn_meta.core.restored import take
+from sklearn_meta.base.restored import take
 from sklearn_meta.persistence.by_skops import unpacked
 from sklearn_meta.storage import from_json, labels_from
 

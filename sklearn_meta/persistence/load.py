@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sklearn_meta.algorithms as algorithms
-from sklearn_meta.core import BaseMetaLearner
-from sklearn_meta.core.restored import restored
-from sklearn_meta.core.state import VERSIONS
-from sklearn_meta.core.written import FORMAT
+from sklearn_meta.base import BaseMetaLearner
+from sklearn_meta.base.restored import restored
+from sklearn_meta.base.written import FORMAT
 from sklearn_meta.exceptions import SaveError
+from sklearn_meta.outer.state import VERSIONS
 from sklearn_meta.persistence.guards import restored_guard
 from sklearn_meta.persistence.pipelines import restored_pipeline
 from sklearn_meta.storage import read, refusing

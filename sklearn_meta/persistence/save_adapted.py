@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_meta.core import BaseMetaLearner
-from sklearn_meta.core.plain_params import is_plain
-from sklearn_meta.core.state import VERSIONS
-from sklearn_meta.core.written import FORMAT
-from sklearn_meta.core.written_parts import written_meta, written_task
+from sklearn_meta.base import BaseMetaLearner
+from sklearn_meta.base.plain_params import is_plain
+from sklearn_meta.base.written import FORMAT
+from sklearn_meta.base.written_parts import written_meta, written_task
 from sklearn_meta.exceptions import NotMetaFittedError, SaveError
+from sklearn_meta.outer.state import VERSIONS
 from sklearn_meta.persistence.table import Texts
 from sklearn_meta.storage import write
 

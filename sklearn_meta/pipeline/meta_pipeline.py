@@ -12,7 +12,7 @@ from sklearn.base import clone, is_classifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
-from sklearn_meta.core.compat import check_steps, fit_task, sub_task
+from sklearn_meta._compat import check_steps, fit_task, sub_task
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.pipeline.output_columns import (
     OutputColumns,

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, issparse
 
+from sklearn_meta._optional import need
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.extras import need
 from sklearn_meta.tasks import Task, TaskDistribution, split_task
 from sklearn_meta.tasks.arrays import frozen, stacked
 from sklearn_meta.tasks.convert import joined_targets

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_meta.core.written import FORMAT
+from sklearn_meta._optional import need
+from sklearn_meta.base.written import FORMAT
 from sklearn_meta.exceptions import SaveError
-from sklearn_meta.extras import need
 from sklearn_meta.pipeline.output_columns import OutputColumns
 from sklearn_meta.storage import to_json, write
 

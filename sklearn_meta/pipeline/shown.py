@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sklearn_meta.core.shown import Shown, learned_so_far
+from sklearn_meta.base.shown import Shown, learned_so_far
 
 __all__ = ["ShownPipeline"]
 

@@ -19,7 +19,9 @@ from sklearn_meta import (
     Task,
 )
 from sklearn_meta.algorithms import Pooled
-from sklearn_meta.core import (
+from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks, make_sinusoid_tasks
+from sklearn_meta.functional import cross_entropy, squared_error
+from sklearn_meta.inner import (
     Backbone,
     CosineHead,
     Everything,
@@ -33,8 +35,6 @@ from sklearn_meta.core import (
     join,
     stack,
 )
-from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks, make_sinusoid_tasks
-from sklearn_meta.functional import cross_entropy, squared_error
 from sklearn_meta.nn import MLP
 
 SGD, ADAM = torch.optim.SGD, torch.optim.Adam

@@ -5,7 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from sklearn_meta.core import (
+from sklearn_meta.datasets import make_linear_tasks
+from sklearn_meta.functional import squared_error
+from sklearn_meta.inner import (
     Backbone,
     Everything,
     Examples,
@@ -14,8 +16,6 @@ from sklearn_meta.core import (
     Head,
     ParameterRate,
 )
-from sklearn_meta.datasets import make_linear_tasks
-from sklearn_meta.functional import squared_error
 
 # One step on linear tasks, reference: E|phi - w|^2 for phi = theta - a X^T (X theta - y) / n is
 # c(a) (tr S + |theta - mu|^2) + a^2 s2 d / n,  with c(a) = 1 - 2 a + a^2 (1 + (d + 1) / n)

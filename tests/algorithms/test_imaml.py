@@ -9,7 +9,9 @@ from sklearn.base import clone
 
 from sklearn_meta import IMAMLClassifier, IMAMLRegressor
 from sklearn_meta.algorithms import IMAML
-from sklearn_meta.core import (
+from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
+from sklearn_meta.functional import cross_entropy, squared_error
+from sklearn_meta.inner import (
     Backbone,
     Examples,
     FixedHead,
@@ -18,8 +20,6 @@ from sklearn_meta.core import (
     SharedHead,
     stack,
 )
-from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
-from sklearn_meta.functional import cross_entropy, squared_error
 from sklearn_meta.nn import MLP
 
 D, LAM = 3, 0.7

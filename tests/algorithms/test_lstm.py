@@ -13,7 +13,16 @@ from torch import nn
 
 from sklearn_meta import LSTMMetaLearnerClassifier, LSTMMetaLearnerRegressor
 from sklearn_meta.algorithms import LSTMMetaLearner
-from sklearn_meta.core import (
+from sklearn_meta.datasets import make_blob_tasks, make_sinusoid_tasks
+from sklearn_meta.functional import (
+    as_params,
+    as_vector,
+    cross_entropy,
+    lstm_cell,
+    preprocess,
+    squared_error,
+)
+from sklearn_meta.inner import (
     Backbone,
     DirectRule,
     Everything,
@@ -23,15 +32,6 @@ from sklearn_meta.core import (
     PrototypeHead,
     SharedHead,
     stack,
-)
-from sklearn_meta.datasets import make_blob_tasks, make_sinusoid_tasks
-from sklearn_meta.functional import (
-    as_params,
-    as_vector,
-    cross_entropy,
-    lstm_cell,
-    preprocess,
-    squared_error,
 )
 from sklearn_meta.nn import MLP, Conv4
 

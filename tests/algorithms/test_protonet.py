@@ -9,7 +9,8 @@ from torch import nn
 
 from sklearn_meta import ProtoNetClassifier
 from sklearn_meta.algorithms import ProtoNet
-from sklearn_meta.core import (
+from sklearn_meta.functional import cosine_distance, cross_entropy, squared_euclidean
+from sklearn_meta.inner import (
     Backbone,
     Everything,
     Examples,
@@ -17,7 +18,6 @@ from sklearn_meta.core import (
     GradientLearner,
     PrototypeHead,
 )
-from sklearn_meta.functional import cosine_distance, cross_entropy, squared_euclidean
 from sklearn_meta.nn import MLP
 
 IDENTITIES = {"foreign": nn.Identity, "mlp": lambda: MLP((4,), ()), "flatten": nn.Flatten}

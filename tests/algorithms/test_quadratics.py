@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from sklearn_meta.algorithms import IMAML, Reptile
-from sklearn_meta.core import (
+from sklearn_meta.functional import squared_error
+from sklearn_meta.inner import (
     Backbone,
     Everything,
     Examples,
@@ -15,7 +16,6 @@ from sklearn_meta.core import (
     GradientLearner,
     LinearHead,
 )
-from sklearn_meta.functional import squared_error
 from sklearn_meta.nn import MLP
 
 D, T, LR, LAM = 3, 5, 0.15, 1.0  # features, tasks, inner step, weight of the proximal term

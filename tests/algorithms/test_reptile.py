@@ -8,7 +8,9 @@ import twins
 
 from sklearn_meta import ReptileClassifier, ReptileRegressor, Task
 from sklearn_meta.algorithms import Reptile
-from sklearn_meta.core import (
+from sklearn_meta.datasets import make_blob_tasks, make_sinusoid_tasks
+from sklearn_meta.functional import cross_entropy, squared_error
+from sklearn_meta.inner import (
     Backbone,
     Everything,
     Examples,
@@ -20,9 +22,7 @@ from sklearn_meta.core import (
     SharedHead,
     stack,
 )
-from sklearn_meta.core.examples import join
-from sklearn_meta.datasets import make_blob_tasks, make_sinusoid_tasks
-from sklearn_meta.functional import cross_entropy, squared_error
+from sklearn_meta.inner.examples import join
 from sklearn_meta.nn import MLP
 
 HEADS = {

@@ -9,7 +9,13 @@ import twins
 
 from sklearn_meta.algorithms import ProtoNet
 from sklearn_meta.algorithms.cavia import Context, WithContext
-from sklearn_meta.core import (
+from sklearn_meta.functional import (
+    cosine_distance,
+    cross_entropy,
+    squared_error,
+    squared_euclidean,
+)
+from sklearn_meta.inner import (
     Backbone,
     Body,
     Everything,
@@ -26,12 +32,6 @@ from sklearn_meta.core import (
     SharedHead,
     TensorStepRate,
     stack,
-)
-from sklearn_meta.functional import (
-    cosine_distance,
-    cross_entropy,
-    squared_error,
-    squared_euclidean,
 )
 from sklearn_meta.nn import MLP, Conv4
 

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from sklearn_meta.core.memory import peak_bytes
 from sklearn_meta.functional import descent, recomputed
 from sklearn_meta.functional.generators import Generators, drawing, seeded
+from sklearn_meta.outer.memory import peak_bytes
 
 
 def slopes(x, w):

@@ -24,7 +24,7 @@ from sklearn_meta import (
     ProtoNetClassifier,
     SaveError,
 )
-from sklearn_meta.core import written
+from sklearn_meta.base import written
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
 from sklearn_meta.persistence import AdaptedTasks, save_adapted
 from sklearn_meta.persistence.table import Texts

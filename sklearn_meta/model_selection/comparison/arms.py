@@ -17,7 +17,7 @@ from sklearn_meta.algorithms import (
     PooledClassifier,
     PooledRegressor,
 )
-from sklearn_meta.core.shared_params import SharedParams
+from sklearn_meta.base.shared_params import SharedParams
 from sklearn_meta.model_selection.comparison.gaussian_classes import HierarchicalClassifier
 from sklearn_meta.model_selection.comparison.guess import GuessClassifier, GuessRegressor
 from sklearn_meta.model_selection.comparison.random_coefficients import HierarchicalRegressor

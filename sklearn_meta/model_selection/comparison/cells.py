@@ -14,17 +14,17 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.exceptions import FitFailedWarning
 
-from sklearn_meta.core.failures import (
-    NUMERICAL,
-    Failures,
-    Reason,
-    collect_failures,
-)
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.model_selection.comparison.arms import Arm
 from sklearn_meta.model_selection.comparison.draws import Draw, split_as
 from sklearn_meta.model_selection.comparison.metric import metric_of
 from sklearn_meta.model_selection.interrupt import heeding_interrupts
+from sklearn_meta.outer.failures import (
+    NUMERICAL,
+    Failures,
+    Reason,
+    collect_failures,
+)
 from sklearn_meta.pipeline import MetaPipeline
 from sklearn_meta.pipeline.raw_tasks import RawTask
 from sklearn_meta.tasks import Task

@@ -9,7 +9,6 @@ import numpy as np
 from sklearn.base import is_classifier
 from sklearn.model_selection import check_cv
 
-from sklearn_meta.core.failures import check_error_score
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.model_selection.comparison.arms import (
     Arm,
@@ -22,6 +21,7 @@ from sklearn_meta.model_selection.comparison.metric import metric_of
 from sklearn_meta.model_selection.comparison.result import Record, TaskComparison
 from sklearn_meta.model_selection.comparison.run import run_all
 from sklearn_meta.model_selection.given import support_range
+from sklearn_meta.outer.failures import check_error_score
 from sklearn_meta.pipeline import MetaPipeline
 from sklearn_meta.pipeline.raw_tasks import RawTask, raw_tasks
 from sklearn_meta.tasks import TaskDistribution, as_tasks

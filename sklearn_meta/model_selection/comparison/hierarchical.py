@@ -8,8 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone, is_classifier
 
-from sklearn_meta.core.failures import NUMERICAL, Failures, Reason, check_error_score, no_prediction
 from sklearn_meta.exceptions import NotMetaFittedError
+from sklearn_meta.outer.failures import (
+    NUMERICAL,
+    Failures,
+    Reason,
+    check_error_score,
+    no_prediction,
+)
 from sklearn_meta.tasks import as_tasks
 from sklearn_meta.tasks.arrays import dense
 from sklearn_meta.tasks.columns import check_feature_names, check_task_names

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, final
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_meta.extras import need
+from sklearn_meta._optional import need
 from sklearn_meta.metrics import (
     HUGE,
     MeanInterval,

@@ -1,0 +1,157 @@
+"""Meta-learners for classification."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import ClassifierMixin
+
+from sklearn_meta._compat import fit_task
+from sklearn_meta.base.estimator import BaseMetaLearner
+from sklearn_meta.base.many import Answers
+from sklearn_meta.base.params_doc import describe_shared
+from sklearn_meta.functional import cross_entropy
+from sklearn_meta.inner.examples import one_hot
+from sklearn_meta.inner.fine_tune import FineTune, from_scratch
+from sklearn_meta.inner.heads import BIAS, FixedHead, check_n_way
+from sklearn_meta.outer.support import check_weight
+from sklearn_meta.tasks.ranges import as_range
+
+__all__ = ["MetaClassifier"]
+
+
+@describe_shared
+@dataclass(eq=False, repr=False, kw_only=True)
+class MetaClassifier(ClassifierMixin, BaseMetaLearner):
+    """Base class of meta-learners for classification.
+
+    Parameters
+    ----------
+    {network}
+    {outer}
+    {n_shot}
+    """
+
+    n_shot: int | tuple[int, int] = (1, 5)
+
+    _target_type: ClassVar[str] = "class"
+    _training: ClassVar[tuple[str, ...]] = (*BaseMetaLearner._training, "n_shot")
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MetaClassifier:
+        """Inner loop: adapt the learned prior to a new task (or train from scratch without one).
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_rows, n_features), or (n_rows, ...)
+            The support.
+        y : array-like of shape (n_rows,)
+            Labels, of any kind and any number of classes, whatever meta-training saw (unless
+            ``head="fixed"`` or the class of the estimator says otherwise).
+        sample_weight : array-like of shape (n_rows,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : object
+            Ready to predict.
+
+        Raises
+        ------
+        ValueError
+            If the support does not fit the meta state, or a parameter is out of range.
+        """
+        with fit_task(self, "fit", 0, X, y), self._unchanged_on_error():
+            X, y = self._check_X_y(X, y)
+            weight = check_weight(sample_weight, X)
+            self.classes_ = np.unique(y)
+            self._adapted = self._adapt(X, self._encode(y), weight)
+            self._column_of_class_ = np.searchsorted(self._columns(y), self.classes_)
+        return self
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Predict class probabilities.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_rows, n_features), or (n_rows, ...)
+            Query rows.
+
+        Returns
+        -------
+        P : ndarray of shape (n_rows, n_classes)
+            In the order of `classes_`; rows sum to 1.
+        """
+        logits = self._forward(X)[:, self._column_of_class_]
+        P = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return P / P.sum(axis=1, keepdims=True)
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Most likely class of each row.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_rows, n_features), or (n_rows, ...)
+            Query rows.
+
+        Returns
+        -------
+        y : ndarray of shape (n_rows,)
+            Labels from `classes_`.
+        """
+        logits = self._forward(X)[:, self._column_of_class_]
+        return self.classes_[logits.argmax(axis=1)]
+
+    def _columns(self, y: NDArray[Any]) -> NDArray[Any]:
+        """Give the label of each output, for a task with these labels."""
+        own = np.unique(y)
+        if self._meta_state is None:
+            return own
+        if self._one_head_a_position():
+            check_n_way(len(own), len(self._meta_state.theta[BIAS]))
+        if not self._knows_labels:
+            return own
+        known = self._meta_state.classes
+        assert known is not None
+        new = sorted(set(own.tolist()) - set(known.tolist()), key=str)
+        if new:
+            raise ValueError(
+                f"y has labels that no task of meta_fit had ({new[:5]}): {type(self).__name__} "
+                "predicts the classes it was trained on, and no others. FineTuneClassifier, or "
+                "any meta-learner, takes new ones."
+            )
+        return known
+
+    def _encode(self, y: NDArray[Any]) -> NDArray[Any]:
+        columns = self._columns(y)
+        return one_hot(np.searchsorted(columns, y), len(columns))
+
+    def _decide(self, found: Answers) -> list[NDArray[Any]]:
+        assert found.labels is not None
+        columns = found.output.argmax(axis=-1)
+        return [
+            labels[column[:n]].astype(task.y.dtype, copy=False)
+            for labels, column, n, task in zip(
+                found.labels, columns, found.n_query, found.tasks, strict=True
+            )
+        ]
+
+    def _probabilities(self, found: Answers) -> list[NDArray[np.float64] | None]:
+        with np.errstate(invalid="ignore"):  # of rows that are padding
+            P = np.exp(found.output - found.output.max(axis=-1, keepdims=True))
+            P /= P.sum(axis=-1, keepdims=True)
+        own = ~np.isneginf(found.output[:, 0])  # the labels that the task has
+        return [p[:n, here] for p, n, here in zip(P, found.n_query, own, strict=True)]
+
+    def _scores(self, found: Answers) -> NDArray[np.float64]:
+        rows = np.arange(found.truth.shape[1]) < found.n_query[:, None]
+        right = (found.output.argmax(axis=-1) == found.truth) & rows
+        return right.sum(axis=1) / found.n_query
+
+    def _scratch(self) -> FineTune:
+        return from_scratch(cross_entropy, FixedHead())
+
+    def _n_support(self) -> tuple[int, int]:
+        return as_range(self.n_shot, "n_shot", type(self).__name__, least=1)

@@ -1,0 +1,275 @@
+"""What every meta-learner is as a scikit-learn estimator."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_meta._compat import CallbackSupportMixin, fit_task
+from sklearn_meta._params import check_dtype
+from sklearn_meta.base.adapted import Adapted
+from sklearn_meta.base.estimated import Estimated
+from sklearn_meta.base.many_tasks import ManyTasks
+from sklearn_meta.base.params_doc import describe_shared
+from sklearn_meta.base.saved import Saved
+from sklearn_meta.base.scale_check import scale_departures
+from sklearn_meta.base.shown import Shown
+from sklearn_meta.exceptions import NotMetaFittedError
+from sklearn_meta.inner.algorithm import Algorithm, draw_theta
+from sklearn_meta.inner.backbone import RowNetwork
+from sklearn_meta.inner.examples import Examples
+from sklearn_meta.outer.converged import check_converged
+from sklearn_meta.outer.failures import SUPPORT, Reason
+from sklearn_meta.outer.prior import learn_prior
+from sklearn_meta.outer.state import (
+    Arrays,
+    MetaState,
+    scaling_for,
+    tensors_of,
+    to_numpy,
+    to_torch,
+)
+from sklearn_meta.outer.support import (
+    check_fits,
+    check_query,
+    check_structure,
+    check_support,
+    warn_if_stale,
+)
+from sklearn_meta.tasks.arrays import dense_parts
+
+__all__ = ["BaseMetaLearner"]
+
+
+@describe_shared
+class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, Saved, ABC):
+    """Base class of estimators with an outer loop, `meta_fit`, and an inner loop, `fit`.
+
+    A subclass names the algorithm. This class ensures that `clone` keeps the learned prior, that
+    an error leaves the estimator as it was, and that `predict` uses what was fitted.
+
+    Parameters
+    ----------
+    {network}
+    {outer}
+    """
+
+    _meta_state: MetaState | None = None
+    _optimizer: ClassVar[type[torch.optim.Optimizer]] = torch.optim.Adam
+    _one_label_space: ClassVar[bool] = False  # trained on the labels of all tasks together
+    _knows_labels: ClassVar[bool] = False  # predicts those labels, and no others
+
+    @abstractmethod
+    def _algorithm(self) -> Algorithm:
+        """Make the algorithm that the parameters ask for."""
+
+    @abstractmethod
+    def _scratch(self) -> Algorithm:
+        """Make the baseline for an estimator that was never meta-fitted."""
+
+    @abstractmethod
+    def _encode(self, y: NDArray[Any]) -> NDArray[Any]:
+        """Turn labels or targets into what the algorithm sees, (n_rows, n_outputs)."""
+
+    def meta_fit(
+        self, tasks: Any, y: Any = None, groups: Any = None, *, validation_tasks: Any = None
+    ) -> BaseMetaLearner:
+        """Outer loop: learn from many tasks how to learn from a few rows of a new one.
+
+        Parameters
+        ----------
+        tasks : sequence of tasks, TaskDistribution, or table of shape (n_rows, ...)
+            A sequence of :class:`~sklearn_meta.tasks.Task`, of `(X, y)`, or of
+            `(X_support, y_support, X_query, y_query)`; a task distribution; or, with `y` and
+            `groups`, the rows of all tasks. A sequence that is neither a list nor a tuple is read
+            item by item (:class:`~sklearn_meta.tasks.LazyTasks` reads ahead).
+        y : array-like of shape (n_rows,) or (n_rows, n_outputs), or column name(s), default=None
+            Targets of a table, or the name of its target column, or a list of names.
+        groups : array-like of shape (n_rows,) or column name(s), default=None
+            The task of each row of a table, or the name of that column, or a list of names.
+        validation_tasks : sequence of tasks, TaskDistribution or table, default=None
+            Tasks to choose the best iterate by; needed for `early_stopping`. A table is a tuple
+            (X, y, groups), or a DataFrame with the columns that `y` and `groups` name.
+
+        Returns
+        -------
+        self : object
+            With a learned prior, and without an earlier adaptation.
+
+        Raises
+        ------
+        TaskError
+            If a task cannot be used; the message names it.
+        ValueError
+            If a parameter is out of range.
+        FloatingPointError
+            If meta-training diverges.
+        MemoryError
+            If a single task of a meta-batch needs more memory than is free, or memory runs out.
+        KeyboardInterrupt
+            If interrupted before the first iteration; the estimator is then as it was.
+
+        Notes
+        -----
+        Interrupted later (Ctrl-C, or a callback that raises KeyboardInterrupt), it keeps the state
+        reached (the best one, if there are validation tasks) and warns.
+        """
+        self._check_params()
+        n_epochs = self._n_epochs()
+        told = fit_task(self, "meta_fit", n_epochs, tasks, y)
+        with told as context, self._unchanged_on_error(), ExitStack() as opened:
+            state, history = learn_prior(self, tasks, y, groups, validation_tasks, context, opened)
+            self._forget()
+            self._meta_state = state
+            self.history_ = history
+        return self
+
+    @property
+    def theta_(self) -> Mapping[str, NDArray[Any]]:
+        """Learned meta-parameters by name, read-only arrays; raises without a `meta_fit`."""
+        if self._meta_state is None:
+            raise NotMetaFittedError(
+                f"This {type(self).__name__} is not meta-fitted yet. Call meta_fit(tasks) first."
+            )
+        return self._meta_state.theta
+
+    @property
+    def phi_(self) -> Mapping[str, NDArray[Any]]:
+        """What the last `fit` adapted, by name, read-only arrays; raises without a `fit`."""
+        check_is_fitted(self)
+        return Arrays({name: array.view() for name, array in self._adapted.phi.items()})
+
+    def reset_meta(self) -> BaseMetaLearner:
+        """Forget the learned prior, and the adaptation with it.
+
+        Returns
+        -------
+        self : object
+            As if newly made with the same parameters.
+        """
+        self._forget("_meta_state")
+        return self
+
+    def _forget(self, *more: str) -> None:
+        for name in [n for n in vars(self) if n.endswith("_") or n in ("_adapted", *more)]:
+            delattr(self, name)
+
+    def __sklearn_clone__(self) -> BaseMetaLearner:
+        twin = super().__sklearn_clone__()
+        if self._meta_state is not None:
+            twin._meta_state = self._meta_state
+        return twin
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_adapted")
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = self._allow_nd()
+        tags.input_tags.sparse = True
+        return tags
+
+    # ---- the steps of fit and predict ------------------------------------------------------
+
+    def _adapt(self, X: NDArray[Any], y: NDArray[Any], weight: NDArray[Any]) -> Adapted:
+        """Inner loop on checked arrays; y of shape (n_rows, n_outputs)."""
+        state, device = self._meta_state, self._device()
+        check_dtype(device, X.dtype)
+        dtype = torch.from_numpy(np.empty(0, X.dtype)).dtype
+        targets = y if self._target_type == "real" else None
+        scaling = scaling_for(state, X, targets, weight)
+        y_stack = None if targets is None else targets[None]
+        far = scale_departures(state, X[None], y_stack, weight[None])
+        algorithm, f, theta = self._prior(X.shape[1:], y.shape[1])
+        support = Examples(
+            torch.tensor(scaling.inputs(X), device=device),
+            torch.tensor(
+                scaling.targets(y) if self._target_type == "real" else y,
+                device=device,
+                dtype=dtype,
+            ),
+            torch.tensor(weight, device=device, dtype=dtype),
+        )
+        if f.transductive and not weight.all():
+            raise ValueError(
+                "Batch statistics (norm='batch', or BatchNorm in a backbone of your own) are those "
+                "of all rows; a weight of 0 has none."
+            )
+        start = tensors_of(theta, device, dtype)
+        phi = algorithm.adapt(f, start, support)
+        off_scale = {i: Reason(SUPPORT, words) for i, words in far.items()}
+        check_converged(self, algorithm, f, start, phi, support, [SUPPORT], 4, off_scale)
+        return Adapted(algorithm, f, theta, to_numpy(phi), scaling, X.dtype, self._own_params())
+
+    def _prior(
+        self, row_shape: tuple[int, ...], n_outputs: int
+    ) -> tuple[Algorithm, RowNetwork, Mapping[str, NDArray[Any]]]:
+        """Algorithm, backbone and theta: those of the meta state, or a cold start."""
+        state = self._meta_state
+        if state is not None:
+            f = state.network(self._network_key(row_shape), lambda: self._network(row_shape, state))
+            return self._algorithm(), f, state.theta
+        seed = self._seed()
+        f = self._backbone(row_shape, seed)
+        scratch = self._scratch()
+        theta = draw_theta(scratch, f, n_outputs, seed)
+        return scratch, f, Arrays(to_numpy(theta))
+
+    def _network(self, row_shape: tuple[int, ...], state: MetaState) -> RowNetwork:
+        f = self._backbone(row_shape, 0)  # the seed only matters to weights that are replaced
+        check_fits(self, f, state.theta)
+        return f
+
+    def _forward(self, X: Any) -> NDArray[np.float64]:
+        """Logits or means, of shape (n_rows, n_outputs), in the units of the network."""
+        check_is_fitted(self)
+        algorithm, f, theta, phi, scaling, dtype, _ = self._adapted
+        X = check_query(self, X, dtype, allow_nd=len(f.row_shape) > 1)
+        if X.shape[1:] != f.row_shape:
+            raise ValueError(
+                f"X has rows of shape {X.shape[1:]}, but {type(self).__name__} was fitted with "
+                f"rows of shape {f.row_shape}."
+            )
+        device = self._device()
+        check_dtype(device, dtype)
+        with torch.no_grad():
+            start = tensors_of(theta, device, torch.from_numpy(np.empty(0, dtype)).dtype)
+            adapted, out = to_torch(phi, device), []
+            for part in dense_parts(X, whole=f.transductive):
+                rows = torch.tensor(scaling.inputs(part), device=device)
+                out.append(algorithm.predict(f, start, adapted, rows).cpu())
+        return torch.cat(out).double().numpy()
+
+    def _check_X_y(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Validate parameters and support, and hold both against the meta state."""
+        self._check_against_state(stacklevel=5)
+        return check_support(self, X, y, allow_nd=self._allow_nd(), kind=self._target_type)
+
+    def _check_against_state(self, stacklevel: int) -> None:
+        state, params = self._meta_state, (type(self), *self._own_params().values())
+        if state is not None and state.has_seen(params):
+            return
+        self._check_params()
+        if state is not None:
+            check_structure(self, state)
+            if not warn_if_stale(self, state, stacklevel):
+                state.remember(params)
+
+    @contextmanager
+    def _unchanged_on_error(self) -> Iterator[None]:
+        before = dict(vars(self))
+        try:  # the caller may have gradients off; both loops need them
+            with torch.inference_mode(False), torch.enable_grad():
+                yield
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise

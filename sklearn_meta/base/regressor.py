@@ -1,0 +1,138 @@
+"""Meta-learners for regression."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import RegressorMixin
+from sklearn.utils import Tags
+
+from sklearn_meta._compat import fit_task
+from sklearn_meta.base.estimator import BaseMetaLearner
+from sklearn_meta.base.many import Answers
+from sklearn_meta.base.many_tasks import r2_of_tasks
+from sklearn_meta.base.params_doc import describe_shared
+from sklearn_meta.exceptions import TaskError
+from sklearn_meta.functional import squared_error
+from sklearn_meta.inner.fine_tune import FineTune, from_scratch
+from sklearn_meta.inner.heads import LinearHead
+from sklearn_meta.outer.support import check_weight
+from sklearn_meta.tasks.ranges import as_range
+from sklearn_meta.tasks.validate import label
+
+__all__ = ["MetaRegressor"]
+
+
+@describe_shared
+@dataclass(eq=False, repr=False, kw_only=True)
+class MetaRegressor(RegressorMixin, BaseMetaLearner):
+    """Base class of meta-learners for regression.
+
+    Parameters
+    ----------
+    {network}
+    {outer}
+    {n_support}
+    """
+
+    n_support: int | tuple[int, int] = (5, 10)
+
+    _target_type: ClassVar[str] = "real"
+    _training: ClassVar[tuple[str, ...]] = (*BaseMetaLearner._training, "n_support")
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MetaRegressor:
+        """Inner loop: adapt the learned prior to a new task (or train from scratch without one).
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_rows, n_features), or (n_rows, ...)
+            The support.
+        y : array-like of shape (n_rows,) or (n_rows, n_outputs)
+            Real targets, as many outputs as in meta-training.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : object
+            Ready to predict.
+
+        Raises
+        ------
+        ValueError
+            If the support does not fit the meta state, or a parameter is out of range.
+        """
+        with fit_task(self, "fit", 0, X, y), self._unchanged_on_error():
+            X, y = self._check_X_y(X, y)
+            targets = self._encode(y)
+            state = self._meta_state
+            if state is not None and targets.shape[1] != state.n_targets:
+                raise ValueError(
+                    f"y has {targets.shape[1]} outputs (shape {y.shape}), but "
+                    f"{type(self).__name__} was meta-fitted with {state.n_targets}."
+                )
+            self._adapted = self._adapt(X, targets, check_weight(sample_weight, X))
+            self._one_dimensional_ = y.ndim == 1
+        return self
+
+    def predict(self, X: Any) -> NDArray[np.float64]:
+        """Predicted targets.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_rows, n_features), or (n_rows, ...)
+            Query rows.
+
+        Returns
+        -------
+        y : ndarray of shape (n_rows,) or (n_rows, n_outputs)
+            In the units and the shape of the `y` that was fitted.
+        """
+        y = self._forward(X)
+        y = self._adapted.scaling.original(y)
+        return y[:, 0] if self._one_dimensional_ else y
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def _encode(self, y: NDArray[Any]) -> NDArray[np.float64]:
+        return y.reshape(len(y), -1).astype(np.float64)
+
+    def _decide(self, found: Answers) -> list[NDArray[Any]]:
+        return [
+            means[:n].reshape(n, *task.y.shape[1:])
+            for means, n, task in zip(found.output, found.n_query, found.tasks, strict=True)
+        ]
+
+    def _probabilities(self, found: Answers) -> list[NDArray[np.float64] | None]:
+        return [None] * len(found.tasks)
+
+    def _scores(self, found: Answers) -> NDArray[np.float64]:
+        self._check_scorable(found)
+        scores = np.empty(len(found.tasks))
+        for n in np.unique(found.n_query):  # no padding: sums in the order of r2_score
+            here = found.n_query == n
+            scores[here] = r2_of_tasks(found.truth[here, :n], found.output[here, :n])
+        return scores
+
+    def _check_scorable(self, found: Answers) -> None:
+        short = np.flatnonzero(found.n_query < 2)
+        if len(short):
+            k = int(min(short, key=lambda k: found.places[k]))
+            task = found.tasks[k]
+            raise TaskError(
+                f"{label(task, found.places[k])}: R^2 needs at least two query rows, the task has "
+                f"one (X of shape {(len(task), *task.row_shape)}, support of "
+                f"{len(task) - 1} rows). predict_tasks gives its prediction."
+            )
+
+    def _scratch(self) -> FineTune:
+        return from_scratch(squared_error, LinearHead())
+
+    def _n_support(self) -> tuple[int, int]:
+        return as_range(self.n_support, "n_support", type(self).__name__, least=1)

@@ -1,0 +1,5 @@
+"""The outer loop: from tasks to a learned prior."""
+
+from sklearn_meta.outer.state import MetaState
+
+__all__ = ["MetaState"]

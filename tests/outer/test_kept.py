@@ -1,0 +1,171 @@
+"""What a meta state keeps for its estimators: never stale, never pickled, no graph."""
+
+import gc
+import pickle
+import threading
+import warnings
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from torch import nn
+
+from sklearn_meta import MAMLClassifier, MAMLRegressor, Task
+from sklearn_meta.datasets import make_blob_tasks
+from sklearn_meta.exceptions import StaleMetaStateWarning
+from sklearn_meta.outer.state import N_NETWORKS, Arrays
+
+TASKS = make_blob_tasks(4, n_rows=6, n_features=4, random_state=0)
+X, Y = TASKS[0].X, TASKS[0].y
+SMALL = {"hidden_layer_sizes": 5, "max_meta_iter": 2, "random_state": 0, "device": "cpu"}
+
+
+@pytest.fixture
+def clf():
+    return MAMLClassifier(**SMALL).meta_fit(TASKS)
+
+
+def network(est):
+    return est.fit(X, Y)._adapted.backbone
+
+
+def test_clones_have_the_very_theta(clf):
+    assert clone(clf).theta_ is clf.theta_
+
+
+def test_fits_and_clones_share_one_network(clf):
+    assert network(clf) is network(clf)
+    assert network(clone(clf).set_params(inner_lr=0.3)) is network(clf)
+
+
+def test_a_new_prior_has_its_own(clf):
+    before = network(clf)
+    assert network(clone(clf).meta_fit(TASKS)) is not before
+    assert network(clone(clf).reset_meta()) is not before
+
+
+def test_a_module_may_change_in_place_and_is_made_anew():
+    module = nn.Sequential(nn.Linear(4, 3), nn.Tanh())
+    est = MAMLClassifier(**SMALL, backbone=module).meta_fit(TASKS)
+    assert network(est) is not network(est)
+    est.backbone[0] = nn.Linear(4, 2)
+    with pytest.raises(ValueError, match="backbone"):
+        est.fit(X, Y)
+
+
+def test_another_function_of_the_same_name_is_another_network():
+    def make(width):
+        return lambda: nn.Linear(4, width)
+
+    est = MAMLClassifier(**SMALL, backbone=make(3)).meta_fit(TASKS)
+    assert network(est) is network(est)
+    with pytest.raises(ValueError, match="makes a network with parameters"):
+        est.set_params(backbone=make(2)).fit(X, Y)
+
+
+def test_what_is_kept_is_bounded(clf):
+    state = clf._meta_state
+    made = [state.network(i, object) for i in range(3 * N_NETWORKS)]
+    assert len(state._networks) == N_NETWORKS
+    assert state.network(3 * N_NETWORKS - 1, object) is made[-1]
+    assert state.network(None, object) is not state.network(None, object)
+
+
+def test_a_copy_carries_arrays_alone(clf):
+    size = len(pickle.dumps(clf._meta_state))
+    expected = clf.fit(X, Y).predict_proba(X)
+    assert len(pickle.dumps(clf._meta_state)) == size
+    for twin in (pickle.loads(pickle.dumps(clf)), deepcopy(clf)):
+        assert twin._meta_state._networks == {}
+        np.testing.assert_array_equal(twin.fit(X, Y).predict_proba(X), expected)
+
+
+def test_tensors_are_those_of_the_last_kind_asked_for():
+    arrays = Arrays({"w": np.ones(2), "n": np.arange(2)})
+    cpu = torch.device("cpu")
+    first = arrays.tensors(cpu, torch.float64)
+    assert arrays.tensors(cpu, torch.float64)["w"] is first["w"]
+    assert arrays.tensors(cpu, torch.float32)["w"].dtype == torch.float32
+    assert arrays.tensors(cpu, torch.float32)["n"].dtype == torch.int64
+    with torch.inference_mode():
+        assert not arrays.tensors(cpu, torch.float64)["w"].is_inference()
+    assert pickle.loads(pickle.dumps(arrays)).keys() == arrays.keys()
+    with pytest.raises(ValueError, match="read-only"):
+        arrays["w"][0] = 2
+
+
+@pytest.mark.parametrize("wrong", [{"inner_steps": -1}, {"inner_steps": True}, {"norm": "none"}])
+def test_parameters_seen_before_do_not_hide_wrong_ones(clf, wrong):
+    clf.set_params(inner_steps=1).fit(X, Y)
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        clf.set_params(**wrong).fit(X, Y)
+
+
+def test_a_stale_parameter_is_warned_of_every_time(clf):
+    clf.fit(X, Y).set_params(meta_lr=0.5)
+    for _ in range(2):
+        with pytest.warns(StaleMetaStateWarning, match="meta_lr"):
+            clf.fit(X, Y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        clf.set_params(meta_lr=1e-3).fit(X, Y)
+
+
+def test_threads_do_not_see_the_numbers_of_one_another(clf):
+    tasks = [Task(t.X + i, t.y) for i, t in enumerate(TASKS)]
+    expected = [clone(clf).fit(t.X, t.y).predict_proba(t.X) for t in tasks]
+    wrong = []
+
+    def run(i):
+        for _ in range(10):
+            found = clone(clf).fit(tasks[i].X, tasks[i].y).predict_proba(tasks[i].X)
+            wrong.extend([i] if not np.array_equal(found, expected[i]) else [])
+
+    threads = [threading.Thread(target=run, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_no_graph_outlives_a_call(clf):
+    def with_a_graph():
+        gc.collect()
+        tensors = [t for t in gc.get_objects() if issubclass(type(t), torch.Tensor)]
+        return [t for t in tensors if t.grad_fn is not None]
+
+    before = with_a_graph()  # of other tests
+    fixed = [Task(t.X, t.y, support=np.r_[0:5, 6 : len(t.y)]) for t in TASKS]
+    clf.fit(X, Y).predict(X)
+    clf.predict_tasks(fixed)
+    assert {*map(id, with_a_graph())} <= {*map(id, before)}
+
+
+@pytest.mark.parametrize("y", [np.arange(6.0), np.arange(12.0).reshape(6, 2)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_plain_arrays_are_as_lists(y, dtype):
+    rows = np.random.RandomState(0).normal(size=(6, 3)).astype(dtype)
+    reg = MAMLRegressor(**SMALL).meta_fit([Task(rows, y), Task(rows + 1, y)])
+    found = reg.fit(rows, y).predict(rows)
+    unplain = np.asfortranarray(rows).view(np.ndarray)[::1].astype(dtype, subok=False)
+    listed = reg.fit(rows.tolist(), y.tolist()).predict(rows.tolist())
+    np.testing.assert_array_equal(reg.fit(unplain, y).predict(unplain), found)
+    np.testing.assert_allclose(listed, found, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("rows", "target", "said"),
+    [
+        (np.full((6, 4), np.nan), np.arange(6), "NaN"),
+        (np.ones((6, 3)), np.arange(6), "3 features"),
+        (np.ones((6, 4)), np.arange(5), "inconsistent"),
+        (np.ones((0, 4)), np.arange(0), "has no rows"),
+        (np.ones((6, 4)), np.full(6, np.inf), "infinity|NaN"),
+    ],
+)
+def test_arrays_that_are_amiss_are_refused_as_before(clf, rows, target, said):
+    with pytest.raises(ValueError, match=said):
+        clf.fit(rows, target)
