@@ -49,7 +49,7 @@ class ShrunkenPrototypes(Algorithm):
 class ShrunkenPrototypesClassifier(MetaClassifier):
     """All parameters are those that every meta-learner has."""
 
-    def _algorithm(self):
+    def make_algorithm(self):
         return ShrunkenPrototypes(cross_entropy)
 
 

@@ -74,7 +74,7 @@ def _seed_decides(est: Any, tasks: Sequence[Task]) -> None:
 def _clone_keeps_the_state(est: Any, tasks: Sequence[Task]) -> None:
     est = _adapted(est, tasks)
     twin = clone(est)
-    _require(twin._meta_state is est._meta_state, "clone must keep the prior, by reference.")
+    _require(twin._meta_state is est.meta_state, "clone must keep the prior, by reference.")
     _require(_is_unfitted(twin, tasks), "clone must drop the adaptation.")
     X, y = _rows(tasks)
     same = np.array_equal(_outputs(twin.fit(X, y), X), _outputs(est, X))
@@ -92,7 +92,7 @@ def _pickle_round_trip(est: Any, tasks: Sequence[Task]) -> None:
 def _state_read_only(est: Any, tasks: Sequence[Task]) -> None:
     est = _adapted(est, tasks)
     for what, copy in [("meta_fit", est), *_copies(est)]:
-        arrays = list(_arrays(copy._meta_state))
+        arrays = list(_arrays(copy.meta_state))
         _require(bool(arrays), "the meta state must hold numpy arrays.")
         writable = [array.shape for array in arrays if array.flags.writeable]
         _require(not writable, f"arrays of shapes {writable} can be written to after {what}.")
@@ -134,9 +134,9 @@ def _row_by_row(est: Any, tasks: Sequence[Task]) -> None:
 
 def _fit_keeps_the_state(est: Any, tasks: Sequence[Task]) -> None:
     est = clone(est).meta_fit(tasks)
-    state, seen = est._meta_state, _hash(est)
+    state, seen = est.meta_state, _hash(est)
     est.fit(*_rows(tasks)).predict(_rows(tasks)[0])
-    _require(est._meta_state is state, "fit must not replace the meta state.")
+    _require(est.meta_state is state, "fit must not replace the meta state.")
     _require(_hash(est) == seen, "fit must not change the meta state.")
 
 
@@ -153,7 +153,7 @@ def _predict_uses_what_was_fitted(est: Any, tasks: Sequence[Task]) -> None:
 def _reset_meta_forgets(est: Any, tasks: Sequence[Task]) -> None:
     est = _adapted(est, tasks)
     _require(est.reset_meta() is est, "reset_meta must return self.")
-    _require(est._meta_state is None, "reset_meta must forget the meta state.")
+    _require(est.meta_state is None, "reset_meta must forget the meta state.")
     _require(_is_unfitted(est, tasks), "reset_meta must forget the adaptation.")
 
 
@@ -259,11 +259,11 @@ def _arrays(value: Any) -> Iterator[NDArray[Any]]:
 
 
 def _hash(est: Any) -> str:
-    return str(joblib.hash([np.asarray(array) for array in _arrays(est._meta_state)]))
+    return str(joblib.hash([np.asarray(array) for array in _arrays(est.meta_state)]))
 
 
 def _same_theta(one: Any, other: Any) -> bool:
-    a, b = one._meta_state.theta, other._meta_state.theta
+    a, b = one.meta_state.theta, other.meta_state.theta
     return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
 
 

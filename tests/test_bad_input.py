@@ -281,7 +281,7 @@ def test_bad_support(case):
         call(est)
     assert not hasattr(est, "classes_")
     assert not hasattr(est, "n_features_in_")
-    assert est._meta_state is not None
+    assert est.meta_state is not None
 
 
 def named(names):

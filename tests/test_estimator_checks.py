@@ -49,7 +49,7 @@ CHECKED_BY_SKLEARN = [
 @parametrize_with_checks(CHECKED_BY_SKLEARN)
 def test_scikit_learn_checks(estimator, check, monkeypatch):
     if not isinstance(estimator, (MAMLClassifier, MAMLRegressor)):
-        monkeypatch.setattr(type(estimator), "_scratch", in_few_steps(type(estimator)._scratch))
+        monkeypatch.setattr(type(estimator), "make_scratch_algorithm", in_few_steps(type(estimator).make_scratch_algorithm))
     assert check(estimator) is None
 
 
@@ -61,7 +61,7 @@ def in_few_steps(scratch):
 def test_all_train_from_scratch_alike(cls):
     """What lets the checks run in full for two of them alone."""
     of_all = MAMLClassifier if is_classifier(cls()) else MAMLRegressor
-    assert cls()._scratch() == of_all()._scratch()
+    assert cls().make_scratch_algorithm() == of_all().make_scratch_algorithm()
 
 
 # a label of its own is another class to it, which it has not learned: see the test below

@@ -43,7 +43,7 @@ def regressor(**params):
 
 
 def theta(est):
-    return est._meta_state.theta
+    return est.meta_state.theta
 
 
 def same_theta(one, other):
@@ -79,8 +79,8 @@ def test_a_fixed_support_is_the_support_of_every_episode():
     seen = []
 
     class Watching(ProtoNetClassifier):
-        def _algorithm(self):
-            algorithm = super()._algorithm()
+        def make_algorithm(self):
+            algorithm = super().make_algorithm()
             loss = type(algorithm).loss
 
             class Spy(type(algorithm)):
@@ -239,7 +239,7 @@ def test_an_interruption_keeps_the_state_and_warm_start_goes_on(when, validation
     est = classifier(callbacks=[("stop", InterruptAfter(*when))])
     with pytest.warns(ConvergenceWarning, match=r"interrupted .* after \d of 6.*warm_start=True"):
         est.meta_fit(BLOBS[:4], validation_tasks=validation)
-    state = est._meta_state
+    state = est.meta_state
     assert state is not None
     est.set_params(callbacks=None, warm_start=True).meta_fit(BLOBS[:4])
     assert len(est.history_) == 3
@@ -345,12 +345,12 @@ def test_the_meta_gradient_is_clipped():
 
 def test_meta_fit_restarts_unless_warm():
     est = classifier().meta_fit(BLOBS)
-    first = est._meta_state
+    first = est.meta_state
     assert same_theta(clone(est).meta_fit(BLOBS), est)
     est.set_params(warm_start=True, meta_lr=1e-30).meta_fit(BLOBS)
     for k, p in first.theta.items():
         np.testing.assert_allclose(theta(est)[k], p, atol=1e-9)
-    assert est._meta_state is not first
+    assert est.meta_state is not first
 
 
 @pytest.mark.parametrize(
@@ -387,7 +387,7 @@ def test_predictions_follow_the_units_of_x_and_y(scaling):
 
 
 def test_without_scaling_nothing_is_scaled():
-    scaling = regressor(scaling=None).meta_fit(WAVES)._meta_state.scaling
+    scaling = regressor(scaling=None).meta_fit(WAVES).meta_state.scaling
     assert [p.tolist() for p in scaling] == [[0.0], [1.0], [0.0], [1.0]]
 
 

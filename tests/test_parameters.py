@@ -36,7 +36,7 @@ class Nonsense:
 def test_nonsense_is_refused_by_name_and_nothing_changes(cls, name):
     est = cls(**{name: Nonsense()})
     before = dict(vars(est))
-    tasks = BLOBS if est._target_type == "class" else LINES
+    tasks = BLOBS if est.target_type == "class" else LINES
     for call in (lambda: est.meta_fit(tasks), lambda: est.fit(tasks[0].X, tasks[0].y)):
         with pytest.raises(ValueError, match=f"{name!r} parameter of {cls.__name__} must be"):
             call()
@@ -63,7 +63,7 @@ def test_parameters_of_ones_own_may_be_given_by_place_the_shared_by_name(cls):
 
 @pytest.mark.parametrize("cls", EVERY.values())
 def test_numpy_numbers_and_bools_are_as_good(cls):
-    tasks = BLOBS if cls._target_type == "class" else LINES
+    tasks = BLOBS if cls.target_type == "class" else LINES
     for name, value in cls().get_params().items():
         if isinstance(value, (bool, int)) and name not in ("max_meta_iter", "verbose"):
             as_numpy = np.bool_(value) if isinstance(value, bool) else np.int64(value)
@@ -73,7 +73,7 @@ def test_numpy_numbers_and_bools_are_as_good(cls):
         theta = [
             cls(chunk_size=size, **small).meta_fit(tasks).theta_["head.bias"]
             for size in (7, np.int64(7))
-            if cls._target_type == "real"
+            if cls.target_type == "real"
         ]
         assert all(np.array_equal(theta[0], other) for other in theta)
 
@@ -85,7 +85,7 @@ def test_parameters_of_the_same_name_in_a_learner_of_ones_own_are_its_own():
         inner_steps: str = "many"
         learned_lr: float = 2.0
 
-        def _algorithm(self):
+        def make_algorithm(self):
             return ProtoNet(cross_entropy, squared_euclidean)
 
     est = Own(hidden_layer_sizes=4, max_meta_iter=1, random_state=0).meta_fit(BLOBS)

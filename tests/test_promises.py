@@ -67,16 +67,16 @@ def outputs(est, X):
 def test_clone_keeps_the_meta_state_by_reference_and_drops_the_adaptation(name):
     est = meta_fitted(name).fit(*rows_of(name))
     twin = clone(est)
-    assert twin._meta_state is est._meta_state
+    assert twin._meta_state is est.meta_state
     with pytest.raises(NotFittedError):
         twin.predict(rows_of(name)[0])
-    assert clone(clone(twin).set_params(n_query=7))._meta_state is est._meta_state
+    assert clone(clone(twin).set_params(n_query=7)).meta_state is est.meta_state
 
 
 @each
 def test_clone_of_a_new_estimator_has_no_meta_state(name):
-    assert clone(new(name))._meta_state is None
-    assert clone(clone(meta_fitted(name)).reset_meta())._meta_state is None
+    assert clone(new(name)).meta_state is None
+    assert clone(clone(meta_fitted(name)).reset_meta()).meta_state is None
 
 
 # 2. three kinds of parameters, checked in fit, never in set_params
@@ -132,9 +132,9 @@ def test_set_params_and_init_check_nothing(name):
 @each
 def test_meta_fit_restarts_and_clears_the_adaptation(name):
     est = meta_fitted(name).fit(*rows_of(name))
-    first = est._meta_state
+    first = est.meta_state
     est.meta_fit(tasks_of(name))
-    assert all(np.array_equal(p, first.theta[k]) for k, p in est._meta_state.theta.items())
+    assert all(np.array_equal(p, first.theta[k]) for k, p in est.meta_state.theta.items())
     assert not hasattr(est, "n_features_in_")
     with pytest.raises(NotFittedError):
         est.predict(rows_of(name)[0])
@@ -144,7 +144,7 @@ def test_meta_fit_restarts_and_clears_the_adaptation(name):
 def test_learned_parameters_can_be_read_and_not_changed(name):
     est = meta_fitted(name)
     theta = clone(est).theta_
-    assert theta.keys() == est._meta_state.theta.keys()
+    assert theta.keys() == est.meta_state.theta.keys()
     with pytest.raises(ValueError, match="read-only"):
         next(iter(theta.values()))[...] = 0
     with pytest.raises(TypeError):
@@ -163,8 +163,8 @@ def test_warm_start_after_reset_meta_starts_anew():
     est = ProtoNetClassifier(**SMALL, warm_start=True)
     carried = clone(est).meta_fit(BLOBS).meta_fit(BLOBS)
     fresh = clone(carried).reset_meta().meta_fit(BLOBS)
-    expected = clone(est).meta_fit(BLOBS)._meta_state.theta
-    assert all(np.array_equal(p, expected[k]) for k, p in fresh._meta_state.theta.items())
+    expected = clone(est).meta_fit(BLOBS).meta_state.theta
+    assert all(np.array_equal(p, expected[k]) for k, p in fresh.meta_state.theta.items())
 
 
 # 4. predict uses what was fitted; names and counts are held against the meta state; cold fit
@@ -175,7 +175,7 @@ def test_a_cold_fit_trains_from_scratch_and_is_better_than_chance(name):
     X, y = rows_of(name)
     est = new(name).fit(X, y)
     assert est.score(X, y) > 0.8
-    assert est._meta_state is None
+    assert est.meta_state is None
     np.testing.assert_array_equal(outputs(est, X), outputs(clone(est).fit(X, y), X))
 
 
@@ -271,7 +271,7 @@ def test_the_meta_state_is_of_read_only_arrays_also_after_pickling(name, tmp_pat
         X = rows_of(name)[0]
         np.testing.assert_array_equal(outputs(twin, X), outputs(est, X))
         np.testing.assert_array_equal(outputs(clone(twin).fit(*rows_of(name)), X), outputs(est, X))
-    assert b"torch.storage" not in pickle.dumps(est._meta_state)
+    assert b"torch.storage" not in pickle.dumps(est.meta_state)
 
 
 # 8. randomness enters as random_state
@@ -302,7 +302,7 @@ def test_without_a_seed_torchs_generator_is_left_alone_too(name):
 def test_the_same_seed_gives_the_same_and_another_another(name):
     def first(seed):
         est = new(name).set_params(random_state=seed).meta_fit(tasks_of(name))
-        return est._meta_state.theta["backbone.0.weight"]
+        return est.meta_state.theta["backbone.0.weight"]
 
     np.testing.assert_array_equal(first(0), first(0))
     np.testing.assert_array_equal(first(check_random_state(5)), first(check_random_state(5)))

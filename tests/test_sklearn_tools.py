@@ -96,7 +96,7 @@ def test_searches_keep_the_prior(kind, maml):
     model = search(kind, maml, **options)
     assert accuracy(model) > accuracy(clone(maml).reset_meta())
     best = model.fit(TEST[0].X_support, TEST[0].y_support).best_estimator_
-    assert best._meta_state is maml._meta_state
+    assert best.meta_state is maml.meta_state
 
 
 def test_a_grid_over_the_inner_loop_shows_different_scores(maml):
@@ -130,7 +130,7 @@ def test_cross_validation_keeps_the_prior(learned):
 def test_cross_validation_returns_estimators_with_the_prior(learned):
     X, y = TEST[0].X, TEST[0].y
     folds = cross_validate(learned, X, y, cv=2, return_estimator=True)["estimator"]
-    assert [est._meta_state is learned._meta_state for est in folds] == [True, True]
+    assert [est.meta_state is learned.meta_state for est in folds] == [True, True]
 
 
 def test_learning_curves_and_several_targets(learned):

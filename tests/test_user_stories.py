@@ -190,9 +190,9 @@ def test_predictions_do_not_depend_on_a_backbone_set_since():
 
 def test_a_warm_start_keeps_the_scale_of_the_weights():
     est = fitted(MAMLRegressor, WAVES, warm_start=True)
-    scaling = est._meta_state.scaling
+    scaling = est.meta_state.scaling
     est.meta_fit([Task(t.X, 10 * t.y, support=t.support) for t in WAVES])
-    assert all(map(np.array_equal, est._meta_state.scaling, scaling))
+    assert all(map(np.array_equal, est.meta_state.scaling, scaling))
 
 
 def test_a_warm_start_on_other_columns_is_refused():
@@ -332,13 +332,13 @@ def test_validation_tasks_with_more_classes_than_a_fixed_head_are_refused_before
 
 def test_a_warm_start_with_more_classes_than_a_fixed_head_is_refused():
     clf = fitted(MAMLClassifier, two_classes(BLOBS), head="fixed", warm_start=True)
-    kept = clf._meta_state
+    kept = clf.meta_state
     with pytest.raises(TaskError, match="Task 0: y has 3 classes, but head='fixed'"):
         clf.meta_fit(BLOBS)
     pool = FewShotTasks(BLOBS[0].X, BLOBS[0].y, n_way=3, n_shot=1, n_query=2)
     with pytest.raises(ValueError, match="y has 3 classes, but head='fixed'"):
         clf.meta_fit(pool)
-    assert clf._meta_state is kept
+    assert clf.meta_state is kept
 
 
 @pytest.mark.parametrize(

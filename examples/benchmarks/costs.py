@@ -81,8 +81,8 @@ def report(repeats: int) -> list[str]:
     for problem, (kind, (row_shape, support, query, n_outputs)) in problems.items():
         runs = {}
         for name, est in learners(kind).items():
-            f = est._backbone(row_shape, 0)
-            runs[name] = iteration(est._algorithm(), f, support, query, n_outputs)
+            f = est.make_backbone(row_shape, 0)
+            runs[name] = iteration(est.make_algorithm(), f, support, query, n_outputs)
         seconds: dict[str, list[float]] = {name: [] for name in runs}
         for repeat in range(repeats + 1):
             for name, run in runs.items():

@@ -50,9 +50,9 @@ FAMILIES = {
 
 def examples(est: sm.IMAMLRegressor | sm.IMAMLClassifier, X: np.ndarray, y: np.ndarray) -> Examples:
     """Rows as the algorithm sees them."""
-    scaling = est._meta_state.scaling
-    encoded = est._encode(y) if est._target_type == "class" else y[:, None]
-    targets = encoded if est._target_type == "class" else scaling.targets(encoded)
+    scaling = est.meta_state.scaling
+    encoded = est.encode_targets(y) if est.target_type == "class" else y[:, None]
+    targets = encoded if est.target_type == "class" else scaling.targets(encoded)
     return Examples(
         torch.tensor(scaling.inputs(X)), torch.tensor(targets).double(), torch.ones(len(X)).double()
     )
@@ -91,14 +91,14 @@ def measure(family: str, setting: tuple, seed: int, n_iter: int) -> list[float]:
         stack([examples(est, getattr(t, f"X_{w}"), getattr(t, f"y_{w}")) for t in new[:50]])
         for w in ("support", "query")
     ]
-    algorithm, f, theta = est._prior(est._meta_state.row_shape, est._meta_state.n_targets)
+    algorithm, f, theta = est._prior(est.meta_state.row_shape, est.meta_state.n_targets)
     theta = {k: torch.tensor(p) for k, p in theta.items()}
     found = algorithm.diagnostics(f, theta, *parts)
     each = [
         cosines(algorithm, f, theta, *(Examples(*(t[b : b + 1] for t in part)) for part in parts))
         for b in range(10)
     ]
-    if est._target_type == "class":
+    if est.target_type == "class":
         score = est.score_tasks(new).mean()
     else:
         predicted = est.predict_tasks(new)

@@ -76,7 +76,7 @@ class ANILClassifier(UnrolledParams, MetaClassifier):
     _structural: ClassVar[tuple[str, ...]] = (*MetaClassifier._structural, "head", "learned_lr")
     _training: ClassVar[tuple[str, ...]] = (*MetaClassifier._training, "first_order")
 
-    def _algorithm(self) -> GradientLearner:
+    def make_algorithm(self) -> GradientLearner:
         return gradient_learner(self, HeadAlone())
 
 
@@ -139,5 +139,5 @@ class ANILRegressor(UnrolledParams, MetaRegressor):
     _structural: ClassVar[tuple[str, ...]] = (*MetaRegressor._structural, "learned_lr")
     _training: ClassVar[tuple[str, ...]] = (*MetaRegressor._training, "first_order")
 
-    def _algorithm(self) -> GradientLearner:
+    def make_algorithm(self) -> GradientLearner:
         return gradient_learner(self, HeadAlone())

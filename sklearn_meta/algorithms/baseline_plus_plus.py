@@ -84,9 +84,9 @@ class BaselinePlusPlusClassifier(InnerLoopParams, MetaClassifier):
     inner_steps: int = 100
 
     _structural: ClassVar[tuple[str, ...]] = (*MetaClassifier._structural, "scale")
-    _one_label_space: ClassVar[bool] = True
+    shared_labels: ClassVar[bool] = True
 
-    def _algorithm(self) -> FineTune:
+    def make_algorithm(self) -> FineTune:
         head = CosineHead(self.scale)
         return FineTune(
             cross_entropy,

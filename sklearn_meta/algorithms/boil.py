@@ -80,7 +80,7 @@ class BOILClassifier(UnrolledParams, MetaClassifier):
     _structural: ClassVar[tuple[str, ...]] = (*MetaClassifier._structural, "head", "learned_lr")
     _training: ClassVar[tuple[str, ...]] = (*MetaClassifier._training, "first_order")
 
-    def _algorithm(self) -> GradientLearner:
+    def make_algorithm(self) -> GradientLearner:
         return gradient_learner(self, Body())
 
     def _param_checks(self) -> dict[str, Check]:
@@ -146,5 +146,5 @@ class BOILRegressor(UnrolledParams, MetaRegressor):
     _structural: ClassVar[tuple[str, ...]] = (*MetaRegressor._structural, "learned_lr")
     _training: ClassVar[tuple[str, ...]] = (*MetaRegressor._training, "first_order")
 
-    def _algorithm(self) -> GradientLearner:
+    def make_algorithm(self) -> GradientLearner:
         return gradient_learner(self, Body())

@@ -135,10 +135,10 @@ class CAVIARegressor(UnrolledParams, MetaRegressor):
     _structural: ClassVar[tuple[str, ...]] = (*MetaRegressor._structural, "n_context")
     _training: ClassVar[tuple[str, ...]] = (*MetaRegressor._training, "first_order")
 
-    def _algorithm(self) -> GradientLearner:
+    def make_algorithm(self) -> GradientLearner:
         return gradient_learner(self, Context(self.n_context))
 
-    def _backbone(self, row_shape: tuple[int, ...], seed: int) -> RowNetwork:
+    def make_backbone(self, row_shape: tuple[int, ...], seed: int) -> RowNetwork:
         if len(row_shape) != 1:
             raise ValueError(
                 f"CAVIARegressor appends its context to rows of numbers; got rows of shape "
@@ -146,7 +146,7 @@ class CAVIARegressor(UnrolledParams, MetaRegressor):
             )
         wider = (row_shape[0] + self.n_context,)
         try:
-            return WithContext(super()._backbone(wider, seed), self.n_context)
+            return WithContext(super().make_backbone(wider, seed), self.n_context)
         except ValueError as error:
             raise ValueError(
                 f"{error} (CAVIARegressor appends n_context={self.n_context} numbers to the "

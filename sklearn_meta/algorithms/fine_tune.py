@@ -118,9 +118,9 @@ class FineTuneClassifier(InnerLoopParams, MetaClassifier):
     inner_lr: float = 0.01
     inner_steps: int = 100
 
-    _one_label_space: ClassVar[bool] = True
+    shared_labels: ClassVar[bool] = True
 
-    def _algorithm(self) -> FineTune:
+    def make_algorithm(self) -> FineTune:
         return _fine_tune(self, cross_entropy, HEADS[self.head], FixedHead())
 
     def _param_checks(self) -> dict[str, Check]:
@@ -184,7 +184,7 @@ class FineTuneRegressor(InnerLoopParams, MetaRegressor):
     inner_lr: float = 0.01
     inner_steps: int = 100
 
-    def _algorithm(self) -> FineTune:
+    def make_algorithm(self) -> FineTune:
         return _fine_tune(self, squared_error, LinearHead(), LinearHead())
 
     def _param_checks(self) -> dict[str, Check]:

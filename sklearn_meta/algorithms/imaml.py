@@ -169,7 +169,7 @@ class _IMAMLParams(InnerLoopParams, ABC):
     def _param_checks(self) -> dict[str, Check]:
         return super()._param_checks() | CHECKS
 
-    def _algorithm(self) -> IMAML:
+    def make_algorithm(self) -> IMAML:
         return IMAML(
             task_loss_of(self),
             head_of(self),

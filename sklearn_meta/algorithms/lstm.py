@@ -137,7 +137,7 @@ class _LSTMParams(InnerLoopParams, ABC):
     def _param_checks(self) -> dict[str, Check]:
         return super()._param_checks() | CHECKS
 
-    def _algorithm(self) -> LSTMMetaLearner:
+    def make_algorithm(self) -> LSTMMetaLearner:
         return LSTMMetaLearner(
             task_loss_of(self),
             head_of(self),

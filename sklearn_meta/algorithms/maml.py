@@ -81,7 +81,7 @@ class MAMLClassifier(UnrolledParams, MetaClassifier):
     _structural: ClassVar[tuple[str, ...]] = (*MetaClassifier._structural, "head", "learned_lr")
     _training: ClassVar[tuple[str, ...]] = (*MetaClassifier._training, "first_order")
 
-    def _algorithm(self) -> GradientLearner:
+    def make_algorithm(self) -> GradientLearner:
         return gradient_learner(self, Everything())
 
 
@@ -145,5 +145,5 @@ class MAMLRegressor(UnrolledParams, MetaRegressor):
     _structural: ClassVar[tuple[str, ...]] = (*MetaRegressor._structural, "learned_lr")
     _training: ClassVar[tuple[str, ...]] = (*MetaRegressor._training, "first_order")
 
-    def _algorithm(self) -> GradientLearner:
+    def make_algorithm(self) -> GradientLearner:
         return gradient_learner(self, Everything())

@@ -101,7 +101,7 @@ class MAMLPlusPlusClassifier(UnrolledParams, MetaClassifier):
         "first_order_until",
     )
 
-    def _algorithm(self) -> GradientLearner:
+    def make_algorithm(self) -> GradientLearner:
         return _learner(self)
 
     def _param_checks(self) -> dict[str, Check]:
@@ -177,7 +177,7 @@ class MAMLPlusPlusRegressor(UnrolledParams, MetaRegressor):
         "first_order_until",
     )
 
-    def _algorithm(self) -> GradientLearner:
+    def make_algorithm(self) -> GradientLearner:
         return _learner(self)
 
     def _param_checks(self) -> dict[str, Check]:

@@ -76,7 +76,7 @@ class MetaSGDClassifier(UnrolledParams, MetaClassifier):
     _structural: ClassVar[tuple[str, ...]] = (*MetaClassifier._structural, "head")
     _training: ClassVar[tuple[str, ...]] = (*MetaClassifier._training, "inner_lr", "first_order")
 
-    def _algorithm(self) -> GradientLearner:
+    def make_algorithm(self) -> GradientLearner:
         return gradient_learner(self, Everything(), learned_lr="parameter")
 
 
@@ -138,5 +138,5 @@ class MetaSGDRegressor(UnrolledParams, MetaRegressor):
 
     _training: ClassVar[tuple[str, ...]] = (*MetaRegressor._training, "inner_lr", "first_order")
 
-    def _algorithm(self) -> GradientLearner:
+    def make_algorithm(self) -> GradientLearner:
         return gradient_learner(self, Everything(), learned_lr="parameter")

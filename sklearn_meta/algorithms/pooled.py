@@ -87,10 +87,10 @@ class PooledClassifier(MetaClassifier):
     (75,)
     """
 
-    _one_label_space: ClassVar[bool] = True
-    _knows_labels: ClassVar[bool] = True
+    shared_labels: ClassVar[bool] = True
+    predicts_shared_labels: ClassVar[bool] = True
 
-    def _algorithm(self) -> Pooled:
+    def make_algorithm(self) -> Pooled:
         return Pooled(cross_entropy, FixedHead())
 
 
@@ -138,5 +138,5 @@ class PooledRegressor(MetaRegressor):
     (15,)
     """
 
-    def _algorithm(self) -> Pooled:
+    def make_algorithm(self) -> Pooled:
         return Pooled(squared_error, LinearHead())

@@ -75,5 +75,5 @@ class ProtoMAMLClassifier(UnrolledParams, MetaClassifier):
     _structural: ClassVar[tuple[str, ...]] = (*MetaClassifier._structural, "learned_lr")
     _training: ClassVar[tuple[str, ...]] = (*MetaClassifier._training, "first_order")
 
-    def _algorithm(self) -> GradientLearner:
+    def make_algorithm(self) -> GradientLearner:
         return gradient_learner(self, Everything(), head=PrototypeHead())

@@ -107,7 +107,7 @@ class ProtoNetClassifier(MetaClassifier):
 
     distance: str | Distance = "sqeuclidean"
 
-    def _algorithm(self) -> ProtoNet:
+    def make_algorithm(self) -> ProtoNet:
         distance = DISTANCES[self.distance] if isinstance(self.distance, str) else self.distance
         return ProtoNet(cross_entropy, distance)
 

@@ -89,12 +89,12 @@ class _ReptileParams(InnerLoopParams, ABC):
     meta_lr_schedule: str = field(default="linear", kw_only=True)
     max_grad_norm: float | None = field(default=None, kw_only=True)
 
-    _optimizer: ClassVar[type[torch.optim.Optimizer]] = torch.optim.SGD
+    default_optimizer: ClassVar[type[torch.optim.Optimizer]] = torch.optim.SGD
 
     def _param_checks(self) -> dict[str, Check]:
         return super()._param_checks() | CHECKS
 
-    def _algorithm(self) -> Reptile:
+    def make_algorithm(self) -> Reptile:
         return Reptile(
             task_loss_of(self),
             head_of(self),

@@ -192,11 +192,11 @@ def representation_change(
     """
     if not isinstance(estimator, BaseMetaLearner):
         raise TypeError(f"representation_change needs a meta-learner; got {estimator!r}.")
-    if estimator._meta_state is None:
+    if estimator.meta_state is None:
         name = type(estimator).__name__
         raise NotMetaFittedError(f"This {name} is not meta-fitted yet. Call meta_fit(tasks) first.")
     known, least = (
-        as_tasks(tasks, target_type=estimator._target_type),
+        as_tasks(tasks, target_type=estimator.target_type),
         LEAST_ROWS if debiased else 2,
     )
     found: list[list[float]] = []

@@ -112,7 +112,7 @@ def learner_of(tasks: Any, estimator: Any, owner: str) -> Learner:
         Of these tasks.
     """
     est = checked_estimator(estimator, owner)
-    return Learner(est, TaskRows.of(tasks, est._target_type))
+    return Learner(est, TaskRows.of(tasks, est.target_type))
 
 
 def gradients_of(learner: Learner, chosen: Chosen) -> NDArray[Any]:

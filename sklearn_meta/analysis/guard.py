@@ -261,6 +261,11 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
         failures.report(len(known), error_score, stacklevel=3)
         return np.array(scores, dtype=np.float64)
 
+    @property
+    def meta_state(self) -> GuardPrior | None:
+        """The learned prior; None before `meta_fit`."""
+        return self._meta_state
+
     def reset_meta(self) -> GuardedMetaEstimator:
         """Forget the learned prior, and the adaptation with it.
 

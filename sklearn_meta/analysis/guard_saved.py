@@ -47,7 +47,7 @@ class SavedGuard:
         guard: Any = self
         _check_kinds(guard)
         skops = need("skops.io", "save", f"{type(guard).__name__}.save")
-        prior, fitted = guard._meta_state, getattr(guard, "_fitted", None)
+        prior, fitted = guard.meta_state, getattr(guard, "_fitted", None)
         arrays, learner = _within("estimator", guard.estimator, stacklevel)
         document: dict[str, Any] = {
             "kind": "guarded",
@@ -91,7 +91,7 @@ def _check_kinds(guard: Any) -> None:
             f"{name} cannot be saved: it is a class of your own, of which `load` would make "
             "another. pickle and joblib keep it."
         )
-    held = [inner] if guard._meta_state is None else [inner, guard._meta_state.arms.meta]
+    held = [inner] if guard.meta_state is None else [inner, guard.meta_state.arms.meta]
     for learner in held:
         if not hasattr(learner, "_written"):
             raise SaveError(

@@ -150,18 +150,18 @@ def loss_landscape(
 def _parts(estimator: Any, task: Any) -> Any:
     """Give the algorithm, the network, theta, and the rows as meta-training sees them."""
     name = type(estimator).__name__
-    if not isinstance(estimator, BaseMetaLearner) or not hasattr(estimator._algorithm(), "path"):
+    if not isinstance(estimator, BaseMetaLearner) or not hasattr(estimator.make_algorithm(), "path"):
         raise TypeError(f"loss_landscape needs a meta-learner with gradient steps; got a {name}.")
-    if estimator._meta_state is None:
+    if estimator.meta_state is None:
         raise NotMetaFittedError(f"This {name} is not meta-fitted yet. Call meta_fit(tasks) first.")
-    (known,) = as_tasks([task], target_type=estimator._target_type)
+    (known,) = as_tasks([task], target_type=estimator.target_type)
     if known.support is None:
         raise TaskError(f"The task has no fixed support (X of shape {known.X.shape}).")
     check_against_prior(estimator, known, 0)
     own = clone(estimator).fit(known.X_support, known.y_support)
     algorithm, f, arrays, _, scaling, dtype, _ = own._adapted
     X = np.concatenate([dense(known.X_support, dtype), dense(known.X_query, dtype)])
-    targets = own._encode(np.concatenate([known.y_support, known.y_query]))
+    targets = own.encode_targets(np.concatenate([known.y_support, known.y_query]))
     rows = torch.tensor(scaling.inputs(X))
     y = torch.tensor(scaling.targets(targets), dtype=rows.dtype)
     n, weight = len(known.y_support), torch.ones(len(rows), dtype=rows.dtype)

@@ -51,7 +51,7 @@ def checked_estimator(estimator: Any, owner: str) -> BaseMetaLearner:
             f"The 'estimator' parameter of {owner} must be a meta-fitted learner such as "
             f"MAMLRegressor. Got {estimator!r} instead."
         )
-    if estimator._meta_state is None:
+    if estimator.meta_state is None:
         raise NotMetaFittedError(
             f"The 'estimator' parameter of {owner} is a {type(estimator).__name__} that is not "
             "meta-fitted yet. Call meta_fit(tasks) first."
@@ -77,7 +77,7 @@ class Learner:
 
     def __init__(self, est: BaseMetaLearner, rows: TaskRows) -> None:
         est._check_against_state(stacklevel=6)
-        state = est._meta_state
+        state = est.meta_state
         assert state is not None
         self.est, self.rows, self.state = est, rows, state
         self._check()
@@ -92,7 +92,7 @@ class Learner:
         if self.rows.labels is not None:
             for i, (task, y) in enumerate(zip(self.rows.tasks, self.rows.labels, strict=True)):
                 try:
-                    self.est._encode(y)  # whose labels the prior must know, or have room for
+                    self.est.encode_targets(y)  # whose labels the prior must know, or have room for
                 except ValueError as error:
                     raise TaskError(f"{label(task, i)}: {error}") from None
 
@@ -170,7 +170,7 @@ class Learner:
         return y
 
     def _columns(self, part: Stack) -> list[NDArray[np.intp]] | None:
-        if self.rows.labels is None or not self.est._knows_labels:
+        if self.rows.labels is None or not self.est.predicts_shared_labels:
             return None
         known = self.state.classes
         assert known is not None

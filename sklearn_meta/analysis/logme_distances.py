@@ -85,7 +85,7 @@ def logme_distances(
 def _embedded(tasks: Sequence[Task], estimator: Any) -> Iterator[NDArray[np.float64]]:
     """Features of the rows of each task, (n_rows, n_features), by the learned backbone."""
     est = checked_estimator(estimator, "metric='logme'")
-    rows = TaskRows.of(tasks, est._target_type)
+    rows = TaskRows.of(tasks, est.target_type)
     learner = Learner(est, rows)
     for i in range(len(tasks)):
         examples, _ = learner.examples(rows.stack(rows.everything, np.array([i]), learner.dtype))

@@ -63,7 +63,7 @@ def parameter_distances(
     (3, 3)
     """
     est = checked_estimator(estimator, "parameter_distances")
-    rows = TaskRows.of(tasks, est._target_type)
+    rows = TaskRows.of(tasks, est.target_type)
     shared, of_class = _adapted(Learner(est, rows), rows)
     squares = cdist(shared, shared, "sqeuclidean") + _matched(of_class, rows)
     norms = np.sqrt((shared**2).sum(1) + (0.0 if of_class is None else (of_class**2).sum((1, 2))))

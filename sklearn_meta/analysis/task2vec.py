@@ -119,7 +119,7 @@ def rows_for(tasks: Any, estimator: Any, owner: str, target_type: str | None) ->
         The tasks.
     """
     if estimator is not None:
-        target_type = checked_estimator(estimator, owner)._target_type
+        target_type = checked_estimator(estimator, owner).target_type
     return TaskRows.of(tasks, target_type)
 
 

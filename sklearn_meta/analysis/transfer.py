@@ -80,7 +80,7 @@ def transfer_distances(
     (0, True)
     """
     if estimator is not None:
-        target_type = checked_estimator(estimator, "transfer_distances")._target_type
+        target_type = checked_estimator(estimator, "transfer_distances").target_type
     rows = TaskRows.of(tasks, target_type)
     learn, judge = rows.split(check_random_state(random_state))
     model = _Probes(rows, alpha) if estimator is None else _Learners(Learner(estimator, rows))

@@ -37,7 +37,7 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
 
     n_shot: int | tuple[int, int] = (1, 5)
 
-    _target_type: ClassVar[str] = "class"
+    target_type: ClassVar[str] = "class"
     _training: ClassVar[tuple[str, ...]] = (*BaseMetaLearner._training, "n_shot")
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MetaClassifier:
@@ -67,7 +67,7 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
             X, y = self._check_X_y(X, y)
             weight = check_weight(sample_weight, X)
             self.classes_ = np.unique(y)
-            self._adapted = self._adapt(X, self._encode(y), weight)
+            self._adapted = self._adapt(X, self.encode_targets(y), weight)
             self._column_of_class_ = np.searchsorted(self._columns(y), self.classes_)
         return self
 
@@ -109,9 +109,9 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         own = np.unique(y)
         if self._meta_state is None:
             return own
-        if self._one_head_a_position():
+        if self.has_fixed_n_way():
             check_n_way(len(own), len(self._meta_state.theta[BIAS]))
-        if not self._knows_labels:
+        if not self.predicts_shared_labels:
             return own
         known = self._meta_state.classes
         assert known is not None
@@ -124,7 +124,7 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
             )
         return known
 
-    def _encode(self, y: NDArray[Any]) -> NDArray[Any]:
+    def encode_targets(self, y: NDArray[Any]) -> NDArray[Any]:
         columns = self._columns(y)
         return one_hot(np.searchsorted(columns, y), len(columns))
 
@@ -150,7 +150,7 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         right = (found.output.argmax(axis=-1) == found.truth) & rows
         return right.sum(axis=1) / found.n_query
 
-    def _scratch(self) -> FineTune:
+    def make_scratch_algorithm(self) -> FineTune:
         return from_scratch(cross_entropy, FixedHead())
 
     def _n_support(self) -> tuple[int, int]:

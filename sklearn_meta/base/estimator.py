@@ -63,20 +63,20 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, Saved, 
     """
 
     _meta_state: MetaState | None = None
-    _optimizer: ClassVar[type[torch.optim.Optimizer]] = torch.optim.Adam
-    _one_label_space: ClassVar[bool] = False  # trained on the labels of all tasks together
-    _knows_labels: ClassVar[bool] = False  # predicts those labels, and no others
+    default_optimizer: ClassVar[type[torch.optim.Optimizer]] = torch.optim.Adam
+    shared_labels: ClassVar[bool] = False  # trained on the labels of all tasks together
+    predicts_shared_labels: ClassVar[bool] = False  # predicts those labels, and no others
 
     @abstractmethod
-    def _algorithm(self) -> Algorithm:
+    def make_algorithm(self) -> Algorithm:
         """Make the algorithm that the parameters ask for."""
 
     @abstractmethod
-    def _scratch(self) -> Algorithm:
+    def make_scratch_algorithm(self) -> Algorithm:
         """Make the baseline for an estimator that was never meta-fitted."""
 
     @abstractmethod
-    def _encode(self, y: NDArray[Any]) -> NDArray[Any]:
+    def encode_targets(self, y: NDArray[Any]) -> NDArray[Any]:
         """Turn labels or targets into what the algorithm sees, (n_rows, n_outputs)."""
 
     def meta_fit(
@@ -133,6 +133,11 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, Saved, 
         return self
 
     @property
+    def meta_state(self) -> MetaState | None:
+        """The learned prior; None before `meta_fit`."""
+        return self._meta_state
+
+    @property
     def theta_(self) -> Mapping[str, NDArray[Any]]:
         """Learned meta-parameters by name, read-only arrays; raises without a `meta_fit`."""
         if self._meta_state is None:
@@ -184,7 +189,7 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, Saved, 
         state, device = self._meta_state, self._device()
         check_dtype(device, X.dtype)
         dtype = torch.from_numpy(np.empty(0, X.dtype)).dtype
-        targets = y if self._target_type == "real" else None
+        targets = y if self.target_type == "real" else None
         scaling = scaling_for(state, X, targets, weight)
         y_stack = None if targets is None else targets[None]
         far = scale_departures(state, X[None], y_stack, weight[None])
@@ -192,7 +197,7 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, Saved, 
         support = Examples(
             torch.tensor(scaling.inputs(X), device=device),
             torch.tensor(
-                scaling.targets(y) if self._target_type == "real" else y,
+                scaling.targets(y) if self.target_type == "real" else y,
                 device=device,
                 dtype=dtype,
             ),
@@ -216,15 +221,15 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, Saved, 
         state = self._meta_state
         if state is not None:
             f = state.network(self._network_key(row_shape), lambda: self._network(row_shape, state))
-            return self._algorithm(), f, state.theta
+            return self.make_algorithm(), f, state.theta
         seed = self._seed()
-        f = self._backbone(row_shape, seed)
-        scratch = self._scratch()
+        f = self.make_backbone(row_shape, seed)
+        scratch = self.make_scratch_algorithm()
         theta = draw_theta(scratch, f, n_outputs, seed)
         return scratch, f, Arrays(to_numpy(theta))
 
     def _network(self, row_shape: tuple[int, ...], state: MetaState) -> RowNetwork:
-        f = self._backbone(row_shape, 0)  # the seed only matters to weights that are replaced
+        f = self.make_backbone(row_shape, 0)  # the seed only matters to weights that are replaced
         check_fits(self, f, state.theta)
         return f
 
@@ -251,7 +256,7 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, Saved, 
     def _check_X_y(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
         """Validate parameters and support, and hold both against the meta state."""
         self._check_against_state(stacklevel=5)
-        return check_support(self, X, y, allow_nd=self._allow_nd(), kind=self._target_type)
+        return check_support(self, X, y, allow_nd=self._allow_nd(), kind=self.target_type)
 
     def _check_against_state(self, stacklevel: int) -> None:
         state, params = self._meta_state, (type(self), *self._own_params().values())

@@ -69,7 +69,7 @@ class InnerLoopParams(SharedParams, ABC):
         learned = getattr(self, "learned_lr", None) is not None
         return (*super()._without_effect(), "inner_lr") if learned else super()._without_effect()
 
-    def _one_head_a_position(self) -> bool:
+    def has_fixed_n_way(self) -> bool:
         return getattr(self, "head", None) == "fixed"
 
 
@@ -93,7 +93,7 @@ def head_of(est: Any) -> Head:
     Head
         A linear one for a regressor.
     """
-    return HEADS[est.head] if est._target_type == "class" else LinearHead()
+    return HEADS[est.head] if est.target_type == "class" else LinearHead()
 
 
 def task_loss_of(est: Any) -> Any:
@@ -109,7 +109,7 @@ def task_loss_of(est: Any) -> Any:
     callable
         Cross-entropy, or squared error.
     """
-    return cross_entropy if est._target_type == "class" else squared_error
+    return cross_entropy if est.target_type == "class" else squared_error
 
 
 def gradient_learner(

@@ -86,7 +86,7 @@ def answers(est: Any, tasks: Any) -> Iterator[Answers]:
         If a task cannot be used, or has no fixed support.
     """
     device, model, n_outputs = est._device(), None, 0
-    if est._meta_state is None and est._target_type == "class":  # one cold start for all
+    if est.meta_state is None and est.target_type == "class":  # one cold start for all
         n_outputs = max(int(window.n_way.max()) for window in windows(est, tasks))
     for window in windows(est, tasks):
         if model is None:
@@ -106,8 +106,8 @@ def _chunks(
     order = np.lexsort(shapes.T[::-1])
     at_once = tasks_at_once(est, model.f, model.theta, device)
     columns, begin = window.n_way, 0
-    if est._knows_labels and est._meta_state is not None:
-        columns = np.full_like(columns, len(est._meta_state.classes))
+    if est.predicts_shared_labels and est.meta_state is not None:
+        columns = np.full_like(columns, len(est.meta_state.classes))
     while begin < len(order):
         here = shapes[order[begin:]]
         alike = here[:, 0] == here[0, 0]
@@ -132,9 +132,9 @@ def _answer(
     y, labels, absent = _targets(est, window, chunk)
     X_support, y_support, mask = padded(X, support_at), padded(y, support_at), support_at.mask
     targets = None if labels is not None else y_support
-    scaling = scaling_for(est._meta_state, X_support, targets, mask)
+    scaling = scaling_for(est.meta_state, X_support, targets, mask)
     names = _Names(window, chunk)
-    far = scale_departures(est._meta_state, X_support, targets, mask)
+    far = scale_departures(est.meta_state, X_support, targets, mask)
     y_seen = y_support if labels is None else one_hot(y_support, absent.shape[-1])
     y_seen[~mask] = 0
     with torch.inference_mode(False):
@@ -193,9 +193,9 @@ def _targets(
     y = np.concatenate([coding.place[coding.begin[i] : coding.begin[i + 1]] for i in chunk])
     own = [coding.own[coding.first[i] : coding.first[i] + coding.n_way[i]] for i in chunk]
     n_way = coding.n_way[chunk]
-    if not (est._knows_labels and est._meta_state is not None):
+    if not (est.predicts_shared_labels and est.meta_state is not None):
         return y, own, np.arange(n_way.max()) >= n_way[:, None]
-    known = est._meta_state.classes
+    known = est.meta_state.classes
     columns = [np.searchsorted(known, labels.astype(known.dtype)) for labels in own]
     absent = np.ones((len(chunk), len(known)), dtype=bool)
     absent[np.repeat(np.arange(len(chunk)), n_way), np.concatenate(columns)] = False

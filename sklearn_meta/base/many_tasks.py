@@ -22,7 +22,7 @@ Prediction = tuple[NDArray[Any], NDArray[np.float64] | None]  # labels or target
 class ManyTasks(SharedParams, ABC):
     """Adapting, predicting and scoring, a stack of tasks at a time."""
 
-    _target_type: ClassVar[str]  # "class" or "real"
+    target_type: ClassVar[str]  # "class" or "real"
 
     @abstractmethod
     def _check_against_state(self, stacklevel: int) -> None:
@@ -83,7 +83,7 @@ class ManyTasks(SharedParams, ABC):
             return list(zip(self._decided(found), self._probabilities(found), strict=True))
 
         predictions, failures = self._collected(tasks, np.nan, both)
-        if self._target_type == "class":
+        if self.target_type == "class":
             for i in failures.failed:
                 y, _ = predictions[i]
                 predictions[i] = y, np.full((len(y), 1), np.nan)
@@ -104,7 +104,7 @@ class ManyTasks(SharedParams, ABC):
     def _decided(self, found: Answers) -> list[NDArray[Any]]:
         """Decide, with missing predictions where adapting diverged."""
         return [
-            no_prediction(len(y), y, self._target_type) if i in found.failures.failed else y
+            no_prediction(len(y), y, self.target_type) if i in found.failures.failed else y
             for i, y in zip(found.places, self._decide(found), strict=True)
         ]
 

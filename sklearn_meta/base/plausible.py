@@ -81,13 +81,13 @@ def network(est: Any, row_shape: tuple[int, ...], n_arrays: int) -> RowNetwork:
     if not isinstance(est.backbone, str):
         if math.prod(row_shape) > MAX_ROW:
             raise ValueError(f"rows of shape {row_shape} are absurd")
-        f: RowNetwork = est._backbone(row_shape, 0)
+        f: RowNetwork = est.make_backbone(row_shape, 0)
         return f
     n_layers = len(widths(est.hidden_layer_sizes)) if est.backbone == "mlp" else 0
     if n_layers > n_arrays:
         raise ValueError(f"hidden_layer_sizes names {n_layers} layers; there are {n_arrays} arrays")
     with _shapes_alone() if _is_large(est, row_shape) else nullcontext():
-        f = est._backbone(row_shape, 0)
+        f = est.make_backbone(row_shape, 0)
     return f
 
 
@@ -113,10 +113,10 @@ def check_network(est: Any, f: RowNetwork, state: MetaState) -> None:
     n_outputs = state.n_targets
     if state.classes is not None:
         n_outputs = len(state.classes)
-    elif est._target_type == "class" and learned_head is not None:
+    elif est.target_type == "class" and learned_head is not None:
         n_outputs = len(learned_head)
     with _shapes_alone():
-        expected = est._algorithm().init(f, n_outputs, torch.Generator("cpu"))
+        expected = est.make_algorithm().init(f, n_outputs, torch.Generator("cpu"))
     if expected.keys() != state.theta.keys():
         odd = sorted(expected.keys() ^ state.theta.keys())
         raise ValueError(f"theta has other arrays than {type(est).__name__} learns: {odd[:3]}")
@@ -147,7 +147,7 @@ def check_task(est: Any, adapted: Adapted) -> None:
         If they do not go together; AttributeError if one is missing.
     """
     f, row_shape = adapted.backbone, adapted.backbone.row_shape
-    if est._meta_state is None:
+    if est.meta_state is None:
         check_fits(est, f, adapted.theta)
     for name, p in adapted.phi.items():
         if name.startswith(BODY) and p.shape != adapted.theta[name].shape:
@@ -166,7 +166,7 @@ def check_task(est: Any, adapted: Adapted) -> None:
         raise ValueError(f"n_features_in_ is {est.n_features_in_!r} for rows of {row_shape}")
     if names is not None and [type(name) for name in names] != [str] * n_features:
         raise ValueError(f"{n_features} feature names expected, got {str(names)[:60]}")
-    if est._target_type == "class":
+    if est.target_type == "class":
         columns = est._column_of_class_
         fits = isinstance(est.classes_, np.ndarray) and isinstance(columns, np.ndarray)
         fits = fits and columns.dtype.kind == "i" and columns.shape == est.classes_.shape

@@ -40,7 +40,7 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
 
     n_support: int | tuple[int, int] = (5, 10)
 
-    _target_type: ClassVar[str] = "real"
+    target_type: ClassVar[str] = "real"
     _training: ClassVar[tuple[str, ...]] = (*BaseMetaLearner._training, "n_support")
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MetaRegressor:
@@ -67,7 +67,7 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
         """
         with fit_task(self, "fit", 0, X, y), self._unchanged_on_error():
             X, y = self._check_X_y(X, y)
-            targets = self._encode(y)
+            targets = self.encode_targets(y)
             state = self._meta_state
             if state is not None and targets.shape[1] != state.n_targets:
                 raise ValueError(
@@ -100,7 +100,7 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
         tags.target_tags.multi_output = True
         return tags
 
-    def _encode(self, y: NDArray[Any]) -> NDArray[np.float64]:
+    def encode_targets(self, y: NDArray[Any]) -> NDArray[np.float64]:
         return y.reshape(len(y), -1).astype(np.float64)
 
     def _decide(self, found: Answers) -> list[NDArray[Any]]:
@@ -131,7 +131,7 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
                 f"{len(task) - 1} rows). predict_tasks gives its prediction."
             )
 
-    def _scratch(self) -> FineTune:
+    def make_scratch_algorithm(self) -> FineTune:
         return from_scratch(squared_error, LinearHead())
 
     def _n_support(self) -> tuple[int, int]:

@@ -63,9 +63,9 @@ def restored(
     f = None
     if document["meta"] is not None:
         est._meta_state = _state(est, document["meta"], left)
-        check_structure(est, est._meta_state)
-        f = network(est, est._meta_state.row_shape, len(est._meta_state.theta))
-        check_network(est, f, est._meta_state)
+        check_structure(est, est.meta_state)
+        f = network(est, est.meta_state.row_shape, len(est.meta_state.theta))
+        check_network(est, f, est.meta_state)
     if "history" in document:
         columns = take(left, "history", document["history"])
         rows = zip(*(column.tolist() for column in columns.values()), strict=True)
@@ -139,7 +139,7 @@ def take(arrays: dict[str, NDArray[Any]], prefix: str, names: Any) -> dict[str, 
 
 def _state(est: Any, told: Mapping[str, Any], left: dict[str, NDArray[Any]]) -> MetaState:
     row_shape, target_shape = _shape(told["row_shape"]), _shape(told["target_shape"], least=0)
-    if len(row_shape) == 0 or (est._target_type == "class" and target_shape):
+    if len(row_shape) == 0 or (est.target_type == "class" and target_shape):
         raise ValueError(f"its rows are of shape {row_shape}, and their targets of {target_shape}")
     names = told["feature_names"]
     if names is not None and [type(name) for name in names] != [str] * row_shape[0]:
@@ -213,16 +213,16 @@ def restored_task(
     ValueError
         If they do not go together.
     """
-    state, row_shape = est._meta_state, _shape(told["row_shape"])
+    state, row_shape = est.meta_state, _shape(told["row_shape"])
     then = {**own, **{k: from_json(v) for k, v in told["params"].items()}}
     plain = {name: value for name, value in then.items() if name not in NOT_KEPT}
     maker = made(type(est), plain) if told["params"] else est
     if state is None:
         theta = take(left, "scratch", told["scratch"])
-        f, algorithm = network(maker, row_shape, len(theta)), maker._scratch()
+        f, algorithm = network(maker, row_shape, len(theta)), maker.make_scratch_algorithm()
     else:
         check_structure(maker, state)
-        theta, algorithm = state.theta, maker._algorithm()
+        theta, algorithm = state.theta, maker.make_algorithm()
         if told["scratch"] is not None or row_shape != state.row_shape:
             raise ValueError(f"its rows are of shape {row_shape} and {state.row_shape}")
     phi = take(left, "phi", told["own"])

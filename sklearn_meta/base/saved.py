@@ -63,5 +63,5 @@ class Saved(SharedParams, ABC):
         if "_adapted" in state:
             adapted = state["_adapted"]
             maker = type(self)(**adapted.params)
-            f = maker._backbone(tuple(adapted.backbone), 0)
+            f = maker.make_backbone(tuple(adapted.backbone), 0)
             self._adapted = adapted._replace(backbone=f, theta=Arrays(adapted.theta))

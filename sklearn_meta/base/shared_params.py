@@ -125,7 +125,7 @@ class SharedParams(BaseEstimator, ABC):
         check_params(self, self._param_checks())
         self._n_support()
 
-    def _backbone(self, row_shape: tuple[int, ...], seed: int) -> RowNetwork:
+    def make_backbone(self, row_shape: tuple[int, ...], seed: int) -> RowNetwork:
         return build_backbone(
             self.backbone,
             row_shape,
@@ -135,7 +135,7 @@ class SharedParams(BaseEstimator, ABC):
             norm=self.norm,
         )
 
-    def _one_head_a_position(self) -> bool:
+    def has_fixed_n_way(self) -> bool:
         """Whether the output layer has as many rows as meta-training had classes, and no more."""
         return False
 

@@ -139,7 +139,7 @@ def windows(est: Any, tasks: Any) -> Iterator[Window]:
     TaskError
         If a task cannot be used, or has no fixed support.
     """
-    kind: str = est._target_type
+    kind: str = est.target_type
     for part, begin, first in _read(tasks, kind):
         if begin == 0:
             check_against_prior(est, first, 0)
@@ -169,7 +169,7 @@ def _read(tasks: Any, kind: str) -> Iterator[tuple[Sequence[Task], int, Task]]:
 
 def check_against_prior(est: Any, task: Task, i: int) -> None:
     """Check the shapes and columns of a task against those of meta-training, if there was any."""
-    state = est._meta_state
+    state = est.meta_state
     if state is None:
         return
     for what, got, expected in (
@@ -187,15 +187,15 @@ def check_against_prior(est: Any, task: Task, i: int) -> None:
 
 def _check_known(est: Any, window: Window, coding: Coding) -> None:
     """Refuse labels, or more of them, than the prior knows."""
-    state = est._meta_state
+    state = est.meta_state
     if state is None:
         return
-    amiss = est._one_head_a_position() and coding.n_way.max() > len(state.theta[BIAS])
-    if est._knows_labels:
+    amiss = est.has_fixed_n_way() and coding.n_way.max() > len(state.theta[BIAS])
+    if est.predicts_shared_labels:
         amiss = amiss or not set(coding.own.tolist()) <= set(state.classes.tolist())
     if amiss:
         for i, task in enumerate(window.tasks, window.begin):
             try:
-                est._encode(task.y)
+                est.encode_targets(task.y)
             except ValueError as error:
                 raise TaskError(f"{label(task, i)}: {error}") from None

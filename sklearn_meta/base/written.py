@@ -46,10 +46,10 @@ def written(est: Any, stacklevel: int) -> tuple[Arrays, dict[str, Any]]:
         If a parameter is out of range, or makes another network than the one that was learned.
     """
     check_all(est)
-    if est._meta_state is not None:  # `load` would refuse it, too late
-        check_structure(est, est._meta_state)
+    if est.meta_state is not None:  # `load` would refuse it, too late
+        check_structure(est, est.meta_state)
     params, given = _params(est, stacklevel + 1)
-    state, arrays = est._meta_state, dict[str, NDArray[Any]]()
+    state, arrays = est.meta_state, dict[str, NDArray[Any]]()
     document: dict[str, Any] = {
         "class": [type(est).__module__, type(est).__qualname__],
         "versions": VERSIONS,

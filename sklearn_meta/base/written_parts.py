@@ -85,7 +85,7 @@ def written_task(est: Any, known: Mapping[str, Any]) -> tuple[Arrays, dict[str, 
         If it holds what no file can.
     """
     adapted: Adapted = est._adapted
-    state, own = est._meta_state, dict[str, NDArray[Any]]()
+    state, own = est.meta_state, dict[str, NDArray[Any]]()
     theta = {} if state is None else state.theta
     for k, p in adapted.phi.items():
         if k not in theta or not _same(p, theta[k]):

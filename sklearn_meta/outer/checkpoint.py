@@ -229,7 +229,7 @@ def open_checkpoint(est: Any, seed: int, data: Any) -> Checkpoint | None:
     if isinstance(chance, np.random.RandomState):  # drawn from already, once, by everyone
         chance = chance.get_state()
     weights = [v.state_dict() for v in params.values() if isinstance(v, torch.nn.Module)]
-    carried = dict(est.theta_) if est.warm_start and est._meta_state is not None else None
+    carried = dict(est.theta_) if est.warm_start and est.meta_state is not None else None
     try:
         told_data = [d.sequence if isinstance(d, LazyTasks) else d for d in data]
         key = joblib.hash(

@@ -124,27 +124,27 @@ def prepared(
         Ready to begin.
     """
     rng = np.random.RandomState(checkpoint.seed if checkpoint else seed)
-    known = known_tasks(tasks, y, groups, est._target_type, rng, opened)
+    known = known_tasks(tasks, y, groups, est.target_type, rng, opened)
     first = first_of(known)
     device = est._device()
     carried = _carried(est, first)
-    rows, labels = Rows(est._n_support(), est.n_query), est._target_type == "class"
+    rows, labels = Rows(est._n_support(), est.n_query), est.target_type == "class"
     found = _surveyed(est, tasks, known, carried, rows)
     scaling, limits = _scaling(est, found, carried, first)
     dtype, classes = found.dtype, found.classes
     check_dtype(device, dtype)
     at_packing = None if est.scaling is None else scaling
     packing = Packing(rows, at_packing, dtype, device, labels, classes)
-    source, n_outputs = source_of(tasks, known, packing, est._target_type)
+    source, n_outputs = source_of(tasks, known, packing, est.target_type)
     n_outputs = max(n_outputs, found.n_way) if classes is None else len(classes)
     n_tasks = _meta_batch_size(est, len(known) if is_list(tasks) else None)
     seeds = rng.randint(np.iinfo(np.int32).max, size=5)
-    f = est._backbone(first.row_shape, int(seeds[0]))
+    f = est.make_backbone(first.row_shape, int(seeds[0]))
     theta = _start(est, carried, f, n_outputs, int(seeds[1]), device, dtype)
-    at_most = len(theta[BIAS]) if est._one_head_a_position() else None
+    at_most = len(theta[BIAS]) if est.has_fixed_n_way() else None
     if at_most is not None and is_pool(tasks):
         check_n_way(n_outputs, at_most)
-    for_valid = replace(packing, classes=classes if est._knows_labels else None)
+    for_valid = replace(packing, classes=classes if est.predicts_shared_labels else None)
     held_out = (validation_tasks, y, groups)
     valid = validation_batches(
         est, *held_out, first, for_valid, int(seeds[2]), n_tasks, f, at_most, opened
@@ -157,7 +157,7 @@ def prepared(
     for one in bridge:
         opened.callback(one.close)
     outer = Outer(
-        optimizer=est._optimizer,
+        optimizer=est.default_optimizer,
         meta_lr=est.meta_lr,
         meta_lr_schedule=est.meta_lr_schedule,
         max_grad_norm=est.max_grad_norm,
@@ -177,7 +177,7 @@ def prepared(
     compiled = CompiledGradient(padding=not f.transductive) if est.compile else None
     network = HalfNetwork(f) if est.precision == "bf16" else f
     module = EpisodicModule(
-        est._algorithm(), network, theta, scale_tasks, batches.progress, compiled=compiled
+        est.make_algorithm(), network, theta, scale_tasks, batches.progress, compiled=compiled
     )
 
     def state(theta: Params) -> MetaState:
@@ -207,7 +207,7 @@ def _surveyed(
     rows: Rows,
 ) -> Survey:
     """Go through all tasks; a prior that is carried on keeps its labels."""
-    labels, by_position = est._target_type == "class", est._one_head_a_position()
+    labels, by_position = est.target_type == "class", est.has_fixed_n_way()
     told = getattr(tasks, "classes_", None) if carried is None else carried.classes
     in_memory = not isinstance(known, TaskReader)  # others are not read for a warning alone
     found = survey(
@@ -215,11 +215,11 @@ def _surveyed(
         rows,
         labels=labels,
         moments=in_memory or (est.scaling is not None and not _keeps_scaling(est, carried)),
-        classes=est._one_label_space and told is None,
+        classes=est.shared_labels and told is None,
         ways=labels and by_position,
         at_most=len(carried.theta[BIAS]) if carried is not None and by_position else None,
     )
-    if est._one_label_space and told is not None:
+    if est.shared_labels and told is not None:
         found = replace(found, classes=np.unique(told))
     return found
 
@@ -237,7 +237,7 @@ def _scaling(
     if carried is not None and _keeps_scaling(est, carried):
         scaling, limits = carried.scaling, carried.limits
     elif est.scaling is None:
-        scaling = _identity(first, est._target_type == "class")
+        scaling = _identity(first, est.target_type == "class")
     else:
         assert found.moments is not None
         scaling = SCALINGS[est.scaling](*found.moments)
@@ -268,7 +268,7 @@ def _meta_batch_size(est: Any, there: int | None) -> int:
 
 def _carried(est: Any, task: Task) -> MetaState | None:
     """Give the prior to go on from, if any, held against the tasks."""
-    state: MetaState | None = est._meta_state
+    state: MetaState | None = est.meta_state
     if not est.warm_start or state is None:
         return None
     check_structure(est, state)
@@ -296,7 +296,7 @@ def _start(
     if carried is not None:
         check_fits(est, f, carried.theta)
         return to_torch(carried.theta, device, torch_dtype)
-    theta = draw_theta(est._algorithm(), f, n_outputs, seed)
+    theta = draw_theta(est.make_algorithm(), f, n_outputs, seed)
     if not theta:
         raise ValueError(
             f"{type(est).__name__} has no meta-parameters to learn: backbone={est.backbone!r} with "

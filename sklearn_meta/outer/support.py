@@ -42,7 +42,7 @@ def check_support(
     Sets `n_features_in_` of the estimator. Returns X of float64 or float32, and y of `kind`
     "class" or "real".
     """
-    state, owner = est._meta_state, type(est).__name__
+    state, owner = est.meta_state, type(est).__name__
     if _is_plain(est, X) and _is_plain_target(y, len(X), kind):
         est.n_features_in_ = X.shape[1]
     else:

@@ -90,7 +90,7 @@ def validation_batches(
         return _read_anew(est, tasks, like, packing, seed, n_tasks, f, at_most, opened)
     with _in_validation_tasks():
         table = validation_table(tasks, y, groups) or (tasks,)
-        tasks = as_tasks(*table, target_type=est._target_type)
+        tasks = as_tasks(*table, target_type=est.target_type)
         for i, task in enumerate(tasks):
             check_ways(task, i, at_most)
         packed = packing.pack(tasks)
@@ -110,7 +110,7 @@ def _read_anew(
     opened: ExitStack,
 ) -> ReadBatches:
     with _in_validation_tasks():
-        reader = opened.enter_context(as_lazy(tasks).reader(est._target_type))
+        reader = opened.enter_context(as_lazy(tasks).reader(est.target_type))
     check_alike(reader.first, like, "Task 0 of validation_tasks", "the tasks")
 
     def pack(some: list[Task], numbers: list[int]) -> PackedTasks:

@@ -70,7 +70,7 @@ class AdaptedTasks(Mapping[str, Any]):
 
     def __init__(self, path: str | os.PathLike[str], prior: Any) -> None:
         named = name_of_prior(prior)
-        check_structure(prior, prior._meta_state)
+        check_structure(prior, prior.meta_state)
         self.path, self.prior = path, clone(prior)
         found = open_indexed(path)
         with refusing(path):
@@ -95,7 +95,7 @@ class AdaptedTasks(Mapping[str, Any]):
             if shapes != [(n,), (n,), (n, N_DIGEST)]:
                 raise ValueError(f"its index is of {n} names and of shapes {shapes}")
         self._like: dict[int, Any] = {}
-        self._f = network(self.prior, self.prior._meta_state.row_shape, len(self.prior.theta_))
+        self._f = network(self.prior, self.prior.meta_state.row_shape, len(self.prior.theta_))
 
     def __len__(self) -> int:
         return len(self._names)
@@ -134,7 +134,7 @@ class AdaptedTasks(Mapping[str, Any]):
     def _with_params(self) -> Any:
         """Make a clone of the prior; what scikit-learn's copies of its parameters cost is saved."""
         est = type(self.prior)(**self.prior.get_params(deep=False))
-        est._meta_state = self.prior._meta_state
+        est._meta_state = self.prior.meta_state
         return est
 
     def _arrays(self, group: str, row: int, digest: bytes) -> dict[str, NDArray[Any]]:

@@ -77,7 +77,7 @@ def restored_guard(
         names = prior["feature_names"] and tuple(map(str, prior["feature_names"]))
         guard._meta_state = guard_prior(Arms(clone(meta), local, pooled), told, names)
     if task is not None:
-        pooled = None if prior is None else guard._meta_state.arms.pooled
+        pooled = None if prior is None else guard.meta_state.arms.pooled
         guard._fitted = Arms(meta, plain["fitted"], pooled)
         _set_task(guard, task, ARMS, classify)
     if arrays:

@@ -134,7 +134,7 @@ def _row(
         )
     if not hasattr(est, "_adapted"):
         raise SaveError(f"The model of task {name!r} is not adapted. Call fit first.")
-    if est._meta_state is not prior._meta_state and name_of_prior(est) != name_of_prior(prior):
+    if est.meta_state is not prior.meta_state and name_of_prior(est) != name_of_prior(prior):
         raise SaveError(f"The model of task {name!r} is adapted from another prior.")
     arrays, told = written_task(est, code)
     arrays = dict(sorted(arrays.items(), key=lambda item: (-item[1].itemsize, item[0])))
@@ -166,11 +166,11 @@ def name_of_prior(est: Any) -> str:
     if not isinstance(est, BaseMetaLearner):
         last = ": of a pipeline, its last step" if hasattr(est, "steps") else ""
         raise TypeError(f"prior must be a meta-learner{last}. Got a {type(est).__name__} instead.")
-    if est._meta_state is None:
+    if est.meta_state is None:
         raise NotMetaFittedError(
             f"This {type(est).__name__} is not meta-fitted yet. Call meta_fit(tasks) first."
         )
-    arrays, told = written_meta(est._meta_state)
+    arrays, told = written_meta(est.meta_state)
     learned = {k: told[k] for k in ("row_shape", "target_shape", "feature_names", "classes")}
     digest = hashlib.sha256(json.dumps([type(est).__qualname__, learned]).encode())
     for name, array in sorted(arrays.items()):

@@ -365,7 +365,7 @@ def baseline_plus_plus(theta, support, scale, lr, steps):
 @pytest.mark.parametrize("steps", [0, 1, 4])
 @pytest.mark.parametrize(("scale", "given"), [(2.0, None), (7.0, 7.0)])
 def test_baseline_plus_plus_is_a_loop_of_torch(scale, given, steps):
-    alg = BaselinePlusPlusClassifier(scale=given, inner_lr=0.3, inner_steps=steps)._algorithm()
+    alg = BaselinePlusPlusClassifier(scale=given, inner_lr=0.3, inner_steps=steps).make_algorithm()
     f, theta, tasks, support, query = draw(alg, 11)
     phi = alg.adapt(f, theta, support)
     assert not any(k.startswith("backbone") for k in phi)
@@ -379,7 +379,7 @@ def test_baseline_plus_plus_is_a_loop_of_torch(scale, given, steps):
 
 @pytest.mark.parametrize(("n_classes", "scale"), [(200, 2.0), (201, 10.0)])
 def test_the_scale_grows_with_the_number_of_classes(n_classes, scale):
-    alg = BaselinePlusPlusClassifier()._algorithm()
+    alg = BaselinePlusPlusClassifier().make_algorithm()
     f, theta, tasks, *_ = draw(alg, n_classes)
     losses = alg.objective(f, theta, *on_all_labels(tasks, n_classes))
     for loss, (X, y, weight) in zip(losses, all_rows(tasks), strict=True):
@@ -405,7 +405,7 @@ def test_a_cosine_head_starts_as_torch_under_weight_normalisation():
 
 def test_a_row_without_features_does_no_harm():
     """Where a ReLU network is dead for a whole class, its direction is zero."""
-    alg = BaselinePlusPlusClassifier(inner_steps=20)._algorithm()
+    alg = BaselinePlusPlusClassifier(inner_steps=20).make_algorithm()
     f = Backbone(MLP((3,), ()), (3,))
     X = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 1]])
     support = Examples(X, torch.eye(3), torch.ones(3))
@@ -429,7 +429,7 @@ every_estimator = pytest.mark.parametrize("est", ESTIMATORS, ids=lambda e: type(
 
 
 def tasks_of(est):
-    return BLOBS if est._target_type == "class" else WAVES
+    return BLOBS if est.target_type == "class" else WAVES
 
 
 def outputs(est, task):

@@ -167,7 +167,7 @@ def meta_fit(est, tasks):
 
 @pytest.mark.parametrize("est", LEARNERS, ids=lambda e: type(e).__name__)
 def test_transfer_by_a_learner_is_the_loop_of_fit_and_predict(est):
-    real = est._target_type == "real"
+    real = est.target_type == "real"
     tasks = ragged("real" if real else "class")
     meta_fit(est, tasks)
     variance = np.concatenate([t.y for t in tasks]).var()
@@ -249,7 +249,7 @@ def test_gradients_of_a_linear_model_are_the_closed_form():
 
 @pytest.mark.parametrize("est", LEARNERS, ids=lambda e: type(e).__name__)
 def test_gradients_and_parameters_of_every_kind_of_learner(est):
-    real = est._target_type == "real"
+    real = est.target_type == "real"
     tasks = ragged("real" if real else "class")
     meta_fit(est, tasks)
     alone = np.concatenate([task_gradients([task], est) for task in tasks])
@@ -292,7 +292,7 @@ def pulled(weights, noise, n_rows=40):
     reg = MAMLRegressor(hidden_layer_sizes=(), max_meta_iter=1, scaling=None, random_state=0)
     reg.meta_fit(tasks)
     theta = {name: np.zeros_like(array) for name, array in reg.theta_.items()}
-    reg._meta_state = replace(reg._meta_state, theta=theta)
+    reg._meta_state = replace(reg.meta_state, theta=theta)
     return tasks, reg
 
 

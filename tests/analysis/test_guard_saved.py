@@ -70,12 +70,12 @@ def test_loaded_it_predicts_the_same(est, tasks, tmp_path):
         same = sklearn_meta.load(tmp_path / "guard")
         assert type(same) is type(guard)
         assert repr(same) == repr(guard)
-        assert (same._meta_state is None) == (guard._meta_state is None)
+        assert (same.meta_state is None) == (guard.meta_state is None)
         assert hasattr(same, "weights_") == hasattr(guard, "weights_")
         if hasattr(guard, "weights_"):
             assert same.weights_ == guard.weights_
             np.testing.assert_array_equal(same.predict(Q), guard.predict(Q))
-        if guard._meta_state is not None:
+        if guard.meta_state is not None:
             for a, b in zip(same.predict_tasks(tasks), guard.predict_tasks(tasks), strict=True):
                 np.testing.assert_array_equal(a, b)
             assert not hasattr(clone(same), "weights_")
@@ -124,17 +124,17 @@ def test_what_no_file_can_hold_is_refused_at_the_door(tmp_path):
 def test_parameters_of_the_learner_are_set_on_loading(tmp_path):
     REG.save(tmp_path / "guard")
     same = sklearn_meta.load(tmp_path / "guard", inner_steps=0)
-    assert same.estimator.inner_steps == same._meta_state.arms.meta.inner_steps == 0
+    assert same.estimator.inner_steps == same.meta_state.arms.meta.inner_steps == 0
     with pytest.raises(SaveError, match="guard"):
         sklearn_meta.load(tmp_path / "guard", no_such_parameter=1)
 
 
 @BOTH
 def test_clones_share_a_prior_that_cannot_be_written_to(est, tasks):
-    assert clone(est)._meta_state is est._meta_state
+    assert clone(est).meta_state is est.meta_state
     copy = pickle.loads(pickle.dumps(est))
     for guard in (est, copy):
-        for array in (guard.calibration_.offset, guard._meta_state.arms.pooled.coef_):
+        for array in (guard.calibration_.offset, guard.meta_state.arms.pooled.coef_):
             with pytest.raises(ValueError, match="read-only"):
                 array[...] = 0
     assert re.search("Guarded", repr(copy))

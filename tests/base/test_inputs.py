@@ -159,7 +159,7 @@ def test_sparse_tasks_give_the_prior_of_dense_ones(name, kind):
     # Adam divides what rounding leaves of a zero gradient by its size
     assert difference(dense, thin) < (1e-7 if est.scaling == "pooled" else 1e-300)
     if est.scaling == "pooled":
-        for one, other in zip(dense._meta_state.scaling, thin._meta_state.scaling, strict=True):
+        for one, other in zip(dense.meta_state.scaling, thin.meta_state.scaling, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-14)
 
 

@@ -81,7 +81,7 @@ def test_predict_tasks_is_fit_and_predict_in_a_loop(case, cold):
 def test_predict_tasks_of_single_precision():
     tasks = ragged(make_sinusoid_tasks(5, n_rows=14, random_state=0), np.float32)
     est = MAMLRegressor(**SMALL).meta_fit(tasks)
-    assert {p.dtype for p in est._meta_state.theta.values()} == {np.dtype(np.float32)}
+    assert {p.dtype for p in est.meta_state.theta.values()} == {np.dtype(np.float32)}
     for found, expected in zip(est.predict_tasks(tasks), in_a_loop(est, tasks), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
 

@@ -87,7 +87,7 @@ def over_rows(tool, kind, spelling, n_jobs=None):
     best = found.best_estimator_.get_params()
     assert {name: best[name] for name in found.best_params_} == found.best_params_
     own = found.best_estimator_ if kind == "bare" else found.best_estimator_[-1]
-    assert own._meta_state is (est if kind == "bare" else est[-1])._meta_state
+    assert own.meta_state is (est if kind == "bare" else est[-1]).meta_state
     by_hand = clone(est).set_params(**found.best_params_).fit(X, y)
     np.testing.assert_array_equal(found.predict_proba(X), by_hand.predict_proba(X))
     return found.cv_results_["mean_test_score"]

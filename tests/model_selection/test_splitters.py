@@ -115,7 +115,7 @@ def test_it_tunes_the_inner_loop_on_supports_of_the_size_of_use():
     clf = MAMLClassifier(hidden_layer_sizes=8, max_meta_iter=3, random_state=0).meta_fit(train)
     cv = SupportQuerySplit(3, n_shot=2, random_state=0)
     search = GridSearchCV(clf, {"inner_steps": [0, 3]}, cv=cv, error_score="raise")
-    assert search.fit(task.X, task.y).best_estimator_._meta_state is clf._meta_state
+    assert search.fit(task.X, task.y).best_estimator_.meta_state is clf.meta_state
 
 
 def test_tasks_are_split_whole_and_the_same_each_time():

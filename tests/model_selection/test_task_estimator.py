@@ -192,7 +192,7 @@ def test_prefit_keeps_the_prior_and_trains_nothing():
     prior = maml().meta_fit(BLOBS[:4])
     grid = {"estimator__inner_steps": [0, 1, 5], "estimator__inner_lr": [0.001, 0.1]}
     search = GridSearchCV(TaskEstimator(prior, prefit=True), grid, cv=2).fit(BLOBS[4:])
-    assert search.best_estimator_.estimator_._meta_state is prior._meta_state
+    assert search.best_estimator_.estimator_.meta_state is prior.meta_state
     assert len(set(search.cv_results_["mean_test_score"])) > 1
 
 

@@ -66,7 +66,7 @@ def test_another_function_of_the_same_name_is_another_network():
 
 
 def test_what_is_kept_is_bounded(clf):
-    state = clf._meta_state
+    state = clf.meta_state
     made = [state.network(i, object) for i in range(3 * N_NETWORKS)]
     assert len(state._networks) == N_NETWORKS
     assert state.network(3 * N_NETWORKS - 1, object) is made[-1]
@@ -74,9 +74,9 @@ def test_what_is_kept_is_bounded(clf):
 
 
 def test_a_copy_carries_arrays_alone(clf):
-    size = len(pickle.dumps(clf._meta_state))
+    size = len(pickle.dumps(clf.meta_state))
     expected = clf.fit(X, Y).predict_proba(X)
-    assert len(pickle.dumps(clf._meta_state)) == size
+    assert len(pickle.dumps(clf.meta_state)) == size
     for twin in (pickle.loads(pickle.dumps(clf)), deepcopy(clf)):
         assert twin._meta_state._networks == {}
         np.testing.assert_array_equal(twin.fit(X, Y).predict_proba(X), expected)

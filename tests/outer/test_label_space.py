@@ -145,13 +145,13 @@ def test_meta_fit_refuses_labels_of_two_kinds_and_changes_nothing(cls):
 def test_the_meta_state_keeps_all_labels(cls):
     est = cls(**SMALL).meta_fit(tasks())
     for one in (est, clone(est), pickle.loads(pickle.dumps(est))):
-        np.testing.assert_array_equal(one._meta_state.classes, NAMES)
-        assert not one._meta_state.classes.flags.writeable
+        np.testing.assert_array_equal(one.meta_state.classes, NAMES)
+        assert not one.meta_state.classes.flags.writeable
         assert len(one.theta_["head.weight"]) == 4
 
 
 def test_other_learners_know_no_labels():
-    assert ProtoNetClassifier(**SMALL).meta_fit(tasks())._meta_state.classes is None
+    assert ProtoNetClassifier(**SMALL).meta_fit(tasks()).meta_state.classes is None
 
 
 @pytest.mark.parametrize("cls", ALL)
@@ -269,7 +269,7 @@ class Declared(TaskDistribution):
 @pytest.mark.parametrize("cls", ALL)
 def test_a_distribution_may_say_which_classes_it_draws(cls):
     est = cls(**SMALL, n_shot=1).meta_fit(Declared())
-    assert est._meta_state.classes.tolist() == list("abcdz")
+    assert est.meta_state.classes.tolist() == list("abcdz")
 
 
 class Surprising(TaskDistribution):
@@ -292,7 +292,7 @@ def test_a_pool_is_a_source(cls):
     (task,) = tasks([{"a": 6, "b": 6, "c": 6, "d": 6}])
     pool = FewShotTasks(task.X, task.y, n_way=2, n_shot=1, n_query=3)
     est = cls(**SMALL).meta_fit(pool)
-    np.testing.assert_array_equal(est._meta_state.classes, NAMES)
+    np.testing.assert_array_equal(est.meta_state.classes, NAMES)
     assert len(est.theta_["head.weight"]) == 4
     assert pool.classes_.flags.writeable  # the pool's own array stays as it was
     scores = est.score_tasks(pool.sample(4, random_state=0))
@@ -308,7 +308,7 @@ def test_a_warm_start_keeps_to_its_labels(cls):
     theta = dict(est.theta_)
     fewer = tasks([{"b": 3, "d": 3}, {"b": 4, "a": 4}])
     est.meta_fit(fewer)
-    np.testing.assert_array_equal(est._meta_state.classes, NAMES)
+    np.testing.assert_array_equal(est.meta_state.classes, NAMES)
     assert all(p.shape == theta[k].shape for k, p in est.theta_.items())
     assert not np.array_equal(est.theta_["head.weight"], theta["head.weight"])
     with pytest.raises(TaskError, match=r"Task 0: .*\['z'\].*the first meta_fit"):
@@ -318,4 +318,4 @@ def test_a_warm_start_keeps_to_its_labels(cls):
         est.meta_fit(pool)
     X, y = (np.concatenate(part) for part in zip(*[(t.X, t.y) for t in fewer], strict=True))
     est.meta_fit(FewShotTasks(X, y, n_way=2))
-    np.testing.assert_array_equal(est._meta_state.classes, NAMES)
+    np.testing.assert_array_equal(est.meta_state.classes, NAMES)

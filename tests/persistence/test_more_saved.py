@@ -66,7 +66,7 @@ def there_and_back(est, path, **given):
 def test_new_ones_and_those_trained_from_scratch_come_back(cls, tmp_path):
     new = there_and_back(cls(**SMALL), tmp_path / "new")
     assert new.get_params() == cls(**SMALL).get_params()
-    assert new._meta_state is None
+    assert new.meta_state is None
     cold = fitted(cls(**SMALL))
     np.testing.assert_array_equal(outputs(there_and_back(cold, tmp_path / "cold")), outputs(cold))
 
@@ -76,7 +76,7 @@ def test_a_history_comes_back(tmp_path):
     found = there_and_back(est, tmp_path / "file")
     assert found.history_ == est.history_
     assert type(found.history_) is type(est.history_)
-    assert found._meta_state.versions == est._meta_state.versions
+    assert found.meta_state.versions == est.meta_state.versions
 
 
 @pytest.mark.parametrize("how", ["save", "pickle"])

@@ -27,14 +27,14 @@ SMALL = {"hidden_layer_sizes": 8, "max_meta_iter": 2, "random_state": 0, "device
 
 
 def rows_of(est):
-    task = (BLOBS if est._target_type == "class" else WAVES)[0]
+    task = (BLOBS if est.target_type == "class" else WAVES)[0]
     return task.X_support, task.y_support, task.X_query
 
 
 @cache
 def adapted(cls):
     est = cls(**{k: v for k, v in SMALL.items() if k in cls().get_params()})
-    tasks = BLOBS if est._target_type == "class" else WAVES
+    tasks = BLOBS if est.target_type == "class" else WAVES
     return est.meta_fit(tasks).fit(tasks[0].X_support, tasks[0].y_support)
 
 

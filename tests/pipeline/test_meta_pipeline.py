@@ -270,7 +270,7 @@ def test_tools_over_a_list_of_tasks():
 def test_the_inner_loop_is_searched_with_the_prior():
     pipe, task = scaled("pooled").meta_fit(BLOBS), BLOBS[0]
     search = GridSearchCV(pipe, {"protonetclassifier__device": ["cpu"]}, cv=2).fit(task.X, task.y)
-    assert search.best_estimator_[-1]._meta_state is pipe[-1]._meta_state
+    assert search.best_estimator_[-1].meta_state is pipe[-1].meta_state
 
 
 def test_a_regression_in_four_parts_and_named_features():
