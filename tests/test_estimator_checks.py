@@ -49,7 +49,11 @@ CHECKED_BY_SKLEARN = [
 @parametrize_with_checks(CHECKED_BY_SKLEARN)
 def test_scikit_learn_checks(estimator, check, monkeypatch):
     if not isinstance(estimator, (MAMLClassifier, MAMLRegressor)):
-        monkeypatch.setattr(type(estimator), "make_scratch_algorithm", in_few_steps(type(estimator).make_scratch_algorithm))
+        monkeypatch.setattr(
+            type(estimator),
+            "make_scratch_algorithm",
+            in_few_steps(type(estimator).make_scratch_algorithm),
+        )
     assert check(estimator) is None
 
 

@@ -232,7 +232,9 @@ def test_costs_are_of_all_learners_on_one_problem(load):
     learners = costs.learners("Regressor")
     row_shape, support, query, n_outputs = costs.sinusoids(torch.Generator().manual_seed(0))
     for name, est in learners.items():
-        costs.iteration(est.make_algorithm(), est.make_backbone(row_shape, 0), support, query, n_outputs)()
+        costs.iteration(
+            est.make_algorithm(), est.make_backbone(row_shape, 0), support, query, n_outputs
+        )()
         assert est.hidden_layer_sizes == (40, 40), name
     assert next(iter(learners)) == "FOMAML"
     assert len(learners) == len(load("benchmarks/sinusoid").LEARNERS)

@@ -150,7 +150,9 @@ def loss_landscape(
 def _parts(estimator: Any, task: Any) -> Any:
     """Give the algorithm, the network, theta, and the rows as meta-training sees them."""
     name = type(estimator).__name__
-    if not isinstance(estimator, BaseMetaLearner) or not hasattr(estimator.make_algorithm(), "path"):
+    if not isinstance(estimator, BaseMetaLearner) or not hasattr(
+        estimator.make_algorithm(), "path"
+    ):
         raise TypeError(f"loss_landscape needs a meta-learner with gradient steps; got a {name}.")
     if estimator.meta_state is None:
         raise NotMetaFittedError(f"This {name} is not meta-fitted yet. Call meta_fit(tasks) first.")
