@@ -77,6 +77,7 @@ class ANILClassifier(UnrolledParams, MetaClassifier):
     _training: ClassVar[tuple[str, ...]] = (*MetaClassifier._training, "first_order")
 
     def make_algorithm(self) -> GradientLearner:
+        """Make the algorithm that the parameters describe."""
         return gradient_learner(self, HeadAlone())
 
 
@@ -140,4 +141,5 @@ class ANILRegressor(UnrolledParams, MetaRegressor):
     _training: ClassVar[tuple[str, ...]] = (*MetaRegressor._training, "first_order")
 
     def make_algorithm(self) -> GradientLearner:
+        """Make the algorithm that the parameters describe."""
         return gradient_learner(self, HeadAlone())

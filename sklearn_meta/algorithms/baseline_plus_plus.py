@@ -87,6 +87,7 @@ class BaselinePlusPlusClassifier(InnerLoopParams, MetaClassifier):
     shared_labels: ClassVar[bool] = True
 
     def make_algorithm(self) -> FineTune:
+        """Make the algorithm that the parameters describe."""
         head = CosineHead(self.scale)
         return FineTune(
             cross_entropy,

@@ -81,6 +81,7 @@ class BOILClassifier(UnrolledParams, MetaClassifier):
     _training: ClassVar[tuple[str, ...]] = (*MetaClassifier._training, "first_order")
 
     def make_algorithm(self) -> GradientLearner:
+        """Make the algorithm that the parameters describe."""
         return gradient_learner(self, Body())
 
     def _param_checks(self) -> dict[str, Check]:
@@ -147,4 +148,5 @@ class BOILRegressor(UnrolledParams, MetaRegressor):
     _training: ClassVar[tuple[str, ...]] = (*MetaRegressor._training, "first_order")
 
     def make_algorithm(self) -> GradientLearner:
+        """Make the algorithm that the parameters describe."""
         return gradient_learner(self, Body())

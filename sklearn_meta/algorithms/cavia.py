@@ -136,9 +136,11 @@ class CAVIARegressor(UnrolledParams, MetaRegressor):
     _training: ClassVar[tuple[str, ...]] = (*MetaRegressor._training, "first_order")
 
     def make_algorithm(self) -> GradientLearner:
+        """Make the algorithm that the parameters describe."""
         return gradient_learner(self, Context(self.n_context))
 
     def make_backbone(self, row_shape: tuple[int, ...], seed: int) -> RowNetwork:
+        """Build the network for rows of this shape."""
         if len(row_shape) != 1:
             raise ValueError(
                 f"CAVIARegressor appends its context to rows of numbers; got rows of shape "

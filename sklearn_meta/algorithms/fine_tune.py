@@ -121,6 +121,7 @@ class FineTuneClassifier(InnerLoopParams, MetaClassifier):
     shared_labels: ClassVar[bool] = True
 
     def make_algorithm(self) -> FineTune:
+        """Make the algorithm that the parameters describe."""
         return _fine_tune(self, cross_entropy, HEADS[self.head], FixedHead())
 
     def _param_checks(self) -> dict[str, Check]:
@@ -185,6 +186,7 @@ class FineTuneRegressor(InnerLoopParams, MetaRegressor):
     inner_steps: int = 100
 
     def make_algorithm(self) -> FineTune:
+        """Make the algorithm that the parameters describe."""
         return _fine_tune(self, squared_error, LinearHead(), LinearHead())
 
     def _param_checks(self) -> dict[str, Check]:

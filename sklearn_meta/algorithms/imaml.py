@@ -170,6 +170,7 @@ class _IMAMLParams(InnerLoopParams, ABC):
         return super()._param_checks() | CHECKS
 
     def make_algorithm(self) -> IMAML:
+        """Make the algorithm that the parameters describe."""
         return IMAML(
             task_loss_of(self),
             head_of(self),

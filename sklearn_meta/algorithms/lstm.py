@@ -138,6 +138,7 @@ class _LSTMParams(InnerLoopParams, ABC):
         return super()._param_checks() | CHECKS
 
     def make_algorithm(self) -> LSTMMetaLearner:
+        """Make the algorithm that the parameters describe."""
         return LSTMMetaLearner(
             task_loss_of(self),
             head_of(self),

@@ -82,6 +82,7 @@ class MAMLClassifier(UnrolledParams, MetaClassifier):
     _training: ClassVar[tuple[str, ...]] = (*MetaClassifier._training, "first_order")
 
     def make_algorithm(self) -> GradientLearner:
+        """Make the algorithm that the parameters describe."""
         return gradient_learner(self, Everything())
 
 
@@ -146,4 +147,5 @@ class MAMLRegressor(UnrolledParams, MetaRegressor):
     _training: ClassVar[tuple[str, ...]] = (*MetaRegressor._training, "first_order")
 
     def make_algorithm(self) -> GradientLearner:
+        """Make the algorithm that the parameters describe."""
         return gradient_learner(self, Everything())

@@ -102,6 +102,7 @@ class MAMLPlusPlusClassifier(UnrolledParams, MetaClassifier):
     )
 
     def make_algorithm(self) -> GradientLearner:
+        """Make the algorithm that the parameters describe."""
         return _learner(self)
 
     def _param_checks(self) -> dict[str, Check]:
@@ -178,6 +179,7 @@ class MAMLPlusPlusRegressor(UnrolledParams, MetaRegressor):
     )
 
     def make_algorithm(self) -> GradientLearner:
+        """Make the algorithm that the parameters describe."""
         return _learner(self)
 
     def _param_checks(self) -> dict[str, Check]:

@@ -77,6 +77,7 @@ class MetaSGDClassifier(UnrolledParams, MetaClassifier):
     _training: ClassVar[tuple[str, ...]] = (*MetaClassifier._training, "inner_lr", "first_order")
 
     def make_algorithm(self) -> GradientLearner:
+        """Make the algorithm that the parameters describe."""
         return gradient_learner(self, Everything(), learned_lr="parameter")
 
 
@@ -139,4 +140,5 @@ class MetaSGDRegressor(UnrolledParams, MetaRegressor):
     _training: ClassVar[tuple[str, ...]] = (*MetaRegressor._training, "inner_lr", "first_order")
 
     def make_algorithm(self) -> GradientLearner:
+        """Make the algorithm that the parameters describe."""
         return gradient_learner(self, Everything(), learned_lr="parameter")

@@ -91,6 +91,7 @@ class PooledClassifier(MetaClassifier):
     predicts_shared_labels: ClassVar[bool] = True
 
     def make_algorithm(self) -> Pooled:
+        """Make the algorithm that the parameters describe."""
         return Pooled(cross_entropy, FixedHead())
 
 
@@ -139,4 +140,5 @@ class PooledRegressor(MetaRegressor):
     """
 
     def make_algorithm(self) -> Pooled:
+        """Make the algorithm that the parameters describe."""
         return Pooled(squared_error, LinearHead())

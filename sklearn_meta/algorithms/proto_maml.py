@@ -76,4 +76,5 @@ class ProtoMAMLClassifier(UnrolledParams, MetaClassifier):
     _training: ClassVar[tuple[str, ...]] = (*MetaClassifier._training, "first_order")
 
     def make_algorithm(self) -> GradientLearner:
+        """Make the algorithm that the parameters describe."""
         return gradient_learner(self, Everything(), head=PrototypeHead())

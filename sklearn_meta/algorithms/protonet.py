@@ -108,6 +108,7 @@ class ProtoNetClassifier(MetaClassifier):
     distance: str | Distance = "sqeuclidean"
 
     def make_algorithm(self) -> ProtoNet:
+        """Make the algorithm that the parameters describe."""
         distance = DISTANCES[self.distance] if isinstance(self.distance, str) else self.distance
         return ProtoNet(cross_entropy, distance)
 

@@ -95,6 +95,7 @@ class _ReptileParams(InnerLoopParams, ABC):
         return super()._param_checks() | CHECKS
 
     def make_algorithm(self) -> Reptile:
+        """Make the algorithm that the parameters describe."""
         return Reptile(
             task_loss_of(self),
             head_of(self),

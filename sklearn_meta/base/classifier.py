@@ -125,6 +125,7 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         return known
 
     def encode_targets(self, y: NDArray[Any]) -> NDArray[Any]:
+        """Encode labels or targets as the numbers that the algorithm sees."""
         columns = self._columns(y)
         return one_hot(np.searchsorted(columns, y), len(columns))
 
@@ -151,6 +152,7 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         return right.sum(axis=1) / found.n_query
 
     def make_scratch_algorithm(self) -> FineTune:
+        """Make the baseline for an estimator that was never meta-fitted."""
         return from_scratch(cross_entropy, FixedHead())
 
     def _n_support(self) -> tuple[int, int]:

@@ -70,6 +70,7 @@ class InnerLoopParams(SharedParams, ABC):
         return (*super()._without_effect(), "inner_lr") if learned else super()._without_effect()
 
     def has_fixed_n_way(self) -> bool:
+        """Return whether the output layer limits the number of classes."""
         return getattr(self, "head", None) == "fixed"
 
 

@@ -101,6 +101,7 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
         return tags
 
     def encode_targets(self, y: NDArray[Any]) -> NDArray[np.float64]:
+        """Encode labels or targets as the numbers that the algorithm sees."""
         return y.reshape(len(y), -1).astype(np.float64)
 
     def _decide(self, found: Answers) -> list[NDArray[Any]]:
@@ -132,6 +133,7 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
             )
 
     def make_scratch_algorithm(self) -> FineTune:
+        """Make the baseline for an estimator that was never meta-fitted."""
         return from_scratch(squared_error, LinearHead())
 
     def _n_support(self) -> tuple[int, int]:

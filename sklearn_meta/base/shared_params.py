@@ -126,6 +126,7 @@ class SharedParams(BaseEstimator, ABC):
         self._n_support()
 
     def make_backbone(self, row_shape: tuple[int, ...], seed: int) -> RowNetwork:
+        """Build the network for rows of this shape."""
         return build_backbone(
             self.backbone,
             row_shape,
