@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from scipy.sparse.csgraph import connected_components
 
-from sklearn_meta._params import Check, integer, option, real
+from sklearn_meta.parameters import Check, integer, option, real
 
 __all__ = [
     "MeanInterval",

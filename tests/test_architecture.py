@@ -11,14 +11,15 @@ import sklearn_meta
 HOUSE = Path(sklearn_meta.__file__).parent
 FILES = sorted(HOUSE.rglob("*.py"))
 COMPAT = HOUSE / "_compat.py"  # private names of other packages, each with its reason
-GROUND = {"exceptions", "_version", "_optional", "_compat", "_params"}
+GROUND = {"exceptions", "_version", "_optional", "_compat", "_plotting", "parameters"}
 
 # what each part may import: parts of the package, and the outside beyond the standard library
 MAY = {
     "exceptions": ({"sklearn"}, set()),
     "_version": (set(), set()),
     "_optional": (set(), set()),
-    "_params": ({"numpy", "torch"}, set()),
+    "_plotting": ({"numpy", "matplotlib"}, set()),
+    "parameters": ({"numpy", "torch"}, set()),
     "_traced": ({"torch"}, set()),
     "_compat": ({"numpy", "sklearn", "torch", "skorch", "joblib"}, {"functional", "_traced"}),
     "storage": ({"numpy"}, {"storage"}),

@@ -7,12 +7,12 @@ from typing import ClassVar
 
 import torch
 
-from sklearn_meta._params import Check, real
 from sklearn_meta.base import MetaClassifier
 from sklearn_meta.base.inner_params import InnerLoopParams
 from sklearn_meta.base.params_doc import describe_shared
 from sklearn_meta.functional import cross_entropy
 from sklearn_meta.inner import CosineHead, FineTune, HeadAlone
+from sklearn_meta.parameters import Check, real
 
 __all__ = ["BaselinePlusPlusClassifier"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from sklearn_meta._params import Check, option
 from sklearn_meta.base import MetaClassifier, MetaRegressor
 from sklearn_meta.base.inner_params import UnrolledParams, gradient_learner
 from sklearn_meta.base.params_doc import describe_shared
 from sklearn_meta.inner import Body, GradientLearner
+from sklearn_meta.parameters import Check, option
 
 __all__ = ["BOILClassifier", "BOILRegressor"]
 

@@ -8,12 +8,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from sklearn_meta._params import Check, integer
 from sklearn_meta.base import MetaRegressor
 from sklearn_meta.base.inner_params import UnrolledParams, gradient_learner
 from sklearn_meta.base.params_doc import describe_shared
 from sklearn_meta.functional import Params
 from sklearn_meta.inner import Adapts, Examples, GradientLearner, Head, Network, RowNetwork, Start
+from sklearn_meta.parameters import Check, integer
 
 __all__ = ["CAVIARegressor", "Context", "WithContext"]
 

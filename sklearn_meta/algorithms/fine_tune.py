@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 import torch
 
-from sklearn_meta._params import Check, option, real
 from sklearn_meta.base import MetaClassifier, MetaRegressor
 from sklearn_meta.base.inner_params import InnerLoopParams
 from sklearn_meta.base.params_doc import describe_shared
@@ -24,6 +23,7 @@ from sklearn_meta.inner import (
     PrototypeHead,
     ZeroHead,
 )
+from sklearn_meta.parameters import Check, option, real
 
 __all__ = ["FineTuneClassifier", "FineTuneRegressor"]
 

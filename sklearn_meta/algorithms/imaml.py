@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sklearn_meta._params import Check, integer, real
 from sklearn_meta.base import MetaClassifier, MetaRegressor
 from sklearn_meta.base.inner_params import InnerLoopParams, head_of, task_loss_of
 from sklearn_meta.base.params_doc import describe_shared
@@ -24,6 +23,7 @@ from sklearn_meta.functional import (
     with_gradient,
 )
 from sklearn_meta.inner import Adapts, Everything, Examples, InnerLoop, Network
+from sklearn_meta.parameters import Check, integer, real
 
 __all__ = ["IMAML", "IMAMLClassifier", "IMAMLRegressor"]
 

@@ -10,7 +10,6 @@ from typing import ClassVar
 
 import torch
 
-from sklearn_meta._params import Check, integer, option
 from sklearn_meta.base import MetaClassifier, MetaRegressor
 from sklearn_meta.base.inner_params import InnerLoopParams, head_of, task_loss_of
 from sklearn_meta.base.params_doc import describe_shared
@@ -25,6 +24,7 @@ from sklearn_meta.inner import (
     UpdateRule,
 )
 from sklearn_meta.inner.update_rules import State
+from sklearn_meta.parameters import Check, integer, option
 
 __all__ = ["LSTMMetaLearner", "LSTMMetaLearnerClassifier", "LSTMMetaLearnerRegressor"]
 

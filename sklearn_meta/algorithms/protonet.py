@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sklearn_meta._params import Check, option
 from sklearn_meta.base import MetaClassifier
 from sklearn_meta.base.params_doc import describe_shared
 from sklearn_meta.functional import (
@@ -20,6 +19,7 @@ from sklearn_meta.functional import (
     squared_euclidean,
 )
 from sklearn_meta.inner import Algorithm, Examples, Network
+from sklearn_meta.parameters import Check, option
 
 __all__ = ["ProtoNet", "ProtoNetClassifier"]
 

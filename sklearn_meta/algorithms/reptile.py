@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from sklearn_meta._params import Check, option, real
 from sklearn_meta.base import MetaClassifier, MetaRegressor
 from sklearn_meta.base.inner_params import InnerLoopParams, head_of, task_loss_of
 from sklearn_meta.base.params_doc import describe_shared
 from sklearn_meta.functional import Optimizer, Params, adam, minimise, with_gradient
 from sklearn_meta.inner import Adapts, Everything, Examples, InnerLoop, Network, join
 from sklearn_meta.inner.algorithm import BODY
+from sklearn_meta.parameters import Check, option, real
 
 __all__ = ["Reptile", "ReptileClassifier", "ReptileRegressor"]
 

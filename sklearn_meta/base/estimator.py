@@ -14,7 +14,6 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_meta._compat import CallbackSupportMixin, fit_task
-from sklearn_meta._params import check_dtype
 from sklearn_meta.base.adapted import Adapted
 from sklearn_meta.base.estimated import Estimated
 from sklearn_meta.base.many_tasks import ManyTasks
@@ -44,6 +43,7 @@ from sklearn_meta.outer.support import (
     check_support,
     warn_if_stale,
 )
+from sklearn_meta.parameters import check_dtype
 from sklearn_meta.tasks.arrays import dense_parts
 
 __all__ = ["BaseMetaLearner"]

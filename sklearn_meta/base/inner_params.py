@@ -6,7 +6,6 @@ from abc import ABC
 from dataclasses import dataclass
 from typing import Any
 
-from sklearn_meta._params import Check, integer, option, real
 from sklearn_meta.base.params_doc import describe_shared
 from sklearn_meta.base.shared_params import SharedParams
 from sklearn_meta.functional import cross_entropy, squared_error
@@ -14,6 +13,7 @@ from sklearn_meta.inner.adapts import Adapts
 from sklearn_meta.inner.gradient import GradientLearner
 from sklearn_meta.inner.heads import FixedHead, Head, LinearHead, PrototypeHead, SharedHead
 from sklearn_meta.inner.rates import FixedRate, ParameterRate, Rate, ScalarRate, TensorStepRate
+from sklearn_meta.parameters import Check, integer, option, real
 
 __all__ = [
     "HEADS",

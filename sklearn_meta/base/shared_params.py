@@ -16,7 +16,10 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from torch import nn
 
-from sklearn_meta._params import (
+from sklearn_meta.inner.backbone import RowNetwork, build_backbone
+from sklearn_meta.nn import ACTIVATIONS
+from sklearn_meta.outer.outer import NET_CHECKS, SCHEDULES
+from sklearn_meta.parameters import (
     Check,
     check_params,
     fingerprint,
@@ -25,9 +28,6 @@ from sklearn_meta._params import (
     real,
     resolve_device,
 )
-from sklearn_meta.inner.backbone import RowNetwork, build_backbone
-from sklearn_meta.nn import ACTIVATIONS
-from sklearn_meta.outer.outer import NET_CHECKS, SCHEDULES
 
 __all__ = ["SharedParams"]
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_meta._params import fingerprint
 from sklearn_meta.base.adapted import Adapted
 from sklearn_meta.base.plain_params import NOT_KEPT, is_plain, plain
 from sklearn_meta.exceptions import SaveError
 from sklearn_meta.outer.scaling import Limits, Scaling
 from sklearn_meta.outer.state import MetaState
+from sklearn_meta.parameters import fingerprint
 from sklearn_meta.storage import labels_to_json, to_json
 
 __all__ = ["written_meta", "written_task"]

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from sklearn_meta.inspection.drawing import GREY, new_axes, style, tidy
+from sklearn_meta._plotting import GREY, new_axes, style, tidy
 from sklearn_meta.inspection.learners import by_name, judge_of, score_name_of, scores_of
 from sklearn_meta.metrics import mean_interval
 from sklearn_meta.model_selection import TaskEstimator

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_meta.inspection.drawing import new_axes, tidy
+from sklearn_meta._plotting import new_axes, tidy
 
 __all__ = ["AdaptationPathDisplay"]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_meta._optional import need
-from sklearn_meta.inspection.drawing import new_axes, style, tidy
+from sklearn_meta._plotting import new_axes, style, tidy
 from sklearn_meta.metrics import MeanInterval
 from sklearn_meta.model_selection.comparison.verdict import size_in_words
 

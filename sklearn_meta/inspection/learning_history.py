@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sklearn_meta.inspection.drawing import GREY, new_axes, style, tidy
+from sklearn_meta._plotting import GREY, new_axes, style, tidy
 from sklearn_meta.inspection.learners import history_of
 
 __all__ = ["LearningHistoryDisplay"]

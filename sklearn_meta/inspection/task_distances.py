@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.cluster.hierarchy import dendrogram, linkage
 from scipy.spatial.distance import squareform
 
-from sklearn_meta.inspection.drawing import forget, new_axes
+from sklearn_meta._plotting import forget, new_axes
 from sklearn_meta.inspection.learners import names_of, one_a_task
 
 __all__ = ["TaskDistanceDisplay", "as_distances", "distances_of"]

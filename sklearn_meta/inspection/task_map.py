@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sklearn_meta._plotting import forget, name_points, new_axes, style
 from sklearn_meta.analysis.scaling import classical_axes
-from sklearn_meta.inspection.drawing import forget, name_points, new_axes, style
 from sklearn_meta.inspection.learners import names_of
 from sklearn_meta.inspection.task_distances import as_distances, distances_of
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.multiclass import type_of_target
 
-from sklearn_meta.inspection.drawing import GREY, name_dots, new_axes, style, tidy
+from sklearn_meta._plotting import GREY, name_dots, new_axes, style, tidy
 from sklearn_meta.inspection.learners import (
     by_name,
     judge_of,

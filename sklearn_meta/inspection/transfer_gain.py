@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sklearn_meta.inspection.drawing import GREY, name_dots, new_axes, style, tidy
+from sklearn_meta._plotting import GREY, name_dots, new_axes, style, tidy
 from sklearn_meta.inspection.learners import in_words, one_a_task
 from sklearn_meta.metrics import compare_paired
 

@@ -19,12 +19,12 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback, PassthroughScoring
 from skorch.history import History
 
-from sklearn_meta._params import fingerprint
 from sklearn_meta.exceptions import SaveError
 from sklearn_meta.functional.generators import GeneratorsState, current_generators
 from sklearn_meta.outer.module import MetaBatches
 from sklearn_meta.outer.progress import by_epoch
 from sklearn_meta.outer.state import VERSIONS
+from sklearn_meta.parameters import fingerprint
 from sklearn_meta.storage import write_atomically
 from sklearn_meta.tasks import LazyTasks
 

@@ -25,13 +25,13 @@ from skorch.helper import predefined_split
 from skorch.history import History
 from tqdm.auto import tqdm
 
-from sklearn_meta._params import Check
 from sklearn_meta.functional import Params
 from sklearn_meta.functional.generators import Generators, seeded
 from sklearn_meta.outer.checkpoint import Checkpoint, KeepCheckpoints
 from sklearn_meta.outer.converged import FACTOR
 from sklearn_meta.outer.module import EpisodicModule, MeanOverTasks, no_loader
 from sklearn_meta.outer.progress import CountIterations, Progress, RecordDiagnostics, by_epoch
+from sklearn_meta.parameters import Check
 
 __all__ = ["NET_CHECKS", "SCHEDULES", "Outer", "train"]
 

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from sklearn_meta._compat import Bridge
-from sklearn_meta._params import check_dtype
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.functional import Params
 from sklearn_meta.inner.algorithm import draw_theta
@@ -33,6 +32,7 @@ from sklearn_meta.outer.state import VERSIONS, MetaState, to_numpy, to_torch
 from sklearn_meta.outer.support import check_fits, check_structure
 from sklearn_meta.outer.survey import Survey, first_of, survey
 from sklearn_meta.outer.validation import validation_batches
+from sklearn_meta.parameters import check_dtype
 from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.columns import check_task_names
 from sklearn_meta.tasks.lazy import TaskReader

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from sklearn_meta import ProtoNetClassifier
-from sklearn_meta._params import (
+from sklearn_meta.parameters import (
     check_dtype,
     check_params,
     fingerprint,
@@ -78,7 +78,7 @@ def test_fingerprints(case):
     ("there", "chosen"), [({"cpu"}, "cpu"), ({"cpu", "cuda"}, "cuda"), ({"cpu", "mps"}, "cpu")]
 )
 def test_auto_takes_a_gpu_that_can_do_float64(monkeypatch, there, chosen):
-    monkeypatch.setattr("sklearn_meta._params._there", there.__contains__)
+    monkeypatch.setattr("sklearn_meta.parameters._there", there.__contains__)
     assert resolve_device("auto").type == chosen
 
 
