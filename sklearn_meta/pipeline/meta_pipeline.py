@@ -12,7 +12,7 @@ from sklearn.base import clone, is_classifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
-from sklearn_meta._compat import check_steps, fit_task, sub_task
+from sklearn_meta._compat import check_steps
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.pipeline.output_columns import (
     OutputColumns,
@@ -29,7 +29,6 @@ from sklearn_meta.pipeline.raw_tasks import (
     transformed_alone,
 )
 from sklearn_meta.pipeline.saved import SavedPipeline
-from sklearn_meta.pipeline.shown import ShownPipeline
 from sklearn_meta.pipeline.told import check_told, told
 from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.columns import check_feature_names
@@ -43,7 +42,7 @@ __all__ = ["MetaPipeline"]
 SCOPES = ("task", "pooled")
 
 
-class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
+class MetaPipeline(SavedPipeline, Pipeline):
     """A pipeline with `meta_fit`, whose last step is a meta-learner.
 
     The transformers see of a new task what they saw in meta-training: with ``"task"`` they are
@@ -167,8 +166,7 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
                 validation_tasks, _ = self._transformed_alone(
                     held_out, columns, output, "of the tasks", "In validation_tasks: "
                 )
-        with fit_task(self, "meta_fit", 1, tasks, y) as context, sub_task(context, self, learner):
-            learner.meta_fit(ready, validation_tasks=validation_tasks)
+        learner.meta_fit(ready, validation_tasks=validation_tasks)
         self._remember(pooled, columns, output)
         return self
 
