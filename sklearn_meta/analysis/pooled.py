@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, clone
 from sklearn.utils import get_tags
 
+from sklearn_meta.algorithms.hierarchical import HierarchicalBase
 from sklearn_meta.analysis.guard_arms import flat
 from sklearn_meta.analysis.guard_trials import pooled_fit
 from sklearn_meta.model_selection.comparison import HierarchicalRegressor
-from sklearn_meta.model_selection.comparison.hierarchical import HierarchicalBase
 from sklearn_meta.tasks import Task, as_tasks
 
 __all__ = ["LabelCoefficients", "Pooled"]
@@ -47,7 +47,7 @@ class Pooled(HierarchicalBase):
         """
         classify = get_tags(self.estimator).estimator_type == "classifier"
         known = as_tasks(tasks, target_type="class" if classify else "real")
-        self._prior = pooled_fit(clone(self.estimator), known, classify)
+        self.meta_state = pooled_fit(clone(self.estimator), known, classify)
         return self
 
     def fit(self, X: Any, y: Any) -> Pooled:
@@ -63,7 +63,7 @@ class Pooled(HierarchicalBase):
         self : object
             As it was.
         """
-        self._known()
+        self.check_meta_fitted()
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -79,7 +79,7 @@ class Pooled(HierarchicalBase):
         y : ndarray of shape (n_rows,) or (n_rows, n_outputs)
             Labels or targets.
         """
-        found: NDArray[Any] = self._known().predict(flat(X))
+        found: NDArray[Any] = self.check_meta_fitted().predict(flat(X))
         return found
 
     def __sklearn_tags__(self) -> Any:
@@ -123,7 +123,7 @@ class LabelCoefficients(ClassifierMixin, HierarchicalBase):
         labels = np.unique(np.concatenate([np.unique(t.y) for t in known]))
         scores = HierarchicalRegressor(max_iter=self.max_iter, tol=self.tol)
         scores.meta_fit([Task(t.X, _indicators(t.y, labels)) for t in known])
-        self._prior = labels, scores
+        self.meta_state = labels, scores
         return self
 
     def fit(self, X: Any, y: Any) -> LabelCoefficients:
@@ -141,7 +141,7 @@ class LabelCoefficients(ClassifierMixin, HierarchicalBase):
         self : object
             Ready to predict.
         """
-        labels, scores = self._known()
+        labels, scores = self.check_meta_fitted()
         self.classes_ = np.unique(y)
         self.scores_ = clone(scores).fit(X, _indicators(y, labels))
         return self
@@ -159,7 +159,7 @@ class LabelCoefficients(ClassifierMixin, HierarchicalBase):
         y : ndarray of shape (n_rows,)
             Labels.
         """
-        here = np.isin(self._known()[0], self.classes_)
+        here = np.isin(self.check_meta_fitted()[0], self.classes_)
         own = self.scores_.predict(X)[:, here]
         found: NDArray[Any] = self.classes_[own.argmax(axis=1)]
         return found

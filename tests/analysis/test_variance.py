@@ -5,6 +5,7 @@ import pytest
 
 from sklearn_meta.analysis import variance_components
 from sklearn_meta.exceptions import TaskError
+from sklearn_meta.tasks import GaussianTaskDistribution
 
 
 def linear(seed, n_tasks, sizes, covariance, noise, *, rows=None):
@@ -86,6 +87,26 @@ def test_large_designs_agree_with_moments_of_least_squares():
     expected = np.cov(least.T) - found.noise * np.linalg.inv(X.T @ X)
     np.testing.assert_allclose(found.covariance, expected, rtol=1e-6)
     np.testing.assert_allclose(found.mean, least.mean(0), rtol=1e-6)
+
+
+def test_maximum_likelihood_is_its_twin_that_divides_by_the_number_of_tasks():
+    """With one design, S + s2 (X'X)^-1 is the covariance of least squares, over T or over T - 1."""
+    rng, n_tasks = np.random.RandomState(2), 12
+    X = rng.normal(size=(9, 2))
+    w = 2 * rng.normal(size=(n_tasks, 2))
+    tasks = [(X, X @ row + rng.normal(size=9)) for row in w]
+    restricted = variance_components(tasks, fit_intercept=False)
+    likely = GaussianTaskDistribution(
+        fit_intercept=False, shrinkage=0.0, max_iter=5000, tol=1e-12
+    ).fit(tasks)
+    sampling = np.linalg.inv(X.T @ X)
+    np.testing.assert_allclose(
+        likely.covariance_ + likely.noise_variance_ * sampling,
+        (restricted.covariance + restricted.noise * sampling) * (n_tasks - 1) / n_tasks,
+        rtol=1e-4,
+    )
+    np.testing.assert_allclose(likely.noise_variance_, restricted.noise, rtol=1e-4)
+    np.testing.assert_allclose(likely.mean_, restricted.mean, rtol=1e-6)
 
 
 def test_the_units_of_features_do_not_matter():
