@@ -15,6 +15,7 @@ import torch
 __all__ = [
     "Check",
     "check_dtype",
+    "check_parameter",
     "check_params",
     "fingerprint",
     "integer",
@@ -120,13 +121,40 @@ def check_params(estimator: Any, checks: Mapping[str, Check]) -> None:
     ValueError
         In scikit-learn's words, naming parameter, estimator and value.
     """
-    for name, (allowed, constraint) in checks.items():
-        value = getattr(estimator, name)
-        if not allowed(value):
-            raise ValueError(
-                f"The {name!r} parameter of {type(estimator).__name__} must be {constraint}. "
-                f"Got {value!r} instead."
-            )
+    for name, check in checks.items():
+        check_parameter(name, getattr(estimator, name), check, type(estimator).__name__)
+
+
+def check_parameter(name: str, value: Any, check: Check, owner: str) -> Any:
+    """Return a value that is allowed, or raise an error in scikit-learn's words.
+
+    Parameters
+    ----------
+    name : str
+        The parameter.
+    value : object
+        Its value.
+    check : Check
+        The constraint, such as ``integer(1)``.
+    owner : str
+        The class or function that the parameter belongs to.
+
+    Returns
+    -------
+    value : object
+        The same value.
+
+    Raises
+    ------
+    ValueError
+        If the value is not allowed.
+    """
+    allowed, constraint = check
+    if not allowed(value):
+        raise ValueError(
+            f"The {name!r} parameter of {owner} must be {constraint}. Got {value!r} instead."
+        )
+    return value
 
 
 def fingerprint(value: Any) -> Any:

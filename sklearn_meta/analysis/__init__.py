@@ -5,7 +5,6 @@ from sklearn_meta.analysis.cka import RepresentationChange, cka, representation_
 from sklearn_meta.analysis.distances import task_distances
 from sklearn_meta.analysis.diversity import Diversity, diversity_coefficient
 from sklearn_meta.analysis.embedding import TaskEmbedding
-from sklearn_meta.analysis.gain import PredictedGain, predicted_gain
 from sklearn_meta.analysis.gradients import gradient_distances
 from sklearn_meta.analysis.groups import TaskGroups
 from sklearn_meta.analysis.guarded import (
@@ -17,12 +16,13 @@ from sklearn_meta.analysis.logme import logme
 from sklearn_meta.analysis.meta_features import meta_features
 from sklearn_meta.analysis.nearest import nearest_tasks, select_tasks
 from sklearn_meta.analysis.parameters import parameter_distances
+from sklearn_meta.analysis.predicted_gain import PredictedGain, predicted_gain
 from sklearn_meta.analysis.report import TaskReport
 from sklearn_meta.analysis.size_verdict import SizeVerdict
 from sklearn_meta.analysis.task2vec import task2vec, task2vec_distances
 from sklearn_meta.analysis.transfer import transfer_distances
 from sklearn_meta.analysis.transfer_gain import GainOver, TransferGain, transfer_gain
-from sklearn_meta.analysis.variance import VarianceComponents, variance_components
+from sklearn_meta.analysis.variance_components import VarianceComponents, variance_components
 from sklearn_meta.tasks import (
     DirichletTaskDistribution,
     GaussianTaskDistribution,

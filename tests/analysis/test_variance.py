@@ -131,7 +131,7 @@ def test_labels_are_indicators_and_text_says_the_share():
 def test_tasks_that_are_one_task_have_no_variance_between_them():
     found = variance_components(linear(0, 200, [20], 1e-12 * np.eye(2), 1.0)[0])
     assert found.icc < 0.03
-    assert "all but the same" in str(found)
+    assert "almost the same" in str(found)
 
 
 def test_nothing_to_explain_is_zero_and_not_rounding():
@@ -157,7 +157,7 @@ def test_features_that_say_nothing_change_nothing():
     assert other.noise == pytest.approx(one.noise)
 
 
-def test_what_cannot_be_told_is_said():
+def test_components_that_rows_do_not_determine_are_errors():
     rng = np.random.RandomState(0)
     with pytest.raises(ValueError, match="no task has more rows than coefficients"):
         variance_components([(rng.normal(size=(3, 4)), rng.normal(size=3)) for _ in range(9)])
