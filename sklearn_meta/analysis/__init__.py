@@ -1,6 +1,6 @@
 """Task distributions, relatedness of tasks, and when meta-learning pays."""
 
-from sklearn_meta.analysis.analyse import analyse
+from sklearn_meta.analysis.analyse import SizeVerdict, TaskReport, analyse
 from sklearn_meta.analysis.cka import RepresentationChange, cka, representation_change
 from sklearn_meta.analysis.distances import task_distances
 from sklearn_meta.analysis.diversity import Diversity, diversity_coefficient
@@ -17,8 +17,6 @@ from sklearn_meta.analysis.meta_features import meta_features
 from sklearn_meta.analysis.nearest import nearest_tasks, select_tasks
 from sklearn_meta.analysis.parameters import parameter_distances
 from sklearn_meta.analysis.predicted_gain import PredictedGain, predicted_gain
-from sklearn_meta.analysis.report import TaskReport
-from sklearn_meta.analysis.size_verdict import SizeVerdict
 from sklearn_meta.analysis.task2vec import task2vec, task2vec_distances
 from sklearn_meta.analysis.transfer import transfer_distances
 from sklearn_meta.analysis.transfer_gain import GainOver, TransferGain, transfer_gain

@@ -51,7 +51,7 @@ def random_coefficients(
     pooled_coef = np.linalg.lstsq(
         root_weights[:, None] * np.concatenate(designs),
         root_weights * np.concatenate(targets),
-        rcond=None,
+        rcond=np.sqrt(np.finfo(float).eps * p),  # EM does not shrink what the rows do not determine
     )[0]
     # residuals of one model for all: sums of squares of targets far from zero would cancel
     residuals = [y - Phi @ pooled_coef for Phi, y in zip(designs, targets, strict=True)]
