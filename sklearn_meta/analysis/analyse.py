@@ -479,7 +479,7 @@ def advise(
         if groups.labels.max() > 0:
             words.append("Also meta-train on each large group alone (select_tasks).")
         if max(v.gain.hurt for v in paying) > 0.25:
-            words.append("A guard protects the mean over tasks (GuardedMetaClassifier/Regressor).")
+            words.append("GuardedMetaClassifier/Regressor protect the mean over tasks, not each task.")
     else:
         words += [f"{name}, because {CASES[case]}." for case, name in simple.items()]
         if any(v.case == "unclear" for v in verdicts):
