@@ -57,16 +57,16 @@ def gradients(
     algorithm = estimator.make_algorithm()
     f = estimator.make_backbone(tasks[0].X.shape[1:], 0)
     theta = {k: torch.tensor(v, requires_grad=True) for k, v in estimator.theta_.items()}
-    dtype, found = next(iter(theta.values())).dtype, []
+    dtype, results = next(iter(theta.values())).dtype, []
     for task, chosen in zip(tasks, rows, strict=True):
         X, y = (torch.tensor(part[chosen], dtype=dtype) for part in (task.X, task.y))
         examples = Examples(X, y[:, None], torch.ones(len(X), dtype=dtype))
         prior = next(iter(algorithm.path(f, theta, examples)))
         loss = algorithm.risk(f, theta, prior, examples)
-        found.append(
+        results.append(
             torch.cat([g.ravel() for g in torch.autograd.grad(loss, list(theta.values()))])
         )
-    return torch.stack(found).double().numpy()
+    return torch.stack(results).double().numpy()
 
 
 def measure(estimator: BaseMetaLearner, tasks: Sequence[Task], n_rows: int) -> Conflict:
@@ -92,23 +92,27 @@ def main(
     sizes = (10, 20, 40, 80, 160, 320, 640)
     exact = [Task(t.X, t.X @ w) for t, w in zip(family.tasks, family.coef, strict=True)]
     truth = measure(prior, exact, sizes[-1]).raw
-    found = {n: measure(prior, family.tasks, n) for n in sizes}
+    results = {n: measure(prior, family.tasks, n) for n in sizes}
     print(f"{100 * truth:.0f} % of pairs conflict if the targets have no noise")
-    for n, one in found.items():
+    for n, one in results.items():
         print(
             f"{n:3d} rows: {100 * one.raw:.0f} % of pairs conflict, {100 * one.share:.0f} % "
             f"without noise; reliability of a gradient {one.reliability:.2f}"
         )
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
     ax = figure.subplots()
-    ax.plot(list(found), [one.raw for one in found.values()], "o-", color="#D55E00", label="raw")
-    share = [one.share for one in found.values()]
-    ax.plot(list(found), share, "s-", color="#0072B2", label="noise taken out")
+    ax.plot(
+        list(results), [one.raw for one in results.values()], "o-", color="#D55E00", label="raw"
+    )
+    share = [one.share for one in results.values()]
+    ax.plot(list(results), share, "s-", color="#0072B2", label="noise taken out")
     ax.axhline(truth, color="black", linewidth=1, linestyle="--", label="truth")
     how = {"color": "0.4", "linestyle": ":", "marker": "^"}
-    ax.plot(list(found), [one.reliability for one in found.values()], label="reliability", **how)
+    ax.plot(
+        list(results), [one.reliability for one in results.values()], label="reliability", **how
+    )
     ax.set_xscale("log")
-    ax.set_xticks(list(found), [str(n) for n in found])
+    ax.set_xticks(list(results), [str(n) for n in results])
     ax.minorticks_off()
     ax.set_ylim(0, 1)
     ax.set_xlabel("rows of a task")
@@ -116,7 +120,7 @@ def main(
     ax.legend(frameon=False)
     figure.savefig(picture, dpi=120)
     print(f"saved {picture}")
-    return truth, found
+    return truth, results
 
 
 if __name__ == "__main__":

@@ -104,30 +104,30 @@ def main(
     reg = MAMLRegressor(
         inner_lr=0.02, scaling=None, max_meta_iter=max_meta_iter, random_state=0
     ).meta_fit(tasks[:-1])
-    found = landscape(*adaptation(clone(reg).set_params(inner_steps=10), tasks[-1]), n_points)
+    surface = landscape(*adaptation(clone(reg).set_params(inner_steps=10), tasks[-1]), n_points)
     print(
-        f"query loss {found.path_loss[0]:.3f} at the prior, {found.path_loss[-1]:.3f} after 10 "
-        f"steps; the plane shows {100 * found.share:.1f} % of the path"
+        f"query loss {surface.path_loss[0]:.3f} at the prior, {surface.path_loss[-1]:.3f} after 10 "
+        f"steps; the plane shows {100 * surface.share:.1f} % of the path"
     )
-    draw(found, picture)
-    return found
+    draw(surface, picture)
+    return surface
 
 
-def draw(found: Landscape, picture: str) -> None:
+def draw(surface: Landscape, picture: str) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.0, 4.4), layout="constrained")
     ax = figure.subplots()
-    filled = ax.contourf(found.x, found.y, found.loss, levels=14, cmap="cividis")
-    ax.contour(found.x, found.y, found.loss, filled.levels, colors="white", linewidths=0.4)
+    filled = ax.contourf(surface.x, surface.y, surface.loss, levels=14, cmap="cividis")
+    ax.contour(surface.x, surface.y, surface.loss, filled.levels, colors="white", linewidths=0.4)
     figure.colorbar(filled, ax=ax, label="loss of the query")
-    ax.plot(*found.path.T, "o-", color="white", markeredgecolor="black", linewidth=2)
+    ax.plot(*surface.path.T, "o-", color="white", markeredgecolor="black", linewidth=2)
     box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none"}
-    ends = [(0, "prior", -8, "right"), (-1, f"{len(found.path) - 1} steps", 8, "left")]
+    ends = [(0, "prior", -8, "right"), (-1, f"{len(surface.path) - 1} steps", 8, "left")]
     for at, text, shift, side in ends:
         ax.annotate(
             text,
-            found.path[at],
+            surface.path[at],
             xytext=(shift, 0),
             textcoords="offset points",
             ha=side,

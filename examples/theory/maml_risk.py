@@ -61,13 +61,13 @@ def simulate(
 def main(n_tasks: int = 20000, picture: str = "maml_risk.png") -> dict[int, tuple[float, float]]:
     from matplotlib.figure import Figure
 
-    covariance, noise, found = np.diag([0.5, 1.5, 3.0]), 0.7, {}
+    covariance, noise, results = np.diag([0.5, 1.5, 3.0]), 0.7, {}
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     ax, steps = figure.subplots(), np.linspace(0, 1.2, 61)
     for n, color in zip((2, 4, 8, 32), ("#D55E00", "#E69F00", "#009E73", "#0072B2"), strict=True):
         best = best_step(covariance, noise, n)
         risk = float(one_step_risk(best, covariance, noise, n))
-        found[n] = best, risk
+        results[n] = best, risk
         print(f"{n:2d} rows: the best step is {best:.3f}; the error falls from 5 to {risk:.3f}")
         ax.plot(steps, one_step_risk(steps, covariance, noise, n), color=color, label=f"{n} rows")
         drawn = [
@@ -83,7 +83,7 @@ def main(n_tasks: int = 20000, picture: str = "maml_risk.png") -> dict[int, tupl
     ax.legend(frameon=False)
     figure.savefig(picture, dpi=120)
     print(f"saved {picture}")
-    return found
+    return results
 
 
 if __name__ == "__main__":

@@ -136,28 +136,28 @@ def main(
     n_rows: int = 200,
     picture: str = "pac_bayes_bounds.png",
 ) -> dict[int, tuple[Bound, float]]:
-    rng, found = np.random.RandomState(0), {}
+    rng, results = np.random.RandomState(0), {}
     for n in numbers:
         tasks = draw_tasks(rng, n, n_rows)
         centre = pooled_ridge(tasks, 1.0)
         bound = linear_bound(tasks, centre, Scales())
-        found[n] = bound, new_loss(rng, n_rows, centre, Scales())
+        results[n] = bound, new_loss(rng, n_rows, centre, Scales())
         word = "certifies nothing" if bound.total >= 1 else "certified"
         print(
             f"{n:5d} tasks: the loss of new tasks is at most {bound.total:.3f} ({word}): "
             f"{bound.empirical:.3f} seen + {bound.task_terms.mean():.3f} for few rows + "
-            f"{bound.environment:.3f} for few tasks; measured {found[n][1]:.3f}"
+            f"{bound.environment:.3f} for few tasks; measured {results[n][1]:.3f}"
         )
-    draw(found, picture)
-    return found
+    draw(results, picture)
+    return results
 
 
-def draw(found: dict[int, tuple[Bound, float]], picture: str) -> None:
+def draw(results: dict[int, tuple[Bound, float]], picture: str) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
-    ax, numbers = figure.subplots(), list(found)
-    bounds = [bound for bound, _ in found.values()]
+    ax, numbers = figure.subplots(), list(results)
+    bounds = [bound for bound, _ in results.values()]
     parts = [
         [b.empirical for b in bounds],
         [float(b.task_terms.mean()) for b in bounds],
@@ -167,7 +167,7 @@ def draw(found: dict[int, tuple[Bound, float]], picture: str) -> None:
     ax.stackplot(numbers, parts, labels=names, colors=["#0072B2", "#E69F00", "#CC79A7"])
     ax.plot(
         numbers,
-        [loss for _, loss in found.values()],
+        [loss for _, loss in results.values()],
         "o",
         color="black",
         label="measured",

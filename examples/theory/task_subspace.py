@@ -87,17 +87,17 @@ def main(
     figure = Figure(figsize=(9.0, 3.8), layout="constrained")
     bars, lines = figure.subplots(1, 2)
     looks = {"squares": ("#0072B2", moments_by_squares), "pairs": ("#D55E00", moments_by_pairs)}
-    found: dict[tuple[str, int], float] = {}
+    results: dict[tuple[str, int], float] = {}
     for k, (name, (color, estimate)) in enumerate(looks.items()):
         for n in numbers:
             white, rows = whiten(draw_tasks(basis, n, 10, seed=1))
             moments, weights = estimate(rows)
             values, vectors = spectrum(moments, weights)
             angles = subspace_angles(shared_directions(white, vectors, 2).T, basis)
-            found[name, n] = float(np.degrees(angles.max()))
+            results[name, n] = float(np.degrees(angles.max()))
             print(
                 f"{name:7s} {n:5d} tasks: task diversity {values[1]:5.2f} (truth 1), largest angle "
-                f"to the true subspace {found[name, n]:4.1f} degrees"
+                f"to the true subspace {results[name, n]:4.1f} degrees"
             )
         low, high = np.percentile(resampled_spectra(moments, weights, 100), [2.5, 97.5], axis=0)
         place, error = (
@@ -105,7 +105,7 @@ def main(
             np.maximum([values - low, high - values], 0),
         )
         bars.bar(place, values, 0.4, yerr=error, color=color, capsize=2, label=name)
-        lines.plot(numbers, [found[name, n] for n in numbers], "o-", color=color, label=name)
+        lines.plot(numbers, [results[name, n] for n in numbers], "o-", color=color, label=name)
     bars.plot([1, 2], [4, 1], "_", color="black", markersize=22, label="truth")
     bars.axhline(0, color="black", linewidth=0.8)
     bars.set_xlabel("eigenvalue of Gamma")
@@ -121,7 +121,7 @@ def main(
     lines.legend(frameon=False)
     figure.savefig(picture, dpi=120)
     print(f"saved {picture}")
-    return found
+    return results
 
 
 if __name__ == "__main__":

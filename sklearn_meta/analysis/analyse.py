@@ -410,8 +410,8 @@ def analyse(
     if not np.isfinite(distances).all():
         raise ValueError(f"metric={metric!r} gave distances that are not finite.")
     lengths = as_lengths(distances, metric)
-    found = find_groups(lengths, rng) if tasks_differ(distances) else no_groups(len(lengths))
-    usual = [k for k, i in enumerate(positions) if found.labels[i] >= 0]
+    task_groups = find_groups(lengths, rng) if tasks_differ(distances) else no_groups(len(lengths))
+    usual = [k for k, i in enumerate(positions) if task_groups.labels[i] >= 0]
     if len(usual) < len(used):
         comparison = compare_on(usual)
     variance = 1.0 if classify else _variance([used[k] for k in usual])
@@ -432,8 +432,8 @@ def analyse(
         variance=variance,
         distances=distances,
         metric=metric if isinstance(metric, str) else getattr(metric, "__name__", "callable"),
-        groups=found,
-        advice=advise(verdicts, learners, found, local, name),
+        groups=task_groups,
+        advice=advise(verdicts, learners, task_groups, local, name),
         notes=(),
     )
     return replace(report, notes=(*_notes(report, [used[k] for k in usual]), *notes))
@@ -479,7 +479,7 @@ def advise(
         if groups.labels.max() > 0:
             words.append("Also meta-train on each large group alone (select_tasks).")
         if max(v.gain.hurt for v in paying) > 0.25:
-            words.append("GuardedMetaClassifier/Regressor protect the mean over tasks, not each task.")
+            words.append("GuardedMetaClassifier/Regressor protect the mean, not each task.")
     else:
         words += [f"{name}, because {CASES[case]}." for case, name in simple.items()]
         if any(v.case == "unclear" for v in verdicts):

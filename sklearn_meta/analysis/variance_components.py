@@ -335,7 +335,7 @@ def fit_outputs(data: LinearTasks, owner: str) -> tuple[list[RandomCoefficients]
     if not freedom.any():
         raise ValueError(
             f"{owner}: no task has more rows than coefficients ({p}, with at most "
-            f"{data.n_rows.max()} rows a task), so noise cannot be told from differences between "
+            f"{data.n_rows.max()} rows a task), so noise cannot be separated from differences between "
             "tasks. Give tasks more rows, or fewer features."
         )
     available, needed = int(np.sum(rank * (rank + 1) // 2)), p * (p + 1) // 2
