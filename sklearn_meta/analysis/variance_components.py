@@ -335,8 +335,8 @@ def fit_outputs(data: LinearTasks, owner: str) -> tuple[list[RandomCoefficients]
     if not freedom.any():
         raise ValueError(
             f"{owner}: no task has more rows than coefficients ({p}, with at most "
-            f"{data.n_rows.max()} rows a task), so noise cannot be separated from differences between "
-            "tasks. Give tasks more rows, or fewer features."
+            f"{data.n_rows.max()} rows a task), so noise cannot be separated from differences "
+            "between tasks. Give tasks more rows, or fewer features."
         )
     available, needed = int(np.sum(rank * (rank + 1) // 2)), p * (p + 1) // 2
     if available < needed:
