@@ -250,9 +250,8 @@ class TaskReport:
         return words if sizes[0] == sizes[-1] else f"{sizes[0]} to {words}"
 
     def _answer(self) -> str:
-        runs = [
-            (case, [v.size for v in run]) for case, run in groupby(self.verdicts, lambda v: v.case)
-        ]
+        by_case = groupby(self.verdicts, lambda v: v.case)
+        runs = [(case, [v.size for v in run]) for case, run in by_case]
         parts = [f"with {self._support(*sizes)} {CASES[case]}" for case, sizes in runs]
         cases = {case for case, _ in runs}
         answer = "Not clear" if "unclear" in cases else "No"
@@ -271,8 +270,8 @@ class TaskReport:
         if _is_ahead(gain) and gain.difference.low <= 0:
             doubt = f", by a sign test over tasks ({gain.wins} wins, {gain.losses} losses)"
         return (
-            f"With {self._support(verdict.size)}, {verdict.best['meta']} gains "
-            f"{self._gain(verdict)} of {units} over {verdict.best['simple']}{doubt}."
+            f"With {self._support(verdict.size)}, the gain of {verdict.best['meta']} over "
+            f"{verdict.best['simple']} is {self._gain(verdict)} of {units}{doubt}."
         )
 
 
@@ -394,7 +393,8 @@ def analyse(
         groups = list(zip(members, [sizes for sizes, _ in by_size], strict=True))
         return quick.compare_sizes(learners, views, groups, seed=seed, verbose=verbose)
 
-    comparison, strategies = compare_on(range(len(used))), {k: v[0] for k, v in learners.items()}
+    comparison = compare_on(range(len(used)))
+    strategies = {learner: one.strategy for learner, one in learners.items()}
     last = judge(comparison, strategies, by_size[-1][0][-1])
     local = False
     if labels is not None:  # does one model for all tasks predict them better than guessing?
@@ -490,13 +490,8 @@ def advise(
 
 
 def _notes(report: TaskReport, compared: Sequence[Task]) -> list[str]:
-    notes, groups, outliers, shared = (
-        [],
-        report.groups,
-        report.outliers,
-        quick.shared_rows(compared),
-    )
-    if shared > 0:
+    notes, groups, outliers = [], report.groups, report.outliers
+    if (shared := quick.shared_rows(compared)) > 0:
         notes.append(
             f"{100 * shared:.2g} % of the rows are in more than one task, with the same target: "
             "scores of learners that saw them in other tasks are too good."
@@ -522,9 +517,7 @@ def _notes(report: TaskReport, compared: Sequence[Task]) -> list[str]:
         sizes = np.bincount(groups.labels[usual]).tolist()
         words = f"{len(sizes)} groups of {sizes} tasks" if len(sizes) > 1 else "No groups of tasks"
         notes.append(f"{words} (silhouette {groups.silhouette:.2f}, p = {groups.p_value:.2g}).")
-    notes.append(
-        "Each task was held out once; the best of several learners is a little optimistic."
-    )
+    notes.append("Each task was held out once; the best of several is a little optimistic.")
     if report.estimator_name is None:
         notes.append("A network may do better: try analyse(tasks, estimator), or compare.")
     return notes

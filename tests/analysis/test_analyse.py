@@ -141,8 +141,8 @@ def test_the_table_is_that_of_the_comparison(waves):
 def test_the_evidence_is_the_largest_gain(waves):
     best = max(waves.verdicts, key=lambda v: v.gain.difference.mean)
     line = waves.verdict.splitlines()[1]
-    assert line.startswith(f"With {best.size} rows, {best.best['meta']} gains ")
-    assert line.endswith(f"of the variance over {best.best['simple']}.")
+    assert line.startswith(f"With {best.size} rows, the gain of {best.best['meta']} over ")
+    assert line.endswith("] of the variance.")
     far = best.gain.difference._replace(low=-1e3, high=1e3)
     noisy = best._replace(gain=best.gain._replace(difference=far, p_sign=0.5))
     assert replace(waves, verdicts=(noisy,)).verdict.splitlines()[1].endswith("within the noise.")
