@@ -14,7 +14,6 @@ import numpy as np
 from sklearn_meta import MAMLClassifier, MAMLRegressor
 from sklearn_meta.analysis import (
     diversity_coefficient,
-    gradient_conflict,
     gradient_distances,
     parameter_distances,
     task2vec_distances,
@@ -30,7 +29,6 @@ LEARNED = {
 }
 PRIOR = {
     "gradient": gradient_distances,
-    "gradient_conflict": gradient_conflict,
     "parameter": parameter_distances,
 }
 

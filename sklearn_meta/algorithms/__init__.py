@@ -5,6 +5,7 @@ from sklearn_meta.algorithms.baseline_plus_plus import BaselinePlusPlusClassifie
 from sklearn_meta.algorithms.boil import BOILClassifier, BOILRegressor
 from sklearn_meta.algorithms.cavia import CAVIARegressor
 from sklearn_meta.algorithms.fine_tune import FineTuneClassifier, FineTuneRegressor
+from sklearn_meta.algorithms.hierarchical import HierarchicalClassifier, HierarchicalRegressor
 from sklearn_meta.algorithms.imaml import IMAML, IMAMLClassifier, IMAMLRegressor
 from sklearn_meta.algorithms.lstm import (
     LSTMMetaLearner,
@@ -29,6 +30,8 @@ __all__ = [
     "CAVIARegressor",
     "FineTuneClassifier",
     "FineTuneRegressor",
+    "HierarchicalClassifier",
+    "HierarchicalRegressor",
     "IMAMLClassifier",
     "IMAMLRegressor",
     "LSTMMetaLearner",

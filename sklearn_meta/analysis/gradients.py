@@ -46,8 +46,8 @@ def gradient_distances(tasks: Any, estimator: Any, random_state: Any = None) -> 
 
     Notes
     -----
-    Gradients of few rows are noisy: see `reliability` of :func:`gradient_conflict`. The gradients
-    of all tasks are held at once, n_tasks times the meta-parameters.
+    Gradients of few rows are noisy. The gradients of all tasks are held at once, n_tasks times the
+    meta-parameters.
 
     Examples
     --------

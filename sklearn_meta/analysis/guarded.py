@@ -159,7 +159,7 @@ class GuardedMetaRegressor(RegressorMixin, GuardedMetaEstimator):
     --------
     >>> from sklearn_meta.analysis import GuardedMetaRegressor
     >>> from sklearn_meta.datasets import make_linear_tasks
-    >>> from sklearn_meta.model_selection.comparison import HierarchicalRegressor
+    >>> from sklearn_meta.model_selection import HierarchicalRegressor
     >>> tasks = make_linear_tasks(60, mean=[2, 2, 2], n_support=5, random_state=0).tasks
     >>> reg = GuardedMetaRegressor(HierarchicalRegressor(), random_state=0).meta_fit(tasks[:50])
     >>> reg = reg.fit(tasks[50].X_support, tasks[50].y_support)

@@ -101,7 +101,7 @@ def transfer_gain(
     >>> from sklearn.linear_model import Ridge
     >>> from sklearn_meta.analysis import transfer_gain
     >>> from sklearn_meta.datasets import make_linear_tasks
-    >>> from sklearn_meta.model_selection.comparison import HierarchicalRegressor
+    >>> from sklearn_meta.model_selection import HierarchicalRegressor
     >>> tasks = make_linear_tasks(90, mean=[2, 2, 2], n_support=4, random_state=0).tasks
     >>> reg = HierarchicalRegressor().meta_fit(tasks[:60])
     >>> gain = transfer_gain(reg, tasks[60:], baselines={"ridge": Ridge()}, random_state=0,
@@ -207,9 +207,7 @@ def _own_arm(estimator: Any) -> Arm:
 
 def _is_ready(arm: Arm) -> bool:
     """Whether an arm brings a prior of its own."""
-    learner = learner_of(arm.estimator)
-    kept = [getattr(learner, name, None) for name in ("_meta_state", "_prior")]
-    return any(prior is not None and not callable(prior) for prior in kept)
+    return getattr(learner_of(arm.estimator), "meta_state", None) is not None
 
 
 def _learns(arm: Arm) -> bool:

@@ -1,7 +1,6 @@
 """Pictures of meta-training and of what it is worth on new tasks."""
 
 from sklearn_meta.inspection.adaptation import AdaptationCurveDisplay
-from sklearn_meta.inspection.adaptation_path import AdaptationPathDisplay
 from sklearn_meta.inspection.comparison import ComparisonDisplay
 from sklearn_meta.inspection.learning_history import LearningHistoryDisplay
 from sklearn_meta.inspection.task_distances import TaskDistanceDisplay
@@ -11,7 +10,6 @@ from sklearn_meta.inspection.transfer_gain import TransferGainDisplay
 
 __all__ = [
     "AdaptationCurveDisplay",
-    "AdaptationPathDisplay",
     "ComparisonDisplay",
     "LearningHistoryDisplay",
     "TaskDistanceDisplay",

@@ -28,7 +28,6 @@ from sklearn_meta import (
     TaskError,
 )
 from sklearn_meta.analysis import (
-    gradient_conflict,
     gradient_distances,
     parameter_distances,
     task2vec_distances,
@@ -294,29 +293,6 @@ def pulled(weights, noise, n_rows=40):
     theta = {name: np.zeros_like(array) for name, array in reg.theta_.items()}
     reg._meta_state = replace(reg.meta_state, theta=theta)
     return tasks, reg
-
-
-def test_conflicts_are_counted():
-    camps = np.array([[1.0, 0.0], [-1.0, 0.0]] * 6)
-    found = gradient_conflict(*pulled(camps, 0.0), 0)
-    assert found.raw == pytest.approx(36 / 66)  # pairs across the camps
-    assert found.share == pytest.approx(36 / 66, abs=0.03)
-    assert found.reliability > 0.9
-
-
-def test_tasks_that_agree_have_no_conflict_but_noise():
-    found = gradient_conflict(*pulled(np.tile([[1.0, 0.0]], (30, 1)), 4.0), 0)
-    assert found.raw > 0.15
-    assert found.share < 0.05
-    assert found.reliability < 0.5
-
-
-def test_noise_is_taken_out_of_the_share():
-    weights = np.random.RandomState(0).standard_normal((100, 5)) + 0.7
-    truth = (weights @ weights.T < 0)[np.triu_indices(100, 1)].mean()
-    found = gradient_conflict(*pulled(weights, 8.0), 0)
-    assert abs(found.raw - truth) > 0.1
-    assert found.share == pytest.approx(truth, abs=0.05)
 
 
 @pytest.mark.parametrize("form", ["sparse", "objects", "bytes", "two outputs", "images"])

@@ -150,7 +150,7 @@ def test_parameters_stay_and_a_failed_meta_fit_changes_nothing():
     assert GUARD.meta_state is prior
     assert GUARD.get_params() == before
     assert GUARD.estimator is INNER
-    assert INNER._prior is None
+    assert INNER.meta_state is None
 
 
 def test_never_meta_fitted_it_is_the_local_arm():

@@ -170,8 +170,8 @@ def test_analyse_looks_at_frames_through_the_transformers_of_a_pipeline():
     frame = _frame(n_rows=16)
     report = analyse(frame, _pipeline(), y="y", groups="who", random_state=0)
     assert report.n_features == 4
-    assert any("as the transformers of the pipeline make them" in note for note in report.notes)
-    assert report.given == "ProtoNetClassifier"
+    assert any("as the transformers of the pipeline return them" in note for note in report.notes)
+    assert report.estimator_name == "ProtoNetClassifier"
     with pytest.raises(TaskError, match="holds 'A' at row 0, column 'drug'"):
         analyse(frame, ProtoNetClassifier(**SMALL), y="y", groups="who")
 
@@ -197,10 +197,10 @@ def test_analyse_cuts_long_tasks_alike_for_all():
     assert report.n_rows.tolist() == [200] * 4
 
 
-def test_transformers_that_need_labels_show_the_quick_learners_nothing():
+def test_transformers_that_need_labels_are_refused():
     steps = SimpleImputer(), SelectKBest(k=1), ProtoNetClassifier(**SMALL)
     pipe = make_meta_pipeline(*steps, transform_scope="pooled")
     frame = _frame(rare=False).drop(columns="drug").assign(z=np.arange(96.0))
-    with pytest.raises(TaskError, match="without their labels, and they cannot be fitted so"):
+    with pytest.raises(TaskError, match=r"labels, .* they cannot be fitted in this way"):
         analyse(frame, pipe, y="y", groups="who", random_state=0)
     assert analyse(frame.fillna(0.0), pipe, y="y", groups="who", random_state=0).n_features == 2

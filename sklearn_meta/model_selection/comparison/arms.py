@@ -14,12 +14,12 @@ from sklearn_meta.algorithms import (
     BaselinePlusPlusClassifier,
     FineTuneClassifier,
     FineTuneRegressor,
+    HierarchicalClassifier,
+    HierarchicalRegressor,
     PooledClassifier,
     PooledRegressor,
 )
-from sklearn_meta.model_selection.comparison.gaussian_classes import HierarchicalClassifier
 from sklearn_meta.model_selection.comparison.guess import GuessClassifier, GuessRegressor
-from sklearn_meta.model_selection.comparison.random_coefficients import HierarchicalRegressor
 from sklearn_meta.model_selection.given import learner_of
 from sklearn_meta.outer.outer_loop import OuterLoop
 from sklearn_meta.pipeline import MetaPipeline

@@ -79,7 +79,7 @@ def compare(
         Ready-made arms. With the network and the outer loop of the first meta-learner: "per-task",
         trained from scratch on each support; "pooled", one for all tasks; "fine-tune", that
         one trained on. And "hierarchical": linear regressions with random coefficients
-        (:class:`~sklearn_meta.model_selection.comparison.HierarchicalRegressor`), Gaussian classes
+        (:class:`~sklearn_meta.model_selection.HierarchicalRegressor`), Gaussian classes
         with random means. "guess" looks at no input: base rates of the classes, a mean (or median)
         of the targets. "auto" takes all that there can be; `notes` says which cannot.
     scoring : str, callable or None, default=None

@@ -13,7 +13,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.exceptions import UndefinedMetricWarning
 
-from sklearn_meta.model_selection.comparison.hierarchical import HierarchicalBase, flat_rows
+from sklearn_meta.algorithms.hierarchical import HierarchicalBase, flat_rows
 from sklearn_meta.model_selection.comparison.metric import metric_of
 from sklearn_meta.tasks import Task, as_tasks
 
@@ -60,12 +60,12 @@ class GuessClassifier(ClassifierMixin, HierarchicalBase):
         tried = [guess, guess._replace(strategy="stratified")]
         tried += [guess._replace(strategy="constant", constant=k) for k in always]
         guesses = [[_of_labels(g, t.X, t.y) for t in known] for g in tried]
-        self._prior = tried[_best(guesses, known, self)]
+        self.meta_state = tried[_best(guesses, known, self)]
         return self
 
     def fit(self, X: Any, y: Any) -> GuessClassifier:
         """Take the labels of a new task from its support."""
-        self._guess = _of_labels(self._known(), X, np.asarray(y))
+        self._guess = _of_labels(self.check_meta_fitted(), X, np.asarray(y))
         self.classes_ = self._guess.classes_
         return self
 
@@ -104,12 +104,12 @@ class GuessRegressor(RegressorMixin, HierarchicalBase):
         tried = ["mean", "median"]
         strategy = tried[_best([[_dummy(s, t.y) for t in known] for s in tried], known, self)]
         center = _dummy(strategy, np.concatenate(ys)).constant_.ravel()
-        self._prior = TargetGuess(strategy, center, within, between)
+        self.meta_state = TargetGuess(strategy, center, within, between)
         return self
 
     def fit(self, X: Any, y: Any) -> GuessRegressor:
         """Shrink the centre of a support toward that of all tasks."""
-        prior, y = self._known(), np.asarray(y, dtype=np.float64)
+        prior, y = self.check_meta_fitted(), np.asarray(y, dtype=np.float64)
         own = _dummy(prior.strategy, y).constant_.ravel()
         with np.errstate(over="ignore", invalid="ignore"):  # of tasks in units of their own
             noise = prior.within + len(y) * prior.between

@@ -9,9 +9,9 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct
 
 from sklearn_meta import NotMetaFittedError, Task, TaskError
+from sklearn_meta.algorithms.hierarchical import CoefPrior
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
-from sklearn_meta.model_selection.comparison import HierarchicalClassifier, HierarchicalRegressor
-from sklearn_meta.model_selection.comparison.random_coefficients import CoefPrior
+from sklearn_meta.model_selection import HierarchicalClassifier, HierarchicalRegressor
 
 MEAN, COV, NOISE = [1.0, 2.0, 3.0], np.diag([0.5, 1.5, 3.0]), 0.7**0.5
 FAMILY = make_linear_tasks(400, 20, mean=MEAN, cov=COV, noise=NOISE, random_state=0)
@@ -19,7 +19,7 @@ FAMILY = make_linear_tasks(400, 20, mean=MEAN, cov=COV, noise=NOISE, random_stat
 
 def with_prior(mean, cov, noise):
     reg = HierarchicalRegressor()
-    reg._prior = [CoefPrior(np.array(mean), np.array(cov), noise)]
+    reg.meta_state = [CoefPrior(np.array(mean), np.array(cov), noise)]
     return reg
 
 
@@ -50,7 +50,7 @@ def test_it_is_the_oracle_of_the_family_where_the_prior_is_known():
 
 
 def test_em_finds_the_prior_of_the_family():
-    (found,) = HierarchicalRegressor().meta_fit(FAMILY.tasks)._prior
+    (found,) = HierarchicalRegressor().meta_fit(FAMILY.tasks).meta_state
     error = np.sqrt(np.diag(COV) / 400)  # of a mean of 400 draws
     assert (np.abs(found.mean[1:] - MEAN) < 4 * error).all()
     assert abs(found.mean[0]) < 0.1
@@ -71,7 +71,7 @@ def log_likelihood(prior, tasks):
 
 def test_em_stops_where_the_marginal_likelihood_does():
     tasks = FAMILY.tasks[:40]
-    (best,) = HierarchicalRegressor(max_iter=3000, tol=1e-9).meta_fit(tasks)._prior
+    (best,) = HierarchicalRegressor(max_iter=3000, tol=1e-9).meta_fit(tasks).meta_state
     top = log_likelihood(best, tasks)
     rng = np.random.RandomState(0)
     for _ in range(10):
@@ -84,6 +84,37 @@ def test_em_stops_where_the_marginal_likelihood_does():
             best._replace(noise=best.noise * np.exp(0.1 * rng.randn())),
         ):
             assert log_likelihood(other, tasks) < top
+
+
+def textbook_em(tasks, n_steps):
+    """EM with the precision of the prior written out, on standardised rows and targets."""
+    X, y = np.concatenate([t.X for t in tasks]), np.concatenate([t.y for t in tasks])
+    rows = [np.c_[np.ones(len(t.X)), (t.X - X.mean(0)) / X.std(0)] for t in tasks]
+    targets = [(t.y - y.mean()) / y.std() for t in tasks]
+    m = np.linalg.lstsq(np.concatenate(rows), np.concatenate(targets), rcond=None)[0]
+    S, s2 = np.eye(len(m)), 0.5
+    for _ in range(n_steps):
+        C = [np.linalg.inv(np.linalg.inv(S) + R.T @ R / s2) for R in rows]
+        b = [
+            c @ (np.linalg.solve(S, m) + R.T @ t / s2)
+            for c, R, t in zip(C, rows, targets, strict=True)
+        ]
+        m = np.mean(b, axis=0)
+        S = np.mean([c + np.outer(w - m, w - m) for c, w in zip(C, b, strict=True)], axis=0)
+        left = [
+            np.sum((t - R @ w) ** 2) + np.trace(R @ c @ R.T)
+            for c, R, t, w in zip(C, rows, targets, b, strict=True)
+        ]
+        s2 = np.sum(left) / len(y)
+    return S[1:, 1:] * np.outer(1 / X.std(0), 1 / X.std(0)) * y.var(), s2 * y.var()
+
+
+def test_em_is_that_of_the_textbook():
+    tasks = FAMILY.tasks[:20]
+    (found,) = HierarchicalRegressor(max_iter=7, tol=0.0).meta_fit(tasks).meta_state
+    slopes, noise = textbook_em(tasks, 7)
+    np.testing.assert_allclose(found.cov[1:, 1:], slopes, rtol=1e-8)
+    np.testing.assert_allclose(found.noise, noise, rtol=1e-10)
 
 
 def test_units_do_not_matter():
@@ -128,7 +159,7 @@ def local(tasks):
 
 def test_class_posteriors_are_those_of_bayes_rule():
     clf = HierarchicalClassifier().meta_fit(local(BLOBS[1:]))
-    ((means, basis, variance),) = clf._prior
+    ((means, basis, variance),) = clf.meta_state
     back = np.linalg.inv(basis)  # rows scatter by W, class means by B, in the units of X
     W, B, m = back.T @ back, back.T @ np.diag(variance) @ back, means[None]
     X, y = BLOBS[0].X, BLOBS[0].y
@@ -147,7 +178,7 @@ def test_class_posteriors_are_those_of_bayes_rule():
 
 def test_moments_find_how_the_family_varies():
     tasks = make_blob_tasks(400, n_way=3, n_rows=2, n_features=4, random_state=0)
-    ((means, basis, variance),) = HierarchicalClassifier().meta_fit(local(tasks))._prior
+    ((means, basis, variance),) = HierarchicalClassifier().meta_fit(local(tasks)).meta_state
     back = np.linalg.inv(basis)
     np.testing.assert_allclose(back.T @ back, np.diag([1, 1, 9, 9]), atol=1.5)
     B = back.T @ np.diag(variance) @ back
