@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from sklearn.model_selection import KFold
 from sklearn.utils import check_random_state
 
+from sklearn_meta.analysis._stacks import stated_target_type
 from sklearn_meta.analysis.distances import METRICS, NEED_ESTIMATOR, task_distances
-from sklearn_meta.analysis.groups import as_lengths, find_groups, no_groups, told_apart
+from sklearn_meta.analysis.groups import as_lengths, find_groups, no_groups, tasks_differ
 from sklearn_meta.analysis.quick_arms import QuickArm, compare_arms, quick_arms
 from sklearn_meta.analysis.report import TaskReport
 from sklearn_meta.analysis.report_advice import advice_for
 from sklearn_meta.analysis.report_notes import caveats_for, notes_for
 from sklearn_meta.analysis.size_verdict import SizeVerdict, judge
 from sklearn_meta.analysis.support_grid import at_hand, sizes_by_tasks
-from sklearn_meta.analysis.table import asked_kind
 from sklearn_meta.analysis.views import as_numbers, numbered, seen_by, take_rows, views_of
 from sklearn_meta.model_selection import TaskComparison
 from sklearn_meta.model_selection.comparison import Record
@@ -188,7 +188,7 @@ compare` is for figures.
     else:
         distances = _other_distances(known, metric, kind, rng)
     lengths = as_lengths(distances, metric)
-    found = find_groups(lengths, rng) if told_apart(distances) else no_groups(len(lengths))
+    found = find_groups(lengths, rng) if tasks_differ(distances) else no_groups(len(lengths))
     usual = [k for k, i in enumerate(places) if found.labels[i] >= 0]
     if len(usual) < len(used):
         comparison = compared(usual)
@@ -226,11 +226,11 @@ compare` is for figures.
 def _asked(estimator: Any, target_type: str | None) -> str | None:
     """Give the kind of target that the user says, if he does."""
     if estimator is None:
-        return asked_kind(None, target_type)
+        return stated_target_type(None, target_type)
     if isinstance(estimator, type) or not hasattr(estimator, "meta_fit"):
         raise TypeError(f"analyse takes a meta-learner with meta_fit; got {estimator!r}.")
-    asked = asked_kind(estimator, target_type)
-    if asked_kind(estimator, None) != asked:
+    asked = stated_target_type(estimator, target_type)
+    if stated_target_type(estimator, None) != asked:
         raise TypeError(f"{estimator!r} is not for targets of target_type={target_type!r}.")
     return asked
 

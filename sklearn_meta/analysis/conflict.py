@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
+from sklearn.preprocessing import normalize
 from sklearn.utils import check_random_state
 
-from sklearn_meta.analysis.gradients import gradients_of, learner_of, units
-from sklearn_meta.analysis.rows import halves
+from sklearn_meta.analysis._gradients import gradients_of
+from sklearn_meta.analysis._stacks import Learner
 
 __all__ = ["GradientConflict", "gradient_conflict"]
 
@@ -83,14 +84,14 @@ def gradient_conflict(tasks: Any, estimator: Any, random_state: Any = None) -> G
     >>> 0 <= found.share <= 1
     True
     """
-    learner = learner_of(tasks, estimator, "gradient_conflict")
+    learner = Learner(tasks, estimator, "gradient_conflict")
     n = len(learner.rows.tasks)
     if n < 2:
         raise ValueError(f"gradient_conflict compares pairs of tasks; got {n} task.")
-    first, second = halves(learner.rows, check_random_state(random_state))
+    first, second = learner.rows.halves(check_random_state(random_state))
     pair = np.triu_indices(n, 1)
-    parts = (learner.rows.everything, first, second)
-    G, A, B = (units(gradients_of(learner, part)) for part in parts)
+    parts = (learner.rows.all_rows, first, second)
+    G, A, B = (normalize(gradients_of(learner, part)) for part in parts)
     a, b, c = A @ A.T, B @ B.T, A @ B.T
     # both ways to make two cosines of a pair that have no row in common
     one = np.concatenate([a[pair], c[pair]])

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_meta.analysis.groups import as_lengths, told_apart
+from sklearn_meta.analysis.groups import as_lengths, tasks_differ
 from sklearn_meta.analysis.report_table import columns, row_words, score_of, score_words
 from sklearn_meta.metrics import MeanInterval
 
@@ -144,7 +144,7 @@ def _drawings(report: Any) -> Iterator[tuple[str, str, tuple[float, float], Any]
     scores = ComparisonDisplay(intervals, **how)
     words = "The best of each kind, with 95 % intervals over tasks."
     yield PAY, words, (7.0, 3.6), lambda ax: scores.plot(ax=ax)
-    if not told_apart(report.distances):
+    if not tasks_differ(report.distances):
         return
     labels, name = report.groups.labels, f"distance ({report.metric})"
     usual = np.flatnonzero(labels >= 0)

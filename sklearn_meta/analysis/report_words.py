@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_meta.analysis.groups import told_apart
+from sklearn_meta.analysis.groups import tasks_differ
 from sklearn_meta.analysis.quick_arms import GROUPS
 from sklearn_meta.analysis.report_table import range_words, score_of
 from sklearn_meta.analysis.size_verdict import CASES, SizeVerdict, is_ahead
@@ -157,7 +157,7 @@ def alike_words(report: Any) -> list[str]:
     off = report.distances[np.ix_(usual, usual)][~np.eye(len(usual), dtype=bool)]
     low, middle, high = np.quantile(off, [0.1, 0.5, 0.9])
     unit = UNITS.get((report.metric, report.kind), "")
-    if report.metric == "transfer" and not told_apart(report.distances):
+    if report.metric == "transfer" and not tasks_differ(report.distances):
         said.append(
             f"On the rows of another task, the model of a task does as well as that task's own, up "
             f"to noise (from {low:.2g} to {high:.2g}{unit}, for eight pairs in ten)."
@@ -195,7 +195,7 @@ def group_words(report: Any) -> list[str]:
         f"silhouette {groups.silhouette:.2f}, which {100 * groups.p_value:.3g} % of sets without "
         "groups reach"
     )
-    if not told_apart(report.distances):
+    if not tasks_differ(report.distances):
         return ["The tasks are not told apart by more than noise, so there are none to be seen."]
     if np.isnan(groups.p_value):
         said.append("There are too few tasks to look for groups.")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sklearn_meta._plotting import new_axes, tidy
+from sklearn_meta._plotting import label_axes, new_axes
 
 __all__ = ["AdaptationPathDisplay"]
 
@@ -99,7 +99,7 @@ class AdaptationPathDisplay:
                 text, found.path[at], xytext=offset, textcoords="offset points", ha=side, **how
             )
         ax.figure.colorbar(self.contour_, ax=ax, label=f"loss of the {self.rows}")
-        tidy(ax, "distance along the way from the prior to the end", "distance across it")
+        label_axes(ax, "distance along the way from the prior to the end", "distance across it")
         along = getattr(found, f"path_{self.rows}")
         ax.set_title(
             f"loss {along[0]:.3g} at the prior, {along[-1]:.3g} at the end\n"

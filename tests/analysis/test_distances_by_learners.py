@@ -33,9 +33,9 @@ from sklearn_meta.analysis import (
     parameter_distances,
     task2vec_distances,
     task_distances,
+    task_gradients,
     transfer_distances,
 )
-from sklearn_meta.analysis.gradients import task_gradients
 from sklearn_meta.datasets import make_blob_tasks
 
 SMALL = {"hidden_layer_sizes": (6,), "max_meta_iter": 3, "random_state": 0}
@@ -219,8 +219,8 @@ def test_chunks_change_nothing(monkeypatch):
     tasks = clustered()
     reg = MAMLRegressor(**SMALL).meta_fit(tasks)
     whole = [transfer_distances(tasks, est, 0) for est in (None, reg)]
-    monkeypatch.setattr("sklearn_meta.analysis.transfer.AT_ONCE", 2000)
-    monkeypatch.setattr("sklearn_meta.analysis.learner.AT_ONCE", {"cpu": 4000})
+    for module in ("_stacks", "_probe"):
+        monkeypatch.setattr(f"sklearn_meta.analysis.{module}.AT_ONCE", 2000)
     reg.set_params(task_chunk_size=5)
     cut = [transfer_distances(tasks, est, 0) for est in (None, reg)]
     np.testing.assert_allclose(cut, whole, atol=1e-10)

@@ -4,9 +4,9 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from sklearn import config_context
 
-from sklearn_meta.analysis import kernel_means, task_distances
-from sklearn_meta.analysis.distances import cross_distances
+from sklearn_meta.analysis import nearest_tasks, task_distances
 from sklearn_meta.tasks import Task
 
 
@@ -40,7 +40,7 @@ M1, M2 = np.array([0.0, 0.0]), np.array([0.7, -0.2])
 S1, S2 = np.array([[1.0, 0.3], [0.3, 0.5]]), np.array([[0.6, -0.1], [-0.1, 1.4]])
 
 
-def test_it_is_the_u_statistic_of_ragged_tasks_in_parts_or_not(monkeypatch):
+def test_it_is_the_u_statistic_of_ragged_tasks_in_parts_or_not():
     rng = np.random.RandomState(0)
     X = [rng.normal(i, 1, (n, 3)) for i, n in enumerate((2, 7, 30, 4, 11))]
     tasks = [(x, np.arange(len(x)) % 2) for x in X]
@@ -48,19 +48,19 @@ def test_it_is_the_u_statistic_of_ragged_tasks_in_parts_or_not(monkeypatch):
     np.testing.assert_allclose(squared(tasks, 1.7), expected, atol=1e-12)
     far = [(x + 1e6, y) for x, y in tasks]
     np.testing.assert_allclose(squared(far, 1.7), expected, atol=1e-8)
-    for room in (1, 500):
-        monkeypatch.setattr(kernel_means, "AT_ONCE", room)
+    with config_context(working_memory=0.001):  # MiB: two rows of the kernel at a time
         np.testing.assert_allclose(squared(tasks, 1.7), expected, atol=1e-12)
 
 
-def test_memory_is_bounded_however_large_a_task(monkeypatch):
-    monkeypatch.setattr(kernel_means, "AT_ONCE", 2**16)
+def test_memory_is_bounded_however_large_a_task():
     rng = np.random.RandomState(0)
     tasks = [Task(rng.normal(size=(n, 1)), np.arange(n) % 2) for n in (1500, 1500)]
     whole = 8 * 1500**2  # bytes of the kernel of one task
-    for known in (2, 1):  # among themselves, and a new one alone
+    for n_known in (2, 1):  # among themselves, and a new one alone
         tracemalloc.start()
-        cross_distances(tasks[:known], tasks[-1:], metric="mmd", metric_params={"bandwidth": 1})
+        with config_context(working_memory=1):
+            params = {"metric": "mmd", "metric_params": {"bandwidth": 1}}
+            nearest_tasks(tasks[:n_known], tasks[-1], **params)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < whole / 4
