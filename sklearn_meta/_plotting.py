@@ -11,14 +11,14 @@ __all__ = [
     "GREY",
     "annotate_outside",
     "annotate_points",
-    "as_dict",
+    "by_name",
     "check_names",
+    "in_words",
     "label_axes",
     "line_style",
-    "metric_label",
+    "names_of",
     "new_axes",
     "remove_artists",
-    "task_names",
 ]
 
 GREY = "0.35"
@@ -114,7 +114,7 @@ def annotate_points(ax: Any, xy: Any, names: Sequence[str]) -> list[Any]:
     return texts
 
 
-def task_names(tasks: Sequence[Any]) -> list[str]:
+def names_of(tasks: Sequence[Any]) -> list[str]:
     """Return the names of tasks, or "task i" for tasks without one."""
     names = [getattr(task, "name", None) for task in tasks]
     return [f"task {i}" if name is None else name for i, name in enumerate(names)]
@@ -128,13 +128,13 @@ def check_names(names: Sequence[Any] | None, n: int, unnamed: str) -> list[str]:
     return texts
 
 
-def as_dict(value: Any, name: str | None = None) -> dict[str, Any]:
+def by_name(value: Any, name: str | None = None) -> dict[str, Any]:
     """Return a dict as it is, and another value under its name, or that of its class."""
     if isinstance(value, Mapping):
         return dict(value)
     return {type(value).__name__ if name is None else name: value}
 
 
-def metric_label(metric: str) -> str:
+def in_words(metric: str) -> str:
     """Write the name of a metric, as scikit-learn spells it, for an axis."""
     return metric.replace("neg_", "negative ").replace("_", " ")

@@ -14,9 +14,9 @@ from sklearn_meta._plotting import (
     annotate_points,
     check_names,
     line_style,
+    names_of,
     new_axes,
     remove_artists,
-    task_names,
 )
 from sklearn_meta.analysis.distances import classical_scaling, task_distances
 
@@ -168,7 +168,7 @@ class TaskDistanceDisplay:
             The display, drawn.
         """
         D = task_distances(tasks, metric=metric, estimator=estimator, random_state=random_state)
-        display = cls(distances=D, names=task_names(tasks), metric_name=_metric_name(metric))
+        display = cls(distances=D, names=names_of(tasks), metric_name=_metric_name(metric))
         return display.plot(ax, cmap=cmap, colorbar=colorbar)
 
     @classmethod
@@ -393,7 +393,7 @@ class TaskMapDisplay:
         D = task_distances(tasks, metric=metric, estimator=estimator, random_state=random_state)
         return cls.from_distances(
             D,
-            task_names(tasks),
+            names_of(tasks),
             values=values,
             clusters=clusters,
             value_name=value_name,

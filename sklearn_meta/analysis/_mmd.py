@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
-from sklearn.metrics import pairwise_distances_chunked
+from sklearn.metrics.pairwise import rbf_kernel
+from sklearn.utils import gen_batches
 
-from sklearn_meta.analysis._stacks import TaskRows
+from sklearn_meta.analysis._stacks import AT_ONCE, TaskRows
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.validate import label
@@ -77,14 +78,9 @@ def _kernel_means(parts: list[Floats], bandwidth: float, n_reference: int | None
 
 def _kernel_sums(own: Floats, others: Floats, splits: NDArray[np.intp]) -> Floats:
     """Sum kernel values over own rows and over each part of the others, in bounded memory."""
-
-    def reduce(squares: Floats, start: int) -> Floats:
-        squares *= -0.5
-        return np.add.reduceat(np.exp(squares, out=squares), splits, axis=1)
-
-    chunks = pairwise_distances_chunked(own, others, reduce_func=reduce, squared=True)
-    sums: Floats = sum(chunk.sum(axis=0) for chunk in chunks)
-    return sums
+    batches = gen_batches(len(own), max(1, AT_ONCE // len(others)))
+    sums = sum(rbf_kernel(own[batch], others, gamma=0.5).sum(axis=0) for batch in batches)
+    return np.add.reduceat(sums, splits)
 
 
 def _median_distance(points: Floats, rng: np.random.RandomState) -> float:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from sklearn_meta._plotting import GREY, as_dict, label_axes, line_style, new_axes
+from sklearn_meta._plotting import GREY, by_name, label_axes, line_style, new_axes
 from sklearn_meta.inspection.learners import judge_of, score_name_of, scores_of
 from sklearn_meta.metrics import mean_interval
 from sklearn_meta.model_selection import TaskEstimator
@@ -102,9 +102,9 @@ class AdaptationCurveDisplay:
         """
         curves = {
             name: _check_scores(name, scores, len(self.param_range))
-            for name, scores in as_dict(self.scores, "mean").items()
+            for name, scores in by_name(self.scores, "mean").items()
         }
-        baselines = {} if self.baseline is None else as_dict(self.baseline, "baseline")
+        baselines = {} if self.baseline is None else by_name(self.baseline, "baseline")
         ax = new_axes(ax, self)
         x = _set_xticks(ax, self.param_range)
         self.lines_, self.fill_between_, self.baseline_ = [], [], []
@@ -183,7 +183,7 @@ class AdaptationCurveDisplay:
         if not len(param_range):
             raise ValueError(f"param_range is empty; pass at least one value of {param_name!r}.")
         scores = {}
-        for name, est in as_dict(estimator).items():
+        for name, est in by_name(estimator).items():
             judge = judge_of(est, scoring, tasks)
             key = _parameter(judge, param_name)
             changed = [clone(judge).set_params(**{key: value}).fit(tasks) for value in param_range]

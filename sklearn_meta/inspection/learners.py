@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import is_classifier
 
-from sklearn_meta._plotting import metric_label
+from sklearn_meta._plotting import in_words
 from sklearn_meta.model_selection import TaskEstimator
 
 __all__ = ["judge_of", "score_name_of", "scores_of"]
@@ -36,7 +36,7 @@ def score_name_of(judge: TaskEstimator) -> str:
     """Name the score for an axis."""
     if judge.scoring is None:
         return "accuracy" if is_classifier(judge.estimator) else "R²"
-    return metric_label(judge.scoring) if isinstance(judge.scoring, str) else "score"
+    return in_words(judge.scoring) if isinstance(judge.scoring, str) else "score"
 
 
 def scores_of(judge: TaskEstimator, tasks: Any) -> NDArray[np.float64]:

@@ -13,12 +13,12 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn_meta._plotting import (
     GREY,
     annotate_outside,
-    as_dict,
+    by_name,
     check_names,
     label_axes,
     line_style,
+    names_of,
     new_axes,
-    task_names,
 )
 from sklearn_meta.inspection.learners import judge_of, score_name_of, scores_of
 from sklearn_meta.metrics import compare_paired, mean_interval
@@ -103,7 +103,7 @@ class TaskScoreDisplay:
         ValueError
             If scores are not finite, or scores and names differ in number.
         """
-        scores = {k: np.asarray(s, np.float64) for k, s in as_dict(self.scores, "").items()}
+        scores = {k: np.asarray(s, np.float64) for k, s in by_name(self.scores, "").items()}
         if len(scores) > 2:
             raise ValueError(f"One or two learners can be drawn; got {list(scores)}.")
         first, n = next(iter(scores.values())), len(next(iter(scores.values())))
@@ -197,11 +197,11 @@ class TaskScoreDisplay:
             If an estimator is not meta-fitted.
         """
         scores = {}
-        for name, est in as_dict(estimator).items():
+        for name, est in by_name(estimator).items():
             judge = judge_of(est, scoring, tasks)
             scores[name] = scores_of(judge, tasks)
         display = cls(
-            scores=scores, names=task_names(tasks), score_name=score_name_of(judge), level=level
+            scores=scores, names=names_of(tasks), score_name=score_name_of(judge), level=level
         )
         return display.plot(ax, n_named=n_named, line_kw=line_kw)
 

@@ -12,9 +12,9 @@ from sklearn_meta._plotting import (
     GREY,
     annotate_outside,
     check_names,
+    in_words,
     label_axes,
     line_style,
-    metric_label,
     new_axes,
 )
 from sklearn_meta.metrics import compare_paired
@@ -186,7 +186,7 @@ class TransferGainDisplay:
             gains=over.gains[there],
             names=[task for task, has in zip(gain.names, there, strict=True) if has],
             baseline=name,
-            score_name="R²" if metric == "r2" else metric_label(metric),
+            score_name="R²" if metric == "r2" else in_words(metric),
             margin=over.margin,
         ).plot(ax, n_named=n_named, line_kw=line_kw)
 

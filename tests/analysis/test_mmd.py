@@ -4,7 +4,6 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from sklearn import config_context
 
 from sklearn_meta.analysis import nearest_tasks, task_distances
 from sklearn_meta.tasks import Task
@@ -40,7 +39,7 @@ M1, M2 = np.array([0.0, 0.0]), np.array([0.7, -0.2])
 S1, S2 = np.array([[1.0, 0.3], [0.3, 0.5]]), np.array([[0.6, -0.1], [-0.1, 1.4]])
 
 
-def test_it_is_the_u_statistic_of_ragged_tasks_in_parts_or_not():
+def test_it_is_the_u_statistic_of_ragged_tasks_in_parts_or_not(monkeypatch):
     rng = np.random.RandomState(0)
     X = [rng.normal(i, 1, (n, 3)) for i, n in enumerate((2, 7, 30, 4, 11))]
     tasks = [(x, np.arange(len(x)) % 2) for x in X]
@@ -48,19 +47,20 @@ def test_it_is_the_u_statistic_of_ragged_tasks_in_parts_or_not():
     np.testing.assert_allclose(squared(tasks, 1.7), expected, atol=1e-12)
     far = [(x + 1e6, y) for x, y in tasks]
     np.testing.assert_allclose(squared(far, 1.7), expected, atol=1e-8)
-    with config_context(working_memory=0.001):  # MiB: two rows of the kernel at a time
+    for at_once in (1, 500):
+        monkeypatch.setattr("sklearn_meta.analysis._mmd.AT_ONCE", at_once)
         np.testing.assert_allclose(squared(tasks, 1.7), expected, atol=1e-12)
 
 
-def test_memory_is_bounded_however_large_a_task():
+def test_memory_is_bounded_however_large_a_task(monkeypatch):
+    monkeypatch.setattr("sklearn_meta.analysis._mmd.AT_ONCE", 2**16)
     rng = np.random.RandomState(0)
     tasks = [Task(rng.normal(size=(n, 1)), np.arange(n) % 2) for n in (1500, 1500)]
     whole = 8 * 1500**2  # bytes of the kernel of one task
     for n_known in (2, 1):  # among themselves, and a new one alone
         tracemalloc.start()
-        with config_context(working_memory=1):
-            params = {"metric": "mmd", "metric_params": {"bandwidth": 1}}
-            nearest_tasks(tasks[:n_known], tasks[-1], **params)
+        params = {"metric": "mmd", "metric_params": {"bandwidth": 1}}
+        nearest_tasks(tasks[:n_known], tasks[-1], **params)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < whole / 4
