@@ -11,6 +11,7 @@ from scipy.spatial.distance import cdist
 from sklearn.metrics.pairwise import cosine_distances
 
 from sklearn_meta.analysis._stacks import Learner, RowChoice
+from sklearn_meta.inner.algorithm import BODY
 
 __all__ = ["gradient_distances", "gradients_of", "parameter_distances", "task_gradients"]
 
@@ -113,8 +114,8 @@ def parameter_distances(
 
     d_ij = |phi_i - phi_j| / ((|phi_i| + |phi_j|) / 2), over all that adapts. Parameters of classes
     (rows of an output layer, prototypes) are compared under the one-to-one assignment of classes
-    with the smallest distance, because labels are local to a task; a class without a partner is
-    compared to zero.
+    with the smallest distance, where labels are local to a task; a class without a partner is
+    compared to zero. Learners whose labels mean the same in all tasks are compared label by label.
 
     Parameters
     ----------
@@ -165,14 +166,15 @@ def parameter_distances(
 def _adapted_parameters(learner: Learner) -> tuple[Floats, Floats]:
     """Return the parameters of tasks (T, p), and those of their classes (T, n_way, q)."""
     rows, n_columns = learner.rows, learner.rows.n_columns
+    local = rows.labels is not None and not learner.est.predicts_shared_labels
     choice, chunks = rows.all_rows, []
     for places in learner.chunks(choice):
         phi = learner.adapt(choice, places).phi
         n, width = len(places), int(n_columns[places].max())
         numbers = {k: p.detach().cpu().double() for k, p in phi.items() if p.is_floating_point()}
-        own = [k for k in numbers if rows.labels is not None and not k.startswith("backbone.")]
-        whole = [p.flatten(1).numpy() for k, p in numbers.items() if k not in own]
-        each = [numbers[k].reshape(n, width, -1).numpy() for k in own]
+        class_names = [k for k in numbers if local and not k.startswith(BODY)]
+        whole = [p.flatten(1).numpy() for k, p in numbers.items() if k not in class_names]
+        each = [numbers[k].reshape(n, width, -1).numpy() for k in class_names]
         shared = np.concatenate([np.zeros((n, 0)), *whole], axis=1)
         of_classes = np.concatenate([np.zeros((n, width, 0)), *each], axis=2)
         of_classes *= (np.arange(width) < n_columns[places][:, None])[..., None]

@@ -68,18 +68,18 @@ def _kernel_means(parts: list[Floats], bandwidth: float, n_reference: int | None
     means = np.full((n, n), np.nan)
     for i in range(n):
         last = n if n_reference is None or i < n_reference else i + 1
-        own, others = points[starts[i] : starts[i + 1]], points[starts[i] : starts[last]]
+        rows, others = points[starts[i] : starts[i + 1]], points[starts[i] : starts[last]]
         splits = starts[i:last] - starts[i]
-        sums = _kernel_sums(own, others, splits)
+        sums = _kernel_sums(rows, others, splits)
         means[i, i:last] = means[i:last, i] = sums / (sizes[i] * sizes[i:last])
         means[i, i] = (sums[0] - sizes[i]) / (sizes[i] * (sizes[i] - 1))
     return means
 
 
-def _kernel_sums(own: Floats, others: Floats, splits: NDArray[np.intp]) -> Floats:
-    """Sum kernel values over own rows and over each part of the others, in bounded memory."""
-    batches = gen_batches(len(own), max(1, AT_ONCE // len(others)))
-    sums = sum(rbf_kernel(own[batch], others, gamma=0.5).sum(axis=0) for batch in batches)
+def _kernel_sums(rows: Floats, others: Floats, splits: NDArray[np.intp]) -> Floats:
+    """Sum kernel values over the rows and over each part of the others, in bounded memory."""
+    batches = gen_batches(len(rows), max(1, AT_ONCE // len(others)))
+    sums = sum(rbf_kernel(rows[batch], others, gamma=0.5).sum(axis=0) for batch in batches)
     return np.add.reduceat(sums, splits)
 
 

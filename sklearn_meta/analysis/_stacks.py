@@ -210,8 +210,8 @@ class Learner:
         real, columns = self.rows.labels is None, self._known_columns(places)
         if columns is not None:
             y = np.zeros((*y.shape[:2], len(self._known_classes)))
-            for b, own in enumerate(columns):
-                y[b][:, own] = part.y[b, :, : len(own)].numpy()
+            for b, columns_of_task in enumerate(columns):
+                y[b][:, columns_of_task] = part.y[b, :, : len(columns_of_task)].numpy()
         scaling = scaling_for(self.state, X, y if real else None, weight)
         with torch.inference_mode(False):
             return Examples(
@@ -230,8 +230,8 @@ class Learner:
         if self.rows.labels is None or not self.est.predicts_shared_labels:
             return None
         classes = self._known_classes
-        labels = (self.rows.labels[i] for i in places)
-        return [np.searchsorted(classes, own.astype(classes.dtype)) for own in labels]
+        labels = [self.rows.labels[i].astype(classes.dtype) for i in places]
+        return [np.searchsorted(classes, names) for names in labels]
 
     def adapt(self, choice: RowChoice, places: NDArray[np.intp]) -> AdaptedStack:
         """Run the inner loop of the tasks at `places` on the chosen rows."""
@@ -261,10 +261,10 @@ class Learner:
         columns = self._known_columns(places)
         if columns is None:
             return output
-        own = np.full((*output.shape[:2], int(self.rows.n_columns[places].max())), -np.inf)
-        for b, mine in enumerate(columns):
-            own[b, :, : len(mine)] = output[b][:, mine]
-        return own
+        local = np.full((*output.shape[:2], int(self.rows.n_columns[places].max())), -np.inf)
+        for b, columns_of_task in enumerate(columns):
+            local[b, :, : len(columns_of_task)] = output[b][:, columns_of_task]
+        return local
 
     def features(self, choice: RowChoice, places: NDArray[np.intp]) -> Floats:
         """Return the features of the backbone before anything adapts: (B, n, n_features)."""

@@ -298,7 +298,7 @@ class _Embedder:
         most = AT_ONCE
         if learner is not None and learner.f.transductive:
             most = 1  # batch statistics are those of the rows of one task
-        sizes = [(len(own) + d) * min(len(own) + 1, d) for own in choice]
+        sizes = [(len(part) + d) * min(len(part) + 1, d) for part in choice]
         for places in consecutive_blocks(sizes, most):
             part = rows.stack(choice, places, dtype)
             if learner is None:

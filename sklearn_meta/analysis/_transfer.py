@@ -92,7 +92,7 @@ def transfer_distances(
     for sources in model.chunks(learn):
         adapted = model.adapt(learn, sources)
         at_once = model.rows_at_once(len(sources))
-        for targets in consecutive_blocks([len(own) for own in test], at_once):
+        for targets in consecutive_blocks([len(part) for part in test], at_once):
             X = np.concatenate([rows.inputs(j, test[j]) for j in targets])
             output = model.outputs(adapted, X)
             if rows.labels is None:
@@ -114,7 +114,7 @@ def _by_name(rows: TaskRows, labels: str) -> bool:
     if rows.labels is None or labels == "match":
         return False
     first = rows.labels[0]
-    other = [i for i, own in enumerate(rows.labels) if not np.array_equal(own, first)]
+    other = [i for i, names in enumerate(rows.labels) if not np.array_equal(names, first)]
     if labels == "name" and other:
         raise ValueError(
             f"labels='name' needs the same labels in all tasks: task 0 has {first.tolist()}, task "

@@ -140,11 +140,10 @@ def task_distances(
 def _cross_distances(
     tasks: Any,
     new: Any,
-    *,
     metric: Metric,
-    estimator: Any = None,
-    random_state: int | np.random.RandomState | None = None,
-    metric_params: Mapping[str, Any] | None = None,
+    estimator: Any,
+    random_state: int | np.random.RandomState | None,
+    metric_params: Mapping[str, Any] | None,
     symmetric: bool = False,
 ) -> Floats:
     """Distances (n_tasks, n_new) from known tasks to new ones, in units that the known ones set.
@@ -218,14 +217,8 @@ def nearest_tasks(
     """
     if not n >= 1:
         raise ValueError(f"n must be a positive int; got {n!r}.")
-    distances = _cross_distances(
-        tasks,
-        [task],
-        metric=metric,
-        estimator=estimator,
-        random_state=random_state,
-        metric_params=metric_params,
-    )[:, 0]
+    distances = _cross_distances(tasks, [task], metric, estimator, random_state, metric_params)
+    distances = distances[:, 0]
     order = np.argsort(distances, kind="stable")[: int(n)]
     return order, distances[order]
 
@@ -286,16 +279,10 @@ def select_tasks(
     if quantile is not None and not 0 < quantile <= 1:
         raise ValueError(f"quantile must be in (0, 1]; got {quantile!r}.")
     tasks, _ = _validated(tasks, estimator, metric_params)
-    distances = _cross_distances(
-        tasks,
-        [like] if _is_single_task(like) else like,
-        metric=metric,
-        estimator=estimator,
-        random_state=random_state,
-        metric_params=metric_params,
-    ).min(axis=1)
+    like = [like] if _is_single_task(like) else like
+    distances = _cross_distances(tasks, like, metric, estimator, random_state, metric_params)
     most = n if quantile is None else int(np.ceil(quantile * len(tasks)))
-    nearest = np.argsort(distances, kind="stable")[:most]
+    nearest = np.argsort(distances.min(axis=1), kind="stable")[:most]
     return [tasks[i] for i in np.sort(nearest)]
 
 
@@ -444,15 +431,15 @@ class TaskEmbedding(TransformerMixin, BaseEstimator):
             The vector of a task does not depend on the other tasks that are passed with it.
         """
         check_is_fitted(self)
-        known, target_type = _validated(self.tasks_, self.estimator, self.metric_params)
+        fitted, target_type = _validated(self.tasks_, self.estimator, self.metric_params)
         new = as_tasks(tasks, target_type=target_type)
-        check_task_names(new[0], 0, known[0].feature_names_in, "fit")
-        check_alike(new[0], known[0], "Task 0", "the tasks of fit")
+        check_task_names(new[0], 0, fitted[0].feature_names_in, "fit")
+        check_alike(new[0], fitted[0], "Task 0", "the tasks of fit")
         if self.metric == "meta_features":
-            n = len(known)
-            vectors = scaled_meta_features((*known, *new), target_type, n)[n:]
+            n = len(fitted)
+            vectors = scaled_meta_features((*fitted, *new), target_type, n)[n:]
             return vectors if self._axes is None else (vectors - self._centre) @ self._axes
-        D = _cross_distances(known, new, symmetric=True, **self._metric_arguments())
+        D = _cross_distances(fitted, new, **self._metric_arguments(), symmetric=True)
         return np.asarray((self._centre - np.maximum(D, 0.0).T ** 2) / 2 @ self._axes)
 
     def _metric_arguments(self) -> dict[str, Any]:

@@ -282,6 +282,13 @@ def test_parameters_of_classes_are_matched():
     assert (d[:4, :4][np.triu_indices(4, 1)] > 0.01).all()
 
 
+def test_parameters_of_shared_labels_are_compared_by_label():
+    tasks = ragged("class")
+    one = Task(tasks[0].X, np.arange(len(tasks[0])) % 3)
+    clf = PooledClassifier(**SMALL).meta_fit([*tasks, one])  # it does not adapt
+    np.testing.assert_allclose(parameter_distances([*tasks, one], clf), 0, atol=1e-12)
+
+
 def pulled(weights, noise, n_rows=40):
     """Linear tasks with these weights, and a linear model that stands at zero."""
     rng = np.random.RandomState(1)
