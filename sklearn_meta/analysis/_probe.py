@@ -12,7 +12,13 @@ from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_meta.analysis._stacks import AT_ONCE, RowChoice, TaskRows, consecutive_blocks
+from sklearn_meta.analysis._stacks import (
+    AT_ONCE,
+    Predictor,
+    RowChoice,
+    TaskRows,
+    consecutive_blocks,
+)
 from sklearn_meta.inner import Examples
 
 __all__ = ["Probe", "logistic", "moments", "probabilities", "ridge"]
@@ -54,16 +60,12 @@ class Probe:
             return ridge(Z, y, self.alpha), y
         return logistic(Z, y, self.alpha), y
 
-    def adapt(self, choice: RowChoice, places: NDArray[np.intp]) -> Floats:
-        """Fit the tasks at `places` to the chosen rows: (B, d + 1, n_columns)."""
+    def predictor(self, choice: RowChoice, places: NDArray[np.intp]) -> Predictor:
+        """Fit the chosen rows; return logits of each task's classes, or means of `y`."""
         part = self.rows.stack(choice, places, np.float64)
         Z = self.design(part.X.numpy()) * part.weight.numpy()[..., None]
-        return self.fit_heads(Z, part)[0]
-
-    def outputs(self, phi: Floats, X: NDArray[Any]) -> Floats:
-        """Predict the same rows X (n, ...) with each task: logits or means, (B, n, n_columns)."""
-        out: Floats = self.design(X) @ phi
-        return out * self.y_scale + self.y_mean if self.rows.target_type == "real" else out
+        V, _ = self.fit_heads(Z, part)  # for labels, y_scale is 1 and y_mean 0
+        return lambda X: self.design(X) @ V * self.y_scale + self.y_mean
 
 
 def moments(parts: Iterable[NDArray[Any]]) -> tuple[Floats, Floats]:

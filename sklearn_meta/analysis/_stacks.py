@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,7 +29,10 @@ from sklearn_meta.tasks.validate import label, target_kind
 
 __all__ = [
     "AT_ONCE",
+    "AdaptedStack",
     "Learner",
+    "Predictor",
+    "RowChoice",
     "TaskRows",
     "check_is_meta_fitted",
     "consecutive_blocks",
@@ -38,6 +42,7 @@ __all__ = [
 AT_ONCE = 2**21  # numbers in one chunk
 Floats = NDArray[np.float64]
 RowChoice = list[NDArray[np.intp]]  # positions of rows, one array a task
+Predictor = Callable[[NDArray[Any]], Floats]  # rows (n, ...) -> (n_tasks, n, n_columns)
 
 
 @dataclass(frozen=True)
@@ -244,11 +249,11 @@ class Learner:
         )
         return AdaptedStack(phi, scaling, places)
 
-    def outputs(self, adapted: AdaptedStack, X: NDArray[Any]) -> Floats:
-        """Predict the same rows X (n, ...) with the model of each task.
+    def predictor(self, choice: RowChoice, places: NDArray[np.intp]) -> Predictor:
+        """Adapt to the chosen rows; return logits of each task's classes, or means of `y`."""
+        return partial(self._outputs, self.adapt(choice, places))
 
-        Returns logits of the task's own classes, or means in the units of `y`: (B, n, n_columns).
-        """
+    def _outputs(self, adapted: AdaptedStack, X: NDArray[Any]) -> Floats:
         phi, scaling, places = adapted
         with torch.inference_mode(False), torch.no_grad():
             rows = torch.from_numpy(scaling.inputs(X[None].astype(self.dtype, copy=False)))

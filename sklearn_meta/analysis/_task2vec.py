@@ -152,7 +152,8 @@ def task2vec_distances(
     ((6, 6), True)
     """
     F = task2vec(tasks, random_state, estimator=estimator, alpha=alpha, target_type=target_type)
-    d = cosine_of_shares(*[shrunk(F, shrink)] * 2)
+    F = shrunk(F, shrink)
+    d = cosine_of_shares(F, F)
     np.fill_diagonal(d, 0.0)
     return d
 

@@ -78,23 +78,21 @@ def transfer_distances(
     >>> int(np.argmin(d[4, :4])), bool((np.diag(d) == 0).all())
     (0, True)
     """
-    model: Any  # both adapt stacks of tasks and predict any rows with each of them
+    model: Probe | Learner
     if estimator is None:
-        rows = TaskRows.of(tasks, target_type)
-        model = Probe(rows, alpha)
+        model = Probe(TaskRows.of(tasks, target_type), alpha)
     else:
         model = Learner(tasks, estimator, "transfer_distances")
-        rows = model.rows
+    rows = model.rows
     learn, test = rows.split(check_random_state(random_state))
     by_name = _by_name(rows, labels)
     variance = moments(rows.y)[1] ** 2 if rows.labels is None else np.ones(1)
     risk = np.empty((len(rows.tasks), len(rows.tasks)))
     for sources in model.chunks(learn):
-        adapted = model.adapt(learn, sources)
+        predict = model.predictor(learn, sources)
         at_once = model.rows_at_once(len(sources))
         for targets in consecutive_blocks([len(part) for part in test], at_once):
-            X = np.concatenate([rows.inputs(j, test[j]) for j in targets])
-            output = model.outputs(adapted, X)
+            output = predict(np.concatenate([rows.inputs(j, test[j]) for j in targets]))
             if rows.labels is None:
                 losses = _squared_errors(rows, output, targets, test) / variance
                 risk[np.ix_(sources, targets)] = losses.mean(axis=-1)
