@@ -40,6 +40,16 @@ def test_the_distance_of_two_classes_is_that_of_their_gaussians(n):
     np.testing.assert_allclose(found[0, 1] ** 2 - moved, between_gaussians(X, Y), rtol=1e-6)
 
 
+def test_classes_of_one_row_and_of_many():
+    rng = np.random.RandomState(0)
+    X, Y = rng.normal(size=(2, 9, 4))
+    y, z = np.arange(9) > 0, np.arange(9) > 2  # classes of 1 and 8, and of 3 and 6 rows
+    between = [[between_gaussians(X[y == c], Y[z == d]) for d in (0, 1)] for c in (0, 1)]
+    cost = cdist(X, Y, "sqeuclidean") + np.array(between)[y.astype(int)][:, z.astype(int)]
+    expected = cost[linear_sum_assignment(cost)].mean()
+    np.testing.assert_allclose(otdd([(X, y), (Y, z)])[0, 1] ** 2, expected, rtol=1e-6)
+
+
 def test_one_class_a_task_is_twice_the_distance_of_the_gaussians():
     # rows mapped by x -> A x + m, A positive: the best plan, of rows and of Gaussians alike
     rng = np.random.RandomState(0)
