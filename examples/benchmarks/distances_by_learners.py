@@ -17,9 +17,9 @@ from sklearn_meta.analysis import (
     gradient_distances,
     parameter_distances,
     task2vec_distances,
+    task_gradients,
     transfer_distances,
 )
-from sklearn_meta.analysis.gradients import task_gradients
 from sklearn_meta.tasks import Task
 
 LEARNED = {

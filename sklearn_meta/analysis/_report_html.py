@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sklearn_meta.analysis.groups import as_lengths
-from sklearn_meta.analysis.groups import told_apart as tasks_differ
+from sklearn_meta.analysis.groups import as_lengths, tasks_differ
 
 if TYPE_CHECKING:
     from sklearn_meta.analysis.analyse import TaskReport

@@ -18,8 +18,13 @@ from sklearn.utils import check_random_state
 from sklearn_meta.analysis import _quick_comparison as quick
 from sklearn_meta.analysis import _report_html
 from sklearn_meta.analysis.distances import METRICS, NEED_ESTIMATOR, task_distances
-from sklearn_meta.analysis.groups import TaskGroups, as_lengths, find_groups, no_groups
-from sklearn_meta.analysis.groups import told_apart as tasks_differ
+from sklearn_meta.analysis.groups import (
+    TaskGroups,
+    as_lengths,
+    find_groups,
+    no_groups,
+    tasks_differ,
+)
 from sklearn_meta.metrics import MeanInterval, PairedComparison
 from sklearn_meta.model_selection import TaskComparison
 from sklearn_meta.parameters import check_parameter, integer, option

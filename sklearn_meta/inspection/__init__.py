@@ -1,10 +1,9 @@
-"""Pictures of meta-training and of what it is worth on new tasks."""
+"""Displays of meta-training, of scores on new tasks, and of tasks."""
 
+from sklearn_meta.analysis import TaskDistanceDisplay, TaskMapDisplay
 from sklearn_meta.inspection.adaptation import AdaptationCurveDisplay
 from sklearn_meta.inspection.comparison import ComparisonDisplay
 from sklearn_meta.inspection.learning_history import LearningHistoryDisplay
-from sklearn_meta.inspection.task_distances import TaskDistanceDisplay
-from sklearn_meta.inspection.task_map import TaskMapDisplay
 from sklearn_meta.inspection.task_scores import TaskScoreDisplay
 from sklearn_meta.inspection.transfer_gain import TransferGainDisplay
 

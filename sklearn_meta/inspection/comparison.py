@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_meta._optional import need
-from sklearn_meta._plotting import new_axes, style, tidy
+from sklearn_meta._plotting import label_axes, line_style, new_axes
 from sklearn_meta.metrics import MeanInterval
 from sklearn_meta.model_selection.comparison.verdict import size_in_words
 
@@ -120,7 +120,7 @@ class ComparisonDisplay:
         ax.set_xticks(sizes, [str(size) for size in self.sizes])
         ax.minorticks_off()
         self._rescale(ax.yaxis)
-        tidy(ax, f"support, {self.unit.replace('row', 'rows', 1)}", self._named())
+        label_axes(ax, f"support, {self.unit.replace('row', 'rows', 1)}", self._named())
         ax.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
         return lines
 
@@ -133,7 +133,7 @@ class ComparisonDisplay:
         ax.invert_yaxis()
         ax.grid(axis="x", color="0.9")
         self._rescale(ax.xaxis)
-        tidy(ax, f"{self._named()}, {size_in_words(self.sizes[0], self.unit)}", "")
+        label_axes(ax, f"{self._named()}, {size_in_words(self.sizes[0], self.unit)}", "")
         return lines
 
     def _drawn(self) -> dict[str, tuple[Array, Array]]:
@@ -171,4 +171,4 @@ class ComparisonDisplay:
 
 def _look(k: int) -> dict[str, Any]:
     """Six looks with filled markers, then six with open ones."""
-    return style(k, {"markerfacecolor": "white"} if k // 6 % 2 else None)
+    return line_style(k, {"markerfacecolor": "white"} if k // 6 % 2 else None)

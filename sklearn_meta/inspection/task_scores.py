@@ -10,15 +10,17 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.multiclass import type_of_target
 
-from sklearn_meta._plotting import GREY, name_dots, new_axes, style, tidy
-from sklearn_meta.inspection.learners import (
+from sklearn_meta._plotting import (
+    GREY,
+    annotate_outside,
     by_name,
-    judge_of,
+    check_names,
+    label_axes,
+    line_style,
     names_of,
-    one_a_task,
-    score_name_of,
-    scores_of,
+    new_axes,
 )
+from sklearn_meta.inspection.learners import judge_of, score_name_of, scores_of
 from sklearn_meta.metrics import compare_paired, mean_interval
 
 __all__ = ["TaskScoreDisplay"]
@@ -105,8 +107,8 @@ class TaskScoreDisplay:
         if len(scores) > 2:
             raise ValueError(f"One or two learners can be drawn; got {list(scores)}.")
         first, n = next(iter(scores.values())), len(next(iter(scores.values())))
-        names = one_a_task(self.names, n, "task {}")
-        look = style(0, {"linestyle": "none", "alpha": 0.7} | dict(line_kw or {}))
+        names = check_names(self.names, n, "task {}")
+        look = line_style(0, {"linestyle": "none", "alpha": 0.7} | dict(line_kw or {}))
         if len(scores) == 1:
             ax = new_axes(ax, self)
             self._sorted(ax, first, names, n_named, look)
@@ -125,8 +127,8 @@ class TaskScoreDisplay:
         self.mean_ = ax.axhline(found.mean, color="black", linewidth=1.2)
         if len(scores) > 1:
             ax.axhspan(found.low, found.high, color=GREY, alpha=0.2, linewidth=0)
-        self.texts_ = name_dots(ax, rank, scores[order], [names[i] for i in order[:n_named]])
-        tidy(ax, "tasks, sorted by their score", self.score_name)
+        self.texts_ = annotate_outside(ax, rank, scores[order], [names[i] for i in order[:n_named]])
+        label_axes(ax, "tasks, sorted by their score", self.score_name)
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.set_title(f"mean {found}", fontsize="medium")
 
@@ -144,8 +146,8 @@ class TaskScoreDisplay:
         (self.line_,) = ax.plot(y, x, **look)
         (self.mean_,) = ax.plot([low, high], [low, high], color="black", linewidth=1.2)
         order = np.argsort(x - y, kind="stable")[: min(n_named, found.losses)]
-        self.texts_ = name_dots(ax, y[order], x[order], [names[i] for i in order])
-        tidy(ax, f"{self.score_name}, {b}", f"{self.score_name}, {a}")
+        self.texts_ = annotate_outside(ax, y[order], x[order], [names[i] for i in order])
+        label_axes(ax, f"{self.score_name}, {b}", f"{self.score_name}, {a}")
         ax.set_aspect("equal")
         ax.set_title(
             f"{a} wins on {found.wins} tasks, ties on {found.ties}, loses on {found.losses};\n"

@@ -8,8 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from sklearn_meta._plotting import GREY, name_dots, new_axes, style, tidy
-from sklearn_meta.inspection.learners import in_words, one_a_task
+from sklearn_meta._plotting import (
+    GREY,
+    annotate_outside,
+    check_names,
+    in_words,
+    label_axes,
+    line_style,
+    new_axes,
+)
 from sklearn_meta.metrics import compare_paired
 
 __all__ = ["TransferGainDisplay"]
@@ -100,7 +107,7 @@ class TransferGainDisplay:
         if gains.ndim != 1:
             raise ValueError(f"gains must be of shape (n_tasks,). Got shape {gains.shape}.")
         found, n = compare_paired(gains, np.zeros_like(gains), level=self.level), len(gains)
-        names = one_a_task(self.names, n, "task {}")
+        names = check_names(self.names, n, "task {}")
         ax = new_axes(ax, self)
         order, rank = np.argsort(gains, kind="stable"), np.arange(1, n + 1)
         y = gains[order]
@@ -109,7 +116,9 @@ class TransferGainDisplay:
         for i, (here, label) in enumerate([(y < 0, "hurt"), (y >= 0, "not hurt")]):
             own = {"linestyle": "none", "label": label, "zorder": 3}
             own |= {"markerfacecolor": "white"} if i == 0 else {}
-            self.lines_ += ax.plot(rank[here], y[here], **style(1 - i, own | dict(line_kw or {})))
+            self.lines_ += ax.plot(
+                rank[here], y[here], **line_style(1 - i, own | dict(line_kw or {}))
+            )
         ax.axhline(0, color="black", linewidth=0.8, zorder=2)
         mean = found.difference
         self.mean_ = ax.axhline(mean.mean, color="black", linewidth=1.2, linestyle=(0, (5, 2)))
@@ -120,8 +129,10 @@ class TransferGainDisplay:
             for side in (-self.margin, self.margin):
                 ax.axhline(side, **edge)
         worst = min(n_named, found.losses)
-        self.texts_ = name_dots(ax, rank, y, [names[i] for i in order[:worst]])
-        tidy(ax, "tasks, sorted by their gain", f"gain of {self.score_name}\nover {self.baseline}")
+        self.texts_ = annotate_outside(ax, rank, y, [names[i] for i in order[:worst]])
+        label_axes(
+            ax, "tasks, sorted by their gain", f"gain of {self.score_name}\nover {self.baseline}"
+        )
         ax.xaxis.get_major_locator().set_params(integer=True)
         verb = "task is" if n == 1 else "tasks is" if found.losses == 1 else "tasks are"
         ax.set_title(

@@ -355,7 +355,7 @@ def test_several_outputs_and_rows_of_several_axes():
         (WAVES, {"max_tasks": 3}, ValueError, "'max_tasks' parameter of analyse"),
         (WAVES, {"metric": "gradient"}, ValueError, "'metric' parameter of analyse"),
         (WAVES, {"metric": "nearness"}, ValueError, "'metric' parameter of analyse"),
-        (WAVES, {"target_type": "both"}, ValueError, "target_type must be"),
+        (WAVES, {"target_type": "both"}, ValueError, "target_type"),
         (WAVES, {"estimator": Ridge()}, TypeError, "with meta_fit"),
         (WAVES, {"estimator": MAMLRegressor}, TypeError, "with meta_fit"),
         (

@@ -32,9 +32,9 @@ from sklearn_meta.analysis import (
     parameter_distances,
     task2vec_distances,
     task_distances,
+    task_gradients,
     transfer_distances,
 )
-from sklearn_meta.analysis.gradients import task_gradients
 from sklearn_meta.datasets import make_blob_tasks
 
 SMALL = {"hidden_layer_sizes": (6,), "max_meta_iter": 3, "random_state": 0}
@@ -218,8 +218,8 @@ def test_chunks_change_nothing(monkeypatch):
     tasks = clustered()
     reg = MAMLRegressor(**SMALL).meta_fit(tasks)
     whole = [transfer_distances(tasks, est, 0) for est in (None, reg)]
-    monkeypatch.setattr("sklearn_meta.analysis.transfer.AT_ONCE", 2000)
-    monkeypatch.setattr("sklearn_meta.analysis.learner.AT_ONCE", {"cpu": 4000})
+    for module in ("_stacks", "_probe"):
+        monkeypatch.setattr(f"sklearn_meta.analysis.{module}.AT_ONCE", 2000)
     reg.set_params(task_chunk_size=5)
     cut = [transfer_distances(tasks, est, 0) for est in (None, reg)]
     np.testing.assert_allclose(cut, whole, atol=1e-10)
@@ -279,6 +279,13 @@ def test_parameters_of_classes_are_matched():
     np.testing.assert_allclose(np.diag(d[:4, 4:]), 0, atol=1e-6)
     np.testing.assert_allclose(d[:4, :4], d[4:, 4:], atol=1e-6)
     assert (d[:4, :4][np.triu_indices(4, 1)] > 0.01).all()
+
+
+def test_parameters_of_shared_labels_are_compared_by_label():
+    tasks = ragged("class")
+    one = Task(tasks[0].X, np.arange(len(tasks[0])) % 3)
+    clf = PooledClassifier(**SMALL).meta_fit([*tasks, one])  # it does not adapt
+    np.testing.assert_allclose(parameter_distances([*tasks, one], clf), 0, atol=1e-12)
 
 
 def pulled(weights, noise, n_rows=40):
