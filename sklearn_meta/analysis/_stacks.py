@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.base import is_regressor
 from sklearn.preprocessing import StandardScaler
 
+from sklearn_meta._devices import resolve_device
 from sklearn_meta.base import BaseMetaLearner
 from sklearn_meta.base.stack_size import numbers_of_a_row, tasks_at_once
 from sklearn_meta.base.windows import check_against_prior
@@ -170,7 +171,7 @@ class Learner:
         assert state is not None
         self.state = state
         self._check_tasks()
-        self.device = self.est._device()
+        self.device = self.resolve_device(est.device)
         self.algorithm, self.f, self.theta = self.est._prior(state.row_shape, state.n_targets)
         self.dtype = dtype_of_rows([task.dtype for task in self.rows.tasks])
         torch_dtype = torch.from_numpy(np.empty(0, self.dtype)).dtype
