@@ -171,7 +171,7 @@ class Learner:
         assert state is not None
         self.state = state
         self._check_tasks()
-        self.device = self.resolve_device(est.device)
+        self.device = resolve_device(self.est.device)
         self.algorithm, self.f, self.theta = self.est._prior(state.row_shape, state.n_targets)
         self.dtype = dtype_of_rows([task.dtype for task in self.rows.tasks])
         torch_dtype = torch.from_numpy(np.empty(0, self.dtype)).dtype
