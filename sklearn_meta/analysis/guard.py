@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from sklearn.model_selection import KFold
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_meta._archive import loading, save_object, saving
 from sklearn_meta.analysis.guard_arms import (
     ARMS,
     Arms,
@@ -24,7 +26,6 @@ from sklearn_meta.analysis.guard_arms import (
     said,
     simplest,
 )
-from sklearn_meta.analysis.guard_saved import SavedGuard
 from sklearn_meta.analysis.guard_trials import (
     GuardPrior,
     check_guarded,
@@ -59,7 +60,7 @@ __all__ = ["GuardedMetaEstimator"]
 LOCAL_ALONE = np.array([0.0, 1.0, 0.0])
 
 
-class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
+class GuardedMetaEstimator(BaseEstimator, ABC):
     """What the guarded classifier and the guarded regressor have in common; see there.
 
     Parameters
@@ -265,6 +266,44 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
     def meta_state(self) -> GuardPrior | None:
         """The learned prior; None before `meta_fit`."""
         return self._meta_state
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write parameters, prior and last adaptation to a file, for :func:`sklearn_meta.load`.
+
+        What is said of the `save` of a meta-learner holds here too. `load` asks for trust in local
+        and pooled estimators of types that skops does not know.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file; it is replaced if it exists.
+
+        Raises
+        ------
+        SaveError
+            If one of the estimators cannot be saved.
+        """
+        save_object(self, path)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = dict(super().__getstate__())
+        session = saving()
+        return state if session is None else session.without_process(type(self), state)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if loading() is None:
+            return
+        classify, prior = self._kind() == "class", self._meta_state
+        check_guarded(self.estimator, type(self).__name__, classify)
+        if prior is not None:
+            learned = prior.calibration
+            vectors = (learned.offset, learned.offset_blind, learned.loss)
+            if any(v.shape != (len(ARMS),) for v in vectors) or learned.classify is not classify:
+                raise ValueError("its weights are those of another guard")
+            self._meta_state = guard_prior(*prior)  # read-only
+        if self.__sklearn_is_fitted__() and abs(sum(self.weights_.values()) - 1) > 1e-6:
+            raise ValueError("its weights do not sum to 1")
 
     def reset_meta(self) -> GuardedMetaEstimator:
         """Forget the learned prior, and the adaptation with it.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,21 +15,34 @@ from numpy.typing import NDArray
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_meta._archive import loading, save_object, saving
 from sklearn_meta._compat import CallbackSupportMixin, fit_task
 from sklearn_meta.base.adapted import Adapted
 from sklearn_meta.base.estimated import Estimated
 from sklearn_meta.base.many_tasks import ManyTasks
 from sklearn_meta.base.params_doc import describe_shared
-from sklearn_meta.base.saved import Saved
+from sklearn_meta.base.plain_state import (
+    adapted_to_plain,
+    check_adapted,
+    check_meta_state,
+    check_network_size,
+    history_from_plain,
+    history_to_plain,
+    meta_state_from_plain,
+    meta_state_to_plain,
+)
 from sklearn_meta.base.scale_check import scale_departures
+from sklearn_meta.base.shared_params import widths
 from sklearn_meta.base.shown import Shown
 from sklearn_meta.exceptions import NotMetaFittedError
 from sklearn_meta.inner.algorithm import Algorithm, draw_theta
 from sklearn_meta.inner.backbone import RowNetwork
 from sklearn_meta.inner.examples import Examples
+from sklearn_meta.inner.heads import WEIGHT
 from sklearn_meta.outer.converged import check_converged
 from sklearn_meta.outer.failures import SUPPORT, Reason
 from sklearn_meta.outer.prior import learn_prior
+from sklearn_meta.outer.scaling import Scaling
 from sklearn_meta.outer.state import (
     Arrays,
     MetaState,
@@ -50,7 +65,7 @@ __all__ = ["BaseMetaLearner"]
 
 
 @describe_shared
-class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, Saved, ABC):
+class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, ABC):
     """Base class of estimators with an outer loop, `meta_fit`, and an inner loop, `fit`.
 
     A subclass names the algorithm. This class ensures that `clone` keeps the learned prior, that
@@ -162,6 +177,113 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, Saved, 
         """
         self._forget("_meta_state")
         return self
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write parameters, learned prior and last adaptation to a file.
+
+        :func:`sklearn_meta.load` reads it on any machine, and predicts the same to the last bit.
+        The file holds no code, and is written whole or not at all.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file; it is replaced if it exists.
+
+        Raises
+        ------
+        SaveError
+            If an attribute cannot be saved: one that a class of your own has learned and that is
+            not plain data, or a parameter for another network than that of the prior.
+
+        Notes
+        -----
+        Parameters that are code, such as a network as `backbone`, are not in the file: `load` asks
+        for them. Callbacks, `checkpoint_dir` and a generator as `random_state` are left out with a
+        warning, and are None in the loaded estimator.
+        """
+        save_object(self, path)
+
+    # ---- pickles and files: plain data, from which parameters make the network again ------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = dict(super().__getstate__())
+        learned = self._meta_state
+        if "_adapted" in state:
+            state["_adapted"] = adapted_to_plain(self._adapted, self._own_params(), learned)
+        session = saving()
+        if session is None:
+            return state
+        self._check_values()
+        if learned is not None:
+            check_structure(self, learned)
+            state["_meta_state"] = meta_state_to_plain(learned)
+        if "history_" in state:
+            state["history_"] = history_to_plain(self.history_)
+        return session.without_code(type(self), state | {"device": str(self.device)})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        session = loading()
+        if session is None:
+            super().__setstate__(state)
+            if "_adapted" in state:
+                self._adapted = self._adapted_from_plain(state["_adapted"])
+            return
+        state, others = session.with_code(type(self), state)
+        super().__setstate__(state)
+        self._check_values()
+        if "history_" in state:
+            self.history_ = history_from_plain(state["history_"])
+        if isinstance(state.get("_meta_state"), Mapping):
+            self._set_meta_state(meta_state_from_plain(state["_meta_state"]))
+        if "_adapted" in state:
+            self._adapted = self._adapted_from_plain(state["_adapted"])
+            check_adapted(self._adapted, vars(self), self.target_type)
+        self.set_params(**{name: session.params[name] for name in others})
+
+    def _set_meta_state(self, learned: MetaState) -> None:
+        """Set a prior from a file, if its arrays are those that the parameters ask for."""
+        # parameters that are newer than the file have their defaults
+        structural = {**self._fingerprints(self._structural), **learned.structural}
+        training = {**self._fingerprints(self._without_effect()), **learned.training}
+        learned = replace(learned, structural=structural, training=training)
+        check_structure(self, learned)
+        self._check_network_size(learned.row_shape, learned.theta)
+        f = self._network(learned.row_shape, learned)
+        n_outputs = learned.n_targets
+        if learned.classes is not None:
+            n_outputs = len(learned.classes)
+        elif self.target_type == "class" and WEIGHT in learned.theta:
+            n_outputs = len(learned.theta[WEIGHT])
+        expected = self.make_algorithm().init(f, n_outputs, torch.Generator())
+        check_meta_state(learned, self.target_type, expected)
+        self._meta_state = learned
+
+    def _check_network_size(self, row_shape: tuple[int, ...], theta: Any) -> None:
+        layers = widths(self.hidden_layer_sizes) if self.backbone == "mlp" else None
+        more = [n for n in map(vars(self).get, self._structural) if isinstance(n, int)]
+        check_network_size(row_shape, layers, sum(more), theta)
+
+    def _adapted_from_plain(self, state: Mapping[str, Any]) -> Adapted:
+        learned, row_shape = self._meta_state, state["row_shape"]
+        theta = Arrays(state["theta"]) if learned is None else learned.theta
+        params = {**self._own_params(), **state["params"]}  # those of its fit
+        maker = type(self)(**params) if state["params"] else self
+        maker._meta_state = learned
+        if loading() is not None:
+            maker._check_values()
+            maker._check_network_size(row_shape, theta)
+        if learned is not None:
+            algorithm, f, _ = maker._prior(row_shape, 0)
+        else:
+            algorithm, f = maker.make_scratch_algorithm(), maker.make_backbone(row_shape, 0)
+            check_fits(maker, f, theta)
+        phi = {k: theta[k] if p is None else p for k, p in state["phi"].items()}
+        if state["scaling"] is not None:
+            scaling = Scaling(**state["scaling"])
+        else:
+            assert learned is not None
+            scaling = learned.scaling
+        return Adapted(algorithm, f, theta, phi, scaling, np.dtype(state["dtype"]), params)
 
     def _forget(self, *more: str) -> None:
         for name in [n for n in vars(self) if n.endswith("_") or n in ("_adapted", *more)]:

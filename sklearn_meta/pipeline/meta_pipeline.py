@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,7 @@ from sklearn.base import clone, is_classifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
+from sklearn_meta._archive import loading, save_object, saving
 from sklearn_meta._compat import check_steps, fit_task, sub_task
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.pipeline.output_columns import (
@@ -28,7 +30,6 @@ from sklearn_meta.pipeline.raw_tasks import (
     stack_rows,
     transformed_alone,
 )
-from sklearn_meta.pipeline.saved import SavedPipeline
 from sklearn_meta.pipeline.shown import ShownPipeline
 from sklearn_meta.pipeline.told import check_told, told
 from sklearn_meta.tasks import Task
@@ -43,7 +44,7 @@ __all__ = ["MetaPipeline"]
 SCOPES = ("task", "pooled")
 
 
-class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
+class MetaPipeline(ShownPipeline, Pipeline):
     """A pipeline with `meta_fit`, whose last step is a meta-learner.
 
     The transformers see of a new task what they saw in meta-training: with ``"task"`` they are
@@ -326,6 +327,39 @@ class MetaPipeline(ShownPipeline, SavedPipeline, Pipeline):
         if first == 0:
             part._columns, part._output = self._columns, self._output
         return part
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the pipeline to a file, to be read by :func:`sklearn_meta.load`.
+
+        What is said of the `save` of a meta-learner holds here too. `load` asks for trust in
+        transformers of types that skops does not know.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file; it is replaced if it exists.
+
+        Raises
+        ------
+        SaveError
+            If a step cannot be saved.
+        """
+        self._check_unchanged()
+        save_object(self, path)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = dict(super().__getstate__())
+        session = saving()
+        return state if session is None else session.without_process(type(self), state)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if loading() is None:
+            return
+        if self.memory is not None:
+            raise ValueError("it sets 'memory' of a MetaPipeline")
+        # hashes of the same parameters may differ in another process
+        self._told = {name: told(t) for name, t in self._pooled or ()}
 
     def __sklearn_clone__(self) -> MetaPipeline:
         twin = super().__sklearn_clone__()

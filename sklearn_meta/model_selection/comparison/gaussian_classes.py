@@ -177,6 +177,19 @@ class HierarchicalClassifier(ClassifierMixin, HierarchicalBase):
         """
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
+    def __getstate__(self) -> dict[str, Any]:
+        # saved files have no dicts whose keys are labels
+        state = dict(super().__getstate__())
+        if self._prior is not None:
+            state["_prior"] = [([*p.means], [*p.means.values()], *p[1:]) for p in self._prior]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if self._prior is not None:
+            pairs = [(dict(zip(*p[:2], strict=True)), *p[2:]) for p in self._prior]
+            self._prior = [ClassPrior(*pair) for pair in pairs]
+
 
 def _class_prior(
     means: dict[Any, Array], around: Array, n_free: int, whiten: Array, noise: float

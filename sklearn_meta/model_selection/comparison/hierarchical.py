@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone, is_classifier
 
+from sklearn_meta._archive import save_object
 from sklearn_meta.exceptions import NotMetaFittedError
 from sklearn_meta.outer.failures import (
     NUMERICAL,
@@ -44,6 +46,16 @@ class HierarchicalBase(BaseEstimator):
         """
         self._prior = self._feature_names = None
         return self
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write parameters, prior and last adaptation to a file, for :func:`sklearn_meta.load`.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file; it is replaced if it exists.
+        """
+        save_object(self, path)
 
     def predict_tasks(self, tasks: Any, *, error_score: Any = np.nan) -> list[NDArray[Any]]:
         """Fit the support of each task and predict its query.
