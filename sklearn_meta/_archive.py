@@ -331,9 +331,10 @@ def _check_dump(data: bytes) -> None:
     """
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         names = archive.namelist()
-        odd = [name for name in names if not re.fullmatch(r"[\w-]+\.\w+", name)]
-        if odd or len(set(names)) != len(names):
-            raise ValueError(f"it names a part {(odd or sorted(names))[0][:80]!r}, or one twice")
+        if odd := [name for name in names if not re.fullmatch(r"[\w-]+\.\w+", name)]:
+            raise ValueError(f"its part {odd[0][:80]!r} does not have the name of a part")
+        if len(set(names)) != len(names):
+            raise ValueError("two of its parts have the same name")
         sizes = [(part.file_size, part.compress_size) for part in archive.infolist()]
         if any(a != b for a, b in sizes) or sum(size for size, _ in sizes) > len(data):
             raise ValueError("its parts would grow when they are unpacked")
@@ -356,7 +357,7 @@ def _check_part(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> None:
         head = file.read(MAX_ARRAY_HEADER)
     if head.startswith(np.lib.format.MAGIC_PREFIX):
         _check_array(io.BytesIO(head), part)
-    elif head.startswith(b"PK"):  # a sparse array
+    elif head.startswith(b"PK"):  # several arrays, such as those of a sparse one
         packed = archive.read(part)
         with zipfile.ZipFile(io.BytesIO(packed)) as nested:
             size = sum(inner.file_size for inner in nested.infolist())
@@ -365,6 +366,8 @@ def _check_part(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> None:
             for inner in nested.infolist():
                 with nested.open(inner) as file:
                     _check_array(io.BytesIO(file.read(MAX_ARRAY_HEADER)), inner)
+    elif not part.filename.endswith(".bin"):
+        raise ValueError(f"its part {part.filename!r} is not an array")
 
 
 def _check_array(file: BinaryIO, part: zipfile.ZipInfo) -> None:
@@ -379,5 +382,5 @@ def _check_array(file: BinaryIO, part: zipfile.ZipInfo) -> None:
     n = math.prod(shape)
     if file.tell() + n * dtype.itemsize != part.file_size or not 0 <= n <= part.file_size:
         raise ValueError(
-            f"its array {name!r} of shape {shape} and {dtype} does not have {part.file_size} bytes"
+            f"its array {name!r} claims shape {shape} of {dtype}, but has {part.file_size} bytes"
         )

@@ -32,6 +32,8 @@ from sklearn_meta._archive import (
 from sklearn_meta._optional import need
 from sklearn_meta.base import BaseMetaLearner
 from sklearn_meta.exceptions import NotMetaFittedError, SaveError
+from sklearn_meta.outer.history import MetaHistory
+from sklearn_meta.outer.scaling import Limits, Scaling
 from sklearn_meta.outer.state import VERSIONS, MetaState
 from sklearn_meta.outer.support import check_structure
 from sklearn_meta.parameters import fingerprint
@@ -47,9 +49,10 @@ TRUSTED_TYPES: tuple[str, ...] = (
     "numpy.dtype",  # an attribute of imputers
     *(
         f"{cls.__module__}.{cls.__name__}"
-        for cls in vars(algorithms).values()
-        if isinstance(cls, type) and issubclass(cls, BaseMetaLearner)
+        for cls in (*vars(algorithms).values(), MetaState, Scaling, Limits, MetaHistory)
+        if isinstance(cls, type)
     ),
+    # not imported, since loading a meta-learner does not need them
     "sklearn_meta.analysis.guard_arms.Arms",
     "sklearn_meta.analysis.guard_trials.GuardPrior",
     "sklearn_meta.analysis.guard_weights.Calibration",

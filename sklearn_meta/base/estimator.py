@@ -231,6 +231,8 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, ABC):
         state, others = session.with_code(type(self), state)
         super().__setstate__(state)
         self._check_values()
+        if self.device != "auto":
+            torch.device(self.device)  # which need not be on this machine
         if "history_" in state:
             self.history_ = history_from_plain(state["history_"])
         if isinstance(state.get("_meta_state"), Mapping):

@@ -70,6 +70,8 @@ def history_to_plain(rows: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[Any
 
 def history_from_plain(columns: Mapping[str, NDArray[Any]]) -> MetaHistory:
     """Return the history of `history_to_plain`."""
+    if len({len(column) for column in columns.values()}) > 1:
+        raise ValueError("the columns of its history have different lengths")
     rows = zip(*(column.tolist() for column in columns.values()), strict=True)
     return MetaHistory([dict(zip(columns, row, strict=True)) for row in rows])
 
@@ -120,9 +122,8 @@ def check_meta_state(state: MetaState, target_type: str, expected: Mapping[str, 
     if target_type == "class" and state.target_shape:
         raise ValueError(f"its labels have shape {state.target_shape}")
     _check_names(state.feature_names, state.row_shape)
-    _check_scaling(state.scaling._asdict(), state.row_shape)
-    if state.limits is not None:
-        _check_scaling(state.limits._asdict(), state.row_shape)
+    for group in (state.scaling, *((state.limits,) if state.limits is not None else ())):
+        _check_scaling(group._asdict(), state.row_shape, state.n_targets)
     if expected.keys() != state.theta.keys():
         odd = sorted(expected.keys() ^ state.theta.keys())
         raise ValueError(f"theta does not have the arrays that its algorithm learns: {odd[:3]}")
@@ -141,10 +142,10 @@ def _check_names(names: Sequence[str] | None, row_shape: tuple[int, ...]) -> Non
         raise ValueError(f"{row_shape[0]} feature names expected, got {str(names)[:60]}")
 
 
-def _check_scaling(arrays: Arrays, row_shape: tuple[int, ...]) -> None:
+def _check_scaling(arrays: Arrays, row_shape: tuple[int, ...], n_targets: int) -> None:
     wide = [(), (1,), row_shape[:1] if len(row_shape) == 1 else ()]
     for name, array in arrays.items():
-        fits = array.shape in wide if name.startswith("x_") else array.ndim == 1
+        fits = array.shape in wide if name.startswith("x_") else array.shape == (n_targets,)
         if not fits or array.dtype.kind != "f":
             raise ValueError(f"{name} has shape {array.shape}, for rows of shape {row_shape}")
 
@@ -169,7 +170,7 @@ def check_network_size(
 def check_adapted(adapted: Adapted, attributes: Mapping[str, Any], target_type: str) -> None:
     """Predict two rows, and hold what `fit` has set against the outputs."""
     row_shape = adapted.backbone.row_shape
-    _check_scaling(adapted.scaling._asdict(), row_shape)
+    _check_scaling(adapted.scaling._asdict(), row_shape, adapted.scaling.y_mean.size)
     _check_names(attributes.get("feature_names_in_"), row_shape)
     if attributes["n_features_in_"] != row_shape[0]:
         raise ValueError(f"n_features_in_ is {attributes['n_features_in_']} for rows {row_shape}")
@@ -179,7 +180,8 @@ def check_adapted(adapted: Adapted, attributes: Mapping[str, Any], target_type: 
     n_outputs = _n_outputs(adapted)
     if target_type == "class":
         classes, columns = attributes["classes_"], attributes["_column_of_class_"]
-        if classes.shape != columns.shape or not all(0 <= c < n_outputs for c in columns.tolist()):
+        fits = classes.shape == columns.shape and columns.dtype.kind == "i"
+        if not fits or not all(0 <= c < n_outputs for c in columns.tolist()):
             raise ValueError(f"its classes do not go with {n_outputs} outputs")
     elif adapted.scaling.y_mean.size != n_outputs or "_one_dimensional_" not in attributes:
         raise ValueError(f"its targets do not go with {n_outputs} outputs")

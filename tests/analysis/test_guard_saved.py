@@ -8,13 +8,13 @@ import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn_meta.storage import from_json, read, to_json, write
 
 import sklearn_meta
 from sklearn_meta import ANILRegressor, MAMLRegressor, ProtoNetClassifier, SaveError, Task
 from sklearn_meta.analysis import GuardedMetaClassifier, GuardedMetaRegressor
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
 from sklearn_meta.model_selection.comparison import HierarchicalRegressor
-from sklearn_meta.storage import from_json, read, to_json, write
 from sklearn_meta.testing import check_meta_learner
 
 SMALL = {"hidden_layer_sizes": 4, "max_meta_iter": 2, "random_state": 0}
