@@ -34,6 +34,7 @@ from sklearn_meta.exceptions import SaveError
 
 __all__ = [
     "FORMAT",
+    "FORMAT_1_ERROR",
     "PROCESS_PARAMS",
     "Loading",
     "Saving",
@@ -56,7 +57,7 @@ Path = str | os.PathLike[str]
 HEADER = struct.Struct("<12s12sIxxxxQ")  # name, kind, format, bytes of the payload
 NAME, FORMAT = b"sklearn_meta", 2
 FORMAT_1 = re.compile(rb'.{8}\{"__metadata__":\{"digest":"', re.DOTALL)
-CONVERTER = "examples/convert_saved_files.py"
+FORMAT_1_ERROR = "has format 1, which examples/convert_saved_files.py converts."
 DIGEST = hashlib.sha256().digest_size
 
 SCHEMA = "schema.json"
@@ -132,7 +133,9 @@ def read_file(path: Path, kind: str) -> bytes:
     with naming(path), open(path, "rb") as file:
         header, digest = file.read(HEADER.size), file.read(DIGEST)
         if FORMAT_1.match(header):
-            raise SaveError(f"has format 1; {CONVERTER} converts it, or it holds adapted tasks.")
+            raise SaveError(FORMAT_1_ERROR)
+        if header[8:].startswith(b'{"'):
+            raise SaveError("is a safetensors file; if it holds adapted tasks, use AdaptedTasks.")
         if len(header) < HEADER.size or not header.startswith(NAME):
             raise SaveError("is not a sklearn_meta file.")
         _, found, format, size = HEADER.unpack(header)

@@ -18,6 +18,7 @@ from sklearn.base import clone
 from sklearn_meta import algorithms
 from sklearn_meta._archive import (
     FORMAT,
+    FORMAT_1_ERROR,
     PROCESS_PARAMS,
     Loading,
     Saving,
@@ -53,16 +54,12 @@ TRUSTED_TYPES: tuple[str, ...] = (
         if isinstance(cls, type)
     ),
     # not imported, since loading a meta-learner does not need them
-    "sklearn_meta.analysis.guard_arms.Arms",
-    "sklearn_meta.analysis.guard_trials.GuardPrior",
-    "sklearn_meta.analysis.guard_weights.Calibration",
     "sklearn_meta.analysis.guarded.GuardedMetaClassifier",
     "sklearn_meta.analysis.guarded.GuardedMetaRegressor",
     "sklearn_meta.model_selection.comparison.gaussian_classes.HierarchicalClassifier",
     "sklearn_meta.model_selection.comparison.random_coefficients.CoefPrior",
     "sklearn_meta.model_selection.comparison.random_coefficients.HierarchicalRegressor",
     "sklearn_meta.pipeline.meta_pipeline.MetaPipeline",
-    "sklearn_meta.pipeline.output_columns.OutputColumns",
 )
 
 
@@ -245,7 +242,7 @@ def save_adapted(
     about = {"kind": KIND, "format": FORMAT, "class": type(prior).__name__, "versions": VERSIONS}
     text = json.dumps(about | {"prior": digest_of_prior})
     shapes = {key: (a.dtype.name, a.shape) for key, a in (index | tensors).items()}
-    metadata = {"sklearn_meta": text, "digest": _digest_of_index(text, index, shapes)}
+    metadata = {"sklearn_meta": text, "sha256": _digest_of_index(text, index, shapes)}
     write_atomically(path, safetensors.save(index | tensors, metadata))
 
 
@@ -300,6 +297,8 @@ class AdaptedTasks(Mapping[str, Any]):
         self._checked: set[int] = set()  # kinds
         with naming(path), self._open() as file:
             metadata, keys = file.metadata() or {}, set(file.keys())
+            if "digested" in metadata:
+                raise SaveError(FORMAT_1_ERROR)
             if "sklearn_meta" not in metadata or INDEX[0] not in keys:
                 raise SaveError("does not hold adapted tasks.")
             index = {key: file.get_tensor(key) for key in INDEX}
@@ -310,7 +309,7 @@ class AdaptedTasks(Mapping[str, Any]):
                 if key not in INDEX:
                     self._groups.setdefault(key.partition("/")[0], []).append(key)
             text = metadata["sklearn_meta"]
-            if metadata["digest"] != _digest_of_index(text, index, shapes):
+            if metadata["sha256"] != _digest_of_index(text, index, shapes):
                 raise SaveError("was altered: the digest of its index is wrong.")
             about = json.loads(text)
             if about["prior"] != digest_of_prior:

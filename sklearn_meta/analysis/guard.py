@@ -286,23 +286,36 @@ class GuardedMetaEstimator(BaseEstimator, ABC):
         save_object(self, path)
 
     def __getstate__(self) -> dict[str, Any]:
-        state: dict[str, Any] = dict(super().__getstate__())
+        state, prior = dict(super().__getstate__()), self._meta_state
+        if prior is not None:
+            learned = {"arms": tuple(prior.arms), "calibration": prior.calibration._asdict()}
+            state["_meta_state"] = learned | {"feature_names": prior.feature_names}
+        if "_fitted" in state:
+            state["_fitted"] = tuple(self._fitted)
         session = saving()
         return state if session is None else session.without_process(type(self), state)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        if loading() is None:
-            return
-        classify, prior = self._kind() == "class", self._meta_state
+        learned: Any = self._meta_state
+        if learned is not None:
+            arms, calibration = Arms(*learned["arms"]), Calibration(**learned["calibration"])
+            self._meta_state = guard_prior(arms, calibration, learned["feature_names"])
+        if "_fitted" in state:
+            self._fitted = Arms(*state["_fitted"])
+        if loading() is not None:
+            self._check_loaded()
+
+    def _check_loaded(self) -> None:
+        """Refuse parts from a file that do not go together."""
+        classify = self._kind() == "class"
         check_guarded(self.estimator, type(self).__name__, classify)
-        if prior is not None:
-            learned = prior.calibration
+        if self._meta_state is not None:
+            learned = self._meta_state.calibration
             vectors = (learned.offset, learned.offset_blind, learned.loss)
             if any(v.shape != (len(ARMS),) for v in vectors) or learned.classify is not classify:
                 raise ValueError("its weights are those of another guard")
-            self._meta_state = guard_prior(*prior)  # read-only
-        if self.__sklearn_is_fitted__() and abs(sum(self.weights_.values()) - 1) > 1e-6:
+        if hasattr(self, "weights_") and abs(sum(self.weights_.values()) - 1) > 1e-6:
             raise ValueError("its weights do not sum to 1")
 
     def reset_meta(self) -> GuardedMetaEstimator:

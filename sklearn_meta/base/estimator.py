@@ -222,25 +222,24 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, ABC):
         return session.without_code(type(self), state | {"device": str(self.device)})
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        session = loading()
-        if session is None:
-            super().__setstate__(state)
-            if "_adapted" in state:
-                self._adapted = self._adapted_from_plain(state["_adapted"])
-            return
-        state, others = session.with_code(type(self), state)
+        session, others = loading(), set[str]()
+        if session is not None:
+            state, others = session.with_code(type(self), state)
         super().__setstate__(state)
-        self._check_values()
-        if self.device != "auto":
-            torch.device(self.device)  # which need not be on this machine
-        if "history_" in state:
+        if session is not None:
+            self._check_values()
+            if self.device != "auto":
+                torch.device(self.device)  # it need not be on this machine
+        if type(state.get("history_")) is dict:
             self.history_ = history_from_plain(state["history_"])
         if isinstance(state.get("_meta_state"), Mapping):
             self._set_meta_state(meta_state_from_plain(state["_meta_state"]))
         if "_adapted" in state:
             self._adapted = self._adapted_from_plain(state["_adapted"])
-            check_adapted(self._adapted, vars(self), self.target_type)
-        self.set_params(**{name: session.params[name] for name in others})
+            if session is not None:
+                check_adapted(self._adapted, vars(self), self.target_type)
+        if session is not None:
+            self.set_params(**{name: session.params[name] for name in others})
 
     def _set_meta_state(self, learned: MetaState) -> None:
         """Set a prior from a file, if its arrays are those that the parameters ask for."""

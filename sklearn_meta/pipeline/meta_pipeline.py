@@ -349,17 +349,20 @@ class MetaPipeline(ShownPipeline, Pipeline):
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = dict(super().__getstate__())
+        if self._output is not None:
+            state["_output"] = tuple(self._output)
         session = saving()
         return state if session is None else session.without_process(type(self), state)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        if loading() is None:
-            return
-        if self.memory is not None:
+        if self._output is not None:
+            self._output = OutputColumns(*self._output)
+        if loading() is not None and self.memory is not None:
             raise ValueError("it sets 'memory' of a MetaPipeline")
-        # hashes of the same parameters may differ in another process
-        self._told = {name: told(t) for name, t in self._pooled or ()}
+        if loading() is not None or self._told is None:
+            # hashes of the same parameters may differ in another process
+            self._told = {name: told(t) for name, t in self._pooled or ()}
 
     def __sklearn_clone__(self) -> MetaPipeline:
         twin = super().__sklearn_clone__()
