@@ -1,8 +1,8 @@
 """Files of estimators and checkpoints: a header with a digest and a payload, written atomically.
 
-A file is a header (name, kind of file, format, length and sha256 of the payload) and the payload,
-which is a skops dump for estimators. Length and digest are checked before the payload is
-looked at, and the sizes of all its parts before any is unpacked.
+The header holds name, kind and format of the file, and length and sha256 of the payload, which is a
+skops dump for estimators. Length and digest are checked before the payload is looked at, and the
+sizes of all its parts before any of them is unpacked.
 """
 
 from __future__ import annotations
@@ -61,14 +61,8 @@ FORMAT_1_ERROR = "has format 1, which examples/convert_saved_files.py converts."
 DIGEST = hashlib.sha256().digest_size
 
 SCHEMA = "schema.json"
-MAX_SCHEMA, MAX_BRACKETS = (
-    1 << 24,
-    1 << 20,
-)  # what JSON of so many bytes and brackets takes in memory
-MAX_NESTED, MAX_RATIO = (
-    1 << 24,
-    32,
-)  # bytes of a sparse array, or so many times what it is packed in
+MAX_SCHEMA, MAX_BRACKETS = 1 << 24, 1 << 20  # bytes, and lists and dicts in it
+MAX_NESTED, MAX_RATIO = 1 << 24, 32  # bytes of a sparse array, or times its bytes in the file
 MAX_ARRAY_HEADER = 1 << 16
 
 PROCESS_PARAMS = ("callbacks", "checkpoint_dir", "memory")  # of a process or machine, not of a file
@@ -152,7 +146,7 @@ def read_file(path: Path, kind: str) -> bytes:
 
 
 def check_file(path: Path) -> None:
-    """Refuse folders and devices; reading a pipe would wait forever."""
+    """Refuse folders, devices and pipes, of which reading would wait forever."""
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise SaveError(f"{os.fspath(path)!r} is not a file.")
 
@@ -282,7 +276,7 @@ def save_object(obj: Any, path: Path, *, stacklevel: int = 3) -> None:
     if session.dropped:
         left_out = [f"{', '.join(names)} of {owner}" for owner, names in session.dropped.items()]
         warnings.warn(
-            f"{'; '.join(left_out)} cannot be saved: None in the file.",
+            f"{'; '.join(left_out)} cannot be saved, and will be None when loaded.",
             UserWarning,
             stacklevel=stacklevel,
         )
@@ -335,7 +329,7 @@ def _check_dump(data: bytes) -> None:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         names = archive.namelist()
         if odd := [name for name in names if not re.fullmatch(r"[\w-]+\.\w+", name)]:
-            raise ValueError(f"its part {odd[0][:80]!r} does not have the name of a part")
+            raise ValueError(f"{odd[0][:80]!r} is not the name of a part")
         if len(set(names)) != len(names):
             raise ValueError("two of its parts have the same name")
         sizes = [(part.file_size, part.compress_size) for part in archive.infolist()]
@@ -374,7 +368,7 @@ def _check_part(archive: zipfile.ZipFile, part: zipfile.ZipInfo) -> None:
 
 
 def _check_array(file: BinaryIO, part: zipfile.ZipInfo) -> None:
-    """Hold the shape in the header of an array against its bytes."""
+    """Compare the shape in the header of an array with its bytes."""
     name, version = part.filename, np.lib.format.read_magic(file)
     if version == (1, 0):
         shape, _, dtype = np.lib.format.read_array_header_1_0(file)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from sklearn_meta import algorithms
+import sklearn_meta.algorithms as algorithms
 from sklearn_meta._archive import (
     FORMAT,
     FORMAT_1_ERROR,
@@ -289,10 +289,12 @@ class AdaptedTasks(Mapping[str, Any]):
     """
 
     def __init__(self, path: Path, prior: Any) -> None:
+        need("safetensors", "save", "AdaptedTasks")
         digest_of_prior = _digest_of_prior(prior)
         check_structure(prior, prior.meta_state)
         check_file(path)
         self.path, self.prior = path, clone(prior)
+        self._params = self.prior.get_params(deep=False)
         self._groups: dict[str, list[str]] = {}  # keys of the tensors of a group
         self._checked: set[int] = set()  # kinds
         with naming(path), self._open() as file:
@@ -317,12 +319,11 @@ class AdaptedTasks(Mapping[str, Any]):
                     f"was adapted from another prior, a {about['class']} with the digest "
                     f"{about['prior'][:12]} and not {digest_of_prior[:12]}."
                 )
-            self._names = index["names"].tobytes().decode().split("\0")
             self._kinds = loads(index["kinds"].tobytes())
             self._kind_of, self._row_of = index["kind_of"], index["row_of"]
             self._digests = index["digests"]
-            n = len(self._kind_of)
-            self._names = self._names[:n]  # of no models, one empty name
+            names = index["names"].tobytes().decode().split("\0")
+            self._names = names[: len(self._kind_of)]  # of no models there is one empty name
 
     def _open(self) -> Any:
         return need("safetensors", "save", "AdaptedTasks").safe_open(os.fspath(self.path), "np")
@@ -353,7 +354,7 @@ class AdaptedTasks(Mapping[str, Any]):
                     "was altered, or replaced since it was opened: open it again. The digest of "
                     f"the task {name!r} is wrong."
                 )
-            est = type(self.prior)(**self.prior.get_params(deep=False))
+            est = type(self.prior)(**self._params)
             state = _unflatten(plain, arrays) | {"_meta_state": self.prior.meta_state}
             if kind in self._checked:  # models of a kind have the same attributes and shapes
                 est.__setstate__(state)
@@ -456,7 +457,7 @@ def _flatten(value: Any, path: str, arrays: Arrays) -> Any:
 
 def _unflatten(value: Any, arrays: Arrays) -> Any:
     if not isinstance(value, dict):
-        return value
+        return value.copy() if isinstance(value, np.ndarray) else value
     if ARRAY in value:
         dtype = np.dtype(value["dtype"])
         array = arrays[value[ARRAY]]

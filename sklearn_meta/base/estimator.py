@@ -268,8 +268,10 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, ABC):
         learned, row_shape = self._meta_state, state["row_shape"]
         theta = Arrays(state["theta"]) if learned is None else learned.theta
         params = {**self._own_params(), **state["params"]}  # those of its fit
-        maker = type(self)(**params) if state["params"] else self
-        maker._meta_state = learned
+        maker = self
+        if state["params"]:
+            maker = type(self)(**params)
+            maker._meta_state = learned
         if loading() is not None:
             maker._check_values()
             maker._check_network_size(row_shape, theta)

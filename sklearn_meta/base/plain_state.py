@@ -38,7 +38,7 @@ __all__ = [
 Arrays = Mapping[str, NDArray[Any]]
 
 MAX_ROW = 1 << 22  # values of a row of a network that is no MLP
-MAX_TRIAL = 1 << 24  # values of a row, or of an output, with which a prediction is tried
+MAX_TRIAL = 1 << 24  # values of the arrays of a head, broadcast to one another
 SPARE, SPARE_FACTOR = 1 << 20, 64  # values of a network beyond those in the file
 
 
@@ -115,7 +115,7 @@ def _scaling_to_plain(scaling: Scaling, learned: MetaState | None) -> dict[str, 
 
 
 def check_meta_state(state: MetaState, target_type: str, expected: Mapping[str, Any]) -> None:
-    """Hold the arrays of a learned prior against those that its algorithm would learn."""
+    """Compare the arrays of a learned prior with those that its algorithm would learn."""
     shapes = (*state.row_shape, *state.target_shape)
     if not state.row_shape or any(type(n) is not int or n < 1 for n in shapes):
         raise ValueError(f"its rows have shape {state.row_shape}, targets {state.target_shape}")
@@ -151,15 +151,18 @@ def _check_scaling(arrays: Arrays, row_shape: tuple[int, ...], n_targets: int) -
 
 
 def check_network_size(
-    row_shape: tuple[int, ...], widths: Sequence[int] | None, n_context: int, theta: Arrays
+    row_shape: tuple[int, ...], widths: Sequence[int] | None, n_extra: int, theta: Arrays
 ) -> None:
-    """Refuse hidden layers (None: not an MLP) much larger than the arrays in the file."""
+    """Refuse hidden layers (None: not an MLP) much larger than the arrays in the file.
+
+    `n_extra` inputs may be added to those of a row.
+    """
     n_values = sum(array.size for array in theta.values())
     if widths is None:
         if math.prod(row_shape) > MAX_ROW:
             raise ValueError(f"row shape {row_shape} exceeds the limit of {MAX_ROW} values")
         return
-    needed = sum(a * b for a, b in pairwise((math.prod(row_shape) + n_context, *widths)))
+    needed = sum(a * b for a, b in pairwise((math.prod(row_shape) + n_extra, *widths)))
     if len(widths) > len(theta) or needed > SPARE_FACTOR * n_values + SPARE:
         raise ValueError(
             f"its parameters ask for {len(widths)} layers of {needed} weights, but it has "
@@ -168,7 +171,7 @@ def check_network_size(
 
 
 def check_adapted(adapted: Adapted, attributes: Mapping[str, Any], target_type: str) -> None:
-    """Predict two rows, and hold what `fit` has set against the outputs."""
+    """Predict two rows, and compare the outputs with the attributes that `fit` has set."""
     row_shape = adapted.backbone.row_shape
     _check_scaling(adapted.scaling._asdict(), row_shape, adapted.scaling.y_mean.size)
     _check_names(attributes.get("feature_names_in_"), row_shape)
@@ -190,9 +193,10 @@ def check_adapted(adapted: Adapted, attributes: Mapping[str, Any], target_type: 
 def _n_outputs(adapted: Adapted) -> int:
     """Predict two rows, unless broadcasting would make the outputs large."""
     f = adapted.backbone
-    shapes = [p.shape[::-1] for k, p in adapted.phi.items() if not k.startswith(BODY)]
-    if math.prod(map(max, zip_longest(*shapes, fillvalue=1))) > MAX_TRIAL:
-        raise ValueError(f"its phi has arrays of shapes {shapes[:3]}")
+    heads = [p for k, p in adapted.phi.items() if not k.startswith(BODY)]
+    size = math.prod(map(max, zip_longest(*(p.shape[::-1] for p in heads), fillvalue=1)))
+    if size > max([MAX_TRIAL, *(SPARE_FACTOR * p.size for p in heads)]):
+        raise ValueError(f"its phi has arrays of shapes {[p.shape for p in heads[:3]]}")
     device, dtype = torch.device("cpu"), torch.from_numpy(np.empty(0, adapted.dtype)).dtype
     theta, phi = (to_torch(arrays, device, dtype) for arrays in (adapted.theta, adapted.phi))
     with torch.no_grad():

@@ -187,7 +187,9 @@ def test_images_come_back(tmp_path):
 
 def test_what_belongs_to_the_process_is_left_out_with_a_warning(tmp_path):
     est = MAMLClassifier(callbacks=[PrintLog()], checkpoint_dir=tmp_path / "runs", random_state=0)
-    with pytest.warns(UserWarning, match="'callbacks', 'checkpoint_dir' of MAML.* None") as caught:
+    with pytest.warns(
+        UserWarning, match="'callbacks', 'checkpoint_dir' of MAML.* will be None"
+    ) as caught:
         same = there_and_back(est, tmp_path / "file")
     assert same.callbacks is same.checkpoint_dir is None
     assert [w.filename for w in caught] == [__file__]
