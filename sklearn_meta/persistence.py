@@ -231,10 +231,14 @@ def save_adapted(
         for group, stack in stacks.items()
         for key in stack[0]
     }
+    try:
+        all_kinds = dumps([kind[1:] for kind in kinds.values()])
+    except Exception as error:  # an attribute of the user's own class can raise anything
+        raise SaveError(f"The models cannot be saved: {str(error).rstrip('.')}.") from error
     digests = b"".join(_digest_of_model(models[name][2]) for name in names)
     index: Arrays = {
         "names": np.frombuffer("\0".join(names).encode(), np.uint8),
-        "kinds": np.frombuffer(dumps([kind[1:] for kind in kinds.values()]), np.uint8),
+        "kinds": np.frombuffer(all_kinds, np.uint8),
         "kind_of": np.array([models[name][0] for name in names], np.uint32),
         "row_of": np.array(row_of, np.uint32),
         "digests": np.frombuffer(digests, np.uint8).reshape(-1, N_DIGEST),

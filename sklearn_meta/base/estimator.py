@@ -259,7 +259,9 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, ABC):
         check_meta_state(learned, self.target_type, expected)
         self._meta_state = learned
 
-    def _check_network_size(self, row_shape: tuple[int, ...], theta: Any) -> None:
+    def _check_network_size(
+        self, row_shape: tuple[int, ...], theta: Mapping[str, NDArray[Any]]
+    ) -> None:
         layers = widths(self.hidden_layer_sizes) if self.backbone == "mlp" else None
         more = [n for n in map(vars(self).get, self._structural) if isinstance(n, int)]
         check_network_size(row_shape, layers, sum(more), theta)
