@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import sys
 import warnings
@@ -19,7 +18,6 @@ import sklearn_meta.algorithms as algorithms
 from sklearn_meta._archive import (
     FORMAT,
     FORMAT_1_ERROR,
-    PROCESS_PARAMS,
     Loading,
     Saving,
     check_file,
@@ -32,12 +30,12 @@ from sklearn_meta._archive import (
 )
 from sklearn_meta._optional import need
 from sklearn_meta.base import BaseMetaLearner
+from sklearn_meta.base.plain_state import changed_params
 from sklearn_meta.exceptions import NotMetaFittedError, SaveError
 from sklearn_meta.outer.history import MetaHistory
 from sklearn_meta.outer.scaling import Limits, Scaling
 from sklearn_meta.outer.state import VERSIONS, MetaState
 from sklearn_meta.outer.support import check_structure
-from sklearn_meta.parameters import fingerprint
 
 __all__ = ["TRUSTED_TYPES", "AdaptedTasks", "load", "save_adapted"]
 
@@ -150,12 +148,11 @@ def _compatible(version: str) -> list[str]:
 
 # ---- many adapted models -------------------------------------------------------------------------
 
-KIND = "adapted tasks"
-INDEX = ("names", "kinds", "kind_of", "row_of", "digests")
+INDEX = "index"  # the tensor with all that is not numbers of models
 N_DIGEST = 16  # bytes
 ARRAY = "<array>"  # the key of a reference
-DTYPES = {"BOOL": "bool", "F16": "float16", "F32": "float32", "F64": "float64"}  # of safetensors
-DTYPES |= {f"{k[0].upper()}{n}": f"{k}{n}" for k in ("int", "uint") for n in (8, 16, 32, 64)}
+DTYPES = {"bool", "float16", "float32", "float64"}  # of safetensors
+DTYPES |= {f"{kind}{n}" for kind in ("int", "uint") for n in (8, 16, 32, 64)}
 
 
 def save_adapted(
@@ -231,23 +228,25 @@ def save_adapted(
         for group, stack in stacks.items()
         for key in stack[0]
     }
-    try:
-        all_kinds = dumps([kind[1:] for kind in kinds.values()])
-    except Exception as error:  # an attribute of the user's own class can raise anything
-        raise SaveError(f"The models cannot be saved: {str(error).rstrip('.')}.") from error
-    digests = b"".join(_digest_of_model(models[name][2]) for name in names)
-    index: Arrays = {
+    digests = b"".join(_digest(models[name][2]) for name in names)
+    index = {
+        "format": FORMAT,
+        "class": type(prior).__name__,
+        "versions": VERSIONS,
+        "prior": digest_of_prior,
         "names": np.frombuffer("\0".join(names).encode(), np.uint8),
-        "kinds": np.frombuffer(all_kinds, np.uint8),
+        "kinds": [kind[1:] for kind in kinds.values()],
         "kind_of": np.array([models[name][0] for name in names], np.uint32),
         "row_of": np.array(row_of, np.uint32),
         "digests": np.frombuffer(digests, np.uint8).reshape(-1, N_DIGEST),
     }
-    about = {"kind": KIND, "format": FORMAT, "class": type(prior).__name__, "versions": VERSIONS}
-    text = json.dumps(about | {"prior": digest_of_prior})
-    shapes = {key: (a.dtype.name, a.shape) for key, a in (index | tensors).items()}
-    metadata = {"sklearn_meta": text, "sha256": _digest_of_index(text, index, shapes)}
-    write_atomically(path, safetensors.save(index | tensors, metadata))
+    try:
+        data = dumps(index)
+    except Exception as error:  # an attribute of the user's own class can raise anything
+        raise SaveError(f"The models cannot be saved: {str(error).rstrip('.')}.") from error
+    tensors[INDEX] = np.frombuffer(data, np.uint8)
+    content = safetensors.save(tensors, {"sha256": hashlib.sha256(data).hexdigest()})
+    write_atomically(path, content)
 
 
 class AdaptedTasks(Mapping[str, Any]):
@@ -301,31 +300,28 @@ class AdaptedTasks(Mapping[str, Any]):
         self._params = self.prior.get_params(deep=False)
         self._groups: dict[str, list[str]] = {}  # keys of the tensors of a group
         self._checked: set[int] = set()  # kinds
-        with naming(path), self._open() as file:
-            metadata, keys = file.metadata() or {}, set(file.keys())
-            if "digested" in metadata:
-                raise SaveError(FORMAT_1_ERROR)
-            if "sklearn_meta" not in metadata or INDEX[0] not in keys:
-                raise SaveError("does not hold adapted tasks.")
-            index = {key: file.get_tensor(key) for key in INDEX}
-            shapes = {}
+        with naming(path):
+            with self._open() as file:
+                metadata, keys = file.metadata() or {}, file.keys()
+                if "digested" in metadata:
+                    raise SaveError(FORMAT_1_ERROR)
+                if INDEX not in keys or "sha256" not in metadata:
+                    raise SaveError("does not hold adapted tasks.")
+                data = file.get_tensor(INDEX).tobytes()
             for key in keys:
-                tensor = file.get_slice(key)
-                shapes[key] = (DTYPES[tensor.get_dtype()], tuple(tensor.get_shape()))
-                if key not in INDEX:
-                    self._groups.setdefault(key.partition("/")[0], []).append(key)
-            text = metadata["sklearn_meta"]
-            if metadata["sha256"] != _digest_of_index(text, index, shapes):
+                self._groups.setdefault(key.partition("/")[0], []).append(key)
+            if hashlib.sha256(data).hexdigest() != metadata["sha256"]:
                 raise SaveError("was altered: the digest of its index is wrong.")
-            about = json.loads(text)
-            if about["prior"] != digest_of_prior:
+            index = loads(data)
+            if index["format"] > FORMAT:
+                raise SaveError(f"has format {index['format']} of a later version.")
+            if index["prior"] != digest_of_prior:
                 raise SaveError(
-                    f"was adapted from another prior, a {about['class']} with the digest "
-                    f"{about['prior'][:12]} and not {digest_of_prior[:12]}."
+                    f"was adapted from another prior, a {index['class']} with the digest "
+                    f"{index['prior'][:12]} and not {digest_of_prior[:12]}."
                 )
-            self._kinds = loads(index["kinds"].tobytes())
-            self._kind_of, self._row_of = index["kind_of"], index["row_of"]
-            self._digests = index["digests"]
+            self._kinds, self._kind_of = index["kinds"], index["kind_of"]
+            self._row_of, self._digests = index["row_of"], index["digests"]
             names = index["names"].tobytes().decode().split("\0")
             self._names = names[: len(self._kind_of)]  # of no models there is one empty name
 
@@ -353,7 +349,7 @@ class AdaptedTasks(Mapping[str, Any]):
             kind = int(self._kind_of[i])
             group, plain = self._kinds[kind]
             arrays = self._arrays(group, int(self._row_of[i]))
-            if _digest_of_model(arrays) != self._digests[i].tobytes():
+            if _digest(arrays) != self._digests[i].tobytes():
                 raise SaveError(
                     "was altered, or replaced since it was opened: open it again. The digest of "
                     f"the task {name!r} is wrong."
@@ -403,10 +399,10 @@ def _digest_of_prior(est: Any) -> str:
     for name, group in (("scaling", state.scaling), ("limits", state.limits)):
         if group is not None:
             arrays |= {f"{name}/{k}": np.asarray(v) for k, v in group._asdict().items()}
-    return hashlib.sha256(repr(about).encode() + _digest_of_model(arrays)).hexdigest()
+    return hashlib.sha256(repr(about).encode() + _digest(arrays)).hexdigest()
 
 
-def _digest_of_model(arrays: Arrays) -> bytes:
+def _digest(arrays: Arrays) -> bytes:
     digest = hashlib.blake2b(digest_size=N_DIGEST)
     for name, array in sorted(arrays.items()):
         digest.update(f"{name} {array.dtype.name} {array.shape} ".encode())
@@ -414,37 +410,23 @@ def _digest_of_model(arrays: Arrays) -> bytes:
     return digest.digest()
 
 
-def _digest_of_index(text: str, index: Arrays, shapes: Mapping[str, Any]) -> str:
-    digest = hashlib.sha256(f"{text} {sorted(shapes.items())}".encode())
-    for key in INDEX:
-        digest.update(index[key].tobytes())
-    return digest.hexdigest()
-
-
 def _model_state(prior: BaseMetaLearner, est: Any, digest_of_prior: str) -> dict[str, Any]:
     """Return what `fit` has set, with the parameters of the fit that differ from the prior's."""
     if not isinstance(est, BaseMetaLearner):
         raise SaveError(f"is a {type(est).__name__}, and not a {type(prior).__name__}")
-    with session_of(Saving()):
-        state = est.__getstate__()
-    if "_adapted" not in state:
+    if not est.__sklearn_is_fitted__():
         raise SaveError("is not adapted. Call fit first")
+    with session_of(Saving()):
+        try:
+            state = est.__getstate__()
+            params = est.get_params(deep=False) | state["_adapted"]["params"]
+            changed = changed_params(params, prior.get_params(deep=False))
+        except ValueError as error:
+            raise SaveError(f"cannot be saved: {error}") from None
     if est.meta_state is not prior.meta_state and _digest_of_prior(est) != digest_of_prior:
         raise SaveError("is adapted from another prior")
-    known, params = prior.get_params(deep=False), est.get_params(deep=False)
-    free = {*PROCESS_PARAMS, "random_state", "device", *state["_adapted"]["params"]}
-    changed = {
-        name: value
-        for name, value in params.items()
-        if name not in free
-        and value is not known[name]
-        and fingerprint(value) != fingerprint(known[name])
-    }
-    if code := sorted(changed.keys() & set(state["_omitted"])):
-        raise SaveError(f"has another {code[0]!r} than the prior, which is code")
-    adapted = state["_adapted"] | {"params": changed | state["_adapted"]["params"]}
     learned = {k: v for k, v in state.items() if k.endswith("_") and k != "history_"}
-    return learned | {"_adapted": adapted}
+    return learned | {"_adapted": state["_adapted"] | {"params": changed}}
 
 
 def _flatten(value: Any, path: str, arrays: Arrays) -> Any:
@@ -453,7 +435,7 @@ def _flatten(value: Any, path: str, arrays: Arrays) -> Any:
         return {k: _flatten(v, f"{path}.{k}", arrays) for k, v in value.items()}
     if isinstance(value, np.ndarray) and value.dtype.kind != "O":
         whole = np.ascontiguousarray(value, value.dtype.newbyteorder("=")).reshape(value.shape)
-        plain = whole.dtype.name in DTYPES.values()
+        plain = whole.dtype.name in DTYPES
         arrays[path] = whole if plain else np.frombuffer(whole.tobytes(), np.uint8)
         return {ARRAY: path, "dtype": whole.dtype.str, "shape": whole.shape}
     return value

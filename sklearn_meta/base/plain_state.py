@@ -26,6 +26,7 @@ from sklearn_meta.parameters import fingerprint
 
 __all__ = [
     "adapted_to_plain",
+    "changed_params",
     "check_adapted",
     "check_meta_state",
     "check_network_size",
@@ -80,25 +81,30 @@ def adapted_to_plain(
     adapted: Adapted, params: Mapping[str, Any], learned: MetaState | None
 ) -> dict[str, Any]:
     """Return what an adaptation has beyond the parameters and the prior of its estimator."""
-    changed = {
-        name: value
-        for name, value in adapted.params.items()
-        if value is not params[name] and fingerprint(value) != fingerprint(params[name])
-    }
-    if saving() is not None:
-        for name in (*PROCESS_PARAMS, "random_state", "device"):
-            changed.pop(name, None)
-        if code := [name for name, value in changed.items() if not is_plain(value)]:
-            raise SaveError(f"{code[0]!r} is code that was changed since fit; call fit again")
     theta = {} if learned is None else learned.theta
     return {
-        "params": changed,
+        "params": changed_params(adapted.params, params),
         "row_shape": tuple(adapted.backbone.row_shape),
         "dtype": np.dtype(adapted.dtype).str,
         "theta": dict(adapted.theta) if learned is None else None,
         "phi": {k: None if _same(p, theta.get(k)) else p for k, p in adapted.phi.items()},
         "scaling": _scaling_to_plain(adapted.scaling, learned),
     }
+
+
+def changed_params(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a fit that matter to predictions, and differ from other ones."""
+    changed = {
+        name: value
+        for name, value in then.items()
+        if name not in (*PROCESS_PARAMS, "random_state", "device")
+        and value is not now[name]
+        and fingerprint(value) != fingerprint(now[name])
+    }
+    code = [name for name, value in changed.items() if not is_plain(value)]
+    if code and saving() is not None:
+        raise SaveError(f"{code[0]!r} is code that was changed since fit; call fit again")
+    return changed
 
 
 def _same(a: NDArray[Any], b: NDArray[Any] | None) -> bool:
