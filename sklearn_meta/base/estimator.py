@@ -192,8 +192,9 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, ABC):
         Raises
         ------
         SaveError
-            If an attribute cannot be saved: one that a class of your own has learned and that is
-            not plain data, or a parameter for another network than that of the prior.
+            If something cannot be saved: an attribute that a class of your own has learned and
+            that is not plain data, a parameter for another network than that of the prior, or a
+            network for rows of more than 2**22 values that is no MLP.
 
         Notes
         -----
@@ -216,6 +217,7 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, ABC):
         self._check_values()
         if learned is not None:
             check_structure(self, learned)
+            self._check_network_size(learned.row_shape, learned.theta)  # as `load` does
             state["_meta_state"] = meta_state_to_plain(learned)
         if "history_" in state:
             state["history_"] = history_to_plain(self.history_)

@@ -193,14 +193,16 @@ def lying(est, change):
     return type(type(est).__name__, (), body)()
 
 
-def refused(est, change, path):
-    def write(obj):
-        versions = {"torch": torch.__version__, "sklearn_meta": sklearn_meta.__version__}
-        write_file(path, "estimator", dumps({"estimator": obj, "versions": versions}))
+def forge(est, change, path):
+    versions = {"torch": torch.__version__, "sklearn_meta": sklearn_meta.__version__}
+    content = {"estimator": lying(est, change), "versions": versions}
+    write_file(path, "estimator", dumps(content))
 
-    write(lying(est, lambda state: None))
+
+def refused(est, change, path):
+    forge(est, lambda state: None, path)
     sklearn_meta.load(path)  # forging works
-    write(lying(est, change))
+    forge(est, change, path)
     reset_peak()
     before = resident_peak()
     with pytest.raises(SaveError, match=path.name) as error:
@@ -297,6 +299,27 @@ def test_images_of_a_trillion_pixels(tmp_path):
     est.meta_fit([(X, np.arange(12) % 2)] * 2)
     message = refused(est, learned("row_shape", (1, 10**6, 10**6)), tmp_path / "file")
     assert "exceeds the limit" in message
+
+
+def test_a_parameter_that_is_newer_than_the_file_has_its_default(tmp_path):
+    est = MAMLClassifier(**SMALL).meta_fit(BLOBS)
+
+    def older(state):
+        del state["patience"], state["_meta_state"]["training"]["patience"]
+
+    forge(est, older, tmp_path / "file")
+    same = sklearn_meta.load(tmp_path / "file")
+    assert same.get_params() == est.get_params()
+    same.fit(BLOBS[0].X, BLOBS[0].y)  # without StaleMetaStateWarning
+
+
+def test_a_later_format_is_refused(tmp_path):
+    MAMLClassifier(**SMALL).save(tmp_path / "file")
+    data = bytearray((tmp_path / "file").read_bytes())
+    data[24:28] = (3).to_bytes(4, "little")
+    (tmp_path / "file").write_bytes(data)
+    with pytest.raises(SaveError, match="has format 3 of a later version"):
+        sklearn_meta.load(tmp_path / "file")
 
 
 def test_guards_whose_weights_are_altered(tmp_path):
