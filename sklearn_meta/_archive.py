@@ -132,7 +132,7 @@ def read_file(path: Path, kind: str) -> bytes:
             raise SaveError("is a safetensors file; if it holds adapted tasks, use AdaptedTasks.")
         if len(header) < HEADER.size or not header.startswith(NAME):
             raise SaveError("is not a sklearn_meta file.")
-        _, found, format, size = HEADER.unpack(header)
+        _, label, format, size = HEADER.unpack(header)
         if format > FORMAT:
             raise SaveError(f"has format {format} of a later version; this one reads {FORMAT}.")
         payload = file.read(size + 1) if size <= os.fstat(file.fileno()).st_size else b""
@@ -140,8 +140,8 @@ def read_file(path: Path, kind: str) -> bytes:
             raise SaveError(f"is truncated or altered: its payload does not have {size} bytes.")
         if hashlib.sha256(header + payload).digest() != digest:
             raise SaveError("was altered: its digest is wrong.")
-        if found.rstrip(b"\0") != kind.encode():
-            raise SaveError(f"holds {found.rstrip(bytes(1)).decode()!r} and not {kind!r}.")
+        if (content := label.rstrip(b"\0").decode()) != kind:
+            raise SaveError(f"holds {content!r} and not {kind!r}.")
     return payload
 
 

@@ -270,8 +270,8 @@ class GuardedMetaEstimator(BaseEstimator, ABC):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write parameters, prior and last adaptation to a file, for :func:`sklearn_meta.load`.
 
-        What is said of the `save` of a meta-learner holds here too. `load` asks for trust in local
-        and pooled estimators of types that skops does not know.
+        The file holds the meta-learner as that of its own `save` does, and the local and pooled
+        estimators. `load` asks for trust in types of these that skops does not know.
 
         Parameters
         ----------

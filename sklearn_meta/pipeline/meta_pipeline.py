@@ -331,8 +331,8 @@ class MetaPipeline(ShownPipeline, Pipeline):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the pipeline to a file, to be read by :func:`sklearn_meta.load`.
 
-        What is said of the `save` of a meta-learner holds here too. `load` asks for trust in
-        transformers of types that skops does not know.
+        The file holds the meta-learner as that of its own `save` does, and the transformers.
+        `load` asks for trust in types of transformers that skops does not know.
 
         Parameters
         ----------
@@ -342,9 +342,8 @@ class MetaPipeline(ShownPipeline, Pipeline):
         Raises
         ------
         SaveError
-            If a step cannot be saved.
+            If a step cannot be saved, or a transformer that was fitted on all tasks was changed.
         """
-        self._check_unchanged()
         save_object(self, path)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -352,7 +351,10 @@ class MetaPipeline(ShownPipeline, Pipeline):
         if self._output is not None:
             state["_output"] = tuple(self._output)
         session = saving()
-        return state if session is None else session.without_process(type(self), state)
+        if session is None:
+            return state
+        self._check_unchanged()
+        return session.without_process(type(self), state)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)

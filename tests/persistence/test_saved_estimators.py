@@ -337,6 +337,9 @@ def test_a_pipeline_still_knows_what_was_fitted_on_all_tasks(tmp_path):
     same.set_params(standardscaler__with_mean=False)
     with pytest.raises(ValueError, match="fitted on all tasks by meta_fit"):
         fitted(same)
+    for wrapped in (same, make_meta_pipeline(same)):
+        with pytest.raises(SaveError, match="fitted on all tasks by meta_fit"):
+            wrapped.save(tmp_path / "other")
 
 
 def test_an_error_while_saving_leaves_the_old_file(tmp_path, monkeypatch):
