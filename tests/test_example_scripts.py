@@ -14,6 +14,8 @@ import pytest
 import torch
 from sklearn.utils import Bunch
 
+import sklearn_meta
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -382,6 +384,13 @@ def test_guarded_has_a_row_for_each_set(load, monkeypatch):
     monkeypatch.setitem(bench.INNER, ("protonet", "class"), network)
     ((_, _, rows),) = bench.table(range(1), 12, 4, ("class",), "protonet", ("related, tau 1",))
     assert np.isfinite(list(rows[0].values())).all()
+
+
+def test_a_file_of_an_earlier_format_is_converted(load, tmp_path):
+    old = np.load(ROOT / "tests" / "persistence" / "format1.npz")  # more of them in that folder
+    (tmp_path / "old").write_bytes(old["prior file"].tobytes())
+    load("convert_saved_files").convert(tmp_path / "old", tmp_path / "new")
+    assert sklearn_meta.load(tmp_path / "new").theta_
 
 
 @pytest.mark.parametrize("path", (ROOT / "examples").rglob("*.py"), ids=lambda p: p.stem)

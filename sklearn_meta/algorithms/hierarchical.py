@@ -15,6 +15,7 @@ Analysis", ECCV 2006), in the basis where rows scatter by I and class means by d
 
 from __future__ import annotations
 
+import os
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -23,6 +24,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone, 
 from sklearn.covariance import LedoitWolf
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_meta._archive import save_object
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.outer.failures import (
     NUMERICAL,
@@ -62,6 +64,16 @@ class HierarchicalBase(BaseEstimator):
         """
         self.meta_state = self.meta_feature_names = None
         return self
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write parameters, prior and last adaptation to a file, for :func:`sklearn_meta.load`.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file; it is replaced if it exists.
+        """
+        save_object(self, path)
 
     def predict_tasks(self, tasks: Any, *, error_score: Any = np.nan) -> list[NDArray[Any]]:
         """Fit the support of each task and predict its query.
@@ -478,6 +490,20 @@ class HierarchicalClassifier(ClassifierMixin, HierarchicalBase):
             Labels from `classes_`.
         """
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # saved files have no dicts whose keys are labels
+        state = dict(super().__getstate__())
+        if self.meta_state is not None:
+            pairs = [([*p.means], [*p.means.values()], *p[1:]) for p in self.meta_state]
+            state["meta_state"] = pairs
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if self.meta_state is not None:
+            pairs = [(dict(zip(*p[:2], strict=True)), *p[2:]) for p in self.meta_state]
+            self.meta_state = [ClassPrior(*pair) for pair in pairs]
 
 
 def _class_prior(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from sklearn.model_selection import KFold
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_meta._archive import loading, save_object, saving
 from sklearn_meta.analysis.guard_arms import (
     ARMS,
     Arms,
@@ -24,7 +26,6 @@ from sklearn_meta.analysis.guard_arms import (
     said,
     simplest,
 )
-from sklearn_meta.analysis.guard_saved import SavedGuard
 from sklearn_meta.analysis.guard_trials import (
     GuardPrior,
     check_guarded,
@@ -59,7 +60,7 @@ __all__ = ["GuardedMetaEstimator"]
 LOCAL_ALONE = np.array([0.0, 1.0, 0.0])
 
 
-class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
+class GuardedMetaEstimator(BaseEstimator, ABC):
     """What the guarded classifier and the guarded regressor have in common; see there.
 
     Parameters
@@ -265,6 +266,57 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
     def meta_state(self) -> GuardPrior | None:
         """The learned prior; None before `meta_fit`."""
         return self._meta_state
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write parameters, prior and last adaptation to a file, for :func:`sklearn_meta.load`.
+
+        The file holds the meta-learner as that of its own `save` does, and the local and pooled
+        estimators. `load` asks for trust in types of these that skops does not know.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file; it is replaced if it exists.
+
+        Raises
+        ------
+        SaveError
+            If one of the estimators cannot be saved.
+        """
+        save_object(self, path)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state, prior = dict(super().__getstate__()), self._meta_state
+        if prior is not None:
+            learned = {"arms": tuple(prior.arms), "calibration": prior.calibration._asdict()}
+            state["_meta_state"] = learned | {"feature_names": prior.feature_names}
+        if "_fitted" in state:
+            state["_fitted"] = tuple(self._fitted)
+        session = saving()
+        return state if session is None else session.without_process(type(self), state)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        learned: Any = self._meta_state
+        if learned is not None:
+            arms, calibration = Arms(*learned["arms"]), Calibration(**learned["calibration"])
+            self._meta_state = guard_prior(arms, calibration, learned["feature_names"])
+        if "_fitted" in state:
+            self._fitted = Arms(*state["_fitted"])
+        if loading() is not None:
+            self._check_loaded()
+
+    def _check_loaded(self) -> None:
+        """Refuse parts from a file that do not go together."""
+        classify = self._kind() == "class"
+        check_guarded(self.estimator, type(self).__name__, classify)
+        if self._meta_state is not None:
+            learned = self._meta_state.calibration
+            vectors = (learned.offset, learned.offset_blind, learned.loss)
+            if any(v.shape != (len(ARMS),) for v in vectors) or learned.classify is not classify:
+                raise ValueError("its weights are those of another guard")
+        if hasattr(self, "weights_") and abs(sum(self.weights_.values()) - 1) > 1e-6:
+            raise ValueError("its weights do not sum to 1")
 
     def reset_meta(self) -> GuardedMetaEstimator:
         """Forget the learned prior, and the adaptation with it.

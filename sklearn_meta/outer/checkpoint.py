@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import io
 import os
 import pickle
@@ -19,13 +18,13 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback, PassthroughScoring
 from skorch.history import History
 
+from sklearn_meta._archive import read_file, write_file
 from sklearn_meta.exceptions import SaveError
 from sklearn_meta.functional.generators import GeneratorsState, current_generators
 from sklearn_meta.outer.module import MetaBatches
 from sklearn_meta.outer.progress import by_epoch
 from sklearn_meta.outer.state import VERSIONS
 from sklearn_meta.parameters import fingerprint
-from sklearn_meta.storage import write_atomically
 from sklearn_meta.tasks import LazyTasks
 
 __all__ = ["Checkpoint", "KeepCheckpoints", "open_checkpoint"]
@@ -36,7 +35,6 @@ FREE |= {"activation_checkpointing", "task_chunk_size"}  # how much memory the s
 PARTS = {"seed", "versions", "module", "nothing", "optimizer", "schedule", "best", "history"}
 PARTS |= {"n_iter", "rng", "source", "generators"}
 BEST = ("misses_", "dynamic_threshold_", "best_model_weights_", "best_epoch_")
-DIGEST = 32  # bytes of a sha256, which the file begins with
 HERE = {k: VERSIONS[k] for k in ("sklearn_meta", "torch", "numpy")}  # what the bits depend on
 
 
@@ -59,11 +57,8 @@ class Checkpoint:
         self._rows: list[dict[str, Any]] = []  # of epochs that nothing is added to any more
         if not path.exists():
             return
-        written = path.read_bytes()
-        digest, content = written[:DIGEST], written[DIGEST:]
         try:
-            if hashlib.sha256(content).digest() != digest:
-                raise ValueError("It was cut off or altered.")
+            content = read_file(path, "checkpoint")
             # weights_only: nothing in the file is executed
             self.found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
             if not isinstance(self.found, dict) or set(self.found) != PARTS:
@@ -118,8 +113,7 @@ class Checkpoint:
         }
         file = io.BytesIO()
         torch.save(state, file)
-        content = file.getvalue()
-        write_atomically(self.path, hashlib.sha256(content).digest() + content)
+        write_file(self.path, "checkpoint", file.getvalue())
 
     def restore(self, net: NeuralNet, batches: MetaBatches) -> None:
         """Put training where the file says that it was.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,7 @@ from sklearn.base import clone, is_classifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
+from sklearn_meta._archive import loading, save_object, saving
 from sklearn_meta._compat import check_steps
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.pipeline.output_columns import (
@@ -28,7 +30,6 @@ from sklearn_meta.pipeline.raw_tasks import (
     stack_rows,
     transformed_alone,
 )
-from sklearn_meta.pipeline.saved import SavedPipeline
 from sklearn_meta.pipeline.told import check_told, told
 from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.columns import check_feature_names
@@ -42,7 +43,7 @@ __all__ = ["MetaPipeline"]
 SCOPES = ("task", "pooled")
 
 
-class MetaPipeline(SavedPipeline, Pipeline):
+class MetaPipeline(Pipeline):
     """A pipeline with `meta_fit`, whose last step is a meta-learner.
 
     The transformers see of a new task what they saw in meta-training: with ``"task"`` they are
@@ -324,6 +325,44 @@ class MetaPipeline(SavedPipeline, Pipeline):
         if first == 0:
             part._columns, part._output = self._columns, self._output
         return part
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the pipeline to a file, to be read by :func:`sklearn_meta.load`.
+
+        The file holds the meta-learner as that of its own `save` does, and the transformers.
+        `load` asks for trust in types of transformers that skops does not know.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file; it is replaced if it exists.
+
+        Raises
+        ------
+        SaveError
+            If a step cannot be saved, or a transformer that was fitted on all tasks was changed.
+        """
+        save_object(self, path)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = dict(super().__getstate__())
+        if self._output is not None:
+            state["_output"] = tuple(self._output)
+        session = saving()
+        if session is None:
+            return state
+        self._check_unchanged()
+        return session.without_process(type(self), state)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if self._output is not None:
+            self._output = OutputColumns(*self._output)
+        if loading() is not None and self.memory is not None:
+            raise ValueError("it sets 'memory' of a MetaPipeline")
+        if loading() is not None or self._told is None:
+            # hashes of the same parameters may differ in another process
+            self._told = {name: told(t) for name, t in self._pooled or ()}
 
     def __sklearn_clone__(self) -> MetaPipeline:
         twin = super().__sklearn_clone__()

@@ -123,12 +123,18 @@ class MyPipeline(MetaPipeline):
     """Of a user."""
 
 
-def test_pipelines_that_no_file_keeps_are_refused_when_saved(tmp_path):
+def test_every_kind_of_pipeline_is_saved(tmp_path):
     learner = ("net", ProtoNetClassifier(**SMALL))
-    with pytest.raises(SaveError, match=r"MyPipeline .* a class of your own"):
-        MyPipeline([learner]).save(tmp_path / "a")
-    with pytest.raises(SaveError, match=r"last step is a MetaPipeline.* into one pipeline"):
-        MetaPipeline([("inner", MetaPipeline([learner]))]).save(tmp_path / "a")
-    with pytest.raises(SaveError, match="last step is a HierarchicalClassifier"):
-        make_meta_pipeline(StandardScaler(), HierarchicalClassifier()).save(tmp_path / "a")
-    assert not (tmp_path / "a").exists()
+    for pipe in (
+        MyPipeline([learner]),
+        MetaPipeline([("inner", MetaPipeline([learner]))]),
+        make_meta_pipeline(StandardScaler(), HierarchicalClassifier()),
+    ):
+        pipe.meta_fit(BLOBS).save(tmp_path / "file")
+        same = sklearn_meta.load(tmp_path / "file", types=[MyPipeline])
+        assert type(same) is type(pipe)
+        for a, b in zip(same.predict_tasks(BLOBS), pipe.predict_tasks(BLOBS), strict=True):
+            np.testing.assert_array_equal(a, b)
+    MyPipeline([learner]).save(tmp_path / "file")
+    with pytest.raises(SaveError, match=r"types that are not trusted: .*MyPipeline"):
+        sklearn_meta.load(tmp_path / "file")

@@ -16,11 +16,11 @@ from typing import Any
 import joblib
 import torch
 
+from sklearn_meta._archive import write_atomically
 from sklearn_meta._version import __version__
 from sklearn_meta.model_selection.comparison.cells import Cell, Judged, seeded
 from sklearn_meta.outer.failures import Reason
 from sklearn_meta.pipeline.raw_tasks import RawTask
-from sklearn_meta.storage import write_atomically
 
 __all__ = ["key_of", "read", "write"]
 

@@ -1,4 +1,4 @@
-"""Where a file is written, and where it must not be."""
+"""Files are written whole or not at all, and replace nothing but files."""
 
 import os
 import stat
@@ -6,7 +6,7 @@ import stat
 import pytest
 
 from sklearn_meta import SaveError
-from sklearn_meta.storage import write_atomically
+from sklearn_meta._archive import write_atomically
 
 posix = pytest.mark.skipif(os.name != "posix", reason="pipes and modes of POSIX")
 
@@ -18,7 +18,7 @@ def test_what_is_no_file_is_not_replaced_by_one(tmp_path):
     (tmp_path / "one").symlink_to("two")
     (tmp_path / "two").symlink_to("one")
     for name in ("pipe", "one", "two"):
-        with pytest.raises(SaveError, match="a pipe, or links in a circle"):
+        with pytest.raises(SaveError, match="a pipe or a circle of links"):
             write_atomically(tmp_path / name, b"new")
     assert stat.S_ISFIFO(os.lstat(pipe).st_mode)
     assert (tmp_path / "one").is_symlink()
