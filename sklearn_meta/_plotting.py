@@ -7,7 +7,19 @@ from typing import Any
 
 from sklearn_meta._optional import need
 
-__all__ = ["GREY", "forget", "name_dots", "name_points", "new_axes", "style", "tidy"]
+__all__ = [
+    "GREY",
+    "by_name",
+    "forget",
+    "in_words",
+    "name_dots",
+    "name_points",
+    "names_of",
+    "new_axes",
+    "one_a_task",
+    "style",
+    "tidy",
+]
 
 GREY = "0.35"
 AROUND = [(1, 1), (1, -1), (-1, 1), (-1, -1), (0, 1), (0, -1), (1, 0), (-1, 0)]  # right and up
@@ -171,3 +183,29 @@ def name_points(ax: Any, xy: Any, names: Sequence[str]) -> list[Any]:
         texts.append(put(name, at, place, **(line if place[2] > 5 else {})))
         taken.append(box)
     return texts
+
+
+def by_name(value: Any, name: str | None = None) -> dict[str, Any]:
+    """Return a dict as it is, and one value under this name or that of its class."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    return {type(value).__name__ if name is None else name: value}
+
+
+def in_words(metric: str) -> str:
+    """Return the name of a metric as the label of an axis."""
+    return metric.replace("neg_", "negative ").replace("_", " ")
+
+
+def names_of(tasks: Sequence[Any]) -> list[str]:
+    """Return the names of tasks, and positions for those without a name."""
+    names = [getattr(task, "name", None) for task in tasks]
+    return [f"task {i}" if name is None else name for i, name in enumerate(names)]
+
+
+def one_a_task(names: Sequence[Any] | None, n: int, unnamed: str) -> list[str]:
+    """Return a label for each of n tasks; `unnamed` formats a position where `names` is None."""
+    labels = [unnamed.format(i) for i in range(n)] if names is None else [str(k) for k in names]
+    if len(labels) != n:
+        raise ValueError(f"There are {len(labels)} names for {n} tasks.")
+    return labels

@@ -11,11 +11,6 @@ from sklearn_meta.analysis.embedding import TaskEmbedding
 from sklearn_meta.analysis.gain import PredictedGain, predicted_gain
 from sklearn_meta.analysis.gradients import gradient_distances
 from sklearn_meta.analysis.groups import TaskGroups
-from sklearn_meta.analysis.guarded import (
-    GuardedMetaClassifier,
-    GuardedMetaEstimator,
-    GuardedMetaRegressor,
-)
 from sklearn_meta.analysis.landscape import LossLandscape, loss_landscape
 from sklearn_meta.analysis.linear_bound import linear_mlap_bound
 from sklearn_meta.analysis.logme import logme
@@ -28,8 +23,18 @@ from sklearn_meta.analysis.size_verdict import SizeVerdict
 from sklearn_meta.analysis.subspace import TaskSubspace, task_subspace
 from sklearn_meta.analysis.task2vec import task2vec, task2vec_distances
 from sklearn_meta.analysis.transfer import transfer_distances
-from sklearn_meta.analysis.transfer_gain import GainOver, TransferGain, transfer_gain
+from sklearn_meta.analysis.transfer_gain import (
+    GainOver,
+    TransferGain,
+    TransferGainDisplay,
+    transfer_gain,
+)
 from sklearn_meta.analysis.variance import VarianceComponents, variance_components
+from sklearn_meta.ensemble import (
+    GuardedMetaClassifier,
+    GuardedMetaEstimator,
+    GuardedMetaRegressor,
+)
 from sklearn_meta.tasks import (
     DirichletTaskDistribution,
     GaussianTaskDistribution,
@@ -62,6 +67,7 @@ __all__ = [
     "TaskReport",
     "TaskSubspace",
     "TransferGain",
+    "TransferGainDisplay",
     "VarianceComponents",
     "analyse",
     "aruba_regret",

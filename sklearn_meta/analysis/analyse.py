@@ -21,9 +21,8 @@ from sklearn_meta.analysis.size_verdict import SizeVerdict, judge
 from sklearn_meta.analysis.support_grid import at_hand, sizes_by_tasks
 from sklearn_meta.analysis.table import asked_kind
 from sklearn_meta.analysis.views import as_numbers, numbered, seen_by, take_rows, views_of
-from sklearn_meta.model_selection import TaskComparison
-from sklearn_meta.model_selection.comparison import Record
-from sklearn_meta.model_selection.given import learner_of
+from sklearn_meta.model_selection import Record, TaskComparison
+from sklearn_meta.model_selection.task_estimator import learner_of
 from sklearn_meta.pipeline.raw_tasks import RawTask
 from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.ranges import check_int

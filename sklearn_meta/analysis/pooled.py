@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, clone
 from sklearn.utils import get_tags
 
-from sklearn_meta.analysis.guard_arms import flat
-from sklearn_meta.analysis.guard_trials import pooled_fit
+from sklearn_meta.ensemble import fit_pooled, flat
 from sklearn_meta.model_selection.comparison import HierarchicalRegressor
 from sklearn_meta.model_selection.comparison.hierarchical import HierarchicalBase
 from sklearn_meta.tasks import Task, as_tasks
@@ -47,7 +46,7 @@ class Pooled(HierarchicalBase):
         """
         classify = get_tags(self.estimator).estimator_type == "classifier"
         known = as_tasks(tasks, target_type="class" if classify else "real")
-        self._prior = pooled_fit(clone(self.estimator), known, classify)
+        self._prior = fit_pooled(clone(self.estimator), known, classify)
         return self
 
     def fit(self, X: Any, y: Any) -> Pooled:

@@ -22,7 +22,7 @@ from sklearn_meta.analysis.report_words import (
     size_words,
 )
 from sklearn_meta.analysis.size_verdict import SizeVerdict
-from sklearn_meta.model_selection.comparison import TaskComparison
+from sklearn_meta.model_selection import TaskComparison
 
 __all__ = ["TaskReport"]
 

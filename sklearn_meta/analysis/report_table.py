@@ -8,7 +8,7 @@ from typing import Any
 from sklearn_meta.analysis.quick_arms import GROUPS
 from sklearn_meta.analysis.size_verdict import SizeVerdict
 from sklearn_meta.metrics import MeanInterval
-from sklearn_meta.model_selection.comparison.verdict import size_in_words
+from sklearn_meta.model_selection.result import size_in_words
 
 __all__ = [
     "columns",

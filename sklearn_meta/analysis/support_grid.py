@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sklearn_meta.analysis.guard_arms import flat
+from sklearn_meta.ensemble import flat
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks import Task
 

@@ -14,7 +14,7 @@ from sklearn.metrics import pairwise_distances
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from sklearn_meta.analysis.guard_arms import flat
+from sklearn_meta.ensemble import flat
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.pipeline import MetaPipeline
 from sklearn_meta.pipeline.raw_tasks import RawTask, as_array, raw_tasks, stack_rows

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier
 
 from sklearn_meta.base.restored import take
 from sklearn_meta.persistence.by_skops import unpacked
+from sklearn_meta.persistence.guard_saved import PLAIN
 from sklearn_meta.storage import from_json, labels_from
 
 __all__ = ["restored_guard"]
@@ -47,12 +48,14 @@ def restored_guard(
     ValueError
         If the parts do not go together; other errors too, if they are not what they should be.
     """
-    # here, so that who does not guard does not wait for all of analysis to be imported
-    from sklearn_meta.analysis import GuardedMetaClassifier, GuardedMetaRegressor
-    from sklearn_meta.analysis.guard_arms import ARMS, Arms
-    from sklearn_meta.analysis.guard_saved import PLAIN
-    from sklearn_meta.analysis.guard_trials import check_guarded, guard_prior
-    from sklearn_meta.analysis.guard_weights import Calibration
+    from sklearn_meta.ensemble import (  # which imports this package
+        MEMBERS,
+        Calibration,
+        GuardedMetaClassifier,
+        GuardedMetaRegressor,
+        Members,
+        make_prior,
+    )
 
     kinds: dict[str, Any] = {
         one.__name__: one for one in (GuardedMetaClassifier, GuardedMetaRegressor)
@@ -60,14 +63,15 @@ def restored_guard(
     plain = unpacked(arrays.pop(PLAIN).tobytes(), trusted, "GuardedMetaEstimator", "estimators")
     name, classify = document["guard"], document["guard"] == GuardedMetaClassifier.__name__
     learner = remake(_within(arrays, "estimator"), document["learner"])
-    check_guarded(learner, name, classify)
     own = {key: from_json(value) for key, value in document["params"].items()}
     guard = kinds[name](learner, local=plain["local"], pooled=plain["pooled"], **own)
+    if is_classifier(learner) != classify:
+        raise TypeError(f"a {name} cannot guard {learner!r}")
     prior, task, meta = document["prior"], document["task"], None
     if prior is not None:
         meta = remake(_within(arrays, "meta"), prior["meta"])
         vectors = take(arrays, "calibration", ("offset", "offset_blind", "loss"))
-        if any(v.shape != (len(ARMS),) or v.dtype.kind != "f" for v in vectors.values()):
+        if any(v.shape != (len(MEMBERS),) or v.dtype.kind != "f" for v in vectors.values()):
             raise ValueError(f"three numbers expected, got {vectors}")
         rest: dict[str, Any] = from_json(prior["calibration"])
         told = Calibration(**rest | vectors)
@@ -75,11 +79,11 @@ def restored_guard(
             raise ValueError(f"its weights are of another kind than a {name}")
         local, pooled = plain["arms"]
         names = prior["feature_names"] and tuple(map(str, prior["feature_names"]))
-        guard._meta_state = guard_prior(Arms(clone(meta), local, pooled), told, names)
+        guard._meta_state = make_prior(Members(clone(meta), local, pooled), told, names)
     if task is not None:
-        pooled = None if prior is None else guard.meta_state.arms.pooled
-        guard._fitted = Arms(meta, plain["fitted"], pooled)
-        _set_task(guard, task, ARMS, classify)
+        pooled = None if prior is None else guard.meta_state.members.pooled
+        guard._fitted = Members(meta, plain["fitted"], pooled)
+        _set_task(guard, task, MEMBERS, classify)
     if arrays:
         raise ValueError(f"it holds arrays that belong to nothing: {sorted(arrays)[:3]}")
     return guard

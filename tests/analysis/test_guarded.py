@@ -8,6 +8,7 @@ import pytest
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn_meta.analysis.guard_arms import evidence_of
 
 from sklearn_meta import (
     MAMLClassifier,
@@ -20,7 +21,6 @@ from sklearn_meta import (
     load,
 )
 from sklearn_meta.analysis import GuardedMetaClassifier, GuardedMetaRegressor
-from sklearn_meta.analysis.guard_arms import evidence_of
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
 from sklearn_meta.model_selection import TaskEstimator, compare
 from sklearn_meta.model_selection.comparison import HierarchicalRegressor

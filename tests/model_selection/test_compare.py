@@ -14,6 +14,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
+from sklearn_meta.model_selection.comparison.guess import GuessRegressor
 
 from sklearn_meta import (
     FewShotTasks,
@@ -30,7 +31,6 @@ from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks, make_sinus
 from sklearn_meta.metrics import compare_paired, mean_interval
 from sklearn_meta.model_selection import TaskEstimator, TaskKFold, compare
 from sklearn_meta.model_selection.comparison import HierarchicalClassifier
-from sklearn_meta.model_selection.comparison.guess import GuessRegressor
 from sklearn_meta.pipeline import make_meta_pipeline
 
 SMALL = {"hidden_layer_sizes": 8, "max_meta_iter": 3, "device": "cpu"}
@@ -224,6 +224,7 @@ def test_what_was_learned_before_plays_no_part():
 
 def test_baselines_take_the_network_of_the_first_meta_learner():
     from sklearn_meta.model_selection.comparison.arms import baseline_arms, given_arms
+
     from sklearn_meta.pipeline.raw_tasks import raw_tasks
 
     tasks = raw_tasks(make_blob_tasks(4, n_shot=1, random_state=0))

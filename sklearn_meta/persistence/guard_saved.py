@@ -19,7 +19,7 @@ PLAIN = "plain estimators"  # what their array is called
 
 
 class SavedGuard:
-    """What a :class:`~sklearn_meta.analysis.GuardedMetaEstimator` has of it."""
+    """What a :class:`~sklearn_meta.ensemble.GuardedMetaEstimator` has of it."""
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write parameters, prior and last adaptation to a file, for :func:`sklearn_meta.load`.
@@ -61,7 +61,9 @@ class SavedGuard:
         if prior is not None:
             # of an adapted meta-learner the prior is a clone; one that failed was not adapted
             adapted = None if fitted is None else fitted.meta
-            own, meta = _within("meta", prior.arms.meta if adapted is None else adapted, stacklevel)
+            own, meta = _within(
+                "meta", prior.members.meta if adapted is None else adapted, stacklevel
+            )
             told = prior.calibration._asdict()
             vectors = {k: told.pop(k) for k in [*told] if isinstance(told[k], np.ndarray)}
             arrays |= own | {f"calibration/{k}": v for k, v in vectors.items()}
@@ -71,7 +73,7 @@ class SavedGuard:
                 "calibration": to_json(told),
                 "feature_names": names and list(names),
             }
-            plain["arms"] = [prior.arms.local, prior.arms.pooled]
+            plain["arms"] = [prior.members.local, prior.members.pooled]
         if fitted is not None:
             plain["fitted"] = fitted.local
             document["task"] = _task(guard)
@@ -91,7 +93,7 @@ def _check_kinds(guard: Any) -> None:
             f"{name} cannot be saved: it is a class of your own, of which `load` would make "
             "another. pickle and joblib keep it."
         )
-    held = [inner] if guard.meta_state is None else [inner, guard.meta_state.arms.meta]
+    held = [inner] if guard.meta_state is None else [inner, guard.meta_state.members.meta]
     for learner in held:
         if not hasattr(learner, "_written"):
             raise SaveError(
