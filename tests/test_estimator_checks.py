@@ -19,7 +19,6 @@ from sklearn_meta import (
     Task,
 )
 from sklearn_meta.datasets import make_blob_tasks
-from sklearn_meta.promises import FOR_ALL, FOR_CLASSIFIERS
 from sklearn_meta.testing import all_estimators, check_meta_learner
 
 EVERY = [cls() for _, cls in all_estimators()]

@@ -108,7 +108,7 @@ class JobScores(NamedTuple):
     failures: list[Reason]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Job:
     """One estimator, trained once on some tasks and scored on others.
 
@@ -126,6 +126,9 @@ class Job:
     classify: bool
     error_score: Any
     prefit: bool = False  # keep the learned prior of the estimator
+
+    def __repr__(self) -> str:  # joblib.Memory writes it into its messages
+        return f"Job({self.named.name!r}, seed {self.seed}, fold {self.fold})"
 
     def run(self) -> JobScores:
         """Train the estimator if it learns from tasks, and score it."""
@@ -156,6 +159,7 @@ class Job:
         content = (
             (__version__, torch.__version__),
             _content(self._new_estimator()),
+            self.named.trains,  # with the same estimator, "per-task" does not
             learns and [_task_content(task) for task in self.train.values()],
             [(i, task.name, _task_content(task)) for i, task in self.test.items()],
             list(self.splits),

@@ -124,7 +124,7 @@ def test_what_no_file_can_hold_is_refused_at_the_door(tmp_path):
 def test_parameters_of_the_learner_are_set_on_loading(tmp_path):
     REG.save(tmp_path / "guard")
     same = sklearn_meta.load(tmp_path / "guard", inner_steps=0)
-    assert same.estimator.inner_steps == same.meta_state.arms.meta.inner_steps == 0
+    assert same.estimator.inner_steps == same.meta_state.members.meta.inner_steps == 0
     with pytest.raises(SaveError, match="guard"):
         sklearn_meta.load(tmp_path / "guard", no_such_parameter=1)
 
@@ -134,7 +134,7 @@ def test_clones_share_a_prior_that_cannot_be_written_to(est, tasks):
     assert clone(est).meta_state is est.meta_state
     copy = pickle.loads(pickle.dumps(est))
     for guard in (est, copy):
-        for array in (guard.calibration_.offset, guard.meta_state.arms.pooled.coef_):
+        for array in (guard.calibration_.offset, guard.meta_state.members.pooled.coef_):
             with pytest.raises(ValueError, match="read-only"):
                 array[...] = 0
     assert re.search("Guarded", repr(copy))

@@ -20,8 +20,8 @@ from sklearn_meta.analysis.size_verdict import judge
 from sklearn_meta.analysis.support_grid import at_hand, shared_rows, sizes_by_tasks
 from sklearn_meta.analysis.views import seen_by, views_of
 from sklearn_meta.datasets import make_linear_tasks
-from sklearn_meta.model_selection import compare
-from sklearn_meta.model_selection.comparison import HierarchicalRegressor, Record, TaskComparison
+from sklearn_meta.model_selection import Record, TaskComparison, compare
+from sklearn_meta.model_selection.comparison import HierarchicalRegressor
 
 LINES = make_linear_tasks(12, 10, 3, mean=[1, 1, 1], n_support=4, random_state=0).tasks
 

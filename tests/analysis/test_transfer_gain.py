@@ -6,7 +6,6 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import FitFailedWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
-from sklearn_meta.analysis.transfer_result import gain_over
 
 from sklearn_meta import (
     MAMLRegressor,
@@ -17,6 +16,7 @@ from sklearn_meta import (
     TaskError,
 )
 from sklearn_meta.analysis import transfer_gain
+from sklearn_meta.analysis.transfer_gain import gain_over
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
 from sklearn_meta.metrics import compare_paired
 from sklearn_meta.model_selection.comparison import HierarchicalRegressor
