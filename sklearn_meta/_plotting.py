@@ -9,14 +9,10 @@ from sklearn_meta._optional import need
 
 __all__ = [
     "GREY",
-    "by_name",
     "forget",
-    "in_words",
     "name_dots",
     "name_points",
-    "names_of",
     "new_axes",
-    "one_a_task",
     "style",
     "tidy",
 ]

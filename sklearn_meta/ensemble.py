@@ -19,8 +19,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_meta.base import BaseMetaLearner
-from sklearn_meta.base.many import answers
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
+from sklearn_meta.model_selection.row_predictions import predict_with_proba
 from sklearn_meta.model_selection.task_estimator import draw_support, support_range
 from sklearn_meta.outer.converged import FACTOR
 from sklearn_meta.outer.failures import (
@@ -665,7 +665,9 @@ class Members(NamedTuple):
         """Predict queries (3, n_query, n_outputs), nan for members that failed, with reasons."""
         why: list[Why] = [{} for _ in episodes]
         outputs = []
-        for episode, meta, reasons in zip(episodes, self._meta(episodes, why), why, strict=True):
+        for episode, meta, reasons in zip(
+            episodes, self._predict_meta(episodes, why), why, strict=True
+        ):
             plain = (self._fit_local(episode, reasons), self.pooled)
             X, nothing = flat(episode.X_query), np.full(episode.output_shape, np.nan)
             others = [nothing if e is None else _outputs(e, X, episode.classes) for e in plain]
@@ -723,44 +725,24 @@ class Members(NamedTuple):
             why["local"] = str(error)
             return None
 
-    def _meta(self, episodes: Sequence[Episode], why: Sequence[Why]) -> list[Array]:
+    def _predict_meta(self, episodes: Sequence[Episode], why: Sequence[Why]) -> list[Array]:
+        nothing = [np.full(episode.output_shape, np.nan) for episode in episodes]
         if self.meta is None:
-            return [np.full(episode.output_shape, np.nan) for episode in episodes]
+            return nothing
         with collect_failures() as collected:
-            try:
-                outputs = self._meta_stacked(episodes, collected)
-            except NUMERICAL:
-                outputs = self._meta_one_by_one(episodes, collected)
+            predictions = predict_with_proba(self.meta, [e.as_task() for e in episodes])
         Failures(off_scale=collected.off_scale).report(len(episodes), None, stacklevel=6)
         for i, reason in (*collected.doubtful.items(), *collected.failed.items()):
             why[i]["meta"] = reason.why
-            outputs[i] = np.full(episodes[i].output_shape, np.nan)
-        return outputs
-
-    def _meta_one_by_one(self, episodes: Sequence[Episode], failures: Failures) -> list[Array]:
+        is_softmax = isinstance(self.meta, BaseMetaLearner)  # never exactly 0, and not clipped
         outputs = []
-        for i, e in enumerate(episodes):
-            adapted, P = clone(self.meta), np.full(e.output_shape, np.nan)
-            if failures.fit(adapted, e.X, e.y, i, "meta", np.nan):
-                P = _outputs(adapted, e.X_query, e.classes)
-            outputs.append(P)
+        for i, (y, P) in enumerate(predictions):
+            if P is None:
+                P = y.reshape(len(y), -1)
+            elif not is_softmax:
+                P = _clip(P)
+            outputs.append(nothing[i] if "meta" in why[i] else P)
         return outputs
-
-    def _meta_stacked(self, episodes: Sequence[Episode], failures: Failures) -> list[Array]:
-        assert self.meta is not None
-        if episodes[0].classes is None:
-            predicted = self.meta.predict_tasks([e.as_task() for e in episodes])
-            return [p.reshape(len(p), -1) for p in predicted]
-        if not isinstance(self.meta, BaseMetaLearner):
-            return self._meta_one_by_one(episodes, failures)
-        outputs: dict[int, Array] = {}
-        for stack in answers(self.meta, [e.as_task() for e in episodes]):
-            assert stack.labels is not None
-            failures.add(stack.failures, np.nan)
-            for j, i in enumerate(stack.places):
-                columns = np.searchsorted(stack.labels[j], np.asarray(episodes[i].classes))
-                outputs[i] = softmax(stack.output[j, : stack.n_query[j]][:, columns], axis=1)
-        return [outputs[i] for i in range(len(episodes))]
 
 
 def fit_pooled(pooled: BaseEstimator, tasks: Sequence[Task], classify: bool) -> Any:
@@ -817,7 +799,12 @@ def _outputs(est: BaseEstimator, X: Any, classes: NDArray[Any] | None) -> Array:
     labels = classes.tolist()
     if not set(labels) <= column.keys():
         return np.full((X.shape[0], len(labels)), np.nan)
-    P = np.maximum(P[:, [column[k] for k in labels]], MIN_PROBABILITY)
+    return _clip(P[:, [column[k] for k in labels]])
+
+
+def _clip(P: Array) -> Array:
+    """Raise probabilities to MIN_PROBABILITY, and rescale them to sum to 1."""
+    P = np.maximum(P, MIN_PROBABILITY)
     normalised: Array = P / P.sum(axis=1, keepdims=True)
     return normalised
 

@@ -110,9 +110,9 @@ class PairedComparison(NamedTuple):
         return self.p_mean < 1 - self.difference.level
 
     def __str__(self) -> str:
-        verdict = "a is better" if self.is_better else "a is worse" if self.is_worse else None
+        clear = "a is better" if self.is_better else "a is worse" if self.is_worse else None
         return (
-            f"{verdict or 'no clear difference'}: a - b is {self.difference}; a wins on {self.wins} "
+            f"{clear or 'no clear difference'}: a - b is {self.difference}; a wins on {self.wins} "
             f"tasks, ties on {self.ties} and loses on {self.losses} ({100 * self.hurt:.3g} % are "
             f"hurt); p = {self.p_mean:.2g} (mean), {self.p_sign:.2g} (sign test)"
         )

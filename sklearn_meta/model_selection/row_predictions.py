@@ -27,7 +27,7 @@ from sklearn_meta.tasks.frames import from_columns, is_column, is_frame, missing
 from sklearn_meta.tasks.validate import label
 from sklearn_meta.tasks.values import as_groups
 
-__all__ = ["RowPredictions", "predict_rows"]
+__all__ = ["RowPredictions", "predict_rows", "predict_with_proba"]
 
 Prediction = tuple[NDArray[Any], NDArray[np.float64] | None]  # labels or targets, probabilities
 
@@ -126,7 +126,7 @@ def predict_rows(
     tasks = _tasks_with_support(estimator, sorted_table, targets, names[task_of[order]], n_support)
 
     with collect_failures() as collected:
-        predictions = _predict(estimator, tasks)
+        predictions = predict_with_proba(estimator, tasks)
     failures, labels_of = Failures(), {i: f"Task {task.name!r}" for i, task in enumerate(tasks)}
     failures.add(collected.renamed(labels_of), error_score)
     failures.report(len(tasks), error_score, stacklevel=4)
@@ -163,10 +163,10 @@ def _tasks_with_support(
     return tasks
 
 
-def _predict(estimator: Any, tasks: Sequence[Task | RawTask]) -> list[Prediction]:
+def predict_with_proba(estimator: Any, tasks: Sequence[Task | RawTask]) -> list[Prediction]:
     """Predict the query of each task, with the probability of each label of its support."""
     if isinstance(estimator, MetaPipeline):
-        return _predict(*estimator._learner_and_tasks(tasks))
+        return predict_with_proba(*estimator._learner_and_tasks(tasks))
     if isinstance(estimator, BaseMetaLearner):
         return estimator._predictions(tasks)
     predictions, failures, with_proba = list[Prediction](), Failures(), is_classifier(estimator)

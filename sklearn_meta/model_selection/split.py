@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import (
     BaseCrossValidator,
     KFold,
-    LeaveOneGroupOut,
+    LeaveOneOut,
     train_test_split,
 )
 from sklearn.utils import check_random_state
@@ -33,6 +33,9 @@ class TaskSplitter(BaseCrossValidator, ABC):
     task: str | list[str] | None
 
     @abstractmethod
+    def _splitter(self, n_tasks: int) -> BaseCrossValidator:
+        """Return a splitter of task numbers; raise ValueError if there are too few tasks."""
+
     def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[Split]:
         """Generate the positions of the training and the test part of each split.
 
@@ -55,6 +58,11 @@ class TaskSplitter(BaseCrossValidator, ABC):
         ValueError
             If the task of a row is unknown, or there are too few tasks.
         """
+        codes = self._task_codes(X, groups)
+        n_tasks = int(codes.max(initial=-1)) + 1
+        for _, test_tasks in self._splitter(n_tasks).split(np.arange(n_tasks)):
+            is_test = np.isin(codes, test_tasks)
+            yield np.flatnonzero(~is_test), np.flatnonzero(is_test)
 
     def _task_codes(self, X: Any, groups: Any) -> NDArray[np.intp]:
         """Return the task of each entry of X, numbered in order of appearance."""
@@ -77,7 +85,7 @@ class TaskSplitter(BaseCrossValidator, ABC):
         return codes
 
 
-class TaskKFold(TaskSplitter, KFold):
+class TaskKFold(TaskSplitter):
     """K folds of whole tasks.
 
     Parameters
@@ -114,20 +122,15 @@ class TaskKFold(TaskSplitter, KFold):
         random_state: Any = None,
         task: str | list[str] | None = None,
     ) -> None:
-        super().__init__(n_splits, shuffle=shuffle, random_state=random_state)
-        self.task = task
+        self.n_splits, self.shuffle = n_splits, shuffle
+        self.random_state, self.task = random_state, task
 
-    def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[Split]:
-        """Generate the positions of the training and the test part of each fold."""
-        codes = self._task_codes(X, groups)
-        n_tasks = int(codes.max(initial=-1)) + 1
+    def _splitter(self, n_tasks: int) -> BaseCrossValidator:
         if n_tasks < self.n_splits:
             raise ValueError(
                 f"TaskKFold(n_splits={self.n_splits}) needs as many tasks; there are {n_tasks}."
             )
-        for _, test_tasks in KFold.split(self, np.arange(n_tasks)):
-            is_test = np.isin(codes, test_tasks)
-            yield np.flatnonzero(~is_test), np.flatnonzero(is_test)
+        return KFold(self.n_splits, shuffle=self.shuffle, random_state=self.random_state)
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
         """Return the number of folds.
@@ -145,7 +148,7 @@ class TaskKFold(TaskSplitter, KFold):
         return self.n_splits
 
 
-class LeaveOneTaskOut(TaskSplitter, LeaveOneGroupOut):
+class LeaveOneTaskOut(TaskSplitter):
     """Splits that test on one task each and train on all others.
 
     Parameters
@@ -166,13 +169,10 @@ class LeaveOneTaskOut(TaskSplitter, LeaveOneGroupOut):
     def __init__(self, *, task: str | list[str] | None = None) -> None:
         self.task = task
 
-    def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[Split]:
-        """Generate the positions of each split, with tasks in order of appearance."""
-        codes = self._task_codes(X, groups)
-        n_tasks = int(codes.max(initial=-1)) + 1
+    def _splitter(self, n_tasks: int) -> BaseCrossValidator:
         if n_tasks < 2:
             raise ValueError(f"LeaveOneTaskOut needs at least two tasks; there are {n_tasks}.")
-        yield from LeaveOneGroupOut.split(self, codes, groups=codes)
+        return LeaveOneOut()
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
         """Return the number of tasks.
