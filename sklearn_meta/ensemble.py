@@ -187,9 +187,12 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
         members = Members(None, self._make_local(), None) if prior is None else prior.members
         episode = Episode(X, y, X, classes)
         fitted, why = members.fit(episode)
-        weights = np.zeros(len(MEMBERS))
-        if any(member is not None for member in fitted):
-            weights = self._weigh([episode], [fitted.predict(X, classes)], [why])[0]
+        if all(member is None for member in fitted):
+            weights = np.zeros(len(MEMBERS))
+        elif prior is None:
+            weights = ONLY_LOCAL
+        else:
+            weights = prior.weigh([episode], [fitted.predict(X, classes)], [why], self.cv)[0]
         if not weights.any():
             fitted, weights = fitted._replace(local=_fit_dummy(episode)), ONLY_LOCAL
         self._fitted, self._y_shape = fitted, y.shape[1:]
@@ -198,6 +201,23 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
             self.classes_ = classes
         _warn_left_out([why], [SUPPORT], 4)
         return self
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Predict the labels or targets of query rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, n_features), or (n_rows, ...)
+            Query rows.
+
+        Returns
+        -------
+        y : ndarray of shape (n_rows,) or (n_rows, n_outputs)
+            The most likely labels from `classes_`, or targets in the shape of the `y` that was
+            fitted.
+        """
+        P = self._blend(X)
+        return _decide(P, getattr(self, "classes_", None), self._y_shape)
 
     def predict_tasks(self, tasks: Any, *, error_score: Any = np.nan) -> list[NDArray[Any]]:
         """Fit the support of each task and predict its query, many tasks at a time.
@@ -304,10 +324,6 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
     def _make_local(self) -> BaseEstimator:
         """Return an unfitted local estimator."""
 
-    @abstractmethod
-    def _decide(self, classes: NDArray[Any] | None, P: Array, y: NDArray[Any]) -> NDArray[Any]:
-        """Turn blended outputs into predictions, in the shape and type of y."""
-
     def _check_params(self) -> None:
         owner = type(self).__name__
         check_int(self.cv, "cv", owner, 2)
@@ -384,7 +400,7 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
         for i, (task, episode) in enumerate(zip(checked, episodes, strict=True)):
             blended = blend(weights[i], outputs[i])
             if np.isfinite(blended).all():
-                predicted.append(self._decide(episode.classes, blended, task.y))
+                predicted.append(_decide(blended, episode.classes, task.y.shape[1:]))
                 continue
             why = "no member has finite predictions for all rows of the query."
             failures.add(Failures({i: Reason(label(task, i), why)}), error_score)
@@ -402,7 +418,7 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
             outputs, why = prior.members.predict_tasks(episodes)
         names = [label(task, i) for i, task in enumerate(checked)]
         collected.renamed(dict(enumerate(names))).report(len(episodes), None, stacklevel - 1)
-        weights = self._weigh(episodes, outputs, why)
+        weights = prior.weigh(episodes, outputs, why, self.cv)
         for t, episode in enumerate(episodes):
             if not weights[t].any():
                 dummy = Members(None, _fit_dummy(episode), None)
@@ -410,13 +426,6 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
             why[t] |= _not_finite(weights[t], outputs[t])
         _warn_left_out(why, names, stacklevel)
         return checked, episodes, weights, outputs
-
-    def _weigh(
-        self, episodes: Sequence[Episode], outputs: Sequence[Array], why: Sequence[Why]
-    ) -> Array:
-        if self._meta_state is None:
-            return np.array([ONLY_LOCAL] * len(episodes))
-        return self._meta_state.weigh(episodes, outputs, why, self.cv)
 
 
 class GuardedMetaClassifier(ClassifierMixin, GuardedMetaEstimator):
@@ -494,29 +503,8 @@ class GuardedMetaClassifier(ClassifierMixin, GuardedMetaEstimator):
         """
         return self._blend(X)
 
-    def predict(self, X: Any) -> NDArray[Any]:
-        """Predict the most likely class of each row.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_rows, n_features), or (n_rows, ...)
-            Query rows.
-
-        Returns
-        -------
-        y : ndarray of shape (n_rows,)
-            Labels from `classes_`.
-        """
-        P = self._blend(X)
-        return self._decide(self.classes_, P, self.classes_)
-
     def _make_local(self) -> BaseEstimator:
         return LogisticRegression() if self.local is None else clone(self.local)
-
-    def _decide(self, classes: NDArray[Any] | None, P: Array, y: NDArray[Any]) -> NDArray[Any]:
-        assert classes is not None
-        predicted: NDArray[Any] = classes[P.argmax(axis=1)]
-        return predicted
 
 
 class GuardedMetaRegressor(RegressorMixin, GuardedMetaEstimator):
@@ -575,22 +563,6 @@ class GuardedMetaRegressor(RegressorMixin, GuardedMetaEstimator):
 
     target_type = "real"
 
-    def predict(self, X: Any) -> Array:
-        """Predict targets.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_rows, n_features), or (n_rows, ...)
-            Query rows.
-
-        Returns
-        -------
-        y : ndarray of shape (n_rows,) or (n_rows, n_outputs)
-            Targets, in the shape of the `y` that was fitted.
-        """
-        P = self._blend(X)
-        return P.reshape(len(P), *self._y_shape)
-
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
@@ -598,9 +570,6 @@ class GuardedMetaRegressor(RegressorMixin, GuardedMetaEstimator):
 
     def _make_local(self) -> BaseEstimator:
         return Ridge() if self.local is None else clone(self.local)
-
-    def _decide(self, classes: NDArray[Any] | None, P: Array, y: NDArray[Any]) -> NDArray[Any]:
-        return P.reshape(len(P), *y.shape[1:])
 
 
 # ---- members: outputs are means, or probabilities of the classes of a task -----------------------
@@ -807,6 +776,11 @@ def _clip(P: Array) -> Array:
     P = np.maximum(P, MIN_PROBABILITY)
     normalised: Array = P / P.sum(axis=1, keepdims=True)
     return normalised
+
+
+def _decide(P: Array, classes: NDArray[Any] | None, y_shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return the most likely classes, or means in the shape of the targets."""
+    return P.reshape(len(P), *y_shape) if classes is None else classes[P.argmax(axis=1)]
 
 
 def _row_losses(P: Array, y: NDArray[Any], classes: NDArray[Any] | None) -> Array:
