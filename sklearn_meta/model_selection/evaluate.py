@@ -169,7 +169,7 @@ class Job:
         return str(joblib.hash(content))
 
     def _new_estimator(self) -> Any:
-        """Return an unfitted copy; every fold is a training of its own, with other weights."""
+        """Return an unfitted copy, with another random state for each seed and fold."""
         est = clone(self.named.estimator)
         if hasattr(est, "reset_meta"):
             est.reset_meta()
@@ -183,22 +183,23 @@ class Job:
             [self._score_size(est, k, failures) for k in range(self.n_sizes)], failures
         )
 
-    def _score_size(self, est: Any, k: int, failures: list[Reason]) -> list[float]:
-        """Score each test task with its k-th support; predict all at once if the metric allows."""
-        pairs = zip(self.test.values(), self.splits, strict=True)
-        tasks = [split.apply(task, k) for task, split in pairs]
-        metric, predictions = metric_of(self.scoring, self.classify), None
+    def _predict_all(self, est: Any, tasks: list[RawTask]) -> tuple[list[Any] | None, Failures]:
+        """Predict all tasks in one pass, if the estimator and the metric allow it."""
+        metric = metric_of(self.scoring, self.classify)
         if hasattr(est, "predict_tasks") and metric.of_predictions is not None:
             try:
-                with (
-                    self._user_positions(self.test, "cannot predict"),
-                    collect_failures() as noted,
-                ):
-                    predictions = est.predict_tasks(_tasks_for(est, tasks))
+                with self._user_positions(self.test, "cannot predict"), collect_failures() as noted:
+                    return est.predict_tasks(_tasks_for(est, tasks)), noted
             except NUMERICAL:  # the learner has no error_score
-                predictions = None
-        if predictions is None:
-            noted = Failures()
+                pass
+        return None, Failures()
+
+    def _score_size(self, est: Any, k: int, failures: list[Reason]) -> list[float]:
+        """Score each test task with its k-th support, and add to the failures."""
+        pairs = zip(self.test.values(), self.splits, strict=True)
+        tasks = [split.apply(task, k) for task, split in pairs]
+        metric = metric_of(self.scoring, self.classify)
+        predictions, noted = self._predict_all(est, tasks)
         scores, names = [], {}
         for i, (position, task) in enumerate(zip(self.test, tasks, strict=True)):
             cause = None
