@@ -199,7 +199,7 @@ def names_of(tasks: Sequence[Any]) -> list[str]:
     return [f"task {i}" if name is None else name for i, name in enumerate(names)]
 
 
-def one_a_task(names: Sequence[Any] | None, n: int, unnamed: str) -> list[str]:
+def check_names(names: Sequence[Any] | None, n: int, unnamed: str) -> list[str]:
     """Return a label for each of n tasks; `unnamed` formats a position where `names` is None."""
     labels = [unnamed.format(i) for i in range(n)] if names is None else [str(k) for k in names]
     if len(labels) != n:

@@ -21,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_meta.base import BaseMetaLearner
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.model_selection.row_predictions import predict_with_proba
-from sklearn_meta.model_selection.task_estimator import draw_support, support_range
+from sklearn_meta.model_selection.task_estimator import ensure_support, support_range
 from sklearn_meta.outer.converged import FACTOR
 from sklearn_meta.outer.failures import (
     NUMERICAL,
@@ -354,7 +354,7 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
         by_class = is_classifier(self)
         n_rows = np.unique(task.y, return_counts=True)[1].min() if by_class else len(task)
         size = max(low, min(int(rng.randint(low, high + 1)), int(n_rows) - 1))
-        drawn = draw_support(task, i, size, by_class, rng)
+        drawn = ensure_support(task, i, size, by_class, rng)
         assert isinstance(drawn, Task)
         return drawn
 

@@ -15,11 +15,11 @@ from sklearn.utils import check_random_state
 from sklearn_meta._plotting import (
     GREY,
     by_name,
+    check_names,
     in_words,
     name_dots,
     names_of,
     new_axes,
-    one_a_task,
     style,
     tidy,
 )
@@ -490,7 +490,7 @@ class TransferGainDisplay:
         if gains.ndim != 1:
             raise ValueError(f"gains must be of shape (n_tasks,). Got shape {gains.shape}.")
         result, n = compare_paired(gains, np.zeros_like(gains), level=self.level), len(gains)
-        names = one_a_task(self.names, n, "task {}")
+        names = check_names(self.names, n, "task {}")
         ax = new_axes(ax, self)
         order, rank = np.argsort(gains, kind="stable"), np.arange(1, n + 1)
         y = gains[order]

@@ -7,17 +7,17 @@ from typing import Any
 
 from sklearn.pipeline import Pipeline
 
-from sklearn_meta._plotting import by_name, in_words, names_of, one_a_task
+from sklearn_meta._plotting import by_name, check_names, in_words, names_of
 from sklearn_meta.exceptions import NotMetaFittedError
 from sklearn_meta.model_selection.task_scores import judge_of, score_name_of, scores_of
 
 __all__ = [
     "by_name",
+    "check_names",
     "history_of",
     "in_words",
     "judge_of",
     "names_of",
-    "one_a_task",
     "score_name_of",
     "scores_of",
 ]

@@ -11,7 +11,7 @@ from scipy.cluster.hierarchy import dendrogram, linkage
 from scipy.spatial.distance import squareform
 
 from sklearn_meta._plotting import forget, new_axes
-from sklearn_meta.inspection.learners import names_of, one_a_task
+from sklearn_meta.inspection.learners import check_names, names_of
 
 __all__ = ["TaskDistanceDisplay", "as_distances", "distances_of"]
 
@@ -259,7 +259,7 @@ def as_distances(
         )
     for i, j in np.argwhere(~np.isfinite(D)):
         raise ValueError(f"The distance from task {i} to task {j} is {D[i, j]}.")
-    return D, one_a_task(names, len(D), "{}")
+    return D, check_names(names, len(D), "{}")
 
 
 def _tree(D: NDArray[np.float64]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from sklearn_meta.tasks.arrays import dense
 from sklearn_meta.tasks.ranges import as_range, check_int
 from sklearn_meta.tasks.validate import label
 
-__all__ = ["TaskEstimator", "draw_support", "learner_of", "reraise_interrupts", "support_range"]
+__all__ = ["TaskEstimator", "ensure_support", "learner_of", "reraise_interrupts", "support_range"]
 
 
 class TaskEstimator(CallbackSupportMixin, BaseEstimator):
@@ -356,7 +356,7 @@ class TaskEstimator(CallbackSupportMixin, BaseEstimator):
         if not isinstance(seed, (int, np.integer)):
             seed = check_random_state(seed).randint(np.iinfo(np.int32).max)
         by_class = is_classifier(self.estimator)
-        return [draw_support(task, i, size, by_class, seed) for i, task in enumerate(tasks)]
+        return [ensure_support(task, i, size, by_class, seed) for i, task in enumerate(tasks)]
 
     def _check_not_cut(self, tasks: Sequence[Task | RawTask]) -> None:
         """Refuse rows of a task if other rows of the same task were trained on."""
@@ -394,7 +394,7 @@ def support_range(estimator: Any) -> tuple[int, int] | None:
     return None
 
 
-def draw_support(
+def ensure_support(
     task: Task | RawTask, i: int, size: int, by_class: bool, random_state: Any
 ) -> Task | RawTask:
     """Return task i with `size` support rows (of each class), or as it is if it has a support."""

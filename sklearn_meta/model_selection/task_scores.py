@@ -14,11 +14,11 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn_meta._plotting import (
     GREY,
     by_name,
+    check_names,
     in_words,
     name_dots,
     names_of,
     new_axes,
-    one_a_task,
     style,
     tidy,
 )
@@ -143,7 +143,7 @@ class TaskScoreDisplay:
         if len(scores) > 2:
             raise ValueError(f"One or two learners can be drawn; got {list(scores)}.")
         first, n = next(iter(scores.values())), len(next(iter(scores.values())))
-        names = one_a_task(self.names, n, "task {}")
+        names = check_names(self.names, n, "task {}")
         look = style(0, {"linestyle": "none", "alpha": 0.7} | dict(line_kw or {}))
         if len(scores) == 1:
             ax = new_axes(ax, self)
