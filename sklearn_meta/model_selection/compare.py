@@ -204,7 +204,7 @@ def default_support_size(named: Sequence[NamedEstimator]) -> int | None:
 
 def _check_tasks(named: Sequence[NamedEstimator], tasks: Any, y: Any, groups: Any) -> list[RawTask]:
     if isinstance(tasks, TaskDistribution):
-        raise TaskError(f"compare holds out tasks that are there; use a sample of {tasks!r}.")
+        raise TaskError(f"compare needs a sequence or table of tasks; pass a sample of {tasks!r}.")
     pipelines = (one.estimator for one in named if isinstance(one.estimator, MetaPipeline))
     return as_raw_tasks(next(pipelines, named[0].estimator), tasks, y, groups)
 
@@ -220,8 +220,8 @@ def _check_folds(cv: Any, n_tasks: int) -> Folds:
             raise ValueError(f"Fold {fold} of cv trains on task {min(shared)}, which it tests on.")
         if not (train and test):
             raise ValueError(
-                f"Fold {fold} of cv has {len(train)} tasks to train on and {len(test)} to test "
-                "on; both must be there."
+                f"Fold {fold} of cv has {len(train)} tasks to train on and {len(test)} to test on; "
+                "both parts need tasks."
             )
         folds.append((train, test))
     if not folds:

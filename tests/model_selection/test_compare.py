@@ -418,7 +418,7 @@ def test_estimators_that_do_not_belong_together():
         compare({"pooled": Spy()}, ROWS)
     with pytest.raises(ValueError, match="Give support_sizes"):
         compare(Spy(), ROWS)
-    with pytest.raises(TaskError, match=r"use a sample of FewShotTasks\(3 classes"):
+    with pytest.raises(TaskError, match=r"pass a sample of FewShotTasks\(3 classes"):
         compare(Spy(), FewShotTasks(np.eye(40), np.arange(40) % 3, n_way=2))
 
 

@@ -240,8 +240,8 @@ def test_on_linear_tasks_one_step_loses_to_least_squares_and_to_ridge(tmp_path):
     del arms["ridge toward the mean"]
     found = compare(arms, tasks, baselines=["per-task"], **how)
     assert re.match(
-        r"Meta-learning does not pay.*: with 8 rows one-step MAML loses to the best of 2 simple "
-        r"arms \(per-task least squares\) by",
+        r"Meta-learning does not pay.*: with 8 rows one-step MAML loses to the best of 2 "
+        r"simple estimators \(per-task least squares\) by",
         found.verdict,
     )
 
