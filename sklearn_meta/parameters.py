@@ -393,11 +393,8 @@ def describe(cls: C) -> C:
         The same class.
     """
     defaults = {name: p.default for name, p in inspect.signature(cls).parameters.items()}
-    entries = [
-        entry(name, declaration, defaults[name])
-        for name, declaration in parameters_of(cls).items()
-        if name in defaults
-    ]
+    declared = parameters_of(cls)
+    entries = [entry(k, declared[k], v) for k, v in defaults.items() if k in declared]
     classes = CLASSES if getattr(cls, "target_type", None) == "class" else ""
     sections = [
         "Parameters\n----------\n" + "\n".join(entries),

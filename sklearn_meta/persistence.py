@@ -52,8 +52,8 @@ TRUSTED_TYPES: tuple[str, ...] = (
         if isinstance(cls, type)
     ),
     # not imported, since loading a meta-learner does not need them
-    "sklearn_meta.analysis.guarded.GuardedMetaClassifier",
-    "sklearn_meta.analysis.guarded.GuardedMetaRegressor",
+    "sklearn_meta.ensemble.GuardedMetaClassifier",
+    "sklearn_meta.ensemble.GuardedMetaRegressor",
     "sklearn_meta.algorithms.hierarchical.HierarchicalClassifier",
     "sklearn_meta.algorithms.hierarchical.CoefPrior",
     "sklearn_meta.algorithms.hierarchical.HierarchicalRegressor",

@@ -43,6 +43,15 @@ MAY = {
         {"numpy", "scipy", "sklearn", "torch"},
         {"tasks", "functional", "nn", "inner", "outer", "base", "algorithms"},
     ),
+    "metrics": ({"numpy", "scipy"}, set()),
+    "model_selection": (
+        {"numpy", "sklearn", "torch", "joblib"},
+        {"tasks", "outer", "base", "algorithms", "pipeline", "metrics", "model_selection"},
+    ),
+    "ensemble": (
+        {"numpy", "scipy", "sklearn"},
+        {"tasks", "outer", "base", "model_selection", "persistence"},
+    ),
 }
 TOP = ({"numpy", "scipy", "sklearn", "torch", "joblib", "matplotlib", "pandas"}, None)
 

@@ -21,8 +21,11 @@ from sklearn_meta.analysis import (
     task2vec,
     transfer_gain,
 )
-from sklearn_meta.model_selection import TaskEstimator
-from sklearn_meta.model_selection.comparison import HierarchicalClassifier, HierarchicalRegressor
+from sklearn_meta.model_selection import (
+    HierarchicalClassifier,
+    HierarchicalRegressor,
+    TaskEstimator,
+)
 from sklearn_meta.pipeline import make_meta_pipeline
 from sklearn_meta.tasks import GaussianTaskDistribution, MixtureTaskDistribution, TaskNovelty
 

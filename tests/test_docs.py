@@ -58,7 +58,7 @@ def test_the_code_of_a_guide_is_true(path):
 
 
 MODULES = ["", "tasks", "datasets", "model_selection", "pipeline", "metrics", "inspection"]
-MODULES += ["analysis", "persistence", "testing"]
+MODULES += ["analysis", "ensemble", "persistence", "testing"]
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -37,8 +37,14 @@ from sklearn_meta.analysis import (
     transfer_gain,
     variance_components,
 )
-from sklearn_meta.model_selection import TaskEstimator, compare, task_scorer, train_test_split_tasks
-from sklearn_meta.model_selection.comparison import HierarchicalClassifier, HierarchicalRegressor
+from sklearn_meta.model_selection import (
+    HierarchicalClassifier,
+    HierarchicalRegressor,
+    TaskEstimator,
+    compare,
+    task_scorer,
+    train_test_split_tasks,
+)
 from sklearn_meta.pipeline import make_meta_pipeline
 from sklearn_meta.tasks import (
     DirichletTaskDistribution,

@@ -23,15 +23,20 @@ from sklearn_meta.analysis.distances import (
     task_distances,
 )
 from sklearn_meta.analysis.groups import TaskGroups
-from sklearn_meta.analysis.guarded import (
+from sklearn_meta.analysis.predicted_gain import PredictedGain, predicted_gain
+from sklearn_meta.analysis.representation import RepresentationChange, cka, representation_change
+from sklearn_meta.analysis.transfer_gain import (
+    GainOver,
+    TransferGain,
+    TransferGainDisplay,
+    transfer_gain,
+)
+from sklearn_meta.analysis.variance_components import VarianceComponents, variance_components
+from sklearn_meta.ensemble import (
     GuardedMetaClassifier,
     GuardedMetaEstimator,
     GuardedMetaRegressor,
 )
-from sklearn_meta.analysis.predicted_gain import PredictedGain, predicted_gain
-from sklearn_meta.analysis.representation import RepresentationChange, cka, representation_change
-from sklearn_meta.analysis.transfer_gain import GainOver, TransferGain, transfer_gain
-from sklearn_meta.analysis.variance_components import VarianceComponents, variance_components
 from sklearn_meta.tasks import (
     DirichletTaskDistribution,
     GaussianTaskDistribution,
@@ -60,6 +65,7 @@ __all__ = [
     "TaskNovelty",
     "TaskReport",
     "TransferGain",
+    "TransferGainDisplay",
     "VarianceComponents",
     "analyse",
     "cka",

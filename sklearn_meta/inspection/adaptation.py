@@ -11,9 +11,9 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from sklearn_meta._plotting import GREY, by_name, label_axes, line_style, new_axes
-from sklearn_meta.inspection.learners import judge_of, score_name_of, scores_of
 from sklearn_meta.metrics import mean_interval
 from sklearn_meta.model_selection import TaskEstimator
+from sklearn_meta.model_selection.task_scores import judge_of, score_name_of, scores_of
 
 __all__ = ["AdaptationCurveDisplay"]
 

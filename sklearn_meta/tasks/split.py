@@ -1,10 +1,11 @@
-"""Give a task a fixed support."""
+"""Draw the support of a task."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from sklearn_meta.exceptions import TaskError
@@ -13,7 +14,7 @@ from sklearn_meta.tasks.task import Task
 from sklearn_meta.tasks.validate import check_tasks
 from sklearn_meta.tasks.values import as_rows, as_targets
 
-__all__ = ["split_task"]
+__all__ = ["shuffle_rows", "split_task"]
 
 
 def split_task(
@@ -64,18 +65,28 @@ def split_task(
         as_rows(task.X, f"{task!r}: X", task.feature_names_in)
         as_targets(task.y, f"{task!r}: y")
         take = check_int(n_support, "n_support", "split_task", 1)
-        groups, what = [np.arange(len(task))], "the task"
+        y, what = None, "the task"
     else:
         y = check_tasks([task], "class")[0].y
         take = check_int(n_shot, "n_shot", "split_task", 1)
-        groups, what = [np.flatnonzero(y == k) for k in np.unique(y)], "a class"
+        what = "a class"
+    groups = shuffle_rows(np.arange(len(task)), y, rng)
     scarce = min(len(rows) for rows in groups)
     if scarce <= take:
         raise TaskError(
             f"{task!r}: {what} has {scarce} row(s), but {take} of support and at least one of "
             "query are needed."
         )
-    support = np.concatenate([rng.permutation(rows)[:take] for rows in groups])
+    support = np.concatenate([rows[:take] for rows in groups])
     split = Task(task.X, task.y, support=support, name=task.name)
     split.feature_names_in = task.feature_names_in
     return split
+
+
+def shuffle_rows(
+    rows: NDArray[np.intp], y: NDArray[Any] | None, rng: np.random.RandomState
+) -> list[NDArray[np.intp]]:
+    """Shuffle rows, those of each class of `y` separately; the first k of each are a support."""
+    if y is None:
+        return [rng.permutation(rows)]
+    return [rng.permutation(rows[y[rows] == k]) for k in np.unique(y[rows])]

@@ -13,7 +13,7 @@ import sklearn_meta
 from sklearn_meta import MAMLRegressor, ProtoNetClassifier, SaveError, Task
 from sklearn_meta.analysis import GuardedMetaClassifier, GuardedMetaRegressor
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
-from sklearn_meta.model_selection.comparison import HierarchicalRegressor
+from sklearn_meta.model_selection import HierarchicalRegressor
 from sklearn_meta.testing import check_meta_learner
 
 SMALL = {"hidden_layer_sizes": 4, "max_meta_iter": 2, "random_state": 0}
@@ -127,7 +127,7 @@ def test_guards_of_ones_own(tmp_path):
 def test_parameters_of_the_learner_are_set_on_loading(tmp_path):
     REG.save(tmp_path / "guard")
     same = sklearn_meta.load(tmp_path / "guard", inner_steps=0)
-    assert same.estimator.inner_steps == same.meta_state.arms.meta.inner_steps == 0
+    assert same.estimator.inner_steps == same.meta_state.members.meta.inner_steps == 0
     with pytest.raises(SaveError, match="guard"):
         sklearn_meta.load(tmp_path / "guard", no_such_parameter=1)
 
@@ -137,7 +137,7 @@ def test_clones_share_a_prior_that_cannot_be_written_to(est, tasks):
     assert clone(est).meta_state is est.meta_state
     copy = pickle.loads(pickle.dumps(est))
     for guard in (est, copy):
-        for array in (guard.calibration_.offset, guard.meta_state.arms.pooled.coef_):
+        for array in (guard.calibration_.offset, guard.meta_state.members.pooled.coef_):
             with pytest.raises(ValueError, match="read-only"):
                 array[...] = 0
     assert re.search("Guarded", repr(copy))

@@ -25,8 +25,7 @@ from sklearn_meta.analysis._quick_comparison import (
 )
 from sklearn_meta.analysis.analyse import judge
 from sklearn_meta.datasets import make_linear_tasks
-from sklearn_meta.model_selection import HierarchicalRegressor, TaskComparison, compare
-from sklearn_meta.model_selection.comparison import Record
+from sklearn_meta.model_selection import HierarchicalRegressor, Record, TaskComparison, compare
 
 LINES = make_linear_tasks(12, 10, 3, mean=[1, 1, 1], n_support=4, random_state=0).tasks
 

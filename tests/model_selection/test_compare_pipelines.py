@@ -48,7 +48,7 @@ QUICK = {"y": "y", "groups": "who", "cv": 2, "seeds": 1, "support_sizes": [2]}
 
 def test_baselines_of_a_pooled_pipeline_get_rows_of_its_transformers():
     found = compare([_pipeline()], _frame(), **QUICK)
-    names = {"ProtoNetClassifier", "per-task", "pooled", "fine-tune", "hierarchical", "guess"}
+    names = {"ProtoNetClassifier", "per-task", "pooled", "fine-tune", "hierarchical", "dummy"}
     assert {record.estimator for record in found.records} == names
     assert np.isfinite([record.score for record in found.records]).all()
 

@@ -17,7 +17,7 @@ import sklearn_meta
 from sklearn_meta import MAMLClassifier, MAMLRegressor, ProtoNetClassifier, SaveError
 from sklearn_meta.analysis import GuardedMetaClassifier, GuardedMetaRegressor
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
-from sklearn_meta.model_selection.comparison import HierarchicalClassifier, HierarchicalRegressor
+from sklearn_meta.model_selection import HierarchicalClassifier, HierarchicalRegressor
 from sklearn_meta.persistence import TRUSTED_TYPES
 from sklearn_meta.pipeline import make_meta_pipeline
 from sklearn_meta.testing import all_estimators

@@ -10,8 +10,7 @@ from sklearn.preprocessing import StandardScaler
 import sklearn_meta
 from sklearn_meta import ProtoNetClassifier, SaveError, TaskError
 from sklearn_meta.datasets import make_blob_tasks
-from sklearn_meta.model_selection import TaskEstimator
-from sklearn_meta.model_selection.comparison import HierarchicalClassifier
+from sklearn_meta.model_selection import HierarchicalClassifier, TaskEstimator
 from sklearn_meta.pipeline import MetaPipeline, make_meta_pipeline
 
 SMALL = {"hidden_layer_sizes": 8, "max_meta_iter": 2, "random_state": 0, "device": "cpu"}

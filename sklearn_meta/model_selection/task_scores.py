@@ -1,4 +1,4 @@
-"""The picture of scores by task: how they vary, and which tasks are the worst."""
+"""Plot of the scores of tasks: how they vary, and which tasks are the worst."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.base import is_classifier
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.multiclass import type_of_target
 
@@ -15,46 +16,81 @@ from sklearn_meta._plotting import (
     annotate_outside,
     by_name,
     check_names,
+    in_words,
     label_axes,
     line_style,
     names_of,
     new_axes,
 )
-from sklearn_meta.inspection.learners import judge_of, score_name_of, scores_of
 from sklearn_meta.metrics import compare_paired, mean_interval
+from sklearn_meta.model_selection.task_estimator import TaskEstimator
 
-__all__ = ["TaskScoreDisplay"]
+__all__ = ["TaskScoreDisplay", "judge_of", "score_name_of", "scores_of"]
+
+
+def judge_of(estimator: Any, scoring: Any, tasks: Any) -> TaskEstimator:
+    """Return a task estimator that scores tasks by the learned prior of an estimator.
+
+    The estimator is a meta-learner, a pipeline, a task estimator or a fitted search over one;
+    None as `scoring` keeps that of the estimator.
+    """
+    inside = getattr(estimator, "best_estimator_", estimator)
+    if not isinstance(inside, TaskEstimator):
+        inside = TaskEstimator(inside)
+    return TaskEstimator(
+        getattr(inside, "estimator_", inside.estimator),
+        scoring=inside.scoring if scoring is None else scoring,
+        prefit=True,
+        n_support=inside.n_support,
+        random_state=inside.random_state,
+        error_score="raise",  # a plot has no place for a missing score
+    ).fit(tasks)
+
+
+def score_name_of(judge: TaskEstimator) -> str:
+    """Return the name of the score of a task estimator, for an axis."""
+    if judge.scoring is None:
+        return "accuracy" if is_classifier(judge.estimator) else "R²"
+    return in_words(judge.scoring) if isinstance(judge.scoring, str) else "score"
+
+
+def scores_of(judge: TaskEstimator, tasks: Any) -> NDArray[np.float64]:
+    """Score tasks with a task estimator that has one metric."""
+    scores = judge.score_tasks(tasks)
+    if isinstance(scores, dict):
+        raise ValueError(f"A picture shows one score, but scoring names {list(scores)}.")
+    return scores
 
 
 class TaskScoreDisplay:
-    """Scores of tasks, sorted, with their mean; or two learners against one another.
+    """Plot of the sorted scores of tasks with their mean, or of two estimators against each other.
 
-    Make it by `from_estimator`, `from_scores` or `from_predictions`; all parameters are kept as
-    attributes.
+    Create it with `from_estimator`, `from_scores` or `from_predictions`; all parameters are stored
+    as attributes.
 
     Parameters
     ----------
     scores : array-like of shape (n_tasks,), or dict of one or two of them
-        Of each task. A dict of two learners, by name, is drawn as one against the other.
+        Score of each task. Two estimators, in a dict by name, are drawn against each other.
     names : sequence of str of shape (n_tasks,) or None, default=None
-        Of the tasks; None: their positions.
+        Names of the tasks; None: their positions.
     score_name : str, default="score"
-        What the scores are.
+        Name of the scores.
     level : float, default=0.95
-        Of confidence, of the interval of the mean.
+        Confidence level of the interval of the mean.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        With the dots.
+        Axes with the plot.
     figure_ : matplotlib Figure
-        Of the axes.
+        Figure of the axes.
     line_ : matplotlib Line2D
-        The dots, one a task.
+        One dot for each task.
     mean_ : matplotlib Line2D
-        The line of the mean, or the diagonal of two learners.
+        The line of the mean, or the diagonal for two estimators.
     texts_ : list of matplotlib Text
-        Names of the tasks with the lowest scores (the first learner's greatest losses).
+        Names of the tasks with the lowest scores (the greatest losses of the first estimator).
 
     Examples
     --------
@@ -82,21 +118,21 @@ class TaskScoreDisplay:
         self.level = level
 
     def plot(self, ax: Any = None, *, n_named: int = 3, line_kw: Any = None) -> TaskScoreDisplay:
-        """Draw it.
+        """Plot the scores.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            To draw on; None: of a new figure.
+            Axes to draw on; None creates a new figure.
         n_named : int, default=3
-            How many of the worst tasks to name.
+            Number of the worst tasks to name.
         line_kw : dict, default=None
-            For matplotlib's `plot`, of the dots.
+            Keyword arguments of matplotlib's `plot`, for the dots.
 
         Returns
         -------
         TaskScoreDisplay
-            With `ax_`, `figure_` and what was drawn.
+            The display, with `ax_`, `figure_` and the artists.
 
         Raises
         ------
@@ -121,16 +157,16 @@ class TaskScoreDisplay:
     def _sorted(
         self, ax: Any, scores: NDArray[np.float64], names: list[str], n_named: int, look: Any
     ) -> None:
-        found = mean_interval(scores, level=self.level)
+        result = mean_interval(scores, level=self.level)
         order, rank = np.argsort(scores, kind="stable"), np.arange(1, len(scores) + 1)
         (self.line_,) = ax.plot(rank, scores[order], **look)
-        self.mean_ = ax.axhline(found.mean, color="black", linewidth=1.2)
+        self.mean_ = ax.axhline(result.mean, color="black", linewidth=1.2)
         if len(scores) > 1:
-            ax.axhspan(found.low, found.high, color=GREY, alpha=0.2, linewidth=0)
+            ax.axhspan(result.low, result.high, color=GREY, alpha=0.2, linewidth=0)
         self.texts_ = annotate_outside(ax, rank, scores[order], [names[i] for i in order[:n_named]])
         label_axes(ax, "tasks, sorted by their score", self.score_name)
         ax.xaxis.get_major_locator().set_params(integer=True)
-        ax.set_title(f"mean {found}", fontsize="medium")
+        ax.set_title(f"mean {result}", fontsize="medium")
 
     def _paired(
         self,
@@ -141,17 +177,17 @@ class TaskScoreDisplay:
         look: Any,
     ) -> None:
         (a, x), (b, y) = scores.items()
-        found = compare_paired(x, y, level=self.level)
+        result = compare_paired(x, y, level=self.level)
         low, high = min(x.min(), y.min()), max(x.max(), y.max())
         (self.line_,) = ax.plot(y, x, **look)
         (self.mean_,) = ax.plot([low, high], [low, high], color="black", linewidth=1.2)
-        order = np.argsort(x - y, kind="stable")[: min(n_named, found.losses)]
+        order = np.argsort(x - y, kind="stable")[: min(n_named, result.losses)]
         self.texts_ = annotate_outside(ax, y[order], x[order], [names[i] for i in order])
         label_axes(ax, f"{self.score_name}, {b}", f"{self.score_name}, {a}")
         ax.set_aspect("equal")
         ax.set_title(
-            f"{a} wins on {found.wins} tasks, ties on {found.ties}, loses on {found.losses};\n"
-            f"mean difference {str(found.difference).partition(' (')[0]}",
+            f"{a} wins on {result.wins} tasks, ties on {result.ties}, loses on {result.losses};\n"
+            f"mean difference {str(result.difference).partition(' (')[0]}",
             fontsize="medium",
         )
 
@@ -167,29 +203,29 @@ class TaskScoreDisplay:
         ax: Any = None,
         line_kw: Any = None,
     ) -> TaskScoreDisplay:
-        """Adapt to tasks, and draw the score of each.
+        """Adapt to tasks, and plot the score of each.
 
         Parameters
         ----------
         estimator : meta-learner, MetaPipeline, TaskEstimator, fitted search, or dict of two
-            Meta-fitted; it stays as it is. A dict draws two learners against one another.
+            Meta-fitted estimator. A dict draws two estimators against each other.
         tasks : sequence of tasks
-            Not seen in meta-training. Of those without a fixed support, one is drawn.
+            Tasks not used in meta-training. For those without a fixed support, one is drawn.
         scoring : str, callable or None, default=None
-            As in :class:`~sklearn_meta.model_selection.TaskEstimator`. None: accuracy, or R^2.
+            See :class:`~sklearn_meta.model_selection.TaskEstimator`. None: accuracy, or R^2.
         level : float, default=0.95
-            Of confidence, of the interval of the mean.
+            Confidence level of the interval of the mean.
         n_named : int, default=3
-            How many of the worst tasks to name.
+            Number of the worst tasks to name.
         ax : matplotlib Axes, default=None
-            To draw on; None: of a new figure.
+            Axes to draw on; None creates a new figure.
         line_kw : dict, default=None
-            For matplotlib's `plot`, of the dots.
+            Keyword arguments of matplotlib's `plot`, for the dots.
 
         Returns
         -------
         TaskScoreDisplay
-            Drawn; its `scores` are a dict by name.
+            The display after plotting; its `scores` are a dict by name.
 
         Raises
         ------
@@ -217,29 +253,29 @@ class TaskScoreDisplay:
         ax: Any = None,
         line_kw: Any = None,
     ) -> TaskScoreDisplay:
-        """Draw scores that were kept.
+        """Plot precomputed scores.
 
         Parameters
         ----------
         scores : array-like of shape (n_tasks,), or dict of one or two of them
-            As `score_tasks` gives. A dict draws two learners against one another.
+            As `score_tasks` returns. A dict draws two estimators against each other.
         names : sequence of str of shape (n_tasks,) or None, default=None
-            Of the tasks; None: their positions.
+            Names of the tasks; None: their positions.
         score_name : str, default="score"
-            What the scores are.
+            Name of the scores.
         level : float, default=0.95
-            Of confidence, of the interval of the mean.
+            Confidence level of the interval of the mean.
         n_named : int, default=3
-            How many of the worst tasks to name.
+            Number of the worst tasks to name.
         ax : matplotlib Axes, default=None
-            To draw on; None: of a new figure.
+            Axes to draw on; None creates a new figure.
         line_kw : dict, default=None
-            For matplotlib's `plot`, of the dots.
+            Keyword arguments of matplotlib's `plot`, for the dots.
 
         Returns
         -------
         TaskScoreDisplay
-            Drawn.
+            The display after plotting.
         """
         display = cls(scores=scores, names=names, score_name=score_name, level=level)
         return display.plot(ax, n_named=n_named, line_kw=line_kw)
@@ -257,32 +293,32 @@ class TaskScoreDisplay:
         ax: Any = None,
         line_kw: Any = None,
     ) -> TaskScoreDisplay:
-        """Draw the scores of predictions.
+        """Plot the scores of predictions.
 
         Parameters
         ----------
         y_true : sequence of array-like of shape (n_query,)
             Labels or targets of the query of each task.
         y_pred : sequence of array-like of shape (n_query,)
-            As `predict_tasks` gives.
+            As `predict_tasks` returns.
         names : sequence of str of shape (n_tasks,) or None, default=None
-            Of the tasks; None: their positions.
+            Names of the tasks; None: their positions.
         metric : callable ``(y_true, y_pred) -> float`` or None, default=None
-            The higher the better. None: R^2 where a task has targets that are not whole numbers,
-            else accuracy.
+            Higher is better. None: R^2 if a task has targets that are not whole numbers, otherwise
+            accuracy.
         level : float, default=0.95
-            Of confidence, of the interval of the mean.
+            Confidence level of the interval of the mean.
         n_named : int, default=3
-            How many of the worst tasks to name.
+            Number of the worst tasks to name.
         ax : matplotlib Axes, default=None
-            To draw on; None: of a new figure.
+            Axes to draw on; None creates a new figure.
         line_kw : dict, default=None
-            For matplotlib's `plot`, of the dots.
+            Keyword arguments of matplotlib's `plot`, for the dots.
 
         Returns
         -------
         TaskScoreDisplay
-            Drawn.
+            The display after plotting.
 
         Raises
         ------
