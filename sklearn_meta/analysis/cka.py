@@ -14,9 +14,8 @@ from sklearn.base import clone
 from sklearn_meta.base import BaseMetaLearner
 from sklearn_meta.base.windows import check_against_prior
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
-from sklearn_meta.inner.algorithm import BODY
-from sklearn_meta.inner.backbone import Backbone
 from sklearn_meta.metrics import MeanInterval, mean_interval
+from sklearn_meta.nn.backbone import BODY, Backbone
 from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.arrays import dense
 from sklearn_meta.tasks.validate import label

@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn_meta.base import BaseMetaLearner
 from sklearn_meta.base.windows import check_against_prior
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
-from sklearn_meta.inner.examples import Examples
+from sklearn_meta.inner.algorithm import Examples
 from sklearn_meta.outer.state import tensors_of
 from sklearn_meta.tasks import as_tasks
 from sklearn_meta.tasks.arrays import dense

@@ -20,9 +20,8 @@ from torch.overrides import TorchFunctionMode
 
 from sklearn_meta.base.adapted import Adapted
 from sklearn_meta.functional import Params
-from sklearn_meta.inner.algorithm import BODY
-from sklearn_meta.inner.backbone import RowNetwork
 from sklearn_meta.inner.heads import WEIGHT
+from sklearn_meta.nn.backbone import BODY, RowNetwork
 from sklearn_meta.outer.outer_loop import widths
 from sklearn_meta.outer.state import MetaState
 from sklearn_meta.outer.support import check_fits

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn_meta.base.adapted import Adapted
 from sklearn_meta.base.plain_params import NOT_KEPT, check_all
 from sklearn_meta.base.plausible import check_network, check_task, network
-from sklearn_meta.inner.backbone import RowNetwork
+from sklearn_meta.nn.backbone import RowNetwork
 from sklearn_meta.outer.history import MetaHistory
 from sklearn_meta.outer.scaling import Limits, Scaling
 from sklearn_meta.outer.state import MetaState

@@ -22,7 +22,7 @@ from sklearn_meta.inner import (
     SharedHead,
     stack,
 )
-from sklearn_meta.inner.examples import join
+from sklearn_meta.inner.algorithm import join
 from sklearn_meta.nn import MLP
 
 HEADS = {
