@@ -10,7 +10,20 @@ import torch
 from torch import nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from sklearn_meta.algorithms import IMAML, LSTMMetaLearner, Pooled, ProtoNet, Reptile
+from sklearn_meta.algorithms import (
+    ANIL,
+    BOIL,
+    IMAML,
+    MAML,
+    DirectRule,
+    GatedRule,
+    LSTMMetaLearner,
+    MAMLPlusPlus,
+    MetaSGD,
+    Pooled,
+    ProtoNet,
+    Reptile,
+)
 from sklearn_meta.functional import (
     adam,
     cosine_distance,
@@ -21,19 +34,14 @@ from sklearn_meta.functional import (
 )
 from sklearn_meta.inner import (
     Backbone,
-    Body,
     CosineHead,
-    DirectRule,
-    Everything,
     Examples,
     FineTune,
     FixedHead,
     FixedRate,
-    GatedRule,
-    GradientLearner,
-    HeadAlone,
+    FullNetwork,
+    HeadOnly,
     LinearHead,
-    MultiStep,
     ParameterRate,
     PrototypeHead,
     ScalarRate,
@@ -67,30 +75,26 @@ HEADS = {
     "linear": (squared_error, LinearHead()),
 }
 ALGORITHMS = {
-    f"{name}-{head}": GradientLearner(criterion, how, Everything(), FixedRate(0.1), 2, first_until)
-    for name, first_until in (("maml", 0.0), ("fomaml", 1.0))
+    f"{name}-{head}": MAML(criterion, how, FixedRate(0.1), 2, first_order)
+    for name, first_order in (("maml", False), ("fomaml", True))
     for head, (criterion, how) in HEADS.items()
 }
 SHARED, PROTOTYPE, FIXED, LINEAR = HEADS.values()
 ALGORITHMS |= {
-    "anil-shared": GradientLearner(*SHARED, HeadAlone(), FixedRate(0.1), 2),
-    "anil-linear": GradientLearner(*LINEAR, HeadAlone(), ParameterRate(0.1), 2),
-    "boil-prototype": GradientLearner(*PROTOTYPE, Body(), FixedRate(0.1), 2),
-    "boil-linear": GradientLearner(*LINEAR, Body(), ScalarRate(0.1), 2),
-    "metasgd-shared": GradientLearner(*SHARED, Everything(), ParameterRate(0.1), 1),
-    "metasgd-linear": GradientLearner(*LINEAR, Everything(), ParameterRate(0.1), 1),
-    "maml++-shared": GradientLearner(
-        *SHARED, Everything(), TensorStepRate(0.1), 2, 0.0, MultiStep(0.5), 0.25
-    ),
-    "maml++-linear": GradientLearner(
-        *LINEAR, Everything(), TensorStepRate(0.1), 2, 0.0, MultiStep(0.5)
-    ),
+    "anil-shared": ANIL(*SHARED, FixedRate(0.1), 2),
+    "anil-linear": ANIL(*LINEAR, ParameterRate(0.1), 2),
+    "boil-prototype": BOIL(*PROTOTYPE, FixedRate(0.1), 2),
+    "boil-linear": BOIL(*LINEAR, ScalarRate(0.1), 2),
+    "metasgd-shared": MetaSGD(*SHARED, ParameterRate(0.1), 1),
+    "metasgd-linear": MetaSGD(*LINEAR, ParameterRate(0.1), 1),
+    "maml++-shared": MAMLPlusPlus(*SHARED, TensorStepRate(0.1), 2, multi_step_until=0.5).at(0.25),
+    "maml++-linear": MAMLPlusPlus(*LINEAR, TensorStepRate(0.1), 2, multi_step_until=0.5).at(0.0),
 }
 ALGORITHMS |= {
-    "lstm-shared": LSTMMetaLearner(*SHARED, Everything(), GatedRule(2), 2, False),
-    "lstm-linear": LSTMMetaLearner(*LINEAR, Everything(), GatedRule(2), 2, False),
-    "lstm-first-order-shared": LSTMMetaLearner(*SHARED, Everything(), GatedRule(2), 2, True, 999),
-    "lstm-first-order-linear": LSTMMetaLearner(*LINEAR, Everything(), DirectRule(2), 2, True),
+    "lstm-shared": LSTMMetaLearner(*SHARED, FullNetwork(), GatedRule(2), 2, False),
+    "lstm-linear": LSTMMetaLearner(*LINEAR, FullNetwork(), GatedRule(2), 2, False),
+    "lstm-first-order-shared": LSTMMetaLearner(*SHARED, FullNetwork(), GatedRule(2), 2, True, 999),
+    "lstm-first-order-linear": LSTMMetaLearner(*LINEAR, FullNetwork(), DirectRule(2), 2, True),
 }
 ALGORITHMS |= {
     "protonet-sqeuclidean": ProtoNet(cross_entropy, squared_euclidean),
@@ -108,15 +112,15 @@ SGD = torch.optim.SGD
 MOMENTUM = (("momentum", 0.9), ("dampening", 0.9), ("weight_decay", 0.1))
 ON_ALL_LABELS = {  # trained on the labels of all tasks: y has a column for each, in every task
     "pooled-fixed": Pooled(*FIXED),
-    "finetune-zero": FineTune(cross_entropy, ZeroHead(), Everything(), FixedHead(), SGD, 0.1, 2),
-    "finetune-prototype": FineTune(*PROTOTYPE, HeadAlone(), FixedHead(), SGD, 0.1, 2, MOMENTUM),
+    "finetune-zero": FineTune(cross_entropy, ZeroHead(), FullNetwork(), FixedHead(), SGD, 0.1, 2),
+    "finetune-prototype": FineTune(*PROTOTYPE, HeadOnly(), FixedHead(), SGD, 0.1, 2, MOMENTUM),
     "baseline++": FineTune(
-        cross_entropy, CosineHead(None), HeadAlone(), CosineHead(None), SGD, 0.1, 2, MOMENTUM
+        cross_entropy, CosineHead(None), HeadOnly(), CosineHead(None), SGD, 0.1, 2, MOMENTUM
     ),
 }
 ALGORITHMS |= ON_ALL_LABELS | {
     "pooled-linear": Pooled(*LINEAR),
-    "finetune-linear": FineTune(*LINEAR, Everything(), LinearHead(), SGD, 0.1, 2),
+    "finetune-linear": FineTune(*LINEAR, FullNetwork(), LinearHead(), SGD, 0.1, 2),
 }
 # those whose start is a prior that is worked out elsewhere: a network of theta, or the prototypes;
 # the pooled ones take no steps, and zeros or directions are the start of the other two
@@ -363,7 +367,7 @@ def test_the_meta_gradient_is_finite_and_that_of_central_differences(algorithm, 
     alg, f, theta, pairs = draw(algorithm, backbone, sizes)
     support, query = stacked(pairs)
     _, grads = meta_gradient(alg, f, theta, support, query)
-    if getattr(alg, "first_order_until", 0) > 0:
+    if getattr(alg, "first_order", False):
         loss = with_frozen_inner_steps(alg, f, theta, support, query)
     else:
 

@@ -11,7 +11,6 @@ from sklearn_meta.functional import (
     classes_present,
     cosine_distance,
     cross_entropy,
-    descend,
     linear,
     prototypes,
     squared_error,
@@ -123,47 +122,3 @@ def test_distances_without_a_task_axis_are_those_of_a_stack_of_one():
     Z, c = normal(6, 5), normal(3, 5)
     for distance in (squared_euclidean, cosine_distance):
         close(distance(Z, c), distance(Z[None], c[None])[0])
-
-
-@pytest.mark.parametrize("create_graph", [False, True])
-@pytest.mark.parametrize("steps", [0, 1, 4])
-def test_descent_on_a_quadratic_is_its_closed_form(steps, create_graph):
-    # phi_k = w + (1 - lr h)^k (phi_0 - w), and d phi_k / d phi_0 = (1 - lr h)^k, or 1 first order
-    h, w, start = normal(4).abs(), normal(4), normal(4).requires_grad_()
-
-    def loss(p):
-        return 0.5 * h * (p["x"] - w).square()
-
-    end = descend(loss, {"x": start}, 0.3, steps, create_graph=create_graph)["x"]
-    shrink = (1 - 0.3 * h) ** steps
-    close(end, (w + shrink * (start - w)).detach())
-    jacobian = torch.autograd.grad(end.sum(), start)[0]
-    close(jacobian, shrink if create_graph else torch.ones(4, dtype=torch.float64))
-
-
-def test_descent_is_torchs_sgd():
-    X, y, start = normal(6, 3), normal(6), normal(3)
-    p = start.clone().requires_grad_()
-    sgd = torch.optim.SGD([p], lr=0.1)
-    for _ in range(5):
-        sgd.zero_grad()
-        (X @ p - y).square().mean().backward()
-        sgd.step()
-    end = descend(lambda q: (X @ q["p"] - y).square().mean(), {"p": start}, 0.1, 5)["p"]
-    close(end, p.detach())
-    assert not start.requires_grad
-
-
-def test_the_step_may_be_a_tensor_and_learned():
-    lr = torch.tensor(0.25, dtype=torch.float64, requires_grad=True)
-    start = torch.tensor(2.0, dtype=torch.float64)
-    end = descend(lambda p: p["x"].square(), {"x": start}, lr, 1, create_graph=True)["x"]
-    close(end, start * 0.5)
-    close(torch.autograd.grad(end, lr)[0], -2 * start)
-
-
-def test_parameters_that_the_loss_does_not_use_stay():
-    params = {"used": normal(2), "idle": normal(3)}
-    end = descend(lambda p: p["used"].square().sum(), params, 0.1, 3)
-    close(end["idle"].detach(), params["idle"])
-    close(end["used"].detach(), params["used"] * 0.8**3)
