@@ -21,13 +21,18 @@ from sklearn_meta.algorithms import (
     MAMLPlusPlus,
     MetaSGD,
     Pooled,
+    ProtoMAML,
     ProtoNet,
     Reptile,
 )
 from sklearn_meta.functional import (
+    LOSSES,
+    absolute_error,
     adam,
+    brier_score,
     cosine_distance,
     cross_entropy,
+    huber_loss,
     linear,
     squared_error,
     squared_euclidean,
@@ -68,6 +73,10 @@ class Sequence(nn.Module):
         return (Z[0] if isinstance(Z, tuple) else Z).flatten(1)
 
 
+def predicts_classes(alg):
+    return alg.criterion in LOSSES["class"].values()
+
+
 HEADS = {
     "shared": (cross_entropy, SharedHead()),
     "prototype": (cross_entropy, PrototypeHead()),
@@ -89,6 +98,12 @@ ALGORITHMS |= {
     "metasgd-linear": MetaSGD(*LINEAR, ParameterRate(0.1), 1),
     "maml++-shared": MAMLPlusPlus(*SHARED, TensorStepRate(0.1), 2, multi_step_until=0.5).at(0.25),
     "maml++-linear": MAMLPlusPlus(*LINEAR, TensorStepRate(0.1), 2, multi_step_until=0.5).at(0.0),
+}
+ALGORITHMS |= {  # other losses than cross-entropy and squared error
+    "maml-shared-brier": MAML(brier_score, SharedHead(), FixedRate(0.1), 2),
+    "anil-linear-absolute": ANIL(absolute_error, LinearHead(), FixedRate(0.1), 2),
+    "maml-linear-huber": MAML(huber_loss, LinearHead(), FixedRate(0.1), 2),
+    "protomaml-brier": ProtoMAML(brier_score, FixedRate(0.1), 2),
 }
 ALGORITHMS |= {
     "lstm-shared": LSTMMetaLearner(*SHARED, FullNetwork(), GatedRule(2), 2, False),
@@ -149,7 +164,7 @@ BACKBONES = {
     "mlp-batch": ((3,), lambda: MLP((3,), (4, 3), activation="tanh", norm="batch")),
     "conv4-batch": ((4, 4), lambda: Conv4((4, 4), channels=3, norm="batch")),
 }
-CLASSES = [name for name, alg in ALGORITHMS.items() if alg.criterion is cross_entropy]
+CLASSES = [name for name, alg in ALGORITHMS.items() if predicts_classes(alg)]
 META = [name for name in ALGORITHMS if not name.startswith("scratch")]
 # in first order the LSTM holds the gradients that it is fed, not its moves: its twin is the judge
 # Reptile's gradient is theta - phi, and iMAML's that of the solved inner problem: their own tests
@@ -197,13 +212,13 @@ def draw(algorithm, backbone, sizes):
     def rows(n, n_way):
         columns = max(n_way, 3) if algorithm in ON_ALL_LABELS else n_way
         labels = nn.functional.one_hot(torch.arange(n) % n_way, columns).double()
-        y = labels if alg.criterion is cross_entropy else normal(n, 2)
+        y = labels if predicts_classes(alg) else normal(n, 2)
         return Examples(normal(n, *row_shape), y, normal(n).abs() + 0.5)
 
     with torch.random.fork_rng():
         torch.manual_seed(1)
         f = Backbone(make(), row_shape)
-    n_outputs = 3 if alg.criterion is cross_entropy else 2
+    n_outputs = 3 if predicts_classes(alg) else 2
     theta = {k: p + 0.3 * normal(*p.shape) for k, p in alg.init(f, n_outputs, rng).items()}
     pairs = [(rows(n_s, n_way), rows(n_q, n_way)) for n_way, n_s, n_q in sizes]
     return alg, f, theta, pairs
@@ -268,7 +283,7 @@ def test_what_padding_holds_does_not_matter(algorithm, backbone):
     losses, grads = meta_gradient(alg, f, theta, support, query)
     for examples in (support, query):
         examples.X[examples.weight == 0] = 7.0
-        if alg.criterion is squared_error:
+        if not predicts_classes(alg):
             examples.y[examples.weight == 0] = -3.0
     others, other_grads = meta_gradient(alg, f, theta, support, query)
     assert_same(losses, others)
@@ -464,7 +479,7 @@ def test_no_inner_steps_are_the_prior(algorithm, backbone):
     alg, f, theta, pairs = draw(algorithm, backbone, EVEN)
     support, query = stacked(pairs)
     prior = predictions(dataclasses.replace(alg, inner_steps=0), f, theta, support, query.X)
-    if "prototype" in algorithm:  # Proto-MAML starts from the prototypical network
+    if "proto" in algorithm:  # Proto-MAML starts from the prototypical network
         expected = predictions(ALGORITHMS["protonet-sqeuclidean"], f, theta, support, query.X)
         assert_same(prior.softmax(-1), expected.softmax(-1))
     else:
