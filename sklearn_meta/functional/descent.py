@@ -60,10 +60,12 @@ def subtract(params: Params, alpha: StepSize, grads: Params) -> Params:
 
     Parameters
     ----------
-    params, grads : dict of Tensor of shape (*B, ...)
-        Parameters and their gradients.
+    params : dict of Tensor of shape (*B, ...)
+        Parameters.
     alpha : float, Tensor, or dict of Tensor
         Step size for all parameters, or one for each, multiplied elementwise.
+    grads : dict of Tensor of shape (*B, ...)
+        Gradients of the parameters.
 
     Returns
     -------
