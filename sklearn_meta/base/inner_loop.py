@@ -72,7 +72,7 @@ def inner_lr(
 ) -> Any:
     """Declare the step size; it has no effect after `meta_fit` where `learned_lr` replaces it."""
 
-    def role_in(estimator: Any) -> Role:
+    def role_in(estimator: object) -> Role:
         return "training" if getattr(estimator, "learned_lr", None) is not None else role
 
     if default is None:

@@ -7,7 +7,16 @@ import torch
 import torch.nn.functional as F
 import twins
 
-from sklearn_meta.algorithms import ANIL, BOIL, CAVIA, MAML, MAMLPlusPlus, MetaSGD, ProtoNet
+from sklearn_meta.algorithms import (
+    ANIL,
+    BOIL,
+    CAVIA,
+    MAML,
+    MAMLPlusPlus,
+    MetaSGD,
+    ProtoMAML,
+    ProtoNet,
+)
 from sklearn_meta.algorithms.cavia import Context, WithContext
 from sklearn_meta.functional import (
     cosine_distance,
@@ -268,6 +277,15 @@ def test_the_order_anneals_and_first_order_stays_to_the_end(until, progress):
     annealed = MAMLPlusPlus(*parts, first_order_until=until).at(progress)
     expected = first if until == 1 or progress < until else second
     assert torch.equal(gradient(annealed), gradient(expected))
+
+
+@pytest.mark.parametrize("first_order", [False, True])
+def test_proto_maml_is_maml_from_the_prototypes(first_order):
+    proto = ProtoMAML(cross_entropy, FixedRate(0.2), 2, first_order)
+    f, _, theta, _, support, query = draw("mlp", proto)
+    expected = maml(cross_entropy, PrototypeHead(), 0.2, 2, first_order)
+    losses = proto.objective(f, theta, support, query)
+    assert_same_losses_and_gradients(theta, losses, expected.objective(f, theta, support, query))
 
 
 def test_a_head_that_adapts_alone_embeds_the_support_once():
