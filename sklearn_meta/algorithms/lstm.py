@@ -261,7 +261,7 @@ class LSTMMetaLearner(InnerLoop):
         phi_0, constant, loss_of = self.inner(f, theta, support)
         c = as_vector(phi_0, support.weight.ndim - 1)
         state = self.rule.start(c.flatten())
-        yield constant | phi_0, state
+        yield constant | as_params(c, phi_0), state
         for _ in range(self.inner_steps):
             exact = not self.first_order and c.requires_grad
             at = c if exact else c.detach().requires_grad_()
