@@ -11,7 +11,7 @@ from scipy.spatial.distance import cdist
 from sklearn.metrics.pairwise import cosine_distances
 
 from sklearn_meta.analysis._stacks import Learner, RowChoice
-from sklearn_meta.inner.algorithm import BODY
+from sklearn_meta.nn.backbone import BODY
 
 __all__ = ["gradient_distances", "gradients_of", "parameter_distances", "task_gradients"]
 

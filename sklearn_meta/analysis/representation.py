@@ -12,9 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from sklearn_meta.analysis._stacks import Learner
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.inner.algorithm import BODY
-from sklearn_meta.inner.backbone import Backbone
 from sklearn_meta.metrics import MeanInterval, mean_interval
+from sklearn_meta.nn.backbone import BODY, Backbone
 from sklearn_meta.tasks.arrays import dense
 from sklearn_meta.tasks.validate import label
 

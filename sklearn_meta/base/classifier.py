@@ -13,8 +13,7 @@ from sklearn_meta.base.estimator import BaseMetaLearner
 from sklearn_meta.base.inner_loop import HEADS, loss_constraint
 from sklearn_meta.base.many import Answers
 from sklearn_meta.functional import LOSSES
-from sklearn_meta.inner.algorithm import Criterion
-from sklearn_meta.inner.examples import one_hot
+from sklearn_meta.inner.algorithm import Criterion, one_hot
 from sklearn_meta.inner.fine_tune import FineTune, from_scratch
 from sklearn_meta.inner.heads import BIAS, FixedHead, Head, check_n_way
 from sklearn_meta.outer.support import check_weight

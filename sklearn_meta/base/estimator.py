@@ -33,10 +33,9 @@ from sklearn_meta.base.plain_state import (
 )
 from sklearn_meta.base.scale_check import scale_departures
 from sklearn_meta.exceptions import NotMetaFittedError
-from sklearn_meta.inner.algorithm import Algorithm, draw_theta
-from sklearn_meta.inner.backbone import RowNetwork
-from sklearn_meta.inner.examples import Examples
+from sklearn_meta.inner.algorithm import Algorithm, Examples, draw_theta
 from sklearn_meta.inner.heads import WEIGHT
+from sklearn_meta.nn.backbone import RowNetwork
 from sklearn_meta.outer.converged import check_converged
 from sklearn_meta.outer.failures import (
     SUPPORT,

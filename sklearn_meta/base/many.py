@@ -16,9 +16,8 @@ from sklearn_meta.base.stack_size import tasks_at_once
 from sklearn_meta.base.stacked import all_inputs, padded, places_of
 from sklearn_meta.base.windows import Window, windows
 from sklearn_meta.functional import Params
-from sklearn_meta.inner.algorithm import Algorithm
-from sklearn_meta.inner.backbone import RowNetwork
-from sklearn_meta.inner.examples import Examples, one_hot
+from sklearn_meta.inner.algorithm import Algorithm, Examples, one_hot
+from sklearn_meta.nn.backbone import RowNetwork
 from sklearn_meta.outer.converged import not_converged, remedy
 from sklearn_meta.outer.failures import Failures, Reason, Reasons
 from sklearn_meta.outer.row_store import dtype_of_rows

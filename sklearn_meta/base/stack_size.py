@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from sklearn_meta.functional import Params
-from sklearn_meta.inner.backbone import RowNetwork
+from sklearn_meta.nn.backbone import RowNetwork
 from sklearn_meta.outer.state import to_torch
 
 __all__ = ["numbers_of_a_row", "tasks_at_once"]

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from sklearn_meta.functional import Params
-from sklearn_meta.inner.algorithm import Algorithm, Network
-from sklearn_meta.inner.backbone import RowNetwork
-from sklearn_meta.inner.examples import Examples
+from sklearn_meta.inner.algorithm import Algorithm, Examples
+from sklearn_meta.nn.backbone import Network, RowNetwork
 from sklearn_meta.outer.failures import Failures, Reason, Reasons
 
 __all__ = ["FACTOR", "check_converged", "not_converged", "remedy"]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.inner.examples import Examples
+from sklearn_meta.inner.algorithm import Examples
 from sklearn_meta.outer.packed import PackedTasks
 from sklearn_meta.tasks import FewShotTasks, Task, TaskDistribution
 from sklearn_meta.tasks.lazy import TaskReader

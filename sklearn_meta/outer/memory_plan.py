@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from sklearn_meta.functional.generators import Generators, seeded
-from sklearn_meta.inner.algorithm import Algorithm
-from sklearn_meta.inner.examples import Examples
+from sklearn_meta.inner.algorithm import Algorithm, Examples
 from sklearn_meta.outer.extent import largest, most_rows, stored_bytes
 from sklearn_meta.outer.memory import free_bytes, peak_bytes
 from sklearn_meta.outer.memory_estimate import MemoryEstimate, does_not_fit

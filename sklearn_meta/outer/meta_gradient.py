@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sklearn_meta.functional import Params
-from sklearn_meta.inner.examples import Examples
+from sklearn_meta.inner.algorithm import Examples
 
 __all__ = ["Gradient", "chunks", "gradient", "meta_gradient", "with_meta_gradient"]
 

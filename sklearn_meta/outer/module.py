@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from sklearn_meta.functional import Params
-from sklearn_meta.inner.algorithm import Algorithm, Network
-from sklearn_meta.inner.examples import Examples
+from sklearn_meta.inner.algorithm import Algorithm, Examples
+from sklearn_meta.nn.backbone import RowNetwork
 from sklearn_meta.outer.compiled import CompiledGradient
 from sklearn_meta.outer.episodes import EpisodeSource
 from sklearn_meta.outer.meta_gradient import chunks, gradient, meta_gradient, with_meta_gradient
@@ -46,7 +46,7 @@ class EpisodicModule(nn.Module):
     def __init__(
         self,
         algorithm: Algorithm,
-        f: Network,
+        f: RowNetwork,
         theta: Params,
         scale_tasks: tuple[bool, bool],
         progress: Callable[[], float],

@@ -18,8 +18,8 @@ from torch import nn
 
 from sklearn_meta._devices import resolve_device
 from sklearn_meta.inner.algorithm import Algorithm
-from sklearn_meta.inner.backbone import RowNetwork, build_backbone
 from sklearn_meta.nn import ACTIVATIONS
+from sklearn_meta.nn.backbone import RowNetwork, build_backbone
 from sklearn_meta.parameters import (
     Constraint,
     Role,

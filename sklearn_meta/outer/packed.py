@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sklearn_meta.inner.examples import Examples
+from sklearn_meta.inner.algorithm import Examples
 from sklearn_meta.outer.label_space import places
 from sklearn_meta.outer.row_store import RowStore, on_device
 from sklearn_meta.outer.scaling import Scaling

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sklearn_meta.functional import Params
-from sklearn_meta.inner.backbone import RowNetwork
+from sklearn_meta.nn.backbone import RowNetwork
 
 __all__ = ["HalfNetwork", "fewer_bits"]
 

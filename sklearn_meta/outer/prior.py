@@ -7,7 +7,7 @@ from typing import Any
 
 from skorch.history import History
 
-from sklearn_meta.inner.backbone import missing_derivative
+from sklearn_meta.nn.backbone import missing_derivative
 from sklearn_meta.outer.checkpoint import open_checkpoint
 from sklearn_meta.outer.memory_estimate import out_of_memory
 from sklearn_meta.outer.outer import train

@@ -15,8 +15,8 @@ from sklearn_meta._devices import check_dtype, resolve_device
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.functional import Params
 from sklearn_meta.inner.algorithm import draw_theta
-from sklearn_meta.inner.backbone import RowNetwork
 from sklearn_meta.inner.heads import BIAS, check_n_way
+from sklearn_meta.nn.backbone import RowNetwork
 from sklearn_meta.outer.checkpoint import Checkpoint
 from sklearn_meta.outer.compiled import CompiledGradient
 from sklearn_meta.outer.episodes import Rows

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
 from sklearn_meta.exceptions import StaleMetaStateWarning
-from sklearn_meta.inner.algorithm import BODY
-from sklearn_meta.inner.backbone import RowNetwork
+from sklearn_meta.nn.backbone import BODY, RowNetwork
 from sklearn_meta.outer.row_store import dtype_of_rows
 from sklearn_meta.outer.state import MetaState
 from sklearn_meta.tasks.arrays import dense

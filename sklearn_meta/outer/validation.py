@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.inner.backbone import RowNetwork
+from sklearn_meta.nn.backbone import RowNetwork
 from sklearn_meta.outer.episodes import Rows, episode_of
 from sklearn_meta.outer.module import FixedBatches
 from sklearn_meta.outer.packed import PackedTasks

@@ -9,7 +9,7 @@ from sklearn_meta import MAMLRegressor
 from sklearn_meta.analysis import logme, task_distances
 from sklearn_meta.analysis._logme import best_evidence
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.inner.algorithm import BODY
+from sklearn_meta.nn.backbone import BODY
 from sklearn_meta.tasks import Task
 
 

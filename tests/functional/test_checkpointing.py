@@ -1,4 +1,4 @@
-"""A graph that forgets: the same numbers and gradients, less memory, nothing left behind."""
+"""Activation checkpointing: the same numbers and gradients, less memory, nothing left behind."""
 
 import gc
 import weakref
@@ -7,15 +7,20 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from sklearn_meta.functional import descent, recomputed
+from sklearn_meta.functional import checkpointed, gradient, subtract
 from sklearn_meta.functional.generators import Generators, drawing, seeded
 from sklearn_meta.outer.memory import peak_bytes
 
 
-def slopes(x, w):
-    """x -> x - dL/dx, with L a function of x and of something from elsewhere."""
+def plain(function, params):
+    return function(params)
+
+
+def slope(p, w):
+    """x -> x - dL/dx, with L a function of x and of a tensor that is no argument."""
+    x = p["x"]
     (g,) = torch.autograd.grad((x.tanh() * w).square().sum(), x, create_graph=True)
-    return (x - 0.1 * g,)
+    return x - 0.1 * g
 
 
 def leaves():
@@ -24,38 +29,38 @@ def leaves():
     return [t.requires_grad_() for t in draw]
 
 
-def test_numbers_and_gradients_are_the_same_also_through_what_the_function_has_from_elsewhere():
+def test_numbers_and_gradients_are_the_same_also_through_tensors_that_are_no_arguments():
     x, v = leaves()
-    found = []
-    for call in (lambda f, *args: f(*args), recomputed):
+    results = []
+    for call in (plain, checkpointed):
         w = v.exp()  # in the graph
-        (y,) = call(lambda x, w=w: slopes(x, w), x)
-        (y,) = call(lambda x, w=w: slopes(x, w), y)
-        found.append((y, *torch.autograd.grad(y.square().sum(), [x, v])))
-    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
-    assert found[0][2].abs().min() > 0
+        y = call(lambda p, w=w: slope(p, w), {"x": x})
+        y = call(lambda p, w=w: slope(p, w), {"x": y})
+        results.append((y, *torch.autograd.grad(y.square().sum(), [x, v])))
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+    assert results[0][2].abs().min() > 0
 
 
 def test_a_derivative_of_a_derivative_goes_through_too():
     x, _ = leaves()
-    found = []
-    for call in (lambda f, *args: f(*args), recomputed):
-        (y,) = call(lambda x: (x.pow(4),), x)
+    results = []
+    for call in (plain, checkpointed):
+        y = call(lambda p: p["x"].pow(4), {"x": x})
         (g,) = torch.autograd.grad(y.sum(), x, create_graph=True)
-        found.append(torch.autograd.grad(g.sum(), x)[0])
-    assert torch.equal(*found)
-    torch.testing.assert_close(found[0], 12 * x.square())
+        results.append(torch.autograd.grad(g.sum(), x)[0])
+    assert torch.equal(*results)
+    torch.testing.assert_close(results[0], 12 * x.square())
 
 
 def test_the_function_is_called_again_once_and_only_if_it_is_needed():
     calls = []
 
-    def function(x):
-        calls.append(x)
-        return (x.sin().exp(),)
+    def function(p):
+        calls.append(p)
+        return p["x"].sin().exp()
 
     x, _ = leaves()
-    (y,) = recomputed(function, x)
+    y = checkpointed(function, {"x": x})
     assert len(calls) == 1
     y.sum().backward(retain_graph=True)
     assert len(calls) == 2
@@ -67,27 +72,28 @@ def test_an_argument_that_needs_no_gradient_gets_none():
     x, w = leaves()
     present = torch.tensor([True, False, True, True, False])
     w = w.detach()
-    (y,) = recomputed(lambda x, w, p: (torch.where(p, x * w, 0.0).exp(),), x, w, present)
+    params = {"x": x, "w": w, "present": present}
+    y = checkpointed(lambda p: torch.where(p["present"], p["x"] * p["w"], 0.0).exp(), params)
     y.sum().backward()
     torch.testing.assert_close(x.grad, torch.where(present, w * (x * w).exp(), 0.0))
 
 
 def test_chance_is_the_same_the_second_time_and_goes_on_as_if_there_were_none():
-    def noisy(x):
+    def noisy(p):
         with drawing():
-            return ((x * torch.rand(5, dtype=x.dtype)).exp(),)
+            return (p["x"] * torch.rand(5, dtype=torch.float64)).exp()
 
     x, _ = leaves()
     with seeded(Generators(3)) as generators:
-        noisy(x)
-        (y,) = recomputed(noisy, x)
-        (again,) = noisy(x.detach())
+        noisy({"x": x})
+        y = checkpointed(noisy, {"x": x})
+        again = noisy({"x": x.detach()})
     with ThreadPoolExecutor(1) as pool:  # as the backward pass of a GPU
         pool.submit(y.sum().backward).result()
     with seeded(Generators(3)), drawing():
-        _, drawn, then = (torch.rand(5, dtype=x.dtype) for _ in range(3))
+        _, drawn, later = (torch.rand(5, dtype=x.dtype) for _ in range(3))
     torch.testing.assert_close(x.grad, drawn * (x * drawn).exp())
-    torch.testing.assert_close(again, (x.detach() * then).exp())
+    torch.testing.assert_close(again, (x.detach() * later).exp())
     assert generators.n_draws == 3
 
 
@@ -95,17 +101,17 @@ def test_chance_is_the_same_the_second_time_and_goes_on_as_if_there_were_none():
 def test_nothing_outlives_the_graph(backward):
     seen = []
 
-    def function(x):
-        (g,) = torch.autograd.grad(x.sin().sum(), x, create_graph=True)
+    def function(p):
+        (g,) = torch.autograd.grad(p["x"].sin().sum(), p["x"], create_graph=True)
         middle = g.exp()
         seen.append(weakref.ref(middle))
-        return (middle.cos(),)
+        return middle.cos()
 
     x, _ = leaves()
     gc.disable()  # so that cycles would stay
     try:
-        (y,) = recomputed(function, x)
-        assert seen[0]() is None  # forgotten, or held by no one but the graph
+        y = checkpointed(function, {"x": x})
+        assert seen[0]() is None  # freed, or owned by the graph alone
         if backward:
             y.sum().backward()
         del y
@@ -115,12 +121,12 @@ def test_nothing_outlives_the_graph(backward):
 
 
 def test_an_error_of_the_function_goes_through_and_leaves_nothing():
-    def function(x):
-        x.exp().sin()
+    def function(p):
+        p["x"].exp().sin()
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        recomputed(function, *leaves()[:1])
+        checkpointed(function, {"x": leaves()[0]})
 
 
 @pytest.mark.parametrize("n_rows", [1000, 4000])
@@ -131,14 +137,18 @@ def test_memory_of_a_descent_grows_by_the_parameters_and_not_by_the_rows(n_rows)
     def loss(p):
         return (X @ p["w"]).tanh().square().mean()
 
-    def peak(steps, checkpoint):
+    def slopes(phi):
+        return gradient(loss, phi, create_graph=True)
+
+    def peak(steps, call):
         def run():
-            options = {"create_graph": True, "checkpoint": checkpoint}
-            *_, phi = descent(loss, {"w": start}, [0.1] * steps, **options)
+            phi = {"w": start}
+            for _ in range(steps):
+                phi = subtract(phi, 0.1, call(slopes, phi))
             torch.autograd.grad(phi["w"].sum(), start)
 
         return peak_bytes(run)
 
-    a_step, again = ((peak(12, how) - peak(2, how)) / 10 for how in (False, True))
+    a_step, again = ((peak(12, call) - peak(2, call)) / 10 for call in (plain, checkpointed))
     assert a_step >= 2 * n_rows * start.nbytes
     assert again <= 20 * start.nbytes

@@ -1,4 +1,4 @@
-"""Any network as a function f(params, X) of parameters that may differ from task to task."""
+"""Networks called functionally, f(params, X), on parameters that may differ from task to task."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from sklearn_meta.functional import Params
 from sklearn_meta.functional.generators import Generators, drawing, seeded
-from sklearn_meta.inner.algorithm import BODY, Network
-from sklearn_meta.nn import MLP, Conv4
+from sklearn_meta.functional.params import Params
+from sklearn_meta.nn.conv4 import Conv4
+from sklearn_meta.nn.mlp import MLP
 from sklearn_meta.nn.unfused import Unfused
 
-__all__ = ["Backbone", "RowNetwork", "build_backbone", "missing_derivative"]
+__all__ = ["BODY", "Backbone", "Network", "RowNetwork", "build_backbone", "missing_derivative"]
 
+BODY = "backbone."  # prefix of the names of a network's parameters in theta
 CHANNELS = (1, 3, 4)  # of an image: grey, RGB, RGBA
 CHANNELS_LAST = (
     "They look like images with channels last, but convolutions take channels first: pass "
@@ -30,8 +31,39 @@ CHANNELS_LAST = (
 )
 
 
+class Network(Protocol):
+    """A backbone called functionally: features of `X` (*B, n, ...) are (*B, n, n_features_out).
+
+    The names of its parameters begin with "backbone.".
+    """
+
+    @property
+    def n_features_out(self) -> int:
+        """Number of features of a row."""
+        ...
+
+    def init(self, generator: torch.Generator) -> Params:
+        """Draw the initial parameters.
+
+        Parameters
+        ----------
+        generator : torch.Generator
+            Source of randomness.
+
+        Returns
+        -------
+        dict of Tensor
+            Parameters, with names that begin with "backbone.".
+        """
+        ...
+
+    def __call__(self, params: Params, X: Tensor) -> Tensor:
+        """Embed `X` with the backbone's part of `params`, stacked or not."""
+        ...
+
+
 class RowNetwork(Network, Protocol):
-    """What an estimator asks of its network, beyond what an algorithm does."""
+    """A network as an estimator needs it: it knows the shape of its rows."""
 
     @property
     def row_shape(self) -> tuple[int, ...]:
@@ -40,28 +72,28 @@ class RowNetwork(Network, Protocol):
 
     @property
     def transductive(self) -> bool:
-        """Whether rows see each other through batch statistics."""
+        """Whether the prediction of a row depends on other rows, through batch statistics."""
         ...
 
 
 class Backbone:
-    """A network called functionally.
+    """A torch module called functionally.
 
     Parameters
     ----------
     module : nn.Module
-        From a batch of rows to a batch of features (flattened if they have several axes).
+        Maps a batch of rows to a batch of features (flattened if they have several axes).
     row_shape : tuple of int
         Shape of one row.
     generators : Generators or None, default=None
-        What lazy layers draw their weights from.
+        Generators from which lazy layers draw their weights.
 
     Attributes
     ----------
     n_features_out : int
-        Length of a row's features.
+        Number of features of a row.
     transductive : bool
-        Whether rows see each other through batch statistics.
+        Whether the prediction of a row depends on other rows, through batch statistics.
 
     Raises
     ------
@@ -70,12 +102,22 @@ class Backbone:
 
     Notes
     -----
-    A module whose layers take stacked parameters says so by an attribute ``stacks = True``.
-    Any other is mapped over the tasks by :func:`torch.vmap` of its forward pass, or, if it cannot
-    be, runs once for each task. Recurrent layers and attention run in elementary operations, which
-    have the second derivatives that torch's fused kernels lack. Modules run in evaluation mode:
-    dropout is inactive. One that draws random numbers all the same draws them from generators of
-    our own: those of meta-training, and else the same ones in every call.
+    A module whose layers take stacked parameters has an attribute ``stacks = True``. Any other is
+    mapped over the tasks by :func:`torch.vmap` of its forward pass, or, where that fails, runs
+    once for each task. Recurrent layers and attention run in elementary operations, which have the
+    second derivatives that torch's fused kernels lack. Modules run in evaluation mode, so that
+    dropout is inactive. A module that draws random numbers in any mode draws them from the
+    generators of meta-training, and otherwise the same numbers in every call.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_meta.nn import Backbone
+    >>> f = Backbone(torch.nn.Linear(3, 2), (3,))
+    >>> weight = torch.zeros(5, 2, 3)  # five tasks, each with its own matrix
+    >>> theta = {"backbone.weight": weight, "backbone.bias": torch.zeros(5, 2)}
+    >>> f(theta, torch.ones(5, 4, 3)).shape
+    torch.Size([5, 4, 2])
     """
 
     def __init__(
@@ -104,11 +146,11 @@ class Backbone:
             or isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d))
             for m in module.modules()
         )
-        self._ours = type(module) in (MLP, Conv4)
+        self._builtin = type(module) in (MLP, Conv4)
         generators = Generators(0) if generators is None else generators
         self._draws = self._unfused = False
-        self._one_by_one: bool | None = None  # not known before tasks are stacked
-        if self._ours:
+        self._one_by_one: bool | None = None  # unknown before tasks are stacked
+        if self._builtin:
             self.n_features_out = _n_features_out(module, row_shape)
         else:
             with drawing(generators), Unfused() as kernels:
@@ -119,21 +161,21 @@ class Backbone:
         _check_channels(module, row_shape)
         self._initial = {BODY + k: p.detach().clone() for k, p in module.named_parameters()}
         self._names = [(k, BODY + k, p.ndim) for k, p in module.named_parameters()]
-        self.module = _without_numbers(module)  # they come with each call
-        self._own = threading.local()
+        self.module = _without_numbers(module)  # the numbers come with each call
+        self._thread = threading.local()
 
     def init(self, generator: torch.Generator) -> Params:
-        """Give the parameters that the network was built with.
+        """Return copies of the parameters that the network was built with.
 
         Parameters
         ----------
         generator : torch.Generator
-            Not needed: chance came in when the network was built.
+            Not used: the parameters were drawn when the network was built.
 
         Returns
         -------
         params : dict of Tensor
-            Copies.
+            Parameters, with names that begin with "backbone.".
         """
         return {k: p.clone() for k, p in self._initial.items()}
 
@@ -143,7 +185,7 @@ class Backbone:
         Parameters
         ----------
         params : dict of Tensor
-            May hold more than the backbone's own parameters; with a leading task axis or not.
+            Parameters, with a leading task axis or without. Other entries are ignored.
         X : Tensor of shape (*B, n, ...)
             Rows.
 
@@ -152,40 +194,42 @@ class Backbone:
         Z : Tensor of shape (*B, n, n_features_out)
             Features.
         """
-        if self._ours and not torch.compiler.is_compiling():
-            return self._here()(params, X)
-        own = {name: params[key] for name, key, _ in self._names}
-        if self._ours:
-            return torch.func.functional_call(self.module, own, (X,), tie_weights=False)
+        if self._builtin and not torch.compiler.is_compiling():
+            return self._module_of_thread()(params, X)
+        weights = {name: params[key] for name, key, _ in self._names}
+        if self._builtin:
+            return torch.func.functional_call(self.module, weights, (X,), tie_weights=False)
         if self.stacks:
-            return torch.func.functional_call(self._here(), own, (X,), tie_weights=False)
+            return torch.func.functional_call(
+                self._module_of_thread(), weights, (X,), tie_weights=False
+            )
         axes = {name: 0 if params[key].ndim > ndim else None for name, key, ndim in self._names}
         B = X.shape[: X.ndim - 1 - len(self.row_shape)]
         if 0 in axes.values():
-            return self._mapped(axes, own, X)
+            return self._mapped(axes, weights, X)
         if B and self.transductive:  # the statistics of each task, not of the stack
-            return self._mapped(dict.fromkeys(axes), own, X)
-        Z = self._forward(own, X.flatten(0, len(B)))
+            return self._mapped(dict.fromkeys(axes), weights, X)
+        Z = self._forward(weights, X.flatten(0, len(B)))
         return Z.unflatten(0, (*B, -1)) if B else Z
 
-    def _mapped(self, axes: dict[str, int | None], own: Params, X: Tensor) -> Tensor:
+    def _mapped(self, axes: dict[str, int | None], weights: Params, X: Tensor) -> Tensor:
         """Apply the module to each task of a stack."""
         if self._one_by_one is None:
-            self._one_by_one = self._refuses_vmap(axes, own, X)
+            self._one_by_one = self._refuses_vmap(axes, weights, X)
         if not self._one_by_one:
-            return torch.vmap(self._forward, in_dims=(axes, 0), randomness="different")(own, X)
-        split = {k: own[k].unbind(0) for k, axis in axes.items() if axis == 0}
-        rows = (own | {k: p[i] for k, p in split.items()} for i in range(len(X)))
+            return torch.vmap(self._forward, in_dims=(axes, 0), randomness="different")(weights, X)
+        split = {k: weights[k].unbind(0) for k, axis in axes.items() if axis == 0}
+        rows = (weights | {k: p[i] for k, p in split.items()} for i in range(len(X)))
         return torch.stack([self._forward(p, x) for p, x in zip(rows, X, strict=True)])
 
-    def _refuses_vmap(self, axes: dict[str, int | None], own: Params, X: Tensor) -> bool:
-        """Try two rows of two tasks; warn if each task needs a pass of its own."""
-        few = {k: p[:2] if axes[k] == 0 else p for k, p in own.items()}
+    def _refuses_vmap(self, axes: dict[str, int | None], weights: Params, X: Tensor) -> bool:
+        """Try two rows of two tasks; warn if each task needs its own forward pass."""
+        few = {k: p[:2] if axes[k] == 0 else p for k, p in weights.items()}
         try:
             with torch.no_grad(), seeded(Generators(0)):
                 torch.vmap(self._forward, in_dims=(axes, 0), randomness="different")(few, X[:2, :2])
         except Exception as error:  # a module may raise anything
-            with torch.no_grad(), seeded(Generators(0)):  # what vmap is not to blame for
+            with torch.no_grad(), seeded(Generators(0)):  # raises if vmap is not the reason
                 self._forward({k: p[0] if axes[k] == 0 else p for k, p in few.items()}, X[0, :2])
             why = (str(error).strip() or type(error).__name__).splitlines()[0]
             warnings.warn(
@@ -199,16 +243,16 @@ class Backbone:
             return True
         return False
 
-    def _forward(self, own: Params, X: Tensor) -> Tensor:
-        module = self._here()
-        if self._unfused:  # new objects, because recurrent layers know weights that come again
-            own = {name: p.view_as(p) for name, p in own.items()}
+    def _forward(self, weights: Params, X: Tensor) -> Tensor:
+        module = self._module_of_thread()
+        if self._unfused:  # new objects, because recurrent layers recognise earlier weights
+            weights = {name: p.view_as(p) for name, p in weights.items()}
         try:
             with (
                 drawing() if self._draws else nullcontext(),
                 Unfused() if self._unfused else nullcontext(),
             ):
-                Z: Tensor = torch.func.functional_call(module, own, (X,))
+                Z: Tensor = torch.func.functional_call(module, weights, (X,))
         except ValueError as error:
             if len(X) > 1 or not self.transductive:
                 raise
@@ -221,27 +265,24 @@ class Backbone:
                 _release(module)
         return Z.flatten(1)
 
-    def _here(self) -> Any:
-        """Give the module of this thread: it holds the numbers of one call at a time."""
-        module = getattr(self._own, "module", None)
+    def _module_of_thread(self) -> Any:
+        """Return the module of this thread: it holds the numbers of one call at a time."""
+        module = getattr(self._thread, "module", None)
         if module is None:
             module = copy.deepcopy(self.module)
-            module = self._own.module = _Slots(module) if self._ours else module
+            module = self._thread.module = _Slots(module) if self._builtin else module
         return module
 
     def __getstate__(self) -> dict[str, Any]:
-        # an adapted model carries its own numbers; what threads own does not pickle
-        return self.__dict__ | {"_initial": {}, "_own": None}
+        # an adapted model has its numbers in phi; modules of threads do not pickle
+        return self.__dict__ | {"_initial": {}, "_thread": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _own=threading.local())
+        self.__dict__.update(state, _thread=threading.local())
 
 
 class _Slots:
-    """A built-in network whose layers hold the numbers of one call at a time.
-
-    As :func:`torch.func.functional_call`, at a fifth of its overhead: no names are looked up.
-    """
+    """`torch.func.functional_call` of a built-in network at a fifth of the overhead."""
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
@@ -259,7 +300,7 @@ class _Slots:
             Z: Tensor = self.module(X)
         finally:
             for attributes, name, _ in self.slots:
-                attributes[name] = None  # nothing of a call stays: neither numbers nor a graph
+                attributes[name] = None  # keep neither the numbers nor the graph of a call
         return Z
 
 
@@ -269,7 +310,7 @@ def build_backbone(
     seed: int,
     **mlp_params: Any,
 ) -> Backbone:
-    """Build the network that an estimator's `backbone` parameter asks for.
+    """Build the network that the parameter `backbone` of an estimator describes.
 
     Parameters
     ----------
@@ -279,19 +320,25 @@ def build_backbone(
     row_shape : tuple of int
         Shape of one row.
     seed : int
-        Of the initial parameters.
+        Seed of the initial parameters.
     **mlp_params : dict
-        Parameters of :class:`~sklearn_meta.nn.MLP`, for "mlp"; `norm` serves "conv4" too.
+        Parameters of :class:`~sklearn_meta.nn.MLP`, for "mlp"; "conv4" uses `norm`.
 
     Returns
     -------
     Backbone
-        Ready to call.
+        The network.
 
     Raises
     ------
     ValueError
-        If the name is not known, no module comes out, or the rows do not fit.
+        If the name is unknown, the callable makes no module, or the rows do not fit.
+
+    Examples
+    --------
+    >>> from sklearn_meta.nn import build_backbone
+    >>> build_backbone("conv4", (28, 28), seed=0, norm="group").n_features_out
+    64
     """
     if backbone == "mlp":
         norm = {"group": "layer"}.get(mlp_params["norm"], mlp_params["norm"])
@@ -326,15 +373,15 @@ def _arguments(make: Callable[..., Any], row_shape: tuple[int, ...]) -> tuple[An
 
 
 def _without_numbers(module: nn.Module) -> nn.Module:
-    """Keep the structure alone; parameters that are tied stay so, unlike in ``to("meta")``."""
+    """Copy a module without its numbers; unlike ``to("meta")``, tied parameters stay tied."""
     empty = {id(p): nn.Parameter(p.detach().to("meta")) for p in module.parameters()}
     return copy.deepcopy(module, empty)
 
 
 def _check_channels(module: nn.Module, row_shape: tuple[int, ...]) -> None:
-    """Refuse images with channels last where the first convolution takes them for channels first.
+    """Refuse images with channels last that the first convolution would read as channels first.
 
-    Where the first axis may be channels too, as in (3, 3, 1), it is taken for them.
+    Where the first axis may hold channels too, as in (3, 3, 1), it is assumed to.
     """
     convs = (m for m in module.modules() if isinstance(m, nn.Conv2d))
     first = next(convs, None)
@@ -370,40 +417,25 @@ def _n_features_out(module: nn.Module, row_shape: tuple[int, ...]) -> int:
 
 
 def _release(module: nn.Module) -> None:
-    """Let go of the weights of a call, of which torch's recurrent layers keep a list."""
+    """Drop the weights of a call, of which torch's recurrent layers keep a list."""
     for layer in module.modules():
         if isinstance(layer, nn.RNNBase):
             for name, p in layer.named_parameters(recurse=False):
                 setattr(layer, name, p)
 
 
-def missing_derivative(f: Any, theta: Params, failure: Exception) -> str | None:
-    """Say which derivative a network lacks, if that is why meta-training has failed.
-
-    Parameters
-    ----------
-    f : RowNetwork
-        A backbone, or what has one as its `f`.
-    theta : dict of Tensor
-        Its parameters, and perhaps more.
-    failure : Exception
-        What meta-training has raised; the network alone must raise the same.
-
-    Returns
-    -------
-    str or None
-        What is missing, and the remedy.
-    """
+def missing_derivative(f: RowNetwork, theta: Params, failure: Exception) -> str | None:
+    """Explain which derivative a network lacks, if it alone raises the error of meta-training."""
     params = {k: p.detach().requires_grad_() for k, p in theta.items()}
     X = next(iter(params.values())).new_ones(2, *f.row_shape).cumsum(0).requires_grad_()
-    asked = [X, *params.values()]
-    network = f
-    while hasattr(network, "f"):
+    network: object = f
+    while hasattr(network, "f"):  # of wrappers, the network inside
         network = network.f
-    name = f"The backbone {type(network.module).__name__}"
+    name = f"The backbone {type(getattr(network, 'module', network)).__name__}"
     try:
         loss = f(params, X).square().sum()
-        grads = torch.autograd.grad(loss, asked, create_graph=True, allow_unused=True)
+        inputs = [X, *params.values()]
+        grads = torch.autograd.grad(loss, inputs, create_graph=True, allow_unused=True)
     except RuntimeError as error:
         if str(error) != str(failure):
             return None
@@ -411,7 +443,7 @@ def missing_derivative(f: Any, theta: Params, failure: Exception) -> str | None:
     slopes = [g.square().sum() for g in grads if g is not None and g.requires_grad]
     try:
         if slopes:
-            torch.stack(slopes).sum().backward()  # all of the graph, as in meta-training
+            torch.stack(slopes).sum().backward()  # through the whole graph, as in meta-training
     except RuntimeError as error:
         if str(error) != str(failure):
             return None

@@ -11,8 +11,7 @@ import torch
 from torch import nn
 
 from sklearn_meta import FewShotTasks, ProtoNetClassifier
-from sklearn_meta.inner import Backbone, build_backbone
-from sklearn_meta.nn import MLP, Conv4
+from sklearn_meta.nn import MLP, Backbone, Conv4, build_backbone
 
 B, N = 3, 5
 MLP_PARAMS = {"hidden_layer_sizes": (4, 2), "activation": "tanh", "norm": "layer"}
