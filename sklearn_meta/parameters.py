@@ -14,7 +14,9 @@ import torch
 
 __all__ = [
     "Check",
+    "as_range",
     "check_dtype",
+    "check_parameter",
     "check_params",
     "fingerprint",
     "integer",
@@ -26,13 +28,15 @@ __all__ = [
 Check = tuple[Callable[[Any], bool], str]  # (is the value allowed?, what it must be)
 
 
-def integer(low: int, *, none: bool = False) -> Check:
-    """Ask for an int of at least `low` (or None).
+def integer(low: int, high: int | None = None, *, none: bool = False) -> Check:
+    """Require an int of at least `low` and at most `high` (or None).
 
     Parameters
     ----------
     low : int
         The smallest value allowed.
+    high : int or None, default=None
+        The largest value allowed. With None there is no limit.
     none : bool, default=False
         Whether None is allowed.
 
@@ -45,9 +49,12 @@ def integer(low: int, *, none: bool = False) -> Check:
     def allowed(value: Any) -> bool:
         if value is None:
             return none
-        return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= low
+        if not isinstance(value, Integral) or isinstance(value, bool):
+            return False
+        return int(value) >= low and (high is None or int(value) <= high)
 
-    return allowed, f"an int in the range [{low}, inf)" + (" or None" if none else "")
+    span = f"[{low}, inf)" if high is None else f"[{low}, {high}]"
+    return allowed, f"an int in the range {span}" + (" or None" if none else "")
 
 
 def real(
@@ -120,13 +127,78 @@ def check_params(estimator: Any, checks: Mapping[str, Check]) -> None:
     ValueError
         In scikit-learn's words, naming parameter, estimator and value.
     """
-    for name, (allowed, constraint) in checks.items():
-        value = getattr(estimator, name)
-        if not allowed(value):
-            raise ValueError(
-                f"The {name!r} parameter of {type(estimator).__name__} must be {constraint}. "
-                f"Got {value!r} instead."
-            )
+    for name, check in checks.items():
+        check_parameter(name, getattr(estimator, name), check, type(estimator).__name__)
+
+
+def check_parameter(name: str, value: Any, check: Check, owner: str) -> Any:
+    """Return a value that is allowed, or raise an error in scikit-learn's words.
+
+    Parameters
+    ----------
+    name : str
+        The parameter.
+    value : object
+        Its value.
+    check : Check
+        The constraint, such as ``integer(1)``.
+    owner : str
+        The class or function that the parameter belongs to.
+
+    Returns
+    -------
+    value : object
+        The same value.
+
+    Raises
+    ------
+    ValueError
+        If the value is not allowed.
+    """
+    allowed, constraint = check
+    if not allowed(value):
+        raise ValueError(
+            f"The {name!r} parameter of {owner} must be {constraint}. Got {value!r} instead."
+        )
+    return value
+
+
+def as_range(value: Any, name: str, owner: str, least: int) -> tuple[int, int]:
+    """Return a count, or a range of counts, as a range with both ends included.
+
+    Parameters
+    ----------
+    value : int or (int, int)
+        The count or the range.
+    name, owner : str
+        The parameter, and the class or function that it belongs to.
+    least : int
+        The smallest count allowed.
+
+    Returns
+    -------
+    low, high : int
+        The ends of the range.
+
+    Raises
+    ------
+    ValueError
+        If `value` is not whole, is below `least`, or is a range that runs backwards.
+
+    Examples
+    --------
+    >>> from sklearn_meta.parameters import as_range
+    >>> as_range(3, "n_shot", "FewShotTasks", least=1)
+    (3, 3)
+    """
+    ends = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    allowed, constraint = integer(least)
+    if len(ends) != 2 or not all(map(allowed, ends)) or ends[0] > ends[1]:
+        raise ValueError(
+            f"The {name!r} parameter of {owner} must be {constraint} or a pair of them, "
+            f"(low, high). Got {value!r} instead."
+        )
+    return int(ends[0]), int(ends[1])
 
 
 def fingerprint(value: Any) -> Any:

@@ -24,9 +24,8 @@ from sklearn_meta.analysis.views import as_numbers, numbered, seen_by, take_rows
 from sklearn_meta.model_selection import TaskComparison
 from sklearn_meta.model_selection.comparison import Record
 from sklearn_meta.model_selection.given import learner_of
-from sklearn_meta.pipeline.raw_tasks import RawTask
+from sklearn_meta.parameters import check_parameter, integer
 from sklearn_meta.tasks import Task
-from sklearn_meta.tasks.ranges import check_int
 from sklearn_meta.tasks.validate import target_kind
 
 __all__ = ["analyse"]
@@ -112,7 +111,7 @@ compare` is for figures.
     >>> print(report.sections()["Does meta-learning pay?"][0])
     Yes: with 2 to 5 rows meta-learning pays.
     """
-    check_int(max_tasks, "max_tasks", "analyse", FEWEST)
+    check_parameter("max_tasks", max_tasks, integer(FEWEST), "analyse")
     if not callable(metric) and metric not in (known_ones := sorted({*METRICS} - NEED_ESTIMATOR)):
         raise ValueError(
             f"The 'metric' parameter of analyse must be one of {known_ones} or callable. "
@@ -143,9 +142,7 @@ compare` is for figures.
     views, seed = views_of(used, rng), int(rng.randint(2**31 - 1))
     n_outputs = None if classify else int(np.prod(used[0].y.shape[1:]))
     arms, given = quick_arms(labels, n_outputs=n_outputs, seed=seed), None
-    seen: dict[str, Sequence[Task | RawTask]] = {
-        name: seen_by(view, used) for name, view in views.items()
-    }
+    seen: dict[str, Sequence[Task]] = {name: seen_by(view, used) for name, view in views.items()}
     if estimator is not None:
         given = type(learner_of(estimator)).__name__
         seen["given"] = used

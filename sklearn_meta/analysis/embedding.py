@@ -15,7 +15,7 @@ from sklearn_meta.analysis.meta_features import describe, scaled
 from sklearn_meta.analysis.scaling import classical_axes
 from sklearn_meta.outer.sources import check_alike
 from sklearn_meta.tasks import Task, as_tasks
-from sklearn_meta.tasks.columns import check_task_names
+from sklearn_meta.tasks.validate import check_task_names
 
 __all__ = ["TaskEmbedding"]
 

@@ -15,7 +15,7 @@ from sklearn_meta.analysis.designs import Designs, gaussian_designs, row_designs
 from sklearn_meta.analysis.linear_tasks import Floats, LinearTasks, linear_tasks
 from sklearn_meta.analysis.risks import LinearPrior
 from sklearn_meta.analysis.variance import fit_outputs
-from sklearn_meta.tasks.ranges import check_int
+from sklearn_meta.parameters import check_parameter, integer
 
 __all__ = ["PredictedGain", "predicted_gain"]
 
@@ -168,12 +168,14 @@ def predicted_gain(
             f"The 'design' parameter of {OWNER} must be 'rows', 'gaussian' or 'orthogonal'. "
             f"Got {design!r} instead."
         )
-    sizes = [check_int(n, "n_support", OWNER, 1) for n in _listed(n_support)]
-    check_int(n_draws, "n_draws", OWNER, 1)
+    sizes = [check_parameter("n_support", n, integer(1), OWNER) for n in _listed(n_support)]
+    check_parameter("n_draws", n_draws, integer(1), OWNER)
     data = linear_tasks(
         tasks, fit_intercept=fit_intercept, target_type=target_type, owner=OWNER, min_tasks=2
     ).standardised()
-    source = len(data.y) if n_tasks is None else check_int(n_tasks, "n_tasks", OWNER, 1)
+    source = (
+        len(data.y) if n_tasks is None else check_parameter("n_tasks", n_tasks, integer(1), OWNER)
+    )
     fits, _, _ = fit_outputs(data, OWNER)
     priors = [
         LinearPrior(

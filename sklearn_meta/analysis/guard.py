@@ -46,12 +46,11 @@ from sklearn_meta.outer.failures import (
     no_prediction,
 )
 from sklearn_meta.outer.support import checked_query, checked_support
+from sklearn_meta.parameters import check_parameter, integer
 from sklearn_meta.tasks import Task, as_tasks
-from sklearn_meta.tasks.columns import check_feature_names, check_task_names
 from sklearn_meta.tasks.convert import validation_table
 from sklearn_meta.tasks.frames import feature_names
-from sklearn_meta.tasks.ranges import check_int
-from sklearn_meta.tasks.validate import label
+from sklearn_meta.tasks.validate import check_feature_names, check_task_names, label
 
 __all__ = ["GuardedMetaEstimator"]
 
@@ -135,7 +134,7 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
         rng, trials = check_random_state(self.random_state), list[Trial]()
         classify, name, size = self._kind() == "class", type(self).__name__, support_range(self)
         cut = [with_support(task, i, size, classify, name, rng) for i, task in enumerate(known)]
-        n_folds = min(check_int(self.n_folds, "n_folds", name, 2), len(known))
+        n_folds = min(check_parameter("n_folds", self.n_folds, integer(2), name), len(known))
         folds = KFold(n_folds, shuffle=True, random_state=rng.randint(np.iinfo(np.int32).max))
         failed: dict[int, Why] = {}  # by position of the task, in the order of the trials
         for train, test in folds.split(np.zeros(len(known))):
@@ -310,7 +309,7 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
         """Turn a blend into predictions, in the shape and type of y."""
 
     def _check_params(self) -> None:
-        check_int(self.cv, "cv", type(self).__name__, 2)
+        check_parameter("cv", self.cv, integer(2), type(self).__name__)
         check_guarded(self.estimator, type(self).__name__, self._kind() == "class")
 
     def _checked(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:

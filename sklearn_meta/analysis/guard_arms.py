@@ -14,7 +14,7 @@ from sklearn_meta.base import BaseMetaLearner
 from sklearn_meta.base.many import answers
 from sklearn_meta.outer.failures import NUMERICAL, SUPPORT, Failures, collect_failures
 from sklearn_meta.tasks import Task
-from sklearn_meta.tasks.arrays import dense, stacked
+from sklearn_meta.tasks.arrays import dense, stack_rows
 
 __all__ = [
     "ARMS",
@@ -310,7 +310,7 @@ def _as_task(item: Rows) -> Task:
     n, m = len(item.y), item.X_query.shape[0]
     rest = np.repeat(item.y[:1], m, axis=0)  # predict_tasks does not look at it
     return Task(
-        stacked([item.X, item.X_query]), np.concatenate([item.y, rest]), support=np.arange(n)
+        stack_rows([item.X, item.X_query]), np.concatenate([item.y, rest]), support=np.arange(n)
     )
 
 

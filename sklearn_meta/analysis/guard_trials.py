@@ -12,8 +12,8 @@ from sklearn.base import is_classifier
 from sklearn_meta.analysis.guard_arms import ARMS, Arms, Rows, Why, evidence_of, flat
 from sklearn_meta.analysis.guard_weights import Calibration, Trial, far_off, far_words
 from sklearn_meta.exceptions import TaskError
+from sklearn_meta.parameters import as_range
 from sklearn_meta.tasks import Task, split_task
-from sklearn_meta.tasks.ranges import as_range
 from sklearn_meta.tasks.validate import label
 
 __all__ = [

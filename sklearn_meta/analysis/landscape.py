@@ -16,9 +16,9 @@ from sklearn_meta.base.windows import check_against_prior
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.inner.examples import Examples
 from sklearn_meta.outer.state import tensors_of
+from sklearn_meta.parameters import check_parameter, integer
 from sklearn_meta.tasks import as_tasks
 from sklearn_meta.tasks.arrays import dense
-from sklearn_meta.tasks.ranges import check_int
 
 __all__ = ["LossLandscape", "loss_landscape"]
 
@@ -106,7 +106,7 @@ def loss_landscape(
     >>> found.support.shape, found.path.shape[1]
     ((5, 5), 2)
     """
-    n_points = check_int(n_points, "n_points", "loss_landscape", 2)
+    n_points = check_parameter("n_points", n_points, integer(2), "loss_landscape")
     algorithm, f, theta, support, query = _parts(estimator, task)
     with torch.enable_grad():
         steps = [

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sklearn_meta.analysis.linear_tasks import check_number
-from sklearn_meta.tasks.ranges import check_int
+from sklearn_meta.parameters import check_parameter, integer
 
 __all__ = ["MAMLRisk", "maml_risk"]
 
@@ -109,7 +109,7 @@ def maml_risk(
         )
     if noise != 0:
         check_number(noise, "noise", OWNER)
-    n = check_int(n_support, "n_support", OWNER, 1)
+    n = check_parameter("n_support", n_support, integer(1), OWNER)
     start = float(np.trace(sigma) + np.sum(np.broadcast_to(shift, d) ** 2))
     curve, scatter = 1 + (d + 1) / n, noise * d / n
 

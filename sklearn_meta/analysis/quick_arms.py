@@ -17,7 +17,6 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn_meta.analysis.pooled import LabelCoefficients, Pooled
 from sklearn_meta.model_selection import TaskComparison, compare
 from sklearn_meta.model_selection.comparison import HierarchicalClassifier, HierarchicalRegressor
-from sklearn_meta.pipeline.raw_tasks import RawTask
 from sklearn_meta.tasks import Task
 
 __all__ = ["GROUPS", "QuickArm", "compare_arms", "quick_arms"]
@@ -95,7 +94,7 @@ def quick_arms(
 
 
 def compare_arms(
-    arms: Mapping[str, QuickArm], seen: Mapping[str, Sequence[Task | RawTask]], **how: Any
+    arms: Mapping[str, QuickArm], seen: Mapping[str, Sequence[Task]], **how: Any
 ) -> TaskComparison:
     """Compare arms, each on the tasks as it sees them; they get the same rows all the same.
 
@@ -103,7 +102,7 @@ def compare_arms(
     ----------
     arms : dict of str to QuickArm
         By name.
-    seen : dict of str to sequence of Task or RawTask
+    seen : dict of str to sequence of Task
         The tasks, by view.
     **how : dict
         Of :func:`~sklearn_meta.model_selection.compare`.

@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 
 from sklearn_meta.analysis.linear_tasks import Floats, LinearTasks, check_number, linear_tasks
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.tasks.ranges import check_int
+from sklearn_meta.parameters import check_parameter, integer
 
 __all__ = ["TaskSubspace", "task_subspace"]
 
@@ -142,13 +142,13 @@ def task_subspace(
             f"Got {method!r} instead."
         )
     check_number(level, "level", OWNER, 0, 1)
-    check_int(n_resamples, "n_resamples", OWNER, 1)
+    check_parameter("n_resamples", n_resamples, integer(1), OWNER)
     data = linear_tasks(
         tasks, fit_intercept=False, target_type=target_type, owner=OWNER, min_tasks=2
     )
     d, n = data.X[0].shape[1], len(data.X)
     if n_components is not None:
-        check_int(n_components, "n_components", OWNER, 1, d)
+        check_parameter("n_components", n_components, integer(1, d), OWNER)
     white, whitened = _whitened(data)
     sums, weights = _squares(whitened) if method == "squares" else _pairs(whitened, data.names)
     moment = sums.sum(0) / weights.sum()

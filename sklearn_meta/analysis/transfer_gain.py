@@ -21,8 +21,9 @@ from sklearn_meta.model_selection.comparison.metric import margin_of, metric_of
 from sklearn_meta.model_selection.given import learner_of, support_range
 from sklearn_meta.outer.failures import Reason, check_error_score
 from sklearn_meta.pipeline import MetaPipeline
-from sklearn_meta.pipeline.raw_tasks import RawTask, check_columns, columns_of, raw_tasks
-from sklearn_meta.tasks import as_tasks
+from sklearn_meta.tasks import Task, as_tasks
+from sklearn_meta.tasks.convert import collect_tasks
+from sklearn_meta.tasks.validate import check_same_rows
 
 __all__ = ["GainOver", "TransferGain", "transfer_gain"]
 
@@ -124,7 +125,7 @@ def transfer_gain(
     if training_tasks is not None:
         named = (y, groups) if hasattr(training_tasks, "columns") else (None, None)
         trained = _as_raw(estimator, training_tasks, *named)
-        check_columns(trained[0].X, columns_of(held), "In training_tasks: X", "the tasks")
+        check_same_rows(trained[0], held[0], "In training_tasks: task 0", "the tasks")
     folds = _folds(trained, held)
     arms, notes = _arms(arm, baselines, [*trained, *held], folds, classify, scoring)
     if training_tasks is None and any(_learns(a) for a in arms):
@@ -159,7 +160,7 @@ def transfer_gain(
 class _Bench(NamedTuple):
     """What is the same for all arms; tasks held out come last."""
 
-    tasks: Sequence[RawTask]
+    tasks: Sequence[Task]
     folds: Sequence[tuple[Sequence[int], Sequence[int]]]
     draws: Sequence[Draw]
     seed: int
@@ -217,11 +218,11 @@ def _learns(arm: Arm) -> bool:
     return not _is_ready(arm) if arm.trains else arm.pools
 
 
-def _as_raw(estimator: Any, tasks: Any, y: Any, groups: Any) -> list[RawTask]:
+def _as_raw(estimator: Any, tasks: Any, y: Any, groups: Any) -> list[Task]:
     if isinstance(estimator, MetaPipeline):
-        return raw_tasks(tasks, y, groups)  # its transformers know what X may hold
+        return collect_tasks(tasks, y, groups)  # its transformers know what X may hold
     kind = "class" if is_classifier(estimator) else "real"
-    return raw_tasks(as_tasks(tasks, y, groups, target_type=kind))
+    return collect_tasks(as_tasks(tasks, y, groups, target_type=kind))
 
 
 def _fewest(arm: Arm) -> int:
@@ -240,9 +241,7 @@ def _inside(learner: Any) -> Any:
     return inner if hasattr(inner, "meta_fit") else learner
 
 
-def _folds(
-    trained: Sequence[RawTask], held: Sequence[RawTask]
-) -> list[tuple[list[int], list[int]]]:
+def _folds(trained: Sequence[Task], held: Sequence[Task]) -> list[tuple[list[int], list[int]]]:
     """Give the positions of the tasks to train on and of those held out, which come last."""
     if n := len(trained):
         return [(list(range(n)), list(range(n, n + len(held))))]
@@ -253,7 +252,7 @@ def _folds(
 
 
 def _arms(
-    arm: Arm, baselines: Any, tasks: Sequence[RawTask], folds: Any, classify: bool, scoring: Any
+    arm: Arm, baselines: Any, tasks: Sequence[Task], folds: Any, classify: bool, scoring: Any
 ) -> tuple[list[Arm], list[str]]:
     if isinstance(baselines, Mapping):
         own = {name: est for name, est in baselines.items() if est is not None}

@@ -17,7 +17,7 @@ from sklearn_meta.analysis.linear_tasks import (
 from sklearn_meta.analysis.random_coefficients import RandomCoefficients, random_coefficients
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.metrics import mean_error
-from sklearn_meta.tasks.ranges import check_int
+from sklearn_meta.parameters import check_parameter, integer
 
 __all__ = ["VarianceComponents", "fit_outputs", "variance_components"]
 
@@ -78,7 +78,7 @@ class VarianceComponents:
             The share between / (between + noise * p / n_rows), for rows of an orthogonal design.
             At 0.5, the rows of a task and the other tasks are equally informative about it.
         """
-        n = check_int(n_rows, "n_rows", "reliability", 1)
+        n = check_parameter("n_rows", n_rows, integer(1), "reliability")
         doubt = self.noise * self.mean.shape[-1] / n
         return float(self.between / (self.between + doubt)) if self.between + doubt else np.nan
 

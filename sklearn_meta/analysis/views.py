@@ -17,8 +17,9 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn_meta.analysis.guard_arms import flat
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.pipeline import MetaPipeline
-from sklearn_meta.pipeline.raw_tasks import RawTask, as_array, raw_tasks, stack_rows
 from sklearn_meta.tasks import Task, as_tasks
+from sklearn_meta.tasks.arrays import dense, stack_rows
+from sklearn_meta.tasks.convert import collect_tasks
 from sklearn_meta.tasks.frames import rows_of
 
 __all__ = ["as_numbers", "numbered", "seen_by", "take_rows", "views_of"]
@@ -28,20 +29,20 @@ MOST_ROWS, MOST_AXES, N_BUMPS = 2000, 20, 20  # rows that place the features; fe
 
 def as_numbers(
     tasks: Any, y: Any, groups: Any, estimator: Any, kind: str | None
-) -> tuple[tuple[Task, ...], list[RawTask] | None]:
+) -> tuple[tuple[Task, ...], list[Task] | None]:
     """Check tasks; give those of a pipeline as its transformers make them, and as they came.
 
     Without a pipeline, and where all rows are numbers, there is only the one form of them.
     """
     if not isinstance(estimator, MetaPipeline):
         return as_tasks(tasks, y, groups, target_type=kind), None
-    raw = raw_tasks(tasks, y, groups)
+    raw = collect_tasks(tasks, y, groups)
     try:
         return as_tasks([_with_inputs(t, t.X) for t in raw], target_type=kind), None
     except TaskError:  # rows that are no numbers yet, or have gaps
         transformers = clone(estimator[:-1])
     try:
-        Z = as_array(transformers.fit_transform(stack_rows([t.X for t in raw])))
+        Z = dense(transformers.fit_transform(stack_rows([t.X for t in raw])))
     except Exception as error:  # whatever a transformer of the user's raises
         raise TaskError(
             "analyse shows its quick learners what the transformers of the pipeline make of the "
@@ -66,9 +67,7 @@ def take_rows(task: Any, rows: Task) -> Any:
     places = rows.X[:, 0]
     if len(places) == len(task.y):
         return task
-    if isinstance(task, RawTask):
-        return RawTask(rows_of(task.X, places), rows.y, rows.support, task.name)
-    return _with_inputs(rows, task.X[places])
+    return _with_inputs(rows, rows_of(task.X, places))
 
 
 def views_of(tasks: Sequence[Task], rng: np.random.RandomState) -> Mapping[str, Any]:

@@ -18,7 +18,7 @@ from sklearn_meta.inner.examples import one_hot
 from sklearn_meta.inner.fine_tune import FineTune, from_scratch
 from sklearn_meta.inner.heads import BIAS, FixedHead, check_n_way
 from sklearn_meta.outer.support import check_weight
-from sklearn_meta.tasks.ranges import as_range
+from sklearn_meta.parameters import as_range
 
 __all__ = ["MetaClassifier"]
 

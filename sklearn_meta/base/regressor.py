@@ -20,7 +20,7 @@ from sklearn_meta.functional import squared_error
 from sklearn_meta.inner.fine_tune import FineTune, from_scratch
 from sklearn_meta.inner.heads import LinearHead
 from sklearn_meta.outer.support import check_weight
-from sklearn_meta.tasks.ranges import as_range
+from sklearn_meta.parameters import as_range
 from sklearn_meta.tasks.validate import label
 
 __all__ = ["MetaRegressor"]

@@ -12,11 +12,12 @@ from sklearn.base import is_classifier
 from sklearn.utils import check_random_state
 
 from sklearn_meta.exceptions import TaskError
+from sklearn_meta.parameters import as_range, check_parameter, integer
 from sklearn_meta.pipeline import MetaPipeline
-from sklearn_meta.pipeline.raw_tasks import RawTask, raw_tasks
-from sklearn_meta.tasks import Task, as_tasks, split_task
+from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.arrays import dense
-from sklearn_meta.tasks.ranges import as_range, check_int
+from sklearn_meta.tasks.convert import collect_tasks
+from sklearn_meta.tasks.split import draw_support
 from sklearn_meta.tasks.validate import label
 
 __all__ = [
@@ -31,7 +32,7 @@ __all__ = [
 
 def given_tasks(
     estimator: Any, column: str | list[str] | None, tasks: Any, y: Any, groups: Any
-) -> Sequence[Task | RawTask]:
+) -> Sequence[Task]:
     """Convert what a search gives.
 
     Parameters
@@ -45,7 +46,7 @@ def given_tasks(
 
     Returns
     -------
-    sequence of Task or RawTask
+    sequence of Task
         In their order.
 
     Raises
@@ -63,7 +64,7 @@ def given_tasks(
         )
     groups = None if y is None else groups
     if isinstance(estimator, MetaPipeline):
-        return raw_tasks(tasks, y, groups)
+        return collect_tasks(tasks, y, groups)
     target_type = "class" if is_classifier(estimator) else "real"
     return as_tasks(tasks, y, groups, target_type=target_type)
 
@@ -103,8 +104,8 @@ def support_range(est: Any) -> tuple[int, int] | None:
 
 
 def with_support(
-    estimator: Any, n_support: int | None, random_state: Any, tasks: Sequence[Task | RawTask]
-) -> list[Task | RawTask]:
+    estimator: Any, n_support: int | None, random_state: Any, tasks: Sequence[Task]
+) -> list[Task]:
     """Fix a support where there is none.
 
     Parameters
@@ -115,16 +116,16 @@ def with_support(
         Rows of support, of each class for a classifier.
     random_state : int, RandomState instance or None
         With an int a task gets the same support whenever it is judged.
-    tasks : sequence of Task or RawTask
+    tasks : sequence of Task
         Some with a support, perhaps.
 
     Returns
     -------
-    list of Task or RawTask
+    list of Task
         All with one.
     """
     if n_support is not None:
-        check_int(n_support, "n_support", "TaskEstimator", 1)
+        check_parameter("n_support", n_support, integer(1), "TaskEstimator")
     lacking = [i for i, task in enumerate(tasks) if task.support is None]
     if not lacking:
         return list(tasks)
@@ -145,19 +146,19 @@ def with_support(
     return [_drawn(task, i, how) if task.support is None else task for i, task in enumerate(tasks)]
 
 
-def _drawn(task: Task | RawTask, i: int, how: dict[str, Any]) -> Task | RawTask:
+def _drawn(task: Task, i: int, how: dict[str, Any]) -> Task:
     try:
-        return task.split(**how) if isinstance(task, RawTask) else split_task(task, **how)
+        return draw_support(task, **how)
     except TaskError as error:
         raise TaskError(f"{label(task, i)}: no support can be drawn. {error}") from None
 
 
-def marks_of(tasks: Sequence[Task | RawTask]) -> dict[str, str]:
+def marks_of(tasks: Sequence[Task]) -> dict[str, str]:
     """Give what tells whether a task of a table, known by its name, has the same rows again.
 
     Parameters
     ----------
-    tasks : sequence of Task or RawTask
+    tasks : sequence of Task
         Those without a name are left out.
 
     Returns
@@ -175,14 +176,14 @@ def _hash(*arrays: NDArray[Any]) -> str:
     return found.hexdigest()
 
 
-def refuse_cut_tasks(trained: Mapping[str, str], tasks: Sequence[Task | RawTask]) -> None:
+def refuse_cut_tasks(trained: Mapping[str, str], tasks: Sequence[Task]) -> None:
     """Refuse to judge rows of a task that other rows of the same task were trained on.
 
     Parameters
     ----------
     trained : dict of str to str
         Marks of the tasks of meta-training.
-    tasks : sequence of Task or RawTask
+    tasks : sequence of Task
         To be judged; those of meta-training, whole, may be judged again.
 
     Raises

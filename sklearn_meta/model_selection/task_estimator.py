@@ -22,7 +22,6 @@ from sklearn_meta.model_selection.interrupt import heeding_interrupts
 from sklearn_meta.model_selection.row_predictions import RowPredictions, predicted_rows
 from sklearn_meta.model_selection.scorer import mean_score, scorer_of
 from sklearn_meta.outer.failures import Failures, check_error_score
-from sklearn_meta.pipeline.raw_tasks import RawTask
 from sklearn_meta.tasks import Task, TaskDistribution
 from sklearn_meta.tasks.validate import label
 
@@ -298,7 +297,7 @@ class TaskEstimator(CallbackSupportMixin, BaseEstimator):
     # ---- tasks and scorers ---------------------------------------------------------------------
 
     def _by_scorers(
-        self, tasks: Sequence[Task | RawTask], scoring: Mapping[str, Any]
+        self, tasks: Sequence[Task], scoring: Mapping[str, Any]
     ) -> dict[str, NDArray[np.float64]]:
         check_error_score(self.error_score, "TaskEstimator")
         scorers = [scorer_of(s) for s in scoring.values()]
@@ -318,8 +317,8 @@ class TaskEstimator(CallbackSupportMixin, BaseEstimator):
         failures.report(len(tasks), self.error_score, stacklevel=4)
         return dict(zip(scoring, found.T, strict=True))
 
-    def _as_tasks(self, tasks: Any, y: Any, groups: Any) -> Sequence[Task | RawTask]:
+    def _as_tasks(self, tasks: Any, y: Any, groups: Any) -> Sequence[Task]:
         return given_tasks(self.estimator, self.task, tasks, y, groups)
 
-    def _split(self, tasks: Sequence[Task | RawTask]) -> list[Task | RawTask]:
+    def _split(self, tasks: Sequence[Task]) -> list[Task]:
         return with_support(self.estimator, self.n_support, self.random_state, tasks)

@@ -8,10 +8,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from sklearn_meta.persistence.by_skops import unpacked
-from sklearn_meta.pipeline import MetaPipeline
-from sklearn_meta.pipeline.output_columns import OutputColumns
-from sklearn_meta.pipeline.saved import TRANSFORMERS
-from sklearn_meta.pipeline.told import told
+from sklearn_meta.pipeline import MetaPipeline, TransformerState, param_hashes
+from sklearn_meta.pipeline_saved import TRANSFORMERS
 from sklearn_meta.storage import from_json
 
 __all__ = ["restored_pipeline"]
@@ -50,13 +48,17 @@ def restored_pipeline(
     steps = [(str(name), t) for name, t in found["steps"]]
     own = {name: from_json(value) for name, value in document["params"].items()}
     pipe = MetaPipeline([*steps, (str(document["last"]), learner)], **own)
-    if found["pooled"] is not None:
-        pipe._pooled = tuple((str(name), t) for name, t in found["pooled"])
-    pipe._told = {name: told(t) for name, t in pipe._pooled or ()}
-    pipe._scope = document["scope"]
-    columns = document.get("columns")  # which the first files have not
-    pipe._columns = columns and tuple(map(str, columns))
-    if output := document.get("output"):
-        names = {step: own and tuple(map(str, own)) for step, own in output["names"].items()}
-        pipe._output = OutputColumns(names, int(output["n_columns"]))
+    if document["scope"] is None:
+        return pipe
+    pooled = found["pooled"] and tuple((str(name), t) for name, t in found["pooled"])
+    columns, output = document.get("columns"), document.get("output")  # new since the first files
+    names = output and {k: v and tuple(map(str, v)) for k, v in output["names"].items()}
+    pipe.transformer_state = TransformerState(
+        document["scope"],
+        columns and tuple(map(str, columns)),
+        pooled,
+        {name: param_hashes(t) for name, t in pooled or ()},
+        names,
+        output and int(output["n_columns"]),
+    )
     return pipe

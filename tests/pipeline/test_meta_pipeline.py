@@ -292,8 +292,8 @@ def test_a_regression_in_four_parts_and_named_features():
 @pytest.mark.parametrize(
     ("tasks", "words"),
     [
-        (EmpiricalTasks(BLOBS), "transforms tasks that are there"),
-        (np.zeros((4, 2)), "tasks must be a sequence of Task"),
+        (EmpiricalTasks(BLOBS), "transforms existing tasks"),
+        (np.zeros((4, 2)), "tasks must be a sequence of tasks"),
         ([(1, 2, 3)], r"Task 0 must be a Task, \(X, y\)"),
         ([], "empty"),
     ],

@@ -104,7 +104,7 @@ BAD = {
     ),
     "query columns in another order": (
         lambda: as_tasks([(FRAME, [0, 1], FRAME[["b", "a"]], [0, 1])]),
-        r"Task 0: X_support has the feature names \('a', 'b'\), X_query \('b', 'a'\)",
+        r"Task 0: its query: its feature names are \('b', 'a'\), but those of its support",
     ),
     "bad half": (
         lambda: as_tasks([([[0.0]], [0], [[1.0]], None)]),

@@ -23,7 +23,7 @@ from sklearn_meta.model_selection.comparison.guess import GuessClassifier, Guess
 from sklearn_meta.model_selection.comparison.random_coefficients import HierarchicalRegressor
 from sklearn_meta.model_selection.given import learner_of
 from sklearn_meta.pipeline import MetaPipeline
-from sklearn_meta.pipeline.raw_tasks import RawTask
+from sklearn_meta.tasks import Task
 
 __all__ = ["BASELINES", "Arm", "baseline_arms", "given_arms"]
 
@@ -108,7 +108,7 @@ def _kind(est: Any) -> str:
 
 
 def baseline_arms(
-    baselines: Any, given: Sequence[Arm], tasks: Sequence[RawTask], folds: Folds, scoring: Any
+    baselines: Any, given: Sequence[Arm], tasks: Sequence[Task], folds: Folds, scoring: Any
 ) -> tuple[list[Arm], list[str]]:
     """Make the baselines asked for.
 
@@ -118,7 +118,7 @@ def baseline_arms(
         As `compare` takes it.
     given : sequence of Arm
         From :func:`given_arms`; the network is that of the first with a `meta_fit`.
-    tasks : sequence of RawTask
+    tasks : sequence of Task
         All of them.
     folds : sequence of (train, test)
         Positions of tasks.

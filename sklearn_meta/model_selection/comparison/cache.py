@@ -19,8 +19,8 @@ import torch
 from sklearn_meta._version import __version__
 from sklearn_meta.model_selection.comparison.cells import Cell, Judged, seeded
 from sklearn_meta.outer.failures import Reason
-from sklearn_meta.pipeline.raw_tasks import RawTask
 from sklearn_meta.storage import write_atomically
+from sklearn_meta.tasks import Task
 
 __all__ = ["key_of", "read", "write"]
 
@@ -105,7 +105,7 @@ def _of_tasks(tasks: Any) -> list[str]:
     return [_of_task(task) for task in tasks]
 
 
-def _of_task(task: RawTask) -> str:
+def _of_task(task: Task) -> str:
     return str(joblib.hash((task.X, task.y, task.support)))
 
 

@@ -25,8 +25,6 @@ from sklearn_meta.outer.failures import (
     Reason,
     collect_failures,
 )
-from sklearn_meta.pipeline import MetaPipeline
-from sklearn_meta.pipeline.raw_tasks import RawTask
 from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.validate import label
 
@@ -50,8 +48,8 @@ class Cell:
     arm: Arm
     seed: int
     fold: int
-    train: Sequence[RawTask]
-    held_out: Sequence[RawTask]
+    train: Sequence[Task]
+    held_out: Sequence[Task]
     draws: Sequence[Draw]  # of the tasks held out
     trained_on: Sequence[int]  # positions of the training tasks
     positions: Sequence[int]  # of the tasks held out
@@ -65,7 +63,7 @@ class Cell:
         """Seed of what is trained: each fold is a training of its own, with other weights."""
         return int(np.random.SeedSequence([self.seed, self.fold]).generate_state(1)[0])
 
-    def test(self, k: int) -> list[RawTask]:
+    def test(self, k: int) -> list[Task]:
         """Give the tasks held out with their k-th support.
 
         Parameters
@@ -75,7 +73,7 @@ class Cell:
 
         Returns
         -------
-        list of RawTask
+        list of Task
             Without the rows between that and the query.
         """
         return [split_as(t, draw, k) for t, draw in zip(self.held_out, self.draws, strict=True)]
@@ -104,7 +102,7 @@ def run_cell(cell: Cell) -> Judged:
     if cell.arm.trains:
         try:
             with _numbered(cell, cell.trained_on, "cannot be meta-trained"), heeding_interrupts():
-                est.meta_fit(_as_taken(est, cell.train))
+                est.meta_fit(cell.train)
         except NUMERICAL as error:
             if isinstance(cell.error_score, str):
                 raise
@@ -186,23 +184,17 @@ def seeded(estimator: Any, seed: int) -> Any:
     return own.set_params(**dict.fromkeys(names, seed))
 
 
-def _as_taken(est: Any, tasks: Sequence[RawTask]) -> list[Any]:
-    if isinstance(est, MetaPipeline):
-        return list(tasks)
-    return [Task(t.X, t.y, support=t.support, name=t.name) for t in tasks]
-
-
 def _all_at_once(cell: Cell, est: Any, k: int, failures: list[Reason]) -> list[float]:
     tasks = cell.test(k)
     try:
         with _numbered(cell, cell.positions, "cannot predict"), collect_failures() as inside:
-            predictions = est.predict_tasks(_as_taken(est, tasks))
+            predictions = est.predict_tasks(tasks)
     except NUMERICAL:  # of a learner that has no error_score
         return _one_by_one(cell, est, k, failures)
     row = []
     for i, (task, y) in enumerate(zip(tasks, predictions, strict=True)):
 
-        def score(i: int = i, task: RawTask = task, y: Any = y) -> float:
+        def score(i: int = i, task: Task = task, y: Any = y) -> float:
             if i in inside.failed:
                 raise FloatingPointError(inside.failed[i].why)
             metric = metric_of(cell.scoring, cell.classify).of_predictions
@@ -230,7 +222,7 @@ def _one_by_one(cell: Cell, est: Any, k: int, failures: list[Reason]) -> list[fl
     row, inside = [], Failures()
     for i, task in enumerate(tasks):
 
-        def score(i: int = i, task: RawTask = task) -> float:
+        def score(i: int = i, task: Task = task) -> float:
             own = clone(est)
             if not inside.fit(own, task.X_support, task.y_support, i, "", np.nan):
                 raise FloatingPointError(inside.failed[i].why)
@@ -260,11 +252,11 @@ def _settled(cell: Cell, score: Callable[[], float], where: str, failures: list[
     return float(cell.error_score)
 
 
-def _where(cell: Cell, task: RawTask, i: int) -> str:
+def _where(cell: Cell, task: Task, i: int) -> str:
     return f"{label(task, cell.positions[i])} with {len(task.y_support)} support row(s)"
 
 
-def _warn_doubtful(cell: Cell, tasks: Sequence[RawTask], inside: Failures) -> None:
+def _warn_doubtful(cell: Cell, tasks: Sequence[Task], inside: Failures) -> None:
     """Warn of tasks that an arm fits absurdly, or whose scale is not that of its training.
 
     The tasks are named by the numbers that the user knows.

@@ -23,8 +23,8 @@ from sklearn_meta.model_selection.comparison.run import run_all
 from sklearn_meta.model_selection.given import support_range
 from sklearn_meta.outer.failures import check_error_score
 from sklearn_meta.pipeline import MetaPipeline
-from sklearn_meta.pipeline.raw_tasks import RawTask, raw_tasks
-from sklearn_meta.tasks import TaskDistribution, as_tasks
+from sklearn_meta.tasks import Task, TaskDistribution, as_tasks
+from sklearn_meta.tasks.convert import collect_tasks
 
 __all__ = ["compare"]
 
@@ -192,12 +192,12 @@ def compare(
     )
 
 
-def _as_raw(given: Sequence[Arm], tasks: Any, y: Any, groups: Any, classify: bool) -> list[RawTask]:
+def _as_raw(given: Sequence[Arm], tasks: Any, y: Any, groups: Any, classify: bool) -> list[Task]:
     if isinstance(tasks, TaskDistribution):
         raise TaskError(f"compare holds out tasks that are there; use a sample of {tasks!r}.")
     if any(isinstance(arm.estimator, MetaPipeline) for arm in given):
-        return raw_tasks(tasks, y, groups)  # its transformers know what X may hold
-    return raw_tasks(as_tasks(tasks, y, groups, target_type="class" if classify else "real"))
+        return collect_tasks(tasks, y, groups)  # its transformers know what X may hold
+    return collect_tasks(as_tasks(tasks, y, groups, target_type="class" if classify else "real"))
 
 
 def _folds(cv: Any, n_tasks: int) -> Folds:

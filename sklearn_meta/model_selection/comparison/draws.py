@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.pipeline.raw_tasks import RawTask
-from sklearn_meta.tasks.frames import rows_of
-from sklearn_meta.tasks.ranges import check_int
+from sklearn_meta.parameters import check_parameter, integer
+from sklearn_meta.tasks import Task
+from sklearn_meta.tasks.task import take_rows
 from sklearn_meta.tasks.validate import label
 
 __all__ = ["Draw", "check_sizes", "draw_rows", "split_as"]
@@ -27,7 +27,7 @@ class Draw(NamedTuple):
 
 
 def check_sizes(
-    support_sizes: Any, tasks: Sequence[RawTask], fewest: int | None, classify: bool
+    support_sizes: Any, tasks: Sequence[Task], fewest: int | None, classify: bool
 ) -> tuple[int | None, ...]:
     """Settle the sizes of support to compare at.
 
@@ -35,7 +35,7 @@ def check_sizes(
     ----------
     support_sizes : int, sequence of int or None
         As `compare` takes them.
-    tasks : sequence of RawTask
+    tasks : sequence of Task
         All of them.
     fewest : int or None
         What a task without a fixed support gets where no size is asked for.
@@ -54,7 +54,7 @@ def check_sizes(
     """
     if support_sizes is not None:
         given = support_sizes if np.iterable(support_sizes) else [support_sizes]
-        sizes = {check_int(size, "support_sizes", "compare", 1) for size in given}
+        sizes = {check_parameter("support_sizes", size, integer(1), "compare") for size in given}
         if not sizes:
             raise ValueError("support_sizes is empty; give at least one, or None.")
         return tuple(sorted(sizes))
@@ -73,7 +73,7 @@ def check_sizes(
 
 
 def draw_rows(
-    tasks: Sequence[RawTask],
+    tasks: Sequence[Task],
     sizes: Sequence[int | None],
     fewest: int | None,
     seed: int,
@@ -85,7 +85,7 @@ def draw_rows(
 
     Parameters
     ----------
-    tasks : sequence of RawTask
+    tasks : sequence of Task
         Of a fixed support, smaller ones are drawn within it, and its query stays.
     sizes : sequence of int or None
         From :func:`check_sizes`.
@@ -115,7 +115,7 @@ def draw_rows(
 
 
 def _draw(
-    task: RawTask,
+    task: Task,
     i: int,
     sizes: Sequence[int | None],
     fewest: int | None,
@@ -152,12 +152,12 @@ def _draw(
     return Draw(tuple(supports), query)
 
 
-def split_as(task: RawTask, draw: Draw, k: int) -> RawTask:
+def split_as(task: Task, draw: Draw, k: int) -> Task:
     """Give a task with its k-th support, and without the rows between that and the query.
 
     Parameters
     ----------
-    task : RawTask
+    task : Task
         All of its rows.
     draw : Draw
         Of this task.
@@ -166,11 +166,9 @@ def split_as(task: RawTask, draw: Draw, k: int) -> RawTask:
 
     Returns
     -------
-    RawTask
+    Task
         With a fixed support.
     """
     support = draw.supports[k]
     rows = np.sort(np.concatenate([support, draw.query]))
-    return RawTask(
-        rows_of(task.X, rows), task.y[rows], np.flatnonzero(np.isin(rows, support)), task.name
-    )
+    return take_rows(task, rows, np.flatnonzero(np.isin(rows, support)))

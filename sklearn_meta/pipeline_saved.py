@@ -10,7 +10,6 @@ import numpy as np
 from sklearn_meta._optional import need
 from sklearn_meta.base.written import FORMAT
 from sklearn_meta.exceptions import SaveError
-from sklearn_meta.pipeline.output_columns import OutputColumns
 from sklearn_meta.storage import to_json, write
 
 __all__ = ["TRANSFORMERS", "SavedPipeline"]
@@ -51,17 +50,18 @@ class SavedPipeline:
         pipe._check_unchanged()
         _check_kinds(pipe, pipe._learner())
         arrays, learner = pipe._learner()._written(stacklevel)
+        state = pipe.transformer_state
         try:
-            dumped = skops.dumps({"steps": pipe.steps[:-1], "pooled": pipe._pooled})
+            dumped = skops.dumps({"steps": pipe.steps[:-1], "pooled": state and state.pooled})
         except Exception as error:  # whatever a transformer of the user's raises
             raise SaveError(f"skops cannot save the transformers: {error}") from error
         document = {
             "kind": "pipeline",
             "learner": learner,
             "last": pipe.steps[-1][0],
-            "scope": pipe._scope,
-            "columns": pipe._columns and list(pipe._columns),
-            "output": pipe._output and _output(pipe._output),
+            "scope": state and state.transform_scope,
+            "columns": state and state.columns and list(state.columns),
+            "output": _output(state),
             "params": {
                 name: to_json(getattr(pipe, name))
                 for name in ("transform_scope", "transform_input", "verbose")
@@ -71,9 +71,11 @@ class SavedPipeline:
         return arrays, document
 
 
-def _output(columns: OutputColumns) -> dict[str, Any]:
-    names = {step: own and list(own) for step, own in columns.names.items()}
-    return {"names": names, "n_columns": columns.n_columns}
+def _output(state: Any) -> dict[str, Any] | None:
+    if state is None or state.n_outputs is None:
+        return None
+    names = {step: columns and list(columns) for step, columns in state.output_names.items()}
+    return {"names": names, "n_columns": state.n_outputs}
 
 
 def _check_kinds(pipe: Any, learner: Any) -> None:
