@@ -24,7 +24,7 @@ MAY = {
     "_compat": ({"numpy", "sklearn", "torch", "skorch", "joblib"}, {"functional", "_traced"}),
     "storage": ({"numpy"}, {"storage"}),
     "tasks": ({"numpy", "scipy", "sklearn"}, {"tasks"}),
-    "datasets": ({"numpy", "scipy", "sklearn", "PIL"}, {"tasks", "datasets"}),
+    "datasets": ({"numpy", "sklearn"}, {"tasks", "datasets"}),
     "functional": ({"torch"}, {"functional"}),
     "nn": ({"torch"}, {"functional", "nn"}),
     "inner": ({"numpy", "sklearn", "torch"}, {"functional", "nn", "inner"}),

@@ -168,14 +168,13 @@ def predicted_gain(
             f"The 'design' parameter of {OWNER} must be 'rows', 'gaussian' or 'orthogonal'. "
             f"Got {design!r} instead."
         )
-    sizes = [check_parameter("n_support", n, integer(1), OWNER) for n in _listed(n_support)]
+    sizes = [int(check_parameter("n_support", n, integer(1), OWNER)) for n in _listed(n_support)]
     check_parameter("n_draws", n_draws, integer(1), OWNER)
     data = linear_tasks(
         tasks, fit_intercept=fit_intercept, target_type=target_type, owner=OWNER, min_tasks=2
     ).standardised()
-    source = (
-        len(data.y) if n_tasks is None else check_parameter("n_tasks", n_tasks, integer(1), OWNER)
-    )
+    check_parameter("n_tasks", n_tasks, integer(1, none=True), OWNER)
+    source = len(data.y) if n_tasks is None else int(n_tasks)
     fits, _, _ = fit_outputs(data, OWNER)
     priors = [
         LinearPrior(

@@ -109,7 +109,7 @@ def maml_risk(
         )
     if noise != 0:
         check_number(noise, "noise", OWNER)
-    n = check_parameter("n_support", n_support, integer(1), OWNER)
+    n = int(check_parameter("n_support", n_support, integer(1), OWNER))
     start = float(np.trace(sigma) + np.sum(np.broadcast_to(shift, d) ** 2))
     curve, scatter = 1 + (d + 1) / n, noise * d / n
 

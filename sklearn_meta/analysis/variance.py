@@ -78,7 +78,7 @@ class VarianceComponents:
             The share between / (between + noise * p / n_rows), for rows of an orthogonal design.
             At 0.5, the rows of a task and the other tasks are equally informative about it.
         """
-        n = check_parameter("n_rows", n_rows, integer(1), "reliability")
+        n = int(check_parameter("n_rows", n_rows, integer(1), "reliability"))
         doubt = self.noise * self.mean.shape[-1] / n
         return float(self.between / (self.between + doubt)) if self.between + doubt else np.nan
 

@@ -120,6 +120,8 @@ def _is_interval(value: Any) -> bool:
 class SinusoidTasks(TaskDistribution, BaseEstimator):
     r"""The distribution that :func:`make_sinusoid_tasks` draws from.
 
+    Passed to `meta_fit` in place of a list of tasks, it draws new waves for every iteration.
+
     Parameters
     ----------
     n_rows : int, default=20

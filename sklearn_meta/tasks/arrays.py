@@ -103,8 +103,8 @@ def stack_rows(parts: Sequence[Any]) -> Any:
         except Exception as error:  # of polars, which is not imported here
             reason = str(error).splitlines()[0]
             raise TaskError(
-                f"The frames of the tasks cannot be put under one another: {reason}. Give their "
-                "columns the same types, in frames of the same library."
+                f"The frames of the tasks cannot be stacked: {reason}. Their columns must have the "
+                "same types, in frames of the same library."
             ) from error
     if all(sparse.issparse(part) for part in parts):
         return sparse.vstack(parts, format="csr")

@@ -10,6 +10,7 @@ from scipy.sparse import issparse
 
 from sklearn_meta._optional import need
 from sklearn_meta.exceptions import TaskError
+from sklearn_meta.parameters import check_parameter, option
 from sklearn_meta.tasks.arrays import frame_or_rows, frozen, frozen_rows, on_disk, stack_rows
 from sklearn_meta.tasks.frames import (
     check_container,
@@ -19,7 +20,7 @@ from sklearn_meta.tasks.frames import (
     is_frame,
     rows_of,
 )
-from sklearn_meta.tasks.task import Task, named_task, replace_data
+from sklearn_meta.tasks.task import Task, named_task, replace_data, task_of_rows
 from sklearn_meta.tasks.validate import check_consistent_rows, check_same_rows, check_tasks, label
 from sklearn_meta.tasks.values import Groups, as_groups, as_rows, as_targets
 
@@ -73,11 +74,7 @@ def as_tasks(
     >>> as_tasks([[0.], [1.], [2.]], y=[0.1, 0.2, 0.3], groups=["ann", "bob", "ann"])
     (Task('ann', X: (2, 1), y: (2,)), Task('bob', X: (1, 1), y: (1,)))
     """
-    if target_type not in (None, "class", "real"):
-        raise ValueError(
-            "The 'target_type' parameter of as_tasks must be None, 'class' or 'real'. "
-            f"Got {target_type!r} instead."
-        )
+    check_parameter("target_type", target_type, option(None, "class", "real"), "as_tasks")
     if y is None and groups is None:
         tasks = [as_task(item, i) for i, item in enumerate(_as_list(X))]
     else:
@@ -125,7 +122,7 @@ def _as_list(tasks: Any) -> list[Any]:
 def as_task(item: Any, index: int, *, check: bool = True) -> Task:
     """Convert an item of a sequence of tasks: a Task, (X, y), or both of support and query.
 
-    Without `check`, the rows of a support and a query are put under one another as they are.
+    Without `check`, the rows of a support and a query are stacked as they are.
     """
     if isinstance(item, Task):
         return item
@@ -211,7 +208,7 @@ def _split_table(X: Any, y: NDArray[Any], groups: Groups) -> list[Task]:
         return [Task(rows_of(X, rows), y[rows], name=name) for rows, name in parts]
     if issparse(X) or on_disk(X):
         parts = zip(groups.rows(), names, strict=True)
-        return [Task.of_rows(X, rows, y[rows], name) for rows, name in parts]
+        return [task_of_rows(X, rows, y[rows], name) for rows, name in parts]
     if (np.diff(groups.of_row) < 0).any():
         order = np.argsort(groups.of_row, kind="stable")
         X, y = X[order], y[order]

@@ -90,7 +90,7 @@ class FewShotTasks(TaskDistribution):
         owner = type(self).__name__
         self.n_way = as_range(n_way, "n_way", owner, least=2)
         self.n_shot = as_range(n_shot, "n_shot", owner, least=1)
-        self.n_query = check_parameter("n_query", n_query, integer(1), owner)
+        self.n_query = int(check_parameter("n_query", n_query, integer(1), owner))
         self.feature_names_in = pool.feature_names_in
         self.classes_, codes = np.unique(pool.y, return_inverse=True)
         optional_callable = (lambda value: value is None or callable(value), "a callable or None")

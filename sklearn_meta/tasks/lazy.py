@@ -75,8 +75,8 @@ class LazyTasks(Sequence[Task]):
         if len(sequence) == 0:
             raise TaskError("tasks is empty; at least one task is needed.")
         self.sequence = sequence
-        self.n_workers = check_parameter("n_workers", n_workers, integer(0), "LazyTasks")
-        self.prefetch = check_parameter("prefetch", prefetch, integer(0), "LazyTasks")
+        self.n_workers = int(check_parameter("n_workers", n_workers, integer(0), "LazyTasks"))
+        self.prefetch = int(check_parameter("prefetch", prefetch, integer(0), "LazyTasks"))
 
     def reader(self, target_type: str | None = None) -> TaskReader:
         """Start reading; to be used in a `with` statement.

@@ -11,7 +11,7 @@ from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks.arrays import frame_or_rows, frozen, frozen_rows
 from sklearn_meta.tasks.frames import feature_names, rows_of
 
-__all__ = ["Names", "Task", "named_task", "replace_data", "take_rows"]
+__all__ = ["Names", "Task", "named_task", "replace_data", "take_rows", "task_of_rows"]
 
 Names = tuple[str, ...] | None  # None: an array, or a frame whose columns are not all strings
 
@@ -89,20 +89,21 @@ class Task:
             raise TaskError(f"{label}: X of shape {self._table.shape} has no rows.")
         self.support = None if support is None else _positions(support, len(self.y), label)
 
-    @classmethod
-    def of_rows(cls, table: Any, rows: NDArray[np.intp], y: ArrayLike, name: str | None) -> Task:
-        """Return a task of some rows of a table, which `X` takes each time that it is read."""
-        task = cls(table[rows[:1]], np.asarray(y)[:1], name=name)
-        task._table, task._chosen, task.y = table, rows, frozen(y, "y")
-        return task
-
     @property
     def X(self) -> Any:
         """The inputs, (n_rows, ...)."""
         return self._table if self._chosen is None else rows_of(self._table, self._chosen)
 
     def where(self) -> tuple[Any, NDArray[np.intp]]:
-        """Return a table and the positions of the rows of `X` in it, without taking them."""
+        """Return where the rows of `X` lie, without taking them.
+
+        Returns
+        -------
+        table : ndarray, csr_array or DataFrame of shape (n, ...)
+            A table that contains the rows, and perhaps those of other tasks.
+        rows : ndarray of int of shape (n_rows,)
+            Their positions in the table.
+        """
         return self._table, np.arange(len(self)) if self._chosen is None else self._chosen
 
     @property
@@ -139,7 +140,7 @@ class Task:
     def _fixed(self) -> NDArray[np.intp]:
         if self.support is None:
             raise TaskError(
-                f"{self!r} has no fixed support. Give it one, Task(X, y, support=...), "
+                f"{self!r} has no fixed support. Set one, Task(X, y, support=...), "
                 "or draw one with sklearn_meta.tasks.split_task(task, n_shot=...)."
             )
         return self.support
@@ -166,6 +167,13 @@ def named_task(
     """Return a task whose columns have names that X, an array, does not know."""
     task = Task(X, y, support=support, name=name)
     task.feature_names_in = feature_names
+    return task
+
+
+def task_of_rows(table: Any, rows: NDArray[np.intp], y: NDArray[Any], name: str | None) -> Task:
+    """Return a task of some rows of a table, which `X` takes from it each time it is read."""
+    task = Task(table[rows[:1]], y[:1], name=name)
+    task._table, task._chosen, task.y = table, rows, frozen(y, "y")
     return task
 
 

@@ -1,4 +1,4 @@
-"""Checks of whole tasks, on their own and against one another."""
+"""Checks of whole tasks, one by one and against one another."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ def check_tasks(tasks: Sequence[Task], target_type: str | None = None) -> tuple[
     is returned as it is.
     """
     plain = [_with_plain_types(task, label(task, i)) for i, task in enumerate(tasks)]
-    explicit, target_type = target_type is not None, target_type or target_kind(plain)
+    explicit = target_type is not None
+    target_type = target_type or target_kind(plain)
     tasks = tuple(
         _with_targets(task, label(task, i), target_type, explicit) for i, task in enumerate(plain)
     )
@@ -50,10 +51,8 @@ def check_task(task: Task, i: int, first: Task, target_type: str | None) -> Task
     input_name = label(task, i)
     plain = _with_plain_types(task, input_name)
     y = plain.y if first is task else first.y
-    explicit, target_type = (
-        target_type is not None,
-        target_type or kind_of_targets(y) or kind_of_targets(plain.y) or "class",
-    )
+    explicit = target_type is not None
+    target_type = target_type or kind_of_targets(y) or kind_of_targets(plain.y) or "class"
     checked = _with_targets(plain, input_name, target_type, explicit)
     if first is not task:
         check_same_rows(checked, first, input_name)

@@ -1,4 +1,4 @@
-"""Checks of X, y and groups: one function for each, input_name by every entry point."""
+"""Checks of X, y and groups: one function for each, which every entry point calls."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def as_rows(X: Any, input_name: str, names: Sequence[str] | None = None) -> Any:
             f"(shape={rows.shape}) while a minimum of 1 is required."
         )
     if rows.dtype.kind not in NUMERIC:
-        rows = _parsed(rows, input_name, names)
+        rows = _parse(rows, input_name, names)
     if rows.dtype.kind == "f" and (place := _not_finite(rows)) is not None:
         raise TaskError(
             f"{input_name} of shape {rows.shape} holds {rows[place]} at {_where(place, names)}; "
@@ -85,7 +85,7 @@ def holds_numbers(rows: Any) -> bool:
     return not is_frame(rows) and rows.dtype.kind in NUMERIC
 
 
-def _parsed(rows: Any, input_name: str, names: Sequence[str] | None) -> NDArray[np.float64]:
+def _parse(rows: Any, input_name: str, names: Sequence[str] | None) -> NDArray[np.float64]:
     """Return rows of objects or strings as numbers, or name the first entry that is none."""
     noun = NOUNS.get(rows.dtype.kind)
     if noun is not None or issparse(rows):
@@ -176,7 +176,7 @@ def as_targets(
     if array.ndim == 0:
         raise TaskError(f"{input_name} must hold one entry a row; got {_short(y)}.")
     if array.dtype.kind in "OT":
-        array = _natural(array, input_name)
+        array = _convert_objects(array, input_name)
     if array.dtype.kind in NOUNS:
         _refuse_targets(array, input_name, NOUNS[array.dtype.kind])
     if array.dtype.kind == "f" and not np.isfinite(array).all():
@@ -208,11 +208,7 @@ def _real(y: NDArray[Any], input_name: str, explicit: bool) -> NDArray[Any]:
     if y.dtype.kind not in NUMERIC:
         raise TaskError(
             f"{input_name} of shape {y.shape} holds strings; regression needs numbers"
-            + (
-                ", as in task 0."
-                if not explicit
-                else ". Convert them, for instance by astype(float)."
-            )
+            + (". Convert them, for instance by astype(float)." if explicit else ", as in task 0.")
         )
     if y.ndim > 2:
         raise TaskError(
@@ -248,7 +244,7 @@ def _refuse_targets(y: NDArray[Any], input_name: str, noun: str) -> None:
     )
 
 
-def _natural(y: NDArray[Any], input_name: str) -> NDArray[Any]:
+def _convert_objects(y: NDArray[Any], input_name: str) -> NDArray[Any]:
     """Return objects, or strings of any length, as an array of the type that all of them have."""
     y = y.astype(object)
     absent = missing(y)
@@ -334,7 +330,7 @@ def as_groups(groups: Any, input_name: str = "groups") -> Groups:
     """
     columns = _group_columns(groups)
     if columns is not None:
-        return _crossed([as_groups(part, input_name) for part in columns], input_name)
+        return _combine([as_groups(part, input_name) for part in columns], input_name)
     array = frozen(groups, input_name)
     if array.ndim != 1:
         raise TaskError(
@@ -349,7 +345,7 @@ def as_groups(groups: Any, input_name: str = "groups") -> Groups:
         values = array.astype(object)
         converted = _common_type(values)
         if converted is None:
-            return _hashed(values, input_name)
+            return _group_by_hash(values, input_name)
         array = converted
     if array.dtype.kind in "cV":
         raise TaskError(
@@ -358,10 +354,10 @@ def as_groups(groups: Any, input_name: str = "groups") -> Groups:
         )
     if array.dtype.kind == "f" and np.isinf(array).any():
         raise TaskError(f"{input_name} holds infinity at row {np.isinf(array).argmax()}.")
-    return _numbered(array)
+    return _number(array)
 
 
-def _numbered(values: NDArray[Any]) -> Groups:
+def _number(values: NDArray[Any]) -> Groups:
     labels, first, code = np.unique(values, return_index=True, return_inverse=True)
     order = np.argsort(first)
     rank = np.empty(len(order), dtype=np.intp)
@@ -382,7 +378,7 @@ def _group_columns(groups: Any) -> list[Any] | None:
     return [list(part) for part in zip(*groups, strict=True)] if len(lengths) == 1 else None
 
 
-def _crossed(parts: Sequence[Groups], input_name: str) -> Groups:
+def _combine(parts: Sequence[Groups], input_name: str) -> Groups:
     """Return the combinations of several groupings."""
     if not parts:
         raise TaskError(f"{input_name} has no columns.")
@@ -390,14 +386,14 @@ def _crossed(parts: Sequence[Groups], input_name: str) -> Groups:
         return parts[0]
     code = np.zeros(len(parts[0].of_row), dtype=np.intp)
     for part in parts:  # numbered anew each time, so that the code stays below n_rows * n_groups
-        code = _numbered(code * len(part.labels) + part.of_row).of_row
+        code = _number(code * len(part.labels) + part.of_row).of_row
     _, first = np.unique(code, return_index=True)  # code is in the order of appearance
     columns = [[*part.labels.astype(object)[part.of_row[first]]] for part in parts]
     labels = np.fromiter(zip(*columns, strict=True), dtype=object, count=len(first))
     return Groups(labels, code)
 
 
-def _hashed(values: NDArray[Any], input_name: str) -> Groups:
+def _group_by_hash(values: NDArray[Any], input_name: str) -> Groups:
     nouns = {_noun(type_) for type_ in set(map(type, values.tolist()))}
     if len(nouns) > 1:
         raise TaskError(

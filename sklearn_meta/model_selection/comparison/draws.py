@@ -54,7 +54,7 @@ def check_sizes(
     """
     if support_sizes is not None:
         given = support_sizes if np.iterable(support_sizes) else [support_sizes]
-        sizes = {check_parameter("support_sizes", size, integer(1), "compare") for size in given}
+        sizes = {int(check_parameter("support_sizes", n, integer(1), "compare")) for n in given}
         if not sizes:
             raise ValueError("support_sizes is empty; give at least one, or None.")
         return tuple(sorted(sizes))
@@ -65,10 +65,12 @@ def check_sizes(
         )
     found: set[int | None] = set()
     for task in tasks:
-        own = (
-            np.unique(task.y_support, return_counts=True)[1] if classify else [len(task.y_support)]
-        )
-        found |= {fewest} if task.support is None else set(map(int, own))
+        if task.support is None:
+            found.add(fewest)
+        elif classify:
+            found |= set(np.unique(task.y_support, return_counts=True)[1].tolist())
+        else:
+            found.add(len(task.support))
     return tuple(found) if len(found) == 1 else (None,)
 
 

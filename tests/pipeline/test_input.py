@@ -1,4 +1,4 @@
-"""What a pipeline refuses at the door, where its transformers would take one thing for another."""
+"""Pipelines refuse bad input before their transformers see it."""
 
 import numpy as np
 import pandas as pd
@@ -80,7 +80,7 @@ def test_frames_that_cannot_be_stacked():
         if isinstance(other, np.ndarray):
             assert scaled("pooled").meta_fit(tasks).theta_
             continue
-        with pytest.raises(TaskError, match=r"cannot be put under one another: .*same types"):
+        with pytest.raises(TaskError, match=r"cannot be stacked: .*same types"):
             scaled("pooled").meta_fit(tasks)
 
 
