@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from scipy.sparse.csgraph import connected_components
 
-from sklearn_meta.parameters import Check, integer, option, real
+from sklearn_meta.parameters import Constraint, integer, option, real
 
 __all__ = [
     "MeanInterval",
@@ -27,7 +27,7 @@ __all__ = [
 ROUNDING, HUGE = 1e-12, 1e7  # relative, of what is the same number; printed with an exponent
 SYMMETRIC = 0.1  # ends that differ by less of their half distance are printed as one number
 METHODS = ("hall", "t")
-LEVEL: Check = (lambda v: real(0, 1)[0](v) and 0 < v < 1, "a float in (0.0, 1.0)")
+LEVEL = Constraint(lambda v: real(0, 1).allows(v) and 0 < v < 1, "a float in (0.0, 1.0)", "float")
 
 
 class MeanInterval(NamedTuple):
@@ -449,7 +449,7 @@ def calibration_error_over_tasks(tasks: Any, *, n_bins: int = 15) -> TaskCalibra
     return TaskCalibration(_error(np.hstack(rows), n_bins), float(alone.mean()), alone)
 
 
-def _check(name: str, value: Any, check: Check) -> None:
+def _check(name: str, value: Any, check: Constraint) -> None:
     if not check[0](value):
         raise ValueError(f"The {name!r} parameter must be {check[1]}. Got {value!r} instead.")
 

@@ -1,138 +1,161 @@
-"""Checks of constructor parameters, made in `fit` and `meta_fit`, in scikit-learn's words."""
+"""Parameters of estimators, each declared once: default, constraint, role and description."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import inspect
 import math
+import textwrap
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from dataclasses import dataclass
 from numbers import Integral, Number, Real
-from typing import Any
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 
 __all__ = [
-    "Check",
+    "Constraint",
+    "Parameter",
+    "Role",
+    "anything",
     "as_range",
-    "check_dtype",
     "check_parameter",
-    "check_params",
+    "describe",
     "fingerprint",
     "integer",
     "option",
+    "param",
+    "parameters_of",
     "real",
-    "resolve_device",
 ]
 
-Check = tuple[Callable[[Any], bool], str]  # (is the value allowed?, what it must be)
+C = TypeVar("C", bound=type)
+V = TypeVar("V")
+Role = Literal["structural", "training", "adaptation", "runtime"]
+
+# what a description says of a parameter after `meta_fit`
+AFTER_META_FIT = {
+    "structural": "Cannot be changed after `meta_fit`.",
+    "training": "",
+    "adaptation": "Can be changed after `meta_fit`.",
+    "runtime": "",
+}
 
 
-def integer(low: int, high: int | None = None, *, none: bool = False) -> Check:
-    """Require an int of at least `low` and at most `high` (or None).
+class Constraint(NamedTuple):
+    """The values that a parameter accepts.
+
+    Attributes
+    ----------
+    allows : callable
+        Maps a value to whether it is accepted.
+    text : str
+        What the value must be, for errors: "an int in the range [1, inf)".
+    kind : str
+        The same for docstrings, without the range: "int".
+    """
+
+    allows: Callable[[Any], bool]
+    text: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """The declaration of one parameter, apart from its default.
+
+    Attributes
+    ----------
+    constraint : Constraint
+        The values that it accepts.
+    role : {"structural", "training", "adaptation", "runtime"} or callable
+        What a change after `meta_fit` means. A structural parameter is part of the learned prior:
+        an error. A training parameter has no effect any more: a warning. The others can be changed
+        freely. A callable maps the estimator to one of these.
+    description : str
+        For the docstrings of estimators.
+    """
+
+    constraint: Constraint
+    role: Role | Callable[[Any], Role]
+    description: str
+
+    def role_in(self, estimator: object) -> Role:
+        """Return the role that the parameter has in an estimator."""
+        return self.role(estimator) if callable(self.role) else self.role
+
+
+def param(
+    default: Any,
+    constraint: Constraint,
+    role: Role | Callable[[Any], Role],
+    description: str,
+    **field: Any,
+) -> Any:
+    """Declare a parameter of an estimator, as the value of a dataclass field.
 
     Parameters
     ----------
-    low : int
-        The smallest value allowed.
-    high : int or None, default=None
-        The largest value allowed. With None there is no limit.
-    none : bool, default=False
-        Whether None is allowed.
+    default : object
+        The default value. A subclass changes it by a field of the same name with another default.
+    constraint : Constraint
+        The values that the parameter accepts, checked by `meta_fit` and `fit`.
+    role : {"structural", "training", "adaptation", "runtime"} or callable
+        What a change after `meta_fit` means, see :class:`Parameter`.
+    description : str
+        For the docstring of the estimator.
+    **field : dict
+        More arguments of :func:`dataclasses.field`, such as ``kw_only=True``.
 
     Returns
     -------
-    Check
-        For :func:`check_params`.
+    dataclasses.Field
+        The field, to be assigned in the class body.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> from sklearn_meta.parameters import integer, param, parameters_of
+    >>> @dataclass
+    ... class Learner:
+    ...     inner_steps: int = param(5, integer(0), "adaptation", "Number of gradient steps.")
+    >>> parameters_of(Learner)["inner_steps"].constraint.text
+    'an int in the range [0, inf)'
     """
-
-    def allowed(value: Any) -> bool:
-        if value is None:
-            return none
-        if not isinstance(value, Integral) or isinstance(value, bool):
-            return False
-        return int(value) >= low and (high is None or int(value) <= high)
-
-    span = f"[{low}, inf)" if high is None else f"[{low}, {high}]"
-    return allowed, f"an int in the range {span}" + (" or None" if none else "")
+    declaration = Parameter(constraint, role, " ".join(description.split()))
+    return dataclasses.field(default=default, metadata={"parameter": declaration}, **field)
 
 
-def real(
-    low: float, high: float = math.inf, *, open_left: bool = False, none: bool = False
-) -> Check:
-    """Ask for a finite number of at least `low`, or above it, and up to `high` (or None).
+@functools.cache
+def parameters_of(cls: type) -> Mapping[str, Parameter]:
+    """Return the declared parameters of a class by name, its own first.
 
     Parameters
     ----------
-    low : float
-        The lower end of the range.
-    high : float, default=inf
-        The upper end.
-    open_left : bool, default=False
-        Whether `low` itself is refused.
-    none : bool, default=False
-        Whether None is allowed.
+    cls : type
+        A dataclass whose fields are declared by :func:`param`.
 
     Returns
     -------
-    Check
-        For :func:`check_params`.
+    dict of Parameter
+        A field that a subclass declares again without :func:`param` keeps the inherited
+        declaration: only its default is new.
     """
-
-    def allowed(value: Any) -> bool:
-        if value is None:
-            return none
-        if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value):
-            return False
-        return (float(value) > low if open_left else float(value) >= low) and float(value) <= high
-
-    left, right = "(" if open_left else "[", ")" if math.isinf(high) else "]"
-    return allowed, f"a float in the range {left}{low}, {high}{right}" + " or None" * none
-
-
-def option(*values: Any) -> Check:
-    """One of a few values.
-
-    Parameters
-    ----------
-    *values : str, bool or None
-        Those allowed.
-
-    Returns
-    -------
-    Check
-        For :func:`check_params`.
-    """
-
-    def allowed(value: Any) -> bool:
-        if isinstance(value, np.bool_):  # a grid of them, say
-            value = bool(value)
-        return any(value is v or (isinstance(v, str) and value == v) for v in values)
-
-    return allowed, "one of " + ", ".join(map(repr, values))
+    declared: dict[str, Parameter] = {}
+    for owner in cls.__mro__:
+        own = inspect.get_annotations(owner)
+        fields = vars(owner).get("__dataclass_fields__", {})
+        for name in [n for n in own if n in fields]:
+            declaration = fields[name].metadata.get("parameter")
+            if declaration is not None:
+                declared.setdefault(name, declaration)
+    return declared
 
 
-def check_params(estimator: Any, checks: Mapping[str, Check]) -> None:
-    """Refuse the first parameter whose value is not allowed.
-
-    Parameters
-    ----------
-    estimator : object
-        With one attribute a parameter.
-    checks : dict of Check
-        One a parameter.
-
-    Raises
-    ------
-    ValueError
-        In scikit-learn's words, naming parameter, estimator and value.
-    """
-    for name, check in checks.items():
-        check_parameter(name, getattr(estimator, name), check, type(estimator).__name__)
-
-
-def check_parameter(name: str, value: Any, check: Check, owner: str) -> Any:
-    """Return a value that is allowed, or raise an error in scikit-learn's words.
+def check_parameter(name: str, value: V, constraint: Constraint, owner: str) -> V:
+    """Return a value that the constraint allows, or raise a ValueError in scikit-learn's words.
 
     Parameters
     ----------
@@ -140,8 +163,8 @@ def check_parameter(name: str, value: Any, check: Check, owner: str) -> Any:
         The parameter.
     value : object
         Its value.
-    check : Check
-        The constraint, such as ``integer(1)``.
+    constraint : Constraint
+        The values that it accepts.
     owner : str
         The class or function that the parameter belongs to.
 
@@ -149,16 +172,10 @@ def check_parameter(name: str, value: Any, check: Check, owner: str) -> Any:
     -------
     value : object
         The same value.
-
-    Raises
-    ------
-    ValueError
-        If the value is not allowed.
     """
-    allowed, constraint = check
-    if not allowed(value):
+    if not constraint.allows(value):
         raise ValueError(
-            f"The {name!r} parameter of {owner} must be {constraint}. Got {value!r} instead."
+            f"The {name!r} parameter of {owner} must be {constraint.text}. Got {value!r} instead."
         )
     return value
 
@@ -192,27 +209,133 @@ def as_range(value: Any, name: str, owner: str, least: int) -> tuple[int, int]:
     (3, 3)
     """
     ends = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    allowed, constraint = integer(least)
-    if len(ends) != 2 or not all(map(allowed, ends)) or ends[0] > ends[1]:
+    count = integer(least)
+    if len(ends) != 2 or not all(map(count.allows, ends)) or ends[0] > ends[1]:
         raise ValueError(
-            f"The {name!r} parameter of {owner} must be {constraint} or a pair of them, "
+            f"The {name!r} parameter of {owner} must be {count.text} or a pair of them, "
             f"(low, high). Got {value!r} instead."
         )
     return int(ends[0]), int(ends[1])
 
 
-def fingerprint(value: Any) -> Any:
-    """Give what to compare a parameter by: a module's structure, a callable's name, else the value.
+# ---- constraints ---------------------------------------------------------------------------
+
+
+def integer(low: int, high: int | None = None, *, none: bool = False) -> Constraint:
+    """Allow an int from `low` to `high`.
 
     Parameters
     ----------
-    value : object
-        Of a parameter. Clones hold copies of modules, which must count as equal.
+    low : int
+        The smallest value.
+    high : int or None, default=None
+        The largest value. With None there is no limit.
+    none : bool, default=False
+        Whether None is allowed too.
 
     Returns
     -------
-    object
-        Small, picklable and comparable.
+    Constraint
+        For :func:`param` and :func:`check_parameter`.
+    """
+
+    def allows(value: Any) -> bool:
+        if value is None:
+            return none
+        if not isinstance(value, Integral) or isinstance(value, bool):
+            return False
+        return int(value) >= low and (high is None or int(value) <= high)
+
+    or_none = " or None" * none
+    span = f"[{low}, inf)" if high is None else f"[{low}, {high}]"
+    return Constraint(allows, f"an int in the range {span}{or_none}", f"int{or_none}")
+
+
+def real(
+    low: float, high: float = math.inf, *, open_left: bool = False, none: bool = False
+) -> Constraint:
+    """Allow a finite number from `low` to `high`.
+
+    Parameters
+    ----------
+    low : float
+        The lower end of the range.
+    high : float, default=inf
+        The upper end of the range.
+    open_left : bool, default=False
+        Whether `low` itself is excluded.
+    none : bool, default=False
+        Whether None is allowed too.
+
+    Returns
+    -------
+    Constraint
+        For :func:`param` and :func:`check_parameter`.
+    """
+
+    def allows(value: Any) -> bool:
+        if value is None:
+            return none
+        if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value):
+            return False
+        return (float(value) > low if open_left else float(value) >= low) and float(value) <= high
+
+    left, right = "(" if open_left else "[", ")" if math.isinf(high) else "]"
+    or_none = " or None" * none
+    return Constraint(
+        allows, f"a float in the range {left}{low}, {high}{right}{or_none}", f"float{or_none}"
+    )
+
+
+def option(*values: str | bool | None) -> Constraint:
+    """Allow a few values.
+
+    Parameters
+    ----------
+    *values : str, bool or None
+        The values.
+
+    Returns
+    -------
+    Constraint
+        For :func:`param` and :func:`check_parameter`.
+    """
+
+    def allows(value: Any) -> bool:
+        if isinstance(value, np.bool_):  # a grid of them, for example
+            value = bool(value)
+        return any(value is v or (isinstance(v, str) and value == v) for v in values)
+
+    names = ", ".join(f'"{v}"' for v in values if isinstance(v, str))
+    kinds = [f"{{{names}}}"] * bool(names)
+    kinds += ["bool"] * (True in values or False in values) + ["None"] * (None in values)
+    return Constraint(allows, "one of " + ", ".join(map(repr, values)), " or ".join(kinds))
+
+
+def anything(kind: str) -> Constraint:
+    """Allow every value, because whatever uses the parameter reports a wrong one.
+
+    Parameters
+    ----------
+    kind : str
+        What the value should be, for docstrings.
+
+    Returns
+    -------
+    Constraint
+        For :func:`param`.
+    """
+    return Constraint(lambda value: True, "", kind)
+
+
+# ---- comparing parameters with those of meta_fit ---------------------------------------------
+
+
+def fingerprint(value: Any) -> Any:
+    """Return a small, picklable value by which a parameter is compared with an earlier one.
+
+    It is the structure of a module (clones hold copies of modules, which must count as equal), the
+    name of a callable, and otherwise the value.
     """
     if isinstance(value, torch.nn.Module):
         lazy = torch.nn.parameter.is_lazy
@@ -229,76 +352,71 @@ def fingerprint(value: Any) -> Any:
     return value if isinstance(value, (str, bytes, Number, type(None))) else repr(value)
 
 
-def resolve_device(device: str | torch.device) -> torch.device:
-    """Turn a `device` parameter into a device of this machine.
+# ---- docstrings ----------------------------------------------------------------------------
+
+RAISES = """\
+Raises
+------
+TaskError
+    From `meta_fit`, if a task cannot be used.
+ValueError
+    If a parameter or a support cannot be used."""
+CLASSES = """
+classes_ : ndarray of shape (n_classes,)
+    Labels of the support."""
+ATTRIBUTES = """
+theta_ : mapping of str to ndarray
+    Learned meta-parameters, read-only. Available after `meta_fit` and in clones.
+phi_ : mapping of str to ndarray
+    Parameters that `fit` adapted to its support, read-only.
+history_ : list of dict
+    One entry for each epoch of the last `meta_fit`: losses and durations. As in skorch,
+    ``history_[:, "train_loss"]`` is a column; ``history_.to_frame()`` is a DataFrame.
+n_features_in_ : int
+    Number of features seen in `fit`.
+feature_names_in_ : ndarray of shape (n_features_in_,)
+    Names of the features seen in `fit`, if `X` has feature names that are all strings."""
+
+
+def describe(cls: C) -> C:
+    """Write the sections Parameters, Attributes and Raises of an estimator's docstring.
 
     Parameters
     ----------
-    device : {"auto", "cpu", "cuda", "cuda:1", "mps", ...} or torch.device
-        "auto" is "cuda" if it is there, else "cpu".
+    cls : type
+        A dataclass whose fields are declared by :func:`param`, and whose docstring has none of
+        these sections. They are inserted before its first section.
 
     Returns
     -------
-    torch.device
-        Ready to be used.
-
-    Raises
-    ------
-    ValueError
-        If it is not a device, or not on this machine; the message names those that are.
+    type
+        The same class.
     """
-    if isinstance(device, str) and device == "auto":
-        # not "mps", which has no float64: ask for it by name, with float32 rows
-        return torch.device("cuda" if _there("cuda") else "cpu")
-    resolved = None
-    if isinstance(device, (str, torch.device)):  # a number would be a GPU's, of whatever kind
-        with suppress(RuntimeError):
-            resolved = torch.device(device)
-    if resolved is None:
-        raise ValueError(
-            "The 'device' parameter must be 'auto' or a torch device such as 'cpu', 'cuda', "
-            f"'cuda:1' or 'mps'. Got {device!r} instead; this machine has {_all_there()}."
-        )
-    n = {"cuda": torch.cuda.device_count() if _there("cuda") else 0}.get(resolved.type, 1)
-    if not _there(resolved.type) or (resolved.index or 0) >= n:
-        raise ValueError(
-            f"device={str(device)!r} is not available on this machine, which has {_all_there()}; "
-            "device='auto' takes a GPU where there is one."
-        )
-    return resolved
+    defaults = {name: p.default for name, p in inspect.signature(cls).parameters.items()}
+    entries = [
+        entry(name, declaration, defaults[name])
+        for name, declaration in parameters_of(cls).items()
+        if name in defaults
+    ]
+    classes = CLASSES if getattr(cls, "target_type", None) == "class" else ""
+    sections = [
+        "Parameters\n----------\n" + "\n".join(entries),
+        f"Attributes\n----------{classes}{ATTRIBUTES}",
+        RAISES,
+    ]
+    lines = inspect.cleandoc(cls.__doc__ or "").splitlines()
+    headings = [i for i, line in enumerate(lines[1:]) if line and set(line) == {"-"}]
+    at = headings[0] if headings else len(lines)
+    head, tail = "\n".join(lines[:at]).rstrip(), "\n".join(lines[at:])
+    cls.__doc__ = "\n\n".join([head, *sections, tail]).rstrip() + "\n"
+    return cls
 
 
-def check_dtype(device: torch.device, dtype: Any) -> None:
-    """Refuse rows in a precision that the device does not have.
-
-    Parameters
-    ----------
-    device : torch.device
-        Where to compute.
-    dtype : dtype
-        What in.
-
-    Raises
-    ------
-    ValueError
-        Saying what to do.
-    """
-    if device.type == "mps" and np.dtype(dtype) == np.float64:
-        raise ValueError(
-            "device='mps' has no float64, which X is computed in unless all of it is float32 "
-            "(or bytes): pass X.astype(numpy.float32), or use device='cpu'."
-        )
-
-
-def _there(kind: str) -> bool:
-    if kind == "cuda":
-        return torch.cuda.is_available()
-    if kind == "mps":
-        return torch.backends.mps.is_available()
-    return kind == "cpu"
-
-
-def _all_there() -> str:
-    gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if _there("cuda") else []
-    there = ["cpu", *gpus, *(["mps"] if _there("mps") else [])]
-    return ", ".join(map(repr, there))
+def entry(name: str, declaration: Parameter, default: Any) -> str:
+    """Return the numpydoc entry of one parameter."""
+    spelled = f'"{default}"' if isinstance(default, str) else repr(default)
+    role = declaration.role if isinstance(declaration.role, str) else "adaptation"
+    text = f"{declaration.description} {AFTER_META_FIT[role]}".strip()
+    indent = " " * 4
+    body = textwrap.fill(text, 96, initial_indent=indent, subsequent_indent=indent)
+    return f"{name} : {declaration.constraint.kind}, default={spelled}\n{body}"

@@ -14,7 +14,7 @@ from sklearn.base import clone, is_classifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from sklearn_meta._compat import check_steps, fit_task, sub_task
+from sklearn_meta._compat import check_steps
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.parameters import check_parameter, option
 from sklearn_meta.pipeline_saved import SavedPipeline
@@ -171,8 +171,7 @@ class MetaPipeline(SavedPipeline, Pipeline):
                 validation_tasks = self._transform(held_out, state, "of the tasks")
             except TaskError as error:
                 raise TaskError(f"In validation_tasks: {error}") from None
-        with fit_task(self, "meta_fit", 1, tasks, y) as context, sub_task(context, self, learner):
-            learner.meta_fit(ready, validation_tasks=validation_tasks)
+        learner.meta_fit(ready, validation_tasks=validation_tasks)
         self._set_state(state)
         return self
 

@@ -11,13 +11,14 @@ import sklearn_meta
 HOUSE = Path(sklearn_meta.__file__).parent
 FILES = sorted(HOUSE.rglob("*.py"))
 COMPAT = HOUSE / "_compat.py"  # private names of other packages, each with its reason
-GROUND = {"exceptions", "_version", "_optional", "_compat", "_plotting", "parameters"}
+GROUND = {"exceptions", "_version", "_optional", "_compat", "_devices", "_plotting", "parameters"}
 
 # what each part may import: parts of the package, and the outside beyond the standard library
 MAY = {
     "exceptions": ({"sklearn"}, set()),
     "_version": (set(), set()),
     "_optional": (set(), set()),
+    "_devices": ({"numpy", "torch"}, set()),
     "_plotting": ({"numpy", "matplotlib"}, set()),
     "parameters": ({"numpy", "torch"}, set()),
     "_traced": ({"torch"}, set()),

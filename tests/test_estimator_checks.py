@@ -224,12 +224,12 @@ class CentresTheQuery(ProtoNetClassifier):
 
 
 class IgnoresTheSeed(ProtoNetClassifier):
-    def _seed(self):
+    def draw_seed(self):
         return 0
 
 
 class TakesChances(ProtoNetClassifier):
-    def _seed(self):
+    def draw_seed(self):
         return int.from_bytes(os.urandom(3), "big")
 
 

@@ -8,13 +8,13 @@ import pytest
 
 from sklearn_meta.algorithms import ProtoNet
 from sklearn_meta.base import MetaClassifier
-from sklearn_meta.base.shared_params import SharedParams
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
 from sklearn_meta.functional import cross_entropy, squared_euclidean
+from sklearn_meta.outer.outer_loop import OuterLoop
 from sklearn_meta.testing import all_estimators
 
 EVERY = dict(all_estimators())
-SHARED = set(SharedParams.__dataclass_fields__)
+SHARED = set(OuterLoop.__dataclass_fields__)
 OWN = [
     pytest.param(cls, name, id=f"{cls.__name__}-{name}")
     for cls in EVERY.values()
@@ -44,12 +44,10 @@ def test_nonsense_is_refused_by_name_and_nothing_changes(cls, name):
 
 
 @pytest.mark.parametrize("cls", EVERY.values())
-def test_parameters_are_structural_or_of_training_or_free(cls):
-    names, structural, training = set(cls().get_params()), cls._structural, cls._training
-    assert set(structural) | set(training) <= names
-    assert not set(structural) & set(training)
-    assert len(structural) == len(set(structural))
-    assert len(training) == len(set(training))
+def test_every_parameter_has_one_role(cls):
+    roles = ("structural", "training", "adaptation", "runtime")
+    names = [name for role in roles for name in cls().fingerprints(role)]
+    assert sorted(names) == sorted(cls().get_params())
 
 
 @pytest.mark.parametrize("cls", EVERY.values())
@@ -67,7 +65,7 @@ def test_numpy_numbers_and_bools_are_as_good(cls):
     for name, value in cls().get_params().items():
         if isinstance(value, (bool, int)) and name not in ("max_meta_iter", "verbose"):
             as_numpy = np.bool_(value) if isinstance(value, bool) else np.int64(value)
-            cls(**{name: as_numpy})._check_params()
+            cls(**{name: as_numpy}).check_parameters()
     if "chunk_size" in cls().get_params():
         small = {"hidden_layer_sizes": 2, "hidden_size": 2, "max_meta_iter": 1, "random_state": 0}
         theta = [

@@ -86,7 +86,7 @@ CASES = {
     "MAML": (MAMLClassifier(**PROFILED), LABELS),
     "MAML, a network of the user's": (MAMLClassifier(backbone=foreign, **SMALL), LABELS),
     "MAML, a network that draws": (
-        MAMLRegressor(backbone=Noisy, checkpoint=True, **SMALL),
+        MAMLRegressor(backbone=Noisy, activation_checkpointing=True, **SMALL),
         REALS,
     ),
 }

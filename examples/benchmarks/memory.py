@@ -6,7 +6,7 @@ Every figure is that of a process of its own, which runs one meta-iteration: the
 its peak, less that before (``ru_maxrss``, with malloc told to give back what is freed), and the
 most bytes of tensors at once by the count of torch's own allocator. First 20-step second-order
 MAML on Conv4 (28 x 28 images, 5 ways, 1 shot, 15 query rows a class, 4 tasks), everything kept and
-with ``checkpoint=True``; then what `estimate_memory` says of several problems.
+with ``activation_checkpointing=True``; then what `estimate_memory` says of several problems.
 """
 
 from __future__ import annotations
@@ -37,7 +37,11 @@ MAML: dict[str, Any] = {**CONV4, "inner_steps": 20, "inner_lr": 0.001}
 # name: (estimator, parameters, rows of a class or task)
 PROBLEMS: dict[str, tuple[str, dict[str, Any], int]] = {
     "MAML, Conv4, 20 steps": ("MAMLClassifier", MAML, 16),
-    "the same, checkpoint=True": ("MAMLClassifier", {**MAML, "checkpoint": True}, 16),
+    "the same, activation_checkpointing=True": (
+        "MAMLClassifier",
+        {**MAML, "activation_checkpointing": True},
+        16,
+    ),
     "the same, first order": ("MAMLClassifier", {**MAML, "first_order": True}, 16),
     "the same, task_chunk_size=1": ("MAMLClassifier", {**MAML, "task_chunk_size": 1}, 16),
     "ANIL, Conv4, 5 steps": ("ANILClassifier", CONV4, 16),
@@ -59,7 +63,7 @@ PROBLEMS: dict[str, tuple[str, dict[str, Any], int]] = {
         25,
     ),
 }
-BAR = ("MAML, Conv4, 20 steps", "the same, checkpoint=True")
+BAR = ("MAML, Conv4, 20 steps", "the same, activation_checkpointing=True")
 SMALL = {"inner_steps": 3, "meta_batch_size": 2, "hidden_layer_sizes": 50, "n_query": 3}
 
 
@@ -106,7 +110,7 @@ def child(name: str, how: str, small: bool) -> dict[str, Any]:
 
 
 def difference(small: bool) -> tuple[float, float]:
-    """Loss and meta-gradient, in float64, with checkpoint=True against without; relative."""
+    """Relative difference of loss and meta-gradient with and without it, in float64."""
     options = {"optimizer": torch.optim.SGD}
 
     def after(name: str, meta_lr: float) -> tuple[float, dict[str, Any]]:
@@ -160,7 +164,8 @@ def report(names: list[str], small: bool) -> list[str]:
         of_loss, of_gradient = difference(small)
         lines += [
             "",
-            f"checkpoint=True / without: resident {again['resident'] / plain['resident']:.2f}, "
+            "activation_checkpointing=True / without: "
+            f"resident {again['resident'] / plain['resident']:.2f}, "
             f"allocated {again['allocated'] / plain['allocated']:.2f} (bar 0.33), "
             f"time {again['seconds'] / plain['seconds']:.2f}; "
             f"in float64, loss off by {of_loss:.1e}, "

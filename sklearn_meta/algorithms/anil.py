@@ -3,47 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from sklearn_meta.base import MetaClassifier, MetaRegressor
-from sklearn_meta.base.inner_params import UnrolledParams, gradient_learner
-from sklearn_meta.base.params_doc import describe_shared
+from sklearn_meta.base.inner_loop import (
+    activation_checkpointing,
+    first_order,
+    head,
+    inner_lr,
+    inner_steps,
+    learned_lr,
+    make_rate,
+)
 from sklearn_meta.inner import GradientLearner, HeadAlone
+from sklearn_meta.parameters import describe
 
 __all__ = ["ANILClassifier", "ANILRegressor"]
 
 
-@describe_shared
+@describe
 @dataclass(eq=False, repr=False)
-class ANILClassifier(UnrolledParams, MetaClassifier):
+class ANILClassifier(MetaClassifier):
     """Classifier that meta-learns its features and adapts only the output layer.
 
     As MAML, but the inner loop moves the output layer w only:
     w_(k+1) = w_k - alpha grad_w L(w_k, f_theta(support)). The features do not change, so steps
     cost next to nothing; the outer loop learns features that are good for such steps.
-
-    Parameters
-    ----------
-    inner_lr : float or None, default=None
-        The step alpha; None: 0.01 for ``head="prototype"``, else 0.4. Free to change after
-        `meta_fit`.
-    {inner_steps}
-    {first_order}
-    {head}
-    {learned_lr}
-    {network}
-    {outer}
-    {n_shot}
-    {checkpoint}
-
-    Attributes
-    ----------
-    {classes}
-    {attributes}
-
-    Raises
-    ------
-    {raises}
 
     See Also
     --------
@@ -67,48 +51,35 @@ class ANILClassifier(UnrolledParams, MetaClassifier):
     (54,)
     """
 
-    inner_lr: float | None = None
-    inner_steps: int = 5
-    first_order: bool = False
-    head: str = "shared"
-    learned_lr: str | None = None
+    inner_lr: float | None = inner_lr(None)
+    inner_steps: int = inner_steps(5)
+    first_order: bool = first_order(False)
+    head: str = head("shared")
+    learned_lr: str | None = learned_lr()
 
-    _structural: ClassVar[tuple[str, ...]] = (*MetaClassifier._structural, "head", "learned_lr")
-    _training: ClassVar[tuple[str, ...]] = (*MetaClassifier._training, "first_order")
+    activation_checkpointing: bool = activation_checkpointing()
 
     def make_algorithm(self) -> GradientLearner:
         """Make the algorithm that the parameters describe."""
-        return gradient_learner(self, HeadAlone())
+        return GradientLearner(
+            self.make_loss(),
+            self.make_head(),
+            HeadAlone(),
+            make_rate(self.learned_lr, self.inner_lr, self.head),
+            self.inner_steps,
+            first_order_until=float(self.first_order),
+            activation_checkpointing=self.activation_checkpointing,
+        )
 
 
-@describe_shared
+@describe
 @dataclass(eq=False, repr=False)
-class ANILRegressor(UnrolledParams, MetaRegressor):
+class ANILRegressor(MetaRegressor):
     """Regressor that meta-learns its features and adapts only the output layer.
 
     As MAML, but the inner loop moves the output layer w only:
     w_(k+1) = w_k - alpha grad_w L(w_k, f_theta(support)). The features do not change, so steps
     cost next to nothing.
-
-    Parameters
-    ----------
-    inner_lr : float, default=0.01
-        The step alpha. Free to change after `meta_fit`.
-    {inner_steps}
-    {first_order}
-    {learned_lr}
-    {network}
-    {outer}
-    {n_support}
-    {checkpoint}
-
-    Attributes
-    ----------
-    {attributes}
-
-    Raises
-    ------
-    {raises}
 
     See Also
     --------
@@ -132,14 +103,21 @@ class ANILRegressor(UnrolledParams, MetaRegressor):
     (15,)
     """
 
-    inner_lr: float = 0.01
-    inner_steps: int = 5
-    first_order: bool = False
-    learned_lr: str | None = None
+    inner_lr: float = inner_lr(0.01)
+    inner_steps: int = inner_steps(5)
+    first_order: bool = first_order(False)
+    learned_lr: str | None = learned_lr()
 
-    _structural: ClassVar[tuple[str, ...]] = (*MetaRegressor._structural, "learned_lr")
-    _training: ClassVar[tuple[str, ...]] = (*MetaRegressor._training, "first_order")
+    activation_checkpointing: bool = activation_checkpointing()
 
     def make_algorithm(self) -> GradientLearner:
         """Make the algorithm that the parameters describe."""
-        return gradient_learner(self, HeadAlone())
+        return GradientLearner(
+            self.make_loss(),
+            self.make_head(),
+            HeadAlone(),
+            make_rate(self.learned_lr, self.inner_lr),
+            self.inner_steps,
+            first_order_until=float(self.first_order),
+            activation_checkpointing=self.activation_checkpointing,
+        )

@@ -8,11 +8,9 @@ from typing import ClassVar
 import torch
 
 from sklearn_meta.base import MetaClassifier
-from sklearn_meta.base.inner_params import InnerLoopParams
-from sklearn_meta.base.params_doc import describe_shared
-from sklearn_meta.functional import cross_entropy
+from sklearn_meta.base.inner_loop import inner_lr, inner_steps
 from sklearn_meta.inner import CosineHead, FineTune, HeadAlone
-from sklearn_meta.parameters import Check, real
+from sklearn_meta.parameters import describe, param, real
 
 __all__ = ["BaselinePlusPlusClassifier"]
 
@@ -20,9 +18,9 @@ __all__ = ["BaselinePlusPlusClassifier"]
 OFFICIAL = (("momentum", 0.9), ("dampening", 0.9), ("weight_decay", 1e-3))
 
 
-@describe_shared
+@describe
 @dataclass(eq=False, repr=False)
-class BaselinePlusPlusClassifier(InnerLoopParams, MetaClassifier):
+class BaselinePlusPlusClassifier(MetaClassifier):
     """Cosine classifier, pre-trained on all classes, with a new output layer for each task.
 
     A baseline: `meta_fit` trains one network on the rows of all tasks together, with the logits
@@ -35,28 +33,6 @@ class BaselinePlusPlusClassifier(InnerLoopParams, MetaClassifier):
     g_k = 1, rather than at random, and a step takes all rows of the support, where the official
     epoch takes one step of 0.01 for every four rows; hence the larger step. Without `meta_fit`,
     `fit` trains the backbone from scratch under an ordinary linear output layer.
-
-    Parameters
-    ----------
-    scale : float or None, default=None
-        The scale s; None: 2 for up to 200 classes, else 10. Structural.
-    inner_lr : float, default=0.1
-        The step of SGD.
-    inner_steps : int, default=100
-        How many; 0 gives the nearest class mean by cosine. Both are free to change after
-        `meta_fit`.
-    {network}
-    {outer}
-    {n_shot}
-
-    Attributes
-    ----------
-    {classes}
-    {attributes}
-
-    Raises
-    ------
-    {raises}
 
     See Also
     --------
@@ -79,18 +55,24 @@ class BaselinePlusPlusClassifier(InnerLoopParams, MetaClassifier):
     (75,)
     """
 
-    scale: float | None = None
-    inner_lr: float = 0.1
-    inner_steps: int = 100
+    scale: float | None = param(
+        None,
+        real(0, open_left=True, none=True),
+        "structural",
+        "Scale s of the cosines; None is 2 for up to 200 classes, else 10.",
+    )
+    inner_lr: float = inner_lr(0.1, "Step size of SGD.")
+    inner_steps: int = inner_steps(
+        100, "Number of steps; 0 predicts with the nearest class mean by cosine."
+    )
 
-    _structural: ClassVar[tuple[str, ...]] = (*MetaClassifier._structural, "scale")
     shared_labels: ClassVar[bool] = True
 
     def make_algorithm(self) -> FineTune:
         """Make the algorithm that the parameters describe."""
         head = CosineHead(self.scale)
         return FineTune(
-            cross_entropy,
+            self.make_loss(),
             head,
             HeadAlone(),
             trained=head,
@@ -99,6 +81,3 @@ class BaselinePlusPlusClassifier(InnerLoopParams, MetaClassifier):
             inner_steps=self.inner_steps,
             options=OFFICIAL,
         )
-
-    def _param_checks(self) -> dict[str, Check]:
-        return super()._param_checks() | {"scale": real(0, open_left=True, none=True)}

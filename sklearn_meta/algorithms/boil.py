@@ -3,51 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from sklearn_meta.base import MetaClassifier, MetaRegressor
-from sklearn_meta.base.inner_params import UnrolledParams, gradient_learner
-from sklearn_meta.base.params_doc import describe_shared
+from sklearn_meta.base.inner_loop import (
+    activation_checkpointing,
+    first_order,
+    inner_lr,
+    inner_steps,
+    learned_lr,
+    make_rate,
+)
 from sklearn_meta.inner import Body, GradientLearner
-from sklearn_meta.parameters import Check, option
+from sklearn_meta.parameters import describe, option, param
 
 __all__ = ["BOILClassifier", "BOILRegressor"]
 
 
-@describe_shared
+@describe
 @dataclass(eq=False, repr=False)
-class BOILClassifier(UnrolledParams, MetaClassifier):
+class BOILClassifier(MetaClassifier):
     """Classifier that adapts the backbone and leaves the output layer as it is.
 
     As MAML, but the output layer w stays at its start and the backbone alone moves:
     phi_(k+1) = phi_k - alpha grad_phi L(w, f_phi_k(support)). Features must change to fit a new
     task, which is said to help where new tasks are unlike the old ones.
-
-    Parameters
-    ----------
-    inner_lr : float or None, default=None
-        The step alpha; None: 0.01 for ``head="prototype"``, 0.4 for "fixed". Free to change after
-        `meta_fit`.
-    {inner_steps}
-    {first_order}
-    head : {"prototype", "fixed"}, default="prototype"
-        Where the output layer stays: at the class prototypes, or at one learned vector a class
-        position, which limits the number of classes and depends on their order. (One vector for
-        all classes could not tell them apart.) Structural.
-    {learned_lr}
-    {network}
-    {outer}
-    {n_shot}
-    {checkpoint}
-
-    Attributes
-    ----------
-    {classes}
-    {attributes}
-
-    Raises
-    ------
-    {raises}
 
     See Also
     --------
@@ -71,51 +50,42 @@ class BOILClassifier(UnrolledParams, MetaClassifier):
     (54,)
     """
 
-    inner_lr: float | None = None
-    inner_steps: int = 5
-    first_order: bool = False
-    head: str = "prototype"
-    learned_lr: str | None = None
+    inner_lr: float | None = inner_lr(None)
+    inner_steps: int = inner_steps(5)
+    first_order: bool = first_order(False)
+    head: str = param(
+        "prototype",
+        option("prototype", "fixed"),
+        "structural",
+        """Where the output layer stays: at the class prototypes, or at one learned vector for each
+        class position, which limits the number of classes and depends on their order. (One vector
+        for all classes could not tell them apart.)""",
+    )
+    learned_lr: str | None = learned_lr()
 
-    _structural: ClassVar[tuple[str, ...]] = (*MetaClassifier._structural, "head", "learned_lr")
-    _training: ClassVar[tuple[str, ...]] = (*MetaClassifier._training, "first_order")
+    activation_checkpointing: bool = activation_checkpointing()
 
     def make_algorithm(self) -> GradientLearner:
         """Make the algorithm that the parameters describe."""
-        return gradient_learner(self, Body())
+        return GradientLearner(
+            self.make_loss(),
+            self.make_head(),
+            Body(),
+            make_rate(self.learned_lr, self.inner_lr, self.head),
+            self.inner_steps,
+            first_order_until=float(self.first_order),
+            activation_checkpointing=self.activation_checkpointing,
+        )
 
-    def _param_checks(self) -> dict[str, Check]:
-        return super()._param_checks() | {"head": option("prototype", "fixed")}
 
-
-@describe_shared
+@describe
 @dataclass(eq=False, repr=False)
-class BOILRegressor(UnrolledParams, MetaRegressor):
+class BOILRegressor(MetaRegressor):
     """Regressor that adapts the backbone and leaves the output layer as it is.
 
     As MAML, but the output layer w stays at its start and the backbone alone moves:
     phi_(k+1) = phi_k - alpha grad_phi L(w, f_phi_k(support)). Features must change to fit a new
     task, which is said to help where new tasks are unlike the old ones.
-
-    Parameters
-    ----------
-    inner_lr : float, default=0.01
-        The step alpha. Free to change after `meta_fit`.
-    {inner_steps}
-    {first_order}
-    {learned_lr}
-    {network}
-    {outer}
-    {n_support}
-    {checkpoint}
-
-    Attributes
-    ----------
-    {attributes}
-
-    Raises
-    ------
-    {raises}
 
     See Also
     --------
@@ -139,14 +109,21 @@ class BOILRegressor(UnrolledParams, MetaRegressor):
     (15,)
     """
 
-    inner_lr: float = 0.01
-    inner_steps: int = 5
-    first_order: bool = False
-    learned_lr: str | None = None
+    inner_lr: float = inner_lr(0.01)
+    inner_steps: int = inner_steps(5)
+    first_order: bool = first_order(False)
+    learned_lr: str | None = learned_lr()
 
-    _structural: ClassVar[tuple[str, ...]] = (*MetaRegressor._structural, "learned_lr")
-    _training: ClassVar[tuple[str, ...]] = (*MetaRegressor._training, "first_order")
+    activation_checkpointing: bool = activation_checkpointing()
 
     def make_algorithm(self) -> GradientLearner:
         """Make the algorithm that the parameters describe."""
-        return gradient_learner(self, Body())
+        return GradientLearner(
+            self.make_loss(),
+            self.make_head(),
+            Body(),
+            make_rate(self.learned_lr, self.inner_lr),
+            self.inner_steps,
+            first_order_until=float(self.first_order),
+            activation_checkpointing=self.activation_checkpointing,
+        )

@@ -9,11 +9,16 @@ import torch
 from torch import Tensor
 
 from sklearn_meta.base import MetaRegressor
-from sklearn_meta.base.inner_params import UnrolledParams, gradient_learner
-from sklearn_meta.base.params_doc import describe_shared
+from sklearn_meta.base.inner_loop import (
+    activation_checkpointing,
+    first_order,
+    inner_lr,
+    inner_steps,
+    make_rate,
+)
 from sklearn_meta.functional import Params
 from sklearn_meta.inner import Adapts, Examples, GradientLearner, Head, Network, RowNetwork, Start
-from sklearn_meta.parameters import Check, integer
+from sklearn_meta.parameters import describe, integer, param
 
 __all__ = ["CAVIARegressor", "Context", "WithContext"]
 
@@ -75,36 +80,15 @@ class Context(Adapts):
         return {CONTEXT: c}, {}, lambda phi: f(phi, support.X)
 
 
-@describe_shared
+@describe
 @dataclass(eq=False, repr=False)
-class CAVIARegressor(UnrolledParams, MetaRegressor):
+class CAVIARegressor(MetaRegressor):
     """Regressor that adapts a few context inputs and leaves the network as it is.
 
     Rows are lengthened by a context c, the same for all rows of a task; the inner loop moves it
     alone, c_(k+1) = c_k - alpha grad_c L(f_theta([x, c_k])), from c_0 = 0. A task is then described
     by `n_context` numbers, and adapting cannot spoil the network. A `backbone` of your own takes
     rows of n_features + `n_context` numbers.
-
-    Parameters
-    ----------
-    inner_lr : float, default=1.0
-        The step alpha; the network learns to suit it. Free to change after `meta_fit`.
-    {inner_steps}
-    n_context : int, default=5
-        Length of the context. Structural.
-    {first_order}
-    {network}
-    {outer}
-    {n_support}
-    {checkpoint}
-
-    Attributes
-    ----------
-    {attributes}
-
-    Raises
-    ------
-    {raises}
 
     See Also
     --------
@@ -127,17 +111,24 @@ class CAVIARegressor(UnrolledParams, MetaRegressor):
     (15,)
     """
 
-    inner_lr: float = 1.0
-    inner_steps: int = 1
-    n_context: int = 5
-    first_order: bool = False
+    inner_lr: float = inner_lr(1.0, "Step size alpha; the network learns to suit it.")
+    inner_steps: int = inner_steps(1)
+    n_context: int = param(5, integer(1), "structural", "Length of the context.")
+    first_order: bool = first_order(False)
 
-    _structural: ClassVar[tuple[str, ...]] = (*MetaRegressor._structural, "n_context")
-    _training: ClassVar[tuple[str, ...]] = (*MetaRegressor._training, "first_order")
+    activation_checkpointing: bool = activation_checkpointing()
 
     def make_algorithm(self) -> GradientLearner:
         """Make the algorithm that the parameters describe."""
-        return gradient_learner(self, Context(self.n_context))
+        return GradientLearner(
+            self.make_loss(),
+            self.make_head(),
+            Context(self.n_context),
+            make_rate(None, self.inner_lr),
+            self.inner_steps,
+            first_order_until=float(self.first_order),
+            activation_checkpointing=self.activation_checkpointing,
+        )
 
     def make_backbone(self, row_shape: tuple[int, ...], seed: int) -> RowNetwork:
         """Build the network for rows of this shape."""
@@ -154,6 +145,3 @@ class CAVIARegressor(UnrolledParams, MetaRegressor):
                 f"{error} (CAVIARegressor appends n_context={self.n_context} numbers to the "
                 f"{row_shape[0]} of a row.)"
             ) from None
-
-    def _param_checks(self) -> dict[str, Check]:
-        return super()._param_checks() | {"n_context": integer(1)}

@@ -8,12 +8,10 @@ from typing import Any, ClassVar
 import torch
 
 from sklearn_meta.base import MetaClassifier, MetaRegressor
-from sklearn_meta.base.inner_params import InnerLoopParams
-from sklearn_meta.base.params_doc import describe_shared
-from sklearn_meta.functional import Optimizer, adam, cross_entropy, squared_error
+from sklearn_meta.base.inner_loop import inner_lr, inner_steps
+from sklearn_meta.functional import Optimizer, adam
 from sklearn_meta.inner import (
     Adapts,
-    Criterion,
     Everything,
     FineTune,
     FixedHead,
@@ -23,35 +21,34 @@ from sklearn_meta.inner import (
     PrototypeHead,
     ZeroHead,
 )
-from sklearn_meta.parameters import Check, option, real
+from sklearn_meta.parameters import describe, option, param
 
 __all__ = ["FineTuneClassifier", "FineTuneRegressor"]
 
 ADAPTS: dict[str, Adapts] = {"all": Everything(), "head": HeadAlone()}
 HEADS: dict[str, Head] = {"zero": ZeroHead(), "prototype": PrototypeHead()}
 OPTIMIZERS: dict[str, Optimizer] = {"sgd": torch.optim.SGD, "adam": adam}
-CHECKS: dict[str, Check] = {
-    "inner_lr": real(0, open_left=True),
-    "inner_optimizer": option(*OPTIMIZERS),
-    "adapts": option(*ADAPTS),
-}
 
 
-def _fine_tune(est: Any, criterion: Criterion, head: Head, trained: Head) -> FineTune:
-    return FineTune(
-        criterion,
-        head,
-        ADAPTS[est.adapts],
-        trained=trained,
-        optimizer=OPTIMIZERS[est.inner_optimizer],
-        inner_lr=est.inner_lr,
-        inner_steps=est.inner_steps,
+def adapts() -> Any:
+    """Declare which weights `fit` trains."""
+    return param(
+        "all",
+        option(*ADAPTS),
+        "adaptation",
+        """Which weights `fit` trains: all of the network, or the new output layer alone (faster: no
+        step embeds the support again).""",
     )
 
 
-@describe_shared
+def inner_optimizer() -> Any:
+    """Declare the optimiser of `fit`."""
+    return param("sgd", option(*OPTIMIZERS), "adaptation", "Optimiser of the steps of `fit`.")
+
+
+@describe
 @dataclass(eq=False, repr=False)
-class FineTuneClassifier(InnerLoopParams, MetaClassifier):
+class FineTuneClassifier(MetaClassifier):
     """Classifier that is pre-trained on all classes of all tasks, then fine-tuned on the new task.
 
     A baseline: `meta_fit` trains one network on the rows of all tasks together, by the mean
@@ -59,34 +56,6 @@ class FineTuneClassifier(InnerLoopParams, MetaClassifier):
     class there (so names local to a task, a "class 0" in each, teach it little); the output layer
     that was trained on them is dropped, and a new task may have any labels. `fit` starts a new
     output layer and takes `inner_steps` steps on the support, in full batches.
-
-    Parameters
-    ----------
-    adapts : {"all", "head"}, default="all"
-        What `fit` trains: all of the network, or the new output layer alone (faster: no step
-        embeds the support again).
-    head : {"zero", "prototype"}, default="zero"
-        Where the new output layer starts: from zeros, or from the class prototypes (w_k = 2 c_k,
-        b_k = -|c_k|^2).
-    inner_optimizer : {"sgd", "adam"}, default="sgd"
-        What takes the steps of `fit`.
-    inner_lr : float, default=0.01
-        Its step.
-    inner_steps : int, default=100
-        How many steps; 0 gives what the head starts from. These five are free to change after
-        `meta_fit`.
-    {network}
-    {outer}
-    {n_shot}
-
-    Attributes
-    ----------
-    {classes}
-    {attributes}
-
-    Raises
-    ------
-    {raises}
 
     See Also
     --------
@@ -112,52 +81,42 @@ class FineTuneClassifier(InnerLoopParams, MetaClassifier):
     (75,)
     """
 
-    adapts: str = "all"
-    head: str = "zero"
-    inner_optimizer: str = "sgd"
-    inner_lr: float = 0.01
-    inner_steps: int = 100
+    adapts: str = adapts()
+    head: str = param(
+        "zero",
+        option(*HEADS),
+        "adaptation",
+        """Where the new output layer starts: from zeros, or from the class prototypes
+        (w_k = 2 c_k, b_k = -|c_k|^2).""",
+    )
+    inner_optimizer: str = inner_optimizer()
+    inner_lr: float = inner_lr(0.01)
+    inner_steps: int = inner_steps(
+        100, "Number of steps; 0 predicts with the network as it starts."
+    )
 
     shared_labels: ClassVar[bool] = True
 
     def make_algorithm(self) -> FineTune:
         """Make the algorithm that the parameters describe."""
-        return _fine_tune(self, cross_entropy, HEADS[self.head], FixedHead())
+        return FineTune(
+            self.make_loss(),
+            HEADS[self.head],
+            ADAPTS[self.adapts],
+            trained=FixedHead(),
+            optimizer=OPTIMIZERS[self.inner_optimizer],
+            inner_lr=self.inner_lr,
+            inner_steps=self.inner_steps,
+        )
 
-    def _param_checks(self) -> dict[str, Check]:
-        return super()._param_checks() | CHECKS | {"head": option(*HEADS)}
 
-
-@describe_shared
+@describe
 @dataclass(eq=False, repr=False)
-class FineTuneRegressor(InnerLoopParams, MetaRegressor):
+class FineTuneRegressor(MetaRegressor):
     """Regressor that is pre-trained on all tasks together, then fine-tuned on the new one.
 
     A baseline: `meta_fit` trains one network on the rows of all tasks together, by the mean
     squared error; `fit` takes `inner_steps` steps on the support from there, in full batches.
-
-    Parameters
-    ----------
-    adapts : {"all", "head"}, default="all"
-        What `fit` trains: all of the network, or the output layer.
-    inner_optimizer : {"sgd", "adam"}, default="sgd"
-        What takes the steps of `fit`.
-    inner_lr : float, default=0.01
-        Its step, on standardised targets.
-    inner_steps : int, default=100
-        How many steps; 0 gives the predictions of :class:`~sklearn_meta.PooledRegressor`. These
-        four are free to change after `meta_fit`.
-    {network}
-    {outer}
-    {n_support}
-
-    Attributes
-    ----------
-    {attributes}
-
-    Raises
-    ------
-    {raises}
 
     See Also
     --------
@@ -180,14 +139,21 @@ class FineTuneRegressor(InnerLoopParams, MetaRegressor):
     (15,)
     """
 
-    adapts: str = "all"
-    inner_optimizer: str = "sgd"
-    inner_lr: float = 0.01
-    inner_steps: int = 100
+    adapts: str = adapts()
+    inner_optimizer: str = inner_optimizer()
+    inner_lr: float = inner_lr(0.01)
+    inner_steps: int = inner_steps(
+        100, "Number of steps; 0 predicts with the network as it starts."
+    )
 
     def make_algorithm(self) -> FineTune:
         """Make the algorithm that the parameters describe."""
-        return _fine_tune(self, squared_error, LinearHead(), LinearHead())
-
-    def _param_checks(self) -> dict[str, Check]:
-        return super()._param_checks() | CHECKS
+        return FineTune(
+            self.make_loss(),
+            LinearHead(),
+            ADAPTS[self.adapts],
+            trained=LinearHead(),
+            optimizer=OPTIMIZERS[self.inner_optimizer],
+            inner_lr=self.inner_lr,
+            inner_steps=self.inner_steps,
+        )

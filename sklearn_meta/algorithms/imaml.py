@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from abc import ABC
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from sklearn_meta.base import MetaClassifier, MetaRegressor
-from sklearn_meta.base.inner_params import InnerLoopParams, head_of, task_loss_of
-from sklearn_meta.base.params_doc import describe_shared
+from sklearn_meta.base.inner_loop import head, inner_lr, inner_steps
 from sklearn_meta.functional import (
     Params,
     as_params,
@@ -23,7 +21,7 @@ from sklearn_meta.functional import (
     with_gradient,
 )
 from sklearn_meta.inner import Adapts, Everything, Examples, InnerLoop, Network
-from sklearn_meta.parameters import Check, integer, real
+from sklearn_meta.parameters import Constraint, describe, integer, param, real
 
 __all__ = ["IMAML", "IMAMLClassifier", "IMAMLRegressor"]
 
@@ -148,43 +146,46 @@ def _damping(value: Any) -> bool:
     return pair and all(map(real(0)[0], value))
 
 
-CHECKS: dict[str, Check] = {
-    "inner_lr": real(0, open_left=True),
-    "lam": real(0, open_left=True),
-    "cg_steps": integer(0),
-    "cg_damping": (_damping, "a pair of numbers in the range [0, inf)"),
-}
+LR = """Step size alpha. Above 2 / (the largest eigenvalue of H) the steps diverge, and the
+meta-gradient does not see it: lower it if the loss does not fall."""
+STEPS = """Number of proximal gradient steps; 0 predicts with the prior. The meta-gradient is that
+of the minimum, so it is only as good as the steps come near it."""
 
 
+def lam(default: float) -> Any:
+    """Declare the weight of the proximal term."""
+    return param(
+        default,
+        real(0, open_left=True),
+        "adaptation",
+        """Weight lambda of the proximal term: the larger, the nearer tasks stay to the start.""",
+    )
+
+
+def cg_steps() -> Any:
+    """Declare the steps of conjugate gradients."""
+    return param(
+        5,
+        integer(0),
+        "training",
+        "Number of conjugate gradient steps for the linear system; 0 is the first-order gradient.",
+    )
+
+
+def cg_damping() -> Any:
+    """Declare the damping of the linear system."""
+    return param(
+        (0.0, 0.0),
+        Constraint(_damping, "a pair of numbers in the range [0, inf)", "(float, float)"),
+        "training",
+        """Solve ((1 + a) I + H / (lambda + b)) v = grad L instead. (0, 0) is the paper's system,
+        (1.0, 10.0) the default of the official code.""",
+    )
+
+
+@describe
 @dataclass(eq=False, repr=False)
-class _IMAMLParams(InnerLoopParams, ABC):
-    """What both estimators have."""
-
-    inner_lr: float = 0.005
-    inner_steps: int = 16
-    lam: float = 2.0
-    cg_steps: int = 5
-    cg_damping: tuple[float, float] = (0.0, 0.0)
-
-    def _param_checks(self) -> dict[str, Check]:
-        return super()._param_checks() | CHECKS
-
-    def make_algorithm(self) -> IMAML:
-        """Make the algorithm that the parameters describe."""
-        return IMAML(
-            task_loss_of(self),
-            head_of(self),
-            self.lam,
-            self.inner_lr,
-            self.inner_steps,
-            self.cg_steps,
-            self.cg_damping,
-        )
-
-
-@describe_shared
-@dataclass(eq=False, repr=False)
-class IMAMLClassifier(_IMAMLParams, MetaClassifier):
+class IMAMLClassifier(MetaClassifier):
     """Classifier that learns an initialisation by implicit gradients.
 
     The inner loop looks for phi* = argmin_phi L(phi, D_support) + lambda / 2 |phi - phi_0|^2 by
@@ -192,37 +193,6 @@ class IMAMLClassifier(_IMAMLParams, MetaClassifier):
     loss with respect to phi_0 is (I + H / lambda)^-1 grad L(phi*, D_query), with H the Hessian of
     L(phi*, D_support): it depends on phi* and not on the way there, so that memory does not grow
     with the inner steps.
-
-    Parameters
-    ----------
-    inner_lr : float, default=0.05
-        The step alpha. Above 2 / (the largest eigenvalue of H) the steps diverge, and the
-        meta-gradient does not see it: lower it if the loss does not fall. Free to change after
-        `meta_fit`.
-    inner_steps : int, default=16
-        Proximal gradient steps; 0 gives the prior's predictions. The meta-gradient is that of the
-        minimum, so it is only as good as they come near it. Free to change after `meta_fit`.
-    lam : float, default=4.0
-        Weight lambda of the proximal term: the larger, the nearer tasks stay to the start. Free to
-        change after `meta_fit`.
-    cg_steps : int, default=5
-        Steps of conjugate gradients for the linear system; 0 is the first-order gradient.
-    cg_damping : (float, float), default=(0.0, 0.0)
-        Solve ((1 + a) I + H / (lambda + b)) v = grad L instead. (0, 0) is the paper's system,
-        (1.0, 10.0) the official code's default.
-    {head}
-    {network}
-    {outer}
-    {n_shot}
-
-    Attributes
-    ----------
-    {classes}
-    {attributes}
-
-    Raises
-    ------
-    {raises}
 
     See Also
     --------
@@ -257,17 +227,29 @@ class IMAMLClassifier(_IMAMLParams, MetaClassifier):
     (54,)
     """
 
-    inner_lr: float = 0.05
-    lam: float = 4.0
-    head: str = "prototype"
+    inner_lr: float = inner_lr(0.05, LR)
+    inner_steps: int = inner_steps(16, STEPS)
+    lam: float = lam(4.0)
+    cg_steps: int = cg_steps()
+    cg_damping: tuple[float, float] = cg_damping()
+    head: str = head("prototype")
 
-    _structural: ClassVar[tuple[str, ...]] = (*MetaClassifier._structural, "head")
-    _training: ClassVar[tuple[str, ...]] = (*MetaClassifier._training, "cg_steps", "cg_damping")
+    def make_algorithm(self) -> IMAML:
+        """Make the algorithm that the parameters describe."""
+        return IMAML(
+            self.make_loss(),
+            self.make_head(),
+            self.lam,
+            self.inner_lr,
+            self.inner_steps,
+            self.cg_steps,
+            self.cg_damping,
+        )
 
 
-@describe_shared
+@describe
 @dataclass(eq=False, repr=False)
-class IMAMLRegressor(_IMAMLParams, MetaRegressor):
+class IMAMLRegressor(MetaRegressor):
     """Regressor that learns an initialisation by implicit gradients.
 
     The inner loop looks for phi* = argmin_phi L(phi, D_support) + lambda / 2 |phi - phi_0|^2 by
@@ -275,35 +257,6 @@ class IMAMLRegressor(_IMAMLParams, MetaRegressor):
     loss with respect to phi_0 is (I + H / lambda)^-1 grad L(phi*, D_query), with H the Hessian of
     L(phi*, D_support): it depends on phi* and not on the way there, so that memory does not grow
     with the inner steps.
-
-    Parameters
-    ----------
-    inner_lr : float, default=0.005
-        The step alpha. Above 2 / (the largest eigenvalue of H) the steps diverge, and the
-        meta-gradient does not see it: lower it if the loss does not fall. Free to change after
-        `meta_fit`.
-    inner_steps : int, default=16
-        Proximal gradient steps; 0 gives the prior's predictions. The meta-gradient is that of the
-        minimum, so it is only as good as they come near it. Free to change after `meta_fit`.
-    lam : float, default=2.0
-        Weight lambda of the proximal term: the larger, the nearer tasks stay to the start. Free to
-        change after `meta_fit`.
-    cg_steps : int, default=5
-        Steps of conjugate gradients for the linear system; 0 is the first-order gradient.
-    cg_damping : (float, float), default=(0.0, 0.0)
-        Solve ((1 + a) I + H / (lambda + b)) v = grad L instead. (0, 0) is the paper's system,
-        (1.0, 10.0) the official code's default.
-    {network}
-    {outer}
-    {n_support}
-
-    Attributes
-    ----------
-    {attributes}
-
-    Raises
-    ------
-    {raises}
 
     See Also
     --------
@@ -338,4 +291,20 @@ class IMAMLRegressor(_IMAMLParams, MetaRegressor):
     (15,)
     """
 
-    _training: ClassVar[tuple[str, ...]] = (*MetaRegressor._training, "cg_steps", "cg_damping")
+    inner_lr: float = inner_lr(0.005, LR)
+    inner_steps: int = inner_steps(16, STEPS)
+    lam: float = lam(2.0)
+    cg_steps: int = cg_steps()
+    cg_damping: tuple[float, float] = cg_damping()
+
+    def make_algorithm(self) -> IMAML:
+        """Make the algorithm that the parameters describe."""
+        return IMAML(
+            self.make_loss(),
+            self.make_head(),
+            self.lam,
+            self.inner_lr,
+            self.inner_steps,
+            self.cg_steps,
+            self.cg_damping,
+        )

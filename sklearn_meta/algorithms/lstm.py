@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from abc import ABC
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import ClassVar
+from typing import Any
 
 import torch
 
 from sklearn_meta.base import MetaClassifier, MetaRegressor
-from sklearn_meta.base.inner_params import InnerLoopParams, head_of, task_loss_of
-from sklearn_meta.base.params_doc import describe_shared
+from sklearn_meta.base.inner_loop import first_order, head, inner_steps
 from sklearn_meta.functional import Params, as_params, as_vector, in_chunks
 from sklearn_meta.inner import (
     DirectRule,
@@ -24,7 +22,7 @@ from sklearn_meta.inner import (
     UpdateRule,
 )
 from sklearn_meta.inner.update_rules import State
-from sklearn_meta.parameters import Check, integer, option
+from sklearn_meta.parameters import describe, integer, option, param
 
 __all__ = ["LSTMMetaLearner", "LSTMMetaLearnerClassifier", "LSTMMetaLearnerRegressor"]
 
@@ -116,70 +114,46 @@ class LSTMMetaLearner(InnerLoop):
         return arrived
 
 
-CHECKS: dict[str, Check] = {
-    "rule": option(*RULES),
-    "hidden_size": integer(1),
-    "chunk_size": integer(1, none=True),
-}
+STEPS = """Number of steps of the rule; 0 predicts with the prior. It can be changed, but the rule
+was trained for the number that it had in meta-training."""
 
 
+def rule() -> Any:
+    """Declare the learned rule."""
+    return param(
+        "gated",
+        option(*RULES),
+        "structural",
+        """"gated" is the rule of the paper. "direct" is theta_t = theta_(t-1) + 0.1 (w h_t + b)
+        with the output h_t of the LSTM, an optimiser learned from scratch.""",
+    )
+
+
+def hidden_size() -> Any:
+    """Declare the size of the LSTM."""
+    return param(20, integer(1), "structural", "Number of units of the LSTM.")
+
+
+def chunk_size() -> Any:
+    """Declare how many weights the rule updates at once."""
+    return param(
+        65536,
+        integer(1, none=True),
+        "runtime",
+        """Number of weights, over all tasks at hand, that the rule updates at once; None updates
+        all. It changes only memory and time.""",
+    )
+
+
+@describe
 @dataclass(eq=False, repr=False)
-class _LSTMParams(InnerLoopParams, ABC):
-    """What both estimators have."""
-
-    inner_steps: int = 5
-    first_order: bool = True
-    rule: str = "gated"
-    hidden_size: int = 20
-    chunk_size: int | None = 65536
-    max_grad_norm: float | None = field(default=0.25, kw_only=True)
-
-    def _param_checks(self) -> dict[str, Check]:
-        return super()._param_checks() | CHECKS
-
-    def make_algorithm(self) -> LSTMMetaLearner:
-        """Make the algorithm that the parameters describe."""
-        return LSTMMetaLearner(
-            task_loss_of(self),
-            head_of(self),
-            Everything(),
-            RULES[self.rule](self.hidden_size),
-            inner_steps=self.inner_steps,
-            first_order=self.first_order,
-            chunk_size=None if self.chunk_size is None else int(self.chunk_size),
-        )
-
-
-@describe_shared
-@dataclass(eq=False, repr=False)
-class LSTMMetaLearnerClassifier(_LSTMParams, MetaClassifier):
+class LSTMMetaLearnerClassifier(MetaClassifier):
     """Classifier that learns an update rule and an initialisation for the inner loop.
 
     A small LSTM moves each weight of the network by itself, theta_t = f_t o theta_(t-1) - i_t o
     grad_t: the forget gate f and the input gate i, a decay and a rate of its own for each weight
     and step, depend on what gradient and loss have been. The outer loop learns the start theta_0
     and the weights of the rule, which all weights of the network share.
-
-    Parameters
-    ----------
-    inner_steps : int, default=5
-        Steps of the rule; 0 gives the prior's predictions. Free to change after `meta_fit`, but
-        the rule was trained for the number set then.
-    {first_order}
-    {learned_rule}
-    {head}
-    {network}
-    {outer}
-    {n_shot}
-
-    Attributes
-    ----------
-    {classes}
-    {attributes}
-
-    Raises
-    ------
-    {raises}
 
     See Also
     --------
@@ -203,45 +177,36 @@ class LSTMMetaLearnerClassifier(_LSTMParams, MetaClassifier):
     (54,)
     """
 
-    head: str = "prototype"
+    inner_steps: int = inner_steps(5, STEPS)
+    first_order: bool = first_order(True)
+    rule: str = rule()
+    hidden_size: int = hidden_size()
+    chunk_size: int | None = chunk_size()
+    head: str = head("prototype")
+    max_grad_norm: float | None = field(default=0.25, kw_only=True)
 
-    _structural: ClassVar[tuple[str, ...]] = (
-        *MetaClassifier._structural,
-        "head",
-        "rule",
-        "hidden_size",
-    )
-    _training: ClassVar[tuple[str, ...]] = (*MetaClassifier._training, "first_order")
+    def make_algorithm(self) -> LSTMMetaLearner:
+        """Make the algorithm that the parameters describe."""
+        return LSTMMetaLearner(
+            self.make_loss(),
+            self.make_head(),
+            Everything(),
+            RULES[self.rule](self.hidden_size),
+            inner_steps=self.inner_steps,
+            first_order=self.first_order,
+            chunk_size=None if self.chunk_size is None else int(self.chunk_size),
+        )
 
 
-@describe_shared
+@describe
 @dataclass(eq=False, repr=False)
-class LSTMMetaLearnerRegressor(_LSTMParams, MetaRegressor):
+class LSTMMetaLearnerRegressor(MetaRegressor):
     """Regressor that learns an update rule and an initialisation for the inner loop.
 
     A small LSTM moves each weight of the network by itself, theta_t = f_t o theta_(t-1) - i_t o
     grad_t: the forget gate f and the input gate i, a decay and a rate of its own for each weight
     and step, depend on what gradient and loss have been. The outer loop learns the start theta_0
     and the weights of the rule, which all weights of the network share.
-
-    Parameters
-    ----------
-    inner_steps : int, default=5
-        Steps of the rule; 0 gives the prior's predictions. Free to change after `meta_fit`, but
-        the rule was trained for the number set then.
-    {first_order}
-    {learned_rule}
-    {network}
-    {outer}
-    {n_support}
-
-    Attributes
-    ----------
-    {attributes}
-
-    Raises
-    ------
-    {raises}
 
     See Also
     --------
@@ -265,5 +230,21 @@ class LSTMMetaLearnerRegressor(_LSTMParams, MetaRegressor):
     (15,)
     """
 
-    _structural: ClassVar[tuple[str, ...]] = (*MetaRegressor._structural, "rule", "hidden_size")
-    _training: ClassVar[tuple[str, ...]] = (*MetaRegressor._training, "first_order")
+    inner_steps: int = inner_steps(5, STEPS)
+    first_order: bool = first_order(True)
+    rule: str = rule()
+    hidden_size: int = hidden_size()
+    chunk_size: int | None = chunk_size()
+    max_grad_norm: float | None = field(default=0.25, kw_only=True)
+
+    def make_algorithm(self) -> LSTMMetaLearner:
+        """Make the algorithm that the parameters describe."""
+        return LSTMMetaLearner(
+            self.make_loss(),
+            self.make_head(),
+            Everything(),
+            RULES[self.rule](self.hidden_size),
+            inner_steps=self.inner_steps,
+            first_order=self.first_order,
+            chunk_size=None if self.chunk_size is None else int(self.chunk_size),
+        )

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from sklearn_meta.base import MetaClassifier, MetaRegressor
-from sklearn_meta.base.inner_params import UnrolledParams, gradient_learner
-from sklearn_meta.base.params_doc import describe_shared
+from sklearn_meta.base.inner_loop import (
+    activation_checkpointing,
+    first_order,
+    head,
+    inner_lr,
+    inner_steps,
+    learned_lr,
+    make_rate,
+)
 from sklearn_meta.inner import Everything, GradientLearner
+from sklearn_meta.parameters import describe
 
 __all__ = ["MAMLClassifier", "MAMLRegressor"]
 
 
-@describe_shared
+@describe
 @dataclass(eq=False, repr=False)
-class MAMLClassifier(UnrolledParams, MetaClassifier):
+class MAMLClassifier(MetaClassifier):
     """Classifier that learns an initialisation from which a few gradient steps suffice.
 
     The outer loop learns the initial weights theta, the inner loop adapts them to the support by
@@ -24,29 +31,6 @@ class MAMLClassifier(UnrolledParams, MetaClassifier):
     classes (that is second-order Proto-MAML); ``head="fixed"`` is the layer of the paper. (The
     official code's alpha is smaller by a factor n_way: it sums over the rows and divides by the
     shots, so that its 0.4 for five ways is 2.0 here.)
-
-    Parameters
-    ----------
-    inner_lr : float or None, default=None
-        The step alpha; None: 0.01 for ``head="prototype"``, else 0.4. Free to change after
-        `meta_fit`.
-    {inner_steps}
-    {first_order}
-    {head}
-    {learned_lr}
-    {network}
-    {outer}
-    {n_shot}
-    {checkpoint}
-
-    Attributes
-    ----------
-    {classes}
-    {attributes}
-
-    Raises
-    ------
-    {raises}
 
     See Also
     --------
@@ -72,48 +56,35 @@ class MAMLClassifier(UnrolledParams, MetaClassifier):
     (54,)
     """
 
-    inner_lr: float | None = None
-    inner_steps: int = 5
-    first_order: bool = False
-    head: str = "prototype"
-    learned_lr: str | None = None
+    inner_lr: float | None = inner_lr(None)
+    inner_steps: int = inner_steps(5)
+    first_order: bool = first_order(False)
+    head: str = head("prototype")
+    learned_lr: str | None = learned_lr()
 
-    _structural: ClassVar[tuple[str, ...]] = (*MetaClassifier._structural, "head", "learned_lr")
-    _training: ClassVar[tuple[str, ...]] = (*MetaClassifier._training, "first_order")
+    activation_checkpointing: bool = activation_checkpointing()
 
     def make_algorithm(self) -> GradientLearner:
         """Make the algorithm that the parameters describe."""
-        return gradient_learner(self, Everything())
+        return GradientLearner(
+            self.make_loss(),
+            self.make_head(),
+            Everything(),
+            make_rate(self.learned_lr, self.inner_lr, self.head),
+            self.inner_steps,
+            first_order_until=float(self.first_order),
+            activation_checkpointing=self.activation_checkpointing,
+        )
 
 
-@describe_shared
+@describe
 @dataclass(eq=False, repr=False)
-class MAMLRegressor(UnrolledParams, MetaRegressor):
+class MAMLRegressor(MetaRegressor):
     """Regressor that learns an initialisation from which a few gradient steps suffice.
 
     The outer loop learns the initial weights theta, the inner loop adapts them to the support by
     gradient descent, phi_(k+1) = phi_k - alpha grad L(phi_k), with L the mean squared error of
     standardised targets.
-
-    Parameters
-    ----------
-    inner_lr : float, default=0.01
-        The step alpha. Free to change after `meta_fit`.
-    {inner_steps}
-    {first_order}
-    {learned_lr}
-    {network}
-    {outer}
-    {n_support}
-    {checkpoint}
-
-    Attributes
-    ----------
-    {attributes}
-
-    Raises
-    ------
-    {raises}
 
     See Also
     --------
@@ -138,14 +109,21 @@ class MAMLRegressor(UnrolledParams, MetaRegressor):
     (15,)
     """
 
-    inner_lr: float = 0.01
-    inner_steps: int = 5
-    first_order: bool = False
-    learned_lr: str | None = None
+    inner_lr: float = inner_lr(0.01)
+    inner_steps: int = inner_steps(5)
+    first_order: bool = first_order(False)
+    learned_lr: str | None = learned_lr()
 
-    _structural: ClassVar[tuple[str, ...]] = (*MetaRegressor._structural, "learned_lr")
-    _training: ClassVar[tuple[str, ...]] = (*MetaRegressor._training, "first_order")
+    activation_checkpointing: bool = activation_checkpointing()
 
     def make_algorithm(self) -> GradientLearner:
         """Make the algorithm that the parameters describe."""
-        return gradient_learner(self, Everything())
+        return GradientLearner(
+            self.make_loss(),
+            self.make_head(),
+            Everything(),
+            make_rate(self.learned_lr, self.inner_lr),
+            self.inner_steps,
+            first_order_until=float(self.first_order),
+            activation_checkpointing=self.activation_checkpointing,
+        )

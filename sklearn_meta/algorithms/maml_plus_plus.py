@@ -3,33 +3,51 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from sklearn_meta.base import MetaClassifier, MetaRegressor
-from sklearn_meta.base.inner_params import UnrolledParams, gradient_learner
-from sklearn_meta.base.params_doc import describe_shared
+from sklearn_meta.base.inner_loop import (
+    activation_checkpointing,
+    head,
+    inner_lr,
+    inner_steps,
+    make_rate,
+)
 from sklearn_meta.inner import Everything, GradientLearner, MultiStep
-from sklearn_meta.parameters import Check, real
+from sklearn_meta.parameters import describe, param, real
 
 __all__ = ["MAMLPlusPlusClassifier", "MAMLPlusPlusRegressor"]
 
-CHECKS: dict[str, Check] = {"multi_step_until": real(0, 1), "first_order_until": real(0, 1)}
+STARTING_LR = "Where the learned step sizes start."
+STEPS = """Number of gradient steps; 0 predicts with the prior. Steps beyond those of meta-training
+take the step sizes of the last one, also in a warm start."""
 
 
-def _learner(est: Any) -> GradientLearner:
-    """Put MAML++ together: a step a tensor and inner step, a loss after each, annealing."""
-    return gradient_learner(
-        est,
-        Everything(),
-        learned_lr="tensor",
-        outer=MultiStep(est.multi_step_until),
-        first_order_until=est.first_order_until,
+def multi_step_until() -> Any:
+    """Declare for how long the losses of all steps count."""
+    return param(
+        0.15,
+        real(0, 1),
+        "training",
+        """Share of meta-training in which the losses after all inner steps count; afterwards, the
+        loss after the last step alone.""",
     )
 
 
-@describe_shared
+def first_order_until() -> Any:
+    """Declare for how long the inner gradients count as constants."""
+    return param(
+        0.0,
+        real(0, 1),
+        "training",
+        """Share of meta-training in which the inner gradients count as constants. 0 is second
+        order and 1 first order throughout; the paper's 50 of 150 epochs are 1/3.""",
+    )
+
+
+@describe
 @dataclass(eq=False, repr=False)
-class MAMLPlusPlusClassifier(UnrolledParams, MetaClassifier):
+class MAMLPlusPlusClassifier(MetaClassifier):
     """Classifier by MAML with learned step sizes and a loss after each step.
 
     MAML with four cures of its training: the loss after each inner step counts at first,
@@ -37,34 +55,6 @@ class MAMLPlusPlusClassifier(UnrolledParams, MetaClassifier):
     tensor and inner step; first-order gradients at first, if wanted (derivative annealing); a
     cosine schedule of `meta_lr`. The paper's statistics and biases of batch normalisation by step
     are left out: the backbones normalise by row.
-
-    Parameters
-    ----------
-    inner_lr : float or None, default=None
-        Where the learned steps start; None: 0.01 for ``head="prototype"``, else 0.4. No effect
-        after `meta_fit`.
-    inner_steps : int, default=5
-        Gradient steps; 0 gives the prior's predictions. Free to change after `meta_fit`: steps
-        beyond those of meta-training take the last one's rates, also in a warm start.
-    multi_step_until : float, default=0.15
-        Share of meta-training in which the losses of all steps count. 0: the last one's, always.
-    first_order_until : float, default=0
-        Share of meta-training in which the inner gradients count as constants. 0 is second order
-        and 1 first order throughout; the paper's 50 of 150 epochs are 1/3.
-    {head}
-    {network}
-    {outer}
-    {n_shot}
-    {checkpoint}
-
-    Attributes
-    ----------
-    {classes}
-    {attributes}
-
-    Raises
-    ------
-    {raises}
 
     See Also
     --------
@@ -87,31 +77,31 @@ class MAMLPlusPlusClassifier(UnrolledParams, MetaClassifier):
     (54,)
     """
 
-    inner_lr: float | None = None
-    inner_steps: int = 5
-    multi_step_until: float = 0.15
-    first_order_until: float = 0.0
-    head: str = "prototype"
+    inner_lr: float | None = inner_lr(None, STARTING_LR, "training")
+    inner_steps: int = inner_steps(5, STEPS)
+    multi_step_until: float = multi_step_until()
+    first_order_until: float = first_order_until()
+    head: str = head("prototype")
 
-    _structural: ClassVar[tuple[str, ...]] = (*MetaClassifier._structural, "head")
-    _training: ClassVar[tuple[str, ...]] = (
-        *MetaClassifier._training,
-        "inner_lr",
-        "multi_step_until",
-        "first_order_until",
-    )
+    activation_checkpointing: bool = activation_checkpointing()
 
     def make_algorithm(self) -> GradientLearner:
         """Make the algorithm that the parameters describe."""
-        return _learner(self)
+        return GradientLearner(
+            self.make_loss(),
+            self.make_head(),
+            Everything(),
+            make_rate("tensor", self.inner_lr, self.head),
+            self.inner_steps,
+            first_order_until=self.first_order_until,
+            outer=MultiStep(self.multi_step_until),
+            activation_checkpointing=self.activation_checkpointing,
+        )
 
-    def _param_checks(self) -> dict[str, Check]:
-        return super()._param_checks() | CHECKS
 
-
-@describe_shared
+@describe
 @dataclass(eq=False, repr=False)
-class MAMLPlusPlusRegressor(UnrolledParams, MetaRegressor):
+class MAMLPlusPlusRegressor(MetaRegressor):
     """Regressor by MAML with learned step sizes and a loss after each step.
 
     MAML with four cures of its training: the loss after each inner step counts at first,
@@ -119,31 +109,6 @@ class MAMLPlusPlusRegressor(UnrolledParams, MetaRegressor):
     tensor and inner step; first-order gradients at first, if wanted (derivative annealing); a
     cosine schedule of `meta_lr`. The paper's statistics and biases of batch normalisation by step
     are left out: the backbones normalise by row.
-
-    Parameters
-    ----------
-    inner_lr : float, default=0.01
-        Where the learned steps start. No effect after `meta_fit`.
-    inner_steps : int, default=5
-        Gradient steps; 0 gives the prior's predictions. Free to change after `meta_fit`: steps
-        beyond those of meta-training take the last one's rates, also in a warm start.
-    multi_step_until : float, default=0.15
-        Share of meta-training in which the losses of all steps count. 0: the last one's, always.
-    first_order_until : float, default=0
-        Share of meta-training in which the inner gradients count as constants. 0 is second order
-        and 1 first order throughout; the paper's 50 of 150 epochs are 1/3.
-    {network}
-    {outer}
-    {n_support}
-    {checkpoint}
-
-    Attributes
-    ----------
-    {attributes}
-
-    Raises
-    ------
-    {raises}
 
     See Also
     --------
@@ -166,21 +131,22 @@ class MAMLPlusPlusRegressor(UnrolledParams, MetaRegressor):
     (15,)
     """
 
-    inner_lr: float = 0.01
-    inner_steps: int = 5
-    multi_step_until: float = 0.15
-    first_order_until: float = 0.0
+    inner_lr: float = inner_lr(0.01, STARTING_LR, "training")
+    inner_steps: int = inner_steps(5, STEPS)
+    multi_step_until: float = multi_step_until()
+    first_order_until: float = first_order_until()
 
-    _training: ClassVar[tuple[str, ...]] = (
-        *MetaRegressor._training,
-        "inner_lr",
-        "multi_step_until",
-        "first_order_until",
-    )
+    activation_checkpointing: bool = activation_checkpointing()
 
     def make_algorithm(self) -> GradientLearner:
         """Make the algorithm that the parameters describe."""
-        return _learner(self)
-
-    def _param_checks(self) -> dict[str, Check]:
-        return super()._param_checks() | CHECKS
+        return GradientLearner(
+            self.make_loss(),
+            self.make_head(),
+            Everything(),
+            make_rate("tensor", self.inner_lr),
+            self.inner_steps,
+            first_order_until=self.first_order_until,
+            outer=MultiStep(self.multi_step_until),
+            activation_checkpointing=self.activation_checkpointing,
+        )

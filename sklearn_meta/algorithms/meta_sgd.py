@@ -3,48 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from sklearn_meta.base import MetaClassifier, MetaRegressor
-from sklearn_meta.base.inner_params import UnrolledParams, gradient_learner
-from sklearn_meta.base.params_doc import describe_shared
+from sklearn_meta.base.inner_loop import (
+    activation_checkpointing,
+    first_order,
+    head,
+    inner_lr,
+    inner_steps,
+    make_rate,
+)
 from sklearn_meta.inner import Everything, GradientLearner
+from sklearn_meta.parameters import describe
 
 __all__ = ["MetaSGDClassifier", "MetaSGDRegressor"]
 
+LARGEST_LR = """Largest of the step sizes to start from: each is drawn from
+U(inner_lr / 20, inner_lr)."""
 
-@describe_shared
+
+@describe
 @dataclass(eq=False, repr=False)
-class MetaSGDClassifier(UnrolledParams, MetaClassifier):
+class MetaSGDClassifier(MetaClassifier):
     """Classifier that learns an initialisation and a step size for each weight.
 
     The outer loop learns the initial weights theta and a step for each weight,
     phi = theta - alpha o grad L(theta), of either sign: a direction as well as a length. One step
     is the published design; more use the same alpha again. The steps of the output layer are shared
     by the classes, so that there may be any number of them.
-
-    Parameters
-    ----------
-    inner_lr : float or None, default=None
-        The largest step of the start: each is drawn from U(inner_lr / 20, inner_lr); None: 0.01 for
-        ``head="prototype"``, else 0.4. No effect after `meta_fit`.
-    inner_steps : int, default=1
-        Gradient steps; 0 gives the prior's predictions. Free to change after `meta_fit`.
-    {first_order}
-    {head}
-    {network}
-    {outer}
-    {n_shot}
-    {checkpoint}
-
-    Attributes
-    ----------
-    {classes}
-    {attributes}
-
-    Raises
-    ------
-    {raises}
 
     See Also
     --------
@@ -68,48 +54,34 @@ class MetaSGDClassifier(UnrolledParams, MetaClassifier):
     (54,)
     """
 
-    inner_lr: float | None = None
-    inner_steps: int = 1
-    first_order: bool = False
-    head: str = "prototype"
+    inner_lr: float | None = inner_lr(None, LARGEST_LR, "training")
+    inner_steps: int = inner_steps(1)
+    first_order: bool = first_order(False)
+    head: str = head("prototype")
 
-    _structural: ClassVar[tuple[str, ...]] = (*MetaClassifier._structural, "head")
-    _training: ClassVar[tuple[str, ...]] = (*MetaClassifier._training, "inner_lr", "first_order")
+    activation_checkpointing: bool = activation_checkpointing()
 
     def make_algorithm(self) -> GradientLearner:
         """Make the algorithm that the parameters describe."""
-        return gradient_learner(self, Everything(), learned_lr="parameter")
+        return GradientLearner(
+            self.make_loss(),
+            self.make_head(),
+            Everything(),
+            make_rate("parameter", self.inner_lr, self.head),
+            self.inner_steps,
+            first_order_until=float(self.first_order),
+            activation_checkpointing=self.activation_checkpointing,
+        )
 
 
-@describe_shared
+@describe
 @dataclass(eq=False, repr=False)
-class MetaSGDRegressor(UnrolledParams, MetaRegressor):
+class MetaSGDRegressor(MetaRegressor):
     """Regressor that learns an initialisation and a step size for each weight.
 
     The outer loop learns the initial weights theta and a step for each weight,
     phi = theta - alpha o grad L(theta), of either sign: a direction as well as a length. One step
     is the published design; more use the same alpha again.
-
-    Parameters
-    ----------
-    inner_lr : float, default=0.02
-        The largest step of the start: each is drawn from U(inner_lr / 20, inner_lr). No effect
-        after `meta_fit`.
-    inner_steps : int, default=1
-        Gradient steps; 0 gives the prior's predictions. Free to change after `meta_fit`.
-    {first_order}
-    {network}
-    {outer}
-    {n_support}
-    {checkpoint}
-
-    Attributes
-    ----------
-    {attributes}
-
-    Raises
-    ------
-    {raises}
 
     See Also
     --------
@@ -133,12 +105,20 @@ class MetaSGDRegressor(UnrolledParams, MetaRegressor):
     (15,)
     """
 
-    inner_lr: float = 0.02
-    inner_steps: int = 1
-    first_order: bool = False
+    inner_lr: float = inner_lr(0.02, LARGEST_LR, "training")
+    inner_steps: int = inner_steps(1)
+    first_order: bool = first_order(False)
 
-    _training: ClassVar[tuple[str, ...]] = (*MetaRegressor._training, "inner_lr", "first_order")
+    activation_checkpointing: bool = activation_checkpointing()
 
     def make_algorithm(self) -> GradientLearner:
         """Make the algorithm that the parameters describe."""
-        return gradient_learner(self, Everything(), learned_lr="parameter")
+        return GradientLearner(
+            self.make_loss(),
+            self.make_head(),
+            Everything(),
+            make_rate("parameter", self.inner_lr),
+            self.inner_steps,
+            first_order_until=float(self.first_order),
+            activation_checkpointing=self.activation_checkpointing,
+        )

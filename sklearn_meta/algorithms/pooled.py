@@ -8,10 +8,10 @@ from typing import ClassVar
 from torch import Tensor
 
 from sklearn_meta.base import MetaClassifier, MetaRegressor
-from sklearn_meta.base.params_doc import describe_shared
-from sklearn_meta.functional import Params, cross_entropy, squared_error
+from sklearn_meta.functional import Params
 from sklearn_meta.inner import Examples, FixedHead, LinearHead, Network, WithHead
 from sklearn_meta.inner.fine_tune import joint_risk
+from sklearn_meta.parameters import describe
 
 __all__ = ["Pooled", "PooledClassifier", "PooledRegressor"]
 
@@ -37,7 +37,7 @@ class Pooled(WithHead):
         return joint_risk(self.criterion, self.head, f, theta, support, query)
 
 
-@describe_shared
+@describe
 @dataclass(eq=False, repr=False)
 class PooledClassifier(MetaClassifier):
     """One classifier trained on the rows of all tasks together (complete pooling).
@@ -50,21 +50,6 @@ class PooledClassifier(MetaClassifier):
     :class:`~sklearn_meta.FineTuneClassifier`. Where labels are names local to a task (the "class
     0" of one task has nothing to do with that of another) it learns nothing. Episodes take as many
     rows of each class, where there are as many: probabilities are those of balanced classes.
-
-    Parameters
-    ----------
-    {network}
-    {outer}
-    {n_shot}
-
-    Attributes
-    ----------
-    {classes}
-    {attributes}
-
-    Raises
-    ------
-    {raises}
 
     See Also
     --------
@@ -92,10 +77,10 @@ class PooledClassifier(MetaClassifier):
 
     def make_algorithm(self) -> Pooled:
         """Make the algorithm that the parameters describe."""
-        return Pooled(cross_entropy, FixedHead())
+        return Pooled(self.make_loss(), FixedHead())
 
 
-@describe_shared
+@describe
 @dataclass(eq=False, repr=False)
 class PooledRegressor(MetaRegressor):
     """One regressor trained on the rows of all tasks together (complete pooling).
@@ -103,20 +88,6 @@ class PooledRegressor(MetaRegressor):
     A baseline: it minimises the mean squared error over tasks, each task counting alike. `fit`
     learns nothing from its rows, so that a task's own deviation from the others stays unknown:
     what it predicts is the best function of `X` alone.
-
-    Parameters
-    ----------
-    {network}
-    {outer}
-    {n_support}
-
-    Attributes
-    ----------
-    {attributes}
-
-    Raises
-    ------
-    {raises}
 
     See Also
     --------
@@ -141,4 +112,4 @@ class PooledRegressor(MetaRegressor):
 
     def make_algorithm(self) -> Pooled:
         """Make the algorithm that the parameters describe."""
-        return Pooled(squared_error, LinearHead())
+        return Pooled(self.make_loss(), LinearHead())

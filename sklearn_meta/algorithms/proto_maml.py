@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from sklearn_meta.base import MetaClassifier
-from sklearn_meta.base.inner_params import UnrolledParams, gradient_learner
-from sklearn_meta.base.params_doc import describe_shared
+from sklearn_meta.base.inner_loop import (
+    activation_checkpointing,
+    first_order,
+    inner_lr,
+    inner_steps,
+    learned_lr,
+    make_rate,
+)
 from sklearn_meta.inner import Everything, GradientLearner, PrototypeHead
+from sklearn_meta.parameters import describe
 
 __all__ = ["ProtoMAMLClassifier"]
 
 
-@describe_shared
+@describe
 @dataclass(eq=False, repr=False)
-class ProtoMAMLClassifier(UnrolledParams, MetaClassifier):
+class ProtoMAMLClassifier(MetaClassifier):
     """Classifier that takes gradient steps from the nearest-prototype classifier.
 
     The inner loop starts where the prototypical network ends: the output layer of a task is
@@ -23,28 +29,6 @@ class ProtoMAMLClassifier(UnrolledParams, MetaClassifier):
     logits are -|f(x) - c_k|^2; then backbone and output layer descend together. The gradient flows
     through the prototypes into the embedding. :class:`MAMLClassifier` with ``head="prototype"`` is
     the same with the gradients of second order.
-
-    Parameters
-    ----------
-    inner_lr : float, default=0.01
-        The step alpha. The logits grow with the length of the features, so that steps that suit
-        other heads overshoot here. Free to change after `meta_fit`.
-    {inner_steps}
-    {first_order}
-    {learned_lr}
-    {network}
-    {outer}
-    {n_shot}
-    {checkpoint}
-
-    Attributes
-    ----------
-    {classes}
-    {attributes}
-
-    Raises
-    ------
-    {raises}
 
     See Also
     --------
@@ -67,14 +51,25 @@ class ProtoMAMLClassifier(UnrolledParams, MetaClassifier):
     (54,)
     """
 
-    inner_lr: float = 0.01
-    inner_steps: int = 5
-    first_order: bool = True
-    learned_lr: str | None = None
+    inner_lr: float = inner_lr(
+        0.01,
+        """Step size alpha. The logits grow with the length of the features, so that steps that
+        suit other heads overshoot here.""",
+    )
+    inner_steps: int = inner_steps(5)
+    first_order: bool = first_order(True)
+    learned_lr: str | None = learned_lr()
 
-    _structural: ClassVar[tuple[str, ...]] = (*MetaClassifier._structural, "learned_lr")
-    _training: ClassVar[tuple[str, ...]] = (*MetaClassifier._training, "first_order")
+    activation_checkpointing: bool = activation_checkpointing()
 
     def make_algorithm(self) -> GradientLearner:
         """Make the algorithm that the parameters describe."""
-        return gradient_learner(self, Everything(), head=PrototypeHead())
+        return GradientLearner(
+            self.make_loss(),
+            PrototypeHead(),
+            Everything(),
+            make_rate(self.learned_lr, self.inner_lr),
+            self.inner_steps,
+            first_order_until=float(self.first_order),
+            activation_checkpointing=self.activation_checkpointing,
+        )

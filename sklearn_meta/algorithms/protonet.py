@@ -9,17 +9,15 @@ import torch
 from torch import Tensor
 
 from sklearn_meta.base import MetaClassifier
-from sklearn_meta.base.params_doc import describe_shared
 from sklearn_meta.functional import (
     Params,
     classes_present,
     cosine_distance,
-    cross_entropy,
     prototypes,
     squared_euclidean,
 )
 from sklearn_meta.inner import Algorithm, Examples, Network
-from sklearn_meta.parameters import Check, option
+from sklearn_meta.parameters import Constraint, describe, option, param
 
 __all__ = ["ProtoNet", "ProtoNetClassifier"]
 
@@ -58,7 +56,7 @@ class ProtoNet(Algorithm):
         return logits.masked_fill(~phi["present"].unsqueeze(-2), -torch.inf)
 
 
-@describe_shared
+@describe
 @dataclass(eq=False, repr=False)
 class ProtoNetClassifier(MetaClassifier):
     """Classifier by the nearest class mean in a learned embedding.
@@ -66,23 +64,6 @@ class ProtoNetClassifier(MetaClassifier):
     The outer loop learns the embedding f; the inner loop averages the embedded support rows of
     each class, c_k, without a single gradient step; p(y = k | x) is the softmax of
     -d(f(x), c_k).
-
-    Parameters
-    ----------
-    distance : {"sqeuclidean", "cosine"} or callable, default="sqeuclidean"
-        From embedded rows (*B, n, d) and prototypes (*B, n_way, d) to distances (*B, n, n_way).
-    {network}
-    {outer}
-    {n_shot}
-
-    Attributes
-    ----------
-    {classes}
-    {attributes}
-
-    Raises
-    ------
-    {raises}
 
     See Also
     --------
@@ -105,18 +86,19 @@ class ProtoNetClassifier(MetaClassifier):
     (54,)
     """
 
-    distance: str | Distance = "sqeuclidean"
+    distance: str | Distance = param(
+        "sqeuclidean",
+        Constraint(
+            lambda value: callable(value) or option(*DISTANCES).allows(value),
+            f"{' or '.join(map(repr, DISTANCES))}, or a callable",
+            '{"sqeuclidean", "cosine"} or callable',
+        ),
+        "adaptation",
+        """Maps embedded rows (*B, n, d) and prototypes (*B, n_way, d) to distances
+        (*B, n, n_way).""",
+    )
 
     def make_algorithm(self) -> ProtoNet:
         """Make the algorithm that the parameters describe."""
         distance = DISTANCES[self.distance] if isinstance(self.distance, str) else self.distance
-        return ProtoNet(cross_entropy, distance)
-
-    def _param_checks(self) -> dict[str, Check]:
-        known = " or ".join(map(repr, DISTANCES))
-        return super()._param_checks() | {
-            "distance": (
-                lambda d: callable(d) or option(*DISTANCES)[0](d),
-                f"{known}, or a callable",
-            )
-        }
+        return ProtoNet(self.make_loss(), distance)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -11,12 +10,11 @@ import torch
 from torch import Tensor
 
 from sklearn_meta.base import MetaClassifier, MetaRegressor
-from sklearn_meta.base.inner_params import InnerLoopParams, head_of, task_loss_of
-from sklearn_meta.base.params_doc import describe_shared
+from sklearn_meta.base.inner_loop import head, inner_lr, inner_steps
 from sklearn_meta.functional import Optimizer, Params, adam, minimise, with_gradient
 from sklearn_meta.inner import Adapts, Everything, Examples, InnerLoop, Network, join
 from sklearn_meta.inner.algorithm import BODY
-from sklearn_meta.parameters import Check, option, real
+from sklearn_meta.parameters import describe, option, param
 
 __all__ = ["Reptile", "ReptileClassifier", "ReptileRegressor"]
 
@@ -72,73 +70,32 @@ class Reptile(InnerLoop):
         return with_gradient(self.risk(f, theta, staying | phi, rows), theta, grads)
 
 
-CHECKS: dict[str, Check] = {
-    "inner_lr": real(0, open_left=True),
-    "inner_optimizer": option(*OPTIMIZERS),
-}
+LR = "Step size of the inner loop."
+STEPS = """Number of inner steps, each on all rows; 0 predicts with the prior. One step of "sgd" is
+joint training, which does not learn to learn."""
 
 
+def inner_optimizer() -> Any:
+    """Declare the optimiser of the inner loop."""
+    return param(
+        "adam",
+        option(*OPTIMIZERS),
+        "adaptation",
+        """Optimiser of the inner steps, in `fit` too. Adam is without momentum, beta_1 = 0, and
+        starts anew for each task. (The official code carries its second moments from task to task
+        in training, not in evaluation, and draws mini-batches.)""",
+    )
+
+
+@describe
 @dataclass(eq=False, repr=False)
-class _ReptileParams(InnerLoopParams, ABC):
-    """What both estimators have: Adam inside, plain gradient descent outside."""
-
-    inner_lr: float = 0.01
-    inner_steps: int = 10
-    inner_optimizer: str = "adam"
-    meta_lr: float = field(default=1.0, kw_only=True)
-    meta_lr_schedule: str = field(default="linear", kw_only=True)
-    max_grad_norm: float | None = field(default=None, kw_only=True)
-
-    default_optimizer: ClassVar[type[torch.optim.Optimizer]] = torch.optim.SGD
-
-    def _param_checks(self) -> dict[str, Check]:
-        return super()._param_checks() | CHECKS
-
-    def make_algorithm(self) -> Reptile:
-        """Make the algorithm that the parameters describe."""
-        return Reptile(
-            task_loss_of(self),
-            head_of(self),
-            self.inner_optimizer,
-            self.inner_lr,
-            self.inner_steps,
-        )
-
-
-@describe_shared
-@dataclass(eq=False, repr=False)
-class ReptileClassifier(_ReptileParams, MetaClassifier):
+class ReptileClassifier(MetaClassifier):
     """Classifier that moves an initialisation towards the weights adapted to each task.
 
     The inner loop trains a copy phi of the weights theta on a task; the outer loop moves theta
     there, theta <- theta + epsilon mean_T (phi_T - theta). No gradient goes through the inner
     loop. In meta-training a task's support and query are one set of rows, so that a task has more
     of them than in `fit`.
-
-    Parameters
-    ----------
-    inner_lr : float, default=0.002
-        Step of the inner loop. Free to change after `meta_fit`.
-    inner_steps : int, default=10
-        Steps of the inner loop on all rows at once; 0 gives the prior's predictions. One step of
-        "sgd" is joint training, which does not learn to learn. Free to change after `meta_fit`.
-    inner_optimizer : {"adam", "sgd"}, default="adam"
-        Takes the inner steps, in `fit` too. Adam is without momentum, beta_1 = 0, and starts anew
-        for each task. (The official code carries its second moments from task to task in
-        training, not in evaluation, and draws mini-batches.)
-    {head}
-    {network}
-    {outer}
-    {n_shot}
-
-    Attributes
-    ----------
-    {classes}
-    {attributes}
-
-    Raises
-    ------
-    {raises}
 
     See Also
     --------
@@ -165,44 +122,36 @@ class ReptileClassifier(_ReptileParams, MetaClassifier):
     (54,)
     """
 
-    inner_lr: float = 0.002
-    head: str = "shared"
+    inner_lr: float = inner_lr(0.002, LR)
+    inner_steps: int = inner_steps(10, STEPS)
+    inner_optimizer: str = inner_optimizer()
+    head: str = head("shared")
+    meta_lr: float = field(default=1.0, kw_only=True)
+    meta_lr_schedule: str = field(default="linear", kw_only=True)
+    max_grad_norm: float | None = field(default=None, kw_only=True)
 
-    _structural: ClassVar[tuple[str, ...]] = (*MetaClassifier._structural, "head")
+    default_optimizer: ClassVar[type[torch.optim.Optimizer]] = torch.optim.SGD
+
+    def make_algorithm(self) -> Reptile:
+        """Make the algorithm that the parameters describe."""
+        return Reptile(
+            self.make_loss(),
+            self.make_head(),
+            self.inner_optimizer,
+            self.inner_lr,
+            self.inner_steps,
+        )
 
 
-@describe_shared
+@describe
 @dataclass(eq=False, repr=False)
-class ReptileRegressor(_ReptileParams, MetaRegressor):
+class ReptileRegressor(MetaRegressor):
     """Regressor that moves an initialisation towards the weights adapted to each task.
 
     The inner loop trains a copy phi of the weights theta on a task; the outer loop moves theta
     there, theta <- theta + epsilon mean_T (phi_T - theta). No gradient goes through the inner
     loop. In meta-training a task's support and query are one set of rows, so that a task has more
     of them than in `fit`.
-
-    Parameters
-    ----------
-    inner_lr : float, default=0.01
-        Step of the inner loop. Free to change after `meta_fit`.
-    inner_steps : int, default=10
-        Steps of the inner loop on all rows at once; 0 gives the prior's predictions. One step of
-        "sgd" is joint training, which does not learn to learn. Free to change after `meta_fit`.
-    inner_optimizer : {"adam", "sgd"}, default="adam"
-        Takes the inner steps, in `fit` too. Adam is without momentum, beta_1 = 0, and starts anew
-        for each task. (The official code carries its second moments from task to task in
-        training, not in evaluation, and draws mini-batches.)
-    {network}
-    {outer}
-    {n_support}
-
-    Attributes
-    ----------
-    {attributes}
-
-    Raises
-    ------
-    {raises}
 
     See Also
     --------
@@ -228,3 +177,22 @@ class ReptileRegressor(_ReptileParams, MetaRegressor):
     >>> reg.fit(tasks[19].X_support, tasks[19].y_support).predict(tasks[19].X_query).shape
     (15,)
     """
+
+    inner_lr: float = inner_lr(0.01, LR)
+    inner_steps: int = inner_steps(10, STEPS)
+    inner_optimizer: str = inner_optimizer()
+    meta_lr: float = field(default=1.0, kw_only=True)
+    meta_lr_schedule: str = field(default="linear", kw_only=True)
+    max_grad_norm: float | None = field(default=None, kw_only=True)
+
+    default_optimizer: ClassVar[type[torch.optim.Optimizer]] = torch.optim.SGD
+
+    def make_algorithm(self) -> Reptile:
+        """Make the algorithm that the parameters describe."""
+        return Reptile(
+            self.make_loss(),
+            self.make_head(),
+            self.inner_optimizer,
+            self.inner_lr,
+            self.inner_steps,
+        )

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sklearn_meta._devices import resolve_device
 from sklearn_meta.analysis.rows import Chosen, Stack, TaskRows
 from sklearn_meta.base import BaseMetaLearner
 from sklearn_meta.base.stack_size import AT_ONCE, numbers_of_a_row, tasks_at_once
@@ -81,7 +82,7 @@ class Learner:
         assert state is not None
         self.est, self.rows, self.state = est, rows, state
         self._check()
-        self.device = est._device()
+        self.device = resolve_device(est.device)
         self.dtype = dtype_of_rows([task.dtype for task in rows.tasks])
         self.algorithm, self.f, self.theta = est._prior(state.row_shape, state.n_targets)
         like = torch.from_numpy(np.empty(0, self.dtype)).dtype

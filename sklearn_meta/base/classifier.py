@@ -3,42 +3,49 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 
-from sklearn_meta._compat import fit_task
 from sklearn_meta.base.estimator import BaseMetaLearner
+from sklearn_meta.base.inner_loop import HEADS, loss_constraint
 from sklearn_meta.base.many import Answers
-from sklearn_meta.base.params_doc import describe_shared
-from sklearn_meta.functional import cross_entropy
+from sklearn_meta.functional import LOSSES
+from sklearn_meta.inner.algorithm import Criterion
 from sklearn_meta.inner.examples import one_hot
 from sklearn_meta.inner.fine_tune import FineTune, from_scratch
-from sklearn_meta.inner.heads import BIAS, FixedHead, check_n_way
+from sklearn_meta.inner.heads import BIAS, FixedHead, Head, check_n_way
 from sklearn_meta.outer.support import check_weight
-from sklearn_meta.parameters import as_range
+from sklearn_meta.parameters import anything, as_range, describe, param
 
 __all__ = ["MetaClassifier"]
 
 
-@describe_shared
+@describe
 @dataclass(eq=False, repr=False, kw_only=True)
 class MetaClassifier(ClassifierMixin, BaseMetaLearner):
-    """Base class of meta-learners for classification.
+    """Base class of meta-learners for classification."""
 
-    Parameters
-    ----------
-    {network}
-    {outer}
-    {n_shot}
-    """
+    loss: str | Criterion = param(
+        "cross_entropy",
+        loss_constraint("class"),
+        "structural",
+        """Loss of a task, which the outer loop minimises on the query and an inner loop by
+        gradients on the support. A callable maps logits (*B, n, n_way), labels in one-hot form
+        (*B, n, n_way) and weights of the rows (*B, n) to losses (*B,).""",
+    )
+    n_shot: int | tuple[int, int] = param(
+        (1, 5),
+        anything("int or (int, int)"),
+        "training",
+        """Number of support rows of each class in an episode, for tasks without a fixed support. A
+        pair is a range to draw from, so that one prior serves supports of different sizes. A
+        :class:`~sklearn_meta.tasks.FewShotTasks` sets its own.""",
+    )
 
-    n_shot: int | tuple[int, int] = (1, 5)
-
-    target_type: ClassVar[str] = "class"
-    _training: ClassVar[tuple[str, ...]] = (*BaseMetaLearner._training, "n_shot")
+    target_type: ClassVar[Literal["class"]] = "class"
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MetaClassifier:
         """Inner loop: adapt the learned prior to a new task (or train from scratch without one).
@@ -63,7 +70,7 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         ValueError
             If the support does not fit the meta state, or a parameter is out of range.
         """
-        with fit_task(self, "fit", 0, X, y), self._unchanged_on_error():
+        with self._unchanged_on_error():
             X, y = self._check_X_y(X, y)
             weight = check_weight(sample_weight, X)
             self.classes_ = np.unique(y)
@@ -153,7 +160,16 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
 
     def make_scratch_algorithm(self) -> FineTune:
         """Make the baseline for an estimator that was never meta-fitted."""
-        return from_scratch(cross_entropy, FixedHead())
+        return from_scratch(self.make_loss(), FixedHead())
 
-    def _n_support(self) -> tuple[int, int]:
+    def make_loss(self) -> Criterion:
+        """Return the loss that the parameter `loss` names."""
+        return LOSSES["class"][self.loss] if isinstance(self.loss, str) else self.loss
+
+    def make_head(self) -> Head:
+        """Return the output layer that the parameter `head` names."""
+        return HEADS[self.head]  # of estimators that declare it
+
+    def support_sizes(self) -> tuple[int, int]:
+        """Return the range of support rows of each class in an episode."""
         return as_range(self.n_shot, "n_shot", type(self).__name__, least=1)

@@ -3,31 +3,41 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from inspect import isclass, isfunction
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.base import clone
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_meta._compat import CallbackSupportMixin, fit_task
+from sklearn_meta._devices import check_dtype, resolve_device
 from sklearn_meta.base.adapted import Adapted
-from sklearn_meta.base.estimated import Estimated
-from sklearn_meta.base.many_tasks import ManyTasks
-from sklearn_meta.base.params_doc import describe_shared
+from sklearn_meta.base.many import Answers, answers
 from sklearn_meta.base.saved import Saved
 from sklearn_meta.base.scale_check import scale_departures
-from sklearn_meta.base.shown import Shown
 from sklearn_meta.exceptions import NotMetaFittedError
 from sklearn_meta.inner.algorithm import Algorithm, draw_theta
 from sklearn_meta.inner.backbone import RowNetwork
 from sklearn_meta.inner.examples import Examples
 from sklearn_meta.outer.converged import check_converged
-from sklearn_meta.outer.failures import SUPPORT, Reason
+from sklearn_meta.outer.failures import (
+    SUPPORT,
+    Failures,
+    Reason,
+    check_error_score,
+    no_prediction,
+)
+from sklearn_meta.outer.memory import free_bytes
+from sklearn_meta.outer.memory_estimate import MemoryEstimate
+from sklearn_meta.outer.outer_loop import OuterLoop
 from sklearn_meta.outer.prior import learn_prior
+from sklearn_meta.outer.run import prepared
 from sklearn_meta.outer.state import (
     Arrays,
     MetaState,
@@ -43,41 +53,25 @@ from sklearn_meta.outer.support import (
     check_support,
     warn_if_stale,
 )
-from sklearn_meta.parameters import check_dtype
+from sklearn_meta.parameters import describe, parameters_of
 from sklearn_meta.tasks.arrays import dense_parts
 
-__all__ = ["BaseMetaLearner"]
+__all__ = ["BaseMetaLearner", "Prediction"]
+
+T = TypeVar("T")
+Prediction = tuple[NDArray[Any], NDArray[np.float64] | None]  # labels or targets, probabilities
 
 
-@describe_shared
-class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, Saved, ABC):
+@describe
+@dataclass(eq=False, repr=False, kw_only=True)
+class BaseMetaLearner(Saved, OuterLoop, ABC):
     """Base class of estimators with an outer loop, `meta_fit`, and an inner loop, `fit`.
 
     A subclass names the algorithm. This class ensures that `clone` keeps the learned prior, that
     an error leaves the estimator as it was, and that `predict` uses what was fitted.
-
-    Parameters
-    ----------
-    {network}
-    {outer}
     """
 
-    _meta_state: MetaState | None = None
-    default_optimizer: ClassVar[type[torch.optim.Optimizer]] = torch.optim.Adam
-    shared_labels: ClassVar[bool] = False  # trained on the labels of all tasks together
-    predicts_shared_labels: ClassVar[bool] = False  # predicts those labels, and no others
-
-    @abstractmethod
-    def make_algorithm(self) -> Algorithm:
-        """Make the algorithm that the parameters ask for."""
-
-    @abstractmethod
-    def make_scratch_algorithm(self) -> Algorithm:
-        """Make the baseline for an estimator that was never meta-fitted."""
-
-    @abstractmethod
-    def encode_targets(self, y: NDArray[Any]) -> NDArray[Any]:
-        """Turn labels or targets into what the algorithm sees, (n_rows, n_outputs)."""
+    _meta_state = cast("MetaState | None", None)
 
     def meta_fit(
         self, tasks: Any, y: Any = None, groups: Any = None, *, validation_tasks: Any = None
@@ -122,15 +116,63 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, Saved, 
         Interrupted later (Ctrl-C, or a callback that raises KeyboardInterrupt), it keeps the state
         reached (the best one, if there are validation tasks) and warns.
         """
-        self._check_params()
-        n_epochs = self._n_epochs()
-        told = fit_task(self, "meta_fit", n_epochs, tasks, y)
-        with told as context, self._unchanged_on_error(), ExitStack() as opened:
-            state, history = learn_prior(self, tasks, y, groups, validation_tasks, context, opened)
+        self.check_parameters()
+        with self._unchanged_on_error(), ExitStack() as readers:
+            state, history = learn_prior(self, tasks, y, groups, validation_tasks, readers)
             self._forget()
             self._meta_state = state
             self.history_ = history
         return self
+
+    def estimate_memory(
+        self, tasks: Any, y: Any = None, groups: Any = None, *, validation_tasks: Any = None
+    ) -> MemoryEstimate:
+        """Estimate the memory that `meta_fit` would need, by a trial on one and two of the tasks.
+
+        Parameters
+        ----------
+        tasks : sequence of tasks, TaskDistribution, or table of shape (n_rows, ...)
+            Tasks to meta-train on, as for `meta_fit`.
+        y : array-like of shape (n_rows,) or str, default=None
+            Targets of a table, or the name of its target column.
+        groups : array-like of shape (n_rows,) or str, default=None
+            The task of each row of a table, or the name of that column.
+        validation_tasks : sequence of tasks or TaskDistribution, default=None
+            Validation tasks, as for `meta_fit`.
+
+        Returns
+        -------
+        estimate : MemoryEstimate
+            Bytes in all, of rows, of theta and its optimiser and of a chunk of a meta-batch, and
+            how many tasks the chunk has; it prints as a sentence. Python, torch and the tasks that
+            you hold are not in it.
+
+        Raises
+        ------
+        TaskError
+            If a task cannot be used.
+        ValueError
+            If a parameter is out of range.
+
+        Notes
+        -----
+        The peak of one and of two tasks is measured, with two and three inner steps where there
+        are more, and extended by straight lines. Nothing is learned: this estimator stays as it is.
+
+        Examples
+        --------
+        >>> from sklearn_meta import MAMLRegressor
+        >>> from sklearn_meta.datasets import make_sinusoid_tasks
+        >>> tasks = make_sinusoid_tasks(n_tasks=20, n_support=5, random_state=0)
+        >>> estimate = MAMLRegressor(hidden_layer_sizes=16).estimate_memory(tasks)
+        >>> estimate.total == estimate.rows + estimate.training + estimate.chunk
+        True
+        """
+        twin: Any = clone(self)
+        twin.check_parameters()
+        with torch.inference_mode(False), torch.enable_grad(), ExitStack() as opened:
+            run = prepared(twin, tasks, y, groups, validation_tasks, opened, 0, None)
+            return run.plan().estimate(free_bytes(run.device))
 
     @property
     def meta_state(self) -> MetaState | None:
@@ -182,11 +224,126 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, Saved, 
         tags.input_tags.sparse = True
         return tags
 
+    # ---- many tasks at once ------------------------------------------------------------------
+
+    @abstractmethod
+    def _decide(self, found: Answers) -> list[NDArray[Any]]:
+        """Turn logits or means into predictions, one array a task."""
+
+    @abstractmethod
+    def _probabilities(self, found: Answers) -> list[NDArray[np.float64] | None]:
+        """Turn logits into probabilities of the labels of each support; None for targets."""
+
+    @abstractmethod
+    def _scores(self, found: Answers) -> NDArray[np.float64]:
+        """Score each task."""
+
+    def predict_tasks(self, tasks: Any, *, error_score: Any = np.nan) -> list[NDArray[Any]]:
+        """Adapt to the support of each task and predict its query, many tasks at a time.
+
+        Parameters
+        ----------
+        tasks : sequence of tasks
+            With a fixed support. Their `y` has an entry for each query row too, of any label of
+            the support or any number; it is not looked at. Any sequence that is no list or tuple
+            is read item by item, and never held as a whole.
+        error_score : "raise" or float, default=np.nan
+            What to do about a task on which adapting diverges. With a number, its predictions are
+            missing, and a warning names it; the other tasks are predicted.
+
+        Returns
+        -------
+        y : list of ndarray of shape (n_query,) or (n_query, n_outputs)
+            Predicted labels or targets, in the order of the tasks. Where adapting diverged, NaN
+            for targets, and None for labels.
+
+        Raises
+        ------
+        TaskError
+            If a task cannot be used, or has no fixed support.
+        FloatingPointError
+            If adapting diverges, and `error_score` is "raise".
+        """
+        self._check_against_state(stacklevel=4)
+        check_error_score(error_score, "predict_tasks")
+        predicted, failures = self._collected(tasks, error_score, self._decided)
+        failures.report(len(predicted), error_score, stacklevel=3)
+        return predicted
+
+    def _predictions(self, tasks: Any) -> list[Prediction]:
+        """Predict as `predict_tasks`, with the probability of each label of the support, sorted.
+
+        Where adapting diverged, the probabilities are one column of NaN.
+        """
+        self._check_against_state(stacklevel=6)
+
+        def both(found: Answers) -> list[Prediction]:
+            return list(zip(self._decided(found), self._probabilities(found), strict=True))
+
+        predictions, failures = self._collected(tasks, np.nan, both)
+        if self.target_type == "class":
+            for i in failures.failed:
+                y, _ = predictions[i]
+                predictions[i] = y, np.full((len(y), 1), np.nan)
+        failures.report(len(predictions), np.nan, stacklevel=6)
+        return predictions
+
+    def _collected(
+        self, tasks: Any, error_score: Any, read: Callable[[Answers], list[T]]
+    ) -> tuple[list[T], Failures]:
+        """Read one value for each task from stacks of them, in the order of the tasks."""
+        values: dict[int, T] = {}
+        failures = Failures()
+        for found in answers(self, tasks):
+            failures.add(found.failures, error_score)
+            values.update(zip(found.places, read(found), strict=True))
+        return [values[i] for i in range(len(values))], failures
+
+    def _decided(self, found: Answers) -> list[NDArray[Any]]:
+        """Decide, with missing predictions where adapting diverged."""
+        return [
+            no_prediction(len(y), y, self.target_type) if i in found.failures.failed else y
+            for i, y in zip(found.places, self._decide(found), strict=True)
+        ]
+
+    def score_tasks(self, tasks: Any, *, error_score: Any = np.nan) -> NDArray[np.float64]:
+        """Accuracy (R^2 of a regressor) on the query of each task, after adapting to its support.
+
+        Parameters
+        ----------
+        tasks : sequence of tasks
+            With a fixed support; for R^2, at least two query rows. Any sequence that is no list
+            or tuple is read item by item, and never held as a whole.
+        error_score : "raise" or float, default=np.nan
+            The score of a task on which adapting diverges; a warning names it. "raise" makes it an
+            error.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_tasks,)
+            Of each task.
+
+        Raises
+        ------
+        TaskError
+            If a task cannot be used, or has no fixed support.
+        FloatingPointError
+            If adapting diverges, and `error_score` is "raise".
+        """
+        self._check_against_state(stacklevel=4)
+        check_error_score(error_score, "score_tasks")
+        scores, failures = self._collected(tasks, error_score, lambda found: [*self._scores(found)])
+        in_order = np.array(scores, dtype=np.float64)
+        if failures.failed:  # else it may be "raise"
+            in_order[[*failures.failed]] = error_score
+        failures.report(len(in_order), error_score, stacklevel=3)
+        return in_order
+
     # ---- the steps of fit and predict ------------------------------------------------------
 
     def _adapt(self, X: NDArray[Any], y: NDArray[Any], weight: NDArray[Any]) -> Adapted:
         """Inner loop on checked arrays; y of shape (n_rows, n_outputs)."""
-        state, device = self._meta_state, self._device()
+        state, device = self._meta_state, resolve_device(self.device)
         check_dtype(device, X.dtype)
         dtype = torch.from_numpy(np.empty(0, X.dtype)).dtype
         targets = y if self.target_type == "real" else None
@@ -212,7 +369,8 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, Saved, 
         phi = algorithm.adapt(f, start, support)
         off_scale = {i: Reason(SUPPORT, words) for i, words in far.items()}
         check_converged(self, algorithm, f, start, phi, support, [SUPPORT], 4, off_scale)
-        return Adapted(algorithm, f, theta, to_numpy(phi), scaling, X.dtype, self._own_params())
+        params = {name: getattr(self, name) for name in parameters_of(type(self))}
+        return Adapted(algorithm, f, theta, to_numpy(phi), scaling, X.dtype, params)
 
     def _prior(
         self, row_shape: tuple[int, ...], n_outputs: int
@@ -222,7 +380,7 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, Saved, 
         if state is not None:
             f = state.network(self._network_key(row_shape), lambda: self._network(row_shape, state))
             return self.make_algorithm(), f, state.theta
-        seed = self._seed()
+        seed = self.draw_seed()
         f = self.make_backbone(row_shape, seed)
         scratch = self.make_scratch_algorithm()
         theta = draw_theta(scratch, f, n_outputs, seed)
@@ -243,7 +401,7 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, Saved, 
                 f"X has rows of shape {X.shape[1:]}, but {type(self).__name__} was fitted with "
                 f"rows of shape {f.row_shape}."
             )
-        device = self._device()
+        device = resolve_device(self.device)
         check_dtype(device, dtype)
         with torch.no_grad():
             start = tensors_of(theta, device, torch.from_numpy(np.empty(0, dtype)).dtype)
@@ -259,14 +417,26 @@ class BaseMetaLearner(CallbackSupportMixin, Shown, ManyTasks, Estimated, Saved, 
         return check_support(self, X, y, allow_nd=self._allow_nd(), kind=self.target_type)
 
     def _check_against_state(self, stacklevel: int) -> None:
-        state, params = self._meta_state, (type(self), *self._own_params().values())
+        state = self._meta_state
+        params = (type(self), *(getattr(self, name) for name in parameters_of(type(self))))
         if state is not None and state.has_seen(params):
             return
-        self._check_params()
+        self.check_parameters()
         if state is not None:
             check_structure(self, state)
             if not warn_if_stale(self, state, stacklevel):
                 state.remember(params)
+
+    def _network_key(self, row_shape: tuple[int, ...]) -> Any:
+        """Return all that the network depends on; None where it may have changed in place."""
+        backbone = self.backbone
+        if not (isinstance(backbone, str) or isfunction(backbone) or isclass(backbone)):
+            return None
+        structure = tuple(self.fingerprints("structural").items())
+        return type(self), row_shape, self.backbone, structure
+
+    def _allow_nd(self) -> bool:
+        return not (isinstance(self.backbone, str) and self.backbone == "mlp")
 
     @contextmanager
     def _unchanged_on_error(self) -> Iterator[None]:

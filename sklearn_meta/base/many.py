@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sklearn_meta._devices import resolve_device
 from sklearn_meta.base.scale_check import scale_departures
 from sklearn_meta.base.stack_size import tasks_at_once
 from sklearn_meta.base.stacked import all_inputs, padded, places_of
@@ -85,7 +86,7 @@ def answers(est: Any, tasks: Any) -> Iterator[Answers]:
     TaskError
         If a task cannot be used, or has no fixed support.
     """
-    device, model, n_outputs = est._device(), None, 0
+    device, model, n_outputs = resolve_device(est.device), None, 0
     if est.meta_state is None and est.target_type == "class":  # one cold start for all
         n_outputs = max(int(window.n_way.max()) for window in windows(est, tasks))
     for window in windows(est, tasks):

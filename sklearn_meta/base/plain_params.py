@@ -26,7 +26,7 @@ def check_all(est: Any) -> None:
     ValueError
         If one is out of range.
     """
-    est._check_values()
+    est.check_parameters(device=False)
     if str(est.device) != "auto":
         torch.device(est.device)
 

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from torch.overrides import TorchFunctionMode
 
 from sklearn_meta.base.adapted import Adapted
-from sklearn_meta.base.shared_params import widths
 from sklearn_meta.functional import Params
 from sklearn_meta.inner.algorithm import BODY
 from sklearn_meta.inner.backbone import RowNetwork
 from sklearn_meta.inner.heads import WEIGHT
+from sklearn_meta.outer.outer_loop import widths
 from sklearn_meta.outer.state import MetaState
 from sklearn_meta.outer.support import check_fits
 
@@ -49,7 +49,8 @@ def _shapes_alone() -> Iterator[None]:
 
 def _is_large(est: Any, row_shape: tuple[int, ...]) -> bool:
     """Whether the built-in network of these parameters is, or what it makes of a row."""
-    values = [getattr(est, name) for name in est._structural if name != "hidden_layer_sizes"]
+    names = set(est.fingerprints("structural")) - {"hidden_layer_sizes"}
+    values = [getattr(est, name) for name in names]
     more = [int(value) for value in values if isinstance(value, Integral)]
     hidden = widths(est.hidden_layer_sizes) if est.backbone == "mlp" else (64,)
     sizes = (sum(more, math.prod(row_shape)), *hidden)

@@ -3,45 +3,50 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
 from sklearn.utils import Tags
 
-from sklearn_meta._compat import fit_task
 from sklearn_meta.base.estimator import BaseMetaLearner
+from sklearn_meta.base.inner_loop import loss_constraint
 from sklearn_meta.base.many import Answers
-from sklearn_meta.base.many_tasks import r2_of_tasks
-from sklearn_meta.base.params_doc import describe_shared
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.functional import squared_error
+from sklearn_meta.functional import LOSSES
+from sklearn_meta.inner.algorithm import Criterion
 from sklearn_meta.inner.fine_tune import FineTune, from_scratch
-from sklearn_meta.inner.heads import LinearHead
+from sklearn_meta.inner.heads import Head, LinearHead
 from sklearn_meta.outer.support import check_weight
-from sklearn_meta.parameters import as_range
+from sklearn_meta.parameters import anything, as_range, describe, param
 from sklearn_meta.tasks.validate import label
 
 __all__ = ["MetaRegressor"]
 
 
-@describe_shared
+@describe
 @dataclass(eq=False, repr=False, kw_only=True)
 class MetaRegressor(RegressorMixin, BaseMetaLearner):
-    """Base class of meta-learners for regression.
+    """Base class of meta-learners for regression."""
 
-    Parameters
-    ----------
-    {network}
-    {outer}
-    {n_support}
-    """
+    loss: str | Criterion = param(
+        "squared_error",
+        loss_constraint("real"),
+        "structural",
+        """Loss of a task, which the outer loop minimises on the query and an inner loop by
+        gradients on the support. A callable maps predictions and standardised targets, both
+        (*B, n, n_outputs), and weights of the rows (*B, n) to losses (*B,).""",
+    )
+    n_support: int | tuple[int, int] = param(
+        (5, 10),
+        anything("int or (int, int)"),
+        "training",
+        """Number of support rows in an episode, for tasks without a fixed support. A pair is a
+        range to draw from, so that one prior serves supports of different sizes.""",
+    )
 
-    n_support: int | tuple[int, int] = (5, 10)
-
-    target_type: ClassVar[str] = "real"
-    _training: ClassVar[tuple[str, ...]] = (*BaseMetaLearner._training, "n_support")
+    target_type: ClassVar[Literal["real"]] = "real"
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MetaRegressor:
         """Inner loop: adapt the learned prior to a new task (or train from scratch without one).
@@ -65,7 +70,7 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
         ValueError
             If the support does not fit the meta state, or a parameter is out of range.
         """
-        with fit_task(self, "fit", 0, X, y), self._unchanged_on_error():
+        with self._unchanged_on_error():
             X, y = self._check_X_y(X, y)
             targets = self.encode_targets(y)
             state = self._meta_state
@@ -134,7 +139,44 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
 
     def make_scratch_algorithm(self) -> FineTune:
         """Make the baseline for an estimator that was never meta-fitted."""
-        return from_scratch(squared_error, LinearHead())
+        return from_scratch(self.make_loss(), LinearHead())
 
-    def _n_support(self) -> tuple[int, int]:
+    def make_loss(self) -> Criterion:
+        """Return the loss that the parameter `loss` names."""
+        return LOSSES["real"][self.loss] if isinstance(self.loss, str) else self.loss
+
+    def make_head(self) -> Head:
+        """Return the output layer, which is linear."""
+        return LinearHead()
+
+    def support_sizes(self) -> tuple[int, int]:
+        """Return the range of support rows in an episode."""
         return as_range(self.n_support, "n_support", type(self).__name__, least=1)
+
+
+def r2_of_tasks(truth: NDArray[Any], predicted: NDArray[Any]) -> NDArray[np.float64]:
+    """R^2 of tasks of as many rows each, the mean over outputs.
+
+    Parameters
+    ----------
+    truth, predicted : ndarray of shape (n_tasks, n_rows, n_outputs)
+        Targets, and what was predicted.
+
+    Returns
+    -------
+    ndarray of shape (n_tasks,)
+        As :func:`sklearn.metrics.r2_score` of each; of constant targets 1 if they are met, else 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_meta.base.regressor import r2_of_tasks
+    >>> r2_of_tasks(np.array([[[0.0], [2.0]]]), np.array([[[0.0], [1.0]]]))
+    array([0.5])
+    """
+    with np.errstate(over="ignore"):  # an absurd prediction scores minus infinity
+        left = ((truth - predicted) ** 2).sum(axis=1)
+    total = ((truth - truth.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
+    varies = total != 0
+    explained = 1 - left / np.where(varies, total, 1.0)
+    return np.where(varies, explained, np.where(left != 0, 0.0, 1.0)).mean(axis=1)

@@ -152,8 +152,8 @@ def _state(est: Any, told: Mapping[str, Any], left: dict[str, NDArray[Any]]) -> 
         target_shape=target_shape,
         feature_names=names and tuple(names),
         classes=None if told["classes"] is None else labels_from(told["classes"]),
-        structural=_fingerprints(est, est._structural, told["structural"]),
-        training=_fingerprints(est, est._without_effect(), told["training"]),
+        structural=_fingerprints(est, tuple(est.fingerprints("structural")), told["structural"]),
+        training=_fingerprints(est, tuple(est.fingerprints("training")), told["training"]),
         versions={str(k): str(v) for k, v in told["versions"].items()},
         by_task=bool(told["by_task"]),
         limits=_of_columns(Limits, left, "limits", row_shape) if told["limits"] else None,
@@ -165,7 +165,8 @@ def _fingerprints(est: Any, names: Sequence[str], told: Any) -> dict[str, Any]:
     then = from_json(told)
     if not isinstance(then, dict):
         raise ValueError(f"a dict expected, got {str(then)[:60]}")
-    return est._fingerprints(names) | then
+    own = est.fingerprints("structural") | est.fingerprints("training")
+    return {name: own[name] for name in names} | then
 
 
 def _shape(value: Any, least: int = 1) -> tuple[int, ...]:

@@ -6,7 +6,8 @@ import os
 from abc import ABC
 from typing import Any
 
-from sklearn_meta.base.shared_params import SharedParams
+from sklearn.base import BaseEstimator
+
 from sklearn_meta.base.written import FORMAT, written
 from sklearn_meta.outer.state import Arrays
 from sklearn_meta.storage import write
@@ -14,7 +15,7 @@ from sklearn_meta.storage import write
 __all__ = ["Saved"]
 
 
-class Saved(SharedParams, ABC):
+class Saved(BaseEstimator, ABC):
     """What all meta-learners have of it."""
 
     def save(self, path: str | os.PathLike[str]) -> None:

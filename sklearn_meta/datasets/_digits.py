@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.utils import Bunch
 
-from sklearn_meta.parameters import check_parameter, integer
+from sklearn_meta.parameters import Constraint, check_parameter, integer
 from sklearn_meta.tasks import FewShotTasks
 
 __all__ = ["load_digits_tasks"]
@@ -117,8 +117,8 @@ def load_digits_tasks(
     """
     owner = "load_digits_tasks"
     check_parameter("n_test_tasks", n_test_tasks, integer(1), owner)
-    constraint = "one to nine different digits from 0 to 9"
-    check_parameter("test_classes", test_classes, (_are_some_digits, constraint), owner)
+    some_digits = Constraint(_are_some_digits, "one to nine different digits from 0 to 9", "")
+    check_parameter("test_classes", test_classes, some_digits, owner)
     source = load_digits()
     images = (source.images / 16).astype(np.float32)[:, np.newaxis]
     y = source.target

@@ -11,11 +11,21 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
-from sklearn_meta.parameters import check_parameter, integer, real
+from sklearn_meta.parameters import Constraint, check_parameter, integer, real
 from sklearn_meta.tasks import Task, TaskDistribution
 from sklearn_meta.tasks.distribution import check_drawn_rows
 
 __all__ = ["SinusoidTasks", "make_sinusoid_tasks"]
+
+
+def _is_interval(value: Any) -> bool:
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        return False
+    finite = all(isinstance(end, Real) and math.isfinite(end) for end in value)
+    return finite and bool(value[0] <= value[1])
+
+
+INTERVAL = Constraint(_is_interval, "a pair of floats (low, high) with low <= high", "")
 
 
 def make_sinusoid_tasks(
@@ -95,8 +105,7 @@ def make_sinusoid_tasks(
     check_drawn_rows(n_rows, n_support, owner)
     check_parameter("noise", noise, real(0.0), owner)
     for name, ends in (("amplitude", amplitude), ("phase", phase), ("x_range", x_range)):
-        constraint = "a pair of floats (low, high) with low <= high"
-        check_parameter(name, ends, (_is_interval, constraint), owner)
+        check_parameter(name, ends, INTERVAL, owner)
     rng = check_random_state(random_state)
     support = None if n_support is None else np.arange(n_support)
     tasks = []
@@ -108,13 +117,6 @@ def make_sinusoid_tasks(
         y = A * np.sin(X[:, 0] - phi) + error
         tasks.append(Task(X, y, support=support, name=f"{A:.2f} sin(x - {phi:.2f})"))
     return tasks
-
-
-def _is_interval(value: Any) -> bool:
-    if not isinstance(value, (tuple, list)) or len(value) != 2:
-        return False
-    finite = all(isinstance(end, Real) and math.isfinite(end) for end in value)
-    return finite and bool(value[0] <= value[1])
 
 
 class SinusoidTasks(TaskDistribution, BaseEstimator):

@@ -9,7 +9,14 @@ from sklearn_meta.functional.learned_update import (
     preprocess,
 )
 from sklearn_meta.functional.linear import linear
-from sklearn_meta.functional.losses import cross_entropy, squared_error
+from sklearn_meta.functional.losses import (
+    LOSSES,
+    absolute_error,
+    brier_score,
+    cross_entropy,
+    huber_loss,
+    squared_error,
+)
 from sklearn_meta.functional.prototypes import (
     classes_present,
     cosine_distance,
@@ -21,11 +28,14 @@ from sklearn_meta.functional.surrogate import with_gradient
 from sklearn_meta.functional.vectors import as_params, as_vector
 
 __all__ = [
+    "LOSSES",
     "Optimizer",
     "Params",
+    "absolute_error",
     "adam",
     "as_params",
     "as_vector",
+    "brier_score",
     "classes_present",
     "conjugate_gradients",
     "cosine_distance",
@@ -34,6 +44,7 @@ __all__ = [
     "descent",
     "gated_update",
     "hessian_product",
+    "huber_loss",
     "in_chunks",
     "linear",
     "lstm_cell",

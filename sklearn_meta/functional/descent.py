@@ -26,7 +26,7 @@ def descent(
     rates: Iterable[Rate],
     *,
     create_graph: bool = False,
-    checkpoint: bool = False,
+    activation_checkpointing: bool = False,
 ) -> Iterator[Params]:
     """Walk down, phi_(k+1) = phi_k - alpha_k o grad L(phi_k).
 
@@ -45,7 +45,7 @@ def descent(
     create_graph : bool, default=False
         Whether the result can be differentiated through the gradients taken here (second
         order), or treats them as constants (first order).
-    checkpoint : bool, default=False
+    activation_checkpointing : bool, default=False
         Whether a second-order graph keeps phi_k alone, and takes each step again in the backward
         pass: memory for steps and parameters rather than for what the network has in between.
 
@@ -70,7 +70,7 @@ def descent(
     params = {k: p if p.requires_grad else p.detach().requires_grad_() for k, p in params.items()}
     yield params
     for lr in rates:
-        if create_graph and checkpoint:
+        if create_graph and activation_checkpointing:
             step = partial(_step, loss, lr, tuple(params))
             params = dict(zip(params, recomputed(step, *params.values()), strict=True))
         else:

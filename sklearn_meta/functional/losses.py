@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import torch
 from torch import Tensor
 
-__all__ = ["cross_entropy", "squared_error"]
+__all__ = [
+    "LOSSES",
+    "absolute_error",
+    "brier_score",
+    "cross_entropy",
+    "huber_loss",
+    "squared_error",
+]
 
 
 def cross_entropy(logits: Tensor, y: Tensor, weight: Tensor) -> Tensor:
@@ -62,6 +72,98 @@ def squared_error(mean: Tensor, y: Tensor, weight: Tensor) -> Tensor:
     """
     share = _shares(weight).unsqueeze(-1) / y.shape[-1]
     return (share * (mean - y).square()).sum((-2, -1))
+
+
+def brier_score(logits: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+    """Mean Brier score of a task, L = sum_i w_i |softmax(logits_i) - y_i|^2 / sum_i w_i.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (*B, n, n_way)
+        Of minus infinity for a class that the task does not have.
+    y : Tensor of shape (*B, n, n_way)
+        One-hot labels, or probabilities.
+    weight : Tensor of shape (*B, n)
+        Of each row; 0 = padding.
+
+    Returns
+    -------
+    loss : Tensor of shape (*B,)
+        From 0 to 2.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_meta.functional import brier_score
+    >>> brier_score(torch.zeros(1, 2), torch.tensor([[1., 0.]]), torch.ones(1))
+    tensor(0.5000)
+    """
+    share = _shares(weight).unsqueeze(-1)
+    return (share * (logits.softmax(-1) - y).square()).sum((-2, -1))
+
+
+def absolute_error(mean: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+    """Mean absolute error of a task, L = sum_i w_i |mean_i - y_i|_1 / (n_outputs sum_i w_i).
+
+    Parameters
+    ----------
+    mean, y : Tensor of shape (*B, n, n_outputs)
+        Predictions and targets.
+    weight : Tensor of shape (*B, n)
+        Of each row; 0 = padding.
+
+    Returns
+    -------
+    loss : Tensor of shape (*B,)
+        In units of `y`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_meta.functional import absolute_error
+    >>> absolute_error(torch.zeros(2, 1), torch.tensor([[1.], [3.]]), torch.ones(2))
+    tensor(2.)
+    """
+    share = _shares(weight).unsqueeze(-1) / y.shape[-1]
+    return (share * (mean - y).abs()).sum((-2, -1))
+
+
+def huber_loss(mean: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+    """Mean Huber loss of a task: r^2 / 2 for residuals |r| <= 1, and |r| - 1/2 for larger ones.
+
+    Parameters
+    ----------
+    mean, y : Tensor of shape (*B, n, n_outputs)
+        Predictions and targets.
+    weight : Tensor of shape (*B, n)
+        Of each row; 0 = padding.
+
+    Returns
+    -------
+    loss : Tensor of shape (*B,)
+        Mean over rows, weighted, and outputs.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_meta.functional import huber_loss
+    >>> huber_loss(torch.zeros(2, 1), torch.tensor([[1.], [3.]]), torch.ones(2))
+    tensor(1.5000)
+    """
+    share = _shares(weight).unsqueeze(-1) / y.shape[-1]
+    size = (mean - y).abs()
+    return (share * torch.where(size <= 1, size.square() / 2, size - 0.5)).sum((-2, -1))
+
+
+# by the kind of target, and the name that an estimator's `loss` has for it; the default first
+LOSSES: dict[str, dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]] = {
+    "class": {"cross_entropy": cross_entropy, "brier_score": brier_score},
+    "real": {
+        "squared_error": squared_error,
+        "absolute_error": absolute_error,
+        "huber": huber_loss,
+    },
+}
 
 
 def _shares(weight: Tensor) -> Tensor:

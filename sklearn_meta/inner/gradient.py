@@ -118,7 +118,7 @@ class GradientLearner(InnerLoop):
         Which steps' losses count in meta-training.
     progress : float, default=0
         Share of meta-training that is done.
-    checkpoint : bool, default=False
+    activation_checkpointing : bool, default=False
         Whether the outer loop keeps phi_k alone, and works out the rest again in its backward pass.
     """
 
@@ -127,7 +127,7 @@ class GradientLearner(InnerLoop):
     first_order_until: float = 0.0
     outer: OuterLoss = LastStep()
     progress: float = 0.0
-    checkpoint: bool = False
+    activation_checkpointing: bool = False
 
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
         """Theta: the initial weights, and what is learned of the step."""
@@ -158,8 +158,13 @@ class GradientLearner(InnerLoop):
         annealed = self.first_order_until < 1 and self.progress >= self.first_order_until
         second_order = learning and annealed
         rates = (self.rate.at(theta, k) for k in range(self.inner_steps))
-        again = self.checkpoint
-        for phi in descent(loss, start, rates, create_graph=second_order, checkpoint=again):
+        for phi in descent(
+            loss,
+            start,
+            rates,
+            create_graph=second_order,
+            activation_checkpointing=self.activation_checkpointing,
+        ):
             yield staying | phi
 
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
@@ -173,7 +178,8 @@ class GradientLearner(InnerLoop):
         v = self.outer.weights(self.inner_steps, self.progress)
         path = zip(v, self.path(f, theta, support), strict=True)
         risk = partial(self.risk, f, theta)
-        if self.checkpoint and query.weight.ndim == 2:  # no more rows at once than a step has
+        # no more rows at once than a step has
+        if self.activation_checkpointing and query.weight.ndim == 2:
             at_once = max(support.weight.numel() // query.weight.shape[1], 1)
             risk = partial(_in_chunks, risk, at_once)
         losses = [v_k * risk(phi, query) for v_k, phi in path if v_k > 0]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone, is_classifier
 
 from sklearn_meta._optional import need
-from sklearn_meta.base.many_tasks import ManyTasks, Prediction
+from sklearn_meta.base.estimator import BaseMetaLearner, Prediction
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.outer.failures import (
     Failures,
@@ -170,7 +170,7 @@ def _with_support(
 ) -> Sequence[Task]:
     """Make tasks of a table that is sorted by task, the rows of the support first."""
     numbers = [np.arange(n) for n in n_support]
-    if not isinstance(estimator, ManyTasks):  # frames stay frames
+    if not isinstance(estimator, BaseMetaLearner):  # frames stay frames
         tasks: Sequence[Task] = collect_tasks(table, y, groups)
     else:
         kind = "class" if is_classifier(estimator) else "real"
@@ -184,7 +184,7 @@ def _predictions(estimator: Any, tasks: Sequence[Task]) -> list[Prediction]:
     """Predict the query of each task, with the probability of each label of its support."""
     if isinstance(estimator, MetaPipeline):
         return _predictions(estimator.steps[-1][1], estimator.transform_tasks(tasks))
-    if isinstance(estimator, ManyTasks):
+    if isinstance(estimator, BaseMetaLearner):
         return estimator._predictions(tasks)
     found, failures, classify = list[Prediction](), Failures(), is_classifier(estimator)
     for i, task in enumerate(tasks):

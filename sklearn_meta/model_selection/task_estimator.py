@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_meta._compat import CallbackSupportMixin, fit_task, sub_task
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.model_selection.given import (
     given_tasks,
@@ -28,7 +27,7 @@ from sklearn_meta.tasks.validate import label
 __all__ = ["TaskEstimator"]
 
 
-class TaskEstimator(CallbackSupportMixin, BaseEstimator):
+class TaskEstimator(BaseEstimator):
     """Meta-learner that lets scikit-learn's tools treat each task as one sample.
 
     `fit` meta-trains a copy, `score` adapts it to the support of each task given, judges it on the
@@ -159,8 +158,7 @@ class TaskEstimator(CallbackSupportMixin, BaseEstimator):
             if y is not None:  # rows of a table, which a split may have torn from their task
                 trained = marks_of(checked)
             own.reset_meta()  # carried state has seen tasks held out
-            begun = fit_task(self, "fit", 1, tasks, y)
-            with heeding_interrupts(), begun as told, sub_task(told, self, own):
+            with heeding_interrupts():
                 own.meta_fit(checked)
         elif not hasattr(own, "theta_"):
             raise NotMetaFittedError(

@@ -32,7 +32,7 @@ __all__ = ["Checkpoint", "KeepCheckpoints", "open_checkpoint"]
 
 # changing these does not make another run
 FREE = {"callbacks", "checkpoint_dir", "checkpoint_every", "device", "random_state", "verbose"}
-FREE |= {"checkpoint", "task_chunk_size"}  # how much memory the same numbers take
+FREE |= {"activation_checkpointing", "task_chunk_size"}  # how much memory the same numbers take
 PARTS = {"seed", "versions", "module", "nothing", "optimizer", "schedule", "best", "history"}
 PARTS |= {"n_iter", "rng", "source", "generators"}
 BEST = ("misses_", "dynamic_threshold_", "best_model_weights_", "best_epoch_")

@@ -107,7 +107,7 @@ def _by_parts(
 
 def remedy(est: Any) -> str:
     """Name the parameters that still act on the inner loop."""
-    here = set(est.get_params()) - set(est._without_effect())
+    here = set(est.get_params()) - set(est.fingerprints("training"))
     lower = [name for name in ("inner_lr", "inner_steps") if name in here]
     scale = "bring the task to the scale of those of meta-training."
     return f"Lower {' or '.join(lower)}, or {scale}" if lower else scale.capitalize()

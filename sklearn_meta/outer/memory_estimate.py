@@ -102,8 +102,8 @@ def _advice(est: Any, many: bool) -> str:
     changes = []
     if many:
         changes.append("task_chunk_size=1")
-    if getattr(est, "checkpoint", None) is False:
-        changes.append("checkpoint=True")
+    if getattr(est, "activation_checkpointing", None) is False:
+        changes.append("activation_checkpointing=True")
     if getattr(est, "first_order", None) is False:
         changes.append("first_order=True")
     if hasattr(est, "inner_steps"):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,10 +12,8 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from skorch import NeuralNet
 from skorch.callbacks import (
-    BatchScoring,
     Callback,
     EarlyStopping,
-    EpochScoring,
     GradientNormClipping,
     LRScheduler,
 )
@@ -30,17 +26,10 @@ from sklearn_meta.functional.generators import Generators, seeded
 from sklearn_meta.outer.checkpoint import Checkpoint, KeepCheckpoints
 from sklearn_meta.outer.converged import FACTOR
 from sklearn_meta.outer.module import EpisodicModule, MeanOverTasks, no_loader
+from sklearn_meta.outer.outer_loop import SCHEDULES
 from sklearn_meta.outer.progress import CountIterations, Progress, RecordDiagnostics, by_epoch
-from sklearn_meta.parameters import Check
 
-__all__ = ["NET_CHECKS", "SCHEDULES", "Outer", "train"]
-
-# the share of meta_lr that is left when a share of the iterations is done
-SCHEDULES: dict[str, Callable[[float], float]] = {
-    "cosine": lambda done: (1 + math.cos(math.pi * done)) / 2,
-    "linear": lambda done: 1 - done,
-    "constant": lambda done: 1.0,
-}
+__all__ = ["Outer", "train"]
 
 
 @dataclass(frozen=True)
@@ -83,65 +72,6 @@ class Outer:
     name: str
     seed: int
     checkpoint: Checkpoint | None
-
-
-# parameters of the net that are decided here, and what to use in their place
-TAKEN = {
-    "module": "backbone",
-    "criterion": "an Algorithm of your own",
-    "iterator_train": "tasks",
-    "iterator_valid": "validation_tasks",
-    "dataset": "tasks",
-    "train_split": "validation_tasks",
-    "callbacks": "callbacks",
-    "device": "device",
-    "max_epochs": "max_meta_iter",
-    "batch_size": "meta_batch_size",
-    "warm_start": "warm_start",
-}
-
-
-def _callbacks(value: Any) -> bool:
-    items = value if isinstance(value, (list, tuple)) else [value]
-    kinds = [item[-1] if isinstance(item, tuple) and item else item for item in items]
-    return value is None or (
-        isinstance(value, (list, tuple))
-        and all(isinstance(k, (Callback, type)) for k in kinds)
-        and not any(map(_scores_predictions, kinds))
-    )
-
-
-def _scores_predictions(callback: Any) -> bool:
-    """Whether a callback needs a net that predicts, as scorers do and own functions need not."""
-    if not isinstance(callback, (BatchScoring, EpochScoring)):
-        return False
-    scoring = callback.scoring
-    return not callable(scoring) or hasattr(scoring, "get_metadata_routing")
-
-
-def _taken(name: Any) -> bool:
-    whole, _, part = str(name).partition("__")
-    return name in TAKEN or (part != "" and whole.startswith("iterator"))
-
-
-def _net_params(value: Any) -> bool:
-    return value is None or (isinstance(value, Mapping) and not any(_taken(k) for k in value))
-
-
-NET_CHECKS: dict[str, Check] = {
-    "callbacks": (
-        _callbacks,
-        "None or a list of skorch callbacks, without scorers of predictions such as "
-        "EpochScoring('accuracy'): the network gives a loss for each task (history_ has that of "
-        "validation_tasks as 'valid_loss'), and score_tasks gives scores. EpochScoring of a "
-        "function (net, X, y) can be used",
-    ),
-    "net_params": (
-        _net_params,
-        "None or a dict of parameters of skorch.NeuralNet, without "
-        + ", ".join(f"{name} (use {instead})" for name, instead in TAKEN.items()),
-    ),
-}
 
 
 def share_of_meta_lr(schedule: str, n_iter: int, i: int) -> float:

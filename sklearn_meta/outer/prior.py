@@ -24,7 +24,6 @@ def learn_prior(
     y: Any,
     groups: Any,
     validation_tasks: Any,
-    told: Any,
     opened: ExitStack,
 ) -> tuple[MetaState, History]:
     """Meta-train, and leave the estimator as it is.
@@ -35,8 +34,6 @@ def learn_prior(
         Whose parameters say how.
     tasks, y, groups, validation_tasks
         As given to `meta_fit`.
-    told : sklearn.callback.CallbackContext or None
-        Who is to be told of each epoch.
     opened : ExitStack
         Takes what has to be closed in the end.
 
@@ -54,9 +51,9 @@ def learn_prior(
     ValueError
         If the backbone lacks a derivative that the algorithm needs.
     """
-    seed, data = est._seed(), (tasks, y, groups, validation_tasks)
+    seed, data = est.draw_seed(), (tasks, y, groups, validation_tasks)
     checkpoint = open_checkpoint(est, seed, data)
-    run = prepared(est, *data, told, opened, seed, checkpoint)
+    run = prepared(est, *data, opened, seed, checkpoint)
     run.module.chunk = est.task_chunk_size or run.plan().chunk()
     try:
         with fewer_bits(est.precision):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sklearn_meta._compat import Bridge
+from sklearn_meta._devices import check_dtype, resolve_device
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.functional import Params
 from sklearn_meta.inner.algorithm import draw_theta
@@ -32,7 +32,6 @@ from sklearn_meta.outer.state import VERSIONS, MetaState, to_numpy, to_torch
 from sklearn_meta.outer.support import check_fits, check_structure
 from sklearn_meta.outer.survey import Survey, first_of, survey
 from sklearn_meta.outer.validation import validation_batches
-from sklearn_meta.parameters import check_dtype
 from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.lazy import TaskReader
 from sklearn_meta.tasks.validate import check_task_names, label
@@ -95,7 +94,6 @@ def prepared(
     y: Any,
     groups: Any,
     validation_tasks: Any,
-    told: Any,
     opened: ExitStack,
     seed: int,
     checkpoint: Checkpoint | None,
@@ -108,8 +106,6 @@ def prepared(
         Whose parameters say how.
     tasks, y, groups, validation_tasks
         As given to `meta_fit`.
-    told : sklearn.callback.CallbackContext or None
-        Who is to be told of each epoch.
     opened : ExitStack
         Takes what has to be closed in the end.
     seed : int
@@ -125,9 +121,9 @@ def prepared(
     rng = np.random.RandomState(checkpoint.seed if checkpoint else seed)
     known = known_tasks(tasks, y, groups, est.target_type, rng, opened)
     first = first_of(known)
-    device = est._device()
+    device = resolve_device(est.device)
     carried = _carried(est, first)
-    rows, labels = Rows(est._n_support(), est.n_query), est.target_type == "class"
+    rows, labels = Rows(est.support_sizes(), est.n_query), est.target_type == "class"
     found = _surveyed(est, tasks, known, carried, rows)
     scaling, limits = _scaling(est, found, carried, first)
     dtype, classes = found.dtype, found.classes
@@ -152,19 +148,16 @@ def prepared(
     batches = MetaBatches(
         source, n_tasks, per_epoch, est.max_meta_iter, int(seeds[3]), f.transductive
     )
-    bridge = [] if told is None else [Bridge(est, told)]
-    for one in bridge:
-        opened.callback(one.close)
     outer = Outer(
         optimizer=est.default_optimizer,
         meta_lr=est.meta_lr,
         meta_lr_schedule=est.meta_lr_schedule,
         max_grad_norm=est.max_grad_norm,
-        n_epochs=est._n_epochs(),
+        n_epochs=est.n_epochs,
         n_iter=est.max_meta_iter,
         early_stopping=est.early_stopping,
         patience=est.patience,
-        callbacks=[*(est.callbacks or []), *bridge],
+        callbacks=est.callbacks,
         net_params=est.net_params,
         verbose=est.verbose,
         name=type(est).__name__,
@@ -187,8 +180,8 @@ def prepared(
             target_shape=first.y.shape[1:],
             feature_names=first.feature_names_in,
             classes=classes,
-            structural=est._fingerprints(est._structural),
-            training=est._fingerprints(est._without_effect()),
+            structural=est.fingerprints("structural"),
+            training=est.fingerprints("training"),
             versions=dict(VERSIONS),
             by_task=by_task,
             limits=limits,

@@ -163,7 +163,7 @@ def check_structure(est: Any, state: MetaState) -> None:
     ValueError
         Saying from what to what.
     """
-    for name, now in est._fingerprints(est._structural).items():
+    for name, now in est.fingerprints("structural").items():
         then = state.structural[name]
         if now != then:
             raise ValueError(
@@ -216,7 +216,7 @@ def warn_if_stale(est: Any, state: MetaState, stacklevel: int) -> bool:
     bool
         Whether there was something to warn of.
     """
-    now = est._fingerprints(est._without_effect())
+    now = est.fingerprints("training")
     changed = [name for name, value in now.items() if value != state.training[name]]
     if changed:
         warnings.warn(

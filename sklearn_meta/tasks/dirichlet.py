@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.parameters import check_params, integer
+from sklearn_meta.parameters import check_parameter, integer
 from sklearn_meta.tasks.convert import as_tasks
 from sklearn_meta.tasks.distribution import TaskDensity, as_matrix, task_weights
 from sklearn_meta.tasks.task import Task, named_task
@@ -260,7 +260,9 @@ class DirichletTaskDistribution(TaskDensity):
         return np.broadcast_to(alpha, n).copy()
 
     def _check_drawing(self) -> None:
-        check_params(self, {"n_rows": integer(1, none=True), "min_class_rows": integer(0)})
+        owner = type(self).__name__
+        check_parameter("n_rows", self.n_rows, integer(1, none=True), owner)
+        check_parameter("min_class_rows", self.min_class_rows, integer(0), owner)
 
 
 def log_dirichlet_multinomial(counts: Array, alpha: Array) -> Array:

@@ -10,12 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.parameters import as_range, check_parameter, integer
+from sklearn_meta.parameters import Constraint, as_range, check_parameter, integer
 from sklearn_meta.tasks.distribution import TaskDistribution
 from sklearn_meta.tasks.task import Task, named_task
 from sklearn_meta.tasks.validate import check_tasks
 
 __all__ = ["FewShotTasks"]
+
+AUGMENT = Constraint(lambda value: value is None or callable(value), "a callable or None", "")
 
 
 class FewShotTasks(TaskDistribution):
@@ -93,8 +95,7 @@ class FewShotTasks(TaskDistribution):
         self.n_query = int(check_parameter("n_query", n_query, integer(1), owner))
         self.feature_names_in = pool.feature_names_in
         self.classes_, codes = np.unique(pool.y, return_inverse=True)
-        optional_callable = (lambda value: value is None or callable(value), "a callable or None")
-        check_parameter("augment", augment, optional_callable, owner)
+        check_parameter("augment", augment, AUGMENT, owner)
         self.X, self.rotations, self.augment = pool.X, rotations, augment
         if rotations:
             _check_square(pool.X)

@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.parameters import check_params, integer, option, real
+from sklearn_meta.parameters import Constraint, check_parameter, integer, option, real
 from sklearn_meta.tasks.arrays import dense
 from sklearn_meta.tasks.convert import as_tasks
 from sklearn_meta.tasks.distribution import (
@@ -31,6 +31,21 @@ from sklearn_meta.tasks.validate import check_task_names, names_of
 __all__ = ["GaussianTaskDistribution"]
 
 Array = NDArray[np.float64]
+SHARE = real(0.0, 1.0)
+CONSTRAINTS = {
+    "basis": Constraint(
+        lambda basis: basis is None or (hasattr(basis, "fit") and hasattr(basis, "transform")),
+        "None or a transformer with fit and transform",
+        "",
+    ),
+    "shrinkage": Constraint(
+        lambda share: share == "auto" or SHARE.allows(share), f"'auto' or {SHARE.text}", ""
+    ),
+    "x_distribution": option("empirical", "gaussian"),
+    "min_noise": real(0.0),
+    "max_iter": integer(1),
+    "tol": real(0.0),
+}
 
 
 class GaussianTaskDistribution(TaskDensity):
@@ -297,23 +312,10 @@ class GaussianTaskDistribution(TaskDensity):
         ]
 
     def _check_parameters(self) -> None:
-        shrinks, constraint = real(0.0, 1.0)
-        transforms = (
-            lambda basis: basis is None or (hasattr(basis, "fit") and hasattr(basis, "transform")),
-            "None or a transformer with fit and transform",
-        )
-        check_params(
-            self,
-            {
-                "basis": transforms,
-                "shrinkage": (lambda v: v == "auto" or shrinks(v), f"'auto' or {constraint}"),
-                "min_noise": real(0.0),
-                "tol": real(0.0),
-                "max_iter": integer(1),
-                "x_distribution": option("empirical", "gaussian"),
-            },
-        )
-        check_drawn_rows(self.n_rows, self.n_support, type(self).__name__)
+        owner = type(self).__name__
+        for name, constraint in CONSTRAINTS.items():
+            check_parameter(name, getattr(self, name), constraint, owner)
+        check_drawn_rows(self.n_rows, self.n_support, owner)
 
     def _design(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         Phi = X if self.basis_ is None else dense(self.basis_.transform(X), np.float64)

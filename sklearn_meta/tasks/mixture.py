@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.parameters import check_params, integer
+from sklearn_meta.parameters import check_parameter, integer
 from sklearn_meta.tasks.convert import as_tasks
 from sklearn_meta.tasks.distribution import TaskDensity, TaskDistribution, task_weights
 from sklearn_meta.tasks.task import Task
@@ -142,7 +142,8 @@ class MixtureTaskDistribution(TaskDensity):
         """
         parts, weights = self._initial()
         self._densities(parts)
-        check_params(self, {"n_init": integer(1), "max_iter": integer(1)})
+        check_parameter("n_init", self.n_init, integer(1), type(self).__name__)
+        check_parameter("max_iter", self.max_iter, integer(1), type(self).__name__)
         tasks = as_tasks(tasks, y, groups)
         counts = task_weights(sample_weight, tasks)
         learn = [self.fit_components and hasattr(part, "fit") for part in parts]

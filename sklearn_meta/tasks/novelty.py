@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.parameters import check_params, integer, real
+from sklearn_meta.parameters import Constraint, check_parameter, integer, real
 from sklearn_meta.tasks.convert import as_tasks
 from sklearn_meta.tasks.distribution import TaskDensity
 from sklearn_meta.tasks.gaussian import GaussianTaskDistribution
@@ -19,6 +19,17 @@ from sklearn_meta.tasks.task import Task, take_rows
 from sklearn_meta.tasks.validate import label
 
 __all__ = ["TaskNovelty"]
+
+SHARE = real(0.0, open_left=True)
+CONSTRAINTS = {
+    "distribution": Constraint(
+        lambda value: value is None or isinstance(value, TaskDensity), "None or a TaskDensity", ""
+    ),
+    "n_support": integer(1, none=True),
+    "calibration": Constraint(
+        lambda value: SHARE.allows(value) and value < 1, "a float in the range (0.0, 1.0)", ""
+    ),
+}
 
 
 class TaskNovelty(BaseEstimator):
@@ -182,21 +193,9 @@ class TaskNovelty(BaseEstimator):
         return float(self.p_values([task])[0])
 
     def _check_parameters(self) -> None:
-        in_range, _ = real(0.0, 1.0, open_left=True)
-        check_params(
-            self,
-            {
-                "distribution": (
-                    lambda value: value is None or isinstance(value, TaskDensity),
-                    "None or a TaskDensity",
-                ),
-                "calibration": (
-                    lambda value: in_range(value) and value < 1,
-                    "a float in the range (0.0, 1.0)",
-                ),
-                "n_support": integer(1, none=True),
-            },
-        )
+        owner = type(self).__name__
+        for name, constraint in CONSTRAINTS.items():
+            check_parameter(name, getattr(self, name), constraint, owner)
 
 
 def _support(task: Task, i: int, n_support: int | None, rng: np.random.RandomState) -> Task:

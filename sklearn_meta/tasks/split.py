@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from sklearn_meta.exceptions import TaskError
@@ -12,7 +13,7 @@ from sklearn_meta.parameters import check_parameter, integer
 from sklearn_meta.tasks.task import Task, named_task
 from sklearn_meta.tasks.values import as_rows, as_targets
 
-__all__ = ["draw_support", "split_task"]
+__all__ = ["draw_support", "shuffle_rows", "split_task"]
 
 
 def split_task(
@@ -72,19 +73,25 @@ def draw_support(
     """Split a task as :func:`split_task` does, but without looking at X, which may hold gaps."""
     if (n_shot is None) == (n_support is None):
         raise ValueError("split_task needs exactly one of n_shot (a class) and n_support (in all).")
-    rng = check_random_state(random_state)
-    if n_support is not None:
-        size = check_parameter("n_support", n_support, integer(1), "split_task")
-        groups, what = [np.arange(len(task))], "the task"
-    else:
-        size = check_parameter("n_shot", n_shot, integer(1), "split_task")
-        y = as_targets(task.y, f"{task!r}: y", "class")
-        groups, what = [np.flatnonzero(y == k) for k in np.unique(y)], "a class"
+    by_class = n_shot is not None
+    name, size = ("n_shot", n_shot) if by_class else ("n_support", n_support)
+    n_rows: Any = check_parameter(name, size, integer(1), "split_task")
+    y = as_targets(task.y, f"{task!r}: y", "class") if by_class else None
+    groups = shuffle_rows(np.arange(len(task)), y, check_random_state(random_state))
     fewest = min(len(rows) for rows in groups)
-    if fewest <= size:
+    if fewest <= n_rows:
         raise TaskError(
-            f"{task!r}: {what} has {fewest} row(s), but {size} of support and at least one of "
-            "query are needed."
+            f"{task!r}: {'a class' if by_class else 'the task'} has {fewest} row(s), but {n_rows} "
+            "of support and at least one of query are needed."
         )
-    support = np.concatenate([rng.permutation(rows)[:size] for rows in groups])
+    support = np.concatenate([rows[:n_rows] for rows in groups])
     return named_task(task.X, task.y, task.feature_names_in, support, task.name)
+
+
+def shuffle_rows(
+    rows: NDArray[np.intp], y: NDArray[Any] | None, rng: np.random.RandomState
+) -> list[NDArray[np.intp]]:
+    """Shuffle rows, those of each class of `y` separately; the first k of each are a support."""
+    if y is None:
+        return [rng.permutation(rows)]
+    return [rng.permutation(rows[y[rows] == k]) for k in np.unique(y[rows])]

@@ -11,7 +11,7 @@ from torch import nn
 
 from sklearn_meta import MAMLClassifier, MAMLRegressor, ProtoNetClassifier, Task, TaskError
 from sklearn_meta.base import stack_size, windows
-from sklearn_meta.base.many_tasks import r2_of_tasks
+from sklearn_meta.base.regressor import r2_of_tasks
 from sklearn_meta.datasets import make_blob_tasks, make_sinusoid_tasks
 from sklearn_meta.exceptions import StaleMetaStateWarning
 from sklearn_meta.outer.scaling import scaling_of

@@ -6,15 +6,8 @@ import torch
 from torch import nn
 
 from sklearn_meta import ProtoNetClassifier
-from sklearn_meta.parameters import (
-    check_dtype,
-    check_params,
-    fingerprint,
-    integer,
-    option,
-    real,
-    resolve_device,
-)
+from sklearn_meta._devices import check_dtype, resolve_device
+from sklearn_meta.parameters import check_parameter, fingerprint, integer, option, real
 
 
 @pytest.mark.parametrize(
@@ -29,19 +22,15 @@ from sklearn_meta.parameters import (
     ],
 )
 def test_what_is_allowed(check, good, bad):
-    assert [value for value in good if not check[0](value)] == []
-    assert [value for value in bad if check[0](value)] == []
-
-
-class Thing:
-    size, name = 0, "x"
+    assert [value for value in good if not check.allows(value)] == []
+    assert [value for value in bad if check.allows(value)] == []
 
 
 def test_the_first_bad_parameter_is_named_in_scikit_learns_words():
     message = r"The 'size' parameter of Thing must be an int in the range \[1, inf\). Got 0 instead"
     with pytest.raises(ValueError, match=message):
-        check_params(Thing(), {"name": option("x"), "size": integer(1)})
-    assert check_params(Thing(), {"size": integer(0)}) is None
+        check_parameter("size", 0, integer(1), "Thing")
+    assert check_parameter("size", 0, integer(0), "Thing") is None
 
 
 def make_net():
@@ -78,7 +67,7 @@ def test_fingerprints(case):
     ("there", "chosen"), [({"cpu"}, "cpu"), ({"cpu", "cuda"}, "cuda"), ({"cpu", "mps"}, "cpu")]
 )
 def test_auto_takes_a_gpu_that_can_do_float64(monkeypatch, there, chosen):
-    monkeypatch.setattr("sklearn_meta.parameters._there", there.__contains__)
+    monkeypatch.setattr("sklearn_meta._devices.is_available", there.__contains__)
     assert resolve_device("auto").type == chosen
 
 
@@ -119,7 +108,7 @@ def test_a_device_is_looked_for_when_it_is_used(monkeypatch):
     with pytest.raises(ValueError, match=r"device='cuda:1' is not available.*which has 'cpu'"):
         est.fit([[0.0], [1.0]], ["a", "b"])
     pretend(monkeypatch, 2)
-    assert est._device() == torch.device("cuda:1")
+    assert resolve_device(est.device) == torch.device("cuda:1")
 
 
 def test_mps_says_what_to_do_about_float64(monkeypatch):

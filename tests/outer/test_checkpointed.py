@@ -77,7 +77,7 @@ def losses_and_gradients(learner, f, theta, support, query):
 
 
 def assert_same(learner, *problem):
-    again = dataclasses.replace(learner, checkpoint=True)
+    again = dataclasses.replace(learner, activation_checkpointing=True)
     pairs = zip(*(losses_and_gradients(alg, *problem) for alg in (learner, again)), strict=True)
     for a, b in pairs:
         assert a.shape == b.shape
@@ -104,7 +104,7 @@ def test_memory_of_a_step_is_that_of_the_parameters(name):
         return peak_bytes(run)
 
     phi_bytes = 2 * sum(p.nbytes for k, p in theta.items() if not k.startswith("rate."))
-    a_step = (peak(6, checkpoint=True) - peak(2, checkpoint=True)) / 4
+    a_step = (peak(6, activation_checkpointing=True) - peak(2, activation_checkpointing=True)) / 4
     assert a_step <= 3 * phi_bytes
     if name != "fomaml":  # which keeps no step
         assert (peak(6) - peak(2)) / 4 >= 10 * a_step

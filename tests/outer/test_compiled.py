@@ -90,7 +90,7 @@ def test_batch_statistics_get_no_padding(traced):
 
 
 def test_recomputation_and_fewer_bits_are_compiled_too(traced):
-    again = dataclasses.replace(MAML, checkpoint=True)
+    again = dataclasses.replace(MAML, activation_checkpointing=True)
     for learner, f in ((again, F), (MAML, HalfNetwork(F))):
         way = CompiledGradient(padding=True)
         for _ in range(2):

@@ -54,7 +54,7 @@ def test_free_memory_is_that_of_the_container_if_it_has_a_limit(tmp_path):
     "est",
     [
         MAMLRegressor(inner_steps=6, **WIDE),
-        MAMLRegressor(inner_steps=6, checkpoint=True, **WIDE),
+        MAMLRegressor(inner_steps=6, activation_checkpointing=True, **WIDE),
         MAMLRegressor(inner_steps=6, task_chunk_size=2, **WIDE),
         ANILRegressor(**WIDE),
         IMAMLRegressor(**WIDE),
@@ -142,7 +142,13 @@ def test_a_task_that_does_not_fit_is_refused_before_training(monkeypatch):
     monkeypatch.setattr(memory_plan, "free_bytes", lambda device: 10_000)
     with pytest.raises(MemoryError, match=r"needs about .* kB .* 10 kB are free") as error:
         est.meta_fit(make_blob_tasks(4, n_rows=10, n_features=4, random_state=0))
-    for name in ("checkpoint=True", "first_order=True", "inner_steps", "n_query", "n_shot"):
+    for name in (
+        "activation_checkpointing=True",
+        "first_order=True",
+        "inner_steps",
+        "n_query",
+        "n_shot",
+    ):
         assert name in str(error.value)
     assert vars(est) == before
 
@@ -162,7 +168,9 @@ def test_running_out_of_memory_says_what_to_change_and_leaves_the_estimator(rais
 
     est = MAMLRegressor(callbacks=[Fails()], **SMALL)
     before = dict(vars(est))
-    with pytest.raises(MemoryError, match=r"ran out of memory. Use task_chunk_size=1, checkpoint"):
+    with pytest.raises(
+        MemoryError, match=r"ran out of memory. Use task_chunk_size=1, activation_checkpointing"
+    ):
         est.meta_fit(LINES)
     assert vars(est) == before
 

@@ -17,11 +17,11 @@ from sklearn_meta.algorithms import (
     PooledClassifier,
     PooledRegressor,
 )
-from sklearn_meta.base.shared_params import SharedParams
 from sklearn_meta.model_selection.comparison.gaussian_classes import HierarchicalClassifier
 from sklearn_meta.model_selection.comparison.guess import GuessClassifier, GuessRegressor
 from sklearn_meta.model_selection.comparison.random_coefficients import HierarchicalRegressor
 from sklearn_meta.model_selection.given import learner_of
+from sklearn_meta.outer.outer_loop import OuterLoop
 from sklearn_meta.pipeline import MetaPipeline
 from sklearn_meta.tasks import Task
 
@@ -147,7 +147,7 @@ def baseline_arms(
     if taken := [arm.name for arm in given if arm.name in asked]:
         raise ValueError(f"{taken[0]!r} names both a baseline and an estimator given.")
     source = next(
-        (a.estimator for a in given if isinstance(learner_of(a.estimator), SharedParams)), None
+        (a.estimator for a in given if isinstance(learner_of(a.estimator), OuterLoop)), None
     )
     classify = is_classifier(given[0].estimator)
     guess = GuessClassifier if classify else GuessRegressor
@@ -191,7 +191,7 @@ def _unfit(name: str, source: Any, tasks: Any, folds: Folds, classify: bool) -> 
 def _like(source: Any, kind: type) -> Any:
     """Make a learner of another kind with the same network and outer loop, in the same pipeline."""
     learner = learner_of(source)
-    shared = [f.name for f in fields(SharedParams)]
+    shared = [f.name for f in fields(OuterLoop)]
     shared += [name for name in ("n_shot", "n_support") if hasattr(learner, name)]
     return _in_place(
         source, kind(**{name: clone(getattr(learner, name), safe=False) for name in shared})

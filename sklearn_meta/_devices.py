@@ -1,0 +1,59 @@
+"""Devices of torch: which there are, and what they compute in."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import torch
+
+__all__ = ["check_dtype", "resolve_device"]
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """Return the device of this machine that a `device` parameter names; "auto" prefers a GPU."""
+    if isinstance(device, str) and device == "auto":
+        # not "mps", which has no float64: it is used where it is named, with float32 rows
+        return torch.device("cuda" if is_available("cuda") else "cpu")
+    resolved = None
+    if isinstance(device, (str, torch.device)):  # torch would take a number as that of a GPU
+        with suppress(RuntimeError):
+            resolved = torch.device(device)
+    if resolved is None:
+        raise ValueError(
+            "The 'device' parameter must be 'auto' or a torch device such as 'cpu', 'cuda', "
+            f"'cuda:1' or 'mps'. Got {device!r} instead; this machine has {available()}."
+        )
+    n = {"cuda": torch.cuda.device_count() if is_available("cuda") else 0}.get(resolved.type, 1)
+    if not is_available(resolved.type) or (resolved.index or 0) >= n:
+        raise ValueError(
+            f"device={str(device)!r} is not available on this machine, which has {available()}; "
+            "device='auto' takes a GPU where there is one."
+        )
+    return resolved
+
+
+def check_dtype(device: torch.device, dtype: Any) -> None:
+    """Raise a ValueError if the device cannot compute in this dtype."""
+    if device.type == "mps" and np.dtype(dtype) == np.float64:
+        raise ValueError(
+            "device='mps' has no float64, which X is computed in unless all of it is float32 "
+            "(or bytes): pass X.astype(numpy.float32), or use device='cpu'."
+        )
+
+
+def is_available(kind: str) -> bool:
+    """Return whether the machine has a device of this type."""
+    if kind == "cuda":
+        return torch.cuda.is_available()
+    if kind == "mps":
+        return torch.backends.mps.is_available()
+    return kind == "cpu"
+
+
+def available() -> str:
+    """Return the names of the devices of this machine, for errors."""
+    gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if is_available("cuda") else []
+    names = ["cpu", *gpus, *(["mps"] if is_available("mps") else [])]
+    return ", ".join(map(repr, names))
