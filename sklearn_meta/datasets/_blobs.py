@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -125,6 +126,7 @@ def make_blob_tasks(
     return tasks
 
 
+@dataclass(eq=False, repr=False)
 class BlobTasks(TaskDensity):
     r"""The distribution that :func:`make_blob_tasks` draws from.
 
@@ -174,26 +176,15 @@ class BlobTasks(TaskDensity):
 
     density_of: ClassVar[str] = "X given y"
 
-    def __init__(
-        self,
-        n_way: int = 3,
-        n_rows: int = 20,
-        n_features: int = 8,
-        *,
-        n_informative: int | None = 2,
-        n_shot: int | None = None,
-        center_std: float = 3.0,
-        cluster_std: float = 1.0,
-        nuisance_std: float = 3.0,
-    ) -> None:
-        self.n_way = n_way
-        self.n_rows = n_rows
-        self.n_features = n_features
-        self.n_informative = n_informative
-        self.n_shot = n_shot
-        self.center_std = center_std
-        self.cluster_std = cluster_std
-        self.nuisance_std = nuisance_std
+    n_way: int = 3
+    n_rows: int = 20
+    n_features: int = 8
+    _: KW_ONLY
+    n_informative: int | None = 2
+    n_shot: int | None = None
+    center_std: float = 3.0
+    cluster_std: float = 1.0
+    nuisance_std: float = 3.0
 
     def sample(self, n_tasks: int = 1, random_state: Any = None) -> list[Task]:
         """Draw tasks.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ class LinearOracle:
     noise: float
 
     def __call__(self, X_support: ArrayLike, y_support: ArrayLike) -> NDArray[np.float64]:
-        """Return the posterior mean of the weights; no rows leave the prior mean."""
+        """Return the posterior mean of the weights, or the prior mean if there are no rows."""
         d = len(self.mean)
         y = np.asarray(y_support, dtype=np.float64)
         X = np.asarray(X_support, dtype=np.float64).reshape(len(y), d)
@@ -175,6 +175,7 @@ def _as_finite(
     return array
 
 
+@dataclass(eq=False, repr=False)
 class LinearTasks(TaskDensity):
     r"""The distribution that :func:`make_linear_tasks` draws from.
 
@@ -216,22 +217,13 @@ class LinearTasks(TaskDensity):
     -2.927
     """
 
-    def __init__(
-        self,
-        n_rows: int = 20,
-        n_features: int = 3,
-        *,
-        mean: ArrayLike | None = None,
-        cov: ArrayLike | None = None,
-        noise: float = 1.0,
-        n_support: int | None = None,
-    ) -> None:
-        self.n_rows = n_rows
-        self.n_features = n_features
-        self.mean = mean
-        self.cov = cov
-        self.noise = noise
-        self.n_support = n_support
+    n_rows: int = 20
+    n_features: int = 3
+    _: KW_ONLY
+    mean: ArrayLike | None = None
+    cov: ArrayLike | None = None
+    noise: float = 1.0
+    n_support: int | None = None
 
     def sample(self, n_tasks: int = 1, random_state: Any = None) -> list[Task]:
         """Draw tasks.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import KW_ONLY, dataclass
 from math import pi
 from numbers import Real
 from typing import Any
@@ -119,6 +120,7 @@ def make_sinusoid_tasks(
     return tasks
 
 
+@dataclass(eq=False, repr=False)
 class SinusoidTasks(TaskDistribution, BaseEstimator):
     r"""The distribution that :func:`make_sinusoid_tasks` draws from.
 
@@ -156,22 +158,13 @@ class SinusoidTasks(TaskDistribution, BaseEstimator):
     [Task('2.79 sin(x - 2.25)', X: (10, 1), y: (10,))]
     """
 
-    def __init__(
-        self,
-        n_rows: int = 20,
-        *,
-        noise: float = 0.0,
-        amplitude: tuple[float, float] = (0.1, 5.0),
-        phase: tuple[float, float] = (0.0, pi),
-        x_range: tuple[float, float] = (-5.0, 5.0),
-        n_support: int | None = None,
-    ) -> None:
-        self.n_rows = n_rows
-        self.noise = noise
-        self.amplitude = amplitude
-        self.phase = phase
-        self.x_range = x_range
-        self.n_support = n_support
+    n_rows: int = 20
+    _: KW_ONLY
+    noise: float = 0.0
+    amplitude: tuple[float, float] = (0.1, 5.0)
+    phase: tuple[float, float] = (0.0, pi)
+    x_range: tuple[float, float] = (-5.0, 5.0)
+    n_support: int | None = None
 
     def sample(self, n_tasks: int = 1, random_state: Any = None) -> list[Task]:
         """Draw tasks.

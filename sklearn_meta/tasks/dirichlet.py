@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,6 +27,7 @@ N_SIMULATED = 400  # tasks of one size, for the mean and the spread of their log
 BOUNDS = (1e-4, 1e4)  # of each concentration
 
 
+@dataclass(eq=False, repr=False)
 class DirichletTaskDistribution(TaskDensity):
     r"""Classification tasks with the same classes, in proportions drawn from a Dirichlet.
 
@@ -97,16 +99,10 @@ class DirichletTaskDistribution(TaskDensity):
 
     density_of: ClassVar[str] = "class counts given the number of rows"
 
-    def __init__(
-        self,
-        alpha: float | ArrayLike | None = None,
-        *,
-        n_rows: int | None = None,
-        min_class_rows: int = 2,
-    ) -> None:
-        self.alpha = alpha
-        self.n_rows = n_rows
-        self.min_class_rows = min_class_rows
+    alpha: float | ArrayLike | None = None
+    _: KW_ONLY
+    n_rows: int | None = None
+    min_class_rows: int = 2
 
     def fit(
         self, tasks: Any, y: Any = None, groups: Any = None, *, sample_weight: Any = None

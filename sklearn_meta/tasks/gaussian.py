@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,7 @@ CONSTRAINTS = {
 }
 
 
+@dataclass(eq=False, repr=False)
 class GaussianTaskDistribution(TaskDensity):
     r"""Regression tasks whose coefficients are drawn from one Gaussian.
 
@@ -156,28 +158,16 @@ class GaussianTaskDistribution(TaskDensity):
     [Task(X: (20, 2), y: (20,)), Task(X: (20, 2), y: (20,))]
     """
 
-    def __init__(
-        self,
-        basis: Any = None,
-        *,
-        fit_intercept: bool = True,
-        shrinkage: float | str = "auto",
-        x_distribution: str = "empirical",
-        n_rows: int | None = None,
-        n_support: int | None = None,
-        min_noise: float = 1e-6,
-        max_iter: int = 1000,
-        tol: float = 1e-6,
-    ) -> None:
-        self.basis = basis
-        self.fit_intercept = fit_intercept
-        self.shrinkage = shrinkage
-        self.x_distribution = x_distribution
-        self.n_rows = n_rows
-        self.n_support = n_support
-        self.min_noise = min_noise
-        self.max_iter = max_iter
-        self.tol = tol
+    basis: Any = None
+    _: KW_ONLY
+    fit_intercept: bool = True
+    shrinkage: float | str = "auto"
+    x_distribution: str = "empirical"
+    n_rows: int | None = None
+    n_support: int | None = None
+    min_noise: float = 1e-6
+    max_iter: int = 1000
+    tol: float = 1e-6
 
     def fit(
         self, tasks: Any, y: Any = None, groups: Any = None, *, sample_weight: Any = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ Array = NDArray[np.float64]
 N_START = 4  # tasks that a component starts from
 
 
+@dataclass(eq=False, repr=False)
 class MixtureTaskDistribution(TaskDensity):
     """A mixture of task distributions: real tasks and synthetic ones, or several kinds of task.
 
@@ -95,24 +97,14 @@ class MixtureTaskDistribution(TaskDensity):
     254
     """
 
-    def __init__(
-        self,
-        components: Sequence[TaskDistribution],
-        weights: ArrayLike | None = None,
-        *,
-        fit_components: bool = True,
-        n_init: int = 20,
-        max_iter: int = 100,
-        tol: float = 1e-4,
-        random_state: Any = None,
-    ) -> None:
-        self.components = components
-        self.weights = weights
-        self.fit_components = fit_components
-        self.n_init = n_init
-        self.max_iter = max_iter
-        self.tol = tol
-        self.random_state = random_state
+    components: Sequence[TaskDistribution]
+    weights: ArrayLike | None = None
+    _: KW_ONLY
+    fit_components: bool = True
+    n_init: int = 20
+    max_iter: int = 100
+    tol: float = 1e-4
+    random_state: Any = None
 
     @property
     def density_of(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ CONSTRAINTS = {
 }
 
 
+@dataclass(eq=False, repr=False)
 class TaskNovelty(BaseEstimator):
     """Novelty detection for tasks: conformal p-values of the supports of new tasks.
 
@@ -102,18 +104,11 @@ class TaskNovelty(BaseEstimator):
     0.02
     """
 
-    def __init__(
-        self,
-        distribution: TaskDensity | None = None,
-        *,
-        n_support: int | None = None,
-        calibration: float = 0.5,
-        random_state: Any = 0,
-    ) -> None:
-        self.distribution = distribution
-        self.n_support = n_support
-        self.calibration = calibration
-        self.random_state = random_state
+    distribution: TaskDensity | None = None
+    _: KW_ONLY
+    n_support: int | None = None
+    calibration: float = 0.5
+    random_state: Any = 0
 
     def fit(self, tasks: Any, y: Any = None, groups: Any = None) -> TaskNovelty:
         """Fit the distribution to some tasks, and compute the strangeness of the others' supports.
