@@ -35,13 +35,12 @@ from sklearn_meta.outer.failures import (
     no_prediction,
 )
 from sklearn_meta.outer.support import checked_query, checked_support
+from sklearn_meta.parameters import as_range, check_parameter, integer
 from sklearn_meta.tasks import Task, as_tasks
-from sklearn_meta.tasks.arrays import dense, stacked
-from sklearn_meta.tasks.columns import check_feature_names, check_task_names
+from sklearn_meta.tasks.arrays import dense, stack_rows
 from sklearn_meta.tasks.convert import validation_table
 from sklearn_meta.tasks.frames import feature_names
-from sklearn_meta.tasks.ranges import as_range, check_int
-from sklearn_meta.tasks.validate import label
+from sklearn_meta.tasks.validate import check_feature_names, check_task_names, label
 
 __all__ = ["GuardedMetaClassifier", "GuardedMetaEstimator", "GuardedMetaRegressor"]
 
@@ -135,7 +134,7 @@ class GuardedMetaEstimator(BaseEstimator, ABC):
         rng = check_random_state(self.random_state)
         split = [self._with_support(task, i, rng) for i, task in enumerate(checked)]
         episodes = [self._episode(task, i) for i, task in enumerate(split)]
-        n_folds = min(check_int(self.n_folds, "n_folds", name, 2), n_tasks)
+        n_folds = min(int(check_parameter("n_folds", self.n_folds, integer(2), name)), n_tasks)
         folds = KFold(n_folds, shuffle=True, random_state=rng.randint(np.iinfo(np.int32).max))
         trials, reasons = list[Trial](), dict[int, Why]()
         for train, test in folds.split(np.zeros(n_tasks)):
@@ -379,7 +378,7 @@ class GuardedMetaEstimator(BaseEstimator, ABC):
 
     def _check_params(self) -> None:
         owner = type(self).__name__
-        check_int(self.cv, "cv", owner, 2)
+        int(check_parameter("cv", self.cv, integer(2), owner))
         if not hasattr(self.estimator, "meta_fit"):
             raise TypeError(f"{owner} guards a meta-learner with meta_fit; got {self.estimator!r}.")
         if is_classifier(self.estimator) != is_classifier(self):
@@ -653,7 +652,7 @@ class Episode(NamedTuple):
         """Return a task whose query has placeholders as targets."""
         n, m = len(self.y), self.X_query.shape[0]
         y = np.concatenate([self.y, np.repeat(self.y[:1], m, axis=0)])
-        return Task(stacked([self.X, self.X_query]), y, support=np.arange(n))
+        return Task(stack_rows([self.X, self.X_query]), y, support=np.arange(n))
 
 
 class Members(NamedTuple):

@@ -57,7 +57,8 @@ TRUSTED_TYPES: tuple[str, ...] = (
     "sklearn_meta.algorithms.hierarchical.HierarchicalClassifier",
     "sklearn_meta.algorithms.hierarchical.CoefPrior",
     "sklearn_meta.algorithms.hierarchical.HierarchicalRegressor",
-    "sklearn_meta.pipeline.meta_pipeline.MetaPipeline",
+    "sklearn_meta.pipeline.MetaPipeline",
+    "sklearn_meta.pipeline.TransformerState",
 )
 
 

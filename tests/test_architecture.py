@@ -28,7 +28,7 @@ MAY = {
     "_compat": ({"numpy", "sklearn", "torch", "skorch", "joblib"}, {"functional", "_traced"}),
     "_archive": ({"numpy"}, set()),
     "tasks": ({"numpy", "scipy", "sklearn"}, {"tasks"}),
-    "datasets": ({"numpy", "scipy", "sklearn", "PIL"}, {"tasks", "datasets"}),
+    "datasets": ({"numpy", "sklearn"}, {"tasks", "datasets"}),
     "functional": ({"torch"}, {"functional"}),
     "nn": ({"torch"}, {"functional", "nn"}),
     "inner": ({"numpy", "sklearn", "torch"}, {"functional", "nn", "inner"}),

@@ -178,7 +178,7 @@ def test_densities_know_the_names_of_their_columns():
     density = _density()
     assert density.feature_names_in_.tolist() == list("abc")
     assert density.sample(random_state=0)[0].feature_names_in == tuple("abc")
-    arrays = [Task(t.X, t.y, support=t.support) for t in REAL]
+    arrays = [Task(np.asarray(t.X), t.y, support=t.support) for t in REAL]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of three steps of EM
         assert not hasattr(density.fit(arrays), "feature_names_in_")

@@ -35,10 +35,9 @@ from sklearn_meta.outer.failures import (
 )
 from sklearn_meta.tasks import as_tasks
 from sklearn_meta.tasks.arrays import dense
-from sklearn_meta.tasks.columns import check_feature_names, check_task_names
 from sklearn_meta.tasks.frames import feature_names
 from sklearn_meta.tasks.random_coefficients import random_coefficients
-from sklearn_meta.tasks.validate import label
+from sklearn_meta.tasks.validate import check_feature_names, check_task_names, label
 from sklearn_meta.tasks.values import as_rows, as_targets
 
 __all__ = ["HierarchicalBase", "HierarchicalClassifier", "HierarchicalRegressor", "flat_rows"]

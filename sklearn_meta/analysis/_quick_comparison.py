@@ -33,8 +33,9 @@ from sklearn_meta.algorithms.hierarchical import (
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.model_selection import TaskComparison, compare
 from sklearn_meta.pipeline import MetaPipeline
-from sklearn_meta.pipeline.raw_tasks import RawTask, as_array, raw_tasks, stack_rows
 from sklearn_meta.tasks import Task, as_tasks
+from sklearn_meta.tasks.arrays import dense, stack_rows
+from sklearn_meta.tasks.convert import collect_tasks
 from sklearn_meta.tasks.frames import rows_of
 
 __all__ = [
@@ -274,20 +275,20 @@ def transform_tasks(view: Any, tasks: Sequence[Task]) -> list[Task]:
 
 def as_numeric_tasks(
     tasks: Any, y: Any, groups: Any, estimator: Any, target_type: str | None
-) -> tuple[tuple[Task, ...], list[RawTask] | None]:
+) -> tuple[tuple[Task, ...], list[Task] | None]:
     """Validate tasks; of rows that are no numbers yet, also return them as they are.
 
     The transformers of a pipeline make them numeric, fitted to the rows of all tasks.
     """
     if not isinstance(estimator, MetaPipeline):
         return as_tasks(tasks, y, groups, target_type=target_type), None
-    raw = raw_tasks(tasks, y, groups)
+    raw = collect_tasks(tasks, y, groups)
     try:
         return as_tasks([_with_inputs(t, t.X) for t in raw], target_type=target_type), None
     except TaskError:  # rows that are no numbers yet, or have gaps
         transformers = clone(estimator[:-1])
     try:
-        Z = as_array(transformers.fit_transform(stack_rows([t.X for t in raw])))
+        Z = dense(transformers.fit_transform(stack_rows([t.X for t in raw])))
     except Exception as error:  # whatever a user's transformer raises
         raise TaskError(
             "analyse applies the transformers of the pipeline to the rows of all tasks, without "
@@ -308,9 +309,7 @@ def take_rows(task: Any, rows: Task) -> Any:
     positions = rows.X[:, 0]
     if len(positions) == len(task.y):
         return task
-    if isinstance(task, RawTask):
-        return RawTask(rows_of(task.X, positions), rows.y, rows.support, task.name)
-    return _with_inputs(rows, task.X[positions])
+    return _with_inputs(rows, rows_of(task.X, positions))
 
 
 def _with_inputs(task: Any, X: Any) -> Task:

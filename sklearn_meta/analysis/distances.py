@@ -22,8 +22,7 @@ from sklearn_meta.analysis._task2vec import task2vec_distances
 from sklearn_meta.analysis._transfer import transfer_distances
 from sklearn_meta.outer.sources import check_alike
 from sklearn_meta.tasks import Task, as_tasks
-from sklearn_meta.tasks.columns import check_task_names
-from sklearn_meta.tasks.validate import label, target_kind
+from sklearn_meta.tasks.validate import check_task_names, label, target_kind
 
 __all__ = [
     "METRICS",

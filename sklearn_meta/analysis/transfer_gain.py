@@ -37,7 +37,8 @@ from sklearn_meta.model_selection.evaluate import Job, run_jobs, split_rows, war
 from sklearn_meta.model_selection.scorer import margin_of, metric_of
 from sklearn_meta.model_selection.task_estimator import learner_of
 from sklearn_meta.outer.failures import check_error_score
-from sklearn_meta.pipeline.raw_tasks import RawTask, check_columns, columns_of
+from sklearn_meta.tasks import Task
+from sklearn_meta.tasks.validate import check_same_rows
 
 __all__ = ["GainOver", "TransferGain", "TransferGainDisplay", "gain_over", "transfer_gain"]
 
@@ -139,11 +140,11 @@ def transfer_gain(
     if margin is not None and not (isinstance(margin, (int, float, np.number)) and margin >= 0):
         raise ValueError(f"The 'margin' parameter must be a number from 0 up. Got {margin!r}.")
     held_out = as_raw_tasks(estimator, tasks, y, groups)
-    training = list[RawTask]()
+    training = list[Task]()
     if training_tasks is not None:
         columns = (y, groups) if hasattr(training_tasks, "columns") else (None, None)
         training = as_raw_tasks(estimator, training_tasks, *columns)
-        check_columns(training[0].X, columns_of(held_out), "In training_tasks: X", "the tasks")
+        check_same_rows(training[0], held_out[0], "In training_tasks: task 0", "the tasks")
     seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
     splits = split_rows(
         held_out,
@@ -223,7 +224,7 @@ def _learns(named: NamedEstimator) -> bool:
     return not _is_meta_fitted(named) if named.trains else named.fits_transformers
 
 
-def _support_size(measured: NamedEstimator, tasks: Sequence[RawTask]) -> int | None:
+def _support_size(measured: NamedEstimator, tasks: Sequence[Task]) -> int | None:
     if all(task.support is not None for task in tasks):
         return None
     size = default_support_size([measured])
@@ -246,7 +247,7 @@ def _folds(n_training: int, n_held_out: int) -> list[tuple[list[int], list[int]]
 
 
 def _baselines(
-    measured: NamedEstimator, baselines: Any, tasks: Sequence[RawTask], folds: Any, scoring: Any
+    measured: NamedEstimator, baselines: Any, tasks: Sequence[Task], folds: Any, scoring: Any
 ) -> tuple[list[NamedEstimator], list[str]]:
     if isinstance(baselines, Mapping):
         estimators = {name: est for name, est in baselines.items() if est is not None}

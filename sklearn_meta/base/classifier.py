@@ -17,8 +17,7 @@ from sklearn_meta.inner.algorithm import Criterion, one_hot
 from sklearn_meta.inner.fine_tune import FineTune, from_scratch
 from sklearn_meta.inner.heads import BIAS, FixedHead, Head, check_n_way
 from sklearn_meta.outer.support import check_weight
-from sklearn_meta.parameters import anything, describe, param
-from sklearn_meta.tasks.ranges import as_range
+from sklearn_meta.parameters import anything, as_range, describe, param
 
 __all__ = ["MetaClassifier"]
 

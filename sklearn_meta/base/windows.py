@@ -15,10 +15,9 @@ from sklearn_meta.base.labels_of_many import Coding, coded
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.inner.heads import BIAS
 from sklearn_meta.tasks import Task, as_tasks
-from sklearn_meta.tasks.columns import check_task_names
 from sklearn_meta.tasks.convert import as_task
 from sklearn_meta.tasks.lazy import as_lazy, is_lazy
-from sklearn_meta.tasks.validate import check_task, label
+from sklearn_meta.tasks.validate import check_task, check_task_names, label
 from sklearn_meta.tasks.values import holds_numbers, holds_targets
 
 __all__ = ["Window", "check_against_prior", "windows"]
@@ -80,7 +79,7 @@ class Window:
     def complain(self) -> list[Task]:
         """Return the tasks checked one after the other; the first unusable one raises TaskError."""
         return [
-            check_task(task, i, self.first, self.target_type, asked=True)
+            check_task(task, i, self.first, self.target_type)
             for i, task in enumerate(self.tasks, self.begin)
         ]
 
@@ -161,7 +160,7 @@ def _read(tasks: Any, kind: str) -> Iterator[tuple[Sequence[Task], int, Task]]:
     if not isinstance(tasks, (list, tuple)) or not len(tasks):
         tasks = as_tasks(tasks, target_type=kind)
     first = as_task(tasks[0], 0)
-    first = check_task(first, 0, first, kind, asked=True)
+    first = check_task(first, 0, first, kind)
     for begin in range(0, len(tasks), N_TASKS):
         now = tasks[begin : begin + N_TASKS]
         yield [as_task(item, i) for i, item in enumerate(now, begin)], begin, first

@@ -33,7 +33,6 @@ from sklearn_meta.model_selection.scorer import metric_of
 from sklearn_meta.model_selection.task_estimator import learner_of
 from sklearn_meta.outer.outer_loop import OuterLoop
 from sklearn_meta.pipeline import MetaPipeline
-from sklearn_meta.pipeline.raw_tasks import RawTask
 from sklearn_meta.tasks import Task, as_tasks
 
 __all__ = [
@@ -98,7 +97,7 @@ def name_estimators(estimators: Any) -> list[NamedEstimator]:
 def make_baselines(
     baselines: Any,
     estimators: Sequence[NamedEstimator],
-    tasks: Sequence[RawTask],
+    tasks: Sequence[Task],
     folds: Folds,
     scoring: Any,
 ) -> tuple[list[NamedEstimator], list[str]]:
@@ -155,7 +154,7 @@ def _make_baseline(name: str, template: Any, classify: bool, scoring: Any) -> An
 
 
 def _why_impossible(
-    name: str, template: Any, tasks: Sequence[RawTask], folds: Folds, classify: bool
+    name: str, template: Any, tasks: Sequence[Task], folds: Folds, classify: bool
 ) -> str | None:
     if name == "dummy":
         return None

@@ -22,10 +22,10 @@ from sklearn_meta.model_selection.result import Record, TaskComparison
 from sklearn_meta.model_selection.scorer import metric_of
 from sklearn_meta.model_selection.task_estimator import support_range
 from sklearn_meta.outer.failures import check_error_score
+from sklearn_meta.parameters import check_parameter, integer
 from sklearn_meta.pipeline import MetaPipeline
-from sklearn_meta.pipeline.raw_tasks import RawTask, raw_tasks
-from sklearn_meta.tasks import TaskDistribution, as_tasks
-from sklearn_meta.tasks.ranges import check_int
+from sklearn_meta.tasks import Task, TaskDistribution, as_tasks
+from sklearn_meta.tasks.convert import collect_tasks
 
 __all__ = ["as_raw_tasks", "compare", "default_support_size"]
 
@@ -188,12 +188,12 @@ def compare(
     )
 
 
-def as_raw_tasks(estimator: Any, tasks: Any, y: Any, groups: Any) -> list[RawTask]:
+def as_raw_tasks(estimator: Any, tasks: Any, y: Any, groups: Any) -> list[Task]:
     """Convert tasks; with a pipeline, whose transformers validate X, without looking at X."""
     if isinstance(estimator, MetaPipeline):
-        return raw_tasks(tasks, y, groups)
+        return collect_tasks(tasks, y, groups)
     target_type = "class" if is_classifier(estimator) else "real"
-    return raw_tasks(as_tasks(tasks, y, groups, target_type=target_type))
+    return list(as_tasks(tasks, y, groups, target_type=target_type))
 
 
 def default_support_size(named: Sequence[NamedEstimator]) -> int | None:
@@ -202,7 +202,7 @@ def default_support_size(named: Sequence[NamedEstimator]) -> int | None:
     return next((sizes[0] for sizes in ranges if sizes is not None), None)
 
 
-def _check_tasks(named: Sequence[NamedEstimator], tasks: Any, y: Any, groups: Any) -> list[RawTask]:
+def _check_tasks(named: Sequence[NamedEstimator], tasks: Any, y: Any, groups: Any) -> list[Task]:
     if isinstance(tasks, TaskDistribution):
         raise TaskError(f"compare needs a sequence or table of tasks; pass a sample of {tasks!r}.")
     pipelines = (one.estimator for one in named if isinstance(one.estimator, MetaPipeline))
@@ -242,12 +242,12 @@ def _check_seeds(seeds: Any) -> list[int]:
 
 
 def _check_sizes(
-    support_sizes: Any, tasks: Sequence[RawTask], default_size: int | None, classify: bool
+    support_sizes: Any, tasks: Sequence[Task], default_size: int | None, classify: bool
 ) -> tuple[int | None, ...]:
     """Return the support sizes in ascending order; None for fixed supports of different sizes."""
     if support_sizes is not None:
         listed = support_sizes if np.iterable(support_sizes) else [support_sizes]
-        sizes = {check_int(size, "support_sizes", "compare", 1) for size in listed}
+        sizes = {int(check_parameter("support_sizes", n, integer(1), "compare")) for n in listed}
         if not sizes:
             raise ValueError("support_sizes is empty; give at least one, or None.")
         return tuple(sorted(sizes))
@@ -268,7 +268,7 @@ def _check_sizes(
 
 
 def _chance(
-    metric: str, tasks: Sequence[RawTask], tested: Sequence[int], splits: Sequence[list[RowSplit]]
+    metric: str, tasks: Sequence[Task], tested: Sequence[int], splits: Sequence[list[RowSplit]]
 ) -> float | None:
     """Return the accuracy of predicting any label, or always the same one; 0 for R^2."""
     if metric != "accuracy":

@@ -28,11 +28,9 @@ from sklearn_meta.model_selection.baselines import NamedEstimator
 from sklearn_meta.model_selection.scorer import metric_of
 from sklearn_meta.model_selection.task_estimator import reraise_interrupts
 from sklearn_meta.outer.failures import NUMERICAL, Failures, Reason, collect_failures
-from sklearn_meta.pipeline import MetaPipeline
-from sklearn_meta.pipeline.raw_tasks import RawTask
 from sklearn_meta.tasks import Task
-from sklearn_meta.tasks.frames import rows_of
 from sklearn_meta.tasks.split import shuffle_rows
+from sklearn_meta.tasks.task import take_rows
 from sklearn_meta.tasks.validate import label
 
 __all__ = ["Job", "JobScores", "RowSplit", "run_jobs", "split_rows", "warn_of_failures"]
@@ -47,16 +45,15 @@ class RowSplit(NamedTuple):
     supports: tuple[Rows, ...]
     query: Rows
 
-    def apply(self, task: RawTask, k: int) -> RawTask:
+    def apply(self, task: Task, k: int) -> Task:
         """Return the task with its k-th support, without the rows between that and the query."""
         support = self.supports[k]
         rows = np.sort(np.concatenate([support, self.query]))
-        support = np.flatnonzero(np.isin(rows, support))
-        return RawTask(rows_of(task.X, rows), task.y[rows], support, task.name)
+        return take_rows(task, rows, np.flatnonzero(np.isin(rows, support)))
 
 
 def split_rows(
-    tasks: Sequence[RawTask],
+    tasks: Sequence[Task],
     sizes: Sequence[int | None],
     default_size: int | None,
     seed: int,
@@ -118,8 +115,8 @@ class Job:
     named: NamedEstimator
     seed: int
     fold: int
-    train: Mapping[int, RawTask]
-    test: Mapping[int, RawTask]
+    train: Mapping[int, Task]
+    test: Mapping[int, Task]
     splits: Sequence[RowSplit]  # of the test tasks
     n_sizes: int
     scoring: Any
@@ -141,7 +138,7 @@ class Job:
                     self._user_positions(self.train, "cannot be meta-trained"),
                     reraise_interrupts(),
                 ):
-                    est.meta_fit(_tasks_for(est, list(self.train.values())))
+                    est.meta_fit(list(self.train.values()))
             except NUMERICAL as error:
                 if self.error_score == "raise":
                     raise
@@ -183,13 +180,13 @@ class Job:
             [self._score_size(est, k, failures) for k in range(self.n_sizes)], failures
         )
 
-    def _predict_all(self, est: Any, tasks: list[RawTask]) -> tuple[list[Any] | None, Failures]:
+    def _predict_all(self, est: Any, tasks: list[Task]) -> tuple[list[Any] | None, Failures]:
         """Predict all tasks in one pass, if the estimator and the metric allow it."""
         metric = metric_of(self.scoring, self.classify)
         if hasattr(est, "predict_tasks") and metric.of_predictions is not None:
             try:
                 with self._user_positions(self.test, "cannot predict"), collect_failures() as noted:
-                    return est.predict_tasks(_tasks_for(est, tasks)), noted
+                    return est.predict_tasks(tasks), noted
             except NUMERICAL:  # the learner has no error_score
                 pass
         return None, Failures()
@@ -232,7 +229,7 @@ class Job:
         return scores
 
     @contextmanager
-    def _user_positions(self, tasks: Mapping[int, RawTask], fails: str) -> Iterator[None]:
+    def _user_positions(self, tasks: Mapping[int, Task], fails: str) -> Iterator[None]:
         """Replace positions in the fold by those that the user knows, in messages of errors."""
         try:
             yield
@@ -240,12 +237,6 @@ class Job:
             positions = {str(i): str(position) for i, position in enumerate(tasks)}
             text = re.sub(r"(?<=\b[Tt]ask )\d+", lambda n: positions.get(n[0], n[0]), str(error))
             raise TaskError(f"{self.named.name!r} {fails} in fold {self.fold}. {text}") from error
-
-
-def _tasks_for(est: Any, tasks: list[RawTask]) -> list[RawTask] | list[Task]:
-    if isinstance(est, MetaPipeline):
-        return tasks
-    return [Task(t.X, t.y, support=t.support, name=t.name) for t in tasks]
 
 
 def run_jobs(
@@ -304,7 +295,7 @@ def warn_of_failures(
 # ---- keys of the cache: joblib.hash pickles by reference, and cannot pickle closures -------------
 
 
-def _task_content(task: RawTask) -> tuple[Any, ...]:
+def _task_content(task: Task) -> tuple[Any, ...]:
     return task.X, task.y, task.support
 
 

@@ -20,9 +20,9 @@ from sklearn_meta.outer.failures import (
     no_prediction,
 )
 from sklearn_meta.pipeline import MetaPipeline
-from sklearn_meta.pipeline.raw_tasks import RawTask, raw_tasks
 from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.arrays import frozen, frozen_rows
+from sklearn_meta.tasks.convert import collect_tasks
 from sklearn_meta.tasks.frames import from_columns, is_column, is_frame, missing, rows_of
 from sklearn_meta.tasks.validate import label
 from sklearn_meta.tasks.values import as_groups
@@ -150,23 +150,23 @@ def predict_rows(
 
 def _tasks_with_support(
     estimator: Any, table: Any, y: NDArray[Any], groups: NDArray[Any], n_support: NDArray[np.intp]
-) -> Sequence[Task | RawTask]:
+) -> Sequence[Task]:
     """Make tasks of a table that is sorted by task, with the rows of the support first."""
     supports = [np.arange(n) for n in n_support]
     if not isinstance(estimator, BaseMetaLearner):  # keep frames
-        raw = raw_tasks(table, y, groups)
-        return [t._replace(support=rows) for t, rows in zip(raw, supports, strict=True)]
-    kind = "class" if is_classifier(estimator) else "real"
-    tasks = as_tasks(table, y, groups, target_type=kind)
+        tasks = collect_tasks(table, y, groups)
+    else:
+        target_type = "class" if is_classifier(estimator) else "real"
+        tasks = list(as_tasks(table, y, groups, target_type=target_type))
     for task, rows in zip(tasks, supports, strict=True):
         task.support = rows
     return tasks
 
 
-def predict_with_proba(estimator: Any, tasks: Sequence[Task | RawTask]) -> list[Prediction]:
+def predict_with_proba(estimator: Any, tasks: Sequence[Task]) -> list[Prediction]:
     """Predict the query of each task, with the probability of each label of its support."""
     if isinstance(estimator, MetaPipeline):
-        return predict_with_proba(*estimator._learner_and_tasks(tasks))
+        return predict_with_proba(estimator.steps[-1][1], estimator.transform_tasks(tasks))
     if isinstance(estimator, BaseMetaLearner):
         return estimator._predictions(tasks)
     predictions, failures, with_proba = list[Prediction](), Failures(), is_classifier(estimator)

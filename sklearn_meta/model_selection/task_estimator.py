@@ -20,11 +20,12 @@ from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.model_selection.row_predictions import RowPredictions, predict_rows
 from sklearn_meta.model_selection.scorer import mean_score, scorer_of
 from sklearn_meta.outer.failures import Failures, check_error_score
+from sklearn_meta.parameters import as_range, check_parameter, integer
 from sklearn_meta.pipeline import MetaPipeline
-from sklearn_meta.pipeline.raw_tasks import RawTask, raw_tasks
-from sklearn_meta.tasks import Task, TaskDistribution, as_tasks, split_task
+from sklearn_meta.tasks import Task, TaskDistribution, as_tasks
 from sklearn_meta.tasks.arrays import dense
-from sklearn_meta.tasks.ranges import as_range, check_int
+from sklearn_meta.tasks.convert import collect_tasks
+from sklearn_meta.tasks.split import draw_support
 from sklearn_meta.tasks.validate import label
 
 __all__ = ["TaskEstimator", "ensure_support", "learner_of", "reraise_interrupts", "support_range"]
@@ -298,7 +299,7 @@ class TaskEstimator(BaseEstimator):
         return self._by_scorers(split, scorers)
 
     def _by_scorers(
-        self, tasks: Sequence[Task | RawTask], scoring: Mapping[str, Any]
+        self, tasks: Sequence[Task], scoring: Mapping[str, Any]
     ) -> dict[str, NDArray[np.float64]]:
         check_error_score(self.error_score, "TaskEstimator")
         scorers = [scorer_of(s) for s in scoring.values()]
@@ -318,7 +319,7 @@ class TaskEstimator(BaseEstimator):
         failures.report(len(tasks), self.error_score, stacklevel=4)
         return dict(zip(scoring, scores.T, strict=True))
 
-    def _as_tasks(self, tasks: Any, y: Any, groups: Any) -> Sequence[Task | RawTask]:
+    def _as_tasks(self, tasks: Any, y: Any, groups: Any) -> Sequence[Task]:
         groups = self.task if groups is None else groups
         if y is not None and groups is None:
             raise ValueError(
@@ -329,14 +330,14 @@ class TaskEstimator(BaseEstimator):
             )
         groups = None if y is None else groups
         if isinstance(self.estimator, MetaPipeline):  # its transformers validate X
-            return raw_tasks(tasks, y, groups)
+            return collect_tasks(tasks, y, groups)
         target_type = "class" if is_classifier(self.estimator) else "real"
         return as_tasks(tasks, y, groups, target_type=target_type)
 
-    def _split(self, tasks: Sequence[Task | RawTask]) -> list[Task | RawTask]:
+    def _split(self, tasks: Sequence[Task]) -> list[Task]:
         """Draw a support for each task without a fixed one, all with the same seed."""
         if self.n_support is not None:
-            check_int(self.n_support, "n_support", "TaskEstimator", 1)
+            int(check_parameter("n_support", self.n_support, integer(1), "TaskEstimator"))
         without = [i for i, task in enumerate(tasks) if task.support is None]
         if not without:
             return list(tasks)
@@ -356,7 +357,7 @@ class TaskEstimator(BaseEstimator):
         by_class = is_classifier(self.estimator)
         return [ensure_support(task, i, size, by_class, seed) for i, task in enumerate(tasks)]
 
-    def _check_not_cut(self, tasks: Sequence[Task | RawTask]) -> None:
+    def _check_not_cut(self, tasks: Sequence[Task]) -> None:
         """Refuse rows of a task if other rows of the same task were trained on."""
         trained = self._trained_hashes
         for name, digest in hashes_of([t for t in tasks if t.name in trained]).items():
@@ -392,9 +393,7 @@ def support_range(estimator: Any) -> tuple[int, int] | None:
     return None
 
 
-def ensure_support(
-    task: Task | RawTask, i: int, size: int, by_class: bool, random_state: Any
-) -> Task | RawTask:
+def ensure_support(task: Task, i: int, size: int, by_class: bool, random_state: Any) -> Task:
     """Return task i with `size` support rows (of each class), or as it is if it has a support."""
     if task.support is not None:
         return task
@@ -403,12 +402,12 @@ def ensure_support(
         "random_state": random_state,
     }
     try:
-        return task.split(**how) if isinstance(task, RawTask) else split_task(task, **how)
+        return draw_support(task, **how)
     except TaskError as error:
         raise TaskError(f"{label(task, i)}: no support can be drawn. {error}") from None
 
 
-def hashes_of(tasks: Sequence[Task | RawTask]) -> dict[str, str]:
+def hashes_of(tasks: Sequence[Task]) -> dict[str, str]:
     """Return a hash of the rows of each named task."""
     hashes = {}
     for task in tasks:

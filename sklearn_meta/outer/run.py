@@ -33,9 +33,8 @@ from sklearn_meta.outer.support import check_fits, check_structure
 from sklearn_meta.outer.survey import Survey, first_of, survey
 from sklearn_meta.outer.validation import validation_batches
 from sklearn_meta.tasks import Task
-from sklearn_meta.tasks.columns import check_task_names
 from sklearn_meta.tasks.lazy import TaskReader
-from sklearn_meta.tasks.validate import label
+from sklearn_meta.tasks.validate import check_task_names, label
 
 __all__ = ["Run", "prepared"]
 

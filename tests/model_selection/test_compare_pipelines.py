@@ -151,7 +151,7 @@ def test_transfer_gain_takes_tables():
     with pytest.raises(TaskError, match="needs both y= and groups=; groups is missing"):
         transfer_gain(pipe, test, y="y")
     reversed_columns = train[["drug", "x", "y", "who"]]
-    with pytest.raises(TaskError, match="In training_tasks: X has the columns"):
+    with pytest.raises(TaskError, match="In training_tasks: task 0: its feature names"):
         transfer_gain(pipe, test, "y", "who", **how | {"training_tasks": reversed_columns})
 
 
