@@ -15,7 +15,7 @@ from sklearn_meta.analysis._task2vec import (
     task2vec_distances,
 )
 from sklearn_meta.analysis._transfer import transfer_distances
-from sklearn_meta.analysis.analyse import SizeVerdict, TaskReport, analyse
+from sklearn_meta.analysis.analyse import analyse
 from sklearn_meta.analysis.distances import (
     TaskEmbedding,
     nearest_tasks,
@@ -24,6 +24,7 @@ from sklearn_meta.analysis.distances import (
 )
 from sklearn_meta.analysis.groups import TaskGroups
 from sklearn_meta.analysis.predicted_gain import PredictedGain, predicted_gain
+from sklearn_meta.analysis.report import SizeVerdict, TaskReport
 from sklearn_meta.analysis.representation import RepresentationChange, cka, representation_change
 from sklearn_meta.analysis.transfer_gain import (
     GainOver,

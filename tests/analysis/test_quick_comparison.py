@@ -23,7 +23,7 @@ from sklearn_meta.analysis._quick_comparison import (
     sizes_by_tasks,
     transform_tasks,
 )
-from sklearn_meta.analysis.analyse import judge
+from sklearn_meta.analysis.report import judge
 from sklearn_meta.datasets import make_linear_tasks
 from sklearn_meta.model_selection import HierarchicalRegressor, Record, TaskComparison, compare
 
