@@ -156,15 +156,6 @@ def test_a_planted_wrong_import_is_found(file, line):
     assert list(complaints(HOUSE / file, f"{source}\n{line}\n")) != []
 
 
-# files that still import upwards, or inside a function: only ever remove names from this list
-TO_BE_REBUILT = {
-    "analysis/report_html.py",
-    "analysis/transfer_result.py",
-    "inspection/adaptation_path.py",
-    "inspection/transfer_gain.py",
-    "model_selection/comparison/result.py",
-    "persistence/guards.py",
-}
 OPTIONAL = {"PIL", "matplotlib", "pandas"}
 NAMES = {
     ".".join((HOUSE.name, *p.relative_to(HOUSE).with_suffix("").parts)).removesuffix(".__init__"): p
@@ -190,8 +181,6 @@ SOURCES = {str(p.relative_to(HOUSE)): p.read_text() for p in FILES}
 
 def cycle_in(sources):
     graph = graph_of(sources)
-    for file in TO_BE_REBUILT & graph.keys():
-        graph[file] = {other for other in graph[file] if not other.startswith("inspection")}
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
@@ -215,7 +204,7 @@ def test_inspection_is_on_top():
         if any(other.startswith("inspection") for other in imported)
     }
     inside = {file for file in SOURCES if file.startswith("inspection")}
-    assert importers - inside <= TO_BE_REBUILT
+    assert importers <= inside
 
 
 def test_imports_stand_at_the_top_but_those_of_optional_packages():
@@ -227,7 +216,7 @@ def test_imports_stand_at_the_top_but_those_of_optional_packages():
         for module, _ in imports_of(ast.unparse(node))
         if module.split(".")[0] not in OPTIONAL
     }
-    assert late - {"_compat.py"} <= TO_BE_REBUILT
+    assert late <= {"_compat.py"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(HOUSE)))
