@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -16,12 +15,13 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import KFold
-from sklearn.utils import check_random_state
+from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_meta._archive import loading, save_object, saving
+from sklearn_meta._archive import loading, saving
 from sklearn_meta.base import BaseMetaLearner
-from sklearn_meta.exceptions import NotMetaFittedError, TaskError
+from sklearn_meta.base.numpy_learner import NumpyMetaLearner, flat_rows
+from sklearn_meta.exceptions import TaskError
 from sklearn_meta.model_selection.row_predictions import predict_with_proba
 from sklearn_meta.model_selection.task_estimator import ensure_support, support_range
 from sklearn_meta.outer.converged import FACTOR
@@ -37,15 +37,16 @@ from sklearn_meta.outer.failures import (
 from sklearn_meta.outer.support import checked_query, checked_support
 from sklearn_meta.parameters import as_range, check_parameter, integer
 from sklearn_meta.tasks import Task, as_tasks
-from sklearn_meta.tasks.arrays import dense, stack_rows
 from sklearn_meta.tasks.convert import validation_table
 from sklearn_meta.tasks.frames import feature_names
+from sklearn_meta.tasks.task import named_task, take_rows
 from sklearn_meta.tasks.validate import check_feature_names, check_task_names, label
 
 __all__ = ["GuardedMetaClassifier", "GuardedMetaEstimator", "GuardedMetaRegressor"]
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Classes = NDArray[Any] | None  # of a support, sorted; None for regression
 Why = dict[str, str]  # by member, the reason why it cannot predict a task
 
 MEMBERS = ("meta", "local", "pooled")
@@ -56,7 +57,7 @@ OFFSET_PENALTY = 1e-3  # of squared offsets, in units of the relative loss of a 
 MIN_TRIALS, TRIAL_FOLDS = 10, 5  # trials to decide whether trust pays, and their folds
 
 
-class GuardedMetaEstimator(BaseEstimator, ABC):
+class GuardedMetaEstimator(NumpyMetaLearner, ABC):
     """Base class of the guarded classifier and the guarded regressor.
 
     Parameters
@@ -74,14 +75,14 @@ class GuardedMetaEstimator(BaseEstimator, ABC):
     """
 
     target_type: ClassVar[str]  # "class" or "real"
-    _meta_state: GuardPrior | None = None
+    meta_state: GuardPrior | None = None
 
     def __init__(
         self,
-        estimator: Any,
+        estimator: BaseEstimator,
         *,
-        local: Any = None,
-        pooled: Any = None,
+        local: BaseEstimator | None = None,
+        pooled: BaseEstimator | None = None,
         n_support: int | None = None,
         cv: int = 10,
         n_folds: int = 3,
@@ -128,33 +129,36 @@ class GuardedMetaEstimator(BaseEstimator, ABC):
         table = validation_table(validation_tasks, y, groups)
         if table is not None:
             validation_tasks = as_tasks(*table, target_type=self.target_type)
-        name, n_tasks = type(self).__name__, len(checked)
+        owner, n_tasks = type(self).__name__, len(checked)
         if n_tasks < 2:
-            raise TaskError(f"{name} needs two tasks or more to learn weights from.")
+            raise TaskError(f"{owner} needs two tasks or more to learn weights from.")
         rng = check_random_state(self.random_state)
-        split = [self._with_support(task, i, rng) for i, task in enumerate(checked)]
-        episodes = [self._episode(task, i) for i, task in enumerate(split)]
-        n_folds = min(int(check_parameter("n_folds", self.n_folds, integer(2), name)), n_tasks)
-        folds = KFold(n_folds, shuffle=True, random_state=rng.randint(np.iinfo(np.int32).max))
-        trials, reasons = list[Trial](), dict[int, Why]()
-        for train, test in folds.split(np.zeros(n_tasks)):
+        episodes = [self._with_support(task, i, rng) for i, task in enumerate(checked)]
+        seed, classify = rng.randint(np.iinfo(np.int32).max), is_classifier(self)
+        trials = dict[int, Trial]()
+        for train, test in KFold(min(self.n_folds, n_tasks), shuffle=True, random_state=seed).split(
+            np.zeros(n_tasks)
+        ):
             members = self._fit_members([checked[i] for i in train], validation_tasks)
             with collect_failures():  # warned of below, by the names of the user
-                some, why = members.try_tasks(
-                    [episodes[i] for i in test], [split[i].y_query for i in test], self.cv
-                )
-            trials += some
-            reasons |= dict(zip(test.tolist(), why, strict=True))
-        trials = _without_outliers(trials, [*reasons.values()], self.target_type)
-        trials = [trial for trial in trials if np.isfinite(trial.outputs).all(axis=(1, 2)).any()]
-        if not trials:
-            raise FloatingPointError(f"{name} has no member that predicts. Task 0: {reasons[0]}")
+                tried = members.try_tasks([episodes[i] for i in test], classify, self.cv)
+            trials |= zip(test.tolist(), tried, strict=True)
+        usable = [
+            trial
+            for trial in _without_outliers([*trials.values()], classify)
+            if np.isfinite(trial.outputs).all(axis=(1, 2)).any()
+        ]
+        if not usable:
+            raise FloatingPointError(
+                f"{owner} has no member that predicts. Task 0: {trials[0].reasons}"
+            )
         members = self._fit_members(checked, validation_tasks)
         self.reset_meta()
-        calibration = calibrate(trials, is_classifier(self))
-        self._meta_state = make_prior(members, calibration, checked[0].feature_names_in)
+        self.meta_state = GuardPrior(members, calibrate(usable, classify))
+        self.meta_state.freeze()
+        self.meta_feature_names = checked[0].feature_names_in
         names = [label(task, i) for i, task in enumerate(checked)]
-        _warn_left_out([reasons[i] for i in range(n_tasks)], names, 4)
+        _warn_left_out([trials[i].reasons for i in range(n_tasks)], names, 4)
         return self
 
     def fit(self, X: Any, y: Any) -> GuardedMetaEstimator:
@@ -179,27 +183,23 @@ class GuardedMetaEstimator(BaseEstimator, ABC):
         mean of the support, or its class frequencies.
         """
         self._check_params()
-        prior = self._meta_state
-        if prior is not None:
-            check_feature_names(feature_names(X), prior.feature_names)
+        names = feature_names(X)
+        check_feature_names(names, self.meta_feature_names)
         X, y = checked_support(self, X, y, allow_nd=True, kind=self.target_type)
-        classes = np.unique(y) if is_classifier(self) else None
+        classes, prior = self._classes(y), self.meta_state
         members = Members(None, self._make_local(), None) if prior is None else prior.members
-        episode = Episode(X, y, X, classes)
-        fitted, why = members.fit(episode)
-        if all(member is None for member in fitted):
-            weights = np.zeros(len(MEMBERS))
-        elif prior is None:
-            weights = ONLY_LOCAL
-        else:
-            weights = prior.weigh([episode], [fitted.predict(X, classes)], [why], self.cv)[0]
+        fitted, reasons = members.fit(X, y, classes)
+        weights = np.array([member is not None for member in fitted], dtype=np.float64)
+        if prior is not None and weights.any():
+            outputs, support = fitted.predict(X, y[:1].size, classes), named_task(X, y, names)
+            weights = prior.weigh([support], [outputs], [reasons], self.cv)[0]
         if not weights.any():
-            fitted, weights = fitted._replace(local=_fit_dummy(episode)), ONLY_LOCAL
-        self._fitted, self._y_shape = fitted, y.shape[1:]
+            fitted, weights = Members(None, _fit_dummy(X, y, classes), None), ONLY_LOCAL
+        self._adapted = fitted, y.shape[1:]
         self.weights_ = dict(zip(MEMBERS, weights.tolist(), strict=True))
         if classes is not None:
             self.classes_ = classes
-        _warn_left_out([why], [SUPPORT], 4)
+        _warn_left_out([reasons], [SUPPORT], 4)
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -217,7 +217,7 @@ class GuardedMetaEstimator(BaseEstimator, ABC):
             fitted.
         """
         P = self._blend(X)
-        return _decide(P, getattr(self, "classes_", None), self._y_shape)
+        return _decide(P, getattr(self, "classes_", None), self._adapted[1])
 
     def predict_tasks(self, tasks: Any, *, error_score: Any = np.nan) -> list[NDArray[Any]]:
         """Fit the support of each task and predict its query, many tasks at a time.
@@ -245,21 +245,6 @@ class GuardedMetaEstimator(BaseEstimator, ABC):
         failures.report(len(checked), error_score, stacklevel=3)
         return predicted
 
-    def weights_tasks(self, tasks: Any) -> Array:
-        """Return the weights of the members for each task, by its support.
-
-        Parameters
-        ----------
-        tasks : sequence of tasks
-            Tasks with a fixed support.
-
-        Returns
-        -------
-        ndarray of shape (n_tasks, 3)
-            Weights of the meta-learner, the local and the pooled estimator; they sum to 1.
-        """
-        return self._blend_tasks(tasks, 5)[2]
-
     def score_tasks(self, tasks: Any, *, error_score: Any = np.nan) -> Array:
         """Return the accuracy (R^2 of a regressor) on the query of each task.
 
@@ -284,90 +269,37 @@ class GuardedMetaEstimator(BaseEstimator, ABC):
         failures.report(len(checked), error_score, stacklevel=3)
         return np.array(scores, dtype=np.float64)
 
-    @property
-    def meta_state(self) -> GuardPrior | None:
-        """The learned prior; None before `meta_fit`."""
-        return self._meta_state
+    def weights_tasks(self, tasks: Any) -> Array:
+        """Return the weights of the members for each task, by its support.
+
+        Parameters
+        ----------
+        tasks : sequence of tasks
+            Tasks with a fixed support.
+
+        Returns
+        -------
+        ndarray of shape (n_tasks, 3)
+            Weights of the meta-learner, the local and the pooled estimator; they sum to 1.
+        """
+        return self._weigh_tasks(tasks, 5)[1]
 
     @property
     def calibration_(self) -> Calibration:
         """How the members are weighed, as learned on the tasks of meta-training."""
-        return self._check_meta_fitted().calibration
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write parameters, prior and last adaptation to a file, for :func:`sklearn_meta.load`.
-
-        The file holds the meta-learner as that of its own `save` does, and the local and pooled
-        estimators. `load` asks for trust in types of these that skops does not know.
-
-        Parameters
-        ----------
-        path : str or os.PathLike
-            The file; it is replaced if it exists.
-
-        Raises
-        ------
-        SaveError
-            If one of the estimators cannot be saved.
-        """
-        save_object(self, path)
+        calibration: Calibration = self.check_meta_fitted().calibration
+        return calibration
 
     def __getstate__(self) -> dict[str, Any]:
-        state, prior = dict(super().__getstate__()), self._meta_state
-        if prior is not None:
-            learned = {"members": tuple(prior.members), "calibration": prior.calibration._asdict()}
-            state["_meta_state"] = learned | {"feature_names": prior.feature_names}
-        if "_fitted" in state:
-            state["_fitted"] = tuple(self._fitted)
-        session = saving()
+        state, session = dict(super().__getstate__()), saving()
         return state if session is None else session.without_process(type(self), state)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        learned: Any = self._meta_state
-        if learned is not None:
-            members = Members(*learned["members"])
-            calibration = Calibration(**learned["calibration"])
-            self._meta_state = make_prior(members, calibration, learned["feature_names"])
-        if "_fitted" in state:
-            self._fitted = Members(*state["_fitted"])
+        if self.meta_state is not None:
+            self.meta_state.freeze()
         if loading() is not None:
             self._check_loaded()
-
-    def _check_loaded(self) -> None:
-        """Refuse parts from a file that do not go together."""
-        self._check_params()
-        if self._meta_state is not None:
-            learned = self._meta_state.calibration
-            vectors = (learned.offset, learned.offset_blind, learned.loss)
-            fits = all(v.shape == (len(MEMBERS),) for v in vectors)
-            if not fits or learned.classify is not is_classifier(self):
-                raise ValueError("its weights are those of another guard")
-        if hasattr(self, "weights_") and abs(sum(self.weights_.values()) - 1) > 1e-6:
-            raise ValueError("its weights do not sum to 1")
-
-    def reset_meta(self) -> GuardedMetaEstimator:
-        """Forget the learned prior, and the adaptation with it.
-
-        Returns
-        -------
-        self : object
-            The estimator, as if newly created with the same parameters.
-        """
-        self._meta_state = None
-        for name in [n for n in vars(self) if n.endswith("_") or n in ("_fitted", "_y_shape")]:
-            delattr(self, name)
-        return self
-
-    def __sklearn_clone__(self) -> GuardedMetaEstimator:
-        twin: GuardedMetaEstimator = super().__sklearn_clone__()
-        twin._meta_state = self._meta_state
-        return twin
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "weights_")
@@ -378,19 +310,25 @@ class GuardedMetaEstimator(BaseEstimator, ABC):
 
     def _check_params(self) -> None:
         owner = type(self).__name__
-        int(check_parameter("cv", self.cv, integer(2), owner))
+        for name in ("cv", "n_folds"):
+            check_parameter(name, getattr(self, name), integer(2), owner)
         if not hasattr(self.estimator, "meta_fit"):
             raise TypeError(f"{owner} guards a meta-learner with meta_fit; got {self.estimator!r}.")
         if is_classifier(self.estimator) != is_classifier(self):
             kind = "classifier" if is_classifier(self) else "regressor"
             raise TypeError(f"{owner} guards a {kind}; got {self.estimator!r}.")
 
-    def _check_meta_fitted(self) -> GuardPrior:
-        if self._meta_state is None:
-            raise NotMetaFittedError(
-                f"This {type(self).__name__} is not meta-fitted yet. Call meta_fit(tasks) first."
-            )
-        return self._meta_state
+    def _check_loaded(self) -> None:
+        """Refuse parts from a file that do not go together."""
+        self._check_params()
+        if self.meta_state is not None:
+            learned = self.meta_state.calibration
+            vectors = (learned.offset, learned.offset_blind, learned.loss)
+            fits = all(v.shape == (len(MEMBERS),) for v in vectors)
+            if not fits or learned.classify is not is_classifier(self):
+                raise ValueError("its weights are those of another guard")
+        if hasattr(self, "weights_") and abs(sum(self.weights_.values()) - 1) > 1e-6:
+            raise ValueError("its weights do not sum to 1")
 
     def _with_support(self, task: Task, i: int, rng: np.random.RandomState) -> Task:
         """Draw a support for a task of meta-training without one, as large as its rows allow."""
@@ -406,16 +344,7 @@ class GuardedMetaEstimator(BaseEstimator, ABC):
         by_class = is_classifier(self)
         n_rows = np.unique(task.y, return_counts=True)[1].min() if by_class else len(task)
         size = max(low, min(int(rng.randint(low, high + 1)), int(n_rows) - 1))
-        drawn = ensure_support(task, i, size, by_class, rng)
-        assert isinstance(drawn, Task)
-        return drawn
-
-    def _episode(self, task: Task, i: int) -> Episode:
-        if task.support is None:
-            raise TaskError(f"{label(task, i)} has no fixed support (X of shape {task.X.shape}).")
-        y = task.y_support
-        classes = np.unique(y) if is_classifier(self) else None
-        return Episode(task.X_support, y, task.X_query, classes)
+        return ensure_support(task, i, size, by_class, rng)
 
     def _fit_members(self, tasks: Sequence[Task], validation_tasks: Any) -> Members:
         meta, local = clone(self.estimator), self._make_local()
@@ -425,14 +354,17 @@ class GuardedMetaEstimator(BaseEstimator, ABC):
         pooled = self._make_local() if self.pooled is None else clone(self.pooled)
         return Members(meta, local, fit_pooled(pooled, tasks, is_classifier(self)))
 
+    def _classes(self, y: NDArray[Any]) -> Classes:
+        return np.unique(y) if self.target_type == "class" else None
+
     def _blend(self, X: Any) -> Array:
         """Blend the predictions of the fitted members for rows."""
         check_is_fitted(self)
         X = checked_query(self, X, allow_nd=True)
-        weights = np.array([*self.weights_.values()])
-        pairs = zip(self._fitted, weights, strict=True)
-        members = Members(*(member if weight > 0 else None for member, weight in pairs))
-        outputs = members.predict(X, getattr(self, "classes_", None))
+        weights, (fitted, y_shape) = np.array([*self.weights_.values()]), self._adapted
+        weighted = (m if w > 0 else None for m, w in zip(fitted, weights, strict=True))
+        n_outputs = int(np.prod(y_shape))
+        outputs = Members(*weighted).predict(X, n_outputs, getattr(self, "classes_", None))
         blended = blend(weights, outputs)
         lost = np.flatnonzero(~np.isfinite(blended).all(axis=1))
         if len(lost):
@@ -447,37 +379,42 @@ class GuardedMetaEstimator(BaseEstimator, ABC):
         self, tasks: Any, error_score: Any
     ) -> tuple[Sequence[Task], list[NDArray[Any]], Failures]:
         check_error_score(error_score, type(self).__name__)
-        checked, episodes, weights, outputs = self._blend_tasks(tasks, 6)
+        checked, weights, outputs = self._weigh_tasks(tasks, 6)
         predicted, failures = list[NDArray[Any]](), Failures()
-        for i, (task, episode) in enumerate(zip(checked, episodes, strict=True)):
-            blended = blend(weights[i], outputs[i])
+        for i, (task, w, P) in enumerate(zip(checked, weights, outputs, strict=True)):
+            blended = blend(w, P)
             if np.isfinite(blended).all():
-                predicted.append(_decide(blended, episode.classes, task.y.shape[1:]))
+                predicted.append(_decide(blended, self._classes(task.y_support), task.y.shape[1:]))
                 continue
             why = "no member has finite predictions for all rows of the query."
             failures.add(Failures({i: Reason(label(task, i), why)}), error_score)
             predicted.append(no_prediction(len(blended), task.y, self.target_type))
         return checked, predicted, failures
 
-    def _blend_tasks(
+    def _weigh_tasks(
         self, tasks: Any, stacklevel: int
-    ) -> tuple[Sequence[Task], list[Episode], Array, list[Array]]:
-        prior = self._check_meta_fitted()
+    ) -> tuple[Sequence[Task], Array, list[Array]]:
+        """Return tasks with the weights of the members and their outputs for the query."""
+        prior: GuardPrior = self.check_meta_fitted()
         checked = as_tasks(tasks, target_type=self.target_type)
-        check_task_names(checked[0], 0, prior.feature_names)
-        episodes = [self._episode(task, i) for i, task in enumerate(checked)]
-        with collect_failures() as collected:
-            outputs, why = prior.members.predict_tasks(episodes)
+        check_task_names(checked[0], 0, self.meta_feature_names)
         names = [label(task, i) for i, task in enumerate(checked)]
-        collected.renamed(dict(enumerate(names))).report(len(episodes), None, stacklevel - 1)
-        weights = prior.weigh(episodes, outputs, why, self.cv)
-        for t, episode in enumerate(episodes):
+        for task, name in zip(checked, names, strict=True):
+            if task.support is None:
+                raise TaskError(f"{name} has no fixed support (X of shape {task.X.shape}).")
+        with collect_failures() as collected:
+            outputs, reasons = prior.members.predict_tasks(checked, is_classifier(self))
+        collected.renamed(dict(enumerate(names))).report(len(names), None, stacklevel - 1)
+        weights = prior.weigh([_support_of(task) for task in checked], outputs, reasons, self.cv)
+        for t, task in enumerate(checked):
             if not weights[t].any():
-                dummy = Members(None, _fit_dummy(episode), None)
-                outputs[t], weights[t] = dummy.predict(episode.X_query, episode.classes), ONLY_LOCAL
-            why[t] |= _not_finite(weights[t], outputs[t])
-        _warn_left_out(why, names, stacklevel)
-        return checked, episodes, weights, outputs
+                classes = self._classes(task.y_support)
+                dummy = Members(None, _fit_dummy(task.X_support, task.y_support, classes), None)
+                outputs[t] = dummy.predict(task.X_query, task.y[:1].size, classes)
+                weights[t] = ONLY_LOCAL
+            reasons[t] |= _not_finite(weights[t], outputs[t])
+        _warn_left_out(reasons, names, stacklevel)
+        return checked, weights, outputs
 
 
 class GuardedMetaClassifier(ClassifierMixin, GuardedMetaEstimator):
@@ -615,7 +552,7 @@ class GuardedMetaRegressor(RegressorMixin, GuardedMetaEstimator):
 
     target_type = "real"
 
-    def __sklearn_tags__(self) -> Any:
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
@@ -624,35 +561,16 @@ class GuardedMetaRegressor(RegressorMixin, GuardedMetaEstimator):
         return Ridge() if self.local is None else clone(self.local)
 
 
-# ---- members: outputs are means, or probabilities of the classes of a task -----------------------
+# ---- members: outputs are means, or probabilities of the classes of a support --------------------
 
 
-class Episode(NamedTuple):
-    """A support to learn from and query rows to predict; `classes` of the support, or None."""
+class Trial(NamedTuple):
+    """A task of meta-training, treated as a new one by members that were not trained on it."""
 
-    X: NDArray[Any]
-    y: NDArray[Any]
-    X_query: NDArray[Any]
-    classes: NDArray[Any] | None
-
-    @property
-    def output_shape(self) -> tuple[int, int]:
-        """The shape of the outputs of one member."""
-        width = self.y[:1].size if self.classes is None else len(self.classes)
-        return self.X_query.shape[0], width
-
-    @property
-    def variance(self) -> float:
-        """Squared error of predicting the mean of the support; 0 for classification."""
-        if self.classes is not None:
-            return 0.0
-        return float(np.var(self.y.reshape(len(self.y), -1), axis=0).mean())
-
-    def as_task(self) -> Task:
-        """Return a task whose query has placeholders as targets."""
-        n, m = len(self.y), self.X_query.shape[0]
-        y = np.concatenate([self.y, np.repeat(self.y[:1], m, axis=0)])
-        return Task(stack_rows([self.X, self.X_query]), y, support=np.arange(n))
+    task: Task
+    losses: Array  # (3,) in cross-validation on its support, nan if no row can be left out
+    outputs: Array  # (3, n_query, n_outputs) for its query
+    reasons: Why
 
 
 class Members(NamedTuple):
@@ -662,125 +580,110 @@ class Members(NamedTuple):
     local: BaseEstimator | None
     pooled: BaseEstimator | None
 
-    def fit(self, episode: Episode) -> tuple[Members, Why]:
+    def fit(self, X: Any, y: NDArray[Any], classes: Classes) -> tuple[Members, Why]:
         """Fit to one support; None replaces a member that failed, for the reason returned."""
-        failures, why = Failures(), Why()
+        failures, reasons = Failures(), Why()
         meta = None if self.meta is None else clone(self.meta)
         if meta is not None:
-            failures.fit(meta, episode.X, episode.y, 0, "meta", np.nan)
+            failures.fit(meta, X, y, 0, "meta", np.nan)
         for reason in (*failures.failed.values(), *failures.doubtful.values()):
-            meta, why["meta"] = None, reason.why
+            meta, reasons["meta"] = None, reason.why
         Failures(off_scale=failures.off_scale).renamed({0: SUPPORT}).report(1, None, stacklevel=4)
-        return Members(meta, self._fit_local(episode, why), self.pooled), why
+        return Members(meta, self._fit_local(X, y, classes, reasons), self.pooled), reasons
 
-    def predict(self, X: NDArray[Any], classes: NDArray[Any] | None) -> Array:
+    def predict(self, X: Any, n_outputs: int, classes: Classes) -> Array:
         """Predict rows by members fitted to one support: (3, n_rows, n_outputs), nan for None."""
-        outputs = [
-            None if est is None else _outputs(est, X if name == "meta" else flat(X), classes)
-            for name, est in self._asdict().items()
-        ]
-        shape = next(P.shape for P in outputs if P is not None)
-        return np.stack([np.full(shape, np.nan) if P is None else P for P in outputs])
+        shape = X.shape[0], n_outputs if classes is None else len(classes)
+        P = np.full((len(MEMBERS), *shape), np.nan)
+        for k, est in enumerate(self):
+            if est is not None:
+                P[k] = _outputs(est, X if est is self.meta else flat_rows(X, None), classes)
+        return P
 
-    def predict_tasks(self, episodes: Sequence[Episode]) -> tuple[list[Array], list[Why]]:
+    def predict_tasks(self, tasks: Sequence[Task], classify: bool) -> tuple[list[Array], list[Why]]:
         """Predict queries (3, n_query, n_outputs), nan for members that failed, with reasons."""
-        why: list[Why] = [{} for _ in episodes]
-        outputs = []
-        for episode, meta, reasons in zip(
-            episodes, self._predict_meta(episodes, why), why, strict=True
-        ):
-            plain = (self._fit_local(episode, reasons), self.pooled)
-            X, nothing = flat(episode.X_query), np.full(episode.output_shape, np.nan)
-            others = [nothing if e is None else _outputs(e, X, episode.classes) for e in plain]
-            outputs.append(np.stack([meta, *others]))
-        return outputs, why
+        reasons: list[Why] = [{} for _ in tasks]
+        outputs = list[Array]()
+        for task, meta, why in zip(tasks, self._predict_meta(tasks, reasons), reasons, strict=True):
+            y = task.y_support
+            classes = np.unique(y) if classify else None
+            local = self._fit_local(task.X_support, y, classes, why)
+            P = Members(None, local, self.pooled).predict(task.X_query, y[:1].size, classes)
+            if "meta" not in why:
+                P[0] = meta
+            outputs.append(P)
+        return outputs, reasons
 
-    def leave_out_losses(self, episodes: Sequence[Episode], cv: int) -> Array:
+    def leave_out_losses(self, supports: Sequence[Task], classify: bool, cv: int) -> Array:
         """Cross-validate on the supports, without the only row of a class: losses (n_tasks, 3).
 
         nan if no row can be left out or the member lacks a class; infinite if the member failed.
         """
-        parts, origins = list[Episode](), list[tuple[int, NDArray[np.intp]]]()
-        for t, (X, y, _, classes) in enumerate(episodes):
-            for rows in _support_folds(y, classes, cv):
-                rest = np.setdiff1d(np.arange(len(y)), rows)
-                parts.append(Episode(X[rest], y[rest], X[rows], classes))
-                origins.append((t, rows))
-        losses = np.full((len(episodes), len(MEMBERS)), np.nan)
+        losses = np.full((len(supports), len(MEMBERS)), np.nan)
+        parts, origins = list[Task](), list[int]()
+        for t, support in enumerate(supports):
+            for rows in _support_folds(support.y, classify, cv):
+                rest = np.setdiff1d(np.arange(len(support)), rows)
+                order = np.concatenate([rest, rows])
+                parts.append(take_rows(support, order, np.arange(len(rest))))
+                origins.append(t)
         if not parts:
             return losses
-        sums, counts = np.zeros_like(losses), np.zeros(len(episodes))
+        sums, counts = np.zeros_like(losses), np.zeros(len(supports))
         failed = np.zeros(losses.shape, dtype=bool)
         with collect_failures():  # the support is warned of as a whole
-            outputs, why = self.predict_tasks(parts)
-        for P, reasons, (t, rows) in zip(outputs, why, origins, strict=True):
-            sums[t] += _row_losses(P, episodes[t].y[rows], episodes[t].classes).sum(axis=1)
-            counts[t] += len(rows)
-            failed[t] |= [name in reasons for name in MEMBERS]
+            outputs, reasons = self.predict_tasks(parts, classify)
+        for t, part, P, why in zip(origins, parts, outputs, reasons, strict=True):
+            y = part.y_query
+            sums[t] += _row_losses(P, y, np.unique(part.y_support) if classify else None).sum(1)
+            counts[t] += len(y)
+            failed[t] |= [name in why for name in MEMBERS]
         some = counts > 0
         losses[some] = sums[some] / counts[some, None]
         losses[failed] = np.inf
         return losses
 
-    def try_tasks(
-        self, episodes: Sequence[Episode], y_query: Sequence[NDArray[Any]], cv: int
-    ) -> tuple[list[Trial], list[Why]]:
+    def try_tasks(self, tasks: Sequence[Task], classify: bool, cv: int) -> list[Trial]:
         """Treat tasks that the members were not trained on as new ones."""
-        losses = self.leave_out_losses(episodes, cv)
-        outputs, why = self.predict_tasks(episodes)
-        trials = []
-        for loss, e, P, y in zip(losses, episodes, outputs, y_query, strict=True):
-            if e.classes is None:
-                target = y.reshape(len(y), -1).astype(np.float64)
-            else:
-                target = np.asarray(y[:, None] == e.classes, dtype=np.float64)
-            trials.append(Trial(loss, len(e.y), e.variance, P, target))
-        return trials, why
+        losses = self.leave_out_losses([_support_of(task) for task in tasks], classify, cv)
+        return [*map(Trial, tasks, losses, *self.predict_tasks(tasks, classify))]
 
-    def _fit_local(self, episode: Episode, why: Why) -> BaseEstimator | None:
-        if episode.classes is not None and len(episode.classes) == 1:
-            return _fit_dummy(episode)
+    def _fit_local(
+        self, X: Any, y: NDArray[Any], classes: Classes, reasons: Why
+    ) -> BaseEstimator | None:
+        if classes is not None and len(classes) == 1:
+            return _fit_dummy(X, y, classes)
         try:
-            return clone(self.local).fit(flat(episode.X), episode.y)
+            return clone(self.local).fit(flat_rows(X, None), y)
         except NUMERICAL as error:
-            why["local"] = str(error)
+            reasons["local"] = str(error)
             return None
 
-    def _predict_meta(self, episodes: Sequence[Episode], why: Sequence[Why]) -> list[Array]:
-        nothing = [np.full(episode.output_shape, np.nan) for episode in episodes]
-        if self.meta is None:
-            return nothing
+    def _predict_meta(self, tasks: Sequence[Task], reasons: Sequence[Why]) -> list[Array]:
+        """Predict queries (n_query, n_outputs) by the meta-learner; note where it fails."""
         with collect_failures() as collected:
-            predictions = predict_with_proba(self.meta, [e.as_task() for e in episodes])
-        Failures(off_scale=collected.off_scale).report(len(episodes), None, stacklevel=6)
+            predictions = predict_with_proba(self.meta, tasks)
+        Failures(off_scale=collected.off_scale).report(len(tasks), None, stacklevel=6)
         for i, reason in (*collected.doubtful.items(), *collected.failed.items()):
-            why[i]["meta"] = reason.why
+            reasons[i]["meta"] = reason.why
         is_softmax = isinstance(self.meta, BaseMetaLearner)  # never exactly 0, and not clipped
-        outputs = []
-        for i, (y, P) in enumerate(predictions):
-            if P is None:
-                P = y.reshape(len(y), -1)
-            elif not is_softmax:
-                P = _clip(P)
-            outputs.append(nothing[i] if "meta" in why[i] else P)
-        return outputs
+        return [
+            y.reshape(len(y), -1) if P is None else P if is_softmax else _clip(P)
+            for y, P in predictions
+        ]
 
 
-def fit_pooled(pooled: BaseEstimator, tasks: Sequence[Task], classify: bool) -> Any:
+def fit_pooled(
+    pooled: BaseEstimator, tasks: Sequence[Task], classify: bool
+) -> BaseEstimator | None:
     """Fit an estimator to the rows of all tasks; None if a label belongs to one task alone."""
     if classify:
         labels = np.concatenate([np.unique(t.y) for t in tasks])
         n_tasks = np.unique(labels, return_counts=True)[1]
         if len(n_tasks) < 2 or n_tasks.min() < 2:
             return None
-    X = np.concatenate([flat(t.X) for t in tasks])
+    X = np.concatenate([flat_rows(t.X, None) for t in tasks])
     return pooled.fit(X, np.concatenate([t.y for t in tasks]))
-
-
-def flat(X: Any) -> NDArray[Any]:
-    """Return rows of any shape, sparse ones too, as dense vectors for plain estimators."""
-    rows = dense(X)
-    return rows.reshape(len(rows), -1)
 
 
 def blend(weights: Array, P: Array) -> Array:
@@ -794,6 +697,63 @@ def blend(weights: Array, P: Array) -> Array:
     return np.einsum("an,anp->np", W, np.where(valid[..., None], P, 0.0))
 
 
+def _support_of(task: Task) -> Task:
+    """Return the support alone, as a task without a query."""
+    return named_task(task.X_support, task.y_support, task.feature_names_in)
+
+
+def _support_folds(y: NDArray[Any], classify: bool, cv: int) -> list[NDArray[np.intp]]:
+    """Return the rows of each fold of a support, with classes spread evenly."""
+    rows = np.arange(len(y) if len(y) > 1 else 0)
+    if classify:
+        _, code, counts = np.unique(y, return_inverse=True, return_counts=True)
+        rows = np.argsort(code, kind="stable")
+        rows = rows[counts[code[rows]] > 1]
+    n_folds = min(cv, len(rows))
+    return [rows[k::n_folds] for k in range(n_folds)]
+
+
+def _fit_dummy(X: Any, y: NDArray[Any], classes: Classes) -> BaseEstimator:
+    """Fit the mean of a support, or its class frequencies."""
+    dummy = DummyRegressor() if classes is None else DummyClassifier(strategy="prior")
+    return dummy.fit(flat_rows(X, None), y)
+
+
+def _outputs(est: BaseEstimator, X: Any, classes: Classes) -> Array:
+    """Return means, or the probabilities of these classes, nan if one is unknown."""
+    if classes is None:
+        means = np.asarray(est.predict(X), dtype=np.float64)
+        return means.reshape(len(means), -1)
+    column, labels = {k: i for i, k in enumerate(est.classes_.tolist())}, classes.tolist()
+    if not set(labels) <= column.keys():
+        return np.full((X.shape[0], len(labels)), np.nan)
+    return _clip(est.predict_proba(X)[:, [column[k] for k in labels]])
+
+
+def _clip(P: Array) -> Array:
+    """Raise probabilities to MIN_PROBABILITY, and rescale them to sum to 1."""
+    P = np.maximum(P, MIN_PROBABILITY)
+    normalised: Array = P / P.sum(axis=1, keepdims=True)
+    return normalised
+
+
+def _decide(P: Array, classes: Classes, y_shape: tuple[int, ...]) -> NDArray[Any]:
+    """Return the most likely classes, or means in the shape of the targets."""
+    return P.reshape(len(P), *y_shape) if classes is None else classes[P.argmax(axis=1)]
+
+
+def _row_losses(P: Array, y: NDArray[Any], classes: Classes) -> Array:
+    """Return the loss of each row of outputs (3, n_rows, n_outputs): squared, or in nats."""
+    if classes is None:
+        with np.errstate(over="ignore"):  # an absurd prediction has an infinite loss
+            return ((P - y.reshape(len(y), -1)) ** 2).mean(axis=-1)
+    P = P[..., np.arange(len(y)), np.searchsorted(classes, y)]
+    return -np.log(np.maximum(P, MIN_PROBABILITY))
+
+
+# ---- members that are left out -------------------------------------------------------------------
+
+
 def _not_finite(weights: Array, P: Array) -> Why:
     """Return the members that have a weight, and are not finite for some rows."""
     lost = (~np.isfinite(P).all(axis=2) & (weights > 0)[:, None]).sum(axis=1)
@@ -805,64 +765,46 @@ def _not_finite(weights: Array, P: Array) -> Why:
     }
 
 
-def _fit_dummy(episode: Episode) -> BaseEstimator:
-    """Fit the mean of a support, or its class frequencies."""
-    dummy = DummyRegressor() if episode.classes is None else DummyClassifier(strategy="prior")
-    return dummy.fit(flat(episode.X), episode.y)
+def _without_outliers(trials: Sequence[Trial], classify: bool) -> list[Trial]:
+    """Remove members from the trials in which they are outliers, and add the reasons."""
+    losses = np.stack([t.losses for t in trials])
+    finite = [column[np.isfinite(column)] for column in losses.T]
+    typical = np.array([np.median(column) if len(column) else np.inf for column in finite])
+    far = _find_outliers(losses, typical, [t.task.y_support for t in trials], classify)
+    _add_reasons(far, losses, typical, [t.reasons for t in trials])
+    return [
+        t._replace(outputs=np.where(lost[:, None, None], np.nan, t.outputs))
+        for t, lost in zip(trials, far, strict=True)
+    ]
 
 
-def _outputs(est: BaseEstimator, X: Any, classes: NDArray[Any] | None) -> Array:
-    """Return means, or the probabilities of these classes, nan if one is unknown."""
-    if classes is None:
-        means = np.asarray(est.predict(X), dtype=np.float64)
-        return means.reshape(len(means), -1)
-    P, column = est.predict_proba(X), {k: i for i, k in enumerate(est.classes_.tolist())}
-    labels = classes.tolist()
-    if not set(labels) <= column.keys():
-        return np.full((X.shape[0], len(labels)), np.nan)
-    return _clip(P[:, [column[k] for k in labels]])
+def _find_outliers(
+    losses: Array, typical: Array, ys: Sequence[NDArray[Any]], classify: bool
+) -> Bools:
+    """Find members (n_tasks, 3) that fail on rows left out, or whose squared error is absurd."""
+    failed = np.isposinf(losses)
+    if classify:
+        return failed
+    variances = np.array([np.var(y.reshape(len(y), -1), axis=0).mean() for y in ys])
+    return failed | (losses > FACTOR * (typical + variances[:, None]))
 
 
-def _clip(P: Array) -> Array:
-    """Raise probabilities to MIN_PROBABILITY, and rescale them to sum to 1."""
-    P = np.maximum(P, MIN_PROBABILITY)
-    normalised: Array = P / P.sum(axis=1, keepdims=True)
-    return normalised
+def _add_reasons(far: Bools, losses: Array, typical: Array, reasons: Sequence[Why]) -> None:
+    for t, k in np.argwhere(far):
+        text = "it fails where rows of the support are left out."
+        if np.isfinite(losses[t, k]):
+            text = (
+                f"its loss on rows left out of the support is {losses[t, k]:.3g}, against "
+                f"{typical[k]:.3g} in meta-training."
+            )
+        reasons[t].setdefault(MEMBERS[k], text)
 
 
-def _decide(P: Array, classes: NDArray[Any] | None, y_shape: tuple[int, ...]) -> NDArray[Any]:
-    """Return the most likely classes, or means in the shape of the targets."""
-    return P.reshape(len(P), *y_shape) if classes is None else classes[P.argmax(axis=1)]
-
-
-def _row_losses(P: Array, y: NDArray[Any], classes: NDArray[Any] | None) -> Array:
-    """Return the loss of each row of outputs (..., n_rows, n_outputs): squared, or in nats."""
-    if classes is None:
-        with np.errstate(over="ignore"):  # an absurd prediction has an infinite loss
-            return ((P - y.reshape(len(y), -1)) ** 2).mean(axis=-1)
-    P = P[..., np.arange(len(y)), np.searchsorted(classes, y)]
-    return -np.log(np.maximum(P, MIN_PROBABILITY))
-
-
-def _support_folds(
-    y: NDArray[Any], classes: NDArray[Any] | None, cv: int
-) -> list[NDArray[np.intp]]:
-    """Return the rows of each fold of a support, with classes spread evenly."""
-    rows = np.arange(len(y) if len(y) > 1 else 0)
-    if classes is not None:
-        code = np.searchsorted(classes, y)
-        repeated = np.bincount(code, minlength=len(classes)) > 1
-        rows = np.argsort(code, kind="stable")
-        rows = rows[repeated[code[rows]]]
-    n_folds = min(cv, len(rows))
-    return [rows[k::n_folds] for k in range(n_folds)]
-
-
-def _warn_left_out(why: Sequence[Why], names: Sequence[str], stacklevel: int) -> None:
+def _warn_left_out(reasons: Sequence[Why], names: Sequence[str], stacklevel: int) -> None:
     """Warn once of the members that are left out of tasks."""
     left_out = {
         i: Reason(names[i], " ".join(f"{member!r} gets no weight: {text}" for member, text in some))
-        for i, some in enumerate(sorted(reasons.items()) for reasons in why)
+        for i, some in enumerate(sorted(why.items()) for why in reasons)
         if some
     }
     Failures(doubtful=left_out).report(len(names), None, stacklevel)
@@ -876,56 +818,38 @@ class GuardPrior(NamedTuple):
 
     members: Members
     calibration: Calibration
-    feature_names: tuple[str, ...] | None  # of the tasks of meta-training
-
-    def __reduce__(self) -> Any:
-        return make_prior, tuple(self)
 
     @property
     def theta(self) -> dict[str, Any]:
         """Parameters of the meta-learner, if it has any, and of the weights."""
         return {**getattr(self.members.meta, "theta_", {}), **self.calibration._asdict()}
 
+    def freeze(self) -> None:
+        """Make the arrays read-only, because clones share them."""
+        pooled = self.members.pooled
+        for value in (*self.calibration, *({} if pooled is None else vars(pooled)).values()):
+            if isinstance(value, np.ndarray):
+                value.flags.writeable = False
+
     def weigh(
-        self, episodes: Sequence[Episode], outputs: Sequence[Array], why: Sequence[Why], cv: int
+        self, supports: Sequence[Task], outputs: Sequence[Array], reasons: Sequence[Why], cv: int
     ) -> Array:
         """Return weights (n_tasks, 3) that sum to 1, or are 0 if no member is left.
 
-        Members that are far off in cross-validation on the support are added to `why`.
+        Members that are far off in cross-validation on the support are added to `reasons`.
         """
-        usable = np.stack([np.any(np.isfinite(P).all(axis=2), axis=1) for P in outputs])
-        losses = self.members.leave_out_losses(episodes, cv)
-        variances = np.array([episode.variance for episode in episodes])
         calibration = self.calibration
-        far = _find_outliers(losses, calibration.loss, variances, calibration.classify) & usable
-        _add_reasons(far, losses, calibration.loss, why)
+        usable = np.stack([np.any(np.isfinite(P).all(axis=2), axis=1) for P in outputs])
+        losses = self.members.leave_out_losses(supports, calibration.classify, cv)
+        ys = [support.y for support in supports]
+        far = _find_outliers(losses, calibration.loss, ys, calibration.classify) & usable
+        _add_reasons(far, losses, calibration.loss, reasons)
         usable &= ~far
         some = usable.any(axis=1)
-        n_support = np.array([len(episode.y) for episode in episodes], dtype=np.float64)
-        weights = np.zeros((len(episodes), len(MEMBERS)))
+        n_support = np.array([len(y) for y in ys], dtype=np.float64)
+        weights = np.zeros((len(ys), len(MEMBERS)))
         weights[some] = calibration.weights(losses[some], n_support[some], usable[some])
         return weights
-
-
-def make_prior(
-    members: Members, calibration: Calibration, feature_names: tuple[str, ...] | None
-) -> GuardPrior:
-    """Return a prior whose arrays are read-only, because clones share it."""
-    learned: Mapping[str, Any] = {} if members.pooled is None else vars(members.pooled)
-    for value in (*calibration, *learned.values()):
-        if isinstance(value, np.ndarray):
-            value.flags.writeable = False
-    return GuardPrior(members, calibration, feature_names)
-
-
-class Trial(NamedTuple):
-    """A task of meta-training, treated as a new one by members that were not trained on it."""
-
-    losses: Array  # (3,) in cross-validation on its support, nan if there are none
-    n_support: int
-    variance: float  # of the targets of the support, the mean over outputs
-    outputs: Array  # (3, n_query, n_outputs) for its query
-    target: Array  # (n_query, n_outputs), one-hot for classes
 
 
 class Calibration(NamedTuple):
@@ -958,22 +882,7 @@ class Calibration(NamedTuple):
     loss_blend: float
 
     def weights(self, losses: Array, n_support: Array, usable: Bools) -> Array:
-        """Return weights (n_tasks, 3) for losses (n_tasks, 3) on supports of n_support rows.
-
-        Parameters
-        ----------
-        losses : ndarray of shape (n_tasks, 3)
-            Losses in cross-validation on the supports.
-        n_support : ndarray of shape (n_tasks,)
-            Number of support rows.
-        usable : ndarray of bool of shape (n_tasks, 3)
-            Which members can predict.
-
-        Returns
-        -------
-        ndarray of shape (n_tasks, 3)
-            Weights, which sum to 1.
-        """
+        """Return weights (n_tasks, 3) for losses (n_tasks, 3) on supports of n_support rows."""
         evidence = _log_evidence(losses, n_support, self.n_typical, self.classify, usable)
         complete = _is_complete(losses, usable)[:, None]
         logits = np.where(complete, self.offset + self.trust * evidence, self.offset_blind)
@@ -987,21 +896,21 @@ def calibrate(trials: Sequence[Trial], classify: bool) -> Calibration:
     parameters fitted to the tails of few losses can promise much.
     """
     losses = np.stack([t.losses for t in trials])
-    n_support = np.array([t.n_support for t in trials], dtype=np.float64)
+    n_support = np.array([len(t.task.y_support) for t in trials], dtype=np.float64)
     usable = np.stack([np.isfinite(t.outputs).all(axis=(1, 2)) for t in trials])
     n_typical = float(n_support.mean())
     evidence = _log_evidence(losses, n_support, n_typical, classify, usable)
     evidence[~_is_complete(losses, usable)] = 0
-    query_losses = _blend_losses(trials, classify)
-    single = np.stack([query_losses(np.tile(w, (len(trials), 1))) for w in np.eye(3)], axis=1)
+    blend_losses = _squared_losses(trials) if not classify else _log_losses(trials)
+    single = np.stack([blend_losses(np.tile(w, (len(trials), 1))) for w in np.eye(3)], axis=1)
     n_usable = usable.sum(axis=0)
     total = np.where(usable, single, 0.0).sum(axis=0)
     loss = np.where(n_usable, total / np.maximum(n_usable, 1), np.inf)
     unit = max(float(loss.min()), np.finfo(float).tiny)
-    fit = _WeightFit(query_losses, evidence, usable, unit, n_typical)
+    fit = _WeightFit(blend_losses, evidence, usable, unit, n_typical)
     every = np.arange(len(trials))
     blind = fit.best(every, with_trust=False)
-    best = fit.best(every, with_trust=True) if evidence.any() and fit.trust_pays() else blind
+    best = fit.best(every, with_trust=True) if fit.trust_pays() else blind
     loss_blend = float(fit.losses_at(best).mean())
     offset, offset_blind = np.append(best[:2], 0.0), np.append(blind[:2], 0.0)
     return Calibration(offset, float(best[2]), offset_blind, n_typical, classify, loss, loss_blend)
@@ -1010,7 +919,7 @@ def calibrate(trials: Sequence[Trial], classify: bool) -> Calibration:
 class _WeightFit(NamedTuple):
     """Minimise the mean loss of the blend over (offset, offset, trust)."""
 
-    query_losses: Callable[[Array], Array]  # of weights (n_trials, 3)
+    blend_losses: Callable[[Array], Array]  # of weights (n_trials, 3)
     evidence: Array
     usable: Bools
     unit: float
@@ -1018,54 +927,61 @@ class _WeightFit(NamedTuple):
 
     def losses_at(self, params: Array) -> Array:
         logits = np.append(params[:2], 0.0) + params[2] * self.evidence
-        return self.query_losses(_usable_softmax(logits, self.usable))
+        return self.blend_losses(_usable_softmax(logits, self.usable))
 
     def best(self, rows: NDArray[np.intp], *, with_trust: bool) -> Array:
         """Minimise from the corners, where one member has all the weight, and from the middle."""
 
-        def objective(free: Array) -> float:
-            params = free if with_trust else np.append(free, 0.0)
+        def objective(params: Array) -> float:
             penalty = OFFSET_PENALTY * float((params[:2] ** 2).sum()) / len(rows)
             return float(self.losses_at(params)[rows].mean()) / self.unit + penalty
 
         # a trust of n_typical is that of the likelihood, as if the rows were independent
-        trust_bounds = [(0.0, self.n_typical)] if with_trust else []
-        bounds = [(-MAX_OFFSET, MAX_OFFSET)] * 2 + trust_bounds
-        trust = [self.n_typical / 4] if with_trust else []
+        most = self.n_typical * with_trust
+        bounds = [(-MAX_OFFSET, MAX_OFFSET)] * 2 + [(0.0, most)]
         results = [
-            minimize(objective, [*start, *trust], bounds=bounds, method="L-BFGS-B")
+            minimize(objective, [*start, most / 4], bounds=bounds, method="L-BFGS-B")
             for start in ([5.0, 0.0], [0.0, 5.0], [-5.0, -5.0], [0.0, 0.0])
         ]
-        x = min(results, key=lambda result: float(result.fun)).x
-        return np.asarray(x if with_trust else np.append(x, 0.0))
+        return np.asarray(min(results, key=lambda result: float(result.fun)).x)
 
     def trust_pays(self) -> bool:
         """Whether trust in the support improves trials that it was not fitted to."""
         n = len(self.evidence)
-        if n < MIN_TRIALS:
+        if n < MIN_TRIALS or not self.evidence.any():
             return False
         gains = np.empty(n)
         for k in range(TRIAL_FOLDS):
-            test = np.arange(k, n, TRIAL_FOLDS)
-            train = np.flatnonzero(np.arange(n) % TRIAL_FOLDS != k)
+            test = np.arange(n) % TRIAL_FOLDS == k
             blind, trusting = (
-                self.losses_at(self.best(train, with_trust=w)) for w in (False, True)
+                self.losses_at(self.best(np.flatnonzero(~test), with_trust=with_trust))
+                for with_trust in (False, True)
             )
             gains[test] = (blind - trusting)[test]
         return bool(gains.mean() > gains.std(ddof=1) / np.sqrt(n))
 
 
-def _blend_losses(trials: Sequence[Trial], classify: bool) -> Callable[[Array], Array]:
-    """Return the loss of a blend on the query of each trial, as a function of weights (n, 3)."""
-    outputs = [np.where(np.isfinite(t.outputs), t.outputs, 0.0) for t in trials]
-    if not classify:  # a quadratic form in the weights, which sum to 1
-        errors = [(P - t.target).reshape(len(P), -1) for P, t in zip(outputs, trials, strict=True)]
-        gram = np.stack([e @ e.T / e.shape[1] for e in errors])
-        return lambda W: np.einsum("ta,tab,tb->t", W, gram, W)
-    sizes = np.array([len(t.target) for t in trials])
-    true = np.ones((len(trials), 3, sizes.max()))  # probabilities; padding has no loss
-    for i, (P, t) in enumerate(zip(outputs, trials, strict=True)):
-        true[i, :, : sizes[i]] = (P * t.target).sum(axis=-1)
+def _squared_losses(trials: Sequence[Trial]) -> Callable[[Array], Array]:
+    """Return the mean squared error of a blend in each trial, as a function of weights (n, 3).
+
+    It is a quadratic form in the weights, because they sum to 1.
+    """
+    errors = [
+        (_zero_if_lost(t.outputs) - y.reshape(len(y), -1)).reshape(len(MEMBERS), -1)
+        for t in trials
+        for y in [t.task.y_query.astype(np.float64)]
+    ]
+    gram = np.stack([e @ e.T / e.shape[1] for e in errors])
+    return lambda W: np.einsum("ta,tab,tb->t", W, gram, W)
+
+
+def _log_losses(trials: Sequence[Trial]) -> Callable[[Array], Array]:
+    """Return the mean log-loss of a blend in each trial, as a function of weights (n, 3)."""
+    sizes = np.array([len(t.task.y_query) for t in trials])
+    true = np.ones((len(trials), len(MEMBERS), sizes.max()))  # probabilities; padding has no loss
+    for i, t in enumerate(trials):
+        is_true = t.task.y_query[:, None] == np.unique(t.task.y_support)
+        true[i, :, : sizes[i]] = (_zero_if_lost(t.outputs) * is_true).sum(axis=-1)
 
     def losses(W: Array) -> Array:
         P = np.maximum(np.einsum("ta,tan->tn", W, true), MIN_PROBABILITY)
@@ -1073,6 +989,10 @@ def _blend_losses(trials: Sequence[Trial], classify: bool) -> Callable[[Array], 
         return total / sizes
 
     return losses
+
+
+def _zero_if_lost(P: Array) -> Array:
+    return np.where(np.isfinite(P), P, 0.0)
 
 
 def _is_complete(losses: Array, usable: Bools) -> Bools:
@@ -1095,34 +1015,3 @@ def _log_evidence(
 def _usable_softmax(logits: Array, usable: Bools) -> Array:
     weights: Array = softmax(np.where(usable, logits, -np.inf), axis=1)
     return weights
-
-
-def _find_outliers(losses: Array, typical: Array, variances: Array, classify: bool) -> Bools:
-    """Find members (n_tasks, 3) that fail on rows left out, or whose squared error is absurd."""
-    absurd = losses > FACTOR * (typical + variances[:, None])
-    return np.isposinf(losses) | (absurd & (not classify))
-
-
-def _without_outliers(trials: Sequence[Trial], why: Sequence[Why], target_type: str) -> list[Trial]:
-    """Remove members from the trials in which they are outliers, and add the reasons."""
-    losses = np.stack([t.losses for t in trials])
-    finite = [column[np.isfinite(column)] for column in losses.T]
-    typical = np.array([np.median(column) if len(column) else np.inf for column in finite])
-    variances = np.array([t.variance for t in trials])
-    far = _find_outliers(losses, typical, variances, target_type == "class")
-    _add_reasons(far, losses, typical, why)
-    return [
-        t._replace(outputs=np.where(lost[:, None, None], np.nan, t.outputs))
-        for t, lost in zip(trials, far, strict=True)
-    ]
-
-
-def _add_reasons(far: Bools, losses: Array, typical: Array, why: Sequence[Why]) -> None:
-    for t, k in np.argwhere(far):
-        text = "it fails where rows of the support are left out."
-        if np.isfinite(losses[t, k]):
-            text = (
-                f"its loss on rows left out of the support is {losses[t, k]:.3g}, against "
-                f"{typical[k]:.3g} in meta-training."
-            )
-        why[t].setdefault(MEMBERS[k], text)

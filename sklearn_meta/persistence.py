@@ -54,7 +54,11 @@ TRUSTED_TYPES: tuple[str, ...] = (
     # not imported, since loading a meta-learner does not need them
     "sklearn_meta.ensemble.GuardedMetaClassifier",
     "sklearn_meta.ensemble.GuardedMetaRegressor",
+    "sklearn_meta.ensemble.GuardPrior",
+    "sklearn_meta.ensemble.Members",
+    "sklearn_meta.ensemble.Calibration",
     "sklearn_meta.algorithms.hierarchical.HierarchicalClassifier",
+    "sklearn_meta.algorithms.hierarchical.ClassPrior",
     "sklearn_meta.algorithms.hierarchical.CoefPrior",
     "sklearn_meta.algorithms.hierarchical.HierarchicalRegressor",
     "sklearn_meta.pipeline.MetaPipeline",

@@ -15,163 +15,24 @@ Analysis", ECCV 2006), in the basis where rows scatter by I and class means by d
 
 from __future__ import annotations
 
-import os
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone, is_classifier
+from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.covariance import LedoitWolf
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from sklearn_meta._archive import save_object
-from sklearn_meta.exceptions import NotMetaFittedError, TaskError
-from sklearn_meta.outer.failures import (
-    NUMERICAL,
-    Failures,
-    Reason,
-    check_error_score,
-    no_prediction,
-)
+from sklearn_meta.base.numpy_learner import NumpyMetaLearner, flat_rows
+from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks import as_tasks
-from sklearn_meta.tasks.arrays import dense
-from sklearn_meta.tasks.frames import feature_names
 from sklearn_meta.tasks.random_coefficients import random_coefficients
-from sklearn_meta.tasks.validate import check_feature_names, check_task_names, label
-from sklearn_meta.tasks.values import as_rows, as_targets
+from sklearn_meta.tasks.values import as_targets
 
-__all__ = ["HierarchicalBase", "HierarchicalClassifier", "HierarchicalRegressor", "flat_rows"]
+__all__ = ["HierarchicalClassifier", "HierarchicalRegressor"]
 
 Array = NDArray[np.float64]
-Self = TypeVar("Self", bound="HierarchicalBase")
 LEAST_NOISE = 1e-8  # variance, of a standardised target: without noise EM has nothing to divide by
-
-
-class HierarchicalBase(BaseEstimator):
-    """An estimator with `meta_fit` in plain numpy, whose prior survives `clone`."""
-
-    meta_state: Any = None  # the learned prior; each subclass has its own
-    meta_feature_names: tuple[str, ...] | None = None  # columns of the tasks of meta_fit
-
-    def reset_meta(self: Self) -> Self:
-        """Forget the learned prior.
-
-        Returns
-        -------
-        self : object
-            The estimator without a prior.
-        """
-        self.meta_state = self.meta_feature_names = None
-        return self
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write parameters, prior and last adaptation to a file, for :func:`sklearn_meta.load`.
-
-        Parameters
-        ----------
-        path : str or os.PathLike
-            The file; it is replaced if it exists.
-        """
-        save_object(self, path)
-
-    def predict_tasks(self, tasks: Any, *, error_score: Any = np.nan) -> list[NDArray[Any]]:
-        """Fit the support of each task and predict its query.
-
-        Parameters
-        ----------
-        tasks : sequence of tasks
-            Tasks with a fixed support.
-        error_score : "raise" or float, default=np.nan
-            What to do about a task whose numbers overflow. With a number, its predictions are
-            missing, and a warning names it.
-
-        Returns
-        -------
-        y : list of ndarray
-            Predictions for each task. Where numbers overflow, NaN for targets, and None for labels.
-        """
-        check_error_score(error_score, "predict_tasks")
-        estimator, target_type = clone(self), "class" if is_classifier(self) else "real"
-        checked = as_tasks(tasks, target_type=target_type)
-        check_task_names(checked[0], 0, self.meta_feature_names)
-        predicted, failures = list[NDArray[Any]](), Failures()
-        for i, t in enumerate(checked):
-            try:
-                y = estimator.fit(t.X_support, t.y_support).predict(t.X_query)
-                if target_type == "real" and not np.isfinite(y).all():
-                    raise FloatingPointError("its predictions are not finite.")
-                predicted.append(y)
-            except NUMERICAL as error:
-                failures.add(Failures({i: Reason(label(t, i), str(error))}), error_score)
-                predicted.append(no_prediction(len(t) - len(t.y_support), t.y, target_type))
-        failures.report(len(checked), error_score, stacklevel=3)
-        return predicted
-
-    def check_meta_fitted(self) -> Any:
-        """Return the learned prior, or raise an error that says that there is none.
-
-        Returns
-        -------
-        object
-            The prior that `meta_fit` learned.
-
-        Raises
-        ------
-        NotMetaFittedError
-            If `meta_fit` has not been called.
-        """
-        if self.meta_state is None:
-            raise NotMetaFittedError(
-                f"This {type(self).__name__} is not meta-fitted yet. Call meta_fit(tasks) first."
-            )
-        return self.meta_state
-
-    def validate_rows(self, X: Any, n_features: int, y: NDArray[Any] | None = None) -> Array:
-        """Check rows against those of `meta_fit` and against their targets.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_rows, ...)
-            Rows.
-        n_features : int
-            Number of features of the tasks of `meta_fit`.
-        y : ndarray of shape (n_rows, ...), default=None
-            Targets that go with the rows.
-
-        Returns
-        -------
-        rows : ndarray of shape (n_rows, n_features)
-            The rows as floats.
-        """
-        rows, name = flat_rows(as_rows(X, "X")), type(self).__name__
-        check_feature_names(feature_names(X), self.meta_feature_names)
-        if rows.shape[1] != n_features:
-            raise ValueError(
-                f"X of shape {np.shape(X)} has {rows.shape[1]} features, but {name} was "
-                f"meta-fitted with {n_features}."
-            )
-        if y is not None and len(y) != len(rows):
-            raise ValueError(
-                f"X and y must have the same number of rows; got X of shape {np.shape(X)} and y of "
-                f"shape {np.shape(y)}."
-            )
-        return rows
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
-
-    def __sklearn_clone__(self: Self) -> Self:
-        twin: Self = super().__sklearn_clone__()
-        twin.meta_state, twin.meta_feature_names = self.meta_state, self.meta_feature_names
-        return twin
-
-
-def flat_rows(X: Any) -> Array:
-    """Convert rows of any shape to a float array (n_rows, n_features)."""
-    array = dense(X, np.float64)
-    return array.reshape(len(array), -1)
 
 
 # ---- regression --------------------------------------------------------------------------------
@@ -191,7 +52,7 @@ class CoefPrior(NamedTuple):
         return np.asarray(self.mean + SX @ np.linalg.lstsq(gram, y - X @ self.mean, rcond=None)[0])
 
 
-class HierarchicalRegressor(RegressorMixin, HierarchicalBase):
+class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
     """Linear regressions with random coefficients: ridge toward the mean of all tasks.
 
     y = [1, x] b_t + e with b_t ~ N(m, S) and e ~ N(0, s^2). `meta_fit` learns m, S and s from all
@@ -255,8 +116,7 @@ class HierarchicalRegressor(RegressorMixin, HierarchicalBase):
         back = np.diag(1 / np.append(1.0, scale))  # standardised coefficients -> those of x
         back[0, 1:] = -center / scale
         start = np.eye(len(back)), 0.5  # covariance and noise of standardised data
-        self.meta_feature_names = checked[0].feature_names_in
-        self.meta_state = []
+        priors = []
         for k, (y_mean, y_scale) in enumerate(zip(all_Y.mean(axis=0), _scale(all_Y), strict=True)):
             fit = random_coefficients(
                 designs,
@@ -271,7 +131,9 @@ class HierarchicalRegressor(RegressorMixin, HierarchicalBase):
             mean = y_scale * (back @ fit.mean)
             mean[0] += y_mean
             cov, noise = y_scale**2 * back @ fit.covariance @ back.T, y_scale**2
-            self.meta_state.append(CoefPrior(mean, cov, noise * fit.noise_variance))
+            priors.append(CoefPrior(mean, cov, noise * fit.noise_variance))
+        self.reset_meta()
+        self.meta_state, self.meta_feature_names = priors, checked[0].feature_names_in
         return self
 
     def fit(self, X: Any, y: Any) -> HierarchicalRegressor:
@@ -289,9 +151,10 @@ class HierarchicalRegressor(RegressorMixin, HierarchicalBase):
         self : object
             The estimator with `coef_` and `intercept_`.
         """
-        y, priors = as_targets(y, "y", "real").astype(np.float64), self.check_meta_fitted()
-        design = _with_constant(self.validate_rows(X, len(priors[0].mean) - 1, y))
-        Y = flat_rows(y)
+        priors = self.check_meta_fitted()
+        y = as_targets(y, "y", "real").astype(np.float64)
+        design, Y = _with_constant(self.check_rows(X, len(priors[0].mean) - 1)), flat_rows(y)
+        check_consistent_length(design, Y)
         if Y.shape[1] != len(priors):
             raise ValueError(
                 f"y of shape {y.shape} must hold {len(priors)} number(s) a row, as in meta_fit."
@@ -316,7 +179,7 @@ class HierarchicalRegressor(RegressorMixin, HierarchicalBase):
             Predictions, with as many axes as the `y` passed to `fit`.
         """
         check_is_fitted(self)
-        return self.validate_rows(X, self.coef_.shape[-1]) @ self.coef_.T + self.intercept_
+        return self.check_rows(X, self.coef_.shape[-1]) @ self.coef_.T + self.intercept_
 
 
 def _with_constant(X: Array) -> Array:
@@ -334,12 +197,13 @@ def _scale(X: Array) -> Array:
 class ClassPrior(NamedTuple):
     """Prior of class means, in the basis where rows scatter by I and means by `variance`."""
 
-    means: dict[Any, Array]  # by label; with the key None alone, one mean for every label
+    labels: list[Any] | None  # None: one mean for every label
+    means: Array  # (n_labels, n_features)
     basis: Array
     variance: Array
 
 
-class HierarchicalClassifier(ClassifierMixin, HierarchicalBase):
+class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
     """Gaussian classes whose means come from one Gaussian: few-shot linear discriminants.
 
     Rows of a class are N(mu, W), with one W, and mu ~ N(m, B). `meta_fit` estimates m, B and W by
@@ -407,21 +271,18 @@ class HierarchicalClassifier(ClassifierMixin, HierarchicalBase):
         whiten = np.linalg.inv(np.linalg.cholesky(within)).T
         noise = float(np.mean(1 / n_rows))  # of the mean of a class, in units of W
         first = np.array([labels.index(k) for k in labels])
-        by_label = {
-            labels[i]: means[first == i].mean(axis=0)
-            for i in np.unique(first)
-            if np.sum(first == i) > 1
-        }
-        of_label = np.stack([by_label.get(k, m) for k, m in zip(labels, means, strict=True)])
-        n_repeated = sum(k in by_label for k in labels)
-        overall = {None: means.mean(axis=0)}
-        self.meta_feature_names = checked[0].feature_names_in
-        self.meta_state = [
-            _class_prior(overall, means - overall[None], len(rows) - 1, whiten, noise)
-        ]
-        if n_repeated:
-            n_free = n_repeated - len(by_label)
-            self.meta_state.append(_class_prior(by_label, means - of_label, n_free, whiten, noise))
+        repeated = np.flatnonzero(np.bincount(first) > 1)  # labels of several tasks, by first place
+        overall = means.mean(axis=0, keepdims=True)
+        priors = [_class_prior(None, overall, means - overall, len(rows) - 1, whiten, noise)]
+        if len(repeated):
+            of_label = np.stack([means[first == i].mean(axis=0) for i in repeated])
+            again = np.isin(first, repeated)
+            offsets = np.zeros_like(means)
+            offsets[again] = means[again] - of_label[np.searchsorted(repeated, first[again])]
+            names, n_free = [labels[i] for i in repeated], int(again.sum()) - len(repeated)
+            priors.append(_class_prior(names, of_label, offsets, n_free, whiten, noise))
+        self.reset_meta()
+        self.meta_state, self.meta_feature_names = priors, checked[0].feature_names_in
         return self
 
     def fit(self, X: Any, y: Any) -> HierarchicalClassifier:
@@ -441,17 +302,19 @@ class HierarchicalClassifier(ClassifierMixin, HierarchicalBase):
         """
         overall, *by_label = self.check_meta_fitted()
         y = as_targets(y, "y", "class")
-        X = self.validate_rows(X, len(overall.basis), y)
+        X = self.check_rows(X, len(overall.basis))
+        check_consistent_length(X, y)
         self.classes_, counts = np.unique(y, return_counts=True)
-        labels = self.classes_.tolist()
-        by_name = bool(by_label) and all(k in by_label[0].means for k in labels)
-        prior = by_label[0] if by_name else overall
-        m = np.stack([prior.means[k if by_name else None] for k in labels]) @ prior.basis
+        labels, prior, means = self.classes_.tolist(), overall, overall.means
+        if by_label and set(labels) <= set(by_label[0].labels):
+            prior = by_label[0]
+            means = prior.means[[prior.labels.index(k) for k in labels]]
+        m = means @ prior.basis
         c = np.stack([X[y == k].mean(axis=0) for k in self.classes_]) @ prior.basis
         n, v = counts[:, None], prior.variance
-        self._mean = m + n * v / (n * v + 1) * (c - m)
-        self._variance = v / (n * v + 1) + 1
-        self._basis, self._share = prior.basis, (counts + 1) / (len(y) + len(counts))
+        mean, variance = m + n * v / (n * v + 1) * (c - m), v / (n * v + 1) + 1
+        share = (counts + 1) / (len(y) + len(counts))
+        self._adapted = prior.basis, mean, variance, share
         return self
 
     def predict_proba(self, X: Any) -> Array:
@@ -468,10 +331,9 @@ class HierarchicalClassifier(ClassifierMixin, HierarchicalBase):
             Probabilities in the order of `classes_`; rows sum to 1.
         """
         check_is_fitted(self)
-        Z = (self.validate_rows(X, len(self._basis)) @ self._basis)[:, None]
-        logits = np.log(self._share) - 0.5 * np.sum(
-            (Z - self._mean) ** 2 / self._variance + np.log(self._variance), axis=2
-        )
+        basis, mean, variance, share = self._adapted
+        Z = (self.check_rows(X, len(basis)) @ basis)[:, None]
+        logits = np.log(share) - 0.5 * np.sum((Z - mean) ** 2 / variance + np.log(variance), axis=2)
         P = np.exp(logits - logits.max(axis=1, keepdims=True))
         return P / P.sum(axis=1, keepdims=True)
 
@@ -490,25 +352,16 @@ class HierarchicalClassifier(ClassifierMixin, HierarchicalBase):
         """
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
-    def __getstate__(self) -> dict[str, Any]:
-        # saved files have no dicts whose keys are labels
-        state = dict(super().__getstate__())
-        if self.meta_state is not None:
-            pairs = [([*p.means], [*p.means.values()], *p[1:]) for p in self.meta_state]
-            state["meta_state"] = pairs
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        if self.meta_state is not None:
-            pairs = [(dict(zip(*p[:2], strict=True)), *p[2:]) for p in self.meta_state]
-            self.meta_state = [ClassPrior(*pair) for pair in pairs]
-
 
 def _class_prior(
-    means: dict[Any, Array], offsets: Array, n_free: int, whiten: Array, noise: float
+    labels: list[Any] | None,
+    means: Array,
+    offsets: Array,
+    n_free: int,
+    whiten: Array,
+    noise: float,
 ) -> ClassPrior:
     """Estimate B by moments: the scatter of class means less their own sampling error."""
     Z = offsets @ whiten
     scatter, turn = np.linalg.eigh(Z.T @ Z / n_free)
-    return ClassPrior(means, whiten @ turn, np.maximum(scatter - noise, 0.0))
+    return ClassPrior(labels, means, whiten @ turn, np.maximum(scatter - noise, 0.0))

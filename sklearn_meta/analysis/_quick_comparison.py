@@ -24,12 +24,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils import get_tags
 
-from sklearn_meta.algorithms.hierarchical import (
-    HierarchicalBase,
-    HierarchicalClassifier,
-    HierarchicalRegressor,
-    flat_rows,
-)
+from sklearn_meta.algorithms.hierarchical import HierarchicalClassifier, HierarchicalRegressor
+from sklearn_meta.base.numpy_learner import NumpyMetaLearner, flat_rows
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.model_selection import TaskComparison, compare
 from sklearn_meta.pipeline import MetaPipeline
@@ -178,7 +174,7 @@ def compare_sizes(
     )
 
 
-class Pooled(HierarchicalBase):
+class Pooled(NumpyMetaLearner):
     """One model for the rows of all tasks, which the support of a new task does not change."""
 
     def __init__(self, estimator: BaseEstimator) -> None:
@@ -208,7 +204,7 @@ class Pooled(HierarchicalBase):
         return tags
 
 
-class LabelScores(ClassifierMixin, HierarchicalBase):
+class LabelScores(ClassifierMixin, NumpyMetaLearner):
     """Hierarchical regressions of the indicators of labels that mean the same in all tasks."""
 
     def __init__(self, *, max_iter: int = 300, tol: float = 1e-5) -> None:

@@ -23,12 +23,8 @@ from sklearn_meta.algorithms import (
     PooledClassifier,
     PooledRegressor,
 )
-from sklearn_meta.algorithms.hierarchical import (
-    HierarchicalBase,
-    HierarchicalClassifier,
-    HierarchicalRegressor,
-    flat_rows,
-)
+from sklearn_meta.algorithms.hierarchical import HierarchicalClassifier, HierarchicalRegressor
+from sklearn_meta.base.numpy_learner import NumpyMetaLearner, flat_rows
 from sklearn_meta.model_selection.scorer import metric_of
 from sklearn_meta.model_selection.task_estimator import learner_of
 from sklearn_meta.outer.outer_loop import OuterLoop
@@ -194,7 +190,7 @@ class TargetPrior(NamedTuple):
     between: NDArray[np.float64]
 
 
-class DummyMetaClassifier(ClassifierMixin, HierarchicalBase):
+class DummyMetaClassifier(ClassifierMixin, NumpyMetaLearner):
     """Predict base rates: those of all tasks if these share labels, otherwise of the support.
 
     Rates are smoothed by one more row of each class. If another prediction has a clearly better
@@ -220,22 +216,22 @@ class DummyMetaClassifier(ClassifierMixin, HierarchicalBase):
 
     def fit(self, X: Any, y: Any) -> DummyMetaClassifier:
         """Take the labels of a new task from its support."""
-        self._dummy = _dummy_classifier(self.check_meta_fitted(), X, np.asarray(y))
-        self.classes_ = self._dummy.classes_
+        self._adapted = _dummy_classifier(self.check_meta_fitted(), X, np.asarray(y))
+        self.classes_ = self._adapted.classes_
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Predict without looking at X."""
-        y: NDArray[Any] = self._dummy.predict(X)
+        y: NDArray[Any] = self._adapted.predict(X)
         return y
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Predict the same probabilities for all rows."""
-        P: NDArray[np.float64] = self._dummy.predict_proba(X)
+        P: NDArray[np.float64] = self._adapted.predict_proba(X)
         return P
 
 
-class DummyMetaRegressor(RegressorMixin, HierarchicalBase):
+class DummyMetaRegressor(RegressorMixin, NumpyMetaLearner):
     """Predict a constant: the mean of the support, shrunk toward that of all tasks.
 
     The weight of the support is that of a random intercept, n / (n + within / between). If medians
@@ -272,13 +268,13 @@ class DummyMetaRegressor(RegressorMixin, HierarchicalBase):
             weight = len(y) * prior.between / np.where(noise > 0, noise, 1.0)
             shrunk = prior.center + weight * (center - prior.center)
         constant = np.where(np.isfinite(shrunk), shrunk, center)
-        self._dummy = DummyRegressor(strategy="constant", constant=constant)
-        self._dummy.fit(np.zeros((len(y), 1)), y)
+        self._adapted = DummyRegressor(strategy="constant", constant=constant)
+        self._adapted.fit(np.zeros((len(y), 1)), y)
         return self
 
     def predict(self, X: Any) -> NDArray[np.float64]:
         """Predict the same target for all rows."""
-        y: NDArray[np.float64] = self._dummy.predict(X)
+        y: NDArray[np.float64] = self._adapted.predict(X)
         return y
 
 

@@ -1,4 +1,4 @@
-"""Guarded learners: never much worse than the simple arms, and estimators like the others."""
+"""Guarded learners: never much worse than the simple members, and estimators like the others."""
 
 import pickle
 import warnings
@@ -20,7 +20,7 @@ from sklearn_meta import (
     load,
 )
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
-from sklearn_meta.ensemble import Episode, GuardedMetaClassifier, GuardedMetaRegressor
+from sklearn_meta.ensemble import GuardedMetaClassifier, GuardedMetaRegressor
 from sklearn_meta.model_selection import HierarchicalRegressor, TaskEstimator, compare
 
 D, N = 4, 6
@@ -54,7 +54,7 @@ def error(predicted, tasks):
 
 
 @pytest.mark.parametrize("kind", ["identical", "unrelated", "mixed", "nonsense"])
-def test_never_much_worse_than_the_best_arm(kind):
+def test_never_much_worse_than_the_best_member(kind):
     tasks = {
         "identical": linear(1e-3, 1.0, 70, 1),
         "unrelated": linear(3.0, 0.0, 70, 1),
@@ -83,25 +83,24 @@ def test_never_much_worse_than_the_best_arm(kind):
 def test_evidence_is_the_loss_of_rows_left_out():
     members, (task,) = GUARD.meta_state.members, RELATED[:1]
     X, y = task.X_support, task.y_support
-    kept = [np.delete(np.arange(N), i) for i in range(N)]
-    local = [(Ridge().fit(X[k], y[k]).predict(X[[i]])[0] - y[i]) ** 2 for i, k in enumerate(kept)]
+    rest = [np.delete(np.arange(N), i) for i in range(N)]
+    local = [(Ridge().fit(X[k], y[k]).predict(X[[i]])[0] - y[i]) ** 2 for i, k in enumerate(rest)]
     meta = [
         (clone(members.meta).fit(X[k], y[k]).predict(X[[i]])[0] - y[i]) ** 2
-        for i, k in enumerate(kept)
+        for i, k in enumerate(rest)
     ]
-    found = members.leave_out_losses([Episode(X, y, X[:0], None)], 10)
-    np.testing.assert_allclose(found[0, :2], [np.mean(meta), np.mean(local)])
+    losses = members.leave_out_losses([Task(X, y)], classify=False, cv=10)
+    np.testing.assert_allclose(losses[0, :2], [np.mean(meta), np.mean(local)])
 
 
 def test_the_only_row_of_a_class_is_not_left_out():
     X, y = np.arange(12.0).reshape(3, 4), np.array([0, 1, 2])
-    classes = np.unique(y)
-    members = CLF.meta_state.members
-    assert np.isnan(members.leave_out_losses([Episode(X, y, X[:0], classes)], 10)).all()
+    members, how = CLF.meta_state.members, {"classify": True, "cv": 10}
+    assert np.isnan(members.leave_out_losses([Task(X, y)], **how)).all()
     weights = clone(CLF).fit(X, y).weights_
     assert sum(weights.values()) == pytest.approx(1)
     rows = [0, 0, 1, 2]
-    two = members.leave_out_losses([Episode(X[rows], y[rows], X[:0], classes)], 10)
+    two = members.leave_out_losses([Task(X[rows], y[rows])], **how)
     assert np.isfinite(two[0, :2]).all()
 
 
@@ -153,7 +152,7 @@ def test_parameters_stay_and_a_failed_meta_fit_changes_nothing():
     assert INNER.meta_state is None
 
 
-def test_never_meta_fitted_it_is_the_local_arm():
+def test_never_meta_fitted_it_is_the_local_member():
     task = RELATED[0]
     reg = GuardedMetaRegressor(INNER).fit(task.X_support, task.y_support)
     assert reg.weights_ == {"meta": 0.0, "local": 1.0, "pooled": 0.0}
@@ -161,7 +160,7 @@ def test_never_meta_fitted_it_is_the_local_arm():
     np.testing.assert_allclose(reg.predict(task.X_query), ridge.predict(task.X_query))
 
 
-def test_new_labels_leave_the_pooled_arm_out():
+def test_new_labels_leave_the_pooled_member_out():
     new = [Task(t.X, np.array(["a", "b", "c"])[t.y], support=t.support) for t in BLOBS[8:10]]
     assert (CLF.weights_tasks(new)[:, 2] == 0).all()
     named = [Task(t.X, [f"{i}{k}" for k in t.y], support=t.support) for i, t in enumerate(BLOBS)]
@@ -210,7 +209,7 @@ def scaled(task, factor, name=None):
 
 
 def others_alone(guard, task):
-    """The blend of the local and the pooled arm, by the weights that they get."""
+    """The blend of the local and the pooled member, by the weights that they get."""
     w = guard.weights_
     local = Ridge().fit(task.X_support, task.y_support).predict(task.X_query)
     pooled = guard.meta_state.members.pooled.predict(task.X_query)
@@ -276,8 +275,8 @@ class Shifty(Ridge):
 
 
 def test_a_member_that_is_not_finite_for_a_row_leaves_it_to_the_others():
-    arms = {"local": Shifty(), "pooled": Ridge()}
-    guard = GuardedMetaRegressor(INNER, **arms, n_folds=2, cv=3, random_state=0)
+    members = {"local": Shifty(), "pooled": Ridge()}
+    guard = GuardedMetaRegressor(INNER, **members, n_folds=2, cv=3, random_state=0)
     guard = guard.meta_fit(linear(3.0, 0.0, 12, 0))
     task = RELATED[12]
     own = clone(guard).fit(task.X_support, task.y_support)
@@ -314,7 +313,7 @@ def test_where_all_members_fail_the_mean_of_the_support_is_left():
     guard = clone(MAML).set_params(local=Fails())
     task = scaled(RELATED[12], 1e6, "ann")
     members = MAML.meta_state.members._replace(local=Fails(), pooled=None)
-    guard._meta_state = MAML.meta_state._replace(members=members)
+    guard.meta_state = MAML.meta_state._replace(members=members)
     words = "'local' gets no weight: overflow 'meta' gets no weight"
     with pytest.warns(ConvergenceWarning, match=words):
         own = guard.fit(task.X_support, task.y_support)
@@ -362,7 +361,7 @@ class HalfBlind(HierarchicalRegressor):
 def test_error_score_of_a_guard():
     guard = clone(MAML)
     members = MAML.meta_state.members._replace(local=Shifty(), pooled=None)
-    guard._meta_state = MAML.meta_state._replace(members=members)
+    guard.meta_state = MAML.meta_state._replace(members=members)
     task = scaled(RELATED[12], 1e6)
     far = Task(np.where(task.X_query[0] == task.X, 100.0, task.X), task.y, support=task.support)
     with pytest.warns((ConvergenceWarning, FitFailedWarning)) as caught:

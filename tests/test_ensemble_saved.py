@@ -1,4 +1,4 @@
-"""Guarded learners keep the promises of the package, and are kept in files."""
+"""Guarded learners keep the promises of the package, and are saved to files."""
 
 import pickle
 import re
@@ -54,7 +54,7 @@ def test_scikit_learn_checks(estimator, check):
 @pytest.mark.slow
 def test_the_promises_of_meta_learners():
     assert check_meta_learner(REG) is None
-    # to the pooled arm a label means the same in all tasks, so their order is not free
+    # to the pooled member a label means the same in all tasks, so their order is not free
     assert check_meta_learner(CLF, skip=["label_order"]) is None
     own = [Task(t.X, 3 * i + t.y) for i, t in enumerate(BLOBS[:4])]
     assert check_meta_learner(CLF, own) is None
