@@ -350,7 +350,8 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
         y : ndarray of shape (n_rows,)
             Labels from `classes_`.
         """
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[best]
 
 
 def _class_prior(

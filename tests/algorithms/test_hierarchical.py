@@ -239,9 +239,9 @@ def test_the_prior_survives_clone_and_can_be_forgotten(est, tasks):
     (predicted,) = learned.predict_tasks([split])
     twin = clone(learned).fit(split.X_support, split.y_support)
     np.testing.assert_array_equal(twin.predict(split.X_query), predicted)
-    for unfitted in (twin.meta_fit(tasks[1:9]), twin.reset_meta()):
+    for forget in (lambda: twin.meta_fit(tasks[1:9]), twin.reset_meta):
         with pytest.raises(NotFittedError):
-            unfitted.predict(split.X_query)
+            forget().predict(split.X_query)
     with pytest.raises(NotMetaFittedError):
         twin.fit(task.X, task.y)
 
