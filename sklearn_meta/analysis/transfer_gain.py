@@ -171,9 +171,7 @@ def transfer_gain(
             train={i: source[i] for i in train},
             test={i: held_out[i] for i in test},
             splits=[splits[i] for i in test],
-            n_sizes=1,
             scoring=scoring,
-            classify=classify,
             error_score=error_score,
             prefit=one.trains and _is_meta_fitted(one),
         )

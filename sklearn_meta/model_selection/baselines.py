@@ -310,8 +310,8 @@ def _best(
         warnings.simplefilter("ignore", UndefinedMetricWarning)  # labels that are never predicted
         for k, fitted in enumerate(dummies):
             for i, (dummy, task) in enumerate(zip(fitted, tasks, strict=True)):
-                with suppress(ValueError, TypeError):  # reported when estimators are scored
-                    scores[k, i] = metric.score(dummy, task.X, task.y)
+                with suppress(Exception):  # reported when estimators are scored
+                    scores[k, i] = metric.scorer(dummy, task.X, task.y)
     gains = scores[1:] - scores[0]
     gains = gains[:, np.isfinite(gains).all(axis=0)]
     if gains.shape[1] < 2:

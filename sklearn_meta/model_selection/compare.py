@@ -158,9 +158,7 @@ def compare(
             train={i: checked[i] for i in train},
             test={i: checked[i] for i in test},
             splits=[splits[seed][i] for i in test],
-            n_sizes=len(sizes),
             scoring=scoring,
-            classify=classify,
             error_score=error_score,
         )
         for seed in splits

@@ -11,7 +11,7 @@ import time
 import types
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,13 +19,13 @@ import joblib
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.exceptions import FitFailedWarning
 
 from sklearn_meta._version import __version__
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.model_selection.baselines import NamedEstimator
-from sklearn_meta.model_selection.scorer import metric_of
+from sklearn_meta.model_selection.scorer import Metric, metric_of
 from sklearn_meta.model_selection.task_estimator import reraise_interrupts
 from sklearn_meta.outer.failures import NUMERICAL, Failures, Reason, collect_failures
 from sklearn_meta.tasks import Task
@@ -118,14 +118,22 @@ class Job:
     train: Mapping[int, Task]
     test: Mapping[int, Task]
     splits: Sequence[RowSplit]  # of the test tasks
-    n_sizes: int
     scoring: Any
-    classify: bool
     error_score: Any
     prefit: bool = False  # keep the learned prior of the estimator
 
     def __repr__(self) -> str:  # joblib.Memory writes it into its messages
         return f"Job({self.named.name!r}, seed {self.seed}, fold {self.fold})"
+
+    @property
+    def metric(self) -> Metric:
+        """How predictions for the query of a task are scored."""
+        return metric_of(self.scoring, is_classifier(self.named.estimator))
+
+    @property
+    def n_sizes(self) -> int:
+        """Number of support sizes."""
+        return len(self.splits[0].supports)
 
     def run(self) -> JobScores:
         """Train the estimator if it learns from tasks, and score it."""
@@ -153,17 +161,18 @@ class Job:
     def cache_key(self) -> str:
         """Return a hash of all that the scores depend on; names of estimators do not matter."""
         learns = self.named.trains or self.named.fits_transformers
-        content = (
-            (__version__, torch.__version__),
-            _content(self._new_estimator()),
-            self.named.trains,  # with the same estimator, "per-task" does not
-            learns and [_task_content(task) for task in self.train.values()],
-            [(i, task.name, _task_content(task)) for i, task in self.test.items()],
-            list(self.splits),
-            _content(self.scoring),
-            _content(self.error_score),
+        content = _content(
+            (
+                self._new_estimator(),
+                self.named.trains,  # with the same estimator, "per-task" does not
+                list(self.train.values()) if learns else None,
+                [(i, task.name, task) for i, task in self.test.items()],
+                self.splits,
+                self.scoring,
+                self.error_score,
+            )
         )
-        return str(joblib.hash(content))
+        return str(joblib.hash([__version__, torch.__version__, content]))
 
     def _new_estimator(self) -> Any:
         """Return an unfitted copy, with another random state for each seed and fold."""
@@ -180,53 +189,59 @@ class Job:
             [self._score_size(est, k, failures) for k in range(self.n_sizes)], failures
         )
 
-    def _predict_all(self, est: Any, tasks: list[Task]) -> tuple[list[Any] | None, Failures]:
-        """Predict all tasks in one pass, if the estimator and the metric allow it."""
-        metric = metric_of(self.scoring, self.classify)
-        if hasattr(est, "predict_tasks") and metric.of_predictions is not None:
-            try:
-                with self._user_positions(self.test, "cannot predict"), collect_failures() as noted:
-                    return est.predict_tasks(tasks), noted
-            except NUMERICAL:  # the learner has no error_score
-                pass
-        return None, Failures()
-
-    def _score_size(self, est: Any, k: int, failures: list[Reason]) -> list[float]:
+    def _score_size(self, est: BaseEstimator, k: int, failures: list[Reason]) -> list[float]:
         """Score each test task with its k-th support, and add to the failures."""
         pairs = zip(self.test.values(), self.splits, strict=True)
         tasks = [split.apply(task, k) for task, split in pairs]
-        metric = metric_of(self.scoring, self.classify)
-        predictions, noted = self._predict_all(est, tasks)
+        predictions, collected = self._predict_all(est, tasks)
         scores, names = [], {}
         for i, (position, task) in enumerate(zip(self.test, tasks, strict=True)):
-            cause = None
             where = f"{label(task, position)} with {len(task.y_support)} support row(s)"
             names[i] = f"{self.named.name!r}: {where}"
             try:
-                if predictions is None:
-                    adapted = clone(est)
-                    noted.fit(adapted, task.X_support, task.y_support, i, "", np.nan)
-                if i in noted.failed:
-                    raise FloatingPointError(noted.failed[i].why)
-                if predictions is None:
-                    score = metric.score(adapted, task.X_query, task.y_query)
-                else:
-                    assert metric.of_predictions is not None
-                    score = float(metric.of_predictions(task.y_query, predictions[i]))
-                if math.isfinite(score):
-                    scores.append(score)
-                    continue
-                why = f"its {metric.name} is {score}."
+                y_pred = None if predictions is None else predictions[i]
+                score = self._score_task(est, task, i, y_pred, collected)
             except Exception as error:  # estimators and scorers of the user can raise anything
-                cause, why = error, str(error)
-            if self.error_score == "raise":
-                raise TaskError(f"{self.named.name!r} fails on {where}: {why}") from cause
-            failures.append(Reason(where, why))
-            scores.append(float(self.error_score))
-        off_scale = {i: r for i, r in noted.off_scale.items() if i not in noted.failed}
-        doubts = Failures(doubtful=noted.doubtful, off_scale=off_scale)
+                if self.error_score == "raise":
+                    text = f"{self.named.name!r} fails on {where}: {error}"
+                    raise TaskError(text) from error
+                failures.append(Reason(where, str(error)))
+                score = float(self.error_score)
+            scores.append(score)
+        off_scale = {i: r for i, r in collected.off_scale.items() if i not in collected.failed}
+        doubts = Failures(doubtful=collected.doubtful, off_scale=off_scale)
         doubts.renamed(names).report(len(tasks), None, stacklevel=3)
         return scores
+
+    def _predict_all(self, est: Any, tasks: list[Task]) -> tuple[list[Any] | None, Failures]:
+        """Predict all tasks in one pass, if the estimator and the metric allow it."""
+        if hasattr(est, "predict_tasks") and self.metric.of_predictions is not None:
+            with (
+                suppress(*NUMERICAL),  # the learner has no error_score
+                self._user_positions(self.test, "cannot predict"),
+                collect_failures() as collected,
+            ):
+                return est.predict_tasks(tasks), collected
+        return None, Failures()
+
+    def _score_task(
+        self, est: BaseEstimator, task: Task, i: int, y_pred: Any, collected: Failures
+    ) -> float:
+        """Score the query of a task; adapt to its support first, where there is no prediction."""
+        metric = self.metric
+        adapted = None
+        if y_pred is None:
+            adapted = clone(est)
+            collected.fit(adapted, task.X_support, task.y_support, i, "", np.nan)
+        if i in collected.failed:
+            raise FloatingPointError(collected.failed[i].why)
+        if adapted is not None or metric.of_predictions is None:
+            score = float(metric.scorer(adapted, task.X_query, task.y_query))
+        else:
+            score = float(metric.of_predictions(task.y_query, y_pred))
+        if not math.isfinite(score):
+            raise FloatingPointError(f"its {metric.name} is {score}.")
+        return score
 
     @contextmanager
     def _user_positions(self, tasks: Mapping[int, Task], fails: str) -> Iterator[None]:
@@ -295,18 +310,15 @@ def warn_of_failures(
 # ---- keys of the cache: joblib.hash pickles by reference, and cannot pickle closures -------------
 
 
-def _task_content(task: Task) -> tuple[Any, ...]:
-    return task.X, task.y, task.support
-
-
 def _content(value: Any) -> Any:
     """Return what decides the results of a value: parameters, source code, weights, numbers."""
+    if isinstance(value, Task):
+        return value.X, value.y, value.support
     if isinstance(value, type):
         package = sys.modules.get(value.__module__.partition(".")[0])
         return value.__qualname__, str(getattr(package, "__version__", "")), _source(value)
     if hasattr(value, "get_params"):
-        params = value.get_params(deep=False)
-        return _content(type(value)), {name: _content(p) for name, p in params.items()}
+        return _content(type(value)), _content(value.get_params(deep=False))
     if isinstance(value, torch.nn.Module):
         is_lazy = torch.nn.parameter.is_lazy
         state = value.state_dict()
@@ -315,10 +327,10 @@ def _content(value: Any) -> Any:
     if isinstance(value, functools.partial):
         return _content((value.func, value.args, value.keywords))
     if isinstance(value, types.FunctionType):
-        closure = [_content(cell.cell_contents) for cell in value.__closure__ or ()]
-        return value.__qualname__, _source(value), _content(value.__defaults__), closure
+        closure = [cell.cell_contents for cell in value.__closure__ or ()]
+        return value.__qualname__, _source(value), _content([value.__defaults__, closure])
     if isinstance(value, Mapping):
-        return [(_content(k), _content(v)) for k, v in value.items()]
+        return [*map(_content, value.items())]
     if isinstance(value, (list, tuple)):
         return [type(value).__name__, *map(_content, value)]
     return value

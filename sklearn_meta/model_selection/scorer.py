@@ -127,18 +127,11 @@ def scorer_of(scoring: Any) -> Scorer:
 
 
 class Metric(NamedTuple):
-    """A named metric; `of_predictions` is None where it needs the fitted estimator."""
+    """A named scorer of rows; `of_predictions` is None where it needs the fitted estimator."""
 
     name: str
+    scorer: Scorer
     of_predictions: Callable[[Any, Any], float] | None
-    scorer: Scorer | None = None
-
-    def score(self, estimator: Any, X: Any, y: Any) -> float:
-        """Score a fitted estimator on rows."""
-        if self.scorer is not None:
-            return float(self.scorer(estimator, X, y))
-        assert self.of_predictions is not None
-        return float(self.of_predictions(y, estimator.predict(X)))
 
 
 def _negative(loss: Callable[[Any, Any], float]) -> Callable[[Any, Any], float]:
@@ -158,11 +151,11 @@ PREDICTION_METRICS: dict[str, Callable[[Any, Any], float]] = {
 
 def metric_of(scoring: Any, is_classifier: bool) -> Metric:
     """Return the metric of a `scoring` parameter; None is accuracy, or R^2 of regressors."""
-    name = scoring if scoring is not None else "accuracy" if is_classifier else "r2"
-    if isinstance(name, str) and name in PREDICTION_METRICS:
-        return Metric(name, PREDICTION_METRICS[name])
-    text = name if isinstance(name, str) else getattr(name, "__name__", repr(name))
-    return Metric(text, None, scorer_of(name))
+    if scoring is None:
+        scoring = "accuracy" if is_classifier else "r2"
+    if isinstance(scoring, str):
+        return Metric(scoring, scorer_of(scoring), PREDICTION_METRICS.get(scoring))
+    return Metric(getattr(scoring, "__name__", repr(scoring)), scorer_of(scoring), None)
 
 
 def margin_of(metric: str, baseline: float) -> float:
