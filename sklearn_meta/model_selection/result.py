@@ -325,15 +325,9 @@ BASELINES = {
 }
 
 
-class _SizeVerdict(NamedTuple):
-    case: str  # of HEADLINES
-    where: str  # "with 5 rows"
-    words: str
-
-
 def _verdict(c: TaskComparison) -> str:
     """Put a comparison into words: a headline, and a line for each support size."""
-    verdicts = [_verdict_at(c, size) for size in c.sizes]
+    verdicts = [_SizeVerdict(c, size) for size in c.sizes]
     trained_often = any(
         c.interval(name, c.sizes[0]).n_trainings >= MIN_TRAININGS for name in c.kinds
     )
@@ -354,111 +348,123 @@ def _verdict(c: TaskComparison) -> str:
     return "\n".join([headline, *(f"{_capital(v.where)} {v.words}" for v in verdicts), *few])
 
 
-def _verdict_at(c: TaskComparison, size: int | None) -> _SizeVerdict:
-    where = f"with {size_in_words(size, c.unit)}"
-    means = {name: c.interval(name, size).mean for name in c.kinds}
-    means = {name: mean for name, mean in means.items() if np.isfinite(mean)}
-    dummies = [name for name in means if c.kinds[name] == "dummy"]
-    ranked = sorted([name for name in means if name not in dummies], key=lambda name: -means[name])
-    meta, simple, learned = (
-        [name for name in ranked if c.kinds[name] in kinds]
-        for kinds in (("meta",), SIMPLE, LEARNED)
-    )
-    if not ranked:
-        return _SizeVerdict("chance", where, "no estimator has a score.")
-    top = c.interval(ranked[0], size, level=LEVEL)
-    best = f"the best, {_label(c, ranked[0])}, has {top}"
-    if c.chance is not None and top.low <= c.chance + ROUNDING:
-        words = f"no estimator is clearly above chance ({c.chance:.3g}): {best}."
-        return _SizeVerdict("chance", where, words)
-    for dummy in dummies:
-        if c.paired(ranked[0], dummy, size).difference.low <= 0:
-            above = f"no estimator is clearly above predicting without inputs ({means[dummy]:.3g})"
-            return _SizeVerdict("chance", where, f"{above}: {best}.")
-    if not meta:
-        return _SizeVerdict("none", where, f"{best}.")
-    if not simple:
-        return _SizeVerdict("alone", where, f"{best}.")
-    a = _label(c, meta[0]) + (f" (the best of {len(meta)})" if len(meta) > 1 else "")
-    of = (
-        f"the best of {len(simple)} simple estimators"
-        if len(simple) > 1
-        else "the simple estimator"
-    )
-    pair = c.paired(meta[0], simple[0], size, level=_level(c, meta))
-    margin = margin_of(c.metric, means[simple[0]])
-    words = (
-        f"{a} {_relation(pair, f'{of} ({_label(c, simple[0])})', c.metric)}; "
-        f"{_share_hurt(c, meta[0], simple[0], size, margin)}."
-    )
-    if pair.is_better and pair.difference.mean >= margin:
-        return _against_learned(c, size, where, meta, learned, words)
-    loses = pair.is_worse and pair.difference.mean <= -margin
-    if pair.is_better or pair.is_worse:
-        words += "" if loses else " That is too little to matter."
-    else:
-        task_means = np.array([c.scores(name, size) for name in (meta[0], simple[0])])
+class _SizeVerdict:
+    """What the scores at one support size say: a case of HEADLINES, and words."""
+
+    def __init__(self, comparison: TaskComparison, size: int | None) -> None:
+        self.comparison, self.size = comparison, size
+        self.where = f"with {size_in_words(size, comparison.unit)}"
+        means = {name: comparison.interval(name, size).mean for name in comparison.kinds}
+        self.means = {name: mean for name, mean in means.items() if np.isfinite(mean)}
+        self.case, self.words = self._no_claim() or self._against_simple()
+
+    def _ranked(self, *kinds: str) -> list[str]:
+        """Return the estimators of some kinds that have a score, the best first."""
+        names = [name for name in self.means if self.comparison.kinds[name] in kinds]
+        return sorted(names, key=lambda name: -self.means[name])
+
+    def _no_claim(self) -> tuple[str, str] | None:
+        """Return a verdict where nothing is learned or there is nothing to compare."""
+        c = self.comparison
+        ranked = self._ranked("meta", *SIMPLE, *LEARNED)
+        if not ranked:
+            return "chance", "no estimator has a score."
+        top = c.interval(ranked[0], self.size, level=LEVEL)
+        best = f"the best, {_label(c, ranked[0])}, has {top}"
+        if c.chance is not None and top.low <= c.chance + ROUNDING:
+            return "chance", f"no estimator is clearly above chance ({c.chance:.3g}): {best}."
+        for dummy in [name for name in self.means if c.kinds[name] == "dummy"]:
+            if c.paired(ranked[0], dummy, self.size).difference.low <= 0:
+                above = f"predicting without inputs ({self.means[dummy]:.3g})"
+                return "chance", f"no estimator is clearly above {above}: {best}."
+        if not self._ranked("meta"):
+            return "none", f"{best}."
+        return None if self._ranked(*SIMPLE) else ("alone", f"{best}.")
+
+    def _against_simple(self) -> tuple[str, str]:
+        """Compare the best meta-learner with the best simple estimator."""
+        c, meta, simple = self.comparison, self._ranked("meta"), self._ranked(*SIMPLE)
+        n = len(simple)
+        other = f"the best of {n} simple estimators" if n > 1 else "the simple estimator"
+        pair, margin = self._pair(meta, simple[0])
+        words = (
+            f"{_label(c, meta[0])}{f' (the best of {len(meta)})' * (len(meta) > 1)} "
+            f"{_relation(pair, f'{other} ({_label(c, simple[0])})', c.metric)}; "
+            f"{self._share_hurt(meta[0], simple[0], margin)}."
+        )
+        if pair.is_better and pair.difference.mean >= margin:
+            return self._against_learned(words)
+        loses = pair.is_worse and pair.difference.mean <= -margin
+        if not (pair.is_better or pair.is_worse):
+            words += self._why_unclear(pair, meta[0], simple[0])
+        elif not loses:
+            words += " That is too little to matter."
+        if learned := self._ranked(*LEARNED):
+            extra, _ = self._pair(learned, simple[0])
+            if extra.is_better and extra.difference.mean >= margin:
+                relation = _relation(extra, "that estimator", c.metric)
+                words += (
+                    f" {_capital(_label(c, learned[0]))} {relation}: what the tasks share helps."
+                )
+                return "loses" if loses else c.kinds[learned[0]], words
+        if c.kinds[simple[0]] == "pooled":
+            return "pooled", words
+        return "loses" if loses else "tie", words
+
+    def _against_learned(self, words: str) -> tuple[str, str]:
+        """Compare a meta-learner that is ahead of the simple estimators with others that learn."""
+        c, meta, learned = self.comparison, self._ranked("meta"), self._ranked(*LEARNED)
+        if not learned:
+            return "pays", words
+        pair, margin = self._pair(meta, learned[0])
+        words += f" It {_relation(pair, _label(c, learned[0]), c.metric)}."
+        if pair.is_better and pair.difference.mean >= margin:
+            return "pays", words
+        behind = pair.is_worse and pair.difference.mean <= -margin
+        return c.kinds[learned[0]] if behind else "shared", words
+
+    def _pair(self, candidates: Sequence[str], other: str) -> tuple[PairedComparison, float]:
+        """Compare the best of several with another estimator, and return the margin, too.
+
+        The level is that of claims about the best of several, at any size (Bonferroni).
+        """
+        c = self.comparison
+        level = 1 - (1 - LEVEL) / (len(candidates) * len(c.sizes))
+        pair = c.paired(candidates[0], other, self.size, level=level)
+        return pair, margin_of(c.metric, self.means[other])
+
+    def _why_unclear(self, pair: PairedComparison, a: str, b: str) -> str:
+        """Say whether trainings, or few tasks, hide a difference."""
+        task_means = np.array([self.comparison.scores(name, self.size) for name in (a, b)])
         over_tasks = compare_paired(*task_means[:, np.isfinite(task_means).all(axis=0)])
         if over_tasks.is_better or over_tasks.is_worse:
             side = "ahead" if over_tasks.is_better else "behind"
-            words += (
+            return (
                 f" Over tasks alone it would be {side}: trainings differ too much to say so of the "
                 "algorithm. More seeds may tell."
             )
-        elif pair.p_sign < 1 - LEVEL:
-            words += (
+        if pair.p_sign < 1 - LEVEL:
+            return (
                 f" It wins on {pair.wins} tasks and loses on {pair.losses} (sign test, "
                 f"p = {pair.p_sign:.1g}): the mean depends on few tasks."
             )
-    if learned:
-        extra = c.paired(learned[0], simple[0], size, level=_level(c, learned))
-        if extra.is_better and extra.difference.mean >= margin:
-            relation = _relation(extra, "that estimator", c.metric)
-            words += f" {_capital(_label(c, learned[0]))} {relation}: what the tasks share helps."
-            return _SizeVerdict("loses" if loses else c.kinds[learned[0]], where, words)
-    if c.kinds[simple[0]] == "pooled":
-        return _SizeVerdict("pooled", where, words)
-    return _SizeVerdict("loses" if loses else "tie", where, words)
+        return ""
 
-
-def _against_learned(
-    c: TaskComparison,
-    size: int | None,
-    where: str,
-    meta: Sequence[str],
-    learned: Sequence[str],
-    words: str,
-) -> _SizeVerdict:
-    """Compare a meta-learner that is ahead of the simple estimators with others that learn."""
-    if not learned:
-        return _SizeVerdict("pays", where, words)
-    pair = c.paired(meta[0], learned[0], size, level=_level(c, meta))
-    margin = margin_of(c.metric, c.interval(learned[0], size).mean)
-    words += f" It {_relation(pair, _label(c, learned[0]), c.metric)}."
-    if pair.is_better and pair.difference.mean >= margin:
-        return _SizeVerdict("pays", where, words)
-    behind = pair.is_worse and pair.difference.mean <= -margin
-    return _SizeVerdict(c.kinds[learned[0]] if behind else "shared", where, words)
-
-
-def _level(c: TaskComparison, candidates: Sequence[str]) -> float:
-    """Return the level for claims about the best of several, at any size (Bonferroni)."""
-    return 1 - (1 - LEVEL) / (len(candidates) * len(c.sizes))
-
-
-def _share_hurt(c: TaskComparison, a: str, b: str, size: int | None, margin: float) -> str:
-    """Return how many tasks are worse off and how many much worse, which the mean may hide."""
-    hurt, much = (c.paired(a, b, size, margin=m) for m in (0.0, MUCH * margin))
-    text = f"it hurts on {100 * hurt.hurt:.0f} % of the tasks"
-    if much.losses:
-        return f"{text}, and on {100 * much.hurt:.3g} % by more than {MUCH * margin:.2g}"
-    if not hurt.is_better:
-        return text
-    unseen = 1 - (1 - LEVEL) ** (1 / much.difference.n_tasks)
-    return (
-        f"{text}, on none by more than {MUCH * margin:.2g} (on new tasks it may on up to "
-        f"{100 * unseen:.2g} %)"
-    )
+    def _share_hurt(self, a: str, b: str, margin: float) -> str:
+        """Return how many tasks are worse off and how many much worse, which the mean may hide."""
+        hurt, much = (
+            self.comparison.paired(a, b, self.size, margin=m) for m in (0.0, MUCH * margin)
+        )
+        text = f"it hurts on {100 * hurt.hurt:.0f} % of the tasks"
+        if much.losses:
+            return f"{text}, and on {100 * much.hurt:.3g} % by more than {MUCH * margin:.2g}"
+        if not hurt.is_better:
+            return text
+        unseen = 1 - (1 - LEVEL) ** (1 / much.difference.n_tasks)
+        return (
+            f"{text}, on none by more than {MUCH * margin:.2g} (on new tasks it may on up to "
+            f"{100 * unseen:.2g} %)"
+        )
 
 
 def _relation(pair: PairedComparison, other: str, metric: str) -> str:
