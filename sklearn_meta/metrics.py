@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from scipy.sparse.csgraph import connected_components
 
-from sklearn_meta.parameters import Constraint, integer, option, real
+from sklearn_meta.parameters import Constraint, check_parameter, integer, option, real
 
 __all__ = [
     "MeanInterval",
@@ -197,8 +197,8 @@ def mean_interval(scores: ArrayLike, *, level: float = 0.95, method: str = "hall
     >>> print(mean_interval([[0.7, 0.8, 0.9, 0.8], [0.6, 0.8, 0.8, 0.7]]))
     0.76 [0.54, 0.94] (95 %, 4 tasks, 2 trainings)
     """
-    _check("level", level, LEVEL)
-    _check("method", method, option(*METHODS))
+    check_parameter("level", level, LEVEL, "mean_interval")
+    check_parameter("method", method, option(*METHODS), "mean_interval")
     table = _table(scores, "scores")
     rounding = ROUNDING * np.nanmax(np.abs(table), axis=0)
     return mean_error([table], rounding, method).interval(level)
@@ -243,9 +243,9 @@ def compare_paired(
     no clear difference: a - b is 0.15 ± 0.21 (95 %, 4 tasks); a wins on 3 tasks,
     ties on 1 and loses on 0 (0 % are hurt); p = 0.1 (mean), 0.25 (sign test)
     """
-    _check("level", level, LEVEL)
-    _check("margin", margin, real(0.0))
-    _check("method", method, option(*METHODS))
+    check_parameter("level", level, LEVEL, "compare_paired")
+    check_parameter("margin", margin, real(0.0), "compare_paired")
+    check_parameter("method", method, option(*METHODS), "compare_paired")
     x, y = _table(a, "a"), _table(b, "b")
     if x.shape[1] != y.shape[1]:
         raise ValueError(
@@ -458,11 +458,6 @@ def calibration_error_over_tasks(tasks: Any, *, n_bins: int = 15) -> TaskCalibra
     return TaskCalibration(_error(np.hstack(rows), n_bins), float(per_task.mean()), per_task)
 
 
-def _check(name: str, value: Any, check: Constraint) -> None:
-    if not check[0](value):
-        raise ValueError(f"The {name!r} parameter must be {check[1]}. Got {value!r} instead.")
-
-
 def _table(scores: ArrayLike, name: str) -> NDArray[np.float64]:
     """Validate scores, and return them as (n_trainings, n_tasks) with nan for tasks not scored."""
     try:
@@ -507,6 +502,6 @@ def _gaps(task: str, value: Any) -> NDArray[np.float64]:
 
 
 def _error(gaps: NDArray[np.float64], n_bins: int) -> float:
-    _check("n_bins", n_bins, integer(1))
+    check_parameter("n_bins", n_bins, integer(1), "a calibration error")
     m = np.searchsorted(np.linspace(0, 1, n_bins + 1)[1:-1], gaps[0])  # bins include upper edges
     return float(np.abs(np.bincount(m, weights=gaps[1])).sum() / gaps.shape[1])

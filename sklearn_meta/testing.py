@@ -13,7 +13,7 @@ import joblib
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import clone, is_classifier
+from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 import sklearn_meta
@@ -49,7 +49,9 @@ def all_estimators() -> list[tuple[str, type[BaseMetaLearner]]]:
     ]
 
 
-def check_meta_learner(estimator: Any, tasks: Any = None, *, skip: Sequence[str] = ()) -> None:
+def check_meta_learner(
+    estimator: BaseEstimator, tasks: Any = None, *, skip: Sequence[str] = ()
+) -> None:
     """Check that an estimator adheres to the conventions of meta-learners.
 
     It complements :func:`sklearn.utils.estimator_checks.check_estimator`, which does not test
@@ -105,13 +107,13 @@ def name_of(check: Check) -> str:
     return check.__name__.removeprefix("check_")
 
 
-def _small(estimator: Any) -> Any:
+def _small(estimator: BaseEstimator) -> Any:
     small = clone(estimator).reset_meta()
     params = {"max_meta_iter": 2, "random_state": 0, "warm_start": False}
     return small.set_params(**{k: v for k, v in params.items() if k in small.get_params()})
 
 
-def _make_tasks(estimator: Any) -> tuple[Task, ...]:
+def _make_tasks(estimator: BaseEstimator) -> tuple[Task, ...]:
     if is_classifier(estimator):
         return tuple(make_blob_tasks(4, n_way=3, n_rows=7, n_features=4, random_state=0))
     return tuple(make_linear_tasks(4, n_rows=20, n_features=4, random_state=0).tasks)
@@ -120,13 +122,13 @@ def _make_tasks(estimator: Any) -> tuple[Task, ...]:
 # ---- checks of all meta-learners -----------------------------------------------------------------
 
 
-def check_meta_fit_returns_self(est: Any, tasks: Sequence[Task]) -> None:
+def check_meta_fit_returns_self(est: BaseEstimator, tasks: Sequence[Task]) -> None:
     est = clone(est)
     _require(est.meta_fit(tasks) is est, "meta_fit must return self.")
     _require(est.fit(*_rows(tasks)) is est, "fit must return self.")
 
 
-def check_parameters_untouched(est: Any, tasks: Sequence[Task]) -> None:
+def check_parameters_untouched(est: BaseEstimator, tasks: Sequence[Task]) -> None:
     est = clone(est)
     before, digest = est.get_params(), joblib.hash(est.get_params())
     est.meta_fit(tasks).fit(*_rows(tasks))
@@ -136,7 +138,7 @@ def check_parameters_untouched(est: Any, tasks: Sequence[Task]) -> None:
     _require(joblib.hash(after) == digest, "meta_fit or fit changed a parameter in place.")
 
 
-def check_bad_tasks_refused(est: Any, tasks: Sequence[Task]) -> None:
+def check_bad_tasks_refused(est: BaseEstimator, tasks: Sequence[Task]) -> None:
     est = _adapted(est, tasks)
     X, y = _rows(tasks)
     with_nan = X.astype(np.float64)
@@ -158,7 +160,7 @@ def check_bad_tasks_refused(est: Any, tasks: Sequence[Task]) -> None:
         _require(same, f"refusing {what} must leave the estimator as it was.")
 
 
-def check_seed_decides(est: Any, tasks: Sequence[Task]) -> None:
+def check_seed_decides(est: BaseEstimator, tasks: Sequence[Task]) -> None:
     if "random_state" not in est.get_params():
         return
     one, again, other = (
@@ -171,7 +173,7 @@ def check_seed_decides(est: Any, tasks: Sequence[Task]) -> None:
     _require(not _same_theta(one, other), "another random_state must give another theta.")
 
 
-def check_clone_keeps_the_state(est: Any, tasks: Sequence[Task]) -> None:
+def check_clone_keeps_the_state(est: BaseEstimator, tasks: Sequence[Task]) -> None:
     est = _adapted(est, tasks)
     twin = clone(est)
     _require(twin.meta_state is est.meta_state, "clone must keep the prior, by reference.")
@@ -181,7 +183,7 @@ def check_clone_keeps_the_state(est: Any, tasks: Sequence[Task]) -> None:
     _require(same, "a clone fitted to the same support must predict the same.")
 
 
-def check_pickle_round_trip(est: Any, tasks: Sequence[Task]) -> None:
+def check_pickle_round_trip(est: BaseEstimator, tasks: Sequence[Task]) -> None:
     est, X = _adapted(est, tasks), _rows(tasks)[0]
     for what, copy in _copies(est):
         same = np.array_equal(_outputs(copy, X), _outputs(est, X))
@@ -189,7 +191,7 @@ def check_pickle_round_trip(est: Any, tasks: Sequence[Task]) -> None:
         _require(_same_theta(copy, est), f"theta differs after {what}.")
 
 
-def check_state_read_only(est: Any, tasks: Sequence[Task]) -> None:
+def check_state_read_only(est: BaseEstimator, tasks: Sequence[Task]) -> None:
     est = _adapted(est, tasks)
     for what, copy in [("meta_fit", est), *_copies(est)]:
         arrays = list(_arrays(copy.meta_state))
@@ -198,7 +200,7 @@ def check_state_read_only(est: Any, tasks: Sequence[Task]) -> None:
         _require(not writable, f"arrays of shapes {writable} can be written to after {what}.")
 
 
-def check_tasks_not_mutated(est: Any, tasks: Sequence[Task]) -> None:
+def check_tasks_not_mutated(est: BaseEstimator, tasks: Sequence[Task]) -> None:
     pairs = [(task.X.copy(), task.y.copy()) for task in tasks]
     digest = joblib.hash(pairs)
     est = clone(est).meta_fit(pairs)
@@ -208,7 +210,7 @@ def check_tasks_not_mutated(est: Any, tasks: Sequence[Task]) -> None:
     _require(joblib.hash(pairs) == digest, "fit and predict must not change X or y.")
 
 
-def check_global_generators_untouched(est: Any, tasks: Sequence[Task]) -> None:
+def check_global_generators_untouched(est: BaseEstimator, tasks: Sequence[Task]) -> None:
     est, (X, y) = clone(est), _rows(tasks)
     for name, step in (
         ("meta_fit", lambda: est.meta_fit(tasks)),
@@ -225,14 +227,14 @@ def check_global_generators_untouched(est: Any, tasks: Sequence[Task]) -> None:
         )
 
 
-def check_row_by_row(est: Any, tasks: Sequence[Task]) -> None:
+def check_row_by_row(est: BaseEstimator, tasks: Sequence[Task]) -> None:
     est, X = _adapted(est, tasks), tasks[-1].X
     alone = np.concatenate([_outputs(est, X[i : i + 1]) for i in range(len(X))])
     same = np.allclose(alone, _outputs(est, X), rtol=1e-4, atol=1e-5)
     _require(same, "predicting row by row must equal predicting all rows.")
 
 
-def check_fit_keeps_the_state(est: Any, tasks: Sequence[Task]) -> None:
+def check_fit_keeps_the_state(est: BaseEstimator, tasks: Sequence[Task]) -> None:
     est = clone(est).meta_fit(tasks)
     state, digest = est.meta_state, _hash(est)
     est.fit(*_rows(tasks)).predict(_rows(tasks)[0])
@@ -240,7 +242,7 @@ def check_fit_keeps_the_state(est: Any, tasks: Sequence[Task]) -> None:
     _require(_hash(est) == digest, "fit must not change the meta state.")
 
 
-def check_predict_uses_what_was_fitted(est: Any, tasks: Sequence[Task]) -> None:
+def check_predict_uses_what_was_fitted(est: BaseEstimator, tasks: Sequence[Task]) -> None:
     est, X = _adapted(est, tasks), _rows(tasks)[0]
     expected = _outputs(est, X)
     for name, value in est.get_params(deep=False).items():
@@ -250,14 +252,14 @@ def check_predict_uses_what_was_fitted(est: Any, tasks: Sequence[Task]) -> None:
             _require(same, f"predict must ignore that {name!r} was set after fit.")
 
 
-def check_reset_meta_forgets(est: Any, tasks: Sequence[Task]) -> None:
+def check_reset_meta_forgets(est: BaseEstimator, tasks: Sequence[Task]) -> None:
     est = _adapted(est, tasks)
     _require(est.reset_meta() is est, "reset_meta must return self.")
     _require(est.meta_state is None, "reset_meta must forget the meta state.")
     _require(_is_unfitted(est, tasks), "reset_meta must forget the adaptation.")
 
 
-def check_meta_fit_forgets_the_adaptation(est: Any, tasks: Sequence[Task]) -> None:
+def check_meta_fit_forgets_the_adaptation(est: BaseEstimator, tasks: Sequence[Task]) -> None:
     est = clone(est).meta_fit(tasks)
     _require(_is_unfitted(est, tasks), "meta_fit alone must not make it ready to predict.")
     est.fit(*_rows(tasks)).meta_fit(tasks)
@@ -267,7 +269,7 @@ def check_meta_fit_forgets_the_adaptation(est: Any, tasks: Sequence[Task]) -> No
 # ---- checks of classifiers -----------------------------------------------------------------------
 
 
-def check_any_number_of_classes(est: Any, tasks: Sequence[Task]) -> None:
+def check_any_number_of_classes(est: BaseEstimator, tasks: Sequence[Task]) -> None:
     est = clone(est).meta_fit(tasks)
     (X, y), (X_more, y_more) = _rows(tasks), (tasks[0].X, tasks[0].y)
     names = np.concatenate([[f"old {k}" for k in y], [f"new {k}" for k in y_more]])
@@ -280,7 +282,7 @@ def check_any_number_of_classes(est: Any, tasks: Sequence[Task]) -> None:
         )
 
 
-def check_label_order(est: Any, tasks: Sequence[Task]) -> None:
+def check_label_order(est: BaseEstimator, tasks: Sequence[Task]) -> None:
     est, (X, y) = _adapted(est, tasks), _rows(tasks)
     rank, Q = np.unique(y, return_inverse=True)[1], tasks[0].X
     last = len(est.classes_) - 1
@@ -293,7 +295,7 @@ def check_label_order(est: Any, tasks: Sequence[Task]) -> None:
     _require(same, "a permutation of the labels must permute the predictions.")
 
 
-def check_string_labels(est: Any, tasks: Sequence[Task]) -> None:
+def check_string_labels(est: BaseEstimator, tasks: Sequence[Task]) -> None:
     est, (X, y) = _adapted(est, tasks), _rows(tasks)
     classes, rank = np.unique(y, return_inverse=True)
     names = np.array([f"label {k:04d}" for k in range(len(classes))])
@@ -302,7 +304,7 @@ def check_string_labels(est: Any, tasks: Sequence[Task]) -> None:
     _require(np.array_equal(y_pred, expected), "string labels must give the same predictions.")
 
 
-def check_one_class(est: Any, tasks: Sequence[Task]) -> None:
+def check_one_class(est: BaseEstimator, tasks: Sequence[Task]) -> None:
     est, (X, y) = clone(est).meta_fit(tasks), _rows(tasks)
     y_pred = est.fit(X, np.full(len(y), "only")).predict(tasks[0].X)
     _require((y_pred == "only").all(), "a support of one class must predict that class.")
@@ -320,15 +322,15 @@ def _rows(tasks: Sequence[Task]) -> tuple[NDArray[Any], NDArray[Any]]:
     return tasks[-1].X, tasks[-1].y
 
 
-def _adapted(est: Any, tasks: Sequence[Task]) -> Any:
+def _adapted(est: BaseEstimator, tasks: Sequence[Task]) -> Any:
     return clone(est).meta_fit(tasks).fit(*_rows(tasks))
 
 
-def _outputs(est: Any, X: NDArray[Any]) -> NDArray[Any]:
+def _outputs(est: BaseEstimator, X: NDArray[Any]) -> NDArray[Any]:
     return est.predict_proba(X) if hasattr(est, "predict_proba") else est.predict(X)
 
 
-def _is_unfitted(est: Any, tasks: Sequence[Task]) -> bool:
+def _is_unfitted(est: BaseEstimator, tasks: Sequence[Task]) -> bool:
     try:
         est.predict(_rows(tasks)[0])
     except NotFittedError:
@@ -336,7 +338,7 @@ def _is_unfitted(est: Any, tasks: Sequence[Task]) -> bool:
     return False
 
 
-def _copies(est: Any) -> list[tuple[str, Any]]:
+def _copies(est: BaseEstimator) -> list[tuple[str, Any]]:
     file = io.BytesIO()
     joblib.dump(est, file)
     file.seek(0)
@@ -358,7 +360,7 @@ def _arrays(value: Any) -> Iterator[NDArray[Any]]:
         yield from _arrays(part)
 
 
-def _hash(est: Any) -> str:
+def _hash(est: BaseEstimator) -> str:
     return str(joblib.hash([np.asarray(array) for array in _arrays(est.meta_state)]))
 
 

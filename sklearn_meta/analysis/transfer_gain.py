@@ -32,10 +32,10 @@ from sklearn_meta.metrics import (
     mean_error,
 )
 from sklearn_meta.model_selection.baselines import NamedEstimator, make_baselines, name_estimators
-from sklearn_meta.model_selection.compare import as_raw_tasks, default_support_size
+from sklearn_meta.model_selection.compare import default_support_size
 from sklearn_meta.model_selection.evaluate import Job, run_jobs, split_rows, warn_of_failures
 from sklearn_meta.model_selection.scorer import margin_of, metric_of
-from sklearn_meta.model_selection.task_estimator import learner_of
+from sklearn_meta.model_selection.task_estimator import as_raw_tasks, learner_of
 from sklearn_meta.outer.failures import check_error_score
 from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.validate import check_same_rows

@@ -398,7 +398,7 @@ class BaseMetaLearner(OuterLoop, ABC):
         failures.report(len(predicted), error_score, stacklevel=3)
         return predicted
 
-    def _predictions(self, tasks: Any) -> list[Prediction]:
+    def predict_tasks_with_proba(self, tasks: Any) -> list[Prediction]:
         """Predict as `predict_tasks`, with the probability of each label of the support, sorted.
 
         Where adapting diverged, the probabilities are one column of NaN.

@@ -11,7 +11,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import ClassifierMixin, RegressorMixin, clone, is_classifier, is_regressor
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    RegressorMixin,
+    clone,
+    is_classifier,
+    is_regressor,
+)
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.pipeline import Pipeline
@@ -51,7 +58,7 @@ class NamedEstimator:
     """One of the estimators compared; `trains` if it has `meta_fit`."""
 
     name: str
-    estimator: Any
+    estimator: BaseEstimator
     kind: str
     trains: bool
 
@@ -127,7 +134,7 @@ def make_baselines(
 def _make_baseline(name: str, template: Any, classify: bool, scoring: Any) -> Any:
     if name == "per-task":
         return template
-    learner: Any
+    learner: BaseEstimator
     if name == "dummy":
         learner = (DummyMetaClassifier if classify else DummyMetaRegressor)(scoring=scoring)
     elif name == "hierarchical":
@@ -329,7 +336,7 @@ KINDS: dict[str, tuple[type, ...]] = {
 }
 
 
-def _kind(est: Any) -> str:
+def _kind(est: BaseEstimator) -> str:
     if not hasattr(est, "meta_fit"):
         return "per-task"
     learner = learner_of(est)

@@ -20,14 +20,13 @@ from sklearn_meta.model_selection.evaluate import (
 )
 from sklearn_meta.model_selection.result import Record, TaskComparison
 from sklearn_meta.model_selection.scorer import metric_of
-from sklearn_meta.model_selection.task_estimator import support_range
+from sklearn_meta.model_selection.task_estimator import as_raw_tasks, support_range
 from sklearn_meta.outer.failures import check_error_score
 from sklearn_meta.parameters import check_parameter, integer
 from sklearn_meta.pipeline import MetaPipeline
-from sklearn_meta.tasks import Task, TaskDistribution, as_tasks
-from sklearn_meta.tasks.convert import collect_tasks
+from sklearn_meta.tasks import Task, TaskDistribution
 
-__all__ = ["as_raw_tasks", "compare", "default_support_size"]
+__all__ = ["compare", "default_support_size"]
 
 Folds = list[tuple[list[int], list[int]]]
 
@@ -184,14 +183,6 @@ def compare(
         chance=_chance(metric, checked, tested, [*splits.values()]),
         notes=(*notes, *_missing_scores(records)),
     )
-
-
-def as_raw_tasks(estimator: Any, tasks: Any, y: Any, groups: Any) -> list[Task]:
-    """Convert tasks; with a pipeline, whose transformers validate X, without looking at X."""
-    if isinstance(estimator, MetaPipeline):
-        return collect_tasks(tasks, y, groups)
-    target_type = "class" if is_classifier(estimator) else "real"
-    return list(as_tasks(tasks, y, groups, target_type=target_type))
 
 
 def default_support_size(named: Sequence[NamedEstimator]) -> int | None:

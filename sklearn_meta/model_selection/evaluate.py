@@ -183,7 +183,7 @@ class Job:
         names = [n for n in est.get_params() if n.split("__")[-1] == "random_state"]
         return est.set_params(**dict.fromkeys(names, seed))
 
-    def _score(self, est: Any) -> JobScores:
+    def _score(self, est: BaseEstimator) -> JobScores:
         failures: list[Reason] = []
         return JobScores(
             [self._score_size(est, k, failures) for k in range(self.n_sizes)], failures
@@ -213,7 +213,9 @@ class Job:
         doubts.renamed(names).report(len(tasks), None, stacklevel=3)
         return scores
 
-    def _predict_all(self, est: Any, tasks: list[Task]) -> tuple[list[Any] | None, Failures]:
+    def _predict_all(
+        self, est: BaseEstimator, tasks: list[Task]
+    ) -> tuple[list[Any] | None, Failures]:
         """Predict all tasks in one pass, if the estimator and the metric allow it."""
         if hasattr(est, "predict_tasks") and self.metric.of_predictions is not None:
             with (

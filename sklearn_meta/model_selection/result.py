@@ -434,7 +434,7 @@ class _SizeVerdict:
         return pair, margin_of(c.metric, self.means[other])
 
     def _why_unclear(self, pair: PairedComparison, a: str, b: str) -> str:
-        """Say whether trainings, or few tasks, hide a difference."""
+        """Explain an unclear difference: trainings or few tasks hide it."""
         task_means = np.array([self.comparison.scores(name, self.size) for name in (a, b)])
         over_tasks = compare_paired(*task_means[:, np.isfinite(task_means).all(axis=0)])
         if over_tasks.is_better or over_tasks.is_worse:

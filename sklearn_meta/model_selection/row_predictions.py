@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import clone, is_classifier
+from sklearn.base import BaseEstimator, clone, is_classifier
 
 from sklearn_meta._optional import need
 from sklearn_meta.base import BaseMetaLearner
@@ -81,7 +81,7 @@ class RowPredictions:
 
 
 def predict_rows(
-    estimator: Any, X: Any, y: Any, groups: Any, error_score: Any = np.nan
+    estimator: BaseEstimator, X: Any, y: Any, groups: Any, error_score: Any = np.nan
 ) -> RowPredictions:
     """Adapt a meta-fitted estimator to the labelled rows of each task, and predict the others.
 
@@ -149,7 +149,11 @@ def predict_rows(
 
 
 def _tasks_with_support(
-    estimator: Any, table: Any, y: NDArray[Any], groups: NDArray[Any], n_support: NDArray[np.intp]
+    estimator: BaseEstimator,
+    table: Any,
+    y: NDArray[Any],
+    groups: NDArray[Any],
+    n_support: NDArray[np.intp],
 ) -> Sequence[Task]:
     """Make tasks of a table that is sorted by task, with the rows of the support first."""
     supports = [np.arange(n) for n in n_support]
@@ -163,12 +167,12 @@ def _tasks_with_support(
     return tasks
 
 
-def predict_with_proba(estimator: Any, tasks: Sequence[Task]) -> list[Prediction]:
+def predict_with_proba(estimator: BaseEstimator, tasks: Sequence[Task]) -> list[Prediction]:
     """Predict the query of each task, with the probability of each label of its support."""
     if isinstance(estimator, MetaPipeline):
         return predict_with_proba(estimator.steps[-1][1], estimator.transform_tasks(tasks))
     if isinstance(estimator, BaseMetaLearner):
-        return estimator._predictions(tasks)
+        return estimator.predict_tasks_with_proba(tasks)
     predictions, failures, with_proba = list[Prediction](), Failures(), is_classifier(estimator)
     for i, task in enumerate(tasks):
         adapted, y = clone(estimator), task.y_support

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from sklearn import metrics
+from sklearn.base import BaseEstimator
 from sklearn.metrics import get_scorer
 from sklearn.utils.metadata_routing import MetadataRequest
 
@@ -104,7 +105,7 @@ class _ProbabilityScorer:
     def __init__(self, metric: Callable[..., float], sign: int) -> None:
         self.metric, self.sign = metric, sign
 
-    def __call__(self, estimator: Any, X: Any, y: Any) -> float:
+    def __call__(self, estimator: BaseEstimator, X: Any, y: Any) -> float:
         classes = np.asarray(estimator.classes_)
         labels = np.unique(np.concatenate([classes, np.unique(y)]))
         P = np.zeros((len(y), max(len(labels), 2)))  # classes that were not learned have 0

@@ -28,7 +28,14 @@ from sklearn_meta.tasks.convert import collect_tasks
 from sklearn_meta.tasks.split import draw_support
 from sklearn_meta.tasks.validate import label
 
-__all__ = ["TaskEstimator", "ensure_support", "learner_of", "reraise_interrupts", "support_range"]
+__all__ = [
+    "TaskEstimator",
+    "as_raw_tasks",
+    "ensure_support",
+    "learner_of",
+    "reraise_interrupts",
+    "support_range",
+]
 
 
 class TaskEstimator(BaseEstimator):
@@ -119,7 +126,7 @@ class TaskEstimator(BaseEstimator):
 
     def __init__(
         self,
-        estimator: Any,
+        estimator: BaseEstimator,
         *,
         scoring: Any = None,
         task: str | list[str] | None = None,
@@ -319,7 +326,7 @@ class TaskEstimator(BaseEstimator):
         failures.report(len(tasks), self.error_score, stacklevel=4)
         return dict(zip(scoring, scores.T, strict=True))
 
-    def _as_tasks(self, tasks: Any, y: Any, groups: Any) -> Sequence[Task]:
+    def _as_tasks(self, tasks: Any, y: Any, groups: Any) -> list[Task]:
         groups = self.task if groups is None else groups
         if y is not None and groups is None:
             raise ValueError(
@@ -328,11 +335,7 @@ class TaskEstimator(BaseEstimator):
                 "routing is on: sklearn.set_config(enable_metadata_routing=True). Or pass a list, "
                 "as_tasks(X, y, groups), or a DataFrame and TaskEstimator(..., task='column')."
             )
-        groups = None if y is None else groups
-        if isinstance(self.estimator, MetaPipeline):  # its transformers validate X
-            return collect_tasks(tasks, y, groups)
-        target_type = "class" if is_classifier(self.estimator) else "real"
-        return as_tasks(tasks, y, groups, target_type=target_type)
+        return as_raw_tasks(self.estimator, tasks, y, None if y is None else groups)
 
     def _split(self, tasks: Sequence[Task]) -> list[Task]:
         """Draw a support for each task without a fixed one, all with the same seed."""
@@ -370,14 +373,22 @@ class TaskEstimator(BaseEstimator):
                 )
 
 
-def learner_of(estimator: Any) -> Any:
+def as_raw_tasks(estimator: BaseEstimator, tasks: Any, y: Any, groups: Any) -> list[Task]:
+    """Convert tasks; with a pipeline, whose transformers validate X, without looking at X."""
+    if isinstance(estimator, MetaPipeline):
+        return collect_tasks(tasks, y, groups)
+    target_type = "class" if is_classifier(estimator) else "real"
+    return list(as_tasks(tasks, y, groups, target_type=target_type))
+
+
+def learner_of(estimator: BaseEstimator) -> Any:
     """Return the last step of (nested) meta-pipelines, or the estimator itself."""
     while isinstance(estimator, MetaPipeline):
         estimator = estimator.steps[-1][1]
     return estimator
 
 
-def support_range(estimator: Any) -> tuple[int, int] | None:
+def support_range(estimator: BaseEstimator) -> tuple[int, int] | None:
     """Return the range of support rows (of each class) that a meta-learner is trained for.
 
     A pipeline or wrapper without such a parameter has the range of the meta-learner inside it;

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import is_classifier
+from sklearn.base import BaseEstimator, is_classifier
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.multiclass import type_of_target
 
@@ -28,7 +28,7 @@ from sklearn_meta.model_selection.task_estimator import TaskEstimator
 __all__ = ["TaskScoreDisplay", "judge_of", "score_name_of", "scores_of"]
 
 
-def judge_of(estimator: Any, scoring: Any, tasks: Any) -> TaskEstimator:
+def judge_of(estimator: BaseEstimator, scoring: Any, tasks: Any) -> TaskEstimator:
     """Return a task estimator that scores tasks by the learned prior of an estimator.
 
     The estimator is a meta-learner, a pipeline, a task estimator or a fitted search over one;
@@ -194,7 +194,7 @@ class TaskScoreDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
+        estimator: BaseEstimator,
         tasks: Any,
         *,
         scoring: Any = None,
