@@ -20,14 +20,20 @@ import skops.io
 from sklearn.base import clone
 
 import sklearn_meta
-from sklearn_meta.analysis import GuardedMetaClassifier, GuardedMetaRegressor
+from sklearn_meta.ensemble import (
+    MEMBERS,
+    Calibration,
+    GuardedMetaClassifier,
+    GuardedMetaRegressor,
+    GuardPrior,
+    Members,
+)
 from sklearn_meta.persistence import save_adapted
 from sklearn_meta.pipeline import MetaPipeline
 
 DTYPES = {"BOOL": "bool", "F16": "<f2", "F32": "<f4", "F64": "<f8"}
 DTYPES |= {f"{kind.upper()}{8 * n}": f"<{kind}{n}" for kind in "iu" for n in (1, 2, 4, 8)}
 RENAMED = {"checkpoint": "activation_checkpointing"}  # parameters
-ARMS = ("meta", "local", "pooled")
 
 
 def read(path):
@@ -164,17 +170,15 @@ def guard(arrays, document, types, trusted, params):
     state, prior, task, meta = {}, document["prior"], document["task"], None
     if prior is not None:
         meta = build(within(arrays, "meta"), prior["meta"], types, trusted, params)
-        state["_meta_state"] = {
-            "arms": (clone(meta), *parts["arms"]),
-            "calibration": plain(prior["calibration"]) | within(arrays, "calibration"),
-            "feature_names": prior["feature_names"] and tuple(prior["feature_names"]),
-        }
+        calibration = plain(prior["calibration"]) | within(arrays, "calibration")
+        members = Members(clone(meta), *parts["arms"])
+        state["meta_state"] = GuardPrior(members, Calibration(**calibration))
+        state["meta_feature_names"] = prior["feature_names"] and tuple(prior["feature_names"])
     if task is not None:
         pooled = None if prior is None else parts["arms"][1]
         state |= {
-            "_fitted": (meta, parts["fitted"], pooled),
-            "_y_shape": tuple(task["y_shape"]),
-            "weights_": dict(zip(ARMS, plain(task["weights"]), strict=True)),
+            "_adapted": (Members(meta, parts["fitted"], pooled), tuple(task["y_shape"])),
+            "weights_": dict(zip(MEMBERS, plain(task["weights"]), strict=True)),
             "n_features_in_": task["n_features"],
         }
         if task["feature_names"] is not None:

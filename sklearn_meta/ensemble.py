@@ -154,7 +154,7 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
             )
         members = self._fit_members(checked, validation_tasks)
         self.reset_meta()
-        self.meta_state = GuardPrior(members, calibrate(usable, classify))
+        self.meta_state = GuardPrior(members, _calibrate(usable, classify))
         self.meta_state.freeze()
         self.meta_feature_names = checked[0].feature_names_in
         names = [label(task, i) for i, task in enumerate(checked)]
@@ -352,7 +352,7 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
             meta.reset_meta()
         meta.meta_fit(list(tasks), validation_tasks=validation_tasks)
         pooled = self._make_local() if self.pooled is None else clone(self.pooled)
-        return Members(meta, local, fit_pooled(pooled, tasks, is_classifier(self)))
+        return Members(meta, local, _fit_pooled(pooled, tasks, is_classifier(self)))
 
     def _classes(self, y: NDArray[Any]) -> Classes:
         return np.unique(y) if self.target_type == "class" else None
@@ -365,7 +365,7 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         weighted = (m if w > 0 else None for m, w in zip(fitted, weights, strict=True))
         n_outputs = int(np.prod(y_shape))
         outputs = Members(*weighted).predict(X, n_outputs, getattr(self, "classes_", None))
-        blended = blend(weights, outputs)
+        blended = _weighted_mean(weights, outputs)
         lost = np.flatnonzero(~np.isfinite(blended).all(axis=1))
         if len(lost):
             raise FloatingPointError(
@@ -382,7 +382,7 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         checked, weights, outputs = self._weigh_tasks(tasks, 6)
         predicted, failures = list[NDArray[Any]](), Failures()
         for i, (task, w, P) in enumerate(zip(checked, weights, outputs, strict=True)):
-            blended = blend(w, P)
+            blended = _weighted_mean(w, P)
             if np.isfinite(blended).all():
                 predicted.append(_decide(blended, self._classes(task.y_support), task.y.shape[1:]))
                 continue
@@ -673,7 +673,7 @@ class Members(NamedTuple):
         ]
 
 
-def fit_pooled(
+def _fit_pooled(
     pooled: BaseEstimator, tasks: Sequence[Task], classify: bool
 ) -> BaseEstimator | None:
     """Fit an estimator to the rows of all tasks; None if a label belongs to one task alone."""
@@ -686,7 +686,7 @@ def fit_pooled(
     return pooled.fit(X, np.concatenate([t.y for t in tasks]))
 
 
-def blend(weights: Array, P: Array) -> Array:
+def _weighted_mean(weights: Array, P: Array) -> Array:
     """Return the weighted mean of outputs (3, n_rows, n_outputs), leaving out those not finite.
 
     In each row, the weights of the finite members are rescaled to sum to 1; rows without are nan.
@@ -889,7 +889,7 @@ class Calibration(NamedTuple):
         return _usable_softmax(logits, usable)
 
 
-def calibrate(trials: Sequence[Trial], classify: bool) -> Calibration:
+def _calibrate(trials: Sequence[Trial], classify: bool) -> Calibration:
     """Fit offsets and trust to the loss of the blend on the queries of trials.
 
     The support is trusted only if that improves trials outside the fit by more than chance: three

@@ -97,6 +97,13 @@ def name_estimators(estimators: Any) -> list[NamedEstimator]:
     ]
 
 
+def _kind(est: BaseEstimator) -> str:
+    if not hasattr(est, "meta_fit"):
+        return "per-task"
+    kinds = [k for k, classes in CLASSES.items() if isinstance(learner_of(est), classes)]
+    return kinds[0] if kinds else "meta"
+
+
 def make_baselines(
     baselines: Any,
     estimators: Sequence[NamedEstimator],
@@ -116,7 +123,7 @@ def make_baselines(
             f"Got {baselines!r} instead."
         )
     if taken := [named.name for named in estimators if named.name in names]:
-        raise ValueError(f"{taken[0]!r} names both a baseline and an estimator given.")
+        raise ValueError(f"{taken[0]!r} names both a baseline and an estimator.")
     template = next(
         (n.estimator for n in estimators if isinstance(learner_of(n.estimator), OuterLoop)), None
     )
@@ -131,25 +138,16 @@ def make_baselines(
     return made, notes
 
 
-def _make_baseline(name: str, template: Any, classify: bool, scoring: Any) -> Any:
+def _make_baseline(name: str, template: Any, classify: bool, scoring: Any) -> BaseEstimator:
     if name == "per-task":
         return template
-    learner: BaseEstimator
-    if name == "dummy":
-        learner = (DummyMetaClassifier if classify else DummyMetaRegressor)(scoring=scoring)
-    elif name == "hierarchical":
-        learner = HierarchicalClassifier() if classify else HierarchicalRegressor()
-    else:  # the same network and outer loop
-        cls: Any = {
-            ("pooled", True): PooledClassifier,
-            ("pooled", False): PooledRegressor,
-            ("fine-tune", True): FineTuneClassifier,
-            ("fine-tune", False): FineTuneRegressor,
-        }[name, classify]
+    params: dict[str, Any] = {"scoring": scoring} if name == "dummy" else {}
+    if name in ("pooled", "fine-tune"):  # the same network and outer loop
         source = learner_of(template)
-        shared = [f.name for f in fields(OuterLoop)]
-        shared += [name for name in ("n_shot", "n_support") if hasattr(source, name)]
-        learner = cls(**{name: clone(getattr(source, name), safe=False) for name in shared})
+        names = [field.name for field in fields(OuterLoop)]
+        names += [name for name in ("n_shot", "n_support") if hasattr(source, name)]
+        params = {name: clone(getattr(source, name), safe=False) for name in names}
+    learner = CLASSES[name][0 if classify else 1](**params)
     if isinstance(template, MetaPipeline):  # behind the same transformers
         pipeline: MetaPipeline = clone(template).reset_meta()
         return pipeline.set_params(**{template.steps[-1][0]: learner})
@@ -167,7 +165,7 @@ def _why_impossible(
             return None
         return f"there are {width} features, and it takes up to {MAX_FEATURES}"
     if template is None:
-        return "no meta-learner of this package was given, whose network it takes"
+        return "it takes the network of a meta-learner of this package, and there is none"
     if name == "pooled" and classify:
         for train, test in folds:
             labels = {k for i in train for k in np.unique(tasks[i].y).tolist()}
@@ -328,16 +326,10 @@ def _best(
     return best + 1 if mean[best] > 2 * error[best] else 0
 
 
-KINDS: dict[str, tuple[type, ...]] = {
+# classifier and regressor of each kind, and more classes of that kind
+CLASSES: dict[str, tuple[type[BaseEstimator], ...]] = {
     "pooled": (PooledClassifier, PooledRegressor),
     "fine-tune": (FineTuneClassifier, FineTuneRegressor, BaselinePlusPlusClassifier),
     "hierarchical": (HierarchicalClassifier, HierarchicalRegressor),
     "dummy": (DummyMetaClassifier, DummyMetaRegressor),
 }
-
-
-def _kind(est: BaseEstimator) -> str:
-    if not hasattr(est, "meta_fit"):
-        return "per-task"
-    learner = learner_of(est)
-    return next((kind for kind, classes in KINDS.items() if isinstance(learner, classes)), "meta")

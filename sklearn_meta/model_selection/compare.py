@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -142,6 +143,7 @@ def compare(
     checked = _check_tasks(named, tasks, y, groups)
     folds = _check_folds(cv, len(checked))
     made, notes = make_baselines(baselines, named, checked, folds, scoring)
+    compared = [*named, *made]
     default_size = default_support_size(named)
     sizes = _check_sizes(support_sizes, checked, default_size, classify)
     min_query = 2 if metric == "r2" else 1
@@ -151,7 +153,7 @@ def compare(
     }
     jobs = [
         Job(
-            named=one,
+            named=est,
             seed=seed,
             fold=fold,
             train={i: checked[i] for i in train},
@@ -162,7 +164,7 @@ def compare(
         )
         for seed in splits
         for fold, (train, test) in enumerate(folds)
-        for one in (*named, *made)
+        for est in compared
     ]
     results = run_jobs(jobs, cache_dir, n_jobs, verbose)
     warn_of_failures(jobs, results, error_score, stacklevel=2)
@@ -175,8 +177,8 @@ def compare(
     tested = [i for _, test in folds for i in test]
     return TaskComparison(
         records=tuple(records),
-        kinds={one.name: one.kind for one in (*named, *made)},
-        baselines=tuple(one.name for one in made),
+        kinds={est.name: est.kind for est in compared},
+        baselines=tuple(est.name for est in made),
         sizes=sizes,
         unit="row a class" if classify else "row",
         metric=metric,
@@ -187,14 +189,14 @@ def compare(
 
 def default_support_size(named: Sequence[NamedEstimator]) -> int | None:
     """Return the fewest support rows that the first meta-learner is trained for, or None."""
-    ranges = (support_range(one.estimator) for one in named)
+    ranges = (support_range(est.estimator) for est in named)
     return next((sizes[0] for sizes in ranges if sizes is not None), None)
 
 
 def _check_tasks(named: Sequence[NamedEstimator], tasks: Any, y: Any, groups: Any) -> list[Task]:
     if isinstance(tasks, TaskDistribution):
         raise TaskError(f"compare needs a sequence or table of tasks; pass a sample of {tasks!r}.")
-    pipelines = (one.estimator for one in named if isinstance(one.estimator, MetaPipeline))
+    pipelines = (est.estimator for est in named if isinstance(est.estimator, MetaPipeline))
     return as_raw_tasks(next(pipelines, named[0].estimator), tasks, y, groups)
 
 
@@ -263,22 +265,22 @@ def _chance(
     if metric != "accuracy":
         return 0.0 if metric == "r2" else None
     queries = [(tasks[i].y, split[i].query) for split in splits for i in tested]
-    shares: dict[Any, list[float]] = {}
+    same_label = defaultdict[Any, float](float)
     for y, query in queries:
         for k, n in zip(*np.unique(y[query], return_counts=True), strict=True):
-            shares.setdefault(k, []).append(n / len(query))
+            same_label[k] += n / len(query)
     any_label = sum(1 / len(np.unique(y)) for y, _ in queries)
-    return float(max(any_label, *map(sum, shares.values())) / len(queries))
+    return float(max(any_label, *same_label.values()) / len(queries))
 
 
 def _missing_scores(records: Sequence[Record]) -> list[str]:
-    n_missing: dict[tuple[str, Any], int] = {}
-    for record in records:
-        if not np.isfinite(record.score):
-            key = record.estimator, record.support_size
-            n_missing[key] = n_missing.get(key, 0) + 1
+    missing = Counter(
+        (record.estimator, record.support_size)
+        for record in records
+        if not np.isfinite(record.score)
+    )
     return [
         f"{name!r} has no score for {n} of the supports of size {size}: these tasks are left out "
         "where it is compared."
-        for (name, size), n in n_missing.items()
+        for (name, size), n in missing.items()
     ]

@@ -27,7 +27,7 @@ from sklearn_meta.exceptions import TaskError
 from sklearn_meta.model_selection.baselines import NamedEstimator
 from sklearn_meta.model_selection.scorer import Metric, metric_of
 from sklearn_meta.model_selection.task_estimator import reraise_interrupts
-from sklearn_meta.outer.failures import NUMERICAL, Failures, Reason, collect_failures
+from sklearn_meta.outer.failures import NUMERICAL, Failures, Reason, collect_failures, listed
 from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.split import shuffle_rows
 from sklearn_meta.tasks.task import take_rows
@@ -35,7 +35,6 @@ from sklearn_meta.tasks.validate import label
 
 __all__ = ["Job", "JobScores", "RowSplit", "run_jobs", "split_rows", "warn_of_failures"]
 
-MAX_REASONS = 10  # that a warning lists; it counts the others
 Rows = NDArray[np.intp]
 
 
@@ -81,7 +80,7 @@ def split_rows(
                 where = "in its fixed support" if fixed is not None else "and one or more of query"
                 raise TaskError(
                     f"{label(task, i)} has {len(group)} row(s){of}, but a support of {largest} is "
-                    f"asked for {where} (y of shape {task.y.shape})."
+                    f"needed {where} (y of shape {task.y.shape})."
                 )
         supports = [
             rows if n is None else np.sort(np.concatenate([group[:n] for group in groups]))
@@ -290,23 +289,21 @@ def warn_of_failures(
     jobs: Sequence[Job], results: Sequence[JobScores], error_score: Any, stacklevel: int
 ) -> None:
     """Warn once of all fits and scores that failed."""
-    n_failures, tasks = 0, dict[tuple[str, str], dict[str, None]]()  # in order, without repetition
+    failures = dict[str, list[Reason]]()
     for job, result in zip(jobs, results, strict=True):
-        n_failures += len(result.failures)
-        for reason in result.failures:
-            tasks.setdefault((job.named.name, reason.why), {})[reason.task] = None
-    if not n_failures:
-        return
-    reasons = [f"{name!r} fails on {', '.join(on)}: {why}" for (name, why), on in tasks.items()]
-    if len(reasons) > MAX_REASONS:
-        n_more = len(reasons) - MAX_REASONS
-        reasons = [*reasons[:MAX_REASONS], f"and {n_more} more reasons"]
-    warnings.warn(
-        f"{n_failures} fits or scores failed; these scores are {error_score}. "
-        + "; ".join(reasons),
-        FitFailedWarning,
-        stacklevel=stacklevel + 1,
-    )
+        failures.setdefault(job.named.name, []).extend(result.failures)
+    if n_failures := sum(map(len, failures.values())):
+        reasons = [
+            f"{name!r} fails on {listed(dict(enumerate(dict.fromkeys(failed))))}"
+            for name, failed in failures.items()
+            if failed
+        ]
+        warnings.warn(
+            f"{n_failures} fits or scores failed; these scores are {error_score}. "
+            + " ".join(reasons),
+            FitFailedWarning,
+            stacklevel=stacklevel + 1,
+        )
 
 
 # ---- keys of the cache: joblib.hash pickles by reference, and cannot pickle closures -------------

@@ -91,7 +91,7 @@ def predict_rows(
     table = table if is_frame(table) else frozen_rows(table, "X")
     y = y if is_frame(y) or is_column(y) else frozen(y, "y")
     groups, gaps = as_groups(groups), missing(y)
-    unlabelled = gaps.reshape(len(gaps), int(np.prod(gaps.shape[1:]))).max(axis=1, initial=False)
+    unlabelled = np.asarray(gaps.any(axis=tuple(range(1, gaps.ndim))))
     task_of, names = groups.of_row, groups.labels
     if not table.shape[0] == len(y) == len(task_of):
         raise TaskError(
@@ -115,15 +115,21 @@ def predict_rows(
     has_query = np.bincount(task_of, unlabelled) > 0
     order = np.lexsort((unlabelled, task_of))
     order = order[has_query[task_of[order]]]
-    labelled = order[~unlabelled[order]]
-    labels = np.asarray(rows_of(y, labelled))
+    is_query = unlabelled[order]
+    labels = np.asarray(rows_of(y, order[~is_query]))
     labels = np.array(labels.tolist()) if labels.dtype == object else labels
     n_support, n_rows = n_labelled[has_query], np.bincount(task_of)[has_query]
     # a query row, whose target is ignored, gets the first label of its support
     first = np.repeat(np.cumsum(n_support) - n_support, n_rows)
-    place = np.where(unlabelled[order], first, np.cumsum(~unlabelled[order]) - 1)
-    sorted_table, targets = rows_of(table, order), labels[place]
-    tasks = _tasks_with_support(estimator, sorted_table, targets, names[task_of[order]], n_support)
+    targets = labels[np.where(is_query, first, np.cumsum(~is_query) - 1)]
+    sorted_table, sorted_groups = rows_of(table, order), names[task_of[order]]
+    if isinstance(estimator, BaseMetaLearner):
+        target_type = "class" if is_classifier(estimator) else "real"
+        tasks = list(as_tasks(sorted_table, targets, sorted_groups, target_type=target_type))
+    else:  # keep frames
+        tasks = collect_tasks(sorted_table, targets, sorted_groups)
+    for task, n in zip(tasks, n_support, strict=True):
+        task.support = np.arange(n)
 
     with collect_failures() as collected:
         predictions = predict_with_proba(estimator, tasks)
@@ -131,40 +137,19 @@ def predict_rows(
     failures.add(collected.renamed(labels_of), error_score)
     failures.report(len(tasks), error_score, stacklevel=4)
 
-    query = order[unlabelled[order]]
-    back = np.argsort(query)  # to the order of the table
+    back = np.argsort(order[is_query])  # to the order of the table
     classes = proba = None
     if is_classifier(estimator):
         classes = np.unique(labels)
-        supports = np.split(labels, np.cumsum(n_support)[:-1])
         parts = []
-        for support, (y_pred, P) in zip(supports, predictions, strict=True):
+        for task, (y_pred, P) in zip(tasks, predictions, strict=True):
             wide = np.zeros((len(y_pred), len(classes)))
-            wide[:, np.searchsorted(classes, np.unique(support))] = P
+            wide[:, np.searchsorted(classes, np.unique(task.y_support))] = P
             parts.append(wide)
         proba = np.concatenate(parts)[back]
     index = X.index[rows] if hasattr(X, "iloc") else None
     predicted = np.concatenate([y_pred for y_pred, _ in predictions])[back]
     return RowPredictions(rows, names[task_of[rows]], predicted, proba, classes, index)
-
-
-def _tasks_with_support(
-    estimator: BaseEstimator,
-    table: Any,
-    y: NDArray[Any],
-    groups: NDArray[Any],
-    n_support: NDArray[np.intp],
-) -> Sequence[Task]:
-    """Make tasks of a table that is sorted by task, with the rows of the support first."""
-    supports = [np.arange(n) for n in n_support]
-    if not isinstance(estimator, BaseMetaLearner):  # keep frames
-        tasks = collect_tasks(table, y, groups)
-    else:
-        target_type = "class" if is_classifier(estimator) else "real"
-        tasks = list(as_tasks(table, y, groups, target_type=target_type))
-    for task, rows in zip(tasks, supports, strict=True):
-        task.support = rows
-    return tasks
 
 
 def predict_with_proba(estimator: BaseEstimator, tasks: Sequence[Task]) -> list[Prediction]:

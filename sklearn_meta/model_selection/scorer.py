@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,10 +64,6 @@ def task_scorer(scoring: Any) -> Callable[..., float]:
     return _TaskScorer(scoring)
 
 
-class _ScoresTasks(Protocol):
-    def score_by(self, scoring: Any, tasks: Any, y: Any = None, groups: Any = None) -> Any: ...
-
-
 class _TaskScorer:
     """A scorer that workers can unpickle."""
 
@@ -76,7 +72,7 @@ class _TaskScorer:
         self.scoring = scoring
 
     def __call__(
-        self, estimator: _ScoresTasks, tasks: Any, y: Any = None, groups: Any = None
+        self, estimator: BaseEstimator, tasks: Any, y: Any = None, groups: Any = None
     ) -> float:
         return mean_score(estimator.score_by(self.scoring, tasks, y, groups))
 

@@ -367,7 +367,7 @@ class TaskEstimator(BaseEstimator):
             if digest != trained[name]:
                 raise TaskError(
                     f"Task {name!r} is cut in two: it was meta-trained on, and other rows of it "
-                    "are to be judged, which would look better than new tasks do. Hold out whole "
+                    "are to be scored, which would look better than new tasks do. Hold out whole "
                     "tasks: cv=TaskKFold(...), LeaveOneTaskOut(), or a list of tasks. (If it is "
                     "another task, give it another name.)"
                 )

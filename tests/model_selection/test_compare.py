@@ -367,7 +367,7 @@ BAD = {
     "too few rows": (
         {"support_sizes": [3, 10]},
         TaskError,
-        r"Task 0 has 10 row\(s\), but a support of 10 is asked for and one or more of query",
+        r"Task 0 has 10 row\(s\), but a support of 10 is needed and one or more of query",
     ),
     "one query row": ({"support_sizes": 9}, TaskError, "1 query row.*R\\^2 needs at least 2"),
     "size": ({"support_sizes": [0]}, ValueError, "support_sizes"),
@@ -448,6 +448,17 @@ def test_a_fit_that_fails_names_arm_task_and_support():
     assert (zero.scores("KNeighborsClassifier", 1) == 0).all()
     with pytest.raises(TaskError, match="nan"):
         compare(Spy(), ROWS, error_score="raise", scoring=lambda *_: np.nan, **how)
+
+
+def test_a_scorer_that_fails_costs_its_scores_alone():
+    def broken(estimator, X, y):
+        raise RuntimeError("no")
+
+    how = {"cv": 2, "seeds": 1, "support_sizes": 1, "baselines": ["dummy"], "scoring": broken}
+    with pytest.warns(FitFailedWarning, match="'dummy' fails on Task 0 .*: no"):
+        result = compare(KNeighborsClassifier(1), ROWS, **how)
+    assert np.isnan(result.scores("dummy")).all()
+    assert "no estimator has a score" in result.verdict
 
 
 def test_hierarchical_classes_are_a_fair_rival_on_blobs():
