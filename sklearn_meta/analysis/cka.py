@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 
 from sklearn_meta.base import BaseMetaLearner
-from sklearn_meta.base.windows import check_against_prior
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.inner.algorithm import BODY
 from sklearn_meta.inner.backbone import Backbone
@@ -206,7 +205,7 @@ def representation_change(
                 f"{label(task, i)} needs a fixed support and {least} query rows or more (X of "
                 f"shape {(len(task), *task.row_shape)})."
             )
-        check_against_prior(estimator, task, i)
+        estimator.meta_state.check_task(task, i, type(estimator).__name__)
         before, after = _representations(estimator, task)
         layers = tuple(before)
         pairs = zip(before.values(), after.values(), strict=True)

@@ -19,7 +19,7 @@ from sklearn_meta.analysis.parameters import parameter_distances
 from sklearn_meta.analysis.table import asked_kind, is_real
 from sklearn_meta.analysis.task2vec import task2vec_distances
 from sklearn_meta.analysis.transfer import transfer_distances
-from sklearn_meta.outer.sources import check_alike
+from sklearn_meta.outer.episodes import check_same_rows
 from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.validate import label
 
@@ -139,7 +139,7 @@ def cross_distances(
     known, kind = known_tasks(tasks, estimator, params)
     unknown = as_tasks(new, target_type=kind)
     m, together, rng = len(known), (*known, *unknown), check_random_state(random_state)
-    check_alike(unknown[0], known[0], "Task 0 of the new tasks", "the known ones")
+    check_same_rows(unknown[0], known[0], "Task 0 of the new tasks", "the known ones")
     if callable(metric):
         _refuse_params(metric_params)
         there = _each_pair(known, unknown, metric)

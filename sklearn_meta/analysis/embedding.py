@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_meta.analysis.distances import cross_distances, known_tasks, task_distances
 from sklearn_meta.analysis.meta_features import describe, scaled
 from sklearn_meta.analysis.scaling import classical_axes
-from sklearn_meta.outer.sources import check_alike
+from sklearn_meta.outer.episodes import check_same_rows
 from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.columns import check_task_names
 
@@ -155,7 +155,7 @@ class TaskEmbedding(TransformerMixin, BaseEstimator):
         known, kind = known_tasks(self.tasks_, self.estimator, self.metric_params)
         new = as_tasks(tasks, target_type=kind)
         check_task_names(new[0], 0, known[0].feature_names_in, "fit")
-        check_alike(new[0], known[0], "Task 0", "the tasks of fit")
+        check_same_rows(new[0], known[0], "Task 0", "the tasks of fit")
         if self.metric == "meta_features":
             vectors = self._statistics((*known, *new), len(known))[len(known) :]
             return vectors if self._axes is None else (vectors - self._centre) @ self._axes

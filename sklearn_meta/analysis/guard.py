@@ -35,6 +35,7 @@ from sklearn_meta.analysis.guard_trials import (
     with_support,
 )
 from sklearn_meta.analysis.guard_weights import Calibration, Trial, calibrate, without_far
+from sklearn_meta.base.validation import validate_query, validate_support
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.model_selection.given import support_range
 from sklearn_meta.outer.failures import (
@@ -45,7 +46,6 @@ from sklearn_meta.outer.failures import (
     collect_failures,
     no_prediction,
 )
-from sklearn_meta.outer.support import checked_query, checked_support
 from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.columns import check_feature_names, check_task_names
 from sklearn_meta.tasks.convert import validation_table
@@ -152,7 +152,7 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
         self.reset_meta()
         self._meta_state = guard_prior(arms, calibrate(usable, classify), known[0].feature_names_in)
         names = [label(task, i) for i, task in enumerate(known)]
-        _warn_left_out([failed[i] for i in range(len(known))], names, 4)
+        _warn_left_out([failed[i] for i in range(len(known))], names)
         return self
 
     def fit(self, X: Any, y: Any) -> GuardedMetaEstimator:
@@ -193,7 +193,7 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
         self.weights_ = dict(zip(ARMS, weights.tolist(), strict=True))
         if classes is not None:
             self.classes_ = classes
-        _warn_left_out([why], [SUPPORT], 4)
+        _warn_left_out([why], [SUPPORT])
         return self
 
     def predict_tasks(self, tasks: Any, *, error_score: Any = np.nan) -> list[NDArray[Any]]:
@@ -219,7 +219,7 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
             If a task cannot be used, or has no fixed support.
         """
         known, predicted, failures = self._predicted(tasks, error_score)
-        failures.report(len(known), error_score, stacklevel=3)
+        failures.report(len(known), error_score)
         return predicted
 
     def weights_tasks(self, tasks: Any) -> NDArray[np.float64]:
@@ -235,7 +235,7 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
         ndarray of shape (n_tasks, 3)
             Of the meta-learner, the local and the pooled estimator; they sum to 1.
         """
-        return self._blended(tasks, 5)[2]
+        return self._blended(tasks)[2]
 
     def score_tasks(self, tasks: Any, *, error_score: Any = np.nan) -> NDArray[np.float64]:
         """Accuracy (R^2 of a regressor) on the query of each task.
@@ -258,7 +258,7 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
             error_score if i in failures.failed else metric(task.y_query, y)
             for i, (task, y) in enumerate(zip(known, predicted, strict=True))
         ]
-        failures.report(len(known), error_score, stacklevel=3)
+        failures.report(len(known), error_score)
         return np.array(scores, dtype=np.float64)
 
     @property
@@ -316,12 +316,12 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
     def _checked(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
         if self._meta_state is not None:
             check_feature_names(feature_names(X), self._meta_state.feature_names)
-        return checked_support(self, X, y, allow_nd=True, kind=self._kind())
+        return validate_support(self, X, y, allow_nd=True, kind=self._kind())
 
     def _outputs(self, X: Any) -> NDArray[np.float64]:
         """Blend what the fitted arms say of rows."""
         check_is_fitted(self)
-        X = checked_query(self, X, allow_nd=True)
+        X = validate_query(self, X, allow_nd=True)
         weights = np.array([*self.weights_.values()])
         pairs = zip(self._fitted, weights, strict=True)
         members = Arms(*(arm if weight > 0 else None for arm, weight in pairs))
@@ -333,14 +333,14 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
                 f"No member of this {type(self).__name__} has finite predictions for row {lost[0]} "
                 f"of X of shape {X.shape} ({len(lost)} such rows)."
             )
-        _warn_left_out([not_finite(weights, P)], ["X"], 5)
+        _warn_left_out([not_finite(weights, P)], ["X"])
         return found
 
     def _predicted(
         self, tasks: Any, error_score: Any
     ) -> tuple[Sequence[Task], list[NDArray[Any]], Failures]:
         check_error_score(error_score, type(self).__name__)
-        known, items, W, outputs = self._blended(tasks, 6)
+        known, items, W, outputs = self._blended(tasks)
         predicted, failures = list[NDArray[Any]](), Failures()
         for i, (task, item, w, P) in enumerate(zip(known, items, W, outputs, strict=True)):
             found = blend(w, P)
@@ -352,21 +352,21 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
             predicted.append(no_prediction(len(found), task.y, self._kind()))
         return known, predicted, failures
 
-    def _blended(self, tasks: Any, stacklevel: int) -> Any:
+    def _blended(self, tasks: Any) -> Any:
         known = as_tasks(tasks, target_type=self._kind())
         check_task_names(known[0], 0, self._known().feature_names)
         items = [cut_rows(t, i, self._kind() == "class") for i, t in enumerate(known)]
         with collect_failures() as inside:
             outputs, failed = self._known().arms.outputs(items)
         names = [label(task, i) for i, task in enumerate(known)]
-        inside.renamed(dict(enumerate(names))).report(len(items), None, stacklevel - 1)
+        inside.renamed(dict(enumerate(names))).report(len(items), None)
         W = self._weights(items, outputs, failed)
         for t, item in enumerate(items):
             if not W[t].any():
                 P = said(Arms(None, simplest(item), None), item.X_query, item.classes)
                 outputs[t], W[t] = P, LOCAL_ALONE
             failed[t] |= not_finite(W[t], outputs[t])
-        _warn_left_out(failed, names, stacklevel)
+        _warn_left_out(failed, names)
         return known, items, W, outputs
 
     def _weights(
@@ -395,11 +395,11 @@ class GuardedMetaEstimator(SavedGuard, BaseEstimator, ABC):
         return Arms(meta, self._local(), pooled_fit(pooled, tasks, classify))
 
 
-def _warn_left_out(failed: Sequence[Why], names: Sequence[str], stacklevel: int) -> None:
+def _warn_left_out(failed: Sequence[Why], names: Sequence[str]) -> None:
     """Warn once of the members that tasks have to do without."""
     left_out = {
         i: Reason(names[i], " ".join(f"{member!r} gets no weight: {why}" for member, why in own))
         for i, own in enumerate(sorted(why.items()) for why in failed)
         if own
     }
-    Failures(doubtful=left_out).report(len(names), None, stacklevel)
+    Failures(doubtful=left_out).report(len(names), None)

@@ -11,7 +11,6 @@ from sklearn.base import clone
 from sklearn.dummy import DummyClassifier, DummyRegressor
 
 from sklearn_meta.base import BaseMetaLearner
-from sklearn_meta.base.many import answers
 from sklearn_meta.outer.failures import NUMERICAL, SUPPORT, Failures, collect_failures
 from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.arrays import dense, stacked
@@ -85,7 +84,7 @@ class Arms(NamedTuple):
             failures.fit(meta, item.X, item.y, 0, "meta", np.nan)
         for reason in (*failures.failed.values(), *failures.doubtful.values()):
             meta, why["meta"] = None, reason.why
-        Failures(off_scale=failures.off_scale).renamed({0: SUPPORT}).report(1, None, stacklevel=4)
+        Failures(off_scale=failures.off_scale).renamed({0: SUPPORT}).report(1, None)
         return Arms(meta, _local_fit(self.local, item, why), self.pooled), why
 
     def _meta(self, items: Sequence[Rows], failed: Sequence[Why]) -> list[Array]:
@@ -96,7 +95,7 @@ class Arms(NamedTuple):
                 found = self._meta_stacked(items, inside)
             except NUMERICAL:
                 found = self._meta_in_turn(items, inside)
-        Failures(off_scale=inside.off_scale).report(len(items), None, stacklevel=6)
+        Failures(off_scale=inside.off_scale).report(len(items), None)
         for i, reason in (*inside.doubtful.items(), *inside.failed.items()):
             failed[i]["meta"] = reason.why
             found[i] = np.full(_shape(items[i]), np.nan)
@@ -118,7 +117,7 @@ class Arms(NamedTuple):
         if not isinstance(self.meta, BaseMetaLearner):
             return self._meta_in_turn(items, failures)
         found: dict[int, Array] = {}
-        for stack in answers(self.meta, [_as_task(item) for item in items]):
+        for stack in self.meta.predict_stacks([_as_task(item) for item in items]):
             labels = stack.labels
             assert labels is not None
             failures.add(stack.failures, np.nan)

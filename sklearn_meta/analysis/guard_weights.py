@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from sklearn_meta.analysis.guard_arms import ARMS, LEAST_PROBABILITY
-from sklearn_meta.outer.converged import FACTOR
+from sklearn_meta.outer.failures import FACTOR
 
 __all__ = ["Calibration", "Trial", "calibrate", "far_off", "far_words", "without_far"]
 

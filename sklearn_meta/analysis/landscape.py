@@ -12,7 +12,6 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 
 from sklearn_meta.base import BaseMetaLearner
-from sklearn_meta.base.windows import check_against_prior
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.inner.examples import Examples
 from sklearn_meta.outer.state import tensors_of
@@ -159,7 +158,7 @@ def _parts(estimator: Any, task: Any) -> Any:
     (known,) = as_tasks([task], target_type=estimator.target_type)
     if known.support is None:
         raise TaskError(f"The task has no fixed support (X of shape {known.X.shape}).")
-    check_against_prior(estimator, known, 0)
+    estimator.meta_state.check_task(known, 0, name)
     own = clone(estimator).fit(known.X_support, known.y_support)
     algorithm, f, arrays, _, scaling, dtype, _ = own._adapted
     X = np.concatenate([dense(known.X_support, dtype), dense(known.X_query, dtype)])

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from sklearn_meta._devices import resolve_device
 from sklearn_meta.analysis.rows import Chosen, Stack, TaskRows
 from sklearn_meta.base import BaseMetaLearner
-from sklearn_meta.base.stack_size import AT_ONCE, numbers_of_a_row, tasks_at_once
-from sklearn_meta.base.windows import check_against_prior
+from sklearn_meta.base.predict_tasks import MAX_NUMBERS, numbers_of_a_row, tasks_at_once
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.inner import Examples, InnerLoop
-from sklearn_meta.outer.converged import check_converged
-from sklearn_meta.outer.row_store import dtype_of_rows
+from sklearn_meta.outer.failures import check_converged
+from sklearn_meta.outer.rows import dtype_of_rows
 from sklearn_meta.outer.scaling import Scaling
 from sklearn_meta.outer.state import scaling_for, tensors_of, to_torch
 from sklearn_meta.tasks.validate import label
@@ -77,7 +76,7 @@ class Learner:
     """
 
     def __init__(self, est: BaseMetaLearner, rows: TaskRows) -> None:
-        est._check_against_state(stacklevel=6)
+        est._check_against_state()
         state = est.meta_state
         assert state is not None
         self.est, self.rows, self.state = est, rows, state
@@ -89,7 +88,7 @@ class Learner:
         self.start = tensors_of(self.theta, self.device, like)
 
     def _check(self) -> None:
-        check_against_prior(self.est, self.rows.tasks[0], 0)
+        self.state.check_task(self.rows.tasks[0], 0, type(self.est).__name__)
         if self.rows.labels is not None:
             for i, (task, y) in enumerate(zip(self.rows.tasks, self.rows.labels, strict=True)):
                 try:
@@ -106,7 +105,7 @@ class Learner:
     @property
     def at_once(self) -> int:
         """Numbers of a stack."""
-        return AT_ONCE.get(self.device.type, AT_ONCE["cpu"])
+        return MAX_NUMBERS.get(self.device.type, MAX_NUMBERS["cpu"])
 
     def chunks(self, chosen: Chosen) -> Iterator[NDArray[np.intp]]:
         """Put tasks of like size together, as many as memory allows.
@@ -121,7 +120,7 @@ class Learner:
         ndarray of int
             Positions of tasks.
         """
-        size = tasks_at_once(self.est, self.f, self.theta, self.device)
+        size = tasks_at_once(self.f, self.theta, self.device, self.est.task_chunk_size)
         sizes = np.array([len(own) for own in chosen])
         order = np.lexsort((sizes, self.rows.n_columns))
         while len(order):
@@ -204,9 +203,7 @@ class Learner:
         with torch.inference_mode(False), torch.enable_grad():
             phi = self.algorithm.adapt(self.f, self.start, support)
         names = [label(self.rows.tasks[i], int(i)) for i in part.places]
-        check_converged(
-            self.est, self.algorithm, self.f, self.start, phi, support, names, stacklevel=6
-        )
+        check_converged(self.algorithm, self.f, self.start, phi, support, names, self.est.remedy())
         return phi, scaling, part
 
     def outputs(self, adapted: tuple[Any, Scaling, Stack], X: NDArray[Any]) -> NDArray[np.float64]:

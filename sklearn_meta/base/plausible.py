@@ -25,7 +25,6 @@ from sklearn_meta.inner.backbone import RowNetwork
 from sklearn_meta.inner.heads import WEIGHT
 from sklearn_meta.outer.outer_loop import widths
 from sklearn_meta.outer.state import MetaState
-from sklearn_meta.outer.support import check_fits
 
 __all__ = ["check_network", "check_task", "network"]
 
@@ -109,7 +108,7 @@ def check_network(est: Any, f: RowNetwork, state: MetaState) -> None:
     ValueError
         If the prior is for another one.
     """
-    check_fits(est, f, state.theta)
+    est.check_backbone(f, state.theta)
     learned_head = state.theta.get(WEIGHT)
     n_outputs = state.n_targets
     if state.classes is not None:
@@ -149,7 +148,7 @@ def check_task(est: Any, adapted: Adapted) -> None:
     """
     f, row_shape = adapted.backbone, adapted.backbone.row_shape
     if est.meta_state is None:
-        check_fits(est, f, adapted.theta)
+        est.check_backbone(f, adapted.theta)
     for name, p in adapted.phi.items():
         if name.startswith(BODY) and p.shape != adapted.theta[name].shape:
             raise ValueError(f"phi[{name!r}] has shape {p.shape}, and theta another")

@@ -13,10 +13,9 @@ from sklearn_meta.base.adapted import Adapted
 from sklearn_meta.base.plain_params import NOT_KEPT, check_all
 from sklearn_meta.base.plausible import check_network, check_task, network
 from sklearn_meta.inner.backbone import RowNetwork
-from sklearn_meta.outer.history import MetaHistory
+from sklearn_meta.outer.callbacks import MetaHistory
 from sklearn_meta.outer.scaling import Limits, Scaling
 from sklearn_meta.outer.state import MetaState
-from sklearn_meta.outer.support import check_structure
 from sklearn_meta.storage import from_json, labels_from
 
 __all__ = ["restored", "restored_task", "take"]
@@ -63,7 +62,7 @@ def restored(
     f = None
     if document["meta"] is not None:
         est._meta_state = _state(est, document["meta"], left)
-        check_structure(est, est.meta_state)
+        est.check_structure(est.meta_state)
         f = network(est, est.meta_state.row_shape, len(est.meta_state.theta))
         check_network(est, f, est.meta_state)
     if "history" in document:
@@ -222,7 +221,7 @@ def restored_task(
         theta = take(left, "scratch", told["scratch"])
         f, algorithm = network(maker, row_shape, len(theta)), maker.make_scratch_algorithm()
     else:
-        check_structure(maker, state)
+        maker.check_structure(state)
         theta, algorithm = state.theta, maker.make_algorithm()
         if told["scratch"] is not None or row_shape != state.row_shape:
             raise ValueError(f"its rows are of shape {row_shape} and {state.row_shape}")

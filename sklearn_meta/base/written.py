@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from sklearn_meta.base.plain_params import NOT_KEPT, check_all, is_plain, plain
 from sklearn_meta.base.written_parts import written_meta, written_task
 from sklearn_meta.outer.state import VERSIONS
-from sklearn_meta.outer.support import check_structure
 from sklearn_meta.storage import to_json
 
 __all__ = ["FORMAT", "written"]
@@ -47,7 +46,7 @@ def written(est: Any, stacklevel: int) -> tuple[Arrays, dict[str, Any]]:
     """
     check_all(est)
     if est.meta_state is not None:  # `load` would refuse it, too late
-        check_structure(est, est.meta_state)
+        est.check_structure(est.meta_state)
     params, given = _params(est, stacklevel + 1)
     state, arrays = est.meta_state, dict[str, NDArray[Any]]()
     document: dict[str, Any] = {

@@ -145,7 +145,7 @@ def predicted_rows(
         found = _predictions(estimator, tasks)
     failures, names = Failures(), {i: f"Task {task.name!r}" for i, task in enumerate(tasks)}
     failures.add(inside.renamed(names), error_score)
-    failures.report(len(found), error_score, stacklevel=4)
+    failures.report(len(found), error_score)
     query = order[unknown[order]]
     back = np.argsort(query)
     classes = proba = None
@@ -196,5 +196,5 @@ def _predictions(estimator: Any, tasks: Sequence[Task | RawTask]) -> list[Predic
         n_query = len(task.y) - len(y)
         missing_y = no_prediction(n_query, y, "class" if classify else "real")
         found.append((missing_y, np.full((n_query, 1), np.nan) if classify else None))
-    failures.report(len(tasks), np.nan, stacklevel=4)
+    failures.report(len(tasks), np.nan)
     return found

@@ -313,7 +313,7 @@ class TaskEstimator(BaseEstimator):
                 raise
             except Exception as error:  # whatever a scorer of the user's raises
                 raise TaskError(f"{name}: {list(scoring.values())}: {error}") from error
-        failures.report(len(tasks), self.error_score, stacklevel=4)
+        failures.report(len(tasks), self.error_score)
         return dict(zip(scoring, found.T, strict=True))
 
     def _as_tasks(self, tasks: Any, y: Any, groups: Any) -> Sequence[Task | RawTask]:

@@ -15,7 +15,6 @@ from sklearn_meta.base.adapted import Adapted
 from sklearn_meta.base.plausible import network
 from sklearn_meta.base.restored import restored_task
 from sklearn_meta.exceptions import SaveError
-from sklearn_meta.outer.support import check_structure
 from sklearn_meta.persistence.load import check_kind
 from sklearn_meta.persistence.save_adapted import N_DIGEST, name_of_prior
 from sklearn_meta.persistence.table import Texts
@@ -70,7 +69,7 @@ class AdaptedTasks(Mapping[str, Any]):
 
     def __init__(self, path: str | os.PathLike[str], prior: Any) -> None:
         named = name_of_prior(prior)
-        check_structure(prior, prior.meta_state)
+        prior.check_structure(prior.meta_state)
         self.path, self.prior = path, clone(prior)
         found = open_indexed(path)
         with refusing(path):

@@ -272,4 +272,4 @@ def _warn_doubtful(cell: Cell, tasks: Sequence[RawTask], inside: Failures) -> No
     names = {i: f"{cell.arm.name!r}: {_where(cell, task, i)}" for i, task in enumerate(tasks)}
     off_scale = {i: r for i, r in inside.off_scale.items() if i not in inside.failed}
     doubts = Failures(doubtful=inside.doubtful, off_scale=off_scale)
-    doubts.renamed(names).report(len(tasks), None, stacklevel=3)
+    doubts.renamed(names).report(len(tasks), None)

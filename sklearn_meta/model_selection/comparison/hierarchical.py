@@ -75,7 +75,7 @@ class HierarchicalBase(BaseEstimator):
             except NUMERICAL as error:
                 failures.add(Failures({i: Reason(label(t, i), str(error))}), error_score)
                 predicted.append(no_prediction(len(t) - len(t.y_support), t.y, kind))
-        failures.report(len(known), error_score, stacklevel=3)
+        failures.report(len(known), error_score)
         return predicted
 
     def _known(self) -> Any:
