@@ -41,7 +41,8 @@ def names_of(modules):
 
 
 # full numpydoc where users and authors of algorithms call help(); a summary everywhere
-WINDOWS = [*PACKAGES, *(m for m in MODULES if m.__name__.count(".") == 1 and m not in PACKAGES)]
+TOP = [m for m in MODULES if m.__name__.count(".") == 1 and "._" not in m.__name__]
+WINDOWS = [*PACKAGES, *(m for m in TOP if m not in PACKAGES)]
 PUBLIC = names_of(WINDOWS)
 CLASSES = {name: value for name, value in PUBLIC.items() if inspect.isclass(value)}
 ESTIMATORS = {
@@ -57,7 +58,7 @@ def members_of(cls):
         owner = next((base for base in cls.__mro__ if name in vars(base)), None)
         if owner is None or name.startswith("_") or not is_ours(owner):
             continue
-        if callable(getattr(owner, name)) or isinstance(vars(owner)[name], property):
+        if is_ours(getattr(owner, name)) or isinstance(vars(owner)[name], property):
             yield owner, name
 
 

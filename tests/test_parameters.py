@@ -10,7 +10,7 @@ from sklearn_meta.algorithms import ProtoNet
 from sklearn_meta.base import MetaClassifier
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
 from sklearn_meta.functional import cross_entropy, squared_euclidean
-from sklearn_meta.outer import OuterLoop
+from sklearn_meta.outer.outer_loop import OuterLoop
 from sklearn_meta.testing import all_estimators
 
 EVERY = dict(all_estimators())

@@ -109,7 +109,7 @@ class BaseMetaLearner(Saved, OuterLoop, ABC):
         """
         self.check_parameters()
         with self._unchanged_on_error():
-            state, history = self.learn_prior(tasks, y, groups, validation_tasks)
+            state, history = self._learn_prior(tasks, y, groups, validation_tasks)
             self._forget()
             self._meta_state = state
             self.history_ = history
@@ -162,7 +162,7 @@ class BaseMetaLearner(Saved, OuterLoop, ABC):
         twin: Any = clone(self)
         twin.check_parameters()
         with torch.inference_mode(False), torch.enable_grad():
-            estimate: MemoryEstimate = twin.plan_memory(tasks, y, groups, validation_tasks)
+            estimate: MemoryEstimate = twin._estimate_memory(tasks, y, groups, validation_tasks)
         return estimate
 
     @property
@@ -230,7 +230,18 @@ class BaseMetaLearner(Saved, OuterLoop, ABC):
         """Score each task."""
 
     def predict_stacks(self, tasks: Any) -> Iterator[PredictedStack]:
-        """Yield stacks of tasks with their logits or means, in any order."""
+        """Predict many tasks in stacks, with their logits or means.
+
+        Parameters
+        ----------
+        tasks : sequence of tasks
+            With a fixed support, as for `predict_tasks`.
+
+        Returns
+        -------
+        iterator of PredictedStack
+            All tasks, in any order.
+        """
         state, has_limit = self._meta_state, self.has_fixed_n_way()
         predictor = TaskPredictor(
             self._prior,
@@ -428,7 +439,7 @@ class BaseMetaLearner(Saved, OuterLoop, ABC):
         self.check_parameters()
         if self._meta_state is not None:
             self.check_structure(self._meta_state)
-            self.warn_if_stale(self._meta_state)
+            self._warn_if_stale(self._meta_state)
 
     def _network_key(self, row_shape: tuple[int, ...]) -> Any:
         """Return all that the network depends on; None where it may have changed in place."""

@@ -134,8 +134,8 @@ class TaskPredictor:
         """Raise a TaskError for labels that the prior does not know, or for more of them."""
         has_unknown = self.max_n_way is not None and labels.n_way.max() > self.max_n_way
         if self.classes is not None:
-            known = set(self.classes.tolist())
-            has_unknown = has_unknown or not set(labels.values.tolist()) <= known
+            names = set(labels.values.tolist())
+            has_unknown = has_unknown or not names <= set(self.classes.tolist())
         if has_unknown:
             for i, task in enumerate(window.tasks):
                 try:
@@ -296,7 +296,7 @@ def read_windows(tasks: Any, target_type: str) -> Iterator[tuple[Sequence[Task],
 def validated_window(tasks: Sequence[Task], begin: int, first: Task, target_type: str) -> Window:
     """Validate tasks together, in a tenth of the time that validation in turn takes.
 
-    Infinite inputs are found later, when they are stacked.
+    Inputs are checked for infinity later, when they are stacked.
     """
     supports = supports_of(tasks)
     if len(supports) < len(tasks):

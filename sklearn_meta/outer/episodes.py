@@ -69,7 +69,7 @@ N_LABEL_SETS = 256  # tasks whose labels are merged at once
 
 
 class TaskLabels(NamedTuple):
-    """Labels of many tasks as numbers: positions among the sorted labels of the own task."""
+    """Labels of many tasks as numbers: positions among the sorted labels of their task."""
 
     code: Ints  # (n_rows,), one task after the other; -1: no support row has the label
     n_way: Ints  # (n_tasks,)

@@ -187,10 +187,13 @@ class Preparation(NamedTuple):
     objective: EpisodicModule  # with the theta to start from
     batches: TrainingBatches
     validation: ValidationBatches | None
-    memory: MemoryPlan
     device: torch.device
     seed: int  # of torch's generators, for networks that draw
-    make_state: Callable[[Params], MetaState]
+    n_way: int  # of a task, as far as it is known before tasks are drawn; 1 for a regression
+    first: Task
+    classes: NDArray[Any] | None
+    scaling: Scaling
+    limits: Limits | None
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -399,22 +402,64 @@ class OuterLoop(BaseEstimator, ABC):
 
     @abstractmethod
     def make_algorithm(self) -> Algorithm:
-        """Make the algorithm that the parameters describe."""
+        """Make the algorithm that the parameters describe.
+
+        Returns
+        -------
+        Algorithm
+            With the hyper-parameters of this estimator.
+        """
 
     @abstractmethod
     def make_scratch_algorithm(self) -> Algorithm:
-        """Make the baseline for an estimator that was never meta-fitted."""
+        """Make the baseline for an estimator that was never meta-fitted.
+
+        Returns
+        -------
+        Algorithm
+            Which trains from scratch.
+        """
 
     @abstractmethod
     def encode_targets(self, y: Any) -> Any:
-        """Encode labels or targets as the numbers that the algorithm sees."""
+        """Encode labels or targets as the numbers that the algorithm sees.
+
+        Parameters
+        ----------
+        y : ndarray of shape (n_rows,) or (n_rows, n_outputs)
+            Labels or targets of a task.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_columns)
+            One-hot labels, or targets.
+        """
 
     @abstractmethod
     def support_sizes(self) -> tuple[int, int]:
-        """Return the range of the number of support rows of an episode."""
+        """Return the range of the number of support rows of an episode.
+
+        Returns
+        -------
+        least, most : int
+            Rows of each class, or of a regression task.
+        """
 
     def make_backbone(self, row_shape: tuple[int, ...], seed: int) -> RowNetwork:
-        """Build the network for rows of this shape."""
+        """Build the network for rows of this shape.
+
+        Parameters
+        ----------
+        row_shape : tuple of int
+            Shape of a row of X.
+        seed : int
+            Seed of the initial weights.
+
+        Returns
+        -------
+        RowNetwork
+            A function of parameters and rows.
+        """
         return build_backbone(
             self.backbone,
             row_shape,
@@ -425,13 +470,30 @@ class OuterLoop(BaseEstimator, ABC):
         )
 
     def has_fixed_n_way(self) -> bool:
-        """Return whether the output layer limits the number of classes."""
+        """Return whether the output layer limits the number of classes.
+
+        Returns
+        -------
+        bool
+            True for a head with one row for each class position.
+        """
         return getattr(self, "head", None) == "fixed"
 
     # ---- parameters ----------------------------------------------------------------------------
 
     def check_parameters(self, *, device: bool = True) -> None:
-        """Raise a ValueError for the first parameter with a value that is not accepted."""
+        """Check the values of all parameters.
+
+        Parameters
+        ----------
+        device : bool, default=True
+            Whether the device must be available on this machine.
+
+        Raises
+        ------
+        ValueError
+            For the first parameter with a value that is not accepted.
+        """
         for name, declaration in parameters_of(type(self)).items():
             check_parameter(name, getattr(self, name), declaration.constraint, type(self).__name__)
         self.support_sizes()
@@ -439,7 +501,18 @@ class OuterLoop(BaseEstimator, ABC):
             resolve_device(self.device)
 
     def fingerprints(self, role: Role) -> dict[str, Any]:
-        """Return by name what identifies the values of all parameters with a role."""
+        """Return what identifies the values of the parameters with a role.
+
+        Parameters
+        ----------
+        role : {"structural", "training", "adaptation", "runtime"}
+            The role.
+
+        Returns
+        -------
+        dict
+            A comparable and picklable value for each name.
+        """
         declared = parameters_of(type(self))
         names = [name for name, p in declared.items() if p.role_in(self) == role]
         values = {name: getattr(self, name) for name in names}
@@ -454,18 +527,41 @@ class OuterLoop(BaseEstimator, ABC):
         return -(-self.max_meta_iter // self.iters_per_epoch)
 
     def draw_seed(self) -> int:
-        """Draw a seed from `random_state`."""
+        """Draw a seed from `random_state`.
+
+        Returns
+        -------
+        int
+            The same in each call, if `random_state` is an int.
+        """
         return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
 
     def remedy(self) -> str:
-        """Return what to change where adaptation diverges: parameters that still act on it."""
+        """Name the parameters to change where adaptation diverges.
+
+        Returns
+        -------
+        str
+            A sentence for errors and warnings.
+        """
         names = set(parameters_of(type(self))) - set(self.fingerprints("training"))
         lower = [name for name in ("inner_lr", "inner_steps") if name in names]
         scale = "bring the task to the scale of those of meta-training."
         return f"Lower {' or '.join(lower)}, or {scale}" if lower else scale.capitalize()
 
     def check_structure(self, state: MetaState) -> None:
-        """Raise a ValueError if a structural parameter was changed since meta-training."""
+        """Check that no structural parameter was changed since meta-training.
+
+        Parameters
+        ----------
+        state : MetaState
+            The learned prior.
+
+        Raises
+        ------
+        ValueError
+            If one was changed.
+        """
         for name, value in self.fingerprints("structural").items():
             learned = state.structural[name]
             if value != learned:
@@ -476,7 +572,20 @@ class OuterLoop(BaseEstimator, ABC):
                 )
 
     def check_backbone(self, f: RowNetwork, theta: Mapping[str, NDArray[Any]]) -> None:
-        """Raise a ValueError if theta is of another network: two functions may have one name."""
+        """Check that meta-parameters belong to a network, as two functions may have one name.
+
+        Parameters
+        ----------
+        f : RowNetwork
+            The network that the parameters of this estimator make.
+        theta : mapping of ndarray
+            Learned meta-parameters.
+
+        Raises
+        ------
+        ValueError
+            If names or shapes differ.
+        """
         shapes = {k: tuple(p.shape) for k, p in f.init(torch.Generator()).items()}
         learned = {k: p.shape for k, p in theta.items() if k.startswith(BODY)}
         if shapes != learned:
@@ -486,7 +595,7 @@ class OuterLoop(BaseEstimator, ABC):
                 "warm_start=False."
             )
 
-    def warn_if_stale(self, state: MetaState) -> None:
+    def _warn_if_stale(self, state: MetaState) -> None:
         """Warn of parameters of meta-training that were changed since."""
         values = self.fingerprints("training")
         changed = [name for name, value in values.items() if value != state.training[name]]
@@ -499,26 +608,30 @@ class OuterLoop(BaseEstimator, ABC):
 
     # ---- meta-training ---------------------------------------------------------------------------
 
-    def learn_prior(
+    def _learn_prior(
         self, tasks: Any, y: Any, groups: Any, validation_tasks: Any
     ) -> tuple[MetaState, MetaHistory]:
         """Run the outer loop on tasks as `meta_fit` accepts them; the estimator stays as it is."""
-        seed, data = self.draw_seed(), (tasks, y, groups, validation_tasks)
-        checkpoint = self._open_checkpoint(seed, data)
+        seed = self.draw_seed()
+        checkpoint = self._open_checkpoint(seed, (tasks, y, groups, validation_tasks))
+        if checkpoint is not None:
+            seed = checkpoint.seed
         with ExitStack() as readers:
-            run = self._prepare(*data, readers, checkpoint.seed if checkpoint else seed)
-            run.objective.chunk = self.task_chunk_size or run.memory.chunk_size(
+            run = self._prepare(tasks, y, groups, validation_tasks, readers, seed)
+            run.objective.chunk = self.task_chunk_size or self._plan_memory(run).chunk_size(
                 type(self).__name__, self.get_params(deep=False)
             )
             with self._explained_errors(run):
                 theta, history = self._train(run, checkpoint)
-        return run.make_state(theta), history
+        return self._make_state(run, theta), history
 
-    def plan_memory(self, tasks: Any, y: Any, groups: Any, validation_tasks: Any) -> MemoryEstimate:
-        """Estimate the memory of the outer loop by a trial on one and two tasks."""
+    def _estimate_memory(
+        self, tasks: Any, y: Any, groups: Any, validation_tasks: Any
+    ) -> MemoryEstimate:
+        """Estimate the memory of `_learn_prior` by a trial on one and two tasks."""
         with ExitStack() as readers:
             run = self._prepare(tasks, y, groups, validation_tasks, readers, seed=0)
-            return run.memory.estimate(free_bytes(run.device))
+            return self._plan_memory(run).estimate(free_bytes(run.device))
 
     def _prepare(
         self,
@@ -536,22 +649,16 @@ class OuterLoop(BaseEstimator, ABC):
         prior = self._prior_to_continue(first)
         summary = self._summarise(training, prior, size, getattr(tasks, "classes_", None))
         scaling, limits = self._choose_scaling(summary, prior, first)
-        check_dtype(device, summary.dtype)
-        packer = Packer(
-            size,
-            self.target_type,
-            None if self.scaling is None else scaling,
-            summary.dtype,
-            device,
-            summary.classes,
-        )
+        dtype, classes = summary.dtype, summary.classes
+        check_dtype(device, dtype)
+        at_packing = None if self.scaling is None else scaling
+        packer = Packer(size, self.target_type, at_packing, dtype, device, classes)
         source, n_outputs = training.episodes(packer)
-        classes = summary.classes
         n_outputs = max(n_outputs, summary.n_way) if classes is None else len(classes)
         n_tasks = self._meta_batch_size(training.n_tasks)
         seeds = [int(s) for s in rng.randint(np.iinfo(np.int32).max, size=5)]
         f = self.make_backbone(first.row_shape, seeds[0])
-        theta = self._initial_theta(prior, f, n_outputs, seeds[1], device, summary.dtype)
+        theta = self._initial_theta(prior, f, n_outputs, seeds[1], device, dtype)
         max_n_way = len(theta[BIAS]) if self.has_fixed_n_way() else None
         if max_n_way is not None and training.pool is not None:
             check_n_way(n_outputs, max_n_way)
@@ -572,42 +679,50 @@ class OuterLoop(BaseEstimator, ABC):
         batches = TrainingBatches(
             source, n_tasks, per_epoch, self.max_meta_iter, seeds[3], f.transductive
         )
-        by_task, is_class = self.scaling == "task", self.target_type == "class"
-        objective = EpisodicModule(
+        objective = self._make_objective(f, theta, batches.progress)
+        n_way = n_outputs if self.target_type == "class" else 1
+        data = (first, classes, scaling, limits)
+        return Preparation(objective, batches, validation, device, seeds[4], n_way, *data)
+
+    def _make_objective(
+        self, f: RowNetwork, theta: Params, progress: Callable[[], float]
+    ) -> EpisodicModule:
+        by_task = self.scaling == "task"
+        return EpisodicModule(
             self.make_algorithm(),
             HalfNetwork(f) if self.precision == "bf16" else f,
             theta,
-            (by_task, by_task and not is_class),
-            batches.progress,
+            (by_task, by_task and self.target_type == "real"),
+            progress,
             compiled=CompiledGradient(padding=not f.transductive) if self.compile else None,
         )
+
+    def _plan_memory(self, run: Preparation) -> MemoryPlan:
         optimizer = (self.net_params or {}).get("optimizer", self.default_optimizer)
-        memory = MemoryPlan(
-            objective,
-            batches,
-            validation,
+        return MemoryPlan(
+            run.objective,
+            run.batches,
+            run.validation,
             partial(optimizer, lr=self.meta_lr),
-            device,
-            n_outputs if is_class else 1,
+            run.device,
+            run.n_way,
             self.task_chunk_size,
         )
 
-        def make_state(theta: Params) -> MetaState:
-            return MetaState(
-                theta=to_numpy(theta),
-                scaling=scaling,
-                row_shape=first.row_shape,
-                target_shape=first.y.shape[1:],
-                feature_names=first.feature_names_in,
-                classes=classes,
-                structural=self.fingerprints("structural"),
-                training=self.fingerprints("training"),
-                versions=dict(VERSIONS),
-                by_task=by_task,
-                limits=limits,
-            )
-
-        return Preparation(objective, batches, validation, memory, device, seeds[4], make_state)
+    def _make_state(self, run: Preparation, theta: Params) -> MetaState:
+        return MetaState(
+            theta=to_numpy(theta),
+            scaling=run.scaling,
+            row_shape=run.first.row_shape,
+            target_shape=run.first.y.shape[1:],
+            feature_names=run.first.feature_names_in,
+            classes=run.classes,
+            structural=self.fingerprints("structural"),
+            training=self.fingerprints("training"),
+            versions=dict(VERSIONS),
+            by_task=self.scaling == "task",
+            limits=run.limits,
+        )
 
     def _prior_to_continue(self, task: Task) -> MetaState | None:
         """Return the prior of a warm start, checked against the first task."""

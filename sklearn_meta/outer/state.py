@@ -87,7 +87,7 @@ class MetaState:
 
     Numpy rather than tensors: joblib memory-maps it, and it loads where there is no GPU.
 
-    Attributes
+    Parameters
     ----------
     theta : mapping of ndarray
         Meta-parameters, read-only.
@@ -139,10 +139,22 @@ class MetaState:
         return math.prod(self.target_shape)
 
     def network(self, key: Any, make: Callable[[], T]) -> T:
-        """Return the cached network of a key, which holds all that it depends on, or make it.
+        """Return the cached network of a key, or make it.
 
-        Building one takes several times as long as the `fit` of a ProtoNet. Clones share it, and
-        pickles do not hold it. It is not cached if `key` is None.
+        Building one takes several times as long as the `fit` of a prototypical network. Clones
+        share the cache, and pickles do not hold it.
+
+        Parameters
+        ----------
+        key : hashable or None
+            All that the network depends on; None does not cache it.
+        make : callable
+            Makes the network.
+
+        Returns
+        -------
+        RowNetwork
+            The same object for the same key, unless several others were made since.
         """
         if key is None:
             return make()
@@ -154,7 +166,22 @@ class MetaState:
         return cached
 
     def check_task(self, task: Task, i: int, owner: str) -> None:
-        """Check the shapes and columns of a task against those of meta-training."""
+        """Check the shapes and columns of a task against those of meta-training.
+
+        Parameters
+        ----------
+        task : Task
+            The task.
+        i : int
+            Its position, for the error.
+        owner : str
+            The name of the estimator, for the error.
+
+        Raises
+        ------
+        TaskError
+            If they differ.
+        """
         for what, got, expected in (
             ("X", task.row_shape, self.row_shape),
             ("y", task.y[:1].size, self.n_targets),
@@ -170,7 +197,22 @@ class MetaState:
     def scale_departures(
         self, X: NDArray[Any], y: NDArray[Any] | None, weight: NDArray[Any]
     ) -> dict[int, str]:
-        """Return by position which supports of a stack are far from meta-training, and how far."""
+        """Find the supports of a stack that are far from the scale of meta-training.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_tasks, n_rows, ...)
+            Inputs.
+        y : ndarray of shape (n_tasks, n_rows, n_outputs) or None
+            Real targets; None for labels.
+        weight : ndarray of shape (n_tasks, n_rows)
+            Weights of the rows, 0 for padding.
+
+        Returns
+        -------
+        dict of str
+            How far a support is, by its position.
+        """
         if self.limits is None:
             return {}
         return scale_departures(self.scaling, self.limits, X, y, weight, self.feature_names)
