@@ -203,7 +203,7 @@ class Learner:
         with torch.inference_mode(False), torch.enable_grad():
             phi = self.algorithm.adapt(self.f, self.start, support)
         names = [label(self.rows.tasks[i], int(i)) for i in part.places]
-        check_converged(self.algorithm, self.f, self.start, phi, support, names, self.est.remedy())
+        check_converged(self.algorithm, self.f, self.start, phi, support, names, self.est.remedy)
         return phi, scaling, part
 
     def outputs(self, adapted: tuple[Any, Scaling, Stack], X: NDArray[Any]) -> NDArray[np.float64]:

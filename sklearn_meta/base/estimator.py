@@ -253,7 +253,7 @@ class BaseMetaLearner(Saved, OuterLoop, ABC):
             state.classes if state is not None and self.predicts_shared_labels else None,
             self.encode_targets,
             type(self).__name__,
-            self.remedy(),
+            self.remedy,
         )
         return predictor.predict(tasks)
 
@@ -387,8 +387,8 @@ class BaseMetaLearner(Saved, OuterLoop, ABC):
         start = tensors_of(theta, device, dtype)
         phi = algorithm.adapt(f, start, support)
         off_scale = {i: Reason(SUPPORT, words) for i, words in far.items()}
-        remedy = self.remedy()
-        check_converged(algorithm, f, start, phi, support, [SUPPORT], remedy, off_scale)
+        names = [SUPPORT]
+        check_converged(algorithm, f, start, phi, support, names, self.remedy, off_scale)
         params = {name: getattr(self, name) for name in parameters_of(type(self))}
         return Adapted(algorithm, f, theta, to_numpy(phi), scaling, X.dtype, params)
 

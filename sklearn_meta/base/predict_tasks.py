@@ -99,7 +99,7 @@ class TaskPredictor:
     classes: NDArray[Any] | None  # the only labels that are predicted
     encode_targets: Callable[[NDArray[Any]], Any]  # raises a ValueError for unknown labels
     owner: str
-    remedy: str
+    remedy: Callable[[], str]  # what to change where adapting diverges
 
     def predict(self, tasks: Any) -> Iterator[PredictedStack]:
         """Yield the predictions of all tasks, in any order; the caller's estimator is unchanged.
@@ -202,7 +202,7 @@ class TaskPredictor:
             is_finite = np.isfinite(output).all(axis=-1)
         is_lost = (~is_finite & query_mask).any(axis=1)
         for k in set(np.flatnonzero(is_lost).tolist()) - failed.keys():
-            failed[k] = Reason(names[k], f"its predictions are not finite. {self.remedy}")
+            failed[k] = Reason(names[k], f"its predictions are not finite. {self.remedy()}")
             doubtful.pop(k, None)
         output[[*failed]] = np.nan  # before arithmetic that would warn of infinity
         if codes is None:

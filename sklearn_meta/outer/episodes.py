@@ -348,19 +348,15 @@ class Packer:
         for task, begin in zip(tasks, np.cumsum(n_rows) - n_rows, strict=True):
             if task.support is not None:
                 is_support[begin + task.support] = True
-        if self.target_type == "class":
-            labels = encode_labels([task.y for task in tasks])
-            count = labels.n_way
-        else:
-            count = np.ones(len(tasks), dtype=np.intp)
+        is_class = self.target_type == "class"
+        labels = encode_labels([task.y for task in tasks]) if is_class else None
+        count = np.ones(len(tasks), dtype=np.intp) if labels is None else labels.n_way
         first = np.cumsum(count) - count
-        group = np.repeat(first, n_rows)
-        if self.target_type == "class":
-            group = group + labels.code
+        group = np.repeat(first, n_rows) + (0 if labels is None else labels.code)
         size = np.bincount(group)
         fixed = np.bincount(group, weights=is_support).astype(int)
         y, code = None, None
-        if self.target_type == "real":
+        if labels is None:
             stacked = np.concatenate([task.y.reshape(len(task), -1) for task in tasks])
             exact = stacked.astype(np.float64)
             targets = exact if self.scaling is None else self.scaling.targets(stacked)

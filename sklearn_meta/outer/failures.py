@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -189,7 +189,7 @@ def check_converged(
     phi: Any,
     support: Examples,
     names: Sequence[str],
-    remedy: str,
+    remedy: Callable[[], str],
     off_scale: Reasons | None = None,
 ) -> None:
     """Raise FloatingPointError if a task diverged; warn of doubtful and of `off_scale` ones."""
@@ -206,7 +206,7 @@ def divergences(
     phi: Any,
     support: Examples,
     names: Sequence[str],
-    remedy: str,
+    remedy: Callable[[], str],  # what to change, for the message
     output: Tensor | None = None,
 ) -> tuple[Reasons, Reasons]:
     """Compare the support loss after adaptation with that of predicting zeros.
@@ -230,7 +230,7 @@ def divergences(
     is_doubtful = ~is_infinite & (loss > FACTOR * (1 + zero_loss))
     failed = {
         i: Reason(
-            names[i], f"adapting diverged, its loss on the support is no longer finite. {remedy}"
+            names[i], f"adapting diverged, its loss on the support is no longer finite. {remedy()}"
         )
         for i in is_infinite.nonzero().ravel().tolist()
     }
@@ -238,7 +238,7 @@ def divergences(
         i: Reason(
             names[i],
             f"after adapting, the loss on the support itself is {loss[i]:.3g}, against "
-            f"{zero_loss[i]:.3g} of predicting nothing. {remedy}",
+            f"{zero_loss[i]:.3g} of predicting nothing. {remedy()}",
         )
         for i in is_doubtful.nonzero().ravel().tolist()
     }

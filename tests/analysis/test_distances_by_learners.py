@@ -220,7 +220,7 @@ def test_chunks_change_nothing(monkeypatch):
     reg = MAMLRegressor(**SMALL).meta_fit(tasks)
     whole = [transfer_distances(tasks, est, 0) for est in (None, reg)]
     monkeypatch.setattr("sklearn_meta.analysis.transfer.AT_ONCE", 2000)
-    monkeypatch.setattr("sklearn_meta.analysis.learner.AT_ONCE", {"cpu": 4000})
+    monkeypatch.setattr("sklearn_meta.analysis.learner.MAX_NUMBERS", {"cpu": 4000})
     reg.set_params(task_chunk_size=5)
     cut = [transfer_distances(tasks, est, 0) for est in (None, reg)]
     np.testing.assert_allclose(cut, whole, atol=1e-10)
