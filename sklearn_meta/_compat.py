@@ -1,16 +1,16 @@
 """The one file with private names of other packages, each with its reason.
 
-scikit-learn's pipelines check their parameters and their steps in `fit` alone, and in no public
-function: `_validate_params` and `_validate_steps` do.
+scikit-learn's pipelines validate their parameters and steps only in `fit`, by the private methods
+`_validate_params` and `_validate_steps`.
 
-torch's compiler: `torch.compile` holds the arguments against its guards in every call, 60 of the
-80 microseconds that a call of a small graph takes; `torch._inductor.compile`, which is documented
-but lies in a private package, takes a traced graph and has no guards. `make_fx`, which traces, is
+torch's compiler: `torch.compile` checks the arguments against its guards in every call, which takes
+60 of the 80 microseconds of a call of a small graph. `torch._inductor.compile`, which is documented
+but lives in a private package, takes a traced graph and has no guards. `make_fx`, which traces, is
 public but experimental.
 
-torch's dispatch modes, which see every operation of one thread: they are documented, but their
-module has a private name. `torch.profiler`, which is public, is one per process: two threads that
-profile end the interpreter.
+torch's dispatch modes, which see every operation of one thread, are documented, but their module
+has a private name. The public `torch.profiler` has one session per process: two threads that
+profile crash the interpreter.
 """
 
 from __future__ import annotations

@@ -18,9 +18,9 @@ from sklearn_meta.functional import Params
 from sklearn_meta.inner.algorithm import Algorithm
 from sklearn_meta.inner.backbone import RowNetwork
 from sklearn_meta.inner.examples import Examples
-from sklearn_meta.outer.episodes import TaskLabels, encode_labels, gather, pad_rows
+from sklearn_meta.outer.episodes import LabelledRows, TaskLabels, encode_labels, pad_rows
 from sklearn_meta.outer.failures import Failures, Reason, Reasons, divergences
-from sklearn_meta.outer.rows import dtype_of_rows, store_of_tasks
+from sklearn_meta.outer.rows import dtype_of_rows
 from sklearn_meta.outer.state import MetaState, scaling_for, tensors_of, to_torch
 from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.convert import as_task
@@ -44,7 +44,6 @@ N_WINDOW_NUMBERS = 2**22  # of X in a window of tasks that are read for it: 32 M
 # numbers in one stack: on a CPU few enough for its caches, on a GPU enough to fill it
 MAX_NUMBERS = {"cpu": 2**21, "cuda": 2**26}
 COPIES = 3  # of the parameters of a task: before a step, its gradient, after it
-CPU = torch.device("cpu")
 
 
 class Prior(NamedTuple):
@@ -169,20 +168,16 @@ class TaskPredictor:
     def _predict_stack(self, window: Window, chunk: Ints, prior: Prior) -> PredictedStack:
         tasks = [window.tasks[i] for i in chunk]
         dtype = dtype_of_rows([task.dtype for task in tasks])
-        rows = store_of_tasks(tasks, None, dtype, CPU)
+        rows = LabelledRows.of(
+            tasks, dtype, self.target_type, supports=supports_of(tasks), classes=self.classes
+        )
         support_at, query_at = split_rows(tasks)
-        y, codes, labels, is_absent = self._targets(tasks)
-        width = 0 if is_absent is None else is_absent.shape[-1]
-        both = []
-        for at in (support_at, query_at):
-            numbers, mask = pad_rows(*at)
-            columns = None if codes is None else codes[numbers]
-            both.append((gather(rows, y, numbers, mask, columns, width), mask))
-        (support, mask), (query, query_mask) = both
-        X = support.X.numpy()
-        if not (np.isfinite(X).all() and np.isfinite(query.X.numpy()).all()):
+        support, mask = rows.stack(*support_at)
+        query, query_mask = pad_rows(*query_at)  # of which no one-hot labels are needed
+        X, X_query = support.X.numpy(), rows.X.take(query).numpy()
+        if not (np.isfinite(X).all() and np.isfinite(X_query).all()):
             validate_in_turn(window.tasks, window.begin, window.first, self.target_type)
-        targets = None if y is None else support.y.numpy()
+        targets = None if rows.y is None else support.y.numpy()
         scaling = scaling_for(self.state, X, targets, mask)
         far = {} if self.state is None else self.state.scale_departures(X, targets, mask)
         names = LazyNames(window, chunk)
@@ -192,11 +187,12 @@ class TaskPredictor:
             torch.from_numpy(y_scaled).to(self.device),
             support.weight.to(self.device),
         )
-        X_query = torch.from_numpy(scaling.inputs(query.X.numpy())).to(self.device)
-        predicted, failed, doubtful = self._adapt(prior, scaled, X_query, names)
+        scaled_query = torch.from_numpy(scaling.inputs(X_query)).to(self.device)
+        predicted, failed, doubtful = self._adapt(prior, scaled, scaled_query, names)
         output: NDArray[np.float64] = predicted.cpu().double().numpy()
-        if is_absent is not None:
-            output = np.where(is_absent[:, None], -np.inf, output[..., :width])
+        if rows.is_absent is not None:
+            width = rows.is_absent.shape[1]
+            output = np.where(rows.is_absent[:, None], -np.inf, output[..., :width])
             is_finite = np.isfinite(output.max(axis=-1))
         else:
             is_finite = np.isfinite(output).all(axis=-1)
@@ -205,18 +201,18 @@ class TaskPredictor:
             failed[k] = Reason(names[k], f"its predictions are not finite. {self.remedy()}")
             doubtful.pop(k, None)
         output[[*failed]] = np.nan  # before arithmetic that would warn of infinity
-        if codes is None:
-            output = scaling.original(output)
-            truth = query.y.numpy()
+        if rows.y is not None:
+            output, truth = scaling.original(output), rows.y.numpy()[query]
             truth[[*failed]] = np.nan
         else:
-            truth = codes[pad_rows(*query_at)[0]]
+            assert rows.columns is not None
+            truth = rows.columns[query]
         places = [window.begin + int(i) for i in chunk]
         off_scale = {k: Reason(names[k], why) for k, why in far.items()}
         failures = Failures(
             *({places[k]: why for k, why in part.items()} for part in (failed, doubtful, off_scale))
         )
-        return PredictedStack(places, tasks, output, truth, query_at[1], labels, failures)
+        return PredictedStack(places, tasks, output, truth, query_at[1], rows.labels, failures)
 
     def _adapt(
         self, prior: Prior, support: Examples, X_query: Tensor, names: Sequence[str]
@@ -235,26 +231,6 @@ class TaskPredictor:
         return output, *divergences(
             algorithm, f, start, phi, support, names, self.remedy, of_support
         )
-
-    def _targets(
-        self, tasks: Sequence[Task]
-    ) -> tuple[Tensor | None, Ints | None, list[NDArray[Any]] | None, NDArray[np.bool_] | None]:
-        """Return real targets; or columns of all labels, labels of columns, and absent columns."""
-        if self.target_type == "real":
-            y = np.concatenate([task.y for task in tasks])
-            return torch.from_numpy(y.reshape(len(y), -1).astype(np.float64)), None, None, None
-        code, n_way, values = encode_labels([t.y for t in tasks], supports_of(tasks))
-        first = np.cumsum(n_way) - n_way
-        parts = np.split(values, first[1:])
-        if self.classes is None:
-            return None, code, parts, np.arange(n_way.max()) >= n_way[:, None]
-        columns = np.concatenate(
-            [np.searchsorted(self.classes, part.astype(self.classes.dtype)) for part in parts]
-        )
-        is_absent = np.ones((len(tasks), len(self.classes)), dtype=bool)
-        is_absent[np.repeat(np.arange(len(tasks)), n_way), columns] = False
-        begin = np.repeat(first, [len(task) for task in tasks])
-        return None, columns[begin + code], [self.classes] * len(tasks), is_absent
 
 
 class LazyNames(Sequence[str]):

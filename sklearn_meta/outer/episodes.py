@@ -42,6 +42,7 @@ __all__ = [
     "Episode",
     "EpisodeSize",
     "EpisodeSource",
+    "LabelledRows",
     "PackedTasks",
     "Packer",
     "PoolEpisodes",
@@ -207,6 +208,57 @@ def gather(
     assert columns is not None
     hot = on_device(columns, X.device).unsqueeze(-1)
     return Examples(inputs, inputs.new_zeros(B, n, n_columns).scatter_(-1, hot, 1), weight)
+
+
+@dataclass(frozen=True)
+class LabelledRows:
+    """Rows and targets of a few tasks on the CPU, one task after the other, to be stacked.
+
+    A label is a column of one-hot rows: its position among the labels of its task, or among the
+    classes that tasks share.
+    """
+
+    X: RowStore
+    y: Tensor | None  # (n_rows, n_outputs), real targets
+    columns: Ints | None  # (n_rows,), of labels
+    labels: list[NDArray[Any]] | None  # of the columns of each task
+    is_absent: NDArray[np.bool_] | None  # (n_tasks, n_columns), where a task lacks a label
+
+    @classmethod
+    def of(
+        cls,
+        tasks: Sequence[Task],
+        dtype: Any,
+        target_type: str,
+        *,
+        supports: Sequence[Ints] | None = None,  # that define the labels of a task; None: all rows
+        classes: NDArray[Any] | None = None,  # that tasks share
+    ) -> LabelledRows:
+        """Take the rows of validated tasks; inputs are in `dtype`, real targets in float64."""
+        X = store_of_tasks(tasks, None, dtype, torch.device("cpu"))
+        if target_type == "real":
+            y = np.concatenate([task.y.reshape(len(task), -1) for task in tasks])
+            return cls(X, torch.from_numpy(y.astype(np.float64)), None, None, None)
+        code, n_way, values = encode_labels([task.y for task in tasks], supports)
+        first = np.cumsum(n_way) - n_way
+        labels = np.split(values, first[1:])
+        if classes is None:
+            return cls(X, None, code, labels, np.arange(n_way.max()) >= n_way[:, None])
+        positions = np.concatenate(
+            [np.searchsorted(classes, part.astype(classes.dtype)) for part in labels]
+        )
+        is_absent = np.ones((len(tasks), len(classes)), dtype=bool)
+        is_absent[np.repeat(np.arange(len(tasks)), n_way), positions] = False
+        columns = positions[np.repeat(first, [len(task) for task in tasks]) + code]
+        return cls(X, None, columns, [classes] * len(tasks), is_absent)
+
+    def stack(self, rows: Ints, sizes: Ints) -> tuple[Examples, NDArray[np.bool_]]:
+        """Stack row numbers of one task after the other; return also where there is no padding."""
+        padded, mask = pad_rows(rows, sizes)
+        if self.columns is None or self.is_absent is None:
+            return gather(self.X, self.y, padded, mask), mask
+        columns = self.columns[padded]
+        return gather(self.X, None, padded, mask, columns, self.is_absent.shape[1]), mask
 
 
 # ---- packed tasks, of which episodes are drawn -----------------------------------------------

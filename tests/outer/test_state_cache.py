@@ -1,4 +1,4 @@
-"""What a meta state keeps for its estimators: never stale, never pickled, no graph."""
+"""What a meta state caches for its estimators: never stale, never pickled, no graph."""
 
 import gc
 import pickle
