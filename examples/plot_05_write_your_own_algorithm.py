@@ -1,19 +1,20 @@
-"""Write a meta-learner of your own: the equation, an estimator around it, and the checks.
+"""Write your own meta-learner: the equation, an estimator around it, and the checks.
 
     python examples/plot_05_write_your_own_algorithm.py
 
-Prototypes of one or two rows are noisy. If classes lie like N(m, t^2 I) around a common mean m and
-rows like N(c_k, s^2 I) around their class, the best guess of a class mean is the shrunken one,
+Prototypes of one or two rows are noisy. If classes are distributed as N(m, t^2 I) around a common
+mean m, and rows as N(c_k, s^2 I) around their class, the best estimate of a class mean is
 
     c_k = (n_k z_k + lambda m) / (n_k + lambda),    lambda = s^2 / t^2,
 
 with z_k the mean of the n_k support rows of class k. Here lambda and the scale of the distances are
-learned along with the embedding. Prints the accuracy beside that of plain prototypes.
+learned along with the embedding. The script prints the accuracy next to that of plain prototypes.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import dataclass
 
 import torch
@@ -21,50 +22,55 @@ import torch
 from sklearn_meta import ProtoNetClassifier
 from sklearn_meta.base import MetaClassifier
 from sklearn_meta.datasets import make_blob_tasks
-from sklearn_meta.functional import classes_present, cross_entropy, prototypes, squared_euclidean
+from sklearn_meta.functional import prototypes, squared_euclidean
 from sklearn_meta.inner import Algorithm
+from sklearn_meta.parameters import describe, param, real
 from sklearn_meta.testing import check_meta_learner
 
 
 @dataclass(frozen=True)
 class ShrunkenPrototypes(Algorithm):
+    lam: float
+
     def init(self, f, n_outputs, generator):
-        return f.init(generator) | {"log_lambda": torch.zeros(()), "log_scale": torch.zeros(())}
+        start = {"log_lambda": torch.tensor(math.log(self.lam)), "log_scale": torch.zeros(())}
+        return f.init(generator) | start
 
     def adapt(self, f, theta, support):
-        Z = f(theta, support.X)
-        z = prototypes(Z, support.y, support.weight)
-        n = (support.weight.unsqueeze(-1) * support.y).sum(-2).unsqueeze(-1)  # rows of each class
-        present = classes_present(support.y, support.weight)
-        share = (present / present.sum(-1, keepdim=True)).unsqueeze(-2)
-        m, lam = share.to(z) @ z, theta["log_lambda"].exp()  # the mean over the classes
-        return {"c": (n * z + lam * m) / (n + lam), "present": present}
+        n = (support.weight.unsqueeze(-1) * support.y).sum(-2).unsqueeze(-1)  # (*B, n_way, 1)
+        z = prototypes(f(theta, support.X), support.y, support.weight)  # 0 for absent classes
+        m = z.sum(-2, keepdim=True) / (n > 0).sum(-2, keepdim=True)
+        lam = theta["log_lambda"].exp()
+        return {"c": (n * z + lam * m) / (n + lam), "present": n.squeeze(-1) > 0}
 
     def predict(self, f, theta, phi, X):
         logits = -theta["log_scale"].exp() * squared_euclidean(f(theta, X), phi["c"])
         return logits.masked_fill(~phi["present"].unsqueeze(-2), -torch.inf)
 
 
+@describe
 @dataclass(eq=False, repr=False)
 class ShrunkenPrototypesClassifier(MetaClassifier):
-    """All parameters are those that every meta-learner has."""
+    """Classifier by class means that are shrunken towards their common mean."""
+
+    lam: float = param(1.0, real(0, open_left=True), "training", "Where lambda starts.")
 
     def make_algorithm(self):
-        return ShrunkenPrototypes(cross_entropy)
+        return ShrunkenPrototypes(self.make_loss(), self.lam)
 
 
 def main(max_meta_iter: int = 500) -> dict[str, float]:
     check_meta_learner(ShrunkenPrototypesClassifier(hidden_layer_sizes=8))
     print("ShrunkenPrototypesClassifier keeps every promise of a meta-learner")
     tasks = make_blob_tasks(300, n_way=10, n_shot=1, random_state=0)
-    found = {}
+    accuracy = {}
     for cls in (ProtoNetClassifier, ShrunkenPrototypesClassifier):
         clf = cls(n_shot=1, max_meta_iter=max_meta_iter, random_state=0).meta_fit(tasks[:200])
-        found[cls.__name__] = float(clf.score_tasks(tasks[200:]).mean())
-        print(f"{cls.__name__:30} {100 * found[cls.__name__]:.1f} % on 100 new tasks")
+        accuracy[cls.__name__] = float(clf.score_tasks(tasks[200:]).mean())
+        print(f"{cls.__name__:30} {100 * accuracy[cls.__name__]:.1f} % on 100 new tasks")
     lam = float(clf.theta_["log_lambda"])
     print(f"learned: log lambda = {lam:.2f}, log scale = {float(clf.theta_['log_scale']):.2f}")
-    return found
+    return accuracy
 
 
 if __name__ == "__main__":

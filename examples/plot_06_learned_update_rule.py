@@ -17,10 +17,10 @@ import numpy as np
 import torch
 
 from sklearn_meta import LSTMMetaLearnerRegressor, Task
-from sklearn_meta.algorithms import LSTMMetaLearner
+from sklearn_meta.algorithms import GatedRule, LSTMMetaLearner
 from sklearn_meta.datasets import make_sinusoid_tasks
 from sklearn_meta.functional import as_params, squared_error
-from sklearn_meta.inner import Backbone, Everything, Examples, GatedRule, LinearHead
+from sklearn_meta.inner import Backbone, Examples, FullNetwork, LinearHead
 from sklearn_meta.nn import MLP
 
 LAYERS = {"backbone.0": "layer 1", "backbone.2": "layer 2", "head": "output"}
@@ -61,7 +61,7 @@ def main(
 
 def gates(reg: LSTMMetaLearnerRegressor, tasks: list[Task]) -> list[dict[str, np.ndarray]]:
     """For each step: tensors' names to |grad|, i and f of all their weights, (3, n_weights)."""
-    rule = LSTMMetaLearner(squared_error, LinearHead(), Everything(), GatedRule(), reg.inner_steps)
+    rule = LSTMMetaLearner(squared_error, LinearHead(), FullNetwork(), GatedRule(), reg.inner_steps)
     f = Backbone(MLP((1,), (40, 40), norm=None), (1,))
     theta = {k: torch.tensor(p) for k, p in reg.theta_.items()}
     X, y = (

@@ -112,7 +112,7 @@ def main(max_meta_iter: int = 300, seeds: int = 1, picture: str | None = None) -
         found.plot().figure_.savefig(picture, dpi=120)
 
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "model.safetensors"
+        file = Path(folder) / "model.skops"
         model.save(file)
         print(f"saved in {file.stat().st_size / 1024:.0f} kB; loaded by another process:")
         rows = rest.sample(frac=1, random_state=0)

@@ -24,8 +24,9 @@ __all__ = [
     "mean_interval",
 ]
 
-ROUNDING, HUGE = 1e-12, 1e7  # relative, of what is the same number; printed with an exponent
-SYMMETRIC = 0.1  # ends that differ by less of their half distance are printed as one number
+ROUNDING = 1e-12  # relative difference of numbers that count as equal
+HUGE = 1e7  # numbers from here on are printed with an exponent
+SYMMETRIC = 0.1  # intervals with less relative asymmetry are printed as mean ± half width
 METHODS = ("hall", "t")
 LEVEL = Constraint(lambda v: real(0, 1).allows(v) and 0 < v < 1, "a float in (0.0, 1.0)", "float")
 
@@ -42,10 +43,10 @@ class MeanInterval(NamedTuple):
     n_tasks : int
         Number of tasks.
     level : float
-        Level of confidence, between 0 and 1.
+        Confidence level, between 0 and 1.
     n_trainings : int
-        Number of trainings whose differences are part of the interval. Where it is 0, the interval
-        is over tasks alone: it is that of these trained models, not of the algorithm.
+        Number of trainings whose differences contribute to the interval. If 0, the interval is
+        over tasks alone: it is about these trained models, not about the algorithm.
     """
 
     mean: float
@@ -59,14 +60,14 @@ class MeanInterval(NamedTuple):
         if math.isnan(self.low):
             return f"{self.mean:.3f} (1 task, no interval)"
         half, noise = (self.high - self.low) / 2, ROUNDING * abs(self.mean)
-        trained = f", {self.n_trainings} trainings" if self.n_trainings else ""
-        after = f"({100 * self.level:.3g} %, {self.n_tasks} tasks{trained})"
-        if not max(abs(self.low), abs(self.high)) < HUGE:  # of a learner that diverged, inf too
-            return f"{self.mean:.3g} ± {half:.2g} {after}"
+        trainings = f", {self.n_trainings} trainings" if self.n_trainings else ""
+        basis = f"({100 * self.level:.3g} %, {self.n_tasks} tasks{trainings})"
+        if not max(abs(self.low), abs(self.high)) < HUGE:  # inf, too: a learner diverged
+            return f"{self.mean:.3g} ± {half:.2g} {basis}"
         digits = min(max(0, 1 - math.floor(math.log10(half))), 12) if half > noise else 3
         skewed = abs(self.high + self.low - 2 * self.mean) > SYMMETRIC * half + noise
         ends = f"[{self.low:.{digits}f}, {self.high:.{digits}f}]"
-        return f"{self.mean:.{digits}f} {ends if skewed else f'± {half:.{digits}f}'} {after}"
+        return f"{self.mean:.{digits}f} {ends if skewed else f'± {half:.{digits}f}'} {basis}"
 
 
 class PairedComparison(NamedTuple):
@@ -81,8 +82,8 @@ class PairedComparison(NamedTuple):
     hurt : float
         Share of the tasks on which a is worse.
     p_mean : float
-        Two-sided p-value of the mean, below 1 - level where the interval leaves out 0. Where all
-        tasks differ alike, there is no scatter to judge the mean by, and it is `p_sign`.
+        Two-sided p-value of the mean, below 1 - level if the interval excludes 0. If all
+        differences are equal, there is no scatter to test the mean by, and it is `p_sign`.
     p_sign : float
         Two-sided p-value of the sign test.
     """
@@ -118,7 +119,7 @@ class PairedComparison(NamedTuple):
 
 
 class TaskCalibration(NamedTuple):
-    """Calibration error of all rows together, of each task alone, and the mean of the latter.
+    """Calibration error of all rows together, of each task, and the mean of the latter.
 
     Attributes
     ----------
@@ -136,32 +137,32 @@ class TaskCalibration(NamedTuple):
 
 
 def mean_interval(scores: ArrayLike, *, level: float = 0.95, method: str = "hall") -> MeanInterval:
-    r"""Mean of the scores of tasks, with a confidence interval.
+    r"""Compute the mean of the scores of tasks, with a confidence interval.
 
-    Scores of several trainings (seeds, folds) make the interval one of the algorithm: it says
-    where the mean would be with new tasks and with the models trained again.
+    With scores of several trainings (seeds, folds), the interval is about the algorithm: where the
+    mean would be with new tasks and with the models trained again.
 
     Parameters
     ----------
     scores : array-like of shape (n_tasks,) or (n_trainings, n_tasks)
-        As `score_tasks` gives. With one training, or where no two trainings were judged on the
-        same tasks, the interval is over tasks alone. In two dimensions nan stands for a task that
-        a training was not judged on, as with folds.
+        Scores as returned by `score_tasks`. With one training, or if no two trainings were scored
+        on the same tasks, the interval is over tasks alone. In two dimensions, nan means that a
+        task was not scored for a training, as with folds.
     level : float, default=0.95
-        Of confidence, between 0 and 1.
+        Confidence level, between 0 and 1.
     method : {"hall", "t"}, default="hall"
-        "t" is Student's; "hall" the wider, at each end, of that and of Hall's correction for
-        skewness, which is none where scores are symmetric.
+        "t" is Student's interval; "hall" takes, at each end, the wider of that and of Hall's
+        correction for skewness, which vanishes for symmetric scores.
 
     Returns
     -------
     MeanInterval
-        With one task, which cannot tell how tasks vary, `low` and `high` are nan.
+        The mean and its interval. With one task, `low` and `high` are nan.
 
     Raises
     ------
     ValueError
-        If a score is not finite, naming the task by its position, or an argument is unusable.
+        If a score is not finite, or an argument is invalid.
 
     Notes
     -----
@@ -169,17 +170,18 @@ def mean_interval(scores: ArrayLike, *, level: float = 0.95, method: str = "hall
     of the mean is estimated by :math:`s^2 / n + c\,\hat\theta`, where s is the standard deviation
     of the n means of tasks and :math:`\hat\theta`, the variance between trainings, is how far the
     means of two trainings on their common tasks are apart beyond what the scatter over these tasks
-    explains (0 if that is negative). c makes the sum unbiased for whatever tasks each training was
-    judged on; for S seeds and K folds it is about 1 / (S K). Degrees of freedom are
+    explains (0 if that is negative). c makes the sum unbiased for any tasks that the trainings
+    were scored on; for S seeds and K folds it is about 1 / (S K). Degrees of freedom are
     Satterthwaite's. On normal scores the interval misses the mean in 2 to 6 % of cases instead of
     5, and in up to 8 % for three seeds on one fold.
 
-    The t interval of skewed scores is wrong on one side: of lognormal ones of 20 tasks it is too
-    low in 14 %, instead of 2.5. Hall's monotone transformation of t leaves 8 %, and 4 % with 50
-    tasks; the BCa bootstrap leaves more (docs/results/null_comparisons.md). Of symmetric scores
-    with heavy tails, whose skewness is by chance, it alone would miss the mean too often, and
-    Student's t does not: so each end is that of the wider. With very few tasks no interval of
-    skewed scores, such as R^2, holds its level.
+    The t interval of skewed scores is wrong on one side: for 20 lognormal scores it is too low in
+    14 % of cases instead of 2.5. Hall's monotone transformation of t leaves 8 %, and 4 % with 50
+    tasks; the BCa bootstrap (:func:`scipy.stats.bootstrap`) leaves more
+    (docs/results/null_comparisons.md). For symmetric scores with heavy tails, whose skewness is
+    due to chance, Hall's interval alone would miss the mean too often, and Student's does not;
+    so each end is that of the wider one. With very few tasks no interval of skewed scores, such as
+    R^2, holds its level.
 
     References
     ----------
@@ -215,24 +217,24 @@ def compare_paired(
     Parameters
     ----------
     a, b : array-like of shape (n_tasks,) or (n_trainings, n_tasks)
-        Scores, higher is better. With several trainings the comparison is of the algorithms, with
-        one it is of the models trained; see :func:`mean_interval`. Of equally many, the r-th of a
-        is paired with the r-th of b.
+        Scores, higher is better. With several trainings the comparison is about the algorithms,
+        with one about the trained models; see :func:`mean_interval`. If a and b have equally many
+        trainings, these are paired.
     level, margin : float, default=0.95 and 0.0
-        Of confidence; a task on which a and b are as close as the margin is a tie.
+        Confidence level; a task on which a and b differ by at most the margin is a tie.
     method : {"hall", "t"}, default="hall"
-        Of the interval of the mean of a - b and of its p-value, see :func:`mean_interval`.
+        Method of the interval of the mean of a - b and of its p-value; see :func:`mean_interval`.
 
     Returns
     -------
     PairedComparison
-        Two-sided p-values, of the sign test without the ties; 1 if no task differs. `p_mean` is
-        nan with one task.
+        The comparison with two-sided p-values; the sign test ignores ties, and has a p-value of 1
+        if all tasks are ties. `p_mean` is nan with one task.
 
     Raises
     ------
     ValueError
-        If the numbers of tasks differ, a score is not finite, or an argument is unusable.
+        If the numbers of tasks differ, a score is not finite, or an argument is invalid.
 
     Examples
     --------
@@ -246,8 +248,10 @@ def compare_paired(
     _check("method", method, option(*METHODS))
     x, y = _table(a, "a"), _table(b, "b")
     if x.shape[1] != y.shape[1]:
-        both = f"a of shape {np.shape(a)} and b of shape {np.shape(b)}"
-        raise ValueError(f"{both} hold {x.shape[1]} and {y.shape[1]} tasks; they must be the same.")
+        raise ValueError(
+            f"a of shape {np.shape(a)} and b of shape {np.shape(b)} hold {x.shape[1]} and "
+            f"{y.shape[1]} tasks; they must be the same."
+        )
     rounding = ROUNDING * np.nanmax(np.abs([*x, *y]), axis=0)
     if x.shape == y.shape:
         gaps = np.where(np.abs(x - y) <= rounding, 0.0, x - y)
@@ -258,7 +262,7 @@ def compare_paired(
         error = mean_error([x, -y], rounding, method)
     gap, n = error.scores, len(error.scores)
     wins, losses = int(np.sum(gap > margin + rounding)), int(np.sum(-gap > margin + rounding))
-    p_sign = min(1.0, 2 * float(stats.binom.cdf(min(wins, losses), wins + losses, 0.5)))
+    p_sign = float(stats.binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
     p_mean = math.nan if n == 1 else error.p_value() if error.error else p_sign
     return PairedComparison(
         error.interval(level), wins, n - wins - losses, losses, losses / n, p_mean, p_sign
@@ -267,13 +271,16 @@ def compare_paired(
 
 @dataclass(frozen=True)
 class MeanError:
-    """How far the mean over tasks may be from that of new tasks and new trainings."""
+    """Standard error of the mean over tasks, with regard to new tasks and new trainings.
 
-    scores: NDArray[np.float64]  # of each task, the mean over its trainings
-    error: float  # standard error of their mean; 0 where nothing varies, nan of one task
+    scipy's t tests know neither Hall's correction for skewness nor variance between trainings.
+    """
+
+    scores: NDArray[np.float64]  # mean score of each task over its trainings
+    error: float  # 0 if nothing varies, nan for one task
     freedom: float
-    skewness: float  # of the mean, to first order; 0 takes Student's t as it is
-    n_trainings: int  # whose differences are part of the error
+    skewness: float  # of the mean, to first order; with 0, intervals are Student's
+    n_trainings: int  # whose differences contribute to the error
 
     def interval(self, level: float) -> MeanInterval:
         """Return the mean between the ends that have the p-value 1 - level."""
@@ -288,7 +295,7 @@ class MeanError:
         return MeanInterval(mean, low, high, n, float(level), self.n_trainings)
 
     def p_value(self, of: float = 0.0, alternative: str = "two-sided") -> float:
-        """Return the p-value of a true mean `of`: small where the mean is above it or below it."""
+        """Return the p-value of the hypothesis that the true mean is `of`."""
         t, a = (float(self.scores.mean()) - of) / self.error, self.skewness
         symmetric = t + a * t**2 / 3 + a**2 * t**3 / 27 + a / 6  # Hall 1992, eq. 2.4
         above = float(stats.t.sf(min(t, symmetric), self.freedom))
@@ -311,34 +318,35 @@ def mean_error(
 ) -> MeanError:
     """Estimate the error of the mean over tasks of a sum of tables (n_trainings, n_tasks).
 
-    nan: the training was not judged on the task. The trainings of different tables are independent.
+    Tasks that a training was not scored on are nan. The trainings of different tables are
+    independent.
     """
     scores = np.sum([np.nanmean(table, axis=0) for table in tables], axis=0)
-    away, n = scores - scores.mean(), len(scores)
-    away = np.zeros(n) if np.all(np.abs(away) <= rounding) else away
-    between = [table - np.nanmean(table) for table in tables]
-    unit = max(float(np.nanmax(np.abs(each))) for each in (away, *between)) or 1.0
+    deviation, n = scores - scores.mean(), len(scores)
+    deviation = np.zeros(n) if np.all(np.abs(deviation) <= rounding) else deviation
+    centered = [table - np.nanmean(table) for table in tables]
+    unit = max(float(np.nanmax(np.abs(x))) for x in (deviation, *centered)) or 1.0
     if n == 1:
         return MeanError(scores, math.nan, math.nan, 0.0, 0)
-    tasks = float(np.sum((away / unit) ** 2)) / (n - 1) / n
-    trained = [part for each in between if (part := _between_trainings(each / unit)) is not None]
-    variance = tasks + sum(part.excess for part in trained)
-    squares = tasks**2 / (n - 1) + sum(part.square**2 / part.freedom for part in trained)
+    tasks = float(np.sum((deviation / unit) ** 2)) / (n - 1) / n
+    trainings = [part for x in centered if (part := _between_trainings(x / unit)) is not None]
+    variance = tasks + sum(part.excess for part in trainings)
+    squares = tasks**2 / (n - 1) + sum(part.square**2 / part.freedom for part in trainings)
     skewness = 0.0
     if method == "hall" and n > 2 and tasks > 0:
-        third = float(np.sum((away / unit) ** 3)) * n / ((n - 1) * (n - 2))
+        third = float(np.sum((deviation / unit) ** 3)) * n / ((n - 1) * (n - 2))
         skewness = third / n**2 / variance**1.5
     return MeanError(
         scores,
         unit * math.sqrt(variance),
         variance**2 / squares if squares else math.nan,
         skewness,
-        sum(part.n for part in trained),
+        sum(part.n for part in trainings),
     )
 
 
 class _BetweenTrainings(NamedTuple):
-    """Part of the variance of the mean that comes from training again, and its mean square."""
+    """Contribution of training again to the variance of the mean, and its mean square."""
 
     excess: float
     square: float
@@ -347,39 +355,39 @@ class _BetweenTrainings(NamedTuple):
 
 
 def _between_trainings(table: NDArray[np.float64]) -> _BetweenTrainings | None:
-    """Compare all pairs of trainings on the tasks that both were judged on."""
-    judged = np.isfinite(table)
-    if judged.sum(axis=1).max() == 1:  # what training adds is in the scatter of the tasks
+    """Compare all pairs of trainings on the tasks that both were scored on."""
+    scored = np.isfinite(table)
+    if scored.sum(axis=1).max() == 1:  # the scatter of the tasks includes that of the trainings
         return _BetweenTrainings(0.0, 0.0, 1, len(table))
-    n, x, m = table.shape[1], np.where(judged, table, 0.0), judged.astype(np.float64)
+    n, x, m = table.shape[1], np.where(scored, table, 0.0), scored.astype(np.float64)
     common = m @ m.T
-    pairs = np.argwhere(np.triu(common > 1, 1))  # one common task tells no scatter
+    pairs = np.argwhere(np.triu(common > 1, 1))  # one common task has no scatter
     if not len(pairs):
         return None
     r, s = pairs.T
     sums, squares = x @ m.T, x**2 @ m.T
-    apart = (sums - sums.T)[r, s] / common[r, s]
-    scatter = (squares + squares.T - 2 * x @ x.T)[r, s] - common[r, s] * apart**2
+    gap = (sums - sums.T)[r, s] / common[r, s]
+    scatter = (squares + squares.T - 2 * x @ x.T)[r, s] - common[r, s] * gap**2
     scatter = np.maximum(scatter, 0.0) / (common[r, s] - 1) / common[r, s]
     linked, label = connected_components(common > 1, directed=False)
-    alone = int(np.sum(np.bincount(label) == 1))
+    isolated = int(np.sum(np.bincount(label) == 1))
     weights = m / m.sum(axis=0) / n
     together, each = float(np.sum(weights.sum(axis=1) ** 2)), float(np.mean(1 / m.sum(axis=0)))
-    # the variance between tasks, judged by different trainings, has a share of it already
+    # the variance between tasks, scored by different trainings, includes a share of it
     missing = max(together - (each - together) / (n - 1), 0.0) / 2
-    square = missing * float(np.mean(apart**2))
+    square = missing * float(np.mean(gap**2))
     return _BetweenTrainings(
         max(square - missing * float(np.mean(scatter)), 0.0),
         square,
         len(table) - linked,
-        len(table) - alone,
+        len(table) - isolated,
     )
 
 
 def expected_calibration_error(
     y_true: ArrayLike, y_proba: ArrayLike, *, classes: ArrayLike | None = None, n_bins: int = 15
 ) -> float:
-    """Calibration error of the predicted label, sum_m |B_m| / n * |acc(B_m) - conf(B_m)|.
+    """Compute the calibration error of labels, sum_m |B_m| / n * |acc(B_m) - conf(B_m)|.
 
     Guo, Pleiss, Sun and Weinberger, "On Calibration of Modern Neural Networks", ICML 2017, eq. 3:
     B_m are the rows whose largest probability lies in ((m - 1) / n_bins, m / n_bins].
@@ -387,21 +395,21 @@ def expected_calibration_error(
     Parameters
     ----------
     y_true, y_proba : array-like of shape (n_rows,) and (n_rows, n_classes)
-        Labels, and what `predict_proba` gives.
+        True labels, and probabilities as returned by `predict_proba`.
     classes : array-like of shape (n_classes,), default=None
-        The label of each column, `classes_`. None: those in `y_true`, sorted, if they are as many.
+        The label of each column, `classes_`. None: the sorted labels in `y_true`.
     n_bins : int, default=15
-        Of equal width.
+        Number of bins of equal width.
 
     Returns
     -------
     float
-        Between 0 and 1; with few rows, large even for perfect probabilities.
+        Error between 0 and 1; with few rows, large even for perfect probabilities.
 
     Raises
     ------
     ValueError
-        If labels and probabilities are unusable, or do not fit together.
+        If labels or probabilities are invalid, or do not match.
 
     Examples
     --------
@@ -413,28 +421,29 @@ def expected_calibration_error(
 
 
 def calibration_error_over_tasks(tasks: Any, *, n_bins: int = 15) -> TaskCalibration:
-    """Measure the expected calibration error over tasks, which may differ in their classes.
+    """Compute the expected calibration error over tasks, which may differ in their classes.
 
-    Report `pooled`: tasks of few rows have large errors even for perfect probabilities, as a bin
-    of one row is never calibrated (200 tasks of 10 rows: pooled 0.02, mean 0.29). But in `pooled`,
-    which is at most the mean by rows, tasks too confident and too timid may cancel out.
+    Report `pooled`: tasks of few rows have large errors even for perfect probabilities, because a
+    bin of one row is never calibrated (200 tasks of 10 rows: pooled 0.02, mean 0.29). But in
+    `pooled`, which is at most the mean by rows, overconfident and underconfident tasks may cancel
+    out.
 
     Parameters
     ----------
     tasks : iterable of (y_true, y_proba) or (y_true, y_proba, classes)
         See :func:`expected_calibration_error`.
     n_bins : int, default=15
-        Of equal width.
+        Number of bins of equal width.
 
     Returns
     -------
     TaskCalibration
-        `pooled`, `mean_per_task` and `per_task`.
+        The errors `pooled`, `mean_per_task` and `per_task`.
 
     Raises
     ------
     ValueError
-        Naming the task by its position.
+        If a task is invalid; the message names its position.
 
     Examples
     --------
@@ -445,8 +454,8 @@ def calibration_error_over_tasks(tasks: Any, *, n_bins: int = 15) -> TaskCalibra
     rows = [_gaps(f"Task {i}: ", task) for i, task in enumerate(tasks)]
     if not rows:
         raise ValueError("There are no tasks.")
-    alone = np.array([_error(row, n_bins) for row in rows])
-    return TaskCalibration(_error(np.hstack(rows), n_bins), float(alone.mean()), alone)
+    per_task = np.array([_error(row, n_bins) for row in rows])
+    return TaskCalibration(_error(np.hstack(rows), n_bins), float(per_task.mean()), per_task)
 
 
 def _check(name: str, value: Any, check: Constraint) -> None:
@@ -455,7 +464,7 @@ def _check(name: str, value: Any, check: Constraint) -> None:
 
 
 def _table(scores: ArrayLike, name: str) -> NDArray[np.float64]:
-    """Check scores, and return them as (n_trainings, n_tasks); nan: not judged."""
+    """Validate scores, and return them as (n_trainings, n_tasks) with nan for tasks not scored."""
     try:
         x = np.asarray(scores, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -464,16 +473,17 @@ def _table(scores: ArrayLike, name: str) -> NDArray[np.float64]:
         raise ValueError(
             f"{name} must be (n_tasks,) or (n_trainings, n_tasks). Got shape {x.shape}."
         )
-    unusable = ~np.isfinite(x) & ~(np.isnan(x) & (x.ndim == 2) & np.isfinite(x).any(axis=0))
-    for i in np.argwhere(unusable):
+    invalid = ~np.isfinite(x) & ~(np.isnan(x) & (x.ndim == 2) & np.isfinite(x).any(axis=0))
+    for i in np.argwhere(invalid):
         raise ValueError(f"Task {i[-1]}: {name}{i.tolist()} is {x[tuple(i)]} (shape {x.shape}).")
     return np.atleast_2d(x)
 
 
-def _gaps(task: str, given: Any) -> NDArray[np.float64]:
-    if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
-        raise ValueError(f"{task}must be (y_true, y_proba[, classes]). Got {given!r:.80}.")
-    y_true, y_proba, classes = (*given, None)[:3]
+def _gaps(task: str, value: Any) -> NDArray[np.float64]:
+    """Validate the predictions of a task, and return confidence and accuracy minus confidence."""
+    if not isinstance(value, (tuple, list)) or len(value) not in (2, 3):
+        raise ValueError(f"{task}must be (y_true, y_proba[, classes]). Got {value!r:.80}.")
+    y_true, y_proba, classes = (*value, None)[:3]
     try:
         y, p = np.asarray(y_true), np.asarray(y_proba, dtype=np.float64)
         labels = (np.unique(y) if classes is None else np.ravel(classes)).tolist()
@@ -486,15 +496,17 @@ def _gaps(task: str, given: Any) -> NDArray[np.float64]:
         raise ValueError(f"{task}y_proba[{i}] is {p[i].tolist()}, not probabilities summing to 1.")
     column = {label: k for k, label in enumerate(labels)}
     if not len(column) == len(labels) == p.shape[1]:
-        called = f"labels {labels} for y_proba of shape {p.shape}"
-        raise ValueError(f"{task}{called}; `classes` must name each column once, as `classes_`.")
+        raise ValueError(
+            f"{task}labels {labels} for y_proba of shape {p.shape}; `classes` must name each "
+            "column once, as `classes_`."
+        )
     if unknown := [label for label in y.tolist() if label not in column]:
         raise ValueError(f"{task}y_true holds {unknown[0]!r}, which is not in classes, {labels}.")
     right = p.argmax(axis=1) == [column[label] for label in y.tolist()]
-    return np.stack([p.max(axis=1), right - p.max(axis=1)])  # confidence, and what it lacks
+    return np.stack([p.max(axis=1), right - p.max(axis=1)])
 
 
 def _error(gaps: NDArray[np.float64], n_bins: int) -> float:
     _check("n_bins", n_bins, integer(1))
-    m = np.searchsorted(np.linspace(0, 1, n_bins + 1)[1:-1], gaps[0])  # edges belong to the left
+    m = np.searchsorted(np.linspace(0, 1, n_bins + 1)[1:-1], gaps[0])  # bins include upper edges
     return float(np.abs(np.bincount(m, weights=gaps[1])).sum() / gaps.shape[1])

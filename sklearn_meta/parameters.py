@@ -20,6 +20,7 @@ __all__ = [
     "Parameter",
     "Role",
     "anything",
+    "as_range",
     "check_parameter",
     "describe",
     "fingerprint",
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 C = TypeVar("C", bound=type)
+V = TypeVar("V")
 Role = Literal["structural", "training", "adaptation", "runtime"]
 
 # what a description says of a parameter after `meta_fit`
@@ -152,8 +154,8 @@ def parameters_of(cls: type) -> Mapping[str, Parameter]:
     return declared
 
 
-def check_parameter(name: str, value: Any, constraint: Constraint, owner: str) -> None:
-    """Raise a ValueError in scikit-learn's words unless the constraint allows the value.
+def check_parameter(name: str, value: V, constraint: Constraint, owner: str) -> V:
+    """Return a value that the constraint allows, or raise a ValueError in scikit-learn's words.
 
     Parameters
     ----------
@@ -165,23 +167,69 @@ def check_parameter(name: str, value: Any, constraint: Constraint, owner: str) -
         The values that it accepts.
     owner : str
         The class or function that the parameter belongs to.
+
+    Returns
+    -------
+    value : object
+        The same value.
     """
     if not constraint.allows(value):
         raise ValueError(
             f"The {name!r} parameter of {owner} must be {constraint.text}. Got {value!r} instead."
         )
+    return value
+
+
+def as_range(value: Any, name: str, owner: str, least: int) -> tuple[int, int]:
+    """Return a count, or a range of counts, as a range with both ends included.
+
+    Parameters
+    ----------
+    value : int or (int, int)
+        The count or the range.
+    name, owner : str
+        The parameter, and the class or function that it belongs to.
+    least : int
+        The smallest count allowed.
+
+    Returns
+    -------
+    low, high : int
+        The ends of the range.
+
+    Raises
+    ------
+    ValueError
+        If `value` is not whole, is below `least`, or is a range that runs backwards.
+
+    Examples
+    --------
+    >>> from sklearn_meta.parameters import as_range
+    >>> as_range(3, "n_shot", "FewShotTasks", least=1)
+    (3, 3)
+    """
+    ends = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    count = integer(least)
+    if len(ends) != 2 or not all(map(count.allows, ends)) or ends[0] > ends[1]:
+        raise ValueError(
+            f"The {name!r} parameter of {owner} must be {count.text} or a pair of them, "
+            f"(low, high). Got {value!r} instead."
+        )
+    return int(ends[0]), int(ends[1])
 
 
 # ---- constraints ---------------------------------------------------------------------------
 
 
-def integer(low: int, *, none: bool = False) -> Constraint:
-    """Allow an int of at least `low`.
+def integer(low: int, high: int | None = None, *, none: bool = False) -> Constraint:
+    """Allow an int from `low` to `high`.
 
     Parameters
     ----------
     low : int
         The smallest value.
+    high : int or None, default=None
+        The largest value. With None there is no limit.
     none : bool, default=False
         Whether None is allowed too.
 
@@ -194,10 +242,13 @@ def integer(low: int, *, none: bool = False) -> Constraint:
     def allows(value: Any) -> bool:
         if value is None:
             return none
-        return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= low
+        if not isinstance(value, Integral) or isinstance(value, bool):
+            return False
+        return int(value) >= low and (high is None or int(value) <= high)
 
     or_none = " or None" * none
-    return Constraint(allows, f"an int in the range [{low}, inf){or_none}", f"int{or_none}")
+    span = f"[{low}, inf)" if high is None else f"[{low}, {high}]"
+    return Constraint(allows, f"an int in the range {span}{or_none}", f"int{or_none}")
 
 
 def real(
@@ -342,11 +393,8 @@ def describe(cls: C) -> C:
         The same class.
     """
     defaults = {name: p.default for name, p in inspect.signature(cls).parameters.items()}
-    entries = [
-        entry(name, declaration, defaults[name])
-        for name, declaration in parameters_of(cls).items()
-        if name in defaults
-    ]
+    declared = parameters_of(cls)
+    entries = [entry(k, declared[k], v) for k, v in defaults.items() if k in declared]
     classes = CLASSES if getattr(cls, "target_type", None) == "class" else ""
     sections = [
         "Parameters\n----------\n" + "\n".join(entries),

@@ -58,7 +58,7 @@ AS_TASKS = {
     ),
     "support and query differ": (
         lambda: as_tasks([(X, Y, X[:, :2], Y)]),
-        r"Task 0: .*X_support of shape \(12, 3\), X_query of shape \(12, 2\)",
+        r"Task 0: its query: .*X of shape \(12, 2\) against \(12, 3\)",
     ),
     "text and numbers in y": (lambda: as_tasks([(X, Y, X, Y.astype(str))]), "Task 0: y_support"),
     "strings as features": (

@@ -92,10 +92,11 @@ def remarks(label):
     """What numpydoc objects to in a docstring."""
     checks = validate(f"sklearn_meta.{label}")["errors"]
     left_out = STYLE if label in ESTIMATORS else STYLE | ESTIMATORS_ONLY
-    if label in CLASSES and (describes_fields(CLASSES[label]) or is_protocol(CLASSES[label])):
+    exempt = describes_fields, is_protocol, inherits_parameters
+    if label in CLASSES and any(rule(CLASSES[label]) for rule in exempt):
         left_out = left_out | {"PR01"}
     if label in MEMBERS and leaves_it_to_the_base(*MEMBERS[label]):
-        left_out = left_out | {"PR01", "RT01"}
+        left_out = left_out | {"PR01", "RT01", "YD01"}
     return [f"{code} {text}" for code, text in checks if code not in left_out]
 
 
@@ -110,12 +111,19 @@ def describes_fields(cls):
     return bool(fields) and set(fields) <= set(attributes)
 
 
+def inherits_parameters(cls):
+    """Whether a base class of a dataclass describes all of its parameters."""
+    fields = {n for n, f in getattr(cls, "__dataclass_fields__", {}).items() if f.init}
+    bases = (sections_of(base.__doc__ or "").get("Parameters", "") for base in cls.__mro__[1:])
+    return bool(fields) and any(fields <= set(entries_of(section)) for section in bases)
+
+
 def leaves_it_to_the_base(owner, name):
     """Whether a method of one line overrides one of ours that describes arguments and result."""
     bases = [base for base in owner.__mro__[1:] if is_ours(base) and name in vars(base)]
     if not bases or {"Parameters", "Returns"} & sections_of(doc_of(owner, name)).keys():
         return False
-    return any("Returns" in sections_of(doc_of(base, name)) for base in bases)
+    return any({"Returns", "Yields"} & sections_of(doc_of(base, name)).keys() for base in bases)
 
 
 def doc_of(cls, name):

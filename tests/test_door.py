@@ -35,6 +35,8 @@ from sklearn_meta.analysis import (
     variance_components,
 )
 from sklearn_meta.model_selection import (
+    HierarchicalClassifier,
+    HierarchicalRegressor,
     LeaveOneTaskOut,
     SupportQuerySplit,
     TaskEstimator,
@@ -42,7 +44,6 @@ from sklearn_meta.model_selection import (
     compare,
     train_test_split_tasks,
 )
-from sklearn_meta.model_selection.comparison import HierarchicalClassifier, HierarchicalRegressor
 from sklearn_meta.pipeline import make_meta_pipeline
 from sklearn_meta.tasks import (
     DirichletTaskDistribution,

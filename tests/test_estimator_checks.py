@@ -19,8 +19,13 @@ from sklearn_meta import (
     Task,
 )
 from sklearn_meta.datasets import make_blob_tasks
-from sklearn_meta.promises import FOR_ALL, FOR_CLASSIFIERS
-from sklearn_meta.testing import all_estimators, check_meta_learner
+from sklearn_meta.testing import (
+    CHECKS,
+    CLASSIFIER_CHECKS,
+    all_estimators,
+    check_meta_learner,
+    name_of,
+)
 
 EVERY = [cls() for _, cls in all_estimators()]
 VARIANTS = [
@@ -82,7 +87,7 @@ def test_meta_learner_checks(estimator):
     assert check_meta_learner(estimator) is None
 
 
-def test_a_fixed_head_keeps_all_promises_but_those_on_classes():
+def test_a_fixed_head_passes_all_checks_but_those_on_classes():
     fixed = MAMLClassifier(head="fixed", hidden_layer_sizes=8, inner_steps=1)
     assert check_meta_learner(fixed, skip=["any_number_of_classes", "label_order"]) is None
     with pytest.raises(AssertionError, match=r"any_number_of_classes.*at most 3"):
@@ -91,18 +96,18 @@ def test_a_fixed_head_keeps_all_promises_but_those_on_classes():
         check_meta_learner(fixed, skip=["any_number_of_classes"])
 
 
-def test_a_pooled_classifier_keeps_all_promises_but_those_on_labels():
+def test_a_pooled_classifier_passes_all_checks_but_those_on_labels():
     every, on_labels = (
-        [check.__name__.lstrip("_") for check in checks] for checks in (FOR_ALL, FOR_CLASSIFIERS)
+        [name_of(check) for check in checks] for checks in (CHECKS, CLASSIFIER_CHECKS)
     )
     assert check_meta_learner(PooledClassifier(), skip=on_labels) is None
     for name in on_labels:
         others = [other for other in on_labels if other != name]
-        with pytest.raises(AssertionError, match=f"breaks its promise '{name}'"):
+        with pytest.raises(AssertionError, match=f"fails check '{name}'"):
             check_meta_learner(PooledClassifier(), skip=[*every, *others])
 
 
-def test_skipping_an_unknown_promise_is_refused():
+def test_skipping_an_unknown_check_is_refused():
     with pytest.raises(ValueError, match=r"skip names .'row by row'.*row_by_row"):
         check_meta_learner(ProtoNetClassifier(), skip=["row by row"])
 
@@ -277,7 +282,7 @@ class NeedsNumbers(ProtoNetClassifier):
         (UsesNumpysGenerator, "predict must not touch numpy's global generator"),
         (RemembersAfterReset, "reset_meta_forgets"),
         (LearnsInFit, "fit must not replace the meta state"),
-        (LooksAtParametersInPredict, "predict must not look at 'n_query'"),
+        (LooksAtParametersInPredict, "predict must ignore that 'n_query' was set after fit"),
         (AcceptsAnything, "must refuse an empty list of tasks"),
         (ForgetsWhenRefusing, "must leave the estimator as it was"),
         (SetsAParameter, "replaced the parameters .'verbose'"),

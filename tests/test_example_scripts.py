@@ -14,6 +14,8 @@ import pytest
 import torch
 from sklearn.utils import Bunch
 
+import sklearn_meta
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -384,9 +386,17 @@ def test_guarded_has_a_row_for_each_set(load, monkeypatch):
     assert np.isfinite(list(rows[0].values())).all()
 
 
+def test_a_file_of_an_earlier_format_is_converted(load, tmp_path):
+    old = np.load(ROOT / "tests" / "persistence" / "format1.npz")  # more of them in that folder
+    (tmp_path / "old").write_bytes(old["prior file"].tobytes())
+    load("convert_saved_files").convert(tmp_path / "old", tmp_path / "new")
+    assert sklearn_meta.load(tmp_path / "new").theta_
+
+
 @pytest.mark.parametrize("path", (ROOT / "examples").rglob("*.py"), ids=lambda p: p.stem)
 def test_every_script_has_a_test(path):
-    assert f'{path.stem}")' in Path(__file__).read_text(encoding="utf-8")
+    tests = "".join(p.read_text(encoding="utf-8") for p in ROOT.glob("tests/test_example_*.py"))
+    assert f'{path.stem}")' in tests
 
 
 def test_readme_code_is_true():

@@ -10,30 +10,43 @@ import torch
 from torch import nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from sklearn_meta.algorithms import IMAML, LSTMMetaLearner, Pooled, ProtoNet, Reptile
+from sklearn_meta.algorithms import (
+    ANIL,
+    BOIL,
+    IMAML,
+    MAML,
+    DirectRule,
+    GatedRule,
+    LSTMMetaLearner,
+    MAMLPlusPlus,
+    MetaSGD,
+    Pooled,
+    ProtoMAML,
+    ProtoNet,
+    Reptile,
+)
 from sklearn_meta.functional import (
+    LOSSES,
+    absolute_error,
     adam,
+    brier_score,
     cosine_distance,
     cross_entropy,
+    huber_loss,
     linear,
     squared_error,
     squared_euclidean,
 )
 from sklearn_meta.inner import (
     Backbone,
-    Body,
     CosineHead,
-    DirectRule,
-    Everything,
     Examples,
     FineTune,
     FixedHead,
     FixedRate,
-    GatedRule,
-    GradientLearner,
-    HeadAlone,
+    FullNetwork,
+    HeadOnly,
     LinearHead,
-    MultiStep,
     ParameterRate,
     PrototypeHead,
     ScalarRate,
@@ -60,6 +73,10 @@ class Sequence(nn.Module):
         return (Z[0] if isinstance(Z, tuple) else Z).flatten(1)
 
 
+def predicts_classes(alg):
+    return alg.criterion in LOSSES["class"].values()
+
+
 HEADS = {
     "shared": (cross_entropy, SharedHead()),
     "prototype": (cross_entropy, PrototypeHead()),
@@ -67,30 +84,32 @@ HEADS = {
     "linear": (squared_error, LinearHead()),
 }
 ALGORITHMS = {
-    f"{name}-{head}": GradientLearner(criterion, how, Everything(), FixedRate(0.1), 2, first_until)
-    for name, first_until in (("maml", 0.0), ("fomaml", 1.0))
+    f"{name}-{head}": MAML(criterion, how, FixedRate(0.1), 2, first_order)
+    for name, first_order in (("maml", False), ("fomaml", True))
     for head, (criterion, how) in HEADS.items()
 }
 SHARED, PROTOTYPE, FIXED, LINEAR = HEADS.values()
 ALGORITHMS |= {
-    "anil-shared": GradientLearner(*SHARED, HeadAlone(), FixedRate(0.1), 2),
-    "anil-linear": GradientLearner(*LINEAR, HeadAlone(), ParameterRate(0.1), 2),
-    "boil-prototype": GradientLearner(*PROTOTYPE, Body(), FixedRate(0.1), 2),
-    "boil-linear": GradientLearner(*LINEAR, Body(), ScalarRate(0.1), 2),
-    "metasgd-shared": GradientLearner(*SHARED, Everything(), ParameterRate(0.1), 1),
-    "metasgd-linear": GradientLearner(*LINEAR, Everything(), ParameterRate(0.1), 1),
-    "maml++-shared": GradientLearner(
-        *SHARED, Everything(), TensorStepRate(0.1), 2, 0.0, MultiStep(0.5), 0.25
-    ),
-    "maml++-linear": GradientLearner(
-        *LINEAR, Everything(), TensorStepRate(0.1), 2, 0.0, MultiStep(0.5)
-    ),
+    "anil-shared": ANIL(*SHARED, FixedRate(0.1), 2),
+    "anil-linear": ANIL(*LINEAR, ParameterRate(0.1), 2),
+    "boil-prototype": BOIL(*PROTOTYPE, FixedRate(0.1), 2),
+    "boil-linear": BOIL(*LINEAR, ScalarRate(0.1), 2),
+    "metasgd-shared": MetaSGD(*SHARED, ParameterRate(0.1), 1),
+    "metasgd-linear": MetaSGD(*LINEAR, ParameterRate(0.1), 1),
+    "maml++-shared": MAMLPlusPlus(*SHARED, TensorStepRate(0.1), 2, multi_step_until=0.5).at(0.25),
+    "maml++-linear": MAMLPlusPlus(*LINEAR, TensorStepRate(0.1), 2, multi_step_until=0.5).at(0.0),
+}
+ALGORITHMS |= {  # other losses than cross-entropy and squared error
+    "maml-shared-brier": MAML(brier_score, SharedHead(), FixedRate(0.1), 2),
+    "anil-linear-absolute": ANIL(absolute_error, LinearHead(), FixedRate(0.1), 2),
+    "maml-linear-huber": MAML(huber_loss, LinearHead(), FixedRate(0.1), 2),
+    "protomaml-brier": ProtoMAML(brier_score, FixedRate(0.1), 2),
 }
 ALGORITHMS |= {
-    "lstm-shared": LSTMMetaLearner(*SHARED, Everything(), GatedRule(2), 2, False),
-    "lstm-linear": LSTMMetaLearner(*LINEAR, Everything(), GatedRule(2), 2, False),
-    "lstm-first-order-shared": LSTMMetaLearner(*SHARED, Everything(), GatedRule(2), 2, True, 999),
-    "lstm-first-order-linear": LSTMMetaLearner(*LINEAR, Everything(), DirectRule(2), 2, True),
+    "lstm-shared": LSTMMetaLearner(*SHARED, FullNetwork(), GatedRule(2), 2, False),
+    "lstm-linear": LSTMMetaLearner(*LINEAR, FullNetwork(), GatedRule(2), 2, False),
+    "lstm-first-order-shared": LSTMMetaLearner(*SHARED, FullNetwork(), GatedRule(2), 2, True, 999),
+    "lstm-first-order-linear": LSTMMetaLearner(*LINEAR, FullNetwork(), DirectRule(2), 2, True),
 }
 ALGORITHMS |= {
     "protonet-sqeuclidean": ProtoNet(cross_entropy, squared_euclidean),
@@ -108,15 +127,15 @@ SGD = torch.optim.SGD
 MOMENTUM = (("momentum", 0.9), ("dampening", 0.9), ("weight_decay", 0.1))
 ON_ALL_LABELS = {  # trained on the labels of all tasks: y has a column for each, in every task
     "pooled-fixed": Pooled(*FIXED),
-    "finetune-zero": FineTune(cross_entropy, ZeroHead(), Everything(), FixedHead(), SGD, 0.1, 2),
-    "finetune-prototype": FineTune(*PROTOTYPE, HeadAlone(), FixedHead(), SGD, 0.1, 2, MOMENTUM),
+    "finetune-zero": FineTune(cross_entropy, ZeroHead(), FullNetwork(), FixedHead(), SGD, 0.1, 2),
+    "finetune-prototype": FineTune(*PROTOTYPE, HeadOnly(), FixedHead(), SGD, 0.1, 2, MOMENTUM),
     "baseline++": FineTune(
-        cross_entropy, CosineHead(None), HeadAlone(), CosineHead(None), SGD, 0.1, 2, MOMENTUM
+        cross_entropy, CosineHead(None), HeadOnly(), CosineHead(None), SGD, 0.1, 2, MOMENTUM
     ),
 }
 ALGORITHMS |= ON_ALL_LABELS | {
     "pooled-linear": Pooled(*LINEAR),
-    "finetune-linear": FineTune(*LINEAR, Everything(), LinearHead(), SGD, 0.1, 2),
+    "finetune-linear": FineTune(*LINEAR, FullNetwork(), LinearHead(), SGD, 0.1, 2),
 }
 # those whose start is a prior that is worked out elsewhere: a network of theta, or the prototypes;
 # the pooled ones take no steps, and zeros or directions are the start of the other two
@@ -145,7 +164,7 @@ BACKBONES = {
     "mlp-batch": ((3,), lambda: MLP((3,), (4, 3), activation="tanh", norm="batch")),
     "conv4-batch": ((4, 4), lambda: Conv4((4, 4), channels=3, norm="batch")),
 }
-CLASSES = [name for name, alg in ALGORITHMS.items() if alg.criterion is cross_entropy]
+CLASSES = [name for name, alg in ALGORITHMS.items() if predicts_classes(alg)]
 META = [name for name in ALGORITHMS if not name.startswith("scratch")]
 # in first order the LSTM holds the gradients that it is fed, not its moves: its twin is the judge
 # Reptile's gradient is theta - phi, and iMAML's that of the solved inner problem: their own tests
@@ -193,13 +212,13 @@ def draw(algorithm, backbone, sizes):
     def rows(n, n_way):
         columns = max(n_way, 3) if algorithm in ON_ALL_LABELS else n_way
         labels = nn.functional.one_hot(torch.arange(n) % n_way, columns).double()
-        y = labels if alg.criterion is cross_entropy else normal(n, 2)
+        y = labels if predicts_classes(alg) else normal(n, 2)
         return Examples(normal(n, *row_shape), y, normal(n).abs() + 0.5)
 
     with torch.random.fork_rng():
         torch.manual_seed(1)
         f = Backbone(make(), row_shape)
-    n_outputs = 3 if alg.criterion is cross_entropy else 2
+    n_outputs = 3 if predicts_classes(alg) else 2
     theta = {k: p + 0.3 * normal(*p.shape) for k, p in alg.init(f, n_outputs, rng).items()}
     pairs = [(rows(n_s, n_way), rows(n_q, n_way)) for n_way, n_s, n_q in sizes]
     return alg, f, theta, pairs
@@ -264,7 +283,7 @@ def test_what_padding_holds_does_not_matter(algorithm, backbone):
     losses, grads = meta_gradient(alg, f, theta, support, query)
     for examples in (support, query):
         examples.X[examples.weight == 0] = 7.0
-        if alg.criterion is squared_error:
+        if not predicts_classes(alg):
             examples.y[examples.weight == 0] = -3.0
     others, other_grads = meta_gradient(alg, f, theta, support, query)
     assert_same(losses, others)
@@ -363,7 +382,7 @@ def test_the_meta_gradient_is_finite_and_that_of_central_differences(algorithm, 
     alg, f, theta, pairs = draw(algorithm, backbone, sizes)
     support, query = stacked(pairs)
     _, grads = meta_gradient(alg, f, theta, support, query)
-    if getattr(alg, "first_order_until", 0) > 0:
+    if getattr(alg, "first_order", False):
         loss = with_frozen_inner_steps(alg, f, theta, support, query)
     else:
 
@@ -460,7 +479,7 @@ def test_no_inner_steps_are_the_prior(algorithm, backbone):
     alg, f, theta, pairs = draw(algorithm, backbone, EVEN)
     support, query = stacked(pairs)
     prior = predictions(dataclasses.replace(alg, inner_steps=0), f, theta, support, query.X)
-    if "prototype" in algorithm:  # Proto-MAML starts from the prototypical network
+    if "proto" in algorithm:  # Proto-MAML starts from the prototypical network
         expected = predictions(ALGORITHMS["protonet-sqeuclidean"], f, theta, support, query.X)
         assert_same(prior.softmax(-1), expected.softmax(-1))
     else:

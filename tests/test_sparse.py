@@ -21,13 +21,9 @@ from sklearn_meta.analysis import (
     GuardedMetaRegressor,
     TaskEmbedding,
     analyse,
-    aruba_regret,
     diversity_coefficient,
-    gradient_conflict,
     gradient_distances,
-    linear_mlap_bound,
     logme,
-    loss_landscape,
     meta_features,
     nearest_tasks,
     parameter_distances,
@@ -37,13 +33,18 @@ from sklearn_meta.analysis import (
     task2vec,
     task2vec_distances,
     task_distances,
-    task_subspace,
     transfer_distances,
     transfer_gain,
     variance_components,
 )
-from sklearn_meta.model_selection import TaskEstimator, compare, task_scorer, train_test_split_tasks
-from sklearn_meta.model_selection.comparison import HierarchicalClassifier, HierarchicalRegressor
+from sklearn_meta.model_selection import (
+    HierarchicalClassifier,
+    HierarchicalRegressor,
+    TaskEstimator,
+    compare,
+    task_scorer,
+    train_test_split_tasks,
+)
 from sklearn_meta.pipeline import make_meta_pipeline
 from sklearn_meta.tasks import (
     DirichletTaskDistribution,
@@ -217,11 +218,6 @@ ENTRIES = {
     ),
     "variance_components": lambda d: variance_components(d.real).between,
     "predicted_gain": lambda d: predicted_gain(d.real, [6], n_draws=5, random_state=0).meta,
-    "aruba_regret": lambda d: aruba_regret(d.real).regret,
-    "linear_mlap_bound": lambda d: linear_mlap_bound(d.labels, target_type="class").bound,
-    "task_subspace": lambda d: (
-        task_subspace(d.real, n_components=1, n_resamples=5, random_state=0).moment
-    ),
     "meta_features": lambda d: meta_features(d.real),
     "task2vec": lambda d: task2vec(d.real, 0),
     "task2vec_distances": lambda d: task2vec_distances(d.real, None, 0),
@@ -230,12 +226,8 @@ ENTRIES = {
     ),
     "transfer_distances": lambda d: transfer_distances(d.real, None, 0),
     "gradient_distances": lambda d: gradient_distances(d.real, _maml(d), 0),
-    "gradient_conflict": lambda d: gradient_conflict(d.real, _maml(d), 0).share,
     "parameter_distances": lambda d: parameter_distances(d.real, _maml(d), 0),
     "representation_change": lambda d: representation_change(_maml(d), d.real).cka,
-    "loss_landscape": lambda d: (
-        loss_landscape(_maml(d), d.real[0], n_points=3, random_state=0).query
-    ),
     "logme": lambda d: logme(d.table[0], d.table[1]),
     "nearest_tasks": lambda d: nearest_tasks(d.real[1:], d.real[0], 2, metric="mmd")[1],
     "select_tasks": lambda d: select_tasks(d.real[2:], d.real[:2], n=1, metric="mmd")[0].y,

@@ -288,7 +288,7 @@ def test_the_default_step_does_not_overshoot_a_network_of_the_default_width(cls)
 
 
 def test_boil_without_anything_that_adapts_says_so():
-    with pytest.raises(ValueError, match="Nothing can adapt: the backbone has no parameters"):
+    with pytest.raises(ValueError, match="BOIL adapts only the backbone"):
         BOILRegressor(hidden_layer_sizes=(), max_meta_iter=1).meta_fit(WAVES)
 
 

@@ -8,13 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import matplotlib
-from sklearn.base import clone
 
 from sklearn_meta import ANILRegressor, MAMLRegressor, PooledRegressor
 from sklearn_meta.datasets import make_sinusoid_tasks
 from sklearn_meta.inspection import (
     AdaptationCurveDisplay,
-    AdaptationPathDisplay,
     LearningHistoryDisplay,
     TaskDistanceDisplay,
     TaskMapDisplay,
@@ -67,9 +65,6 @@ def main(
         ),
         "task_distances": TaskDistanceDisplay.from_tasks(test[:24], **by_parameters),
         "task_map": TaskMapDisplay.from_tasks(some, **by_parameters, **gains),
-        "adaptation_path": AdaptationPathDisplay.from_estimator(
-            clone(maml).set_params(inner_steps=10), test[0], random_state=0
-        ),
     }
     for name, display in displays.items():
         display.figure_.savefig(folder / f"{name}.png", dpi=110)

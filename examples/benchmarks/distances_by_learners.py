@@ -14,13 +14,12 @@ import numpy as np
 from sklearn_meta import MAMLClassifier, MAMLRegressor
 from sklearn_meta.analysis import (
     diversity_coefficient,
-    gradient_conflict,
     gradient_distances,
     parameter_distances,
     task2vec_distances,
+    task_gradients,
     transfer_distances,
 )
-from sklearn_meta.analysis.gradients import task_gradients
 from sklearn_meta.tasks import Task
 
 LEARNED = {
@@ -30,7 +29,6 @@ LEARNED = {
 }
 PRIOR = {
     "gradient": gradient_distances,
-    "gradient_conflict": gradient_conflict,
     "parameter": parameter_distances,
 }
 

@@ -20,7 +20,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn_meta import MAMLClassifier, MAMLRegressor, ProtoNetClassifier, Task
 from sklearn_meta.analysis import GuardedMetaClassifier, GuardedMetaRegressor
 from sklearn_meta.datasets import make_linear_tasks, make_sinusoid_tasks
-from sklearn_meta.model_selection.comparison import HierarchicalClassifier, HierarchicalRegressor
+from sklearn_meta.model_selection import HierarchicalClassifier, HierarchicalRegressor
 
 D, N_SUPPORT = 6, 8
 # of each part of a set: the standard deviation of the weights of tasks around their mean, the mean

@@ -31,18 +31,16 @@ from sklearn_meta import (
     LSTMMetaLearnerRegressor,
     Task,
 )
-from sklearn_meta.algorithms import LSTMMetaLearner
+from sklearn_meta.algorithms import MAML, GatedRule, LSTMMetaLearner
 from sklearn_meta.datasets import load_digits_tasks, make_sinusoid_tasks
 from sklearn_meta.functional import as_vector, cross_entropy, squared_error
 from sklearn_meta.inner import (
     Algorithm,
     Backbone,
-    Everything,
     Examples,
     FineTune,
     FixedRate,
-    GatedRule,
-    GradientLearner,
+    FullNetwork,
     LinearHead,
     PrototypeHead,
     SharedHead,
@@ -172,13 +170,13 @@ def optimiser(of: Domain, name: str, lr: float, steps: int) -> Algorithm:
         return FineTune(
             of.criterion,
             of.head,
-            Everything(),
+            FullNetwork(),
             trained=of.head,
             optimizer=torch.optim.Adam,
             inner_lr=lr,
             inner_steps=steps,
         )
-    return GradientLearner(of.criterion, of.head, Everything(), FixedRate(lr), steps, 1.0)
+    return MAML(of.criterion, of.head, FixedRate(lr), steps, True)
 
 
 def one_seed(
@@ -188,7 +186,7 @@ def one_seed(
     est = clone(of.estimator).set_params(max_meta_iter=n_iter, random_state=seed)
     est.meta_fit(of.meta_train)
     learned = {k: torch.tensor(v) for k, v in est.theta_.items()}
-    rule = LSTMMetaLearner(of.criterion, of.head, Everything(), GatedRule(), steps)
+    rule = LSTMMetaLearner(of.criterion, of.head, FullNetwork(), GatedRule(), steps)
     torch.manual_seed(seed)
     random = rule.init(of.network(), 1, torch.Generator().manual_seed(seed))
     found = {}
@@ -304,11 +302,11 @@ def cost(steps: int = 5) -> list[str]:
         "| --- | --- | --- | --- |",
     ]
     for name, (f, task, data) in cases.items():
-        sgd = (*task, Everything(), FixedRate(0.01))
-        lstm = (*task, Everything(), GatedRule(), steps)
+        sgd = (*task, FixedRate(0.01))
+        lstm = (*task, FullNetwork(), GatedRule(), steps)
         arms = {
-            "FOMAML": GradientLearner(*sgd, steps, 1.0),
-            "MAML": GradientLearner(*sgd, steps),
+            "FOMAML": MAML(*sgd, steps, True),
+            "MAML": MAML(*sgd, steps),
             "LSTM": LSTMMetaLearner(*lstm, chunk_size=None),
             "LSTM, chunks of 65536": LSTMMetaLearner(*lstm),
             "LSTM, chunks of 8192": LSTMMetaLearner(*lstm, chunk_size=8192),

@@ -33,11 +33,10 @@ from sklearn.preprocessing import FunctionTransformer
 import sklearn_meta
 from sklearn_meta import FineTuneRegressor, PooledRegressor, ProtoNetClassifier, Task
 from sklearn_meta.analysis import variance_components
-from sklearn_meta.analysis.transfer_result import gain_over
+from sklearn_meta.analysis.transfer_gain import gain_over
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
 from sklearn_meta.metrics import compare_paired, mean_interval
-from sklearn_meta.model_selection import TaskComparison, compare
-from sklearn_meta.model_selection.comparison import HierarchicalRegressor, Record
+from sklearn_meta.model_selection import HierarchicalRegressor, Record, TaskComparison, compare
 from sklearn_meta.pipeline import make_meta_pipeline
 
 Array = NDArray[np.float64]

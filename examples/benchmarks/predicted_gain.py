@@ -12,8 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from sklearn_meta.analysis import predicted_gain
-from sklearn_meta.analysis.designs import gaussian_designs
-from sklearn_meta.analysis.risks import LinearPrior, mean_covariance
+from sklearn_meta.analysis.predicted_gain import LinearPrior, gaussian_designs
 
 # d, rows of support, tau, s, source tasks, what is special
 SETTINGS = [
@@ -62,6 +61,12 @@ def draw(rng, n_tasks, n, mean, sigma, rows, s):
     X = rng.standard_normal((n_tasks, n, d)) @ np.linalg.cholesky(rows).T
     w = mean + rng.standard_normal((n_tasks, d)) @ np.linalg.cholesky(sigma).T
     return X, np.einsum("tnd,td->tn", X, w) + s * rng.standard_normal((n_tasks, n)), w
+
+
+def mean_covariance(G, covariance, noise):
+    """Covariance of the best estimate of the mean from tasks: (sum_t X' V^-1 X)^-1."""
+    K = np.linalg.inv(noise * np.eye(G.shape[-1]) + G @ covariance)
+    return np.linalg.inv(np.sum(K @ G, axis=0))
 
 
 def toward(X, y, centre, precision, s):

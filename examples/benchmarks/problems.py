@@ -14,15 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sklearn_meta.algorithms import ProtoNet
+from sklearn_meta.algorithms import MAML, ProtoNet
 from sklearn_meta.functional import cross_entropy, squared_error, squared_euclidean
 from sklearn_meta.inner import (
     Algorithm,
-    Everything,
     Examples,
     FixedHead,
     FixedRate,
-    GradientLearner,
     LinearHead,
     build_backbone,
 )
@@ -104,11 +102,9 @@ def problem(
         norm="group" if kind == "conv4" else None,
     )
     if n_way == 0:
-        alg: Algorithm = GradientLearner(
-            squared_error, LinearHead(), Everything(), FixedRate(lr), steps
-        )
+        alg: Algorithm = MAML(squared_error, LinearHead(), FixedRate(lr), steps)
     elif steps:
-        alg = GradientLearner(cross_entropy, FixedHead(), Everything(), FixedRate(lr), steps)
+        alg = MAML(cross_entropy, FixedHead(), FixedRate(lr), steps)
     else:
         alg = ProtoNet(cross_entropy, squared_euclidean)
     theta = {k: p.requires_grad_() for k, p in alg.init(f, max(n_way, 1), rng).items()}

@@ -1,23 +1,38 @@
-"""ANIL, almost no inner loop: only the output layer adapts."""
+"""ANIL, almost no inner loop: only the output layer w adapts, the features f_theta stay.
+
+    w_(k+1) = w_k - alpha grad_w L(w_k, f_theta(D_support))                    (section 4)
+
+Raghu, Raghu, Bengio and Vinyals, "Rapid Learning or Feature Reuse? Towards Understanding the
+Effectiveness of MAML", ICLR 2020.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
-from sklearn_meta.base import MetaClassifier, MetaRegressor
-from sklearn_meta.base.inner_loop import (
-    activation_checkpointing,
-    first_order,
-    head,
-    inner_lr,
-    inner_steps,
-    learned_lr,
-    make_rate,
-)
-from sklearn_meta.inner import GradientLearner, HeadAlone
+from sklearn_meta.base import MetaClassifier, MetaRegressor, inner_loop
+from sklearn_meta.functional import Params, subtract
+from sklearn_meta.inner import AdaptedPart, Examples, GradientLearner, HeadOnly, Network
 from sklearn_meta.parameters import describe
 
-__all__ = ["ANILClassifier", "ANILRegressor"]
+__all__ = ["ANIL", "ANILClassifier", "ANILRegressor"]
+
+
+@dataclass(frozen=True)
+class ANIL(GradientLearner):
+    """Raghu et al., "Rapid Learning or Feature Reuse?", ICLR 2020, section 4."""
+
+    adapts: AdaptedPart = field(default=HeadOnly(), init=False)
+
+    def path(self, f: Network, theta: Params, support: Examples) -> Iterator[Params]:
+        """Iterate w_(k+1) = w_k - alpha grad_w L(w_k, f_theta(D_support))."""
+        w, constant, loss = self.inner(f, theta, support)  # embeds the support once
+        grad = self.inner_gradient(loss, theta)
+        yield constant | w
+        for k in range(self.inner_steps):
+            w = subtract(w, self.rate.at(theta, k), grad(w))  # w - alpha grad_w L, section 4
+            yield constant | w
 
 
 @describe
@@ -25,9 +40,9 @@ __all__ = ["ANILClassifier", "ANILRegressor"]
 class ANILClassifier(MetaClassifier):
     """Classifier that meta-learns its features and adapts only the output layer.
 
-    As MAML, but the inner loop moves the output layer w only:
-    w_(k+1) = w_k - alpha grad_w L(w_k, f_theta(support)). The features do not change, so steps
-    cost next to nothing; the outer loop learns features that are good for such steps.
+    As in MAML, the inner loop is gradient descent, but of the output layer w only:
+    w_(k+1) = w_k - alpha grad_w L(w_k, f_theta(support)). The features do not change, so that a
+    step costs little; the outer loop learns features that suit such steps.
 
     See Also
     --------
@@ -51,24 +66,22 @@ class ANILClassifier(MetaClassifier):
     (54,)
     """
 
-    inner_lr: float | None = inner_lr(None)
-    inner_steps: int = inner_steps(5)
-    first_order: bool = first_order(False)
-    head: str = head("shared")
-    learned_lr: str | None = learned_lr()
+    inner_lr: float | None = inner_loop.inner_lr(None)
+    inner_steps: int = inner_loop.inner_steps(5)
+    first_order: bool = inner_loop.first_order(False)
+    head: str = inner_loop.head("shared")
+    learned_lr: str | None = inner_loop.learned_lr()
+    activation_checkpointing: bool = inner_loop.activation_checkpointing()
 
-    activation_checkpointing: bool = activation_checkpointing()
-
-    def make_algorithm(self) -> GradientLearner:
+    def make_algorithm(self) -> ANIL:
         """Make the algorithm that the parameters describe."""
-        return GradientLearner(
+        return ANIL(
             self.make_loss(),
             self.make_head(),
-            HeadAlone(),
-            make_rate(self.learned_lr, self.inner_lr, self.head),
+            inner_loop.make_rate(self.learned_lr, self.inner_lr, self.head),
             self.inner_steps,
-            first_order_until=float(self.first_order),
-            activation_checkpointing=self.activation_checkpointing,
+            bool(self.first_order),
+            self.activation_checkpointing,
         )
 
 
@@ -77,9 +90,7 @@ class ANILClassifier(MetaClassifier):
 class ANILRegressor(MetaRegressor):
     """Regressor that meta-learns its features and adapts only the output layer.
 
-    As MAML, but the inner loop moves the output layer w only:
-    w_(k+1) = w_k - alpha grad_w L(w_k, f_theta(support)). The features do not change, so steps
-    cost next to nothing.
+    The algorithm is that of :class:`ANILClassifier`, with a linear output layer.
 
     See Also
     --------
@@ -103,21 +114,19 @@ class ANILRegressor(MetaRegressor):
     (15,)
     """
 
-    inner_lr: float = inner_lr(0.01)
-    inner_steps: int = inner_steps(5)
-    first_order: bool = first_order(False)
-    learned_lr: str | None = learned_lr()
+    inner_lr: float = inner_loop.inner_lr(0.01)
+    inner_steps: int = inner_loop.inner_steps(5)
+    first_order: bool = inner_loop.first_order(False)
+    learned_lr: str | None = inner_loop.learned_lr()
+    activation_checkpointing: bool = inner_loop.activation_checkpointing()
 
-    activation_checkpointing: bool = activation_checkpointing()
-
-    def make_algorithm(self) -> GradientLearner:
+    def make_algorithm(self) -> ANIL:
         """Make the algorithm that the parameters describe."""
-        return GradientLearner(
+        return ANIL(
             self.make_loss(),
             self.make_head(),
-            HeadAlone(),
-            make_rate(self.learned_lr, self.inner_lr),
+            inner_loop.make_rate(self.learned_lr, self.inner_lr),
             self.inner_steps,
-            first_order_until=float(self.first_order),
-            activation_checkpointing=self.activation_checkpointing,
+            bool(self.first_order),
+            self.activation_checkpointing,
         )

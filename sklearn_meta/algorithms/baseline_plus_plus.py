@@ -1,4 +1,9 @@
-"""Baseline++: a cosine output layer, pre-trained on all classes and trained anew on a task."""
+"""Baseline++: an output layer of cosines, pre-trained on all classes and trained anew on a task.
+
+    p(y = k | x) = softmax_k( s g_k cos(f(x), w_k) )
+
+Chen, Liu, Kira, Wang and Huang, "A Closer Look at Few-shot Classification", ICLR 2019.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +12,8 @@ from typing import ClassVar
 
 import torch
 
-from sklearn_meta.base import MetaClassifier
-from sklearn_meta.base.inner_loop import inner_lr, inner_steps
-from sklearn_meta.inner import CosineHead, FineTune, HeadAlone
+from sklearn_meta.base import MetaClassifier, inner_loop
+from sklearn_meta.inner import CosineHead, FineTune, HeadOnly
 from sklearn_meta.parameters import describe, param, real
 
 __all__ = ["BaselinePlusPlusClassifier"]
@@ -25,14 +29,14 @@ class BaselinePlusPlusClassifier(MetaClassifier):
 
     A baseline: `meta_fit` trains one network on the rows of all tasks together, with the logits
     s g_k cos(f(x), w_k) of an output layer over the labels of all tasks; the same label in two
-    tasks is taken for the same class there. `fit` leaves the backbone as it is and trains a new
-    output layer of that form, by SGD with momentum 0.9, dampening 0.9 and weight decay 0.001.
+    tasks counts as the same class. `fit` leaves the backbone as it is and trains a new output layer
+    of that form, by SGD with momentum 0.9, dampening 0.9 and weight decay 0.001.
 
-    It differs from the official code in that predictions depend on no chance and not on the order
-    of the classes: the new w_k start from the class means of the normalised features, with
-    g_k = 1, rather than at random, and a step takes all rows of the support, where the official
-    epoch takes one step of 0.01 for every four rows; hence the larger step. Without `meta_fit`,
-    `fit` trains the backbone from scratch under an ordinary linear output layer.
+    Unlike in the official code, predictions are deterministic and do not depend on the order of the
+    classes: the new w_k start from the class means of the normalised features, with g_k = 1, rather
+    than at random, and a step takes all rows of the support, where the official epoch takes one
+    step of 0.01 for every four rows; therefore the step is larger. Without `meta_fit`, `fit` trains
+    the backbone from scratch under an ordinary linear output layer.
 
     See Also
     --------
@@ -61,8 +65,8 @@ class BaselinePlusPlusClassifier(MetaClassifier):
         "structural",
         "Scale s of the cosines; None is 2 for up to 200 classes, else 10.",
     )
-    inner_lr: float = inner_lr(0.1, "Step size of SGD.")
-    inner_steps: int = inner_steps(
+    inner_lr: float = inner_loop.inner_lr(0.1, "Step size of SGD.")
+    inner_steps: int = inner_loop.inner_steps(
         100, "Number of steps; 0 predicts with the nearest class mean by cosine."
     )
 
@@ -74,7 +78,7 @@ class BaselinePlusPlusClassifier(MetaClassifier):
         return FineTune(
             self.make_loss(),
             head,
-            HeadAlone(),
+            HeadOnly(),
             trained=head,
             optimizer=torch.optim.SGD,
             inner_lr=self.inner_lr,

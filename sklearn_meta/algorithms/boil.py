@@ -1,22 +1,37 @@
-"""BOIL: only the backbone adapts."""
+"""BOIL: only the backbone adapts, the output layer w stays where it starts.
+
+    phi_(k+1) = phi_k - alpha grad_phi L(w, f_phi_k(D_support))                (section 3)
+
+Oh, Yoo, Kim and Yun, "BOIL: Towards Representation Change for Few-shot Learning", ICLR 2021.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
-from sklearn_meta.base import MetaClassifier, MetaRegressor
-from sklearn_meta.base.inner_loop import (
-    activation_checkpointing,
-    first_order,
-    inner_lr,
-    inner_steps,
-    learned_lr,
-    make_rate,
-)
-from sklearn_meta.inner import Body, GradientLearner
+from sklearn_meta.base import MetaClassifier, MetaRegressor, inner_loop
+from sklearn_meta.functional import Params, subtract
+from sklearn_meta.inner import AdaptedPart, BackboneOnly, Examples, GradientLearner, Network
 from sklearn_meta.parameters import describe, option, param
 
-__all__ = ["BOILClassifier", "BOILRegressor"]
+__all__ = ["BOIL", "BOILClassifier", "BOILRegressor"]
+
+
+@dataclass(frozen=True)
+class BOIL(GradientLearner):
+    """Oh, Yoo, Kim and Yun, "BOIL", ICLR 2021, section 3."""
+
+    adapts: AdaptedPart = field(default=BackboneOnly(), init=False)
+
+    def path(self, f: Network, theta: Params, support: Examples) -> Iterator[Params]:
+        """Iterate phi_(k+1) = phi_k - alpha grad_phi L(w, f_phi_k(D_support))."""
+        phi, w, loss = self.inner(f, theta, support)
+        grad = self.inner_gradient(loss, theta)
+        yield w | phi
+        for k in range(self.inner_steps):
+            phi = subtract(phi, self.rate.at(theta, k), grad(phi))  # phi - alpha grad_phi L
+            yield w | phi
 
 
 @describe
@@ -24,9 +39,10 @@ __all__ = ["BOILClassifier", "BOILRegressor"]
 class BOILClassifier(MetaClassifier):
     """Classifier that adapts the backbone and leaves the output layer as it is.
 
-    As MAML, but the output layer w stays at its start and the backbone alone moves:
-    phi_(k+1) = phi_k - alpha grad_phi L(w, f_phi_k(support)). Features must change to fit a new
-    task, which is said to help where new tasks are unlike the old ones.
+    As in MAML, the inner loop is gradient descent, but of the backbone only:
+    phi_(k+1) = phi_k - alpha grad_phi L(w, f_phi_k(support)), where the output layer w stays at its
+    start. Features must change to fit a new task, which is reported to help where new tasks are
+    unlike those of meta-training.
 
     See Also
     --------
@@ -50,31 +66,29 @@ class BOILClassifier(MetaClassifier):
     (54,)
     """
 
-    inner_lr: float | None = inner_lr(None)
-    inner_steps: int = inner_steps(5)
-    first_order: bool = first_order(False)
+    inner_lr: float | None = inner_loop.inner_lr(None)
+    inner_steps: int = inner_loop.inner_steps(5)
+    first_order: bool = inner_loop.first_order(False)
     head: str = param(
         "prototype",
         option("prototype", "fixed"),
         "structural",
         """Where the output layer stays: at the class prototypes, or at one learned vector for each
         class position, which limits the number of classes and depends on their order. (One vector
-        for all classes could not tell them apart.)""",
+        for all classes could not distinguish them.)""",
     )
-    learned_lr: str | None = learned_lr()
+    learned_lr: str | None = inner_loop.learned_lr()
+    activation_checkpointing: bool = inner_loop.activation_checkpointing()
 
-    activation_checkpointing: bool = activation_checkpointing()
-
-    def make_algorithm(self) -> GradientLearner:
+    def make_algorithm(self) -> BOIL:
         """Make the algorithm that the parameters describe."""
-        return GradientLearner(
+        return BOIL(
             self.make_loss(),
             self.make_head(),
-            Body(),
-            make_rate(self.learned_lr, self.inner_lr, self.head),
+            inner_loop.make_rate(self.learned_lr, self.inner_lr, self.head),
             self.inner_steps,
-            first_order_until=float(self.first_order),
-            activation_checkpointing=self.activation_checkpointing,
+            bool(self.first_order),
+            self.activation_checkpointing,
         )
 
 
@@ -83,9 +97,7 @@ class BOILClassifier(MetaClassifier):
 class BOILRegressor(MetaRegressor):
     """Regressor that adapts the backbone and leaves the output layer as it is.
 
-    As MAML, but the output layer w stays at its start and the backbone alone moves:
-    phi_(k+1) = phi_k - alpha grad_phi L(w, f_phi_k(support)). Features must change to fit a new
-    task, which is said to help where new tasks are unlike the old ones.
+    The algorithm is that of :class:`BOILClassifier`, with a linear output layer.
 
     See Also
     --------
@@ -109,21 +121,19 @@ class BOILRegressor(MetaRegressor):
     (15,)
     """
 
-    inner_lr: float = inner_lr(0.01)
-    inner_steps: int = inner_steps(5)
-    first_order: bool = first_order(False)
-    learned_lr: str | None = learned_lr()
+    inner_lr: float = inner_loop.inner_lr(0.01)
+    inner_steps: int = inner_loop.inner_steps(5)
+    first_order: bool = inner_loop.first_order(False)
+    learned_lr: str | None = inner_loop.learned_lr()
+    activation_checkpointing: bool = inner_loop.activation_checkpointing()
 
-    activation_checkpointing: bool = activation_checkpointing()
-
-    def make_algorithm(self) -> GradientLearner:
+    def make_algorithm(self) -> BOIL:
         """Make the algorithm that the parameters describe."""
-        return GradientLearner(
+        return BOIL(
             self.make_loss(),
             self.make_head(),
-            Body(),
-            make_rate(self.learned_lr, self.inner_lr),
+            inner_loop.make_rate(self.learned_lr, self.inner_lr),
             self.inner_steps,
-            first_order_until=float(self.first_order),
-            activation_checkpointing=self.activation_checkpointing,
+            bool(self.first_order),
+            self.activation_checkpointing,
         )

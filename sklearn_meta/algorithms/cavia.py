@@ -1,41 +1,41 @@
-"""CAVIA: a few context inputs adapt, the network stays."""
+"""CAVIA: a few context inputs c adapt, the network theta stays.
+
+    c_0 = 0,    c_(k+1) = c_k - alpha grad_c L(f_theta([x, c_k]), D_support)   (eq. 3)
+
+Zintgraf, Shiarlis, Kurin, Hofmann and Whiteson, "Fast Context Adaptation via Meta-Learning",
+ICML 2019.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from sklearn_meta.base import MetaRegressor
-from sklearn_meta.base.inner_loop import (
-    activation_checkpointing,
-    first_order,
-    inner_lr,
-    inner_steps,
-    make_rate,
+from sklearn_meta.base import MetaRegressor, inner_loop
+from sklearn_meta.functional import Params, subtract
+from sklearn_meta.inner import (
+    AdaptedPart,
+    Examples,
+    GradientLearner,
+    Head,
+    Network,
+    RowNetwork,
+    Start,
 )
-from sklearn_meta.functional import Params
-from sklearn_meta.inner import Adapts, Examples, GradientLearner, Head, Network, RowNetwork, Start
 from sklearn_meta.parameters import describe, integer, param
 
-__all__ = ["CAVIARegressor", "Context", "WithContext"]
+__all__ = ["CAVIA", "CAVIARegressor", "Context", "WithContext"]
 
 CONTEXT = "context"
 
 
 @dataclass(frozen=True)
 class WithContext:
-    """A network of rows with the task's context appended, f([x, c]).
-
-    Parameters
-    ----------
-    f : RowNetwork
-        Of rows of d + n_context numbers.
-    n_context : int
-        Length of the context c; it is zero where a task has none yet.
-    """
+    """A network f of rows with the context of the task appended, f([x, c]); c is zero at first."""
 
     f: RowNetwork
     n_context: int
@@ -47,26 +47,26 @@ class WithContext:
 
     @property
     def n_features_out(self) -> int:
-        """Length of a row's features."""
+        """Number of features of a row."""
         return self.f.n_features_out
 
     @property
     def transductive(self) -> bool:
-        """Whether rows see each other."""
+        """Whether the prediction of a row depends on other rows."""
         return self.f.transductive
 
     def init(self, generator: torch.Generator) -> Params:
-        """Draw the network's initial parameters."""
+        """Draw the initial parameters of the network."""
         return self.f.init(generator)
 
     def __call__(self, params: Params, X: Tensor) -> Tensor:
-        """Append the context to each row."""
+        """Append the context to each row, and embed the rows."""
         c = params[CONTEXT] if CONTEXT in params else X.new_zeros(self.n_context)
         return self.f(params, torch.cat([X, c.unsqueeze(-2).expand(*X.shape[:-1], -1)], -1))
 
 
 @dataclass(frozen=True)
-class Context(Adapts):
+class Context(AdaptedPart):
     """The context inputs, from zero."""
 
     prefixes: ClassVar[tuple[str, ...]] = (CONTEXT,)
@@ -74,10 +74,24 @@ class Context(Adapts):
     n_context: int
 
     def start(self, f: Network, theta: Params, head: Head, support: Examples) -> Start:
-        """c_0 = 0."""
+        """Return c_0 = 0."""
         *B, _ = support.weight.shape
-        c = support.X.new_zeros(*B, self.n_context)
-        return {CONTEXT: c}, {}, lambda phi: f(phi, support.X)
+        c_0 = support.X.new_zeros(*B, self.n_context)
+        return {CONTEXT: c_0}, {}, lambda phi: f(phi, support.X)
+
+
+@dataclass(frozen=True)
+class CAVIA(GradientLearner):
+    """Zintgraf et al., "Fast Context Adaptation via Meta-Learning", ICML 2019, eq. 3."""
+
+    def path(self, f: Network, theta: Params, support: Examples) -> Iterator[Params]:
+        """Iterate c_(k+1) = c_k - alpha grad_c L(f_theta([x, c_k]), D_support) from c_0 = 0."""
+        c, constant, loss = self.inner(f, theta, support)
+        grad = self.inner_gradient(loss, theta)
+        yield constant | c
+        for k in range(self.inner_steps):
+            c = subtract(c, self.rate.at(theta, k), grad(c))  # c - alpha grad_c L, eq. 3
+            yield constant | c
 
 
 @describe
@@ -85,10 +99,10 @@ class Context(Adapts):
 class CAVIARegressor(MetaRegressor):
     """Regressor that adapts a few context inputs and leaves the network as it is.
 
-    Rows are lengthened by a context c, the same for all rows of a task; the inner loop moves it
-    alone, c_(k+1) = c_k - alpha grad_c L(f_theta([x, c_k])), from c_0 = 0. A task is then described
-    by `n_context` numbers, and adapting cannot spoil the network. A `backbone` of your own takes
-    rows of n_features + `n_context` numbers.
+    A context c, the same for all rows of a task, is appended to each row. The inner loop adapts
+    only c, c_(k+1) = c_k - alpha grad_c L(f_theta([x, c_k])), from c_0 = 0, so that a task is
+    described by `n_context` numbers and the network stays as it is. A custom `backbone` takes rows
+    of n_features + `n_context` numbers.
 
     See Also
     --------
@@ -111,23 +125,22 @@ class CAVIARegressor(MetaRegressor):
     (15,)
     """
 
-    inner_lr: float = inner_lr(1.0, "Step size alpha; the network learns to suit it.")
-    inner_steps: int = inner_steps(1)
+    inner_lr: float = inner_loop.inner_lr(1.0, "Step size alpha; the network learns to suit it.")
+    inner_steps: int = inner_loop.inner_steps(1)
     n_context: int = param(5, integer(1), "structural", "Length of the context.")
-    first_order: bool = first_order(False)
+    first_order: bool = inner_loop.first_order(False)
+    activation_checkpointing: bool = inner_loop.activation_checkpointing()
 
-    activation_checkpointing: bool = activation_checkpointing()
-
-    def make_algorithm(self) -> GradientLearner:
+    def make_algorithm(self) -> CAVIA:
         """Make the algorithm that the parameters describe."""
-        return GradientLearner(
+        return CAVIA(
             self.make_loss(),
             self.make_head(),
             Context(self.n_context),
-            make_rate(None, self.inner_lr),
+            inner_loop.make_rate(None, self.inner_lr),
             self.inner_steps,
-            first_order_until=float(self.first_order),
-            activation_checkpointing=self.activation_checkpointing,
+            bool(self.first_order),
+            self.activation_checkpointing,
         )
 
     def make_backbone(self, row_shape: tuple[int, ...], seed: int) -> RowNetwork:

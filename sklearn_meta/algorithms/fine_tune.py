@@ -1,4 +1,7 @@
-"""Pre-train on all tasks together, fine-tune on the new one: the baseline."""
+"""Fine-tuning, a baseline: pre-train on all tasks together, then continue on the new one.
+
+min_theta E_T L(f_theta, D_T),    then steps of SGD or Adam on L(phi, D_support) from theta
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,15 @@ from typing import Any, ClassVar
 
 import torch
 
-from sklearn_meta.base import MetaClassifier, MetaRegressor
-from sklearn_meta.base.inner_loop import inner_lr, inner_steps
+from sklearn_meta.base import MetaClassifier, MetaRegressor, inner_loop
 from sklearn_meta.functional import Optimizer, adam
 from sklearn_meta.inner import (
-    Adapts,
-    Everything,
+    AdaptedPart,
     FineTune,
     FixedHead,
+    FullNetwork,
     Head,
-    HeadAlone,
+    HeadOnly,
     LinearHead,
     PrototypeHead,
     ZeroHead,
@@ -25,7 +27,7 @@ from sklearn_meta.parameters import describe, option, param
 
 __all__ = ["FineTuneClassifier", "FineTuneRegressor"]
 
-ADAPTS: dict[str, Adapts] = {"all": Everything(), "head": HeadAlone()}
+ADAPTS: dict[str, AdaptedPart] = {"all": FullNetwork(), "head": HeadOnly()}
 HEADS: dict[str, Head] = {"zero": ZeroHead(), "prototype": PrototypeHead()}
 OPTIMIZERS: dict[str, Optimizer] = {"sgd": torch.optim.SGD, "adam": adam}
 
@@ -36,8 +38,8 @@ def adapts() -> Any:
         "all",
         option(*ADAPTS),
         "adaptation",
-        """Which weights `fit` trains: all of the network, or the new output layer alone (faster: no
-        step embeds the support again).""",
+        """Which weights `fit` trains: the full network, or only the new output layer, which is
+        faster because the support is embedded once.""",
     )
 
 
@@ -52,10 +54,10 @@ class FineTuneClassifier(MetaClassifier):
     """Classifier that is pre-trained on all classes of all tasks, then fine-tuned on the new task.
 
     A baseline: `meta_fit` trains one network on the rows of all tasks together, by the mean
-    cross-entropy over the labels of all tasks. The same label in two tasks is taken for the same
-    class there (so names local to a task, a "class 0" in each, teach it little); the output layer
-    that was trained on them is dropped, and a new task may have any labels. `fit` starts a new
-    output layer and takes `inner_steps` steps on the support, in full batches.
+    cross-entropy over the labels of all tasks. The same label in two tasks counts as the same
+    class, so labels that are local to a task, a "class 0" in each, teach it little. The output
+    layer that was trained on them is dropped, and a new task may have any labels. `fit` starts a
+    new output layer and takes `inner_steps` steps on the support, in full batches.
 
     See Also
     --------
@@ -90,8 +92,8 @@ class FineTuneClassifier(MetaClassifier):
         (w_k = 2 c_k, b_k = -|c_k|^2).""",
     )
     inner_optimizer: str = inner_optimizer()
-    inner_lr: float = inner_lr(0.01)
-    inner_steps: int = inner_steps(
+    inner_lr: float = inner_loop.inner_lr(0.01)
+    inner_steps: int = inner_loop.inner_steps(
         100, "Number of steps; 0 predicts with the network as it starts."
     )
 
@@ -141,8 +143,8 @@ class FineTuneRegressor(MetaRegressor):
 
     adapts: str = adapts()
     inner_optimizer: str = inner_optimizer()
-    inner_lr: float = inner_lr(0.01)
-    inner_steps: int = inner_steps(
+    inner_lr: float = inner_loop.inner_lr(0.01)
+    inner_steps: int = inner_loop.inner_steps(
         100, "Number of steps; 0 predicts with the network as it starts."
     )
 

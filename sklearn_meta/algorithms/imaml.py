@@ -1,4 +1,11 @@
-"""Implicit MAML: the inner loop solves its problem, and no graph goes through its steps."""
+"""Implicit MAML: the inner loop solves a regularised problem, and no graph goes through its steps.
+
+    phi* = argmin_phi L(phi, D_support) + lambda/2 |phi - phi_0|^2             (eq. 3)
+    d L(phi*, D_query) / d phi_0 = (I + H / lambda)^(-1) grad L(phi*, D_query) (lemma 1)
+
+with H the Hessian of L(phi, D_support) at phi*. Rajeswaran, Finn, Kakade and Levine, "Meta-Learning
+with Implicit Gradients", NeurIPS 2019.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +16,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sklearn_meta.base import MetaClassifier, MetaRegressor
-from sklearn_meta.base.inner_loop import head, inner_lr, inner_steps
+from sklearn_meta.base import MetaClassifier, MetaRegressor, inner_loop
 from sklearn_meta.functional import (
+    Loss,
     Params,
     as_params,
     as_vector,
     conjugate_gradients,
-    descend,
+    gradient,
     hessian_product,
+    subtract,
     with_gradient,
 )
-from sklearn_meta.inner import Adapts, Everything, Examples, InnerLoop, Network
+from sklearn_meta.inner import AdaptedPart, Examples, FullNetwork, InnerLoop, Network
 from sklearn_meta.parameters import Constraint, describe, integer, param, real
 
 __all__ = ["IMAML", "IMAMLClassifier", "IMAMLRegressor"]
@@ -39,17 +47,17 @@ class IMAML(InnerLoop):
     lam : float
         Weight lambda of the proximal term.
     inner_lr : float
-        The step alpha.
+        The step size alpha.
     inner_steps : int
-        Steps, each the proximal map of lambda / 2 |phi - phi_0|^2 after a gradient step on L: they
-        are stable for any lambda.
+        Number of steps, each a gradient step on L followed by the proximal map of
+        lambda / 2 |phi - phi_0|^2, which is stable for any lambda.
     cg_steps : int
-        Steps of conjugate gradients.
+        Number of steps of conjugate gradients.
     cg_damping : (float, float), default=(0, 0)
         Solve ((1 + a) I + H / (lambda + b)) v = g.
     """
 
-    adapts: Adapts = field(default=Everything(), init=False)
+    adapts: AdaptedPart = field(default=FullNetwork(), init=False)
     lam: float
     inner_lr: float
     inner_steps: int
@@ -58,53 +66,44 @@ class IMAML(InnerLoop):
 
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
         """Solve phi* = argmin L(phi, D_support) + lambda / 2 |phi - phi_0|^2 by proximal steps."""
-        phi_0, staying, loss = self.inner(f, theta, support)
-        return staying | self._solve(loss, phi_0)
+        phi_0, constant, loss = self.inner(f, theta, support)
+        return constant | self._solve(loss, phi_0)
 
-    def _solve(self, loss: Callable[[Params], Tensor], start: Params) -> Params:
+    def _solve(self, loss: Loss, start: Params) -> Params:
         """Phi <- phi_0 + (phi - alpha grad L(phi) - phi_0) / (1 + alpha lambda)."""
         phi = phi_0 = {k: p.detach() for k, p in start.items()}
-        kept = 1 / (1 + self.inner_lr * self.lam)
+        shrink = 1 / (1 + self.inner_lr * self.lam)
         for _ in range(self.inner_steps):
-            moved = descend(loss, phi, self.inner_lr, steps=1)
-            phi = {k: torch.lerp(p, moved[k].detach(), kept) for k, p in phi_0.items()}
+            phi = subtract(phi, self.inner_lr, gradient(loss, phi))
+            phi = {k: torch.lerp(phi_0[k], p, shrink) for k, p in phi.items()}
         return phi
 
     def objective(self, f: Network, theta: Params, support: Examples, query: Examples) -> Tensor:
-        """L(phi*, D_query), with gradient (I + H / lambda)^-1 grad L(phi*, D_query) at phi_0.
+        """Compute L(phi*, D_query), with gradient (I + H / lambda)^-1 grad L(phi*, D_query).
 
-        H is the Hessian of L(phi, D_support) at phi*; phi_0 is a function of theta.
+        The gradient is with respect to phi_0, which is a function of theta (lemma 1).
         """
-        phi_0, staying, loss = self.inner(f, theta, support)
-        value, A, g = self._system(f, theta, staying, loss, self._solve(loss, phi_0), query)
+        phi_0, constant, loss = self.inner(f, theta, support)
+        value, A, g = self._system(f, theta, constant, loss, self._solve(loss, phi_0), query)
         v, _ = conjugate_gradients(A, g, self.cg_steps)
         return with_gradient(value, phi_0, as_params(v, phi_0))
 
     def _system(
-        self,
-        f: Network,
-        theta: Params,
-        staying: Params,
-        loss: Callable[[Params], Tensor],
-        phi: Params,
-        query: Examples,
+        self, f: Network, theta: Params, constant: Params, loss: Loss, phi: Params, query: Examples
     ) -> tuple[Tensor, Callable[[Tensor], Tensor], Tensor]:
         """Return L(phi, D_query), v -> (I + H / lambda) v and g = grad L(phi, D_query)."""
         phi = {k: p.requires_grad_() for k, p in phi.items()}
-        value = self.risk(f, theta, staying | phi, query)
-        g = self._gradient(value, phi)
+        value = self.risk(f, theta, constant | phi, query)
+        grads = torch.autograd.grad(value.sum(), list(phi.values()), materialize_grads=True)
+        g = as_vector(dict(zip(phi, grads, strict=True)), value.ndim)
         H = hessian_product(loss, phi)
         a, b = self.cg_damping
         return value, lambda v: (1 + a) * v + H(v) / (self.lam + b), g
 
-    def _gradient(self, value: Tensor, phi: Params) -> Tensor:
-        grads = torch.autograd.grad(value.sum(), list(phi.values()), materialize_grads=True)
-        return as_vector(dict(zip(phi, grads, strict=True)), value.ndim)
-
     def diagnostics(
         self, f: Network, theta: Params, support: Examples, query: Examples
     ) -> dict[str, Tensor]:
-        """Say how nearly both problems are solved, the inner one and the linear system.
+        """Compute how accurately the inner problem and the linear system are solved.
 
         Parameters
         ----------
@@ -113,29 +112,27 @@ class IMAML(InnerLoop):
         theta : dict of Tensor
             Meta-parameters.
         support, query : Examples
-            Of a stack of tasks B.
+            Support and query of a stack of tasks B.
 
         Returns
         -------
         dict of Tensor of shape (*B,)
-            "inner_residual", the norm of the gradient of the regularised loss at phi against that
-            at the start; "cg_residual", |g - A v| / |g|; "cg_stopped", whether conjugate gradients
+            "inner_residual", the norm of the gradient of the regularised loss at phi divided by
+            that at phi_0; "cg_residual", |g - A v| / |g|; "cg_stopped", whether conjugate gradients
             met negative curvature.
         """
-        phi_0, staying, loss = self.inner(f, theta, support)
+        phi_0, constant, loss = self.inner(f, theta, support)
         phi = self._solve(loss, phi_0)
-        _, A, g = self._system(f, theta, staying, loss, phi, query)
+        _, A, g = self._system(f, theta, constant, loss, phi, query)
         v, stopped = conjugate_gradients(A, g, self.cg_steps)
         at_start, at_phi = (
-            self._gradient(loss(at), at)
-            for at in (
-                {k: p.detach().requires_grad_() for k, p in start.items()} for start in (phi_0, phi)
-            )
+            as_vector(gradient(loss, {k: p.detach() for k, p in at.items()}), stopped.ndim)
+            for at in (phi_0, phi)
         )
         pull = {k: self.lam * (p - phi_0[k]).detach() for k, p in phi.items()}
-        left = at_phi + as_vector(pull, stopped.ndim)
+        residual = at_phi + as_vector(pull, stopped.ndim)
         return {
-            "inner_residual": left.norm(dim=-1) / at_start.norm(dim=-1),
+            "inner_residual": residual.norm(dim=-1) / at_start.norm(dim=-1),
             "cg_residual": (g - A(v)).norm(dim=-1) / g.norm(dim=-1),
             "cg_stopped": stopped.to(g),
         }
@@ -143,13 +140,13 @@ class IMAML(InnerLoop):
 
 def _damping(value: Any) -> bool:
     pair = isinstance(value, (tuple, list)) and len(value) == 2
-    return pair and all(map(real(0)[0], value))
+    return pair and all(map(real(0).allows, value))
 
 
 LR = """Step size alpha. Above 2 / (the largest eigenvalue of H) the steps diverge, and the
 meta-gradient does not see it: lower it if the loss does not fall."""
 STEPS = """Number of proximal gradient steps; 0 predicts with the prior. The meta-gradient is that
-of the minimum, so it is only as good as the steps come near it."""
+of the minimum, so it is accurate only if the steps come near it."""
 
 
 def lam(default: float) -> Any:
@@ -158,7 +155,7 @@ def lam(default: float) -> Any:
         default,
         real(0, open_left=True),
         "adaptation",
-        """Weight lambda of the proximal term: the larger, the nearer tasks stay to the start.""",
+        "Weight lambda of the proximal term. Larger values keep tasks nearer to the start.",
     )
 
 
@@ -188,11 +185,11 @@ def cg_damping() -> Any:
 class IMAMLClassifier(MetaClassifier):
     """Classifier that learns an initialisation by implicit gradients.
 
-    The inner loop looks for phi* = argmin_phi L(phi, D_support) + lambda / 2 |phi - phi_0|^2 by
+    The inner loop computes phi* = argmin_phi L(phi, D_support) + lambda / 2 |phi - phi_0|^2 by
     proximal gradient steps from the learned start phi_0. At that minimum the gradient of the query
     loss with respect to phi_0 is (I + H / lambda)^-1 grad L(phi*, D_query), with H the Hessian of
-    L(phi*, D_support): it depends on phi* and not on the way there, so that memory does not grow
-    with the inner steps.
+    L(phi*, D_support). It depends on phi* and not on the path to it, so that memory does not grow
+    with the number of inner steps.
 
     See Also
     --------
@@ -203,13 +200,13 @@ class IMAMLClassifier(MetaClassifier):
     Notes
     -----
     H itself need not be positive semi-definite, but I + H / lambda is at a minimum of the
-    regularised loss. Where the inner loop stops short of one, or at a kink of a ReLU, a direction
-    of negative curvature may turn up: conjugate gradients then stop for that task, with the
+    regularised loss. Where the inner loop stops before one, or at a kink of a ReLU, there may be a
+    direction of negative curvature: conjugate gradients then stop for that task, with the
     first-order gradient if it is the first direction. A larger `lam` makes both problems easier.
-    `history_` records for the first meta-batch of each epoch how nearly they are solved:
-    "inner_residual", the norm of the gradient of the regularised loss at phi* against that at
-    phi_0; "cg_residual", that of what is left of the linear system against its right-hand side;
-    "cg_stopped", the share of tasks in which conjugate gradients met negative curvature.
+    `history_` records for the first meta-batch of each epoch how accurately they are solved:
+    "inner_residual", the norm of the gradient of the regularised loss at phi* divided by that at
+    phi_0; "cg_residual", the norm of the residual of the linear system divided by that of its
+    right-hand side; "cg_stopped", the share of tasks with negative curvature.
 
     References
     ----------
@@ -227,12 +224,12 @@ class IMAMLClassifier(MetaClassifier):
     (54,)
     """
 
-    inner_lr: float = inner_lr(0.05, LR)
-    inner_steps: int = inner_steps(16, STEPS)
+    inner_lr: float = inner_loop.inner_lr(0.05, LR)
+    inner_steps: int = inner_loop.inner_steps(16, STEPS)
     lam: float = lam(4.0)
     cg_steps: int = cg_steps()
     cg_damping: tuple[float, float] = cg_damping()
-    head: str = head("prototype")
+    head: str = inner_loop.head("prototype")
 
     def make_algorithm(self) -> IMAML:
         """Make the algorithm that the parameters describe."""
@@ -252,28 +249,13 @@ class IMAMLClassifier(MetaClassifier):
 class IMAMLRegressor(MetaRegressor):
     """Regressor that learns an initialisation by implicit gradients.
 
-    The inner loop looks for phi* = argmin_phi L(phi, D_support) + lambda / 2 |phi - phi_0|^2 by
-    proximal gradient steps from the learned start phi_0. At that minimum the gradient of the query
-    loss with respect to phi_0 is (I + H / lambda)^-1 grad L(phi*, D_query), with H the Hessian of
-    L(phi*, D_support): it depends on phi* and not on the way there, so that memory does not grow
-    with the inner steps.
+    The algorithm is that of :class:`IMAMLClassifier`, with a linear output layer.
 
     See Also
     --------
     IMAMLClassifier : The same algorithm for classification.
     MAMLRegressor : Differentiates through the inner steps.
     ReptileRegressor : Needs no second derivatives.
-
-    Notes
-    -----
-    H itself need not be positive semi-definite, but I + H / lambda is at a minimum of the
-    regularised loss. Where the inner loop stops short of one, or at a kink of a ReLU, a direction
-    of negative curvature may turn up: conjugate gradients then stop for that task, with the
-    first-order gradient if it is the first direction. A larger `lam` makes both problems easier.
-    `history_` records for the first meta-batch of each epoch how nearly they are solved:
-    "inner_residual", the norm of the gradient of the regularised loss at phi* against that at
-    phi_0; "cg_residual", that of what is left of the linear system against its right-hand side;
-    "cg_stopped", the share of tasks in which conjugate gradients met negative curvature.
 
     References
     ----------
@@ -291,8 +273,8 @@ class IMAMLRegressor(MetaRegressor):
     (15,)
     """
 
-    inner_lr: float = inner_lr(0.005, LR)
-    inner_steps: int = inner_steps(16, STEPS)
+    inner_lr: float = inner_loop.inner_lr(0.005, LR)
+    inner_steps: int = inner_loop.inner_steps(16, STEPS)
     lam: float = lam(2.0)
     cg_steps: int = cg_steps()
     cg_damping: tuple[float, float] = cg_damping()

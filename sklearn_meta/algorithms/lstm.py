@@ -1,30 +1,196 @@
-"""The LSTM meta-learner: the update rule of the inner loop is learned, along with the start."""
+"""The LSTM meta-learner: the update rule of the inner loop is learned, along with the start.
+
+    c_t = f_t o c_(t-1) - i_t o grad_t,    phi_t = c_t                         (eqs. 1 and 2)
+
+The gates f_t and i_t of each weight depend on its gradients and on the losses, through an LSTM
+that all weights share. Ravi and Larochelle, "Optimization as a Model for Few-Shot Learning",
+ICLR 2017, section 3 and algorithm 1.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from sklearn_meta.base import MetaClassifier, MetaRegressor
-from sklearn_meta.base.inner_loop import first_order, head, inner_steps
-from sklearn_meta.functional import Params, as_params, as_vector, in_chunks
-from sklearn_meta.inner import (
-    DirectRule,
-    Everything,
-    Examples,
-    GatedRule,
-    InnerLoop,
-    Network,
-    UpdateRule,
+from sklearn_meta.base import MetaClassifier, MetaRegressor, inner_loop
+from sklearn_meta.functional import (
+    Params,
+    as_params,
+    as_vector,
+    gated_update,
+    in_chunks,
+    linear,
+    lstm_cell,
+    preprocess,
 )
-from sklearn_meta.inner.update_rules import State
+from sklearn_meta.inner import Examples, FullNetwork, InnerLoop, Network
 from sklearn_meta.parameters import describe, integer, option, param
 
-__all__ = ["LSTMMetaLearner", "LSTMMetaLearnerClassifier", "LSTMMetaLearnerRegressor"]
+__all__ = [
+    "DirectRule",
+    "GatedRule",
+    "LSTMMetaLearner",
+    "LSTMMetaLearnerClassifier",
+    "LSTMMetaLearnerRegressor",
+    "UpdateRule",
+]
+
+State = tuple[Tensor, ...]  # of each coordinate, (N, ...)
+
+
+@dataclass(frozen=True)
+class UpdateRule(ABC):
+    """How a coordinate changes: a first layer, an ordinary LSTM, sees gradient and loss.
+
+    Parameters
+    ----------
+    hidden_size : int, default=20
+        Number of units of the LSTM.
+    """
+
+    hidden_size: int = 20
+
+    def init(self, generator: torch.Generator) -> Params:
+        """Draw the weights of the first layer from U(-0.01, 0.01).
+
+        Parameters
+        ----------
+        generator : torch.Generator
+            Source of randomness.
+
+        Returns
+        -------
+        dict of Tensor
+            Weights, with names that begin with "lstm.".
+        """
+        H = self.hidden_size
+        return {
+            "lstm.weight": _uniform(generator, 0.01, 4 * H, 4 + H),
+            "lstm.bias": _uniform(generator, 0.01, 4 * H),
+        }
+
+    def start(self, c: Tensor) -> State:
+        """Return the state before the first step: zeros.
+
+        Parameters
+        ----------
+        c : Tensor of shape (N,)
+            The coordinates.
+
+        Returns
+        -------
+        tuple of Tensor of shape (N, ...)
+            Output and cell of the first layer.
+        """
+        return c.new_zeros(len(c), self.hidden_size), c.new_zeros(len(c), self.hidden_size)
+
+    def hidden(
+        self, theta: Params, grad: Tensor, loss: Tensor, h: Tensor, s: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Compute h_t, s_t = LSTM([grad~_t, L~_t], h_(t-1), s_(t-1)); ~ is the preprocessing.
+
+        Parameters
+        ----------
+        theta : dict of Tensor
+            Meta-parameters.
+        grad, loss : Tensor of shape (N,)
+            Gradient at the coordinates, and loss of their tasks.
+        h, s : Tensor of shape (N, hidden_size)
+            Output and cell before the step.
+
+        Returns
+        -------
+        h, s : Tensor of shape (N, hidden_size)
+            Output and cell after the step.
+        """
+        x = torch.cat([preprocess(grad), preprocess(loss)], -1)
+        return lstm_cell(x, h, s, theta["lstm.weight"], theta["lstm.bias"])
+
+    @abstractmethod
+    def step(self, theta: Params, c: Tensor, grad: Tensor, loss: Tensor, *state: Tensor) -> State:
+        """Take one step.
+
+        Parameters
+        ----------
+        theta : dict of Tensor
+            Meta-parameters.
+        c, grad, loss : Tensor of shape (N,)
+            Coordinates, the gradient at them, and the loss of their tasks.
+        *state : Tensor of shape (N, ...)
+            State of the rule.
+
+        Returns
+        -------
+        tuple of Tensor of shape (N, ...)
+            Coordinates c_t, followed by the new state.
+        """
+
+
+@dataclass(frozen=True)
+class GatedRule(UpdateRule):
+    """Rule c_t = f_t o c_(t-1) - i_t o grad_t of Ravi and Larochelle, ICLR 2017, eqs. 1 and 2.
+
+    The paper does not specify the gates before the first step, i_0 and f_0; here they are zero.
+
+    Parameters
+    ----------
+    hidden_size : int, default=20
+        Number of units of the LSTM.
+    """
+
+    def init(self, generator: torch.Generator) -> Params:
+        """Draw b_I ~ U(-5, -4) and b_F ~ U(4, 5): small steps and little decay at first."""
+        bias = torch.tensor([-4.5, 4.5]) + _uniform(generator, 0.5, 2)
+        weight = _uniform(generator, 0.01, 2, self.hidden_size + 2)
+        return super().init(generator) | {"lstm.gates.weight": weight, "lstm.gates.bias": bias}
+
+    def start(self, c: Tensor) -> State:
+        """Return zeros: output and cell of the first layer, and the gates (N, 2)."""
+        return *super().start(c), c.new_zeros(len(c), 2)
+
+    def step(self, theta: Params, c: Tensor, grad: Tensor, loss: Tensor, *state: Tensor) -> State:
+        """Compute c_t = f_t o c_(t-1) - i_t o grad_t."""
+        *lstm, gates = state
+        h, s = self.hidden(theta, grad, loss, *lstm)
+        weight, bias = theta["lstm.gates.weight"], theta["lstm.gates.bias"]
+        c, gates = gated_update(c, grad, h, gates, weight, bias)
+        return c, h, s, gates
+
+
+@dataclass(frozen=True)
+class DirectRule(UpdateRule):
+    """Rule c_t = c_(t-1) + 0.1 (w h_t + b) of Andrychowicz et al., NeurIPS 2016, with one layer.
+
+    Unlike the two layers of the paper, it also takes the loss as input, like :class:`GatedRule`.
+    Its first steps are close to zero.
+
+    Parameters
+    ----------
+    hidden_size : int, default=20
+        Number of units of the LSTM.
+    """
+
+    def init(self, generator: torch.Generator) -> Params:
+        """Draw w from U(-0.01, 0.01), and b = 0."""
+        move = {"weight": _uniform(generator, 0.01, 1, self.hidden_size), "bias": torch.zeros(1)}
+        return super().init(generator) | {f"lstm.move.{k}": p for k, p in move.items()}
+
+    def step(self, theta: Params, c: Tensor, grad: Tensor, loss: Tensor, *state: Tensor) -> State:
+        """Compute c_t = c_(t-1) + 0.1 (w h_t + b)."""
+        h, s = self.hidden(theta, grad, loss, *state)
+        move = linear(h, theta["lstm.move.weight"], theta["lstm.move.bias"])
+        return c + 0.1 * move.squeeze(-1), h, s
+
+
+def _uniform(generator: torch.Generator, bound: float, *shape: int) -> Tensor:
+    return torch.empty(shape).uniform_(-bound, bound, generator=generator)
+
 
 RULES: dict[str, type[UpdateRule]] = {"gated": GatedRule, "direct": DirectRule}
 
@@ -34,9 +200,9 @@ class LSTMMetaLearner(InnerLoop):
     """Learned start and learned rule: phi_t = rule(phi_(t-1), grad L_t, L_t), phi_0 = c_0.
 
     Ravi and Larochelle, "Optimization as a Model for Few-Shot Learning", ICLR 2017, algorithm 1.
-    Each weight of the network is a coordinate of its own; all share the weights of the rule. Every
-    step takes the whole support, so that its order does not matter (the paper's 5-shot tasks are
-    cut into batches).
+    Each weight of the network is a coordinate with its own state; all share the weights of the
+    rule. Every step takes the whole support, so that its order does not matter (the paper splits
+    5-shot tasks into batches).
 
     Parameters
     ----------
@@ -44,21 +210,22 @@ class LSTMMetaLearner(InnerLoop):
         The task loss.
     head : Head
         Where the output layer starts.
-    adapts : Adapts
+    adapts : AdaptedPart
         Which parameters adapt.
     rule : UpdateRule
-        How a coordinate moves.
+        How a coordinate changes.
     inner_steps : int
-        Steps T.
+        Number of steps T.
     first_order : bool, default=True
-        Whether gradients and losses on the way are constants in the outer loop (section 3.3).
+        Whether the gradients and losses of the inner loop are constants in the outer loop
+        (section 3.3).
     chunk_size : int or None, default=65536
-        Coordinates that the rule moves at once; None: all. See the notes.
+        Number of coordinates that the rule updates at once; None: all.
 
     Notes
     -----
-    Per coordinate and step, with 20 hidden units in float32, the outer loop keeps 673 bytes (168
-    numbers), and 181 bytes (45 numbers: state, coordinate, gradient and loss) where there is more
+    For each coordinate and step, with 20 hidden units in float32, the outer loop stores 673 bytes
+    (168 numbers), and 181 bytes (45 numbers: state, coordinate, gradient and loss) if there is more
     than one chunk; a chunk is then computed twice. ``examples/benchmarks/learned_update.py --cost``
     measures both, and the time.
     """
@@ -69,7 +236,7 @@ class LSTMMetaLearner(InnerLoop):
     chunk_size: int | None = 65536
 
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
-        """Theta: c_0, which is the weights of the network, and the weights of the rule."""
+        """Draw c_0, the weights of the network, and the weights of the rule."""
         return super().init(f, n_outputs, generator) | self.rule.init(generator)
 
     def path(self, f: Network, theta: Params, support: Examples) -> Iterator[tuple[Params, State]]:
@@ -91,31 +258,31 @@ class LSTMMetaLearner(InnerLoop):
         state : tuple of Tensor of shape (N, ...)
             State of the rule, for the N coordinates of all tasks.
         """
-        start, staying, loss_of = self.inner(f, theta, support)
-        c = as_vector(start, support.weight.ndim - 1)
+        phi_0, constant, loss_of = self.inner(f, theta, support)
+        c = as_vector(phi_0, support.weight.ndim - 1)
         state = self.rule.start(c.flatten())
-        yield staying | as_params(c, start), state
+        yield constant | as_params(c, phi_0), state
         for _ in range(self.inner_steps):
             exact = not self.first_order and c.requires_grad
             at = c if exact else c.detach().requires_grad_()
-            loss = loss_of(as_params(at, start))
+            loss = loss_of(as_params(at, phi_0))
             (grad,) = torch.autograd.grad(loss.sum(), at, create_graph=exact)
             loss = (loss if exact else loss.detach()).unsqueeze(-1).expand_as(c)
             rows = (t.flatten() for t in (c, grad, loss))
             step = partial(self.rule.step, theta)
-            moved, *new = in_chunks(step, self.chunk_size, *rows, *state)
+            moved, *new = in_chunks(step, self.chunk_size, *rows, *state)  # eq. 2
             c, state = moved.view_as(c), tuple(new)
-            yield staying | as_params(c, start), state
+            yield constant | as_params(c, phi_0), state
 
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
         """Return phi_T, the parameters after the last step."""
         for phi, _ in self.path(f, theta, support):
-            arrived = phi
-        return arrived
+            last = phi
+        return last
 
 
-STEPS = """Number of steps of the rule; 0 predicts with the prior. It can be changed, but the rule
-was trained for the number that it had in meta-training."""
+STEPS = """Number of steps of the rule; 0 predicts with the prior. The rule was trained for the
+number of steps in meta-training."""
 
 
 def rule() -> Any:
@@ -140,7 +307,7 @@ def chunk_size() -> Any:
         65536,
         integer(1, none=True),
         "runtime",
-        """Number of weights, over all tasks at hand, that the rule updates at once; None updates
+        """Number of weights, over all tasks of a stack, that the rule updates at once; None updates
         all. It changes only memory and time.""",
     )
 
@@ -150,10 +317,10 @@ def chunk_size() -> Any:
 class LSTMMetaLearnerClassifier(MetaClassifier):
     """Classifier that learns an update rule and an initialisation for the inner loop.
 
-    A small LSTM moves each weight of the network by itself, theta_t = f_t o theta_(t-1) - i_t o
-    grad_t: the forget gate f and the input gate i, a decay and a rate of its own for each weight
-    and step, depend on what gradient and loss have been. The outer loop learns the start theta_0
-    and the weights of the rule, which all weights of the network share.
+    A small LSTM updates each weight of the network separately, theta_t = f_t o theta_(t-1) - i_t o
+    grad_t. The forget gate f and the input gate i, a decay and a step size for each weight and
+    step, depend on its gradients and on the losses up to that step. The outer loop learns the start
+    theta_0 and the weights of the rule, which all weights of the network share.
 
     See Also
     --------
@@ -177,12 +344,12 @@ class LSTMMetaLearnerClassifier(MetaClassifier):
     (54,)
     """
 
-    inner_steps: int = inner_steps(5, STEPS)
-    first_order: bool = first_order(True)
+    inner_steps: int = inner_loop.inner_steps(5, STEPS)
+    first_order: bool = inner_loop.first_order(True)
     rule: str = rule()
     hidden_size: int = hidden_size()
     chunk_size: int | None = chunk_size()
-    head: str = head("prototype")
+    head: str = inner_loop.head("prototype")
     max_grad_norm: float | None = field(default=0.25, kw_only=True)
 
     def make_algorithm(self) -> LSTMMetaLearner:
@@ -190,7 +357,7 @@ class LSTMMetaLearnerClassifier(MetaClassifier):
         return LSTMMetaLearner(
             self.make_loss(),
             self.make_head(),
-            Everything(),
+            FullNetwork(),
             RULES[self.rule](self.hidden_size),
             inner_steps=self.inner_steps,
             first_order=self.first_order,
@@ -203,10 +370,7 @@ class LSTMMetaLearnerClassifier(MetaClassifier):
 class LSTMMetaLearnerRegressor(MetaRegressor):
     """Regressor that learns an update rule and an initialisation for the inner loop.
 
-    A small LSTM moves each weight of the network by itself, theta_t = f_t o theta_(t-1) - i_t o
-    grad_t: the forget gate f and the input gate i, a decay and a rate of its own for each weight
-    and step, depend on what gradient and loss have been. The outer loop learns the start theta_0
-    and the weights of the rule, which all weights of the network share.
+    The algorithm is that of :class:`LSTMMetaLearnerClassifier`, with a linear output layer.
 
     See Also
     --------
@@ -230,8 +394,8 @@ class LSTMMetaLearnerRegressor(MetaRegressor):
     (15,)
     """
 
-    inner_steps: int = inner_steps(5, STEPS)
-    first_order: bool = first_order(True)
+    inner_steps: int = inner_loop.inner_steps(5, STEPS)
+    first_order: bool = inner_loop.first_order(True)
     rule: str = rule()
     hidden_size: int = hidden_size()
     chunk_size: int | None = chunk_size()
@@ -242,7 +406,7 @@ class LSTMMetaLearnerRegressor(MetaRegressor):
         return LSTMMetaLearner(
             self.make_loss(),
             self.make_head(),
-            Everything(),
+            FullNetwork(),
             RULES[self.rule](self.hidden_size),
             inner_steps=self.inner_steps,
             first_order=self.first_order,

@@ -1,23 +1,39 @@
-"""Model-agnostic meta-learning: an initialisation from which a few gradient steps suffice."""
+"""MAML: an initialisation theta from which a few gradient steps suffice.
+
+    phi_0 = theta,    phi_(k+1) = phi_k - alpha grad L(phi_k, D_support)       (eq. 1)
+    min_theta E_T L(phi_K, D_query)                                            (algorithm 2)
+
+Finn, Abbeel and Levine, "Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks",
+ICML 2017.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
-from sklearn_meta.base import MetaClassifier, MetaRegressor
-from sklearn_meta.base.inner_loop import (
-    activation_checkpointing,
-    first_order,
-    head,
-    inner_lr,
-    inner_steps,
-    learned_lr,
-    make_rate,
-)
-from sklearn_meta.inner import Everything, GradientLearner
+from sklearn_meta.base import MetaClassifier, MetaRegressor, inner_loop
+from sklearn_meta.functional import Params, subtract
+from sklearn_meta.inner import AdaptedPart, Examples, FullNetwork, GradientLearner, Network
 from sklearn_meta.parameters import describe
 
-__all__ = ["MAMLClassifier", "MAMLRegressor"]
+__all__ = ["MAML", "MAMLClassifier", "MAMLRegressor"]
+
+
+@dataclass(frozen=True)
+class MAML(GradientLearner):
+    """Finn, Abbeel and Levine, "Model-Agnostic Meta-Learning", ICML 2017, eq. 1 and algorithm 2."""
+
+    adapts: AdaptedPart = field(default=FullNetwork(), init=False)
+
+    def path(self, f: Network, theta: Params, support: Examples) -> Iterator[Params]:
+        """Iterate phi_(k+1) = phi_k - alpha grad L(phi_k, D_support) from phi_0 = theta."""
+        phi, constant, loss = self.inner(f, theta, support)
+        grad = self.inner_gradient(loss, theta)
+        yield constant | phi
+        for k in range(self.inner_steps):
+            phi = subtract(phi, self.rate.at(theta, k), grad(phi))  # phi - alpha grad L, eq. 1
+            yield constant | phi
 
 
 @describe
@@ -25,12 +41,11 @@ __all__ = ["MAMLClassifier", "MAMLRegressor"]
 class MAMLClassifier(MetaClassifier):
     """Classifier that learns an initialisation from which a few gradient steps suffice.
 
-    The outer loop learns the initial weights theta, the inner loop adapts them to the support by
-    gradient descent, phi_(k+1) = phi_k - alpha grad L(phi_k), with L the mean cross-entropy. By
-    default the output layer starts from the class prototypes of the support, for any number of
-    classes (that is second-order Proto-MAML); ``head="fixed"`` is the layer of the paper. (The
-    official code's alpha is smaller by a factor n_way: it sums over the rows and divides by the
-    shots, so that its 0.4 for five ways is 2.0 here.)
+    The outer loop learns the initial weights theta. The inner loop adapts them to the support by
+    gradient descent, phi_(k+1) = phi_k - alpha grad L(phi_k). By default the output layer starts
+    from the class prototypes of the support, for any number of classes (second-order Proto-MAML);
+    ``head="fixed"`` is the layer of the paper. The official code divides a sum over the rows by the
+    shots, so that its alpha of 0.4 for five ways is 2.0 here, where L is a mean.
 
     See Also
     --------
@@ -56,24 +71,22 @@ class MAMLClassifier(MetaClassifier):
     (54,)
     """
 
-    inner_lr: float | None = inner_lr(None)
-    inner_steps: int = inner_steps(5)
-    first_order: bool = first_order(False)
-    head: str = head("prototype")
-    learned_lr: str | None = learned_lr()
+    inner_lr: float | None = inner_loop.inner_lr(None)
+    inner_steps: int = inner_loop.inner_steps(5)
+    first_order: bool = inner_loop.first_order(False)
+    head: str = inner_loop.head("prototype")
+    learned_lr: str | None = inner_loop.learned_lr()
+    activation_checkpointing: bool = inner_loop.activation_checkpointing()
 
-    activation_checkpointing: bool = activation_checkpointing()
-
-    def make_algorithm(self) -> GradientLearner:
+    def make_algorithm(self) -> MAML:
         """Make the algorithm that the parameters describe."""
-        return GradientLearner(
+        return MAML(
             self.make_loss(),
             self.make_head(),
-            Everything(),
-            make_rate(self.learned_lr, self.inner_lr, self.head),
+            inner_loop.make_rate(self.learned_lr, self.inner_lr, self.head),
             self.inner_steps,
-            first_order_until=float(self.first_order),
-            activation_checkpointing=self.activation_checkpointing,
+            bool(self.first_order),
+            self.activation_checkpointing,
         )
 
 
@@ -82,9 +95,8 @@ class MAMLClassifier(MetaClassifier):
 class MAMLRegressor(MetaRegressor):
     """Regressor that learns an initialisation from which a few gradient steps suffice.
 
-    The outer loop learns the initial weights theta, the inner loop adapts them to the support by
-    gradient descent, phi_(k+1) = phi_k - alpha grad L(phi_k), with L the mean squared error of
-    standardised targets.
+    The algorithm is that of :class:`MAMLClassifier`, with a linear output layer that is
+    meta-learned too, and the loss of standardised targets.
 
     See Also
     --------
@@ -109,21 +121,19 @@ class MAMLRegressor(MetaRegressor):
     (15,)
     """
 
-    inner_lr: float = inner_lr(0.01)
-    inner_steps: int = inner_steps(5)
-    first_order: bool = first_order(False)
-    learned_lr: str | None = learned_lr()
+    inner_lr: float = inner_loop.inner_lr(0.01)
+    inner_steps: int = inner_loop.inner_steps(5)
+    first_order: bool = inner_loop.first_order(False)
+    learned_lr: str | None = inner_loop.learned_lr()
+    activation_checkpointing: bool = inner_loop.activation_checkpointing()
 
-    activation_checkpointing: bool = activation_checkpointing()
-
-    def make_algorithm(self) -> GradientLearner:
+    def make_algorithm(self) -> MAML:
         """Make the algorithm that the parameters describe."""
-        return GradientLearner(
+        return MAML(
             self.make_loss(),
             self.make_head(),
-            Everything(),
-            make_rate(self.learned_lr, self.inner_lr),
+            inner_loop.make_rate(self.learned_lr, self.inner_lr),
             self.inner_steps,
-            first_order_until=float(self.first_order),
-            activation_checkpointing=self.activation_checkpointing,
+            bool(self.first_order),
+            self.activation_checkpointing,
         )

@@ -1,30 +1,102 @@
-"""MAML++: MAML that trains steadily."""
+"""MAML++: MAML with learned step sizes, a loss after each step and annealed derivatives.
+
+    phi_(k+1) = phi_k - alpha_(k, tensor) grad L(phi_k, D_support)             (LSLR)
+    min_(theta, alpha) E_T sum_k v_k L(phi_k, D_query)                         (MSL)
+
+Antoniou, Edwards and Storkey, "How to Train Your MAML", ICLR 2019, section 4.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sklearn_meta.base import MetaClassifier, MetaRegressor
-from sklearn_meta.base.inner_loop import (
-    activation_checkpointing,
-    head,
-    inner_lr,
-    inner_steps,
-    make_rate,
-)
-from sklearn_meta.inner import Everything, GradientLearner, MultiStep
+import torch
+from torch import Tensor
+
+from sklearn_meta.base import MetaClassifier, MetaRegressor, inner_loop
+from sklearn_meta.functional import Params, subtract
+from sklearn_meta.inner import AdaptedPart, Examples, FullNetwork, GradientLearner, Network
 from sklearn_meta.parameters import describe, param, real
 
-__all__ = ["MAMLPlusPlusClassifier", "MAMLPlusPlusRegressor"]
+__all__ = ["MAMLPlusPlus", "MAMLPlusPlusClassifier", "MAMLPlusPlusRegressor"]
+
+
+@dataclass(frozen=True)
+class MAMLPlusPlus(GradientLearner):
+    """Antoniou, Edwards and Storkey, "How to Train Your MAML", ICLR 2019, section 4.
+
+    Parameters
+    ----------
+    criterion : callable
+        The task loss.
+    head : Head
+        Where the output layer starts.
+    rate : Rate
+        The step size alpha_k; :class:`~sklearn_meta.inner.TensorStepRate` in the paper.
+    inner_steps : int
+        Number of steps K.
+    first_order : bool, default=False
+        Whether the inner gradients are constants in the outer loop. `at` sets it.
+    activation_checkpointing : bool, default=False
+        Whether the outer loop stores only the parameters of each step.
+    multi_step_until : float, default=0
+        Share of meta-training after which only the loss after the last step counts.
+    first_order_until : float, default=0
+        Share of meta-training in which the inner gradients are constants.
+    v : tuple of float, default=()
+        Weights of the losses after each step, v_0, ..., v_K. `at` sets them; if empty, only the
+        last step counts.
+    """
+
+    adapts: AdaptedPart = field(default=FullNetwork(), init=False)
+    multi_step_until: float = 0.0
+    first_order_until: float = 0.0
+    v: tuple[float, ...] = ()
+
+    def path(self, f: Network, theta: Params, support: Examples) -> Iterator[Params]:
+        """Iterate phi_(k+1) = phi_k - alpha_k grad L(phi_k, D_support) from phi_0 = theta."""
+        phi, constant, loss = self.inner(f, theta, support)
+        grad = self.inner_gradient(loss, theta)
+        yield constant | phi
+        for k in range(self.inner_steps):
+            alpha_k = self.rate.at(theta, k)  # one number for each tensor and step, learned
+            phi = subtract(phi, alpha_k, grad(phi))
+            yield constant | phi
+
+    def objective(self, f: Network, theta: Params, support: Examples, query: Examples) -> Tensor:
+        """Compute sum_k v_k L(phi_k, D_query)."""
+        if not self.v:
+            return super().objective(f, theta, support, query)
+        path = zip(self.v, self.path(f, theta, support), strict=True)
+        losses = [
+            v_k * self.query_risk(f, theta, phi, support, query) for v_k, phi in path if v_k > 0
+        ]
+        return torch.stack(losses).sum(0)
+
+    def at(self, progress: float) -> MAMLPlusPlus:
+        """Anneal the order of the gradients, and the weights v_k as in the official code.
+
+        Until e = `multi_step_until`, v_k = max((1 - progress / e) / K, 0.03 / K) for 0 < k < K, and
+        v_K is the rest; then v_K = 1.
+        """
+        K, e = self.inner_steps, self.multi_step_until
+        v = [0.0] * K + [1.0]
+        if K > 0 and progress < e:
+            early = max(1 - progress / e, 0.03) / K
+            v = [0.0] + [early] * (K - 1) + [1 - (K - 1) * early]
+        first_order = self.first_order_until >= 1 or progress < self.first_order_until
+        return replace(self, first_order=first_order, v=tuple(v))
+
 
 STARTING_LR = "Where the learned step sizes start."
 STEPS = """Number of gradient steps; 0 predicts with the prior. Steps beyond those of meta-training
-take the step sizes of the last one, also in a warm start."""
+use the step sizes of the last one, also in a warm start."""
 
 
 def multi_step_until() -> Any:
-    """Declare for how long the losses of all steps count."""
+    """Declare for how long the losses after all steps count."""
     return param(
         0.15,
         real(0, 1),
@@ -35,13 +107,13 @@ def multi_step_until() -> Any:
 
 
 def first_order_until() -> Any:
-    """Declare for how long the inner gradients count as constants."""
+    """Declare for how long the inner gradients are constants."""
     return param(
         0.0,
         real(0, 1),
         "training",
-        """Share of meta-training in which the inner gradients count as constants. 0 is second
-        order and 1 first order throughout; the paper's 50 of 150 epochs are 1/3.""",
+        """Share of meta-training in which the inner gradients are constants. 0 is second order and
+        1 first order throughout; the paper's 50 of 150 epochs are 1/3.""",
     )
 
 
@@ -50,11 +122,11 @@ def first_order_until() -> Any:
 class MAMLPlusPlusClassifier(MetaClassifier):
     """Classifier by MAML with learned step sizes and a loss after each step.
 
-    MAML with four cures of its training: the loss after each inner step counts at first,
-    sum_k v_k L(phi_k), with v moving to the last step (multi-step loss); a learned step for each
-    tensor and inner step; first-order gradients at first, if wanted (derivative annealing); a
-    cosine schedule of `meta_lr`. The paper's statistics and biases of batch normalisation by step
-    are left out: the backbones normalise by row.
+    MAML with four changes that stabilise its training: at first the loss after each inner step
+    counts, sum_k v_k L(phi_k), and later the last one (multi-step loss); each tensor and inner step
+    has a learned step size; gradients may be of first order at first (derivative annealing); and
+    `meta_lr` follows a cosine schedule. The paper's batch normalisation with statistics and biases
+    for each step is left out, because the backbones normalise by row.
 
     See Also
     --------
@@ -77,26 +149,24 @@ class MAMLPlusPlusClassifier(MetaClassifier):
     (54,)
     """
 
-    inner_lr: float | None = inner_lr(None, STARTING_LR, "training")
-    inner_steps: int = inner_steps(5, STEPS)
+    inner_lr: float | None = inner_loop.inner_lr(None, STARTING_LR, "training")
+    inner_steps: int = inner_loop.inner_steps(5, STEPS)
     multi_step_until: float = multi_step_until()
     first_order_until: float = first_order_until()
-    head: str = head("prototype")
+    head: str = inner_loop.head("prototype")
+    activation_checkpointing: bool = inner_loop.activation_checkpointing()
 
-    activation_checkpointing: bool = activation_checkpointing()
-
-    def make_algorithm(self) -> GradientLearner:
+    def make_algorithm(self) -> MAMLPlusPlus:
         """Make the algorithm that the parameters describe."""
-        return GradientLearner(
+        return MAMLPlusPlus(
             self.make_loss(),
             self.make_head(),
-            Everything(),
-            make_rate("tensor", self.inner_lr, self.head),
+            inner_loop.make_rate("tensor", self.inner_lr, self.head),
             self.inner_steps,
-            first_order_until=self.first_order_until,
-            outer=MultiStep(self.multi_step_until),
             activation_checkpointing=self.activation_checkpointing,
-        )
+            multi_step_until=self.multi_step_until,
+            first_order_until=self.first_order_until,
+        ).at(0.0)
 
 
 @describe
@@ -104,11 +174,7 @@ class MAMLPlusPlusClassifier(MetaClassifier):
 class MAMLPlusPlusRegressor(MetaRegressor):
     """Regressor by MAML with learned step sizes and a loss after each step.
 
-    MAML with four cures of its training: the loss after each inner step counts at first,
-    sum_k v_k L(phi_k), with v moving to the last step (multi-step loss); a learned step for each
-    tensor and inner step; first-order gradients at first, if wanted (derivative annealing); a
-    cosine schedule of `meta_lr`. The paper's statistics and biases of batch normalisation by step
-    are left out: the backbones normalise by row.
+    The algorithm is that of :class:`MAMLPlusPlusClassifier`, with a linear output layer.
 
     See Also
     --------
@@ -131,22 +197,20 @@ class MAMLPlusPlusRegressor(MetaRegressor):
     (15,)
     """
 
-    inner_lr: float = inner_lr(0.01, STARTING_LR, "training")
-    inner_steps: int = inner_steps(5, STEPS)
+    inner_lr: float = inner_loop.inner_lr(0.01, STARTING_LR, "training")
+    inner_steps: int = inner_loop.inner_steps(5, STEPS)
     multi_step_until: float = multi_step_until()
     first_order_until: float = first_order_until()
+    activation_checkpointing: bool = inner_loop.activation_checkpointing()
 
-    activation_checkpointing: bool = activation_checkpointing()
-
-    def make_algorithm(self) -> GradientLearner:
+    def make_algorithm(self) -> MAMLPlusPlus:
         """Make the algorithm that the parameters describe."""
-        return GradientLearner(
+        return MAMLPlusPlus(
             self.make_loss(),
             self.make_head(),
-            Everything(),
-            make_rate("tensor", self.inner_lr),
+            inner_loop.make_rate("tensor", self.inner_lr),
             self.inner_steps,
-            first_order_until=self.first_order_until,
-            outer=MultiStep(self.multi_step_until),
             activation_checkpointing=self.activation_checkpointing,
-        )
+            multi_step_until=self.multi_step_until,
+            first_order_until=self.first_order_until,
+        ).at(0.0)

@@ -1,22 +1,40 @@
-"""Meta-SGD: a learned step for each weight."""
+"""Meta-SGD: a learned step size for each weight, along with the initialisation.
+
+    phi = theta - alpha o grad L(theta, D_support)                             (eq. 1)
+    min_(theta, alpha) E_T L(phi, D_query)                                     (algorithm 1)
+
+Li, Zhou, Chen and Li, "Meta-SGD: Learning to Learn Quickly for Few-Shot Learning", 2017.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
-from sklearn_meta.base import MetaClassifier, MetaRegressor
-from sklearn_meta.base.inner_loop import (
-    activation_checkpointing,
-    first_order,
-    head,
-    inner_lr,
-    inner_steps,
-    make_rate,
-)
-from sklearn_meta.inner import Everything, GradientLearner
+from sklearn_meta.base import MetaClassifier, MetaRegressor, inner_loop
+from sklearn_meta.functional import Params, subtract
+from sklearn_meta.inner import AdaptedPart, Examples, FullNetwork, GradientLearner, Network
 from sklearn_meta.parameters import describe
 
-__all__ = ["MetaSGDClassifier", "MetaSGDRegressor"]
+__all__ = ["MetaSGD", "MetaSGDClassifier", "MetaSGDRegressor"]
+
+
+@dataclass(frozen=True)
+class MetaSGD(GradientLearner):
+    """Li, Zhou, Chen and Li, "Meta-SGD", 2017, eq. 1 and algorithm 1, with any number of steps."""
+
+    adapts: AdaptedPart = field(default=FullNetwork(), init=False)
+
+    def path(self, f: Network, theta: Params, support: Examples) -> Iterator[Params]:
+        """Iterate phi_(k+1) = phi_k - alpha o grad L(phi_k, D_support) from phi_0 = theta."""
+        phi, constant, loss = self.inner(f, theta, support)
+        grad = self.inner_gradient(loss, theta)
+        yield constant | phi
+        for k in range(self.inner_steps):
+            alpha = self.rate.at(theta, k)  # one number for each weight, learned
+            phi = subtract(phi, alpha, grad(phi))  # phi - alpha o grad L, eq. 1
+            yield constant | phi
+
 
 LARGEST_LR = """Largest of the step sizes to start from: each is drawn from
 U(inner_lr / 20, inner_lr)."""
@@ -27,10 +45,10 @@ U(inner_lr / 20, inner_lr)."""
 class MetaSGDClassifier(MetaClassifier):
     """Classifier that learns an initialisation and a step size for each weight.
 
-    The outer loop learns the initial weights theta and a step for each weight,
-    phi = theta - alpha o grad L(theta), of either sign: a direction as well as a length. One step
-    is the published design; more use the same alpha again. The steps of the output layer are shared
-    by the classes, so that there may be any number of them.
+    The outer loop learns the initial weights theta and a step size for each weight,
+    phi = theta - alpha o grad L(theta), of either sign: a direction as well as a length. The paper
+    takes one step; further steps use the same alpha. The classes share the step sizes of the output
+    layer, so that there may be any number of classes.
 
     See Also
     --------
@@ -54,23 +72,21 @@ class MetaSGDClassifier(MetaClassifier):
     (54,)
     """
 
-    inner_lr: float | None = inner_lr(None, LARGEST_LR, "training")
-    inner_steps: int = inner_steps(1)
-    first_order: bool = first_order(False)
-    head: str = head("prototype")
+    inner_lr: float | None = inner_loop.inner_lr(None, LARGEST_LR, "training")
+    inner_steps: int = inner_loop.inner_steps(1)
+    first_order: bool = inner_loop.first_order(False)
+    head: str = inner_loop.head("prototype")
+    activation_checkpointing: bool = inner_loop.activation_checkpointing()
 
-    activation_checkpointing: bool = activation_checkpointing()
-
-    def make_algorithm(self) -> GradientLearner:
+    def make_algorithm(self) -> MetaSGD:
         """Make the algorithm that the parameters describe."""
-        return GradientLearner(
+        return MetaSGD(
             self.make_loss(),
             self.make_head(),
-            Everything(),
-            make_rate("parameter", self.inner_lr, self.head),
+            inner_loop.make_rate("parameter", self.inner_lr, self.head),
             self.inner_steps,
-            first_order_until=float(self.first_order),
-            activation_checkpointing=self.activation_checkpointing,
+            bool(self.first_order),
+            self.activation_checkpointing,
         )
 
 
@@ -79,9 +95,8 @@ class MetaSGDClassifier(MetaClassifier):
 class MetaSGDRegressor(MetaRegressor):
     """Regressor that learns an initialisation and a step size for each weight.
 
-    The outer loop learns the initial weights theta and a step for each weight,
-    phi = theta - alpha o grad L(theta), of either sign: a direction as well as a length. One step
-    is the published design; more use the same alpha again.
+    The algorithm is that of :class:`MetaSGDClassifier`, with a linear output layer that has a step
+    size for each of its weights too.
 
     See Also
     --------
@@ -105,20 +120,18 @@ class MetaSGDRegressor(MetaRegressor):
     (15,)
     """
 
-    inner_lr: float = inner_lr(0.02, LARGEST_LR, "training")
-    inner_steps: int = inner_steps(1)
-    first_order: bool = first_order(False)
+    inner_lr: float = inner_loop.inner_lr(0.02, LARGEST_LR, "training")
+    inner_steps: int = inner_loop.inner_steps(1)
+    first_order: bool = inner_loop.first_order(False)
+    activation_checkpointing: bool = inner_loop.activation_checkpointing()
 
-    activation_checkpointing: bool = activation_checkpointing()
-
-    def make_algorithm(self) -> GradientLearner:
+    def make_algorithm(self) -> MetaSGD:
         """Make the algorithm that the parameters describe."""
-        return GradientLearner(
+        return MetaSGD(
             self.make_loss(),
             self.make_head(),
-            Everything(),
-            make_rate("parameter", self.inner_lr),
+            inner_loop.make_rate("parameter", self.inner_lr),
             self.inner_steps,
-            first_order_until=float(self.first_order),
-            activation_checkpointing=self.activation_checkpointing,
+            bool(self.first_order),
+            self.activation_checkpointing,
         )

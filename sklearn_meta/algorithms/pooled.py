@@ -1,4 +1,7 @@
-"""The baseline that pools: one network on the rows of all tasks together, adapting to none."""
+"""Complete pooling, a baseline: one network for all tasks, which does not adapt.
+
+min_theta E_T L(f_theta, D_T)
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,7 @@ from torch import Tensor
 
 from sklearn_meta.base import MetaClassifier, MetaRegressor
 from sklearn_meta.functional import Params
-from sklearn_meta.inner import Examples, FixedHead, LinearHead, Network, WithHead
-from sklearn_meta.inner.fine_tune import joint_risk
+from sklearn_meta.inner import Examples, FixedHead, LinearHead, Network, WithHead, joint_risk
 from sklearn_meta.parameters import describe
 
 __all__ = ["Pooled", "PooledClassifier", "PooledRegressor"]
@@ -29,11 +31,11 @@ class Pooled(WithHead):
     """
 
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
-        """Give theta's own output layer, restricted to the classes that the task has."""
-        return self.head.start(f, theta, support) | self.head.given(support)
+        """Return the output layer of theta, restricted to the classes that the task has."""
+        return self.head.start(f, theta, support) | self.head.present(support)
 
     def objective(self, f: Network, theta: Params, support: Examples, query: Examples) -> Tensor:
-        """L(f_theta, D), with support and query alike."""
+        """Compute L(f_theta, D) on support and query together."""
         return joint_risk(self.criterion, self.head, f, theta, support, query)
 
 
@@ -42,14 +44,14 @@ class Pooled(WithHead):
 class PooledClassifier(MetaClassifier):
     """One classifier trained on the rows of all tasks together (complete pooling).
 
-    A baseline: it minimises the mean cross-entropy over tasks, each task counting alike, over all
-    labels of all tasks. The same label in two tasks is taken for the same class. `fit` learns
-    nothing from its rows: it only restricts the predictions to the labels that are there. So it
-    makes sense where tasks share their labels (sick or healthy, active or inactive) and differ
-    little. A label that `meta_fit` has not seen is refused; for such tasks there is
-    :class:`~sklearn_meta.FineTuneClassifier`. Where labels are names local to a task (the "class
-    0" of one task has nothing to do with that of another) it learns nothing. Episodes take as many
-    rows of each class, where there are as many: probabilities are those of balanced classes.
+    A baseline: it minimises the mean cross-entropy over tasks of equal weight, over all labels of
+    all tasks. The same label in two tasks counts as the same class. `fit` learns nothing from its
+    rows: it only restricts the predictions to the labels of the support. This makes sense where
+    tasks share their labels (sick or healthy, active or inactive) and differ little. A label that
+    `meta_fit` has not seen is an error; :class:`~sklearn_meta.FineTuneClassifier` takes such tasks.
+    Where labels are local to a task (the "class 0" of one task has nothing to do with that of
+    another) it learns nothing. Episodes take equally many rows of each class where possible, so
+    that probabilities are those of balanced classes.
 
     See Also
     --------
@@ -85,9 +87,8 @@ class PooledClassifier(MetaClassifier):
 class PooledRegressor(MetaRegressor):
     """One regressor trained on the rows of all tasks together (complete pooling).
 
-    A baseline: it minimises the mean squared error over tasks, each task counting alike. `fit`
-    learns nothing from its rows, so that a task's own deviation from the others stays unknown:
-    what it predicts is the best function of `X` alone.
+    A baseline: it minimises the mean squared error over tasks of equal weight. `fit` learns nothing
+    from its rows, so that predictions do not depend on the task: they are a function of `X` alone.
 
     See Also
     --------

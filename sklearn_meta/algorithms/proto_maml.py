@@ -1,22 +1,48 @@
-"""Proto-MAML: gradient steps from the prototypical network."""
+"""Proto-MAML: gradient steps from the prototypical network.
+
+    w_k = 2 c_k,    b_k = -|c_k|^2,    c_k = mean of f_theta(x) over the support rows of class k
+    phi_0 = (theta, w, b),    phi_(t+1) = phi_t - alpha grad L(phi_t, D_support)    (section 3)
+
+The first logits w_k f(x) + b_k are -|f(x) - c_k|^2 up to a constant. Triantafillou et al.,
+"Meta-Dataset: A Dataset of Datasets for Learning to Learn from Few Examples", ICLR 2020.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
-from sklearn_meta.base import MetaClassifier
-from sklearn_meta.base.inner_loop import (
-    activation_checkpointing,
-    first_order,
-    inner_lr,
-    inner_steps,
-    learned_lr,
-    make_rate,
+from sklearn_meta.base import MetaClassifier, inner_loop
+from sklearn_meta.functional import Params, subtract
+from sklearn_meta.inner import (
+    AdaptedPart,
+    Examples,
+    FullNetwork,
+    GradientLearner,
+    Head,
+    Network,
+    PrototypeHead,
 )
-from sklearn_meta.inner import Everything, GradientLearner, PrototypeHead
 from sklearn_meta.parameters import describe
 
-__all__ = ["ProtoMAMLClassifier"]
+__all__ = ["ProtoMAML", "ProtoMAMLClassifier"]
+
+
+@dataclass(frozen=True)
+class ProtoMAML(GradientLearner):
+    """Triantafillou et al., "Meta-Dataset", ICLR 2020, section 3."""
+
+    head: Head = field(default=PrototypeHead(), init=False)  # w_k = 2 c_k, b_k = -|c_k|^2
+    adapts: AdaptedPart = field(default=FullNetwork(), init=False)
+
+    def path(self, f: Network, theta: Params, support: Examples) -> Iterator[Params]:
+        """Iterate phi_(t+1) = phi_t - alpha grad L(phi_t, D_support) from the prototypes."""
+        phi, constant, loss = self.inner(f, theta, support)
+        grad = self.inner_gradient(loss, theta)
+        yield constant | phi
+        for t in range(self.inner_steps):
+            phi = subtract(phi, self.rate.at(theta, t), grad(phi))  # phi - alpha grad L
+            yield constant | phi
 
 
 @describe
@@ -24,11 +50,11 @@ __all__ = ["ProtoMAMLClassifier"]
 class ProtoMAMLClassifier(MetaClassifier):
     """Classifier that takes gradient steps from the nearest-prototype classifier.
 
-    The inner loop starts where the prototypical network ends: the output layer of a task is
-    w_k = 2 c_k, b_k = -|c_k|^2 with c_k the class means of the embedded support, so that the first
-    logits are -|f(x) - c_k|^2; then backbone and output layer descend together. The gradient flows
-    through the prototypes into the embedding. :class:`MAMLClassifier` with ``head="prototype"`` is
-    the same with the gradients of second order.
+    The inner loop starts from the prototypical network: the output layer of a task is w_k = 2 c_k,
+    b_k = -|c_k|^2 with c_k the class means of the embedded support, so that the first logits are
+    -|f(x) - c_k|^2; then backbone and output layer descend together. The gradient flows through the
+    prototypes into the embedding. :class:`MAMLClassifier` with ``head="prototype"`` is the same
+    with second-order gradients.
 
     See Also
     --------
@@ -51,25 +77,22 @@ class ProtoMAMLClassifier(MetaClassifier):
     (54,)
     """
 
-    inner_lr: float = inner_lr(
+    inner_lr: float = inner_loop.inner_lr(
         0.01,
         """Step size alpha. The logits grow with the length of the features, so that steps that
         suit other heads overshoot here.""",
     )
-    inner_steps: int = inner_steps(5)
-    first_order: bool = first_order(True)
-    learned_lr: str | None = learned_lr()
+    inner_steps: int = inner_loop.inner_steps(5)
+    first_order: bool = inner_loop.first_order(True)
+    learned_lr: str | None = inner_loop.learned_lr()
+    activation_checkpointing: bool = inner_loop.activation_checkpointing()
 
-    activation_checkpointing: bool = activation_checkpointing()
-
-    def make_algorithm(self) -> GradientLearner:
+    def make_algorithm(self) -> ProtoMAML:
         """Make the algorithm that the parameters describe."""
-        return GradientLearner(
+        return ProtoMAML(
             self.make_loss(),
-            PrototypeHead(),
-            Everything(),
-            make_rate(self.learned_lr, self.inner_lr),
+            inner_loop.make_rate(self.learned_lr, self.inner_lr),
             self.inner_steps,
-            first_order_until=float(self.first_order),
-            activation_checkpointing=self.activation_checkpointing,
+            bool(self.first_order),
+            self.activation_checkpointing,
         )

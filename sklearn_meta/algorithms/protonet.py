@@ -1,4 +1,10 @@
-"""Prototypical networks: nearest class mean in a learned embedding."""
+"""Prototypical networks: the nearest class mean in a learned embedding.
+
+    c_k = mean of f(x) over the support rows of class k                        (eq. 1)
+    p(y = k | x) = softmax_k( -d(f(x), c_k) )                                  (eq. 2)
+
+Snell, Swersky and Zemel, "Prototypical Networks for Few-shot Learning", NeurIPS 2017.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +46,7 @@ class ProtoNet(Algorithm):
     distance: Distance
 
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
-        """Theta: the weights of the embedding."""
+        """Draw the weights of the embedding."""
         return f.init(generator)
 
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
@@ -51,7 +57,7 @@ class ProtoNet(Algorithm):
         }
 
     def predict(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:
-        """Log p(y = k | x) = -d(f(x), c_k) + const (eq. 2)."""
+        """Compute log p(y = k | x) = -d(f(x), c_k) + const (eq. 2)."""
         logits = -self.distance(f(theta, X), phi["prototypes"])
         return logits.masked_fill(~phi["present"].unsqueeze(-2), -torch.inf)
 
@@ -61,9 +67,8 @@ class ProtoNet(Algorithm):
 class ProtoNetClassifier(MetaClassifier):
     """Classifier by the nearest class mean in a learned embedding.
 
-    The outer loop learns the embedding f; the inner loop averages the embedded support rows of
-    each class, c_k, without a single gradient step; p(y = k | x) is the softmax of
-    -d(f(x), c_k).
+    The outer loop learns the embedding f. The inner loop averages the embedded support rows of each
+    class, c_k, without a gradient step; p(y = k | x) is the softmax of -d(f(x), c_k).
 
     See Also
     --------

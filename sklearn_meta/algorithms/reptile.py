@@ -1,19 +1,23 @@
-"""Reptile: theta moves towards the weights that tasks arrive at."""
+"""Reptile: theta moves towards the weights that the inner loop adapts to each task.
+
+    phi_T = k steps of SGD or Adam on L(phi, D_T) from theta
+    theta <- theta + epsilon mean_T (phi_T - theta)                            (algorithm 2)
+
+Nichol, Achiam and Schulman, "On First-Order Meta-Learning Algorithms", 2018.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from sklearn_meta.base import MetaClassifier, MetaRegressor
-from sklearn_meta.base.inner_loop import head, inner_lr, inner_steps
-from sklearn_meta.functional import Optimizer, Params, adam, minimise, with_gradient
-from sklearn_meta.inner import Adapts, Everything, Examples, InnerLoop, Network, join
-from sklearn_meta.inner.algorithm import BODY
+from sklearn_meta.base import MetaClassifier, MetaRegressor, inner_loop
+from sklearn_meta.functional import Loss, Optimizer, Params, adam, minimise, with_gradient
+from sklearn_meta.inner import AdaptedPart, Examples, FullNetwork, InnerLoop, Network, join
+from sklearn_meta.nn.backbone import BODY
 from sklearn_meta.parameters import describe, option, param
 
 __all__ = ["Reptile", "ReptileClassifier", "ReptileRegressor"]
@@ -35,39 +39,39 @@ class Reptile(InnerLoop):
     head : Head
         Where the output layer starts.
     inner_optimizer : {"adam", "sgd"}
-        Takes the inner steps; Adam without momentum, its state new for each task.
+        Optimiser of the inner steps: Adam without momentum, with a new state for each task, or SGD.
     inner_lr : float
-        Its step.
+        Its step size.
     inner_steps : int
-        Steps k; with one step of SGD it is joint training.
+        Number of steps k. One step of SGD is joint training.
     """
 
-    adapts: Adapts = field(default=Everything(), init=False)
+    adapts: AdaptedPart = field(default=FullNetwork(), init=False)
     inner_optimizer: str
     inner_lr: float
     inner_steps: int
 
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
         """Take k steps on L(phi, D) from phi_0(theta)."""
-        phi_0, staying, loss = self.inner(f, theta, support)
-        return staying | self._walk(loss, phi_0)
+        phi_0, constant, loss = self.inner(f, theta, support)
+        return constant | self._minimise(loss, phi_0)
 
-    def _walk(self, loss: Callable[[Params], Tensor], phi_0: Params) -> Params:
-        kind, options = OPTIMIZERS[self.inner_optimizer]
-        return minimise(loss, phi_0, kind, self.inner_steps, lr=self.inner_lr, **options)
+    def _minimise(self, loss: Loss, phi_0: Params) -> Params:
+        optimizer, options = OPTIMIZERS[self.inner_optimizer]
+        return minimise(loss, phi_0, optimizer, self.inner_steps, lr=self.inner_lr, **options)
 
     def objective(self, f: Network, theta: Params, support: Examples, query: Examples) -> Tensor:
-        """L(phi, D), with gradient theta - phi, for D = support and query together.
+        """Compute L(phi, D), with gradient theta - phi, for D = support and query together.
 
         Gradient descent on its mean over tasks is theta <- theta + epsilon mean(phi - theta).
         """
         rows = join(support, query)
-        phi_0, staying, loss = self.inner(f, theta, rows)
-        phi = self._walk(loss, phi_0)
-        change = {k: p - phi[k] for k, p in phi_0.items()}
-        of_body = {k: g for k, g in change.items() if k.startswith(BODY)}
-        grads = of_body | self.head.back(change, theta, rows)
-        return with_gradient(self.risk(f, theta, staying | phi, rows), theta, grads)
+        phi_0, constant, loss = self.inner(f, theta, rows)
+        phi = self._minimise(loss, phi_0)
+        change = {k: p - phi[k] for k, p in phi_0.items()}  # theta - phi
+        grads = {k: g for k, g in change.items() if k.startswith(BODY)}
+        grads |= self.head.pull_back(change, theta, rows)
+        return with_gradient(self.risk(f, theta, constant | phi, rows), theta, grads)
 
 
 LR = "Step size of the inner loop."
@@ -81,9 +85,9 @@ def inner_optimizer() -> Any:
         "adam",
         option(*OPTIMIZERS),
         "adaptation",
-        """Optimiser of the inner steps, in `fit` too. Adam is without momentum, beta_1 = 0, and
-        starts anew for each task. (The official code carries its second moments from task to task
-        in training, not in evaluation, and draws mini-batches.)""",
+        """Optimiser of the inner steps, also in `fit`. Adam is without momentum, beta_1 = 0, and
+        has a new state for each task. (The official code carries its second moments from task to
+        task in training, not in evaluation, and draws mini-batches.)""",
     )
 
 
@@ -92,10 +96,10 @@ def inner_optimizer() -> Any:
 class ReptileClassifier(MetaClassifier):
     """Classifier that moves an initialisation towards the weights adapted to each task.
 
-    The inner loop trains a copy phi of the weights theta on a task; the outer loop moves theta
-    there, theta <- theta + epsilon mean_T (phi_T - theta). No gradient goes through the inner
-    loop. In meta-training a task's support and query are one set of rows, so that a task has more
-    of them than in `fit`.
+    The inner loop trains a copy phi of the weights theta on a task. The outer loop moves theta
+    towards it, theta <- theta + epsilon mean_T (phi_T - theta). No gradient goes through the inner
+    loop. In meta-training, support and query of a task are one set of rows, so that a task has more
+    rows than in `fit`.
 
     See Also
     --------
@@ -122,10 +126,10 @@ class ReptileClassifier(MetaClassifier):
     (54,)
     """
 
-    inner_lr: float = inner_lr(0.002, LR)
-    inner_steps: int = inner_steps(10, STEPS)
+    inner_lr: float = inner_loop.inner_lr(0.002, LR)
+    inner_steps: int = inner_loop.inner_steps(10, STEPS)
     inner_optimizer: str = inner_optimizer()
-    head: str = head("shared")
+    head: str = inner_loop.head("shared")
     meta_lr: float = field(default=1.0, kw_only=True)
     meta_lr_schedule: str = field(default="linear", kw_only=True)
     max_grad_norm: float | None = field(default=None, kw_only=True)
@@ -148,10 +152,7 @@ class ReptileClassifier(MetaClassifier):
 class ReptileRegressor(MetaRegressor):
     """Regressor that moves an initialisation towards the weights adapted to each task.
 
-    The inner loop trains a copy phi of the weights theta on a task; the outer loop moves theta
-    there, theta <- theta + epsilon mean_T (phi_T - theta). No gradient goes through the inner
-    loop. In meta-training a task's support and query are one set of rows, so that a task has more
-    of them than in `fit`.
+    The algorithm is that of :class:`ReptileClassifier`, with a linear output layer.
 
     See Also
     --------
@@ -178,8 +179,8 @@ class ReptileRegressor(MetaRegressor):
     (15,)
     """
 
-    inner_lr: float = inner_lr(0.01, LR)
-    inner_steps: int = inner_steps(10, STEPS)
+    inner_lr: float = inner_loop.inner_lr(0.01, LR)
+    inner_steps: int = inner_loop.inner_steps(10, STEPS)
     inner_optimizer: str = inner_optimizer()
     meta_lr: float = field(default=1.0, kw_only=True)
     meta_lr_schedule: str = field(default="linear", kw_only=True)

@@ -1,37 +1,32 @@
-"""Should I meta-learn? One call that looks at the tasks and answers in words."""
+"""Should I meta-learn? Try quick learners on the tasks, and report which strategy is best."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from sklearn.model_selection import KFold
+from sklearn.base import is_regressor
 from sklearn.utils import check_random_state
 
+from sklearn_meta.analysis import _quick_comparison as quick
 from sklearn_meta.analysis.distances import METRICS, NEED_ESTIMATOR, task_distances
-from sklearn_meta.analysis.groups import as_lengths, find_groups, no_groups, told_apart
-from sklearn_meta.analysis.quick_arms import QuickArm, compare_arms, quick_arms
-from sklearn_meta.analysis.report import TaskReport
-from sklearn_meta.analysis.report_advice import advice_for
-from sklearn_meta.analysis.report_notes import caveats_for, notes_for
-from sklearn_meta.analysis.size_verdict import SizeVerdict, judge
-from sklearn_meta.analysis.support_grid import at_hand, sizes_by_tasks
-from sklearn_meta.analysis.table import asked_kind
-from sklearn_meta.analysis.views import as_numbers, numbered, seen_by, take_rows, views_of
+from sklearn_meta.analysis.groups import (
+    TaskGroups,
+    as_lengths,
+    find_groups,
+    no_groups,
+    tasks_differ,
+)
+from sklearn_meta.analysis.report import CASES, SizeVerdict, TaskReport, judge
 from sklearn_meta.model_selection import TaskComparison
-from sklearn_meta.model_selection.comparison import Record
-from sklearn_meta.model_selection.given import learner_of
-from sklearn_meta.pipeline.raw_tasks import RawTask
+from sklearn_meta.parameters import check_parameter, integer, option
 from sklearn_meta.tasks import Task
-from sklearn_meta.tasks.ranges import check_int
 from sklearn_meta.tasks.validate import target_kind
 
-__all__ = ["analyse"]
-
-FEWEST, N_FOLDS = 4, 5  # tasks, and folds of them
+__all__ = ["advise", "analyse"]
 
 
 def analyse(
@@ -46,15 +41,15 @@ def analyse(
     random_state: Any = None,
     verbose: int = 0,
 ) -> TaskReport:
-    """Look at a set of tasks, and say in plain words whether meta-learning should pay.
+    """Estimate whether meta-learning pays for a set of tasks, and from how many rows on.
 
-    Quick learners of three kinds learn from a few rows and predict the others of tasks held out,
-    in five folds of tasks: one model for all tasks; each task alone; and learning across tasks
-    (linear models of the features, and of Gaussian bumps, whose coefficients share a prior; class
-    means in shared axes). Meta-learning pays at a size of support where the best of the last kind
-    is ahead of the best of the others, by the 95 % interval over tasks and by enough to matter.
-    Tasks that are unlike all others do not count in this: all is done once more without them. A
-    size of support is tried where nine tasks in ten, or 20 of them, have the rows for it.
+    Quick learners of three strategies learn from a few rows and predict the others of held-out
+    tasks, in five folds of tasks: one model for all tasks; one model per task; and learning across
+    tasks (linear models of the features, and of Gaussian bumps, whose coefficients share a prior;
+    class means in shared axes). Meta-learning pays at a size of support where the best of the last
+    strategy is ahead of the best of the others, by the 95 % interval over tasks and by enough to
+    matter. Tasks that are unlike all others do not count: everything is repeated without them. A
+    size of support is tried where nine tasks in ten, or 20 of them, have enough rows.
 
     Parameters
     ----------
@@ -62,45 +57,46 @@ def analyse(
         At least 4, as :func:`~sklearn_meta.tasks.as_tasks` takes them, of any sizes. Of a task
         with a fixed support, smaller supports are drawn from it, and its query is predicted.
     estimator : meta-learner or MetaPipeline, default=None
-        Takes part, meta-trained in each fold, beside the quick learners. None: these alone, in
-        seconds. With a pipeline, rows may hold whatever its transformers take; where these are not
-        numbers, the quick learners see what the transformers, fitted once to all rows without
-        their labels, make of them.
+        Compared with the quick learners, meta-trained in each fold. None: these alone, in seconds.
+        With a pipeline, rows may be whatever its transformers accept; where these are not numbers,
+        the quick learners get the output of the transformers, fitted once to all rows without
+        their labels.
     y, groups : array-like of shape (n_rows,), str or None, default=None
         Targets and tasks of the rows of a table, or the names of these columns.
     target_type : {"class", "real"}, default=None
-        None: what `estimator` is for, else what `y` looks like.
+        What `y` holds. None: what `estimator` predicts, else what `y` looks like.
     metric : str or callable, default="transfer"
-        Of the distances in which groups are looked for, as
-        :func:`~sklearn_meta.analysis.task_distances` takes it; one that needs no estimator.
+        Metric of the distances in which groups are looked for, as in
+        :func:`~sklearn_meta.analysis.task_distances`; one that needs no estimator.
     max_tasks : int, default=200
-        Of more tasks, so many are drawn to look at.
+        Largest number of tasks; of more, so many are drawn.
     random_state : int, RandomState instance or None, default=None
-        Of supports, folds, features and whatever else is drawn.
+        Seed of supports, folds, features and all other draws.
     verbose : int, default=0
-        1: a line for each arm and fold finished; those that see the inputs alike take turns.
+        1: print a line for each learner and fold; those with the same view of the inputs run
+        together.
 
     Returns
     -------
     TaskReport
-        `print` it, show it in a notebook, or write it by `to_html(path)`.
+        `print` it, show it in a notebook, or write it with `to_html(path)`.
 
     Raises
     ------
     TaskError
-        If tasks cannot be used, or fewer than 4 have the rows to learn from some and predict the
-        others.
+        If tasks cannot be used, or fewer than 4 have enough rows to learn from some and predict
+        the others.
     TypeError
-        If the estimator has no `meta_fit`, or is for targets of the other kind.
+        If the estimator has no `meta_fit`, or predicts targets of the other type.
     ValueError
         If a parameter is out of its range.
 
     Notes
     -----
-    What quick learners cannot learn across tasks, a network perhaps can: "no" without an estimator
-    means that there is no quick gain. Yes is yes: it was measured on tasks held out. The best of
-    a few arms on the same tasks is a little optimistic; :func:`~sklearn_meta.model_selection.\
-compare` is for figures.
+    A network may learn across tasks what quick learners cannot: "no" without an estimator means
+    that there is no quick gain. "Yes" was measured on held-out tasks. The best of a few learners on
+    the same tasks is a little optimistic; use :func:`~sklearn_meta.model_selection.compare` for
+    final numbers.
 
     Examples
     --------
@@ -109,159 +105,173 @@ compare` is for figures.
     >>> report = analyse(make_sinusoid_tasks(40, 12, random_state=0), random_state=0)
     >>> report.pays, report.outliers
     (True, [])
-    >>> print(report.sections()["Does meta-learning pay?"][0])
+    >>> print(report.verdict.splitlines()[0])
     Yes: with 2 to 5 rows meta-learning pays.
     """
-    check_int(max_tasks, "max_tasks", "analyse", FEWEST)
-    if not callable(metric) and metric not in (known_ones := sorted({*METRICS} - NEED_ESTIMATOR)):
-        raise ValueError(
-            f"The 'metric' parameter of analyse must be one of {known_ones} or callable. "
-            f"Got {metric!r} instead."
-        )
-    kind = _asked(estimator, target_type)
-    given_tasks, raw = as_numbers(tasks, y, groups, estimator, kind)
-    kind = kind or target_kind(given_tasks)
-    classify, rng = kind == "class", check_random_state(random_state)
-    kept, numbers, notes = at_hand(numbered(given_tasks), classify, FEWEST, max_tasks, rng)
-    known = [take_rows(given_tasks[i], rows) for i, rows in zip(numbers, kept, strict=True)]
+    check_parameter("max_tasks", max_tasks, integer(quick.MIN_TASKS), "analyse")
+    if not callable(metric):
+        check_parameter("metric", metric, option(*sorted({*METRICS} - NEED_ESTIMATOR)), "analyse")
+    target_type = _target_type(estimator, target_type)
+    data, raw = quick.as_numeric_tasks(tasks, y, groups, estimator, target_type)
+    target_type = target_type or target_kind(data)
+    classify, rng = target_type == "class", check_random_state(random_state)
+    rows, numbers, notes = quick.choose_tasks(quick.numbered(data), classify, max_tasks, rng)
+    data = tuple(quick.take_rows(data[i], part) for i, part in zip(numbers, rows, strict=True))
     if raw is not None:
-        notes.append("Quick learners see the rows as the transformers of the pipeline make them.")
-    by_size = sizes_by_tasks(known, classify)
-    places = by_size[0].places  # the tasks of larger supports are among them
-    used = [known[i] for i in places]
-    if len(used) < len(known):
-        notes.append(
-            f"Tasks with too few rows for a support of {by_size[0].sizes[-1]} took no part in the "
-            f"comparison: {len(known) - len(used)}."
-        )
-    notes += [
-        f"{len(group.places)} of these tasks have the rows for a support of {group.sizes[0]} or "
-        "more, and only they were compared there."
-        for group in by_size[1:]
-    ]
-    labels = _common_labels(used) if classify else None
-    views, seed = views_of(used, rng), int(rng.randint(2**31 - 1))
-    n_outputs = None if classify else int(np.prod(used[0].y.shape[1:]))
-    arms, given = quick_arms(labels, n_outputs=n_outputs, seed=seed), None
-    seen: dict[str, Sequence[Task | RawTask]] = {
-        name: seen_by(view, used) for name, view in views.items()
+        notes.append("Quick learners get the rows as the transformers of the pipeline return them.")
+    by_size = quick.sizes_by_tasks(data, classify)
+    positions = by_size[0][1]  # the tasks of larger supports are among them
+    used = [data[i] for i in positions]
+    if len(used) < len(data):
+        n, size = len(data) - len(used), by_size[0][0][-1]
+        notes.append(f"Tasks with too few rows for a support of {size} were not compared: {n}.")
+    for sizes, members in by_size[1:]:
+        notes.append(f"{len(members)} tasks have enough rows for a support of {sizes[0]} or more.")
+    label_sets = {tuple(np.unique(t.y).tolist()) for t in used} if classify else set()
+    labels = label_sets.pop() if len(label_sets) == 1 else None  # those that all tasks have
+    transformers, seed = quick.fit_views(used, rng), int(rng.randint(2**31 - 1))
+    views: dict[str, Sequence[Any]] = {
+        view: quick.transform_tasks(fitted, used) for view, fitted in transformers.items()
     }
+    n_outputs = None if classify else int(np.prod(used[0].y.shape[1:]))
+    learners, name = quick.quick_learners(labels, n_outputs=n_outputs, seed=seed), None
     if estimator is not None:
-        given = type(learner_of(estimator)).__name__
-        seen["given"] = used
+        name = type(estimator[-1] if hasattr(estimator, "steps") else estimator).__name__
+        learners[name] = quick.QuickLearner("meta", "raw", estimator, f"{name}, which did best.")
+        views["raw"] = used
         if raw is not None:
-            seen["given"] = [take_rows(raw[numbers[i]], kept[i]) for i in places]
-        arms[given] = QuickArm("meta", "given", estimator)
-    scoring = "balanced_accuracy" if classify else "neg_mean_squared_error"
+            views["raw"] = [quick.take_rows(raw[numbers[i]], rows[i]) for i in positions]
 
-    def compared(kept: Sequence[int]) -> TaskComparison:
-        parts: list[TaskComparison] = []
-        for group in by_size:
-            own = [k for k in kept if places[k] in set(group.places)]
-            if len(own) < FEWEST and parts:
-                continue
-            part = compare_arms(
-                arms,
-                {view: [shown[k] for k in own] for view, shown in seen.items()},
-                cv=KFold(min(N_FOLDS, len(own)), shuffle=True, random_state=seed),
-                support_sizes=group.sizes,
-                seeds=[seed],
-                scoring=scoring,
-                verbose=verbose,
-            )
-            parts.append(replace(part, records=_numbered(part.records, own)))
-        return replace(
-            parts[0],
-            records=tuple(record for part in parts for record in part.records),
-            sizes=tuple(size for part in parts for size in part.sizes),
-        )
+    def compare_on(subset: Sequence[int]) -> TaskComparison:
+        members = [[k for k in subset if positions[k] in available] for _, available in by_size]
+        groups = list(zip(members, [sizes for sizes, _ in by_size], strict=True))
+        return quick.compare_sizes(learners, views, groups, seed=seed, verbose=verbose)
 
-    comparison = compared(range(len(used)))
-    groups_of_arms = {name: arm.group for name, arm in arms.items()}
-    at_most = judge(comparison, groups_of_arms, by_size[-1].sizes[-1])
-    local = labels is not None and not _pool_learns(comparison, at_most)
+    comparison = compare_on(range(len(used)))
+    strategies = {learner: one.strategy for learner, one in learners.items()}
+    last = judge(comparison, strategies, by_size[-1][0][-1])
+    local = False
+    if labels is not None:  # does one model for all tasks predict them better than guessing?
+        pooled = comparison.interval(last.best["pool"], last.size, method="t")
+        local = not pooled.low > (comparison.chance or 0.0)
+    params: dict[str, Any] = {} if callable(metric) else {"target_type": target_type}
+    seen: Sequence[Task] = data
     if metric == "transfer":
-        straight = any(word in at_most.best["meta"] for word in ("axes", "lines"))
-        shown = seen_by(views["axes" if straight else "curves"], known)
-        params = {"target_type": kind, "labels": "match" if local else "auto"}
-        distances = task_distances(shown, metric=metric, random_state=rng, metric_params=params)
-    else:
-        distances = _other_distances(known, metric, kind, rng)
+        params["labels"] = "match" if local else "auto"
+        linear = learners[last.best["meta"]].view == "axes"
+        seen = quick.transform_tasks(transformers["axes" if linear else "curves"], data)
+    distances = task_distances(seen, metric=metric, random_state=rng, metric_params=params or None)
+    if not np.isfinite(distances).all():
+        raise ValueError(f"metric={metric!r} gave distances that are not finite.")
     lengths = as_lengths(distances, metric)
-    found = find_groups(lengths, rng) if told_apart(distances) else no_groups(len(lengths))
-    usual = [k for k, i in enumerate(places) if found.labels[i] >= 0]
+    task_groups = find_groups(lengths, rng) if tasks_differ(distances) else no_groups(len(lengths))
+    usual = [k for k, i in enumerate(positions) if task_groups.labels[i] >= 0]
     if len(usual) < len(used):
-        comparison = compared(usual)
-    variance = 1.0
-    if not classify:
-        variance = _variance([used[k] for k in usual])
-        distances *= _variance(known) / variance if metric == "transfer" else 1.0
+        comparison = compare_on(usual)
+    variance = 1.0 if classify else _variance([used[k] for k in usual])
+    if metric == "transfer" and not classify:
+        distances = distances * (_variance(data) / variance)
+    verdicts = tuple(judge(comparison, strategies, size) for size in comparison.sizes if size)
+    names = [f"task {i}" if t.name is None else t.name for t, i in zip(data, numbers, strict=True)]
     report = TaskReport(
-        names=tuple(
-            f"task {i}" if t.name is None else str(t.name)
-            for t, i in zip(known, numbers, strict=True)
-        ),
-        kind=kind,
-        n_rows=np.array([len(t) for t in known]),
-        n_features=int(np.prod(known[0].X.shape[1:])),
+        names=tuple(map(str, names)),
+        target_type=target_type,
+        n_rows=np.array([len(t) for t in data]),
+        n_features=int(np.prod(data[0].X.shape[1:])),
         labels=labels,
         local_labels=local,
         comparison=comparison,
-        given=given,
-        groups_of_arms=groups_of_arms,
-        verdicts=tuple(
-            judge(comparison, groups_of_arms, size) for size in comparison.sizes if size is not None
-        ),
+        estimator_name=name,
+        verdicts=verdicts,
         variance=variance,
         distances=distances,
-        metric=metric if isinstance(metric, str) else getattr(metric, "__name__", "own metric"),
-        groups=found,
-        advice="",
-        caveats=tuple(caveats_for([used[k] for k in usual], int(np.sum(found.labels < 0)))),
-        notes=(*notes, *notes_for(len(usual), given)),
+        metric=metric if isinstance(metric, str) else getattr(metric, "__name__", "callable"),
+        groups=task_groups,
+        advice=advise(verdicts, learners, task_groups, local, name),
+        notes=(),
     )
-    return replace(report, advice=advice_for(report))
+    return replace(report, notes=(*_notes(report, [used[k] for k in usual]), *notes))
 
 
-def _asked(estimator: Any, target_type: str | None) -> str | None:
-    """Give the kind of target that the user says, if he does."""
+def _target_type(estimator: Any, target_type: str | None) -> str | None:
+    if target_type not in (None, "class", "real"):
+        raise ValueError(f"target_type must be None, 'class' or 'real'; got {target_type!r}.")
     if estimator is None:
-        return asked_kind(None, target_type)
+        return target_type
     if isinstance(estimator, type) or not hasattr(estimator, "meta_fit"):
         raise TypeError(f"analyse takes a meta-learner with meta_fit; got {estimator!r}.")
-    asked = asked_kind(estimator, target_type)
-    if asked_kind(estimator, None) != asked:
+    predicts = "real" if is_regressor(estimator) else "class"
+    if target_type not in (None, predicts):
         raise TypeError(f"{estimator!r} is not for targets of target_type={target_type!r}.")
-    return asked
-
-
-def _other_distances(
-    tasks: Sequence[Task], metric: Any, kind: str, rng: np.random.RandomState
-) -> NDArray[np.float64]:
-    params = None if callable(metric) else {"target_type": kind}
-    found = task_distances(tasks, metric=metric, random_state=rng, metric_params=params)
-    if not np.isfinite(found).all():
-        raise ValueError(f"metric={metric!r} gave distances that are not finite.")
-    return found
-
-
-def _common_labels(tasks: Sequence[Task]) -> tuple[Any, ...] | None:
-    first, *others = [np.unique(t.y) for t in tasks]
-    return tuple(first.tolist()) if all(np.array_equal(first, y) for y in others) else None
-
-
-def _numbered(records: Sequence[Record], places: Sequence[int]) -> tuple[Record, ...]:
-    """Renumber the tasks of some sizes as all sizes number them."""
-    return tuple(record._replace(task=places[record.task]) for record in records)
-
-
-def _pool_learns(comparison: TaskComparison, at_most: SizeVerdict) -> bool:
-    """Whether one model for all tasks is ahead of guessing their labels."""
-    own = comparison.interval(at_most.best["pool"], at_most.size, method="t")
-    return bool(own.low > (comparison.chance or 0.0))
+    return predicts
 
 
 def _variance(tasks: Sequence[Task]) -> float:
-    """Mean over outputs, over the rows of all tasks; 1 if they are constant."""
+    """Variance over the rows of all tasks, the mean over outputs; 1 if they are constant."""
     y = np.concatenate([np.reshape(t.y, (len(t), -1)) for t in tasks]).astype(np.float64)
     return float(np.var(y, axis=0).mean()) or 1.0
+
+
+def advise(
+    verdicts: Sequence[SizeVerdict],
+    learners: Mapping[str, quick.QuickLearner],
+    groups: TaskGroups,
+    local_labels: bool,
+    estimator_name: str | None,
+) -> str:
+    """Return which learner to try first."""
+    paying = [v for v in verdicts if v.case == "meta"]
+    simple = {v.case: v.best["simple"] for v in verdicts if v.case in ("pool", "alone")}
+    words = ["look at the tasks unlike all others. Then:"] if groups.labels.min() < 0 else []
+    if paying:
+        # the learner that does best most often; among equals the first, with the fewest rows
+        best, _ = Counter(v.best["meta"] for v in paying).most_common(1)[0]
+        by_labels = local_labels and best != estimator_name
+        words.append(quick.FOR_LOCAL_LABELS if by_labels else learners[best].advice)
+        if estimator_name not in (None, best):
+            words.append(f"{estimator_name} did not do as well with its current parameters.")
+        if groups.labels.max() > 0:
+            words.append("Also meta-train on each large group alone (select_tasks).")
+        if max(v.gain.hurt for v in paying) > 0.25:
+            words.append("GuardedMetaClassifier/Regressor protect the mean, not each task.")
+    else:
+        words += [f"{name}, because {CASES[case]}." for case, name in simple.items()]
+        if any(v.case == "unclear" for v in verdicts):
+            words.append("more tasks, because chance hides whether meta-learning pays.")
+        elif not simple:
+            words.append("other features, more rows, or a network: analyse(tasks, network).")
+    return " ".join(words)
+
+
+def _notes(report: TaskReport, compared: Sequence[Task]) -> list[str]:
+    notes, groups, outliers = [], report.groups, report.outliers
+    if (shared := quick.shared_rows(compared)) > 0:
+        notes.append(
+            f"{100 * shared:.2g} % of the rows are in more than one task, with the same target: "
+            "scores of learners that saw them in other tasks are too good."
+        )
+    if outliers:
+        listed = ", ".join(outliers[:10]) + (", ..." if len(outliers) > 10 else "")
+        notes.append(f"Tasks unlike all others, which do not count: {listed}.")
+    if len(compared) < quick.FEW_TASKS:
+        notes.append(f"Only {len(compared)} tasks: the conclusion is uncertain.")
+    if report.local_labels:
+        notes.append("One model for all tasks only guesses: labels seem to differ in meaning.")
+    elif report.target_type == "class" and report.labels is None:
+        notes.append("The tasks have different labels, so one model for all was not tried.")
+    usual = np.flatnonzero(groups.labels >= 0)
+    off = report.distances[np.ix_(usual, usual)][~np.eye(len(usual), dtype=bool)]
+    low, median, high = np.quantile(off, [0.1, 0.5, 0.9])
+    noise = "" if tasks_differ(report.distances) else ", no more than noise"
+    notes.append(
+        f"Distance of two tasks ({report.metric}): median {median:.2g}{noise}; 80 % of pairs lie "
+        f"between {low:.2g} and {high:.2g}."
+    )
+    if np.isfinite(groups.p_value):
+        sizes = np.bincount(groups.labels[usual]).tolist()
+        words = f"{len(sizes)} groups of {sizes} tasks" if len(sizes) > 1 else "No groups of tasks"
+        notes.append(f"{words} (silhouette {groups.silhouette:.2f}, p = {groups.p_value:.2g}).")
+    notes.append("Each task was held out once; the best of several is a little optimistic.")
+    if report.estimator_name is None:
+        notes.append("A network may do better: try analyse(tasks, estimator), or compare.")
+    return notes

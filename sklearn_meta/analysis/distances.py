@@ -1,4 +1,4 @@
-"""How far apart tasks are, by any of several metrics."""
+"""Distances between tasks by any of several metrics, the nearest tasks, and tasks as vectors."""
 
 from __future__ import annotations
 
@@ -8,24 +8,36 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
 
-from sklearn_meta.analysis.gradients import gradient_distances
-from sklearn_meta.analysis.logme_distances import logme_distances
-from sklearn_meta.analysis.meta_features import meta_feature_distances
-from sklearn_meta.analysis.mmd import mmd_distances
-from sklearn_meta.analysis.otdd import otdd_distances
-from sklearn_meta.analysis.parameters import parameter_distances
-from sklearn_meta.analysis.table import asked_kind, is_real
-from sklearn_meta.analysis.task2vec import task2vec_distances
-from sklearn_meta.analysis.transfer import transfer_distances
+from sklearn_meta.analysis._gradients import gradient_distances, parameter_distances
+from sklearn_meta.analysis._logme import logme_distances
+from sklearn_meta.analysis._meta_features import meta_feature_distances, scaled_meta_features
+from sklearn_meta.analysis._mmd import mmd_distances
+from sklearn_meta.analysis._otdd import otdd_distances
+from sklearn_meta.analysis._stacks import stated_target_type
+from sklearn_meta.analysis._task2vec import task2vec_distances
+from sklearn_meta.analysis._transfer import transfer_distances
 from sklearn_meta.outer.episodes import check_same_rows
 from sklearn_meta.tasks import Task, as_tasks
-from sklearn_meta.tasks.validate import label
+from sklearn_meta.tasks.validate import check_task_names, label, target_kind
 
-__all__ = ["METRICS", "cross_distances", "known_tasks", "task_distances"]
+__all__ = [
+    "METRICS",
+    "NEED_ESTIMATOR",
+    "TaskEmbedding",
+    "classical_scaling",
+    "nearest_tasks",
+    "select_tasks",
+    "task_distances",
+]
 
-METRICS: dict[str, Callable[..., NDArray[np.float64]]] = {
+Floats = NDArray[np.float64]
+Metric = str | Callable[[Task, Task], float]
+
+METRICS: dict[str, Callable[..., Floats]] = {
     "gradient": gradient_distances,
     "logme": logme_distances,
     "meta_features": meta_feature_distances,
@@ -35,50 +47,74 @@ METRICS: dict[str, Callable[..., NDArray[np.float64]]] = {
     "task2vec": task2vec_distances,
     "transfer": transfer_distances,
 }
-"""Each metric by name: a function of (tasks, estimator, rng) that gives (n_tasks, n_tasks)."""
+"""Functions of (tasks, estimator, random_state) that return (n_tasks, n_tasks), by name."""
 
-ASYMMETRIC = frozenset({"logme", "transfer"})  # d_ij is what task i is worth to task j
+ASYMMETRIC = frozenset({"logme", "transfer"})  # d_ij is the loss on the way from task i to task j
 NEED_ESTIMATOR = frozenset({"gradient", "parameter"})
 
 
 def task_distances(
     tasks: Any,
     *,
-    metric: str | Callable[[Task, Task], float],
+    metric: Metric,
     estimator: Any = None,
     random_state: int | np.random.RandomState | None = None,
     metric_params: Mapping[str, Any] | None = None,
 ) -> NDArray[np.float64]:
-    """Measure how far apart each two tasks are.
+    """Measure the distance between each two tasks.
 
     Parameters
     ----------
     tasks : sequence of tasks
-        As :func:`~sklearn_meta.tasks.as_tasks` takes them, with rows of one shape; they may differ
-        in their number of rows and in their labels. All rows of a task count, support or not.
+        As :func:`~sklearn_meta.tasks.as_tasks` takes them, with rows of one shape. They may differ
+        in their number of rows and in their labels. All rows of a task are used, support or not.
     metric : str or callable
-        A name of `METRICS`, or a function of two tasks that gives a number; it is called for each
-        ordered pair, a task with itself included, and its values are kept as they are.
+        A callable takes two tasks and returns a number; it is called for each ordered pair, a task
+        with itself included, and its values are returned as they are. The names are:
+
+        - "gradient": one minus the cosine of gradients at the prior (:func:`gradient_distances`).
+        - "logme": evidence lost where the labels of a task are explained by the outputs of a
+          linear model of another task, in nats per row. Label sets may differ. Not symmetric;
+          below 0 where the other model explains more. Compare sources in a column.
+        - "meta_features": Euclidean distance of plain statistics (:func:`meta_features`).
+        - "mmd": maximum mean discrepancy of the rows (x, y), or of x alone if `y` holds labels.
+        - "otdd": optimal-transport dataset distance, where the distance of two classes is that of
+          their rows. Tasks with different numbers of rows need the package POT.
+        - "parameter": distance of adapted parameters (:func:`parameter_distances`).
+        - "task2vec": distance of Task2Vec embeddings (:func:`task2vec_distances`).
+        - "transfer": loss of the model of another task (:func:`transfer_distances`).
     estimator : object, default=None
         Meta-fitted; needed by "gradient" and "parameter", and used by "logme", "task2vec" and
-        "transfer". To the others only its kind counts: whether `y` are labels or targets.
+        "transfer". For the other metrics it only tells whether `y` holds labels or targets.
     random_state : int, RandomState or None, default=None
-        What chance there is in a metric.
+        Source of randomness of the metric.
     metric_params : dict, default=None
-        Further arguments of the metric.
+        Further arguments of the metric: those of its function, and
+
+        - "logme", "mmd", "otdd": `scale` (default True), whether to standardise features and
+          targets over all tasks.
+        - "mmd": `bandwidth` l of the kernel exp(-|a - b|^2 / (2 l^2)) (default: the median
+          distance of two rows), and `squared` (default False), to return the unbiased estimate of
+          the square, which may be negative.
+        - "otdd": `inner`, the distance of two classes, "gaussian" (default: of Gaussians with
+          their means and covariances) or "exact" (slower: by optimal transport of their rows);
+          `max_rows` (default 500), the most rows of a task to draw, or None; `n_jobs` (default -1),
+          the number of threads, which does not change the distances.
+        - all but "gradient" and "parameter": `target_type`, "class" or "real", whether `y` holds
+          labels or targets.
 
     Returns
     -------
     ndarray of shape (n_tasks, n_tasks)
         Zero on the diagonal and symmetric, except that entry (i, j) of "logme" and "transfer" is
-        what is lost by going from task i to task j, which need not be that from j to i.
+        the loss on the way from task i to task j.
 
     Raises
     ------
     TaskError
-        If a task cannot be used, or not together with the others; the message names it.
+        If a task is invalid, or does not fit the others; the message names it.
     ValueError
-        If there is no such metric, it needs an estimator, or gives no distances.
+        If the metric is unknown, needs an estimator, or returns something else than distances.
     ImportError
         If the metric needs a package that is not installed.
 
@@ -93,149 +129,418 @@ def task_distances(
            [0. , 0. , 0.9],
            [0.9, 0.9, 0. ]])
     """
-    found, _ = known_tasks(tasks, estimator, metric_params)
+    tasks, target_type = _validated(tasks, estimator, metric_params)
     if callable(metric):
-        _refuse_params(metric_params)
-        return _each_pair(found, found, metric)
-    function = _function(metric, estimator, metric_params)
-    rng = check_random_state(random_state)
-    return _checked(function(found, estimator, rng, **(metric_params or {})), metric, len(found))
+        return _each_pair(tasks, tasks, metric, metric_params)
+    measure = _measure(metric, estimator, random_state, metric_params, target_type)
+    return _checked(measure(tasks), metric, len(tasks))
 
 
-def cross_distances(
+def _cross_distances(
     tasks: Any,
     new: Any,
+    metric: Metric,
+    estimator: Any,
+    random_state: int | np.random.RandomState | None,
+    metric_params: Mapping[str, Any] | None,
+    symmetric: bool = False,
+) -> Floats:
+    """Distances (n_tasks, n_new) from known tasks to new ones, in units that the known ones set.
+
+    They do not depend on which other tasks are new. `symmetric` averages both directions.
+    """
+    tasks, target_type = _validated(tasks, estimator, metric_params)
+    new = as_tasks(new, target_type=target_type)
+    check_same_rows(new[0], tasks[0], "Task 0 of the new tasks", "the known ones")
+    if callable(metric):
+        forth = _each_pair(tasks, new, metric, metric_params)
+        back = _each_pair(new, tasks, metric, metric_params).T if symmetric else forth
+        return (forth + back) / 2
+    n = len(tasks)
+    measure = _measure(metric, estimator, random_state, metric_params, target_type, n)
+    distances = np.asarray(measure((*tasks, *new)))
+    forth, back = distances[:n, n:], distances[n:, :n].T
+    forth = (forth + back) / 2 if symmetric else forth
+    _check_finite(forth, metric)
+    return forth
+
+
+def nearest_tasks(
+    tasks: Any,
+    task: Any,
+    n: int = 5,
     *,
-    metric: str | Callable[[Task, Task], float],
+    metric: Metric,
     estimator: Any = None,
     random_state: int | np.random.RandomState | None = None,
     metric_params: Mapping[str, Any] | None = None,
-    symmetric: bool = False,
-) -> NDArray[np.float64]:
-    """Measure how far new tasks are from known ones, in units that the known ones set.
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Find the tasks that are nearest to a task.
 
     Parameters
     ----------
-    tasks, new : sequence of tasks
-        The known ones, whose targets say what those of the new ones are, and the new ones.
+    tasks : sequence of tasks
+        The tasks to search, as :func:`~sklearn_meta.tasks.as_tasks` takes them.
+    task : Task or (X, y)
+        The task whose neighbours are wanted.
+    n : int, default=5
+        Number of neighbours; all tasks if there are fewer.
     metric, estimator, random_state, metric_params : object
-        As of :func:`task_distances`.
-    symmetric : bool, default=False
-        Average both directions.
+        As in :func:`task_distances`. By "logme" and "transfer" the nearest tasks are those whose
+        models lose least on `task`.
 
     Returns
     -------
-    ndarray of shape (n_tasks, n_new)
-        From each known task to each new one. It does not depend on which other tasks are new.
+    places : ndarray of int of shape (n,)
+        Positions in `tasks`, the nearest first.
+    distances : ndarray of float of shape (n,)
+        The distances from these tasks to `task`.
 
     Raises
     ------
     TaskError
-        If the tasks cannot be used together.
+        If a task is invalid, or does not fit the others.
     ValueError
-        If there is no such metric, it needs an estimator, or gives no distances.
+        If `n` is not positive, or the metric cannot be computed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_meta.analysis import nearest_tasks
+    >>> rng = np.random.RandomState(0)
+    >>> tasks = [(rng.normal(m, 1, (30, 2)), rng.randint(0, 2, 30)) for m in (0, 3, 9)]
+    >>> places, _ = nearest_tasks(tasks, (rng.normal(8, 1, (20, 2)), np.arange(20) % 2), 2,
+    ...                           metric="otdd")
+    >>> places
+    array([2, 1])
     """
-    params = dict(metric_params or {})
-    known, kind = known_tasks(tasks, estimator, params)
-    unknown = as_tasks(new, target_type=kind)
-    m, together, rng = len(known), (*known, *unknown), check_random_state(random_state)
-    check_same_rows(unknown[0], known[0], "Task 0 of the new tasks", "the known ones")
-    if callable(metric):
-        _refuse_params(metric_params)
-        there = _each_pair(known, unknown, metric)
-        back = _each_pair(unknown, known, metric).T if symmetric else there
-        return (there + back) / 2
-    function = _function(metric, estimator, metric_params)
-    for name, value in {"n_reference": m, "target_type": kind}.items():
-        if name in signature(function).parameters:
-            params[name] = value
-    found = np.asarray(function(together, estimator, rng, **params))
-    there, back = found[:m, m:], found[m:, :m].T
-    there = (there + back) / 2 if symmetric else there
-    _check_finite(there, metric)
-    return there
+    if not n >= 1:
+        raise ValueError(f"n must be a positive int; got {n!r}.")
+    distances = _cross_distances(tasks, [task], metric, estimator, random_state, metric_params)
+    distances = distances[:, 0]
+    order = np.argsort(distances, kind="stable")[: int(n)]
+    return order, distances[order]
 
 
-def known_tasks(
+def select_tasks(
+    tasks: Any,
+    like: Any,
+    *,
+    n: int | None = None,
+    quantile: float | None = None,
+    metric: Metric,
+    estimator: Any = None,
+    random_state: int | np.random.RandomState | None = None,
+    metric_params: Mapping[str, Any] | None = None,
+) -> list[Task]:
+    """Select the tasks that are nearest to some tasks, to meta-train on related tasks only.
+
+    Parameters
+    ----------
+    tasks : sequence of tasks
+        The tasks to select from, as :func:`~sklearn_meta.tasks.as_tasks` takes them.
+    like : Task, (X, y), or sequence of these
+        The tasks of interest. The distance of a task is that to the nearest of these.
+    n : int, default=None
+        Number of tasks to select; all if there are fewer.
+    quantile : float in (0, 1], default=None
+        Share of the tasks to select, rounded up. Pass either this or `n`.
+    metric, estimator, random_state, metric_params : object
+        As in :func:`task_distances`.
+
+    Returns
+    -------
+    list of Task
+        In the order of `tasks`.
+
+    Raises
+    ------
+    TaskError
+        If a task is invalid, or does not fit the others.
+    ValueError
+        If both or neither of `n` and `quantile` are given or they are out of range, or the metric
+        cannot be computed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_meta.analysis import select_tasks
+    >>> rng = np.random.RandomState(0)
+    >>> tasks = [(rng.normal(m, 1, (30, 2)), rng.randint(0, 2, 30)) for m in (0, 3, 0, 3)]
+    >>> related = select_tasks(tasks, like=tasks[1], quantile=0.5, metric="mmd")
+    >>> [bool(task.X.mean() > 1.5) for task in related]
+    [True, True]
+    """
+    if (n is None) == (quantile is None):
+        raise ValueError(f"Pass either n or quantile; got n={n!r} and quantile={quantile!r}.")
+    if n is not None and not n >= 1:
+        raise ValueError(f"n must be a positive int; got {n!r}.")
+    if quantile is not None and not 0 < quantile <= 1:
+        raise ValueError(f"quantile must be in (0, 1]; got {quantile!r}.")
+    tasks, _ = _validated(tasks, estimator, metric_params)
+    like = [like] if _is_single_task(like) else like
+    distances = _cross_distances(tasks, like, metric, estimator, random_state, metric_params)
+    most = n if quantile is None else int(np.ceil(quantile * len(tasks)))
+    nearest = np.argsort(distances.min(axis=1), kind="stable")[:most]
+    return [tasks[i] for i in np.sort(nearest)]
+
+
+class TaskEmbedding(TransformerMixin, BaseEstimator):
+    """Turn tasks into vectors: a transformer, for clustering and pictures of tasks.
+
+    Tasks that are close to each other in the metric get vectors that are close to each other.
+
+    Parameters
+    ----------
+    metric : str or callable, default="meta_features"
+        With "meta_features" the vectors are statistics of each task, on one scale. With any other
+        metric of :func:`task_distances` they are coordinates whose Euclidean distances approximate
+        those of the metric (classical multidimensional scaling); distances of "logme" and
+        "transfer" are averaged over both directions, and negative ones count as 0.
+    n_components : int, default=None
+        Length of the vectors: the first principal components. None: all components.
+    estimator : object, default=None
+        Meta-fitted, for the metrics that need one.
+    metric_params : dict, default=None
+        Further arguments of the metric.
+    random_state : int, RandomState or None, default=None
+        Source of randomness of the metric.
+
+    Attributes
+    ----------
+    embedding_ : ndarray of shape (n_tasks, n_components)
+        Vectors of the tasks passed to `fit`, with mean 0 unless they are all statistics.
+    tasks_ : tuple of Task
+        These tasks. New tasks are scaled by them and placed by their distances to them.
+
+    Raises
+    ------
+    TaskError
+        If a task is invalid, or does not fit the others.
+    ValueError
+        If `n_components` is not positive, or the metric cannot be computed.
+
+    See Also
+    --------
+    task_distances : Distances between all pairs of tasks.
+    sklearn_meta.tasks.TaskNovelty : How far a new task lies from the others.
+
+    References
+    ----------
+    de Silva and Tenenbaum, "Sparse multidimensional scaling using landmark points", 2004.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.cluster import KMeans
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn_meta.analysis import TaskEmbedding
+    >>> rng = np.random.RandomState(0)
+    >>> tasks = [(rng.normal(m, 1, (30, 2)), rng.randint(0, 2, 30)) for m in (0, 3, 0, 3)]
+    >>> groups = make_pipeline(TaskEmbedding(metric="mmd"), KMeans(2, random_state=0))
+    >>> label = groups.fit_predict(tasks)
+    >>> bool(label[0] == label[2] != label[1] == label[3])
+    True
+    >>> bool(groups.predict([(rng.normal(3, 1, (50, 2)), np.arange(50) % 2)]) == label[1])
+    True
+    """
+
+    def __init__(
+        self,
+        *,
+        metric: Metric = "meta_features",
+        n_components: int | None = None,
+        estimator: Any = None,
+        metric_params: Mapping[str, Any] | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.metric = metric
+        self.n_components = n_components
+        self.estimator = estimator
+        self.metric_params = metric_params
+        self.random_state = random_state
+
+    def fit(self, tasks: Any, y: Any = None) -> TaskEmbedding:
+        """Compute the vectors of tasks.
+
+        Parameters
+        ----------
+        tasks : sequence of tasks
+            As :func:`~sklearn_meta.tasks.as_tasks` takes them.
+        y : object
+            Ignored.
+
+        Returns
+        -------
+        self : object
+            The fitted transformer.
+        """
+        k = self.n_components
+        if k is not None and not k >= 1:
+            raise ValueError(f"n_components must be a positive int or None; got {k!r}.")
+        tasks, target_type = _validated(tasks, self.estimator, self.metric_params)
+        if self.metric == "meta_features":
+            vectors = scaled_meta_features(tasks, target_type)
+            self._centre, self._axes = vectors.mean(axis=0), None
+            if k is not None:
+                _, _, axes = np.linalg.svd(vectors - self._centre, full_matrices=False)
+                self._axes = axes[:k].T
+                vectors = (vectors - self._centre) @ self._axes
+            self.embedding_ = vectors
+        else:
+            D = task_distances(tasks, **self._metric_arguments())
+            D = np.maximum((D + D.T) / 2, 0.0)
+            self._centre = (D**2).mean(axis=0)
+            values, vectors = classical_scaling(D)
+            largest = np.flatnonzero(values > 1e-9 * max(values[0], 0.0))[:k]
+            values, vectors = values[largest], vectors[:, largest]
+            self.embedding_ = vectors * np.sqrt(values)
+            self._axes = vectors / np.sqrt(values)
+        self.tasks_ = tasks
+        return self
+
+    def fit_transform(self, X: Any, y: Any = None) -> NDArray[np.float64]:
+        """Compute the vectors of tasks and return them.
+
+        Parameters
+        ----------
+        X : sequence of tasks
+            As :func:`~sklearn_meta.tasks.as_tasks` takes them.
+        y : object
+            Ignored.
+
+        Returns
+        -------
+        ndarray of shape (n_tasks, n_components)
+            `embedding_`.
+        """
+        return self.fit(X).embedding_
+
+    def transform(self, tasks: Any) -> NDArray[np.float64]:
+        """Return the vectors of tasks, new or not.
+
+        Parameters
+        ----------
+        tasks : sequence of tasks
+            With rows of the same shape as those passed to `fit`.
+
+        Returns
+        -------
+        ndarray of shape (n_tasks, n_components)
+            The vector of a task does not depend on the other tasks that are passed with it.
+        """
+        check_is_fitted(self)
+        fitted, target_type = _validated(self.tasks_, self.estimator, self.metric_params)
+        new = as_tasks(tasks, target_type=target_type)
+        check_task_names(new[0], 0, fitted[0].feature_names_in, "fit")
+        check_same_rows(new[0], fitted[0], "Task 0", "the tasks of fit")
+        if self.metric == "meta_features":
+            n = len(fitted)
+            vectors = scaled_meta_features((*fitted, *new), target_type, n)[n:]
+            return vectors if self._axes is None else (vectors - self._centre) @ self._axes
+        D = _cross_distances(fitted, new, **self._metric_arguments(), symmetric=True)
+        return np.asarray((self._centre - np.maximum(D, 0.0).T ** 2) / 2 @ self._axes)
+
+    def _metric_arguments(self) -> dict[str, Any]:
+        names = ("metric", "estimator", "random_state", "metric_params")
+        return {name: getattr(self, name) for name in names}
+
+
+def classical_scaling(D: Floats) -> tuple[Floats, Floats]:
+    r"""Eigenvalues and eigenvectors of :math:`-\tfrac{1}{2} J D^2 J`, the largest first.
+
+    J centres, D is symmetric. Points at these distances are the eigenvectors (in columns, their
+    signs are arbitrary) times the roots of the eigenvalues; negative eigenvalues show how far D is
+    from distances of points. scikit-learn's ClassicalMDS returns no eigenvectors to place new
+    points by, and needs scikit-learn 1.8. Torgerson, "Multidimensional Scaling", 1952.
+    """
+    squares = D**2
+    mean = squares.mean(axis=0)
+    values, vectors = np.linalg.eigh(-(squares - mean - mean[:, None] + squares.mean()) / 2)
+    return values[::-1], vectors[:, ::-1]
+
+
+def _validated(
     tasks: Any, estimator: Any, metric_params: Mapping[str, Any] | None
 ) -> tuple[tuple[Task, ...], str]:
-    """Check tasks, and say what their targets are.
-
-    Parameters
-    ----------
-    tasks, estimator, metric_params : object
-        As of :func:`task_distances`.
-
-    Returns
-    -------
-    tasks : tuple of Task
-        Checked.
-    kind : {"class", "real"}
-        What `y` holds.
-
-    Raises
-    ------
-    TaskError
-        If the tasks cannot be used together.
-    """
-    target_type = (metric_params or {}).get("target_type")
-    found = as_tasks(tasks, target_type=asked_kind(estimator, target_type))
-    return found, "real" if is_real(found, estimator, target_type) else "class"
+    """Return validated tasks and the type of their targets, "class" or "real"."""
+    target_type = stated_target_type(estimator, (metric_params or {}).get("target_type"))
+    tasks = as_tasks(tasks, target_type=target_type)
+    return tasks, target_type or target_kind(tasks)
 
 
-def _function(
-    metric: str, estimator: Any, params: Mapping[str, Any] | None
-) -> Callable[..., NDArray[np.float64]]:
+def _measure(
+    metric: str,
+    estimator: Any,
+    random_state: int | np.random.RandomState | None,
+    metric_params: Mapping[str, Any] | None,
+    target_type: str,
+    n_reference: int | None = None,
+) -> Callable[[Sequence[Task]], Floats]:
+    """Check a named metric and its parameters; return it as a function of validated tasks."""
+    params = dict(metric_params or {})
     if metric not in METRICS:
         raise ValueError(f"metric must be one of {sorted(METRICS)} or callable; got {metric!r}.")
     if metric in NEED_ESTIMATOR and estimator is None:
         raise ValueError(f"metric={metric!r} needs a meta-fitted estimator: estimator=...")
-    taken = list(signature(METRICS[metric]).parameters)[3:]
-    unknown = sorted(set(params or {}) - set(taken))
+    function = METRICS[metric]
+    names = list(signature(function).parameters)[3:]
+    unknown = sorted(set(params) - set(names))
     if unknown:
-        raise ValueError(f"metric={metric!r} takes the metric_params {taken}; got {unknown}.")
-    return METRICS[metric]
-
-
-def _refuse_params(params: Mapping[str, Any] | None) -> None:
-    if params:
-        raise ValueError(f"metric_params are for named metrics; got {sorted(params)}.")
+        raise ValueError(f"metric={metric!r} takes the metric_params {names}; got {unknown}.")
+    for name, value in {"n_reference": n_reference, "target_type": target_type}.items():
+        if name in names:
+            params[name] = value
+    rng = check_random_state(random_state)
+    return lambda tasks: function(tasks, estimator, rng, **params)
 
 
 def _each_pair(
-    tasks: Sequence[Task], others: Sequence[Task], metric: Callable[[Task, Task], float]
-) -> NDArray[np.float64]:
+    tasks: Sequence[Task],
+    others: Sequence[Task],
+    metric: Callable[[Task, Task], float],
+    metric_params: Mapping[str, Any] | None,
+) -> Floats:
+    if metric_params:
+        raise ValueError(f"metric_params are for named metrics; got {sorted(metric_params)}.")
     distances = np.empty((len(tasks), len(others)))
     for i, a in enumerate(tasks):
         for j, b in enumerate(others):
             value = np.asarray(metric(a, b))
             if value.size != 1:
                 raise ValueError(
-                    f"metric must give a number; for {label(a, i)} and {label(b, j)} it gave an "
-                    f"array of shape {value.shape}."
+                    f"metric must return a number; for {label(a, i)} and {label(b, j)} it returned "
+                    f"an array of shape {value.shape}."
                 )
             distances[i, j] = value.item()
     return distances
 
 
-def _checked(distances: Any, metric: str, n: int) -> NDArray[np.float64]:
-    """Hold distances against what the metric claims, and take rounding away."""
+def _checked(distances: Floats, metric: str, n: int) -> Floats:
+    """Check the shape, finiteness and symmetry of distances, and remove rounding errors."""
     distances = np.array(distances, dtype=np.float64)
     if distances.shape != (n, n):
         raise ValueError(
-            f"metric={metric!r} gave distances of shape {distances.shape} for {n} tasks."
+            f"metric={metric!r} returned distances of shape {distances.shape} for {n} tasks."
         )
     _check_finite(distances, metric)
     if metric not in ASYMMETRIC:
         if not np.allclose(distances, distances.T, atol=1e-6 * np.abs(distances).max()):
-            raise ValueError(f"metric={metric!r} gave distances that are not symmetric.")
+            raise ValueError(f"metric={metric!r} returned distances that are not symmetric.")
         distances = (distances + distances.T) / 2
     np.fill_diagonal(distances, 0.0)
     return distances
 
 
-def _check_finite(distances: NDArray[np.float64], metric: str) -> None:
-    bad = np.argwhere(~np.isfinite(distances))
-    if len(bad):
-        i, j = bad[0]
-        raise ValueError(f"metric={metric!r} gave {distances[i, j]} for the tasks {i} and {j}.")
+def _check_finite(distances: Floats, metric: str) -> None:
+    for i, j in np.argwhere(~np.isfinite(distances)):
+        raise ValueError(f"metric={metric!r} returned {distances[i, j]} for tasks {i} and {j}.")
+
+
+def _is_single_task(like: Any) -> bool:
+    """Return whether `like` is one task rather than a sequence, which may be a tuple of tasks."""
+    if isinstance(like, Task):
+        return True
+    if not isinstance(like, tuple) or len(like) not in (2, 4):
+        return False
+    return not all(isinstance(item, (Task, tuple)) for item in like)

@@ -1,32 +1,56 @@
-"""What meta-training is worth on tasks held out, measured."""
+"""What a meta-fitted estimator gains over baselines on held-out tasks: measure, result, picture."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import is_classifier
 from sklearn.model_selection import KFold
 from sklearn.utils import check_random_state
 
-from sklearn_meta.analysis.transfer_result import GainOver, TransferGain, gain_over
+from sklearn_meta._plotting import (
+    GREY,
+    annotate_outside,
+    by_name,
+    check_names,
+    in_words,
+    label_axes,
+    line_style,
+    names_of,
+    new_axes,
+)
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
-from sklearn_meta.model_selection.comparison.arms import Arm, baseline_arms, given_arms
-from sklearn_meta.model_selection.comparison.cells import Cell, judged, run_cell, warn_of_failures
-from sklearn_meta.model_selection.comparison.draws import Draw, draw_rows
-from sklearn_meta.model_selection.comparison.metric import margin_of, metric_of
-from sklearn_meta.model_selection.given import learner_of, support_range
-from sklearn_meta.outer.failures import Reason, check_error_score
-from sklearn_meta.pipeline import MetaPipeline
-from sklearn_meta.pipeline.raw_tasks import RawTask, check_columns, columns_of, raw_tasks
-from sklearn_meta.tasks import as_tasks
+from sklearn_meta.metrics import (
+    ROUNDING,
+    MeanInterval,
+    PairedComparison,
+    compare_paired,
+    mean_error,
+)
+from sklearn_meta.model_selection.baselines import NamedEstimator, make_baselines, name_estimators
+from sklearn_meta.model_selection.compare import as_raw_tasks, default_support_size
+from sklearn_meta.model_selection.evaluate import Job, run_jobs, split_rows, warn_of_failures
+from sklearn_meta.model_selection.scorer import margin_of, metric_of
+from sklearn_meta.model_selection.task_estimator import learner_of
+from sklearn_meta.outer.failures import check_error_score
+from sklearn_meta.tasks import Task
+from sklearn_meta.tasks.validate import check_same_rows
 
-__all__ = ["GainOver", "TransferGain", "transfer_gain"]
+__all__ = ["GainOver", "TransferGain", "TransferGainDisplay", "gain_over", "transfer_gain"]
 
+Array = NDArray[np.float64]
 N_FOLDS = 5
+MIN_TASKS = 10  # that can show that two estimators are equally good
+VERDICTS = {
+    "better": "is better than",
+    "worse": "is worse than",
+    "equivalent": "is as good as",
+    "undecided": "is not shown to differ from",
+}
 
 
 def transfer_gain(
@@ -42,66 +66,66 @@ def transfer_gain(
     random_state: Any = None,
     error_score: Any = np.nan,
 ) -> TransferGain:
-    """Measure what a meta-fitted estimator gains on tasks held out, over simple arms.
+    """Measure what a meta-fitted estimator gains over baselines on held-out tasks.
 
-    All arms see the same support rows of a task and are judged by the same query rows, so that the
-    difference is paired task by task. Intervals are over tasks
-    (:func:`~sklearn_meta.metrics.mean_interval`), as rows of one task are no independent evidence.
-    Every arm is trained once, so the gain is that of this trained model, not of its algorithm:
+    All estimators adapt to the same support rows of a task and are scored on the same query rows,
+    so that differences are paired by task. Intervals are over tasks
+    (:func:`~sklearn_meta.metrics.mean_interval`), as rows of one task are not independent. Every
+    estimator is trained once, so the gain is that of this trained model, not of its algorithm:
     :func:`~sklearn_meta.model_selection.compare` trains several times.
 
     Parameters
     ----------
     estimator : meta-learner or MetaPipeline
-        Meta-fitted; it stays as it is.
+        Meta-fitted estimator; it is not modified.
     tasks : sequence of tasks, or table of shape (n_rows, ...)
-        Not seen in meta-training. Of those without a fixed support, one is drawn.
+        Tasks not used in meta-training. For those without a fixed support, one is drawn.
     y, groups : array-like of shape (n_rows,), str or None, default=None
         Targets and tasks of the rows of a table, or the names of these columns.
     baselines : sequence of str, or dict of str to estimator, \
             default=("per-task", "pooled")
-        Names are of :func:`~sklearn_meta.model_selection.compare`: "per-task" is the same network
+        Names as in :func:`~sklearn_meta.model_selection.compare`: "per-task" is the same network
         trained from scratch on each support, "pooled" one for all rows; also "fine-tune",
-        "hierarchical" and "guess". A dict gives estimators by name: one of scikit-learn's is
-        fitted to each support alone; a meta-fitted one adapts; None stands for the ready-made arm
-        of that name.
+        "hierarchical" and "dummy". Or a dict of estimators by name: a plain scikit-learn estimator
+        is fitted to each support; a meta-fitted one adapts; None stands for the ready-made
+        baseline of that name.
     training_tasks : sequence of tasks, or DataFrame, default=None
-        What `estimator` was meta-trained on, for the arms that learn across tasks; a frame has the
-        columns that `y` and `groups` name. None: they learn from four fifths of `tasks` and are
-        judged on the others, in turn, and `notes` says so.
+        The tasks of meta-training, for baselines that learn across tasks; a DataFrame has the
+        columns that `y` and `groups` name. None: these baselines learn from four fifths of `tasks`
+        and are scored on the others, in turn, and `notes` says so.
     scoring : str, callable or None, default=None
-        None: accuracy, or R^2 of regressors. R^2 on few rows has long tails: there, rather
-        "neg_mean_squared_error".
+        None: accuracy, or R^2 of regressors. R^2 on few rows has long tails: prefer
+        "neg_mean_squared_error" there.
     margin : float or None, default=None
-        A mean gain within it does not matter. None: 0.01 of accuracy or R^2; of other scores, 1 %
-        of the mean score of the baseline.
+        Mean gains up to it do not matter. None: 0.01 of accuracy or R^2; 1 % of the mean score of
+        the baseline for other scores.
     random_state : int, RandomState instance or None, default=None
-        Of the supports drawn and the arms trained.
+        Random state of the supports drawn and of the baselines.
     error_score : "raise" or float, default=np.nan
-        What a task scores on which a fit or a score of one arm fails; NaN leaves it out of the
-        comparison with that arm. A warning names arm and task. "raise" makes it an error.
+        Score of a task on which the fit or score of an estimator fails; NaN leaves it out of the
+        comparison with that estimator. A warning names both. "raise" raises the error.
 
     Returns
     -------
     TransferGain
-        Scores, gains and verdicts; `print` says them in words.
+        Scores, gains and verdicts; prints as sentences.
 
     Raises
     ------
     NotMetaFittedError
         If the estimator is not meta-fitted.
     TaskError
-        If a task cannot be used, naming it, or no task has a score of both arms; with
-        ``error_score="raise"`` also if an arm fails on a task.
+        If a task is invalid, or no task has a score of both estimators; with
+        ``error_score="raise"`` also if an estimator fails on a task.
     ValueError
-        If an argument cannot be used.
+        If an argument is invalid.
 
     Examples
     --------
     >>> from sklearn.linear_model import Ridge
     >>> from sklearn_meta.analysis import transfer_gain
     >>> from sklearn_meta.datasets import make_linear_tasks
-    >>> from sklearn_meta.model_selection.comparison import HierarchicalRegressor
+    >>> from sklearn_meta.model_selection import HierarchicalRegressor
     >>> tasks = make_linear_tasks(90, mean=[2, 2, 2], n_support=4, random_state=0).tasks
     >>> reg = HierarchicalRegressor().meta_fit(tasks[:60])
     >>> gain = transfer_gain(reg, tasks[60:], baselines={"ridge": Ridge()}, random_state=0,
@@ -109,168 +133,558 @@ def transfer_gain(
     >>> gain["ridge"].verdict, gain["ridge"].share_hurt < 0.2
     ('better', True)
     """
-    arm = _own_arm(estimator)
+    measured = _check_estimator(estimator)
     classify = is_classifier(estimator)
     metric = metric_of(scoring, classify).name
     check_error_score(error_score, "transfer_gain")
     if margin is not None and not (isinstance(margin, (int, float, np.number)) and margin >= 0):
         raise ValueError(f"The 'margin' parameter must be a number from 0 up. Got {margin!r}.")
-    held = _as_raw(estimator, tasks, y, groups)
-    seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
-    least = 2 if metric == "r2" else 1
-    fewest = _fewest(arm) if any(t.support is None for t in held) else None
-    draws = draw_rows(held, (None,), fewest, seed, classify=classify, least_query=least)
-    trained = []
+    held_out = as_raw_tasks(estimator, tasks, y, groups)
+    training = list[Task]()
     if training_tasks is not None:
-        named = (y, groups) if hasattr(training_tasks, "columns") else (None, None)
-        trained = _as_raw(estimator, training_tasks, *named)
-        check_columns(trained[0].X, columns_of(held), "In training_tasks: X", "the tasks")
-    folds = _folds(trained, held)
-    arms, notes = _arms(arm, baselines, [*trained, *held], folds, classify, scoring)
-    if training_tasks is None and any(_learns(a) for a in arms):
+        columns = (y, groups) if hasattr(training_tasks, "columns") else (None, None)
+        training = as_raw_tasks(estimator, training_tasks, *columns)
+        check_same_rows(training[0], held_out[0], "In training_tasks: task 0", "the tasks")
+    seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+    splits = split_rows(
+        held_out,
+        (None,),
+        _support_size(measured, held_out),
+        seed,
+        classify=classify,
+        min_query=2 if metric == "r2" else 1,
+    )
+    folds = _folds(len(training), len(held_out))
+    others, notes = _baselines(measured, baselines, [*training, *held_out], folds, scoring)
+    if training_tasks is None and any(_learns(one) for one in others):
         notes.append(
-            "Arms that learn across tasks were trained on four fifths of these tasks, in turn, not "
-            "on the tasks of meta-training; give those as training_tasks."
+            "Baselines that learn across tasks were trained on four fifths of these tasks, in "
+            "turn, not on the tasks of meta-training; give those as training_tasks."
         )
-    bench = _Bench([*trained, *held], folds, draws, seed, scoring, classify, error_score)
-    failures = list[tuple[str, Reason]]()
-    scores = {a.name: bench.scores(a, failures) for a in (arm, *arms)}
-    warn_of_failures(failures, error_score)
-    over = {}
-    for a in arms:
-        both = np.isfinite(scores[arm.name] - scores[a.name])
+    every = dict(enumerate(held_out))
+    source = dict(enumerate(training)) or every
+    jobs = [
+        Job(
+            named=one,
+            seed=seed,
+            fold=fold,
+            train={i: source[i] for i in train},
+            test={i: held_out[i] for i in test},
+            splits=[splits[i] for i in test],
+            n_sizes=1,
+            scoring=scoring,
+            classify=classify,
+            error_score=error_score,
+            prefit=one.trains and _is_meta_fitted(one),
+        )
+        for one in (measured, *others)
+        for fold, (train, test) in enumerate(folds if _learns(one) else [([], [*every])])
+    ]
+    results = run_jobs(jobs)
+    warn_of_failures(jobs, results, error_score, stacklevel=2)
+    scores = {one.name: np.empty(len(held_out)) for one in (measured, *others)}
+    for job, result in zip(jobs, results, strict=True):
+        scores[job.named.name][[*job.test]] = result.scores[0]
+    gains = {}
+    for one in others:
+        a, b = scores[measured.name], scores[one.name]
+        both = np.isfinite(a - b)
         if not both.any():
-            raise TaskError(f"No task has a score of both {arm.name!r} and {a.name!r}.")
-        own, others = scores[arm.name][both], scores[a.name][both]
-        room = margin_of(metric, float(others.mean())) if margin is None else float(margin)
-        over[a.name] = replace(
-            gain_over(a.name, own, others, room), gains=scores[arm.name] - scores[a.name]
-        )
+            raise TaskError(f"No task has a score of both {measured.name!r} and {one.name!r}.")
+        limit = margin_of(metric, float(b[both].mean())) if margin is None else float(margin)
+        gains[one.name] = replace(gain_over(one.name, a[both], b[both], limit), gains=a - b)
         if not both.all():
-            notes.append(f"Tasks without a score of {arm.name} and of {a.name}: {(~both).sum()}.")
+            n = (~both).sum()
+            notes.append(f"Tasks without a score of {measured.name} and of {one.name}: {n}.")
     notes.append(
         "Intervals are over tasks, of the models as they were trained: training again may change "
         "the gains (compare with several seeds measures that)."
     )
-    names = tuple(f"task {i}" if t.name is None else t.name for i, t in enumerate(held))
-    return TransferGain(arm.name, metric, names, scores, over, tuple(notes))
+    names = tuple(names_of(held_out))
+    return TransferGain(measured.name, metric, names, scores, gains, tuple(notes))
 
 
-class _Bench(NamedTuple):
-    """What is the same for all arms; tasks held out come last."""
-
-    tasks: Sequence[RawTask]
-    folds: Sequence[tuple[Sequence[int], Sequence[int]]]
-    draws: Sequence[Draw]
-    seed: int
-    scoring: Any
-    classify: bool
-    error_score: Any
-
-    def scores(self, arm: Arm, failures: list[tuple[str, Reason]]) -> NDArray[np.float64]:
-        """Score an arm on each task held out, trained on the others where it learns from tasks."""
-        begin, ready = len(self.tasks) - len(self.draws), arm.trains and _is_ready(arm)
-        folds = self.folds if _learns(arm) else [([], range(begin, len(self.tasks)))]
-        found = np.empty(len(self.draws))
-        for fold, (train, test) in enumerate(folds):
-            at = [i - begin for i in test]
-            cell = Cell(
-                arm=arm,
-                seed=self.seed,
-                fold=fold,
-                train=[self.tasks[i] for i in train],
-                held_out=[self.tasks[i] for i in test],
-                draws=[self.draws[i] for i in at],
-                trained_on=train,
-                positions=at,
-                sizes=(None,),
-                scoring=self.scoring,
-                classify=self.classify,
-                error_score=self.error_score,
-            )
-            result = judged(cell, arm.estimator) if ready else run_cell(cell)
-            found[at] = result.scores[0]
-            failures += [(arm.name, what) for what in result.failures]
-        return found
-
-
-def _own_arm(estimator: Any) -> Arm:
-    arms = given_arms(estimator)
-    if len(arms) > 1 or not arms[0].trains:
+def _check_estimator(estimator: Any) -> NamedEstimator:
+    named = name_estimators(estimator)
+    if len(named) > 1 or not named[0].trains:
         raise TypeError(f"transfer_gain measures one meta-learner; got {estimator!r}.")
-    if not _is_ready(arms[0]):
+    if not _is_meta_fitted(named[0]):
         raise NotMetaFittedError(
-            f"This {arms[0].name} is not meta-fitted yet. Call meta_fit(tasks) first."
+            f"This {named[0].name} is not meta-fitted yet. Call meta_fit(tasks) first."
         )
-    return arms[0]
+    return named[0]
 
 
-def _is_ready(arm: Arm) -> bool:
-    """Whether an arm brings a prior of its own."""
-    learner = learner_of(arm.estimator)
-    kept = [getattr(learner, name, None) for name in ("_meta_state", "_prior")]
-    return any(prior is not None and not callable(prior) for prior in kept)
+def _is_meta_fitted(named: NamedEstimator) -> bool:
+    return getattr(learner_of(named.estimator), "meta_state", None) is not None
 
 
-def _learns(arm: Arm) -> bool:
-    """Whether something of an arm is still to be fitted to tasks: a prior, or transformers."""
-    return not _is_ready(arm) if arm.trains else arm.pools
+def _learns(named: NamedEstimator) -> bool:
+    """Whether a prior or transformers are still to be fitted to tasks."""
+    return not _is_meta_fitted(named) if named.trains else named.fits_transformers
 
 
-def _as_raw(estimator: Any, tasks: Any, y: Any, groups: Any) -> list[RawTask]:
-    if isinstance(estimator, MetaPipeline):
-        return raw_tasks(tasks, y, groups)  # its transformers know what X may hold
-    kind = "class" if is_classifier(estimator) else "real"
-    return raw_tasks(as_tasks(tasks, y, groups, target_type=kind))
-
-
-def _fewest(arm: Arm) -> int:
-    size = support_range(arm.estimator)
+def _support_size(measured: NamedEstimator, tasks: Sequence[Task]) -> int | None:
+    if all(task.support is not None for task in tasks):
+        return None
+    size = default_support_size([measured])
     if size is None:
         raise ValueError(
-            f"Some tasks have no fixed support, and {arm.name} does not say how large to draw it. "
-            "Give tasks with a support: sklearn_meta.tasks.split_task."
+            f"Some tasks have no fixed support, and {measured.name} does not say how large to "
+            "draw it. Give tasks with a support: sklearn_meta.tasks.split_task."
         )
-    return size[0]
+    return size
 
 
-def _inside(learner: Any) -> Any:
-    """Give the meta-learner that another wraps, whose network the baselines take."""
-    inner = getattr(learner, "estimator", None)
-    return inner if hasattr(inner, "meta_fit") else learner
-
-
-def _folds(
-    trained: Sequence[RawTask], held: Sequence[RawTask]
-) -> list[tuple[list[int], list[int]]]:
-    """Give the positions of the tasks to train on and of those held out, which come last."""
-    if n := len(trained):
-        return [(list(range(n)), list(range(n, n + len(held))))]
-    if len(held) == 1:
+def _folds(n_training: int, n_held_out: int) -> list[tuple[list[int], list[int]]]:
+    """Return the positions of training tasks, and those of the held-out tasks to score."""
+    if n_training:
+        return [(list(range(n_training)), list(range(n_held_out)))]
+    if n_held_out == 1:
         return [([], [0])]
-    folds = KFold(min(N_FOLDS, len(held))).split(np.zeros(len(held)))
+    folds = KFold(min(N_FOLDS, n_held_out)).split(np.zeros(n_held_out))
     return [(train.tolist(), test.tolist()) for train, test in folds]
 
 
-def _arms(
-    arm: Arm, baselines: Any, tasks: Sequence[RawTask], folds: Any, classify: bool, scoring: Any
-) -> tuple[list[Arm], list[str]]:
+def _baselines(
+    measured: NamedEstimator, baselines: Any, tasks: Sequence[Task], folds: Any, scoring: Any
+) -> tuple[list[NamedEstimator], list[str]]:
     if isinstance(baselines, Mapping):
-        own = {name: est for name, est in baselines.items() if est is not None}
+        estimators = {name: est for name, est in baselines.items() if est is not None}
         names = [name for name, est in baselines.items() if est is None]
     else:
-        own, names = {}, list(baselines) if not isinstance(baselines, str) else [baselines]
-    if arm.name in own:
-        raise ValueError(f"{arm.name!r} names both the estimator and a baseline.")
-    given = given_arms(own) if own else []
-    if any(is_classifier(a.estimator) != classify for a in given):
+        estimators, names = {}, [baselines] if isinstance(baselines, str) else list(baselines)
+    if measured.name in estimators:
+        raise ValueError(f"{measured.name!r} names both the estimator and a baseline.")
+    named = name_estimators(estimators) if estimators else []
+    classify = is_classifier(measured.estimator)
+    if any(is_classifier(one.estimator) != classify for one in named):
         raise ValueError(
             "Classifiers and regressors cannot be compared with one another: got the estimator "
-            f"{arm.name} and the baselines {list(own)}."
+            f"{measured.name} and the baselines {list(estimators)}."
         )
-    inside = _inside(learner_of(arm.estimator))
-    source = given_arms(arm.estimator if inside is learner_of(arm.estimator) else inside)
-    made, notes = baseline_arms(names, source, tasks, folds, scoring)
-    if not given and not made:
+    template = measured.estimator
+    wrapped = getattr(learner_of(template), "estimator", None)
+    if hasattr(wrapped, "meta_fit"):  # baselines take the network of the meta-learner inside
+        template = wrapped
+    # positions of held-out tasks follow those of training tasks
+    begin = len(tasks) - sum(len(test) for _, test in folds)
+    shifted = [(train, [begin + i for i in test]) for train, test in folds]
+    made, notes = make_baselines(names, name_estimators(template), tasks, shifted, scoring)
+    if not named and not made:
         raise ValueError(f"There is no baseline to compare with. {' '.join(notes)}".strip())
-    return [*given, *made], notes
+    return [*named, *made], notes
+
+
+@dataclass(frozen=True)
+class GainOver:
+    """Gain of a meta-learner over one baseline.
+
+    Parameters
+    ----------
+    baseline : str
+        Name of the baseline.
+    gains : ndarray of shape (n_tasks,)
+        Score of the meta-learner minus that of the baseline, on the same rows of the same tasks;
+        nan if one of them failed.
+    paired : PairedComparison
+        Mean gain with its 95 % interval, tasks won, tied and lost, the share hurt, p-values.
+    margin : float
+        Mean gains up to it do not matter.
+    p_equivalence : float
+        The larger p-value of two one-sided tests: small if the mean gain lies within the margin.
+        nan with fewer than 10 tasks, and if all gains are equal: so are those of tasks with rare
+        large gains before one is observed.
+    verdict : {"better", "worse", "equivalent", "undecided"}
+        "equivalent" if `p_equivalence` is below 5 %; otherwise "better" or "worse" if the p-value
+        of the mean gain (`paired.p_mean`) is below 5 % and it is not within the margin.
+    """
+
+    baseline: str
+    gains: Array = field(repr=False)
+    paired: PairedComparison
+    margin: float
+    p_equivalence: float
+    verdict: str
+
+    @property
+    def interval(self) -> MeanInterval:
+        """Mean gain with its 95 % interval over tasks, of the models as they were trained."""
+        return self.paired.difference
+
+    @property
+    def share_hurt(self) -> float:
+        """Share of the tasks on which the baseline scores higher."""
+        return self.paired.hurt
+
+    def __str__(self) -> str:
+        p, within = self.paired, f"the mean gain is within ± {self.margin:.2g}"
+        if np.isnan(self.p_equivalence):
+            equivalence = f"Whether {within} cannot be told from these {len(self.gains)} tasks."
+        else:
+            verb = "is" if self.verdict == "equivalent" else "is not"
+            equivalence = f"That {within} {verb} shown (p = {self.p_equivalence:.2g})."
+        return (
+            f"{VERDICTS[self.verdict]} {self.baseline}: the mean gain is {p.difference}. "
+            f"{100 * p.hurt:.3g} % of the tasks are hurt ({p.wins} won, {p.ties} tied, {p.losses} "
+            f"lost; sign test p = {p.p_sign:.2g}). {equivalence}"
+        )
+
+
+@dataclass(frozen=True)
+class TransferGain:
+    """Result of :func:`~sklearn_meta.analysis.transfer_gain`; prints as sentences.
+
+    Parameters
+    ----------
+    estimator : str
+        Name of the meta-learner.
+    metric : str
+        Name of the score; higher is better.
+    names : tuple of str
+        Names of the held-out tasks.
+    scores : dict of str to ndarray of shape (n_tasks,)
+        Scores of the meta-learner and of each baseline.
+    over : dict of str to GainOver
+        The gain over each baseline.
+    notes : tuple of str
+        What was left out, and why.
+    """
+
+    estimator: str
+    metric: str
+    names: tuple[str, ...]
+    scores: Mapping[str, Array] = field(repr=False)
+    over: Mapping[str, GainOver] = field(repr=False)
+    notes: tuple[str, ...] = ()
+
+    def __getitem__(self, baseline: str) -> GainOver:
+        return self.over[baseline]
+
+    def plot(self, ax: Any = None) -> TransferGainDisplay:
+        """Plot the sorted gains over the first baseline.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None creates a new figure.
+
+        Returns
+        -------
+        TransferGainDisplay
+            The display after plotting.
+        """
+        return TransferGainDisplay.from_gain(self, ax=ax)
+
+    def __str__(self) -> str:
+        metric = "R^2" if self.metric == "r2" else self.metric.replace("_", " ")
+        n = len(self.names)
+        lines = [f"This {self.estimator}, as it is trained, on {n} tasks held out, by {metric}:"]
+        lines += [f"- it {gain}" for gain in self.over.values()]
+        return "\n".join([*lines, *self.notes])
+
+
+def gain_over(baseline: str, scores: Array, others: Array, margin: float) -> GainOver:
+    """Compare the scores of tasks with those of a baseline on the same tasks."""
+    gains, paired = scores - others, compare_paired(scores, others)
+    error = mean_error([gains[None]], ROUNDING * np.maximum(np.abs(scores), np.abs(others)))
+    p = np.nan
+    if len(gains) >= MIN_TASKS and error.error > 0:
+        p = max(error.p_value(-margin, "greater"), error.p_value(margin, "less"))
+    matters = abs(paired.difference.mean) >= margin
+    verdict = (
+        "equivalent"
+        if p < 0.05
+        else "better"
+        if paired.is_better and matters
+        else "worse"
+        if paired.is_worse and matters
+        else "undecided"
+    )
+    return GainOver(baseline, gains, paired, margin, p, verdict)
+
+
+class TransferGainDisplay:
+    """Plot of the sorted gains of tasks, with their mean, its interval and the tasks hurt.
+
+    Create it with `from_estimator`, `from_gain` or `from_scores`; all parameters are stored as
+    attributes.
+
+    Parameters
+    ----------
+    gains : array-like of shape (n_tasks,)
+        Score of the meta-learner minus that of the baseline, on the same rows.
+    names : sequence of str of shape (n_tasks,) or None, default=None
+        Names of the tasks; None: their positions.
+    baseline : str, default="the baseline"
+        Name of the baseline.
+    score_name : str, default="score"
+        Name of the scores.
+    margin : float, default=0.0
+        Margin of equivalence, drawn as a band around zero; 0: none.
+    level : float, default=0.95
+        Confidence level of the interval of the mean.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the plot.
+    figure_ : matplotlib Figure
+        Figure of the axes.
+    lines_ : list of matplotlib Line2D
+        Dots of the tasks that are hurt, and of the others.
+    mean_ : matplotlib Line2D
+        The line of the mean.
+    texts_ : list of matplotlib Annotation
+        Names of the tasks that are hurt most.
+
+    Examples
+    --------
+    >>> from sklearn_meta.inspection import TransferGainDisplay
+    >>> display = TransferGainDisplay.from_scores([0.9, 0.7, 0.8], [0.6, 0.75, 0.7])
+    >>> display.ax_.get_title().splitlines()[0]
+    '1 of 3 tasks is hurt (33 %)'
+    """
+
+    def __init__(
+        self,
+        *,
+        gains: Any,
+        names: Sequence[str] | None = None,
+        baseline: str = "the baseline",
+        score_name: str = "score",
+        margin: float = 0.0,
+        level: float = 0.95,
+    ) -> None:
+        self.gains = gains
+        self.names = names
+        self.baseline = baseline
+        self.score_name = score_name
+        self.margin = margin
+        self.level = level
+
+    def plot(self, ax: Any = None, *, n_named: int = 3, line_kw: Any = None) -> TransferGainDisplay:
+        """Plot the gains.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None creates a new figure.
+        n_named : int, default=3
+            Number of the tasks hurt most to name.
+        line_kw : dict, default=None
+            Keyword arguments of matplotlib's `plot`, for the dots.
+
+        Returns
+        -------
+        TransferGainDisplay
+            The display, with `ax_`, `figure_` and the artists.
+
+        Raises
+        ------
+        ValueError
+            If gains are not finite, or gains and names differ in number.
+        """
+        gains = np.asarray(self.gains, dtype=np.float64)
+        if gains.ndim != 1:
+            raise ValueError(f"gains must be of shape (n_tasks,). Got shape {gains.shape}.")
+        result, n = compare_paired(gains, np.zeros_like(gains), level=self.level), len(gains)
+        names = check_names(self.names, n, "task {}")
+        ax = new_axes(ax, self)
+        order, rank = np.argsort(gains, kind="stable"), np.arange(1, n + 1)
+        y = gains[order]
+        ax.vlines(rank, 0, y, color="0.75", linewidth=0.8, zorder=1)
+        self.lines_ = []
+        for i, (part, label) in enumerate([(y < 0, "hurt"), (y >= 0, "not hurt")]):
+            look = {"linestyle": "none", "label": label, "zorder": 3}
+            look |= {"markerfacecolor": "white"} if i == 0 else {}
+            self.lines_ += ax.plot(
+                rank[part], y[part], **line_style(1 - i, look | dict(line_kw or {}))
+            )
+        ax.axhline(0, color="black", linewidth=0.8, zorder=2)
+        mean = result.difference
+        self.mean_ = ax.axhline(mean.mean, color="black", linewidth=1.2, linestyle=(0, (5, 2)))
+        if n > 1:
+            ax.axhspan(mean.low, mean.high, color=GREY, alpha=0.2, linewidth=0, zorder=0)
+        if self.margin > 0:
+            edge = {"color": GREY, "linewidth": 1, "linestyle": ":", "zorder": 1}
+            for side in (-self.margin, self.margin):
+                ax.axhline(side, **edge)
+        worst = min(n_named, result.losses)
+        self.texts_ = annotate_outside(ax, rank, y, [names[i] for i in order[:worst]])
+        label_axes(
+            ax, "tasks, sorted by their gain", f"gain of {self.score_name}\nover {self.baseline}"
+        )
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        verb = "task is" if n == 1 else "tasks is" if result.losses == 1 else "tasks are"
+        ax.set_title(
+            f"{result.losses} of {n} {verb} hurt ({100 * result.hurt:.0f} %)\nmean gain {mean}",
+            fontsize="medium",
+        )
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+    @classmethod
+    def from_gain(
+        cls,
+        gain: TransferGain,
+        baseline: str | None = None,
+        *,
+        n_named: int = 3,
+        ax: Any = None,
+        line_kw: Any = None,
+    ) -> TransferGainDisplay:
+        """Plot a result of :func:`~sklearn_meta.analysis.transfer_gain`.
+
+        Parameters
+        ----------
+        gain : TransferGain
+            Result to plot.
+        baseline : str or None, default=None
+            Name of the baseline; None: the first.
+        n_named : int, default=3
+            Number of the tasks hurt most to name.
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None creates a new figure.
+        line_kw : dict, default=None
+            Keyword arguments of matplotlib's `plot`, for the dots.
+
+        Returns
+        -------
+        TransferGainDisplay
+            The display after plotting.
+
+        Raises
+        ------
+        ValueError
+            If there is no such baseline.
+        """
+        name = next(iter(gain.over)) if baseline is None else baseline
+        if name not in gain.over:
+            raise ValueError(f"There is no baseline {name!r}; there are {list(gain.over)}.")
+        over, metric = gain.over[name], gain.metric
+        valid = np.isfinite(over.gains)
+        return cls(
+            gains=over.gains[valid],
+            names=[task for task, ok in zip(gain.names, valid, strict=True) if ok],
+            baseline=name,
+            score_name="R²" if metric == "r2" else in_words(metric),
+            margin=over.margin,
+        ).plot(ax, n_named=n_named, line_kw=line_kw)
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        tasks: Any,
+        *,
+        baseline: Any = "per-task",
+        training_tasks: Any = None,
+        scoring: Any = None,
+        margin: float | None = None,
+        random_state: Any = None,
+        n_named: int = 3,
+        ax: Any = None,
+        line_kw: Any = None,
+    ) -> TransferGainDisplay:
+        """Measure the gain over one baseline, and plot it.
+
+        Parameters
+        ----------
+        estimator : meta-learner or MetaPipeline
+            Meta-fitted estimator; it is not modified.
+        tasks : sequence of tasks
+            Tasks not used in meta-training.
+        baseline : str or estimator, default="per-task"
+            See :func:`~sklearn_meta.analysis.transfer_gain`.
+        training_tasks : sequence of tasks, default=None
+            The tasks of meta-training, for baselines that are trained on them.
+        scoring : str or callable, default=None
+            See :func:`~sklearn_meta.analysis.transfer_gain`.
+        margin : float, default=None
+            A mean gain that does not matter, in units of the score.
+        random_state : int, RandomState instance or None, default=None
+            Source of randomness for the supports.
+        n_named : int, default=3
+            Number of the tasks hurt most to name.
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None creates a new figure.
+        line_kw : dict, default=None
+            Keyword arguments of matplotlib's `plot`, for the dots.
+
+        Returns
+        -------
+        TransferGainDisplay
+            The display after plotting.
+        """
+        baselines = [baseline] if isinstance(baseline, str) else by_name(baseline)
+        gain = transfer_gain(
+            estimator,
+            tasks,
+            baselines=baselines,
+            training_tasks=training_tasks,
+            scoring=scoring,
+            margin=margin,
+            random_state=random_state,
+        )
+        return cls.from_gain(gain, n_named=n_named, ax=ax, line_kw=line_kw)
+
+    @classmethod
+    def from_scores(
+        cls,
+        scores: ArrayLike,
+        baseline_scores: ArrayLike,
+        names: Sequence[str] | None = None,
+        *,
+        baseline: str = "the baseline",
+        score_name: str = "score",
+        margin: float = 0.0,
+        level: float = 0.95,
+        n_named: int = 3,
+        ax: Any = None,
+        line_kw: Any = None,
+    ) -> TransferGainDisplay:
+        """Plot precomputed scores.
+
+        Parameters
+        ----------
+        scores, baseline_scores : array-like of shape (n_tasks,)
+            Scores of the meta-learner and of the baseline, as `score_tasks` returns.
+        names : sequence of str of shape (n_tasks,) or None, default=None
+            Names of the tasks; None: their positions.
+        baseline : str, default="the baseline"
+            Its name.
+        score_name : str, default="score"
+            Name of the scores.
+        margin : float, default=0.0
+            Margin of equivalence.
+        level : float, default=0.95
+            Confidence level of the interval of the mean.
+        n_named : int, default=3
+            Number of the tasks hurt most to name.
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None creates a new figure.
+        line_kw : dict, default=None
+            Keyword arguments of matplotlib's `plot`, for the dots.
+
+        Returns
+        -------
+        TransferGainDisplay
+            The display after plotting.
+
+        Raises
+        ------
+        ValueError
+            If the numbers of tasks differ.
+        """
+        a, b = np.asarray(scores, np.float64), np.asarray(baseline_scores, np.float64)
+        if a.shape != b.shape:
+            raise ValueError(f"scores are of shape {a.shape}, baseline_scores of shape {b.shape}.")
+        return cls(
+            gains=a - b,
+            names=names,
+            baseline=baseline,
+            score_name=score_name,
+            margin=margin,
+            level=level,
+        ).plot(ax, n_named=n_named, line_kw=line_kw)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from sklearn_meta.inner.algorithm import Algorithm
-from sklearn_meta.inner.backbone import RowNetwork
+from sklearn_meta.nn.backbone import RowNetwork
 from sklearn_meta.outer.scaling import Scaling
 
 __all__ = ["Adapted"]

@@ -14,12 +14,10 @@ from sklearn_meta.base.inner_loop import HEADS, loss_constraint
 from sklearn_meta.base.predict_tasks import PredictedStack
 from sklearn_meta.base.validation import validate_weight
 from sklearn_meta.functional import LOSSES
-from sklearn_meta.inner.algorithm import Criterion
-from sklearn_meta.inner.examples import one_hot
+from sklearn_meta.inner.algorithm import Criterion, one_hot
 from sklearn_meta.inner.fine_tune import FineTune, from_scratch
 from sklearn_meta.inner.heads import BIAS, FixedHead, Head, check_n_way
-from sklearn_meta.parameters import anything, describe, param
-from sklearn_meta.tasks.ranges import as_range
+from sklearn_meta.parameters import anything, as_range, describe, param
 
 __all__ = ["MetaClassifier"]
 

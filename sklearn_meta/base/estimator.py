@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import isclass, isfunction
 from typing import Any, TypeVar, cast
 
@@ -16,16 +17,25 @@ from sklearn.base import clone
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_meta._archive import loading, save_object, saving
 from sklearn_meta._devices import check_dtype, resolve_device, torch_dtype
 from sklearn_meta.base.adapted import Adapted
+from sklearn_meta.base.plain_state import (
+    adapted_to_plain,
+    check_adapted,
+    check_meta_state,
+    check_network_size,
+    history_from_plain,
+    history_to_plain,
+    meta_state_from_plain,
+    meta_state_to_plain,
+)
 from sklearn_meta.base.predict_tasks import PredictedStack, Prior, TaskPredictor
-from sklearn_meta.base.saved import Saved
 from sklearn_meta.base.validation import validate_like_prior, validate_rows, validate_support
 from sklearn_meta.exceptions import NotMetaFittedError
-from sklearn_meta.inner.algorithm import draw_theta
-from sklearn_meta.inner.backbone import RowNetwork
-from sklearn_meta.inner.examples import Examples
-from sklearn_meta.inner.heads import BIAS
+from sklearn_meta.inner.algorithm import Examples, draw_theta
+from sklearn_meta.inner.heads import BIAS, WEIGHT
+from sklearn_meta.nn.backbone import RowNetwork
 from sklearn_meta.outer.failures import (
     SUPPORT,
     Failures,
@@ -35,7 +45,8 @@ from sklearn_meta.outer.failures import (
     no_prediction,
 )
 from sklearn_meta.outer.memory import MemoryEstimate
-from sklearn_meta.outer.outer_loop import OuterLoop
+from sklearn_meta.outer.outer_loop import OuterLoop, widths
+from sklearn_meta.outer.scaling import Scaling
 from sklearn_meta.outer.state import (
     Arrays,
     MetaState,
@@ -55,7 +66,7 @@ Prediction = tuple[NDArray[Any], NDArray[np.float64] | None]  # labels or target
 
 @describe
 @dataclass(eq=False, repr=False, kw_only=True)
-class BaseMetaLearner(Saved, OuterLoop, ABC):
+class BaseMetaLearner(OuterLoop, ABC):
     """Base class of estimators with an outer loop, `meta_fit`, and an inner loop, `fit`.
 
     A subclass names the algorithm. This class ensures that `clone` keeps the learned prior, that
@@ -195,6 +206,122 @@ class BaseMetaLearner(Saved, OuterLoop, ABC):
         """
         self._forget("_meta_state")
         return self
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write parameters, learned prior and last adaptation to a file.
+
+        :func:`sklearn_meta.load` reads it on any machine, and predicts the same to the last bit.
+        The file holds no code, and is written whole or not at all.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file; it is replaced if it exists.
+
+        Raises
+        ------
+        SaveError
+            If something cannot be saved: an attribute that a class of your own has learned and
+            that is not plain data, a parameter for another network than that of the prior, or a
+            network for rows of more than 2**22 values that is no MLP.
+
+        Notes
+        -----
+        Parameters that are code, such as a network as `backbone`, are not in the file: `load` asks
+        for them. Callbacks, `checkpoint_dir` and a generator as `random_state` are left out with a
+        warning, and are None in the loaded estimator.
+        """
+        save_object(self, path)
+
+    # ---- pickles and files: plain data, from which parameters make the network again ------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = dict(super().__getstate__())
+        learned = self._meta_state
+        if "_adapted" in state:
+            state["_adapted"] = adapted_to_plain(self._adapted, self._params(), learned)
+        session = saving()
+        if session is None:
+            return state
+        self.check_parameters(device=False)
+        if learned is not None:
+            self.check_structure(learned)
+            self._check_network_size(learned.row_shape, learned.theta)  # as `load` does
+            state["_meta_state"] = meta_state_to_plain(learned)
+        if "history_" in state:
+            state["history_"] = history_to_plain(self.history_)
+        return session.without_code(type(self), state | {"device": str(self.device)})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        session, others = loading(), set[str]()
+        if session is not None:
+            state, others = session.with_code(type(self), state)
+        super().__setstate__(state)
+        if session is not None:
+            self.check_parameters(device=False)
+            if self.device != "auto":
+                torch.device(self.device)  # it need not be on this machine
+        if type(state.get("history_")) is dict:
+            self.history_ = history_from_plain(state["history_"])
+        if isinstance(state.get("_meta_state"), Mapping):
+            self._set_meta_state(meta_state_from_plain(state["_meta_state"]))
+        if "_adapted" in state:
+            self._adapted = self._adapted_from_plain(state["_adapted"])
+            if session is not None:
+                check_adapted(self._adapted, vars(self), self.target_type)
+        if session is not None:
+            self.set_params(**{name: session.params[name] for name in others})
+
+    def _set_meta_state(self, learned: MetaState) -> None:
+        """Set a prior from a file, if its arrays are those that the parameters ask for."""
+        # parameters that are newer than the file have their defaults
+        structural = {**self.fingerprints("structural"), **learned.structural}
+        training = {**self.fingerprints("training"), **learned.training}
+        learned = replace(learned, structural=structural, training=training)
+        self.check_structure(learned)
+        self._check_network_size(learned.row_shape, learned.theta)
+        f = self._network(learned.row_shape, learned)
+        n_outputs = learned.n_targets
+        if learned.classes is not None:
+            n_outputs = len(learned.classes)
+        elif self.target_type == "class" and WEIGHT in learned.theta:
+            n_outputs = len(learned.theta[WEIGHT])
+        expected = self.make_algorithm().init(f, n_outputs, torch.Generator())
+        check_meta_state(learned, self.target_type, expected)
+        self._meta_state = learned
+
+    def _check_network_size(
+        self, row_shape: tuple[int, ...], theta: Mapping[str, NDArray[Any]]
+    ) -> None:
+        layers = widths(self.hidden_layer_sizes) if self.backbone == "mlp" else None
+        more = [
+            n for n in map(vars(self).get, self.fingerprints("structural")) if isinstance(n, int)
+        ]
+        check_network_size(row_shape, layers, sum(more), theta)
+
+    def _adapted_from_plain(self, state: Mapping[str, Any]) -> Adapted:
+        learned, row_shape = self._meta_state, state["row_shape"]
+        theta = Arrays(state["theta"]) if learned is None else learned.theta
+        params = {**self._params(), **state["params"]}  # those of its fit
+        maker = self
+        if state["params"]:
+            maker = type(self)(**params)
+            maker._meta_state = learned
+        if loading() is not None:
+            maker.check_parameters(device=False)
+            maker._check_network_size(row_shape, theta)
+        if learned is not None:
+            algorithm, f, _ = maker._prior(row_shape, 0)
+        else:
+            algorithm, f = maker.make_scratch_algorithm(), maker.make_backbone(row_shape, 0)
+            maker.check_backbone(f, theta)
+        phi = {k: theta[k] if p is None else p for k, p in state["phi"].items()}
+        if state["scaling"] is not None:
+            scaling = Scaling(**state["scaling"])
+        else:
+            assert learned is not None
+            scaling = learned.scaling
+        return Adapted(algorithm, f, theta, phi, scaling, np.dtype(state["dtype"]), params)
 
     def _forget(self, *more: str) -> None:
         for name in [n for n in vars(self) if n.endswith("_") or n in ("_adapted", *more)]:
@@ -389,8 +516,7 @@ class BaseMetaLearner(Saved, OuterLoop, ABC):
         off_scale = {i: Reason(SUPPORT, words) for i, words in far.items()}
         names = [SUPPORT]
         check_converged(algorithm, f, start, phi, support, names, self.remedy, off_scale)
-        params = {name: getattr(self, name) for name in parameters_of(type(self))}
-        return Adapted(algorithm, f, theta, to_numpy(phi), scaling, X.dtype, params)
+        return Adapted(algorithm, f, theta, to_numpy(phi), scaling, X.dtype, self._params())
 
     def _prior(self, row_shape: tuple[int, ...], n_outputs: int) -> Prior:
         """Algorithm, backbone and theta: those of the meta state, or a cold start."""
@@ -440,6 +566,9 @@ class BaseMetaLearner(Saved, OuterLoop, ABC):
         if self._meta_state is not None:
             self.check_structure(self._meta_state)
             self._warn_if_stale(self._meta_state)
+
+    def _params(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in parameters_of(type(self))}
 
     def _network_key(self, row_shape: tuple[int, ...]) -> Any:
         """Return all that the network depends on; None where it may have changed in place."""

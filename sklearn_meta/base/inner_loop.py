@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from sklearn_meta.functional import LOSSES
-from sklearn_meta.inner.heads import FixedHead, Head, PrototypeHead, SharedHead
-from sklearn_meta.inner.rates import FixedRate, ParameterRate, Rate, ScalarRate, TensorStepRate
+from sklearn_meta.inner import (
+    FixedHead,
+    FixedRate,
+    Head,
+    ParameterRate,
+    PrototypeHead,
+    Rate,
+    ScalarRate,
+    SharedHead,
+    TensorStepRate,
+)
 from sklearn_meta.parameters import Constraint, Role, integer, option, param, real
 
 __all__ = [
@@ -26,25 +36,23 @@ HEADS: dict[str, Head] = {
     "shared": SharedHead(),
     "fixed": FixedHead(),
 }
-RATES: dict[str | None, type[Rate]] = {
+RATES: dict[str | None, Callable[[float], Rate]] = {
     None: FixedRate,
     "scalar": ScalarRate,
     "tensor": TensorStepRate,
     "parameter": ParameterRate,
 }
-# prototypes start at logits of the size of |z|^2: the same step would overshoot
+# logits of prototypes have the size of |z|^2: the step size of the others would overshoot
 DEFAULT_LR = {"prototype": 0.01, "shared": 0.4, "fixed": 0.4}
 DEPENDS_ON_HEAD = 'None is 0.01 for ``head="prototype"``, else 0.4.'
 
 
 def make_rate(learned_lr: str | None, inner_lr: float | None, head: str | None = None) -> Rate:
-    """Make the step sizes of an inner loop; `inner_lr=None` is the default of the head."""
+    """Make the step size of an inner loop; `inner_lr=None` is the default of the head."""
     if inner_lr is None:
         assert head is not None
         inner_lr = DEFAULT_LR[head]
-    rate: Any = RATES[learned_lr]
-    made: Rate = rate(inner_lr)
-    return made
+    return RATES[learned_lr](inner_lr)
 
 
 def loss_constraint(target_type: str) -> Constraint:
@@ -64,7 +72,7 @@ def inner_lr(
 ) -> Any:
     """Declare the step size; it has no effect after `meta_fit` where `learned_lr` replaces it."""
 
-    def role_in(estimator: Any) -> Role:
+    def role_in(estimator: object) -> Role:
         return "training" if getattr(estimator, "learned_lr", None) is not None else role
 
     if default is None:

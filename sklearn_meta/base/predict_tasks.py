@@ -15,9 +15,8 @@ from torch import Tensor
 
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.functional import Params
-from sklearn_meta.inner.algorithm import Algorithm
-from sklearn_meta.inner.backbone import RowNetwork
-from sklearn_meta.inner.examples import Examples
+from sklearn_meta.inner.algorithm import Algorithm, Examples
+from sklearn_meta.nn.backbone import RowNetwork
 from sklearn_meta.outer.episodes import LabelledRows, TaskLabels, encode_labels, pad_rows
 from sklearn_meta.outer.failures import Failures, Reason, Reasons, divergences
 from sklearn_meta.outer.rows import dtype_of_rows
@@ -263,7 +262,7 @@ def read_windows(tasks: Any, target_type: str) -> Iterator[tuple[Sequence[Task],
     if not isinstance(tasks, (list, tuple)) or not len(tasks):
         tasks = as_tasks(tasks, target_type=target_type)
     first = as_task(tasks[0], 0)
-    first = check_task(first, 0, first, target_type, asked=True)
+    first = check_task(first, 0, first, target_type)
     for begin in range(0, len(tasks), N_TASKS):
         part = tasks[begin : begin + N_TASKS]
         yield [as_task(item, i) for i, item in enumerate(part, begin)], begin, first
@@ -307,9 +306,7 @@ def validate_in_turn(
     tasks: Sequence[Task], begin: int, first: Task, target_type: str
 ) -> list[Task]:
     """Validate one task after the other; the first unusable one raises a TaskError."""
-    return [
-        check_task(task, i, first, target_type, asked=True) for i, task in enumerate(tasks, begin)
-    ]
+    return [check_task(task, i, first, target_type) for i, task in enumerate(tasks, begin)]
 
 
 def is_like(task: Task, first: Task, target_type: str) -> bool:

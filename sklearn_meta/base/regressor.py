@@ -19,8 +19,7 @@ from sklearn_meta.functional import LOSSES
 from sklearn_meta.inner.algorithm import Criterion
 from sklearn_meta.inner.fine_tune import FineTune, from_scratch
 from sklearn_meta.inner.heads import Head, LinearHead
-from sklearn_meta.parameters import anything, describe, param
-from sklearn_meta.tasks.ranges import as_range
+from sklearn_meta.parameters import anything, as_range, describe, param
 from sklearn_meta.tasks.validate import label
 
 __all__ = ["MetaRegressor"]

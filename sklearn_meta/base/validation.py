@@ -13,8 +13,8 @@ from sklearn.utils.validation import check_array, check_consistent_length, valid
 from sklearn_meta.outer.rows import dtype_of_rows
 from sklearn_meta.outer.state import MetaState
 from sklearn_meta.tasks.arrays import dense
-from sklearn_meta.tasks.columns import check_feature_names, names_of
 from sklearn_meta.tasks.frames import is_frame
+from sklearn_meta.tasks.validate import check_feature_names, names_of
 from sklearn_meta.tasks.values import as_rows, as_targets
 
 __all__ = [

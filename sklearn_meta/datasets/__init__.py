@@ -1,14 +1,11 @@
-"""Families of tasks to try things on: drawn from a formula, or cut from images. No torch."""
+"""Synthetic families of tasks, and real data sets of many tasks."""
 
-from sklearn_meta.datasets._blob_family import BlobTasks
-from sklearn_meta.datasets._blobs import make_blob_tasks
+from sklearn_meta.datasets._blobs import BlobTasks, make_blob_tasks
 from sklearn_meta.datasets._digits import load_digits_tasks
-from sklearn_meta.datasets._linear import make_linear_tasks
-from sklearn_meta.datasets._linear_family import LinearTasks
+from sklearn_meta.datasets._linear import LinearTasks, make_linear_tasks
 from sklearn_meta.datasets._omniglot import fetch_omniglot
 from sklearn_meta.datasets._parkinsons import fetch_parkinsons
-from sklearn_meta.datasets._sinusoid import make_sinusoid_tasks
-from sklearn_meta.datasets._sinusoid_family import SinusoidTasks
+from sklearn_meta.datasets._sinusoid import SinusoidTasks, make_sinusoid_tasks
 
 __all__ = [
     "BlobTasks",

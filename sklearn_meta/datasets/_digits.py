@@ -1,4 +1,4 @@
-"""Few-shot tasks from the digits that come with scikit-learn: real data without a download."""
+"""Few-shot tasks from the handwritten digits of scikit-learn, which need no download."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.utils import Bunch
 
-from sklearn_meta.datasets._params import check_int
+from sklearn_meta.parameters import Constraint, check_parameter, integer
 from sklearn_meta.tasks import FewShotTasks
 
 __all__ = ["load_digits_tasks"]
@@ -39,43 +39,41 @@ def load_digits_tasks(
     n_test_tasks: int = 200,
     random_state: Any = 0,
 ) -> Bunch:
-    """Cut scikit-learn's handwritten digits into few-shot tasks, with digits kept for testing.
+    """Make few-shot tasks of scikit-learn's handwritten digits, with other digits for testing.
 
-    The protocol is that of Omniglot, as in Vinyals et al. [1]_, section 4.1, in miniature: some
-    classes are seen only in testing, and quarter turns of the others are more classes to
-    meta-train on.
+    The protocol is that of Omniglot, as in Vinyals et al. [1]_, section 4.1: some classes are seen
+    only in testing, and quarter turns of the others are more classes to meta-train on.
 
     Parameters
     ----------
     n_way : int or (int, int), default=5
-        Classes a task; a pair is a range, both ends included.
+        Number of classes in a task. A pair is a range, both ends included.
 
     n_way_train : int or (int, int), default=None
-        Classes a task to meta-train on; None: as `n_way`. More classes than in testing make
-        harder tasks, which often teach better (Snell et al. [2]_, section 2.4).
+        Number of classes in a task of meta-training. With None, `n_way`. Tasks with more classes
+        than in testing are harder, and often teach better (Snell et al. [2]_, section 2.4).
 
     n_shot : int or (int, int), default=1
-        Support rows a class; a pair is a range.
+        Number of support rows of each class. A pair is a range.
 
     n_query : int, default=15
-        Query rows a class.
+        Number of query rows of each class.
 
     test_classes : sequence of int, default=(5, 6, 7, 8, 9)
-        The digits kept for testing; the others are those to meta-train on.
+        The digits for testing. The other digits are for meta-training.
 
     rotations : bool, default=True
-        Make each quarter turn of a digit to meta-train on a class of its own, four times as many
-        in all. The digits kept for testing stay upright.
+        If True, each quarter turn of a digit of meta-training is a class of its own, which makes
+        four times as many classes. The digits for testing stay upright.
 
     flatten : bool, default=True
-        Whether a row is a vector, (64,), or an image, (1, 8, 8).
+        If True, a row is a vector, (64,), else an image, (1, 8, 8).
 
     n_test_tasks : int, default=200
-        How many tasks to draw for `test_tasks`.
+        Number of tasks in `test_tasks`.
 
     random_state : int, RandomState instance or None, default=0
-        The source of chance of `test_tasks`, fixed unless you ask for another so that scores can
-        be compared.
+        Determines `test_tasks`. It is fixed by default, so that scores can be compared.
 
     Returns
     -------
@@ -83,19 +81,19 @@ def load_digits_tasks(
         With
 
         meta_train : FewShotTasks
-            Tasks to meta-train on; float32 pixels in [0, 1], 1 is ink. Label `10 * r + d` is
-            digit d turned r quarters counter-clockwise.
+            Tasks for meta-training. Pixels are float32 in [0, 1], where 1 is ink. Label
+            `10 * r + d` is digit d turned r quarters counter-clockwise.
         meta_test : FewShotTasks
-            Tasks of the digits kept for testing.
+            Tasks of the digits for testing.
         test_tasks : list of Task
-            `n_test_tasks` of them, with a fixed support.
+            Tasks drawn from `meta_test`, with a fixed support.
         DESCR : str
-            Where the images are from.
+            Description and source of the images.
 
     Raises
     ------
     ValueError
-        If `test_classes` are not different digits that leave some to meta-train on.
+        If `test_classes` are not different digits, or leave none for meta-training.
     TaskError
         If there are fewer classes than `n_way`, or fewer rows than `n_shot`.
 
@@ -117,15 +115,17 @@ def load_digits_tasks(
     >>> load_digits_tasks(n_test_tasks=3).test_tasks[0]
     Task(X: (80, 64), y: (80,), support: 5 rows)
     """
-    check_int(n_test_tasks, "n_test_tasks", "load_digits_tasks", 1)
-    kept = _checked(test_classes)
+    owner = "load_digits_tasks"
+    check_parameter("n_test_tasks", n_test_tasks, integer(1), owner)
+    some_digits = Constraint(_are_some_digits, "one to nine different digits from 0 to 9", "")
+    check_parameter("test_classes", test_classes, some_digits, owner)
     source = load_digits()
     images = (source.images / 16).astype(np.float32)[:, np.newaxis]
     y = source.target
-    testing = np.isin(y, kept)
+    testing = np.isin(y, list(test_classes))
     X_train, y_train = images[~testing], y[~testing]
     if rotations:
-        # turned here, not by FewShotTasks, which could not turn flat rows
+        # FewShotTasks could not rotate flat rows
         X_train = np.concatenate([np.rot90(X_train, r, axes=(-2, -1)) for r in range(4)])
         y_train = np.concatenate([10 * r + y_train for r in range(4)])
     X_test, y_test = images[testing], y[testing]
@@ -141,12 +141,8 @@ def load_digits_tasks(
     )
 
 
-def _checked(test_classes: Any) -> list[int]:
-    kept = list(test_classes) if isinstance(test_classes, (Sequence, np.ndarray)) else []
-    digits = all(isinstance(k, Integral) and int(k) in range(10) for k in kept)
-    if not digits or not 0 < len(kept) < 10 or len(set(kept)) < len(kept):
-        raise ValueError(
-            "The 'test_classes' parameter of load_digits_tasks must be one to nine different "
-            f"digits from 0 to 9. Got {test_classes!r} instead."
-        )
-    return kept
+def _are_some_digits(classes: Any) -> bool:
+    if not isinstance(classes, (Sequence, np.ndarray)):
+        return False
+    digits = [k for k in classes if isinstance(k, Integral) and int(k) in range(10)]
+    return 0 < len(classes) < 10 and len(set(digits)) == len(classes)

@@ -10,20 +10,19 @@ import zipfile
 import zlib
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
 from sklearn_meta._optional import need
-from sklearn_meta.datasets._archive import data_folder, download, whole_file
+from sklearn_meta.datasets._download import data_folder, download, missing_file, whole_file
 
 __all__ = ["fetch_parkinsons"]
 
 URL = "https://archive.ics.uci.edu/static/public/189/parkinsons+telemonitoring.zip"
 ARCHIVE, TABLE = "parkinsons_telemonitoring.zip", "parkinsons_updrs.data"
-KEPT = "parkinsons_updrs.csv.gz"
+COPY = "parkinsons_updrs.csv.gz"
 SHAPE, MAX_BYTES = (5875, 22), 4 * 2**20  # the table has 0.9 MB
 SHA256 = "421fa3a7693872c0d908292368a1dc38202892f0bf786389dcbd14a2b918f32f"  # of its numbers
 SUBJECT, TARGETS = "subject#", ("motor_UPDRS", "total_UPDRS")
@@ -48,46 +47,47 @@ def fetch_parkinsons(
     as_frame: bool = False,
     download_if_missing: bool = True,
 ) -> Bunch:
-    """Load Parkinson's telemonitoring, and download it if need be: 42 patients, 5875 rows.
+    """Load Parkinson's telemonitoring (42 patients, 5875 rows), and download it if necessary.
 
     Parameters
     ----------
     data_home : str or path-like, default=None
-        The folder that has, or will have, the folder `parkinsons`. With None it is that of the
+        The folder that contains, or will contain, the folder `parkinsons`. With None, that of the
         environment variable `SKLEARN_META_DATA`, or else `~/sklearn_meta_data`.
 
     as_frame : bool, default=False
-        Whether `frame` holds everything as one DataFrame (needs pandas).
+        If True, `frame` holds all columns as one DataFrame (needs pandas).
 
     download_if_missing : bool, default=True
-        Whether to download (0.5 MB) what the data home does not have.
+        If True, download the data (0.5 MB) to the data home if it is missing. If False, raise an
+        OSError.
 
     Returns
     -------
     parkinsons : :class:`~sklearn.utils.Bunch`
-        With one row a recording, n = 5875:
+        One row is a recording, n = 5875. It holds
 
         data : ndarray of shape (n, 18)
-            Age in years, sex, and the 16 measures of the voice; `feature_names` names them.
+            Age in years, sex, and the 16 measures of the voice, named in `feature_names`.
         target : ndarray of shape (n, 2)
-            The motor and the total UPDRS, in points; `target_names` names them.
+            The motor and the total UPDRS, in points, named in `target_names`.
         subject : ndarray of int of shape (n,)
-            The patient, from 1: the task.
+            The patient, from 1, which is the task.
         test_time : ndarray of shape (n,)
-            Days since the trial began. Not among the features: between two of the three visits
-            the targets are straight lines in it.
+            Days since the trial began. It is not a feature, because the targets are linear in it
+            between the three visits.
         frame : DataFrame of shape (n, 22) or None
             All columns by their official names; the task is "subject#".
         DESCR : str
-            Where the data is from.
+            Description and source of the data.
 
     Raises
     ------
     OSError
-        If the data is not there and may not or cannot be downloaded (the message says which file
-        to put where), or a file is damaged.
+        If the data is missing and is not to be downloaded, or cannot be (the error says which
+        file to put where), or if a file is damaged.
     ImportError
-        If a frame is asked for, and pandas is not installed.
+        If `as_frame` is True and pandas is not installed.
 
     Examples
     --------
@@ -118,27 +118,18 @@ def fetch_parkinsons(
 
 
 def _table(folder: Path, download_if_missing: bool) -> tuple[list[str], NDArray[np.float64]]:
-    """Read the copy that is kept, else the official files, and keep a copy."""
-    if (folder / KEPT).exists():
-        return _read(folder / KEPT)
-    if (folder / TABLE).exists():
-        return _read(folder / TABLE)
+    """Read the copy of an earlier call, or the official file, and write a copy."""
+    for path in (folder / COPY, folder / TABLE):
+        if path.exists():
+            return _read(path)
     archive = folder / ARCHIVE
-    by_hand = f"Put {TABLE} from {URL} into {folder}."
     if not archive.exists():
+        by_hand = f"Put {TABLE} from {URL} into {folder}."
         if not download_if_missing:
-            raise OSError(
-                f"{folder / TABLE} is missing, and download_if_missing is False. {by_hand} Where "
-                "the data lies elsewhere, say so with data_home= or the environment variable "
-                "SKLEARN_META_DATA."
-            )
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            download(URL, archive, None)
-        except OSError as error:
-            raise OSError(f"{error} {by_hand}") from error
+            raise missing_file(folder / TABLE, by_hand)
+        download(URL, archive, None, by_hand)
     names, values = _read(archive)
-    with suppress(OSError), whole_file(folder / KEPT) as file:  # the folder may be read-only
+    with suppress(OSError), whole_file(folder / COPY) as file:  # the folder may be read-only
         lines = [",".join(names), *(",".join(map(repr, row)) for row in values.tolist())]
         file.write(gzip.compress("\n".join(lines).encode(), mtime=0))
     return names, values
@@ -167,16 +158,13 @@ def _read(path: Path) -> tuple[list[str], NDArray[np.float64]]:
 
 
 def _content(path: Path) -> bytes:
-    """Unpack at most so much as the table has."""
+    """Unpack a file, but not much more than the table has."""
     if path.suffix == ".zip":
         with zipfile.ZipFile(path) as archive, archive.open(TABLE) as file:
-            return _at_most(file)
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        return _at_most(file)
-
-
-def _at_most(file: Any) -> bytes:
-    raw: bytes = file.read(MAX_BYTES + 1)
+            raw = file.read(MAX_BYTES + 1)
+    else:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
     if len(raw) > MAX_BYTES:
         raise ValueError(f"it unpacks to more than {MAX_BYTES} bytes")
     return raw

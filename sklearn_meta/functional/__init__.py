@@ -1,14 +1,17 @@
-"""Pure functions of tensors, written for one task and for stacks of tasks alike."""
+"""Pure functions of tensors, for one task or for a stack of tasks."""
 
-from sklearn_meta.functional.descent import Optimizer, Params, adam, descend, descent, minimise
-from sklearn_meta.functional.implicit import conjugate_gradients, hessian_product
-from sklearn_meta.functional.learned_update import (
-    gated_update,
-    in_chunks,
-    lstm_cell,
-    preprocess,
+from sklearn_meta.functional.checkpointing import checkpointed, in_chunks
+from sklearn_meta.functional.descent import (
+    Loss,
+    Optimizer,
+    StepSize,
+    adam,
+    gradient,
+    minimise,
+    subtract,
 )
-from sklearn_meta.functional.linear import linear
+from sklearn_meta.functional.implicit import conjugate_gradients, hessian_product
+from sklearn_meta.functional.learned_update import gated_update, lstm_cell, preprocess
 from sklearn_meta.functional.losses import (
     LOSSES,
     absolute_error,
@@ -17,32 +20,32 @@ from sklearn_meta.functional.losses import (
     huber_loss,
     squared_error,
 )
+from sklearn_meta.functional.params import Params, as_params, as_vector, linear, with_gradient
 from sklearn_meta.functional.prototypes import (
     classes_present,
     cosine_distance,
     prototypes,
     squared_euclidean,
 )
-from sklearn_meta.functional.recompute import recomputed
-from sklearn_meta.functional.surrogate import with_gradient
-from sklearn_meta.functional.vectors import as_params, as_vector
 
 __all__ = [
     "LOSSES",
+    "Loss",
     "Optimizer",
     "Params",
+    "StepSize",
     "absolute_error",
     "adam",
     "as_params",
     "as_vector",
     "brier_score",
+    "checkpointed",
     "classes_present",
     "conjugate_gradients",
     "cosine_distance",
     "cross_entropy",
-    "descend",
-    "descent",
     "gated_update",
+    "gradient",
     "hessian_product",
     "huber_loss",
     "in_chunks",
@@ -51,8 +54,8 @@ __all__ = [
     "minimise",
     "preprocess",
     "prototypes",
-    "recomputed",
     "squared_error",
     "squared_euclidean",
+    "subtract",
     "with_gradient",
 ]

@@ -1,7 +1,7 @@
-"""Random numbers from generators of one's own: torch's global ones are never read nor set.
+"""Random numbers of torch that do not depend on its global generators, and do not change them.
 
 `torch.random.fork_rng` saves and restores the global generators, which all threads share. Here a
-generator is handed to each function that draws instead, by a mode that torch keeps for each thread.
+mode, which torch keeps for each thread, passes a generator to each function that draws.
 """
 
 from __future__ import annotations
@@ -46,28 +46,14 @@ _OF_THREAD = threading.local()
 
 
 class GeneratorsState(NamedTuple):
-    """Where generators stand.
+    """State of :class:`Generators`, which a checkpoint stores."""
 
-    Attributes
-    ----------
-    seed : int
-        Of the devices on which nothing was drawn yet.
-    of_device : dict of Tensor
-        State of the generator of each device, by the name of the device.
-    """
-
-    seed: int
-    of_device: dict[str, Tensor]
+    seed: int  # of devices on which nothing was drawn yet
+    of_device: dict[str, Tensor]  # state of the generator of each device, by its name
 
 
 class Generators:
-    """One random generator for each device, made when it is first needed.
-
-    Parameters
-    ----------
-    seed : int
-        Of each of them.
-    """
+    """One random generator for each device, all of the same seed, made when it is first needed."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -89,17 +75,17 @@ class Generators:
         return GeneratorsState(self.seed, {k: g.get_state() for k, g in self._of_device.items()})
 
     def restore(self, state: GeneratorsState) -> Generators:
-        """Continue from a state, on the devices that it knows."""
+        """Continue from a state."""
         self.seed = state.seed
         self._of_device = {}
-        for name, own in state.of_device.items():
+        for name, device_state in state.of_device.items():
             self._of_device[name] = torch.Generator(name)
-            self._of_device[name].set_state(own)
+            self._of_device[name].set_state(device_state)
         return self
 
 
 def current_generators() -> Generators:
-    """Return what networks draw from in this thread; outside of :func:`seeded`, a fresh seed 0."""
+    """Return the generators of this thread; outside of :func:`seeded`, new ones of seed 0."""
     generators: Generators | None = getattr(_OF_THREAD, "generators", None)
     return Generators(0) if generators is None else generators
 
@@ -116,31 +102,10 @@ def seeded(generators: Generators) -> Iterator[Generators]:
 
 
 def drawing(generators: Generators | None = None) -> TorchFunctionMode:
-    """Return a context in which torch's functions draw from `generators`, in this thread.
+    """Return a context in which torch's functions draw from `generators`, by default this thread's.
 
-    Tensors whose dtype nobody names are float32 in it, whatever torch's default dtype: the numbers
-    drawn depend on it.
-
-    Parameters
-    ----------
-    generators : Generators or None, default=None
-        None: those of :func:`current_generators`.
-
-    Returns
-    -------
-    TorchFunctionMode
-        A context manager.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from sklearn_meta.functional.generators import Generators, drawing
-    >>> with drawing(Generators(seed=0)):
-    ...     first = torch.nn.Linear(3, 2)
-    >>> with drawing(Generators(seed=0)):
-    ...     second = torch.nn.Linear(3, 2)
-    >>> torch.equal(first.weight, second.weight)
-    True
+    Tensors without a dtype are float32 in it, whatever torch's default dtype: the numbers drawn
+    depend on it.
     """
     return _Drawing(current_generators() if generators is None else generators)
 
@@ -163,7 +128,7 @@ class _Drawing(TorchFunctionMode):
         elif name == "dropout":
             return self._dropout(func, *args, **kwargs)
         no_dtype = kwargs.get("dtype") is None and kwargs.get("out") is None
-        no_dtype = no_dtype and not any(hasattr(a, "dtype") for a in args)  # nor that of a tensor
+        no_dtype = no_dtype and not any(hasattr(a, "dtype") for a in args)  # nor one of a tensor
         if name in OF_SHAPE and no_dtype:
             kwargs["dtype"] = torch.float32
         if kwargs.get("generator") is None and _draws(func, name):

@@ -1,4 +1,4 @@
-"""Linear systems with the Hessians of a stack of tasks, which are never formed."""
+"""Linear systems with the Hessians of a stack of tasks, without forming the Hessians."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from sklearn_meta.functional.descent import Loss, Params
-from sklearn_meta.functional.vectors import as_vector
+from sklearn_meta.functional.descent import Loss
+from sklearn_meta.functional.params import Params, as_vector
 
 __all__ = ["conjugate_gradients", "hessian_product"]
 
@@ -16,7 +16,7 @@ Product = Callable[[Tensor], Tensor]
 
 
 def hessian_product(loss: Loss, params: Params) -> Product:
-    """Give v -> H v, with H the Hessian of each task's loss with respect to its parameters.
+    """Return v -> H v, with H the Hessian of each task's loss with respect to its parameters.
 
     Tasks are independent, so the Hessian of the sum of their losses is block diagonal, and one
     more pass through the graph of the gradient multiplies every block by its own vector.
@@ -24,14 +24,14 @@ def hessian_product(loss: Loss, params: Params) -> Product:
     Parameters
     ----------
     loss : callable
-        From parameters to one loss a task, of shape (*B,).
+        Maps parameters to one loss for each task, of shape (*B,).
     params : dict of Tensor of shape (*B, ...)
-        Where to take the Hessians.
+        Where to compute the Hessians.
 
     Returns
     -------
     callable
-        From vectors (*B, n) to vectors (*B, n), in the order of `params`.
+        Maps vectors (*B, n) to vectors (*B, n), in the order of `params`.
 
     Examples
     --------
@@ -45,10 +45,10 @@ def hessian_product(loss: Loss, params: Params) -> Product:
     at = list(params.values())
     losses = loss(params)
     grads = torch.autograd.grad(losses.sum(), at, create_graph=True, materialize_grads=True)
-    gradient = as_vector(dict(zip(params, grads, strict=True)), losses.ndim)
+    slope = as_vector(dict(zip(params, grads, strict=True)), losses.ndim)
 
     def product(v: Tensor) -> Tensor:
-        Hv = torch.autograd.grad(gradient, at, v, retain_graph=True, materialize_grads=True)
+        Hv = torch.autograd.grad(slope, at, v, retain_graph=True, materialize_grads=True)
         return as_vector(dict(zip(params, Hv, strict=True)), losses.ndim)
 
     return product
@@ -60,24 +60,24 @@ def conjugate_gradients(product: Product, b: Tensor, steps: int) -> tuple[Tensor
     Parameters
     ----------
     product : callable
-        Function v -> A v, from vectors (*B, n) to vectors (*B, n).
+        Maps v to A v, both of shape (*B, n).
     b : Tensor of shape (*B, n)
         Right-hand sides.
     steps : int
-        How many; n of them are exact, but for rounding.
+        Number of steps; n of them are exact up to rounding.
 
     Returns
     -------
     x : Tensor of shape (*B, n)
-        The best of the Krylov space of `steps` dimensions.
+        The best solution in the Krylov space of `steps` dimensions.
     stopped : bool Tensor of shape (*B,)
         True for tasks that stopped early because A is not positive definite.
 
     Notes
     -----
     Nocedal and Wright, "Numerical Optimization", 2006, algorithms 5.2 and 7.1: a task stops at the
-    first direction p with p^T A p <= 0, which is the case where it is solved (p = 0) and where A
-    is not positive definite. It keeps the x it has; without a step it is b.
+    first direction p with p^T A p <= 0: where it is solved (p = 0), and where A is not positive
+    definite. It keeps its current x, which is b if no step was taken.
 
     Examples
     --------

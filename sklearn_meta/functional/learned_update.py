@@ -1,26 +1,24 @@
-"""An update rule that is learned: an LSTM that treats each coordinate of theta by itself.
+"""A learned update rule: an LSTM that updates each coordinate of theta separately.
 
 Functions of coordinates, (N, ...), of any number of tensors and tasks: all share the weights of the
-rule, each has a state of its own. Ravi and Larochelle, "Optimization as a Model for Few-Shot
+rule, and each has its own state. Ravi and Larochelle, "Optimization as a Model for Few-Shot
 Learning", ICLR 2017, section 3.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
-from sklearn_meta.functional.linear import linear
+from sklearn_meta.functional.params import linear
 
-__all__ = ["gated_update", "in_chunks", "lstm_cell", "preprocess"]
+__all__ = ["gated_update", "lstm_cell", "preprocess"]
 
 
 def preprocess(x: Tensor, p: float = 10.0) -> Tensor:
-    """Bring numbers of any size to one scale: size and sign where large, the number where small.
+    """Scale numbers of any size: logarithm and sign of large ones, small ones themselves.
 
     (log|x| / p, sign x) if |x| >= e^-p, else (-1, e^p x): section 3.2, after Andrychowicz et al.,
     "Learning to learn by gradient descent by gradient descent", NeurIPS 2016, appendix A. Both
@@ -31,7 +29,7 @@ def preprocess(x: Tensor, p: float = 10.0) -> Tensor:
     x : Tensor of shape (...)
         Gradients, or losses.
     p : float, default=10.0
-        Numbers below e^-p count as small.
+        Numbers below e^-p are small.
 
     Returns
     -------
@@ -53,7 +51,7 @@ def preprocess(x: Tensor, p: float = 10.0) -> Tensor:
 def lstm_cell(
     x: Tensor, h: Tensor, s: Tensor, weight: Tensor, bias: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """One step of an ordinary LSTM, as :class:`torch.nn.LSTMCell` takes it.
+    """Compute one step of an LSTM, like :class:`torch.nn.LSTMCell`.
 
     s_t = sigma(z_f) o s_(t-1) + sigma(z_i) o tanh(z_g), h_t = sigma(z_o) o tanh(s_t), with
     (z_i, z_f, z_g, z_o) = W [x_t, h_(t-1)] + b.
@@ -63,7 +61,7 @@ def lstm_cell(
     x : Tensor of shape (N, d)
         Inputs.
     h, s : Tensor of shape (N, hidden_size)
-        Output and cell before.
+        Output and cell before the step.
     weight : Tensor of shape (4 * hidden_size, d + hidden_size)
         The weights W.
     bias : Tensor of shape (4 * hidden_size,)
@@ -72,7 +70,7 @@ def lstm_cell(
     Returns
     -------
     h, s : Tensor of shape (N, hidden_size)
-        Output and cell after.
+        Output and cell after the step.
 
     Examples
     --------
@@ -92,18 +90,18 @@ def lstm_cell(
 def gated_update(
     theta: Tensor, grad: Tensor, h: Tensor, gates: Tensor, weight: Tensor, bias: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Theta as the cell of an LSTM: theta_t = f_t o theta_(t-1) - i_t o grad_t (eq. 2).
+    """Update theta as the cell of an LSTM: theta_t = f_t o theta_(t-1) - i_t o grad_t (eq. 2).
 
     i_t = sigma(W_I [h_t, theta_(t-1), i_(t-1)] + b_I), f_t = sigma(W_F [h_t, theta_(t-1), f_(t-1)]
-    + b_F), section 3.1. The gradient is the raw one. Without weights this is gradient descent with
-    rate sigma(b_I) and decay sigma(b_F).
+    + b_F), section 3.1. The gradient is not preprocessed. Without weights this is gradient descent
+    with rate sigma(b_I) and decay sigma(b_F).
 
     Parameters
     ----------
     theta, grad : Tensor of shape (N,)
-        The cell before, and the gradient there.
+        The cell before the step, and the gradient at it.
     h : Tensor of shape (N, hidden_size)
-        What the first layer makes of gradient and loss.
+        Output of the first layer, which sees gradient and loss.
     gates : Tensor of shape (N, 2)
         Gates i_(t-1) and f_(t-1), after the sigmoid, as the paper writes them (the official code
         feeds back the input of the sigmoid).
@@ -132,41 +130,3 @@ def gated_update(
     gates = z.sigmoid()
     i, f = gates.unbind(-1)
     return f * theta - i * grad, gates
-
-
-def in_chunks(
-    function: Callable[..., tuple[Tensor, ...]], chunk_size: int | None, *rows: Tensor
-) -> tuple[Tensor, ...]:
-    """Apply a function of rows to some of them at a time, so that memory is bounded.
-
-    Where a graph is built, a chunk keeps its inputs alone and is computed again in the backward
-    pass. Rows that are no more than a chunk are left as they are, and keep everything.
-
-    Parameters
-    ----------
-    function : callable
-        From tensors (N, ...) to a tuple of tensors (N, ...), each row by itself.
-    chunk_size : int or None
-        How many rows at a time; None: all.
-    *rows : Tensor of shape (N, ...)
-        Arguments of the function.
-
-    Returns
-    -------
-    tuple of Tensor of shape (N, ...)
-        What the function gives for all rows.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from sklearn_meta.functional import in_chunks
-    >>> in_chunks(lambda x: (2 * x,), 2, torch.arange(5))
-    (tensor([0, 2, 4, 6, 8]),)
-    """
-    if chunk_size is None or len(rows[0]) <= chunk_size:
-        return function(*rows)
-    parts = [
-        checkpoint(function, *chunk, use_reentrant=False, preserve_rng_state=False)
-        for chunk in zip(*(t.split(chunk_size) for t in rows), strict=True)
-    ]
-    return tuple(torch.cat(part) for part in zip(*parts, strict=True))

@@ -1,4 +1,7 @@
-"""Weighted losses of one task or of a stack of tasks: one value a task."""
+"""Weighted losses of one task or of a stack of tasks: one value for each task.
+
+A new loss needs a function here and its name in LOSSES, and a test in tests/functional.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +21,18 @@ __all__ = [
 
 
 def cross_entropy(logits: Tensor, y: Tensor, weight: Tensor) -> Tensor:
-    """Mean cross-entropy of a task, L = - sum_i w_i sum_k y_ik log softmax_k(logits_i) / sum_i w_i.
+    """Compute the mean cross-entropy of a task.
+
+    L = - sum_i w_i sum_k y_ik log softmax_k(logits_i) / sum_i w_i.
 
     Parameters
     ----------
     logits : Tensor of shape (*B, n, n_way)
-        Of minus infinity for a class that the task does not have.
+        Minus infinity for a class that the task does not have.
     y : Tensor of shape (*B, n, n_way)
         One-hot labels, or probabilities.
     weight : Tensor of shape (*B, n)
-        Of each row; 0 = padding.
+        Weights of the rows; 0 = padding.
 
     Returns
     -------
@@ -42,21 +47,23 @@ def cross_entropy(logits: Tensor, y: Tensor, weight: Tensor) -> Tensor:
     tensor(0.6931)
     """
     mass = _shares(weight).unsqueeze(-1) * y
-    # 0 * log 0 = 0: a class that the task lacks has log-probability minus infinity, and the
-    # rows that pad it (weight 0) may bear its label
+    # 0 * log 0 = 0: a class that the task lacks has log-probability minus infinity, and rows of
+    # padding (weight 0) may have its label
     log_p = logits.log_softmax(-1).masked_fill(mass == 0, 0.0)
     return -(mass * log_p).sum((-2, -1))
 
 
 def squared_error(mean: Tensor, y: Tensor, weight: Tensor) -> Tensor:
-    """Mean squared error of a task, L = sum_i w_i |mean_i - y_i|^2 / (n_outputs sum_i w_i).
+    """Compute the mean squared error of a task.
+
+    L = sum_i w_i |mean_i - y_i|^2 / (n_outputs sum_i w_i).
 
     Parameters
     ----------
     mean, y : Tensor of shape (*B, n, n_outputs)
         Predictions and targets.
     weight : Tensor of shape (*B, n)
-        Of each row; 0 = padding.
+        Weights of the rows; 0 = padding.
 
     Returns
     -------
@@ -75,16 +82,18 @@ def squared_error(mean: Tensor, y: Tensor, weight: Tensor) -> Tensor:
 
 
 def brier_score(logits: Tensor, y: Tensor, weight: Tensor) -> Tensor:
-    """Mean Brier score of a task, L = sum_i w_i |softmax(logits_i) - y_i|^2 / sum_i w_i.
+    """Compute the mean Brier score of a task.
+
+    L = sum_i w_i |softmax(logits_i) - y_i|^2 / sum_i w_i.
 
     Parameters
     ----------
     logits : Tensor of shape (*B, n, n_way)
-        Of minus infinity for a class that the task does not have.
+        Minus infinity for a class that the task does not have.
     y : Tensor of shape (*B, n, n_way)
         One-hot labels, or probabilities.
     weight : Tensor of shape (*B, n)
-        Of each row; 0 = padding.
+        Weights of the rows; 0 = padding.
 
     Returns
     -------
@@ -103,14 +112,16 @@ def brier_score(logits: Tensor, y: Tensor, weight: Tensor) -> Tensor:
 
 
 def absolute_error(mean: Tensor, y: Tensor, weight: Tensor) -> Tensor:
-    """Mean absolute error of a task, L = sum_i w_i |mean_i - y_i|_1 / (n_outputs sum_i w_i).
+    """Compute the mean absolute error of a task.
+
+    L = sum_i w_i |mean_i - y_i|_1 / (n_outputs sum_i w_i).
 
     Parameters
     ----------
     mean, y : Tensor of shape (*B, n, n_outputs)
         Predictions and targets.
     weight : Tensor of shape (*B, n)
-        Of each row; 0 = padding.
+        Weights of the rows; 0 = padding.
 
     Returns
     -------
@@ -129,19 +140,21 @@ def absolute_error(mean: Tensor, y: Tensor, weight: Tensor) -> Tensor:
 
 
 def huber_loss(mean: Tensor, y: Tensor, weight: Tensor) -> Tensor:
-    """Mean Huber loss of a task: r^2 / 2 for residuals |r| <= 1, and |r| - 1/2 for larger ones.
+    """Compute the mean Huber loss of a task.
+
+    A residual r counts r^2 / 2 if |r| <= 1, and |r| - 1/2 otherwise.
 
     Parameters
     ----------
     mean, y : Tensor of shape (*B, n, n_outputs)
         Predictions and targets.
     weight : Tensor of shape (*B, n)
-        Of each row; 0 = padding.
+        Weights of the rows; 0 = padding.
 
     Returns
     -------
     loss : Tensor of shape (*B,)
-        Mean over rows, weighted, and outputs.
+        Weighted mean over rows, and mean over outputs.
 
     Examples
     --------
@@ -155,7 +168,7 @@ def huber_loss(mean: Tensor, y: Tensor, weight: Tensor) -> Tensor:
     return (share * torch.where(size <= 1, size.square() / 2, size - 0.5)).sum((-2, -1))
 
 
-# by the kind of target, and the name that an estimator's `loss` has for it; the default first
+# by the kind of target and the name that an estimator's `loss` takes
 LOSSES: dict[str, dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]] = {
     "class": {"cross_entropy": cross_entropy, "brier_score": brier_score},
     "real": {
@@ -167,5 +180,5 @@ LOSSES: dict[str, dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]] = {
 
 
 def _shares(weight: Tensor) -> Tensor:
-    """w_i / sum_j w_j: divided here, once, rather than in the differentiated part."""
+    """w_i / sum_j w_j, divided once, outside of the differentiated part."""
     return weight / weight.sum(-1, keepdim=True)

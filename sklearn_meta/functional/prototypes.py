@@ -9,14 +9,14 @@ __all__ = ["classes_present", "cosine_distance", "prototypes", "squared_euclidea
 
 
 def classes_present(y: Tensor, weight: Tensor) -> Tensor:
-    """Which of the stack's classes a task has: those with a row of positive weight.
+    """Return which classes of the stack a task has: those with a row of positive weight.
 
     Parameters
     ----------
     y : Tensor of shape (*B, n, n_way)
         One-hot labels.
     weight : Tensor of shape (*B, n)
-        Of each row.
+        Weights of the rows.
 
     Returns
     -------
@@ -34,7 +34,7 @@ def classes_present(y: Tensor, weight: Tensor) -> Tensor:
 
 
 def prototypes(Z: Tensor, y: Tensor, weight: Tensor) -> Tensor:
-    """Mean embedding of each class, c_k = sum_i w_i y_ik z_i / sum_i w_i y_ik.
+    """Compute the mean embedding of each class, c_k = sum_i w_i y_ik z_i / sum_i w_i y_ik.
 
     Snell, Swersky and Zemel, "Prototypical Networks for Few-shot Learning", NeurIPS 2017, eq. 1.
 
@@ -45,7 +45,7 @@ def prototypes(Z: Tensor, y: Tensor, weight: Tensor) -> Tensor:
     y : Tensor of shape (*B, n, n_way)
         One-hot labels.
     weight : Tensor of shape (*B, n)
-        Of each row; 0 = padding.
+        Weights of the rows; 0 = padding.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def _mass(y: Tensor, weight: Tensor) -> Tensor:
 
 
 def squared_euclidean(Z: Tensor, c: Tensor) -> Tensor:
-    """Squared Euclidean distances |z_i - c_k|^2.
+    """Compute squared Euclidean distances |z_i - c_k|^2.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def squared_euclidean(Z: Tensor, c: Tensor) -> Tensor:
 
 
 def cosine_distance(Z: Tensor, c: Tensor) -> Tensor:
-    """Cosine distances 1 - cos(z_i, c_k).
+    """Compute cosine distances 1 - cos(z_i, c_k).
 
     Parameters
     ----------

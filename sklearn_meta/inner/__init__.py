@@ -1,47 +1,52 @@
 """The inner loop: the contract of an algorithm, and the parts that algorithms are made of."""
 
-from sklearn_meta.inner.adapts import Adapts, Body, Everything, HeadAlone, Start
-from sklearn_meta.inner.algorithm import Algorithm, Criterion, Network
-from sklearn_meta.inner.backbone import Backbone, RowNetwork, build_backbone
-from sklearn_meta.inner.examples import Examples, join, pad, stack
-from sklearn_meta.inner.fine_tune import FineTune, joint_risk
-from sklearn_meta.inner.gradient import GradientLearner, LastStep, MultiStep, OuterLoss
+from sklearn_meta.inner.algorithm import Algorithm, Criterion, Examples, join, pad, stack
+from sklearn_meta.inner.fine_tune import FineTune, from_scratch, joint_risk
+from sklearn_meta.inner.gradient import (
+    AdaptedPart,
+    BackboneOnly,
+    FixedRate,
+    FullNetwork,
+    GradientLearner,
+    HeadOnly,
+    InnerLoop,
+    ParameterRate,
+    Rate,
+    ScalarRate,
+    Start,
+    TensorStepRate,
+)
 from sklearn_meta.inner.heads import (
+    CosineHead,
     FixedHead,
     Head,
     LinearHead,
     PrototypeHead,
     SharedHead,
+    WithHead,
+    ZeroHead,
     copies,
 )
-from sklearn_meta.inner.new_heads import CosineHead, ZeroHead
-from sklearn_meta.inner.rates import FixedRate, ParameterRate, Rate, ScalarRate, TensorStepRate
-from sklearn_meta.inner.update_rules import DirectRule, GatedRule, UpdateRule
-from sklearn_meta.inner.with_head import InnerLoop, WithHead
+from sklearn_meta.nn import Backbone, Network, RowNetwork, build_backbone
 
 __all__ = [
-    "Adapts",
+    "AdaptedPart",
     "Algorithm",
     "Backbone",
-    "Body",
+    "BackboneOnly",
     "CosineHead",
     "Criterion",
-    "DirectRule",
-    "Everything",
     "Examples",
     "FineTune",
     "FixedHead",
     "FixedRate",
-    "GatedRule",
+    "FullNetwork",
     "GradientLearner",
     "Head",
-    "HeadAlone",
+    "HeadOnly",
     "InnerLoop",
-    "LastStep",
     "LinearHead",
-    "MultiStep",
     "Network",
-    "OuterLoss",
     "ParameterRate",
     "PrototypeHead",
     "Rate",
@@ -50,11 +55,11 @@ __all__ = [
     "SharedHead",
     "Start",
     "TensorStepRate",
-    "UpdateRule",
     "WithHead",
     "ZeroHead",
     "build_backbone",
     "copies",
+    "from_scratch",
     "join",
     "joint_risk",
     "pad",

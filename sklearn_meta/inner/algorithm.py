@@ -1,68 +1,64 @@
-"""The contract: an algorithm is a frozen set of hyper-parameters and some pure functions."""
+"""The contract: an algorithm is a frozen set of hyper-parameters and a few pure functions."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sklearn_meta.functional import Params
 from sklearn_meta.functional.generators import Generators, drawing
-from sklearn_meta.inner.examples import Examples
+from sklearn_meta.nn import Network
 
-__all__ = ["BODY", "Algorithm", "Criterion", "Network", "draw_theta"]
-
-BODY = "backbone."  # how the names of a network's parameters begin in theta
+__all__ = [
+    "Algorithm",
+    "Criterion",
+    "Examples",
+    "draw_theta",
+    "join",
+    "one_hot",
+    "pad",
+    "stack",
+]
 
 Criterion = Callable[[Tensor, Tensor, Tensor], Tensor]  # (prediction, y, weight) -> (*B,)
 
 
-class Network(Protocol):
-    """A backbone called functionally: features of `X` (*B, n, ...) are (*B, n, n_features_out).
+class Examples(NamedTuple):
+    """The support or the query of one task (B = ()) or of a stack of B tasks.
 
-    The names of its parameters begin with "backbone.".
+    Attributes
+    ----------
+    X : Tensor of shape (*B, n, ...)
+        Inputs.
+    y : Tensor of shape (*B, n, k)
+        One-hot labels (k = n_way) or targets (k = n_outputs).
+    weight : Tensor of shape (*B, n)
+        Sample weights. 0 is padding, so that tasks of different sizes can be stacked.
     """
 
-    @property
-    def n_features_out(self) -> int:
-        """Length of a row's features."""
-        ...
-
-    def init(self, generator: torch.Generator) -> Params:
-        """Draw the initial parameters.
-
-        Parameters
-        ----------
-        generator : torch.Generator
-            Source of randomness.
-
-        Returns
-        -------
-        dict of Tensor
-            Parameters, with names that begin with "backbone.".
-        """
-        ...
-
-    def __call__(self, params: Params, X: Tensor) -> Tensor:
-        """Embed `X` with the backbone's share of `params`, stacked or not."""
-        ...
+    X: Tensor
+    y: Tensor
+    weight: Tensor
 
 
 @dataclass(frozen=True)
 class Algorithm(ABC):
     """A meta-learner Phi: D_T -> f, written for stacks of tasks.
 
-    Every method is pure: no state, no ``.backward()``, no device or dtype literals, and the
-    leading task axes B are never mentioned. `f` is the backbone, called as ``f(params, X)``.
+    Every method is pure: no state, no ``.backward()``, no literal devices or dtypes. The leading
+    task axes B are never mentioned. `f` is the backbone, called as ``f(params, X)``.
 
     Parameters
     ----------
     criterion : callable
-        The task loss, from (prediction, y, weight) to one value a task.
+        The task loss: maps (prediction, y, weight) to one value for each task.
 
     Notes
     -----
@@ -80,19 +76,19 @@ class Algorithm(ABC):
         f : Network
             The backbone.
         n_outputs : int
-            Columns of `y`: outputs of a regression, or the classes of a head of fixed size.
+            Columns of `y`: outputs of a regression, or classes of a head of fixed size.
         generator : torch.Generator
-            The source of chance.
+            Source of randomness.
 
         Returns
         -------
         theta : dict of Tensor
-            What the outer loop learns.
+            The meta-parameters, which the outer loop learns.
         """
 
     @abstractmethod
-    def adapt(self, f: Network, theta: Params, support: Examples) -> Any:
-        """Inner loop, (theta, D_support) -> phi.
+    def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
+        """Run the inner loop, (theta, D_support) -> phi.
 
         Parameters
         ----------
@@ -101,16 +97,16 @@ class Algorithm(ABC):
         theta : dict of Tensor
             Meta-parameters, the same for all tasks.
         support : Examples
-            Of a stack of tasks B.
+            Support of a stack of tasks B.
 
         Returns
         -------
         phi : dict of Tensor of shape (*B, ...)
-            Whatever `predict` needs of the task.
+            What `predict` needs of each task.
         """
 
     @abstractmethod
-    def predict(self, f: Network, theta: Params, phi: Any, X: Tensor) -> Tensor:
+    def predict(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:
         """Predict with the adapted phi.
 
         Parameters
@@ -120,14 +116,14 @@ class Algorithm(ABC):
         theta : dict of Tensor
             Meta-parameters.
         phi : dict of Tensor of shape (*B, ...)
-            From `adapt`.
+            Result of `adapt`.
         X : Tensor of shape (*B, n, ...)
             Query rows.
 
         Returns
         -------
         prediction : Tensor of shape (*B, n, k)
-            Logits, or means.
+            Logits or means.
         """
 
     def loss(self, f: Network, theta: Params, support: Examples, query: Examples) -> Tensor:
@@ -140,17 +136,17 @@ class Algorithm(ABC):
         theta : dict of Tensor
             Meta-parameters.
         support, query : Examples
-            Of a stack of tasks B.
+            Support and query of a stack of tasks B.
 
         Returns
         -------
         loss : Tensor of shape (*B,)
-            One value a task.
+            One value for each task.
         """
         return self.risk(f, theta, self.adapt(f, theta, support), query)
 
-    def risk(self, f: Network, theta: Params, phi: Any, rows: Examples) -> Tensor:
-        """Task loss of an adapted phi, L(f_phi, D).
+    def risk(self, f: Network, theta: Params, phi: Params, rows: Examples) -> Tensor:
+        """Compute the task loss of an adapted phi, L(f_phi, D).
 
         Parameters
         ----------
@@ -159,19 +155,19 @@ class Algorithm(ABC):
         theta : dict of Tensor
             Meta-parameters.
         phi : dict of Tensor of shape (*B, ...)
-            From `adapt`.
+            Result of `adapt`.
         rows : Examples
-            Of a stack of tasks B.
+            Rows of a stack of tasks B.
 
         Returns
         -------
         loss : Tensor of shape (*B,)
-            One value a task.
+            One value for each task.
         """
         return self.criterion(self.predict(f, theta, phi, rows.X), rows.y, rows.weight)
 
     def objective(self, f: Network, theta: Params, support: Examples, query: Examples) -> Tensor:
-        """Give what the outer loop minimises: the meta-loss, unless a paper has something else.
+        """Compute what the outer loop minimises, by default the meta-loss.
 
         Parameters
         ----------
@@ -180,19 +176,19 @@ class Algorithm(ABC):
         theta : dict of Tensor
             Meta-parameters.
         support, query : Examples
-            Of a stack of tasks B.
+            Support and query of a stack of tasks B.
 
         Returns
         -------
         loss : Tensor of shape (*B,)
-            One value a task.
+            One value for each task.
         """
         return self.loss(f, theta, support, query)
 
     def diagnostics(
         self, f: Network, theta: Params, support: Examples, query: Examples
     ) -> dict[str, Tensor]:
-        """Give what tells how well meta-training works, for `history_`; nothing by default.
+        """Compute columns of `history_` that describe how well meta-training works.
 
         Parameters
         ----------
@@ -201,17 +197,17 @@ class Algorithm(ABC):
         theta : dict of Tensor
             Meta-parameters.
         support, query : Examples
-            Of a stack of tasks B.
+            Support and query of a stack of tasks B.
 
         Returns
         -------
         dict of Tensor of shape (*B,)
-            By the names of columns.
+            One value for each task, by the name of the column; nothing by default.
         """
         return {}
 
     def at(self, progress: float) -> Algorithm:
-        """Give the algorithm as it is at a moment of meta-training: the same, unless it anneals.
+        """Return the algorithm for a moment of meta-training: the same, unless it anneals.
 
         Parameters
         ----------
@@ -221,7 +217,7 @@ class Algorithm(ABC):
         Returns
         -------
         Algorithm
-            For the next iteration.
+            The algorithm of the next iteration, equal to the previous one if nothing changes.
         """
         return self
 
@@ -230,3 +226,87 @@ def draw_theta(algorithm: Algorithm, f: Network, n_outputs: int, seed: int) -> P
     """Draw the initial theta, the same in all threads and under all default dtypes of torch."""
     with drawing(Generators(seed)):
         return algorithm.init(f, n_outputs, torch.Generator().manual_seed(seed))
+
+
+# ---- examples ------------------------------------------------------------------------------
+
+
+def one_hot(codes: NDArray[np.intp], n_columns: int) -> NDArray[np.bool_]:
+    """Return codes (...) as rows (..., n_columns) with a single True, one byte for each entry."""
+    rows = np.zeros((*codes.shape, n_columns), dtype=bool)
+    np.put_along_axis(rows, codes[..., None], True, -1)
+    return rows
+
+
+def join(support: Examples, query: Examples) -> Examples:
+    """Concatenate the rows of support and query.
+
+    Parameters
+    ----------
+    support, query : Examples
+        Support and query of one task, or of a stack of tasks B.
+
+    Returns
+    -------
+    examples : Examples
+        With X of shape (*B, n_support + n_query, ...), the support first.
+    """
+    rows = support.weight.ndim - 1
+    return Examples(*(torch.cat(pair, rows) for pair in zip(support, query, strict=True)))
+
+
+def pad(examples: Examples, n_rows: int, n_columns: int) -> Examples:
+    """Append rows of weight 0, and columns of zeros to y.
+
+    Parameters
+    ----------
+    examples : Examples
+        Rows of one task, or of a stack of tasks B.
+    n_rows, n_columns : int
+        The new sizes, at least those of `examples`.
+
+    Returns
+    -------
+    examples : Examples
+        With X of shape (*B, n_rows, ...) and y of shape (*B, n_rows, n_columns).
+    """
+    X, y, weight = examples
+    *B, n = weight.shape
+    more, wider = n_rows - n, n_columns - y.shape[-1]
+    if more == 0 and wider == 0:
+        return examples
+    rows = len(B)
+    return Examples(
+        torch.cat([X, X.new_zeros(*B, more, *X.shape[rows + 1 :])], rows),
+        torch.nn.functional.pad(y, (0, wider, 0, more)),
+        torch.nn.functional.pad(weight, (0, more)),
+    )
+
+
+def stack(tasks: Sequence[Examples]) -> Examples:
+    """Stack tasks of different sizes along a new leading axis, padded to the largest.
+
+    Parameters
+    ----------
+    tasks : sequence of Examples
+        Rows of one task each.
+
+    Returns
+    -------
+    examples : Examples
+        With B = (len(tasks),).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_meta.inner import Examples, stack
+    >>> small = Examples(torch.ones(1, 2), torch.ones(1, 1), torch.ones(1))
+    >>> large = Examples(torch.ones(3, 2), torch.ones(3, 1), torch.ones(3))
+    >>> stack([small, large]).weight
+    tensor([[1., 0., 0.],
+            [1., 1., 1.]])
+    """
+    n_rows = max(len(task.X) for task in tasks)
+    n_columns = max(task.y.shape[-1] for task in tasks)
+    padded = [pad(task, n_rows, n_columns) for task in tasks]
+    return Examples(*(torch.stack(part) for part in zip(*padded, strict=True)))

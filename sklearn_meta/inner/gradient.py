@@ -1,103 +1,287 @@
-"""Learners that adapt by gradient descent, put together of parts that go with one another."""
+"""What learners that adapt by gradients share: the inner problem, step sizes, and differentiation.
+
+The algorithms themselves, with their equations, are in `sklearn_meta.algorithms`.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from sklearn_meta.functional import Params, descent, recomputed
-from sklearn_meta.inner.algorithm import Network
-from sklearn_meta.inner.examples import Examples
-from sklearn_meta.inner.rates import Rate
-from sklearn_meta.inner.with_head import InnerLoop
+from sklearn_meta.functional import Loss, Params, StepSize, checkpointed, gradient
+from sklearn_meta.inner.algorithm import Examples
+from sklearn_meta.inner.heads import Head, WithHead, copies
+from sklearn_meta.nn import Network
+from sklearn_meta.nn.backbone import BODY
 
-__all__ = ["GradientLearner", "LastStep", "MultiStep", "OuterLoss"]
+__all__ = [
+    "AdaptedPart",
+    "BackboneOnly",
+    "FixedRate",
+    "FullNetwork",
+    "GradientLearner",
+    "HeadOnly",
+    "InnerLoop",
+    "ParameterRate",
+    "Rate",
+    "ScalarRate",
+    "Start",
+    "TensorStepRate",
+]
 
-Risk = Callable[[Params, Examples], Tensor]
+# ---- which parameters adapt ------------------------------------------------------------------
+
+Start = tuple[Params, Params, Callable[[Params], Tensor]]  # phi_0, constant, features of phi
 
 
 @dataclass(frozen=True)
-class OuterLoss(ABC):
-    """How much the loss after each inner step counts in meta-training."""
+class AdaptedPart(ABC):
+    """Which parameters of a network adapt: those whose names begin with one of `prefixes`."""
+
+    prefixes: ClassVar[tuple[str, ...]]
 
     @abstractmethod
-    def weights(self, steps: int, progress: float) -> list[float]:
-        """Give v_0, ..., v_K.
+    def start(self, f: Network, theta: Params, head: Head, support: Examples) -> Start:
+        """Return where each task starts.
 
         Parameters
         ----------
-        steps : int
-            Inner steps K.
-        progress : float
-            Share of meta-training that is done.
+        f : Network
+            The backbone.
+        theta : dict of Tensor
+            Meta-parameters.
+        head : Head
+            The output layer.
+        support : Examples
+            Support of a stack of tasks B.
 
         Returns
         -------
-        list of float
-            Of length K + 1, with sum 1.
+        phi_0, constant : dict of Tensor of shape (*B, ...)
+            Parameters of each task that adapt, and those that do not. All others are in theta.
+        features : callable
+            Maps theta | phi to the features of the support.
+        """
+
+
+def _body(theta: Params, support: Examples) -> Params:
+    """Copy the parameters of the backbone for each task."""
+    return copies({k: p for k, p in theta.items() if k.startswith(BODY)}, support)
+
+
+@dataclass(frozen=True)
+class FullNetwork(AdaptedPart):
+    """Backbone and output layer."""
+
+    prefixes = (BODY, "head.")
+
+    def start(self, f: Network, theta: Params, head: Head, support: Examples) -> Start:
+        """Copy the backbone, and start the output layer."""
+        phi_0 = _body(theta, support) | head.start(f, theta, support)
+        return phi_0, {}, lambda phi: f(phi, support.X)
+
+
+@dataclass(frozen=True)
+class HeadOnly(AdaptedPart):
+    """The output layer."""
+
+    prefixes = ("head.",)
+
+    def start(self, f: Network, theta: Params, head: Head, support: Examples) -> Start:
+        """Start the output layer, and embed the support once: no step changes the features."""
+        Z = f(theta, support.X)
+        return head.start(_Embedded(f, Z), theta, support), {}, lambda phi: Z
+
+
+@dataclass(frozen=True)
+class BackboneOnly(AdaptedPart):
+    """The backbone."""
+
+    prefixes = (BODY,)
+
+    def start(self, f: Network, theta: Params, head: Head, support: Examples) -> Start:
+        """Copy the backbone; the output layer stays where it starts."""
+        phi_0 = _body(theta, support)
+        if not phi_0:
+            raise ValueError(
+                "BOIL adapts only the backbone, but the backbone has no parameters. Pass "
+                "hidden_layer_sizes with at least one layer, or a backbone with weights."
+            )
+        return phi_0, head.start(f, theta, support), lambda phi: f(phi, support.X)
+
+
+@dataclass(frozen=True)
+class _Embedded:
+    """A network that has embedded its rows already, so that a head does not embed them again."""
+
+    f: Network
+    Z: Tensor
+
+    @property
+    def n_features_out(self) -> int:
+        return self.f.n_features_out
+
+    def init(self, generator: torch.Generator) -> Params:
+        return self.f.init(generator)
+
+    def __call__(self, params: Params, X: Tensor) -> Tensor:
+        return self.Z
+
+
+# ---- the step size ---------------------------------------------------------------------------
+
+RATE = "rate."  # prefix of learned step sizes in theta
+
+
+@dataclass(frozen=True)
+class Rate(ABC):
+    """The step size alpha_k of inner step k.
+
+    Parameters
+    ----------
+    value : float
+        The step size, or where it starts if it is learned.
+    """
+
+    value: float
+
+    @abstractmethod
+    def init(self, like: Params, steps: int, generator: torch.Generator) -> Params:
+        """Draw the meta-learned step sizes.
+
+        Parameters
+        ----------
+        like : dict of Tensor
+            Tensors with the shapes of the parameters that adapt.
+        steps : int
+            Number of inner steps in meta-training.
+        generator : torch.Generator
+            Source of randomness.
+
+        Returns
+        -------
+        dict of Tensor
+            Empty if nothing is learned.
+        """
+
+    @abstractmethod
+    def at(self, theta: Params, k: int) -> StepSize:
+        """Return the step size alpha_k.
+
+        Parameters
+        ----------
+        theta : dict of Tensor
+            Meta-parameters.
+        k : int
+            Inner step, from 0; there may be more of them than in meta-training.
+
+        Returns
+        -------
+        float, Tensor, or dict of Tensor
+            Step size of :func:`~sklearn_meta.functional.subtract`.
         """
 
 
 @dataclass(frozen=True)
-class LastStep(OuterLoss):
-    """The loss after the last step alone."""
-
-    def weights(self, steps: int, progress: float) -> list[float]:
-        """0, ..., 0, 1."""
-        return [0.0] * steps + [1.0]
-
-
-@dataclass(frozen=True)
-class MultiStep(OuterLoss):
-    """All steps at first, the last alone in the end. Antoniou et al., ICLR 2019, section 4 (MSL).
+class FixedRate(Rate):
+    """One number, not learned. Finn et al., "MAML", ICML 2017, eq. 1.
 
     Parameters
     ----------
-    until : float
-        Share of meta-training after which the last step alone counts.
-
-    Notes
-    -----
-    The weights are those of the official code.
+    value : float
+        The step size.
     """
 
-    until: float
+    def init(self, like: Params, steps: int, generator: torch.Generator) -> Params:
+        """Return nothing."""
+        return {}
 
-    def weights(self, steps: int, progress: float) -> list[float]:
-        """Return v_k = max(1/K - e/(K E), 0.03/K) for 0 < k < K; v_K is the rest."""
-        if steps == 0 or progress >= self.until:
-            return LastStep().weights(steps, progress)
-        early = max(1 - progress / self.until, 0.03) / steps
-        return [0.0] + [early] * (steps - 1) + [1 - (steps - 1) * early]
+    def at(self, theta: Params, k: int) -> float:
+        """Return alpha."""
+        return self.value
 
 
 @dataclass(frozen=True)
-class StepWeights(OuterLoss):
-    """Given weights.
+class ScalarRate(Rate):
+    """One learned number for all parameters and steps.
 
     Parameters
     ----------
-    v : tuple of float
-        v_0, ..., v_K.
+    value : float
+        Where the step size starts.
     """
 
-    v: tuple[float, ...]
+    def init(self, like: Params, steps: int, generator: torch.Generator) -> Params:
+        """Start at `value`."""
+        return {RATE + "all": torch.tensor(self.value)}
 
-    def weights(self, steps: int, progress: float) -> list[float]:
-        """v_0, ..., v_K."""
-        return list(self.v)
+    def at(self, theta: Params, k: int) -> Tensor:
+        """Return alpha."""
+        return theta[RATE + "all"]
 
 
 @dataclass(frozen=True)
-class GradientLearner(InnerLoop):
-    """Learned start, descended from: phi_0 = start(theta), phi_(k+1) = phi_k - alpha_k o grad L.
+class TensorStepRate(Rate):
+    """One learned number for each tensor and step.
 
-    MAML and its relatives (Finn et al., ICML 2017, eq. 1) are this with different parts.
+    Antoniou et al., "MAML++", ICLR 2019, section 4 (LSLR). Steps beyond those of meta-training use
+    the numbers of the last one.
+
+    Parameters
+    ----------
+    value : float
+        Where the step sizes start.
+    """
+
+    def init(self, like: Params, steps: int, generator: torch.Generator) -> Params:
+        """Start at `value` for each step."""
+        return {RATE + k: torch.full((max(steps, 1),), self.value) for k in like}
+
+    def at(self, theta: Params, k: int) -> Mapping[str, Tensor]:
+        """Return alpha_k of each tensor."""
+        rates = _rates(theta)
+        return {name: alpha[min(k, len(alpha) - 1)] for name, alpha in rates.items()}
+
+
+@dataclass(frozen=True)
+class ParameterRate(Rate):
+    """One learned number for each weight, of either sign. Li et al., "Meta-SGD", 2017, eq. 1.
+
+    Parameters
+    ----------
+    value : float
+        The largest step size to start from: they are drawn from U(value / 20, value).
+    """
+
+    def init(self, like: Params, steps: int, generator: torch.Generator) -> Params:
+        """Draw a step size for each weight."""
+        low = self.value / 20
+        return {
+            RATE + k: torch.empty(p.shape).uniform_(low, self.value, generator=generator)
+            for k, p in like.items()
+        }
+
+    def at(self, theta: Params, k: int) -> Mapping[str, Tensor]:
+        """Return alpha of each weight, the same in all steps."""
+        return _rates(theta)
+
+
+def _rates(theta: Params) -> Params:
+    return {k.removeprefix(RATE): p for k, p in theta.items() if k.startswith(RATE)}
+
+
+# ---- learners --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class InnerLoop(WithHead, ABC):
+    """An algorithm whose inner loop minimises the loss on the support from a learned start.
 
     Parameters
     ----------
@@ -105,39 +289,82 @@ class GradientLearner(InnerLoop):
         The task loss.
     head : Head
         Where the output layer starts.
-    adapts : Adapts
+    adapts : AdaptedPart
         Which parameters adapt.
+    """
+
+    adapts: AdaptedPart
+
+    def inner(self, f: Network, theta: Params, support: Examples) -> tuple[Params, Params, Loss]:
+        """Return the inner problem: where it starts, and what it minimises.
+
+        Parameters
+        ----------
+        f : Network
+            The backbone.
+        theta : dict of Tensor
+            Meta-parameters.
+        support : Examples
+            Support of a stack of tasks B.
+
+        Returns
+        -------
+        phi_0, constant : dict of Tensor of shape (*B, ...)
+            Parameters of each task that adapt, before the first step, and those that do not.
+        loss : callable
+            Maps phi to L(phi, D_support), one value for each task.
+        """
+        phi_0, constant, features = self.adapts.start(f, theta, self.head, support)
+        constant = constant | self.head.present(support)
+
+        def loss(phi: Params) -> Tensor:
+            full = theta | constant | phi
+            outputs = self.head.outputs(features(full), full)
+            return self.criterion(outputs, support.y, support.weight)
+
+        return phi_0, constant, loss
+
+
+@dataclass(frozen=True)
+class GradientLearner(InnerLoop, ABC):
+    """An algorithm whose inner loop is gradient descent that the outer loop differentiates.
+
+    A subclass writes its steps in `path`.
+
+    Parameters
+    ----------
+    criterion : callable
+        The task loss.
+    head : Head
+        Where the output layer starts.
+    adapts : AdaptedPart
+        Which parameters adapt. Most algorithms fix it.
     rate : Rate
-        The step alpha_k.
+        The step size alpha_k.
     inner_steps : int
-        Steps K.
-    first_order_until : float, default=0
-        Share of meta-training in which the inner gradients count as constants: 0 is MAML, 1 is
-        FOMAML, between them lies MAML++'s derivative annealing.
-    outer : OuterLoss, default=LastStep()
-        Which steps' losses count in meta-training.
-    progress : float, default=0
-        Share of meta-training that is done.
+        Number of steps K.
+    first_order : bool, default=False
+        Whether the inner gradients are constants in the outer loop.
     activation_checkpointing : bool, default=False
-        Whether the outer loop keeps phi_k alone, and works out the rest again in its backward pass.
+        Whether the outer loop stores only the parameters of each step and computes the rest again
+        in its backward pass.
     """
 
     rate: Rate
     inner_steps: int
-    first_order_until: float = 0.0
-    outer: OuterLoss = LastStep()
-    progress: float = 0.0
+    first_order: bool = False
     activation_checkpointing: bool = False
 
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
-        """Theta: the initial weights, and what is learned of the step."""
+        """Draw the initial weights, and learned step sizes."""
         theta = super().init(f, n_outputs, generator)
-        like = theta | self.head.rate_like(n_outputs, f.n_features_out)
+        like = theta | self.head.rate_shapes(n_outputs, f.n_features_out)
         like = {k: p for k, p in like.items() if k.startswith(self.adapts.prefixes)}
         return theta | self.rate.init(like, self.inner_steps, generator)
 
+    @abstractmethod
     def path(self, f: Network, theta: Params, support: Examples) -> Iterator[Params]:
-        """Iterate phi_(k+1) = phi_k - alpha_k o grad L(phi_k, D_support) from phi_0 = start(theta).
+        """Iterate over phi_0, ..., phi_K.
 
         Parameters
         ----------
@@ -151,56 +378,69 @@ class GradientLearner(InnerLoop):
         Yields
         ------
         phi : dict of Tensor of shape (*B, ...)
-            Adapted parameters, before the first step and after each step.
+            Parameters of each task, before the first step and after each step.
         """
-        start, staying, loss = self.inner(f, theta, support)
-        learning = any(p.requires_grad for p in theta.values())  # else d phi/d theta is unused
-        annealed = self.first_order_until < 1 and self.progress >= self.first_order_until
-        second_order = learning and annealed
-        rates = (self.rate.at(theta, k) for k in range(self.inner_steps))
-        for phi in descent(
-            loss,
-            start,
-            rates,
-            create_graph=second_order,
-            activation_checkpointing=self.activation_checkpointing,
-        ):
-            yield staying | phi
+
+    def inner_gradient(self, loss: Loss, theta: Params) -> Callable[[Params], Params]:
+        """Return the function phi -> grad L(phi), in the order that the outer loop needs.
+
+        Parameters
+        ----------
+        loss : callable
+            Maps phi to L(phi, D_support), one value for each task.
+        theta : dict of Tensor
+            Meta-parameters. Where none of them requires a gradient, the inner gradients are
+            constants.
+
+        Returns
+        -------
+        callable
+            Maps phi to the gradients of each task.
+        """
+        second_order = not self.first_order and any(p.requires_grad for p in theta.values())
+        grad = partial(gradient, loss, create_graph=second_order)
+        if second_order and self.activation_checkpointing:
+            return partial(checkpointed, grad)
+        return grad
 
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
         """Return phi_K, the parameters after the last step."""
         for phi in self.path(f, theta, support):
-            arrived = phi
-        return arrived
+            last = phi
+        return last
 
     def objective(self, f: Network, theta: Params, support: Examples, query: Examples) -> Tensor:
-        """Compute sum_k v_k L(phi_k, D_query)."""
-        v = self.outer.weights(self.inner_steps, self.progress)
-        path = zip(v, self.path(f, theta, support), strict=True)
-        risk = partial(self.risk, f, theta)
-        # no more rows at once than a step has
-        if self.activation_checkpointing and query.weight.ndim == 2:
-            at_once = max(support.weight.numel() // query.weight.shape[1], 1)
-            risk = partial(_in_chunks, risk, at_once)
-        losses = [v_k * risk(phi, query) for v_k, phi in path if v_k > 0]
-        return torch.stack(losses).sum(0)
+        """Compute L(phi_K, D_query)."""
+        return self.query_risk(f, theta, self.adapt(f, theta, support), support, query)
 
-    def at(self, progress: float) -> GradientLearner:
-        """Anneal the order and the outer loss; equal to before wherever nothing has changed."""
-        first_order = self.first_order_until >= 1 or progress < self.first_order_until
-        v = StepWeights(tuple(self.outer.weights(self.inner_steps, progress)))
-        return replace(self, first_order_until=float(first_order), outer=v, progress=0.0)
+    def query_risk(
+        self, f: Network, theta: Params, phi: Params, support: Examples, query: Examples
+    ) -> Tensor:
+        """Compute L(phi, D_query); checkpointed, with no more rows at once than an inner step has.
 
+        Parameters
+        ----------
+        f : Network
+            The backbone.
+        theta : dict of Tensor
+            Meta-parameters.
+        phi : dict of Tensor of shape (*B, ...)
+            Adapted parameters.
+        support, query : Examples
+            Support and query of a stack of tasks B.
 
-def _in_chunks(risk: Risk, size: int, phi: Params, query: Examples) -> Tensor:
-    """L(phi, D_query) for `size` tasks at a time, each worked out again in the backward pass."""
-    parts: list[Tensor] = []
-    for begin in range(0, len(query.weight), size):
-        now = slice(begin, begin + size)
-        rows = Examples(*(t[now] for t in query))
-        parts += recomputed(partial(_risk, risk, rows, tuple(phi)), *(p[now] for p in phi.values()))
-    return torch.cat(parts)
-
-
-def _risk(risk: Risk, rows: Examples, names: tuple[str, ...], *phi: Tensor) -> tuple[Tensor]:
-    return (risk(dict(zip(names, phi, strict=True)), rows),)
+        Returns
+        -------
+        loss : Tensor of shape (*B,)
+            One value for each task.
+        """
+        if not self.activation_checkpointing or query.weight.ndim != 2:
+            return self.risk(f, theta, phi, query)
+        size = max(support.weight.numel() // query.weight.shape[1], 1)
+        parts = []
+        for begin in range(0, len(query.weight), size):
+            chunk = slice(begin, begin + size)
+            rows = Examples(*(t[chunk] for t in query))
+            risk = partial(self.risk, f, theta, rows=rows)
+            parts.append(checkpointed(risk, {k: p[chunk] for k, p in phi.items()}))
+        return torch.cat(parts)

@@ -1,4 +1,4 @@
-"""The output layer of a task: where it starts, and what it makes of features."""
+"""Output layers: where the layer of a task starts, and how it maps features to predictions."""
 
 from __future__ import annotations
 
@@ -9,48 +9,48 @@ import torch
 from torch import Tensor
 
 from sklearn_meta.functional import Params, classes_present, linear, prototypes
-from sklearn_meta.inner.algorithm import Network
-from sklearn_meta.inner.examples import Examples
+from sklearn_meta.inner.algorithm import Algorithm, Examples
+from sklearn_meta.nn import Network
 
-__all__ = ["FixedHead", "Head", "LinearHead", "PrototypeHead", "SharedHead", "copies"]
+__all__ = [
+    "CosineHead",
+    "FixedHead",
+    "Head",
+    "LinearHead",
+    "PrototypeHead",
+    "SharedHead",
+    "WithHead",
+    "ZeroHead",
+    "check_n_way",
+    "copies",
+]
 
-WEIGHT, BIAS, PRESENT = "head.weight", "head.bias", "head.present"
+WEIGHT, BIAS, PRESENT, NORM = "head.weight", "head.bias", "head.present", "head.norm"
+EPS = 1e-12
+MANY = 200  # classes; above, the official scale of cosines is the larger one
 
 
 def copies(theta: Params, support: Examples) -> Params:
-    """One copy of theta for each task of a stack (views: nothing is moved).
+    """Return one copy of theta for each task of a stack, as views.
 
     Parameters
     ----------
     theta : dict of Tensor of shape (...)
-        Shared parameters.
+        Parameters shared by all tasks.
     support : Examples
-        Says how many tasks there are, B.
+        Support of a stack of tasks B.
 
     Returns
     -------
     dict of Tensor of shape (*B, ...)
-        Equal for all tasks, differentiable apart.
+        Equal for all tasks; gradients with respect to it are separate.
     """
     B = support.weight.shape[:-1]
     return {k: p.expand(*B, *p.shape) for k, p in theta.items()}
 
 
 def check_n_way(n_way: int, learned: int) -> None:
-    """Refuse more classes than a fixed head has rows.
-
-    Parameters
-    ----------
-    n_way : int
-        Classes of a task.
-    learned : int
-        Rows of the head.
-
-    Raises
-    ------
-    ValueError
-        Saying what to use instead.
-    """
+    """Raise a ValueError if a task has more classes than a fixed head has rows."""
     if n_way > learned:
         raise ValueError(
             f"y has {n_way} classes, but head='fixed' was meta-trained for at most {learned}. "
@@ -64,26 +64,26 @@ class Head(ABC):
 
     @abstractmethod
     def init(self, n_outputs: int, d: int, generator: torch.Generator) -> Params:
-        """Draw its share of theta.
+        """Draw the meta-learned parameters of the layer.
 
         Parameters
         ----------
         n_outputs : int
-            Outputs, or classes of a fixed head.
+            Number of outputs, or of classes of a fixed head.
         d : int
-            Length of a row's features.
+            Number of features of a row.
         generator : torch.Generator
-            The source of chance.
+            Source of randomness.
 
         Returns
         -------
         dict of Tensor
-            Empty if nothing of the head is meta-learned.
+            Empty if the layer has none.
         """
 
     @abstractmethod
     def start(self, f: Network, theta: Params, support: Examples) -> Params:
-        """Give each task its first head.
+        """Compute the layer that each task starts from.
 
         Parameters
         ----------
@@ -92,7 +92,7 @@ class Head(ABC):
         theta : dict of Tensor
             Meta-parameters.
         support : Examples
-            Of a stack of tasks B.
+            Support of a stack of tasks B.
 
         Returns
         -------
@@ -100,10 +100,10 @@ class Head(ABC):
             "head.weight" (*B, k, d) and "head.bias" (*B, k).
         """
 
-    def back(self, change: Params, theta: Params, support: Examples) -> Params:
-        """Pull a change of each task's head back to its share of theta, averaged over copies.
+    def pull_back(self, change: Params, theta: Params, support: Examples) -> Params:
+        """Map a change of each task's layer to a change of theta, averaged over copies.
 
-        What learners need that take no gradient through the inner loop.
+        Needed by learners that take no gradient through the inner loop, such as Reptile.
 
         Parameters
         ----------
@@ -112,7 +112,7 @@ class Head(ABC):
         theta : dict of Tensor
             Meta-parameters.
         support : Examples
-            Of a stack of tasks B.
+            Support of a stack of tasks B.
 
         Returns
         -------
@@ -122,39 +122,40 @@ class Head(ABC):
         Raises
         ------
         NotImplementedError
-            If the head has no such way back.
+            If the head does not implement it.
         """
-        raise NotImplementedError(f"{type(self).__name__} gives no change back to theta.")
+        raise NotImplementedError(f"{type(self).__name__} does not implement pull_back.")
 
-    def given(self, support: Examples) -> Params:
-        """Say what of a task's head does not adapt.
+    def present(self, support: Examples) -> Params:
+        """Return which classes each task has.
 
         Parameters
         ----------
         support : Examples
-            Of a stack of tasks B.
+            Support of a stack of tasks B.
 
         Returns
         -------
         dict of Tensor
-            "head.present" (*B, k), bool: the classes that the task has; nothing for a regression.
+            "head.present" (*B, k), bool; nothing for a regression.
         """
         return {PRESENT: classes_present(support.y, support.weight)}
 
-    def rate_like(self, n_outputs: int, d: int) -> Params:
-        """Show the shapes of learned steps: one for all classes, so that there may be any number.
+    def rate_shapes(self, n_outputs: int, d: int) -> Params:
+        """Return tensors with the shapes of learned step sizes.
 
         Parameters
         ----------
         n_outputs : int
-            Outputs of a regression.
+            Number of outputs of a regression.
         d : int
-            Length of a row's features.
+            Number of features of a row.
 
         Returns
         -------
         dict of Tensor
-            Zeros that broadcast to the head.
+            Zeros that broadcast to the layer. Classes share their step sizes by default, so that
+            there may be any number of classes.
         """
         return {WEIGHT: torch.zeros(1, d), BIAS: torch.zeros(1)}
 
@@ -166,7 +167,7 @@ class Head(ABC):
         Z : Tensor of shape (*B, n, d)
             Features.
         phi : dict of Tensor
-            With the head of each task, or of all.
+            Parameters that include the layer of each task, or one for all tasks.
 
         Returns
         -------
@@ -180,7 +181,7 @@ class Head(ABC):
 
 
 def _uniform(n_outputs: int, d: int, generator: torch.Generator) -> Params:
-    """Draw weights as ``nn.Linear`` does, from U(-1/sqrt(d), 1/sqrt(d)); the bias is zero."""
+    """Draw weights from U(-1/sqrt(d), 1/sqrt(d)), like ``nn.Linear``; the bias is zero."""
     bound = d**-0.5
     weight = torch.empty(n_outputs, d).uniform_(-bound, bound, generator=generator)
     return {WEIGHT: weight, BIAS: torch.zeros(n_outputs)}
@@ -195,30 +196,30 @@ class LinearHead(Head):
         return _uniform(n_outputs, d, generator)
 
     def start(self, f: Network, theta: Params, support: Examples) -> Params:
-        """Copy."""
+        """Copy the layer of theta."""
         return copies({k: theta[k] for k in (WEIGHT, BIAS)}, support)
 
-    def back(self, change: Params, theta: Params, support: Examples) -> Params:
-        """Give it as it is."""
+    def pull_back(self, change: Params, theta: Params, support: Examples) -> Params:
+        """Return the change of each task."""
         return {k: change[k] for k in (WEIGHT, BIAS)}
 
-    def given(self, support: Examples) -> Params:
-        """Give nothing: all outputs are there."""
+    def present(self, support: Examples) -> Params:
+        """Return nothing, because a regression has no classes."""
         return {}
 
-    def rate_like(self, n_outputs: int, d: int) -> Params:
-        """Show one for each number of the head."""
+    def rate_shapes(self, n_outputs: int, d: int) -> Params:
+        """Return one for each number of the layer."""
         return {WEIGHT: torch.zeros(n_outputs, d), BIAS: torch.zeros(n_outputs)}
 
 
 @dataclass(frozen=True)
 class FixedHead(Head):
-    """A meta-learned output layer with one row a class position, as in the original MAML.
+    """A meta-learned output layer with one row for each class position, as in the original MAML.
 
     Raises
     ------
     ValueError
-        In `start`, if a task has more classes than rows were learned.
+        In `start`, if a task has more classes than the layer has rows.
     """
 
     def init(self, n_outputs: int, d: int, generator: torch.Generator) -> Params:
@@ -226,13 +227,13 @@ class FixedHead(Head):
         return _uniform(n_outputs, d, generator)
 
     def start(self, f: Network, theta: Params, support: Examples) -> Params:
-        """Copy the rows of as many class positions as the tasks have."""
+        """Copy as many rows as the tasks have class positions."""
         n_way = support.y.shape[-1]
         check_n_way(n_way, len(theta[BIAS]))
         return copies({k: theta[k][:n_way] for k in (WEIGHT, BIAS)}, support)
 
-    def back(self, change: Params, theta: Params, support: Examples) -> Params:
-        """Leave the rows alone that the tasks do not have."""
+    def pull_back(self, change: Params, theta: Params, support: Examples) -> Params:
+        """Return the change of each task, zero for rows that it does not have."""
         missing = len(theta[BIAS]) - change[BIAS].shape[-1]
         pad = torch.nn.functional.pad
         return {
@@ -243,7 +244,7 @@ class FixedHead(Head):
 
 @dataclass(frozen=True)
 class SharedHead(Head):
-    """One learned vector that every class starts from: any number of classes, in any order.
+    """One learned vector that all classes start from, for any number of classes in any order.
 
     Ye and Chao, "How to Train Your MAML to Excel in Few-Shot Classification", ICLR 2022
     (UNICORN-MAML), section 5.
@@ -259,7 +260,7 @@ class SharedHead(Head):
         weight, bias = theta[WEIGHT], theta[BIAS]
         return {WEIGHT: weight.expand(*B, n_way, -1), BIAS: bias.expand(*B, n_way)}
 
-    def back(self, change: Params, theta: Params, support: Examples) -> Params:
+    def pull_back(self, change: Params, theta: Params, support: Examples) -> Params:
         """Average over the classes that the task has."""
         share = classes_present(support.y, support.weight).to(change[BIAS])
         share = (share / share.sum(-1, keepdim=True)).unsqueeze(-2)  # (*B, 1, k)
@@ -277,14 +278,99 @@ class PrototypeHead(Head):
     """
 
     def init(self, n_outputs: int, d: int, generator: torch.Generator) -> Params:
-        """Learn nothing: the head comes from the support."""
+        """Return nothing, because the layer comes from the support."""
         return {}
 
     def start(self, f: Network, theta: Params, support: Examples) -> Params:
-        """Embed the support and average by class; gradients flow through."""
+        """Compute the class means c_k of the embedded support; gradients flow through them."""
         c = prototypes(f(theta, support.X), support.y, support.weight)
         return {WEIGHT: 2 * c, BIAS: -c.square().sum(-1)}
 
-    def back(self, change: Params, theta: Params, support: Examples) -> Params:
-        """Give nothing."""
+    def pull_back(self, change: Params, theta: Params, support: Examples) -> Params:
+        """Return nothing, because nothing is meta-learned."""
         return {}
+
+
+@dataclass(frozen=True)
+class ZeroHead(Head):
+    """A linear output layer that starts from w_k = 0 and b_k = 0."""
+
+    def init(self, n_outputs: int, d: int, generator: torch.Generator) -> Params:
+        """Return nothing, because the layer starts from zero."""
+        return {}
+
+    def start(self, f: Network, theta: Params, support: Examples) -> Params:
+        """Return zeros."""
+        *B, _, n_way = support.y.shape
+        zeros = support.y.new_zeros
+        return {WEIGHT: zeros(*B, n_way, f.n_features_out), BIAS: zeros(*B, n_way)}
+
+
+@dataclass(frozen=True)
+class CosineHead(Head):
+    """Logits s g_k cos(z, w_k), with a direction and a length of each class.
+
+    "head.weight" (*B, k, d) holds the directions w, "head.norm" (*B, k) the lengths g; there is no
+    bias. Chen et al., "A Closer Look at Few-shot Classification", ICLR 2019 (Baseline++); the
+    lengths are those of the official code.
+
+    Parameters
+    ----------
+    scale : float or None
+        The scale s. None is 2 for up to 200 classes, else 10, as in the official code.
+    """
+
+    scale: float | None
+
+    def init(self, n_outputs: int, d: int, generator: torch.Generator) -> Params:
+        """Draw weights like ``nn.Linear`` under weight normalisation: g_k = |w_k|."""
+        weight = _uniform(n_outputs, d, generator)[WEIGHT]
+        return {WEIGHT: weight, NORM: weight.norm(dim=-1)}
+
+    def start(self, f: Network, theta: Params, support: Examples) -> Params:
+        """Set w_k to the mean of z / |z| over the rows of class k, and g_k = 1."""
+        c = prototypes(_unit(f(theta, support.X)), support.y, support.weight)
+        return {WEIGHT: c, NORM: torch.ones_like(c[..., 0])}
+
+    def rate_shapes(self, n_outputs: int, d: int) -> Params:
+        """Return one direction and one length for all classes."""
+        return {WEIGHT: torch.zeros(1, d), NORM: torch.zeros(1)}
+
+    def outputs(self, Z: Tensor, phi: Params) -> Tensor:
+        """Map features to logits, s g_k cos(z, w_k)."""
+        lengths = phi[NORM]
+        present = phi[PRESENT] if PRESENT in phi else torch.ones_like(lengths, dtype=torch.bool)
+        many = present.sum(-1, keepdim=True) > MANY
+        scale = torch.where(many, 10.0, 2.0) if self.scale is None else self.scale
+        cosines = _unit(Z) @ _unit(phi[WEIGHT]).mT
+        logits = (scale * lengths).unsqueeze(-2) * cosines
+        return logits.masked_fill(~present.unsqueeze(-2), -torch.inf)
+
+
+def _unit(Z: Tensor) -> Tensor:
+    """Compute z / |z|, smooth at zero, where absent classes start."""
+    return Z * (Z.square().sum(-1, keepdim=True) + EPS).rsqrt()
+
+
+@dataclass(frozen=True)
+class WithHead(Algorithm, ABC):
+    """An algorithm whose model is a backbone f and an output layer h, adapted or not.
+
+    Parameters
+    ----------
+    criterion : callable
+        The task loss.
+    head : Head
+        The output layer.
+    """
+
+    head: Head
+
+    def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
+        """Draw the weights of the network."""
+        return f.init(generator) | self.head.init(n_outputs, f.n_features_out, generator)
+
+    def predict(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:
+        """Compute h_phi(f_phi(X)), with theta for the parameters that are not adapted."""
+        full = theta | phi
+        return self.head.outputs(f(full, X), full)

@@ -1,4 +1,4 @@
-"""The picture of what adapting is worth: scores on new tasks against inner steps."""
+"""Display of scores on new tasks against a parameter of the inner loop."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from sklearn_meta._plotting import GREY, new_axes, style, tidy
-from sklearn_meta.inspection.learners import by_name, judge_of, score_name_of, scores_of
+from sklearn_meta._plotting import GREY, by_name, label_axes, line_style, new_axes
 from sklearn_meta.metrics import mean_interval
 from sklearn_meta.model_selection import TaskEstimator
+from sklearn_meta.model_selection.task_scores import judge_of, score_name_of, scores_of
 
 __all__ = ["AdaptationCurveDisplay"]
 
@@ -21,35 +21,35 @@ __all__ = ["AdaptationCurveDisplay"]
 class AdaptationCurveDisplay:
     """Mean score over tasks, with its interval, against a parameter of the inner loop.
 
-    Make it by `from_estimator` or `from_predictions`; all parameters are kept as attributes.
+    Create it with `from_estimator` or `from_predictions`; all parameters are stored as attributes.
 
     Parameters
     ----------
     param_range : array-like of shape (n_values,)
         Values of the parameter: numbers, or anything that has a name.
     scores : array-like of shape (n_values, n_tasks), or dict of them
-        Of each task after adapting; a dict for several learners, by name.
+        Scores of each task after adapting; a dict for several learners, by name.
     param_name : str, default="inner_steps"
         The parameter.
     score_name : str, default="score"
-        What the scores are.
+        Name of the score.
     level : float, default=0.95
-        Of confidence, of the interval of the mean over tasks.
+        Confidence level of the interval of the mean over tasks.
     baseline : float, array-like of shape (n_tasks,), dict of them, or None, default=None
         Scores that the parameter does not change, to compare with: a horizontal line at the mean.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        With the curves.
+        Axes with the curves.
     figure_ : matplotlib Figure
-        Of the axes.
+        Figure of the axes.
     lines_ : list of matplotlib Line2D
-        Means, one line a learner.
+        Means, one line per learner.
     fill_between_ : list of matplotlib PolyCollection
-        Intervals, one a learner.
+        Intervals, one per learner.
     baseline_ : list of matplotlib Line2D
-        One a baseline.
+        One line per baseline.
 
     Examples
     --------
@@ -81,19 +81,19 @@ class AdaptationCurveDisplay:
         self.baseline = baseline
 
     def plot(self, ax: Any = None, *, line_kw: Any = None) -> AdaptationCurveDisplay:
-        """Draw it.
+        """Draw the curves.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            To draw on; None: of a new figure.
+            Axes to draw on; None: those of a new figure.
         line_kw : dict, default=None
-            For matplotlib's `plot`, of the means.
+            Arguments of matplotlib's `plot`, for the means.
 
         Returns
         -------
         AdaptationCurveDisplay
-            With `ax_`, `figure_` and what was drawn.
+            The display itself.
 
         Raises
         ------
@@ -101,25 +101,25 @@ class AdaptationCurveDisplay:
             If scores are not finite, or not of shape (n_values, n_tasks).
         """
         curves = {
-            name: _checked(name, scores, len(self.param_range))
+            name: _check_scores(name, scores, len(self.param_range))
             for name, scores in by_name(self.scores, "mean").items()
         }
         baselines = {} if self.baseline is None else by_name(self.baseline, "baseline")
         ax = new_axes(ax, self)
-        x = _place(ax, self.param_range)
+        x = _set_xticks(ax, self.param_range)
         self.lines_, self.fill_between_, self.baseline_ = [], [], []
         for i, (name, scores) in enumerate(curves.items()):
-            found = np.array([mean_interval(s, level=self.level)[:3] for s in scores])
-            look = style(i, line_kw)
-            self.lines_ += ax.plot(x, found[:, 0], label=name, **look)
-            band = {"color": look["color"], "alpha": 0.15, "linestyle": look["linestyle"]}
-            self.fill_between_.append(ax.fill_between(x, found[:, 1], found[:, 2], **band))
+            ends = np.array([mean_interval(s, level=self.level)[:3] for s in scores])
+            style = line_style(i, line_kw)
+            self.lines_ += ax.plot(x, ends[:, 0], label=name, **style)
+            band = {"color": style["color"], "alpha": 0.15, "linestyle": style["linestyle"]}
+            self.fill_between_.append(ax.fill_between(x, ends[:, 1], ends[:, 2], **band))
         for i, (name, value) in enumerate(baselines.items()):
-            look = style(i + len(curves)) | {"marker": "", "color": GREY, "linewidth": 1.2}
-            self.baseline_.append(ax.axhline(np.mean(value), label=name, **look))
+            style = line_style(i + len(curves)) | {"marker": "", "color": GREY, "linewidth": 1.2}
+            self.baseline_.append(ax.axhline(np.mean(value), label=name, **style))
         counts = {scores.shape[1] for scores in curves.values()}
         n_tasks = f", {counts.pop()} tasks" if len(counts) == 1 else ""
-        tidy(
+        label_axes(
             ax,
             self.param_name.rpartition("__")[2],
             f"{self.score_name}\n(mean, {100 * self.level:g} % interval{n_tasks})",
@@ -148,47 +148,46 @@ class AdaptationCurveDisplay:
         Parameters
         ----------
         estimator : meta-learner, MetaPipeline, TaskEstimator, fitted search, or dict of them
-            Meta-fitted; it stays as it is. A dict compares several, by name.
+            Meta-fitted; it is not changed. A dict compares several estimators, by name.
         tasks : sequence of tasks
-            Not seen in meta-training. Of those without a fixed support, one is drawn.
+            Not used in meta-training. A support is drawn for tasks without a fixed one.
         param_name : str, default="inner_steps"
-            A parameter that may change after `meta_fit`; of the last step of a MetaPipeline, or
-            spelt in full.
+            A parameter that may change after `meta_fit`: one of the last step of a MetaPipeline, or
+            a full name with double underscores.
         param_range : sequence, default=(0, 1, 2, 5, 10)
-            Its values.
+            Values of the parameter.
         scoring : str, callable or None, default=None
             As in :class:`~sklearn_meta.model_selection.TaskEstimator`. None: accuracy, or R^2.
         level : float, default=0.95
-            Of confidence, of the interval of the mean over tasks.
+            Confidence level of the interval of the mean over tasks.
         baseline : float, array-like of shape (n_tasks,), dict of them, or None, default=None
             Scores to compare with, such as ``other.score_tasks(tasks)``: a horizontal line.
         ax : matplotlib Axes, default=None
-            To draw on; None: of a new figure.
+            Axes to draw on; None: those of a new figure.
         line_kw : dict, default=None
-            For matplotlib's `plot`, of the means.
+            Arguments of matplotlib's `plot`, for the means.
 
         Returns
         -------
         AdaptationCurveDisplay
-            Drawn; its `scores` are a dict by name.
+            The display, drawn; its `scores` are a dict by name.
 
         Raises
         ------
         ValueError
-            If an estimator has no such parameter, it belongs to the learned prior, or there are no
-            values of it.
+            If an estimator has no such parameter, the parameter belongs to the learned prior, or
+            `param_range` is empty.
         NotMetaFittedError
             If an estimator is not meta-fitted.
         """
         if not len(param_range):
-            raise ValueError(f"param_range is empty; give one value of {param_name!r} or more.")
+            raise ValueError(f"param_range is empty; pass at least one value of {param_name!r}.")
         scores = {}
         for name, est in by_name(estimator).items():
             judge = judge_of(est, scoring, tasks)
             key = _parameter(judge, param_name)
-            scores[name] = np.stack(
-                [scores_of(_with(judge, key, value, tasks), tasks) for value in param_range]
-            )
+            changed = [clone(judge).set_params(**{key: value}).fit(tasks) for value in param_range]
+            scores[name] = np.stack([scores_of(one, tasks) for one in changed])
         return cls(
             param_range=param_range,
             scores=scores,
@@ -211,31 +210,31 @@ class AdaptationCurveDisplay:
         ax: Any = None,
         line_kw: Any = None,
     ) -> AdaptationCurveDisplay:
-        """Draw scores that were kept.
+        """Draw scores that are known already.
 
         Parameters
         ----------
         param_range : array-like of shape (n_values,)
             Values of the parameter.
         scores : array-like of shape (n_values, n_tasks), or dict of them
-            Of each task after adapting; a dict for several learners, by name.
+            Scores of each task after adapting; a dict for several learners, by name.
         param_name : str, default="inner_steps"
             The parameter.
         score_name : str, default="score"
-            What the scores are.
+            Name of the score.
         level : float, default=0.95
-            Of confidence, of the interval of the mean over tasks.
+            Confidence level of the interval of the mean over tasks.
         baseline : float, array-like of shape (n_tasks,), dict of them, or None, default=None
             Scores to compare with: a horizontal line.
         ax : matplotlib Axes, default=None
-            To draw on; None: of a new figure.
+            Axes to draw on; None: those of a new figure.
         line_kw : dict, default=None
-            For matplotlib's `plot`, of the means.
+            Arguments of matplotlib's `plot`, for the means.
 
         Returns
         -------
         AdaptationCurveDisplay
-            Drawn.
+            The display, drawn.
         """
         return cls(
             param_range=param_range,
@@ -248,27 +247,22 @@ class AdaptationCurveDisplay:
 
 
 def _parameter(judge: TaskEstimator, param_name: str) -> str:
-    """Give the full name of a parameter of the meta-learner."""
-    learner, there = judge.estimator, judge.get_params()
+    """Return the full name of a parameter of the meta-learner."""
+    learner, params = judge.estimator, judge.get_params()
     keys = [f"estimator__{param_name}"]
     if isinstance(learner, Pipeline):
         keys.append(f"estimator__{learner.steps[-1][0]}__{param_name}")
         learner = learner.steps[-1][1]
     for key in keys:
-        if key in there:
+        if key in params:
             return key
     raise ValueError(
-        f"{type(learner).__name__} has no parameter {param_name!r} to draw a curve against. Name "
-        "one that it has by param_name, or give its score_tasks(tasks) as the baseline of others."
+        f"{type(learner).__name__} has no parameter {param_name!r} to draw a curve against. "
+        "Choose another param_name, or pass its score_tasks(tasks) as a baseline of others."
     )
 
 
-def _with(judge: TaskEstimator, key: str, value: Any, tasks: Any) -> TaskEstimator:
-    changed: TaskEstimator = clone(judge).set_params(**{key: value}).fit(tasks)
-    return changed
-
-
-def _checked(name: str, scores: ArrayLike, n_values: int) -> NDArray[np.float64]:
+def _check_scores(name: str, scores: ArrayLike, n_values: int) -> NDArray[np.float64]:
     x = np.asarray(scores, dtype=np.float64)
     if x.ndim != 2 or len(x) != n_values:
         raise ValueError(
@@ -278,8 +272,8 @@ def _checked(name: str, scores: ArrayLike, n_values: int) -> NDArray[np.float64]
     return x
 
 
-def _place(ax: Any, values: Any) -> NDArray[np.float64]:
-    """Give the places of the values on the axis, and label them."""
+def _set_xticks(ax: Any, values: Any) -> NDArray[np.float64]:
+    """Label the values on the axis, and return their positions."""
     if not all(isinstance(v, (int, float, np.number)) and v is not True for v in values):
         places = np.arange(len(values), dtype=np.float64)
         ax.set_xticks(places, [str(v) for v in values])

@@ -1,19 +1,20 @@
-"""The picture of a meta-training: losses against epochs."""
+"""Display of the losses of a meta-training."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.pipeline import Pipeline
 
-from sklearn_meta._plotting import GREY, new_axes, style, tidy
-from sklearn_meta.inspection.learners import history_of
+from sklearn_meta._plotting import GREY, label_axes, line_style, new_axes
+from sklearn_meta.exceptions import NotMetaFittedError
 
 __all__ = ["LearningHistoryDisplay"]
 
-NAMES = {  # of what is drawn, in a history and in a table
+COLUMNS = {  # parameters of the display, and their columns in a history or a table
     "epoch": ("epoch",),
     "train_loss": ("train_loss",),
     "valid_loss": ("valid_loss",),
@@ -25,14 +26,14 @@ NAMES = {  # of what is drawn, in a history and in a table
 class LearningHistoryDisplay:
     """Training and validation loss of `meta_fit` against epochs.
 
-    Make it by `from_estimator` or `from_predictions`; all parameters are kept as attributes.
+    Create it with `from_estimator` or `from_predictions`; all parameters are stored as attributes.
 
     Parameters
     ----------
     train_loss : array-like of shape (n_epochs,)
         Mean loss on the tasks of meta-training, in each epoch.
     valid_loss : array-like of shape (n_epochs,) or None, default=None
-        On the validation tasks.
+        Mean loss on the validation tasks.
     epoch : array-like of shape (n_epochs,) or None, default=None
         Numbers of the epochs; None: from 1.
     meta_lr : array-like of shape (n_epochs,) or None, default=None
@@ -43,16 +44,16 @@ class LearningHistoryDisplay:
     Attributes
     ----------
     ax_ : matplotlib Axes
-        With the losses.
+        Axes with the losses.
     figure_ : matplotlib Figure
-        Of the axes.
+        Figure of the axes.
     lines_ : list of matplotlib Line2D
-        Of the training loss and, where there is one, of the validation loss.
+        The training loss and, if there is one, the validation loss.
     best_ : matplotlib Line2D or None
-        The mark of the lowest validation loss; None without validation tasks, where the last
-        iterate is kept.
+        The mark of the lowest validation loss; None without validation tasks, where `meta_fit`
+        keeps the last iterate.
     rate_ : matplotlib Line2D or None
-        Of the learning rate, on an axis of its own.
+        The learning rate, on an axis of its own.
 
     Examples
     --------
@@ -85,56 +86,59 @@ class LearningHistoryDisplay:
     def plot(
         self, ax: Any = None, *, show_meta_lr: bool = False, line_kw: Any = None
     ) -> LearningHistoryDisplay:
-        """Draw it.
+        """Draw the losses.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            To draw on; None: of a new figure.
+            Axes to draw on; None: those of a new figure.
         show_meta_lr : bool, default=False
-            Whether to draw the learning rate too, where the history has one.
+            Whether to draw the learning rate too, if the history has one.
         line_kw : dict, default=None
-            For matplotlib's `plot`, of the losses.
+            Arguments of matplotlib's `plot`, for the losses.
 
         Returns
         -------
         LearningHistoryDisplay
-            With `ax_`, `figure_` and what was drawn.
+            The display itself.
 
         Raises
         ------
         ValueError
             If the arrays differ in length.
         """
-        train = _numbers("train_loss", self.train_loss, None)
+        train = _per_epoch("train_loss", self.train_loss, None)
         n = len(train)
-        epoch = np.arange(1, n + 1) if self.epoch is None else _numbers("epoch", self.epoch, n)
+        epoch = np.arange(1, n + 1) if self.epoch is None else _per_epoch("epoch", self.epoch, n)
         ax = new_axes(ax, self)
         every = {"markevery": max(1, n // 12)}
-        self.lines_ = ax.plot(epoch, train, label="training tasks", **every | style(0, line_kw))
+        self.lines_ = ax.plot(
+            epoch, train, label="training tasks", **every | line_style(0, line_kw)
+        )
         self.best_, self.rate_ = None, None
         if self.valid_loss is not None:
-            valid = _numbers("valid_loss", self.valid_loss, n)
-            look = every | style(1, line_kw)
-            self.lines_ += ax.plot(epoch, valid, label="validation tasks", **look)
+            valid = _per_epoch("valid_loss", self.valid_loss, n)
+            style = every | line_style(1, line_kw)
+            self.lines_ += ax.plot(epoch, valid, label="validation tasks", **style)
             if np.isfinite(valid).any():
-                at = int(np.nanargmin(valid))
+                best = int(np.nanargmin(valid))
                 (self.best_,) = ax.plot(
-                    epoch[at : at + 1],
-                    valid[at : at + 1],
-                    label=f"lowest, epoch {epoch[at]:g}",
+                    epoch[best : best + 1],
+                    valid[best : best + 1],
+                    label=f"lowest, epoch {epoch[best]:g}",
                     **{"marker": "o", "markersize": 12, "markeredgewidth": 1.6, "color": "black"},
                     **{"fillstyle": "none", "linestyle": "none"},
                 )
-        per_epoch = 0 if self.n_iter is None else int(np.nanmax(_numbers("n_iter", self.n_iter, n)))
-        plural = "iteration" if per_epoch == 1 else "iterations"
-        each = f" ({per_epoch} {plural} each)" if per_epoch else ""
-        tidy(ax, f"epoch{each}", "loss (mean over tasks)")
+        n_iter = 0 if self.n_iter is None else int(np.nanmax(_per_epoch("n_iter", self.n_iter, n)))
+        plural = "iteration" if n_iter == 1 else "iterations"
+        label_axes(
+            ax, f"epoch ({n_iter} {plural} each)" if n_iter else "epoch", "loss (mean over tasks)"
+        )
         ax.xaxis.get_major_locator().set_params(integer=True)
         if show_meta_lr and self.meta_lr is not None:
-            self.rate_ = _rate(ax, epoch, _numbers("meta_lr", self.meta_lr, n))
-        drawn = [*self.lines_, self.best_, self.rate_]
-        ax.legend(handles=[line for line in drawn if line is not None], frameon=False)
+            self.rate_ = _draw_rate(ax, epoch, _per_epoch("meta_lr", self.meta_lr, n))
+        lines = [*self.lines_, self.best_, self.rate_]
+        ax.legend(handles=[line for line in lines if line is not None], frameon=False)
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
@@ -147,25 +151,25 @@ class LearningHistoryDisplay:
         Parameters
         ----------
         estimator : meta-learner, MetaPipeline, TaskEstimator or fitted search over one
-            With a `history_`, which a clone has not.
+            With a `history_`, which a clone does not have.
         ax : matplotlib Axes, default=None
-            To draw on; None: of a new figure.
+            Axes to draw on; None: those of a new figure.
         show_meta_lr : bool, default=False
-            Whether to draw the learning rate too, where the history has one.
+            Whether to draw the learning rate too, if the history has one.
         line_kw : dict, default=None
-            For matplotlib's `plot`, of the losses.
+            Arguments of matplotlib's `plot`, for the losses.
 
         Returns
         -------
         LearningHistoryDisplay
-            Drawn.
+            The display, drawn.
 
         Raises
         ------
         NotMetaFittedError
             If there is no history.
         """
-        columns = _columns(history_of(estimator), None)
+        columns = _columns(_history(estimator), None)
         return cls(**columns).plot(ax, show_meta_lr=show_meta_lr, line_kw=line_kw)
 
     @classmethod
@@ -178,26 +182,26 @@ class LearningHistoryDisplay:
         show_meta_lr: bool = False,
         line_kw: Any = None,
     ) -> LearningHistoryDisplay:
-        """Draw a history that was kept.
+        """Draw a stored history.
 
         Parameters
         ----------
         history : list of dict, DataFrame, dict of arrays, or array-like of shape (n_epochs,)
-            A `history_`, its `to_frame()`, a table with a column ``train_loss`` and perhaps
+            A `history_`, its `to_frame()`, a table with a column ``train_loss`` and optionally
             ``valid_loss``, ``epoch``, ``meta_lr``, ``n_iter``; or the training loss alone.
         valid_loss : array-like of shape (n_epochs,) or None, default=None
-            In place of that of the history.
+            Replaces that of the history.
         ax : matplotlib Axes, default=None
-            To draw on; None: of a new figure.
+            Axes to draw on; None: those of a new figure.
         show_meta_lr : bool, default=False
-            Whether to draw the learning rate too, where the history has one.
+            Whether to draw the learning rate too, if the history has one.
         line_kw : dict, default=None
-            For matplotlib's `plot`, of the losses.
+            Arguments of matplotlib's `plot`, for the losses.
 
         Returns
         -------
         LearningHistoryDisplay
-            Drawn.
+            The display, drawn.
 
         Raises
         ------
@@ -208,8 +212,22 @@ class LearningHistoryDisplay:
         return cls(**columns).plot(ax, show_meta_lr=show_meta_lr, line_kw=line_kw)
 
 
+def _history(estimator: Any) -> Sequence[Mapping[str, Any]]:
+    """Return the history of the meta-learner inside a pipeline, TaskEstimator or search."""
+    inside = getattr(estimator, "best_estimator_", estimator)
+    inside = getattr(inside, "estimator_", inside)
+    inside = inside.steps[-1][1] if isinstance(inside, Pipeline) else inside
+    if not hasattr(inside, "history_"):
+        raise NotMetaFittedError(
+            f"This {type(inside).__name__} has no history_: it is not meta-fitted yet, or it is a "
+            "clone, which keeps the learned prior but not its history."
+        )
+    history: Sequence[Mapping[str, Any]] = inside.history_
+    return history
+
+
 def _columns(history: Any, valid_loss: ArrayLike | None) -> dict[str, Any]:
-    """Take what is drawn out of rows, a table or an array."""
+    """Read the parameters of the display from rows, a table or an array."""
     if hasattr(history, "reset_index"):
         history = history.reset_index()  # the epochs are the index of to_frame()
     if isinstance(history, Mapping) or hasattr(history, "columns"):
@@ -218,13 +236,13 @@ def _columns(history: Any, valid_loss: ArrayLike | None) -> dict[str, Any]:
         table = {k: [row.get(k, np.nan) for row in history] for row in history for k in row}
     else:
         table = {"train_loss": history}
-    found = {ours: table[k] for ours, spelt in NAMES.items() for k in spelt if k in table}
-    if "train_loss" not in found:
+    columns = {name: table[k] for name, keys in COLUMNS.items() for k in keys if k in table}
+    if "train_loss" not in columns:
         raise ValueError(f"A history needs a train_loss; got {list(table)}.")
-    return found if valid_loss is None else found | {"valid_loss": valid_loss}
+    return columns if valid_loss is None else columns | {"valid_loss": valid_loss}
 
 
-def _numbers(name: str, values: ArrayLike, n: int | None) -> NDArray[np.float64]:
+def _per_epoch(name: str, values: ArrayLike, n: int | None) -> NDArray[np.float64]:
     x = np.asarray(values, dtype=np.float64)
     if x.ndim != 1 or not len(x) or len(x) != (len(x) if n is None else n):
         wanted = "(n_epochs,)" if n is None else f"({n},), as train_loss is"
@@ -232,7 +250,7 @@ def _numbers(name: str, values: ArrayLike, n: int | None) -> NDArray[np.float64]
     return x
 
 
-def _rate(ax: Any, epoch: NDArray[Any], meta_lr: NDArray[np.float64]) -> Any:
+def _draw_rate(ax: Any, epoch: NDArray[Any], meta_lr: NDArray[np.float64]) -> Any:
     right = ax.twinx()
     (line,) = right.plot(epoch, meta_lr, color=GREY, linestyle=":", label="meta_lr (right)")
     right.set_ylabel("meta_lr")

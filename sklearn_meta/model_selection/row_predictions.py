@@ -1,4 +1,4 @@
-"""Predictions for the rows without a label in a table of many tasks."""
+"""Predictions for the unlabelled rows of a table of many tasks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone, is_classifier
 
 from sklearn_meta._optional import need
-from sklearn_meta.base.estimator import BaseMetaLearner, Prediction
+from sklearn_meta.base import BaseMetaLearner
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.outer.failures import (
     Failures,
@@ -20,36 +20,38 @@ from sklearn_meta.outer.failures import (
     no_prediction,
 )
 from sklearn_meta.pipeline import MetaPipeline
-from sklearn_meta.pipeline.raw_tasks import RawTask, raw_tasks
 from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.arrays import frozen, frozen_rows
+from sklearn_meta.tasks.convert import collect_tasks
 from sklearn_meta.tasks.frames import from_columns, is_column, is_frame, missing, rows_of
 from sklearn_meta.tasks.validate import label
 from sklearn_meta.tasks.values import as_groups
 
-__all__ = ["RowPredictions", "predicted_rows"]
+__all__ = ["RowPredictions", "predict_rows", "predict_with_proba"]
+
+Prediction = tuple[NDArray[Any], NDArray[np.float64] | None]  # labels or targets, probabilities
 
 
 @dataclass(frozen=True, eq=False)
 class RowPredictions:
-    """Result of `TaskEstimator.predict_rows`, with one entry for each row without a label.
+    """Result of `TaskEstimator.predict_rows`, with one entry for each unlabelled row.
 
     Attributes
     ----------
     rows : ndarray of int of shape (n_query,)
         Positions in the table, ascending.
     task : ndarray of shape (n_query,)
-        Of which task each is.
+        The task of each row.
     y : ndarray of shape (n_query,) or (n_query, n_outputs)
-        Predicted labels or targets. Where adapting to the task diverged, None for labels and NaN
-        for targets.
+        Predicted labels or targets; None for labels and NaN for targets of a task on which
+        adapting diverged.
     proba : ndarray of shape (n_query, n_classes) or None
         Probabilities, in the order of `classes_`; 0 for a class that the labelled rows of the task
-        lack, NaN where adapting diverged. None of a regression.
+        lack, NaN where adapting diverged. None for regression.
     classes_ : ndarray of shape (n_classes,) or None
         All labels of all tasks, sorted.
     index : object or None
-        Labels of these rows, where the table is a frame of pandas.
+        Index labels of these rows, if the table is a pandas DataFrame.
     """
 
     rows: NDArray[np.intp]
@@ -60,141 +62,122 @@ class RowPredictions:
     index: Any = None
 
     def to_frame(self) -> Any:
-        """Give them as a frame of pandas, for ``frame.join(found.to_frame())``.
+        """Return the predictions as a pandas DataFrame, for ``frame.join(result.to_frame())``.
 
         Returns
         -------
         pandas.DataFrame
-            Columns "prediction" (several outputs: "prediction_0", ...) and "proba_" of each class;
-            the index is that of the table, or the positions.
+            Columns "prediction" (several outputs: "prediction_0", ...) and "proba_" and the label
+            for each class; the index is that of the table, or the positions.
         """
         pd = need("pandas", "pandas", "RowPredictions.to_frame()")
         y = self.y if self.y.ndim == 2 else self.y[:, None]
-        several = y.shape[1] > 1
-        names = [f"prediction_{k}" if several else "prediction" for k in range(y.shape[1])]
+        n = y.shape[1]
+        names = [f"prediction_{k}" for k in range(n)] if n > 1 else ["prediction"]
         columns = dict(zip(names, y.T, strict=True))
         if self.classes_ is not None and self.proba is not None:
             columns |= {f"proba_{c}": p for c, p in zip(self.classes_, self.proba.T, strict=True)}
         return pd.DataFrame(columns, index=self.rows if self.index is None else self.index)
 
 
-def predicted_rows(
+def predict_rows(
     estimator: Any, X: Any, y: Any, groups: Any, error_score: Any = np.nan
 ) -> RowPredictions:
-    """Adapt to the labelled rows of each task, and predict its others.
+    """Adapt a meta-fitted estimator to the labelled rows of each task, and predict the others.
 
-    Parameters
-    ----------
-    estimator : meta-learner
-        Meta-fitted; it stays as it is.
-    X : table of shape (n_rows, ...)
-        Rows of all tasks.
-    y : array-like of shape (n_rows,) or str
-        Missing where a row is to be predicted. Or the name of that column.
-    groups : array-like of shape (n_rows,) or str
-        The task of each row. Or the name of that column.
-    error_score : "raise" or float, default=np.nan
-        With a number, a task on which adapting diverges costs its own rows alone.
-
-    Returns
-    -------
-    RowPredictions
-        For the rows without a label.
-
-    Raises
-    ------
-    TaskError
-        If there are none, or a task has no others.
+    With a number as `error_score`, a task on which adapting diverges loses only its own rows.
     """
     table, y, groups = from_columns(X, y, groups)
     table = table if is_frame(table) else frozen_rows(table, "X")
     y = y if is_frame(y) or is_column(y) else frozen(y, "y")
-    of_task, gaps = as_groups(groups), missing(y)
-    unknown = gaps.reshape(len(gaps), int(np.prod(gaps.shape[1:]))).max(axis=1, initial=False)
-    if not table.shape[0] == len(y) == len(of_task.of_row):
+    groups, gaps = as_groups(groups), missing(y)
+    unlabelled = gaps.reshape(len(gaps), int(np.prod(gaps.shape[1:]))).max(axis=1, initial=False)
+    task_of, names = groups.of_row, groups.labels
+    if not table.shape[0] == len(y) == len(task_of):
         raise TaskError(
             f"X, y and groups must have one entry a row; got X of shape {table.shape}, y of shape "
-            f"{y.shape} and groups of shape {of_task.of_row.shape}."
+            f"{y.shape} and groups of shape {task_of.shape}."
         )
-    rows = np.flatnonzero(unknown)
+    rows = np.flatnonzero(unlabelled)
     if len(rows) == 0:
         raise TaskError(
             f"y of shape {y.shape} has no missing entry: rows without a label are predicted, "
             "after adapting to those with one."
         )
     check_error_score(error_score, "TaskEstimator")
-    code, name_of = of_task.of_row, of_task.labels
-    n_labelled = np.bincount(code, ~unknown).astype(int)
-    lacking = rows[n_labelled[code[rows]] == 0]
-    if len(lacking):
-        name = str(name_of[code[lacking].min()])
+    n_labelled = np.bincount(task_of, ~unlabelled).astype(int)
+    without_support = rows[n_labelled[task_of[rows]] == 0]
+    if len(without_support):
+        name = str(names[task_of[without_support].min()])
         raise TaskError(f"Task {name!r} has no labelled row to adapt to.")
-    asked = np.bincount(code, unknown) > 0  # the other tasks have nothing to predict
-    order = np.lexsort((unknown, code))  # the labelled rows of each task first
-    order = order[asked[code[order]]]
-    labelled = order[~unknown[order]]
-    known = np.asarray(rows_of(y, labelled))  # without gaps, whole numbers are whole again
-    known = np.array(known.tolist()) if known.dtype == object else known
-    n_labelled = n_labelled[asked]
-    n_rows = np.bincount(code)[asked]
-    first = np.repeat(np.cumsum(n_labelled) - n_labelled, n_rows)
-    place = np.where(unknown[order], first, np.cumsum(~unknown[order]) - 1)
-    table, targets = rows_of(table, order), known[place]  # a query has any label of its support
-    tasks = _with_support(estimator, table, targets, name_of[code[order]], n_labelled)
-    with collect_failures() as inside:
-        found = _predictions(estimator, tasks)
-    failures, names = Failures(), {i: f"Task {task.name!r}" for i, task in enumerate(tasks)}
-    failures.add(inside.renamed(names), error_score)
-    failures.report(len(found), error_score)
-    query = order[unknown[order]]
-    back = np.argsort(query)
+
+    # sort rows by task, labelled rows first; leave out tasks without unlabelled rows
+    has_query = np.bincount(task_of, unlabelled) > 0
+    order = np.lexsort((unlabelled, task_of))
+    order = order[has_query[task_of[order]]]
+    labelled = order[~unlabelled[order]]
+    labels = np.asarray(rows_of(y, labelled))
+    labels = np.array(labels.tolist()) if labels.dtype == object else labels
+    n_support, n_rows = n_labelled[has_query], np.bincount(task_of)[has_query]
+    # a query row, whose target is ignored, gets the first label of its support
+    first = np.repeat(np.cumsum(n_support) - n_support, n_rows)
+    place = np.where(unlabelled[order], first, np.cumsum(~unlabelled[order]) - 1)
+    sorted_table, targets = rows_of(table, order), labels[place]
+    tasks = _tasks_with_support(estimator, sorted_table, targets, names[task_of[order]], n_support)
+
+    with collect_failures() as collected:
+        predictions = predict_with_proba(estimator, tasks)
+    failures, labels_of = Failures(), {i: f"Task {task.name!r}" for i, task in enumerate(tasks)}
+    failures.add(collected.renamed(labels_of), error_score)
+    failures.report(len(tasks), error_score)
+
+    query = order[unlabelled[order]]
+    back = np.argsort(query)  # to the order of the table
     classes = proba = None
     if is_classifier(estimator):
-        classes = np.unique(known)
-        wide = np.zeros((len(query), len(classes)))
-        begin = 0
-        for own, (labels, P) in zip(
-            np.split(known, np.cumsum(n_labelled)[:-1]), found, strict=True
-        ):
-            end = begin + len(labels)
-            wide[begin:end, np.searchsorted(classes, np.unique(own))] = P
-            begin = end
-        proba = wide[back]
+        classes = np.unique(labels)
+        supports = np.split(labels, np.cumsum(n_support)[:-1])
+        parts = []
+        for support, (y_pred, P) in zip(supports, predictions, strict=True):
+            wide = np.zeros((len(y_pred), len(classes)))
+            wide[:, np.searchsorted(classes, np.unique(support))] = P
+            parts.append(wide)
+        proba = np.concatenate(parts)[back]
     index = X.index[rows] if hasattr(X, "iloc") else None
-    predicted = np.concatenate([one for one, _ in found])[back]
-    return RowPredictions(rows, name_of[code[rows]], predicted, proba, classes, index)
+    predicted = np.concatenate([y_pred for y_pred, _ in predictions])[back]
+    return RowPredictions(rows, names[task_of[rows]], predicted, proba, classes, index)
 
 
-def _with_support(
+def _tasks_with_support(
     estimator: Any, table: Any, y: NDArray[Any], groups: NDArray[Any], n_support: NDArray[np.intp]
-) -> Sequence[Task | RawTask]:
-    """Make tasks of a table that is sorted by task, the rows of the support first."""
-    numbers = [np.arange(n) for n in n_support]
-    if not isinstance(estimator, BaseMetaLearner):  # frames stay frames
-        raw = raw_tasks(table, y, groups)
-        return [t._replace(support=rows) for t, rows in zip(raw, numbers, strict=True)]
-    kind = "class" if is_classifier(estimator) else "real"
-    tasks = as_tasks(table, y, groups, target_type=kind)
-    for task, rows in zip(tasks, numbers, strict=True):
+) -> Sequence[Task]:
+    """Make tasks of a table that is sorted by task, with the rows of the support first."""
+    supports = [np.arange(n) for n in n_support]
+    if not isinstance(estimator, BaseMetaLearner):  # keep frames
+        tasks = collect_tasks(table, y, groups)
+    else:
+        target_type = "class" if is_classifier(estimator) else "real"
+        tasks = list(as_tasks(table, y, groups, target_type=target_type))
+    for task, rows in zip(tasks, supports, strict=True):
         task.support = rows
     return tasks
 
 
-def _predictions(estimator: Any, tasks: Sequence[Task | RawTask]) -> list[Prediction]:
+def predict_with_proba(estimator: Any, tasks: Sequence[Task]) -> list[Prediction]:
     """Predict the query of each task, with the probability of each label of its support."""
     if isinstance(estimator, MetaPipeline):
-        return _predictions(*estimator._learner_and_tasks(tasks))
+        return predict_with_proba(estimator.steps[-1][1], estimator.transform_tasks(tasks))
     if isinstance(estimator, BaseMetaLearner):
         return estimator._predictions(tasks)
-    found, failures, classify = list[Prediction](), Failures(), is_classifier(estimator)
+    predictions, failures, with_proba = list[Prediction](), Failures(), is_classifier(estimator)
     for i, task in enumerate(tasks):
         adapted, y = clone(estimator), task.y_support
         if failures.fit(adapted, task.X_support, y, i, label(task, i), np.nan):
-            P = adapted.predict_proba(task.X_query) if classify else None
-            found.append((adapted.predict(task.X_query), P))
+            P = adapted.predict_proba(task.X_query) if with_proba else None
+            predictions.append((adapted.predict(task.X_query), P))
             continue
         n_query = len(task.y) - len(y)
-        missing_y = no_prediction(n_query, y, "class" if classify else "real")
-        found.append((missing_y, np.full((n_query, 1), np.nan) if classify else None))
+        y_pred = no_prediction(n_query, y, "class" if with_proba else "real")
+        predictions.append((y_pred, np.full((n_query, 1), np.nan) if with_proba else None))
     failures.report(len(tasks), np.nan)
-    return found
+    return predictions

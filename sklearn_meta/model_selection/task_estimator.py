@@ -1,63 +1,67 @@
-"""A meta-learner whose rows are tasks: what scikit-learn's searches and curves then hold out."""
+"""An estimator over tasks, whose samples scikit-learn's searches and curves hold out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
-from sklearn_meta.model_selection.given import (
-    given_tasks,
-    marks_of,
-    refuse_cut_tasks,
-    with_support,
-)
-from sklearn_meta.model_selection.interrupt import heeding_interrupts
-from sklearn_meta.model_selection.row_predictions import RowPredictions, predicted_rows
+from sklearn_meta.model_selection.row_predictions import RowPredictions, predict_rows
 from sklearn_meta.model_selection.scorer import mean_score, scorer_of
 from sklearn_meta.outer.failures import Failures, check_error_score
-from sklearn_meta.pipeline.raw_tasks import RawTask
-from sklearn_meta.tasks import Task, TaskDistribution
+from sklearn_meta.parameters import as_range, check_parameter, integer
+from sklearn_meta.pipeline import MetaPipeline
+from sklearn_meta.tasks import Task, TaskDistribution, as_tasks
+from sklearn_meta.tasks.arrays import dense
+from sklearn_meta.tasks.convert import collect_tasks
+from sklearn_meta.tasks.split import draw_support
 from sklearn_meta.tasks.validate import label
 
-__all__ = ["TaskEstimator"]
+__all__ = ["TaskEstimator", "ensure_support", "learner_of", "reraise_interrupts", "support_range"]
 
 
 class TaskEstimator(BaseEstimator):
     """Meta-learner that lets scikit-learn's tools treat each task as one sample.
 
-    `fit` meta-trains a copy, `score` adapts it to the support of each task given, judges it on the
-    query, and averages over tasks. So scikit-learn's searches, cross-validation and curves hold out
-    whole tasks: ``GridSearchCV(TaskEstimator(clf), {"estimator__meta_lr": ...}).fit(tasks)``.
+    `fit` meta-trains a copy of the estimator; `score` adapts it to the support of each task, scores
+    it on the query, and averages over tasks. So scikit-learn's searches, cross-validation and
+    curves hold out whole tasks:
+    ``GridSearchCV(TaskEstimator(clf), {"estimator__meta_lr": ...}).fit(tasks)``.
 
     Parameters
     ----------
     estimator : meta-learner
-        It stays as it is; what it has learned before plays no part, unless `prefit`.
+        It is not modified, and what it has learned before is ignored unless `prefit`.
     scoring : str, callable, list, dict or None, default=None
-        How a task is judged. None: accuracy, or R^2 of a regressor, of all tasks in one pass. Else
-        a name of scikit-learn's, a callable ``(estimator, X, y) -> float``, or several of them, by
-        name or in a dict, for `score_tasks` alone.
+        How a task is scored. None: accuracy, or R^2 of a regressor, of all tasks in one pass.
+        Otherwise a name of one of scikit-learn's scorers, a callable
+        ``(estimator, X, y) -> float``, or several of them, as a list of names or a dict, for
+        `score_tasks` only.
     task : str, list of str or None, default=None
-        The column or columns of a DataFrame that say which task a row is of, in place of
-        `groups`.
+        Column or columns of a DataFrame that identify the task of a row, in place of `groups`.
     prefit : bool, default=False
-        Whether to keep the prior that `estimator` brings: `fit` then trains nothing, and a search
-        tunes the inner loop alone. The tasks of the search should not be those of meta-training.
+        Whether to keep the learned prior of `estimator`: `fit` then trains nothing, and a search
+        tunes only the inner loop. The tasks of the search should not be those of meta-training.
     n_support : int or None, default=None
-        Rows of support (of each class, for a classifier) to draw of tasks that have no fixed one;
+        Support rows (of each class, for a classifier) to draw for tasks without a fixed support;
         None: the fewest that `estimator` is meta-trained for.
     random_state : int, RandomState instance or None, default=0
-        Of that draw: with an int a task gets the same support whenever it is judged.
+        Random state of that draw: with an int, a task gets the same support whenever it is scored.
     error_score : "raise" or float, default=np.nan
-        The score of a task on which adapting diverges. NaN leaves the task out of the mean that
-        `score` returns; with another number it counts as that. A warning names the task. "raise"
-        makes it an error.
+        Score of a task on which adapting diverges. NaN leaves the task out of the mean that
+        `score` returns; any other number counts as its score. A warning names the task. "raise"
+        raises the error.
 
     Attributes
     ----------
@@ -69,9 +73,9 @@ class TaskEstimator(BaseEstimator):
     TypeError
         From `fit`, if `estimator` is no meta-learner.
     NotMetaFittedError
-        From `fit`, if `prefit` and there is no prior.
+        From `fit`, if `prefit` and `estimator` is not meta-fitted.
     ValueError
-        If `groups` did not arrive.
+        If `groups` was not passed on.
 
     See Also
     --------
@@ -80,19 +84,19 @@ class TaskEstimator(BaseEstimator):
 
     Notes
     -----
-    Rows in a table are spelt ``fit(X, y, groups=...)``. The searches of scikit-learn hand `groups`
-    on where metadata routing is on, ``sklearn.set_config(enable_metadata_routing=True)``: `fit` and
-    `score` ask for it of themselves. Without routing, name a column by `task`, or pass a list of
-    tasks. Split by :class:`TaskKFold` and its like: plain K folds of a table cut tasks in two, and
-    `score` refuses to judge rows of a task of which others were trained on. Successive halving by
-    rows and learning curves take rows away from tasks: give them a list (then they count tasks), or
-    ``resource="estimator__max_meta_iter"``.
+    Rows of a table are passed as ``fit(X, y, groups=...)``. scikit-learn's searches pass `groups`
+    on if metadata routing is enabled, ``sklearn.set_config(enable_metadata_routing=True)``: `fit`
+    and `score` request it by default. Without routing, name a column by `task`, or pass a list of
+    tasks. Split with :class:`TaskKFold` or :class:`LeaveOneTaskOut`: plain K folds of a table cut
+    tasks in two, and `score` refuses rows of a task of which others were trained on. Successive
+    halving by rows and learning curves remove rows from tasks: pass a list (they then count
+    tasks), or use ``resource="estimator__max_meta_iter"``.
 
-    Candidates that differ in the inner loop alone do not share a meta-training of themselves: most
-    algorithms train through it, so another `inner_lr` learns another prior. `prefit` shares one.
+    Candidates that differ only in the inner loop do not share a meta-training: most algorithms
+    train through it, so another `inner_lr` learns another prior. `prefit` shares one.
 
-    A candidate of a search that fails on hard tasks is judged on the easy ones. Set `error_score`
-    to the score of guessing, such as 0 for R^2, where that must not help it.
+    A candidate of a search that fails on hard tasks is scored only on the easy ones. To prevent
+    that, set `error_score` to the score of a constant prediction, such as 0 for R^2.
 
     Examples
     --------
@@ -138,35 +142,35 @@ class TaskEstimator(BaseEstimator):
         Parameters
         ----------
         tasks : sequence of tasks, TaskDistribution, or table of shape (n_rows, ...)
-            As `meta_fit` takes them.
+            Tasks in any form that `meta_fit` accepts.
         y, groups : array-like of shape (n_rows,) or None, default=None
             Targets and tasks of the rows of a table.
 
         Returns
         -------
         self : object
-            With `estimator_`.
+            The fitted estimator, with `estimator_`.
         """
         if not hasattr(self.estimator, "meta_fit"):
             raise TypeError(
                 f"TaskEstimator needs an estimator with meta_fit; got {self.estimator!r}."
             )
-        own, trained = clone(self.estimator), {}
+        estimator, hashes = clone(self.estimator), {}
         if not self.prefit:
             checked: Any = tasks
             if not isinstance(tasks, TaskDistribution):
                 checked = self._as_tasks(tasks, y, groups)
-            if y is not None:  # rows of a table, which a split may have torn from their task
-                trained = marks_of(checked)
-            own.reset_meta()  # carried state has seen tasks held out
-            with heeding_interrupts():
-                own.meta_fit(checked)
-        elif not hasattr(own, "theta_"):
+            if y is not None:  # rows of a table, which a split may have cut
+                hashes = hashes_of(checked)
+            estimator.reset_meta()  # an earlier prior has seen the held-out tasks
+            with reraise_interrupts():
+                estimator.meta_fit(checked)
+        elif not hasattr(estimator, "theta_"):
             raise NotMetaFittedError(
-                f"TaskEstimator(prefit=True) keeps the prior of its {type(own).__name__}, which "
-                "is not meta-fitted yet. Call meta_fit(tasks) on it first."
+                f"TaskEstimator(prefit=True) keeps the prior of its {type(estimator).__name__}, "
+                "which is not meta-fitted yet. Call meta_fit(tasks) on it first."
             )
-        self.estimator_, self._trained = own, trained
+        self.estimator_, self._trained_hashes = estimator, hashes
         return self
 
     def predict_tasks(self, tasks: Any, y: Any = None, groups: Any = None) -> list[NDArray[Any]]:
@@ -175,48 +179,48 @@ class TaskEstimator(BaseEstimator):
         Parameters
         ----------
         tasks : sequence of tasks, or table of shape (n_rows, ...)
-            Of tasks without a fixed support, one is drawn.
+            For tasks without a fixed support, one is drawn.
         y, groups : array-like of shape (n_rows,) or None, default=None
             Targets and tasks of the rows of a table.
 
         Returns
         -------
         y : list of ndarray of shape (n_query,) or (n_query, n_outputs)
-            In the order of the tasks. Where adapting diverged, NaN for targets, and None for
-            labels.
+            Predictions in the order of the tasks; NaN for targets and None for labels where
+            adapting diverged.
         """
         check_is_fitted(self)
         split = self._split(self._as_tasks(tasks, y, groups))
         return list(self.estimator_.predict_tasks(split, error_score=self.error_score))
 
     def predict_rows(self, X: Any, y: Any, groups: Any = None) -> RowPredictions:
-        """Adapt to the labelled rows of each task of a table, and predict those without a label.
+        """Adapt to the labelled rows of each task of a table, and predict its unlabelled rows.
 
         Parameters
         ----------
         X : table of shape (n_rows, ...)
-            Rows of all tasks, in any order; a frame of pandas or polars, or an array.
+            Rows of all tasks, in any order; a DataFrame of pandas or polars, or an array.
         y : array-like of shape (n_rows,) or str
-            Labels or targets, missing (None, NaN) where a row is to be predicted; or the column.
+            Labels or targets, missing (None, NaN) for the rows to predict; or the column name.
         groups : array-like of shape (n_rows,) or str, default=None
-            The task of each row, or the column; None: the column named by `task`.
+            The task of each row, or the column name; None: the column named by `task`.
 
         Returns
         -------
         RowPredictions
-            One entry a row without a label, in the order of the table; probabilities have a column
-            for each class of any task. Missing for the rows of a task on which adapting diverged.
+            One entry for each unlabelled row, in the order of the table; probabilities have a
+            column for each class of any task. Missing for tasks on which adapting diverged.
 
         Raises
         ------
         TaskError
-            If no row is without a label, or all rows of a task are.
+            If all rows have a label, or a task has no labelled row.
         """
         check_is_fitted(self)
         groups = self.task if groups is None else groups
         if groups is None:
             raise ValueError("predict_rows needs groups=, the task of each row of X.")
-        return predicted_rows(self.estimator_, X, y, groups, self.error_score)
+        return predict_rows(self.estimator_, X, y, groups, self.error_score)
 
     def score_tasks(
         self, tasks: Any, y: Any = None, groups: Any = None
@@ -226,24 +230,24 @@ class TaskEstimator(BaseEstimator):
         Parameters
         ----------
         tasks : sequence of tasks, or table of shape (n_rows, ...)
-            Of tasks without a fixed support, one is drawn.
+            For tasks without a fixed support, one is drawn.
         y, groups : array-like of shape (n_rows,) or None, default=None
             Targets and tasks of the rows of a table.
 
         Returns
         -------
         scores : ndarray of shape (n_tasks,), or dict of them
-            A dict where `scoring` names several metrics.
+            A dict if `scoring` names several metrics.
         """
         return self.score_by(self.scoring, tasks, y, groups)
 
     def score(self, tasks: Any, y: Any = None, groups: Any = None) -> float:
-        """Mean score over the tasks that have one.
+        """Return the mean score over the tasks that have one.
 
         Parameters
         ----------
         tasks : sequence of tasks, or table of shape (n_rows, ...)
-            Of tasks without a fixed support, one is drawn.
+            For tasks without a fixed support, one is drawn.
         y, groups : array-like of shape (n_rows,) or None, default=None
             Targets and tasks of the rows of a table.
 
@@ -266,12 +270,12 @@ class TaskEstimator(BaseEstimator):
         return mean_score(scores)
 
     def score_by(self, scoring: Any, tasks: Any, y: Any = None, groups: Any = None) -> Any:
-        """Score the query of each task as another `scoring` has it.
+        """Score the query of each task by another `scoring`.
 
         Parameters
         ----------
         scoring : str, callable, list, dict or None
-            In place of the parameter.
+            Replaces the parameter of the same name.
         tasks : sequence of tasks, or table of shape (n_rows, ...)
             As in `score_tasks`.
         y, groups : array-like of shape (n_rows,) or None, default=None
@@ -280,44 +284,161 @@ class TaskEstimator(BaseEstimator):
         Returns
         -------
         scores : ndarray of shape (n_tasks,), or dict of them
-            A dict where `scoring` names several metrics.
+            A dict if `scoring` names several metrics.
         """
         check_is_fitted(self)
-        given = self._as_tasks(tasks, y, groups)
-        refuse_cut_tasks(self._trained if y is not None else {}, given)
-        split = self._split(given)
+        checked = self._as_tasks(tasks, y, groups)
+        if y is not None:
+            self._check_not_cut(checked)
+        split = self._split(checked)
         if scoring is None:
             return self.estimator_.score_tasks(split, error_score=self.error_score)
         if isinstance(scoring, str) or not np.iterable(scoring):
             return self._by_scorers(split, {"": scoring})[""]
-        named = scoring if isinstance(scoring, Mapping) else {s: s for s in scoring}
-        return self._by_scorers(split, named)
-
-    # ---- tasks and scorers ---------------------------------------------------------------------
+        scorers = scoring if isinstance(scoring, Mapping) else {s: s for s in scoring}
+        return self._by_scorers(split, scorers)
 
     def _by_scorers(
-        self, tasks: Sequence[Task | RawTask], scoring: Mapping[str, Any]
+        self, tasks: Sequence[Task], scoring: Mapping[str, Any]
     ) -> dict[str, NDArray[np.float64]]:
         check_error_score(self.error_score, "TaskEstimator")
         scorers = [scorer_of(s) for s in scoring.values()]
         adapted, failures = clone(self.estimator_), Failures()
-        found = np.full((len(tasks), len(scorers)), np.nan)
+        scores = np.full((len(tasks), len(scorers)), np.nan)
         for i, t in enumerate(tasks):
-            rows, name = (t.X_support, t.y_support), label(t, i)
+            support, name = (t.X_support, t.y_support), label(t, i)
             try:
-                if not failures.fit(adapted, *rows, i, name, self.error_score):
-                    found[i] = self.error_score
-                    continue
-                found[i] = [float(scorer(adapted, t.X_query, t.y_query)) for scorer in scorers]
-            except FloatingPointError:  # of error_score="raise"
+                if failures.fit(adapted, *support, i, name, self.error_score):
+                    scores[i] = [float(scorer(adapted, t.X_query, t.y_query)) for scorer in scorers]
+                else:
+                    scores[i] = self.error_score
+            except FloatingPointError:  # error_score="raise"
                 raise
-            except Exception as error:  # whatever a scorer of the user's raises
+            except Exception as error:  # a user's scorer can raise anything
                 raise TaskError(f"{name}: {list(scoring.values())}: {error}") from error
         failures.report(len(tasks), self.error_score)
-        return dict(zip(scoring, found.T, strict=True))
+        return dict(zip(scoring, scores.T, strict=True))
 
-    def _as_tasks(self, tasks: Any, y: Any, groups: Any) -> Sequence[Task | RawTask]:
-        return given_tasks(self.estimator, self.task, tasks, y, groups)
+    def _as_tasks(self, tasks: Any, y: Any, groups: Any) -> Sequence[Task]:
+        groups = self.task if groups is None else groups
+        if y is not None and groups is None:
+            raise ValueError(
+                "TaskEstimator got X and y but no groups, which say of which task a row is. "
+                "scikit-learn's searches give groups to the splitter alone, unless metadata "
+                "routing is on: sklearn.set_config(enable_metadata_routing=True). Or pass a list, "
+                "as_tasks(X, y, groups), or a DataFrame and TaskEstimator(..., task='column')."
+            )
+        groups = None if y is None else groups
+        if isinstance(self.estimator, MetaPipeline):  # its transformers validate X
+            return collect_tasks(tasks, y, groups)
+        target_type = "class" if is_classifier(self.estimator) else "real"
+        return as_tasks(tasks, y, groups, target_type=target_type)
 
-    def _split(self, tasks: Sequence[Task | RawTask]) -> list[Task | RawTask]:
-        return with_support(self.estimator, self.n_support, self.random_state, tasks)
+    def _split(self, tasks: Sequence[Task]) -> list[Task]:
+        """Draw a support for each task without a fixed one, all with the same seed."""
+        if self.n_support is not None:
+            int(check_parameter("n_support", self.n_support, integer(1), "TaskEstimator"))
+        without = [i for i, task in enumerate(tasks) if task.support is None]
+        if not without:
+            return list(tasks)
+        size = self.n_support
+        if size is None:
+            sizes = support_range(self.estimator)
+            if sizes is None:
+                raise TaskError(
+                    f"{label(tasks[without[0]], without[0])} has no fixed support, and "
+                    f"{type(learner_of(self.estimator)).__name__} does not say how many rows to "
+                    "draw. Give TaskEstimator n_support=, or the tasks a support."
+                )
+            size = sizes[0]
+        seed = self.random_state
+        if not isinstance(seed, (int, np.integer)):
+            seed = check_random_state(seed).randint(np.iinfo(np.int32).max)
+        by_class = is_classifier(self.estimator)
+        return [ensure_support(task, i, size, by_class, seed) for i, task in enumerate(tasks)]
+
+    def _check_not_cut(self, tasks: Sequence[Task]) -> None:
+        """Refuse rows of a task if other rows of the same task were trained on."""
+        trained = self._trained_hashes
+        for name, digest in hashes_of([t for t in tasks if t.name in trained]).items():
+            if digest != trained[name]:
+                raise TaskError(
+                    f"Task {name!r} is cut in two: it was meta-trained on, and other rows of it "
+                    "are to be judged, which would look better than new tasks do. Hold out whole "
+                    "tasks: cv=TaskKFold(...), LeaveOneTaskOut(), or a list of tasks. (If it is "
+                    "another task, give it another name.)"
+                )
+
+
+def learner_of(estimator: Any) -> Any:
+    """Return the last step of (nested) meta-pipelines, or the estimator itself."""
+    while isinstance(estimator, MetaPipeline):
+        estimator = estimator.steps[-1][1]
+    return estimator
+
+
+def support_range(estimator: Any) -> tuple[int, int] | None:
+    """Return the range of support rows (of each class) that a meta-learner is trained for.
+
+    A pipeline or wrapper without such a parameter has the range of the meta-learner inside it;
+    None if no parameter defines it.
+    """
+    names = ("n_shot", "n_support") if is_classifier(estimator) else ("n_support",)
+    learner = learner_of(estimator)
+    while learner is not None:
+        for name in names:
+            if (size := getattr(learner, name, None)) is not None:
+                return as_range(size, name, type(learner).__name__, least=1)
+        learner = learner_of(getattr(learner, "estimator", None))
+    return None
+
+
+def ensure_support(task: Task, i: int, size: int, by_class: bool, random_state: Any) -> Task:
+    """Return task i with `size` support rows (of each class), or as it is if it has a support."""
+    if task.support is not None:
+        return task
+    how: dict[str, Any] = {
+        "n_shot" if by_class else "n_support": size,
+        "random_state": random_state,
+    }
+    try:
+        return draw_support(task, **how)
+    except TaskError as error:
+        raise TaskError(f"{label(task, i)}: no support can be drawn. {error}") from None
+
+
+def hashes_of(tasks: Sequence[Task]) -> dict[str, str]:
+    """Return a hash of the rows of each named task."""
+    hashes = {}
+    for task in tasks:
+        if task.name is not None:
+            digest = hashlib.blake2b()
+            for a in (dense(task.X), task.y):  # objects by value: equal strings may be two objects
+                digest.update(repr(a.tolist()).encode() if a.dtype.kind == "O" else a.tobytes())
+            hashes[task.name] = digest.hexdigest()
+    return hashes
+
+
+@contextmanager
+def reraise_interrupts() -> Iterator[None]:
+    """Re-raise a Ctrl-C that `meta_fit` has handled, as a half-trained candidate has no score.
+
+    A KeyboardInterrupt that a callback raises to stop the training is not affected.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield  # other threads receive no signals
+        return
+    handler, signals = before, list[int]()
+
+    def record(number: int, frame: FrameType | None) -> None:
+        signals.append(number)
+        handler(number, frame)
+
+    signal.signal(signal.SIGINT, record)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if signals:
+        raise KeyboardInterrupt("Interrupted while a candidate was meta-trained.")

@@ -18,13 +18,13 @@ class Conv4(nn.Module):
     Parameters
     ----------
     row_shape : tuple of int
-        Shape of one row, (height, width) or (channels, height, width). An axis too small to
-        halve once more is left as it is.
+        Shape of one row, (height, width) or (channels, height, width). Pooling leaves an axis of
+        length 1 as it is.
     channels : int, default=64
-        Channels of each block.
+        Number of channels of each block.
     norm : {"group", "batch"} or None, default="group"
-        "group": by image and group of channels. "batch": by the statistics of the rows at hand,
-        as in the papers (transductive).
+        "group" normalises each image by groups of its channels. "batch" uses the statistics of the
+        rows of each task, as in the papers, which is transductive.
     groups : int, default=8
         Number of groups for ``norm="group"``.
 
@@ -90,7 +90,7 @@ class Conv4(nn.Module):
         """
         X = X.unsqueeze(-3) if self.image_ndim == 2 else X
         B = X.shape[:-4]
-        beside = self.convs[0].weight.ndim == 5  # kernels of their own: tasks side by side
+        beside = self.convs[0].weight.ndim == 5  # a kernel for each task: tasks side by side
 
         def merge(X: Tensor) -> Tensor:
             return X.movedim(0, 1).flatten(1, 2) if beside else X.flatten(0, -4)

@@ -1,7 +1,7 @@
-"""Layers whose parameters may carry a leading task axis: one network for all tasks, or one each.
+"""Layers whose parameters may have a leading task axis: one network for all tasks, or one each.
 
-Each is an ordinary torch layer until its parameters are replaced, by
-:func:`torch.func.functional_call`, with stacked ones.
+Each is an ordinary torch layer until :func:`torch.func.functional_call` replaces its parameters by
+stacked ones.
 """
 
 from __future__ import annotations
@@ -30,7 +30,16 @@ class Linear(nn.Linear):
     Raises
     ------
     ValueError
-        If asked for no bias.
+        If `bias` is False.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_meta.nn import Linear
+    >>> layer = Linear(3, 2)
+    >>> stacked = {"weight": torch.zeros(5, 2, 3), "bias": torch.zeros(5, 2)}  # of five tasks
+    >>> torch.func.functional_call(layer, stacked, (torch.ones(5, 4, 3),)).shape
+    torch.Size([5, 4, 2])
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -60,9 +69,9 @@ class Linear(nn.Linear):
 class Conv2d(nn.Conv2d):
     """Convolution of images, with one kernel for all tasks or one each.
 
-    One for all: `X` (rows, channels, height, width). One each: the tasks lie side by side in the
-    channels, `X` (n, B * channels, height, width), and become the groups of a single convolution.
-    With a bias, and padded by zeros.
+    With one kernel, `X` is (rows, channels, height, width). With one for each task, the tasks lie
+    side by side in the channels, `X` (n, B * channels, height, width), and become the groups of a
+    single convolution. It has a bias and pads with zeros.
 
     Parameters
     ----------
@@ -75,7 +84,7 @@ class Conv2d(nn.Conv2d):
     Raises
     ------
     ValueError
-        If asked for another padding, or no bias.
+        If `padding_mode` is not "zeros", or `bias` is False.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -108,7 +117,7 @@ class Conv2d(nn.Conv2d):
 
 
 class TaskLayerNorm(nn.LayerNorm):
-    """Layer normalisation of vectors `X` (*B, n, channels): each row by its own statistics.
+    """Layer normalisation of vectors `X` (*B, n, channels), each row by its own statistics.
 
     Parameters
     ----------
@@ -139,9 +148,10 @@ class TaskLayerNorm(nn.LayerNorm):
 
 
 class TaskGroupNorm(nn.GroupNorm):
-    """Group normalisation of images: each image by the statistics of groups of its channels.
+    """Group normalisation of images, each image by the statistics of groups of its channels.
 
-    Takes `X` as :class:`Conv2d` does, tasks side by side where each has its own parameters.
+    `X` has the same form as for :class:`Conv2d`, with tasks side by side where each has its own
+    parameters.
 
     Parameters
     ----------
@@ -173,17 +183,17 @@ class TaskGroupNorm(nn.GroupNorm):
 
 
 class TaskBatchNorm(nn.Module):
-    """Batch normalisation by the statistics of the task at hand, never by running ones.
+    """Batch normalisation by the statistics of the rows of each task, without running statistics.
 
-    The rows of a task see each other: predictions for several rows differ from predictions row
-    by row (they are transductive), and padding would change them.
+    It is transductive: predictions for several rows together differ from predictions row by row,
+    and padding would change them.
 
     Parameters
     ----------
     channels : int
-        Channels.
+        Number of channels.
     pixel_axes : int
-        Axes behind the channels: 0 for vectors, 2 for images.
+        Number of axes after the channels: 0 for vectors, 2 for images.
     """
 
     transductive = True

@@ -20,23 +20,24 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 class MLP(nn.Sequential):
-    """Multi-layer perceptron from rows to their last hidden layer.
+    """Multi-layer perceptron that maps rows to their last hidden layer.
 
     Parameters
     ----------
     row_shape : tuple of int
         Shape of one row, (n_features,).
     hidden_layer_sizes : sequence of int, default=(64, 64)
-        Width of each hidden layer. Empty: the identity, so that a head on it is a linear model.
+        Width of each hidden layer. If empty, the identity, so that a head makes a linear model.
     activation : {"relu", "tanh", "gelu", "elu", "identity"}, default="relu"
-        After each layer.
+        Activation after each layer.
     norm : {"layer", "batch"} or None, default="layer"
-        Before each activation. "batch" uses the statistics of the rows at hand (transductive).
+        Normalisation before each activation. "batch" uses the statistics of the rows of each task,
+        which is transductive.
 
     Raises
     ------
     ValueError
-        If the rows are not vectors, or a name is not known.
+        If the rows are not vectors, or a name is unknown.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Recurrent layers and attention in elementary operations, in place of torch's fused kernels."""
+"""Recurrent layers and attention in elementary operations, instead of torch's fused kernels."""
 
 from __future__ import annotations
 
@@ -15,21 +15,16 @@ from torch.overrides import TorchFunctionMode
 __all__ = ["Unfused"]
 
 Weights = Sequence[Tensor]  # of one layer and direction, without those of the input
-Cell = Callable[[Tensor, Weights, Weights], tuple[Tensor, ...]]  # of x, state and weights
+Cell = Callable[[Tensor, Weights, Weights], tuple[Tensor, ...]]  # (x, state, weights) -> state
 
 
 class Unfused(TorchFunctionMode):
-    """Replaces fused kernels in this thread: they have no second derivative or no `torch.vmap`.
+    """Replace the fused kernels of this thread that lack a second derivative or `torch.vmap`.
 
     `nn.LSTM`, `nn.GRU`, `nn.RNN` and their cells, `nn.MultiheadAttention`, the layers of
     `nn.Transformer` and `scaled_dot_product_attention` then compute the same with operations that
-    have both, on every device. Weights of attention stay on their way to it: there is no fast path.
-    torch's own switches for its kernels are not used, because they hold for the whole process.
-
-    Attributes
-    ----------
-    replaced : bool
-        Whether there was anything to replace.
+    have both, on every device. torch's own switches would change the whole process. `replaced` is
+    True as soon as a kernel was replaced.
     """
 
     def __init__(self) -> None:
@@ -39,9 +34,9 @@ class Unfused(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        ours = REPLACEMENTS.get(func)
-        self.replaced |= ours is not None
-        return (ours or func)(*args, **(kwargs or {}))
+        replacement = REPLACEMENTS.get(func)
+        self.replaced |= replacement is not None
+        return (replacement or func)(*args, **(kwargs or {}))
 
 
 # ---- recurrent layers ------------------------------------------------------------------------
@@ -73,7 +68,7 @@ def _relu_step(x: Tensor, state: Weights, weights: Weights) -> tuple[Tensor, ...
 
 
 def _layers(cell: Cell) -> Callable[..., tuple[Tensor, ...]]:
-    """Give what ``torch.lstm`` and its like do, with the arguments that torch's modules pass."""
+    """Return a function like ``torch.lstm``, with the arguments that torch's modules pass."""
 
     def run(X: Tensor, *args: Any) -> tuple[Tensor, ...]:
         sizes = None
@@ -84,17 +79,17 @@ def _layers(cell: Cell) -> Callable[..., tuple[Tensor, ...]]:
             sizes, batch_first = sizes.tolist(), False
         start = [start] if isinstance(start, Tensor) else start
         X = X.transpose(0, 1) if batch_first else X
-        n_ways = 1 + both
-        n_own = len(params) // (n_layers * n_ways)
+        n_directions = 1 + both
+        n_weights = len(params) // (n_layers * n_directions)
         ends = []
         for layer in range(n_layers):
             outputs = []
-            for way in range(n_ways):
-                k = layer * n_ways + way
-                W, *own = params[k * n_own : (k + 1) * n_own]
-                b = (own.pop(1),) if biases else ()
-                first = [s[k] for s in start]
-                Z, end = _one_way(cell, F.linear(X, W, *b), first, own, sizes, backwards=way == 1)
+            for direction in range(n_directions):
+                k = layer * n_directions + direction
+                W, *weights = params[k * n_weights : (k + 1) * n_weights]
+                b = (weights.pop(1),) if biases else ()
+                first, x = [s[k] for s in start], F.linear(X, W, *b)
+                Z, end = _scan(cell, x, first, weights, sizes, backwards=direction == 1)
                 outputs.append(Z)
                 ends.append(end)
             X = torch.cat(outputs, -1)
@@ -106,7 +101,7 @@ def _layers(cell: Cell) -> Callable[..., tuple[Tensor, ...]]:
     return run
 
 
-def _one_way(
+def _scan(
     cell: Cell,
     x: Tensor,
     state: Sequence[Tensor],
@@ -115,31 +110,31 @@ def _one_way(
     *,
     backwards: bool,
 ) -> tuple[Tensor, Sequence[Tensor]]:
-    """Go through time in one direction; give the states h of all times, and the last state."""
+    """Run a cell through time in one direction; return h at all times, and the last state."""
     steps = x.unbind(0) if sizes is None else x.split(sizes)
     hidden = []
-    for now in reversed(steps) if backwards else steps:
-        n = now.shape[0]
-        left = cell(now, [s[:n] for s in state], weights)
-        hidden.append(left[0])
+    for x_t in reversed(steps) if backwards else steps:
+        n = x_t.shape[0]
+        new = cell(x_t, [s[:n] for s in state], weights)
+        hidden.append(new[0])
         if n == state[0].shape[0]:
-            state = left
+            state = new
         else:  # shorter sequences have ended, or have not begun yet
-            state = [torch.cat([s, old[n:]]) for s, old in zip(left, state, strict=True)]
+            state = [torch.cat([s, old[n:]]) for s, old in zip(new, state, strict=True)]
     if backwards:
         hidden.reverse()
     return (torch.stack(hidden) if sizes is None else torch.cat(hidden)), state
 
 
 def _cell(cell: Cell) -> Callable[..., Any]:
-    """Give what ``torch.lstm_cell`` and its like do: one step."""
+    """Return a function like ``torch.lstm_cell``: one step."""
 
     def run(X: Tensor, state: Any, w_ih: Tensor, w_hh: Tensor, *biases: Tensor | None) -> Any:
         b_ih, b_hh = biases or (None, None)
         start = [state] if isinstance(state, Tensor) else state
         weights = [w_hh] if b_hh is None else [w_hh, b_hh]
-        found = cell(F.linear(X, w_ih, b_ih), start, weights)
-        return found[0] if isinstance(state, Tensor) else found
+        new = cell(F.linear(X, w_ih, b_ih), start, weights)
+        return new[0] if isinstance(state, Tensor) else new
 
     return run
 
@@ -165,7 +160,7 @@ def _attention(
         shape = query.shape[-2], key.shape[-2]
         attn_mask = torch.ones(shape, dtype=torch.bool, device=query.device).tril()
     if attn_mask is not None and attn_mask.dtype == torch.bool:
-        attn_mask = ~attn_mask  # True takes part here, and is left out in MultiheadAttention
+        attn_mask = ~attn_mask  # here True means to attend, in MultiheadAttention to ignore
     scores = query @ key.mT * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
     if attn_mask is not None:
         scores = scores + _finite(attn_mask, scores.dtype)
@@ -173,7 +168,7 @@ def _attention(
 
 
 def _finite(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """Give what is added to scores: so low that it leaves out, but a row of it alone is no NaN."""
+    """Return what to add to scores: so low that it masks, but finite so that no row is NaN."""
     lowest = torch.finfo(dtype).min / 4  # two of them may be added
     if mask.dtype == torch.bool:
         return torch.zeros_like(mask, dtype=dtype).masked_fill(mask, lowest)
@@ -184,17 +179,17 @@ ARGUMENTS = inspect.signature(F.multi_head_attention_forward)
 
 
 def _multi_head_attention(*args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
-    """Attend as torch does where the weights of the attention are asked for: step by step."""
+    """Compute attention as torch does where it returns the weights: without a fused kernel."""
     bound = ARGUMENTS.bind(*args, **kwargs)
     bound.apply_defaults()
-    asked, dtype = bound.arguments["need_weights"], bound.arguments["query"].dtype
+    need_weights, dtype = bound.arguments["need_weights"], bound.arguments["query"].dtype
     changes: dict[str, Any] = {"need_weights": True}
     for name in ("key_padding_mask", "attn_mask"):
         mask = bound.arguments[name]
         changes[name] = None if mask is None else _finite(mask, dtype)
     bound.arguments.update(changes)
     output, weights = F.multi_head_attention_forward(*bound.args, **bound.kwargs)
-    return output, weights if asked else None
+    return output, weights if need_weights else None
 
 
 REPLACEMENTS: dict[Any, Callable[..., Any]] = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import io
 import os
 import pickle
@@ -18,6 +17,7 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback, PassthroughScoring
 from skorch.history import History
 
+from sklearn_meta._archive import read_file, write_file
 from sklearn_meta._warnings import warn
 from sklearn_meta.exceptions import SaveError
 from sklearn_meta.functional.generators import GeneratorsState, current_generators
@@ -25,7 +25,6 @@ from sklearn_meta.outer.callbacks import by_epoch
 from sklearn_meta.outer.episodes import TrainingBatches
 from sklearn_meta.outer.state import VERSIONS
 from sklearn_meta.parameters import fingerprint
-from sklearn_meta.storage import write_atomically
 from sklearn_meta.tasks import LazyTasks
 
 __all__ = ["Checkpoint", "SaveCheckpoints", "hash_of_run", "open_folder"]
@@ -36,7 +35,6 @@ FREE |= {"activation_checkpointing", "task_chunk_size"}  # the same numbers in l
 PARTS = {"seed", "versions", "module", "zero_loss", "optimizer", "schedule", "best", "history"}
 PARTS |= {"n_iter", "rng", "queue", "generators"}
 BEST = ("misses_", "dynamic_threshold_", "best_model_weights_", "best_epoch_")
-DIGEST = 32  # bytes of a sha256, with which the file begins
 BITS_DEPEND_ON = {k: VERSIONS[k] for k in ("sklearn_meta", "torch", "numpy")}
 
 
@@ -49,11 +47,8 @@ class Checkpoint:
         self._rows: list[dict[str, Any]] = []  # of finished epochs
         if not path.exists():
             return
-        data = path.read_bytes()
-        digest, content = data[:DIGEST], data[DIGEST:]
         try:
-            if hashlib.sha256(content).digest() != digest:
-                raise ValueError("It was cut off or altered.")
+            content = read_file(path, "checkpoint")
             # weights_only: nothing in the file is executed
             self.state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
             if not isinstance(self.state, dict) or set(self.state) != PARTS:
@@ -99,8 +94,7 @@ class Checkpoint:
         }
         file = io.BytesIO()
         torch.save(state, file)
-        content = file.getvalue()
-        write_atomically(self.path, hashlib.sha256(content).digest() + content)
+        write_file(self.path, "checkpoint", file.getvalue())
 
     def load(self, net: NeuralNet, batches: TrainingBatches) -> None:
         """Set a net that is about to be trained, and its callbacks, to the state of the file."""

@@ -14,8 +14,8 @@ from torch import Tensor
 from sklearn_meta._compat import compile_traced
 from sklearn_meta._warnings import warn
 from sklearn_meta.functional import Params
-from sklearn_meta.inner.algorithm import Algorithm, Network
-from sklearn_meta.inner.examples import Examples, widen
+from sklearn_meta.inner.algorithm import Algorithm, Examples, pad
+from sklearn_meta.nn.backbone import Network
 
 __all__ = ["MAX_GRAPHS", "MAX_WASTE", "CompiledGradient", "Gradient", "gradient"]
 
@@ -56,7 +56,7 @@ class Graph:
     ) -> tuple[Tensor, Gradient]:
         """Pad episodes to its sizes and compute losses and gradient."""
         n_support, n_query, width = self.sizes
-        episode = *widen(support, n_support, width), *widen(query, n_query, width)
+        episode = *pad(support, n_support, width), *pad(query, n_query, width)
         with torch.no_grad():  # the strides are part of what was compiled
             losses, *values = self.run(*theta.values(), *(t.contiguous() for t in episode))
         grads = dict(zip(self.dependencies, values, strict=True))

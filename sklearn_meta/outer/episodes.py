@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.inner.examples import Examples
+from sklearn_meta.inner.algorithm import Examples
 from sklearn_meta.inner.heads import check_n_way
 from sklearn_meta.outer.rows import (
     RowStore,

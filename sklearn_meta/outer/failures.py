@@ -19,9 +19,8 @@ from torch import Tensor
 from sklearn_meta._warnings import warn
 from sklearn_meta.exceptions import ScaleWarning
 from sklearn_meta.functional import Params
-from sklearn_meta.inner.algorithm import Algorithm, Network
-from sklearn_meta.inner.backbone import RowNetwork
-from sklearn_meta.inner.examples import Examples
+from sklearn_meta.inner.algorithm import Algorithm, Examples
+from sklearn_meta.nn.backbone import Network, RowNetwork
 
 __all__ = [
     "FACTOR",

@@ -15,8 +15,7 @@ from torch import Tensor
 
 from sklearn_meta._compat import PeakBytes
 from sklearn_meta.functional.generators import Generators, seeded
-from sklearn_meta.inner.algorithm import Algorithm
-from sklearn_meta.inner.examples import Examples
+from sklearn_meta.inner.algorithm import Algorithm, Examples
 from sklearn_meta.outer.compiled import gradient
 from sklearn_meta.outer.episodes import TrainingBatches, ValidationBatches
 from sklearn_meta.outer.objective import EpisodicModule

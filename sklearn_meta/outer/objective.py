@@ -13,9 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_meta.functional import Params
-from sklearn_meta.inner.algorithm import Algorithm
-from sklearn_meta.inner.backbone import RowNetwork
-from sklearn_meta.inner.examples import Examples
+from sklearn_meta.inner.algorithm import Algorithm, Examples
+from sklearn_meta.nn.backbone import RowNetwork
 from sklearn_meta.outer.compiled import CompiledGradient, Gradient, gradient
 from sklearn_meta.outer.scaling import standardise_tasks
 

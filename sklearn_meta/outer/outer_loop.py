@@ -35,10 +35,10 @@ from sklearn_meta._warnings import warn
 from sklearn_meta.exceptions import StaleMetaStateWarning, TaskError
 from sklearn_meta.functional import Params
 from sklearn_meta.functional.generators import Generators, seeded
-from sklearn_meta.inner.algorithm import BODY, Algorithm, draw_theta
-from sklearn_meta.inner.backbone import RowNetwork, build_backbone, missing_derivative
+from sklearn_meta.inner.algorithm import Algorithm, draw_theta
 from sklearn_meta.inner.heads import BIAS, check_n_way
 from sklearn_meta.nn import ACTIVATIONS
+from sklearn_meta.nn.backbone import BODY, RowNetwork, build_backbone, missing_derivative
 from sklearn_meta.outer.callbacks import (
     CountIterations,
     MetaHistory,
@@ -92,8 +92,7 @@ from sklearn_meta.parameters import (
     real,
 )
 from sklearn_meta.tasks import Task
-from sklearn_meta.tasks.columns import check_task_names
-from sklearn_meta.tasks.validate import label
+from sklearn_meta.tasks.validate import check_task_names, label
 
 __all__ = ["SCHEDULES", "OuterLoop"]
 

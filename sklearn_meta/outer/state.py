@@ -16,8 +16,7 @@ from sklearn_meta._version import __version__
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.outer.scaling import Limits, Scaling, scale_departures, scaling_of
 from sklearn_meta.tasks import Task
-from sklearn_meta.tasks.columns import check_task_names
-from sklearn_meta.tasks.validate import label
+from sklearn_meta.tasks.validate import check_task_names, label
 
 __all__ = [
     "VERSIONS",

@@ -1,9 +1,8 @@
-"""Tasks T and task distributions p(T): numpy only, no torch."""
+"""Tasks T and task distributions p(T)."""
 
 from sklearn_meta.tasks.convert import as_tasks
-from sklearn_meta.tasks.density import TaskDensity
 from sklearn_meta.tasks.dirichlet import DirichletTaskDistribution
-from sklearn_meta.tasks.distribution import EmpiricalTasks, TaskDistribution
+from sklearn_meta.tasks.distribution import EmpiricalTasks, TaskDensity, TaskDistribution
 from sklearn_meta.tasks.few_shot import FewShotTasks
 from sklearn_meta.tasks.gaussian import GaussianTaskDistribution
 from sklearn_meta.tasks.lazy import LazyTasks

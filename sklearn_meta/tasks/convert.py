@@ -1,44 +1,52 @@
-"""The one door: every spelling of "many tasks" becomes a tuple of Task, or one clear error."""
+"""The one door: every form of a collection of tasks becomes a tuple of Task, or one error."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
+from sklearn_meta._optional import need
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.tasks.arrays import frozen, frozen_rows, on_disk, stacked
-from sklearn_meta.tasks.frames import check_container, feature_names, from_columns, is_frame
-from sklearn_meta.tasks.task import Task
-from sklearn_meta.tasks.validate import check_tasks
+from sklearn_meta.parameters import check_parameter, option
+from sklearn_meta.tasks.arrays import frame_or_rows, frozen, frozen_rows, on_disk, stack_rows
+from sklearn_meta.tasks.frames import (
+    check_container,
+    feature_names,
+    from_columns,
+    is_column,
+    is_frame,
+    rows_of,
+)
+from sklearn_meta.tasks.task import Task, named_task, replace_data, task_of_rows
+from sklearn_meta.tasks.validate import check_consistent_rows, check_same_rows, check_tasks, label
 from sklearn_meta.tasks.values import Groups, as_groups, as_rows, as_targets
 
-__all__ = ["as_task", "as_tasks", "joined_targets", "validation_table"]
+__all__ = ["as_task", "as_tasks", "collect_tasks", "validation_table"]
 
 
 def as_tasks(
     X: Any, y: Any = None, groups: Any = None, *, target_type: str | None = None
 ) -> tuple[Task, ...]:
-    """Convert any of the spellings of a collection of tasks, and refuse bad tasks.
+    """Convert a collection of tasks of any form, and refuse tasks that cannot be used.
 
     Parameters
     ----------
     X : sequence of tasks, array-like of shape (n_rows, ...), sparse matrix, or DataFrame of \
             pandas or polars
-        Without `y`: a sequence of :class:`Task`, of pairs `(X, y)`, or of
-        `(X_support, y_support, X_query, y_query)`, mixed as you like. With `y` and `groups`: the
-        rows of all tasks in one table.
+        Without `y`: a sequence whose items are a :class:`Task`, `(X, y)` or
+        `(X_support, y_support, X_query, y_query)`. With `y` and `groups`: the rows of all tasks in
+        one table.
 
     y : array-like of shape (n_rows,) or (n_rows, n_outputs), or column name(s), default=None
         The targets of the table, or the name of the target column of a DataFrame: a string, an
         integer or a tuple. A list of names is a regression with several outputs.
 
     groups : array-like of shape (n_rows,) or column name(s), default=None
-        Which task each row belongs to, or the name of that column of a DataFrame. Several columns
-        (a list of names, a frame, a MultiIndex) make a task of each combination.
+        The task of each row, or the name of that column of a DataFrame. Several columns (a list of
+        names, a frame, a MultiIndex) make a task of each combination.
 
     target_type : {"class", "real"}, default=None
         Whether `y` must hold labels or numbers. With None, floating-point numbers are numbers,
@@ -48,15 +56,15 @@ def as_tasks(
     Returns
     -------
     tasks : tuple of Task
-        In the order given; for a table, in the order in which the groups first appear, each
-        named after its group.
+        In the order of the sequence. For a table, in the order in which the groups first appear,
+        each named after its group.
 
     Raises
     ------
     TaskError
         If there are no tasks, or one of them cannot be used: no rows, NaN or infinity, features
         that are not numbers, another number of features than the first, `y` of another length, a
-        query label that the support lacks, labels among numbers.
+        query label that the support lacks, labels and numbers in one collection.
 
     Examples
     --------
@@ -66,19 +74,32 @@ def as_tasks(
     >>> as_tasks([[0.], [1.], [2.]], y=[0.1, 0.2, 0.3], groups=["ann", "bob", "ann"])
     (Task('ann', X: (2, 1), y: (2,)), Task('bob', X: (1, 1), y: (1,)))
     """
-    if target_type not in (None, "class", "real"):
-        raise ValueError(
-            "The 'target_type' parameter of as_tasks must be None, 'class' or 'real'. "
-            f"Got {target_type!r} instead."
-        )
+    check_parameter("target_type", target_type, option(None, "class", "real"), "as_tasks")
     if y is None and groups is None:
-        tasks = tuple(as_task(item, i) for i, item in enumerate(_sequence(X)))
+        tasks = [as_task(item, i) for i, item in enumerate(_as_list(X))]
     else:
         tasks = _from_table(X, y, groups)
     return check_tasks(tasks, target_type)
 
 
-def _sequence(tasks: Any) -> Sequence[Any]:
+def collect_tasks(tasks: Any, y: Any = None, groups: Any = None) -> list[Task]:
+    """Convert tasks as :func:`as_tasks` does, but leave to transformers what X may hold.
+
+    Frames stay frames, and columns of arrays whose names are known become frames again.
+    """
+    if y is None and groups is None:
+        items = enumerate(_as_list(tasks))
+        collected = [_with_names(as_task(item, i, check=False)) for i, item in items]
+    else:
+        collected = _from_table(tasks, y, groups, check=False)
+    for i, task in enumerate(collected):
+        targets = as_targets(task.y, f"{label(task, i)}: y")
+        collected[i] = task if targets.dtype == task.y.dtype else replace_data(task, None, targets)
+    check_consistent_rows(collected)
+    return collected
+
+
+def _as_list(tasks: Any) -> list[Any]:
     if isinstance(tasks, Task):
         raise TaskError(f"tasks must be a sequence of tasks; got the single {tasks!r}. Use [task].")
     if isinstance(tasks, np.ndarray) and tasks.dtype != object:
@@ -95,28 +116,13 @@ def _sequence(tasks: Any) -> Sequence[Any]:
         raise TaskError("tasks is empty; at least one task is needed.")
     if hasattr(tasks, "__iter__"):
         return list(tasks)
-    return [tasks[i] for i in range(len(tasks))]  # which may never raise an IndexError
+    return [tasks[i] for i in range(len(tasks))]  # an item beyond the end may raise no IndexError
 
 
-def as_task(item: Any, index: int) -> Task:
-    """Convert one item of a sequence of tasks.
+def as_task(item: Any, index: int, *, check: bool = True) -> Task:
+    """Convert an item of a sequence of tasks: a Task, (X, y), or both of support and query.
 
-    Parameters
-    ----------
-    item : Task, (X, y) or (X_support, y_support, X_query, y_query)
-        The item.
-    index : int
-        Its position, for the error.
-
-    Returns
-    -------
-    Task
-        The very object, if it is one.
-
-    Raises
-    ------
-    TaskError
-        If it is none of these, or its shapes do not match.
+    Without `check`, the rows of a support and a query are stacked as they are.
     """
     if isinstance(item, Task):
         return item
@@ -127,106 +133,101 @@ def as_task(item: Any, index: int) -> Task:
             f"got {got}. A single task goes into a list: [(X, y)]."
         )
     try:
-        if len(item) == 2:
-            return Task(*item)
-        return _with_fixed_query(*item)
+        return Task(*item) if len(item) == 2 else _with_fixed_query(*item, check=check)
     except TaskError as error:
         raise type(error)(str(error).replace("A task", f"Task {index}", 1)) from None
 
 
-def _with_fixed_query(X_support: Any, y_support: Any, X_query: Any, y_query: Any) -> Task:
-    support = _half(X_support, y_support, "support")
-    query = _half(X_query, y_query, "query")
-    if support.row_shape != query.row_shape or support.y.shape[1:] != query.y.shape[1:]:
+def _with_fixed_query(
+    X_support: Any, y_support: Any, X_query: Any, y_query: Any, *, check: bool
+) -> Task:
+    names = "A task: its support", "A task: its query"
+    support, query = _part(X_support, y_support, names[0]), _part(X_query, y_query, names[1])
+    check_same_rows(query, support, names[1], "its support")
+    parts = list(zip((support, query), names, strict=True))
+    X = [as_rows(t.X, f"{name}: X", t.feature_names_in) if check else t.X for t, name in parts]
+    if issparse(X[0]) != issparse(X[1]):
+        raise TaskError("A task: X_support and X_query must both be sparse, or both dense.")
+    y = [as_targets(t.y, f"{name}: y") for t, name in parts]
+    if (y[0].dtype.kind == "U") != (y[1].dtype.kind == "U"):  # numpy would make strings of numbers
         raise TaskError(
-            "A task: support and query differ in shape; got X_support of shape "
-            f"{support.X.shape}, X_query of shape {query.X.shape}, y_support of shape "
-            f"{support.y.shape}, y_query of shape {query.y.shape}."
+            f"A task: y_support holds {y[0].dtype} and y_query {y[1].dtype}; both must hold the "
+            "same kind of value."
         )
-    if support.feature_names_in != query.feature_names_in:
-        raise TaskError(
-            f"A task: X_support has the feature names {support.feature_names_in}, "
-            f"X_query {query.feature_names_in}."
-        )
-    named = (support, "A task: its support"), (query, "A task: its query")
-    X, X_of_query = (as_rows(t.X, f"{name}: X", t.feature_names_in) for t, name in named)
-    y, y_of_query = (as_targets(t.y, f"{name}: y") for t, name in named)
-    task = Task(
-        _under_one_another(X, X_of_query),
-        joined_targets(y, y_of_query, "A task"),
-        support=np.arange(len(support)),
+    return named_task(
+        stack_rows(X),
+        np.concatenate(y),
+        support.feature_names_in or query.feature_names_in,
+        np.arange(len(support)),
     )
-    task.feature_names_in = support.feature_names_in
-    return task
 
 
-def _half(X: Any, y: Any, name: str) -> Task:
+def _part(X: Any, y: Any, name: str) -> Task:
     try:
         return Task(X, y)
     except TaskError as error:
-        raise type(error)(str(error).replace("A task", f"A task: its {name}", 1)) from None
+        raise type(error)(str(error).replace("A task", name, 1)) from None
 
 
-def _under_one_another(X_support: Any, X_query: Any) -> Any:
-    if issparse(X_support) != issparse(X_query):
-        raise TaskError("A task: X_support and X_query must both be sparse, or both dense.")
-    return stacked([X_support, X_query])
+def _with_names(task: Task) -> Task:
+    """Turn an array whose columns have names into a frame that has them."""
+    if task.feature_names_in is None or is_frame(task.X):
+        return task
+    pandas = need("pandas", "pandas", "A Task with column names in a MetaPipeline")
+    frame = pandas.DataFrame(np.array(task.X), columns=list(task.feature_names_in))
+    return Task(frame.infer_objects(), task.y, support=task.support, name=task.name)
 
 
-def joined_targets(y_support: NDArray[Any], y_query: NDArray[Any], called: str) -> NDArray[Any]:
-    """Return the targets of support and query, checked by `as_targets`, one after the other."""
-    if (y_support.dtype.kind == "U") != (y_query.dtype.kind == "U"):
-        raise TaskError(  # numpy would turn the numbers into strings
-            f"{called}: y_support holds {y_support.dtype} and y_query {y_query.dtype}; "
-            "both must hold the same kind of value."
-        )
-    return np.concatenate([y_support, y_query])
-
-
-def _from_table(X: Any, y: Any, groups: Any) -> tuple[Task, ...]:
+def _from_table(X: Any, y: Any, groups: Any, *, check: bool = True) -> list[Task]:
     if y is None or groups is None:
         lacking = "y" if y is None else "groups"
         raise TaskError(f"A table of rows needs both y= and groups=; {lacking} is missing.")
     X, y, groups = from_columns(X, y, groups)
-    names, table, targets = feature_names(X), frozen_rows(X, "X"), frozen(y, "y")
-    of_task = as_groups(groups)
-    shapes = table.shape, targets.shape, of_task.of_row.shape
+    names, y = feature_names(X), frozen(y, "y")
+    X = frozen_rows(X, "X") if check else frame_or_rows(X, "X")
+    y, of_task = y if check else as_targets(y, "y"), as_groups(groups)
+    shapes = tuple(X.shape), y.shape, of_task.of_row.shape
     if any(shape[:1] != shapes[-1] for shape in shapes):
         raise TaskError(
             "X, y and groups must have one entry a row; got X of shape "
             f"{shapes[0]}, y of shape {shapes[1]} and groups of shape {shapes[2]}."
         )
-    if len(targets) == 0:
+    if len(y) == 0:
         raise TaskError("tasks is empty: the table has no rows.")
-    tasks = _parts(table, targets, of_task)
+    tasks = _split_table(X, y, of_task)
     for task in tasks:
         task.feature_names_in = names
     return tasks
 
 
-def _parts(table: Any, targets: NDArray[Any], groups: Groups) -> tuple[Task, ...]:
-    """Make a task of each group, in one pass; a table that is sparse or on disk stays as it is."""
+def _split_table(X: Any, y: NDArray[Any], groups: Groups) -> list[Task]:
+    """Make a task of each group in one pass; sparse rows and rows on disk are not copied."""
     names = [str(name) for name in groups.labels]
-    if issparse(table) or on_disk(table):
+    if is_frame(X) or is_column(X):
         parts = zip(groups.rows(), names, strict=True)
-        return tuple(Task.of_rows(table, rows, targets[rows], name) for rows, name in parts)
+        return [Task(rows_of(X, rows), y[rows], name=name) for rows, name in parts]
+    if issparse(X) or on_disk(X):
+        parts = zip(groups.rows(), names, strict=True)
+        return [task_of_rows(X, rows, y[rows], name) for rows, name in parts]
     if (np.diff(groups.of_row) < 0).any():
         order = np.argsort(groups.of_row, kind="stable")
-        table, targets = table[order], targets[order]
+        X, y = X[order], y[order]
     ends = groups.ends()
     spans = zip(ends - np.diff(ends, prepend=0), ends, names, strict=True)
-    return tuple(Task(table[a:b], targets[a:b], name=name) for a, b, name in spans)
+    return [Task(X[begin:end], y[begin:end], name=name) for begin, end, name in spans]
 
 
 def validation_table(tasks: Any, y: Any, groups: Any) -> tuple[Any, Any, Any] | None:
-    """Return the (X, y, groups) of validation tasks that come as a table; None if they do not.
+    """Return the (X, y, groups) of validation tasks that are a table, None if they are not.
 
     A table is a tuple (X, y, groups), or a frame with the columns that `y` and `groups` name in
     the table of meta-training.
     """
     check_container(tasks, "validation_tasks")
-    if isinstance(tasks, tuple) and len(tasks) == 3 and _is_table(tasks[0]):
-        return tasks
+    if isinstance(tasks, tuple) and len(tasks) == 3:
+        X = tasks[0]
+        if is_frame(X) or issparse(X) or isinstance(X, np.ndarray):
+            return tasks
     if not is_frame(tasks):
         return None
     if hasattr(y, "shape") or hasattr(groups, "shape") or y is None or groups is None:
@@ -235,7 +236,3 @@ def validation_table(tasks: Any, y: Any, groups: Any) -> tuple[Any, Any, Any] | 
             "Use validation_tasks=(X, y, groups)."
         )
     return tasks, y, groups
-
-
-def _is_table(X: Any) -> bool:
-    return is_frame(X) or issparse(X) or isinstance(X, np.ndarray)

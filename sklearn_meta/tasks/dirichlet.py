@@ -1,42 +1,42 @@
-"""Tasks that mix the same classes in different proportions."""
+"""Task distribution of the same classes in different proportions."""
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize
+from scipy.special import gammaln, psi
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.tasks.columns import names_of, set_names
+from sklearn_meta.parameters import check_parameter, integer
 from sklearn_meta.tasks.convert import as_tasks
-from sklearn_meta.tasks.density import TaskDensity
-from sklearn_meta.tasks.dirichlet_multinomial import (
-    estimate_concentrations,
-    log_dirichlet_multinomial,
-)
-from sklearn_meta.tasks.fitting import check_columns, check_rows, task_weights
-from sklearn_meta.tasks.ranges import check_int
-from sklearn_meta.tasks.task import Task
+from sklearn_meta.tasks.distribution import TaskDensity, as_matrix, task_weights
+from sklearn_meta.tasks.task import Task, named_task
+from sklearn_meta.tasks.validate import names_of
 
-__all__ = ["DirichletTaskDistribution"]
+__all__ = ["DirichletTaskDistribution", "log_dirichlet_multinomial"]
 
 Array = NDArray[np.float64]
 N_TRIES = 1000  # draws of proportions for one task
 N_SIMULATED = 400  # tasks of one size, for the mean and the spread of their log_prob
+BOUNDS = (1e-4, 1e4)  # of each concentration
 
 
+@dataclass(eq=False, repr=False)
 class DirichletTaskDistribution(TaskDensity):
     r"""Classification tasks with the same classes, in proportions drawn from a Dirichlet.
 
-    A task has proportions :math:`\pi \sim \mathrm{Dir}(\alpha)` and rows of class k as often as
-    a multinomial draw says; what rows of a class look like is the same in all tasks. Such are
-    hospitals with the same diagnoses, or users who like the same genres. `fit` finds
-    :math:`\alpha` by maximum likelihood of the class counts, and keeps the rows of all tasks as
-    the pool to draw from. `log_prob` is that of the counts, given how many rows there are: the
-    Dirichlet-multinomial
+    A task has proportions :math:`\pi \sim \mathrm{Dir}(\alpha)` and class counts drawn from the
+    multinomial with these proportions. The rows of a class have the same distribution in all
+    tasks. Examples are hospitals with the same diagnoses, or users who like the same genres. `fit`
+    estimates :math:`\alpha` by maximum likelihood of the class counts, and keeps the rows of all
+    tasks as the pool to draw from. `log_prob` is the probability of the counts given the number of
+    rows, the Dirichlet-multinomial
 
     .. math:: \frac{n!\,\Gamma(a)}{\Gamma(n + a)}
               \prod_k \frac{\Gamma(n_k + \alpha_k)}{n_k!\,\Gamma(\alpha_k)},
@@ -45,33 +45,34 @@ class DirichletTaskDistribution(TaskDensity):
     Parameters
     ----------
     alpha : float or array-like of shape (n_classes,), default=None
-        The concentrations, known beforehand (in the order of the sorted labels); None: estimated.
+        The concentrations, in the order of the sorted labels. With None they are estimated.
 
     n_rows : int, default=None
-        Rows of a drawn task; None: as many as one of the fitted tasks, drawn anew for each.
+        Number of rows of a drawn task. With None, that of one of the fitted tasks, drawn anew for
+        each task.
 
     min_class_rows : int, default=2
-        A drawn task has at least two classes, and so many rows of each that it has at all, which
-        is what a classifier's `meta_fit` needs (one more than its `n_shot`). Proportions are drawn
-        again until it has. With 0 any draw will do: that is what `score_samples` tells the
-        density of.
+        A drawn task has at least two classes, and at least this many rows of each of its classes.
+        A classifier's `meta_fit` needs one more than its `n_shot`. Proportions are drawn again
+        until the task has them. With 0, tasks are drawn without these conditions, from the
+        distribution that `score_samples` is the density of.
 
     Attributes
     ----------
     alpha_ : ndarray of shape (n_classes,)
-        :math:`\alpha`, each between 1e-4 and 1e4 where it is estimated. Large ones say that all
-        tasks have the same proportions.
+        :math:`\alpha`, each between 1e-4 and 1e4 if it is estimated. With large values all tasks
+        have nearly the same proportions.
     classes_ : ndarray of shape (n_classes,)
         The labels, sorted.
     n_features_in_ : int
-        Columns of `X`.
+        Number of columns of `X`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Their names, where all are strings.
+        Names of the columns of `X`, where all are strings.
 
     Raises
     ------
     TaskError
-        If there are fewer than two tasks, or one class only, or targets are no labels.
+        If there are fewer than two tasks or classes, or targets are not labels.
     ValueError
         If a parameter is out of its range, or no draw has `min_class_rows`.
 
@@ -98,21 +99,15 @@ class DirichletTaskDistribution(TaskDensity):
 
     density_of: ClassVar[str] = "class counts given the number of rows"
 
-    def __init__(
-        self,
-        alpha: float | ArrayLike | None = None,
-        *,
-        n_rows: int | None = None,
-        min_class_rows: int = 2,
-    ) -> None:
-        self.alpha = alpha
-        self.n_rows = n_rows
-        self.min_class_rows = min_class_rows
+    alpha: float | ArrayLike | None = None
+    _: KW_ONLY
+    n_rows: int | None = None
+    min_class_rows: int = 2
 
     def fit(
         self, tasks: Any, y: Any = None, groups: Any = None, *, sample_weight: Any = None
     ) -> DirichletTaskDistribution:
-        """Estimate the concentrations, and keep the rows.
+        """Estimate the concentrations, and store the rows.
 
         Parameters
         ----------
@@ -124,12 +119,12 @@ class DirichletTaskDistribution(TaskDensity):
         groups : array-like of shape (n_rows,) or str, default=None
             The task of each row of a table.
         sample_weight : array-like of shape (n_tasks,), default=None
-            How much each task counts for `alpha_`, and as a source of rows.
+            Weight of each task, in the estimate of `alpha_` and as a source of rows.
 
         Returns
         -------
         self : DirichletTaskDistribution
-            Fitted.
+            The fitted distribution.
         """
         owner = type(self).__name__
         self._check_drawing()
@@ -137,7 +132,7 @@ class DirichletTaskDistribution(TaskDensity):
         if len(tasks) < 2 and self.alpha is None:
             raise TaskError(f"{owner}.fit needs at least two tasks to estimate alpha; got 1.")
         weights = task_weights(sample_weight, tasks)
-        X = np.concatenate([check_columns(task, i, owner, None) for i, task in enumerate(tasks)])
+        X = np.concatenate([as_matrix(task, i, owner) for i, task in enumerate(tasks)])
         labels = np.concatenate([task.y for task in tasks])
         self.classes_, codes = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
@@ -147,31 +142,30 @@ class DirichletTaskDistribution(TaskDensity):
             )
         counts = np.stack([self._counts(task) for task in tasks])
         if self.alpha is None:
-            self.alpha_ = estimate_concentrations(counts, weights)
+            self.alpha_ = _estimate_concentrations(counts, weights)
         else:
-            self.alpha_ = self._known_alpha()
-        self.n_features_in_ = X.shape[1]
-        set_names(self, tasks[0].feature_names_in)
+            self.alpha_ = self._fixed_alpha()
+        self._set_features(tasks[0])
         self._X, self._sizes, self._share = X, counts.sum(1).astype(int), weights / weights.sum()
-        each = np.repeat(weights, self._sizes)
-        self._pools = [np.flatnonzero((codes == k) & (each > 0)) for k in range(counts.shape[1])]
-        self._chances = [each[rows] / each[rows].sum() for rows in self._pools]
+        of_row = np.repeat(weights, self._sizes)
+        self._pools = [np.flatnonzero((codes == k) & (of_row > 0)) for k in range(counts.shape[1])]
+        self._chances = [of_row[rows] / of_row[rows].sum() for rows in self._pools]
         return self
 
     def sample(self, n_tasks: int = 1, random_state: Any = None) -> list[Task]:
-        """Draw tasks: proportions, and rows of the pool with replacement.
+        """Draw tasks with new proportions, and rows of the pool with replacement.
 
         Parameters
         ----------
         n_tasks : int, default=1
-            How many.
+            Number of tasks.
         random_state : int, RandomState instance or None, default=None
-            The source of chance.
+            Determines the tasks that are drawn.
 
         Returns
         -------
         tasks : list of Task
-            Class after class, without a fixed support.
+            Tasks without a fixed support, whose rows are sorted by class.
         """
         check_is_fitted(self)
         self._check_drawing()
@@ -184,12 +178,12 @@ class DirichletTaskDistribution(TaskDensity):
                 for pool, n, chance in zip(self._pools, counts, self._chances, strict=True)
                 if n
             ]
-            tasks.append(Task(self._X[np.concatenate(rows)], np.repeat(self.classes_, counts)))
-            tasks[-1].feature_names_in = names_of(self)
+            X, y = self._X[np.concatenate(rows)], np.repeat(self.classes_, counts)
+            tasks.append(named_task(X, y, names_of(self)))
         return tasks
 
     def score_samples(self, tasks: Any) -> Array:
-        """Log probability of the class counts of each of many tasks.
+        """Return the log probability of the class counts of each task.
 
         Parameters
         ----------
@@ -199,20 +193,20 @@ class DirichletTaskDistribution(TaskDensity):
         Returns
         -------
         log_prob : ndarray of shape (n_tasks,)
-            In nats; minus infinity if a label is none of `classes_`.
+            In nats; minus infinity for a task with a label that is not in `classes_`.
         """
         check_is_fitted(self)
         tasks = as_tasks(tasks, target_type="class")
-        known = np.array([np.isin(task.y, self.classes_).all() for task in tasks])
+        possible = np.array([np.isin(task.y, self.classes_).all() for task in tasks])
         counts = np.stack([self._counts(task) for task in tasks])
-        return np.where(known, log_dirichlet_multinomial(counts, self.alpha_), -np.inf)
+        return np.where(possible, log_dirichlet_multinomial(counts, self.alpha_), -np.inf)
 
     def strangeness(self, tasks: Any) -> Array:
-        """How unlikely the counts are among those of as many rows.
+        """Return how unlikely the counts are, compared with those of tasks of the same size.
 
-        `log_prob`, less its mean over tasks of this distribution and of that size, over its
-        standard deviation there, with the sign turned; 400 simulated tasks give the two, always
-        the same ones.
+        This is `log_prob`, standardised by its mean and standard deviation over 400 simulated
+        tasks of this distribution and of the same size (always the same ones), with the sign
+        reversed.
 
         Parameters
         ----------
@@ -222,19 +216,19 @@ class DirichletTaskDistribution(TaskDensity):
         Returns
         -------
         strangeness : ndarray of shape (n_tasks,)
-            The larger, the stranger; infinite for a label that is none of `classes_`.
+            Larger values are stranger; infinite for a label that is not in `classes_`.
         """
         tasks = as_tasks(tasks, target_type="class")
-        found, sizes = self.score_samples(tasks), np.array([len(task) for task in tasks])
-        strange = np.empty(len(tasks))
+        log_prob, sizes = self.score_samples(tasks), np.array([len(task) for task in tasks])
+        strangeness = np.empty(len(tasks))
         for n in np.unique(sizes):
             rng = np.random.RandomState(n % 2**32)
             shares = rng.dirichlet(self.alpha_, size=N_SIMULATED)
             simulated = np.array([rng.multinomial(n, share) for share in shares], np.float64)
-            usual = log_dirichlet_multinomial(simulated, self.alpha_)
-            std = max(float(usual.std()), 1e-9)
-            strange[sizes == n] = (usual.mean() - found[sizes == n]) / std
-        return strange
+            typical = log_dirichlet_multinomial(simulated, self.alpha_)
+            std = max(float(typical.std()), 1e-9)
+            strangeness[sizes == n] = (typical.mean() - log_prob[sizes == n]) / std
+        return strangeness
 
     def _draw_counts(self, rng: np.random.RandomState) -> Any:
         for _ in range(N_TRIES):
@@ -252,7 +246,7 @@ class DirichletTaskDistribution(TaskDensity):
     def _counts(self, task: Task) -> Array:
         return (task.y[:, None] == self.classes_).sum(0).astype(np.float64)
 
-    def _known_alpha(self) -> Array:
+    def _fixed_alpha(self) -> Array:
         n, alpha = len(self.classes_), np.asarray(self.alpha, dtype=np.float64)
         if alpha.shape not in ((), (n,)) or not np.isfinite(alpha).all() or alpha.min() <= 0:
             raise ValueError(
@@ -262,5 +256,37 @@ class DirichletTaskDistribution(TaskDensity):
         return np.broadcast_to(alpha, n).copy()
 
     def _check_drawing(self) -> None:
-        check_rows(self.n_rows, None, type(self).__name__)
-        check_int(self.min_class_rows, "min_class_rows", type(self).__name__, 0)
+        owner = type(self).__name__
+        check_parameter("n_rows", self.n_rows, integer(1, none=True), owner)
+        check_parameter("min_class_rows", self.min_class_rows, integer(0), owner)
+
+
+def log_dirichlet_multinomial(counts: Array, alpha: Array) -> Array:
+    """Return the log probability of counts, multinomial coefficient included."""
+    n, total = counts.sum(-1), alpha.sum()  # counts: (..., n_classes)
+    log_prob: Array = gammaln(n + 1) + gammaln(total) - gammaln(n + total)
+    each = gammaln(counts + alpha) - gammaln(alpha) - gammaln(counts + 1)
+    return log_prob + each.sum(-1)
+
+
+def _estimate_concentrations(counts: Array, weights: Array) -> Array:
+    """Maximise the likelihood over the logarithms of the concentrations, within their bounds.
+
+    Without bounds, proportions that never differ would have infinite concentrations.
+    """
+    n = counts.sum(1)
+
+    def loss(log_alpha: Array) -> tuple[float, Array]:
+        alpha = np.exp(log_alpha)
+        slope = (
+            psi(counts + alpha) - psi(alpha) + (psi(alpha.sum()) - psi(n + alpha.sum()))[:, None]
+        )
+        value = -weights @ log_dirichlet_multinomial(counts, alpha)
+        return float(value / weights.sum()), -alpha * (weights @ slope) / weights.sum()
+
+    share = (weights @ counts + 0.5) / (weights @ n + 0.5 * counts.shape[1])
+    start = np.log(np.clip(share * counts.shape[1], *BOUNDS))
+    limits: list[tuple[float, float]] = [tuple(np.log(BOUNDS))] * len(start)
+    options = {"ftol": 1e-14, "gtol": 1e-9}
+    result = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=limits, options=options)
+    return np.exp(result.x)

@@ -1,4 +1,4 @@
-"""Task distributions p(T): where the tasks of an episode come from."""
+"""Task distributions p(T): the sources of the tasks of an episode."""
 
 from __future__ import annotations
 
@@ -7,21 +7,34 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
+from sklearn_meta.exceptions import TaskError
+from sklearn_meta.parameters import check_parameter, integer
+from sklearn_meta.tasks.arrays import dense
 from sklearn_meta.tasks.convert import as_tasks
 from sklearn_meta.tasks.task import Task
+from sklearn_meta.tasks.validate import label
 
-__all__ = ["EmpiricalTasks", "TaskDistribution"]
+__all__ = [
+    "EmpiricalTasks",
+    "TaskDensity",
+    "TaskDistribution",
+    "as_matrix",
+    "check_drawn_rows",
+    "regression_rows",
+    "task_weights",
+]
 
 
 class TaskDistribution(ABC):
     """A distribution p(T) over tasks.
 
-    The one thing a distribution must be able to do is to be drawn from; everything that
-    meta-trains takes one in place of a list of tasks. One that draws labels from a known list may
-    have it as an attribute `classes_`; the learners that train on the labels of all tasks together
-    look there.
+    Everything that meta-trains takes a distribution in place of a list of tasks, and `sample` is
+    all that it must define. A distribution over tasks with a known list of labels may have the
+    list as an attribute `classes_`, for learners that train on the labels of all tasks together.
 
     Examples
     --------
@@ -41,36 +54,36 @@ class TaskDistribution(ABC):
 
     @abstractmethod
     def sample(self, n_tasks: int = 1, random_state: Any = None) -> list[Task]:
-        """Draw tasks, independently.
+        """Draw independent tasks.
 
         Parameters
         ----------
         n_tasks : int, default=1
-            How many.
+            Number of tasks.
         random_state : int, RandomState instance or None, default=None
-            The source of chance.
+            Determines the tasks that are drawn.
 
         Returns
         -------
         tasks : list of Task
-            With a fixed support where the distribution has a say in it.
+            Tasks, with a fixed support where the distribution determines it.
         """
 
 
 class EmpiricalTasks(TaskDistribution):
-    """The empirical distribution: each of the given tasks is as likely as the others.
+    """The empirical distribution: all tasks of a collection are equally likely.
 
     Parameters
     ----------
     tasks : sequence of tasks
         Anything that :func:`as_tasks` takes.
     target_type : {"class", "real"}, default=None
-        Whether `y` holds labels or numbers; None: as for :func:`as_tasks`.
+        Whether `y` holds labels or numbers. With None, as for :func:`as_tasks`.
 
     Attributes
     ----------
     tasks : tuple of Task
-        The support of the distribution.
+        The tasks.
 
     Raises
     ------
@@ -94,14 +107,14 @@ class EmpiricalTasks(TaskDistribution):
         Parameters
         ----------
         n_tasks : int, default=1
-            How many.
+            Number of tasks.
         random_state : int, RandomState instance or None, default=None
-            The source of chance.
+            Determines the tasks that are drawn.
 
         Returns
         -------
         tasks : list of Task
-            The very objects, not copies.
+            Tasks of `tasks`, not copies.
         """
         rng = check_random_state(random_state)
         return [self.tasks[i] for i in rng.randint(len(self.tasks), size=n_tasks)]
@@ -115,3 +128,154 @@ class EmpiricalTasks(TaskDistribution):
     def __repr__(self) -> str:
         rows = np.array([len(task) for task in self.tasks])
         return f"EmpiricalTasks({len(rows)} tasks of {rows.min()} to {rows.max()} rows)"
+
+
+class TaskDensity(TaskDistribution, BaseEstimator):
+    """A distribution p(T) over tasks that has a density.
+
+    A subclass defines `sample` and `score_samples`, and `fit` if it is learned from tasks. Its
+    constructor stores parameters unchanged, so that :func:`sklearn.base.clone` makes an unfitted
+    copy.
+
+    Attributes
+    ----------
+    density_of : str
+        What the density is of, such as ``"y given X"``. Only densities of the same thing can be
+        compared or mixed.
+
+    Examples
+    --------
+    Tasks whose targets are noise of one size:
+
+    >>> import numpy as np
+    >>> from scipy.stats import norm
+    >>> from sklearn.utils import check_random_state
+    >>> from sklearn_meta.tasks import Task, TaskDensity, as_tasks
+    >>> class Noise(TaskDensity):
+    ...     def sample(self, n_tasks=1, random_state=None):
+    ...         rng = check_random_state(random_state)
+    ...         return [Task(np.ones((5, 1)), rng.normal(size=5)) for _ in range(n_tasks)]
+    ...     def score_samples(self, tasks):
+    ...         return np.array([norm.logpdf(task.y).sum() for task in as_tasks(tasks)])
+    >>> round(Noise().log_prob(([[1.0], [1.0]], [0.0, 0.0])), 4)
+    -1.8379
+    """
+
+    @property
+    def density_of(self) -> str:
+        """What the density is of."""
+        return "y given X"
+
+    def log_prob(self, task: Any) -> float:
+        """Return the log density of one task.
+
+        Parameters
+        ----------
+        task : Task, (X, y) or (X_support, y_support, X_query, y_query)
+            All its rows count, support and query.
+
+        Returns
+        -------
+        log_prob : float
+            In nats; minus infinity for an impossible task.
+        """
+        return float(self.score_samples([task])[0])
+
+    @abstractmethod
+    def score_samples(self, tasks: Any) -> NDArray[np.float64]:
+        """Return the log density of each task.
+
+        Parameters
+        ----------
+        tasks : sequence of tasks
+            Anything that :func:`as_tasks` takes.
+
+        Returns
+        -------
+        log_prob : ndarray of shape (n_tasks,)
+            In nats; minus infinity for an impossible task.
+        """
+
+    def strangeness(self, tasks: Any) -> NDArray[np.float64]:
+        """Return how little each task looks like one of this distribution, whatever its size.
+
+        A log density falls with the number of rows, so that tasks of different sizes cannot be
+        ranked by it. By default strangeness is minus the log density of a row; subclasses that
+        know how the density varies over their own tasks have a better measure.
+
+        Parameters
+        ----------
+        tasks : sequence of tasks
+            Anything that :func:`as_tasks` takes.
+
+        Returns
+        -------
+        strangeness : ndarray of shape (n_tasks,)
+            Larger values are stranger.
+        """
+        tasks = as_tasks(tasks)
+        return -self.score_samples(tasks) / [len(task) for task in tasks]
+
+    def _set_features(self, task: Task) -> None:
+        """Set `n_features_in_` and, as scikit-learn, `feature_names_in_` only of named columns."""
+        (self.n_features_in_,) = task.row_shape
+        if task.feature_names_in is not None:
+            self.feature_names_in_ = np.array(task.feature_names_in, dtype=object)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+
+
+def as_matrix(task: Task, i: int, owner: str, n_features: int | None = None) -> NDArray[np.float64]:
+    """Return the rows of a task as a dense matrix of so many columns, or refuse them."""
+    shape = (len(task), *task.row_shape)
+    if len(shape) != 2:
+        raise TaskError(
+            f"{label(task, i)}: {owner} needs X of shape (n_rows, n_features); got {shape}."
+        )
+    if n_features is not None and shape[1] != n_features:
+        raise TaskError(
+            f"{label(task, i)}: X of shape {shape} has {shape[1]} feature(s), but {owner} has "
+            f"{n_features}."
+        )
+    return dense(task.X, np.float64)
+
+
+def regression_rows(
+    tasks: Sequence[Task], owner: str, n_features: int | None = None
+) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
+    """Return the rows and the single target of each task, or refuse the first unusable one."""
+    for i, task in enumerate(tasks):
+        if task.y.ndim != 1:
+            raise TaskError(
+                f"{label(task, i)}: {owner} needs one target a row, y of shape (n_rows,); got "
+                f"y of shape {task.y.shape} with X of shape {(len(task), *task.row_shape)}."
+            )
+    X = [as_matrix(task, i, owner, n_features) for i, task in enumerate(tasks)]
+    return X, [task.y.astype(np.float64) for task in tasks]
+
+
+def check_drawn_rows(
+    n_rows: Any, n_support: Any, owner: str, support_name: str = "n_support"
+) -> None:
+    """Check the number of rows of a drawn task, and of its support, which must leave a query."""
+    if n_rows is not None:
+        check_parameter("n_rows", n_rows, integer(1 if n_support is None else 2), owner)
+    if n_support is not None:
+        most = None if n_rows is None else n_rows - 1
+        check_parameter(support_name, n_support, integer(1, most), owner)
+
+
+def task_weights(sample_weight: Any, tasks: Sequence[Task]) -> NDArray[np.float64]:
+    """Return a weight for each task; the weights sum to the number of tasks."""
+    n = len(tasks)
+    weights = np.ones(n) if sample_weight is None else np.asarray(sample_weight, np.float64)
+    if weights.shape != (n,):
+        raise ValueError(
+            f"sample_weight must have one weight a task, shape ({n},); got shape {weights.shape}."
+        )
+    if not np.isfinite(weights).all() or weights.min() < 0 or weights.sum() <= 0:
+        raise ValueError(
+            "sample_weight must be finite, not negative, and not all zero; got weights from "
+            f"{weights.min()} to {weights.max()}."
+        )
+    return weights * (n / weights.sum())

@@ -10,50 +10,51 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
 from sklearn_meta.exceptions import TaskError
+from sklearn_meta.parameters import Constraint, as_range, check_parameter, integer
 from sklearn_meta.tasks.distribution import TaskDistribution
-from sklearn_meta.tasks.ranges import as_range, check_int
-from sklearn_meta.tasks.task import Task
+from sklearn_meta.tasks.task import Task, named_task
 from sklearn_meta.tasks.validate import check_tasks
 
 __all__ = ["FewShotTasks"]
+
+AUGMENT = Constraint(lambda value: value is None or callable(value), "a callable or None", "")
 
 
 class FewShotTasks(TaskDistribution):
     """Few-shot classification tasks drawn from a pool of labelled rows.
 
-    A task is `n_way` classes drawn without replacement, and of each `n_shot` rows of support and
-    `n_query` other rows of query, as in Vinyals et al., "Matching Networks for One Shot
+    A task has `n_way` classes drawn without replacement, and of each class `n_shot` rows of support
+    and `n_query` other rows of query, as in Vinyals et al., "Matching Networks for One Shot
     Learning", NeurIPS 2016, section 4.1.
 
     Parameters
     ----------
     X : array-like of shape (n_rows, ...), or sparse matrix
-        The pool. A :class:`numpy.memmap` and a sparse matrix stay where they are: each episode
-        takes its own rows.
+        The rows of the pool. A :class:`numpy.memmap` and a sparse matrix stay where they are: each
+        episode takes its own rows.
 
     y : array-like of shape (n_rows,)
-        Its labels.
+        The labels of the pool.
 
     n_way : int or (int, int), default=5
-        Classes a task; a pair is a range, both ends included, drawn from uniformly.
+        Number of classes in a task. A pair is a range, both ends included, drawn from uniformly.
 
     n_shot : int or (int, int), default=1
-        Support rows a class; a pair is a range.
+        Number of support rows of each class. A pair is a range.
 
     n_query : int, default=15
-        Query rows a class (fewer where the class has no more).
+        Number of query rows of each class (fewer where the class has no more).
 
     rotations : bool, default=False
-        Make each quarter turn of a class a class of its own, as is usual with characters; images
-        are turned when they are drawn, and not copied. `X` must be square images,
+        If True, each quarter turn of a class is a class of its own, as is usual with characters.
+        Images are turned when they are drawn, and not copied. `X` must hold square images,
         (n_rows, side, side) or (n_rows, channels, side, side).
 
     augment : callable, default=None
         Called in meta-training with the rows of each episode, as ``augment(rows, generator)``: a
         floating-point tensor of shape (n_tasks, n_rows, ...) on the device, in the units of `X`,
-        and a :class:`torch.Generator` to draw from; it returns a tensor of that shape. The
-        support and the query are given one after the other. `sample` does not call it, nor does
-        validation.
+        and a :class:`torch.Generator` to draw from. It returns a tensor of that shape. It is
+        called for the support and for the query. `sample` and validation do not call it.
 
     Attributes
     ----------
@@ -87,23 +88,20 @@ class FewShotTasks(TaskDistribution):
         rotations: bool = False,
         augment: Callable[[Any, Any], Any] | None = None,
     ) -> None:
-        (pool,) = check_tasks([Task(X, y, name="the pool")], "class")  # the same complaints
-        self.n_way = as_range(n_way, "n_way", type(self).__name__, least=2)
-        self.n_shot = as_range(n_shot, "n_shot", type(self).__name__, least=1)
-        self.n_query = check_int(n_query, "n_query", type(self).__name__, 1)
+        (pool,) = check_tasks([Task(X, y, name="the pool")], "class")
+        owner = type(self).__name__
+        self.n_way = as_range(n_way, "n_way", owner, least=2)
+        self.n_shot = as_range(n_shot, "n_shot", owner, least=1)
+        self.n_query = int(check_parameter("n_query", n_query, integer(1), owner))
         self.feature_names_in = pool.feature_names_in
         self.classes_, codes = np.unique(pool.y, return_inverse=True)
-        if augment is not None and not callable(augment):
-            raise ValueError(
-                "The 'augment' parameter of FewShotTasks must be a callable or None. "
-                f"Got {augment!r} instead."
-            )
+        check_parameter("augment", augment, AUGMENT, owner)
         self.X, self.rotations, self.augment = pool.X, rotations, augment
         if rotations:
             _check_square(pool.X)
+            # a row is an image and a turn: all images turned 0 times, then all turned once, ...
             codes = np.concatenate([4 * codes + turn for turn in range(4)])
             self.classes_ = np.arange(4 * len(self.classes_))
-        # of all images, or of all images turned 0 times, then of all turned once, and so on
         self.rows = np.argsort(codes, kind="stable")  # class after class
         self.sizes = np.bincount(codes, minlength=len(self.classes_))
         self.starts = np.cumsum(self.sizes) - self.sizes
@@ -112,10 +110,10 @@ class FewShotTasks(TaskDistribution):
                 f"n_way={self.n_way[1]}, but the pool has only {len(self.classes_)} classes."
             )
         if self.sizes.min() <= self.n_shot[0]:
-            scarce = self.sizes.argmin()
+            k = self.sizes.argmin()
             raise TaskError(
-                f"Class {self.classes_.tolist()[scarce]!r} of the pool has {self.sizes[scarce]} "
-                f"row(s), but n_shot={self.n_shot[0]} needs at least {self.n_shot[0] + 1}: "
+                f"Class {self.classes_.tolist()[k]!r} of the pool has {self.sizes[k]} row(s), but "
+                f"n_shot={self.n_shot[0]} needs at least {self.n_shot[0] + 1}: "
                 "the support and one row of query."
             )
 
@@ -125,14 +123,14 @@ class FewShotTasks(TaskDistribution):
         Parameters
         ----------
         n_tasks : int, default=1
-            How many.
+            Number of tasks.
         random_state : int, RandomState instance or None, default=None
-            The source of chance.
+            Determines the tasks that are drawn.
 
         Returns
         -------
         tasks : list of Task
-            Their `y` holds the pool's labels.
+            Tasks whose `y` holds the pool's labels.
         """
         rng = check_random_state(random_state)
         return [self._draw(rng) for _ in range(n_tasks)]
@@ -148,19 +146,13 @@ class FewShotTasks(TaskDistribution):
             chosen = rng.permutation(self.sizes[k])[: shot + self.n_query] + self.starts[k]
             support.append(chosen[:shot])
             query.append(chosen[shot:])
-        of_support = np.concatenate(support)
-        chosen = np.concatenate([of_support, *query])
-        labels = (
-            np.repeat(ways, [len(r) for r in support]),
-            np.repeat(ways, [len(r) for r in query]),
+        classes = np.repeat([*ways, *ways], [len(rows) for rows in (*support, *query)])
+        return named_task(
+            self._images(self.rows[np.concatenate([*support, *query])]),
+            self.classes_[classes],
+            self.feature_names_in,
+            np.arange(sum(map(len, support))),
         )
-        task = Task(
-            self._images(self.rows[chosen]),
-            self.classes_[np.concatenate(labels)],
-            support=np.arange(len(of_support)),
-        )
-        task.feature_names_in = self.feature_names_in
-        return task
 
     def _images(self, rows: NDArray[np.intp]) -> Any:
         turns, rows = np.divmod(rows, self.X.shape[0])
@@ -171,8 +163,8 @@ class FewShotTasks(TaskDistribution):
 
     def __repr__(self) -> str:
         return (
-            f"FewShotTasks({len(self.classes_)} classes, n_way={_spell(self.n_way)}, "
-            f"n_shot={_spell(self.n_shot)}, n_query={self.n_query})"
+            f"FewShotTasks({len(self.classes_)} classes, n_way={_format(self.n_way)}, "
+            f"n_shot={_format(self.n_shot)}, n_query={self.n_query})"
         )
 
 
@@ -184,5 +176,5 @@ def _check_square(X: Any) -> None:
         )
 
 
-def _spell(bounds: tuple[int, int]) -> str:
+def _format(bounds: tuple[int, int]) -> str:
     return str(bounds[0]) if bounds[0] == bounds[1] else str(bounds)

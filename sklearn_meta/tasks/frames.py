@@ -1,8 +1,7 @@
-"""Frames of pandas and of polars, by what both can do: neither is imported here."""
+"""Frames of pandas and polars, without importing either of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from sklearn_meta.exceptions import TaskError, TaskTypeError
 __all__ = [
     "array_of_frame",
     "check_container",
-    "columns_named",
+    "columns_of",
     "feature_names",
     "from_columns",
     "is_column",
@@ -27,7 +26,7 @@ NUMERIC = "biuf"  # dtype kinds
 
 
 def is_frame(table: Any) -> bool:
-    """Whether a table is a frame of pandas or polars, with columns of their own types."""
+    """Whether a table is a frame of pandas or polars."""
     if hasattr(table, "iloc"):  # pandas, whose Series has one too
         return len(table.shape) == 2
     return hasattr(table, "get_columns")  # polars
@@ -40,24 +39,25 @@ def is_column(values: Any) -> bool:
     return hasattr(values, "to_list") and hasattr(values, "null_count")
 
 
-def check_container(values: Any, called: str) -> None:
-    """Refuse tables whose rows cannot be taken by position, in words that print none of them."""
-    kind = type(values)
-    library = kind.__module__.partition(".")[0]
-    if (library, kind.__name__) == ("polars", "LazyFrame"):
-        raise TaskError(f"{called} is a LazyFrame of polars, which holds no rows yet. Collect it.")
-    if (library, kind.__name__) in (("pyarrow", "Table"), ("pyarrow", "RecordBatch")):
+def check_container(values: Any, input_name: str) -> None:
+    """Refuse tables whose rows cannot be taken by position, with an error that prints no rows."""
+    library, name = type(values).__module__.partition(".")[0], type(values).__name__
+    if (library, name) == ("polars", "LazyFrame"):
         raise TaskError(
-            f"{called} is a {kind.__name__} of pyarrow, which is not accepted. Convert it to a "
-            "frame, by its method to_pandas or by polars.from_arrow."
+            f"{input_name} is a LazyFrame of polars, which holds no rows yet. Collect it."
+        )
+    if (library, name) in (("pyarrow", "Table"), ("pyarrow", "RecordBatch")):
+        raise TaskError(
+            f"{input_name} is a {name} of pyarrow, which is not accepted. Convert it to a frame, "
+            "by its method to_pandas or by polars.from_arrow."
         )
 
 
-def feature_names(X: Any, called: str = "X") -> tuple[str, ...] | None:
+def feature_names(X: Any, input_name: str = "X") -> tuple[str, ...] | None:
     """Return the column names of a frame if all are strings, as scikit-learn does."""
     if isinstance(X, np.ndarray):
         return None
-    check_container(X, called)
+    check_container(X, input_name)
     columns = getattr(X, "columns", None)
     if columns is None:
         return None
@@ -65,7 +65,7 @@ def feature_names(X: Any, called: str = "X") -> tuple[str, ...] | None:
     strings = [isinstance(name, str) for name in names]
     if any(strings) and not all(strings):
         raise TaskTypeError(
-            f"{called} has column names of the types "
+            f"{input_name} has column names of the types "
             f"{sorted({type(name).__name__ for name in names})}. Feature names are only "
             "supported if all of them are strings. Convert them, for instance by "
             "X.columns = X.columns.astype(str)."
@@ -75,11 +75,10 @@ def feature_names(X: Any, called: str = "X") -> tuple[str, ...] | None:
 
 def array_of_frame(frame: Any) -> NDArray[Any]:
     """Return a frame as an array: of numbers if all columns hold them, else of objects."""
-    pandas = hasattr(frame, "iloc")
-    kinds = set(frame.dtypes)
-    if pandas and kinds and all(isinstance(k, np.dtype) and k.kind in NUMERIC for k in kinds):
-        return np.asarray(frame.to_numpy(dtype=np.result_type(*kinds)))  # maybe the very memory
-    columns = [frame.iloc[:, j] for j in range(frame.shape[1])] if pandas else frame.get_columns()
+    dtypes = set(frame.dtypes)
+    if dtypes and all(isinstance(dtype, np.dtype) and dtype.kind in NUMERIC for dtype in dtypes):
+        return np.asarray(frame.to_numpy(dtype=np.result_type(*dtypes)))  # perhaps without a copy
+    columns = columns_of(frame)
     arrays = [array_of_column(column) for column in columns]
     numeric = all(array.dtype.kind in NUMERIC for array in arrays)
     dtype = np.result_type(*{a.dtype for a in arrays}) if numeric and arrays else np.dtype(object)
@@ -88,6 +87,13 @@ def array_of_frame(frame: Any) -> NDArray[Any]:
         plain = numeric or array.dtype.kind in NUMERIC
         table[:, j] = array if plain else _objects(column)
     return table
+
+
+def columns_of(frame: Any) -> list[Any]:
+    """Return the columns of a frame as Series."""
+    if hasattr(frame, "iloc"):
+        return [frame.iloc[:, j] for j in range(frame.shape[1])]
+    return list(frame.get_columns())
 
 
 def array_of_column(column: Any) -> NDArray[Any]:
@@ -145,11 +151,32 @@ def missing(values: Any) -> NDArray[np.bool_]:
     return np.array([is_missing(value) for value in array.ravel()], bool).reshape(array.shape)
 
 
-def columns_named(X: Any, names: Any) -> list[int] | None:
+def from_columns(X: Any, y: Any, groups: Any) -> tuple[Any, Any, Any]:
+    """Replace column names in `y` and `groups` by these columns, which X then lacks.
+
+    Values are returned as they are, several columns as a frame.
+    """
+    check_container(X, "X")
+    positions = [_positions_named(X, values) for values in (y, groups)]
+    y, groups = (
+        values if place is None else _take_columns(X, place if len(place) > 1 else place[0])
+        for values, place in zip((y, groups), positions, strict=True)
+    )
+    used = {j for place in positions if place is not None for j in place}
+    if used:
+        X = _take_columns(X, [j for j in range(X.shape[1]) if j not in used])
+    return X, y, groups
+
+
+def _take_columns(frame: Any, positions: int | list[int]) -> Any:
+    return frame.iloc[:, positions] if hasattr(frame, "iloc") else frame[:, positions]
+
+
+def _positions_named(X: Any, names: Any) -> list[int] | None:
     """Return the positions of the columns of a frame that `names` names; None if it holds values.
 
-    A name is a string, an integer or a tuple; a list of different ones names several columns, but
-    as many integers as rows are values.
+    A name is a string, an integer or a tuple. A list of different names stands for several
+    columns, but as many integers as X has rows are values.
     """
     integer = (int, np.integer)
     scalar = isinstance(names, (str, *integer)) and not isinstance(names, bool)
@@ -160,50 +187,26 @@ def columns_named(X: Any, names: Any) -> list[int] | None:
                 f"{type(X).__name__}."
             )
         return None
-    has = list(X.columns)
-    if scalar or (isinstance(names, tuple) and names in has):
-        return [_position(has, names)]
+    columns = list(X.columns)
+    if scalar or (isinstance(names, tuple) and names in columns):
+        return [_position(columns, names)]
     if not isinstance(names, (list, tuple)) or not len(names):
         return None
     if len(names) == X.shape[0] and all(isinstance(name, integer) for name in names):
         return None
     if all(isinstance(name, (str, tuple, *integer)) for name in names):
-        there = [name in has for name in names]
-        if all(there) and len(set(names)) == len(names):
-            return [_position(has, name) for name in names]
-        if any(there) and not all(there) and len(names) != X.shape[0]:
-            return [_position(has, names[there.index(False)])]
+        exists = [name in columns for name in names]
+        if all(exists) and len(set(names)) == len(names):
+            return [_position(columns, name) for name in names]
+        if any(exists) and not all(exists) and len(names) != X.shape[0]:
+            return [_position(columns, names[exists.index(False)])]
     return None
 
 
-def _position(has: list[Any], name: Any) -> int:
-    if name not in has:
-        some = f"{has[:20]}"[:-1] + (", ...]" if len(has) > 20 else "]")
-        raise TaskError(f"The table has no column {name!r}; it has {some}.")
-    if (count := has.count(name)) > 1:
+def _position(columns: list[Any], name: Any) -> int:
+    if name not in columns:
+        listed = f"{columns[:20]}"[:-1] + (", ...]" if len(columns) > 20 else "]")
+        raise TaskError(f"The table has no column {name!r}; it has {listed}.")
+    if (count := columns.count(name)) > 1:
         raise TaskError(f"The table has {count} columns named {name!r}.")
-    return has.index(name)
-
-
-def from_columns(X: Any, y: Any, groups: Any) -> tuple[Any, Any, Any]:
-    """Look up targets and groups that are given as column names, and leave those columns out of X.
-
-    Values are returned as they are; several columns as a frame of them.
-    """
-    check_container(X, "X")
-    places = [columns_named(X, values) for values in (y, groups)]
-    found = [
-        values if place is None else _columns(X, place)
-        for values, place in zip((y, groups), places, strict=True)
-    ]
-    out = {j for place in places if place is not None for j in place}
-    if out:
-        rest = [j for j in range(X.shape[1]) if j not in out]
-        X = X.iloc[:, rest] if hasattr(X, "iloc") else X[:, rest]
-    return X, *found
-
-
-def _columns(frame: Any, places: Sequence[int]) -> Any:
-    """Return one column as a Series, several as a frame."""
-    chosen: Any = places[0] if len(places) == 1 else list(places)
-    return frame.iloc[:, chosen] if hasattr(frame, "iloc") else frame[:, chosen]
+    return columns.index(name)

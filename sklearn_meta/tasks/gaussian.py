@@ -1,8 +1,10 @@
-"""Tasks that are linear models of given features, with coefficients from one Gaussian."""
+"""Task distribution of linear models whose coefficients come from one Gaussian."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
@@ -13,66 +15,87 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_meta.exceptions import TaskError
+from sklearn_meta.parameters import Constraint, check_parameter, integer, option, real
 from sklearn_meta.tasks.arrays import dense
-from sklearn_meta.tasks.columns import check_task_names, names_of, set_names
 from sklearn_meta.tasks.convert import as_tasks
-from sklearn_meta.tasks.density import TaskDensity
-from sklearn_meta.tasks.fitting import check_columns, check_rows, task_weights
-from sklearn_meta.tasks.gaussian_params import check_gaussian
+from sklearn_meta.tasks.distribution import (
+    TaskDensity,
+    check_drawn_rows,
+    regression_rows,
+    task_weights,
+)
 from sklearn_meta.tasks.marginal import cube_root_score, gaussian_marginal, square_root
 from sklearn_meta.tasks.random_coefficients import diagonal_shrinkage, random_coefficients
-from sklearn_meta.tasks.row_source import RowSource
-from sklearn_meta.tasks.task import Task
-from sklearn_meta.tasks.validate import label
+from sklearn_meta.tasks.task import Task, named_task
+from sklearn_meta.tasks.validate import check_task_names, names_of
 
 __all__ = ["GaussianTaskDistribution"]
 
+Array = NDArray[np.float64]
+SHARE = real(0.0, 1.0)
+CONSTRAINTS = {
+    "basis": Constraint(
+        lambda basis: basis is None or (hasattr(basis, "fit") and hasattr(basis, "transform")),
+        "None or a transformer with fit and transform",
+        "",
+    ),
+    "shrinkage": Constraint(
+        lambda share: share == "auto" or SHARE.allows(share), f"'auto' or {SHARE.text}", ""
+    ),
+    "x_distribution": option("empirical", "gaussian"),
+    "min_noise": real(0.0),
+    "max_iter": integer(1),
+    "tol": real(0.0),
+}
 
+
+@dataclass(eq=False, repr=False)
 class GaussianTaskDistribution(TaskDensity):
-    r"""Regression tasks that differ in a vector of coefficients, drawn from one Gaussian.
+    r"""Regression tasks whose coefficients are drawn from one Gaussian.
 
     A task has coefficients :math:`w \sim N(\mu, \Sigma)` and targets
     :math:`y = \Phi(X) w + N(0, \sigma^2)`, where :math:`\Phi` are the features that `basis` makes
-    of a row. `fit` finds :math:`\mu, \Sigma, \sigma^2` by maximum likelihood: EM over the
-    unknown coefficients, so that what is noise in a short task's own estimate is not taken for a
-    difference between tasks. `log_prob` is that of `y` given `X`,
+    of a row. `fit` estimates :math:`\mu, \Sigma, \sigma^2` by maximum likelihood, with EM over the
+    unknown coefficients, so that noise in the estimate of a short task is not taken for a
+    difference between tasks. `log_prob` is the density of `y` given `X`,
     :math:`N(\Phi \mu, \Phi \Sigma \Phi^\top + \sigma^2 I)`.
 
     Parameters
     ----------
     basis : transformer, default=None
-        Makes features of rows; cloned, and fitted on the rows of all tasks. Any of
-        scikit-learn's, such as :class:`~sklearn.preprocessing.SplineTransformer`. None: the
-        columns of `X` as they are.
+        Makes features of rows. It is cloned, and fitted on the rows of all tasks. Any transformer
+        of scikit-learn, such as :class:`~sklearn.preprocessing.SplineTransformer`. With None, the
+        columns of `X` are the features.
 
     fit_intercept : bool, default=True
-        Whether a constant is one more feature, the first.
+        Whether to add a constant as the first feature.
 
     shrinkage : float in [0, 1] or "auto", default="auto"
-        How far :math:`\Sigma` is shrunk from the maximum of the likelihood towards its diagonal;
-        "auto" estimates the best share, as Ledoit and Wolf do for another target, by Schäfer and
-        Strimmer's formula. It vanishes as tasks become many.
+        How far :math:`\Sigma` is shrunk from the maximum of the likelihood towards its diagonal.
+        "auto" estimates the best share by Schäfer and Strimmer's formula (as Ledoit and Wolf do
+        for another target). It vanishes as the number of tasks grows.
 
     x_distribution : {"empirical", "gaussian"}, default="empirical"
-        Where the rows of drawn tasks come from: rows of one of the fitted tasks, drawn anew for
-        each task (without replacement where it has enough), or one Gaussian fitted to all rows.
+        Source of the rows of drawn tasks: rows of one of the fitted tasks, drawn anew for each
+        task (without replacement where it has enough), or one Gaussian fitted to all rows.
 
     n_rows : int, default=None
-        Rows of a drawn task; None: as many as one of the fitted tasks, drawn anew for each.
+        Number of rows of a drawn task. With None, that of one of the fitted tasks, drawn anew for
+        each task.
 
     n_support : int, default=None
         The first `n_support` rows of a drawn task are its fixed support. With None no support is
         fixed.
 
     min_noise : float, default=1e-6
-        Share of the variance of `y`, over all tasks, that the noise variance is not put below:
-        tasks that the features fit exactly would have an infinite density.
+        Lower limit of the noise variance, as a share of the variance of `y` over all tasks. Tasks
+        that the features fit exactly would have an infinite density.
 
     max_iter : int, default=1000
-        Most steps of EM.
+        Maximum number of steps of EM.
 
     tol : float, default=1e-6
-        EM ends where a step adds less to the log likelihood of a row, in nats.
+        EM stops when a step adds less to the log likelihood of a row, in nats.
 
     Attributes
     ----------
@@ -83,17 +106,17 @@ class GaussianTaskDistribution(TaskDensity):
     noise_variance_ : float
         :math:`\sigma^2`, in the squared unit of `y`.
     shrinkage_ : float
-        The share used.
+        The share that was used.
     coef_ : ndarray of shape (n_tasks, n_coefficients)
         The posterior mean of each fitted task's coefficients.
     basis_ : transformer or None
         The fitted basis.
     n_iter_ : int
-        Steps of EM.
+        Number of steps of EM.
     n_features_in_ : int
-        Columns of `X`.
+        Number of columns of `X`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Their names, where all are strings.
+        Names of the columns of `X`, where all are strings.
 
     Raises
     ------
@@ -110,10 +133,10 @@ class GaussianTaskDistribution(TaskDensity):
 
     Notes
     -----
-    Maximum likelihood divides by the number of tasks T: :math:`\Sigma` is too small by about a
-    T-th of itself. EM is slow where tasks hardly differ in some direction (a warning says when
-    `max_iter` was too few), and where columns of `X` lie far from zero, which a
-    :class:`~sklearn.preprocessing.StandardScaler` as the `basis` mends.
+    Maximum likelihood divides by the number of tasks T, so that :math:`\Sigma` is too small by a
+    factor of about 1 - 1/T. EM is slow where tasks hardly differ in some direction (it warns when
+    `max_iter` was too small), and where columns of `X` lie far from zero; there, use a
+    :class:`~sklearn.preprocessing.StandardScaler` as the `basis`.
 
     References
     ----------
@@ -135,33 +158,21 @@ class GaussianTaskDistribution(TaskDensity):
     [Task(X: (20, 2), y: (20,)), Task(X: (20, 2), y: (20,))]
     """
 
-    def __init__(
-        self,
-        basis: Any = None,
-        *,
-        fit_intercept: bool = True,
-        shrinkage: float | str = "auto",
-        x_distribution: str = "empirical",
-        n_rows: int | None = None,
-        n_support: int | None = None,
-        min_noise: float = 1e-6,
-        max_iter: int = 1000,
-        tol: float = 1e-6,
-    ) -> None:
-        self.basis = basis
-        self.fit_intercept = fit_intercept
-        self.shrinkage = shrinkage
-        self.x_distribution = x_distribution
-        self.n_rows = n_rows
-        self.n_support = n_support
-        self.min_noise = min_noise
-        self.max_iter = max_iter
-        self.tol = tol
+    basis: Any = None
+    _: KW_ONLY
+    fit_intercept: bool = True
+    shrinkage: float | str = "auto"
+    x_distribution: str = "empirical"
+    n_rows: int | None = None
+    n_support: int | None = None
+    min_noise: float = 1e-6
+    max_iter: int = 1000
+    tol: float = 1e-6
 
     def fit(
         self, tasks: Any, y: Any = None, groups: Any = None, *, sample_weight: Any = None
     ) -> GaussianTaskDistribution:
-        """Estimate the distribution that tasks came from.
+        """Estimate the distribution of tasks.
 
         Parameters
         ----------
@@ -172,23 +183,23 @@ class GaussianTaskDistribution(TaskDensity):
         groups : array-like of shape (n_rows,) or str, default=None
             The task of each row of a table.
         sample_weight : array-like of shape (n_tasks,), default=None
-            How much each task counts; None: all the same.
+            Weight of each task. With None, all weights are equal.
 
         Returns
         -------
         self : GaussianTaskDistribution
-            Fitted.
+            The fitted distribution.
         """
-        check_gaussian(self)
+        self._check_parameters()
         tasks = as_tasks(tasks, y, groups, target_type="real")
         if len(tasks) < 2:
             raise TaskError("GaussianTaskDistribution.fit needs at least two tasks; got 1.")
         weights = task_weights(sample_weight, tasks)
-        tables, targets = self._tables(tasks, None)
-        self.n_features_in_ = tables[0].shape[1]
+        tables, targets = regression_rows(tasks, type(self).__name__)
+        self._set_features(tasks[0])
         self.basis_ = None if self.basis is None else clone(self.basis).fit(np.concatenate(tables))
         scale = np.var(np.concatenate(targets))
-        found = random_coefficients(
+        estimate = random_coefficients(
             [self._design(X) for X in tables],
             targets,
             weights,
@@ -196,41 +207,40 @@ class GaussianTaskDistribution(TaskDensity):
             max_iter=self.max_iter,
             tol=self.tol,
         )
-        if not found.converged:
+        if not estimate.converged:
             warnings.warn(
                 f"GaussianTaskDistribution has not converged in max_iter={self.max_iter} steps of "
-                f"EM to tol={self.tol}. Give it more, or a basis of fewer features.",
+                f"EM to tol={self.tol}. Increase max_iter, or use a basis of fewer features.",
                 ConvergenceWarning,
                 stacklevel=2,
             )
         auto = self.shrinkage == "auto"
-        self.shrinkage_ = diagonal_shrinkage(found, weights) if auto else float(self.shrinkage)
-        diagonal = np.diag(np.diag(found.covariance))
-        self.covariance_ = (1 - self.shrinkage_) * found.covariance + self.shrinkage_ * diagonal
-        self.mean_, self.noise_variance_ = found.mean, found.noise_variance
-        self.coef_, self.n_iter_ = found.coef, found.n_iter
-        set_names(self, tasks[0].feature_names_in)
-        self._rows = RowSource(tables, weights, self.x_distribution)
+        self.shrinkage_ = diagonal_shrinkage(estimate, weights) if auto else float(self.shrinkage)
+        diagonal = np.diag(np.diag(estimate.covariance))
+        self.covariance_ = (1 - self.shrinkage_) * estimate.covariance + self.shrinkage_ * diagonal
+        self.mean_, self.noise_variance_ = estimate.mean, estimate.noise_variance
+        self.coef_, self.n_iter_ = estimate.coef, estimate.n_iter
+        self._rows = _RowSource(tables, weights, self.x_distribution)
         self._root = square_root(self.covariance_)
         return self
 
     def sample(self, n_tasks: int = 1, random_state: Any = None) -> list[Task]:
-        """Draw tasks: coefficients, rows and noise, all anew.
+        """Draw tasks with new coefficients, rows and noise.
 
         Parameters
         ----------
         n_tasks : int, default=1
-            How many.
+            Number of tasks.
         random_state : int, RandomState instance or None, default=None
-            The source of chance.
+            Determines the tasks that are drawn.
 
         Returns
         -------
         tasks : list of Task
-            With the first `n_support` rows as the support, if it is given.
+            Tasks whose first `n_support` rows are the support, unless it is None.
         """
         check_is_fitted(self)
-        check_rows(self.n_rows, self.n_support, type(self).__name__)
+        check_drawn_rows(self.n_rows, self.n_support, type(self).__name__)
         rng = check_random_state(random_state)
         std, tasks = np.sqrt(self.noise_variance_), []
         for _ in range(n_tasks):
@@ -243,12 +253,11 @@ class GaussianTaskDistribution(TaskDensity):
                     f"task of {len(X)} row(s), the size of one it was fitted on. Set n_rows."
                 )
             support = None if self.n_support is None else np.arange(self.n_support)
-            tasks.append(Task(X, y, support=support))
-            tasks[-1].feature_names_in = names_of(self)
+            tasks.append(named_task(X, y, names_of(self), support))
         return tasks
 
     def score_samples(self, tasks: Any) -> NDArray[np.float64]:
-        """Log marginal likelihood of each of many tasks.
+        """Return the log marginal likelihood of each task.
 
         Parameters
         ----------
@@ -263,7 +272,7 @@ class GaussianTaskDistribution(TaskDensity):
         return np.array([log_prob for log_prob, _ in self._marginals(tasks)])
 
     def strangeness(self, tasks: Any) -> NDArray[np.float64]:
-        """How far each task's targets lie from what they should be, whatever its size.
+        """Return how far each task's targets lie from their expectation, whatever its size.
 
         The squared Mahalanobis distance of `y` under the marginal is chi-squared with as many
         degrees of freedom as rows; its standardised cube root (Wilson and Hilferty 1931) is close
@@ -277,7 +286,7 @@ class GaussianTaskDistribution(TaskDensity):
         Returns
         -------
         strangeness : ndarray of shape (n_tasks,)
-            The larger, the stranger; about N(0, 1) for tasks of this distribution.
+            Larger values are stranger; about N(0, 1) for tasks of this distribution.
         """
         tasks = as_tasks(tasks, target_type="real")
         return cube_root_score([d for _, d in self._marginals(tasks)], [len(t) for t in tasks])
@@ -285,26 +294,42 @@ class GaussianTaskDistribution(TaskDensity):
     def _marginals(self, tasks: Any) -> list[tuple[float, float]]:
         check_is_fitted(self)
         tasks = as_tasks(tasks, target_type="real")
-        tables, targets = self._tables(tasks, self.n_features_in_)
+        tables, targets = regression_rows(tasks, type(self).__name__, self.n_features_in_)
         check_task_names(tasks[0], 0, names_of(self), "fit")
         return [
             gaussian_marginal(self._design(X), y, self.mean_, self._root, self.noise_variance_)
             for X, y in zip(tables, targets, strict=True)
         ]
 
-    def _tables(
-        self, tasks: tuple[Task, ...], n_features: int | None
-    ) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
+    def _check_parameters(self) -> None:
         owner = type(self).__name__
-        for i, task in enumerate(tasks):
-            if task.y.ndim != 1:
-                raise TaskError(
-                    f"{label(task, i)}: {owner} needs one target a row, y of shape (n_rows,); got "
-                    f"y of shape {task.y.shape} with X of shape {(len(task), *task.row_shape)}."
-                )
-        tables = [check_columns(task, i, owner, n_features) for i, task in enumerate(tasks)]
-        return tables, [task.y.astype(np.float64) for task in tasks]
+        for name, constraint in CONSTRAINTS.items():
+            check_parameter(name, getattr(self, name), constraint, owner)
+        check_drawn_rows(self.n_rows, self.n_support, owner)
 
     def _design(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         Phi = X if self.basis_ is None else dense(self.basis_.transform(X), np.float64)
         return np.c_[np.ones(len(Phi)), Phi] if self.fit_intercept else Phi
+
+
+class _RowSource:
+    """Rows of the fitted tasks, or of a Gaussian that is fitted to all of them."""
+
+    def __init__(self, tables: Sequence[Array], weights: Array, x_distribution: str) -> None:
+        self.share = weights / weights.sum()
+        self.sizes = np.array([len(X) for X in tables])
+        self.tables = tables if x_distribution == "empirical" else None
+        if x_distribution == "gaussian":
+            rows, row_weights = np.concatenate(tables), np.repeat(weights, self.sizes)
+            self.mean = row_weights @ rows / row_weights.sum()
+            off = rows - self.mean
+            self.root = square_root((row_weights * off.T) @ off / row_weights.sum())
+
+    def draw(self, n_rows: int | None, rng: np.random.RandomState) -> Array:
+        """Draw the rows of one task; with None, as many as a task drawn by its weight has."""
+        t = rng.choice(len(self.sizes), p=self.share)
+        n = self.sizes[t] if n_rows is None else n_rows
+        if self.tables is None:
+            return self.mean + rng.standard_normal((n, len(self.mean))) @ self.root.T
+        table = self.tables[t]
+        return table[rng.choice(len(table), size=n, replace=n > len(table))]

@@ -1,4 +1,4 @@
-"""Tasks that are read one by one: more of them than memory holds."""
+"""Collections of tasks that are larger than memory and are read one by one."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any, overload
 import numpy as np
 
 from sklearn_meta.exceptions import TaskError
+from sklearn_meta.parameters import check_parameter, integer
 from sklearn_meta.tasks.convert import as_task
 from sklearn_meta.tasks.distribution import TaskDistribution
-from sklearn_meta.tasks.ranges import check_int
 from sklearn_meta.tasks.task import Task
 from sklearn_meta.tasks.validate import check_task
 
@@ -19,35 +19,35 @@ __all__ = ["LazyTasks", "TaskReader", "as_lazy", "is_lazy"]
 
 
 class LazyTasks(Sequence[Task]):
-    """Tasks that are read when they are needed, some of them ahead of time.
+    """Sequence of tasks that are read when they are needed, some of them ahead of time.
 
-    `meta_fit`, `predict_tasks` and `score_tasks` read any sequence that is no list or tuple item
-    by item. Wrapped in this class, the next items are read in the background meanwhile.
+    `meta_fit`, `predict_tasks` and `score_tasks` read any sequence other than a list or a tuple
+    item by item. This class reads the next items in the background.
 
     Parameters
     ----------
     sequence : object with `__len__` and `__getitem__`
-        Of items that :func:`as_tasks` takes. ``sequence[i]`` must give the same task whenever it
-        is asked for.
+        Its items are anything that :func:`as_tasks` takes as a task. ``sequence[i]`` must return
+        the same task each time.
 
     n_workers : int, default=1
-        Threads that read. More than one helps where reading waits or releases the GIL, as files,
-        numpy and decompression do; ``sequence[i]`` is then called from several threads at once.
-        0: items are read when they are needed, in the caller's own thread.
+        Number of threads that read. More than one helps where reading waits or releases the GIL,
+        as files, numpy and decompression do; ``sequence[i]`` is then called from several threads
+        at once. With 0, items are read when they are needed, in the caller's own thread.
 
     prefetch : int, default=32
-        Tasks that are read ahead. So many, and those in use, are in memory at once.
+        Number of tasks to read ahead. These, and the tasks in use, are in memory at once.
 
     Raises
     ------
     TaskError
-        If `sequence` is no such sequence, or is empty; from reading, if a task cannot be read or
-        cannot be used, with its position.
+        If `sequence` is no such sequence, or is empty. When reading, if a task cannot be read or
+        used; the error names its position.
 
     Notes
     -----
-    Threads live no longer than the call that reads, so that nothing is left of them after an
-    interruption, a fork, or in a pickle. Results do not depend on `n_workers` or `prefetch`.
+    Threads end with the call that reads, so that none are left after an interruption, a fork, or
+    in a pickle. Results do not depend on `n_workers` or `prefetch`.
 
     Examples
     --------
@@ -56,7 +56,7 @@ class LazyTasks(Sequence[Task]):
     >>> class Files:
     ...     def __len__(self):
     ...         return 1000
-    ...     def __getitem__(self, i):  # a file, in earnest
+    ...     def __getitem__(self, i):  # a file, in practice
     ...         X = np.random.RandomState(i).normal(size=(20, 3))
     ...         return X, X[:, 0] > X[:, 1]
     >>> tasks = LazyTasks(Files(), n_workers=2)
@@ -75,26 +75,26 @@ class LazyTasks(Sequence[Task]):
         if len(sequence) == 0:
             raise TaskError("tasks is empty; at least one task is needed.")
         self.sequence = sequence
-        self.n_workers = check_int(n_workers, "n_workers", "LazyTasks", 0)
-        self.prefetch = check_int(prefetch, "prefetch", "LazyTasks", 0)
+        self.n_workers = int(check_parameter("n_workers", n_workers, integer(0), "LazyTasks"))
+        self.prefetch = int(check_parameter("prefetch", prefetch, integer(0), "LazyTasks"))
 
     def reader(self, target_type: str | None = None) -> TaskReader:
-        """Begin to read; the caller closes the reader, or uses it in a `with` statement.
+        """Start reading; to be used in a `with` statement.
 
         Parameters
         ----------
         target_type : {"class", "real"}, default=None
-            What `y` must hold; None: what the first task holds.
+            What `y` must hold. With None, what the first task holds.
 
         Returns
         -------
-        TaskReader
-            Which has read the first task.
+        reader : TaskReader
+            It has read the first task.
 
         Raises
         ------
         TaskError
-            If the first task cannot be read, or cannot be used.
+            If the first task cannot be read or used.
         """
         return TaskReader(self, target_type)
 
@@ -106,10 +106,10 @@ class LazyTasks(Sequence[Task]):
     @overload
     def __getitem__(self, i: slice) -> list[Task]: ...
     def __getitem__(self, i: int | slice) -> Task | list[Task]:
-        places = np.arange(len(self))[i]
+        positions = np.arange(len(self))[i]
         if isinstance(i, slice):
-            return [read(self.sequence, int(place)) for place in places]
-        return read(self.sequence, int(places))
+            return [_read(self.sequence, int(position)) for position in positions]
+        return _read(self.sequence, int(positions))
 
     def __iter__(self) -> Iterator[Task]:
         with self.reader() as reader:
@@ -120,63 +120,31 @@ class LazyTasks(Sequence[Task]):
 
 
 class TaskReader:
-    """Reads tasks, and checks each of them against the first.
-
-    Parameters
-    ----------
-    tasks : LazyTasks
-        Where from, and how.
-    target_type : {"class", "real"} or None
-        What `y` must hold.
-
-    Attributes
-    ----------
-    first : Task
-        Task 0.
-    """
+    """Reader of tasks that checks each of them against the first, the attribute `first`."""
 
     def __init__(self, tasks: LazyTasks, target_type: str | None) -> None:
         self.tasks, self.target_type = tasks, target_type
-        self._ahead: dict[int, Future[Task]] = {}
+        self._pending: dict[int, Future[Task]] = {}
         self._threads: ThreadPoolExecutor | None = None
-        first = read(tasks.sequence, 0)
-        asked = target_type is not None
-        self.first = check_task(first, 0, first, target_type, asked=asked)
+        first = _read(tasks.sequence, 0)
+        self.first = check_task(first, 0, first, target_type)
 
-    def take(self, now: Sequence[int], then: Any = ()) -> list[Task]:
-        """Read tasks, and begin to read those that come next.
-
-        Parameters
-        ----------
-        now : sequence of int
-            Positions of the tasks wanted.
-        then : sequence of int, default=()
-            Of those that are likely to be wanted next.
-
-        Returns
-        -------
-        list of Task
-            In the order of `now`.
-
-        Raises
-        ------
-        TaskError
-            If one of them cannot be read or used: the first such, in the order of `now`.
-        """
+    def take(self, positions: Sequence[int], upcoming: Any = ()) -> list[Task]:
+        """Return the tasks at some positions, and start to read those that are likely to follow."""
         if self.tasks.n_workers == 0:
-            return [self._read(i) for i in now]
+            return [self._read_checked(i) for i in positions]
         if self._threads is None:
             self._threads = ThreadPoolExecutor(self.tasks.n_workers, "sklearn_meta-reader")
-        wanted = dict.fromkeys([*now, *map(int, then[: self.tasks.prefetch])])
-        for i in [i for i in self._ahead if i not in wanted]:
-            self._ahead.pop(i).cancel()
+        wanted = dict.fromkeys([*positions, *map(int, upcoming[: self.tasks.prefetch])])
+        for i in [i for i in self._pending if i not in wanted]:
+            self._pending.pop(i).cancel()
         for i in wanted:
-            if i not in self._ahead:
-                self._ahead[i] = self._threads.submit(self._read, i)
-        found = [self._ahead[i].result() for i in now]
-        for i in set(now):
-            del self._ahead[i]
-        return found
+            if i not in self._pending:
+                self._pending[i] = self._threads.submit(self._read_checked, i)
+        tasks = [self._pending[i].result() for i in positions]
+        for i in set(positions):
+            del self._pending[i]
+        return tasks
 
     def __len__(self) -> int:
         return len(self.tasks)
@@ -187,10 +155,10 @@ class TaskReader:
             yield self.take([i], range(i + 1, min(i + 1 + self.tasks.prefetch, n)))[0]
 
     def close(self) -> None:
-        """Stop reading; wait for what is being read."""
+        """Stop reading, after the tasks that are being read."""
         if self._threads is not None:
             self._threads.shutdown(wait=True, cancel_futures=True)
-        self._threads, self._ahead = None, {}
+        self._threads, self._pending = None, {}
 
     def __enter__(self) -> TaskReader:
         return self
@@ -198,31 +166,11 @@ class TaskReader:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _read(self, i: int) -> Task:
-        task, asked = read(self.tasks.sequence, i), self.target_type is not None
-        return check_task(task, i, self.first, self.target_type, asked=asked)
+    def _read_checked(self, i: int) -> Task:
+        return check_task(_read(self.tasks.sequence, i), i, self.first, self.target_type)
 
 
-def read(sequence: Any, i: int) -> Task:
-    """Read one task.
-
-    Parameters
-    ----------
-    sequence : object with `__getitem__`
-        Where from.
-    i : int
-        Its position.
-
-    Returns
-    -------
-    Task
-        Converted.
-
-    Raises
-    ------
-    TaskError
-        If it cannot be read, or is no task.
-    """
+def _read(sequence: Any, i: int) -> Task:
     try:
         item = sequence[i]
     except TaskError as error:
@@ -233,21 +181,9 @@ def read(sequence: Any, i: int) -> Task:
 
 
 def is_lazy(tasks: Any) -> bool:
-    """Whether tasks are to be read one by one, rather than all at once.
-
-    Parameters
-    ----------
-    tasks : object
-        As given to `meta_fit`.
-
-    Returns
-    -------
-    bool
-        True for :class:`LazyTasks` and for anything with a length and items, unless it is a list,
-        a tuple, an array, a frame or a distribution.
-    """
-    there = (list, tuple, str, bytes, np.ndarray, Mapping, Task, TaskDistribution)
-    if isinstance(tasks, (*there, type)):
+    """Whether tasks are to be read one by one: a sequence other than a list, a table or a p(T)."""
+    loaded = (list, tuple, str, bytes, np.ndarray, Mapping, Task, TaskDistribution, type)
+    if isinstance(tasks, loaded):
         return False
     if not (hasattr(tasks, "__len__") and hasattr(tasks, "__getitem__")):
         return False
@@ -255,16 +191,5 @@ def is_lazy(tasks: Any) -> bool:
 
 
 def as_lazy(tasks: Any) -> LazyTasks:
-    """Wrap a sequence that is read item by item, without reading ahead.
-
-    Parameters
-    ----------
-    tasks : LazyTasks or object with `__len__` and `__getitem__`
-        The sequence.
-
-    Returns
-    -------
-    LazyTasks
-        The very object, if it is one.
-    """
+    """Wrap a sequence that is read item by item, without reading ahead."""
     return tasks if isinstance(tasks, LazyTasks) else LazyTasks(tasks, n_workers=0)

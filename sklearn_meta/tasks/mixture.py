@@ -1,8 +1,9 @@
-"""Several task distributions, each drawn from now and then."""
+"""Mixtures of task distributions, learned by EM."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,11 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 
 from sklearn_meta.exceptions import TaskError
+from sklearn_meta.parameters import check_parameter, integer
 from sklearn_meta.tasks.convert import as_tasks
-from sklearn_meta.tasks.density import TaskDensity
-from sklearn_meta.tasks.distribution import TaskDistribution
-from sklearn_meta.tasks.fitting import task_weights
-from sklearn_meta.tasks.mixture_em import alternate, joint_log_density
-from sklearn_meta.tasks.ranges import check_int
+from sklearn_meta.tasks.distribution import TaskDensity, TaskDistribution, task_weights
 from sklearn_meta.tasks.task import Task
+from sklearn_meta.tasks.validate import label
 
 __all__ = ["MixtureTaskDistribution"]
 
@@ -26,38 +25,40 @@ Array = NDArray[np.float64]
 N_START = 4  # tasks that a component starts from
 
 
+@dataclass(eq=False, repr=False)
 class MixtureTaskDistribution(TaskDensity):
     """A mixture of task distributions: real tasks and synthetic ones, or several kinds of task.
 
-    Each task is drawn from one component, which is chosen with the probability `weights`. As it
-    is made, a mixture draws from the very components it was given, which may be fitted already or
-    have nothing to fit; `fit` learns copies of them, and the weights, by EM.
+    Each task is drawn from one component, which is chosen with the probability `weights`. Before
+    `fit`, a mixture draws from `components` themselves, which may be fitted already or have
+    nothing to fit. `fit` learns copies of them, and the weights, by EM.
 
     Parameters
     ----------
     components : sequence of TaskDistribution
-        What is mixed. To be drawn from is all they need; `log_prob` and `fit` need components
-        with a `log_prob` of the same thing.
+        The components. `log_prob` and `fit` need components that have a `log_prob` of the same
+        thing; to draw, `sample` is enough.
 
     weights : array-like of shape (n_components,), default=None
-        Their shares, not negative; scaled to sum to one. None is equal shares.
+        Shares of the components, not negative; scaled to sum to one. With None they are equal.
 
     fit_components : bool, default=True
-        Whether `fit` learns the components that have a `fit`, or the weights alone.
+        If True, `fit` learns the components that have a `fit`, and the weights; else the weights
+        alone.
 
     n_init : int, default=20
-        Number of starts of EM, each from other few tasks for each component; the best is kept.
-        Ignored where only weights are learned: these have one maximum. With three overlapping
+        Number of starts of EM, each from a few other tasks for each component; the best is kept.
+        Ignored where only weights are learned, which have one maximum. With three overlapping
         components a single start ended at the best maximum in four runs of ten.
 
     max_iter : int, default=100
-        Most steps of EM from each start.
+        Maximum number of steps of EM from each start.
 
     tol : float, default=1e-4
-        EM ends where a step adds less to the mean log density of a task, in nats.
+        EM stops when a step adds less to the mean log density of a task, in nats.
 
     random_state : int, RandomState instance or None, default=None
-        Of the starts.
+        Determines the starts.
 
     Attributes
     ----------
@@ -66,15 +67,15 @@ class MixtureTaskDistribution(TaskDensity):
     weights_ : ndarray of shape (n_components,)
         The learned shares.
     n_iter_ : int
-        Steps of the best start.
+        Number of steps of the best start.
 
     Raises
     ------
     TaskError
         If `fit` has fewer than two tasks a component to learn.
     ValueError
-        If there are no components, or weights do not fit them, or a density is asked of
-        components that have none or have densities of different things.
+        If there are no components, if weights do not match them, or if a density is needed and
+        components have none, or densities of different things.
 
     See Also
     --------
@@ -96,24 +97,14 @@ class MixtureTaskDistribution(TaskDensity):
     254
     """
 
-    def __init__(
-        self,
-        components: Sequence[TaskDistribution],
-        weights: ArrayLike | None = None,
-        *,
-        fit_components: bool = True,
-        n_init: int = 20,
-        max_iter: int = 100,
-        tol: float = 1e-4,
-        random_state: Any = None,
-    ) -> None:
-        self.components = components
-        self.weights = weights
-        self.fit_components = fit_components
-        self.n_init = n_init
-        self.max_iter = max_iter
-        self.tol = tol
-        self.random_state = random_state
+    components: Sequence[TaskDistribution]
+    weights: ArrayLike | None = None
+    _: KW_ONLY
+    fit_components: bool = True
+    n_init: int = 20
+    max_iter: int = 100
+    tol: float = 1e-4
+    random_state: Any = None
 
     @property
     def density_of(self) -> str:
@@ -123,7 +114,7 @@ class MixtureTaskDistribution(TaskDensity):
     def fit(
         self, tasks: Any, y: Any = None, groups: Any = None, *, sample_weight: Any = None
     ) -> MixtureTaskDistribution:
-        """Learn the weights, and the components, by EM.
+        """Learn the weights and the components by EM.
 
         Parameters
         ----------
@@ -134,17 +125,17 @@ class MixtureTaskDistribution(TaskDensity):
         groups : array-like of shape (n_rows,) or str, default=None
             The task of each row of a table.
         sample_weight : array-like of shape (n_tasks,), default=None
-            How much each task counts.
+            Weight of each task.
 
         Returns
         -------
         self : MixtureTaskDistribution
-            Fitted.
+            The fitted mixture.
         """
-        parts, weights = self._given()
+        parts, weights = self._initial()
         self._densities(parts)
-        check_int(self.n_init, "n_init", type(self).__name__, 1)
-        check_int(self.max_iter, "max_iter", type(self).__name__, 1)
+        check_parameter("n_init", self.n_init, integer(1), type(self).__name__)
+        check_parameter("max_iter", self.max_iter, integer(1), type(self).__name__)
         tasks = as_tasks(tasks, y, groups)
         counts = task_weights(sample_weight, tasks)
         learn = [self.fit_components and hasattr(part, "fit") for part in parts]
@@ -157,13 +148,11 @@ class MixtureTaskDistribution(TaskDensity):
         runs = []
         for _ in range(self.n_init if any(learn) else 1):
             parts = [
-                clone(part) if wanted else part
-                for part, wanted in zip(self.components, learn, strict=True)
+                clone(part) if learns else part
+                for part, learns in zip(self.components, learn, strict=True)
             ]
             share = _few_each(counts, len(parts), rng) if any(learn) else None
-            runs.append(
-                alternate(parts, learn, weights, share, tasks, counts, self.max_iter, self.tol)
-            )
+            runs.append(self._run_em(parts, learn, weights, share, tasks, counts))
         _, self.components_, self.weights_, self.n_iter_ = max(runs, key=lambda run: run[0])
         return self
 
@@ -173,27 +162,27 @@ class MixtureTaskDistribution(TaskDensity):
         Parameters
         ----------
         n_tasks : int, default=1
-            How many.
+            Number of tasks.
         random_state : int, RandomState instance or None, default=None
-            The source of chance.
+            Determines the tasks that are drawn.
 
         Returns
         -------
         tasks : list of Task
-            In random order.
+            Tasks of the components in random order.
         """
         parts, weights = self._parts()
         rng = check_random_state(random_state)
         chosen = rng.choice(len(parts), size=n_tasks, p=weights)
         tasks: list[Any] = [None] * n_tasks
         for k in np.unique(chosen):
-            places = np.flatnonzero(chosen == k)
-            for i, task in zip(places, parts[k].sample(len(places), rng), strict=True):
+            positions = np.flatnonzero(chosen == k)
+            for i, task in zip(positions, parts[k].sample(len(positions), rng), strict=True):
                 tasks[i] = task
         return tasks
 
     def score_samples(self, tasks: Any) -> Array:
-        """Log density of each of many tasks.
+        """Return the log density of each task.
 
         Parameters
         ----------
@@ -207,11 +196,11 @@ class MixtureTaskDistribution(TaskDensity):
         """
         parts, weights = self._parts()
         self._densities(parts)
-        log_prob: Array = logsumexp(joint_log_density(parts, weights, as_tasks(tasks)), axis=1)
+        log_prob: Array = logsumexp(_joint_log_density(parts, weights, as_tasks(tasks)), axis=1)
         return log_prob
 
     def responsibilities(self, tasks: Any) -> Array:
-        """Probability of each component to have made each task.
+        """Return the probability that each component produced each task.
 
         Parameters
         ----------
@@ -225,11 +214,11 @@ class MixtureTaskDistribution(TaskDensity):
         """
         parts, weights = self._parts()
         self._densities(parts)
-        joint = joint_log_density(parts, weights, as_tasks(tasks))
+        joint = _joint_log_density(parts, weights, as_tasks(tasks))
         return np.exp(joint - logsumexp(joint, axis=1, keepdims=True))
 
     def strangeness(self, tasks: Any) -> Array:
-        """Compute the smallest strangeness of each task over the components.
+        """Return the smallest strangeness of each task over the components.
 
         Parameters
         ----------
@@ -239,7 +228,7 @@ class MixtureTaskDistribution(TaskDensity):
         Returns
         -------
         strangeness : ndarray of shape (n_tasks,)
-            The larger, the stranger. Components of weight zero do not count.
+            Larger values are stranger. Components of weight zero do not count.
         """
         parts, weights = self._parts()
         tasks = as_tasks(tasks)
@@ -250,15 +239,15 @@ class MixtureTaskDistribution(TaskDensity):
         return least
 
     def _parts(self) -> tuple[list[Any], Array]:
-        """Give the learned components, or those given."""
+        """Return the learned components and weights, or those of the constructor."""
         if hasattr(self, "components_"):
             return self.components_, self.weights_
-        return self._given()
+        return self._initial()
 
-    def _given(self) -> tuple[list[Any], Array]:
+    def _initial(self) -> tuple[list[Any], Array]:
         owner, parts = type(self).__name__, self.components
-        good = isinstance(parts, (list, tuple)) and len(parts) > 0
-        if not good or not all(isinstance(part, TaskDistribution) for part in parts):
+        is_list = isinstance(parts, (list, tuple)) and len(parts) > 0
+        if not is_list or not all(isinstance(part, TaskDistribution) for part in parts):
             raise ValueError(
                 f"The 'components' parameter of {owner} must be a list of at least one "
                 f"TaskDistribution. Got {parts!r} instead."
@@ -289,9 +278,45 @@ class MixtureTaskDistribution(TaskDensity):
             )
         return parts
 
+    def _run_em(
+        self,
+        parts: list[Any],
+        learn: list[bool],
+        weights: Array,
+        share: Array | None,  # (n_tasks, n_components), to start from in place of the weights
+        tasks: tuple[Task, ...],
+        counts: Array,
+    ) -> tuple[float, list[Any], Array, int]:
+        """Run EM from one start; return the mean log density, the components and the weights."""
+        previous, n_iter = -np.inf, 0
+        while True:
+            if share is not None:
+                weights = counts @ share / np.sum(counts @ share)
+                for k, part in enumerate(parts):
+                    # a component without tasks stays as it is
+                    if learn[k] and np.sum(counts * share[:, k] > 1e-6) >= 2:
+                        part.fit(tasks, sample_weight=counts * share[:, k])
+            joint = _joint_log_density(parts, weights, tasks)
+            total = logsumexp(joint, axis=1)
+            current = float(counts @ total / counts.sum())
+            if not np.isfinite(current):
+                i = int(np.argmin(total))
+                raise TaskError(f"{label(tasks[i], i)} has density zero under every component.")
+            if current - previous < self.tol or n_iter == self.max_iter:
+                return current, parts, weights, n_iter
+            previous, n_iter = current, n_iter + 1
+            share = np.exp(joint - total[:, None])
+
+
+def _joint_log_density(parts: list[Any], weights: Array, tasks: tuple[Task, ...]) -> Array:
+    """Return log weight plus log density, (n_tasks, n_components)."""
+    with np.errstate(divide="ignore"):  # a weight of zero
+        log_weights = np.log(weights)
+    return np.stack([part.score_samples(tasks) for part in parts], axis=1) + log_weights
+
 
 def _few_each(counts: Array, n_parts: int, rng: np.random.RandomState) -> Array:
-    """Start components from few tasks: those of many would all be alike, where EM moves slowly."""
+    """Assign a few tasks to each component, as components of many tasks would be too similar."""
     order = rng.permutation(np.flatnonzero(counts > 0))
     each = min(len(order) // n_parts, N_START)
     share = np.zeros((len(counts), n_parts))

@@ -1,8 +1,8 @@
-"""Is a new task one of those that were meta-trained on? A p-value."""
+"""A conformal p-value for the hypothesis that a new task comes from the training tasks."""
 
 from __future__ import annotations
 
-from numbers import Real
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,49 +12,62 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_meta.exceptions import TaskError
+from sklearn_meta.parameters import Constraint, check_parameter, integer, real
 from sklearn_meta.tasks.convert import as_tasks
-from sklearn_meta.tasks.density import TaskDensity
+from sklearn_meta.tasks.distribution import TaskDensity
 from sklearn_meta.tasks.gaussian import GaussianTaskDistribution
-from sklearn_meta.tasks.ranges import check_int
-from sklearn_meta.tasks.task import Task
+from sklearn_meta.tasks.task import Task, take_rows
 from sklearn_meta.tasks.validate import label
 
 __all__ = ["TaskNovelty"]
 
+SHARE = real(0.0, open_left=True)
+CONSTRAINTS = {
+    "distribution": Constraint(
+        lambda value: value is None or isinstance(value, TaskDensity), "None or a TaskDensity", ""
+    ),
+    "n_support": integer(1, none=True),
+    "calibration": Constraint(
+        lambda value: SHARE.allows(value) and value < 1, "a float in the range (0.0, 1.0)", ""
+    ),
+}
 
+
+@dataclass(eq=False, repr=False)
 class TaskNovelty(BaseEstimator):
-    """How far the support of a new task lies from the tasks that were meta-trained on.
+    """Novelty detection for tasks: conformal p-values of the supports of new tasks.
 
-    A distribution is fitted to some of the tasks; the others are held out. The p-value of a new
-    task is the share of held-out tasks whose support is at least as strange,
-    (1 + how many) / (1 + all), with ties broken at random. If the new task comes from where the
-    others came from, and its support is drawn as theirs, all ranks are equally likely: at most a
-    share p of such tasks has a p-value of p or less, whatever the distribution, and however badly
-    it fits (split conformal prediction). A poor fit costs power, not validity.
+    A distribution is fitted to some of the tasks, and the others are held out. The p-value of a
+    new task is the share of held-out tasks whose support is at least as strange,
+    (1 + number of these) / (1 + number of held-out tasks), with ties broken at random. If the new
+    task comes from the same distribution as the others, and its support is drawn in the same way,
+    all ranks are equally likely. Then at most a share p of such tasks has a p-value of p or less,
+    whatever the distribution, and however badly it fits (split conformal prediction). A poor fit
+    costs power, not validity.
 
     Parameters
     ----------
     distribution : TaskDensity, default=None
-        What strangeness is measured by: its `strangeness`, which is comparable across sizes of
-        support. Cloned and fitted, if it has a `fit`. None: a
-        :class:`GaussianTaskDistribution`, with the columns of `X` as features.
+        The distribution whose `strangeness`, which is comparable across sizes of support, is used.
+        It is cloned, and fitted if it has a `fit`. With None, a
+        :class:`GaussianTaskDistribution` of the columns of `X`.
 
     n_support : int, default=None
-        Rows drawn as the support of each held-out task that has no fixed one; set it to what new
-        tasks have. None: all rows.
+        Number of rows drawn as the support of each held-out task without a fixed support. Set it
+        to the size of the supports of new tasks. With None, all rows are used.
 
     calibration : float in (0, 1), default=0.5
         Share of the tasks that is held out.
 
     random_state : int, RandomState instance or None, default=0
-        Of the split, of the supports, and of ties.
+        Determines the split, the supports, and the order of ties.
 
     Attributes
     ----------
     distribution_ : TaskDensity
         The fitted distribution.
     strangeness_ : ndarray of shape (n_held_out,)
-        That of the held-out supports, sorted.
+        The strangeness of the held-out supports, sorted.
 
     Raises
     ------
@@ -76,7 +89,7 @@ class TaskNovelty(BaseEstimator):
 
     Examples
     --------
-    Sine waves of twice the frequency are not what was trained on:
+    Sine waves of twice the frequency are detected as novel:
 
     >>> from sklearn.preprocessing import SplineTransformer
     >>> from sklearn_meta.datasets import make_sinusoid_tasks
@@ -91,21 +104,14 @@ class TaskNovelty(BaseEstimator):
     0.02
     """
 
-    def __init__(
-        self,
-        distribution: TaskDensity | None = None,
-        *,
-        n_support: int | None = None,
-        calibration: float = 0.5,
-        random_state: Any = 0,
-    ) -> None:
-        self.distribution = distribution
-        self.n_support = n_support
-        self.calibration = calibration
-        self.random_state = random_state
+    distribution: TaskDensity | None = None
+    _: KW_ONLY
+    n_support: int | None = None
+    calibration: float = 0.5
+    random_state: Any = 0
 
     def fit(self, tasks: Any, y: Any = None, groups: Any = None) -> TaskNovelty:
-        """Fit the distribution to some tasks, and measure the supports of the others.
+        """Fit the distribution to some tasks, and compute the strangeness of the others' supports.
 
         Parameters
         ----------
@@ -119,10 +125,10 @@ class TaskNovelty(BaseEstimator):
         Returns
         -------
         self : TaskNovelty
-            Fitted.
+            The fitted detector.
         """
         p_T = GaussianTaskDistribution() if self.distribution is None else self.distribution
-        self._check_parameters(p_T)
+        self._check_parameters()
         tasks = as_tasks(tasks, y, groups)
         n_held_out = round(self.calibration * len(tasks))
         n_fitted = len(tasks) - n_held_out
@@ -134,44 +140,45 @@ class TaskNovelty(BaseEstimator):
         rng = check_random_state(self.random_state)
         order = rng.permutation(len(tasks))
         supports = [_support(tasks[i], i, self.n_support, rng) for i in order[:n_held_out]]
-        learned = [tasks[i] for i in order[n_held_out:]]
-        self.distribution_ = clone(p_T).fit(learned) if hasattr(p_T, "fit") else p_T
+        training = [tasks[i] for i in order[n_held_out:]]
+        self.distribution_ = clone(p_T).fit(training) if hasattr(p_T, "fit") else p_T
         self.strangeness_ = np.sort(self.distribution_.strangeness(supports))
         return self
 
     def p_values(self, tasks: Any) -> NDArray[np.float64]:
-        """P-value of each of many tasks, by its support.
+        """Return the p-value of each task, by its support.
 
         Parameters
         ----------
         tasks : sequence of tasks
-            Anything that :func:`as_tasks` takes. Of a task without a fixed support all rows
-            count.
+            Anything that :func:`as_tasks` takes. All rows of a task without a fixed support count.
 
         Returns
         -------
         p_values : ndarray of shape (n_tasks,)
-            In (0, 1], no less than 1 / (1 + held-out tasks). Small: not what was trained on.
+            In (0, 1], not less than 1 / (1 + number of held-out tasks). Small values are novel.
         """
         check_is_fitted(self)
         supports = [
-            task if task.support is None else _part(task, task.support) for task in as_tasks(tasks)
+            task if task.support is None else take_rows(task, task.support)
+            for task in as_tasks(tasks)
         ]
-        found, known = self.distribution_.strangeness(supports), self.strangeness_
-        alike = np.searchsorted(known, found, "right") - np.searchsorted(known, found, "left")
-        stranger = len(known) - np.searchsorted(known, found, "right")
+        strangeness, reference = self.distribution_.strangeness(supports), self.strangeness_
+        above = np.searchsorted(reference, strangeness, "right")
+        ties = above - np.searchsorted(reference, strangeness, "left")
         rng = check_random_state(self.random_state)
-        ahead = np.floor(rng.uniform(size=len(found)) * (alike + 1))
-        p_values: NDArray[np.float64] = (1 + stranger + ahead) / (1 + len(known))
+        ties_ahead = np.floor(rng.uniform(size=len(supports)) * (ties + 1))
+        n_stranger = len(reference) - above + ties_ahead
+        p_values: NDArray[np.float64] = (1 + n_stranger) / (1 + len(reference))
         return p_values
 
     def novelty(self, task: Any) -> float:
-        """P-value of one task, by its support.
+        """Return the p-value of one task, by its support.
 
         Parameters
         ----------
         task : Task, (X, y) or (X_support, y_support, X_query, y_query)
-            Without a fixed support all rows count.
+            All rows of a task without a fixed support count.
 
         Returns
         -------
@@ -180,35 +187,19 @@ class TaskNovelty(BaseEstimator):
         """
         return float(self.p_values([task])[0])
 
-    def _check_parameters(self, p_T: Any) -> None:
-        owner, share = type(self).__name__, self.calibration
-        if not isinstance(p_T, TaskDensity):
-            raise ValueError(
-                f"The 'distribution' parameter of {owner} must be None or a TaskDensity. "
-                f"Got {p_T!r} instead."
-            )
-        if not isinstance(share, Real) or isinstance(share, bool) or not 0 < share < 1:
-            raise ValueError(
-                f"The 'calibration' parameter of {owner} must be a float in the range (0.0, 1.0). "
-                f"Got {share!r} instead."
-            )
-        if self.n_support is not None:
-            check_int(self.n_support, "n_support", owner, 1)
+    def _check_parameters(self) -> None:
+        owner = type(self).__name__
+        for name, constraint in CONSTRAINTS.items():
+            check_parameter(name, getattr(self, name), constraint, owner)
 
 
 def _support(task: Task, i: int, n_support: int | None, rng: np.random.RandomState) -> Task:
     if task.support is not None:
-        return _part(task, task.support)
+        return take_rows(task, task.support)
     if n_support is None:
         return task
     if n_support > len(task):
         raise TaskError(
             f"{label(task, i)} has {len(task)} row(s), fewer than n_support={n_support}."
         )
-    return _part(task, rng.permutation(len(task))[:n_support])
-
-
-def _part(task: Task, rows: NDArray[np.intp]) -> Task:
-    part = Task(task.X[rows], task.y[rows], name=task.name)
-    part.feature_names_in = task.feature_names_in
-    return part
+    return take_rows(task, rng.permutation(len(task))[:n_support])

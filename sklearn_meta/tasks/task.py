@@ -8,40 +8,45 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.tasks.arrays import frozen, frozen_rows
-from sklearn_meta.tasks.frames import feature_names
+from sklearn_meta.tasks.arrays import frame_or_rows, frozen, frozen_rows
+from sklearn_meta.tasks.frames import feature_names, rows_of
 
-__all__ = ["Task", "replaced"]
+__all__ = ["Names", "Task", "named_task", "replace_data", "take_rows", "task_of_rows"]
+
+Names = tuple[str, ...] | None  # None: an array, or a frame whose columns are not all strings
 
 
 class Task:
-    """The data D_T of one task, and perhaps which of its rows are the support.
+    """The data D_T of one task, and optionally the rows that are its support.
 
     Parameters
     ----------
-    X : array-like or sparse matrix of shape (n_rows, n_features), or (n_rows, ...)
+    X : array-like, sparse matrix or DataFrame of shape (n_rows, n_features), or (n_rows, ...)
         The inputs, one row an observation. A sparse matrix and a :class:`numpy.memmap` are left
         where they are: each episode takes its own rows.
 
     y : array-like of shape (n_rows,) or (n_rows, n_outputs)
-        Class labels (of any kind, strings too) or real targets.
+        Class labels (of any type, strings too) or real targets.
 
     support : array-like of int or of bool, default=None
-        Positions, or a mask of length `n_rows`, of the rows to learn the task from; the others
+        Positions, or a mask of length `n_rows`, of the rows to learn the task from. The other rows
         are the query. With None the rows are split anew in every episode.
 
     name : str, default=None
-        What errors and plots call the task.
+        Name of the task in errors and plots.
 
     Attributes
     ----------
-    X, y : ndarray
-        The data, as read-only views of the arrays given (no copies). A sparse `X` is a
-        :class:`scipy.sparse.csr_array`.
+    X : ndarray, csr_array or DataFrame of shape (n_rows, ...)
+        The inputs. An array is a read-only view (not a copy). A DataFrame of pandas or polars
+        stays one, so that the transformers of a pipeline see its columns;
+        :func:`~sklearn_meta.tasks.as_tasks` converts it to an array of numbers.
+    y : ndarray of shape (n_rows,) or (n_rows, n_outputs)
+        The targets, a read-only view.
     support : ndarray of int or None
         The sorted positions of the support rows.
     feature_names_in : tuple of str or None
-        Column names, where `X` had only string ones.
+        The column names of `X`, where all of them are strings.
 
     Raises
     ------
@@ -72,11 +77,11 @@ class Task:
         self.name = name
         label = "A task" if name is None else f"Task {name!r}"
         self.feature_names_in = feature_names(X, f"{label}: X")
-        self._table = frozen_rows(X, f"{label}: X")
+        self._table = frame_or_rows(X, f"{label}: X")
         self._chosen: NDArray[np.intp] | None = None
         self.y = frozen(y, f"{label}: y")
         shapes = f"got X of shape {self._table.shape} and y of shape {self.y.shape}."
-        if self._table.ndim == 0 or self.y.ndim == 0:
+        if len(self._table.shape) == 0 or self.y.ndim == 0:
             raise TaskError(f"{label}: X and y must hold one entry a row; {shapes}")
         if self._table.shape[0] != len(self.y):
             raise TaskError(f"{label}: X and y must have the same number of rows; {shapes}")
@@ -84,52 +89,28 @@ class Task:
             raise TaskError(f"{label}: X of shape {self._table.shape} has no rows.")
         self.support = None if support is None else _positions(support, len(self.y), label)
 
-    @classmethod
-    def of_rows(cls, table: Any, rows: NDArray[np.intp], y: ArrayLike, name: str | None) -> Task:
-        """Make a task of some rows of a table, which are not copied.
-
-        Parameters
-        ----------
-        table : ndarray or csr_array of shape (n, ...)
-            Kept as it is; `X` takes the rows out of it whenever it is asked for.
-        rows : ndarray of int of shape (n_rows,)
-            Positions in it.
-        y : array-like of shape (n_rows,) or (n_rows, n_outputs)
-            Their targets.
-        name : str or None
-            What errors call the task.
-
-        Returns
-        -------
-        Task
-            Without a fixed support.
-        """
-        task = cls(table[rows[:1]], np.asarray(y)[:1], name=name)
-        task._table, task._chosen, task.y = table, rows, frozen(y, "y")
-        return task
-
     @property
     def X(self) -> Any:
         """The inputs, (n_rows, ...)."""
-        return self._table if self._chosen is None else self._table[self._chosen]
+        return self._table if self._chosen is None else rows_of(self._table, self._chosen)
 
     def where(self) -> tuple[Any, NDArray[np.intp]]:
-        """Say where the rows of `X` lie, without taking them.
+        """Return where the rows of `X` lie, without taking them.
 
         Returns
         -------
-        table : ndarray or csr_array of shape (n, ...)
-            A table that has them, and maybe those of other tasks.
+        table : ndarray, csr_array or DataFrame of shape (n, ...)
+            A table that contains the rows, and perhaps those of other tasks.
         rows : ndarray of int of shape (n_rows,)
-            Their positions in it.
+            Their positions in the table.
         """
         return self._table, np.arange(len(self)) if self._chosen is None else self._chosen
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The dtype of `X`."""
-        found: np.dtype[Any] = self._table.dtype
-        return found
+        """The dtype of `X`, which must not be a frame."""
+        dtype: np.dtype[Any] = self._table.dtype
+        return dtype
 
     @property
     def row_shape(self) -> tuple[int, ...]:
@@ -159,13 +140,13 @@ class Task:
     def _fixed(self) -> NDArray[np.intp]:
         if self.support is None:
             raise TaskError(
-                f"{self!r} has no fixed support. Give it one, Task(X, y, support=...), "
+                f"{self!r} has no fixed support. Set one, Task(X, y, support=...), "
                 "or draw one with sklearn_meta.tasks.split_task(task, n_shot=...)."
             )
         return self.support
 
     def _rows(self, rows: NDArray[np.intp]) -> Any:
-        return self._table[rows if self._chosen is None else self._chosen[rows]]
+        return rows_of(self._table, rows if self._chosen is None else self._chosen[rows])
 
     def __len__(self) -> int:
         return len(self.y)
@@ -177,11 +158,34 @@ class Task:
         return f"Task({name}X: {shape}, y: {self.y.shape}{support})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self.X, self.y, self.support, self.name, self.feature_names_in)
+        return named_task, (self.X, self.y, self.feature_names_in, self.support, self.name)
 
 
-def replaced(task: Task, X: Any, y: NDArray[Any]) -> Task:
-    """Return a task with the same rows as other arrays: `y`, and `X` unless it is None."""
+def named_task(
+    X: Any, y: Any, feature_names: Names, support: Any = None, name: str | None = None
+) -> Task:
+    """Return a task whose columns have names that X, an array, does not know."""
+    task = Task(X, y, support=support, name=name)
+    task.feature_names_in = feature_names
+    return task
+
+
+def task_of_rows(table: Any, rows: NDArray[np.intp], y: NDArray[Any], name: str | None) -> Task:
+    """Return a task of some rows of a table, which `X` takes from it each time it is read."""
+    task = Task(table[rows[:1]], y[:1], name=name)
+    task._table, task._chosen, task.y = table, rows, frozen(y, "y")
+    return task
+
+
+def take_rows(task: Task, rows: NDArray[np.intp], support: Any = None) -> Task:
+    """Return a task of some rows of another; `support` counts among these."""
+    return named_task(
+        rows_of(task.X, rows), task.y[rows], task.feature_names_in, support, task.name
+    )
+
+
+def replace_data(task: Task, X: Any, y: NDArray[Any]) -> Task:
+    """Return a task whose rows are stored in other arrays: `y`, and `X` unless it is None."""
     twin = Task.__new__(Task)
     twin.name, twin.support, twin.y = task.name, task.support, frozen(y, "y")
     twin.feature_names_in = task.feature_names_in
@@ -191,31 +195,25 @@ def replaced(task: Task, X: Any, y: NDArray[Any]) -> Task:
     return twin
 
 
-def _rebuild(X: Any, y: Any, support: Any, name: Any, feature_names: Any) -> Task:
-    task = Task(X, y, support=support, name=name)
-    task.feature_names_in = feature_names
-    return task
-
-
 def _positions(support: ArrayLike, n_rows: int, label: str) -> NDArray[np.intp]:
-    given = frozen(support, f"{label}: support")
-    given = given.astype(np.intp) if given.shape == (0,) else given
-    if given.ndim != 1 or given.dtype.kind not in "biu":
+    rows = frozen(support, f"{label}: support")
+    rows = rows.astype(np.intp) if rows.shape == (0,) else rows
+    if rows.ndim != 1 or rows.dtype.kind not in "biu":
         raise TaskError(
             f"{label}: support must be a one-dimensional array of row positions or a mask; "
-            f"got shape {given.shape} of {given.dtype}."
+            f"got shape {rows.shape} of {rows.dtype}."
         )
-    if given.dtype == bool:
-        if len(given) != n_rows:
+    if rows.dtype == bool:
+        if len(rows) != n_rows:
             raise TaskError(
                 f"{label}: a support mask must have one entry a row; "
-                f"got {len(given)} entries for {n_rows} rows."
+                f"got {len(rows)} entries for {n_rows} rows."
             )
-        given = np.flatnonzero(given)
-    if len(given) and not (-n_rows <= given.min() and given.max() < n_rows):
+        rows = np.flatnonzero(rows)
+    if len(rows) and not (-n_rows <= rows.min() and rows.max() < n_rows):
         raise TaskError(f"{label}: support points outside the task's {n_rows} rows.")
-    positions = np.unique(given.astype(np.intp) % n_rows)
-    if len(positions) != len(given):
+    positions = np.unique(rows.astype(np.intp) % n_rows)
+    if len(positions) != len(rows):
         raise TaskError(f"{label}: support names a row twice.")
     if len(positions) == 0:
         raise TaskError(f"{label}: support is empty; at least one row is needed to adapt.")

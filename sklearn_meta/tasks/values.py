@@ -1,4 +1,4 @@
-"""What X, y and groups may hold: one function for each, which every entry point calls."""
+"""Checks of X, y and groups: one function for each, which every entry point calls."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ from sklearn.exceptions import DataConversionWarning
 
 from sklearn_meta.exceptions import TaskError, TaskTypeError
 from sklearn_meta.tasks.arrays import blocks, frozen, frozen_rows
-from sklearn_meta.tasks.frames import NUMERIC, feature_names, is_frame, is_missing, missing
+from sklearn_meta.tasks.frames import (
+    NUMERIC,
+    columns_of,
+    feature_names,
+    is_frame,
+    is_missing,
+    missing,
+)
 
 __all__ = [
     "Groups",
@@ -41,70 +48,74 @@ NOT_ACCEPTED = "missing values (NaN, None) and infinity are not accepted."
 # ---- rows ------------------------------------------------------------------------------------
 
 
-def as_rows(X: Any, called: str, names: Sequence[str] | None = None) -> Any:
+def as_rows(X: Any, input_name: str, names: Sequence[str] | None = None) -> Any:
     """Return rows as an array of finite numbers, or as a csr_array; refuse what cannot be one.
 
     Numbers that come as objects or strings become float64; an array of numbers is not copied.
-    `called` is what errors call X, `names` its columns where X itself does not say.
+    `input_name` is what errors call X, and `names` are its columns where X is no frame.
     """
-    names = feature_names(X, called) if names is None else names
-    rows = frozen_rows(X, called)
+    names = feature_names(X, input_name) if names is None else names
+    rows = frozen_rows(X, input_name)
     if rows.ndim < 2:
         raise TaskError(
-            f"{called} must have one row an observation, (n_rows, n_features); got shape "
+            f"{input_name} must have one row an observation, (n_rows, n_features); got shape "
             f"{rows.shape}. Reshape your data: X.reshape(-1, 1) for a single feature."
         )
     if rows.shape[0] == 0:
-        raise TaskError(f"{called} of shape {rows.shape} has no rows; a minimum of 1 is required.")
+        raise TaskError(
+            f"{input_name} of shape {rows.shape} has no rows; a minimum of 1 is required."
+        )
     if 0 in rows.shape[1:]:
         raise TaskError(
-            f"{called} of shape {rows.shape} has no features: 0 feature(s) (shape={rows.shape}) "
-            "while a minimum of 1 is required."
+            f"{input_name} of shape {rows.shape} has no features: 0 feature(s) "
+            f"(shape={rows.shape}) while a minimum of 1 is required."
         )
     if rows.dtype.kind not in NUMERIC:
-        rows = _parsed(rows, called, names)
+        rows = _parse(rows, input_name, names)
     if rows.dtype.kind == "f" and (place := _not_finite(rows)) is not None:
         raise TaskError(
-            f"{called} of shape {rows.shape} holds {rows[place]} at {_where(place, names)}; "
+            f"{input_name} of shape {rows.shape} holds {rows[place]} at {_where(place, names)}; "
             + NOT_ACCEPTED
         )
     return rows
 
 
 def holds_numbers(rows: Any) -> bool:
-    """Whether `as_rows` has nothing to convert: only infinity and NaN are left to look for."""
-    return rows.dtype.kind in NUMERIC
+    """Whether `as_rows` need not convert rows, and only has to look for infinity and NaN."""
+    return not is_frame(rows) and rows.dtype.kind in NUMERIC
 
 
-def _parsed(rows: Any, called: str, names: Sequence[str] | None) -> NDArray[np.float64]:
-    """Return rows of objects or strings as numbers, or say which of them is none."""
+def _parse(rows: Any, input_name: str, names: Sequence[str] | None) -> NDArray[np.float64]:
+    """Return rows of objects or strings as numbers, or name the first entry that is none."""
     noun = NOUNS.get(rows.dtype.kind)
     if noun is not None or issparse(rows):
         advice = "Complex data not supported." if rows.dtype.kind == "c" else _advice(noun)
         raise TaskError(
-            f"{called} of shape {rows.shape} holds {noun or 'objects'}, not numbers. {advice}"
+            f"{input_name} of shape {rows.shape} holds {noun or 'objects'}, not numbers. {advice}"
         )
     rows = rows.astype(object)
     if all(map(_is_numeric, set(map(type, rows.ravel().tolist())))):
         try:
             return np.asarray(rows.astype(np.float64))
         except (ValueError, TypeError, ArithmeticError):
-            pass  # the loop finds where
+            pass  # the loop below finds the entry
     for flat, value in enumerate(rows.ravel()):
         place = np.unravel_index(flat, rows.shape)
-        here = f"{called} of shape {rows.shape} holds {_shown(value)} at {_where(place, names)}"
+        entry = (
+            f"{input_name} of shape {rows.shape} holds {_short(value)} at {_where(place, names)}"
+        )
         if is_missing(value):
-            raise TaskError(f"{here}; {NOT_ACCEPTED}")
+            raise TaskError(f"{entry}; {NOT_ACCEPTED}")
         if not _is_numeric(type(value)):
             noun = _noun(type(value))
             raise TaskTypeError(
-                f"{here}: {noun}, not numbers. {_advice(noun)} (An argument must be a string or a "
+                f"{entry}: {noun}, not numbers. {_advice(noun)} (An argument must be a string or a "
                 f"real number, not {type(value).__name__!r}.)"
             )
         try:
             float(value)
         except (ValueError, ArithmeticError) as error:
-            raise TaskError(f"{here}, not a number: {error}.") from None
+            raise TaskError(f"{entry}, not a number: {error}.") from None
     return np.asarray(rows.astype(np.float64))  # pragma: no cover (each value is a number)
 
 
@@ -114,11 +125,11 @@ def _advice(noun: str | None) -> str:
     return "Encode them as numbers first, or pass them through the transformers of a MetaPipeline."
 
 
-def _is_numeric(kind: type) -> bool:
+def _is_numeric(type_: type) -> bool:
     """Whether values of a type are real numbers, or strings that may spell them."""
-    if issubclass(kind, np.timedelta64):  # an integer to Python
+    if issubclass(type_, np.timedelta64):  # an integer to Python
         return False
-    return issubclass(kind, (str, bool, np.bool_, Real, Decimal))
+    return issubclass(type_, (str, bool, np.bool_, Real, Decimal))
 
 
 def _not_finite(rows: Any) -> tuple[int, ...] | None:
@@ -145,7 +156,7 @@ def _where(place: Sequence[Any], names: Sequence[str] | None) -> str:
     return f"row {row}, column {names[rest[0]]!r}" if names else f"row {row}, column {rest[0]}"
 
 
-def _shown(value: Any) -> str:
+def _short(value: Any) -> str:
     text = repr(value) if isinstance(value, (str, bytes)) else str(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
@@ -153,33 +164,35 @@ def _shown(value: Any) -> str:
 # ---- targets ---------------------------------------------------------------------------------
 
 
-def as_targets(y: Any, called: str, kind: str | None = None, *, asked: bool = True) -> NDArray[Any]:
-    """Return labels or real targets as an array of their own type; refuse what is neither.
+def as_targets(
+    y: Any, input_name: str, target_type: str | None = None, *, explicit: bool = True
+) -> NDArray[Any]:
+    """Return labels or real targets as an array of their own type; refuse anything else.
 
-    Objects become strings, booleans, integers or float64, as they are all one or the other. `kind`
-    is "class", "real" or None (either); if not `asked` for, it is that of task 0.
+    Objects become strings, booleans, integers or float64. `target_type` is "class", "real" or None
+    (either). Unless `explicit`, it is the type of task 0, which errors then mention.
     """
-    array = frozen(y, called)
+    array = frozen(y, input_name)
     if array.ndim == 0:
-        raise TaskError(f"{called} must hold one entry a row; got {_shown(y)}.")
+        raise TaskError(f"{input_name} must hold one entry a row; got {_short(y)}.")
     if array.dtype.kind in "OT":
-        array = _natural(array, called)
+        array = _convert_objects(array, input_name)
     if array.dtype.kind in NOUNS:
-        _refuse_targets(array, called, NOUNS[array.dtype.kind])
+        _refuse_targets(array, input_name, NOUNS[array.dtype.kind])
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         place = np.unravel_index(int(np.argmin(np.isfinite(array))), array.shape)
         raise TaskError(
-            f"{called} of shape {array.shape} holds {array[place]} at row {place[0]}; "
+            f"{input_name} of shape {array.shape} holds {array[place]} at row {place[0]}; "
             + NOT_ACCEPTED
         )
-    if kind == "real":
-        return _real(array, called, asked)
-    return array if kind is None else _labels(array, called, asked)
+    if target_type == "real":
+        return _real(array, input_name, explicit)
+    return array if target_type is None else _labels(array, input_name, explicit)
 
 
-def holds_targets(y: NDArray[Any], kind: str) -> bool:
-    """Whether `as_targets` has nothing to convert: only values of floats are left to look at."""
-    if kind == "real":
+def holds_targets(y: NDArray[Any], target_type: str) -> bool:
+    """Whether `as_targets` need not convert y, and only has to look at the values of floats."""
+    if target_type == "real":
         return y.dtype.kind in NUMERIC and y.ndim in (1, 2)
     return y.dtype.kind in NUMERIC + "U" and y.ndim == 1
 
@@ -191,22 +204,24 @@ def kind_of_targets(y: NDArray[Any]) -> str | None:
     return None if np.array_equal(y, np.trunc(y)) else "real"
 
 
-def _real(y: NDArray[Any], called: str, asked: bool) -> NDArray[Any]:
+def _real(y: NDArray[Any], input_name: str, explicit: bool) -> NDArray[Any]:
     if y.dtype.kind not in NUMERIC:
         raise TaskError(
-            f"{called} of shape {y.shape} holds strings; regression needs numbers"
-            + (", as in task 0." if not asked else ". Convert them, for instance by astype(float).")
+            f"{input_name} of shape {y.shape} holds strings; regression needs numbers"
+            + (". Convert them, for instance by astype(float)." if explicit else ", as in task 0.")
         )
     if y.ndim > 2:
-        raise TaskError(f"{called} must be (n_rows,) or (n_rows, n_outputs); got shape {y.shape}.")
+        raise TaskError(
+            f"{input_name} must be (n_rows,) or (n_rows, n_outputs); got shape {y.shape}."
+        )
     return y
 
 
-def _labels(y: NDArray[Any], called: str, asked: bool) -> NDArray[Any]:
+def _labels(y: NDArray[Any], input_name: str, explicit: bool) -> NDArray[Any]:
     if kind_of_targets(y) == "real":
         raise TaskError(
-            f"{called} of shape {y.shape} is continuous; classification needs class labels"
-            + (". Use a regressor for real targets." if asked else ", as in task 0.")
+            f"{input_name} of shape {y.shape} is continuous; classification needs class labels"
+            + (". Use a regressor for real targets." if explicit else ", as in task 0.")
         )
     if y.ndim == 2 and y.shape[1] == 1:
         warnings.warn(  # as scikit-learn does
@@ -217,51 +232,51 @@ def _labels(y: NDArray[Any], called: str, asked: bool) -> NDArray[Any]:
         )
         y = y[:, 0]
     if y.ndim != 1:
-        raise TaskError(f"{called} must be one label a row, (n_rows,); got shape {y.shape}.")
+        raise TaskError(f"{input_name} must be one label a row, (n_rows,); got shape {y.shape}.")
     return y
 
 
-def _refuse_targets(y: NDArray[Any], called: str, noun: str) -> None:
+def _refuse_targets(y: NDArray[Any], input_name: str, noun: str) -> None:
     raise TaskError(
-        f"{called} of shape {y.shape} holds {noun}. Class labels must be strings, booleans or "
+        f"{input_name} of shape {y.shape} holds {noun}. Class labels must be strings, booleans or "
         "integers, and real targets must be real numbers; convert labels to strings or integers. "
         + ("Complex data not supported." if noun == NOUNS["c"] else "")
     )
 
 
-def _natural(y: NDArray[Any], called: str) -> NDArray[Any]:
+def _convert_objects(y: NDArray[Any], input_name: str) -> NDArray[Any]:
     """Return objects, or strings of any length, as an array of the type that all of them have."""
     y = y.astype(object)
     absent = missing(y)
     if absent.any():
         place = np.unravel_index(int(absent.argmax()), y.shape)
         raise TaskError(
-            f"{called} of shape {y.shape} holds {_shown(y[place])} at row {place[0]}; "
+            f"{input_name} of shape {y.shape} holds {_short(y[place])} at row {place[0]}; "
             + NOT_ACCEPTED
         )
-    found = _common_type(y)
-    if found is not None:
-        return found
-    kinds = sorted({_noun(kind) for kind in set(map(type, y.ravel().tolist()))})
-    if len(kinds) == 1:
-        _refuse_targets(y, called, kinds[0].replace("numbers", "integers of more than 64 bits"))
+    converted = _common_type(y)
+    if converted is not None:
+        return converted
+    nouns = sorted({_noun(type_) for type_ in set(map(type, y.ravel().tolist()))})
+    if len(nouns) == 1:
+        _refuse_targets(y, input_name, nouns[0].replace("numbers", "integers of more than 64 bits"))
     raise TaskError(
-        f"{called} of shape {y.shape} mixes kinds of label: {', '.join(kinds)}. Convert them to "
-        "strings or integers."
+        f"{input_name} of shape {y.shape} mixes kinds of label: {', '.join(nouns)}. Convert them "
+        "to strings or integers."
     )
 
 
 def _common_type(values: NDArray[Any]) -> NDArray[Any] | None:
     """Return objects that are all strings, or all numbers, as an array of them; None of others."""
-    kinds = set(map(type, values.ravel().tolist()))
-    if all(issubclass(kind, str) for kind in kinds):
+    types = set(map(type, values.ravel().tolist()))
+    if all(issubclass(type_, str) for type_ in types):
         return values.astype(str)
-    if any(issubclass(kind, str) or not _is_numeric(kind) for kind in kinds):
+    if any(issubclass(type_, str) or not _is_numeric(type_) for type_ in types):
         return None
-    if all(issubclass(kind, (bool, np.bool_)) for kind in kinds):
+    if all(issubclass(type_, (bool, np.bool_)) for type_ in types):
         return values.astype(bool)
     dtypes: list[Any] = [np.float64]
-    if all(issubclass(kind, (bool, np.bool_, Integral)) for kind in kinds):
+    if all(issubclass(type_, (bool, np.bool_, Integral)) for type_ in types):
         dtypes = [np.int64, np.uint64]
     for dtype in dtypes:
         try:
@@ -271,35 +286,31 @@ def _common_type(values: NDArray[Any]) -> NDArray[Any] | None:
     return None  # integers of more than 64 bits
 
 
-def _noun(kind: type) -> str:
+def _noun(type_: type) -> str:
     """Return what errors call values of a type."""
-    if issubclass(kind, str):
+    if issubclass(type_, str):
         return "strings"
-    if issubclass(kind, bytes):
+    if issubclass(type_, bytes):
         return "bytes"
-    if issubclass(kind, (complex, np.complexfloating)):
+    if issubclass(type_, (complex, np.complexfloating)):
         return NOUNS["c"]
-    if kind.__name__ in ("datetime", "date", "Timestamp", "datetime64"):
+    if type_.__name__ in ("datetime", "date", "Timestamp", "datetime64"):
         return NOUNS["M"]
-    if kind.__name__ in ("timedelta", "Timedelta", "timedelta64"):
+    if type_.__name__ in ("timedelta", "Timedelta", "timedelta64"):
         return NOUNS["m"]
-    if _is_numeric(kind):
+    if _is_numeric(type_):
         return "numbers"
-    return f"values of type {kind.__name__}"
+    return f"values of type {type_.__name__}"
 
 
 # ---- groups ----------------------------------------------------------------------------------
 
 
 class Groups(NamedTuple):
-    """Which group each row belongs to.
+    """The group of each row."""
 
-    `labels` has one entry a group (a tuple where several columns say so), in the order in which
-    groups first appear; `of_row` is the position in it for each row.
-    """
-
-    labels: NDArray[Any]
-    of_row: NDArray[np.intp]
+    labels: NDArray[Any]  # (n_groups,), by first appearance; tuples where there are several columns
+    of_row: NDArray[np.intp]  # (n_rows,), positions in `labels`
 
     def rows(self) -> list[NDArray[np.intp]]:
         """Return the positions of the rows of each group, ascending."""
@@ -307,44 +318,46 @@ class Groups(NamedTuple):
         return np.split(order, self.ends()[:-1])
 
     def ends(self) -> NDArray[np.intp]:
-        """Return how many rows the groups up to each have, together."""
+        """Return the cumulative number of rows of the groups."""
         return np.cumsum(np.bincount(self.of_row, minlength=len(self.labels)))
 
 
-def as_groups(groups: Any, called: str = "groups") -> Groups:
-    """Return which group each row belongs to; refuse missing values, and values that mix kinds.
+def as_groups(groups: Any, input_name: str = "groups") -> Groups:
+    """Return the group of each row; refuse missing values, and values of several kinds.
 
-    One value a row: strings, numbers, dates, or anything hashable of one type. Several columns in
-    a frame, a MultiIndex or tuples count together.
+    A row has one value: a string, a number, a date, or anything hashable of one type. Several
+    columns of a frame, a MultiIndex or tuples are taken together.
     """
     columns = _group_columns(groups)
     if columns is not None:
-        return _crossed([as_groups(part, called) for part in columns], called)
-    array = frozen(groups, called)
+        return _combine([as_groups(part, input_name) for part in columns], input_name)
+    array = frozen(groups, input_name)
     if array.ndim != 1:
-        raise TaskError(f"{called} of shape {array.shape} must have one entry a row, (n_rows,).")
+        raise TaskError(
+            f"{input_name} of shape {array.shape} must have one entry a row, (n_rows,)."
+        )
     absent = missing(array.astype(object) if array.dtype.kind == "T" else array)
     if absent.any():
         raise TaskError(
-            f"{called} is missing at row {absent.argmax()}: every row must belong to a task."
+            f"{input_name} is missing at row {absent.argmax()}: every row must belong to a task."
         )
     if array.dtype.kind in "OT":
         values = array.astype(object)
-        found = _common_type(values)
-        if found is None:
-            return _hashed(values, called)
-        array = found
+        converted = _common_type(values)
+        if converted is None:
+            return _group_by_hash(values, input_name)
+        array = converted
     if array.dtype.kind in "cV":
         raise TaskError(
-            f"{called} holds {NOUNS[array.dtype.kind]}, which cannot name tasks. Convert them to "
-            "strings or integers."
+            f"{input_name} holds {NOUNS[array.dtype.kind]}, which cannot name tasks. Convert them "
+            "to strings or integers."
         )
     if array.dtype.kind == "f" and np.isinf(array).any():
-        raise TaskError(f"{called} holds infinity at row {np.isinf(array).argmax()}.")
-    return _numbered(array)
+        raise TaskError(f"{input_name} holds infinity at row {np.isinf(array).argmax()}.")
+    return _number(array)
 
 
-def _numbered(values: NDArray[Any]) -> Groups:
+def _number(values: NDArray[Any]) -> Groups:
     labels, first, code = np.unique(values, return_index=True, return_inverse=True)
     order = np.argsort(first)
     rank = np.empty(len(order), dtype=np.intp)
@@ -355,8 +368,7 @@ def _numbered(values: NDArray[Any]) -> Groups:
 def _group_columns(groups: Any) -> list[Any] | None:
     """Return the columns of groups that are named by several values a row."""
     if is_frame(groups):
-        pandas = hasattr(groups, "iloc")
-        return [groups.iloc[:, j] for j in range(groups.shape[1])] if pandas else [*groups]
+        return columns_of(groups)
     if hasattr(groups, "get_level_values") and getattr(groups, "nlevels", 1) > 1:
         return [groups.get_level_values(k) for k in range(groups.nlevels)]
     objects = isinstance(groups, list) or str(getattr(groups, "dtype", "")) == "object"
@@ -366,33 +378,34 @@ def _group_columns(groups: Any) -> list[Any] | None:
     return [list(part) for part in zip(*groups, strict=True)] if len(lengths) == 1 else None
 
 
-def _crossed(parts: Sequence[Groups], called: str) -> Groups:
+def _combine(parts: Sequence[Groups], input_name: str) -> Groups:
     """Return the combinations of several groupings."""
     if not parts:
-        raise TaskError(f"{called} has no columns.")
+        raise TaskError(f"{input_name} has no columns.")
     if len(parts) == 1:
         return parts[0]
     code = np.zeros(len(parts[0].of_row), dtype=np.intp)
     for part in parts:  # numbered anew each time, so that the code stays below n_rows * n_groups
-        code = _numbered(code * len(part.labels) + part.of_row).of_row
+        code = _number(code * len(part.labels) + part.of_row).of_row
     _, first = np.unique(code, return_index=True)  # code is in the order of appearance
     columns = [[*part.labels.astype(object)[part.of_row[first]]] for part in parts]
     labels = np.fromiter(zip(*columns, strict=True), dtype=object, count=len(first))
     return Groups(labels, code)
 
 
-def _hashed(values: NDArray[Any], called: str) -> Groups:
-    kinds = {_noun(kind) for kind in set(map(type, values.tolist()))}
-    if len(kinds) > 1:
+def _group_by_hash(values: NDArray[Any], input_name: str) -> Groups:
+    nouns = {_noun(type_) for type_ in set(map(type, values.tolist()))}
+    if len(nouns) > 1:
         raise TaskError(
-            f"{called} mixes kinds of value: {', '.join(sorted(kinds))}. Convert them to strings."
+            f"{input_name} mixes kinds of value: {', '.join(sorted(nouns))}. Convert them to "
+            "strings."
         )
     places: dict[Any, int] = {}
     try:
         code = [places.setdefault(value, len(places)) for value in values.tolist()]
     except TypeError:
         raise TaskError(
-            f"{called} holds {kinds.pop()}, which cannot name tasks. Convert them to strings or "
-            "integers."
+            f"{input_name} holds {nouns.pop()}, which cannot name tasks. Convert them to strings "
+            "or integers."
         ) from None
     return Groups(np.fromiter(places, dtype=object, count=len(places)), np.array(code, np.intp))

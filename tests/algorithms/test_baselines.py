@@ -24,11 +24,11 @@ from sklearn_meta.functional import cross_entropy, squared_error
 from sklearn_meta.inner import (
     Backbone,
     CosineHead,
-    Everything,
     Examples,
     FineTune,
     FixedHead,
-    HeadAlone,
+    FullNetwork,
+    HeadOnly,
     LinearHead,
     PrototypeHead,
     ZeroHead,
@@ -264,7 +264,7 @@ def test_fine_tuning_is_a_loop_of_torch(head, adapts, optimizer, options, steps)
     alg = FineTune(
         squared_error if real else cross_entropy,
         HEADS[head],
-        Everything() if adapts == "all" else HeadAlone(),
+        FullNetwork() if adapts == "all" else HeadOnly(),
         LinearHead(),
         optimizer,
         options["lr"],
@@ -296,7 +296,7 @@ def on_all_labels(tasks, n_classes):
     return parts
 
 
-@pytest.mark.parametrize("adapts", [None, Everything(), HeadAlone()], ids=repr)
+@pytest.mark.parametrize("adapts", [None, FullNetwork(), HeadOnly()], ids=repr)
 def test_pre_training_is_the_loss_of_one_network_on_all_rows(adapts):
     alg = Pooled(cross_entropy, FixedHead())
     if adapts is not None:
@@ -312,7 +312,7 @@ def test_what_is_pre_trained_is_the_trained_head_whatever_a_task_starts_from():
     alg = FineTune(
         cross_entropy,
         CosineHead(None),
-        HeadAlone(),
+        HeadOnly(),
         trained=FixedHead(),
         optimizer=SGD,
         inner_lr=0.1,
@@ -325,7 +325,7 @@ def test_what_is_pre_trained_is_the_trained_head_whatever_a_task_starts_from():
 
 
 def test_pre_training_of_a_regression_is_the_loss_of_one_network_on_all_rows():
-    alg = FineTune(squared_error, LinearHead(), Everything(), LinearHead(), SGD, 0.1, 5)
+    alg = FineTune(squared_error, LinearHead(), FullNetwork(), LinearHead(), SGD, 0.1, 5)
     f, theta, tasks, support, query = draw(alg, 2, real=True)
     losses = alg.objective(f, theta, support, query)
     for loss, (X, y, weight) in zip(losses, all_rows(tasks), strict=True):

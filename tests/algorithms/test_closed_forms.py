@@ -5,14 +5,13 @@ import pytest
 import torch
 from torch import nn
 
+from sklearn_meta.algorithms import MAML
 from sklearn_meta.datasets import make_linear_tasks
 from sklearn_meta.functional import squared_error
 from sklearn_meta.inner import (
     Backbone,
-    Everything,
     Examples,
     FixedRate,
-    GradientLearner,
     Head,
     ParameterRate,
 )
@@ -55,7 +54,7 @@ def linear_tasks():
 
 def risks(tasks, rate, theta):
     """Excess risk of each task after one step."""
-    alg = GradientLearner(squared_error, NoHead(), Everything(), rate, 1)
+    alg = MAML(squared_error, NoHead(), rate, 1)
     return alg.loss(Backbone(nn.Linear(D, 1, bias=False), (D,)), theta, *tasks)
 
 

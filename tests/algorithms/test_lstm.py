@@ -12,7 +12,7 @@ import twins
 from torch import nn
 
 from sklearn_meta import LSTMMetaLearnerClassifier, LSTMMetaLearnerRegressor
-from sklearn_meta.algorithms import LSTMMetaLearner
+from sklearn_meta.algorithms import DirectRule, GatedRule, LSTMMetaLearner
 from sklearn_meta.datasets import make_blob_tasks, make_sinusoid_tasks
 from sklearn_meta.functional import (
     as_params,
@@ -24,10 +24,8 @@ from sklearn_meta.functional import (
 )
 from sklearn_meta.inner import (
     Backbone,
-    DirectRule,
-    Everything,
     Examples,
-    GatedRule,
+    FullNetwork,
     LinearHead,
     PrototypeHead,
     SharedHead,
@@ -65,7 +63,7 @@ def draw(net, head, rule="gated", steps=3, first_order=True, chunk_size=None):
         f = Backbone(make(), row_shape)
     criterion = squared_error if real else cross_entropy
     alg = LSTMMetaLearner(
-        criterion, HEADS[head], Everything(), RULES[rule], steps, first_order, chunk_size
+        criterion, HEADS[head], FullNetwork(), RULES[rule], steps, first_order, chunk_size
     )
     start = alg.init(f, 2 if real else 3, rng)
     theta = {k: p + 0.3 * normal(*p.shape) for k, p in start.items()}

@@ -8,14 +8,12 @@ from sklearn.neighbors import NearestCentroid
 from torch import nn
 
 from sklearn_meta import ProtoNetClassifier
-from sklearn_meta.algorithms import ProtoNet
+from sklearn_meta.algorithms import MAML, ProtoNet
 from sklearn_meta.functional import cosine_distance, cross_entropy, squared_euclidean
 from sklearn_meta.inner import (
     Backbone,
-    Everything,
     Examples,
     FixedRate,
-    GradientLearner,
     PrototypeHead,
 )
 from sklearn_meta.nn import MLP
@@ -39,9 +37,7 @@ def logits(alg, identity, X, labels, X_query):
 
 PROTO = {
     "protonet": ProtoNet(cross_entropy, squared_euclidean),
-    "proto-maml-before-any-step": GradientLearner(
-        cross_entropy, PrototypeHead(), Everything(), FixedRate(0.1), 0
-    ),
+    "proto-maml-before-any-step": MAML(cross_entropy, PrototypeHead(), FixedRate(0.1), 0),
 }
 
 

@@ -6,14 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from sklearn_meta.algorithms import IMAML, Reptile
+from sklearn_meta.algorithms import IMAML, MAML, Reptile
 from sklearn_meta.functional import squared_error
 from sklearn_meta.inner import (
     Backbone,
-    Everything,
     Examples,
     FixedRate,
-    GradientLearner,
     LinearHead,
 )
 from sklearn_meta.nn import MLP
@@ -35,7 +33,7 @@ def quadratics():
 
 
 def descent(steps, first_order):
-    return GradientLearner(*LINEAR, Everything(), FixedRate(LR), steps, float(first_order))
+    return MAML(*LINEAR, FixedRate(LR), steps, first_order)
 
 
 METHODS = {  # joint training is what no inner step leaves

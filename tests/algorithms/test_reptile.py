@@ -7,22 +7,20 @@ import torch.nn.functional as F
 import twins
 
 from sklearn_meta import ReptileClassifier, ReptileRegressor, Task
-from sklearn_meta.algorithms import Reptile
+from sklearn_meta.algorithms import MAML, Reptile
 from sklearn_meta.datasets import make_blob_tasks, make_sinusoid_tasks
 from sklearn_meta.functional import cross_entropy, squared_error
 from sklearn_meta.inner import (
     Backbone,
-    Everything,
     Examples,
     FixedHead,
     FixedRate,
-    GradientLearner,
     LinearHead,
     PrototypeHead,
     SharedHead,
     stack,
 )
-from sklearn_meta.inner.examples import join
+from sklearn_meta.inner.algorithm import join
 from sklearn_meta.nn import MLP
 
 HEADS = {
@@ -135,7 +133,7 @@ def test_one_step_of_gradient_descent_is_joint_training(head):
     f, theta, _, support, query = network_and_tasks(head)
     rows = join(support, query)
     one_step = Reptile(*HEADS[head], "sgd", LR, 1).objective(f, theta, support, query)
-    joint = GradientLearner(*HEADS[head], Everything(), FixedRate(1.0), 0)
+    joint = MAML(*HEADS[head], FixedRate(1.0), 0)
     found = gradient(one_step, theta)
     expected = gradient(joint.objective(f, theta, rows, rows), theta)
     for k in theta:

@@ -7,7 +7,16 @@ import torch
 import torch.nn.functional as F
 import twins
 
-from sklearn_meta.algorithms import ProtoNet
+from sklearn_meta.algorithms import (
+    ANIL,
+    BOIL,
+    CAVIA,
+    MAML,
+    MAMLPlusPlus,
+    MetaSGD,
+    ProtoMAML,
+    ProtoNet,
+)
 from sklearn_meta.algorithms.cavia import Context, WithContext
 from sklearn_meta.functional import (
     cosine_distance,
@@ -17,15 +26,10 @@ from sklearn_meta.functional import (
 )
 from sklearn_meta.inner import (
     Backbone,
-    Body,
-    Everything,
     Examples,
     FixedHead,
     FixedRate,
-    GradientLearner,
-    HeadAlone,
     LinearHead,
-    MultiStep,
     ParameterRate,
     PrototypeHead,
     ScalarRate,
@@ -57,7 +61,7 @@ HEADS = {
 def maml(criterion, head, lr, steps, first_order):
     """Return MAML or FOMAML."""
     rate = FixedRate(lr)
-    return GradientLearner(criterion, head, Everything(), rate, steps, float(first_order))
+    return MAML(criterion, head, rate, steps, first_order)
 
 
 SIZES = [(3, 7, 4), (2, 5, 6), (3, 4, 3)]
@@ -121,24 +125,24 @@ def test_maml_is_its_slow_twin(net, head, first_order, steps):
     assert_same_losses_and_gradients(theta, losses, torch.stack(expected))
 
 
-PARTS = {  # what adapts, its names, the step, and the step written out
-    "anil": (HeadAlone(), ("head.",), FixedRate(0.2), lambda theta: 0.2),
-    "boil": (Body(), ("backbone.",), FixedRate(0.2), lambda theta: 0.2),
-    "learned": (Everything(), ALL, ScalarRate(0.2), lambda theta: theta["rate.all"]),
+PARTS = {  # the algorithm, what adapts, the step size, and the step size written out
+    "anil": (ANIL, ("head.",), FixedRate(0.2), lambda theta: 0.2),
+    "boil": (BOIL, ("backbone.",), FixedRate(0.2), lambda theta: 0.2),
+    "learned": (MAML, ALL, ScalarRate(0.2), lambda theta: theta["rate.all"]),
     "meta-sgd": (
-        Everything(),
+        MetaSGD,
         ALL,
         ParameterRate(0.2),
         lambda theta: lambda name, step: theta[f"rate.{name}"],
     ),
     "maml++": (
-        Everything(),
+        MAMLPlusPlus,
         ALL,
         TensorStepRate(0.2),
         lambda theta: lambda name, step: theta[f"rate.{name}"][min(step, 1)],
     ),
     "anil, each its step": (
-        HeadAlone(),
+        ANIL,
         ("head.",),
         ParameterRate(0.2),
         lambda theta: lambda name, step: theta[f"rate.{name}"],
@@ -153,8 +157,8 @@ PARTS = {  # what adapts, its names, the step, and the step written out
 def test_learners_of_other_parts_are_their_slow_twins(parts, net, head, first_order):
     real = head == "linear"
     criterion = squared_error if real else cross_entropy
-    adapts, moves, rate, by_hand = PARTS[parts]
-    alg = GradientLearner(criterion, HEADS[head], adapts, rate, 2, float(first_order))
+    kind, moves, rate, by_hand = PARTS[parts]
+    alg = kind(criterion, HEADS[head], rate, 2, first_order)
     f, embed, theta, tasks, support, query = draw(net, alg, real)
     alg = dataclasses.replace(alg, inner_steps=3)  # one more than in meta-training
     expected = []
@@ -173,14 +177,13 @@ def test_the_multi_step_loss_is_that_of_the_official_code(steps, progress):
             return max(1 / n - epoch * (1 / n / epochs), 0.03 / n)
         return min(1 / n + epoch * ((n - 1) * (1 / n / epochs)), 1 - (n - 1) * 0.03 / n)
 
-    alg = GradientLearner(
+    alg = MAMLPlusPlus(
         cross_entropy,
         SharedHead(),
-        Everything(),
         TensorStepRate(0.2),
         steps,
+        multi_step_until=0.5,
         first_order_until=0.3,
-        outer=MultiStep(0.5),
     ).at(progress)
     f, embed, theta, tasks, support, query = draw("mlp", alg)
     first_order = progress < 0.3
@@ -203,10 +206,7 @@ def test_the_multi_step_loss_is_that_of_the_official_code(steps, progress):
 
 @pytest.mark.parametrize("first_order", [False, True], ids=["second", "first"])
 def test_cavia_is_its_slow_twin(first_order):
-    order = float(first_order)
-    alg = GradientLearner(
-        squared_error, LinearHead(), Context(2), FixedRate(1.5), 2, first_order_until=order
-    )
+    alg = CAVIA(squared_error, LinearHead(), Context(2), FixedRate(1.5), 2, first_order)
     f, embed, theta, tasks, support, query = draw("mlp-context", alg, real=True)
     wide = WithContext(f, 2)
     expected = []
@@ -273,13 +273,23 @@ def test_the_order_anneals_and_first_order_stays_to_the_end(until, progress):
         return torch.autograd.grad(losses.sum(), theta["backbone.0.weight"])[0]
 
     first, second = (maml(cross_entropy, HEADS["shared"], 0.2, 2, order) for order in (True, False))
-    annealed = dataclasses.replace(second, first_order_until=until).at(progress)
+    parts = second.criterion, second.head, second.rate, second.inner_steps
+    annealed = MAMLPlusPlus(*parts, first_order_until=until).at(progress)
     expected = first if until == 1 or progress < until else second
     assert torch.equal(gradient(annealed), gradient(expected))
 
 
+@pytest.mark.parametrize("first_order", [False, True])
+def test_proto_maml_is_maml_from_the_prototypes(first_order):
+    proto = ProtoMAML(cross_entropy, FixedRate(0.2), 2, first_order)
+    f, _, theta, _, support, query = draw("mlp", proto)
+    expected = maml(cross_entropy, PrototypeHead(), 0.2, 2, first_order)
+    losses = proto.objective(f, theta, support, query)
+    assert_same_losses_and_gradients(theta, losses, expected.objective(f, theta, support, query))
+
+
 def test_a_head_that_adapts_alone_embeds_the_support_once():
-    alg = GradientLearner(cross_entropy, HEADS["prototype"], HeadAlone(), FixedRate(0.1), 3)
+    alg = ANIL(cross_entropy, HEADS["prototype"], FixedRate(0.1), 3)
     f, _, theta, _, support, _ = draw("mlp", alg, False)
     seen = []
 

@@ -1,5 +1,7 @@
 """CKA: what does not change it, what independence gives, and the ANIL question."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 
@@ -47,17 +49,19 @@ def test_it_is_the_formula():
 
 def test_the_unbiased_estimate_is_the_sum_over_different_rows():
     """HSIC is E k(1,2) l(1,2) + E k E l - 2 E k(1,2) l(1,3), each over rows all different."""
-    from itertools import permutations
 
-    from sklearn_meta.analysis.cka import _unbiased
+    def hsic(K, L):
+        terms = [
+            K[i, j] * L[i, j] + K[i, j] * L[q, r] - 2 * K[i, j] * L[i, q]
+            for i, j, q, r in permutations(range(6), 4)
+        ]
+        return np.mean(terms)
 
-    X, Y = RNG.standard_normal((6, 2)), RNG.standard_normal((6, 3))
+    X = RNG.standard_normal((6, 2))
+    Y = X @ RNG.standard_normal((2, 3)) + RNG.standard_normal((6, 3))
     K, L = X @ X.T, Y @ Y.T
-    terms = [
-        K[i, j] * L[i, j] + K[i, j] * L[q, r] - 2 * K[i, j] * L[i, q]
-        for i, j, q, r in permutations(range(6), 4)
-    ]
-    assert _unbiased(K, L) == pytest.approx(np.mean(terms))
+    expected = hsic(K, L) / np.sqrt(hsic(K, K) * hsic(L, L))
+    assert cka(X, Y) == pytest.approx(expected)
 
 
 def test_the_body_of_anil_is_reused_and_that_of_boil_is_not():
@@ -87,7 +91,7 @@ def test_what_cannot_be_measured_is_refused_in_words():
     with pytest.raises(ValueError, match="NaN"):
         cka(np.full((5, 2), np.nan), np.ones((5, 2)))
     assert np.isnan(cka(np.ones((5, 2)), RNG.standard_normal((5, 2))))
-    with pytest.raises(TypeError, match="needs a meta-learner"):
+    with pytest.raises(TypeError, match="must be a meta-fitted learner"):
         representation_change(object(), WAVES)
     with pytest.raises(NotMetaFittedError):
         representation_change(ANILRegressor(), WAVES)

@@ -28,14 +28,13 @@ from sklearn_meta import (
     TaskError,
 )
 from sklearn_meta.analysis import (
-    gradient_conflict,
     gradient_distances,
     parameter_distances,
     task2vec_distances,
     task_distances,
+    task_gradients,
     transfer_distances,
 )
-from sklearn_meta.analysis.gradients import task_gradients
 from sklearn_meta.datasets import make_blob_tasks
 
 SMALL = {"hidden_layer_sizes": (6,), "max_meta_iter": 3, "random_state": 0}
@@ -219,8 +218,8 @@ def test_chunks_change_nothing(monkeypatch):
     tasks = clustered()
     reg = MAMLRegressor(**SMALL).meta_fit(tasks)
     whole = [transfer_distances(tasks, est, 0) for est in (None, reg)]
-    monkeypatch.setattr("sklearn_meta.analysis.transfer.AT_ONCE", 2000)
-    monkeypatch.setattr("sklearn_meta.analysis.learner.MAX_NUMBERS", {"cpu": 4000})
+    for module in ("_stacks", "_probe"):
+        monkeypatch.setattr(f"sklearn_meta.analysis.{module}.AT_ONCE", 2000)
     reg.set_params(task_chunk_size=5)
     cut = [transfer_distances(tasks, est, 0) for est in (None, reg)]
     np.testing.assert_allclose(cut, whole, atol=1e-10)
@@ -282,6 +281,13 @@ def test_parameters_of_classes_are_matched():
     assert (d[:4, :4][np.triu_indices(4, 1)] > 0.01).all()
 
 
+def test_parameters_of_shared_labels_are_compared_by_label():
+    tasks = ragged("class")
+    one = Task(tasks[0].X, np.arange(len(tasks[0])) % 3)
+    clf = PooledClassifier(**SMALL).meta_fit([*tasks, one])  # it does not adapt
+    np.testing.assert_allclose(parameter_distances([*tasks, one], clf), 0, atol=1e-12)
+
+
 def pulled(weights, noise, n_rows=40):
     """Linear tasks with these weights, and a linear model that stands at zero."""
     rng = np.random.RandomState(1)
@@ -294,29 +300,6 @@ def pulled(weights, noise, n_rows=40):
     theta = {name: np.zeros_like(array) for name, array in reg.theta_.items()}
     reg._meta_state = replace(reg.meta_state, theta=theta)
     return tasks, reg
-
-
-def test_conflicts_are_counted():
-    camps = np.array([[1.0, 0.0], [-1.0, 0.0]] * 6)
-    found = gradient_conflict(*pulled(camps, 0.0), 0)
-    assert found.raw == pytest.approx(36 / 66)  # pairs across the camps
-    assert found.share == pytest.approx(36 / 66, abs=0.03)
-    assert found.reliability > 0.9
-
-
-def test_tasks_that_agree_have_no_conflict_but_noise():
-    found = gradient_conflict(*pulled(np.tile([[1.0, 0.0]], (30, 1)), 4.0), 0)
-    assert found.raw > 0.15
-    assert found.share < 0.05
-    assert found.reliability < 0.5
-
-
-def test_noise_is_taken_out_of_the_share():
-    weights = np.random.RandomState(0).standard_normal((100, 5)) + 0.7
-    truth = (weights @ weights.T < 0)[np.triu_indices(100, 1)].mean()
-    found = gradient_conflict(*pulled(weights, 8.0), 0)
-    assert abs(found.raw - truth) > 0.1
-    assert found.share == pytest.approx(truth, abs=0.05)
 
 
 @pytest.mark.parametrize("form", ["sparse", "objects", "bytes", "two outputs", "images"])

@@ -5,8 +5,8 @@ import pytest
 from scipy.spatial.distance import pdist, squareform
 from sklearn.metrics import adjusted_rand_score
 
-from sklearn_meta.analysis.groups import as_lengths, find_groups, no_groups, told_apart
-from sklearn_meta.analysis.scaling import classical_axes
+from sklearn_meta.analysis.distances import classical_scaling
+from sklearn_meta.analysis.groups import as_lengths, find_groups, no_groups, tasks_differ
 
 
 def distances(points):
@@ -81,7 +81,7 @@ def test_distances_and_draws_do_not_depend_on_units():
 
 def test_scaling_gives_the_points_back():
     points = np.random.RandomState(0).standard_normal((12, 3))
-    values, vectors = classical_axes(distances(points))
+    values, vectors = classical_scaling(distances(points))
     np.testing.assert_allclose(values[3:], 0, atol=1e-10)
     found = vectors[:, :3] * np.sqrt(values[:3])
     np.testing.assert_allclose(distances(found), distances(points), atol=1e-10)
@@ -91,10 +91,10 @@ def test_scaling_gives_the_points_back():
 def test_noise_around_zero_tells_no_tasks_apart():
     noise = np.random.RandomState(0).standard_normal((30, 30))
     np.fill_diagonal(noise, 0)
-    assert not told_apart(noise)
-    assert told_apart(noise + 3 * (1 - np.eye(30)))
-    assert told_apart(1 - np.eye(3))
-    assert not told_apart(np.zeros((3, 3)))
+    assert not tasks_differ(noise)
+    assert tasks_differ(noise + 3 * (1 - np.eye(30)))
+    assert tasks_differ(1 - np.eye(3))
+    assert not tasks_differ(np.zeros((3, 3)))
 
 
 def test_an_excess_of_risk_is_a_squared_length():

@@ -10,11 +10,10 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import sklearn_meta
-from sklearn_meta import ANILRegressor, MAMLRegressor, ProtoNetClassifier, SaveError, Task
+from sklearn_meta import MAMLRegressor, ProtoNetClassifier, SaveError, Task
 from sklearn_meta.analysis import GuardedMetaClassifier, GuardedMetaRegressor
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
-from sklearn_meta.model_selection.comparison import HierarchicalRegressor
-from sklearn_meta.storage import from_json, read, to_json, write
+from sklearn_meta.model_selection import HierarchicalRegressor
 from sklearn_meta.testing import check_meta_learner
 
 SMALL = {"hidden_layer_sizes": 4, "max_meta_iter": 2, "random_state": 0}
@@ -96,7 +95,7 @@ def test_names_of_labels_and_columns_come_back(tmp_path):
 def test_types_that_skops_does_not_know_ask_for_trust(tmp_path):
     guard = GuardedMetaClassifier(ProtoNetClassifier(**SMALL), local=MyLogistic(), **QUICK)
     guard.meta_fit(BLOBS).save(tmp_path / "guard")
-    with pytest.raises(SaveError, match=r"estimators of types .*MyLogistic"):
+    with pytest.raises(SaveError, match=r"types that are not trusted: \[.*MyLogistic"):
         sklearn_meta.load(tmp_path / "guard")
     same = sklearn_meta.load(tmp_path / "guard", trusted=[f"{MyLogistic.__module__}.MyLogistic"])
     for a, b in zip(same.predict_tasks(BLOBS), guard.predict_tasks(BLOBS), strict=True):
@@ -105,14 +104,7 @@ def test_types_that_skops_does_not_know_ask_for_trust(tmp_path):
 
 def test_what_no_file_can_hold_is_refused_at_the_door(tmp_path):
     path = tmp_path / "guard"
-    with pytest.raises(SaveError, match=r"guards a HierarchicalRegressor.* pickle and joblib"):
-        GuardedMetaRegressor(HierarchicalRegressor()).save(path)
-    with pytest.raises(SaveError, match="MyGuard cannot be saved: it is a class of your own"):
-        MyGuard(MAMLRegressor()).save(path)
-    other = clone(REG).set_params(estimator=ANILRegressor(**SMALL))
-    with pytest.raises(SaveError, match="is a ANILRegressor, and it was meta-fitted with a MAML"):
-        other.save(path)
-    with pytest.raises(SaveError, match="cannot save the local or pooled"):
+    with pytest.raises(SaveError, match="GuardedMetaRegressor cannot be saved: I stay here"):
         GuardedMetaRegressor(MAMLRegressor(), local=Stubborn()).save(path)
     assert not path.exists()
     chance = GuardedMetaRegressor(MAMLRegressor(**SMALL), random_state=np.random.RandomState(0))
@@ -121,10 +113,21 @@ def test_what_no_file_can_hold_is_refused_at_the_door(tmp_path):
     assert sklearn_meta.load(path).random_state is None
 
 
+def test_guards_of_ones_own(tmp_path):
+    path = tmp_path / "guard"
+    guard = MyGuard(HierarchicalRegressor(), **QUICK).meta_fit(LINEAR)
+    guard.save(path)
+    with pytest.raises(SaveError, match=r"not trusted: \[.*MyGuard"):
+        sklearn_meta.load(path)
+    same = sklearn_meta.load(path, types=[MyGuard])
+    for a, b in zip(same.predict_tasks(LINEAR), guard.predict_tasks(LINEAR), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_parameters_of_the_learner_are_set_on_loading(tmp_path):
     REG.save(tmp_path / "guard")
     same = sklearn_meta.load(tmp_path / "guard", inner_steps=0)
-    assert same.estimator.inner_steps == same.meta_state.arms.meta.inner_steps == 0
+    assert same.estimator.inner_steps == same.meta_state.members.meta.inner_steps == 0
     with pytest.raises(SaveError, match="guard"):
         sklearn_meta.load(tmp_path / "guard", no_such_parameter=1)
 
@@ -134,44 +137,7 @@ def test_clones_share_a_prior_that_cannot_be_written_to(est, tasks):
     assert clone(est).meta_state is est.meta_state
     copy = pickle.loads(pickle.dumps(est))
     for guard in (est, copy):
-        for array in (guard.calibration_.offset, guard.meta_state.arms.pooled.coef_):
+        for array in (guard.calibration_.offset, guard.meta_state.members.pooled.coef_):
             with pytest.raises(ValueError, match="read-only"):
                 array[...] = 0
     assert re.search("Guarded", repr(copy))
-
-
-def other_weights(arrays, document):
-    document["task"]["weights"] = to_json([0.5, 0.1, 0.1])
-
-
-def other_kind(arrays, document):
-    document["prior"]["calibration"] = to_json(
-        from_json(document["prior"]["calibration"]) | {"classify": True}
-    )
-
-
-def short_offset(arrays, document):
-    arrays["calibration/offset"] = np.zeros(2)
-
-
-def one_more(arrays, document):
-    arrays["what/is/this"] = np.zeros(2)
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (other_weights, "three weights that sum to 1"),
-        (other_kind, "weights are of another kind"),
-        (short_offset, "three numbers expected"),
-        (one_more, "belong to nothing"),
-    ],
-)
-def test_files_that_were_altered_are_refused(change, words, tmp_path):
-    clone(REG).fit(LINEAR[0].X_support, LINEAR[0].y_support).save(tmp_path / "guard")
-    sklearn_meta.load(tmp_path / "guard")
-    arrays, document = read(tmp_path / "guard")
-    change(arrays, document)
-    write(tmp_path / "altered", arrays, document)
-    with pytest.raises(SaveError, match=words):
-        sklearn_meta.load(tmp_path / "altered")

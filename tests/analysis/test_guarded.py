@@ -19,11 +19,9 @@ from sklearn_meta import (
     TaskError,
     load,
 )
-from sklearn_meta.analysis import GuardedMetaClassifier, GuardedMetaRegressor
-from sklearn_meta.analysis.guard_arms import evidence_of
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
-from sklearn_meta.model_selection import TaskEstimator, compare
-from sklearn_meta.model_selection.comparison import HierarchicalRegressor
+from sklearn_meta.ensemble import Episode, GuardedMetaClassifier, GuardedMetaRegressor
+from sklearn_meta.model_selection import HierarchicalRegressor, TaskEstimator, compare
 
 D, N = 4, 6
 SMALL = {"hidden_layer_sizes": 4, "max_meta_iter": 2, "random_state": 0}
@@ -83,25 +81,27 @@ def test_never_much_worse_than_the_best_arm(kind):
 
 
 def test_evidence_is_the_loss_of_rows_left_out():
-    arms, (task,) = GUARD.meta_state.arms, RELATED[:1]
+    members, (task,) = GUARD.meta_state.members, RELATED[:1]
     X, y = task.X_support, task.y_support
     kept = [np.delete(np.arange(N), i) for i in range(N)]
     local = [(Ridge().fit(X[k], y[k]).predict(X[[i]])[0] - y[i]) ** 2 for i, k in enumerate(kept)]
     meta = [
-        (clone(arms.meta).fit(X[k], y[k]).predict(X[[i]])[0] - y[i]) ** 2
+        (clone(members.meta).fit(X[k], y[k]).predict(X[[i]])[0] - y[i]) ** 2
         for i, k in enumerate(kept)
     ]
-    found = evidence_of(arms, [(X, y, None)], 10)
+    found = members.leave_out_losses([Episode(X, y, X[:0], None)], 10)
     np.testing.assert_allclose(found[0, :2], [np.mean(meta), np.mean(local)])
 
 
 def test_the_only_row_of_a_class_is_not_left_out():
     X, y = np.arange(12.0).reshape(3, 4), np.array([0, 1, 2])
     classes = np.unique(y)
-    assert np.isnan(evidence_of(CLF.meta_state.arms, [(X, y, classes)], 10)).all()
+    members = CLF.meta_state.members
+    assert np.isnan(members.leave_out_losses([Episode(X, y, X[:0], classes)], 10)).all()
     weights = clone(CLF).fit(X, y).weights_
     assert sum(weights.values()) == pytest.approx(1)
-    two = evidence_of(CLF.meta_state.arms, [(X[[0, 0, 1, 2]], y[[0, 0, 1, 2]], classes)], 10)
+    rows = [0, 0, 1, 2]
+    two = members.leave_out_losses([Episode(X[rows], y[rows], X[:0], classes)], 10)
     assert np.isfinite(two[0, :2]).all()
 
 
@@ -131,7 +131,7 @@ def est_score(est, task, y):
 @pytest.mark.parametrize("est", [GUARD, CLF])
 def test_clone_keeps_the_prior_and_reset_forgets_it(est):
     twin = clone(est)
-    assert twin._meta_state is est.meta_state
+    assert twin.meta_state is est.meta_state
     assert not hasattr(twin, "weights_")
     copy = pickle.loads(pickle.dumps(est))
     task = (RELATED if is_regressor(est) else BLOBS)[-1]
@@ -150,7 +150,7 @@ def test_parameters_stay_and_a_failed_meta_fit_changes_nothing():
     assert GUARD.meta_state is prior
     assert GUARD.get_params() == before
     assert GUARD.estimator is INNER
-    assert INNER._prior is None
+    assert INNER.meta_state is None
 
 
 def test_never_meta_fitted_it_is_the_local_arm():
@@ -167,7 +167,7 @@ def test_new_labels_leave_the_pooled_arm_out():
     named = [Task(t.X, [f"{i}{k}" for k in t.y], support=t.support) for i, t in enumerate(BLOBS)]
     inner = ProtoNetClassifier(**SMALL)
     own = GuardedMetaClassifier(inner, n_folds=2, cv=2, random_state=0).meta_fit(named[:6])
-    assert own.meta_state.arms.pooled is None
+    assert own.meta_state.members.pooled is None
     assert np.isinf(own.calibration_.loss[2])
     assert set(np.unique(own.predict_tasks(named[6:7])[0])) <= {"60", "61", "62"}
 
@@ -213,7 +213,7 @@ def others_alone(guard, task):
     """The blend of the local and the pooled arm, by the weights that they get."""
     w = guard.weights_
     local = Ridge().fit(task.X_support, task.y_support).predict(task.X_query)
-    pooled = guard.meta_state.arms.pooled.predict(task.X_query)
+    pooled = guard.meta_state.members.pooled.predict(task.X_query)
     return (w["local"] * local + w["pooled"] * pooled) / (w["local"] + w["pooled"])
 
 
@@ -256,7 +256,7 @@ def test_a_guard_with_a_member_left_out_can_be_saved(tmp_path):
 def test_a_classifier_that_diverges_gets_no_weight():
     inner = MAMLClassifier(**NETWORK)
     guard = GuardedMetaClassifier(inner, n_folds=2, cv=3, random_state=0).meta_fit(BLOBS[:8])
-    guard.meta_state.arms.meta.set_params(inner_lr=1e6, inner_steps=300)
+    guard.meta_state.members.meta.set_params(inner_lr=1e6, inner_steps=300)
     with pytest.warns(ConvergenceWarning, match=rf"Task 0: {LEFT_OUT}.*Task 1: {LEFT_OUT}"):
         weights = guard.weights_tasks(BLOBS[8:10])
     assert (weights[:, 0] == 0).all()
@@ -287,7 +287,7 @@ def test_a_member_that_is_not_finite_for_a_row_leaves_it_to_the_others():
         found = own.predict(X)
     np.testing.assert_allclose(np.delete(found, 2), np.delete(own.predict(task.X_query), 2))
     meta = clone(INNER).meta_fit(linear(3.0, 0.0, 12, 0)).fit(task.X_support, task.y_support)
-    w, pooled = own.weights_, guard.meta_state.arms.pooled
+    w, pooled = own.weights_, guard.meta_state.members.pooled
     two = w["meta"] * meta.predict(X[[2]]) + w["pooled"] * pooled.predict(X[[2]])
     np.testing.assert_allclose(found[2], two[0] / (w["meta"] + w["pooled"]))
     one_by_one = np.concatenate([own.predict(X[[i]]) for i in range(2)])
@@ -313,8 +313,8 @@ class Fails(Ridge):
 def test_where_all_members_fail_the_mean_of_the_support_is_left():
     guard = clone(MAML).set_params(local=Fails())
     task = scaled(RELATED[12], 1e6, "ann")
-    arms = MAML.meta_state.arms._replace(local=Fails(), pooled=None)
-    guard._meta_state = MAML.meta_state._replace(arms=arms)
+    members = MAML.meta_state.members._replace(local=Fails(), pooled=None)
+    guard._meta_state = MAML.meta_state._replace(members=members)
     words = "'local' gets no weight: overflow 'meta' gets no weight"
     with pytest.warns(ConvergenceWarning, match=words):
         own = guard.fit(task.X_support, task.y_support)
@@ -361,8 +361,8 @@ class HalfBlind(HierarchicalRegressor):
 @other_units
 def test_error_score_of_a_guard():
     guard = clone(MAML)
-    arms = MAML.meta_state.arms._replace(local=Shifty(), pooled=None)
-    guard._meta_state = MAML.meta_state._replace(arms=arms)
+    members = MAML.meta_state.members._replace(local=Shifty(), pooled=None)
+    guard._meta_state = MAML.meta_state._replace(members=members)
     task = scaled(RELATED[12], 1e6)
     far = Task(np.where(task.X_query[0] == task.X, 100.0, task.X), task.y, support=task.support)
     with pytest.warns((ConvergenceWarning, FitFailedWarning)) as caught:

@@ -7,9 +7,9 @@ from scipy.stats import multivariate_normal
 
 from sklearn_meta import MAMLRegressor
 from sklearn_meta.analysis import logme, task_distances
-from sklearn_meta.analysis.evidence import best_evidence
+from sklearn_meta.analysis._logme import best_evidence
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.inner.algorithm import BODY
+from sklearn_meta.nn.backbone import BODY
 from sklearn_meta.tasks import Task
 
 
@@ -76,7 +76,7 @@ def test_features_that_say_nothing_and_targets_without_noise():
     assert logme(np.zeros((40, 2)), y) == pytest.approx(none)
     F = np.column_stack([y, rng.normal(size=40)])
     assert none + 10 < logme(F, y) < none + 15  # 1e-12 of the variance: 13.8 nats
-    with pytest.raises(ValueError, match="a column of y is 0 throughout"):
+    with pytest.raises(ValueError, match="A column of y is 0 throughout"):
         logme(F, np.zeros(40), target_type="real")
     with pytest.raises(ValueError, match="NaN"):
         logme(F, np.where(np.arange(40) == 3, np.nan, y))
@@ -131,5 +131,5 @@ def test_the_features_of_a_learned_backbone_take_the_place_of_the_inputs():
 
 
 def test_targets_that_are_alike_are_refused():
-    with pytest.raises(TaskError, match="Task 1: its 3 targets are alike"):
+    with pytest.raises(TaskError, match="Task 1: its 3 targets are all equal"):
         task_distances([(np.eye(3), [0.5, 1, 2]), (np.eye(3), [2.5] * 3)], metric="logme")

@@ -5,8 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from sklearn_meta.analysis import kernel_means, task_distances
-from sklearn_meta.analysis.distances import cross_distances
+from sklearn_meta.analysis import nearest_tasks, task_distances
 from sklearn_meta.tasks import Task
 
 
@@ -48,19 +47,20 @@ def test_it_is_the_u_statistic_of_ragged_tasks_in_parts_or_not(monkeypatch):
     np.testing.assert_allclose(squared(tasks, 1.7), expected, atol=1e-12)
     far = [(x + 1e6, y) for x, y in tasks]
     np.testing.assert_allclose(squared(far, 1.7), expected, atol=1e-8)
-    for room in (1, 500):
-        monkeypatch.setattr(kernel_means, "AT_ONCE", room)
+    for at_once in (1, 500):
+        monkeypatch.setattr("sklearn_meta.analysis._mmd.AT_ONCE", at_once)
         np.testing.assert_allclose(squared(tasks, 1.7), expected, atol=1e-12)
 
 
 def test_memory_is_bounded_however_large_a_task(monkeypatch):
-    monkeypatch.setattr(kernel_means, "AT_ONCE", 2**16)
+    monkeypatch.setattr("sklearn_meta.analysis._mmd.AT_ONCE", 2**16)
     rng = np.random.RandomState(0)
     tasks = [Task(rng.normal(size=(n, 1)), np.arange(n) % 2) for n in (1500, 1500)]
     whole = 8 * 1500**2  # bytes of the kernel of one task
-    for known in (2, 1):  # among themselves, and a new one alone
+    for n_known in (2, 1):  # among themselves, and a new one alone
         tracemalloc.start()
-        cross_distances(tasks[:known], tasks[-1:], metric="mmd", metric_params={"bandwidth": 1})
+        params = {"metric": "mmd", "metric_params": {"bandwidth": 1}}
+        nearest_tasks(tasks[:n_known], tasks[-1], **params)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < whole / 4

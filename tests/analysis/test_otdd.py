@@ -6,10 +6,10 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
 
-from sklearn_meta.analysis import bures, task_distances
-from sklearn_meta.analysis.bures import Gaussians
-from sklearn_meta.analysis.transport import transport_cost
+from sklearn_meta.analysis import task_distances
 from sklearn_meta.tasks import Task
 
 
@@ -30,26 +30,24 @@ def otdd(tasks, **params):
     return task_distances(tasks, metric="otdd", random_state=0, metric_params=params)
 
 
-def test_distances_of_gaussians_are_the_closed_form(monkeypatch):
+@pytest.mark.parametrize("n", [1, 3, 30])  # rows of a class: fewer than features, and more
+def test_the_distance_of_two_classes_is_that_of_their_gaussians(n):
     rng = np.random.RandomState(0)
-    samples = [rng.normal(rng.normal(), 1 + rng.rand(), (n, 5)) for n in (30, 9, 200, 12)]
-    pairs = np.column_stack(np.triu_indices(4, 1))
-    found = Gaussians.of(samples).distances(pairs)
-    expected = [between_gaussians(samples[a], samples[b]) for a, b in pairs]
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
-    monkeypatch.setattr(bures, "AT_ONCE", 60)  # two pairs at a time
-    np.testing.assert_allclose(Gaussians.of(samples).distances(pairs), found, rtol=1e-12)
+    X, Y = rng.normal(size=(n, 6)), 2 + 3 * rng.normal(size=(n, 6))
+    cost = cdist(X, Y, "sqeuclidean")
+    moved = cost[linear_sum_assignment(cost)].mean()
+    found = otdd([(X, ["a"] * n), (Y, ["b"] * n)])
+    np.testing.assert_allclose(found[0, 1] ** 2 - moved, between_gaussians(X, Y), rtol=1e-6)
 
 
-def test_distances_of_classes_of_fewer_rows_than_features():
+def test_classes_of_one_row_and_of_many():
     rng = np.random.RandomState(0)
-    samples = [rng.normal(size=(n, 6)) for n in (1, 3, 40)]
-    padded = [np.repeat(x, 100, axis=0) for x in samples]  # the same mean and covariance
-    pairs = np.array([[0, 1], [0, 2], [1, 2], [1, 1]])
-    found = Gaussians.of(samples).distances(pairs)
-    np.testing.assert_allclose(found, Gaussians.of(padded).distances(pairs), atol=1e-10)
-    mean = ((samples[0][0] - samples[2]) ** 2).sum(axis=1).mean()  # one row: all go there
-    np.testing.assert_allclose(found[1], mean)
+    X, Y = rng.normal(size=(2, 9, 4))
+    y, z = np.arange(9) > 0, np.arange(9) > 2  # classes of 1 and 8, and of 3 and 6 rows
+    between = [[between_gaussians(X[y == c], Y[z == d]) for d in (0, 1)] for c in (0, 1)]
+    cost = cdist(X, Y, "sqeuclidean") + np.array(between)[y.astype(int)][:, z.astype(int)]
+    expected = cost[linear_sum_assignment(cost)].mean()
+    np.testing.assert_allclose(otdd([(X, y), (Y, z)])[0, 1] ** 2, expected, rtol=1e-6)
 
 
 def test_one_class_a_task_is_twice_the_distance_of_the_gaussians():
@@ -93,15 +91,13 @@ def test_two_small_tasks_against_every_permutation(inner):
 
 
 @pytest.mark.parametrize("inner", ["gaussian", "exact"])
-def test_each_pair_is_what_it_is_alone(inner, monkeypatch):
+def test_each_pair_is_what_it_is_alone(inner):
     rng = np.random.RandomState(0)
     tasks = [(rng.normal(size=(12, 3)), np.repeat(list("abcd"[:k]), 12 // k)) for k in (2, 3, 4, 1)]
     found = otdd(tasks, inner=inner)
     for i, j in zip(*np.triu_indices(4, 1), strict=True):
         alone = otdd([tasks[i], tasks[j]], inner=inner)[0, 1]
         np.testing.assert_allclose(found[i, j], alone, rtol=1e-12)
-    monkeypatch.setattr(bures, "AT_ONCE", 1)  # a pair of classes at a time
-    np.testing.assert_allclose(otdd(tasks, inner=inner), found, rtol=1e-12)
 
 
 def test_memory_does_not_grow_with_the_pairs_of_classes():
@@ -134,12 +130,14 @@ def test_other_labels_on_the_same_inputs_are_seen():
 
 
 def test_tasks_of_different_length_are_the_same_with_every_row_repeated():
+    pytest.importorskip("ot")
     rng = np.random.RandomState(0)
-    cost = rng.rand(6, 9)
-    assert transport_cost(cost) == pytest.approx(
-        transport_cost(np.repeat(np.repeat(cost, 3, axis=0), 2, axis=1)), rel=1e-10
-    )
-    assert transport_cost(cost[:1]) == pytest.approx(cost[0].mean())
+    (X, y), (Z, w) = ((rng.normal(size=(n, 2)), rng.normal(size=n)) for n in (6, 9))
+    repeated = [(np.repeat(X, 3, axis=0), np.repeat(y, 3)), (np.repeat(Z, 2, axis=0), w.repeat(2))]
+    np.testing.assert_allclose(otdd([(X, y), (Z, w)]), otdd(repeated), rtol=1e-10)
+    one = otdd([(X[:1], y[:1]), (Z, w)])[0, 1] ** 2  # all rows go to the only one
+    cost = ((X[0] - Z) ** 2).sum(axis=1) + (y[0] - w) ** 2
+    assert one == pytest.approx(cost.mean())
 
 
 def test_without_pot_the_extra_is_named(monkeypatch):

@@ -6,13 +6,11 @@ import pytest
 from sklearn_meta import MAMLRegressor
 from sklearn_meta.analysis import (
     TaskEmbedding,
-    aruba_regret,
     diversity_coefficient,
     meta_features,
     nearest_tasks,
     predicted_gain,
     task_distances,
-    task_subspace,
     variance_components,
 )
 from sklearn_meta.analysis.distances import METRICS, NEED_ESTIMATOR
@@ -66,8 +64,6 @@ ASKED = {
     "meta_features": lambda tasks, kind: meta_features(tasks, **kind),
     "variance": lambda tasks, kind: variance_components(tasks, **kind).noise,
     "gain": lambda tasks, kind: predicted_gain(tasks, [5], random_state=0, **kind).meta,
-    "subspace": lambda tasks, kind: task_subspace(tasks, n_resamples=2, **kind).moment,
-    "aruba": lambda tasks, kind: aruba_regret(tasks, "online", **kind).bound,
 }
 
 

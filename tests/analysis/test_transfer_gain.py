@@ -16,10 +16,10 @@ from sklearn_meta import (
     TaskError,
 )
 from sklearn_meta.analysis import transfer_gain
-from sklearn_meta.analysis.transfer_result import gain_over
+from sklearn_meta.analysis.transfer_gain import gain_over
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
 from sklearn_meta.metrics import compare_paired
-from sklearn_meta.model_selection.comparison import HierarchicalRegressor
+from sklearn_meta.model_selection import HierarchicalRegressor
 from sklearn_meta.pipeline import make_meta_pipeline
 
 MSE = "neg_mean_squared_error"

@@ -5,6 +5,7 @@ import pytest
 
 from sklearn_meta.analysis import variance_components
 from sklearn_meta.exceptions import TaskError
+from sklearn_meta.tasks import GaussianTaskDistribution
 
 
 def linear(seed, n_tasks, sizes, covariance, noise, *, rows=None):
@@ -88,6 +89,26 @@ def test_large_designs_agree_with_moments_of_least_squares():
     np.testing.assert_allclose(found.mean, least.mean(0), rtol=1e-6)
 
 
+def test_maximum_likelihood_is_its_twin_that_divides_by_the_number_of_tasks():
+    """With one design, S + s2 (X'X)^-1 is the covariance of least squares, over T or over T - 1."""
+    rng, n_tasks = np.random.RandomState(2), 12
+    X = rng.normal(size=(9, 2))
+    w = 2 * rng.normal(size=(n_tasks, 2))
+    tasks = [(X, X @ row + rng.normal(size=9)) for row in w]
+    restricted = variance_components(tasks, fit_intercept=False)
+    likely = GaussianTaskDistribution(
+        fit_intercept=False, shrinkage=0.0, max_iter=5000, tol=1e-12
+    ).fit(tasks)
+    sampling = np.linalg.inv(X.T @ X)
+    np.testing.assert_allclose(
+        likely.covariance_ + likely.noise_variance_ * sampling,
+        (restricted.covariance + restricted.noise * sampling) * (n_tasks - 1) / n_tasks,
+        rtol=1e-4,
+    )
+    np.testing.assert_allclose(likely.noise_variance_, restricted.noise, rtol=1e-4)
+    np.testing.assert_allclose(likely.mean_, restricted.mean, rtol=1e-6)
+
+
 def test_the_units_of_features_do_not_matter():
     tasks, _ = linear(3, 40, [8], np.eye(3), 1.0)
     one = variance_components(tasks)
@@ -110,7 +131,7 @@ def test_labels_are_indicators_and_text_says_the_share():
 def test_tasks_that_are_one_task_have_no_variance_between_them():
     found = variance_components(linear(0, 200, [20], 1e-12 * np.eye(2), 1.0)[0])
     assert found.icc < 0.03
-    assert "all but the same" in str(found)
+    assert "almost the same" in str(found)
 
 
 def test_nothing_to_explain_is_zero_and_not_rounding():
@@ -136,7 +157,7 @@ def test_features_that_say_nothing_change_nothing():
     assert other.noise == pytest.approx(one.noise)
 
 
-def test_what_cannot_be_told_is_said():
+def test_components_that_rows_do_not_determine_are_errors():
     rng = np.random.RandomState(0)
     with pytest.raises(ValueError, match="no task has more rows than coefficients"):
         variance_components([(rng.normal(size=(3, 4)), rng.normal(size=3)) for _ in range(9)])

@@ -24,8 +24,12 @@ from sklearn_meta import (
     TaskError,
 )
 from sklearn_meta.datasets import make_blob_tasks, make_sinusoid_tasks
-from sklearn_meta.model_selection import TaskEstimator, TaskKFold, task_scorer
-from sklearn_meta.model_selection.comparison import HierarchicalRegressor
+from sklearn_meta.model_selection import (
+    HierarchicalRegressor,
+    TaskEstimator,
+    TaskKFold,
+    task_scorer,
+)
 from sklearn_meta.pipeline import make_meta_pipeline
 
 SMALL = {"hidden_layer_sizes": 8, "max_meta_iter": 2, "random_state": 0, "device": "cpu"}

@@ -207,7 +207,7 @@ def test_a_truncated_cache_is_named(prepared, keep):
     [
         (
             {"split": "lake"},
-            "'split' parameter of fetch_omniglot must be 'vinyals' or 'background'",
+            "'split' parameter of fetch_omniglot must be one of 'vinyals', 'background'",
         ),
         ({"size": 0}, r"'size' parameter of fetch_omniglot must be an int in the range \[1, 105\]"),
         ({"size": 106}, "Got 106"),

@@ -87,7 +87,7 @@ def test_a_damaged_file_is_named(small, tmp_path, spoilt, kind):
     if kind == "zip":
         zipped(SPOILT[spoilt], folder / _parkinsons.ARCHIVE)
     elif kind == "gz":
-        (folder / _parkinsons.KEPT).write_bytes(gzip.compress(SPOILT[spoilt].encode()))
+        (folder / _parkinsons.COPY).write_bytes(gzip.compress(SPOILT[spoilt].encode()))
     else:
         (folder / _parkinsons.TABLE).write_text(SPOILT[spoilt])
     with pytest.raises(OSError, match=r"damaged or not the official file: .*Delete it"):

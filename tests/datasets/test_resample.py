@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sklearn_meta.datasets._resample import box_weights, resample
+from sklearn_meta.datasets._omniglot import box_weights, resample
 
 
 @pytest.mark.parametrize("size", [1, 3, 5, 7, 10, 14, 20, 28, 32, 35, 64, 84, 105])

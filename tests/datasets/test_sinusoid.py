@@ -81,7 +81,7 @@ def test_the_support_is_the_first_rows():
         ({"n_rows": 2.0}, r"'n_rows' .* int .* Got 2\.0"),
         ({"n_support": 20}, r"'n_support' .* range \[1, 19\]\. Got 20"),
         ({"n_support": 0}, r"range \[1, 19\]\. Got 0"),
-        ({"n_support": 1, "n_rows": 1}, "needs n_rows of at least 2"),
+        ({"n_support": 1, "n_rows": 1}, "'n_rows' .* in the range \\[2, inf\\)"),
         ({"noise": -1}, r"'noise' .* float in the range \[0\.0, inf\)\. Got -1"),
         ({"noise": np.nan}, "Got nan"),
         ({"noise": "loud"}, "Got 'loud'"),

@@ -4,17 +4,22 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from sklearn.metrics import log_loss, mean_squared_error
+from sklearn.metrics import (
+    brier_score_loss,
+    log_loss,
+    mean_absolute_error,
+    mean_squared_error,
+)
 from sklearn.metrics.pairwise import cosine_distances, euclidean_distances
 
 from sklearn_meta.functional import (
+    LOSSES,
+    brier_score,
     classes_present,
     cosine_distance,
     cross_entropy,
-    descend,
     linear,
     prototypes,
-    squared_error,
     squared_euclidean,
 )
 
@@ -44,14 +49,6 @@ def test_linear_is_torchs_linear_task_by_task(shared):
         close(out[i], F.linear(x, w, b))
 
 
-def test_cross_entropy_is_scikit_learns_log_loss():
-    logits, y, weight = normal(4, 7, 3), one_hot(4, 7), normal(4, 7).abs()
-    losses = cross_entropy(logits, y, weight)
-    for i in range(4):
-        p, labels = logits[i].softmax(-1).numpy(), y[i].argmax(-1).numpy()
-        close(losses[i], log_loss(labels, p, sample_weight=weight[i].numpy(), labels=[0, 1, 2]))
-
-
 def test_cross_entropy_takes_probabilities():
     logits, y = normal(4, 7, 3), normal(4, 7, 3).softmax(-1)
     losses = cross_entropy(logits, y, torch.ones(4, 7, dtype=torch.float64))
@@ -69,19 +66,6 @@ def test_a_class_of_logit_minus_infinity_leaves_cross_entropy_and_its_derivative
     first = [torch.autograd.grad(z, logits, create_graph=True)[0] for z in (wider, narrow)]
     close(first[0], first[1].detach())
     close(*(torch.autograd.grad(g.square().sum(), logits)[0] for g in first))
-
-
-def test_squared_error_is_scikit_learns_mean_squared_error():
-    mean, y, weight = normal(4, 7, 2), normal(4, 7, 2), normal(4, 7).abs()
-    losses = squared_error(mean, y, weight)
-    for i in range(4):
-        close(losses[i], mean_squared_error(y[i], mean[i], sample_weight=weight[i]))
-
-
-@pytest.mark.parametrize("loss", [cross_entropy, squared_error])
-def test_losses_depend_on_relative_weights_only(loss):
-    out, y, weight = normal(4, 7, 3), one_hot(4, 7), normal(4, 7).abs()
-    close(loss(out, y, weight), loss(out, y, 3.5 * weight))
 
 
 def test_prototypes_are_weighted_class_means_and_zero_where_there_is_no_row():
@@ -125,45 +109,63 @@ def test_distances_without_a_task_axis_are_those_of_a_stack_of_one():
         close(distance(Z, c), distance(Z[None], c[None])[0])
 
 
-@pytest.mark.parametrize("create_graph", [False, True])
-@pytest.mark.parametrize("steps", [0, 1, 4])
-def test_descent_on_a_quadratic_is_its_closed_form(steps, create_graph):
-    # phi_k = w + (1 - lr h)^k (phi_0 - w), and d phi_k / d phi_0 = (1 - lr h)^k, or 1 first order
-    h, w, start = normal(4).abs(), normal(4), normal(4).requires_grad_()
+# ---- losses, over the table that names them ------------------------------------------------------
 
-    def loss(p):
-        return 0.5 * h * (p["x"] - w).square()
-
-    end = descend(loss, {"x": start}, 0.3, steps, create_graph=create_graph)["x"]
-    shrink = (1 - 0.3 * h) ** steps
-    close(end, (w + shrink * (start - w)).detach())
-    jacobian = torch.autograd.grad(end.sum(), start)[0]
-    close(jacobian, shrink if create_graph else torch.ones(4, dtype=torch.float64))
-
-
-def test_descent_is_torchs_sgd():
-    X, y, start = normal(6, 3), normal(6), normal(3)
-    p = start.clone().requires_grad_()
-    sgd = torch.optim.SGD([p], lr=0.1)
-    for _ in range(5):
-        sgd.zero_grad()
-        (X @ p - y).square().mean().backward()
-        sgd.step()
-    end = descend(lambda q: (X @ q["p"] - y).square().mean(), {"p": start}, 0.1, 5)["p"]
-    close(end, p.detach())
-    assert not start.requires_grad
+TARGETS = {"class": one_hot, "real": lambda *shape: normal(*shape, 3)}
+LOSS_CASES = [pytest.param(k, f, id=name) for k in LOSSES for name, f in LOSSES[k].items()]
+TWINS = {  # of one task, by scikit-learn or torch
+    "absolute_error": lambda out, y, w: mean_absolute_error(y, out, sample_weight=w),
+    "squared_error": lambda out, y, w: mean_squared_error(y, out, sample_weight=w),
+    "huber": lambda out, y, w: np.average(
+        F.huber_loss(out, y, reduction="none").mean(-1), weights=w
+    ),
+    "cross_entropy": lambda out, y, w: log_loss(y, out.softmax(-1), sample_weight=w),
+    "brier_score": lambda out, y, w: mean_squared_error(y, out.softmax(-1), sample_weight=w) * 3,
+}
 
 
-def test_the_step_may_be_a_tensor_and_learned():
-    lr = torch.tensor(0.25, dtype=torch.float64, requires_grad=True)
-    start = torch.tensor(2.0, dtype=torch.float64)
-    end = descend(lambda p: p["x"].square(), {"x": start}, lr, 1, create_graph=True)["x"]
-    close(end, start * 0.5)
-    close(torch.autograd.grad(end, lr)[0], -2 * start)
+@pytest.mark.parametrize(("kind", "name"), [(k, name) for k in LOSSES for name in LOSSES[k]])
+def test_a_loss_is_its_twin_task_by_task(kind, name):
+    out, y, weight = 3 * normal(4, 7, 3), TARGETS[kind](4, 7), normal(4, 7).abs()
+    losses = LOSSES[kind][name](out, y, weight)
+    assert losses.shape == (4,)
+    for loss, z, target, w in zip(losses, out, y, weight, strict=True):
+        close(loss, TWINS[name](z, target, w))
 
 
-def test_parameters_that_the_loss_does_not_use_stay():
-    params = {"used": normal(2), "idle": normal(3)}
-    end = descend(lambda p: p["used"].square().sum(), params, 0.1, 3)
-    close(end["idle"].detach(), params["idle"])
-    close(end["used"].detach(), params["used"] * 0.8**3)
+def test_the_brier_score_of_two_classes_is_twice_scikit_learns():
+    out, y, weight = normal(7, 2), one_hot(7, n_way=2), normal(7).abs()
+    expected = brier_score_loss(y[:, 1], out.softmax(-1)[:, 1], sample_weight=weight)
+    close(brier_score(out, y, weight), 2 * expected)
+
+
+@pytest.mark.parametrize(("kind", "loss"), LOSS_CASES)
+def test_a_row_of_weight_0_is_absent_and_one_of_weight_2_counts_twice(kind, loss):
+    out, y, weight = normal(7, 3), TARGETS[kind](7), normal(7).abs()
+    close(loss(out, y, weight), loss(out, y, 3.5 * weight))
+    absent = weight.clone()
+    absent[-2:] = 0
+    close(loss(out, y, absent), loss(out[:-2], y[:-2], weight[:-2]))
+    twice = torch.cat([torch.arange(7), torch.tensor([0])])
+    doubled = weight.clone()
+    doubled[0] *= 2
+    close(loss(out, y, doubled), loss(out[twice], y[twice], weight[twice]))
+
+
+@pytest.mark.parametrize(("kind", "loss"), LOSS_CASES)
+def test_the_gradients_of_a_loss_are_those_of_finite_differences(kind, loss):
+    out, y, weight = normal(7, 3).requires_grad_(), TARGETS[kind](7), normal(7).abs()
+    torch.autograd.gradcheck(lambda z: loss(z, y, weight), [out])
+
+
+def test_a_class_of_logit_minus_infinity_leaves_the_brier_score_and_its_gradient_finite():
+    logits = normal(5, 3).requires_grad_()
+    y, weight = one_hot(5, n_way=2), torch.ones(5, dtype=torch.float64)
+    masked = logits.masked_fill(torch.tensor([False, False, True]), -torch.inf)
+    wider, narrow = (
+        brier_score(masked, F.pad(y, (0, 1)), weight),
+        brier_score(logits[:, :2], y, weight),
+    )
+    close(wider, narrow.detach())
+    grads = [torch.autograd.grad(z, logits)[0] for z in (wider, narrow)]
+    close(grads[0], grads[1])

@@ -3,14 +3,13 @@
 import pytest
 import torch
 
+from sklearn_meta.algorithms import ANIL
 from sklearn_meta.functional import cross_entropy, linear, prototypes, squared_euclidean
 from sklearn_meta.inner import (
     Backbone,
     CosineHead,
     Examples,
     FixedHead,
-    GradientLearner,
-    HeadAlone,
     LinearHead,
     ParameterRate,
     PrototypeHead,
@@ -63,7 +62,7 @@ def test_classes_that_are_not_there_have_logits_of_minus_infinity(head):
     examples = support(2, there=2)
     _, phi = start(head, examples)
     assert all(p.isfinite().all() for p in phi.values())
-    logits = head.outputs(examples.X, phi | head.given(examples))
+    logits = head.outputs(examples.X, phi | head.present(examples))
     assert (logits[..., 2] == -torch.inf).all()
     assert logits[..., :2].isfinite().all()
 
@@ -103,7 +102,7 @@ def test_copies_are_equal_and_differentiable_apart():
 @pytest.mark.parametrize("rate", [ParameterRate(0.1), TensorStepRate(0.1)], ids=["all", "tensor"])
 @pytest.mark.parametrize("head", [SharedHead(), PrototypeHead(), CosineHead(None)], ids=repr)
 def test_learned_rates_know_the_numbers_of_the_head(head, rate):
-    alg = GradientLearner(cross_entropy, head, HeadAlone(), rate, 1)
+    alg = ANIL(cross_entropy, head, rate, 1)
     theta = alg.init(F, 3, torch.Generator().manual_seed(0))
     examples = Examples(*(t.float() for t in support(2)))
     phi = alg.adapt(F, theta, examples)

@@ -17,5 +17,5 @@ def test_the_script_draws_the_pictures_that_the_docs_show(tmp_path):
     plt.close("all")
     drawn = {path.name for path in tmp_path.iterdir()}
     page = (IMAGES.parent / "inspection.md").read_text(encoding="utf-8")
-    assert len(drawn) == 8
+    assert len(drawn) == 7
     assert all(f"images/{name}" in page and (IMAGES / name).exists() for name in drawn)

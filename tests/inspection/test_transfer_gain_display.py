@@ -7,7 +7,7 @@ from sklearn.linear_model import Ridge
 from sklearn_meta.analysis import transfer_gain
 from sklearn_meta.datasets import make_linear_tasks
 from sklearn_meta.inspection import TransferGainDisplay
-from sklearn_meta.model_selection.comparison import HierarchicalRegressor
+from sklearn_meta.model_selection import HierarchicalRegressor
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")

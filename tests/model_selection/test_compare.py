@@ -28,9 +28,8 @@ from sklearn_meta import (
 )
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks, make_sinusoid_tasks
 from sklearn_meta.metrics import compare_paired, mean_interval
-from sklearn_meta.model_selection import TaskEstimator, TaskKFold, compare
-from sklearn_meta.model_selection.comparison import HierarchicalClassifier
-from sklearn_meta.model_selection.comparison.guess import GuessRegressor
+from sklearn_meta.model_selection import HierarchicalClassifier, TaskEstimator, TaskKFold, compare
+from sklearn_meta.model_selection.baselines import DummyMetaRegressor
 from sklearn_meta.pipeline import make_meta_pipeline
 
 SMALL = {"hidden_layer_sizes": 8, "max_meta_iter": 3, "device": "cpu"}
@@ -223,13 +222,13 @@ def test_what_was_learned_before_plays_no_part():
 
 
 def test_baselines_take_the_network_of_the_first_meta_learner():
-    from sklearn_meta.model_selection.comparison.arms import baseline_arms, given_arms
-    from sklearn_meta.pipeline.raw_tasks import raw_tasks
+    from sklearn_meta.model_selection.baselines import make_baselines, name_estimators
+    from sklearn_meta.tasks.convert import collect_tasks
 
-    tasks = raw_tasks(make_blob_tasks(4, n_shot=1, random_state=0))
+    tasks = collect_tasks(make_blob_tasks(4, n_shot=1, random_state=0))
     first = MAMLClassifier(hidden_layer_sizes=7, meta_lr=0.02, n_shot=2, inner_lr=0.3)
-    given = given_arms([KNeighborsClassifier(), first, ProtoNetClassifier()])
-    arms, notes = baseline_arms("auto", given, tasks, [([0, 1], [2, 3])], None)
+    given = name_estimators([KNeighborsClassifier(), first, ProtoNetClassifier()])
+    arms, notes = make_baselines("auto", given, tasks, [([0, 1], [2, 3])], None)
     assert notes == []
     made = {arm.name: arm.estimator for arm in arms}
     assert isinstance(made["pooled"], PooledClassifier)
@@ -264,7 +263,7 @@ def test_baselines_that_cannot_be_had_are_noted():
     assert "'pooled' is left out: task 0 has the label '0 0', new to the others" in note
     assert note in str(found)
     plain = compare(LogisticRegression(), tasks, cv=2, seeds=1, support_sizes=2)
-    assert list(plain.kinds) == ["LogisticRegression", "hierarchical", "guess"]
+    assert list(plain.kinds) == ["LogisticRegression", "hierarchical", "dummy"]
     assert len(plain.notes) == 3
     assert plain.verdict.startswith("No meta-learner was compared")
 
@@ -276,12 +275,14 @@ def test_without_signal_every_arm_is_at_chance():
     found = compare(learners, tasks, cv=2, seeds=1, support_sizes=5)
     assert set(found.kinds.values()) == {
         "meta",
-        *("per-task", "pooled", "fine-tune", "hierarchical", "guess"),
+        *("per-task", "pooled", "fine-tune", "hierarchical", "dummy"),
     }
     for name in found.kinds:  # 50 query rows, which share a support
         assert abs(found.interval(name).mean - 0.5) < 0.05, name
     assert found.chance == 0.5
-    assert found.verdict.startswith("Nothing is learned: with 5 rows a class no arm is clearly")
+    assert found.verdict.startswith(
+        "Nothing is learned: with 5 rows a class no estimator is clearly"
+    )
 
 
 # ---- tasks -----------------------------------------------------------------------------------
@@ -314,7 +315,7 @@ def test_pipelines_get_what_their_transformers_take():
     assert set(found.kinds) == {
         "proto",
         "nearest",
-        *("per-task", "pooled", "fine-tune", "hierarchical", "guess"),
+        *("per-task", "pooled", "fine-tune", "hierarchical", "dummy"),
     }
     assert np.isfinite([r.score for r in found.records]).all()
 
@@ -416,7 +417,7 @@ def test_estimators_that_do_not_belong_together():
         compare({"pooled": Spy()}, ROWS)
     with pytest.raises(ValueError, match="Give support_sizes"):
         compare(Spy(), ROWS)
-    with pytest.raises(TaskError, match=r"use a sample of FewShotTasks\(3 classes"):
+    with pytest.raises(TaskError, match=r"pass a sample of FewShotTasks\(3 classes"):
         compare(Spy(), FewShotTasks(np.eye(40), np.arange(40) % 3, n_way=2))
 
 
@@ -546,28 +547,30 @@ def coins(n_tasks=16, rate=0.25, seed=0):
 )
 def test_nothing_is_learned_from_coins_by_any_metric(scoring):
     est = [ProtoNetClassifier(**SMALL), LogisticRegression()]
-    how = {"cv": 2, "seeds": 1, "support_sizes": 3, "baselines": ["guess", "hierarchical"]}
+    how = {"cv": 2, "seeds": 1, "support_sizes": 3, "baselines": ["dummy", "hierarchical"]}
     found = compare(est, coins(), scoring=scoring, **how)
-    assert found.kinds["guess"] == "guess"
-    assert found.verdict.startswith("Nothing is learned: with 3 rows a class no arm is clearly")
+    assert found.kinds["dummy"] == "dummy"
+    assert found.verdict.startswith(
+        "Nothing is learned: with 3 rows a class no estimator is clearly"
+    )
 
 
 def test_the_base_rate_is_that_of_the_training_tasks_smoothed():
-    how = {"cv": 2, "seeds": 1, "support_sizes": 3, "baselines": ["guess"]}
+    how = {"cv": 2, "seeds": 1, "support_sizes": 3, "baselines": ["dummy"]}
     found = compare(LogisticRegression(), coins(), scoring="neg_log_loss", **how)
     rate = (8 * 10 + 1) / (8 * 40 + 2)  # of "yes", in the eight tasks to learn from
     expected = (7 * np.log(rate) + 27 * np.log(1 - rate)) / 34
-    np.testing.assert_allclose(found.scores("guess"), expected)
+    np.testing.assert_allclose(found.scores("dummy"), expected)
     own = [Task(t.X, np.char.add(t.y, str(i))) for i, t in enumerate(coins())]
     found = compare(LogisticRegression(), own, scoring="neg_log_loss", **how)
-    np.testing.assert_allclose(found.scores("guess"), np.log(0.5))  # as in the support
+    np.testing.assert_allclose(found.scores("dummy"), np.log(0.5))  # as in the support
 
 
 def test_f1_is_guessed_best_by_one_label():
     tasks = [Task(t.X, (t.y == "yes").astype(int)) for t in coins()]
-    how = {"cv": 2, "seeds": 1, "support_sizes": 3, "baselines": ["guess"]}
+    how = {"cv": 2, "seeds": 1, "support_sizes": 3, "baselines": ["dummy"]}
     found = compare(LogisticRegression(), tasks, scoring="f1", **how)
-    np.testing.assert_allclose(found.scores("guess"), 2 * 7 / (34 + 7))
+    np.testing.assert_allclose(found.scores("dummy"), 2 * 7 / (34 + 7))
     assert found.verdict.startswith("Nothing is learned")
 
 
@@ -579,9 +582,9 @@ def test_a_constant_is_guessed_where_the_metric_likes_it(scoring, center):
     rng = np.random.RandomState(0)
     tasks = [Task(rng.randn(200, 2), rng.exponential(size=200)) for _ in range(8)]
     how = {"cv": [(range(4), range(4, 8))], "seeds": 1, "support_sizes": 3}
-    found = compare(LinearRegression(), tasks, baselines=["guess"], scoring=scoring, **how)
+    found = compare(LinearRegression(), tasks, baselines=["dummy"], scoring=scoring, **how)
     alone = [Task(np.zeros((200, 1)), t.y) for t in tasks]  # no input tells anything
-    guess = GuessRegressor(scoring=scoring).meta_fit(alone[:4])
+    guess = DummyMetaRegressor(scoring=scoring).meta_fit(alone[:4])
     values = guess.fit(alone[4].X[:3], alone[4].y[:3]).predict(alone[4].X)
     pooled = center(np.concatenate([t.y for t in tasks[:4]]))
     own = center(alone[4].y[:3])
@@ -589,15 +592,17 @@ def test_a_constant_is_guessed_where_the_metric_likes_it(scoring, center):
     assert abs(values[0] - pooled) < 0.1 * abs(own - pooled)  # tasks do not differ
     assert found.verdict.startswith("Nothing is learned")
     apart = [Task(t.X, t.y + 100 * i) for i, t in enumerate(alone)]
-    values = GuessRegressor(scoring=scoring).meta_fit(apart[:4]).fit(apart[7].X[:3], apart[7].y[:3])
+    values = (
+        DummyMetaRegressor(scoring=scoring).meta_fit(apart[:4]).fit(apart[7].X[:3], apart[7].y[:3])
+    )
     np.testing.assert_allclose(values.predict(apart[7].X[:1]), center(apart[7].y[:3]), rtol=1e-3)
 
 
 def test_what_is_learned_is_above_guessing():
     tasks = make_blob_tasks(24, n_way=2, n_shot=2, random_state=0)
-    how = {"cv": 2, "seeds": 1, "baselines": ["guess", "per-task"], "scoring": "neg_log_loss"}
+    how = {"cv": 2, "seeds": 1, "baselines": ["dummy", "per-task"], "scoring": "neg_log_loss"}
     found = compare(HierarchicalClassifier(), tasks, **how)
-    assert found.paired("HierarchicalClassifier", "guess").difference.low > 0
+    assert found.paired("HierarchicalClassifier", "dummy").difference.low > 0
     assert not found.verdict.startswith("Nothing is learned")
 
 
@@ -608,7 +613,7 @@ def test_a_query_that_lacks_a_class_is_judged_by_probabilities(scoring):
     for _ in range(6):
         y = np.r_[0, 0, 1, 1, 2, 2, np.arange(12) % 2]
         tasks.append(Task(rng.randn(18, 2) + 3 * y[:, None], y, support=np.arange(6)))
-    est, how = LogisticRegression(), {"cv": 2, "seeds": 1, "baselines": ["guess"]}
+    est, how = LogisticRegression(), {"cv": 2, "seeds": 1, "baselines": ["dummy"]}
     found = compare([ProtoNetClassifier(**SMALL), est], tasks, scoring=scoring, **how)
     for i, task in enumerate(tasks):
         P = est.fit(task.X_support, task.y_support).predict_proba(task.X_query)

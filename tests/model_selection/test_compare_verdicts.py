@@ -11,8 +11,7 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
 from sklearn_meta import MAMLRegressor, ProtoNetClassifier, Task
 from sklearn_meta.datasets import load_digits_tasks, make_linear_tasks, make_sinusoid_tasks
-from sklearn_meta.model_selection import TaskComparison, compare
-from sklearn_meta.model_selection.comparison import Record
+from sklearn_meta.model_selection import Record, TaskComparison, compare
 
 MSE = "neg_mean_squared_error"
 
@@ -41,29 +40,29 @@ def made(chance=0.2, sizes=(5,), seeds=3, spread=1.0, **arms):
 KNOWN = {
     "pays": (
         {"MAML": ("meta", 0.8), "Ridge": ("per-task", 0.6), "pooled": ("pooled", 0.5)},
-        r"Meta-learning pays: with 5 rows MAML is ahead of the best of 2 simple arms \(per-task "
-        r"Ridge\) by 0.200 ± 0.015 of R\^2 \(95 %, 20 tasks, 3 trainings\); it hurts on 0 % of the "
-        r"tasks, on none by more than 0.1 \(on new tasks it may on up to 14 %\)\.$",
+        r"Meta-learning pays: with 5 rows MAML is ahead of the best of 2 simple estimators "
+        r"\(per-task Ridge\) by 0.200 ± 0.015 of R\^2 \(95 %, 20 tasks, 3 trainings\); it hurts on "
+        r"0 % of the tasks, on none by more than 0.1 \(on new tasks it may on up to 14 %\)\.$",
     ),
     "loses": (
         {"MAML": ("meta", 0.5), "ANIL": ("meta", 0.55), "Ridge": ("per-task", 0.8)},
-        r"Meta-learning does not pay: with 5 rows ANIL \(the best of 2\) loses to the simple arm "
-        r"\(per-task Ridge\) by 0.250 ± .* it hurts on 100 % of the tasks, and on 100 % by more "
-        r"than 0.1\.$",
+        r"Meta-learning does not pay: with 5 rows ANIL \(the best of 2\) loses to the simple "
+        r"estimator \(per-task Ridge\) by 0.250 ± .* it hurts on 100 % of the tasks, and on "
+        r"100 % by more than 0.1\.$",
     ),
     "tie": (
         {"MAML": ("meta", 0.601), "Ridge": ("per-task", 0.6)},
-        r"No clear difference, the simpler arm will do: with 5 rows MAML is not clearly ahead of "
-        r"the simple arm \(per-task Ridge\), by 0.001 ±",
+        r"No clear difference, the simpler estimator will do: with 5 rows MAML is not clearly "
+        r"ahead of the simple estimator \(per-task Ridge\), by 0.001 ±",
     ),
     "tie, pooled": (
         {"MAML": ("meta", 0.599), "pooled": ("pooled", 0.6), "Ridge": ("per-task", 0.5)},
         r"Pooling is enough, one model for all tasks: with 5 rows MAML is not clearly behind the "
-        r"best of 2 simple arms \(the pooled network\), by 0.001 ±",
+        r"best of 2 simple estimators \(the pooled network\), by 0.001 ±",
     ),
     "loses to pooled": (
         {"MAML": ("meta", 0.5), "pooled": ("pooled", 0.6), "Ridge": ("per-task", 0.5)},
-        r"Pooling is enough.*MAML loses to the best of 2 simple arms \(the pooled network\)",
+        r"Pooling is enough.*MAML loses to the best of 2 simple estimators \(the pooled network\)",
     ),
     "hierarchical best": (
         {"MAML": ("meta", 0.8), "Ridge": ("per-task", 0.6), "hierarchical": ("hierarchical", 0.9)},
@@ -73,11 +72,11 @@ KNOWN = {
     "hierarchical helps": (
         {"MAML": ("meta", 0.6), "Ridge": ("per-task", 0.6), "hierarchical": ("hierarchical", 0.9)},
         r"A linear hierarchical model is enough: .* MAML is not clearly .* The linear hierarchical "
-        r"model is ahead of that arm by 0.300 ± .*: what the tasks share helps\.$",
+        r"model is ahead of that estimator by 0.300 ± .*: what the tasks share helps\.$",
     ),
     "hierarchical helps, meta loses": (
         {"MAML": ("meta", 0.5), "Ridge": ("per-task", 0.6), "hierarchical": ("hierarchical", 0.9)},
-        r"Meta-learning does not pay: .* The linear hierarchical model is ahead of that arm by",
+        r"Meta-learning does not pay: .* The linear hierarchical model is ahead of that estimator",
     ),
     "fine-tuning best": (
         {"MAML": ("meta", 0.8), "Ridge": ("per-task", 0.6), "FT": ("fine-tune", 0.9)},
@@ -90,8 +89,8 @@ KNOWN = {
     ),
     "too little to matter": (
         {"MAML": ("meta", 0.609), "Ridge": ("per-task", 0.6), "spread": 0.1},
-        r"No clear difference, the simpler arm will do: with 5 rows MAML is ahead of the simple "
-        r"arm \(per-task Ridge\) by 0.0090 ± .* That is too little to matter\.$",
+        r"No clear difference, the simpler estimator will do: with 5 rows MAML is ahead of the "
+        r"simple estimator \(per-task Ridge\) by 0.0090 ± .* That is too little to matter\.$",
     ),
     "ahead of all": (
         {"MAML": ("meta", 0.8), "Ridge": ("per-task", 0.6), "FT": ("fine-tune", 0.7)},
@@ -99,24 +98,24 @@ KNOWN = {
     ),
     "chance": (
         {"MAML": ("meta", 0.21), "Ridge": ("per-task", 0.1)},
-        r"Nothing is learned: with 5 rows no arm is clearly above guessing \(0.2\): the best, MAML",
+        r"Nothing is learned: with 5 rows no estimator is clearly above chance \(0.2\): the best,",
     ),
-    "guessing as good": (
-        {"MAML": ("meta", 0.8), "Ridge": ("per-task", 0.6), "guess": ("guess", 0.8)},
-        r"Nothing is learned: with 5 rows no arm is clearly above guessing without any input "
+    "a dummy as good": (
+        {"MAML": ("meta", 0.8), "Ridge": ("per-task", 0.6), "dummy": ("dummy", 0.8)},
+        r"Nothing is learned: with 5 rows no estimator is clearly above predicting without inputs "
         r"\(0.8\d*\): the best, MAML, has",
     ),
-    "above guessing": (
-        {"MAML": ("meta", 0.8), "Ridge": ("per-task", 0.6), "guess": ("guess", 0.5)},
+    "above a dummy": (
+        {"MAML": ("meta", 0.8), "Ridge": ("per-task", 0.6), "dummy": ("dummy", 0.5)},
         "Meta-learning pays: .* it hurts on 0 % of the tasks",
     ),
     "no meta": (
         {"Ridge": ("per-task", 0.8)},
         "No meta-learner was compared: .* per-task Ridge, has",
     ),
-    "no simple arm": (
+    "no simple estimator": (
         {"MAML": ("meta", 0.8)},
-        "No simple arm was compared: .* the best, MAML, has",
+        "No simple estimator was compared: .* the best, MAML, has",
     ),
 }
 
@@ -157,7 +156,7 @@ def test_trainings_that_disagree_leave_the_verdict_open():
     words = replace(found, records=tuple(apart)).verdict
     assert words.startswith("No clear difference")
     assert "Over tasks alone it would be ahead: trainings differ too much" in words
-    assert "hangs on few" not in words
+    assert "depends on few tasks" not in words
     first = [r for r in apart if r.seed == 0]
     assert replace(found, records=tuple(first)).verdict.startswith("Meta-learning pays, for the")
 
@@ -188,7 +187,8 @@ def test_a_mean_that_hangs_on_few_tasks_is_told():
     words = replace(found, records=tuple(worst)).verdict
     assert words.startswith("No clear difference")
     assert (
-        "It wins on 18 tasks and loses on 1 (sign test, p = 8e-05): the mean hangs on few." in words
+        "It wins on 18 tasks and loses on 1 (sign test, p = 8e-05): the mean depends on few tasks."
+        in words
     )
 
 
@@ -231,8 +231,8 @@ def test_on_linear_tasks_one_step_loses_to_least_squares_and_to_ridge(tmp_path):
     how = {"cv": 2, "seeds": 1, "support_sizes": 8, "scoring": MSE, "cache_dir": tmp_path}
     found = compare(arms, tasks, **how)
     assert re.match(
-        r"Meta-learning does not pay.*: with 8 rows one-step MAML loses to the best of 4 simple "
-        r"arms \(per-task ridge toward the mean\) by .* of mean squared error",
+        r"Meta-learning does not pay.*: with 8 rows one-step MAML loses to the best of 4 "
+        r"simple estimators \(per-task ridge toward the mean\) by .* of mean squared error",
         found.verdict,
     )
     assert found.paired("one-step MAML", "ridge toward the mean").difference.high < 0
@@ -240,8 +240,8 @@ def test_on_linear_tasks_one_step_loses_to_least_squares_and_to_ridge(tmp_path):
     del arms["ridge toward the mean"]
     found = compare(arms, tasks, baselines=["per-task"], **how)
     assert re.match(
-        r"Meta-learning does not pay.*: with 8 rows one-step MAML loses to the best of 2 simple "
-        r"arms \(per-task least squares\) by",
+        r"Meta-learning does not pay.*: with 8 rows one-step MAML loses to the best of 2 "
+        r"simple estimators \(per-task least squares\) by",
         found.verdict,
     )
 
@@ -308,7 +308,7 @@ def test_on_digits_the_verdict_is_what_the_interval_says():
     )
     lines = found.verdict.splitlines()
     assert len(lines) == 4
-    assert lines[3].startswith("The arms were trained too few times")
+    assert lines[3].startswith("The estimators were trained too few times")
     for size, line in zip((1, 5), lines[1:3], strict=True):
         best = max(("per-task", "KNeighborsClassifier"), key=lambda n: found.scores(n, size).mean())
         pair = found.paired("ProtoNetClassifier", best, size, level=0.975)  # for two sizes

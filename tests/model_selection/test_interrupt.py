@@ -56,11 +56,11 @@ def test_a_search_ends_at_once():
 
 
 @kept
-def test_a_comparison_keeps_no_cell_that_was_trained_half(tmp_path):
+def test_a_comparison_caches_no_training_that_was_interrupted(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         compare(learner(True), BLOBS, **HOW, cache_dir=tmp_path)
     assert AtThird.begun == 1
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.rglob("*.pkl"))
 
 
 def test_meta_fit_itself_keeps_what_it_has():

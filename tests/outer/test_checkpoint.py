@@ -1,6 +1,5 @@
 """A run that is killed goes on from its checkpoint, and ends where it would have ended."""
 
-import hashlib
 import io
 import os
 import pickle
@@ -25,6 +24,7 @@ from sklearn_meta import (
     SaveError,
     TaskDistribution,
 )
+from sklearn_meta._archive import read_file, write_file
 from sklearn_meta.datasets import make_blob_tasks, make_sinusoid_tasks
 from sklearn_meta.model_selection import TaskEstimator
 
@@ -252,10 +252,10 @@ def test_checkpoints_come_at_every_so_many_epochs_and_at_the_end(tmp_path):
 
 def rewrite(path, change):
     """Write another state, with a digest that is right."""
-    state = torch.load(io.BytesIO(path.read_bytes()[32:]), weights_only=True)
+    state = torch.load(io.BytesIO(read_file(path, "checkpoint")), weights_only=True)
     file = io.BytesIO()
     torch.save(change(state), file)
-    path.write_bytes(hashlib.sha256(file.getvalue()).digest() + file.getvalue())
+    write_file(path, "checkpoint", file.getvalue())
 
 
 class Hostile:

@@ -1,6 +1,5 @@
 """Checkpoints that do not go with their run, and folders that take none."""
 
-import hashlib
 import io
 import os
 
@@ -8,6 +7,7 @@ import pytest
 import torch
 
 from sklearn_meta import ProtoNetClassifier, SaveError
+from sklearn_meta._archive import read_file, write_file
 from sklearn_meta.datasets import make_blob_tasks
 
 BLOBS = make_blob_tasks(4, n_way=2, n_rows=6, n_features=3, random_state=0)
@@ -26,10 +26,10 @@ def learner(folder):
 def test_a_checkpoint_of_another_network_says_so(part, other, tmp_path):
     learner(tmp_path).meta_fit(BLOBS)
     (path,) = tmp_path.iterdir()
-    state = torch.load(io.BytesIO(path.read_bytes()[32:]), weights_only=True)
+    state = torch.load(io.BytesIO(read_file(path, "checkpoint")), weights_only=True)
     file = io.BytesIO()
     torch.save(state | {part: other}, file)
-    path.write_bytes(hashlib.sha256(file.getvalue()).digest() + file.getvalue())
+    write_file(path, "checkpoint", file.getvalue())
     est = learner(tmp_path)
     with pytest.raises(SaveError, match=rf"{path.name}.* does not go with this run: .*Delete it"):
         est.meta_fit(BLOBS)

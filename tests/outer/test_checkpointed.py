@@ -7,17 +7,13 @@ import pytest
 import torch
 from torch import nn
 
+from sklearn_meta.algorithms import ANIL, BOIL, MAML, MAMLPlusPlus, MetaSGD
 from sklearn_meta.functional import cross_entropy, squared_error
 from sklearn_meta.inner import (
     Backbone,
-    Body,
-    Everything,
     Examples,
     FixedRate,
-    GradientLearner,
-    HeadAlone,
     LinearHead,
-    MultiStep,
     ParameterRate,
     PrototypeHead,
     ScalarRate,
@@ -31,14 +27,14 @@ from sklearn_meta.outer.memory import peak_bytes
 PROTOTYPE, SHARED = (cross_entropy, PrototypeHead()), (cross_entropy, SharedHead())
 LINEAR = (squared_error, LinearHead())
 LEARNERS = {
-    "maml": GradientLearner(*PROTOTYPE, Everything(), FixedRate(0.1), 3),
-    "fomaml": GradientLearner(*PROTOTYPE, Everything(), FixedRate(0.1), 3, 1.0),
-    "metasgd": GradientLearner(*LINEAR, Everything(), ParameterRate(0.1), 3),
-    "anil": GradientLearner(*PROTOTYPE, HeadAlone(), FixedRate(0.1), 3),
-    "boil": GradientLearner(*PROTOTYPE, Body(), ScalarRate(0.1), 3),
-    "maml++": GradientLearner(
-        *SHARED, Everything(), TensorStepRate(0.1), 3, 0.1, MultiStep(0.5), 0.25
-    ),
+    "maml": MAML(*PROTOTYPE, FixedRate(0.1), 3),
+    "fomaml": MAML(*PROTOTYPE, FixedRate(0.1), 3, True),
+    "metasgd": MetaSGD(*LINEAR, ParameterRate(0.1), 3),
+    "anil": ANIL(*PROTOTYPE, FixedRate(0.1), 3),
+    "boil": BOIL(*PROTOTYPE, ScalarRate(0.1), 3),
+    "maml++": MAMLPlusPlus(
+        *SHARED, TensorStepRate(0.1), 3, multi_step_until=0.5, first_order_until=0.1
+    ).at(0.25),
 }
 BACKBONES = {
     "mlp": ((3,), lambda: MLP((3,), (4, 3), activation="tanh")),
@@ -94,12 +90,12 @@ def test_recomputation_changes_nothing(name, backbone):
 
 @pytest.mark.parametrize("name", sorted(set(LEARNERS) - {"anil"}))  # its steps are small anyway
 def test_memory_of_a_step_is_that_of_the_parameters(name):
-    learner = dataclasses.replace(LEARNERS[name], progress=0.25)
+    learner = LEARNERS[name]
     f, theta, *rows = draw(learner, "mlp", [(3, 600, 30)] * 2)
     support, query = map(stack, rows)
 
     def peak(steps, **options):
-        alg = dataclasses.replace(learner, inner_steps=steps, **options)
+        alg = dataclasses.replace(learner, inner_steps=steps, **options).at(0.25)
         run = partial(losses_and_gradients, alg, f, theta, support, query)
         return peak_bytes(run)
 

@@ -10,26 +10,24 @@ import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from sklearn_meta import MAMLRegressor
+from sklearn_meta.algorithms import MAML, MAMLPlusPlus
 from sklearn_meta.datasets import make_sinusoid_tasks
 from sklearn_meta.functional import squared_error
 from sklearn_meta.inner import (
-    Everything,
     Examples,
     FixedRate,
-    GradientLearner,
     LinearHead,
-    MultiStep,
     build_backbone,
 )
 from sklearn_meta.outer import compiled
 from sklearn_meta.outer.compiled import MAX_GRAPHS, MAX_WASTE, CompiledGradient, gradient
 from sklearn_meta.outer.objective import HalfNetwork
 
-MAML = GradientLearner(squared_error, LinearHead(), Everything(), FixedRate(0.1), 1)
+LEARNER = MAML(squared_error, LinearHead(), FixedRate(0.1), 1)
 F = build_backbone("mlp", (2,), 0, hidden_layer_sizes=(3,), activation="tanh", norm=None)
 THETA = {
     k: p.double().requires_grad_()
-    for k, p in MAML.init(F, 1, torch.Generator().manual_seed(0)).items()
+    for k, p in LEARNER.init(F, 1, torch.Generator().manual_seed(0)).items()
 }
 
 
@@ -66,31 +64,31 @@ def assert_plain(way, learner, *batch, f=F):
 def test_episodes_of_other_sizes_are_padded_to_the_graphs_there_are(traced):
     way = CompiledGradient(padding=True)
     for n_support, n_query in [(6, 8), (6, 8), (5, 8), (6, 7), (4, 3), (6, 8)]:
-        assert_plain(way, MAML, *episode(n_support, n_query))
+        assert_plain(way, LEARNER, *episode(n_support, n_query))
     assert len(traced) == 1
     assert MAX_WASTE >= (6 + 8) / (4 + 3)
-    assert_plain(way, MAML, *episode(2, 1))  # padding would more than double it
-    assert_plain(way, MAML, *episode(7, 8))  # fits none
+    assert_plain(way, LEARNER, *episode(2, 1))  # padding would more than double it
+    assert_plain(way, LEARNER, *episode(7, 8))  # fits none
     assert [graph.sizes for graph in way.graphs] == [(6, 8, 1), (2, 1, 1), (7, 8, 1)]
 
 
 def test_the_number_of_graphs_is_bounded(traced):
     way = CompiledGradient(padding=True)
     for n in range(1, 3 * MAX_GRAPHS):
-        assert_plain(way, MAML, *episode(n, 2 * n))
+        assert_plain(way, LEARNER, *episode(n, 2 * n))
     assert len(traced) == MAX_GRAPHS
 
 
 def test_batch_statistics_get_no_padding(traced):
     way = CompiledGradient(padding=False)
     for n_support in (6, 6, 5, 6, 5):
-        assert_plain(way, MAML, *episode(n_support, 4))
+        assert_plain(way, LEARNER, *episode(n_support, 4))
     assert [graph.sizes for graph in way.graphs] == [(6, 4, 1), (5, 4, 1)]
 
 
 def test_recomputation_and_fewer_bits_are_compiled_too(traced):
-    again = dataclasses.replace(MAML, activation_checkpointing=True)
-    for learner, f in ((again, F), (MAML, HalfNetwork(F))):
+    again = dataclasses.replace(LEARNER, activation_checkpointing=True)
+    for learner, f in ((again, F), (LEARNER, HalfNetwork(F))):
         way = CompiledGradient(padding=True)
         for _ in range(2):
             assert_plain(way, learner, *episode(3, 4), f=f)
@@ -98,8 +96,13 @@ def test_recomputation_and_fewer_bits_are_compiled_too(traced):
 
 
 def test_an_algorithm_that_changes_all_the_time_is_not_compiled_until_it_settles(traced):
-    learner = GradientLearner(
-        squared_error, LinearHead(), Everything(), FixedRate(0.1), 2, 0.1, MultiStep(0.5)
+    learner = MAMLPlusPlus(
+        squared_error,
+        LinearHead(),
+        FixedRate(0.1),
+        2,
+        multi_step_until=0.5,
+        first_order_until=0.1,
     )
     way, batch = CompiledGradient(padding=True), episode(3, 4)
     for i in range(10):
@@ -113,20 +116,20 @@ def test_without_a_compiler_it_goes_on_as_ever_and_says_so_once(monkeypatch):
 
     monkeypatch.setattr(compiled, "compile_traced", fails)
     way = CompiledGradient(padding=True)
-    assert_plain(way, MAML, *episode(3, 4))
-    with pytest.warns(RuntimeWarning, match=r"GradientLearner .* goes on without: No working") as w:
-        assert_plain(way, MAML, *episode(3, 4))
+    assert_plain(way, LEARNER, *episode(3, 4))
+    with pytest.warns(RuntimeWarning, match=r"MAML .* goes on without: No working") as w:
+        assert_plain(way, LEARNER, *episode(3, 4))
     assert len(w) == 1
-    assert_plain(way, MAML, *episode(3, 4))
-    assert_plain(way, MAML, *episode(9, 9))
+    assert_plain(way, LEARNER, *episode(3, 4))
+    assert_plain(way, LEARNER, *episode(9, 9))
 
 
 def test_what_depends_on_the_numbers_is_not_compiled():
-    class Sign(GradientLearner):
+    class Sign(MAML):
         def objective(self, f, theta, support, query):
             return super().objective(f, theta, support, query) * (1 if support.y.sum() > 0 else -1)
 
-    learner = Sign(squared_error, LinearHead(), Everything(), FixedRate(0.1), 1)
+    learner = Sign(squared_error, LinearHead(), FixedRate(0.1), 1)
     way, (support, query) = CompiledGradient(padding=True), episode(3, 4)
     assert_plain(way, learner, support, query)
     with pytest.warns(RuntimeWarning, match="Sign could not be compiled"):

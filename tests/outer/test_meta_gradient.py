@@ -6,18 +6,23 @@ import pytest
 import torch
 from torch import nn
 
-from sklearn_meta.algorithms import IMAML, LSTMMetaLearner, ProtoNet, Reptile
+from sklearn_meta.algorithms import (
+    ANIL,
+    IMAML,
+    MAML,
+    GatedRule,
+    LSTMMetaLearner,
+    MAMLPlusPlus,
+    ProtoNet,
+    Reptile,
+)
 from sklearn_meta.functional import cross_entropy, squared_error, squared_euclidean
 from sklearn_meta.inner import (
     Backbone,
-    Everything,
     Examples,
     FixedRate,
-    GatedRule,
-    GradientLearner,
-    HeadAlone,
+    FullNetwork,
     LinearHead,
-    MultiStep,
     PrototypeHead,
     TensorStepRate,
     stack,
@@ -27,15 +32,15 @@ from sklearn_meta.outer.objective import EpisodicModule, MeanOverTasks, with_met
 
 PROTOTYPE, LINEAR = (cross_entropy, PrototypeHead()), (squared_error, LinearHead())
 ALGORITHMS = {
-    "maml": GradientLearner(*PROTOTYPE, Everything(), FixedRate(0.1), 2),
-    "anil": GradientLearner(*LINEAR, HeadAlone(), FixedRate(0.1), 2),
+    "maml": MAML(*PROTOTYPE, FixedRate(0.1), 2),
+    "anil": ANIL(*LINEAR, FixedRate(0.1), 2),
     # at the moment below it is past its first-order share, and all its steps count
-    "maml++": GradientLearner(
-        *LINEAR, Everything(), TensorStepRate(0.1), 2, 0.1, outer=MultiStep(0.5)
+    "maml++": MAMLPlusPlus(
+        *LINEAR, TensorStepRate(0.1), 2, multi_step_until=0.5, first_order_until=0.1
     ),
     "reptile": Reptile(*LINEAR, "sgd", 0.1, 3),
     "imaml": IMAML(*PROTOTYPE, 1.0, 0.1, 3, 3),
-    "lstm": LSTMMetaLearner(*LINEAR, Everything(), GatedRule(2), 2, False),
+    "lstm": LSTMMetaLearner(*LINEAR, FullNetwork(), GatedRule(2), 2, False),
     "protonet": ProtoNet(cross_entropy, squared_euclidean),
 }
 SIZES = [(3, 7, 4), (2, 5, 6), (3, 4, 3), (3, 6, 5), (2, 4, 4)]  # way, support and query rows

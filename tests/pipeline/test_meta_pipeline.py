@@ -286,14 +286,23 @@ def test_a_regression_in_four_parts_and_named_features():
     np.testing.assert_array_equal(pipe.theta_["head.weight"], again.theta_["head.weight"])
 
 
+@each_scope
+def test_transform_tasks_returns_what_the_learner_takes(scope):
+    pipe = scaled(scope).meta_fit(BLOBS)
+    ready = pipe.transform_tasks(BLOBS)
+    np.testing.assert_array_equal(pipe[-1].score_tasks(ready), pipe.score_tasks(BLOBS))
+    if scope == "task":  # the scale of each task is that of its support
+        np.testing.assert_allclose(ready[0].X_support.mean(0), 0, atol=1e-9)
+
+
 # ---- bad input -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("tasks", "words"),
     [
-        (EmpiricalTasks(BLOBS), "transforms tasks that are there"),
-        (np.zeros((4, 2)), "tasks must be a sequence of Task"),
+        (EmpiricalTasks(BLOBS), "transforms existing tasks"),
+        (np.zeros((4, 2)), "tasks must be a sequence of tasks"),
         ([(1, 2, 3)], r"Task 0 must be a Task, \(X, y\)"),
         ([], "empty"),
     ],

@@ -13,8 +13,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 
 import sklearn_meta
 from sklearn_meta import ProtoNetClassifier, TaskError
-from sklearn_meta.model_selection import TaskEstimator
-from sklearn_meta.model_selection.comparison import HierarchicalClassifier
+from sklearn_meta.model_selection import HierarchicalClassifier, TaskEstimator
 from sklearn_meta.pipeline import make_meta_pipeline
 
 Y = np.arange(12) % 2

@@ -64,6 +64,17 @@ def test_frames_keep_their_names():
     assert four.feature_names_in == two.feature_names_in == table.feature_names_in == ("u", "v")
 
 
+def test_arrays_stand_beside_frames_of_the_same_columns():
+    frame = pd.DataFrame({"u": [0.0, 1.0], "v": [1.0, 2.0]})
+    array = frame.to_numpy()
+    for tasks in ([(frame, [0, 1]), (array, [0, 1])], [(array, [0, 1]), (frame, [0, 1])]):
+        assert_same(as_tasks(tasks), as_tasks([(array, [0, 1])] * 2))
+    (four,) = as_tasks([(array, [0, 1], frame, [1, 0])])
+    assert four.feature_names_in == ("u", "v")
+    with pytest.raises(TaskError, match=r"Task 2: its feature names are .* of task 1 are \('u'"):
+        as_tasks([(array, [0, 1]), (frame, [0, 1]), (frame[["v", "u"]], [0, 1])])
+
+
 def test_tasks_may_differ_in_rows_classes_and_labels():
     X = np.zeros((6, 2))
     tasks = as_tasks([(X, list("aabbcc")), (X[:2], ["x", "y"]), (X[:1], [7])], target_type="class")
@@ -104,7 +115,7 @@ BAD = {
     ),
     "query columns in another order": (
         lambda: as_tasks([(FRAME, [0, 1], FRAME[["b", "a"]], [0, 1])]),
-        r"Task 0: X_support has the feature names \('a', 'b'\), X_query \('b', 'a'\)",
+        r"Task 0: its query: its feature names are \('b', 'a'\), but those of its support",
     ),
     "bad half": (
         lambda: as_tasks([([[0.0]], [0], [[1.0]], None)]),

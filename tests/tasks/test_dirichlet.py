@@ -10,7 +10,7 @@ from sklearn.base import clone
 from sklearn_meta import MAMLClassifier
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks import DirichletTaskDistribution, Task
-from sklearn_meta.tasks.dirichlet_multinomial import log_dirichlet_multinomial
+from sklearn_meta.tasks.dirichlet import log_dirichlet_multinomial
 
 ALPHA = np.array([0.5, 2.0, 4.0])
 NAMES = np.array(["ash", "oak", "yew"])

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sklearn_meta.exceptions import TaskError
+from sklearn_meta.parameters import as_range
 from sklearn_meta.tasks import EmpiricalTasks, FewShotTasks, Task, TaskDistribution
-from sklearn_meta.tasks.ranges import as_range
 
 X = np.arange(60.0).reshape(30, 2)
 Y = np.array([f"k{i}" for i in np.arange(30) % 5])  # six rows of each of five classes

@@ -8,7 +8,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import SplineTransformer
 
-from sklearn_meta.datasets import LinearTasks, SinusoidTasks, make_sinusoid_tasks
+from sklearn_meta.datasets import LinearTasks, make_sinusoid_tasks
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks import (
     DirichletTaskDistribution,
@@ -124,13 +124,13 @@ def test_any_density_will_do():
 
 
 def test_supports_are_drawn_at_the_size_of_the_new_ones():
-    waves = SinusoidTasks(n_rows=20, noise=0.1)
-    novelty = TaskNovelty(waves, n_support=3).fit(waves.sample(30, 0))
+    tasks = [Task(task.X, task.y, name="a line") for task in LINES.sample(30, 0)]
+    novelty = TaskNovelty(LINES, n_support=3).fit(tasks)
     assert novelty.strangeness_.shape == (15,)
     with pytest.raises(
-        TaskError, match=r"Task \d+ \(.*\) has 20 row\(s\), fewer than n_support=21"
+        TaskError, match=r"Task \d+ \('a line'\) has 12 row\(s\), fewer than n_support=13"
     ):
-        TaskNovelty(waves, n_support=21).fit(waves.sample(30, 0))
+        TaskNovelty(LINES, n_support=13).fit(tasks)
 
 
 def test_it_is_an_estimator():

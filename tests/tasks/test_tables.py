@@ -154,7 +154,7 @@ def valid_loss(name, tasks, y, groups, validation_tasks):
     if name == "pipeline":
         est = est[-1]
     if name == "guarded":
-        est = est.meta_state.arms.meta
+        est = est.meta_state.members.meta
     return est.history_[-1, "valid_loss"]
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.tasks import Task, split_task
+from sklearn_meta.tasks import Task, as_tasks, split_task
 
 X, Y = np.arange(12.0).reshape(6, 2), np.array(list("aabbcc"))
 REPEAT = settings(max_examples=40, deadline=None, derandomize=True, database=None)
@@ -46,16 +46,30 @@ def test_a_task_cannot_be_written_to_but_the_callers_array_can():
         task.colour = "red"
 
 
-@pytest.mark.parametrize("support", [None, [1, 3]])
+@pytest.mark.parametrize("support", [None, [1, 3, 5]])
 def test_pickling_keeps_everything(support):
     frame = pd.DataFrame(X, columns=["u", "v"])
     task = Task(frame, Y, support=support, name="toy")
-    twin = pickle.loads(pickle.dumps(task))
-    assert repr(twin) == repr(task)
-    assert twin.feature_names_in == ("u", "v")
-    assert not twin.X.flags.writeable
-    np.testing.assert_array_equal(twin.X, task.X)
-    np.testing.assert_array_equal(twin.y, task.y)
+    for before in (task, *as_tasks([task])):
+        after = pickle.loads(pickle.dumps(before))
+        assert repr(after) == repr(before)
+        assert after.feature_names_in == ("u", "v")
+        assert type(after.X) is type(before.X)
+        np.testing.assert_array_equal(after.X, before.X)
+        np.testing.assert_array_equal(after.y, before.y)
+    assert not after.X.flags.writeable
+
+
+def test_a_frame_stays_a_frame_until_as_tasks_converts_it():
+    frame = pd.DataFrame({"u": [1.0, None, 3.0, 4.0], "v": list("abab")})
+    task = Task(frame, Y[:4], support=[0, 2])
+    pd.testing.assert_frame_equal(task.X, frame)
+    pd.testing.assert_frame_equal(task.X_support, frame.iloc[[0, 2]])
+    assert task.X_query["v"].tolist() == ["b", "b"]
+    with pytest.raises(TaskError, match=r"Task 0: X of shape .* at row 0, column 'v'"):
+        as_tasks([task])
+    whole = Task(frame[["u"]].fillna(2.0), Y[:4])
+    assert type(as_tasks([whole])[0].X) is np.ndarray
 
 
 def test_columns_that_are_not_all_strings_have_no_names():

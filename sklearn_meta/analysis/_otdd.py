@@ -1,0 +1,131 @@
+"""Optimal-transport dataset distance between tasks, labels included."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
+
+from sklearn_meta._optional import need
+from sklearn_meta.analysis._stacks import TaskRows
+from sklearn_meta.tasks import Task
+
+__all__ = ["otdd_distances"]
+
+Floats = NDArray[np.float64]
+
+
+def otdd_distances(
+    tasks: Sequence[Task],
+    estimator: Any,
+    rng: np.random.RandomState,
+    *,
+    inner: str = "gaussian",
+    max_rows: int | None = 500,
+    scale: bool = True,
+    target_type: str | None = None,
+    n_reference: int | None = None,
+    n_jobs: int | None = -1,
+) -> NDArray[np.float64]:
+    """Root of the smallest mean cost of moving the rows of one task onto those of another.
+
+    Moving a row costs |x - x'|^2 plus |y - y'|^2 in regression and W2^2(P(x | y), P(x | y')) in
+    classification: the distance of the classes, as Gaussians (inner="gaussian") or as rows
+    (inner="exact"). At most `max_rows` rows of a task are drawn; time grows with their cube.
+    Alvarez-Melis and Fusi, "Geometric Dataset Distances via Optimal Transport", 2020.
+    """
+    if inner not in ("gaussian", "exact"):
+        raise ValueError(f"'otdd' takes inner='gaussian' or 'exact'; got {inner!r}.")
+    if max_rows is not None and not max_rows >= 1:
+        raise ValueError(f"'otdd' takes max_rows of at least 1, or None; got {max_rows!r}.")
+    rows = TaskRows.of(tasks, target_type)
+    X, y = rows.scaled(scale, n_reference)
+    for i in range(len(tasks)):
+        if max_rows is not None and len(X[i]) > max_rows:
+            drawn = rng.choice(len(X[i]), int(max_rows), replace=False)
+            X[i], y[i] = X[i][drawn], y[i][drawn]
+    classes = None
+    if rows.labels is None:
+        X = [np.hstack(pair) for pair in zip(X, y, strict=True)]
+    else:
+        classes = [_Classes.of(*pair, inner) for pair in zip(X, y, strict=True)]
+    squares = np.full((len(tasks), len(tasks)), np.nan)
+    np.fill_diagonal(squares, 0.0)
+
+    def compare_to_later(i: int) -> None:
+        for j in range(i + 1, len(tasks)):
+            cost = cdist(X[i], X[j], "sqeuclidean")
+            if classes is not None:
+                between = classes[i].distances(classes[j])
+                cost += between[classes[i].codes[:, None], classes[j].codes]
+            squares[i, j] = squares[j, i] = _transport_cost(cost)
+
+    n_first = len(tasks) if n_reference is None else n_reference
+    Parallel(n_jobs, prefer="threads")(delayed(compare_to_later)(i) for i in range(n_first))
+    return np.sqrt(squares)
+
+
+class _Classes(NamedTuple):
+    """The classes of one task: their rows, and their moments if they stand for Gaussians.
+
+    The Wasserstein distance of two Gaussians needs tr (S^.5 S' S^.5)^.5, which is the nuclear norm
+    of F^T F' for any factors S = F F^T. A class of n rows has a factor of n columns, itself: no
+    matrix root, exact for covariances without full rank, and all pairs of classes at once. POT's
+    `bures_wasserstein_distance` takes the root of one pair at a time.
+    """
+
+    codes: NDArray[np.intp]  # (n_rows,) class of each row
+    samples: list[Floats]
+    means: Floats | None = None  # (n_classes, d)
+    factors: Floats | None = None  # (n_classes, d, width), padded with columns of 0
+
+    @classmethod
+    def of(cls, X: Floats, y: NDArray[np.intp], inner: str) -> _Classes:
+        present, codes = np.unique(y, return_inverse=True)
+        samples = [X[codes == c] for c in range(len(present))]
+        if inner == "exact":
+            return cls(codes, samples)
+        means = np.array([sample.mean(axis=0) for sample in samples])
+        narrow = [_factor(sample - mean) for sample, mean in zip(samples, means, strict=True)]
+        factors = np.zeros((*means.shape, max(factor.shape[1] for factor in narrow)))
+        for factor, padded in zip(narrow, factors, strict=True):
+            padded[:, : factor.shape[1]] = factor
+        return cls(codes, samples, means, factors)
+
+    def distances(self, other: _Classes) -> Floats:
+        """Squared Wasserstein distances (n_classes, n_other_classes)."""
+        if self.factors is None or other.factors is None:
+            costs = [[cdist(a, b, "sqeuclidean") for b in other.samples] for a in self.samples]
+            return np.array([[_transport_cost(cost) for cost in row] for row in costs])
+        traces, others = ((F**2).sum(axis=(1, 2)) for F in (self.factors, other.factors))
+        products = self.factors.transpose(0, 2, 1)[:, None] @ other.factors
+        nuclear = np.linalg.svd(products, compute_uv=False).sum(axis=-1)
+        centres = cdist(self.means, other.means, "sqeuclidean")
+        return np.maximum(traces[:, None] + others + centres - 2 * nuclear, 0.0)
+
+
+def _factor(centred: Floats) -> Floats:
+    """F of shape (d, min(n, d)) such that F F^T is the covariance."""
+    n, d = centred.shape
+    if n > d:
+        centred = np.asarray(np.linalg.qr(centred, mode="r"))
+    return centred.T / np.sqrt(n)
+
+
+def _transport_cost(cost: Floats) -> float:
+    """Smallest mean cost of moving n equal masses onto m others; needs POT only if n != m."""
+    n, m = cost.shape
+    if 1 in (n, m):
+        return float(cost.mean())
+    if n == m:  # a permutation is the best plan
+        return float(cost[linear_sum_assignment(cost)].mean())
+    ot = need("ot", "distances", "metric='otdd' of tasks that differ in their number of rows")
+    value, log = ot.emd2(np.full(n, 1 / n), np.full(m, 1 / m), cost, numItermax=10**7, log=True)
+    if log["warning"] is not None:
+        raise RuntimeError(f"metric='otdd': {log['warning']}")
+    return float(value)

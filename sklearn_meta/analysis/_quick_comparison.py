@@ -1,0 +1,406 @@
+"""The experiment of `analyse`: closed forms that pool, learn alone, or learn across tasks."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, clone, is_classifier
+from sklearn.decomposition import PCA
+from sklearn.dummy import DummyRegressor
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.kernel_approximation import Nystroem
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.metrics import pairwise_distances
+from sklearn.model_selection import KFold
+from sklearn.multioutput import MultiOutputRegressor
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.utils import get_tags
+
+from sklearn_meta.algorithms.hierarchical import (
+    HierarchicalBase,
+    HierarchicalClassifier,
+    HierarchicalRegressor,
+    flat_rows,
+)
+from sklearn_meta.exceptions import TaskError
+from sklearn_meta.model_selection import TaskComparison, compare
+from sklearn_meta.pipeline import MetaPipeline
+from sklearn_meta.tasks import Task, as_tasks
+from sklearn_meta.tasks.arrays import dense, stack_rows
+from sklearn_meta.tasks.convert import collect_tasks
+from sklearn_meta.tasks.frames import rows_of
+
+__all__ = [
+    "FEW_TASKS",
+    "FOR_LOCAL_LABELS",
+    "MIN_TASKS",
+    "STRATEGIES",
+    "LabelScores",
+    "Pooled",
+    "QuickLearner",
+    "as_numeric_tasks",
+    "choose_tasks",
+    "compare_sizes",
+    "fit_views",
+    "numbered",
+    "quick_learners",
+    "shared_rows",
+    "sizes_by_tasks",
+    "take_rows",
+    "transform_tasks",
+]
+
+Floats = NDArray[np.float64]
+STRATEGIES = {
+    "guess": "guessing",
+    "pool": "one model for all tasks",
+    "alone": "one model per task",
+    "meta": "learning across tasks",
+}
+MIN_TASKS, N_FOLDS = 4, 5
+FEW_TASKS = 20  # fewer leave the conclusion uncertain; as many are worth a size of their own
+ROWS, ROWS_PER_CLASS = (2, 5, 10, 20, 50, 100), (1, 2, 5, 10, 20, 50)  # sizes of support
+MOST_ROWS = 200  # of a task, beside a fixed support
+LEFT_OUT = 0.1  # share of the tasks that may have too few rows for the largest size of a group
+KINDS = {"guess": "pooled", "pool": "pooled", "alone": "per-task", "meta": "meta"}  # of `compare`
+ALPHAS = tuple(np.logspace(-4, 3, 8).tolist())
+MAX_LABELS = 10  # of LabelScores: each is an output of a hierarchical regression
+# advice, by what does best
+LINEAR = "HierarchicalRegressor, because linear models suffice; then compare ANILRegressor with it."
+CURVED = (
+    "MAMLRegressor or ANILRegressor, because the tasks are not linear. Compare them with "
+    "make_meta_pipeline(Nystroem(), HierarchicalRegressor()), which did best here."
+)
+STRAIGHT = "ANILClassifier or MAMLClassifier: tasks with the same labels shift a linear boundary."
+BENT = "MAMLClassifier: tasks with the same labels shift a boundary that is not linear."
+FOR_LOCAL_LABELS = "ProtoNetClassifier; with more rows, ProtoMAMLClassifier."
+EM: dict[str, Any] = {"max_iter": 100, "tol": 1e-3}  # a verdict needs no more digits
+FIT_ROWS, MAX_AXES, N_BUMPS = 2000, 20, 20  # rows that views are fitted to; features
+
+
+class QuickLearner(NamedTuple):
+    """An estimator, the strategy that it stands for, and the view of the inputs that it gets."""
+
+    strategy: str
+    view: str
+    estimator: Any
+    advice: str = ""  # what to try where it does best
+
+
+def quick_learners(
+    labels: Sequence[Any] | None, *, n_outputs: int | None, seed: int
+) -> dict[str, QuickLearner]:
+    """Return the learners by name: of `n_outputs` targets, or (None) of labels.
+
+    Only `labels` that all tasks have can be pooled.
+    """
+    if n_outputs is not None:
+        trees = HistGradientBoostingRegressor(random_state=seed)
+        trees = trees if n_outputs == 1 else MultiOutputRegressor(trees)
+        ridge, prior = RidgeCV(ALPHAS), HierarchicalRegressor(**EM)
+        return {
+            "mean of all tasks": QuickLearner("guess", "scaled", Pooled(DummyRegressor())),
+            "pooled ridge regression": QuickLearner("pool", "scaled", Pooled(ridge)),
+            "pooled boosted trees": QuickLearner("pool", "axes", Pooled(trees)),
+            "ridge regression per task": QuickLearner("alone", "scaled", ridge),
+            "kernel regression per task": QuickLearner("alone", "curves", ridge),
+            "hierarchical ridge regression": QuickLearner("meta", "axes", prior, LINEAR),
+            "hierarchical kernel regression": QuickLearner("meta", "curves", prior, CURVED),
+        }
+    means = HierarchicalClassifier()
+    learners = {
+        "logistic regression per task": QuickLearner("alone", "scaled", LogisticRegression()),
+        "nearest neighbour per task": QuickLearner("alone", "scaled", KNeighborsClassifier(1)),
+        "hierarchical class means": QuickLearner("meta", "axes", means, FOR_LOCAL_LABELS),
+        "hierarchical class means, kernel": QuickLearner("meta", "curves", means, FOR_LOCAL_LABELS),
+    }
+    if labels is None:
+        return learners
+    balanced = LogisticRegression(class_weight="balanced")
+    trees = HistGradientBoostingClassifier(class_weight="balanced", random_state=seed)
+    learners["pooled logistic regression"] = QuickLearner("pool", "scaled", Pooled(balanced))
+    learners["pooled boosted trees"] = QuickLearner("pool", "axes", Pooled(trees))
+    if len(labels) <= MAX_LABELS:
+        scores = LabelScores(**EM)
+        learners["hierarchical label scores"] = QuickLearner("meta", "axes", scores, STRAIGHT)
+        learners["hierarchical label scores, kernel"] = QuickLearner("meta", "curves", scores, BENT)
+    return learners
+
+
+def compare_sizes(
+    learners: Mapping[str, QuickLearner],
+    views: Mapping[str, Sequence[Any]],  # the same tasks, by view
+    groups: Sequence[tuple[Sequence[int], list[int]]],  # positions of tasks, sizes of support
+    *,
+    seed: int,
+    verbose: int = 0,
+) -> TaskComparison:
+    """Compare learners on the same rows of held-out tasks, each on its view of them.
+
+    The tasks of later groups are among those of the first; groups of few tasks are left out.
+    """
+    parts: list[TaskComparison] = []
+    classify = all(is_classifier(learner.estimator) for learner in learners.values())
+    for members, sizes in groups:
+        if len(members) < MIN_TASKS and parts:
+            continue
+        with warnings.catch_warnings():
+            # a query that lacks a class is scored by the other classes
+            warnings.filterwarnings("ignore", "y_pred contains classes not in y_true")
+            for view in dict.fromkeys(learner.view for learner in learners.values()):
+                part = compare(
+                    {name: one.estimator for name, one in learners.items() if one.view == view},
+                    [views[view][k] for k in members],
+                    baselines=(),
+                    cv=KFold(min(N_FOLDS, len(members)), shuffle=True, random_state=seed),
+                    support_sizes=sizes,
+                    seeds=[seed],
+                    scoring="balanced_accuracy" if classify else "neg_mean_squared_error",
+                    verbose=verbose,
+                )
+                renumbered = (r._replace(task=members[r.task]) for r in part.records)
+                parts.append(replace(part, records=tuple(renumbered)))
+    tasks = [next(iter(views.values()))[k] for k in groups[0][0]]
+    return replace(
+        parts[0],
+        records=tuple(record for part in parts for record in part.records),
+        sizes=tuple(sorted({size for part in parts for size in part.sizes if size is not None})),
+        kinds={name: KINDS[learner.strategy] for name, learner in learners.items()},
+        chance=float(np.mean([1 / len(np.unique(t.y)) for t in tasks])) if classify else None,
+    )
+
+
+class Pooled(HierarchicalBase):
+    """One model for the rows of all tasks, which the support of a new task does not change."""
+
+    def __init__(self, estimator: BaseEstimator) -> None:
+        self.estimator = estimator
+
+    def meta_fit(self, tasks: Any, *, validation_tasks: Any = None) -> Pooled:
+        """Fit the estimator to the rows of all tasks."""
+        classify = get_tags(self.estimator).estimator_type == "classifier"
+        checked = as_tasks(tasks, target_type="class" if classify else "real")
+        X = np.concatenate([flat_rows(t.X) for t in checked])
+        self.meta_state = clone(self.estimator).fit(X, np.concatenate([t.y for t in checked]))
+        return self
+
+    def fit(self, X: Any, y: Any) -> Pooled:
+        """Ignore the support."""
+        self.check_meta_fitted()
+        return self
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Predict with the model for all tasks."""
+        return np.asarray(self.check_meta_fitted().predict(flat_rows(X)))
+
+    def __sklearn_tags__(self) -> Any:
+        tags, inner = super().__sklearn_tags__(), get_tags(self.estimator)
+        tags.estimator_type = inner.estimator_type
+        tags.classifier_tags, tags.regressor_tags = inner.classifier_tags, inner.regressor_tags
+        return tags
+
+
+class LabelScores(ClassifierMixin, HierarchicalBase):
+    """Hierarchical regressions of the indicators of labels that mean the same in all tasks."""
+
+    def __init__(self, *, max_iter: int = 300, tol: float = 1e-5) -> None:
+        self.max_iter = max_iter
+        self.tol = tol
+
+    def meta_fit(self, tasks: Any, *, validation_tasks: Any = None) -> LabelScores:
+        """Learn the prior of the coefficients."""
+        checked = as_tasks(tasks, target_type="class")
+        labels = np.unique(np.concatenate([np.unique(t.y) for t in checked]))
+        scores = HierarchicalRegressor(max_iter=self.max_iter, tol=self.tol)
+        scores.meta_fit([Task(t.X, _indicators(t.y, labels)) for t in checked])
+        self.meta_state = labels, scores
+        return self
+
+    def fit(self, X: Any, y: Any) -> LabelScores:
+        """Compute the posterior mean of the coefficients of a new task."""
+        labels, scores = self.check_meta_fitted()
+        self.classes_ = np.unique(y)
+        self.scores_ = clone(scores).fit(X, _indicators(y, labels))
+        return self
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Predict the label of the highest score, of those in the support."""
+        in_support = np.isin(self.check_meta_fitted()[0], self.classes_)
+        return np.asarray(self.classes_[self.scores_.predict(X)[:, in_support].argmax(axis=1)])
+
+
+def _indicators(y: Any, labels: NDArray[Any]) -> Floats:
+    return np.asarray(np.asarray(y)[:, None] == labels, dtype=np.float64)
+
+
+# ---- views of the inputs -----------------------------------------------------------------------
+
+
+def fit_views(tasks: Sequence[Task], rng: np.random.RandomState) -> dict[str, Any]:
+    """Fit transformers to the inputs of all tasks, without their labels.
+
+    "scaled" standardises each feature; "axes" takes the principal axes, if there are many features;
+    "curves" adds Gaussian bumps in these axes (Nystroem).
+    """
+    X = np.concatenate([flat_rows(t.X) for t in tasks])
+    X = X[rng.permutation(len(X))[:FIT_ROWS]]
+    scaled = StandardScaler().fit(X)
+    n_axes = min(MAX_AXES, *X.shape)
+    few = PCA(n_axes, random_state=0) if X.shape[1] > n_axes else FunctionTransformer()
+    axes = make_pipeline(scaled, few).fit(X)
+    Z = axes.transform(X)
+    squared = pairwise_distances(Z[:500], metric="sqeuclidean")
+    median = float(np.median(squared[np.triu_indices_from(squared, 1)])) if len(Z) > 1 else 0.0
+    gamma = 1 / median if median > 0 else 1.0
+    bumps = Nystroem(gamma=gamma, n_components=min(N_BUMPS, len(Z)), random_state=0).fit(Z)
+    add_bumps = FunctionTransformer(lambda Z: np.hstack([Z, bumps.transform(Z)]))
+    return {"scaled": scaled, "axes": axes, "curves": make_pipeline(axes, add_bumps).fit(X)}
+
+
+def transform_tasks(view: Any, tasks: Sequence[Task]) -> list[Task]:
+    """Transform the inputs of tasks to (n_rows, n_features)."""
+    rows = [flat_rows(t.X) for t in tasks]
+    ends = np.cumsum([len(x) for x in rows])[:-1]
+    parts = np.split(view.transform(np.concatenate(rows)), ends)
+    return [_with_inputs(t, X) for X, t in zip(parts, tasks, strict=True)]
+
+
+def as_numeric_tasks(
+    tasks: Any, y: Any, groups: Any, estimator: Any, target_type: str | None
+) -> tuple[tuple[Task, ...], list[Task] | None]:
+    """Validate tasks; of rows that are no numbers yet, also return them as they are.
+
+    The transformers of a pipeline make them numeric, fitted to the rows of all tasks.
+    """
+    if not isinstance(estimator, MetaPipeline):
+        return as_tasks(tasks, y, groups, target_type=target_type), None
+    raw = collect_tasks(tasks, y, groups)
+    try:
+        return as_tasks([_with_inputs(t, t.X) for t in raw], target_type=target_type), None
+    except TaskError:  # rows that are no numbers yet, or have gaps
+        transformers = clone(estimator[:-1])
+    try:
+        Z = dense(transformers.fit_transform(stack_rows([t.X for t in raw])))
+    except Exception as error:  # whatever a user's transformer raises
+        raise TaskError(
+            "analyse applies the transformers of the pipeline to the rows of all tasks, without "
+            f"their labels, for its quick learners; they cannot be fitted in this way: {error}"
+        ) from error
+    parts = np.split(Z, np.cumsum([len(t.y) for t in raw])[:-1])
+    numeric = [_with_inputs(t, X) for t, X in zip(raw, parts, strict=True)]
+    return as_tasks(numeric, target_type=target_type), raw
+
+
+def numbered(tasks: Sequence[Task]) -> list[Task]:
+    """Return tasks whose only input is the position of each row."""
+    return [_with_inputs(task, np.arange(len(task))[:, None]) for task in tasks]
+
+
+def take_rows(task: Any, rows: Task) -> Any:
+    """Take the rows of a task, raw or not, that a numbered task still has."""
+    positions = rows.X[:, 0]
+    if len(positions) == len(task.y):
+        return task
+    return _with_inputs(rows, rows_of(task.X, positions))
+
+
+def _with_inputs(task: Any, X: Any) -> Task:
+    return Task(X, task.y, support=task.support, name=task.name)
+
+
+# ---- tasks and sizes of support ----------------------------------------------------------------
+
+
+def sizes_by_tasks(tasks: Sequence[Task], classify: bool) -> list[tuple[list[int], list[int]]]:
+    """Choose sizes that nine tasks in ten, or 20, have enough rows for; return groups of them.
+
+    A group is its sizes, and the positions of the tasks with enough rows for the largest.
+    A fixed support gives all of its rows, another task half of its rows, to be scored on the
+    others. Sizes are in one group, from the smallest on, as long as nine in ten of the tasks with
+    enough rows for one of them have enough for the largest.
+    """
+    available = np.array([_available_rows(t, classify) for t in tasks])
+    sizes = ROWS_PER_CLASS if classify else ROWS
+    n_tasks = {size: int(np.sum(available >= size)) for size in sizes}
+    least = min(FEW_TASKS, len(tasks) - int(LEFT_OUT * len(tasks)))
+    groups: list[tuple[list[int], list[int]]] = []
+    for size in sorted((size for size, n in n_tasks.items() if n >= least), reverse=True):
+        n = n_tasks[size]
+        if groups and len(groups[0][1]) >= n - int(LEFT_OUT * n):
+            groups[0][0].insert(0, size)
+        else:
+            groups.insert(0, ([size], np.flatnonzero(available >= size).tolist()))
+    return groups
+
+
+def choose_tasks(
+    tasks: Sequence[Task], classify: bool, most: int, rng: np.random.RandomState
+) -> tuple[list[Task], list[int], list[str]]:
+    """Choose at most `most` tasks with enough rows, and cut long ones.
+
+    Return them, their positions, and notes on what was left out. A task needs two rows of each of
+    two classes (four rows of a regression), or a fixed support of half as many.
+    """
+    smallest = (ROWS_PER_CLASS if classify else ROWS)[0]
+    usable = [i for i, t in enumerate(tasks) if _available_rows(t, classify) >= smallest]
+    if len(usable) < MIN_TASKS:
+        rows = "two rows of each of two classes" if classify else "four rows"
+        raise TaskError(
+            "analyse learns from some rows of a task and predicts the others: at least "
+            f"{MIN_TASKS} tasks need {rows}, or a fixed support of half as many. Only "
+            f"{len(usable)} of {len(tasks)} have them."
+            + (" Numbers that are no labels need target_type='real'." if classify else "")
+        )
+    notes = []
+    if len(usable) < len(tasks):
+        n = len(tasks) - len(usable)
+        notes.append(f"Tasks with too few rows, or with one class, were left out: {n}.")
+    positions = usable
+    if len(usable) > most:
+        notes.append(f"{most} of {len(usable)} tasks were drawn.")
+        positions = sorted(rng.permutation(usable)[:most].tolist())
+    chosen = [_cut(tasks[i], classify, rng) for i in positions]
+    if any(len(t) < len(tasks[i]) for t, i in zip(chosen, positions, strict=True)):
+        notes.append(f"Of longer tasks, {MOST_ROWS} rows were drawn beside a fixed support.")
+    return chosen, positions, notes
+
+
+def shared_rows(tasks: Sequence[Task]) -> float:
+    """Return the share of rows that more than one task has, with the same target."""
+    rows = [
+        {(x.tobytes(), np.asarray(y).tobytes()) for x, y in zip(flat_rows(t.X), t.y, strict=True)}
+        for t in tasks
+    ]
+    counts = Counter(row for of_task in rows for row in of_task)
+    return sum(n for n in counts.values() if n > 1) / sum(counts.values())
+
+
+def _cut(task: Task, classify: bool, rng: np.random.RandomState) -> Task:
+    """Keep a fixed support, and of the other rows at most `MOST_ROWS`, of each class its share."""
+    fixed = np.arange(0) if task.support is None else np.asarray(task.support)
+    free = rng.permutation(np.setdiff1d(np.arange(len(task)), fixed))
+    if len(free) <= MOST_ROWS:
+        return task
+    parts = [fixed]
+    for value in np.unique(task.y[free]) if classify else [None]:
+        members = free if value is None else free[task.y[free] == value]
+        parts.append(members[: int(np.ceil(len(members) * MOST_ROWS / len(free)))])
+    rows = np.sort(np.concatenate(parts))
+    support = None if task.support is None else np.flatnonzero(np.isin(rows, fixed))
+    return Task(task.X[rows], task.y[rows], support=support, name=task.name)
+
+
+def _available_rows(task: Task, classify: bool) -> int:
+    """Count the rows (of the rarest class) that a support can have; 0 where there is one class."""
+    y = task.y if task.support is None else task.y_support
+    counts = np.unique(y, return_counts=True)[1] if classify else np.array([len(y)])
+    n = 0 if classify and len(counts) < 2 else int(counts.min())
+    return n // 2 if task.support is None else n

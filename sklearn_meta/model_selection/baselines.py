@@ -1,0 +1,340 @@
+"""The estimators of a comparison: those of the user, and baselines made to match them."""
+
+from __future__ import annotations
+
+import warnings
+import zlib
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import ClassifierMixin, RegressorMixin, clone, is_classifier, is_regressor
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.pipeline import Pipeline
+
+from sklearn_meta.algorithms import (
+    BaselinePlusPlusClassifier,
+    FineTuneClassifier,
+    FineTuneRegressor,
+    PooledClassifier,
+    PooledRegressor,
+)
+from sklearn_meta.algorithms.hierarchical import (
+    HierarchicalBase,
+    HierarchicalClassifier,
+    HierarchicalRegressor,
+    flat_rows,
+)
+from sklearn_meta.model_selection.scorer import metric_of
+from sklearn_meta.model_selection.task_estimator import learner_of
+from sklearn_meta.outer.outer_loop import OuterLoop
+from sklearn_meta.pipeline import MetaPipeline
+from sklearn_meta.tasks import Task, as_tasks
+
+__all__ = [
+    "BASELINES",
+    "DummyMetaClassifier",
+    "DummyMetaRegressor",
+    "NamedEstimator",
+    "make_baselines",
+    "name_estimators",
+]
+
+BASELINES = ("per-task", "pooled", "fine-tune", "hierarchical", "dummy")
+MAX_FEATURES = 100  # of a regression with random coefficients, which inverts such a matrix a task
+MAX_LABELS = 10  # that a dummy tries as a constant prediction
+Folds = Sequence[tuple[Sequence[int], Sequence[int]]]
+
+
+@dataclass(frozen=True)
+class NamedEstimator:
+    """One of the estimators compared; `trains` if it has `meta_fit`."""
+
+    name: str
+    estimator: Any
+    kind: str
+    trains: bool
+
+    @property
+    def fits_transformers(self) -> bool:
+        """Whether transformers are fitted once, to the rows of all training tasks."""
+        est = self.estimator
+        return isinstance(est, MetaPipeline) and est.transform_scope == "pooled"
+
+
+def name_estimators(estimators: Any) -> list[NamedEstimator]:
+    """Validate the estimators of a comparison, and name those without a name by their class."""
+    if isinstance(estimators, Mapping):
+        named = dict(estimators)
+    else:
+        named = {}
+        for est in [estimators] if hasattr(estimators, "get_params") else list(estimators):
+            name = type(est.steps[-1][1] if isinstance(est, Pipeline) else est).__name__
+            n = 1 + sum(other.partition(" ")[0] == name for other in named)
+            named[name if n == 1 else f"{name} {n}"] = est
+    if not named:
+        raise ValueError("estimators is empty; compare needs at least one.")
+    for name, est in named.items():
+        if not (hasattr(est, "get_params") and hasattr(est, "fit")) or isinstance(est, type):
+            raise TypeError(f"compare needs estimators with fit and predict; {name!r} is {est!r}.")
+        if not (is_classifier(est) or is_regressor(est)):
+            raise TypeError(f"{name!r} is neither a classifier nor a regressor: {est!r}.")
+    classifiers = [name for name, est in named.items() if is_classifier(est)]
+    if 0 < len(classifiers) < len(named):
+        raise ValueError(
+            "Classifiers and regressors cannot be compared with one another; got the classifiers "
+            f"{classifiers} and the regressors {[n for n in named if n not in classifiers]}."
+        )
+    return [
+        NamedEstimator(n, est, _kind(est), hasattr(est, "meta_fit")) for n, est in named.items()
+    ]
+
+
+def make_baselines(
+    baselines: Any,
+    estimators: Sequence[NamedEstimator],
+    tasks: Sequence[Task],
+    folds: Folds,
+    scoring: Any,
+) -> tuple[list[NamedEstimator], list[str]]:
+    """Make the baselines that are possible, and say why others are left out.
+
+    They take the network and the outer loop of the first meta-learner among the estimators.
+    """
+    is_list = np.iterable(baselines) and not isinstance(baselines, str)
+    names = tuple(baselines) if is_list else BASELINES
+    if (not is_list and baselines != "auto") or set(names) - set(BASELINES):
+        raise ValueError(
+            f"The 'baselines' parameter of compare must be 'auto' or some of {BASELINES}. "
+            f"Got {baselines!r} instead."
+        )
+    if taken := [named.name for named in estimators if named.name in names]:
+        raise ValueError(f"{taken[0]!r} names both a baseline and an estimator given.")
+    template = next(
+        (n.estimator for n in estimators if isinstance(learner_of(n.estimator), OuterLoop)), None
+    )
+    classify = is_classifier(estimators[0].estimator)
+    made, notes = [], []
+    for name in names:
+        if reason := _why_impossible(name, template, tasks, folds, classify):
+            notes.append(f"The baseline {name!r} is left out: {reason}.")
+        else:
+            est = _make_baseline(name, template, classify, scoring)
+            made.append(NamedEstimator(name, est, name, name != "per-task"))
+    return made, notes
+
+
+def _make_baseline(name: str, template: Any, classify: bool, scoring: Any) -> Any:
+    if name == "per-task":
+        return template
+    learner: Any
+    if name == "dummy":
+        learner = (DummyMetaClassifier if classify else DummyMetaRegressor)(scoring=scoring)
+    elif name == "hierarchical":
+        learner = HierarchicalClassifier() if classify else HierarchicalRegressor()
+    else:  # the same network and outer loop
+        cls: Any = {
+            ("pooled", True): PooledClassifier,
+            ("pooled", False): PooledRegressor,
+            ("fine-tune", True): FineTuneClassifier,
+            ("fine-tune", False): FineTuneRegressor,
+        }[name, classify]
+        source = learner_of(template)
+        shared = [f.name for f in fields(OuterLoop)]
+        shared += [name for name in ("n_shot", "n_support") if hasattr(source, name)]
+        learner = cls(**{name: clone(getattr(source, name), safe=False) for name in shared})
+    if isinstance(template, MetaPipeline):  # behind the same transformers
+        pipeline: MetaPipeline = clone(template).reset_meta()
+        return pipeline.set_params(**{template.steps[-1][0]: learner})
+    return learner
+
+
+def _why_impossible(
+    name: str, template: Any, tasks: Sequence[Task], folds: Folds, classify: bool
+) -> str | None:
+    if name == "dummy":
+        return None
+    if name == "hierarchical":
+        width = int(np.prod(np.shape(tasks[0].X)[1:]))
+        if isinstance(template, MetaPipeline) or classify or width <= MAX_FEATURES:
+            return None
+        return f"there are {width} features, and it takes up to {MAX_FEATURES}"
+    if template is None:
+        return "no meta-learner of this package was given, whose network it takes"
+    if name == "pooled" and classify:
+        for train, test in folds:
+            labels = {k for i in train for k in np.unique(tasks[i].y).tolist()}
+            for i in test:
+                if new := set(np.unique(tasks[i].y).tolist()) - labels:
+                    return f"task {i} has the label {min(new, key=str)!r}, new to the others"
+    return None
+
+
+# ---- predictions without any input ---------------------------------------------------------------
+
+
+class LabelPrior(NamedTuple):
+    """How often each label is in all tasks, and how DummyClassifier predicts from that."""
+
+    counts: dict[Any, int]
+    strategy: str = "prior"
+    constant: Any = None
+
+
+class TargetPrior(NamedTuple):
+    """A centre of the targets of all tasks, and their variances within and between tasks."""
+
+    strategy: str  # of DummyRegressor
+    center: NDArray[np.float64]
+    within: NDArray[np.float64]
+    between: NDArray[np.float64]
+
+
+class DummyMetaClassifier(ClassifierMixin, HierarchicalBase):
+    """Predict base rates: those of all tasks if these share labels, otherwise of the support.
+
+    Rates are smoothed by one more row of each class. If another prediction has a clearly better
+    score on the tasks of `meta_fit` (such as F1), it is used: always the same label, or labels
+    drawn at these rates.
+    """
+
+    def __init__(self, *, scoring: Any = None) -> None:
+        self.scoring = scoring
+
+    def meta_fit(self, tasks: Any, *, validation_tasks: Any = None) -> DummyMetaClassifier:
+        """Count the labels, and choose between base rates and each label that all tasks have."""
+        checked = as_tasks(tasks, target_type="class")
+        labels, counts = np.unique(np.concatenate([t.y for t in checked]), return_counts=True)
+        prior = LabelPrior(dict(zip(labels.tolist(), counts.tolist(), strict=True)))
+        shared = set.intersection(*(set(np.unique(t.y).tolist()) for t in checked))
+        constants = [k for k in labels.tolist() if k in shared][:MAX_LABELS]
+        priors = [prior, prior._replace(strategy="stratified")]
+        priors += [prior._replace(strategy="constant", constant=k) for k in constants]
+        dummies = [[_dummy_classifier(p, t.X, t.y) for t in checked] for p in priors]
+        self.meta_state = priors[_best(dummies, checked, self.scoring, True)]
+        return self
+
+    def fit(self, X: Any, y: Any) -> DummyMetaClassifier:
+        """Take the labels of a new task from its support."""
+        self._dummy = _dummy_classifier(self.check_meta_fitted(), X, np.asarray(y))
+        self.classes_ = self._dummy.classes_
+        return self
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Predict without looking at X."""
+        y: NDArray[Any] = self._dummy.predict(X)
+        return y
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Predict the same probabilities for all rows."""
+        P: NDArray[np.float64] = self._dummy.predict_proba(X)
+        return P
+
+
+class DummyMetaRegressor(RegressorMixin, HierarchicalBase):
+    """Predict a constant: the mean of the support, shrunk toward that of all tasks.
+
+    The weight of the support is that of a random intercept, n / (n + within / between). If medians
+    have a clearly better score on the tasks of `meta_fit`, they replace the means.
+    """
+
+    def __init__(self, *, scoring: Any = None) -> None:
+        self.scoring = scoring
+
+    def meta_fit(self, tasks: Any, *, validation_tasks: Any = None) -> DummyMetaRegressor:
+        """Learn a centre and how targets vary, and choose between means and medians."""
+        checked = as_tasks(tasks, target_type="real")
+        ys = [np.reshape(t.y, (len(t), -1)).astype(np.float64) for t in checked]
+        n = np.array([[len(y)] for y in ys])
+        centers = np.stack([y.mean(axis=0) for y in ys])
+        with np.errstate(over="ignore", invalid="ignore"):  # tasks in different units
+            squares = np.stack([((y - y.mean(axis=0)) ** 2).sum(axis=0) for y in ys])
+            within = squares.sum(axis=0) / max(n.sum() - len(n), 1)
+            spread = centers.var(axis=0, ddof=1) if len(ys) > 1 else np.zeros(within.shape)
+            between = np.maximum(spread - within * (1 / n).mean(), 0.0)
+        strategies = ["mean", "median"]
+        dummies = [[_dummy_regressor(s, t.y) for t in checked] for s in strategies]
+        strategy = strategies[_best(dummies, checked, self.scoring, False)]
+        center = _dummy_regressor(strategy, np.concatenate(ys)).constant_.ravel()
+        self.meta_state = TargetPrior(strategy, center, within, between)
+        return self
+
+    def fit(self, X: Any, y: Any) -> DummyMetaRegressor:
+        """Shrink the centre of a support toward that of all tasks."""
+        prior, y = self.check_meta_fitted(), np.asarray(y, dtype=np.float64)
+        center = _dummy_regressor(prior.strategy, y).constant_.ravel()
+        with np.errstate(over="ignore", invalid="ignore"):  # tasks in different units
+            noise = prior.within + len(y) * prior.between
+            weight = len(y) * prior.between / np.where(noise > 0, noise, 1.0)
+            shrunk = prior.center + weight * (center - prior.center)
+        constant = np.where(np.isfinite(shrunk), shrunk, center)
+        self._dummy = DummyRegressor(strategy="constant", constant=constant)
+        self._dummy.fit(np.zeros((len(y), 1)), y)
+        return self
+
+    def predict(self, X: Any) -> NDArray[np.float64]:
+        """Predict the same target for all rows."""
+        y: NDArray[np.float64] = self._dummy.predict(X)
+        return y
+
+
+def _dummy_classifier(prior: LabelPrior, X: Any, y: NDArray[Any]) -> DummyClassifier:
+    """Fit a dummy for the labels of one task."""
+    classes, counts = np.unique(y, return_counts=True)
+    labels = classes.tolist()
+    if prior.strategy == "constant" and prior.constant in labels:
+        return DummyClassifier(strategy="constant", constant=prior.constant).fit(y[:, None], y)
+    strategy = "prior" if prior.strategy == "constant" else prior.strategy
+    if all(k in prior.counts for k in labels):
+        counts = np.array([prior.counts[k] for k in labels])
+    # a seed of each task; adding 0 removes minus zeros, which sparse rows do not have
+    seed = zlib.crc32((flat_rows(X) + 0.0).tobytes())
+    dummy = DummyClassifier(strategy=strategy, random_state=seed)
+    return dummy.fit(np.zeros((len(labels), 1)), classes, sample_weight=counts + 1)
+
+
+def _dummy_regressor(strategy: str, y: NDArray[Any]) -> DummyRegressor:
+    return DummyRegressor(strategy=strategy).fit(np.zeros((len(y), 1)), y)
+
+
+def _best(
+    dummies: Sequence[Sequence[Any]], tasks: Sequence[Task], scoring: Any, classify: bool
+) -> int:
+    """Return 0, or the position of the best dummy if its score is clearly better than the first's.
+
+    `dummies` has one estimator for each task.
+    """
+    metric = metric_of(scoring, classify)
+    scores = np.full((len(dummies), len(tasks)), np.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UndefinedMetricWarning)  # labels that are never predicted
+        for k, fitted in enumerate(dummies):
+            for i, (dummy, task) in enumerate(zip(fitted, tasks, strict=True)):
+                with suppress(ValueError, TypeError):  # reported when estimators are scored
+                    scores[k, i] = metric.score(dummy, task.X, task.y)
+    gains = scores[1:] - scores[0]
+    gains = gains[:, np.isfinite(gains).all(axis=0)]
+    if gains.shape[1] < 2:
+        return 0
+    mean, error = gains.mean(axis=1), gains.std(axis=1, ddof=1) / np.sqrt(gains.shape[1])
+    best = int(np.argmax(mean))
+    return best + 1 if mean[best] > 2 * error[best] else 0
+
+
+KINDS: dict[str, tuple[type, ...]] = {
+    "pooled": (PooledClassifier, PooledRegressor),
+    "fine-tune": (FineTuneClassifier, FineTuneRegressor, BaselinePlusPlusClassifier),
+    "hierarchical": (HierarchicalClassifier, HierarchicalRegressor),
+    "dummy": (DummyMetaClassifier, DummyMetaRegressor),
+}
+
+
+def _kind(est: Any) -> str:
+    if not hasattr(est, "meta_fit"):
+        return "per-task"
+    learner = learner_of(est)
+    return next((kind for kind, classes in KINDS.items() if isinstance(learner, classes)), "meta")

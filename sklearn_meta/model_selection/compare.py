@@ -1,0 +1,295 @@
+"""Compare meta-learners with baselines on held-out tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.model_selection import check_cv
+
+from sklearn_meta.exceptions import TaskError
+from sklearn_meta.model_selection.baselines import NamedEstimator, make_baselines, name_estimators
+from sklearn_meta.model_selection.evaluate import (
+    Job,
+    RowSplit,
+    run_jobs,
+    split_rows,
+    warn_of_failures,
+)
+from sklearn_meta.model_selection.result import Record, TaskComparison
+from sklearn_meta.model_selection.scorer import metric_of
+from sklearn_meta.model_selection.task_estimator import support_range
+from sklearn_meta.outer.failures import check_error_score
+from sklearn_meta.parameters import check_parameter, integer
+from sklearn_meta.pipeline import MetaPipeline
+from sklearn_meta.tasks import Task, TaskDistribution, as_tasks
+from sklearn_meta.tasks.convert import collect_tasks
+
+__all__ = ["as_raw_tasks", "compare", "default_support_size"]
+
+Folds = list[tuple[list[int], list[int]]]
+
+
+def compare(
+    estimators: Any,
+    tasks: Any,
+    y: Any = None,
+    groups: Any = None,
+    *,
+    cv: Any = 5,
+    support_sizes: Any = None,
+    seeds: Any = 3,
+    baselines: Any = "auto",
+    scoring: Any = None,
+    error_score: Any = np.nan,
+    cache_dir: Any = None,
+    n_jobs: int | None = None,
+    verbose: int = 0,
+) -> TaskComparison:
+    """Compare meta-learners with baselines on held-out tasks, by the same rows for all of them.
+
+    An estimator with `meta_fit` is meta-trained on the training tasks of each fold, from scratch,
+    once for all support sizes. Any other is fitted only to the support of each test task. All are
+    scored on the query of that task: the same rows for every estimator and size, with smaller
+    supports part of the larger ones, so that all differences are paired. No estimator sees query
+    labels. The verdict is about algorithms: whether they would differ on new tasks and after
+    training again.
+
+    Parameters
+    ----------
+    estimators : estimator, sequence of them, or dict by name
+        Meta-learners, pipelines with one, and scikit-learn's estimators, any number of them; all
+        classifiers or all regressors. Their `random_state` is set by the seed.
+    tasks : sequence of tasks, or table of shape (n_rows, ...)
+        Tasks in any form that `meta_fit` accepts. For a task with a fixed support, smaller supports
+        are drawn from it, and the query stays.
+    y, groups : array-like of shape (n_rows,), str or None, default=None
+        Targets and tasks of the rows of a table, or the names of these columns.
+    cv : int, splitter or iterable of (train, test), default=5
+        Folds of tasks: an int does not shuffle them. Positions are of tasks.
+    support_sizes : int, sequence of int or None, default=None
+        Rows of each class (rows in total for regression) to adapt to. None: the fixed supports of
+        the tasks, or else the fewest rows that the first meta-learner is trained for.
+    seeds : int or sequence of int, default=3
+        Number of seeds, or the seeds, of the rows drawn and of the estimators. Everything is
+        trained again for each seed and fold, from different initial weights: its `random_state` is
+        ``np.random.SeedSequence([seed, fold]).generate_state(1)[0]``. With one seed, intervals and
+        verdict are about the models trained here, not about the algorithms.
+    baselines : "auto" or sequence of str, default="auto"
+        Ready-made baselines. With the network and the outer loop of the first meta-learner:
+        "per-task", trained from scratch on each support; "pooled", one for all tasks; "fine-tune",
+        the pooled one trained further. "hierarchical": linear regressions with random coefficients
+        (:class:`~sklearn_meta.model_selection.HierarchicalRegressor`), Gaussian classes
+        with random means. "dummy" ignores the inputs: base rates of the classes, a mean (or median)
+        of the targets. "auto" takes all that are possible; `notes` lists the others.
+    scoring : str, callable or None, default=None
+        None: accuracy, or R^2 of regressors. A name of one of scikit-learn's scorers, or a callable
+        ``(estimator, X, y) -> float``. R^2 on few rows has long tails: prefer
+        "neg_mean_squared_error" there.
+    error_score : "raise" or float, default=np.nan
+        Score of a task on which the fit or score of an estimator fails; NaN leaves it out there. A
+        warning names estimator and task. "raise" raises the error.
+    cache_dir : str, Path or None, default=None
+        Folder of a :class:`joblib.Memory` that keeps the scores of each estimator, fold and seed.
+        The same call later reads them, and trains only what is missing or has changed.
+    n_jobs : int or None, default=None
+        Number of joblib workers over estimators, folds and seeds.
+    verbose : int, default=0
+        1: print a line for each estimator, fold and seed finished, with the time left.
+
+    Returns
+    -------
+    TaskComparison
+        All scores, a table, a plot, and a verdict.
+
+    Raises
+    ------
+    TaskError
+        If a task is invalid or has too few rows; with ``error_score="raise"`` also if an estimator
+        fails on it. The message names the task.
+    ValueError
+        If an argument is invalid, or a task is in the training and the test part of a fold.
+
+    Notes
+    -----
+    The baselines use the settings of the outer loop of the meta-learner; if these suit only the
+    meta-learner, pass a tuned baseline of your own. Intervals are over tasks and trainings
+    (:func:`~sklearn_meta.metrics.mean_interval`); in the verdict their levels are raised so that
+    its claims about the best of several meta-learners, at all sizes, hold together at 95 %. They
+    do not include the variation over other sets of training tasks.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LinearRegression
+    >>> from sklearn_meta import MAMLRegressor
+    >>> from sklearn_meta.datasets import make_linear_tasks
+    >>> from sklearn_meta.model_selection import compare
+    >>> tasks = make_linear_tasks(30, noise=0.1, random_state=0).tasks
+    >>> maml = MAMLRegressor(hidden_layer_sizes=8, max_meta_iter=20)
+    >>> result = compare([maml, LinearRegression()], tasks, cv=3, seeds=1, support_sizes=10,
+    ...                  baselines=["pooled"])
+    >>> print(result.verdict)
+    Meta-learning does not pay, for the models trained here: with 10 rows MAMLRegressor loses to
+    the best of 2 simple estimators (per-task LinearRegression) by ... of R^2 (95 %, 30 tasks); it
+    hurts on 100 % of the tasks, and on 100 % by more than 0.1.
+    The estimators were trained too few times on the same tasks to see how much training varies: ...
+    """
+    named = name_estimators(estimators)
+    classify = is_classifier(named[0].estimator)
+    metric = metric_of(scoring, classify).name
+    check_error_score(error_score, "compare")
+    checked = _check_tasks(named, tasks, y, groups)
+    folds = _check_folds(cv, len(checked))
+    made, notes = make_baselines(baselines, named, checked, folds, scoring)
+    default_size = default_support_size(named)
+    sizes = _check_sizes(support_sizes, checked, default_size, classify)
+    min_query = 2 if metric == "r2" else 1
+    splits = {
+        seed: split_rows(checked, sizes, default_size, seed, classify=classify, min_query=min_query)
+        for seed in _check_seeds(seeds)
+    }
+    jobs = [
+        Job(
+            named=one,
+            seed=seed,
+            fold=fold,
+            train={i: checked[i] for i in train},
+            test={i: checked[i] for i in test},
+            splits=[splits[seed][i] for i in test],
+            n_sizes=len(sizes),
+            scoring=scoring,
+            classify=classify,
+            error_score=error_score,
+        )
+        for seed in splits
+        for fold, (train, test) in enumerate(folds)
+        for one in (*named, *made)
+    ]
+    results = run_jobs(jobs, cache_dir, n_jobs, verbose)
+    warn_of_failures(jobs, results, error_score, stacklevel=2)
+    records = [
+        Record(job.named.name, job.seed, job.fold, i, task.name, size, score)
+        for job, result in zip(jobs, results, strict=True)
+        for size, row in zip(sizes, result.scores, strict=True)
+        for (i, task), score in zip(job.test.items(), row, strict=True)
+    ]
+    tested = [i for _, test in folds for i in test]
+    return TaskComparison(
+        records=tuple(records),
+        kinds={one.name: one.kind for one in (*named, *made)},
+        baselines=tuple(one.name for one in made),
+        sizes=sizes,
+        unit="row a class" if classify else "row",
+        metric=metric,
+        chance=_chance(metric, checked, tested, [*splits.values()]),
+        notes=(*notes, *_missing_scores(records)),
+    )
+
+
+def as_raw_tasks(estimator: Any, tasks: Any, y: Any, groups: Any) -> list[Task]:
+    """Convert tasks; with a pipeline, whose transformers validate X, without looking at X."""
+    if isinstance(estimator, MetaPipeline):
+        return collect_tasks(tasks, y, groups)
+    target_type = "class" if is_classifier(estimator) else "real"
+    return list(as_tasks(tasks, y, groups, target_type=target_type))
+
+
+def default_support_size(named: Sequence[NamedEstimator]) -> int | None:
+    """Return the fewest support rows that the first meta-learner is trained for, or None."""
+    ranges = (support_range(one.estimator) for one in named)
+    return next((sizes[0] for sizes in ranges if sizes is not None), None)
+
+
+def _check_tasks(named: Sequence[NamedEstimator], tasks: Any, y: Any, groups: Any) -> list[Task]:
+    if isinstance(tasks, TaskDistribution):
+        raise TaskError(f"compare needs a sequence or table of tasks; pass a sample of {tasks!r}.")
+    pipelines = (one.estimator for one in named if isinstance(one.estimator, MetaPipeline))
+    return as_raw_tasks(next(pipelines, named[0].estimator), tasks, y, groups)
+
+
+def _check_folds(cv: Any, n_tasks: int) -> Folds:
+    folds = []
+    for fold, (train, test) in enumerate(check_cv(cv).split(list(range(n_tasks)))):
+        try:
+            train, test = (np.arange(n_tasks)[part].tolist() for part in (train, test))
+        except IndexError as error:
+            raise ValueError(f"Fold {fold} of cv is not of the {n_tasks} tasks: {error}.") from None
+        if shared := set(train) & set(test):
+            raise ValueError(f"Fold {fold} of cv trains on task {min(shared)}, which it tests on.")
+        if not (train and test):
+            raise ValueError(
+                f"Fold {fold} of cv has {len(train)} tasks to train on and {len(test)} to test on; "
+                "both parts need tasks."
+            )
+        folds.append((train, test))
+    if not folds:
+        raise ValueError("cv has no folds; give at least one.")
+    return folds
+
+
+def _check_seeds(seeds: Any) -> list[int]:
+    is_count = isinstance(seeds, (int, np.integer)) and not isinstance(seeds, bool)
+    values: list[Any] = list(range(seeds) if is_count else seeds if np.iterable(seeds) else [])
+    valid = all(isinstance(s, (int, np.integer)) and 0 <= s < 2**32 for s in values)
+    if not values or not valid or len(set(values)) < len(values):
+        raise ValueError(
+            "The 'seeds' parameter of compare must be an int above 0, or different ints from 0 up "
+            f"to 2**32 - 1. Got {seeds!r} instead."
+        )
+    return [int(seed) for seed in values]
+
+
+def _check_sizes(
+    support_sizes: Any, tasks: Sequence[Task], default_size: int | None, classify: bool
+) -> tuple[int | None, ...]:
+    """Return the support sizes in ascending order; None for fixed supports of different sizes."""
+    if support_sizes is not None:
+        listed = support_sizes if np.iterable(support_sizes) else [support_sizes]
+        sizes = {int(check_parameter("support_sizes", n, integer(1), "compare")) for n in listed}
+        if not sizes:
+            raise ValueError("support_sizes is empty; give at least one, or None.")
+        return tuple(sorted(sizes))
+    if default_size is None and any(task.support is None for task in tasks):
+        raise ValueError(
+            "Some tasks have no fixed support, and no meta-learner says how large it should be. "
+            "Give support_sizes."
+        )
+    fixed: set[int | None] = set()
+    for task in tasks:
+        if task.support is None:
+            fixed.add(default_size)
+        elif classify:
+            fixed |= set(np.unique(task.y_support, return_counts=True)[1].tolist())
+        else:
+            fixed.add(len(task.y_support))
+    return tuple(fixed) if len(fixed) == 1 else (None,)
+
+
+def _chance(
+    metric: str, tasks: Sequence[Task], tested: Sequence[int], splits: Sequence[list[RowSplit]]
+) -> float | None:
+    """Return the accuracy of predicting any label, or always the same one; 0 for R^2."""
+    if metric != "accuracy":
+        return 0.0 if metric == "r2" else None
+    queries = [(tasks[i].y, split[i].query) for split in splits for i in tested]
+    shares: dict[Any, list[float]] = {}
+    for y, query in queries:
+        for k, n in zip(*np.unique(y[query], return_counts=True), strict=True):
+            shares.setdefault(k, []).append(n / len(query))
+    any_label = sum(1 / len(np.unique(y)) for y, _ in queries)
+    return float(max(any_label, *map(sum, shares.values())) / len(queries))
+
+
+def _missing_scores(records: Sequence[Record]) -> list[str]:
+    n_missing: dict[tuple[str, Any], int] = {}
+    for record in records:
+        if not np.isfinite(record.score):
+            key = record.estimator, record.support_size
+            n_missing[key] = n_missing.get(key, 0) + 1
+    return [
+        f"{name!r} has no score for {n} of the supports of size {size}: these tasks are left out "
+        "where it is compared."
+        for (name, size), n in n_missing.items()
+    ]

@@ -1,0 +1,451 @@
+"""Load saved estimators, and keep thousands of adapted models in one file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import warnings
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+
+import sklearn_meta.algorithms as algorithms
+from sklearn_meta._archive import (
+    FORMAT,
+    FORMAT_1_ERROR,
+    Loading,
+    Saving,
+    check_file,
+    dumps,
+    load_object,
+    loads,
+    naming,
+    session_of,
+    write_atomically,
+)
+from sklearn_meta._optional import need
+from sklearn_meta.base import BaseMetaLearner
+from sklearn_meta.base.plain_state import changed_params
+from sklearn_meta.exceptions import NotMetaFittedError, SaveError
+from sklearn_meta.outer.callbacks import MetaHistory
+from sklearn_meta.outer.scaling import Limits, Scaling
+from sklearn_meta.outer.state import VERSIONS, MetaState
+
+__all__ = ["TRUSTED_TYPES", "AdaptedTasks", "load", "save_adapted"]
+
+Path = str | os.PathLike[str]
+Arrays = dict[str, NDArray[Any]]
+
+#: Names of the types that saved estimators of this package consist of, beyond those that skops
+#: trusts. Building one from a file runs no code of the file.
+TRUSTED_TYPES: tuple[str, ...] = (
+    "numpy.dtype",  # an attribute of imputers
+    *(
+        f"{cls.__module__}.{cls.__name__}"
+        for cls in (*vars(algorithms).values(), MetaState, Scaling, Limits, MetaHistory)
+        if isinstance(cls, type)
+    ),
+    # not imported, since loading a meta-learner does not need them
+    "sklearn_meta.ensemble.GuardedMetaClassifier",
+    "sklearn_meta.ensemble.GuardedMetaRegressor",
+    "sklearn_meta.algorithms.hierarchical.HierarchicalClassifier",
+    "sklearn_meta.algorithms.hierarchical.CoefPrior",
+    "sklearn_meta.algorithms.hierarchical.HierarchicalRegressor",
+    "sklearn_meta.pipeline.MetaPipeline",
+    "sklearn_meta.pipeline.TransformerState",
+)
+
+
+def load(
+    path: Path,
+    *,
+    types: Sequence[type] = (),
+    trusted: Sequence[str] | None = None,
+    **params: Any,
+) -> Any:
+    """Read an estimator, a pipeline or a guarded learner from the file that its `save` wrote.
+
+    The digest and the sizes of a file are checked before it is unpacked. Nothing in it is executed,
+    and only types that are trusted are built.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file.
+    types : sequence of class, default=()
+        Estimators of your own that the file may hold.
+    trusted : sequence of str or None, default=None
+        Names of further types to trust, beyond :data:`TRUSTED_TYPES` and those that skops trusts:
+        transformers of a pipeline, say, or the local and pooled estimators of a guarded learner.
+    **params : dict
+        Parameters to set in place of those saved, such as ``device="cpu"``, of the meta-learners in
+        the file. Those that no file can hold must be passed again: a `backbone` that is a module,
+        or a function that makes one.
+
+    Returns
+    -------
+    estimator
+        As it was saved: it predicts the same to the last bit.
+
+    Raises
+    ------
+    SaveError
+        If the file is something else, was truncated or altered, comes from a later version, holds
+        a type that is not trusted, or has parts that do not go together.
+    FileNotFoundError
+        If there is no such file.
+
+    Warns
+    -----
+    UserWarning
+        If another version of this package or of torch has written the file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import sklearn_meta
+    >>> from sklearn_meta import ProtoNetClassifier
+    >>> from sklearn_meta.datasets import make_blob_tasks
+    >>> tasks = make_blob_tasks(12, n_shot=2, random_state=0)
+    >>> clf = ProtoNetClassifier(hidden_layer_sizes=8, max_meta_iter=10, random_state=0)
+    >>> clf = clf.meta_fit(tasks[:11])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     clf.save(Path(folder) / "prior.skops")
+    ...     same = sklearn_meta.load(Path(folder) / "prior.skops")
+    >>> same.fit(tasks[11].X_support, tasks[11].y_support).predict(tasks[11].X_query).shape
+    (54,)
+    """
+    mine = [f"{cls.__module__}.{cls.__name__}" for cls in types]
+    estimator, versions = load_object(path, {*TRUSTED_TYPES, *mine, *(trusted or ())}, params)
+    if not hasattr(estimator, "meta_fit"):
+        kind = type(estimator).__name__
+        raise SaveError(f"{os.fspath(path)!r} holds a {kind}, and no estimator with meta_fit.")
+    others = [
+        f"{name} {versions[name][:40]} (this is {VERSIONS[name]})"
+        for name in ("sklearn_meta", "torch")
+        if _compatible(versions[name]) != _compatible(VERSIONS[name])
+    ]
+    if others:
+        warnings.warn(
+            f"{os.fspath(path)!r} was written with {', '.join(others)}; predictions may differ.",
+            UserWarning,
+            stacklevel=2,
+        )
+    return estimator
+
+
+def _compatible(version: str) -> list[str]:
+    """Return the part of a version that says what works together; before 1.0, two numbers."""
+    first, *rest = version.split(".")
+    return [first, *rest[:1]] if first == "0" else [first]
+
+
+# ---- many adapted models -------------------------------------------------------------------------
+
+INDEX = "index"  # the tensor with all that is not numbers of models
+N_DIGEST = 16  # bytes
+ARRAY = "<array>"  # the key of a reference
+DTYPES = {"bool", "float16", "float32", "float64"}  # of safetensors
+DTYPES |= {f"{kind}{n}" for kind in ("int", "uint") for n in (8, 16, 32, 64)}
+
+
+def save_adapted(
+    path: Path, prior: Any, adapted: Mapping[str, Any] | Iterable[tuple[str, Any]]
+) -> None:
+    """Write adapted models to one file, each as what differs from the prior that they share.
+
+    :class:`AdaptedTasks` reads them. Of a model that adapts only its output layer, that layer and a
+    few dozen bytes are written. It needs the package safetensors (extra ``save``).
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file; it is replaced if it exists.
+    prior : estimator
+        Meta-fitted. The file names it, but does not hold it: use `prior.save`.
+    adapted : dict of estimators, or iterable of (str, estimator)
+        Fitted clones of the prior, by the names of their tasks. An iterable is consumed one by one,
+        so that a single estimator may be fitted again and again.
+
+    Raises
+    ------
+    SaveError
+        If a model is not adapted from this prior, or holds something that is not plain data.
+    ValueError
+        If a name comes twice.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from sklearn_meta import ANILClassifier
+    >>> from sklearn_meta.datasets import make_blob_tasks
+    >>> from sklearn_meta.persistence import AdaptedTasks, save_adapted
+    >>> tasks = make_blob_tasks(12, n_shot=2, random_state=0)
+    >>> clf = ANILClassifier(hidden_layer_sizes=8, max_meta_iter=10, random_state=0)
+    >>> clf = clf.meta_fit(tasks[:10])
+    >>> one_by_one = ((f"task {i}", clf.fit(t.X, t.y)) for i, t in enumerate(tasks[10:]))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_adapted(Path(folder) / "tasks.safetensors", clf, one_by_one)
+    ...     AdaptedTasks(Path(folder) / "tasks.safetensors", clf)["task 1"].classes_
+    array([0, 1, 2])
+    """
+    safetensors = need("safetensors.numpy", "save", "save_adapted")
+    digest_of_prior = _digest_of_prior(prior)
+    models: dict[str, tuple[int, str, Arrays]] = {}  # kind, group and arrays by name
+    kinds: dict[str, tuple[int, str, Any]] = {}  # number, group and state without arrays
+    groups: dict[Any, str] = {}  # by the layout of arrays
+    for name, est in adapted.items() if isinstance(adapted, Mapping) else adapted:
+        if not isinstance(name, str) or "\0" in name:
+            raise TypeError(f"names of tasks must be strings without NUL; got {name!r}.")
+        if name in models:
+            raise ValueError(f"The task {name!r} comes twice.")
+        try:
+            state = _model_state(prior, est, digest_of_prior)
+        except SaveError as error:
+            raise SaveError(f"The model of task {name!r} {str(error).rstrip('.')}.") from None
+        plain = _flatten(state, "", arrays := Arrays())
+        layout = tuple((k, a.dtype.str, a.shape) for k, a in sorted(arrays.items()))
+        group = groups.setdefault(layout, str(len(groups)))
+        with np.printoptions(threshold=sys.maxsize, floatmode="unique"):
+            kind = kinds.setdefault(f"{group} {plain}", (len(kinds), group, plain))
+        models[name] = kind[0], group, arrays
+    names = sorted(models)
+    stacks, row_of = dict[str, list[Arrays]](), list[int]()
+    for name in names:
+        _, group, arrays = models[name]
+        stack = stacks.setdefault(group, [])
+        row_of.append(len(stack))
+        stack.append(arrays)
+    tensors = {
+        f"{group}/{key}": np.stack([arrays[key] for arrays in stack])
+        for group, stack in stacks.items()
+        for key in stack[0]
+    }
+    digests = b"".join(_digest(models[name][2]) for name in names)
+    index = {
+        "format": FORMAT,
+        "class": type(prior).__name__,
+        "versions": VERSIONS,
+        "prior": digest_of_prior,
+        "names": np.frombuffer("\0".join(names).encode(), np.uint8),
+        "kinds": [kind[1:] for kind in kinds.values()],
+        "kind_of": np.array([models[name][0] for name in names], np.uint32),
+        "row_of": np.array(row_of, np.uint32),
+        "digests": np.frombuffer(digests, np.uint8).reshape(-1, N_DIGEST),
+    }
+    try:
+        data = dumps(index)
+    except Exception as error:  # an attribute of the user's own class can raise anything
+        raise SaveError(f"The models cannot be saved: {str(error).rstrip('.')}.") from error
+    tensors[INDEX] = np.frombuffer(data, np.uint8)
+    content = safetensors.save(tensors, {"sha256": hashlib.sha256(data).hexdigest()})
+    write_atomically(path, content)
+
+
+class AdaptedTasks(Mapping[str, Any]):
+    """The adapted models of a file that :func:`save_adapted` wrote, by the names of their tasks.
+
+    Opening it reads and checks the index. A model is read, and compared with its own digest, when
+    it is accessed. It is a read-only mapping with names in alphabetical order. It needs the package
+    safetensors (extra ``save``).
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file. If it is replaced, models are refused until it is opened again.
+    prior : estimator
+        The meta-fitted estimator that the tasks were adapted from, with the same `theta_`.
+
+    Raises
+    ------
+    SaveError
+        If the file is something else, was truncated or altered, or belongs to another prior.
+    NotMetaFittedError, TypeError, ValueError
+        If the prior is not meta-fitted, is no meta-learner, or has parameters for another network.
+    FileNotFoundError
+        If there is no such file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from sklearn.base import clone
+    >>> from sklearn_meta import ANILClassifier
+    >>> from sklearn_meta.datasets import make_blob_tasks
+    >>> from sklearn_meta.persistence import AdaptedTasks, save_adapted
+    >>> tasks = make_blob_tasks(12, n_shot=2, random_state=0)
+    >>> prior = ANILClassifier(hidden_layer_sizes=8, max_meta_iter=10, random_state=0)
+    >>> prior = prior.meta_fit(tasks[:10])
+    >>> ann, bob = (clone(prior).fit(t.X_support, t.y_support) for t in tasks[10:])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_adapted(Path(folder) / "tasks.safetensors", prior, {"ann": ann, "bob": bob})
+    ...     store = AdaptedTasks(Path(folder) / "tasks.safetensors", prior)
+    ...     list(store), store["ann"].predict(tasks[10].X_query).shape
+    (['ann', 'bob'], (54,))
+    """
+
+    def __init__(self, path: Path, prior: Any) -> None:
+        need("safetensors", "save", "AdaptedTasks")
+        digest_of_prior = _digest_of_prior(prior)
+        prior.check_structure(prior.meta_state)
+        check_file(path)
+        self.path, self.prior = path, clone(prior)
+        self._params = self.prior.get_params(deep=False)
+        self._groups: dict[str, list[str]] = {}  # keys of the tensors of a group
+        self._checked: set[int] = set()  # kinds
+        with naming(path):
+            with self._open() as file:
+                metadata, keys = file.metadata() or {}, file.keys()
+                if "digested" in metadata:
+                    raise SaveError(FORMAT_1_ERROR)
+                if INDEX not in keys or "sha256" not in metadata:
+                    raise SaveError("does not hold adapted tasks.")
+                data = file.get_tensor(INDEX).tobytes()
+            for key in keys:
+                self._groups.setdefault(key.partition("/")[0], []).append(key)
+            if hashlib.sha256(data).hexdigest() != metadata["sha256"]:
+                raise SaveError("was altered: the digest of its index is wrong.")
+            index = loads(data)
+            if index["format"] > FORMAT:
+                raise SaveError(f"has format {index['format']} of a later version.")
+            if index["prior"] != digest_of_prior:
+                raise SaveError(
+                    f"was adapted from another prior, a {index['class']} with the digest "
+                    f"{index['prior'][:12]} and not {digest_of_prior[:12]}."
+                )
+            self._kinds, self._kind_of = index["kinds"], index["kind_of"]
+            self._row_of, self._digests = index["row_of"], index["digests"]
+            names = index["names"].tobytes().decode().split("\0")
+            self._names = names[: len(self._kind_of)]  # of no models there is one empty name
+
+    def _open(self) -> Any:
+        return need("safetensors", "save", "AdaptedTasks").safe_open(os.fspath(self.path), "np")
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self._position(name) is not None
+
+    def _position(self, name: str) -> int | None:
+        i = bisect_left(self._names, name)
+        return i if i < len(self) and self._names[i] == name else None
+
+    def __getitem__(self, name: str) -> Any:
+        i = self._position(name) if isinstance(name, str) else None
+        if i is None:
+            raise KeyError(name)
+        with naming(self.path):
+            kind = int(self._kind_of[i])
+            group, plain = self._kinds[kind]
+            arrays = self._arrays(group, int(self._row_of[i]))
+            if _digest(arrays) != self._digests[i].tobytes():
+                raise SaveError(
+                    "was altered, or replaced since it was opened: open it again. The digest of "
+                    f"the task {name!r} is wrong."
+                )
+            est = type(self.prior)(**self._params)
+            state = _unflatten(plain, arrays) | {"_meta_state": self.prior.meta_state}
+            if kind in self._checked:  # models of a kind have the same attributes and shapes
+                est.__setstate__(state)
+                return est
+            with session_of(Loading({})):
+                est.__setstate__(state)
+            self._checked.add(kind)
+        return est
+
+    def _arrays(self, group: str, row: int) -> Arrays:
+        with self._open() as file:
+            keys = self._groups.get(group, [])
+            return {key.partition("/")[2]: _row(file.get_slice(key), row) for key in keys}
+
+    def __repr__(self) -> str:
+        return f"AdaptedTasks({os.fspath(self.path)!r}, {len(self)} tasks)"
+
+
+def _row(tensor: Any, row: int) -> NDArray[Any]:
+    return np.asarray(tensor[row : row + 1])[0]
+
+
+def _digest_of_prior(est: Any) -> str:
+    """Return a digest of all that a prior has learned."""
+    if not isinstance(est, BaseMetaLearner):
+        last = ": of a pipeline, its last step" if hasattr(est, "steps") else ""
+        raise TypeError(f"prior must be a meta-learner{last}. Got a {type(est).__name__} instead.")
+    state: MetaState | None = est.meta_state
+    if state is None:
+        raise NotMetaFittedError(
+            f"This {type(est).__name__} is not meta-fitted yet. Call meta_fit(tasks) first."
+        )
+    classes = None if state.classes is None else state.classes.tolist()
+    about = [
+        type(est).__qualname__,
+        state.row_shape,
+        state.target_shape,
+        state.feature_names,
+        classes,
+    ]
+    arrays = dict(state.theta)
+    for name, group in (("scaling", state.scaling), ("limits", state.limits)):
+        if group is not None:
+            arrays |= {f"{name}/{k}": np.asarray(v) for k, v in group._asdict().items()}
+    return hashlib.sha256(repr(about).encode() + _digest(arrays)).hexdigest()
+
+
+def _digest(arrays: Arrays) -> bytes:
+    digest = hashlib.blake2b(digest_size=N_DIGEST)
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype.name} {array.shape} ".encode())
+        digest.update(np.asarray(array, array.dtype.newbyteorder("<"), order="C").tobytes())
+    return digest.digest()
+
+
+def _model_state(prior: BaseMetaLearner, est: Any, digest_of_prior: str) -> dict[str, Any]:
+    """Return what `fit` has set, with the parameters of the fit that differ from the prior's."""
+    if not isinstance(est, BaseMetaLearner):
+        raise SaveError(f"is a {type(est).__name__}, and not a {type(prior).__name__}")
+    if not est.__sklearn_is_fitted__():
+        raise SaveError("is not adapted. Call fit first")
+    with session_of(Saving()):
+        try:
+            state = est.__getstate__()
+            params = est.get_params(deep=False) | state["_adapted"]["params"]
+            changed = changed_params(params, prior.get_params(deep=False))
+        except ValueError as error:
+            raise SaveError(f"cannot be saved: {error}") from None
+    if est.meta_state is not prior.meta_state and _digest_of_prior(est) != digest_of_prior:
+        raise SaveError("is adapted from another prior")
+    learned = {k: v for k, v in state.items() if k.endswith("_") and k != "history_"}
+    return learned | {"_adapted": state["_adapted"] | {"params": changed}}
+
+
+def _flatten(value: Any, path: str, arrays: Arrays) -> Any:
+    """Collect the arrays of nested dicts by their paths, and return the rest with references."""
+    if isinstance(value, dict):
+        return {k: _flatten(v, f"{path}.{k}", arrays) for k, v in value.items()}
+    if isinstance(value, np.ndarray) and value.dtype.kind != "O":
+        whole = np.ascontiguousarray(value, value.dtype.newbyteorder("=")).reshape(value.shape)
+        plain = whole.dtype.name in DTYPES
+        arrays[path] = whole if plain else np.frombuffer(whole.tobytes(), np.uint8)
+        return {ARRAY: path, "dtype": whole.dtype.str, "shape": whole.shape}
+    return value
+
+
+def _unflatten(value: Any, arrays: Arrays) -> Any:
+    if not isinstance(value, dict):
+        return value.copy() if isinstance(value, np.ndarray) else value
+    if ARRAY in value:
+        dtype = np.dtype(value["dtype"])
+        array = arrays[value[ARRAY]]
+        return array if array.dtype == dtype else array.view(dtype).reshape(value["shape"])
+    return {k: _unflatten(v, arrays) for k, v in value.items()}

@@ -1,0 +1,648 @@
+"""Pipelines that meta-train: transformers fitted on each task, or once on all tasks together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone, is_classifier
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline, make_pipeline
+
+from sklearn_meta._archive import loading, save_object, saving
+from sklearn_meta._compat import check_steps
+from sklearn_meta.exceptions import TaskError
+from sklearn_meta.parameters import check_parameter, option
+from sklearn_meta.tasks import Task, TaskDistribution
+from sklearn_meta.tasks.arrays import dense, stack_rows
+from sklearn_meta.tasks.convert import collect_tasks, validation_table
+from sklearn_meta.tasks.frames import feature_names, rows_of
+from sklearn_meta.tasks.task import Names
+from sklearn_meta.tasks.validate import (
+    check_feature_names,
+    check_same_rows,
+    check_task_names,
+    label,
+)
+from sklearn_meta.tasks.values import as_targets
+
+__all__ = ["MetaPipeline", "make_meta_pipeline"]
+
+Steps = Sequence[tuple[str, Any]]
+N_LISTED = 5  # columns that an error lists
+REMEDY = (
+    "With transform_scope='task' transformers are fitted to the support of each task alone. Use "
+    "transform_scope='pooled', which fits them once to the rows of all tasks, or fix their columns "
+    "by parameters, such as the `categories` of an encoder."
+)
+
+
+@dataclass(frozen=True)
+class TransformerState:
+    """What `meta_fit` has learned of the transformers of a pipeline."""
+
+    transform_scope: str
+    columns: Names = None  # of X, where they have names
+    pooled: tuple[tuple[str, Any], ...] | None = None  # fitted on all tasks, by name
+    param_hashes: Mapping[str, Mapping[str, str]] | None = None  # of `pooled`, by step
+    output_names: Mapping[str, Names] | None = None  # made of each task, by step
+    n_outputs: int | None = None  # the number of columns made of each task
+
+
+class MetaPipeline(Pipeline):
+    """A pipeline with `meta_fit`, whose last step is a meta-learner.
+
+    The transformers treat a new task as they treated those of meta-training. With
+    ``transform_scope="task"`` they are fitted on the support of each task (for tasks with units of
+    their own). With ``"pooled"`` they are fitted once on the rows of all tasks of meta-training,
+    and `fit` does not change them (for principal components, imputers, or encoders that should
+    know all categories).
+
+    Parameters
+    ----------
+    steps : list of (str, estimator)
+        Transformers, and a meta-learner as the last.
+    transform_scope : {"task", "pooled"}, default="task"
+        Whether transformers are fitted on each task or on all tasks together. Not to be changed
+        after `meta_fit`.
+    transform_input : list of str or None, default=None
+        As in :class:`sklearn.pipeline.Pipeline`.
+    memory : str, joblib.Memory or None, default=None
+        As in :class:`sklearn.pipeline.Pipeline`.
+    verbose : bool, default=False
+        As in :class:`sklearn.pipeline.Pipeline`.
+
+    Attributes
+    ----------
+    theta_ : mapping of str to ndarray
+        The learned meta-parameters of the last step.
+
+    Raises
+    ------
+    TypeError
+        From `meta_fit`, if the last step is not a meta-learner.
+    TaskError
+        If a task cannot be used, or a transformer makes other columns of it than of the others.
+    ValueError
+        From `fit`, if a transformer that was fitted on all tasks has changed since, or makes other
+        columns of the support than of the tasks of `meta_fit`.
+
+    See Also
+    --------
+    make_meta_pipeline : Makes a `MetaPipeline` without naming its steps.
+    sklearn.pipeline.Pipeline : Chains estimators that learn from one table.
+
+    Notes
+    -----
+    Transformers that use labels encode the rows that they are fitted on as their `fit_transform`
+    does, :class:`~sklearn.preprocessing.TargetEncoder` by folds of these rows. In meta-training,
+    transformers of a task without a fixed support are fitted on all its rows, whatever support an
+    episode draws from it.
+
+    With ``"task"`` the columns of all tasks must mean the same. They are compared by
+    `get_feature_names_out` where a transformer has it, else by their number. Names do not reveal
+    everything: the codes of an ordinal encoder and the axes of PCA may differ from task to task.
+
+    Without `meta_fit` this is a plain :class:`~sklearn.pipeline.Pipeline`.
+
+    Examples
+    --------
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from sklearn_meta import ProtoNetClassifier
+    >>> from sklearn_meta.datasets import make_blob_tasks
+    >>> from sklearn_meta.pipeline import make_meta_pipeline
+    >>> tasks = make_blob_tasks(12, n_shot=2, random_state=0)
+    >>> clf = ProtoNetClassifier(hidden_layer_sizes=8, max_meta_iter=10, random_state=0)
+    >>> pipe = make_meta_pipeline(StandardScaler(), clf).meta_fit(tasks[:11])
+    >>> pipe.fit(tasks[11].X_support, tasks[11].y_support).predict(tasks[11].X_query).shape
+    (54,)
+    """
+
+    transformer_state: TransformerState | None = None  # what meta_fit has learned
+
+    def __init__(
+        self,
+        steps: list[tuple[str, Any]],
+        *,
+        transform_scope: str = "task",
+        transform_input: list[str] | None = None,
+        memory: Any = None,
+        verbose: bool = False,
+    ) -> None:
+        self.transform_scope = transform_scope
+        self.steps: list[tuple[str, Any]]
+        super().__init__(steps, transform_input=transform_input, memory=memory, verbose=verbose)
+
+    def meta_fit(
+        self, tasks: Any, y: Any = None, groups: Any = None, *, validation_tasks: Any = None
+    ) -> MetaPipeline:
+        """Fit the transformers, and meta-train the last step on the transformed tasks.
+
+        Parameters
+        ----------
+        tasks : sequence of tasks, or table of shape (n_rows, ...)
+            As :func:`~sklearn_meta.tasks.as_tasks` takes them, but X may hold whatever the
+            transformers take.
+        y : array-like of shape (n_rows,) or str, default=None
+            Targets of a table, or the name of its target column.
+        groups : array-like of shape (n_rows,) or str, default=None
+            The task of each row of a table, or the name of that column.
+        validation_tasks : sequence of tasks or table, default=None
+            Validation tasks of the meta-learner. Transformers that are pooled are not fitted on
+            them.
+
+        Returns
+        -------
+        self : MetaPipeline
+            The meta-fitted pipeline, not yet adapted.
+        """
+        learner, raw = self._learner(), _collect(tasks, y, groups)
+        state, ready = self._fit_transformers(raw)
+        if validation_tasks is not None:
+            table = validation_table(validation_tasks, y, groups)
+            held_out = _collect(*(table or (validation_tasks,)))
+            try:
+                check_same_rows(held_out[0], _named(raw), label(held_out[0], 0), "the tasks")
+                validation_tasks = self._transform(held_out, state, "of the tasks")
+            except TaskError as error:
+                raise TaskError(f"In validation_tasks: {error}") from None
+        learner.meta_fit(ready, validation_tasks=validation_tasks)
+        self._set_state(state)
+        return self
+
+    def fit_transformers(self, tasks: Any, y: Any = None, groups: Any = None) -> MetaPipeline:
+        """Fit the transformers as `meta_fit` does, and leave the last step without a prior.
+
+        `fit` then trains the last step from scratch on each support, on rows that are transformed
+        as those of a meta-trained pipeline: a baseline for it.
+
+        Parameters
+        ----------
+        tasks : sequence of tasks, or table of shape (n_rows, ...)
+            As `meta_fit` takes them.
+        y, groups : array-like of shape (n_rows,), str or None, default=None
+            Targets and tasks of the rows of a table, or the names of these columns.
+
+        Returns
+        -------
+        self : MetaPipeline
+            The pipeline, neither meta-fitted nor adapted.
+        """
+        learner, raw = self._learner(), _collect(tasks, y, groups)
+        if self.transform_scope == "pooled":
+            state, _ = self._fit_transformers(raw)
+        else:
+            state = TransformerState("task", _named(raw).feature_names_in)
+        learner.reset_meta()
+        self._set_state(state)
+        return self
+
+    def fit(self, X: Any, y: Any = None, **params: Any) -> MetaPipeline:
+        """Adapt to a new task.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of n_rows rows
+            The support, as the first transformer takes it.
+        y : array-like of shape (n_rows,), default=None
+            Labels or targets.
+        **params : dict
+            As in :class:`sklearn.pipeline.Pipeline`.
+
+        Returns
+        -------
+        self : MetaPipeline
+            The adapted pipeline.
+        """
+        self._check_unchanged()
+        if y is not None:  # before a transformer uses it
+            y = as_targets(y, "y", "class" if is_classifier(self._learner()) else "real")
+        state = self.transformer_state
+        check_feature_names(feature_names(X), state.columns if state else None)
+        if state is None or (state.pooled is None and state.n_outputs is None):
+            return super().fit(X, y, **params)
+        if state.pooled is None:
+            return self._fit_and_compare(X, y, state, params)
+        try:  # frozen, the transformers stay as they were fitted on all tasks
+            frozen = [(s, FrozenEstimator(t) if hasattr(t, "fit") else t) for s, t in state.pooled]
+            self.steps = [*frozen, self.steps[-1]]
+            return super().fit(X, y, **params)
+        finally:
+            self.steps = [*state.pooled, self.steps[-1]]
+
+    def predict_tasks(
+        self, tasks: Any, y: Any = None, groups: Any = None, *, error_score: Any = np.nan
+    ) -> list[NDArray[Any]]:
+        """Adapt to the support of each task and predict its query, in one stacked pass.
+
+        Parameters
+        ----------
+        tasks : sequence of tasks
+            Tasks with a fixed support.
+        y, groups : None
+            Tables have no fixed support.
+        error_score : "raise" or float, default=np.nan
+            As in the `predict_tasks` of the meta-learner.
+
+        Returns
+        -------
+        y : list of ndarray of shape (n_query,) or (n_query, n_outputs)
+            Predictions of each task. Where adapting diverged, NaN for targets, and None for
+            labels.
+        """
+        ready = self.transform_tasks(tasks, y, groups)
+        predictions: list[NDArray[Any]] = self._learner().predict_tasks(
+            ready, error_score=error_score
+        )
+        return predictions
+
+    def score_tasks(
+        self, tasks: Any, y: Any = None, groups: Any = None, *, error_score: Any = np.nan
+    ) -> NDArray[np.float64]:
+        """Return accuracy (R^2 of a regressor) on the query of each task, after adapting.
+
+        Parameters
+        ----------
+        tasks : sequence of tasks
+            Tasks with a fixed support.
+        y, groups : None
+            Tables have no fixed support.
+        error_score : "raise" or float, default=np.nan
+            The score of a task on which adapting diverges; "raise" makes it an error.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_tasks,)
+            The score of each task.
+        """
+        ready = self.transform_tasks(tasks, y, groups)
+        scores: NDArray[np.float64] = self._learner().score_tasks(ready, error_score=error_score)
+        return scores
+
+    def transform_tasks(self, tasks: Any, y: Any = None, groups: Any = None) -> list[Task]:
+        """Transform tasks as the meta-learner takes them.
+
+        Parameters
+        ----------
+        tasks : sequence of tasks, or table of shape (n_rows, ...)
+            As `meta_fit` takes them. Without pooled transformers, each task has transformers of
+            its own, fitted on its support, or on all its rows if it has none.
+        y, groups : array-like of shape (n_rows,), str or None, default=None
+            Targets and tasks of the rows of a table, or the names of these columns.
+
+        Returns
+        -------
+        tasks : list of Task
+            Tasks whose X is an array.
+        """
+        self._check_unchanged()
+        self._learner()
+        state = self.transformer_state or TransformerState(self.transform_scope)
+        raw = _collect(tasks, y, groups)
+        check_task_names(_named(raw), raw.index(_named(raw)), state.columns)
+        return self._transform(raw, state, "of the tasks of meta_fit")
+
+    def reset_meta(self) -> MetaPipeline:
+        """Discard the learned prior, and the transformers fitted on all tasks.
+
+        Returns
+        -------
+        self : MetaPipeline
+            The pipeline, neither meta-fitted nor adapted.
+        """
+        self._learner().reset_meta()
+        self.steps = [*self._new_steps(), self.steps[-1]]
+        self.transformer_state = None
+        return self
+
+    @property
+    def theta_(self) -> Mapping[str, NDArray[Any]]:
+        """The learned meta-parameters of the last step; raises without a `meta_fit`."""
+        last: Any = self.steps[-1][1] if self.steps else None
+        theta: Mapping[str, NDArray[Any]] = last.theta_
+        return theta
+
+    def __getitem__(self, ind: Any) -> Any:
+        """Return a step by its position or name, or a pipeline of a slice of the steps.
+
+        The steps are shared, as in :class:`sklearn.pipeline.Pipeline`. A slice with the last step
+        keeps the scope of the transformers and what was learned; one without it is a plain
+        pipeline of transformers.
+        """
+        if not isinstance(ind, slice) or ind.step not in (1, None):
+            return super().__getitem__(ind)
+        first, stop, _ = ind.indices(len(self.steps))
+        if stop < len(self.steps) or first >= stop:
+            return Pipeline(self.steps[ind], memory=self.memory, verbose=self.verbose)
+        part = super().__getitem__(ind)
+        part.transform_scope, state = self.transform_scope, self.transformer_state
+        if state is not None and first > 0:
+            pooled = state.pooled and state.pooled[first:]
+            state = TransformerState(state.transform_scope, None, pooled, state.param_hashes)
+        part.transformer_state = state
+        return part
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the pipeline to a file, to be read by :func:`sklearn_meta.load`.
+
+        The file holds the meta-learner as that of its own `save` does, and the transformers.
+        `load` asks for trust in types of transformers that skops does not know.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file; it is replaced if it exists.
+
+        Raises
+        ------
+        SaveError
+            If a step cannot be saved, or a transformer that was fitted on all tasks was changed.
+        """
+        save_object(self, path)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = dict(super().__getstate__())
+        session = saving()
+        if session is None:
+            return state
+        self._check_unchanged()
+        return session.without_process(type(self), state)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if loading() is None:
+            return
+        if self.memory is not None:
+            raise ValueError("it sets 'memory' of a MetaPipeline")
+        learned = self.transformer_state
+        if learned is not None and learned.pooled is not None:
+            # hashes of the same parameters may differ in another process
+            hashes = {name: param_hashes(t) for name, t in learned.pooled}
+            self.transformer_state = replace(learned, param_hashes=hashes)
+
+    def __sklearn_clone__(self) -> MetaPipeline:
+        twin = super().__sklearn_clone__()
+        twin.transformer_state = self.transformer_state
+        return twin
+
+    def _learner(self) -> Any:
+        """Check the steps, and return the last."""
+        check_steps(self)
+        scopes = option("task", "pooled")
+        check_parameter("transform_scope", self.transform_scope, scopes, "MetaPipeline")
+        name, last = self.steps[-1]
+        if not hasattr(last, "meta_fit"):
+            raise TypeError(
+                f"The last step of a MetaPipeline must have meta_fit; step {name!r} is {last!r}."
+            )
+        return last
+
+    def _new_steps(self) -> list[tuple[str, Any]]:
+        """Return unfitted copies of the transformers; a step may be "passthrough" or None."""
+        return [(name, clone(t) if hasattr(t, "fit") else t) for name, t in self.steps[:-1]]
+
+    def _fit_transformers(self, raw: Sequence[Task]) -> tuple[TransformerState, list[Task]]:
+        """Fit new transformers; return what was learned of them, and the transformed tasks."""
+        scope, columns = self.transform_scope, _named(raw).feature_names_in
+        transformers = _pipeline(self._new_steps())
+        if scope == "task":
+            ready = _transform_alone(transformers, raw[0], 0)
+            names = _output_names(transformers.steps, raw[0].X, columns)
+            n_outputs = int(np.prod(ready.row_shape))
+            state = TransformerState(scope, columns, output_names=names, n_outputs=n_outputs)
+            return state, [ready, *self._transform(raw[1:], state, "of task 0", begin=1)]
+        Z = dense(
+            transformers.fit_transform(
+                stack_rows([task.X for task in raw]), np.concatenate([task.y for task in raw])
+            )
+        )
+        parts = np.split(Z, np.cumsum([len(task) for task in raw])[:-1])
+        pooled = tuple(transformers.steps) if len(self.steps) > 1 else ()
+        hashes = {name: param_hashes(t) for name, t in pooled}
+        state = TransformerState(scope, columns, pooled, hashes)
+        return state, [_with_rows(t, Z, i) for i, (t, Z) in enumerate(zip(raw, parts, strict=True))]
+
+    def _transform(
+        self, raw: Sequence[Task], state: TransformerState, of: str, begin: int = 0
+    ) -> list[Task]:
+        """Transform tasks; transformers of each task must make the columns that others make."""
+        if state.pooled is not None:
+            pooled = _pipeline(state.pooled)
+            return [_with_rows(t, dense(pooled.transform(t.X)), i) for i, t in enumerate(raw)]
+        ready = []
+        for i, task in enumerate(raw, begin):
+            transformers = _pipeline(self._new_steps())
+            ready.append(_transform_alone(transformers, task, i))
+            if state.n_outputs is None:  # tasks that need not have anything in common
+                continue
+            names = _output_names(transformers.steps, task.X, state.columns)
+            try:
+                _check_outputs(names, int(np.prod(ready[-1].row_shape)), state, of)
+            except ValueError as error:
+                raise TaskError(f"{label(task, i)}: {error}") from None
+        return ready
+
+    def _fit_and_compare(
+        self, X: Any, y: Any, state: TransformerState, params: dict[str, Any]
+    ) -> MetaPipeline:
+        """Fit, and refuse a support of which transformers make other columns than in meta_fit."""
+        with self._unchanged_on_error():
+            error: ValueError | None = None
+            n_outputs: int | None = None
+            try:
+                super().fit(X, y, **params)
+            except TaskError:  # of the rows or the labels themselves
+                raise
+            except ValueError as raised:  # perhaps of columns that the last step does not know
+                error = raised
+                try:  # a step without names may make another number of columns
+                    row = self[:-1].transform(rows_of(X, np.arange(1)))
+                    n_outputs = int(np.prod(np.shape(row)[1:]))
+                except Exception:  # then this step has raised the error
+                    n_outputs = None
+            names = _output_names(self.steps[:-1], X, state.columns)
+            try:
+                _check_outputs(names, n_outputs, state, "of the tasks of meta_fit")
+            except ValueError as reason:
+                raise reason from error
+            if error is not None:
+                raise error
+        return self
+
+    def _set_state(self, state: TransformerState) -> None:
+        self.transformer_state = state
+        if state.pooled is not None:
+            self.steps = [*state.pooled, self.steps[-1]]
+
+    @contextmanager
+    def _unchanged_on_error(self) -> Iterator[None]:
+        parts = [self, *(part for _, part in self.steps if hasattr(part, "__dict__"))]
+        before = [dict(vars(part)) for part in parts]
+        try:
+            yield
+        except BaseException:
+            for part, values in zip(parts, before, strict=True):
+                vars(part).clear()
+                vars(part).update(values)
+            raise
+
+    def _check_unchanged(self) -> None:
+        """Refuse a scope, or pooled transformers, that were changed since meta_fit."""
+        state = self.transformer_state
+        if state is None:
+            return
+        if state.transform_scope != self.transform_scope:
+            raise ValueError(
+                f"The 'transform_scope' parameter was changed from {state.transform_scope!r} to "
+                f"{self.transform_scope!r} since meta_fit. Call meta_fit again."
+            )
+        if state.pooled is None:
+            return
+        fitted, current = ([name for name, _ in s] for s in (state.pooled, self.steps[:-1]))
+        if fitted != current:
+            raise ValueError(
+                f"The transformers fitted on all tasks by meta_fit are {fitted}, and since changed "
+                f"to {current}. Call meta_fit again."
+            )
+        for name, transformer in self.steps[:-1]:
+            old, new = (state.param_hashes or {})[name], param_hashes(transformer)
+            if changed := [k for k in {**old, **new} if old.get(k) != new.get(k)]:
+                raise ValueError(
+                    f"The step {name!r} was fitted on all tasks by meta_fit, and its parameters "
+                    f"{changed} changed since. Call meta_fit again."
+                )
+
+
+def make_meta_pipeline(
+    *steps: Any, transform_scope: str = "task", memory: Any = None, verbose: bool = False
+) -> MetaPipeline:
+    """Make a :class:`MetaPipeline` without naming its steps.
+
+    Parameters
+    ----------
+    *steps : estimators
+        Transformers, and a meta-learner as the last.
+    transform_scope : {"task", "pooled"}, default="task"
+        Whether transformers are fitted on each task or on all tasks together.
+    memory : str or joblib.Memory, default=None
+        Cache of the fitted transformers, as in :func:`sklearn.pipeline.make_pipeline`.
+    verbose : bool, default=False
+        If True, print the time that each step takes.
+
+    Returns
+    -------
+    MetaPipeline
+        A pipeline whose steps have the names that scikit-learn gives them.
+
+    Examples
+    --------
+    >>> from sklearn.decomposition import PCA
+    >>> from sklearn_meta import MAMLClassifier
+    >>> from sklearn_meta.pipeline import make_meta_pipeline
+    >>> [name for name, _ in make_meta_pipeline(PCA(2), MAMLClassifier()).steps]
+    ['pca', 'mamlclassifier']
+    """
+    named = make_pipeline(*steps).steps
+    return MetaPipeline(named, transform_scope=transform_scope, memory=memory, verbose=verbose)
+
+
+def _pipeline(steps: Steps) -> Pipeline:
+    return Pipeline(list(steps) or [("identity", "passthrough")])
+
+
+def _collect(tasks: Any, y: Any = None, groups: Any = None) -> list[Task]:
+    if isinstance(tasks, TaskDistribution):
+        raise TaskError(
+            f"MetaPipeline transforms existing tasks, and cannot draw any; got {tasks!r}."
+        )
+    return collect_tasks(tasks, y, groups)
+
+
+def _named(tasks: Sequence[Task]) -> Task:
+    """Return the first task whose columns have names, or else the first."""
+    return next((task for task in tasks if task.feature_names_in is not None), tasks[0])
+
+
+def _transform_alone(transformers: Pipeline, task: Task, i: int) -> Task:
+    """Fit transformers on the support of a task, as `fit` does, and apply them to its query."""
+    if task.support is None:
+        return _with_rows(task, dense(transformers.fit_transform(task.X, task.y)), i)
+    Z = dense(transformers.fit_transform(task.X_support, task.y_support))
+    both = np.concatenate([Z, dense(transformers.transform(task.X_query))])
+    query = np.delete(np.arange(len(task)), task.support)
+    return _with_rows(task, both[np.argsort(np.concatenate([task.support, query]))], i)
+
+
+def _with_rows(task: Task, Z: NDArray[Any], i: int) -> Task:
+    try:
+        return Task(Z, task.y, support=task.support, name=task.name)
+    except TaskError as error:
+        raise TaskError(f"Task {i}, transformed: {error}") from None
+
+
+def param_hashes(transformer: Any) -> dict[str, str]:
+    """Return hashes of the type and the parameters of a transformer, by parameter."""
+    if transformer is None or isinstance(transformer, str):
+        return {"step": str(transformer)}
+    params = transformer.get_params()
+    plain = {k: v for k, v in params.items() if not hasattr(v, "get_params")}
+    return {"step": type(transformer).__qualname__, **{k: joblib.hash(v) for k, v in plain.items()}}
+
+
+def _output_names(steps: Steps, X: Any, columns: Names) -> dict[str, Names]:
+    """Return the names of the columns that each fitted transformer makes of X, where it names them.
+
+    Columns of an array are taken for `columns`, those of all tasks. Where these have no names, the
+    names of a frame cannot be compared.
+    """
+    names: dict[str, Names] = {}
+    if columns is None and feature_names(X) is not None:
+        return names
+    for step, transformer in steps:
+        if transformer is None or transformer == "passthrough":
+            continue
+        try:
+            columns = tuple(map(str, transformer.get_feature_names_out(columns)))
+        except (AttributeError, TypeError, ValueError):  # a part has no names, or is not fitted
+            columns = None
+        names[step] = columns
+    return names
+
+
+def _check_outputs(
+    names: Mapping[str, Names], n_outputs: int | None, state: TransformerState, of: str
+) -> None:
+    """Refuse columns with another meaning than those of other tasks, or another number of them."""
+    for step, columns in names.items():
+        expected = (state.output_names or {}).get(step)
+        if columns is not None and expected is not None and columns != expected:
+            raise ValueError(
+                f"The columns that the transformer {step!r} makes are not those {of}: "
+                f"{_difference(columns, expected)}. {REMEDY}"
+            )
+    if None not in (n_outputs, state.n_outputs) and n_outputs != state.n_outputs:
+        unnamed = ", ".join(repr(step) for step, columns in names.items() if columns is None)
+        why = f"; {unnamed} cannot name them" if unnamed else ""
+        raise ValueError(
+            f"The transformers make {n_outputs} columns, but {state.n_outputs} {of}{why}. {REMEDY}"
+        )
+
+
+def _difference(columns: tuple[str, ...], expected: tuple[str, ...]) -> str:
+    more = [name for name in columns if name not in set(expected)]
+    less = [name for name in expected if name not in set(columns)]
+    if not more and not less:
+        return f"it makes {_list(columns)} in place of {_list(expected)}"
+    parts = [f"{verb} {_list(some)}" for verb, some in (("adds", more), ("lacks", less)) if some]
+    return f"it {' and '.join(parts)}"
+
+
+def _list(names: Sequence[str]) -> str:
+    more = f" and {len(names) - N_LISTED} more" if len(names) > N_LISTED else ""
+    return f"{list(names[:N_LISTED])}{more}"

@@ -1,0 +1,269 @@
+"""The hierarchical baselines against twins, and on the families that they are made for."""
+
+import numpy as np
+import pytest
+from scipy.stats import multivariate_normal
+from sklearn.base import clone
+from sklearn.covariance import LedoitWolf
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct
+
+from sklearn_meta import NotMetaFittedError, Task, TaskError
+from sklearn_meta.algorithms.hierarchical import CoefPrior
+from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
+from sklearn_meta.model_selection import HierarchicalClassifier, HierarchicalRegressor
+
+MEAN, COV, NOISE = [1.0, 2.0, 3.0], np.diag([0.5, 1.5, 3.0]), 0.7**0.5
+FAMILY = make_linear_tasks(400, 20, mean=MEAN, cov=COV, noise=NOISE, random_state=0)
+
+
+def with_prior(mean, cov, noise):
+    reg = HierarchicalRegressor()
+    reg.meta_state = [CoefPrior(np.array(mean), np.array(cov), noise)]
+    return reg
+
+
+# ---- regression --------------------------------------------------------------------------------
+
+
+def test_the_posterior_mean_is_that_of_a_gaussian_process():
+    rng = np.random.RandomState(0)
+    X, y, grid = rng.randn(4, 3), rng.randn(4), rng.randn(50, 3)
+    scale = np.array([0.5, 1.0, 2.0])
+    reg = with_prior([0.3, 1, 2, 3], np.diag([0.49, *scale**2]), 0.6).fit(X, y)
+    kernel = ConstantKernel(0.49, "fixed") + DotProduct(0.0, "fixed")
+    prior = 0.3 + X @ [1, 2, 3]
+    gp = GaussianProcessRegressor(kernel, alpha=0.6, optimizer=None).fit(X * scale, y - prior)
+    expected = gp.predict(grid * scale) + 0.3 + grid @ [1, 2, 3]
+    np.testing.assert_allclose(reg.predict(grid), expected, rtol=1e-8)
+
+
+def test_it_is_the_oracle_of_the_family_where_the_prior_is_known():
+    prior = np.zeros((4, 4))
+    prior[1:, 1:] = COV  # no intercept
+    reg = with_prior([0, *MEAN], prior, NOISE**2)
+    for task in FAMILY.tasks[:5]:
+        for n in (1, 5):
+            reg.fit(task.X[:n], task.y[:n])
+            np.testing.assert_allclose(reg.coef_, FAMILY.oracle(task.X[:n], task.y[:n]))
+            assert abs(reg.intercept_) < 1e-9
+
+
+def test_em_finds_the_prior_of_the_family():
+    (found,) = HierarchicalRegressor().meta_fit(FAMILY.tasks).meta_state
+    error = np.sqrt(np.diag(COV) / 400)  # of a mean of 400 draws
+    assert (np.abs(found.mean[1:] - MEAN) < 4 * error).all()
+    assert abs(found.mean[0]) < 0.1
+    relative = 4 * np.sqrt(2 / 400)  # four standard errors of a variance
+    np.testing.assert_allclose(np.diag(found.cov)[1:], np.diag(COV), rtol=1.3 * relative)
+    assert found.cov[0, 0] < 0.05
+    assert abs(found.noise / NOISE**2 - 1) < 4 * np.sqrt(2 / (400 * 16))
+
+
+def log_likelihood(prior, tasks):
+    total = 0.0
+    for t in tasks:
+        X = np.c_[np.ones(len(t.X)), t.X]
+        cov = X @ prior.cov @ X.T + prior.noise * np.eye(len(X))
+        total += multivariate_normal(X @ prior.mean, cov).logpdf(t.y)
+    return total
+
+
+def test_em_stops_where_the_marginal_likelihood_does():
+    tasks = FAMILY.tasks[:40]
+    (best,) = HierarchicalRegressor(max_iter=3000, tol=1e-9).meta_fit(tasks).meta_state
+    top = log_likelihood(best, tasks)
+    rng = np.random.RandomState(0)
+    for _ in range(10):
+        root = np.linalg.cholesky(best.cov + 1e-12 * np.eye(4)) @ (
+            np.eye(4) + 0.03 * rng.randn(4, 4)
+        )
+        for other in (
+            best._replace(mean=best.mean + 0.05 * rng.randn(4)),
+            best._replace(cov=root @ root.T),
+            best._replace(noise=best.noise * np.exp(0.1 * rng.randn())),
+        ):
+            assert log_likelihood(other, tasks) < top
+
+
+def textbook_em(tasks, n_steps):
+    """EM with the precision of the prior written out, on standardised rows and targets."""
+    X, y = np.concatenate([t.X for t in tasks]), np.concatenate([t.y for t in tasks])
+    rows = [np.c_[np.ones(len(t.X)), (t.X - X.mean(0)) / X.std(0)] for t in tasks]
+    targets = [(t.y - y.mean()) / y.std() for t in tasks]
+    m = np.linalg.lstsq(np.concatenate(rows), np.concatenate(targets), rcond=None)[0]
+    S, s2 = np.eye(len(m)), 0.5
+    for _ in range(n_steps):
+        C = [np.linalg.inv(np.linalg.inv(S) + R.T @ R / s2) for R in rows]
+        b = [
+            c @ (np.linalg.solve(S, m) + R.T @ t / s2)
+            for c, R, t in zip(C, rows, targets, strict=True)
+        ]
+        m = np.mean(b, axis=0)
+        S = np.mean([c + np.outer(w - m, w - m) for c, w in zip(C, b, strict=True)], axis=0)
+        left = [
+            np.sum((t - R @ w) ** 2) + np.trace(R @ c @ R.T)
+            for c, R, t, w in zip(C, rows, targets, b, strict=True)
+        ]
+        s2 = np.sum(left) / len(y)
+    return S[1:, 1:] * np.outer(1 / X.std(0), 1 / X.std(0)) * y.var(), s2 * y.var()
+
+
+def test_em_is_that_of_the_textbook():
+    tasks = FAMILY.tasks[:20]
+    (found,) = HierarchicalRegressor(max_iter=7, tol=0.0).meta_fit(tasks).meta_state
+    slopes, noise = textbook_em(tasks, 7)
+    np.testing.assert_allclose(found.cov[1:, 1:], slopes, rtol=1e-8)
+    np.testing.assert_allclose(found.noise, noise, rtol=1e-10)
+
+
+def test_units_do_not_matter():
+    tasks = FAMILY.tasks[:50]
+    moved = [Task(1e3 * t.X + 5e3, 1e-2 * t.y - 7) for t in tasks]
+    fits = [HierarchicalRegressor().meta_fit(given[1:]) for given in (tasks, moved)]
+    a, b = (
+        est.fit(given[0].X[:5], given[0].y[:5]).predict(given[0].X[5:])
+        for est, given in zip(fits, (tasks, moved), strict=True)
+    )
+    np.testing.assert_allclose(1e-2 * a - 7, b, rtol=1e-6)
+
+
+def test_identical_tasks_are_pooled_and_several_outputs_are_apart():
+    rng = np.random.RandomState(0)
+    X = rng.randn(30, 20, 2)
+    Y = np.stack([X @ [1, 2] + 3, X @ [0, 1]], axis=2) + 0.1 * rng.randn(30, 20, 2)
+    reg = HierarchicalRegressor().meta_fit([Task(x, y) for x, y in zip(X, Y, strict=True)])
+    reg.fit(X[0][:2], Y[0][:2])
+    np.testing.assert_allclose(reg.coef_, [[1, 2], [0, 1]], atol=0.05)
+    np.testing.assert_allclose(reg.intercept_, [3, 0], atol=0.05)
+    one = HierarchicalRegressor().meta_fit([Task(x, y[:, 1]) for x, y in zip(X, Y, strict=True)])
+    assert one.fit(X[0][:2], Y[0][:2, 1]).predict(X[1]).shape == (20,)
+    np.testing.assert_allclose(one.predict(X[1]), reg.predict(X[1])[:, 1])
+
+
+def test_without_noise_it_interpolates():
+    tasks = make_linear_tasks(20, 10, noise=0.0, random_state=0).tasks
+    reg = HierarchicalRegressor().meta_fit(tasks[1:]).fit(tasks[0].X[:6], tasks[0].y[:6])
+    np.testing.assert_allclose(reg.predict(tasks[0].X), tasks[0].y, atol=1e-2)
+
+
+# ---- classification ----------------------------------------------------------------------------
+
+BLOBS = make_blob_tasks(60, n_way=3, n_rows=20, n_features=4, random_state=0)
+
+
+def local(tasks):
+    """Labels that no other task has."""
+    return [Task(t.X, [f"{i} {k}" for k in t.y]) for i, t in enumerate(tasks)]
+
+
+def test_class_posteriors_are_those_of_bayes_rule():
+    clf = HierarchicalClassifier().meta_fit(local(BLOBS[1:]))
+    ((means, basis, variance),) = clf.meta_state
+    back = np.linalg.inv(basis)  # rows scatter by W, class means by B, in the units of X
+    W, B, m = back.T @ back, back.T @ np.diag(variance) @ back, means[None]
+    X, y = BLOBS[0].X, BLOBS[0].y
+    support = np.r_[0:2, 20:23, 40]  # 2, 3 and 1 rows
+    log_p = []
+    for k, n in enumerate((2, 3, 1)):
+        own = X[support][y[support] == k].mean(axis=0)
+        gain = B @ np.linalg.inv(B + W / n)
+        predictive = multivariate_normal(m + gain @ (own - m), B - gain @ B + W)
+        log_p.append(np.log((n + 1) / 9) + predictive.logpdf(X))
+    P = np.exp(np.stack(log_p, axis=1))
+    clf.fit(X[support], y[support])
+    np.testing.assert_allclose(clf.predict_proba(X), P / P.sum(axis=1, keepdims=True), rtol=1e-6)
+    np.testing.assert_array_equal(clf.predict(X), P.argmax(axis=1))
+
+
+def test_moments_find_how_the_family_varies():
+    tasks = make_blob_tasks(400, n_way=3, n_rows=2, n_features=4, random_state=0)
+    ((means, basis, variance),) = HierarchicalClassifier().meta_fit(local(tasks)).meta_state
+    back = np.linalg.inv(basis)
+    np.testing.assert_allclose(back.T @ back, np.diag([1, 1, 9, 9]), atol=1.5)
+    B = back.T @ np.diag(variance) @ back
+    np.testing.assert_allclose(B, np.diag([9, 9, 0, 0]), atol=4 * 9 * np.sqrt(2 / 1200))
+    np.testing.assert_allclose(means[None], 0, atol=4 * 3 / np.sqrt(1200))
+    around = np.concatenate(
+        [t.X[t.y == k] - t.X[t.y == k].mean(0) for t in tasks for k in range(3)]
+    )
+    within = LedoitWolf(assume_centered=True).fit(around).covariance_ * 2
+    np.testing.assert_allclose(back.T @ back, within, rtol=1e-6)
+
+
+def test_labels_that_tasks_share_have_means_of_their_own():
+    rng = np.random.RandomState(0)
+    y = np.arange(20) % 2
+    tasks = [Task(np.where(y, 1.0, -1.0)[:, None] + 0.5 * rng.randn(20, 1), y) for _ in range(30)]
+    clf = HierarchicalClassifier().meta_fit(tasks[1:])
+    misled = clf.fit([[-1.0], [1.0]], [1, 0])  # the support says the opposite of 29 tasks
+    assert misled.score(tasks[0].X, y) > 0.95
+    fresh = misled.fit([[-1.0], [1.0]], ["new", "old"])
+    assert fresh.predict([[-2.0], [2.0]]).tolist() == ["new", "old"]
+    assert (
+        HierarchicalClassifier()
+        .meta_fit(local(tasks))
+        .fit([[-1.0], [1.0]], [1, 0])
+        .score(tasks[0].X, y)
+        < 0.05
+    )
+
+
+def test_rows_of_images_and_wide_rows():
+    rng = np.random.RandomState(0)
+    tasks = [Task(rng.rand(6, 1, 8, 8), np.arange(6) % 2) for _ in range(3)]  # fewer rows than 64
+    clf = HierarchicalClassifier().meta_fit(tasks).fit(tasks[0].X, tasks[0].y)
+    assert np.isfinite(clf.predict_proba(tasks[1].X)).all()
+
+
+def test_one_row_a_class_says_nothing_of_the_scatter():
+    with pytest.raises(TaskError, match="one of them with two rows; got 4 classes of at most 1"):
+        HierarchicalClassifier().meta_fit([Task([[0.0], [1.0]], ["a", "b"])] * 2)
+
+
+# ---- both --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("est", "tasks"), [(HierarchicalRegressor(), FAMILY.tasks), (HierarchicalClassifier(), BLOBS)]
+)
+def test_the_prior_survives_clone_and_can_be_forgotten(est, tasks):
+    task = tasks[0]
+    with pytest.raises(NotMetaFittedError, match="Call meta_fit"):
+        clone(est).fit(task.X, task.y)
+    learned = clone(est).meta_fit(tasks[1:9])
+    support = np.arange(len(task)) % 2 == 0
+    split = Task(task.X, task.y, support=support)
+    (predicted,) = learned.predict_tasks([split])
+    twin = clone(learned).fit(split.X_support, split.y_support)
+    np.testing.assert_array_equal(twin.predict(split.X_query), predicted)
+    with pytest.raises(NotMetaFittedError):
+        twin.reset_meta().fit(task.X, task.y)
+
+
+@pytest.mark.parametrize(
+    ("est", "tasks"), [(HierarchicalRegressor(), FAMILY.tasks), (HierarchicalClassifier(), BLOBS)]
+)
+def test_rows_that_cannot_be_are_refused(est, tasks):
+    X, y = tasks[0].X, tasks[0].y
+    with pytest.raises(NotMetaFittedError):
+        (unlearned := clone(est)).fit(X, y)
+    assert not hasattr(unlearned, "classes_")
+    learned = clone(est).meta_fit(tasks[:9]).fit(X, y)
+    width = X.shape[1]
+    for use in (learned.predict, lambda X: learned.fit(X, y)):
+        with pytest.raises(ValueError, match=rf"has 1 features, but .* with {width}"):
+            use(X[:, :1])
+        with pytest.raises(ValueError, match="holds nan at row 0"):
+            use(np.where(np.arange(len(X))[:, None] == 0, np.nan, X))
+    with pytest.raises(ValueError, match=rf"same number of rows.* shape \({len(X) - 1},\)"):
+        learned.fit(X, y[1:])
+
+
+def test_targets_that_cannot_be_are_refused():
+    X, y = FAMILY.tasks[0].X, FAMILY.tasks[0].y
+    reg = HierarchicalRegressor().meta_fit(FAMILY.tasks[:9])
+    with pytest.raises(ValueError, match=r"must hold 1 number\(s\) a row"):
+        reg.fit(X, np.c_[y, y])
+    with pytest.raises(ValueError, match="holds nan at row 0"):
+        reg.fit(X, np.where(y == y[0], np.nan, y))

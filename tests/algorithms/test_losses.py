@@ -1,0 +1,91 @@
+"""Every meta-learner takes every loss of its kind of target, by name or as a callable."""
+
+import functools
+
+import numpy as np
+import pytest
+from sklearn.base import is_classifier
+
+from sklearn_meta import MAMLRegressor
+from sklearn_meta.datasets import make_blob_tasks, make_sinusoid_tasks
+from sklearn_meta.functional import LOSSES
+from sklearn_meta.testing import all_estimators
+
+LEARNERS = {name: cls for name, cls in all_estimators() if "loss" in cls().get_params()}
+CASES = [
+    pytest.param(cls, loss, id=f"{name}-{loss}")
+    for name, cls in LEARNERS.items()
+    for loss in LOSSES["class" if is_classifier(cls()) else "real"]
+]
+
+
+@functools.cache
+def tasks_for(classifier):
+    if classifier:
+        return make_blob_tasks(5, n_rows=6, n_features=3, n_shot=3, random_state=0)
+    return make_sinusoid_tasks(5, n_rows=12, n_support=6, random_state=0)
+
+
+@functools.cache
+def fitted(cls, loss=None):
+    """Return theta, the losses of meta-training and the predictions on the last task."""
+    params = {} if loss is None else {"loss": loss}
+    est = cls(hidden_layer_sizes=4, max_meta_iter=2, iters_per_epoch=1, random_state=0, **params)
+    *train, task = tasks_for(is_classifier(est))
+    est.meta_fit(train).fit(task.X_support, task.y_support)
+    out = (est.predict_proba if is_classifier(est) else est.predict)(task.X_query)
+    return dict(est.theta_), np.array(est.history_[:, "train_loss"]), out
+
+
+@pytest.mark.parametrize(("cls", "loss"), CASES)
+def test_meta_fit_and_fit_by_any_loss(cls, loss):
+    theta, losses, out = fitted(cls, loss)
+    assert np.isfinite(losses).all()
+    assert (losses > 0).all()
+    assert np.isfinite(out).all()
+    assert all(np.isfinite(p).all() for p in theta.values())
+    default = cls().loss
+    if loss == default:
+        expected, expected_losses, expected_out = fitted(cls)
+        assert all(np.array_equal(theta[k], p) for k, p in expected.items())
+        np.testing.assert_array_equal(losses, expected_losses)
+        np.testing.assert_array_equal(out, expected_out)
+    else:
+        assert losses[0] != fitted(cls)[1][0]
+
+
+def my_absolute_error(mean, y, weight):
+    return ((mean - y).abs().mean(-1) * weight).sum(-1) / weight.sum(-1)
+
+
+def my_brier_score(logits, y, weight):
+    return ((logits.softmax(-1) - y).square().sum(-1) * weight).sum(-1) / weight.sum(-1)
+
+
+@pytest.mark.parametrize("cls", LEARNERS.values(), ids=LEARNERS)
+def test_a_callable_is_as_good_as_a_name(cls):
+    classifier = is_classifier(cls())
+    mine, name = (
+        (my_brier_score, "brier_score") if classifier else (my_absolute_error, "absolute_error")
+    )
+    theta, losses, out = fitted(cls, mine)
+    expected, expected_losses, expected_out = fitted(cls, name)
+    np.testing.assert_allclose(losses, expected_losses, rtol=1e-6)
+    np.testing.assert_allclose(out, expected_out, rtol=1e-5, atol=1e-7)
+    for k, p in expected.items():
+        np.testing.assert_allclose(theta[k], p, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("loss", LOSSES["real"])
+def test_meta_training_lowers_the_loss_that_it_is_given(loss):
+    reg = MAMLRegressor(
+        hidden_layer_sizes=16, loss=loss, max_meta_iter=60, iters_per_epoch=20, random_state=0
+    )
+    losses = reg.meta_fit(make_sinusoid_tasks(20, n_support=5, random_state=0)).history_
+    assert losses[-1, "train_loss"] < losses[0, "train_loss"]
+
+
+@pytest.mark.parametrize("loss", ["absolute", "cross_entropy", None, 3])
+def test_another_loss_is_refused(loss):
+    with pytest.raises(ValueError, match="'loss' parameter of MAMLRegressor must be one of"):
+        MAMLRegressor(loss=loss, max_meta_iter=1).meta_fit(tasks_for(False))

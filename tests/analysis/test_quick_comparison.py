@@ -1,0 +1,315 @@
+"""What a report tries: each learner is what its name says, and rows are counted right."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
+from sklearn.model_selection import KFold
+
+from sklearn_meta import NotMetaFittedError, Task, TaskError
+from sklearn_meta.analysis._quick_comparison import (
+    ALPHAS,
+    STRATEGIES,
+    LabelScores,
+    Pooled,
+    QuickLearner,
+    choose_tasks,
+    compare_sizes,
+    fit_views,
+    quick_learners,
+    shared_rows,
+    sizes_by_tasks,
+    transform_tasks,
+)
+from sklearn_meta.analysis.report import judge
+from sklearn_meta.datasets import make_linear_tasks
+from sklearn_meta.model_selection import HierarchicalRegressor, Record, TaskComparison, compare
+
+LINES = make_linear_tasks(12, 10, 3, mean=[1, 1, 1], n_support=4, random_state=0).tasks
+
+
+def as_labels(tasks):
+    """Half of the rows of each task are up; the support has both."""
+    order = [np.argsort(t.y)[[0, 9, 1, 8, 2, 7, 3, 6, 4, 5]] for t in tasks]
+    labels = [np.where(t.y > np.median(t.y), "up", "down") for t in tasks]
+    return [
+        Task(t.X[rows], y[rows], support=range(4))
+        for t, y, rows in zip(tasks, labels, order, strict=True)
+    ]
+
+
+def test_pooled_is_one_model_of_all_rows_whatever_the_support():
+    pooled = Pooled(Ridge()).meta_fit(LINES[:10])
+    X, y = (np.concatenate([getattr(t, name) for t in LINES[:10]]) for name in ("X", "y"))
+    expected = Ridge().fit(X, y).predict(LINES[11].X)
+    np.testing.assert_allclose(pooled.predict(LINES[11].X), expected)
+    own = clone(pooled).fit(LINES[11].X_support, LINES[11].y_support)
+    np.testing.assert_allclose(own.predict(LINES[11].X), expected)
+    with pytest.raises(NotMetaFittedError):
+        Pooled(Ridge()).fit(LINES[0].X, LINES[0].y)
+
+
+def test_pooled_is_of_the_kind_of_its_estimator():
+    assert is_regressor(Pooled(Ridge()))
+    assert is_classifier(Pooled(LogisticRegression()))
+
+
+def test_label_coefficients_are_random_coefficients_of_indicators():
+    tasks = as_labels(LINES)
+    clf = LabelScores().meta_fit(tasks[:10])
+    scores = HierarchicalRegressor().meta_fit([Task(t.X, (t.y == "up") * 1.0) for t in tasks[:10]])
+    new = tasks[11]
+    expected = scores.fit(new.X_support, (new.y_support == "up") * 1.0).predict(new.X_query) > 0.5
+    found = clone(clf).fit(new.X_support, new.y_support).predict(new.X_query)
+    np.testing.assert_array_equal(found == "up", expected)
+
+
+def test_only_labels_of_the_support_are_predicted():
+    tasks = as_labels(LINES)
+    clf = LabelScores().meta_fit(tasks)
+    assert set(clf.fit(LINES[0].X[:2], np.array(["up", "up"])).predict(LINES[1].X)) == {"up"}
+
+
+@pytest.mark.parametrize("classify", [False, True])
+def test_every_learner_has_a_strategy_and_learns(classify):
+    tasks = as_labels(LINES) if classify else list(LINES)
+    views = fit_views(tasks, np.random.RandomState(0))
+    learners = quick_learners(
+        ["down", "up"] if classify else None, n_outputs=None if classify else 1, seed=0
+    )
+    expected = {*STRATEGIES} - ({"guess"} if classify else set())
+    assert {learner.strategy for learner in learners.values()} == expected
+    for learner in learners.values():
+        est, seen = clone(learner.estimator), transform_tasks(views[learner.view], tasks)
+        if learner.strategy in ("guess", "pool", "meta"):
+            est.meta_fit(seen[:10])
+        est.fit(seen[10].X, seen[10].y)
+        assert est.predict(seen[11].X).shape == tasks[11].y.shape
+        assert (learner.strategy == "meta") == bool(learner.advice)
+
+
+def test_labels_of_each_tasks_own_are_not_pooled():
+    learners = quick_learners(None, n_outputs=None, seed=0)
+    assert {learner.strategy for learner in learners.values()} == {"alone", "meta"}
+
+
+def test_many_features_become_few_axes():
+    rng = np.random.RandomState(0)
+    tasks = [Task(rng.standard_normal((30, 2, 50)), rng.standard_normal(30)) for _ in range(3)]
+    widths = {
+        name: transform_tasks(view, tasks)[0].X.shape
+        for name, view in fit_views(tasks, rng).items()
+    }
+    assert widths == {"scaled": (30, 100), "axes": (30, 20), "curves": (30, 40)}
+
+
+def test_views_are_of_all_rows_and_keep_what_a_task_is():
+    tasks = [Task(t.X, t.y, support=t.support, name=str(i)) for i, t in enumerate(LINES)]
+    views = fit_views(tasks, np.random.RandomState(0))
+    seen = transform_tasks(views["scaled"], tasks)
+    X = np.concatenate([t.X for t in seen])
+    np.testing.assert_allclose([X.mean(axis=0), X.std(axis=0)], [[0] * 3, [1] * 3], atol=1e-12)
+    for before, after in zip(tasks, seen, strict=True):
+        assert (after.name, after.support.tolist()) == (before.name, before.support.tolist())
+        np.testing.assert_array_equal(after.y, before.y)
+
+
+def test_constant_features_have_views_too():
+    tasks = [Task(np.ones((5, 2)), np.arange(5.0)) for _ in range(2)]
+    for view in fit_views(tasks, np.random.RandomState(0)).values():
+        assert np.isfinite(transform_tasks(view, tasks)[0].X).all()
+
+
+def task_of(n, **how):
+    return Task(np.arange(float(n))[:, None], np.arange(float(n)), **how)
+
+
+def test_sizes_are_what_nine_tasks_in_ten_have_the_rows_for():
+    tasks = [task_of(n) for n in [24] * 9 + [5] + [24] * 9 + [4]]
+    ((sizes, places),) = sizes_by_tasks(tasks, False)
+    assert sizes == [2, 5, 10]
+    assert places == [*range(9), *range(10, 19)]
+
+
+def test_sizes_that_twenty_tasks_have_the_rows_for_have_tasks_of_their_own():
+    tasks = [task_of(n) for n in [4] * 15 + [44] * 20 + [100] * 20]
+    small, middle, large = sizes_by_tasks(tasks, False)
+    assert small == ([2], [*range(55)])
+    assert middle == ([5, 10, 20], [*range(15, 55)])
+    assert large == ([50], [*range(35, 55)])
+    assert [sizes for sizes, _ in sizes_by_tasks(tasks[:-1], False)] == [[2], [5, 10, 20]]
+
+
+def test_a_fixed_support_gives_all_of_its_rows():
+    ((sizes, _),) = sizes_by_tasks([task_of(24, support=np.arange(20))] * 4, False)
+    assert sizes == [2, 5, 10, 20]
+
+
+def test_classes_count_by_the_rarest():
+    y = np.repeat(["a", "b"], [4, 40])
+    ((sizes, _),) = sizes_by_tasks([Task(np.zeros((44, 1)), y)] * 5, True)
+    assert sizes == [1, 2]
+
+
+def test_tasks_that_cannot_be_learned_and_judged_are_left_out():
+    rng = np.random.RandomState(0)
+    chosen, positions, notes = choose_tasks([task_of(n) for n in (9, 3, 9, 2, 4, 9)], False, 9, rng)
+    assert positions == [0, 2, 4, 5]
+    assert [len(t) for t in chosen] == [9, 9, 4, 9]
+    assert notes == ["Tasks with too few rows, or with one class, were left out: 2."]
+    with pytest.raises(TaskError, match=r"at least 4 tasks need four rows.*Only 3 of 5"):
+        choose_tasks([task_of(n) for n in (9, 9, 9, 3, 2)], False, 9, rng)
+
+
+def test_of_one_class_nothing_is_learned():
+    X, rng = np.zeros((8, 1)), np.random.RandomState(0)
+    both, one = Task(X, np.repeat(["a", "b"], 4)), Task(X, np.repeat("a", 8))
+    assert choose_tasks([both, one, both, both, both], True, 9, rng)[1] == [0, 2, 3, 4]
+    with pytest.raises(TaskError, match=r"of two classes.*Only 1 of 2.*target_type='real'"):
+        choose_tasks([both, one], True, 9, rng)
+
+
+def test_long_tasks_are_cut_beside_their_support():
+    task, rng = task_of(500, support=[3, 7, 440], name="long"), np.random.RandomState(0)
+    (cut, *_), _, notes = choose_tasks([task] * 4, False, 9, rng)
+    assert (len(cut), cut.name) == (203, "long")
+    np.testing.assert_array_equal(cut.y_support, [3, 7, 440])
+    np.testing.assert_array_equal(cut.X[:, 0], cut.y)
+    assert notes == ["Of longer tasks, 200 rows were drawn beside a fixed support."]
+    short = task_of(203, support=[3, 7, 140])
+    assert choose_tasks([short] * 4, False, 9, rng)[0][0] is short
+
+
+def test_rare_classes_keep_their_share():
+    y = np.repeat(["common", "rare"], [900, 9])
+    tasks = [Task(np.zeros((909, 1)), y)] * 4
+    (cut, *_), _, _ = choose_tasks(tasks, True, 9, np.random.RandomState(0))
+    assert np.unique(cut.y, return_counts=True)[1].tolist() == [199, 2]
+
+
+def test_of_many_tasks_some_are_drawn_in_order():
+    tasks = [task_of(n) for n in range(10, 30)]
+    chosen, positions, notes = choose_tasks(tasks, False, 8, np.random.RandomState(0))
+    assert positions == sorted(positions)
+    assert [len(t) for t in chosen] == [10 + i for i in positions]
+    assert notes == ["8 of 20 tasks were drawn."]
+
+
+def test_rows_of_several_tasks_are_counted():
+    X = np.arange(8.0)[:, None]
+    assert shared_rows([Task(X[:4], np.zeros(4)), Task(X[4:], np.zeros(4))]) == 0
+    assert shared_rows([Task(X[:4], np.zeros(4)), Task(X[:4], np.ones(4))]) == 0
+    assert shared_rows([Task(X[:4], np.zeros(4)), Task(X[2:6], np.zeros(4))]) == 0.5
+
+
+def comparison(chance=None, **scores):
+    """Learners with these mean scores on 30 tasks, give or take a little noise that all share."""
+    wobble = 0.1 * np.random.RandomState(0).standard_normal(30)
+    records = tuple(
+        Record(name, 0, 0, i, None, 5, mean + wobble[i] + 0.001 * np.sin(i + mean))
+        for name, mean in scores.items()
+        for i in range(30)
+    )
+    kinds = dict.fromkeys(scores, "meta")
+    return TaskComparison(records, kinds, (), (5,), "row", "score", chance, ())
+
+
+LEARNERS = {"dummy": "guess", "all": "pool", "own": "alone", "prior": "meta"}
+
+
+@pytest.mark.parametrize(
+    ("scores", "case"),
+    [
+        ((-9, -3, -4, -2), "meta"),
+        ((-9, -3, -4, -3.5), "pool"),
+        ((-9, -4, -3, -3.5), "alone"),
+        ((-9, -4, -3, -2.98), "alone"),  # ahead, but by less than 1 % of the error
+        ((-1, -4, -3, -2), "nothing"),
+    ],
+)
+def test_verdicts_of_errors(scores, case):
+    found = judge(comparison(**dict(zip(LEARNERS, scores, strict=True))), LEARNERS, 5)
+    assert found.case == case
+    assert found.best["meta"] == "prior"
+    assert found.gain.difference.mean == pytest.approx(scores[3] - max(scores[1:3]), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("scores", "case"),
+    [((0.6, 0.5, 0.8), "meta"), ((0.6, 0.5, 0.605), "pool"), ((0.3, 0.31, 0.32), "nothing")],
+)
+def test_verdicts_of_accuracies(scores, case):
+    learners = {name: group for name, group in LEARNERS.items() if group != "guess"}
+    found = judge(comparison(0.33, **dict(zip(learners, scores, strict=True))), learners, 5)
+    assert found.case == case
+
+
+def test_one_task_of_a_huge_error_does_not_hide_the_others():
+    found = comparison(dummy=-9, all=-3, own=-4, prior=-2)
+    spoiled = [
+        r._replace(score=-500.0) if r.task == 3 and r.estimator != "all" else r
+        for r in found.records
+    ]
+    found = judge(replace(found, records=tuple(spoiled)), LEARNERS, 5)
+    assert found.case == "pool"  # the mean is behind
+    spoiled = [
+        r._replace(score=-500.0 - (r.estimator != "prior")) if r.task == 3 else r for r in spoiled
+    ]
+    wide = judge(
+        replace(comparison(dummy=-9, all=-3, own=-4, prior=-2), records=tuple(spoiled)), LEARNERS, 5
+    )
+    assert wide.case == "meta"
+    assert wide.gain.p_sign < 0.01
+
+
+def test_learners_of_several_views_get_the_same_rows():
+    views = {
+        name: transform_tasks(view, LINES)
+        for name, view in fit_views(LINES, np.random.RandomState(0)).items()
+    }
+    learners = quick_learners(None, n_outputs=1, seed=0)
+    found = compare_sizes(learners, views, [(range(12), [4])], seed=4)
+    name = "ridge regression per task"
+    how = {"cv": KFold(5, shuffle=True, random_state=4), "seeds": [4], "support_sizes": 4}
+    how |= {"baselines": (), "scoring": "neg_mean_squared_error"}
+    twin = compare({name: RidgeCV(ALPHAS)}, views["scaled"], **how)
+    np.testing.assert_array_equal(found.scores(name), twin.scores(name))
+    assert found.kinds[name] == "per-task"
+    assert found.kinds["pooled ridge regression"] == "pooled"
+    assert found.chance is None
+    assert list(found.kinds) == list(learners)
+    assert {record.estimator for record in found.records} == {*found.kinds}
+
+
+def test_tasks_keep_their_positions_at_every_size():
+    views = {"scaled": list(LINES)}
+    learners = {"ridge": QuickLearner("alone", "scaled", Ridge())}
+    found = compare_sizes(learners, views, [(range(1, 12), [2]), ([3, 5, 7, 9, 10], [4])], seed=0)
+    assert found.sizes == (2, 4)
+    tasks = {size: {r.task for r in found.records if r.support_size == size} for size in (2, 4)}
+    assert tasks == {2: {*range(1, 12)}, 4: {3, 5, 7, 9, 10}}
+
+
+def spread(scores, seed):
+    """Ten tasks, on which scores differ far more than their means."""
+    rng = np.random.RandomState(seed)
+    found = comparison(**scores)
+    records = tuple(
+        r._replace(score=r.score + 2 * rng.standard_normal()) for r in found.records if r.task < 10
+    )
+    return replace(found, records=records)
+
+
+def test_few_tasks_are_unclear():
+    scores = dict(zip(LEARNERS, (-9, -4, -3, -2), strict=True))
+    cases = [judge(spread(scores, seed), LEARNERS, 5).case for seed in range(20)]
+    assert cases.count("unclear") > 5
+    assert set(cases) <= {"unclear", "meta", "alone"}
+
+
+def test_guessing_labels_is_by_the_classes_of_a_task():
+    learners = {"logistic": QuickLearner("alone", "scaled", LogisticRegression())}
+    found = compare_sizes(learners, {"scaled": as_labels(LINES)}, [(range(12), [2])], seed=0)
+    assert found.chance == 0.5

@@ -1,0 +1,60 @@
+"""Files are written whole or not at all, and replace nothing but files."""
+
+import os
+import stat
+
+import pytest
+
+from sklearn_meta import SaveError
+from sklearn_meta._archive import write_atomically
+
+posix = pytest.mark.skipif(os.name != "posix", reason="pipes and modes of POSIX")
+
+
+@posix
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    (tmp_path / "one").symlink_to("two")
+    (tmp_path / "two").symlink_to("one")
+    for name in ("pipe", "one", "two"):
+        with pytest.raises(SaveError, match="a pipe or a circle of links"):
+            write_atomically(tmp_path / name, b"new")
+    assert stat.S_ISFIFO(os.lstat(pipe).st_mode)
+    assert (tmp_path / "one").is_symlink()
+    assert (tmp_path / "two").is_symlink()
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_name_that_ends_like_a_folder_is_one(tmp_path):
+    with pytest.raises(SaveError, match="is a folder"):
+        write_atomically(str(tmp_path / "new") + "/", b"new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_errors_name_what_the_user_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such folder to save in") as found:
+        write_atomically(tmp_path / "lacking" / "file", b"new")
+    assert found.value.filename == str(tmp_path / "lacking")
+    with pytest.raises(OSError, match=r"too long.*nnn") as found:
+        write_atomically(tmp_path / ("n" * 300), b"new")
+    assert found.value.filename == str(tmp_path / ("n" * 300))
+
+
+@pytest.mark.parametrize("name", ["n" * 250, "ü" * 120, "🦊" * 60, b"bytes"])
+def test_names_may_be_as_long_as_the_disk_allows(name, tmp_path):
+    path = os.path.join(os.fsencode(tmp_path), name if isinstance(name, bytes) else name.encode())
+    write_atomically(path, b"new")
+    with open(path, "rb") as file:
+        assert file.read() == b"new"
+
+
+@posix
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o666])
+def test_whoever_may_read_the_old_file_may_read_the_new(mode, tmp_path):
+    path = tmp_path / "private"
+    path.write_bytes(b"old")
+    path.chmod(mode)
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert stat.S_IMODE(path.stat().st_mode) == mode

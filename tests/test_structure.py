@@ -1,0 +1,107 @@
+"""Laws of structure: what keeps the rooms of the package deep and its words plain."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import sklearn_meta
+from sklearn_meta.testing import all_estimators
+
+HOUSE = Path(sklearn_meta.__file__).parent
+TREES = {str(p.relative_to(HOUSE)): ast.parse(p.read_text()) for p in sorted(HOUSE.rglob("*.py"))}
+NAMED_TUPLE = {"_asdict", "_fields", "_make", "_replace"}
+# words of no other package: a stranger could not tell what they name
+PRIVATE_WORDS = {
+    "told", "found", "given", "there", "kept", "known", "arm", "arms", "extent", "survey",
+    "plausible", "written", "restored", "shown", "said",
+}  # fmt: skip
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+
+def functions(tree):
+    return [n for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))]
+
+
+def any_estimators(tree):
+    """Arguments that are an estimator of any type, which no type checker sees."""
+    for function in functions(tree):
+        arguments = function.args
+        for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
+            is_any = isinstance(a.annotation, ast.Name) and a.annotation.id == "Any"
+            if a.arg in ("est", "estimator", "learner", "meta_learner") and is_any:
+                yield f"{function.name}({a.arg}: Any)"
+
+
+def foreign_attributes(tree):
+    """Private attributes that are read of another object and not defined in the same file."""
+    own = {n.name for n in ast.walk(tree) if isinstance(n, DEFINITIONS)}
+    for node in ast.walk(tree):
+        targets = []
+        if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        for target in targets:
+            own |= {n.attr for n in ast.walk(target) if isinstance(n, ast.Attribute)}
+            own |= {n.id for n in ast.walk(target) if isinstance(n, ast.Name)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and re.match(r"_[^_]", node.attr):
+            itself = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+            if not itself and node.attr not in own | NAMED_TUPLE:
+                yield f"line {node.lineno}: .{node.attr}"
+
+
+def words_of(name):
+    return set(re.findall(r"[A-Z]?[a-z0-9]+", name))
+
+
+def private_names(path, tree):
+    """Files, classes and functions named by a word that only this package would use so."""
+    names = [Path(path).stem, *(n.name for n in ast.walk(tree) if isinstance(n, DEFINITIONS))]
+    return [n for n in names if PRIVATE_WORDS & {word.lower() for word in words_of(n)}]
+
+
+def docstrings(tree):
+    nodes = [n for n in ast.walk(tree) if isinstance(n, (ast.Module, *DEFINITIONS))]
+    return [doc for doc in map(ast.get_docstring, nodes) if doc]
+
+
+@pytest.mark.parametrize("path", TREES)
+def test_no_function_takes_an_estimator_of_any_type(path):
+    assert list(any_estimators(TREES[path])) == []
+
+
+@pytest.mark.parametrize("path", [p for p in TREES if p != "_compat.py"])
+def test_no_private_attribute_of_another_class_is_read(path):
+    assert list(foreign_attributes(TREES[path])) == []
+
+
+@pytest.mark.parametrize("path", TREES)
+def test_names_are_words_of_the_field(path):
+    assert private_names(path, TREES[path]) == []
+
+
+@pytest.mark.parametrize("path", TREES)
+def test_docstrings_say_what_a_function_does(path):
+    assert [
+        doc for doc in docstrings(TREES[path]) if re.match(r"(Give|Tell|Say|Hold)\b", doc)
+    ] == []
+
+
+@pytest.mark.parametrize(("name", "cls"), all_estimators())
+def test_an_estimator_has_at_most_four_classes_of_the_package(name, cls):
+    own = [c for c in cls.__mro__ if c.__module__.startswith("sklearn_meta")]
+    assert len(own) <= 4, own
+
+
+@pytest.mark.parametrize(
+    ("source", "law"),
+    [
+        ("def f(est: Any): ...", any_estimators),
+        ("def f(x):\n    return x._secret", foreign_attributes),
+        ("class Arms: ...", lambda tree: private_names("file.py", tree)),
+        ("x = 1", lambda tree: private_names("told.py", tree)),
+    ],
+)
+def test_the_laws_can_be_broken(source, law):
+    assert list(law(ast.parse(source))) != []
