@@ -137,7 +137,7 @@ def test_an_overridden_sample_is_obeyed():
     ("sample", "message"),
     [
         (lambda n: BLOBS[:2], r"sample\(n_tasks=16\) gave 2 task"),
-        (lambda n: (BLOBS if n == 64 else WIDER)[:1] * n, r"Task 0 of a sample has X .*\(8,\)"),
+        (lambda n: (BLOBS if n == 64 else WIDER)[:1] * n, r"Task 0 of a sample: X .*\(8,\)"),
         (lambda n: None, "got NoneType"),
     ],
 )

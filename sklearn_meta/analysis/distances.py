@@ -20,9 +20,8 @@ from sklearn_meta.analysis._otdd import otdd_distances
 from sklearn_meta.analysis._stacks import stated_target_type
 from sklearn_meta.analysis._task2vec import task2vec_distances
 from sklearn_meta.analysis._transfer import transfer_distances
-from sklearn_meta.outer.episodes import check_same_rows
 from sklearn_meta.tasks import Task, as_tasks
-from sklearn_meta.tasks.validate import check_task_names, label, target_kind
+from sklearn_meta.tasks.validate import check_same_rows, check_task_names, label, target_kind
 
 __all__ = [
     "METRICS",

@@ -35,7 +35,7 @@ from sklearn_meta.outer.scaling import Scaling, TaskMoments
 from sklearn_meta.tasks import EmpiricalTasks, FewShotTasks, Task, TaskDistribution, as_tasks
 from sklearn_meta.tasks.convert import validation_table
 from sklearn_meta.tasks.lazy import TaskReader, as_lazy, is_lazy
-from sklearn_meta.tasks.validate import label
+from sklearn_meta.tasks.validate import check_same_rows, label
 
 __all__ = [
     "DistributionEpisodes",
@@ -52,7 +52,6 @@ __all__ = [
     "TrainingBatches",
     "TrainingTasks",
     "ValidationBatches",
-    "check_same_rows",
     "encode_labels",
     "gather",
     "pad_rows",
@@ -498,20 +497,6 @@ def check_max_n_way(task: Task, i: int, max_n_way: int | None) -> None:
         check_n_way(len(np.unique(task.y)), max_n_way)
     except ValueError as error:
         raise TaskError(f"{label(task, i)}: {error}") from None
-
-
-def check_same_rows(task: Task, like: Task, name: str, others: str) -> None:
-    """Raise a TaskError if rows of a task have other shapes or features than those of another."""
-    for what, got, expected in (
-        ("X with rows of shape", task.row_shape, like.row_shape),
-        ("y with rows of shape", task.y.shape[1:], like.y.shape[1:]),
-        ("the feature names", task.feature_names_in, like.feature_names_in),
-    ):
-        if got != expected:
-            raise TaskError(
-                f"{name} has {what} {got}, {others} have {expected} "
-                f"(X of shape {(len(task), *task.row_shape)}, y of shape {task.y.shape})."
-            )
 
 
 # ---- sources of episodes ---------------------------------------------------------------------
