@@ -15,7 +15,7 @@ from sklearn_meta.outer.state import MetaState
 from sklearn_meta.tasks.arrays import dense
 from sklearn_meta.tasks.frames import is_frame
 from sklearn_meta.tasks.validate import check_feature_names, names_of
-from sklearn_meta.tasks.values import as_rows, as_targets
+from sklearn_meta.tasks.values import as_rows, as_targets, holds_targets
 
 __all__ = [
     "validate_like_prior",
@@ -33,6 +33,9 @@ def validate_support(
 
     Sparse rows stay sparse.
     """
+    if is_plain(estimator, X) and is_plain_target(y, len(X), kind):
+        estimator.n_features_in_ = X.shape[1]
+        return X, y
     rows = as_rows(X, "X")
     validate_data(estimator, X if is_frame(X) else rows, y, skip_check_array=True)
     check_ndim(estimator, rows, allow_nd)
@@ -59,22 +62,33 @@ def check_ndim(estimator: BaseEstimator, rows: Any, allow_nd: bool) -> None:
 
 
 def validate_rows(estimator: BaseEstimator, X: Any, dtype: Any, *, allow_nd: bool) -> Any:
-    """Return query rows in the dtype of the support.
+    """Return query rows in the dtype of the support."""
+    n_features = getattr(estimator, "n_features_in_", None)
+    if is_plain(estimator, X) and X.dtype == dtype and X.shape[1] == n_features:
+        return X
+    return validate_query(estimator, X, allow_nd=allow_nd).astype(dtype, copy=False)
 
-    Plain arrays skip the checks, which would take two thirds of the time of `predict`.
+
+def is_plain(estimator: BaseEstimator, X: Any) -> bool:
+    """Return whether the checks would return X as it is.
+
+    They would take two thirds of the time of `predict`, and an eighth of that of `fit`.
     """
-    if (
+    return (
         type(X) is np.ndarray
         and X.ndim == 2
         and X.size > 0
-        and X.dtype == dtype
-        and X.dtype.kind == "f"
-        and X.shape[1] == getattr(estimator, "n_features_in_", None)
+        and X.dtype in (np.float64, np.float32)
         and not hasattr(estimator, "feature_names_in_")
         and bool(np.isfinite(X).all())
-    ):
-        return X
-    return validate_query(estimator, X, allow_nd=allow_nd).astype(dtype, copy=False)
+    )
+
+
+def is_plain_target(y: Any, n_rows: int, kind: str) -> bool:
+    """Return whether the checks would return y as it is."""
+    if type(y) is not np.ndarray or not holds_targets(y, kind) or len(y) != n_rows:
+        return False
+    return y.dtype.kind != "f" or (kind == "real" and bool(np.isfinite(y).all()))
 
 
 def validate_like_prior(estimator: BaseEstimator, X: Any, state: MetaState | None) -> NDArray[Any]:
