@@ -29,7 +29,7 @@ from sklearn_meta.ensemble import (
     Members,
 )
 from sklearn_meta.persistence import save_adapted
-from sklearn_meta.pipeline import MetaPipeline
+from sklearn_meta.pipeline import MetaPipeline, TransformerState, param_hashes
 
 DTYPES = {"BOOL": "bool", "F16": "<f2", "F32": "<f4", "F64": "<f8"}
 DTYPES |= {f"{kind.upper()}{8 * n}": f"<{kind}{n}" for kind in "iu" for n in (1, 2, 4, 8)}
@@ -149,13 +149,16 @@ def pipeline(arrays, document, types, trusted, params):
     pipe = MetaPipeline([*map(tuple, steps["steps"]), last], **own)
     columns, output, pooled = document.get("columns"), document.get("output"), steps["pooled"]
     names = {k: v and tuple(v) for k, v in output["names"].items()} if output else {}
-    state = {
-        "_pooled": None if pooled is None else tuple(map(tuple, pooled)),
-        "_scope": document["scope"],
-        "_columns": columns and tuple(columns),
-        "_output": (names, output["n_columns"]) if output else None,
-    }
-    pipe.__setstate__(pipe.__getstate__() | state)
+    if document["scope"] is not None:
+        pooled = None if pooled is None else tuple(map(tuple, pooled))
+        pipe.transformer_state = TransformerState(
+            document["scope"],
+            columns and tuple(columns),
+            pooled,
+            {name: param_hashes(transformer) for name, transformer in pooled or ()},
+            names or None,
+            output["n_columns"] if output else None,
+        )
     return pipe
 
 

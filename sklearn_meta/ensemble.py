@@ -21,11 +21,12 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_meta._archive import loading, saving
 from sklearn_meta.base import BaseMetaLearner
 from sklearn_meta.base.numpy_learner import NumpyMetaLearner, flat_rows
+from sklearn_meta.base.validation import validate_query, validate_support
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.model_selection.row_predictions import predict_with_proba
 from sklearn_meta.model_selection.task_estimator import ensure_support, support_range
-from sklearn_meta.outer.converged import FACTOR
 from sklearn_meta.outer.failures import (
+    FACTOR,
     NUMERICAL,
     SUPPORT,
     Failures,
@@ -34,7 +35,6 @@ from sklearn_meta.outer.failures import (
     collect_failures,
     no_prediction,
 )
-from sklearn_meta.outer.support import checked_query, checked_support
 from sklearn_meta.parameters import as_range, check_parameter, integer
 from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.convert import validation_table
@@ -158,7 +158,7 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         self.meta_state.freeze()
         self.meta_feature_names = checked[0].feature_names_in
         names = [label(task, i) for i, task in enumerate(checked)]
-        _warn_left_out([trials[i].reasons for i in range(n_tasks)], names, 4)
+        _warn_left_out([trials[i].reasons for i in range(n_tasks)], names)
         return self
 
     def fit(self, X: Any, y: Any) -> GuardedMetaEstimator:
@@ -185,7 +185,7 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         self._check_params()
         names = feature_names(X)
         check_feature_names(names, self.meta_feature_names)
-        X, y = checked_support(self, X, y, allow_nd=True, kind=self.target_type)
+        X, y = validate_support(self, X, y, allow_nd=True, kind=self.target_type)
         classes, prior = self._classes(y), self.meta_state
         members = Members(None, self._make_local(), None) if prior is None else prior.members
         fitted, reasons = members.fit(X, y, classes)
@@ -199,7 +199,7 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         self.weights_ = dict(zip(MEMBERS, weights.tolist(), strict=True))
         if classes is not None:
             self.classes_ = classes
-        _warn_left_out([reasons], [SUPPORT], 4)
+        _warn_left_out([reasons], [SUPPORT])
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -242,7 +242,7 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
             If a task is invalid, or has no fixed support.
         """
         checked, predicted, failures = self._predict_tasks(tasks, error_score)
-        failures.report(len(checked), error_score, stacklevel=3)
+        failures.report(len(checked), error_score)
         return predicted
 
     def score_tasks(self, tasks: Any, *, error_score: Any = np.nan) -> Array:
@@ -266,7 +266,7 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
             error_score if i in failures.failed else metric(task.y_query, y)
             for i, (task, y) in enumerate(zip(checked, predicted, strict=True))
         ]
-        failures.report(len(checked), error_score, stacklevel=3)
+        failures.report(len(checked), error_score)
         return np.array(scores, dtype=np.float64)
 
     def weights_tasks(self, tasks: Any) -> Array:
@@ -282,7 +282,7 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         ndarray of shape (n_tasks, 3)
             Weights of the meta-learner, the local and the pooled estimator; they sum to 1.
         """
-        return self._weigh_tasks(tasks, 5)[1]
+        return self._weigh_tasks(tasks)[1]
 
     @property
     def calibration_(self) -> Calibration:
@@ -360,7 +360,7 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
     def _blend(self, X: Any) -> Array:
         """Blend the predictions of the fitted members for rows."""
         check_is_fitted(self)
-        X = checked_query(self, X, allow_nd=True)
+        X = validate_query(self, X, allow_nd=True)
         weights, (fitted, y_shape) = np.array([*self.weights_.values()]), self._adapted
         weighted = (m if w > 0 else None for m, w in zip(fitted, weights, strict=True))
         n_outputs = int(np.prod(y_shape))
@@ -372,14 +372,14 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
                 f"No member of this {type(self).__name__} has finite predictions for row {lost[0]} "
                 f"of X of shape {X.shape} ({len(lost)} such rows)."
             )
-        _warn_left_out([_not_finite(weights, outputs)], ["X"], 5)
+        _warn_left_out([_not_finite(weights, outputs)], ["X"])
         return blended
 
     def _predict_tasks(
         self, tasks: Any, error_score: Any
     ) -> tuple[Sequence[Task], list[NDArray[Any]], Failures]:
         check_error_score(error_score, type(self).__name__)
-        checked, weights, outputs = self._weigh_tasks(tasks, 6)
+        checked, weights, outputs = self._weigh_tasks(tasks)
         predicted, failures = list[NDArray[Any]](), Failures()
         for i, (task, w, P) in enumerate(zip(checked, weights, outputs, strict=True)):
             blended = _weighted_mean(w, P)
@@ -391,9 +391,7 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
             predicted.append(no_prediction(len(blended), task.y, self.target_type))
         return checked, predicted, failures
 
-    def _weigh_tasks(
-        self, tasks: Any, stacklevel: int
-    ) -> tuple[Sequence[Task], Array, list[Array]]:
+    def _weigh_tasks(self, tasks: Any) -> tuple[Sequence[Task], Array, list[Array]]:
         """Return tasks with the weights of the members and their outputs for the query."""
         prior: GuardPrior = self.check_meta_fitted()
         checked = as_tasks(tasks, target_type=self.target_type)
@@ -404,7 +402,7 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
                 raise TaskError(f"{name} has no fixed support (X of shape {task.X.shape}).")
         with collect_failures() as collected:
             outputs, reasons = prior.members.predict_tasks(checked, is_classifier(self))
-        collected.renamed(dict(enumerate(names))).report(len(names), None, stacklevel - 1)
+        collected.renamed(dict(enumerate(names))).report(len(names), None)
         weights = prior.weigh([_support_of(task) for task in checked], outputs, reasons, self.cv)
         for t, task in enumerate(checked):
             if not weights[t].any():
@@ -413,7 +411,7 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
                 outputs[t] = dummy.predict(task.X_query, task.y[:1].size, classes)
                 weights[t] = ONLY_LOCAL
             reasons[t] |= _not_finite(weights[t], outputs[t])
-        _warn_left_out(reasons, names, stacklevel)
+        _warn_left_out(reasons, names)
         return checked, weights, outputs
 
 
@@ -588,7 +586,7 @@ class Members(NamedTuple):
             failures.fit(meta, X, y, 0, "meta", np.nan)
         for reason in (*failures.failed.values(), *failures.doubtful.values()):
             meta, reasons["meta"] = None, reason.why
-        Failures(off_scale=failures.off_scale).renamed({0: SUPPORT}).report(1, None, stacklevel=4)
+        Failures(off_scale=failures.off_scale).renamed({0: SUPPORT}).report(1, None)
         return Members(meta, self._fit_local(X, y, classes, reasons), self.pooled), reasons
 
     def predict(self, X: Any, n_outputs: int, classes: Classes) -> Array:
@@ -663,7 +661,7 @@ class Members(NamedTuple):
         """Predict queries (n_query, n_outputs) by the meta-learner; note where it fails."""
         with collect_failures() as collected:
             predictions = predict_with_proba(self.meta, tasks)
-        Failures(off_scale=collected.off_scale).report(len(tasks), None, stacklevel=6)
+        Failures(off_scale=collected.off_scale).report(len(tasks), None)
         for i, reason in (*collected.doubtful.items(), *collected.failed.items()):
             reasons[i]["meta"] = reason.why
         is_softmax = isinstance(self.meta, BaseMetaLearner)  # never exactly 0, and not clipped
@@ -800,14 +798,14 @@ def _add_reasons(far: Bools, losses: Array, typical: Array, reasons: Sequence[Wh
         reasons[t].setdefault(MEMBERS[k], text)
 
 
-def _warn_left_out(reasons: Sequence[Why], names: Sequence[str], stacklevel: int) -> None:
+def _warn_left_out(reasons: Sequence[Why], names: Sequence[str]) -> None:
     """Warn once of the members that are left out of tasks."""
     left_out = {
         i: Reason(names[i], " ".join(f"{member!r} gets no weight: {text}" for member, text in some))
         for i, some in enumerate(sorted(why.items()) for why in reasons)
         if some
     }
-    Failures(doubtful=left_out).report(len(names), None, stacklevel)
+    Failures(doubtful=left_out).report(len(names), None)
 
 
 # ---- weights: learned on tasks of meta-training that the members were not trained on -------------

@@ -20,9 +20,8 @@ from sklearn_meta.analysis._otdd import otdd_distances
 from sklearn_meta.analysis._stacks import stated_target_type
 from sklearn_meta.analysis._task2vec import task2vec_distances
 from sklearn_meta.analysis._transfer import transfer_distances
-from sklearn_meta.outer.sources import check_alike
 from sklearn_meta.tasks import Task, as_tasks
-from sklearn_meta.tasks.validate import check_task_names, label, target_kind
+from sklearn_meta.tasks.validate import check_same_rows, check_task_names, label, target_kind
 
 __all__ = [
     "METRICS",
@@ -151,7 +150,7 @@ def _cross_distances(
     """
     tasks, target_type = _validated(tasks, estimator, metric_params)
     new = as_tasks(new, target_type=target_type)
-    check_alike(new[0], tasks[0], "Task 0 of the new tasks", "the known ones")
+    check_same_rows(new[0], tasks[0], "Task 0 of the new tasks", "the known ones")
     if callable(metric):
         forth = _each_pair(tasks, new, metric, metric_params)
         back = _each_pair(new, tasks, metric, metric_params).T if symmetric else forth
@@ -433,7 +432,7 @@ class TaskEmbedding(TransformerMixin, BaseEstimator):
         fitted, target_type = _validated(self.tasks_, self.estimator, self.metric_params)
         new = as_tasks(tasks, target_type=target_type)
         check_task_names(new[0], 0, fitted[0].feature_names_in, "fit")
-        check_alike(new[0], fitted[0], "Task 0", "the tasks of fit")
+        check_same_rows(new[0], fitted[0], "Task 0", "the tasks of fit")
         if self.metric == "meta_features":
             n = len(fitted)
             vectors = scaled_meta_features((*fitted, *new), target_type, n)[n:]

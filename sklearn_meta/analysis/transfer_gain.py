@@ -179,7 +179,7 @@ def transfer_gain(
         for fold, (train, test) in enumerate(folds if _learns(one) else [([], [*every])])
     ]
     results = run_jobs(jobs)
-    warn_of_failures(jobs, results, error_score, stacklevel=2)
+    warn_of_failures(jobs, results, error_score)
     scores = {one.name: np.empty(len(held_out)) for one in (measured, *others)}
     for job, result in zip(jobs, results, strict=True):
         scores[job.named.name][[*job.test]] = result.scores[0]

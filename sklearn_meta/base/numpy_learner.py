@@ -97,7 +97,7 @@ class NumpyMetaLearner(BaseEstimator):
                 failures.add(Failures({i: Reason(label(task, i), str(error))}), error_score)
                 y = no_prediction(len(task.y_query), task.y, target_type)
             predicted.append(y)
-        failures.report(len(checked), error_score, stacklevel=3)
+        failures.report(len(checked), error_score)
         return predicted
 
     def check_meta_fitted(self) -> Any:

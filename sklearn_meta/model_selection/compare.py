@@ -167,7 +167,7 @@ def compare(
         for est in compared
     ]
     results = run_jobs(jobs, cache_dir, n_jobs, verbose)
-    warn_of_failures(jobs, results, error_score, stacklevel=2)
+    warn_of_failures(jobs, results, error_score)
     records = [
         Record(job.named.name, job.seed, job.fold, i, task.name, size, score)
         for job, result in zip(jobs, results, strict=True)

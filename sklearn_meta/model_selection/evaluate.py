@@ -9,7 +9,6 @@ import re
 import sys
 import time
 import types
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.exceptions import FitFailedWarning
 
 from sklearn_meta._version import __version__
+from sklearn_meta._warnings import warn
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.model_selection.baselines import NamedEstimator
 from sklearn_meta.model_selection.scorer import Metric, metric_of
@@ -209,7 +209,7 @@ class Job:
             scores.append(score)
         off_scale = {i: r for i, r in collected.off_scale.items() if i not in collected.failed}
         doubts = Failures(doubtful=collected.doubtful, off_scale=off_scale)
-        doubts.renamed(names).report(len(tasks), None, stacklevel=3)
+        doubts.renamed(names).report(len(tasks), None)
         return scores
 
     def _predict_all(
@@ -285,9 +285,7 @@ def _run_job(key: str, job: Job) -> JobScores:
     return job.run()
 
 
-def warn_of_failures(
-    jobs: Sequence[Job], results: Sequence[JobScores], error_score: Any, stacklevel: int
-) -> None:
+def warn_of_failures(jobs: Sequence[Job], results: Sequence[JobScores], error_score: Any) -> None:
     """Warn once of all fits and scores that failed."""
     failures = dict[str, list[Reason]]()
     for job, result in zip(jobs, results, strict=True):
@@ -298,11 +296,10 @@ def warn_of_failures(
             for name, failed in failures.items()
             if failed
         ]
-        warnings.warn(
+        warn(
             f"{n_failures} fits or scores failed; these scores are {error_score}. "
             + " ".join(reasons),
             FitFailedWarning,
-            stacklevel=stacklevel + 1,
         )
 
 

@@ -114,7 +114,7 @@ def test_what_y_holds_may_be_said(metric):
     assert not np.allclose(said, task_distances(tasks, metric=metric))
     as_labels = task_distances(tasks, metric=metric, estimator=MAMLClassifier())
     np.testing.assert_array_equal(as_labels, task_distances(tasks, metric=metric))
-    with pytest.raises(ValueError, match=r"'target_type' .* None, 'class' or 'real'. Got 'int'"):
+    with pytest.raises(ValueError, match=r"'target_type' .* None, 'class', 'real'. Got 'int'"):
         task_distances(tasks, metric=metric, metric_params={"target_type": "int"})
 
 
