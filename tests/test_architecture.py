@@ -51,7 +51,7 @@ MAY = {
     ),
     "ensemble": (
         {"numpy", "scipy", "sklearn"},
-        {"tasks", "outer", "base", "model_selection", "persistence"},
+        {"tasks", "outer", "base", "model_selection"},
     ),
 }
 TOP = ({"numpy", "scipy", "sklearn", "torch", "joblib", "matplotlib", "pandas"}, None)

@@ -51,7 +51,7 @@ def test_lines_are_told_apart_without_colour():
     np.testing.assert_allclose(xs.prod(axis=0) ** (1 / len(lines)), [6, 12])
 
 
-def test_one_size_is_a_row_an_arm():
+def test_one_size_is_a_row_for_each_estimator():
     comparison = found(6)
     display = ComparisonDisplay.from_comparison(comparison)
     ax = display.ax_
@@ -82,9 +82,9 @@ def test_errors_are_drawn_as_errors_by_factors():
     assert high > -min(means)
 
 
-def test_more_than_six_arms_are_still_told_apart():
-    arms = {f"ridge {a}": Ridge(a) for a in range(1, 9)}
-    comparison = compare(arms, TASKS, cv=2, seeds=1, support_sizes=6, baselines=())
+def test_more_than_six_estimators_are_still_told_apart():
+    estimators = {f"ridge {a}": Ridge(a) for a in range(1, 9)}
+    comparison = compare(estimators, TASKS, cv=2, seeds=1, support_sizes=6, baselines=())
     lines = [bars[0] for bars in comparison.plot().lines_.values()]
     looks = {(x.get_marker(), x.get_color(), x.get_markerfacecolor()) for x in lines}
     assert len(looks) == 8

@@ -1,4 +1,4 @@
-"""compare: the same rows for every arm, no labels leak, every spelling, errors at the door."""
+"""compare: the same rows for every estimator, no leak of labels, every form of tasks, errors."""
 
 import pickle
 from functools import cache
@@ -90,7 +90,7 @@ def watched():
     return found, list(SEEN)
 
 
-def test_every_arm_sees_the_same_rows():
+def test_every_estimator_sees_the_same_rows():
     _, seen = watched()
     by = {
         who: [
@@ -176,7 +176,7 @@ def test_a_comparison_prints_and_pickles():
     assert str(twin) == str(found)
 
 
-# ---- arms ------------------------------------------------------------------------------------
+# ---- estimators ------------------------------------------------------------------------------
 
 
 def test_meta_scores_are_those_of_meta_fit_and_score_tasks():
@@ -228,16 +228,16 @@ def test_baselines_take_the_network_of_the_first_meta_learner():
     tasks = collect_tasks(make_blob_tasks(4, n_shot=1, random_state=0))
     first = MAMLClassifier(hidden_layer_sizes=7, meta_lr=0.02, n_shot=2, inner_lr=0.3)
     given = name_estimators([KNeighborsClassifier(), first, ProtoNetClassifier()])
-    arms, notes = make_baselines("auto", given, tasks, [([0, 1], [2, 3])], None)
+    estimators, notes = make_baselines("auto", given, tasks, [([0, 1], [2, 3])], None)
     assert notes == []
-    made = {arm.name: arm.estimator for arm in arms}
+    made = {est.name: est.estimator for est in estimators}
     assert isinstance(made["pooled"], PooledClassifier)
-    for arm in ("pooled", "fine-tune"):
-        params = made[arm].get_params()
+    for name in ("pooled", "fine-tune"):
+        params = made[name].get_params()
         assert (params["hidden_layer_sizes"], params["meta_lr"], params["n_shot"]) == (7, 0.02, 2)
     assert made["fine-tune"].inner_lr == 0.01  # its own default
     assert made["per-task"] is first
-    assert [arm.trains for arm in arms] == [False, True, True, True, True]
+    assert [est.trains for est in estimators] == [False, True, True, True, True]
 
 
 def test_kinds_and_names():
@@ -268,7 +268,7 @@ def test_baselines_that_cannot_be_had_are_noted():
     assert plain.verdict.startswith("No meta-learner was compared")
 
 
-def test_without_signal_every_arm_is_at_chance():
+def test_without_signal_every_estimator_is_at_chance():
     rng = np.random.RandomState(0)
     tasks = [Task(rng.randn(60, 3), np.arange(60) % 2) for _ in range(20)]
     learners = [MAMLClassifier(**SMALL | {"max_meta_iter": 20}), KNeighborsClassifier(1)]
@@ -427,7 +427,7 @@ FAILED = (
 )
 
 
-def test_a_fit_that_fails_names_arm_task_and_support():
+def test_a_fit_that_fails_names_estimator_task_and_support():
     how = {"cv": 2, "seeds": 1, "support_sizes": [1, 4], "baselines": ()}
     est = [KNeighborsClassifier(3), KNeighborsClassifier(1)]
     with pytest.raises(
@@ -472,7 +472,7 @@ def test_hierarchical_classes_are_a_fair_rival_on_blobs():
     )
 
 
-# ---- arms that fail on a task ------------------------------------------------------------------
+# ---- estimators that fail on a task ------------------------------------------------------------
 
 WAVES = make_sinusoid_tasks(6, n_rows=14, n_support=5, random_state=0)
 DIVERGING = [

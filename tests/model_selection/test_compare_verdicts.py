@@ -17,14 +17,14 @@ MSE = "neg_mean_squared_error"
 
 # ---- of made-up scores -------------------------------------------------------------------------
 
-NOISE = np.random.RandomState(0).uniform(-0.1, 0.1, size=20)  # of tasks, shared by all arms
+NOISE = np.random.RandomState(0).uniform(-0.1, 0.1, size=20)  # of tasks, shared by all estimators
 OWN = np.linspace(-0.05, 0.05, 20)  # what makes intervals of differences wider than nothing
 
 
-def made(chance=0.2, sizes=(5,), seeds=3, spread=1.0, **arms):
+def made(chance=0.2, sizes=(5,), seeds=3, spread=1.0, **estimators):
     """Arms by kind, and the mean of each (at each size); trainings agree."""
     records, kinds = [], {}
-    for name, (kind, *means) in arms.items():
+    for name, (kind, *means) in estimators.items():
         kinds[name] = kind
         for size, mean in zip(sizes, means, strict=True):
             scores = mean + NOISE + spread * OWN * (len(kinds) - 1)
@@ -122,8 +122,8 @@ KNOWN = {
 
 @pytest.mark.parametrize("case", KNOWN)
 def test_each_case_has_its_words(case):
-    arms, words = KNOWN[case]
-    assert re.match(words, made(**arms).verdict)
+    estimators, words = KNOWN[case]
+    assert re.match(words, made(**estimators).verdict)
 
 
 def test_sizes_that_agree_have_one_headline_and_those_that_differ_are_told_apart():
@@ -138,8 +138,8 @@ def test_sizes_that_agree_have_one_headline_and_those_that_differ_are_told_apart
 
 
 def test_with_one_seed_the_verdict_is_of_the_models_trained():
-    arms = {"MAML": ("meta", 0.8), "Ridge": ("per-task", 0.6)}
-    once, often = (made(seeds=n, **arms).verdict for n in (1, 3))
+    estimators = {"MAML": ("meta", 0.8), "Ridge": ("per-task", 0.6)}
+    once, often = (made(seeds=n, **estimators).verdict for n in (1, 3))
     assert once.startswith("Meta-learning pays, for the models trained here: with 5 rows MAML is")
     assert "not of the algorithms. Give seeds=3 or more." in once
     assert "(95 %, 20 tasks)" in once
@@ -223,13 +223,13 @@ ONE_STEP = LINEAR | {"inner_steps": 1, "inner_lr": 0.1, "max_meta_iter": 100, "m
 def test_on_linear_tasks_one_step_loses_to_least_squares_and_to_ridge(tmp_path):
     mean, cov = np.array([1.0, 2.0, 3.0]), np.diag([0.5, 1.5, 3.0])
     tasks = make_linear_tasks(60, 30, mean=mean, cov=cov, noise=0.7**0.5, random_state=0).tasks
-    arms = {
+    estimators = {
         "one-step MAML": MAMLRegressor(**ONE_STEP, n_support=8),
         "least squares": LinearRegression(fit_intercept=False),
         "ridge toward the mean": RidgeToward(mean, 0.7 / np.diag(cov).mean()),
     }
     how = {"cv": 2, "seeds": 1, "support_sizes": 8, "scoring": MSE, "cache_dir": tmp_path}
-    found = compare(arms, tasks, **how)
+    found = compare(estimators, tasks, **how)
     assert re.match(
         r"Meta-learning does not pay.*: with 8 rows one-step MAML loses to the best of 4 "
         r"simple estimators \(per-task ridge toward the mean\) by .* of mean squared error",
@@ -237,8 +237,8 @@ def test_on_linear_tasks_one_step_loses_to_least_squares_and_to_ridge(tmp_path):
     )
     assert found.paired("one-step MAML", "ridge toward the mean").difference.high < 0
     assert found.paired("one-step MAML", "hierarchical").difference.high < 0
-    del arms["ridge toward the mean"]
-    found = compare(arms, tasks, baselines=["per-task"], **how)
+    del estimators["ridge toward the mean"]
+    found = compare(estimators, tasks, baselines=["per-task"], **how)
     assert re.match(
         r"Meta-learning does not pay.*: with 8 rows one-step MAML loses to the best of 2 "
         r"simple estimators \(per-task least squares\) by",
