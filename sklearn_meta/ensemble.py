@@ -135,10 +135,9 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         rng = check_random_state(self.random_state)
         episodes = [self._with_support(task, i, rng) for i, task in enumerate(checked)]
         seed, classify = rng.randint(np.iinfo(np.int32).max), is_classifier(self)
+        folds = KFold(min(self.n_folds, n_tasks), shuffle=True, random_state=seed)
         trials = dict[int, Trial]()
-        for train, test in KFold(min(self.n_folds, n_tasks), shuffle=True, random_state=seed).split(
-            np.zeros(n_tasks)
-        ):
+        for train, test in folds.split(episodes):
             members = self._fit_members([checked[i] for i in train], validation_tasks)
             with collect_failures():  # warned of below, by the names of the user
                 tried = members.try_tasks([episodes[i] for i in test], classify, self.cv)
