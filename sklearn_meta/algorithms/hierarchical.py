@@ -153,7 +153,7 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
         """
         priors = self.check_meta_fitted()
         y = as_targets(y, "y", "real").astype(np.float64)
-        design, Y = _with_constant(self.check_rows(X, len(priors[0].mean) - 1)), flat_rows(y)
+        design, Y = _with_constant(self._check_rows(X, len(priors[0].mean) - 1)), flat_rows(y)
         check_consistent_length(design, Y)
         if Y.shape[1] != len(priors):
             raise ValueError(
@@ -179,7 +179,7 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
             Predictions, with as many axes as the `y` passed to `fit`.
         """
         check_is_fitted(self)
-        return self.check_rows(X, self.coef_.shape[-1]) @ self.coef_.T + self.intercept_
+        return self._check_rows(X, self.coef_.shape[-1]) @ self.coef_.T + self.intercept_
 
 
 def _with_constant(X: Array) -> Array:
@@ -302,7 +302,7 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
         """
         overall, *by_label = self.check_meta_fitted()
         y = as_targets(y, "y", "class")
-        X = self.check_rows(X, len(overall.basis))
+        X = self._check_rows(X, len(overall.basis))
         check_consistent_length(X, y)
         self.classes_, counts = np.unique(y, return_counts=True)
         labels, prior, means = self.classes_.tolist(), overall, overall.means
@@ -332,7 +332,7 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
         """
         check_is_fitted(self)
         basis, mean, variance, share = self._adapted
-        Z = (self.check_rows(X, len(basis)) @ basis)[:, None]
+        Z = (self._check_rows(X, len(basis)) @ basis)[:, None]
         logits = np.log(share) - 0.5 * np.sum((Z - mean) ** 2 / variance + np.log(variance), axis=2)
         P = np.exp(logits - logits.max(axis=1, keepdims=True))
         return P / P.sum(axis=1, keepdims=True)

@@ -101,14 +101,25 @@ class NumpyMetaLearner(BaseEstimator):
         return predicted
 
     def check_meta_fitted(self) -> Any:
-        """Return the learned prior; raise NotMetaFittedError if there is none."""
+        """Return the learned prior.
+
+        Returns
+        -------
+        object
+            The prior that `meta_fit` learned.
+
+        Raises
+        ------
+        NotMetaFittedError
+            If `meta_fit` has not been called.
+        """
         if self.meta_state is None:
             raise NotMetaFittedError(
                 f"This {type(self).__name__} is not meta-fitted yet. Call meta_fit(tasks) first."
             )
         return self.meta_state
 
-    def check_rows(self, X: Any, n_features: int) -> NDArray[np.float64]:
+    def _check_rows(self, X: Any, n_features: int) -> NDArray[np.float64]:
         """Return rows as floats; refuse other features than those of `meta_fit`."""
         rows = flat_rows(as_rows(X, "X"))
         check_feature_names(feature_names(X), self.meta_feature_names)
