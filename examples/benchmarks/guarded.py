@@ -142,7 +142,7 @@ def main():
     print(
         f"{'tasks':32}"
         + "".join(f"{h:>9}" for h in head)
-        + "  worst over min(local, pooled), meta; tasks worse than with that simple arm"
+        + "  worst over min(local, pooled), meta; tasks worse than with that model"
     )
     how = {
         "n_train": args.train,

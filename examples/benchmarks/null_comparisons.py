@@ -189,7 +189,7 @@ def layout(values: Array, n_folds: int) -> Array:
 def two_levels(
     rng: np.random.RandomState, n_seeds: int, n_folds: int, n_tasks: int, task: float, train: float
 ) -> Array:
-    """Draw scores with a true mean of 0 and these variances of tasks and trainings."""
+    """Draw scores with a true mean of 0 and these standard deviations over tasks and trainings."""
     fold = np.arange(n_tasks) * n_folds // n_tasks
     own = train * rng.standard_normal((n_seeds, n_folds))[:, fold]
     noise = 0.5 * rng.standard_normal((n_seeds, n_tasks))
@@ -300,11 +300,11 @@ def verdicts(n_runs: int, rng: np.random.RandomState) -> Iterator[str]:
     one, three = ({f"meta {k}": "meta" for k in range(n)} for n in (1, 3))
     simple, tuned = {"simple": "per-task"}, {"tuned": "fine-tune"}
     cases = {
-        "1 meta-learner, 1 simple arm, 1 size": (one | simple, {}, 1),
+        "1 meta-learner, 1 simple estimator, 1 size": (one | simple, {}, 1),
         "best of 3 meta-learners, 1 size": (three | simple, {}, 1),
         "1 meta-learner, any of 4 sizes": (one | simple, {}, 4),
         "best of 3 meta-learners, any of 4 sizes": (three | simple, {}, 4),
-        "ahead of the simple arm, as good as fine-tuning": (
+        "ahead of the simple estimator, as good as fine-tuning": (
             one | simple | tuned,
             {"simple": -0.3},
             1,
@@ -316,7 +316,7 @@ def verdicts(n_runs: int, rng: np.random.RandomState) -> Iterator[str]:
             4,
         ),
     }
-    yield '| arms | "meta-learning pays" |'
+    yield '| estimators | "meta-learning pays" |'
     yield "| --- | --- |"
     for name, (kinds, means, n_sizes) in cases.items():
         said = [
@@ -358,35 +358,36 @@ TABLES = {
     "Several trainings": (
         trainings,
         3,
-        "Normal scores; tasks vary by 1, noise is 0.5. Nominal 5 %. First the intervals of "
-        "`mean_interval`; beside them the corrected resampled t test (Nadeau and Bengio 2003), a t "
-        "test over folds, and one over tasks, each of means over seeds.",
+        "Normal scores; the standard deviation is 1 over tasks and 0.5 for the noise. Nominal 5 %. "
+        "The first rate is that of the intervals of `mean_interval`. The others are those of the "
+        "corrected resampled t test (Nadeau and Bengio 2003), a t test over folds, and one over "
+        "tasks, each of means over seeds.",
     ),
     "Skewed scores": (
         skewness,
         5,
-        "One training, 5 times as many runs (BCa: as many). In how many the 95 % interval lies "
-        "above the true mean, and below it; nominal 2.5 / 2.5 %. Above it is what a false "
-        '"better" comes from. Nothing sees a '
-        "disaster before there is one; that is why the verdict says on how many tasks an arm is "
-        "much worse, and on how many it may be.",
+        "One training, 5 times as many runs (BCa: as many). The cells give the share of 95 % "
+        "intervals above the true mean, and below it; nominal 2.5 / 2.5 %. An interval above the "
+        'true mean leads to a false "better". No interval can take rare disasters into account '
+        "before one occurs; the verdict therefore reports on how many tasks an estimator is much "
+        "worse, and on how many it may be.",
     ),
     "The best of several": (
         verdicts,
         1,
-        f"{N_SEEDS} seeds, {N_FOLDS} folds, {N_TASKS} tasks. Equally good arms: nominal 2.5 % on "
-        "this side.",
+        f"{N_SEEDS} seeds, {N_FOLDS} folds, {N_TASKS} tasks. Equally good estimators: nominal "
+        "2.5 % on this side.",
     ),
     "Ties": (
         ties,
         5,
-        "A true mean gain of ten margins, of tasks of which 90 % are tied; how often "
-        "`transfer_gain` says that the two are as good as each other. Nominal 5 %.",
+        "The true mean gain is ten margins, and 90 % of the tasks are tied. The cells give how "
+        "often `transfer_gain` reports that both are equally good. Nominal 5 %.",
     ),
     "Variance components": (
         components,
         1,
-        "How often the 95 % interval holds the truth. Nominal 95 %.",
+        "The share of 95 % intervals that contain the true value. Nominal 95 %.",
     ),
 }
 
@@ -406,11 +407,11 @@ def main(budget: float, seed: int, n_runs: int, out: str | None, only: str) -> N
         "## Learners",
         "",
         f"{N_TASKS} tasks, {N_FOLDS} folds, {N_SEEDS} seeds; networks of 8 hidden units and "
-        f"{SMALL['max_meta_iter']} iterations. The two learners are equally good in truth. "
-        'Nominal: 5 % better or worse, 2.5 % "pays". Beside it, what a t test over tasks alone '
-        "says, and in how many runs a difference of this size, added to every score, is found. "
-        "Comparisons of one set of tasks share trainings; errors are over the sets, of which the "
-        "closed form, as it takes no time, has more.",
+        f"{SMALL['max_meta_iter']} iterations. The two estimators are equally good. "
+        'Nominal: 5 % better or worse, 2.5 % "pays". The next columns give the rate of a t test '
+        "over tasks only, and the share of runs that detect a difference of this size that is "
+        "added to every score. Comparisons on one set of tasks share trainings, so that standard "
+        "errors are computed over the sets. The closed form needs little time and has more sets.",
         "",
     ]
     print("\n".join(lines), flush=True)
