@@ -33,7 +33,7 @@ from sklearn_meta.functional import as_vector, conjugate_gradients, hessian_prod
 from sklearn_meta.inner import Examples, stack
 from sklearn_meta.tasks import split_task
 
-SETTINGS = [  # lam, multiple of the default inner_lr, cg_steps
+SETTINGS = [  # lam, multiple of the inner_lr in FAMILIES, cg_steps
     (0.5, 1.0, 5),
     (2.0, 1.0, 5),
     (2.0, 2.0, 5),

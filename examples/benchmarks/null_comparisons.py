@@ -155,7 +155,7 @@ def learners(n_runs: int, seconds: float, seed: int) -> Iterator[str]:
 
 
 def judged(found: TaskComparison, null: Null) -> list[bool]:
-    """Return whether three methods report a difference, and whether they report a true one."""
+    """Return whether three methods report a difference, and whether a true one is detected."""
     pair = found.paired("a", "b")
     old = compare_paired(found.scores("a"), found.scores("b"), method="t")
     pays = replace(found, chance=None).verdict.startswith("Meta-learning pays")
@@ -169,7 +169,7 @@ def judged(found: TaskComparison, null: Null) -> list[bool]:
     ]
 
 
-# ---- made-up scores ------------------------------------------------------------------------------
+# ---- generated scores ----------------------------------------------------------------------------
 
 
 def rate(found: Sequence[Any]) -> str:
