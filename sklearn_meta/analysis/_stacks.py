@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import is_regressor
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_meta._devices import resolve_device
@@ -37,7 +36,6 @@ __all__ = [
     "TaskRows",
     "check_is_meta_fitted",
     "consecutive_blocks",
-    "stated_target_type",
 ]
 
 AT_ONCE = 2**21  # numbers in one chunk
@@ -311,13 +309,6 @@ def check_is_meta_fitted(estimator: object, owner: str) -> BaseMetaLearner:
             "meta-fitted yet. Call meta_fit(tasks) first."
         )
     return estimator
-
-
-def stated_target_type(estimator: object, target_type: str | None) -> str | None:
-    """Return the target type that the user states, by name or by the estimator; else None."""
-    if target_type is None and estimator is not None:
-        return "real" if is_regressor(estimator) else "class"
-    return target_type
 
 
 def consecutive_blocks(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.pipeline import Pipeline
 
 from sklearn_meta._plotting import GREY, by_name, label_axes, line_style, new_axes
@@ -17,7 +18,10 @@ from sklearn_meta.model_selection.task_scores import judge_of, score_name_of, sc
 
 __all__ = ["AdaptationCurveDisplay"]
 
+Scores = ArrayLike | Mapping[str, ArrayLike]
 
+
+@dataclass(kw_only=True, eq=False, repr=False)
 class AdaptationCurveDisplay:
     """Mean score over tasks, with its interval, against a parameter of the inner loop.
 
@@ -63,22 +67,12 @@ class AdaptationCurveDisplay:
     (3, 5)
     """
 
-    def __init__(
-        self,
-        *,
-        param_range: Any,
-        scores: Any,
-        param_name: str = "inner_steps",
-        score_name: str = "score",
-        level: float = 0.95,
-        baseline: Any = None,
-    ) -> None:
-        self.param_range = param_range
-        self.scores = scores
-        self.param_name = param_name
-        self.score_name = score_name
-        self.level = level
-        self.baseline = baseline
+    param_range: Sequence[Any]
+    scores: Scores
+    param_name: str = "inner_steps"
+    score_name: str = "score"
+    level: float = 0.95
+    baseline: Scores | None = None
 
     def plot(self, ax: Any = None, *, line_kw: Any = None) -> AdaptationCurveDisplay:
         """Draw the curves.
@@ -132,14 +126,14 @@ class AdaptationCurveDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
+        estimator: BaseEstimator | Mapping[str, BaseEstimator],
         tasks: Any,
         *,
         param_name: str = "inner_steps",
         param_range: Sequence[Any] = (0, 1, 2, 5, 10),
         scoring: Any = None,
         level: float = 0.95,
-        baseline: Any = None,
+        baseline: Scores | None = None,
         ax: Any = None,
         line_kw: Any = None,
     ) -> AdaptationCurveDisplay:
@@ -200,17 +194,17 @@ class AdaptationCurveDisplay:
     @classmethod
     def from_predictions(
         cls,
-        param_range: Any,
-        scores: Any,
+        param_range: Sequence[Any],
+        scores: Scores,
         *,
         param_name: str = "inner_steps",
         score_name: str = "score",
         level: float = 0.95,
-        baseline: Any = None,
+        baseline: Scores | None = None,
         ax: Any = None,
         line_kw: Any = None,
     ) -> AdaptationCurveDisplay:
-        """Draw scores that are known already.
+        """Draw scores that were computed before.
 
         Parameters
         ----------
