@@ -19,10 +19,9 @@ from sklearn_meta.analysis._mmd import mmd_distances
 from sklearn_meta.analysis._otdd import otdd_distances
 from sklearn_meta.analysis._task2vec import task2vec_distances
 from sklearn_meta.analysis._transfer import transfer_distances
-from sklearn_meta.outer.sources import check_alike
 from sklearn_meta.parameters import check_parameter, integer, real
 from sklearn_meta.tasks import Task, as_tasks
-from sklearn_meta.tasks.validate import check_task_names, label, target_kind
+from sklearn_meta.tasks.validate import check_same_rows, check_task_names, label, target_kind
 
 __all__ = [
     "METRICS",
@@ -396,7 +395,7 @@ class TaskEmbedding(TransformerMixin, BaseEstimator):
         fitted, target_type = self._distance().validate(self.tasks_)
         new = as_tasks(tasks, target_type=target_type)
         check_task_names(new[0], 0, fitted[0].feature_names_in, "fit")
-        check_alike(new[0], fitted[0], "Task 0", "the tasks of fit")
+        check_same_rows(new[0], fitted[0], "Task 0", "the tasks of fit")
         if self.metric == "meta_features":
             n = len(fitted)
             vectors = scaled_meta_features((*fitted, *new), target_type, n)[n:]
@@ -452,9 +451,7 @@ class _Distance(NamedTuple):
         self._check_finite(distances)
         if self.metric not in ASYMMETRIC:
             if not np.allclose(distances, distances.T, atol=1e-6 * np.abs(distances).max()):
-                raise ValueError(
-                    f"metric={self.metric!r} returned distances that are not symmetric."
-                )
+                raise ValueError(f"metric={self.metric!r} returned asymmetric distances.")
             distances = (distances + distances.T) / 2
         np.fill_diagonal(distances, 0.0)
         return distances
@@ -466,7 +463,7 @@ class _Distance(NamedTuple):
         """
         tasks, target_type = self.validate(tasks)
         new = as_tasks(new, target_type=target_type)
-        check_alike(new[0], tasks[0], "Task 0 of the new tasks", "the known ones")
+        check_same_rows(new[0], tasks[0], "Task 0 of the new tasks", "the other tasks")
         if callable(self.metric):
             forth = self._each_pair(self.metric, tasks, new)
             back = self._each_pair(self.metric, new, tasks).T if symmetric else forth
