@@ -146,18 +146,10 @@ class TaskDistanceDisplay:
         ----------
         tasks : sequence of tasks
             At least two.
-        metric : str or callable, default="mmd"
+        metric, estimator, random_state : object
             As in :func:`~sklearn_meta.analysis.task_distances`.
-        estimator : meta-learner or None, default=None
-            For the metrics that need one.
-        random_state : int, RandomState instance or None, default=None
-            Source of randomness of the metric.
-        ax : matplotlib Axes, default=None
-            Axes to draw on; None: those of a new figure.
-        cmap : str or matplotlib Colormap, default="cividis"
-            Colour map.
-        colorbar : bool, default=True
-            Whether to draw the colour bar.
+        ax, cmap, colorbar : object
+            As in :meth:`plot`.
 
         Returns
         -------
@@ -193,12 +185,8 @@ class TaskDistanceDisplay:
             Names of the tasks; None: their positions.
         metric_name : str, default="distance"
             Label of the colour bar.
-        ax : matplotlib Axes, default=None
-            Axes to draw on; None: those of a new figure.
-        cmap : str or matplotlib Colormap, default="cividis"
-            Colour map.
-        colorbar : bool, default=True
-            Whether to draw the colour bar.
+        ax, cmap, colorbar : object
+            As in :meth:`plot`.
 
         Returns
         -------
@@ -363,20 +351,12 @@ class TaskMapDisplay:
         ----------
         tasks : sequence of tasks
             At least two.
-        metric : str or callable, default="mmd"
+        metric, estimator, random_state : object
             As in :func:`~sklearn_meta.analysis.task_distances`.
-        estimator : meta-learner or None, default=None
-            For the metrics that need one.
-        random_state : int, RandomState instance or None, default=None
-            Source of randomness of the metric.
-        values, clusters : array-like of shape (n_tasks,) or None, default=None
-            A number or a label of each task.
-        value_name : str, default="gain"
-            Label of the colour bar.
-        ax : matplotlib Axes, default=None
-            Axes to draw on; None: those of a new figure.
-        scatter_kw : dict, default=None
-            Arguments of matplotlib's `scatter`.
+        values, clusters, value_name : object
+            As in the class.
+        ax, scatter_kw : object
+            As in :meth:`plot`.
 
         Returns
         -------
@@ -415,16 +395,10 @@ class TaskMapDisplay:
             From row to column.
         names : sequence of str of shape (n_tasks,) or None, default=None
             Names of the tasks; None: no names.
-        values, clusters : array-like of shape (n_tasks,) or None, default=None
-            A number or a label of each task.
-        value_name : str, default="gain"
-            Label of the colour bar.
-        metric_name : str, default="distance"
-            Name of the distances, in the title.
-        ax : matplotlib Axes, default=None
-            Axes to draw on; None: those of a new figure.
-        scatter_kw : dict, default=None
-            Arguments of matplotlib's `scatter`.
+        values, clusters, value_name, metric_name : object
+            As in the class.
+        ax, scatter_kw : object
+            As in :meth:`plot`.
 
         Returns
         -------

@@ -89,7 +89,7 @@ class QuickLearner(NamedTuple):
 
     strategy: str
     view: str
-    estimator: Any
+    estimator: BaseEstimator
     advice: str = ""  # what to try where it does best
 
 

@@ -211,12 +211,12 @@ class Learner:
         """Stack rows as the algorithm takes them: standardised, labels in the prior's columns."""
         part = self.rows.stack(choice, places, self.dtype)
         X, y, weight = (tensor.numpy() for tensor in part)
-        real, columns = self.rows.labels is None, self._known_columns(places)
-        if columns is not None:
-            y = np.zeros((*y.shape[:2], len(self._known_classes)))
-            for b, columns_of_task in enumerate(columns):
-                y[b][:, columns_of_task] = part.y[b, :, : len(columns_of_task)].numpy()
-        scaling = scaling_for(self.state, X, y if real else None, weight)
+        if (columns := self._class_columns(places)) is not None:
+            assert self.state.classes is not None
+            y = np.zeros((*y.shape[:2], len(self.state.classes)))
+            for b, of_task in enumerate(columns):
+                y[b][:, of_task] = part.y[b, :, : len(of_task)].numpy()
+        scaling = scaling_for(self.state, X, y if self.rows.labels is None else None, weight)
         with torch.inference_mode(False):
             return Examples(
                 torch.from_numpy(scaling.inputs(X)).to(self.device),
@@ -224,18 +224,13 @@ class Learner:
                 torch.from_numpy(weight.astype(self.dtype)).to(self.device),
             ), scaling
 
-    @property
-    def _known_classes(self) -> NDArray[Any]:
-        assert self.state.classes is not None
-        return self.state.classes
-
-    def _known_columns(self, places: NDArray[np.intp]) -> list[NDArray[np.intp]] | None:
+    def _class_columns(self, places: NDArray[np.intp]) -> list[NDArray[np.intp]] | None:
         """Return the columns of each task's labels in the prior; None if labels are local."""
         if self.rows.labels is None or not self.est.predicts_shared_labels:
             return None
-        classes = self._known_classes
-        labels = [self.rows.labels[i].astype(classes.dtype) for i in places]
-        return [np.searchsorted(classes, names) for names in labels]
+        classes = self.state.classes
+        assert classes is not None
+        return [np.searchsorted(classes, self.rows.labels[i].astype(classes.dtype)) for i in places]
 
     def adapt(self, choice: RowChoice, places: NDArray[np.intp]) -> AdaptedStack:
         """Run the inner loop of the tasks at `places` on the chosen rows."""
@@ -262,12 +257,12 @@ class Learner:
             )
         if self.rows.labels is None:
             return scaling.original(output)
-        columns = self._known_columns(places)
+        columns = self._class_columns(places)
         if columns is None:
             return output
         local = np.full((*output.shape[:2], int(self.rows.n_columns[places].max())), -np.inf)
-        for b, columns_of_task in enumerate(columns):
-            local[b, :, : len(columns_of_task)] = output[b][:, columns_of_task]
+        for b, of_task in enumerate(columns):
+            local[b, :, : len(of_task)] = output[b][:, of_task]
         return local
 
     def features(self, choice: RowChoice, places: NDArray[np.intp]) -> Floats:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +16,9 @@ from sklearn_meta.analysis._stacks import (
     TaskRows,
     consecutive_blocks,
 )
+from sklearn_meta.base import BaseMetaLearner
+from sklearn_meta.metrics import LEVEL
+from sklearn_meta.parameters import check_parameter, integer, option
 
 __all__ = ["Diversity", "diversity_coefficient", "task2vec", "task2vec_distances"]
 
@@ -29,7 +31,7 @@ def task2vec(
     tasks: Any,
     random_state: Any = None,
     *,
-    estimator: Any = None,
+    estimator: BaseMetaLearner | None = None,
     of: str = "features",
     alpha: float = 10.0,
     target_type: str | None = None,
@@ -94,10 +96,7 @@ def task2vec(
     >>> task2vec(make_linear_tasks(n_tasks=5, random_state=0).tasks, random_state=0).shape
     (5, 512)
     """
-    if of not in ("features", "head"):
-        raise ValueError(
-            f"The 'of' parameter of task2vec must be 'features' or 'head'. Got {of!r} instead."
-        )
+    check_parameter("of", of, option("features", "head"), "task2vec")
     embedder = _Embedder(tasks, estimator, "task2vec", target_type)
     (F,) = embedder.embed([embedder.rows.all_rows], check_random_state(random_state), of, alpha)
     return F
@@ -105,7 +104,7 @@ def task2vec(
 
 def task2vec_distances(
     tasks: Any,
-    estimator: Any = None,
+    estimator: BaseMetaLearner | None = None,
     random_state: Any = None,
     *,
     shrink: float = 1.0,
@@ -183,7 +182,7 @@ class Diversity(NamedTuple):
 
 def diversity_coefficient(
     tasks: Any,
-    estimator: Any = None,
+    estimator: BaseMetaLearner | None = None,
     random_state: Any = None,
     *,
     confidence: float = 0.95,
@@ -240,16 +239,8 @@ def diversity_coefficient(
     >>> result.low < result.coefficient < result.high, result.floor < result.between_halves
     (True, True)
     """
-    if not (isinstance(confidence, Real) and 0 < confidence < 1):
-        raise ValueError(
-            "The 'confidence' parameter of diversity_coefficient must be in the range (0, 1). "
-            f"Got {confidence!r} instead."
-        )
-    if not (isinstance(n_bootstrap, Integral) and n_bootstrap >= 1):
-        raise ValueError(
-            "The 'n_bootstrap' parameter of diversity_coefficient must be an int in the range "
-            f"[1, inf). Got {n_bootstrap!r} instead."
-        )
+    check_parameter("confidence", confidence, LEVEL, "diversity_coefficient")
+    check_parameter("n_bootstrap", n_bootstrap, integer(1), "diversity_coefficient")
     rng = check_random_state(random_state)
     embedder = _Embedder(tasks, estimator, "diversity_coefficient", target_type)
     rows = embedder.rows
@@ -259,23 +250,25 @@ def diversity_coefficient(
     parts = [rows.all_rows, *rows.halves(rng)]
     F, A, B = (shrunk(part, shrink) for part in embedder.embed(parts, rng))
     of_tasks, of_halves = cosine_of_shares(F, F), cosine_of_shares(A, B)
-    times = rng.multinomial(n, np.full(n, 1 / n), size=int(n_bootstrap))
-    means = mean_of_pairs(of_tasks, times)
+    each_once = np.ones((1, n))
+    means = mean_of_pairs(of_tasks, rng.multinomial(n, np.full(n, 1 / n), size=int(n_bootstrap)))
     tails = [(1 - confidence) / 2, (1 + confidence) / 2]
     low, high = np.nanquantile(means, tails) if np.isfinite(means).any() else (np.nan, np.nan)
     return Diversity(
-        coefficient=float(mean_of_pairs(of_tasks, np.ones((1, n)))[0]),
+        coefficient=float(mean_of_pairs(of_tasks, each_once)[0]),
         low=float(low),
         high=float(high),
         floor=float(np.diag(of_halves).mean()),
-        between_halves=float(mean_of_pairs(of_halves, np.ones((1, n)))[0]),
+        between_halves=float(mean_of_pairs(of_halves, each_once)[0]),
     )
 
 
 class _Embedder:
     """Embed several choices of rows of the same tasks with the same probe."""
 
-    def __init__(self, tasks: Any, estimator: Any, owner: str, target_type: str | None) -> None:
+    def __init__(
+        self, tasks: Any, estimator: BaseMetaLearner | None, owner: str, target_type: str | None
+    ) -> None:
         self.learner = None if estimator is None else Learner(tasks, estimator, owner)
         self.rows = TaskRows.of(tasks, target_type) if self.learner is None else self.learner.rows
 

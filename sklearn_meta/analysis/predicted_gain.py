@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -188,11 +187,11 @@ def predicted_gain(
         )
         for fit in fits
     ]
-    draw = _drawer(data, fit_intercept, n_draws, check_random_state(random_state))
-    most = data.n_rows.max()
-    kinds = ["gaussian" if design == "rows" and most <= n else design for n in sizes.flat]
+    draws: Any = {"n_draws": n_draws, "rng": check_random_state(random_state)}
+    longest = data.n_rows.max()
+    kinds = ["gaussian" if design == "rows" and longest <= n else design for n in sizes.flat]
     risks = [
-        _risks(priors, draw(kind, int(n)), n_source)
+        _risks(priors, _draw_designs(kind, int(n), data, fit_intercept, **draws), n_source)
         for kind, n in zip(kinds, sizes.flat, strict=True)
     ]
     pool, local, meta, enough, error = np.array(risks).T
@@ -286,22 +285,24 @@ class Designs(NamedTuple):
     local: float | None = None  # E tr(M G^-1), where it has a closed form
 
 
-def _drawer(
-    data: LinearTasks, intercept: bool, n_draws: int, rng: np.random.RandomState
-) -> Callable[[str, int], Designs]:
+def _draw_designs(
+    kind: str,
+    n: int,
+    data: LinearTasks,
+    intercept: bool,
+    *,
+    n_draws: int,
+    rng: np.random.RandomState,
+) -> Designs:
     M = data.second_moment
+    if kind == "orthogonal":
+        return Designs(n * M[None], M[None])
+    if kind == "rows":
+        return row_designs([X for X in data.X if len(X) > n], n, n_draws=n_draws, rng=rng)
     d = len(M) - intercept
     mean = M[:d, -1] if intercept else np.zeros(d)
     covariance = M[:d, :d] - np.outer(mean, mean)
-
-    def draw(kind: str, n: int) -> Designs:
-        if kind == "orthogonal":
-            return Designs(n * M[None], M[None])
-        if kind == "rows":
-            return row_designs([X for X in data.X if len(X) > n], n, n_draws=n_draws, rng=rng)
-        return gaussian_designs(mean, covariance, n, intercept=intercept, n_draws=n_draws, rng=rng)
-
-    return draw
+    return gaussian_designs(mean, covariance, n, intercept=intercept, n_draws=n_draws, rng=rng)
 
 
 def gaussian_designs(

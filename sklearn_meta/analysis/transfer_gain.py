@@ -521,12 +521,8 @@ class TransferGainDisplay:
             Result to plot.
         baseline : str or None, default=None
             Name of the baseline; None: the first.
-        n_named : int, default=3
-            Number of the tasks hurt most to name.
-        ax : matplotlib Axes, default=None
-            Axes to draw on; None creates a new figure.
-        line_kw : dict, default=None
-            Keyword arguments of matplotlib's `plot`, for the dots.
+        n_named, ax, line_kw : object
+            As in :meth:`plot`.
 
         Returns
         -------
@@ -575,21 +571,11 @@ class TransferGainDisplay:
         tasks : sequence of tasks
             Tasks not used in meta-training.
         baseline : str or estimator, default="per-task"
-            See :func:`~sklearn_meta.analysis.transfer_gain`.
-        training_tasks : sequence of tasks, default=None
-            The tasks of meta-training, for baselines that are trained on them.
-        scoring : str or callable, default=None
-            See :func:`~sklearn_meta.analysis.transfer_gain`.
-        margin : float, default=None
-            A mean gain that does not matter, in units of the score.
-        random_state : int, RandomState instance or None, default=None
-            Source of randomness for the supports.
-        n_named : int, default=3
-            Number of the tasks hurt most to name.
-        ax : matplotlib Axes, default=None
-            Axes to draw on; None creates a new figure.
-        line_kw : dict, default=None
-            Keyword arguments of matplotlib's `plot`, for the dots.
+            As in :func:`~sklearn_meta.analysis.transfer_gain`.
+        training_tasks, scoring, margin, random_state : object
+            As in :func:`~sklearn_meta.analysis.transfer_gain`.
+        n_named, ax, line_kw : object
+            As in :meth:`plot`.
 
         Returns
         -------
@@ -630,20 +616,10 @@ class TransferGainDisplay:
             Scores of the meta-learner and of the baseline, as `score_tasks` returns.
         names : sequence of str of shape (n_tasks,) or None, default=None
             Names of the tasks; None: their positions.
-        baseline : str, default="the baseline"
-            Its name.
-        score_name : str, default="score"
-            Name of the scores.
-        margin : float, default=0.0
-            Margin of equivalence.
-        level : float, default=0.95
-            Confidence level of the interval of the mean.
-        n_named : int, default=3
-            Number of the tasks hurt most to name.
-        ax : matplotlib Axes, default=None
-            Axes to draw on; None creates a new figure.
-        line_kw : dict, default=None
-            Keyword arguments of matplotlib's `plot`, for the dots.
+        baseline, score_name, margin, level : object
+            As in the class.
+        n_named, ax, line_kw : object
+            As in :meth:`plot`.
 
         Returns
         -------

@@ -156,10 +156,8 @@ class AdaptationCurveDisplay:
             Confidence level of the interval of the mean over tasks.
         baseline : float, array-like of shape (n_tasks,), dict of them, or None, default=None
             Scores to compare with, such as ``other.score_tasks(tasks)``: a horizontal line.
-        ax : matplotlib Axes, default=None
-            Axes to draw on; None: those of a new figure.
-        line_kw : dict, default=None
-            Arguments of matplotlib's `plot`, for the means.
+        ax, line_kw : object
+            As in :meth:`plot`.
 
         Returns
         -------
@@ -212,18 +210,10 @@ class AdaptationCurveDisplay:
             Values of the parameter.
         scores : array-like of shape (n_values, n_tasks), or dict of them
             Scores of each task after adapting; a dict for several learners, by name.
-        param_name : str, default="inner_steps"
-            The parameter.
-        score_name : str, default="score"
-            Name of the score.
-        level : float, default=0.95
-            Confidence level of the interval of the mean over tasks.
-        baseline : float, array-like of shape (n_tasks,), dict of them, or None, default=None
-            Scores to compare with: a horizontal line.
-        ax : matplotlib Axes, default=None
-            Axes to draw on; None: those of a new figure.
-        line_kw : dict, default=None
-            Arguments of matplotlib's `plot`, for the means.
+        param_name, score_name, level, baseline : object
+            As in the class.
+        ax, line_kw : object
+            As in :meth:`plot`.
 
         Returns
         -------

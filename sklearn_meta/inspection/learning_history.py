@@ -151,12 +151,8 @@ class LearningHistoryDisplay:
         ----------
         estimator : meta-learner, MetaPipeline, TaskEstimator or fitted search over one
             With a `history_`, which a clone does not have.
-        ax : matplotlib Axes, default=None
-            Axes to draw on; None: those of a new figure.
-        show_meta_lr : bool, default=False
-            Whether to draw the learning rate too, if the history has one.
-        line_kw : dict, default=None
-            Arguments of matplotlib's `plot`, for the losses.
+        ax, show_meta_lr, line_kw : object
+            As in :meth:`plot`.
 
         Returns
         -------
@@ -191,12 +187,8 @@ class LearningHistoryDisplay:
             ``valid_loss``, ``epoch``, ``meta_lr``, ``n_iter``; or the training loss alone.
         valid_loss : array-like of shape (n_epochs,) or None, default=None
             Replaces that of the history.
-        ax : matplotlib Axes, default=None
-            Axes to draw on; None: those of a new figure.
-        show_meta_lr : bool, default=False
-            Whether to draw the learning rate too, if the history has one.
-        line_kw : dict, default=None
-            Arguments of matplotlib's `plot`, for the losses.
+        ax, show_meta_lr, line_kw : object
+            As in :meth:`plot`.
 
         Returns
         -------
