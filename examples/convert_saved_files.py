@@ -22,7 +22,7 @@ from sklearn.base import clone
 import sklearn_meta
 from sklearn_meta.analysis import GuardedMetaClassifier, GuardedMetaRegressor
 from sklearn_meta.persistence import save_adapted
-from sklearn_meta.pipeline import MetaPipeline
+from sklearn_meta.pipeline import MetaPipeline, TransformerState, param_hashes
 
 DTYPES = {"BOOL": "bool", "F16": "<f2", "F32": "<f4", "F64": "<f8"}
 DTYPES |= {f"{kind.upper()}{8 * n}": f"<{kind}{n}" for kind in "iu" for n in (1, 2, 4, 8)}
@@ -143,13 +143,16 @@ def pipeline(arrays, document, types, trusted, params):
     pipe = MetaPipeline([*map(tuple, steps["steps"]), last], **own)
     columns, output, pooled = document.get("columns"), document.get("output"), steps["pooled"]
     names = {k: v and tuple(v) for k, v in output["names"].items()} if output else {}
-    state = {
-        "_pooled": None if pooled is None else tuple(map(tuple, pooled)),
-        "_scope": document["scope"],
-        "_columns": columns and tuple(columns),
-        "_output": (names, output["n_columns"]) if output else None,
-    }
-    pipe.__setstate__(pipe.__getstate__() | state)
+    if document["scope"] is not None:
+        pooled = None if pooled is None else tuple(map(tuple, pooled))
+        pipe.transformer_state = TransformerState(
+            document["scope"],
+            columns and tuple(columns),
+            pooled,
+            {name: param_hashes(transformer) for name, transformer in pooled or ()},
+            names or None,
+            output["n_columns"] if output else None,
+        )
     return pipe
 
 
@@ -165,7 +168,7 @@ def guard(arrays, document, types, trusted, params):
     if prior is not None:
         meta = build(within(arrays, "meta"), prior["meta"], types, trusted, params)
         state["_meta_state"] = {
-            "arms": (clone(meta), *parts["arms"]),
+            "members": (clone(meta), *parts["arms"]),
             "calibration": plain(prior["calibration"]) | within(arrays, "calibration"),
             "feature_names": prior["feature_names"] and tuple(prior["feature_names"]),
         }

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["check_dtype", "resolve_device"]
+__all__ = ["check_dtype", "resolve_device", "torch_dtype"]
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
@@ -41,6 +41,11 @@ def check_dtype(device: torch.device, dtype: Any) -> None:
             "device='mps' has no float64, which X is computed in unless all of it is float32 "
             "(or bytes): pass X.astype(numpy.float32), or use device='cpu'."
         )
+
+
+def torch_dtype(dtype: Any) -> torch.dtype:
+    """Return torch's dtype for a dtype of numpy."""
+    return torch.from_numpy(np.empty(0, dtype)).dtype
 
 
 def is_available(kind: str) -> bool:

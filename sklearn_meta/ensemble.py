@@ -21,11 +21,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_meta._archive import loading, save_object, saving
 from sklearn_meta.base import BaseMetaLearner
+from sklearn_meta.base.validation import validate_query, validate_support
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.model_selection.row_predictions import predict_with_proba
 from sklearn_meta.model_selection.task_estimator import ensure_support, support_range
-from sklearn_meta.outer.converged import FACTOR
 from sklearn_meta.outer.failures import (
+    FACTOR,
     NUMERICAL,
     SUPPORT,
     Failures,
@@ -34,7 +35,6 @@ from sklearn_meta.outer.failures import (
     collect_failures,
     no_prediction,
 )
-from sklearn_meta.outer.support import checked_query, checked_support
 from sklearn_meta.parameters import as_range, check_parameter, integer
 from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.arrays import dense, stack_rows
@@ -154,7 +154,7 @@ class GuardedMetaEstimator(BaseEstimator, ABC):
         calibration = calibrate(trials, is_classifier(self))
         self._meta_state = make_prior(members, calibration, checked[0].feature_names_in)
         names = [label(task, i) for i, task in enumerate(checked)]
-        _warn_left_out([reasons[i] for i in range(n_tasks)], names, 4)
+        _warn_left_out([reasons[i] for i in range(n_tasks)], names)
         return self
 
     def fit(self, X: Any, y: Any) -> GuardedMetaEstimator:
@@ -182,7 +182,7 @@ class GuardedMetaEstimator(BaseEstimator, ABC):
         prior = self._meta_state
         if prior is not None:
             check_feature_names(feature_names(X), prior.feature_names)
-        X, y = checked_support(self, X, y, allow_nd=True, kind=self.target_type)
+        X, y = validate_support(self, X, y, allow_nd=True, kind=self.target_type)
         classes = np.unique(y) if is_classifier(self) else None
         members = Members(None, self._make_local(), None) if prior is None else prior.members
         episode = Episode(X, y, X, classes)
@@ -199,7 +199,7 @@ class GuardedMetaEstimator(BaseEstimator, ABC):
         self.weights_ = dict(zip(MEMBERS, weights.tolist(), strict=True))
         if classes is not None:
             self.classes_ = classes
-        _warn_left_out([why], [SUPPORT], 4)
+        _warn_left_out([why], [SUPPORT])
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:
@@ -242,7 +242,7 @@ class GuardedMetaEstimator(BaseEstimator, ABC):
             If a task is invalid, or has no fixed support.
         """
         checked, predicted, failures = self._predict_tasks(tasks, error_score)
-        failures.report(len(checked), error_score, stacklevel=3)
+        failures.report(len(checked), error_score)
         return predicted
 
     def weights_tasks(self, tasks: Any) -> Array:
@@ -258,7 +258,7 @@ class GuardedMetaEstimator(BaseEstimator, ABC):
         ndarray of shape (n_tasks, 3)
             Weights of the meta-learner, the local and the pooled estimator; they sum to 1.
         """
-        return self._blend_tasks(tasks, 5)[2]
+        return self._blend_tasks(tasks)[2]
 
     def score_tasks(self, tasks: Any, *, error_score: Any = np.nan) -> Array:
         """Return the accuracy (R^2 of a regressor) on the query of each task.
@@ -281,7 +281,7 @@ class GuardedMetaEstimator(BaseEstimator, ABC):
             error_score if i in failures.failed else metric(task.y_query, y)
             for i, (task, y) in enumerate(zip(checked, predicted, strict=True))
         ]
-        failures.report(len(checked), error_score, stacklevel=3)
+        failures.report(len(checked), error_score)
         return np.array(scores, dtype=np.float64)
 
     @property
@@ -428,7 +428,7 @@ class GuardedMetaEstimator(BaseEstimator, ABC):
     def _blend(self, X: Any) -> Array:
         """Blend the predictions of the fitted members for rows."""
         check_is_fitted(self)
-        X = checked_query(self, X, allow_nd=True)
+        X = validate_query(self, X, allow_nd=True)
         weights = np.array([*self.weights_.values()])
         pairs = zip(self._fitted, weights, strict=True)
         members = Members(*(member if weight > 0 else None for member, weight in pairs))
@@ -440,14 +440,14 @@ class GuardedMetaEstimator(BaseEstimator, ABC):
                 f"No member of this {type(self).__name__} has finite predictions for row {lost[0]} "
                 f"of X of shape {X.shape} ({len(lost)} such rows)."
             )
-        _warn_left_out([_not_finite(weights, outputs)], ["X"], 5)
+        _warn_left_out([_not_finite(weights, outputs)], ["X"])
         return blended
 
     def _predict_tasks(
         self, tasks: Any, error_score: Any
     ) -> tuple[Sequence[Task], list[NDArray[Any]], Failures]:
         check_error_score(error_score, type(self).__name__)
-        checked, episodes, weights, outputs = self._blend_tasks(tasks, 6)
+        checked, episodes, weights, outputs = self._blend_tasks(tasks)
         predicted, failures = list[NDArray[Any]](), Failures()
         for i, (task, episode) in enumerate(zip(checked, episodes, strict=True)):
             blended = blend(weights[i], outputs[i])
@@ -459,9 +459,7 @@ class GuardedMetaEstimator(BaseEstimator, ABC):
             predicted.append(no_prediction(len(blended), task.y, self.target_type))
         return checked, predicted, failures
 
-    def _blend_tasks(
-        self, tasks: Any, stacklevel: int
-    ) -> tuple[Sequence[Task], list[Episode], Array, list[Array]]:
+    def _blend_tasks(self, tasks: Any) -> tuple[Sequence[Task], list[Episode], Array, list[Array]]:
         prior = self._check_meta_fitted()
         checked = as_tasks(tasks, target_type=self.target_type)
         check_task_names(checked[0], 0, prior.feature_names)
@@ -469,14 +467,14 @@ class GuardedMetaEstimator(BaseEstimator, ABC):
         with collect_failures() as collected:
             outputs, why = prior.members.predict_tasks(episodes)
         names = [label(task, i) for i, task in enumerate(checked)]
-        collected.renamed(dict(enumerate(names))).report(len(episodes), None, stacklevel - 1)
+        collected.renamed(dict(enumerate(names))).report(len(episodes), None)
         weights = prior.weigh(episodes, outputs, why, self.cv)
         for t, episode in enumerate(episodes):
             if not weights[t].any():
                 dummy = Members(None, _fit_dummy(episode), None)
                 outputs[t], weights[t] = dummy.predict(episode.X_query, episode.classes), ONLY_LOCAL
             why[t] |= _not_finite(weights[t], outputs[t])
-        _warn_left_out(why, names, stacklevel)
+        _warn_left_out(why, names)
         return checked, episodes, weights, outputs
 
 
@@ -670,7 +668,7 @@ class Members(NamedTuple):
             failures.fit(meta, episode.X, episode.y, 0, "meta", np.nan)
         for reason in (*failures.failed.values(), *failures.doubtful.values()):
             meta, why["meta"] = None, reason.why
-        Failures(off_scale=failures.off_scale).renamed({0: SUPPORT}).report(1, None, stacklevel=4)
+        Failures(off_scale=failures.off_scale).renamed({0: SUPPORT}).report(1, None)
         return Members(meta, self._fit_local(episode, why), self.pooled), why
 
     def predict(self, X: NDArray[Any], classes: NDArray[Any] | None) -> Array:
@@ -752,7 +750,7 @@ class Members(NamedTuple):
             return nothing
         with collect_failures() as collected:
             predictions = predict_with_proba(self.meta, [e.as_task() for e in episodes])
-        Failures(off_scale=collected.off_scale).report(len(episodes), None, stacklevel=6)
+        Failures(off_scale=collected.off_scale).report(len(episodes), None)
         for i, reason in (*collected.doubtful.items(), *collected.failed.items()):
             why[i]["meta"] = reason.why
         is_softmax = isinstance(self.meta, BaseMetaLearner)  # never exactly 0, and not clipped
@@ -858,14 +856,14 @@ def _support_folds(
     return [rows[k::n_folds] for k in range(n_folds)]
 
 
-def _warn_left_out(why: Sequence[Why], names: Sequence[str], stacklevel: int) -> None:
+def _warn_left_out(why: Sequence[Why], names: Sequence[str]) -> None:
     """Warn once of the members that are left out of tasks."""
     left_out = {
         i: Reason(names[i], " ".join(f"{member!r} gets no weight: {text}" for member, text in some))
         for i, some in enumerate(sorted(reasons.items()) for reasons in why)
         if some
     }
-    Failures(doubtful=left_out).report(len(names), None, stacklevel)
+    Failures(doubtful=left_out).report(len(names), None)
 
 
 # ---- weights: learned on tasks of meta-training that the members were not trained on -------------

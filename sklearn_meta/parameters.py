@@ -83,7 +83,18 @@ class Parameter:
     description: str
 
     def role_in(self, estimator: object) -> Role:
-        """Return the role that the parameter has in an estimator."""
+        """Return the role that the parameter has in an estimator.
+
+        Parameters
+        ----------
+        estimator : object
+            The estimator that has the parameter.
+
+        Returns
+        -------
+        {"structural", "training", "adaptation", "runtime"}
+            The role.
+        """
         return self.role(estimator) if callable(self.role) else self.role
 
 
@@ -129,12 +140,12 @@ def param(
 
 
 @functools.cache
-def parameters_of(cls: type) -> Mapping[str, Parameter]:
+def parameters_of(estimator_class: type) -> Mapping[str, Parameter]:
     """Return the declared parameters of a class by name, its own first.
 
     Parameters
     ----------
-    cls : type
+    estimator_class : type
         A dataclass whose fields are declared by :func:`param`.
 
     Returns
@@ -144,7 +155,7 @@ def parameters_of(cls: type) -> Mapping[str, Parameter]:
         declaration: only its default is new.
     """
     declared: dict[str, Parameter] = {}
-    for owner in cls.__mro__:
+    for owner in estimator_class.__mro__:
         own = inspect.get_annotations(owner)
         fields = vars(owner).get("__dataclass_fields__", {})
         for name in [n for n in own if n in fields]:
@@ -334,8 +345,16 @@ def anything(kind: str) -> Constraint:
 def fingerprint(value: Any) -> Any:
     """Return a small, picklable value by which a parameter is compared with an earlier one.
 
-    It is the structure of a module (clones hold copies of modules, which must count as equal), the
-    name of a callable, and otherwise the value.
+    Parameters
+    ----------
+    value : object
+        Value of a parameter.
+
+    Returns
+    -------
+    object
+        The structure of a module (clones hold copies of modules, which must count as equal), the
+        name of a callable, and otherwise the value.
     """
     if isinstance(value, torch.nn.Module):
         lazy = torch.nn.parameter.is_lazy
@@ -378,12 +397,12 @@ feature_names_in_ : ndarray of shape (n_features_in_,)
     Names of the features seen in `fit`, if `X` has feature names that are all strings."""
 
 
-def describe(cls: C) -> C:
+def describe(estimator_class: C) -> C:
     """Write the sections Parameters, Attributes and Raises of an estimator's docstring.
 
     Parameters
     ----------
-    cls : type
+    estimator_class : type
         A dataclass whose fields are declared by :func:`param`, and whose docstring has none of
         these sections. They are inserted before its first section.
 
@@ -392,21 +411,23 @@ def describe(cls: C) -> C:
     type
         The same class.
     """
-    defaults = {name: p.default for name, p in inspect.signature(cls).parameters.items()}
-    declared = parameters_of(cls)
+    defaults = {
+        name: p.default for name, p in inspect.signature(estimator_class).parameters.items()
+    }
+    declared = parameters_of(estimator_class)
     entries = [entry(k, declared[k], v) for k, v in defaults.items() if k in declared]
-    classes = CLASSES if getattr(cls, "target_type", None) == "class" else ""
+    classes = CLASSES if getattr(estimator_class, "target_type", None) == "class" else ""
     sections = [
         "Parameters\n----------\n" + "\n".join(entries),
         f"Attributes\n----------{classes}{ATTRIBUTES}",
         RAISES,
     ]
-    lines = inspect.cleandoc(cls.__doc__ or "").splitlines()
+    lines = inspect.cleandoc(estimator_class.__doc__ or "").splitlines()
     headings = [i for i, line in enumerate(lines[1:]) if line and set(line) == {"-"}]
     at = headings[0] if headings else len(lines)
     head, tail = "\n".join(lines[:at]).rstrip(), "\n".join(lines[at:])
-    cls.__doc__ = "\n\n".join([head, *sections, tail]).rstrip() + "\n"
-    return cls
+    estimator_class.__doc__ = "\n\n".join([head, *sections, tail]).rstrip() + "\n"
+    return estimator_class
 
 
 def entry(name: str, declaration: Parameter, default: Any) -> str:

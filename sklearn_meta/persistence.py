@@ -32,10 +32,9 @@ from sklearn_meta._optional import need
 from sklearn_meta.base import BaseMetaLearner
 from sklearn_meta.base.plain_state import changed_params
 from sklearn_meta.exceptions import NotMetaFittedError, SaveError
-from sklearn_meta.outer.history import MetaHistory
+from sklearn_meta.outer.callbacks import MetaHistory
 from sklearn_meta.outer.scaling import Limits, Scaling
 from sklearn_meta.outer.state import VERSIONS, MetaState
-from sklearn_meta.outer.support import check_structure
 
 __all__ = ["TRUSTED_TYPES", "AdaptedTasks", "load", "save_adapted"]
 
@@ -295,7 +294,7 @@ class AdaptedTasks(Mapping[str, Any]):
     def __init__(self, path: Path, prior: Any) -> None:
         need("safetensors", "save", "AdaptedTasks")
         digest_of_prior = _digest_of_prior(prior)
-        check_structure(prior, prior.meta_state)
+        prior.check_structure(prior.meta_state)
         check_file(path)
         self.path, self.prior = path, clone(prior)
         self._params = self.prior.get_params(deep=False)

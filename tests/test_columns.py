@@ -162,7 +162,7 @@ def test_what_was_fitted_refuses_tasks_of_other_columns(name, order):
 def test_tasks_are_compared_with_tasks_of_the_same_columns(call):
     other = [_other(task, "cba") for task in REAL]
     how = {"metric": "mmd", "n": 1}
-    with pytest.raises(ValueError, match="Task 0 of the new tasks.* feature names"):
+    with pytest.raises(ValueError, match="Task 0 of the new tasks: its feature names"):
         call(REAL, other[0] if call is nearest_tasks else other, **how)
 
 

@@ -58,7 +58,7 @@ def members_of(cls):
         owner = next((base for base in cls.__mro__ if name in vars(base)), None)
         if owner is None or name.startswith("_") or not is_ours(owner):
             continue
-        if callable(getattr(owner, name)) or isinstance(vars(owner)[name], property):
+        if is_ours(getattr(owner, name)) or isinstance(vars(owner)[name], property):
             yield owner, name
 
 

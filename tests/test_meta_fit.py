@@ -137,7 +137,7 @@ def test_an_overridden_sample_is_obeyed():
     ("sample", "message"),
     [
         (lambda n: BLOBS[:2], r"sample\(n_tasks=16\) gave 2 task"),
-        (lambda n: (BLOBS if n == 64 else WIDER)[:1] * n, r"Task 0 of a sample has X .*\(8,\)"),
+        (lambda n: (BLOBS if n == 64 else WIDER)[:1] * n, r"Task 0 of a sample: X .*\(8,\)"),
         (lambda n: None, "got NoneType"),
     ],
 )
@@ -207,8 +207,8 @@ def test_validation_tasks_are_spelt_as_tasks_are(validation):
     ("tasks", "message"),
     [
         ([], "empty"),
-        ([Task(t.X, np.c_[t.y, t.y]) for t in WAVES], r"validation_tasks has y .*\(2,\)"),
-        ([Task(np.c_[t.X, t.X], t.y) for t in WAVES], r"validation_tasks has X .*\(2,\)"),
+        ([Task(t.X, np.c_[t.y, t.y]) for t in WAVES], r"validation_tasks: y .*, 2\)"),
+        ([Task(np.c_[t.X, t.X], t.y) for t in WAVES], r"validation_tasks: X .*\(2,\)"),
         ([Task(t.X[:3], t.y[:3]) for t in WAVES], r"Task 0: it has 3 row\(s\), but n_support=5"),
     ],
 )

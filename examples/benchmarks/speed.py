@@ -36,8 +36,8 @@ from torch.utils.flop_counter import FlopCounterMode
 import sklearn_meta
 from sklearn_meta import MAMLRegressor
 from sklearn_meta.datasets import make_sinusoid_tasks
-from sklearn_meta.outer.compiled import CompiledGradient
-from sklearn_meta.outer.meta_gradient import gradient, meta_gradient
+from sklearn_meta.outer.compiled import CompiledGradient, gradient
+from sklearn_meta.outer.objective import meta_gradient
 
 EAGER, COMPILED, LOOP, JAX, BARE = "sklearn_meta", "compiled", "loop over tasks", "JAX", "bare"
 ADAM = " + Adam"

@@ -104,7 +104,7 @@ class HierarchicalBase(BaseEstimator):
             except NUMERICAL as error:
                 failures.add(Failures({i: Reason(label(t, i), str(error))}), error_score)
                 predicted.append(no_prediction(len(t) - len(t.y_support), t.y, target_type))
-        failures.report(len(checked), error_score, stacklevel=3)
+        failures.report(len(checked), error_score)
         return predicted
 
     def check_meta_fitted(self) -> Any:

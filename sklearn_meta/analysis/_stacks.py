@@ -12,15 +12,14 @@ import torch
 from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_meta._devices import resolve_device
+from sklearn_meta._devices import resolve_device, torch_dtype
 from sklearn_meta.base import BaseMetaLearner
-from sklearn_meta.base.stack_size import numbers_of_a_row, tasks_at_once
-from sklearn_meta.base.windows import check_against_prior
+from sklearn_meta.base.predict_tasks import numbers_of_a_row, tasks_at_once
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.functional import Params
 from sklearn_meta.inner import Examples, InnerLoop, stack
-from sklearn_meta.outer.converged import check_converged
-from sklearn_meta.outer.row_store import dtype_of_rows
+from sklearn_meta.outer.failures import check_converged
+from sklearn_meta.outer.rows import dtype_of_rows
 from sklearn_meta.outer.scaling import Scaling
 from sklearn_meta.outer.state import scaling_for, tensors_of, to_torch
 from sklearn_meta.tasks import Task, as_tasks
@@ -164,7 +163,7 @@ class Learner:
         self.est = check_is_meta_fitted(estimator, owner)
         self.rows = TaskRows.of(tasks, self.est.target_type)
         # the one place of this package that reads what the estimator keeps to itself
-        self.est._check_against_state(stacklevel=6)
+        self.est._check_against_state()
         state = self.est.meta_state
         assert state is not None
         self.state = state
@@ -172,11 +171,10 @@ class Learner:
         self.device = resolve_device(self.est.device)
         self.algorithm, self.f, self.theta = self.est._prior(state.row_shape, state.n_targets)
         self.dtype = dtype_of_rows([task.dtype for task in self.rows.tasks])
-        torch_dtype = torch.from_numpy(np.empty(0, self.dtype)).dtype
-        self.start = tensors_of(self.theta, self.device, torch_dtype)
+        self.start = tensors_of(self.theta, self.device, torch_dtype(self.dtype))
 
     def _check_tasks(self) -> None:
-        check_against_prior(self.est, self.rows.tasks[0], 0)
+        self.state.check_task(self.rows.tasks[0], 0, type(self.est).__name__)
         for i, labels in enumerate(self.rows.labels or ()):
             try:
                 self.est.encode_targets(labels)  # the prior must know them, or have room for them
@@ -185,7 +183,7 @@ class Learner:
 
     def chunks(self, choice: RowChoice) -> Iterator[NDArray[np.intp]]:
         """Yield positions of tasks of similar size, as many as memory allows."""
-        size = tasks_at_once(self.est, self.f, self.theta, self.device)
+        size = tasks_at_once(self.f, self.theta, self.device, self.est.task_chunk_size)
         sizes = np.array([len(rows) for rows in choice])
         n_columns = self.rows.n_columns
         order = np.lexsort((sizes, n_columns))
@@ -238,9 +236,7 @@ class Learner:
         with torch.inference_mode(False), torch.enable_grad():
             phi = self.algorithm.adapt(self.f, self.start, support)
         names = [label(self.rows.tasks[i], int(i)) for i in places]
-        check_converged(
-            self.est, self.algorithm, self.f, self.start, phi, support, names, stacklevel=6
-        )
+        check_converged(self.algorithm, self.f, self.start, phi, support, names, self.est.remedy)
         return AdaptedStack(phi, scaling, places)
 
     def predictor(self, choice: RowChoice, places: NDArray[np.intp]) -> Predictor:

@@ -11,12 +11,12 @@ from sklearn.base import ClassifierMixin
 
 from sklearn_meta.base.estimator import BaseMetaLearner
 from sklearn_meta.base.inner_loop import HEADS, loss_constraint
-from sklearn_meta.base.many import Answers
+from sklearn_meta.base.predict_tasks import PredictedStack
+from sklearn_meta.base.validation import validate_weight
 from sklearn_meta.functional import LOSSES
 from sklearn_meta.inner.algorithm import Criterion, one_hot
 from sklearn_meta.inner.fine_tune import FineTune, from_scratch
 from sklearn_meta.inner.heads import BIAS, FixedHead, Head, check_n_way
-from sklearn_meta.outer.support import check_weight
 from sklearn_meta.parameters import anything, as_range, describe, param
 
 __all__ = ["MetaClassifier"]
@@ -71,7 +71,7 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         """
         with self._unchanged_on_error():
             X, y = self._check_X_y(X, y)
-            weight = check_weight(sample_weight, X)
+            weight = validate_weight(sample_weight, X)
             self.classes_ = np.unique(y)
             self._adapted = self._adapt(X, self.encode_targets(y), weight)
             self._column_of_class_ = np.searchsorted(self._columns(y), self.classes_)
@@ -135,7 +135,7 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         columns = self._columns(y)
         return one_hot(np.searchsorted(columns, y), len(columns))
 
-    def _decide(self, found: Answers) -> list[NDArray[Any]]:
+    def _decide(self, found: PredictedStack) -> list[NDArray[Any]]:
         assert found.labels is not None
         columns = found.output.argmax(axis=-1)
         return [
@@ -145,14 +145,14 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
             )
         ]
 
-    def _probabilities(self, found: Answers) -> list[NDArray[np.float64] | None]:
+    def _probabilities(self, found: PredictedStack) -> list[NDArray[np.float64] | None]:
         with np.errstate(invalid="ignore"):  # of rows that are padding
             P = np.exp(found.output - found.output.max(axis=-1, keepdims=True))
             P /= P.sum(axis=-1, keepdims=True)
         own = ~np.isneginf(found.output[:, 0])  # the labels that the task has
         return [p[:n, here] for p, n, here in zip(P, found.n_query, own, strict=True)]
 
-    def _scores(self, found: Answers) -> NDArray[np.float64]:
+    def _scores(self, found: PredictedStack) -> NDArray[np.float64]:
         rows = np.arange(found.truth.shape[1]) < found.n_query[:, None]
         right = (found.output.argmax(axis=-1) == found.truth) & rows
         return right.sum(axis=1) / found.n_query

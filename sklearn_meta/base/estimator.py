@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from inspect import isclass, isfunction
 from typing import Any, TypeVar, cast
@@ -18,9 +18,8 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_meta._archive import loading, save_object, saving
-from sklearn_meta._devices import check_dtype, resolve_device
+from sklearn_meta._devices import check_dtype, resolve_device, torch_dtype
 from sklearn_meta.base.adapted import Adapted
-from sklearn_meta.base.many import Answers, answers
 from sklearn_meta.base.plain_state import (
     adapted_to_plain,
     check_adapted,
@@ -31,24 +30,22 @@ from sklearn_meta.base.plain_state import (
     meta_state_from_plain,
     meta_state_to_plain,
 )
-from sklearn_meta.base.scale_check import scale_departures
+from sklearn_meta.base.predict_tasks import PredictedStack, Prior, TaskPredictor
+from sklearn_meta.base.validation import validate_like_prior, validate_rows, validate_support
 from sklearn_meta.exceptions import NotMetaFittedError
-from sklearn_meta.inner.algorithm import Algorithm, Examples, draw_theta
-from sklearn_meta.inner.heads import WEIGHT
+from sklearn_meta.inner.algorithm import Examples, draw_theta
+from sklearn_meta.inner.heads import BIAS, WEIGHT
 from sklearn_meta.nn.backbone import RowNetwork
-from sklearn_meta.outer.converged import check_converged
 from sklearn_meta.outer.failures import (
     SUPPORT,
     Failures,
     Reason,
+    check_converged,
     check_error_score,
     no_prediction,
 )
-from sklearn_meta.outer.memory import free_bytes
-from sklearn_meta.outer.memory_estimate import MemoryEstimate
+from sklearn_meta.outer.memory import MemoryEstimate
 from sklearn_meta.outer.outer_loop import OuterLoop, widths
-from sklearn_meta.outer.prior import learn_prior
-from sklearn_meta.outer.run import prepared
 from sklearn_meta.outer.scaling import Scaling
 from sklearn_meta.outer.state import (
     Arrays,
@@ -57,13 +54,6 @@ from sklearn_meta.outer.state import (
     tensors_of,
     to_numpy,
     to_torch,
-)
-from sklearn_meta.outer.support import (
-    check_fits,
-    check_query,
-    check_structure,
-    check_support,
-    warn_if_stale,
 )
 from sklearn_meta.parameters import describe, parameters_of
 from sklearn_meta.tasks.arrays import dense_parts
@@ -129,8 +119,8 @@ class BaseMetaLearner(OuterLoop, ABC):
         reached (the best one, if there are validation tasks) and warns.
         """
         self.check_parameters()
-        with self._unchanged_on_error(), ExitStack() as readers:
-            state, history = learn_prior(self, tasks, y, groups, validation_tasks, readers)
+        with self._unchanged_on_error():
+            state, history = self._learn_prior(tasks, y, groups, validation_tasks)
             self._forget()
             self._meta_state = state
             self.history_ = history
@@ -182,9 +172,9 @@ class BaseMetaLearner(OuterLoop, ABC):
         """
         twin: Any = clone(self)
         twin.check_parameters()
-        with torch.inference_mode(False), torch.enable_grad(), ExitStack() as opened:
-            run = prepared(twin, tasks, y, groups, validation_tasks, opened, 0, None)
-            return run.plan().estimate(free_bytes(run.device))
+        with torch.inference_mode(False), torch.enable_grad():
+            estimate: MemoryEstimate = twin._estimate_memory(tasks, y, groups, validation_tasks)
+        return estimate
 
     @property
     def meta_state(self) -> MetaState | None:
@@ -255,7 +245,7 @@ class BaseMetaLearner(OuterLoop, ABC):
             return state
         self.check_parameters(device=False)
         if learned is not None:
-            check_structure(self, learned)
+            self.check_structure(learned)
             self._check_network_size(learned.row_shape, learned.theta)  # as `load` does
             state["_meta_state"] = meta_state_to_plain(learned)
         if "history_" in state:
@@ -288,7 +278,7 @@ class BaseMetaLearner(OuterLoop, ABC):
         structural = {**self.fingerprints("structural"), **learned.structural}
         training = {**self.fingerprints("training"), **learned.training}
         learned = replace(learned, structural=structural, training=training)
-        check_structure(self, learned)
+        self.check_structure(learned)
         self._check_network_size(learned.row_shape, learned.theta)
         f = self._network(learned.row_shape, learned)
         n_outputs = learned.n_targets
@@ -324,7 +314,7 @@ class BaseMetaLearner(OuterLoop, ABC):
             algorithm, f, _ = maker._prior(row_shape, 0)
         else:
             algorithm, f = maker.make_scratch_algorithm(), maker.make_backbone(row_shape, 0)
-            check_fits(maker, f, theta)
+            maker.check_backbone(f, theta)
         phi = {k: theta[k] if p is None else p for k, p in state["phi"].items()}
         if state["scaling"] is not None:
             scaling = Scaling(**state["scaling"])
@@ -355,16 +345,44 @@ class BaseMetaLearner(OuterLoop, ABC):
     # ---- many tasks at once ------------------------------------------------------------------
 
     @abstractmethod
-    def _decide(self, found: Answers) -> list[NDArray[Any]]:
+    def _decide(self, found: PredictedStack) -> list[NDArray[Any]]:
         """Turn logits or means into predictions, one array a task."""
 
     @abstractmethod
-    def _probabilities(self, found: Answers) -> list[NDArray[np.float64] | None]:
+    def _probabilities(self, found: PredictedStack) -> list[NDArray[np.float64] | None]:
         """Turn logits into probabilities of the labels of each support; None for targets."""
 
     @abstractmethod
-    def _scores(self, found: Answers) -> NDArray[np.float64]:
+    def _scores(self, found: PredictedStack) -> NDArray[np.float64]:
         """Score each task."""
+
+    def predict_stacks(self, tasks: Any) -> Iterator[PredictedStack]:
+        """Predict many tasks in stacks, with their logits or means.
+
+        Parameters
+        ----------
+        tasks : sequence of tasks
+            With a fixed support, as for `predict_tasks`.
+
+        Returns
+        -------
+        iterator of PredictedStack
+            All tasks, in any order.
+        """
+        state, has_limit = self._meta_state, self.has_fixed_n_way()
+        predictor = TaskPredictor(
+            self._prior,
+            state,
+            self.target_type,
+            resolve_device(self.device),
+            self.task_chunk_size,
+            len(state.theta[BIAS]) if state is not None and has_limit else None,
+            state.classes if state is not None and self.predicts_shared_labels else None,
+            self.encode_targets,
+            type(self).__name__,
+            self.remedy,
+        )
+        return predictor.predict(tasks)
 
     def predict_tasks(self, tasks: Any, *, error_score: Any = np.nan) -> list[NDArray[Any]]:
         """Adapt to the support of each task and predict its query, many tasks at a time.
@@ -392,10 +410,10 @@ class BaseMetaLearner(OuterLoop, ABC):
         FloatingPointError
             If adapting diverges, and `error_score` is "raise".
         """
-        self._check_against_state(stacklevel=4)
+        self._check_against_state()
         check_error_score(error_score, "predict_tasks")
         predicted, failures = self._collected(tasks, error_score, self._decided)
-        failures.report(len(predicted), error_score, stacklevel=3)
+        failures.report(len(predicted), error_score)
         return predicted
 
     def _predictions(self, tasks: Any) -> list[Prediction]:
@@ -403,9 +421,9 @@ class BaseMetaLearner(OuterLoop, ABC):
 
         Where adapting diverged, the probabilities are one column of NaN.
         """
-        self._check_against_state(stacklevel=6)
+        self._check_against_state()
 
-        def both(found: Answers) -> list[Prediction]:
+        def both(found: PredictedStack) -> list[Prediction]:
             return list(zip(self._decided(found), self._probabilities(found), strict=True))
 
         predictions, failures = self._collected(tasks, np.nan, both)
@@ -413,21 +431,21 @@ class BaseMetaLearner(OuterLoop, ABC):
             for i in failures.failed:
                 y, _ = predictions[i]
                 predictions[i] = y, np.full((len(y), 1), np.nan)
-        failures.report(len(predictions), np.nan, stacklevel=6)
+        failures.report(len(predictions), np.nan)
         return predictions
 
     def _collected(
-        self, tasks: Any, error_score: Any, read: Callable[[Answers], list[T]]
+        self, tasks: Any, error_score: Any, read: Callable[[PredictedStack], list[T]]
     ) -> tuple[list[T], Failures]:
         """Read one value for each task from stacks of them, in the order of the tasks."""
         values: dict[int, T] = {}
         failures = Failures()
-        for found in answers(self, tasks):
+        for found in self.predict_stacks(tasks):
             failures.add(found.failures, error_score)
             values.update(zip(found.places, read(found), strict=True))
         return [values[i] for i in range(len(values))], failures
 
-    def _decided(self, found: Answers) -> list[NDArray[Any]]:
+    def _decided(self, found: PredictedStack) -> list[NDArray[Any]]:
         """Decide, with missing predictions where adapting diverged."""
         return [
             no_prediction(len(y), y, self.target_type) if i in found.failures.failed else y
@@ -458,13 +476,13 @@ class BaseMetaLearner(OuterLoop, ABC):
         FloatingPointError
             If adapting diverges, and `error_score` is "raise".
         """
-        self._check_against_state(stacklevel=4)
+        self._check_against_state()
         check_error_score(error_score, "score_tasks")
         scores, failures = self._collected(tasks, error_score, lambda found: [*self._scores(found)])
         in_order = np.array(scores, dtype=np.float64)
         if failures.failed:  # else it may be "raise"
             in_order[[*failures.failed]] = error_score
-        failures.report(len(in_order), error_score, stacklevel=3)
+        failures.report(len(in_order), error_score)
         return in_order
 
     # ---- the steps of fit and predict ------------------------------------------------------
@@ -473,11 +491,11 @@ class BaseMetaLearner(OuterLoop, ABC):
         """Inner loop on checked arrays; y of shape (n_rows, n_outputs)."""
         state, device = self._meta_state, resolve_device(self.device)
         check_dtype(device, X.dtype)
-        dtype = torch.from_numpy(np.empty(0, X.dtype)).dtype
+        dtype = torch_dtype(X.dtype)
         targets = y if self.target_type == "real" else None
         scaling = scaling_for(state, X, targets, weight)
         y_stack = None if targets is None else targets[None]
-        far = scale_departures(state, X[None], y_stack, weight[None])
+        far = {} if state is None else state.scale_departures(X[None], y_stack, weight[None])
         algorithm, f, theta = self._prior(X.shape[1:], y.shape[1])
         support = Examples(
             torch.tensor(scaling.inputs(X), device=device),
@@ -496,33 +514,32 @@ class BaseMetaLearner(OuterLoop, ABC):
         start = tensors_of(theta, device, dtype)
         phi = algorithm.adapt(f, start, support)
         off_scale = {i: Reason(SUPPORT, words) for i, words in far.items()}
-        check_converged(self, algorithm, f, start, phi, support, [SUPPORT], 4, off_scale)
+        names = [SUPPORT]
+        check_converged(algorithm, f, start, phi, support, names, self.remedy, off_scale)
         return Adapted(algorithm, f, theta, to_numpy(phi), scaling, X.dtype, self._params())
 
-    def _prior(
-        self, row_shape: tuple[int, ...], n_outputs: int
-    ) -> tuple[Algorithm, RowNetwork, Mapping[str, NDArray[Any]]]:
+    def _prior(self, row_shape: tuple[int, ...], n_outputs: int) -> Prior:
         """Algorithm, backbone and theta: those of the meta state, or a cold start."""
         state = self._meta_state
         if state is not None:
             f = state.network(self._network_key(row_shape), lambda: self._network(row_shape, state))
-            return self.make_algorithm(), f, state.theta
+            return Prior(self.make_algorithm(), f, state.theta)
         seed = self.draw_seed()
         f = self.make_backbone(row_shape, seed)
         scratch = self.make_scratch_algorithm()
         theta = draw_theta(scratch, f, n_outputs, seed)
-        return scratch, f, Arrays(to_numpy(theta))
+        return Prior(scratch, f, Arrays(to_numpy(theta)))
 
     def _network(self, row_shape: tuple[int, ...], state: MetaState) -> RowNetwork:
         f = self.make_backbone(row_shape, 0)  # the seed only matters to weights that are replaced
-        check_fits(self, f, state.theta)
+        self.check_backbone(f, state.theta)
         return f
 
     def _forward(self, X: Any) -> NDArray[np.float64]:
         """Logits or means, of shape (n_rows, n_outputs), in the units of the network."""
         check_is_fitted(self)
         algorithm, f, theta, phi, scaling, dtype, _ = self._adapted
-        X = check_query(self, X, dtype, allow_nd=len(f.row_shape) > 1)
+        X = validate_rows(self, X, dtype, allow_nd=len(f.row_shape) > 1)
         if X.shape[1:] != f.row_shape:
             raise ValueError(
                 f"X has rows of shape {X.shape[1:]}, but {type(self).__name__} was fitted with "
@@ -531,7 +548,7 @@ class BaseMetaLearner(OuterLoop, ABC):
         device = resolve_device(self.device)
         check_dtype(device, dtype)
         with torch.no_grad():
-            start = tensors_of(theta, device, torch.from_numpy(np.empty(0, dtype)).dtype)
+            start = tensors_of(theta, device, torch_dtype(dtype))
             adapted, out = to_torch(phi, device), []
             for part in dense_parts(X, whole=f.transductive):
                 rows = torch.tensor(scaling.inputs(part), device=device)
@@ -540,19 +557,15 @@ class BaseMetaLearner(OuterLoop, ABC):
 
     def _check_X_y(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
         """Validate parameters and support, and hold both against the meta state."""
-        self._check_against_state(stacklevel=5)
-        return check_support(self, X, y, allow_nd=self._allow_nd(), kind=self.target_type)
+        self._check_against_state()
+        X, y = validate_support(self, X, y, allow_nd=self._allow_nd(), kind=self.target_type)
+        return validate_like_prior(self, X, self._meta_state), y
 
-    def _check_against_state(self, stacklevel: int) -> None:
-        state = self._meta_state
-        params = (type(self), *self._params().values())
-        if state is not None and state.has_seen(params):
-            return
+    def _check_against_state(self) -> None:
         self.check_parameters()
-        if state is not None:
-            check_structure(self, state)
-            if not warn_if_stale(self, state, stacklevel):
-                state.remember(params)
+        if self._meta_state is not None:
+            self.check_structure(self._meta_state)
+            self._warn_if_stale(self._meta_state)
 
     def _params(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in parameters_of(type(self))}

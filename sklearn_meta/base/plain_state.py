@@ -19,7 +19,7 @@ from sklearn_meta._archive import PROCESS_PARAMS, is_plain, saving
 from sklearn_meta.base.adapted import Adapted
 from sklearn_meta.exceptions import SaveError
 from sklearn_meta.nn.backbone import BODY
-from sklearn_meta.outer.history import MetaHistory
+from sklearn_meta.outer.callbacks import MetaHistory
 from sklearn_meta.outer.scaling import Limits, Scaling
 from sklearn_meta.outer.state import MetaState, to_torch
 from sklearn_meta.parameters import fingerprint

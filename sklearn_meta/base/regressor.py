@@ -12,13 +12,13 @@ from sklearn.utils import Tags
 
 from sklearn_meta.base.estimator import BaseMetaLearner
 from sklearn_meta.base.inner_loop import loss_constraint
-from sklearn_meta.base.many import Answers
+from sklearn_meta.base.predict_tasks import PredictedStack
+from sklearn_meta.base.validation import validate_weight
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.functional import LOSSES
 from sklearn_meta.inner.algorithm import Criterion
 from sklearn_meta.inner.fine_tune import FineTune, from_scratch
 from sklearn_meta.inner.heads import Head, LinearHead
-from sklearn_meta.outer.support import check_weight
 from sklearn_meta.parameters import anything, as_range, describe, param
 from sklearn_meta.tasks.validate import label
 
@@ -79,7 +79,7 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
                     f"y has {targets.shape[1]} outputs (shape {y.shape}), but "
                     f"{type(self).__name__} was meta-fitted with {state.n_targets}."
                 )
-            self._adapted = self._adapt(X, targets, check_weight(sample_weight, X))
+            self._adapted = self._adapt(X, targets, validate_weight(sample_weight, X))
             self._one_dimensional_ = y.ndim == 1
         return self
 
@@ -109,16 +109,16 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
         """Encode labels or targets as the numbers that the algorithm sees."""
         return y.reshape(len(y), -1).astype(np.float64)
 
-    def _decide(self, found: Answers) -> list[NDArray[Any]]:
+    def _decide(self, found: PredictedStack) -> list[NDArray[Any]]:
         return [
             means[:n].reshape(n, *task.y.shape[1:])
             for means, n, task in zip(found.output, found.n_query, found.tasks, strict=True)
         ]
 
-    def _probabilities(self, found: Answers) -> list[NDArray[np.float64] | None]:
+    def _probabilities(self, found: PredictedStack) -> list[NDArray[np.float64] | None]:
         return [None] * len(found.tasks)
 
-    def _scores(self, found: Answers) -> NDArray[np.float64]:
+    def _scores(self, found: PredictedStack) -> NDArray[np.float64]:
         self._check_scorable(found)
         scores = np.empty(len(found.tasks))
         for n in np.unique(found.n_query):  # no padding: sums in the order of r2_score
@@ -126,7 +126,7 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
             scores[here] = r2_of_tasks(found.truth[here, :n], found.output[here, :n])
         return scores
 
-    def _check_scorable(self, found: Answers) -> None:
+    def _check_scorable(self, found: PredictedStack) -> None:
         short = np.flatnonzero(found.n_query < 2)
         if len(short):
             k = int(min(short, key=lambda k: found.places[k]))

@@ -225,7 +225,7 @@ class Job:
             scores.append(float(self.error_score))
         off_scale = {i: r for i, r in noted.off_scale.items() if i not in noted.failed}
         doubts = Failures(doubtful=noted.doubtful, off_scale=off_scale)
-        doubts.renamed(names).report(len(tasks), None, stacklevel=3)
+        doubts.renamed(names).report(len(tasks), None)
         return scores
 
     @contextmanager

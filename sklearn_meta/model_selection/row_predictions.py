@@ -129,7 +129,7 @@ def predict_rows(
         predictions = predict_with_proba(estimator, tasks)
     failures, labels_of = Failures(), {i: f"Task {task.name!r}" for i, task in enumerate(tasks)}
     failures.add(collected.renamed(labels_of), error_score)
-    failures.report(len(tasks), error_score, stacklevel=4)
+    failures.report(len(tasks), error_score)
 
     query = order[unlabelled[order]]
     back = np.argsort(query)  # to the order of the table
@@ -179,5 +179,5 @@ def predict_with_proba(estimator: Any, tasks: Sequence[Task]) -> list[Prediction
         n_query = len(task.y) - len(y)
         y_pred = no_prediction(n_query, y, "class" if with_proba else "real")
         predictions.append((y_pred, np.full((n_query, 1), np.nan) if with_proba else None))
-    failures.report(len(tasks), np.nan, stacklevel=4)
+    failures.report(len(tasks), np.nan)
     return predictions

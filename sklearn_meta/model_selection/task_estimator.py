@@ -316,7 +316,7 @@ class TaskEstimator(BaseEstimator):
                 raise
             except Exception as error:  # a user's scorer can raise anything
                 raise TaskError(f"{name}: {list(scoring.values())}: {error}") from error
-        failures.report(len(tasks), self.error_score, stacklevel=4)
+        failures.report(len(tasks), self.error_score)
         return dict(zip(scoring, scores.T, strict=True))
 
     def _as_tasks(self, tasks: Any, y: Any, groups: Any) -> Sequence[Task]:

@@ -1,8 +1,7 @@
-"""`compile=True`: losses and meta-gradient as one compiled graph, and when there is one."""
+"""The meta-gradient of a stack of tasks, plain or compiled (`compile=True`)."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -13,77 +12,71 @@ import torch
 from torch import Tensor
 
 from sklearn_meta._compat import compile_traced
+from sklearn_meta._warnings import warn
 from sklearn_meta.functional import Params
 from sklearn_meta.inner.algorithm import Algorithm, Examples, pad
 from sklearn_meta.nn.backbone import Network
-from sklearn_meta.outer.meta_gradient import Gradient, gradient
 
-__all__ = ["MAX_GRAPHS", "CompiledGradient"]
+__all__ = ["MAX_GRAPHS", "MAX_WASTE", "CompiledGradient", "Gradient", "gradient"]
 
-MAX_GRAPHS = 8  # a run: each takes half a minute to compile
-MAX_WASTE = 2.0  # numbers that a padded episode may have, as a multiple of its own
-
+Gradient = dict[str, Tensor | None]  # None: the losses do not depend on the parameter
 Sizes = tuple[int, int, int]  # rows of support, rows of query, columns of y
+
+MAX_GRAPHS = 8  # of a run: each takes half a minute to compile
+MAX_WASTE = 2.0  # rows of a padded episode, as a multiple of its real rows
+
+
+def gradient(
+    objective: Callable[[Params, Examples, Examples], Tensor],
+    theta: Params,
+    support: Examples,
+    query: Examples,
+) -> tuple[Tensor, Gradient]:
+    """Return the losses (B,) of a stack of tasks, detached, and the gradient of their sum."""
+    losses = objective(theta, support, query)
+    grads = torch.autograd.grad(losses.sum(), list(theta.values()), allow_unused=True)
+    return losses.detach(), dict(zip(theta, grads, strict=True))
 
 
 @dataclass(frozen=True)
 class Graph:
-    """A compiled meta-gradient of episodes of one size.
+    """The compiled meta-gradient of episodes of one size."""
 
-    Attributes
-    ----------
-    kind : tuple
-        What must be equal for it to serve: algorithm, number of tasks, shape of a row, dtype.
-    sizes : (int, int, int)
-        Rows of support and of query, and columns of y: what smaller episodes are padded to.
-    run : callable
-        From theta and an episode, flat, to the losses and the gradients that are not None.
-    depends : tuple of str
-        The parameters that those belong to.
-    """
-
-    kind: tuple[Any, ...]
-    sizes: Sizes
-    run: Callable[..., Any]
-    depends: tuple[str, ...]
+    key: tuple[Any, ...]  # must be equal: algorithm, number of tasks, shape of a row, dtype
+    sizes: Sizes  # that smaller episodes are padded to
+    run: Callable[..., Any]  # (theta, episode), flat -> losses and the gradients that are not None
+    dependencies: tuple[str, ...]  # the parameters of these gradients
 
     def waste(self, sizes: Sizes) -> float:
-        """Rows that it goes through for each row of an episode of these sizes."""
+        """Return the rows that it computes for each row of an episode of these sizes."""
         return (self.sizes[0] + self.sizes[1]) / (sizes[0] + sizes[1])
 
     def __call__(
         self, theta: Params, support: Examples, query: Examples
     ) -> tuple[Tensor, Gradient]:
-        """Run it on episodes, padded to its sizes."""
+        """Pad episodes to its sizes and compute losses and gradient."""
         n_support, n_query, width = self.sizes
         episode = *pad(support, n_support, width), *pad(query, n_query, width)
-        with torch.no_grad():  # strides are part of what was compiled
-            losses, *grads = self.run(*theta.values(), *(t.contiguous() for t in episode))
-        known = dict(zip(self.depends, grads, strict=True))
-        return losses, {k: known.get(k) for k in theta}
+        with torch.no_grad():  # the strides are part of what was compiled
+            losses, *values = self.run(*theta.values(), *(t.contiguous() for t in episode))
+        grads = dict(zip(self.dependencies, values, strict=True))
+        return losses, {k: grads.get(k) for k in theta}
 
 
 class CompiledGradient:
-    """Losses and meta-gradient of a meta-batch, compiled for the sizes of episodes that come.
+    """Losses and meta-gradient, compiled for the sizes of episodes that occur.
 
-    Parameters
-    ----------
-    padding : bool
-        Whether episodes may be padded to the sizes of another graph.
-
-    Notes
-    -----
-    Episodes go to the smallest graph that holds them, padded. If there is none, or it would go
-    through more than `MAX_WASTE` times their rows, one is compiled for them, until there are
-    `MAX_GRAPHS`; what then fits none runs uncompiled. So does the first iteration, and an algorithm
-    that is another one in every iteration, as MAML++ while it anneals.
+    Episodes go to the smallest graph that holds them, padded. If there is none, or it would compute
+    more than `MAX_WASTE` times their rows, one is compiled for them, up to `MAX_GRAPHS`; other
+    episodes run uncompiled. So do the first iteration and an algorithm that changes in every
+    iteration, as MAML++ does while it anneals.
     """
 
     def __init__(self, *, padding: bool) -> None:
-        self.padding = padding
+        self.padding = padding  # whether episodes may be padded to the sizes of another graph
         self.graphs: list[Graph] = []
-        self.broken = False  # there is no compiler, or it fails
-        self._last: Algorithm | None = None
+        self.is_broken = False  # there is no compiler, or it fails
+        self._previous: Algorithm | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"graphs": []}  # code of this process
@@ -91,80 +84,59 @@ class CompiledGradient:
     def __call__(
         self, algorithm: Algorithm, f: Network, theta: Params, support: Examples, query: Examples
     ) -> tuple[Tensor, Gradient]:
-        """Losses (B,) and the gradient of their sum with respect to theta.
-
-        Parameters
-        ----------
-        algorithm : Algorithm
-            The meta-learner, at its progress.
-        f : Network
-            The backbone; always the same.
-        theta : dict of Tensor
-            Meta-parameters, leaves.
-        support, query : Examples
-            Of a stack of tasks (B,).
-
-        Returns
-        -------
-        losses : Tensor of shape (B,)
-            Without a graph.
-        grads : dict of Tensor or None
-            d(sum of losses) / d theta; None where they do not depend on it.
-        """
-        kind = (algorithm, len(support.X), support.X.shape[2:], support.X.dtype)
+        """Return losses (B,) and the gradient of their sum; `f` is always the same."""
+        key = (algorithm, len(support.X), support.X.shape[2:], support.X.dtype)
         sizes = (support.X.shape[1], query.X.shape[1], query.y.shape[-1])
-        graph = self._that_holds(kind, sizes)
-        settled, self._last = algorithm == self._last, algorithm
-        room = len(self.graphs) < MAX_GRAPHS and not self.broken
-        if room and settled and (graph is None or graph.waste(sizes) > MAX_WASTE):
-            graph = self._compile(kind, algorithm, f, theta, support, query) or graph
+        graph = self._best_graph(key, sizes)
+        is_settled, self._previous = algorithm == self._previous, algorithm
+        may_compile = len(self.graphs) < MAX_GRAPHS and not self.is_broken and is_settled
+        if may_compile and (graph is None or graph.waste(sizes) > MAX_WASTE):
+            graph = self._compile(key, sizes, algorithm, f, theta, support, query) or graph
         if graph is None:
             return gradient(partial(algorithm.objective, f), theta, support, query)
         return graph(theta, support, query)
 
-    def _that_holds(self, kind: tuple[Any, ...], sizes: Sizes) -> Graph | None:
-        """Give the graph that wastes least on episodes of these sizes."""
-        same = [graph for graph in self.graphs if graph.kind == kind]
+    def _best_graph(self, key: tuple[Any, ...], sizes: Sizes) -> Graph | None:
+        same = [graph for graph in self.graphs if graph.key == key]
         if self.padding:
-            hold = [graph for graph in same if np.greater_equal(graph.sizes, sizes).all()]
+            fitting = [graph for graph in same if np.greater_equal(graph.sizes, sizes).all()]
         else:
-            hold = [graph for graph in same if graph.sizes == sizes]
-        return min(hold, key=lambda graph: graph.waste(sizes), default=None)
+            fitting = [graph for graph in same if graph.sizes == sizes]
+        return min(fitting, key=lambda graph: graph.waste(sizes), default=None)
 
     def _compile(
         self,
-        kind: tuple[Any, ...],
+        key: tuple[Any, ...],
+        sizes: Sizes,
         algorithm: Algorithm,
         f: Network,
         theta: Params,
         support: Examples,
         query: Examples,
     ) -> Graph | None:
-        """Add a graph; where that fails, warn once and add none from now on."""
+        """Compile a graph; where that fails, warn once and compile none from then on."""
         names = list(theta)
-        depends: list[str] = []
+        dependencies: list[str] = []
 
         def flat(*tensors: Tensor) -> tuple[Tensor, ...]:
-            here = {k: t.detach().requires_grad_() for k, t in zip(names, tensors, strict=False)}
+            leaves = {k: t.detach().requires_grad_() for k, t in zip(names, tensors, strict=False)}
             episode = Examples(*tensors[-6:-3]), Examples(*tensors[-3:])
-            losses, grads = gradient(partial(algorithm.objective, f), here, *episode)
-            there = {k: g for k, g in grads.items() if g is not None}
-            depends[:] = there
-            return losses, *there.values()
+            losses, grads = gradient(partial(algorithm.objective, f), leaves, *episode)
+            defined = {k: g for k, g in grads.items() if g is not None}
+            dependencies[:] = defined
+            return losses, *defined.values()
 
         args = [*(p.detach() for p in theta.values()), *support, *query]
         try:
             run = compile_traced(flat, [t.contiguous() for t in args])
         except Exception as error:  # a compiler may raise anything
-            self.broken = True
-            why = (str(error).strip() or type(error).__name__).splitlines()[0]
-            warnings.warn(
+            self.is_broken = True
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            warn(
                 f"compile=True: {type(algorithm).__name__} could not be compiled and goes on "
-                f"without: {why}",
+                f"without: {reason}",
                 RuntimeWarning,
-                stacklevel=2,
             )
             return None
-        sizes = (support.X.shape[1], query.X.shape[1], query.y.shape[-1])
-        self.graphs.append(Graph(kind, sizes, run, tuple(depends)))
+        self.graphs.append(Graph(key, sizes, run, tuple(dependencies)))
         return self.graphs[-1]

@@ -1,222 +1,896 @@
-"""Meta-batches: which tasks, which classes, how many rows, drawn anew in every iteration."""
+"""From validated tasks to padded stacks of support and query: the one path of all tasks.
+
+Rows stay in a `RowStore`. An episode is an array of row numbers (B, n), which `gather` turns into
+`Examples`. Meta-training and validation draw the numbers; `predict_tasks` takes those of the fixed
+supports and queries.
+"""
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple, TypeGuard, TypeVar
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
 
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.inner.algorithm import Examples
-from sklearn_meta.outer.packed import PackedTasks
-from sklearn_meta.tasks import FewShotTasks, Task, TaskDistribution
-from sklearn_meta.tasks.lazy import TaskReader
+from sklearn_meta.inner.heads import check_n_way
+from sklearn_meta.outer.rows import (
+    RowStore,
+    dtype_of_rows,
+    on_device,
+    store_of_pool,
+    store_of_tasks,
+)
+from sklearn_meta.outer.scaling import Scaling, TaskMoments
+from sklearn_meta.tasks import EmpiricalTasks, FewShotTasks, Task, TaskDistribution, as_tasks
+from sklearn_meta.tasks.convert import validation_table
+from sklearn_meta.tasks.lazy import TaskReader, as_lazy, is_lazy
+from sklearn_meta.tasks.validate import check_same_rows, label
 
 __all__ = [
+    "DistributionEpisodes",
+    "Episode",
+    "EpisodeSize",
     "EpisodeSource",
-    "FromDistribution",
-    "FromPool",
-    "FromReader",
-    "FromTasks",
-    "Rows",
-    "episode_of",
+    "LabelledRows",
+    "PackedTasks",
+    "Packer",
+    "PoolEpisodes",
+    "TaskEpisodes",
+    "TaskLabels",
+    "TaskSummary",
+    "TrainingBatches",
+    "TrainingTasks",
+    "ValidationBatches",
+    "encode_labels",
+    "gather",
+    "pad_rows",
+    "validation_batches",
 ]
 
-Batch = tuple[Examples, Examples, bool]
+Ints = NDArray[np.intp]
+D = TypeVar("D", bound=TaskDistribution)
+
+N_SAMPLE = 64  # tasks drawn from a distribution to learn its shapes and scales
+N_LABEL_SETS = 256  # tasks whose labels are merged at once
+
+
+# ---- labels of many tasks --------------------------------------------------------------------
+
+
+class TaskLabels(NamedTuple):
+    """Labels of many tasks as numbers: positions among the sorted labels of their task."""
+
+    code: Ints  # (n_rows,), one task after the other; -1: no support row has the label
+    n_way: Ints  # (n_tasks,)
+    values: NDArray[Any]  # (n_way.sum(),), the sorted labels of one task after the other
+
+
+def encode_labels(ys: Sequence[NDArray[Any]], supports: Sequence[Ints] | None = None) -> TaskLabels:
+    """Encode the labels of tasks as `np.unique` of each task would, or of each support.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_meta.outer.episodes import encode_labels
+    >>> ys = np.array(["b", "a", "b"]), np.array(["c", "c"])
+    >>> labels = encode_labels(ys, (np.array([0, 1]), np.array([0])))
+    >>> labels.code, labels.values
+    (array([1, 0, 1, 0, 0]), array(['a', 'b', 'c'], dtype='<U1'))
+    """
+    n_rows = np.array([len(y) for y in ys])
+    all_labels, number = number_labels(ys)
+    key = np.repeat(np.arange(len(ys)), n_rows) * len(all_labels) + number  # task, then label
+    if supports is None:
+        keys, position = np.unique(key, return_inverse=True)
+        is_known = np.ones(len(key), dtype=bool)
+    else:
+        begin = np.cumsum(n_rows) - n_rows
+        rows = np.repeat(begin, [len(s) for s in supports]) + np.concatenate(supports)
+        keys = np.unique(key[rows])
+        position = np.searchsorted(keys, key)
+        is_known = keys[np.minimum(position, len(keys) - 1)] == key
+    task, label_number = np.divmod(keys, len(all_labels))
+    n_way = np.bincount(task, minlength=len(ys))
+    first = np.cumsum(n_way) - n_way
+    code = np.where(is_known, position - np.repeat(first, n_rows), -1)
+    return TaskLabels(code, n_way, all_labels[label_number])
+
+
+def number_labels(ys: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], Ints]:
+    """Return labels, and for each row its position in them, in the order of sorting in a task."""
+    kinds = {y.dtype.kind for y in ys}
+    if len(kinds) == 1 and kinds <= set("biufUS"):  # of one kind: numpy changes no value
+        labels, number = np.unique(np.concatenate(ys), return_inverse=True)
+        return labels, number
+    parts, numbers, n = [], [], 0
+    for y in ys:
+        labels, number = np.unique(y, return_inverse=True)
+        parts.append(labels.astype(object))
+        numbers.append(number + n)
+        n += len(labels)
+    return np.concatenate(parts), np.concatenate(numbers)
+
+
+class LabelSpace:
+    """All labels of tasks in which the same label is the same class."""
+
+    def __init__(self) -> None:
+        self.parts: list[NDArray[Any]] = []
+        self.first: NDArray[Any] | None = None
+
+    def add(self, task: Task, i: int) -> None:
+        """Add the labels of a task; they must be of the same kind as those of the first."""
+        labels = np.unique(task.y)
+        first = self.first = labels if self.first is None else self.first
+        try:  # as objects: numpy would turn numbers into strings
+            np.unique(np.concatenate([first.astype(object), labels.astype(object)]))
+        except TypeError:
+            raise TaskError(
+                f"{label(task, i)}: y holds {labels.dtype}, but that of task 0 holds "
+                f"{first.dtype}; this learner takes the same label in two tasks for the same "
+                "class, so all labels must be of one kind."
+            ) from None
+        self.parts.append(labels)
+        if len(self.parts) > N_LABEL_SETS:
+            self.parts = [self.classes()]
+
+    def classes(self) -> NDArray[Any]:
+        """Return all labels, sorted."""
+        return np.unique(np.concatenate(self.parts))
+
+
+def positions_among(labels: NDArray[Any], classes: NDArray[Any], name: str) -> Ints:
+    """Return the positions of the labels of a task among all classes, which are sorted."""
+    unknown = sorted(set(labels.tolist()) - set(classes.tolist()))
+    if unknown:
+        raise TaskError(
+            f"{name}: y has labels that are not among the {len(classes)} classes of "
+            f"meta-training ({unknown[:5]}), but this learner takes the same label in two tasks "
+            "for the same class. All must be there from the start: in the tasks of the first "
+            "meta_fit, or in the `classes_` of a distribution (else in the first 64 it draws)."
+        )
+    return np.searchsorted(classes, labels)
+
+
+# ---- from row numbers to stacks --------------------------------------------------------------
+
+
+class Episode(NamedTuple):
+    """A meta-batch: a stack of tasks, each with support and query."""
+
+    support: Examples
+    query: Examples
+    is_padded: bool
+
+
+def pad_rows(rows: Ints, sizes: Ints) -> tuple[Ints, NDArray[np.bool_]]:
+    """Return row numbers of one task after the other as (B, n), and where they are no padding.
+
+    Padding repeats the first row of the task, so that no task can disturb another.
+    """
+    mask = np.arange(sizes.max()) < sizes[:, None]
+    padded = np.repeat(rows[np.cumsum(sizes) - sizes], mask.shape[1]).reshape(mask.shape)
+    padded[mask] = rows
+    return padded, mask
+
+
+def gather(
+    X: RowStore,
+    y: Tensor | None,
+    rows: Ints,
+    mask: NDArray[np.bool_] | None,
+    columns: Ints | None = None,
+    n_columns: int = 0,
+    rng: np.random.RandomState | None = None,
+) -> Examples:
+    """Take rows (B, n) of tasks, with weight 0 outside the mask (B, n).
+
+    Targets are rows of `y`, or one-hot rows of which `columns` (B, n) are 1.
+    """
+    inputs = X.take(rows, rng)
+    B, n = rows.shape
+    weight = inputs.new_ones(B, n) if mask is None else on_device(mask, X.device).to(inputs)
+    if y is not None:
+        targets = y.index_select(0, on_device(rows.reshape(-1), X.device))
+        return Examples(inputs, targets.view(B, n, -1), weight)
+    assert columns is not None
+    hot = on_device(columns, X.device).unsqueeze(-1)
+    return Examples(inputs, inputs.new_zeros(B, n, n_columns).scatter_(-1, hot, 1), weight)
 
 
 @dataclass(frozen=True)
-class Rows:
-    """How many rows an episode has, where the tasks do not say.
+class LabelledRows:
+    """Rows and targets of a few tasks on the CPU, one task after the other, to be stacked.
 
-    Attributes
-    ----------
-    n_support : (int, int)
-        Range of support rows, of a class or of a regression task.
-    n_query : int
-        Query rows, likewise.
+    A label is a column of one-hot rows: its position among the labels of its task, or among the
+    classes that tasks share.
     """
 
-    n_support: tuple[int, int]
+    X: RowStore
+    y: Tensor | None  # (n_rows, n_outputs), real targets
+    columns: Ints | None  # (n_rows,), of labels
+    labels: list[NDArray[Any]] | None  # of the columns of each task
+    is_absent: NDArray[np.bool_] | None  # (n_tasks, n_columns), where a task lacks a label
+
+    @classmethod
+    def of(
+        cls,
+        tasks: Sequence[Task],
+        dtype: Any,
+        target_type: str,
+        *,
+        supports: Sequence[Ints] | None = None,  # that define the labels of a task; None: all rows
+        classes: NDArray[Any] | None = None,  # that tasks share
+    ) -> LabelledRows:
+        """Take the rows of validated tasks; inputs are in `dtype`, real targets in float64."""
+        X = store_of_tasks(tasks, None, dtype, torch.device("cpu"))
+        if target_type == "real":
+            y = np.concatenate([task.y.reshape(len(task), -1) for task in tasks])
+            return cls(X, torch.from_numpy(y.astype(np.float64)), None, None, None)
+        code, n_way, values = encode_labels([task.y for task in tasks], supports)
+        first = np.cumsum(n_way) - n_way
+        labels = np.split(values, first[1:])
+        if classes is None:
+            return cls(X, None, code, labels, np.arange(n_way.max()) >= n_way[:, None])
+        positions = np.concatenate(
+            [np.searchsorted(classes, part.astype(classes.dtype)) for part in labels]
+        )
+        is_absent = np.ones((len(tasks), len(classes)), dtype=bool)
+        is_absent[np.repeat(np.arange(len(tasks)), n_way), positions] = False
+        columns = positions[np.repeat(first, [len(task) for task in tasks]) + code]
+        return cls(X, None, columns, [classes] * len(tasks), is_absent)
+
+    def stack(self, rows: Ints, sizes: Ints) -> tuple[Examples, NDArray[np.bool_]]:
+        """Stack row numbers of one task after the other; return also where there is no padding."""
+        padded, mask = pad_rows(rows, sizes)
+        if self.columns is None or self.is_absent is None:
+            return gather(self.X, self.y, padded, mask), mask
+        columns = self.columns[padded]
+        return gather(self.X, None, padded, mask, columns, self.is_absent.shape[1]), mask
+
+
+# ---- packed tasks, of which episodes are drawn -----------------------------------------------
+
+
+@dataclass(frozen=True)
+class EpisodeSize:
+    """Rows of an episode, of each class or of a regression task, where tasks do not fix them."""
+
+    n_support: tuple[int, int]  # a range
     n_query: int
 
-    def draw(self, rng: np.random.RandomState) -> int:
+    def draw_n_support(self, rng: np.random.RandomState) -> int:
         """Draw the number of support rows of a meta-batch."""
         return int(rng.randint(self.n_support[0], self.n_support[1] + 1))
 
 
+@dataclass(frozen=True)
+class PackedTasks:
+    """All rows of some tasks in groups: the classes of a task, or a regression task as a whole."""
+
+    X: RowStore
+    y: Tensor | None  # (n_rows, n_outputs); None for labels, which follow from the groups
+    order: Ints  # (n_rows,), row numbers group after group, those of a fixed support first
+    start: Ints  # (n_groups,), where each group begins in `order`
+    size: Ints  # (n_groups,)
+    fixed: Ints  # (n_groups,), rows of a fixed support; 0: drawn anew
+    first: Ints  # (n_tasks,), the first group of each task; empty for a pool
+    count: Ints  # (n_tasks,), groups of each task
+    code: Ints | None = None  # (n_groups,), the class of each group, where tasks share classes
+    n_classes: int = 0
+
+    @cached_property
+    def has_equal_groups(self) -> bool:
+        """Whether all groups have the same number of rows, and of rows of a fixed support."""
+        return bool((self.size == self.size[0]).all() and (self.fixed == self.fixed[0]).all())
+
+    def draw_tasks(self, tasks: Ints, size: EpisodeSize, rng: np.random.RandomState) -> Episode:
+        """Draw rows of some tasks, with the classes of each in random order."""
+        count, first = self.count[tasks][:, None], self.first[tasks][:, None]
+        keys = rng.random_sample((len(tasks), count.max()))
+        keys[np.arange(keys.shape[1]) >= count] = 2.0
+        position = keys.argsort(-1)  # the position of a class in an episode has no meaning
+        groups = np.where(position < count, first + position, -1)
+        return self.draw(groups, size.draw_n_support(rng), size.n_query, rng)
+
+    def draw(
+        self, groups: Ints, n_support: int, n_query: int, rng: np.random.RandomState
+    ) -> Episode:
+        """Draw support and query of the groups (B, n_way) of tasks, -1 where a task has fewer.
+
+        Groups that are too small give fewer rows, but leave at least one for the query.
+        """
+        exists = groups >= 0
+        if self.has_equal_groups and exists.all():  # the same numbers in a third of the calls
+            n, n_fixed = int(self.size[0]), int(self.fixed[0])
+            end = n_fixed or min(n_support, max(n - 1, 0))
+            keys = rng.random_sample((*groups.shape, n))
+            keys[..., :n_fixed] -= 1.0
+            rows = keys.argsort(-1)
+            support, query = rows[..., :end], rows[..., end : end + n_query]
+            return Episode(
+                self._examples(groups, support, None, rng),
+                self._examples(groups, query, None, rng),
+                False,
+            )
+        size = np.where(exists, self.size[groups], 0)
+        fixed = np.where(exists, self.fixed[groups], 0)
+        n_s: Ints = np.where(fixed > 0, fixed, np.minimum(n_support, np.maximum(size - 1, 0)))
+        n_q = np.minimum(n_query, size - n_s)
+        rows = shuffled_rows(size, fixed, rng)
+        most_s, most_q = n_s.max(), n_q.max()
+        is_padded = bool((n_s != most_s).any() or (n_q != most_q).any())
+        if is_padded:  # padding points at a real row, so that it is finite; its weight is 0
+            last = np.maximum(size - 1, 0)[..., None]
+            support = np.minimum(take_span(rows, np.zeros_like(n_s), n_s), last)
+            query = np.minimum(take_span(rows, n_s, n_q), last)
+        else:
+            support, query = rows[..., :most_s], rows[..., most_s : most_s + most_q]
+        return Episode(
+            self._examples(groups, support, n_s if is_padded else None, rng),
+            self._examples(groups, query, n_q if is_padded else None, rng),
+            is_padded,
+        )
+
+    def _examples(
+        self, groups: Ints, rows: Ints, n: Ints | None, rng: np.random.RandomState
+    ) -> Examples:
+        """Take rows (B, n_way, most) of groups; of each group the first n, or all."""
+        B, n_way, most = rows.shape
+        mask = None if n is None else (np.arange(most) < n[..., None]).reshape(B, -1)
+        columns, n_columns = np.broadcast_to(np.arange(n_way), groups.shape), n_way
+        if self.code is not None:
+            columns, n_columns = self.code[groups], self.n_classes
+        numbers = self.order[(self.start[groups][..., None] + rows).reshape(B, -1)]
+        columns = np.repeat(columns, most, axis=1)
+        return gather(self.X, self.y, numbers, mask, columns, n_columns, rng)
+
+
+def shuffled_rows(size: Ints, fixed: Ints, rng: np.random.RandomState) -> Ints:
+    """Shuffle the rows of each group, those of a fixed support first."""
+    columns = np.arange(size.max())
+    keys = rng.random_sample((*size.shape, len(columns)))
+    keys[columns >= size[..., None]] = 2.0
+    keys[columns < fixed[..., None]] -= 1.0
+    return keys.argsort(-1)
+
+
+def take_span(rows: Ints, begin: Ints, n: Ints) -> Ints:
+    """Take n rows of each group from a position on; the last is repeated."""
+    columns = begin[..., None] + np.minimum(np.arange(n.max()), np.maximum(n - 1, 0)[..., None])
+    return np.take_along_axis(rows, np.minimum(columns, rows.shape[-1] - 1), -1)
+
+
+@dataclass(frozen=True)
+class Packer:
+    """How tasks become rows on the device, the same for meta-training and validation."""
+
+    size: EpisodeSize
+    target_type: str
+    scaling: Scaling | None
+    dtype: Any
+    device: torch.device
+    classes: NDArray[Any] | None = None  # all labels, where tasks share classes
+    max_n_way: int | None = None  # rows of a head of fixed size
+
+    def pack(
+        self, tasks: Sequence[Task], numbers: Sequence[int] | None = None, *, on_host: bool = False
+    ) -> PackedTasks:
+        """Pack validated tasks; a TaskError names them by `numbers`, else by position.
+
+        With `on_host`, rows stay on the host, because only one episode of them is drawn.
+        """
+        numbers = range(len(tasks)) if numbers is None else numbers
+        for task, i in zip(tasks, numbers, strict=True):
+            check_max_n_way(task, i, self.max_n_way)
+        n_rows = np.array([len(task) for task in tasks])
+        is_support = np.zeros(n_rows.sum(), dtype=bool)
+        for task, begin in zip(tasks, np.cumsum(n_rows) - n_rows, strict=True):
+            if task.support is not None:
+                is_support[begin + task.support] = True
+        is_class = self.target_type == "class"
+        labels = encode_labels([task.y for task in tasks]) if is_class else None
+        count = np.ones(len(tasks), dtype=np.intp) if labels is None else labels.n_way
+        first = np.cumsum(count) - count
+        group = np.repeat(first, n_rows) + (0 if labels is None else labels.code)
+        size = np.bincount(group)
+        fixed = np.bincount(group, weights=is_support).astype(int)
+        y, code = None, None
+        if labels is None:
+            stacked = np.concatenate([task.y.reshape(len(task), -1) for task in tasks])
+            exact = stacked.astype(np.float64)
+            targets = exact if self.scaling is None else self.scaling.targets(stacked)
+            y = torch.tensor(targets.astype(self.dtype), device=self.device)
+        elif self.classes is not None:
+            names = [label(task, i) for task, i in zip(tasks, numbers, strict=True)]
+            parts = np.split(labels.values, first[1:])
+            pairs = zip(parts, names, strict=True)
+            code = np.concatenate(
+                [positions_among(part, self.classes, name) for part, name in pairs]
+            )
+        self._check_rows(tasks, numbers, first, count, size, fixed)
+        return PackedTasks(
+            store_of_tasks(tasks, self.scaling, self.dtype, self.device, on_host=on_host),
+            y,
+            np.lexsort((~is_support, group)),
+            np.cumsum(size) - size,
+            size,
+            fixed,
+            first,
+            count,
+            code,
+            0 if self.classes is None else len(self.classes),
+        )
+
+    def pack_pool(self, pool: FewShotTasks) -> PackedTasks:
+        """Pack a labelled pool, in which any classes make a task."""
+        classes, no_tasks = self.classes, np.zeros(0, dtype=np.intp)
+        return PackedTasks(
+            store_of_pool(pool, self.scaling, self.dtype, self.device),
+            None,
+            pool.rows,
+            pool.starts,
+            pool.sizes,
+            np.zeros_like(pool.sizes),
+            no_tasks,
+            no_tasks,
+            None if classes is None else positions_among(pool.classes_, classes, "The pool"),
+            0 if classes is None else len(classes),
+        )
+
+    def _check_rows(
+        self,
+        tasks: Sequence[Task],
+        numbers: Sequence[int],
+        first: Ints,
+        count: Ints,
+        size: Ints,
+        fixed: Ints,
+    ) -> None:
+        scarce = np.flatnonzero((fixed == 0) & (size < self.size.n_support[0] + 1))
+        if len(scarce):
+            i = int(np.searchsorted(first, scarce[0], side="right")) - 1
+            check_enough_rows(tasks[i], numbers[i], self.size, self.target_type)
+        if self.target_type == "class" and (count < 2).any():
+            i = int(np.argmax(count < 2))
+            check_enough_rows(tasks[i], numbers[i], self.size, self.target_type)
+
+
+def check_enough_rows(task: Task, i: int, size: EpisodeSize, target_type: str) -> None:
+    """Raise a TaskError if a task has too few rows for an episode, or a single class."""
+    shape = (len(task), *task.row_shape)
+    is_class = target_type == "class"
+    labels, n_rows = np.unique(task.y if is_class else np.zeros(len(task)), return_counts=True)
+    least = size.n_support[0] + 1
+    if task.support is None and n_rows.min() < least:
+        k = int(np.argmax(n_rows < least))
+        what, name = "it", "n_support"
+        if is_class:
+            what, name = f"class {labels.tolist()[k]!r}", "n_shot"
+        raise TaskError(
+            f"{label(task, i)}: {what} has {n_rows[k]} row(s), but {name}={size.n_support[0]} "
+            f"needs at least {least}: the support and one row of query (X of shape {shape})."
+        )
+    if is_class and len(labels) < 2:
+        raise TaskError(
+            f"{label(task, i)}: y of shape {task.y.shape} holds a single class; "
+            "there is nothing to learn to tell apart."
+        )
+
+
+def check_max_n_way(task: Task, i: int, max_n_way: int | None) -> None:
+    """Raise a TaskError if a task has more classes than an output layer has rows."""
+    if max_n_way is None:
+        return
+    try:
+        check_n_way(len(np.unique(task.y)), max_n_way)
+    except ValueError as error:
+        raise TaskError(f"{label(task, i)}: {error}") from None
+
+
+# ---- sources of episodes ---------------------------------------------------------------------
+
+
 class EpisodeSource(ABC):
-    """Where meta-batches come from.
+    """Where meta-batches come from."""
 
-    Attributes
-    ----------
-    rows : Rows
-        Rows of an episode.
-    """
-
-    rows: Rows
+    size: EpisodeSize
+    packed: PackedTasks | None = None  # where all rows are packed from the start
+    queue: Ints = np.empty(0, dtype=np.intp)  # tasks of the next meta-batches, where they wait
 
     @abstractmethod
-    def draw(self, n_tasks: int, rng: np.random.RandomState) -> Batch:
-        """Draw the support and query of `n_tasks` tasks, and whether there is padding."""
+    def draw(self, n_tasks: int, rng: np.random.RandomState) -> Episode:
+        """Draw support and query of `n_tasks` tasks."""
 
-    def state(self) -> dict[str, np.ndarray]:
-        """Give what the next draw depends on, beside the source of chance."""
-        return {}
+    def largest(self) -> EpisodeSource:
+        """Return a copy that always draws the largest number of rows and classes."""
+        source = copy.copy(self)
+        source.size = EpisodeSize((self.size.n_support[1],) * 2, self.size.n_query)
+        return source
 
-    def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Draw on from a `state`."""
-        vars(self).update(state)
+    def most_rows(self, n_way: int) -> tuple[int, int]:
+        """Return bounds of the rows of support and query of a task, without drawing any.
+
+        `n_way` is used where the source does not know it before it draws. A fixed support counts
+        only where tasks are packed from the start.
+        """
+        n_support, packed = self.size.n_support[1], self.packed
+        if packed is not None and len(packed.count):
+            n_way = int(packed.count.max())
+            n_support = max(n_support, int(packed.fixed.max()))
+        return n_way * n_support, n_way * self.size.n_query
+
+    def stored_bytes(self) -> int:
+        """Return the bytes of the device that the rows and targets of all tasks occupy."""
+        if self.packed is None:
+            return 0
+        y = self.packed.y
+        return self.packed.X.nbytes + (0 if y is None else y.nbytes)
 
 
-class FromTasks(EpisodeSource):
-    """Given tasks, in random order, each once before any comes again.
+class TaskEpisodes(EpisodeSource):
+    """Episodes of tasks in random order, each once before any comes again."""
 
-    Parameters
-    ----------
-    packed : PackedTasks
-        The tasks.
-    rows : Rows
-        Rows of an episode.
-    """
+    def __init__(self, packed: PackedTasks | None, n_tasks: int, size: EpisodeSize) -> None:
+        self.packed, self.n_tasks, self.size = packed, n_tasks, size
 
-    def __init__(self, packed: PackedTasks, rows: Rows) -> None:
-        assert packed.first is not None
-        self.n, self.rows = len(packed.first), rows
-        self._packed = packed
-        self._waiting = np.empty(0, dtype=np.intp)
-
-    def draw(self, n_tasks: int, rng: np.random.RandomState) -> Batch:
+    def draw(self, n_tasks: int, rng: np.random.RandomState) -> Episode:
         """Draw a meta-batch of different tasks."""
-        if len(self._waiting) < n_tasks:
-            again = rng.permutation(self.n)
-            seen_now = np.isin(again, self._waiting)  # not twice in one meta-batch
-            self._waiting = np.concatenate([self._waiting, again[~seen_now], again[seen_now]])
-        chosen, self._waiting = self._waiting[:n_tasks], self._waiting[n_tasks:]
-        return self._episode(chosen, rng)
+        if len(self.queue) < n_tasks:
+            order = rng.permutation(self.n_tasks)
+            is_queued = np.isin(order, self.queue)  # not twice in one meta-batch
+            self.queue = np.concatenate([self.queue, order[~is_queued], order[is_queued]])
+        tasks, self.queue = self.queue[:n_tasks], self.queue[n_tasks:]
+        return self._episode(tasks, rng)
 
-    def _episode(self, chosen: np.ndarray, rng: np.random.RandomState) -> Batch:
-        return episode_of(self._packed, chosen, self.rows, rng)
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Give the tasks that wait for their turn."""
-        return {"_waiting": self._waiting}
+    def _episode(self, tasks: Ints, rng: np.random.RandomState) -> Episode:
+        assert self.packed is not None
+        return self.packed.draw_tasks(tasks, self.size, rng)
 
 
-class FromReader(FromTasks):
-    """Given tasks that are read when their turn comes: the same episodes as :class:`FromTasks`.
+class ReadEpisodes(TaskEpisodes):
+    """The episodes of `TaskEpisodes`, of tasks that are read when they are drawn."""
 
-    Parameters
-    ----------
-    reader : TaskReader
-        Reads them.
-    pack : callable
-        From tasks and their positions to PackedTasks; refuses bad tasks.
-    rows : Rows
-        Rows of an episode.
-    """
+    def __init__(self, reader: TaskReader, packer: Packer) -> None:
+        super().__init__(None, len(reader), packer.size)
+        self.reader, self.packer = reader, packer
 
-    def __init__(
-        self,
-        reader: TaskReader,
-        pack: Callable[[list[Task], list[int]], PackedTasks],
-        rows: Rows,
-    ) -> None:
-        self.n, self.rows = len(reader), rows
-        self._reader, self._pack = reader, pack
-        self._waiting = np.empty(0, dtype=np.intp)
-
-    def _episode(self, chosen: np.ndarray, rng: np.random.RandomState) -> Batch:
-        numbers = chosen.tolist()
-        tasks = self._reader.take(numbers, self._waiting)
-        packed = self._pack(tasks, numbers)
-        return episode_of(packed, np.arange(len(chosen)), self.rows, rng)
+    def _episode(self, tasks: Ints, rng: np.random.RandomState) -> Episode:
+        numbers = tasks.tolist()
+        packed = self.packer.pack(self.reader.take(numbers, self.queue), numbers, on_host=True)
+        return packed.draw_tasks(np.arange(len(tasks)), self.size, rng)
 
 
-class FromPool(EpisodeSource):
-    """Classes of a labelled pool; the ways and shots are those of one range for a meta-batch.
+class PoolEpisodes(EpisodeSource):
+    """Episodes of random classes of a pool, as many in each task of a meta-batch."""
 
-    Parameters
-    ----------
-    packed : PackedTasks
-        The pool's classes.
-    pool : FewShotTasks
-        The distribution.
-    """
+    packed: PackedTasks
 
     def __init__(self, packed: PackedTasks, pool: FewShotTasks) -> None:
         self.packed, self.n_way = packed, pool.n_way
-        self.rows = Rows(pool.n_shot, pool.n_query)
+        self.size = EpisodeSize(pool.n_shot, pool.n_query)
 
-    def draw(self, n_tasks: int, rng: np.random.RandomState) -> Batch:
+    def draw(self, n_tasks: int, rng: np.random.RandomState) -> Episode:
         """Draw a meta-batch of tasks with the same number of classes."""
         n_way = rng.randint(self.n_way[0], self.n_way[1] + 1)
         keys = rng.random_sample((n_tasks, len(self.packed.size)))
         groups = keys.argsort(-1)[:, :n_way]
-        return self.packed.episode(groups, self.rows.draw(rng), self.rows.n_query, rng)
+        return self.packed.draw(groups, self.size.draw_n_support(rng), self.size.n_query, rng)
+
+    def largest(self) -> PoolEpisodes:
+        """Return a copy that always draws the largest number of rows and classes."""
+        source = super().largest()
+        assert isinstance(source, PoolEpisodes)
+        source.n_way = (self.n_way[1],) * 2
+        return source
+
+    def most_rows(self, n_way: int) -> tuple[int, int]:
+        """Return bounds of the rows of support and query of a task."""
+        return super().most_rows(self.n_way[1])
 
 
-class FromDistribution(EpisodeSource):
-    """Any distribution: fresh tasks in every iteration.
-
-    Parameters
-    ----------
-    distribution : TaskDistribution
-        Sampled once an iteration.
-    pack : callable
-        From a list of tasks to PackedTasks; refuses bad tasks.
-    rows : Rows
-        Rows of an episode, for tasks without a fixed support.
-    """
+class DistributionEpisodes(EpisodeSource):
+    """Episodes of tasks that are sampled anew in every iteration."""
 
     def __init__(
-        self, distribution: TaskDistribution, pack: Callable[[list[Any]], PackedTasks], rows: Rows
+        self,
+        distribution: TaskDistribution,
+        pack: Callable[[Any], PackedTasks],
+        size: EpisodeSize,
     ) -> None:
-        self.distribution, self.pack, self.rows = distribution, pack, rows
+        self.distribution, self.pack, self.size = distribution, pack, size
 
-    def draw(self, n_tasks: int, rng: np.random.RandomState) -> Batch:
-        """Sample tasks and make an episode of each."""
+    def draw(self, n_tasks: int, rng: np.random.RandomState) -> Episode:
+        """Sample tasks and draw an episode of each."""
         tasks = self.distribution.sample(n_tasks, rng)
         if len(tasks) != n_tasks:
             raise TaskError(
                 f"{type(self.distribution).__name__}.sample(n_tasks={n_tasks}) gave "
                 f"{len(tasks)} task(s)."
             )
-        packed = self.pack(tasks)
-        return episode_of(packed, np.arange(n_tasks), self.rows, rng)
+        return self.pack(tasks).draw_tasks(np.arange(n_tasks), self.size, rng)
 
 
-def episode_of(
-    packed: PackedTasks, chosen: np.ndarray, rows: Rows, rng: np.random.RandomState
-) -> Batch:
-    """Draw the rows of some tasks, their classes in random order.
+# ---- the tasks of meta_fit -------------------------------------------------------------------
 
-    Parameters
-    ----------
-    packed : PackedTasks
-        With groups by task.
-    chosen : ndarray of int
-        Which tasks.
-    rows : Rows
-        How many rows.
-    rng : RandomState
-        The source of chance.
 
-    Returns
-    -------
-    support, query : Examples
-        Stacked.
-    ragged : bool
-        Whether there is padding.
+class TaskSummary(NamedTuple):
+    """What must be known of all tasks before the first episode."""
+
+    dtype: Any  # to compute in
+    moments: tuple[TaskMoments, TaskMoments | None] | None  # of inputs and of real targets
+    classes: NDArray[Any] | None  # all labels, if asked for
+    n_way: int  # largest number of classes of a task; 0 if not asked for
+
+
+@dataclass(frozen=True)
+class TrainingTasks:
+    """The validated tasks of meta-training: all of them, or some of a distribution."""
+
+    tasks: tuple[Task, ...] | TaskReader  # a pool is one task
+    distribution: TaskDistribution | None  # to draw from; None: the tasks are all there are
+    target_type: str
+
+    @classmethod
+    def open(
+        cls,
+        tasks: Any,
+        y: Any,
+        groups: Any,
+        target_type: str,
+        rng: np.random.RandomState,
+        readers: ExitStack,
+    ) -> TrainingTasks:
+        """Validate tasks as `meta_fit` accepts them; a reader validates each when it reads it."""
+        if y is None and groups is None and is_lazy(tasks):
+            reader = readers.enter_context(as_lazy(tasks).reader(target_type))
+            return cls(reader, None, target_type)
+        if not isinstance(tasks, TaskDistribution):
+            return cls(as_tasks(tasks, y, groups, target_type=target_type), None, target_type)
+        if y is not None or groups is not None:
+            raise TaskError("y= and groups= go with a table of rows, not with a TaskDistribution.")
+        if isinstance(tasks, FewShotTasks) and target_type == "real":
+            raise TaskError(
+                "FewShotTasks draws classification tasks; a regressor needs real targets."
+            )
+        if samples_as(tasks, FewShotTasks):
+            pool = Task(tasks.X, np.zeros(tasks.X.shape[0]), name="the pool")  # for X alone
+            pool.feature_names_in = tasks.feature_names_in
+            return cls((pool,), tasks, target_type)  # FewShotTasks has validated it
+        if samples_as(tasks, EmpiricalTasks):
+            return cls(as_tasks(tasks.tasks, target_type=target_type), None, target_type)
+        sample = as_tasks(tasks.sample(N_SAMPLE, rng), target_type=target_type)
+        return cls(sample, tasks, target_type)
+
+    @property
+    def first(self) -> Task:
+        """The first task; all others have rows like it."""
+        return self.tasks.first if isinstance(self.tasks, TaskReader) else self.tasks[0]
+
+    @property
+    def is_read(self) -> bool:
+        """Whether tasks are read one by one, when they are needed."""
+        return isinstance(self.tasks, TaskReader)
+
+    @property
+    def n_tasks(self) -> int | None:
+        """Number of tasks; None for a distribution."""
+        return len(self.tasks) if self.distribution is None else None
+
+    @property
+    def pool(self) -> FewShotTasks | None:
+        """The pool of classes to draw from, if it is one."""
+        return self.distribution if samples_as(self.distribution, FewShotTasks) else None
+
+    def summarise(
+        self,
+        size: EpisodeSize,
+        *,
+        moments: bool,
+        classes: bool,
+        n_way: bool,
+        max_n_way: int | None,
+    ) -> TaskSummary:
+        """Go through all tasks once; of tasks that are read, only if something is asked for."""
+        is_read, first = self.is_read, self.first
+        is_class = self.target_type == "class"
+        needs_all = not is_read or moments or classes or n_way or max_n_way is not None
+        of_X = TaskMoments(all_axes=len(first.row_shape) > 1)
+        of_y, space = TaskMoments(all_axes=False), LabelSpace()
+        dtypes, most_classes = {first.dtype}, 0
+        for i, task in enumerate(self.tasks if needs_all else [first]):
+            dtypes.add(task.dtype)
+            if is_read:
+                check_enough_rows(task, i, size, self.target_type)
+            check_max_n_way(task, i, max_n_way)
+            if moments:
+                of_X.add(task.X)
+            if moments and not is_class:
+                of_y.add(task.y.reshape(len(task), -1))
+            if classes:
+                space.add(task, i)
+            if n_way:
+                most_classes = max(most_classes, len(np.unique(task.y)))
+        return TaskSummary(
+            dtype_of_rows(dtypes),
+            (of_X, None if is_class else of_y) if moments else None,
+            space.classes() if classes else None,
+            most_classes,
+        )
+
+    def episodes(self, packer: Packer) -> tuple[EpisodeSource, int]:
+        """Return the source of episodes, and the number of outputs or the most classes of a task.
+
+        Of tasks that are read, only the first is looked at.
+        """
+        if self.pool is not None:
+            return PoolEpisodes(packer.pack_pool(self.pool), self.pool), self.pool.n_way[1]
+        if isinstance(self.tasks, TaskReader):
+            packed = packer.pack([self.first], [0], on_host=True)
+        else:
+            packed = packer.pack(self.tasks)
+        is_class = self.target_type == "class"
+        n_outputs = int(packed.count.max()) if is_class else self.first.y[:1].size
+        if isinstance(self.tasks, TaskReader):
+            return ReadEpisodes(self.tasks, packer), n_outputs
+        if self.distribution is None:
+            return TaskEpisodes(packed, len(self.tasks), packer.size), n_outputs
+
+        def pack_sample(sample: Any) -> PackedTasks:
+            tasks = as_tasks(sample, target_type=self.target_type)
+            check_same_rows(tasks[0], self.first, "Task 0 of a sample", "the first tasks")
+            try:
+                return packer.pack(tasks)
+            except TaskError as error:
+                raise TaskError(f"In a sample of {self.distribution!r}: {error}") from None
+
+        return DistributionEpisodes(self.distribution, pack_sample, packer.size), n_outputs
+
+
+def samples_as(tasks: Any, kind: type[D]) -> TypeGuard[D]:
+    """Return whether a distribution is of a kind and does not override how it samples."""
+    return isinstance(tasks, kind) and type(tasks).sample is kind.sample
+
+
+# ---- batches for skorch ----------------------------------------------------------------------
+
+
+class TrainingBatches(Dataset):
+    """The meta-batches of an epoch, a dataset that is its own loader."""
+
+    def __init__(
+        self,
+        source: EpisodeSource,
+        n_tasks: int,  # of a meta-batch
+        iters_per_epoch: int,
+        max_iter: int,
+        seed: int,
+        transductive: bool,  # padding is refused
+    ) -> None:
+        self.source, self.n_tasks = source, n_tasks
+        self.iters_per_epoch, self.max_iter = iters_per_epoch, max_iter
+        self.rng = np.random.RandomState(seed)
+        self.transductive = transductive
+        self.n_iter = 0  # of finished iterations, counted by a callback
+
+    def progress(self) -> float:
+        """Return the share of the iterations that are finished."""
+        return self.n_iter / self.max_iter
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"source": None}  # a pickled net does not hold the tasks
+
+    def __len__(self) -> int:
+        return self.iters_per_epoch
+
+    def __iter__(self) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
+        for _ in range(min(self.iters_per_epoch, self.max_iter - self.n_iter)):
+            yield flat(self.source.draw(self.n_tasks, self.rng), self.transductive)
+
+
+class ValidationBatches(Dataset):
+    """The same episodes in every epoch: a list of them, or drawn again from tasks that are read."""
+
+    def __init__(
+        self,
+        draw: Callable[[], Iterable[Episode]],
+        n_batches: int,
+        transductive: bool,
+        nbytes: int = 0,  # of episodes that stay in memory
+    ) -> None:
+        self.draw, self.n_batches, self.nbytes = draw, n_batches, nbytes
+        self.transductive = transductive
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"draw": tuple, "n_batches": 0}  # a pickled net does not hold the tasks
+
+    def __len__(self) -> int:
+        return self.n_batches
+
+    def __iter__(self) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
+        for episode in self.draw():
+            yield flat(episode, self.transductive)
+
+
+def flat(episode: Episode, transductive: bool) -> tuple[tuple[Tensor, ...], Tensor]:
+    """Return an episode as skorch takes it: tensors and a target, which the loss does not use."""
+    support, query, is_padded = episode
+    if is_padded and transductive:
+        raise ValueError(
+            "Batch statistics (norm='batch', or BatchNorm in a backbone of your own) are those of "
+            "the rows of a task, which padding would change, but the tasks of a meta-batch differ "
+            "in rows or classes. Use norm='layer' (or 'group'; LayerNorm or GroupNorm in a "
+            "backbone of your own), or tasks and n_shot, n_query that give every task the same "
+            "number of rows."
+        )
+    return (*support, *query), support.weight[:, 0]
+
+
+def validation_batches(
+    tasks: Any,
+    y: Any,
+    groups: Any,
+    like: Task,
+    packer: Packer,
+    n_tasks: int,
+    seed: int,
+    transductive: bool,
+    readers: ExitStack,
+) -> ValidationBatches:
+    """Validate validation tasks and draw their episodes, `n_tasks` a batch, always the same rows.
+
+    `y` and `groups` name columns of a frame, as for the tasks of meta-training; rows must be like
+    those of the task `like`.
     """
-    assert packed.first is not None
-    assert packed.count is not None
-    count, first = packed.count[chosen][:, None], packed.first[chosen][:, None]
-    keys = rng.random_sample((len(chosen), count.max()))
-    keys[np.arange(keys.shape[1]) >= count] = 2.0
-    position = keys.argsort(-1)  # a class's place in the episode means nothing
-    groups = np.where(position < count, first + position, -1)
-    return packed.episode(groups, rows.draw(rng), rows.n_query, rng)
+    if samples_as(tasks, EmpiricalTasks):
+        tasks = tasks.tasks
+    elif isinstance(tasks, TaskDistribution):
+        tasks = tasks.sample(10 * n_tasks, seed)
+    if is_lazy(tasks):
+        with in_validation_tasks():
+            reader = readers.enter_context(as_lazy(tasks).reader(packer.target_type))
+        check_same_rows(reader.first, like, "Task 0 of validation_tasks", "the tasks")
+
+        def draw() -> Iterator[Episode]:
+            rng, numbers = np.random.RandomState(seed), range(len(reader))
+            with in_validation_tasks():
+                for begin in range(0, len(numbers), n_tasks):
+                    batch = list(numbers[begin : begin + n_tasks])
+                    read = reader.take(batch, numbers[begin + n_tasks :])
+                    packed = packer.pack(read, batch, on_host=True)
+                    yield packed.draw_tasks(np.arange(len(batch)), packer.size, rng)
+
+        return ValidationBatches(draw, -(-len(reader) // n_tasks), transductive)
+    with in_validation_tasks():
+        table = validation_table(tasks, y, groups) or (tasks,)
+        tasks = as_tasks(*table, target_type=packer.target_type)
+        packed = packer.pack(tasks)
+    check_same_rows(tasks[0], like, "Task 0 of validation_tasks", "the tasks")
+    rng, numbers = np.random.RandomState(seed), np.arange(len(tasks))
+    episodes = [
+        packed.draw_tasks(numbers[begin : begin + n_tasks], packer.size, rng)
+        for begin in range(0, len(numbers), n_tasks)
+    ]
+    tensors = [t for episode in episodes for t in flat(episode, transductive)[0]]
+    nbytes = sum(t.nbytes for t in tensors)
+    return ValidationBatches(lambda: episodes, len(episodes), transductive, nbytes)
+
+
+@contextmanager
+def in_validation_tasks() -> Iterator[None]:
+    """Name the validation tasks in errors of a task."""
+    try:
+        yield
+    except TaskError as error:
+        raise type(error)(f"In validation_tasks: {error}") from error

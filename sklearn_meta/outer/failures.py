@@ -1,46 +1,55 @@
-"""Tasks on which adapting fails: they cost themselves alone, and one warning names them."""
+"""Tasks on which adaptation fails: detect them, and name them in one warning."""
 
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
+from torch import Tensor
 
+from sklearn_meta._warnings import warn
 from sklearn_meta.exceptions import ScaleWarning
+from sklearn_meta.functional import Params
+from sklearn_meta.inner.algorithm import Algorithm, Examples
+from sklearn_meta.nn.backbone import Network, RowNetwork
 
 __all__ = [
+    "FACTOR",
     "NUMERICAL",
     "SUPPORT",
     "Failures",
     "Reason",
     "Reasons",
+    "check_converged",
     "check_error_score",
     "collect_failures",
+    "divergences",
     "listed",
     "no_prediction",
 ]
 
-NUMERICAL = (  # errors that say that numbers ran away, not that arguments are wrong
+NUMERICAL = (  # errors of diverging numbers, rather than of wrong arguments
     ArithmeticError,
     np.linalg.LinAlgError,
     torch.linalg.LinAlgError,  # type: ignore[attr-defined]  # public, but not exported
 )
-SUPPORT = "The support"  # what `fit` calls its task
+SUPPORT = "The support"  # the name of the task of `fit`
 MOST = 20  # tasks that a warning names; it counts the others
+MAX_NUMBERS = 2**20  # that are predicted at once
+FACTOR = 100.0  # a loss so much larger than that of predicting zeros is no bad luck
 
 
 class Reason(NamedTuple):
-    """What errors call a task, and what went wrong with it."""
+    """The name of a task in errors, and why it failed."""
 
     task: str
     why: str
@@ -52,12 +61,19 @@ class Reason(NamedTuple):
 Reasons = dict[int, Reason]  # by position of the task
 
 
+class Fits(Protocol):
+    """An estimator with `fit`."""
+
+    def fit(self, X: Any, y: Any) -> Any:
+        """Fit to a support."""
+
+
 @dataclass
 class Failures:
     """What went wrong with some tasks, by their positions.
 
-    `failed` tasks have no prediction. `doubtful` ones have one, which is far worse on the support
-    than predicting nothing. `off_scale` ones have a support far from the scale of meta-training.
+    `failed` tasks have no prediction. `doubtful` ones have one that is far worse on the support
+    than predicting zeros. `off_scale` ones have a support far from the scale of meta-training.
     """
 
     failed: Reasons = field(default_factory=dict)
@@ -65,7 +81,7 @@ class Failures:
     off_scale: Reasons = field(default_factory=dict)
 
     def add(self, more: Failures, error_score: Any) -> None:
-        """Note what went wrong with a stack of tasks; raise if failing is to be an error."""
+        """Add the failures of a stack of tasks; raise the first if `error_score` is "raise"."""
         if more.failed and error_score == "raise":
             raise FloatingPointError(str(more.failed[min(more.failed)]))
         self.failed |= more.failed
@@ -81,74 +97,73 @@ class Failures:
             )
         )
 
-    def fit(self, est: Any, X: Any, y: Any, i: int, name: str, error_score: Any) -> bool:
-        """Fit an estimator to one task, and return whether that worked; note why it did not."""
-        with collect_failures() as inside:
+    def fit(self, estimator: Fits, X: Any, y: Any, i: int, name: str, error_score: Any) -> bool:
+        """Fit an estimator to task `i`; add why it failed, and return whether it did not."""
+        with collect_failures() as warned:
             try:
-                est.fit(X, y)
+                estimator.fit(X, y)
             except NUMERICAL as error:
                 why = str(error).removeprefix(f"{SUPPORT}: ")
                 self.add(Failures({i: Reason(name, why)}), error_score)
                 return False
-        for own, part in ((self.doubtful, inside.doubtful), (self.off_scale, inside.off_scale)):
-            for reason in part.values():  # of the one task
-                own[i] = Reason(name, reason.why)
+        pairs = ((self.doubtful, warned.doubtful), (self.off_scale, warned.off_scale))
+        for reasons, of_support in pairs:
+            for reason in of_support.values():
+                reasons[i] = Reason(name, reason.why)
         return True
 
-    def report(self, n_tasks: int, error_score: Any, stacklevel: int) -> None:
-        """Warn once of each kind, or leave it to whoever collects failures further out."""
-        outer = _collected.get()
-        if outer is not None:
-            outer.add(self, None)
+    def report(self, n_tasks: int, error_score: Any) -> None:
+        """Warn once of each kind, or hand them to the caller that collects failures."""
+        collector = _collector.get()
+        if collector is not None:
+            collector.add(self, None)
             return
         if self.failed:
-            warnings.warn(
+            warn(
                 f"Adapting failed on {len(self.failed)} of {n_tasks} tasks, whose score is "
                 f"{error_score} and whose predictions are missing. {listed(self.failed)}",
                 FitFailedWarning,
-                stacklevel=stacklevel,
             )
         off_scale = {i: r for i, r in self.off_scale.items() if i not in self.failed}
         doubtful = {i: r for i, r in self.doubtful.items() if i not in off_scale}
         if doubtful:
-            warnings.warn(listed(doubtful), ConvergenceWarning, stacklevel=stacklevel)
+            warn(listed(doubtful), ConvergenceWarning)
         if off_scale:
             first, n_more = off_scale[min(off_scale)], len(off_scale) - 1
             others = f" So are {n_more} more of {n_tasks} tasks." if n_more else ""
-            warnings.warn(
+            warn(
                 f"{first.task} {first.why}.{others} Predictions may be far off. Bring such tasks "
                 "to the units of those of meta-training, or meta-train with scaling='task'.",
                 ScaleWarning,
-                stacklevel=stacklevel,
             )
 
 
-_collected: ContextVar[Failures | None] = ContextVar("failures", default=None)
+_collector: ContextVar[Failures | None] = ContextVar("failures", default=None)
 
 
 @contextmanager
 def collect_failures() -> Iterator[Failures]:
-    """Collect what `Failures.report` would warn of: the caller knows other names of the tasks."""
-    found = Failures()
-    token = _collected.set(found)
+    """Collect what `Failures.report` would warn of; the caller knows other names of the tasks."""
+    failures = Failures()
+    token = _collector.set(failures)
     try:
-        yield found
+        yield failures
     finally:
-        _collected.reset(token)
+        _collector.reset(token)
 
 
 def listed(reasons: Reasons) -> str:
-    """Name the tasks, those with the same reason together; count the last of very many."""
-    shown, names = sorted(reasons)[:MOST], dict[str, list[str]]()
-    for i in shown:
+    """Name the tasks, those with the same reason together; of very many, count the last."""
+    first, names = sorted(reasons)[:MOST], dict[str, list[str]]()
+    for i in first:
         names.setdefault(reasons[i].why, []).append(reasons[i].task)
-    said = [f"{', '.join(tasks)}: {why}" for why, tasks in names.items()]
-    more = len(reasons) - len(shown)
-    return " ".join([*said, *([f"And {more} more tasks."] if more else [])])
+    sentences = [f"{', '.join(tasks)}: {why}" for why, tasks in names.items()]
+    n_more = len(reasons) - len(first)
+    return " ".join([*sentences, *([f"And {n_more} more tasks."] if n_more else [])])
 
 
 def check_error_score(error_score: Any, owner: str) -> None:
-    """Refuse an `error_score` that is neither "raise" nor a number."""
+    """Raise a ValueError for an `error_score` that is neither "raise" nor a number."""
     if error_score != "raise" and not isinstance(error_score, Real):
         raise ValueError(
             f"The 'error_score' parameter of {owner} must be 'raise' or a number. "
@@ -157,7 +172,90 @@ def check_error_score(error_score: Any, owner: str) -> None:
 
 
 def no_prediction(n_rows: int, y: NDArray[Any], target_type: str) -> NDArray[Any]:
-    """Make missing predictions of the form of `y`: NaN for targets, None for labels."""
+    """Return missing predictions of the form of `y`: NaN for targets, None for labels."""
     if target_type == "class":
         return np.full(n_rows, None, dtype=object)
     return np.full((n_rows, *y.shape[1:]), math.nan)
+
+
+# ---- divergence ------------------------------------------------------------------------------
+
+
+def check_converged(
+    algorithm: Algorithm,
+    f: RowNetwork,
+    theta: Params,
+    phi: Any,
+    support: Examples,
+    names: Sequence[str],
+    remedy: Callable[[], str],
+    off_scale: Reasons | None = None,
+) -> None:
+    """Raise FloatingPointError if a task diverged; warn of doubtful and of `off_scale` ones."""
+    failures = Failures()
+    reasons = divergences(algorithm, f, theta, phi, support, names, remedy)
+    failures.add(Failures(*reasons, off_scale or {}), "raise")
+    failures.report(len(names), "raise")
+
+
+def divergences(
+    algorithm: Algorithm,
+    f: RowNetwork,
+    theta: Params,
+    phi: Any,
+    support: Examples,
+    names: Sequence[str],
+    remedy: Callable[[], str],  # what to change, for the message
+    output: Tensor | None = None,
+) -> tuple[Reasons, Reasons]:
+    """Compare the support loss after adaptation with that of predicting zeros.
+
+    Return why tasks of a stack (or the only one) failed, and why others are doubtful. `output` is
+    the prediction for the support, if it is computed already.
+    """
+    with torch.no_grad():
+        if output is None and (f.transductive or support.y.ndim > 2):
+            output = algorithm.predict(f, theta, phi, support.X)
+        if output is None:
+            loss, zero_loss = losses_by_parts(algorithm, f, theta, phi, support)
+        else:
+            loss = algorithm.criterion(output, support.y, support.weight).reshape(-1)
+        if loss.max() <= FACTOR:  # false of NaN; losses are not negative: all tasks converged
+            return {}, {}
+        if output is not None:
+            zeros = torch.zeros_like(output)
+            zero_loss = algorithm.criterion(zeros, support.y, support.weight).reshape(-1)
+    is_infinite = ~loss.isfinite()
+    is_doubtful = ~is_infinite & (loss > FACTOR * (1 + zero_loss))
+    failed = {
+        i: Reason(
+            names[i], f"adapting diverged, its loss on the support is no longer finite. {remedy()}"
+        )
+        for i in is_infinite.nonzero().ravel().tolist()
+    }
+    doubtful = {
+        i: Reason(
+            names[i],
+            f"after adapting, the loss on the support itself is {loss[i]:.3g}, against "
+            f"{zero_loss[i]:.3g} of predicting nothing. {remedy()}",
+        )
+        for i in is_doubtful.nonzero().ravel().tolist()
+    }
+    return failed, doubtful
+
+
+def losses_by_parts(
+    algorithm: Algorithm, f: Network, theta: Params, phi: Any, support: Examples
+) -> tuple[Tensor, Tensor]:
+    """Return the mean loss of one adapted task, and of zeros, on a few rows at a time."""
+    n, k = support.y.shape
+    size = max(MAX_NUMBERS // k, 1)
+    loss, zero_loss = support.weight.new_zeros(1), support.weight.new_zeros(1)
+    for begin in range(0, n, size):
+        X, y, weight = (t[begin : begin + size] for t in support)
+        share = weight.sum() / support.weight.sum()
+        if share > 0:
+            output = algorithm.predict(f, theta, phi, X)
+            loss += share * algorithm.criterion(output, y, weight)
+            zero_loss += share * algorithm.criterion(torch.zeros_like(output), y, weight)
+    return loss, zero_loss

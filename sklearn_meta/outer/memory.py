@@ -1,19 +1,35 @@
-"""How much memory something takes, and how much there is."""
+"""Estimate the memory of meta-training, and choose how many tasks are computed at once."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from sklearn_meta._compat import PeakBytes
+from sklearn_meta.functional.generators import Generators, seeded
+from sklearn_meta.inner.algorithm import Algorithm, Examples
+from sklearn_meta.outer.compiled import gradient
+from sklearn_meta.outer.episodes import TrainingBatches, ValidationBatches
+from sklearn_meta.outer.objective import EpisodicModule
 
-__all__ = ["free_bytes", "peak_bytes"]
+__all__ = [
+    "LARGE_TENSOR",
+    "MemoryEstimate",
+    "MemoryPlan",
+    "free_bytes",
+    "out_of_memory",
+    "peak_bytes",
+]
 
-CGROUPS = (  # (what may be used, what is used), of the container that we may run in
+CGROUPS = (  # (limit, usage, file cache), of the container that this process may run in
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "inactive_file"),
     (
         "/sys/fs/cgroup/memory/memory.limit_in_bytes",
@@ -21,32 +37,24 @@ CGROUPS = (  # (what may be used, what is used), of the container that we may ru
         "total_inactive_file",
     ),
 )
+SHARE = 0.8  # of the free memory that may be used
+MOMENTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of meta-training, at which an algorithm may differ
+LARGE_TENSOR = 3 * 2**23  # bytes; from 32 MB on, glibc asks for new pages at each use
+PER_ROW, PER_WEIGHT = 20, 200  # bounds of the copies in an inner step (measured: 6; the LSTM 168)
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Memory that a process may still take.
-
-    Parameters
-    ----------
-    device : torch.device
-        Where.
-
-    Returns
-    -------
-    int or None
-        Bytes; None where the system does not say.
-    """
-    if device.type == "cuda":  # what torch has cached is ours too
+    """Return the bytes that this process may still use; None where the system does not say."""
+    if device.type == "cuda":  # what torch has cached is free too
         free, _ = torch.cuda.mem_get_info(device)
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return free + cached
-    known = [
-        n for n in (_of_machine(), *(_of_cgroup(*files) for files in CGROUPS)) if n is not None
-    ]
-    return min(known) if known else None
+    limits = (free_of_machine(), *(free_of_container(*files) for files in CGROUPS))
+    return min((n for n in limits if n is not None), default=None)
 
 
-def _of_machine() -> int | None:
+def free_of_machine() -> int | None:
+    """Return the bytes that the operating system has left."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         (kilobytes,) = (line.split()[1] for line in lines if line.startswith("MemAvailable:"))
@@ -59,21 +67,296 @@ def _of_machine() -> int | None:
         return None
 
 
-def _of_cgroup(limit: str, used: str, cached: str) -> int | None:
+def free_of_container(limit: str, usage: str, cache: str) -> int | None:
+    """Return the bytes that a container has left."""
     try:
-        most, now = (int(Path(file).read_text()) for file in (limit, used))
+        most, used = (int(Path(file).read_text()) for file in (limit, usage))
         lines = Path(limit).with_name("memory.stat").read_text().splitlines()
     except (OSError, ValueError):  # no such limit, or "max"
         return None
     stat = dict(line.split() for line in lines)
-    return max(most - now + int(stat.get(cached, 0)), 0)  # the file cache gives way
+    return max(most - used + int(stat.get(cache, 0)), 0)  # the file cache is given up
 
 
 def peak_bytes(run: Callable[[], Any]) -> int:
     """Return the most bytes of tensors that lived at once while `run` ran, beyond those before.
 
-    Counted for this thread alone, on whatever device the tensors lie.
+    They are counted for this thread alone, on any device.
     """
     with PeakBytes() as count:
         run()
     return count.peak
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """Memory that a meta-training needs, in bytes.
+
+    Attributes
+    ----------
+    rows : int
+        Rows of all tasks on the device, those of validation, and a meta-batch.
+    training : int
+        Theta, its gradient, and the state of the optimiser.
+    chunk : int
+        Peak of a chunk of a meta-batch.
+    one_task : int
+        Peak of a chunk of one task.
+    task_chunk_size, meta_batch_size : int
+        Number of tasks in a chunk, and in a meta-batch.
+    free : int or None
+        Free memory of the device; None where it does not say.
+    """
+
+    rows: int
+    training: int
+    chunk: int
+    one_task: int
+    task_chunk_size: int
+    meta_batch_size: int
+    free: int | None
+
+    @property
+    def total(self) -> int:
+        """Bytes in all."""
+        return self.rows + self.training + self.chunk
+
+    def __str__(self) -> str:
+        free = "" if self.free is None else f", of {with_unit(self.free)} that are free"
+        return (
+            f"{with_unit(self.total)} in all{free}: rows {with_unit(self.rows)}; theta, gradients "
+            f"and optimiser {with_unit(self.training)}; {self.task_chunk_size} of "
+            f"{self.meta_batch_size} tasks at once {with_unit(self.chunk)} "
+            f"(one task {with_unit(self.one_task)})"
+        )
+
+
+class MemoryPlan:
+    """Decides how much of a meta-batch is computed at once, by trials where they are needed."""
+
+    def __init__(
+        self,
+        objective: EpisodicModule,
+        batches: TrainingBatches,
+        validation: ValidationBatches | None,
+        optimizer: Callable[[list[Tensor]], torch.optim.Optimizer],
+        device: torch.device,
+        n_way: int,  # of a task, where the source does not know it before it draws
+        task_chunk_size: int | None,  # None: to be chosen
+    ) -> None:
+        self.objective, self.source, self.n_tasks = objective, batches.source, batches.n_tasks
+        self.validation, self.optimizer, self.device = validation, optimizer, device
+        self.n_way, self.task_chunk_size = n_way, task_chunk_size
+        # trials run on the device itself only where torch knows how much of it is free
+        self.place = device if device.type == "cuda" else torch.device("cpu")
+        theta = self.objective.theta()
+        self.theta = {k: p.detach().to(self.place).requires_grad_() for k, p in theta.items()}
+
+    def chunk_size(self, owner: str, params: Mapping[str, Any]) -> int | None:
+        """Choose the number of tasks in a chunk; None: all of a meta-batch.
+
+        The peak is measured only where it may matter. If not even one task fits, a MemoryError says
+        which parameters of the owner to change.
+        """
+        free = free_bytes(self.device)
+        if free is None or self._upper_bound() <= free / 4:
+            return None if self.fast_size >= self.n_tasks else self.fast_size
+        estimate = self.estimate(free)
+        needed = estimate.training + estimate.one_task
+        if needed > free:
+            raise MemoryError(
+                f"{owner}.meta_fit needs about {with_unit(needed)} for a single task of a "
+                f"meta-batch, but {with_unit(free)} are free. {advice(params, many_tasks=False)}"
+            )
+        return None if estimate.task_chunk_size >= self.n_tasks else estimate.task_chunk_size
+
+    def estimate(self, free: int | None) -> MemoryEstimate:
+        """Measure one and two tasks with few inner steps, and extrapolate to a chunk."""
+        least, training = int(max(self.n_rows) * self._row_bytes), self._training_bytes()
+        if free is not None and least > free:  # a trial would end the process
+            one = more = least
+        else:
+            one, more = self._peaks()
+        size = self.task_chunk_size or self.fast_size
+        if self.task_chunk_size is None and free is not None:
+            room = SHARE * free - training - one
+            size = self._equal_parts(min(self.fast_size, 1 + max(room, 0) // max(more, 1)))
+        size = min(int(size), self.n_tasks)
+        return MemoryEstimate(
+            rows=self._stored_bytes(),
+            training=training,
+            chunk=one + (size - 1) * more,
+            one_task=one,
+            task_chunk_size=size,
+            meta_batch_size=self.n_tasks,
+            free=free,
+        )
+
+    @cached_property
+    def episodes(self) -> tuple[Examples, Examples]:
+        """Support and query of the largest meta-batch."""
+        support, query, _ = self.source.largest().draw(self.n_tasks, np.random.RandomState(0))
+        support, query = (Examples(*(t.to(self.place) for t in rows)) for rows in (support, query))
+        return support, query
+
+    @cached_property
+    def n_rows(self) -> tuple[int, int]:
+        """Rows of the support and of the query of a task, at most."""
+        n_support, n_query = (rows.weight.shape[1] for rows in self.episodes)
+        return n_support, n_query
+
+    @cached_property
+    def fast_size(self) -> int:
+        """Tasks of a chunk whose tensors fit the caches of a CPU: larger chunks take longer.
+
+        A compiled graph has no tensor for what it fuses, so that its meta-batches are not split.
+        """
+        if self.device.type != "cpu" or self.objective.compiled is not None or self.n_tasks == 1:
+            return self.n_tasks
+        n_support, n_query = self.source.most_rows(self.n_way)
+        width = max(*self._saved_bytes, self._logit_bytes)
+        largest = max(n_support, n_query / 2) * width  # a query passes only once
+        weights = max(p.nbytes for p in self.theta.values())
+        if self.n_tasks * max(largest, weights) > LARGE_TENSOR:
+            support = Examples(*(t[:1] for t in self.episodes[0]))
+            algorithm = with_steps(self.objective.algorithm, 1).at(0.0)
+            shared = {p.data_ptr() for p in self.theta.values()}
+            with seeded(Generators(0)):
+                phi = algorithm.adapt(self.objective.f, self.theta, support)
+            of_task = [p.nbytes for p in phi.values() if p.data_ptr() not in shared]
+            largest = max([largest, *of_task])
+        return self._equal_parts(max(LARGE_TENSOR / largest, 1))
+
+    def _equal_parts(self, size: float) -> int:
+        """Split a meta-batch into as many chunks of equal sizes."""
+        return -(-self.n_tasks // -(-self.n_tasks // min(int(size), self.n_tasks)))
+
+    def _stored_bytes(self) -> int:
+        meta_batch = sum(t.nbytes for examples in self.episodes for t in examples)
+        validation = 0 if self.validation is None else self.validation.nbytes
+        return self.source.stored_bytes() + meta_batch + validation
+
+    def _training_bytes(self) -> int:
+        """Count theta, gradients (the sum, and of a chunk), the optimiser and the best theta."""
+        theta = [torch.zeros_like(p).requires_grad_() for p in self.theta.values()]
+        for p in theta:
+            p.grad = torch.zeros_like(p)
+        optimizer = self.optimizer(theta)
+        if not isinstance(optimizer, torch.optim.LBFGS):  # which needs a loss
+            optimizer.step()
+        state = [v for values in optimizer.state.values() for v in values.values()]
+        copies = 3 + (self.validation is not None)
+        of_state = sum(v.nbytes for v in state if isinstance(v, Tensor))
+        return copies * sum(p.nbytes for p in theta) + of_state
+
+    @cached_property
+    def _saved_bytes(self) -> list[int]:
+        """Bytes per row of the input and of each tensor that is saved for the backward pass."""
+        like = next(iter(self.theta.values()))
+        X = like.new_zeros(3, *self.objective.f.row_shape)  # one row has no batch statistics
+        return [X[:1].nbytes, *map(int.__sub__, self._saved_of(X), self._saved_of(X[:2]))]
+
+    def _saved_of(self, X: Tensor) -> list[int]:
+        sizes: list[int] = []
+
+        def count(t: Tensor) -> None:  # and release it: a graph that gets its tensors back stays
+            sizes.append(t.nbytes)
+
+        hooks = torch.autograd.graph.saved_tensors_hooks(count, lambda nothing: nothing)
+        with hooks, seeded(Generators(0)):
+            self.objective.f(self.theta, X)
+        return sizes
+
+    @property
+    def _row_bytes(self) -> int:
+        """Bytes that the network saves of a row."""
+        return self._saved_bytes[0] + max(sum(self._saved_bytes[1:]), 0) + self._logit_bytes
+
+    @property
+    def _logit_bytes(self) -> int:
+        """Bytes of the logits of a row."""
+        return self.n_way * next(iter(self.theta.values())).element_size()
+
+    def _upper_bound(self) -> float:
+        """Return a rough bound of the bytes that a chunk needs."""
+        n_rows = self.source.most_rows(self.n_way)
+        steps = n_steps(self.objective.algorithm) + 1
+        weights = sum(p.nbytes for p in self.theta.values())
+        of_task = PER_ROW * steps * sum(n_rows) * self._row_bytes + PER_WEIGHT * steps * weights
+        return self.fast_size * of_task
+
+    def _peaks(self) -> tuple[int, int]:
+        """Return the peak of one task, and what each further task adds."""
+        algorithm = self.objective.algorithm
+        moments = {algorithm.at(progress): progress for progress in MOMENTS}
+        peaks = [self._peaks_at(progress) for progress in moments.values()]
+        one, two = (max(values) for values in zip(*peaks, strict=True))
+        return one, max(two - one, 0)
+
+    def _peaks_at(self, progress: float) -> tuple[int, int]:
+        """Return the peaks of one task and of two, extrapolated linearly from few steps to many."""
+        steps = n_steps(self.objective.algorithm)
+        tried = (2, 3) if steps > 3 else (steps,)
+        peaks = []
+        for n in range(1, min(2, self.n_tasks) + 1):
+            few = [self._peak(k, progress, n) for k in tried]
+            peaks.append(few[0] + (steps - tried[0]) * (few[-1] - few[0]))
+        return peaks[0], peaks[1] if self.n_tasks > 1 else 2 * peaks[0]
+
+    def _peak(self, steps: int, progress: float, n: int) -> int:
+        algorithm = with_steps(self.objective.algorithm, steps).at(progress)
+        support, query = (Examples(*(t[:n] for t in rows)) for rows in self.episodes)
+        objective = partial(algorithm.objective, self.objective.f)
+        with seeded(Generators(0)):
+            return peak_bytes(lambda: gradient(objective, self.theta, support, query))
+
+
+def n_steps(algorithm: Algorithm) -> int:
+    """Return the number of inner steps, or 1."""
+    return int(getattr(algorithm, "inner_steps", 1))
+
+
+def with_steps(algorithm: Algorithm, steps: int) -> Algorithm:
+    """Return the algorithm with another number of inner steps, if it has any."""
+    has_steps = any(f.name == "inner_steps" for f in fields(algorithm))
+    changes: Any = {"inner_steps": steps} if has_steps else {}
+    return replace(algorithm, **changes)
+
+
+def out_of_memory(
+    owner: str, params: Mapping[str, Any], error: BaseException
+) -> MemoryError | None:
+    """Return an error that says what to change, if an error says that memory ran out."""
+    on_cpu = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    if not (on_cpu or isinstance(error, (torch.OutOfMemoryError, MemoryError))):
+        return None
+    return MemoryError(
+        f"{owner}.meta_fit ran out of memory. {advice(params, many_tasks=True)} "
+        "estimate_memory(tasks) says beforehand what is needed."
+    )
+
+
+def advice(params: Mapping[str, Any], *, many_tasks: bool) -> str:
+    """Name the parameters that lower the memory of meta-training."""
+    changes = []
+    if many_tasks:
+        changes.append("task_chunk_size=1")
+    if params.get("activation_checkpointing") is False:
+        changes.append("activation_checkpointing=True")
+    if params.get("first_order") is False:
+        changes.append("first_order=True")
+    if "inner_steps" in params:
+        changes.append("fewer inner_steps")
+    changes.append("a smaller n_query")
+    changes.append("a smaller n_shot" if "n_shot" in params else "a smaller n_support")
+    if many_tasks:
+        changes.append("a smaller meta_batch_size")
+    return "Use " + ", ".join(changes) + ", or a smaller network."
+
+
+def with_unit(n_bytes: float) -> str:
+    """Format bytes with three digits and a unit."""
+    power = 0
+    while n_bytes >= 999.5 and power < 3:
+        n_bytes, power = n_bytes / 1000, power + 1
+    return f"{n_bytes:.3g} {('B', 'kB', 'MB', 'GB')[power]}"

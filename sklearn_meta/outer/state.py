@@ -1,12 +1,11 @@
-"""What meta-training leaves behind: an immutable object of read-only numpy arrays."""
+"""The learned prior: an immutable object of read-only numpy arrays."""
 
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
 
 import numpy as np
 import sklearn
@@ -14,7 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from sklearn_meta._version import __version__
-from sklearn_meta.outer.scaling import Limits, Scaling, scaling_of
+from sklearn_meta.exceptions import TaskError
+from sklearn_meta.outer.scaling import Limits, Scaling, scale_departures, scaling_of
+from sklearn_meta.tasks import Task
+from sklearn_meta.tasks.validate import check_task_names, label
 
 __all__ = [
     "VERSIONS",
@@ -26,6 +28,7 @@ __all__ = [
     "to_torch",
 ]
 
+T = TypeVar("T")
 
 VERSIONS = {
     "sklearn_meta": __version__,
@@ -33,24 +36,14 @@ VERSIONS = {
     "numpy": np.__version__,
     "sklearn": sklearn.__version__,
 }
-
-
-N_NETWORKS = 4  # kept by a meta state; one, unless a callable makes it, and another the next time
-IMMUTABLE = (type, str, bool, int, float, torch.device)
-LARGEST_KEPT = 2**26  # bytes of tensors kept beside arrays: copying more costs little of a fit
+N_NETWORKS = 4  # in the cache of a state; one is used, unless a callable makes others
+MAX_CACHED_BYTES = 2**26  # of tensors: for larger ones, the copy is a small part of a fit
 
 
 class Arrays(Mapping[str, NDArray[Any]]):
-    """Read-only arrays by name, which remember what they are as tensors.
+    """A read-only mapping of read-only arrays, with a cached copy as tensors.
 
-    Parameters
-    ----------
-    arrays : mapping of ndarray
-        From now on read-only.
-
-    Notes
-    -----
-    Pickles, copies and compares like a mapping of arrays alone: the tensors stay here.
+    It pickles, copies and compares like a mapping of arrays: the tensors stay in this process.
     """
 
     __slots__ = ("_arrays", "_tensors")
@@ -71,27 +64,14 @@ class Arrays(Mapping[str, NDArray[Any]]):
         return len(self._arrays)
 
     def tensors(self, device: torch.device, dtype: torch.dtype) -> dict[str, torch.Tensor]:
-        """Give them as tensors, which nobody writes to; the last kind asked for is kept.
-
-        Parameters
-        ----------
-        device : torch.device
-            Where to.
-        dtype : torch.dtype
-            Of the floating-point ones.
-
-        Returns
-        -------
-        dict of Tensor
-            A new dict of shared tensors.
-        """
-        kind, kept = self._tensors  # one read, one write: threads see one pair or the other
-        if kind != (device, dtype):
-            with torch.inference_mode(False):  # the caller may be in it; the next one may not
-                kept = to_torch(self._arrays, device, dtype)
-            if sum(t.nbytes for t in kept.values()) <= LARGEST_KEPT:
-                self._tensors = (device, dtype), kept
-        return dict(kept)
+        """Return a new dict of shared tensors, which nobody writes to; the last ones are cached."""
+        key, tensors = self._tensors  # one read and one write: threads see either pair
+        if key != (device, dtype):
+            with torch.inference_mode(False):  # the caller may use it; the next one may not
+                tensors = to_torch(self._arrays, device, dtype)
+            if sum(t.nbytes for t in tensors.values()) <= MAX_CACHED_BYTES:
+                self._tensors = (device, dtype), tensors
+        return dict(tensors)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Arrays, (self._arrays,)
@@ -106,13 +86,14 @@ class MetaState:
 
     Numpy rather than tensors: joblib memory-maps it, and it loads where there is no GPU.
 
-    Attributes
+    Parameters
     ----------
-    theta : dict of ndarray
+    theta : mapping of ndarray
         Meta-parameters, read-only.
     scaling : Scaling
-        Statistics of the meta-training tasks. Where each task is scaled by its own, it is divided
-        by these first: they are the scales of a typical task, which stand in where nothing varies.
+        Statistics of the meta-training tasks. Where each task is scaled by its own support, rows
+        are first divided by these: the scales of a typical task, which replace those of a task in
+        which nothing varies.
     row_shape : tuple of int
         Shape of one row of X.
     target_shape : tuple of int
@@ -122,14 +103,14 @@ class MetaState:
     classes : ndarray or None
         All labels, where the same label in two tasks is the same class.
     structural, training : dict
-        Fingerprints of the parameters it was learned with, by which a later change is noticed.
+        Fingerprints of the parameters of meta-training, to detect a later change.
     versions : dict of str
-        Of the packages it was learned with.
+        Versions of the packages at meta-training.
     by_task : bool, default=False
         Whether each task is scaled by the statistics of its own support.
     limits : Limits or None, default=None
-        How far rows and tasks went; None where they were not looked at before meta-training, or
-        where each task is scaled by its own.
+        How far rows and tasks of meta-training went; None where their statistics were not
+        computed, or where each task is scaled by its own.
     """
 
     theta: Mapping[str, NDArray[Any]]
@@ -143,78 +124,105 @@ class MetaState:
     versions: Mapping[str, str]
     by_task: bool = False
     limits: Limits | None = None
+    _networks: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "theta", Arrays(self.theta))
-        object.__setattr__(self, "_networks", {})
-        object.__setattr__(self, "_seen", ())
         for array in (*self.scaling, *(self.limits or ()), self.classes):
             if array is not None:
                 array.flags.writeable = False
 
-    def has_seen(self, params: tuple[Any, ...]) -> bool:
-        """Whether these very parameters were the last that were held against the state.
+    @property
+    def n_targets(self) -> int:
+        """Number of outputs of a regression; 1 for labels."""
+        return math.prod(self.target_shape)
 
-        Parameters
-        ----------
-        params : tuple
-            Class and values.
+    def network(self, key: Any, make: Callable[[], T]) -> T:
+        """Return the cached network of a key, or make it.
 
-        Returns
-        -------
-        bool
-            True if nothing was found amiss, so that it need not be done again.
-        """
-        seen: tuple[Any, ...] = self._seen  # type: ignore[attr-defined]
-        return len(seen) == len(params) and all(map(operator.is_, seen, params))
-
-    def remember(self, params: tuple[Any, ...]) -> None:
-        """Take note that nothing was amiss with these parameters.
-
-        Parameters
-        ----------
-        params : tuple
-            Class and values; not kept if any of them can change in place.
-        """
-        fixed = all(value is None or isinstance(value, IMMUTABLE) for value in params)
-        object.__setattr__(self, "_seen", params if fixed else ())
-
-    def network(self, key: Any, make: Callable[[], Any]) -> Any:
-        """Give what was made for a key, or make it; clones share it, pickles do not hold it.
+        Building one takes several times as long as the `fit` of a prototypical network. Clones
+        share the cache, and pickles do not hold it.
 
         Parameters
         ----------
         key : hashable or None
-            All that the network depends on; None: it is made anew, and not kept.
+            All that the network depends on; None does not cache it.
         make : callable
-            Makes it.
+            Makes the network.
 
         Returns
         -------
-        object
-            The very one, for the same key, unless many others came since.
+        RowNetwork
+            The same object for the same key, unless several others were made since.
         """
-        known: dict[Any, Any] = self._networks  # type: ignore[attr-defined]
-        if key is not None and key in known:
-            return known[key]
-        made = make()
-        if key is not None:  # a new dict: another thread may be reading the old one
-            recent = list(known.items())[1 - N_NETWORKS :]
-            object.__setattr__(self, "_networks", dict([*recent, (key, made)]))
-        return made
+        if key is None:
+            return make()
+        cached: T | None = self._networks.get(key)
+        if cached is None:
+            cached = self._networks[key] = make()
+            for old in list(self._networks)[:-N_NETWORKS]:
+                self._networks.pop(old, None)
+        return cached
 
-    @property
-    def n_targets(self) -> int:
-        """Outputs of a regression; 1 for labels."""
-        return math.prod(self.target_shape)
+    def check_task(self, task: Task, i: int, owner: str) -> None:
+        """Check the shapes and columns of a task against those of meta-training.
+
+        Parameters
+        ----------
+        task : Task
+            The task.
+        i : int
+            Its position, for the error.
+        owner : str
+            The name of the estimator, for the error.
+
+        Raises
+        ------
+        TaskError
+            If they differ.
+        """
+        for what, got, expected in (
+            ("X", task.row_shape, self.row_shape),
+            ("y", task.y[:1].size, self.n_targets),
+        ):
+            if got != expected:
+                raise TaskError(
+                    f"{label(task, i)}: {what} has rows of shape {got}, but {owner} "
+                    f"was meta-fitted with rows of shape {expected} (X of shape "
+                    f"{(len(task), *task.row_shape)}, y of {task.y.shape})."
+                )
+        check_task_names(task, i, self.feature_names)
+
+    def scale_departures(
+        self, X: NDArray[Any], y: NDArray[Any] | None, weight: NDArray[Any]
+    ) -> dict[int, str]:
+        """Find the supports of a stack that are far from the scale of meta-training.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_tasks, n_rows, ...)
+            Inputs.
+        y : ndarray of shape (n_tasks, n_rows, n_outputs) or None
+            Real targets; None for labels.
+        weight : ndarray of shape (n_tasks, n_rows)
+            Weights of the rows, 0 for padding.
+
+        Returns
+        -------
+        dict of str
+            How far a support is, by its position.
+        """
+        if self.limits is None:
+            return {}
+        return scale_departures(self.scaling, self.limits, X, y, weight, self.feature_names)
 
     def __getstate__(self) -> dict[str, Any]:
-        # the fields alone, for pickle and for skops, which looks at no __reduce__
-        state = {field.name: getattr(self, field.name) for field in fields(self)}
-        return state | {"theta": dict(self.theta)}  # plain, for those who read it without us
+        # the fields alone, for pickle and for skops, which does not look at __reduce__
+        state = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
+        return state | {"theta": dict(self.theta)}  # readable without this package
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        MetaState.__init__(self, **state)  # arrays are read-only here too
+        MetaState.__init__(self, **state)  # which makes the arrays read-only again
 
     def __repr__(self) -> str:
         n = sum(array.size for array in self.theta.values())
@@ -227,7 +235,7 @@ def scaling_for(
     y: NDArray[Any] | None,
     weight: NDArray[Any],
 ) -> Scaling:
-    """Standardise a support, or a stack of them, as meta-training did; without it, by itself."""
+    """Return the scaling of a support, or of a stack: that of meta-training, or its own."""
     if state is None:
         return scaling_of(X, y, weight)
     return scaling_of(X, y, weight, state.scaling) if state.by_task else state.scaling
@@ -236,62 +244,21 @@ def scaling_for(
 def tensors_of(
     arrays: Mapping[str, NDArray[Any]], device: torch.device, dtype: torch.dtype
 ) -> dict[str, torch.Tensor]:
-    """Give arrays as tensors, those that they remember if they are :class:`Arrays`.
-
-    Parameters
-    ----------
-    arrays : mapping of ndarray
-        Left as they are.
-    device : torch.device
-        Where to.
-    dtype : torch.dtype
-        Of the floating-point ones.
-
-    Returns
-    -------
-    dict of Tensor
-        Not to be written to.
-    """
+    """Return arrays as tensors, which nobody writes to; :class:`Arrays` have cached ones."""
     if isinstance(arrays, Arrays):
         return arrays.tensors(device, dtype)
     return to_torch(arrays, device, dtype)
 
 
 def to_numpy(params: Mapping[str, torch.Tensor]) -> dict[str, NDArray[Any]]:
-    """Copy tensors to numpy arrays.
-
-    Parameters
-    ----------
-    params : dict of Tensor
-        On any device.
-
-    Returns
-    -------
-    dict of ndarray
-        Of the same dtypes.
-    """
+    """Copy tensors of any device to numpy arrays."""
     return {k: p.detach().to("cpu", copy=True).contiguous().numpy() for k, p in params.items()}
 
 
 def to_torch(
     params: Mapping[str, NDArray[Any]], device: torch.device, dtype: torch.dtype | None = None
 ) -> dict[str, torch.Tensor]:
-    """Copy numpy arrays to tensors.
-
-    Parameters
-    ----------
-    params : dict of ndarray
-        Left as they are.
-    device : torch.device
-        Where to.
-    dtype : torch.dtype, default=None
-        Of the floating-point ones; None: as they are.
-
-    Returns
-    -------
-    dict of Tensor
-        New tensors.
-    """
+    """Copy numpy arrays to tensors; `dtype` is that of the floating-point ones."""
     tensors = {k: torch.tensor(np.asarray(p), device=device) for k, p in params.items()}
     if dtype is None:
         return tensors

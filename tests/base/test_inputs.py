@@ -19,7 +19,7 @@ from sklearn_meta import (
     as_tasks,
 )
 from sklearn_meta.datasets import make_blob_tasks, make_sinusoid_tasks
-from sklearn_meta.outer.packed import pack_pool, pack_tasks
+from sklearn_meta.outer.episodes import EpisodeSize, Packer
 
 CPU = torch.device("cpu")
 RNG = np.random.RandomState(0)
@@ -92,9 +92,7 @@ def test_a_bad_task_among_those_read_is_named_before_the_first_iteration():
     alone = [*RAGGED[:6], Task(RAGGED[0].X[:2], ["a", "a"])]
     with pytest.raises(TaskError, match=r"Task 6: y of shape .* holds a single class"):
         trained(LEARNERS["maml"][0], Items(alone))
-    with pytest.raises(
-        TaskError, match=r"Task 0 of validation_tasks has X with rows of shape \(3,"
-    ):
+    with pytest.raises(TaskError, match=r"Task 0 of validation_tasks: X has rows of shape \(3,"):
         trained(LEARNERS["maml"][0], RAGGED, validation_tasks=Items(tasks[6:]))
     with pytest.raises(TaskError, match=r"In validation_tasks: Task 6: X has rows of shape \(3,\)"):
         trained(LEARNERS["maml"][0], RAGGED, validation_tasks=Items(tasks))
@@ -306,12 +304,13 @@ def test_whole_numbers_give_the_bits_of_floats(small, large, scaling):
 
 def test_bytes_stay_bytes_on_the_device():
     pool = FewShotTasks(IMAGES, LABELS, n_way=3, rotations=True)
-    inner = pack_pool(pool, None, np.float32, CPU).X.inner.inner
-    assert (inner.X.dtype, inner.X.numel()) == (torch.uint8, IMAGES.size)
+    packer = Packer(EpisodeSize((1, 1), 1), "class", None, np.float32, CPU)
+    packed = packer.pack_pool(pool)
+    assert packed.X.nbytes == IMAGES.nbytes
     tasks = [Task(IMAGES[i::4], LABELS[i::4]) for i in range(4)]
-    packed = pack_tasks(tasks, None, np.float32, CPU, labels=True)
-    assert packed.X.inner.X.dtype == torch.uint8
-    taken = packed.X.take(np.array([[0, 1]]), np.random.RandomState(0))
+    packed = packer.pack(tasks)
+    assert packed.X.nbytes == IMAGES.nbytes
+    taken = packed.X.take(np.array([[0, 1]]))
     assert taken.dtype == torch.float32
 
 

@@ -10,7 +10,7 @@ from sklearn.metrics import r2_score
 from torch import nn
 
 from sklearn_meta import MAMLClassifier, MAMLRegressor, ProtoNetClassifier, Task, TaskError
-from sklearn_meta.base import stack_size, windows
+from sklearn_meta.base import predict_tasks
 from sklearn_meta.base.regressor import r2_of_tasks
 from sklearn_meta.datasets import make_blob_tasks, make_sinusoid_tasks
 from sklearn_meta.exceptions import StaleMetaStateWarning
@@ -94,7 +94,7 @@ def test_small_chunks_and_batch_statistics_change_nothing(norm, monkeypatch):
     sizes = [2, 3, 1, 2]
     tasks = [split_task(t, n_shot=n, random_state=0) for t, n in zip(even, sizes, strict=True)]
     expected = in_a_loop(est, tasks)
-    monkeypatch.setitem(stack_size.AT_ONCE, "cpu", 1500)
+    monkeypatch.setitem(predict_tasks.MAX_NUMBERS, "cpu", 1500)
     for found, alone in zip(est.predict_tasks(tasks), expected, strict=True):
         np.testing.assert_array_equal(found, alone)
 
@@ -193,7 +193,7 @@ def test_windows_and_lazy_sequences_change_nothing(case, monkeypatch):
     est, tasks = CASES[case]
     est = clone(est).meta_fit(tasks)
     expected, scores = est.predict_tasks(tasks), est.score_tasks(tasks)
-    monkeypatch.setattr(windows, "N_TASKS", 2)
+    monkeypatch.setattr(predict_tasks, "N_TASKS", 2)
     lazy = Lazy(tasks)
     for given in (tasks, tuple(tasks), lazy):
         np.testing.assert_allclose(est.score_tasks(given), scores, rtol=1e-9)
@@ -208,7 +208,7 @@ def test_windows_and_lazy_sequences_change_nothing(case, monkeypatch):
 def test_a_cold_start_is_one_for_all_windows(monkeypatch):
     est, tasks = CASES["maml prototype"]
     expected = clone(est).predict_tasks(tasks)
-    monkeypatch.setattr(windows, "N_TASKS", 2)
+    monkeypatch.setattr(predict_tasks, "N_TASKS", 2)
     for one, other in zip(clone(est).predict_tasks(tasks), expected, strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -227,7 +227,7 @@ def test_a_cold_start_is_one_for_all_windows(monkeypatch):
 def test_the_task_that_is_amiss_is_named_by_its_place(spoil, said, n, monkeypatch):
     tasks = [split_task(t, n_shot=1, random_state=0) for t in make_blob_tasks(4, n_features=4)]
     est = ProtoNetClassifier(**SMALL).meta_fit(tasks)
-    monkeypatch.setattr(windows, "N_TASKS", n)
+    monkeypatch.setattr(predict_tasks, "N_TASKS", n)
     tasks[3] = spoil(tasks[3])
     with pytest.raises(TaskError, match=f"Task 3.*{said}"):
         est.score_tasks(tasks)
@@ -264,8 +264,8 @@ def test_a_stack_is_bounded_by_what_its_tasks_take(monkeypatch):
     rows, columns = np.full(50, 10), np.ones(50, int)
     sizes = []
     for at_once in (1, 10_000, 20_000):
-        monkeypatch.setitem(stack_size.AT_ONCE, "cpu", at_once)
-        size = stack_size.tasks_at_once(est, f, theta, torch.device("cpu"))
+        monkeypatch.setitem(predict_tasks.MAX_NUMBERS, "cpu", at_once)
+        size = predict_tasks.tasks_at_once(f, theta, torch.device("cpu"), None)
         sizes.append(
             (size(rows, rows, columns), size(10 * rows, rows, columns), size(rows, rows, 9 * rows))
         )
@@ -273,8 +273,8 @@ def test_a_stack_is_bounded_by_what_its_tasks_take(monkeypatch):
     assert least == same == here == 1
     assert 1 < fewer < some < more < 50
     assert of_many_labels < some
-    est.set_params(task_chunk_size=3)
-    assert stack_size.tasks_at_once(est, f, theta, torch.device("cpu"))(rows, rows, columns) == 3
+    at_most = predict_tasks.tasks_at_once(f, theta, torch.device("cpu"), 3)
+    assert at_most(rows, rows, columns) == 3
 
 
 @pytest.mark.parametrize("size", [1, 2, None])

@@ -30,7 +30,7 @@ def test_the_first_bad_parameter_is_named_in_scikit_learns_words():
     message = r"The 'size' parameter of Thing must be an int in the range \[1, inf\). Got 0 instead"
     with pytest.raises(ValueError, match=message):
         check_parameter("size", 0, integer(1), "Thing")
-    assert check_parameter("size", 0, integer(0), "Thing") is None
+    assert check_parameter("size", 0, integer(0), "Thing") == 0
 
 
 def make_net():

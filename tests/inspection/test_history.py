@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from skorch.history import History
 
-from sklearn_meta.outer.history import MetaHistory
+from sklearn_meta.outer.callbacks import MetaHistory
 
 ROWS = [
     {

@@ -21,7 +21,7 @@ def learner(folder):
 
 @pytest.mark.parametrize(
     ("part", "other"),
-    [("module", {"weight": torch.zeros(3)}), ("rng", []), ("optimizer", {}), ("source", None)],
+    [("module", {"weight": torch.zeros(3)}), ("rng", []), ("optimizer", {}), ("queue", None)],
 )
 def test_a_checkpoint_of_another_network_says_so(part, other, tmp_path):
     learner(tmp_path).meta_fit(BLOBS)

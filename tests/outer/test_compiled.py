@@ -20,9 +20,8 @@ from sklearn_meta.inner import (
     build_backbone,
 )
 from sklearn_meta.outer import compiled
-from sklearn_meta.outer.compiled import MAX_GRAPHS, MAX_WASTE, CompiledGradient
-from sklearn_meta.outer.meta_gradient import gradient
-from sklearn_meta.outer.precision import HalfNetwork
+from sklearn_meta.outer.compiled import MAX_GRAPHS, MAX_WASTE, CompiledGradient, gradient
+from sklearn_meta.outer.objective import HalfNetwork
 
 LEARNER = MAML(squared_error, LinearHead(), FixedRate(0.1), 1)
 F = build_backbone("mlp", (2,), 0, hidden_layer_sizes=(3,), activation="tanh", norm=None)

@@ -1,29 +1,43 @@
 """Meta-batches: which tasks come when, and which classes make a task."""
 
 from collections import Counter
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
 import torch
 from scipy.stats import chisquare
 
-from sklearn_meta.outer.episodes import FromDistribution, FromPool, FromTasks, Rows
-from sklearn_meta.outer.packed import pack_pool, pack_tasks
-from sklearn_meta.outer.validation import all_once
+from sklearn_meta.outer.episodes import (
+    DistributionEpisodes,
+    EpisodeSize,
+    Packer,
+    PoolEpisodes,
+    TaskEpisodes,
+    validation_batches,
+)
 from sklearn_meta.tasks import EmpiricalTasks, FewShotTasks, Task
 
 CPU = torch.device("cpu")
 
 
-def packed_tasks(n_tasks):
+def made_tasks(n_tasks):
     """Regressions whose inputs say which task they are of."""
-    tasks = [Task(np.full((6, 1), i), np.arange(6.0)) for i in range(n_tasks)]
-    return tasks, pack_tasks(tasks, None, np.float64, CPU, labels=False)
+    return [Task(np.full((6, 1), i), np.arange(6.0)) for i in range(n_tasks)]
+
+
+def packer(n_support, target_type="real"):
+    return Packer(EpisodeSize(n_support, 2), target_type, None, np.float64, CPU)
+
+
+def source_of(n_tasks, n_support=(2, 2)):
+    packed = packer(n_support).pack(made_tasks(n_tasks))
+    return TaskEpisodes(packed, n_tasks, EpisodeSize(n_support, 2))
 
 
 @pytest.mark.parametrize(("n_tasks", "n_batch"), [(6, 2), (5, 2), (7, 3), (4, 4), (5, 4), (3, 1)])
 def test_each_task_comes_once_before_any_comes_again(n_tasks, n_batch):
-    source, rng = FromTasks(packed_tasks(n_tasks)[1], Rows((2, 2), 2)), np.random.RandomState(0)
+    source, rng = source_of(n_tasks), np.random.RandomState(0)
     seen = Counter()
     for _ in range(40):
         support, _, _ = source.draw(n_batch, rng)
@@ -37,13 +51,13 @@ def test_each_task_comes_once_before_any_comes_again(n_tasks, n_batch):
 
 
 def test_the_order_of_the_tasks_changes():
-    source, rng = FromTasks(packed_tasks(5)[1], Rows((2, 2), 2)), np.random.RandomState(0)
+    source, rng = source_of(5), np.random.RandomState(0)
     orders = {tuple(source.draw(5, rng)[0].X[:, 0, 0].tolist()) for _ in range(10)}
     assert len(orders) > 5
 
 
 def test_the_number_of_support_rows_covers_its_range():
-    source, rng = FromTasks(packed_tasks(4)[1], Rows((1, 3), 2)), np.random.RandomState(0)
+    source, rng = source_of(4, (1, 3)), np.random.RandomState(0)
     seen = Counter(source.draw(2, rng)[0].X.shape[1] for _ in range(90))
     assert set(seen) == {1, 2, 3}
     assert chisquare(list(seen.values())).pvalue > 0.01
@@ -54,7 +68,7 @@ def pool(**params):
     labels = np.repeat(np.arange(6), sizes)
     X = np.stack([np.arange(len(labels)), labels], 1).astype(float)
     few = FewShotTasks(X, labels, **params)
-    return FromPool(pack_pool(few, None, np.float64, CPU), few), sizes
+    return PoolEpisodes(packer((1, 1), "class").pack_pool(few), few), sizes
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -95,12 +109,8 @@ def test_each_class_of_a_pool_is_drawn_equally_often():
 
 
 def test_a_distribution_is_sampled_anew_in_every_meta_batch():
-    tasks, _ = packed_tasks(10)
-    source = FromDistribution(
-        EmpiricalTasks(tasks),
-        lambda some: pack_tasks(some, None, np.float64, CPU, labels=False),
-        Rows((2, 2), 2),
-    )
+    pack = packer((2, 2)).pack
+    source = DistributionEpisodes(EmpiricalTasks(made_tasks(10)), pack, EpisodeSize((2, 2), 2))
     rng = np.random.RandomState(0)
     batches = [source.draw(3, rng) for _ in range(30)]
     assert {s.X.shape for s, _, _ in batches} == {(3, 2, 1)}
@@ -108,8 +118,10 @@ def test_a_distribution_is_sampled_anew_in_every_meta_batch():
 
 
 def test_validation_takes_every_task_once_with_the_same_rows_each_time():
-    _, packed = packed_tasks(7)
-    passes = [list(all_once(packed, Rows((1, 3), 2), 3, seed=5)) for _ in range(2)]
+    tasks, readers = made_tasks(7), ExitStack()
+    args = (tasks, None, None, tasks[0], packer((1, 3)), 3)
+    batches = validation_batches(*args, seed=5, transductive=False, readers=readers)
+    passes = [list(batches) for _ in range(2)]
     order = [i for batch, _ in passes[0] for i in batch[0][:, 0, 0].int().tolist()]
     assert order == list(range(7))
     for (a, _), (b, _) in zip(*passes, strict=True):

@@ -21,7 +21,7 @@ from sklearn_meta import (
 )
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks, make_sinusoid_tasks
 from sklearn_meta.functional import classes_present, prototypes
-from sklearn_meta.outer import compiled, converged, memory, memory_plan
+from sklearn_meta.outer import compiled, failures, memory
 from sklearn_meta.outer.memory import free_bytes, peak_bytes
 
 CPU = torch.device("cpu")
@@ -45,9 +45,9 @@ def test_free_memory_is_that_of_the_container_if_it_has_a_limit(tmp_path):
     files = [tmp_path / name for name in ("max", "now", "memory.stat")]
     for file, text in zip(files, ("1000\n", "700\n", "anon 5\ninactive_file 100\n"), strict=True):
         file.write_text(text)
-    assert memory._of_cgroup(str(files[0]), str(files[1]), "inactive_file") == 400
+    assert memory.free_of_container(str(files[0]), str(files[1]), "inactive_file") == 400
     files[0].write_text("max\n")
-    assert memory._of_cgroup(str(files[0]), str(files[1]), "inactive_file") is None
+    assert memory.free_of_container(str(files[0]), str(files[1]), "inactive_file") is None
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_an_estimate_changes_nothing():
 
 
 def test_what_is_small_is_not_measured(monkeypatch):
-    monkeypatch.setattr(memory_plan, "peak_bytes", None)
+    monkeypatch.setattr(memory, "peak_bytes", None)
     MAMLRegressor(**SMALL).meta_fit(LINES)
 
 
@@ -91,11 +91,11 @@ def test_as_many_tasks_as_fit_go_at_once_and_nothing_else_changes(monkeypatch):
     theta = est.meta_fit(LINES).theta_
     estimate = est.estimate_memory(LINES)
     free = int((estimate.training + 2.5 * estimate.one_task) / 0.8)
-    monkeypatch.setattr(memory_plan, "free_bytes", lambda device: free)
+    monkeypatch.setattr(memory, "free_bytes", lambda device: free)
     plans = []
-    chunk = memory_plan.Plan.chunk
+    chunk = memory.MemoryPlan.chunk_size
     monkeypatch.setattr(
-        memory_plan.Plan, "chunk", lambda self: plans.append(chunk(self)) or plans[0]
+        memory.MemoryPlan, "chunk_size", lambda *args: plans.append(chunk(*args)) or plans[0]
     )
     for k, p in est.meta_fit(LINES).theta_.items():
         np.testing.assert_allclose(p, theta[k], rtol=1e-6, atol=1e-12)
@@ -120,10 +120,10 @@ def test_large_tensors_are_cut_on_a_cpu_and_nothing_else_changes(cls, params, si
     common |= {"max_meta_iter": 2, "iters_per_epoch": 2, "meta_batch_size": 6}
     expected = cls(**common, task_chunk_size=6).meta_fit(tasks).theta_
     chunks = []
-    chunk = memory_plan.Plan.chunk
-    monkeypatch.setattr(memory_plan, "HANDY", 2.5 * 256 * 64 * 8)
+    chunk = memory.MemoryPlan.chunk_size
+    monkeypatch.setattr(memory, "LARGE_TENSOR", 2.5 * 256 * 64 * 8)
     monkeypatch.setattr(
-        memory_plan.Plan, "chunk", lambda self: chunks.append(chunk(self)) or chunks[-1]
+        memory.MemoryPlan, "chunk_size", lambda *args: chunks.append(chunk(*args)) or chunks[-1]
     )
     for k, p in cls(**common, **params).meta_fit(tasks).theta_.items():
         np.testing.assert_allclose(p, expected[k], rtol=1e-6, atol=1e-12)
@@ -132,14 +132,14 @@ def test_large_tensors_are_cut_on_a_cpu_and_nothing_else_changes(cls, params, si
 
 def test_a_network_that_nobody_adapts_is_not_cut_for_its_weights():
     wide = PooledRegressor(hidden_layer_sizes=(900, 900), max_meta_iter=1, random_state=0)
-    assert memory_plan.HANDY < 6 * 900 * 900 * 8
+    assert memory.LARGE_TENSOR < 6 * 900 * 900 * 8
     assert wide.estimate_memory(LINES).task_chunk_size == 6
 
 
 def test_a_task_that_does_not_fit_is_refused_before_training(monkeypatch):
     est = MAMLClassifier(**SMALL)
     before = dict(vars(est))
-    monkeypatch.setattr(memory_plan, "free_bytes", lambda device: 10_000)
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 10_000)
     with pytest.raises(MemoryError, match=r"needs about .* kB .* 10 kB are free") as error:
         est.meta_fit(make_blob_tasks(4, n_rows=10, n_features=4, random_state=0))
     for name in (
@@ -228,7 +228,7 @@ def test_the_loss_on_a_large_support_is_that_of_its_parts(monkeypatch):
     X, weight = np.arange(8.0)[:, None], np.arange(8) % 5.0
     warned = []
     for at_once in (2**20, 3):
-        monkeypatch.setattr(converged, "AT_ONCE", at_once)
+        monkeypatch.setattr(failures, "MAX_NUMBERS", at_once)
         with pytest.warns(ConvergenceWarning, match="loss on the support itself") as seen:
             est.fit(X, 5.0 * X[:, 0], weight)
         warned.append([str(w.message) for w in seen if "support itself" in str(w.message)])

@@ -28,8 +28,7 @@ from sklearn_meta.inner import (
     stack,
 )
 from sklearn_meta.nn import MLP
-from sklearn_meta.outer.meta_gradient import with_meta_gradient
-from sklearn_meta.outer.module import EpisodicModule, MeanOverTasks
+from sklearn_meta.outer.objective import EpisodicModule, MeanOverTasks, with_meta_gradient
 
 PROTOTYPE, LINEAR = (cross_entropy, PrototypeHead()), (squared_error, LinearHead())
 ALGORITHMS = {
@@ -92,7 +91,7 @@ def test_chunks_change_nothing(name, chunk):
         assert (g is None) == (found[1][k] is None)
         if g is not None:
             assert_same(g, found[1][k])
-    assert whole.nothing == in_chunks.nothing
+    assert whole.zero_loss == in_chunks.zero_loss
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)

@@ -7,7 +7,7 @@ import torch
 from sklearn_meta import MAMLRegressor
 from sklearn_meta.datasets import make_sinusoid_tasks
 from sklearn_meta.inner import build_backbone
-from sklearn_meta.outer.precision import HalfNetwork, fewer_bits
+from sklearn_meta.outer.objective import HalfNetwork, float32_products
 
 TASKS = [
     type(t)(t.X.astype(np.float32), t.y.astype(np.float32))
@@ -43,7 +43,7 @@ def test_the_global_setting_comes_back(precision, inside):
     seen = []
 
     def fails():
-        with fewer_bits(precision):
+        with float32_products(precision):
             seen.append(torch.get_float32_matmul_precision())
             raise ZeroDivisionError
 
@@ -55,7 +55,7 @@ def test_the_global_setting_comes_back(precision, inside):
 
 def test_the_global_setting_stays_while_another_thread_needs_it():
     before = torch.get_float32_matmul_precision()
-    first, second = fewer_bits("tf32"), fewer_bits("tf32")
+    first, second = float32_products("tf32"), float32_products("tf32")
     first.__enter__()
     second.__enter__()
     first.__exit__(None, None, None)  # as a thread that ends earlier

@@ -1,4 +1,4 @@
-"""What a meta state keeps for its estimators: never stale, never pickled, no graph."""
+"""What a meta state caches for its estimators: never stale, never pickled, no graph."""
 
 import gc
 import pickle
@@ -15,7 +15,7 @@ from torch import nn
 from sklearn_meta import MAMLClassifier, MAMLRegressor, Task
 from sklearn_meta.datasets import make_blob_tasks
 from sklearn_meta.exceptions import StaleMetaStateWarning
-from sklearn_meta.outer.state import N_NETWORKS, Arrays
+from sklearn_meta.outer.state import Arrays
 
 TASKS = make_blob_tasks(4, n_rows=6, n_features=4, random_state=0)
 X, Y = TASKS[0].X, TASKS[0].y
@@ -65,11 +65,11 @@ def test_another_function_of_the_same_name_is_another_network():
         est.set_params(backbone=make(2)).fit(X, Y)
 
 
-def test_what_is_kept_is_bounded(clf):
+def test_the_cache_of_networks_is_bounded(clf):
     state = clf.meta_state
-    made = [state.network(i, object) for i in range(3 * N_NETWORKS)]
-    assert len(state._networks) == N_NETWORKS
-    assert state.network(3 * N_NETWORKS - 1, object) is made[-1]
+    made = [state.network(i, object) for i in range(50)]
+    assert state.network(49, object) is made[-1]
+    assert state.network(0, object) is not made[0]
     assert state.network(None, object) is not state.network(None, object)
 
 
@@ -78,7 +78,7 @@ def test_a_copy_carries_arrays_alone(clf):
     expected = clf.fit(X, Y).predict_proba(X)
     assert len(pickle.dumps(clf.meta_state)) == size
     for twin in (pickle.loads(pickle.dumps(clf)), deepcopy(clf)):
-        assert twin._meta_state._networks == {}
+        assert network(twin) is not network(clf)
         np.testing.assert_array_equal(twin.fit(X, Y).predict_proba(X), expected)
 
 

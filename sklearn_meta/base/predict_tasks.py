@@ -1,0 +1,384 @@
+"""Adapt to many tasks and predict their queries, a stack of tasks of similar size at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+from torch import Tensor
+
+from sklearn_meta.exceptions import TaskError
+from sklearn_meta.functional import Params
+from sklearn_meta.inner.algorithm import Algorithm, Examples
+from sklearn_meta.nn.backbone import RowNetwork
+from sklearn_meta.outer.episodes import LabelledRows, TaskLabels, encode_labels, pad_rows
+from sklearn_meta.outer.failures import Failures, Reason, Reasons, divergences
+from sklearn_meta.outer.rows import dtype_of_rows
+from sklearn_meta.outer.state import MetaState, scaling_for, tensors_of, to_torch
+from sklearn_meta.tasks import Task, as_tasks
+from sklearn_meta.tasks.convert import as_task
+from sklearn_meta.tasks.lazy import as_lazy, is_lazy
+from sklearn_meta.tasks.validate import check_task, label
+from sklearn_meta.tasks.values import holds_numbers, holds_targets
+
+__all__ = [
+    "MAX_NUMBERS",
+    "PredictedStack",
+    "Prior",
+    "TaskPredictor",
+    "numbers_of_a_row",
+    "tasks_at_once",
+]
+
+Ints = NDArray[np.intp]
+
+N_TASKS = 4096  # of a window, whose tasks are sorted by size; enough to fill stacks
+N_WINDOW_NUMBERS = 2**22  # of X in a window of tasks that are read for it: 32 MB
+# numbers in one stack: on a CPU few enough for its caches, on a GPU enough to fill it
+MAX_NUMBERS = {"cpu": 2**21, "cuda": 2**26}
+COPIES = 3  # of the parameters of a task: before a step, its gradient, after it
+
+
+class Prior(NamedTuple):
+    """Algorithm, backbone and theta: those of meta-training, or a cold start."""
+
+    algorithm: Algorithm
+    f: RowNetwork
+    theta: Mapping[str, NDArray[Any]]
+
+
+class PredictedStack(NamedTuple):
+    """Predictions for a stack of tasks, padded to the longest query."""
+
+    places: list[int]  # positions of the tasks among all
+    tasks: list[Task]
+    # (n_tasks, n_most, n_outputs): logits, minus infinity for classes that the task does not have,
+    # or means in the units of y; NaN where adapting failed
+    output: NDArray[np.float64]
+    truth: NDArray[Any]  # (n_tasks, n_most) columns of labels, or (n_tasks, n_most, n_outputs)
+    n_query: Ints  # (n_tasks,), rows of each query
+    labels: list[NDArray[Any]] | None  # of the columns, for each task; None for targets
+    failures: Failures  # by positions among all tasks
+
+
+@dataclass(frozen=True)
+class Window:
+    """Consecutive tasks with a fixed support, validated."""
+
+    tasks: Sequence[Task]
+    begin: int  # position of the first of them among all
+    first: Task  # of all tasks
+    labels: TaskLabels | None  # None for targets
+    n_support: Ints  # (n_tasks,)
+    n_query: Ints
+    n_way: Ints  # zero for targets
+
+    def name(self, i: int) -> str:
+        """Return the name of a task in errors."""
+        return label(self.tasks[i], self.begin + int(i))
+
+
+@dataclass(frozen=True)
+class TaskPredictor:
+    """Adapts the prior of an estimator to many tasks and predicts their queries."""
+
+    make_prior: Callable[[tuple[int, ...], int], Prior]  # (row_shape, n_outputs)
+    state: MetaState | None
+    target_type: str
+    device: torch.device
+    max_tasks: int | None  # of a stack; None: as many as fit
+    max_n_way: int | None  # rows of a head of fixed size
+    classes: NDArray[Any] | None  # the only labels that are predicted
+    encode_targets: Callable[[NDArray[Any]], Any]  # raises a ValueError for unknown labels
+    owner: str
+    remedy: Callable[[], str]  # what to change where adapting diverges
+
+    def predict(self, tasks: Any) -> Iterator[PredictedStack]:
+        """Yield the predictions of all tasks, in any order; the caller's estimator is unchanged.
+
+        A TaskError names the first task that cannot be used, or has no fixed support.
+        """
+        prior, n_outputs = None, 0
+        if self.state is None and self.target_type == "class":  # one cold start for all
+            n_outputs = max(int(window.n_way.max()) for window in self._windows(tasks))
+        for window in self._windows(tasks):
+            if prior is None:
+                n_outputs = n_outputs or window.first.y[:1].size
+                with torch.inference_mode(False):  # the caller may use it; the inner loop cannot
+                    prior = self.make_prior(window.first.row_shape, n_outputs)
+            for chunk in self._chunks(window, prior):
+                with torch.inference_mode(False):
+                    stack = self._predict_stack(window, chunk, prior)
+                yield stack
+
+    # ---- reading and validation --------------------------------------------------------------
+
+    def _windows(self, tasks: Any) -> Iterator[Window]:
+        for part, begin, first in read_windows(tasks, self.target_type):
+            if begin == 0 and self.state is not None:
+                self.state.check_task(first, 0, self.owner)
+            window = validated_window(part, begin, first, self.target_type)
+            if window.labels is not None:
+                self._check_labels(window, window.labels)
+            yield window
+
+    def _check_labels(self, window: Window, labels: TaskLabels) -> None:
+        """Raise a TaskError for labels that the prior does not know, or for more of them."""
+        has_unknown = self.max_n_way is not None and labels.n_way.max() > self.max_n_way
+        if self.classes is not None:
+            names = set(labels.values.tolist())
+            has_unknown = has_unknown or not names <= set(self.classes.tolist())
+        if has_unknown:
+            for i, task in enumerate(window.tasks):
+                try:
+                    self.encode_targets(task.y)
+                except ValueError as error:
+                    raise TaskError(f"{window.name(i)}: {error}") from None
+
+    # ---- stacks ------------------------------------------------------------------------------
+
+    def _chunks(self, window: Window, prior: Prior) -> Iterator[Ints]:
+        """Yield positions of tasks of similar size and one dtype, as many as memory allows."""
+        is_single = [dtype_of_rows([task.dtype]) is np.float32 for task in window.tasks]
+        shapes = np.column_stack([is_single, window.n_support, window.n_way, window.n_query])
+        order = np.lexsort(shapes.T[::-1])
+        n_columns = window.n_way
+        if self.classes is not None:
+            n_columns = np.full_like(n_columns, len(self.classes))
+        size = tasks_at_once(prior.f, prior.theta, self.device, self.max_tasks)
+        begin = 0
+        while begin < len(order):
+            rest = shapes[order[begin:]]
+            is_similar = rest[:, 0] == rest[0, 0]
+            if prior.f.transductive:  # padding would change the statistics
+                is_similar = (rest == rest[0]).all(axis=1)
+            n_similar = len(rest) if is_similar.all() else int(is_similar.argmin())
+            columns = n_columns[order[begin : begin + n_similar]]
+            n = size(rest[:n_similar, 1], rest[:n_similar, 3], columns)
+            yield order[begin : begin + n]
+            begin += n
+
+    def _predict_stack(self, window: Window, chunk: Ints, prior: Prior) -> PredictedStack:
+        tasks = [window.tasks[i] for i in chunk]
+        dtype = dtype_of_rows([task.dtype for task in tasks])
+        rows = LabelledRows.of(
+            tasks, dtype, self.target_type, supports=supports_of(tasks), classes=self.classes
+        )
+        support_at, query_at = split_rows(tasks)
+        support, mask = rows.stack(*support_at)
+        query, query_mask = pad_rows(*query_at)  # of which no one-hot labels are needed
+        X, X_query = support.X.numpy(), rows.X.take(query).numpy()
+        if not (np.isfinite(X).all() and np.isfinite(X_query).all()):
+            validate_in_turn(window.tasks, window.begin, window.first, self.target_type)
+        targets = None if rows.y is None else support.y.numpy()
+        scaling = scaling_for(self.state, X, targets, mask)
+        far = {} if self.state is None else self.state.scale_departures(X, targets, mask)
+        names = LazyNames(window, chunk)
+        y_scaled = scaling.targets(support.y.numpy()).astype(dtype, copy=False)
+        scaled = Examples(
+            torch.from_numpy(scaling.inputs(X)).to(self.device),
+            torch.from_numpy(y_scaled).to(self.device),
+            support.weight.to(self.device),
+        )
+        scaled_query = torch.from_numpy(scaling.inputs(X_query)).to(self.device)
+        predicted, failed, doubtful = self._adapt(prior, scaled, scaled_query, names)
+        output: NDArray[np.float64] = predicted.cpu().double().numpy()
+        if rows.is_absent is not None:
+            width = rows.is_absent.shape[1]
+            output = np.where(rows.is_absent[:, None], -np.inf, output[..., :width])
+            is_finite = np.isfinite(output.max(axis=-1))
+        else:
+            is_finite = np.isfinite(output).all(axis=-1)
+        is_lost = (~is_finite & query_mask).any(axis=1)
+        for k in set(np.flatnonzero(is_lost).tolist()) - failed.keys():
+            failed[k] = Reason(names[k], f"its predictions are not finite. {self.remedy()}")
+            doubtful.pop(k, None)
+        output[[*failed]] = np.nan  # before arithmetic that would warn of infinity
+        if rows.y is not None:
+            output, truth = scaling.original(output), rows.y.numpy()[query]
+            truth[[*failed]] = np.nan
+        else:
+            assert rows.columns is not None
+            truth = rows.columns[query]
+        places = [window.begin + int(i) for i in chunk]
+        off_scale = {k: Reason(names[k], why) for k, why in far.items()}
+        failures = Failures(
+            *({places[k]: why for k, why in part.items()} for part in (failed, doubtful, off_scale))
+        )
+        return PredictedStack(places, tasks, output, truth, query_at[1], rows.labels, failures)
+
+    def _adapt(
+        self, prior: Prior, support: Examples, X_query: Tensor, names: Sequence[str]
+    ) -> tuple[Tensor, Reasons, Reasons]:
+        """Run the inner loop of a stack and predict; return also failed and doubtful tasks."""
+        algorithm, f, theta = prior
+        start: Params = tensors_of(theta, support.X.device, support.X.dtype)
+        with torch.enable_grad():
+            phi = algorithm.adapt(f, start, support)
+        with torch.no_grad():
+            if f.transductive:
+                of_support, output = None, algorithm.predict(f, start, phi, X_query)
+            else:  # the weights of each task are read once for both
+                both = algorithm.predict(f, start, phi, torch.cat([support.X, X_query], 1))
+                of_support, output = both.split([support.X.shape[1], X_query.shape[1]], 1)
+        return output, *divergences(
+            algorithm, f, start, phi, support, names, self.remedy, of_support
+        )
+
+
+class LazyNames(Sequence[str]):
+    """The names of the tasks of a chunk in errors, made when they are needed."""
+
+    def __init__(self, window: Window, chunk: Ints) -> None:
+        self.window, self.chunk = window, chunk
+
+    def __len__(self) -> int:
+        return len(self.chunk)
+
+    def __getitem__(self, k: Any) -> Any:
+        return self.window.name(self.chunk[k])
+
+
+# ---- windows ---------------------------------------------------------------------------------
+
+
+def read_windows(tasks: Any, target_type: str) -> Iterator[tuple[Sequence[Task], int, Task]]:
+    """Yield consecutive tasks, the position of the first of them, and the first task of all."""
+    if is_lazy(tasks):
+        with as_lazy(tasks).reader(target_type) as reader:
+            n, first = len(reader), reader.first
+            numbers = len(first) * int(np.prod(first.row_shape))
+            step = min(N_TASKS, max(1, N_WINDOW_NUMBERS // numbers))
+            for begin in range(0, n, step):
+                window, rest = range(begin, min(begin + step, n)), range(begin + step, n)
+                yield reader.take(window, list(islice(rest, step))), begin, first
+        return
+    if not isinstance(tasks, (list, tuple)) or not len(tasks):
+        tasks = as_tasks(tasks, target_type=target_type)
+    first = as_task(tasks[0], 0)
+    first = check_task(first, 0, first, target_type)
+    for begin in range(0, len(tasks), N_TASKS):
+        part = tasks[begin : begin + N_TASKS]
+        yield [as_task(item, i) for i, item in enumerate(part, begin)], begin, first
+
+
+def validated_window(tasks: Sequence[Task], begin: int, first: Task, target_type: str) -> Window:
+    """Validate tasks together, in a tenth of the time that validation in turn takes.
+
+    Inputs are checked for infinity later, when they are stacked.
+    """
+    supports = supports_of(tasks)
+    if len(supports) < len(tasks):
+        validate_in_turn(tasks, begin, first, target_type)
+        for i, task in enumerate(tasks, begin):
+            if task.support is None:
+                raise TaskError(
+                    f"{label(task, i)} has no fixed support to adapt to. Give it one, "
+                    "Task(X, y, support=...), or draw one with sklearn_meta.tasks.split_task."
+                )
+    if not all(is_like(task, first, target_type) for task in tasks):
+        tasks = validate_in_turn(tasks, begin, first, target_type)
+    floats = [task.y for task in tasks if task.y.dtype.kind == "f"]
+    if floats:
+        values = np.concatenate(floats)
+        is_valid = np.isfinite(values)
+        if target_type == "class":
+            is_valid &= values == np.trunc(values)
+        if not is_valid.all():
+            validate_in_turn(tasks, begin, first, target_type)
+    n_support = np.array([len(support) for support in supports])
+    n_query = np.array([len(task) for task in tasks]) - n_support
+    if target_type == "real":
+        return Window(tasks, begin, first, None, n_support, n_query, np.zeros_like(n_support))
+    labels = encode_labels([task.y for task in tasks], supports)
+    if (labels.code < 0).any():
+        validate_in_turn(tasks, begin, first, target_type)
+    return Window(tasks, begin, first, labels, n_support, n_query, labels.n_way)
+
+
+def validate_in_turn(
+    tasks: Sequence[Task], begin: int, first: Task, target_type: str
+) -> list[Task]:
+    """Validate one task after the other; the first unusable one raises a TaskError."""
+    return [check_task(task, i, first, target_type) for i, task in enumerate(tasks, begin)]
+
+
+def is_like(task: Task, first: Task, target_type: str) -> bool:
+    """Return whether all but the values of a task is valid."""
+    rows, y = task.where()[0], task.y
+    return (
+        holds_numbers(rows)
+        and not (task.dtype.kind == "f" and issparse(rows))
+        and task.row_shape == first.row_shape
+        and holds_targets(y, target_type)
+        and y.shape[1:] == first.y.shape[1:]
+        and task.feature_names_in == first.feature_names_in
+    )
+
+
+def supports_of(tasks: Sequence[Task]) -> list[Ints]:
+    """Return the positions of the fixed supports."""
+    return [task.support for task in tasks if task.support is not None]
+
+
+def split_rows(tasks: Sequence[Task]) -> tuple[tuple[Ints, Ints], tuple[Ints, Ints]]:
+    """Return (row numbers, sizes) of the supports and of the queries, one task after the other."""
+    supports, n_rows = supports_of(tasks), np.array([len(task) for task in tasks])
+    n_support = np.array([len(support) for support in supports])
+    begin = np.cumsum(n_rows) - n_rows
+    is_support = np.zeros(n_rows.sum(), dtype=bool)
+    is_support[np.repeat(begin, n_support) + np.concatenate(supports)] = True
+    query = np.flatnonzero(~is_support), n_rows - n_support
+    return (np.flatnonzero(is_support), n_support), query
+
+
+# ---- the size of stacks ----------------------------------------------------------------------
+
+
+def tasks_at_once(
+    f: RowNetwork,
+    theta: Mapping[str, NDArray[Any]],
+    device: torch.device,
+    max_tasks: int | None,
+) -> Callable[[Ints, Ints, Ints], int]:
+    """Return a function that says how many tasks go into the next stack, at least one.
+
+    It takes the rows of support and of query, and the columns of y, of tasks in order. A task takes
+    its own parameters, and what its rows save for the gradient.
+    """
+    n_params = COPIES * sum(p.size for p in theta.values())
+    with torch.inference_mode(False):  # the caller may use it
+        a_row = numbers_of_a_row(f, to_torch(theta, device, torch.float32), device)
+    max_numbers = MAX_NUMBERS.get(device.type, MAX_NUMBERS["cpu"])
+
+    def size(n_support: Ints, n_query: Ints, n_columns: Ints) -> int:
+        rows = np.maximum.accumulate(n_support) + np.maximum.accumulate(n_query)  # padded
+        width = a_row + np.maximum.accumulate(n_columns)
+        numbers = (n_params + rows * width) * np.arange(1, len(rows) + 1)
+        n = max(1, int(np.searchsorted(numbers, max_numbers, side="right")))
+        return n if max_tasks is None else min(n, int(max_tasks))
+
+    return size
+
+
+def numbers_of_a_row(f: RowNetwork, theta: Params, device: torch.device) -> int:
+    """Count the numbers that a row saves for the gradient, itself among them."""
+    saved: dict[int, int] = {}
+    params_at = {p.data_ptr() for p in theta.values()}
+
+    def count(tensor: Tensor) -> None:  # and release it: a graph would hold itself
+        if tensor.data_ptr() not in params_at:
+            saved[tensor.data_ptr()] = tensor.numel()
+
+    with torch.enable_grad():
+        X = torch.zeros(2, *f.row_shape, dtype=torch.float32, device=device)
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda nothing: nothing):
+            params = {k: p.detach().requires_grad_(p.is_floating_point()) for k, p in theta.items()}
+            Z = f(params, X)
+    return (sum(saved.values()) + X.numel() + Z.numel()) // 2

@@ -1,0 +1,127 @@
+"""Validate the support and query rows of an estimator that `fit` and `predict` receive."""
+
+from __future__ import annotations
+
+from numbers import Number
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_array, check_consistent_length, validate_data
+
+from sklearn_meta.outer.rows import dtype_of_rows
+from sklearn_meta.outer.state import MetaState
+from sklearn_meta.tasks.arrays import dense
+from sklearn_meta.tasks.frames import is_frame
+from sklearn_meta.tasks.validate import check_feature_names, names_of
+from sklearn_meta.tasks.values import as_rows, as_targets, holds_targets
+
+__all__ = [
+    "validate_like_prior",
+    "validate_query",
+    "validate_rows",
+    "validate_support",
+    "validate_weight",
+]
+
+
+def validate_support(
+    estimator: BaseEstimator, X: Any, y: Any, *, allow_nd: bool, kind: str
+) -> tuple[Any, NDArray[Any]]:
+    """Return rows and targets of a kind, "class" or "real", and set the features of the estimator.
+
+    Sparse rows stay sparse.
+    """
+    if is_plain(estimator, X) and is_plain_target(y, len(X), kind):
+        estimator.n_features_in_ = X.shape[1]
+        return X, y
+    rows = as_rows(X, "X")
+    validate_data(estimator, X if is_frame(X) else rows, y, skip_check_array=True)
+    check_ndim(estimator, rows, allow_nd)
+    y = as_targets(y, "y", kind)
+    check_consistent_length(rows, y)
+    return rows, y
+
+
+def validate_query(estimator: BaseEstimator, X: Any, *, allow_nd: bool) -> Any:
+    """Return query rows, checked against the features that the estimator was fitted to."""
+    rows = as_rows(X, "X")
+    validate_data(estimator, X if is_frame(X) else rows, reset=False, skip_check_array=True)
+    check_ndim(estimator, rows, allow_nd)
+    return rows
+
+
+def check_ndim(estimator: BaseEstimator, rows: Any, allow_nd: bool) -> None:
+    """Raise a ValueError for images where an estimator takes vectors."""
+    if rows.ndim > 2 and not allow_nd:
+        raise ValueError(
+            f"Found array with dim {rows.ndim}, while {type(estimator).__name__} takes X of shape "
+            f"(n_rows, n_features); got shape {rows.shape}."
+        )
+
+
+def validate_rows(estimator: BaseEstimator, X: Any, dtype: Any, *, allow_nd: bool) -> Any:
+    """Return query rows in the dtype of the support."""
+    n_features = getattr(estimator, "n_features_in_", None)
+    if is_plain(estimator, X) and X.dtype == dtype and X.shape[1] == n_features:
+        return X
+    return validate_query(estimator, X, allow_nd=allow_nd).astype(dtype, copy=False)
+
+
+def is_plain(estimator: BaseEstimator, X: Any) -> bool:
+    """Return whether the checks would return X as it is.
+
+    They would take two thirds of the time of `predict`, and an eighth of that of `fit`.
+    """
+    return (
+        type(X) is np.ndarray
+        and X.ndim == 2
+        and X.size > 0
+        and X.dtype in (np.float64, np.float32)
+        and not hasattr(estimator, "feature_names_in_")
+        and bool(np.isfinite(X).all())
+    )
+
+
+def is_plain_target(y: Any, n_rows: int, kind: str) -> bool:
+    """Return whether the checks would return y as it is."""
+    if type(y) is not np.ndarray or not holds_targets(y, kind) or len(y) != n_rows:
+        return False
+    return y.dtype.kind != "f" or (kind == "real" and bool(np.isfinite(y).all()))
+
+
+def validate_like_prior(estimator: BaseEstimator, X: Any, state: MetaState | None) -> NDArray[Any]:
+    """Return support rows as a float64 or float32 array, checked against meta-training."""
+    X = dense(X, dtype_of_rows([X.dtype]))
+    if state is None:
+        return X
+    if X.shape[1:] != state.row_shape:
+        raise ValueError(
+            f"X has {describe_features(X.shape[1:])}, but {type(estimator).__name__} was "
+            f"meta-fitted with {describe_features(state.row_shape)} (X of shape {X.shape})."
+        )
+    check_feature_names(names_of(estimator), state.feature_names)
+    return X
+
+
+def describe_features(shape: tuple[int, ...]) -> str:
+    """Describe the shape of a row."""
+    return f"{shape[0]} features" if len(shape) == 1 else f"rows of shape {shape}"
+
+
+def validate_weight(sample_weight: Any, X: NDArray[Any]) -> NDArray[Any]:
+    """Return sample weights (n_rows,), scaled to a largest weight of 1; None stands for ones."""
+    if sample_weight is None:
+        return np.ones(len(X))
+    if isinstance(sample_weight, (str, Number)):
+        raise ValueError(f"sample_weight must be (n_rows,); got {sample_weight!r}.")
+    weight = check_array(
+        sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
+    )
+    if weight.ndim != 1:
+        raise ValueError(f"sample_weight must be (n_rows,); got shape {weight.shape}.")
+    check_consistent_length(X, weight)
+    if (weight < 0).any() or not weight.any():
+        raise ValueError("sample_weight must not be negative, nor zero for all rows.")
+    return weight / weight.max()  # only their ratios matter, and large ones would overflow

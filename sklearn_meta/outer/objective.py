@@ -1,0 +1,241 @@
+"""The meta-objective as torch and skorch see it: a module from an episode to one loss per task."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sklearn_meta.functional import Params
+from sklearn_meta.inner.algorithm import Algorithm, Examples
+from sklearn_meta.nn.backbone import RowNetwork
+from sklearn_meta.outer.compiled import CompiledGradient, Gradient, gradient
+from sklearn_meta.outer.scaling import standardise_tasks
+
+__all__ = [
+    "EpisodicModule",
+    "HalfNetwork",
+    "MeanOverTasks",
+    "float32_products",
+    "meta_gradient",
+    "with_meta_gradient",
+]
+
+ChunkGradient = Callable[[Params, Examples, Examples], tuple[Tensor, Gradient]]
+
+
+class EpisodicModule(nn.Module):
+    """Theta as torch parameters, and the loss of each task of a meta-batch."""
+
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        f: RowNetwork,
+        theta: Params,  # at the beginning of the outer loop
+        scale_tasks: tuple[bool, bool],  # standardise inputs, targets by the support of each task
+        progress: Callable[[], float],  # share of meta-training that is finished
+        chunk: int | None = None,  # tasks that are stacked at once; None: all
+        compiled: CompiledGradient | None = None,
+    ) -> None:
+        super().__init__()
+        self.algorithm, self.f, self.scale_tasks = algorithm, f, scale_tasks
+        self.progress, self.chunk, self.compiled = progress, chunk, compiled
+        self.zero_loss = 0.0  # of predicting zeros, on the first meta-batch
+        self._names = {k: k.replace(".", "/") for k in theta}  # torch allows no dots
+        for k, p in theta.items():
+            self.register_parameter(self._names[k], nn.Parameter(p.clone()))
+
+    def theta(self) -> Params:
+        """Return the meta-parameters by their names."""
+        return {k: getattr(self, name) for k, name in self._names.items()}
+
+    def diagnostics(self, batch: tuple[Tensor, ...]) -> dict[str, float]:
+        """Return the mean of the algorithm's diagnostics over the first chunk of tasks."""
+        support, query = next(chunks(*self._standardised(batch), self.chunk or len(batch[0])))
+        algorithm = self.algorithm.at(self.progress())
+        values = algorithm.diagnostics(self.f, self.theta(), support, query)
+        return {name: float(value.mean()) for name, value in values.items()}
+
+    def _standardised(self, batch: tuple[Tensor, ...]) -> tuple[Examples, Examples]:
+        support, query = Examples(*batch[:3]), Examples(*batch[3:])
+        if self.scale_tasks[0]:
+            axes = (-2,) if support.X.ndim == 3 else tuple(range(1 - support.X.ndim, 0))
+            Xs, Xq = standardise_tasks(support.X, query.X, support.weight, axes)
+            support, query = support._replace(X=Xs), query._replace(X=Xq)
+        if self.scale_tasks[1]:
+            ys, yq = standardise_tasks(support.y, query.y, support.weight, (-2,))
+            support, query = support._replace(y=ys), query._replace(y=yq)
+        return support, query
+
+    def forward(self, batch: tuple[Tensor, ...]) -> Tensor:
+        """Return the objective of each task (B,); in validation the meta-loss."""
+        support, query = self._standardised(batch)
+        theta = self.theta()
+        if self.training:
+            if self.progress() == 0:
+                self.zero_loss = self._loss_of_zeros(query)
+            algorithm, size = self.algorithm.at(self.progress()), self.chunk or len(query.y)
+            objective = partial(algorithm.objective, self.f)
+            if self.compiled is not None:
+                chunk_gradient = partial(self.compiled, algorithm, self.f)
+            elif size < len(query.y):
+                chunk_gradient = partial(gradient, objective)
+            else:
+                return objective(theta, support, query)
+            losses, grads = meta_gradient(chunk_gradient, theta, support, query, size)
+            return with_meta_gradient(theta, losses, grads)
+        theta = {k: p.detach() for k, p in theta.items()}  # no graph through theta
+        with torch.enable_grad():  # the inner loop needs gradients in validation too
+            parts = chunks(support, query, self.chunk or len(query.y))
+            return torch.cat([self.algorithm.loss(self.f, theta, *p).detach() for p in parts])
+
+    def _loss_of_zeros(self, query: Examples) -> float:
+        """Return the mean loss of zeros; one task at a time, as y may have very many columns."""
+        losses = [
+            self.algorithm.criterion(torch.zeros_like(y), y, weight)
+            for y, weight in zip(query.y, query.weight, strict=True)
+        ]
+        return float(torch.stack(losses).mean())
+
+
+class MeanOverTasks(nn.Module):
+    """The meta-objective E_T L, as the criterion of skorch's net."""
+
+    def forward(self, losses: Tensor, _: Tensor) -> Tensor:
+        """Average the losses of the tasks."""
+        return losses.mean()
+
+
+# ---- the meta-gradient by chunks -------------------------------------------------------------
+
+
+def chunks(support: Examples, query: Examples, size: int) -> Iterator[tuple[Examples, Examples]]:
+    """Split a stack of tasks into stacks of `size` tasks; the last may be smaller."""
+    for begin in range(0, len(support.weight), size):
+        part = slice(begin, begin + size)
+        yield Examples(*(t[part] for t in support)), Examples(*(t[part] for t in query))
+
+
+def meta_gradient(
+    chunk_gradient: ChunkGradient, theta: Params, support: Examples, query: Examples, size: int
+) -> tuple[Tensor, Gradient]:
+    """Return losses (B,) and the gradient of their sum, with the graph of one chunk at a time."""
+    losses: list[Tensor] = []
+    total: Gradient = dict.fromkeys(theta)
+    for chunk in chunks(support, query, size):
+        chunk_losses, grads = chunk_gradient(theta, *chunk)
+        losses.append(chunk_losses)
+        for k, before in total.items():
+            g = grads[k]
+            total[k] = g if before is None else before if g is None else before + g
+    return torch.cat(losses), total
+
+
+class _WithGradient(torch.autograd.Function):
+    """Losses of a meta-batch, with the gradient of their sum computed before."""
+
+    @staticmethod
+    def forward(ctx: Any, losses: Tensor, grads: list[Tensor | None], *theta: Tensor) -> Tensor:
+        """Return the losses as they are."""
+        ctx.grads = grads
+        return losses.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> Any:
+        """Scale the gradient; `upstream` is the same for all tasks: `MeanOverTasks` is a mean."""
+        share = upstream[0].mean()
+        return None, None, *(None if g is None else g * share for g in ctx.grads)
+
+
+def with_meta_gradient(theta: Params, losses: Tensor, grads: Gradient) -> Tensor:
+    """Give losses (B,) the gradient `grads` of their sum with respect to theta.
+
+    Whatever is computed from the losses must weight all tasks equally, as a mean does.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_meta.outer.objective import with_meta_gradient
+    >>> w = torch.tensor(3.0, requires_grad=True)
+    >>> losses = with_meta_gradient({"w": w}, torch.tensor([1.0, 3.0]), {"w": torch.tensor(8.0)})
+    >>> losses.mean().item(), torch.autograd.grad(losses.mean(), w)[0].item()
+    (2.0, 4.0)
+    """
+    return _WithGradient.apply(losses.detach(), [grads[k] for k in theta], *theta.values())
+
+
+# ---- precision -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class HalfNetwork:
+    """A network that multiplies in bfloat16; features have the dtype of its rows.
+
+    Losses, output layer and the steps of the inner loop keep all bits.
+    """
+
+    f: RowNetwork
+
+    @property
+    def n_features_out(self) -> int:
+        """Number of features of a row."""
+        return self.f.n_features_out
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Shape of a row."""
+        return self.f.row_shape
+
+    @property
+    def transductive(self) -> bool:
+        """Whether rows depend on each other through batch statistics."""
+        return self.f.transductive
+
+    def init(self, generator: torch.Generator) -> Params:
+        """Draw the parameters of the network, with all bits."""
+        return self.f.init(generator)
+
+    def __call__(self, params: Params, X: Tensor) -> Tensor:
+        """Embed rows."""
+        # without the cache of autocast: weights change in the inner loop
+        with torch.autocast(X.device.type, torch.bfloat16, cache_enabled=False):
+            return self.f(params, X).to(X.dtype)
+
+
+class _MatmulPrecision:
+    """torch's precision of float32 products, which all threads of a process share."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.n_users = 0
+        self.before = ""
+
+    @contextmanager
+    def high(self) -> Iterator[None]:
+        """Set it to "high" until the last user has left."""
+        with self.lock:
+            if self.n_users == 0:
+                self.before = torch.get_float32_matmul_precision()
+                torch.set_float32_matmul_precision("high")
+            self.n_users += 1
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.n_users -= 1
+                if self.n_users == 0:
+                    torch.set_float32_matmul_precision(self.before)
+
+
+_MATMUL_PRECISION = _MatmulPrecision()
+
+
+def float32_products(precision: str | None) -> AbstractContextManager[None]:
+    """Let float32 products be computed in TF32 where a device has it, for precision="tf32"."""
+    return _MATMUL_PRECISION.high() if precision == "tf32" else nullcontext()

@@ -1,0 +1,35 @@
+"""Warnings point at the line of the user, however deep in the package they are issued."""
+
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import Callback
+
+from sklearn_meta import ProtoNetClassifier
+from sklearn_meta.datasets import make_blob_tasks
+from sklearn_meta.exceptions import StaleMetaStateWarning
+
+TASKS = make_blob_tasks(4, n_rows=6, n_features=3, random_state=0)
+SMALL = {"hidden_layer_sizes": 4, "max_meta_iter": 4, "iters_per_epoch": 1, "random_state": 0}
+
+
+class Interrupts(Callback):
+    def on_epoch_end(self, net, **kwargs):
+        raise KeyboardInterrupt
+
+
+def test_of_meta_training():
+    est = ProtoNetClassifier(**SMALL, callbacks=[Interrupts()])
+    with pytest.warns(ConvergenceWarning, match="interrupted") as seen:
+        est.meta_fit(TASKS)
+    assert [w.filename for w in seen] == [__file__]
+
+
+@pytest.mark.parametrize("in_pipeline", [False, True])
+def test_of_fit_in_other_packages(in_pipeline):
+    est = ProtoNetClassifier(**SMALL).meta_fit(TASKS).set_params(meta_lr=0.5)
+    fitted = make_pipeline(StandardScaler(), est) if in_pipeline else est
+    with pytest.warns(StaleMetaStateWarning, match="meta_lr") as seen:
+        fitted.fit(TASKS[0].X, TASKS[0].y)
+    assert [w.filename for w in seen] == [__file__]
