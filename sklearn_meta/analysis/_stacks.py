@@ -17,7 +17,8 @@ from sklearn_meta.base import BaseMetaLearner
 from sklearn_meta.base.predict_tasks import numbers_of_a_row, tasks_at_once
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.functional import Params
-from sklearn_meta.inner import Examples, InnerLoop, stack
+from sklearn_meta.inner import Examples, InnerLoop
+from sklearn_meta.outer.episodes import LabelledRows
 from sklearn_meta.outer.failures import check_converged
 from sklearn_meta.outer.rows import dtype_of_rows
 from sklearn_meta.outer.scaling import Scaling
@@ -78,20 +79,25 @@ class TaskRows:
         """Return some rows of X of task i as a dense array."""
         return dense(self.tasks[i].X[rows])
 
-    def stack(self, choice: RowChoice, places: NDArray[np.intp], dtype: Any) -> Examples:
+    def stack(
+        self,
+        choice: RowChoice,
+        places: NDArray[np.intp],
+        dtype: Any,
+        classes: NDArray[Any] | None = None,
+    ) -> Examples:
         """Stack the chosen rows of the tasks at `places`, in the units of the data.
 
-        `y` holds one-hot labels or targets in float64; a weight of 0 marks padding.
+        `y` holds targets in float64, or one-hot labels: among `classes`, or those of each task. A
+        weight of 0 marks padding.
         """
-        columns = self.n_columns
-        examples = []
-        for i in places:
-            y = self.y[i][choice[i]]
-            y = y if self.labels is None else np.eye(columns[i])[y]
-            X = self.inputs(i, choice[i]).astype(dtype, copy=False)
-            weight = torch.ones(len(y), dtype=torch.float64)
-            examples.append(Examples(torch.from_numpy(X), torch.from_numpy(y), weight))
-        return stack(examples)
+        tasks = [self.tasks[i] for i in places]
+        rows = LabelledRows.of(tasks, dtype, self.target_type, classes=classes)
+        first = np.cumsum([0, *map(len, tasks)])
+        chosen = [choice[i] for i in places]
+        numbers = [n + part for n, part in zip(first, chosen, strict=False)]
+        examples, _ = rows.stack(np.concatenate(numbers), np.array([len(part) for part in chosen]))
+        return examples
 
     def scaled(
         self, scale: bool = True, n_reference: int | None = None
@@ -167,6 +173,7 @@ class Learner:
         state = self.est.meta_state
         assert state is not None
         self.state = state
+        self.classes = state.classes if self.est.predicts_shared_labels else None
         self._check_tasks()
         self.device = resolve_device(self.est.device)
         self.algorithm, self.f, self.theta = self.est._prior(state.row_shape, state.n_targets)
@@ -207,28 +214,15 @@ class Learner:
 
     def examples(self, choice: RowChoice, places: NDArray[np.intp]) -> tuple[Examples, Scaling]:
         """Stack rows as the algorithm takes them: standardised, labels in the prior's columns."""
-        part = self.rows.stack(choice, places, self.dtype)
+        part = self.rows.stack(choice, places, self.dtype, self.classes)
         X, y, weight = (tensor.numpy() for tensor in part)
-        if (columns := self._class_columns(places)) is not None:
-            assert self.state.classes is not None
-            y = np.zeros((*y.shape[:2], len(self.state.classes)))
-            for b, of_task in enumerate(columns):
-                y[b][:, of_task] = part.y[b, :, : len(of_task)].numpy()
         scaling = scaling_for(self.state, X, y if self.rows.labels is None else None, weight)
         with torch.inference_mode(False):
             return Examples(
                 torch.from_numpy(scaling.inputs(X)).to(self.device),
                 torch.from_numpy(scaling.targets(y).astype(self.dtype)).to(self.device),
-                torch.from_numpy(weight.astype(self.dtype)).to(self.device),
+                part.weight.to(self.device),
             ), scaling
-
-    def _class_columns(self, places: NDArray[np.intp]) -> list[NDArray[np.intp]] | None:
-        """Return the columns of each task's labels in the prior; None if labels are local."""
-        if self.rows.labels is None or not self.est.predicts_shared_labels:
-            return None
-        classes = self.state.classes
-        assert classes is not None
-        return [np.searchsorted(classes, self.rows.labels[i].astype(classes.dtype)) for i in places]
 
     def adapt(self, choice: RowChoice, places: NDArray[np.intp]) -> AdaptedStack:
         """Run the inner loop of the tasks at `places` on the chosen rows."""
@@ -253,12 +247,12 @@ class Learner:
             )
         if self.rows.labels is None:
             return scaling.original(output)
-        columns = self._class_columns(places)
-        if columns is None:
+        if self.classes is None:
             return output
         local = np.full((*output.shape[:2], int(self.rows.n_columns[places].max())), -np.inf)
-        for b, of_task in enumerate(columns):
-            local[b, :, : len(of_task)] = output[b][:, of_task]
+        for b, i in enumerate(places):
+            labels = self.rows.labels[i].astype(self.classes.dtype)
+            local[b, :, : len(labels)] = output[b][:, np.searchsorted(self.classes, labels)]
         return local
 
     def features(self, choice: RowChoice, places: NDArray[np.intp]) -> Floats:
