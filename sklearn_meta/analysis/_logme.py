@@ -123,7 +123,7 @@ def logme_distances(
 
 
 def _columns(rows: TaskRows, y: list[NDArray[Any]]) -> list[Floats]:
-    """Return targets, or one column of 0 and 1 per class, of each task."""
+    """Return the targets of each task, or a column of 0 and 1 for each of its classes."""
     if rows.labels is None:
         return y
     return [np.eye(n)[codes] for n, codes in zip(rows.n_columns, y, strict=True)]

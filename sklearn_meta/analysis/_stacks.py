@@ -29,12 +29,10 @@ from sklearn_meta.tasks.validate import label, target_kind
 
 __all__ = [
     "AT_ONCE",
-    "AdaptedStack",
     "Learner",
     "Predictor",
     "RowChoice",
     "TaskRows",
-    "check_is_meta_fitted",
     "consecutive_blocks",
 ]
 
@@ -46,22 +44,22 @@ Predictor = Callable[[NDArray[Any]], Floats]  # rows (n, ...) -> (n_tasks, n, n_
 
 @dataclass(frozen=True)
 class TaskRows:
-    """Validated tasks, with the labels of each task coded as columns of its own."""
+    """Validated tasks; the labels of each task are columns 0, 1, ... in sorted order."""
 
     tasks: tuple[Task, ...]
     target_type: str  # "class" or "real"
-    y: list[NDArray[Any]]  # one array a task: codes (n,), or targets (n, n_outputs)
+    y: list[NDArray[Any]]  # of each task: columns of labels (n,), or targets (n, n_outputs)
     labels: list[NDArray[Any]] | None  # the sorted labels of each task; None for targets
 
     @classmethod
     def of(cls, tasks: Any, target_type: str | None = None) -> TaskRows:
-        """Validate tasks and code their labels."""
+        """Validate tasks and encode their labels."""
         tasks = as_tasks(tasks, target_type=target_type)
         if (target_type or target_kind(tasks)) == "real":
             y = [task.y.reshape(len(task), -1).astype(np.float64) for task in tasks]
             return cls(tasks, "real", y, None)
-        coded = [np.unique(task.y, return_inverse=True) for task in tasks]
-        return cls(tasks, "class", [code for _, code in coded], [names for names, _ in coded])
+        encoded = [np.unique(task.y, return_inverse=True) for task in tasks]
+        return cls(tasks, "class", [code for _, code in encoded], [names for names, _ in encoded])
 
     @property
     def n_columns(self) -> NDArray[np.intp]:
@@ -166,7 +164,7 @@ class Learner:
     """Adapt stacks of tasks with a meta-fitted estimator, and predict any rows with each task."""
 
     def __init__(self, tasks: Any, estimator: object, owner: str) -> None:
-        self.est = check_is_meta_fitted(estimator, owner)
+        self.est = _check_meta_fitted(estimator, owner)
         self.rows = TaskRows.of(tasks, self.est.target_type)
         # the one place of this package that reads what the estimator keeps to itself
         self.est._check_against_state()
@@ -281,8 +279,7 @@ class Learner:
         return loss(start)
 
 
-def check_is_meta_fitted(estimator: object, owner: str) -> BaseMetaLearner:
-    """Return the estimator if it is a meta-fitted learner of this package."""
+def _check_meta_fitted(estimator: object, owner: str) -> BaseMetaLearner:
     if not isinstance(estimator, BaseMetaLearner):
         raise TypeError(
             f"The 'estimator' parameter of {owner} must be a meta-fitted learner such as "

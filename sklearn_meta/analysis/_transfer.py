@@ -1,4 +1,4 @@
-"""How much worse the model of one task does on another task than the model of that task."""
+"""Distances of tasks by the loss of the model of one task on the rows of another."""
 
 from __future__ import annotations
 

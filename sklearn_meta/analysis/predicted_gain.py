@@ -29,7 +29,7 @@ __all__ = [
 OWNER = "predicted_gain"
 STRATEGIES = ("pool", "local", "meta")
 NEAR = 0.1  # `n_tasks_enough` is where this share of the gain is still missing
-SINGULAR = 1e-10  # relative eigenvalue of X'X below which a direction counts as not seen
+SINGULAR = 1e-10  # eigenvalues of X'X that are smaller, relative to the largest, count as 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,8 +230,8 @@ def _risks(priors: list[LinearPrior], designs: Designs, n_tasks: int) -> list[fl
 class LinearPrior(NamedTuple):
     """Moments of the tasks' coefficients, the noise, and how well the mean is estimated.
 
-    Each method returns one risk a design, (n_draws,); `pool` and `meta` apart from what the error
-    of the mean adds.
+    Each method returns one risk for each design, (n_draws,); `pool` and `meta` also return what the
+    error of the mean adds.
     """
 
     mean: Floats  # (p,)
@@ -246,23 +246,23 @@ class LinearPrior(NamedTuple):
     def local(self, designs: Designs) -> Floats:
         """Risk of least squares (of least norm, if the support is too small).
 
-        It is s2 tr(M G^+) + tr(M N E[w w'] N), with N the projection on unseen directions.
+        It is s2 tr(M G^+) + tr(M N E[w w'] N), with N the projection on the null space of G.
         """
         if designs.local is not None:
             return np.full(len(designs.M), self.noise * designs.local)
         values, vectors = np.linalg.eigh(designs.G)
-        seen = values > SINGULAR * values[:, -1:]
-        inverse = np.where(seen, 1 / np.where(seen, values, 1.0), 0.0)
-        unseen = (vectors * ~seen[:, None]) @ vectors.swapaxes(1, 2)
+        regular = values > SINGULAR * values[:, -1:]
+        inverse = np.where(regular, 1 / np.where(regular, values, 1.0), 0.0)
+        N = (vectors * ~regular[:, None]) @ vectors.swapaxes(1, 2)
         pseudo = (vectors * inverse[:, None]) @ vectors.swapaxes(1, 2)
         second = self.covariance + np.outer(self.mean, self.mean)
-        return self.noise * _trace(designs.M, pseudo) + _trace(designs.M, unseen @ second @ unseen)
+        return self.noise * _trace(designs.M, pseudo) + _trace(designs.M, N @ second @ N)
 
     def meta(self, designs: Designs) -> tuple[Floats, Floats]:
         """Risk of ridge toward the mean: tr(M P), P = (Sigma^-1 + G / s2)^-1, and tr(M A C A')."""
         values, vectors = np.linalg.eigh(self.covariance)
         root = vectors * np.sqrt(np.maximum(values, 0))
-        # without noise the limit: a direction that the support has seen is known
+        # without noise, the limit: the support determines the directions that it spans
         noise = max(self.noise, 1e-12 * float(_trace(designs.M, self.covariance).mean()), 1e-300)
         inner = np.eye(len(values)) + root.T @ designs.G @ root / noise
         P = root @ np.linalg.solve(inner, np.broadcast_to(root.T, inner.shape))
