@@ -115,6 +115,7 @@ def analyse(
     data, raw = quick.as_numeric_tasks(tasks, y, groups, estimator, target_type)
     target_type = target_type or target_kind(data)
     classify, rng = target_type == "class", check_random_state(random_state)
+    # ---- tasks, their rows, and sizes of support
     rows, notes = quick.choose_rows(data, classify, max_tasks, rng)
     data = tuple(quick.take(data[i], rows[i]) for i in rows)
     if raw is not None:
@@ -123,6 +124,7 @@ def analyse(
     by_size = quick.sizes_by_tasks(data, classify)
     compared = by_size[0][1]  # the tasks of larger supports are among them
     notes += _notes_on_sizes(by_size, len(data))
+    # ---- learners, and the inputs that they get
     labels = _shared_labels([data[i] for i in compared]) if classify else None
     transformers = quick.fit_views([data[i] for i in compared], rng)
     seed = int(rng.randint(2**31 - 1))
@@ -134,6 +136,7 @@ def analyse(
         learners[name] = quick.QuickLearner("meta", "raw", estimator, f"{name}, which did best.")
         views["raw"] = list(data) if raw is None else raw
 
+    # ---- scores on held-out tasks
     def compare_on(members: list[int]) -> TaskComparison:
         groups = [(sizes, [i for i in members if i in available]) for sizes, available in by_size]
         return quick.compare_sizes(learners, views, groups, seed=seed, verbose=verbose)
@@ -145,6 +148,7 @@ def analyse(
     if labels is not None:  # does one model for all tasks predict them better than guessing?
         pooled = comparison.interval(last.best["pool"], last.size, method="t")
         local = not pooled.low > (comparison.chance or 0.0)
+    # ---- distances, groups and outliers, which do not count
     params: dict[str, Any] = {} if callable(metric) else {"target_type": target_type}
     measured: Sequence[Task] = data
     if metric == "transfer":
@@ -159,6 +163,7 @@ def analyse(
     usual = [i for i in compared if task_groups.labels[i] >= 0]
     if len(usual) < len(compared):
         comparison = compare_on(usual)
+    # ---- the report
     variance = 1.0 if classify else _variance([data[i] for i in usual])
     if metric == "transfer" and not classify:
         distances = distances * (_variance(data) / variance)
