@@ -177,7 +177,7 @@ def predicted_gain(
     check_parameter("n_tasks", n_tasks, integer(1, none=True), OWNER)
     data = linear_tasks(tasks, fit_intercept, target_type, OWNER).standardised()
     n_source = n_tasks or len(data.y)
-    fits, _, _ = fit_outputs(data, OWNER)
+    fits = fit_outputs(data, OWNER)
     priors = [
         LinearPrior(
             fit.mean,
