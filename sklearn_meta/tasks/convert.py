@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from sklearn_meta._optional import need
@@ -16,13 +15,12 @@ from sklearn_meta.tasks.frames import (
     check_container,
     feature_names,
     from_columns,
-    is_column,
     is_frame,
     rows_of,
 )
 from sklearn_meta.tasks.task import Task, named_task, replace_data, task_of_rows
 from sklearn_meta.tasks.validate import check_consistent_rows, check_same_rows, check_tasks, label
-from sklearn_meta.tasks.values import Groups, as_groups, as_rows, as_targets
+from sklearn_meta.tasks.values import as_groups, as_rows, as_targets
 
 __all__ = ["as_task", "as_tasks", "collect_tasks", "validation_table"]
 
@@ -194,27 +192,15 @@ def _from_table(X: Any, y: Any, groups: Any, *, check: bool = True) -> list[Task
         )
     if len(y) == 0:
         raise TaskError("tasks is empty: the table has no rows.")
-    tasks = _split_table(X, y, of_task)
-    for task in tasks:
+    tasks = []
+    for rows, group in zip(of_task.rows(), of_task.labels, strict=True):
+        if issparse(X) or on_disk(X):  # such rows are not copied
+            task = task_of_rows(X, rows, y[rows], str(group))
+        else:
+            task = Task(rows_of(X, rows), y[rows], name=str(group))
         task.feature_names_in = names
+        tasks.append(task)
     return tasks
-
-
-def _split_table(X: Any, y: NDArray[Any], groups: Groups) -> list[Task]:
-    """Make a task of each group in one pass; sparse rows and rows on disk are not copied."""
-    names = [str(name) for name in groups.labels]
-    if is_frame(X) or is_column(X):
-        parts = zip(groups.rows(), names, strict=True)
-        return [Task(rows_of(X, rows), y[rows], name=name) for rows, name in parts]
-    if issparse(X) or on_disk(X):
-        parts = zip(groups.rows(), names, strict=True)
-        return [task_of_rows(X, rows, y[rows], name) for rows, name in parts]
-    if (np.diff(groups.of_row) < 0).any():
-        order = np.argsort(groups.of_row, kind="stable")
-        X, y = X[order], y[order]
-    ends = groups.ends()
-    spans = zip(ends - np.diff(ends, prepend=0), ends, names, strict=True)
-    return [Task(X[begin:end], y[begin:end], name=name) for begin, end, name in spans]
 
 
 def validation_table(tasks: Any, y: Any, groups: Any) -> tuple[Any, Any, Any] | None:

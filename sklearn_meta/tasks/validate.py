@@ -9,7 +9,7 @@ import numpy as np
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks.frames import is_frame
 from sklearn_meta.tasks.task import Names, Task, replace_data
-from sklearn_meta.tasks.values import as_rows, as_targets, kind_of_targets
+from sklearn_meta.tasks.values import as_rows, as_target_type, as_targets, kind_of_targets
 
 __all__ = [
     "check_consistent_rows",
@@ -149,7 +149,7 @@ def _with_plain_types(task: Task, input_name: str) -> Task:
 
 def _with_targets(task: Task, input_name: str, target_type: str, explicit: bool) -> Task:
     """Return a task whose targets have a type, and whose query has no new labels."""
-    y = as_targets(task.y, f"{input_name}: y", target_type, explicit=explicit)
+    y = as_target_type(task.y, f"{input_name}: y", target_type, explicit=explicit)
     task = task if y.shape == task.y.shape else replace_data(task, None, y)
     if target_type == "class" and task.support is not None:
         unknown = np.setdiff1d(task.y_query, task.y_support)
