@@ -12,7 +12,11 @@ from sklearn.utils import Bunch, check_random_state
 from sklearn_meta.parameters import check_parameter, integer, real
 from sklearn_meta.tasks import Task, TaskDensity, as_tasks
 from sklearn_meta.tasks.distribution import check_drawn_rows, regression_rows
-from sklearn_meta.tasks.marginal import cube_root_score, gaussian_marginal, square_root
+from sklearn_meta.tasks.random_coefficients import (
+    cube_root_score,
+    gaussian_marginal,
+    square_root,
+)
 
 __all__ = ["LinearOracle", "LinearTasks", "make_linear_tasks"]
 

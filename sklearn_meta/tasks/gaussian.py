@@ -15,17 +15,23 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.parameters import Constraint, check_parameter, integer, option, real
+from sklearn_meta.parameters import Constraint, integer, option, real
 from sklearn_meta.tasks.arrays import dense
 from sklearn_meta.tasks.convert import as_tasks
 from sklearn_meta.tasks.distribution import (
     TaskDensity,
+    check_constraints,
     check_drawn_rows,
     regression_rows,
     task_weights,
 )
-from sklearn_meta.tasks.marginal import cube_root_score, gaussian_marginal, square_root
-from sklearn_meta.tasks.random_coefficients import diagonal_shrinkage, random_coefficients
+from sklearn_meta.tasks.random_coefficients import (
+    cube_root_score,
+    diagonal_shrinkage,
+    gaussian_marginal,
+    random_coefficients,
+    square_root,
+)
 from sklearn_meta.tasks.task import Task, named_task
 from sklearn_meta.tasks.validate import check_task_names, names_of
 
@@ -190,7 +196,8 @@ class GaussianTaskDistribution(TaskDensity):
         self : GaussianTaskDistribution
             The fitted distribution.
         """
-        self._check_parameters()
+        check_constraints(self, CONSTRAINTS)
+        check_drawn_rows(self.n_rows, self.n_support, type(self).__name__)
         tasks = as_tasks(tasks, y, groups, target_type="real")
         if len(tasks) < 2:
             raise TaskError("GaussianTaskDistribution.fit needs at least two tasks; got 1.")
@@ -300,12 +307,6 @@ class GaussianTaskDistribution(TaskDensity):
             gaussian_marginal(self._design(X), y, self.mean_, self._root, self.noise_variance_)
             for X, y in zip(tables, targets, strict=True)
         ]
-
-    def _check_parameters(self) -> None:
-        owner = type(self).__name__
-        for name, constraint in CONSTRAINTS.items():
-            check_parameter(name, getattr(self, name), constraint, owner)
-        check_drawn_rows(self.n_rows, self.n_support, owner)
 
     def _design(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         Phi = X if self.basis_ is None else dense(self.basis_.transform(X), np.float64)

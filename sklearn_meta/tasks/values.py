@@ -325,11 +325,10 @@ def _check_finite(values: Any, input_name: str, names: Sequence[str] | None = No
             first = int(finite.argmin())  # in the order of the rows
             if issparse(block):
                 row = int(np.searchsorted(block.indptr, first, side="right")) - 1
-                place = (row, int(block.indices[first]))
+                rest = [int(block.indices[first])]
             else:
                 row, *rest = map(int, np.unravel_index(first, numbers.shape))
-                place = (begin + row, *rest)
-            _refuse_missing(values, place, input_name, names)
+            _refuse_missing(values, (begin + row, *rest), input_name, names)
         begin += block.shape[0]
 
 
