@@ -20,7 +20,7 @@ from sklearn_meta.tasks.frames import (
 )
 from sklearn_meta.tasks.task import Task, named_task, replace_data, task_of_rows
 from sklearn_meta.tasks.validate import check_consistent_rows, check_same_rows, check_tasks, label
-from sklearn_meta.tasks.values import as_groups, as_rows, as_targets
+from sklearn_meta.tasks.values import Groups, as_groups, as_rows, as_targets
 
 __all__ = ["as_task", "as_tasks", "collect_tasks", "validation_table"]
 
@@ -192,12 +192,18 @@ def _from_table(X: Any, y: Any, groups: Any, *, check: bool = True) -> list[Task
         )
     if len(y) == 0:
         raise TaskError("tasks is empty: the table has no rows.")
+    stays = issparse(X) or on_disk(X)
+    if not stays and (np.diff(of_task.of_row) < 0).any():  # one copy, whose slices are the tasks
+        order = np.concatenate(of_task.rows())
+        X, y = rows_of(X, order), y[order]
+        of_task = Groups(of_task.labels, of_task.of_row[order])
     tasks = []
     for rows, group in zip(of_task.rows(), of_task.labels, strict=True):
-        if issparse(X) or on_disk(X):  # such rows are not copied
+        if stays:
             task = task_of_rows(X, rows, y[rows], str(group))
         else:
-            task = Task(rows_of(X, rows), y[rows], name=str(group))
+            part = slice(rows[0], rows[-1] + 1)
+            task = Task(rows_of(X, part), y[part], name=str(group))
         task.feature_names_in = names
         tasks.append(task)
     return tasks
