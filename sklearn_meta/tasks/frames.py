@@ -79,14 +79,11 @@ def array_of_frame(frame: Any) -> NDArray[Any]:
     if dtypes and all(isinstance(dtype, np.dtype) and dtype.kind in NUMERIC for dtype in dtypes):
         return np.asarray(frame.to_numpy(dtype=np.result_type(*dtypes)))  # perhaps without a copy
     columns = columns_of(frame)
+    if not columns:
+        return np.empty(frame.shape, object)
     arrays = [array_of_column(column) for column in columns]
-    numeric = all(array.dtype.kind in NUMERIC for array in arrays)
-    dtype = np.result_type(*{a.dtype for a in arrays}) if numeric and arrays else np.dtype(object)
-    table = np.empty(frame.shape, dtype, order="F")
-    for j, (column, array) in enumerate(zip(columns, arrays, strict=True)):
-        plain = numeric or array.dtype.kind in NUMERIC
-        table[:, j] = array if plain else _objects(column)
-    return table
+    parts = zip(arrays, columns, strict=True)
+    return np.stack([a if a.dtype.kind in NUMERIC else _objects(c) for a, c in parts]).T
 
 
 def columns_of(frame: Any) -> list[Any]:

@@ -26,9 +26,8 @@ from sklearn_meta.tasks.distribution import (
     task_weights,
 )
 from sklearn_meta.tasks.random_coefficients import (
-    cube_root_score,
     diagonal_shrinkage,
-    gaussian_marginal,
+    gaussian_marginals,
     random_coefficients,
     square_root,
 )
@@ -276,7 +275,7 @@ class GaussianTaskDistribution(TaskDensity):
         log_prob : ndarray of shape (n_tasks,)
             In nats.
         """
-        return np.array([log_prob for log_prob, _ in self._marginals(tasks)])
+        return self._marginals(tasks)[0]
 
     def strangeness(self, tasks: Any) -> NDArray[np.float64]:
         """Return how far each task's targets lie from their expectation, whatever its size.
@@ -295,18 +294,15 @@ class GaussianTaskDistribution(TaskDensity):
         strangeness : ndarray of shape (n_tasks,)
             Larger values are stranger; about N(0, 1) for tasks of this distribution.
         """
-        tasks = as_tasks(tasks, target_type="real")
-        return cube_root_score([d for _, d in self._marginals(tasks)], [len(t) for t in tasks])
+        return self._marginals(tasks)[1]
 
-    def _marginals(self, tasks: Any) -> list[tuple[float, float]]:
+    def _marginals(self, tasks: Any) -> tuple[Array, Array]:
         check_is_fitted(self)
         tasks = as_tasks(tasks, target_type="real")
         tables, targets = regression_rows(tasks, type(self).__name__, self.n_features_in_)
         check_task_names(tasks[0], 0, names_of(self), "fit")
-        return [
-            gaussian_marginal(self._design(X), y, self.mean_, self._root, self.noise_variance_)
-            for X, y in zip(tables, targets, strict=True)
-        ]
+        designs = [self._design(X) for X in tables]
+        return gaussian_marginals(designs, targets, self.mean_, self._root, self.noise_variance_)
 
     def _design(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         Phi = X if self.basis_ is None else dense(self.basis_.transform(X), np.float64)

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 __all__ = [
     "RandomCoefficients",
-    "cube_root_score",
     "diagonal_shrinkage",
-    "gaussian_marginal",
+    "gaussian_marginals",
     "random_coefficients",
     "square_root",
 ]
@@ -126,7 +125,27 @@ def diagonal_shrinkage(fit: RandomCoefficients, weights: Array) -> float:
     return float(np.clip(variance[outside].sum() / squares, 0, 1))
 
 
-def gaussian_marginal(
+def gaussian_marginals(
+    designs: Sequence[Array],
+    targets: Sequence[Array],
+    mean: Array,
+    root: Array,
+    noise_variance: float,
+) -> tuple[Array, Array]:
+    """Return the log density of each task's targets, and how strange they are: about N(0, 1)."""
+    pairs = zip(designs, targets, strict=True)
+    marginals = [_marginal(Phi, y, mean, root, noise_variance) for Phi, y in pairs]
+    log_prob, distance = np.array(marginals, dtype=np.float64).T
+    return log_prob, _cube_root_score(distance, np.array([len(y) for y in targets], np.float64))
+
+
+def square_root(cov: Array) -> Array:
+    """Return a matrix L (not triangular) with L L^T = cov, for a cov that may be singular."""
+    values, vectors = np.linalg.eigh(cov)
+    return np.asarray(vectors * np.sqrt(np.maximum(values, 0)))
+
+
+def _marginal(
     Phi: Array,  # design, (n_rows, p)
     y: Array,  # (n_rows,)
     mean: Array,  # of the coefficients, (p,)
@@ -150,19 +169,12 @@ def gaussian_marginal(
     return float(-0.5 * (n * np.log(2 * np.pi) + log_det + distance)), distance
 
 
-def square_root(cov: Array) -> Array:
-    """Return a matrix L (not triangular) with L L^T = cov, for a cov that may be singular."""
-    values, vectors = np.linalg.eigh(cov)
-    return np.asarray(vectors * np.sqrt(np.maximum(values, 0)))
-
-
-def cube_root_score(distance: ArrayLike, n: ArrayLike) -> Array:
+def _cube_root_score(distance: Array, n: Array) -> Array:
     """Turn squared distances of vectors of lengths n into scores that are about standard normal.
 
     The cube root of a chi-squared variable over its degrees of freedom is close to normal (E. B.
     Wilson and M. M. Hilferty, "The distribution of chi-square", PNAS 1931). Unlike a tail
     probability it separates very far vectors from extremely far ones.
     """
-    n = np.asarray(n, dtype=np.float64)
     variance = 2 / (9 * n)
-    return np.asarray((np.cbrt(np.asarray(distance) / n) - 1 + variance) / np.sqrt(variance))
+    return np.asarray((np.cbrt(distance / n) - 1 + variance) / np.sqrt(variance))

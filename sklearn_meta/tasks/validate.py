@@ -139,12 +139,13 @@ def label(task: Task, i: int) -> str:
 
 
 def _with_plain_types(task: Task, input_name: str) -> Task:
-    X = as_rows(task.X, f"{input_name}: X", task.feature_names_in)
+    X = task.X  # which may be read from a file
+    rows = as_rows(X, f"{input_name}: X", task.feature_names_in)
     y = as_targets(task.y, f"{input_name}: y")
-    converted = is_frame(task.X) or X.dtype != task.dtype
+    converted = is_frame(X) or rows.dtype != X.dtype
     if not converted and y.dtype == task.y.dtype:
         return task
-    return replace_data(task, X if converted else None, y)
+    return replace_data(task, rows if converted else None, y)
 
 
 def _with_targets(task: Task, input_name: str, target_type: str, explicit: bool) -> Task:

@@ -112,9 +112,8 @@ def _check_number(
     try:
         float(value)
     except (ValueError, ArithmeticError) as error:
-        raise TaskError(
-            f"{_entry(rows, place, input_name, names)}, not a number: {error}."
-        ) from None
+        entry = _entry(rows, place, input_name, names)
+        raise TaskError(f"{entry}, not a number: {error}.") from None
 
 
 def _advice(noun: str) -> str:
@@ -164,8 +163,8 @@ def as_target_type(
 
     Unless `explicit`, `target_type` is the type of task 0, which errors then mention.
     """
-    convert = _as_real if target_type == "real" else _as_labels
-    return convert(y, input_name, explicit)
+    check = _as_real if target_type == "real" else _as_labels
+    return check(y, input_name, explicit)
 
 
 def _as_real(y: NDArray[Any], input_name: str, explicit: bool) -> NDArray[Any]:
@@ -194,7 +193,7 @@ def _as_labels(y: NDArray[Any], input_name: str, explicit: bool) -> NDArray[Any]
     return y
 
 
-def _refuse_targets(y: NDArray[Any], input_name: str, noun: str) -> None:
+def _refuse_targets(y: NDArray[Any], input_name: str, noun: str) -> NoReturn:
     raise TaskError(
         f"{input_name} of shape {y.shape} holds {noun}. Class labels must be strings, booleans or "
         "integers, and real targets must be real numbers; convert labels to strings or integers. "
