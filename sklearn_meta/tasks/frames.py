@@ -136,11 +136,14 @@ def is_missing(value: Any) -> bool:
         return False
 
 
-def missing(values: NDArray[Any]) -> NDArray[np.bool_]:
+def missing(values: Any) -> NDArray[np.bool_]:
     """Return which entries of labels, targets or groups are missing."""
-    if values.dtype.kind != "O":
-        return np.asarray(values != values)
-    return np.array([is_missing(value) for value in values.ravel()], bool).reshape(values.shape)
+    if hasattr(values, "isna"):
+        return np.asarray(values.isna(), dtype=bool)
+    array = np.asarray(values)
+    if array.dtype.kind not in "OT":
+        return np.asarray(array != array)
+    return np.array([is_missing(value) for value in array.ravel()], bool).reshape(array.shape)
 
 
 def from_columns(X: Any, y: Any, groups: Any) -> tuple[Any, Any, Any]:

@@ -248,7 +248,7 @@ def as_groups(groups: Any, input_name: str = "groups") -> Groups:
         raise TaskError(
             f"{input_name} of shape {array.shape} must have one entry a row, (n_rows,)."
         )
-    absent = missing(array.astype(object) if array.dtype.kind == "T" else array)
+    absent = missing(array)
     if absent.any():
         raise TaskError(
             f"{input_name} is missing at row {absent.argmax()}: every row must belong to a task."
