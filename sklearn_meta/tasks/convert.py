@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from sklearn_meta._optional import need
@@ -15,6 +16,7 @@ from sklearn_meta.tasks.frames import (
     check_container,
     feature_names,
     from_columns,
+    is_column,
     is_frame,
     rows_of,
 )
@@ -192,21 +194,26 @@ def _from_table(X: Any, y: Any, groups: Any, *, check: bool = True) -> list[Task
         )
     if len(y) == 0:
         raise TaskError("tasks is empty: the table has no rows.")
-    stays = issparse(X) or on_disk(X)
-    if not stays and (np.diff(of_task.of_row) < 0).any():  # one copy, whose slices are the tasks
-        order = np.concatenate(of_task.rows())
-        X, y = rows_of(X, order), y[order]
-        of_task = Groups(of_task.labels, of_task.of_row[order])
-    tasks = []
-    for rows, group in zip(of_task.rows(), of_task.labels, strict=True):
-        if stays:
-            task = task_of_rows(X, rows, y[rows], str(group))
-        else:
-            part = slice(rows[0], rows[-1] + 1)
-            task = Task(rows_of(X, part), y[part], name=str(group))
+    tasks = _split_table(X, y, of_task)
+    for task in tasks:
         task.feature_names_in = names
-        tasks.append(task)
     return tasks
+
+
+def _split_table(X: Any, y: NDArray[Any], groups: Groups) -> list[Task]:
+    """Make a task of each group; sparse rows and rows on disk are not copied."""
+    names = [str(name) for name in groups.labels]
+    parts = list(zip(groups.rows(), names, strict=True))
+    if issparse(X) or on_disk(X):
+        return [task_of_rows(X, rows, y[rows], name) for rows, name in parts]
+    if is_frame(X) or is_column(X):  # copies, because transformers may change them
+        return [Task(rows_of(X, rows), y[rows], name=name) for rows, name in parts]
+    if (np.diff(groups.of_row) < 0).any():
+        order = np.concatenate(groups.rows())
+        X, y = X[order], y[order]
+    ends = np.cumsum([len(rows) for rows, _ in parts])[:-1]
+    pieces = zip(np.split(X, ends), np.split(y, ends), names, strict=True)
+    return [Task(X, y, name=name) for X, y, name in pieces]
 
 
 def validation_table(tasks: Any, y: Any, groups: Any) -> tuple[Any, Any, Any] | None:

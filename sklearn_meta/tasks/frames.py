@@ -119,7 +119,7 @@ def _objects(column: Any) -> NDArray[Any]:
     return np.fromiter(column.to_list(), dtype=object, count=len(column))
 
 
-def rows_of(table: Any, rows: NDArray[np.intp] | slice) -> Any:
+def rows_of(table: Any, rows: NDArray[np.intp]) -> Any:
     """Take rows of an array or a frame by their positions."""
     return table.iloc[rows] if hasattr(table, "iloc") else table[rows]
 

@@ -185,8 +185,8 @@ def is_lazy(tasks: Any) -> bool:
     loaded = (list, tuple, str, bytes, np.ndarray, Mapping, Task, TaskDistribution, type)
     if isinstance(tasks, loaded):
         return False
-    is_table = any(hasattr(tasks, name) for name in ("columns", "iloc", "toarray"))
-    return hasattr(tasks, "__len__") and hasattr(tasks, "__getitem__") and not is_table
+    is_sequence = hasattr(tasks, "__len__") and hasattr(tasks, "__getitem__")
+    return is_sequence and not any(hasattr(tasks, k) for k in ("columns", "iloc", "toarray"))
 
 
 def as_lazy(tasks: Any) -> LazyTasks:
