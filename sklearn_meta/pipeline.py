@@ -428,7 +428,7 @@ class MetaPipeline(Pipeline):
     def _transform(
         self, raw: Sequence[Task], state: TransformerState, of: str, begin: int = 0
     ) -> list[Task]:
-        """Transform tasks, and refuse one of which transformers make other columns than `of`."""
+        """Transform tasks; refuse a task whose columns differ from those of the reference `of`."""
         if state.pooled is not None:
             pooled = _pipeline(state.pooled)
             return [_with_rows(t, dense(pooled.transform(t.X)), i) for i, t in enumerate(raw)]
@@ -448,7 +448,7 @@ class MetaPipeline(Pipeline):
     def _fit_and_compare(
         self, X: Any, y: Any, state: TransformerState, params: dict[str, Any]
     ) -> MetaPipeline:
-        """Fit, and refuse a support of which transformers make other columns than in meta_fit."""
+        """Fit, and refuse a support if transformers make other columns of it than in meta_fit."""
         with self._unchanged_on_error():
             try:
                 super().fit(X, y, **params)

@@ -159,7 +159,7 @@ def kind_of_targets(y: NDArray[Any]) -> str | None:
 def as_target_type(
     y: NDArray[Any], input_name: str, target_type: str, *, explicit: bool = True
 ) -> NDArray[Any]:
-    """Return what `as_targets` has converted as labels or as real targets, or refuse it.
+    """Return converted targets as labels or as real targets, or refuse them.
 
     Unless `explicit`, `target_type` is the type of task 0, which errors then mention.
     """
@@ -341,7 +341,7 @@ def _refuse_missing(
 
 
 def _entry(values: Any, place: Sequence[Any], input_name: str, names: Sequence[str] | None) -> str:
-    """Return where which value stands, for errors."""
+    """Return the value at a place, and the place, for errors."""
     value = values[tuple(place)]
     text = repr(value) if isinstance(value, (str, bytes)) else str(value)
     text = text if len(text) <= 60 else text[:57] + "..."
