@@ -22,12 +22,10 @@ def first_sentence(thing: object) -> str:
 def list_names(path: str) -> str:
     """Return a line for each public name of a module."""
     module = importlib.import_module(path)
-    names = [name for name in module.__all__ if name != "__version__"]
-    constants = {
-        "TRUSTED_TYPES": "Names of the types that saved estimators of this package contain."
-    }
     sentences = {
-        name: constants.get(name) or first_sentence(getattr(module, name)) for name in names
+        name: CONSTANTS.get(name) or first_sentence(getattr(module, name))
+        for name in module.__all__
+        if name != "__version__"
     }
     return "".join(f"- `{name}`: {sentence}\n" for name, sentence in sentences.items())
 

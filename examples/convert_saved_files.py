@@ -1,12 +1,13 @@
-"""Convert files of format 1 (safetensors with a JSON document) to the present format.
+"""Convert files of format 1 (safetensors with a JSON document) to format 2 (skops).
 
-python examples/convert_saved_files.py old.safetensors new.skops
-python examples/convert_saved_files.py old_tasks.safetensors new_tasks.safetensors --prior new.skops
+    python examples/convert_saved_files.py old.safetensors new.skops
+    python examples/convert_saved_files.py tasks.safetensors new.safetensors --prior new.skops
 
-The first line converts what `save` of a meta-learner, a MetaPipeline or a guarded learner wrote,
-the second what `save_adapted` wrote, for a prior that is converted already. In Python, `convert`
-takes what no file holds: a network (``backbone=net``), own classes (``types=[Mine]``), and types of
-transformers that skops does not know (``trusted=[...]``).
+The first command converts a file that the method `save` of a meta-learner, a `MetaPipeline` or a
+guarded estimator wrote. The second command converts a file that `save_adapted` wrote; convert the
+file of its prior first. To convert an estimator with a network that is not in the file, with your
+own classes, or with transformers that skops does not trust, call `convert` in Python, with
+``backbone=net``, ``types=[MyClass]`` or ``trusted=[...]``.
 """
 
 import argparse
@@ -37,7 +38,7 @@ RENAMED = {"checkpoint": "activation_checkpointing"}  # parameters
 
 
 def read(path):
-    """Return the arrays and the document of a file of format 1, if its digest is right."""
+    """Return the arrays and the document of a file of format 1, and check its digest."""
     with open(path, "rb") as file:
         data = file.read()
     (n,) = struct.unpack("<Q", data[:8])
@@ -55,7 +56,7 @@ def read(path):
 
 
 def plain(value):
-    """Return the value that format 1 wrote as JSON."""
+    """Convert a value from the JSON of format 1."""
     if isinstance(value, list):
         return [plain(item) for item in value]
     if not isinstance(value, dict):
@@ -81,19 +82,19 @@ def labels(document):
 
 
 def within(arrays, prefix):
-    """Return the arrays of a prefix, by the rest of their names."""
+    """Return the arrays whose names have a prefix, without the prefix."""
     return {k[len(prefix) + 1 :]: a for k, a in arrays.items() if k.startswith(f"{prefix}/")}
 
 
 def parameters(cls, values):
-    """Return parameters by their present names, without those that no longer exist."""
+    """Rename parameters to their new names, and drop those that no longer exist."""
     known = inspect.signature(cls).parameters
     new = {k if k in known else RENAMED.get(k, k): plain(v) for k, v in values.items()}
     return {k: v for k, v in new.items() if k in known}
 
 
 def adapted(cls, arrays, task):
-    """Return what `fit` has left: the state of the adaptation, and attributes."""
+    """Return the state that `fit` leaves in an estimator."""
     phi, own = within(arrays, "phi"), set(task["own"])
     attributes = {
         name: labels(value["labels"]) if "labels" in value else plain(value["value"])
@@ -111,7 +112,7 @@ def adapted(cls, arrays, task):
 
 
 def learner(arrays, document, types, params):
-    """Return a meta-learner."""
+    """Build a meta-learner from its document."""
     name = document["class"][1]
     cls = getattr(sklearn_meta, name, None) or {t.__name__: t for t in types}[name]
     code = {key: params[key] for key in document["given"]}
@@ -142,7 +143,7 @@ def learner(arrays, document, types, params):
 
 
 def pipeline(arrays, document, types, trusted, params):
-    """Return a MetaPipeline."""
+    """Build a `MetaPipeline` from its document."""
     steps = skops.io.loads(arrays.pop("transformers").tobytes(), trusted=trusted)
     last = document["last"], build(arrays, document["learner"], types, trusted, params)
     own = {name: plain(value) for name, value in document["params"].items()}
@@ -163,7 +164,7 @@ def pipeline(arrays, document, types, trusted, params):
 
 
 def guard(arrays, document, types, trusted, params):
-    """Return a guarded learner."""
+    """Build a guarded estimator from its document."""
     parts = skops.io.loads(arrays.pop("plain estimators").tobytes(), trusted=trusted)
     inner = build(within(arrays, "estimator"), document["learner"], types, trusted, params)
     cls = {c.__name__: c for c in (GuardedMetaClassifier, GuardedMetaRegressor)}[document["guard"]]
@@ -193,7 +194,7 @@ def guard(arrays, document, types, trusted, params):
 
 
 def build(arrays, document, types, trusted, params):
-    """Return whatever a document describes."""
+    """Build the meta-learner, pipeline or guarded estimator of a document."""
     kind = document.get("kind", "estimator")
     if kind == "estimator":
         return learner(arrays, document, types, params)
@@ -201,7 +202,7 @@ def build(arrays, document, types, trusted, params):
 
 
 def convert(old, new, *, types=(), trusted=(), **params):
-    """Convert what `save` wrote, and return the estimator."""
+    """Convert a file that `save` wrote, and return the estimator."""
     arrays, document = read(old)
     if document["kind"] == "adapted tasks":
         raise ValueError(f"{old} holds adapted tasks, which need their prior.")
@@ -211,7 +212,7 @@ def convert(old, new, *, types=(), trusted=(), **params):
 
 
 def convert_adapted(old, new, prior):
-    """Convert what `save_adapted` wrote, for the converted prior."""
+    """Convert a file that `save_adapted` wrote, with the converted prior."""
     arrays, _ = read(old)
 
     def texts(blob, ends):
@@ -235,7 +236,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("old")
     parser.add_argument("new")
-    parser.add_argument("--prior", help="the converted prior of adapted tasks")
+    parser.add_argument("--prior", help="converted file of the prior")
     args = parser.parse_args()
     if args.prior is None:
         convert(args.old, args.new)

@@ -1,9 +1,11 @@
-"""Real characters: five-way one-shot tasks of Omniglot, in about two minutes.
+"""Classify new handwritten characters from one drawing of each (Omniglot), in about two minutes.
 
     python examples/plot_03_omniglot.py
 
-Skips with a message where the data is neither cached nor downloadable. The full table, with
-longer training, is examples/benchmarks/omniglot.py.
+Each task has five characters, with one labelled drawing of each. The script meta-trains two
+estimators on some characters and prints their accuracy on tasks of other characters. If the data
+set cannot be downloaded, it prints a message and stops. examples/benchmarks/omniglot.py compares
+all estimators, with longer training.
 """
 
 from __future__ import annotations

@@ -1,6 +1,10 @@
-"""A meta-fitted estimator in scikit-learn's tools: the learned prior survives clone.
+"""Use a meta-fitted estimator in scikit-learn's grid search, pipelines and cross-validation.
 
-python examples/plot_04_grid_search_and_pipeline.py
+    python examples/plot_04_grid_search_and_pipeline.py
+
+These tools clone an estimator before they fit it. `clone` keeps what `meta_fit` learned, so that
+each fit adapts the meta-fitted estimator to the rows of one task. The script compares with an
+estimator that was not meta-fitted and is trained from scratch.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ def main(max_meta_iter: int = 300) -> dict[str, float]:
     search.fit(new.X_support, new.y_support)
     print(f"best inner loop for this task: {search.best_params_}")
 
-    identity = FunctionTransformer()  # any transformer fitted on the support goes here
+    identity = FunctionTransformer()  # replace it by any transformer
     pipeline = make_pipeline(identity, clf)
     scores = cross_val_score(pipeline, new.X_support, new.y_support, cv=3)
     cold = cross_val_score(

@@ -1,14 +1,17 @@
-"""Write your own meta-learner: the equation, an estimator around it, and the checks.
+"""Write your own meta-learner: an equation, an estimator, and checks.
 
     python examples/plot_05_write_your_own_algorithm.py
 
-Prototypes of one or two rows are noisy. If classes are distributed as N(m, t^2 I) around a common
-mean m, and rows as N(c_k, s^2 I) around their class, the best estimate of a class mean is
+A prototypical network classifies a row by the nearest prototype, the mean of the support rows of a
+class. The mean of one or two rows is noisy. If class means have the distribution N(m, t^2 I) around
+a common mean m, and rows have the distribution N(c_k, s^2 I) around the mean of their class, the
+best estimate of a class mean is
 
     c_k = (n_k z_k + lambda m) / (n_k + lambda),    lambda = s^2 / t^2,
 
-with z_k the mean of the n_k support rows of class k. Here lambda and the scale of the distances are
-learned along with the embedding. The script prints the accuracy next to that of plain prototypes.
+where z_k is the mean of the n_k support rows of class k. The algorithm below learns lambda, the
+scale of the distances and the embedding. The script prints its accuracy and that of a prototypical
+network. docs/own_algorithm.md explains the classes.
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ class ShrunkenPrototypes(Algorithm):
 
     def adapt(self, f, theta, support):
         n = (support.weight.unsqueeze(-1) * support.y).sum(-2).unsqueeze(-1)  # (*B, n_way, 1)
-        z = prototypes(f(theta, support.X), support.y, support.weight)  # 0 for absent classes
+        z = prototypes(f(theta, support.X), support.y, support.weight)  # 0 for classes without rows
         m = z.sum(-2, keepdim=True) / (n > 0).sum(-2, keepdim=True)
         lam = theta["log_lambda"].exp()
         return {"c": (n * z + lam * m) / (n + lam), "present": n.squeeze(-1) > 0}
@@ -53,7 +56,7 @@ class ShrunkenPrototypes(Algorithm):
 class ShrunkenPrototypesClassifier(MetaClassifier):
     """Classifier by class means that are shrunken towards their common mean."""
 
-    lam: float = param(1.0, real(0, open_left=True), "training", "Where lambda starts.")
+    lam: float = param(1.0, real(0, open_left=True), "training", "Initial value of lambda.")
 
     def make_algorithm(self):
         return ShrunkenPrototypes(self.make_loss(), self.lam)
@@ -61,7 +64,7 @@ class ShrunkenPrototypesClassifier(MetaClassifier):
 
 def main(max_meta_iter: int = 500) -> dict[str, float]:
     check_meta_learner(ShrunkenPrototypesClassifier(hidden_layer_sizes=8))
-    print("ShrunkenPrototypesClassifier keeps every promise of a meta-learner")
+    print("ShrunkenPrototypesClassifier passes all checks of meta-learners")
     tasks = make_blob_tasks(300, n_way=10, n_shot=1, random_state=0)
     accuracy = {}
     for cls in (ProtoNetClassifier, ShrunkenPrototypesClassifier):

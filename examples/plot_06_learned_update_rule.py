@@ -1,11 +1,16 @@
-"""What an update rule learns: how far to step, and what to forget.
+"""Plot the update rule that the LSTM meta-learner learns.
 
     python examples/plot_06_learned_update_rule.py
 
-Meta-trains the LSTM meta-learner on sinusoids, theta_t = f_t o theta_(t-1) - i_t o grad_t, prints
-the error by number of steps, and draws the gates of the rule on new tasks: the step i_t against the
-size of the gradient, and i_t and f_t by layer and step. The rule learns to step less where the
-gradient is large, a soft clipping that no single rate of SGD has.
+The LSTM meta-learner updates the weights theta of a network by the learned rule
+
+    theta_t = f_t o theta_(t-1) - i_t o grad_t,
+
+where o multiplies element by element. The gates i_t and f_t are the step size and the decay of each
+weight. The script meta-trains on sinusoids and prints the mean squared error on new tasks by the
+number of steps. It then plots the gates on these tasks: i_t against the size of the gradient, and
+i_t and f_t by layer and step. The rule learns smaller step sizes for larger gradients. This clips
+the gradients softly, which a constant step size of SGD cannot do.
 """
 
 from __future__ import annotations
@@ -27,7 +32,7 @@ LAYERS = {"backbone.0": "layer 1", "backbone.2": "layer 2", "head": "output"}
 
 
 def sinusoids(n_tasks: int, n_rows: int, seed: int) -> list[Task]:
-    """Of five support rows, in float32."""
+    """Make tasks with five support rows, in float32."""
     tasks = make_sinusoid_tasks(n_tasks, n_rows, n_support=5, random_state=seed)
     return [Task(t.X.astype(np.float32), t.y.astype(np.float32), support=t.support) for t in tasks]
 
@@ -60,7 +65,7 @@ def main(
 
 
 def gates(reg: LSTMMetaLearnerRegressor, tasks: list[Task]) -> list[dict[str, np.ndarray]]:
-    """For each step: tensors' names to |grad|, i and f of all their weights, (3, n_weights)."""
+    """Return, for each step and tensor, |grad|, i and f of all weights, shape (3, n_weights)."""
     rule = LSTMMetaLearner(squared_error, LinearHead(), FullNetwork(), GatedRule(), reg.inner_steps)
     f = Backbone(MLP((1,), (40, 40), norm=None), (1,))
     theta = {k: torch.tensor(p) for k, p in reg.theta_.items()}

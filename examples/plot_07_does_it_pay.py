@@ -1,9 +1,10 @@
-"""Does meta-learning pay? Linear tasks, sinusoids and digits, against the simple arms.
+"""Does meta-learning pay? Compare meta-learners with simple estimators on three kinds of tasks.
 
     python examples/plot_07_does_it_pay.py
 
-Prints a table and a verdict for each family of tasks, and saves a picture of all three. With
---cache FOLDER, a second run (or one that goes on where the first was stopped) trains nothing twice.
+The tasks are linear regressions, sinusoids and handwritten digits. For each kind, the script prints
+a table and a verdict, and it saves a plot of all three. With --cache FOLDER it stores results, so
+that a second run, or a run after an interruption, does not repeat finished trainings.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from sklearn_meta.model_selection import TaskComparison, compare
 
 
 class RidgeTowardMean(RegressorMixin, BaseEstimator):
-    """Ridge toward weights that all tasks have in common, told here: nothing is learned of them."""
+    """Ridge regression toward the true mean of the weights of all tasks, which is a parameter."""
 
     def __init__(self, mean=(0.0,), alpha=1.0):
         self.mean, self.alpha = mean, alpha
@@ -36,7 +37,7 @@ class RidgeTowardMean(RegressorMixin, BaseEstimator):
 
 
 def network() -> nn.Module:
-    """Two convolutions, of rows of 64 pixels."""
+    """Make a network of two convolutions for rows of 64 pixels."""
     return nn.Sequential(
         nn.Unflatten(1, (1, 8, 8)),
         nn.Conv2d(1, 16, kernel_size=3, padding=1),
@@ -48,7 +49,7 @@ def network() -> nn.Module:
 
 
 def linear(budget: float, n_tasks: int, **how) -> TaskComparison:
-    """Weights from N((1, 2, 3), diag(0.5, 1.5, 3)), noise of variance 0.7."""
+    """Compare on linear tasks with weights from N((1, 2, 3), diag(0.5, 1.5, 3)) and noise 0.7."""
     family = make_linear_tasks(
         2 * n_tasks, 40, mean=[1, 2, 3], cov=np.diag([0.5, 1.5, 3]), noise=0.7**0.5, random_state=0
     )
@@ -78,7 +79,7 @@ def linear(budget: float, n_tasks: int, **how) -> TaskComparison:
 
 
 def sinusoids(budget: float, n_tasks: int, **how) -> TaskComparison:
-    """A sin(x - phase), meta-trained on 10 times as many tasks as are held out."""
+    """Compare on tasks A sin(x - phase), with 10 times as many training tasks as test tasks."""
     tasks = make_sinusoid_tasks(11 * n_tasks, 30, random_state=0)
     maml = MAMLRegressor(
         hidden_layer_sizes=(40, 40),
@@ -101,7 +102,7 @@ def sinusoids(budget: float, n_tasks: int, **how) -> TaskComparison:
 
 
 def digits(budget: float, n_tasks: int, **how) -> TaskComparison:
-    """Tasks of the digits 5 to 9; meta-trained on 0 to 4 and their quarter turns."""
+    """Compare on tasks of the digits 5 to 9, meta-trained on 0 to 4 and their quarter turns."""
     few = load_digits_tasks(n_way_train=10, n_shot=5, n_query=10, n_test_tasks=n_tasks)
     train = few.meta_train.sample(2 * n_tasks, random_state=0)
     proto = ProtoNetClassifier(
@@ -144,7 +145,7 @@ def main(
 
 
 def draw(found: dict[str, TaskComparison], picture: str) -> None:
-    """Score against size of support, a panel a family."""
+    """Plot scores against the size of the support, with one panel for each kind of tasks."""
     try:
         import matplotlib
     except ImportError:
@@ -163,7 +164,12 @@ def draw(found: dict[str, TaskComparison], picture: str) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--budget", type=float, default=1.0, help="of meta-training, 1 is full")
+    parser.add_argument(
+        "--budget",
+        type=float,
+        default=1.0,
+        help="share of the full number of meta-training iterations",
+    )
     parser.add_argument("--n-tasks", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--picture", default="plot_07.png")

@@ -1,15 +1,16 @@
-"""One long DataFrame, a column that says whose row it is: search, compare, save, use elsewhere.
+"""From one DataFrame with a column of customers (or patients) to predictions in another process.
 
-Patients with Parkinson's disease (they might be customers): the total of their symptoms from the
-motor part of it, age, sex and voice. Each is a task of his own; of a new one four recordings have
-both scores. The whole way of such a model:
+    python examples/plot_08_customers_dataframe.py
 
-1. a MetaPipeline: categories and scales, fitted on all patients, then a meta-learner;
-2. a search that holds out whole patients;
-3. the question whether it pays at all, against one model a patient and one for all;
-4. a file, which a second process loads, to adapt to a new patient and predict.
+The rows are recordings of patients with Parkinson's disease; they could as well be purchases of
+customers. A model predicts the total score of symptoms from the motor score, age, sex and voice.
+Each patient is a task. For a new patient, four recordings have both scores. The script goes through
+the steps of such a project:
 
-python examples/plot_08_customers_dataframe.py
+1. Make a `MetaPipeline`: transformers that are fitted on all patients, and a meta-learner.
+2. Search a hyper-parameter by cross-validation that holds out whole patients.
+3. Compare with one model for each patient and with one model for all patients.
+4. Save the model to a file. A second process loads it, adapts to new patients, and predicts.
 """
 
 from __future__ import annotations
@@ -41,20 +42,20 @@ ERROR = "neg_mean_absolute_error"  # in points of the score
 
 
 def patients() -> pd.DataFrame:
-    """One row a recording, with its patient."""
+    """Load a table with one row for each recording."""
     frame = fetch_parkinsons(as_frame=True).frame.drop(columns="test_time")
     frame["sex"] = frame["sex"].map({0: "male", 1: "female"})
     return frame.rename(columns={"subject#": PATIENT})
 
 
 def ready() -> Any:
-    """Categories to columns, numbers to one scale."""
+    """Make a transformer that encodes categories and standardises numbers."""
     return make_column_transformer(
         (OneHotEncoder(drop="if_binary", sparse_output=False), ["sex"]), remainder=StandardScaler()
     )
 
 
-# what the second process runs: it knows a file and a table, and nothing of this script
+# the program of the second process, which reads only a file and a table
 ELSEWHERE = f"""
 import sys, pandas as pd, sklearn_meta
 model = sklearn_meta.load(sys.argv[1])
@@ -68,7 +69,7 @@ for patient, rows in pd.read_csv(sys.stdin).groupby("{PATIENT}"):
 
 
 def predict_elsewhere(file: Path, rows: pd.DataFrame) -> pd.DataFrame:
-    """Adapt to each patient in a second process: rows without a target are predicted."""
+    """Adapt to each patient in a second process, and predict the rows without a target."""
     command = [sys.executable, "-c", ELSEWHERE, str(file)]
     done = subprocess.run(
         command, input=rows.to_csv(index=False), text=True, capture_output=True, check=True
@@ -80,9 +81,9 @@ def main(max_meta_iter: int = 300, seeds: int = 1, picture: str | None = None) -
     try:
         frame = patients()
     except OSError as error:
-        print(f"The data is not here, and could not be downloaded: {error}")
+        print(f"The data set could not be downloaded: {error}")
         return {}
-    new = frame[PATIENT] > 36  # six patients whom nothing below has seen
+    new = frame[PATIENT] > 36  # six patients for the last step
     known, rest = frame[~new], frame[new]
     X, y = known.drop(columns=TARGET), known[TARGET]
 
@@ -94,7 +95,7 @@ def main(max_meta_iter: int = 300, seeds: int = 1, picture: str | None = None) -
         cv=TaskKFold(3, task=PATIENT),
     ).fit(X, y)
     model = search.best_estimator_.estimator_
-    print(f"held-out patients like best {search.best_params_}: off by {-search.best_score_:.2f}")
+    print(f"best for held-out patients: {search.best_params_}, error {-search.best_score_:.2f}")
 
     arms = {"MAML": model, "ridge of each patient": make_pipeline(ready(), RidgeCV())}
     found = compare(
@@ -123,7 +124,7 @@ def main(max_meta_iter: int = 300, seeds: int = 1, picture: str | None = None) -
             found = predicted.loc[predicted[PATIENT] == patient, TARGET]
             error = np.abs(true.to_numpy() - found.to_numpy()).mean()
             errors[f"patient {patient}"] = float(error)
-            print(f"  patient {patient}: off by {error:.2f} points on {len(found)} recordings")
+            print(f"  patient {patient}: error {error:.2f} points on {len(found)} recordings")
     print(f"with sklearn_meta {sklearn_meta.__version__}")
     return errors | {"search": float(-search.best_score_)}
 
@@ -132,5 +133,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--max-meta-iter", type=int, default=300)
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--picture", default=None, help="where to draw score against support size")
+    parser.add_argument(
+        "--picture", default=None, help="file for a plot of scores against support sizes"
+    )
     main(**vars(parser.parse_args()))

@@ -1,10 +1,10 @@
-"""Should I meta-learn? Patients, characters and digits: one call each, and an answer in words.
+"""Should I meta-learn? `analyse` answers for tasks of patients, characters and digits.
 
     python examples/plot_09_should_i_meta_learn.py
 
-Prints a report for each set of tasks, and writes it as a page with pictures. Patients (Parkinson's
-telemonitoring, 0.5 MB) and characters (Omniglot, 16 MB) are downloaded once; without a network they
-are left out.
+For each set of tasks, the script prints a report and writes it as an HTML page with plots. It
+downloads the patients (Parkinson's telemonitoring, 0.5 MB) and the characters (Omniglot, 16 MB)
+once. It leaves out a set that cannot be downloaded.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from sklearn_meta.tasks import as_tasks
 
 
 def patients(n_tasks: int) -> list[Task]:
-    """The motor score of Parkinson's patients from their voices, a task a patient."""
+    """Make a task for each Parkinson's patient: predict the motor score from the voice."""
     voices = fetch_parkinsons()
     return list(as_tasks(voices.data, voices.target[:, 0], groups=voices.subject))[:n_tasks]
 
 
 def characters(n_tasks: int) -> list[Task]:
-    """Five characters of one alphabet, 20 drawings each, to be told apart."""
+    """Make tasks of five characters of one alphabet, with 20 drawings of each."""
     drawn, rng, tasks = fetch_omniglot(size=14), np.random.RandomState(0), []
     X, n = drawn.images.reshape(len(drawn.images), -1), len(drawn.alphabet_names)
     own = [rng.permutation(np.unique(drawn.target[drawn.alphabet == a])) for a in range(n)]
     for i in range(n_tasks):
         alphabet, number = i % n, i // n
-        five = own[alphabet][5 * number : 5 * number + 5]  # no character is in two tasks
+        five = own[alphabet][5 * number : 5 * number + 5]  # each character is in one task
         if len(five) == 5:
             rows = np.flatnonzero(np.isin(drawn.target, five))
             name = f"{drawn.alphabet_names[alphabet]} {number + 1}"
@@ -44,7 +44,7 @@ def characters(n_tasks: int) -> list[Task]:
 
 
 def digits(n_tasks: int) -> list[Task]:
-    """Three handwritten digits, named anew in each task; no image is in two tasks."""
+    """Make tasks of three digits with labels a, b, c; each image is in one task."""
     images, rng, tasks = load_digits(), np.random.RandomState(0), []
     unused = [rng.permutation(np.flatnonzero(images.target == k)).tolist() for k in range(10)]
     for _ in range(n_tasks):
@@ -82,6 +82,6 @@ def main(n_tasks: int = 60, folder: str = ".") -> dict[str, TaskReport]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n-tasks", type=int, default=60)
-    parser.add_argument("--folder", default=".", help="for the pages")
+    parser.add_argument("--folder", default=".", help="folder for the HTML pages")
     args = parser.parse_args()
     main(args.n_tasks, args.folder)

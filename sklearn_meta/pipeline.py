@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -412,16 +412,13 @@ class MetaPipeline(Pipeline):
         scope, columns = self.transform_scope, _named(raw).feature_names_in
         transformers = _pipeline(self._new_steps())
         if scope == "task":
-            ready = _transform_alone(transformers, raw[0], 0)
+            first = _transform_alone(transformers, raw[0], 0)
             names = _output_names(transformers.steps, raw[0].X, columns)
-            n_outputs = int(np.prod(ready.row_shape))
+            n_outputs = int(np.prod(first.row_shape))
             state = TransformerState(scope, columns, output_names=names, n_outputs=n_outputs)
-            return state, [ready, *self._transform(raw[1:], state, "of task 0", begin=1)]
-        Z = dense(
-            transformers.fit_transform(
-                stack_rows([task.X for task in raw]), np.concatenate([task.y for task in raw])
-            )
-        )
+            return state, [first, *self._transform(raw[1:], state, "of task 0", begin=1)]
+        X, y = stack_rows([task.X for task in raw]), np.concatenate([task.y for task in raw])
+        Z = dense(transformers.fit_transform(X, y))
         parts = np.split(Z, np.cumsum([len(task) for task in raw])[:-1])
         pooled = tuple(transformers.steps) if len(self.steps) > 1 else ()
         hashes = {name: param_hashes(t) for name, t in pooled}
@@ -431,7 +428,7 @@ class MetaPipeline(Pipeline):
     def _transform(
         self, raw: Sequence[Task], state: TransformerState, of: str, begin: int = 0
     ) -> list[Task]:
-        """Transform tasks; transformers of each task must make the columns that others make."""
+        """Transform tasks; refuse a task whose columns differ from those of the reference `of`."""
         if state.pooled is not None:
             pooled = _pipeline(state.pooled)
             return [_with_rows(t, dense(pooled.transform(t.X)), i) for i, t in enumerate(raw)]
@@ -441,9 +438,9 @@ class MetaPipeline(Pipeline):
             ready.append(_transform_alone(transformers, task, i))
             if state.n_outputs is None:  # tasks that need not have anything in common
                 continue
-            names = _output_names(transformers.steps, task.X, state.columns)
             try:
-                _check_outputs(names, int(np.prod(ready[-1].row_shape)), state, of)
+                n_outputs = int(np.prod(ready[-1].row_shape))
+                _check_outputs(transformers.steps, task.X, n_outputs, state, of)
             except ValueError as error:
                 raise TaskError(f"{label(task, i)}: {error}") from None
         return ready
@@ -451,28 +448,20 @@ class MetaPipeline(Pipeline):
     def _fit_and_compare(
         self, X: Any, y: Any, state: TransformerState, params: dict[str, Any]
     ) -> MetaPipeline:
-        """Fit, and refuse a support of which transformers make other columns than in meta_fit."""
+        """Fit, and refuse a support if transformers make other columns of it than in meta_fit."""
         with self._unchanged_on_error():
-            error: ValueError | None = None
-            n_outputs: int | None = None
             try:
                 super().fit(X, y, **params)
             except TaskError:  # of the rows or the labels themselves
                 raise
-            except ValueError as raised:  # perhaps of columns that the last step does not know
-                error = raised
-                try:  # a step without names may make another number of columns
+            except ValueError:  # perhaps of columns that the last step does not know
+                n_outputs = None
+                with suppress(Exception):  # where a transformer has raised the error
                     row = self[:-1].transform(rows_of(X, np.arange(1)))
                     n_outputs = int(np.prod(np.shape(row)[1:]))
-                except Exception:  # then this step has raised the error
-                    n_outputs = None
-            names = _output_names(self.steps[:-1], X, state.columns)
-            try:
-                _check_outputs(names, n_outputs, state, "of the tasks of meta_fit")
-            except ValueError as reason:
-                raise reason from error
-            if error is not None:
-                raise error
+                _check_outputs(self.steps[:-1], X, n_outputs, state)
+                raise
+            _check_outputs(self.steps[:-1], X, None, state)
         return self
 
     def _set_state(self, state: TransformerState) -> None:
@@ -504,7 +493,7 @@ class MetaPipeline(Pipeline):
             )
         if state.pooled is None:
             return
-        fitted, current = ([name for name, _ in s] for s in (state.pooled, self.steps[:-1]))
+        fitted, current = [name for name, _ in state.pooled], [name for name, _ in self.steps[:-1]]
         if fitted != current:
             raise ValueError(
                 f"The transformers fitted on all tasks by meta_fit are {fitted}, and since changed "
@@ -616,9 +605,14 @@ def _output_names(steps: Steps, X: Any, columns: Names) -> dict[str, Names]:
 
 
 def _check_outputs(
-    names: Mapping[str, Names], n_outputs: int | None, state: TransformerState, of: str
+    steps: Steps,
+    X: Any,
+    n_outputs: int | None,
+    state: TransformerState,
+    of: str = "of the tasks of meta_fit",
 ) -> None:
     """Refuse columns with another meaning than those of other tasks, or another number of them."""
+    names = _output_names(steps, X, state.columns)
     for step, columns in names.items():
         expected = (state.output_names or {}).get(step)
         if columns is not None and expected is not None and columns != expected:

@@ -130,15 +130,15 @@ def test_a_learner_refuses_other_columns_than_those_of_meta_fit(name, order, tmp
     if hasattr(est, "save") and name != "GuardedMetaRegressor":  # which guards what has no file
         est.save(tmp_path / "file")
         twins.append(sklearn_meta.load(tmp_path / "file"))
-    for own in twins:
-        fitted = own.fit(X, y).predict(X)
+    for twin in twins:
+        fitted = twin.fit(X, y).predict(X)
         with pytest.raises(ValueError, match=WORDS):
-            own.fit(*rows)
+            twin.fit(*rows)
         with pytest.raises(ValueError, match=WORDS):
-            own.predict_tasks([other])
-        np.testing.assert_array_equal(own.predict(X), fitted)  # the refused rows changed nothing
-        own.fit(X.to_numpy(), y)  # an array has no names
-        assert own.reset_meta() is own
+            twin.predict_tasks([other])
+        np.testing.assert_array_equal(twin.predict(X), fitted)  # the refused rows changed nothing
+        twin.fit(X.to_numpy(), y)  # an array has no names
+        assert twin.reset_meta() is twin
 
 
 @pytest.mark.parametrize("name", LEARNERS)

@@ -110,26 +110,26 @@ def objects(values):
 
 def among(values, bad, row=4):
     """Objects, with another value at a row."""
-    found = objects(np.asarray(values).tolist())
-    found[row] = bad
-    return found
+    changed = objects(np.asarray(values).tolist())
+    changed[row] = bad
+    return changed
 
 
 def check(entry_points, value, wanted):
-    """Hold a row of the matrix against its verdict, and name the cells that differ."""
-    amiss = {}
+    """Compare a row of the matrix with its verdict, and name the cells that differ."""
+    mismatches = {}
     for name, call in entry_points.items():
-        said = ACCEPTED
+        outcome = ACCEPTED
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of columns without names, of y as a column
             try:
                 call(value)
             except (ValueError, TypeError) as error:  # pytest shows all others
-                said = f"{type(error).__name__}: {error}"
-        agreed = said is wanted or (said and wanted and re.search(wanted, said, re.DOTALL))
-        if not agreed or (said and not said.startswith(("TaskError", "TaskTypeError"))):
-            amiss[name] = said or "accepted"
-    assert not amiss, f"wanted {wanted or 'accepted'}; got {amiss}"
+                outcome = f"{type(error).__name__}: {error}"
+        agreed = outcome is wanted or (outcome and wanted and re.search(wanted, outcome, re.DOTALL))
+        if not agreed or (outcome and not outcome.startswith(("TaskError", "TaskTypeError"))):
+            mismatches[name] = outcome or "accepted"
+    assert not mismatches, f"wanted {wanted or 'accepted'}; got {mismatches}"
 
 
 # ---- labels --------------------------------------------------------------------------------
@@ -333,9 +333,9 @@ NUMBERS_OF_DATES = "not numbers.*Turn them into numbers first"
 
 
 def with_entry(bad):
-    found = ROWS.astype(object)
-    found[4, 1] = bad
-    return found
+    changed = ROWS.astype(object)
+    changed[4, 1] = bad
+    return changed
 
 
 ROWS_OF = {

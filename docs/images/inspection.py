@@ -1,4 +1,4 @@
-"""Draw the pictures of docs/inspection.md; about two minutes.
+"""Draw the plots of docs/inspection.md, in about two minutes.
 
 python docs/images/inspection.py
 """
@@ -27,7 +27,7 @@ ERROR = "neg_mean_squared_error"
 def main(
     folder: Path = Path(__file__).parent, max_meta_iter: int = 5000, n_test: int = 100
 ) -> None:
-    """Meta-train on sinusoids, and draw."""
+    """Meta-train on sinusoids, and draw the plots."""
     matplotlib.use("Agg")
     tasks = make_sinusoid_tasks(500 + 2 * n_test, n_rows=30, n_support=10, random_state=0)
     train, valid, test = tasks[:500], tasks[500:-n_test], tasks[-n_test:]

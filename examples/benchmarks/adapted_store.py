@@ -1,4 +1,4 @@
-"""Ten thousand adapted models in one file: how large it is, and how long one takes to load.
+"""Measure a file of ten thousand adapted models: its size, and the time to load one model.
 
 python examples/benchmarks/adapted_store.py --tasks 10000
 """
@@ -17,7 +17,7 @@ from sklearn_meta.persistence import AdaptedTasks, save_adapted
 
 
 def main(n_tasks=10_000, n_loads=1000, max_meta_iter=100):
-    """Save the tasks, load some of them, and return what it took."""
+    """Save adapted models, load some of them, and return sizes and times."""
     tasks = make_blob_tasks(30, n_way=5, n_rows=10, n_features=16, random_state=0)
     clf = ANILClassifier(hidden_layer_sizes=(64, 64), max_meta_iter=max_meta_iter, random_state=0)
     clf = clf.meta_fit(tasks)

@@ -1,29 +1,31 @@
-"""Do Omniglot's characters group by alphabet? Each metric of `task_distances`, against chance.
+"""Do Omniglot's characters group by alphabet? Test each metric of `task_distances` against chance.
 
     python examples/benchmarks/alphabets.py [--seeds 3]
 
-Tasks are of 10 alphabets that nothing was learned from (the pixels of 14 x 14 images):
+The tasks are from 10 alphabets that were not used for meta-training, with images of 14 x 14
+pixels. There are two kinds of tasks:
 
-characters  the 20 drawings of a character against 20 drawings, the same in all tasks, of characters
-            of other alphabets; 10 characters an alphabet
-five-way    telling five characters of an alphabet apart, 20 drawings each; 4 tasks an alphabet. Its
-            labels are names local to a task, which "transfer" matches
+characters  distinguish the 20 drawings of a character from 20 drawings of characters of other
+            alphabets, which are the same in all tasks; 10 characters from each alphabet
+five-way    distinguish five characters of an alphabet, with 20 drawings of each; 4 tasks from each
+            alphabet. The labels have no meaning outside the task, and "transfer" matches them
 
-"mmd" is taken squared: its root is 0 wherever the estimate is negative, as it is for most tasks
-that share their "other" rows.
+The distances of "mmd" are squared, because the root of a negative estimate is set to 0, and the
+estimate is negative for most tasks that share their "other" drawings.
 
-The 20 people who draw an alphabet draw no other: a hand may be what is alike, and not a script. So
-there is each kind "by other people" too: one half of the tasks of an alphabet has the drawings of
-ten people and the other half those of the ten others, and only tasks of different halves are
-compared.
+The 20 people who drew one alphabet did not draw any other, so that tasks of an alphabet may be
+similar because of the people and not because of the script. Each kind of tasks is therefore also
+tested "by other people": half of the tasks of an alphabet contain drawings of ten people, the
+other half drawings of the ten others, and only tasks of different halves are compared.
 
-Two scores: how often the task that is nearest is one of the same alphabet (of asymmetric metrics,
-from which the way to the task is shortest), and the AUC of pairs of one alphabet against other
-pairs, by the mean of both directions. Chance is the mean over 1999 permutations of the alphabets, p
-the share of permutations that do as well. The table has the mean score of the seeds and, in
-brackets where it is above 0.001, their largest p. A seed draws alphabets, characters and "other"
-drawings, and meta-trains the learners (ProtoNet and MAML, perceptrons) on five-way tasks of the 30
-background alphabets.
+There are two scores. The first is the share of tasks whose nearest task has the same alphabet (for
+asymmetric metrics, the nearest is the task from which the distance is smallest). The second is the
+AUC of pairs of the same alphabet against other pairs, with the mean of both directions as
+distance. Chance is the mean over 1999 permutations of the alphabets, and p is the share of
+permutations with at least the same score. The table contains the mean score over seeds, and the
+largest p in brackets if it is above 0.001. A seed draws alphabets, characters and "other"
+drawings, and meta-trains the estimators (ProtoNet and MAML with an MLP) on five-way tasks of the
+30 background alphabets.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ WITH_LEARNER = ["transfer", "task2vec", "logme", "gradient", "parameter"]
 
 
 def tasks_of(what, other_people, data, seed):
-    """Tasks, the alphabet of each, and which half of its people drew it (0 for all if all did)."""
+    """Return tasks, their alphabets, and the halves of people who drew them (0 if not split)."""
     rng = np.random.RandomState(seed)
     n_drawers = len(np.unique(data.drawer))
     letters = data.alphabet[::n_drawers]  # the alphabet of each character
@@ -65,7 +67,7 @@ def tasks_of(what, other_people, data, seed):
             if what == "characters":
                 X, y = np.concatenate([X, other]), np.repeat(["this", "other"], [len(X), n_drawers])
             tasks.append((Task(X, y), alphabet, half))
-    order = rng.permutation(len(tasks))  # of tasks as near, the first is taken: any
+    order = rng.permutation(len(tasks))  # break ties of distances at random
     alphabet, half = np.array([tasks[i][1:] for i in order]).T
     return [tasks[i][0] for i in order], alphabet, half
 
@@ -81,7 +83,7 @@ def learners(data, seed):
 
 
 def grouping(distances, alphabet, half, seed):
-    """Score, chance and p (columns) of the nearest task and of the AUC (rows)."""
+    """Compute score, chance and p (columns) of the nearest task and of the AUC (rows)."""
     n, rng = len(half), np.random.RandomState(seed)
     compared = half[:, None] != half if half.any() else ~np.eye(n, dtype=bool)
     nearest = np.where(compared, distances, np.inf).argmin(axis=0)
@@ -96,7 +98,7 @@ def grouping(distances, alphabet, half, seed):
     found, chance = np.array(scores(alphabet)), np.empty((N_PERMUTATIONS, 2))
     for k in range(N_PERMUTATIONS):
         drawn = alphabet.copy()
-        for one in np.unique(half):  # each half keeps its tasks of an alphabet
+        for one in np.unique(half):  # permute alphabets within each half
             drawn[half == one] = rng.permutation(drawn[half == one])
         chance[k] = scores(drawn)
     p = (1 + (chance >= found - 1e-12).sum(axis=0)) / (1 + N_PERMUTATIONS)
@@ -104,7 +106,7 @@ def grouping(distances, alphabet, half, seed):
 
 
 def one_seed(data, seed):
-    """Groupings by metric and kind of task."""
+    """Compute the scores of each metric and kind of task for one seed."""
     fitted, found = [(None, None), *learners(data, seed)], {}
     for what, other_people in KINDS:
         tasks, alphabet, half = tasks_of(what, other_people, data, seed)
@@ -120,11 +122,11 @@ def one_seed(data, seed):
 
 
 def table(runs):
-    """Lines of the table: mean scores of the seeds, and the largest p of them."""
+    """Format the table: mean scores over seeds, and their largest p."""
     kinds = [what + ", by other people" * others for what, others in KINDS]
     lines = [f"| nearest (p), AUC (p) | {' | '.join(kinds)} |", "| --- " * (1 + len(kinds)) + "|"]
     names = list(dict.fromkeys(name for name, *_ in runs[0]))
-    # (metric, kind, score, what of it, seed)
+    # (metric, kind, score, column, seed)
     found = np.array([[[of[(name, *kind)] for of in runs] for kind in KINDS] for name in names])
     found = np.moveaxis(found, 2, -1)
     chance = [f"{a:.2f}, {b:.2f}" for a, b in found[..., 1, :].mean(axis=(0, -1))]
@@ -140,7 +142,7 @@ def table(runs):
 
 
 def spell(score, p):
-    """A score, with p in brackets unless it is small."""
+    """Format a score, with p in brackets unless it is small."""
     return f"{score:.2f}" if p <= 0.001 else f"{score:.2f} ({p:.3f})"
 
 

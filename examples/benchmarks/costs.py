@@ -1,9 +1,10 @@
-"""Time of a meta-iteration of every learner, as a multiple of first-order MAML's: for speed.py.
+"""Compare the time of a meta-iteration of every estimator with first-order MAML, for speed.py.
 
-Two problems, five inner steps: 25 sinusoid tasks with a 1-40-40-1 network, and 4 five-way one-shot
-tasks of 28x28 images with Conv4. The output layer starts from one shared vector where there is a
-choice (Proto-MAML: prototypes); second order where there is, but for the LSTM. Loss and
-meta-gradient, alternating between the learners; medians.
+There are two problems, both with five inner steps: 25 sinusoid tasks with a 1-40-40-1 network, and
+4 five-way one-shot tasks of 28x28 images with Conv4. If an estimator has the choice, its output
+layer starts from one shared vector (Proto-MAML: from prototypes), and its gradients are second
+order, except for the LSTM. The script measures loss and meta-gradient, alternates between the
+estimators, and reports medians.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ import torch
 import sklearn_meta as sm
 from sklearn_meta.inner import Algorithm, Examples
 
-FIRST = "FOMAML"  # what the others are measured by
+FIRST = "FOMAML"  # the reference of the ratios
 
 
 def learners(kind: str) -> dict[str, Any]:
-    """The estimators of a kind that have an outer loop, five inner steps where they have steps."""
+    """Make the estimators with an outer loop, with five inner steps if they have inner steps."""
     found = {
         name.removesuffix(kind): cls()
         for name, cls in vars(sm).items()
@@ -71,7 +72,7 @@ def iteration(alg: Algorithm, f: Any, support: Examples, query: Examples, n_outp
 
 
 def report(repeats: int) -> list[str]:
-    """Give a table of each problem, in Markdown."""
+    """Format a table of each problem in Markdown."""
     lines = []
     rng = torch.Generator().manual_seed(0)
     problems = {

@@ -1,12 +1,13 @@
-"""What each metric of `task_distances` takes for many tasks.
+"""Measure the time and memory of each metric of `task_distances` for many tasks.
 
     python examples/benchmarks/distances.py [--tasks 200] [--rows 50] [--features 20] [--ragged]
     python examples/benchmarks/distances.py --memory 200 400 800
 
-Prints the seconds of every metric (and those of all cores together), for classification and for
-regression, on tasks of four hidden clusters, and the adjusted Rand index of the clusters that it
-finds. Metrics that need an estimator get a briefly meta-fitted MAML. With --memory it prints how
-much the resident memory of a process grows at most, for each number of tasks (Linux only).
+The first command prints the seconds of each metric, and the processor seconds of all cores, for
+classification and regression tasks from four clusters. It also prints the adjusted Rand index of
+the clusters that a clustering by the metric returns. Metrics that need an estimator get a MAML
+after a short meta-training. With --memory, the script prints the largest growth of the resident
+memory of a process for each number of tasks (Linux only).
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ KINDS = ("classification", "regression")
 def make_tasks(
     kind: str, n_tasks: int, n_rows: int, n_features: int, ragged: bool
 ) -> tuple[list[Task], np.ndarray]:
-    """Tasks whose labels hang on the same few features within a cluster; inputs tell nothing."""
+    """Make tasks whose labels, but not inputs, depend on their cluster."""
     rng = np.random.RandomState(0)
     cluster = np.arange(n_tasks) % N_CLUSTERS
     tasks = []
@@ -83,25 +84,27 @@ def main(
 
 
 def peak(metric: str, kind: str, n_tasks: int, n_rows: int, n_features: int) -> float:
-    """MiB beyond the tasks; to be called in a process of its own."""
+    """Return the peak memory in MiB beyond the tasks. Call it in a new process."""
     tasks, _ = make_tasks(kind, n_tasks, n_rows, n_features, ragged=False)
     asked = {"estimator": learner(kind, tasks[:20])} if metric in NEED_ESTIMATOR else {}
-    task_distances(tasks[:4], metric=metric, random_state=0, **asked)  # loads what is loaded once
-    Path("/proc/self/clear_refs").write_text("5")  # the peak from now on
+    task_distances(
+        tasks[:4], metric=metric, random_state=0, **asked
+    )  # load modules before the measurement
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     before = peak_now()
     task_distances(tasks, metric=metric, random_state=0, **asked)
     return peak_now() - before
 
 
 def peak_now() -> float:
-    """MiB of this process at most."""
+    """Return the peak memory of this process in MiB."""
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 2**10
 
 
 def peaks(
     sizes: Sequence[int], n_rows: int, n_features: int, metrics: Iterable[str]
 ) -> dict[tuple[str, str], list[float]]:
-    """Memory of each metric for each number of tasks, each in a process of its own."""
+    """Measure each metric and number of tasks in a new process."""
     print(f"| MiB, {n_rows} rows, {n_features} features | kind | ", end="")
     print(
         *(f"{n} tasks" for n in sizes), sep=" | ", end=" |\n" + "| --- " * (2 + len(sizes)) + "|\n"

@@ -1,8 +1,10 @@
-"""Distances by learners, against a loop over pairs: seconds, and the largest difference.
+"""Compare distances that use an estimator with a loop over pairs: seconds and largest difference.
 
-Run ``python examples/benchmarks/distances_by_learners.py [n_tasks]`` (200 tasks x 50 rows x 20
-features). The loop is what one writes with scikit-learn's methods: for each task `fit`, for each
-other `predict` (transfer), or the gradient of one task after the other (gradient).
+    python examples/benchmarks/distances_by_learners.py [n_tasks]
+
+The default is 200 tasks of 50 rows and 20 features. The loop is what a user would write with
+scikit-learn's methods: `fit` for each task and `predict` for each other task (transfer), or the
+gradient of one task after the other (gradient).
 """
 
 import sys
@@ -34,7 +36,7 @@ PRIOR = {
 
 
 def make_tasks(n_tasks, kind, n_rows=50, n_features=20):
-    """Tasks of 4 hidden coefficient vectors, half of their rows the support."""
+    """Make tasks of 4 coefficient vectors; half of the rows are the support."""
     rng = np.random.RandomState(0)
     W = rng.standard_normal((4, n_features))
     tasks = []
@@ -47,7 +49,7 @@ def make_tasks(n_tasks, kind, n_rows=50, n_features=20):
 
 
 def transfer_loop(tasks, est):
-    """Losses of pairs, with a `fit` a task."""
+    """Compute the losses of all pairs, with one `fit` for each task."""
     risk = np.empty((len(tasks), len(tasks)))
     for i, source in enumerate(tasks):
         est.fit(source.X_support, source.y_support)
@@ -57,7 +59,7 @@ def transfer_loop(tasks, est):
 
 
 def gradient_loop(tasks, est):
-    """Cosines from one gradient at a time."""
+    """Compute the cosines from one gradient at a time."""
     G = np.concatenate([task_gradients([task], est) for task in tasks])
     d = np.empty((len(tasks), len(tasks)))
     for i, g in enumerate(G):
@@ -67,7 +69,7 @@ def gradient_loop(tasks, est):
 
 
 def timed(function):
-    """Give what comes out, and the seconds."""
+    """Return the result of a function and its seconds."""
     begin = time.perf_counter()
     found = function()
     return found, time.perf_counter() - begin

@@ -1,10 +1,12 @@
-"""What a guarded meta-learner costs and saves on task sets of known kind.
+"""Measure the costs and benefits of a guarded meta-learner on tasks with known structure.
 
-Mean error on 200 tasks held out, five seeds, of the three arms alone and of their guarded blend.
-Regression: mean squared error of linear tasks of six features, learned from eight rows, where the
-meta-learner is linear regression with random coefficients. Classification, by the sign of the same
-targets: log loss, where the meta-learner is Gaussian classes with random means. ``--inner maml``
-and ``--inner protonet`` guard small networks instead, with a modest meta-training.
+A guarded meta-learner blends a meta-learner with a local model (fitted to the support of a task)
+and a pooled model (fitted to all training tasks). The script prints the mean error on 200 held-out
+tasks, over five seeds, of the three models and of the blend. In regression this is the mean
+squared error on linear tasks of six features with eight support rows; the meta-learner is linear
+regression with random coefficients. In classification, by the sign of the same targets, it is the
+log loss; the meta-learner has Gaussian classes with random means. ``--inner maml`` and ``--inner
+protonet`` guard small networks instead, after a short meta-training.
 
     python examples/benchmarks/guarded.py
     python examples/benchmarks/guarded.py --inner maml --kind real
@@ -23,7 +25,7 @@ from sklearn_meta.datasets import make_linear_tasks, make_sinusoid_tasks
 from sklearn_meta.model_selection import HierarchicalClassifier, HierarchicalRegressor
 
 D, N_SUPPORT = 6, 8
-# of each part of a set: the standard deviation of the weights of tasks around their mean, the mean
+# for each part of a set: standard deviation of the weights over tasks, and their mean
 SETS = {
     "identical": [(1e-3, 1.0)],
     "related, tau 0.3": [(0.3, 1.0)],
@@ -33,7 +35,7 @@ SETS = {
     "mixed: half identical": [(1e-3, 1.0), (3.0, 0.0)],
     "mixed: two means": [(0.3, 2.0), (0.3, -2.0)],
 }
-WAVES = "waves"  # where a network is the best of the arms, for --inner maml
+WAVES = "waves"  # tasks on which a network is the best model, for --inner maml
 
 NETWORK = {"hidden_layer_sizes": 32, "max_meta_iter": 200, "random_state": 0}
 INNER = {
@@ -46,7 +48,7 @@ INNER = {
 
 
 def linear_set(parts, n_tasks, seed, noise=1.0):
-    """Draw tasks in turn from each part."""
+    """Draw tasks from each part alternately."""
     found = []
     for k, (tau, mean) in enumerate(parts):
         found.append(
@@ -73,13 +75,13 @@ def tasks_of(name, n_tasks, seed):
 
 
 def as_classes(tasks):
-    """Turn the sign of targets into labels; tasks with a class of one support row are left out."""
+    """Use the sign of targets as labels, and drop tasks with fewer than two rows in a class."""
     found = [Task(t.X, np.where(t.y > 0, "yes", "no"), support=t.support) for t in tasks]
     return [t for t in found if 2 <= np.sum(t.y_support == "yes") <= N_SUPPORT - 2]
 
 
 def errors(kind, train, test, seed, inner):
-    """Mean error of each arm and of the blend; share of tasks worse off than by a simple arm."""
+    """Compute the mean errors, and the share of tasks on which the blend is worse than a model."""
     guard = (GuardedMetaRegressor if kind == "real" else GuardedMetaClassifier)(
         inner, random_state=seed
     ).meta_fit(train)
@@ -95,7 +97,7 @@ def errors(kind, train, test, seed, inner):
 
 
 def losses(kind, name, est, tasks):
-    """Mean squared error of each task, or log loss."""
+    """Compute the mean squared error or the log loss of each task."""
     if kind == "real" and hasattr(est, "predict_tasks"):
         predicted = est.predict_tasks(tasks)
         return [np.mean((y - t.y_query) ** 2) for y, t in zip(predicted, tasks, strict=True)]
@@ -114,7 +116,7 @@ def losses(kind, name, est, tasks):
 def table(
     seeds=range(5), n_train=60, n_test=200, kinds=("real", "class"), inner="hierarchical", sets=SETS
 ):
-    """Rows (kind, set, errors of each seed)."""
+    """Yield rows (kind, set, errors of each seed)."""
     for kind in kinds:
         for name in sets:
             rows = []
@@ -140,7 +142,7 @@ def main():
     print(
         f"{'tasks':32}"
         + "".join(f"{h:>9}" for h in head)
-        + "  worst over min(local, pooled), meta; tasks worse than with that simple arm"
+        + "  worst over min(local, pooled), meta; tasks worse than with that model"
     )
     how = {
         "n_train": args.train,

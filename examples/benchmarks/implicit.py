@@ -1,14 +1,19 @@
-"""How exact the meta-gradient of iMAML is, by its parameters, and what that does to its score.
+"""Measure how exact the meta-gradient of iMAML is, and its score, by its parameters.
 
     python examples/benchmarks/implicit.py --seeds 3 --iterations 200
 
-Sinusoids from ten points and blobs from three rows a class, 40 tasks, default networks. After
-meta-training, on new tasks at the learned start: the share of the gradient that the inner loop
-leaves (inner), the relative residual of the linear system (system), the share of tasks in which
-conjugate gradients meet negative curvature (stopped), and the cosines of iMAML's and of the
-first-order gradient with the solution of that system by MINRES, which bears negative curvature. The
-score is that on 200 new tasks: the share of the targets' squares that is explained, or accuracy.
-The table is that of docs/algorithms/imaml.md.
+The problems are sinusoids with ten support points and blobs with three support rows in each class,
+with 40 tasks and default networks. After meta-training, the script measures on new tasks:
+
+inner        the norm of the gradient after the inner loop, relative to the norm before it
+system       the relative residual of the linear system
+stopped      the share of tasks in which conjugate gradients met negative curvature
+cosine       the cosine between the gradient of iMAML and the solution of the system by MINRES,
+             which can solve systems with negative curvature
+first order  the same cosine for the first-order gradient
+score        the explained share of the squared targets, or the accuracy, on 200 new tasks
+
+docs/algorithms/imaml.md contains the table.
 """
 
 from __future__ import annotations
@@ -28,7 +33,7 @@ from sklearn_meta.functional import as_vector, conjugate_gradients, hessian_prod
 from sklearn_meta.inner import Examples, stack
 from sklearn_meta.tasks import split_task
 
-SETTINGS = [  # lam, inner_lr against that of the class below, cg_steps
+SETTINGS = [  # lam, multiple of the inner_lr in FAMILIES, cg_steps
     (0.5, 1.0, 5),
     (2.0, 1.0, 5),
     (2.0, 2.0, 5),
@@ -49,7 +54,7 @@ FAMILIES = {
 
 
 def examples(est: sm.IMAMLRegressor | sm.IMAMLClassifier, X: np.ndarray, y: np.ndarray) -> Examples:
-    """Rows as the algorithm sees them."""
+    """Scale rows and encode targets as the estimator does."""
     scaling = est.meta_state.scaling
     encoded = est.encode_targets(y) if est.target_type == "class" else y[:, None]
     targets = encoded if est.target_type == "class" else scaling.targets(encoded)
@@ -59,7 +64,7 @@ def examples(est: sm.IMAMLRegressor | sm.IMAMLClassifier, X: np.ndarray, y: np.n
 
 
 def cosines(algorithm, f, theta, support: Examples, query: Examples) -> tuple[float, float]:
-    """Cosines of conjugate gradients and of the right-hand side with the solution, of one task."""
+    """Compute the cosines of one task: of conjugate gradients, and of the first-order gradient."""
     phi_0, staying, loss = algorithm.inner(f, theta, support)
     adapted = algorithm.adapt(f, theta, support)
     phi = {k: adapted[k].detach().requires_grad_() for k in phi_0}
@@ -79,7 +84,7 @@ def cosines(algorithm, f, theta, support: Examples, query: Examples) -> tuple[fl
 
 
 def measure(family: str, setting: tuple, seed: int, n_iter: int) -> list[float]:
-    """Meta-train, and look at the gradient and the score."""
+    """Meta-train, and measure the gradient and the score."""
     cls, lr, params, make, how = FAMILIES[family]
     lam, times, cg_steps = setting
     params = {**params, "lam": lam, "inner_lr": lr * times, "cg_steps": cg_steps}

@@ -1,10 +1,11 @@
-"""Memory of rows in files, sparse arrays and bytes against plain arrays; reading ahead.
-
-Memory: each form of the same pool is meta-trained on in a process of its own; shown is the most
-that its own memory (RssAnon: no file stands behind it) grew by, from before the rows were there.
-Time: tasks whose reading waits, as a file on a network does; per iteration, by number of workers.
+"""Measure the memory of files, sparse arrays and bytes as inputs, and the speed of reading ahead.
 
     python examples/benchmarks/input.py [--images 100000] [--rows 20000] [--delay 0.005]
+
+Memory: a new process meta-trains on each form of the same pool of rows. The script prints the
+largest growth of the anonymous memory (RssAnon, which excludes files) from before the rows were
+loaded. Time: each task takes some milliseconds to read, as from a file on a network. The script
+prints the time of an iteration by the number of workers that read ahead.
 """
 
 from __future__ import annotations
@@ -29,33 +30,33 @@ ROW_FORMS = ("float64 array", "bool array", "sparse")
 
 
 def own_memory() -> float:
-    """Memory of this process that no file stands behind, in MB."""
+    """Return the anonymous memory of this process in MB."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     (line,) = (line for line in lines if line.startswith("RssAnon"))
     return int(line.split()[1]) / 1024
 
 
 class Watch(Callback):
-    """Keeps the most memory seen at the end of an iteration, and the times of all."""
+    """Record the largest memory at the end of an iteration, and the time of each iteration."""
 
     def __init__(self) -> None:
         self.most, self.times = own_memory(), [time.perf_counter()]
 
     def on_batch_end(self, net: Any, **kwargs: Any) -> None:
-        """Look."""
+        """Record memory and time."""
         self.most = max(self.most, own_memory())
         self.times.append(time.perf_counter())
 
 
 def learner(n_iter: int, **params: Any) -> ProtoNetClassifier:
-    """A small one, so that what is seen is the rows."""
+    """Make a small estimator, so that the rows need most of the memory."""
     return ProtoNetClassifier(
         hidden_layer_sizes=8, max_meta_iter=n_iter, random_state=0, device="cpu", **params
     )
 
 
 def write_images(path: Path, n: int, dtype: str) -> None:
-    """Write images of noise, a part at a time."""
+    """Write random images in parts."""
     images = np.lib.format.open_memmap(path, "w+", dtype, (n, SIDE * SIDE))
     for begin in range(0, n, 1000):
         rng = np.random.RandomState(begin)
@@ -64,7 +65,7 @@ def write_images(path: Path, n: int, dtype: str) -> None:
 
 
 def rows_of(form: str, folder: str, n: int) -> tuple[Any, bool]:
-    """The rows of a pool in one of the forms, and whether to turn them."""
+    """Load the rows of a pool in one form; also return whether to rotate them."""
     kind, where = form.split(" ")[:2] if " " in form else (form, "")
     if form in IMAGE_FORMS:
         X = np.load(Path(folder) / f"{kind}.npy", mmap_mode="r" if where == "file" else None)
@@ -75,20 +76,20 @@ def rows_of(form: str, folder: str, n: int) -> tuple[Any, bool]:
 
 
 class Flat(torch.nn.Module):
-    """Images as they are, row by row."""
+    """Flatten images, and apply one linear layer."""
 
     def __init__(self) -> None:
         super().__init__()
         self.layer = torch.nn.Linear(SIDE * SIDE, 8)
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
-        """Flatten, and one layer."""
+        """Compute the features."""
         return self.layer(X.flatten(1))
 
 
 def grown(form: str, folder: str, n: int, n_iter: int = 20) -> float:
-    """By how many MB the memory grows while a pool is meta-trained on."""
-    rng = np.random.RandomState(0)  # what torch and skorch need, once
+    """Return the growth of the memory in MB while meta-training on a pool."""
+    rng = np.random.RandomState(0)  # memory that torch and skorch need once
     learner(2).meta_fit(FewShotTasks(rng.normal(size=(40, 8)), np.arange(40) % 8, n_shot=1))
     before, watch = own_memory(), Watch()
     X, turns = rows_of(form, folder, n)
@@ -99,7 +100,7 @@ def grown(form: str, folder: str, n: int, n_iter: int = 20) -> float:
 
 
 def memory(n_images: int, n_rows: int, *, alone: bool = True) -> dict[str, float]:
-    """Grown memory of every form, in MB; `alone`: each in its own process."""
+    """Measure the growth of memory of each form in MB, in new processes if `alone`."""
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         for kind in ("float32", "uint8"):
@@ -115,7 +116,7 @@ def memory(n_images: int, n_rows: int, *, alone: bool = True) -> dict[str, float
 
 
 class Slow:
-    """Tasks on a slow disk."""
+    """Sequence of tasks with a delay, as on a slow disk."""
 
     def __init__(self, n: int, delay: float) -> None:
         self.n, self.delay = n, delay
@@ -130,7 +131,7 @@ class Slow:
 
 
 def seconds(n_workers: int, n_tasks: int, delay: float, n_iter: int) -> float:
-    """Seconds of an iteration of 8 tasks, the median; no pass before the first (scaling=None)."""
+    """Measure the median seconds of an iteration of 8 tasks, without a first pass for scaling."""
     tasks = LazyTasks(Slow(n_tasks, delay), n_workers=n_workers, prefetch=32)
     how = {"scaling": None, "meta_batch_size": 8, "iters_per_epoch": n_iter}
     learner(n_iter, callbacks=[watch := Watch()], **how).meta_fit(tasks)

@@ -1,13 +1,14 @@
-"""Does the learned update rule beat SGD and Adam at the same number of steps?
+"""Is the learned update rule better than SGD and Adam with the same number of steps?
 
     python examples/benchmarks/learned_update.py --budget 15 --seeds 3
 
-Meta-trains the LSTM meta-learner on sinusoids (5 rows, network 1-40-40-1) and on handwritten digits
-(10-way episodes for 5-way 1-shot tasks, two convolutions), and adapts to new tasks by its rule, and
-by SGD and Adam from the start that it learned and from a random one, their rates chosen on other
-tasks of the same kind. New tasks of digits are of digits never seen, and of new rows of those of
-meta-training: half the rows are kept for that. With --cost: what a meta-gradient costs in time and
-memory, against FOMAML.
+The script meta-trains the LSTM meta-learner on sinusoids (5 support rows, network 1-40-40-1) and
+on handwritten digits (10-way episodes for 5-way 1-shot tasks, two convolutions). It then adapts to
+new tasks by the learned rule, and by SGD and Adam, which start from the learned and from random
+initial weights. The learning rates of SGD and Adam are chosen on other tasks of the same kind. New
+tasks of digits contain new digits, or new rows of the digits of meta-training, for which half of
+the rows are held out. With --cost, the script measures the time and memory of a meta-gradient and
+compares with FOMAML.
 """
 
 from __future__ import annotations
@@ -53,11 +54,11 @@ RATES = {
     "Adam": (0.0003, 0.001, 0.003, 0.01, 0.02, 0.05, 0.1, 0.3),
 }
 STARTS = "the LSTM's start", "a random start"
-X_SD, Y_SD = 2.887, 2.062  # of the sinusoids
+X_SD, Y_SD = 2.887, 2.062  # standard deviations of the sinusoids
 
 
 def convolutions() -> nn.Module:
-    """The network of examples/plot_01_first_meta_learner.py."""
+    """Make the network of examples/plot_01_first_meta_learner.py."""
     return nn.Sequential(
         nn.Conv2d(1, 16, kernel_size=3, padding=1),
         nn.ReLU(),
@@ -68,7 +69,7 @@ def convolutions() -> nn.Module:
 
 
 class Sinusoids:
-    """Mean squared error in units of y."""
+    """Sinusoids, scored by the mean squared error in units of y."""
 
     name = "sinusoids, 5 rows, mean squared error"
     kinds = ("new sinusoids",)
@@ -108,7 +109,7 @@ class Sinusoids:
 
 
 class Digits:
-    """Accuracy in per cent."""
+    """Digits, scored by the accuracy in per cent."""
 
     kinds = ("digits never seen", "new rows of the digits of meta-training")
     criterion, better = staticmethod(cross_entropy), 1
@@ -149,7 +150,7 @@ Domain = Sinusoids | Digits
 
 
 def scores(of: Domain, alg: Algorithm, theta: dict, tasks: list[Task]) -> np.ndarray:
-    """Adapt to the support of each task, and look at its query."""
+    """Adapt to the support of each task, and score its query."""
 
     def examples(X: np.ndarray, y: np.ndarray) -> Examples:
         return Examples(torch.tensor(X), torch.tensor(of.targets(y)), torch.ones(len(X)))
@@ -182,7 +183,7 @@ def optimiser(of: Domain, name: str, lr: float, steps: int) -> Algorithm:
 def one_seed(
     of: Domain, steps: int, n_iter: int, seed: int, n_tasks: int, n_tuning: int = 100
 ) -> dict:
-    """Scores of the rule and of its rivals, on the same tasks of each kind."""
+    """Score the rule, SGD and Adam on the same tasks of each kind."""
     est = clone(of.estimator).set_params(max_meta_iter=n_iter, random_state=seed)
     est.meta_fit(of.meta_train)
     learned = {k: torch.tensor(v) for k, v in est.theta_.items()}
@@ -212,7 +213,7 @@ def interval(x: np.ndarray) -> str:
 
 
 def compare(of: Domain, args: argparse.Namespace, n_iter: int | None) -> list[str]:
-    """A table of all arms and seeds, for as many iterations as fit the budget."""
+    """Format a table of all rules and seeds; the number of iterations follows from the budget."""
     if n_iter is None:
         trial = clone(of.estimator).set_params(max_meta_iter=30, random_state=0)
         seconds = trial.meta_fit(of.meta_train).history_[-1]["dur"] / 30
@@ -245,7 +246,7 @@ def compare(of: Domain, args: argparse.Namespace, n_iter: int | None) -> list[st
 
 
 def gain(found: dict, better: int, start: str) -> np.ndarray:
-    """By how much the LSTM is better than the better of its rivals, task by task."""
+    """Compute the difference between the LSTM and the better of SGD and Adam on each task."""
     rivals = [arm for arm in found if arm.endswith(start)]
     best = max(rivals, key=lambda arm: better * found[arm].mean())
     return better * (found["LSTM"] - found[best])
@@ -260,11 +261,11 @@ def verdict(gains: list[np.ndarray], start: str) -> str:
     )
 
 
-# ---- what it costs -----------------------------------------------------------------------------
+# ---- costs -------------------------------------------------------------------------------------
 
 
 def kept(alg: Algorithm, f: Backbone, theta: dict, data: tuple) -> int:
-    """Bytes that autograd keeps for the backward pass, each storage once."""
+    """Count the bytes that autograd stores for the backward pass."""
     storages = {}
 
     def keep(t: torch.Tensor) -> torch.Tensor:
@@ -277,7 +278,7 @@ def kept(alg: Algorithm, f: Backbone, theta: dict, data: tuple) -> int:
 
 
 def cost(steps: int = 5) -> list[str]:
-    """Processor time and memory of a meta-gradient."""
+    """Measure processor time and memory of a meta-gradient."""
 
     def rows(B: int, n: int, *shape: int) -> Examples:
         X = torch.randn(B, n, *shape)
@@ -344,10 +345,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--tasks", type=int, default=600, help="test tasks of each seed")
-    parser.add_argument("--sinusoid-iterations", type=int, help="not as many as fit the budget")
-    parser.add_argument("--digits-iterations", type=int, help="likewise")
+    parser.add_argument(
+        "--sinusoid-iterations", type=int, help="number of iterations, instead of the budget"
+    )
+    parser.add_argument(
+        "--digits-iterations", type=int, help="number of iterations, instead of the budget"
+    )
     parser.add_argument("--only", choices=("sinusoids", "prototype", "shared"))
-    parser.add_argument("--cost", action="store_true", help="time and memory alone")
+    parser.add_argument("--cost", action="store_true", help="measure only time and memory")
     parser.add_argument("--output", type=Path, help="Markdown file to write the table to")
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -1,13 +1,14 @@
-"""Many new tasks at once: time against a loop, memory by number of tasks, and one small task.
+"""Measure `score_tasks` on many new tasks: time against a loop, memory, and the time of one task.
 
     python examples/benchmarks/many_tasks.py
 
-Ragged tasks in float64: sinusoids for `MAMLRegressor` with an MLP 1-40-40-1, blobs for
-`MAMLClassifier` as it comes and for `ProtoNetClassifier`; five inner steps. The loop is `fit` and
-`score` of the same estimator, one task after the other, alternating with `score_tasks` in one run;
-medians and their ratio. Times of the loop beyond `--loop` tasks are extrapolated from as many, and
-marked with a star. Memory is the peak of a process of its own beyond what it held with the tasks
-in place. The bare inner loop is written out by hand, without checks, for the same network.
+The tasks have different numbers of rows, in float64. `MAMLRegressor` with an MLP 1-40-40-1 adapts
+to sinusoids; `MAMLClassifier` with default parameters and `ProtoNetClassifier` adapt to blobs, all
+with five inner steps. The loop calls `fit` and `score` of the same estimator for one task after
+the other. Loop and `score_tasks` run alternately; the table has medians and their ratio. Times of
+the loop for more than `--loop` tasks are extrapolated and marked with a star. Memory is the peak
+of a new process beyond the memory that it has when the tasks are loaded. "Bare inner loop" is code
+for the same network without checks.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from sklearn_meta import MAMLClassifier, MAMLRegressor, ProtoNetClassifier, Task
 
 
 def waves(n: int, seed: int = 0) -> list[Task]:
-    """Sinusoids of 5 to 14 support rows and 5 to 19 query rows."""
+    """Make sinusoids with 5 to 14 support rows and 5 to 19 query rows."""
     rng, tasks = np.random.RandomState(seed), []
     for _ in range(n):
         n_support, n_query = rng.randint(5, 15), rng.randint(5, 20)
@@ -41,7 +42,7 @@ def waves(n: int, seed: int = 0) -> list[Task]:
 
 
 def blobs(n: int, seed: int = 0) -> list[Task]:
-    """Two to five classes in eight dimensions, one to three shots, two to five queries each."""
+    """Make blobs of 2 to 5 classes in 8 dimensions, with 1 to 3 support and 2 to 5 query rows."""
     rng, tasks = np.random.RandomState(seed), []
     for _ in range(n):
         n_way, n_shot, n_query = rng.randint(2, 6), rng.randint(1, 4), rng.randint(2, 6)
@@ -73,7 +74,7 @@ def seconds(run: Callable[[], Any]) -> float:
 
 
 def scaling(est: Any, tasks: list[Task], sizes: list[int], at_most: int, repeats: int) -> list[Any]:
-    """Rows (tasks, seconds of the loop, of score_tasks, ratio, largest difference)."""
+    """Return rows (tasks, seconds of the loop, of score_tasks, ratio, largest difference)."""
     rows = []
     for n in sizes:
         some, looped = tasks[:n], tasks[: min(n, at_most)]
@@ -89,7 +90,7 @@ def scaling(est: Any, tasks: list[Task], sizes: list[int], at_most: int, repeats
 
 
 def bare(theta: list[torch.Tensor], task: Task) -> np.ndarray:
-    """Five steps by hand, and the prediction."""
+    """Compute five gradient steps and the prediction without the package."""
     S, y, Q = (torch.tensor(a) for a in (task.X_support, task.y_support[:, None], task.X_query))
     p = [t.detach().requires_grad_() for t in theta]
 
@@ -105,7 +106,7 @@ def bare(theta: list[torch.Tensor], task: Task) -> np.ndarray:
 
 
 def latency(est: Any, task: Task, repeats: int) -> tuple[float, float]:
-    """Milliseconds of fit + predict, and of the bare inner loop, alternating."""
+    """Measure milliseconds of fit + predict and of the bare inner loop, alternately."""
     est.fit(task.X_support, task.y_support)
     theta = [torch.tensor(np.asarray(p), dtype=torch.float64) for p in est.theta_.values()]
     pairs = [
@@ -119,7 +120,7 @@ def latency(est: Any, task: Task, repeats: int) -> tuple[float, float]:
 
 
 def peak(n: int, max_meta_iter: int) -> tuple[float, float]:
-    """MB of n tasks, and of score_tasks beyond them; to be called in a process of its own."""
+    """Return MB of n tasks, and of score_tasks beyond them. Call it in a new process."""
     est, make = learners(max_meta_iter)["MAMLRegressor"]
     est.meta_fit(make(100)).score_tasks(make(100))
     before = _resident()
@@ -177,11 +178,13 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[1, 10, 100, 1000, 10_000])
     parser.add_argument("--memory", type=int, nargs="*", default=[1000, 10_000, 50_000])
-    parser.add_argument("--loop", type=int, default=1000, help="tasks of the loop, at most")
+    parser.add_argument(
+        "--loop", type=int, default=1000, help="largest number of tasks in the loop"
+    )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--max-meta-iter", type=int, default=20)
-    parser.add_argument("--threads", type=int, default=1, help="of torch")
-    parser.add_argument("--peak", type=int, help="only the memory of so many tasks")
+    parser.add_argument("--threads", type=int, default=1, help="number of torch threads")
+    parser.add_argument("--peak", type=int, help="measure only the memory of this number of tasks")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if args.peak:

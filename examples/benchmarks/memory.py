@@ -1,12 +1,13 @@
-"""Memory of meta-training: with and without recomputation, and as estimated beforehand.
+"""Measure the memory of meta-training, with and without recomputation, and its estimate.
 
     python examples/benchmarks/memory.py --output docs/results/memory.md
 
-Every figure is that of a process of its own, which runs one meta-iteration: the resident memory at
-its peak, less that before (``ru_maxrss``, with malloc told to give back what is freed), and the
-most bytes of tensors at once by the count of torch's own allocator. First 20-step second-order
-MAML on Conv4 (28 x 28 images, 5 ways, 1 shot, 15 query rows a class, 4 tasks), everything kept and
-with ``activation_checkpointing=True``; then what `estimate_memory` says of several problems.
+A new process runs one meta-iteration for each figure. There are two measures: the peak of the
+resident memory minus the memory before (``ru_maxrss``, while malloc returns freed memory at once),
+and the largest number of bytes in tensors, as counted by torch's allocator. The first table is for
+MAML with 20 second-order steps on Conv4 (28 x 28 images, 5 ways, 1 shot, 15 query rows in each
+class, 4 tasks), with and without ``activation_checkpointing=True``. The second table compares with
+the result of `estimate_memory` for several problems.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ SMALL = {"inner_steps": 3, "meta_batch_size": 2, "hidden_layer_sizes": 50, "n_qu
 
 
 def problem(name: str, small: bool) -> tuple[Any, list[tuple[Any, Any]]]:
-    """The estimator and its tasks."""
+    """Make an estimator and its tasks."""
     kind, params, n = PROBLEMS[name]
     cls, rng = getattr(sm, kind), np.random.RandomState(0)
     known = cls().get_params()
@@ -85,22 +86,22 @@ def problem(name: str, small: bool) -> tuple[Any, list[tuple[Any, Any]]]:
 
 
 def resident() -> int:
-    """Bytes of this process now."""
+    """Return the resident memory of this process in bytes."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize()
 
 
 def child(name: str, how: str, small: bool) -> dict[str, Any]:
-    """One meta-iteration, in this process: its memory and time; or the counts of torch."""
+    """Run one meta-iteration in this process, and measure its memory and time."""
     est, tasks = problem(name, small)
-    if est.task_chunk_size is None:  # the choice would be measured as well
+    if est.task_chunk_size is None:  # do not measure how the size is chosen
         est.set_params(task_chunk_size=est.meta_batch_size)
     if how == "allocated":
         estimate = est.estimate_memory(tasks).total
         allocated = peak_bytes(lambda: est.meta_fit(tasks))
         return {"allocated": allocated, "estimate": estimate}
     tiny, few = problem("MAML, MLP 2000-2000, 5 steps", True)
-    tiny.meta_fit(few)  # loads what is loaded once
+    tiny.meta_fit(few)  # load modules before the measurement
     before = resident()
     begin = time.perf_counter()
     est.meta_fit(tasks)
@@ -110,7 +111,7 @@ def child(name: str, how: str, small: bool) -> dict[str, Any]:
 
 
 def difference(small: bool) -> tuple[float, float]:
-    """Relative difference of loss and meta-gradient with and without it, in float64."""
+    """Compare loss and meta-gradient with and without recomputation, in float64."""
     options = {"optimizer": torch.optim.SGD}
 
     def after(name: str, meta_lr: float) -> tuple[float, dict[str, Any]]:
@@ -126,7 +127,7 @@ def difference(small: bool) -> tuple[float, float]:
     off = max(
         float(np.linalg.norm(other[k] - p) / np.linalg.norm(p - start[k]))
         for k, p in theta.items()
-        if np.linalg.norm(p - start[k]) > 1e-9  # zero but for rounding
+        if np.linalg.norm(p - start[k]) > 1e-9  # otherwise zero up to rounding
     )
     return abs(again / loss - 1), off
 
@@ -144,7 +145,7 @@ def measured(name: str, small: bool) -> dict[str, Any]:
 
 
 def report(names: list[str], small: bool) -> list[str]:
-    """The tables, in Markdown."""
+    """Format the tables in Markdown."""
     found = {name: measured(name, small) for name in names}
     lines = [
         "| one meta-iteration | resident, MB | allocated, MB | estimate, MB | estimate / resident |"

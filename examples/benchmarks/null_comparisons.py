@@ -1,15 +1,17 @@
-"""How often does a comparison find a difference where there is none, and where there is one?
+"""How often does a comparison report a difference if there is none, and if there is one?
 
     python examples/benchmarks/null_comparisons.py --out docs/results/null_comparisons.md
 
-First learners that are equally good in truth: the same algorithm trained with other seeds, or the
-same algorithm on the other half of features that are exchangeable. For networks, `compare` trains
-one algorithm with many seeds on each of several sets of tasks, and comparisons deal its trainings
-out to two arms. Each comparison is then what a new one on these tasks would be, but comparisons
-share trainings and tasks: rates are right on average, and their standard errors are taken over the
-sets of tasks. Then scores made up by a random generator, of which the true mean is known, given to
-the functions that decide: `mean_interval`, `compare_paired`, `TaskComparison.verdict`, and
-`transfer_gain`'s `gain_over`.
+The first part compares estimators that are equally good: the same algorithm trained with other
+seeds, or the same algorithm on two halves of the features that are exchangeable. For networks,
+`compare` trains one algorithm with many seeds on each of several sets of tasks, and the trainings
+are assigned at random to two estimators. Each comparison has the distribution of a new comparison
+on these tasks, but comparisons share trainings and tasks. The rates are therefore right on
+average, and their standard errors are computed over the sets of tasks.
+
+The second part draws scores with a known mean from a random generator, and passes them to the
+functions that decide: `mean_interval`, `compare_paired`, `TaskComparison.verdict` and `gain_over`
+of `transfer_gain`.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ N_TASKS, N_FOLDS, N_SEEDS = 50, 5, 3
 SMALL = {"hidden_layer_sizes": (8,), "meta_batch_size": 4, "max_meta_iter": 40, "device": "cpu"}
 
 
-# ---- learners ------------------------------------------------------------------------------------
+# ---- estimators ----------------------------------------------------------------------------------
 
 
 def half(X: Array, which: int) -> Array:
@@ -54,32 +56,32 @@ def half(X: Array, which: int) -> Array:
 
 
 def halves(learner: Any) -> list[Any]:
-    """Give the same learner either half of the features."""
+    """Make two copies of an estimator, one for each half of the features."""
     return [
         make_meta_pipeline(FunctionTransformer(half, kw_args={"which": k}), learner) for k in (0, 1)
     ]
 
 
 def lines(rng: np.random.RandomState, n_features: int) -> list[Task]:
-    """Linear tasks whose coefficients are exchangeable."""
+    """Make linear tasks whose coefficients are exchangeable."""
     how = {"mean": np.ones(n_features), "n_support": 5, "random_state": rng.randint(2**31)}
     return list(make_linear_tasks(N_TASKS, 20, n_features, **how).tasks)
 
 
 def blobs(rng: np.random.RandomState) -> list[Task]:
-    """Tasks of three classes, at new places in each."""
+    """Make tasks of three classes, with new class means in each task."""
     how = {"n_features": 6, "n_shot": 2, "random_state": rng.randint(2**31)}
     return list(make_blob_tasks(N_TASKS, n_rows=8, **how))
 
 
 class Null(NamedTuple):
-    """An algorithm, or two that are equally good, and the tasks to compare on."""
+    """One algorithm, or two that are equally good, and the tasks of the comparison."""
 
     learners: Sequence[Any]
     tasks: Callable[[np.random.RandomState], list[Task]]
     scoring: str
-    step: float  # a true difference, whose power is measured: accuracy, or a share of the error
-    n_sets: int  # of tasks
+    step: float  # true difference for the power: in accuracy, or relative to the error
+    n_sets: int  # number of sets of tasks
 
 
 MSE = "neg_mean_squared_error"
@@ -100,7 +102,7 @@ LEARNERS = {
 
 
 def deal(found: TaskComparison, rng: np.random.RandomState) -> TaskComparison:
-    """Deal the trainings of one algorithm out to two arms, in each fold anew."""
+    """Assign the trainings of one algorithm to two estimators, separately in each fold."""
     seeds = sorted({r.seed for r in found.records})
     dealt = [rng.permutation(seeds)[: 2 * N_SEEDS].reshape(2, -1) for _ in range(N_FOLDS)]
     place = {
@@ -118,7 +120,7 @@ def deal(found: TaskComparison, rng: np.random.RandomState) -> TaskComparison:
 
 
 def learners(n_runs: int, seconds: float, seed: int) -> Iterator[str]:
-    """Yield the rows of the table of learners."""
+    """Yield the rows of the table of estimators."""
     yield (
         "| learners | sets of tasks | comparisons | false better or worse | t over tasks alone | "
         'false "pays" | true difference | power |'
@@ -153,7 +155,7 @@ def learners(n_runs: int, seconds: float, seed: int) -> Iterator[str]:
 
 
 def judged(found: TaskComparison, null: Null) -> list[bool]:
-    """Say whether a difference is seen, by three ways, and whether a true one is seen."""
+    """Return whether three methods report a difference, and whether a true one is detected."""
     pair = found.paired("a", "b")
     old = compare_paired(found.scores("a"), found.scores("b"), method="t")
     pays = replace(found, chance=None).verdict.startswith("Meta-learning pays")
@@ -167,17 +169,17 @@ def judged(found: TaskComparison, null: Null) -> list[bool]:
     ]
 
 
-# ---- made-up scores ------------------------------------------------------------------------------
+# ---- generated scores ----------------------------------------------------------------------------
 
 
 def rate(found: Sequence[Any]) -> str:
-    """Spell a share with its standard error."""
+    """Format a share with its standard error."""
     p, n = float(np.mean(found)), len(found)
     return f"{100 * p:.1f} ± {100 * np.sqrt(max(p * (1 - p), 1 / n) / n):.1f} %"
 
 
 def layout(values: Array, n_folds: int) -> Array:
-    """Spread scores (n_seeds, n_tasks) over trainings, each judged on the tasks of its fold."""
+    """Assign scores (n_seeds, n_tasks) to trainings, each with the tasks of its fold."""
     n_seeds, n_tasks = values.shape
     fold = np.arange(n_tasks) * n_folds // n_tasks
     own = fold == np.arange(n_folds)[:, None]  # (n_folds, n_tasks)
@@ -187,7 +189,7 @@ def layout(values: Array, n_folds: int) -> Array:
 def two_levels(
     rng: np.random.RandomState, n_seeds: int, n_folds: int, n_tasks: int, task: float, train: float
 ) -> Array:
-    """Draw scores with a true mean of 0, of tasks and trainings that vary by so much."""
+    """Draw scores with a true mean of 0 and these standard deviations over tasks and trainings."""
     fold = np.arange(n_tasks) * n_folds // n_tasks
     own = train * rng.standard_normal((n_seeds, n_folds))[:, fold]
     noise = 0.5 * rng.standard_normal((n_seeds, n_tasks))
@@ -269,7 +271,7 @@ def skewness(n_runs: int, rng: np.random.RandomState) -> Iterator[str]:
         for n in (5, 10, 20, 50, 200):
             drawn, cells = [scores.draw(rng, n) for _ in range(n_runs)], []
             for way in ways.values():
-                few = drawn[: n_runs // 5] if way is bca else drawn  # it takes its time
+                few = drawn[: n_runs // 5] if way is bca else drawn  # it is slow
                 ends = np.array([way(x) for x in few])
                 too_high, too_low = ends[:, 0] > scores.mean, ends[:, 1] < scores.mean
                 cells.append(f"{100 * too_high.mean():.1f} / {100 * too_low.mean():.1f} %")
@@ -279,11 +281,11 @@ def skewness(n_runs: int, rng: np.random.RandomState) -> Iterator[str]:
 def made_up(
     rng: np.random.RandomState, kinds: Mapping[str, str], means: Mapping[str, float], n_sizes: int
 ) -> TaskComparison:
-    """Make a comparison of arms with these true means."""
+    """Make a comparison of estimators with these true means."""
     records, sizes = [], tuple(range(1, n_sizes + 1))
     task = 0.1 * rng.standard_normal(N_TASKS)
     for name in kinds:
-        # one arm at several sizes: partly the same tasks that suit it, and trainings of its own
+        # an estimator at several sizes: its effects of tasks are correlated, its trainings are not
         own = 0.1 * rng.standard_normal(N_TASKS)
         for size in sizes:
             gaps = own + 0.1 * two_levels(rng, N_SEEDS, N_FOLDS, N_TASKS, 0.7, 0.3)
@@ -298,11 +300,11 @@ def verdicts(n_runs: int, rng: np.random.RandomState) -> Iterator[str]:
     one, three = ({f"meta {k}": "meta" for k in range(n)} for n in (1, 3))
     simple, tuned = {"simple": "per-task"}, {"tuned": "fine-tune"}
     cases = {
-        "1 meta-learner, 1 simple arm, 1 size": (one | simple, {}, 1),
+        "1 meta-learner, 1 simple estimator, 1 size": (one | simple, {}, 1),
         "best of 3 meta-learners, 1 size": (three | simple, {}, 1),
         "1 meta-learner, any of 4 sizes": (one | simple, {}, 4),
         "best of 3 meta-learners, any of 4 sizes": (three | simple, {}, 4),
-        "ahead of the simple arm, as good as fine-tuning": (
+        "ahead of the simple estimator, as good as fine-tuning": (
             one | simple | tuned,
             {"simple": -0.3},
             1,
@@ -314,7 +316,7 @@ def verdicts(n_runs: int, rng: np.random.RandomState) -> Iterator[str]:
             4,
         ),
     }
-    yield '| arms | "meta-learning pays" |'
+    yield '| estimators | "meta-learning pays" |'
     yield "| --- | --- |"
     for name, (kinds, means, n_sizes) in cases.items():
         said = [
@@ -326,7 +328,7 @@ def verdicts(n_runs: int, rng: np.random.RandomState) -> Iterator[str]:
 
 
 def ties(n_runs: int, rng: np.random.RandomState) -> Iterator[str]:
-    """Yield the rows of the table of ties: a mean gain of ten margins, 90 % of tasks tied."""
+    """Yield the rows of the table of ties: a mean gain of ten margins, and 90 % ties."""
     yield '| tasks | false "as good as" |'
     yield "| --- | --- |"
     for n in (2, 5, 10, 20, 50):
@@ -336,7 +338,7 @@ def ties(n_runs: int, rng: np.random.RandomState) -> Iterator[str]:
 
 
 def components(n_runs: int, rng: np.random.RandomState) -> Iterator[str]:
-    """Yield the rows of the table of variance components, of which the truth is 3, 1 and 0.75."""
+    """Yield the rows of the table of variance components, whose true values are 3, 1 and 0.75."""
     yield "| tasks | between | noise | icc |"
     yield "| --- | --- | --- | --- |"
     truth = {"between": 3.0, "noise": 1.0, "icc": 0.75}
@@ -356,35 +358,36 @@ TABLES = {
     "Several trainings": (
         trainings,
         3,
-        "Normal scores; tasks vary by 1, noise is 0.5. Nominal 5 %. First the intervals of "
-        "`mean_interval`; beside them the corrected resampled t test (Nadeau and Bengio 2003), a t "
-        "test over folds, and one over tasks, each of means over seeds.",
+        "Normal scores; the standard deviation is 1 over tasks and 0.5 for the noise. Nominal 5 %. "
+        "The first rate is that of the intervals of `mean_interval`. The others are those of the "
+        "corrected resampled t test (Nadeau and Bengio 2003), a t test over folds, and one over "
+        "tasks, each of means over seeds.",
     ),
     "Skewed scores": (
         skewness,
         5,
-        "One training, 5 times as many runs (BCa: as many). In how many the 95 % interval lies "
-        "above the true mean, and below it; nominal 2.5 / 2.5 %. Above it is what a false "
-        '"better" comes from. Nothing sees a '
-        "disaster before there is one; that is why the verdict says on how many tasks an arm is "
-        "much worse, and on how many it may be.",
+        "One training, 5 times as many runs (BCa: as many). The cells give the share of 95 % "
+        "intervals above the true mean, and below it; nominal 2.5 / 2.5 %. An interval above the "
+        'true mean leads to a false "better". No interval can take rare disasters into account '
+        "before one occurs; the verdict therefore reports on how many tasks an estimator is much "
+        "worse, and on how many it may be.",
     ),
     "The best of several": (
         verdicts,
         1,
-        f"{N_SEEDS} seeds, {N_FOLDS} folds, {N_TASKS} tasks. Equally good arms: nominal 2.5 % on "
-        "this side.",
+        f"{N_SEEDS} seeds, {N_FOLDS} folds, {N_TASKS} tasks. Equally good estimators: nominal "
+        "2.5 % on this side.",
     ),
     "Ties": (
         ties,
         5,
-        "A true mean gain of ten margins, of tasks of which 90 % are tied; how often "
-        "`transfer_gain` says that the two are as good as each other. Nominal 5 %.",
+        "The true mean gain is ten margins, and 90 % of the tasks are tied. The cells give how "
+        "often `transfer_gain` reports that both are equally good. Nominal 5 %.",
     ),
     "Variance components": (
         components,
         1,
-        "How often the 95 % interval holds the truth. Nominal 95 %.",
+        "The share of 95 % intervals that contain the true value. Nominal 95 %.",
     ),
 }
 
@@ -404,11 +407,11 @@ def main(budget: float, seed: int, n_runs: int, out: str | None, only: str) -> N
         "## Learners",
         "",
         f"{N_TASKS} tasks, {N_FOLDS} folds, {N_SEEDS} seeds; networks of 8 hidden units and "
-        f"{SMALL['max_meta_iter']} iterations. The two learners are equally good in truth. "
-        'Nominal: 5 % better or worse, 2.5 % "pays". Beside it, what a t test over tasks alone '
-        "says, and in how many runs a difference of this size, added to every score, is found. "
-        "Comparisons of one set of tasks share trainings; errors are over the sets, of which the "
-        "closed form, as it takes no time, has more.",
+        f"{SMALL['max_meta_iter']} iterations. The two estimators are equally good. "
+        'Nominal: 5 % better or worse, 2.5 % "pays". The next columns give the rate of a t test '
+        "over tasks only, and the share of runs that detect a difference of this size that is "
+        "added to every score. Comparisons on one set of tasks share trainings, so that standard "
+        "errors are computed over the sets. The closed form needs little time and has more sets.",
         "",
     ]
     print("\n".join(lines), flush=True)
@@ -431,10 +434,10 @@ def main(budget: float, seed: int, n_runs: int, out: str | None, only: str) -> N
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--budget", type=float, default=60.0, help="minutes, for the learners")
+    parser.add_argument("--budget", type=float, default=60.0, help="minutes for the estimators")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--out", help="a file to write the tables to")
-    parser.add_argument("--only", default="", help="tables whose title has this in it")
+    parser.add_argument("--only", default="", help="print only tables whose title contains this")
     args = parser.parse_args()
     main(args.budget, args.seed, args.runs, args.out, args.only)

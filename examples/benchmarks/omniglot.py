@@ -1,11 +1,12 @@
-"""Few-shot classification of Omniglot characters, Vinyals split: one table of all learners.
+"""Compare all few-shot classifiers on characters of Omniglot (Vinyals split) in one table.
 
     python examples/benchmarks/omniglot.py --budget 60 --output docs/results/omniglot.md
 
-Every learner is meta-trained for the same time on quarter turns of the 1200 characters of train and
-validation, and tested, unchanged, on 600 tasks from quarter turns of the 423 test characters, 5-way
-and 20-way, one row each. Nothing is transductive: each query row is predicted by itself. On a GPU:
-`--jobs 1 --device cuda --budget 600`.
+Each estimator is meta-trained for the same time, on quarter turns of the 1200 characters for
+training and validation. It is then tested on 600 tasks from quarter turns of the 423 test
+characters, 5-way and 20-way, with one support row in each class. There is no transduction: each
+query row is predicted independently of the others. On a GPU, use `--jobs 1 --device cuda --budget
+600`.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ from sklearn_meta import FewShotTasks
 from sklearn_meta.datasets import fetch_omniglot
 
 N_PILOT = 20
-SETTINGS = ((5, 15), (20, 5))  # ways, query rows a class
+SETTINGS = ((5, 15), (20, 5))  # ways, query rows in each class
 MIXED = {"n_way": (5, 20), "n_shot": 1, "n_query": 3}
 
 
 class Entry(NamedTuple):
-    """A learner, the episodes it is trained on, and what others found, 5-way and 20-way."""
+    """An estimator, its training episodes, and published results, 5-way and 20-way."""
 
     estimator: Any
     params: dict[str, Any]
@@ -87,7 +88,7 @@ SHARED = {"backbone": "conv4", "meta_batch_size": 2, "iters_per_epoch": 10}
 
 
 class Deadline(Callback):
-    """Stop at the budget, whatever the speed measured beforehand promised."""
+    """Stop at the end of the budget."""
 
     def __init__(self, minutes: float) -> None:
         self.end = time.monotonic() + 60 * minutes
@@ -104,7 +105,7 @@ def pool(training: bool, **episode: Any) -> FewShotTasks:
 
 
 def run(name: str, minutes: float, args: argparse.Namespace) -> dict[str, Any]:
-    """Meta-train a learner, score it with its inner steps and without; or read what is kept."""
+    """Meta-train an estimator and score it with and without inner steps, or read saved results."""
     kept = None if args.keep is None else args.keep / f"{name} {minutes:.3g}.joblib"
     if kept is not None and kept.exists():
         return joblib.load(kept)
@@ -133,7 +134,7 @@ def run(name: str, minutes: float, args: argparse.Namespace) -> dict[str, Any]:
         tests = pool(False, n_way=n_way, n_shot=1, n_query=n_query)
         tests = tests.sample(args.tasks, random_state=1)
         cell = spell(est.score_tasks(tests))
-        if hasattr(est, "inner_steps"):  # what the start alone can do
+        if hasattr(est, "inner_steps"):  # the score of the initial weights
             steps = est.inner_steps
             cell += f" ({100 * est.set_params(inner_steps=0).score_tasks(tests).mean():.1f})"
             est.set_params(inner_steps=steps)
@@ -146,7 +147,7 @@ def run(name: str, minutes: float, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def spell(scores: np.ndarray) -> str:
-    """Mean and 95 % interval over tasks, in per cent."""
+    """Format the mean and its 95 % interval over tasks, in per cent."""
     return f"{100 * scores.mean():.2f} ± {196 * scores.std(ddof=1) / np.sqrt(len(scores)):.2f}"
 
 
@@ -167,19 +168,21 @@ def table(runs: list[dict[str, Any]]) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--budget", type=float, default=60.0, help="minutes in all")
-    parser.add_argument("--iterations", type=int, help="of each run, instead of as many as fit")
+    parser.add_argument("--budget", type=float, default=60.0, help="minutes in total")
+    parser.add_argument(
+        "--iterations", type=int, help="iterations of each run, instead of the budget"
+    )
     parser.add_argument("--learners", nargs="+", default=list(LEARNERS), choices=list(LEARNERS))
-    parser.add_argument("--tasks", type=int, default=600, help="test tasks a setting")
+    parser.add_argument("--tasks", type=int, default=600, help="test tasks in each setting")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at the same time")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--keep", type=Path, help="folder of finished runs, to go on from")
+    parser.add_argument("--keep", type=Path, help="folder that stores finished runs")
     parser.add_argument("--output", type=Path, help="Markdown file to write the table to")
     args = parser.parse_args()
 
-    fetch_omniglot(split="vinyals")  # unpacks the archive once, before there are several of us
-    minutes = 0.85 * args.budget / -(-len(args.learners) // args.jobs)  # the rest: scoring
+    fetch_omniglot(split="vinyals")  # unpack the archive before other processes start
+    minutes = 0.85 * args.budget / -(-len(args.learners) // args.jobs)  # leaves time for scoring
     begin = time.monotonic()
     runs = joblib.Parallel(n_jobs=args.jobs)(
         joblib.delayed(run)(name, minutes, args) for name in args.learners

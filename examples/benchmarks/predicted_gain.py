@@ -1,10 +1,11 @@
-"""Holds `predicted_gain` against simulation: risks of pool, local and meta in 24 settings.
+"""Compare `predicted_gain` with simulation: risks of pooling, local and meta-learning, 24 settings.
 
     python examples/benchmarks/predicted_gain.py
 
-Each setting draws source tasks and new tasks, fits the three learners to them, and compares their
-mean squared errors (beyond the noise) with the formulas: once at the true moments of the tasks, and
-once as a user gets them, from tasks alone (8000 of them, so that sampling error is small).
+Each setting draws training tasks and new tasks, fits the three estimators, and compares their mean
+squared errors (beyond the noise) with the formulas: once with the true moments of the tasks, and
+once with moments that are estimated from tasks, as a user would do (from 8000 tasks, so that the
+sampling error is small).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from sklearn_meta.analysis import predicted_gain
 from sklearn_meta.analysis.predicted_gain import LinearPrior, gaussian_designs
 
-# d, rows of support, tau, s, source tasks, what is special
+# d, support rows, tau, s, training tasks, special property
 SETTINGS = [
     (1, 6, 1.0, 1.0, 20, ""),
     (1, 7, 0.3, 1.0, 10, ""),
@@ -45,7 +46,7 @@ N_SOURCE_ROWS, N_NEW, N_FITTED = 25, 100, 8000
 
 
 def truth(d, tau, kind):
-    """Covariance of coefficients, and of rows."""
+    """Return the covariances of coefficients and rows."""
     sigma, rows = tau**2 * np.eye(d), np.eye(d)
     if kind == "unequal":
         sigma = tau**2 * np.diag(np.linspace(0.2, 1.8, d))
@@ -56,7 +57,7 @@ def truth(d, tau, kind):
 
 
 def draw(rng, n_tasks, n, mean, sigma, rows, s):
-    """X, y and coefficients of tasks."""
+    """Draw X, y and coefficients of tasks."""
     d = len(mean)
     X = rng.standard_normal((n_tasks, n, d)) @ np.linalg.cholesky(rows).T
     w = mean + rng.standard_normal((n_tasks, d)) @ np.linalg.cholesky(sigma).T
@@ -64,19 +65,19 @@ def draw(rng, n_tasks, n, mean, sigma, rows, s):
 
 
 def mean_covariance(G, covariance, noise):
-    """Covariance of the best estimate of the mean from tasks: (sum_t X' V^-1 X)^-1."""
+    """Return the covariance of the best estimate of the mean, (sum_t X' V^-1 X)^-1."""
     K = np.linalg.inv(noise * np.eye(G.shape[-1]) + G @ covariance)
     return np.linalg.inv(np.sum(K @ G, axis=0))
 
 
 def toward(X, y, centre, precision, s):
-    """Ridge toward a centre, with the covariance known."""
+    """Fit ridge regression toward a centre, with the true covariance."""
     G, b = X.swapaxes(1, 2) @ X, np.einsum("tnd,tn->td", X, y - X @ centre)
     return centre + np.linalg.solve(G + s**2 * precision, b[..., None])[..., 0]
 
 
 def simulated(rng, n, n_tasks, mean, sigma, rows, s):
-    """Mean squared error of the three learners over new tasks."""
+    """Simulate the mean squared errors of the three estimators over new tasks."""
     precision, risks = np.linalg.inv(sigma), []
     for _ in range(int(np.clip(20000 / n_tasks, 300, 1500))):
         X, y, _ = draw(rng, n_tasks, N_SOURCE_ROWS, mean, sigma, rows, s)
@@ -91,7 +92,7 @@ def simulated(rng, n, n_tasks, mean, sigma, rows, s):
 
 
 def formulas(rng, n, n_tasks, mean, sigma, rows, s):
-    """The predictions at the true moments."""
+    """Compute the risks by the formulas with the true moments."""
     X, _, _ = draw(rng, 4000, N_SOURCE_ROWS, mean, sigma, rows, s)
     C = mean_covariance(X.swapaxes(1, 2) @ X, sigma, s**2) * (4000 / n_tasks)
     prior = LinearPrior(mean, sigma, s**2, C)
@@ -102,7 +103,7 @@ def formulas(rng, n, n_tasks, mean, sigma, rows, s):
 
 
 def setting(d, n, tau, s, n_tasks, kind, seed=0):
-    """Risks simulated, by the formulas, and by `predicted_gain` from tasks."""
+    """Return the risks by simulation, by the formulas, and by `predicted_gain` from tasks."""
     rng = np.random.RandomState(seed)
     sigma, rows = truth(d, tau, kind)
     known = (np.full(d, 0.5), sigma, rows, s)

@@ -1,11 +1,12 @@
-"""What a grid over the inner loop costs when all candidates share one meta-training.
+"""Measure a grid search over the inner loop whose candidates share one meta-training.
 
     python examples/benchmarks/prefit.py
 
-Meta-trains once, then searches twelve inner loops, learning rate by number of steps, with
-`TaskEstimator(prior, prefit=True)` on tasks of their own, three folds; in one run, so that the
-ratio to twelve meta-trainings does not hang on the machine. (Without `prefit` the same search
-meta-trains for each candidate and fold, and once more for the best: 37 times.)
+The script meta-trains once, and then searches twelve inner loops (learning rates and numbers of
+steps) with `TaskEstimator(prior, prefit=True)` on other tasks, by three-fold cross-validation. It
+measures both in one run, so that the ratio to twelve meta-trainings does not depend on the
+machine. Without `prefit`, the same search would meta-train 37 times: for each candidate and fold,
+and once for the best candidate.
 """
 
 from __future__ import annotations
@@ -62,8 +63,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--max-meta-iter", type=int, default=1000)
     parser.add_argument("--tasks", type=int, default=30, help="held-out tasks of each fold")
-    parser.add_argument("--threads", type=int, default=1, help="of torch")
-    parser.add_argument("--scoring", default=None, help="of scikit-learn's, one task at a time")
+    parser.add_argument("--threads", type=int, default=1, help="number of torch threads")
+    parser.add_argument(
+        "--scoring", default=None, help="scorer of scikit-learn, which scores one task at a time"
+    )
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)  # on tensors this small, more of them wait for each other
+    torch.set_num_threads(args.threads)  # more threads are slower on small tensors
     main(args.max_meta_iter, args.tasks, args.scoring)

@@ -1,7 +1,7 @@
-"""The meta-iterations that speed.py times, and how others compute the same: plain torch functions.
+"""Problems for speed.py, and functions of plain torch that compute the same meta-iterations.
 
-A problem is an episode of random rows (only shapes matter for time), an algorithm and its theta.
-The networks here take parameters as a list, in the order of theta.
+A problem is an episode of random rows (the time depends only on shapes), an algorithm and its
+theta. The networks here take parameters as a list, in the order of theta.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Net = Callable[[list[Tensor], Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Problem:
-    """What is timed: a second-order meta-iteration (or ProtoNet's) on a stack of tasks."""
+    """A second-order meta-iteration (or one of ProtoNet) on a stack of tasks."""
 
     name: str
     algorithm: Algorithm
@@ -38,14 +38,14 @@ class Problem:
     theta: dict[str, Tensor]
     support: Examples
     query: Examples
-    net: Net  # of one task, its weights as in theta
+    net: Net  # network of one task, with the weights of theta
     kind: str  # "mlp" or "conv4"
     steps: int  # 0: prototypes
     lr: float
-    chunk: int | None  # tasks at once where meta_fit, on a CPU, cuts a meta-batch
+    chunk: int | None  # tasks at once if meta_fit splits a meta-batch (on a CPU)
 
     def to(self, device: str) -> Problem:
-        """The same on another device."""
+        """Return the problem on another device."""
         theta = {k: p.detach().to(device).requires_grad_() for k, p in self.theta.items()}
         support, query = (Examples(*(t.to(device) for t in e)) for e in (self.support, self.query))
         return replace(self, theta=theta, support=support, query=query)
@@ -62,7 +62,7 @@ def mlp(p: list[Tensor], X: Tensor) -> Tensor:
 
 
 def body(p: list[Tensor], X: Tensor) -> Tensor:
-    """The mlp without an output layer."""
+    """Compute the MLP without its output layer."""
     for weight, bias in zip(p[::2], p[1::2], strict=True):
         X = F.linear(X, weight, bias).relu()
     return X
@@ -91,7 +91,7 @@ def problem(
     lr: float = 0.01,
     chunk: int | None = None,
 ) -> Problem:
-    """Make one; `n_way` 0 is a regression, and rows are those of a class otherwise."""
+    """Make a problem; with `n_way` 0 it is a regression, otherwise rows are counted by class."""
     rng = torch.Generator().manual_seed(0)
     f = build_backbone(
         kind,
@@ -136,7 +136,7 @@ def omniglot(n_tasks: int = 16) -> Problem:
         n_query=15,
         n_way=5,
         chunk=3,
-        lr=0.001,  # with 0.01 some tasks of random pixels walk where rounding decides
+        lr=0.001,  # with 0.01, rounding determines the steps in some tasks of random pixels
     )
 
 
@@ -157,7 +157,7 @@ def assays(steps: int, n_tasks: int = 8, n_rows: int = 32) -> Problem:
 
 
 def loss_of(problem: Problem, prediction: Tensor, y: Tensor) -> Tensor:
-    """Mean loss of one task, or of each task of a stack."""
+    """Compute the mean loss of one task, or of each task of a stack."""
     if problem.regression:
         return (prediction - y).square().mean((-2, -1))
     return -(y * prediction.log_softmax(-1)).sum(-1).mean(-1)

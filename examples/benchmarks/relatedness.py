@@ -1,14 +1,15 @@
-"""Which metric to trust: rank correlation with the gain that pairs of tasks really have.
+"""Which metric predicts how much one task helps another? Rank correlations with measured gains.
 
     python examples/benchmarks/relatedness.py
 
-Gain of j from i: the error on 400 fresh rows of task j of a model trained on the 10 support rows of
-j, less that of a model trained on these and the 40 rows of i together, over the former. The model
-is kernel ridge regression (of indicators, for labels) with a Gaussian kernel, a learner that no
-metric has. Metrics see 40 rows of each task, and never the fresh ones. The number is Spearman's
-correlation of -d_ij with the gain over all ordered pairs of 20 tasks: its mean over seeds 0, 1, 2,
-and the least and largest. The learner of "gradient" and "parameter", of "transfer" and "task2vec"
-where it says so, is MAML, meta-trained on 60 other tasks of the family.
+The gain of task j from task i is the relative decrease of the error on 400 new rows of j, if a
+model is trained on the 10 support rows of j and the 40 rows of i instead of the 10 support rows
+only. The model is kernel ridge regression with a Gaussian kernel (of class indicators, for
+labels), which no metric uses. The metrics use 40 rows of each task and none of the new rows. The
+script prints Spearman's correlation of -d_ij with the gain over all ordered pairs of 20 tasks: its
+mean over the seeds 0, 1 and 2, its minimum and its maximum. The estimator of "gradient" and
+"parameter", and of the rows of "transfer" and "task2vec" that name it, is MAML, meta-trained on 60
+other tasks.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ WITHOUT = ["transfer", "task2vec", "otdd", "mmd", "logme", "meta_features"]
 
 
 def linear(rng):
-    """One of 4 coefficient vectors, and some of its own."""
+    """Make linear tasks: one of 4 coefficient vectors, plus a deviation of each task."""
     centres = rng.standard_normal((4, 5))
 
     def draw(n):
@@ -41,7 +42,7 @@ def linear(rng):
 
 
 def labelled(rng):
-    """The sign of the linear family, with labels that mean the same in all tasks."""
+    """Use the sign of the linear targets as labels, which mean the same in all tasks."""
     draw_real = linear(rng)
 
     def draw(n):
@@ -52,7 +53,7 @@ def labelled(rng):
 
 
 def waves(rng):
-    """Sinusoids of any phase and amplitude."""
+    """Make sinusoids of random phase and amplitude."""
 
     def draw(n):
         amplitude, phase = rng.uniform(0.5, 2), rng.uniform(0, 2 * np.pi)
@@ -63,7 +64,7 @@ def waves(rng):
 
 
 def shifted(rng):
-    """One function of all tasks, each seen somewhere else: what differs is X alone."""
+    """Make tasks of one function that differ only in the distribution of X."""
 
     def draw(n):
         X = rng.uniform(-3, 3) + 0.7 * rng.standard_normal((n, 1))
@@ -76,7 +77,7 @@ FAMILIES = {"linear": linear, "labels": labelled, "sinusoids": waves, "shifted X
 
 
 def risk(X, y, X_new, y_new, kind):
-    """Error of kernel ridge regression: squared, or the share of wrong labels."""
+    """Compute the error of kernel ridge regression: squared, or the share of wrong labels."""
     centre = y.mean()
     model = KernelRidge(alpha=0.1, kernel="rbf", gamma=0.5 / X.shape[1]).fit(X, y - centre)
     found = model.predict(X_new) + centre
@@ -86,7 +87,7 @@ def risk(X, y, X_new, y_new, kind):
 
 
 def gains(tasks, fresh, kind):
-    """Relative gain of each task from each other, (from, to)."""
+    """Compute the relative gain of each task from each other, (from, to)."""
     found = np.empty((len(tasks), len(tasks)))
     for j, (target, (X_new, y_new)) in enumerate(zip(tasks, fresh, strict=True)):
         X, y = target.X[:N_SUPPORT], target.y[:N_SUPPORT]
@@ -98,7 +99,7 @@ def gains(tasks, fresh, kind):
 
 
 def correlations(family, seed):
-    """Spearman's correlation of each metric, by name."""
+    """Compute Spearman's correlation of each metric."""
     rng = np.random.RandomState(seed)
     draw, kind = FAMILIES[family](rng), "class" if family == "labels" else "real"
     other = [Task(*draw(N_ROWS)) for _ in range(N_OTHER)]

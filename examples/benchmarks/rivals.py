@@ -1,7 +1,8 @@
-"""What a user would write or install instead of sklearn_meta, on the problems of problems.py.
+"""Code and packages that a user could use instead of sklearn_meta, for the problems of problems.py.
 
-Each gives a function without arguments that returns the mean query loss and its gradient with
-respect to theta, or None where its package is not installed or does not do the problem.
+Each function returns a function without arguments that computes the mean query loss and its
+gradient with respect to theta. It returns None if its package is not installed or cannot solve the
+problem.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ Way = Callable[[], tuple[Tensor, Any]]
 
 
 def loop(problem: Problem) -> Way:
-    """One task after the other, by torch.autograd.grad: what learn2learn does, without its cost."""
+    """Loop over tasks with torch.autograd.grad, as learn2learn does, without its overhead."""
     theta = list(problem.theta.values())
 
     def risk(b: int) -> Tensor:
@@ -46,7 +47,7 @@ def loop(problem: Problem) -> Way:
 
 
 def bare(problem: Problem) -> Way | None:
-    """Stacked weights and nothing around them: the lower bound of what torch can do eagerly."""
+    """Use stacked weights without anything else: the lower bound for torch without compilation."""
     if problem.kind != "mlp" or not problem.steps:
         return None
     theta, B = list(problem.theta.values()), len(problem.support.X)
@@ -70,7 +71,7 @@ def bare(problem: Problem) -> Way | None:
 
 
 def _module(problem: Problem) -> nn.Module:
-    """The network as higher and torchopt want it: an ordinary module that holds theta."""
+    """Make an ordinary module with the weights theta, for higher and torchopt."""
     p, layers = [t.detach() for t in problem.theta.values()], []
     if problem.kind == "conv4":
         layers.append(nn.Unflatten(1, (1, 28)))
@@ -90,7 +91,7 @@ def _module(problem: Problem) -> nn.Module:
 
 
 def higher(problem: Problem) -> Way | None:
-    """Facebook's higher, archived in 2021."""
+    """Use higher (archived in 2021)."""
     if not problem.steps or importlib.util.find_spec("higher") is None:
         return None
     import higher as package
@@ -115,7 +116,7 @@ def higher(problem: Problem) -> Way | None:
 
 
 def torchopt(problem: Problem) -> Way | None:
-    """TorchOpt's differentiable SGD."""
+    """Use the differentiable SGD of TorchOpt."""
     if not problem.steps or importlib.util.find_spec("torchopt") is None:
         return None
     import torchopt as package

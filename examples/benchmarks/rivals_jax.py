@@ -1,4 +1,4 @@
-"""JAX, jit + vmap + optax, on the problems of problems.py: for speed.py."""
+"""JAX (jit, vmap) with optax, on the problems of problems.py, for speed.py."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from problems import Problem
 
 
 def jax(problem: Problem) -> Any:
-    """Give two functions: loss and gradient, and a whole iteration with optax's Adam.
+    """Return two functions: loss and gradient, and an iteration with Adam of optax.
 
-    None where jax or optax is not installed. Both wait until the numbers are there.
+    Both wait for their results. Return None if jax or optax is not installed.
     """
     if any(importlib.util.find_spec(name) is None for name in ("jax", "optax")):
         return None

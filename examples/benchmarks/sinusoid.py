@@ -1,11 +1,12 @@
-"""Every learner on the MAML paper's sinusoids from five points (section 5.1, App. C): one table.
+"""Compare all regressors on the MAML paper's sinusoids from five points in one table.
 
     python examples/benchmarks/sinusoid.py --budget 36 --output docs/results/sinusoid.md
 
-Network 1-40-40-1, supports of 5 rows in training and test, 25 tasks a meta-batch (LSTM: 4), mean
-squared error on the queries of 600 new tasks in the units of y. Every run gets the same time on one
-core; the table says how many iterations that was. Rows of the same seed share training and test
-tasks. Steps and rates were chosen on seed 0, which is not among those of the table.
+The problem is that of section 5.1 and appendix C of the paper. The network is 1-40-40-1, supports
+have 5 rows in training and test, and a meta-batch has 25 tasks (LSTM: 4). The table has the mean
+squared error on the queries of 600 new tasks, in the units of y. Each run gets the same time on
+one core, and the table lists the number of iterations. Runs with the same seed share training and
+test tasks. Steps and learning rates were chosen on seed 0, which is not in the table.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from sklearn_meta.datasets import make_sinusoid_tasks
 
 N_PILOT = 60
 STEPS = (0, 1, 5, 10)
-# name: estimator, its own parameters
+# name: estimator, parameters
 LEARNERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "MAML": (sm.MAMLRegressor, {"inner_lr": 0.02, "inner_steps": 1}),
     "FOMAML": (sm.MAMLRegressor, {"inner_lr": 0.02, "inner_steps": 1, "first_order": True}),
@@ -41,7 +42,7 @@ LEARNERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "CAVIA": (sm.CAVIARegressor, {"inner_lr": 1.0, "inner_steps": 1}),
     "Reptile": (sm.ReptileRegressor, {"inner_lr": 0.01, "inner_steps": 10}),
     "iMAML": (sm.IMAMLRegressor, {"inner_lr": 0.02, "inner_steps": 32, "lam": 2.0}),
-    # an LSTM cell a weight: small meta-batches
+    # small meta-batches, because each weight has an LSTM cell
     "LSTM": (
         sm.LSTMMetaLearnerRegressor,
         {"inner_steps": 5, "meta_batch_size": 4, "meta_lr": 0.003, "scaling": None},
@@ -67,12 +68,12 @@ SHARED = {
 
 
 def squared_errors(estimator: Any, tasks: list) -> np.ndarray:
-    """Mean squared error on the query of each task."""
+    """Compute the mean squared error on the query of each task."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         try:
             predictions = estimator.predict_tasks(tasks, error_score="raise")
-        except FloatingPointError:  # more steps than the learned rates bear
+        except FloatingPointError:  # too many steps for the learned step sizes
             return np.full(len(tasks), np.inf)
     return np.array(
         [np.mean((p - t.y_query) ** 2) for p, t in zip(predictions, tasks, strict=True)]
@@ -88,7 +89,7 @@ def tasks_of(seed: int, n_train: int) -> tuple[list, list]:
 def run(
     name: str, seed: int, minutes: float, iterations: int | None, keep: Path | None = None
 ) -> dict[str, Any]:
-    """Meta-train one learner and score it after each number of steps; or read what was kept."""
+    """Meta-train one estimator and score it after each number of steps, or read saved results."""
     kept = None if keep is None else keep / f"{name} {seed} {minutes:.3g} {iterations}.joblib"
     if kept is not None and kept.exists():
         return joblib.load(kept)
@@ -123,7 +124,7 @@ def run(
 
 
 def anchors(seeds: list[int]) -> list[str]:
-    """What can be had without learning: rows of the table."""
+    """Make the rows of predictions without meta-learning."""
 
     def waves(x: np.ndarray) -> np.ndarray:
         return np.stack([np.sin(x), np.cos(x)], -1)
@@ -147,7 +148,7 @@ def anchors(seeds: list[int]) -> list[str]:
 
 
 def spell(errors: list[np.ndarray]) -> str:
-    """Mean over seeds and tasks, and a 95 % interval over the tasks of all seeds."""
+    """Format the mean over seeds and tasks, with a 95 % interval over the tasks of all seeds."""
     pooled = np.concatenate(errors)
     if pooled.mean() > 1000:
         return "diverges"
@@ -181,18 +182,20 @@ def table(runs: list[dict[str, Any]], seeds: list[int]) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--budget", type=float, default=36.0, help="minutes in all")
-    parser.add_argument("--iterations", type=int, help="of each run, instead of as many as fit")
+    parser.add_argument("--budget", type=float, default=36.0, help="minutes in total")
+    parser.add_argument(
+        "--iterations", type=int, help="iterations of each run, instead of the budget"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[5, 6, 7])
     parser.add_argument("--learners", nargs="+", default=list(LEARNERS), choices=list(LEARNERS))
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
-    parser.add_argument("--keep", type=Path, help="folder of finished runs, to go on from")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at the same time")
+    parser.add_argument("--keep", type=Path, help="folder that stores finished runs")
     parser.add_argument("--output", type=Path, help="Markdown file to write the table to")
     args = parser.parse_args()
 
     todo = [(name, seed) for seed in args.seeds for name in args.learners]
     rounds = -(-len(todo) // args.jobs)
-    minutes = 0.92 * args.budget / rounds  # the rest: starting, scoring
+    minutes = 0.92 * args.budget / rounds  # leaves time for starting and scoring
     runs = joblib.Parallel(n_jobs=args.jobs)(
         joblib.delayed(run)(name, seed, minutes, args.iterations, args.keep) for name, seed in todo
     )

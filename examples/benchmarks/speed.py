@@ -1,13 +1,14 @@
-"""One meta-iteration, side by side with what a user would write or install instead, in one run.
+"""Compare the time of a meta-iteration with code that a user could write or install instead.
 
     pip install "sklearn-meta[bench]"
     python examples/benchmarks/speed.py --output docs/results/speed.md
 
-Loss and second-order meta-gradient of a meta-batch: this package, eager and compiled; a loop over
-tasks; higher, TorchOpt and JAX (jit, vmap, optax) where installed; and bare hand-stacked code. All
-must give the same loss. They take turns, and the table has medians and their ratios. Then how time
-grows, what skorch and the data add to an iteration of `meta_fit`, and the share of the machine's
-own rate of matrix multiplication.
+The script measures loss and second-order meta-gradient of a meta-batch with this package,
+uncompiled and compiled; a loop over tasks; higher, TorchOpt and JAX (jit, vmap, optax) if they are
+installed; and hand-written code for stacked tasks. All must compute the same loss. They run
+alternately, and the table has medians and their ratios. Further tables show how the time grows
+with the problem, how much time skorch and the data add to an iteration of `meta_fit`, and which
+share of the machine's rate of matrix multiplication is reached.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def ours(problem: Problem) -> Callable[[], Any]:
 
 
 def compiled(problem: Problem) -> tuple[Callable[[], Any], float]:
-    """The compiled meta-gradient, and how long it took to be made."""
+    """Compile the meta-gradient, and measure the time that this takes."""
     way = CompiledGradient(padding=True)
     args = (problem.algorithm, problem.f, problem.theta, problem.support, problem.query)
     way(*args)
@@ -65,7 +66,7 @@ def compiled(problem: Problem) -> tuple[Callable[[], Any], float]:
 def with_adam(
     problem: Problem, run: Callable[[], Any], max_norm: float | None = None
 ) -> Callable[[], None]:
-    """A whole iteration, as `meta_fit` makes it; on a copy of theta that nobody else sees."""
+    """Make a full iteration as in `meta_fit`, on a copy of theta."""
     theta = [p.detach().clone() for p in problem.theta.values()]
     optimizer = torch.optim.Adam(theta, lr=1e-3, fused=True)
 
@@ -81,14 +82,14 @@ def with_adam(
 
 
 def alternate(ways: dict[str, Callable[[], Any]], repeats: int, seconds: float) -> dict[str, float]:
-    """Median time of each in ms; a slow one takes fewer turns, to last `seconds` at most.
+    """Measure the median time of each in ms; slow ones run less often, for at most `seconds`.
 
-    Each round has its own order, with a pause between: threads that wait for more work, as JAX's
-    do, would take the time of whoever comes next.
+    Each round has a random order and pauses, because threads that wait for more work, such as those
+    of JAX, slow down the next measurement.
     """
     times: dict[str, list[float]] = {name: [] for name in ways}
     every = {}
-    for name, way in ways.items():  # once for nothing, once to see how slow it is
+    for name, way in ways.items():  # once to warm up, once to estimate the time
         way()
         begin = time.perf_counter()
         way()
@@ -122,7 +123,7 @@ def side_by_side(problem: Problem, args: argparse.Namespace, *, compile: bool) -
     }
     if not np.allclose(list(losses.values()), losses[EAGER], rtol=1e-3):
         raise SystemExit(f"the losses differ: {losses}")
-    if compile:  # only then is Adam a share worth telling
+    if compile:  # otherwise the share of Adam is negligible
         ways |= {name + ADAM: with_adam(problem, ways[name]) for name in (EAGER, COMPILED)}
         if both is not None:
             ways[JAX + ADAM] = both[1]
@@ -144,7 +145,7 @@ def table(problem: Problem, found: dict[str, float]) -> list[str]:
 
 
 def growth(args: argparse.Namespace) -> list[str]:
-    """How the time of an eager iteration grows with each size of the sinusoid problem."""
+    """Measure how the time of an uncompiled iteration grows with each size of the problem."""
     changes = {
         "tasks": ("n_tasks", (1, 5, 25, 125, 625)),
         "inner steps": ("steps", (1, 2, 5, 10, 20)),
@@ -165,10 +166,10 @@ def growth(args: argparse.Namespace) -> list[str]:
 
 
 def in_meta_fit(problem: Problem, n_iter: int, **params: Any) -> tuple[float, float]:
-    """Median times in ms of an iteration of `meta_fit`, and of the bare step it consists of.
+    """Measure median times in ms of an iteration of `meta_fit` and of the bare step in it.
 
-    The bare step is that of all tasks at once, clipping and Adam, as by hand. Epochs of
-    `meta_fit` and as many bare steps take turns, neither of them with pauses.
+    The bare step computes all tasks at once, clips the gradient and applies Adam. Epochs of
+    `meta_fit` alternate with the same number of bare steps, without pauses.
     """
     run = compiled(problem)[0] if params.get("compile") else ours(problem)
     step = with_adam(problem, run, max_norm=10.0)
@@ -199,7 +200,7 @@ def in_meta_fit(problem: Problem, n_iter: int, **params: Any) -> tuple[float, fl
 
 
 class EpochEnd(Callback):
-    """Calls a function when an epoch has been timed."""
+    """Call a function at the end of each epoch."""
 
     def __init__(self, call: Callable[..., None]) -> None:
         self.call = call
@@ -209,14 +210,14 @@ class EpochEnd(Callback):
 
 
 def operations(problem: Problem) -> int:
-    """Operations of products and convolutions in an iteration; grouped ones are counted wrongly."""
+    """Count the operations of products and convolutions; the count of grouped ones is wrong."""
     with FlopCounterMode(display=False) as counter:
         rivals.loop(problem)()
     return counter.get_total_flops()
 
 
 def matmul_rate(args: argparse.Namespace) -> float:
-    """The best rate of a batched matrix product on this machine, in operations a second."""
+    """Measure the best rate of a batched matrix product, in operations per second."""
     best = 0.0
     for m, k, n in ((64, 576, 980), (64, 576, 4096), (512, 512, 512)):
         A, B = torch.rand(8, m, k, device=args.device), torch.rand(8, k, n, device=args.device)
@@ -226,7 +227,7 @@ def matmul_rate(args: argparse.Namespace) -> float:
 
 
 def bars(name: str, found: dict[str, float]) -> list[str]:
-    """The ratios that are asked for."""
+    """Format the ratios."""
     pairs = [
         (LOOP, EAGER, "a loop over tasks takes {:.1f} times as long"),
         (EAGER, BARE, "eager takes {:.2f} times as long as bare stacked code"),
@@ -240,7 +241,7 @@ def bars(name: str, found: dict[str, float]) -> list[str]:
     ]
 
 
-# the problems, and whether they are compiled: Conv4 gains nothing by it on a CPU
+# problems, and whether to compile them: on a CPU compilation does not help Conv4
 TIMED: dict[str, tuple[Callable[[], Problem], bool]] = {
     "sinusoid": (problems.sinusoid, True),
     "omniglot": (problems.omniglot, False),
@@ -252,10 +253,16 @@ TIMED: dict[str, tuple[Callable[[], Problem], bool]] = {
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=200)
-    parser.add_argument("--seconds", type=float, default=20, help="at most, for each way")
+    parser.add_argument(
+        "--seconds", type=float, default=20, help="largest time of each alternative"
+    )
     parser.add_argument("--only", nargs="+", default=list(TIMED), choices=list(TIMED))
-    parser.add_argument("--iterations", type=int, default=200, help="an epoch of meta_fit")
-    parser.add_argument("--repeats-of-learners", type=int, default=0, help="costs of all learners")
+    parser.add_argument(
+        "--iterations", type=int, default=200, help="iterations in an epoch of meta_fit"
+    )
+    parser.add_argument(
+        "--repeats-of-learners", type=int, default=0, help="repeats of the costs of all estimators"
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--no-compile", action="store_true")
     parser.add_argument("--output", type=Path, help="Markdown file to write the tables to")

@@ -1,11 +1,11 @@
-"""Does the verdict of `analyse` agree with that of `compare`, and with the truth?
+"""Do the verdicts of `analyse` and `compare` agree with each other and with the truth?
 
     python examples/benchmarks/verdicts.py
 
-Twelve sets of made-up tasks, of which it is known whether one should learn across tasks, pool,
-learn each task alone, or give up. `analyse` tries its closed forms, with no estimator given;
-`compare` meta-trains a network (MAML, ProtoNet) and its own baselines on two thirds of the tasks.
-Both judge one size of support.
+For twelve sets of generated tasks it is known whether one should learn across tasks, pool them,
+learn each task alone, or predict without inputs. `analyse` tries its closed forms without an
+estimator. `compare` meta-trains a network (MAML or ProtoNet) and its baselines on two thirds of
+the tasks. Both judge one size of support.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from sklearn_meta.datasets import make_linear_tasks, make_sinusoid_tasks
 from sklearn_meta.model_selection import compare
 
 N_ROWS = 60
-LINEAR = {"hidden_layer_sizes": (), "meta_lr": 0.01}  # what is straight needs no hidden layer
+LINEAR = {"hidden_layer_sizes": (), "meta_lr": 0.01}  # linear tasks need no hidden layer
 
 
 class Setting(NamedTuple):
-    """A set of tasks, the size of support to judge, and what is true of it."""
+    """A set of tasks, the size of support, and the true answer."""
 
-    make: Callable[[int, int], list[Task]]  # of (n_tasks, seed)
+    make: Callable[[int, int], list[Task]]  # (n_tasks, seed) -> tasks
     size: int
     truth: str
 
 
 def linear(tau: float, mean: float, d: int = 5, noise: float = 1.0, n_rows: int = N_ROWS):
-    """Coefficients from N(mean, tau^2 I)."""
+    """Make linear tasks with coefficients from N(mean, tau^2 I)."""
 
     def make(n_tasks: int, seed: int) -> list[Task]:
         how = {"mean": np.full(d, mean), "cov": max(tau**2, 1e-9) * np.eye(d), "noise": noise}
@@ -47,7 +47,7 @@ def linear(tau: float, mean: float, d: int = 5, noise: float = 1.0, n_rows: int 
 
 
 def signs(tau: float, mean: float, d: int = 5, own: bool = False):
-    """The labels are whether the target of a linear task is above 0, or a level of its own."""
+    """Label whether the target of a linear task is above 0, or above a level of the task."""
     draw = linear(tau, mean, d, noise=0.3)
 
     def make(n_tasks: int, seed: int) -> list[Task]:
@@ -61,7 +61,7 @@ def signs(tau: float, mean: float, d: int = 5, own: bool = False):
 
 
 def blobs(n_informative: int, spread: float = 1.0):
-    """Three classes at new places in each task, in the same few of ten directions."""
+    """Make tasks of three classes with new means in each task, in some of ten directions."""
 
     def make(n_tasks: int, seed: int) -> list[Task]:
         rng, tasks = np.random.RandomState(seed), []
@@ -76,24 +76,24 @@ def blobs(n_informative: int, spread: float = 1.0):
 
 
 def own_lines(n_tasks: int, seed: int) -> list[Task]:
-    """Lines that have nothing in common, with an offset of their own."""
+    """Make unrelated lines, each with an offset."""
     tasks, rng = linear(3.0, 0.0, 3, 0.3)(n_tasks, seed), np.random.RandomState(seed + 1)
     return [Task(t.X, t.y + 3 * rng.standard_normal()) for t in tasks]
 
 
 def waves(n_tasks: int, seed: int) -> list[Task]:
-    """Sinusoids, a half of all phases, amplitudes from 1 to 5."""
+    """Make sinusoids with phases from 0 to pi and amplitudes from 1 to 5."""
     return make_sinusoid_tasks(n_tasks, N_ROWS, amplitude=(1, 5), noise=0.1, random_state=seed)
 
 
 def two_means(n_tasks: int, seed: int) -> list[Task]:
-    """Half of the tasks around one mean, half around its negative."""
+    """Make linear tasks, half around one mean and half around its negative."""
     halves = [linear(0.3, mean)(n_tasks // 2, seed + k) for k, mean in enumerate((1.5, -1.5))]
     return [task for pair in zip(*halves, strict=True) for task in pair]
 
 
 def coins(n_tasks: int, seed: int) -> list[Task]:
-    """Labels that nothing tells."""
+    """Make labels that do not depend on the inputs."""
     rng = np.random.RandomState(seed)
     y = np.repeat(["heads", "tails"], N_ROWS // 2)
     return [Task(rng.standard_normal((N_ROWS, 5)), rng.permutation(y)) for _ in range(n_tasks)]
@@ -116,7 +116,7 @@ SETTINGS = {
 
 
 def of_compare(setting: Setting, tasks: list[Task], n_iter: int, seed: int) -> tuple[str, str]:
-    """Verdict of `compare` as a case, and its words."""
+    """Return the verdict of `compare` as a case, and its text."""
     curved = setting.make is waves or tasks[0].y.dtype.kind == "i"
     network = {"hidden_layer_sizes": (40, 40)} if curved else LINEAR
     how = {"max_meta_iter": n_iter, **network}
@@ -124,19 +124,19 @@ def of_compare(setting: Setting, tasks: list[Task], n_iter: int, seed: int) -> t
         own = MAMLRegressor(n_support=setting.size, norm=None, inner_lr=0.02, **how)
         arms = [own, LinearRegression(), KNeighborsRegressor(2)]
     else:
-        if tasks[0].y.dtype.kind == "U":  # the same labels in all tasks
+        if tasks[0].y.dtype.kind == "U":  # the labels are the same in all tasks
             own = MAMLClassifier(n_shot=setting.size, head="fixed", **how)
         else:
             own = ProtoNetClassifier(n_shot=setting.size, **how)
         arms = [own, LogisticRegression(), KNeighborsClassifier(1)]
-    n = 2 * len(tasks) // 3  # are meta-trained on
+    n = 2 * len(tasks) // 3  # tasks for meta-training
     folds = [(range(n), range(n, len(tasks)))]
     found = compare(arms, tasks, cv=folds, seeds=[seed], support_sizes=setting.size)
     return case_of(found), found.verdict
 
 
 def case_of(found: Any) -> str:
-    """Which of the four it is: what the tasks share helps, pooling, learning alone, or nothing."""
+    """Return the answer: learn across tasks, pool, learn each task alone, or nothing."""
     words = found.verdict
     starts = {
         "Meta-learning pays": "meta",
@@ -149,7 +149,7 @@ def case_of(found: Any) -> str:
     known = next((case for start, case in starts.items() if words.startswith(start)), None)
     if known is not None:
         return known
-    # "does not pay" is of the learner given; another that learns across tasks may be ahead
+    # "does not pay" concerns this estimator; another that learns across tasks may be ahead
     if "what the tasks share helps" in words:
         return "meta"
     simple = [name for name, kind in found.kinds.items() if kind in ("per-task", "pooled")]
@@ -160,7 +160,7 @@ def case_of(found: Any) -> str:
 def main(
     n_tasks: int = 120, n_iter: int = 1000, seed: int = 0, only: str = "", words: bool = False
 ) -> list[tuple[str, str, str, str]]:
-    """Print a row a setting; give (setting, truth, analyse, compare)."""
+    """Print a row for each setting, and return (setting, truth, analyse, compare)."""
     rows, begin = [], time.perf_counter()
     print("| tasks | support | truth | analyse | compare |\n| --- | --- | --- | --- | --- |")
     for name, setting in SETTINGS.items():
@@ -186,7 +186,7 @@ if __name__ == "__main__":
     parser.add_argument("--tasks", type=int, default=120)
     parser.add_argument("--iterations", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default="", help="settings whose name has this in it")
+    parser.add_argument("--only", default="", help="run only settings whose name contains this")
     parser.add_argument("--words", action="store_true", help="print both verdicts in full")
     args = parser.parse_args()
     main(args.tasks, args.iterations, args.seed, args.only, args.words)

@@ -1,16 +1,22 @@
-"""ARUBA: how much regret of online gradient descent a start that is shared by all tasks saves.
+"""How much regret a shared start of online gradient descent saves (ARUBA).
 
     python examples/theory/aruba.py
 
-The rows of a task arrive one by one; each costs its loss at the current weights, and then the
-weights take a gradient step. For convex losses, any weights w* and any step eta,
+The rows of a task arrive one by one. Each row adds its loss at the current weights, and the
+weights then take a gradient step. The regret of a task is the sum of these losses minus the sum
+for the best weights w*. For convex losses, any w* and any step size eta,
 
     sum_i l_i(w_i) - l_i(w*)  <=  |w* - phi|^2 / (2 eta) + (eta / 2) sum_i |grad l_i(w_i)|^2 ,
 
-where phi is the start. With the best step, the mean over tasks is of the order V G sqrt(m): V is
-the root mean square distance of the tasks' best weights from phi. From a start at zero, that
-distance is D, so V / D is the share of the regret that remains (M. Khodak, M.-F. Balcan and
-A. Talwalkar, "Adaptive Gradient-Based Meta-Learning Methods", NeurIPS 2019, section 2).
+where phi are the initial weights. With the best step size, the mean bound over tasks is of the
+order V G sqrt(m), where m is the number of rows, G is the size of a gradient, and V is the root
+mean square distance of the tasks' best weights from phi. D is this distance for initial weights of
+zero. V / D is therefore the share of the regret that remains with a learned start (M. Khodak,
+M.-F. Balcan and A. Talwalkar, "Adaptive Gradient-Based Meta-Learning Methods", NeurIPS 2019,
+section 2).
+
+The script prints regrets and bounds for linear tasks with a learned start and with a start at
+zero, and plots them against the mean of the weights over tasks.
 """
 
 from __future__ import annotations
@@ -41,7 +47,7 @@ LOGISTIC = Loss(lambda z, y: np.logaddexp(0, -y * z), lambda z, y: -y * expit(-y
 def regret_and_bound(
     X: Floats, y: Floats, start: Floats, best: Floats, eta: float, loss: Loss = SQUARED
 ) -> tuple[Floats, Floats]:
-    """Both sides of the inequality for each task: X (T, m, p), y (T, m), start and best (T, p)."""
+    """Compute both sides of the inequality for X (T, m, p), y (T, m), start and best (T, p)."""
     w, regret, squares = np.array(start), np.zeros(len(X)), np.zeros(len(X))
     for i in range(X.shape[1]):
         z = np.sum(X[:, i] * w, axis=1)
@@ -60,13 +66,13 @@ def best_weights(X: Floats, y: Floats) -> Floats:
 
 
 def online_starts(best: Floats) -> Floats:
-    """Mean of the best weights of the tasks before each task, and zero for the first."""
+    """Average the best weights of all earlier tasks; the first task starts at zero."""
     before = np.cumsum(best, axis=0)[:-1] / np.arange(1, len(best))[:, None]
     return np.concatenate([np.zeros((1, best.shape[1])), before])
 
 
 def radius(best: Floats, start: Floats) -> float:
-    """V, or D if the start is zero."""
+    """Compute V, or D if the start is zero."""
     return float(np.sqrt(np.mean(np.sum((best - start) ** 2, axis=1))))
 
 
@@ -79,7 +85,7 @@ def best_step(X: Floats, y: Floats, start: Floats, distance: float) -> float:
 
 
 def measure(X: Floats, y: Floats, start: Floats, best: Floats) -> tuple[float, float, float]:
-    """Mean regret, mean bound, and distance of the best weights from the start."""
+    """Return mean regret, mean bound, and distance of the best weights from the start."""
     distance = radius(best, start)
     regret, bound = regret_and_bound(X, y, start, best, best_step(X, y, start, distance))
     return float(regret.mean()), float(bound.mean()), distance

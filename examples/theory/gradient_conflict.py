@@ -1,13 +1,17 @@
-"""How many pairs of tasks pull the learned prior in opposite directions.
+"""How many pairs of tasks pull the learned prior in opposite directions?
 
     python examples/theory/gradient_conflict.py
 
 Two tasks conflict if the gradients of their losses at the prior have a negative cosine (T. Yu et
 al., "Gradient Surgery for Multi-Task Learning", NeurIPS 2020, definition 1). The gradient of a few
-rows is noisy, and noise alone makes half of all pairs conflict. Two halves of the rows of each task
-give two cosines a and b for each pair, whose noises are independent: the mean m, and the covariance
-v of a and b over pairs, are those of the cosines without noise. The share of conflicts without
-noise is that of a normal distribution below zero, Phi(-m / sqrt(v)).
+rows is noisy, and noise alone makes half of all pairs conflict. To remove the noise, split the
+rows of each task into two halves. They give two cosines a and b for each pair of tasks, with
+independent noise. The mean m of a and b, and their covariance v over pairs, are the mean and the
+variance of the cosines without noise. The share of conflicts without noise is then that of a
+normal distribution below zero, Phi(-m / sqrt(v)).
+
+The script prints and plots the share of conflicts with and without noise, by the number of rows,
+for linear tasks whose true gradients are known.
 """
 
 from __future__ import annotations
@@ -30,8 +34,8 @@ Floats = NDArray[np.float64]
 
 
 class Conflict(NamedTuple):
-    share: float  # of pairs that conflict, with the noise taken out
-    raw: float  # of pairs with a negative cosine of the gradients on all rows
+    share: float  # share of pairs that conflict, without noise
+    raw: float  # share of pairs whose gradients on all rows have a negative cosine
     reliability: float  # mean cosine between the gradients on the two halves of a task
 
 
@@ -40,7 +44,7 @@ def conflict(whole: Floats, first: Floats, second: Floats) -> Conflict:
     G, A, B = (g / np.linalg.norm(g, axis=1, keepdims=True) for g in (whole, first, second))
     pairs = np.triu_indices(len(G), 1)
     across = A @ B.T
-    # both ways to choose two cosines of a pair of tasks that share no row
+    # a pair of tasks has two pairs of cosines that share no row
     a = np.concatenate([(A @ A.T)[pairs], across[pairs]])
     b = np.concatenate([(B @ B.T)[pairs], across.T[pairs]])
     mean, variance = (a.mean() + b.mean()) / 2, np.mean((a - a.mean()) * (b - b.mean()))
@@ -53,7 +57,7 @@ def conflict(whole: Floats, first: Floats, second: Floats) -> Conflict:
 def gradients(
     estimator: BaseMetaLearner, tasks: Sequence[Task], rows: Sequence[NDArray[np.intp]]
 ) -> Floats:
-    """Gradient at the prior of the loss of each task on some of its rows, before any step."""
+    """Compute the gradient of each task at the prior, on some of its rows."""
     algorithm = estimator.make_algorithm()
     f = estimator.make_backbone(tasks[0].X.shape[1:], 0)
     theta = {k: torch.tensor(v, requires_grad=True) for k, v in estimator.theta_.items()}
@@ -70,7 +74,7 @@ def gradients(
 
 
 def measure(estimator: BaseMetaLearner, tasks: Sequence[Task], n_rows: int) -> Conflict:
-    """Use the first `n_rows` rows of each task, and cut them at random."""
+    """Measure conflicts on the first `n_rows` rows of each task, in random halves."""
     rng = np.random.RandomState(0)
     orders = [rng.permutation(n_rows) for _ in tasks]
     halves = [
@@ -83,7 +87,7 @@ def measure(estimator: BaseMetaLearner, tasks: Sequence[Task], n_rows: int) -> C
 def main(
     n_tasks: int = 100, noise: float = 8.0, picture: str = "gradient_conflict.png"
 ) -> tuple[float, dict[int, Conflict]]:
-    """Compare linear tasks at a linear prior that is hardly trained, by number of rows."""
+    """Measure conflicts of linear tasks at an almost untrained linear prior, by number of rows."""
     from matplotlib.figure import Figure
 
     family = make_linear_tasks(n_tasks, 640, 5, mean=np.full(5, 0.7), noise=noise, random_state=0)

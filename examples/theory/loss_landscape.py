@@ -1,13 +1,13 @@
-"""The loss on the plane through the prior and the weights that the inner loop ends at.
+"""Plot the loss on a plane through the prior and the weights after the inner loop.
 
     python examples/theory/loss_landscape.py
 
-Meta-trains MAML on sinusoids, adapts it to a new one, and evaluates the loss of the query rows on
-a plane of the adapted parameters. The first direction leads from the prior to the end of the inner
-loop; the second is the leading principal direction of what the steps between leave over, or a
-random one if they leave nothing. So the path lies almost in the picture (H. Li, Z. Xu, G. Taylor,
-C. Studer and T. Goldstein, "Visualizing the Loss Landscape of Neural Nets", NeurIPS 2018, section
-7).
+The script meta-trains MAML on sinusoids, adapts it to a new one, and evaluates the loss of the
+query on a plane in the space of the adapted parameters. The first direction of the plane leads
+from the prior to the end of the inner loop. The second is the leading principal direction of the
+remaining parts of the steps, or a random direction if nothing remains. The path of the inner loop
+therefore lies almost in the plane (H. Li, Z. Xu, G. Taylor, C. Studer and T. Goldstein,
+"Visualizing the Loss Landscape of Neural Nets", NeurIPS 2018, section 7).
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ Floats = NDArray[np.float64]
 class Landscape(NamedTuple):
     x: Floats  # distances from the prior, toward the end of the inner loop
     y: Floats  # distances in the second direction
-    loss: Floats  # loss[i, j] at (x[j], y[i])
-    path: Floats  # the inner loop on the plane, (n_steps + 1, 2)
-    path_loss: Floats  # at the points of the path themselves
-    share: float  # of the squared distances from the prior, the part that the plane shows
+    loss: Floats  # loss[i, j] is the loss at (x[j], y[i])
+    path: Floats  # path of the inner loop on the plane, (n_steps + 1, 2)
+    path_loss: Floats  # loss at the points of the path
+    share: float  # share of the squared distances from the prior that lies in the plane
 
 
 def plane(points: Floats, seed: int = 0) -> Floats:
-    """Two orthonormal directions for a path of points (n_steps + 1, n_parameters)."""
+    """Compute two orthonormal directions for a path of points (n_steps + 1, n_parameters)."""
     moves = points - points[0]
     first = moves[-1] / np.linalg.norm(moves[-1])
     rest = moves - np.outer(moves @ first, first)
@@ -65,9 +65,9 @@ def landscape(
 
 
 def adaptation(estimator: BaseMetaLearner, task: Task) -> tuple[Floats, Callable[[Floats], Floats]]:
-    """The path of the inner loop as points, and the loss of the query at any points.
+    """Return the path of the inner loop as points, and the query loss as a function of points.
 
-    The estimator has `scaling=None`, so that its network sees the rows as they are.
+    The estimator must have `scaling=None`, so that its network takes the rows without scaling.
     """
     algorithm: Any = estimator.make_algorithm()
     f = estimator.make_backbone(task.X.shape[1:], 0)

@@ -2,14 +2,18 @@
 
     python examples/theory/maml_risk.py
 
-Tasks have coefficients w with mean mu and covariance Sigma, rows x ~ N(0, I) of d features, and
-noise of variance s2. From theta, one step of rate a on |X w - y|^2 / (2 n) over n support rows has
+Tasks have coefficients w with mean mu and covariance Sigma, rows x ~ N(0, I) with d features, and
+noise of variance s2. After one gradient step from theta, with step size a, on the loss
+|X w - y|^2 / (2 n) of n support rows, the squared error of predictions beyond the noise is
 
-    E|theta' - w|^2 = (1 - 2 a + a^2 (1 + (d + 1) / n)) (tr Sigma + |theta - mu|^2) + a^2 s2 d / n,
+    E|theta' - w|^2 = (1 - 2 a + a^2 (1 + (d + 1) / n)) (tr Sigma + |theta - mu|^2) + a^2 s2 d / n.
 
-the squared error of predictions beyond the noise. The second moment of a Wishart matrix gives it:
-E[A^2] = (1 + (d + 1) / n) I for A = X'X / n. The best start is mu. On the mean squared error
-without the half, which the package's regressors minimise, the same step has half this rate.
+This follows from the second moment of a Wishart matrix, E[A^2] = (1 + (d + 1) / n) I for A = X'X /
+n. The best start is mu. The regressors of the package minimise the mean squared error without the
+factor 1/2, for which the same step has half the step size.
+
+The script prints the best step size by the number of support rows, and plots the risk against the
+step size, together with simulations.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ Floats = NDArray[np.float64]
 def one_step_risk(
     step: ArrayLike, covariance: ArrayLike, noise: float, n_support: int, offset: ArrayLike = 0.0
 ) -> Floats:
-    """Risk after one step; `offset` is theta - mu."""
+    """Compute the risk after one step; `offset` is theta - mu."""
     a, (start, d) = np.asarray(step, dtype=np.float64), _start(covariance, offset)
     shrink = 1 - 2 * a + a**2 * (1 + (d + 1) / n_support)
     return shrink * start + a**2 * noise * d / n_support
@@ -34,14 +38,14 @@ def one_step_risk(
 def best_step(
     covariance: ArrayLike, noise: float, n_support: int, offset: ArrayLike = 0.0
 ) -> float:
-    """The rate of least risk."""
+    """Compute the step size with the smallest risk."""
     start, d = _start(covariance, offset)
     curvature = (1 + (d + 1) / n_support) * start + noise * d / n_support
     return start / curvature if curvature else 0.0
 
 
 def _start(covariance: ArrayLike, offset: ArrayLike) -> tuple[float, int]:
-    """Risk before the step, tr Sigma + |theta - mu|^2, and the number of features."""
+    """Return the risk before the step, tr Sigma + |theta - mu|^2, and the number of features."""
     sigma = np.asarray(covariance, dtype=np.float64)
     return float(np.trace(sigma) + np.sum(np.broadcast_to(offset, len(sigma)) ** 2)), len(sigma)
 
@@ -49,7 +53,7 @@ def _start(covariance: ArrayLike, offset: ArrayLike) -> tuple[float, int]:
 def simulate(
     step: float, covariance: ArrayLike, noise: float, n_support: int, n_tasks: int, seed: int
 ) -> float:
-    """The same risk from drawn tasks, with mu = theta = 0."""
+    """Estimate the risk from random tasks, with mu = theta = 0."""
     rng, root = np.random.RandomState(seed), np.linalg.cholesky(np.asarray(covariance))
     w = rng.normal(size=(n_tasks, len(root))) @ root.T
     X = rng.normal(size=(n_tasks, n_support, len(root)))
@@ -88,7 +92,9 @@ def main(n_tasks: int = 20000, picture: str = "maml_risk.png") -> dict[int, tupl
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--n-tasks", type=int, default=20000, help="simulated for each point")
+    parser.add_argument(
+        "--n-tasks", type=int, default=20000, help="tasks in the simulation of each point"
+    )
     parser.add_argument("--picture", default="maml_risk.png")
     args = parser.parse_args()
     main(args.n_tasks, args.picture)

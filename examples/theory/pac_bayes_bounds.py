@@ -1,4 +1,4 @@
-"""A PAC-Bayes certificate: a bound on the loss of new tasks, and what it takes to make it small.
+"""A PAC-Bayes bound on the loss of new tasks, and the data that it needs to be small.
 
     python examples/theory/pac_bayes_bounds.py
 
@@ -9,10 +9,13 @@ loss of new tasks is at most
     1/n sum_i [ er_i + sqrt((D + D_i + ln(2 n m_i / delta)) / (2 (m_i - 1))) ]
         + sqrt((D + ln(2 n / delta)) / (2 (n - 1))) .
 
-er_i is the loss on the rows seen, D_i the divergence of the posterior of task i from the prior, D
-that of the hyper-posterior from the hyper-prior. Here the learner is ridge regression toward a
-learned centre, so every expectation is exact. Scales and penalty must be chosen without these
-tasks. A bound of 1 or more certifies nothing; hundreds of tasks of hundreds of rows are needed.
+Here er_i is the loss on the training rows of task i, D_i is the divergence of the posterior of
+task i from the prior, and D is the divergence of the hyper-posterior from the hyper-prior. The
+estimator is ridge regression toward a learned centre, so that every expectation is exact. Choose
+scales and penalty without looking at these tasks. A bound of 1 or more says nothing about the
+loss; a smaller bound needs hundreds of tasks with hundreds of rows.
+
+The script prints and plots the parts of the bound by the number of tasks, and the measured loss.
 """
 
 from __future__ import annotations
@@ -29,9 +32,9 @@ Floats = NDArray[np.float64]
 
 
 class Bound(NamedTuple):
-    empirical: float  # mean loss on the rows seen
-    task_terms: Floats  # cost of few rows, for each task
-    environment: float  # cost of few tasks
+    empirical: float  # mean loss on the training rows
+    task_terms: Floats  # terms that decrease with the rows of each task
+    environment: float  # term that decreases with the number of tasks
 
     @property
     def total(self) -> float:
@@ -39,9 +42,9 @@ class Bound(NamedTuple):
 
 
 class Scales(NamedTuple):
-    prior: float = 0.5  # of the weights around the centre
+    prior: float = 0.5  # standard deviation of the weights around the centre
     posterior: float = 0.2
-    hyper_prior: float = 1.0  # of the centre
+    hyper_prior: float = 1.0  # standard deviation of the centre
     hyper_posterior: float = 0.1
     alpha: float = 1.0  # penalty of the ridge regression
 
@@ -49,7 +52,7 @@ class Scales(NamedTuple):
 def mlap_bound(
     losses: ArrayLike, n_rows: ArrayLike, kl_tasks: ArrayLike, kl_hyper: float, delta: float = 0.05
 ) -> Bound:
-    """Theorem 2, from the losses on the rows seen and the divergences, one for each task."""
+    """Compute the bound from the training losses and the divergences of the tasks."""
     error, m = np.asarray(losses, dtype=np.float64), np.asarray(n_rows, dtype=np.float64)
     n = len(error)
     divergence = kl_hyper + np.asarray(kl_tasks)
@@ -59,10 +62,10 @@ def mlap_bound(
 
 
 def gaussian_kl(offset: ArrayLike, scale: float, prior_scale: float) -> float:
-    """KL divergence of N(m, scale^2 I) from N(m - offset, prior_scale^2 I).
+    """Compute the KL divergence of N(m, scale^2 I) from N(m - offset, prior_scale^2 I).
 
-    The authors' published code lacks the factor d = offset.size, without which the number is no
-    divergence and the bound does not hold.
+    The authors' published code lacks the factor d = offset.size. Without it the result is not a
+    divergence, and the bound does not hold.
     """
     offset = np.asarray(offset, dtype=np.float64)
     each = scale**2 / (2 * prior_scale**2) + np.log(prior_scale / scale) - 0.5
@@ -77,10 +80,10 @@ def linear_bound(
     tolerance: float | None = None,
     delta: float = 0.05,
 ) -> Bound:
-    """The bound of ridge toward a centre m ~ N(centre, hyper_posterior^2 I), in closed form.
+    """Compute the bound of ridge regression toward a centre m ~ N(centre, hyper_posterior^2 I).
 
-    Targets are -1 and 1, and the loss is 1 for a wrong sign; with a `tolerance`, targets are any
-    numbers, and the loss is 1 where a prediction is further off.
+    Targets are -1 and 1, and the loss is 1 for a wrong sign. With a `tolerance`, targets are any
+    numbers, and the loss is 1 if the error of a prediction is larger than the tolerance.
     """
     losses, kl, p = [], [], len(centre)
     for X, y in tasks:
@@ -90,7 +93,9 @@ def linear_bound(
         spread = scales.hyper_posterior**2 * A @ A + scales.posterior**2 * np.eye(p)
         std = np.sqrt(np.einsum("ij,jk,ik->i", X, spread, X))
         losses.append(gibbs_loss(X @ mean, std, y, tolerance))
-        change = np.sum((A - np.eye(p)) ** 2)  # over draws of m, the mean of |v(m) - m|^2 has this
+        change = np.sum(
+            (A - np.eye(p)) ** 2
+        )  # the part of E|v(m) - m|^2 that depends on the variance of m
         kl.append(
             gaussian_kl(mean - centre, scales.posterior, scales.prior)
             + scales.hyper_posterior**2 * change / (2 * scales.prior**2)
@@ -100,7 +105,7 @@ def linear_bound(
 
 
 def gibbs_loss(mean: Floats, std: Floats, y: Floats, tolerance: float | None) -> float:
-    """Chance of a wrong prediction if it is drawn from N(mean, std^2), the mean over rows."""
+    """Compute the mean probability of a wrong prediction that is drawn from N(mean, std^2)."""
     if tolerance is None:
         return float(np.mean(ndtr(-y * mean / std)))
     above, below = (y - mean - tolerance) / std, (mean - y - tolerance) / std
@@ -113,7 +118,7 @@ def pooled_ridge(tasks: Sequence[tuple[Floats, Floats]], alpha: float) -> Floats
 
 
 def draw_tasks(rng: np.random.RandomState, n_tasks: int, n_rows: int) -> list:
-    """Labels of related linear boundaries in two dimensions."""
+    """Draw tasks of two classes with similar linear boundaries in two dimensions."""
     X = rng.normal(size=(n_tasks, n_rows, 2))
     w = [1.0, -1.0] + 0.3 * rng.normal(size=(n_tasks, 2))
     y = np.sign(np.einsum("tnd,td->tn", X, w) + 0.1 * rng.normal(size=(n_tasks, n_rows)))
@@ -121,7 +126,7 @@ def draw_tasks(rng: np.random.RandomState, n_tasks: int, n_rows: int) -> list:
 
 
 def new_loss(rng: np.random.RandomState, n_rows: int, centre: Floats, scales: Scales) -> float:
-    """Loss of the same rule on rows not seen of new tasks."""
+    """Measure the loss of the same estimator on other rows of new tasks."""
     wrong, eye = [], np.eye(2)
     for X, y in draw_tasks(rng, 100, n_rows + 200):
         m, A, b = centre + scales.hyper_posterior * rng.normal(size=2), X[:n_rows], y[:n_rows]
@@ -188,7 +193,7 @@ def draw(results: dict[int, tuple[Bound, float]], picture: str) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--n-rows", type=int, default=200, help="of each task")
+    parser.add_argument("--n-rows", type=int, default=200, help="rows of each task")
     parser.add_argument("--picture", default="pac_bayes_bounds.png")
     args = parser.parse_args()
     main(n_rows=args.n_rows, picture=args.picture)

@@ -1,17 +1,21 @@
-"""The directions that linear tasks share, by the method of moments, even from one row of each task.
+"""Estimate the directions that linear tasks share, by the method of moments.
 
     python examples/theory/task_subspace.py
 
-For rows x ~ N(0, I) and y = x'w + noise of variance s2, over rows and tasks,
+The coefficients w of the tasks lie near a subspace. It can be estimated even from one row of each
+task. For rows x ~ N(0, I) and y = x'w + noise of variance s2, over rows and tasks,
 
     E[y^2 x x'] = 2 Gamma + (tr Gamma + s2) I,    Gamma = E[w w'],
 
 and E[y^2] is the factor of I (N. Tripuraneni, C. Jin and M. I. Jordan, "Provable Meta-Learning of
 Linear Representations", ICML 2021). Pairs of rows of one task give Gamma = E[x_i y_i y_j x_j'] for
-white rows of any distribution, with less noise where tasks have many rows (W. Kong et al.,
+white rows of any distribution, with less noise if tasks have many rows (W. Kong et al.,
 "Meta-learning for Mixed Linear Regression", ICML 2020). The leading eigenvectors of Gamma span the
-subspace; the smallest of the leading eigenvalues is the task diversity: how much the tasks show of
-the direction that they show least of.
+subspace. The smallest of the leading eigenvalues is the task diversity: the variance of the
+coefficients in the direction of the subspace in which they vary least.
+
+The script compares both estimates: it prints the task diversity and the angle to the true subspace
+by the number of tasks, and plots the eigenvalues.
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ Tasks = Sequence[tuple[Floats, Floats]]  # rows (n, d) and targets (n,)
 
 
 def whiten(tasks: Tasks) -> tuple[Floats, Tasks]:
-    """Rows of all tasks together with mean 0 and covariance I, and the matrix that does it."""
+    """Return the whitening matrix of all rows, and the tasks with white rows."""
     rows = np.concatenate([X for X, _ in tasks])
     values, vectors = np.linalg.eigh(np.cov(rows.T, bias=True))
     white = (vectors / np.sqrt(values)) @ vectors.T
@@ -36,14 +40,14 @@ def whiten(tasks: Tasks) -> tuple[Floats, Tasks]:
 
 
 def moments_by_squares(tasks: Tasks) -> tuple[Floats, Floats]:
-    """For each task, the sum over rows of (y^2 x x' - y^2 I) / 2, and the number of rows."""
+    """Return the sum over rows of (y^2 x x' - y^2 I) / 2 and the number of rows of each task."""
     eye = np.eye(tasks[0][0].shape[1])
     sums = [((X * y[:, None] ** 2).T @ X - np.sum(y**2) * eye) / 2 for X, y in tasks]
     return np.array(sums), np.array([float(len(y)) for _, y in tasks])
 
 
 def moments_by_pairs(tasks: Tasks) -> tuple[Floats, Floats]:
-    """For each task, the mean over pairs of rows of x_i y_i y_j x_j', and a weight of 1."""
+    """Return the mean over pairs of rows of x_i y_i y_j x_j', with a weight of 1, for each task."""
     means = []
     for X, y in tasks:
         b, same_row = X.T @ y, (X * y[:, None] ** 2).T @ X
@@ -52,25 +56,25 @@ def moments_by_pairs(tasks: Tasks) -> tuple[Floats, Floats]:
 
 
 def spectrum(moments: Floats, weights: Floats) -> tuple[Floats, Floats]:
-    """Eigenvalues of Gamma from the largest, and their vectors as columns."""
+    """Return the eigenvalues of Gamma in decreasing order, and the eigenvectors as columns."""
     values, vectors = np.linalg.eigh(moments.sum(axis=0) / weights.sum())
     return values[::-1], vectors[:, ::-1]
 
 
 def resampled_spectra(moments: Floats, weights: Floats, n_resamples: int, seed: int = 0) -> Floats:
-    """Eigenvalues of Gamma over bootstrap samples of the tasks, (n_resamples, d)."""
+    """Compute eigenvalues of Gamma for bootstrap samples of the tasks, (n_resamples, d)."""
     rng, n = np.random.RandomState(seed), len(moments)
     picks = rng.randint(n, size=(n_resamples, n))
     return np.array([spectrum(moments[pick], weights[pick])[0] for pick in picks])
 
 
 def shared_directions(white: Floats, vectors: Floats, n_components: int) -> Floats:
-    """Orthonormal rows that span the subspace of the coefficients before whitening."""
+    """Return orthonormal rows that span the subspace in the original coordinates."""
     return np.linalg.qr(white @ vectors[:, :n_components])[0].T
 
 
 def draw_tasks(basis: Floats, n_tasks: int, n_rows: int, seed: int, noise: float = 1.0) -> Tasks:
-    """Tasks whose coefficients lie in the span of the columns of `basis`."""
+    """Draw tasks whose coefficients lie in the span of the columns of `basis`."""
     rng, (d, r) = np.random.RandomState(seed), basis.shape
     X = rng.normal(size=(n_tasks, n_rows, d))
     w = rng.normal(size=(n_tasks, r)) @ basis.T

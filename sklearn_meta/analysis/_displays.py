@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.cluster.hierarchy import dendrogram, linkage
 from scipy.spatial.distance import squareform
+from sklearn.base import BaseEstimator
 
 from sklearn_meta._plotting import (
     annotate_points,
@@ -18,15 +20,16 @@ from sklearn_meta._plotting import (
     new_axes,
     remove_artists,
 )
-from sklearn_meta.analysis.distances import classical_scaling, task_distances
+from sklearn_meta.analysis.distances import Metric, classical_scaling, task_distances
 
 __all__ = ["TaskDistanceDisplay", "TaskMapDisplay"]
 
 MAX_LABELS, MAX_NAMES = 30, 15  # that can be read on a heat map, and on a map
-MAX_ORDERED = 300  # tasks whose optimal leaf order is found quickly
+MAX_ORDERED = 300  # tasks whose optimal leaf order is computed quickly
 Floats = NDArray[np.float64]
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class TaskDistanceDisplay:
     """Distances of tasks as a heat map, ordered by a dendrogram; dark is near.
 
@@ -63,16 +66,9 @@ class TaskDistanceDisplay:
     True
     """
 
-    def __init__(
-        self,
-        *,
-        distances: Any,
-        names: Sequence[str] | None = None,
-        metric_name: str = "distance",
-    ) -> None:
-        self.distances = distances
-        self.names = names
-        self.metric_name = metric_name
+    distances: ArrayLike
+    names: Sequence[str] | None = None
+    metric_name: str = "distance"
 
     def plot(
         self, ax: Any = None, *, cmap: Any = "cividis", colorbar: bool = True
@@ -99,7 +95,8 @@ class TaskDistanceDisplay:
             If there are fewer than two tasks, distances are not finite or not square, or names
             and distances differ in number.
         """
-        D, names = _check_distances(self.distances, self.names)
+        D = _check_distances(self.distances)
+        names = check_names(self.names, len(D), "{}")
         tree = _dendrogram(D)
         self.order_ = np.array(tree["leaves"])
         ax = new_axes(ax, self, (5.6, 5.2))
@@ -120,8 +117,8 @@ class TaskDistanceDisplay:
         ax.spines[:].set_visible(False)
         self.dendrogram_ax_ = above = ax.inset_axes((0, 1.01, 1, 0.2))
         for x, height in zip(tree["icoord"], tree["dcoord"], strict=True):
-            places = (np.array(x) - 5) / 10  # scipy puts leaves at 5, 15, 25, ...
-            above.plot(places, height, color="black", linewidth=0.9)
+            # scipy puts leaves at 5, 15, 25, ...
+            above.plot((np.array(x) - 5) / 10, height, color="black", linewidth=0.9)
         above.set(xlim=(-0.5, len(D) - 0.5), ylim=(0, None))
         above.axis("off")
         self._artists = [self.im_, above]
@@ -136,8 +133,8 @@ class TaskDistanceDisplay:
         cls,
         tasks: Any,
         *,
-        metric: Any = "mmd",
-        estimator: Any = None,
+        metric: Metric = "mmd",
+        estimator: BaseEstimator | None = None,
         random_state: Any = None,
         ax: Any = None,
         cmap: Any = "cividis",
@@ -149,27 +146,23 @@ class TaskDistanceDisplay:
         ----------
         tasks : sequence of tasks
             At least two.
-        metric : str or callable, default="mmd"
+        metric, estimator, random_state : object
             As in :func:`~sklearn_meta.analysis.task_distances`.
-        estimator : meta-learner or None, default=None
-            For the metrics that need one.
-        random_state : int, RandomState instance or None, default=None
-            Source of randomness of the metric.
-        ax : matplotlib Axes, default=None
-            Axes to draw on; None: those of a new figure.
-        cmap : str or matplotlib Colormap, default="cividis"
-            Colour map.
-        colorbar : bool, default=True
-            Whether to draw the colour bar.
+        ax, cmap, colorbar : object
+            As in :meth:`plot`.
 
         Returns
         -------
         TaskDistanceDisplay
             The display, drawn.
         """
-        D = task_distances(tasks, metric=metric, estimator=estimator, random_state=random_state)
-        display = cls(distances=D, names=names_of(tasks), metric_name=_metric_name(metric))
-        return display.plot(ax, cmap=cmap, colorbar=colorbar)
+        return cls(
+            distances=task_distances(
+                tasks, metric=metric, estimator=estimator, random_state=random_state
+            ),
+            names=names_of(tasks),
+            metric_name=_metric_name(metric),
+        ).plot(ax, cmap=cmap, colorbar=colorbar)
 
     @classmethod
     def from_distances(
@@ -182,7 +175,7 @@ class TaskDistanceDisplay:
         cmap: Any = "cividis",
         colorbar: bool = True,
     ) -> TaskDistanceDisplay:
-        """Draw distances that are known already.
+        """Draw distances that were computed before.
 
         Parameters
         ----------
@@ -192,12 +185,8 @@ class TaskDistanceDisplay:
             Names of the tasks; None: their positions.
         metric_name : str, default="distance"
             Label of the colour bar.
-        ax : matplotlib Axes, default=None
-            Axes to draw on; None: those of a new figure.
-        cmap : str or matplotlib Colormap, default="cividis"
-            Colour map.
-        colorbar : bool, default=True
-            Whether to draw the colour bar.
+        ax, cmap, colorbar : object
+            As in :meth:`plot`.
 
         Returns
         -------
@@ -208,6 +197,7 @@ class TaskDistanceDisplay:
         return display.plot(ax, cmap=cmap, colorbar=colorbar)
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class TaskMapDisplay:
     """Tasks in two dimensions by classical multidimensional scaling of their distances.
 
@@ -253,22 +243,12 @@ class TaskMapDisplay:
     1.0
     """
 
-    def __init__(
-        self,
-        *,
-        distances: Any,
-        values: Any = None,
-        clusters: Any = None,
-        names: Sequence[str] | None = None,
-        value_name: str = "gain",
-        metric_name: str = "distance",
-    ) -> None:
-        self.distances = distances
-        self.values = values
-        self.clusters = clusters
-        self.names = names
-        self.value_name = value_name
-        self.metric_name = metric_name
+    distances: ArrayLike
+    values: ArrayLike | None = None
+    clusters: ArrayLike | None = None
+    names: Sequence[str] | None = None
+    value_name: str = "gain"
+    metric_name: str = "distance"
 
     def plot(self, ax: Any = None, *, scatter_kw: Any = None) -> TaskMapDisplay:
         """Draw the map.
@@ -290,7 +270,8 @@ class TaskMapDisplay:
         ValueError
             If both values and clusters are given, or their shapes do not match the distances.
         """
-        D, names = _check_distances(self.distances, self.names)
+        D = _check_distances(self.distances)
+        names = check_names(self.names, len(D), "{}")
         if self.values is not None and self.clusters is not None:
             raise ValueError("Pass values or clusters, not both: a task has one colour.")
         self.positions_, self.share_ = _plane(D)
@@ -355,11 +336,11 @@ class TaskMapDisplay:
         cls,
         tasks: Any,
         *,
-        metric: Any = "mmd",
-        estimator: Any = None,
+        metric: Metric = "mmd",
+        estimator: BaseEstimator | None = None,
         random_state: Any = None,
-        values: Any = None,
-        clusters: Any = None,
+        values: ArrayLike | None = None,
+        clusters: ArrayLike | None = None,
         value_name: str = "gain",
         ax: Any = None,
         scatter_kw: Any = None,
@@ -370,37 +351,28 @@ class TaskMapDisplay:
         ----------
         tasks : sequence of tasks
             At least two.
-        metric : str or callable, default="mmd"
+        metric, estimator, random_state : object
             As in :func:`~sklearn_meta.analysis.task_distances`.
-        estimator : meta-learner or None, default=None
-            For the metrics that need one.
-        random_state : int, RandomState instance or None, default=None
-            Source of randomness of the metric.
-        values, clusters : array-like of shape (n_tasks,) or None, default=None
-            A number or a label of each task.
-        value_name : str, default="gain"
-            Label of the colour bar.
-        ax : matplotlib Axes, default=None
-            Axes to draw on; None: those of a new figure.
-        scatter_kw : dict, default=None
-            Arguments of matplotlib's `scatter`.
+        values, clusters, value_name : object
+            As in the class.
+        ax, scatter_kw : object
+            As in :meth:`plot`.
 
         Returns
         -------
         TaskMapDisplay
             The display, drawn.
         """
-        D = task_distances(tasks, metric=metric, estimator=estimator, random_state=random_state)
-        return cls.from_distances(
-            D,
-            names_of(tasks),
+        return cls(
+            distances=task_distances(
+                tasks, metric=metric, estimator=estimator, random_state=random_state
+            ),
             values=values,
             clusters=clusters,
+            names=names_of(tasks),
             value_name=value_name,
             metric_name=_metric_name(metric),
-            ax=ax,
-            scatter_kw=scatter_kw,
-        )
+        ).plot(ax, scatter_kw=scatter_kw)
 
     @classmethod
     def from_distances(
@@ -408,14 +380,14 @@ class TaskMapDisplay:
         distances: ArrayLike,
         names: Sequence[str] | None = None,
         *,
-        values: Any = None,
-        clusters: Any = None,
+        values: ArrayLike | None = None,
+        clusters: ArrayLike | None = None,
         value_name: str = "gain",
         metric_name: str = "distance",
         ax: Any = None,
         scatter_kw: Any = None,
     ) -> TaskMapDisplay:
-        """Draw tasks by distances that are known already.
+        """Draw tasks by distances that were computed before.
 
         Parameters
         ----------
@@ -423,40 +395,33 @@ class TaskMapDisplay:
             From row to column.
         names : sequence of str of shape (n_tasks,) or None, default=None
             Names of the tasks; None: no names.
-        values, clusters : array-like of shape (n_tasks,) or None, default=None
-            A number or a label of each task.
-        value_name : str, default="gain"
-            Label of the colour bar.
-        metric_name : str, default="distance"
-            Name of the distances, in the title.
-        ax : matplotlib Axes, default=None
-            Axes to draw on; None: those of a new figure.
-        scatter_kw : dict, default=None
-            Arguments of matplotlib's `scatter`.
+        values, clusters, value_name, metric_name : object
+            As in the class.
+        ax, scatter_kw : object
+            As in :meth:`plot`.
 
         Returns
         -------
         TaskMapDisplay
             The display, drawn.
         """
-        display = cls(
+        return cls(
             distances=distances,
             values=values,
             clusters=clusters,
             names=names,
             value_name=value_name,
             metric_name=metric_name,
-        )
-        return display.plot(ax, scatter_kw=scatter_kw)
+        ).plot(ax, scatter_kw=scatter_kw)
 
 
-def _metric_name(metric: Any) -> str:
+def _metric_name(metric: Metric) -> str:
     if isinstance(metric, str):
         return f"distance ({metric.replace('_', ' ')})"
     return getattr(metric, "__name__", "distance")
 
 
-def _check_distances(distances: ArrayLike, names: Sequence[str] | None) -> tuple[Floats, list[str]]:
+def _check_distances(distances: ArrayLike) -> Floats:
     D = np.asarray(distances, dtype=np.float64)
     if D.ndim != 2 or D.shape[0] != D.shape[1] or len(D) < 2:
         raise ValueError(
@@ -464,7 +429,7 @@ def _check_distances(distances: ArrayLike, names: Sequence[str] | None) -> tuple
         )
     for i, j in np.argwhere(~np.isfinite(D)):
         raise ValueError(f"The distance from task {i} to task {j} is {D[i, j]}.")
-    return D, check_names(names, len(D), "{}")
+    return D
 
 
 def _per_task(values: ArrayLike, name: str, n_tasks: int) -> NDArray[Any]:

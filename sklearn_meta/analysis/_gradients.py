@@ -10,15 +10,16 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 from sklearn.metrics.pairwise import cosine_distances
 
-from sklearn_meta.analysis._stacks import Learner, RowChoice
+from sklearn_meta.analysis._stacks import Learner
+from sklearn_meta.base import BaseMetaLearner
 from sklearn_meta.nn.backbone import BODY
 
-__all__ = ["gradient_distances", "gradients_of", "parameter_distances", "task_gradients"]
+__all__ = ["gradient_distances", "parameter_distances", "task_gradients"]
 
 Floats = NDArray[np.float64]
 
 
-def task_gradients(tasks: Any, estimator: Any) -> NDArray[np.float64]:
+def task_gradients(tasks: Any, estimator: BaseMetaLearner) -> NDArray[np.float64]:
     """Gradient of the loss of each task with respect to theta, before anything adapts.
 
     The loss is that on all rows of the task. Learners without an inner loop (such as ProtoNet)
@@ -45,11 +46,12 @@ def task_gradients(tasks: Any, estimator: Any) -> NDArray[np.float64]:
     NotMetaFittedError
         If the estimator is not meta-fitted.
     """
-    learner = Learner(tasks, estimator, "task_gradients")
-    return gradients_of(learner, learner.rows.all_rows)
+    return _gradients(Learner(tasks, estimator, "task_gradients"))
 
 
-def gradient_distances(tasks: Any, estimator: Any, random_state: Any = None) -> NDArray[np.float64]:
+def gradient_distances(
+    tasks: Any, estimator: BaseMetaLearner, random_state: Any = None
+) -> NDArray[np.float64]:
     """One minus the cosine of task gradients at the learned prior.
 
     d_ij = 1 - g_i . g_j / (|g_i| |g_j|), with the gradients of :func:`task_gradients`.
@@ -93,22 +95,12 @@ def gradient_distances(tasks: Any, estimator: Any, random_state: Any = None) -> 
     >>> gradient_distances(tasks[:3], reg.meta_fit(tasks)).shape
     (3, 3)
     """
-    learner = Learner(tasks, estimator, "gradient_distances")
-    d: Floats = cosine_distances(gradients_of(learner, learner.rows.all_rows))
+    d: Floats = cosine_distances(_gradients(Learner(tasks, estimator, "gradient_distances")))
     return d
 
 
-def gradients_of(learner: Learner, choice: RowChoice) -> Floats:
-    """Gradients of the chosen rows of all tasks, (n_tasks, n_meta_parameters)."""
-    chunks = [(places, learner.gradients(choice, places)) for places in learner.chunks(choice)]
-    G = np.empty((len(choice), chunks[0][1].shape[1]))
-    for places, part in chunks:
-        G[places] = part
-    return G
-
-
 def parameter_distances(
-    tasks: Any, estimator: Any, random_state: Any = None
+    tasks: Any, estimator: BaseMetaLearner, random_state: Any = None
 ) -> NDArray[np.float64]:
     """Relative Euclidean distance between the parameters that tasks adapt to, on all their rows.
 
@@ -161,6 +153,16 @@ def parameter_distances(
     d = np.sqrt(squares) / np.where(mean > 0, mean, 1.0)
     np.fill_diagonal(d, 0.0)
     return d
+
+
+def _gradients(learner: Learner) -> Floats:
+    """Gradients of all rows of each task, (n_tasks, n_meta_parameters)."""
+    rows = learner.rows.all_rows
+    chunks = [(i, learner.gradients(rows, i)) for i in learner.chunks(rows)]
+    G = np.empty((len(rows), chunks[0][1].shape[1]))
+    for i, part in chunks:
+        G[i] = part
+    return G
 
 
 def _adapted_parameters(learner: Learner) -> tuple[Floats, Floats]:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_consistent_length
 
 from sklearn_meta.analysis._stacks import Learner, TaskRows
@@ -80,7 +81,7 @@ def logme(features: ArrayLike, y: ArrayLike, *, target_type: str | None = None) 
 
 def logme_distances(
     tasks: Sequence[Task],
-    estimator: Any,
+    estimator: BaseEstimator | None,
     rng: np.random.RandomState,
     *,
     scale: bool = True,
@@ -122,7 +123,7 @@ def logme_distances(
 
 
 def _columns(rows: TaskRows, y: list[NDArray[Any]]) -> list[Floats]:
-    """Return targets, or one column of 0 and 1 per class, of each task."""
+    """Return the targets of each task, or a column of 0 and 1 for each of its classes."""
     if rows.labels is None:
         return y
     return [np.eye(n)[codes] for n, codes in zip(rows.n_columns, y, strict=True)]

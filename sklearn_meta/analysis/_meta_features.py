@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
+from sklearn.base import BaseEstimator
 
 from sklearn_meta.analysis._stacks import TaskRows
 from sklearn_meta.tasks import Task
@@ -55,7 +56,7 @@ def meta_features(tasks: Any, *, target_type: str | None = None) -> NDArray[np.f
 
 def meta_feature_distances(
     tasks: Sequence[Task],
-    estimator: Any,
+    estimator: BaseEstimator | None,
     rng: np.random.RandomState,
     *,
     target_type: str | None = None,

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
+from sklearn.base import BaseEstimator
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.utils import gen_batches
 
 from sklearn_meta.analysis._stacks import AT_ONCE, TaskRows
 from sklearn_meta.exceptions import TaskError
+from sklearn_meta.parameters import check_parameter, real
 from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.validate import label
 
@@ -24,7 +25,7 @@ Floats = NDArray[np.float64]
 
 def mmd_distances(
     tasks: Sequence[Task],
-    estimator: Any,
+    estimator: BaseEstimator | None,
     rng: np.random.RandomState,
     *,
     bandwidth: float | None = None,
@@ -47,8 +48,7 @@ def mmd_distances(
     parts = [np.hstack(pair) for pair in zip(X, y, strict=True)] if rows.labels is None else X
     if bandwidth is None:
         bandwidth = _median_distance(np.concatenate(parts[:n_reference]), rng)
-    if not (np.isfinite(bandwidth) and bandwidth > 0):
-        raise ValueError(f"The bandwidth of 'mmd' must be positive; got {bandwidth!r}.")
+    check_parameter("bandwidth", bandwidth, real(0, open_left=True), "metric='mmd'")
     means = _kernel_means(parts, bandwidth, n_reference)
     within = np.diag(means)
     discrepancy = within[:, None] + within - 2 * means

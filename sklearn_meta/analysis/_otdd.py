@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
+from sklearn.base import BaseEstimator
 
 from sklearn_meta._optional import need
 from sklearn_meta.analysis._stacks import TaskRows
+from sklearn_meta.parameters import check_parameter, integer, option
 from sklearn_meta.tasks import Task
 
 __all__ = ["otdd_distances"]
@@ -22,7 +24,7 @@ Floats = NDArray[np.float64]
 
 def otdd_distances(
     tasks: Sequence[Task],
-    estimator: Any,
+    estimator: BaseEstimator | None,
     rng: np.random.RandomState,
     *,
     inner: str = "gaussian",
@@ -39,15 +41,13 @@ def otdd_distances(
     (inner="exact"). At most `max_rows` rows of a task are drawn; time grows with their cube.
     Alvarez-Melis and Fusi, "Geometric Dataset Distances via Optimal Transport", 2020.
     """
-    if inner not in ("gaussian", "exact"):
-        raise ValueError(f"'otdd' takes inner='gaussian' or 'exact'; got {inner!r}.")
-    if max_rows is not None and not max_rows >= 1:
-        raise ValueError(f"'otdd' takes max_rows of at least 1, or None; got {max_rows!r}.")
+    check_parameter("inner", inner, option("gaussian", "exact"), "metric='otdd'")
+    check_parameter("max_rows", max_rows, integer(1, none=True), "metric='otdd'")
     rows = TaskRows.of(tasks, target_type)
     X, y = rows.scaled(scale, n_reference)
     for i in range(len(tasks)):
         if max_rows is not None and len(X[i]) > max_rows:
-            drawn = rng.choice(len(X[i]), int(max_rows), replace=False)
+            drawn = rng.choice(len(X[i]), max_rows, replace=False)
             X[i], y[i] = X[i][drawn], y[i][drawn]
     classes = None
     if rows.labels is None:

@@ -32,7 +32,7 @@ from sklearn_meta.pipeline import MetaPipeline
 from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.arrays import dense, stack_rows
 from sklearn_meta.tasks.convert import collect_tasks
-from sklearn_meta.tasks.frames import rows_of
+from sklearn_meta.tasks.task import take_rows
 
 __all__ = [
     "FEW_TASKS",
@@ -43,14 +43,13 @@ __all__ = [
     "Pooled",
     "QuickLearner",
     "as_numeric_tasks",
-    "choose_tasks",
+    "choose_rows",
     "compare_sizes",
     "fit_views",
-    "numbered",
     "quick_learners",
     "shared_rows",
     "sizes_by_tasks",
-    "take_rows",
+    "take",
     "transform_tasks",
 ]
 
@@ -78,7 +77,6 @@ CURVED = (
 STRAIGHT = "ANILClassifier or MAMLClassifier: tasks with the same labels shift a linear boundary."
 BENT = "MAMLClassifier: tasks with the same labels shift a boundary that is not linear."
 FOR_LOCAL_LABELS = "ProtoNetClassifier; with more rows, ProtoMAMLClassifier."
-EM: dict[str, Any] = {"max_iter": 100, "tol": 1e-3}  # a verdict needs no more digits
 FIT_ROWS, MAX_AXES, N_BUMPS = 2000, 20, 20  # rows that views are fitted to; features
 
 
@@ -87,7 +85,7 @@ class QuickLearner(NamedTuple):
 
     strategy: str
     view: str
-    estimator: Any
+    estimator: BaseEstimator
     advice: str = ""  # what to try where it does best
 
 
@@ -98,10 +96,11 @@ def quick_learners(
 
     Only `labels` that all tasks have can be pooled.
     """
+    prior = HierarchicalRegressor(max_iter=100, tol=1e-3)  # a verdict needs no more digits
     if n_outputs is not None:
         trees = HistGradientBoostingRegressor(random_state=seed)
         trees = trees if n_outputs == 1 else MultiOutputRegressor(trees)
-        ridge, prior = RidgeCV(ALPHAS), HierarchicalRegressor(**EM)
+        ridge = RidgeCV(ALPHAS)
         return {
             "mean of all tasks": QuickLearner("guess", "scaled", Pooled(DummyRegressor())),
             "pooled ridge regression": QuickLearner("pool", "scaled", Pooled(ridge)),
@@ -125,7 +124,7 @@ def quick_learners(
     learners["pooled logistic regression"] = QuickLearner("pool", "scaled", Pooled(balanced))
     learners["pooled boosted trees"] = QuickLearner("pool", "axes", Pooled(trees))
     if len(labels) <= MAX_LABELS:
-        scores = LabelScores(**EM)
+        scores = LabelScores(prior)
         learners["hierarchical label scores"] = QuickLearner("meta", "axes", scores, STRAIGHT)
         learners["hierarchical label scores, kernel"] = QuickLearner("meta", "curves", scores, BENT)
     return learners
@@ -133,8 +132,8 @@ def quick_learners(
 
 def compare_sizes(
     learners: Mapping[str, QuickLearner],
-    views: Mapping[str, Sequence[Any]],  # the same tasks, by view
-    groups: Sequence[tuple[Sequence[int], list[int]]],  # positions of tasks, sizes of support
+    views: Mapping[str, Sequence[Task]],  # the same tasks, by view
+    groups: Sequence[tuple[list[int], Sequence[int]]],  # sizes of support, positions of tasks
     *,
     seed: int,
     verbose: int = 0,
@@ -145,7 +144,7 @@ def compare_sizes(
     """
     parts: list[TaskComparison] = []
     classify = all(is_classifier(learner.estimator) for learner in learners.values())
-    for members, sizes in groups:
+    for sizes, members in groups:
         if len(members) < MIN_TASKS and parts:
             continue
         with warnings.catch_warnings():
@@ -153,8 +152,8 @@ def compare_sizes(
             warnings.filterwarnings("ignore", "y_pred contains classes not in y_true")
             for view in dict.fromkeys(learner.view for learner in learners.values()):
                 part = compare(
-                    {name: one.estimator for name, one in learners.items() if one.view == view},
-                    [views[view][k] for k in members],
+                    {name: q.estimator for name, q in learners.items() if q.view == view},
+                    [views[view][i] for i in members],
                     baselines=(),
                     cv=KFold(min(N_FOLDS, len(members)), shuffle=True, random_state=seed),
                     support_sizes=sizes,
@@ -164,7 +163,7 @@ def compare_sizes(
                 )
                 renumbered = (r._replace(task=members[r.task]) for r in part.records)
                 parts.append(replace(part, records=tuple(renumbered)))
-    tasks = [next(iter(views.values()))[k] for k in groups[0][0]]
+    tasks = [next(iter(views.values()))[i] for i in groups[0][1]]
     return replace(
         parts[0],
         records=tuple(record for part in parts for record in part.records),
@@ -207,15 +206,14 @@ class Pooled(NumpyMetaLearner):
 class LabelScores(ClassifierMixin, NumpyMetaLearner):
     """Hierarchical regressions of the indicators of labels that mean the same in all tasks."""
 
-    def __init__(self, *, max_iter: int = 300, tol: float = 1e-5) -> None:
-        self.max_iter = max_iter
-        self.tol = tol
+    def __init__(self, estimator: HierarchicalRegressor) -> None:
+        self.estimator = estimator
 
     def meta_fit(self, tasks: Any, *, validation_tasks: Any = None) -> LabelScores:
         """Learn the prior of the coefficients."""
         checked = as_tasks(tasks, target_type="class")
         labels = np.unique(np.concatenate([np.unique(t.y) for t in checked]))
-        scores = HierarchicalRegressor(max_iter=self.max_iter, tol=self.tol)
+        scores = clone(self.estimator)
         scores.meta_fit([Task(t.X, _indicators(t.y, labels)) for t in checked])
         self.meta_state = labels, scores
         return self
@@ -270,18 +268,18 @@ def transform_tasks(view: Any, tasks: Sequence[Task]) -> list[Task]:
 
 
 def as_numeric_tasks(
-    tasks: Any, y: Any, groups: Any, estimator: Any, target_type: str | None
+    tasks: Any, y: Any, groups: Any, estimator: BaseEstimator | None, target_type: str | None
 ) -> tuple[tuple[Task, ...], list[Task] | None]:
-    """Validate tasks; of rows that are no numbers yet, also return them as they are.
+    """Validate tasks; if only the transformers of a pipeline make them numeric, return both forms.
 
-    The transformers of a pipeline make them numeric, fitted to the rows of all tasks.
+    The transformers are fitted to the rows of all tasks.
     """
     if not isinstance(estimator, MetaPipeline):
         return as_tasks(tasks, y, groups, target_type=target_type), None
     raw = collect_tasks(tasks, y, groups)
     try:
-        return as_tasks([_with_inputs(t, t.X) for t in raw], target_type=target_type), None
-    except TaskError:  # rows that are no numbers yet, or have gaps
+        return as_tasks(raw, target_type=target_type), None
+    except TaskError:  # rows that are not numeric, or have gaps
         transformers = clone(estimator[:-1])
     try:
         Z = dense(transformers.fit_transform(stack_rows([t.X for t in raw])))
@@ -295,20 +293,15 @@ def as_numeric_tasks(
     return as_tasks(numeric, target_type=target_type), raw
 
 
-def numbered(tasks: Sequence[Task]) -> list[Task]:
-    """Return tasks whose only input is the position of each row."""
-    return [_with_inputs(task, np.arange(len(task))[:, None]) for task in tasks]
-
-
-def take_rows(task: Any, rows: Task) -> Any:
-    """Take the rows of a task, raw or not, that a numbered task still has."""
-    positions = rows.X[:, 0]
-    if len(positions) == len(task.y):
+def take(task: Task, rows: NDArray[np.intp]) -> Task:
+    """Take rows of a task, all of its support among them."""
+    if len(rows) == len(task.y):
         return task
-    return _with_inputs(rows, rows_of(task.X, positions))
+    fixed = task.support
+    return take_rows(task, rows, None if fixed is None else np.flatnonzero(np.isin(rows, fixed)))
 
 
-def _with_inputs(task: Any, X: Any) -> Task:
+def _with_inputs(task: Task, X: Any) -> Task:
     return Task(X, task.y, support=task.support, name=task.name)
 
 
@@ -337,13 +330,13 @@ def sizes_by_tasks(tasks: Sequence[Task], classify: bool) -> list[tuple[list[int
     return groups
 
 
-def choose_tasks(
+def choose_rows(
     tasks: Sequence[Task], classify: bool, most: int, rng: np.random.RandomState
-) -> tuple[list[Task], list[int], list[str]]:
-    """Choose at most `most` tasks with enough rows, and cut long ones.
+) -> tuple[dict[int, NDArray[np.intp]], list[str]]:
+    """Choose rows of at most `most` tasks with enough rows; also return notes on the others.
 
-    Return them, their positions, and notes on what was left out. A task needs two rows of each of
-    two classes (four rows of a regression), or a fixed support of half as many.
+    The rows are by the position of their task, which needs two rows of each of two classes (four
+    rows of a regression), or a fixed support of half as many.
     """
     smallest = (ROWS_PER_CLASS if classify else ROWS)[0]
     usable = [i for i, t in enumerate(tasks) if _available_rows(t, classify) >= smallest]
@@ -363,10 +356,10 @@ def choose_tasks(
     if len(usable) > most:
         notes.append(f"{most} of {len(usable)} tasks were drawn.")
         positions = sorted(rng.permutation(usable)[:most].tolist())
-    chosen = [_cut(tasks[i], classify, rng) for i in positions]
-    if any(len(t) < len(tasks[i]) for t, i in zip(chosen, positions, strict=True)):
+    chosen = {i: _draw_rows(tasks[i], classify, rng) for i in positions}
+    if any(len(rows) < len(tasks[i]) for i, rows in chosen.items()):
         notes.append(f"Of longer tasks, {MOST_ROWS} rows were drawn beside a fixed support.")
-    return chosen, positions, notes
+    return chosen, notes
 
 
 def shared_rows(tasks: Sequence[Task]) -> float:
@@ -379,19 +372,17 @@ def shared_rows(tasks: Sequence[Task]) -> float:
     return sum(n for n in counts.values() if n > 1) / sum(counts.values())
 
 
-def _cut(task: Task, classify: bool, rng: np.random.RandomState) -> Task:
-    """Keep a fixed support, and of the other rows at most `MOST_ROWS`, of each class its share."""
+def _draw_rows(task: Task, classify: bool, rng: np.random.RandomState) -> NDArray[np.intp]:
+    """Take a fixed support, and `MOST_ROWS` other rows at most, of each class its share."""
     fixed = np.arange(0) if task.support is None else np.asarray(task.support)
     free = rng.permutation(np.setdiff1d(np.arange(len(task)), fixed))
     if len(free) <= MOST_ROWS:
-        return task
+        return np.arange(len(task))
     parts = [fixed]
     for value in np.unique(task.y[free]) if classify else [None]:
         members = free if value is None else free[task.y[free] == value]
         parts.append(members[: int(np.ceil(len(members) * MOST_ROWS / len(free)))])
-    rows = np.sort(np.concatenate(parts))
-    support = None if task.support is None else np.flatnonzero(np.isin(rows, fixed))
-    return Task(task.X[rows], task.y[rows], support=support, name=task.name)
+    return np.sort(np.concatenate(parts))
 
 
 def _available_rows(task: Task, classify: bool) -> int:

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import is_regressor
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_meta._devices import resolve_device, torch_dtype
@@ -18,7 +17,8 @@ from sklearn_meta.base import BaseMetaLearner
 from sklearn_meta.base.predict_tasks import numbers_of_a_row, tasks_at_once
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.functional import Params
-from sklearn_meta.inner import Examples, InnerLoop, stack
+from sklearn_meta.inner import Examples, InnerLoop
+from sklearn_meta.outer.episodes import LabelledRows
 from sklearn_meta.outer.failures import check_converged
 from sklearn_meta.outer.rows import dtype_of_rows
 from sklearn_meta.outer.scaling import Scaling
@@ -29,14 +29,11 @@ from sklearn_meta.tasks.validate import label, target_kind
 
 __all__ = [
     "AT_ONCE",
-    "AdaptedStack",
     "Learner",
     "Predictor",
     "RowChoice",
     "TaskRows",
-    "check_is_meta_fitted",
     "consecutive_blocks",
-    "stated_target_type",
 ]
 
 AT_ONCE = 2**21  # numbers in one chunk
@@ -47,22 +44,22 @@ Predictor = Callable[[NDArray[Any]], Floats]  # rows (n, ...) -> (n_tasks, n, n_
 
 @dataclass(frozen=True)
 class TaskRows:
-    """Validated tasks, with the labels of each task coded as columns of its own."""
+    """Validated tasks; the labels of each task are columns 0, 1, ... in sorted order."""
 
     tasks: tuple[Task, ...]
     target_type: str  # "class" or "real"
-    y: list[NDArray[Any]]  # one array a task: codes (n,), or targets (n, n_outputs)
+    y: list[NDArray[Any]]  # of each task: columns of labels (n,), or targets (n, n_outputs)
     labels: list[NDArray[Any]] | None  # the sorted labels of each task; None for targets
 
     @classmethod
     def of(cls, tasks: Any, target_type: str | None = None) -> TaskRows:
-        """Validate tasks and code their labels."""
+        """Validate tasks and encode their labels."""
         tasks = as_tasks(tasks, target_type=target_type)
         if (target_type or target_kind(tasks)) == "real":
             y = [task.y.reshape(len(task), -1).astype(np.float64) for task in tasks]
             return cls(tasks, "real", y, None)
-        coded = [np.unique(task.y, return_inverse=True) for task in tasks]
-        return cls(tasks, "class", [code for _, code in coded], [names for names, _ in coded])
+        encoded = [np.unique(task.y, return_inverse=True) for task in tasks]
+        return cls(tasks, "class", [code for _, code in encoded], [names for names, _ in encoded])
 
     @property
     def n_columns(self) -> NDArray[np.intp]:
@@ -80,20 +77,25 @@ class TaskRows:
         """Return some rows of X of task i as a dense array."""
         return dense(self.tasks[i].X[rows])
 
-    def stack(self, choice: RowChoice, places: NDArray[np.intp], dtype: Any) -> Examples:
+    def stack(
+        self,
+        choice: RowChoice,
+        places: NDArray[np.intp],
+        dtype: Any,
+        classes: NDArray[Any] | None = None,
+    ) -> Examples:
         """Stack the chosen rows of the tasks at `places`, in the units of the data.
 
-        `y` holds one-hot labels or targets in float64; a weight of 0 marks padding.
+        `y` holds targets in float64, or one-hot labels: among `classes`, or those of each task. A
+        weight of 0 marks padding.
         """
-        columns = self.n_columns
-        examples = []
-        for i in places:
-            y = self.y[i][choice[i]]
-            y = y if self.labels is None else np.eye(columns[i])[y]
-            X = self.inputs(i, choice[i]).astype(dtype, copy=False)
-            weight = torch.ones(len(y), dtype=torch.float64)
-            examples.append(Examples(torch.from_numpy(X), torch.from_numpy(y), weight))
-        return stack(examples)
+        tasks = [self.tasks[i] for i in places]
+        rows = LabelledRows.of(tasks, dtype, self.target_type, classes=classes)
+        first = np.cumsum([0, *map(len, tasks)])
+        chosen = [choice[i] for i in places]
+        numbers = [n + part for n, part in zip(first, chosen, strict=False)]
+        examples, _ = rows.stack(np.concatenate(numbers), np.array([len(part) for part in chosen]))
+        return examples
 
     def scaled(
         self, scale: bool = True, n_reference: int | None = None
@@ -162,13 +164,14 @@ class Learner:
     """Adapt stacks of tasks with a meta-fitted estimator, and predict any rows with each task."""
 
     def __init__(self, tasks: Any, estimator: object, owner: str) -> None:
-        self.est = check_is_meta_fitted(estimator, owner)
+        self.est = _check_meta_fitted(estimator, owner)
         self.rows = TaskRows.of(tasks, self.est.target_type)
         # the one place of this package that reads what the estimator keeps to itself
         self.est._check_against_state()
         state = self.est.meta_state
         assert state is not None
         self.state = state
+        self.classes = state.classes if self.est.predicts_shared_labels else None
         self._check_tasks()
         self.device = resolve_device(self.est.device)
         self.algorithm, self.f, self.theta = self.est._prior(state.row_shape, state.n_targets)
@@ -209,33 +212,15 @@ class Learner:
 
     def examples(self, choice: RowChoice, places: NDArray[np.intp]) -> tuple[Examples, Scaling]:
         """Stack rows as the algorithm takes them: standardised, labels in the prior's columns."""
-        part = self.rows.stack(choice, places, self.dtype)
+        part = self.rows.stack(choice, places, self.dtype, self.classes)
         X, y, weight = (tensor.numpy() for tensor in part)
-        real, columns = self.rows.labels is None, self._known_columns(places)
-        if columns is not None:
-            y = np.zeros((*y.shape[:2], len(self._known_classes)))
-            for b, columns_of_task in enumerate(columns):
-                y[b][:, columns_of_task] = part.y[b, :, : len(columns_of_task)].numpy()
-        scaling = scaling_for(self.state, X, y if real else None, weight)
+        scaling = scaling_for(self.state, X, y if self.rows.labels is None else None, weight)
         with torch.inference_mode(False):
             return Examples(
                 torch.from_numpy(scaling.inputs(X)).to(self.device),
                 torch.from_numpy(scaling.targets(y).astype(self.dtype)).to(self.device),
-                torch.from_numpy(weight.astype(self.dtype)).to(self.device),
+                part.weight.to(self.device),
             ), scaling
-
-    @property
-    def _known_classes(self) -> NDArray[Any]:
-        assert self.state.classes is not None
-        return self.state.classes
-
-    def _known_columns(self, places: NDArray[np.intp]) -> list[NDArray[np.intp]] | None:
-        """Return the columns of each task's labels in the prior; None if labels are local."""
-        if self.rows.labels is None or not self.est.predicts_shared_labels:
-            return None
-        classes = self._known_classes
-        labels = [self.rows.labels[i].astype(classes.dtype) for i in places]
-        return [np.searchsorted(classes, names) for names in labels]
 
     def adapt(self, choice: RowChoice, places: NDArray[np.intp]) -> AdaptedStack:
         """Run the inner loop of the tasks at `places` on the chosen rows."""
@@ -260,12 +245,12 @@ class Learner:
             )
         if self.rows.labels is None:
             return scaling.original(output)
-        columns = self._known_columns(places)
-        if columns is None:
+        if self.classes is None:
             return output
         local = np.full((*output.shape[:2], int(self.rows.n_columns[places].max())), -np.inf)
-        for b, columns_of_task in enumerate(columns):
-            local[b, :, : len(columns_of_task)] = output[b][:, columns_of_task]
+        for b, i in enumerate(places):
+            labels = self.rows.labels[i].astype(self.classes.dtype)
+            local[b, :, : len(labels)] = output[b][:, np.searchsorted(self.classes, labels)]
         return local
 
     def features(self, choice: RowChoice, places: NDArray[np.intp]) -> Floats:
@@ -294,8 +279,7 @@ class Learner:
         return loss(start)
 
 
-def check_is_meta_fitted(estimator: object, owner: str) -> BaseMetaLearner:
-    """Return the estimator if it is a meta-fitted learner of this package."""
+def _check_meta_fitted(estimator: object, owner: str) -> BaseMetaLearner:
     if not isinstance(estimator, BaseMetaLearner):
         raise TypeError(
             f"The 'estimator' parameter of {owner} must be a meta-fitted learner such as "
@@ -307,13 +291,6 @@ def check_is_meta_fitted(estimator: object, owner: str) -> BaseMetaLearner:
             "meta-fitted yet. Call meta_fit(tasks) first."
         )
     return estimator
-
-
-def stated_target_type(estimator: object, target_type: str | None) -> str | None:
-    """Return the target type that the user states, by name or by the estimator; else None."""
-    if target_type is None and estimator is not None:
-        return "real" if is_regressor(estimator) else "class"
-    return target_type
 
 
 def consecutive_blocks(

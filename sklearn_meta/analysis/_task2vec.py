@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +16,9 @@ from sklearn_meta.analysis._stacks import (
     TaskRows,
     consecutive_blocks,
 )
+from sklearn_meta.base import BaseMetaLearner
+from sklearn_meta.metrics import LEVEL
+from sklearn_meta.parameters import check_parameter, integer, option
 
 __all__ = ["Diversity", "diversity_coefficient", "task2vec", "task2vec_distances"]
 
@@ -29,7 +31,7 @@ def task2vec(
     tasks: Any,
     random_state: Any = None,
     *,
-    estimator: Any = None,
+    estimator: BaseMetaLearner | None = None,
     of: str = "features",
     alpha: float = 10.0,
     target_type: str | None = None,
@@ -94,18 +96,15 @@ def task2vec(
     >>> task2vec(make_linear_tasks(n_tasks=5, random_state=0).tasks, random_state=0).shape
     (5, 512)
     """
-    if of not in ("features", "head"):
-        raise ValueError(
-            f"The 'of' parameter of task2vec must be 'features' or 'head'. Got {of!r} instead."
-        )
-    embedder = _Embedder(tasks, estimator, "task2vec", target_type)
-    (F,) = embedder.embed([embedder.rows.all_rows], check_random_state(random_state), of, alpha)
-    return F
+    check_parameter("of", of, option("features", "head"), "task2vec")
+    rows, learner = _rows_of(tasks, estimator, "task2vec", target_type)
+    rng = check_random_state(random_state)
+    return _embed(rows, learner, [rows.all_rows], rng, of, alpha)[0]
 
 
 def task2vec_distances(
     tasks: Any,
-    estimator: Any = None,
+    estimator: BaseMetaLearner | None = None,
     random_state: Any = None,
     *,
     shrink: float = 1.0,
@@ -183,7 +182,7 @@ class Diversity(NamedTuple):
 
 def diversity_coefficient(
     tasks: Any,
-    estimator: Any = None,
+    estimator: BaseMetaLearner | None = None,
     random_state: Any = None,
     *,
     confidence: float = 0.95,
@@ -240,77 +239,71 @@ def diversity_coefficient(
     >>> result.low < result.coefficient < result.high, result.floor < result.between_halves
     (True, True)
     """
-    if not (isinstance(confidence, Real) and 0 < confidence < 1):
-        raise ValueError(
-            "The 'confidence' parameter of diversity_coefficient must be in the range (0, 1). "
-            f"Got {confidence!r} instead."
-        )
-    if not (isinstance(n_bootstrap, Integral) and n_bootstrap >= 1):
-        raise ValueError(
-            "The 'n_bootstrap' parameter of diversity_coefficient must be an int in the range "
-            f"[1, inf). Got {n_bootstrap!r} instead."
-        )
+    check_parameter("confidence", confidence, LEVEL, "diversity_coefficient")
+    check_parameter("n_bootstrap", n_bootstrap, integer(1), "diversity_coefficient")
     rng = check_random_state(random_state)
-    embedder = _Embedder(tasks, estimator, "diversity_coefficient", target_type)
-    rows = embedder.rows
+    rows, learner = _rows_of(tasks, estimator, "diversity_coefficient", target_type)
     n = len(rows.tasks)
     if n < 2:
         raise ValueError(f"diversity_coefficient compares pairs of tasks; got {n} task.")
     parts = [rows.all_rows, *rows.halves(rng)]
-    F, A, B = (shrunk(part, shrink) for part in embedder.embed(parts, rng))
+    F, A, B = (shrunk(part, shrink) for part in _embed(rows, learner, parts, rng))
     of_tasks, of_halves = cosine_of_shares(F, F), cosine_of_shares(A, B)
-    times = rng.multinomial(n, np.full(n, 1 / n), size=int(n_bootstrap))
-    means = mean_of_pairs(of_tasks, times)
+    each_once = np.ones((1, n))
+    means = mean_of_pairs(of_tasks, rng.multinomial(n, np.full(n, 1 / n), size=int(n_bootstrap)))
     tails = [(1 - confidence) / 2, (1 + confidence) / 2]
     low, high = np.nanquantile(means, tails) if np.isfinite(means).any() else (np.nan, np.nan)
     return Diversity(
-        coefficient=float(mean_of_pairs(of_tasks, np.ones((1, n)))[0]),
+        coefficient=float(mean_of_pairs(of_tasks, each_once)[0]),
         low=float(low),
         high=float(high),
         floor=float(np.diag(of_halves).mean()),
-        between_halves=float(mean_of_pairs(of_halves, np.ones((1, n)))[0]),
+        between_halves=float(mean_of_pairs(of_halves, each_once)[0]),
     )
 
 
-class _Embedder:
-    """Embed several choices of rows of the same tasks with the same probe."""
+def _rows_of(
+    tasks: Any, estimator: BaseMetaLearner | None, owner: str, target_type: str | None
+) -> tuple[TaskRows, Learner | None]:
+    if estimator is None:
+        return TaskRows.of(tasks, target_type), None
+    learner = Learner(tasks, estimator, owner)
+    return learner.rows, learner
 
-    def __init__(self, tasks: Any, estimator: Any, owner: str, target_type: str | None) -> None:
-        self.learner = None if estimator is None else Learner(tasks, estimator, owner)
-        self.rows = TaskRows.of(tasks, target_type) if self.learner is None else self.learner.rows
 
-    def embed(
-        self,
-        choices: list[RowChoice],
-        rng: np.random.RandomState,
-        of: str = "features",
-        alpha: float = 10.0,
-    ) -> list[Floats]:
-        """Return an embedding (n_tasks, n_features) for each choice of rows."""
-        probe = Probe(self.rows, alpha)
-        d = len(probe.x_mean)
-        A = rng.standard_normal((d + 1, N_FEATURES)) / np.sqrt([[d]] * d + [[1]])
-        return [self._embed(probe, A, choice, of) for choice in choices]
+def _embed(
+    rows: TaskRows,
+    learner: Learner | None,
+    choices: list[RowChoice],
+    rng: np.random.RandomState,
+    of: str = "features",
+    alpha: float = 10.0,
+) -> list[Floats]:
+    """Embed each choice of rows of the same tasks with the same probe, (n_tasks, n_features)."""
+    probe = Probe(rows, alpha)
+    d = len(probe.x_mean)
+    A = rng.standard_normal((d + 1, N_FEATURES)) / np.sqrt([[d]] * d + [[1]])
+    width = N_FEATURES if learner is None else learner.f.n_features_out
+    # batch statistics are those of the rows of one task
+    at_once = 1 if learner is not None and learner.f.transductive else AT_ONCE
 
-    def _embed(self, probe: Probe, A: Floats, choice: RowChoice, of: str) -> Floats:
-        rows, learner, F = self.rows, self.learner, []
-        dtype = np.float64 if learner is None else learner.dtype
-        d = N_FEATURES if learner is None else learner.f.n_features_out
-        most = AT_ONCE
-        if learner is not None and learner.f.transductive:
-            most = 1  # batch statistics are those of the rows of one task
-        sizes = [(len(part) + d) * min(len(part) + 1, d) for part in choice]
-        for places in consecutive_blocks(sizes, most):
-            part = rows.stack(choice, places, dtype)
-            if learner is None:
-                Z = np.maximum(probe.design(part.X.numpy()) @ A, 0.0)
-            else:
-                Z = learner.features(choice, places)
-            Z = np.concatenate([Z, np.ones((*Z.shape[:2], 1))], axis=-1)
-            Z *= part.weight.numpy()[..., None]
-            V, y = probe.fit_heads(Z, part)
-            F.append(fisher(Z, V, y, rows.target_type, of))
-        return np.concatenate(F)
+    def fisher_of(choice: RowChoice, places: NDArray[np.intp]) -> Floats:
+        part = rows.stack(choice, places, np.float64 if learner is None else learner.dtype)
+        if learner is None:
+            Z = np.maximum(probe.design(part.X.numpy()) @ A, 0.0)
+        else:
+            Z = learner.features(choice, places)
+        Z = np.concatenate([Z, np.ones((*Z.shape[:2], 1))], axis=-1)
+        Z *= part.weight.numpy()[..., None]
+        V, y = probe.fit_heads(Z, part)
+        return fisher(Z, V, y, rows.target_type, of)
+
+    embeddings = []
+    for choice in choices:
+        sizes = [(len(part) + width) * min(len(part) + 1, width) for part in choice]
+        blocks = consecutive_blocks(sizes, at_once)
+        embeddings.append(np.concatenate([fisher_of(choice, places) for places in blocks]))
+    return embeddings
 
 
 def fisher(Z: Floats, V: Floats, y: Floats, target_type: str, of: str) -> Floats:

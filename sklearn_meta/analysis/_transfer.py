@@ -1,4 +1,4 @@
-"""How much worse the model of one task does on another task than the model of that task."""
+"""Distances of tasks by the loss of the model of one task on the rows of another."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from sklearn.utils import check_random_state
 
 from sklearn_meta.analysis._probe import Probe, moments
 from sklearn_meta.analysis._stacks import Learner, RowChoice, TaskRows, consecutive_blocks
+from sklearn_meta.base import BaseMetaLearner
+from sklearn_meta.parameters import check_parameter, option
 
 __all__ = ["transfer_distances"]
 
@@ -20,7 +22,7 @@ Floats = NDArray[np.float64]
 
 def transfer_distances(
     tasks: Any,
-    estimator: Any = None,
+    estimator: BaseMetaLearner | None = None,
     random_state: Any = None,
     *,
     labels: str = "auto",
@@ -104,11 +106,7 @@ def transfer_distances(
 
 def _by_name(rows: TaskRows, labels: str) -> bool:
     """Return whether the same label is the same class in all tasks."""
-    if labels not in ("auto", "name", "match"):
-        raise ValueError(
-            "The 'labels' parameter of transfer_distances must be 'auto', 'name' or 'match'. "
-            f"Got {labels!r} instead."
-        )
+    check_parameter("labels", labels, option("auto", "name", "match"), "transfer_distances")
     if rows.labels is None or labels == "match":
         return False
     first = rows.labels[0]

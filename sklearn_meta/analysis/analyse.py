@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from sklearn.base import is_regressor
+from sklearn.base import BaseEstimator, is_regressor
 from sklearn.utils import check_random_state
 
 from sklearn_meta.analysis import _quick_comparison as quick
-from sklearn_meta.analysis.distances import METRICS, NEED_ESTIMATOR, task_distances
+from sklearn_meta.analysis.distances import METRICS, NEED_ESTIMATOR, Metric, task_distances
 from sklearn_meta.analysis.groups import (
     TaskGroups,
     as_lengths,
@@ -31,12 +31,12 @@ __all__ = ["advise", "analyse"]
 
 def analyse(
     tasks: Any,
-    estimator: Any = None,
+    estimator: BaseEstimator | None = None,
     *,
     y: Any = None,
     groups: Any = None,
     target_type: str | None = None,
-    metric: Any = "transfer",
+    metric: Metric = "transfer",
     max_tasks: int = 200,
     random_state: Any = None,
     verbose: int = 0,
@@ -115,64 +115,60 @@ def analyse(
     data, raw = quick.as_numeric_tasks(tasks, y, groups, estimator, target_type)
     target_type = target_type or target_kind(data)
     classify, rng = target_type == "class", check_random_state(random_state)
-    rows, numbers, notes = quick.choose_tasks(quick.numbered(data), classify, max_tasks, rng)
-    data = tuple(quick.take_rows(data[i], part) for i, part in zip(numbers, rows, strict=True))
+    # ---- tasks, their rows, and sizes of support
+    rows, notes = quick.choose_rows(data, classify, max_tasks, rng)
+    data = tuple(quick.take(data[i], rows[i]) for i in rows)
     if raw is not None:
+        raw = [quick.take(raw[i], rows[i]) for i in rows]
         notes.append("Quick learners get the rows as the transformers of the pipeline return them.")
     by_size = quick.sizes_by_tasks(data, classify)
-    positions = by_size[0][1]  # the tasks of larger supports are among them
-    used = [data[i] for i in positions]
-    if len(used) < len(data):
-        n, size = len(data) - len(used), by_size[0][0][-1]
-        notes.append(f"Tasks with too few rows for a support of {size} were not compared: {n}.")
-    for sizes, members in by_size[1:]:
-        notes.append(f"{len(members)} tasks have enough rows for a support of {sizes[0]} or more.")
-    label_sets = {tuple(np.unique(t.y).tolist()) for t in used} if classify else set()
-    labels = label_sets.pop() if len(label_sets) == 1 else None  # those that all tasks have
-    transformers, seed = quick.fit_views(used, rng), int(rng.randint(2**31 - 1))
-    views: dict[str, Sequence[Any]] = {
-        view: quick.transform_tasks(fitted, used) for view, fitted in transformers.items()
-    }
-    n_outputs = None if classify else int(np.prod(used[0].y.shape[1:]))
+    compared = by_size[0][1]  # the tasks of larger supports are among them
+    notes += _notes_on_sizes(by_size, len(data))
+    # ---- learners, and the inputs that they get
+    labels = _shared_labels([data[i] for i in compared]) if classify else None
+    transformers = quick.fit_views([data[i] for i in compared], rng)
+    seed = int(rng.randint(2**31 - 1))
+    views = {view: quick.transform_tasks(fitted, data) for view, fitted in transformers.items()}
+    n_outputs = None if classify else int(np.prod(data[0].y.shape[1:]))
     learners, name = quick.quick_learners(labels, n_outputs=n_outputs, seed=seed), None
     if estimator is not None:
         name = type(estimator[-1] if hasattr(estimator, "steps") else estimator).__name__
         learners[name] = quick.QuickLearner("meta", "raw", estimator, f"{name}, which did best.")
-        views["raw"] = used
-        if raw is not None:
-            views["raw"] = [quick.take_rows(raw[numbers[i]], rows[i]) for i in positions]
+        views["raw"] = list(data) if raw is None else raw
 
-    def compare_on(subset: Sequence[int]) -> TaskComparison:
-        members = [[k for k in subset if positions[k] in available] for _, available in by_size]
-        groups = list(zip(members, [sizes for sizes, _ in by_size], strict=True))
+    # ---- scores on held-out tasks
+    def compare_on(members: list[int]) -> TaskComparison:
+        groups = [(sizes, [i for i in members if i in available]) for sizes, available in by_size]
         return quick.compare_sizes(learners, views, groups, seed=seed, verbose=verbose)
 
-    comparison = compare_on(range(len(used)))
-    strategies = {learner: one.strategy for learner, one in learners.items()}
+    comparison = compare_on(compared)
+    strategies = {learner: q.strategy for learner, q in learners.items()}
     last = judge(comparison, strategies, by_size[-1][0][-1])
     local = False
     if labels is not None:  # does one model for all tasks predict them better than guessing?
         pooled = comparison.interval(last.best["pool"], last.size, method="t")
         local = not pooled.low > (comparison.chance or 0.0)
+    # ---- distances, groups and outliers, which do not count
     params: dict[str, Any] = {} if callable(metric) else {"target_type": target_type}
-    seen: Sequence[Task] = data
+    measured: Sequence[Task] = data
     if metric == "transfer":
         params["labels"] = "match" if local else "auto"
         linear = learners[last.best["meta"]].view == "axes"
-        seen = quick.transform_tasks(transformers["axes" if linear else "curves"], data)
-    distances = task_distances(seen, metric=metric, random_state=rng, metric_params=params or None)
+        measured = views["axes" if linear else "curves"]
+    distances = task_distances(measured, metric=metric, random_state=rng, metric_params=params)
     if not np.isfinite(distances).all():
-        raise ValueError(f"metric={metric!r} gave distances that are not finite.")
+        raise ValueError(f"metric={metric!r} returned distances that are not finite.")
     lengths = as_lengths(distances, metric)
     task_groups = find_groups(lengths, rng) if tasks_differ(distances) else no_groups(len(lengths))
-    usual = [k for k, i in enumerate(positions) if task_groups.labels[i] >= 0]
-    if len(usual) < len(used):
+    usual = [i for i in compared if task_groups.labels[i] >= 0]
+    if len(usual) < len(compared):
         comparison = compare_on(usual)
-    variance = 1.0 if classify else _variance([used[k] for k in usual])
+    # ---- the report
+    variance = 1.0 if classify else _variance([data[i] for i in usual])
     if metric == "transfer" and not classify:
         distances = distances * (_variance(data) / variance)
     verdicts = tuple(judge(comparison, strategies, size) for size in comparison.sizes if size)
-    names = [f"task {i}" if t.name is None else t.name for t, i in zip(data, numbers, strict=True)]
+    names = [f"task {i}" if t.name is None else t.name for i, t in zip(rows, data, strict=True)]
     report = TaskReport(
         names=tuple(map(str, names)),
         target_type=target_type,
@@ -190,12 +186,10 @@ def analyse(
         advice=advise(verdicts, learners, task_groups, local, name),
         notes=(),
     )
-    return replace(report, notes=(*_notes(report, [used[k] for k in usual]), *notes))
+    return replace(report, notes=(*_notes(report, [data[i] for i in usual]), *notes))
 
 
-def _target_type(estimator: Any, target_type: str | None) -> str | None:
-    if target_type not in (None, "class", "real"):
-        raise ValueError(f"target_type must be None, 'class' or 'real'; got {target_type!r}.")
+def _target_type(estimator: BaseEstimator | None, target_type: str | None) -> str | None:
     if estimator is None:
         return target_type
     if isinstance(estimator, type) or not hasattr(estimator, "meta_fit"):
@@ -204,6 +198,22 @@ def _target_type(estimator: Any, target_type: str | None) -> str | None:
     if target_type not in (None, predicts):
         raise TypeError(f"{estimator!r} is not for targets of target_type={target_type!r}.")
     return predicts
+
+
+def _notes_on_sizes(by_size: Sequence[tuple[list[int], list[int]]], n_tasks: int) -> list[str]:
+    notes, (sizes, compared) = [], by_size[0]
+    if n_short := n_tasks - len(compared):
+        of = f"a support of {sizes[-1]}"
+        notes.append(f"Tasks with too few rows for {of} were not compared: {n_short}.")
+    for sizes, members in by_size[1:]:
+        notes.append(f"{len(members)} tasks have enough rows for a support of {sizes[0]} or more.")
+    return notes
+
+
+def _shared_labels(tasks: Sequence[Task]) -> tuple[Any, ...] | None:
+    """Return the labels that all tasks have, or None if their labels differ."""
+    label_sets = {tuple(np.unique(t.y).tolist()) for t in tasks}
+    return label_sets.pop() if len(label_sets) == 1 else None
 
 
 def _variance(tasks: Sequence[Task]) -> float:
@@ -222,25 +232,25 @@ def advise(
     """Return which learner to try first."""
     paying = [v for v in verdicts if v.case == "meta"]
     simple = {v.case: v.best["simple"] for v in verdicts if v.case in ("pool", "alone")}
-    words = ["look at the tasks unlike all others. Then:"] if groups.labels.min() < 0 else []
+    steps = ["look at the tasks unlike all others. Then:"] if groups.labels.min() < 0 else []
     if paying:
         # the learner that does best most often; among equals the first, with the fewest rows
         best, _ = Counter(v.best["meta"] for v in paying).most_common(1)[0]
         by_labels = local_labels and best != estimator_name
-        words.append(quick.FOR_LOCAL_LABELS if by_labels else learners[best].advice)
+        steps.append(quick.FOR_LOCAL_LABELS if by_labels else learners[best].advice)
         if estimator_name not in (None, best):
-            words.append(f"{estimator_name} did not do as well with its current parameters.")
+            steps.append(f"{estimator_name} did not do as well with its current parameters.")
         if groups.labels.max() > 0:
-            words.append("Also meta-train on each large group alone (select_tasks).")
+            steps.append("Also meta-train on each large group alone (select_tasks).")
         if max(v.gain.hurt for v in paying) > 0.25:
-            words.append("GuardedMetaClassifier/Regressor protect the mean, not each task.")
+            steps.append("GuardedMetaClassifier/Regressor protect the mean, not each task.")
     else:
-        words += [f"{name}, because {CASES[case]}." for case, name in simple.items()]
+        steps += [f"{name}, because {CASES[case]}." for case, name in simple.items()]
         if any(v.case == "unclear" for v in verdicts):
-            words.append("more tasks, because chance hides whether meta-learning pays.")
+            steps.append("more tasks, because chance hides whether meta-learning pays.")
         elif not simple:
-            words.append("other features, more rows, or a network: analyse(tasks, network).")
-    return " ".join(words)
+            steps.append("other features, more rows, or a network: analyse(tasks, network).")
+    return " ".join(steps)
 
 
 def _notes(report: TaskReport, compared: Sequence[Task]) -> list[str]:
@@ -269,8 +279,8 @@ def _notes(report: TaskReport, compared: Sequence[Task]) -> list[str]:
     )
     if np.isfinite(groups.p_value):
         sizes = np.bincount(groups.labels[usual]).tolist()
-        words = f"{len(sizes)} groups of {sizes} tasks" if len(sizes) > 1 else "No groups of tasks"
-        notes.append(f"{words} (silhouette {groups.silhouette:.2f}, p = {groups.p_value:.2g}).")
+        what = f"{len(sizes)} groups of {sizes} tasks" if len(sizes) > 1 else "No groups of tasks"
+        notes.append(f"{what} (silhouette {groups.silhouette:.2f}, p = {groups.p_value:.2g}).")
     notes.append("Each task was held out once; the best of several is a little optimistic.")
     if report.estimator_name is None:
         notes.append("A network may do better: try analyse(tasks, estimator), or compare.")

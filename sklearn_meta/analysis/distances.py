@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin, is_regressor
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -17,9 +17,9 @@ from sklearn_meta.analysis._logme import logme_distances
 from sklearn_meta.analysis._meta_features import meta_feature_distances, scaled_meta_features
 from sklearn_meta.analysis._mmd import mmd_distances
 from sklearn_meta.analysis._otdd import otdd_distances
-from sklearn_meta.analysis._stacks import stated_target_type
 from sklearn_meta.analysis._task2vec import task2vec_distances
 from sklearn_meta.analysis._transfer import transfer_distances
+from sklearn_meta.parameters import check_parameter, integer, real
 from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.validate import check_same_rows, check_task_names, label, target_kind
 
@@ -56,7 +56,7 @@ def task_distances(
     tasks: Any,
     *,
     metric: Metric,
-    estimator: Any = None,
+    estimator: BaseEstimator | None = None,
     random_state: int | np.random.RandomState | None = None,
     metric_params: Mapping[str, Any] | None = None,
 ) -> NDArray[np.float64]:
@@ -128,40 +128,7 @@ def task_distances(
            [0. , 0. , 0.9],
            [0.9, 0.9, 0. ]])
     """
-    tasks, target_type = _validated(tasks, estimator, metric_params)
-    if callable(metric):
-        return _each_pair(tasks, tasks, metric, metric_params)
-    measure = _measure(metric, estimator, random_state, metric_params, target_type)
-    return _checked(measure(tasks), metric, len(tasks))
-
-
-def _cross_distances(
-    tasks: Any,
-    new: Any,
-    metric: Metric,
-    estimator: Any,
-    random_state: int | np.random.RandomState | None,
-    metric_params: Mapping[str, Any] | None,
-    symmetric: bool = False,
-) -> Floats:
-    """Distances (n_tasks, n_new) from known tasks to new ones, in units that the known ones set.
-
-    They do not depend on which other tasks are new. `symmetric` averages both directions.
-    """
-    tasks, target_type = _validated(tasks, estimator, metric_params)
-    new = as_tasks(new, target_type=target_type)
-    check_same_rows(new[0], tasks[0], "Task 0 of the new tasks", "the known ones")
-    if callable(metric):
-        forth = _each_pair(tasks, new, metric, metric_params)
-        back = _each_pair(new, tasks, metric, metric_params).T if symmetric else forth
-        return (forth + back) / 2
-    n = len(tasks)
-    measure = _measure(metric, estimator, random_state, metric_params, target_type, n)
-    distances = np.asarray(measure((*tasks, *new)))
-    forth, back = distances[:n, n:], distances[n:, :n].T
-    forth = (forth + back) / 2 if symmetric else forth
-    _check_finite(forth, metric)
-    return forth
+    return _Distance(metric, estimator, random_state, metric_params).among(tasks)
 
 
 def nearest_tasks(
@@ -170,7 +137,7 @@ def nearest_tasks(
     n: int = 5,
     *,
     metric: Metric,
-    estimator: Any = None,
+    estimator: BaseEstimator | None = None,
     random_state: int | np.random.RandomState | None = None,
     metric_params: Mapping[str, Any] | None = None,
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
@@ -213,11 +180,10 @@ def nearest_tasks(
     >>> places
     array([2, 1])
     """
-    if not n >= 1:
-        raise ValueError(f"n must be a positive int; got {n!r}.")
-    distances = _cross_distances(tasks, [task], metric, estimator, random_state, metric_params)
-    distances = distances[:, 0]
-    order = np.argsort(distances, kind="stable")[: int(n)]
+    check_parameter("n", n, integer(1), "nearest_tasks")
+    distance = _Distance(metric, estimator, random_state, metric_params)
+    distances = distance.to_new(tasks, [task])[:, 0]
+    order = np.argsort(distances, kind="stable")[:n]
     return order, distances[order]
 
 
@@ -228,7 +194,7 @@ def select_tasks(
     n: int | None = None,
     quantile: float | None = None,
     metric: Metric,
-    estimator: Any = None,
+    estimator: BaseEstimator | None = None,
     random_state: int | np.random.RandomState | None = None,
     metric_params: Mapping[str, Any] | None = None,
 ) -> list[Task]:
@@ -272,13 +238,11 @@ def select_tasks(
     """
     if (n is None) == (quantile is None):
         raise ValueError(f"Pass either n or quantile; got n={n!r} and quantile={quantile!r}.")
-    if n is not None and not n >= 1:
-        raise ValueError(f"n must be a positive int; got {n!r}.")
-    if quantile is not None and not 0 < quantile <= 1:
-        raise ValueError(f"quantile must be in (0, 1]; got {quantile!r}.")
-    tasks, _ = _validated(tasks, estimator, metric_params)
-    like = [like] if _is_single_task(like) else like
-    distances = _cross_distances(tasks, like, metric, estimator, random_state, metric_params)
+    check_parameter("n", n, integer(1, none=True), "select_tasks")
+    check_parameter("quantile", quantile, real(0, 1, open_left=True, none=True), "select_tasks")
+    distance = _Distance(metric, estimator, random_state, metric_params)
+    tasks, _ = distance.validate(tasks)
+    distances = distance.to_new(tasks, [like] if _is_single_task(like) else like)
     most = n if quantile is None else int(np.ceil(quantile * len(tasks)))
     nearest = np.argsort(distances.min(axis=1), kind="stable")[:most]
     return [tasks[i] for i in np.sort(nearest)]
@@ -349,7 +313,7 @@ class TaskEmbedding(TransformerMixin, BaseEstimator):
         *,
         metric: Metric = "meta_features",
         n_components: int | None = None,
-        estimator: Any = None,
+        estimator: BaseEstimator | None = None,
         metric_params: Mapping[str, Any] | None = None,
         random_state: int | np.random.RandomState | None = None,
     ) -> None:
@@ -375,9 +339,8 @@ class TaskEmbedding(TransformerMixin, BaseEstimator):
             The fitted transformer.
         """
         k = self.n_components
-        if k is not None and not k >= 1:
-            raise ValueError(f"n_components must be a positive int or None; got {k!r}.")
-        tasks, target_type = _validated(tasks, self.estimator, self.metric_params)
+        check_parameter("n_components", k, integer(1, none=True), "TaskEmbedding")
+        tasks, target_type = self._distance().validate(tasks)
         if self.metric == "meta_features":
             vectors = scaled_meta_features(tasks, target_type)
             self._centre, self._axes = vectors.mean(axis=0), None
@@ -387,7 +350,7 @@ class TaskEmbedding(TransformerMixin, BaseEstimator):
                 vectors = (vectors - self._centre) @ self._axes
             self.embedding_ = vectors
         else:
-            D = task_distances(tasks, **self._metric_arguments())
+            D = self._distance().among(tasks)
             D = np.maximum((D + D.T) / 2, 0.0)
             self._centre = (D**2).mean(axis=0)
             values, vectors = classical_scaling(D)
@@ -429,7 +392,7 @@ class TaskEmbedding(TransformerMixin, BaseEstimator):
             The vector of a task does not depend on the other tasks that are passed with it.
         """
         check_is_fitted(self)
-        fitted, target_type = _validated(self.tasks_, self.estimator, self.metric_params)
+        fitted, target_type = self._distance().validate(self.tasks_)
         new = as_tasks(tasks, target_type=target_type)
         check_task_names(new[0], 0, fitted[0].feature_names_in, "fit")
         check_same_rows(new[0], fitted[0], "Task 0", "the tasks of fit")
@@ -437,12 +400,11 @@ class TaskEmbedding(TransformerMixin, BaseEstimator):
             n = len(fitted)
             vectors = scaled_meta_features((*fitted, *new), target_type, n)[n:]
             return vectors if self._axes is None else (vectors - self._centre) @ self._axes
-        D = _cross_distances(fitted, new, **self._metric_arguments(), symmetric=True)
+        D = self._distance().to_new(fitted, new, symmetric=True)
         return np.asarray((self._centre - np.maximum(D, 0.0).T ** 2) / 2 @ self._axes)
 
-    def _metric_arguments(self) -> dict[str, Any]:
-        names = ("metric", "estimator", "random_state", "metric_params")
-        return {name: getattr(self, name) for name in names}
+    def _distance(self) -> _Distance:
+        return _Distance(self.metric, self.estimator, self.random_state, self.metric_params)
 
 
 def classical_scaling(D: Floats) -> tuple[Floats, Floats]:
@@ -459,81 +421,101 @@ def classical_scaling(D: Floats) -> tuple[Floats, Floats]:
     return values[::-1], vectors[:, ::-1]
 
 
-def _validated(
-    tasks: Any, estimator: Any, metric_params: Mapping[str, Any] | None
-) -> tuple[tuple[Task, ...], str]:
-    """Return validated tasks and the type of their targets, "class" or "real"."""
-    target_type = stated_target_type(estimator, (metric_params or {}).get("target_type"))
-    tasks = as_tasks(tasks, target_type=target_type)
-    return tasks, target_type or target_kind(tasks)
+class _Distance(NamedTuple):
+    """A distance of tasks: a metric and all that it depends on."""
 
+    metric: Metric
+    estimator: BaseEstimator | None
+    random_state: int | np.random.RandomState | None
+    params: Mapping[str, Any] | None
 
-def _measure(
-    metric: str,
-    estimator: Any,
-    random_state: int | np.random.RandomState | None,
-    metric_params: Mapping[str, Any] | None,
-    target_type: str,
-    n_reference: int | None = None,
-) -> Callable[[Sequence[Task]], Floats]:
-    """Check a named metric and its parameters; return it as a function of validated tasks."""
-    params = dict(metric_params or {})
-    if metric not in METRICS:
-        raise ValueError(f"metric must be one of {sorted(METRICS)} or callable; got {metric!r}.")
-    if metric in NEED_ESTIMATOR and estimator is None:
-        raise ValueError(f"metric={metric!r} needs a meta-fitted estimator: estimator=...")
-    function = METRICS[metric]
-    names = list(signature(function).parameters)[3:]
-    unknown = sorted(set(params) - set(names))
-    if unknown:
-        raise ValueError(f"metric={metric!r} takes the metric_params {names}; got {unknown}.")
-    for name, value in {"n_reference": n_reference, "target_type": target_type}.items():
-        if name in names:
-            params[name] = value
-    rng = check_random_state(random_state)
-    return lambda tasks: function(tasks, estimator, rng, **params)
+    def validate(self, tasks: Any) -> tuple[tuple[Task, ...], str]:
+        """Return validated tasks and the type of their targets, "class" or "real"."""
+        target_type = (self.params or {}).get("target_type")
+        if target_type is None and self.estimator is not None:
+            target_type = "real" if is_regressor(self.estimator) else "class"
+        tasks = as_tasks(tasks, target_type=target_type)
+        return tasks, target_type or target_kind(tasks)
 
+    def among(self, tasks: Any) -> Floats:
+        """Distances (n_tasks, n_tasks) between each two tasks."""
+        tasks, target_type = self.validate(tasks)
+        if callable(self.metric):
+            return self._each_pair(self.metric, tasks, tasks)
+        distances = self._measure(self.metric, tasks, target_type)
+        if distances.shape != (len(tasks), len(tasks)):
+            raise ValueError(
+                f"metric={self.metric!r} returned distances of shape {distances.shape} for "
+                f"{len(tasks)} tasks."
+            )
+        self._check_finite(distances)
+        if self.metric not in ASYMMETRIC:
+            if not np.allclose(distances, distances.T, atol=1e-6 * np.abs(distances).max()):
+                raise ValueError(f"metric={self.metric!r} returned asymmetric distances.")
+            distances = (distances + distances.T) / 2
+        np.fill_diagonal(distances, 0.0)
+        return distances
 
-def _each_pair(
-    tasks: Sequence[Task],
-    others: Sequence[Task],
-    metric: Callable[[Task, Task], float],
-    metric_params: Mapping[str, Any] | None,
-) -> Floats:
-    if metric_params:
-        raise ValueError(f"metric_params are for named metrics; got {sorted(metric_params)}.")
-    distances = np.empty((len(tasks), len(others)))
-    for i, a in enumerate(tasks):
-        for j, b in enumerate(others):
-            value = np.asarray(metric(a, b))
-            if value.size != 1:
-                raise ValueError(
-                    f"metric must return a number; for {label(a, i)} and {label(b, j)} it returned "
-                    f"an array of shape {value.shape}."
-                )
-            distances[i, j] = value.item()
-    return distances
+    def to_new(self, tasks: Any, new: Any, symmetric: bool = False) -> Floats:
+        """Distances (n_tasks, n_new) from tasks to new ones, in units that the former set.
 
+        They do not depend on which other tasks are new. `symmetric` averages both directions.
+        """
+        tasks, target_type = self.validate(tasks)
+        new = as_tasks(new, target_type=target_type)
+        check_same_rows(new[0], tasks[0], "Task 0 of the new tasks", "the other tasks")
+        if callable(self.metric):
+            forth = self._each_pair(self.metric, tasks, new)
+            back = self._each_pair(self.metric, new, tasks).T if symmetric else forth
+            return (forth + back) / 2
+        n = len(tasks)
+        distances = self._measure(self.metric, (*tasks, *new), target_type, n)
+        forth, back = distances[:n, n:], distances[n:, :n].T
+        forth = (forth + back) / 2 if symmetric else forth
+        self._check_finite(forth)
+        return forth
 
-def _checked(distances: Floats, metric: str, n: int) -> Floats:
-    """Check the shape, finiteness and symmetry of distances, and remove rounding errors."""
-    distances = np.array(distances, dtype=np.float64)
-    if distances.shape != (n, n):
-        raise ValueError(
-            f"metric={metric!r} returned distances of shape {distances.shape} for {n} tasks."
-        )
-    _check_finite(distances, metric)
-    if metric not in ASYMMETRIC:
-        if not np.allclose(distances, distances.T, atol=1e-6 * np.abs(distances).max()):
-            raise ValueError(f"metric={metric!r} returned distances that are not symmetric.")
-        distances = (distances + distances.T) / 2
-    np.fill_diagonal(distances, 0.0)
-    return distances
+    def _measure(
+        self, metric: str, tasks: Sequence[Task], target_type: str, n_reference: int | None = None
+    ) -> Floats:
+        """Check a named metric and its parameters, and apply it."""
+        if metric not in METRICS:
+            raise ValueError(
+                f"metric must be one of {sorted(METRICS)} or callable; got {metric!r}."
+            )
+        if metric in NEED_ESTIMATOR and self.estimator is None:
+            raise ValueError(f"metric={metric!r} needs a meta-fitted estimator: estimator=...")
+        params, names = dict(self.params or {}), list(signature(METRICS[metric]).parameters)[3:]
+        if unknown := sorted(set(params) - set(names)):
+            raise ValueError(f"metric={metric!r} takes the metric_params {names}; got {unknown}.")
+        for name, value in {"n_reference": n_reference, "target_type": target_type}.items():
+            if name in names:
+                params[name] = value
+        rng = check_random_state(self.random_state)
+        return np.array(METRICS[metric](tasks, self.estimator, rng, **params), dtype=np.float64)
 
+    def _each_pair(
+        self, metric: Callable[[Task, Task], float], tasks: Sequence[Task], others: Sequence[Task]
+    ) -> Floats:
+        if self.params:
+            raise ValueError(f"metric_params are for named metrics; got {sorted(self.params)}.")
+        distances = np.empty((len(tasks), len(others)))
+        for i, a in enumerate(tasks):
+            for j, b in enumerate(others):
+                value = np.asarray(metric(a, b))
+                if value.size != 1:
+                    raise ValueError(
+                        f"metric must return a number; for {label(a, i)} and {label(b, j)} it "
+                        f"returned an array of shape {value.shape}."
+                    )
+                distances[i, j] = value.item()
+        return distances
 
-def _check_finite(distances: Floats, metric: str) -> None:
-    for i, j in np.argwhere(~np.isfinite(distances)):
-        raise ValueError(f"metric={metric!r} returned {distances[i, j]} for tasks {i} and {j}.")
+    def _check_finite(self, distances: Floats) -> None:
+        for i, j in np.argwhere(~np.isfinite(distances)):
+            raise ValueError(
+                f"metric={self.metric!r} returned {distances[i, j]} for tasks {i} and {j}."
+            )
 
 
 def _is_single_task(like: Any) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -30,7 +29,7 @@ __all__ = [
 OWNER = "predicted_gain"
 STRATEGIES = ("pool", "local", "meta")
 NEAR = 0.1  # `n_tasks_enough` is where this share of the gain is still missing
-SINGULAR = 1e-10  # relative eigenvalue of X'X below which a direction counts as not seen
+SINGULAR = 1e-10  # eigenvalues of X'X that are smaller, relative to the largest, count as 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +177,7 @@ def predicted_gain(
     check_parameter("n_tasks", n_tasks, integer(1, none=True), OWNER)
     data = linear_tasks(tasks, fit_intercept, target_type, OWNER).standardised()
     n_source = n_tasks or len(data.y)
-    fits, _, _ = fit_outputs(data, OWNER)
+    fits = fit_outputs(data, OWNER)
     priors = [
         LinearPrior(
             fit.mean,
@@ -188,11 +187,11 @@ def predicted_gain(
         )
         for fit in fits
     ]
-    draw = _drawer(data, fit_intercept, n_draws, check_random_state(random_state))
-    most = data.n_rows.max()
-    kinds = ["gaussian" if design == "rows" and most <= n else design for n in sizes.flat]
+    draws: Any = {"n_draws": n_draws, "rng": check_random_state(random_state)}
+    longest = data.n_rows.max()
+    kinds = ["gaussian" if design == "rows" and longest <= n else design for n in sizes.flat]
     risks = [
-        _risks(priors, draw(kind, int(n)), n_source)
+        _risks(priors, _draw_designs(kind, int(n), data, fit_intercept, **draws), n_source)
         for kind, n in zip(kinds, sizes.flat, strict=True)
     ]
     pool, local, meta, enough, error = np.array(risks).T
@@ -231,8 +230,8 @@ def _risks(priors: list[LinearPrior], designs: Designs, n_tasks: int) -> list[fl
 class LinearPrior(NamedTuple):
     """Moments of the tasks' coefficients, the noise, and how well the mean is estimated.
 
-    Each method returns one risk a design, (n_draws,); `pool` and `meta` apart from what the error
-    of the mean adds.
+    Each method returns one risk for each design, (n_draws,); `pool` and `meta` also return what the
+    error of the mean adds.
     """
 
     mean: Floats  # (p,)
@@ -247,23 +246,23 @@ class LinearPrior(NamedTuple):
     def local(self, designs: Designs) -> Floats:
         """Risk of least squares (of least norm, if the support is too small).
 
-        It is s2 tr(M G^+) + tr(M N E[w w'] N), with N the projection on unseen directions.
+        It is s2 tr(M G^+) + tr(M N E[w w'] N), with N the projection on the null space of G.
         """
         if designs.local is not None:
             return np.full(len(designs.M), self.noise * designs.local)
         values, vectors = np.linalg.eigh(designs.G)
-        seen = values > SINGULAR * values[:, -1:]
-        inverse = np.where(seen, 1 / np.where(seen, values, 1.0), 0.0)
-        unseen = (vectors * ~seen[:, None]) @ vectors.swapaxes(1, 2)
+        regular = values > SINGULAR * values[:, -1:]
+        inverse = np.where(regular, 1 / np.where(regular, values, 1.0), 0.0)
+        N = (vectors * ~regular[:, None]) @ vectors.swapaxes(1, 2)
         pseudo = (vectors * inverse[:, None]) @ vectors.swapaxes(1, 2)
         second = self.covariance + np.outer(self.mean, self.mean)
-        return self.noise * _trace(designs.M, pseudo) + _trace(designs.M, unseen @ second @ unseen)
+        return self.noise * _trace(designs.M, pseudo) + _trace(designs.M, N @ second @ N)
 
     def meta(self, designs: Designs) -> tuple[Floats, Floats]:
         """Risk of ridge toward the mean: tr(M P), P = (Sigma^-1 + G / s2)^-1, and tr(M A C A')."""
         values, vectors = np.linalg.eigh(self.covariance)
         root = vectors * np.sqrt(np.maximum(values, 0))
-        # without noise the limit: a direction that the support has seen is known
+        # without noise, the limit: the support determines the directions that it spans
         noise = max(self.noise, 1e-12 * float(_trace(designs.M, self.covariance).mean()), 1e-300)
         inner = np.eye(len(values)) + root.T @ designs.G @ root / noise
         P = root @ np.linalg.solve(inner, np.broadcast_to(root.T, inner.shape))
@@ -286,22 +285,24 @@ class Designs(NamedTuple):
     local: float | None = None  # E tr(M G^-1), where it has a closed form
 
 
-def _drawer(
-    data: LinearTasks, intercept: bool, n_draws: int, rng: np.random.RandomState
-) -> Callable[[str, int], Designs]:
+def _draw_designs(
+    kind: str,
+    n: int,
+    data: LinearTasks,
+    intercept: bool,
+    *,
+    n_draws: int,
+    rng: np.random.RandomState,
+) -> Designs:
     M = data.second_moment
+    if kind == "orthogonal":
+        return Designs(n * M[None], M[None])
+    if kind == "rows":
+        return row_designs([X for X in data.X if len(X) > n], n, n_draws=n_draws, rng=rng)
     d = len(M) - intercept
     mean = M[:d, -1] if intercept else np.zeros(d)
     covariance = M[:d, :d] - np.outer(mean, mean)
-
-    def draw(kind: str, n: int) -> Designs:
-        if kind == "orthogonal":
-            return Designs(n * M[None], M[None])
-        if kind == "rows":
-            return row_designs([X for X in data.X if len(X) > n], n, n_draws=n_draws, rng=rng)
-        return gaussian_designs(mean, covariance, n, intercept=intercept, n_draws=n_draws, rng=rng)
-
-    return draw
+    return gaussian_designs(mean, covariance, n, intercept=intercept, n_draws=n_draws, rng=rng)
 
 
 def gaussian_designs(

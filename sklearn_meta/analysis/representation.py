@@ -11,6 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_meta.analysis._stacks import Learner
+from sklearn_meta.base import BaseMetaLearner
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.metrics import MeanInterval, mean_interval
 from sklearn_meta.nn.backbone import BODY, Backbone
@@ -130,7 +131,7 @@ class RepresentationChange:
 
 
 def representation_change(
-    estimator: Any, tasks: Any, *, debiased: bool = True
+    estimator: BaseMetaLearner, tasks: Any, *, debiased: bool = True
 ) -> RepresentationChange:
     """Measure how far adapting changes each layer of the backbone: rapid learning, or reuse.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import is_classifier
+from sklearn.base import BaseEstimator, is_classifier
 from sklearn.model_selection import KFold
 from sklearn.utils import check_random_state
 
@@ -37,12 +37,14 @@ from sklearn_meta.model_selection.evaluate import Job, run_jobs, split_rows, war
 from sklearn_meta.model_selection.scorer import margin_of, metric_of
 from sklearn_meta.model_selection.task_estimator import as_raw_tasks, learner_of
 from sklearn_meta.outer.failures import check_error_score
+from sklearn_meta.parameters import check_parameter, real
 from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.validate import check_same_rows
 
 __all__ = ["GainOver", "TransferGain", "TransferGainDisplay", "gain_over", "transfer_gain"]
 
-Array = NDArray[np.float64]
+Floats = NDArray[np.float64]
+Folds = list[tuple[Sequence[int], Sequence[int]]]
 N_FOLDS = 5
 MIN_TASKS = 10  # that can show that two estimators are equally good
 VERDICTS = {
@@ -54,12 +56,12 @@ VERDICTS = {
 
 
 def transfer_gain(
-    estimator: Any,
+    estimator: BaseEstimator,
     tasks: Any,
     y: Any = None,
     groups: Any = None,
     *,
-    baselines: Any = ("per-task", "pooled"),
+    baselines: str | Sequence[str] | Mapping[str, BaseEstimator | None] = ("per-task", "pooled"),
     training_tasks: Any = None,
     scoring: Any = None,
     margin: float | None = None,
@@ -137,8 +139,7 @@ def transfer_gain(
     classify = is_classifier(estimator)
     metric = metric_of(scoring, classify).name
     check_error_score(error_score, "transfer_gain")
-    if margin is not None and not (isinstance(margin, (int, float, np.number)) and margin >= 0):
-        raise ValueError(f"The 'margin' parameter must be a number from 0 up. Got {margin!r}.")
+    check_parameter("margin", margin, real(0.0, none=True), "transfer_gain")
     held_out = as_raw_tasks(estimator, tasks, y, groups)
     training = list[Task]()
     if training_tasks is not None:
@@ -154,46 +155,46 @@ def transfer_gain(
         classify=classify,
         min_query=2 if metric == "r2" else 1,
     )
-    folds = _folds(len(training), len(held_out))
-    others, notes = _baselines(measured, baselines, [*training, *held_out], folds, scoring)
-    if training_tasks is None and any(_learns(one) for one in others):
+    data, begin = [*training, *held_out], len(training)
+    folds = _folds(begin, len(held_out))
+    others, notes = _make_baselines(measured, baselines, data, folds, scoring)
+    if training_tasks is None and any(_learns(named) for named in others):
         notes.append(
             "Baselines that learn across tasks were trained on four fifths of these tasks, in "
             "turn, not on the tasks of meta-training; give those as training_tasks."
         )
-    every = dict(enumerate(held_out))
-    source = dict(enumerate(training)) or every
+    once: Folds = [([], range(begin, len(data)))]
     jobs = [
         Job(
-            named=one,
+            named=named,
             seed=seed,
             fold=fold,
-            train={i: source[i] for i in train},
-            test={i: held_out[i] for i in test},
-            splits=[splits[i] for i in test],
+            train={i: data[i] for i in train},
+            test={i - begin: data[i] for i in test},
+            splits=[splits[i - begin] for i in test],
             scoring=scoring,
             error_score=error_score,
-            prefit=one.trains and _is_meta_fitted(one),
+            prefit=named.trains and _is_meta_fitted(named),
         )
-        for one in (measured, *others)
-        for fold, (train, test) in enumerate(folds if _learns(one) else [([], [*every])])
+        for named in (measured, *others)
+        for fold, (train, test) in enumerate(folds if _learns(named) else once)
     ]
     results = run_jobs(jobs)
     warn_of_failures(jobs, results, error_score)
-    scores = {one.name: np.empty(len(held_out)) for one in (measured, *others)}
+    scores = {named.name: np.empty(len(held_out)) for named in (measured, *others)}
     for job, result in zip(jobs, results, strict=True):
         scores[job.named.name][[*job.test]] = result.scores[0]
     gains = {}
-    for one in others:
-        a, b = scores[measured.name], scores[one.name]
+    for named in others:
+        a, b = scores[measured.name], scores[named.name]
         both = np.isfinite(a - b)
         if not both.any():
-            raise TaskError(f"No task has a score of both {measured.name!r} and {one.name!r}.")
+            raise TaskError(f"No task has a score of both {measured.name!r} and {named.name!r}.")
         limit = margin_of(metric, float(b[both].mean())) if margin is None else float(margin)
-        gains[one.name] = replace(gain_over(one.name, a[both], b[both], limit), gains=a - b)
+        gains[named.name] = replace(gain_over(named.name, a[both], b[both], limit), gains=a - b)
         if not both.all():
             n = (~both).sum()
-            notes.append(f"Tasks without a score of {measured.name} and of {one.name}: {n}.")
+            notes.append(f"Tasks without a score of {measured.name} and of {named.name}: {n}.")
     notes.append(
         "Intervals are over tasks, of the models as they were trained: training again may change "
         "the gains (compare with several seeds measures that)."
@@ -202,7 +203,7 @@ def transfer_gain(
     return TransferGain(measured.name, metric, names, scores, gains, tuple(notes))
 
 
-def _check_estimator(estimator: Any) -> NamedEstimator:
+def _check_estimator(estimator: BaseEstimator) -> NamedEstimator:
     named = name_estimators(estimator)
     if len(named) > 1 or not named[0].trains:
         raise TypeError(f"transfer_gain measures one meta-learner; got {estimator!r}.")
@@ -234,44 +235,38 @@ def _support_size(measured: NamedEstimator, tasks: Sequence[Task]) -> int | None
     return size
 
 
-def _folds(n_training: int, n_held_out: int) -> list[tuple[list[int], list[int]]]:
-    """Return the positions of training tasks, and those of the held-out tasks to score."""
+def _folds(n_training: int, n_held_out: int) -> Folds:
+    """Return positions of the tasks to train on and to score; training tasks come first."""
     if n_training:
-        return [(list(range(n_training)), list(range(n_held_out)))]
+        return [(range(n_training), range(n_training, n_training + n_held_out))]
     if n_held_out == 1:
         return [([], [0])]
     folds = KFold(min(N_FOLDS, n_held_out)).split(np.zeros(n_held_out))
     return [(train.tolist(), test.tolist()) for train, test in folds]
 
 
-def _baselines(
-    measured: NamedEstimator, baselines: Any, tasks: Sequence[Task], folds: Any, scoring: Any
+def _make_baselines(
+    measured: NamedEstimator,
+    baselines: str | Sequence[str] | Mapping[str, BaseEstimator | None],
+    tasks: Sequence[Task],
+    folds: Folds,
+    scoring: Any,
 ) -> tuple[list[NamedEstimator], list[str]]:
-    if isinstance(baselines, Mapping):
-        estimators = {name: est for name, est in baselines.items() if est is not None}
-        names = [name for name, est in baselines.items() if est is None]
-    else:
-        estimators, names = {}, [baselines] if isinstance(baselines, str) else list(baselines)
+    if not isinstance(baselines, Mapping):
+        baselines = dict.fromkeys([baselines] if isinstance(baselines, str) else baselines)
+    estimators = {name: est for name, est in baselines.items() if est is not None}
     if measured.name in estimators:
         raise ValueError(f"{measured.name!r} names both the estimator and a baseline.")
-    named = name_estimators(estimators) if estimators else []
-    classify = is_classifier(measured.estimator)
-    if any(is_classifier(one.estimator) != classify for one in named):
-        raise ValueError(
-            "Classifiers and regressors cannot be compared with one another: got the estimator "
-            f"{measured.name} and the baselines {list(estimators)}."
-        )
+    _, *passed = name_estimators({measured.name: measured.estimator} | estimators)
     template = measured.estimator
     wrapped = getattr(learner_of(template), "estimator", None)
     if hasattr(wrapped, "meta_fit"):  # baselines take the network of the meta-learner inside
         template = wrapped
-    # positions of held-out tasks follow those of training tasks
-    begin = len(tasks) - sum(len(test) for _, test in folds)
-    shifted = [(train, [begin + i for i in test]) for train, test in folds]
-    made, notes = make_baselines(names, name_estimators(template), tasks, shifted, scoring)
-    if not named and not made:
+    names = [name for name in baselines if name not in estimators]
+    made, notes = make_baselines(names, name_estimators(template), tasks, folds, scoring)
+    if not passed and not made:
         raise ValueError(f"There is no baseline to compare with. {' '.join(notes)}".strip())
-    return [*named, *made], notes
+    return [*passed, *made], notes
 
 
 @dataclass(frozen=True)
@@ -299,7 +294,7 @@ class GainOver:
     """
 
     baseline: str
-    gains: Array = field(repr=False)
+    gains: Floats = field(repr=False)
     paired: PairedComparison
     margin: float
     p_equivalence: float
@@ -352,7 +347,7 @@ class TransferGain:
     estimator: str
     metric: str
     names: tuple[str, ...]
-    scores: Mapping[str, Array] = field(repr=False)
+    scores: Mapping[str, Floats] = field(repr=False)
     over: Mapping[str, GainOver] = field(repr=False)
     notes: tuple[str, ...] = ()
 
@@ -382,26 +377,22 @@ class TransferGain:
         return "\n".join([*lines, *self.notes])
 
 
-def gain_over(baseline: str, scores: Array, others: Array, margin: float) -> GainOver:
+def gain_over(baseline: str, scores: Floats, others: Floats, margin: float) -> GainOver:
     """Compare the scores of tasks with those of a baseline on the same tasks."""
     gains, paired = scores - others, compare_paired(scores, others)
     error = mean_error([gains[None]], ROUNDING * np.maximum(np.abs(scores), np.abs(others)))
     p = np.nan
     if len(gains) >= MIN_TASKS and error.error > 0:
         p = max(error.p_value(-margin, "greater"), error.p_value(margin, "less"))
-    matters = abs(paired.difference.mean) >= margin
-    verdict = (
-        "equivalent"
-        if p < 0.05
-        else "better"
-        if paired.is_better and matters
-        else "worse"
-        if paired.is_worse and matters
-        else "undecided"
-    )
+    verdict = "undecided"
+    if p < 0.05:
+        verdict = "equivalent"
+    elif abs(paired.difference.mean) >= margin and (paired.is_better or paired.is_worse):
+        verdict = "better" if paired.is_better else "worse"
     return GainOver(baseline, gains, paired, margin, p, verdict)
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class TransferGainDisplay:
     """Plot of the sorted gains of tasks, with their mean, its interval and the tasks hurt.
 
@@ -444,22 +435,12 @@ class TransferGainDisplay:
     '1 of 3 tasks is hurt (33 %)'
     """
 
-    def __init__(
-        self,
-        *,
-        gains: Any,
-        names: Sequence[str] | None = None,
-        baseline: str = "the baseline",
-        score_name: str = "score",
-        margin: float = 0.0,
-        level: float = 0.95,
-    ) -> None:
-        self.gains = gains
-        self.names = names
-        self.baseline = baseline
-        self.score_name = score_name
-        self.margin = margin
-        self.level = level
+    gains: ArrayLike
+    names: Sequence[str] | None = None
+    baseline: str = "the baseline"
+    score_name: str = "score"
+    margin: float = 0.0
+    level: float = 0.95
 
     def plot(self, ax: Any = None, *, n_named: int = 3, line_kw: Any = None) -> TransferGainDisplay:
         """Plot the gains.
@@ -504,10 +485,8 @@ class TransferGainDisplay:
         self.mean_ = ax.axhline(mean.mean, color="black", linewidth=1.2, linestyle=(0, (5, 2)))
         if n > 1:
             ax.axhspan(mean.low, mean.high, color=GREY, alpha=0.2, linewidth=0, zorder=0)
-        if self.margin > 0:
-            edge = {"color": GREY, "linewidth": 1, "linestyle": ":", "zorder": 1}
-            for side in (-self.margin, self.margin):
-                ax.axhline(side, **edge)
+        for side in (-self.margin, self.margin) if self.margin > 0 else ():
+            ax.axhline(side, color=GREY, linewidth=1, linestyle=":", zorder=1)
         worst = min(n_named, result.losses)
         self.texts_ = annotate_outside(ax, rank, y, [names[i] for i in order[:worst]])
         label_axes(
@@ -540,12 +519,8 @@ class TransferGainDisplay:
             Result to plot.
         baseline : str or None, default=None
             Name of the baseline; None: the first.
-        n_named : int, default=3
-            Number of the tasks hurt most to name.
-        ax : matplotlib Axes, default=None
-            Axes to draw on; None creates a new figure.
-        line_kw : dict, default=None
-            Keyword arguments of matplotlib's `plot`, for the dots.
+        n_named, ax, line_kw : object
+            As in :meth:`plot`.
 
         Returns
         -------
@@ -573,10 +548,10 @@ class TransferGainDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
+        estimator: BaseEstimator,
         tasks: Any,
         *,
-        baseline: Any = "per-task",
+        baseline: str | BaseEstimator = "per-task",
         training_tasks: Any = None,
         scoring: Any = None,
         margin: float | None = None,
@@ -594,32 +569,21 @@ class TransferGainDisplay:
         tasks : sequence of tasks
             Tasks not used in meta-training.
         baseline : str or estimator, default="per-task"
-            See :func:`~sklearn_meta.analysis.transfer_gain`.
-        training_tasks : sequence of tasks, default=None
-            The tasks of meta-training, for baselines that are trained on them.
-        scoring : str or callable, default=None
-            See :func:`~sklearn_meta.analysis.transfer_gain`.
-        margin : float, default=None
-            A mean gain that does not matter, in units of the score.
-        random_state : int, RandomState instance or None, default=None
-            Source of randomness for the supports.
-        n_named : int, default=3
-            Number of the tasks hurt most to name.
-        ax : matplotlib Axes, default=None
-            Axes to draw on; None creates a new figure.
-        line_kw : dict, default=None
-            Keyword arguments of matplotlib's `plot`, for the dots.
+            As in :func:`~sklearn_meta.analysis.transfer_gain`.
+        training_tasks, scoring, margin, random_state : object
+            As in :func:`~sklearn_meta.analysis.transfer_gain`.
+        n_named, ax, line_kw : object
+            As in :meth:`plot`.
 
         Returns
         -------
         TransferGainDisplay
             The display after plotting.
         """
-        baselines = [baseline] if isinstance(baseline, str) else by_name(baseline)
         gain = transfer_gain(
             estimator,
             tasks,
-            baselines=baselines,
+            baselines=baseline if isinstance(baseline, str) else by_name(baseline),
             training_tasks=training_tasks,
             scoring=scoring,
             margin=margin,
@@ -650,20 +614,10 @@ class TransferGainDisplay:
             Scores of the meta-learner and of the baseline, as `score_tasks` returns.
         names : sequence of str of shape (n_tasks,) or None, default=None
             Names of the tasks; None: their positions.
-        baseline : str, default="the baseline"
-            Its name.
-        score_name : str, default="score"
-            Name of the scores.
-        margin : float, default=0.0
-            Margin of equivalence.
-        level : float, default=0.95
-            Confidence level of the interval of the mean.
-        n_named : int, default=3
-            Number of the tasks hurt most to name.
-        ax : matplotlib Axes, default=None
-            Axes to draw on; None creates a new figure.
-        line_kw : dict, default=None
-            Keyword arguments of matplotlib's `plot`, for the dots.
+        baseline, score_name, margin, level : object
+            As in the class.
+        n_named, ax, line_kw : object
+            As in :meth:`plot`.
 
         Returns
         -------

@@ -178,19 +178,16 @@ def variance_components(
     data = linear_tasks(tasks, fit_intercept, target_type, OWNER)
     if model == "means":
         data = data._replace(X=[np.ones((n, 1)) for n in data.n_rows])
-    fits, residual, freedom = fit_outputs(data, OWNER)
-    spread = np.array([np.sum((y - y.mean(0)) ** 2) for y in data.y])
-    # below the floor of the working variances, an estimate is their rounding
-    floor = 1e-9 * float(np.mean([np.mean(y**2) for y in data.y])) * len(fits)
-    parts = _parts(fits, residual, freedom, spread, (data.n_rows - 1).astype(np.float64), floor)
+    fits = fit_outputs(data, OWNER)
+    parts = _parts(fits, data.y)
     covariance = np.array([fit.nearest_covariance(data.second_moment) for fit in fits])
-    mean, one = np.array([fit.mean for fit in fits]), len(fits) == 1
+    mean, is_single = np.array([fit.mean for fit in fits]), len(fits) == 1
     return VarianceComponents(
         model=model,
         **{name: max(part.value, 0.0) for name, part in parts.items()},
         intervals={name: part.interval(level) for name, part in parts.items()},
-        mean=mean[0] if one else mean,
-        covariance=covariance[0] if one else covariance,
+        mean=mean[0] if is_single else mean,
+        covariance=covariance[0] if is_single else covariance,
         n_tasks=len(data.y),
         n_rows=int(data.n_rows.sum()),
         level=float(level),
@@ -212,22 +209,19 @@ class _Part(NamedTuple):
         return max(interval.low, 0.0), min(max(interval.high, 0.0), self.highest)
 
 
-def _parts(
-    fits: list[RandomCoefficients],
-    residual: Floats,  # (n_tasks, n_outputs)
-    freedom: Floats,  # rows less rank, (n_tasks,)
-    spread: Floats,  # sums of squares about the mean of a task
-    spread_freedom: Floats,
-    floor: float,
-) -> dict[str, _Part]:
+def _parts(fits: list[RandomCoefficients], y: list[Floats]) -> dict[str, _Part]:
     """Compute the components, and what each task adds to them."""
-    noise, within = _ratio(residual.sum(axis=1), freedom), _ratio(spread, spread_freedom)
-    between = _Part(sum(fit.between for fit in fits), np.zeros(len(freedom)))
-    for q, fit in enumerate(fits):
-        by_noise = _ratio(residual[:, q], freedom).influence * fit.noise_share.sum()
+    spread = np.array([np.sum((values - values.mean(0)) ** 2) for values in y])
+    within = _ratio(spread, np.array([len(values) - 1.0 for values in y]))
+    noise = _ratio(np.sum([fit.residual for fit in fits], axis=0), fits[0].freedom)
+    between = _Part(sum(fit.between for fit in fits), np.zeros(len(y)))
+    for fit in fits:
+        by_noise = _ratio(fit.residual, fit.freedom).influence * fit.noise_share.sum()
         between = between._replace(influence=between.influence + fit.influence - by_noise)
+    # below the floor of the working variances, an estimate is their rounding
+    floor = 1e-9 * float(np.mean([np.mean(values**2) for values in y])) * len(fits)
     if between.value <= floor and np.abs(between.influence).max() <= floor:
-        between = _Part(0.0, np.zeros(len(freedom)))
+        between = _Part(0.0, np.zeros(len(y)))
     total = max(between.value, 0.0) + noise.value
     if not total:
         return {"between": between, "within": within, "noise": noise, "icc": between}
@@ -308,7 +302,7 @@ def _root_mean_square(moment: Floats) -> Floats:
 
 
 class RandomCoefficients(NamedTuple):
-    """Moments of the coefficients of one output, and how much each task says about them."""
+    """Moments of the coefficients of one output, and what each task adds to them."""
 
     mean: Floats
     covariance: Floats  # unbiased, so that eigenvalues may be below zero
@@ -317,6 +311,8 @@ class RandomCoefficients(NamedTuple):
     between: float  # tr(covariance @ M), the variance between tasks of the prediction at a row
     influence: Floats  # change of `between` for each task's weight, with the noise held, (n_tasks,)
     noise_share: Floats  # change of `between` for the noise variance, which the tasks add up
+    residual: Floats  # sums of squares that linear models of the tasks leave, (n_tasks,)
+    freedom: Floats  # rows less rank, (n_tasks,)
 
     def nearest_covariance(self, moment: Floats) -> Floats:
         """Drop eigenvalues below zero, and keep the variance of predictions (or 0)."""
@@ -328,8 +324,8 @@ class RandomCoefficients(NamedTuple):
         return positive * (max(self.between, 0.0) / share) if share > 0 else positive
 
 
-def fit_outputs(data: LinearTasks, owner: str) -> tuple[list[RandomCoefficients], Floats, Floats]:
-    """Fit each output; also return residual sums of squares (T, n_outputs) and rows less rank."""
+def fit_outputs(data: LinearTasks, owner: str) -> list[RandomCoefficients]:
+    """Fit each output."""
     rank = np.array([np.linalg.matrix_rank(X) for X in data.X])
     freedom, p = (data.n_rows - rank).astype(np.float64), data.X[0].shape[1]
     if not freedom.any():
@@ -353,16 +349,15 @@ def fit_outputs(data: LinearTasks, owner: str) -> tuple[list[RandomCoefficients]
     G, b = np.array([X.T @ X for X in data.X]), np.array([X.T @ y for X, y in pairs])
     total = np.mean([np.mean(y**2, axis=0) for y in data.y], axis=0)
     residual[residual <= ROUNDING * total * data.n_rows[:, None]] = 0.0
-    noise, moment = residual.sum(0) / freedom.sum(), data.second_moment
-    fits = [
-        _restricted_likelihood(G, b[:, :, q], float(noise[q]), float(total[q]), moment)
+    moment = data.second_moment
+    return [
+        _restricted_likelihood(G, b[:, :, q], float(total[q]), moment, residual[:, q], freedom)
         for q in range(len(total))
     ]
-    return fits, residual, freedom
 
 
 def _restricted_likelihood(
-    G: Floats, b: Floats, noise: float, total: float, moment: Floats
+    G: Floats, b: Floats, total: float, moment: Floats, residual: Floats, freedom: Floats
 ) -> RandomCoefficients:
     """Fit X'X (T, p, p) and X'y (T, p) of the tasks; `total` is the mean of y^2.
 
@@ -373,6 +368,7 @@ def _restricted_likelihood(
     size = _root_mean_square(moment)
     unit = size[:, None] * size
     G, b, scaled = G / unit, b / size, moment / unit  # in units in which E[x_j^2] = 1
+    noise = float(residual.sum() / freedom.sum())
     p, floor = len(size), max(noise, 1e-12 * total, np.finfo(float).tiny)
     eye, last = np.eye(p), np.full((p, p), np.inf)
     guess = eye * max(total, floor) / p
@@ -399,6 +395,8 @@ def _restricted_likelihood(
         float(np.sum(covariance * scaled)),
         np.einsum("ij,tij->t", Z, target - B @ covariance @ B),
         np.einsum("ij,tij->t", Z, noise_part),
+        residual,
+        freedom,
     )
 
 

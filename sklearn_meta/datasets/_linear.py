@@ -12,7 +12,7 @@ from sklearn.utils import Bunch, check_random_state
 from sklearn_meta.parameters import check_parameter, integer, real
 from sklearn_meta.tasks import Task, TaskDensity, as_tasks
 from sklearn_meta.tasks.distribution import check_drawn_rows, regression_rows
-from sklearn_meta.tasks.marginal import cube_root_score, gaussian_marginal, square_root
+from sklearn_meta.tasks.random_coefficients import gaussian_marginals, square_root
 
 __all__ = ["LinearOracle", "LinearTasks", "make_linear_tasks"]
 
@@ -256,7 +256,7 @@ class LinearTasks(TaskDensity):
         log_prob : ndarray of shape (n_tasks,)
             In nats.
         """
-        return self._marginals(tasks)[:, 0]
+        return self._marginals(tasks)[0]
 
     def strangeness(self, tasks: Any) -> NDArray[np.float64]:
         """Return how far each task's targets lie from their expectation, whatever its size.
@@ -271,20 +271,15 @@ class LinearTasks(TaskDensity):
         strangeness : ndarray of shape (n_tasks,)
             As that of :class:`~sklearn_meta.tasks.GaussianTaskDistribution`.
         """
-        _, distance, n_rows = self._marginals(tasks).T
-        return cube_root_score(distance, n_rows)
+        return self._marginals(tasks)[1]
 
-    def _marginals(self, tasks: Any) -> NDArray[np.float64]:
+    def _marginals(self, tasks: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         family, owner = self._family(1, 0), type(self).__name__
         if family.noise == 0:
             raise ValueError(f"{owner}: noise=0 has no density; set the noise of the tasks.")
         tasks = as_tasks(tasks, target_type="real")
-        rows = zip(*regression_rows(tasks, owner, len(family.mean)), strict=True)
-        root, variance = square_root(family.cov), family.noise**2
-        return np.array(
-            [(*gaussian_marginal(X, y, family.mean, root, variance), len(y)) for X, y in rows],
-            dtype=np.float64,
-        )
+        X, y = regression_rows(tasks, owner, len(family.mean))
+        return gaussian_marginals(X, y, family.mean, square_root(family.cov), family.noise**2)
 
     def _family(self, n_tasks: int, random_state: Any) -> Any:
         return make_linear_tasks(n_tasks, random_state=random_state, **self.get_params(deep=False))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
 from sklearn.pipeline import Pipeline
 
 from sklearn_meta._plotting import GREY, by_name, label_axes, line_style, new_axes
@@ -17,7 +18,10 @@ from sklearn_meta.model_selection.task_scores import judge_of, score_name_of, sc
 
 __all__ = ["AdaptationCurveDisplay"]
 
+Scores = ArrayLike | Mapping[str, ArrayLike]
 
+
+@dataclass(kw_only=True, eq=False, repr=False)
 class AdaptationCurveDisplay:
     """Mean score over tasks, with its interval, against a parameter of the inner loop.
 
@@ -63,22 +67,12 @@ class AdaptationCurveDisplay:
     (3, 5)
     """
 
-    def __init__(
-        self,
-        *,
-        param_range: Any,
-        scores: Any,
-        param_name: str = "inner_steps",
-        score_name: str = "score",
-        level: float = 0.95,
-        baseline: Any = None,
-    ) -> None:
-        self.param_range = param_range
-        self.scores = scores
-        self.param_name = param_name
-        self.score_name = score_name
-        self.level = level
-        self.baseline = baseline
+    param_range: Sequence[Any]
+    scores: Scores
+    param_name: str = "inner_steps"
+    score_name: str = "score"
+    level: float = 0.95
+    baseline: Scores | None = None
 
     def plot(self, ax: Any = None, *, line_kw: Any = None) -> AdaptationCurveDisplay:
         """Draw the curves.
@@ -132,14 +126,14 @@ class AdaptationCurveDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator: Any,
+        estimator: BaseEstimator | Mapping[str, BaseEstimator],
         tasks: Any,
         *,
         param_name: str = "inner_steps",
         param_range: Sequence[Any] = (0, 1, 2, 5, 10),
         scoring: Any = None,
         level: float = 0.95,
-        baseline: Any = None,
+        baseline: Scores | None = None,
         ax: Any = None,
         line_kw: Any = None,
     ) -> AdaptationCurveDisplay:
@@ -162,10 +156,8 @@ class AdaptationCurveDisplay:
             Confidence level of the interval of the mean over tasks.
         baseline : float, array-like of shape (n_tasks,), dict of them, or None, default=None
             Scores to compare with, such as ``other.score_tasks(tasks)``: a horizontal line.
-        ax : matplotlib Axes, default=None
-            Axes to draw on; None: those of a new figure.
-        line_kw : dict, default=None
-            Arguments of matplotlib's `plot`, for the means.
+        ax, line_kw : object
+            As in :meth:`plot`.
 
         Returns
         -------
@@ -200,17 +192,17 @@ class AdaptationCurveDisplay:
     @classmethod
     def from_predictions(
         cls,
-        param_range: Any,
-        scores: Any,
+        param_range: Sequence[Any],
+        scores: Scores,
         *,
         param_name: str = "inner_steps",
         score_name: str = "score",
         level: float = 0.95,
-        baseline: Any = None,
+        baseline: Scores | None = None,
         ax: Any = None,
         line_kw: Any = None,
     ) -> AdaptationCurveDisplay:
-        """Draw scores that are known already.
+        """Draw scores that were computed before.
 
         Parameters
         ----------
@@ -218,18 +210,10 @@ class AdaptationCurveDisplay:
             Values of the parameter.
         scores : array-like of shape (n_values, n_tasks), or dict of them
             Scores of each task after adapting; a dict for several learners, by name.
-        param_name : str, default="inner_steps"
-            The parameter.
-        score_name : str, default="score"
-            Name of the score.
-        level : float, default=0.95
-            Confidence level of the interval of the mean over tasks.
-        baseline : float, array-like of shape (n_tasks,), dict of them, or None, default=None
-            Scores to compare with: a horizontal line.
-        ax : matplotlib Axes, default=None
-            Axes to draw on; None: those of a new figure.
-        line_kw : dict, default=None
-            Arguments of matplotlib's `plot`, for the means.
+        param_name, score_name, level, baseline : object
+            As in the class.
+        ax, line_kw : object
+            As in :meth:`plot`.
 
         Returns
         -------

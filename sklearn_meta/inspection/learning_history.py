@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from sklearn_meta._plotting import GREY, label_axes, line_style, new_axes
@@ -23,6 +25,7 @@ COLUMNS = {  # parameters of the display, and their columns in a history or a ta
 }
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class LearningHistoryDisplay:
     """Training and validation loss of `meta_fit` against epochs.
 
@@ -68,20 +71,11 @@ class LearningHistoryDisplay:
     'epoch (2 iterations each)'
     """
 
-    def __init__(
-        self,
-        *,
-        train_loss: ArrayLike,
-        valid_loss: ArrayLike | None = None,
-        epoch: ArrayLike | None = None,
-        meta_lr: ArrayLike | None = None,
-        n_iter: ArrayLike | None = None,
-    ) -> None:
-        self.train_loss = train_loss
-        self.valid_loss = valid_loss
-        self.epoch = epoch
-        self.meta_lr = meta_lr
-        self.n_iter = n_iter
+    train_loss: ArrayLike
+    valid_loss: ArrayLike | None = None
+    epoch: ArrayLike | None = None
+    meta_lr: ArrayLike | None = None
+    n_iter: ArrayLike | None = None
 
     def plot(
         self, ax: Any = None, *, show_meta_lr: bool = False, line_kw: Any = None
@@ -144,7 +138,12 @@ class LearningHistoryDisplay:
 
     @classmethod
     def from_estimator(
-        cls, estimator: Any, *, ax: Any = None, show_meta_lr: bool = False, line_kw: Any = None
+        cls,
+        estimator: BaseEstimator,
+        *,
+        ax: Any = None,
+        show_meta_lr: bool = False,
+        line_kw: Any = None,
     ) -> LearningHistoryDisplay:
         """Draw the history of a meta-fitted estimator.
 
@@ -152,12 +151,8 @@ class LearningHistoryDisplay:
         ----------
         estimator : meta-learner, MetaPipeline, TaskEstimator or fitted search over one
             With a `history_`, which a clone does not have.
-        ax : matplotlib Axes, default=None
-            Axes to draw on; None: those of a new figure.
-        show_meta_lr : bool, default=False
-            Whether to draw the learning rate too, if the history has one.
-        line_kw : dict, default=None
-            Arguments of matplotlib's `plot`, for the losses.
+        ax, show_meta_lr, line_kw : object
+            As in :meth:`plot`.
 
         Returns
         -------
@@ -169,8 +164,9 @@ class LearningHistoryDisplay:
         NotMetaFittedError
             If there is no history.
         """
-        columns = _columns(_history(estimator), None)
-        return cls(**columns).plot(ax, show_meta_lr=show_meta_lr, line_kw=line_kw)
+        return cls.from_predictions(
+            _history(estimator), ax=ax, show_meta_lr=show_meta_lr, line_kw=line_kw
+        )
 
     @classmethod
     def from_predictions(
@@ -191,12 +187,8 @@ class LearningHistoryDisplay:
             ``valid_loss``, ``epoch``, ``meta_lr``, ``n_iter``; or the training loss alone.
         valid_loss : array-like of shape (n_epochs,) or None, default=None
             Replaces that of the history.
-        ax : matplotlib Axes, default=None
-            Axes to draw on; None: those of a new figure.
-        show_meta_lr : bool, default=False
-            Whether to draw the learning rate too, if the history has one.
-        line_kw : dict, default=None
-            Arguments of matplotlib's `plot`, for the losses.
+        ax, show_meta_lr, line_kw : object
+            As in :meth:`plot`.
 
         Returns
         -------
@@ -212,7 +204,7 @@ class LearningHistoryDisplay:
         return cls(**columns).plot(ax, show_meta_lr=show_meta_lr, line_kw=line_kw)
 
 
-def _history(estimator: Any) -> Sequence[Mapping[str, Any]]:
+def _history(estimator: BaseEstimator) -> Sequence[Mapping[str, Any]]:
     """Return the history of the meta-learner inside a pipeline, TaskEstimator or search."""
     inside = getattr(estimator, "best_estimator_", estimator)
     inside = getattr(inside, "estimator_", inside)

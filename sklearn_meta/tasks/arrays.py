@@ -122,10 +122,10 @@ def on_disk(rows: Any) -> bool:
 
 def blocks(rows: Any) -> Iterator[Any]:
     """Yield views of rows small enough to compute with; sparse rows are one block."""
-    if sparse.issparse(rows):
+    if sparse.issparse(rows) or rows.size <= BLOCK_SIZE:
         yield rows
         return
-    step = max(1, BLOCK_SIZE // max(1, rows[:1].size))
+    step = max(1, BLOCK_SIZE // rows[:1].size)
     for begin in range(0, len(rows), step):
         yield rows[begin : begin + step]
 

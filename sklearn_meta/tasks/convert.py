@@ -201,20 +201,19 @@ def _from_table(X: Any, y: Any, groups: Any, *, check: bool = True) -> list[Task
 
 
 def _split_table(X: Any, y: NDArray[Any], groups: Groups) -> list[Task]:
-    """Make a task of each group in one pass; sparse rows and rows on disk are not copied."""
+    """Make a task of each group; sparse rows and rows on disk are not copied."""
     names = [str(name) for name in groups.labels]
-    if is_frame(X) or is_column(X):
-        parts = zip(groups.rows(), names, strict=True)
-        return [Task(rows_of(X, rows), y[rows], name=name) for rows, name in parts]
+    parts = list(zip(groups.rows(), names, strict=True))
     if issparse(X) or on_disk(X):
-        parts = zip(groups.rows(), names, strict=True)
         return [task_of_rows(X, rows, y[rows], name) for rows, name in parts]
+    if is_frame(X) or is_column(X):  # copies, because transformers may change them
+        return [Task(rows_of(X, rows), y[rows], name=name) for rows, name in parts]
     if (np.diff(groups.of_row) < 0).any():
-        order = np.argsort(groups.of_row, kind="stable")
+        order = np.concatenate(groups.rows())
         X, y = X[order], y[order]
-    ends = groups.ends()
-    spans = zip(ends - np.diff(ends, prepend=0), ends, names, strict=True)
-    return [Task(X[begin:end], y[begin:end], name=name) for begin, end, name in spans]
+    ends = np.cumsum([len(rows) for rows, _ in parts])[:-1]
+    pieces = zip(np.split(X, ends), np.split(y, ends), names, strict=True)
+    return [Task(X, y, name=name) for X, y, name in pieces]
 
 
 def validation_table(tasks: Any, y: Any, groups: Any) -> tuple[Any, Any, Any] | None:

@@ -13,9 +13,14 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.parameters import check_parameter, integer
+from sklearn_meta.parameters import integer
 from sklearn_meta.tasks.convert import as_tasks
-from sklearn_meta.tasks.distribution import TaskDensity, as_matrix, task_weights
+from sklearn_meta.tasks.distribution import (
+    TaskDensity,
+    as_matrix,
+    check_constraints,
+    task_weights,
+)
 from sklearn_meta.tasks.task import Task, named_task
 from sklearn_meta.tasks.validate import names_of
 
@@ -25,6 +30,7 @@ Array = NDArray[np.float64]
 N_TRIES = 1000  # draws of proportions for one task
 N_SIMULATED = 400  # tasks of one size, for the mean and the spread of their log_prob
 BOUNDS = (1e-4, 1e4)  # of each concentration
+CONSTRAINTS = {"n_rows": integer(1, none=True), "min_class_rows": integer(0)}
 
 
 @dataclass(eq=False, repr=False)
@@ -127,7 +133,7 @@ class DirichletTaskDistribution(TaskDensity):
             The fitted distribution.
         """
         owner = type(self).__name__
-        self._check_drawing()
+        check_constraints(self, CONSTRAINTS)
         tasks = as_tasks(tasks, y, groups, target_type="class")
         if len(tasks) < 2 and self.alpha is None:
             raise TaskError(f"{owner}.fit needs at least two tasks to estimate alpha; got 1.")
@@ -141,10 +147,8 @@ class DirichletTaskDistribution(TaskDensity):
                 f"{self.classes_.tolist()[0]!r}."
             )
         counts = np.stack([self._counts(task) for task in tasks])
-        if self.alpha is None:
-            self.alpha_ = _estimate_concentrations(counts, weights)
-        else:
-            self.alpha_ = self._fixed_alpha()
+        estimated = self.alpha is None
+        self.alpha_ = _estimate(counts, weights) if estimated else self._fixed_alpha()
         self._set_features(tasks[0])
         self._X, self._sizes, self._share = X, counts.sum(1).astype(int), weights / weights.sum()
         of_row = np.repeat(weights, self._sizes)
@@ -168,7 +172,7 @@ class DirichletTaskDistribution(TaskDensity):
             Tasks without a fixed support, whose rows are sorted by class.
         """
         check_is_fitted(self)
-        self._check_drawing()
+        check_constraints(self, CONSTRAINTS)
         rng = check_random_state(random_state)
         tasks = []
         for _ in range(n_tasks):
@@ -255,11 +259,6 @@ class DirichletTaskDistribution(TaskDensity):
             )
         return np.broadcast_to(alpha, n).copy()
 
-    def _check_drawing(self) -> None:
-        owner = type(self).__name__
-        check_parameter("n_rows", self.n_rows, integer(1, none=True), owner)
-        check_parameter("min_class_rows", self.min_class_rows, integer(0), owner)
-
 
 def log_dirichlet_multinomial(counts: Array, alpha: Array) -> Array:
     """Return the log probability of counts, multinomial coefficient included."""
@@ -269,7 +268,7 @@ def log_dirichlet_multinomial(counts: Array, alpha: Array) -> Array:
     return log_prob + each.sum(-1)
 
 
-def _estimate_concentrations(counts: Array, weights: Array) -> Array:
+def _estimate(counts: Array, weights: Array) -> Array:
     """Maximise the likelihood over the logarithms of the concentrations, within their bounds.
 
     Without bounds, proportions that never differ would have infinite concentrations.

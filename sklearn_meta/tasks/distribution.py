@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.parameters import check_parameter, integer
+from sklearn_meta.parameters import Constraint, check_parameter, integer
 from sklearn_meta.tasks.arrays import dense
 from sklearn_meta.tasks.convert import as_tasks
 from sklearn_meta.tasks.task import Task
@@ -23,6 +23,7 @@ __all__ = [
     "TaskDensity",
     "TaskDistribution",
     "as_matrix",
+    "check_constraints",
     "check_drawn_rows",
     "regression_rows",
     "task_weights",
@@ -252,6 +253,12 @@ def regression_rows(
             )
     X = [as_matrix(task, i, owner, n_features) for i, task in enumerate(tasks)]
     return X, [task.y.astype(np.float64) for task in tasks]
+
+
+def check_constraints(estimator: BaseEstimator, constraints: Mapping[str, Constraint]) -> None:
+    """Refuse the first parameter whose value its constraint does not allow."""
+    for name, constraint in constraints.items():
+        check_parameter(name, getattr(estimator, name), constraint, type(estimator).__name__)
 
 
 def check_drawn_rows(

@@ -79,14 +79,11 @@ def array_of_frame(frame: Any) -> NDArray[Any]:
     if dtypes and all(isinstance(dtype, np.dtype) and dtype.kind in NUMERIC for dtype in dtypes):
         return np.asarray(frame.to_numpy(dtype=np.result_type(*dtypes)))  # perhaps without a copy
     columns = columns_of(frame)
+    if not columns:
+        return np.empty(frame.shape, object)
     arrays = [array_of_column(column) for column in columns]
-    numeric = all(array.dtype.kind in NUMERIC for array in arrays)
-    dtype = np.result_type(*{a.dtype for a in arrays}) if numeric and arrays else np.dtype(object)
-    table = np.empty(frame.shape, dtype, order="F")
-    for j, (column, array) in enumerate(zip(columns, arrays, strict=True)):
-        plain = numeric or array.dtype.kind in NUMERIC
-        table[:, j] = array if plain else _objects(column)
-    return table
+    parts = zip(arrays, columns, strict=True)
+    return np.stack([a if a.dtype.kind in NUMERIC else _objects(c) for a, c in parts]).T
 
 
 def columns_of(frame: Any) -> list[Any]:
@@ -144,9 +141,7 @@ def missing(values: Any) -> NDArray[np.bool_]:
     if hasattr(values, "isna"):
         return np.asarray(values.isna(), dtype=bool)
     array = np.asarray(values)
-    if array.dtype.kind in "biuSU":
-        return np.zeros(array.shape, dtype=bool)
-    if array.dtype.kind in "fcmM":
+    if array.dtype.kind not in "OT":
         return np.asarray(array != array)
     return np.array([is_missing(value) for value in array.ravel()], bool).reshape(array.shape)
 

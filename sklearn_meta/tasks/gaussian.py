@@ -15,17 +15,22 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.parameters import Constraint, check_parameter, integer, option, real
+from sklearn_meta.parameters import Constraint, integer, option, real
 from sklearn_meta.tasks.arrays import dense
 from sklearn_meta.tasks.convert import as_tasks
 from sklearn_meta.tasks.distribution import (
     TaskDensity,
+    check_constraints,
     check_drawn_rows,
     regression_rows,
     task_weights,
 )
-from sklearn_meta.tasks.marginal import cube_root_score, gaussian_marginal, square_root
-from sklearn_meta.tasks.random_coefficients import diagonal_shrinkage, random_coefficients
+from sklearn_meta.tasks.random_coefficients import (
+    diagonal_shrinkage,
+    gaussian_marginals,
+    random_coefficients,
+    square_root,
+)
 from sklearn_meta.tasks.task import Task, named_task
 from sklearn_meta.tasks.validate import check_task_names, names_of
 
@@ -190,7 +195,8 @@ class GaussianTaskDistribution(TaskDensity):
         self : GaussianTaskDistribution
             The fitted distribution.
         """
-        self._check_parameters()
+        check_constraints(self, CONSTRAINTS)
+        check_drawn_rows(self.n_rows, self.n_support, type(self).__name__)
         tasks = as_tasks(tasks, y, groups, target_type="real")
         if len(tasks) < 2:
             raise TaskError("GaussianTaskDistribution.fit needs at least two tasks; got 1.")
@@ -269,7 +275,7 @@ class GaussianTaskDistribution(TaskDensity):
         log_prob : ndarray of shape (n_tasks,)
             In nats.
         """
-        return np.array([log_prob for log_prob, _ in self._marginals(tasks)])
+        return self._marginals(tasks)[0]
 
     def strangeness(self, tasks: Any) -> NDArray[np.float64]:
         """Return how far each task's targets lie from their expectation, whatever its size.
@@ -288,24 +294,15 @@ class GaussianTaskDistribution(TaskDensity):
         strangeness : ndarray of shape (n_tasks,)
             Larger values are stranger; about N(0, 1) for tasks of this distribution.
         """
-        tasks = as_tasks(tasks, target_type="real")
-        return cube_root_score([d for _, d in self._marginals(tasks)], [len(t) for t in tasks])
+        return self._marginals(tasks)[1]
 
-    def _marginals(self, tasks: Any) -> list[tuple[float, float]]:
+    def _marginals(self, tasks: Any) -> tuple[Array, Array]:
         check_is_fitted(self)
         tasks = as_tasks(tasks, target_type="real")
         tables, targets = regression_rows(tasks, type(self).__name__, self.n_features_in_)
         check_task_names(tasks[0], 0, names_of(self), "fit")
-        return [
-            gaussian_marginal(self._design(X), y, self.mean_, self._root, self.noise_variance_)
-            for X, y in zip(tables, targets, strict=True)
-        ]
-
-    def _check_parameters(self) -> None:
-        owner = type(self).__name__
-        for name, constraint in CONSTRAINTS.items():
-            check_parameter(name, getattr(self, name), constraint, owner)
-        check_drawn_rows(self.n_rows, self.n_support, owner)
+        designs = [self._design(X) for X in tables]
+        return gaussian_marginals(designs, targets, self.mean_, self._root, self.noise_variance_)
 
     def _design(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         Phi = X if self.basis_ is None else dense(self.basis_.transform(X), np.float64)

@@ -106,10 +106,10 @@ class LazyTasks(Sequence[Task]):
     @overload
     def __getitem__(self, i: slice) -> list[Task]: ...
     def __getitem__(self, i: int | slice) -> Task | list[Task]:
-        positions = np.arange(len(self))[i]
-        if isinstance(i, slice):
-            return [_read(self.sequence, int(position)) for position in positions]
-        return _read(self.sequence, int(positions))
+        positions = range(len(self))[i]
+        if isinstance(positions, int):
+            return _read(self.sequence, positions)
+        return [_read(self.sequence, position) for position in positions]
 
     def __iter__(self) -> Iterator[Task]:
         with self.reader() as reader:
@@ -185,9 +185,8 @@ def is_lazy(tasks: Any) -> bool:
     loaded = (list, tuple, str, bytes, np.ndarray, Mapping, Task, TaskDistribution, type)
     if isinstance(tasks, loaded):
         return False
-    if not (hasattr(tasks, "__len__") and hasattr(tasks, "__getitem__")):
-        return False
-    return not (hasattr(tasks, "columns") or hasattr(tasks, "iloc") or hasattr(tasks, "toarray"))
+    is_sequence = hasattr(tasks, "__len__") and hasattr(tasks, "__getitem__")
+    return is_sequence and not any(hasattr(tasks, k) for k in ("columns", "iloc", "toarray"))
 
 
 def as_lazy(tasks: Any) -> LazyTasks:

@@ -13,9 +13,14 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.parameters import check_parameter, integer
+from sklearn_meta.parameters import integer
 from sklearn_meta.tasks.convert import as_tasks
-from sklearn_meta.tasks.distribution import TaskDensity, TaskDistribution, task_weights
+from sklearn_meta.tasks.distribution import (
+    TaskDensity,
+    TaskDistribution,
+    check_constraints,
+    task_weights,
+)
 from sklearn_meta.tasks.task import Task
 from sklearn_meta.tasks.validate import label
 
@@ -23,6 +28,7 @@ __all__ = ["MixtureTaskDistribution"]
 
 Array = NDArray[np.float64]
 N_START = 4  # tasks that a component starts from
+CONSTRAINTS = {"n_init": integer(1), "max_iter": integer(1)}
 
 
 @dataclass(eq=False, repr=False)
@@ -134,8 +140,7 @@ class MixtureTaskDistribution(TaskDensity):
         """
         parts, weights = self._initial()
         self._densities(parts)
-        check_parameter("n_init", self.n_init, integer(1), type(self).__name__)
-        check_parameter("max_iter", self.max_iter, integer(1), type(self).__name__)
+        check_constraints(self, CONSTRAINTS)
         tasks = as_tasks(tasks, y, groups)
         counts = task_weights(sample_weight, tasks)
         learn = [self.fit_components and hasattr(part, "fit") for part in parts]
@@ -194,9 +199,7 @@ class MixtureTaskDistribution(TaskDensity):
         log_prob : ndarray of shape (n_tasks,)
             In nats.
         """
-        parts, weights = self._parts()
-        self._densities(parts)
-        log_prob: Array = logsumexp(_joint_log_density(parts, weights, as_tasks(tasks)), axis=1)
+        log_prob: Array = logsumexp(self._joint(tasks), axis=1)
         return log_prob
 
     def responsibilities(self, tasks: Any) -> Array:
@@ -212,9 +215,7 @@ class MixtureTaskDistribution(TaskDensity):
         share : ndarray of shape (n_tasks, n_components)
             Rows sum to one.
         """
-        parts, weights = self._parts()
-        self._densities(parts)
-        joint = _joint_log_density(parts, weights, as_tasks(tasks))
+        joint = self._joint(tasks)
         return np.exp(joint - logsumexp(joint, axis=1, keepdims=True))
 
     def strangeness(self, tasks: Any) -> Array:
@@ -232,11 +233,13 @@ class MixtureTaskDistribution(TaskDensity):
         """
         parts, weights = self._parts()
         tasks = as_tasks(tasks)
-        parts = [
-            part for part, weight in zip(self._densities(parts), weights, strict=True) if weight
-        ]
-        least: Array = np.min([part.strangeness(tasks) for part in parts], axis=0)
+        densities = zip(self._densities(parts), weights, strict=True)
+        least: Array = np.min([p.strangeness(tasks) for p, weight in densities if weight], axis=0)
         return least
+
+    def _joint(self, tasks: Any) -> Array:
+        parts, weights = self._parts()
+        return _joint_log_density(self._densities(parts), weights, as_tasks(tasks))
 
     def _parts(self) -> tuple[list[Any], Array]:
         """Return the learned components and weights, or those of the constructor."""
@@ -254,13 +257,12 @@ class MixtureTaskDistribution(TaskDensity):
             )
         n = len(parts)
         weights = np.ones(n) if self.weights is None else np.asarray(self.weights, np.float64)
-        if weights.shape != (n,) or not np.isfinite(weights).all() or weights.min() < 0:
+        valid = weights.shape == (n,) and np.isfinite(weights).all() and weights.min() >= 0
+        if not valid or weights.sum() == 0:
             raise ValueError(
                 f"The 'weights' parameter of {owner} must be None or one number a component, not "
-                f"negative, shape ({n},). Got {self.weights!r} instead."
+                f"negative and not all zero, shape ({n},). Got {self.weights!r} instead."
             )
-        if weights.sum() == 0:
-            raise ValueError(f"The 'weights' parameter of {owner} must not be all zero.")
         return list(parts), weights / weights.sum()
 
     def _densities(self, parts: list[Any]) -> list[Any]:

@@ -12,9 +12,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.parameters import Constraint, check_parameter, integer, real
+from sklearn_meta.parameters import Constraint, integer, real
 from sklearn_meta.tasks.convert import as_tasks
-from sklearn_meta.tasks.distribution import TaskDensity
+from sklearn_meta.tasks.distribution import TaskDensity, check_constraints
 from sklearn_meta.tasks.gaussian import GaussianTaskDistribution
 from sklearn_meta.tasks.task import Task, take_rows
 from sklearn_meta.tasks.validate import label
@@ -128,7 +128,7 @@ class TaskNovelty(BaseEstimator):
             The fitted detector.
         """
         p_T = GaussianTaskDistribution() if self.distribution is None else self.distribution
-        self._check_parameters()
+        check_constraints(self, CONSTRAINTS)
         tasks = as_tasks(tasks, y, groups)
         n_held_out = round(self.calibration * len(tasks))
         n_fitted = len(tasks) - n_held_out
@@ -186,11 +186,6 @@ class TaskNovelty(BaseEstimator):
             As in `p_values`.
         """
         return float(self.p_values([task])[0])
-
-    def _check_parameters(self) -> None:
-        owner = type(self).__name__
-        for name, constraint in CONSTRAINTS.items():
-            check_parameter(name, getattr(self, name), constraint, owner)
 
 
 def _support(task: Task, i: int, n_support: int | None, rng: np.random.RandomState) -> Task:

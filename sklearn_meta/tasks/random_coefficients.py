@@ -1,4 +1,4 @@
-"""Maximum likelihood of a linear model whose coefficients differ from task to task, by EM."""
+"""Linear models whose coefficients differ from task to task by a Gaussian: density and EM."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_meta.tasks.marginal import square_root
-
-__all__ = ["RandomCoefficients", "diagonal_shrinkage", "random_coefficients"]
+__all__ = [
+    "RandomCoefficients",
+    "diagonal_shrinkage",
+    "gaussian_marginals",
+    "random_coefficients",
+    "square_root",
+]
 
 Array = NDArray[np.float64]
 
@@ -119,3 +123,58 @@ def diagonal_shrinkage(fit: RandomCoefficients, weights: Array) -> float:
         return 1.0
     variance = np.tensordot(share**2, (moments - overall) ** 2, 1) / unevenness
     return float(np.clip(variance[outside].sum() / squares, 0, 1))
+
+
+def gaussian_marginals(
+    designs: Sequence[Array],
+    targets: Sequence[Array],
+    mean: Array,
+    root: Array,
+    noise_variance: float,
+) -> tuple[Array, Array]:
+    """Return the log density of each task's targets, and how strange they are: about N(0, 1)."""
+    pairs = zip(designs, targets, strict=True)
+    marginals = [_marginal(Phi, y, mean, root, noise_variance) for Phi, y in pairs]
+    log_prob, distance = np.array(marginals, dtype=np.float64).T
+    return log_prob, _cube_root_score(distance, np.array([len(y) for y in targets], np.float64))
+
+
+def square_root(cov: Array) -> Array:
+    """Return a matrix L (not triangular) with L L^T = cov, for a cov that may be singular."""
+    values, vectors = np.linalg.eigh(cov)
+    return np.asarray(vectors * np.sqrt(np.maximum(values, 0)))
+
+
+def _marginal(
+    Phi: Array,  # design, (n_rows, p)
+    y: Array,  # (n_rows,)
+    mean: Array,  # of the coefficients, (p,)
+    root: Array,  # L with L L^T their covariance, (p, p); it may be singular
+    noise_variance: float,
+) -> tuple[float, float]:
+    """Return log density and squared Mahalanobis distance of y.
+
+    The marginal is N(Phi mean, Phi L L^T Phi^T + noise_variance I); the squared distance has a
+    chi-squared distribution with n_rows degrees of freedom.
+    """
+    # min over v of |(y - Phi mean - Phi L v) / s|^2 + |v|^2 is the squared distance, and R of the
+    # QR decomposition has the determinant. Nothing is squared or inverted: a small noise is fine.
+    n, p = Phi.shape
+    s = np.sqrt(noise_variance)
+    A = np.concatenate([Phi @ root / s, np.eye(p)])
+    b = np.concatenate([(y - Phi @ mean) / s, np.zeros(p)])
+    Q, R = np.linalg.qr(A)
+    distance = float(np.sum((b - Q @ (Q.T @ b)) ** 2))
+    log_det = n * np.log(noise_variance) + 2 * np.log(np.abs(np.diag(R))).sum()
+    return float(-0.5 * (n * np.log(2 * np.pi) + log_det + distance)), distance
+
+
+def _cube_root_score(distance: Array, n: Array) -> Array:
+    """Turn squared distances of vectors of lengths n into scores that are about standard normal.
+
+    The cube root of a chi-squared variable over its degrees of freedom is close to normal (E. B.
+    Wilson and M. M. Hilferty, "The distribution of chi-square", PNAS 1931). Unlike a tail
+    probability it separates very far vectors from extremely far ones.
+    """
+    variance = 2 / (9 * n)
+    return np.asarray((np.cbrt(distance / n) - 1 + variance) / np.sqrt(variance))

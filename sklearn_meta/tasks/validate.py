@@ -9,7 +9,7 @@ import numpy as np
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks.frames import is_frame
 from sklearn_meta.tasks.task import Names, Task, replace_data
-from sklearn_meta.tasks.values import as_rows, as_targets, kind_of_targets
+from sklearn_meta.tasks.values import as_rows, as_target_type, as_targets, kind_of_targets
 
 __all__ = [
     "check_consistent_rows",
@@ -139,17 +139,18 @@ def label(task: Task, i: int) -> str:
 
 
 def _with_plain_types(task: Task, input_name: str) -> Task:
-    X = as_rows(task.X, f"{input_name}: X", task.feature_names_in)
+    X = task.X  # which may be read from a file
+    rows = as_rows(X, f"{input_name}: X", task.feature_names_in)
     y = as_targets(task.y, f"{input_name}: y")
-    converted = is_frame(task.X) or X.dtype != task.dtype
+    converted = is_frame(X) or rows.dtype != X.dtype
     if not converted and y.dtype == task.y.dtype:
         return task
-    return replace_data(task, X if converted else None, y)
+    return replace_data(task, rows if converted else None, y)
 
 
 def _with_targets(task: Task, input_name: str, target_type: str, explicit: bool) -> Task:
     """Return a task whose targets have a type, and whose query has no new labels."""
-    y = as_targets(task.y, f"{input_name}: y", target_type, explicit=explicit)
+    y = as_target_type(task.y, f"{input_name}: y", target_type, explicit=explicit)
     task = task if y.shape == task.y.shape else replace_data(task, None, y)
     if target_type == "class" and task.support is not None:
         unknown = np.setdiff1d(task.y_query, task.y_support)

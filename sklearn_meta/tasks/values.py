@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
+import reprlib
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from numbers import Integral, Real
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
-from sklearn.exceptions import DataConversionWarning
+from sklearn.utils.validation import column_or_1d
 
 from sklearn_meta.exceptions import TaskError, TaskTypeError
 from sklearn_meta.tasks.arrays import blocks, frozen, frozen_rows
@@ -28,13 +28,13 @@ __all__ = [
     "Groups",
     "as_groups",
     "as_rows",
+    "as_target_type",
     "as_targets",
     "holds_numbers",
     "holds_targets",
     "kind_of_targets",
 ]
 
-TEXT = "UT"  # dtype kinds of strings: of a fixed width, and of any
 NOUNS = {
     "S": "bytes",
     "M": "dates",
@@ -42,7 +42,6 @@ NOUNS = {
     "c": "complex numbers",
     "V": "records of a structured dtype",
 }
-NOT_ACCEPTED = "missing values (NaN, None) and infinity are not accepted."
 
 
 # ---- rows ------------------------------------------------------------------------------------
@@ -72,11 +71,7 @@ def as_rows(X: Any, input_name: str, names: Sequence[str] | None = None) -> Any:
         )
     if rows.dtype.kind not in NUMERIC:
         rows = _parse(rows, input_name, names)
-    if rows.dtype.kind == "f" and (place := _not_finite(rows)) is not None:
-        raise TaskError(
-            f"{input_name} of shape {rows.shape} holds {rows[place]} at {_where(place, names)}; "
-            + NOT_ACCEPTED
-        )
+    _check_finite(rows, input_name, names)
     return rows
 
 
@@ -87,107 +82,64 @@ def holds_numbers(rows: Any) -> bool:
 
 def _parse(rows: Any, input_name: str, names: Sequence[str] | None) -> NDArray[np.float64]:
     """Return rows of objects or strings as numbers, or name the first entry that is none."""
-    noun = NOUNS.get(rows.dtype.kind)
-    if noun is not None or issparse(rows):
+    noun = "objects" if issparse(rows) else NOUNS.get(rows.dtype.kind)
+    if noun is not None:
         advice = "Complex data not supported." if rows.dtype.kind == "c" else _advice(noun)
-        raise TaskError(
-            f"{input_name} of shape {rows.shape} holds {noun or 'objects'}, not numbers. {advice}"
-        )
+        raise TaskError(f"{input_name} of shape {rows.shape} holds {noun}, not numbers. {advice}")
     rows = rows.astype(object)
-    if all(map(_is_numeric, set(map(type, rows.ravel().tolist())))):
+    if all(map(_is_numeric, _types(rows))):
         try:
             return np.asarray(rows.astype(np.float64))
         except (ValueError, TypeError, ArithmeticError):
             pass  # the loop below finds the entry
-    for flat, value in enumerate(rows.ravel()):
-        place = np.unravel_index(flat, rows.shape)
-        entry = (
-            f"{input_name} of shape {rows.shape} holds {_short(value)} at {_where(place, names)}"
-        )
-        if is_missing(value):
-            raise TaskError(f"{entry}; {NOT_ACCEPTED}")
-        if not _is_numeric(type(value)):
-            noun = _noun(type(value))
-            raise TaskTypeError(
-                f"{entry}: {noun}, not numbers. {_advice(noun)} (An argument must be a string or a "
-                f"real number, not {type(value).__name__!r}.)"
-            )
-        try:
-            float(value)
-        except (ValueError, ArithmeticError) as error:
-            raise TaskError(f"{entry}, not a number: {error}.") from None
+    for place in np.ndindex(rows.shape):
+        _check_number(rows, place, input_name, names)
     return np.asarray(rows.astype(np.float64))  # pragma: no cover (each value is a number)
 
 
-def _advice(noun: str | None) -> str:
+def _check_number(
+    rows: NDArray[Any], place: tuple[int, ...], input_name: str, names: Sequence[str] | None
+) -> None:
+    value = rows[place]
+    if is_missing(value):
+        _refuse_missing(rows, place, input_name, names)
+    if not _is_numeric(type(value)):
+        noun = _noun(type(value))
+        raise TaskTypeError(
+            f"{_entry(rows, place, input_name, names)}: {noun}, not numbers. {_advice(noun)} (An "
+            f"argument must be a string or a real number, not {type(value).__name__!r}.)"
+        )
+    try:
+        float(value)
+    except (ValueError, ArithmeticError) as error:
+        entry = _entry(rows, place, input_name, names)
+        raise TaskError(f"{entry}, not a number: {error}.") from None
+
+
+def _advice(noun: str) -> str:
     if noun in ("dates", "time differences"):
         return "Turn them into numbers first, such as days since a date."
     return "Encode them as numbers first, or pass them through the transformers of a MetaPipeline."
 
 
-def _is_numeric(type_: type) -> bool:
-    """Whether values of a type are real numbers, or strings that may spell them."""
-    if issubclass(type_, np.timedelta64):  # an integer to Python
-        return False
-    return issubclass(type_, (str, bool, np.bool_, Real, Decimal))
-
-
-def _not_finite(rows: Any) -> tuple[int, ...] | None:
-    """Return the place of the first entry that is NaN or infinite."""
-    begin = 0
-    for block in blocks(rows):
-        values = block.data if issparse(block) else block
-        finite = np.isfinite(values)
-        if not finite.all():
-            first = int(np.argmin(finite.ravel()))  # in the order of the rows
-            if issparse(block):
-                row = int(np.searchsorted(block.indptr, first, side="right")) - 1
-                return row, int(block.indices[first])
-            place = np.unravel_index(first, values.shape)
-            return (begin + int(place[0]), *map(int, place[1:]))
-        begin += block.shape[0]
-    return None
-
-
-def _where(place: Sequence[Any], names: Sequence[str] | None) -> str:
-    row, *rest = map(int, place)
-    if len(rest) != 1:  # a pixel of an image, a label
-        return f"row {row}"
-    return f"row {row}, column {names[rest[0]]!r}" if names else f"row {row}, column {rest[0]}"
-
-
-def _short(value: Any) -> str:
-    text = repr(value) if isinstance(value, (str, bytes)) else str(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
 # ---- targets ---------------------------------------------------------------------------------
 
 
-def as_targets(
-    y: Any, input_name: str, target_type: str | None = None, *, explicit: bool = True
-) -> NDArray[Any]:
+def as_targets(y: Any, input_name: str, target_type: str | None = None) -> NDArray[Any]:
     """Return labels or real targets as an array of their own type; refuse anything else.
 
     Objects become strings, booleans, integers or float64. `target_type` is "class", "real" or None
-    (either). Unless `explicit`, it is the type of task 0, which errors then mention.
+    (either).
     """
     array = frozen(y, input_name)
     if array.ndim == 0:
-        raise TaskError(f"{input_name} must hold one entry a row; got {_short(y)}.")
+        raise TaskError(f"{input_name} must hold one entry a row; got {reprlib.repr(y)}.")
     if array.dtype.kind in "OT":
         array = _convert_objects(array, input_name)
     if array.dtype.kind in NOUNS:
         _refuse_targets(array, input_name, NOUNS[array.dtype.kind])
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        place = np.unravel_index(int(np.argmin(np.isfinite(array))), array.shape)
-        raise TaskError(
-            f"{input_name} of shape {array.shape} holds {array[place]} at row {place[0]}; "
-            + NOT_ACCEPTED
-        )
-    if target_type == "real":
-        return _real(array, input_name, explicit)
-    return array if target_type is None else _labels(array, input_name, explicit)
+    _check_finite(array, input_name)
+    return array if target_type is None else as_target_type(array, input_name, target_type)
 
 
 def holds_targets(y: NDArray[Any], target_type: str) -> bool:
@@ -204,7 +156,18 @@ def kind_of_targets(y: NDArray[Any]) -> str | None:
     return None if np.array_equal(y, np.trunc(y)) else "real"
 
 
-def _real(y: NDArray[Any], input_name: str, explicit: bool) -> NDArray[Any]:
+def as_target_type(
+    y: NDArray[Any], input_name: str, target_type: str, *, explicit: bool = True
+) -> NDArray[Any]:
+    """Return converted targets as labels or as real targets, or refuse them.
+
+    Unless `explicit`, `target_type` is the type of task 0, which errors then mention.
+    """
+    check = _as_real if target_type == "real" else _as_labels
+    return check(y, input_name, explicit)
+
+
+def _as_real(y: NDArray[Any], input_name: str, explicit: bool) -> NDArray[Any]:
     if y.dtype.kind not in NUMERIC:
         raise TaskError(
             f"{input_name} of shape {y.shape} holds strings; regression needs numbers"
@@ -217,26 +180,20 @@ def _real(y: NDArray[Any], input_name: str, explicit: bool) -> NDArray[Any]:
     return y
 
 
-def _labels(y: NDArray[Any], input_name: str, explicit: bool) -> NDArray[Any]:
+def _as_labels(y: NDArray[Any], input_name: str, explicit: bool) -> NDArray[Any]:
     if kind_of_targets(y) == "real":
         raise TaskError(
             f"{input_name} of shape {y.shape} is continuous; classification needs class labels"
             + (". Use a regressor for real targets." if explicit else ", as in task 0.")
         )
     if y.ndim == 2 and y.shape[1] == 1:
-        warnings.warn(  # as scikit-learn does
-            "A column-vector y was passed when a 1d array was expected. Please change the shape "
-            "of y to (n_samples, ), for example using ravel().",
-            DataConversionWarning,
-            stacklevel=3,
-        )
-        y = y[:, 0]
+        y = column_or_1d(y, warn=True)
     if y.ndim != 1:
         raise TaskError(f"{input_name} must be one label a row, (n_rows,); got shape {y.shape}.")
     return y
 
 
-def _refuse_targets(y: NDArray[Any], input_name: str, noun: str) -> None:
+def _refuse_targets(y: NDArray[Any], input_name: str, noun: str) -> NoReturn:
     raise TaskError(
         f"{input_name} of shape {y.shape} holds {noun}. Class labels must be strings, booleans or "
         "integers, and real targets must be real numbers; convert labels to strings or integers. "
@@ -249,58 +206,17 @@ def _convert_objects(y: NDArray[Any], input_name: str) -> NDArray[Any]:
     y = y.astype(object)
     absent = missing(y)
     if absent.any():
-        place = np.unravel_index(int(absent.argmax()), y.shape)
-        raise TaskError(
-            f"{input_name} of shape {y.shape} holds {_short(y[place])} at row {place[0]}; "
-            + NOT_ACCEPTED
-        )
+        _refuse_missing(y, np.unravel_index(absent.argmax(), y.shape), input_name)
     converted = _common_type(y)
     if converted is not None:
         return converted
-    nouns = sorted({_noun(type_) for type_ in set(map(type, y.ravel().tolist()))})
+    nouns = _nouns(y)
     if len(nouns) == 1:
         _refuse_targets(y, input_name, nouns[0].replace("numbers", "integers of more than 64 bits"))
     raise TaskError(
         f"{input_name} of shape {y.shape} mixes kinds of label: {', '.join(nouns)}. Convert them "
         "to strings or integers."
     )
-
-
-def _common_type(values: NDArray[Any]) -> NDArray[Any] | None:
-    """Return objects that are all strings, or all numbers, as an array of them; None of others."""
-    types = set(map(type, values.ravel().tolist()))
-    if all(issubclass(type_, str) for type_ in types):
-        return values.astype(str)
-    if any(issubclass(type_, str) or not _is_numeric(type_) for type_ in types):
-        return None
-    if all(issubclass(type_, (bool, np.bool_)) for type_ in types):
-        return values.astype(bool)
-    dtypes: list[Any] = [np.float64]
-    if all(issubclass(type_, (bool, np.bool_, Integral)) for type_ in types):
-        dtypes = [np.int64, np.uint64]
-    for dtype in dtypes:
-        try:
-            return values.astype(dtype)
-        except (OverflowError, ValueError):
-            continue
-    return None  # integers of more than 64 bits
-
-
-def _noun(type_: type) -> str:
-    """Return what errors call values of a type."""
-    if issubclass(type_, str):
-        return "strings"
-    if issubclass(type_, bytes):
-        return "bytes"
-    if issubclass(type_, (complex, np.complexfloating)):
-        return NOUNS["c"]
-    if type_.__name__ in ("datetime", "date", "Timestamp", "datetime64"):
-        return NOUNS["M"]
-    if type_.__name__ in ("timedelta", "Timedelta", "timedelta64"):
-        return NOUNS["m"]
-    if _is_numeric(type_):
-        return "numbers"
-    return f"values of type {type_.__name__}"
 
 
 # ---- groups ----------------------------------------------------------------------------------
@@ -315,11 +231,7 @@ class Groups(NamedTuple):
     def rows(self) -> list[NDArray[np.intp]]:
         """Return the positions of the rows of each group, ascending."""
         order = np.argsort(self.of_row, kind="stable")
-        return np.split(order, self.ends()[:-1])
-
-    def ends(self) -> NDArray[np.intp]:
-        """Return the cumulative number of rows of the groups."""
-        return np.cumsum(np.bincount(self.of_row, minlength=len(self.labels)))
+        return np.split(order, np.cumsum(np.bincount(self.of_row))[:-1])
 
 
 def as_groups(groups: Any, input_name: str = "groups") -> Groups:
@@ -336,17 +248,20 @@ def as_groups(groups: Any, input_name: str = "groups") -> Groups:
         raise TaskError(
             f"{input_name} of shape {array.shape} must have one entry a row, (n_rows,)."
         )
-    absent = missing(array.astype(object) if array.dtype.kind == "T" else array)
+    absent = missing(array)
     if absent.any():
         raise TaskError(
             f"{input_name} is missing at row {absent.argmax()}: every row must belong to a task."
         )
     if array.dtype.kind in "OT":
-        values = array.astype(object)
-        converted = _common_type(values)
-        if converted is None:
-            return _group_by_hash(values, input_name)
-        array = converted
+        array = array.astype(object)
+        converted = _common_type(array)
+        if converted is None and len(_nouns(array)) > 1:
+            raise TaskError(
+                f"{input_name} mixes kinds of value: {', '.join(_nouns(array))}. Convert them to "
+                "strings."
+            )
+        array = array if converted is None else converted
     if array.dtype.kind in "cV":
         raise TaskError(
             f"{input_name} holds {NOUNS[array.dtype.kind]}, which cannot name tasks. Convert them "
@@ -354,15 +269,21 @@ def as_groups(groups: Any, input_name: str = "groups") -> Groups:
         )
     if array.dtype.kind == "f" and np.isinf(array).any():
         raise TaskError(f"{input_name} holds infinity at row {np.isinf(array).argmax()}.")
-    return _number(array)
+    try:
+        first, of_row = _number(array.tolist())
+    except TypeError:  # a value without a hash
+        raise TaskError(
+            f"{input_name} holds {_nouns(array)[0]}, which cannot name tasks. Convert them to "
+            "strings or integers."
+        ) from None
+    return Groups(array[first], of_row)
 
 
-def _number(values: NDArray[Any]) -> Groups:
-    labels, first, code = np.unique(values, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    rank = np.empty(len(order), dtype=np.intp)
-    rank[order] = np.arange(len(order))
-    return Groups(labels[order], rank[code.reshape(-1)])
+def _number(values: Iterable[Any]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the place where each value appears first, and the number of each row's value."""
+    numbers: dict[Any, int] = {}
+    of_row = np.array([numbers.setdefault(value, len(numbers)) for value in values], np.intp)
+    return np.unique(of_row, return_index=True)[1], of_row
 
 
 def _group_columns(groups: Any) -> list[Any] | None:
@@ -384,28 +305,96 @@ def _combine(parts: Sequence[Groups], input_name: str) -> Groups:
         raise TaskError(f"{input_name} has no columns.")
     if len(parts) == 1:
         return parts[0]
-    code = np.zeros(len(parts[0].of_row), dtype=np.intp)
-    for part in parts:  # numbered anew each time, so that the code stays below n_rows * n_groups
-        code = _number(code * len(part.labels) + part.of_row).of_row
-    _, first = np.unique(code, return_index=True)  # code is in the order of appearance
-    columns = [[*part.labels.astype(object)[part.of_row[first]]] for part in parts]
-    labels = np.fromiter(zip(*columns, strict=True), dtype=object, count=len(first))
-    return Groups(labels, code)
+    first, of_row = _number(zip(*(part.of_row.tolist() for part in parts), strict=True))
+    columns = [part.labels.astype(object)[part.of_row[first]].tolist() for part in parts]
+    return Groups(np.fromiter(zip(*columns, strict=True), object, count=len(first)), of_row)
 
 
-def _group_by_hash(values: NDArray[Any], input_name: str) -> Groups:
-    nouns = {_noun(type_) for type_ in set(map(type, values.tolist()))}
-    if len(nouns) > 1:
-        raise TaskError(
-            f"{input_name} mixes kinds of value: {', '.join(sorted(nouns))}. Convert them to "
-            "strings."
-        )
-    places: dict[Any, int] = {}
-    try:
-        code = [places.setdefault(value, len(places)) for value in values.tolist()]
-    except TypeError:
-        raise TaskError(
-            f"{input_name} holds {nouns.pop()}, which cannot name tasks. Convert them to strings "
-            "or integers."
-        ) from None
-    return Groups(np.fromiter(places, dtype=object, count=len(places)), np.array(code, np.intp))
+# ---- values and their types ------------------------------------------------------------------
+
+
+def _check_finite(values: Any, input_name: str, names: Sequence[str] | None = None) -> None:
+    if values.dtype.kind != "f":
+        return
+    begin = 0
+    for block in blocks(values):
+        numbers = block.data if issparse(block) else block
+        finite = np.isfinite(numbers)
+        if not finite.all():
+            first = int(finite.argmin())  # in the order of the rows
+            if issparse(block):
+                row = int(np.searchsorted(block.indptr, first, side="right")) - 1
+                rest = [int(block.indices[first])]
+            else:
+                row, *rest = map(int, np.unravel_index(first, numbers.shape))
+            _refuse_missing(values, (begin + row, *rest), input_name, names)
+        begin += block.shape[0]
+
+
+def _refuse_missing(
+    values: Any, place: Sequence[Any], input_name: str, names: Sequence[str] | None = None
+) -> NoReturn:
+    raise TaskError(
+        f"{_entry(values, place, input_name, names)}; missing values (NaN, None) and infinity are "
+        "not accepted."
+    )
+
+
+def _entry(values: Any, place: Sequence[Any], input_name: str, names: Sequence[str] | None) -> str:
+    """Return the value at a place, and the place, for errors."""
+    value = values[tuple(place)]
+    text = repr(value) if isinstance(value, (str, bytes)) else str(value)
+    text = text if len(text) <= 60 else text[:57] + "..."
+    row, *rest = map(int, place)
+    where = f"row {row}"
+    if len(rest) == 1:  # not a pixel of an image
+        where += f", column {names[rest[0]]!r}" if names else f", column {rest[0]}"
+    return f"{input_name} of shape {values.shape} holds {text} at {where}"
+
+
+def _types(values: NDArray[Any]) -> set[type]:
+    return set(map(type, values.ravel().tolist()))
+
+
+def _is_numeric(type_: type) -> bool:
+    """Whether values of a type are real numbers, or strings that may spell them."""
+    if issubclass(type_, np.timedelta64):  # an integer to Python
+        return False
+    return issubclass(type_, (str, bool, np.bool_, Real, Decimal))
+
+
+def _common_type(values: NDArray[Any]) -> NDArray[Any] | None:
+    """Return objects that are all strings, or all numbers, as an array of them; None of others."""
+    types = _types(values)
+    if all(issubclass(type_, str) for type_ in types):
+        return values.astype(str)
+    if any(issubclass(type_, str) or not _is_numeric(type_) for type_ in types):
+        return None
+    if all(issubclass(type_, (bool, np.bool_)) for type_ in types):
+        return values.astype(bool)
+    whole = all(issubclass(type_, (bool, np.bool_, Integral)) for type_ in types)
+    for dtype in (np.int64, np.uint64) if whole else (np.float64,):
+        try:
+            return values.astype(dtype)
+        except (OverflowError, ValueError):
+            continue
+    return None  # integers of more than 64 bits
+
+
+def _nouns(values: NDArray[Any]) -> list[str]:
+    return sorted({_noun(type_) for type_ in _types(values)})
+
+
+def _noun(type_: type) -> str:
+    """Return what errors call values of a type."""
+    if issubclass(type_, str):
+        return "strings"
+    if issubclass(type_, bytes):
+        return NOUNS["S"]
+    if issubclass(type_, (complex, np.complexfloating)):
+        return NOUNS["c"]
+    if type_.__name__ in ("datetime", "date", "Timestamp", "datetime64"):
+        return NOUNS["M"]
+    if type_.__name__ in ("timedelta", "Timedelta", "timedelta64"):
+        return NOUNS["m"]
+    return "numbers" if _is_numeric(type_) else f"values of type {type_.__name__}"

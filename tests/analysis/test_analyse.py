@@ -78,12 +78,17 @@ def test_hidden_groups_are_found():
     assert "select_tasks" in report.advice
 
 
-def test_a_foreign_task_is_named():
+@pytest.fixture(scope="module")
+def with_stranger():
     tasks = list(lines(0.3, 1.0))
-    tasks[5] = Task(tasks[5].X, 60 * tasks[5].X[:, 0], name="the stranger")
-    report = analyse(tasks, random_state=0)
-    assert report.outliers == ["the stranger"]
-    assert report.notes[0] == "Tasks unlike all others, which do not count: the stranger."
+    tasks[5] = Task(tasks[5].X, 60 * tasks[5].X[:, 0], name="<b>stranger</b>")
+    return tasks, analyse(tasks, random_state=0)
+
+
+def test_a_foreign_task_is_named(with_stranger):
+    tasks, report = with_stranger
+    assert report.outliers == ["<b>stranger</b>"]
+    assert report.notes[0] == "Tasks unlike all others, which do not count: <b>stranger</b>."
     assert report.advice.startswith("look at the tasks unlike all others. Then: ")
     usual = analyse([t for t in tasks if t.name is None], random_state=0)
     assert cases(report) == cases(usual)
@@ -189,12 +194,10 @@ def test_the_page_is_whole_and_needs_no_other_file(waves, tmp_path):
     assert waves._repr_html_() in text
 
 
-def test_names_are_escaped_on_the_page():
-    tasks = list(lines(0.3, 1.0))
-    tasks[5] = Task(tasks[5].X, 60 * tasks[5].X[:, 0], name="<b>bold</b>")
-    text = analyse(tasks, random_state=0).to_html()
+def test_names_are_escaped_on_the_page(with_stranger):
+    text = with_stranger[1].to_html()
     assert "<b>" not in text
-    assert "which do not count: &lt;b&gt;bold&lt;/b&gt;." in text
+    assert "which do not count: &lt;b&gt;stranger&lt;/b&gt;." in text
 
 
 def test_without_matplotlib_the_page_has_no_pictures(blobs, monkeypatch):
@@ -286,10 +289,10 @@ def test_a_table_of_rows():
     assert report.names == tuple("abcdefgh")
 
 
-def test_tasks_without_enough_rows_or_classes_are_left_out(blobs):
+def test_tasks_without_enough_rows_or_classes_are_left_out():
     one_class = Task(BLOBS[0].X[:4], np.zeros(4, dtype=int))
-    report = analyse([*BLOBS, one_class], random_state=0)
-    assert len(report.names) == len(report.distances) == len(BLOBS)
+    report = analyse([*BLOBS[:4], one_class], random_state=0)
+    assert len(report.names) == len(report.distances) == 4
     assert "Tasks with too few rows, or with one class, were left out: 1." in report.notes
 
 

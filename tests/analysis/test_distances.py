@@ -114,7 +114,7 @@ def test_what_y_holds_may_be_said(metric):
     assert not np.allclose(said, task_distances(tasks, metric=metric))
     as_labels = task_distances(tasks, metric=metric, estimator=MAMLClassifier())
     np.testing.assert_array_equal(as_labels, task_distances(tasks, metric=metric))
-    with pytest.raises(ValueError, match=r"'target_type' .* None, 'class', 'real'. Got 'int'"):
+    with pytest.raises(ValueError, match=r"'target_type' parameter .*Got 'int'"):
         task_distances(tasks, metric=metric, metric_params={"target_type": "int"})
 
 
@@ -163,7 +163,7 @@ def test_a_metric_that_needs_an_estimator_says_so(metric, monkeypatch):
     [
         (np.zeros((2, 2)), r"of shape \(2, 2\) for 3 tasks"),
         (np.full((3, 3), np.nan), "returned nan for tasks 0 and 0"),
-        (np.arange(9.0).reshape(3, 3), "not symmetric"),
+        (np.arange(9.0).reshape(3, 3), "asymmetric"),
     ],
 )
 def test_a_metric_is_held_to_its_word(found, message, monkeypatch):
@@ -218,8 +218,8 @@ def test_the_nearest_and_the_selected():
     [
         ({}, "Pass either n or quantile; got n=None and quantile=None"),
         ({"n": 1, "quantile": 0.5}, "Pass either n or quantile"),
-        ({"n": 0}, "n must be a positive int; got 0"),
-        ({"quantile": 1.5}, r"quantile must be in \(0, 1\]; got 1.5"),
+        ({"n": 0}, "'n' parameter of select_tasks"),
+        ({"quantile": 1.5}, "'quantile' parameter of select_tasks"),
     ],
 )
 def test_how_many_to_select_is_checked(asked, message):
@@ -230,7 +230,7 @@ def test_how_many_to_select_is_checked(asked, message):
 
 def test_numbers_of_neighbours_and_components_are_checked():
     tasks = clustered(slopes)[:3]
-    with pytest.raises(ValueError, match="n must be a positive int; got 0"):
+    with pytest.raises(ValueError, match="'n' parameter of nearest_tasks"):
         nearest_tasks(tasks, tasks[0], 0, metric="mmd")
-    with pytest.raises(ValueError, match="n_components must be a positive int or None; got 0"):
+    with pytest.raises(ValueError, match="'n_components' parameter of TaskEmbedding"):
         TaskEmbedding(n_components=0).fit(tasks)

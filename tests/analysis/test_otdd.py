@@ -174,8 +174,8 @@ def test_of_large_tasks_some_rows_are_drawn():
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"inner": "sinkhorn"}, "inner='gaussian' or 'exact'; got 'sinkhorn'"),
-        ({"max_rows": 0}, "max_rows of at least 1, or None; got 0"),
+        ({"inner": "sinkhorn"}, "'inner' parameter of metric='otdd'"),
+        ({"max_rows": 0}, "'max_rows' parameter of metric='otdd'"),
     ],
 )
 def test_parameters_are_checked(params, message):

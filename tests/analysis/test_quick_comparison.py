@@ -15,12 +15,13 @@ from sklearn_meta.analysis._quick_comparison import (
     LabelScores,
     Pooled,
     QuickLearner,
-    choose_tasks,
+    choose_rows,
     compare_sizes,
     fit_views,
     quick_learners,
     shared_rows,
     sizes_by_tasks,
+    take,
     transform_tasks,
 )
 from sklearn_meta.analysis.report import judge
@@ -58,7 +59,7 @@ def test_pooled_is_of_the_kind_of_its_estimator():
 
 def test_label_coefficients_are_random_coefficients_of_indicators():
     tasks = as_labels(LINES)
-    clf = LabelScores().meta_fit(tasks[:10])
+    clf = LabelScores(HierarchicalRegressor()).meta_fit(tasks[:10])
     scores = HierarchicalRegressor().meta_fit([Task(t.X, (t.y == "up") * 1.0) for t in tasks[:10]])
     new = tasks[11]
     expected = scores.fit(new.X_support, (new.y_support == "up") * 1.0).predict(new.X_query) > 0.5
@@ -68,7 +69,7 @@ def test_label_coefficients_are_random_coefficients_of_indicators():
 
 def test_only_labels_of_the_support_are_predicted():
     tasks = as_labels(LINES)
-    clf = LabelScores().meta_fit(tasks)
+    clf = LabelScores(HierarchicalRegressor()).meta_fit(tasks)
     assert set(clf.fit(LINES[0].X[:2], np.array(["up", "up"])).predict(LINES[1].X)) == {"up"}
 
 
@@ -155,45 +156,45 @@ def test_classes_count_by_the_rarest():
 
 def test_tasks_that_cannot_be_learned_and_judged_are_left_out():
     rng = np.random.RandomState(0)
-    chosen, positions, notes = choose_tasks([task_of(n) for n in (9, 3, 9, 2, 4, 9)], False, 9, rng)
-    assert positions == [0, 2, 4, 5]
-    assert [len(t) for t in chosen] == [9, 9, 4, 9]
+    rows, notes = choose_rows([task_of(n) for n in (9, 3, 9, 2, 4, 9)], False, 9, rng)
+    assert {i: len(part) for i, part in rows.items()} == {0: 9, 2: 9, 4: 4, 5: 9}
     assert notes == ["Tasks with too few rows, or with one class, were left out: 2."]
     with pytest.raises(TaskError, match=r"at least 4 tasks need four rows.*Only 3 of 5"):
-        choose_tasks([task_of(n) for n in (9, 9, 9, 3, 2)], False, 9, rng)
+        choose_rows([task_of(n) for n in (9, 9, 9, 3, 2)], False, 9, rng)
 
 
 def test_of_one_class_nothing_is_learned():
     X, rng = np.zeros((8, 1)), np.random.RandomState(0)
     both, one = Task(X, np.repeat(["a", "b"], 4)), Task(X, np.repeat("a", 8))
-    assert choose_tasks([both, one, both, both, both], True, 9, rng)[1] == [0, 2, 3, 4]
+    assert list(choose_rows([both, one, both, both, both], True, 9, rng)[0]) == [0, 2, 3, 4]
     with pytest.raises(TaskError, match=r"of two classes.*Only 1 of 2.*target_type='real'"):
-        choose_tasks([both, one], True, 9, rng)
+        choose_rows([both, one], True, 9, rng)
 
 
 def test_long_tasks_are_cut_beside_their_support():
     task, rng = task_of(500, support=[3, 7, 440], name="long"), np.random.RandomState(0)
-    (cut, *_), _, notes = choose_tasks([task] * 4, False, 9, rng)
+    rows, notes = choose_rows([task] * 4, False, 9, rng)
+    cut = take(task, rows[0])
     assert (len(cut), cut.name) == (203, "long")
     np.testing.assert_array_equal(cut.y_support, [3, 7, 440])
     np.testing.assert_array_equal(cut.X[:, 0], cut.y)
     assert notes == ["Of longer tasks, 200 rows were drawn beside a fixed support."]
     short = task_of(203, support=[3, 7, 140])
-    assert choose_tasks([short] * 4, False, 9, rng)[0][0] is short
+    assert take(short, choose_rows([short] * 4, False, 9, rng)[0][0]) is short
 
 
 def test_rare_classes_keep_their_share():
     y = np.repeat(["common", "rare"], [900, 9])
     tasks = [Task(np.zeros((909, 1)), y)] * 4
-    (cut, *_), _, _ = choose_tasks(tasks, True, 9, np.random.RandomState(0))
-    assert np.unique(cut.y, return_counts=True)[1].tolist() == [199, 2]
+    rows, _ = choose_rows(tasks, True, 9, np.random.RandomState(0))
+    assert np.unique(y[rows[0]], return_counts=True)[1].tolist() == [199, 2]
 
 
 def test_of_many_tasks_some_are_drawn_in_order():
     tasks = [task_of(n) for n in range(10, 30)]
-    chosen, positions, notes = choose_tasks(tasks, False, 8, np.random.RandomState(0))
-    assert positions == sorted(positions)
-    assert [len(t) for t in chosen] == [10 + i for i in positions]
+    rows, notes = choose_rows(tasks, False, 8, np.random.RandomState(0))
+    assert list(rows) == sorted(rows)
+    assert [len(part) for part in rows.values()] == [10 + i for i in rows]
     assert notes == ["8 of 20 tasks were drawn."]
 
 
@@ -270,7 +271,7 @@ def test_learners_of_several_views_get_the_same_rows():
         for name, view in fit_views(LINES, np.random.RandomState(0)).items()
     }
     learners = quick_learners(None, n_outputs=1, seed=0)
-    found = compare_sizes(learners, views, [(range(12), [4])], seed=4)
+    found = compare_sizes(learners, views, [([4], range(12))], seed=4)
     name = "ridge regression per task"
     how = {"cv": KFold(5, shuffle=True, random_state=4), "seeds": [4], "support_sizes": 4}
     how |= {"baselines": (), "scoring": "neg_mean_squared_error"}
@@ -286,7 +287,7 @@ def test_learners_of_several_views_get_the_same_rows():
 def test_tasks_keep_their_positions_at_every_size():
     views = {"scaled": list(LINES)}
     learners = {"ridge": QuickLearner("alone", "scaled", Ridge())}
-    found = compare_sizes(learners, views, [(range(1, 12), [2]), ([3, 5, 7, 9, 10], [4])], seed=0)
+    found = compare_sizes(learners, views, [([2], range(1, 12)), ([4], [3, 5, 7, 9, 10])], seed=0)
     assert found.sizes == (2, 4)
     tasks = {size: {r.task for r in found.records if r.support_size == size} for size in (2, 4)}
     assert tasks == {2: {*range(1, 12)}, 4: {3, 5, 7, 9, 10}}
@@ -311,5 +312,5 @@ def test_few_tasks_are_unclear():
 
 def test_guessing_labels_is_by_the_classes_of_a_task():
     learners = {"logistic": QuickLearner("alone", "scaled", LogisticRegression())}
-    found = compare_sizes(learners, {"scaled": as_labels(LINES)}, [(range(12), [2])], seed=0)
+    found = compare_sizes(learners, {"scaled": as_labels(LINES)}, [([2], range(12))], seed=0)
     assert found.chance == 0.5

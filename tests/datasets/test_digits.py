@@ -20,10 +20,10 @@ def test_training_and_testing_digits_are_disjoint():
 def test_rows_are_scaled_pixels():
     digits = load_digits_tasks(rotations=False)
     source = load_digits()
-    kept = source.target >= 5
+    testing = source.target >= 5
     assert digits.meta_test.X.dtype == np.float32
-    np.testing.assert_array_equal(digits.meta_test.X, source.data[kept] / 16)
-    np.testing.assert_array_equal(digits.meta_train.X, source.data[~kept] / 16)
+    np.testing.assert_array_equal(digits.meta_test.X, source.data[testing] / 16)
+    np.testing.assert_array_equal(digits.meta_train.X, source.data[~testing] / 16)
     assert digits.meta_train.X.min() == 0
     assert digits.meta_train.X.max() == 1
 

@@ -54,8 +54,8 @@ def test_lines():
 
 def test_blobs():
     for task in BLOBS.sample(5, random_state=0):
-        alike = task.y[:, None] == task.y
-        cov = np.eye(12) + 9.0 * alike
+        same_class = task.y[:, None] == task.y
+        cov = np.eye(12) + 9.0 * same_class
         twin = multivariate_normal.logpdf(task.X[:, :2].T, np.zeros(12), cov).sum()
         twin += norm.logpdf(task.X[:, 2], scale=2).sum()
         np.testing.assert_allclose(BLOBS.log_prob(task), twin, rtol=1e-10)
@@ -65,8 +65,8 @@ def test_blobs():
 def test_strangeness_of_lines_is_standard_whatever_the_size():
     for n_rows in (1, 5, 50):
         tasks = clone(LINES).set_params(n_rows=n_rows).sample(400, random_state=0)
-        found = LINES.strangeness(tasks)
-        np.testing.assert_allclose((found.mean(), found.std()), (0, 1), atol=0.15)
+        strangeness = LINES.strangeness(tasks)
+        np.testing.assert_allclose((strangeness.mean(), strangeness.std()), (0, 1), atol=0.15)
 
 
 NO_DENSITY = {

@@ -36,14 +36,14 @@ def test_the_risks_have_their_closed_forms():
     family = make_linear_tasks(
         6000, 8, mean=MEAN, cov=np.diag([0.5, 1.5, 3.0]), noise=np.sqrt(0.7), random_state=0
     )
-    found = {"oracle": [], "ols": [], "mean": []}
+    errors = {"oracle": [], "ols": [], "mean": []}
     for task, w in zip(family.tasks, family.coef, strict=True):
         ols = np.linalg.lstsq(task.X, task.y, rcond=None)[0]
-        found["oracle"].append(np.sum((family.oracle(task.X, task.y) - w) ** 2))
-        found["ols"].append(np.sum((ols - w) ** 2))
-        found["mean"].append(np.sum((MEAN - w) ** 2))
+        errors["oracle"].append(np.sum((family.oracle(task.X, task.y) - w) ** 2))
+        errors["ols"].append(np.sum((ols - w) ** 2))
+        errors["mean"].append(np.sum((MEAN - w) ** 2))
     for name, expected in [("oracle", 0.3984), ("ols", 0.525), ("mean", 5.0)]:
-        risk = np.array(found[name])
+        risk = np.array(errors[name])
         assert abs(risk.mean() - expected) < 4 * risk.std() / np.sqrt(len(risk)), name
 
 
@@ -62,8 +62,8 @@ def test_without_noise_the_oracle_interpolates_and_is_the_limit():
         nearly = LinearOracle(MEAN, COV, 1e-5)(task.X, task.y)
         np.testing.assert_allclose(coef, nearly, atol=1e-6)
     family = make_linear_tasks(5, 4, mean=MEAN, cov=COV, noise=0.0, random_state=0)
-    found = [family.oracle(task.X, task.y) for task in family.tasks]
-    np.testing.assert_allclose(found, family.coef)
+    coef = [family.oracle(task.X, task.y) for task in family.tasks]
+    np.testing.assert_allclose(coef, family.coef)
 
 
 def test_the_oracle_survives_scales_far_apart():

@@ -151,16 +151,16 @@ def test_prepared_files_in_a_read_only_folder_are_read(prepared, official, monke
     monkeypatch.setattr(_omniglot, "whole_file", None)
     folder.chmod(0o555)
     try:
-        found = fetch_omniglot(home, size=size)
+        resized = fetch_omniglot(home, size=size)
     finally:
         folder.chmod(0o755)
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
     assert not official.requests
     if size == 28:
-        np.testing.assert_allclose(found.pop("images"), data.pop("images"), atol=0.5001 / 255)
-        _same(found, data)
+        np.testing.assert_allclose(resized.pop("images"), data.pop("images"), atol=0.5001 / 255)
+        _same(resized, data)
     else:
-        assert found.images.shape == (120, 14, 14)
+        assert resized.images.shape == (120, 14, 14)
 
 
 def test_the_data_home_may_be_in_the_environment(prepared, monkeypatch, tmp_path):

@@ -32,12 +32,12 @@ def zipped(text, path, name="parkinsons_updrs.data"):
     return path.read_bytes()
 
 
-def same(found):
-    np.testing.assert_array_equal(found.data, ROWS[:, [1, 2, 6]])
-    assert found.feature_names == ["age", "sex", "Jitter(%)"]
-    np.testing.assert_array_equal(found.target, ROWS[:, 4:6])
-    np.testing.assert_array_equal(found.subject, [1, 2])
-    np.testing.assert_array_equal(found.test_time, ROWS[:, 3])
+def same(voices):
+    np.testing.assert_array_equal(voices.data, ROWS[:, [1, 2, 6]])
+    assert voices.feature_names == ["age", "sex", "Jitter(%)"]
+    np.testing.assert_array_equal(voices.target, ROWS[:, 4:6])
+    np.testing.assert_array_equal(voices.subject, [1, 2])
+    np.testing.assert_array_equal(voices.test_time, ROWS[:, 3])
 
 
 def test_it_is_downloaded_once(small, tmp_path):
@@ -108,7 +108,7 @@ def test_the_real_one():
     home = os.environ.get("SKLEARN_META_DATA", "")
     if not (Path(home) / "parkinsons").is_dir():
         pytest.skip("no real data here")
-    found = fetch_parkinsons(download_if_missing=False)
-    assert found.data.shape == (5875, 18)
-    assert len(np.unique(found.subject)) == 42
-    assert np.all(found.target[:, 0] <= found.target[:, 1])  # the motor part of the total
+    voices = fetch_parkinsons(download_if_missing=False)
+    assert voices.data.shape == (5875, 18)
+    assert len(np.unique(voices.subject)) == 42
+    assert np.all(voices.target[:, 0] <= voices.target[:, 1])  # the motor part of the total

@@ -55,13 +55,13 @@ def test_columns_are_held_against_those_of_meta_fit(scope, tmp_path):
     pipe.save(tmp_path / "pipe")
     X, y = FRAMES[0]
     other = X[["b", "a", "c"]]
-    for own in (pipe, clone(pipe), sklearn_meta.load(tmp_path / "pipe")):
-        assert own.fit(X, y).predict(X).shape == y.shape
+    for twin in (pipe, clone(pipe), sklearn_meta.load(tmp_path / "pipe")):
+        assert twin.fit(X, y).predict(X).shape == y.shape
         with pytest.raises(ValueError, match=r"columns|feature names"):
-            own.fit(other, y)
+            twin.fit(other, y)
         with pytest.raises(ValueError, match=r"columns|feature names"):
-            own.score_tasks([(other[:6], y[:6], other[6:], y[6:])])
-        own.reset_meta().fit(other, y)
+            twin.score_tasks([(other[:6], y[:6], other[6:], y[6:])])
+        twin.reset_meta().fit(other, y)
 
 
 def test_arrays_go_with_frames():
@@ -113,9 +113,9 @@ def test_pooled_steps_that_were_added_or_left_out_are_refused():
 
 def test_a_pipeline_in_a_pipeline_is_searched_as_one():
     nested = MetaPipeline([("scale", StandardScaler()), ("inner", scaled(steps=[PCA(2)]))])
-    found = TaskEstimator(nested).fit(FRAMES).score(FRAMES)
+    score = TaskEstimator(nested).fit(FRAMES).score(FRAMES)
     flat = make_meta_pipeline(StandardScaler(), *(t for _, t in scaled(steps=[PCA(2)]).steps))
-    assert found == TaskEstimator(flat).fit(FRAMES).score(FRAMES)
+    assert score == TaskEstimator(flat).fit(FRAMES).score(FRAMES)
 
 
 class MyPipeline(MetaPipeline):

@@ -70,16 +70,16 @@ def test_bad_steps_are_refused_as_a_pipeline_refuses_them(case, call, scope):
     if "class" in case and SKLEARN < (1, 8):
         pytest.skip("scikit-learn 1.7 looks at a class as at an instance, and warns")
     if case == "its own parameter":
-        expected, words = ValueError, "Estimator names conflict with constructor arguments"
+        expected, message = ValueError, "Estimator names conflict with constructor arguments"
     else:
         with pytest.raises((TypeError, ValueError)) as error:
             Pipeline(make()).fit(TASK.X, TASK.y)
-        expected, words = error.type, re.escape(re.sub(" at 0x.*", "", str(error.value)))
-    with pytest.raises(expected, match=words):
+        expected, message = error.type, re.escape(re.sub(" at 0x.*", "", str(error.value)))
+    with pytest.raises(expected, match=message):
         TASK_CALLS[call](MetaPipeline(make(), transform_scope=scope))
     late = three(transform_scope=scope)
     late.steps = make()
-    with pytest.raises(expected, match=words):
+    with pytest.raises(expected, match=message):
         TASK_CALLS[call](late)
 
 
@@ -195,8 +195,8 @@ def test_a_step_may_be_left_out(nothing, scope):
     assert [name for name, _ in pipe.steps] == ["scale", "axes", "net"]
     without = make_meta_pipeline(StandardScaler(), learner(), transform_scope=scope).meta_fit(BLOBS)
     np.testing.assert_array_equal(pipe.score_tasks(BLOBS), without.score_tasks(BLOBS))
-    found, expected = (p.fit(TASK.X, TASK.y).predict_proba(TASK.X) for p in (pipe, without))
-    np.testing.assert_array_equal(found, expected)
+    proba, expected = (p.fit(TASK.X, TASK.y).predict_proba(TASK.X) for p in (pipe, without))
+    np.testing.assert_array_equal(proba, expected)
 
 
 @each_scope

@@ -53,15 +53,15 @@ def by_hand(task, scope, train):
 def test_it_is_transforming_by_hand_and_meta_training(scope):
     train, test = BLOBS[:6], BLOBS[6:]
     pipe = scaled(scope).meta_fit(train)
-    own = protonet().meta_fit([by_hand(t, scope, train) for t in train])
-    for k, p in own.theta_.items():
+    learner = protonet().meta_fit([by_hand(t, scope, train) for t in train])
+    for k, p in learner.theta_.items():
         np.testing.assert_array_equal(pipe.theta_[k], p)
-    expected = own.score_tasks([by_hand(t, scope, train) for t in test])
+    expected = learner.score_tasks([by_hand(t, scope, train) for t in test])
     np.testing.assert_array_equal(pipe.score_tasks(test), expected)
-    for task, found in zip(test, pipe.predict_tasks(test), strict=True):
+    for task, predicted in zip(test, pipe.predict_tasks(test), strict=True):
         alone = clone(pipe).fit(task.X_support, task.y_support)
-        np.testing.assert_array_equal(alone.predict(task.X_query), found)
-        assert alone.score(task.X_query, task.y_query) == np.mean(found == task.y_query)
+        np.testing.assert_array_equal(alone.predict(task.X_query), predicted)
+        assert alone.score(task.X_query, task.y_query) == np.mean(predicted == task.y_query)
 
 
 def test_without_meta_fit_it_is_a_pipeline():
@@ -126,8 +126,8 @@ def test_clones_and_copies_keep_what_was_learned(scope):
     pipe, task = scaled(scope).meta_fit(BLOBS), BLOBS[0]
     expected = pipe.fit(task.X_support, task.y_support).predict_proba(task.X)
     for twin in (clone(pipe), pickle.loads(pickle.dumps(pipe)), clone(clone(pipe))):
-        found = twin.fit(task.X_support, task.y_support).predict_proba(task.X)
-        np.testing.assert_array_equal(found, expected)
+        proba = twin.fit(task.X_support, task.y_support).predict_proba(task.X)
+        np.testing.assert_array_equal(proba, expected)
     with pytest.raises(NotMetaFittedError):
         clone(pipe).reset_meta().theta_  # noqa: B018
 
@@ -366,16 +366,16 @@ def test_rows_that_an_encoder_was_fitted_on_are_encoded_without_themselves(scope
         parts = np.split(MeanOfOthers().fit_transform(X, y), len(tasks))
         by_hand = [Task(Z, t.y, support=t.support) for Z, t in zip(parts, tasks, strict=True)]
     for t in tasks if scope == "task" else ():
-        own = MeanOfOthers().fit(t.X_support, t.y_support)
-        Z = own.transform(t.X)
-        Z[t.support] = own.fit_transform(t.X_support, t.y_support)
+        encoder = MeanOfOthers().fit(t.X_support, t.y_support)
+        Z = encoder.transform(t.X)
+        Z[t.support] = encoder.fit_transform(t.X_support, t.y_support)
         by_hand.append(Task(Z, t.y, support=t.support))
     expected = protonet().meta_fit(by_hand).theta_
     for name, theta in pipe.theta_.items():
         np.testing.assert_array_equal(theta, expected[name])
-    for t, found in zip(tasks, pipe.predict_tasks(tasks), strict=True):
+    for t, predicted in zip(tasks, pipe.predict_tasks(tasks), strict=True):
         alone = clone(pipe).fit(t.X_support, t.y_support).predict(t.X_query)
-        np.testing.assert_array_equal(found, alone)
+        np.testing.assert_array_equal(predicted, alone)
 
 
 @each_scope

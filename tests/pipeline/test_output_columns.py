@@ -102,14 +102,14 @@ def test_a_support_with_other_columns_is_refused(change, names, tmp_path):
     saved = sklearn_meta.load(
         tmp_path / "pipe", trusted=["sklearn.feature_selection._univariate_selection.f_classif"]
     )
-    for own in (pipe, clone(pipe).fit(*tasks[0]), saved):
-        before = own.predict_proba(tasks[0][0])
+    for twin in (pipe, clone(pipe).fit(*tasks[0]), saved):
+        before = twin.predict_proba(tasks[0][0])
         with pytest.raises(ValueError, match=_words(change)):
-            own.fit(form(other), y)
-        np.testing.assert_array_equal(own.predict_proba(tasks[0][0]), before)
+            twin.fit(form(other), y)
+        np.testing.assert_array_equal(twin.predict_proba(tasks[0][0]), before)
         with pytest.raises(TaskError, match=f"Task 1: .*{_words(change)}"):
-            own.score_tasks([_halves(tasks[0][0]), _halves(form(other))])
-        own.reset_meta().fit(form(other), y)
+            twin.score_tasks([_halves(tasks[0][0]), _halves(form(other))])
+        twin.reset_meta().fit(form(other), y)
 
 
 def _halves(X):
@@ -132,10 +132,10 @@ def test_columns_without_names_are_counted():
     pipe = make_meta_pipeline(
         FunctionTransformer(_first_if_large), ProtoNetClassifier(max_meta_iter=1, random_state=0)
     )
-    words = r"The transformers make 1 columns, but 2 of .*'functiontransformer' cannot name them"
-    with pytest.raises(TaskError, match=f"Task 3: {words}"):
+    message = r"The transformers make 1 columns, but 2 of .*'functiontransformer' cannot name them"
+    with pytest.raises(TaskError, match=f"Task 3: {message}"):
         pipe.meta_fit([*small, (20 * small[0][0], Y)])
-    with pytest.raises(ValueError, match=f"{words}.* transform_scope='pooled'"):
+    with pytest.raises(ValueError, match=f"{message}.* transform_scope='pooled'"):
         pipe.meta_fit(small).fit(20 * small[0][0], Y)
 
 

@@ -19,10 +19,10 @@ def pairs_of(sizes):
 
 def assert_same(tasks, others):
     assert len(tasks) == len(others)
-    for one, other in zip(tasks, others, strict=True):
-        np.testing.assert_array_equal(one.X, other.X)
-        np.testing.assert_array_equal(one.y, other.y)
-        np.testing.assert_array_equal(one.support, other.support)
+    for task, other in zip(tasks, others, strict=True):
+        np.testing.assert_array_equal(task.X, other.X)
+        np.testing.assert_array_equal(task.y, other.y)
+        np.testing.assert_array_equal(task.support, other.support)
 
 
 @settings(max_examples=40, deadline=None, derandomize=True, database=None)

@@ -27,9 +27,9 @@ FITTED = DirichletTaskDistribution(ALPHA, min_class_rows=0).fit(tasks_of(80, 20,
 
 def test_fit_recovers_the_concentrations():
     """To a tenth, which is about three standard errors at 1500 tasks."""
-    found = DirichletTaskDistribution().fit(tasks_of(1500, 40, seed=1))
-    np.testing.assert_allclose(found.alpha_, ALPHA, rtol=0.1)
-    assert found.classes_.tolist() == ["ash", "oak", "yew"]
+    fitted = DirichletTaskDistribution().fit(tasks_of(1500, 40, seed=1))
+    np.testing.assert_allclose(fitted.alpha_, ALPHA, rtol=0.1)
+    assert fitted.classes_.tolist() == ["ash", "oak", "yew"]
 
 
 def test_fit_is_at_the_maximum_of_the_likelihood():
@@ -55,8 +55,8 @@ def test_log_prob_is_that_of_the_counts(n_rows):
 
 def test_log_prob_is_the_mean_over_proportions():
     shares = dirichlet.rvs(ALPHA, size=100_000, random_state=0)
-    found = multinomial.logpmf([1, 3, 4], 8, shares)
-    twin = logsumexp(found) - np.log(len(found))
+    log_prob = multinomial.logpmf([1, 3, 4], 8, shares)
+    twin = logsumexp(log_prob) - np.log(len(log_prob))
     np.testing.assert_allclose(
         log_dirichlet_multinomial(np.array([1, 3, 4.0]), ALPHA), twin, atol=0.02
     )
@@ -110,8 +110,8 @@ def test_weights_are_repetitions():
 
 def test_strangeness_does_not_depend_on_size():
     for n_rows in (5, 50):
-        found = FITTED.strangeness(tasks_of(200, n_rows, seed=5))
-        np.testing.assert_allclose((found.mean(), found.std()), (0, 1), atol=0.25)
+        strangeness = FITTED.strangeness(tasks_of(200, n_rows, seed=5))
+        np.testing.assert_allclose((strangeness.mean(), strangeness.std()), (0, 1), atol=0.25)
 
 
 def test_a_new_class_is_impossible():

@@ -34,32 +34,32 @@ def plain(**parameters):
 
 def test_fit_recovers_the_parameters():
     """To four standard errors, about: those of 1500 coefficients that were seen would be .026."""
-    found = plain().fit(FAMILY.tasks)
-    np.testing.assert_allclose(found.mean_, MEAN, atol=0.15)
-    np.testing.assert_allclose(found.covariance_, COV, atol=0.25)
-    np.testing.assert_allclose(found.noise_variance_, 1.5**2, rtol=0.06)
-    assert 0 < found.shrinkage_ < 0.05
-    assert found.coef_.shape == (1500, 3)
+    fitted = plain().fit(FAMILY.tasks)
+    np.testing.assert_allclose(fitted.mean_, MEAN, atol=0.15)
+    np.testing.assert_allclose(fitted.covariance_, COV, atol=0.25)
+    np.testing.assert_allclose(fitted.noise_variance_, 1.5**2, rtol=0.06)
+    assert 0 < fitted.shrinkage_ < 0.05
+    assert fitted.coef_.shape == (1500, 3)
 
 
 def test_noise_of_short_tasks_is_not_taken_for_differences_between_tasks():
-    own = [np.linalg.lstsq(task.X, task.y, rcond=None)[0] for task in FAMILY.tasks]
-    apparent, found = np.trace(np.cov(np.transpose(own))), plain().fit(FAMILY.tasks)
+    separate = [np.linalg.lstsq(task.X, task.y, rcond=None)[0] for task in FAMILY.tasks]
+    apparent, fitted = np.trace(np.cov(np.transpose(separate))), plain().fit(FAMILY.tasks)
     assert apparent > 1.8 * np.trace(COV)
-    assert abs(np.trace(found.covariance_) / np.trace(COV) - 1) < 0.1
+    assert abs(np.trace(fitted.covariance_) / np.trace(COV) - 1) < 0.1
 
 
 def test_fit_is_at_the_maximum_of_the_likelihood():
-    found = plain(shrinkage=0.0, tol=1e-10, max_iter=5000).fit(LINES)
+    fitted = plain(shrinkage=0.0, tol=1e-10, max_iter=5000).fit(LINES)
 
     def likelihood(mean, covariance, noise_variance):
         noisy = (t.X @ covariance @ t.X.T + noise_variance * np.eye(len(t)) for t in LINES)
         pairs = zip(LINES, noisy, strict=True)
         return sum(multivariate_normal.logpdf(t.y, t.X @ mean, cov) for t, cov in pairs)
 
-    best = found.mean_, found.covariance_, found.noise_variance_
+    best = fitted.mean_, fitted.covariance_, fitted.noise_variance_
     top = likelihood(*best)
-    np.testing.assert_allclose(found.score_samples(LINES).sum(), top, rtol=1e-10)
+    np.testing.assert_allclose(fitted.score_samples(LINES).sum(), top, rtol=1e-10)
     for k, size in ((0, 0.1), (1, 0.05), (2, 0.1)):
         for _ in range(8):
             moved = list(best)
@@ -72,55 +72,56 @@ def test_fit_is_at_the_maximum_of_the_likelihood():
 @pytest.mark.parametrize("n_rows", [1, 4, 40])
 @pytest.mark.parametrize("basis", [None, PolynomialFeatures(2, include_bias=False)])
 def test_log_prob_is_that_of_the_marginal(n_rows, basis):
-    found = GaussianTaskDistribution(basis, n_rows=n_rows, tol=1e-4).fit(LINES)
-    (task,) = found.sample(random_state=1)
-    Phi = task.X if basis is None else found.basis_.transform(task.X)
+    fitted = GaussianTaskDistribution(basis, n_rows=n_rows, tol=1e-4).fit(LINES)
+    (task,) = fitted.sample(random_state=1)
+    Phi = task.X if basis is None else fitted.basis_.transform(task.X)
     Phi = np.c_[np.ones(n_rows), Phi]
-    cov = Phi @ found.covariance_ @ Phi.T + found.noise_variance_ * np.eye(n_rows)
-    twin = multivariate_normal.logpdf(task.y, Phi @ found.mean_, cov)
-    np.testing.assert_allclose(found.log_prob(task), twin, rtol=1e-10, atol=1e-10)
-    np.testing.assert_allclose(found.score_samples([task, task]), [twin, twin], rtol=1e-10)
+    cov = Phi @ fitted.covariance_ @ Phi.T + fitted.noise_variance_ * np.eye(n_rows)
+    twin = multivariate_normal.logpdf(task.y, Phi @ fitted.mean_, cov)
+    np.testing.assert_allclose(fitted.log_prob(task), twin, rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(fitted.score_samples([task, task]), [twin, twin], rtol=1e-10)
 
 
 def test_log_prob_survives_a_tiny_noise():
     """Targets without noise: two of them are a Gaussian in the plane of the features."""
     tasks = [Task(t.X[:, :2], t.X[:, :2] @ w[:2]) for t, w in zip(LINES, FAMILY.coef, strict=False)]
-    found = plain(min_noise=1e-12, tol=1e-4).fit(tasks)
-    assert found.noise_variance_ < 1e-10
-    assert np.isfinite(found.score_samples(tasks)).all()
+    fitted = plain(min_noise=1e-12, tol=1e-4).fit(tasks)
+    assert fitted.noise_variance_ < 1e-10
+    assert np.isfinite(fitted.score_samples(tasks)).all()
     two = [Task(t.X[:2], t.y[:2]) for t in tasks[:5]]
-    cov = [t.X @ found.covariance_ @ t.X.T for t in two]
+    cov = [t.X @ fitted.covariance_ @ t.X.T for t in two]
     twins = [
-        multivariate_normal.logpdf(t.y, t.X @ found.mean_, c) for t, c in zip(two, cov, strict=True)
+        multivariate_normal.logpdf(t.y, t.X @ fitted.mean_, c)
+        for t, c in zip(two, cov, strict=True)
     ]
-    np.testing.assert_allclose(found.score_samples(two), twins, rtol=1e-5)
+    np.testing.assert_allclose(fitted.score_samples(two), twins, rtol=1e-5)
 
 
 def test_what_is_drawn_has_the_fitted_moments():
-    found = plain(x_distribution="gaussian", n_rows=12).fit(LINES)
-    drawn = found.sample(1500, random_state=0)
+    fitted = plain(x_distribution="gaussian", n_rows=12).fit(LINES)
+    drawn = fitted.sample(1500, random_state=0)
     again = plain(shrinkage=0.0).fit(drawn)
-    np.testing.assert_allclose(again.mean_, found.mean_, atol=0.15)
-    np.testing.assert_allclose(again.covariance_, found.covariance_, atol=0.25)
-    np.testing.assert_allclose(again.noise_variance_, found.noise_variance_, rtol=0.05)
-    rows, known = np.concatenate([t.X for t in drawn]), np.concatenate([t.X for t in LINES])
-    np.testing.assert_allclose(rows.mean(0), known.mean(0), atol=0.04)
-    np.testing.assert_allclose(np.cov(rows.T), np.cov(known.T), atol=0.05)
-    squares = np.mean(found.strangeness(drawn) ** 2), found.strangeness(drawn).mean()
+    np.testing.assert_allclose(again.mean_, fitted.mean_, atol=0.15)
+    np.testing.assert_allclose(again.covariance_, fitted.covariance_, atol=0.25)
+    np.testing.assert_allclose(again.noise_variance_, fitted.noise_variance_, rtol=0.05)
+    rows, original = np.concatenate([t.X for t in drawn]), np.concatenate([t.X for t in LINES])
+    np.testing.assert_allclose(rows.mean(0), original.mean(0), atol=0.04)
+    np.testing.assert_allclose(np.cov(rows.T), np.cov(original.T), atol=0.05)
+    squares = np.mean(fitted.strangeness(drawn) ** 2), fitted.strangeness(drawn).mean()
     np.testing.assert_allclose(squares, (1, 0), atol=0.1)
 
 
 def test_rows_are_those_of_one_fitted_task():
-    found = plain(n_support=2).fit(LINES)
-    known = {tuple(row): i for i, task in enumerate(LINES) for row in task.X}
+    fitted = plain(n_support=2).fit(LINES)
+    task_of_row = {tuple(row): i for i, task in enumerate(LINES) for row in task.X}
     origins = []
-    for task in found.sample(40, random_state=0):
-        (origin,) = {known[tuple(row)] for row in task.X}
+    for task in fitted.sample(40, random_state=0):
+        (origin,) = {task_of_row[tuple(row)] for row in task.X}
         assert len({tuple(row) for row in task.X}) == len(task) == 6
         np.testing.assert_array_equal(task.support, [0, 1])
         origins.append(origin)
     assert len(set(origins)) > 20
-    assert len(found.set_params(n_rows=50).sample(random_state=0)[0]) == 50
+    assert len(fitted.set_params(n_rows=50).sample(random_state=0)[0]) == 50
 
 
 def test_shrinkage_goes_from_the_maximum_of_likelihood_to_its_diagonal():
@@ -153,14 +154,14 @@ def test_a_table_is_the_list_of_its_tasks():
 
 
 def test_targets_and_features_in_other_units_are_the_same_tasks():
-    known = GaussianTaskDistribution(shrinkage=0.0).fit(LINES)
+    original = GaussianTaskDistribution(shrinkage=0.0).fit(LINES)
     moved = [Task(t.X, 1e6 + 2 * t.y) for t in LINES]
-    found = GaussianTaskDistribution(shrinkage=0.0).fit(moved)
-    np.testing.assert_allclose(found.mean_ - [1e6, 0, 0, 0], 2 * known.mean_, atol=1e-3)
-    np.testing.assert_allclose(found.covariance_, 4 * known.covariance_, atol=1e-3)
-    np.testing.assert_allclose(found.noise_variance_, 4 * known.noise_variance_, rtol=1e-4)
-    scores = known.score_samples(LINES) - 6 * np.log(2)
-    np.testing.assert_allclose(found.score_samples(moved), scores, rtol=1e-4)
+    fitted = GaussianTaskDistribution(shrinkage=0.0).fit(moved)
+    np.testing.assert_allclose(fitted.mean_ - [1e6, 0, 0, 0], 2 * original.mean_, atol=1e-3)
+    np.testing.assert_allclose(fitted.covariance_, 4 * original.covariance_, atol=1e-3)
+    np.testing.assert_allclose(fitted.noise_variance_, 4 * original.noise_variance_, rtol=1e-4)
+    scores = original.score_samples(LINES) - 6 * np.log(2)
+    np.testing.assert_allclose(fitted.score_samples(moved), scores, rtol=1e-4)
     scaled = plain(basis=StandardScaler(with_mean=False), shrinkage=0.0)
     scaled = scaled.fit(LINES).score_samples(LINES)
     np.testing.assert_allclose(
@@ -171,9 +172,9 @@ def test_targets_and_features_in_other_units_are_the_same_tasks():
 @pytest.mark.parametrize("y", [np.zeros(6), np.full(6, 3.0)], ids=["zero", "constant"])
 def test_targets_that_never_vary(y):
     tasks = [Task(t.X, y) for t in LINES]
-    found = GaussianTaskDistribution().fit(tasks)
-    assert np.isfinite(found.score_samples(tasks)).all()
-    np.testing.assert_allclose(found.sample(random_state=0)[0].y, y, atol=1e-6)
+    fitted = GaussianTaskDistribution().fit(tasks)
+    assert np.isfinite(fitted.score_samples(tasks)).all()
+    np.testing.assert_allclose(fitted.sample(random_state=0)[0].y, y, atol=1e-6)
 
 
 def test_names_of_features_are_handed_on():
@@ -184,16 +185,16 @@ def test_names_of_features_are_handed_on():
 
 
 def test_it_is_an_estimator():
-    found = plain(n_rows=9).fit(LINES)
-    again = clone(found)
-    assert again.get_params() == found.get_params()
+    fitted = plain(n_rows=9).fit(LINES)
+    again = clone(fitted)
+    assert again.get_params() == fitted.get_params()
     with pytest.raises(NotFittedError):
         again.sample()
     with pytest.raises(NotFittedError):
         again.log_prob(LINES[0])
-    a, b = found.sample(2, random_state=3), found.sample(2, np.random.RandomState(3))
+    a, b = fitted.sample(2, random_state=3), fitted.sample(2, np.random.RandomState(3))
     np.testing.assert_array_equal([t.y for t in a], [t.y for t in b])
-    assert found.fit(LINES) is found
+    assert fitted.fit(LINES) is fitted
 
 
 @pytest.mark.parametrize("mixed", [False, True])

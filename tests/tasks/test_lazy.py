@@ -27,10 +27,10 @@ class Reads:
         self.read.append(i)
         self.threads.add(threading.current_thread().name)
         time.sleep(self.wait * (i % 3))
-        found = self.spoilt.get(i, self.items[i % len(self.items)])
-        if isinstance(found, Exception):
-            raise found
-        return found
+        item = self.spoilt.get(i, self.items[i % len(self.items)])
+        if isinstance(item, Exception):
+            raise item
+        return item
 
     def wait_for(self, n):
         """Wait for the background threads to have read n times."""
@@ -48,8 +48,8 @@ def readers():
 @pytest.mark.parametrize("prefetch", [0, 4, 99])
 def test_the_order_is_that_of_the_sequence(n_workers, prefetch):
     reads = Reads(wait=1e-3)
-    found = list(LazyTasks(reads, n_workers=n_workers, prefetch=prefetch))
-    assert all(task is twin for task, twin in zip(found, TASKS, strict=True))
+    tasks = list(LazyTasks(reads, n_workers=n_workers, prefetch=prefetch))
+    assert all(task is twin for task, twin in zip(tasks, TASKS, strict=True))
     assert (threading.current_thread().name in reads.threads) or n_workers == 0
     assert len(reads.threads) <= 1 + n_workers
     assert readers() == []
@@ -83,9 +83,9 @@ BAD = {
 def test_an_error_names_the_task_when_it_is_met(case, n_workers):
     item, message = BAD[case]
     lazy = LazyTasks(Reads(spoilt={7: item}), n_workers=n_workers, prefetch=20)
-    found = []
+    tasks = []
     with pytest.raises(TaskError, match=message):
-        found.extend(lazy)
+        tasks.extend(lazy)
     assert readers() == []
     with lazy.reader() as reader:
         assert reader.take([6], [7, 8])[0] is TASKS[6]  # it is not met yet

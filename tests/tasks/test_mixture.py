@@ -45,8 +45,8 @@ def test_em_learns_the_weights_alone():
 
 
 def test_em_finds_two_kinds_of_task():
-    given = MixtureTaskDistribution([GAUSSIAN, GAUSSIAN], n_init=2, tol=1e-3, random_state=0)
-    both = clone(given).fit(TASKS)
+    mixture = MixtureTaskDistribution([GAUSSIAN, GAUSSIAN], n_init=2, tol=1e-3, random_state=0)
+    both = clone(mixture).fit(TASKS)
     first = both.responsibilities(TASKS)[0].argmax()
     order = [first, 1 - first]
     np.testing.assert_allclose(both.weights_[order], [2 / 3, 1 / 3], atol=0.01)
@@ -60,7 +60,7 @@ def test_em_finds_two_kinds_of_task():
 @pytest.mark.slow
 def test_em_ends_no_lower_than_at_the_true_kinds():
     """Where a single start often ends at a lower maximum; so did the best of five, here."""
-    one = clone(GAUSSIAN).set_params(tol=1e-2)
+    component = clone(GAUSSIAN).set_params(tol=1e-2)
     how = {"n_rows": 6, "n_features": 2, "cov": 0.3 * np.eye(2), "noise": 0.5}
     sizes, means = [24, 8, 8], [[3, 0], [-1, 2], [-1, -2]]
     kinds = [
@@ -68,10 +68,10 @@ def test_em_ends_no_lower_than_at_the_true_kinds():
         for k, (mean, n) in enumerate(zip(means, sizes, strict=True))
     ]
     tasks = [task for kind in kinds for task in kind]
-    parts = [clone(one).fit(kind) for kind in kinds]
+    parts = [clone(component).fit(kind) for kind in kinds]
     true = MixtureTaskDistribution(parts, weights=sizes, fit_components=False).fit(tasks)
-    found = MixtureTaskDistribution([one] * 3, tol=1e-3, random_state=17).fit(tasks)
-    assert found.score_samples(tasks).mean() > true.score_samples(tasks).mean() - 1e-2
+    fitted = MixtureTaskDistribution([component] * 3, tol=1e-3, random_state=17).fit(tasks)
+    assert fitted.score_samples(tasks).mean() > true.score_samples(tasks).mean() - 1e-2
 
 
 def test_components_may_be_left_as_they_are():

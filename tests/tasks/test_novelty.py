@@ -38,8 +38,8 @@ def test_p_values_of_held_out_tasks_are_uniform(seed):
     rng = np.random.RandomState(seed)
     tasks = [Task(t.X, np.exp(t.y / 3)) for t in LINES.sample(700, rng)]
     novelty = TaskNovelty(wrong, calibration=0.9, random_state=seed).fit(tasks[:550])
-    found = novelty.p_values(tasks[550:])
-    assert kstest(found, "uniform").pvalue > 0.01
+    p_values = novelty.p_values(tasks[550:])
+    assert kstest(p_values, "uniform").pvalue > 0.01
 
 
 def test_p_values_are_uniform_whatever_the_size_of_the_support():
@@ -48,9 +48,9 @@ def test_p_values_are_uniform_whatever_the_size_of_the_support():
     sizes = rng.randint(1, 13, size=2000)
     tasks = [Task(t.X[:n], t.y[:n]) for t, n in zip(LINES.sample(2000, rng), sizes, strict=True)]
     novelty = TaskNovelty(LINES, calibration=0.99).fit(tasks[:1850])
-    found, sizes = novelty.p_values(tasks[1850:]), sizes[1850:]
+    p_values, sizes = novelty.p_values(tasks[1850:]), sizes[1850:]
     for group in (sizes > 0, sizes <= 4, sizes > 8):
-        assert kstest(found[group], "uniform").pvalue > 0.01
+        assert kstest(p_values[group], "uniform").pvalue > 0.01
 
 
 def test_few_of_the_same_family_are_called_new(fitted):
@@ -72,8 +72,8 @@ FOREIGN = {
 @pytest.mark.parametrize("kind", FOREIGN)
 def test_another_family_of_waves_is_new(fitted, kind):
     same = make_sinusoid_tasks(200, n_rows=10, noise=0.1, random_state=1)
-    found = np.r_[fitted.p_values(same), fitted.p_values(FOREIGN[kind])]
-    assert roc_auc_score(np.repeat([1, 0], 200), found) > 0.95
+    p_values = np.r_[fitted.p_values(same), fitted.p_values(FOREIGN[kind])]
+    assert roc_auc_score(np.repeat([1, 0], 200), p_values) > 0.95
 
 
 def test_only_the_support_counts(fitted):
@@ -93,7 +93,7 @@ def test_rank_among_the_held_out_by_hand():
     np.testing.assert_allclose(novelty.p_values(new), twin)
 
 
-class Alike(TaskDensity):
+class ConstantStrangeness(TaskDensity):
     """All tasks are equally likely."""
 
     def sample(self, n_tasks=1, random_state=None):
@@ -104,10 +104,10 @@ class Alike(TaskDensity):
 
 
 def test_ties_are_broken_at_random():
-    novelty = TaskNovelty(Alike(), calibration=0.5).fit(LINES.sample(20, 0))
-    found = novelty.p_values(LINES.sample(2000, 0)) * 11
-    counts = np.bincount(np.round(found).astype(int), minlength=12)[1:]
-    np.testing.assert_allclose(found, np.round(found))
+    novelty = TaskNovelty(ConstantStrangeness(), calibration=0.5).fit(LINES.sample(20, 0))
+    ranks = novelty.p_values(LINES.sample(2000, 0)) * 11
+    counts = np.bincount(np.round(ranks).astype(int), minlength=12)[1:]
+    np.testing.assert_allclose(ranks, np.round(ranks))
     assert counts.min() > 130  # of 2000 in 11 places
 
 

@@ -70,8 +70,8 @@ def test_splitters_and_task_estimators_take_two_columns():
         assert len(groups.iloc[test].drop_duplicates()) == 1
     est = TaskEstimator(learner(), task=columns).fit(FRAME, "y")
     y = np.where(np.arange(N) % 6 == 0, np.nan, Y)
-    found = est.predict_rows(FRAME.drop(columns="y"), y)
-    assert found.task.tolist() == [(CLINIC[i], PATIENT[i]) for i in found.rows]
+    predictions = est.predict_rows(FRAME.drop(columns="y"), y)
+    assert predictions.task.tolist() == [(CLINIC[i], PATIENT[i]) for i in predictions.rows]
 
 
 @pytest.mark.parametrize("names", [(0, 1), (("y", "of"), ("who", "of")), ((1, 2), 7)], ids=str)
