@@ -20,6 +20,7 @@ import skops.io
 from sklearn.base import clone
 
 import sklearn_meta
+from sklearn_meta._archive import Loading, session_of
 from sklearn_meta.analysis import GuardedMetaClassifier, GuardedMetaRegressor
 from sklearn_meta.persistence import save_adapted
 from sklearn_meta.pipeline import MetaPipeline, TransformerState, param_hashes
@@ -131,7 +132,8 @@ def learner(arrays, document, types, params):
         }
     if document["task"] is not None:
         state |= adapted(cls, arrays, document["task"])
-    est.__setstate__(est.__getstate__() | state)
+    with session_of(Loading({})):  # which checks plain data
+        est.__setstate__(est.__getstate__() | state)
     return est
 
 

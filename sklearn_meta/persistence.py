@@ -25,12 +25,13 @@ from sklearn_meta._archive import (
     load_object,
     loads,
     naming,
+    public_module,
     session_of,
     write_atomically,
 )
 from sklearn_meta._optional import need
 from sklearn_meta.base import BaseMetaLearner
-from sklearn_meta.base.plain_state import changed_params
+from sklearn_meta.base.state import changed_params
 from sklearn_meta.exceptions import NotMetaFittedError, SaveError
 from sklearn_meta.outer.callbacks import MetaHistory
 from sklearn_meta.outer.scaling import Limits, Scaling
@@ -41,23 +42,25 @@ __all__ = ["TRUSTED_TYPES", "AdaptedTasks", "load", "save_adapted"]
 Path = str | os.PathLike[str]
 Arrays = dict[str, NDArray[Any]]
 
+ESTIMATORS = [
+    (cls.__module__, cls.__name__) for cls in vars(algorithms).values() if isinstance(cls, type)
+]
+# not imported, since loading a meta-learner does not need them
+ESTIMATORS += [
+    ("sklearn_meta.algorithms.hierarchical", "CoefPrior"),
+    ("sklearn_meta.ensemble", "GuardedMetaClassifier"),
+    ("sklearn_meta.ensemble", "GuardedMetaRegressor"),
+    ("sklearn_meta.pipeline", "MetaPipeline"),
+    ("sklearn_meta.pipeline", "TransformerState"),
+]
 #: Names of the types that saved estimators of this package consist of, beyond those that skops
-#: trusts. Building one from a file runs no code of the file.
+#: trusts: by the public name that `save` writes, and by the module that skops alone writes.
+#: Building one from a file runs no code of the file.
 TRUSTED_TYPES: tuple[str, ...] = (
     "numpy.dtype",  # an attribute of imputers
-    *(
-        f"{cls.__module__}.{cls.__name__}"
-        for cls in (*vars(algorithms).values(), MetaState, Scaling, Limits, MetaHistory)
-        if isinstance(cls, type)
-    ),
-    # not imported, since loading a meta-learner does not need them
-    "sklearn_meta.ensemble.GuardedMetaClassifier",
-    "sklearn_meta.ensemble.GuardedMetaRegressor",
-    "sklearn_meta.algorithms.hierarchical.HierarchicalClassifier",
-    "sklearn_meta.algorithms.hierarchical.CoefPrior",
-    "sklearn_meta.algorithms.hierarchical.HierarchicalRegressor",
-    "sklearn_meta.pipeline.MetaPipeline",
-    "sklearn_meta.pipeline.TransformerState",
+    *(f"{public_module(module, name)}.{name}" for module, name in ESTIMATORS),
+    *(f"{module}.{name}" for module, name in ESTIMATORS),
+    *(f"{cls.__module__}.{cls.__name__}" for cls in (MetaState, Scaling, Limits, MetaHistory)),
 )
 
 

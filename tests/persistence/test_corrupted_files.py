@@ -126,7 +126,7 @@ LIES = [
     (MAML, '"__class__": "system"'),
     (MAML, '"__class__": "MetaState"'),
     (MAML, '"__class__": "NoSuchClass"'),
-    ('"__module__": "sklearn_meta.algorithms.maml"', '"__module__": "os"'),
+    ('"__module__": "sklearn_meta"', '"__module__": "os"'),
     ('"n_query": {', '"predict": {'),
     ('"n_query": {', '"__class__": {'),
     ('"n_query": {', '"theta_": {'),
