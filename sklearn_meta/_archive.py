@@ -354,17 +354,18 @@ def _check_dump(data: bytes) -> None:
     The parts of a dump are not compressed, so that what is unpacked is as large as the file.
     """
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        names = archive.namelist()
+        names, parts = archive.namelist(), archive.infolist()
         if bad := [name for name in names if not re.fullmatch(r"[\w-]+\.\w+", name)]:
             raise ValueError(f"{bad[0][:80]!r} is not the name of a part")
         if len(set(names)) != len(names):
             raise ValueError("two of its parts have the same name")
-        sizes = [(part.file_size, part.compress_size) for part in archive.infolist()]
-        if any(a != b for a, b in sizes) or sum(size for size, _ in sizes) > len(data):
+        if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+            raise ValueError("its parts are compressed")
+        if any(part.file_size != part.compress_size for part in parts) or (
+            sum(part.file_size for part in parts) > len(data)
+        ):
             raise ValueError("its parts would grow when they are unpacked")
-        for part in archive.infolist():
-            if part.compress_type != zipfile.ZIP_STORED:
-                raise ValueError("its parts are compressed")
+        for part in parts:
             if part.filename == SCHEMA:
                 _check_schema(archive.read(part))
             else:

@@ -119,11 +119,23 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         return from_scratch(self.make_loss(), FixedHead())
 
     def make_loss(self) -> Criterion:
-        """Return the loss that the parameter `loss` names."""
+        """Return the loss that the parameter `loss` names.
+
+        Returns
+        -------
+        callable
+            Maps outputs, targets and weights of rows to the losses of tasks.
+        """
         return LOSSES["class"][self.loss] if isinstance(self.loss, str) else self.loss
 
     def make_head(self) -> Head:
-        """Return the output layer that the parameter `head` names."""
+        """Return the output layer that the parameter `head` names.
+
+        Returns
+        -------
+        Head
+            Where the output layer starts.
+        """
         return HEADS[self.head]  # of estimators that declare it
 
     def support_sizes(self) -> tuple[int, int]:

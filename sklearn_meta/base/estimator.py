@@ -13,7 +13,6 @@ from typing import Any, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import clone
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
@@ -157,10 +156,9 @@ class BaseMetaLearner(OuterLoop, ABC):
         >>> estimate.total == estimate.rows + estimate.training + estimate.chunk
         True
         """
-        twin: BaseMetaLearner = clone(self)
-        twin.check_parameters()
+        self.check_parameters()
         with torch.inference_mode(False), torch.enable_grad():
-            return twin._estimate_memory(tasks, y, groups, validation_tasks)
+            return self._estimate_memory(tasks, y, groups, validation_tasks)
 
     def predict_tasks(self, tasks: Any, *, error_score: Any = np.nan) -> list[NDArray[Any]]:
         """Adapt to the support of each task and predict its query, many tasks at a time.

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 from torch import Tensor
 
+from sklearn_meta.base.validation import is_plain_target
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.functional import Params
 from sklearn_meta.inner.algorithm import Algorithm, Examples
@@ -27,7 +28,7 @@ from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.convert import as_task
 from sklearn_meta.tasks.lazy import as_lazy, is_lazy
 from sklearn_meta.tasks.validate import check_task, label
-from sklearn_meta.tasks.values import holds_numbers, holds_targets
+from sklearn_meta.tasks.values import holds_numbers
 
 __all__ = [
     "MAX_NUMBERS",
@@ -399,14 +400,6 @@ def validated_window(tasks: Sequence[Task], begin: int, first: Task, target_type
                 )
     if not all(is_like(task, first, target_type) for task in tasks):
         tasks = validate_in_turn(tasks, begin, first, target_type)
-    floats = [task.y for task in tasks if task.y.dtype.kind == "f"]
-    if floats:
-        values = np.concatenate(floats)
-        is_valid = np.isfinite(values)
-        if target_type == "class":
-            is_valid &= values == np.trunc(values)
-        if not is_valid.all():
-            validate_in_turn(tasks, begin, first, target_type)
     n_support = np.array([len(support) for support in supports])
     n_query = np.array([len(task) for task in tasks]) - n_support
     if target_type == "real":
@@ -425,14 +418,14 @@ def validate_in_turn(
 
 
 def is_like(task: Task, first: Task, target_type: str) -> bool:
-    """Return whether all but the values of a task is valid."""
-    rows, y = task.where()[0], task.y
+    """Return whether a task is valid, apart from infinite inputs, and has the shapes of another."""
+    rows = task.where()[0]
     return (
         holds_numbers(rows)
         and not (task.dtype.kind == "f" and issparse(rows))
         and task.row_shape == first.row_shape
-        and holds_targets(y, target_type)
-        and y.shape[1:] == first.y.shape[1:]
+        and is_plain_target(task.y, len(task), target_type)
+        and task.y.shape[1:] == first.y.shape[1:]
         and task.feature_names_in == first.feature_names_in
     )
 

@@ -110,11 +110,23 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
         return from_scratch(self.make_loss(), LinearHead())
 
     def make_loss(self) -> Criterion:
-        """Return the loss that the parameter `loss` names."""
+        """Return the loss that the parameter `loss` names.
+
+        Returns
+        -------
+        callable
+            Maps outputs, targets and weights of rows to the losses of tasks.
+        """
         return LOSSES["real"][self.loss] if isinstance(self.loss, str) else self.loss
 
     def make_head(self) -> Head:
-        """Return the output layer, which is linear."""
+        """Return the output layer.
+
+        Returns
+        -------
+        Head
+            A linear layer.
+        """
         return LinearHead()
 
     def support_sizes(self) -> tuple[int, int]:
