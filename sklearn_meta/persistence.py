@@ -293,8 +293,8 @@ class AdaptedTasks(Mapping[str, Any]):
 
     def __init__(self, path: Path, prior: BaseMetaLearner) -> None:
         need("safetensors", "save", "AdaptedTasks")
-        prior.check_structure(_meta_state_of(prior))
         digest_of_prior = _digest_of_prior(prior)
+        prior.check_structure(_meta_state_of(prior))
         check_file(path)
         self.path, self.prior = path, clone(prior)
         self._params = self.prior.get_params(deep=False)

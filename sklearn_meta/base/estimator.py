@@ -188,12 +188,12 @@ class BaseMetaLearner(OuterLoop, ABC):
         """
         self.check_state()
         check_error_score(error_score, "predict_tasks")
-        stacks = self._predict_stacks(tasks)
+        stacks = self.predict_stacks(tasks)
         predictions, _ = read_stacks(stacks, lambda stack: stack.predictions(), error_score)
         return predictions
 
     def predict_tasks_with_proba(self, tasks: Any) -> list[Prediction]:
-        """Predict as `predict_tasks`, with probabilities, for one pass over the tasks.
+        """Predict many tasks as `predict_tasks` does, and return probabilities, too.
 
         Parameters
         ----------
@@ -211,7 +211,7 @@ class BaseMetaLearner(OuterLoop, ABC):
             return zip(stack.predictions(), stack.probabilities(), strict=True)
 
         self.check_state()
-        predictions, _ = read_stacks(self._predict_stacks(tasks), read, np.nan)
+        predictions, _ = read_stacks(self.predict_stacks(tasks), read, np.nan)
         return predictions
 
     def score_tasks(self, tasks: Any, *, error_score: Any = np.nan) -> NDArray[np.float64]:
@@ -240,12 +240,44 @@ class BaseMetaLearner(OuterLoop, ABC):
         """
         self.check_state()
         check_error_score(error_score, "score_tasks")
-        stacks = self._predict_stacks(tasks)
+        stacks = self.predict_stacks(tasks)
         scores, failures = read_stacks(stacks, lambda stack: stack.scores(), error_score)
         in_order = np.array(scores, dtype=np.float64)
         if failures.failed:  # else it may be "raise"
             in_order[[*failures.failed]] = error_score
         return in_order
+
+    def predict_stacks(self, tasks: Any) -> Iterator[PredictedStack]:
+        """Predict many tasks in stacks, with their logits or means.
+
+        Parameters
+        ----------
+        tasks : sequence of tasks
+            With a fixed support, as for `predict_tasks`.
+
+        Returns
+        -------
+        iterator of PredictedStack
+            All tasks, in any order.
+        """
+        state = self._meta_state
+        max_n_way = classes = None
+        if state is not None:
+            max_n_way = len(state.theta[BIAS]) if self.has_fixed_n_way() else None
+            classes = state.classes if self.predicts_shared_labels else None
+        predictor = TaskPredictor(
+            make_prior=self.make_prior,
+            state=state,
+            target_type=self.target_type,
+            device=resolve_device(self.device),
+            max_tasks=self.task_chunk_size,
+            max_n_way=max_n_way,
+            classes=classes,
+            encode_targets=self.encode_targets,
+            owner=type(self).__name__,
+            remedy=self.remedy,
+        )
+        return predictor.predict(tasks)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write parameters, learned prior and last adaptation to a file.
@@ -424,23 +456,6 @@ class BaseMetaLearner(OuterLoop, ABC):
         device = resolve_device(self.device)
         check_dtype(device, adapted.dtype)
         return adapted.outputs(X, device)
-
-    def _predict_stacks(self, tasks: Any) -> Iterator[PredictedStack]:
-        """Predict many tasks in stacks, in any order."""
-        state, has_limit = self._meta_state, self.has_fixed_n_way()
-        predictor = TaskPredictor(
-            self.make_prior,
-            state,
-            self.target_type,
-            resolve_device(self.device),
-            self.task_chunk_size,
-            len(state.theta[BIAS]) if state is not None and has_limit else None,
-            state.classes if state is not None and self.predicts_shared_labels else None,
-            self.encode_targets,
-            type(self).__name__,
-            self.remedy,
-        )
-        return predictor.predict(tasks)
 
     def _make_network(
         self, row_shape: tuple[int, ...], theta: Mapping[str, NDArray[Any]]

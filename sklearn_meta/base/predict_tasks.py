@@ -311,14 +311,10 @@ class TaskPredictor:
             failed[k] = Reason(names[k], f"its predictions are not finite. {self.remedy()}")
             doubtful.pop(k, None)
         output[[*failed]] = np.nan  # before arithmetic that would warn of infinity
-        positions = [window.begin + int(i) for i in chunk]
         off_scale = {k: Reason(names[k], why) for k, why in far.items()}
-        failures = Failures(
-            *(
-                {positions[k]: why for k, why in part.items()}
-                for part in (failed, doubtful, off_scale)
-            )
-        )
+        positions = [window.begin + int(i) for i in chunk]
+        by_place = (failed, doubtful, off_scale)  # in the stack
+        failures = Failures(*({positions[k]: r for k, r in part.items()} for part in by_place))
         if rows.labels is not None and rows.columns is not None:
             truth = rows.columns[query]
             return PredictedLabels(
