@@ -93,7 +93,8 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
         y : ndarray of shape (n_rows,) or (n_rows, n_outputs)
             In the units and the shape of the `y` that was fitted.
         """
-        y = self._adapted.scaling.original(self._predict_outputs(X))
+        outputs = self._predict_outputs(X)  # which checks that there was a `fit`
+        y = self._adapted.scaling.original(outputs)
         return y[:, 0] if self._one_dimensional_ else y
 
     def __sklearn_tags__(self) -> Tags:
