@@ -21,6 +21,7 @@ import skops.io
 from sklearn.base import clone
 
 import sklearn_meta
+from sklearn_meta._archive import Loading, session_of
 from sklearn_meta.ensemble import (
     MEMBERS,
     Calibration,
@@ -138,7 +139,8 @@ def learner(arrays, document, types, params):
         }
     if document["task"] is not None:
         state |= adapted(cls, arrays, document["task"])
-    est.__setstate__(est.__getstate__() | state)
+    with session_of(Loading({})):  # which checks plain data
+        est.__setstate__(est.__getstate__() | state)
     return est
 
 

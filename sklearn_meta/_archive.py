@@ -19,6 +19,7 @@ import re
 import secrets
 import stat
 import struct
+import sys
 import warnings
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
@@ -45,6 +46,7 @@ __all__ = [
     "loading",
     "loads",
     "naming",
+    "public_module",
     "read_file",
     "save_object",
     "saving",
@@ -61,6 +63,7 @@ FORMAT_1_ERROR = "has format 1, which examples/convert_saved_files.py converts."
 DIGEST = hashlib.sha256().digest_size
 
 SCHEMA = "schema.json"
+OWN_CLASS = re.compile(rb'"__class__": "(\w+)",\s*"__module__": "(sklearn_meta[\w.]*)"')
 FEW, DENSITY = 1 << 16, 8  # items of its JSON, and bytes for each item beyond
 MAX_NESTED, MAX_RATIO = 1 << 24, 32  # bytes of a sparse array, or times its bytes in the file
 MAX_ARRAY_HEADER = 1 << 16
@@ -146,7 +149,7 @@ def read_file(path: Path, kind: str) -> bytes:
 
 
 def check_file(path: Path) -> None:
-    """Refuse folders, devices and pipes, of which reading would wait forever."""
+    """Refuse folders, devices and pipes, as reading them could wait forever."""
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise SaveError(f"{os.fspath(path)!r} is not a file.")
 
@@ -179,11 +182,11 @@ class Saving:
         self.dropped.setdefault(owner.__name__, {})[repr(name)] = None
 
     def without_process(self, owner: type, state: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a state without what belongs to this process or machine: None in its place."""
+        """Return a state with None in place of what belongs to this process or machine."""
         state = dict(state)
         for name, value in state.items():
-            chance = isinstance(value, (np.random.RandomState, np.random.Generator))
-            if value is not None and (chance or name in PROCESS_PARAMS):
+            is_generator = isinstance(value, (np.random.RandomState, np.random.Generator))
+            if value is not None and (is_generator or name in PROCESS_PARAMS):
                 state[name] = None
                 self.drop(owner, name)
         return state
@@ -202,13 +205,15 @@ class Saving:
 
 
 class Loading:
-    """Parameters that the caller of `load` supplies while an object is being loaded."""
+    """Parameters that the caller of `load` passes for the meta-learners in a file."""
 
     def __init__(self, params: Mapping[str, Any]) -> None:
         self.params, self.used = params, set[str]()
 
-    def with_code(self, owner: type, state: Mapping[str, Any]) -> tuple[dict[str, Any], set[str]]:
-        """Return a state with the omitted parameters, and the names of the others to be set."""
+    def with_code(
+        self, owner: type, state: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return a state with the omitted parameters, and the other parameters of the caller."""
         params, state = set(inspect.signature(owner).parameters), dict(state)
         omitted = state.pop("_omitted", ())
         if missing := [name for name in omitted if name not in self.params]:
@@ -218,12 +223,12 @@ class Loading:
                 f"file can hold: pass the same to sklearn_meta.load(path, {names})."
             )
         for name, value in state.items():
-            odd = name not in params and name != "_meta_state" and hasattr(owner, name)
-            if odd or (name in PROCESS_PARAMS and value is not None):
+            is_method = name not in params and name != "_meta_state" and hasattr(owner, name)
+            if is_method or (name in PROCESS_PARAMS and value is not None):
                 raise ValueError(f"it sets {name!r} of a {owner.__name__}")
-        mine = params & set(self.params)
-        self.used |= mine
-        return state | {name: self.params[name] for name in omitted}, mine - set(omitted)
+        passed = {name: value for name, value in self.params.items() if name in params}
+        self.used |= passed.keys()
+        return state | {name: passed.pop(name) for name in omitted}, passed
 
 
 _SESSION: ContextVar[Saving | Loading | None] = ContextVar("archive", default=None)
@@ -252,7 +257,7 @@ def session_of(session: Saving | Loading) -> Iterator[None]:
 
 
 def is_plain(value: Any) -> bool:
-    """Whether a value consists of numbers, strings, arrays and containers of them."""
+    """Return whether a value consists of numbers, strings, arrays and containers of them."""
     if isinstance(value, np.ndarray):
         return not value.dtype.hasobject or is_plain(value.tolist())
     if isinstance(value, Mapping):
@@ -296,10 +301,32 @@ def load_object(
 
 
 def dumps(obj: Any) -> bytes:
-    """Dump an object with skops."""
-    data: bytes = _skops().dumps(obj)
+    """Dump an object with skops, with the classes of this package by their public names."""
+    file = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(_skops().dumps(obj))) as dump,
+        zipfile.ZipFile(file, "w") as archive,
+    ):
+        for name in dump.namelist():
+            content = dump.read(name)
+            if name == SCHEMA:
+                content = OWN_CLASS.sub(_by_public_name, content)
+            archive.writestr(name, content)
+    data = file.getvalue()
     _check_dump(data)  # `loads` would refuse it, too late
     return data
+
+
+def public_module(module: str, name: str) -> str:
+    """Return the first package that exports a class, so that files of this package can move."""
+    parts = module.split(".")
+    packages = [".".join(parts[:n]) for n in range(1, len(parts))]
+    return next((p for p in packages if hasattr(sys.modules.get(p), name)), module)
+
+
+def _by_public_name(match: re.Match[bytes]) -> bytes:
+    name, module = match[1].decode(), match[2].decode()
+    return f'"__class__": "{name}", "__module__": "{public_module(module, name)}"'.encode()
 
 
 def loads(data: bytes, trusted: Collection[str] = ()) -> Any:
@@ -327,17 +354,18 @@ def _check_dump(data: bytes) -> None:
     The parts of a dump are not compressed, so that what is unpacked is as large as the file.
     """
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        names = archive.namelist()
-        if odd := [name for name in names if not re.fullmatch(r"[\w-]+\.\w+", name)]:
-            raise ValueError(f"{odd[0][:80]!r} is not the name of a part")
+        names, parts = archive.namelist(), archive.infolist()
+        if bad := [name for name in names if not re.fullmatch(r"[\w-]+\.\w+", name)]:
+            raise ValueError(f"{bad[0][:80]!r} is not the name of a part")
         if len(set(names)) != len(names):
             raise ValueError("two of its parts have the same name")
-        sizes = [(part.file_size, part.compress_size) for part in archive.infolist()]
-        if any(a != b for a, b in sizes) or sum(size for size, _ in sizes) > len(data):
+        if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+            raise ValueError("its parts are compressed")
+        if any(part.file_size != part.compress_size for part in parts) or (
+            sum(part.file_size for part in parts) > len(data)
+        ):
             raise ValueError("its parts would grow when they are unpacked")
-        for part in archive.infolist():
-            if part.compress_type != zipfile.ZIP_STORED:
-                raise ValueError("its parts are compressed")
+        for part in parts:
             if part.filename == SCHEMA:
                 _check_schema(archive.read(part))
             else:

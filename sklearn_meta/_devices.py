@@ -1,4 +1,4 @@
-"""Devices of torch: which there are, and what they compute in."""
+"""Resolve names of torch devices, and check their data types."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def resolve_device(device: str | torch.device) -> torch.device:
             "The 'device' parameter must be 'auto' or a torch device such as 'cpu', 'cuda', "
             f"'cuda:1' or 'mps'. Got {device!r} instead; this machine has {available()}."
         )
-    n = {"cuda": torch.cuda.device_count() if is_available("cuda") else 0}.get(resolved.type, 1)
-    if not is_available(resolved.type) or (resolved.index or 0) >= n:
+    n_devices = torch.cuda.device_count() if resolved.type == "cuda" else 1
+    if not is_available(resolved.type) or (resolved.index or 0) >= n_devices:
         raise ValueError(
             f"device={str(device)!r} is not available on this machine, which has {available()}; "
             "device='auto' takes a GPU where there is one."

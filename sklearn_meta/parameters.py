@@ -156,12 +156,10 @@ def parameters_of(estimator_class: type) -> Mapping[str, Parameter]:
     """
     declared: dict[str, Parameter] = {}
     for owner in estimator_class.__mro__:
-        own = inspect.get_annotations(owner)
         fields = vars(owner).get("__dataclass_fields__", {})
-        for name in [n for n in own if n in fields]:
-            declaration = fields[name].metadata.get("parameter")
-            if declaration is not None:
-                declared.setdefault(name, declaration)
+        for name in inspect.get_annotations(owner):
+            if name in fields and "parameter" in fields[name].metadata:
+                declared.setdefault(name, fields[name].metadata["parameter"])
     return declared
 
 

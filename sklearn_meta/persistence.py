@@ -6,7 +6,6 @@ import hashlib
 import os
 import sys
 import warnings
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -25,12 +24,13 @@ from sklearn_meta._archive import (
     load_object,
     loads,
     naming,
+    public_module,
     session_of,
     write_atomically,
 )
 from sklearn_meta._optional import need
 from sklearn_meta.base import BaseMetaLearner
-from sklearn_meta.base.plain_state import changed_params
+from sklearn_meta.base.state import changed_params
 from sklearn_meta.exceptions import NotMetaFittedError, SaveError
 from sklearn_meta.outer.callbacks import MetaHistory
 from sklearn_meta.outer.scaling import Limits, Scaling
@@ -41,27 +41,33 @@ __all__ = ["TRUSTED_TYPES", "AdaptedTasks", "load", "save_adapted"]
 Path = str | os.PathLike[str]
 Arrays = dict[str, NDArray[Any]]
 
+ESTIMATORS = [
+    (cls.__module__, cls.__name__) for cls in vars(algorithms).values() if isinstance(cls, type)
+]
+# not imported, since loading a meta-learner does not need them
+ESTIMATORS += [
+    *(("sklearn_meta.algorithms.hierarchical", name) for name in ("ClassPrior", "CoefPrior")),
+    *(
+        ("sklearn_meta.ensemble", name)
+        for name in (
+            "GuardedMetaClassifier",
+            "GuardedMetaRegressor",
+            "GuardPrior",
+            "Members",
+            "Calibration",
+        )
+    ),
+    ("sklearn_meta.pipeline", "MetaPipeline"),
+    ("sklearn_meta.pipeline", "TransformerState"),
+]
 #: Names of the types that saved estimators of this package consist of, beyond those that skops
-#: trusts. Building one from a file runs no code of the file.
+#: trusts: by the public name that `save` writes, and by the module that skops alone writes.
+#: Building one from a file runs no code of the file.
 TRUSTED_TYPES: tuple[str, ...] = (
     "numpy.dtype",  # an attribute of imputers
-    *(
-        f"{cls.__module__}.{cls.__name__}"
-        for cls in (*vars(algorithms).values(), MetaState, Scaling, Limits, MetaHistory)
-        if isinstance(cls, type)
-    ),
-    # not imported, since loading a meta-learner does not need them
-    "sklearn_meta.ensemble.GuardedMetaClassifier",
-    "sklearn_meta.ensemble.GuardedMetaRegressor",
-    "sklearn_meta.ensemble.GuardPrior",
-    "sklearn_meta.ensemble.Members",
-    "sklearn_meta.ensemble.Calibration",
-    "sklearn_meta.algorithms.hierarchical.HierarchicalClassifier",
-    "sklearn_meta.algorithms.hierarchical.ClassPrior",
-    "sklearn_meta.algorithms.hierarchical.CoefPrior",
-    "sklearn_meta.algorithms.hierarchical.HierarchicalRegressor",
-    "sklearn_meta.pipeline.MetaPipeline",
-    "sklearn_meta.pipeline.TransformerState",
+    *(f"{public_module(module, name)}.{name}" for module, name in ESTIMATORS),
+    *(f"{module}.{name}" for module, name in ESTIMATORS),
+    *(f"{cls.__module__}.{cls.__name__}" for cls in (MetaState, Scaling, Limits, MetaHistory)),
 )
 
 
@@ -125,8 +131,8 @@ def load(
     >>> same.fit(tasks[11].X_support, tasks[11].y_support).predict(tasks[11].X_query).shape
     (54,)
     """
-    mine = [f"{cls.__module__}.{cls.__name__}" for cls in types]
-    estimator, versions = load_object(path, {*TRUSTED_TYPES, *mine, *(trusted or ())}, params)
+    own = [f"{cls.__module__}.{cls.__name__}" for cls in types]
+    estimator, versions = load_object(path, {*TRUSTED_TYPES, *own, *(trusted or ())}, params)
     if not hasattr(estimator, "meta_fit"):
         kind = type(estimator).__name__
         raise SaveError(f"{os.fspath(path)!r} holds a {kind}, and no estimator with meta_fit.")
@@ -160,7 +166,9 @@ DTYPES |= {f"{kind}{n}" for kind in ("int", "uint") for n in (8, 16, 32, 64)}
 
 
 def save_adapted(
-    path: Path, prior: Any, adapted: Mapping[str, Any] | Iterable[tuple[str, Any]]
+    path: Path,
+    prior: BaseMetaLearner,
+    adapted: Mapping[str, BaseMetaLearner] | Iterable[tuple[str, BaseMetaLearner]],
 ) -> None:
     """Write adapted models to one file, each as what differs from the prior that they share.
 
@@ -202,9 +210,8 @@ def save_adapted(
     """
     safetensors = need("safetensors.numpy", "save", "save_adapted")
     digest_of_prior = _digest_of_prior(prior)
-    models: dict[str, tuple[int, str, Arrays]] = {}  # kind, group and arrays by name
-    kinds: dict[str, tuple[int, str, Any]] = {}  # number, group and state without arrays
-    groups: dict[Any, str] = {}  # by the layout of arrays
+    models: dict[str, tuple[int, Arrays]] = {}  # kind and arrays by name
+    kinds: dict[str, tuple[int, Any]] = {}  # number, and state with references to arrays
     for name, est in adapted.items() if isinstance(adapted, Mapping) else adapted:
         if not isinstance(name, str) or "\0" in name:
             raise TypeError(f"names of tasks must be strings without NUL; got {name!r}.")
@@ -215,31 +222,28 @@ def save_adapted(
         except SaveError as error:
             raise SaveError(f"The model of task {name!r} {str(error).rstrip('.')}.") from None
         plain = _flatten(state, "", arrays := Arrays())
-        layout = tuple((k, a.dtype.str, a.shape) for k, a in sorted(arrays.items()))
-        group = groups.setdefault(layout, str(len(groups)))
         with np.printoptions(threshold=sys.maxsize, floatmode="unique"):
-            kind = kinds.setdefault(f"{group} {plain}", (len(kinds), group, plain))
-        models[name] = kind[0], group, arrays
-    names = sorted(models)
-    stacks, row_of = dict[str, list[Arrays]](), list[int]()
+            kind, _ = kinds.setdefault(repr(plain), (len(kinds), plain))
+        models[name] = kind, arrays
+    names, row_of = sorted(models), list[int]()
+    stacks: list[list[Arrays]] = [[] for _ in kinds]
     for name in names:
-        _, group, arrays = models[name]
-        stack = stacks.setdefault(group, [])
-        row_of.append(len(stack))
-        stack.append(arrays)
+        kind, arrays = models[name]
+        row_of.append(len(stacks[kind]))
+        stacks[kind].append(arrays)
     tensors = {
-        f"{group}/{key}": np.stack([arrays[key] for arrays in stack])
-        for group, stack in stacks.items()
+        f"{kind}/{key}": np.stack([arrays[key] for arrays in stack])
+        for kind, stack in enumerate(stacks)
         for key in stack[0]
     }
-    digests = b"".join(_digest(models[name][2]) for name in names)
+    digests = b"".join(_digest(models[name][1]) for name in names)
     index = {
         "format": FORMAT,
         "class": type(prior).__name__,
         "versions": VERSIONS,
         "prior": digest_of_prior,
         "names": np.frombuffer("\0".join(names).encode(), np.uint8),
-        "kinds": [kind[1:] for kind in kinds.values()],
+        "kinds": [(str(kind), plain) for kind, plain in kinds.values()],
         "kind_of": np.array([models[name][0] for name in names], np.uint32),
         "row_of": np.array(row_of, np.uint32),
         "digests": np.frombuffer(digests, np.uint8).reshape(-1, N_DIGEST),
@@ -295,10 +299,10 @@ class AdaptedTasks(Mapping[str, Any]):
     (['ann', 'bob'], (54,))
     """
 
-    def __init__(self, path: Path, prior: Any) -> None:
+    def __init__(self, path: Path, prior: BaseMetaLearner) -> None:
         need("safetensors", "save", "AdaptedTasks")
         digest_of_prior = _digest_of_prior(prior)
-        prior.check_structure(prior.meta_state)
+        prior.check_structure(_meta_state_of(prior))
         check_file(path)
         self.path, self.prior = path, clone(prior)
         self._params = self.prior.get_params(deep=False)
@@ -327,32 +331,27 @@ class AdaptedTasks(Mapping[str, Any]):
             self._kinds, self._kind_of = index["kinds"], index["kind_of"]
             self._row_of, self._digests = index["row_of"], index["digests"]
             names = index["names"].tobytes().decode().split("\0")
-            self._names = names[: len(self._kind_of)]  # of no models there is one empty name
+            # of no models there is one empty name
+            self._positions = dict(zip(names, range(len(self._kind_of)), strict=False))
 
     def _open(self) -> Any:
         return need("safetensors", "save", "AdaptedTasks").safe_open(os.fspath(self.path), "np")
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._positions)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
+        return iter(self._positions)
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and self._position(name) is not None
-
-    def _position(self, name: str) -> int | None:
-        i = bisect_left(self._names, name)
-        return i if i < len(self) and self._names[i] == name else None
+        return name in self._positions
 
     def __getitem__(self, name: str) -> Any:
-        i = self._position(name) if isinstance(name, str) else None
-        if i is None:
-            raise KeyError(name)
+        i = self._positions[name]
         with naming(self.path):
             kind = int(self._kind_of[i])
             group, plain = self._kinds[kind]
-            arrays = self._arrays(group, int(self._row_of[i]))
+            arrays = self._read_arrays(group, int(self._row_of[i]))
             if _digest(arrays) != self._digests[i].tobytes():
                 raise SaveError(
                     "was altered, or replaced since it was opened: open it again. The digest of "
@@ -368,42 +367,39 @@ class AdaptedTasks(Mapping[str, Any]):
             self._checked.add(kind)
         return est
 
-    def _arrays(self, group: str, row: int) -> Arrays:
+    def _read_arrays(self, group: str, row: int) -> Arrays:
         with self._open() as file:
-            keys = self._groups.get(group, [])
-            return {key.partition("/")[2]: _row(file.get_slice(key), row) for key in keys}
+            return {
+                key.partition("/")[2]: np.asarray(file.get_slice(key)[row : row + 1])[0]
+                for key in self._groups.get(group, [])
+            }
 
     def __repr__(self) -> str:
         return f"AdaptedTasks({os.fspath(self.path)!r}, {len(self)} tasks)"
 
 
-def _row(tensor: Any, row: int) -> NDArray[Any]:
-    return np.asarray(tensor[row : row + 1])[0]
-
-
-def _digest_of_prior(est: Any) -> str:
-    """Return a digest of all that a prior has learned."""
+def _meta_state_of(est: object) -> MetaState:
+    """Return what a meta-learner has learned, or raise an error."""
     if not isinstance(est, BaseMetaLearner):
         last = ": of a pipeline, its last step" if hasattr(est, "steps") else ""
         raise TypeError(f"prior must be a meta-learner{last}. Got a {type(est).__name__} instead.")
-    state: MetaState | None = est.meta_state
-    if state is None:
+    if est.meta_state is None:
         raise NotMetaFittedError(
             f"This {type(est).__name__} is not meta-fitted yet. Call meta_fit(tasks) first."
         )
+    return est.meta_state
+
+
+def _digest_of_prior(est: BaseMetaLearner) -> str:
+    """Return a digest of all that a prior has learned."""
+    state = _meta_state_of(est)
+    shapes = [type(est).__qualname__, state.row_shape, state.target_shape, state.feature_names]
     classes = None if state.classes is None else state.classes.tolist()
-    about = [
-        type(est).__qualname__,
-        state.row_shape,
-        state.target_shape,
-        state.feature_names,
-        classes,
-    ]
     arrays = dict(state.theta)
     for name, group in (("scaling", state.scaling), ("limits", state.limits)):
         if group is not None:
             arrays |= {f"{name}/{k}": np.asarray(v) for k, v in group._asdict().items()}
-    return hashlib.sha256(repr(about).encode() + _digest(arrays)).hexdigest()
+    return hashlib.sha256(repr([*shapes, classes]).encode() + _digest(arrays)).hexdigest()
 
 
 def _digest(arrays: Arrays) -> bytes:
@@ -414,7 +410,7 @@ def _digest(arrays: Arrays) -> bytes:
     return digest.digest()
 
 
-def _model_state(prior: BaseMetaLearner, est: Any, digest_of_prior: str) -> dict[str, Any]:
+def _model_state(prior: BaseMetaLearner, est: object, digest_of_prior: str) -> dict[str, Any]:
     """Return what `fit` has set, with the parameters of the fit that differ from the prior's."""
     if not isinstance(est, BaseMetaLearner):
         raise SaveError(f"is a {type(est).__name__}, and not a {type(prior).__name__}")

@@ -96,7 +96,7 @@ def measure(family: str, setting: tuple, seed: int, n_iter: int) -> list[float]:
         stack([examples(est, getattr(t, f"X_{w}"), getattr(t, f"y_{w}")) for t in new[:50]])
         for w in ("support", "query")
     ]
-    algorithm, f, theta = est._prior(est.meta_state.row_shape, est.meta_state.n_targets)
+    algorithm, f, theta = est.make_prior(est.meta_state.row_shape, est.meta_state.n_targets)
     theta = {k: torch.tensor(p) for k, p in theta.items()}
     found = algorithm.diagnostics(f, theta, *parts)
     each = [

@@ -166,15 +166,14 @@ class Learner:
     def __init__(self, tasks: Any, estimator: object, owner: str) -> None:
         self.est = _check_meta_fitted(estimator, owner)
         self.rows = TaskRows.of(tasks, self.est.target_type)
-        # the one place of this package that reads what the estimator keeps to itself
-        self.est._check_against_state()
+        self.est.check_state()
         state = self.est.meta_state
         assert state is not None
         self.state = state
         self.classes = state.classes if self.est.predicts_shared_labels else None
         self._check_tasks()
         self.device = resolve_device(self.est.device)
-        self.algorithm, self.f, self.theta = self.est._prior(state.row_shape, state.n_targets)
+        self.algorithm, self.f, self.theta = self.est.make_prior(state.row_shape, state.n_targets)
         self.dtype = dtype_of_rows([task.dtype for task in self.rows.tasks])
         self.start = tensors_of(self.theta, self.device, torch_dtype(self.dtype))
 

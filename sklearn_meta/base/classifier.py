@@ -11,7 +11,6 @@ from sklearn.base import ClassifierMixin
 
 from sklearn_meta.base.estimator import BaseMetaLearner
 from sklearn_meta.base.inner_loop import HEADS, loss_constraint
-from sklearn_meta.base.predict_tasks import PredictedStack
 from sklearn_meta.base.validation import validate_weight
 from sklearn_meta.functional import LOSSES
 from sklearn_meta.inner.algorithm import Criterion, one_hot
@@ -70,11 +69,11 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
             If the support does not fit the meta state, or a parameter is out of range.
         """
         with self._unchanged_on_error():
-            X, y = self._check_X_y(X, y)
+            X, y = self._validate_support(X, y)
             weight = validate_weight(sample_weight, X)
             self.classes_ = np.unique(y)
             self._adapted = self._adapt(X, self.encode_targets(y), weight)
-            self._column_of_class_ = np.searchsorted(self._columns(y), self.classes_)
+            self._column_of_class_ = np.searchsorted(self._labels_of_outputs(y), self.classes_)
         return self
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
@@ -90,7 +89,7 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         P : ndarray of shape (n_rows, n_classes)
             In the order of `classes_`; rows sum to 1.
         """
-        logits = self._forward(X)[:, self._column_of_class_]
+        logits = self._predict_outputs(X)[:, self._column_of_class_]
         P = np.exp(logits - logits.max(axis=1, keepdims=True))
         return P / P.sum(axis=1, keepdims=True)
 
@@ -107,68 +106,57 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         y : ndarray of shape (n_rows,)
             Labels from `classes_`.
         """
-        logits = self._forward(X)[:, self._column_of_class_]
+        logits = self._predict_outputs(X)[:, self._column_of_class_]
         return self.classes_[logits.argmax(axis=1)]
 
-    def _columns(self, y: NDArray[Any]) -> NDArray[Any]:
-        """Give the label of each output, for a task with these labels."""
-        own = np.unique(y)
-        if self._meta_state is None:
-            return own
-        if self.has_fixed_n_way():
-            check_n_way(len(own), len(self._meta_state.theta[BIAS]))
-        if not self.predicts_shared_labels:
-            return own
-        known = self._meta_state.classes
-        assert known is not None
-        new = sorted(set(own.tolist()) - set(known.tolist()), key=str)
-        if new:
-            raise ValueError(
-                f"y has labels that no task of meta_fit had ({new[:5]}): {type(self).__name__} "
-                "predicts the classes it was trained on, and no others. FineTuneClassifier, or "
-                "any meta-learner, takes new ones."
-            )
-        return known
-
     def encode_targets(self, y: NDArray[Any]) -> NDArray[Any]:
-        """Encode labels or targets as the numbers that the algorithm sees."""
-        columns = self._columns(y)
-        return one_hot(np.searchsorted(columns, y), len(columns))
-
-    def _decide(self, found: PredictedStack) -> list[NDArray[Any]]:
-        assert found.labels is not None
-        columns = found.output.argmax(axis=-1)
-        return [
-            labels[column[:n]].astype(task.y.dtype, copy=False)
-            for labels, column, n, task in zip(
-                found.labels, columns, found.n_query, found.tasks, strict=True
-            )
-        ]
-
-    def _probabilities(self, found: PredictedStack) -> list[NDArray[np.float64] | None]:
-        with np.errstate(invalid="ignore"):  # of rows that are padding
-            P = np.exp(found.output - found.output.max(axis=-1, keepdims=True))
-            P /= P.sum(axis=-1, keepdims=True)
-        own = ~np.isneginf(found.output[:, 0])  # the labels that the task has
-        return [p[:n, here] for p, n, here in zip(P, found.n_query, own, strict=True)]
-
-    def _scores(self, found: PredictedStack) -> NDArray[np.float64]:
-        rows = np.arange(found.truth.shape[1]) < found.n_query[:, None]
-        right = (found.output.argmax(axis=-1) == found.truth) & rows
-        return right.sum(axis=1) / found.n_query
+        """Encode labels as one-hot rows, with a column for each output of the network."""
+        labels = self._labels_of_outputs(y)
+        return one_hot(np.searchsorted(labels, y), len(labels))
 
     def make_scratch_algorithm(self) -> FineTune:
         """Make the baseline for an estimator that was never meta-fitted."""
         return from_scratch(self.make_loss(), FixedHead())
 
     def make_loss(self) -> Criterion:
-        """Return the loss that the parameter `loss` names."""
+        """Return the loss that the parameter `loss` names.
+
+        Returns
+        -------
+        callable
+            Maps outputs, targets and weights of rows to the losses of tasks.
+        """
         return LOSSES["class"][self.loss] if isinstance(self.loss, str) else self.loss
 
     def make_head(self) -> Head:
-        """Return the output layer that the parameter `head` names."""
+        """Return the output layer that the parameter `head` names.
+
+        Returns
+        -------
+        Head
+            Where the output layer starts.
+        """
         return HEADS[self.head]  # of estimators that declare it
 
     def support_sizes(self) -> tuple[int, int]:
         """Return the range of support rows of each class in an episode."""
         return as_range(self.n_shot, "n_shot", type(self).__name__, least=1)
+
+    def _labels_of_outputs(self, y: NDArray[Any]) -> NDArray[Any]:
+        """Return the label of each output of the network, for a task with these labels."""
+        labels, state = np.unique(y), self._meta_state
+        if state is None:
+            return labels
+        if self.has_fixed_n_way():
+            check_n_way(len(labels), len(state.theta[BIAS]))
+        if not self.predicts_shared_labels:
+            return labels
+        assert state.classes is not None
+        new = sorted(set(labels.tolist()) - set(state.classes.tolist()), key=str)
+        if new:
+            raise ValueError(
+                f"y has labels that no task of meta_fit had ({new[:5]}): {type(self).__name__} "
+                "predicts the classes it was trained on, and no others. FineTuneClassifier, or "
+                "any meta-learner, takes new ones."
+            )
+        return state.classes

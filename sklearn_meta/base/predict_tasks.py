@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -13,30 +14,37 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 from torch import Tensor
 
+from sklearn_meta.base.validation import is_plain_target
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.functional import Params
 from sklearn_meta.inner.algorithm import Algorithm, Examples
 from sklearn_meta.nn.backbone import RowNetwork
 from sklearn_meta.outer.episodes import LabelledRows, TaskLabels, encode_labels, pad_rows
-from sklearn_meta.outer.failures import Failures, Reason, Reasons, divergences
+from sklearn_meta.outer.failures import Failures, Reason, Reasons, divergences, no_prediction
 from sklearn_meta.outer.rows import dtype_of_rows
+from sklearn_meta.outer.scaling import Scaling
 from sklearn_meta.outer.state import MetaState, scaling_for, tensors_of, to_torch
 from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.convert import as_task
 from sklearn_meta.tasks.lazy import as_lazy, is_lazy
 from sklearn_meta.tasks.validate import check_task, label
-from sklearn_meta.tasks.values import holds_numbers, holds_targets
+from sklearn_meta.tasks.values import holds_numbers
 
 __all__ = [
     "MAX_NUMBERS",
     "PredictedStack",
+    "Prediction",
     "Prior",
     "TaskPredictor",
     "numbers_of_a_row",
+    "r2_of_tasks",
+    "read_stacks",
     "tasks_at_once",
 ]
 
+T = TypeVar("T")
 Ints = NDArray[np.intp]
+Prediction = tuple[NDArray[Any], NDArray[np.float64] | None]  # labels or targets, probabilities
 
 N_TASKS = 4096  # of a window, whose tasks are sorted by size; enough to fill stacks
 N_WINDOW_NUMBERS = 2**22  # of X in a window of tasks that are read for it: 32 MB
@@ -53,18 +61,127 @@ class Prior(NamedTuple):
     theta: Mapping[str, NDArray[Any]]
 
 
-class PredictedStack(NamedTuple):
+@dataclass(frozen=True)
+class PredictedStack(ABC):
     """Predictions for a stack of tasks, padded to the longest query."""
 
-    places: list[int]  # positions of the tasks among all
+    positions: list[int]  # of the tasks among all
     tasks: list[Task]
     # (n_tasks, n_most, n_outputs): logits, minus infinity for classes that the task does not have,
     # or means in the units of y; NaN where adapting failed
     output: NDArray[np.float64]
     truth: NDArray[Any]  # (n_tasks, n_most) columns of labels, or (n_tasks, n_most, n_outputs)
-    n_query: Ints  # (n_tasks,), rows of each query
-    labels: list[NDArray[Any]] | None  # of the columns, for each task; None for targets
+    n_query: Ints  # (n_tasks,)
     failures: Failures  # by positions among all tasks
+
+    @abstractmethod
+    def predictions(self) -> list[NDArray[Any]]:
+        """Return labels or targets, one array a task; missing ones where adapting failed."""
+
+    @abstractmethod
+    def probabilities(self) -> list[NDArray[np.float64] | None]:
+        """Return probabilities of the sorted labels of each support; None for targets."""
+
+    @abstractmethod
+    def scores(self) -> NDArray[np.float64]:
+        """Score each task."""
+
+
+@dataclass(frozen=True)
+class PredictedLabels(PredictedStack):
+    """Logits of a stack of tasks."""
+
+    labels: list[NDArray[Any]]  # of the columns, for each task
+
+    def predictions(self) -> list[NDArray[Any]]:
+        """Return the label of the largest logit."""
+        columns = self.output.argmax(axis=-1)
+        return [
+            no_prediction(n, task.y, "class")
+            if i in self.failures.failed
+            else labels[best[:n]].astype(task.y.dtype, copy=False)
+            for i, task, labels, best, n in zip(
+                self.positions, self.tasks, self.labels, columns, self.n_query, strict=True
+            )
+        ]
+
+    def probabilities(self) -> list[NDArray[np.float64] | None]:
+        """Return the softmax of the logits; one column of NaN where adapting failed."""
+        with np.errstate(invalid="ignore"):  # of rows that are padding
+            P = np.exp(self.output - self.output.max(axis=-1, keepdims=True))
+            P /= P.sum(axis=-1, keepdims=True)
+        has_label = ~np.isneginf(self.output[:, 0])  # (n_tasks, n_outputs)
+        return [
+            np.full((n, 1), np.nan) if i in self.failures.failed else p[:n, columns]
+            for i, p, n, columns in zip(self.positions, P, self.n_query, has_label, strict=True)
+        ]
+
+    def scores(self) -> NDArray[np.float64]:
+        """Return accuracies."""
+        is_query = np.arange(self.truth.shape[1]) < self.n_query[:, None]
+        is_right = (self.output.argmax(axis=-1) == self.truth) & is_query
+        return is_right.sum(axis=1) / self.n_query
+
+
+@dataclass(frozen=True)
+class PredictedTargets(PredictedStack):
+    """Means of a stack of regression tasks."""
+
+    def predictions(self) -> list[NDArray[Any]]:
+        """Return the means in the shape of each y; NaN where adapting failed."""
+        return [
+            means[:n].reshape(n, *task.y.shape[1:])
+            for means, n, task in zip(self.output, self.n_query, self.tasks, strict=True)
+        ]
+
+    def probabilities(self) -> list[NDArray[np.float64] | None]:
+        """Return None for each task."""
+        return [None] * len(self.tasks)
+
+    def scores(self) -> NDArray[np.float64]:
+        """Return R^2 of each task, the mean over outputs."""
+        self._check_scorable()
+        scores = np.empty(len(self.tasks))
+        for n in np.unique(self.n_query):  # no padding: sums in the order of r2_score
+            has_n = self.n_query == n
+            scores[has_n] = r2_of_tasks(self.truth[has_n, :n], self.output[has_n, :n])
+        return scores
+
+    def _check_scorable(self) -> None:
+        too_few = [(i, k) for k, i in enumerate(self.positions) if self.n_query[k] < 2]
+        if too_few:
+            i, k = min(too_few)
+            task = self.tasks[k]
+            raise TaskError(
+                f"{label(task, i)}: R^2 needs at least two query rows, the task has "
+                f"one (X of shape {(len(task), *task.row_shape)}, support of "
+                f"{len(task) - 1} rows). predict_tasks gives its prediction."
+            )
+
+
+def r2_of_tasks(truth: NDArray[Any], predicted: NDArray[Any]) -> NDArray[np.float64]:
+    """Return R^2 of tasks (n_tasks, n_rows, n_outputs); of constant targets 1 if met, else 0."""
+    with np.errstate(over="ignore"):  # an absurd prediction scores minus infinity
+        residual = ((truth - predicted) ** 2).sum(axis=1)
+    total = ((truth - truth.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
+    varies = total != 0
+    explained = 1 - residual / np.where(varies, total, 1.0)
+    return np.where(varies, explained, np.where(residual != 0, 0.0, 1.0)).mean(axis=1)
+
+
+def read_stacks(
+    stacks: Iterable[PredictedStack],
+    read: Callable[[PredictedStack], Iterable[T]],
+    error_score: Any,
+) -> tuple[list[T], Failures]:
+    """Read one value for each task, in the order of the tasks; warn of tasks that failed."""
+    values: dict[int, T] = {}
+    failures = Failures()
+    for stack in stacks:
+        failures.add(stack.failures, error_score)
+        values.update(zip(stack.positions, read(stack), strict=True))
+    failures.report(len(values), error_score)
+    return [values[i] for i in range(len(values))], failures
 
 
 @dataclass(frozen=True)
@@ -170,28 +287,22 @@ class TaskPredictor:
         rows = LabelledRows.of(
             tasks, dtype, self.target_type, supports=supports_of(tasks), classes=self.classes
         )
-        support_at, query_at = split_rows(tasks)
-        support, mask = rows.stack(*support_at)
-        query, query_mask = pad_rows(*query_at)  # of which no one-hot labels are needed
+        support_rows, query_rows = split_rows(tasks)
+        support, mask = rows.stack(*support_rows)
+        query, query_mask = pad_rows(*query_rows)  # whose one-hot labels are not needed
         X, X_query = support.X.numpy(), rows.X.take(query).numpy()
         if not (np.isfinite(X).all() and np.isfinite(X_query).all()):
             validate_in_turn(window.tasks, window.begin, window.first, self.target_type)
-        targets = None if rows.y is None else support.y.numpy()
-        scaling = scaling_for(self.state, X, targets, mask)
-        far = {} if self.state is None else self.state.scale_departures(X, targets, mask)
-        names = LazyNames(window, chunk)
-        y_scaled = scaling.targets(support.y.numpy()).astype(dtype, copy=False)
-        scaled = Examples(
-            torch.from_numpy(scaling.inputs(X)).to(self.device),
-            torch.from_numpy(y_scaled).to(self.device),
-            support.weight.to(self.device),
+        y = None if rows.y is None else support.y.numpy()
+        scaling = scaling_for(self.state, X, y, mask)
+        far = {} if self.state is None else self.state.scale_departures(X, y, mask)
+        names = [window.name(i) for i in chunk]
+        output, failed, doubtful = self._adapt(
+            prior, scaled_support(support, scaling, self.device), scaling.inputs(X_query), names
         )
-        scaled_query = torch.from_numpy(scaling.inputs(X_query)).to(self.device)
-        predicted, failed, doubtful = self._adapt(prior, scaled, scaled_query, names)
-        output: NDArray[np.float64] = predicted.cpu().double().numpy()
         if rows.is_absent is not None:
-            width = rows.is_absent.shape[1]
-            output = np.where(rows.is_absent[:, None], -np.inf, output[..., :width])
+            n_columns = rows.is_absent.shape[1]
+            output = np.where(rows.is_absent[:, None], -np.inf, output[..., :n_columns])
             is_finite = np.isfinite(output.max(axis=-1))
         else:
             is_finite = np.isfinite(output).all(axis=-1)
@@ -200,49 +311,50 @@ class TaskPredictor:
             failed[k] = Reason(names[k], f"its predictions are not finite. {self.remedy()}")
             doubtful.pop(k, None)
         output[[*failed]] = np.nan  # before arithmetic that would warn of infinity
-        if rows.y is not None:
-            output, truth = scaling.original(output), rows.y.numpy()[query]
-            truth[[*failed]] = np.nan
-        else:
-            assert rows.columns is not None
-            truth = rows.columns[query]
-        places = [window.begin + int(i) for i in chunk]
         off_scale = {k: Reason(names[k], why) for k, why in far.items()}
-        failures = Failures(
-            *({places[k]: why for k, why in part.items()} for part in (failed, doubtful, off_scale))
-        )
-        return PredictedStack(places, tasks, output, truth, query_at[1], rows.labels, failures)
+        positions = [window.begin + int(i) for i in chunk]
+        by_place = (failed, doubtful, off_scale)  # in the stack
+        failures = Failures(*({positions[k]: r for k, r in part.items()} for part in by_place))
+        if rows.labels is not None and rows.columns is not None:
+            truth = rows.columns[query]
+            return PredictedLabels(
+                positions, tasks, output, truth, query_rows[1], failures, rows.labels
+            )
+        assert rows.y is not None
+        output, truth = scaling.original(output), rows.y.numpy()[query]
+        truth[[*failed]] = np.nan
+        return PredictedTargets(positions, tasks, output, truth, query_rows[1], failures)
 
     def _adapt(
-        self, prior: Prior, support: Examples, X_query: Tensor, names: Sequence[str]
-    ) -> tuple[Tensor, Reasons, Reasons]:
+        self, prior: Prior, support: Examples, X_query: NDArray[Any], names: Sequence[str]
+    ) -> tuple[NDArray[np.float64], Reasons, Reasons]:
         """Run the inner loop of a stack and predict; return also failed and doubtful tasks."""
         algorithm, f, theta = prior
-        start: Params = tensors_of(theta, support.X.device, support.X.dtype)
+        query = torch.from_numpy(X_query).to(self.device)
+        start = tensors_of(theta, self.device, support.X.dtype)
         with torch.enable_grad():
             phi = algorithm.adapt(f, start, support)
         with torch.no_grad():
             if f.transductive:
-                of_support, output = None, algorithm.predict(f, start, phi, X_query)
+                of_support, output = None, algorithm.predict(f, start, phi, query)
             else:  # the weights of each task are read once for both
-                both = algorithm.predict(f, start, phi, torch.cat([support.X, X_query], 1))
-                of_support, output = both.split([support.X.shape[1], X_query.shape[1]], 1)
-        return output, *divergences(
+                both = algorithm.predict(f, start, phi, torch.cat([support.X, query], 1))
+                of_support, output = both.split([support.X.shape[1], query.shape[1]], 1)
+        failed, doubtful = divergences(
             algorithm, f, start, phi, support, names, self.remedy, of_support
         )
+        return output.cpu().double().numpy(), failed, doubtful
 
 
-class LazyNames(Sequence[str]):
-    """The names of the tasks of a chunk in errors, made when they are needed."""
-
-    def __init__(self, window: Window, chunk: Ints) -> None:
-        self.window, self.chunk = window, chunk
-
-    def __len__(self) -> int:
-        return len(self.chunk)
-
-    def __getitem__(self, k: Any) -> Any:
-        return self.window.name(self.chunk[k])
+def scaled_support(support: Examples, scaling: Scaling, device: torch.device) -> Examples:
+    """Return a stack of supports on a device, in the units of the network."""
+    X = support.X.numpy()
+    y = scaling.targets(support.y.numpy()).astype(X.dtype, copy=False)
+    return Examples(
+        torch.from_numpy(scaling.inputs(X)).to(device),
+        torch.from_numpy(y).to(device),
+        support.weight.to(device),
+    )
 
 
 # ---- windows ---------------------------------------------------------------------------------
@@ -284,14 +396,6 @@ def validated_window(tasks: Sequence[Task], begin: int, first: Task, target_type
                 )
     if not all(is_like(task, first, target_type) for task in tasks):
         tasks = validate_in_turn(tasks, begin, first, target_type)
-    floats = [task.y for task in tasks if task.y.dtype.kind == "f"]
-    if floats:
-        values = np.concatenate(floats)
-        is_valid = np.isfinite(values)
-        if target_type == "class":
-            is_valid &= values == np.trunc(values)
-        if not is_valid.all():
-            validate_in_turn(tasks, begin, first, target_type)
     n_support = np.array([len(support) for support in supports])
     n_query = np.array([len(task) for task in tasks]) - n_support
     if target_type == "real":
@@ -310,14 +414,14 @@ def validate_in_turn(
 
 
 def is_like(task: Task, first: Task, target_type: str) -> bool:
-    """Return whether all but the values of a task is valid."""
-    rows, y = task.where()[0], task.y
+    """Return whether a task is valid, apart from infinite inputs, and has the shapes of another."""
+    rows = task.where()[0]
     return (
         holds_numbers(rows)
         and not (task.dtype.kind == "f" and issparse(rows))
         and task.row_shape == first.row_shape
-        and holds_targets(y, target_type)
-        and y.shape[1:] == first.y.shape[1:]
+        and is_plain_target(task.y, len(task), target_type)
+        and task.y.shape[1:] == first.y.shape[1:]
         and task.feature_names_in == first.feature_names_in
     )
 

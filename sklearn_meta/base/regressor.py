@@ -12,15 +12,12 @@ from sklearn.utils import Tags
 
 from sklearn_meta.base.estimator import BaseMetaLearner
 from sklearn_meta.base.inner_loop import loss_constraint
-from sklearn_meta.base.predict_tasks import PredictedStack
 from sklearn_meta.base.validation import validate_weight
-from sklearn_meta.exceptions import TaskError
 from sklearn_meta.functional import LOSSES
 from sklearn_meta.inner.algorithm import Criterion
 from sklearn_meta.inner.fine_tune import FineTune, from_scratch
 from sklearn_meta.inner.heads import Head, LinearHead
 from sklearn_meta.parameters import anything, as_range, describe, param
-from sklearn_meta.tasks.validate import label
 
 __all__ = ["MetaRegressor"]
 
@@ -71,7 +68,7 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
             If the support does not fit the meta state, or a parameter is out of range.
         """
         with self._unchanged_on_error():
-            X, y = self._check_X_y(X, y)
+            X, y = self._validate_support(X, y)
             targets = self.encode_targets(y)
             state = self._meta_state
             if state is not None and targets.shape[1] != state.n_targets:
@@ -96,8 +93,8 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
         y : ndarray of shape (n_rows,) or (n_rows, n_outputs)
             In the units and the shape of the `y` that was fitted.
         """
-        y = self._forward(X)
-        y = self._adapted.scaling.original(y)
+        outputs = self._predict_outputs(X)  # which checks that there was a `fit`
+        y = self._adapted.scaling.original(outputs)
         return y[:, 0] if self._one_dimensional_ else y
 
     def __sklearn_tags__(self) -> Tags:
@@ -106,77 +103,33 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
         return tags
 
     def encode_targets(self, y: NDArray[Any]) -> NDArray[np.float64]:
-        """Encode labels or targets as the numbers that the algorithm sees."""
+        """Return targets as a matrix of floats, with a column for each output."""
         return y.reshape(len(y), -1).astype(np.float64)
-
-    def _decide(self, found: PredictedStack) -> list[NDArray[Any]]:
-        return [
-            means[:n].reshape(n, *task.y.shape[1:])
-            for means, n, task in zip(found.output, found.n_query, found.tasks, strict=True)
-        ]
-
-    def _probabilities(self, found: PredictedStack) -> list[NDArray[np.float64] | None]:
-        return [None] * len(found.tasks)
-
-    def _scores(self, found: PredictedStack) -> NDArray[np.float64]:
-        self._check_scorable(found)
-        scores = np.empty(len(found.tasks))
-        for n in np.unique(found.n_query):  # no padding: sums in the order of r2_score
-            here = found.n_query == n
-            scores[here] = r2_of_tasks(found.truth[here, :n], found.output[here, :n])
-        return scores
-
-    def _check_scorable(self, found: PredictedStack) -> None:
-        short = np.flatnonzero(found.n_query < 2)
-        if len(short):
-            k = int(min(short, key=lambda k: found.places[k]))
-            task = found.tasks[k]
-            raise TaskError(
-                f"{label(task, found.places[k])}: R^2 needs at least two query rows, the task has "
-                f"one (X of shape {(len(task), *task.row_shape)}, support of "
-                f"{len(task) - 1} rows). predict_tasks gives its prediction."
-            )
 
     def make_scratch_algorithm(self) -> FineTune:
         """Make the baseline for an estimator that was never meta-fitted."""
         return from_scratch(self.make_loss(), LinearHead())
 
     def make_loss(self) -> Criterion:
-        """Return the loss that the parameter `loss` names."""
+        """Return the loss that the parameter `loss` names.
+
+        Returns
+        -------
+        callable
+            Maps outputs, targets and weights of rows to the losses of tasks.
+        """
         return LOSSES["real"][self.loss] if isinstance(self.loss, str) else self.loss
 
     def make_head(self) -> Head:
-        """Return the output layer, which is linear."""
+        """Return the output layer.
+
+        Returns
+        -------
+        Head
+            A linear layer.
+        """
         return LinearHead()
 
     def support_sizes(self) -> tuple[int, int]:
         """Return the range of support rows in an episode."""
         return as_range(self.n_support, "n_support", type(self).__name__, least=1)
-
-
-def r2_of_tasks(truth: NDArray[Any], predicted: NDArray[Any]) -> NDArray[np.float64]:
-    """R^2 of tasks of as many rows each, the mean over outputs.
-
-    Parameters
-    ----------
-    truth, predicted : ndarray of shape (n_tasks, n_rows, n_outputs)
-        Targets, and what was predicted.
-
-    Returns
-    -------
-    ndarray of shape (n_tasks,)
-        As :func:`sklearn.metrics.r2_score` of each; of constant targets 1 if they are met, else 0.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sklearn_meta.base.regressor import r2_of_tasks
-    >>> r2_of_tasks(np.array([[[0.0], [2.0]]]), np.array([[[0.0], [1.0]]]))
-    array([0.5])
-    """
-    with np.errstate(over="ignore"):  # an absurd prediction scores minus infinity
-        left = ((truth - predicted) ** 2).sum(axis=1)
-    total = ((truth - truth.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
-    varies = total != 0
-    explained = 1 - left / np.where(varies, total, 1.0)
-    return np.where(varies, explained, np.where(left != 0, 0.0, 1.0)).mean(axis=1)

@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, clone, is_classifier
 
 from sklearn_meta._optional import need
 from sklearn_meta.base import BaseMetaLearner
+from sklearn_meta.base.predict_tasks import Prediction
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.outer.failures import (
     Failures,
@@ -28,8 +29,6 @@ from sklearn_meta.tasks.validate import label
 from sklearn_meta.tasks.values import as_groups
 
 __all__ = ["RowPredictions", "predict_rows", "predict_with_proba"]
-
-Prediction = tuple[NDArray[Any], NDArray[np.float64] | None]  # labels or targets, probabilities
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from torch import nn
 
 from sklearn_meta import MAMLClassifier, MAMLRegressor, ProtoNetClassifier, Task, TaskError
 from sklearn_meta.base import predict_tasks
-from sklearn_meta.base.regressor import r2_of_tasks
+from sklearn_meta.base.predict_tasks import r2_of_tasks
 from sklearn_meta.datasets import make_blob_tasks, make_sinusoid_tasks
 from sklearn_meta.exceptions import StaleMetaStateWarning
 from sklearn_meta.outer.scaling import scaling_of
@@ -260,7 +260,7 @@ def test_statistics_of_a_stack_are_those_of_each_task():
 
 def test_a_stack_is_bounded_by_what_its_tasks_take(monkeypatch):
     est = MAMLRegressor(**SMALL).meta_fit(WAVES)
-    _, f, theta = est._prior((1,), 1)
+    _, f, theta = est.make_prior((1,), 1)
     rows, columns = np.full(50, 10), np.ones(50, int)
     sizes = []
     for at_once in (1, 10_000, 20_000):

@@ -25,6 +25,7 @@ from sklearn_meta import (
 )
 from sklearn_meta._archive import Saving, dumps, read_file, save_object, session_of, write_file
 from sklearn_meta.analysis import GuardedMetaRegressor
+from sklearn_meta.base.state import meta_state_from_plain
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
 
 BLOBS = make_blob_tasks(4, n_way=3, n_rows=7, n_features=4, random_state=0)
@@ -126,7 +127,7 @@ LIES = [
     (MAML, '"__class__": "system"'),
     (MAML, '"__class__": "MetaState"'),
     (MAML, '"__class__": "NoSuchClass"'),
-    ('"__module__": "sklearn_meta.algorithms.maml"', '"__module__": "os"'),
+    ('"__module__": "sklearn_meta"', '"__module__": "os"'),
     ('"n_query": {', '"predict": {'),
     ('"n_query": {', '"__class__": {'),
     ('"n_query": {', '"theta_": {'),
@@ -255,6 +256,10 @@ LYING = {
     "other feature names": learned("feature_names", ("a", "b", "c")),
     "feature names that are numbers": learned("feature_names", (1, 2, 3, 4)),
     "no fields": put({}, "_meta_state"),
+    "an object with another theta": put(
+        lambda state: meta_state_from_plain(state | {"theta": {WEIGHT: np.ones((4, 8))}}),
+        "_meta_state",
+    ),
     "a wide network": structural("hidden_layer_sizes", 10**9),
     "a deep network": structural("hidden_layer_sizes", (1,) * 20_000),
     "phi turned": adapted("phi", lambda phi: {**phi, WEIGHT: np.ones((4, 8))}),

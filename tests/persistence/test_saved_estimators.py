@@ -1,7 +1,9 @@
 """Saved estimators come back the same to the last bit; what a file does not hold is asked for."""
 
+import io
 import pickle
 import warnings
+import zipfile
 from functools import cache
 
 import joblib
@@ -15,6 +17,7 @@ from skorch.callbacks import PrintLog
 
 import sklearn_meta
 from sklearn_meta import MAMLClassifier, MAMLRegressor, ProtoNetClassifier, SaveError
+from sklearn_meta._archive import read_file, write_file
 from sklearn_meta.analysis import GuardedMetaClassifier, GuardedMetaRegressor
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
 from sklearn_meta.model_selection import HierarchicalClassifier, HierarchicalRegressor
@@ -105,6 +108,24 @@ def test_the_trusted_types_suffice_for_skops_itself():
         est = clone(est) if hasattr(est, "theta_") else clone(est).meta_fit(tasks_of(est))
         same = skops.io.loads(skops.io.dumps(fitted(est)), trusted=TRUSTED_TYPES)
         np.testing.assert_array_equal(outputs(same), outputs(est))
+
+
+def test_files_name_public_classes_and_those_of_modules_load(tmp_path):
+    """Files of this package can move, and skops alone names the module of a class."""
+    est = fitted(clone(prior(MAMLClassifier)))
+    est.save(tmp_path / "file")
+    payload = read_file(tmp_path / "file", "estimator")
+    assert skops.io.get_untrusted_types(data=payload) == ["sklearn_meta.MAMLClassifier"]
+    module = MAMLClassifier.__module__
+    with (
+        zipfile.ZipFile(io.BytesIO(payload)) as parts,
+        zipfile.ZipFile(by_module := io.BytesIO(), "w") as archive,
+    ):
+        for name in parts.namelist():
+            old, new = (f'"__module__": "{m}"'.encode() for m in ("sklearn_meta", module))
+            archive.writestr(name, parts.read(name).replace(old, new))
+    write_file(tmp_path / "other", "estimator", by_module.getvalue())
+    assert_same(est, sklearn_meta.load(tmp_path / "other"))
 
 
 def test_pickle_and_joblib_are_exact(tmp_path):

@@ -1,0 +1,227 @@
+"""What an estimator has learned, as plain data and back, and checks of such data from a file.
+
+A file can claim a layer of a billion units or rows of a trillion values, so that sizes are compared
+with the arrays in the file before a network is built.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise, zip_longest
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sklearn_meta._archive import PROCESS_PARAMS, is_plain, saving
+from sklearn_meta._devices import torch_dtype
+from sklearn_meta.exceptions import SaveError
+from sklearn_meta.functional import Params
+from sklearn_meta.inner.algorithm import Algorithm
+from sklearn_meta.nn.backbone import BODY, RowNetwork
+from sklearn_meta.outer.callbacks import MetaHistory
+from sklearn_meta.outer.scaling import Limits, Scaling
+from sklearn_meta.outer.state import MetaState, tensors_of, to_torch
+from sklearn_meta.parameters import fingerprint
+from sklearn_meta.tasks.arrays import dense_parts
+
+__all__ = [
+    "Adapted",
+    "changed_params",
+    "check_adapted",
+    "check_meta_state",
+    "check_network_size",
+    "history_from_plain",
+    "history_to_plain",
+    "meta_state_from_plain",
+    "meta_state_to_plain",
+]
+
+Arrays = Mapping[str, NDArray[Any]]
+
+MAX_ROW = 1 << 22  # values of a row of a network that is no MLP
+MAX_TRIAL = 1 << 24  # values of the arrays of a head, broadcast to one another
+SPARE, SPARE_FACTOR = 1 << 20, 64  # values of a network beyond those in the file
+
+
+class Adapted(NamedTuple):
+    """All that `predict` needs after `fit`, whatever parameters are set since."""
+
+    algorithm: Algorithm
+    backbone: RowNetwork
+    theta: Arrays
+    phi: Arrays
+    scaling: Scaling
+    dtype: np.dtype[Any]  # of the rows
+    params: Mapping[str, Any]  # of the fit
+
+    def outputs(self, X: Any, device: torch.device) -> NDArray[np.float64]:
+        """Return logits, or means in the units of the network, of shape (n_rows, n_outputs)."""
+        with torch.no_grad():
+            theta = tensors_of(self.theta, device, torch_dtype(self.dtype))
+            phi, outputs = to_torch(self.phi, device), []
+            for part in dense_parts(X, whole=self.backbone.transductive):
+                rows = torch.tensor(self.scaling.inputs(part), device=device)
+                outputs.append(self.algorithm.predict(self.backbone, theta, phi, rows).cpu())
+        return torch.cat(outputs).double().numpy()
+
+    def to_plain(self, params: Mapping[str, Any], prior: MetaState | None) -> dict[str, Any]:
+        """Return what differs from the parameters and the prior of the estimator."""
+        theta = {} if prior is None else prior.theta
+        has_own_scaling = prior is None or not all(map(are_same, self.scaling, prior.scaling))
+        scaling = {name: np.asarray(array) for name, array in self.scaling._asdict().items()}
+        return {
+            "params": changed_params(self.params, params),
+            "row_shape": tuple(self.backbone.row_shape),
+            "dtype": self.dtype.str,
+            "theta": dict(self.theta) if prior is None else None,
+            "phi": {k: None if are_same(p, theta.get(k)) else p for k, p in self.phi.items()},
+            "scaling": scaling if has_own_scaling else None,
+        }
+
+
+def changed_params(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the old parameters that matter to predictions and differ from the new ones."""
+    changed = {
+        name: value
+        for name, value in old.items()
+        if name not in (*PROCESS_PARAMS, "random_state", "device")
+        and value is not new[name]
+        and fingerprint(value) != fingerprint(new[name])
+    }
+    code = [name for name, value in changed.items() if not is_plain(value)]
+    if code and saving() is not None:
+        raise SaveError(f"{code[0]!r} is code that was changed since fit; call fit again")
+    return changed
+
+
+def are_same(a: NDArray[Any], b: NDArray[Any] | None) -> bool:
+    """Return whether two arrays are equal to the last bit."""
+    return b is not None and (a.dtype, a.shape) == (b.dtype, b.shape) and a.tobytes() == b.tobytes()
+
+
+def meta_state_to_plain(state: MetaState) -> dict[str, Any]:
+    """Return the fields of a learned prior as dicts, tuples and arrays."""
+    limits = None if state.limits is None else state.limits._asdict()
+    mappings = {k: dict(getattr(state, k)) for k in ("structural", "training", "versions")}
+    fields = state.__getstate__()
+    return fields | mappings | {"scaling": state.scaling._asdict(), "limits": limits}
+
+
+def meta_state_from_plain(plain: Mapping[str, Any]) -> MetaState:
+    """Return the learned prior of `meta_state_to_plain`."""
+    limits = None if plain["limits"] is None else Limits(**plain["limits"])
+    return MetaState(**{**plain, "scaling": Scaling(**plain["scaling"]), "limits": limits})
+
+
+def history_to_plain(rows: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[Any]]:
+    """Return the columns that all epochs have, each of numbers of one type."""
+    names = [k for k in rows[0] if all(k in row for row in rows)] if len(rows) else []
+    columns = {k: [row[k] for row in rows] for k in names}
+    kinds = (bool, int, float, np.bool_, np.integer, np.floating)
+    return {
+        k: np.array(column)
+        for k, column in columns.items()
+        if isinstance(column[0], kinds) and len({type(x) for x in column}) == 1
+    }
+
+
+def history_from_plain(columns: Mapping[str, NDArray[Any]]) -> MetaHistory:
+    """Return the history of `history_to_plain`."""
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    return MetaHistory([dict(zip(columns, row, strict=True)) for row in rows])
+
+
+# ---- checks of what comes from a file ------------------------------------------------------------
+
+
+def check_network_size(
+    row_shape: tuple[int, ...], widths: Sequence[int] | None, n_extra: int, theta: Arrays
+) -> None:
+    """Refuse hidden layers (None: not an MLP) much larger than the arrays in the file.
+
+    `n_extra` inputs may be added to those of a row.
+    """
+    n_values = sum(array.size for array in theta.values())
+    if widths is None:
+        if math.prod(row_shape) > MAX_ROW:
+            raise ValueError(f"row shape {row_shape} exceeds the limit of {MAX_ROW} values")
+        return
+    n_weights = sum(a * b for a, b in pairwise((math.prod(row_shape) + n_extra, *widths)))
+    if len(widths) > len(theta) or n_weights > SPARE_FACTOR * n_values + SPARE:
+        raise ValueError(
+            f"its parameters ask for {len(widths)} layers of {n_weights} weights, but it has "
+            f"{len(theta)} arrays of {n_values} values"
+        )
+
+
+def check_meta_state(state: MetaState, target_type: str, theta: Params) -> None:
+    """Compare a learned prior with the `theta` that its algorithm draws."""
+    shapes = (*state.row_shape, *state.target_shape)
+    if not state.row_shape or any(type(n) is not int or n < 1 for n in shapes):
+        raise ValueError(f"its rows have shape {state.row_shape}, targets {state.target_shape}")
+    if target_type == "class" and state.target_shape:
+        raise ValueError(f"its labels have shape {state.target_shape}")
+    check_names(state.feature_names, state.row_shape)
+    check_scaling(state.scaling, state.row_shape, state.n_targets)
+    if state.limits is not None:
+        check_scaling(state.limits, state.row_shape, state.n_targets)
+    if names := theta.keys() ^ state.theta.keys():
+        raise ValueError(f"theta and its algorithm differ in the arrays {sorted(names)[:3]}")
+    for name, p in theta.items():
+        array = state.theta[name]
+        # a vector outside the network has an entry for each inner step, of which there may be more
+        is_by_step = p.ndim == 1 and not name.startswith((BODY, "head."))
+        has_shape = array.ndim == 1 if is_by_step else array.shape == tuple(p.shape)
+        if not has_shape or array.dtype.kind != "f":
+            raise ValueError(
+                f"theta[{name!r}] is {array.dtype} of shape {array.shape}, not {tuple(p.shape)}"
+            )
+
+
+def check_names(names: Sequence[str] | None, row_shape: tuple[int, ...]) -> None:
+    """Refuse names of features that are not one string for each feature."""
+    if names is not None and [type(name) for name in names] != [str] * row_shape[0]:
+        raise ValueError(f"{row_shape[0]} feature names expected, got {str(names)[:60]}")
+
+
+def check_scaling(scaling: Scaling | Limits, row_shape: tuple[int, ...], n_targets: int) -> None:
+    """Refuse statistics that are not those of rows and targets of these shapes."""
+    shapes = [(), (1,), row_shape if len(row_shape) == 1 else ()]
+    for name, array in scaling._asdict().items():
+        has_shape = array.shape in shapes if name[0] == "x" else array.shape == (n_targets,)
+        if not has_shape or array.dtype.kind != "f":
+            raise ValueError(f"{name} has shape {array.shape}, for rows of shape {row_shape}")
+
+
+def check_adapted(adapted: Adapted, attributes: Mapping[str, Any], target_type: str) -> None:
+    """Predict two rows, and compare the outputs with the attributes that `fit` has set."""
+    row_shape, n_targets = adapted.backbone.row_shape, adapted.scaling.y_mean.size
+    check_scaling(adapted.scaling, row_shape, n_targets)
+    check_names(attributes.get("feature_names_in_"), row_shape)
+    if attributes["n_features_in_"] != row_shape[0]:
+        raise ValueError(f"n_features_in_ is {attributes['n_features_in_']} for rows {row_shape}")
+    check_phi(adapted.phi, adapted.theta)
+    two_rows = np.zeros((2, *row_shape), adapted.dtype)
+    n_rows, n_outputs = adapted.outputs(two_rows, torch.device("cpu")).shape
+    if n_rows != 2:
+        raise ValueError(f"it predicts {n_rows} outputs for two rows")
+    if target_type == "class":
+        classes, columns = attributes["classes_"], attributes["_column_of_class_"]
+        if classes.ndim != 1 or classes.shape != np.arange(n_outputs)[columns].shape:
+            raise ValueError(f"its classes do not go with {n_outputs} outputs")
+    elif n_targets != n_outputs or "_one_dimensional_" not in attributes:
+        raise ValueError(f"its targets do not go with {n_outputs} outputs")
+
+
+def check_phi(phi: Arrays, theta: Arrays) -> None:
+    """Refuse arrays that broadcasting would make large."""
+    for name, p in phi.items():
+        if name.startswith(BODY) and p.shape != theta[name].shape:
+            raise ValueError(f"phi[{name!r}] does not have the shape of theta")
+    heads = [p for name, p in phi.items() if not name.startswith(BODY)]
+    size = math.prod(map(max, zip_longest(*(p.shape[::-1] for p in heads), fillvalue=1)))
+    if size > max([MAX_TRIAL, *(SPARE_FACTOR * p.size for p in heads)]):
+        raise ValueError(f"its phi has arrays of shapes {[p.shape for p in heads[:3]]}")
