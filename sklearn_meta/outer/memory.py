@@ -17,8 +17,8 @@ from sklearn_meta._compat import PeakBytes
 from sklearn_meta.functional.generators import Generators, seeded
 from sklearn_meta.inner.algorithm import Algorithm, Examples
 from sklearn_meta.outer.compiled import gradient
-from sklearn_meta.outer.episodes import TrainingBatches, ValidationBatches
 from sklearn_meta.outer.objective import EpisodicModule
+from sklearn_meta.outer.training_data import TrainingBatches, ValidationBatches
 
 __all__ = [
     "LARGE_TENSOR",
@@ -234,7 +234,8 @@ class MemoryPlan:
     def _stored_bytes(self) -> int:
         meta_batch = sum(t.nbytes for examples in self.episodes for t in examples)
         validation = 0 if self.validation is None else self.validation.nbytes
-        return self.source.stored_bytes() + meta_batch + validation
+        packed = self.source.packed
+        return (0 if packed is None else packed.nbytes) + meta_batch + validation
 
     def _training_bytes(self) -> int:
         """Count theta, gradients (the sum, and of a chunk), the optimiser and the best theta."""

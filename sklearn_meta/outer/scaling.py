@@ -24,11 +24,13 @@ from torch import Tensor
 from sklearn_meta.tasks.arrays import blocks
 
 __all__ = [
+    "SCALINGS",
     "Limits",
     "Moments",
     "Scaling",
     "TaskMoments",
     "limits_of",
+    "no_scaling",
     "pooled_scaling",
     "row_axes",
     "scale_departures",
@@ -188,6 +190,16 @@ def typical_scaling(x: TaskMoments, y: TaskMoments | None) -> Scaling:
     typical = y.typical()
     _, y_scale = with_target_scale(mean, np.where(typical > 0, typical, spread))
     return Scaling(np.zeros_like(scale), scale, np.zeros_like(mean), y_scale)
+
+
+SCALINGS = {"pooled": pooled_scaling, "task": typical_scaling}
+
+
+def no_scaling(n_features: int, n_outputs: int) -> Scaling:
+    """Leave rows and targets in their own units."""
+    return Scaling(
+        np.zeros(n_features), np.ones(n_features), np.zeros(n_outputs), np.ones(n_outputs)
+    )
 
 
 def limits_of(scaling: Scaling, x: TaskMoments, y: TaskMoments | None) -> Limits:

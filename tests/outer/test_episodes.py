@@ -14,8 +14,8 @@ from sklearn_meta.outer.episodes import (
     Packer,
     PoolEpisodes,
     TaskEpisodes,
-    validation_batches,
 )
+from sklearn_meta.outer.training_data import validation_batches
 from sklearn_meta.tasks import EmpiricalTasks, FewShotTasks, Task
 
 CPU = torch.device("cpu")
