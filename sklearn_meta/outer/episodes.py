@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -472,9 +472,16 @@ class TaskEpisodes(EpisodeSource):
             is_queued = np.isin(order, self.queue)  # not twice in one meta-batch
             self.queue = np.concatenate([self.queue, order[~is_queued], order[is_queued]])
         tasks, self.queue = self.queue[:n_tasks], self.queue[n_tasks:]
-        return self._episode(tasks, rng)
+        return self.episode(tasks, self.queue, rng)
 
-    def _episode(self, tasks: Ints, rng: np.random.RandomState) -> Episode:
+    def in_order(self, n_tasks: int, rng: np.random.RandomState) -> Iterator[Episode]:
+        """Draw an episode of each task, `n_tasks` at a time, in their order."""
+        numbers = np.arange(self.n_tasks)
+        for begin in range(0, self.n_tasks, n_tasks):
+            yield self.episode(numbers[begin : begin + n_tasks], numbers[begin + n_tasks :], rng)
+
+    def episode(self, tasks: Ints, upcoming: Ints, rng: np.random.RandomState) -> Episode:
+        """Draw an episode of these tasks; the upcoming ones are likely to follow."""
         assert self.packed is not None
         return self.packed.draw_tasks(tasks, self.size, rng)
 
@@ -486,9 +493,10 @@ class ReadEpisodes(TaskEpisodes):
         super().__init__(None, len(reader), packer.size)
         self.reader, self.packer = reader, packer
 
-    def _episode(self, tasks: Ints, rng: np.random.RandomState) -> Episode:
+    def episode(self, tasks: Ints, upcoming: Ints, rng: np.random.RandomState) -> Episode:
+        """Read tasks and draw an episode of them; start to read the upcoming ones."""
         numbers = tasks.tolist()
-        packed = self.packer.pack(self.reader.take(numbers, self.queue), numbers, on_host=True)
+        packed = self.packer.pack(self.reader.take(numbers, upcoming), numbers, on_host=True)
         return packed.draw_tasks(np.arange(len(tasks)), self.size, rng)
 
 

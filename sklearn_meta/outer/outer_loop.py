@@ -37,7 +37,8 @@ from sklearn_meta.outer.training_data import (
     TrainingBatches,
     TrainingData,
     TrainingTasks,
-    validation_batches,
+    ValidationBatches,
+    open_validation,
 )
 from sklearn_meta.parameters import (
     Constraint,
@@ -540,9 +541,8 @@ class OuterLoop(BaseEstimator, ABC):
         name, params = type(self).__name__, self.get_params(deep=False)
         with ExitStack() as readers:
             data, trainer = self._prepare(tasks, y, groups, validation_tasks, readers, seed)
-            trainer.objective.chunk = self.task_chunk_size or self._plan_memory(
-                data, trainer
-            ).chunk_size(name, params)
+            memory = MemoryPlan(trainer, data.n_way, self.task_chunk_size)
+            trainer.objective.chunk = self.task_chunk_size or memory.chunk_size(params)
             try:
                 theta, history = trainer.train(checkpoint)
             except (RuntimeError, MemoryError) as error:
@@ -561,7 +561,8 @@ class OuterLoop(BaseEstimator, ABC):
         """Estimate the memory of `_learn_prior` by a trial on one and two tasks."""
         with ExitStack() as readers:
             data, trainer = self._prepare(tasks, y, groups, validation_tasks, readers, seed=0)
-            return self._plan_memory(data, trainer).estimate(free_bytes(trainer.device))
+            memory = MemoryPlan(trainer, data.n_way, self.task_chunk_size)
+            return memory.estimate(free_bytes(trainer.device))
 
     def _prepare(
         self,
@@ -591,10 +592,10 @@ class OuterLoop(BaseEstimator, ABC):
         packer = self._validation_packer(data, theta)
         validation = None
         if validation_tasks is not None:
-            table = (validation_tasks, y, groups)
-            validation = validation_batches(
-                *table, data.first, packer, n_tasks, seeds[2], f.transductive, readers
+            source = open_validation(
+                validation_tasks, y, groups, data.first, packer, 10 * n_tasks, seeds[2], readers
             )
+            validation = ValidationBatches(source, n_tasks, seeds[2], f.transductive)
         elif self.early_stopping:
             raise ValueError(
                 f"early_stopping=True needs validation tasks: {type(self).__name__}."
@@ -632,17 +633,6 @@ class OuterLoop(BaseEstimator, ABC):
             verbose=self.verbose,
         )
         return data, trainer
-
-    def _plan_memory(self, data: TrainingData, trainer: Trainer) -> MemoryPlan:
-        return MemoryPlan(
-            trainer.objective,
-            trainer.batches,
-            trainer.validation,
-            trainer.make_optimizer,
-            trainer.device,
-            data.n_way,
-            self.task_chunk_size,
-        )
 
     def _make_state(self, data: TrainingData, theta: Params) -> MetaState:
         return MetaState(

@@ -279,10 +279,9 @@ def task_statistics(values: NDArray[Any], weight: NDArray[Any]) -> Pair:
     return (mean, scale) if weight.ndim > 1 else (mean.squeeze(axes), scale.squeeze(axes))
 
 
-def standardise_tasks(
-    support: Tensor, query: Tensor, weight: Tensor, axes: tuple[int, ...]
-) -> tuple[Tensor, Tensor]:
+def standardise_tasks(support: Tensor, query: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Standardise each task of a stack by its support, in units of the typical scale (1)."""
+    axes = row_axes(support.ndim - weight.ndim)
     exact = support.dtype if support.device.type == "mps" else torch.float64  # which it lacks
     values, eps = support.to(exact), torch.finfo(support.dtype).eps
     mean, scale = (part.to(support) for part in statistics(values, weight.to(exact), axes, eps))

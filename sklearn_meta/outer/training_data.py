@@ -49,10 +49,12 @@ __all__ = [
     "TrainingData",
     "TrainingTasks",
     "ValidationBatches",
-    "validation_batches",
+    "open_validation",
 ]
 
 D = TypeVar("D", bound=TaskDistribution)
+
+Batch = tuple[tuple[Tensor, ...], Tensor]  # as skorch takes it
 
 N_SAMPLE = 64  # tasks drawn from a distribution to learn its shapes and scales
 N_LABEL_SETS = 256  # tasks whose labels are merged at once
@@ -298,23 +300,28 @@ class TrainingBatches(Dataset):
     def __len__(self) -> int:
         return self.iters_per_epoch
 
-    def __iter__(self) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
+    def __iter__(self) -> Iterator[Batch]:
         for _ in range(min(self.iters_per_epoch, self.max_iter - self.n_iter)):
             yield flat(self.source.draw(self.n_tasks, self.rng), self.transductive)
 
 
 class ValidationBatches(Dataset):
-    """The same episodes in every epoch: a list of them, or drawn again from tasks that are read."""
+    """The same episodes of validation tasks in every epoch, a dataset that is its own loader.
 
-    def __init__(
-        self,
-        draw: Callable[[], Iterable[Episode]],
-        n_batches: int,
-        transductive: bool,
-        nbytes: int = 0,  # of episodes that stay in memory
-    ) -> None:
-        self.draw, self.n_batches, self.nbytes = draw, n_batches, nbytes
-        self.transductive = transductive
+    They stay in memory, unless the tasks are read: those are read again in every epoch.
+    """
+
+    def __init__(self, source: TaskEpisodes, n_tasks: int, seed: int, transductive: bool) -> None:
+        self.n_batches = -(-source.n_tasks // n_tasks)
+
+        def draw() -> Iterator[Batch]:
+            with in_validation_tasks():
+                for episode in source.in_order(n_tasks, np.random.RandomState(seed)):
+                    yield flat(episode, transductive)
+
+        batches = None if isinstance(source, ReadEpisodes) else list(draw())
+        self.draw: Callable[[], Iterable[Batch]] = draw if batches is None else lambda: batches
+        self.nbytes = sum(t.nbytes for tensors, _ in batches or () for t in tensors)
 
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"draw": tuple, "n_batches": 0}  # a pickled net does not hold the tasks
@@ -322,13 +329,12 @@ class ValidationBatches(Dataset):
     def __len__(self) -> int:
         return self.n_batches
 
-    def __iter__(self) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
-        for episode in self.draw():
-            yield flat(episode, self.transductive)
+    def __iter__(self) -> Iterator[Batch]:
+        yield from self.draw()
 
 
-def flat(episode: Episode, transductive: bool) -> tuple[tuple[Tensor, ...], Tensor]:
-    """Return an episode as skorch takes it: tensors and a target, which the loss does not use."""
+def flat(episode: Episode, transductive: bool) -> Batch:
+    """Return the tensors of an episode, and a target, which the loss does not use."""
     support, query, is_padded = episode
     if is_padded and transductive:
         raise ValueError(
@@ -341,54 +347,35 @@ def flat(episode: Episode, transductive: bool) -> tuple[tuple[Tensor, ...], Tens
     return (*support, *query), support.weight[:, 0]
 
 
-def validation_batches(
+def open_validation(
     tasks: Any,
     y: Any,
     groups: Any,
-    like: Task,
+    first: Task,  # of meta-training, whose rows those of validation are like
     packer: Packer,
-    n_tasks: int,
+    n_sample: int,  # tasks to draw from a distribution
     seed: int,
-    transductive: bool,
     readers: ExitStack,
-) -> ValidationBatches:
-    """Validate validation tasks and draw their episodes, `n_tasks` a batch, always the same rows.
+) -> TaskEpisodes:
+    """Validate validation tasks and pack them.
 
-    `y` and `groups` name columns of a frame, as for the tasks of meta-training; rows must be like
-    those of the task `like`.
+    `y` and `groups` name columns of a frame, as for the tasks of meta-training.
     """
     if samples_as(tasks, EmpiricalTasks):
         tasks = tasks.tasks
     elif isinstance(tasks, TaskDistribution):
-        tasks = tasks.sample(10 * n_tasks, seed)
-    if is_lazy(tasks):
-        with in_validation_tasks():
-            reader = readers.enter_context(as_lazy(tasks).reader(packer.target_type))
-        check_same_rows(reader.first, like, "Task 0 of validation_tasks", "the tasks")
-
-        def draw() -> Iterator[Episode]:
-            rng, numbers = np.random.RandomState(seed), range(len(reader))
-            with in_validation_tasks():
-                for begin in range(0, len(numbers), n_tasks):
-                    batch = list(numbers[begin : begin + n_tasks])
-                    read = reader.take(batch, numbers[begin + n_tasks :])
-                    packed = packer.pack(read, batch, on_host=True)
-                    yield packed.draw_tasks(np.arange(len(batch)), packer.size, rng)
-
-        return ValidationBatches(draw, -(-len(reader) // n_tasks), transductive)
+        tasks = tasks.sample(n_sample, seed)
+    source: TaskEpisodes
     with in_validation_tasks():
-        table = validation_table(tasks, y, groups) or (tasks,)
-        tasks = as_tasks(*table, target_type=packer.target_type)
-        packed = packer.pack(tasks)
-    check_same_rows(tasks[0], like, "Task 0 of validation_tasks", "the tasks")
-    rng, numbers = np.random.RandomState(seed), np.arange(len(tasks))
-    episodes = [
-        packed.draw_tasks(numbers[begin : begin + n_tasks], packer.size, rng)
-        for begin in range(0, len(numbers), n_tasks)
-    ]
-    tensors = [t for episode in episodes for t in flat(episode, transductive)[0]]
-    nbytes = sum(t.nbytes for t in tensors)
-    return ValidationBatches(lambda: episodes, len(episodes), transductive, nbytes)
+        if is_lazy(tasks):
+            reader = readers.enter_context(as_lazy(tasks).reader(packer.target_type))
+            source, task = ReadEpisodes(reader, packer), reader.first
+        else:
+            table = validation_table(tasks, y, groups) or (tasks,)
+            tasks = as_tasks(*table, target_type=packer.target_type)
+            source, task = TaskEpisodes(packer.pack(tasks), len(tasks), packer.size), tasks[0]
+    check_same_rows(task, first, "Task 0 of validation_tasks", "the tasks")
+    return source
 
 
 @contextmanager
