@@ -22,13 +22,13 @@ from sklearn_meta._warnings import warn
 from sklearn_meta.exceptions import StaleMetaStateWarning, TaskError
 from sklearn_meta.functional import Params
 from sklearn_meta.inner.algorithm import Algorithm, draw_theta
-from sklearn_meta.inner.heads import BIAS, check_n_way
+from sklearn_meta.inner.heads import BIAS
 from sklearn_meta.nn import ACTIVATIONS
 from sklearn_meta.nn.backbone import BODY, RowNetwork, build_backbone, missing_derivative
 from sklearn_meta.outer.callbacks import MetaHistory
 from sklearn_meta.outer.checkpoint import Checkpoint, hash_of_run, open_folder
 from sklearn_meta.outer.compiled import CompiledGradient
-from sklearn_meta.outer.episodes import EpisodeSize, Packer
+from sklearn_meta.outer.episodes import EpisodeSize
 from sklearn_meta.outer.memory import MemoryEstimate, MemoryPlan, free_bytes, out_of_memory
 from sklearn_meta.outer.objective import EpisodicModule, HalfNetwork
 from sklearn_meta.outer.state import VERSIONS, MetaState, to_numpy, to_torch
@@ -52,8 +52,6 @@ from sklearn_meta.parameters import (
     parameters_of,
     real,
 )
-from sklearn_meta.tasks import Task
-from sklearn_meta.tasks.validate import check_task_names, label
 
 __all__ = ["OuterLoop"]
 
@@ -574,9 +572,17 @@ class OuterLoop(BaseEstimator, ABC):
         seed: int,
     ) -> tuple[TrainingData, Trainer]:
         """Validate tasks, scale and pack their rows, draw theta, and make the batches."""
+        if self.early_stopping and validation_tasks is None:
+            raise ValueError(
+                f"early_stopping=True needs validation tasks: {type(self).__name__}."
+                "meta_fit(tasks, validation_tasks=...)."
+            )
         rng, device = np.random.RandomState(seed), resolve_device(self.device)
         training = TrainingTasks.open(tasks, y, groups, self.target_type, rng, readers)
-        prior = self._prior_to_continue(training.first)
+        prior = self.meta_state if self.warm_start else None
+        if prior is not None:
+            self.check_structure(prior)
+            prior.check_task(training.first, 0, type(self).__name__)
         data = training.scale_and_pack(
             EpisodeSize(self.support_sizes(), self.n_query),
             device,
@@ -589,22 +595,30 @@ class OuterLoop(BaseEstimator, ABC):
         seeds = [int(s) for s in rng.randint(np.iinfo(np.int32).max, size=5)]
         f = self.make_backbone(data.first.row_shape, seeds[0])
         theta = self._initial_theta(prior, f, data, seeds[1])
-        packer = self._validation_packer(data, theta)
         validation = None
         if validation_tasks is not None:
+            classes = data.packer.classes if self.predicts_shared_labels else None
+            max_n_way = len(theta[BIAS]) if self.has_fixed_n_way() else None
+            packer = replace(data.packer, classes=classes, max_n_way=max_n_way)
             source = open_validation(
                 validation_tasks, y, groups, data.first, packer, 10 * n_tasks, seeds[2], readers
             )
             validation = ValidationBatches(source, n_tasks, seeds[2], f.transductive)
-        elif self.early_stopping:
-            raise ValueError(
-                f"early_stopping=True needs validation tasks: {type(self).__name__}."
-                "meta_fit(tasks, validation_tasks=...)."
-            )
         per_epoch = min(self.iters_per_epoch, self.max_meta_iter)
         batches = TrainingBatches(
             data.source, n_tasks, per_epoch, self.max_meta_iter, seeds[3], f.transductive
         )
+        return data, self._make_trainer(f, theta, batches, validation, device, seeds[4])
+
+    def _make_trainer(
+        self,
+        f: RowNetwork,
+        theta: Params,
+        batches: TrainingBatches,
+        validation: ValidationBatches | None,
+        device: torch.device,
+        seed: int,
+    ) -> Trainer:
         by_task = self.scaling == "task"
         objective = EpisodicModule(
             self.make_algorithm(),
@@ -614,13 +628,13 @@ class OuterLoop(BaseEstimator, ABC):
             batches.progress,
             compiled=CompiledGradient(padding=not f.transductive) if self.compile else None,
         )
-        trainer = Trainer(
+        return Trainer(
             owner=type(self).__name__,
             objective=objective,
             batches=batches,
             validation=validation,
             device=device,
-            seed=seeds[4],
+            seed=seed,
             n_epochs=self.n_epochs,
             optimizer=self.default_optimizer,
             meta_lr=self.meta_lr,
@@ -632,46 +646,6 @@ class OuterLoop(BaseEstimator, ABC):
             net_params=self.net_params or {},
             verbose=self.verbose,
         )
-        return data, trainer
-
-    def _make_state(self, data: TrainingData, theta: Params) -> MetaState:
-        return MetaState(
-            theta=to_numpy(theta),
-            scaling=data.scaling,
-            row_shape=data.first.row_shape,
-            target_shape=data.first.y.shape[1:],
-            feature_names=data.first.feature_names_in,
-            classes=data.packer.classes,
-            structural=self.fingerprints("structural"),
-            training=self.fingerprints("training"),
-            versions=dict(VERSIONS),
-            by_task=self.scaling == "task",
-            limits=data.limits,
-        )
-
-    def _open_checkpoint(self, seed: int, data: Sequence[Any]) -> Checkpoint | None:
-        """Open the file of this run: of this class, these parameters and this data."""
-        if self.checkpoint_dir is None:
-            return None
-        folder, name, prior = open_folder(self.checkpoint_dir), type(self).__name__, self.meta_state
-        theta = dict(prior.theta) if self.warm_start and prior is not None else None
-        key = hash_of_run(type(self).__qualname__, self.get_params(deep=False), theta, data)
-        return Checkpoint(folder / f"{name}-{key}.pt", self.checkpoint_every, seed)
-
-    def _prior_to_continue(self, task: Task) -> MetaState | None:
-        """Return the prior of a warm start, checked against the first task."""
-        prior = self.meta_state
-        if not self.warm_start or prior is None:
-            return None
-        self.check_structure(prior)
-        if (task.row_shape, task.y[:1].size) != (prior.row_shape, prior.n_targets):
-            raise TaskError(
-                f"{label(task, 0)}: X of shape {(len(task), *task.row_shape)} and y of shape "
-                f"{task.y.shape} do not go with warm_start=True: the prior is for rows of shape "
-                f"{prior.row_shape} and {prior.n_targets} output(s)."
-            )
-        check_task_names(task, 0, prior.feature_names)
-        return prior
 
     def _meta_batch_size(self, n_tasks: int | None) -> int:
         """Return the number of tasks in a meta-batch; `n_tasks` is None for a distribution."""
@@ -701,10 +675,26 @@ class OuterLoop(BaseEstimator, ABC):
             )
         return {k: p.to(device, dtype) for k, p in theta.items()}
 
-    def _validation_packer(self, data: TrainingData, theta: Params) -> Packer:
-        """Return how validation tasks are packed; they may have labels of their own."""
-        max_n_way = len(theta[BIAS]) if self.has_fixed_n_way() else None
-        if max_n_way is not None:
-            check_n_way(data.n_outputs, max_n_way)
-        classes = data.packer.classes if self.predicts_shared_labels else None
-        return replace(data.packer, classes=classes, max_n_way=max_n_way)
+    def _make_state(self, data: TrainingData, theta: Params) -> MetaState:
+        return MetaState(
+            theta=to_numpy(theta),
+            scaling=data.scaling,
+            row_shape=data.first.row_shape,
+            target_shape=data.first.y.shape[1:],
+            feature_names=data.first.feature_names_in,
+            classes=data.packer.classes,
+            structural=self.fingerprints("structural"),
+            training=self.fingerprints("training"),
+            versions=dict(VERSIONS),
+            by_task=self.scaling == "task",
+            limits=data.limits,
+        )
+
+    def _open_checkpoint(self, seed: int, data: Sequence[Any]) -> Checkpoint | None:
+        """Open the file of this run: of this class, these parameters and this data."""
+        if self.checkpoint_dir is None:
+            return None
+        folder, cls, prior = open_folder(self.checkpoint_dir), type(self), self.meta_state
+        theta = dict(prior.theta) if self.warm_start and prior is not None else None
+        key = hash_of_run(cls.__qualname__, self.get_params(deep=False), theta, data)
+        return Checkpoint(folder / f"{cls.__name__}-{key}.pt", self.checkpoint_every, seed)

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from sklearn_meta._devices import check_dtype
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.inner.heads import BIAS
+from sklearn_meta.inner.heads import BIAS, check_n_way
 from sklearn_meta.outer.episodes import (
     DistributionEpisodes,
     Episode,
@@ -159,6 +159,8 @@ class TrainingTasks:
         packer = Packer(size, self.target_type, at_packing, dtype, device, classes, max_n_way)
         source, n_outputs = self._episodes(packer)
         n_outputs = max(n_outputs, statistics.n_way) if classes is None else len(classes)
+        if max_n_way is not None:
+            check_n_way(n_outputs, max_n_way)
         n_tasks = len(self.tasks) if self.distribution is None else None
         return TrainingData(self.first, n_tasks, source, packer, n_outputs, scaling, limits)
 
