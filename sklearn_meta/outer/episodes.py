@@ -76,17 +76,17 @@ def encode_labels(ys: Sequence[NDArray[Any]], supports: Sequence[Ints] | None = 
     key = np.repeat(np.arange(len(ys)), n_rows) * len(all_labels) + number  # task, then label
     if supports is None:
         keys, position = np.unique(key, return_inverse=True)
-        is_known = np.ones(len(key), dtype=bool)
+        has_label = np.ones(len(key), dtype=bool)
     else:
         begin = np.cumsum(n_rows) - n_rows
         rows = np.repeat(begin, [len(s) for s in supports]) + np.concatenate(supports)
         keys = np.unique(key[rows])
         position = np.searchsorted(keys, key)
-        is_known = keys[np.minimum(position, len(keys) - 1)] == key
+        has_label = keys[np.minimum(position, len(keys) - 1)] == key
     task, label_number = np.divmod(keys, len(all_labels))
     n_way = np.bincount(task, minlength=len(ys))
     first = np.cumsum(n_way) - n_way
-    code = np.where(is_known, position - np.repeat(first, n_rows), -1)
+    code = np.where(has_label, position - np.repeat(first, n_rows), -1)
     return TaskLabels(code, n_way, all_labels[label_number])
 
 
@@ -151,7 +151,7 @@ def gather(
 ) -> Examples:
     """Take rows (B, n) of tasks, with weight 0 outside the mask (B, n).
 
-    Targets are rows of `y`, or one-hot rows of which `columns` (B, n) are 1.
+    Targets are rows of `y`, or one-hot rows with a 1 in `columns` (B, n).
     """
     inputs = X.take(rows, rng)
     B, n = rows.shape
@@ -215,7 +215,7 @@ class LabelledRows:
         return gather(self.X, None, padded, mask, columns, self.is_absent.shape[1]), mask
 
 
-# ---- packed tasks, of which episodes are drawn -----------------------------------------------
+# ---- packed tasks, from which episodes are drawn ---------------------------------------------
 
 
 @dataclass(frozen=True)

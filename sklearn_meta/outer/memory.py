@@ -172,19 +172,19 @@ class MemoryPlan:
         n_rows = max(part.weight.shape[1] for part in self.episodes)
         least, training = int(n_rows * self._row_bytes), self._training_bytes()
         if free is not None and least > free:  # a trial would end the process
-            one = more = least
+            of_first = of_next = least
         else:
-            one, more = self._peaks()
+            of_first, of_next = self._peaks()
         size = self.task_chunk_size or self.fast_size
         if self.task_chunk_size is None and free is not None:
-            room = SHARE * free - training - one
-            size = self._equal_parts(min(self.fast_size, 1 + max(room, 0) // max(more, 1)))
+            room = SHARE * free - training - of_first
+            size = self._equal_parts(min(self.fast_size, 1 + max(room, 0) // max(of_next, 1)))
         size = min(int(size), self.n_tasks)
         return MemoryEstimate(
             rows=self._stored_bytes(),
             training=training,
-            chunk=one + (size - 1) * more,
-            one_task=one,
+            chunk=of_first + (size - 1) * of_next,
+            one_task=of_first,
             task_chunk_size=size,
             meta_batch_size=self.n_tasks,
             free=free,

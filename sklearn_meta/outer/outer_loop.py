@@ -52,6 +52,7 @@ from sklearn_meta.parameters import (
     parameters_of,
     real,
 )
+from sklearn_meta.tasks import Task
 
 __all__ = ["OuterLoop"]
 
@@ -579,10 +580,7 @@ class OuterLoop(BaseEstimator, ABC):
             )
         rng, device = np.random.RandomState(seed), resolve_device(self.device)
         training = TrainingTasks.open(tasks, y, groups, self.target_type, rng, readers)
-        prior = self.meta_state if self.warm_start else None
-        if prior is not None:
-            self.check_structure(prior)
-            prior.check_task(training.first, 0, type(self).__name__)
+        prior = self._prior_to_continue(training.first)
         data = training.scale_and_pack(
             EpisodeSize(self.support_sizes(), self.n_query),
             device,
@@ -646,6 +644,18 @@ class OuterLoop(BaseEstimator, ABC):
             net_params=self.net_params or {},
             verbose=self.verbose,
         )
+
+    def _prior_to_continue(self, task: Task) -> MetaState | None:
+        """Return the prior of a warm start, checked against the first task."""
+        prior = self.meta_state
+        if not self.warm_start or prior is None:
+            return None
+        self.check_structure(prior)
+        try:
+            prior.check_task(task, 0, type(self).__name__)
+        except TaskError as error:
+            raise TaskError(f"{error} warm_start=False forgets the prior.") from None
+        return prior
 
     def _meta_batch_size(self, n_tasks: int | None) -> int:
         """Return the number of tasks in a meta-batch; `n_tasks` is None for a distribution."""
