@@ -130,9 +130,9 @@ def meta_gradient(
     for chunk in chunks(support, query, size):
         chunk_losses, grads = chunk_gradient(theta, *chunk)
         losses.append(chunk_losses)
-        for k, before in total.items():
-            g = grads[k]
-            total[k] = g if before is None else before if g is None else before + g
+        for k, g in grads.items():
+            if g is not None:
+                total[k] = g if (before := total[k]) is None else before + g
     return torch.cat(losses), total
 
 
