@@ -356,8 +356,14 @@ def test_meta_fit_restarts_unless_warm():
 @pytest.mark.parametrize(
     ("tasks", "message"),
     [
-        ([Task(np.c_[t.X, t.X], t.y) for t in WAVES], r"Task 0: X of shape \(16, 2\).*warm_start"),
-        ([Task(t.X, np.c_[t.y, t.y]) for t in WAVES], r"y of shape \(16, 2\).*warm_start"),
+        (
+            [Task(np.c_[t.X, t.X], t.y) for t in WAVES],
+            r"Task 0: X.*\(16, 2\).*warm_start",
+        ),
+        (
+            [Task(t.X, np.c_[t.y, t.y]) for t in WAVES],
+            r"Task 0: y.*\(16, 2\).*warm_start",
+        ),
     ],
 )
 def test_a_warm_start_needs_tasks_of_the_same_shapes(tasks, message):

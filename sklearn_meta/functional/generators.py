@@ -166,7 +166,7 @@ class _Drawing(TorchFunctionMode):
 
 @cache
 def _draws(func: Callable[..., Any], name: str) -> bool:
-    """Whether `func` takes a generator."""
+    """Return whether `func` takes a generator."""
     if getattr(func, "__module__", "") == "torch.nn.init":
         return "generator" in inspect.signature(func).parameters
     return name in DRAW

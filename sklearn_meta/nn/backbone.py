@@ -390,7 +390,7 @@ def _check_channels(module: nn.Module, row_shape: tuple[int, ...]) -> None:
 
 
 def _channels_last(row_shape: tuple[int, ...]) -> bool:
-    """Whether rows look like (side, side, channels), and not like (channels, height, width)."""
+    """Return whether rows are (side, side, channels), rather than (channels, height, width)."""
     if len(row_shape) != 3:
         return False
     height, width, channels = row_shape
@@ -417,7 +417,7 @@ def _n_features_out(module: nn.Module, row_shape: tuple[int, ...]) -> int:
 
 
 def _release(module: nn.Module) -> None:
-    """Drop the weights of a call, of which torch's recurrent layers keep a list."""
+    """Drop the weights of a call: torch's recurrent layers keep a list of them."""
     for layer in module.modules():
         if isinstance(layer, nn.RNNBase):
             for name, p in layer.named_parameters(recurse=False):

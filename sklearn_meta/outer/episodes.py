@@ -9,33 +9,23 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, NamedTuple, TypeGuard, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.inner.algorithm import Examples
 from sklearn_meta.inner.heads import check_n_way
-from sklearn_meta.outer.rows import (
-    RowStore,
-    dtype_of_rows,
-    on_device,
-    store_of_pool,
-    store_of_tasks,
-)
-from sklearn_meta.outer.scaling import Scaling, TaskMoments
-from sklearn_meta.tasks import EmpiricalTasks, FewShotTasks, Task, TaskDistribution, as_tasks
-from sklearn_meta.tasks.convert import validation_table
-from sklearn_meta.tasks.lazy import TaskReader, as_lazy, is_lazy
-from sklearn_meta.tasks.validate import check_same_rows, label
+from sklearn_meta.outer.rows import RowStore, on_device, store_of_pool, store_of_tasks
+from sklearn_meta.outer.scaling import Scaling
+from sklearn_meta.tasks import FewShotTasks, Task, TaskDistribution
+from sklearn_meta.tasks.lazy import TaskReader
+from sklearn_meta.tasks.validate import label
 
 __all__ = [
     "DistributionEpisodes",
@@ -46,23 +36,16 @@ __all__ = [
     "PackedTasks",
     "Packer",
     "PoolEpisodes",
+    "ReadEpisodes",
     "TaskEpisodes",
     "TaskLabels",
-    "TaskSummary",
-    "TrainingBatches",
-    "TrainingTasks",
-    "ValidationBatches",
+    "check_enough_rows",
+    "check_max_n_way",
     "encode_labels",
-    "gather",
     "pad_rows",
-    "validation_batches",
 ]
 
 Ints = NDArray[np.intp]
-D = TypeVar("D", bound=TaskDistribution)
-
-N_SAMPLE = 64  # tasks drawn from a distribution to learn its shapes and scales
-N_LABEL_SETS = 256  # tasks whose labels are merged at once
 
 
 # ---- labels of many tasks --------------------------------------------------------------------
@@ -93,17 +76,17 @@ def encode_labels(ys: Sequence[NDArray[Any]], supports: Sequence[Ints] | None = 
     key = np.repeat(np.arange(len(ys)), n_rows) * len(all_labels) + number  # task, then label
     if supports is None:
         keys, position = np.unique(key, return_inverse=True)
-        is_known = np.ones(len(key), dtype=bool)
+        has_label = np.ones(len(key), dtype=bool)
     else:
         begin = np.cumsum(n_rows) - n_rows
         rows = np.repeat(begin, [len(s) for s in supports]) + np.concatenate(supports)
         keys = np.unique(key[rows])
         position = np.searchsorted(keys, key)
-        is_known = keys[np.minimum(position, len(keys) - 1)] == key
+        has_label = keys[np.minimum(position, len(keys) - 1)] == key
     task, label_number = np.divmod(keys, len(all_labels))
     n_way = np.bincount(task, minlength=len(ys))
     first = np.cumsum(n_way) - n_way
-    code = np.where(is_known, position - np.repeat(first, n_rows), -1)
+    code = np.where(has_label, position - np.repeat(first, n_rows), -1)
     return TaskLabels(code, n_way, all_labels[label_number])
 
 
@@ -120,34 +103,6 @@ def number_labels(ys: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], Ints]:
         numbers.append(number + n)
         n += len(labels)
     return np.concatenate(parts), np.concatenate(numbers)
-
-
-class LabelSpace:
-    """All labels of tasks in which the same label is the same class."""
-
-    def __init__(self) -> None:
-        self.parts: list[NDArray[Any]] = []
-        self.first: NDArray[Any] | None = None
-
-    def add(self, task: Task, i: int) -> None:
-        """Add the labels of a task; they must be of the same kind as those of the first."""
-        labels = np.unique(task.y)
-        first = self.first = labels if self.first is None else self.first
-        try:  # as objects: numpy would turn numbers into strings
-            np.unique(np.concatenate([first.astype(object), labels.astype(object)]))
-        except TypeError:
-            raise TaskError(
-                f"{label(task, i)}: y holds {labels.dtype}, but that of task 0 holds "
-                f"{first.dtype}; this learner takes the same label in two tasks for the same "
-                "class, so all labels must be of one kind."
-            ) from None
-        self.parts.append(labels)
-        if len(self.parts) > N_LABEL_SETS:
-            self.parts = [self.classes()]
-
-    def classes(self) -> NDArray[Any]:
-        """Return all labels, sorted."""
-        return np.unique(np.concatenate(self.parts))
 
 
 def positions_among(labels: NDArray[Any], classes: NDArray[Any], name: str) -> Ints:
@@ -196,7 +151,7 @@ def gather(
 ) -> Examples:
     """Take rows (B, n) of tasks, with weight 0 outside the mask (B, n).
 
-    Targets are rows of `y`, or one-hot rows of which `columns` (B, n) are 1.
+    Targets are rows of `y`, or one-hot rows with a 1 in `columns` (B, n).
     """
     inputs = X.take(rows, rng)
     B, n = rows.shape
@@ -260,7 +215,7 @@ class LabelledRows:
         return gather(self.X, None, padded, mask, columns, self.is_absent.shape[1]), mask
 
 
-# ---- packed tasks, of which episodes are drawn -----------------------------------------------
+# ---- packed tasks, from which episodes are drawn ---------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -290,10 +245,10 @@ class PackedTasks:
     code: Ints | None = None  # (n_groups,), the class of each group, where tasks share classes
     n_classes: int = 0
 
-    @cached_property
-    def has_equal_groups(self) -> bool:
-        """Whether all groups have the same number of rows, and of rows of a fixed support."""
-        return bool((self.size == self.size[0]).all() and (self.fixed == self.fixed[0]).all())
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the device that rows and targets occupy."""
+        return self.X.nbytes + (0 if self.y is None else self.y.nbytes)
 
     def draw_tasks(self, tasks: Ints, size: EpisodeSize, rng: np.random.RandomState) -> Episode:
         """Draw rows of some tasks, with the classes of each in random order."""
@@ -312,18 +267,6 @@ class PackedTasks:
         Groups that are too small give fewer rows, but leave at least one for the query.
         """
         exists = groups >= 0
-        if self.has_equal_groups and exists.all():  # the same numbers in a third of the calls
-            n, n_fixed = int(self.size[0]), int(self.fixed[0])
-            end = n_fixed or min(n_support, max(n - 1, 0))
-            keys = rng.random_sample((*groups.shape, n))
-            keys[..., :n_fixed] -= 1.0
-            rows = keys.argsort(-1)
-            support, query = rows[..., :end], rows[..., end : end + n_query]
-            return Episode(
-                self._examples(groups, support, None, rng),
-                self._examples(groups, query, None, rng),
-                False,
-            )
         size = np.where(exists, self.size[groups], 0)
         fixed = np.where(exists, self.fixed[groups], 0)
         n_s: Ints = np.where(fixed > 0, fixed, np.minimum(n_support, np.maximum(size - 1, 0)))
@@ -331,8 +274,8 @@ class PackedTasks:
         rows = shuffled_rows(size, fixed, rng)
         most_s, most_q = n_s.max(), n_q.max()
         is_padded = bool((n_s != most_s).any() or (n_q != most_q).any())
-        if is_padded:  # padding points at a real row, so that it is finite; its weight is 0
-            last = np.maximum(size - 1, 0)[..., None]
+        if is_padded:
+            last = np.maximum(size - 1, 0)[..., None]  # padding is a real row, so that it is finite
             support = np.minimum(take_span(rows, np.zeros_like(n_s), n_s), last)
             query = np.minimum(take_span(rows, n_s, n_q), last)
         else:
@@ -413,13 +356,14 @@ class Packer:
             targets = exact if self.scaling is None else self.scaling.targets(stacked)
             y = torch.tensor(targets.astype(self.dtype), device=self.device)
         elif self.classes is not None:
-            names = [label(task, i) for task, i in zip(tasks, numbers, strict=True)]
-            parts = np.split(labels.values, first[1:])
-            pairs = zip(parts, names, strict=True)
+            parts = zip(np.split(labels.values, first[1:]), map(label, tasks, numbers), strict=True)
             code = np.concatenate(
-                [positions_among(part, self.classes, name) for part, name in pairs]
+                [positions_among(part, self.classes, name) for part, name in parts]
             )
-        self._check_rows(tasks, numbers, first, count, size, fixed)
+        is_scarce = (fixed == 0) & (size < self.size.n_support[0] + 1)
+        lacks_rows = np.logical_or.reduceat(is_scarce, first) | (is_class & (count < 2))
+        for i in np.flatnonzero(lacks_rows).tolist():
+            check_enough_rows(tasks[i], numbers[i], self.size, self.target_type)
         return PackedTasks(
             store_of_tasks(tasks, self.scaling, self.dtype, self.device, on_host=on_host),
             y,
@@ -448,23 +392,6 @@ class Packer:
             None if classes is None else positions_among(pool.classes_, classes, "The pool"),
             0 if classes is None else len(classes),
         )
-
-    def _check_rows(
-        self,
-        tasks: Sequence[Task],
-        numbers: Sequence[int],
-        first: Ints,
-        count: Ints,
-        size: Ints,
-        fixed: Ints,
-    ) -> None:
-        scarce = np.flatnonzero((fixed == 0) & (size < self.size.n_support[0] + 1))
-        if len(scarce):
-            i = int(np.searchsorted(first, scarce[0], side="right")) - 1
-            check_enough_rows(tasks[i], numbers[i], self.size, self.target_type)
-        if self.target_type == "class" and (count < 2).any():
-            i = int(np.argmax(count < 2))
-            check_enough_rows(tasks[i], numbers[i], self.size, self.target_type)
 
 
 def check_enough_rows(task: Task, i: int, size: EpisodeSize, target_type: str) -> None:
@@ -531,13 +458,6 @@ class EpisodeSource(ABC):
             n_support = max(n_support, int(packed.fixed.max()))
         return n_way * n_support, n_way * self.size.n_query
 
-    def stored_bytes(self) -> int:
-        """Return the bytes of the device that the rows and targets of all tasks occupy."""
-        if self.packed is None:
-            return 0
-        y = self.packed.y
-        return self.packed.X.nbytes + (0 if y is None else y.nbytes)
-
 
 class TaskEpisodes(EpisodeSource):
     """Episodes of tasks in random order, each once before any comes again."""
@@ -552,9 +472,16 @@ class TaskEpisodes(EpisodeSource):
             is_queued = np.isin(order, self.queue)  # not twice in one meta-batch
             self.queue = np.concatenate([self.queue, order[~is_queued], order[is_queued]])
         tasks, self.queue = self.queue[:n_tasks], self.queue[n_tasks:]
-        return self._episode(tasks, rng)
+        return self.episode(tasks, self.queue, rng)
 
-    def _episode(self, tasks: Ints, rng: np.random.RandomState) -> Episode:
+    def in_order(self, n_tasks: int, rng: np.random.RandomState) -> Iterator[Episode]:
+        """Draw an episode of each task, `n_tasks` at a time, in their order."""
+        numbers = np.arange(self.n_tasks)
+        for begin in range(0, self.n_tasks, n_tasks):
+            yield self.episode(numbers[begin : begin + n_tasks], numbers[begin + n_tasks :], rng)
+
+    def episode(self, tasks: Ints, upcoming: Ints, rng: np.random.RandomState) -> Episode:
+        """Draw an episode of these tasks; the upcoming ones are likely to follow."""
         assert self.packed is not None
         return self.packed.draw_tasks(tasks, self.size, rng)
 
@@ -566,9 +493,10 @@ class ReadEpisodes(TaskEpisodes):
         super().__init__(None, len(reader), packer.size)
         self.reader, self.packer = reader, packer
 
-    def _episode(self, tasks: Ints, rng: np.random.RandomState) -> Episode:
+    def episode(self, tasks: Ints, upcoming: Ints, rng: np.random.RandomState) -> Episode:
+        """Read tasks and draw an episode of them; start to read the upcoming ones."""
         numbers = tasks.tolist()
-        packed = self.packer.pack(self.reader.take(numbers, self.queue), numbers, on_host=True)
+        packed = self.packer.pack(self.reader.take(numbers, upcoming), numbers, on_host=True)
         return packed.draw_tasks(np.arange(len(tasks)), self.size, rng)
 
 
@@ -620,277 +548,3 @@ class DistributionEpisodes(EpisodeSource):
                 f"{len(tasks)} task(s)."
             )
         return self.pack(tasks).draw_tasks(np.arange(n_tasks), self.size, rng)
-
-
-# ---- the tasks of meta_fit -------------------------------------------------------------------
-
-
-class TaskSummary(NamedTuple):
-    """What must be known of all tasks before the first episode."""
-
-    dtype: Any  # to compute in
-    moments: tuple[TaskMoments, TaskMoments | None] | None  # of inputs and of real targets
-    classes: NDArray[Any] | None  # all labels, if asked for
-    n_way: int  # largest number of classes of a task; 0 if not asked for
-
-
-@dataclass(frozen=True)
-class TrainingTasks:
-    """The validated tasks of meta-training: all of them, or some of a distribution."""
-
-    tasks: tuple[Task, ...] | TaskReader  # a pool is one task
-    distribution: TaskDistribution | None  # to draw from; None: the tasks are all there are
-    target_type: str
-
-    @classmethod
-    def open(
-        cls,
-        tasks: Any,
-        y: Any,
-        groups: Any,
-        target_type: str,
-        rng: np.random.RandomState,
-        readers: ExitStack,
-    ) -> TrainingTasks:
-        """Validate tasks as `meta_fit` accepts them; a reader validates each when it reads it."""
-        if y is None and groups is None and is_lazy(tasks):
-            reader = readers.enter_context(as_lazy(tasks).reader(target_type))
-            return cls(reader, None, target_type)
-        if not isinstance(tasks, TaskDistribution):
-            return cls(as_tasks(tasks, y, groups, target_type=target_type), None, target_type)
-        if y is not None or groups is not None:
-            raise TaskError("y= and groups= go with a table of rows, not with a TaskDistribution.")
-        if isinstance(tasks, FewShotTasks) and target_type == "real":
-            raise TaskError(
-                "FewShotTasks draws classification tasks; a regressor needs real targets."
-            )
-        if samples_as(tasks, FewShotTasks):
-            pool = Task(tasks.X, np.zeros(tasks.X.shape[0]), name="the pool")  # for X alone
-            pool.feature_names_in = tasks.feature_names_in
-            return cls((pool,), tasks, target_type)  # FewShotTasks has validated it
-        if samples_as(tasks, EmpiricalTasks):
-            return cls(as_tasks(tasks.tasks, target_type=target_type), None, target_type)
-        sample = as_tasks(tasks.sample(N_SAMPLE, rng), target_type=target_type)
-        return cls(sample, tasks, target_type)
-
-    @property
-    def first(self) -> Task:
-        """The first task; all others have rows like it."""
-        return self.tasks.first if isinstance(self.tasks, TaskReader) else self.tasks[0]
-
-    @property
-    def is_read(self) -> bool:
-        """Whether tasks are read one by one, when they are needed."""
-        return isinstance(self.tasks, TaskReader)
-
-    @property
-    def n_tasks(self) -> int | None:
-        """Number of tasks; None for a distribution."""
-        return len(self.tasks) if self.distribution is None else None
-
-    @property
-    def pool(self) -> FewShotTasks | None:
-        """The pool of classes to draw from, if it is one."""
-        return self.distribution if samples_as(self.distribution, FewShotTasks) else None
-
-    def summarise(
-        self,
-        size: EpisodeSize,
-        *,
-        moments: bool,
-        classes: bool,
-        n_way: bool,
-        max_n_way: int | None,
-    ) -> TaskSummary:
-        """Go through all tasks once; of tasks that are read, only if something is asked for."""
-        is_read, first = self.is_read, self.first
-        is_class = self.target_type == "class"
-        needs_all = not is_read or moments or classes or n_way or max_n_way is not None
-        of_X = TaskMoments(all_axes=len(first.row_shape) > 1)
-        of_y, space = TaskMoments(all_axes=False), LabelSpace()
-        dtypes, most_classes = {first.dtype}, 0
-        for i, task in enumerate(self.tasks if needs_all else [first]):
-            dtypes.add(task.dtype)
-            if is_read:
-                check_enough_rows(task, i, size, self.target_type)
-            check_max_n_way(task, i, max_n_way)
-            if moments:
-                of_X.add(task.X)
-            if moments and not is_class:
-                of_y.add(task.y.reshape(len(task), -1))
-            if classes:
-                space.add(task, i)
-            if n_way:
-                most_classes = max(most_classes, len(np.unique(task.y)))
-        return TaskSummary(
-            dtype_of_rows(dtypes),
-            (of_X, None if is_class else of_y) if moments else None,
-            space.classes() if classes else None,
-            most_classes,
-        )
-
-    def episodes(self, packer: Packer) -> tuple[EpisodeSource, int]:
-        """Return the source of episodes, and the number of outputs or the most classes of a task.
-
-        Of tasks that are read, only the first is looked at.
-        """
-        if self.pool is not None:
-            return PoolEpisodes(packer.pack_pool(self.pool), self.pool), self.pool.n_way[1]
-        if isinstance(self.tasks, TaskReader):
-            packed = packer.pack([self.first], [0], on_host=True)
-        else:
-            packed = packer.pack(self.tasks)
-        is_class = self.target_type == "class"
-        n_outputs = int(packed.count.max()) if is_class else self.first.y[:1].size
-        if isinstance(self.tasks, TaskReader):
-            return ReadEpisodes(self.tasks, packer), n_outputs
-        if self.distribution is None:
-            return TaskEpisodes(packed, len(self.tasks), packer.size), n_outputs
-
-        def pack_sample(sample: Any) -> PackedTasks:
-            tasks = as_tasks(sample, target_type=self.target_type)
-            check_same_rows(tasks[0], self.first, "Task 0 of a sample", "the first tasks")
-            try:
-                return packer.pack(tasks)
-            except TaskError as error:
-                raise TaskError(f"In a sample of {self.distribution!r}: {error}") from None
-
-        return DistributionEpisodes(self.distribution, pack_sample, packer.size), n_outputs
-
-
-def samples_as(tasks: Any, kind: type[D]) -> TypeGuard[D]:
-    """Return whether a distribution is of a kind and does not override how it samples."""
-    return isinstance(tasks, kind) and type(tasks).sample is kind.sample
-
-
-# ---- batches for skorch ----------------------------------------------------------------------
-
-
-class TrainingBatches(Dataset):
-    """The meta-batches of an epoch, a dataset that is its own loader."""
-
-    def __init__(
-        self,
-        source: EpisodeSource,
-        n_tasks: int,  # of a meta-batch
-        iters_per_epoch: int,
-        max_iter: int,
-        seed: int,
-        transductive: bool,  # padding is refused
-    ) -> None:
-        self.source, self.n_tasks = source, n_tasks
-        self.iters_per_epoch, self.max_iter = iters_per_epoch, max_iter
-        self.rng = np.random.RandomState(seed)
-        self.transductive = transductive
-        self.n_iter = 0  # of finished iterations, counted by a callback
-
-    def progress(self) -> float:
-        """Return the share of the iterations that are finished."""
-        return self.n_iter / self.max_iter
-
-    def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"source": None}  # a pickled net does not hold the tasks
-
-    def __len__(self) -> int:
-        return self.iters_per_epoch
-
-    def __iter__(self) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
-        for _ in range(min(self.iters_per_epoch, self.max_iter - self.n_iter)):
-            yield flat(self.source.draw(self.n_tasks, self.rng), self.transductive)
-
-
-class ValidationBatches(Dataset):
-    """The same episodes in every epoch: a list of them, or drawn again from tasks that are read."""
-
-    def __init__(
-        self,
-        draw: Callable[[], Iterable[Episode]],
-        n_batches: int,
-        transductive: bool,
-        nbytes: int = 0,  # of episodes that stay in memory
-    ) -> None:
-        self.draw, self.n_batches, self.nbytes = draw, n_batches, nbytes
-        self.transductive = transductive
-
-    def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"draw": tuple, "n_batches": 0}  # a pickled net does not hold the tasks
-
-    def __len__(self) -> int:
-        return self.n_batches
-
-    def __iter__(self) -> Iterator[tuple[tuple[Tensor, ...], Tensor]]:
-        for episode in self.draw():
-            yield flat(episode, self.transductive)
-
-
-def flat(episode: Episode, transductive: bool) -> tuple[tuple[Tensor, ...], Tensor]:
-    """Return an episode as skorch takes it: tensors and a target, which the loss does not use."""
-    support, query, is_padded = episode
-    if is_padded and transductive:
-        raise ValueError(
-            "Batch statistics (norm='batch', or BatchNorm in a backbone of your own) are those of "
-            "the rows of a task, which padding would change, but the tasks of a meta-batch differ "
-            "in rows or classes. Use norm='layer' (or 'group'; LayerNorm or GroupNorm in a "
-            "backbone of your own), or tasks and n_shot, n_query that give every task the same "
-            "number of rows."
-        )
-    return (*support, *query), support.weight[:, 0]
-
-
-def validation_batches(
-    tasks: Any,
-    y: Any,
-    groups: Any,
-    like: Task,
-    packer: Packer,
-    n_tasks: int,
-    seed: int,
-    transductive: bool,
-    readers: ExitStack,
-) -> ValidationBatches:
-    """Validate validation tasks and draw their episodes, `n_tasks` a batch, always the same rows.
-
-    `y` and `groups` name columns of a frame, as for the tasks of meta-training; rows must be like
-    those of the task `like`.
-    """
-    if samples_as(tasks, EmpiricalTasks):
-        tasks = tasks.tasks
-    elif isinstance(tasks, TaskDistribution):
-        tasks = tasks.sample(10 * n_tasks, seed)
-    if is_lazy(tasks):
-        with in_validation_tasks():
-            reader = readers.enter_context(as_lazy(tasks).reader(packer.target_type))
-        check_same_rows(reader.first, like, "Task 0 of validation_tasks", "the tasks")
-
-        def draw() -> Iterator[Episode]:
-            rng, numbers = np.random.RandomState(seed), range(len(reader))
-            with in_validation_tasks():
-                for begin in range(0, len(numbers), n_tasks):
-                    batch = list(numbers[begin : begin + n_tasks])
-                    read = reader.take(batch, numbers[begin + n_tasks :])
-                    packed = packer.pack(read, batch, on_host=True)
-                    yield packed.draw_tasks(np.arange(len(batch)), packer.size, rng)
-
-        return ValidationBatches(draw, -(-len(reader) // n_tasks), transductive)
-    with in_validation_tasks():
-        table = validation_table(tasks, y, groups) or (tasks,)
-        tasks = as_tasks(*table, target_type=packer.target_type)
-        packed = packer.pack(tasks)
-    check_same_rows(tasks[0], like, "Task 0 of validation_tasks", "the tasks")
-    rng, numbers = np.random.RandomState(seed), np.arange(len(tasks))
-    episodes = [
-        packed.draw_tasks(numbers[begin : begin + n_tasks], packer.size, rng)
-        for begin in range(0, len(numbers), n_tasks)
-    ]
-    tensors = [t for episode in episodes for t in flat(episode, transductive)[0]]
-    nbytes = sum(t.nbytes for t in tensors)
-    return ValidationBatches(lambda: episodes, len(episodes), transductive, nbytes)
-
-
-@contextmanager
-def in_validation_tasks() -> Iterator[None]:
-    """Name the validation tasks in errors of a task."""
-    try:
-        yield
-    except TaskError as error:
-        raise type(error)(f"In validation_tasks: {error}") from error

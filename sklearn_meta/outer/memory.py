@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
@@ -17,8 +16,7 @@ from sklearn_meta._compat import PeakBytes
 from sklearn_meta.functional.generators import Generators, seeded
 from sklearn_meta.inner.algorithm import Algorithm, Examples
 from sklearn_meta.outer.compiled import gradient
-from sklearn_meta.outer.episodes import TrainingBatches, ValidationBatches
-from sklearn_meta.outer.objective import EpisodicModule
+from sklearn_meta.outer.trainer import Trainer
 
 __all__ = [
     "LARGE_TENSOR",
@@ -43,6 +41,9 @@ LARGE_TENSOR = 3 * 2**23  # bytes; from 32 MB on, glibc asks for new pages at ea
 PER_ROW, PER_WEIGHT = 20, 200  # bounds of the copies in an inner step (measured: 6; the LSTM 168)
 
 
+# ---- free memory -----------------------------------------------------------------------------
+
+
 def free_bytes(device: torch.device) -> int | None:
     """Return the bytes that this process may still use; None where the system does not say."""
     if device.type == "cuda":  # what torch has cached is free too
@@ -60,10 +61,6 @@ def free_of_machine() -> int | None:
         (kilobytes,) = (line.split()[1] for line in lines if line.startswith("MemAvailable:"))
         return 1024 * int(kilobytes)
     except (OSError, ValueError):  # not Linux
-        pass
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # Windows, macOS
         return None
 
 
@@ -86,6 +83,9 @@ def peak_bytes(run: Callable[[], Any]) -> int:
     with PeakBytes() as count:
         run()
     return count.peak
+
+
+# ---- memory that meta-training needs ---------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -136,27 +136,23 @@ class MemoryPlan:
 
     def __init__(
         self,
-        objective: EpisodicModule,
-        batches: TrainingBatches,
-        validation: ValidationBatches | None,
-        optimizer: Callable[[list[Tensor]], torch.optim.Optimizer],
-        device: torch.device,
+        trainer: Trainer,
         n_way: int,  # of a task, where the source does not know it before it draws
         task_chunk_size: int | None,  # None: to be chosen
     ) -> None:
-        self.objective, self.source, self.n_tasks = objective, batches.source, batches.n_tasks
-        self.validation, self.optimizer, self.device = validation, optimizer, device
+        self.trainer, self.objective, self.device = trainer, trainer.objective, trainer.device
+        self.source, self.n_tasks = trainer.batches.source, trainer.batches.n_tasks
         self.n_way, self.task_chunk_size = n_way, task_chunk_size
         # trials run on the device itself only where torch knows how much of it is free
-        self.place = device if device.type == "cuda" else torch.device("cpu")
+        self.place = self.device if self.device.type == "cuda" else torch.device("cpu")
         theta = self.objective.theta()
         self.theta = {k: p.detach().to(self.place).requires_grad_() for k, p in theta.items()}
 
-    def chunk_size(self, owner: str, params: Mapping[str, Any]) -> int | None:
+    def chunk_size(self, params: Mapping[str, Any]) -> int | None:
         """Choose the number of tasks in a chunk; None: all of a meta-batch.
 
         The peak is measured only where it may matter. If not even one task fits, a MemoryError says
-        which parameters of the owner to change.
+        which parameters of the estimator to change.
         """
         free = free_bytes(self.device)
         if free is None or self._upper_bound() <= free / 4:
@@ -165,28 +161,30 @@ class MemoryPlan:
         needed = estimate.training + estimate.one_task
         if needed > free:
             raise MemoryError(
-                f"{owner}.meta_fit needs about {with_unit(needed)} for a single task of a "
-                f"meta-batch, but {with_unit(free)} are free. {advice(params, many_tasks=False)}"
+                f"{self.trainer.owner}.meta_fit needs about {with_unit(needed)} for a single task "
+                f"of a meta-batch, but {with_unit(free)} are free. "
+                f"{advice(params, many_tasks=False)}"
             )
         return None if estimate.task_chunk_size >= self.n_tasks else estimate.task_chunk_size
 
     def estimate(self, free: int | None) -> MemoryEstimate:
         """Measure one and two tasks with few inner steps, and extrapolate to a chunk."""
-        least, training = int(max(self.n_rows) * self._row_bytes), self._training_bytes()
+        n_rows = max(part.weight.shape[1] for part in self.episodes)
+        least, training = int(n_rows * self._row_bytes), self._training_bytes()
         if free is not None and least > free:  # a trial would end the process
-            one = more = least
+            of_first = of_next = least
         else:
-            one, more = self._peaks()
+            of_first, of_next = self._peaks()
         size = self.task_chunk_size or self.fast_size
         if self.task_chunk_size is None and free is not None:
-            room = SHARE * free - training - one
-            size = self._equal_parts(min(self.fast_size, 1 + max(room, 0) // max(more, 1)))
+            room = SHARE * free - training - of_first
+            size = self._equal_parts(min(self.fast_size, 1 + max(room, 0) // max(of_next, 1)))
         size = min(int(size), self.n_tasks)
         return MemoryEstimate(
             rows=self._stored_bytes(),
             training=training,
-            chunk=one + (size - 1) * more,
-            one_task=one,
+            chunk=of_first + (size - 1) * of_next,
+            one_task=of_first,
             task_chunk_size=size,
             meta_batch_size=self.n_tasks,
             free=free,
@@ -195,15 +193,9 @@ class MemoryPlan:
     @cached_property
     def episodes(self) -> tuple[Examples, Examples]:
         """Support and query of the largest meta-batch."""
-        support, query, _ = self.source.largest().draw(self.n_tasks, np.random.RandomState(0))
-        support, query = (Examples(*(t.to(self.place) for t in rows)) for rows in (support, query))
+        episode = self.source.largest().draw(self.n_tasks, np.random.RandomState(0))
+        support, query = (Examples(*(t.to(self.place) for t in part)) for part in episode[:2])
         return support, query
-
-    @cached_property
-    def n_rows(self) -> tuple[int, int]:
-        """Rows of the support and of the query of a task, at most."""
-        n_support, n_query = (rows.weight.shape[1] for rows in self.episodes)
-        return n_support, n_query
 
     @cached_property
     def fast_size(self) -> int:
@@ -232,20 +224,22 @@ class MemoryPlan:
         return -(-self.n_tasks // -(-self.n_tasks // min(int(size), self.n_tasks)))
 
     def _stored_bytes(self) -> int:
-        meta_batch = sum(t.nbytes for examples in self.episodes for t in examples)
-        validation = 0 if self.validation is None else self.validation.nbytes
-        return self.source.stored_bytes() + meta_batch + validation
+        """Count the rows of all tasks on the device, those of validation, and a meta-batch."""
+        packed, validation = self.source.packed, self.trainer.validation
+        of_tasks = 0 if packed is None else packed.nbytes
+        meta_batch = sum(t.nbytes for part in self.episodes for t in part)
+        return of_tasks + meta_batch + (0 if validation is None else validation.nbytes)
 
     def _training_bytes(self) -> int:
         """Count theta, gradients (the sum, and of a chunk), the optimiser and the best theta."""
         theta = [torch.zeros_like(p).requires_grad_() for p in self.theta.values()]
         for p in theta:
             p.grad = torch.zeros_like(p)
-        optimizer = self.optimizer(theta)
+        optimizer = self.trainer.make_optimizer(theta)
         if not isinstance(optimizer, torch.optim.LBFGS):  # which needs a loss
             optimizer.step()
         state = [v for values in optimizer.state.values() for v in values.values()]
-        copies = 3 + (self.validation is not None)
+        copies = 3 + (self.trainer.validation is not None)
         of_state = sum(v.nbytes for v in state if isinstance(v, Tensor))
         return copies * sum(p.nbytes for p in theta) + of_state
 
@@ -286,22 +280,19 @@ class MemoryPlan:
         return self.fast_size * of_task
 
     def _peaks(self) -> tuple[int, int]:
-        """Return the peak of one task, and what each further task adds."""
-        algorithm = self.objective.algorithm
-        moments = {algorithm.at(progress): progress for progress in MOMENTS}
-        peaks = [self._peaks_at(progress) for progress in moments.values()]
-        one, two = (max(values) for values in zip(*peaks, strict=True))
-        return one, max(two - one, 0)
+        """Return the peak of one task, and what each further task adds.
 
-    def _peaks_at(self, progress: float) -> tuple[int, int]:
-        """Return the peaks of one task and of two, extrapolated linearly from few steps to many."""
-        steps = n_steps(self.objective.algorithm)
+        They are measured with two and three inner steps, and go on linearly.
+        """
+        algorithm = self.objective.algorithm
+        steps = n_steps(algorithm)
         tried = (2, 3) if steps > 3 else (steps,)
-        peaks = []
-        for n in range(1, min(2, self.n_tasks) + 1):
-            few = [self._peak(k, progress, n) for k in tried]
-            peaks.append(few[0] + (steps - tried[0]) * (few[-1] - few[0]))
-        return peaks[0], peaks[1] if self.n_tasks > 1 else 2 * peaks[0]
+        peaks = dict.fromkeys((1, min(2, self.n_tasks)), 0)  # by the number of tasks
+        for progress in {algorithm.at(progress): progress for progress in MOMENTS}.values():
+            for n in peaks:
+                few = [self._peak(k, progress, n) for k in tried]
+                peaks[n] = max(peaks[n], few[0] + (steps - tried[0]) * (few[-1] - few[0]))
+        return peaks[1], max(peaks.get(2, 2 * peaks[1]) - peaks[1], 0)
 
     def _peak(self, steps: int, progress: float, n: int) -> int:
         algorithm = with_steps(self.objective.algorithm, steps).at(progress)

@@ -65,11 +65,10 @@ class EpisodicModule(nn.Module):
     def _standardised(self, batch: tuple[Tensor, ...]) -> tuple[Examples, Examples]:
         support, query = Examples(*batch[:3]), Examples(*batch[3:])
         if self.scale_tasks[0]:
-            axes = (-2,) if support.X.ndim == 3 else tuple(range(1 - support.X.ndim, 0))
-            Xs, Xq = standardise_tasks(support.X, query.X, support.weight, axes)
+            Xs, Xq = standardise_tasks(support.X, query.X, support.weight)
             support, query = support._replace(X=Xs), query._replace(X=Xq)
         if self.scale_tasks[1]:
-            ys, yq = standardise_tasks(support.y, query.y, support.weight, (-2,))
+            ys, yq = standardise_tasks(support.y, query.y, support.weight)
             support, query = support._replace(y=ys), query._replace(y=yq)
         return support, query
 
@@ -131,9 +130,9 @@ def meta_gradient(
     for chunk in chunks(support, query, size):
         chunk_losses, grads = chunk_gradient(theta, *chunk)
         losses.append(chunk_losses)
-        for k, before in total.items():
-            g = grads[k]
-            total[k] = g if before is None else before if g is None else before + g
+        for k, g in grads.items():
+            if g is not None:
+                total[k] = g if (before := total[k]) is None else before + g
     return torch.cat(losses), total
 
 
@@ -154,7 +153,7 @@ class _WithGradient(torch.autograd.Function):
 
 
 def with_meta_gradient(theta: Params, losses: Tensor, grads: Gradient) -> Tensor:
-    """Give losses (B,) the gradient `grads` of their sum with respect to theta.
+    """Attach the gradient `grads` of their sum, with respect to theta, to losses (B,).
 
     Whatever is computed from the losses must weight all tasks equally, as a mean does.
 

@@ -2,83 +2,44 @@
 
 from __future__ import annotations
 
-import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from skorch import NeuralNet
-from skorch.callbacks import (
-    BatchScoring,
-    Callback,
-    EarlyStopping,
-    EpochScoring,
-    GradientNormClipping,
-    LRScheduler,
-)
-from skorch.helper import predefined_split
+from skorch.callbacks import BatchScoring, Callback, EpochScoring
 from torch import nn
-from tqdm.auto import tqdm
 
-from sklearn_meta._devices import check_dtype, resolve_device, torch_dtype
+from sklearn_meta._devices import resolve_device, torch_dtype
 from sklearn_meta._warnings import warn
 from sklearn_meta.exceptions import StaleMetaStateWarning, TaskError
 from sklearn_meta.functional import Params
-from sklearn_meta.functional.generators import Generators, seeded
 from sklearn_meta.inner.algorithm import Algorithm, draw_theta
-from sklearn_meta.inner.heads import BIAS, check_n_way
+from sklearn_meta.inner.heads import BIAS
 from sklearn_meta.nn import ACTIVATIONS
 from sklearn_meta.nn.backbone import BODY, RowNetwork, build_backbone, missing_derivative
-from sklearn_meta.outer.callbacks import (
-    CountIterations,
-    MetaHistory,
-    ProgressBar,
-    RecordDiagnostics,
-    StopIfDiverged,
-    by_epoch,
-)
-from sklearn_meta.outer.checkpoint import Checkpoint, SaveCheckpoints, hash_of_run, open_folder
+from sklearn_meta.outer.callbacks import MetaHistory
+from sklearn_meta.outer.checkpoint import Checkpoint, hash_of_run, open_folder
 from sklearn_meta.outer.compiled import CompiledGradient
-from sklearn_meta.outer.episodes import (
-    EpisodeSize,
-    Packer,
-    TaskSummary,
+from sklearn_meta.outer.episodes import EpisodeSize
+from sklearn_meta.outer.memory import MemoryEstimate, MemoryPlan, free_bytes, out_of_memory
+from sklearn_meta.outer.objective import EpisodicModule, HalfNetwork
+from sklearn_meta.outer.state import VERSIONS, MetaState, to_numpy, to_torch
+from sklearn_meta.outer.trainer import SCHEDULES, Trainer
+from sklearn_meta.outer.training_data import (
     TrainingBatches,
+    TrainingData,
     TrainingTasks,
     ValidationBatches,
-    validation_batches,
+    open_validation,
 )
-from sklearn_meta.outer.failures import FACTOR
-from sklearn_meta.outer.memory import (
-    MemoryEstimate,
-    MemoryPlan,
-    free_bytes,
-    out_of_memory,
-)
-from sklearn_meta.outer.objective import (
-    EpisodicModule,
-    HalfNetwork,
-    MeanOverTasks,
-    float32_products,
-)
-from sklearn_meta.outer.scaling import (
-    Limits,
-    Scaling,
-    limits_of,
-    pooled_scaling,
-    typical_scaling,
-)
-from sklearn_meta.outer.state import VERSIONS, MetaState, to_numpy, to_torch
 from sklearn_meta.parameters import (
     Constraint,
     Role,
@@ -92,18 +53,8 @@ from sklearn_meta.parameters import (
     real,
 )
 from sklearn_meta.tasks import Task
-from sklearn_meta.tasks.validate import check_task_names, label
 
-__all__ = ["SCHEDULES", "OuterLoop"]
-
-# the share of meta_lr that is left when a share of the iterations is done
-SCHEDULES: dict[str, Callable[[float], float]] = {
-    "cosine": lambda done: (1 + math.cos(math.pi * done)) / 2,
-    "linear": lambda done: 1 - done,
-    "constant": lambda done: 1.0,
-}
-
-SCALINGS = {"pooled": pooled_scaling, "task": typical_scaling}
+__all__ = ["OuterLoop"]
 
 # parameters of skorch's net that have a parameter of the estimator
 NOT_NET_PARAMS = {
@@ -164,35 +115,6 @@ def are_net_params(value: Any) -> bool:
 def is_folder(value: Any) -> bool:
     """Return whether the value can be the path of a folder."""
     return value is None or (isinstance(value, (str, os.PathLike)) and not os.path.isfile(value))
-
-
-def share_of_meta_lr(schedule: str, n_iter: int, i: int) -> float:
-    """Return the share of meta_lr at iteration `i`; a named function, so that nets pickle."""
-    return SCHEDULES[schedule](min(i / n_iter, 1.0))
-
-
-def as_loader(dataset: Any, **kwargs: Any) -> Any:
-    """Replace torch's DataLoader: the batches of the outer loop are their own loader."""
-    return dataset
-
-
-def print_nothing(*args: Any) -> None:
-    """Replace print."""
-
-
-class Preparation(NamedTuple):
-    """All that meta-training needs before its first iteration."""
-
-    objective: EpisodicModule  # with the theta to start from
-    batches: TrainingBatches
-    validation: ValidationBatches | None
-    device: torch.device
-    seed: int  # of torch's generators, for networks that draw
-    n_way: int  # of a task, as far as it is known before tasks are drawn; 1 for a regression
-    first: Task
-    classes: NDArray[Any] | None
-    scaling: Scaling
-    limits: Limits | None
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -615,22 +537,31 @@ class OuterLoop(BaseEstimator, ABC):
         checkpoint = self._open_checkpoint(seed, (tasks, y, groups, validation_tasks))
         if checkpoint is not None:
             seed = checkpoint.seed
+        name, params = type(self).__name__, self.get_params(deep=False)
         with ExitStack() as readers:
-            run = self._prepare(tasks, y, groups, validation_tasks, readers, seed)
-            run.objective.chunk = self.task_chunk_size or self._plan_memory(run).chunk_size(
-                type(self).__name__, self.get_params(deep=False)
-            )
-            with self._explained_errors(run):
-                theta, history = self._train(run, checkpoint)
-        return self._make_state(run, theta), history
+            data, trainer = self._prepare(tasks, y, groups, validation_tasks, readers, seed)
+            memory = MemoryPlan(trainer, data.n_way, self.task_chunk_size)
+            trainer.objective.chunk = self.task_chunk_size or memory.chunk_size(params)
+            try:
+                theta, history = trainer.train(checkpoint)
+            except (RuntimeError, MemoryError) as error:
+                no_memory = out_of_memory(name, params, error)
+                if no_memory is not None:
+                    raise no_memory from error
+                message = missing_derivative(trainer.objective.f, trainer.objective.theta(), error)
+                if message is not None:
+                    raise ValueError(message) from error
+                raise
+        return self._make_state(data, theta), history
 
     def _estimate_memory(
         self, tasks: Any, y: Any, groups: Any, validation_tasks: Any
     ) -> MemoryEstimate:
         """Estimate the memory of `_learn_prior` by a trial on one and two tasks."""
         with ExitStack() as readers:
-            run = self._prepare(tasks, y, groups, validation_tasks, readers, seed=0)
-            return self._plan_memory(run).estimate(free_bytes(run.device))
+            data, trainer = self._prepare(tasks, y, groups, validation_tasks, readers, seed=0)
+            memory = MemoryPlan(trainer, data.n_way, self.task_chunk_size)
+            return memory.estimate(free_bytes(trainer.device))
 
     def _prepare(
         self,
@@ -640,87 +571,78 @@ class OuterLoop(BaseEstimator, ABC):
         validation_tasks: Any,
         readers: ExitStack,
         seed: int,
-    ) -> Preparation:
-        """Validate tasks, scale and pack their rows, draw theta, and prepare the batches."""
-        rng, device = np.random.RandomState(seed), resolve_device(self.device)
-        training = TrainingTasks.open(tasks, y, groups, self.target_type, rng, readers)
-        first, size = training.first, EpisodeSize(self.support_sizes(), self.n_query)
-        prior = self._prior_to_continue(first)
-        summary = self._summarise(training, prior, size, getattr(tasks, "classes_", None))
-        scaling, limits = self._choose_scaling(summary, prior, first)
-        dtype, classes = summary.dtype, summary.classes
-        check_dtype(device, dtype)
-        at_packing = None if self.scaling is None else scaling
-        packer = Packer(size, self.target_type, at_packing, dtype, device, classes)
-        source, n_outputs = training.episodes(packer)
-        n_outputs = max(n_outputs, summary.n_way) if classes is None else len(classes)
-        n_tasks = self._meta_batch_size(training.n_tasks)
-        seeds = [int(s) for s in rng.randint(np.iinfo(np.int32).max, size=5)]
-        f = self.make_backbone(first.row_shape, seeds[0])
-        theta = self._initial_theta(prior, f, n_outputs, seeds[1], device, dtype)
-        max_n_way = len(theta[BIAS]) if self.has_fixed_n_way() else None
-        if max_n_way is not None and training.pool is not None:
-            check_n_way(n_outputs, max_n_way)
-        validation = None
-        if validation_tasks is not None:
-            shared = classes if self.predicts_shared_labels else None
-            packer = replace(packer, classes=shared, max_n_way=max_n_way)
-            table = (validation_tasks, y, groups)
-            validation = validation_batches(
-                *table, first, packer, n_tasks, seeds[2], f.transductive, readers
-            )
-        elif self.early_stopping:
+    ) -> tuple[TrainingData, Trainer]:
+        """Validate tasks, scale and pack their rows, draw theta, and make the batches."""
+        if self.early_stopping and validation_tasks is None:
             raise ValueError(
                 f"early_stopping=True needs validation tasks: {type(self).__name__}."
                 "meta_fit(tasks, validation_tasks=...)."
             )
+        rng, device = np.random.RandomState(seed), resolve_device(self.device)
+        training = TrainingTasks.open(tasks, y, groups, self.target_type, rng, readers)
+        prior = self._prior_to_continue(training.first)
+        data = training.scale_and_pack(
+            EpisodeSize(self.support_sizes(), self.n_query),
+            device,
+            self.scaling,
+            prior,
+            shared_labels=self.shared_labels,
+            has_fixed_n_way=self.has_fixed_n_way(),
+        )
+        n_tasks = self._meta_batch_size(data.n_tasks)
+        seeds = [int(s) for s in rng.randint(np.iinfo(np.int32).max, size=5)]
+        f = self.make_backbone(data.first.row_shape, seeds[0])
+        theta = self._initial_theta(prior, f, data, seeds[1])
+        validation = None
+        if validation_tasks is not None:
+            classes = data.packer.classes if self.predicts_shared_labels else None
+            max_n_way = len(theta[BIAS]) if self.has_fixed_n_way() else None
+            packer = replace(data.packer, classes=classes, max_n_way=max_n_way)
+            source = open_validation(
+                validation_tasks, y, groups, data.first, packer, 10 * n_tasks, seeds[2], readers
+            )
+            validation = ValidationBatches(source, n_tasks, seeds[2], f.transductive)
         per_epoch = min(self.iters_per_epoch, self.max_meta_iter)
         batches = TrainingBatches(
-            source, n_tasks, per_epoch, self.max_meta_iter, seeds[3], f.transductive
+            data.source, n_tasks, per_epoch, self.max_meta_iter, seeds[3], f.transductive
         )
-        objective = self._make_objective(f, theta, batches.progress)
-        n_way = n_outputs if self.target_type == "class" else 1
-        data = (first, classes, scaling, limits)
-        return Preparation(objective, batches, validation, device, seeds[4], n_way, *data)
+        return data, self._make_trainer(f, theta, batches, validation, device, seeds[4])
 
-    def _make_objective(
-        self, f: RowNetwork, theta: Params, progress: Callable[[], float]
-    ) -> EpisodicModule:
+    def _make_trainer(
+        self,
+        f: RowNetwork,
+        theta: Params,
+        batches: TrainingBatches,
+        validation: ValidationBatches | None,
+        device: torch.device,
+        seed: int,
+    ) -> Trainer:
         by_task = self.scaling == "task"
-        return EpisodicModule(
+        objective = EpisodicModule(
             self.make_algorithm(),
             HalfNetwork(f) if self.precision == "bf16" else f,
             theta,
             (by_task, by_task and self.target_type == "real"),
-            progress,
+            batches.progress,
             compiled=CompiledGradient(padding=not f.transductive) if self.compile else None,
         )
-
-    def _plan_memory(self, run: Preparation) -> MemoryPlan:
-        optimizer = (self.net_params or {}).get("optimizer", self.default_optimizer)
-        return MemoryPlan(
-            run.objective,
-            run.batches,
-            run.validation,
-            partial(optimizer, lr=self.meta_lr),
-            run.device,
-            run.n_way,
-            self.task_chunk_size,
-        )
-
-    def _make_state(self, run: Preparation, theta: Params) -> MetaState:
-        return MetaState(
-            theta=to_numpy(theta),
-            scaling=run.scaling,
-            row_shape=run.first.row_shape,
-            target_shape=run.first.y.shape[1:],
-            feature_names=run.first.feature_names_in,
-            classes=run.classes,
-            structural=self.fingerprints("structural"),
-            training=self.fingerprints("training"),
-            versions=dict(VERSIONS),
-            by_task=self.scaling == "task",
-            limits=run.limits,
+        return Trainer(
+            owner=type(self).__name__,
+            objective=objective,
+            batches=batches,
+            validation=validation,
+            device=device,
+            seed=seed,
+            n_epochs=self.n_epochs,
+            optimizer=self.default_optimizer,
+            meta_lr=self.meta_lr,
+            meta_lr_schedule=self.meta_lr_schedule,
+            max_grad_norm=self.max_grad_norm,
+            patience=self.patience if self.early_stopping else None,
+            precision=self.precision,
+            callbacks=self.callbacks or (),
+            net_params=self.net_params or {},
+            verbose=self.verbose,
         )
 
     def _prior_to_continue(self, task: Task) -> MetaState | None:
@@ -729,61 +651,11 @@ class OuterLoop(BaseEstimator, ABC):
         if not self.warm_start or prior is None:
             return None
         self.check_structure(prior)
-        if (task.row_shape, task.y[:1].size) != (prior.row_shape, prior.n_targets):
-            raise TaskError(
-                f"{label(task, 0)}: X of shape {(len(task), *task.row_shape)} and y of shape "
-                f"{task.y.shape} do not go with warm_start=True: the prior is for rows of shape "
-                f"{prior.row_shape} and {prior.n_targets} output(s)."
-            )
-        check_task_names(task, 0, prior.feature_names)
+        try:
+            prior.check_task(task, 0, type(self).__name__)
+        except TaskError as error:
+            raise TaskError(f"{error} warm_start=False forgets the prior.") from None
         return prior
-
-    def _keeps_scaling(self, prior: MetaState | None) -> bool:
-        """Return whether a warm start keeps the scaling with which its weights were learned."""
-        return prior is not None and self.scaling == prior.training["scaling"]
-
-    def _summarise(
-        self,
-        training: TrainingTasks,
-        prior: MetaState | None,
-        size: EpisodeSize,
-        declared_classes: Any,  # of a distribution
-    ) -> TaskSummary:
-        """Go through all tasks for what they have in common; a warm start keeps its labels."""
-        by_position = self.has_fixed_n_way()
-        declared = declared_classes if prior is None else prior.classes
-        needs_moments = self.scaling is not None and not self._keeps_scaling(prior)
-        summary = training.summarise(
-            size,
-            moments=needs_moments or not training.is_read,  # tasks are not read for a warning alone
-            classes=self.shared_labels and declared is None,
-            n_way=self.target_type == "class" and by_position,
-            max_n_way=len(prior.theta[BIAS]) if prior is not None and by_position else None,
-        )
-        if self.shared_labels and declared is not None:
-            summary = summary._replace(classes=np.unique(declared))
-        return summary
-
-    def _choose_scaling(
-        self, summary: TaskSummary, prior: MetaState | None, first: Task
-    ) -> tuple[Scaling, Limits | None]:
-        """Choose how rows are scaled, and return how far they went in these units."""
-        limits = None
-        if prior is not None and self._keeps_scaling(prior):
-            scaling, limits = prior.scaling, prior.limits
-        elif self.scaling is None:
-            width = first.row_shape[0] if len(first.row_shape) == 1 else 1
-            n_outputs = 1 if self.target_type == "class" else first.y[:1].size
-            scaling = Scaling(
-                np.zeros(width), np.ones(width), np.zeros(n_outputs), np.ones(n_outputs)
-            )
-        else:
-            assert summary.moments is not None
-            scaling = SCALINGS[self.scaling](*summary.moments)
-        if self.scaling == "task" or summary.moments is None:
-            return scaling, limits
-        new = limits_of(scaling, *summary.moments)
-        return scaling, new if limits is None else limits.join(new)
 
     def _meta_batch_size(self, n_tasks: int | None) -> int:
         """Return the number of tasks in a meta-batch; `n_tasks` is None for a distribution."""
@@ -797,143 +669,42 @@ class OuterLoop(BaseEstimator, ABC):
         return int(self.meta_batch_size)
 
     def _initial_theta(
-        self,
-        prior: MetaState | None,
-        f: RowNetwork,
-        n_outputs: int,
-        seed: int,
-        device: torch.device,
-        dtype: Any,
+        self, prior: MetaState | None, f: RowNetwork, data: TrainingData, seed: int
     ) -> Params:
         """Draw theta, or take that of a warm start."""
+        device, dtype = data.packer.device, torch_dtype(data.packer.dtype)
         if prior is not None:
             self.check_backbone(f, prior.theta)
-            return to_torch(prior.theta, device, torch_dtype(dtype))
-        theta = draw_theta(self.make_algorithm(), f, n_outputs, seed)
+            return to_torch(prior.theta, device, dtype)
+        theta = draw_theta(self.make_algorithm(), f, data.n_outputs, seed)
         if not theta:
             raise ValueError(
                 f"{type(self).__name__} has no meta-parameters to learn: "
                 f"backbone={self.backbone!r} with hidden_layer_sizes={self.hidden_layer_sizes!r} "
                 "has no weights, nor has the head."
             )
-        return {k: p.to(device, torch_dtype(dtype)) for k, p in theta.items()}
+        return {k: p.to(device, dtype) for k, p in theta.items()}
+
+    def _make_state(self, data: TrainingData, theta: Params) -> MetaState:
+        return MetaState(
+            theta=to_numpy(theta),
+            scaling=data.scaling,
+            row_shape=data.first.row_shape,
+            target_shape=data.first.y.shape[1:],
+            feature_names=data.first.feature_names_in,
+            classes=data.packer.classes,
+            structural=self.fingerprints("structural"),
+            training=self.fingerprints("training"),
+            versions=dict(VERSIONS),
+            by_task=self.scaling == "task",
+            limits=data.limits,
+        )
 
     def _open_checkpoint(self, seed: int, data: Sequence[Any]) -> Checkpoint | None:
         """Open the file of this run: of this class, these parameters and this data."""
         if self.checkpoint_dir is None:
             return None
-        folder, name, prior = open_folder(self.checkpoint_dir), type(self).__name__, self.meta_state
+        folder, cls, prior = open_folder(self.checkpoint_dir), type(self), self.meta_state
         theta = dict(prior.theta) if self.warm_start and prior is not None else None
-        key = hash_of_run(type(self).__qualname__, self.get_params(deep=False), theta, data)
-        return Checkpoint(folder / f"{name}-{key}.pt", self.checkpoint_every, seed)
-
-    @contextmanager
-    def _explained_errors(self, run: Preparation) -> Iterator[None]:
-        """Say what to change where memory runs out or a derivative is missing."""
-        try:
-            yield
-        except (RuntimeError, MemoryError) as error:
-            no_memory = out_of_memory(type(self).__name__, self.get_params(deep=False), error)
-            if no_memory is not None:
-                raise no_memory from error
-            message = missing_derivative(run.objective.f, run.objective.theta(), error)
-            if message is None:
-                raise
-            raise ValueError(message) from error
-
-    def _train(self, run: Preparation, checkpoint: Checkpoint | None) -> tuple[Params, MetaHistory]:
-        """Minimise E_T L(Phi(D_T^support), D_T^query) over theta.
-
-        With validation tasks, the best theta of all epochs is returned, else the last.
-        """
-        batches = run.batches
-        best = EarlyStopping(  # without early_stopping it loads the best and never stops
-            patience=self.patience if self.early_stopping else self.n_epochs + 1,
-            load_best=True,
-            sink=print if self.verbose else print_nothing,
-        )
-        net = self._make_net(run, checkpoint, best)
-        start = {k: p.clone() for k, p in net.module_.theta().items()}
-        with float32_products(self.precision), seeded(Generators(run.seed)):
-            net.partial_fit(batches, None)
-        theta = net.module_.theta()
-        if batches.n_iter == 0 and all(p.equal(start[k]) for k, p in theta.items()):
-            raise KeyboardInterrupt("Meta-training was interrupted before its first iteration.")
-        stopped_early = run.validation is not None and best.misses_ >= best.patience
-        if batches.n_iter < batches.max_iter and not stopped_early:
-            warn(
-                f"Meta-training was interrupted (by hand or by a callback) after {batches.n_iter} "
-                f"of {batches.max_iter} iterations; the state reached is kept. warm_start=True "
-                "goes on from it.",
-                ConvergenceWarning,
-            )
-        if not all(bool(p.isfinite().all()) for p in theta.values()):
-            raise FloatingPointError(
-                "Meta-training diverged: theta is no longer finite. Lower meta_lr or the inner "
-                "step."
-            )
-        loss, zero_loss = net.history[-1].get("train_loss", 0.0), net.module_.zero_loss
-        if loss > FACTOR * (1 + zero_loss):
-            warn(
-                f"Meta-training ended at a loss of {loss:.3g}, against {zero_loss:.3g} of "
-                "predicting nothing. Lower meta_lr or the inner step.",
-                ConvergenceWarning,
-            )
-        return theta, by_epoch(net.history)
-
-    def _make_net(
-        self, run: Preparation, checkpoint: Checkpoint | None, best: EarlyStopping
-    ) -> NeuralNet:
-        """Make skorch's net, with the callbacks that the parameters ask for."""
-        batches, name = run.batches, type(self).__name__
-        callbacks: list[Any] = [
-            ("counter", CountIterations(batches)),
-            ("diverged", StopIfDiverged()),
-            ("diagnostics", RecordDiagnostics()),
-        ]
-        if self.meta_lr_schedule != "constant":
-            schedule = LRScheduler(
-                torch.optim.lr_scheduler.LambdaLR,
-                step_every="batch",
-                lr_lambda=partial(share_of_meta_lr, self.meta_lr_schedule, self.max_meta_iter),
-                last_epoch=-1,  # a checkpoint has its own count
-            )
-            callbacks.append(("schedule", schedule))
-        if self.max_grad_norm is not None:
-            callbacks.append(("clip", GradientNormClipping(self.max_grad_norm)))
-        if run.validation is not None:
-            callbacks.append(("best", best))
-        if checkpoint is not None:
-            callbacks.append(("save", SaveCheckpoints(checkpoint, batches, self.n_epochs)))
-        if self.verbose:
-            callbacks.append(("progress", ProgressBar(batches, name)))
-        params: dict[str, Any] = {
-            "optimizer": self.default_optimizer,
-            "lr": self.meta_lr,
-            "max_epochs": self.n_epochs - (checkpoint.n_epochs if checkpoint else 0),
-            "verbose": self.verbose,
-        }
-        has_optimizer = any(key.startswith("optimizer") for key in self.net_params or {})
-        uses_adam = self.default_optimizer is torch.optim.Adam and not has_optimizer
-        if uses_adam and run.device.type in ("cpu", "cuda"):
-            params["optimizer__fused"] = True  # one kernel: small steps are mostly overhead
-        if self.verbose < 2:
-            params["callbacks__print_log"] = None
-        else:
-            params["callbacks__print_log__sink"] = tqdm.write  # above the bar
-        try:
-            return NeuralNet(
-                run.objective,
-                criterion=MeanOverTasks,
-                iterator_train=as_loader,
-                iterator_valid=as_loader,
-                train_split=None if run.validation is None else predefined_split(run.validation),
-                callbacks=callbacks + list(self.callbacks or []),
-                device=str(run.device),
-                **(params | dict(self.net_params or {})),
-            ).initialize()
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"skorch refuses net_params={self.net_params!r} or "
-                f"callbacks={self.callbacks!r}: {error}"
-            ) from error
+        key = hash_of_run(cls.__qualname__, self.get_params(deep=False), theta, data)
+        return Checkpoint(folder / f"{cls.__name__}-{key}.pt", self.checkpoint_every, seed)

@@ -28,35 +28,25 @@ TENSORS = [*SMALL, *map(np.dtype, (np.int32, np.int64, np.float32, np.float64))]
 class RowStore(ABC):
     """All rows of some tasks; `take` makes a tensor on the device of those that are drawn."""
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
+    def __init__(self, device: torch.device, nbytes: int) -> None:
+        self.device, self.nbytes = device, nbytes  # bytes of the device that the rows occupy
 
     @abstractmethod
     def take(self, rows: Ints, rng: np.random.RandomState | None = None) -> Tensor:
         """Return a new tensor (B, n, ...) of rows (B, n); `rng` is used by augmentation alone."""
-
-    @property
-    @abstractmethod
-    def nbytes(self) -> int:
-        """Bytes of the device that the rows occupy."""
 
 
 class DeviceRows(RowStore):
     """Rows in one tensor on the device."""
 
     def __init__(self, X: Tensor) -> None:
-        super().__init__(X.device)
+        super().__init__(X.device, X.nbytes)
         self.X = X
 
     def take(self, rows: Ints, rng: np.random.RandomState | None = None) -> Tensor:
         """Select rows."""
         X = self.X.index_select(0, on_device(rows.reshape(-1), self.device))
         return X.view(*rows.shape, *self.X.shape[1:])
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the tensor."""
-        return self.X.nbytes
 
 
 class HostRows(RowStore):
@@ -65,7 +55,7 @@ class HostRows(RowStore):
     def __init__(
         self, tables: Sequence[Any], table: Ints, row: Ints, dtype: Any, device: torch.device
     ) -> None:
-        super().__init__(device)
+        super().__init__(device, 0)
         self.tables, self.table, self.row = tables, table, row  # row i is tables[table[i]][row[i]]
         dtypes = {t.dtype for t in tables}
         has_tensors = len(dtypes) == 1 and dtypes <= set(TENSORS)
@@ -82,23 +72,13 @@ class HostRows(RowStore):
         flat = on_device(X, self.device).index_select(0, on_device(inverse.ravel(), self.device))
         return flat.view(*rows.shape, *X.shape[1:])
 
-    @property
-    def nbytes(self) -> int:
-        """None of the device's."""
-        return 0
-
 
 class StoreOver(RowStore):
     """A store that changes the rows of another one when they are taken."""
 
     def __init__(self, inner: RowStore) -> None:
-        super().__init__(inner.device)
+        super().__init__(inner.device, inner.nbytes)
         self.inner = inner
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the store below."""
-        return self.inner.nbytes
 
 
 class RotatedRows(StoreOver):

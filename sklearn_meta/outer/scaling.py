@@ -24,11 +24,13 @@ from torch import Tensor
 from sklearn_meta.tasks.arrays import blocks
 
 __all__ = [
+    "SCALINGS",
     "Limits",
     "Moments",
     "Scaling",
     "TaskMoments",
     "limits_of",
+    "no_scaling",
     "pooled_scaling",
     "row_axes",
     "scale_departures",
@@ -190,6 +192,16 @@ def typical_scaling(x: TaskMoments, y: TaskMoments | None) -> Scaling:
     return Scaling(np.zeros_like(scale), scale, np.zeros_like(mean), y_scale)
 
 
+SCALINGS = {"pooled": pooled_scaling, "task": typical_scaling}
+
+
+def no_scaling(n_features: int, n_outputs: int) -> Scaling:
+    """Leave rows and targets in their own units."""
+    return Scaling(
+        np.zeros(n_features), np.ones(n_features), np.zeros(n_outputs), np.ones(n_outputs)
+    )
+
+
 def limits_of(scaling: Scaling, x: TaskMoments, y: TaskMoments | None) -> Limits:
     """Return how far rows and tasks went, in the units of a scaling."""
 
@@ -267,10 +279,9 @@ def task_statistics(values: NDArray[Any], weight: NDArray[Any]) -> Pair:
     return (mean, scale) if weight.ndim > 1 else (mean.squeeze(axes), scale.squeeze(axes))
 
 
-def standardise_tasks(
-    support: Tensor, query: Tensor, weight: Tensor, axes: tuple[int, ...]
-) -> tuple[Tensor, Tensor]:
+def standardise_tasks(support: Tensor, query: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Standardise each task of a stack by its support, in units of the typical scale (1)."""
+    axes = row_axes(support.ndim - weight.ndim)
     exact = support.dtype if support.device.type == "mps" else torch.float64  # which it lacks
     values, eps = support.to(exact), torch.finfo(support.dtype).eps
     mean, scale = (part.to(support) for part in statistics(values, weight.to(exact), axes, eps))
@@ -327,26 +338,26 @@ def departures(
     mean, scale = (part.reshape(n_tasks, -1) for part in task_statistics(values, weight))
     spread = scale / unit
     distance = np.hypot((mean - centre) / unit, spread)
+    is_far = distance > FAR[what] * most
     n_rows = (weight > 0).sum(-1, keepdims=True)
     if values.ndim > 3:
         n_rows = n_rows * values[0, 0].size
     power = 1 / np.maximum(n_rows - 1, 1)
-    far = distance > FAR[what] * most
     n_columns, varies = spread.shape[1], spread > 0
-    one = np.minimum(CLOSE / n_columns, (CHANCE / n_columns) ** power)
-    close = varies & (spread < one * least)
-    every = np.minimum(CLOSE, CHANCE**power)
-    close |= (varies & (spread < every * least)).all(axis=1, keepdims=True)
+    share = np.minimum(CLOSE / n_columns, (CHANCE / n_columns) ** power)  # of a single column
+    is_close = varies & (spread < share * least)
+    share = np.minimum(CLOSE, CHANCE**power)  # of all columns together
+    is_close |= (varies & (spread < share * least)).all(axis=1, keepdims=True)
     messages = {}
-    for i in np.flatnonzero(far.any(axis=1) | close.any(axis=1)):
-        if far[i].any():
-            ratio = np.where(far[i], distance[i] / most, 0.0)
+    for i in np.flatnonzero(is_far.any(axis=1) | is_close.any(axis=1)).tolist():
+        if is_far[i].any():
+            ratio = np.where(is_far[i], distance[i] / most, 0.0)
             k = int(ratio.argmax())
-            words = f"{ratio[k]:.3g} times as far out as any row"
+            how = f"{ratio[k]:.3g} times as far out as any row"
         else:
-            ratio = np.where(close[i], spread[i] / np.where(close[i], least, 1.0), np.inf)
+            ratio = np.where(is_close[i], spread[i] / np.where(is_close[i], least, 1.0), np.inf)
             k = int(ratio.argmin())
-            words = f"only {ratio[k]:.3g} times as spread out as any task"
+            how = f"only {ratio[k]:.3g} times as spread out as any task"
         which = what if n_columns == 1 else f"column {names[k] if names else k!r} of {what}"
-        messages[int(i)] = f"is far from the scale of meta-training: {which} is {words} there"
+        messages[i] = f"is far from the scale of meta-training: {which} is {how} there"
     return messages

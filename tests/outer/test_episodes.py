@@ -1,7 +1,6 @@
 """Meta-batches: which tasks come when, and which classes make a task."""
 
 from collections import Counter
-from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -14,8 +13,8 @@ from sklearn_meta.outer.episodes import (
     Packer,
     PoolEpisodes,
     TaskEpisodes,
-    validation_batches,
 )
+from sklearn_meta.outer.training_data import ValidationBatches
 from sklearn_meta.tasks import EmpiricalTasks, FewShotTasks, Task
 
 CPU = torch.device("cpu")
@@ -118,9 +117,7 @@ def test_a_distribution_is_sampled_anew_in_every_meta_batch():
 
 
 def test_validation_takes_every_task_once_with_the_same_rows_each_time():
-    tasks, readers = made_tasks(7), ExitStack()
-    args = (tasks, None, None, tasks[0], packer((1, 3)), 3)
-    batches = validation_batches(*args, seed=5, transductive=False, readers=readers)
+    batches = ValidationBatches(source_of(7, (1, 3)), 3, seed=5, transductive=False)
     passes = [list(batches) for _ in range(2)]
     order = [i for batch, _ in passes[0] for i in batch[0][:, 0, 0].int().tolist()]
     assert order == list(range(7))

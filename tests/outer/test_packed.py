@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
-from sklearn_meta.outer.episodes import EpisodeSize, PackedTasks, Packer
+from sklearn_meta.outer.episodes import EpisodeSize, Packer
 from sklearn_meta.outer.scaling import scaling_of
 from sklearn_meta.tasks import FewShotTasks, Task
 
@@ -113,25 +113,6 @@ def test_equal_tasks_have_no_padding():
     assert support.weight.all()
     assert query.weight.all()
     assert support.X.shape == query.X.shape == (3, 4, 2)
-
-
-@pytest.mark.parametrize("fixed", [False, True])
-@pytest.mark.parametrize("labels", [False, True])
-def test_equal_tasks_are_drawn_as_unequal_ones(fixed, labels, monkeypatch):
-    rng = np.random.RandomState(0)
-    support = [1, 7] if fixed else None
-    y = np.repeat([0, 1], 5)
-    packed = pack(
-        [Task(rng.normal(size=(10, 2)), y, support=support) for _ in range(4)], labels=labels
-    )
-    assert packed.has_equal_groups
-    quick = draw(packed, 3, EpisodeSize((2, 2), 3))
-    monkeypatch.setattr(PackedTasks, "has_equal_groups", False)
-    slow = draw(packed, 3, EpisodeSize((2, 2), 3))
-    assert quick[2] is slow[2] is False
-    for one, other in zip(quick[:2], slow[:2], strict=True):
-        for a, b in zip(one, other, strict=True):
-            assert a.equal(b)
 
 
 @pytest.mark.parametrize("what", ["support", "query"])

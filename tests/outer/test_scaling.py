@@ -11,7 +11,6 @@ from sklearn_meta import MAMLRegressor, ProtoNetClassifier, ReptileClassifier, T
 from sklearn_meta.outer.scaling import (
     Moments,
     TaskMoments,
-    row_axes,
     scaling_of,
     standardise_tasks,
     statistics,
@@ -81,7 +80,7 @@ def test_statistics_neither_overflow_nor_underflow(dtype, unit):
     values, plain = (unit * X).astype(dtype), scaling_of(X, None, ONES).inputs(X)
     close(scaling_of(values, None, ONES).inputs(values), plain, 1e-5)
     stack = torch.tensor(values)[None]
-    out, _ = standardise_tasks(stack, stack, torch.ones(1, 9, dtype=stack.dtype), (-2,))
+    out, _ = standardise_tasks(stack, stack, torch.ones(1, 9, dtype=stack.dtype))
     close(out[0], plain, 1e-5)
     assert out.numpy().dtype == dtype
     _, scale = statistics(stack, torch.ones(1, 9), (-2,), 1e-7)  # on devices without float64
@@ -93,7 +92,7 @@ def test_scaling_a_stack_is_scaling_each_task_by_its_support(row_shape):
     support = 2 * RNG.normal(size=(3, 6, *row_shape)) - 1
     query, weight = RNG.normal(size=(3, 5, *row_shape)), RNG.uniform(size=(3, 6))
     weight[1, 4:] = 0  # padding
-    out = standardise_tasks(*map(torch.tensor, (support, query, weight)), row_axes(len(row_shape)))
+    out = standardise_tasks(*map(torch.tensor, (support, query, weight)))
     support[1, 4:] = 99  # is not looked at
     stack = scaling_of(support, None, weight)
     for i in range(3):
@@ -167,7 +166,7 @@ def test_meta_training_scales_a_task_as_fit_does(offset):
     scaling = typical(parts, parts)
     query, weight = parts + 1.0, np.ones((3, 9))
     units = [torch.tensor(part / scaling.x_scale) for part in (parts, query)]
-    _, found = standardise_tasks(*units, torch.tensor(weight), (-2,))
+    _, found = standardise_tasks(*units, torch.tensor(weight))
     close(found, scaling_of(parts, None, weight, scaling).inputs(query), 1e-8)
     assert (found[..., 1] == 0).all()
     assert (found[0, :, 2] != 0).all()

@@ -1,0 +1,183 @@
+"""Meta-training with skorch: minimise the meta-objective over theta, and say how it ended."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from skorch import NeuralNet
+from skorch.callbacks import EarlyStopping, GradientNormClipping, LRScheduler
+from skorch.helper import predefined_split
+from tqdm.auto import tqdm
+
+from sklearn_meta._warnings import warn
+from sklearn_meta.functional import Params
+from sklearn_meta.functional.generators import Generators, seeded
+from sklearn_meta.outer.callbacks import (
+    CountIterations,
+    MetaHistory,
+    ProgressBar,
+    RecordDiagnostics,
+    StopIfDiverged,
+    by_epoch,
+)
+from sklearn_meta.outer.checkpoint import Checkpoint, SaveCheckpoints
+from sklearn_meta.outer.failures import FACTOR
+from sklearn_meta.outer.objective import EpisodicModule, MeanOverTasks, float32_products
+from sklearn_meta.outer.training_data import TrainingBatches, ValidationBatches
+
+__all__ = ["SCHEDULES", "Trainer"]
+
+# the share of meta_lr that is left when a share of the iterations is done
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "cosine": lambda done: (1 + math.cos(math.pi * done)) / 2,
+    "linear": lambda done: 1 - done,
+    "constant": lambda done: 1.0,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trainer:
+    """An objective, its meta-batches, and how theta is optimised: parameters of the estimator."""
+
+    owner: str  # the class of the estimator, for the progress bar
+    objective: EpisodicModule  # with the theta to start from
+    batches: TrainingBatches
+    validation: ValidationBatches | None
+    device: torch.device
+    seed: int  # of torch's generators, for networks that draw
+    n_epochs: int
+    optimizer: type[torch.optim.Optimizer]  # unless net_params has one
+    meta_lr: float
+    meta_lr_schedule: str
+    max_grad_norm: float | None
+    patience: int | None  # epochs without improvement; None: never stop early
+    precision: str | None
+    callbacks: Sequence[Any]
+    net_params: Mapping[str, Any]
+    verbose: int
+
+    def make_optimizer(self, params: list[torch.Tensor]) -> torch.optim.Optimizer:
+        """Make the optimiser, without the options of net_params."""
+        optimizer = self.net_params.get("optimizer", self.optimizer)
+        made: torch.optim.Optimizer = optimizer(params, lr=self.meta_lr)
+        return made
+
+    def train(self, checkpoint: Checkpoint | None) -> tuple[Params, MetaHistory]:
+        """Minimise E_T L(Phi(D_T^support), D_T^query) over theta.
+
+        With validation tasks, the best theta of all epochs is returned, else the last.
+        """
+        best = EarlyStopping(  # without early stopping it loads the best and never stops
+            patience=self.n_epochs + 1 if self.patience is None else self.patience,
+            load_best=True,
+            sink=print if self.verbose else print_nothing,
+        )
+        net = self._make_net(checkpoint, best)
+        start = {k: p.clone() for k, p in net.module_.theta().items()}
+        with float32_products(self.precision), seeded(Generators(self.seed)):
+            net.partial_fit(self.batches, None)
+        theta, n_iter, max_iter = net.module_.theta(), self.batches.n_iter, self.batches.max_iter
+        if n_iter == 0 and all(p.equal(start[k]) for k, p in theta.items()):
+            raise KeyboardInterrupt("Meta-training was interrupted before its first iteration.")
+        stopped_early = self.validation is not None and best.misses_ >= best.patience
+        if n_iter < max_iter and not stopped_early:
+            warn(
+                f"Meta-training was interrupted (by hand or by a callback) after {n_iter} "
+                f"of {max_iter} iterations; the state reached is kept. warm_start=True "
+                "goes on from it.",
+                ConvergenceWarning,
+            )
+        if not all(bool(p.isfinite().all()) for p in theta.values()):
+            raise FloatingPointError(
+                "Meta-training diverged: theta is no longer finite. Lower meta_lr or the inner "
+                "step."
+            )
+        loss, zero_loss = net.history[-1].get("train_loss", 0.0), net.module_.zero_loss
+        if loss > FACTOR * (1 + zero_loss):
+            warn(
+                f"Meta-training ended at a loss of {loss:.3g}, against {zero_loss:.3g} of "
+                "predicting nothing. Lower meta_lr or the inner step.",
+                ConvergenceWarning,
+            )
+        return theta, by_epoch(net.history)
+
+    def _make_net(self, checkpoint: Checkpoint | None, best: EarlyStopping) -> NeuralNet:
+        params: dict[str, Any] = {
+            "optimizer": self.optimizer,
+            "lr": self.meta_lr,
+            "max_epochs": self.n_epochs - (checkpoint.n_epochs if checkpoint else 0),
+            "verbose": self.verbose,
+        }
+        has_optimizer = any(key.startswith("optimizer") for key in self.net_params)
+        uses_adam = self.optimizer is torch.optim.Adam and not has_optimizer
+        if uses_adam and self.device.type in ("cpu", "cuda"):
+            params["optimizer__fused"] = True  # one kernel: small steps are mostly overhead
+        if self.verbose < 2:
+            params["callbacks__print_log"] = None
+        else:
+            params["callbacks__print_log__sink"] = tqdm.write  # above the bar
+        split = None if self.validation is None else predefined_split(self.validation)
+        try:
+            return NeuralNet(
+                self.objective,
+                criterion=MeanOverTasks,
+                iterator_train=as_loader,
+                iterator_valid=as_loader,
+                train_split=split,
+                callbacks=[*self._callbacks(checkpoint, best), *self.callbacks],
+                device=str(self.device),
+                **(params | dict(self.net_params)),
+            ).initialize()
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"skorch refuses net_params={dict(self.net_params) or None!r} or "
+                f"callbacks={list(self.callbacks) or None!r}: {error}"
+            ) from error
+
+    def _callbacks(
+        self, checkpoint: Checkpoint | None, best: EarlyStopping
+    ) -> list[tuple[str, Any]]:
+        """Make the callbacks that the parameters ask for; checkpoints use their names."""
+        batches = self.batches
+        callbacks: list[tuple[str, Any]] = [
+            ("counter", CountIterations(batches)),
+            ("diverged", StopIfDiverged()),
+            ("diagnostics", RecordDiagnostics()),
+        ]
+        if self.meta_lr_schedule != "constant":
+            schedule = LRScheduler(
+                torch.optim.lr_scheduler.LambdaLR,
+                step_every="batch",
+                lr_lambda=partial(share_of_meta_lr, self.meta_lr_schedule, batches.max_iter),
+                last_epoch=-1,  # a checkpoint has its own count
+            )
+            callbacks.append(("schedule", schedule))
+        if self.max_grad_norm is not None:
+            callbacks.append(("clip", GradientNormClipping(self.max_grad_norm)))
+        if self.validation is not None:
+            callbacks.append(("best", best))
+        if checkpoint is not None:
+            callbacks.append(("save", SaveCheckpoints(checkpoint, batches, self.n_epochs)))
+        if self.verbose:
+            callbacks.append(("progress", ProgressBar(batches, self.owner)))
+        return callbacks
+
+
+def share_of_meta_lr(schedule: str, n_iter: int, i: int) -> float:
+    """Return the share of meta_lr at iteration `i`; a named function, so that nets pickle."""
+    return SCHEDULES[schedule](min(i / n_iter, 1.0))
+
+
+def as_loader(dataset: Any, **kwargs: Any) -> Any:
+    """Replace torch's DataLoader: the batches of the outer loop are their own loader."""
+    return dataset
+
+
+def print_nothing(*args: Any) -> None:
+    """Replace print."""

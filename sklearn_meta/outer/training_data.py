@@ -1,0 +1,389 @@
+"""The tasks of `meta_fit`, validated, scaled and packed, and the meta-batches that skorch takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeGuard, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from sklearn_meta._devices import check_dtype
+from sklearn_meta.exceptions import TaskError
+from sklearn_meta.inner.heads import BIAS, check_n_way
+from sklearn_meta.outer.episodes import (
+    DistributionEpisodes,
+    Episode,
+    EpisodeSize,
+    EpisodeSource,
+    PackedTasks,
+    Packer,
+    PoolEpisodes,
+    ReadEpisodes,
+    TaskEpisodes,
+    check_enough_rows,
+    check_max_n_way,
+)
+from sklearn_meta.outer.rows import dtype_of_rows
+from sklearn_meta.outer.scaling import (
+    SCALINGS,
+    Limits,
+    Scaling,
+    TaskMoments,
+    limits_of,
+    no_scaling,
+)
+from sklearn_meta.outer.state import MetaState
+from sklearn_meta.tasks import EmpiricalTasks, FewShotTasks, Task, TaskDistribution, as_tasks
+from sklearn_meta.tasks.convert import validation_table
+from sklearn_meta.tasks.lazy import TaskReader, as_lazy, is_lazy
+from sklearn_meta.tasks.validate import check_same_rows, label
+
+__all__ = [
+    "TrainingBatches",
+    "TrainingData",
+    "TrainingTasks",
+    "ValidationBatches",
+    "open_validation",
+]
+
+D = TypeVar("D", bound=TaskDistribution)
+
+Batch = tuple[tuple[Tensor, ...], Tensor]  # as skorch takes it
+
+N_SAMPLE = 64  # tasks drawn from a distribution to learn its shapes and scales
+N_LABEL_SETS = 256  # tasks whose labels are merged at once
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """All that meta-training knows of its tasks."""
+
+    first: Task  # all others have rows like it
+    n_tasks: int | None  # None: a distribution
+    source: EpisodeSource
+    packer: Packer
+    n_outputs: int  # of a regression, else the most classes of a task, or those that tasks share
+    scaling: Scaling
+    limits: Limits | None
+
+    @property
+    def n_way(self) -> int:
+        """Classes of a task, as far as they are known before tasks are drawn; 1 for targets."""
+        return self.n_outputs if self.packer.target_type == "class" else 1
+
+
+@dataclass(frozen=True)
+class TrainingTasks:
+    """The validated tasks of meta-training: all of them, or some of a distribution."""
+
+    tasks: tuple[Task, ...] | TaskReader  # a pool is one task
+    distribution: TaskDistribution | None  # to draw from; None: the tasks are all there are
+    target_type: str
+    declared_classes: NDArray[Any] | None = None  # that a distribution may draw
+
+    @classmethod
+    def open(
+        cls,
+        tasks: Any,
+        y: Any,
+        groups: Any,
+        target_type: str,
+        rng: np.random.RandomState,
+        readers: ExitStack,
+    ) -> TrainingTasks:
+        """Validate tasks as `meta_fit` accepts them; a reader validates each when it reads it."""
+        classes = getattr(tasks, "classes_", None)
+        if y is None and groups is None and is_lazy(tasks):
+            reader = readers.enter_context(as_lazy(tasks).reader(target_type))
+            return cls(reader, None, target_type, classes)
+        if not isinstance(tasks, TaskDistribution):
+            return cls(as_tasks(tasks, y, groups, target_type=target_type), None, target_type)
+        if y is not None or groups is not None:
+            raise TaskError("y= and groups= go with a table of rows, not with a TaskDistribution.")
+        if isinstance(tasks, FewShotTasks) and target_type == "real":
+            raise TaskError(
+                "FewShotTasks draws classification tasks; a regressor needs real targets."
+            )
+        if samples_as(tasks, EmpiricalTasks):
+            sample = as_tasks(tasks.tasks, target_type=target_type)
+            return cls(sample, None, target_type, classes)
+        if samples_as(tasks, FewShotTasks):  # which has validated its rows
+            pool = Task(tasks.X, np.zeros(tasks.X.shape[0]), name="the pool")  # for X alone
+            pool.feature_names_in = tasks.feature_names_in
+            return cls((pool,), tasks, target_type, classes)
+        sample = as_tasks(tasks.sample(N_SAMPLE, rng), target_type=target_type)
+        return cls(sample, tasks, target_type, classes)
+
+    @property
+    def first(self) -> Task:
+        """The first task; all others have rows like it."""
+        return self.tasks.first if isinstance(self.tasks, TaskReader) else self.tasks[0]
+
+    def scale_and_pack(
+        self,
+        size: EpisodeSize,
+        device: torch.device,
+        scaling_name: str | None,
+        prior: MetaState | None,  # that a warm start continues
+        *,
+        shared_labels: bool,
+        has_fixed_n_way: bool,
+    ) -> TrainingData:
+        """Choose the scaling of tasks, and pack their rows.
+
+        A warm start keeps its labels, and its scaling unless another one is chosen now.
+        """
+        keeps_scaling = prior is not None and scaling_name == prior.training["scaling"]
+        declared = self.declared_classes if prior is None else prior.classes
+        max_n_way = len(prior.theta[BIAS]) if prior is not None and has_fixed_n_way else None
+        statistics = self._statistics(
+            size,
+            max_n_way,
+            scales=scaling_name is not None and not keeps_scaling,
+            labels=shared_labels and declared is None,
+            n_way=has_fixed_n_way,
+        )
+        classes = None
+        if shared_labels:
+            classes = statistics.classes() if declared is None else np.unique(declared)
+        dtype = dtype_of_rows(statistics.dtypes)
+        check_dtype(device, dtype)
+        scaling, limits = statistics.scaling(scaling_name, prior if keeps_scaling else None)
+        at_packing = None if scaling_name is None else scaling
+        packer = Packer(size, self.target_type, at_packing, dtype, device, classes, max_n_way)
+        source, n_outputs = self._episodes(packer)
+        n_outputs = max(n_outputs, statistics.n_way) if classes is None else len(classes)
+        if max_n_way is not None:
+            check_n_way(n_outputs, max_n_way)
+        n_tasks = len(self.tasks) if self.distribution is None else None
+        return TrainingData(self.first, n_tasks, source, packer, n_outputs, scaling, limits)
+
+    def _statistics(
+        self, size: EpisodeSize, max_n_way: int | None, *, scales: bool, labels: bool, n_way: bool
+    ) -> TaskStatistics:
+        """Go through all tasks once; those that are read are checked, but not read for nothing."""
+        is_read = isinstance(self.tasks, TaskReader)
+        statistics = TaskStatistics(
+            self.first, self.target_type, scales=scales or not is_read, labels=labels
+        )
+        for i, task in enumerate(self.tasks if scales or labels or n_way or not is_read else ()):
+            if is_read:  # the others are checked when they are packed
+                check_enough_rows(task, i, size, self.target_type)
+                check_max_n_way(task, i, max_n_way)
+                statistics.n_way = max(statistics.n_way, len(np.unique(task.y)) if n_way else 0)
+            statistics.add(task, i)
+        return statistics
+
+    def _episodes(self, packer: Packer) -> tuple[EpisodeSource, int]:
+        """Return the source of episodes, and the number of outputs or the most classes of a task.
+
+        Of tasks that are read, only the first is looked at.
+        """
+        if samples_as(self.distribution, FewShotTasks):
+            pool = self.distribution
+            return PoolEpisodes(packer.pack_pool(pool), pool), pool.n_way[1]
+        is_read = isinstance(self.tasks, TaskReader)
+        packed = packer.pack([self.first] if is_read else [*self.tasks], on_host=is_read)
+        is_class = self.target_type == "class"
+        n_outputs = int(packed.count.max()) if is_class else self.first.y[:1].size
+        if isinstance(self.tasks, TaskReader):
+            return ReadEpisodes(self.tasks, packer), n_outputs
+        if self.distribution is None:
+            return TaskEpisodes(packed, len(self.tasks), packer.size), n_outputs
+
+        def pack_sample(sample: Any) -> PackedTasks:
+            tasks = as_tasks(sample, target_type=self.target_type)
+            check_same_rows(tasks[0], self.first, "Task 0 of a sample", "the first tasks")
+            try:
+                return packer.pack(tasks)
+            except TaskError as error:
+                raise TaskError(f"In a sample of {self.distribution!r}: {error}") from None
+
+        return DistributionEpisodes(self.distribution, pack_sample, packer.size), n_outputs
+
+
+def samples_as(tasks: Any, kind: type[D]) -> TypeGuard[D]:
+    """Return whether a distribution is of a kind and does not override how it samples."""
+    return isinstance(tasks, kind) and type(tasks).sample is kind.sample
+
+
+class TaskStatistics:
+    """The dtypes, scales and labels of tasks, collected from one after the other."""
+
+    def __init__(self, first: Task, target_type: str, *, scales: bool, labels: bool) -> None:
+        self.first, self.is_class, self.needs_labels = first, target_type == "class", labels
+        self.dtypes = {first.dtype}
+        self.of_X = TaskMoments(all_axes=len(first.row_shape) > 1) if scales else None
+        self.of_y = TaskMoments(all_axes=False) if scales and not self.is_class else None
+        self.labels: list[NDArray[Any]] = []
+        self.n_way = 0  # the most classes of a task, where they are counted
+
+    def add(self, task: Task, i: int) -> None:
+        """Add a validated task."""
+        self.dtypes.add(task.dtype)
+        if self.of_X is not None:
+            self.of_X.add(task.X)
+        if self.of_y is not None:
+            self.of_y.add(task.y.reshape(len(task), -1))
+        if self.needs_labels:
+            self._add_labels(task, i)
+
+    def _add_labels(self, task: Task, i: int) -> None:
+        """Add labels, which must be of the same kind as those of the first task."""
+        labels, first = np.unique(task.y), self.first.y
+        try:  # as objects: numpy would turn numbers into strings
+            np.unique(np.concatenate([first[:1].astype(object), labels.astype(object)]))
+        except TypeError:
+            raise TaskError(
+                f"{label(task, i)}: y holds {labels.dtype}, but that of task 0 holds "
+                f"{first.dtype}; this learner takes the same label in two tasks for the same "
+                "class, so all labels must be of one kind."
+            ) from None
+        self.labels.append(labels)
+        if len(self.labels) > N_LABEL_SETS:
+            self.labels = [self.classes()]
+
+    def classes(self) -> NDArray[Any]:
+        """Return all labels, sorted."""
+        return np.unique(np.concatenate(self.labels))
+
+    def scaling(self, name: str | None, prior: MetaState | None) -> tuple[Scaling, Limits | None]:
+        """Return the scaling of this name, or that of a prior, and how far rows go in its units."""
+        limits = None if prior is None else prior.limits
+        if prior is not None:
+            scaling = prior.scaling
+        elif name is None:
+            shape = self.first.row_shape
+            n_outputs = 1 if self.is_class else self.first.y[:1].size
+            scaling = no_scaling(shape[0] if len(shape) == 1 else 1, n_outputs)
+        else:
+            assert self.of_X is not None
+            scaling = SCALINGS[name](self.of_X, self.of_y)
+        if name == "task" or self.of_X is None:
+            return scaling, limits
+        of_tasks = limits_of(scaling, self.of_X, self.of_y)
+        return scaling, of_tasks if limits is None else limits.join(of_tasks)
+
+
+# ---- batches for skorch ----------------------------------------------------------------------
+
+
+class TrainingBatches(Dataset):
+    """The meta-batches of an epoch, a dataset that is its own loader."""
+
+    def __init__(
+        self,
+        source: EpisodeSource,
+        n_tasks: int,  # of a meta-batch
+        iters_per_epoch: int,
+        max_iter: int,
+        seed: int,
+        transductive: bool,  # padding is refused
+    ) -> None:
+        self.source, self.n_tasks = source, n_tasks
+        self.iters_per_epoch, self.max_iter = iters_per_epoch, max_iter
+        self.rng = np.random.RandomState(seed)
+        self.transductive = transductive
+        self.n_iter = 0  # of finished iterations, counted by a callback
+
+    def progress(self) -> float:
+        """Return the share of the iterations that are finished."""
+        return self.n_iter / self.max_iter
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"source": None}  # a pickled net does not hold the tasks
+
+    def __len__(self) -> int:
+        return self.iters_per_epoch
+
+    def __iter__(self) -> Iterator[Batch]:
+        for _ in range(min(self.iters_per_epoch, self.max_iter - self.n_iter)):
+            yield flat(self.source.draw(self.n_tasks, self.rng), self.transductive)
+
+
+class ValidationBatches(Dataset):
+    """The same episodes of validation tasks in every epoch, a dataset that is its own loader.
+
+    They stay in memory, unless the tasks are read: those are read again in every epoch.
+    """
+
+    def __init__(self, source: TaskEpisodes, n_tasks: int, seed: int, transductive: bool) -> None:
+        self.n_batches = -(-source.n_tasks // n_tasks)
+
+        def draw() -> Iterator[Batch]:
+            with in_validation_tasks():
+                for episode in source.in_order(n_tasks, np.random.RandomState(seed)):
+                    yield flat(episode, transductive)
+
+        batches = None if isinstance(source, ReadEpisodes) else list(draw())
+        self.draw: Callable[[], Iterable[Batch]] = draw if batches is None else lambda: batches
+        self.nbytes = sum(t.nbytes for tensors, _ in batches or () for t in tensors)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"draw": tuple, "n_batches": 0}  # a pickled net does not hold the tasks
+
+    def __len__(self) -> int:
+        return self.n_batches
+
+    def __iter__(self) -> Iterator[Batch]:
+        yield from self.draw()
+
+
+def flat(episode: Episode, transductive: bool) -> Batch:
+    """Return the tensors of an episode, and a target, which the loss does not use."""
+    support, query, is_padded = episode
+    if is_padded and transductive:
+        raise ValueError(
+            "Batch statistics (norm='batch', or BatchNorm in a backbone of your own) are those of "
+            "the rows of a task, which padding would change, but the tasks of a meta-batch differ "
+            "in rows or classes. Use norm='layer' (or 'group'; LayerNorm or GroupNorm in a "
+            "backbone of your own), or tasks and n_shot, n_query that give every task the same "
+            "number of rows."
+        )
+    return (*support, *query), support.weight[:, 0]
+
+
+def open_validation(
+    tasks: Any,
+    y: Any,
+    groups: Any,
+    first: Task,  # of meta-training, whose rows those of validation are like
+    packer: Packer,
+    n_sample: int,  # tasks to draw from a distribution
+    seed: int,
+    readers: ExitStack,
+) -> TaskEpisodes:
+    """Validate validation tasks and pack them.
+
+    `y` and `groups` name columns of a frame, as for the tasks of meta-training.
+    """
+    if samples_as(tasks, EmpiricalTasks):
+        tasks = tasks.tasks
+    elif isinstance(tasks, TaskDistribution):
+        tasks = tasks.sample(n_sample, seed)
+    source: TaskEpisodes
+    with in_validation_tasks():
+        if is_lazy(tasks):
+            reader = readers.enter_context(as_lazy(tasks).reader(packer.target_type))
+            source, task = ReadEpisodes(reader, packer), reader.first
+        else:
+            table = validation_table(tasks, y, groups) or (tasks,)
+            tasks = as_tasks(*table, target_type=packer.target_type)
+            source, task = TaskEpisodes(packer.pack(tasks), len(tasks), packer.size), tasks[0]
+    check_same_rows(task, first, "Task 0 of validation_tasks", "the tasks")
+    return source
+
+
+@contextmanager
+def in_validation_tasks() -> Iterator[None]:
+    """Name the validation tasks in errors of a task."""
+    try:
+        yield
+    except TaskError as error:
+        raise type(error)(f"In validation_tasks: {error}") from error
