@@ -82,7 +82,13 @@ for est in TAKE_ANY_LABELS:
         est.set_params(inner_steps=5)
 
 
-@pytest.mark.parametrize("estimator", TAKE_ANY_LABELS + VARIANTS, ids=repr)
+def first_or_slow(estimators, n_first):
+    """The first few estimators as they are, and the others as slow."""
+    slow = [pytest.param(est, marks=pytest.mark.slow) for est in estimators[n_first:]]
+    return [*estimators[:n_first], *slow]
+
+
+@pytest.mark.parametrize("estimator", first_or_slow(TAKE_ANY_LABELS + VARIANTS, 4), ids=repr)
 def test_meta_learner_checks(estimator):
     assert check_meta_learner(estimator) is None
 

@@ -16,6 +16,8 @@ from sklearn.utils import Bunch
 
 import sklearn_meta
 
+pytestmark = pytest.mark.slow  # every script runs
+
 ROOT = Path(__file__).parent.parent
 
 

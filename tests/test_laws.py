@@ -340,6 +340,7 @@ def test_batch_statistics_are_transductive_and_say_so(backbone):
     assert not torch.allclose(two, predictions(alg, f, theta, support, query.X)[:, :2])
 
 
+@pytest.mark.slow
 @table([name for name in META if name not in FOR_EVERY_NET], ["mlp-layer"])
 def test_a_traced_meta_gradient_is_the_plain_one(algorithm, backbone, monkeypatch):
     def trace(f, args):

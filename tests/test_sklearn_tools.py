@@ -105,6 +105,7 @@ def test_a_grid_over_the_inner_loop_shows_different_scores(maml):
     assert scores[0] != scores[1]
 
 
+@pytest.mark.slow
 def test_two_workers_find_what_one_finds(maml):
     X, y = TEST[0].X, TEST[0].y
     one = search(GridSearchCV, maml, n_jobs=1).fit(X, y)

@@ -256,6 +256,7 @@ ENTRIES = {
 DENSE = _data(np.asarray)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_sparse_rows_give_what_dense_rows_give(entry):
     result = ENTRIES[entry]

@@ -61,6 +61,7 @@ def default_dtype(dtype):
         torch.set_default_dtype(torch.float32)
 
 
+@pytest.mark.slow
 @each_estimator
 def test_torchs_default_dtype_changes_nothing(name, cls):
     est, tasks = of(name, cls)
@@ -125,6 +126,7 @@ def test_meta_fit_under_the_users_own_profiler():
     assert len(profiler.key_averages()) > 0
 
 
+@pytest.mark.slow
 @each_estimator
 def test_every_estimator_in_threads(name, cls):
     est, tasks = of(name, cls)

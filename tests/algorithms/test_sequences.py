@@ -9,6 +9,8 @@ from torch import nn
 from sklearn_meta import MAMLClassifier, ProtoNetClassifier, ReptileClassifier, Task
 from sklearn_meta.testing import all_estimators
 
+pytestmark = pytest.mark.slow  # LSTM, GRU and attention run task by task
+
 RNG = np.random.RandomState(0)
 Y = np.repeat([0, 1], 4)
 ROWS = [RNG.normal(size=(8, 6)) + Y[:, None] for _ in range(3)]

@@ -15,6 +15,8 @@ from sklearn_meta.analysis._quick_comparison import QuickLearner
 from sklearn_meta.analysis.analyse import advise
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks, make_sinusoid_tasks
 
+pytestmark = pytest.mark.slow  # each report compares many learners
+
 WAVES = make_sinusoid_tasks(30, 12, amplitude=(1, 5), random_state=0)
 BLOBS = make_blob_tasks(12, n_rows=24, n_shot=2, random_state=0)
 

@@ -9,6 +9,8 @@ from sklearn_meta import MAMLRegressor
 from sklearn_meta.datasets import make_linear_tasks
 from sklearn_meta.model_selection import compare
 
+pytestmark = pytest.mark.slow  # many trainings
+
 TASKS = make_linear_tasks(6, n_rows=12, random_state=0).tasks
 CALLS = []
 

@@ -18,6 +18,8 @@ from sklearn_meta.datasets import make_linear_tasks
 from sklearn_meta.model_selection import compare
 from sklearn_meta.pipeline import make_meta_pipeline
 
+pytestmark = pytest.mark.slow  # many trainings
+
 SMALL = {"hidden_layer_sizes": 4, "max_meta_iter": 2, "random_state": 0}
 MSE = "neg_mean_squared_error"
 

@@ -13,6 +13,8 @@ from sklearn_meta import MAMLRegressor, ProtoNetClassifier, Task
 from sklearn_meta.datasets import load_digits_tasks, make_linear_tasks, make_sinusoid_tasks
 from sklearn_meta.model_selection import Record, TaskComparison, compare
 
+pytestmark = pytest.mark.slow  # many trainings
+
 MSE = "neg_mean_squared_error"
 
 # ---- of made-up scores -------------------------------------------------------------------------

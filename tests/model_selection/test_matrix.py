@@ -25,6 +25,8 @@ from sklearn_meta.model_selection import TaskEstimator, TaskKFold
 from sklearn_meta.pipeline import make_meta_pipeline
 from sklearn_meta.tasks import as_tasks
 
+pytestmark = pytest.mark.slow  # many trainings
+
 SMALL = {"hidden_layer_sizes": 8, "max_meta_iter": 3, "first_order": True, "random_state": 0}
 NAMES = list("abcd")
 *BLOBS, NEW = make_blob_tasks(9, n_way=3, n_rows=6, n_features=4, random_state=0)

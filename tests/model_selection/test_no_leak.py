@@ -28,6 +28,8 @@ from sklearn_meta.model_selection import (
 )
 from sklearn_meta.pipeline import make_meta_pipeline
 
+pytestmark = pytest.mark.slow  # many trainings
+
 SMALL = {"hidden_layer_sizes": 8, "max_meta_iter": 10, "random_state": 0, "device": "cpu"}
 N_NOISE, N_QUERY, CHANCE = 12, 45, 1 / 3
 GRID = {"estimator__meta_lr": [0.001, 0.01]}

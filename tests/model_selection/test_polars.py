@@ -77,6 +77,7 @@ def pipeline(scope):
     return make_meta_pipeline(mixed, clf(), transform_scope=scope)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scope", ["task", "pooled"])
 def test_categories_and_gaps_go_through_a_pipeline_and_a_search(scope):
     grid = {"estimator__mamlclassifier__meta_lr": [0.001, 0.01]}

@@ -107,6 +107,7 @@ SEARCHES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("search", "n_jobs"), [*((s, None) for s in SEARCHES), ("grid", 2)])
 def test_searches_over_a_list_of_tasks(search, n_jobs):
     found = SEARCHES[search](

@@ -362,6 +362,7 @@ def test_gradients_of_recurrent_layers_are_those_of_torch(name):
 
 
 # torch.func.functional_call itself keeps the weights of a layer that has two names
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in FOREIGN if name != "tied"])
 def test_nothing_of_a_call_stays(name):
     f, stacked, X = draw(name)

@@ -77,6 +77,7 @@ def test_adapted_tasks(tmp_path):
         same(model.predict_proba(OLD["blobs"]), OLD[name])
 
 
+@pytest.mark.slow
 def test_the_script_runs_and_errors_name_it(tmp_path):
     for name in ("estimator", "pipeline", "guard", "adapted"):
         with pytest.raises(SaveError, match=NAMES_IT):

@@ -14,6 +14,8 @@ from sklearn_meta.analysis import GuardedMetaClassifier, GuardedMetaRegressor
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
 from sklearn_meta.pipeline import make_meta_pipeline
 
+pytestmark = pytest.mark.slow  # many trainings
+
 SMALL = {"hidden_layer_sizes": 4, "max_meta_iter": 1, "random_state": 0}
 LINEAR = make_linear_tasks(6, n_rows=12, n_features=3, n_support=6, random_state=0).tasks
 BLOBS = make_blob_tasks(6, n_way=2, n_rows=8, n_features=3, n_shot=3, random_state=0)
