@@ -110,7 +110,7 @@ def learned_lr() -> Any:
     """Declare whether the step size is learned."""
     return param(
         None,
-        option("scalar", "tensor", "parameter", None),
+        option(*RATES),
         "structural",
         """Learn the step size along with theta, starting from `inner_lr`: one number, one for each
         tensor and inner step (MAML++), or one for each weight (Meta-SGD; drawn from

@@ -31,6 +31,7 @@ from sklearn_meta.outer.compiled import CompiledGradient
 from sklearn_meta.outer.episodes import EpisodeSize
 from sklearn_meta.outer.memory import MemoryEstimate, MemoryPlan, free_bytes, out_of_memory
 from sklearn_meta.outer.objective import EpisodicModule, HalfNetwork
+from sklearn_meta.outer.scaling import SCALINGS
 from sklearn_meta.outer.state import VERSIONS, MetaState, to_numpy, to_torch
 from sklearn_meta.outer.trainer import SCHEDULES, Trainer
 from sklearn_meta.outer.training_data import (
@@ -151,7 +152,7 @@ class OuterLoop(BaseEstimator, ABC):
     )
     scaling: str | None = param(
         "pooled",
-        option("pooled", "task", None),
+        option(*SCALINGS, None),
         "training",
         """Standardise inputs (and targets of a regression) by statistics of all meta-training
         tasks, of each task's own support, or not at all. What does not vary in a support has, with
