@@ -57,8 +57,8 @@ from sklearn_meta.tasks import Task
 
 __all__ = ["OuterLoop"]
 
-# parameters of skorch's net that have a parameter of the estimator
-NOT_NET_PARAMS = {
+# parameters of skorch's net that `net_params` may not set, and what to use instead
+RESERVED = {
     "module": "backbone",
     "criterion": "loss",
     "iterator_train": "tasks",
@@ -108,7 +108,7 @@ def are_net_params(value: Any) -> bool:
 
     def is_reserved(name: Any) -> bool:
         whole, _, part = str(name).partition("__")
-        return name in NOT_NET_PARAMS or (part != "" and whole.startswith("iterator"))
+        return name in RESERVED or (part != "" and whole.startswith("iterator"))
 
     return value is None or (isinstance(value, Mapping) and not any(map(is_reserved, value)))
 
@@ -120,7 +120,7 @@ def is_folder(value: Any) -> bool:
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class OuterLoop(BaseEstimator, ABC):
-    """An estimator's parameters of the network and of the outer loop, and the hooks it fills in."""
+    """An estimator's parameters of the network and of the outer loop, and the hooks that a subclass fills in."""
 
     backbone: str | nn.Module | Callable[..., nn.Module] = param(
         "mlp",
@@ -257,7 +257,7 @@ class OuterLoop(BaseEstimator, ABC):
         Constraint(
             are_net_params,
             "None or a dict of parameters of skorch.NeuralNet, without "
-            + ", ".join(f"{name} (use {instead})" for name, instead in NOT_NET_PARAMS.items()),
+            + ", ".join(f"{name} (use {instead})" for name, instead in RESERVED.items()),
             "dict",
         ),
         "training",
@@ -591,23 +591,24 @@ class OuterLoop(BaseEstimator, ABC):
             has_fixed_n_way=self.has_fixed_n_way(),
         )
         n_tasks = self._meta_batch_size(data.n_tasks)
-        seeds = [int(s) for s in rng.randint(np.iinfo(np.int32).max, size=5)]
-        f = self.make_backbone(data.first.row_shape, seeds[0])
-        theta = self._initial_theta(prior, f, data, seeds[1])
+        seeds = rng.randint(np.iinfo(np.int32).max, size=5).tolist()
+        network_seed, theta_seed, validation_seed, episode_seed, training_seed = seeds
+        f = self.make_backbone(data.first.row_shape, network_seed)
+        theta = self._initial_theta(prior, f, data, theta_seed)
         validation = None
         if validation_tasks is not None:
             classes = data.packer.classes if self.predicts_shared_labels else None
             max_n_way = len(theta[BIAS]) if self.has_fixed_n_way() else None
             packer = replace(data.packer, classes=classes, max_n_way=max_n_way)
-            source = open_validation(
-                validation_tasks, y, groups, data.first, packer, 10 * n_tasks, seeds[2], readers
-            )
-            validation = ValidationBatches(source, n_tasks, seeds[2], f.transductive)
+            n_drawn = 10 * n_tasks  # of a distribution, which could be sampled without end
+            table = (validation_tasks, y, groups)
+            source = open_validation(*table, data.first, packer, n_drawn, validation_seed, readers)
+            validation = ValidationBatches(source, n_tasks, validation_seed, f.transductive)
         per_epoch = min(self.iters_per_epoch, self.max_meta_iter)
         batches = TrainingBatches(
-            data.source, n_tasks, per_epoch, self.max_meta_iter, seeds[3], f.transductive
+            data.source, n_tasks, per_epoch, self.max_meta_iter, episode_seed, f.transductive
         )
-        return data, self._make_trainer(f, theta, batches, validation, device, seeds[4])
+        return data, self._make_trainer(f, theta, batches, validation, device, training_seed)
 
     def _make_trainer(
         self,
