@@ -120,7 +120,7 @@ def is_folder(value: Any) -> bool:
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class OuterLoop(BaseEstimator, ABC):
-    """An estimator's parameters of the network and of the outer loop, and the hooks that a subclass fills in."""
+    """Parameters of the network and of the outer loop, and hooks that subclasses fill in."""
 
     backbone: str | nn.Module | Callable[..., nn.Module] = param(
         "mlp",
