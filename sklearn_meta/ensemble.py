@@ -37,10 +37,14 @@ from sklearn_meta.outer.failures import (
 )
 from sklearn_meta.parameters import as_range, check_parameter, integer
 from sklearn_meta.tasks import Task, as_tasks
-from sklearn_meta.tasks.convert import validation_table
-from sklearn_meta.tasks.frames import feature_names
+from sklearn_meta.tasks.tables import feature_names
 from sklearn_meta.tasks.task import named_task, take_rows
-from sklearn_meta.tasks.validate import check_feature_names, check_task_names, label
+from sklearn_meta.tasks.validate import (
+    check_feature_names,
+    check_task_names,
+    label,
+    validation_table,
+)
 
 __all__ = ["GuardedMetaClassifier", "GuardedMetaEstimator", "GuardedMetaRegressor"]
 

@@ -20,15 +20,15 @@ from sklearn_meta._compat import check_steps
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.parameters import check_parameter, option
 from sklearn_meta.tasks import Task, TaskDistribution
-from sklearn_meta.tasks.arrays import dense, stack_rows
-from sklearn_meta.tasks.convert import collect_tasks, validation_table
-from sklearn_meta.tasks.frames import feature_names, rows_of
+from sklearn_meta.tasks.tables import dense, feature_names, rows_of, stack_rows
 from sklearn_meta.tasks.task import Names
 from sklearn_meta.tasks.validate import (
     check_feature_names,
     check_same_rows,
     check_task_names,
+    collect_tasks,
     label,
+    validation_table,
 )
 from sklearn_meta.tasks.values import as_targets
 

@@ -13,7 +13,7 @@ from sklearn.utils import check_consistent_length
 from sklearn_meta.analysis._stacks import Learner, TaskRows
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.tasks import Task
-from sklearn_meta.tasks.arrays import dense
+from sklearn_meta.tasks.tables import dense
 from sklearn_meta.tasks.validate import label
 from sklearn_meta.tasks.values import as_rows, as_targets
 

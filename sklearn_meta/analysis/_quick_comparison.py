@@ -30,9 +30,9 @@ from sklearn_meta.exceptions import TaskError
 from sklearn_meta.model_selection import TaskComparison, compare
 from sklearn_meta.pipeline import MetaPipeline
 from sklearn_meta.tasks import Task, as_tasks
-from sklearn_meta.tasks.arrays import dense, stack_rows
-from sklearn_meta.tasks.convert import collect_tasks
+from sklearn_meta.tasks.tables import dense, stack_rows
 from sklearn_meta.tasks.task import take_rows
+from sklearn_meta.tasks.validate import collect_tasks
 
 __all__ = [
     "FEW_TASKS",

@@ -20,11 +20,10 @@ from sklearn_meta.functional import Params
 from sklearn_meta.inner import Examples, InnerLoop
 from sklearn_meta.outer.episodes import LabelledRows
 from sklearn_meta.outer.failures import check_converged
-from sklearn_meta.outer.rows import dtype_of_rows
 from sklearn_meta.outer.scaling import Scaling
 from sklearn_meta.outer.state import scaling_for, tensors_of, to_torch
 from sklearn_meta.tasks import Task, as_tasks
-from sklearn_meta.tasks.arrays import dense
+from sklearn_meta.tasks.tables import dense, dtype_of_rows
 from sklearn_meta.tasks.validate import label, target_kind
 
 __all__ = [

@@ -15,7 +15,7 @@ from sklearn_meta.base import BaseMetaLearner
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.metrics import MeanInterval, mean_interval
 from sklearn_meta.nn.backbone import BODY, Backbone
-from sklearn_meta.tasks.arrays import dense
+from sklearn_meta.tasks.tables import dense
 from sklearn_meta.tasks.validate import label
 
 __all__ = ["RepresentationChange", "cka", "representation_change"]

@@ -18,7 +18,7 @@ from sklearn_meta.exceptions import TaskError
 from sklearn_meta.metrics import LEVEL, mean_error
 from sklearn_meta.parameters import check_parameter, integer, option
 from sklearn_meta.tasks import Task, as_tasks
-from sklearn_meta.tasks.arrays import dense
+from sklearn_meta.tasks.tables import dense
 from sklearn_meta.tasks.validate import label, target_kind
 
 __all__ = [

@@ -20,8 +20,7 @@ from sklearn_meta.outer.failures import (
     no_prediction,
 )
 from sklearn_meta.tasks import as_tasks
-from sklearn_meta.tasks.arrays import dense
-from sklearn_meta.tasks.frames import feature_names
+from sklearn_meta.tasks.tables import dense, feature_names
 from sklearn_meta.tasks.validate import check_feature_names, check_task_names, label
 from sklearn_meta.tasks.values import as_rows
 

@@ -11,24 +11,20 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import issparse
 from torch import Tensor
 
-from sklearn_meta.base.validation import is_plain_target
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.functional import Params
 from sklearn_meta.inner.algorithm import Algorithm, Examples
 from sklearn_meta.nn.backbone import RowNetwork
 from sklearn_meta.outer.episodes import LabelledRows, TaskLabels, encode_labels, pad_rows
 from sklearn_meta.outer.failures import Failures, Reason, Reasons, divergences, no_prediction
-from sklearn_meta.outer.rows import dtype_of_rows
 from sklearn_meta.outer.scaling import Scaling
 from sklearn_meta.outer.state import MetaState, scaling_for, tensors_of, to_torch
-from sklearn_meta.tasks import Task, as_tasks
-from sklearn_meta.tasks.convert import as_task
+from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.lazy import as_lazy, is_lazy
-from sklearn_meta.tasks.validate import check_task, label
-from sklearn_meta.tasks.values import holds_numbers
+from sklearn_meta.tasks.tables import dtype_of_rows
+from sklearn_meta.tasks.validate import as_list, label
 
 __all__ = [
     "MAX_NUMBERS",
@@ -186,12 +182,11 @@ def read_stacks(
 
 @dataclass(frozen=True)
 class Window:
-    """Consecutive tasks with a fixed support, validated."""
+    """Consecutive tasks, validated."""
 
     tasks: Sequence[Task]
     begin: int  # position of the first of them among all
-    first: Task  # of all tasks
-    labels: TaskLabels | None  # None for targets
+    supports: Sequence[Ints]
     n_support: Ints  # (n_tasks,)
     n_query: Ints
     n_way: Ints  # zero for targets
@@ -226,9 +221,9 @@ class TaskPredictor:
             n_outputs = max(int(window.n_way.max()) for window in self._windows(tasks))
         for window in self._windows(tasks):
             if prior is None:
-                n_outputs = n_outputs or window.first.y[:1].size
+                first = window.tasks[0]
                 with torch.inference_mode(False):  # the caller may use it; the inner loop cannot
-                    prior = self.make_prior(window.first.row_shape, n_outputs)
+                    prior = self.make_prior(first.row_shape, n_outputs or first.y[:1].size)
             for chunk in self._chunks(window, prior):
                 with torch.inference_mode(False):
                     stack = self._predict_stack(window, chunk, prior)
@@ -237,26 +232,31 @@ class TaskPredictor:
     # ---- reading and validation --------------------------------------------------------------
 
     def _windows(self, tasks: Any) -> Iterator[Window]:
-        for part, begin, first in read_windows(tasks, self.target_type):
+        for begin, part in read_in_parts(tasks, self.target_type):
             if begin == 0 and self.state is not None:
-                self.state.check_task(first, 0, self.owner)
-            window = validated_window(part, begin, first, self.target_type)
-            if window.labels is not None:
-                self._check_labels(window, window.labels)
-            yield window
+                self.state.check_task(part[0], 0, self.owner)
+            supports = fixed_supports(part, begin)
+            n_support = np.array([len(support) for support in supports])
+            n_query = np.array([len(task) for task in part]) - n_support
+            n_way = np.zeros_like(n_support)
+            if self.target_type == "class":
+                labels = encode_labels([task.y for task in part], supports)
+                n_way = labels.n_way
+                self._check_labels(part, begin, labels)
+            yield Window(part, begin, supports, n_support, n_query, n_way)
 
-    def _check_labels(self, window: Window, labels: TaskLabels) -> None:
+    def _check_labels(self, tasks: Sequence[Task], begin: int, labels: TaskLabels) -> None:
         """Raise a TaskError for labels that the prior does not know, or for more of them."""
         has_unknown = self.max_n_way is not None and labels.n_way.max() > self.max_n_way
         if self.classes is not None:
             names = set(labels.values.tolist())
             has_unknown = has_unknown or not names <= set(self.classes.tolist())
         if has_unknown:
-            for i, task in enumerate(window.tasks):
+            for i, task in enumerate(tasks, begin):
                 try:
                     self.encode_targets(task.y)
                 except ValueError as error:
-                    raise TaskError(f"{window.name(i)}: {error}") from None
+                    raise TaskError(f"{label(task, i)}: {error}") from None
 
     # ---- stacks ------------------------------------------------------------------------------
 
@@ -282,21 +282,19 @@ class TaskPredictor:
             begin += n
 
     def _predict_stack(self, window: Window, chunk: Ints, prior: Prior) -> PredictedStack:
-        tasks = [window.tasks[i] for i in chunk]
+        tasks, supports = [window.tasks[i] for i in chunk], [window.supports[i] for i in chunk]
+        names = [window.name(i) for i in chunk]
         dtype = dtype_of_rows([task.dtype for task in tasks])
         rows = LabelledRows.of(
-            tasks, dtype, self.target_type, supports=supports_of(tasks), classes=self.classes
+            tasks, dtype, self.target_type, supports=supports, classes=self.classes
         )
-        support_rows, query_rows = split_rows(tasks)
+        support_rows, query_rows = split_rows(tasks, supports)
         support, mask = rows.stack(*support_rows)
         query, query_mask = pad_rows(*query_rows)  # whose one-hot labels are not needed
         X, X_query = support.X.numpy(), rows.X.take(query).numpy()
-        if not (np.isfinite(X).all() and np.isfinite(X_query).all()):
-            validate_in_turn(window.tasks, window.begin, window.first, self.target_type)
         y = None if rows.y is None else support.y.numpy()
         scaling = scaling_for(self.state, X, y, mask)
         far = {} if self.state is None else self.state.scale_departures(X, y, mask)
-        names = [window.name(i) for i in chunk]
         output, failed, doubtful = self._adapt(
             prior, scaled_support(support, scaling, self.device), scaling.inputs(X_query), names
         )
@@ -357,83 +355,40 @@ def scaled_support(support: Examples, scaling: Scaling, device: torch.device) ->
     )
 
 
-# ---- windows ---------------------------------------------------------------------------------
+# ---- reading ---------------------------------------------------------------------------------
 
 
-def read_windows(tasks: Any, target_type: str) -> Iterator[tuple[Sequence[Task], int, Task]]:
-    """Yield consecutive tasks, the position of the first of them, and the first task of all."""
-    if is_lazy(tasks):
-        with as_lazy(tasks).reader(target_type) as reader:
-            n, first = len(reader), reader.first
-            numbers = len(first) * int(np.prod(first.row_shape))
+def read_in_parts(tasks: Any, target_type: str) -> Iterator[tuple[int, list[Task]]]:
+    """Yield validated tasks, many at a time, and the position of the first of them."""
+    is_read = is_lazy(tasks)
+    with as_lazy(tasks if is_read else as_list(tasks)).reader(target_type) as reader:
+        n, step = len(reader), N_TASKS
+        if is_read:  # and not in memory
+            numbers = len(reader.first) * int(np.prod(reader.first.row_shape))
             step = min(N_TASKS, max(1, N_WINDOW_NUMBERS // numbers))
-            for begin in range(0, n, step):
-                window, rest = range(begin, min(begin + step, n)), range(begin + step, n)
-                yield reader.take(window, list(islice(rest, step))), begin, first
-        return
-    if not isinstance(tasks, (list, tuple)) or not len(tasks):
-        tasks = as_tasks(tasks, target_type=target_type)
-    first = as_task(tasks[0], 0)
-    first = check_task(first, 0, first, target_type)
-    for begin in range(0, len(tasks), N_TASKS):
-        part = tasks[begin : begin + N_TASKS]
-        yield [as_task(item, i) for i, item in enumerate(part, begin)], begin, first
+        for begin in range(0, n, step):
+            part, rest = range(begin, min(begin + step, n)), range(begin + step, n)
+            yield begin, reader.take(part, list(islice(rest, step)))
 
 
-def validated_window(tasks: Sequence[Task], begin: int, first: Task, target_type: str) -> Window:
-    """Validate tasks together, in a tenth of the time that validation in turn takes.
-
-    Inputs are checked for infinity later, when they are stacked.
-    """
-    supports = supports_of(tasks)
-    if len(supports) < len(tasks):
-        validate_in_turn(tasks, begin, first, target_type)
-        for i, task in enumerate(tasks, begin):
-            if task.support is None:
-                raise TaskError(
-                    f"{label(task, i)} has no fixed support to adapt to. Give it one, "
-                    "Task(X, y, support=...), or draw one with sklearn_meta.tasks.split_task."
-                )
-    if not all(is_like(task, first, target_type) for task in tasks):
-        tasks = validate_in_turn(tasks, begin, first, target_type)
-    n_support = np.array([len(support) for support in supports])
-    n_query = np.array([len(task) for task in tasks]) - n_support
-    if target_type == "real":
-        return Window(tasks, begin, first, None, n_support, n_query, np.zeros_like(n_support))
-    labels = encode_labels([task.y for task in tasks], supports)
-    if (labels.code < 0).any():
-        validate_in_turn(tasks, begin, first, target_type)
-    return Window(tasks, begin, first, labels, n_support, n_query, labels.n_way)
+def fixed_supports(tasks: Sequence[Task], begin: int) -> list[Ints]:
+    """Return the positions of the support rows, or refuse the first task without a support."""
+    supports = []
+    for i, task in enumerate(tasks, begin):
+        if task.support is None:
+            raise TaskError(
+                f"{label(task, i)} has no fixed support to adapt to. Give it one, "
+                "Task(X, y, support=...), or draw one with sklearn_meta.tasks.split_task."
+            )
+        supports.append(task.support)
+    return supports
 
 
-def validate_in_turn(
-    tasks: Sequence[Task], begin: int, first: Task, target_type: str
-) -> list[Task]:
-    """Validate one task after the other; the first unusable one raises a TaskError."""
-    return [check_task(task, i, first, target_type) for i, task in enumerate(tasks, begin)]
-
-
-def is_like(task: Task, first: Task, target_type: str) -> bool:
-    """Return whether a task is valid, apart from infinite inputs, and has the shapes of another."""
-    rows = task.where()[0]
-    return (
-        holds_numbers(rows)
-        and not (task.dtype.kind == "f" and issparse(rows))
-        and task.row_shape == first.row_shape
-        and is_plain_target(task.y, len(task), target_type)
-        and task.y.shape[1:] == first.y.shape[1:]
-        and task.feature_names_in == first.feature_names_in
-    )
-
-
-def supports_of(tasks: Sequence[Task]) -> list[Ints]:
-    """Return the positions of the fixed supports."""
-    return [task.support for task in tasks if task.support is not None]
-
-
-def split_rows(tasks: Sequence[Task]) -> tuple[tuple[Ints, Ints], tuple[Ints, Ints]]:
+def split_rows(
+    tasks: Sequence[Task], supports: Sequence[Ints]
+) -> tuple[tuple[Ints, Ints], tuple[Ints, Ints]]:
     """Return (row numbers, sizes) of the supports and of the queries, one task after the other."""
-    supports, n_rows = supports_of(tasks), np.array([len(task) for task in tasks])
+    n_rows = np.array([len(task) for task in tasks])
     n_support = np.array([len(support) for support in supports])
     begin = np.cumsum(n_rows) - n_rows
     is_support = np.zeros(n_rows.sum(), dtype=bool)

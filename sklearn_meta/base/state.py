@@ -25,7 +25,7 @@ from sklearn_meta.outer.callbacks import MetaHistory
 from sklearn_meta.outer.scaling import Limits, Scaling
 from sklearn_meta.outer.state import MetaState, tensors_of, to_torch
 from sklearn_meta.parameters import fingerprint
-from sklearn_meta.tasks.arrays import dense_parts
+from sklearn_meta.tasks.tables import dense_parts
 
 __all__ = [
     "Adapted",

@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
-from sklearn_meta.outer.rows import dtype_of_rows
 from sklearn_meta.outer.state import MetaState
-from sklearn_meta.tasks.arrays import dense
-from sklearn_meta.tasks.frames import is_frame
+from sklearn_meta.tasks.tables import dense, dtype_of_rows, is_frame
 from sklearn_meta.tasks.validate import check_feature_names, names_of
 from sklearn_meta.tasks.values import as_rows, as_targets, holds_targets
 

@@ -22,11 +22,16 @@ from sklearn_meta.outer.failures import (
 )
 from sklearn_meta.pipeline import MetaPipeline
 from sklearn_meta.tasks import Task, as_tasks
-from sklearn_meta.tasks.arrays import frozen, frozen_rows
-from sklearn_meta.tasks.convert import collect_tasks
-from sklearn_meta.tasks.frames import from_columns, is_column, is_frame, missing, rows_of
-from sklearn_meta.tasks.validate import label
-from sklearn_meta.tasks.values import as_groups
+from sklearn_meta.tasks.tables import (
+    from_columns,
+    frozen,
+    frozen_rows,
+    is_column,
+    is_frame,
+    rows_of,
+)
+from sklearn_meta.tasks.validate import collect_tasks, label
+from sklearn_meta.tasks.values import as_groups, missing
 
 __all__ = ["RowPredictions", "predict_rows", "predict_with_proba"]
 

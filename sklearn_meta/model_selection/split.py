@@ -17,7 +17,7 @@ from sklearn.model_selection import (
 from sklearn.utils import check_random_state
 
 from sklearn_meta.tasks import Task, as_tasks, split_task
-from sklearn_meta.tasks.frames import from_columns
+from sklearn_meta.tasks.tables import from_columns
 from sklearn_meta.tasks.values import as_groups
 
 __all__ = ["LeaveOneTaskOut", "SupportQuerySplit", "TaskKFold", "train_test_split_tasks"]

@@ -23,10 +23,9 @@ from sklearn_meta.outer.failures import Failures, check_error_score
 from sklearn_meta.parameters import as_range, check_parameter, integer
 from sklearn_meta.pipeline import MetaPipeline
 from sklearn_meta.tasks import Task, TaskDistribution, as_tasks
-from sklearn_meta.tasks.arrays import dense
-from sklearn_meta.tasks.convert import collect_tasks
 from sklearn_meta.tasks.split import draw_support
-from sklearn_meta.tasks.validate import label
+from sklearn_meta.tasks.tables import dense
+from sklearn_meta.tasks.validate import collect_tasks, label
 
 __all__ = [
     "TaskEstimator",

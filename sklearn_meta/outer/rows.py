@@ -9,19 +9,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import issparse
 from torch import Tensor
 
 from sklearn_meta._devices import torch_dtype
 from sklearn_meta.outer.scaling import Scaling
 from sklearn_meta.tasks import FewShotTasks, Task
-from sklearn_meta.tasks.arrays import dense, on_disk
+from sklearn_meta.tasks.tables import dense, stays_in_place
 
-__all__ = ["RowStore", "dtype_of_rows", "on_device", "store_of_pool", "store_of_tasks"]
+__all__ = ["RowStore", "on_device", "store_of_pool", "store_of_tasks"]
 
 Ints = NDArray[np.intp]
-BYTES = [np.dtype(kind) for kind in (np.bool_, np.int8, np.uint8)]
-SMALL = [*BYTES, np.dtype(np.int16)]  # stored as they are, in a half to an eighth of the memory
+# stored as they are, in a half to an eighth of the memory
+SMALL = [np.dtype(kind) for kind in (np.bool_, np.int8, np.uint8, np.int16)]
 TENSORS = [*SMALL, *map(np.dtype, (np.int32, np.int64, np.float32, np.float64))]
 
 
@@ -142,12 +141,6 @@ class ScaledRows(StoreOver):
         return (X - mean) / scale
 
 
-def dtype_of_rows(dtypes: Iterable[Any]) -> Any:
-    """Return the dtype to compute in: float32 if each is float32, bytes or bool, else float64."""
-    exact = [np.dtype(np.float32), *BYTES]
-    return np.float32 if all(np.dtype(d) in exact for d in set(dtypes)) else np.float64
-
-
 def on_device(array: NDArray[Any], device: torch.device) -> Tensor:
     """Send an array to the device without waiting; on the CPU the tensor shares its memory."""
     return torch.from_numpy(array).to(device, non_blocking=True)
@@ -167,7 +160,7 @@ def store_of_tasks(
     """
     places = [task.where() for task in tasks]
     tables = {id(table): table for table, _ in places}
-    if on_host or any(map(stays_on_host, tables.values())):
+    if on_host or any(map(stays_in_place, tables.values())):
         number = {key: k for k, key in enumerate(tables)}
         table = np.concatenate([np.full(len(rows), number[id(t)]) for t, rows in places])
         row = np.concatenate([rows for _, rows in places])
@@ -187,7 +180,7 @@ def store_of_pool(
     n = pool.X.shape[0]
     scale_later = True
     store: RowStore
-    if stays_on_host(pool.X):
+    if stays_in_place(pool.X):
         store = HostRows([pool.X], np.zeros(n, int), np.arange(n), dtype, device)
     elif stays_small([pool.X.dtype], dtype):
         store = in_one_tensor(pool.X.copy(), device)
@@ -200,11 +193,6 @@ def store_of_pool(
     if pool.augment is not None:
         store = AugmentedRows(store, pool.augment, torch_dtype(dtype))
     return ScaledRows(store, scaling, dtype) if scale_later else store
-
-
-def stays_on_host(table: Any) -> bool:
-    """Return whether rows are sparse or in a mapped file, so that copying all is too much."""
-    return issparse(table) or on_disk(table)
 
 
 def stays_small(dtypes: Iterable[Any], dtype: Any) -> bool:

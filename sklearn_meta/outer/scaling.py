@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 from torch import Tensor
 
-from sklearn_meta.tasks.arrays import blocks
+from sklearn_meta.tasks.tables import blocks
 
 __all__ = [
     "SCALINGS",

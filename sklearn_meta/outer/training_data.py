@@ -29,7 +29,6 @@ from sklearn_meta.outer.episodes import (
     check_enough_rows,
     check_max_n_way,
 )
-from sklearn_meta.outer.rows import dtype_of_rows
 from sklearn_meta.outer.scaling import (
     SCALINGS,
     Limits,
@@ -40,9 +39,9 @@ from sklearn_meta.outer.scaling import (
 )
 from sklearn_meta.outer.state import MetaState
 from sklearn_meta.tasks import EmpiricalTasks, FewShotTasks, Task, TaskDistribution, as_tasks
-from sklearn_meta.tasks.convert import validation_table
 from sklearn_meta.tasks.lazy import TaskReader, as_lazy, is_lazy
-from sklearn_meta.tasks.validate import check_same_rows, label
+from sklearn_meta.tasks.tables import dtype_of_rows
+from sklearn_meta.tasks.validate import check_same_rows, label, validation_table
 
 __all__ = [
     "TrainingBatches",

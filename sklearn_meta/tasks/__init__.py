@@ -1,6 +1,5 @@
 """Tasks T and task distributions p(T)."""
 
-from sklearn_meta.tasks.convert import as_tasks
 from sklearn_meta.tasks.dirichlet import DirichletTaskDistribution
 from sklearn_meta.tasks.distribution import EmpiricalTasks, TaskDensity, TaskDistribution
 from sklearn_meta.tasks.few_shot import FewShotTasks
@@ -10,6 +9,7 @@ from sklearn_meta.tasks.mixture import MixtureTaskDistribution
 from sklearn_meta.tasks.novelty import TaskNovelty
 from sklearn_meta.tasks.split import split_task
 from sklearn_meta.tasks.task import Task
+from sklearn_meta.tasks.validate import as_tasks
 
 __all__ = [
     "DirichletTaskDistribution",

@@ -14,7 +14,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.parameters import integer
-from sklearn_meta.tasks.convert import as_tasks
 from sklearn_meta.tasks.distribution import (
     TaskDensity,
     as_matrix,
@@ -22,7 +21,7 @@ from sklearn_meta.tasks.distribution import (
     task_weights,
 )
 from sklearn_meta.tasks.task import Task, named_task
-from sklearn_meta.tasks.validate import names_of
+from sklearn_meta.tasks.validate import as_tasks, names_of
 
 __all__ = ["DirichletTaskDistribution", "log_dirichlet_multinomial"]
 

@@ -13,10 +13,9 @@ from sklearn.utils import check_random_state
 
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.parameters import Constraint, check_parameter, integer
-from sklearn_meta.tasks.arrays import dense
-from sklearn_meta.tasks.convert import as_tasks
+from sklearn_meta.tasks.tables import dense
 from sklearn_meta.tasks.task import Task
-from sklearn_meta.tasks.validate import label
+from sklearn_meta.tasks.validate import as_tasks, label
 
 __all__ = [
     "EmpiricalTasks",

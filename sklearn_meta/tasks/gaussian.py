@@ -16,8 +16,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.parameters import Constraint, integer, option, real
-from sklearn_meta.tasks.arrays import dense
-from sklearn_meta.tasks.convert import as_tasks
 from sklearn_meta.tasks.distribution import (
     TaskDensity,
     check_constraints,
@@ -31,8 +29,9 @@ from sklearn_meta.tasks.random_coefficients import (
     random_coefficients,
     square_root,
 )
+from sklearn_meta.tasks.tables import dense
 from sklearn_meta.tasks.task import Task, named_task
-from sklearn_meta.tasks.validate import check_task_names, names_of
+from sklearn_meta.tasks.validate import as_tasks, check_task_names, names_of
 
 __all__ = ["GaussianTaskDistribution"]
 

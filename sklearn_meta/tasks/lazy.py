@@ -10,10 +10,9 @@ import numpy as np
 
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.parameters import check_parameter, integer
-from sklearn_meta.tasks.convert import as_task
 from sklearn_meta.tasks.distribution import TaskDistribution
 from sklearn_meta.tasks.task import Task
-from sklearn_meta.tasks.validate import check_task
+from sklearn_meta.tasks.validate import as_task, check_task, name_in_errors
 
 __all__ = ["LazyTasks", "TaskReader", "as_lazy", "is_lazy"]
 
@@ -126,8 +125,7 @@ class TaskReader:
         self.tasks, self.target_type = tasks, target_type
         self._pending: dict[int, Future[Task]] = {}
         self._threads: ThreadPoolExecutor | None = None
-        first = _read(tasks.sequence, 0)
-        self.first = check_task(first, 0, first, target_type)
+        self.first = check_task(_read(tasks.sequence, 0), 0, None, target_type)
 
     def take(self, positions: Sequence[int], upcoming: Any = ()) -> list[Task]:
         """Return the tasks at some positions, and start to read those that are likely to follow."""
@@ -172,9 +170,10 @@ class TaskReader:
 
 def _read(sequence: Any, i: int) -> Task:
     try:
-        item = sequence[i]
-    except TaskError as error:
-        raise type(error)(str(error).replace("A task", f"Task {i}", 1)) from error
+        with name_in_errors(f"Task {i}"):
+            item = sequence[i]
+    except TaskError:
+        raise
     except Exception as error:  # whatever the user's own reading raises
         raise TaskError(f"Task {i} could not be read: {type(error).__name__}: {error}") from error
     return as_task(item, i)

@@ -14,7 +14,6 @@ from sklearn.utils import check_random_state
 
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.parameters import integer
-from sklearn_meta.tasks.convert import as_tasks
 from sklearn_meta.tasks.distribution import (
     TaskDensity,
     TaskDistribution,
@@ -22,7 +21,7 @@ from sklearn_meta.tasks.distribution import (
     task_weights,
 )
 from sklearn_meta.tasks.task import Task
-from sklearn_meta.tasks.validate import label
+from sklearn_meta.tasks.validate import as_tasks, label
 
 __all__ = ["MixtureTaskDistribution"]
 

@@ -13,11 +13,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.parameters import Constraint, integer, real
-from sklearn_meta.tasks.convert import as_tasks
 from sklearn_meta.tasks.distribution import TaskDensity, check_constraints
 from sklearn_meta.tasks.gaussian import GaussianTaskDistribution
 from sklearn_meta.tasks.task import Task, take_rows
-from sklearn_meta.tasks.validate import label
+from sklearn_meta.tasks.validate import as_tasks, label
 
 __all__ = ["TaskNovelty"]
 

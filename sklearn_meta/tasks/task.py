@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.tasks.arrays import frame_or_rows, frozen, frozen_rows
-from sklearn_meta.tasks.frames import feature_names, rows_of
+from sklearn_meta.tasks.tables import (
+    feature_names,
+    frame_or_rows,
+    frozen,
+    is_column,
+    is_frame,
+    rows_of,
+    stays_in_place,
+)
 
-__all__ = ["Names", "Task", "named_task", "replace_data", "take_rows", "task_of_rows"]
+__all__ = ["Names", "Task", "named_task", "replace_data", "split_table", "take_rows"]
 
 Names = tuple[str, ...] | None  # None: an array, or a frame whose columns are not all strings
 
@@ -170,13 +178,6 @@ def named_task(
     return task
 
 
-def task_of_rows(table: Any, rows: NDArray[np.intp], y: NDArray[Any], name: str | None) -> Task:
-    """Return a task of some rows of a table, which `X` takes from it each time it is read."""
-    task = Task(table[rows[:1]], y[:1], name=name)
-    task._table, task._chosen, task.y = table, rows, frozen(y, "y")
-    return task
-
-
 def take_rows(task: Task, rows: NDArray[np.intp], support: Any = None) -> Task:
     """Return a task of some rows of another; `support` counts among these."""
     return named_task(
@@ -185,14 +186,50 @@ def take_rows(task: Task, rows: NDArray[np.intp], support: Any = None) -> Task:
 
 
 def replace_data(task: Task, X: Any, y: NDArray[Any]) -> Task:
-    """Return a task whose rows are stored in other arrays: `y`, and `X` unless it is None."""
-    twin = Task.__new__(Task)
-    twin.name, twin.support, twin.y = task.name, task.support, frozen(y, "y")
-    twin.feature_names_in = task.feature_names_in
-    twin._table, twin._chosen = task._table, task._chosen
-    if X is not None:
-        twin._table, twin._chosen = frozen_rows(X, "X"), None
-    return twin
+    """Return a task with other read-only arrays: `y`, and `X` unless it is None."""
+    table, chosen = (task._table, task._chosen) if X is None else (X, None)
+    return _assemble(table, chosen, y, task.feature_names_in, task.support, task.name)
+
+
+def split_table(
+    table: Any,
+    y: NDArray[Any],
+    groups: Sequence[NDArray[np.intp]],
+    names: Sequence[str],
+    columns: Names,
+) -> list[Task]:
+    """Make a task of each group of rows of a table, which `frame_or_rows` returned.
+
+    Sparse rows and those in mapped files stay in the table, and `Task.X` takes them when read.
+    """
+    order = np.concatenate(groups)
+    ends = np.cumsum([len(rows) for rows in groups])[:-1]
+    is_sorted = bool((np.diff(order) > 0).all())
+    targets = np.split(y if is_sorted else frozen(y[order], "y"), ends)
+    chosen: Sequence[Any] = [None] * len(groups)
+    if stays_in_place(table):
+        parts, chosen = [table] * len(groups), groups
+    elif is_frame(table) or is_column(table):  # copies, because transformers may change them
+        parts = [rows_of(table, rows) for rows in groups]
+    else:
+        parts = np.split(table if is_sorted else frozen(table[order], "X"), ends)
+    of_each = zip(parts, chosen, targets, names, strict=True)
+    return [_assemble(X, rows, y, columns, None, name) for X, rows, y, name in of_each]
+
+
+def _assemble(
+    table: Any,
+    chosen: NDArray[np.intp] | None,
+    y: NDArray[Any],
+    columns: Names,
+    support: NDArray[np.intp] | None,
+    name: str | None,
+) -> Task:
+    """Return a task of parts that are checked already."""
+    task = Task.__new__(Task)
+    task._table, task._chosen, task.y = table, chosen, y
+    task.feature_names_in, task.support, task.name = columns, support, name
+    return task
 
 
 def _positions(support: ArrayLike, n_rows: int, label: str) -> NDArray[np.intp]:

@@ -1,29 +1,257 @@
-"""Checks of whole tasks, one by one and against one another."""
+"""The one door: every form of a collection of tasks becomes a tuple of Task, or one error."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 
+from sklearn_meta._optional import need
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.tasks.frames import is_frame
-from sklearn_meta.tasks.task import Names, Task, replace_data
-from sklearn_meta.tasks.values import as_rows, as_target_type, as_targets, kind_of_targets
+from sklearn_meta.parameters import check_parameter, option
+from sklearn_meta.tasks.tables import (
+    check_container,
+    feature_names,
+    frame_or_rows,
+    from_columns,
+    frozen,
+    frozen_rows,
+    is_frame,
+    stack_rows,
+)
+from sklearn_meta.tasks.task import Names, Task, named_task, replace_data, split_table
+from sklearn_meta.tasks.values import (
+    as_groups,
+    as_rows,
+    as_target_type,
+    as_targets,
+    kind_of_targets,
+)
 
 __all__ = [
+    "as_list",
+    "as_task",
+    "as_tasks",
     "check_consistent_rows",
     "check_feature_names",
     "check_same_rows",
     "check_task",
     "check_task_names",
     "check_tasks",
+    "collect_tasks",
     "label",
+    "name_in_errors",
     "names_of",
     "target_kind",
+    "validation_table",
 ]
 
 MOST_CLASSES = 10  # that whole numbers of floating-point type may stand for
+
+
+# ---- collections of any form ------------------------------------------------------------------
+
+
+def as_tasks(
+    X: Any, y: Any = None, groups: Any = None, *, target_type: str | None = None
+) -> tuple[Task, ...]:
+    """Convert a collection of tasks of any form, and refuse tasks that cannot be used.
+
+    Parameters
+    ----------
+    X : sequence of tasks, array-like of shape (n_rows, ...), sparse matrix, or DataFrame of \
+            pandas or polars
+        Without `y`: a sequence whose items are a :class:`Task`, `(X, y)` or
+        `(X_support, y_support, X_query, y_query)`. With `y` and `groups`: the rows of all tasks in
+        one table.
+
+    y : array-like of shape (n_rows,) or (n_rows, n_outputs), or column name(s), default=None
+        The targets of the table, or the name of the target column of a DataFrame: a string, an
+        integer or a tuple. A list of names is a regression with several outputs.
+
+    groups : array-like of shape (n_rows,) or column name(s), default=None
+        The task of each row, or the name of that column of a DataFrame. Several columns (a list of
+        names, a frame, a MultiIndex) make a task of each combination.
+
+    target_type : {"class", "real"}, default=None
+        Whether `y` must hold labels or numbers. With None, floating-point numbers are numbers,
+        unless they are at most 10 different whole ones (in all tasks); all else are labels, and
+        all tasks must hold the same.
+
+    Returns
+    -------
+    tasks : tuple of Task
+        In the order of the sequence. For a table, in the order in which the groups first appear,
+        each named after its group.
+
+    Raises
+    ------
+    TaskError
+        If there are no tasks, or one of them cannot be used: no rows, NaN or infinity, features
+        that are not numbers, another number of features than the first, `y` of another length, a
+        query label that the support lacks, labels and numbers in one collection.
+
+    Examples
+    --------
+    >>> from sklearn_meta.tasks import as_tasks
+    >>> as_tasks([([[0.], [1.]], ["a", "b"]), ([[2.], [3.], [4.]], ["c", "c", "d"])])
+    (Task(X: (2, 1), y: (2,)), Task(X: (3, 1), y: (3,)))
+    >>> as_tasks([[0.], [1.], [2.]], y=[0.1, 0.2, 0.3], groups=["ann", "bob", "ann"])
+    (Task('ann', X: (2, 1), y: (2,)), Task('bob', X: (1, 1), y: (1,)))
+    """
+    check_parameter("target_type", target_type, option(None, "class", "real"), "as_tasks")
+    if y is None and groups is None:
+        tasks = [as_task(item, i) for i, item in enumerate(as_list(X))]
+    else:
+        tasks = _from_table(X, y, groups)
+    return check_tasks(tasks, target_type)
+
+
+def collect_tasks(tasks: Any, y: Any = None, groups: Any = None) -> list[Task]:
+    """Convert tasks as :func:`as_tasks` does, but leave to transformers what X may hold.
+
+    Frames stay frames, and columns of arrays whose names are known become frames again.
+    """
+    if y is None and groups is None:
+        items = enumerate(as_list(tasks))
+        collected = [_with_names(as_task(item, i, check=False)) for i, item in items]
+    else:
+        collected = _from_table(tasks, y, groups, check=False)
+    for i, task in enumerate(collected):
+        targets = as_targets(task.y, f"{label(task, i)}: y")
+        collected[i] = task if targets.dtype == task.y.dtype else replace_data(task, None, targets)
+    check_consistent_rows(collected)
+    return collected
+
+
+def validation_table(tasks: Any, y: Any, groups: Any) -> tuple[Any, Any, Any] | None:
+    """Return the (X, y, groups) of validation tasks that are a table, None if they are not.
+
+    A table is a tuple (X, y, groups), or a frame with the columns that `y` and `groups` name in
+    the table of meta-training.
+    """
+    check_container(tasks, "validation_tasks")
+    if isinstance(tasks, tuple) and len(tasks) == 3:
+        X = tasks[0]
+        if is_frame(X) or issparse(X) or isinstance(X, np.ndarray):
+            return tasks
+    if not is_frame(tasks):
+        return None
+    if hasattr(y, "shape") or hasattr(groups, "shape") or y is None or groups is None:
+        raise TaskError(
+            "validation_tasks is a frame, but y and groups of meta_fit are not names of columns. "
+            "Use validation_tasks=(X, y, groups)."
+        )
+    return tasks, y, groups
+
+
+def as_task(item: Any, i: int, *, check: bool = True) -> Task:
+    """Convert the i-th item of a sequence of tasks: a Task, (X, y), or both of support and query.
+
+    Without `check`, the rows of a support and a query are stacked as they are.
+    """
+    if isinstance(item, Task):
+        return item
+    if not isinstance(item, (tuple, list)) or len(item) not in (2, 4):
+        got = f"an array of shape {item.shape}" if hasattr(item, "shape") else repr(type(item))
+        raise TaskError(
+            f"Task {i} must be a Task, (X, y) or (X_support, y_support, X_query, y_query); "
+            f"got {got}. A single task goes into a list: [(X, y)]."
+        )
+    with name_in_errors(f"Task {i}"):
+        return Task(*item) if len(item) == 2 else _with_fixed_query(*item, check=check)
+
+
+@contextmanager
+def name_in_errors(name: str) -> Iterator[None]:
+    """Replace "A task", which a task without a name is called, in an error."""
+    try:
+        yield
+    except TaskError as error:
+        named = type(error)(str(error).replace("A task", name, 1))
+        raise named.with_traceback(error.__traceback__) from None
+
+
+def as_list(tasks: Any) -> list[Any]:
+    """Return the items of a sequence of tasks, or refuse what is none."""
+    if isinstance(tasks, Task):
+        raise TaskError(f"tasks must be a sequence of tasks; got the single {tasks!r}. Use [task].")
+    if isinstance(tasks, np.ndarray) and tasks.dtype != object:
+        raise TaskError(
+            f"tasks must be a sequence of tasks; got an array of shape {tasks.shape}. "
+            "Pass the rows of all tasks together with y= and groups=."
+        )
+    if isinstance(tasks, str) or not hasattr(tasks, "__len__") or hasattr(tasks, "columns"):
+        raise TaskError(
+            "tasks must be a sequence of Task, (X, y) or (X_support, y_support, X_query, y_query), "
+            f"or a table with y= and groups=; got {type(tasks).__name__}."
+        )
+    if len(tasks) == 0:
+        raise TaskError("tasks is empty; at least one task is needed.")
+    if hasattr(tasks, "__iter__"):
+        return list(tasks)
+    return [tasks[i] for i in range(len(tasks))]  # an item beyond the end may raise no IndexError
+
+
+def _with_fixed_query(
+    X_support: Any, y_support: Any, X_query: Any, y_query: Any, *, check: bool
+) -> Task:
+    names = "A task: its support", "A task: its query"
+    with name_in_errors(names[0]):
+        support = Task(X_support, y_support)
+    with name_in_errors(names[1]):
+        query = Task(X_query, y_query)
+    check_same_rows(query, support, names[1], "its support")
+    parts = list(zip((support, query), names, strict=True))
+    X = [as_rows(t.X, f"{name}: X", t.feature_names_in) if check else t.X for t, name in parts]
+    if issparse(X[0]) != issparse(X[1]):
+        raise TaskError("A task: X_support and X_query must both be sparse, or both dense.")
+    y = [as_targets(t.y, f"{name}: y") for t, name in parts]
+    if (y[0].dtype.kind == "U") != (y[1].dtype.kind == "U"):  # numpy would make strings of numbers
+        raise TaskError(
+            f"A task: y_support holds {y[0].dtype} and y_query {y[1].dtype}; both must hold the "
+            "same kind of value."
+        )
+    return named_task(
+        stack_rows(X),
+        np.concatenate(y),
+        support.feature_names_in or query.feature_names_in,
+        np.arange(len(support)),
+    )
+
+
+def _with_names(task: Task) -> Task:
+    """Turn an array whose columns have names into a frame that has them."""
+    if task.feature_names_in is None or is_frame(task.X):
+        return task
+    pandas = need("pandas", "pandas", "A Task with column names in a MetaPipeline")
+    frame = pandas.DataFrame(np.array(task.X), columns=list(task.feature_names_in))
+    return Task(frame.infer_objects(), task.y, support=task.support, name=task.name)
+
+
+def _from_table(X: Any, y: Any, groups: Any, *, check: bool = True) -> list[Task]:
+    if y is None or groups is None:
+        lacking = "y" if y is None else "groups"
+        raise TaskError(f"A table of rows needs both y= and groups=; {lacking} is missing.")
+    X, y, groups = from_columns(X, y, groups)
+    names, y = feature_names(X), frozen(y, "y")
+    X = frozen_rows(X, "X") if check else frame_or_rows(X, "X")
+    y, of_task = y if check else as_targets(y, "y"), as_groups(groups)
+    shapes = tuple(X.shape), y.shape, of_task.of_row.shape
+    if any(shape[:1] != shapes[-1] for shape in shapes):
+        raise TaskError(
+            "X, y and groups must have one entry a row; got X of shape "
+            f"{shapes[0]}, y of shape {shapes[1]} and groups of shape {shapes[2]}."
+        )
+    if len(y) == 0:
+        raise TaskError("tasks is empty: the table has no rows.")
+    return split_table(X, y, of_task.rows(), [str(name) for name in of_task.labels], names)
+
+
+# ---- checks of one task, and of several against one another ----------------------------------
 
 
 def check_tasks(tasks: Sequence[Task], target_type: str | None = None) -> tuple[Task, ...]:
@@ -33,30 +261,30 @@ def check_tasks(tasks: Sequence[Task], target_type: str | None = None) -> tuple[
     is returned as it is.
     """
     plain = [_with_plain_types(task, label(task, i)) for i, task in enumerate(tasks)]
-    explicit = target_type is not None
-    target_type = target_type or target_kind(plain)
-    tasks = tuple(
-        _with_targets(task, label(task, i), target_type, explicit) for i, task in enumerate(plain)
+    kind, explicit = target_type or target_kind(plain), target_type is not None
+    checked = tuple(
+        _with_targets(task, label(task, i), kind, explicit) for i, task in enumerate(plain)
     )
-    check_consistent_rows(tasks)
-    return tasks
+    check_consistent_rows(checked)
+    return checked
 
 
-def check_task(task: Task, i: int, first: Task, target_type: str | None) -> Task:
+def check_task(task: Task, i: int, first: Task | None, target_type: str | None) -> Task:
     """Return a task with plain types, or refuse one that is unusable, or unlike the first.
 
-    `first` is a checked task, or `task` itself. With `target_type=None`, the first task decides
-    between labels and numbers.
+    `first` is a checked task, or None for the first one itself. With `target_type=None`, the first
+    task decides between labels and numbers.
     """
-    input_name = label(task, i)
-    plain = _with_plain_types(task, input_name)
-    y = plain.y if first is task else first.y
+    name = label(task, i)
+    task = _with_plain_types(task, name)
     explicit = target_type is not None
-    target_type = target_type or kind_of_targets(y) or kind_of_targets(plain.y) or "class"
-    checked = _with_targets(plain, input_name, target_type, explicit)
-    if first is not task:
-        check_same_rows(checked, first, input_name)
-    return checked
+    if target_type is None:
+        of_first = None if first is None else kind_of_targets(first.y)
+        target_type = of_first or kind_of_targets(task.y) or "class"
+    task = _with_targets(task, name, target_type, explicit)
+    if first is not None:
+        check_same_rows(task, first, name)
+    return task
 
 
 def check_consistent_rows(tasks: Sequence[Task]) -> None:
@@ -111,12 +339,6 @@ def check_task_names(task: Task, i: int, expected: Names, method: str = "meta_fi
         raise TaskError(f"{label(task, i)}: {error}") from None
 
 
-def names_of(estimator: object) -> Names:
-    """Return the names of the columns that an estimator was fitted to."""
-    names = getattr(estimator, "feature_names_in_", None)
-    return None if names is None else tuple(names)
-
-
 def target_kind(tasks: Sequence[Task]) -> str:
     """Return whether tasks hold labels ("class") or numbers ("real"), where nobody says which.
 
@@ -131,6 +353,12 @@ def target_kind(tasks: Sequence[Task]) -> str:
             return clear
     values = np.unique(np.concatenate([np.unique(task.y) for task in tasks]))
     return "real" if len(values) > MOST_CLASSES else "class"
+
+
+def names_of(estimator: object) -> Names:
+    """Return the names of the columns that an estimator was fitted to."""
+    names = getattr(estimator, "feature_names_in_", None)
+    return None if names is None else tuple(names)
 
 
 def label(task: Task, i: int) -> str:
@@ -153,11 +381,11 @@ def _with_targets(task: Task, input_name: str, target_type: str, explicit: bool)
     y = as_target_type(task.y, f"{input_name}: y", target_type, explicit=explicit)
     task = task if y.shape == task.y.shape else replace_data(task, None, y)
     if target_type == "class" and task.support is not None:
-        unknown = np.setdiff1d(task.y_query, task.y_support)
-        if len(unknown):
+        new = set(task.y.tolist()) - set(task.y_support.tolist())
+        if new:
             raise TaskError(
-                f"{input_name}: the query holds the label {unknown.tolist()[0]!r}, which no row of "
-                f"the support has (y_support of shape {task.y_support.shape}, y_query of shape "
+                f"{input_name}: the query holds the label {min(new)!r}, which no row of the "
+                f"support has (y_support of shape {task.y_support.shape}, y_query of shape "
                 f"{task.y_query.shape}); it cannot be learned from this support."
             )
     return task

@@ -14,14 +14,14 @@ from scipy.sparse import issparse
 from sklearn.utils.validation import column_or_1d
 
 from sklearn_meta.exceptions import TaskError, TaskTypeError
-from sklearn_meta.tasks.arrays import blocks, frozen, frozen_rows
-from sklearn_meta.tasks.frames import (
+from sklearn_meta.tasks.tables import (
     NUMERIC,
+    blocks,
     columns_of,
     feature_names,
+    frozen,
+    frozen_rows,
     is_frame,
-    is_missing,
-    missing,
 )
 
 __all__ = [
@@ -30,9 +30,9 @@ __all__ = [
     "as_rows",
     "as_target_type",
     "as_targets",
-    "holds_numbers",
     "holds_targets",
     "kind_of_targets",
+    "missing",
 ]
 
 NOUNS = {
@@ -70,14 +70,9 @@ def as_rows(X: Any, input_name: str, names: Sequence[str] | None = None) -> Any:
             f"(shape={rows.shape}) while a minimum of 1 is required."
         )
     if rows.dtype.kind not in NUMERIC:
-        rows = _parse(rows, input_name, names)
+        rows = frozen(_parse(rows, input_name, names), input_name)
     _check_finite(rows, input_name, names)
     return rows
-
-
-def holds_numbers(rows: Any) -> bool:
-    """Whether `as_rows` need not convert rows, and only has to look for infinity and NaN."""
-    return not is_frame(rows) and rows.dtype.kind in NUMERIC
 
 
 def _parse(rows: Any, input_name: str, names: Sequence[str] | None) -> NDArray[np.float64]:
@@ -101,7 +96,7 @@ def _check_number(
     rows: NDArray[Any], place: tuple[int, ...], input_name: str, names: Sequence[str] | None
 ) -> None:
     value = rows[place]
-    if is_missing(value):
+    if _is_missing(value):
         _refuse_missing(rows, place, input_name, names)
     if not _is_numeric(type(value)):
         noun = _noun(type(value))
@@ -135,7 +130,7 @@ def as_targets(y: Any, input_name: str, target_type: str | None = None) -> NDArr
     if array.ndim == 0:
         raise TaskError(f"{input_name} must hold one entry a row; got {reprlib.repr(y)}.")
     if array.dtype.kind in "OT":
-        array = _convert_objects(array, input_name)
+        array = frozen(_convert_objects(array, input_name), input_name)
     if array.dtype.kind in NOUNS:
         _refuse_targets(array, input_name, NOUNS[array.dtype.kind])
     _check_finite(array, input_name)
@@ -187,7 +182,7 @@ def _as_labels(y: NDArray[Any], input_name: str, explicit: bool) -> NDArray[Any]
             + (". Use a regressor for real targets." if explicit else ", as in task 0.")
         )
     if y.ndim == 2 and y.shape[1] == 1:
-        y = column_or_1d(y, warn=True)
+        y = frozen(column_or_1d(y, warn=True), input_name)
     if y.ndim != 1:
         raise TaskError(f"{input_name} must be one label a row, (n_rows,); got shape {y.shape}.")
     return y
@@ -311,6 +306,28 @@ def _combine(parts: Sequence[Groups], input_name: str) -> Groups:
 
 
 # ---- values and their types ------------------------------------------------------------------
+
+
+def missing(values: Any) -> NDArray[np.bool_]:
+    """Return which entries of labels, targets or groups are missing."""
+    if hasattr(values, "isna"):
+        return np.asarray(values.isna(), dtype=bool)
+    array = np.asarray(values)
+    if array.dtype.kind not in "OT":
+        return np.asarray(array != array)
+    return np.array([_is_missing(value) for value in array.ravel()], bool).reshape(array.shape)
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether a value is None, NaN, NaT, or NA of pandas."""
+    if value is None:
+        return True
+    try:
+        return bool(value != value)  # only NaN and NaT differ from themselves
+    except TypeError:  # NA of pandas has no truth value
+        return True
+    except (ValueError, ArithmeticError):  # an array among objects; a signalling Decimal
+        return False
 
 
 def _check_finite(values: Any, input_name: str, names: Sequence[str] | None = None) -> None:

@@ -1,28 +1,48 @@
-"""Frames of pandas and polars, without importing either of them."""
+"""Tables of rows: arrays in memory or in mapped files, sparse matrices, frames.
+
+Frames of pandas and polars are handled without importing either of them.
+"""
 
 from __future__ import annotations
 
+import mmap
+from collections.abc import Iterable, Iterator, Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
+from sklearn_meta._optional import need
 from sklearn_meta.exceptions import TaskError, TaskTypeError
 
 __all__ = [
-    "array_of_frame",
+    "NUMERIC",
+    "blocks",
     "check_container",
     "columns_of",
+    "dense",
+    "dense_parts",
+    "dtype_of_rows",
     "feature_names",
+    "frame_or_rows",
     "from_columns",
+    "frozen",
+    "frozen_rows",
     "is_column",
     "is_frame",
-    "is_missing",
-    "missing",
     "rows_of",
+    "stack_rows",
+    "stays_in_place",
 ]
 
 NUMERIC = "biuf"  # dtype kinds
+FLOAT32 = [np.dtype(kind) for kind in (np.float32, np.bool_, np.int8, np.uint8)]  # exact in it
+BLOCK_SIZE = 2**20  # numbers in a block: 8 MB
+
+
+# ---- kinds of table --------------------------------------------------------------------------
 
 
 def is_frame(table: Any) -> bool:
@@ -37,6 +57,17 @@ def is_column(values: Any) -> bool:
     if hasattr(values, "iloc"):
         return len(values.shape) == 1
     return hasattr(values, "to_list") and hasattr(values, "null_count")
+
+
+def stays_in_place(table: Any) -> bool:
+    """Whether a table is sparse or in a mapped file, so that its rows are taken as needed."""
+    if sparse.issparse(table):
+        return True
+    while isinstance(table, np.ndarray):
+        if isinstance(table, np.memmap):
+            return True
+        table = table.base
+    return isinstance(table, mmap.mmap)
 
 
 def check_container(values: Any, input_name: str) -> None:
@@ -71,6 +102,72 @@ def feature_names(X: Any, input_name: str = "X") -> tuple[str, ...] | None:
             "X.columns = X.columns.astype(str)."
         )
     return names if names and all(strings) else None
+
+
+# ---- a table as an array ---------------------------------------------------------------------
+
+
+def frozen(values: Any, input_name: str) -> NDArray[Any]:
+    """Return a read-only array, a view where `values` is an array; its values are not checked."""
+    if isinstance(values, np.ndarray):
+        array = np.asarray(values).view()
+        array.flags.writeable = False
+        return array
+    check_container(values, input_name)
+    if hasattr(values, "toarray"):
+        raise TaskError(
+            f"{input_name} is a sparse matrix of shape {values.shape}; only X may be sparse."
+        )
+    try:
+        array = _as_array(values).view()
+    except (ValueError, TypeError, RuntimeError) as error:  # ragged lists, tensors with gradients
+        raise TaskError(f"{input_name} is not a rectangular array: {error}") from error
+    array.flags.writeable = False
+    return array
+
+
+def frozen_rows(X: Any, input_name: str) -> Any:
+    """Return rows as a read-only array, or as a csr_array without duplicates."""
+    if not sparse.issparse(X):
+        return frozen(X, input_name)
+    if X.ndim != 2:
+        raise TaskError(f"{input_name} is sparse and must be (n_rows, n_features); got {X.shape}.")
+    by_rows = sparse.csr_array(X)
+    if not by_rows.has_canonical_format:  # duplicate entries count as their sum
+        by_rows = by_rows.copy()
+        by_rows.sum_duplicates()
+    parts = (frozen(part, input_name) for part in (by_rows.data, by_rows.indices, by_rows.indptr))
+    return sparse.csr_array(tuple(parts), shape=by_rows.shape)
+
+
+def frame_or_rows(X: Any, input_name: str) -> Any:
+    """Return a frame (or a Series) as it is, and all else as `frozen_rows` does."""
+    return X if is_frame(X) or is_column(X) else frozen_rows(X, input_name)
+
+
+def dense(rows: Any, dtype: Any = None) -> NDArray[Any]:
+    """Return rows as an array, without a copy where there is nothing to convert."""
+    array = rows.toarray() if hasattr(rows, "toarray") else _as_array(rows)
+    return array if dtype is None else array.astype(dtype, copy=False)
+
+
+def dtype_of_rows(dtypes: Iterable[Any]) -> Any:
+    """Return the dtype to compute in: float32 if each is float32, bytes or bool, else float64."""
+    return np.float32 if all(np.dtype(dtype) in FLOAT32 for dtype in set(dtypes)) else np.float64
+
+
+def _as_array(values: Any) -> NDArray[Any]:
+    if is_frame(values):
+        return array_of_frame(values)
+    if is_column(values):
+        return array_of_column(values)
+    array = np.asarray(values)
+    if array.dtype.kind in "US" and isinstance(values, (list, tuple)):
+        objects = np.asarray(values, dtype=object)
+        types = set(map(type, objects.ravel().tolist()))
+        if len(types) > 1 and not all(issubclass(type_, str) for type_ in types):
+            return objects  # numpy has turned numbers, or NaN, into strings
+    return array
 
 
 def array_of_frame(frame: Any) -> NDArray[Any]:
@@ -119,31 +216,53 @@ def _objects(column: Any) -> NDArray[Any]:
     return np.fromiter(column.to_list(), dtype=object, count=len(column))
 
 
+# ---- rows ------------------------------------------------------------------------------------
+
+
 def rows_of(table: Any, rows: NDArray[np.intp]) -> Any:
     """Take rows of an array or a frame by their positions."""
     return table.iloc[rows] if hasattr(table, "iloc") else table[rows]
 
 
-def is_missing(value: Any) -> bool:
-    """Whether a value is None, NaN, NaT, or NA of pandas."""
-    if value is None:
-        return True
-    try:
-        return bool(value != value)  # only NaN and NaT differ from themselves
-    except TypeError:  # NA of pandas has no truth value
-        return True
-    except (ValueError, ArithmeticError):  # an array among objects; a signalling Decimal
-        return False
+def stack_rows(parts: Sequence[Any]) -> Any:
+    """Stack rows: frames to a frame, sparse rows to a csr_array, all else to an array."""
+    if all(hasattr(part, "iloc") for part in parts):
+        return need("pandas", "pandas", "Stacking frames").concat(parts)
+    if all(is_frame(part) for part in parts):
+        try:
+            return reduce(lambda upper, lower: upper.vstack(lower), parts)
+        except Exception as error:  # of polars, which is not imported here
+            reason = str(error).splitlines()[0]
+            raise TaskError(
+                f"The frames of the tasks cannot be stacked: {reason}. Their columns must have the "
+                "same types, in frames of the same library."
+            ) from error
+    if all(sparse.issparse(part) for part in parts):
+        return sparse.vstack(parts, format="csr")
+    return np.concatenate([dense(part) for part in parts])
 
 
-def missing(values: Any) -> NDArray[np.bool_]:
-    """Return which entries of labels, targets or groups are missing."""
-    if hasattr(values, "isna"):
-        return np.asarray(values.isna(), dtype=bool)
-    array = np.asarray(values)
-    if array.dtype.kind not in "OT":
-        return np.asarray(array != array)
-    return np.array([is_missing(value) for value in array.ravel()], bool).reshape(array.shape)
+def blocks(rows: Any) -> Iterator[Any]:
+    """Yield views of rows small enough to compute with; sparse rows are one block."""
+    if sparse.issparse(rows) or rows.size <= BLOCK_SIZE:
+        yield rows
+        return
+    step = max(1, BLOCK_SIZE // rows[:1].size)
+    for begin in range(0, len(rows), step):
+        yield rows[begin : begin + step]
+
+
+def dense_parts(rows: Any, *, whole: bool) -> Iterator[NDArray[Any]]:
+    """Yield rows as arrays: sparse rows a part at a time, unless they must stay together."""
+    if whole or not sparse.issparse(rows):
+        yield dense(rows)
+        return
+    step = max(1, BLOCK_SIZE // rows.shape[1])
+    for begin in range(0, rows.shape[0], step):
+        yield dense(rows[begin : begin + step])
+
+
+# ---- columns by name -------------------------------------------------------------------------
 
 
 def from_columns(X: Any, y: Any, groups: Any) -> tuple[Any, Any, Any]:
