@@ -33,6 +33,8 @@ __all__ = [
     "is_column",
     "is_frame",
     "rows_of",
+    "split_array",
+    "split_rows",
     "stack_rows",
     "stays_in_place",
 ]
@@ -240,6 +242,28 @@ def stack_rows(parts: Sequence[Any]) -> Any:
     if all(sparse.issparse(part) for part in parts):
         return sparse.vstack(parts, format="csr")
     return np.concatenate([dense(part) for part in parts])
+
+
+def split_rows(
+    table: Any, groups: Sequence[NDArray[np.intp]]
+) -> list[tuple[Any, NDArray[np.intp] | None]]:
+    """Return the rows of each group as (rows, None), or as (table, their positions in it).
+
+    The latter are sparse rows and those in mapped files, which are not copied.
+    """
+    if stays_in_place(table):
+        return [(table, rows) for rows in groups]
+    if is_frame(table) or is_column(table):  # copies, because transformers may change them
+        return [(rows_of(table, rows), None) for rows in groups]
+    return [(part, None) for part in split_array(table, groups)]
+
+
+def split_array(array: NDArray[Any], groups: Sequence[NDArray[np.intp]]) -> Sequence[NDArray[Any]]:
+    """Return the rows of each group as views of the array, or of one copy in their order."""
+    order = np.concatenate(groups)
+    if (np.diff(order) < 0).any():
+        array = frozen(array[order], "the rows")
+    return np.split(array, np.cumsum([len(rows) for rows in groups])[:-1])
 
 
 def blocks(rows: Any) -> Iterator[Any]:

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.tasks.tables import (
-    feature_names,
-    frame_or_rows,
-    frozen,
-    is_column,
-    is_frame,
-    rows_of,
-    stays_in_place,
-)
+from sklearn_meta.tasks.tables import feature_names, frame_or_rows, frozen, rows_of
 
-__all__ = ["Names", "Task", "named_task", "replace_data", "split_table", "take_rows"]
+__all__ = ["Names", "Task", "assemble_task", "named_task", "replace_data", "take_rows"]
 
 Names = tuple[str, ...] | None  # None: an array, or a frame whose columns are not all strings
 
@@ -188,44 +179,18 @@ def take_rows(task: Task, rows: NDArray[np.intp], support: Any = None) -> Task:
 def replace_data(task: Task, X: Any, y: NDArray[Any]) -> Task:
     """Return a task with other read-only arrays: `y`, and `X` unless it is None."""
     table, chosen = (task._table, task._chosen) if X is None else (X, None)
-    return _assemble(table, chosen, y, task.feature_names_in, task.support, task.name)
+    return assemble_task(table, chosen, y, task.feature_names_in, task.support, task.name)
 
 
-def split_table(
+def assemble_task(
     table: Any,
-    y: NDArray[Any],
-    groups: Sequence[NDArray[np.intp]],
-    names: Sequence[str],
-    columns: Names,
-) -> list[Task]:
-    """Make a task of each group of rows of a table, which `frame_or_rows` returned.
-
-    Sparse rows and those in mapped files stay in the table, and `Task.X` takes them when read.
-    """
-    order = np.concatenate(groups)
-    ends = np.cumsum([len(rows) for rows in groups])[:-1]
-    is_sorted = bool((np.diff(order) > 0).all())
-    targets = np.split(y if is_sorted else frozen(y[order], "y"), ends)
-    chosen: Sequence[Any] = [None] * len(groups)
-    if stays_in_place(table):
-        parts, chosen = [table] * len(groups), groups
-    elif is_frame(table) or is_column(table):  # copies, because transformers may change them
-        parts = [rows_of(table, rows) for rows in groups]
-    else:
-        parts = np.split(table if is_sorted else frozen(table[order], "X"), ends)
-    of_each = zip(parts, chosen, targets, names, strict=True)
-    return [_assemble(X, rows, y, columns, None, name) for X, rows, y, name in of_each]
-
-
-def _assemble(
-    table: Any,
-    chosen: NDArray[np.intp] | None,
+    chosen: NDArray[np.intp] | None,  # rows of the table, which `X` takes when it is read
     y: NDArray[Any],
     columns: Names,
     support: NDArray[np.intp] | None,
     name: str | None,
 ) -> Task:
-    """Return a task of parts that are checked already."""
+    """Return a task of parts that are checked already, and read-only."""
     task = Task.__new__(Task)
     task._table, task._chosen, task.y = table, chosen, y
     task.feature_names_in, task.support, task.name = columns, support, name

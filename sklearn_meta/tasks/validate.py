@@ -20,9 +20,11 @@ from sklearn_meta.tasks.tables import (
     frozen,
     frozen_rows,
     is_frame,
+    split_array,
+    split_rows,
     stack_rows,
 )
-from sklearn_meta.tasks.task import Names, Task, named_task, replace_data, split_table
+from sklearn_meta.tasks.task import Names, Task, assemble_task, named_task, replace_data
 from sklearn_meta.tasks.values import (
     as_groups,
     as_rows,
@@ -237,10 +239,13 @@ def _from_table(X: Any, y: Any, groups: Any, *, check: bool = True) -> list[Task
         lacking = "y" if y is None else "groups"
         raise TaskError(f"A table of rows needs both y= and groups=; {lacking} is missing.")
     X, y, groups = from_columns(X, y, groups)
-    names, y = feature_names(X), frozen(y, "y")
-    X = frozen_rows(X, "X") if check else frame_or_rows(X, "X")
-    y, of_task = y if check else as_targets(y, "y"), as_groups(groups)
-    shapes = tuple(X.shape), y.shape, of_task.of_row.shape
+    columns, y = feature_names(X), frozen(y, "y")
+    if check:
+        X = frozen_rows(X, "X")
+    else:
+        X, y = frame_or_rows(X, "X"), as_targets(y, "y")
+    groups = as_groups(groups)
+    shapes = tuple(X.shape), y.shape, groups.of_row.shape
     if any(shape[:1] != shapes[-1] for shape in shapes):
         raise TaskError(
             "X, y and groups must have one entry a row; got X of shape "
@@ -248,7 +253,9 @@ def _from_table(X: Any, y: Any, groups: Any, *, check: bool = True) -> list[Task
         )
     if len(y) == 0:
         raise TaskError("tasks is empty: the table has no rows.")
-    return split_table(X, y, of_task.rows(), [str(name) for name in of_task.labels], names)
+    rows = groups.rows()
+    parts = zip(split_rows(X, rows), split_array(y, rows), map(str, groups.labels), strict=True)
+    return [assemble_task(*table, part, columns, None, name) for table, part, name in parts]
 
 
 # ---- checks of one task, and of several against one another ----------------------------------
