@@ -262,8 +262,11 @@ class TaskPredictor:
 
     def _chunks(self, window: Window, prior: Prior) -> Iterator[Ints]:
         """Yield positions of tasks of similar size and one dtype, as many as memory allows."""
-        is_single = [dtype_of_rows([task.dtype]) is np.float32 for task in window.tasks]
-        shapes = np.column_stack([is_single, window.n_support, window.n_way, window.n_query])
+        dtypes = [task.dtype for task in window.tasks]
+        is_single = {dtype: dtype_of_rows([dtype]) is np.float32 for dtype in set(dtypes)}
+        shapes = np.column_stack(
+            [[is_single[d] for d in dtypes], window.n_support, window.n_way, window.n_query]
+        )
         order = np.lexsort(shapes.T[::-1])
         n_columns = window.n_way
         if self.classes is not None:

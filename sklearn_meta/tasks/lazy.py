@@ -12,7 +12,7 @@ from sklearn_meta.exceptions import TaskError
 from sklearn_meta.parameters import check_parameter, integer
 from sklearn_meta.tasks.distribution import TaskDistribution
 from sklearn_meta.tasks.task import Task
-from sklearn_meta.tasks.validate import as_task, check_task, name_in_errors
+from sklearn_meta.tasks.validate import as_task, check_task, renamed
 
 __all__ = ["LazyTasks", "TaskReader", "as_lazy", "is_lazy"]
 
@@ -170,10 +170,9 @@ class TaskReader:
 
 def _read(sequence: Any, i: int) -> Task:
     try:
-        with name_in_errors(f"Task {i}"):
-            item = sequence[i]
-    except TaskError:
-        raise
+        item = sequence[i]
+    except TaskError as error:
+        raise renamed(error, f"Task {i}") from error
     except Exception as error:  # whatever the user's own reading raises
         raise TaskError(f"Task {i} could not be read: {type(error).__name__}: {error}") from error
     return as_task(item, i)

@@ -63,8 +63,8 @@ def is_column(values: Any) -> bool:
 
 def stays_in_place(table: Any) -> bool:
     """Whether a table is sparse or in a mapped file, so that its rows are taken as needed."""
-    if sparse.issparse(table):
-        return True
+    if not isinstance(table, np.ndarray):
+        return sparse.issparse(table)
     while isinstance(table, np.ndarray):
         if isinstance(table, np.memmap):
             return True
@@ -111,6 +111,8 @@ def feature_names(X: Any, input_name: str = "X") -> tuple[str, ...] | None:
 
 def frozen(values: Any, input_name: str) -> NDArray[Any]:
     """Return a read-only array, a view where `values` is an array; its values are not checked."""
+    if type(values) is np.ndarray and not values.flags.writeable:
+        return values
     if isinstance(values, np.ndarray):
         array = np.asarray(values).view()
         array.flags.writeable = False
@@ -268,7 +270,7 @@ def split_array(array: NDArray[Any], groups: Sequence[NDArray[np.intp]]) -> Sequ
 
 def blocks(rows: Any) -> Iterator[Any]:
     """Yield views of rows small enough to compute with; sparse rows are one block."""
-    if sparse.issparse(rows) or rows.size <= BLOCK_SIZE:
+    if rows.size <= BLOCK_SIZE or sparse.issparse(rows):
         yield rows
         return
     step = max(1, BLOCK_SIZE // rows[:1].size)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -45,8 +44,8 @@ __all__ = [
     "check_tasks",
     "collect_tasks",
     "label",
-    "name_in_errors",
     "names_of",
+    "renamed",
     "target_kind",
     "validation_table",
 ]
@@ -163,18 +162,15 @@ def as_task(item: Any, i: int, *, check: bool = True) -> Task:
             f"Task {i} must be a Task, (X, y) or (X_support, y_support, X_query, y_query); "
             f"got {got}. A single task goes into a list: [(X, y)]."
         )
-    with name_in_errors(f"Task {i}"):
-        return Task(*item) if len(item) == 2 else _with_fixed_query(*item, check=check)
-
-
-@contextmanager
-def name_in_errors(name: str) -> Iterator[None]:
-    """Replace "A task", which a task without a name is called, in an error."""
     try:
-        yield
+        return Task(*item) if len(item) == 2 else _with_fixed_query(*item, check=check)
     except TaskError as error:
-        named = type(error)(str(error).replace("A task", name, 1))
-        raise named.with_traceback(error.__traceback__) from None
+        raise renamed(error, f"Task {i}") from None
+
+
+def renamed(error: TaskError, name: str) -> TaskError:
+    """Return an error that calls a task by its name, rather than "A task"."""
+    return type(error)(str(error).replace("A task", name, 1))
 
 
 def as_list(tasks: Any) -> list[Any]:
@@ -202,10 +198,7 @@ def _with_fixed_query(
     X_support: Any, y_support: Any, X_query: Any, y_query: Any, *, check: bool
 ) -> Task:
     names = "A task: its support", "A task: its query"
-    with name_in_errors(names[0]):
-        support = Task(X_support, y_support)
-    with name_in_errors(names[1]):
-        query = Task(X_query, y_query)
+    support, query = _part(X_support, y_support, names[0]), _part(X_query, y_query, names[1])
     check_same_rows(query, support, names[1], "its support")
     parts = list(zip((support, query), names, strict=True))
     X = [as_rows(t.X, f"{name}: X", t.feature_names_in) if check else t.X for t, name in parts]
@@ -223,6 +216,13 @@ def _with_fixed_query(
         support.feature_names_in or query.feature_names_in,
         np.arange(len(support)),
     )
+
+
+def _part(X: Any, y: Any, name: str) -> Task:
+    try:
+        return Task(X, y)
+    except TaskError as error:
+        raise renamed(error, name) from None
 
 
 def _with_names(task: Task) -> Task:
@@ -377,10 +377,10 @@ def _with_plain_types(task: Task, input_name: str) -> Task:
     X = task.X  # which may be read from a file
     rows = as_rows(X, f"{input_name}: X", task.feature_names_in)
     y = as_targets(task.y, f"{input_name}: y")
-    converted = is_frame(X) or rows.dtype != X.dtype
-    if not converted and y.dtype == task.y.dtype:
+    same_rows = type(rows) is type(X) and rows.dtype == X.dtype  # X may be a frame
+    if same_rows and y.dtype == task.y.dtype:
         return task
-    return replace_data(task, rows if converted else None, y)
+    return replace_data(task, None if same_rows else rows, y)
 
 
 def _with_targets(task: Task, input_name: str, target_type: str, explicit: bool) -> Task:

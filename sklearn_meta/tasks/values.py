@@ -335,7 +335,7 @@ def _check_finite(values: Any, input_name: str, names: Sequence[str] | None = No
         return
     begin = 0
     for block in blocks(values):
-        numbers = block.data if issparse(block) else block
+        numbers = block if isinstance(block, np.ndarray) else block.data
         finite = np.isfinite(numbers)
         if not finite.all():
             first = int(finite.argmin())  # in the order of the rows
