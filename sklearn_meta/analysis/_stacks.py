@@ -21,7 +21,7 @@ from sklearn_meta.inner import Examples, InnerLoop
 from sklearn_meta.outer.episodes import LabelledRows
 from sklearn_meta.outer.failures import check_converged
 from sklearn_meta.outer.scaling import Scaling
-from sklearn_meta.outer.state import scaling_for, tensors_of, to_torch
+from sklearn_meta.outer.state import scaling_for, tensors_of
 from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.tables import dense, dtype_of_rows
 from sklearn_meta.tasks.validate import label, target_kind
@@ -204,8 +204,7 @@ class Learner:
         """Return how many rows to predict at once with the models of `n_tasks` tasks."""
         if self.f.transductive:  # each task is predicted by itself
             return 1
-        theta = to_torch(self.theta, self.device, torch.float32)
-        a_row = numbers_of_a_row(self.f, theta, self.device)
+        a_row = numbers_of_a_row(self.f, self.theta, self.device)
         return max(1, AT_ONCE // (n_tasks * a_row))
 
     def examples(self, choice: RowChoice, places: NDArray[np.intp]) -> tuple[Examples, Scaling]:

@@ -5,20 +5,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.functional import Params
 from sklearn_meta.inner.algorithm import Algorithm, Examples
 from sklearn_meta.nn.backbone import RowNetwork
 from sklearn_meta.outer.episodes import LabelledRows, TaskLabels, encode_labels, pad_rows
 from sklearn_meta.outer.failures import Failures, Reason, Reasons, divergences, no_prediction
+from sklearn_meta.outer.memory import bytes_of_a_row
 from sklearn_meta.outer.scaling import Scaling
 from sklearn_meta.outer.state import MetaState, scaling_for, tensors_of, to_torch
 from sklearn_meta.tasks import Task
@@ -40,6 +38,7 @@ __all__ = [
 
 T = TypeVar("T")
 Ints = NDArray[np.intp]
+StackSize = Callable[[Ints, Ints, Ints], int]  # of the next stack, by the sizes of tasks
 Prediction = tuple[NDArray[Any], NDArray[np.float64] | None]  # labels or targets, probabilities
 
 N_TASKS = 4096  # of a window, whose tasks are sorted by size; enough to fill stacks
@@ -191,10 +190,6 @@ class Window:
     n_query: Ints
     n_way: Ints  # zero for targets
 
-    def name(self, i: int) -> str:
-        """Return the name of a task in errors."""
-        return label(self.tasks[i], self.begin + int(i))
-
 
 @dataclass(frozen=True)
 class TaskPredictor:
@@ -216,17 +211,19 @@ class TaskPredictor:
 
         A TaskError names the first task that cannot be used, or has no fixed support.
         """
-        prior, n_outputs = None, 0
+        prior = size = None
+        n_outputs = 0
         if self.state is None and self.target_type == "class":  # one cold start for all
             n_outputs = max(int(window.n_way.max()) for window in self._windows(tasks))
         for window in self._windows(tasks):
-            if prior is None:
+            if prior is None or size is None:
                 first = window.tasks[0]
                 with torch.inference_mode(False):  # the caller may use it; the inner loop cannot
                     prior = self.make_prior(first.row_shape, n_outputs or first.y[:1].size)
-            for chunk in self._chunks(window, prior):
+                size = tasks_at_once(prior.f, prior.theta, self.device, self.max_tasks)
+            for chosen in self._stacks(window, prior, size):
                 with torch.inference_mode(False):
-                    stack = self._predict_stack(window, chunk, prior)
+                    stack = self._predict_stack(window, chosen, prior)
                 yield stack
 
     # ---- reading and validation --------------------------------------------------------------
@@ -260,33 +257,30 @@ class TaskPredictor:
 
     # ---- stacks ------------------------------------------------------------------------------
 
-    def _chunks(self, window: Window, prior: Prior) -> Iterator[Ints]:
+    def _stacks(self, window: Window, prior: Prior, size: StackSize) -> Iterator[Ints]:
         """Yield positions of tasks of similar size and one dtype, as many as memory allows."""
         dtypes = [task.dtype for task in window.tasks]
         is_single = {dtype: dtype_of_rows([dtype]) is np.float32 for dtype in set(dtypes)}
-        shapes = np.column_stack(
-            [[is_single[d] for d in dtypes], window.n_support, window.n_way, window.n_query]
-        )
+        single = np.array([is_single[dtype] for dtype in dtypes])
+        shapes = np.column_stack([single, window.n_support, window.n_way, window.n_query])
         order = np.lexsort(shapes.T[::-1])
+        # padding would change the statistics of a batch
+        together = shapes[order] if prior.f.transductive else shapes[order, :1]
+        is_next = (np.diff(together, axis=0) != 0).any(axis=1)
         n_columns = window.n_way
         if self.classes is not None:
             n_columns = np.full_like(n_columns, len(self.classes))
-        size = tasks_at_once(prior.f, prior.theta, self.device, self.max_tasks)
-        begin = 0
-        while begin < len(order):
-            rest = shapes[order[begin:]]
-            is_similar = rest[:, 0] == rest[0, 0]
-            if prior.f.transductive:  # padding would change the statistics
-                is_similar = (rest == rest[0]).all(axis=1)
-            n_similar = len(rest) if is_similar.all() else int(is_similar.argmin())
-            columns = n_columns[order[begin : begin + n_similar]]
-            n = size(rest[:n_similar, 1], rest[:n_similar, 3], columns)
-            yield order[begin : begin + n]
-            begin += n
+        for rest in np.split(order, np.flatnonzero(is_next) + 1):
+            while len(rest):
+                n = size(window.n_support[rest], window.n_query[rest], n_columns[rest])
+                yield rest[:n]
+                rest = rest[n:]
 
-    def _predict_stack(self, window: Window, chunk: Ints, prior: Prior) -> PredictedStack:
-        tasks, supports = [window.tasks[i] for i in chunk], [window.supports[i] for i in chunk]
-        names = [window.name(i) for i in chunk]
+    def _predict_stack(self, window: Window, chosen: Ints, prior: Prior) -> PredictedStack:
+        tasks = [window.tasks[i] for i in chosen]
+        supports = [window.supports[i] for i in chosen]
+        positions = [window.begin + int(i) for i in chosen]
+        names = [label(task, i) for task, i in zip(tasks, positions, strict=True)]
         dtype = dtype_of_rows([task.dtype for task in tasks])
         rows = LabelledRows.of(
             tasks, dtype, self.target_type, supports=supports, classes=self.classes
@@ -313,7 +307,6 @@ class TaskPredictor:
             doubtful.pop(k, None)
         output[[*failed]] = np.nan  # before arithmetic that would warn of infinity
         off_scale = {k: Reason(names[k], why) for k, why in far.items()}
-        positions = [window.begin + int(i) for i in chunk]
         by_place = (failed, doubtful, off_scale)  # in the stack
         failures = Failures(*({positions[k]: r for k, r in part.items()} for part in by_place))
         if rows.labels is not None and rows.columns is not None:
@@ -366,12 +359,11 @@ def read_in_parts(tasks: Any, target_type: str) -> Iterator[tuple[int, list[Task
     is_read = is_lazy(tasks)
     with as_lazy(tasks if is_read else as_list(tasks)).reader(target_type) as reader:
         n, step = len(reader), N_TASKS
-        if is_read:  # and not in memory
+        if is_read:  # the others are in memory
             numbers = len(reader.first) * int(np.prod(reader.first.row_shape))
             step = min(N_TASKS, max(1, N_WINDOW_NUMBERS // numbers))
         for begin in range(0, n, step):
-            part, rest = range(begin, min(begin + step, n)), range(begin + step, n)
-            yield begin, reader.take(part, list(islice(rest, step)))
+            yield begin, reader.take(range(n)[begin : begin + step], range(n)[begin + step :])
 
 
 def fixed_supports(tasks: Sequence[Task], begin: int) -> list[Ints]:
@@ -408,15 +400,14 @@ def tasks_at_once(
     theta: Mapping[str, NDArray[Any]],
     device: torch.device,
     max_tasks: int | None,
-) -> Callable[[Ints, Ints, Ints], int]:
+) -> StackSize:
     """Return a function that says how many tasks go into the next stack, at least one.
 
     It takes the rows of support and of query, and the columns of y, of tasks in order. A task takes
     its own parameters, and what its rows save for the gradient.
     """
     n_params = COPIES * sum(p.size for p in theta.values())
-    with torch.inference_mode(False):  # the caller may use it
-        a_row = numbers_of_a_row(f, to_torch(theta, device, torch.float32), device)
+    a_row = numbers_of_a_row(f, theta, device)
     max_numbers = MAX_NUMBERS.get(device.type, MAX_NUMBERS["cpu"])
 
     def size(n_support: Ints, n_query: Ints, n_columns: Ints) -> int:
@@ -429,18 +420,9 @@ def tasks_at_once(
     return size
 
 
-def numbers_of_a_row(f: RowNetwork, theta: Params, device: torch.device) -> int:
-    """Count the numbers that a row saves for the gradient, itself among them."""
-    saved: dict[int, int] = {}
-    params_at = {p.data_ptr() for p in theta.values()}
-
-    def count(tensor: Tensor) -> None:  # and release it: a graph would hold itself
-        if tensor.data_ptr() not in params_at:
-            saved[tensor.data_ptr()] = tensor.numel()
-
-    with torch.enable_grad():
-        X = torch.zeros(2, *f.row_shape, dtype=torch.float32, device=device)
-        with torch.autograd.graph.saved_tensors_hooks(count, lambda nothing: nothing):
-            params = {k: p.detach().requires_grad_(p.is_floating_point()) for k, p in theta.items()}
-            Z = f(params, X)
-    return (sum(saved.values()) + X.numel() + Z.numel()) // 2
+def numbers_of_a_row(f: RowNetwork, theta: Mapping[str, NDArray[Any]], device: torch.device) -> int:
+    """Count the numbers of a row, and those that it saves for the gradient."""
+    with torch.inference_mode(False):  # the caller may use it
+        tensors = to_torch(theta, device, torch.float32)
+        params = {k: p.requires_grad_(p.is_floating_point()) for k, p in tensors.items()}
+        return sum(bytes_of_a_row(f, params)) // 4

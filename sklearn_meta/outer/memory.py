@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from sklearn_meta._compat import PeakBytes
+from sklearn_meta.functional import Params
 from sklearn_meta.functional.generators import Generators, seeded
 from sklearn_meta.inner.algorithm import Algorithm, Examples
+from sklearn_meta.nn.backbone import RowNetwork
 from sklearn_meta.outer.compiled import gradient
 from sklearn_meta.outer.trainer import Trainer
 
@@ -22,6 +24,7 @@ __all__ = [
     "LARGE_TENSOR",
     "MemoryEstimate",
     "MemoryPlan",
+    "bytes_of_a_row",
     "free_bytes",
     "out_of_memory",
     "peak_bytes",
@@ -83,6 +86,25 @@ def peak_bytes(run: Callable[[], Any]) -> int:
     with PeakBytes() as count:
         run()
     return count.peak
+
+
+def bytes_of_a_row(f: RowNetwork, theta: Params) -> list[int]:
+    """Count the bytes of a row, and those that it adds to each tensor saved for the gradient."""
+
+    def saved_bytes(X: Tensor) -> list[int]:
+        sizes: list[int] = []
+
+        def count(t: Tensor) -> None:  # and release it: a graph that gets its tensors back stays
+            sizes.append(t.nbytes)
+
+        hooks = torch.autograd.graph.saved_tensors_hooks(count, lambda nothing: nothing)
+        with torch.enable_grad(), hooks, seeded(Generators(0)):
+            f(theta, X)
+        return sizes
+
+    like = next((p for p in theta.values() if p.is_floating_point()), torch.empty(0))
+    X = like.new_zeros(3, *f.row_shape)  # one row has no batch statistics
+    return [X[:1].nbytes, *map(int.__sub__, saved_bytes(X), saved_bytes(X[:2]))]
 
 
 # ---- memory that meta-training needs ---------------------------------------------------------
@@ -245,21 +267,7 @@ class MemoryPlan:
 
     @cached_property
     def _saved_bytes(self) -> list[int]:
-        """Bytes per row of the input and of each tensor that is saved for the backward pass."""
-        like = next(iter(self.theta.values()))
-        X = like.new_zeros(3, *self.objective.f.row_shape)  # one row has no batch statistics
-        return [X[:1].nbytes, *map(int.__sub__, self._saved_of(X), self._saved_of(X[:2]))]
-
-    def _saved_of(self, X: Tensor) -> list[int]:
-        sizes: list[int] = []
-
-        def count(t: Tensor) -> None:  # and release it: a graph that gets its tensors back stays
-            sizes.append(t.nbytes)
-
-        hooks = torch.autograd.graph.saved_tensors_hooks(count, lambda nothing: nothing)
-        with hooks, seeded(Generators(0)):
-            self.objective.f(self.theta, X)
-        return sizes
+        return bytes_of_a_row(self.objective.f, self.theta)
 
     @property
     def _row_bytes(self) -> int:
