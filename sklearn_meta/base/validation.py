@@ -16,7 +16,6 @@ from sklearn_meta.tasks.validate import check_feature_names, names_of
 from sklearn_meta.tasks.values import as_rows, as_targets, holds_targets
 
 __all__ = [
-    "is_plain_target",
     "validate_like_prior",
     "validate_query",
     "validate_rows",
