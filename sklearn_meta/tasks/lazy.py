@@ -21,50 +21,49 @@ __all__ = ["LazyTasks", "TaskReader", "as_lazy", "is_lazy"]
 class LazyTasks(Sequence[Task]):
     """Sequence of tasks that are read when they are needed, some of them ahead of time.
 
-        `meta_fit`, `predict_tasks` and `score_tasks` read any sequence other than a list or a tuple
-        item by item. This class reads the next items in the background.
+    `meta_fit`, `predict_tasks` and `score_tasks` read any sequence other than a list or a tuple
+    item by item. This class reads the next items in the background.
 
-        Parameters
-        ----------
-        sequence : object with `__len__` and `__getitem__`
-            Its items are anything that :func:`as_tasks` takes as a task. ``sequence[i]`` must return
-            the same task each time.
+    Parameters
+    ----------
+    sequence : object with `__len__` and `__getitem__`
+        Its items are anything that :func:`as_tasks` takes as a task. ``sequence[i]`` must return
+        the same task each time.
 
-        n_workers : int, default=1
-            Number of threads that read. More than one helps where reading waits or releases the GIL,
-            as files, numpy and decompression do; ``sequence[i]`` is then called from several threads
-            at once. With 0, items are read when they are needed, in the caller's own thread.
+    n_workers : int, default=1
+        Number of threads that read. More than one helps where reading waits or releases the GIL,
+        as files, numpy and decompression do; ``sequence[i]`` is then called from several threads
+        at once. With 0, items are read when they are needed, in the caller's own thread.
 
-        prefetch : int, default=32
-            Number of tasks to read ahead. These, and the tasks in use, are in memory at once.
+    prefetch : int, default=32
+        Number of tasks to read ahead. These, and the tasks in use, are in memory at once.
 
-        Raises
-        ------
-        TaskError
-            If `sequence` is no such sequence, or is empty. When reading, if a task cannot be read or
-            used; the error names its position.
+    Raises
+    ------
+    TaskError
+        If `sequence` is no such sequence, or is empty. When reading, if a task cannot be read or
+        used; the error names its position.
 
-        Notes
-        -----
-        Threads end with the call that reads, so that none are left after an interruption, a fork, or
-        in a pickle. Results do not depend on `n_workers` or `prefetch`.
+    Notes
+    -----
+    Threads end with the call that reads, so that none are left after an interruption, a fork, or
+    in a pickle. Results do not depend on `n_workers` or `prefetch`.
 
-        Examples
-        --------
-        >>> import numpy as np
-    from numpy.typing import NDArray
-        >>> from sklearn_meta.tasks import LazyTasks
-        >>> class Files:
-        ...     def __len__(self):
-        ...         return 1000
-        ...     def __getitem__(self, i):  # a file, in practice
-        ...         X = np.random.RandomState(i).normal(size=(20, 3))
-        ...         return X, X[:, 0] > X[:, 1]
-        >>> tasks = LazyTasks(Files(), n_workers=2)
-        >>> tasks
-        LazyTasks(1000 tasks, n_workers=2, prefetch=32)
-        >>> tasks[7]
-        Task(X: (20, 3), y: (20,))
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_meta.tasks import LazyTasks
+    >>> class Files:
+    ...     def __len__(self):
+    ...         return 1000
+    ...     def __getitem__(self, i):  # a file, in practice
+    ...         X = np.random.RandomState(i).normal(size=(20, 3))
+    ...         return X, X[:, 0] > X[:, 1]
+    >>> tasks = LazyTasks(Files(), n_workers=2)
+    >>> tasks
+    LazyTasks(1000 tasks, n_workers=2, prefetch=32)
+    >>> tasks[7]
+    Task(X: (20, 3), y: (20,))
     """
 
     def __init__(self, sequence: Any, *, n_workers: int = 1, prefetch: int = 32) -> None:
