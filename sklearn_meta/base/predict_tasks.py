@@ -285,7 +285,7 @@ class TaskPredictor:
         rows = LabelledRows.of(
             tasks, dtype, self.target_type, supports=supports, classes=self.classes
         )
-        support_rows, query_rows = split_rows(tasks, supports)
+        support_rows, query_rows = support_and_query(tasks, supports)
         support, mask = rows.stack(*support_rows)
         query, query_mask = pad_rows(*query_rows)  # whose one-hot labels are not needed
         X, X_query = support.X.numpy(), rows.X.take(query).numpy()
@@ -379,7 +379,7 @@ def fixed_supports(tasks: Sequence[Task], begin: int) -> list[Ints]:
     return supports
 
 
-def split_rows(
+def support_and_query(
     tasks: Sequence[Task], supports: Sequence[Ints]
 ) -> tuple[tuple[Ints, Ints], tuple[Ints, Ints]]:
     """Return (row numbers, sizes) of the supports and of the queries, one task after the other."""
