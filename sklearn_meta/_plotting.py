@@ -13,6 +13,7 @@ __all__ = [
     "annotate_points",
     "by_name",
     "check_names",
+    "draw_mean",
     "in_words",
     "label_axes",
     "line_style",
@@ -60,6 +61,19 @@ def label_axes(ax: Any, xlabel: str, ylabel: str) -> None:
     """Label the axes, and hide the spines without ticks."""
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.spines[["top", "right"]].set_visible(False)
+
+
+def draw_mean(
+    ax: Any, y: Any, interval: Any, worst: Sequence[str], what: str, ylabel: str, **line: Any
+) -> tuple[Any, list[Any]]:
+    """Draw the mean of sorted values of tasks with its interval, and name the worst tasks."""
+    mean = ax.axhline(interval.mean, color="black", linewidth=1.2, **line)
+    if len(y) > 1:
+        ax.axhspan(interval.low, interval.high, color=GREY, alpha=0.2, linewidth=0, zorder=0)
+    texts = annotate_outside(ax, range(1, len(y) + 1), y, worst)
+    label_axes(ax, f"tasks, sorted by their {what}", ylabel)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    return mean, texts
 
 
 def annotate_outside(ax: Any, x: Any, y: Any, names: Sequence[str]) -> list[Any]:

@@ -14,11 +14,10 @@ from sklearn.utils import check_random_state
 
 from sklearn_meta._plotting import (
     GREY,
-    annotate_outside,
     by_name,
     check_names,
+    draw_mean,
     in_words,
-    label_axes,
     line_style,
     names_of,
     new_axes,
@@ -31,9 +30,19 @@ from sklearn_meta.metrics import (
     compare_paired,
     mean_error,
 )
-from sklearn_meta.model_selection.baselines import NamedEstimator, make_baselines, name_estimators
+from sklearn_meta.model_selection.baselines import (
+    Fold,
+    NamedEstimator,
+    make_baselines,
+    name_estimators,
+)
 from sklearn_meta.model_selection.compare import default_support_size
-from sklearn_meta.model_selection.evaluate import Job, run_jobs, split_rows, warn_of_failures
+from sklearn_meta.model_selection.evaluate import (
+    make_jobs,
+    run_jobs,
+    split_rows,
+    warn_of_failures,
+)
 from sklearn_meta.model_selection.scorer import margin_of, metric_of
 from sklearn_meta.model_selection.task_estimator import as_raw_tasks, learner_of
 from sklearn_meta.outer.failures import check_error_score
@@ -44,7 +53,6 @@ from sklearn_meta.tasks.validate import check_same_rows
 __all__ = ["GainOver", "TransferGain", "TransferGainDisplay", "gain_over", "transfer_gain"]
 
 Floats = NDArray[np.float64]
-Folds = list[tuple[Sequence[int], Sequence[int]]]
 N_FOLDS = 5
 MIN_TASKS = 10  # that can show that two estimators are equally good
 VERDICTS = {
@@ -155,29 +163,24 @@ def transfer_gain(
         classify=classify,
         min_query=2 if metric == "r2" else 1,
     )
-    data, begin = [*training, *held_out], len(training)
-    folds = _folds(begin, len(held_out))
-    others, notes = _make_baselines(measured, baselines, data, folds, scoring)
+    folds, once = _make_folds(training, held_out), [Fold({}, dict(enumerate(held_out)))]
+    others, notes = _make_baselines(measured, baselines, folds, scoring)
     if training_tasks is None and any(_learns(named) for named in others):
         notes.append(
             "Baselines that learn across tasks were trained on four fifths of these tasks, in "
             "turn, not on the tasks of meta-training; give those as training_tasks."
         )
-    once: Folds = [([], range(begin, len(data)))]
     jobs = [
-        Job(
-            named=named,
-            seed=seed,
-            fold=fold,
-            train={i: data[i] for i in train},
-            test={i - begin: data[i] for i in test},
-            splits=[splits[i - begin] for i in test],
+        job
+        for named in (measured, *others)
+        for job in make_jobs(
+            [named],
+            folds if _learns(named) else once,
+            {seed: splits},
             scoring=scoring,
             error_score=error_score,
             prefit=named.trains and _is_meta_fitted(named),
         )
-        for named in (measured, *others)
-        for fold, (train, test) in enumerate(folds if _learns(named) else once)
     ]
     results = run_jobs(jobs)
     warn_of_failures(jobs, results, error_score)
@@ -235,21 +238,21 @@ def _support_size(measured: NamedEstimator, tasks: Sequence[Task]) -> int | None
     return size
 
 
-def _folds(n_training: int, n_held_out: int) -> Folds:
-    """Return positions of the tasks to train on and to score; training tasks come first."""
-    if n_training:
-        return [(range(n_training), range(n_training, n_training + n_held_out))]
-    if n_held_out == 1:
-        return [([], [0])]
-    folds = KFold(min(N_FOLDS, n_held_out)).split(np.zeros(n_held_out))
-    return [(train.tolist(), test.tolist()) for train, test in folds]
+def _make_folds(training: Sequence[Task], held_out: Sequence[Task]) -> list[Fold]:
+    """Return the tasks to train on and to score; without training tasks, parts of the others."""
+    n = len(held_out)
+    if training or n == 1:
+        return [Fold(dict(enumerate(training)), dict(enumerate(held_out)))]
+    return [
+        Fold(*({i: held_out[i] for i in part.tolist()} for part in parts))
+        for parts in KFold(min(N_FOLDS, n)).split(np.zeros(n))
+    ]
 
 
 def _make_baselines(
     measured: NamedEstimator,
     baselines: str | Sequence[str] | Mapping[str, BaseEstimator | None],
-    tasks: Sequence[Task],
-    folds: Folds,
+    folds: Sequence[Fold],
     scoring: Any,
 ) -> tuple[list[NamedEstimator], list[str]]:
     if not isinstance(baselines, Mapping):
@@ -263,7 +266,7 @@ def _make_baselines(
     if hasattr(wrapped, "meta_fit"):  # baselines take the network of the meta-learner inside
         template = wrapped
     names = [name for name in baselines if name not in estimators]
-    made, notes = make_baselines(names, name_estimators(template), tasks, folds, scoring)
+    made, notes = make_baselines(names, name_estimators(template), folds, scoring)
     if not passed and not made:
         raise ValueError(f"There is no baseline to compare with. {' '.join(notes)}".strip())
     return [*passed, *made], notes
@@ -481,18 +484,13 @@ class TransferGainDisplay:
                 rank[part], y[part], **line_style(1 - i, look | dict(line_kw or {}))
             )
         ax.axhline(0, color="black", linewidth=0.8, zorder=2)
-        mean = result.difference
-        self.mean_ = ax.axhline(mean.mean, color="black", linewidth=1.2, linestyle=(0, (5, 2)))
-        if n > 1:
-            ax.axhspan(mean.low, mean.high, color=GREY, alpha=0.2, linewidth=0, zorder=0)
         for side in (-self.margin, self.margin) if self.margin > 0 else ():
             ax.axhline(side, color=GREY, linewidth=1, linestyle=":", zorder=1)
-        worst = min(n_named, result.losses)
-        self.texts_ = annotate_outside(ax, rank, y, [names[i] for i in order[:worst]])
-        label_axes(
-            ax, "tasks, sorted by their gain", f"gain of {self.score_name}\nover {self.baseline}"
+        worst = [names[i] for i in order[: min(n_named, result.losses)]]
+        mean, ylabel = result.difference, f"gain of {self.score_name}\nover {self.baseline}"
+        self.mean_, self.texts_ = draw_mean(
+            ax, y, mean, worst, "gain", ylabel, linestyle=(0, (5, 2))
         )
-        ax.xaxis.get_major_locator().set_params(integer=True)
         verb = "task is" if n == 1 else "tasks is" if result.losses == 1 else "tasks are"
         ax.set_title(
             f"{result.losses} of {n} {verb} hurt ({100 * result.hurt:.0f} %)\nmean gain {mean}",

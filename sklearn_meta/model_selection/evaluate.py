@@ -24,7 +24,7 @@ from sklearn.exceptions import FitFailedWarning
 from sklearn_meta._version import __version__
 from sklearn_meta._warnings import warn
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.model_selection.baselines import NamedEstimator
+from sklearn_meta.model_selection.baselines import Fold, NamedEstimator
 from sklearn_meta.model_selection.scorer import Metric, metric_of
 from sklearn_meta.model_selection.task_estimator import reraise_interrupts
 from sklearn_meta.outer.failures import NUMERICAL, Failures, Reason, collect_failures, listed
@@ -33,7 +33,15 @@ from sklearn_meta.tasks.split import shuffle_rows
 from sklearn_meta.tasks.task import take_rows
 from sklearn_meta.tasks.validate import label
 
-__all__ = ["Job", "JobScores", "RowSplit", "run_jobs", "split_rows", "warn_of_failures"]
+__all__ = [
+    "Job",
+    "JobScores",
+    "RowSplit",
+    "make_jobs",
+    "run_jobs",
+    "split_rows",
+    "warn_of_failures",
+]
 
 Rows = NDArray[np.intp]
 
@@ -106,15 +114,15 @@ class JobScores(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class Job:
-    """One estimator, trained once on some tasks and scored on others.
+    """One estimator, trained once on the tasks of a fold and scored on the others.
 
-    Its scores depend on nothing else. Tasks are by the positions that the user knows.
+    Its scores depend on nothing else.
     """
 
     named: NamedEstimator
     seed: int
     fold: int
-    train: Mapping[int, Task]
+    train: Mapping[int, Task]  # by the positions that the user knows
     test: Mapping[int, Task]
     splits: Sequence[RowSplit]  # of the test tasks
     scoring: Any
@@ -253,6 +261,34 @@ class Job:
             positions = {str(i): str(position) for i, position in enumerate(tasks)}
             text = re.sub(r"(?<=\b[Tt]ask )\d+", lambda n: positions.get(n[0], n[0]), str(error))
             raise TaskError(f"{self.named.name!r} {fails} in fold {self.fold}. {text}") from error
+
+
+def make_jobs(
+    estimators: Sequence[NamedEstimator],
+    folds: Sequence[Fold],
+    splits: Mapping[int, Sequence[RowSplit]],  # of all tasks, by seed
+    *,
+    scoring: Any,
+    error_score: Any,
+    prefit: bool = False,
+) -> list[Job]:
+    """Return a job for each seed, fold and estimator."""
+    return [
+        Job(
+            named=named,
+            seed=seed,
+            fold=number,
+            train=fold.train,
+            test=fold.test,
+            splits=[rows[i] for i in fold.test],
+            scoring=scoring,
+            error_score=error_score,
+            prefit=prefit,
+        )
+        for seed, rows in splits.items()
+        for number, fold in enumerate(folds)
+        for named in estimators
+    ]
 
 
 def run_jobs(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -306,8 +306,8 @@ HEADLINES = {
     "hierarchical": "a linear hierarchical model is enough",
     "fine-tune": "fine-tuning is enough",
     "chance": "nothing is learned",
-    "none": "no meta-learner was compared",
-    "alone": "no simple estimator was compared",
+    "no meta": "no meta-learner was compared",
+    "no simple": "no simple estimator was compared",
 }
 CLAIMS = ("pays", "shared", "loses", "hierarchical", "fine-tune")  # that one estimator is ahead
 THESE_MODELS = ", for the models trained here"
@@ -331,7 +331,7 @@ def _verdict(c: TaskComparison) -> str:
     trained_often = any(
         c.interval(name, c.sizes[0]).n_trainings >= MIN_TRAININGS for name in c.kinds
     )
-    few = [] if verdicts[0].case == "none" or trained_often else [FEW_TRAININGS]
+    few = [] if verdicts[0].case == "no meta" or trained_often else [FEW_TRAININGS]
     heads = {
         v.case: HEADLINES[v.case] + THESE_MODELS * bool(few and v.case in CLAIMS) for v in verdicts
     }
@@ -378,8 +378,8 @@ class _SizeVerdict:
                 above = f"predicting without inputs ({self.means[dummy]:.3g})"
                 return "chance", f"no estimator is clearly above {above}: {best}."
         if not self._ranked("meta"):
-            return "none", f"{best}."
-        return None if self._ranked(*SIMPLE) else ("alone", f"{best}.")
+            return "no meta", f"{best}."
+        return None if self._ranked(*SIMPLE) else ("no simple", f"{best}.")
 
     def _against_simple(self) -> tuple[str, str]:
         """Compare the best meta-learner with the best simple estimator."""
@@ -496,6 +496,7 @@ def _capital(text: str) -> str:
 # ---- the picture ---------------------------------------------------------------------------------
 
 
+@dataclass(eq=False, repr=False)
 class ComparisonDisplay:
     """Plot of scores against the support size, with 95 % intervals over tasks and trainings.
 
@@ -532,18 +533,11 @@ class ComparisonDisplay:
     'support, rows a class'
     """
 
-    def __init__(
-        self,
-        intervals: Mapping[str, Sequence[MeanInterval]],
-        *,
-        sizes: Sequence[int | None],
-        metric: str,
-        unit: str,
-    ) -> None:
-        self.intervals = intervals
-        self.sizes = sizes
-        self.metric = metric
-        self.unit = unit
+    intervals: Mapping[str, Sequence[MeanInterval]]
+    _: KW_ONLY
+    sizes: Sequence[int | None]
+    metric: str
+    unit: str
 
     @classmethod
     def from_comparison(cls, comparison: TaskComparison, *, ax: Any = None) -> ComparisonDisplay:
