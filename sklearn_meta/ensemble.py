@@ -49,8 +49,8 @@ Bools = NDArray[np.bool_]
 Classes = NDArray[Any] | None  # of a support, sorted; None for regression
 Why = dict[str, str]  # by member, the reason why it cannot predict a task
 
-MEMBERS = ("meta", "local", "pooled")
-ONLY_LOCAL = np.array([0.0, 1.0, 0.0])
+MEMBERS = ("meta", "per-task", "pooled")
+ONLY_PER_TASK = np.array([0.0, 1.0, 0.0])
 MIN_PROBABILITY = 1e-6  # so that one confident mistake does not decide everything
 MAX_OFFSET = 12.0  # e^-12 of the weight is none
 OFFSET_PENALTY = 1e-3  # of squared offsets, in units of the relative loss of a task
@@ -64,7 +64,7 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
     ----------
     estimator : meta-learner
         Estimator to guard; a clone of it is meta-fitted.
-    local, pooled : estimator or None, default=None
+    per_task, pooled : estimator or None, default=None
         Estimators fitted to each support alone, and to the rows of all tasks together.
     n_support : int or None, default=None
         Support rows to draw from tasks of meta-training without a fixed support.
@@ -81,7 +81,7 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         self,
         estimator: BaseEstimator,
         *,
-        local: BaseEstimator | None = None,
+        per_task: BaseEstimator | None = None,
         pooled: BaseEstimator | None = None,
         n_support: int | None = None,
         cv: int = 10,
@@ -89,7 +89,7 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         random_state: Any = None,
     ) -> None:
         self.estimator = estimator
-        self.local = local
+        self.per_task = per_task
         self.pooled = pooled
         self.n_support = n_support
         self.cv = cv
@@ -173,27 +173,27 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         Returns
         -------
         self : object
-            The estimator with `weights_`. Without `meta_fit`, it is the local member alone.
+            The estimator with `weights_`. Without `meta_fit`, it is the per-task member alone.
 
         Notes
         -----
         A member that diverges on the support, whose predictions are not finite, or whose loss on
-        the support is absurd, is left out with a warning. If none is left, the local member is the
-        mean of the support, or its class frequencies.
+        the support is absurd, is left out with a warning. If none is left, the per-task member is
+        the mean of the support, or its class frequencies.
         """
         self._check_params()
         names = feature_names(X)
         check_feature_names(names, self.meta_feature_names)
         X, y = validate_support(self, X, y, allow_nd=True, kind=self.target_type)
         classes, prior = self._classes(y), self.meta_state
-        members = Members(None, self._make_local(), None) if prior is None else prior.members
+        members = Members(None, self._make_per_task(), None) if prior is None else prior.members
         fitted, reasons = members.fit(X, y, classes)
         weights = np.array([member is not None for member in fitted], dtype=np.float64)
         if prior is not None and weights.any():
             outputs, support = fitted.predict(X, y[:1].size, classes), named_task(X, y, names)
             weights = prior.weigh([support], [outputs], [reasons], self.cv)[0]
         if not weights.any():
-            fitted, weights = Members(None, _fit_dummy(X, y, classes), None), ONLY_LOCAL
+            fitted, weights = Members(None, _fit_dummy(X, y, classes), None), ONLY_PER_TASK
         self._adapted = fitted, y.shape[1:]
         self.weights_ = dict(zip(MEMBERS, weights.tolist(), strict=True))
         if classes is not None:
@@ -279,7 +279,7 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         Returns
         -------
         ndarray of shape (n_tasks, 3)
-            Weights of the meta-learner, the local and the pooled estimator; they sum to 1.
+            Weights of the meta-learner, the per-task and the pooled estimator; they sum to 1.
         """
         return self._weigh_tasks(tasks)[1]
 
@@ -304,8 +304,8 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         return hasattr(self, "weights_")
 
     @abstractmethod
-    def _make_local(self) -> BaseEstimator:
-        """Return an unfitted local estimator."""
+    def _make_per_task(self) -> BaseEstimator:
+        """Return an unfitted per-task estimator."""
 
     def _check_params(self) -> None:
         owner = type(self).__name__
@@ -346,12 +346,12 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         return ensure_support(task, i, size, by_class, rng)
 
     def _fit_members(self, tasks: Sequence[Task], validation_tasks: Any) -> Members:
-        meta, local = clone(self.estimator), self._make_local()
+        meta, per_task = clone(self.estimator), self._make_per_task()
         if hasattr(meta, "reset_meta"):
             meta.reset_meta()
         meta.meta_fit(list(tasks), validation_tasks=validation_tasks)
-        pooled = self._make_local() if self.pooled is None else clone(self.pooled)
-        return Members(meta, local, _fit_pooled(pooled, tasks, is_classifier(self)))
+        pooled = self._make_per_task() if self.pooled is None else clone(self.pooled)
+        return Members(meta, per_task, _fit_pooled(pooled, tasks, is_classifier(self)))
 
     def _classes(self, y: NDArray[Any]) -> Classes:
         return np.unique(y) if self.target_type == "class" else None
@@ -408,14 +408,14 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
                 classes = self._classes(task.y_support)
                 dummy = Members(None, _fit_dummy(task.X_support, task.y_support, classes), None)
                 outputs[t] = dummy.predict(task.X_query, task.y[:1].size, classes)
-                weights[t] = ONLY_LOCAL
+                weights[t] = ONLY_PER_TASK
             reasons[t] |= _not_finite(weights[t], outputs[t])
         _warn_left_out(reasons, names)
         return checked, weights, outputs
 
 
 class GuardedMetaClassifier(ClassifierMixin, GuardedMetaEstimator):
-    """Classifier that blends a meta-learner with a local and a pooled estimator, by the support.
+    """Classifier that blends a meta-learner with a per-task and a pooled one, by the support.
 
     `fit` estimates the loss of the three members by cross-validation on the support, and predicts
     the mean of their probabilities with weights
@@ -432,11 +432,11 @@ class GuardedMetaClassifier(ClassifierMixin, GuardedMetaEstimator):
     ----------
     estimator : meta-learner
         A classifier with `meta_fit`; a clone of it is meta-fitted.
-    local : estimator or None, default=None
+    per_task : estimator or None, default=None
         Estimator fitted to each support alone. None: logistic regression.
     pooled : estimator or None, default=None
         Estimator fitted to the rows of all tasks together, if tasks share their labels. None: as
-        `local`.
+        `per_task`.
     n_support : int or None, default=None
         Support rows of each class to draw from tasks of meta-training without a fixed support.
         None: as many as `estimator` is meta-trained for.
@@ -451,7 +451,7 @@ class GuardedMetaClassifier(ClassifierMixin, GuardedMetaEstimator):
     Attributes
     ----------
     weights_ : dict of str to float
-        Weights of "meta", "local" and "pooled" for the fitted task.
+        Weights of "meta", "per-task" and "pooled" for the fitted task.
     classes_ : ndarray of shape (n_classes,)
         Labels of the fitted task.
 
@@ -489,12 +489,12 @@ class GuardedMetaClassifier(ClassifierMixin, GuardedMetaEstimator):
         """
         return self._blend(X)
 
-    def _make_local(self) -> BaseEstimator:
-        return LogisticRegression() if self.local is None else clone(self.local)
+    def _make_per_task(self) -> BaseEstimator:
+        return LogisticRegression() if self.per_task is None else clone(self.per_task)
 
 
 class GuardedMetaRegressor(RegressorMixin, GuardedMetaEstimator):
-    """Regressor that blends a meta-learner with a local and a pooled estimator, by the support.
+    """Regressor that blends a meta-learner with a per-task and a pooled one, by the support.
 
     `fit` estimates the loss of the three members by cross-validation on the support, and predicts
     their mean with weights ``softmax(offset + trust * n_support / n_typical * log(least / loss) /
@@ -510,10 +510,10 @@ class GuardedMetaRegressor(RegressorMixin, GuardedMetaEstimator):
     ----------
     estimator : meta-learner
         A regressor with `meta_fit`; a clone of it is meta-fitted.
-    local : estimator or None, default=None
+    per_task : estimator or None, default=None
         Estimator fitted to each support alone. None: ridge regression.
     pooled : estimator or None, default=None
-        Estimator fitted to the rows of all tasks together. None: as `local`.
+        Estimator fitted to the rows of all tasks together. None: as `per_task`.
     n_support : int or None, default=None
         Support rows to draw from tasks of meta-training without a fixed support. None: as many as
         `estimator` is meta-trained for.
@@ -528,7 +528,7 @@ class GuardedMetaRegressor(RegressorMixin, GuardedMetaEstimator):
     Attributes
     ----------
     weights_ : dict of str to float
-        Weights of "meta", "local" and "pooled" for the fitted task.
+        Weights of "meta", "per-task" and "pooled" for the fitted task.
 
     See Also
     --------
@@ -554,8 +554,8 @@ class GuardedMetaRegressor(RegressorMixin, GuardedMetaEstimator):
         tags.target_tags.multi_output = True
         return tags
 
-    def _make_local(self) -> BaseEstimator:
-        return Ridge() if self.local is None else clone(self.local)
+    def _make_per_task(self) -> BaseEstimator:
+        return Ridge() if self.per_task is None else clone(self.per_task)
 
 
 # ---- members: outputs are means, or probabilities of the classes of a support --------------------
@@ -574,7 +574,7 @@ class Members(NamedTuple):
     """A meta-fitted learner, an estimator for each support, and one fitted to all rows; or None."""
 
     meta: BaseEstimator | None
-    local: BaseEstimator | None
+    per_task: BaseEstimator | None
     pooled: BaseEstimator | None
 
     def fit(self, X: Any, y: NDArray[Any], classes: Classes) -> tuple[Members, Why]:
@@ -586,7 +586,7 @@ class Members(NamedTuple):
         for reason in (*failures.failed.values(), *failures.doubtful.values()):
             meta, reasons["meta"] = None, reason.why
         Failures(off_scale=failures.off_scale).renamed({0: SUPPORT}).report(1, None)
-        return Members(meta, self._fit_local(X, y, classes, reasons), self.pooled), reasons
+        return Members(meta, self._fit_per_task(X, y, classes, reasons), self.pooled), reasons
 
     def predict(self, X: Any, n_outputs: int, classes: Classes) -> Array:
         """Predict rows by members fitted to one support: (3, n_rows, n_outputs), nan for None."""
@@ -604,8 +604,8 @@ class Members(NamedTuple):
         for task, meta, why in zip(tasks, self._predict_meta(tasks, reasons), reasons, strict=True):
             y = task.y_support
             classes = np.unique(y) if classify else None
-            local = self._fit_local(task.X_support, y, classes, why)
-            P = Members(None, local, self.pooled).predict(task.X_query, y[:1].size, classes)
+            per_task = self._fit_per_task(task.X_support, y, classes, why)
+            P = Members(None, per_task, self.pooled).predict(task.X_query, y[:1].size, classes)
             if "meta" not in why:
                 P[0] = meta
             outputs.append(P)
@@ -645,15 +645,15 @@ class Members(NamedTuple):
         losses = self.leave_out_losses([_support_of(task) for task in tasks], classify, cv)
         return [*map(Trial, tasks, losses, *self.predict_tasks(tasks, classify))]
 
-    def _fit_local(
+    def _fit_per_task(
         self, X: Any, y: NDArray[Any], classes: Classes, reasons: Why
     ) -> BaseEstimator | None:
         if classes is not None and len(classes) == 1:
             return _fit_dummy(X, y, classes)
         try:
-            return clone(self.local).fit(flat_rows(X, None), y)
+            return clone(self.per_task).fit(flat_rows(X, None), y)
         except NUMERICAL as error:
-            reasons["local"] = str(error)
+            reasons["per-task"] = str(error)
             return None
 
     def _predict_meta(self, tasks: Sequence[Task], reasons: Sequence[Why]) -> list[Array]:

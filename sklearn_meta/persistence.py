@@ -91,7 +91,7 @@ def load(
         Estimators of your own that the file may hold.
     trusted : sequence of str or None, default=None
         Names of further types to trust, beyond :data:`TRUSTED_TYPES` and those that skops trusts:
-        transformers of a pipeline, say, or the local and pooled estimators of a guarded learner.
+        transformers of a pipeline, say, or the per-task and pooled estimators of a guarded learner.
     **params : dict
         Parameters to set in place of those saved, such as ``device="cpu"``, of the meta-learners in
         the file. Those that no file can hold must be passed again: a `backbone` that is a module,
