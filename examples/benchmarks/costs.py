@@ -23,12 +23,12 @@ FIRST = "FOMAML"  # the reference of the ratios
 
 def learners(kind: str) -> dict[str, Any]:
     """Make the estimators with an outer loop, with five inner steps if they have inner steps."""
-    found = {
+    estimators = {
         name.removesuffix(kind): cls()
         for name, cls in vars(sm).items()
         if name.endswith(kind) and name != kind
     }
-    for name, est in found.items():
+    for name, est in estimators.items():
         params = est.get_params()
         wanted = {
             "hidden_layer_sizes": (40, 40),
@@ -39,8 +39,8 @@ def learners(kind: str) -> dict[str, Any]:
             "head": "zero" if name == "FineTune" else "shared",
         }
         est.set_params(**{k: v for k, v in wanted.items() if k in params})
-    first = type(found["MAML"])(**found["MAML"].get_params()).set_params(first_order=True)
-    return {FIRST: first, **found}
+    first = type(estimators["MAML"])(**estimators["MAML"].get_params()).set_params(first_order=True)
+    return {FIRST: first, **estimators}
 
 
 def sinusoids(rng: torch.Generator) -> tuple[Any, Examples, Examples, int]:

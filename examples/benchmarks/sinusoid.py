@@ -90,13 +90,13 @@ def run(
     name: str, seed: int, minutes: float, iterations: int | None, keep: Path | None = None
 ) -> dict[str, Any]:
     """Meta-train one estimator and score it after each number of steps, or read saved results."""
-    kept = None if keep is None else keep / f"{name} {seed} {minutes:.3g} {iterations}.joblib"
-    if kept is not None and kept.exists():
-        return joblib.load(kept)
+    saved = None if keep is None else keep / f"{name} {seed} {minutes:.3g} {iterations}.joblib"
+    if saved is not None and saved.exists():
+        return joblib.load(saved)
     torch.set_num_threads(1)
     train, test = tasks_of(seed, 20_000)
-    cls, own = LEARNERS[name]
-    est = cls(random_state=seed, **(SHARED | own))
+    cls, params = LEARNERS[name]
+    est = cls(random_state=seed, **(SHARED | params))
     begin = time.monotonic()
     pilot = clone(est).set_params(max_meta_iter=N_PILOT, iters_per_epoch=N_PILOT // 2)
     seconds = pilot.meta_fit(train).history_[-1]["dur"] / (N_PILOT // 2)
@@ -108,7 +108,7 @@ def run(
     except FloatingPointError as error:
         print(f"{name}, seed {seed}: {error}", flush=True)
     taken = (time.monotonic() - begin) / 60
-    trained = own.get("inner_steps")
+    trained = params.get("inner_steps")
     at = [k for k in (*STEPS, trained) if k is not None] if trained is not None else [None]
     errors = {}
     for k in sorted(set(at), key=lambda k: -1 if k is None else k):
@@ -116,11 +116,11 @@ def run(
         diverged = not hasattr(est, "theta_")
         errors[k] = np.full(len(test), np.inf) if diverged else squared_errors(scored, test)
     print(f"{name}, seed {seed}: {n_iter} iterations, {taken:.1f} min", flush=True)
-    found = {"name": name, "seed": seed, "iterations": n_iter, "minutes": taken, "errors": errors}
-    if kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        joblib.dump(found, kept)
-    return found
+    result = {"name": name, "seed": seed, "iterations": n_iter, "minutes": taken, "errors": errors}
+    if saved is not None:
+        saved.parent.mkdir(parents=True, exist_ok=True)
+        joblib.dump(result, saved)
+    return result
 
 
 def anchors(seeds: list[int]) -> list[str]:
@@ -160,23 +160,23 @@ def table(runs: list[dict[str, Any]], seeds: list[int]) -> list[str]:
         "| learner | iterations | 0 steps | 1 step | 5 steps | 10 steps | steps in training |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for name, (_, own) in LEARNERS.items():
-        mine = [r for r in runs if r["name"] == name]
-        if not mine:
+    for name, (_, params) in LEARNERS.items():
+        of_learner = [r for r in runs if r["name"] == name]
+        if not of_learner:
             continue
         cells = []
         for k in STEPS:
-            errors = [r["errors"][k] for r in mine if k in r["errors"]]
+            errors = [r["errors"][k] for r in of_learner if k in r["errors"]]
             cells.append(spell(errors) if errors else "")
-        trained = own.get("inner_steps")
+        trained = params.get("inner_steps")
         last = "none" if trained is None else str(trained)
-        if None in mine[0]["errors"]:
-            cells[0] = spell([r["errors"][None] for r in mine])
+        if None in of_learner[0]["errors"]:
+            cells[0] = spell([r["errors"][None] for r in of_learner])
         elif trained not in STEPS:
-            last += ": " + spell([r["errors"][trained] for r in mine])
-        counts = sorted({r["iterations"] for r in mine})
-        shown = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-        lines.append(f"| {name} | {shown} | " + " | ".join(cells) + f" | {last} |")
+            last += ": " + spell([r["errors"][trained] for r in of_learner])
+        counts = sorted({r["iterations"] for r in of_learner})
+        iterations_text = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+        lines.append(f"| {name} | {iterations_text} | " + " | ".join(cells) + f" | {last} |")
     return lines + anchors(seeds)
 
 
