@@ -177,9 +177,9 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
 
         Notes
         -----
-        A member that diverges on the support, whose predictions are not finite, or whose loss on
-        the support is absurd, is left out with a warning. If none is left, the per-task member is
-        the mean of the support, or its class frequencies.
+        A member is left out with a warning if it diverges on the support, if its predictions are
+        not finite, or if its loss on the support is implausibly large. If none is left, the
+        per-task member is the mean of the support, or its class frequencies.
         """
         self._check_params()
         names = feature_names(X)
@@ -425,8 +425,9 @@ class GuardedMetaClassifier(ClassifierMixin, GuardedMetaEstimator):
     tasks. This protects the mean loss over tasks: a single task may be worse off than with a
     simple estimator, mostly by little.
 
-    A member gets no weight for a task on which it diverges, is not finite, or is absurd, and a
-    warning names both. If none is left, the class frequencies of the support are predicted.
+    A member gets no weight for a task if it diverges, if its predictions are not finite, or if its
+    loss is implausibly large. A warning names the member and the task. If no member is left, the
+    class frequencies of the support are predicted.
 
     Parameters
     ----------
@@ -503,8 +504,9 @@ class GuardedMetaRegressor(RegressorMixin, GuardedMetaEstimator):
     those that are best over tasks. This protects the mean loss over tasks: a single task may be
     worse off than with a simple estimator, mostly by little.
 
-    A member gets no weight for a task on which it diverges, is not finite, or is absurd, and a
-    warning names both. If none is left, the mean of the support is predicted.
+    A member gets no weight for a task if it diverges, if its predictions are not finite, or if its
+    loss is implausibly large. A warning names the member and the task. If no member is left, the
+    mean of the support is predicted.
 
     Parameters
     ----------
@@ -742,7 +744,7 @@ def _decide(P: Array, classes: Classes, y_shape: tuple[int, ...]) -> NDArray[Any
 def _row_losses(P: Array, y: NDArray[Any], classes: Classes) -> Array:
     """Return the loss of each row of outputs (3, n_rows, n_outputs): squared, or in nats."""
     if classes is None:
-        with np.errstate(over="ignore"):  # an absurd prediction has an infinite loss
+        with np.errstate(over="ignore"):  # a huge prediction has an infinite loss
             return ((P - y.reshape(len(y), -1)) ** 2).mean(axis=-1)
     P = P[..., np.arange(len(y)), np.searchsorted(classes, y)]
     return -np.log(np.maximum(P, MIN_PROBABILITY))
@@ -778,7 +780,7 @@ def _without_outliers(trials: Sequence[Trial], classify: bool) -> list[Trial]:
 def _find_outliers(
     losses: Array, typical: Array, ys: Sequence[NDArray[Any]], classify: bool
 ) -> Bools:
-    """Find members (n_tasks, 3) that fail on rows left out, or whose squared error is absurd."""
+    """Find members (n_tasks, 3) that fail on rows left out, or have a huge squared error."""
     failed = np.isposinf(losses)
     if classify:
         return failed

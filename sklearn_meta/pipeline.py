@@ -18,7 +18,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn_meta._archive import loading, save_object, saving
 from sklearn_meta._compat import check_steps
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.parameters import check_parameter, option
+from sklearn_meta.parameters import check_parameter, fingerprint, option
 from sklearn_meta.tasks import Task, TaskDistribution
 from sklearn_meta.tasks.arrays import dense, stack_rows
 from sklearn_meta.tasks.convert import collect_tasks, validation_table
@@ -579,9 +579,14 @@ def param_hashes(transformer: Any) -> dict[str, str]:
     """Return hashes of the type and the parameters of a transformer, by parameter."""
     if transformer is None or isinstance(transformer, str):
         return {"step": str(transformer)}
-    params = transformer.get_params()
-    plain = {k: v for k, v in params.items() if not hasattr(v, "get_params")}
-    return {"step": type(transformer).__qualname__, **{k: joblib.hash(v) for k, v in plain.items()}}
+    hashes = {"step": type(transformer).__qualname__}
+    for name, value in transformer.get_params().items():
+        if not hasattr(value, "get_params"):
+            try:
+                hashes[name] = joblib.hash(value)
+            except Exception:  # whatever pickling raises, for a lambda for example
+                hashes[name] = str(fingerprint(value))
+    return hashes
 
 
 def _output_names(steps: Steps, X: Any, columns: Names) -> dict[str, Names]:

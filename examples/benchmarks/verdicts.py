@@ -150,7 +150,7 @@ def case_of(comparison: Any) -> str:
         if text.startswith(start):
             return case
     # "does not pay" concerns this estimator; another that learns across tasks may be ahead
-    if "what the tasks share helps" in text:
+    if "learning across tasks helps" in text:
         return "meta"
     simple = [name for name, kind in comparison.kinds.items() if kind in ("per-task", "pooled")]
     best = max(simple, key=lambda name: comparison.interval(name).mean)

@@ -303,9 +303,9 @@ def _with_inputs(task: Task, X: Any) -> Task:
 def sizes_by_tasks(tasks: Sequence[Task], classify: bool) -> list[tuple[list[int], list[int]]]:
     """Choose sizes that nine tasks in ten, or 20, have enough rows for; return groups of them.
 
-    A group is its sizes, and the positions of the tasks with enough rows for the largest.
-    A fixed support gives all of its rows, another task half of its rows, to be scored on the
-    others. Sizes are in one group, from the smallest on, as long as nine in ten of the tasks with
+    A group has sizes, and the positions of the tasks with enough rows for the largest of them. All
+    rows of a fixed support are available, or half of the rows of another task, which is scored on
+    the rest. Sizes are in one group, from the smallest on, as long as nine in ten of the tasks with
     enough rows for one of them have enough for the largest.
     """
     available = np.array([_available_rows(t, classify) for t in tasks])

@@ -55,26 +55,27 @@ def analyse(
     Parameters
     ----------
     tasks : sequence of tasks, or table of shape (n_rows, ...)
-        At least 4, as :func:`~sklearn_meta.tasks.as_tasks` takes them, of any sizes. Of a task
-        with a fixed support, smaller supports are drawn from it, and its query is predicted.
+        At least 4 tasks of any sizes, in any form that :func:`~sklearn_meta.tasks.as_tasks`
+        accepts. If a task has a fixed support, smaller supports are drawn from it, and its query
+        is predicted.
     estimator : meta-learner or MetaPipeline, default=None
-        Compared with the quick learners, meta-trained in each fold. None: these alone, in seconds.
-        With a pipeline, rows may be whatever its transformers accept; where these are not numbers,
-        the quick learners get the output of the transformers, fitted once to all rows without
-        their labels.
+        Estimator to compare with the quick learners; it is meta-trained in each fold. None: quick
+        learners alone, in seconds. With a pipeline, rows may be whatever its transformers accept.
+        If they are not numbers, the quick learners get the output of the transformers, which are
+        fitted once to all rows without their labels.
     y, groups : array-like of shape (n_rows,), str or None, default=None
         Targets and tasks of the rows of a table, or the names of these columns.
     target_type : {"class", "real"}, default=None
         What `y` holds. None: what `estimator` predicts, else what `y` looks like.
     metric : str or callable, default="transfer"
-        Metric of the distances in which groups are looked for, as in
-        :func:`~sklearn_meta.analysis.task_distances`; one that needs no estimator.
+        Metric of the distances between tasks, by which groups are identified: a metric of
+        :func:`~sklearn_meta.analysis.task_distances` that needs no estimator.
     max_tasks : int, default=200
-        Largest number of tasks; of more, so many are drawn.
+        Largest number of tasks; if there are more, this many are drawn.
     random_state : int, RandomState instance or None, default=None
         Seed of supports, folds, features and all other draws.
     verbose : int, default=0
-        1: print a line for each learner and fold; those with the same view of the inputs run
+        1: print a line for each learner and fold. Learners with the same transformed inputs run
         together.
 
     Returns
@@ -94,10 +95,10 @@ def analyse(
 
     Notes
     -----
-    A network may learn across tasks what quick learners cannot: "no" without an estimator means
-    that there is no quick gain. "Yes" was measured on held-out tasks. The best of a few learners on
-    the same tasks is a little optimistic; use :func:`~sklearn_meta.model_selection.compare` for
-    final numbers.
+    A network may learn across tasks what quick learners cannot. Without an estimator, "no" only
+    means that quick learners gain nothing. "Yes" was measured on held-out tasks. The score of the
+    best of several learners is a little optimistic; use
+    :func:`~sklearn_meta.model_selection.compare` for final numbers.
 
     Examples
     --------

@@ -101,7 +101,7 @@ class TaskReport:
     advice : str
         Learner to try first.
     notes : tuple of str
-        What makes the verdict doubtful, how alike the tasks are, and what was left out.
+        Reasons to doubt the verdict, how similar the tasks are, and what was left out.
     """
 
     names: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What a meta-fitted estimator gains over baselines on held-out tasks: measure, result, picture."""
+"""The gain of a meta-fitted estimator over baselines on held-out tasks, and its plot."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def transfer_gain(
     if training_tasks is None and any(_learns(named) for named in others):
         notes.append(
             "Baselines that learn across tasks were trained on four fifths of these tasks, in "
-            "turn, not on the tasks of meta-training; give those as training_tasks."
+            "turn, and not on the tasks of meta-training; pass those as training_tasks."
         )
     jobs = [
         job
@@ -199,8 +199,8 @@ def transfer_gain(
             n = (~both).sum()
             notes.append(f"Tasks without a score of {measured.name} and of {named.name}: {n}.")
     notes.append(
-        "Intervals are over tasks, of the models as they were trained: training again may change "
-        "the gains (compare with several seeds measures that)."
+        "Intervals are over tasks, for these trained models. Training again may change the gains; "
+        "compare measures this with several seeds."
     )
     names = tuple(names_of(held_out))
     return TransferGain(measured.name, metric, names, scores, gains, tuple(notes))
@@ -233,7 +233,7 @@ def _support_size(measured: NamedEstimator, tasks: Sequence[Task]) -> int | None
     if size is None:
         raise ValueError(
             f"Some tasks have no fixed support, and {measured.name} does not say how large to "
-            "draw it. Give tasks with a support: sklearn_meta.tasks.split_task."
+            "draw it. Pass tasks with a support, for example by sklearn_meta.tasks.split_task."
         )
     return size
 
@@ -289,8 +289,8 @@ class GainOver:
         Mean gains up to it do not matter.
     p_equivalence : float
         The larger p-value of two one-sided tests: small if the mean gain lies within the margin.
-        nan with fewer than 10 tasks, and if all gains are equal: so are those of tasks with rare
-        large gains before one is observed.
+        nan with fewer than 10 tasks, and if all gains are equal, because rare large gains may not
+        have been observed yet.
     verdict : {"better", "worse", "equivalent", "undecided"}
         "equivalent" if `p_equivalence` is below 5 %; otherwise "better" or "worse" if the p-value
         of the mean gain (`paired.p_mean`) is below 5 % and it is not within the margin.
@@ -305,7 +305,7 @@ class GainOver:
 
     @property
     def interval(self) -> MeanInterval:
-        """Mean gain with its 95 % interval over tasks, of the models as they were trained."""
+        """Mean gain with its 95 % interval over tasks, for these trained models."""
         return self.paired.difference
 
     @property
@@ -314,12 +314,15 @@ class GainOver:
         return self.paired.hurt
 
     def __str__(self) -> str:
-        p, within = self.paired, f"the mean gain is within ± {self.margin:.2g}"
+        p, margin = self.paired, f"within ± {self.margin:.2g}"
         if np.isnan(self.p_equivalence):
-            equivalence = f"Whether {within} cannot be told from these {len(self.gains)} tasks."
+            n = len(self.gains)
+            equivalence = f"These {n} tasks cannot show whether the mean gain is {margin}."
         else:
             verb = "is" if self.verdict == "equivalent" else "is not"
-            equivalence = f"That {within} {verb} shown (p = {self.p_equivalence:.2g})."
+            equivalence = (
+                f"The mean gain {verb} shown to be {margin} (p = {self.p_equivalence:.2g})."
+            )
         return (
             f"{VERDICTS[self.verdict]} {self.baseline}: the mean gain is {p.difference}. "
             f"{100 * p.hurt:.3g} % of the tasks are hurt ({p.wins} won, {p.ties} tied, {p.losses} "
@@ -375,7 +378,7 @@ class TransferGain:
     def __str__(self) -> str:
         metric = "R^2" if self.metric == "r2" else self.metric.replace("_", " ")
         n = len(self.names)
-        lines = [f"This {self.estimator}, as it is trained, on {n} tasks held out, by {metric}:"]
+        lines = [f"This trained {self.estimator}, on {n} held-out tasks, by {metric}:"]
         lines += [f"- it {gain}" for gain in self.over.values()]
         return "\n".join([*lines, *self.notes])
 

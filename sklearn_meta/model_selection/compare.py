@@ -137,7 +137,8 @@ def compare(
     Meta-learning does not pay, for the models trained here: with 10 rows MAMLRegressor loses to
     the best of 2 simple estimators (per-task LinearRegression) by ... of R^2 (95 %, 30 tasks); it
     hurts on 100 % of the tasks, and on 100 % by more than 0.1.
-    The estimators were trained too few times on the same tasks to see how much training varies: ...
+    The estimators were trained too few times on the same tasks to estimate how much training
+    varies: ...
     """
     named = name_estimators(estimators)
     classify = is_classifier(named[0].estimator)

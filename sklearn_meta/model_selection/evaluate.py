@@ -339,7 +339,9 @@ def warn_of_failures(jobs: Sequence[Job], results: Sequence[JobScores], error_sc
         )
 
 
-# ---- keys of the cache: joblib.hash pickles by reference, and cannot pickle closures -------------
+# ---- keys of the cache ---------------------------------------------------------------------------
+# joblib.hash pickles functions and classes by reference, and cannot pickle closures; `fingerprint`
+# of parameters compares neither weights nor code
 
 
 def _content(value: Any) -> Any:

@@ -286,7 +286,7 @@ def _mean_and_half(interval: MeanInterval) -> str:
 def size_in_words(size: int | None, unit: str) -> str:
     """Return a support size in words, such as ``5 rows a class``; None is a fixed support."""
     if size is None:
-        return "the support fixed"
+        return "the fixed support"
     return f"{size} {unit if size == 1 else unit.replace('row', 'rows', 1)}"
 
 
@@ -312,9 +312,9 @@ HEADLINES = {
 CLAIMS = ("pays", "shared", "loses", "hierarchical", "fine-tune")  # that one estimator is ahead
 THESE_MODELS = ", for the models trained here"
 FEW_TRAININGS = (
-    "The estimators were trained too few times on the same tasks to see how much training varies: "
-    "intervals and verdict are of the models trained here, not of the algorithms. Give seeds=3 "
-    "or more."
+    "The estimators were trained too few times on the same tasks to estimate how much training "
+    "varies: intervals and verdict are about the models trained here, not about the algorithms. "
+    "Use seeds=3 or more."
 )
 BASELINES = {
     "per-task": "the network from scratch",
@@ -404,7 +404,7 @@ class _SizeVerdict:
             if extra.is_better and extra.difference.mean >= margin:
                 relation = _relation(extra, "that estimator", c.metric)
                 words += (
-                    f" {_capital(_label(c, learned[0]))} {relation}: what the tasks share helps."
+                    f" {_capital(_label(c, learned[0]))} {relation}: learning across tasks helps."
                 )
                 return "loses" if loses else c.kinds[learned[0]], words
         if c.kinds[simple[0]] == "pooled":
@@ -440,8 +440,8 @@ class _SizeVerdict:
         if over_tasks.is_better or over_tasks.is_worse:
             side = "ahead" if over_tasks.is_better else "behind"
             return (
-                f" Over tasks alone it would be {side}: trainings differ too much to say so of the "
-                "algorithm. More seeds may tell."
+                f" Over tasks alone it would be {side}, but trainings differ too much for a claim "
+                "about the algorithm. More seeds may show it."
             )
         if pair.p_sign < 1 - LEVEL:
             return (

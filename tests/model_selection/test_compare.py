@@ -338,7 +338,7 @@ def test_supports_that_differ_are_one_column():
     tasks = [Task(t.X, t.y, support=np.arange(5 + i)) for i, t in enumerate(family)]
     found = compare(LinearRegression(), tasks, cv=2, seeds=1, baselines=())
     assert found.sizes == (None,)
-    assert "the support fixed" in found.summary()
+    assert "the fixed support" in found.summary()
     mixed = [*tasks[:3], Task(family[3].X, family[3].y)]
     maml = MAMLRegressor(**SMALL, n_support=(5, 9))
     found = compare(maml, mixed, cv=2, seeds=1, baselines=())
