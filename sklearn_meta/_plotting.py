@@ -150,5 +150,5 @@ def by_name(value: Any, name: str | None = None) -> dict[str, Any]:
 
 
 def in_words(metric: str) -> str:
-    """Write the name of a metric, as scikit-learn spells it, for an axis."""
-    return metric.replace("neg_", "negative ").replace("_", " ")
+    """Return the name of a metric of scikit-learn in words."""
+    return "R²" if metric == "r2" else metric.replace("neg_", "negative ").replace("_", " ")

@@ -117,24 +117,25 @@ def predicted_gain(
       :math:`P = (\Sigma^{-1} + X^\top X / \sigma^2)^{-1}` and :math:`A = P \Sigma^{-1}`: ridge
       toward the estimated mean, which is the Bayes rule where that is the mean.
 
-    They are exact for these moments, whatever the distribution of w and of the noise; means over
-    supports X are over `n_draws` of them. Features are taken in units of their root mean square,
-    which matters only to least squares on fewer rows than coefficients. The prediction does not
-    know how far from linear the tasks are, and the moments of few tasks are rough: see the
+    These risks are exact for these moments, for any distribution of w and of the noise. Means over
+    supports X are over `n_draws` of them. Features are in units of their root mean square, which
+    matters only to least squares on fewer rows than coefficients. The prediction does not take into
+    account how far from linear the tasks are, and the moments of few tasks are rough: see the
     intervals of `variance_components`.
 
     Parameters
     ----------
     tasks : sequence of tasks
-        At least 2, as :func:`~sklearn_meta.tasks.as_tasks` takes them. Labels become indicators,
-        one output a class, whose risks are added up; they must mean the same in all tasks.
+        At least 2 tasks, in any form that :func:`~sklearn_meta.tasks.as_tasks` accepts. Labels
+        become indicators, one output for each class, whose risks are added up; they must mean the
+        same in all tasks.
     n_support : int or array-like of int
         Numbers of support rows to predict for.
     n_tasks : int, default=None
         Number of source tasks to predict for, of the same sizes as `tasks`. None: that of `tasks`.
     design : {"rows", "gaussian", "orthogonal"}, default="rows"
-        Supports are rows of the tasks (of those with more than that many rows; "gaussian" where
-        there are none), Gaussian rows of the same mean and covariance, or such that
+        Supports are rows of the tasks that have more rows than that ("gaussian" if there are no
+        such tasks), Gaussian rows of the same mean and covariance, or such that
         :math:`X^\top X = n M`.
     fit_intercept, target_type : bool and {"class", "real"}, default=True and None
         As in `variance_components`.

@@ -19,6 +19,7 @@ from sklearn_meta.analysis._displays import TaskDistanceDisplay, TaskMapDisplay
 from sklearn_meta.analysis.groups import TaskGroups, as_lengths, tasks_differ
 from sklearn_meta.metrics import MeanInterval, PairedComparison
 from sklearn_meta.model_selection import ComparisonDisplay, TaskComparison
+from sklearn_meta.model_selection.result import size_in_words
 
 __all__ = ["CASES", "SizeVerdict", "TaskReport", "judge"]
 
@@ -243,9 +244,8 @@ class TaskReport:
         return f"{mean:.2g} [{low:.2g}, {high:.2g}]"
 
     def _support(self, *sizes: int) -> str:
-        unit = self.comparison.unit
-        words = f"{sizes[-1]} {unit if sizes[-1] == 1 else unit.replace('row', 'rows', 1)}"
-        return words if sizes[0] == sizes[-1] else f"{sizes[0]} to {words}"
+        last = size_in_words(sizes[-1], self.comparison.unit)
+        return last if sizes[0] == sizes[-1] else f"{sizes[0]} to {last}"
 
     def _answer(self) -> str:
         by_case = groupby(self.verdicts, lambda v: v.case)

@@ -376,8 +376,7 @@ class TransferGain:
         return TransferGainDisplay.from_gain(self, ax=ax)
 
     def __str__(self) -> str:
-        metric = "R^2" if self.metric == "r2" else self.metric.replace("_", " ")
-        n = len(self.names)
+        n, metric = len(self.names), in_words(self.metric)
         lines = [f"This trained {self.estimator}, on {n} held-out tasks, by {metric}:"]
         lines += [f"- it {gain}" for gain in self.over.values()]
         return "\n".join([*lines, *self.notes])
@@ -536,13 +535,13 @@ class TransferGainDisplay:
         name = next(iter(gain.over)) if baseline is None else baseline
         if name not in gain.over:
             raise ValueError(f"There is no baseline {name!r}; there are {list(gain.over)}.")
-        over, metric = gain.over[name], gain.metric
+        over = gain.over[name]
         valid = np.isfinite(over.gains)
         return cls(
             gains=over.gains[valid],
             names=[task for task, ok in zip(gain.names, valid, strict=True) if ok],
             baseline=name,
-            score_name="R²" if metric == "r2" else in_words(metric),
+            score_name=in_words(gain.metric),
             margin=over.margin,
         ).plot(ax, n_named=n_named, line_kw=line_kw)
 

@@ -101,7 +101,7 @@ class TaskKFold(TaskSplitter):
 
     Notes
     -----
-    `X` is a list of tasks (each entry is one), or the rows of all tasks with `groups=`. For
+    `X` is a list of tasks, or the rows of all tasks with `groups=`. Use the splitter as `cv` of
     :class:`~sklearn.model_selection.GridSearchCV` and similar tools.
 
     Examples
@@ -311,7 +311,7 @@ def train_test_split_tasks(
     Returns
     -------
     train, test : list of Task
-        No task is in both.
+        The tasks of each part.
 
     Raises
     ------
