@@ -226,7 +226,7 @@ def compare(of: Domain, args: argparse.Namespace, n_iter: int | None) -> list[st
         f"### {of.name[0].upper()}{of.name[1:]}",
         "",
         f"{args.steps} steps, {n_iter} meta-iterations of {of.estimator.meta_batch_size} tasks, "
-        f"{args.tasks} test tasks a seed; {minutes:.1f} minutes in all.",
+        f"{args.tasks} test tasks for each seed; {minutes:.1f} minutes in total.",
         "",
     ]
     for kind in of.kinds:
@@ -256,8 +256,8 @@ def verdict(gains: list[np.ndarray], start: str) -> str:
     z = [g.mean() / (g.std(ddof=1) / np.sqrt(len(g))) for g in gains]
     won, lost = sum(v > 1.96 for v in z), sum(v < -1.96 for v in z)
     return (
-        f"Against SGD and Adam from {start} the LSTM wins {won} of {len(z)} seeds and loses "
-        f"{lost}, beyond the interval of its gain."
+        f"With {len(z)} seeds, the LSTM is better than SGD and Adam from {start} {won} times, and "
+        f"worse {lost} times, beyond the interval of its gain."
     )
 
 

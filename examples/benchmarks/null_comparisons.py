@@ -427,7 +427,7 @@ def main(budget: float, seed: int, n_runs: int, out: str | None, only: str) -> N
         if only in title:
             show(iter(["", f"## {title}", "", description, ""]))
             show(table(times * n_runs, np.random.RandomState([seed, 100 + k])))
-    show(iter(["", f"{(time.perf_counter() - begin) / 60:.0f} minutes in all."]))
+    show(iter(["", f"{(time.perf_counter() - begin) / 60:.0f} minutes in total."]))
     if out is not None:
         Path(out).write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -194,22 +194,22 @@ def main() -> None:
         if k == "budget" or (v != defaults[k] and k not in ("keep", "output"))
     ]
     lines = [
-        "## Omniglot, Vinyals split, one row a class",
+        "## Omniglot, Vinyals split, one row in each class",
         "",
         f"`python examples/benchmarks/omniglot.py {' '.join(options)}`",
         "",
         f"sklearn_meta {sm.__version__}, torch {torch.__version__}, "
         f"{datetime.datetime.now(datetime.timezone.utc).date()}, {os.cpu_count()} CPU cores "
         f"({platform.machine()}), {args.jobs} runs at a time, device {args.device}. "
-        f"{(time.monotonic() - begin) / 60:.0f} minutes in all. Accuracy in %, {args.tasks} tasks "
-        "a setting, ± 95 % over tasks; in brackets the same model without inner steps. Conv4, "
-        f"one model for both settings, trained on episodes of {MIXED} (ProtoNet: "
-        f"{LEARNERS['ProtoNet'].episodes}); steps within are first order.",
+        f"{(time.monotonic() - begin) / 60:.0f} minutes in total. Accuracy in % on {args.tasks} "
+        "tasks in each setting, ± the 95 % interval over tasks; in brackets, the same model without "
+        f"inner steps. Conv4, one model for both settings, trained on episodes of {MIXED} "
+        f"(ProtoNet: {LEARNERS['ProtoNet'].episodes}). Inner steps are first order.",
         "",
-        "Published and reproduced figures are of full runs (tens of thousands of iterations of 16 "
-        "to 32 tasks on a GPU), one model a setting. (T): normalised by the statistics of the "
-        "query rows, which is worth some points; other rows may be, too. (E): an ensemble of "
-        "epochs.",
+        "Published and reproduced figures are from full runs (tens of thousands of iterations of "
+        "16 to 32 tasks on a GPU), with one model for each setting. (T): normalised by the "
+        "statistics of the query rows, which adds some points; this may also apply to other rows. "
+        "(E): an ensemble of epochs.",
         "",
         *table(runs),
     ]

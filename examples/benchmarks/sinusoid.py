@@ -214,9 +214,9 @@ def main() -> None:
         f"{datetime.datetime.now(datetime.timezone.utc).date()}, {os.cpu_count()} CPU cores "
         f"({platform.machine()}), {args.jobs} runs at a time. "
         f"{sum(r['minutes'] for r in runs) / args.jobs:.0f} minutes of meta-training, "
-        f"{np.mean([r['minutes'] for r in runs]):.1f} a run. Mean squared error on 600 tasks a "
-        f"seed, {len(args.seeds)} seeds, ± 95 % over tasks. Inner steps and rates were chosen on "
-        "seed 0. 25 tasks a meta-batch, LSTM 4.",
+        f"{np.mean([r['minutes'] for r in runs]):.1f} for each run. Mean squared error on 600 "
+        f"tasks for each of {len(args.seeds)} seeds, ± the 95 % interval over tasks. Inner steps "
+        "and rates were chosen on seed 0. 25 tasks in a meta-batch (LSTM: 4).",
         "",
         *table(runs, args.seeds),
     ]
