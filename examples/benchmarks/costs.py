@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-import sklearn_meta as sm
 from sklearn_meta.inner import Algorithm, Examples
+from sklearn_meta.testing import all_estimators
 
 FIRST = "FOMAML"  # the reference of the ratios
 
@@ -24,9 +24,7 @@ FIRST = "FOMAML"  # the reference of the ratios
 def learners(kind: str) -> dict[str, Any]:
     """Make the estimators with an outer loop, with five inner steps if they have inner steps."""
     estimators = {
-        name.removesuffix(kind): cls()
-        for name, cls in vars(sm).items()
-        if name.endswith(kind) and name != kind
+        name.removesuffix(kind): cls() for name, cls in all_estimators() if name.endswith(kind)
     }
     for name, est in estimators.items():
         params = est.get_params()

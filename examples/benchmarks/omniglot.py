@@ -202,8 +202,8 @@ def main() -> None:
         f"{datetime.datetime.now(datetime.timezone.utc).date()}, {os.cpu_count()} CPU cores "
         f"({platform.machine()}), {args.jobs} runs at a time, device {args.device}. "
         f"{(time.monotonic() - begin) / 60:.0f} minutes in total. Accuracy in % on {args.tasks} "
-        "tasks in each setting, ± the 95 % interval over tasks; in brackets, the same model without "
-        f"inner steps. Conv4, one model for both settings, trained on episodes of {MIXED} "
+        "tasks in each setting, ± the 95 % interval over tasks; in brackets, the same model "
+        f"without inner steps. Conv4, one model for both settings, trained on episodes of {MIXED} "
         f"(ProtoNet: {LEARNERS['ProtoNet'].episodes}). Inner steps are first order.",
         "",
         "Published and reproduced figures are from full runs (tens of thousands of iterations of "
