@@ -456,16 +456,28 @@ class GuardedMetaClassifier(ClassifierMixin, GuardedMetaEstimator):
     classes_ : ndarray of shape (n_classes,)
         Labels of the fitted task.
 
+    Raises
+    ------
+    TypeError
+        If `estimator` has no `meta_fit`, or is not a classifier.
+    TaskError
+        From `meta_fit`, if a task is invalid, or there is only one.
+    ValueError
+        If a parameter or a support is invalid.
+
     See Also
     --------
     GuardedMetaRegressor : The same for regression.
-    transfer_gain : Measures where a meta-learner helps and where it hurts.
+    sklearn_meta.analysis.transfer_gain : Measures where a meta-learner helps and where it hurts.
+
+    References
+    ----------
+    Breiman, "Stacked Regressions", Machine Learning 24, 1996.
 
     Examples
     --------
-    >>> from sklearn_meta import ProtoNetClassifier
+    >>> from sklearn_meta import GuardedMetaClassifier, ProtoNetClassifier
     >>> from sklearn_meta.datasets import make_blob_tasks
-    >>> from sklearn_meta.ensemble import GuardedMetaClassifier
     >>> tasks = make_blob_tasks(24, n_way=3, n_shot=3, random_state=0)
     >>> inner = ProtoNetClassifier(max_meta_iter=20, random_state=0)
     >>> clf = GuardedMetaClassifier(inner, random_state=0).meta_fit(tasks[:20])
@@ -532,16 +544,28 @@ class GuardedMetaRegressor(RegressorMixin, GuardedMetaEstimator):
     weights_ : dict of str to float
         Weights of "meta", "per-task" and "pooled" for the fitted task.
 
+    Raises
+    ------
+    TypeError
+        If `estimator` has no `meta_fit`, or is not a regressor.
+    TaskError
+        From `meta_fit`, if a task is invalid, or there is only one.
+    ValueError
+        If a parameter or a support is invalid.
+
     See Also
     --------
     GuardedMetaClassifier : The same for classification.
-    transfer_gain : Measures where a meta-learner helps and where it hurts.
+    sklearn_meta.analysis.transfer_gain : Measures where a meta-learner helps and where it hurts.
+
+    References
+    ----------
+    Breiman, "Stacked Regressions", Machine Learning 24, 1996.
 
     Examples
     --------
+    >>> from sklearn_meta import GuardedMetaRegressor, HierarchicalRegressor
     >>> from sklearn_meta.datasets import make_linear_tasks
-    >>> from sklearn_meta.ensemble import GuardedMetaRegressor
-    >>> from sklearn_meta.model_selection import HierarchicalRegressor
     >>> tasks = make_linear_tasks(60, mean=[2, 2, 2], n_support=5, random_state=0).tasks
     >>> reg = GuardedMetaRegressor(HierarchicalRegressor(), random_state=0).meta_fit(tasks[:50])
     >>> reg = reg.fit(tasks[50].X_support, tasks[50].y_support)

@@ -132,7 +132,7 @@ def test_the_report_has_a_title_a_verdict_of_three_lines_a_table_and_notes(waves
 
 def test_the_table_is_that_of_the_comparison(waves):
     head, *lines = waves.table()
-    across = head.index("learning across tasks")
+    across = head.index("meta")
     for line, verdict in zip(lines, waves.verdicts, strict=True):
         score = waves.comparison.interval(verdict.best["meta"], verdict.size)
         assert float(line[across].strip("*")) == pytest.approx(
