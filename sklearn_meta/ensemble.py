@@ -13,14 +13,13 @@ from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone, is_classifier
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import KFold
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_meta._archive import loading, saving
 from sklearn_meta.base import BaseMetaLearner
-from sklearn_meta.base.numpy_learner import NumpyMetaLearner, flat_rows
+from sklearn_meta.base.numpy_learner import NumpyMetaLearner, check_have_support, flat_rows
 from sklearn_meta.base.validation import validate_query, validate_support
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.model_selection.row_predictions import predict_with_proba
@@ -218,56 +217,6 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         P = self._blend(X)
         return _decide(P, getattr(self, "classes_", None), self._adapted[1])
 
-    def predict_tasks(self, tasks: Any, *, error_score: Any = np.nan) -> list[NDArray[Any]]:
-        """Fit the support of each task and predict its query, many tasks at a time.
-
-        Parameters
-        ----------
-        tasks : sequence of tasks
-            Tasks with a fixed support.
-        error_score : "raise" or float, default=np.nan
-            What to do about a task for which no member has finite predictions. With a number, its
-            predictions are missing, and a warning names it; the other tasks are predicted.
-
-        Returns
-        -------
-        y : list of ndarray of shape (n_query,)
-            Predicted labels or targets, in the order of the tasks. Missing ones are NaN for
-            targets, and None for labels.
-
-        Raises
-        ------
-        TaskError
-            If a task is invalid, or has no fixed support.
-        """
-        checked, predicted, failures = self._predict_tasks(tasks, error_score)
-        failures.report(len(checked), error_score)
-        return predicted
-
-    def score_tasks(self, tasks: Any, *, error_score: Any = np.nan) -> Array:
-        """Return the accuracy (R^2 of a regressor) on the query of each task.
-
-        Parameters
-        ----------
-        tasks : sequence of tasks
-            Tasks with a fixed support.
-        error_score : "raise" or float, default=np.nan
-            Score of a task for which no member has finite predictions; a warning names it.
-
-        Returns
-        -------
-        scores : ndarray of shape (n_tasks,)
-            Score of each task.
-        """
-        metric = accuracy_score if is_classifier(self) else r2_score
-        checked, predicted, failures = self._predict_tasks(tasks, error_score)
-        scores = [
-            error_score if i in failures.failed else metric(task.y_query, y)
-            for i, (task, y) in enumerate(zip(checked, predicted, strict=True))
-        ]
-        failures.report(len(checked), error_score)
-        return np.array(scores, dtype=np.float64)
-
     def weights_tasks(self, tasks: Any) -> Array:
         """Return the weights of the members for each task, by its support.
 
@@ -396,9 +345,7 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         checked = as_tasks(tasks, target_type=self.target_type)
         check_task_names(checked[0], 0, self.meta_feature_names)
         names = [label(task, i) for i, task in enumerate(checked)]
-        for task, name in zip(checked, names, strict=True):
-            if task.support is None:
-                raise TaskError(f"{name} has no fixed support (X of shape {task.X.shape}).")
+        check_have_support(checked)
         with collect_failures() as collected:
             outputs, reasons = prior.members.predict_tasks(checked, is_classifier(self))
         collected.renamed(dict(enumerate(names))).report(len(names), None)

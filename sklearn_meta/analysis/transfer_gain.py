@@ -44,7 +44,7 @@ from sklearn_meta.model_selection.evaluate import (
     warn_of_failures,
 )
 from sklearn_meta.model_selection.scorer import margin_of, metric_of
-from sklearn_meta.model_selection.task_estimator import as_raw_tasks, learner_of
+from sklearn_meta.model_selection.task_estimator import as_raw_tasks, is_meta_fitted, learner_of
 from sklearn_meta.outer.failures import check_error_score
 from sklearn_meta.parameters import check_parameter, real
 from sklearn_meta.tasks import Task
@@ -179,7 +179,7 @@ def transfer_gain(
             {seed: splits},
             scoring=scoring,
             error_score=error_score,
-            prefit=named.trains and _is_meta_fitted(named),
+            prefit=named.trains and is_meta_fitted(named.estimator),
         )
     ]
     results = run_jobs(jobs)
@@ -210,20 +210,16 @@ def _check_estimator(estimator: BaseEstimator) -> NamedEstimator:
     named = name_estimators(estimator)
     if len(named) > 1 or not named[0].trains:
         raise TypeError(f"transfer_gain measures one meta-learner; got {estimator!r}.")
-    if not _is_meta_fitted(named[0]):
+    if not is_meta_fitted(named[0].estimator):
         raise NotMetaFittedError(
             f"This {named[0].name} is not meta-fitted yet. Call meta_fit(tasks) first."
         )
     return named[0]
 
 
-def _is_meta_fitted(named: NamedEstimator) -> bool:
-    return getattr(learner_of(named.estimator), "meta_state", None) is not None
-
-
 def _learns(named: NamedEstimator) -> bool:
     """Whether a prior or transformers are still to be fitted to tasks."""
-    return not _is_meta_fitted(named) if named.trains else named.fits_transformers
+    return not is_meta_fitted(named.estimator) if named.trains else named.fits_transformers
 
 
 def _support_size(measured: NamedEstimator, tasks: Sequence[Task]) -> int | None:

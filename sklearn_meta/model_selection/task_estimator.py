@@ -32,6 +32,7 @@ __all__ = [
     "TaskEstimator",
     "as_raw_tasks",
     "ensure_support",
+    "is_meta_fitted",
     "learner_of",
     "reraise_interrupts",
     "support_range",
@@ -172,7 +173,7 @@ class TaskEstimator(BaseEstimator):
             estimator.reset_meta()  # an earlier prior has seen the held-out tasks
             with reraise_interrupts():
                 estimator.meta_fit(checked)
-        elif not hasattr(estimator, "theta_"):
+        elif not is_meta_fitted(estimator):
             raise NotMetaFittedError(
                 f"TaskEstimator(prefit=True) keeps the prior of its {type(estimator).__name__}, "
                 "which is not meta-fitted yet. Call meta_fit(tasks) on it first."
@@ -386,6 +387,12 @@ def learner_of(estimator: BaseEstimator) -> Any:
     while isinstance(estimator, MetaPipeline):
         estimator = estimator.steps[-1][1]
     return estimator
+
+
+def is_meta_fitted(estimator: BaseEstimator) -> bool:
+    """Return whether a meta-learner, or the one in a pipeline, has a learned prior."""
+    learner = learner_of(estimator)
+    return getattr(learner, "meta_state", None) is not None or hasattr(learner, "theta_")
 
 
 def support_range(estimator: BaseEstimator) -> tuple[int, int] | None:
