@@ -111,17 +111,17 @@ def annotate_points(ax: Any, xy: Any, names: Sequence[str]) -> list[Any]:
         return ax.annotate(name, at, **font, **side, **offset, **line)
 
     for name, at in zip(names, xy, strict=True):
-        tried: list[tuple[int, int, tuple[int, int, int], Any]] = []
+        candidates: list[tuple[int, int, tuple[int, int, int], Any]] = []
         for place in [(x, y, distance) for distance in (5, 14, 24, 36) for x, y in AROUND]:
             text = put(name, at, place)
             box = text.get_window_extent().padded(3)
             text.remove()
             inside = all(frame.contains(*corner) for corner in box.corners())
             hits = box.count_contains(points) + box.count_overlaps(boxes) + 2 * (not inside)
-            tried.append((hits, len(tried), place, box))
+            candidates.append((hits, len(candidates), place, box))
             if not hits:
                 break
-        _, _, place, box = min(tried)
+        _, _, place, box = min(candidates)
         line = {"arrowprops": {"arrowstyle": "-", "color": GREY, "linewidth": 0.5, "shrinkB": 3}}
         texts.append(put(name, at, place, **(line if place[2] > 5 else {})))
         boxes.append(box)

@@ -139,8 +139,8 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         for train, test in folds.split(episodes):
             members = self._fit_members([checked[i] for i in train], validation_tasks)
             with collect_failures():  # warned of below, by the names of the user
-                tried = members.try_tasks([episodes[i] for i in test], classify, self.cv)
-            trials |= zip(test.tolist(), tried, strict=True)
+                of_fold = members.try_tasks([episodes[i] for i in test], classify, self.cv)
+            trials |= zip(test.tolist(), of_fold, strict=True)
         usable = [
             trial
             for trial in _without_outliers([*trials.values()], classify)

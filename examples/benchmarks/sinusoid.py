@@ -133,7 +133,7 @@ def anchors(seeds: list[int]) -> list[str]:
         weights = np.linalg.lstsq(waves(t.X_support[:, 0]), t.y_support, rcond=None)[0]
         return waves(t.X_query[:, 0]) @ weights
 
-    guesses = {
+    anchors_of = {
         "zero (expected: 4.25)": lambda t: 0.0,
         "best function of x alone, -5.1 cos(x) / pi (expected: 3.006)": lambda t: (
             -5.1 * np.cos(t.X_query[:, 0]) / np.pi
@@ -142,7 +142,8 @@ def anchors(seeds: list[int]) -> list[str]:
     }
     test = [t for seed in seeds for t in tasks_of(seed, 1)[1]]
     errors = {
-        k: [np.mean((guess(t) - t.y_query) ** 2) for t in test] for k, guess in guesses.items()
+        k: [np.mean((predict(t) - t.y_query) ** 2) for t in test]
+        for k, predict in anchors_of.items()
     }
     return [f"| {name} | | {np.mean(v):.3f} | | | | |" for name, v in errors.items()]
 

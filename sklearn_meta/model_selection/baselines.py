@@ -128,8 +128,8 @@ def make_baselines(
             f"The 'baselines' parameter of compare must be 'auto' or some of {BASELINES}. "
             f"Got {baselines!r} instead."
         )
-    if taken := [named.name for named in estimators if named.name in names]:
-        raise ValueError(f"{taken[0]!r} names both a baseline and an estimator.")
+    if clashes := [named.name for named in estimators if named.name in names]:
+        raise ValueError(f"{clashes[0]!r} names both a baseline and an estimator.")
     template = next(
         (n.estimator for n in estimators if isinstance(learner_of(n.estimator), OuterLoop)), None
     )

@@ -302,17 +302,17 @@ def run_jobs(
         print(f"{len(jobs) - len(missing)} of {len(jobs)} jobs are in {cache_dir}")
     begin, results = time.perf_counter(), {}
     parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator")
-    done = parallel(joblib.delayed(cached_run)(keys[i], jobs[i]) for i in missing)
-    for n_done, (i, result) in enumerate(zip(missing, done, strict=True), start=1):
+    outputs = parallel(joblib.delayed(cached_run)(keys[i], jobs[i]) for i in missing)
+    for n_done, (i, result) in enumerate(zip(missing, outputs, strict=True), start=1):
         results[i] = result
         if verbose:
             scores = [s for row in result.scores for s in row if np.isfinite(s)]
             mean = float(np.mean(scores)) if scores else np.nan
-            spent = time.perf_counter() - begin
-            left = spent / n_done * (len(missing) - n_done)
+            elapsed = time.perf_counter() - begin
+            remaining = elapsed / n_done * (len(missing) - n_done)
             print(
                 f"[{n_done}/{len(missing)}] {jobs[i].named.name}, fold {jobs[i].fold}, seed "
-                f"{jobs[i].seed}: {mean:.3f}; {spent:.0f} s, about {left:.0f} s left"
+                f"{jobs[i].seed}: {mean:.3f}; {elapsed:.0f} s, about {remaining:.0f} s left"
             )
     return [results[i] if i in results else cached_run(keys[i], job) for i, job in enumerate(jobs)]
 

@@ -261,9 +261,11 @@ class SupportQuerySplit(BaseCrossValidator):
         n_rows = X.shape[0] if hasattr(X, "shape") else len(X)
         task = Task(np.zeros((n_rows, 1)), np.zeros(n_rows) if y is None else y)
         for _ in range(self.n_splits):
-            drawn = split_task(task, n_shot=self.n_shot, n_support=self.n_support, random_state=rng)
-            assert drawn.support is not None
-            yield np.array(drawn.support), np.delete(np.arange(n_rows), drawn.support)
+            episode = split_task(
+                task, n_shot=self.n_shot, n_support=self.n_support, random_state=rng
+            )
+            assert episode.support is not None
+            yield np.array(episode.support), np.delete(np.arange(n_rows), episode.support)
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
         """Return the number of splits.
