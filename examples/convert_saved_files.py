@@ -89,14 +89,14 @@ def within(arrays, prefix):
 
 def parameters(cls, values):
     """Rename parameters to their new names, and drop those that no longer exist."""
-    known = inspect.signature(cls).parameters
-    new = {k if k in known else RENAMED.get(k, k): plain(v) for k, v in values.items()}
-    return {k: v for k, v in new.items() if k in known}
+    names = inspect.signature(cls).parameters
+    new = {k if k in names else RENAMED.get(k, k): plain(v) for k, v in values.items()}
+    return {k: v for k, v in new.items() if k in names}
 
 
 def adapted(cls, arrays, task):
     """Return the state that `fit` leaves in an estimator."""
-    phi, own = within(arrays, "phi"), set(task["own"])
+    phi, adapts = within(arrays, "phi"), set(task["own"])
     attributes = {
         name: labels(value["labels"]) if "labels" in value else plain(value["value"])
         for name, value in task["attributes"].items()
@@ -106,7 +106,7 @@ def adapted(cls, arrays, task):
         "row_shape": tuple(task["row_shape"]),
         "dtype": task["dtype"],
         "theta": None if task["scratch"] is None else within(arrays, "scratch"),
-        "phi": {name: phi[name] if name in own else None for name in task["phi"]},
+        "phi": {name: phi[name] if name in adapts else None for name in task["phi"]},
         "scaling": within(arrays, "task_scaling") if task["scaling"] else None,
     }
     return attributes | {"_adapted": state}
@@ -148,8 +148,8 @@ def pipeline(arrays, document, types, trusted, params):
     """Build a `MetaPipeline` from its document."""
     steps = skops.io.loads(arrays.pop("transformers").tobytes(), trusted=trusted)
     last = document["last"], build(arrays, document["learner"], types, trusted, params)
-    own = {name: plain(value) for name, value in document["params"].items()}
-    pipe = MetaPipeline([*map(tuple, steps["steps"]), last], **own)
+    options = {name: plain(value) for name, value in document["params"].items()}
+    pipe = MetaPipeline([*map(tuple, steps["steps"]), last], **options)
     columns, output, pooled = document.get("columns"), document.get("output"), steps["pooled"]
     names = {k: v and tuple(v) for k, v in output["names"].items()} if output else {}
     if document["scope"] is not None:
@@ -170,9 +170,8 @@ def guard(arrays, document, types, trusted, params):
     parts = skops.io.loads(arrays.pop("plain estimators").tobytes(), trusted=trusted)
     inner = build(within(arrays, "estimator"), document["learner"], types, trusted, params)
     cls = {c.__name__: c for c in (GuardedMetaClassifier, GuardedMetaRegressor)}[document["guard"]]
-    est = cls(
-        inner, local=parts["local"], pooled=parts["pooled"], **parameters(cls, document["params"])
-    )
+    others = {"per_task": parts["local"], "pooled": parts["pooled"]}
+    est = cls(inner, **others, **parameters(cls, document["params"]))
     state, prior, task, meta = {}, document["prior"], document["task"], None
     if prior is not None:
         meta = build(within(arrays, "meta"), prior["meta"], types, trusted, params)
@@ -227,8 +226,8 @@ def convert_adapted(old, new, prior):
         index = zip(texts("names", "name_ends"), arrays["kind_of"], arrays["row_of"], strict=True)
         for name, kind, row in index:
             task, est = tasks[kind], clone(prior)
-            own = {key: array[row] for key, array in within(arrays, task["group"]).items()}
-            est.__setstate__(est.__getstate__() | adapted(type(est), own, task))
+            rows = {key: array[row] for key, array in within(arrays, task["group"]).items()}
+            est.__setstate__(est.__getstate__() | adapted(type(est), rows, task))
             yield name, est
 
     save_adapted(new, prior, models())

@@ -84,17 +84,17 @@ def main(
     print(f"meta-trained on the digits {spell(train_classes)}, in {seconds:.0f} s\n")
     print(f"{'accuracy on tasks of ' + spell(test_classes) + ', unseen, %':44}", end="")
     print(f"{'1-shot':>14}{'5-shot':>14}")
-    found = {}
+    results = {}
     for name, (estimator, load, n_scored) in learners.items():
         row = f"{name:44}"
         for n_shot in (1, 5):
             scores = 100 * accuracies(estimator, load(n_shot=n_shot).test_tasks[:n_scored])
             half = 1.96 * scores.std(ddof=1) / np.sqrt(len(scores))
-            found[name, n_shot] = scores.mean(), half
+            results[name, n_shot] = scores.mean(), half
             row += f"{scores.mean():8.1f} ± {half:3.1f}"
         print(row)
     draw(proto, images(n_shot=5).test_tasks[0], picture)
-    return found
+    return results
 
 
 def spell(numbers) -> str:
@@ -117,12 +117,12 @@ def draw(estimator, task, picture: str) -> None:
     fig, axes = plt.subplots(5, 12, figsize=(9, 4.4), layout="constrained")
     for row, label in zip(axes, np.unique(task.y_support), strict=True):
         of_support = task.X_support[task.y_support == label]
-        shown = [(x, f"{label}", "black") for x in of_support[:4]]
+        panels = [(x, f"{label}", "black") for x in of_support[:4]]
         query = np.flatnonzero(task.y_query == label)[:8]
         for i in query:
             right = y_pred[i] == label
-            shown.append((task.X_query[i], f"{y_pred[i]}", "tab:blue" if right else "tab:red"))
-        for ax, (x, text, colour) in zip(row, shown, strict=True):
+            panels.append((task.X_query[i], f"{y_pred[i]}", "tab:blue" if right else "tab:red"))
+        for ax, (x, text, colour) in zip(row, panels, strict=True):
             ax.imshow(x.reshape(8, 8), cmap="gray_r")
             ax.set_title(text, fontsize=9, color=colour)
             ax.set_xticks([])

@@ -36,12 +36,12 @@ def main(proto_iter: int = 400, maml_iter: int = 100, n_tasks: int = 100) -> dic
             FewShotTasks(data.images[train], data.target[train], n_way=5, n_query=5),
         ),
     }
-    found = {}
+    accuracies = {}
     for name, (estimator, tasks) in learners.items():
         estimator.set_params(random_state=0).meta_fit(tasks)
-        found[name] = float(estimator.score_tasks(tests).mean())
-        print(f"{name:20} {100 * found[name]:.1f} % on five unseen characters, one row each")
-    return found
+        accuracies[name] = float(estimator.score_tasks(tests).mean())
+        print(f"{name:20} {100 * accuracies[name]:.1f} % on five unseen characters, one row each")
+    return accuracies
 
 
 if __name__ == "__main__":

@@ -33,14 +33,14 @@ def main(max_meta_iter: int = 300) -> dict[str, float]:
     cold = cross_val_score(
         make_pipeline(identity, MAMLClassifier(random_state=0)), new.X_support, new.y_support, cv=3
     )
-    found = {
+    accuracies = {
         "grid search": float(search.score(new.X_query, new.y_query)),
         "pipeline, cross-validated": float(scores.mean()),
         "the same without meta_fit": float(cold.mean()),
     }
-    for name, score in found.items():
+    for name, score in accuracies.items():
         print(f"{name:28} accuracy {score:.2f}")
-    return found
+    return accuracies
 
 
 if __name__ == "__main__":

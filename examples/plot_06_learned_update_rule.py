@@ -73,18 +73,18 @@ def gates(reg: LSTMMetaLearnerRegressor, tasks: list[Task]) -> list[dict[str, np
         torch.tensor(np.stack(rows))
         for rows in ([t.X_support for t in tasks], [t.y_support[:, None] for t in tasks])
     )
-    support, found = Examples(X, y, torch.ones(X.shape[:2])), []
+    support, by_step = Examples(X, y, torch.ones(X.shape[:2])), []
     _, _, loss = rule.inner(f, theta, support)
     for (phi, _), (_, (*_, both)) in pairwise(rule.path(f, theta, support)):
         at = {k: p.detach().requires_grad_() for k, p in phi.items()}
         grads = dict(zip(at, torch.autograd.grad(loss(at).sum(), at.values()), strict=True))
         i, f_t = (as_params(gate.view(len(tasks), -1), at) for gate in both.unbind(-1))
         columns = {k: (grads[k].abs(), i[k], f_t[k]) for k in at}
-        found.append({k: torch.stack(c).flatten(1).numpy() for k, c in columns.items()})
-    return found
+        by_step.append({k: torch.stack(c).flatten(1).numpy() for k, c in columns.items()})
+    return by_step
 
 
-def draw(found: list[dict[str, np.ndarray]], picture: str) -> None:
+def draw(by_step: list[dict[str, np.ndarray]], picture: str) -> None:
     try:
         import matplotlib
     except ImportError:
@@ -95,28 +95,28 @@ def draw(found: list[dict[str, np.ndarray]], picture: str) -> None:
 
     fig, axes = plt.subplots(1, 3, figsize=(12, 4), layout="constrained")
     edges = np.logspace(-4, 1, 21)
-    shades = plt.get_cmap("viridis")(np.linspace(0, 0.9, len(found)))
-    for t, (step, shade) in enumerate(zip(found, shades, strict=True), start=1):
+    shades = plt.get_cmap("viridis")(np.linspace(0, 0.9, len(by_step)))
+    for t, (step, shade) in enumerate(zip(by_step, shades, strict=True), start=1):
         size, i, _ = np.concatenate(list(step.values()), axis=1)
         bins = np.digitize(size, edges)
-        shown = [b for b in range(1, len(edges)) if (bins == b).sum() >= 50]
-        low, mid, high = np.array([np.quantile(i[bins == b], (0.1, 0.5, 0.9)) for b in shown]).T
-        at = np.sqrt(edges[shown] * edges[np.array(shown) - 1])
+        full_bins = [b for b in range(1, len(edges)) if (bins == b).sum() >= 50]
+        low, mid, high = np.array([np.quantile(i[bins == b], (0.1, 0.5, 0.9)) for b in full_bins]).T
+        at = np.sqrt(edges[full_bins] * edges[np.array(full_bins) - 1])
         axes[0].plot(at, mid, color=shade, label=f"step {t}")
-        if t in (1, len(found)):
+        if t in (1, len(by_step)):
             axes[0].fill_between(at, low, high, color=shade, alpha=0.2, lw=0)
     axes[0].set(xscale="log", yscale="log", xlabel="size of the gradient, |grad|", ylabel="$i_t$")
     axes[0].set_title("The step by the size of the gradient")
     axes[0].legend(frameon=False, fontsize=9, title="median (band: 10 to 90 %)")
     colours = {"layer 1": "#0072B2", "layer 2": "#D55E00", "output": "#009E73"}
     for ax, row, name in ((axes[1], 1, "i_t"), (axes[2], 2, "f_t")):
-        for key in found[0]:
+        for key in by_step[0]:
             layer, kind = key.rsplit(".", 1)
-            middle = [np.median(step[key][row]) for step in found]
+            middle = [np.median(step[key][row]) for step in by_step]
             style = "o-" if kind == "weight" else "s--"
             colour, label = colours[LAYERS[layer]], f"{LAYERS[layer]}, {kind}"
-            ax.plot(range(1, len(found) + 1), middle, style, color=colour, label=label)
-        ax.set(xlabel="step t", ylabel=f"${name}$ (median)", xticks=range(1, len(found) + 1))
+            ax.plot(range(1, len(by_step) + 1), middle, style, color=colour, label=label)
+        ax.set(xlabel="step t", ylabel=f"${name}$ (median)", xticks=range(1, len(by_step) + 1))
     axes[1].set(ylim=(0, None), title="The step by layer")
     axes[2].set_title("The decay by layer")
     axes[2].legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize=9)

@@ -63,13 +63,13 @@ def linear(budget: float, n_tasks: int, **how) -> TaskComparison:
         meta_lr=0.01,
         max_meta_iter=max(1, round(500 * budget)),
     )
-    arms = {
+    compared = {
         "one-step MAML": maml,
         "least squares": LinearRegression(fit_intercept=False),
         "ridge toward the mean": RidgeTowardMean((1.0, 2.0, 3.0), 0.7 / (5 / 3)),
     }
     return compare(
-        arms,
+        compared,
         family.tasks,
         cv=2,
         support_sizes=[6, 8, 16],
@@ -112,13 +112,13 @@ def digits(budget: float, n_tasks: int, **how) -> TaskComparison:
         meta_batch_size=4,
         max_meta_iter=max(1, round(200 * budget)),
     )
-    arms = {
+    compared = {
         "ProtoNet": proto,
         "nearest neighbour": KNeighborsClassifier(1),
         "logistic regression": LogisticRegression(),
     }
     return compare(
-        arms,
+        compared,
         [*train, *few.test_tasks],
         cv=[(range(len(train)), range(len(train), len(train) + n_tasks))],
         support_sizes=[1, 5],
@@ -136,15 +136,15 @@ def main(
     picture: str = "plot_07.png",
     cache: str | None = None,
 ) -> dict[str, TaskComparison]:
-    found = {}
+    comparisons = {}
     for name, family in FAMILIES.items():
-        found[name] = family(budget, n_tasks, seeds=seeds, cache_dir=cache)
-        print(f"\n== {name}\n\n{found[name]}")
-    draw(found, picture)
-    return found
+        comparisons[name] = family(budget, n_tasks, seeds=seeds, cache_dir=cache)
+        print(f"\n== {name}\n\n{comparisons[name]}")
+    draw(comparisons, picture)
+    return comparisons
 
 
-def draw(found: dict[str, TaskComparison], picture: str) -> None:
+def draw(comparisons: dict[str, TaskComparison], picture: str) -> None:
     """Plot scores against the size of the support, with one panel for each kind of tasks."""
     try:
         import matplotlib
@@ -154,8 +154,8 @@ def draw(found: dict[str, TaskComparison], picture: str) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    fig, axes = plt.subplots(len(found), figsize=(7.5, 9), layout="constrained")
-    for ax, (name, comparison) in zip(axes, found.items(), strict=True):
+    fig, axes = plt.subplots(len(comparisons), figsize=(7.5, 9), layout="constrained")
+    for ax, (name, comparison) in zip(axes, comparisons.items(), strict=True):
         comparison.plot(ax=ax)
         ax.set_title(name, loc="left")
     fig.savefig(picture, dpi=120)

@@ -60,10 +60,10 @@ ELSEWHERE = f"""
 import sys, pandas as pd, sklearn_meta
 model = sklearn_meta.load(sys.argv[1])
 for patient, rows in pd.read_csv(sys.stdin).groupby("{PATIENT}"):
-    known = rows["{TARGET}"].notna()
+    labelled = rows["{TARGET}"].notna()
     X = rows.drop(columns=["{TARGET}", "{PATIENT}"])
-    model.fit(X[known], rows.loc[known, "{TARGET}"])
-    for value in model.predict(X[~known]):
+    model.fit(X[labelled], rows.loc[labelled, "{TARGET}"])
+    for value in model.predict(X[~labelled]):
         print(patient, value, sep=",")
 """
 
@@ -71,10 +71,10 @@ for patient, rows in pd.read_csv(sys.stdin).groupby("{PATIENT}"):
 def predict_elsewhere(file: Path, rows: pd.DataFrame) -> pd.DataFrame:
     """Adapt to each patient in a second process, and predict the rows without a target."""
     command = [sys.executable, "-c", ELSEWHERE, str(file)]
-    done = subprocess.run(
+    completed = subprocess.run(
         command, input=rows.to_csv(index=False), text=True, capture_output=True, check=True
     )
-    return pd.read_csv(io.StringIO(done.stdout), names=[PATIENT, TARGET])
+    return pd.read_csv(io.StringIO(completed.stdout), names=[PATIENT, TARGET])
 
 
 def main(max_meta_iter: int = 300, seeds: int = 1, picture: str | None = None) -> dict[str, float]:
@@ -84,8 +84,8 @@ def main(max_meta_iter: int = 300, seeds: int = 1, picture: str | None = None) -
         print(f"The data set could not be downloaded: {error}")
         return {}
     new = frame[PATIENT] > 36  # six patients for the last step
-    known, rest = frame[~new], frame[new]
-    X, y = known.drop(columns=TARGET), known[TARGET]
+    train, test = frame[~new], frame[new]
+    X, y = train.drop(columns=TARGET), train[TARGET]
 
     learner = MAMLRegressor(n_support=(3, 10), max_meta_iter=max_meta_iter, random_state=0)
     pipe = make_meta_pipeline(ready(), learner, transform_scope="pooled")
@@ -97,10 +97,10 @@ def main(max_meta_iter: int = 300, seeds: int = 1, picture: str | None = None) -
     model = search.best_estimator_.estimator_
     print(f"best for held-out patients: {search.best_params_}, error {-search.best_score_:.2f}")
 
-    arms = {"MAML": model, "ridge of each patient": make_pipeline(ready(), RidgeCV())}
-    found = compare(
-        arms,
-        known,
+    estimators = {"MAML": model, "ridge of each patient": make_pipeline(ready(), RidgeCV())}
+    comparison = compare(
+        estimators,
+        train,
         y=TARGET,
         groups=PATIENT,
         cv=3,
@@ -108,23 +108,23 @@ def main(max_meta_iter: int = 300, seeds: int = 1, picture: str | None = None) -
         seeds=seeds,
         scoring=ERROR,
     )
-    print(found)
+    print(comparison)
     if picture:
-        found.plot().figure_.savefig(picture, dpi=120)
+        comparison.plot().figure_.savefig(picture, dpi=120)
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.skops"
         model.save(file)
         print(f"saved in {file.stat().st_size / 1024:.0f} kB; loaded by another process:")
-        rows = rest.sample(frac=1, random_state=0)
-        untold = rows.groupby(PATIENT).cumcount() >= N_SUPPORT
-        predicted = predict_elsewhere(file, rows.assign(**{TARGET: rows[TARGET].mask(untold)}))
+        rows = test.sample(frac=1, random_state=0)
+        unlabelled = rows.groupby(PATIENT).cumcount() >= N_SUPPORT
+        predicted = predict_elsewhere(file, rows.assign(**{TARGET: rows[TARGET].mask(unlabelled)}))
         errors = {}
-        for patient, true in rows[untold].groupby(PATIENT)[TARGET]:
-            found = predicted.loc[predicted[PATIENT] == patient, TARGET]
-            error = np.abs(true.to_numpy() - found.to_numpy()).mean()
+        for patient, true in rows[unlabelled].groupby(PATIENT)[TARGET]:
+            y_pred = predicted.loc[predicted[PATIENT] == patient, TARGET]
+            error = np.abs(true.to_numpy() - y_pred.to_numpy()).mean()
             errors[f"patient {patient}"] = float(error)
-            print(f"  patient {patient}: error {error:.2f} points on {len(found)} recordings")
+            print(f"  patient {patient}: error {error:.2f} points on {len(y_pred)} recordings")
     print(f"with sklearn_meta {sklearn_meta.__version__}")
     return errors | {"search": float(-search.best_score_)}
 

@@ -30,16 +30,18 @@ def patients(n_tasks: int) -> list[Task]:
 
 def characters(n_tasks: int) -> list[Task]:
     """Make tasks of five characters of one alphabet, with 20 drawings of each."""
-    drawn, rng, tasks = fetch_omniglot(size=14), np.random.RandomState(0), []
-    X, n = drawn.images.reshape(len(drawn.images), -1), len(drawn.alphabet_names)
-    own = [rng.permutation(np.unique(drawn.target[drawn.alphabet == a])) for a in range(n)]
+    omniglot, rng, tasks = fetch_omniglot(size=14), np.random.RandomState(0), []
+    X, n = omniglot.images.reshape(len(omniglot.images), -1), len(omniglot.alphabet_names)
+    by_alphabet = [
+        rng.permutation(np.unique(omniglot.target[omniglot.alphabet == a])) for a in range(n)
+    ]
     for i in range(n_tasks):
         alphabet, number = i % n, i // n
-        five = own[alphabet][5 * number : 5 * number + 5]  # each character is in one task
+        five = by_alphabet[alphabet][5 * number : 5 * number + 5]  # each character is in one task
         if len(five) == 5:
-            rows = np.flatnonzero(np.isin(drawn.target, five))
-            name = f"{drawn.alphabet_names[alphabet]} {number + 1}"
-            tasks.append(Task(X[rows], drawn.target_names[drawn.target[rows]], name=name))
+            rows = np.flatnonzero(np.isin(omniglot.target, five))
+            name = f"{omniglot.alphabet_names[alphabet]} {number + 1}"
+            tasks.append(Task(X[rows], omniglot.target_names[omniglot.target[rows]], name=name))
     return tasks
 
 
@@ -64,7 +66,7 @@ SETS: dict[str, Callable[[int], list[Task]]] = {
 
 
 def main(n_tasks: int = 60, folder: str = ".") -> dict[str, TaskReport]:
-    found = {}
+    reports = {}
     for name, load in SETS.items():
         print(f"\n== {name}\n")
         try:
@@ -72,11 +74,11 @@ def main(n_tasks: int = 60, folder: str = ".") -> dict[str, TaskReport]:
         except OSError as error:
             print(f"Left out: {error}")
             continue
-        found[name] = analyse(tasks, random_state=0)
+        reports[name] = analyse(tasks, random_state=0)
         path = Path(folder) / f"plot_09_{name}.html"
-        found[name].to_html(path)
-        print(f"{found[name]}\n\nsaved {path}")
-    return found
+        reports[name].to_html(path)
+        print(f"{reports[name]}\n\nsaved {path}")
+    return reports
 
 
 if __name__ == "__main__":

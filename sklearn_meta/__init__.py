@@ -27,6 +27,8 @@ from sklearn_meta.algorithms import (
     ReptileClassifier,
     ReptileRegressor,
 )
+from sklearn_meta.algorithms.hierarchical import HierarchicalClassifier, HierarchicalRegressor
+from sklearn_meta.ensemble import GuardedMetaClassifier, GuardedMetaRegressor
 from sklearn_meta.exceptions import (
     NotMetaFittedError,
     SaveError,
@@ -55,6 +57,10 @@ __all__ = [
     "FewShotTasks",
     "FineTuneClassifier",
     "FineTuneRegressor",
+    "GuardedMetaClassifier",
+    "GuardedMetaRegressor",
+    "HierarchicalClassifier",
+    "HierarchicalRegressor",
     "IMAMLClassifier",
     "IMAMLRegressor",
     "LSTMMetaLearnerClassifier",

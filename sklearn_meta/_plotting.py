@@ -13,6 +13,7 @@ __all__ = [
     "annotate_points",
     "by_name",
     "check_names",
+    "draw_mean",
     "in_words",
     "label_axes",
     "line_style",
@@ -62,6 +63,19 @@ def label_axes(ax: Any, xlabel: str, ylabel: str) -> None:
     ax.spines[["top", "right"]].set_visible(False)
 
 
+def draw_mean(
+    ax: Any, y: Any, interval: Any, worst: Sequence[str], what: str, ylabel: str, **line: Any
+) -> tuple[Any, list[Any]]:
+    """Draw the mean of sorted values of tasks with its interval, and name the worst tasks."""
+    mean = ax.axhline(interval.mean, color="black", linewidth=1.2, **line)
+    if len(y) > 1:
+        ax.axhspan(interval.low, interval.high, color=GREY, alpha=0.2, linewidth=0, zorder=0)
+    texts = annotate_outside(ax, range(1, len(y) + 1), y, worst)
+    label_axes(ax, f"tasks, sorted by their {what}", ylabel)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    return mean, texts
+
+
 def annotate_outside(ax: Any, x: Any, y: Any, names: Sequence[str]) -> list[Any]:
     """Write names to the right of the axes, in order of height, with lines to the first points."""
     line = {"arrowstyle": "-", "color": GREY, "linewidth": 0.6, "shrinkB": 3, "relpos": (0, 0.5)}
@@ -97,17 +111,17 @@ def annotate_points(ax: Any, xy: Any, names: Sequence[str]) -> list[Any]:
         return ax.annotate(name, at, **font, **side, **offset, **line)
 
     for name, at in zip(names, xy, strict=True):
-        tried: list[tuple[int, int, tuple[int, int, int], Any]] = []
+        candidates: list[tuple[int, int, tuple[int, int, int], Any]] = []
         for place in [(x, y, distance) for distance in (5, 14, 24, 36) for x, y in AROUND]:
             text = put(name, at, place)
             box = text.get_window_extent().padded(3)
             text.remove()
             inside = all(frame.contains(*corner) for corner in box.corners())
             hits = box.count_contains(points) + box.count_overlaps(boxes) + 2 * (not inside)
-            tried.append((hits, len(tried), place, box))
+            candidates.append((hits, len(candidates), place, box))
             if not hits:
                 break
-        _, _, place, box = min(tried)
+        _, _, place, box = min(candidates)
         line = {"arrowprops": {"arrowstyle": "-", "color": GREY, "linewidth": 0.5, "shrinkB": 3}}
         texts.append(put(name, at, place, **(line if place[2] > 5 else {})))
         boxes.append(box)
@@ -136,5 +150,5 @@ def by_name(value: Any, name: str | None = None) -> dict[str, Any]:
 
 
 def in_words(metric: str) -> str:
-    """Write the name of a metric, as scikit-learn spells it, for an axis."""
-    return metric.replace("neg_", "negative ").replace("_", " ")
+    """Return the name of a metric of scikit-learn in words."""
+    return "R²" if metric == "r2" else metric.replace("neg_", "negative ").replace("_", " ")

@@ -13,14 +13,13 @@ from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone, is_classifier
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import KFold
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_meta._archive import loading, saving
 from sklearn_meta.base import BaseMetaLearner
-from sklearn_meta.base.numpy_learner import NumpyMetaLearner, flat_rows
+from sklearn_meta.base.numpy_learner import NumpyMetaLearner, check_have_support, flat_rows
 from sklearn_meta.base.validation import validate_query, validate_support
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.model_selection.row_predictions import predict_with_proba
@@ -53,8 +52,8 @@ Bools = NDArray[np.bool_]
 Classes = NDArray[Any] | None  # of a support, sorted; None for regression
 Why = dict[str, str]  # by member, the reason why it cannot predict a task
 
-MEMBERS = ("meta", "local", "pooled")
-ONLY_LOCAL = np.array([0.0, 1.0, 0.0])
+MEMBERS = ("meta", "per-task", "pooled")
+ONLY_PER_TASK = np.array([0.0, 1.0, 0.0])
 MIN_PROBABILITY = 1e-6  # so that one confident mistake does not decide everything
 MAX_OFFSET = 12.0  # e^-12 of the weight is none
 OFFSET_PENALTY = 1e-3  # of squared offsets, in units of the relative loss of a task
@@ -68,7 +67,7 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
     ----------
     estimator : meta-learner
         Estimator to guard; a clone of it is meta-fitted.
-    local, pooled : estimator or None, default=None
+    per_task, pooled : estimator or None, default=None
         Estimators fitted to each support alone, and to the rows of all tasks together.
     n_support : int or None, default=None
         Support rows to draw from tasks of meta-training without a fixed support.
@@ -85,7 +84,7 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         self,
         estimator: BaseEstimator,
         *,
-        local: BaseEstimator | None = None,
+        per_task: BaseEstimator | None = None,
         pooled: BaseEstimator | None = None,
         n_support: int | None = None,
         cv: int = 10,
@@ -93,7 +92,7 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         random_state: Any = None,
     ) -> None:
         self.estimator = estimator
-        self.local = local
+        self.per_task = per_task
         self.pooled = pooled
         self.n_support = n_support
         self.cv = cv
@@ -144,8 +143,8 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         for train, test in folds.split(episodes):
             members = self._fit_members([checked[i] for i in train], validation_tasks)
             with collect_failures():  # warned of below, by the names of the user
-                tried = members.try_tasks([episodes[i] for i in test], classify, self.cv)
-            trials |= zip(test.tolist(), tried, strict=True)
+                of_fold = members.try_tasks([episodes[i] for i in test], classify, self.cv)
+            trials |= zip(test.tolist(), of_fold, strict=True)
         usable = [
             trial
             for trial in _without_outliers([*trials.values()], classify)
@@ -177,27 +176,27 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         Returns
         -------
         self : object
-            The estimator with `weights_`. Without `meta_fit`, it is the local member alone.
+            The estimator with `weights_`. Without `meta_fit`, it is the per-task member alone.
 
         Notes
         -----
-        A member that diverges on the support, whose predictions are not finite, or whose loss on
-        the support is absurd, is left out with a warning. If none is left, the local member is the
-        mean of the support, or its class frequencies.
+        A member is left out with a warning if it diverges on the support, if its predictions are
+        not finite, or if its loss on the support is implausibly large. If none is left, the
+        per-task member is the mean of the support, or its class frequencies.
         """
         self._check_params()
         names = feature_names(X)
         check_feature_names(names, self.meta_feature_names)
         X, y = validate_support(self, X, y, allow_nd=True, kind=self.target_type)
         classes, prior = self._classes(y), self.meta_state
-        members = Members(None, self._make_local(), None) if prior is None else prior.members
+        members = Members(None, self._make_per_task(), None) if prior is None else prior.members
         fitted, reasons = members.fit(X, y, classes)
         weights = np.array([member is not None for member in fitted], dtype=np.float64)
         if prior is not None and weights.any():
             outputs, support = fitted.predict(X, y[:1].size, classes), named_task(X, y, names)
             weights = prior.weigh([support], [outputs], [reasons], self.cv)[0]
         if not weights.any():
-            fitted, weights = Members(None, _fit_dummy(X, y, classes), None), ONLY_LOCAL
+            fitted, weights = Members(None, _fit_dummy(X, y, classes), None), ONLY_PER_TASK
         self._adapted = fitted, y.shape[1:]
         self.weights_ = dict(zip(MEMBERS, weights.tolist(), strict=True))
         if classes is not None:
@@ -222,56 +221,6 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         P = self._blend(X)
         return _decide(P, getattr(self, "classes_", None), self._adapted[1])
 
-    def predict_tasks(self, tasks: Any, *, error_score: Any = np.nan) -> list[NDArray[Any]]:
-        """Fit the support of each task and predict its query, many tasks at a time.
-
-        Parameters
-        ----------
-        tasks : sequence of tasks
-            Tasks with a fixed support.
-        error_score : "raise" or float, default=np.nan
-            What to do about a task for which no member has finite predictions. With a number, its
-            predictions are missing, and a warning names it; the other tasks are predicted.
-
-        Returns
-        -------
-        y : list of ndarray of shape (n_query,)
-            Predicted labels or targets, in the order of the tasks. Missing ones are NaN for
-            targets, and None for labels.
-
-        Raises
-        ------
-        TaskError
-            If a task is invalid, or has no fixed support.
-        """
-        checked, predicted, failures = self._predict_tasks(tasks, error_score)
-        failures.report(len(checked), error_score)
-        return predicted
-
-    def score_tasks(self, tasks: Any, *, error_score: Any = np.nan) -> Array:
-        """Return the accuracy (R^2 of a regressor) on the query of each task.
-
-        Parameters
-        ----------
-        tasks : sequence of tasks
-            Tasks with a fixed support.
-        error_score : "raise" or float, default=np.nan
-            Score of a task for which no member has finite predictions; a warning names it.
-
-        Returns
-        -------
-        scores : ndarray of shape (n_tasks,)
-            Score of each task.
-        """
-        metric = accuracy_score if is_classifier(self) else r2_score
-        checked, predicted, failures = self._predict_tasks(tasks, error_score)
-        scores = [
-            error_score if i in failures.failed else metric(task.y_query, y)
-            for i, (task, y) in enumerate(zip(checked, predicted, strict=True))
-        ]
-        failures.report(len(checked), error_score)
-        return np.array(scores, dtype=np.float64)
-
     def weights_tasks(self, tasks: Any) -> Array:
         """Return the weights of the members for each task, by its support.
 
@@ -283,7 +232,7 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         Returns
         -------
         ndarray of shape (n_tasks, 3)
-            Weights of the meta-learner, the local and the pooled estimator; they sum to 1.
+            Weights of the meta-learner, the per-task and the pooled estimator; they sum to 1.
         """
         return self._weigh_tasks(tasks)[1]
 
@@ -308,8 +257,8 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         return hasattr(self, "weights_")
 
     @abstractmethod
-    def _make_local(self) -> BaseEstimator:
-        """Return an unfitted local estimator."""
+    def _make_per_task(self) -> BaseEstimator:
+        """Return an unfitted per-task estimator."""
 
     def _check_params(self) -> None:
         owner = type(self).__name__
@@ -350,12 +299,12 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         return ensure_support(task, i, size, by_class, rng)
 
     def _fit_members(self, tasks: Sequence[Task], validation_tasks: Any) -> Members:
-        meta, local = clone(self.estimator), self._make_local()
+        meta, per_task = clone(self.estimator), self._make_per_task()
         if hasattr(meta, "reset_meta"):
             meta.reset_meta()
         meta.meta_fit(list(tasks), validation_tasks=validation_tasks)
-        pooled = self._make_local() if self.pooled is None else clone(self.pooled)
-        return Members(meta, local, _fit_pooled(pooled, tasks, is_classifier(self)))
+        pooled = self._make_per_task() if self.pooled is None else clone(self.pooled)
+        return Members(meta, per_task, _fit_pooled(pooled, tasks, is_classifier(self)))
 
     def _classes(self, y: NDArray[Any]) -> Classes:
         return np.unique(y) if self.target_type == "class" else None
@@ -400,9 +349,7 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         checked = as_tasks(tasks, target_type=self.target_type)
         check_task_names(checked[0], 0, self.meta_feature_names)
         names = [label(task, i) for i, task in enumerate(checked)]
-        for task, name in zip(checked, names, strict=True):
-            if task.support is None:
-                raise TaskError(f"{name} has no fixed support (X of shape {task.X.shape}).")
+        check_have_support(checked)
         with collect_failures() as collected:
             outputs, reasons = prior.members.predict_tasks(checked, is_classifier(self))
         collected.renamed(dict(enumerate(names))).report(len(names), None)
@@ -412,14 +359,14 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
                 classes = self._classes(task.y_support)
                 dummy = Members(None, _fit_dummy(task.X_support, task.y_support, classes), None)
                 outputs[t] = dummy.predict(task.X_query, task.y[:1].size, classes)
-                weights[t] = ONLY_LOCAL
+                weights[t] = ONLY_PER_TASK
             reasons[t] |= _not_finite(weights[t], outputs[t])
         _warn_left_out(reasons, names)
         return checked, weights, outputs
 
 
 class GuardedMetaClassifier(ClassifierMixin, GuardedMetaEstimator):
-    """Classifier that blends a meta-learner with a local and a pooled estimator, by the support.
+    """Classifier that blends a meta-learner with a per-task and a pooled one, by the support.
 
     `fit` estimates the loss of the three members by cross-validation on the support, and predicts
     the mean of their probabilities with weights
@@ -429,18 +376,19 @@ class GuardedMetaClassifier(ClassifierMixin, GuardedMetaEstimator):
     tasks. This protects the mean loss over tasks: a single task may be worse off than with a
     simple estimator, mostly by little.
 
-    A member gets no weight for a task on which it diverges, is not finite, or is absurd, and a
-    warning names both. If none is left, the class frequencies of the support are predicted.
+    A member gets no weight for a task if it diverges, if its predictions are not finite, or if its
+    loss is implausibly large. A warning names the member and the task. If no member is left, the
+    class frequencies of the support are predicted.
 
     Parameters
     ----------
     estimator : meta-learner
         A classifier with `meta_fit`; a clone of it is meta-fitted.
-    local : estimator or None, default=None
+    per_task : estimator or None, default=None
         Estimator fitted to each support alone. None: logistic regression.
     pooled : estimator or None, default=None
         Estimator fitted to the rows of all tasks together, if tasks share their labels. None: as
-        `local`.
+        `per_task`.
     n_support : int or None, default=None
         Support rows of each class to draw from tasks of meta-training without a fixed support.
         None: as many as `estimator` is meta-trained for.
@@ -455,20 +403,32 @@ class GuardedMetaClassifier(ClassifierMixin, GuardedMetaEstimator):
     Attributes
     ----------
     weights_ : dict of str to float
-        Weights of "meta", "local" and "pooled" for the fitted task.
+        Weights of "meta", "per-task" and "pooled" for the fitted task.
     classes_ : ndarray of shape (n_classes,)
         Labels of the fitted task.
+
+    Raises
+    ------
+    TypeError
+        If `estimator` has no `meta_fit`, or is not a classifier.
+    TaskError
+        From `meta_fit`, if a task is invalid, or there is only one.
+    ValueError
+        If a parameter or a support is invalid.
 
     See Also
     --------
     GuardedMetaRegressor : The same for regression.
-    transfer_gain : Measures where a meta-learner helps and where it hurts.
+    sklearn_meta.analysis.transfer_gain : Measures where a meta-learner helps and where it hurts.
+
+    References
+    ----------
+    Breiman, "Stacked Regressions", Machine Learning 24, 1996.
 
     Examples
     --------
-    >>> from sklearn_meta import ProtoNetClassifier
+    >>> from sklearn_meta import GuardedMetaClassifier, ProtoNetClassifier
     >>> from sklearn_meta.datasets import make_blob_tasks
-    >>> from sklearn_meta.ensemble import GuardedMetaClassifier
     >>> tasks = make_blob_tasks(24, n_way=3, n_shot=3, random_state=0)
     >>> inner = ProtoNetClassifier(max_meta_iter=20, random_state=0)
     >>> clf = GuardedMetaClassifier(inner, random_state=0).meta_fit(tasks[:20])
@@ -493,12 +453,12 @@ class GuardedMetaClassifier(ClassifierMixin, GuardedMetaEstimator):
         """
         return self._blend(X)
 
-    def _make_local(self) -> BaseEstimator:
-        return LogisticRegression() if self.local is None else clone(self.local)
+    def _make_per_task(self) -> BaseEstimator:
+        return LogisticRegression() if self.per_task is None else clone(self.per_task)
 
 
 class GuardedMetaRegressor(RegressorMixin, GuardedMetaEstimator):
-    """Regressor that blends a meta-learner with a local and a pooled estimator, by the support.
+    """Regressor that blends a meta-learner with a per-task and a pooled one, by the support.
 
     `fit` estimates the loss of the three members by cross-validation on the support, and predicts
     their mean with weights ``softmax(offset + trust * n_support / n_typical * log(least / loss) /
@@ -507,17 +467,18 @@ class GuardedMetaRegressor(RegressorMixin, GuardedMetaEstimator):
     those that are best over tasks. This protects the mean loss over tasks: a single task may be
     worse off than with a simple estimator, mostly by little.
 
-    A member gets no weight for a task on which it diverges, is not finite, or is absurd, and a
-    warning names both. If none is left, the mean of the support is predicted.
+    A member gets no weight for a task if it diverges, if its predictions are not finite, or if its
+    loss is implausibly large. A warning names the member and the task. If no member is left, the
+    mean of the support is predicted.
 
     Parameters
     ----------
     estimator : meta-learner
         A regressor with `meta_fit`; a clone of it is meta-fitted.
-    local : estimator or None, default=None
+    per_task : estimator or None, default=None
         Estimator fitted to each support alone. None: ridge regression.
     pooled : estimator or None, default=None
-        Estimator fitted to the rows of all tasks together. None: as `local`.
+        Estimator fitted to the rows of all tasks together. None: as `per_task`.
     n_support : int or None, default=None
         Support rows to draw from tasks of meta-training without a fixed support. None: as many as
         `estimator` is meta-trained for.
@@ -532,18 +493,30 @@ class GuardedMetaRegressor(RegressorMixin, GuardedMetaEstimator):
     Attributes
     ----------
     weights_ : dict of str to float
-        Weights of "meta", "local" and "pooled" for the fitted task.
+        Weights of "meta", "per-task" and "pooled" for the fitted task.
+
+    Raises
+    ------
+    TypeError
+        If `estimator` has no `meta_fit`, or is not a regressor.
+    TaskError
+        From `meta_fit`, if a task is invalid, or there is only one.
+    ValueError
+        If a parameter or a support is invalid.
 
     See Also
     --------
     GuardedMetaClassifier : The same for classification.
-    transfer_gain : Measures where a meta-learner helps and where it hurts.
+    sklearn_meta.analysis.transfer_gain : Measures where a meta-learner helps and where it hurts.
+
+    References
+    ----------
+    Breiman, "Stacked Regressions", Machine Learning 24, 1996.
 
     Examples
     --------
+    >>> from sklearn_meta import GuardedMetaRegressor, HierarchicalRegressor
     >>> from sklearn_meta.datasets import make_linear_tasks
-    >>> from sklearn_meta.ensemble import GuardedMetaRegressor
-    >>> from sklearn_meta.model_selection import HierarchicalRegressor
     >>> tasks = make_linear_tasks(60, mean=[2, 2, 2], n_support=5, random_state=0).tasks
     >>> reg = GuardedMetaRegressor(HierarchicalRegressor(), random_state=0).meta_fit(tasks[:50])
     >>> reg = reg.fit(tasks[50].X_support, tasks[50].y_support)
@@ -558,8 +531,8 @@ class GuardedMetaRegressor(RegressorMixin, GuardedMetaEstimator):
         tags.target_tags.multi_output = True
         return tags
 
-    def _make_local(self) -> BaseEstimator:
-        return Ridge() if self.local is None else clone(self.local)
+    def _make_per_task(self) -> BaseEstimator:
+        return Ridge() if self.per_task is None else clone(self.per_task)
 
 
 # ---- members: outputs are means, or probabilities of the classes of a support --------------------
@@ -578,7 +551,7 @@ class Members(NamedTuple):
     """A meta-fitted learner, an estimator for each support, and one fitted to all rows; or None."""
 
     meta: BaseEstimator | None
-    local: BaseEstimator | None
+    per_task: BaseEstimator | None
     pooled: BaseEstimator | None
 
     def fit(self, X: Any, y: NDArray[Any], classes: Classes) -> tuple[Members, Why]:
@@ -590,7 +563,7 @@ class Members(NamedTuple):
         for reason in (*failures.failed.values(), *failures.doubtful.values()):
             meta, reasons["meta"] = None, reason.why
         Failures(off_scale=failures.off_scale).renamed({0: SUPPORT}).report(1, None)
-        return Members(meta, self._fit_local(X, y, classes, reasons), self.pooled), reasons
+        return Members(meta, self._fit_per_task(X, y, classes, reasons), self.pooled), reasons
 
     def predict(self, X: Any, n_outputs: int, classes: Classes) -> Array:
         """Predict rows by members fitted to one support: (3, n_rows, n_outputs), nan for None."""
@@ -608,8 +581,8 @@ class Members(NamedTuple):
         for task, meta, why in zip(tasks, self._predict_meta(tasks, reasons), reasons, strict=True):
             y = task.y_support
             classes = np.unique(y) if classify else None
-            local = self._fit_local(task.X_support, y, classes, why)
-            P = Members(None, local, self.pooled).predict(task.X_query, y[:1].size, classes)
+            per_task = self._fit_per_task(task.X_support, y, classes, why)
+            P = Members(None, per_task, self.pooled).predict(task.X_query, y[:1].size, classes)
             if "meta" not in why:
                 P[0] = meta
             outputs.append(P)
@@ -649,15 +622,15 @@ class Members(NamedTuple):
         losses = self.leave_out_losses([_support_of(task) for task in tasks], classify, cv)
         return [*map(Trial, tasks, losses, *self.predict_tasks(tasks, classify))]
 
-    def _fit_local(
+    def _fit_per_task(
         self, X: Any, y: NDArray[Any], classes: Classes, reasons: Why
     ) -> BaseEstimator | None:
         if classes is not None and len(classes) == 1:
             return _fit_dummy(X, y, classes)
         try:
-            return clone(self.local).fit(flat_rows(X, None), y)
+            return clone(self.per_task).fit(flat_rows(X, None), y)
         except NUMERICAL as error:
-            reasons["local"] = str(error)
+            reasons["per-task"] = str(error)
             return None
 
     def _predict_meta(self, tasks: Sequence[Task], reasons: Sequence[Why]) -> list[Array]:
@@ -746,7 +719,7 @@ def _decide(P: Array, classes: Classes, y_shape: tuple[int, ...]) -> NDArray[Any
 def _row_losses(P: Array, y: NDArray[Any], classes: Classes) -> Array:
     """Return the loss of each row of outputs (3, n_rows, n_outputs): squared, or in nats."""
     if classes is None:
-        with np.errstate(over="ignore"):  # an absurd prediction has an infinite loss
+        with np.errstate(over="ignore"):  # a huge prediction has an infinite loss
             return ((P - y.reshape(len(y), -1)) ** 2).mean(axis=-1)
     P = P[..., np.arange(len(y)), np.searchsorted(classes, y)]
     return -np.log(np.maximum(P, MIN_PROBABILITY))
@@ -782,7 +755,7 @@ def _without_outliers(trials: Sequence[Trial], classify: bool) -> list[Trial]:
 def _find_outliers(
     losses: Array, typical: Array, ys: Sequence[NDArray[Any]], classify: bool
 ) -> Bools:
-    """Find members (n_tasks, 3) that fail on rows left out, or whose squared error is absurd."""
+    """Find members (n_tasks, 3) that fail on rows left out, or have a huge squared error."""
     failed = np.isposinf(losses)
     if classify:
         return failed

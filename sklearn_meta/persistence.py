@@ -88,14 +88,15 @@ def load(
     path : str or os.PathLike
         The file.
     types : sequence of class, default=()
-        Estimators of your own that the file may hold.
+        Your own classes of estimators that the file may contain.
     trusted : sequence of str or None, default=None
-        Names of further types to trust, beyond :data:`TRUSTED_TYPES` and those that skops trusts:
-        transformers of a pipeline, say, or the local and pooled estimators of a guarded learner.
+        Names of further types to trust, beyond :data:`TRUSTED_TYPES` and those that skops trusts,
+        such as transformers of a pipeline, or the per-task and pooled estimators of a guarded
+        learner.
     **params : dict
-        Parameters to set in place of those saved, such as ``device="cpu"``, of the meta-learners in
-        the file. Those that no file can hold must be passed again: a `backbone` that is a module,
-        or a function that makes one.
+        Parameters of the meta-learners in the file to replace, such as ``device="cpu"``. A
+        `backbone` that is a module, or a function that makes one, is not in the file and must be
+        passed again.
 
     Returns
     -------
@@ -105,8 +106,8 @@ def load(
     Raises
     ------
     SaveError
-        If the file is something else, was truncated or altered, comes from a later version, holds
-        a type that is not trusted, or has parts that do not go together.
+        If the file has another content, was truncated or altered, comes from a later version,
+        contains a type that is not trusted, or has parts that do not belong together.
     FileNotFoundError
         If there is no such file.
 
@@ -131,8 +132,8 @@ def load(
     >>> same.fit(tasks[11].X_support, tasks[11].y_support).predict(tasks[11].X_query).shape
     (54,)
     """
-    own = [f"{cls.__module__}.{cls.__name__}" for cls in types]
-    estimator, versions = load_object(path, {*TRUSTED_TYPES, *own, *(trusted or ())}, params)
+    names = [f"{cls.__module__}.{cls.__name__}" for cls in types]
+    estimator, versions = load_object(path, {*TRUSTED_TYPES, *names, *(trusted or ())}, params)
     if not hasattr(estimator, "meta_fit"):
         kind = type(estimator).__name__
         raise SaveError(f"{os.fspath(path)!r} holds a {kind}, and no estimator with meta_fit.")
@@ -170,17 +171,17 @@ def save_adapted(
     prior: BaseMetaLearner,
     adapted: Mapping[str, BaseMetaLearner] | Iterable[tuple[str, BaseMetaLearner]],
 ) -> None:
-    """Write adapted models to one file, each as what differs from the prior that they share.
+    """Write adapted models to one file, which stores only what differs from their common prior.
 
-    :class:`AdaptedTasks` reads them. Of a model that adapts only its output layer, that layer and a
-    few dozen bytes are written. It needs the package safetensors (extra ``save``).
+    :class:`AdaptedTasks` reads them. For a model that adapts only its output layer, the file has
+    this layer and a few dozen bytes. The function needs the package safetensors (extra ``save``).
 
     Parameters
     ----------
     path : str or os.PathLike
         The file; it is replaced if it exists.
     prior : estimator
-        Meta-fitted. The file names it, but does not hold it: use `prior.save`.
+        Meta-fitted estimator. The file identifies it but does not contain it: use `prior.save`.
     adapted : dict of estimators, or iterable of (str, estimator)
         Fitted clones of the prior, by the names of their tasks. An iterable is consumed one by one,
         so that a single estimator may be fitted again and again.
@@ -188,7 +189,7 @@ def save_adapted(
     Raises
     ------
     SaveError
-        If a model is not adapted from this prior, or holds something that is not plain data.
+        If a model is not adapted from this prior, or has attributes that are not plain data.
     ValueError
         If a name comes twice.
 
@@ -260,21 +261,21 @@ def save_adapted(
 class AdaptedTasks(Mapping[str, Any]):
     """The adapted models of a file that :func:`save_adapted` wrote, by the names of their tasks.
 
-    Opening it reads and checks the index. A model is read, and compared with its own digest, when
-    it is accessed. It is a read-only mapping with names in alphabetical order. It needs the package
-    safetensors (extra ``save``).
+    This is a read-only mapping with names in alphabetical order. Creating it reads and checks the
+    index of the file. A model is read, and compared with its own digest, when it is accessed. The
+    class needs the package safetensors (extra ``save``).
 
     Parameters
     ----------
     path : str or os.PathLike
-        The file. If it is replaced, models are refused until it is opened again.
+        The file. If it is replaced, accessing a model raises an error.
     prior : estimator
         The meta-fitted estimator that the tasks were adapted from, with the same `theta_`.
 
     Raises
     ------
     SaveError
-        If the file is something else, was truncated or altered, or belongs to another prior.
+        If the file has another content, was truncated or altered, or belongs to another prior.
     NotMetaFittedError, TypeError, ValueError
         If the prior is not meta-fitted, is no meta-learner, or has parameters for another network.
     FileNotFoundError

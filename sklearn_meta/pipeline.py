@@ -18,7 +18,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn_meta._archive import loading, save_object, saving
 from sklearn_meta._compat import check_steps
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.parameters import check_parameter, option
+from sklearn_meta.parameters import check_parameter, fingerprint, option
 from sklearn_meta.tasks import Task, TaskDistribution
 from sklearn_meta.tasks.tables import dense, feature_names, rows_of, stack_rows
 from sklearn_meta.tasks.task import Names
@@ -58,11 +58,11 @@ class TransformerState:
 class MetaPipeline(Pipeline):
     """A pipeline with `meta_fit`, whose last step is a meta-learner.
 
-    The transformers treat a new task as they treated those of meta-training. With
-    ``transform_scope="task"`` they are fitted on the support of each task (for tasks with units of
-    their own). With ``"pooled"`` they are fitted once on the rows of all tasks of meta-training,
-    and `fit` does not change them (for principal components, imputers, or encoders that should
-    know all categories).
+    The transformers treat a new task in the same way as the tasks of meta-training. With
+    ``transform_scope="task"`` they are fitted on the support of each task, for tasks with different
+    units. With ``"pooled"`` they are fitted once on the rows of all tasks of meta-training, and
+    `fit` does not change them, for principal components, imputers, or encoders that need all
+    categories.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ class MetaPipeline(Pipeline):
     TypeError
         From `meta_fit`, if the last step is not a meta-learner.
     TaskError
-        If a task cannot be used, or a transformer makes other columns of it than of the others.
+        If a task is invalid, or a transformer makes other columns of it than of the others.
     ValueError
         From `fit`, if a transformer that was fitted on all tasks has changed since, or makes other
         columns of the support than of the tasks of `meta_fit`.
@@ -147,8 +147,8 @@ class MetaPipeline(Pipeline):
         Parameters
         ----------
         tasks : sequence of tasks, or table of shape (n_rows, ...)
-            As :func:`~sklearn_meta.tasks.as_tasks` takes them, but X may hold whatever the
-            transformers take.
+            Tasks in any form that :func:`~sklearn_meta.tasks.as_tasks` accepts, but X may contain
+            whatever the transformers accept.
         y : array-like of shape (n_rows,) or str, default=None
             Targets of a table, or the name of its target column.
         groups : array-like of shape (n_rows,) or str, default=None
@@ -185,7 +185,7 @@ class MetaPipeline(Pipeline):
         Parameters
         ----------
         tasks : sequence of tasks, or table of shape (n_rows, ...)
-            As `meta_fit` takes them.
+            Tasks in any form that `meta_fit` accepts.
         y, groups : array-like of shape (n_rows,), str or None, default=None
             Targets and tasks of the rows of a table, or the names of these columns.
 
@@ -209,7 +209,7 @@ class MetaPipeline(Pipeline):
         Parameters
         ----------
         X : array-like or DataFrame of n_rows rows
-            The support, as the first transformer takes it.
+            Rows of the support, in a form that the first transformer accepts.
         y : array-like of shape (n_rows,), default=None
             Labels or targets.
         **params : dict
@@ -286,13 +286,13 @@ class MetaPipeline(Pipeline):
         return scores
 
     def transform_tasks(self, tasks: Any, y: Any = None, groups: Any = None) -> list[Task]:
-        """Transform tasks as the meta-learner takes them.
+        """Transform tasks for the meta-learner.
 
         Parameters
         ----------
         tasks : sequence of tasks, or table of shape (n_rows, ...)
-            As `meta_fit` takes them. Without pooled transformers, each task has transformers of
-            its own, fitted on its support, or on all its rows if it has none.
+            Tasks in any form that `meta_fit` accepts. Without pooled transformers, each task has
+            its own transformers, fitted on its support, or on all its rows if it has none.
         y, groups : array-like of shape (n_rows,), str or None, default=None
             Targets and tasks of the rows of a table, or the names of these columns.
 
@@ -579,9 +579,14 @@ def param_hashes(transformer: Any) -> dict[str, str]:
     """Return hashes of the type and the parameters of a transformer, by parameter."""
     if transformer is None or isinstance(transformer, str):
         return {"step": str(transformer)}
-    params = transformer.get_params()
-    plain = {k: v for k, v in params.items() if not hasattr(v, "get_params")}
-    return {"step": type(transformer).__qualname__, **{k: joblib.hash(v) for k, v in plain.items()}}
+    hashes = {"step": type(transformer).__qualname__}
+    for name, value in transformer.get_params().items():
+        if not hasattr(value, "get_params"):
+            try:
+                hashes[name] = joblib.hash(value)
+            except Exception:  # whatever pickling raises, for a lambda for example
+                hashes[name] = str(fingerprint(value))
+    return hashes
 
 
 def _output_names(steps: Steps, X: Any, columns: Names) -> dict[str, Names]:

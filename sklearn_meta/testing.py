@@ -28,7 +28,7 @@ Check = Callable[[Any, Sequence[Task]], None]
 
 
 def all_estimators() -> list[tuple[str, type[BaseMetaLearner]]]:
-    """List the meta-learners that the package exports.
+    """List the exported meta-learners that train a network.
 
     Returns
     -------

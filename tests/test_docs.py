@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import sklearn_meta
 from sklearn_meta.testing import all_estimators
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -54,6 +55,15 @@ def test_the_code_of_a_guide_is_true(path):
     example = doctest.DocTestParser().get_doctest("\n".join(code), {}, path.stem, None, None)
     options = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
     assert doctest.DocTestRunner(optionflags=options).run(example).failed == 0
+
+
+def test_the_readme_lists_every_estimator():
+    text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    exported = {name: getattr(sklearn_meta, name) for name in sklearn_meta.__all__}
+    names = [n for n, cls in exported.items() if isinstance(cls, type) and hasattr(cls, "meta_fit")]
+    assert {"GuardedMetaRegressor", "HierarchicalClassifier"} <= set(names)
+    short = {name: re.sub("(Classifier|Regressor)$", "...", name) for name in names}
+    assert [name for name in names if not re.search(f"`({name}|{short[name]})`", text)] == []
 
 
 MODULES = ["", "tasks", "datasets", "model_selection", "pipeline", "metrics", "inspection"]

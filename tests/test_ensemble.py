@@ -71,8 +71,8 @@ def test_never_much_worse_than_the_best_member(kind):
     meta = clone(inner).meta_fit(train)
     rows = np.concatenate([t.X for t in train]), np.concatenate([t.y for t in train])
     pooled = Ridge().fit(*rows)
-    of_local = [Ridge().fit(t.X_support, t.y_support).predict(t.X_query) for t in test]
-    simple = min(error(of_local, test), error([pooled.predict(t.X_query) for t in test], test))
+    of_per_task = [Ridge().fit(t.X_support, t.y_support).predict(t.X_query) for t in test]
+    simple = min(error(of_per_task, test), error([pooled.predict(t.X_query) for t in test], test))
     ours = error(guard.predict_tasks(test), test)
     assert ours <= 1.02 * simple
     assert ours <= 1.05 * error(meta.predict_tasks(test), test)
@@ -84,13 +84,15 @@ def test_evidence_is_the_loss_of_rows_left_out():
     members, (task,) = GUARD.meta_state.members, RELATED[:1]
     X, y = task.X_support, task.y_support
     rest = [np.delete(np.arange(N), i) for i in range(N)]
-    local = [(Ridge().fit(X[k], y[k]).predict(X[[i]])[0] - y[i]) ** 2 for i, k in enumerate(rest)]
+    per_task = [
+        (Ridge().fit(X[k], y[k]).predict(X[[i]])[0] - y[i]) ** 2 for i, k in enumerate(rest)
+    ]
     meta = [
         (clone(members.meta).fit(X[k], y[k]).predict(X[[i]])[0] - y[i]) ** 2
         for i, k in enumerate(rest)
     ]
     losses = members.leave_out_losses([Task(X, y)], classify=False, cv=10)
-    np.testing.assert_allclose(losses[0, :2], [np.mean(meta), np.mean(local)])
+    np.testing.assert_allclose(losses[0, :2], [np.mean(meta), np.mean(per_task)])
 
 
 def test_the_only_row_of_a_class_is_not_left_out():
@@ -152,10 +154,10 @@ def test_parameters_stay_and_a_failed_meta_fit_changes_nothing():
     assert INNER.meta_state is None
 
 
-def test_never_meta_fitted_it_is_the_local_member():
+def test_never_meta_fitted_it_is_the_per_task_member():
     task = RELATED[0]
     reg = GuardedMetaRegressor(INNER).fit(task.X_support, task.y_support)
-    assert reg.weights_ == {"meta": 0.0, "local": 1.0, "pooled": 0.0}
+    assert reg.weights_ == {"meta": 0.0, "per-task": 1.0, "pooled": 0.0}
     ridge = Ridge().fit(task.X_support, task.y_support)
     np.testing.assert_allclose(reg.predict(task.X_query), ridge.predict(task.X_query))
 
@@ -192,7 +194,10 @@ def test_what_cannot_be_guarded_is_refused_in_words():
         GuardedMetaRegressor(INNER).meta_fit(RELATED[:1])
     with pytest.raises(TaskError, match="Task 0"):
         GUARD.predict_tasks([Task(RELATED[0].X, RELATED[0].y)])
-    assert GuardedMetaClassifier(ProtoNetClassifier(), local=LogisticRegression(C=2)).local.C == 2
+    assert (
+        GuardedMetaClassifier(ProtoNetClassifier(), per_task=LogisticRegression(C=2)).per_task.C
+        == 2
+    )
 
 
 # ---- members that fail -------------------------------------------------------------------------
@@ -209,11 +214,11 @@ def scaled(task, factor, name=None):
 
 
 def others_alone(guard, task):
-    """The blend of the local and the pooled member, by the weights that they get."""
+    """The blend of the per-task and the pooled member, by the weights that they get."""
     w = guard.weights_
-    local = Ridge().fit(task.X_support, task.y_support).predict(task.X_query)
+    per_task = Ridge().fit(task.X_support, task.y_support).predict(task.X_query)
     pooled = guard.meta_state.members.pooled.predict(task.X_query)
-    return (w["local"] * local + w["pooled"] * pooled) / (w["local"] + w["pooled"])
+    return (w["per-task"] * per_task + w["pooled"] * pooled) / (w["per-task"] + w["pooled"])
 
 
 @other_units
@@ -275,14 +280,16 @@ class Shifty(Ridge):
 
 
 def test_a_member_that_is_not_finite_for_a_row_leaves_it_to_the_others():
-    members = {"local": Shifty(), "pooled": Ridge()}
+    members = {"per_task": Shifty(), "pooled": Ridge()}
     guard = GuardedMetaRegressor(INNER, **members, n_folds=2, cv=3, random_state=0)
     guard = guard.meta_fit(linear(3.0, 0.0, 12, 0))
     task = RELATED[12]
     own = clone(guard).fit(task.X_support, task.y_support)
     assert min(own.weights_.values()) > 0
     X = np.where(np.arange(len(task.X_query))[:, None] == 2, 100.0, task.X_query)
-    with pytest.warns(ConvergenceWarning, match=r"^X: 'local' gets no weight: .* for 1 of 14 rows"):
+    with pytest.warns(
+        ConvergenceWarning, match=r"^X: 'per-task' gets no weight: .* for 1 of 14 rows"
+    ):
         found = own.predict(X)
     np.testing.assert_allclose(np.delete(found, 2), np.delete(own.predict(task.X_query), 2))
     meta = clone(INNER).meta_fit(linear(3.0, 0.0, 12, 0)).fit(task.X_support, task.y_support)
@@ -310,20 +317,20 @@ class Fails(Ridge):
 
 @other_units
 def test_where_all_members_fail_the_mean_of_the_support_is_left():
-    guard = clone(MAML).set_params(local=Fails())
+    guard = clone(MAML).set_params(per_task=Fails())
     task = scaled(RELATED[12], 1e6, "ann")
-    members = MAML.meta_state.members._replace(local=Fails(), pooled=None)
+    members = MAML.meta_state.members._replace(per_task=Fails(), pooled=None)
     guard.meta_state = MAML.meta_state._replace(members=members)
-    words = "'local' gets no weight: overflow 'meta' gets no weight"
+    words = "'meta' gets no weight: .* 'per-task' gets no weight: overflow"
     with pytest.warns(ConvergenceWarning, match=words):
         own = guard.fit(task.X_support, task.y_support)
-    assert own.weights_ == {"meta": 0.0, "local": 1.0, "pooled": 0.0}
+    assert own.weights_ == {"meta": 0.0, "per-task": 1.0, "pooled": 0.0}
     np.testing.assert_allclose(own.predict(task.X_query), task.y_support.mean())
     with pytest.warns(ConvergenceWarning, match=words):
         (found,) = guard.predict_tasks([task])
     np.testing.assert_allclose(found, task.y_support.mean())
-    never = GuardedMetaRegressor(MAMLRegressor(), local=Fails())
-    with pytest.warns(ConvergenceWarning, match="'local' gets no weight: overflow"):
+    never = GuardedMetaRegressor(MAMLRegressor(), per_task=Fails())
+    with pytest.warns(ConvergenceWarning, match="'per-task' gets no weight: overflow"):
         never.fit(task.X_support, task.y_support)
     np.testing.assert_allclose(never.predict(task.X_query), task.y_support.mean())
 
@@ -360,7 +367,7 @@ class HalfBlind(HierarchicalRegressor):
 @other_units
 def test_error_score_of_a_guard():
     guard = clone(MAML)
-    members = MAML.meta_state.members._replace(local=Shifty(), pooled=None)
+    members = MAML.meta_state.members._replace(per_task=Shifty(), pooled=None)
     guard.meta_state = MAML.meta_state._replace(members=members)
     task = scaled(RELATED[12], 1e6)
     far = Task(np.where(task.X_query[0] == task.X, 100.0, task.X), task.y, support=task.support)

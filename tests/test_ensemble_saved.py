@@ -93,7 +93,7 @@ def test_names_of_labels_and_columns_come_back(tmp_path):
 
 
 def test_types_that_skops_does_not_know_ask_for_trust(tmp_path):
-    guard = GuardedMetaClassifier(ProtoNetClassifier(**SMALL), local=MyLogistic(), **QUICK)
+    guard = GuardedMetaClassifier(ProtoNetClassifier(**SMALL), per_task=MyLogistic(), **QUICK)
     guard.meta_fit(BLOBS).save(tmp_path / "guard")
     with pytest.raises(SaveError, match=r"types that are not trusted: \[.*MyLogistic"):
         sklearn_meta.load(tmp_path / "guard")
@@ -105,7 +105,7 @@ def test_types_that_skops_does_not_know_ask_for_trust(tmp_path):
 def test_what_no_file_can_hold_is_refused_at_the_door(tmp_path):
     path = tmp_path / "guard"
     with pytest.raises(SaveError, match="GuardedMetaRegressor cannot be saved: I stay here"):
-        GuardedMetaRegressor(MAMLRegressor(), local=Stubborn()).save(path)
+        GuardedMetaRegressor(MAMLRegressor(), per_task=Stubborn()).save(path)
     assert not path.exists()
     chance = GuardedMetaRegressor(MAMLRegressor(**SMALL), random_state=np.random.RandomState(0))
     with pytest.warns(UserWarning, match="'random_state' of GuardedMetaRegressor"):

@@ -59,8 +59,8 @@ def tasks_of(what, other_people, data, seed):
     n_tasks = {"characters": N_CHARACTERS, "five-way": 4}[what]
     tasks, halves = [], np.arange(n_drawers).reshape(2, -1) if other_people else [range(n_drawers)]
     for alphabet in evaluation[:N_ALPHABETS]:
-        own = rng.permutation(np.flatnonzero(letters == alphabet))[: n_tasks * size]
-        for i, few in enumerate(own.reshape(n_tasks, size)):
+        chosen = rng.permutation(np.flatnonzero(letters == alphabet))[: n_tasks * size]
+        for i, few in enumerate(chosen.reshape(n_tasks, size)):
             half = i % len(halves)
             X = np.concatenate(images[np.ix_(few, halves[half])])
             y = np.repeat(np.arange(size), len(halves[half])).astype(str)
@@ -95,30 +95,30 @@ def grouping(distances, alphabet, half, seed):
         above = rank[same].sum() - same.sum() * (same.sum() + 1) / 2
         return np.mean(alphabet[nearest] == alphabet), above / (same.sum() * (~same).sum())
 
-    found, chance = np.array(scores(alphabet)), np.empty((N_PERMUTATIONS, 2))
+    observed, chance = np.array(scores(alphabet)), np.empty((N_PERMUTATIONS, 2))
     for k in range(N_PERMUTATIONS):
         drawn = alphabet.copy()
         for one in np.unique(half):  # permute alphabets within each half
             drawn[half == one] = rng.permutation(drawn[half == one])
         chance[k] = scores(drawn)
-    p = (1 + (chance >= found - 1e-12).sum(axis=0)) / (1 + N_PERMUTATIONS)
-    return np.array([found, chance.mean(axis=0), p]).T
+    p = (1 + (chance >= observed - 1e-12).sum(axis=0)) / (1 + N_PERMUTATIONS)
+    return np.array([observed, chance.mean(axis=0), p]).T
 
 
 def one_seed(data, seed):
     """Compute the scores of each metric and kind of task for one seed."""
-    fitted, found = [(None, None), *learners(data, seed)], {}
+    fitted, results = [(None, None), *learners(data, seed)], {}
     for what, other_people in KINDS:
         tasks, alphabet, half = tasks_of(what, other_people, data, seed)
         for name, learner in fitted:
             for metric in WITHOUT if learner is None else WITH_LEARNER:
                 how = {"mmd": {"squared": True}}
                 how["transfer"] = {"labels": "match" if what == "five-way" else "name"}
-                asked = {"estimator": learner, "metric_params": how.get(metric)}
-                d = task_distances(tasks, metric=metric, random_state=seed, **asked)
-                called = metric if learner is None else f"{metric}, {name}"
-                found[called, what, other_people] = grouping(d, alphabet, half, seed)
-    return found
+                options = {"estimator": learner, "metric_params": how.get(metric)}
+                d = task_distances(tasks, metric=metric, random_state=seed, **options)
+                label = metric if learner is None else f"{metric}, {name}"
+                results[label, what, other_people] = grouping(d, alphabet, half, seed)
+    return results
 
 
 def table(runs):
@@ -127,11 +127,11 @@ def table(runs):
     lines = [f"| nearest (p), AUC (p) | {' | '.join(kinds)} |", "| --- " * (1 + len(kinds)) + "|"]
     names = list(dict.fromkeys(name for name, *_ in runs[0]))
     # (metric, kind, score, column, seed)
-    found = np.array([[[of[(name, *kind)] for of in runs] for kind in KINDS] for name in names])
-    found = np.moveaxis(found, 2, -1)
-    chance = [f"{a:.2f}, {b:.2f}" for a, b in found[..., 1, :].mean(axis=(0, -1))]
+    values = np.array([[[of[(name, *kind)] for of in runs] for kind in KINDS] for name in names])
+    values = np.moveaxis(values, 2, -1)
+    chance = [f"{a:.2f}, {b:.2f}" for a, b in values[..., 1, :].mean(axis=(0, -1))]
     lines.append(f"| chance | {' | '.join(chance)} |")
-    for name, of in zip(names, found, strict=True):
+    for name, of in zip(names, values, strict=True):
         score, p = of[..., 0, :].mean(axis=-1), of[..., 2, :].max(axis=-1)
         cells = [
             ", ".join(spell(*one) for one in zip(*both, strict=True))

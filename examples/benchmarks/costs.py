@@ -15,20 +15,18 @@ from typing import Any
 import numpy as np
 import torch
 
-import sklearn_meta as sm
 from sklearn_meta.inner import Algorithm, Examples
+from sklearn_meta.testing import all_estimators
 
 FIRST = "FOMAML"  # the reference of the ratios
 
 
 def learners(kind: str) -> dict[str, Any]:
     """Make the estimators with an outer loop, with five inner steps if they have inner steps."""
-    found = {
-        name.removesuffix(kind): cls()
-        for name, cls in vars(sm).items()
-        if name.endswith(kind) and name != kind
+    estimators = {
+        name.removesuffix(kind): cls() for name, cls in all_estimators() if name.endswith(kind)
     }
-    for name, est in found.items():
+    for name, est in estimators.items():
         params = est.get_params()
         wanted = {
             "hidden_layer_sizes": (40, 40),
@@ -39,8 +37,8 @@ def learners(kind: str) -> dict[str, Any]:
             "head": "zero" if name == "FineTune" else "shared",
         }
         est.set_params(**{k: v for k, v in wanted.items() if k in params})
-    first = type(found["MAML"])(**found["MAML"].get_params()).set_params(first_order=True)
-    return {FIRST: first, **found}
+    first = type(estimators["MAML"])(**estimators["MAML"].get_params()).set_params(first_order=True)
+    return {FIRST: first, **estimators}
 
 
 def sinusoids(rng: torch.Generator) -> tuple[Any, Examples, Examples, int]:

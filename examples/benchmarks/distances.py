@@ -64,7 +64,7 @@ def main(
     sizes = f"{n_tasks} tasks of {'about ' if ragged else ''}{n_rows} rows, {n_features} features"
     print(f"| {sizes}, {torch.get_num_threads()} threads | kind | s | CPU s | adjusted Rand |")
     print("| --- | --- | --- | --- | --- |")
-    found = {}
+    results = {}
     for kind in KINDS:
         tasks, cluster = make_tasks(kind, n_tasks, n_rows, n_features, ragged)
         prior = learner(kind, tasks)
@@ -74,25 +74,25 @@ def main(
             begin, cpu = time.perf_counter(), time.process_time()
             distances = task_distances(tasks, metric=metric, estimator=estimator, random_state=0)
             cpu = time.process_time() - cpu
-            found[name, kind] = time.perf_counter() - begin
+            results[name, kind] = time.perf_counter() - begin
             score = adjusted_rand_score(cluster, clusters_of(distances))
             print(
-                f"| {name} | {kind} | {found[name, kind]:.1f} | {cpu:.1f} | {score:.2f} |",
+                f"| {name} | {kind} | {results[name, kind]:.1f} | {cpu:.1f} | {score:.2f} |",
                 flush=True,
             )
-    return found
+    return results
 
 
 def peak(metric: str, kind: str, n_tasks: int, n_rows: int, n_features: int) -> float:
     """Return the peak memory in MiB beyond the tasks. Call it in a new process."""
     tasks, _ = make_tasks(kind, n_tasks, n_rows, n_features, ragged=False)
-    asked = {"estimator": learner(kind, tasks[:20])} if metric in NEED_ESTIMATOR else {}
+    options = {"estimator": learner(kind, tasks[:20])} if metric in NEED_ESTIMATOR else {}
     task_distances(
-        tasks[:4], metric=metric, random_state=0, **asked
+        tasks[:4], metric=metric, random_state=0, **options
     )  # load modules before the measurement
     Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     before = peak_now()
-    task_distances(tasks, metric=metric, random_state=0, **asked)
+    task_distances(tasks, metric=metric, random_state=0, **options)
     return peak_now() - before
 
 
@@ -109,17 +109,17 @@ def peaks(
     print(
         *(f"{n} tasks" for n in sizes), sep=" | ", end=" |\n" + "| --- " * (2 + len(sizes)) + "|\n"
     )
-    found = {}
+    results = {}
     for metric in metrics:
         for kind in KINDS:
-            of = found[metric, kind] = []
+            of = results[metric, kind] = []
             for n in sizes:
                 one = ["--peak", metric, kind, str(n), str(n_rows), str(n_features)]
                 command = [sys.executable, __file__, *one]
                 done = subprocess.run(command, capture_output=True, text=True, check=True)
                 of.append(float(done.stdout))
             print(f"| {metric} | {kind} | {' | '.join(f'{x:.0f}' for x in of)} |", flush=True)
-    return found
+    return results
 
 
 def clusters_of(distances: np.ndarray) -> np.ndarray:
@@ -137,10 +137,10 @@ if __name__ == "__main__":
     parser.add_argument("--metrics", nargs="*", default=list(METRICS))
     parser.add_argument("--memory", type=int, nargs="+", help="numbers of tasks")
     parser.add_argument("--peak", nargs=5, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.peak:
-        print(peak(*given.peak[:2], *map(int, given.peak[2:])))
-    elif given.memory:
-        peaks(given.memory, given.rows, given.features, given.metrics)
+    args = parser.parse_args()
+    if args.peak:
+        print(peak(*args.peak[:2], *map(int, args.peak[2:])))
+    elif args.memory:
+        peaks(args.memory, args.rows, args.features, args.metrics)
     else:
-        main(given.tasks, given.rows, given.features, given.ragged, given.metrics)
+        main(args.tasks, args.rows, args.features, args.ragged, args.metrics)

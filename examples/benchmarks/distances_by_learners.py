@@ -71,8 +71,8 @@ def gradient_loop(tasks, est):
 def timed(function):
     """Return the result of a function and its seconds."""
     begin = time.perf_counter()
-    found = function()
-    return found, time.perf_counter() - begin
+    value = function()
+    return value, time.perf_counter() - begin
 
 
 def main(n_tasks=200):
@@ -96,14 +96,14 @@ def main(n_tasks=200):
     reg = MAMLRegressor(hidden_layer_sizes=(32, 32), max_meta_iter=20, random_state=0)
     reg.meta_fit(tasks)
     print("\nagainst the loop")
-    d, ours = timed(lambda: transfer_distances(tasks, reg))
+    d, stacked = timed(lambda: transfer_distances(tasks, reg))
     risk, loop = timed(lambda: transfer_loop(tasks, reg))
     off = np.abs(risk - np.diag(risk) - d).max()
-    print(f"transfer: {loop:.2f} / {ours:.2f} = {loop / ours:.1f} times; off {off:.1e}")
-    d, ours = timed(lambda: gradient_distances(tasks, reg))
+    print(f"transfer: {loop:.2f} / {stacked:.2f} = {loop / stacked:.1f} times; off {off:.1e}")
+    d, stacked = timed(lambda: gradient_distances(tasks, reg))
     expected, loop = timed(lambda: gradient_loop(tasks, reg))
     off = np.abs(d - expected).max()
-    print(f"gradient: {loop:.2f} / {ours:.2f} = {loop / ours:.1f} times; off {off:.1e}")
+    print(f"gradient: {loop:.2f} / {stacked:.2f} = {loop / stacked:.1f} times; off {off:.1e}")
 
 
 if __name__ == "__main__":

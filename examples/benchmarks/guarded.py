@@ -1,6 +1,6 @@
 """Measure the costs and benefits of a guarded meta-learner on tasks with known structure.
 
-A guarded meta-learner blends a meta-learner with a local model (fitted to the support of a task)
+A guarded meta-learner blends a meta-learner with a per-task model (fitted to the support of a task)
 and a pooled model (fitted to all training tasks). The script prints the mean error on 200 held-out
 tasks, over five seeds, of the three models and of the blend. In regression this is the mean
 squared error on linear tasks of six features with eight support rows; the meta-learner is linear
@@ -49,9 +49,9 @@ INNER = {
 
 def linear_set(parts, n_tasks, seed, noise=1.0):
     """Draw tasks from each part alternately."""
-    found = []
+    drawn = []
     for k, (tau, mean) in enumerate(parts):
-        found.append(
+        drawn.append(
             make_linear_tasks(
                 n_tasks // len(parts),
                 N_SUPPORT + 20,
@@ -63,7 +63,7 @@ def linear_set(parts, n_tasks, seed, noise=1.0):
                 random_state=1000 * seed + k,
             ).tasks
         )
-    return [task for together in zip(*found, strict=True) for task in together]
+    return [task for together in zip(*drawn, strict=True) for task in together]
 
 
 def tasks_of(name, n_tasks, seed):
@@ -76,8 +76,8 @@ def tasks_of(name, n_tasks, seed):
 
 def as_classes(tasks):
     """Use the sign of targets as labels, and drop tasks with fewer than two rows in a class."""
-    found = [Task(t.X, np.where(t.y > 0, "yes", "no"), support=t.support) for t in tasks]
-    return [t for t in found if 2 <= np.sum(t.y_support == "yes") <= N_SUPPORT - 2]
+    labelled = [Task(t.X, np.where(t.y > 0, "yes", "no"), support=t.support) for t in tasks]
+    return [t for t in labelled if 2 <= np.sum(t.y_support == "yes") <= N_SUPPORT - 2]
 
 
 def errors(kind, train, test, seed, inner):
@@ -89,11 +89,12 @@ def errors(kind, train, test, seed, inner):
     X = np.concatenate([t.X for t in train])
     y = np.concatenate([t.y for t in train])
     plain = Ridge() if kind == "real" else LogisticRegression()
-    arms = {"meta": meta, "local": plain, "pooled": clone(plain).fit(X, y), "guarded": guard}
-    own = {name: np.array(losses(kind, name, est, test)) for name, est in arms.items()}
-    best = min(("local", "pooled"), key=lambda name: own[name].mean())
-    hurt = float(np.mean(own["guarded"] > own[best]))
-    return {name: float(found.mean()) for name, found in own.items()} | {"hurt": hurt}
+    estimators = {"meta": meta, "per-task": plain, "pooled": clone(plain).fit(X, y)}
+    estimators["guarded"] = guard
+    by_name = {name: np.array(losses(kind, name, est, test)) for name, est in estimators.items()}
+    best = min(("per-task", "pooled"), key=lambda name: by_name[name].mean())
+    hurt = float(np.mean(by_name["guarded"] > by_name[best]))
+    return {name: float(loss.mean()) for name, loss in by_name.items()} | {"hurt": hurt}
 
 
 def losses(kind, name, est, tasks):
@@ -101,16 +102,16 @@ def losses(kind, name, est, tasks):
     if kind == "real" and hasattr(est, "predict_tasks"):
         predicted = est.predict_tasks(tasks)
         return [np.mean((y - t.y_query) ** 2) for y, t in zip(predicted, tasks, strict=True)]
-    found = []
+    mean_losses = []
     for t in tasks:
-        own = est if name == "pooled" else clone(est).fit(t.X_support, t.y_support)
+        fitted = est if name == "pooled" else clone(est).fit(t.X_support, t.y_support)
         if kind == "real":
-            found.append(np.mean((own.predict(t.X_query) - t.y_query) ** 2))
+            mean_losses.append(np.mean((fitted.predict(t.X_query) - t.y_query) ** 2))
         else:
-            P = own.predict_proba(t.X_query)[:, own.classes_.tolist().index("yes")]
+            P = fitted.predict_proba(t.X_query)[:, fitted.classes_.tolist().index("yes")]
             P = np.where(t.y_query == "yes", P, 1 - P)
-            found.append(-np.log(np.maximum(P, 1e-6)).mean())
-    return found
+            mean_losses.append(-np.log(np.maximum(P, 1e-6)).mean())
+    return mean_losses
 
 
 def table(
@@ -138,11 +139,11 @@ def main():
     parser.add_argument("--inner", default="hierarchical", choices=sorted({i for i, _ in INNER}))
     parser.add_argument("--sets", nargs="+", default=[*SETS], choices=[*SETS, WAVES])
     args = parser.parse_args()
-    head = ["meta", "local", "pooled", "guarded"]
+    head = ["meta", "per-task", "pooled", "guarded"]
     print(
         f"{'tasks':32}"
         + "".join(f"{h:>9}" for h in head)
-        + "  worst over min(local, pooled), meta; tasks worse than with that model"
+        + "  worst over min(per-task, pooled), meta; tasks worse than with that model"
     )
     how = {
         "n_train": args.train,
@@ -153,7 +154,7 @@ def main():
     }
     for kind, name, rows in table(range(args.seeds), **how):
         mean = {h: np.mean([r[h] for r in rows]) for h in head}
-        simple = max(r["guarded"] / min(r["local"], r["pooled"]) - 1 for r in rows)
+        simple = max(r["guarded"] / min(r["per-task"], r["pooled"]) - 1 for r in rows)
         meta = max(r["guarded"] / r["meta"] - 1 for r in rows)
         print(
             f"{kind + ', ' + name:32}"

@@ -98,7 +98,7 @@ def measure(family: str, setting: tuple, seed: int, n_iter: int) -> list[float]:
     ]
     algorithm, f, theta = est.make_prior(est.meta_state.row_shape, est.meta_state.n_targets)
     theta = {k: torch.tensor(p) for k, p in theta.items()}
-    found = algorithm.diagnostics(f, theta, *parts)
+    by_name = algorithm.diagnostics(f, theta, *parts)
     each = [
         cosines(algorithm, f, theta, *(Examples(*(t[b : b + 1] for t in part)) for part in parts))
         for b in range(10)
@@ -107,9 +107,9 @@ def measure(family: str, setting: tuple, seed: int, n_iter: int) -> list[float]:
         score = est.score_tasks(new).mean()
     else:
         predicted = est.predict_tasks(new)
-        left = sum(((p - t.y_query) ** 2).sum() for p, t in zip(predicted, new, strict=True))
-        score = 1 - left / sum((t.y_query**2).sum() for t in new)
-    return [float(v.mean()) for v in found.values()] + [*np.mean(each, axis=0), float(score)]
+        squares = sum(((p - t.y_query) ** 2).sum() for p, t in zip(predicted, new, strict=True))
+        score = 1 - squares / sum((t.y_query**2).sum() for t in new)
+    return [float(v.mean()) for v in by_name.values()] + [*np.mean(each, axis=0), float(score)]
 
 
 def main() -> None:

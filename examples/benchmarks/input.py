@@ -101,7 +101,7 @@ def grown(form: str, folder: str, n: int, n_iter: int = 20) -> float:
 
 def memory(n_images: int, n_rows: int, *, alone: bool = True) -> dict[str, float]:
     """Measure the growth of memory of each form in MB, in new processes if `alone`."""
-    found = {}
+    results = {}
     with tempfile.TemporaryDirectory() as folder:
         for kind in ("float32", "uint8"):
             write_images(Path(folder) / f"{kind}.npy", n_images, kind)
@@ -109,10 +109,10 @@ def memory(n_images: int, n_rows: int, *, alone: bool = True) -> dict[str, float
             n = n_images if form in IMAGE_FORMS else n_rows
             if alone:
                 with multiprocessing.get_context("spawn").Pool(1) as process:
-                    found[form] = process.apply(grown, (form, folder, n))
+                    results[form] = process.apply(grown, (form, folder, n))
             else:
-                found[form] = grown(form, folder, n, 2)
-    return found
+                results[form] = grown(form, folder, n, 2)
+    return results
 
 
 class Slow:

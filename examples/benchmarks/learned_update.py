@@ -120,10 +120,10 @@ class Digits:
         data = load_digits_tasks(flatten=False)
         pool = data.meta_train
         X, y = pool.X[pool.rows], np.repeat(pool.classes_, pool.sizes)
-        mine, kept = np.array_split(np.random.RandomState(0).permutation(len(X)), 2)
-        self.meta_train = FewShotTasks(X[mine], y[mine], n_way=10, n_shot=1, n_query=5)
-        known = FewShotTasks(X[kept], y[kept], n_way=5, n_shot=1, n_query=15)
-        self.pools = dict(zip(self.kinds, (data.meta_test, known), strict=True))
+        train, test = np.array_split(np.random.RandomState(0).permutation(len(X)), 2)
+        self.meta_train = FewShotTasks(X[train], y[train], n_way=10, n_shot=1, n_query=5)
+        same_digits = FewShotTasks(X[test], y[test], n_way=5, n_shot=1, n_query=15)
+        self.pools = dict(zip(self.kinds, (data.meta_test, same_digits), strict=True))
         self.estimator = LSTMMetaLearnerClassifier(
             inner_steps=steps,
             head=head,
@@ -155,15 +155,15 @@ def scores(of: Domain, alg: Algorithm, theta: dict, tasks: list[Task]) -> np.nda
     def examples(X: np.ndarray, y: np.ndarray) -> Examples:
         return Examples(torch.tensor(X), torch.tensor(of.targets(y)), torch.ones(len(X)))
 
-    f, found = of.network(), []
+    f, parts = of.network(), []
     for i in range(0, len(tasks), 25):
         some = tasks[i : i + 25]
         support = stack([examples(t.X_support, t.y_support) for t in some])
         query = stack([examples(t.X_query, t.y_query) for t in some])
         phi = alg.adapt(f, theta, support)
         with torch.no_grad():
-            found.append(of.score(alg.predict(f, theta, phi, query.X), query.y))
-    return torch.cat(found).nan_to_num(nan=torch.inf).numpy().astype(float)
+            parts.append(of.score(alg.predict(f, theta, phi, query.X), query.y))
+    return torch.cat(parts).nan_to_num(nan=torch.inf).numpy().astype(float)
 
 
 def optimiser(of: Domain, name: str, lr: float, steps: int) -> Algorithm:
@@ -190,11 +190,11 @@ def one_seed(
     rule = LSTMMetaLearner(of.criterion, of.head, FullNetwork(), GatedRule(), steps)
     torch.manual_seed(seed)
     random = rule.init(of.network(), 1, torch.Generator().manual_seed(seed))
-    found = {}
+    results = {}
     for kind in of.kinds:
         tuning = of.new_tasks(kind, n_tuning, 500 + seed)
         tests = of.new_tasks(kind, n_tasks, seed)
-        found[kind] = {"LSTM": scores(of, rule, learned, tests)}
+        results[kind] = {"LSTM": scores(of, rule, learned, tests)}
         for start, theta in zip(STARTS, (learned, random), strict=True):
             for name, rates in RATES.items():
                 tried = {}
@@ -202,10 +202,10 @@ def one_seed(
                     alg = optimiser(of, name, lr, steps)
                     tried[lr] = of.better * scores(of, alg, theta, tuning).mean()
                 alg = optimiser(of, name, max(tried, key=tried.__getitem__), steps)
-                found[kind][f"{name} from {start}"] = scores(of, alg, theta, tests)
-        means = ", ".join(f"{arm}: {x.mean():.3f}" for arm, x in found[kind].items())
+                results[kind][f"{name} from {start}"] = scores(of, alg, theta, tests)
+        means = ", ".join(f"{name}: {x.mean():.3f}" for name, x in results[kind].items())
         print(f"seed {seed}, {kind}: {means}", flush=True)
-    return found
+    return results
 
 
 def interval(x: np.ndarray) -> str:
@@ -226,17 +226,17 @@ def compare(of: Domain, args: argparse.Namespace, n_iter: int | None) -> list[st
         f"### {of.name[0].upper()}{of.name[1:]}",
         "",
         f"{args.steps} steps, {n_iter} meta-iterations of {of.estimator.meta_batch_size} tasks, "
-        f"{args.tasks} test tasks a seed; {minutes:.1f} minutes in all.",
+        f"{args.tasks} test tasks for each seed; {minutes:.1f} minutes in total.",
         "",
     ]
     for kind in of.kinds:
         lines.append(f"| {kind} | " + " | ".join(f"seed {i}" for i in range(args.seeds)) + " |")
         lines.append("| --- " * (args.seeds + 1) + "|")
-        for arm in seeds[0][kind]:
-            row = [interval(found[kind][arm]) for found in seeds]
-            lines.append(f"| {arm} | " + " | ".join(row) + " |")
+        for rule in seeds[0][kind]:
+            row = [interval(results[kind][rule]) for results in seeds]
+            lines.append(f"| {rule} | " + " | ".join(row) + " |")
         gains = {
-            start: [gain(found[kind], of.better, start) for found in seeds] for start in STARTS
+            start: [gain(results[kind], of.better, start) for results in seeds] for start in STARTS
         }
         for start, of_seeds in gains.items():
             cells = " | ".join(map(interval, of_seeds))
@@ -245,34 +245,34 @@ def compare(of: Domain, args: argparse.Namespace, n_iter: int | None) -> list[st
     return lines
 
 
-def gain(found: dict, better: int, start: str) -> np.ndarray:
+def gain(scores_of: dict, better: int, start: str) -> np.ndarray:
     """Compute the difference between the LSTM and the better of SGD and Adam on each task."""
-    rivals = [arm for arm in found if arm.endswith(start)]
-    best = max(rivals, key=lambda arm: better * found[arm].mean())
-    return better * (found["LSTM"] - found[best])
+    rivals = [rule for rule in scores_of if rule.endswith(start)]
+    best = max(rivals, key=lambda rule: better * scores_of[rule].mean())
+    return better * (scores_of["LSTM"] - scores_of[best])
 
 
 def verdict(gains: list[np.ndarray], start: str) -> str:
     z = [g.mean() / (g.std(ddof=1) / np.sqrt(len(g))) for g in gains]
     won, lost = sum(v > 1.96 for v in z), sum(v < -1.96 for v in z)
     return (
-        f"Against SGD and Adam from {start} the LSTM wins {won} of {len(z)} seeds and loses "
-        f"{lost}, beyond the interval of its gain."
+        f"With {len(z)} seeds, the LSTM is better than SGD and Adam from {start} {won} times, and "
+        f"worse {lost} times, beyond the interval of its gain."
     )
 
 
 # ---- costs -------------------------------------------------------------------------------------
 
 
-def kept(alg: Algorithm, f: Backbone, theta: dict, data: tuple) -> int:
+def saved_bytes(alg: Algorithm, f: Backbone, theta: dict, data: tuple) -> int:
     """Count the bytes that autograd stores for the backward pass."""
     storages = {}
 
-    def keep(t: torch.Tensor) -> torch.Tensor:
+    def save(t: torch.Tensor) -> torch.Tensor:
         storages[t.untyped_storage().data_ptr()] = t.untyped_storage()
         return t
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+    with torch.autograd.graph.saved_tensors_hooks(save, lambda t: t):
         alg.loss(f, theta, *data)
     return sum(s.nbytes() for s in storages.values())
 
@@ -305,7 +305,7 @@ def cost(steps: int = 5) -> list[str]:
     for name, (f, task, data) in cases.items():
         sgd = (*task, FixedRate(0.01))
         lstm = (*task, FullNetwork(), GatedRule(), steps)
-        arms = {
+        algorithms = {
             "FOMAML": MAML(*sgd, steps, True),
             "MAML": MAML(*sgd, steps),
             "LSTM": LSTMMetaLearner(*lstm, chunk_size=None),
@@ -313,11 +313,11 @@ def cost(steps: int = 5) -> list[str]:
             "LSTM, chunks of 8192": LSTMMetaLearner(*lstm, chunk_size=8192),
             "LSTM, second order": LSTMMetaLearner(*lstm, first_order=False, chunk_size=None),
         }
-        theta = arms["LSTM"].init(f, 1, torch.Generator().manual_seed(0))
-        n = as_vector(arms["LSTM"].inner(f, theta, data[0])[0], 1).numel()
+        theta = algorithms["LSTM"].init(f, 1, torch.Generator().manual_seed(0))
+        n = as_vector(algorithms["LSTM"].inner(f, theta, data[0])[0], 1).numel()
         theta = {k: p.requires_grad_() for k, p in theta.items()}
         base = None
-        for arm, alg in arms.items():
+        for label, alg in algorithms.items():
             seconds = []
             for _ in range(5):
                 begin = time.process_time()
@@ -325,10 +325,10 @@ def cost(steps: int = 5) -> list[str]:
                 torch.autograd.grad(loss, list(theta.values()), materialize_grads=True)
                 seconds.append(time.process_time() - begin)
             base = base or min(seconds)
-            short = {"inner_steps": steps - 1}
-            memory = kept(alg, f, theta, data) - kept(clone_of(alg, **short), f, theta, data)
+            fewer = clone_of(alg, inner_steps=steps - 1)
+            memory = saved_bytes(alg, f, theta, data) - saved_bytes(fewer, f, theta, data)
             lines.append(
-                f"| {name}: {arm} | {1000 * min(seconds):.0f} | {min(seconds) / base:.1f} | "
+                f"| {name}: {label} | {1000 * min(seconds):.0f} | {min(seconds) / base:.1f} | "
                 f"{memory / n:.0f} |"
             )
         lines.append(f"| ({n} coordinates) | | | |")
@@ -356,11 +356,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="Markdown file to write the table to")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    given = vars(parser.parse_args([]))
+    defaults = vars(parser.parse_args([]))
     options = [
         f"--{k.replace('_', '-')}" + ("" if v is True else f" {v}")
         for k, v in vars(args).items()
-        if v != given[k] and k != "output"
+        if v != defaults[k] and k != "output"
     ]
     lines = [
         "## The learned update rule against SGD and Adam",

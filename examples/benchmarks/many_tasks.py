@@ -78,14 +78,14 @@ def scaling(est: Any, tasks: list[Task], sizes: list[int], at_most: int, repeats
     rows = []
     for n in sizes:
         some, looped = tasks[:n], tasks[: min(n, at_most)]
-        apart = np.abs(est.score_tasks(looped) - in_a_loop(est, looped)).max()
+        error = np.abs(est.score_tasks(looped) - in_a_loop(est, looped)).max()
         pairs = [
             (seconds(lambda: in_a_loop(est, looped)), seconds(lambda: est.score_tasks(some)))  # noqa: B023
             for _ in range(repeats)
         ]
         loop = median(p[0] for p in pairs) * n / len(looped)
         at_once = median(p[1] for p in pairs)
-        rows.append((n, loop, at_once, loop / at_once, float(apart)))
+        rows.append((n, loop, at_once, loop / at_once, float(error)))
     return rows
 
 
@@ -151,27 +151,27 @@ def peaks(sizes: list[int], max_meta_iter: int) -> list[tuple[int, float, float]
 def main(
     sizes: list[int], memory: list[int], at_most: int = 1000, repeats: int = 3, iters: int = 20
 ) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     print(f"{torch.get_num_threads()} threads; * loop extrapolated from {at_most} tasks")
     for name, (est, make) in learners(iters).items():
         tasks = make(max(sizes))
         est.meta_fit(tasks[:100])
-        found[name] = scaling(est, tasks, sizes, at_most, repeats)
+        results[name] = scaling(est, tasks, sizes, at_most, repeats)
         print(f"\n| {name}: tasks | loop, s | score_tasks, s | ratio | largest difference |")
         print("| --- | --- | --- | --- | --- |")
-        for n, loop, at_once, ratio, apart in found[name]:
+        for n, loop, at_once, ratio, error in results[name]:
             star = "*" if n > at_most else ""
-            print(f"| {n} | {loop:.3f}{star} | {at_once:.4f} | {ratio:.1f}{star} | {apart:.1e} |")
+            print(f"| {n} | {loop:.3f}{star} | {at_once:.4f} | {ratio:.1f}{star} | {error:.1e} |")
     est, make = learners(iters)["MAMLRegressor"]
     fit, alone = latency(est.meta_fit(make(100)), make(1)[0], 30 * repeats)
-    found["latency"] = fit - alone
+    results["latency"] = fit - alone
     print(f"\none task: fit + predict {fit:.2f} ms, bare inner loop {alone:.2f} ms, ", end="")
     print(f"difference {fit - alone:.2f} ms")
-    found["memory"] = peaks(memory, iters)
+    results["memory"] = peaks(memory, iters)
     print("\n| tasks | tasks, MB | score_tasks beyond them, MB |\n| --- | --- | --- |")
-    for n, held, beyond in found["memory"]:
+    for n, held, beyond in results["memory"]:
         print(f"| {n} | {held:.0f} | {beyond:.0f} |")
-    return found
+    return results
 
 
 if __name__ == "__main__":

@@ -72,9 +72,9 @@ def problem(name: str, small: bool) -> tuple[Any, list[tuple[Any, Any]]]:
     """Make an estimator and its tasks."""
     kind, params, n = PROBLEMS[name]
     cls, rng = getattr(sm, kind), np.random.RandomState(0)
-    known = cls().get_params()
+    defaults = cls().get_params()
     if small:
-        params = params | {k: v for k, v in SMALL.items() if k in known}
+        params = params | {k: v for k, v in SMALL.items() if k in defaults}
         params["backbone"] = "mlp"
     est = cls(max_meta_iter=1, random_state=0, device="cpu", **params)
     if "Classifier" in kind:
@@ -133,26 +133,26 @@ def difference(small: bool) -> tuple[float, float]:
 
 
 def measured(name: str, small: bool) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for how in ("resident", "allocated"):
         command = [sys.executable, __file__, "--child", name, how] + ["--small"] * small
         env = os.environ | NO_CACHE | {"OMP_NUM_THREADS": "1"}
         run = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
         if run.returncode:
             raise RuntimeError(f"{name}, {how}: {run.stderr}")
-        found |= json.loads(run.stdout.splitlines()[-1])
-    return found
+        result |= json.loads(run.stdout.splitlines()[-1])
+    return result
 
 
 def report(names: list[str], small: bool) -> list[str]:
     """Format the tables in Markdown."""
-    found = {name: measured(name, small) for name in names}
+    results = {name: measured(name, small) for name in names}
     lines = [
         "| one meta-iteration | resident, MB | allocated, MB | estimate, MB | estimate / resident |"
         " s |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    for name, row in found.items():
+    for name, row in results.items():
         resident, allocated, estimate = (
             row[kind] / 1e6 for kind in ("resident", "allocated", "estimate")
         )
@@ -160,8 +160,8 @@ def report(names: list[str], small: bool) -> list[str]:
             f"| {name} | {resident:.1f} | {allocated:.1f} | {estimate:.1f} | "
             f"{estimate / max(resident, 1e-9):.2f} | {row['seconds']:.2f} |"
         )
-    if set(BAR) <= set(found):
-        plain, again = (found[name] for name in BAR)
+    if set(BAR) <= set(results):
+        plain, again = (results[name] for name in BAR)
         of_loss, of_gradient = difference(small)
         lines += [
             "",

@@ -101,22 +101,22 @@ LEARNERS = {
 }
 
 
-def deal(found: TaskComparison, rng: np.random.RandomState) -> TaskComparison:
+def deal(comparison: TaskComparison, rng: np.random.RandomState) -> TaskComparison:
     """Assign the trainings of one algorithm to two estimators, separately in each fold."""
-    seeds = sorted({r.seed for r in found.records})
+    seeds = sorted({r.seed for r in comparison.records})
     dealt = [rng.permutation(seeds)[: 2 * N_SEEDS].reshape(2, -1) for _ in range(N_FOLDS)]
     place = {
-        (int(seed), fold): (arm, k)
+        (int(seed), fold): (name, k)
         for fold, hands in enumerate(dealt)
-        for arm, hand in zip("ab", hands, strict=True)
+        for name, hand in zip("ab", hands, strict=True)
         for k, seed in enumerate(hand)
     }
     records = [
         record._replace(estimator=place[key][0], seed=place[key][1])
-        for record in found.records
+        for record in comparison.records
         if (key := (record.seed, record.fold)) in place
     ]
-    return replace(found, records=tuple(records), kinds={"a": "meta", "b": "per-task"})
+    return replace(comparison, records=tuple(records), kinds={"a": "meta", "b": "per-task"})
 
 
 def learners(n_runs: int, seconds: float, seed: int) -> Iterator[str]:
@@ -131,7 +131,7 @@ def learners(n_runs: int, seconds: float, seed: int) -> Iterator[str]:
         until = begin + seconds * (k + 1) / len(LEARNERS)
         rng, by_set, same = np.random.RandomState([seed, k]), [], len(null.learners) == 1
         while len(by_set) < null.n_sets and (time.perf_counter() < until or len(by_set) < 2):
-            found = compare(
+            comparison = compare(
                 dict(zip("ab", null.learners, strict=False)),
                 null.tasks(rng),
                 cv=N_FOLDS,
@@ -139,9 +139,9 @@ def learners(n_runs: int, seconds: float, seed: int) -> Iterator[str]:
                 scoring=null.scoring,
                 baselines=(),
             )
-            both = replace(found, kinds={"a": "meta", "b": "per-task"})
+            both = replace(comparison, kinds={"a": "meta", "b": "per-task"})
             n = -(-n_runs // null.n_sets)
-            by_set.append([judged(deal(found, rng) if same else both, null) for _ in range(n)])
+            by_set.append([judged(deal(comparison, rng) if same else both, null) for _ in range(n)])
         unit = " of the error" if null.scoring == MSE else " of accuracy"
         rates = np.mean(by_set, axis=1)  # (n_sets, 4)
         cells = [
@@ -154,12 +154,12 @@ def learners(n_runs: int, seconds: float, seed: int) -> Iterator[str]:
         )
 
 
-def judged(found: TaskComparison, null: Null) -> list[bool]:
+def judged(comparison: TaskComparison, null: Null) -> list[bool]:
     """Return whether three methods report a difference, and whether a true one is detected."""
-    pair = found.paired("a", "b")
-    old = compare_paired(found.scores("a"), found.scores("b"), method="t")
-    pays = replace(found, chance=None).verdict.startswith("Meta-learning pays")
-    a, b = (found.scores_by_training(arm) for arm in "ab")
+    pair = comparison.paired("a", "b")
+    old = compare_paired(comparison.scores("a"), comparison.scores("b"), method="t")
+    pays = replace(comparison, chance=None).verdict.startswith("Meta-learning pays")
+    a, b = (comparison.scores_by_training(name) for name in "ab")
     step = null.step * (abs(np.nanmean(b)) if null.scoring == MSE else 1.0)
     return [
         pair.is_better or pair.is_worse,
@@ -172,9 +172,9 @@ def judged(found: TaskComparison, null: Null) -> list[bool]:
 # ---- generated scores ----------------------------------------------------------------------------
 
 
-def rate(found: Sequence[Any]) -> str:
+def rate(values: Sequence[Any]) -> str:
     """Format a share with its standard error."""
-    p, n = float(np.mean(found)), len(found)
+    p, n = float(np.mean(values)), len(values)
     return f"{100 * p:.1f} ± {100 * np.sqrt(max(p * (1 - p), 1 / n) / n):.1f} %"
 
 
@@ -182,8 +182,8 @@ def layout(values: Array, n_folds: int) -> Array:
     """Assign scores (n_seeds, n_tasks) to trainings, each with the tasks of its fold."""
     n_seeds, n_tasks = values.shape
     fold = np.arange(n_tasks) * n_folds // n_tasks
-    own = fold == np.arange(n_folds)[:, None]  # (n_folds, n_tasks)
-    return np.where(own, values[:, None], np.nan).reshape(n_seeds * n_folds, n_tasks)
+    in_fold = fold == np.arange(n_folds)[:, None]  # (n_folds, n_tasks)
+    return np.where(in_fold, values[:, None], np.nan).reshape(n_seeds * n_folds, n_tasks)
 
 
 def two_levels(
@@ -191,9 +191,9 @@ def two_levels(
 ) -> Array:
     """Draw scores with a true mean of 0 and these standard deviations over tasks and trainings."""
     fold = np.arange(n_tasks) * n_folds // n_tasks
-    own = train * rng.standard_normal((n_seeds, n_folds))[:, fold]
+    of_training = train * rng.standard_normal((n_seeds, n_folds))[:, fold]
     noise = 0.5 * rng.standard_normal((n_seeds, n_tasks))
-    return layout(task * rng.standard_normal(n_tasks) + own + noise, n_folds)
+    return layout(task * rng.standard_normal(n_tasks) + of_training + noise, n_folds)
 
 
 def corrected(means: Array) -> float:
@@ -254,8 +254,8 @@ def bca(x: Array) -> tuple[float, float]:
     """Return scipy's BCa interval."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-        found = stats.bootstrap((x,), np.mean, n_resamples=999, random_state=0)
-    return found.confidence_interval.low, found.confidence_interval.high
+        result = stats.bootstrap((x,), np.mean, n_resamples=999, random_state=0)
+    return result.confidence_interval.low, result.confidence_interval.high
 
 
 def skewness(n_runs: int, rng: np.random.RandomState) -> Iterator[str]:
@@ -286,9 +286,9 @@ def made_up(
     task = 0.1 * rng.standard_normal(N_TASKS)
     for name in kinds:
         # an estimator at several sizes: its effects of tasks are correlated, its trainings are not
-        own = 0.1 * rng.standard_normal(N_TASKS)
+        of_estimator = 0.1 * rng.standard_normal(N_TASKS)
         for size in sizes:
-            gaps = own + 0.1 * two_levels(rng, N_SEEDS, N_FOLDS, N_TASKS, 0.7, 0.3)
+            gaps = of_estimator + 0.1 * two_levels(rng, N_SEEDS, N_FOLDS, N_TASKS, 0.7, 0.3)
             for r, i in np.argwhere(np.isfinite(gaps)).tolist():
                 score = 0.5 + means[name] + task[i] + gaps[r, i]
                 records.append(Record(name, r // N_FOLDS, r % N_FOLDS, i, None, size, score))
@@ -319,11 +319,11 @@ def verdicts(n_runs: int, rng: np.random.RandomState) -> Iterator[str]:
     yield '| estimators | "meta-learning pays" |'
     yield "| --- | --- |"
     for name, (kinds, means, n_sizes) in cases.items():
-        said = [
+        texts = [
             made_up(rng, kinds, dict.fromkeys(kinds, 0.0) | means, n_sizes).verdict
             for _ in range(n_runs)
         ]
-        pays = [s.startswith("Meta-learning pays") or "meta-learning pays" in s for s in said]
+        pays = [s.startswith("Meta-learning pays") or "meta-learning pays" in s for s in texts]
         yield f"| {name} | {rate(pays)} |"
 
 
@@ -333,8 +333,8 @@ def ties(n_runs: int, rng: np.random.RandomState) -> Iterator[str]:
     yield "| --- | --- |"
     for n in (2, 5, 10, 20, 50):
         gains = np.where(rng.rand(n_runs, n) < 0.1, 1.0, 0.0)
-        said = [gain_over("b", gain, np.zeros(n), 0.01).verdict for gain in gains]
-        yield f"| {n} | {rate([verdict == 'equivalent' for verdict in said])} |"
+        results = [gain_over("b", gain, np.zeros(n), 0.01).verdict for gain in gains]
+        yield f"| {n} | {rate([verdict == 'equivalent' for verdict in results])} |"
 
 
 def components(n_runs: int, rng: np.random.RandomState) -> Iterator[str]:
@@ -347,9 +347,9 @@ def components(n_runs: int, rng: np.random.RandomState) -> Iterator[str]:
         for _ in range(n_runs):
             seed = rng.randint(2**31)
             tasks = make_linear_tasks(n, 10, 3, noise=1.0, random_state=seed).tasks
-            found = variance_components(tasks, fit_intercept=False)
+            fitted = variance_components(tasks, fit_intercept=False)
             for name, value in truth.items():
-                low, high = found.intervals[name]
+                low, high = fitted.intervals[name]
                 held[name].append(low <= value <= high)
         yield f"| {n} | {' | '.join(rate(held[name]) for name in truth)} |"
 
@@ -423,11 +423,11 @@ def main(budget: float, seed: int, n_runs: int, out: str | None, only: str) -> N
 
     if only in "Learners":
         show(learners(n_runs, 60 * budget, seed))
-    for k, (title, (table, times, words)) in enumerate(TABLES.items()):
+    for k, (title, (table, times, description)) in enumerate(TABLES.items()):
         if only in title:
-            show(iter(["", f"## {title}", "", words, ""]))
+            show(iter(["", f"## {title}", "", description, ""]))
             show(table(times * n_runs, np.random.RandomState([seed, 100 + k])))
-    show(iter(["", f"{(time.perf_counter() - begin) / 60:.0f} minutes in all."]))
+    show(iter(["", f"{(time.perf_counter() - begin) / 60:.0f} minutes in total."]))
     if out is not None:
         Path(out).write_text("\n".join(lines) + "\n", encoding="utf-8")
 

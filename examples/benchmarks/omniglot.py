@@ -106,9 +106,9 @@ def pool(training: bool, **episode: Any) -> FewShotTasks:
 
 def run(name: str, minutes: float, args: argparse.Namespace) -> dict[str, Any]:
     """Meta-train an estimator and score it with and without inner steps, or read saved results."""
-    kept = None if args.keep is None else args.keep / f"{name} {minutes:.3g}.joblib"
-    if kept is not None and kept.exists():
-        return joblib.load(kept)
+    saved = None if args.keep is None else args.keep / f"{name} {minutes:.3g}.joblib"
+    if saved is not None and saved.exists():
+        return joblib.load(saved)
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // args.jobs))
     entry = LEARNERS[name]
     train = pool(True, **entry.episodes)
@@ -127,9 +127,9 @@ def run(name: str, minutes: float, args: argparse.Namespace) -> dict[str, Any]:
         est.meta_fit(train)
     except FloatingPointError as error:
         return {"name": name, "iterations": str(error), "minutes": 0.0, "cells": ["", ""]}
-    taken = (time.monotonic() - begin) / 60
+    total_minutes = (time.monotonic() - begin) / 60
     done = sum(row["train_batch_count"] for row in est.history_)
-    found = {"name": name, "iterations": done, "minutes": taken, "cells": []}
+    result = {"name": name, "iterations": done, "minutes": total_minutes, "cells": []}
     for n_way, n_query in SETTINGS:
         tests = pool(False, n_way=n_way, n_shot=1, n_query=n_query)
         tests = tests.sample(args.tasks, random_state=1)
@@ -138,12 +138,12 @@ def run(name: str, minutes: float, args: argparse.Namespace) -> dict[str, Any]:
             steps = est.inner_steps
             cell += f" ({100 * est.set_params(inner_steps=0).score_tasks(tests).mean():.1f})"
             est.set_params(inner_steps=steps)
-        found["cells"].append(cell)
-    print(f"{name}: {done} iterations, {taken:.1f} min: {found['cells']}", flush=True)
-    if kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        joblib.dump(found, kept)
-    return found
+        result["cells"].append(cell)
+    print(f"{name}: {done} iterations, {total_minutes:.1f} min: {result['cells']}", flush=True)
+    if saved is not None:
+        saved.parent.mkdir(parents=True, exist_ok=True)
+        joblib.dump(result, saved)
+    return result
 
 
 def spell(scores: np.ndarray) -> str:
@@ -157,10 +157,10 @@ def table(runs: list[dict[str, Any]]) -> list[str]:
         "| 20-way 1-shot | published | reproduced |",
         "| --- " * 9 + "|",
     ]
-    for found in runs:
-        entry = LEARNERS[found["name"]]
-        cells = [found["name"], str(found["iterations"]), f"{found['minutes']:.1f}"]
-        for of in zip(found["cells"], entry.published, entry.reproduced, strict=True):
+    for result in runs:
+        entry = LEARNERS[result["name"]]
+        cells = [result["name"], str(result["iterations"]), f"{result['minutes']:.1f}"]
+        for of in zip(result["cells"], entry.published, entry.reproduced, strict=True):
             cells += of
         lines.append("| " + " | ".join(cells) + " |")
     return lines
@@ -187,29 +187,29 @@ def main() -> None:
     runs = joblib.Parallel(n_jobs=args.jobs)(
         joblib.delayed(run)(name, minutes, args) for name in args.learners
     )
-    given = vars(parser.parse_args([]))
+    defaults = vars(parser.parse_args([]))
     options = [
         f"--{k} " + (" ".join(v) if isinstance(v, list) else str(v))
         for k, v in vars(args).items()
-        if k == "budget" or (v != given[k] and k not in ("keep", "output"))
+        if k == "budget" or (v != defaults[k] and k not in ("keep", "output"))
     ]
     lines = [
-        "## Omniglot, Vinyals split, one row a class",
+        "## Omniglot, Vinyals split, one row in each class",
         "",
         f"`python examples/benchmarks/omniglot.py {' '.join(options)}`",
         "",
         f"sklearn_meta {sm.__version__}, torch {torch.__version__}, "
         f"{datetime.datetime.now(datetime.timezone.utc).date()}, {os.cpu_count()} CPU cores "
         f"({platform.machine()}), {args.jobs} runs at a time, device {args.device}. "
-        f"{(time.monotonic() - begin) / 60:.0f} minutes in all. Accuracy in %, {args.tasks} tasks "
-        "a setting, ± 95 % over tasks; in brackets the same model without inner steps. Conv4, "
-        f"one model for both settings, trained on episodes of {MIXED} (ProtoNet: "
-        f"{LEARNERS['ProtoNet'].episodes}); steps within are first order.",
+        f"{(time.monotonic() - begin) / 60:.0f} minutes in total. Accuracy in % on {args.tasks} "
+        "tasks in each setting, ± the 95 % interval over tasks; in brackets, the same model "
+        f"without inner steps. Conv4, one model for both settings, trained on episodes of {MIXED} "
+        f"(ProtoNet: {LEARNERS['ProtoNet'].episodes}). Inner steps are first order.",
         "",
-        "Published and reproduced figures are of full runs (tens of thousands of iterations of 16 "
-        "to 32 tasks on a GPU), one model a setting. (T): normalised by the statistics of the "
-        "query rows, which is worth some points; other rows may be, too. (E): an ensemble of "
-        "epochs.",
+        "Published and reproduced figures are from full runs (tens of thousands of iterations of "
+        "16 to 32 tasks on a GPU), with one model for each setting. (T): normalised by the "
+        "statistics of the query rows, which adds some points; this may also apply to other rows. "
+        "(E): an ensemble of epochs.",
         "",
         *table(runs),
     ]

@@ -1,4 +1,4 @@
-"""Compare `predicted_gain` with simulation: risks of pooling, local and meta-learning, 24 settings.
+"""Compare `predicted_gain` with simulated risks of pooled, per-task and meta-learning.
 
     python examples/benchmarks/predicted_gain.py
 
@@ -98,33 +98,33 @@ def formulas(rng, n, n_tasks, mean, sigma, rows, s):
     prior = LinearPrior(mean, sigma, s**2, C)
     at = np.zeros(len(mean))
     designs = gaussian_designs(at, rows, n, intercept=False, n_draws=3000, rng=rng)
-    found = sum(prior.pool(designs)), prior.local(designs), sum(prior.meta(designs))
-    return np.array([risk.mean() for risk in found])
+    risks = sum(prior.pooled(designs)), prior.per_task(designs), sum(prior.meta(designs))
+    return np.array([risk.mean() for risk in risks])
 
 
 def setting(d, n, tau, s, n_tasks, kind, seed=0):
     """Return the risks by simulation, by the formulas, and by `predicted_gain` from tasks."""
     rng = np.random.RandomState(seed)
     sigma, rows = truth(d, tau, kind)
-    known = (np.full(d, 0.5), sigma, rows, s)
-    X, y, _ = draw(rng, N_FITTED, N_SOURCE_ROWS, *known)
+    moments = (np.full(d, 0.5), sigma, rows, s)
+    X, y, _ = draw(rng, N_FITTED, N_SOURCE_ROWS, *moments)
     tasks = list(zip(X, y, strict=True))
     how = {"fit_intercept": False, "design": "gaussian", "n_draws": 1000, "random_state": seed}
-    found = predicted_gain(tasks, n, n_tasks=n_tasks, **how)
-    given = np.array([found.pool[0], found.local[0], found.meta[0]])
-    return simulated(rng, n, n_tasks, *known), formulas(rng, n, n_tasks, *known), given
+    result = predicted_gain(tasks, n, n_tasks=n_tasks, **how)
+    predicted = np.array([result.pooled[0], result.per_task[0], result.meta[0]])
+    return simulated(rng, n, n_tasks, *moments), formulas(rng, n, n_tasks, *moments), predicted
 
 
 def main():
-    print("  d   n  tau    s     T              pool   local    meta  formulas  from tasks")
+    print("  d   n  tau    s     T            pooled per-task   meta  formulas  from tasks")
     worst = np.zeros(2)
     for row in SETTINGS:
-        risks, exact, given = setting(*row)
-        off = np.array([np.max(np.abs(at / risks - 1)) for at in (exact, given)])
+        risks, exact, predicted = setting(*row)
+        off = np.array([np.max(np.abs(at / risks - 1)) for at in (exact, predicted)])
         worst = np.maximum(worst, off)
         d, n, tau, s, n_tasks, kind = row
-        told = " ".join(f"{risk:7.4f}" for risk in risks)
-        print(f"{d:3d} {n:3d} {tau:4.1f} {s:4.1f} {n_tasks:5d}  {kind:10} {told}", end="")
+        cells = " ".join(f"{risk:7.4f}" for risk in risks)
+        print(f"{d:3d} {n:3d} {tau:4.1f} {s:4.1f} {n_tasks:5d}  {kind:10} {cells}", end="")
         print(f"  {100 * off[0]:6.2f} %   {100 * off[1]:6.2f} %", flush=True)
     print(f"largest relative error {100 * worst[0]:.2f} % (formulas), {100 * worst[1]:.2f} %")
 

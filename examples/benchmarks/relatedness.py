@@ -80,22 +80,22 @@ def risk(X, y, X_new, y_new, kind):
     """Compute the error of kernel ridge regression: squared, or the share of wrong labels."""
     centre = y.mean()
     model = KernelRidge(alpha=0.1, kernel="rbf", gamma=0.5 / X.shape[1]).fit(X, y - centre)
-    found = model.predict(X_new) + centre
+    y_pred = model.predict(X_new) + centre
     if kind == "class":
-        return np.mean((found > 0.5) != y_new)
-    return np.mean((found - y_new) ** 2)
+        return np.mean((y_pred > 0.5) != y_new)
+    return np.mean((y_pred - y_new) ** 2)
 
 
 def gains(tasks, fresh, kind):
     """Compute the relative gain of each task from each other, (from, to)."""
-    found = np.empty((len(tasks), len(tasks)))
+    gain = np.empty((len(tasks), len(tasks)))
     for j, (target, (X_new, y_new)) in enumerate(zip(tasks, fresh, strict=True)):
         X, y = target.X[:N_SUPPORT], target.y[:N_SUPPORT]
         alone = risk(X, y, X_new, y_new, kind)
         for i, source in enumerate(tasks):
             both = np.concatenate([X, source.X]), np.concatenate([y, source.y])
-            found[i, j] = (alone - risk(*both, X_new, y_new, kind)) / alone
-    return found
+            gain[i, j] = (alone - risk(*both, X_new, y_new, kind)) / alone
+    return gain
 
 
 def correlations(family, seed):
@@ -109,13 +109,13 @@ def correlations(family, seed):
     make = MAMLClassifier if kind == "class" else MAMLRegressor
     est = make(hidden_layer_sizes=(32, 32), max_meta_iter=N_ITER, random_state=seed).meta_fit(other)
     off = ~np.eye(N_TASKS, dtype=bool)
-    found = {}
+    results = {}
     for learner, names in ((None, WITHOUT), (est, WITH_LEARNER)):
         for name in names:
             d = task_distances(tasks, metric=name, estimator=learner, random_state=seed)
-            called = name + (", MAML" if learner is not None else "")
-            found[called] = spearmanr(-d[off], gain[off]).statistic
-    return found
+            label = name + (", MAML" if learner is not None else "")
+            results[label] = spearmanr(-d[off], gain[off]).statistic
+    return results
 
 
 def main():
@@ -126,7 +126,7 @@ def main():
     for family in FAMILIES:
         each = [correlations(family, seed) for seed in seeds]
         for name in each[0]:
-            of_seeds = [found[name] for found in each]
+            of_seeds = [results[name] for results in each]
             cell = f"{np.mean(of_seeds):.2f} [{min(of_seeds):.2f}, {max(of_seeds):.2f}]"
             table.setdefault(name, []).append(cell)
     print("| metric | " + " | ".join(FAMILIES) + " |")

@@ -72,13 +72,13 @@ def jax(problem: Problem) -> Any:
     start = [jnp.asarray(np.array(t.detach())) for t in problem.theta.values()]
     (Xs, ys, _), (Xq, yq, _) = problem.support, problem.query
     episode = [jnp.asarray(np.array(t)) for t in (Xs, ys, Xq, yq)]
-    kept = {"p": start, "state": adam.init(start)}
+    current = {"p": start, "state": adam.init(start)}
 
     def once() -> Any:
         return package.block_until_ready(gradient(start, episode))
 
     def with_adam() -> None:
-        kept["p"], kept["state"], value = iteration(kept["p"], kept["state"], episode)
-        package.block_until_ready((kept["p"], value))
+        current["p"], current["state"], value = iteration(current["p"], current["state"], episode)
+        package.block_until_ready((current["p"], value))
 
     return once, with_adam

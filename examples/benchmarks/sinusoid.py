@@ -90,13 +90,13 @@ def run(
     name: str, seed: int, minutes: float, iterations: int | None, keep: Path | None = None
 ) -> dict[str, Any]:
     """Meta-train one estimator and score it after each number of steps, or read saved results."""
-    kept = None if keep is None else keep / f"{name} {seed} {minutes:.3g} {iterations}.joblib"
-    if kept is not None and kept.exists():
-        return joblib.load(kept)
+    saved = None if keep is None else keep / f"{name} {seed} {minutes:.3g} {iterations}.joblib"
+    if saved is not None and saved.exists():
+        return joblib.load(saved)
     torch.set_num_threads(1)
     train, test = tasks_of(seed, 20_000)
-    cls, own = LEARNERS[name]
-    est = cls(random_state=seed, **(SHARED | own))
+    cls, params = LEARNERS[name]
+    est = cls(random_state=seed, **(SHARED | params))
     begin = time.monotonic()
     pilot = clone(est).set_params(max_meta_iter=N_PILOT, iters_per_epoch=N_PILOT // 2)
     seconds = pilot.meta_fit(train).history_[-1]["dur"] / (N_PILOT // 2)
@@ -108,7 +108,7 @@ def run(
     except FloatingPointError as error:
         print(f"{name}, seed {seed}: {error}", flush=True)
     taken = (time.monotonic() - begin) / 60
-    trained = own.get("inner_steps")
+    trained = params.get("inner_steps")
     at = [k for k in (*STEPS, trained) if k is not None] if trained is not None else [None]
     errors = {}
     for k in sorted(set(at), key=lambda k: -1 if k is None else k):
@@ -116,11 +116,11 @@ def run(
         diverged = not hasattr(est, "theta_")
         errors[k] = np.full(len(test), np.inf) if diverged else squared_errors(scored, test)
     print(f"{name}, seed {seed}: {n_iter} iterations, {taken:.1f} min", flush=True)
-    found = {"name": name, "seed": seed, "iterations": n_iter, "minutes": taken, "errors": errors}
-    if kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        joblib.dump(found, kept)
-    return found
+    result = {"name": name, "seed": seed, "iterations": n_iter, "minutes": taken, "errors": errors}
+    if saved is not None:
+        saved.parent.mkdir(parents=True, exist_ok=True)
+        joblib.dump(result, saved)
+    return result
 
 
 def anchors(seeds: list[int]) -> list[str]:
@@ -133,7 +133,7 @@ def anchors(seeds: list[int]) -> list[str]:
         weights = np.linalg.lstsq(waves(t.X_support[:, 0]), t.y_support, rcond=None)[0]
         return waves(t.X_query[:, 0]) @ weights
 
-    guesses = {
+    anchors_of = {
         "zero (expected: 4.25)": lambda t: 0.0,
         "best function of x alone, -5.1 cos(x) / pi (expected: 3.006)": lambda t: (
             -5.1 * np.cos(t.X_query[:, 0]) / np.pi
@@ -142,7 +142,8 @@ def anchors(seeds: list[int]) -> list[str]:
     }
     test = [t for seed in seeds for t in tasks_of(seed, 1)[1]]
     errors = {
-        k: [np.mean((guess(t) - t.y_query) ** 2) for t in test] for k, guess in guesses.items()
+        k: [np.mean((predict(t) - t.y_query) ** 2) for t in test]
+        for k, predict in anchors_of.items()
     }
     return [f"| {name} | | {np.mean(v):.3f} | | | | |" for name, v in errors.items()]
 
@@ -160,23 +161,23 @@ def table(runs: list[dict[str, Any]], seeds: list[int]) -> list[str]:
         "| learner | iterations | 0 steps | 1 step | 5 steps | 10 steps | steps in training |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for name, (_, own) in LEARNERS.items():
-        mine = [r for r in runs if r["name"] == name]
-        if not mine:
+    for name, (_, params) in LEARNERS.items():
+        of_learner = [r for r in runs if r["name"] == name]
+        if not of_learner:
             continue
         cells = []
         for k in STEPS:
-            errors = [r["errors"][k] for r in mine if k in r["errors"]]
+            errors = [r["errors"][k] for r in of_learner if k in r["errors"]]
             cells.append(spell(errors) if errors else "")
-        trained = own.get("inner_steps")
+        trained = params.get("inner_steps")
         last = "none" if trained is None else str(trained)
-        if None in mine[0]["errors"]:
-            cells[0] = spell([r["errors"][None] for r in mine])
+        if None in of_learner[0]["errors"]:
+            cells[0] = spell([r["errors"][None] for r in of_learner])
         elif trained not in STEPS:
-            last += ": " + spell([r["errors"][trained] for r in mine])
-        counts = sorted({r["iterations"] for r in mine})
-        shown = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-        lines.append(f"| {name} | {shown} | " + " | ".join(cells) + f" | {last} |")
+            last += ": " + spell([r["errors"][trained] for r in of_learner])
+        counts = sorted({r["iterations"] for r in of_learner})
+        iterations_text = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+        lines.append(f"| {name} | {iterations_text} | " + " | ".join(cells) + f" | {last} |")
     return lines + anchors(seeds)
 
 
@@ -214,9 +215,9 @@ def main() -> None:
         f"{datetime.datetime.now(datetime.timezone.utc).date()}, {os.cpu_count()} CPU cores "
         f"({platform.machine()}), {args.jobs} runs at a time. "
         f"{sum(r['minutes'] for r in runs) / args.jobs:.0f} minutes of meta-training, "
-        f"{np.mean([r['minutes'] for r in runs]):.1f} a run. Mean squared error on 600 tasks a "
-        f"seed, {len(args.seeds)} seeds, ± 95 % over tasks. Inner steps and rates were chosen on "
-        "seed 0. 25 tasks a meta-batch, LSTM 4.",
+        f"{np.mean([r['minutes'] for r in runs]):.1f} for each run. Mean squared error on 600 "
+        f"tasks for each of {len(args.seeds)} seeds, ± the 95 % interval over tasks. Inner steps "
+        "and rates were chosen on seed 0. 25 tasks in a meta-batch (LSTM: 4).",
         "",
         *table(runs, args.seeds),
     ]

@@ -45,7 +45,7 @@ ADAM = " + Adam"
 PAUSE = 0.01  # seconds
 
 
-def ours(problem: Problem) -> Callable[[], Any]:
+def eager(problem: Problem) -> Callable[[], Any]:
     part = partial(gradient, partial(problem.algorithm.objective, problem.f))
     episode = problem.theta, problem.support, problem.query
     if problem.chunk is None:
@@ -108,7 +108,7 @@ def alternate(ways: dict[str, Callable[[], Any]], repeats: int, seconds: float) 
 
 
 def side_by_side(problem: Problem, args: argparse.Namespace, *, compile: bool) -> dict[str, float]:
-    ways: dict[str, Callable[[], Any]] = {EAGER: ours(problem)}
+    ways: dict[str, Callable[[], Any]] = {EAGER: eager(problem)}
     if compile:
         ways[COMPILED], took = compiled(problem)
     others = {LOOP: rivals.loop, BARE: rivals.bare}
@@ -128,18 +128,18 @@ def side_by_side(problem: Problem, args: argparse.Namespace, *, compile: bool) -
         if both is not None:
             ways[JAX + ADAM] = both[1]
     print(f"{problem.name}: {', '.join(ways)} take turns", flush=True)
-    found = alternate(ways, args.repeats, args.seconds)
+    ms_of = alternate(ways, args.repeats, args.seconds)
     if compile:
-        found["(compiling, s)"] = took
-        saved = (found[EAGER] - found[COMPILED]) / 1000
-        found["(iterations to break even)"] = took / saved if saved > 0 else float("inf")
-    return found
+        ms_of["(compiling, s)"] = took
+        saved = (ms_of[EAGER] - ms_of[COMPILED]) / 1000
+        ms_of["(iterations to break even)"] = took / saved if saved > 0 else float("inf")
+    return ms_of
 
 
-def table(problem: Problem, found: dict[str, float]) -> list[str]:
+def table(problem: Problem, ms_of: dict[str, float]) -> list[str]:
     lines = [f"| {problem.name} | ms | times {EAGER} |", "| --- | --- | --- |"]
-    for name, ms in found.items():
-        ratio = "" if name.startswith("(") else f"{ms / found[EAGER]:.2f}"
+    for name, ms in ms_of.items():
+        ratio = "" if name.startswith("(") else f"{ms / ms_of[EAGER]:.2f}"
         lines.append(f"| {name} | {ms:.2f} | {ratio} |")
     return [*lines, ""]
 
@@ -159,9 +159,9 @@ def growth(args: argparse.Namespace) -> list[str]:
             change: dict[str, Any] = {name: (value, value) if name == "widths" else value}
             if name == "n_query":
                 change["n_support"] = value
-            ways[str(value)] = ours(problems.sinusoid(**change))
-        found = alternate(ways, max(args.repeats // 4, 1), args.seconds)
-        lines.append(f"| {what} | {', '.join(f'{v}: {ms:.1f}' for v, ms in found.items())} |")
+            ways[str(value)] = eager(problems.sinusoid(**change))
+        ms_of = alternate(ways, max(args.repeats // 4, 1), args.seconds)
+        lines.append(f"| {what} | {', '.join(f'{v}: {ms:.1f}' for v, ms in ms_of.items())} |")
     return [*lines, ""]
 
 
@@ -171,7 +171,7 @@ def in_meta_fit(problem: Problem, n_iter: int, **params: Any) -> tuple[float, fl
     The bare step computes all tasks at once, clips the gradient and applies Adam. Epochs of
     `meta_fit` alternate with the same number of bare steps, without pauses.
     """
-    run = compiled(problem)[0] if params.get("compile") else ours(problem)
+    run = compiled(problem)[0] if params.get("compile") else eager(problem)
     step = with_adam(problem, run, max_norm=10.0)
     times: list[float] = []
 
@@ -226,7 +226,7 @@ def matmul_rate(args: argparse.Namespace) -> float:
     return best
 
 
-def bars(name: str, found: dict[str, float]) -> list[str]:
+def bars(name: str, ms_of: dict[str, float]) -> list[str]:
     """Format the ratios."""
     pairs = [
         (LOOP, EAGER, "a loop over tasks takes {:.1f} times as long"),
@@ -235,9 +235,9 @@ def bars(name: str, found: dict[str, float]) -> list[str]:
         (COMPILED + ADAM, JAX + ADAM, "compiled, with Adam, takes {:.2f} times JAX's time"),
     ]
     return [
-        f"- {name}: {text.format(found[a] / found[b])}"
+        f"- {name}: {text.format(ms_of[a] / ms_of[b])}"
         for a, b, text in pairs
-        if a in found and b in found
+        if a in ms_of and b in ms_of
     ]
 
 
@@ -286,11 +286,11 @@ def main(argv: list[str] | None = None) -> None:
         if name not in args.only:
             continue
         problem = make().to(args.device)
-        found = side_by_side(problem, args, compile=compile and not args.no_compile)
-        lines += table(problem, found)
-        print(*table(problem, found), sep="\n", flush=True)
-        summary += bars(problem.name, found)
-        share = operations(problem) / (found[EAGER] / 1000) / rate
+        ms_of = side_by_side(problem, args, compile=compile and not args.no_compile)
+        lines += table(problem, ms_of)
+        print(*table(problem, ms_of), sep="\n", flush=True)
+        summary += bars(problem.name, ms_of)
+        share = operations(problem) / (ms_of[EAGER] / 1000) / rate
         summary.append(
             f"- {problem.name}: {100 * share:.0f} % of the {rate / 1e9:.0f} GFLOP/s that a batched "
             "matrix product reaches here"
@@ -298,7 +298,7 @@ def main(argv: list[str] | None = None) -> None:
         if problem.regression:
             lines += growth(args)
             for way, params in ((EAGER, {}), (COMPILED, {"compile": True})):
-                if way in found:
+                if way in ms_of:
                     ms, step = in_meta_fit(problem, args.iterations, device=args.device, **params)
                     summary.append(
                         f"- {way}: an iteration of meta_fit takes {ms:.2f} ms, {ms - step:.2f} ms "

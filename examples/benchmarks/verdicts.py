@@ -46,16 +46,16 @@ def linear(tau: float, mean: float, d: int = 5, noise: float = 1.0, n_rows: int 
     return make
 
 
-def signs(tau: float, mean: float, d: int = 5, own: bool = False):
+def signs(tau: float, mean: float, d: int = 5, by_task: bool = False):
     """Label whether the target of a linear task is above 0, or above a level of the task."""
     draw = linear(tau, mean, d, noise=0.3)
 
     def make(n_tasks: int, seed: int) -> list[Task]:
         rng, tasks = np.random.RandomState(seed), draw(n_tasks, seed)
-        levels = [np.quantile(t.y, rng.uniform(0.25, 0.75)) if own else 0.0 for t in tasks]
+        levels = [np.quantile(t.y, rng.uniform(0.25, 0.75)) if by_task else 0.0 for t in tasks]
         labels = [np.where(t.y > c, "yes", "no") for t, c in zip(tasks, levels, strict=True)]
-        found = [Task(t.X, y) for t, y in zip(tasks, labels, strict=True)]
-        return [t for t in found if 0.2 < np.mean(t.y == "yes") < 0.8]
+        labelled = [Task(t.X, y) for t, y in zip(tasks, labels, strict=True)]
+        return [t for t in labelled if 0.2 < np.mean(t.y == "yes") < 0.8]
 
     return make
 
@@ -75,7 +75,7 @@ def blobs(n_informative: int, spread: float = 1.0):
     return make
 
 
-def own_lines(n_tasks: int, seed: int) -> list[Task]:
+def unrelated_lines(n_tasks: int, seed: int) -> list[Task]:
     """Make unrelated lines, each with an offset."""
     tasks, rng = linear(3.0, 0.0, 3, 0.3)(n_tasks, seed), np.random.RandomState(seed + 1)
     return [Task(t.X, t.y + 3 * rng.standard_normal()) for t in tasks]
@@ -100,17 +100,17 @@ def coins(n_tasks: int, seed: int) -> list[Task]:
 
 
 SETTINGS = {
-    "identical lines": Setting(linear(0.0, 1.0), 10, "pool"),
+    "identical lines": Setting(linear(0.0, 1.0), 10, "pooled"),
     "related lines, few rows": Setting(linear(0.5, 1.0), 5, "meta"),
     "two kinds of line, few rows": Setting(two_means, 5, "meta"),
-    "unrelated lines, many rows": Setting(own_lines, 20, "alone"),
+    "unrelated lines, many rows": Setting(unrelated_lines, 20, "per-task"),
     "noise alone": Setting(linear(0.0, 0.0), 10, "nothing"),
     "waves, few rows": Setting(waves, 5, "meta"),
-    "the same boundary": Setting(signs(0.0, 1.0), 5, "pool"),
+    "the same boundary": Setting(signs(0.0, 1.0), 5, "pooled"),
     "related boundaries, few rows": Setting(signs(0.7, 0.7), 2, "meta"),
-    "unrelated boundaries, many rows": Setting(signs(3.0, 0.0, 2, True), 5, "alone"),
+    "unrelated boundaries, many rows": Setting(signs(3.0, 0.0, 2, True), 5, "per-task"),
     "classes in 2 of 10 directions": Setting(blobs(2, 3.0), 2, "meta"),
-    "classes in all directions": Setting(blobs(10, 2.0), 10, "alone"),
+    "classes in all directions": Setting(blobs(10, 2.0), 10, "per-task"),
     "coins": Setting(coins, 5, "nothing"),
 }
 
@@ -121,40 +121,40 @@ def of_compare(setting: Setting, tasks: list[Task], n_iter: int, seed: int) -> t
     network = {"hidden_layer_sizes": (40, 40)} if curved else LINEAR
     how = {"max_meta_iter": n_iter, **network}
     if tasks[0].y.dtype.kind == "f":
-        own = MAMLRegressor(n_support=setting.size, norm=None, inner_lr=0.02, **how)
-        arms = [own, LinearRegression(), KNeighborsRegressor(2)]
+        learner = MAMLRegressor(n_support=setting.size, norm=None, inner_lr=0.02, **how)
+        estimators = [learner, LinearRegression(), KNeighborsRegressor(2)]
     else:
         if tasks[0].y.dtype.kind == "U":  # the labels are the same in all tasks
-            own = MAMLClassifier(n_shot=setting.size, head="fixed", **how)
+            learner = MAMLClassifier(n_shot=setting.size, head="fixed", **how)
         else:
-            own = ProtoNetClassifier(n_shot=setting.size, **how)
-        arms = [own, LogisticRegression(), KNeighborsClassifier(1)]
+            learner = ProtoNetClassifier(n_shot=setting.size, **how)
+        estimators = [learner, LogisticRegression(), KNeighborsClassifier(1)]
     n = 2 * len(tasks) // 3  # tasks for meta-training
     folds = [(range(n), range(n, len(tasks)))]
-    found = compare(arms, tasks, cv=folds, seeds=[seed], support_sizes=setting.size)
-    return case_of(found), found.verdict
+    comparison = compare(estimators, tasks, cv=folds, seeds=[seed], support_sizes=setting.size)
+    return case_of(comparison), comparison.verdict
 
 
-def case_of(found: Any) -> str:
-    """Return the answer: learn across tasks, pool, learn each task alone, or nothing."""
-    words = found.verdict
+def case_of(comparison: Any) -> str:
+    """Return the answer: "meta", "pooled", "per-task" or "nothing"."""
+    text = comparison.verdict
     starts = {
         "Meta-learning pays": "meta",
         "Learning across tasks pays": "meta",
         "A linear hierarchical model is enough": "meta",
         "Fine-tuning is enough": "meta",
-        "Pooling is enough": "pool",
+        "Pooling is enough": "pooled",
         "Nothing is learned": "nothing",
     }
-    known = next((case for start, case in starts.items() if words.startswith(start)), None)
-    if known is not None:
-        return known
+    for start, case in starts.items():
+        if text.startswith(start):
+            return case
     # "does not pay" concerns this estimator; another that learns across tasks may be ahead
-    if "what the tasks share helps" in words:
+    if "learning across tasks helps" in text:
         return "meta"
-    simple = [name for name, kind in found.kinds.items() if kind in ("per-task", "pooled")]
-    best = max(simple, key=lambda name: found.interval(name).mean)
-    return {"per-task": "alone", "pooled": "pool"}[found.kinds[best]]
+    simple = [name for name, kind in comparison.kinds.items() if kind in ("per-task", "pooled")]
+    best = max(simple, key=lambda name: comparison.interval(name).mean)
+    return comparison.kinds[best]
 
 
 def main(
@@ -168,14 +168,14 @@ def main(
             continue
         tasks = setting.make(n_tasks, seed)
         report = analyse(tasks, random_state=seed)
-        (ours,) = [found.case for found in report.verdicts if found.size == setting.size]
-        theirs, said = of_compare(setting, tasks, n_iter, seed)
-        rows.append((name, setting.truth, ours, theirs))
-        print(f"| {name} | {setting.size} | {setting.truth} | {ours} | {theirs} |", flush=True)
+        (by_analyse,) = [v.case for v in report.verdicts if v.size == setting.size]
+        by_compare, text = of_compare(setting, tasks, n_iter, seed)
+        rows.append((name, setting.truth, by_analyse, by_compare))
+        print(f"| {' | '.join(map(str, (name, setting.size, *rows[-1][1:])))} |", flush=True)
         if words:
-            print(f"\n{report}\n\n{said}\n")
-    right = sum(truth == ours for _, truth, ours, _ in rows)
-    agree = sum(ours == theirs for _, _, ours, theirs in rows)
+            print(f"\n{report}\n\n{text}\n")
+    right = sum(truth == by_analyse for _, truth, by_analyse, _ in rows)
+    agree = sum(by_analyse == by_compare for _, _, by_analyse, by_compare in rows)
     print(f"\nanalyse: {right} of {len(rows)} true; {agree} as compare says. ", end="")
     print(f"{time.perf_counter() - begin:.0f} s")
     return rows

@@ -70,6 +70,13 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
     coef_, intercept_ : ndarray
         Coefficients of the fitted task, as in scikit-learn's linear models.
 
+    Raises
+    ------
+    TaskError
+        From `meta_fit`, if a task is invalid.
+    ValueError
+        If rows or targets are invalid.
+
     See Also
     --------
     HierarchicalClassifier : The same for classification.
@@ -81,8 +88,8 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
 
     Examples
     --------
+    >>> from sklearn_meta import HierarchicalRegressor
     >>> from sklearn_meta.datasets import make_linear_tasks
-    >>> from sklearn_meta.model_selection import HierarchicalRegressor
     >>> tasks = make_linear_tasks(50, mean=[1, 2, 3], n_support=2, random_state=0).tasks
     >>> reg = HierarchicalRegressor().meta_fit(tasks[:49])
     >>> reg.fit(tasks[49].X_support, tasks[49].y_support).predict(tasks[49].X_query).shape
@@ -216,6 +223,13 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
     classes_ : ndarray of shape (n_classes,)
         Labels of the support.
 
+    Raises
+    ------
+    TaskError
+        From `meta_fit`, if a task is invalid, or no class has two rows.
+    ValueError
+        If rows or labels are invalid.
+
     See Also
     --------
     HierarchicalRegressor : The same for regression.
@@ -227,8 +241,8 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
 
     Examples
     --------
+    >>> from sklearn_meta import HierarchicalClassifier
     >>> from sklearn_meta.datasets import make_blob_tasks
-    >>> from sklearn_meta.model_selection import HierarchicalClassifier
     >>> tasks = make_blob_tasks(20, n_shot=2, random_state=0)
     >>> clf = HierarchicalClassifier().meta_fit(tasks[:19])
     >>> clf.fit(tasks[19].X_support, tasks[19].y_support).predict(tasks[19].X_query).shape

@@ -78,7 +78,7 @@ class TaskDistanceDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Axes to draw on; None: those of a new figure.
+            Axes to draw on; None creates a new figure.
         cmap : str or matplotlib Colormap, default="cividis"
             Colour map. The lightness of the default grows evenly, so it prints without colour.
         colorbar : bool, default=True
@@ -87,7 +87,7 @@ class TaskDistanceDisplay:
         Returns
         -------
         TaskDistanceDisplay
-            The display itself.
+            The display, with `ax_`, `figure_` and the artists.
 
         Raises
         ------
@@ -154,7 +154,7 @@ class TaskDistanceDisplay:
         Returns
         -------
         TaskDistanceDisplay
-            The display, drawn.
+            The display after plotting.
         """
         return cls(
             distances=task_distances(
@@ -191,7 +191,7 @@ class TaskDistanceDisplay:
         Returns
         -------
         TaskDistanceDisplay
-            The display, drawn.
+            The display after plotting.
         """
         display = cls(distances=distances, names=names, metric_name=metric_name)
         return display.plot(ax, cmap=cmap, colorbar=colorbar)
@@ -256,14 +256,14 @@ class TaskMapDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Axes to draw on; None: those of a new figure.
+            Axes to draw on; None creates a new figure.
         scatter_kw : dict, default=None
-            Arguments of matplotlib's `scatter`.
+            Keyword arguments of matplotlib's `scatter`.
 
         Returns
         -------
         TaskMapDisplay
-            The display itself.
+            The display, with `ax_`, `figure_` and the artists.
 
         Raises
         ------
@@ -361,7 +361,7 @@ class TaskMapDisplay:
         Returns
         -------
         TaskMapDisplay
-            The display, drawn.
+            The display after plotting.
         """
         return cls(
             distances=task_distances(
@@ -403,7 +403,7 @@ class TaskMapDisplay:
         Returns
         -------
         TaskMapDisplay
-            The display, drawn.
+            The display after plotting.
         """
         return cls(
             distances=distances,

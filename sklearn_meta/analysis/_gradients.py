@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 
 
 def task_gradients(tasks: Any, estimator: BaseMetaLearner) -> NDArray[np.float64]:
-    """Gradient of the loss of each task with respect to theta, before anything adapts.
+    """Compute the gradient of the loss of each task with respect to theta, before adapting.
 
     The loss is that on all rows of the task. Learners without an inner loop (such as ProtoNet)
     have the gradient of the meta-loss, with the rows of the task as support and as query.
@@ -28,9 +28,9 @@ def task_gradients(tasks: Any, estimator: BaseMetaLearner) -> NDArray[np.float64
     Parameters
     ----------
     tasks : sequence of tasks
-        As :func:`~sklearn_meta.tasks.as_tasks` takes them.
+        Tasks in any form that :func:`~sklearn_meta.tasks.as_tasks` accepts.
     estimator : meta-learner
-        Meta-fitted.
+        Meta-fitted estimator.
 
     Returns
     -------
@@ -59,9 +59,9 @@ def gradient_distances(
     Parameters
     ----------
     tasks : sequence of tasks
-        As :func:`~sklearn_meta.tasks.as_tasks` takes them.
+        Tasks in any form that :func:`~sklearn_meta.tasks.as_tasks` accepts.
     estimator : meta-learner
-        Meta-fitted.
+        Meta-fitted estimator.
     random_state : int, RandomState instance or None, default=None
         Ignored: the result is deterministic.
 
@@ -104,17 +104,18 @@ def parameter_distances(
 ) -> NDArray[np.float64]:
     """Relative Euclidean distance between the parameters that tasks adapt to, on all their rows.
 
-    d_ij = |phi_i - phi_j| / ((|phi_i| + |phi_j|) / 2), over all that adapts. Parameters of classes
-    (rows of an output layer, prototypes) are compared under the one-to-one assignment of classes
-    with the smallest distance, where labels are local to a task; a class without a partner is
-    compared to zero. Learners whose labels mean the same in all tasks are compared label by label.
+    d_ij = |phi_i - phi_j| / ((|phi_i| + |phi_j|) / 2), over all parameters that adapt. If labels
+    are local to a task, the parameters of classes (rows of an output layer, prototypes) are
+    compared under the one-to-one assignment of classes with the smallest distance, and a class
+    without a partner is compared to zero. If labels mean the same in all tasks, the same labels are
+    compared.
 
     Parameters
     ----------
     tasks : sequence of tasks
-        As :func:`~sklearn_meta.tasks.as_tasks` takes them.
+        Tasks in any form that :func:`~sklearn_meta.tasks.as_tasks` accepts.
     estimator : meta-learner
-        Meta-fitted.
+        Meta-fitted estimator.
     random_state : int, RandomState instance or None, default=None
         Ignored: the result is deterministic.
 

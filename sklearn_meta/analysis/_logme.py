@@ -36,17 +36,17 @@ def logme(features: ArrayLike, y: ArrayLike, *, target_type: str | None = None) 
     features : array-like of shape (n_rows, n_features)
         F. There is no intercept: centre F and y, or add a column of ones.
     y : array-like of shape (n_rows,) or (n_rows, n_outputs)
-        Targets as they are, or labels, which become one column of 0 and 1 per class. The average
-        over columns is returned.
+        Targets, or labels, which become one column of 0 and 1 for each class. The average over
+        columns is returned.
     target_type : {"class", "real"}, default=None
-        Whether `y` holds labels or targets. None: as :func:`~sklearn_meta.tasks.as_tasks` decides;
+        Whether `y` contains labels or targets. None: :func:`~sklearn_meta.tasks.as_tasks` decides;
         several columns are targets.
 
     Returns
     -------
     float
-        In nats per row; larger is better. If the features match the targets without noise, the
-        evidence is unbounded, and 1e-12 of the squared targets counts as noise.
+        The evidence in nats per row; larger is better. If the features match the targets without
+        noise, the evidence is unbounded, and 1e-12 of the squared targets counts as noise.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def logme_distances(
     target_type: str | None = None,
     n_reference: int | None = None,
 ) -> NDArray[np.float64]:
-    """Measure the evidence lost where the model of another task explains the labels of a task.
+    """Measure the evidence that is lost if the model of another task explains the labels of a task.
 
     A Bayesian linear model is fitted to each task, one output per class or target, at the
     precisions of maximum evidence. E_ij is the LogME of the labels of task j, with the outputs of

@@ -25,9 +25,9 @@ def meta_features(tasks: Any, *, target_type: str | None = None) -> NDArray[np.f
     Parameters
     ----------
     tasks : sequence of tasks
-        As :func:`~sklearn_meta.tasks.as_tasks` takes them, with rows of one shape.
+        Tasks in any form that :func:`~sklearn_meta.tasks.as_tasks` accepts, with rows of one shape.
     target_type : {"class", "real"}, default=None
-        Whether `y` holds labels or targets; None: as `as_tasks` decides.
+        Whether `y` contains labels or targets. None: `as_tasks` decides.
 
     Returns
     -------

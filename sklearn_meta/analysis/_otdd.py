@@ -47,8 +47,8 @@ def otdd_distances(
     X, y = rows.scaled(scale, n_reference)
     for i in range(len(tasks)):
         if max_rows is not None and len(X[i]) > max_rows:
-            drawn = rng.choice(len(X[i]), max_rows, replace=False)
-            X[i], y[i] = X[i][drawn], y[i][drawn]
+            sample = rng.choice(len(X[i]), max_rows, replace=False)
+            X[i], y[i] = X[i][sample], y[i][sample]
     classes = None
     if rows.labels is None:
         X = [np.hstack(pair) for pair in zip(X, y, strict=True)]

@@ -1,4 +1,4 @@
-"""The experiment of `analyse`: closed forms that pool, learn alone, or learn across tasks."""
+"""The experiment of `analyse`: quick learners that pool, learn per task, or across tasks."""
 
 from __future__ import annotations
 
@@ -38,7 +38,6 @@ __all__ = [
     "FEW_TASKS",
     "FOR_LOCAL_LABELS",
     "MIN_TASKS",
-    "STRATEGIES",
     "LabelScores",
     "Pooled",
     "QuickLearner",
@@ -54,18 +53,11 @@ __all__ = [
 ]
 
 Floats = NDArray[np.float64]
-STRATEGIES = {
-    "guess": "guessing",
-    "pool": "one model for all tasks",
-    "alone": "one model per task",
-    "meta": "learning across tasks",
-}
 MIN_TASKS, N_FOLDS = 4, 5
 FEW_TASKS = 20  # fewer leave the conclusion uncertain; as many are worth a size of their own
 ROWS, ROWS_PER_CLASS = (2, 5, 10, 20, 50, 100), (1, 2, 5, 10, 20, 50)  # sizes of support
 MOST_ROWS = 200  # of a task, beside a fixed support
 LEFT_OUT = 0.1  # share of the tasks that may have too few rows for the largest size of a group
-KINDS = {"guess": "pooled", "pool": "pooled", "alone": "per-task", "meta": "meta"}  # of `compare`
 ALPHAS = tuple(np.logspace(-4, 3, 8).tolist())
 MAX_LABELS = 10  # of LabelScores: each is an output of a hierarchical regression
 # advice, by what does best
@@ -81,9 +73,9 @@ FIT_ROWS, MAX_AXES, N_BUMPS = 2000, 20, 20  # rows that views are fitted to; fea
 
 
 class QuickLearner(NamedTuple):
-    """An estimator, the strategy that it stands for, and the view of the inputs that it gets."""
+    """An estimator, its kind as in `compare`, and the view of the inputs that it gets."""
 
-    strategy: str
+    kind: str  # "dummy", "pooled", "per-task" or "meta"
     view: str
     estimator: BaseEstimator
     advice: str = ""  # what to try where it does best
@@ -102,18 +94,18 @@ def quick_learners(
         trees = trees if n_outputs == 1 else MultiOutputRegressor(trees)
         ridge = RidgeCV(ALPHAS)
         return {
-            "mean of all tasks": QuickLearner("guess", "scaled", Pooled(DummyRegressor())),
-            "pooled ridge regression": QuickLearner("pool", "scaled", Pooled(ridge)),
-            "pooled boosted trees": QuickLearner("pool", "axes", Pooled(trees)),
-            "ridge regression per task": QuickLearner("alone", "scaled", ridge),
-            "kernel regression per task": QuickLearner("alone", "curves", ridge),
+            "mean of all tasks": QuickLearner("dummy", "scaled", Pooled(DummyRegressor())),
+            "pooled ridge regression": QuickLearner("pooled", "scaled", Pooled(ridge)),
+            "pooled boosted trees": QuickLearner("pooled", "axes", Pooled(trees)),
+            "ridge regression per task": QuickLearner("per-task", "scaled", ridge),
+            "kernel regression per task": QuickLearner("per-task", "curves", ridge),
             "hierarchical ridge regression": QuickLearner("meta", "axes", prior, LINEAR),
             "hierarchical kernel regression": QuickLearner("meta", "curves", prior, CURVED),
         }
     means = HierarchicalClassifier()
     learners = {
-        "logistic regression per task": QuickLearner("alone", "scaled", LogisticRegression()),
-        "nearest neighbour per task": QuickLearner("alone", "scaled", KNeighborsClassifier(1)),
+        "logistic regression per task": QuickLearner("per-task", "scaled", LogisticRegression()),
+        "nearest neighbour per task": QuickLearner("per-task", "scaled", KNeighborsClassifier(1)),
         "hierarchical class means": QuickLearner("meta", "axes", means, FOR_LOCAL_LABELS),
         "hierarchical class means, kernel": QuickLearner("meta", "curves", means, FOR_LOCAL_LABELS),
     }
@@ -121,8 +113,8 @@ def quick_learners(
         return learners
     balanced = LogisticRegression(class_weight="balanced")
     trees = HistGradientBoostingClassifier(class_weight="balanced", random_state=seed)
-    learners["pooled logistic regression"] = QuickLearner("pool", "scaled", Pooled(balanced))
-    learners["pooled boosted trees"] = QuickLearner("pool", "axes", Pooled(trees))
+    learners["pooled logistic regression"] = QuickLearner("pooled", "scaled", Pooled(balanced))
+    learners["pooled boosted trees"] = QuickLearner("pooled", "axes", Pooled(trees))
     if len(labels) <= MAX_LABELS:
         scores = LabelScores(prior)
         learners["hierarchical label scores"] = QuickLearner("meta", "axes", scores, STRAIGHT)
@@ -168,7 +160,7 @@ def compare_sizes(
         parts[0],
         records=tuple(record for part in parts for record in part.records),
         sizes=tuple(sorted({size for part in parts for size in part.sizes if size is not None})),
-        kinds={name: KINDS[learner.strategy] for name, learner in learners.items()},
+        kinds={name: learner.kind for name, learner in learners.items()},
         chance=float(np.mean([1 / len(np.unique(t.y)) for t in tasks])) if classify else None,
     )
 
@@ -311,9 +303,9 @@ def _with_inputs(task: Task, X: Any) -> Task:
 def sizes_by_tasks(tasks: Sequence[Task], classify: bool) -> list[tuple[list[int], list[int]]]:
     """Choose sizes that nine tasks in ten, or 20, have enough rows for; return groups of them.
 
-    A group is its sizes, and the positions of the tasks with enough rows for the largest.
-    A fixed support gives all of its rows, another task half of its rows, to be scored on the
-    others. Sizes are in one group, from the smallest on, as long as nine in ten of the tasks with
+    A group has sizes, and the positions of the tasks with enough rows for the largest of them. All
+    rows of a fixed support are available, or half of the rows of another task, which is scored on
+    the rest. Sizes are in one group, from the smallest on, as long as nine in ten of the tasks with
     enough rows for one of them have enough for the largest.
     """
     available = np.array([_available_rows(t, classify) for t in tasks])

@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_meta._devices import resolve_device, torch_dtype
 from sklearn_meta.base import BaseMetaLearner
-from sklearn_meta.base.predict_tasks import numbers_of_a_row, tasks_at_once
+from sklearn_meta.base.predict_tasks import numbers_of_a_row, scaled_support, tasks_at_once
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.functional import Params
 from sklearn_meta.inner import Examples, InnerLoop
@@ -213,11 +213,7 @@ class Learner:
         X, y, weight = (tensor.numpy() for tensor in part)
         scaling = scaling_for(self.state, X, y if self.rows.labels is None else None, weight)
         with torch.inference_mode(False):
-            return Examples(
-                torch.from_numpy(scaling.inputs(X)).to(self.device),
-                torch.from_numpy(scaling.targets(y).astype(self.dtype)).to(self.device),
-                part.weight.to(self.device),
-            ), scaling
+            return scaled_support(part, scaling, self.device), scaling
 
     def adapt(self, choice: RowChoice, places: NDArray[np.intp]) -> AdaptedStack:
         """Run the inner loop of the tasks at `places` on the chosen rows."""

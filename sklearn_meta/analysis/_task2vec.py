@@ -50,13 +50,13 @@ def task2vec(
     Parameters
     ----------
     tasks : sequence of tasks
-        As :func:`~sklearn_meta.tasks.as_tasks` takes them.
+        Tasks in any form that :func:`~sklearn_meta.tasks.as_tasks` accepts.
     random_state : int, RandomState instance or None, default=None
         Draws the features of the probe without an estimator. With an int they are the same in
         every call, except for the standardisation of `X`.
     estimator : meta-learner, default=None
-        Meta-fitted; the features are those of its learned backbone, before anything adapts. None:
-        512 random features relu(a_k . x + b_k) of the inputs, standardised over all tasks.
+        Meta-fitted estimator, whose learned backbone computes the features, before it adapts.
+        None: 512 random features relu(a_k . x + b_k) of the inputs, standardised over all tasks.
     of : {"features", "head"}, default="features"
         The parameters that the information is about. "head": the output layer itself, summed over
         classes, F_k = E_x z_k^2 sum_c p_c (1 - p_c) (twice E p (1 - p) z_k^2 for two classes); for
@@ -64,12 +64,12 @@ def task2vec(
     alpha : float, default=10.0
         Penalty of the output layer, in units of the sum over rows.
     target_type : {"class", "real"}, default=None
-        Whether `y` holds labels or targets, without an estimator; None: as `as_tasks` decides.
+        Whether `y` contains labels or targets, without an estimator. None: `as_tasks` decides.
 
     Returns
     -------
     F : ndarray of shape (n_tasks, n_features)
-        Not negative.
+        The embeddings, which are not negative.
 
     Raises
     ------
@@ -116,15 +116,14 @@ def task2vec_distances(
     Parameters
     ----------
     tasks : sequence of tasks
-        As :func:`~sklearn_meta.tasks.as_tasks` takes them.
+        Tasks in any form that :func:`~sklearn_meta.tasks.as_tasks` accepts.
     estimator : meta-learner, default=None
         As in :func:`task2vec`.
     random_state : int, RandomState instance or None, default=None
         As in :func:`task2vec`.
     shrink : float, default=1.0
-        This share of its own mean is added to each embedding, as a flat prior. Without it,
-        features that matter to neither task, pure noise, count as much as those that do. 0 is the
-        distance of the paper.
+        Share of its own mean that is added to each embedding, as a flat prior. Without it, features
+        that matter to neither task count as much as those that do. 0 is the distance of the paper.
     alpha, target_type : float and {"class", "real"}, default=10.0 and None
         As in :func:`task2vec`.
 
@@ -195,9 +194,9 @@ def diversity_coefficient(
     Parameters
     ----------
     tasks : sequence of tasks
-        At least two; each needs two rows (of a class).
+        At least two tasks, each with at least two rows (of a class).
     estimator : meta-learner, default=None
-        Its backbone is the probe, as in :func:`task2vec`.
+        Meta-fitted estimator, whose backbone is the probe, as in :func:`task2vec`.
     random_state : int, RandomState instance or None, default=None
         Draws the probe, the halves and the bootstrap.
     confidence : float, default=0.95

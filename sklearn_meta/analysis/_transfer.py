@@ -31,31 +31,31 @@ def transfer_distances(
 ) -> NDArray[np.float64]:
     """Measure how much worse the model of one task is on another: d_ij = R_j(i) - R_j(j).
 
-    Each task is learned from its fixed support, or from a random half of its rows (of each class),
-    and tested on its other rows, which neither model has seen. Row i shows which tasks the model
-    of task i serves, column j which models serve task j. The distances are not symmetric, and
-    negative where the model of another task does better on task j than its own.
+    A model is fitted to the fixed support of each task, or to a random half of its rows (of each
+    class), and tested on its other rows. Row i shows for which tasks the model of task i is good,
+    and column j shows which models are good for task j. The distances are not symmetric. They are
+    negative if the model of another task does better on task j than its own.
 
     Parameters
     ----------
     tasks : sequence of tasks
-        As :func:`~sklearn_meta.tasks.as_tasks` takes them.
+        Tasks in any form that :func:`~sklearn_meta.tasks.as_tasks` accepts.
     estimator : meta-learner, default=None
-        Meta-fitted; it adapts to each task. None: a ridge or logistic regression of the inputs,
-        standardised over all tasks.
+        Meta-fitted estimator, which adapts to each task. None: a ridge or logistic regression of
+        the inputs, which are standardised over all tasks.
     random_state : int, RandomState instance or None, default=None
         Splits tasks without a fixed support into halves.
     labels : {"auto", "name", "match"}, default="auto"
         Which class of task i stands for which class of task j. "name": the class of the same
         label; all tasks must have the same labels. "match": the one-to-one assignment of smallest
-        loss; if task j has more classes than task i, the classes left over are guessed, at
+        loss; if task j has more classes than task i, each remaining class has the loss
         log(n_classes of j). "auto": "name" if all tasks have the same labels, else "match". Labels
         that are numbers local to a task, such as 0 to 4 in each, need "match".
     alpha : float, default=1.0
         Penalty of the regression without an estimator, as in
         :class:`sklearn.linear_model.Ridge`.
     target_type : {"class", "real"}, default=None
-        Whether `y` holds labels or targets, without an estimator; None: as `as_tasks` decides.
+        Whether `y` contains labels or targets, without an estimator. None: `as_tasks` decides.
 
     Returns
     -------

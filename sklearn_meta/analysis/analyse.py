@@ -1,4 +1,4 @@
-"""Should I meta-learn? Try quick learners on the tasks, and report which strategy is best."""
+"""Should I meta-learn? Try quick learners on the tasks, and report what kind is best."""
 
 from __future__ import annotations
 
@@ -43,37 +43,39 @@ def analyse(
 ) -> TaskReport:
     """Estimate whether meta-learning pays for a set of tasks, and from how many rows on.
 
-    Quick learners of three strategies learn from a few rows and predict the others of held-out
-    tasks, in five folds of tasks: one model for all tasks; one model per task; and learning across
-    tasks (linear models of the features, and of Gaussian bumps, whose coefficients share a prior;
-    class means in shared axes). Meta-learning pays at a size of support where the best of the last
-    strategy is ahead of the best of the others, by the 95 % interval over tasks and by enough to
-    matter. Tasks that are unlike all others do not count: everything is repeated without them. A
-    size of support is tried where nine tasks in ten, or 20 of them, have enough rows.
+    Quick learners of three kinds are trained in five folds of tasks: pooled ones (one model for all
+    tasks), per-task ones, and ones that learn across tasks (linear models of the features or of
+    Gaussian bumps whose coefficients share a prior, and class means in shared axes). Each learns
+    from a few rows of a held-out task and predicts the other rows. Meta-learning pays at a size of
+    support if the best learner across tasks is ahead of the best of the others, by the 95 %
+    interval over tasks and by enough to matter. Tasks that are unlike all others do not count:
+    everything is repeated without them. A size of support is tried if nine tasks in ten, or 20 of
+    them, have enough rows.
 
     Parameters
     ----------
     tasks : sequence of tasks, or table of shape (n_rows, ...)
-        At least 4, as :func:`~sklearn_meta.tasks.as_tasks` takes them, of any sizes. Of a task
-        with a fixed support, smaller supports are drawn from it, and its query is predicted.
+        At least 4 tasks of any sizes, in any form that :func:`~sklearn_meta.tasks.as_tasks`
+        accepts. If a task has a fixed support, smaller supports are drawn from it, and its query
+        is predicted.
     estimator : meta-learner or MetaPipeline, default=None
-        Compared with the quick learners, meta-trained in each fold. None: these alone, in seconds.
-        With a pipeline, rows may be whatever its transformers accept; where these are not numbers,
-        the quick learners get the output of the transformers, fitted once to all rows without
-        their labels.
+        Estimator to compare with the quick learners; it is meta-trained in each fold. None: quick
+        learners alone, in seconds. With a pipeline, rows may be whatever its transformers accept.
+        If they are not numbers, the quick learners get the output of the transformers, which are
+        fitted once to all rows without their labels.
     y, groups : array-like of shape (n_rows,), str or None, default=None
         Targets and tasks of the rows of a table, or the names of these columns.
     target_type : {"class", "real"}, default=None
         What `y` holds. None: what `estimator` predicts, else what `y` looks like.
     metric : str or callable, default="transfer"
-        Metric of the distances in which groups are looked for, as in
-        :func:`~sklearn_meta.analysis.task_distances`; one that needs no estimator.
+        Metric of the distances between tasks, by which groups are identified: a metric of
+        :func:`~sklearn_meta.analysis.task_distances` that needs no estimator.
     max_tasks : int, default=200
-        Largest number of tasks; of more, so many are drawn.
+        Largest number of tasks; if there are more, this many are drawn.
     random_state : int, RandomState instance or None, default=None
         Seed of supports, folds, features and all other draws.
     verbose : int, default=0
-        1: print a line for each learner and fold; those with the same view of the inputs run
+        1: print a line for each learner and fold. Learners with the same transformed inputs run
         together.
 
     Returns
@@ -93,10 +95,10 @@ def analyse(
 
     Notes
     -----
-    A network may learn across tasks what quick learners cannot: "no" without an estimator means
-    that there is no quick gain. "Yes" was measured on held-out tasks. The best of a few learners on
-    the same tasks is a little optimistic; use :func:`~sklearn_meta.model_selection.compare` for
-    final numbers.
+    A network may learn across tasks what quick learners cannot. Without an estimator, "no" only
+    means that quick learners gain nothing. "Yes" was measured on held-out tasks. The score of the
+    best of several learners is a little optimistic; use
+    :func:`~sklearn_meta.model_selection.compare` for final numbers.
 
     Examples
     --------
@@ -142,11 +144,10 @@ def analyse(
         return quick.compare_sizes(learners, views, groups, seed=seed, verbose=verbose)
 
     comparison = compare_on(compared)
-    strategies = {learner: q.strategy for learner, q in learners.items()}
-    last = judge(comparison, strategies, by_size[-1][0][-1])
+    last = judge(comparison, by_size[-1][0][-1])
     local = False
-    if labels is not None:  # does one model for all tasks predict them better than guessing?
-        pooled = comparison.interval(last.best["pool"], last.size, method="t")
+    if labels is not None:  # does one model for all tasks predict them better than chance?
+        pooled = comparison.interval(last.best["pooled"], last.size, method="t")
         local = not pooled.low > (comparison.chance or 0.0)
     # ---- distances, groups and outliers, which do not count
     params: dict[str, Any] = {} if callable(metric) else {"target_type": target_type}
@@ -167,7 +168,7 @@ def analyse(
     variance = 1.0 if classify else _variance([data[i] for i in usual])
     if metric == "transfer" and not classify:
         distances = distances * (_variance(data) / variance)
-    verdicts = tuple(judge(comparison, strategies, size) for size in comparison.sizes if size)
+    verdicts = tuple(judge(comparison, size) for size in comparison.sizes if size)
     names = [f"task {i}" if t.name is None else t.name for i, t in zip(rows, data, strict=True)]
     report = TaskReport(
         names=tuple(map(str, names)),
@@ -231,7 +232,7 @@ def advise(
 ) -> str:
     """Return which learner to try first."""
     paying = [v for v in verdicts if v.case == "meta"]
-    simple = {v.case: v.best["simple"] for v in verdicts if v.case in ("pool", "alone")}
+    simple = {v.case: v.best["simple"] for v in verdicts if v.case in ("pooled", "per-task")}
     steps = ["look at the tasks unlike all others. Then:"] if groups.labels.min() < 0 else []
     if paying:
         # the learner that does best most often; among equals the first, with the fewest rows
@@ -266,9 +267,11 @@ def _notes(report: TaskReport, compared: Sequence[Task]) -> list[str]:
     if len(compared) < quick.FEW_TASKS:
         notes.append(f"Only {len(compared)} tasks: the conclusion is uncertain.")
     if report.local_labels:
-        notes.append("One model for all tasks only guesses: labels seem to differ in meaning.")
+        notes.append(
+            "One model for all tasks is no better than chance: labels seem to differ in meaning."
+        )
     elif report.target_type == "class" and report.labels is None:
-        notes.append("The tasks have different labels, so one model for all was not tried.")
+        notes.append("The tasks have different labels, so no pooled model was tried.")
     usual = np.flatnonzero(groups.labels >= 0)
     off = report.distances[np.ix_(usual, usual)][~np.eye(len(usual), dtype=bool)]
     low, median, high = np.quantile(off, [0.1, 0.5, 0.9])

@@ -65,16 +65,17 @@ def task_distances(
     Parameters
     ----------
     tasks : sequence of tasks
-        As :func:`~sklearn_meta.tasks.as_tasks` takes them, with rows of one shape. They may differ
-        in their number of rows and in their labels. All rows of a task are used, support or not.
+        Tasks in any form that :func:`~sklearn_meta.tasks.as_tasks` accepts, with rows of one shape.
+        They may differ in their number of rows and in their labels. All rows of a task are used,
+        whether they are in the support or not.
     metric : str or callable
         A callable takes two tasks and returns a number; it is called for each ordered pair, a task
         with itself included, and its values are returned as they are. The names are:
 
         - "gradient": one minus the cosine of gradients at the prior (:func:`gradient_distances`).
-        - "logme": evidence lost where the labels of a task are explained by the outputs of a
-          linear model of another task, in nats per row. Label sets may differ. Not symmetric;
-          below 0 where the other model explains more. Compare sources in a column.
+        - "logme": evidence that is lost if the outputs of a linear model of another task explain
+          the labels of a task, in nats per row. Label sets may differ. Not symmetric; below 0 if
+          the other model explains more. Compare sources in a column.
         - "meta_features": Euclidean distance of plain statistics (:func:`meta_features`).
         - "mmd": maximum mean discrepancy of the rows (x, y), or of x alone if `y` holds labels.
         - "otdd": optimal-transport dataset distance, where the distance of two classes is that of
@@ -83,8 +84,9 @@ def task_distances(
         - "task2vec": distance of Task2Vec embeddings (:func:`task2vec_distances`).
         - "transfer": loss of the model of another task (:func:`transfer_distances`).
     estimator : object, default=None
-        Meta-fitted; needed by "gradient" and "parameter", and used by "logme", "task2vec" and
-        "transfer". For the other metrics it only tells whether `y` holds labels or targets.
+        Meta-fitted estimator. "gradient" and "parameter" need it, and "logme", "task2vec" and
+        "transfer" can use it. For the other metrics it only decides whether `y` contains labels or
+        targets.
     random_state : int, RandomState or None, default=None
         Source of randomness of the metric.
     metric_params : dict, default=None
@@ -99,7 +101,7 @@ def task_distances(
           their means and covariances) or "exact" (slower: by optimal transport of their rows);
           `max_rows` (default 500), the most rows of a task to draw, or None; `n_jobs` (default -1),
           the number of threads, which does not change the distances.
-        - all but "gradient" and "parameter": `target_type`, "class" or "real", whether `y` holds
+        - all but "gradient" and "parameter": `target_type`, "class" or "real", whether `y` contains
           labels or targets.
 
     Returns
@@ -113,7 +115,7 @@ def task_distances(
     TaskError
         If a task is invalid, or does not fit the others; the message names it.
     ValueError
-        If the metric is unknown, needs an estimator, or returns something else than distances.
+        If the metric is unknown, needs an estimator, or does not return distances.
     ImportError
         If the metric needs a package that is not installed.
 
@@ -146,13 +148,13 @@ def nearest_tasks(
     Parameters
     ----------
     tasks : sequence of tasks
-        The tasks to search, as :func:`~sklearn_meta.tasks.as_tasks` takes them.
+        The tasks to search, in any form that :func:`~sklearn_meta.tasks.as_tasks` accepts.
     task : Task or (X, y)
         The task whose neighbours are wanted.
     n : int, default=5
         Number of neighbours; all tasks if there are fewer.
     metric, estimator, random_state, metric_params : object
-        As in :func:`task_distances`. By "logme" and "transfer" the nearest tasks are those whose
+        As in :func:`task_distances`. For "logme" and "transfer", the nearest tasks are those whose
         models lose least on `task`.
 
     Returns
@@ -203,7 +205,7 @@ def select_tasks(
     Parameters
     ----------
     tasks : sequence of tasks
-        The tasks to select from, as :func:`~sklearn_meta.tasks.as_tasks` takes them.
+        The tasks to select from, in any form that :func:`~sklearn_meta.tasks.as_tasks` accepts.
     like : Task, (X, y), or sequence of these
         The tasks of interest. The distance of a task is that to the nearest of these.
     n : int, default=None
@@ -263,7 +265,7 @@ class TaskEmbedding(TransformerMixin, BaseEstimator):
     n_components : int, default=None
         Length of the vectors: the first principal components. None: all components.
     estimator : object, default=None
-        Meta-fitted, for the metrics that need one.
+        Meta-fitted estimator, for the metrics that need one.
     metric_params : dict, default=None
         Further arguments of the metric.
     random_state : int, RandomState or None, default=None
@@ -329,7 +331,7 @@ class TaskEmbedding(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         tasks : sequence of tasks
-            As :func:`~sklearn_meta.tasks.as_tasks` takes them.
+            Tasks in any form that :func:`~sklearn_meta.tasks.as_tasks` accepts.
         y : object
             Ignored.
 
@@ -367,7 +369,7 @@ class TaskEmbedding(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : sequence of tasks
-            As :func:`~sklearn_meta.tasks.as_tasks` takes them.
+            Tasks in any form that :func:`~sklearn_meta.tasks.as_tasks` accepts.
         y : object
             Ignored.
 
@@ -384,7 +386,7 @@ class TaskEmbedding(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         tasks : sequence of tasks
-            With rows of the same shape as those passed to `fit`.
+            Tasks with rows of the same shape as those passed to `fit`.
 
         Returns
         -------

@@ -30,10 +30,10 @@ class TaskGroups(NamedTuple):
         Group of each task, 0 for the largest group and -1 for a task unlike all others. Without
         groups, all other tasks are 0.
     silhouette : float
-        Of the groups; nan where no groups were looked for.
+        Silhouette of the groups; nan if groups were not looked for.
     p_value : float
-        Share of sets without groups, drawn from one Gaussian with the spread of these tasks, in
-        which groups of such a silhouette are found; nan where no groups were looked for.
+        Share of sets from one Gaussian with the spread of these tasks that have groups with such a
+        silhouette by chance; nan if groups were not looked for.
     """
 
     labels: NDArray[np.intp]
@@ -42,7 +42,7 @@ class TaskGroups(NamedTuple):
 
 
 def find_groups(distances: Floats, rng: np.random.RandomState, level: float = 0.05) -> TaskGroups:
-    """Find groups by average linkage and the silhouette, where their p-value is at most `level`.
+    """Find groups by average linkage and the silhouette, if their p-value is at most `level`.
 
     Fewer than 10 tasks have no groups. Up to a tenth of the tasks that are far from all others are
     outliers, not a group. The null is one Gaussian: Liu, Hayes, Nobel and Marron, "Statistical
@@ -65,12 +65,12 @@ def find_groups(distances: Floats, rng: np.random.RandomState, level: float = 0.
 
 
 def no_groups(n_tasks: int) -> TaskGroups:
-    """Return one group without outliers, where none were looked for."""
+    """Return one group without outliers, if groups are not looked for."""
     return TaskGroups(np.zeros(n_tasks, dtype=np.intp), np.nan, np.nan)
 
 
 def tasks_differ(distances: Floats) -> bool:
-    """Return whether tasks are further apart, on average, than noise puts them.
+    """Return whether distances are larger, on average, than those that noise alone produces.
 
     Unbiased distances below zero show the noise: their root mean square.
     """

@@ -1,4 +1,4 @@
-"""Whether to pool, to learn each task alone, or to meta-learn: exact risks of linear tasks."""
+"""Risks of pooled, per-task and meta-learning, exact for linear tasks."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ __all__ = [
 ]
 
 OWNER = "predicted_gain"
-STRATEGIES = ("pool", "local", "meta")
+STRATEGIES = ("pooled", "per-task", "meta")
 NEAR = 0.1  # `n_tasks_enough` is where this share of the gain is still missing
 SINGULAR = 1e-10  # eigenvalues of X'X that are smaller, relative to the largest, count as 0
 
 
 @dataclass(frozen=True, eq=False)
 class PredictedGain:
-    """Predicted risks of pooling, local learning and meta-learning; `print` shows a table.
+    """Predicted risks of pooled, per-task and meta-learning; `print` shows a table.
 
     Parameters
     ----------
     n_support : ndarray of int of shape (n_sizes,)
         Numbers of support rows.
-    pool, local, meta : ndarray of shape (n_sizes,)
+    pooled, per_task, meta : ndarray of shape (n_sizes,)
         Mean squared error beyond the noise: of one linear model for all tasks, of least squares
         on the support, and of ridge toward the mean of the tasks with the best penalty.
     noise : float
         Variance of the noise, which every strategy has on top.
     winner : ndarray of str of shape (n_sizes,)
-        The strategy of least risk; among equals the simpler.
+        The strategy of least risk, "pooled", "per-task" or "meta"; among equals the simpler.
     gain : ndarray of shape (n_sizes,)
-        1 - meta / min(pool, local); below zero where meta-learning loses. At most 0.5, reached at
-        tau^2 = s2 / n, if all coefficients vary alike and the design is orthogonal.
+        1 - meta / min(pooled, per_task); below zero where meta-learning loses. At most 0.5, reached
+        at tau^2 = s2 / n, if all coefficients vary equally and the design is orthogonal.
     n_tasks_enough : ndarray of shape (n_sizes,)
-        Number of source tasks that yield 90 % of the largest possible gain over pool and local; inf
-        where no gain is possible.
+        Number of source tasks that yield 90 % of the largest possible gain over the better of
+        pooled and per-task learning; inf where no gain is possible.
     standard_error : ndarray of shape (n_sizes,)
         Standard error of `meta`, from the draws of supports.
     design : ndarray of str of shape (n_sizes,)
@@ -62,8 +62,8 @@ class PredictedGain:
     """
 
     n_support: NDArray[np.int64]
-    pool: Floats
-    local: Floats
+    pooled: Floats
+    per_task: Floats
     meta: Floats
     noise: float
     winner: NDArray[np.str_]
@@ -74,11 +74,10 @@ class PredictedGain:
     n_tasks: int
 
     def __str__(self) -> str:
-        names = {"pool": "one model for all", "local": "each task alone", "meta": "meta-learning"}
-        columns = (self.n_support, self.pool, self.local, self.meta, self.gain, self.winner)
+        columns = (self.n_support, self.pooled, self.per_task, self.meta, self.gain, self.winner)
         lines = [
-            f"{n:6d} {p:10.4g} {o:10.4g} {m:10.4g}  {100 * g:4.0f} %  {names[str(w)]}"
-            for n, p, o, m, g, w in zip(*columns, strict=True)
+            f"{n:6d} {p:10.4g} {t:10.4g} {m:10.4g}  {100 * g:4.0f} %  {winner}"
+            for n, p, t, m, g, winner in zip(*columns, strict=True)
         ]
         best = int(np.argmax(self.gain))
         if self.gain[best] <= 0:
@@ -92,7 +91,7 @@ class PredictedGain:
                 f"enough for that (there are {self.n_tasks})."
             )
         title = f"Squared error beyond the noise ({self.noise:.4g}), for linear models:"
-        head = f"{'rows':>6} {'pool':>10} {'local':>10} {'meta':>10}  {'gain':>6}  best"
+        head = f"{'rows':>6} {'pooled':>10} {'per-task':>10} {'meta':>10}  {'gain':>6}  best"
         return "\n".join([title, head, *lines, verdict])
 
 
@@ -107,35 +106,36 @@ def predicted_gain(
     n_draws: int = 400,
     random_state: Any = None,
 ) -> PredictedGain:
-    r"""Predict the risks of pooling, local learning and meta-learning for linear tasks.
+    r"""Predict the risks of pooled, per-task and meta-learning for linear tasks.
 
     With the moments of :func:`variance_components`, and M the second moment of a query row:
 
-    - pool: :math:`\operatorname{tr} M (\Sigma + C)`, C the covariance of the estimated mean;
-    - local: :math:`\sigma^2 E \operatorname{tr} M (X^\top X)^{-1}`, which is
+    - pooled: :math:`\operatorname{tr} M (\Sigma + C)`, C the covariance of the estimated mean;
+    - per-task: :math:`\sigma^2 E \operatorname{tr} M (X^\top X)^{-1}`, which is
       :math:`\sigma^2 d / (n - d - 1)` for Gaussian rows;
     - meta: :math:`E \operatorname{tr} M (P + A C A^\top)` with
       :math:`P = (\Sigma^{-1} + X^\top X / \sigma^2)^{-1}` and :math:`A = P \Sigma^{-1}`: ridge
       toward the estimated mean, which is the Bayes rule where that is the mean.
 
-    They are exact for these moments, whatever the distribution of w and of the noise; means over
-    supports X are over `n_draws` of them. Features are taken in units of their root mean square,
-    which matters only to least squares on fewer rows than coefficients. The prediction does not
-    know how far from linear the tasks are, and the moments of few tasks are rough: see the
+    These risks are exact for these moments, for any distribution of w and of the noise. Means over
+    supports X are over `n_draws` of them. Features are in units of their root mean square, which
+    matters only to least squares on fewer rows than coefficients. The prediction does not take into
+    account how far from linear the tasks are, and the moments of few tasks are rough: see the
     intervals of `variance_components`.
 
     Parameters
     ----------
     tasks : sequence of tasks
-        At least 2, as :func:`~sklearn_meta.tasks.as_tasks` takes them. Labels become indicators,
-        one output a class, whose risks are added up; they must mean the same in all tasks.
+        At least 2 tasks, in any form that :func:`~sklearn_meta.tasks.as_tasks` accepts. Labels
+        become indicators, one output for each class, whose risks are added up; they must mean the
+        same in all tasks.
     n_support : int or array-like of int
         Numbers of support rows to predict for.
     n_tasks : int, default=None
         Number of source tasks to predict for, of the same sizes as `tasks`. None: that of `tasks`.
     design : {"rows", "gaussian", "orthogonal"}, default="rows"
-        Supports are rows of the tasks (of those with more than that many rows; "gaussian" where
-        there are none), Gaussian rows of the same mean and covariance, or such that
+        Supports are rows of the tasks that have more rows than that ("gaussian" if there are no
+        such tasks), Gaussian rows of the same mean and covariance, or such that
         :math:`X^\top X = n M`.
     fit_intercept, target_type : bool and {"class", "real"}, default=True and None
         As in `variance_components`.
@@ -194,16 +194,16 @@ def predicted_gain(
         _risks(priors, _draw_designs(kind, int(n), data, fit_intercept, **draws), n_source)
         for kind, n in zip(kinds, sizes.flat, strict=True)
     ]
-    pool, local, meta, enough, error = np.array(risks).T
-    better = np.minimum(pool, local)
+    pooled, per_task, meta, enough, error = np.array(risks).T
+    better = np.minimum(pooled, per_task)
     return PredictedGain(
         n_support=np.atleast_1d(sizes),
-        pool=pool,
-        local=local,
+        pooled=pooled,
+        per_task=per_task,
         meta=meta,
         noise=float(sum(fit.noise for fit in fits)),
-        winner=np.array(STRATEGIES)[np.argmin([pool, local, meta], axis=0)],
-        gain=1 - np.divide(meta, better, out=np.ones_like(meta), where=better > 1e-9 * pool),
+        winner=np.array(STRATEGIES)[np.argmin([pooled, per_task, meta], axis=0)],
+        gain=1 - np.divide(meta, better, out=np.ones_like(meta), where=better > 1e-9 * pooled),
         n_tasks_enough=enough,
         standard_error=error,
         design=np.array(kinds),
@@ -213,25 +213,25 @@ def predicted_gain(
 
 def _risks(priors: list[LinearPrior], designs: Designs, n_tasks: int) -> list[float]:
     """Risks of the strategies summed over outputs, tasks that are enough, standard error."""
-    pool, pool_cost = np.sum([prior.pool(designs) for prior in priors], axis=0)
-    local = np.sum([prior.local(designs) for prior in priors], axis=0)
+    pooled, pooled_cost = np.sum([prior.pooled(designs) for prior in priors], axis=0)
+    per_task = np.sum([prior.per_task(designs) for prior in priors], axis=0)
     meta, cost = np.sum([prior.meta(designs) for prior in priors], axis=0)
-    limit = min(pool.mean(), local.mean()) - meta.mean()
+    limit = min(pooled.mean(), per_task.mean()) - meta.mean()
     # the cost of the estimated mean falls as 1 / T: cost * n_tasks / T = NEAR * limit
     enough = np.inf
-    if limit > 1e-9 * pool.mean():
+    if limit > 1e-9 * pooled.mean():
         enough = max(1.0, float(np.ceil(cost.mean() * n_tasks / (NEAR * limit))))
     risk = meta + cost
     error = float(np.std(risk, ddof=1) / np.sqrt(len(risk))) if len(risk) > 1 else 0.0
-    means = [float(r.mean()) for r in (pool + pool_cost, local, risk)]
+    means = [float(r.mean()) for r in (pooled + pooled_cost, per_task, risk)]
     return [*means, enough, error]
 
 
 class LinearPrior(NamedTuple):
     """Moments of the tasks' coefficients, the noise, and how well the mean is estimated.
 
-    Each method returns one risk for each design, (n_draws,); `pool` and `meta` also return what the
-    error of the mean adds.
+    Each method returns one risk for each design, (n_draws,); `pooled` and `meta` also return what
+    the error of the mean adds.
     """
 
     mean: Floats  # (p,)
@@ -239,17 +239,17 @@ class LinearPrior(NamedTuple):
     noise: float  # variance
     mean_covariance: Floats  # of the error of the mean
 
-    def pool(self, designs: Designs) -> tuple[Floats, Floats]:
+    def pooled(self, designs: Designs) -> tuple[Floats, Floats]:
         """Risk of the mean for every task: tr(M Sigma) and tr(M C)."""
         return _trace(designs.M, self.covariance), _trace(designs.M, self.mean_covariance)
 
-    def local(self, designs: Designs) -> Floats:
+    def per_task(self, designs: Designs) -> Floats:
         """Risk of least squares (of least norm, if the support is too small).
 
         It is s2 tr(M G^+) + tr(M N E[w w'] N), with N the projection on the null space of G.
         """
-        if designs.local is not None:
-            return np.full(len(designs.M), self.noise * designs.local)
+        if designs.per_task is not None:
+            return np.full(len(designs.M), self.noise * designs.per_task)
         values, vectors = np.linalg.eigh(designs.G)
         regular = values > SINGULAR * values[:, -1:]
         inverse = np.where(regular, 1 / np.where(regular, values, 1.0), 0.0)
@@ -282,7 +282,7 @@ class Designs(NamedTuple):
 
     G: Floats  # X'X of the support, (n_draws, p, p)
     M: Floats  # second moment of a query row, (n_draws, p, p)
-    local: float | None = None  # E tr(M G^-1), where it has a closed form
+    per_task: float | None = None  # E tr(M G^-1), where it has a closed form
 
 
 def _draw_designs(
@@ -326,7 +326,7 @@ def gaussian_designs(
     centre = np.append(mean, 1.0) if intercept else mean
     M = np.outer(centre, centre)
     M[:d, :d] += covariance
-    local = (
+    per_task = (
         _least_squares(n, d) if not intercept else 1 / n + (1 + 1 / n) * _least_squares(n - 1, d)
     )
     exact = (intercept or not mean.any()) and values[0] > SINGULAR * values[-1]
@@ -335,7 +335,7 @@ def gaussian_designs(
     return Designs(
         np.array([X.T @ X for X in supports]),
         np.broadcast_to(M, (n_draws, *M.shape)),
-        local if exact and not few else None,
+        per_task if exact and not few else None,
     )
 
 

@@ -15,26 +15,27 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sklearn_meta.analysis import _quick_comparison as quick
 from sklearn_meta.analysis._displays import TaskDistanceDisplay, TaskMapDisplay
 from sklearn_meta.analysis.groups import TaskGroups, as_lengths, tasks_differ
 from sklearn_meta.metrics import MeanInterval, PairedComparison
 from sklearn_meta.model_selection import ComparisonDisplay, TaskComparison
+from sklearn_meta.model_selection.result import size_in_words
 
 __all__ = ["CASES", "SizeVerdict", "TaskReport", "judge"]
 
+KINDS = ("dummy", "pooled", "per-task", "meta")  # of learners, as in `compare`
 CASES = {
     "meta": "meta-learning pays",
-    "pool": "one model for all tasks is enough",
-    "alone": "one model per task is enough",
+    "pooled": "one model for all tasks is enough",
+    "per-task": "one model per task is enough",
     "nothing": "nothing is learned",
     "unclear": "these tasks do not show what is best",
 }
 MATTERS = 0.01, 0.01  # smaller gains, as a share of the error or in accuracy, do not matter
 LARGE = 0.1, 0.05  # larger ones would matter, if there were enough tasks to show them
-# half-widths of the 95 % interval by which guessing must be beaten: the best of six learners is
+# half-widths of the 95 % interval by which the dummy must be beaten: the best of six learners is
 # ahead by chance, and one pooled model decides a whole fold (on coins, errors vary 1.4 times more)
-GUESS_MARGINS = 2.0
+DUMMY_MARGINS = 2.0
 SIGN_LEVEL = 0.01  # of the sign test, where large errors on a few tasks hide the mean
 
 
@@ -45,15 +46,16 @@ class SizeVerdict(NamedTuple):
     ----------
     size : int
         Rows, or rows of each class.
-    case : {"meta", "pool", "alone", "nothing", "unclear"}
-        "nothing" if no learner is ahead of guessing; "meta" if the best learner across tasks is
-        ahead of the best simple one, and by more than 1 % of its error (0.01 of accuracy); else the
-        better simple strategy. Ahead means by the 95 % interval of the mean or, where few tasks
-        have most of the error, by a sign test over tasks (p < 0.01). "unclear" replaces a no where
-        the mean is ahead by 10 % of the error (0.05 of accuracy) and there are too few tasks to
-        show it.
+    case : {"meta", "pooled", "per-task", "nothing", "unclear"}
+        "nothing" if no learner is ahead of predicting without inputs; "meta" if the best learner
+        across tasks is ahead of the best simple one, and by more than 1 % of its error (0.01 of
+        accuracy); else the kind of the best simple one. Ahead means by the 95 % interval of the
+        mean or, where few tasks have most of the error, by a sign test over tasks (p < 0.01).
+        "unclear" replaces a no where the mean is ahead by 10 % of the error (0.05 of accuracy) and
+        there are too few tasks to show it.
     best : dict of str to str
-        The best learner of each strategy, and of the two "simple" ones.
+        The best learner of each kind ("dummy", "pooled", "per-task", "meta"), and "simple", the
+        best of the pooled and per-task ones.
     gain : PairedComparison
         Gain of learning across tasks over the best simple learner, task by task, in units of the
         score.
@@ -82,7 +84,7 @@ class TaskReport:
     labels : tuple or None
         Labels that all tasks share; None where each has its own, and for regression.
     local_labels : bool
-        Whether one model for all tasks predicts shared labels no better than guessing.
+        Whether one model for all tasks predicts shared labels no better than chance.
     comparison : TaskComparison
         Every score of every learner, except on tasks that are unlike all others.
     estimator_name : str or None
@@ -100,7 +102,7 @@ class TaskReport:
     advice : str
         Learner to try first.
     notes : tuple of str
-        What makes the verdict doubtful, how alike the tasks are, and what was left out.
+        Reasons to doubt the verdict, how similar the tasks are, and what was left out.
     """
 
     names: tuple[str, ...]
@@ -135,17 +137,17 @@ class TaskReport:
         return f"{self._answer()}\n{self._evidence()}\nTry first: {self.advice}"
 
     def intervals(self) -> dict[str, list[MeanInterval]]:
-        """Compute mean scores over tasks of the best learner of each strategy.
+        """Compute mean scores over tasks of the best learner of each kind.
 
         Returns
         -------
         dict of str to list of MeanInterval
             By column of the table, one for each size. Errors are negative, in units of `variance`.
         """
-        available = {"guess", *self.verdicts[0].best}
-        columns = {head: s for s, head in quick.STRATEGIES.items() if s in available}
-        columns |= {self.estimator_name: "estimator"} if self.estimator_name else {}
-        return {head: [self._score(v, s) for v in self.verdicts] for head, s in columns.items()}
+        available = {"dummy", *self.verdicts[0].best}
+        columns = [kind for kind in KINDS if kind in available]
+        columns += [self.estimator_name] if self.estimator_name else []
+        return {column: [self._score(v, column) for v in self.verdicts] for column in columns}
 
     def table(self) -> list[list[str]]:
         """Format the scores, with a star at the best, and the gain over the best simple learner.
@@ -185,13 +187,15 @@ class TaskReport:
         Returns
         -------
         str
-            One sentence.
+            What the table shows.
         """
-        error = "squared error, as a share of the variance of the targets,"
+        error = "squared error (as a share of the variance of the targets)"
         return (
-            f"Mean {'balanced accuracy' if self.target_type == 'class' else error} of the best "
-            "learner of each strategy on held-out tasks (* the best); gain of learning across "
-            "tasks over the better simple strategy (95 % interval); share of tasks made worse."
+            f"Mean {'balanced accuracy' if self.target_type == 'class' else error} on held-out "
+            "tasks, of the best learner of each kind: dummy (predicts without inputs), pooled (one "
+            "model for all tasks), per-task (one model per task), meta (learns across tasks). * "
+            "marks the best. Then the gain of meta over the better of pooled and per-task, with "
+            "its 95 % interval, and the share of the tasks that meta makes worse."
         )
 
     def __str__(self) -> str:
@@ -226,12 +230,12 @@ class TaskReport:
             Path(path).write_text(text, encoding="utf-8")
         return text
 
-    def _score(self, verdict: SizeVerdict, strategy: str) -> MeanInterval:
+    def _score(self, verdict: SizeVerdict, column: str) -> MeanInterval:
         chance = self.comparison.chance
-        if strategy == "guess" and chance is not None:
+        if column == "dummy" and chance is not None:
             return MeanInterval(chance, chance, chance, len(self.names), 0.95)
-        name = self.estimator_name if strategy == "estimator" else verdict.best[strategy]
-        score = self.comparison.interval(str(name), verdict.size)
+        name = column if column == self.estimator_name else verdict.best[column]
+        score = self.comparison.interval(name, verdict.size)
         mean, low, high = (end / self.variance for end in score[:3])
         return score._replace(mean=mean, low=low, high=high)
 
@@ -240,9 +244,8 @@ class TaskReport:
         return f"{mean:.2g} [{low:.2g}, {high:.2g}]"
 
     def _support(self, *sizes: int) -> str:
-        unit = self.comparison.unit
-        words = f"{sizes[-1]} {unit if sizes[-1] == 1 else unit.replace('row', 'rows', 1)}"
-        return words if sizes[0] == sizes[-1] else f"{sizes[0]} to {words}"
+        last = size_in_words(sizes[-1], self.comparison.unit)
+        return last if sizes[0] == sizes[-1] else f"{sizes[0]} to {last}"
 
     def _answer(self) -> str:
         by_case = groupby(self.verdicts, lambda v: v.case)
@@ -258,7 +261,7 @@ class TaskReport:
         """Describe the size of the largest gain."""
         learned = [v for v in self.verdicts if v.case != "nothing"]
         if not learned:
-            return "No learner is clearly ahead of guessing."
+            return "No learner is clearly ahead of predicting without inputs."
         verdict = max(learned, key=lambda v: v.gain.difference.mean)
         gain, units = verdict.gain, "accuracy" if self.target_type == "class" else "the variance"
         doubt = "" if _is_ahead(gain) or gain.difference.high < 0 else ", which is within the noise"
@@ -273,25 +276,26 @@ class TaskReport:
 # ---- verdicts ----------------------------------------------------------------------------------
 
 
-def judge(comparison: TaskComparison, strategies: Mapping[str, str], size: int) -> SizeVerdict:
-    """Decide what pays at one size of support, from the scores of learners by strategy."""
-    means = {name: comparison.interval(name, size).mean for name in strategies}
+def judge(comparison: TaskComparison, size: int) -> SizeVerdict:
+    """Decide what pays at one size of support, from the scores of learners by their kind."""
+    kinds = comparison.kinds
+    means = {name: comparison.interval(name, size).mean for name in kinds}
 
     def best_of(*wanted: str) -> str:
-        return max((n for n, s in strategies.items() if s in wanted), key=means.__getitem__)
+        return max((name for name, kind in kinds.items() if kind in wanted), key=means.__getitem__)
 
     def margin(mean: float, limits: tuple[float, float]) -> float:
         # a share of an error, which is a negative score, or points of accuracy
         return -limits[0] * mean if comparison.chance is None else limits[1]
 
-    best = {strategy: best_of(strategy) for strategy in dict.fromkeys(strategies.values())}
-    best["simple"] = best_of("pool", "alone")
+    best = {kind: best_of(kind) for kind in dict.fromkeys(kinds.values())}
+    best["simple"] = best_of("pooled", "per-task")
     gain = comparison.paired(best["meta"], best["simple"], size, method="t")
     verdict = SizeVerdict(size, "unclear", best, gain)
-    better = "pool" if best["simple"] == best.get("pool") else "alone"
-    if not _beats_guessing(comparison, best, size):
-        floor = means[best["guess"]] if comparison.chance is None else comparison.chance
-        large = means[best_of("pool", "alone", "meta")] - floor > margin(floor, LARGE)
+    better = kinds[best["simple"]]
+    if not _beats_dummy(comparison, best, size):
+        floor = means[best["dummy"]] if comparison.chance is None else comparison.chance
+        large = means[best_of("pooled", "per-task", "meta")] - floor > margin(floor, LARGE)
         return verdict if large else verdict._replace(case="nothing")
     mean, simple = gain.difference.mean, means[best["simple"]]
     if _is_ahead(gain):
@@ -308,14 +312,14 @@ def _is_ahead(pair: PairedComparison, margins: float = 1.0, level: float = SIGN_
     return bool(mean - margins * (mean - low) > 0 or (mean > 0 and by_signs))
 
 
-def _beats_guessing(comparison: TaskComparison, best: Mapping[str, str], size: int) -> bool:
-    """Whether a learner is ahead of guessing by more than the best of several is by chance."""
-    names = [best[strategy] for strategy in ("pool", "alone", "meta") if strategy in best]
+def _beats_dummy(comparison: TaskComparison, best: Mapping[str, str], size: int) -> bool:
+    """Whether a learner is ahead of the dummy by more than the best of several is by chance."""
+    names = [best[kind] for kind in KINDS[1:] if kind in best]
     if comparison.chance is None:
-        pairs = [comparison.paired(name, best["guess"], size, method="t") for name in names]
-        return any(_is_ahead(pair, GUESS_MARGINS, SIGN_LEVEL / 10) for pair in pairs)
+        pairs = [comparison.paired(name, best["dummy"], size, method="t") for name in names]
+        return any(_is_ahead(pair, DUMMY_MARGINS, SIGN_LEVEL / 10) for pair in pairs)
     scores = [comparison.interval(name, size, method="t") for name in names]
-    return any(s.mean - GUESS_MARGINS * (s.mean - s.low) > comparison.chance for s in scores)
+    return any(s.mean - DUMMY_MARGINS * (s.mean - s.low) > comparison.chance for s in scores)
 
 
 # ---- the page in HTML ------------------------------------------------------------------------

@@ -91,10 +91,10 @@ class RepresentationChange:
     Parameters
     ----------
     layers : tuple of str
-        From the input on.
+        Names of the layers, from the input on.
     cka : ndarray of shape (n_tasks, n_layers)
-        1 where adapting does not change a layer's representation of the rows; nan where a layer
-        is constant over the rows.
+        1 if adapting does not change a layer's representation of the rows; nan if a layer is
+        constant over the rows.
     """
 
     layers: tuple[str, ...]
@@ -111,7 +111,7 @@ class RepresentationChange:
         Returns
         -------
         MeanInterval
-            With its 95 % interval.
+            The mean with its 95 % interval.
         """
         values = self.cka[:, self.layers.index(layer)]
         return mean_interval(values[np.isfinite(values)])
@@ -135,22 +135,22 @@ def representation_change(
 ) -> RepresentationChange:
     """Measure how far adapting changes each layer of the backbone: rapid learning, or reuse.
 
-    The estimator adapts to the support of each task; the representations before and after are
-    those of its query rows.
+    The estimator adapts to the support of each task. Representations of its query rows before and
+    after are compared.
 
     Parameters
     ----------
     estimator : meta-learner
-        Meta-fitted; it is not changed.
+        Meta-fitted estimator; it is not modified.
     tasks : sequence of tasks
-        With a fixed support, and at least four query rows (two, if not `debiased`).
+        Tasks with a fixed support and at least four query rows (two, if not `debiased`).
     debiased : bool, default=True
         As in :func:`cka`.
 
     Returns
     -------
     RepresentationChange
-        Of each task and layer. The layers are the parts of the network, in order.
+        CKA of each task and layer. The layers are the parts of the network, in order.
 
     Raises
     ------

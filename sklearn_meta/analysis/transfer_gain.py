@@ -1,4 +1,4 @@
-"""What a meta-fitted estimator gains over baselines on held-out tasks: measure, result, picture."""
+"""The gain of a meta-fitted estimator over baselines on held-out tasks, and its plot."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from sklearn.utils import check_random_state
 
 from sklearn_meta._plotting import (
     GREY,
-    annotate_outside,
     by_name,
     check_names,
+    draw_mean,
     in_words,
-    label_axes,
     line_style,
     names_of,
     new_axes,
@@ -31,11 +30,21 @@ from sklearn_meta.metrics import (
     compare_paired,
     mean_error,
 )
-from sklearn_meta.model_selection.baselines import NamedEstimator, make_baselines, name_estimators
+from sklearn_meta.model_selection.baselines import (
+    Fold,
+    NamedEstimator,
+    make_baselines,
+    name_estimators,
+)
 from sklearn_meta.model_selection.compare import default_support_size
-from sklearn_meta.model_selection.evaluate import Job, run_jobs, split_rows, warn_of_failures
+from sklearn_meta.model_selection.evaluate import (
+    make_jobs,
+    run_jobs,
+    split_rows,
+    warn_of_failures,
+)
 from sklearn_meta.model_selection.scorer import margin_of, metric_of
-from sklearn_meta.model_selection.task_estimator import as_raw_tasks, learner_of
+from sklearn_meta.model_selection.task_estimator import as_raw_tasks, is_meta_fitted, learner_of
 from sklearn_meta.outer.failures import check_error_score
 from sklearn_meta.parameters import check_parameter, real
 from sklearn_meta.tasks import Task
@@ -44,7 +53,6 @@ from sklearn_meta.tasks.validate import check_same_rows
 __all__ = ["GainOver", "TransferGain", "TransferGainDisplay", "gain_over", "transfer_gain"]
 
 Floats = NDArray[np.float64]
-Folds = list[tuple[Sequence[int], Sequence[int]]]
 N_FOLDS = 5
 MIN_TASKS = 10  # that can show that two estimators are equally good
 VERDICTS = {
@@ -155,29 +163,24 @@ def transfer_gain(
         classify=classify,
         min_query=2 if metric == "r2" else 1,
     )
-    data, begin = [*training, *held_out], len(training)
-    folds = _folds(begin, len(held_out))
-    others, notes = _make_baselines(measured, baselines, data, folds, scoring)
+    folds, once = _make_folds(training, held_out), [Fold({}, dict(enumerate(held_out)))]
+    others, notes = _make_baselines(measured, baselines, folds, scoring)
     if training_tasks is None and any(_learns(named) for named in others):
         notes.append(
             "Baselines that learn across tasks were trained on four fifths of these tasks, in "
-            "turn, not on the tasks of meta-training; give those as training_tasks."
+            "turn, and not on the tasks of meta-training; pass those as training_tasks."
         )
-    once: Folds = [([], range(begin, len(data)))]
     jobs = [
-        Job(
-            named=named,
-            seed=seed,
-            fold=fold,
-            train={i: data[i] for i in train},
-            test={i - begin: data[i] for i in test},
-            splits=[splits[i - begin] for i in test],
+        job
+        for named in (measured, *others)
+        for job in make_jobs(
+            [named],
+            folds if _learns(named) else once,
+            {seed: splits},
             scoring=scoring,
             error_score=error_score,
-            prefit=named.trains and _is_meta_fitted(named),
+            prefit=named.trains and is_meta_fitted(named.estimator),
         )
-        for named in (measured, *others)
-        for fold, (train, test) in enumerate(folds if _learns(named) else once)
     ]
     results = run_jobs(jobs)
     warn_of_failures(jobs, results, error_score)
@@ -196,8 +199,8 @@ def transfer_gain(
             n = (~both).sum()
             notes.append(f"Tasks without a score of {measured.name} and of {named.name}: {n}.")
     notes.append(
-        "Intervals are over tasks, of the models as they were trained: training again may change "
-        "the gains (compare with several seeds measures that)."
+        "Intervals are over tasks, for these trained models. Training again may change the gains; "
+        "compare measures this with several seeds."
     )
     names = tuple(names_of(held_out))
     return TransferGain(measured.name, metric, names, scores, gains, tuple(notes))
@@ -207,20 +210,16 @@ def _check_estimator(estimator: BaseEstimator) -> NamedEstimator:
     named = name_estimators(estimator)
     if len(named) > 1 or not named[0].trains:
         raise TypeError(f"transfer_gain measures one meta-learner; got {estimator!r}.")
-    if not _is_meta_fitted(named[0]):
+    if not is_meta_fitted(named[0].estimator):
         raise NotMetaFittedError(
             f"This {named[0].name} is not meta-fitted yet. Call meta_fit(tasks) first."
         )
     return named[0]
 
 
-def _is_meta_fitted(named: NamedEstimator) -> bool:
-    return getattr(learner_of(named.estimator), "meta_state", None) is not None
-
-
 def _learns(named: NamedEstimator) -> bool:
     """Whether a prior or transformers are still to be fitted to tasks."""
-    return not _is_meta_fitted(named) if named.trains else named.fits_transformers
+    return not is_meta_fitted(named.estimator) if named.trains else named.fits_transformers
 
 
 def _support_size(measured: NamedEstimator, tasks: Sequence[Task]) -> int | None:
@@ -230,26 +229,26 @@ def _support_size(measured: NamedEstimator, tasks: Sequence[Task]) -> int | None
     if size is None:
         raise ValueError(
             f"Some tasks have no fixed support, and {measured.name} does not say how large to "
-            "draw it. Give tasks with a support: sklearn_meta.tasks.split_task."
+            "draw it. Pass tasks with a support, for example by sklearn_meta.tasks.split_task."
         )
     return size
 
 
-def _folds(n_training: int, n_held_out: int) -> Folds:
-    """Return positions of the tasks to train on and to score; training tasks come first."""
-    if n_training:
-        return [(range(n_training), range(n_training, n_training + n_held_out))]
-    if n_held_out == 1:
-        return [([], [0])]
-    folds = KFold(min(N_FOLDS, n_held_out)).split(np.zeros(n_held_out))
-    return [(train.tolist(), test.tolist()) for train, test in folds]
+def _make_folds(training: Sequence[Task], held_out: Sequence[Task]) -> list[Fold]:
+    """Return the tasks to train on and to score; without training tasks, parts of the others."""
+    n = len(held_out)
+    if training or n == 1:
+        return [Fold(dict(enumerate(training)), dict(enumerate(held_out)))]
+    return [
+        Fold(*({i: held_out[i] for i in part.tolist()} for part in parts))
+        for parts in KFold(min(N_FOLDS, n)).split(np.zeros(n))
+    ]
 
 
 def _make_baselines(
     measured: NamedEstimator,
     baselines: str | Sequence[str] | Mapping[str, BaseEstimator | None],
-    tasks: Sequence[Task],
-    folds: Folds,
+    folds: Sequence[Fold],
     scoring: Any,
 ) -> tuple[list[NamedEstimator], list[str]]:
     if not isinstance(baselines, Mapping):
@@ -263,7 +262,7 @@ def _make_baselines(
     if hasattr(wrapped, "meta_fit"):  # baselines take the network of the meta-learner inside
         template = wrapped
     names = [name for name in baselines if name not in estimators]
-    made, notes = make_baselines(names, name_estimators(template), tasks, folds, scoring)
+    made, notes = make_baselines(names, name_estimators(template), folds, scoring)
     if not passed and not made:
         raise ValueError(f"There is no baseline to compare with. {' '.join(notes)}".strip())
     return [*passed, *made], notes
@@ -286,8 +285,8 @@ class GainOver:
         Mean gains up to it do not matter.
     p_equivalence : float
         The larger p-value of two one-sided tests: small if the mean gain lies within the margin.
-        nan with fewer than 10 tasks, and if all gains are equal: so are those of tasks with rare
-        large gains before one is observed.
+        nan with fewer than 10 tasks, and if all gains are equal, because rare large gains may not
+        have been observed yet.
     verdict : {"better", "worse", "equivalent", "undecided"}
         "equivalent" if `p_equivalence` is below 5 %; otherwise "better" or "worse" if the p-value
         of the mean gain (`paired.p_mean`) is below 5 % and it is not within the margin.
@@ -302,7 +301,7 @@ class GainOver:
 
     @property
     def interval(self) -> MeanInterval:
-        """Mean gain with its 95 % interval over tasks, of the models as they were trained."""
+        """Mean gain with its 95 % interval over tasks, for these trained models."""
         return self.paired.difference
 
     @property
@@ -311,12 +310,15 @@ class GainOver:
         return self.paired.hurt
 
     def __str__(self) -> str:
-        p, within = self.paired, f"the mean gain is within ± {self.margin:.2g}"
+        p, margin = self.paired, f"within ± {self.margin:.2g}"
         if np.isnan(self.p_equivalence):
-            equivalence = f"Whether {within} cannot be told from these {len(self.gains)} tasks."
+            n = len(self.gains)
+            equivalence = f"These {n} tasks cannot show whether the mean gain is {margin}."
         else:
             verb = "is" if self.verdict == "equivalent" else "is not"
-            equivalence = f"That {within} {verb} shown (p = {self.p_equivalence:.2g})."
+            equivalence = (
+                f"The mean gain {verb} shown to be {margin} (p = {self.p_equivalence:.2g})."
+            )
         return (
             f"{VERDICTS[self.verdict]} {self.baseline}: the mean gain is {p.difference}. "
             f"{100 * p.hurt:.3g} % of the tasks are hurt ({p.wins} won, {p.ties} tied, {p.losses} "
@@ -370,9 +372,8 @@ class TransferGain:
         return TransferGainDisplay.from_gain(self, ax=ax)
 
     def __str__(self) -> str:
-        metric = "R^2" if self.metric == "r2" else self.metric.replace("_", " ")
-        n = len(self.names)
-        lines = [f"This {self.estimator}, as it is trained, on {n} tasks held out, by {metric}:"]
+        n, metric = len(self.names), in_words(self.metric)
+        lines = [f"This trained {self.estimator}, on {n} held-out tasks, by {metric}:"]
         lines += [f"- it {gain}" for gain in self.over.values()]
         return "\n".join([*lines, *self.notes])
 
@@ -481,18 +482,13 @@ class TransferGainDisplay:
                 rank[part], y[part], **line_style(1 - i, look | dict(line_kw or {}))
             )
         ax.axhline(0, color="black", linewidth=0.8, zorder=2)
-        mean = result.difference
-        self.mean_ = ax.axhline(mean.mean, color="black", linewidth=1.2, linestyle=(0, (5, 2)))
-        if n > 1:
-            ax.axhspan(mean.low, mean.high, color=GREY, alpha=0.2, linewidth=0, zorder=0)
         for side in (-self.margin, self.margin) if self.margin > 0 else ():
             ax.axhline(side, color=GREY, linewidth=1, linestyle=":", zorder=1)
-        worst = min(n_named, result.losses)
-        self.texts_ = annotate_outside(ax, rank, y, [names[i] for i in order[:worst]])
-        label_axes(
-            ax, "tasks, sorted by their gain", f"gain of {self.score_name}\nover {self.baseline}"
+        worst = [names[i] for i in order[: min(n_named, result.losses)]]
+        mean, ylabel = result.difference, f"gain of {self.score_name}\nover {self.baseline}"
+        self.mean_, self.texts_ = draw_mean(
+            ax, y, mean, worst, "gain", ylabel, linestyle=(0, (5, 2))
         )
-        ax.xaxis.get_major_locator().set_params(integer=True)
         verb = "task is" if n == 1 else "tasks is" if result.losses == 1 else "tasks are"
         ax.set_title(
             f"{result.losses} of {n} {verb} hurt ({100 * result.hurt:.0f} %)\nmean gain {mean}",
@@ -535,13 +531,13 @@ class TransferGainDisplay:
         name = next(iter(gain.over)) if baseline is None else baseline
         if name not in gain.over:
             raise ValueError(f"There is no baseline {name!r}; there are {list(gain.over)}.")
-        over, metric = gain.over[name], gain.metric
+        over = gain.over[name]
         valid = np.isfinite(over.gains)
         return cls(
             gains=over.gains[valid],
             names=[task for task, ok in zip(gain.names, valid, strict=True) if ok],
             baseline=name,
-            score_name="R²" if metric == "r2" else in_words(metric),
+            score_name=in_words(gain.metric),
             margin=over.margin,
         ).plot(ax, n_named=n_named, line_kw=line_kw)
 

@@ -45,7 +45,7 @@ class VarianceComponents:
     Parameters
     ----------
     model : {"coefficients", "means"}
-        What was taken to differ between tasks.
+        What may differ between tasks.
     between, within, noise, icc : float
         In squared units of `y` (summed over outputs): how much the tasks' models differ in what
         they predict at a row; how much `y` varies within a task; how much of that a linear model of
@@ -78,7 +78,7 @@ class VarianceComponents:
         return float(np.mean(np.diagonal(self.covariance, axis1=-2, axis2=-1)))
 
     def reliability(self, n_rows: int) -> float:
-        """Share of truth in the variance of what tasks learn alone from a few rows.
+        """Share of truth in the variance of what a task alone learns from a few rows.
 
         Parameters
         ----------
@@ -136,15 +136,15 @@ def variance_components(
     Parameters
     ----------
     tasks : sequence of tasks
-        At least 2, as :func:`~sklearn_meta.tasks.as_tasks` takes them, of any sizes. Labels are
-        turned into one indicator a class, whose variances are added up; they must mean the same
-        in all tasks.
+        At least 2 tasks of any sizes, in any form that :func:`~sklearn_meta.tasks.as_tasks`
+        accepts. Labels become one indicator for each class, whose variances are added up; they must
+        mean the same in all tasks.
     model : {"coefficients", "means"}, default="coefficients"
         Whether linear models of the tasks differ, or only the means of `y`.
     fit_intercept : bool, default=True
         Whether a linear model has an intercept, which then differs between tasks too.
     target_type : {"class", "real"}, default=None
-        What `y` holds; None: as :func:`~sklearn_meta.tasks.as_tasks` reads it.
+        What `y` contains. None: :func:`~sklearn_meta.tasks.as_tasks` decides.
     level : float, default=0.95
         Level of the intervals: Student's t with Hall's correction for skewness
         (:func:`~sklearn_meta.metrics.mean_interval`) of what each task adds to an estimate, to
@@ -154,15 +154,15 @@ def variance_components(
     Returns
     -------
     VarianceComponents
-        `between` below zero, which an unbiased estimate may be, is 0.
+        The components. An unbiased estimate of `between` below zero is set to 0.
 
     Raises
     ------
     TaskError
         If tasks cannot be used, are fewer than 2, or labels have nothing in common.
     ValueError
-        If no task has more rows than coefficients (its noise cannot be seen), all tasks together
-        have too few rows for a covariance, or a parameter is out of its range.
+        If no task has more rows than coefficients (so that noise cannot be estimated), all tasks
+        together have too few rows for a covariance, or a parameter is out of its range.
 
     Examples
     --------

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import Tags
 
 from sklearn_meta._archive import save_object
-from sklearn_meta.exceptions import NotMetaFittedError
+from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.outer.failures import (
     NUMERICAL,
     Failures,
@@ -19,12 +21,12 @@ from sklearn_meta.outer.failures import (
     check_error_score,
     no_prediction,
 )
-from sklearn_meta.tasks import as_tasks
+from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.tables import dense, feature_names
 from sklearn_meta.tasks.validate import check_feature_names, check_task_names, label
 from sklearn_meta.tasks.values import as_rows
 
-__all__ = ["NumpyMetaLearner", "flat_rows"]
+__all__ = ["NumpyMetaLearner", "check_have_support", "flat_rows"]
 
 Self = TypeVar("Self", bound="NumpyMetaLearner")
 LEARNED = ("meta_state", "meta_feature_names", "_adapted")  # besides names that end in "_"
@@ -74,18 +76,57 @@ class NumpyMetaLearner(BaseEstimator):
         tasks : sequence of tasks
             Tasks with a fixed support.
         error_score : "raise" or float, default=np.nan
-            What to do about a task whose numbers overflow. With a number, its predictions are
-            missing, and a warning names it.
+            What to do about a task without finite predictions. With a number, its predictions are
+            missing, and a warning names it; the other tasks are predicted.
 
         Returns
         -------
-        y : list of ndarray
-            Predictions for each task. Where numbers overflow, NaN for targets, and None for labels.
+        y : list of ndarray of shape (n_query,) or (n_query, n_outputs)
+            Predicted labels or targets, in the order of the tasks. Missing ones are NaN for
+            targets, and None for labels.
+
+        Raises
+        ------
+        TaskError
+            If a task is invalid, or has no fixed support.
         """
-        check_error_score(error_score, "predict_tasks")
+        checked, predicted, failures = self._predict_tasks(tasks, error_score)
+        failures.report(len(checked), error_score)
+        return predicted
+
+    def score_tasks(self, tasks: Any, *, error_score: Any = np.nan) -> NDArray[np.float64]:
+        """Return the accuracy (R^2 of a regressor) on the query of each task.
+
+        Parameters
+        ----------
+        tasks : sequence of tasks
+            Tasks with a fixed support.
+        error_score : "raise" or float, default=np.nan
+            Score of a task without finite predictions; a warning names it.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_tasks,)
+            Score of each task.
+        """
+        metric = accuracy_score if is_classifier(self) else r2_score
+        checked, predicted, failures = self._predict_tasks(tasks, error_score)
+        scores = [
+            error_score if i in failures.failed else metric(task.y_query, y)
+            for i, (task, y) in enumerate(zip(checked, predicted, strict=True))
+        ]
+        failures.report(len(checked), error_score)
+        return np.array(scores, dtype=np.float64)
+
+    def _predict_tasks(
+        self, tasks: Any, error_score: Any
+    ) -> tuple[Sequence[Task], list[NDArray[Any]], Failures]:
+        """Return validated tasks, their predictions, and the failures, which are not reported."""
+        check_error_score(error_score, type(self).__name__)
         estimator, target_type = clone(self), "class" if is_classifier(self) else "real"
         checked = as_tasks(tasks, target_type=target_type)
         check_task_names(checked[0], 0, self.meta_feature_names)
+        check_have_support(checked)
         predicted, failures = list[NDArray[Any]](), Failures()
         for i, task in enumerate(checked):
             try:
@@ -96,8 +137,7 @@ class NumpyMetaLearner(BaseEstimator):
                 failures.add(Failures({i: Reason(label(task, i), str(error))}), error_score)
                 y = no_prediction(len(task.y_query), task.y, target_type)
             predicted.append(y)
-        failures.report(len(checked), error_score)
-        return predicted
+        return checked, predicted, failures
 
     def check_meta_fitted(self) -> Any:
         """Return the learned prior.
@@ -139,6 +179,16 @@ class NumpyMetaLearner(BaseEstimator):
         if self.meta_state is not None:
             twin.meta_state, twin.meta_feature_names = self.meta_state, self.meta_feature_names
         return twin
+
+
+def check_have_support(tasks: Sequence[Task]) -> None:
+    """Raise a TaskError for the first task without a fixed support."""
+    for i, task in enumerate(tasks):
+        if task.support is None:
+            raise TaskError(
+                f"{label(task, i)} has no fixed support to adapt to. Give it one, "
+                "Task(X, y, support=...), or draw one with sklearn_meta.tasks.split_task."
+            )
 
 
 def flat_rows(X: Any, dtype: Any = np.float64) -> NDArray[Any]:

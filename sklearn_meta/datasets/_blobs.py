@@ -209,7 +209,7 @@ class BlobTasks(TaskDensity):
         Parameters
         ----------
         tasks : sequence of tasks
-            Anything that :func:`~sklearn_meta.tasks.as_tasks` takes.
+            Tasks in any form that :func:`~sklearn_meta.tasks.as_tasks` accepts.
 
         Returns
         -------

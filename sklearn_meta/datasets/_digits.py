@@ -41,8 +41,8 @@ def load_digits_tasks(
 ) -> Bunch:
     """Make few-shot tasks of scikit-learn's handwritten digits, with other digits for testing.
 
-    The protocol is that of Omniglot, as in Vinyals et al. [1]_, section 4.1: some classes are seen
-    only in testing, and quarter turns of the others are more classes to meta-train on.
+    The protocol is that of Omniglot, as in Vinyals et al. [1]_, section 4.1: some classes are used
+    only in testing, and quarter turns of the others are additional classes for meta-training.
 
     Parameters
     ----------

@@ -249,7 +249,7 @@ class LinearTasks(TaskDensity):
         Parameters
         ----------
         tasks : sequence of tasks
-            Anything that :func:`~sklearn_meta.tasks.as_tasks` takes.
+            Tasks in any form that :func:`~sklearn_meta.tasks.as_tasks` accepts.
 
         Returns
         -------
@@ -259,17 +259,17 @@ class LinearTasks(TaskDensity):
         return self._marginals(tasks)[0]
 
     def strangeness(self, tasks: Any) -> NDArray[np.float64]:
-        """Return how far each task's targets lie from their expectation, whatever its size.
+        """Return how far the targets of each task are from their expectation, for any size.
 
         Parameters
         ----------
         tasks : sequence of tasks
-            Anything that :func:`~sklearn_meta.tasks.as_tasks` takes.
+            Tasks in any form that :func:`~sklearn_meta.tasks.as_tasks` accepts.
 
         Returns
         -------
         strangeness : ndarray of shape (n_tasks,)
-            As that of :class:`~sklearn_meta.tasks.GaussianTaskDistribution`.
+            As for :class:`~sklearn_meta.tasks.GaussianTaskDistribution`.
         """
         return self._marginals(tasks)[1]
 

@@ -80,14 +80,14 @@ class AdaptationCurveDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Axes to draw on; None: those of a new figure.
+            Axes to draw on; None creates a new figure.
         line_kw : dict, default=None
-            Arguments of matplotlib's `plot`, for the means.
+            Keyword arguments of matplotlib's `plot`, for the means.
 
         Returns
         -------
         AdaptationCurveDisplay
-            The display itself.
+            The display, with `ax_`, `figure_` and the artists.
 
         Raises
         ------
@@ -142,9 +142,9 @@ class AdaptationCurveDisplay:
         Parameters
         ----------
         estimator : meta-learner, MetaPipeline, TaskEstimator, fitted search, or dict of them
-            Meta-fitted; it is not changed. A dict compares several estimators, by name.
+            Meta-fitted estimator; it is not modified. A dict compares several estimators, by name.
         tasks : sequence of tasks
-            Not used in meta-training. A support is drawn for tasks without a fixed one.
+            Tasks not used in meta-training. For those without a fixed support, one is drawn.
         param_name : str, default="inner_steps"
             A parameter that may change after `meta_fit`: one of the last step of a MetaPipeline, or
             a full name with double underscores.
@@ -162,7 +162,7 @@ class AdaptationCurveDisplay:
         Returns
         -------
         AdaptationCurveDisplay
-            The display, drawn; its `scores` are a dict by name.
+            The display after plotting; its `scores` are a dict by name.
 
         Raises
         ------
@@ -218,7 +218,7 @@ class AdaptationCurveDisplay:
         Returns
         -------
         AdaptationCurveDisplay
-            The display, drawn.
+            The display after plotting.
         """
         return cls(
             param_range=param_range,

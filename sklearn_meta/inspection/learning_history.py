@@ -85,16 +85,16 @@ class LearningHistoryDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Axes to draw on; None: those of a new figure.
+            Axes to draw on; None creates a new figure.
         show_meta_lr : bool, default=False
             Whether to draw the learning rate too, if the history has one.
         line_kw : dict, default=None
-            Arguments of matplotlib's `plot`, for the losses.
+            Keyword arguments of matplotlib's `plot`, for the losses.
 
         Returns
         -------
         LearningHistoryDisplay
-            The display itself.
+            The display, with `ax_`, `figure_` and the artists.
 
         Raises
         ------
@@ -150,14 +150,14 @@ class LearningHistoryDisplay:
         Parameters
         ----------
         estimator : meta-learner, MetaPipeline, TaskEstimator or fitted search over one
-            With a `history_`, which a clone does not have.
+            Estimator with a `history_`, which a clone does not have.
         ax, show_meta_lr, line_kw : object
             As in :meth:`plot`.
 
         Returns
         -------
         LearningHistoryDisplay
-            The display, drawn.
+            The display after plotting.
 
         Raises
         ------
@@ -193,7 +193,7 @@ class LearningHistoryDisplay:
         Returns
         -------
         LearningHistoryDisplay
-            The display, drawn.
+            The display after plotting.
 
         Raises
         ------

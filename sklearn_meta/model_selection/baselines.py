@@ -42,6 +42,7 @@ __all__ = [
     "BASELINES",
     "DummyMetaClassifier",
     "DummyMetaRegressor",
+    "Fold",
     "NamedEstimator",
     "make_baselines",
     "name_estimators",
@@ -50,7 +51,13 @@ __all__ = [
 BASELINES = ("per-task", "pooled", "fine-tune", "hierarchical", "dummy")
 MAX_FEATURES = 100  # of a regression with random coefficients, which inverts such a matrix a task
 MAX_LABELS = 10  # that a dummy tries as a constant prediction
-Folds = Sequence[tuple[Sequence[int], Sequence[int]]]
+
+
+class Fold(NamedTuple):
+    """Tasks to train on and to score, by the positions that the user knows."""
+
+    train: Mapping[int, Task]
+    test: Mapping[int, Task]
 
 
 @dataclass(frozen=True)
@@ -107,8 +114,7 @@ def _kind(est: BaseEstimator) -> str:
 def make_baselines(
     baselines: Any,
     estimators: Sequence[NamedEstimator],
-    tasks: Sequence[Task],
-    folds: Folds,
+    folds: Sequence[Fold],
     scoring: Any,
 ) -> tuple[list[NamedEstimator], list[str]]:
     """Make the baselines that are possible, and say why others are left out.
@@ -122,15 +128,15 @@ def make_baselines(
             f"The 'baselines' parameter of compare must be 'auto' or some of {BASELINES}. "
             f"Got {baselines!r} instead."
         )
-    if taken := [named.name for named in estimators if named.name in names]:
-        raise ValueError(f"{taken[0]!r} names both a baseline and an estimator.")
+    if clashes := [named.name for named in estimators if named.name in names]:
+        raise ValueError(f"{clashes[0]!r} names both a baseline and an estimator.")
     template = next(
         (n.estimator for n in estimators if isinstance(learner_of(n.estimator), OuterLoop)), None
     )
     classify = is_classifier(estimators[0].estimator)
     made, notes = [], []
     for name in names:
-        if reason := _why_impossible(name, template, tasks, folds, classify):
+        if reason := _why_impossible(name, template, folds, classify):
             notes.append(f"The baseline {name!r} is left out: {reason}.")
         else:
             est = _make_baseline(name, template, classify, scoring)
@@ -154,23 +160,22 @@ def _make_baseline(name: str, template: Any, classify: bool, scoring: Any) -> Ba
     return learner
 
 
-def _why_impossible(
-    name: str, template: Any, tasks: Sequence[Task], folds: Folds, classify: bool
-) -> str | None:
+def _why_impossible(name: str, template: Any, folds: Sequence[Fold], classify: bool) -> str | None:
     if name == "dummy":
         return None
     if name == "hierarchical":
-        width = int(np.prod(np.shape(tasks[0].X)[1:]))
+        first = next(iter(folds[0].test.values()))
+        width = int(np.prod(np.shape(first.X)[1:]))
         if isinstance(template, MetaPipeline) or classify or width <= MAX_FEATURES:
             return None
         return f"there are {width} features, and it takes up to {MAX_FEATURES}"
     if template is None:
         return "it takes the network of a meta-learner of this package, and there is none"
     if name == "pooled" and classify:
-        for train, test in folds:
-            labels = {k for i in train for k in np.unique(tasks[i].y).tolist()}
-            for i in test:
-                if new := set(np.unique(tasks[i].y).tolist()) - labels:
+        for fold in folds:
+            labels = {k for task in fold.train.values() for k in np.unique(task.y).tolist()}
+            for i, task in fold.test.items():
+                if new := set(np.unique(task.y).tolist()) - labels:
                     return f"task {i} has the label {min(new, key=str)!r}, new to the others"
     return None
 

@@ -11,10 +11,15 @@ from sklearn.base import is_classifier
 from sklearn.model_selection import check_cv
 
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.model_selection.baselines import NamedEstimator, make_baselines, name_estimators
+from sklearn_meta.model_selection.baselines import (
+    Fold,
+    NamedEstimator,
+    make_baselines,
+    name_estimators,
+)
 from sklearn_meta.model_selection.evaluate import (
-    Job,
     RowSplit,
+    make_jobs,
     run_jobs,
     split_rows,
     warn_of_failures,
@@ -28,8 +33,6 @@ from sklearn_meta.pipeline import MetaPipeline
 from sklearn_meta.tasks import Task, TaskDistribution
 
 __all__ = ["compare", "default_support_size"]
-
-Folds = list[tuple[list[int], list[int]]]
 
 
 def compare(
@@ -134,15 +137,16 @@ def compare(
     Meta-learning does not pay, for the models trained here: with 10 rows MAMLRegressor loses to
     the best of 2 simple estimators (per-task LinearRegression) by ... of R^2 (95 %, 30 tasks); it
     hurts on 100 % of the tasks, and on 100 % by more than 0.1.
-    The estimators were trained too few times on the same tasks to see how much training varies: ...
+    The estimators were trained too few times on the same tasks to estimate how much training
+    varies: ...
     """
     named = name_estimators(estimators)
     classify = is_classifier(named[0].estimator)
     metric = metric_of(scoring, classify).name
     check_error_score(error_score, "compare")
     checked = _check_tasks(named, tasks, y, groups)
-    folds = _check_folds(cv, len(checked))
-    made, notes = make_baselines(baselines, named, checked, folds, scoring)
+    folds = _make_folds(cv, checked)
+    made, notes = make_baselines(baselines, named, folds, scoring)
     compared = [*named, *made]
     default_size = default_support_size(named)
     sizes = _check_sizes(support_sizes, checked, default_size, classify)
@@ -151,21 +155,7 @@ def compare(
         seed: split_rows(checked, sizes, default_size, seed, classify=classify, min_query=min_query)
         for seed in _check_seeds(seeds)
     }
-    jobs = [
-        Job(
-            named=est,
-            seed=seed,
-            fold=fold,
-            train={i: checked[i] for i in train},
-            test={i: checked[i] for i in test},
-            splits=[splits[seed][i] for i in test],
-            scoring=scoring,
-            error_score=error_score,
-        )
-        for seed in splits
-        for fold, (train, test) in enumerate(folds)
-        for est in compared
-    ]
+    jobs = make_jobs(compared, folds, splits, scoring=scoring, error_score=error_score)
     results = run_jobs(jobs, cache_dir, n_jobs, verbose)
     warn_of_failures(jobs, results, error_score)
     records = [
@@ -174,7 +164,7 @@ def compare(
         for size, row in zip(sizes, result.scores, strict=True)
         for (i, task), score in zip(job.test.items(), row, strict=True)
     ]
-    tested = [i for _, test in folds for i in test]
+    tested = [i for fold in folds for i in fold.test]
     return TaskComparison(
         records=tuple(records),
         kinds={est.name: est.kind for est in compared},
@@ -200,13 +190,13 @@ def _check_tasks(named: Sequence[NamedEstimator], tasks: Any, y: Any, groups: An
     return as_raw_tasks(next(pipelines, named[0].estimator), tasks, y, groups)
 
 
-def _check_folds(cv: Any, n_tasks: int) -> Folds:
-    folds = []
-    for fold, (train, test) in enumerate(check_cv(cv).split(list(range(n_tasks)))):
+def _make_folds(cv: Any, tasks: Sequence[Task]) -> list[Fold]:
+    folds, n = [], len(tasks)
+    for fold, (train, test) in enumerate(check_cv(cv).split(list(range(n)))):
         try:
-            train, test = (np.arange(n_tasks)[part].tolist() for part in (train, test))
+            train, test = (np.arange(n)[part].tolist() for part in (train, test))
         except IndexError as error:
-            raise ValueError(f"Fold {fold} of cv is not of the {n_tasks} tasks: {error}.") from None
+            raise ValueError(f"Fold {fold} of cv is not of the {n} tasks: {error}.") from None
         if shared := set(train) & set(test):
             raise ValueError(f"Fold {fold} of cv trains on task {min(shared)}, which it tests on.")
         if not (train and test):
@@ -214,7 +204,7 @@ def _check_folds(cv: Any, n_tasks: int) -> Folds:
                 f"Fold {fold} of cv has {len(train)} tasks to train on and {len(test)} to test on; "
                 "both parts need tasks."
             )
-        folds.append((train, test))
+        folds.append(Fold(*({i: tasks[i] for i in part} for part in (train, test))))
     if not folds:
         raise ValueError("cv has no folds; give at least one.")
     return folds

@@ -24,7 +24,7 @@ from sklearn.exceptions import FitFailedWarning
 from sklearn_meta._version import __version__
 from sklearn_meta._warnings import warn
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.model_selection.baselines import NamedEstimator
+from sklearn_meta.model_selection.baselines import Fold, NamedEstimator
 from sklearn_meta.model_selection.scorer import Metric, metric_of
 from sklearn_meta.model_selection.task_estimator import reraise_interrupts
 from sklearn_meta.outer.failures import NUMERICAL, Failures, Reason, collect_failures, listed
@@ -33,7 +33,15 @@ from sklearn_meta.tasks.split import shuffle_rows
 from sklearn_meta.tasks.task import take_rows
 from sklearn_meta.tasks.validate import label
 
-__all__ = ["Job", "JobScores", "RowSplit", "run_jobs", "split_rows", "warn_of_failures"]
+__all__ = [
+    "Job",
+    "JobScores",
+    "RowSplit",
+    "make_jobs",
+    "run_jobs",
+    "split_rows",
+    "warn_of_failures",
+]
 
 Rows = NDArray[np.intp]
 
@@ -106,15 +114,15 @@ class JobScores(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class Job:
-    """One estimator, trained once on some tasks and scored on others.
+    """One estimator, trained once on the tasks of a fold and scored on the others.
 
-    Its scores depend on nothing else. Tasks are by the positions that the user knows.
+    Its scores depend on nothing else.
     """
 
     named: NamedEstimator
     seed: int
     fold: int
-    train: Mapping[int, Task]
+    train: Mapping[int, Task]  # by the positions that the user knows
     test: Mapping[int, Task]
     splits: Sequence[RowSplit]  # of the test tasks
     scoring: Any
@@ -255,6 +263,34 @@ class Job:
             raise TaskError(f"{self.named.name!r} {fails} in fold {self.fold}. {text}") from error
 
 
+def make_jobs(
+    estimators: Sequence[NamedEstimator],
+    folds: Sequence[Fold],
+    splits: Mapping[int, Sequence[RowSplit]],  # of all tasks, by seed
+    *,
+    scoring: Any,
+    error_score: Any,
+    prefit: bool = False,
+) -> list[Job]:
+    """Return a job for each seed, fold and estimator."""
+    return [
+        Job(
+            named=named,
+            seed=seed,
+            fold=number,
+            train=fold.train,
+            test=fold.test,
+            splits=[rows[i] for i in fold.test],
+            scoring=scoring,
+            error_score=error_score,
+            prefit=prefit,
+        )
+        for seed, rows in splits.items()
+        for number, fold in enumerate(folds)
+        for named in estimators
+    ]
+
+
 def run_jobs(
     jobs: Sequence[Job], cache_dir: Any = None, n_jobs: int | None = None, verbose: int = 0
 ) -> list[JobScores]:
@@ -266,17 +302,17 @@ def run_jobs(
         print(f"{len(jobs) - len(missing)} of {len(jobs)} jobs are in {cache_dir}")
     begin, results = time.perf_counter(), {}
     parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator")
-    done = parallel(joblib.delayed(cached_run)(keys[i], jobs[i]) for i in missing)
-    for n_done, (i, result) in enumerate(zip(missing, done, strict=True), start=1):
+    outputs = parallel(joblib.delayed(cached_run)(keys[i], jobs[i]) for i in missing)
+    for n_done, (i, result) in enumerate(zip(missing, outputs, strict=True), start=1):
         results[i] = result
         if verbose:
             scores = [s for row in result.scores for s in row if np.isfinite(s)]
             mean = float(np.mean(scores)) if scores else np.nan
-            spent = time.perf_counter() - begin
-            left = spent / n_done * (len(missing) - n_done)
+            elapsed = time.perf_counter() - begin
+            remaining = elapsed / n_done * (len(missing) - n_done)
             print(
                 f"[{n_done}/{len(missing)}] {jobs[i].named.name}, fold {jobs[i].fold}, seed "
-                f"{jobs[i].seed}: {mean:.3f}; {spent:.0f} s, about {left:.0f} s left"
+                f"{jobs[i].seed}: {mean:.3f}; {elapsed:.0f} s, about {remaining:.0f} s left"
             )
     return [results[i] if i in results else cached_run(keys[i], job) for i, job in enumerate(jobs)]
 
@@ -303,7 +339,9 @@ def warn_of_failures(jobs: Sequence[Job], results: Sequence[JobScores], error_sc
         )
 
 
-# ---- keys of the cache: joblib.hash pickles by reference, and cannot pickle closures -------------
+# ---- keys of the cache ---------------------------------------------------------------------------
+# joblib.hash pickles functions and classes by reference, and cannot pickle closures; `fingerprint`
+# of parameters compares neither weights nor code
 
 
 def _content(value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -24,6 +24,7 @@ from sklearn_meta.model_selection.scorer import margin_of
 __all__ = ["ComparisonDisplay", "Record", "TaskComparison", "size_in_words"]
 
 Array = NDArray[np.float64]
+Points = Mapping[str, tuple[Array, Array]]  # means, and lengths of the bars (2, n_sizes)
 
 
 class Record(NamedTuple):
@@ -286,7 +287,7 @@ def _mean_and_half(interval: MeanInterval) -> str:
 def size_in_words(size: int | None, unit: str) -> str:
     """Return a support size in words, such as ``5 rows a class``; None is a fixed support."""
     if size is None:
-        return "the support fixed"
+        return "the fixed support"
     return f"{size} {unit if size == 1 else unit.replace('row', 'rows', 1)}"
 
 
@@ -306,15 +307,15 @@ HEADLINES = {
     "hierarchical": "a linear hierarchical model is enough",
     "fine-tune": "fine-tuning is enough",
     "chance": "nothing is learned",
-    "none": "no meta-learner was compared",
-    "alone": "no simple estimator was compared",
+    "no meta": "no meta-learner was compared",
+    "no simple": "no simple estimator was compared",
 }
 CLAIMS = ("pays", "shared", "loses", "hierarchical", "fine-tune")  # that one estimator is ahead
 THESE_MODELS = ", for the models trained here"
 FEW_TRAININGS = (
-    "The estimators were trained too few times on the same tasks to see how much training varies: "
-    "intervals and verdict are of the models trained here, not of the algorithms. Give seeds=3 "
-    "or more."
+    "The estimators were trained too few times on the same tasks to estimate how much training "
+    "varies: intervals and verdict are about the models trained here, not about the algorithms. "
+    "Use seeds=3 or more."
 )
 BASELINES = {
     "per-task": "the network from scratch",
@@ -331,13 +332,13 @@ def _verdict(c: TaskComparison) -> str:
     trained_often = any(
         c.interval(name, c.sizes[0]).n_trainings >= MIN_TRAININGS for name in c.kinds
     )
-    few = [] if verdicts[0].case == "none" or trained_often else [FEW_TRAININGS]
+    few = [] if verdicts[0].case == "no meta" or trained_often else [FEW_TRAININGS]
     heads = {
         v.case: HEADLINES[v.case] + THESE_MODELS * bool(few and v.case in CLAIMS) for v in verdicts
     }
     if len(verdicts) == 1:
         head = _capital(heads[verdicts[0].case])
-        return "\n".join([f"{head}: {verdicts[0].where} {verdicts[0].words}", *few])
+        return "\n".join([f"{head}: {verdicts[0].where} {verdicts[0].text}", *few])
     headline = f"{_capital(heads[verdicts[0].case])}."
     if len(heads) > 1:
         parts = [
@@ -345,7 +346,7 @@ def _verdict(c: TaskComparison) -> str:
             for case, head in heads.items()
         ]
         headline = f"It depends on the support: {'; '.join(parts)}."
-    return "\n".join([headline, *(f"{_capital(v.where)} {v.words}" for v in verdicts), *few])
+    return "\n".join([headline, *(f"{_capital(v.where)} {v.text}" for v in verdicts), *few])
 
 
 class _SizeVerdict:
@@ -356,7 +357,7 @@ class _SizeVerdict:
         self.where = f"with {size_in_words(size, comparison.unit)}"
         means = {name: comparison.interval(name, size).mean for name in comparison.kinds}
         self.means = {name: mean for name, mean in means.items() if np.isfinite(mean)}
-        self.case, self.words = self._no_claim() or self._against_simple()
+        self.case, self.text = self._no_claim() or self._against_simple()
 
     def _ranked(self, *kinds: str) -> list[str]:
         """Return the estimators of some kinds that have a score, the best first."""
@@ -378,8 +379,8 @@ class _SizeVerdict:
                 above = f"predicting without inputs ({self.means[dummy]:.3g})"
                 return "chance", f"no estimator is clearly above {above}: {best}."
         if not self._ranked("meta"):
-            return "none", f"{best}."
-        return None if self._ranked(*SIMPLE) else ("alone", f"{best}.")
+            return "no meta", f"{best}."
+        return None if self._ranked(*SIMPLE) else ("no simple", f"{best}.")
 
     def _against_simple(self) -> tuple[str, str]:
         """Compare the best meta-learner with the best simple estimator."""
@@ -387,41 +388,41 @@ class _SizeVerdict:
         n = len(simple)
         other = f"the best of {n} simple estimators" if n > 1 else "the simple estimator"
         pair, margin = self._pair(meta, simple[0])
-        words = (
+        text = (
             f"{_label(c, meta[0])}{f' (the best of {len(meta)})' * (len(meta) > 1)} "
             f"{_relation(pair, f'{other} ({_label(c, simple[0])})', c.metric)}; "
             f"{self._share_hurt(meta[0], simple[0], margin)}."
         )
         if pair.is_better and pair.difference.mean >= margin:
-            return self._against_learned(words)
+            return self._against_learned(text)
         loses = pair.is_worse and pair.difference.mean <= -margin
         if not (pair.is_better or pair.is_worse):
-            words += self._why_unclear(pair, meta[0], simple[0])
+            text += self._why_unclear(pair, meta[0], simple[0])
         elif not loses:
-            words += " That is too little to matter."
+            text += " That is too little to matter."
         if learned := self._ranked(*LEARNED):
             extra, _ = self._pair(learned, simple[0])
             if extra.is_better and extra.difference.mean >= margin:
                 relation = _relation(extra, "that estimator", c.metric)
-                words += (
-                    f" {_capital(_label(c, learned[0]))} {relation}: what the tasks share helps."
+                text += (
+                    f" {_capital(_label(c, learned[0]))} {relation}: learning across tasks helps."
                 )
-                return "loses" if loses else c.kinds[learned[0]], words
+                return "loses" if loses else c.kinds[learned[0]], text
         if c.kinds[simple[0]] == "pooled":
-            return "pooled", words
-        return "loses" if loses else "tie", words
+            return "pooled", text
+        return "loses" if loses else "tie", text
 
-    def _against_learned(self, words: str) -> tuple[str, str]:
+    def _against_learned(self, text: str) -> tuple[str, str]:
         """Compare a meta-learner that is ahead of the simple estimators with others that learn."""
         c, meta, learned = self.comparison, self._ranked("meta"), self._ranked(*LEARNED)
         if not learned:
-            return "pays", words
+            return "pays", text
         pair, margin = self._pair(meta, learned[0])
-        words += f" It {_relation(pair, _label(c, learned[0]), c.metric)}."
+        text += f" It {_relation(pair, _label(c, learned[0]), c.metric)}."
         if pair.is_better and pair.difference.mean >= margin:
-            return "pays", words
+            return "pays", text
         behind = pair.is_worse and pair.difference.mean <= -margin
-        return c.kinds[learned[0]] if behind else "shared", words
+        return c.kinds[learned[0]] if behind else "shared", text
 
     def _pair(self, candidates: Sequence[str], other: str) -> tuple[PairedComparison, float]:
         """Compare the best of several with another estimator, and return the margin, too.
@@ -440,8 +441,8 @@ class _SizeVerdict:
         if over_tasks.is_better or over_tasks.is_worse:
             side = "ahead" if over_tasks.is_better else "behind"
             return (
-                f" Over tasks alone it would be {side}: trainings differ too much to say so of the "
-                "algorithm. More seeds may tell."
+                f" Over tasks alone it would be {side}, but trainings differ too much for a claim "
+                "about the algorithm. More seeds may show it."
             )
         if pair.p_sign < 1 - LEVEL:
             return (
@@ -496,6 +497,7 @@ def _capital(text: str) -> str:
 # ---- the picture ---------------------------------------------------------------------------------
 
 
+@dataclass(eq=False, repr=False)
 class ComparisonDisplay:
     """Plot of scores against the support size, with 95 % intervals over tasks and trainings.
 
@@ -532,18 +534,11 @@ class ComparisonDisplay:
     'support, rows a class'
     """
 
-    def __init__(
-        self,
-        intervals: Mapping[str, Sequence[MeanInterval]],
-        *,
-        sizes: Sequence[int | None],
-        metric: str,
-        unit: str,
-    ) -> None:
-        self.intervals = intervals
-        self.sizes = sizes
-        self.metric = metric
-        self.unit = unit
+    intervals: Mapping[str, Sequence[MeanInterval]]
+    _: KW_ONLY
+    sizes: Sequence[int | None]
+    metric: str
+    unit: str
 
     @classmethod
     def from_comparison(cls, comparison: TaskComparison, *, ax: Any = None) -> ComparisonDisplay:
@@ -583,7 +578,7 @@ class ComparisonDisplay:
         ax = new_axes(ax, self, (7.0, 3.8 if len(self.sizes) > 1 else 0.8 + 0.35 * n))
         self.ax_, self.figure_ = ax, ax.figure
         sign = -1 if is_error else 1
-        drawn = {
+        points = {
             name: (
                 np.array([sign * i.mean for i in intervals]),
                 np.array([[i.mean - i.low, i.high - i.mean][::sign] for i in intervals]).T,
@@ -594,19 +589,19 @@ class ComparisonDisplay:
         if is_error:
             metric = metric.removeprefix("neg_").replace("_", " ") + " (lower is better)"
         if len(self.sizes) > 1:
-            self.lines_ = self._plot_curves(drawn, metric)
+            self.lines_ = self._plot_curves(points, metric)
         else:
-            self.lines_ = self._plot_points(drawn, metric)
+            self.lines_ = self._plot_points(points, metric)
         if is_error:
-            _use_log_scale(ax.yaxis if len(self.sizes) > 1 else ax.xaxis, drawn)
+            _use_log_scale(ax.yaxis if len(self.sizes) > 1 else ax.xaxis, points)
         return self
 
-    def _plot_curves(self, drawn: Mapping[str, tuple[Array, Array]], metric: str) -> dict[str, Any]:
-        ax, n, sizes = self.ax_, len(drawn), np.array(self.sizes, dtype=np.float64)
+    def _plot_curves(self, points: Points, metric: str) -> dict[str, Any]:
+        ax, n, sizes = self.ax_, len(points), np.array(self.sizes, dtype=np.float64)
         logs = np.log(sizes)
         room = min(0.25 * np.diff(logs).min(), 0.06 * (logs[-1] - logs[0]))
         lines = {}
-        for k, (name, (means, bars)) in enumerate(drawn.items()):
+        for k, (name, (means, bars)) in enumerate(points.items()):
             shift = np.exp(room * (k / max(n - 1, 1) - 0.5))  # so that bars do not overlap
             look = _look(k) | {"label": name, "elinewidth": 1, "capsize": 2}
             lines[name] = ax.errorbar(sizes * shift, means, yerr=bars, **look)
@@ -617,9 +612,9 @@ class ComparisonDisplay:
         ax.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
         return lines
 
-    def _plot_points(self, drawn: Mapping[str, tuple[Array, Array]], metric: str) -> dict[str, Any]:
+    def _plot_points(self, points: Points, metric: str) -> dict[str, Any]:
         ax, lines = self.ax_, {}
-        for k, (name, (means, bars)) in enumerate(drawn.items()):
+        for k, (name, (means, bars)) in enumerate(points.items()):
             look = _look(k) | {"linestyle": "none", "elinewidth": 1.6, "capsize": 3}
             lines[name] = ax.errorbar(means, [k], xerr=bars, **look)
         ax.set_yticks(range(len(lines)), list(lines))
@@ -629,12 +624,12 @@ class ComparisonDisplay:
         return lines
 
 
-def _use_log_scale(axis: Any, drawn: Mapping[str, tuple[Array, Array]]) -> None:
+def _use_log_scale(axis: Any, points: Points) -> None:
     """Draw errors on a logarithmic axis; bars that reach zero end at the frame."""
-    means = np.concatenate([means for means, _ in drawn.values()])
+    means = np.concatenate([means for means, _ in points.values()])
     if not (means > 0).all():
         return
-    tops = np.concatenate([means + bars[1] for means, bars in drawn.values()])
+    tops = np.concatenate([means + bars[1] for means, bars in points.values()])
     name = axis.axis_name
     axis.axes.set(**{f"{name}scale": "log", f"{name}lim": (means.min() / 2, tops.max() * 1.2)})
     ticker = need("matplotlib.ticker", "plot", "ComparisonDisplay.plot")

@@ -101,7 +101,7 @@ class TaskKFold(TaskSplitter):
 
     Notes
     -----
-    `X` is a list of tasks (each entry is one), or the rows of all tasks with `groups=`. For
+    `X` is a list of tasks, or the rows of all tasks with `groups=`. Use the splitter as `cv` of
     :class:`~sklearn.model_selection.GridSearchCV` and similar tools.
 
     Examples
@@ -261,9 +261,11 @@ class SupportQuerySplit(BaseCrossValidator):
         n_rows = X.shape[0] if hasattr(X, "shape") else len(X)
         task = Task(np.zeros((n_rows, 1)), np.zeros(n_rows) if y is None else y)
         for _ in range(self.n_splits):
-            drawn = split_task(task, n_shot=self.n_shot, n_support=self.n_support, random_state=rng)
-            assert drawn.support is not None
-            yield np.array(drawn.support), np.delete(np.arange(n_rows), drawn.support)
+            episode = split_task(
+                task, n_shot=self.n_shot, n_support=self.n_support, random_state=rng
+            )
+            assert episode.support is not None
+            yield np.array(episode.support), np.delete(np.arange(n_rows), episode.support)
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
         """Return the number of splits.
@@ -311,7 +313,7 @@ def train_test_split_tasks(
     Returns
     -------
     train, test : list of Task
-        No task is in both.
+        The tasks of each part.
 
     Raises
     ------

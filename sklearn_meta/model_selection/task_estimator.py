@@ -31,6 +31,7 @@ __all__ = [
     "TaskEstimator",
     "as_raw_tasks",
     "ensure_support",
+    "is_meta_fitted",
     "learner_of",
     "reraise_interrupts",
     "support_range",
@@ -40,15 +41,15 @@ __all__ = [
 class TaskEstimator(BaseEstimator):
     """Meta-learner that lets scikit-learn's tools treat each task as one sample.
 
-    `fit` meta-trains a copy of the estimator; `score` adapts it to the support of each task, scores
-    it on the query, and averages over tasks. So scikit-learn's searches, cross-validation and
-    curves hold out whole tasks:
+    `fit` meta-trains a copy of the estimator. `score` adapts it to the support of each task, scores
+    it on the query, and averages over tasks. With this wrapper, scikit-learn's searches,
+    cross-validation and learning curves hold out whole tasks:
     ``GridSearchCV(TaskEstimator(clf), {"estimator__meta_lr": ...}).fit(tasks)``.
 
     Parameters
     ----------
     estimator : meta-learner
-        It is not modified, and what it has learned before is ignored unless `prefit`.
+        Estimator to meta-train. It is not modified, and its prior is ignored unless `prefit`.
     scoring : str, callable, list, dict or None, default=None
         How a task is scored. None: accuracy, or R^2 of a regressor, of all tasks in one pass.
         Otherwise a name of one of scikit-learn's scorers, a callable
@@ -57,13 +58,13 @@ class TaskEstimator(BaseEstimator):
     task : str, list of str or None, default=None
         Column or columns of a DataFrame that identify the task of a row, in place of `groups`.
     prefit : bool, default=False
-        Whether to keep the learned prior of `estimator`: `fit` then trains nothing, and a search
+        Whether to keep the learned prior of `estimator`. Then `fit` does not train, and a search
         tunes only the inner loop. The tasks of the search should not be those of meta-training.
     n_support : int or None, default=None
         Support rows (of each class, for a classifier) to draw for tasks without a fixed support;
         None: the fewest that `estimator` is meta-trained for.
     random_state : int, RandomState instance or None, default=0
-        Random state of that draw: with an int, a task gets the same support whenever it is scored.
+        Random state of these draws. With an int, a task gets the same support in each scoring.
     error_score : "raise" or float, default=np.nan
         Score of a task on which adapting diverges. NaN leaves the task out of the mean that
         `score` returns; any other number counts as its score. A warning names the task. "raise"
@@ -77,7 +78,7 @@ class TaskEstimator(BaseEstimator):
     Raises
     ------
     TypeError
-        From `fit`, if `estimator` is no meta-learner.
+        From `fit`, if `estimator` is not a meta-learner.
     NotMetaFittedError
         From `fit`, if `prefit` and `estimator` is not meta-fitted.
     ValueError
@@ -171,7 +172,7 @@ class TaskEstimator(BaseEstimator):
             estimator.reset_meta()  # an earlier prior has seen the held-out tasks
             with reraise_interrupts():
                 estimator.meta_fit(checked)
-        elif not hasattr(estimator, "theta_"):
+        elif not is_meta_fitted(estimator):
             raise NotMetaFittedError(
                 f"TaskEstimator(prefit=True) keeps the prior of its {type(estimator).__name__}, "
                 "which is not meta-fitted yet. Call meta_fit(tasks) on it first."
@@ -385,6 +386,12 @@ def learner_of(estimator: BaseEstimator) -> Any:
     while isinstance(estimator, MetaPipeline):
         estimator = estimator.steps[-1][1]
     return estimator
+
+
+def is_meta_fitted(estimator: BaseEstimator) -> bool:
+    """Return whether a meta-learner, or the one in a pipeline, has a learned prior."""
+    learner = learner_of(estimator)
+    return getattr(learner, "meta_state", None) is not None or hasattr(learner, "theta_")
 
 
 def support_range(estimator: BaseEstimator) -> tuple[int, int] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,10 @@ from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.multiclass import type_of_target
 
 from sklearn_meta._plotting import (
-    GREY,
     annotate_outside,
     by_name,
     check_names,
+    draw_mean,
     in_words,
     label_axes,
     line_style,
@@ -62,6 +63,7 @@ def scores_of(judge: TaskEstimator, tasks: Any) -> NDArray[np.float64]:
     return scores
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class TaskScoreDisplay:
     """Plot of the sorted scores of tasks with their mean, or of two estimators against each other.
 
@@ -104,18 +106,10 @@ class TaskScoreDisplay:
     'accuracy'
     """
 
-    def __init__(
-        self,
-        *,
-        scores: Any,
-        names: Sequence[str] | None = None,
-        score_name: str = "score",
-        level: float = 0.95,
-    ) -> None:
-        self.scores = scores
-        self.names = names
-        self.score_name = score_name
-        self.level = level
+    scores: Any
+    names: Sequence[str] | None = None
+    score_name: str = "score"
+    level: float = 0.95
 
     def plot(self, ax: Any = None, *, n_named: int = 3, line_kw: Any = None) -> TaskScoreDisplay:
         """Plot the scores.
@@ -160,12 +154,10 @@ class TaskScoreDisplay:
         result = mean_interval(scores, level=self.level)
         order, rank = np.argsort(scores, kind="stable"), np.arange(1, len(scores) + 1)
         (self.line_,) = ax.plot(rank, scores[order], **look)
-        self.mean_ = ax.axhline(result.mean, color="black", linewidth=1.2)
-        if len(scores) > 1:
-            ax.axhspan(result.low, result.high, color=GREY, alpha=0.2, linewidth=0)
-        self.texts_ = annotate_outside(ax, rank, scores[order], [names[i] for i in order[:n_named]])
-        label_axes(ax, "tasks, sorted by their score", self.score_name)
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        worst = [names[i] for i in order[:n_named]]
+        self.mean_, self.texts_ = draw_mean(
+            ax, scores[order], result, worst, "score", self.score_name
+        )
         ax.set_title(f"mean {result}", fontsize="medium")
 
     def _paired(
@@ -214,13 +206,9 @@ class TaskScoreDisplay:
         scoring : str, callable or None, default=None
             See :class:`~sklearn_meta.model_selection.TaskEstimator`. None: accuracy, or R^2.
         level : float, default=0.95
-            Confidence level of the interval of the mean.
-        n_named : int, default=3
-            Number of the worst tasks to name.
-        ax : matplotlib Axes, default=None
-            Axes to draw on; None creates a new figure.
-        line_kw : dict, default=None
-            Keyword arguments of matplotlib's `plot`, for the dots.
+            As in the class.
+        n_named, ax, line_kw : object
+            As in :meth:`plot`.
 
         Returns
         -------
@@ -259,18 +247,10 @@ class TaskScoreDisplay:
         ----------
         scores : array-like of shape (n_tasks,), or dict of one or two of them
             As `score_tasks` returns. A dict draws two estimators against each other.
-        names : sequence of str of shape (n_tasks,) or None, default=None
-            Names of the tasks; None: their positions.
-        score_name : str, default="score"
-            Name of the scores.
-        level : float, default=0.95
-            Confidence level of the interval of the mean.
-        n_named : int, default=3
-            Number of the worst tasks to name.
-        ax : matplotlib Axes, default=None
-            Axes to draw on; None creates a new figure.
-        line_kw : dict, default=None
-            Keyword arguments of matplotlib's `plot`, for the dots.
+        names, score_name, level : object
+            As in the class.
+        n_named, ax, line_kw : object
+            As in :meth:`plot`.
 
         Returns
         -------
@@ -302,18 +282,14 @@ class TaskScoreDisplay:
         y_pred : sequence of array-like of shape (n_query,)
             As `predict_tasks` returns.
         names : sequence of str of shape (n_tasks,) or None, default=None
-            Names of the tasks; None: their positions.
+            As in the class.
         metric : callable ``(y_true, y_pred) -> float`` or None, default=None
             Higher is better. None: R^2 if a task has targets that are not whole numbers, otherwise
             accuracy.
         level : float, default=0.95
-            Confidence level of the interval of the mean.
-        n_named : int, default=3
-            Number of the worst tasks to name.
-        ax : matplotlib Axes, default=None
-            Axes to draw on; None creates a new figure.
-        line_kw : dict, default=None
-            Keyword arguments of matplotlib's `plot`, for the dots.
+            As in the class.
+        n_named, ax, line_kw : object
+            As in :meth:`plot`.
 
         Returns
         -------

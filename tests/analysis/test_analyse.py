@@ -49,7 +49,7 @@ def test_waves_pay(waves):
 
 def test_identical_tasks_are_pooled():
     report = analyse(lines(1e-4, 1.0), random_state=0)
-    assert set(cases(report).values()) == {"pool"}
+    assert set(cases(report).values()) == {"pooled"}
     assert not report.pays
     assert "no more than noise" in str(report)
     assert "because one model for all tasks is enough" in report.advice
@@ -58,7 +58,7 @@ def test_identical_tasks_are_pooled():
 def test_tasks_that_share_nothing_are_learned_alone():
     rng = np.random.RandomState(0)
     tasks = [Task(t.X, t.y + 9 * rng.standard_normal()) for t in lines(9.0, 0.0, n_rows=50)]
-    assert cases(analyse(tasks, random_state=0))[20] == "alone"
+    assert cases(analyse(tasks, random_state=0))[20] == "per-task"
 
 
 def test_nothing_is_learned_from_noise():
@@ -66,7 +66,7 @@ def test_nothing_is_learned_from_noise():
     assert set(cases(report).values()) == {"nothing"}
     assert report.verdict.splitlines()[:2] == [
         "No: with 2 to 10 rows nothing is learned.",
-        "No learner is clearly ahead of guessing.",
+        "No learner is clearly ahead of predicting without inputs.",
     ]
     assert "other features, more rows" in report.advice
 
@@ -104,15 +104,15 @@ def test_labels_of_each_tasks_own(blobs):
     report = analyse(named, random_state=0)
     assert report.labels is None
     assert not report.local_labels
-    assert "The tasks have different labels, so one model for all was not tried." in report.notes
-    assert "one model for all tasks" not in report.intervals()
+    assert "The tasks have different labels, so no pooled model was tried." in report.notes
+    assert "pooled" not in report.intervals()
 
 
 def test_shared_labels_are_pooled():
     tasks = [Task(t.X, np.where(t.y > 0, "yes", "no")) for t in lines(1e-4, 2.0)]
     report = analyse([t for t in tasks if 8 < np.sum(t.y == "yes") < 16], random_state=0)
     assert report.labels == ("no", "yes")
-    assert set(cases(report).values()) == {"pool"}
+    assert set(cases(report).values()) == {"pooled"}
     assert "because one model for all tasks is enough" in report.advice
 
 
@@ -132,7 +132,7 @@ def test_the_report_has_a_title_a_verdict_of_three_lines_a_table_and_notes(waves
 
 def test_the_table_is_that_of_the_comparison(waves):
     head, *lines = waves.table()
-    across = head.index("learning across tasks")
+    across = head.index("meta")
     for line, verdict in zip(lines, waves.verdicts, strict=True):
         score = waves.comparison.interval(verdict.best["meta"], verdict.size)
         assert float(line[across].strip("*")) == pytest.approx(
@@ -245,11 +245,13 @@ def test_the_advice_mentions_the_estimator(waves):
 
 def test_the_advice_follows_the_verdicts(waves):
     assert "protect the mean, not each task" in advice_of(waves, "meta", "meta", hurt=0.3)
-    assert "select_tasks" in advice_of(waves, "meta", "pool", groups=(0, 1))
+    assert "select_tasks" in advice_of(waves, "meta", "pooled", groups=(0, 1))
     assert advice_of(waves, "meta", "meta", local=True).startswith("ProtoNetClassifier")
-    assert advice_of(waves, "pool", "pool", groups=(0, -1)).startswith("look at the tasks unlike")
+    assert advice_of(waves, "pooled", "pooled", groups=(0, -1)).startswith(
+        "look at the tasks unlike"
+    )
     simple = waves.verdicts[1].best["simple"]
-    words = advice_of(waves, "unclear", "alone")
+    words = advice_of(waves, "unclear", "per-task")
     assert f"{simple}, because one model per task is enough." in words
     assert "more tasks, because chance hides" in words
 
@@ -259,9 +261,9 @@ def test_the_advice_follows_the_verdicts(waves):
     [
         (("meta", "meta"), "Yes: with 2 to 5 rows meta-learning pays."),
         (("unclear", "meta"), "In part: with 2 rows these tasks do not show what is best; "),
-        (("unclear", "alone"), "Not clear: with 2 rows these tasks do not show"),
+        (("unclear", "per-task"), "Not clear: with 2 rows these tasks do not show"),
         (
-            ("pool", "alone"),
+            ("pooled", "per-task"),
             "No: with 2 rows one model for all tasks is enough; with 5 rows one",
         ),
     ],
@@ -280,7 +282,7 @@ def test_rare_classes_count_as_much_as_common_ones():
         y = np.where(np.argsort(np.argsort(X[:, 0])) < 54, "common", "rare")
         tasks.append(Task(X, y))
     report = analyse(tasks, random_state=0)
-    assert set(cases(report).values()) == {"pool"}
+    assert set(cases(report).values()) == {"pooled"}
     assert report.comparison.chance == 0.5
 
 

@@ -11,7 +11,6 @@ from sklearn.model_selection import KFold
 from sklearn_meta import NotMetaFittedError, Task, TaskError
 from sklearn_meta.analysis._quick_comparison import (
     ALPHAS,
-    STRATEGIES,
     LabelScores,
     Pooled,
     QuickLearner,
@@ -24,7 +23,7 @@ from sklearn_meta.analysis._quick_comparison import (
     take,
     transform_tasks,
 )
-from sklearn_meta.analysis.report import judge
+from sklearn_meta.analysis.report import KINDS, judge
 from sklearn_meta.datasets import make_linear_tasks
 from sklearn_meta.model_selection import HierarchicalRegressor, Record, TaskComparison, compare
 
@@ -74,26 +73,26 @@ def test_only_labels_of_the_support_are_predicted():
 
 
 @pytest.mark.parametrize("classify", [False, True])
-def test_every_learner_has_a_strategy_and_learns(classify):
+def test_every_learner_has_a_kind_and_learns(classify):
     tasks = as_labels(LINES) if classify else list(LINES)
     views = fit_views(tasks, np.random.RandomState(0))
     learners = quick_learners(
         ["down", "up"] if classify else None, n_outputs=None if classify else 1, seed=0
     )
-    expected = {*STRATEGIES} - ({"guess"} if classify else set())
-    assert {learner.strategy for learner in learners.values()} == expected
+    expected = {*KINDS} - ({"dummy"} if classify else set())
+    assert {learner.kind for learner in learners.values()} == expected
     for learner in learners.values():
         est, seen = clone(learner.estimator), transform_tasks(views[learner.view], tasks)
-        if learner.strategy in ("guess", "pool", "meta"):
+        if learner.kind != "per-task":
             est.meta_fit(seen[:10])
         est.fit(seen[10].X, seen[10].y)
         assert est.predict(seen[11].X).shape == tasks[11].y.shape
-        assert (learner.strategy == "meta") == bool(learner.advice)
+        assert (learner.kind == "meta") == bool(learner.advice)
 
 
 def test_labels_of_each_tasks_own_are_not_pooled():
     learners = quick_learners(None, n_outputs=None, seed=0)
-    assert {learner.strategy for learner in learners.values()} == {"alone", "meta"}
+    assert {learner.kind for learner in learners.values()} == {"per-task", "meta"}
 
 
 def test_many_features_become_few_axes():
@@ -213,25 +212,25 @@ def comparison(chance=None, **scores):
         for name, mean in scores.items()
         for i in range(30)
     )
-    kinds = dict.fromkeys(scores, "meta")
+    kinds = {name: LEARNERS[name] for name in scores}
     return TaskComparison(records, kinds, (), (5,), "row", "score", chance, ())
 
 
-LEARNERS = {"dummy": "guess", "all": "pool", "own": "alone", "prior": "meta"}
+LEARNERS = {"mean": "dummy", "all": "pooled", "each": "per-task", "prior": "meta"}
 
 
 @pytest.mark.parametrize(
     ("scores", "case"),
     [
         ((-9, -3, -4, -2), "meta"),
-        ((-9, -3, -4, -3.5), "pool"),
-        ((-9, -4, -3, -3.5), "alone"),
-        ((-9, -4, -3, -2.98), "alone"),  # ahead, but by less than 1 % of the error
+        ((-9, -3, -4, -3.5), "pooled"),
+        ((-9, -4, -3, -3.5), "per-task"),
+        ((-9, -4, -3, -2.98), "per-task"),  # ahead, but by less than 1 % of the error
         ((-1, -4, -3, -2), "nothing"),
     ],
 )
 def test_verdicts_of_errors(scores, case):
-    found = judge(comparison(**dict(zip(LEARNERS, scores, strict=True))), LEARNERS, 5)
+    found = judge(comparison(**dict(zip(LEARNERS, scores, strict=True))), 5)
     assert found.case == case
     assert found.best["meta"] == "prior"
     assert found.gain.difference.mean == pytest.approx(scores[3] - max(scores[1:3]), abs=0.01)
@@ -239,28 +238,26 @@ def test_verdicts_of_errors(scores, case):
 
 @pytest.mark.parametrize(
     ("scores", "case"),
-    [((0.6, 0.5, 0.8), "meta"), ((0.6, 0.5, 0.605), "pool"), ((0.3, 0.31, 0.32), "nothing")],
+    [((0.6, 0.5, 0.8), "meta"), ((0.6, 0.5, 0.605), "pooled"), ((0.3, 0.31, 0.32), "nothing")],
 )
 def test_verdicts_of_accuracies(scores, case):
-    learners = {name: group for name, group in LEARNERS.items() if group != "guess"}
-    found = judge(comparison(0.33, **dict(zip(learners, scores, strict=True))), learners, 5)
+    learners = {name: kind for name, kind in LEARNERS.items() if kind != "dummy"}
+    found = judge(comparison(0.33, **dict(zip(learners, scores, strict=True))), 5)
     assert found.case == case
 
 
 def test_one_task_of_a_huge_error_does_not_hide_the_others():
-    found = comparison(dummy=-9, all=-3, own=-4, prior=-2)
+    found = comparison(mean=-9, all=-3, each=-4, prior=-2)
     spoiled = [
         r._replace(score=-500.0) if r.task == 3 and r.estimator != "all" else r
         for r in found.records
     ]
-    found = judge(replace(found, records=tuple(spoiled)), LEARNERS, 5)
-    assert found.case == "pool"  # the mean is behind
+    found = judge(replace(found, records=tuple(spoiled)), 5)
+    assert found.case == "pooled"  # the mean is behind
     spoiled = [
         r._replace(score=-500.0 - (r.estimator != "prior")) if r.task == 3 else r for r in spoiled
     ]
-    wide = judge(
-        replace(comparison(dummy=-9, all=-3, own=-4, prior=-2), records=tuple(spoiled)), LEARNERS, 5
-    )
+    wide = judge(replace(comparison(mean=-9, all=-3, each=-4, prior=-2), records=tuple(spoiled)), 5)
     assert wide.case == "meta"
     assert wide.gain.p_sign < 0.01
 
@@ -286,7 +283,7 @@ def test_learners_of_several_views_get_the_same_rows():
 
 def test_tasks_keep_their_positions_at_every_size():
     views = {"scaled": list(LINES)}
-    learners = {"ridge": QuickLearner("alone", "scaled", Ridge())}
+    learners = {"ridge": QuickLearner("per-task", "scaled", Ridge())}
     found = compare_sizes(learners, views, [([2], range(1, 12)), ([4], [3, 5, 7, 9, 10])], seed=0)
     assert found.sizes == (2, 4)
     tasks = {size: {r.task for r in found.records if r.support_size == size} for size in (2, 4)}
@@ -305,12 +302,12 @@ def spread(scores, seed):
 
 def test_few_tasks_are_unclear():
     scores = dict(zip(LEARNERS, (-9, -4, -3, -2), strict=True))
-    cases = [judge(spread(scores, seed), LEARNERS, 5).case for seed in range(20)]
+    cases = [judge(spread(scores, seed), 5).case for seed in range(20)]
     assert cases.count("unclear") > 5
-    assert set(cases) <= {"unclear", "meta", "alone"}
+    assert set(cases) <= {"unclear", "meta", "per-task"}
 
 
-def test_guessing_labels_is_by_the_classes_of_a_task():
-    learners = {"logistic": QuickLearner("alone", "scaled", LogisticRegression())}
+def test_chance_is_by_the_classes_of_a_task():
+    learners = {"logistic": QuickLearner("per-task", "scaled", LogisticRegression())}
     found = compare_sizes(learners, {"scaled": as_labels(LINES)}, [([2], range(12))], seed=0)
     assert found.chance == 0.5

@@ -67,7 +67,7 @@ def test_ties_prove_nothing():
     assert np.isnan(gain["twin"].p_equivalence)
     assert gain["twin"].paired.ties == len(TEST)
     assert "is not shown to differ from twin" in str(gain)
-    assert "cannot be told from these 25 tasks" in str(gain)
+    assert "These 25 tasks cannot show whether the mean gain is within" in str(gain)
     for n in (2, 9):
         few = gain_over("b", np.linspace(-1e-3, 1e-3, n), np.zeros(n), 0.1)
         assert few.verdict == "undecided"
@@ -89,8 +89,8 @@ def test_a_gain_of_an_interval_that_is_skewed_has_the_verdict_of_its_p_value():
 
 def test_the_gain_is_that_of_the_model_as_it_is_trained():
     gain = transfer_gain(PRIOR, TEST, baselines={"mean": Mean()}, scoring=MSE, random_state=0)
-    assert str(gain).startswith("This HierarchicalRegressor, as it is trained, on 25 tasks")
-    assert "training again may change the gains" in gain.notes[-1]
+    assert str(gain).startswith("This trained HierarchicalRegressor, on 25 held-out tasks")
+    assert "Training again may change the gains" in gain.notes[-1]
 
 
 @pytest.mark.parametrize(

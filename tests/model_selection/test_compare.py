@@ -222,13 +222,14 @@ def test_what_was_learned_before_plays_no_part():
 
 
 def test_baselines_take_the_network_of_the_first_meta_learner():
-    from sklearn_meta.model_selection.baselines import make_baselines, name_estimators
+    from sklearn_meta.model_selection.baselines import Fold, make_baselines, name_estimators
     from sklearn_meta.tasks.validate import collect_tasks
 
     tasks = collect_tasks(make_blob_tasks(4, n_shot=1, random_state=0))
     first = MAMLClassifier(hidden_layer_sizes=7, meta_lr=0.02, n_shot=2, inner_lr=0.3)
-    given = name_estimators([KNeighborsClassifier(), first, ProtoNetClassifier()])
-    estimators, notes = make_baselines("auto", given, tasks, [([0, 1], [2, 3])], None)
+    named = name_estimators([KNeighborsClassifier(), first, ProtoNetClassifier()])
+    fold = Fold(dict(enumerate(tasks[:2])), {2: tasks[2], 3: tasks[3]})
+    estimators, notes = make_baselines("auto", named, [fold], None)
     assert notes == []
     made = {est.name: est.estimator for est in estimators}
     assert isinstance(made["pooled"], PooledClassifier)
@@ -337,7 +338,7 @@ def test_supports_that_differ_are_one_column():
     tasks = [Task(t.X, t.y, support=np.arange(5 + i)) for i, t in enumerate(family)]
     found = compare(LinearRegression(), tasks, cv=2, seeds=1, baselines=())
     assert found.sizes == (None,)
-    assert "the support fixed" in found.summary()
+    assert "the fixed support" in found.summary()
     mixed = [*tasks[:3], Task(family[3].X, family[3].y)]
     maml = MAMLRegressor(**SMALL, n_support=(5, 9))
     found = compare(maml, mixed, cv=2, seeds=1, baselines=())

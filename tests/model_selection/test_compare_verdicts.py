@@ -74,7 +74,7 @@ KNOWN = {
     "hierarchical helps": (
         {"MAML": ("meta", 0.6), "Ridge": ("per-task", 0.6), "hierarchical": ("hierarchical", 0.9)},
         r"A linear hierarchical model is enough: .* MAML is not clearly .* The linear hierarchical "
-        r"model is ahead of that estimator by 0.300 ± .*: what the tasks share helps\.$",
+        r"model is ahead of that estimator by 0.300 ± .*: learning across tasks helps\.$",
     ),
     "hierarchical helps, meta loses": (
         {"MAML": ("meta", 0.5), "Ridge": ("per-task", 0.6), "hierarchical": ("hierarchical", 0.9)},
@@ -143,7 +143,7 @@ def test_with_one_seed_the_verdict_is_of_the_models_trained():
     estimators = {"MAML": ("meta", 0.8), "Ridge": ("per-task", 0.6)}
     once, often = (made(seeds=n, **estimators).verdict for n in (1, 3))
     assert once.startswith("Meta-learning pays, for the models trained here: with 5 rows MAML is")
-    assert "not of the algorithms. Give seeds=3 or more." in once
+    assert "not about the algorithms. Use seeds=3 or more." in once
     assert "(95 %, 20 tasks)" in once
     assert "the models trained here" not in often
 
@@ -157,7 +157,7 @@ def test_trainings_that_disagree_leave_the_verdict_open():
     assert found.verdict.startswith("Meta-learning pays")
     words = replace(found, records=tuple(apart)).verdict
     assert words.startswith("No clear difference")
-    assert "Over tasks alone it would be ahead: trainings differ too much" in words
+    assert "Over tasks alone it would be ahead, but trainings differ too much" in words
     assert "depends on few tasks" not in words
     first = [r for r in apart if r.seed == 0]
     assert replace(found, records=tuple(first)).verdict.startswith("Meta-learning pays, for the")

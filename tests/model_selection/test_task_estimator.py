@@ -19,8 +19,11 @@ from sklearn.model_selection import (
     learning_curve,
     validation_curve,
 )
+from sklearn.preprocessing import StandardScaler
 
 from sklearn_meta import (
+    GuardedMetaRegressor,
+    HierarchicalRegressor,
     MAMLClassifier,
     MAMLRegressor,
     NotMetaFittedError,
@@ -31,6 +34,7 @@ from sklearn_meta import (
 )
 from sklearn_meta.datasets import make_blob_tasks, make_sinusoid_tasks
 from sklearn_meta.model_selection import LeaveOneTaskOut, TaskEstimator, TaskKFold, task_scorer
+from sklearn_meta.pipeline import make_meta_pipeline
 
 SMALL = {"hidden_layer_sizes": 8, "max_meta_iter": 3, "random_state": 0, "device": "cpu"}
 BLOBS = make_blob_tasks(8, n_way=3, n_rows=8, n_features=4, random_state=0)
@@ -195,6 +199,23 @@ def test_prefit_keeps_the_prior_and_trains_nothing():
     search = GridSearchCV(TaskEstimator(prior, prefit=True), grid, cv=2).fit(BLOBS[4:])
     assert search.best_estimator_.estimator_.meta_state is prior.meta_state
     assert len(set(search.cv_results_["mean_test_score"])) > 1
+
+
+@pytest.mark.parametrize("guarded", [False, True])
+def test_prefit_keeps_the_prior_of_learners_without_a_network(guarded):
+    learner = HierarchicalRegressor()
+    if guarded:
+        learner = GuardedMetaRegressor(learner, cv=2, n_folds=2, random_state=0)
+    with pytest.raises(NotMetaFittedError, match=r"prefit=True.*not meta-fitted"):
+        TaskEstimator(learner, prefit=True).fit(WAVES)
+    learner.meta_fit(WAVES[:4])
+    scores = TaskEstimator(learner, prefit=True).fit(WAVES).score_tasks(WAVES[4:])
+    expected = [
+        clone(learner).fit(t.X_support, t.y_support).score(t.X_query, t.y_query) for t in WAVES[4:]
+    ]
+    np.testing.assert_allclose(scores, expected)
+    pipe = make_meta_pipeline(StandardScaler(), clone(learner)).meta_fit(WAVES[:4])
+    assert np.isfinite(pipe.score_tasks(WAVES[4:])).all()
 
 
 def test_prefit_without_a_prior_is_refused():

@@ -331,7 +331,7 @@ def test_guards_whose_weights_are_altered(tmp_path):
     guard = GuardedMetaRegressor(MAMLRegressor(**SMALL), n_folds=2, cv=2, random_state=0)
     guard.meta_fit(LINES).fit(LINES[0].X, LINES[0].y).save(tmp_path / "file")
     sklearn_meta.load(tmp_path / "file")
-    guard.weights_["local"] += 0.5
+    guard.weights_["per-task"] += 0.5
     guard.save(tmp_path / "file")
     with pytest.raises(SaveError, match="weights do not sum to 1"):
         sklearn_meta.load(tmp_path / "file")

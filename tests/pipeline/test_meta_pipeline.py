@@ -12,7 +12,13 @@ from sklearn.decomposition import PCA
 from sklearn.impute import SimpleImputer
 from sklearn.model_selection import GridSearchCV, cross_val_score, learning_curve
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MaxAbsScaler, OneHotEncoder, StandardScaler, TargetEncoder
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MaxAbsScaler,
+    OneHotEncoder,
+    StandardScaler,
+    TargetEncoder,
+)
 
 from sklearn_meta import (
     EmpiricalTasks,
@@ -154,6 +160,16 @@ def test_a_pooled_step_that_changed_since_is_refused():
     other = scaled("pooled").meta_fit(BLOBS).set_params(transform_scope="task")
     with pytest.raises(ValueError, match="from 'pooled' to 'task' since meta_fit"):
         other.fit(task.X, task.y)
+
+
+def test_a_pooled_step_may_have_a_parameter_that_cannot_be_pickled():
+    doubled = [Task(2 * t.X, t.y, support=t.support) for t in BLOBS]
+    step = FunctionTransformer(lambda X: 2 * X)
+    pipe = make_meta_pipeline(step, protonet(), transform_scope="pooled").meta_fit(BLOBS)
+    expected = protonet().meta_fit(doubled).score_tasks(doubled)
+    np.testing.assert_array_equal(pipe.score_tasks(BLOBS), expected)
+    with pytest.raises(ValueError, match=r"\['func'\] changed since"):
+        pipe.set_params(functiontransformer__func=np.abs).score_tasks(BLOBS)
 
 
 def test_a_step_fitted_on_each_task_may_change():
