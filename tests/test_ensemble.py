@@ -54,7 +54,7 @@ def error(predicted, tasks):
 
 
 @pytest.mark.parametrize("kind", ["identical", "unrelated", "mixed", "nonsense"])
-def test_never_much_worse_than_the_best_member(kind):
+def test_a_guard_is_never_much_worse_than_its_best_member(kind):
     tasks = {
         "identical": linear(1e-3, 1.0, 70, 1),
         "unrelated": linear(3.0, 0.0, 70, 1),
@@ -105,7 +105,7 @@ def test_the_only_row_of_a_class_is_not_left_out():
 
 
 @pytest.mark.parametrize(("est", "tasks"), [(GUARD, RELATED[30:33]), (CLF, BLOBS[8:11])])
-def test_one_task_at_a_time_is_all_tasks_at_once(est, tasks):
+def test_predict_tasks_is_a_loop_over_tasks(est, tasks):
     together, weights = est.predict_tasks(tasks), est.weights_tasks(tasks)
     np.testing.assert_allclose(weights.sum(axis=1), 1)
     for task, y, w in zip(tasks, together, weights, strict=True):
@@ -152,7 +152,7 @@ def test_parameters_stay_and_a_failed_meta_fit_changes_nothing():
     assert INNER.meta_state is None
 
 
-def test_never_meta_fitted_it_is_the_local_member():
+def test_without_meta_fit_a_guard_is_its_local_member():
     task = RELATED[0]
     reg = GuardedMetaRegressor(INNER).fit(task.X_support, task.y_support)
     assert reg.weights_ == {"meta": 0.0, "local": 1.0, "pooled": 0.0}
@@ -181,7 +181,7 @@ def test_supports_are_drawn_where_none_is_fixed():
     assert sized.meta_fit(tasks).calibration_.n_typical == 4
 
 
-def test_what_cannot_be_guarded_is_refused_in_words():
+def test_bad_members_are_refused():
     with pytest.raises(TypeError, match="with meta_fit"):
         GuardedMetaRegressor(Ridge()).meta_fit(RELATED)
     with pytest.raises(TypeError, match="guards a classifier"):
@@ -293,7 +293,7 @@ def test_a_member_that_is_not_finite_for_a_row_leaves_it_to_the_others():
     np.testing.assert_allclose(one_by_one, found[:2])
 
 
-def test_pooled_outputs_that_are_absurd_are_left_out():
+def test_absurd_pooled_outputs_are_left_out():
     """Inputs in other units: the pooled model is off by a factor that no weight makes up for."""
     task = RELATED[12]
     shifted = Task(1e4 * task.X, task.y, support=task.support)
@@ -406,7 +406,7 @@ def test_a_member_that_fails_where_rows_are_left_out_gets_no_weight():
         assert guard.weights_tasks(RELATED[12:13])[0, 0] == 0
 
 
-def test_a_guard_says_that_a_support_is_in_other_units():
+def test_a_guard_warns_of_a_support_in_other_units():
     task = scaled(RELATED[12], 1e-6)
     with pytest.warns(ScaleWarning, match="^The support is far from the scale") as seen:
         clone(MAML).fit(task.X_support, task.y_support)
@@ -417,7 +417,7 @@ def test_a_guard_says_that_a_support_is_in_other_units():
 
 
 @pytest.mark.parametrize("form", [list, lambda tasks: [Task(t.X, t.y) for t in tasks]])
-def test_a_guard_goes_over_tasks(form):
+def test_a_guard_is_scored_over_tasks(form):
     """With supports that are fixed, and with those drawn as large as the learner inside says."""
     tasks = form(RELATED)
     guard = clone(MAML).reset_meta()

@@ -67,7 +67,7 @@ def in_few_steps(scratch):
 
 
 @pytest.mark.parametrize("cls", [type(est) for est in EVERY])
-def test_all_train_from_scratch_alike(cls):
+def test_all_estimators_train_from_scratch_by_the_same_algorithm(cls):
     """What lets the checks run in full for two of them alone."""
     of_all = MAMLClassifier if is_classifier(cls()) else MAMLRegressor
     assert cls().make_scratch_algorithm() == of_all().make_scratch_algorithm()
@@ -125,7 +125,7 @@ def test_batch_statistics_break_row_by_row_alone():
         check_meta_learner(transductive)
 
 
-def test_the_estimator_checked_stays_as_it_was():
+def test_checks_leave_the_estimator_unchanged():
     est = ProtoNetClassifier(hidden_layer_sizes=8).meta_fit(
         make_blob_tasks(4, n_features=4, random_state=0)
     )
@@ -134,7 +134,7 @@ def test_the_estimator_checked_stays_as_it_was():
     assert vars(est) == before
 
 
-def test_tasks_of_ones_own_are_used():
+def test_custom_tasks_are_used():
     images = [Task(t.X.reshape(-1, 2, 2), t.y) for t in make_blob_tasks(3, n_features=4)]
     conv = ProtoNetClassifier(backbone="conv4")
     assert check_meta_learner(conv, images, skip=["bad_tasks_refused"]) is None
@@ -142,14 +142,14 @@ def test_tasks_of_ones_own_are_used():
         check_meta_learner(conv)
 
 
-def test_all_estimators_are_found_and_sorted():
+def test_all_estimators_are_listed_in_order():
     names = [name for name, _ in all_estimators()]
     assert names == sorted(names)
     assert {"MAMLClassifier", "MAMLRegressor", "ProtoNetClassifier"} <= set(names)
     assert not any(isabstract(cls) for _, cls in all_estimators())
 
 
-def test_pandas_in_feature_names_kept():
+def test_feature_names_of_pandas_are_stored():
     tasks = make_blob_tasks(n_tasks=6, n_shot=3, random_state=0)
     columns = [f"f{i}" for i in range(tasks[0].X.shape[1])]
     frames = [(pd.DataFrame(t.X_support, columns=columns), pd.Series(t.y_support)) for t in tasks]
@@ -302,6 +302,6 @@ class NeedsNumbers(ProtoNetClassifier):
         (NeedsNumbers, "any_number_of_classes"),
     ],
 )
-def test_a_broken_meta_learner_is_found(broken, message):
+def test_a_broken_meta_learner_fails_a_check(broken, message):
     with pytest.raises(AssertionError, match=message):
         check_meta_learner(broken(hidden_layer_sizes=8))

@@ -53,7 +53,7 @@ def test_sinusoids_error_falls_with_training(load, tmp_path):
     assert picture.exists()
 
 
-def test_omniglot_without_data_says_where_to_put_it(load, tmp_path, monkeypatch, capsys):
+def test_omniglot_without_data_names_the_folder(load, tmp_path, monkeypatch, capsys):
     example = load("plot_03_omniglot")
 
     def offline(**kwargs):
@@ -85,7 +85,7 @@ def test_grid_search_and_pipeline(load):
     assert found["pipeline, cross-validated"] > found["the same without meta_fit"]
 
 
-def test_an_algorithm_of_ones_own_keeps_the_promises(load, capsys):
+def test_the_custom_algorithm_passes_the_checks(load, capsys):
     found = load("plot_05_write_your_own_algorithm").main(60)
     assert "passes all checks" in capsys.readouterr().out
     assert found["ShrunkenPrototypesClassifier"] > 0.2  # ten classes
@@ -142,7 +142,7 @@ def recordings():
 
 
 @pytest.mark.slow
-def test_customers_from_a_frame_to_another_process(load, monkeypatch, tmp_path, capsys):
+def test_customers_predicts_in_another_process(load, monkeypatch, tmp_path, capsys):
     """The real patients where they are at hand."""
     example = load("plot_08_customers_dataframe")
     table = recordings()
@@ -159,7 +159,7 @@ def test_customers_from_a_frame_to_another_process(load, monkeypatch, tmp_path, 
     assert "loaded by another process" in capsys.readouterr().out
 
 
-def test_customers_without_data_says_where_to_put_it(load, monkeypatch, capsys):
+def test_customers_without_data_names_the_folder(load, monkeypatch, capsys):
     example = load("plot_08_customers_dataframe")
 
     def offline(**kwargs):
@@ -339,7 +339,7 @@ def scripts():
     )
 
 
-def test_alphabets_that_differ_are_found(load, monkeypatch, capsys):
+def test_grouping_scores_alphabets_that_differ(load, monkeypatch, capsys):
     bench = load("benchmarks/alphabets")
     small = {"N_ALPHABETS": 2, "N_CHARACTERS": 4, "N_WAY": 2, "N_ITER": 2, "N_PERMUTATIONS": 99}
     small["KINDS"] = [("characters", True), ("five-way", False)]
@@ -401,7 +401,7 @@ def test_every_script_has_a_test(path):
     assert f'{path.stem}")' in tests
 
 
-def test_readme_code_is_true():
+def test_readme_code_runs():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     example = doctest.DocTestParser().get_doctest(
         "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL)), {}, "README", None, None
@@ -418,7 +418,7 @@ def test_readme_has_the_two_commands(ending):
     assert len(commands) == 1
 
 
-def test_memory_is_told_with_and_without_recomputation(load, monkeypatch):
+def test_memory_is_measured_with_and_without_recomputation(load, monkeypatch):
     bench = load("benchmarks/memory")
     monkeypatch.setattr(
         bench,
@@ -486,7 +486,7 @@ def test_null_comparisons_write_their_tables(load, monkeypatch, tmp_path):
     ]
 
 
-def test_dealing_trainings_out_gives_each_arm_its_own(load):
+def test_trainings_of_a_null_comparison_are_disjoint(load):
     bench = load("benchmarks/null_comparisons")
     record = bench.Record("a", 0, 0, 0, None, 5, 0.0)
     records = [

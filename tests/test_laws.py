@@ -277,7 +277,7 @@ def test_padding_is_invisible(algorithm, backbone):
 
 
 @table(backbones=INDUCTIVE)
-def test_what_padding_holds_does_not_matter(algorithm, backbone):
+def test_values_of_padding_do_not_matter(algorithm, backbone):
     alg, f, theta, pairs = draw(algorithm, backbone, RAGGED)
     support, query = stacked(pairs)
     losses, grads = meta_gradient(alg, f, theta, support, query)
@@ -332,7 +332,7 @@ def test_predicting_row_by_row_is_predicting_all_rows(algorithm, backbone):
 
 
 @pytest.mark.parametrize("backbone", sorted(set(BACKBONES) - set(INDUCTIVE)))
-def test_batch_statistics_are_transductive_and_say_so(backbone):
+def test_batch_statistics_are_flagged_transductive(backbone):
     alg, f, theta, pairs = draw("protonet-sqeuclidean", backbone, EVEN)
     support, query = stacked(pairs)
     two = predictions(alg, f, theta, support, query.X[:, :2])
@@ -412,7 +412,7 @@ def test_from_scratch_has_no_meta_gradient(algorithm):
 
 
 @table()
-def test_algorithms_are_pure(algorithm, backbone):
+def test_algorithms_are_pure_functions(algorithm, backbone):
     alg, f, theta, pairs = draw(algorithm, backbone, EVEN)
     support, query = stacked(pairs)
     given = [*theta.values(), *support, *query]

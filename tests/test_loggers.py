@@ -54,7 +54,7 @@ def test_logging_changes_nothing_that_is_learned(tmp_path):
     assert all(np.array_equal(p, silent.theta_[k]) for k, p in told.theta_.items())
 
 
-def test_an_open_writer_cannot_be_cloned_and_callbacks_may_be_taken_off(tmp_path):
+def test_callbacks_that_cannot_be_cloned_may_be_removed(tmp_path):
     est = learner(TensorBoard(SummaryWriter(tmp_path), close_after_train=False))
     with pytest.raises(TypeError, match="cannot pickle"):
         clone(est)
@@ -66,7 +66,7 @@ def test_an_open_writer_cannot_be_cloned_and_callbacks_may_be_taken_off(tmp_path
     assert again.theta_.keys() == est.theta_.keys()
 
 
-def test_the_code_of_the_docs_logs_what_it_says(tmp_path, monkeypatch):
+def test_the_code_of_the_logging_guide(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {}
     for block in BLOCKS:

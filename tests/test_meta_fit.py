@@ -120,7 +120,7 @@ def test_a_distribution_is_sampled_anew_in_every_iteration():
     assert same_theta(est, regressor(meta_batch_size=3).meta_fit(Slopes()))
 
 
-def test_an_overridden_sample_is_obeyed():
+def test_an_overridden_sample_is_used():
     class Counting(EmpiricalTasks):
         n = 0
 
@@ -178,14 +178,14 @@ def test_validation_keeps_the_best_theta():
     assert same_theta(est, short)
 
 
-def test_validation_itself_does_not_change_training():
+def test_validation_does_not_change_training():
     with_them = classifier(max_meta_iter=2).meta_fit(BLOBS[:4], validation_tasks=BLOBS[4:])
     without = classifier(max_meta_iter=2).meta_fit(BLOBS[:4])
     assert same_theta(with_them, without)
 
 
 @pytest.mark.parametrize("patience", [1, 3])
-def test_early_stopping_stops_after_so_many_epochs_without_a_better_one(patience):
+def test_early_stopping_stops_after_patience_epochs_without_improvement(patience):
     est = classifier(
         meta_lr=1.0, meta_lr_schedule="constant", max_meta_iter=60, early_stopping=True
     )
@@ -197,7 +197,7 @@ def test_early_stopping_stops_after_so_many_epochs_without_a_better_one(patience
 @pytest.mark.parametrize(
     "validation", [Slopes(), EmpiricalTasks(WAVES), WAVES], ids=["family", "empirical", "list"]
 )
-def test_validation_tasks_are_spelt_as_tasks_are(validation):
+def test_validation_tasks_have_the_formats_of_tasks(validation):
     tasks = Slopes() if isinstance(validation, Slopes) else WAVES
     est = regressor().meta_fit(tasks, validation_tasks=validation)
     assert all(np.isfinite(row["valid_loss"]) for row in est.history_)
@@ -259,7 +259,7 @@ def test_divergence_is_an_error_and_leaves_the_estimator_as_it_was(how, before):
     assert vars(est) == kept
 
 
-def test_theta_that_is_lost_in_the_last_step_is_an_error():
+def test_divergence_in_the_last_step_is_an_error():
     class Spoil(Callback):
         def on_train_end(self, net, **kwargs):
             next(net.module_.parameters()).data.fill_(torch.nan)
@@ -398,7 +398,7 @@ def test_without_scaling_nothing_is_scaled():
 
 
 @pytest.mark.parametrize("scaling", ["pooled", "task", None])
-def test_constant_features_do_no_harm(scaling):
+def test_constant_features_give_finite_predictions(scaling):
     tasks = [Task(np.c_[t.X, np.full(len(t), 7.0)], t.y) for t in BLOBS]
     est = classifier(scaling=scaling).meta_fit(tasks).fit(tasks[0].X, tasks[0].y)
     assert np.isfinite(est.predict_proba(tasks[0].X)).all()
@@ -477,7 +477,7 @@ def test_foreign_networks(network, cls):
     np.testing.assert_array_equal(again.predict_proba(BLOBS[0].X), P)
 
 
-def test_a_network_given_as_an_instance_is_copied_and_is_where_training_starts():
+def test_a_network_instance_is_copied_and_is_the_start_of_training():
     torch.manual_seed(0)
     net = nn.Linear(4, 3)
     before = net.weight.detach().numpy().copy()

@@ -77,7 +77,7 @@ def test_the_interval_covers_the_mean_as_often_as_it_says(method):
 
 
 @METHODS
-def test_adding_a_constant_and_a_scale_move_the_interval_along(method):
+def test_the_interval_is_equivariant_to_shift_and_scale(method):
     plain, moved = mean_interval(A, method=method), mean_interval(5 + 2 * A, method=method)
     assert moved[:3] == pytest.approx([5 + 2 * value for value in plain[:3]])
     assert plain.low < plain.mean < plain.high
@@ -181,19 +181,19 @@ def test_trainings_that_agree_change_nothing(method):
     assert folds[:5] == pytest.approx(once[:5])
 
 
-def test_one_training_of_each_fold_tells_nothing_of_training():
+def test_one_training_of_each_fold_has_no_variance_of_training():
     folds, once = mean_interval(over_folds(A[None], 5)), mean_interval(A)
     assert folds == pytest.approx(once)
     assert folds.n_trainings == 0
 
 
-def test_where_each_task_has_a_training_of_its_own_its_scatter_is_that_of_trainings():
+def test_with_one_training_a_task_the_scatter_of_tasks_is_that_of_trainings():
     each = np.where(np.eye(len(A)) > 0, A, np.nan)
     assert mean_interval(each)[:5] == pytest.approx(mean_interval(A)[:5])
     assert mean_interval(each).n_trainings == len(A)
 
 
-def test_trainings_that_are_not_paired_vary_each_on_their_own():
+def test_trainings_that_are_not_paired_vary_independently():
     rng = np.random.RandomState(0)
     a, b = drawn_twice(rng, 4, 1, 30, 1.0), drawn_twice(rng, 1, 1, 30, 1.0)
     found = compare_paired(a, b, method="t").difference
@@ -228,7 +228,7 @@ def test_p_values_and_interval_are_those_of_scipy(shift):
 
 
 @METHODS
-def test_interval_p_value_and_words_never_contradict(method):
+def test_interval_p_value_and_verdict_never_contradict(method):
     rng = np.random.RandomState(0)
     for n in (2, 3, 5, 20, 60):
         for shift in rng.uniform(-1, 1, size=20):
@@ -258,7 +258,7 @@ def test_swapping_a_and_b_swaps_the_signs(margin):
     assert one.hurt == np.mean(margin < B - A)
 
 
-def test_what_moves_both_or_mixes_the_pairs_up_changes_nothing():
+def test_a_common_shift_and_the_order_of_pairs_do_not_matter():
     order, plain = np.random.RandomState(0).permutation(len(A)), compare_paired(A, B, margin=0.03)
     for a, b in [(A + 3, B + 3), (A[order], B[order])]:
         found = compare_paired(a, b, margin=0.03)
@@ -313,7 +313,7 @@ def test_a_comparison_has_the_interval_of_the_differences():
     assert compare_paired(a, b).difference == mean_interval(a - b)
 
 
-def test_a_comparison_is_told_in_words():
+def test_the_text_of_a_comparison():
     better = "a is better: a - b is 0.200 ± 0.065 (95 %, 4 tasks); a wins on 4 tasks, ties on 0 "
     better += "and loses on 0 (0 % are hurt); p = 0.0023 (mean), 0.12 (sign test)"
     a, b = np.array([0.75, 0.8, 0.7, 0.75]), np.array([0.5, 0.6, 0.55, 0.55])
@@ -370,7 +370,7 @@ def test_constant_confidence_errs_by_its_excess(confidence):
     assert expected_calibration_error(y, proba) == pytest.approx(confidence - 0.5)
 
 
-def test_perfect_probabilities_err_little_and_sharpened_ones_much():
+def test_perfect_probabilities_have_a_small_error_and_sharpened_ones_a_large():
     assert expected_calibration_error(*drawn(0, 20000)[:2]) < 0.015
     assert expected_calibration_error(*drawn(0, 20000, times=3.0)[:2]) > 0.1
 
@@ -508,7 +508,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_input_is_refused_in_words(name):
+def test_bad_input_is_refused(name):
     call, words = BAD[name]
     with pytest.raises(ValueError, match=words):
         call()

@@ -33,7 +33,7 @@ class Nonsense:
 
 
 @pytest.mark.parametrize(("cls", "name"), OWN)
-def test_nonsense_is_refused_by_name_and_nothing_changes(cls, name):
+def test_bad_values_are_refused_by_name_and_change_nothing(cls, name):
     est = cls(**{name: Nonsense()})
     before = dict(vars(est))
     tasks = BLOBS if est.target_type == "class" else LINES
@@ -51,7 +51,7 @@ def test_every_parameter_has_one_role(cls):
 
 
 @pytest.mark.parametrize("cls", EVERY.values())
-def test_parameters_of_ones_own_may_be_given_by_place_the_shared_by_name(cls):
+def test_shared_parameters_are_keyword_only(cls):
     signature = inspect.signature(cls)
     own = [p.default for p in signature.parameters.values() if p.kind is not p.KEYWORD_ONLY]
     assert repr(cls(*own)) == repr(cls())
@@ -60,7 +60,7 @@ def test_parameters_of_ones_own_may_be_given_by_place_the_shared_by_name(cls):
 
 
 @pytest.mark.parametrize("cls", EVERY.values())
-def test_numpy_numbers_and_bools_are_as_good(cls):
+def test_numbers_and_bools_of_numpy_are_accepted(cls):
     tasks = BLOBS if cls.target_type == "class" else LINES
     for name, value in cls().get_params().items():
         if isinstance(value, (bool, int)) and name not in ("max_meta_iter", "verbose"):
@@ -76,7 +76,7 @@ def test_numpy_numbers_and_bools_are_as_good(cls):
         assert all(np.array_equal(theta[0], other) for other in theta)
 
 
-def test_parameters_of_the_same_name_in_a_learner_of_ones_own_are_its_own():
+def test_a_subclass_may_redeclare_a_parameter():
     @dataclass(eq=False, repr=False)
     class Own(MetaClassifier):
         head: int = 3

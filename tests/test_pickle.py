@@ -53,7 +53,7 @@ def tasks_of(name):
 
 @each_way
 @pytest.mark.parametrize(("name", "cls"), all_estimators())
-def test_an_estimator_in_every_state_and_what_it_learned(name, cls, way):
+def test_estimators_are_pickled_in_every_state(name, cls, way):
     task = tasks_of(name)[0]
     new = way(clone(way(cls(**SMALL))))
     fitted = way(way(new.meta_fit(tasks_of(name))).fit(task.X, task.y))
@@ -103,7 +103,7 @@ MADE = {
 
 
 @pytest.mark.parametrize("make", MADE.values(), ids=MADE)
-def test_what_wraps_an_estimator(make):
+def test_wrapped_estimators_are_pickled(make):
     value = make()
     for way in WAYS.values():
         again = way(value)

@@ -141,7 +141,7 @@ def test_meta_fit_restarts_and_clears_the_adaptation(name):
 
 
 @each
-def test_learned_parameters_can_be_read_and_not_changed(name):
+def test_learned_parameters_are_read_only(name):
     est = meta_fitted(name)
     theta = clone(est).theta_
     assert theta.keys() == est.meta_state.theta.keys()
@@ -152,7 +152,7 @@ def test_learned_parameters_can_be_read_and_not_changed(name):
 
 
 @each
-def test_reset_meta_forgets_all(name):
+def test_reset_meta_removes_the_prior(name):
     est = meta_fitted(name).fit(*rows_of(name))
     assert vars(est.reset_meta()) == vars(new(name).set_params(**est.get_params()))
     with pytest.raises(NotMetaFittedError, match=r"meta-fitted yet. Call meta_fit\(tasks\) first"):
@@ -278,7 +278,7 @@ def test_the_meta_state_is_of_read_only_arrays_also_after_pickling(name, tmp_pat
 
 
 @each
-def test_the_global_generators_are_left_alone(name):
+def test_global_generators_are_unchanged(name):
     X, y = rows_of(name)
     torch.manual_seed(3)
     np.random.seed(3)  # noqa: NPY002
@@ -291,7 +291,7 @@ def test_the_global_generators_are_left_alone(name):
 
 
 @each
-def test_without_a_seed_torchs_generator_is_left_alone_too(name):
+def test_without_a_seed_the_generator_of_torch_is_unchanged(name):
     X, y = rows_of(name)
     before = torch.get_rng_state()
     new(name).set_params(random_state=None).meta_fit(tasks_of(name)).fit(X, y).predict(X)
@@ -299,7 +299,7 @@ def test_without_a_seed_torchs_generator_is_left_alone_too(name):
 
 
 @each
-def test_the_same_seed_gives_the_same_and_another_another(name):
+def test_the_seed_decides_the_prior(name):
     def first(seed):
         est = new(name).set_params(random_state=seed).meta_fit(tasks_of(name))
         return est.meta_state.theta["backbone.0.weight"]
@@ -327,7 +327,7 @@ def test_the_dtype_follows_x(name, dtype):
 
 
 @each
-def test_only_history_and_state_are_kept(name):
+def test_an_estimator_stores_only_history_and_state(name):
     est = meta_fitted(name)
     assert set(vars(est)) - set(est.get_params()) == {"_meta_state", "history_"}
     assert b"skorch.net" not in pickle.dumps(est)

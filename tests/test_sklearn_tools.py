@@ -106,7 +106,7 @@ def test_a_grid_over_the_inner_loop_shows_different_scores(maml):
 
 
 @pytest.mark.slow
-def test_two_workers_find_what_one_finds(maml):
+def test_two_workers_give_the_same_result(maml):
     X, y = TEST[0].X, TEST[0].y
     one = search(GridSearchCV, maml, n_jobs=1).fit(X, y)
     two = search(GridSearchCV, maml, n_jobs=2).fit(X, y)

@@ -51,14 +51,14 @@ def foreign_attributes(tree):
                 yield f"line {node.lineno}: .{node.attr}"
 
 
-def words_of(name):
+def parts_of_name(name):
     return set(re.findall(r"[A-Z]?[a-z0-9]+", name))
 
 
 def private_names(path, tree):
     """Files, classes and functions named by a word that only this package would use so."""
     names = [Path(path).stem, *(n.name for n in ast.walk(tree) if isinstance(n, DEFINITIONS))]
-    return [n for n in names if PRIVATE_WORDS & {word.lower() for word in words_of(n)}]
+    return [n for n in names if PRIVATE_WORDS & {word.lower() for word in parts_of_name(n)}]
 
 
 def docstrings(tree):
@@ -82,7 +82,7 @@ def test_names_are_words_of_the_field(path):
 
 
 @pytest.mark.parametrize("path", TREES)
-def test_docstrings_say_what_a_function_does(path):
+def test_docstrings_begin_with_a_plain_verb(path):
     assert [
         doc for doc in docstrings(TREES[path]) if re.match(r"(Give|Tell|Say|Hold)\b", doc)
     ] == []

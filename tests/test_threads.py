@@ -75,7 +75,7 @@ def test_torchs_default_dtype_changes_nothing(name, cls):
 
 
 @pytest.mark.parametrize("backbone", [foreign, Noisy])
-def test_nor_for_a_network_of_the_users(backbone):
+def test_torchs_default_dtype_changes_no_custom_network(backbone):
     est, tasks = of("MAMLClassifier", MAMLClassifier, backbone=backbone)
     expected = outcome(est, tasks)
     with default_dtype(torch.float64):

@@ -110,7 +110,7 @@ def test_pooled_regression_is_least_squares_on_all_rows(weighted):
     assert np.abs(at(adapting)).max() > 1e-2
 
 
-def test_a_pooled_regressor_finds_least_squares():
+def test_a_pooled_regressor_converges_to_least_squares():
     X, y, _ = linear_rows()
     reg = PooledRegressor(
         n_support=4, n_query=5, meta_lr=0.1, max_meta_iter=600, norm=None, **LINEAR_MODEL
@@ -151,7 +151,7 @@ def test_pooled_classification_is_logistic_regression_on_all_rows():
     assert np.abs(gradient(alg, off, *parts)).max() > 1e-3
 
 
-def test_a_pooled_classifier_finds_logistic_regression():
+def test_a_pooled_classifier_converges_to_logistic_regression():
     tasks = shared_labels()
     clf = PooledClassifier(
         n_shot=3, n_query=99, meta_lr=0.1, max_meta_iter=600, norm=None, **LINEAR_MODEL
@@ -173,7 +173,7 @@ def accuracy(clf, tasks):
 
 
 @pytest.mark.parametrize("flip", [False, True], ids=["shared", "local"])
-def test_only_fine_tuning_stands_labels_that_are_local_names(flip):
+def test_fine_tuning_but_not_pooling_learns_labels_of_local_meaning(flip):
     params = SMALL | {"max_meta_iter": 200, "meta_lr": 0.01}
     tasks = shared_labels(T=9, n=60, apart=4.0, flip=flip)
     train, test = tasks[:6], tasks[6:]
@@ -308,7 +308,7 @@ def test_pre_training_is_the_loss_of_one_network_on_all_rows(adapts):
         assert_same(loss, twins.task_loss(twins.network(embed, theta, X), y, weight))
 
 
-def test_what_is_pre_trained_is_the_trained_head_whatever_a_task_starts_from():
+def test_pre_training_uses_the_trained_head_for_every_start():
     alg = FineTune(
         cross_entropy,
         CosineHead(None),
@@ -387,7 +387,7 @@ def test_the_scale_grows_with_the_number_of_classes(n_classes, scale):
         assert_same(loss, twins.task_loss(logits, y, weight))
 
 
-def test_the_scale_of_a_task_does_not_depend_on_those_stacked_with_it():
+def test_the_scale_of_a_task_does_not_depend_on_other_tasks_of_the_stack():
     Z = torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(0)).double()
     phi = {"head.weight": Z.repeat(1, 50, 1), "head.norm": torch.ones(2, 250).double()}
     phi["head.present"] = torch.arange(250) < torch.tensor([[250], [3]])
@@ -403,7 +403,7 @@ def test_a_cosine_head_starts_as_torch_under_weight_normalisation():
     assert 0.2 < drawn["head.weight"].abs().max() <= 0.25
 
 
-def test_a_row_without_features_does_no_harm():
+def test_a_row_of_zero_features_has_finite_cosine_logits():
     """Where a ReLU network is dead for a whole class, its direction is zero."""
     alg = BaselinePlusPlusClassifier(inner_steps=20).make_algorithm()
     f = Backbone(MLP((3,), ()), (3,))
@@ -438,7 +438,7 @@ def outputs(est, task):
 
 
 @every_estimator
-def test_a_warm_start_goes_on(est):
+def test_a_warm_start_continues(est):
     est, tasks = clone(est).set_params(warm_start=True), tasks_of(est)
     first = est.meta_fit(tasks).history_[-1]["train_loss"]
     for _ in range(5):
@@ -479,7 +479,7 @@ def test_without_steps_a_classifier_is_its_start():
 @pytest.mark.parametrize(
     "params", [{"head": "prototype"}, {"adapts": "head"}, {"inner_optimizer": "adam"}]
 )
-def test_how_it_fine_tunes_may_change_after_meta_fit(params):
+def test_fine_tuning_parameters_may_change_after_meta_fit(params):
     clf = FineTuneClassifier(inner_steps=5, **SMALL).meta_fit(BLOBS)
     before = outputs(clf, BLOBS[0])
     assert not np.allclose(outputs(clf.set_params(**params), BLOBS[0]), before)
@@ -507,7 +507,7 @@ def test_the_scale_of_baseline_plus_plus_is_part_of_the_prior():
         (BaselinePlusPlusClassifier, "inner_lr", "slow", r"a float in the range \(0, inf\)"),
     ],
 )
-def test_parameters_that_are_refused(cls, name, value, message):
+def test_bad_parameters_are_refused(cls, name, value, message):
     with pytest.raises(ValueError, match=f"'{name}' parameter of {cls.__name__} must be {message}"):
         cls(**{name: value}).meta_fit(BLOBS if "Class" in cls.__name__ else WAVES)
 

@@ -84,7 +84,7 @@ def test_on_linear_models_it_is_autograd_through_the_closed_form(damping):
         torch.testing.assert_close(found[k], wanted[k], rtol=1e-8, atol=1e-8)
 
 
-def test_the_official_damping_is_not_the_paper_s_gradient():
+def test_the_official_damping_differs_from_the_gradient_of_the_paper():
     f, theta, support, query = linear_model()
     exact, damped = (
         gradient(
@@ -220,7 +220,7 @@ def test_the_larger_lambda_the_nearer_a_task_stays_to_the_start():
     assert moved[0] > 2 * moved[-1]
 
 
-def test_history_says_how_nearly_the_problems_are_solved():
+def test_history_records_the_residuals_of_the_inner_problems():
     tasks = make_linear_tasks(6, 12, D, random_state=0).tasks
     reg = IMAMLRegressor(
         hidden_layer_sizes=(), lam=1.0, max_meta_iter=6, iters_per_epoch=2, random_state=0
@@ -257,7 +257,7 @@ def test_its_diagnostics_are_those_of_each_task():
 
 
 @pytest.mark.parametrize("damping", [1.0, (1.0,), (-1.0, 0.0), ("a", "b"), None])
-def test_damping_that_is_no_pair_of_numbers_is_refused(damping):
+def test_bad_damping_is_refused(damping):
     clf = IMAMLClassifier(cg_damping=damping)
     with pytest.raises(
         ValueError, match="'cg_damping' parameter of IMAMLClassifier must be a pair"

@@ -152,7 +152,7 @@ def test_permuting_the_coordinates_permutes_their_moves(rule):
     assert len(after[0].unique()) == 11
 
 
-def test_the_gates_see_hidden_state_weight_and_their_own_past():
+def test_inputs_of_the_gates_are_hidden_state_weight_and_previous_gate():
     theta, rows = coordinates()
     _, h, _, gates = GatedRule(H).step(theta, *rows)
     c, *_, before = rows
@@ -163,7 +163,7 @@ def test_the_gates_see_hidden_state_weight_and_their_own_past():
             assert_same(gates[n, gate], torch.sigmoid(weight[gate] @ z + bias[gate]), 1e-12)
 
 
-def test_a_vector_becomes_the_parameters_that_it_came_from():
+def test_flattening_parameters_is_undone():
     params = {"a": torch.rand(2, 3, 4, 5), "b": torch.rand(2, 3), "c": torch.rand(2, 3, 6)}
     vector = as_vector(params, 2)
     assert vector.shape == (2, 3, 27)
@@ -270,7 +270,7 @@ def paper_preprocess(x, p=10):
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("net", NETS)
-def test_it_is_its_slow_twin(net, head, rule, first_order):
+def test_the_learner_equals_its_slow_twin(net, head, rule, first_order):
     alg, f, theta, tasks, support, query = draw(net, head, rule, 3, first_order)
     losses, grads = meta_gradient(alg, f, theta, support, query)
     theta = {k: p.requires_grad_() for k, p in theta.items()}
@@ -321,7 +321,7 @@ def test_first_order_predicts_the_same_but_has_another_meta_gradient():
 @pytest.mark.parametrize("first_order", [True, False], ids=["first", "second"])
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("chunk_size", [5, 50, 10_000])
-def test_chunks_do_not_matter(chunk_size, rule, first_order):
+def test_chunk_size_does_not_change_results(chunk_size, rule, first_order):
     alg, f, theta, _, support, query = draw("mlp", "shared", rule, 2, first_order)
     losses, grads = meta_gradient(alg, f, theta, support, query)
     chunked = dataclasses.replace(alg, chunk_size=chunk_size)
@@ -331,7 +331,7 @@ def test_chunks_do_not_matter(chunk_size, rule, first_order):
         assert_same(grad, other_grads[k], 1e-12)
 
 
-def kept_for_the_backward_pass(alg, f, theta, support, query):
+def saved_bytes(alg, f, theta, support, query):
     """Bytes that autograd keeps, each storage once."""
     kept = {}
 
@@ -352,7 +352,7 @@ def test_chunks_bound_the_memory_to_the_state():
     per_step = {}
     for chunk_size in (None, 100):
         bytes_of = [
-            kept_for_the_backward_pass(
+            saved_bytes(
                 dataclasses.replace(alg, chunk_size=chunk_size, inner_steps=steps),
                 *(f, theta, support, query),
             )
@@ -403,7 +403,7 @@ def outputs_of(est, task):
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("kind", ESTIMATORS)
-def test_steps_and_chunks_are_free_after_meta_fit_and_the_rule_is_not(kind, rule):
+def test_steps_and_chunks_but_not_the_rule_may_change_after_meta_fit(kind, rule):
     est, task = fitted(kind, rule=rule)
     outputs = [
         outputs_of(est.set_params(inner_steps=steps).fit(task.X, task.y), task)

@@ -90,20 +90,20 @@ def ends():
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_outer_loop_ends_at_the_closed_form_of_its_own_method(ends, method):
+def test_the_outer_loop_ends_at_the_closed_form_of_its_method(ends, method):
     found, expected = ends
     np.testing.assert_allclose(found[method], expected[method], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(("one", "other"), list(itertools.permutations(METHODS, 2)))
-def test_the_outer_loop_does_not_end_at_that_of_another(ends, one, other):
+def test_the_outer_loop_does_not_end_at_the_closed_form_of_another_method(ends, one, other):
     found, expected = ends
     assert np.linalg.norm(found[one] - expected[other]) > 1e-3
 
 
 @pytest.mark.parametrize("steps", [1, 3])
 @pytest.mark.parametrize("method", [m for m in METHODS if m not in ("joint", "imaml")])
-def test_the_meta_gradient_vanishes_for_its_own_number_of_steps_only(method, steps):
+def test_the_meta_gradient_vanishes_only_for_its_number_of_steps(method, steps):
     examples, H, w = quadratics()
     own = optimum(weights_of(method, H, steps), w)
     np.testing.assert_allclose(gradient_at(own, method, steps, examples), 0, atol=1e-9)

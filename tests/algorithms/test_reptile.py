@@ -189,7 +189,7 @@ def test_meta_fit_ends_at_the_closed_form():
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-def test_an_iteration_goes_to_the_mean_of_the_weights_that_tasks_arrive_at():
+def test_an_iteration_steps_to_the_mean_of_the_adapted_weights():
     tasks, *_ = linear_tasks()
     reg = ReptileRegressor(
         hidden_layer_sizes=4,

@@ -89,7 +89,7 @@ PAIRS = [(X, Y) for X in ROWS]
 
 
 @pytest.mark.filterwarnings("ignore:The backbone WithoutDerivative cannot be mapped:UserWarning")
-def test_a_missing_second_derivative_is_refused_in_words_where_it_is_needed():
+def test_a_missing_second_derivative_is_a_clear_error_only_where_it_is_needed():
     small = {"backbone": WithoutDerivative(Once.apply), "max_meta_iter": 1, "random_state": 0}
     with pytest.raises(ValueError, match=r"cannot be differentiated twice.*first_"):
         MAMLClassifier(**small).meta_fit(PAIRS)
@@ -97,7 +97,7 @@ def test_a_missing_second_derivative_is_refused_in_words_where_it_is_needed():
         assert est.meta_fit(PAIRS).fit(*PAIRS[0]).predict(ROWS[0]).shape == Y.shape
 
 
-def test_features_without_a_gradient_are_refused_in_words():
+def test_features_without_a_gradient_are_a_clear_error():
     est = ProtoNetClassifier(backbone=WithoutDerivative(torch.detach), max_meta_iter=1)
     with pytest.raises(ValueError, match="WithoutDerivative cannot be differentiated"):
         est.meta_fit(PAIRS)

@@ -265,7 +265,7 @@ def test_first_order_predicts_the_same_but_has_another_meta_gradient(net, head):
 
 @pytest.mark.parametrize("progress", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("until", [0.0, 0.5, 1.0])
-def test_the_order_anneals_and_first_order_stays_to_the_end(until, progress):
+def test_first_order_until_anneals_the_order(until, progress):
     def gradient(alg):
         f, _, theta, _, support, query = draw("mlp", alg, False)
         theta = {k: p.requires_grad_() for k, p in theta.items()}

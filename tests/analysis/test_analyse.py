@@ -40,7 +40,7 @@ def blobs():
     return analyse(BLOBS, random_state=0)
 
 
-def test_waves_pay(waves):
+def test_meta_learning_pays_on_sinusoids(waves):
     assert waves.pays
     assert cases(waves) == {2: "meta", 5: "meta"}
     assert waves.verdicts[0].best["meta"] == "hierarchical kernel regression"
@@ -71,7 +71,7 @@ def test_nothing_is_learned_from_noise():
     assert "other features, more rows" in report.advice
 
 
-def test_hidden_groups_are_found():
+def test_hidden_groups_are_recovered():
     two = [lines(0.3, mean, 12, seed=s) for s, mean in enumerate((2.0, -2.0))]
     report = analyse([*two[0], *two[1]], random_state=0)
     assert set(report.groups.labels[:12].tolist()) in ({0}, {1})
@@ -97,7 +97,7 @@ def test_a_foreign_task_is_named(with_stranger):
     assert 0.5 < report.variance / usual.variance < 2
 
 
-def test_labels_of_each_tasks_own(blobs):
+def test_local_labels(blobs):
     assert blobs.local_labels
     assert blobs.advice.startswith("ProtoNetClassifier")
     named = [Task(t.X, [f"{i}{k}" for k in t.y]) for i, t in enumerate(BLOBS)]
@@ -160,7 +160,7 @@ def test_the_evidence_is_the_largest_gain(waves):
     )
 
 
-def test_the_same_seed_says_the_same(waves):
+def test_the_same_seed_gives_the_same_report(waves):
     assert str(analyse(WAVES, random_state=0)) == str(waves)
 
 
@@ -183,7 +183,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_page_is_whole_and_needs_no_other_file(waves, tmp_path):
+def test_the_page_is_complete_html_without_other_files(waves, tmp_path):
     path = tmp_path / "report.html"
     text = waves.to_html(path)
     assert path.read_text(encoding="utf-8") == text
@@ -209,7 +209,7 @@ def test_without_matplotlib_the_page_has_no_pictures(blobs, monkeypatch):
     assert "<img" not in text
 
 
-def test_an_estimator_takes_part_and_stays_as_it_is():
+def test_an_estimator_is_compared_and_left_unchanged():
     maml = MAMLRegressor(hidden_layer_sizes=8, max_meta_iter=3, random_state=0)
     before = maml.get_params()
     report = analyse(lines(0.5, 1.0, 8, 12), maml, random_state=0)
@@ -266,7 +266,7 @@ def test_the_advice_follows_the_verdicts(waves):
         ),
     ],
 )
-def test_answers(waves, cases, answer):
+def test_answer_of_the_report(waves, cases, answer):
     verdicts = [v._replace(case=case) for v, case in zip(waves.verdicts, cases, strict=True)]
     report = replace(waves, verdicts=tuple(verdicts))
     assert report.verdict.startswith(answer)
@@ -331,7 +331,7 @@ def test_short_and_long_tasks():
     assert report.n_rows.max() == 200
 
 
-def test_short_tasks_do_not_hide_what_long_ones_can_say():
+def test_short_tasks_do_not_hide_the_result_of_long_ones():
     long, short = lines(0.5, 1.0, 20, 24), lines(0.5, 1.0, 12, 4, seed=1)
     report = analyse([*long, *short], random_state=0)
     found = report.comparison
@@ -379,7 +379,7 @@ def test_bad_input_is_one_clear_error(tasks, how, error, words):
         analyse(tasks, how.pop("estimator", None), random_state=0, **how)
 
 
-def test_the_estimator_given_may_be_meta_fitted():
+def test_a_meta_fitted_estimator_is_accepted():
     tasks = lines(0.5, 1.0, 8, 12)
     maml = MAMLRegressor(hidden_layer_sizes=8, max_meta_iter=3, random_state=0).meta_fit(tasks)
     fresh = analyse(tasks, clone(maml).reset_meta(), random_state=0)

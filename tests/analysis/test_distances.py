@@ -44,7 +44,7 @@ def clustered(kind, seed=0, n=25):
 
 @pytest.mark.parametrize("kind", [classes, slopes])
 @pytest.mark.parametrize("metric", OURS)
-def test_a_task_is_at_0_from_itself_and_from_its_copy(metric, kind):
+def test_the_distance_to_itself_and_to_a_copy_is_zero(metric, kind):
     tasks = clustered(kind)[::6]
     distances = task_distances([*tasks, *tasks], metric=metric, random_state=0)
     assert (np.diag(distances) == 0).all()
@@ -66,7 +66,7 @@ def test_a_task_is_at_0_from_itself_and_from_its_copy(metric, kind):
         ("otdd", slopes, 25),
     ],
 )
-def test_hidden_clusters_are_found(metric, kind, n):
+def test_hidden_clusters_are_recovered(metric, kind, n):
     distances = task_distances(clustered(kind, n=n), metric=metric, random_state=0)
     distances = np.maximum(distances + distances.T, 0)  # of logme, both directions
     found = AgglomerativeClustering(4, metric="precomputed", linkage="average")
@@ -85,7 +85,7 @@ def test_rows_may_be_in_any_order_and_labels_of_any_name(metric):
 
 
 @pytest.mark.parametrize("metric", OURS)
-def test_units_of_features_and_targets_do_not_count(metric):
+def test_units_of_features_and_targets_do_not_matter(metric):
     tasks = clustered(slopes)[::4]
     other = [(X * [1e3, 1, 1e-3, 1] - 5, 1e4 * y + 1) for X, y in tasks]
     ours, theirs = (task_distances(t, metric=metric) for t in (tasks, other))
@@ -105,7 +105,7 @@ def test_pictures_as_rows_and_one_constant_feature(metric):
 
 
 @pytest.mark.parametrize("metric", OURS)
-def test_what_y_holds_may_be_said(metric):
+def test_target_type_may_be_a_parameter(metric):
     rng = np.random.RandomState(0)
     tasks = [(rng.normal(size=(20, 2)), rng.poisson(4, 20).astype(float)) for _ in range(4)]
     said = task_distances(tasks, metric=metric, metric_params={"target_type": "real"})
@@ -127,7 +127,7 @@ def test_distances_to_a_task_are_those_among_all_tasks(metric):
         np.testing.assert_allclose(distances, among[places, j], atol=1e-6)
 
 
-def test_a_metric_of_ones_own():
+def test_a_callable_metric():
     tasks = clustered(slopes)[:3]
     found = task_distances(tasks, metric=lambda a, b: len(a) - 2 * len(b))
     assert found.tolist() == [[len(a) - 2 * len(b) for _, b in tasks] for _, a in tasks]
@@ -137,7 +137,7 @@ def test_a_metric_of_ones_own():
         task_distances(tasks, metric=lambda a, b: 0, metric_params={"a": 1})
 
 
-def test_what_cannot_be_measured_is_said():
+def test_bad_input_is_refused():
     tasks = clustered(slopes)[:3]
     with pytest.raises(ValueError, match=r"metric must be one of \['.*'otdd'.*; got 'odd'"):
         task_distances(tasks, metric="odd")
@@ -152,7 +152,7 @@ def test_what_cannot_be_measured_is_said():
 
 
 @pytest.mark.parametrize("metric", sorted(NEED_ESTIMATOR))
-def test_a_metric_that_needs_an_estimator_says_so(metric, monkeypatch):
+def test_a_metric_that_needs_an_estimator_is_refused_without_one(metric, monkeypatch):
     monkeypatch.setitem(METRICS, metric, METRICS["mmd"])
     with pytest.raises(ValueError, match=f"metric='{metric}' needs a meta-fitted estimator"):
         task_distances(clustered(slopes)[:3], metric=metric)
@@ -166,7 +166,7 @@ def test_a_metric_that_needs_an_estimator_says_so(metric, monkeypatch):
         (np.arange(9.0).reshape(3, 3), "asymmetric"),
     ],
 )
-def test_a_metric_is_held_to_its_word(found, message, monkeypatch):
+def test_wrong_results_of_a_callable_metric_are_refused(found, message, monkeypatch):
     monkeypatch.setitem(METRICS, "wrong", lambda tasks, estimator, rng: found)
     with pytest.raises(ValueError, match=message):
         task_distances(clustered(slopes)[:3], metric="wrong")
@@ -184,7 +184,7 @@ def test_an_embedding_groups_tasks_and_places_new_ones(metric):
 
 @pytest.mark.parametrize("n_components", [None, 2])
 @pytest.mark.parametrize("metric", SYMMETRIC)
-def test_an_embedding_places_its_own_tasks_where_they_were(metric, n_components):
+def test_an_embedding_transforms_its_training_tasks_to_their_positions(metric, n_components):
     tasks = clustered(slopes)[::3]
     embedding = TaskEmbedding(metric=metric, n_components=n_components)
     vectors = embedding.fit_transform(tasks)
@@ -200,7 +200,7 @@ def test_an_embedding_keeps_distances_that_are_euclidean():
     np.testing.assert_allclose(np.abs(vectors - vectors.T), [[0, 1, 5], [1, 0, 4], [5, 4, 0]])
 
 
-def test_the_nearest_and_the_selected():
+def test_nearest_tasks_and_selected_tasks():
     tasks, new = clustered(classes), clustered(classes, seed=1)
     for metric in ["logme", "mmd", "otdd"]:
         places, distances = nearest_tasks(tasks, new[7], 6, metric=metric)

@@ -203,7 +203,7 @@ def test_local_labels_are_matched():
     np.testing.assert_allclose(transfer_distances(tasks, clf), risk - np.diag(risk), atol=1e-8)
 
 
-def test_names_of_labels_matter_only_by_name():
+def test_label_names_matter_only_to_metrics_by_name():
     tasks = [Task(t.X, t.y, support=t.support) for t in ragged("class")]
     turned = [*tasks[:-1], Task(tasks[-1].X, 1 - tasks[-1].y, support=tasks[-1].support)]
     matched, by_name = (
@@ -259,7 +259,7 @@ def test_gradients_and_parameters_of_every_kind_of_learner(est):
     assert np.isfinite(d).all()
 
 
-def test_parameters_are_those_of_fit():
+def test_parameter_distances_are_those_of_fitted_parameters():
     tasks = ragged()
     reg = MAMLRegressor(**SMALL).meta_fit(tasks)
     phi = []
@@ -341,7 +341,7 @@ def test_tasks_that_do_not_go_with_the_prior_are_refused():
         gradient_distances(wide, reg)
 
 
-def test_a_task_that_cannot_be_cut_is_refused():
+def test_a_task_that_cannot_be_split_is_refused():
     tasks = [([[0.0], [1.0]], [0.5, 1.5]), ([[0.0]], [0.5])]
     with pytest.raises(TaskError, match=r"Task 1: X of shape \(1, 1\).*two rows are needed"):
         transfer_distances(tasks)

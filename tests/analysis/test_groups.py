@@ -21,7 +21,7 @@ def three_groups(seed, n=30, apart=8.0):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_three_groups_are_found(seed):
+def test_three_groups_are_recovered(seed):
     points, own = three_groups(seed)
     found = find_groups(distances(points), np.random.RandomState(seed))
     assert adjusted_rand_score(own, found.labels) == 1
@@ -88,7 +88,7 @@ def test_scaling_gives_the_points_back():
     np.testing.assert_allclose(values[:3] / 12, found.var(axis=0))
 
 
-def test_noise_around_zero_tells_no_tasks_apart():
+def test_noise_around_zero_forms_no_groups():
     noise = np.random.RandomState(0).standard_normal((30, 30))
     np.fill_diagonal(noise, 0)
     assert not tasks_differ(noise)

@@ -35,7 +35,7 @@ CASES = [(30, 4, 0.5), (30, 4, 10.0), (12, 40, 1.0), (50, 1, 0.01)]
 
 
 @pytest.mark.parametrize(("n", "d", "noise"), CASES)
-def test_it_is_the_evidence_at_its_precisions(n, d, noise):
+def test_logme_is_the_evidence_at_its_precisions(n, d, noise):
     F, y = problem(n, d, noise)
     value, alpha, beta = solved(F, y)
     assert abs(dual(F, y, alpha, beta) - value) < 1e-8
@@ -69,7 +69,7 @@ def test_labels_are_a_column_each():
     assert logme(F, columns) == pytest.approx(np.mean(each))
 
 
-def test_features_that_say_nothing_and_targets_without_noise():
+def test_uninformative_features_and_noiseless_targets():
     rng = np.random.RandomState(0)
     y = rng.normal(size=40)
     none = -0.5 * (np.log(2 * np.pi * (y @ y) / 40) + 1)  # white noise at its best variance
@@ -99,7 +99,7 @@ def test_distances_are_evidence_lost_with_the_model_of_another_task():
         np.testing.assert_allclose(found[:, j], evidence[j] - evidence, atol=1e-9)
 
 
-def test_label_sets_may_differ_and_what_they_tell_apart_counts():
+def test_label_sets_may_differ():
     rng = np.random.RandomState(0)
     X = rng.normal(size=(3, 60, 2))
     fine = Task(X[0], np.digitize(X[0, :, 0], [-0.5, 0.5]))  # along the first feature
@@ -130,6 +130,6 @@ def test_the_features_of_a_learned_backbone_take_the_place_of_the_inputs():
     assert np.abs(found - task_distances(tasks, metric="logme")).max() > 0.01
 
 
-def test_targets_that_are_alike_are_refused():
+def test_constant_targets_are_refused():
     with pytest.raises(TaskError, match="Task 1: its 3 targets are all equal"):
         task_distances([(np.eye(3), [0.5, 1, 2]), (np.eye(3), [2.5] * 3)], metric="logme")

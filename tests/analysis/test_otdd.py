@@ -120,7 +120,7 @@ def test_regression_moves_inputs_and_targets():
     np.testing.assert_allclose(found[0] ** 2, [0, 4 * 2 / 3, 25], atol=1e-12)
 
 
-def test_other_labels_on_the_same_inputs_are_seen():
+def test_other_labels_on_the_same_inputs_have_a_distance():
     X = np.random.RandomState(0).normal(size=(40, 2))
     tasks = [(X, X[:, 0] > 0), (X, X[:, 1] > 0), (X, X[:, 0] < 0)]
     found = otdd(tasks)
@@ -149,7 +149,7 @@ def test_without_pot_the_extra_is_named(monkeypatch):
         otdd(tasks)
 
 
-def test_threads_do_not_count():
+def test_threads_do_not_change_distances():
     rng = np.random.RandomState(0)
     tasks = [(rng.normal(size=(n, 2)), np.arange(n) % 2) for n in range(4, 12)]
     np.testing.assert_array_equal(otdd(tasks, n_jobs=None), otdd(tasks, n_jobs=3))

@@ -101,7 +101,7 @@ def test_orthogonal_design_is_the_rule_per_coordinate():
     assert set(found.winner) == {"meta"}
 
 
-def test_tasks_enough_is_where_nine_tenths_of_the_gain_are():
+def test_tasks_enough_reach_nine_tenths_of_the_gain():
     tasks = make_linear_tasks(50, 15, 2, noise=2.0, random_state=0).tasks
     how = {"fit_intercept": False, "random_state": 0}
     found, limit = (predicted_gain(tasks, 6, n_tasks=n, **how) for n in (None, 10**9))

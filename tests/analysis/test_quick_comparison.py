@@ -91,7 +91,7 @@ def test_every_learner_has_a_strategy_and_learns(classify):
         assert (learner.strategy == "meta") == bool(learner.advice)
 
 
-def test_labels_of_each_tasks_own_are_not_pooled():
+def test_local_labels_are_not_pooled():
     learners = quick_learners(None, n_outputs=None, seed=0)
     assert {learner.strategy for learner in learners.values()} == {"alone", "meta"}
 
@@ -106,7 +106,7 @@ def test_many_features_become_few_axes():
     assert widths == {"scaled": (30, 100), "axes": (30, 20), "curves": (30, 40)}
 
 
-def test_views_are_of_all_rows_and_keep_what_a_task_is():
+def test_views_are_scaled_over_all_rows_and_keep_support_and_name():
     tasks = [Task(t.X, t.y, support=t.support, name=str(i)) for i, t in enumerate(LINES)]
     views = fit_views(tasks, np.random.RandomState(0))
     seen = transform_tasks(views["scaled"], tasks)
@@ -134,7 +134,7 @@ def test_sizes_are_what_nine_tasks_in_ten_have_the_rows_for():
     assert places == [*range(9), *range(10, 19)]
 
 
-def test_sizes_that_twenty_tasks_have_the_rows_for_have_tasks_of_their_own():
+def test_each_size_uses_the_tasks_with_enough_rows_if_they_are_twenty():
     tasks = [task_of(n) for n in [4] * 15 + [44] * 20 + [100] * 20]
     small, middle, large = sizes_by_tasks(tasks, False)
     assert small == ([2], [*range(55)])
@@ -163,7 +163,7 @@ def test_tasks_that_cannot_be_learned_and_judged_are_left_out():
         choose_rows([task_of(n) for n in (9, 9, 9, 3, 2)], False, 9, rng)
 
 
-def test_of_one_class_nothing_is_learned():
+def test_one_class_is_not_learned():
     X, rng = np.zeros((8, 1)), np.random.RandomState(0)
     both, one = Task(X, np.repeat(["a", "b"], 4)), Task(X, np.repeat("a", 8))
     assert list(choose_rows([both, one, both, both, both], True, 9, rng)[0]) == [0, 2, 3, 4]

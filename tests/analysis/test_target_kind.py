@@ -68,7 +68,7 @@ ASKED = {
 
 
 @pytest.mark.parametrize("name", ASKED)
-def test_everything_reads_counts_as_numbers_and_few_of_them_as_labels(name):
+def test_counts_are_numbers_and_few_distinct_counts_are_labels(name):
     ask = ASKED[name]
     many, few = counts(), counts(most=1)
     as_said = ask(many, {"target_type": "real"})
@@ -78,7 +78,7 @@ def test_everything_reads_counts_as_numbers_and_few_of_them_as_labels(name):
     np.testing.assert_array_equal(ask(few, {}), ask(few, {"target_type": "class"}))
 
 
-def test_an_estimator_says_what_targets_are():
+def test_an_estimator_decides_the_target_type():
     few = [Task(t.X, t.y) for t in counts(most=5)]
     ours = task_distances(few, metric="otdd", estimator=MAMLRegressor())
     said = task_distances(few, metric="otdd", metric_params={"target_type": "real"})
@@ -87,7 +87,7 @@ def test_an_estimator_says_what_targets_are():
 
 
 @pytest.mark.parametrize("metric", sorted(set(METRICS) - NEED_ESTIMATOR))
-def test_a_new_task_is_of_the_kind_of_those_known(metric):
+def test_a_new_task_has_the_target_type_of_the_others(metric):
     known, new = counts(), Task(np.eye(2).repeat(4, axis=0), np.arange(8.0) // 2)
     _, near = nearest_tasks(known, new, metric=metric, random_state=0)
     params = {"target_type": "real"}

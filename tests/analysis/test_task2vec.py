@@ -36,7 +36,7 @@ def by_definition(Z, V, k, of):
 
 @pytest.mark.parametrize("of", ["features", "head"])
 @pytest.mark.parametrize("k", [2, 3])
-def test_fisher_is_its_definition(k, of):
+def test_the_fisher_information_equals_its_definition(k, of):
     V = RNG.standard_normal((1, 5, k))
     expected = by_definition(Z, V, k, of)
     np.testing.assert_allclose(fisher(Z, V, one_hot(k), "class", of)[0], expected, atol=1e-10)
@@ -60,7 +60,7 @@ def test_fisher_of_a_gaussian_probe_is_the_analytic_one():
     np.testing.assert_allclose(fisher(Z, V, y, "real", "head")[0], second * (1 / s2).sum())
 
 
-def test_padding_counts_nothing():
+def test_padding_does_not_count():
     padded = np.concatenate([Z, np.zeros((1, 7, 5))], axis=1)
     more = np.concatenate([one_hot(3), np.zeros((1, 7, 3))], axis=1)
     V = logistic(Z, one_hot(3), 1.0)
@@ -99,7 +99,7 @@ def test_the_distance_is_the_papers():
 
 
 @pytest.mark.parametrize("kind", ["real", "class"])
-def test_blind_to_names_and_signs(kind):
+def test_distances_do_not_depend_on_names_and_signs(kind):
     family = make_linear_tasks(n_tasks=3, n_rows=12, random_state=0).tasks
     if kind == "class":
         family = [Task(t.X, t.y > 0) for t in family]
@@ -133,7 +133,7 @@ def test_chunks_change_nothing(monkeypatch):
     np.testing.assert_allclose(task2vec_distances(tasks, None, 0), whole, atol=1e-12)
 
 
-def test_what_is_asked_for_must_exist():
+def test_an_unknown_part_is_refused():
     with pytest.raises(ValueError, match="'of' parameter of task2vec"):
         task2vec([([[0.0], [1.0]], [0.5, 1.0])], of="body")
 

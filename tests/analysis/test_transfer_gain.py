@@ -60,7 +60,7 @@ def test_gains_are_the_differences_of_scores_on_the_same_rows():
     assert "is better than mean: the mean gain is" in str(gain)
 
 
-def test_ties_prove_nothing():
+def test_ties_are_no_evidence():
     """Tasks that all gain the same are what rare large gains look like before one is seen."""
     gain = transfer_gain(PRIOR, TEST, baselines={"twin": PRIOR}, scoring=MSE, random_state=0)
     assert gain["twin"].verdict == "undecided"
@@ -121,7 +121,7 @@ def test_two_one_sided_tests_hold_their_level():
     assert 1 <= claimed <= 18  # 7.5 expected, four standard deviations
 
 
-def test_the_ready_made_arms_use_the_network_and_the_training_tasks():
+def test_built_in_baselines_use_the_network_and_the_training_tasks():
     maml = MAMLRegressor(**SMALL).meta_fit(TRAIN)
     seed = int(np.random.RandomState(3).randint(np.iinfo(np.int32).max))
     gain = transfer_gain(maml, TEST[:6], training_tasks=TRAIN, random_state=3)
@@ -134,7 +134,7 @@ def test_the_ready_made_arms_use_the_network_and_the_training_tasks():
     assert len(gain.notes) == 1
 
 
-def test_without_training_tasks_arms_learn_from_the_other_tasks_and_say_so():
+def test_without_training_tasks_baselines_learn_from_the_other_tasks_with_a_note():
     maml = MAMLRegressor(**SMALL).meta_fit(TRAIN)
     gain = transfer_gain(maml, TEST[:10], baselines=["pooled"], random_state=3)
     assert np.isfinite(gain.scores["pooled"]).all()
@@ -162,7 +162,7 @@ def test_pipelines_are_measured_as_they_are():
     np.testing.assert_allclose(gain.scores["MAMLRegressor"], pipe.score_tasks(TEST[:6]))
 
 
-def test_what_cannot_be_measured_is_refused_in_words():
+def test_bad_input_is_refused():
     with pytest.raises(NotMetaFittedError, match="not meta-fitted"):
         transfer_gain(HierarchicalRegressor(), TEST)
     with pytest.raises(TypeError, match="one meta-learner"):

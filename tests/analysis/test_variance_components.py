@@ -31,7 +31,7 @@ SETTINGS = [  # sizes of tasks, covariance, noise variance, covariance of rows
 
 
 @pytest.mark.parametrize(("sizes", "covariance", "noise", "rows"), SETTINGS)
-def test_known_components_are_recovered_without_bias(sizes, covariance, noise, rows):
+def test_true_components_are_recovered_without_bias(sizes, covariance, noise, rows):
     options = {"fit_intercept": False}
     drawn = [linear(seed, 200, sizes, covariance, noise, rows=rows) for seed in range(8)]
     found = [variance_components(tasks, **options) for tasks, _ in drawn]
@@ -64,7 +64,7 @@ def test_means_of_tasks_agree_with_analysis_of_variance():
     assert low < between < high
 
 
-def test_intervals_of_few_tasks_hold_the_truth():
+def test_intervals_of_few_tasks_cover_the_truth():
     """Percentiles over resampled tasks, which see no skewness, hold it in 84 % of these."""
     held = []
     for seed in range(150):
@@ -118,7 +118,7 @@ def test_the_units_of_features_do_not_matter():
     assert other.mean * [1e3, 1, 1e-3, 1] == pytest.approx(one.mean, rel=1e-5)
 
 
-def test_labels_are_indicators_and_text_says_the_share():
+def test_labels_are_indicators_and_the_text_names_the_share():
     rng = np.random.RandomState(0)
     chance = rng.beta(2, 2, 200)  # of variance 0.05, in each of two classes
     tasks = [(rng.normal(size=(20, 1)), rng.random_sample(20) < p) for p in chance]
@@ -148,7 +148,7 @@ def test_nothing_to_explain_is_zero_and_not_rounding():
     assert exact.icc == 1
 
 
-def test_features_that_say_nothing_change_nothing():
+def test_uninformative_features_change_nothing():
     tasks, _ = linear(0, 30, [8], np.eye(2), 1.0)
     twice = [(np.column_stack([X, np.zeros(8), X[:, 0]]), y) for X, y in tasks]
     one, other = (variance_components(t) for t in (tasks, twice))

@@ -82,7 +82,7 @@ def test_one_task_that_diverges_changes_no_bit_of_the_others(cls):
 
 
 @pytest.mark.parametrize("how", [make_meta_pipeline, lambda *steps: steps[-1]])
-def test_the_score_is_that_asked_for(how):
+def test_scoring_decides_the_score(how):
     est = how(StandardScaler(), MAMLRegressor(**SMALL)).meta_fit(WAVES)
     with pytest.warns(FitFailedWarning, match=r"whose score is -7\.5"):
         scores = est.score_tasks(MIXED, error_score=-7.5)
@@ -109,7 +109,7 @@ def test_labels_that_are_missing_are_none():
     assert found[1].tolist() == [None] * len(BLOBS[1].y_query)
 
 
-def test_tasks_that_fail_alike_are_named_in_one_warning():
+def test_tasks_with_the_same_failure_are_named_in_one_warning():
     several = [WAVES[0], diverging(WAVES[1]), *(diverging(t, None) for t in WAVES[2:4])]
     with pytest.warns(FitFailedWarning, match=r"3 of 4 .* Task 1 \('ann'\), Task 2, Task 3: adap"):
         REG.score_tasks(several)
@@ -144,13 +144,13 @@ def test_predictions_that_overflow_on_the_query_alone():
     assert np.isfinite(scores).tolist() == [True, False]
 
 
-def test_bad_data_is_an_error_at_the_door():
+def test_bad_data_is_refused_before_any_fit():
     holed = Task(np.where(np.arange(14)[:, None] == 3, np.nan, WAVES[0].X), WAVES[0].y, support=[0])
     with pytest.raises(TaskError, match=r"Task 1: X of shape .* holds nan"):
         REG.score_tasks([WAVES[1], holed])
 
 
-def test_hierarchical_learners_do_likewise(monkeypatch):
+def test_tasks_that_fail_in_hierarchical_learners(monkeypatch):
     est = HierarchicalRegressor().meta_fit(WAVES)
     expected = est.predict_tasks(WAVES[:4])
     monkeypatch.setattr(np.linalg, "lstsq", fails_at(2, np.linalg.lstsq))

@@ -106,7 +106,7 @@ def test_a_foreign_backbone_predicts_many_tasks():
         np.testing.assert_array_equal(found, expected)
 
 
-def test_the_order_of_the_tasks_is_kept():
+def test_predictions_are_in_the_order_of_the_tasks():
     est = MAMLRegressor(**SMALL).meta_fit(WAVES)
     forth, back = est.predict_tasks(WAVES), est.predict_tasks(WAVES[::-1])
     for one, other in zip(forth, back[::-1], strict=True):
@@ -224,7 +224,7 @@ def test_a_cold_start_is_one_for_all_windows(monkeypatch):
     ],
 )
 @pytest.mark.parametrize("n", [2, 100])
-def test_the_task_that_is_amiss_is_named_by_its_place(spoil, said, n, monkeypatch):
+def test_an_error_names_the_position_of_the_bad_task(spoil, said, n, monkeypatch):
     tasks = [split_task(t, n_shot=1, random_state=0) for t in make_blob_tasks(4, n_features=4)]
     est = ProtoNetClassifier(**SMALL).meta_fit(tasks)
     monkeypatch.setattr(predict_tasks, "N_TASKS", n)

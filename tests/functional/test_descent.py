@@ -43,7 +43,7 @@ def test_minimise_is_the_plain_optimiser_whatever_the_order_in_memory(optimizer,
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_adam_does_not_walk_on_rounding_errors(dtype):
+def test_adam_does_not_step_on_rounding_errors(dtype):
     """Gradients of x - x / 3 * 3, zero in theory, and of a slope of one."""
     start = {"noise": torch.arange(1.0, 50.0, dtype=dtype), "slope": torch.zeros(49, dtype=dtype)}
     noise = 1e-8 * torch.sin(start["noise"]) if dtype is torch.float32 else 0 * start["noise"]

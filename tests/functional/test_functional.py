@@ -68,7 +68,7 @@ def test_a_class_of_logit_minus_infinity_leaves_cross_entropy_and_its_derivative
     close(*(torch.autograd.grad(g.square().sum(), logits)[0] for g in first))
 
 
-def test_prototypes_are_weighted_class_means_and_zero_where_there_is_no_row():
+def test_prototypes_are_weighted_class_means_and_zero_without_rows():
     Z, y, weight = normal(4, 9, 5), one_hot(4, 9, n_way=2), normal(4, 9).abs()
     y = F.pad(y, (0, 1))
     c = prototypes(Z, y, weight)

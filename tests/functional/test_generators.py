@@ -57,7 +57,7 @@ def test_only_the_seed_decides(make):
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_the_numbers_are_torchs_own():
+def test_the_numbers_equal_those_of_torch():
     with torch.random.fork_rng():
         torch.manual_seed(5)
         expected = nn.Linear(4, 3).weight
@@ -76,7 +76,7 @@ def test_dropout_keeps_the_mean_and_evaluation_draws_nothing():
     assert torch.equal(still, torch.ones(3))
 
 
-def test_a_generator_that_is_handed_over_is_used():
+def test_an_explicit_generator_is_used():
     own = torch.Generator().manual_seed(7)
     assert torch.equal(
         drawn(lambda: torch.rand(3, generator=own)),
@@ -92,7 +92,7 @@ def test_each_task_draws_for_itself_under_vmap():
     assert not torch.equal(noise[0], noise[1])
 
 
-def test_a_state_goes_on_where_it_stood():
+def test_a_saved_generator_state_continues():
     generators = Generators(1)
     with seeded(generators), drawing():
         torch.rand(3)

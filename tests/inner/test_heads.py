@@ -58,7 +58,7 @@ def test_the_start_depends_on_the_generator_alone(head):
 
 
 @pytest.mark.parametrize("head", HEADS[:3], ids=repr)
-def test_classes_that_are_not_there_have_logits_of_minus_infinity(head):
+def test_absent_classes_have_logits_of_minus_infinity(head):
     examples = support(2, there=2)
     _, phi = start(head, examples)
     assert all(p.isfinite().all() for p in phi.values())
@@ -89,7 +89,7 @@ def test_a_fixed_head_serves_fewer_classes_and_refuses_more():
         start(FixedHead(), support(n_way=4, there=4))
 
 
-def test_copies_are_equal_and_differentiable_apart():
+def test_copies_are_equal_with_separate_gradients():
     theta = {"w": torch.arange(3.0, dtype=torch.float64, requires_grad=True)}
     copy = copies(theta, support(2))["w"]
     assert torch.equal(copy, theta["w"].expand(2, 3))

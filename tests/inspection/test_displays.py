@@ -127,12 +127,12 @@ def test_a_part_of_a_history_keeps_its_epochs():
     ],
     ids=["pipeline", "task estimator", "search"],
 )
-def test_the_history_is_found_inside_what_holds_the_learner(wrap):
+def test_the_history_of_a_wrapped_learner_is_used(wrap):
     assert len(xy(LearningHistoryDisplay.from_estimator(wrap()).lines_[0])[0]) == 3
 
 
 @pytest.mark.parametrize("est", [MAMLClassifier(), clone(MAML), GridSearchCV(MAML, {})])
-def test_without_a_history_it_says_why(est):
+def test_without_a_history_the_error_names_the_reason(est):
     with pytest.raises(NotMetaFittedError, match=r"has no history_.*clone"):
         LearningHistoryDisplay.from_estimator(est)
 
@@ -207,7 +207,7 @@ def test_several_learners_a_baseline_and_another_scoring():
     assert len(looks) == 2
 
 
-def test_tasks_without_a_support_are_split_alike_for_each_value():
+def test_tasks_without_a_support_are_split_the_same_for_each_value():
     tasks = [(t.X, t.y) for t in WAVES[6:]]
     display = AdaptationCurveDisplay.from_estimator(WAVE, tasks, param_range=(2, 2))
     scores = display.scores["MAMLRegressor"]

@@ -42,7 +42,7 @@ def test_it_pickles_as_itself():
     assert again == ROWS
 
 
-def test_the_frame_has_a_row_an_epoch_and_words_for_columns():
+def test_the_frame_has_a_row_an_epoch_and_named_columns():
     frame = MetaHistory(ROWS).to_frame()
     assert list(frame.columns) == [
         "train_loss",

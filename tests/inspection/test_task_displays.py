@@ -25,7 +25,7 @@ def close_figures():
     plt.close("all")
 
 
-def test_like_tasks_stand_together_in_the_heat_map():
+def test_similar_tasks_are_neighbours_in_the_heat_map():
     display = TaskDistanceDisplay.from_distances(D, names=[f"{k}{i}" for i, k in enumerate(LABELS)])
     ordered = "".join(LABELS[display.order_])
     assert all(k * 4 in ordered for k in "ABC")
@@ -37,7 +37,7 @@ def test_like_tasks_stand_together_in_the_heat_map():
     assert display.dendrogram_ax_.get_xlim() == (-0.5, 11.5)  # over the columns
 
 
-def test_many_tasks_have_no_labels_and_two_directions_are_kept():
+def test_many_tasks_have_no_labels_and_asymmetry_is_drawn():
     many = np.tile(D, (3, 3)) + 0.1
     many[0, 1] += 1  # from 0 to 1 alone
     display = TaskDistanceDisplay.from_distances(many, colorbar=False)
@@ -57,7 +57,7 @@ def test_distances_in_a_plane_are_drawn_as_they_are():
     assert "67 %" in solid.ax_.get_title()
 
 
-def test_clusters_are_told_apart_without_colour_and_hurt_tasks_are_squares():
+def test_clusters_differ_without_colour_and_hurt_tasks_are_squares():
     display = TaskMapDisplay.from_distances(D, clusters=LABELS)
     paths = [points.get_paths()[0].vertices.tolist() for points in display.scatter_]
     assert len(paths) == 3
@@ -75,7 +75,7 @@ def test_clusters_are_told_apart_without_colour_and_hurt_tasks_are_squares():
     [{}, {"clusters": LABELS}, {"values": np.linspace(-1, 1, 12)}],
     ids=["", "kinds", "gains"],
 )
-def test_a_map_that_is_drawn_again_forgets_what_was_there(how):
+def test_drawing_a_map_again_replaces_it(how):
     display = TaskMapDisplay.from_distances(D, list(LABELS), **how)
     few = {name: value[::2] for name, value in how.items()}
     display.distances, display.names = D[::2, ::2] / 100, list("UVWXYZ")
@@ -94,7 +94,7 @@ def test_a_map_that_is_drawn_again_forgets_what_was_there(how):
         assert ours == pytest.approx(theirs, rel=0.2)  # the layout may differ a little
 
 
-def test_a_heat_map_that_is_drawn_again_forgets_what_was_there():
+def test_drawing_a_heat_map_again_replaces_it():
     display = TaskDistanceDisplay.from_distances(D, list(LABELS))
     display.distances, display.names = D[::2, ::2], list("UVWXYZ")
     display.plot(display.ax_)

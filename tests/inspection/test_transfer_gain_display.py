@@ -20,7 +20,7 @@ def close_figures():
     plt.close("all")
 
 
-def test_tasks_are_sorted_and_the_hurt_ones_named():
+def test_tasks_are_sorted_and_hurt_tasks_are_named():
     display = TransferGainDisplay.from_scores(
         [1.0, 0.5, 0.2, 0.9], [0.5, 0.6, 0.6, 0.8], names=["a", "b", "c", "d"], margin=0.2
     )
@@ -34,7 +34,7 @@ def test_tasks_are_sorted_and_the_hurt_ones_named():
     assert display.figure_ is display.ax_.figure
 
 
-def test_it_draws_what_transfer_gain_found():
+def test_it_draws_the_result_of_transfer_gain():
     tasks = make_linear_tasks(12, n_support=4, random_state=0).tasks
     reg = HierarchicalRegressor().meta_fit(tasks[:6])
     how = {"scoring": "neg_mean_squared_error", "random_state": 0}

@@ -127,7 +127,7 @@ def test_meta_training_sees_no_task_held_out_and_happens_once_a_fold_and_seed():
     assert trained == 2 * [[2, 3, 4, 5], [0, 1, 4, 5], [0, 1, 2, 3]]
 
 
-def test_each_seed_and_fold_is_a_training_of_its_own():
+def test_each_seed_and_fold_is_a_separate_training():
     """Folds that start from the same weights would not show how much training varies."""
     states = [state for _, kind, state in watched()[1] if kind == "random_state"]
     assert len(set(states)) == len(states) == 2 * 3
@@ -137,7 +137,7 @@ def test_each_seed_and_fold_is_a_training_of_its_own():
     ]
 
 
-def test_every_score_is_kept():
+def test_every_score_is_recorded():
     found, _ = watched()
     assert len(found.records) == 3 * 2 * 6 * 2
     assert {r.seed for r in found.records} == {3, 7}
@@ -211,7 +211,7 @@ def test_scores_by_predictions_are_those_of_a_scorer(scoring):
     assert slow.chance is None
 
 
-def test_what_was_learned_before_plays_no_part():
+def test_an_earlier_prior_is_not_used():
     tasks = make_blob_tasks(6, n_shot=2, random_state=0)
     fresh = MAMLClassifier(**SMALL, warm_start=True)
     carried = clone(fresh).set_params(random_state=0).meta_fit(tasks)
@@ -252,7 +252,7 @@ def test_kinds_and_names():
     }
 
 
-def test_baselines_that_cannot_be_had_are_noted():
+def test_baselines_that_do_not_apply_are_noted():
     tasks = [
         Task(t.X, [f"{i} {k}" for k in t.y])
         for i, t in enumerate(make_blob_tasks(8, random_state=0))

@@ -98,7 +98,7 @@ def test_a_corrupt_file_is_computed_again(tmp_path, caplog):
     assert run(tmp_path) == first  # repaired
 
 
-def test_scores_that_failed_are_kept_too(tmp_path):
+def test_failed_scores_are_cached_too(tmp_path):
     def broken(estimator, X, y):
         raise RuntimeError("no")
 
@@ -113,7 +113,7 @@ def test_scores_that_failed_are_kept_too(tmp_path):
     assert str(again) == str(found)
 
 
-def test_functions_are_told_apart_by_what_they_do(tmp_path):
+def test_functions_are_compared_by_their_code(tmp_path):
     scorers = [
         (lambda power: lambda est, X, y: -float(np.mean(np.abs(est.predict(X) - y) ** power)))(p)
         for p in (1, 2)

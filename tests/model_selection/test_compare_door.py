@@ -27,12 +27,12 @@ HOW = {"support_sizes": 4, "cv": 2, "seeds": 1, "baselines": []}
         ("cv", [([0, 1], [2]), ([0, 1], [6])], r"Fold 1 of cv is not of the 6 tasks: index 6"),
     ],
 )
-def test_arguments_that_cannot_be(argument, value, words):
+def test_bad_arguments_are_refused(argument, value, words):
     with pytest.raises(ValueError, match=words):
         compare(Ridge(), LINEAR, **HOW | {argument: value})
 
 
-def test_what_is_no_scorer_is_refused_at_the_door():
+def test_an_unknown_scorer_is_refused_before_training():
     with pytest.raises(TypeError, match="scoring must be a name of scikit-learn's or a callable"):
         compare(Ridge(), LINEAR, **HOW, scoring=["r2"])
 
@@ -64,7 +64,7 @@ def test_always_the_most_frequent_label_is_guessing():
     assert compare(DummyClassifier(), turned, **how).chance == 0.5  # no label is it everywhere
 
 
-def test_scores_of_what_diverged_stay_readable():
+def test_huge_scores_have_a_readable_summary():
     huge = [(t.X, 1e30 * t.y) for t in LINEAR]
     found = compare(LinearRegression(), huge, **HOW, scoring="neg_mean_squared_error")
     assert max(map(len, found.summary().splitlines())) < 60

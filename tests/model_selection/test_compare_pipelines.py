@@ -104,7 +104,7 @@ def test_the_network_from_scratch_sees_rows_as_the_pooled_transformers_make_them
         assert score == pytest.approx(-error, rel=1e-4)
 
 
-def test_a_folder_of_finished_cells_knows_what_the_transformers_were_fitted_to(tmp_path):
+def test_cached_scores_depend_on_the_rows_of_the_transformers(tmp_path):
     tasks = make_linear_tasks(4, n_rows=10, n_features=2, n_support=5, random_state=0).tasks
     maml = MAMLRegressor(**SMALL, scaling=None)
     pipe = make_meta_pipeline(PCA(1), maml, transform_scope="pooled")
@@ -192,7 +192,7 @@ def test_analyse_of_numbers_does_not_depend_on_the_form_of_the_tasks():
     np.testing.assert_allclose(*scores, rtol=1e-6)
 
 
-def test_analyse_cuts_long_tasks_alike_for_all():
+def test_analyse_cuts_long_tasks_to_the_same_rows_in_every_form():
     frame = _frame(n_tasks=4, n_rows=260)
     report = analyse(frame, _pipeline(), y="y", groups="who", random_state=0)
     assert any(note.startswith("Of longer tasks, 200 rows") for note in report.notes)

@@ -123,12 +123,12 @@ KNOWN = {
 
 
 @pytest.mark.parametrize("case", KNOWN)
-def test_each_case_has_its_words(case):
+def test_verdict_of_each_case(case):
     estimators, words = KNOWN[case]
     assert re.match(words, made(**estimators).verdict)
 
 
-def test_sizes_that_agree_have_one_headline_and_those_that_differ_are_told_apart():
+def test_sizes_that_agree_have_one_headline_and_others_a_line_each():
     pays = made(sizes=(1, 5), MAML=("meta", 0.5, 0.8), Ridge=("per-task", 0.4, 0.6)).verdict
     assert pays.splitlines()[0] == "Meta-learning pays."
     assert [line[:12] for line in pays.splitlines()[1:]] == ["With 1 row M", "With 5 rows "]
@@ -181,7 +181,7 @@ def test_tasks_that_are_much_worse_off_are_counted():
     assert "it hurts on 5 % of the tasks, and on 5 % by more than 0.1" in words
 
 
-def test_a_mean_that_hangs_on_few_tasks_is_told():
+def test_a_mean_that_depends_on_few_tasks_is_noted():
     found = made(MAML=("meta", 0.65), Ridge=("per-task", 0.6))
     worst = [
         r._replace(score=-1.5) if (r.estimator, r.task) == ("MAML", 3) else r for r in found.records
@@ -194,7 +194,7 @@ def test_a_mean_that_hangs_on_few_tasks_is_told():
     )
 
 
-def test_one_task_cannot_tell():
+def test_one_task_has_no_verdict():
     records = tuple(Record(name, 0, 0, 0, None, 5, s) for name, s in (("a", 0.9), ("b", 0.5)))
     found = TaskComparison(records, {"a": "meta", "b": "per-task"}, (), (5,), "row", "r2", 0.0, ())
     assert found.verdict.startswith("No clear difference")
@@ -296,7 +296,7 @@ def test_on_sinusoids_meta_learning_pays():
     assert found.verdict.startswith(f"Meta-learning pays{here}")
 
 
-def test_on_digits_the_verdict_is_what_the_interval_says():
+def test_on_digits_the_verdict_follows_the_interval():
     digits = load_digits_tasks(n_shot=5, n_query=5, n_test_tasks=30)
     tasks = [*digits.meta_train.sample(40, random_state=0), *digits.test_tasks]
     proto = ProtoNetClassifier(max_meta_iter=60, device="cpu")

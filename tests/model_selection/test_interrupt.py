@@ -63,13 +63,13 @@ def test_a_comparison_caches_no_training_that_was_interrupted(tmp_path):
     assert not list(tmp_path.rglob("*.pkl"))
 
 
-def test_meta_fit_itself_keeps_what_it_has():
+def test_an_interrupted_meta_fit_keeps_its_state():
     with pytest.warns(ConvergenceWarning, match="interrupted .* after 3 of 6 iterations"):
         assert learner(True).meta_fit(BLOBS).theta_
 
 
 @kept
-def test_what_a_callback_ends_is_judged():
+def test_a_training_stopped_by_a_callback_is_scored():
     found = GridSearchCV(TaskEstimator(learner(False)), {"n_support": [1, 2]}, cv=2).fit(BLOBS)
     assert np.isfinite(found.cv_results_["mean_test_score"]).all()
     assert AtThird.begun == 5

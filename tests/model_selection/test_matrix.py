@@ -190,7 +190,7 @@ def test_halving_by_tasks_counts_tasks():
 
 
 @pytest.mark.slow
-def test_two_workers_find_what_one_finds():
+def test_two_workers_give_the_same_result():
     """All tools in one test: starting the workers is what takes time."""
     with sklearn.config_context(enable_metadata_routing=True):
         for over in (over_rows, over_tasks):

@@ -52,7 +52,7 @@ def by_task():
 
 
 @pytest.mark.parametrize("pipeline", [False, True])
-def test_each_row_gets_what_its_task_alone_would_say(pipeline):
+def test_each_row_is_predicted_as_by_its_task_alone(pipeline):
     est = fitted(pipeline)
     found = est.predict_rows(X, GAPS)
     np.testing.assert_array_equal(found.rows, np.flatnonzero(UNKNOWN))
@@ -138,7 +138,7 @@ def test_guarded_learners_predict_rows_too():
     np.testing.assert_array_equal(found.y[here], one.predict(rows[found.rows[here]]))
 
 
-def test_a_frame_by_its_columns_an_array_and_one_with_polars_say_the_same():
+def test_frames_of_pandas_and_polars_and_arrays_give_the_same():
     est = fitted()
     found = est.predict_rows(X, GAPS)
     whole = X.assign(kind=GAPS)

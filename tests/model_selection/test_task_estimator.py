@@ -91,7 +91,7 @@ def test_a_task_gets_the_same_support_whatever_it_is_judged_with():
     assert not np.array_equal(other.score_tasks(BLOBS), alone)
 
 
-def test_the_estimator_given_stays_as_it_was():
+def test_the_estimator_is_left_unchanged():
     own = maml().meta_fit(BLOBS[:2])
     before = dict(vars(own))
     TaskEstimator(own).fit(BLOBS[2:]).score(BLOBS)
@@ -152,7 +152,7 @@ def test_with_routing_groups_reach_the_estimator_by_themselves(search):
     assert scores["test_score"].shape == (len(BLOBS),)
 
 
-def test_without_routing_the_error_says_what_to_do():
+def test_without_routing_the_error_names_the_remedy():
     X, y, groups = as_table()
     search = GridSearchCV(TaskEstimator(maml()), GRID, cv=TaskKFold(2), error_score="raise")
     with pytest.raises(ValueError, match=r"no groups.*enable_metadata_routing=True.*task='column'"):

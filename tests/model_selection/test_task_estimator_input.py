@@ -61,7 +61,7 @@ def test_what_is_no_scorer_is_refused(scoring):
         fitted(scoring=scoring).score_tasks(BLOBS)
 
 
-def test_supports_that_cannot_be_drawn():
+def test_bad_support_sizes_are_refused():
     with pytest.raises(ValueError, match="'n_support' parameter of TaskEstimator must be an int"):
         fitted(n_support=0).score(BLOBS)
     few = [*BLOBS[:2], (BLOBS[2].X[::6], BLOBS[2].y[::6])]
@@ -70,7 +70,7 @@ def test_supports_that_cannot_be_drawn():
 
 
 @pytest.mark.parametrize("split", [TaskKFold(2), LeaveOneTaskOut()])
-def test_groups_that_are_none(split):
+def test_bad_groups_are_refused(split):
     for nothing in (None, np.nan):
         groups = WHO.astype(object)
         groups[5] = nothing

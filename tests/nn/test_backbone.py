@@ -158,7 +158,7 @@ def draw(name):
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-def test_parameters_of_their_own_are_a_loop_over_the_tasks(name):
+def test_separate_parameters_are_a_loop_over_the_tasks(name):
     f, stacked, X = draw(name)
     out = f(stacked, X)
     assert out.shape == (B, N, f.n_features_out)
@@ -201,7 +201,7 @@ def test_batch_statistics_are_those_of_each_task(name):
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-def test_a_pickled_network_leaves_its_numbers_behind_and_computes_the_same(name):
+def test_a_pickled_network_has_no_parameters_and_computes_the_same(name):
     f, stacked, X = draw(name)
     copy = pickle.loads(pickle.dumps(f))
     assert torch.equal(copy(stacked, X), f(stacked, X))
@@ -215,7 +215,7 @@ def test_the_initial_parameters_are_copies():
     assert f.init(torch.Generator())["backbone.0.weight"].abs().sum() > 0
 
 
-def test_more_parameters_than_the_backbones_may_be_given():
+def test_parameters_of_other_modules_are_ignored():
     f, stacked, X = draw("linear")
     more = stacked | {"head.weight": torch.ones(1)}
     assert torch.equal(f(more, X), f(stacked, X))
@@ -275,7 +275,7 @@ def test_a_generator_is_put_back_when_building_fails():
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_the_module_given_is_copied_and_left_alone():
+def test_a_module_is_copied_and_left_unchanged():
     module = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5))
     weight = module[0].weight.detach().clone()
     f = build_backbone(module, (3,), 0)
@@ -322,13 +322,13 @@ class Returns(nn.Module):
         (Returns(lambda Z: None), r"gave <class 'NoneType'>"),
     ],
 )
-def test_what_cannot_serve_is_refused(backbone, complaint):
+def test_bad_networks_are_refused(backbone, complaint):
     with pytest.raises(ValueError, match=complaint):
         build_backbone(backbone, (3,), 0)
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-def test_gradients_and_theirs_are_those_of_a_loop(name):
+def test_first_and_second_derivatives_are_those_of_a_loop(name):
     f, stacked, X = draw(name)
 
     def slopes(params, X):
@@ -364,7 +364,7 @@ def test_gradients_of_recurrent_layers_are_those_of_torch(name):
 # torch.func.functional_call itself keeps the weights of a layer that has two names
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in FOREIGN if name != "tied"])
-def test_nothing_of_a_call_stays(name):
+def test_a_call_leaves_no_state(name):
     f, stacked, X = draw(name)
     mine = {k: p.clone() for k, p in stacked.items()}
     left = [weakref.ref(p) for p in mine.values()]
@@ -391,7 +391,7 @@ class InPlace(nn.Module):
     ("make", "row_shape"), [(InPlace, (3,)), (Packed, (4, 2))], ids=["in-place", "packed"]
 )
 @pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
-def test_what_vmap_refuses_runs_task_by_task_and_says_so_once(make, row_shape):
+def test_a_network_that_vmap_refuses_runs_task_by_task_with_one_warning(make, row_shape):
     f = build_backbone(make, row_shape, 0)
     rng = torch.Generator().manual_seed(0)
     stacked = {
@@ -410,7 +410,7 @@ def test_what_vmap_refuses_runs_task_by_task_and_says_so_once(make, row_shape):
     torch.testing.assert_close(found[1], module(X[1]).flatten(1).detach(), rtol=1e-10, atol=1e-10)
 
 
-def test_a_fault_of_the_network_is_no_matter_of_vmap():
+def test_an_error_of_the_network_is_raised_unchanged():
     def amiss(Z):
         if len(Z) > 2:
             raise ZeroDivisionError

@@ -125,7 +125,7 @@ def test_a_killed_run_ends_where_it_would_have_ended(run, killed_after, tmp_path
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_what_predicting_nothing_costs_is_remembered(tmp_path):
+def test_the_baseline_loss_is_in_the_checkpoint(tmp_path):
     """The loss in the end is held against it, also of a run that was killed in between."""
     seen = []
 
@@ -217,7 +217,7 @@ def test_without_a_seed_the_run_keeps_the_one_that_it_drew(tmp_path):
     same(clone(est).meta_fit(BLOBS), found)
 
 
-def test_a_search_goes_on_where_it_was_killed(tmp_path):
+def test_a_killed_search_continues(tmp_path):
     est = TaskEstimator(MAMLClassifier(**SMALL, checkpoint_dir=tmp_path))
     grid = {"estimator__meta_lr": [0.001, 0.01]}
     first = GridSearchCV(est, grid, cv=3).fit(BLOBS)
@@ -237,7 +237,7 @@ def test_a_warm_start_is_another_run_with_each_prior(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_checkpoints_come_at_every_so_many_epochs_and_at_the_end(tmp_path):
+def test_checkpoints_are_saved_every_so_many_epochs_and_at_the_end(tmp_path):
     written = []
 
     class Look(Callback):
@@ -290,7 +290,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(damage, tmp_path):
     assert vars(est) == before
 
 
-def test_other_versions_are_warned_of(tmp_path):
+def test_a_checkpoint_of_other_versions_warns(tmp_path):
     est = MAMLClassifier(**SMALL, checkpoint_dir=tmp_path).meta_fit(BLOBS)
     (path,) = tmp_path.iterdir()
     rewrite(path, lambda state: state | {"versions": {"torch": "1.0"}})
@@ -308,7 +308,7 @@ def test_bad_folders_are_refused(tmp_path):
             MAMLClassifier(**SMALL, checkpoint_dir=bad).meta_fit(BLOBS)
 
 
-def test_tasks_that_cannot_be_told_apart_are_refused(tmp_path):
+def test_tasks_without_a_digest_are_refused(tmp_path):
     class Local(Fresh):
         def __reduce__(self):
             raise pickle.PicklingError("not this one")

@@ -61,7 +61,7 @@ def assert_plain(way, learner, *batch, f=F):
     torch.testing.assert_close(grads, expected_grads)
 
 
-def test_episodes_of_other_sizes_are_padded_to_the_graphs_there_are(traced):
+def test_episodes_of_other_sizes_are_padded_to_existing_graphs(traced):
     way = CompiledGradient(padding=True)
     for n_support, n_query in [(6, 8), (6, 8), (5, 8), (6, 7), (4, 3), (6, 8)]:
         assert_plain(way, LEARNER, *episode(n_support, n_query))
@@ -110,7 +110,7 @@ def test_an_algorithm_that_changes_all_the_time_is_not_compiled_until_it_settles
         assert len(traced) == (0 if i <= 5 else 1)
 
 
-def test_without_a_compiler_it_goes_on_as_ever_and_says_so_once(monkeypatch):
+def test_without_a_compiler_it_runs_uncompiled_with_one_warning(monkeypatch):
     def fails(f, args):
         raise RuntimeError("No working C++ compiler found\nand more")
 

@@ -152,7 +152,7 @@ def test_the_meta_state_keeps_all_labels(cls):
         assert len(one.theta_["head.weight"]) == 4
 
 
-def test_other_learners_know_no_labels():
+def test_other_learners_have_no_shared_labels():
     assert ProtoNetClassifier(**SMALL).meta_fit(tasks()).meta_state.classes is None
 
 
@@ -190,7 +190,7 @@ def test_predictions_are_of_the_support_labels_alone():
     np.testing.assert_array_equal(est.fit(X[:3], ["c"] * 3).predict_proba(X), np.ones((len(X), 1)))
 
 
-def test_a_weight_of_zero_takes_a_class_away():
+def test_a_weight_of_zero_removes_a_class():
     est = PooledClassifier(**SMALL).meta_fit(tasks())
     X = tasks()[0].X
     P = est.fit(X[:3], list("abc"), sample_weight=[1, 0, 1]).predict_proba(X)
@@ -269,7 +269,7 @@ class Declared(TaskDistribution):
 
 
 @pytest.mark.parametrize("cls", ALL)
-def test_a_distribution_may_say_which_classes_it_draws(cls):
+def test_a_distribution_may_list_its_classes(cls):
     est = cls(**SMALL, n_shot=1).meta_fit(Declared())
     assert est.meta_state.classes.tolist() == list("abcdz")
 

@@ -81,7 +81,7 @@ def test_an_estimate_changes_nothing():
     assert torch.get_rng_state().equal(torch_chance)
 
 
-def test_what_is_small_is_not_measured(monkeypatch):
+def test_small_problems_are_not_measured(monkeypatch):
     monkeypatch.setattr(memory, "peak_bytes", None)
     MAMLRegressor(**SMALL).meta_fit(LINES)
 
@@ -161,7 +161,7 @@ def test_a_task_that_does_not_fit_is_refused_before_training(monkeypatch):
         MemoryError(),
     ],
 )
-def test_running_out_of_memory_says_what_to_change_and_leaves_the_estimator(raised):
+def test_out_of_memory_names_the_remedy_and_leaves_the_estimator(raised):
     class Fails(Callback):
         def on_batch_begin(self, net, **kwargs):
             raise raised
@@ -175,7 +175,7 @@ def test_running_out_of_memory_says_what_to_change_and_leaves_the_estimator(rais
     assert vars(est) == before
 
 
-def test_another_error_is_left_as_it_is():
+def test_other_errors_are_raised_unchanged():
     class Fails(Callback):
         def on_batch_begin(self, net, **kwargs):
             raise RuntimeError("something else")
@@ -184,7 +184,7 @@ def test_another_error_is_left_as_it_is():
         MAMLRegressor(callbacks=[Fails()], **SMALL).meta_fit(LINES)
 
 
-def test_no_graph_is_kept_by_fit_and_predict():
+def test_fit_and_predict_retain_no_graph():
     reg = MAMLRegressor(**SMALL).meta_fit(LINES)
     gc.collect()
     before = graphs()

@@ -125,7 +125,7 @@ def test_a_chunk_holds_as_many_tasks_as_it_may(chunk, sizes):
         assert algorithm.sizes == sizes
 
 
-def test_what_the_losses_do_not_depend_on_has_no_gradient():
+def test_unused_parameters_have_no_gradient():
     w, unused = (torch.tensor(3.0, requires_grad=True) for _ in range(2))
     grads = {"w": torch.tensor(8.0), "unused": None}
     losses = with_meta_gradient({"w": w, "unused": unused}, torch.tensor([1.0, 3.0]), grads)

@@ -163,7 +163,7 @@ def test_regression_targets_go_with_their_inputs(n_outputs, scaled):
     assert query.weight.sum(-1).tolist() == [4, 1, 5]
 
 
-def test_a_fixed_support_of_a_regression_is_kept():
+def test_a_fixed_support_of_a_regression_is_used():
     X = np.arange(6.0)[:, None]
     packed = pack([Task(X, 2 * X[:, 0], support=[5, 1])], labels=False)
     for seed in range(5):

@@ -32,7 +32,7 @@ def close(a, b, tol=1e-12):
 
 
 @pytest.mark.parametrize("weight", [ONES, np.arange(9.0)])
-def test_it_is_scikit_learns_standard_scaler(weight):
+def test_scaling_equals_the_standard_scaler_of_scikit_learn(weight):
     scaling = scaling_of(X, Y, weight)
     scaler = StandardScaler().fit(X, sample_weight=weight)
     close(scaling.inputs(X), scaler.transform(X))
@@ -57,7 +57,7 @@ def test_images_have_one_number_for_all_pixels(shape, weight):
     close(scaling.inputs(images).reshape(-1, 1), scaling_of(flat, None, pixels).inputs(flat))
 
 
-def test_targets_come_back_on_their_own_scale():
+def test_targets_are_scaled_back():
     scaling = scaling_of(X, Y, ONES)
     close(scaling.original(scaling.targets(Y)), Y)
 
@@ -123,7 +123,7 @@ def test_moments_of_parts_are_those_of_all_rows(form, offset):
 
 @pytest.mark.parametrize("constant", [0.0, 0.1, -1e9, 1e-9])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_an_input_without_variation_tells_nothing(constant, dtype):
+def test_a_constant_input_is_scaled_to_zero_whatever_its_later_values(constant, dtype):
     values = X.astype(dtype)
     values[:, 1] = constant
     scaling = scaling_of(values, None, ONES)
@@ -199,7 +199,7 @@ def test_predictions_are_in_the_units_of_the_targets(cls):
 
 @pytest.mark.parametrize("cls", REGRESSORS)
 @pytest.mark.parametrize("scaling", ["pooled", "task"])
-def test_without_meta_training_too(cls, scaling):
+def test_predictions_from_scratch_are_in_the_units_of_the_targets(cls, scaling):
     X, y = concentrations(1)[0]
     for support in ((X[:1], y[:1]), (X[:5], np.full(5, 3e-6))):
         predicted = cls(**SMALL, scaling=scaling).fit(*support).predict(X)
@@ -233,7 +233,7 @@ def incomes(seed, n):
 
 
 @pytest.mark.parametrize("cls", [ProtoNetClassifier, ReptileClassifier])
-def test_a_column_that_is_constant_in_supports_does_no_harm(cls):
+def test_a_column_that_is_constant_in_supports_does_not_spoil_predictions(cls):
     params = SMALL | {"hidden_layer_sizes": 8, "max_meta_iter": 40}
     scores = [
         cls(**params, scaling=scaling).meta_fit(incomes(0, 40)).score_tasks(incomes(1, 20)).mean()
@@ -244,7 +244,7 @@ def test_a_column_that_is_constant_in_supports_does_no_harm(cls):
 
 @pytest.mark.parametrize("scaling", ["pooled", "task"])
 @pytest.mark.parametrize("cls", [MAMLRegressor, ProtoNetClassifier])
-def test_a_column_constant_in_meta_training_does_not_speak_when_it_moves(cls, scaling):
+def test_a_column_constant_in_meta_training_is_ignored_later(cls, scaling):
     """Its weights are still those of chance."""
     pairs = [(np.c_[X, np.full(20, 2.0)], y) for X, y in concentrations()]
     if cls is ProtoNetClassifier:

@@ -165,7 +165,7 @@ def reset_peak():
         clear.write_text("5")
 
 
-def test_two_hundred_files_are_refused_in_words(tmp_path):
+def test_two_hundred_damaged_files_are_refused_with_clear_errors(tmp_path):
     paths = files(tmp_path)
     assert len(paths) == 200
     reset_peak()
@@ -287,7 +287,7 @@ LYING = {
 
 
 @pytest.mark.parametrize("lie", LYING)
-def test_estimators_that_lie_are_refused(lie, tmp_path):
+def test_forged_estimators_are_refused(lie, tmp_path):
     est = MAMLClassifier(**SMALL).meta_fit(BLOBS).fit(BLOBS[0].X, BLOBS[0].y)
     refused(est, LYING[lie], tmp_path / "file")
 
@@ -344,7 +344,7 @@ def test_other_files_are_refused(content, tmp_path):
         sklearn_meta.load(tmp_path / "file")
 
 
-def test_what_is_no_file_is_refused(tmp_path):
+def test_paths_that_are_not_files_are_refused(tmp_path):
     with pytest.raises(SaveError, match="is not a file"):
         sklearn_meta.load(tmp_path)
     with pytest.raises(FileNotFoundError):

@@ -50,7 +50,7 @@ def by_hand(task, scope, train):
 
 
 @each_scope
-def test_it_is_transforming_by_hand_and_meta_training(scope):
+def test_a_pipeline_equals_transforming_by_hand(scope):
     train, test = BLOBS[:6], BLOBS[6:]
     pipe = scaled(scope).meta_fit(train)
     learner = protonet().meta_fit([by_hand(t, scope, train) for t in train])
@@ -99,7 +99,7 @@ def regime(own_units):
     return tasks[:40], tasks[40:]
 
 
-def test_tasks_with_units_of_their_own_need_transformers_of_their_own():
+def test_tasks_with_different_units_need_transformers_of_each_task():
     train, test = regime(own_units=True)
     scores = {}
     for scope in SCOPES:
@@ -108,7 +108,7 @@ def test_tasks_with_units_of_their_own_need_transformers_of_their_own():
     assert scores["task"] > scores["pooled"] + 0.05
 
 
-def test_a_transformer_that_few_rows_cannot_fit_is_better_fitted_on_all():
+def test_a_transformer_that_needs_many_rows_is_better_pooled():
     train, test = regime(own_units=False)
     scores = {}
     for scope in SCOPES:
@@ -122,7 +122,7 @@ def test_a_transformer_that_few_rows_cannot_fit_is_better_fitted_on_all():
 
 
 @each_scope
-def test_clones_and_copies_keep_what_was_learned(scope):
+def test_clones_and_copies_keep_the_prior(scope):
     pipe, task = scaled(scope).meta_fit(BLOBS), BLOBS[0]
     expected = pipe.fit(task.X_support, task.y_support).predict_proba(task.X)
     for twin in (clone(pipe), pickle.loads(pickle.dumps(pipe)), clone(clone(pipe))):
@@ -227,7 +227,7 @@ def test_a_long_frame_with_categories_and_gaps(encoder):
     np.testing.assert_array_equal(pipe.feature_names_in_, ["x", "colour"])
 
 
-def test_transformed_tasks_of_different_widths_are_refused_in_words():
+def test_transformed_tasks_of_different_widths_are_refused():
     frame = customers()
     pipe = make_meta_pipeline(mixed(ENCODERS["one-hot"]), MAMLClassifier(**SMALL, n_shot=2))
     with pytest.raises(
@@ -308,7 +308,7 @@ def test_transform_tasks_returns_what_the_learner_takes(scope):
     ],
 )
 @each_scope
-def test_what_are_no_tasks_is_refused(scope, tasks, words):
+def test_bad_tasks_are_refused(scope, tasks, words):
     with pytest.raises(TaskError, match=words):
         scaled(scope).meta_fit(tasks)
 
@@ -352,7 +352,7 @@ class MeanOfOthers(TransformerMixin, BaseEstimator):
 
 
 @each_scope
-def test_rows_that_an_encoder_was_fitted_on_are_encoded_without_themselves(scope):
+def test_target_encoding_of_training_rows_is_cross_fitted(scope):
     """As a pipeline's `fit` does: else a category would tell the label of its own row."""
     rng = np.random.RandomState(0)
     tasks = [
@@ -379,7 +379,7 @@ def test_rows_that_an_encoder_was_fitted_on_are_encoded_without_themselves(scope
 
 
 @each_scope
-def test_sparse_tasks_are_transformed_as_dense_ones(scope):
+def test_sparse_tasks_are_transformed_as_dense_tasks(scope):
     dense = [Task(t.X * (np.abs(t.X) > 1), t.y, support=np.arange(0, len(t), 2)) for t in BLOBS]
     sparse = [Task(csr_array(t.X), t.y, support=t.support) for t in dense]
     pairs = [(csr_array(t.X), t.y) for t in dense]

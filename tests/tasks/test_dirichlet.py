@@ -80,7 +80,7 @@ def test_rows_are_of_their_class():
         np.testing.assert_array_equal(NAMES[np.round(task.X.mean(1) / 9).astype(int)], task.y)
 
 
-def test_names_of_features_are_handed_on():
+def test_feature_names_are_passed_on():
     frame = pd.DataFrame(np.zeros((4, 2)), columns=["u", "v"])
     p_T = DirichletTaskDistribution(n_rows=9).fit([(frame, list("aabb")), (frame, list("abbb"))])
     assert p_T.sample(random_state=0)[0].feature_names_in == ("u", "v")

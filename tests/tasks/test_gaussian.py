@@ -177,7 +177,7 @@ def test_targets_that_never_vary(y):
     np.testing.assert_allclose(fitted.sample(random_state=0)[0].y, y, atol=1e-6)
 
 
-def test_names_of_features_are_handed_on():
+def test_feature_names_are_passed_on():
     real = [(pd.DataFrame(t.X, columns=["u", "v", "w"]), t.y) for t in LINES]
     p_T = plain().fit(real)
     assert p_T.sample(random_state=0)[0].feature_names_in == ("u", "v", "w")
