@@ -166,9 +166,9 @@ NAMES = {
 def files_of(imports):
     """The files of the package behind pairs (module, name)."""
     for module, name in imports:
-        found = NAMES.get(f"{module}.{name}", NAMES.get(module))
-        if found is not None:
-            yield str(found.relative_to(HOUSE))
+        path = NAMES.get(f"{module}.{name}", NAMES.get(module))
+        if path is not None:
+            yield str(path.relative_to(HOUSE))
 
 
 def graph_of(sources):

@@ -56,8 +56,8 @@ def test_meta_learner_checks():
     assert check_meta_learner(REG) is None
     # to the pooled member a label means the same in all tasks, so their order is not free
     assert check_meta_learner(CLF, skip=["label_order"]) is None
-    own = [Task(t.X, 3 * i + t.y) for i, t in enumerate(BLOBS[:4])]
-    assert check_meta_learner(CLF, own) is None
+    local = [Task(t.X, 3 * i + t.y) for i, t in enumerate(BLOBS[:4])]
+    assert check_meta_learner(CLF, local) is None
 
 
 @BOTH

@@ -399,8 +399,8 @@ def test_the_meta_gradient_is_finite_and_that_of_central_differences(algorithm, 
             loss(theta | {k: theta[k] + s * h * d for k, d in direction.items()}) for s in (1, -1)
         )
         numeric = ((ahead - behind) / (2 * h)).detach()
-        found = sum((grads[k] * d).sum() for k, d in direction.items())
-        torch.testing.assert_close(found, numeric, rtol=1e-5, atol=1e-7, msg=str([*direction]))
+        slope = sum((grads[k] * d).sum() for k, d in direction.items())
+        torch.testing.assert_close(slope, numeric, rtol=1e-5, atol=1e-7, msg=str([*direction]))
     assert all(g.isfinite().all() for g in grads.values())
 
 
@@ -415,8 +415,8 @@ def test_from_scratch_has_no_meta_gradient(algorithm):
 def test_algorithms_are_pure_functions(algorithm, backbone):
     alg, f, theta, pairs = draw(algorithm, backbone, EVEN)
     support, query = stacked(pairs)
-    given = [*theta.values(), *support, *query]
-    copies = [t.clone() for t in given]
+    tensors = [*theta.values(), *support, *query]
+    copies = [t.clone() for t in tensors]
     torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()  # noqa: NPY002
     python_state = random.getstate()
     first = meta_gradient(alg, f, theta, support, query)
@@ -425,8 +425,8 @@ def test_algorithms_are_pure_functions(algorithm, backbone):
     assert all(torch.equal(first[1][k], second[1][k]) for k in theta)
     out = predictions(alg, f, theta, support, query.X)
     assert torch.equal(out, predictions(alg, f, theta, support, query.X))
-    assert all(torch.equal(a, b) for a, b in zip(given, copies, strict=True))
-    assert not any(t.requires_grad for t in given)
+    assert all(torch.equal(a, b) for a, b in zip(tensors, copies, strict=True))
+    assert not any(t.requires_grad for t in tensors)
     assert torch.equal(torch_state, torch.get_rng_state())
     assert str(numpy_state) == str(np.random.get_state())  # noqa: NPY002
     assert python_state == random.getstate()

@@ -253,10 +253,10 @@ def test_divergence_is_an_error_and_leaves_the_estimator_as_it_was(how, before):
     if before == "fitted":
         est = est.meta_fit(WAVES).fit(WAVES[0].X, WAVES[0].y)
     est.set_params(**how)
-    kept = dict(vars(est))
+    state = dict(vars(est))
     with pytest.raises(FloatingPointError, match=r"diverged.*Lower meta_lr or the inner step"):
         est.meta_fit(WAVES)
-    assert vars(est) == kept
+    assert vars(est) == state
 
 
 def test_divergence_in_the_last_step_is_an_error():
@@ -523,8 +523,8 @@ def test_a_meta_trained_regressor_beats_one_trained_from_scratch():
     est.set_params(max_meta_iter=400, meta_lr=5e-3)
 
     def errors(model):
-        found = zip(model.predict_tasks(test), test, strict=True)
-        return np.array([np.mean((y - t.y_query) ** 2) for y, t in found])
+        result = zip(model.predict_tasks(test), test, strict=True)
+        return np.array([np.mean((y - t.y_query) ** 2) for y, t in result])
 
     cold = errors(est)
     warm = errors(est.meta_fit(train))

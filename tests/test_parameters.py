@@ -53,10 +53,10 @@ def test_every_parameter_has_one_role(cls):
 @pytest.mark.parametrize("cls", EVERY.values())
 def test_shared_parameters_are_keyword_only(cls):
     signature = inspect.signature(cls)
-    own = [p.default for p in signature.parameters.values() if p.kind is not p.KEYWORD_ONLY]
-    assert repr(cls(*own)) == repr(cls())
+    positional = [p.default for p in signature.parameters.values() if p.kind is not p.KEYWORD_ONLY]
+    assert repr(cls(*positional)) == repr(cls())
     with pytest.raises(TypeError, match="positional argument"):
-        cls(*own, "mlp")
+        cls(*positional, "mlp")
 
 
 @pytest.mark.parametrize("cls", EVERY.values())

@@ -69,8 +69,8 @@ def test_torchs_default_dtype_changes_nothing(name, cls):
     fixed = tasks if tasks is LABELS else fixed
     expected = outcome(est, tasks), est.score_tasks(fixed)
     with default_dtype(torch.float64):
-        found = outcome(est, tasks), est.score_tasks(fixed)
-    for ours, theirs in zip(found, expected, strict=True):
+        actual = outcome(est, tasks), est.score_tasks(fixed)
+    for ours, theirs in zip(actual, expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 

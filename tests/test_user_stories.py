@@ -174,8 +174,8 @@ def test_many_threads_may_predict_with_one_estimator(backbone):
     est = fitted(MAMLClassifier, backbone=backbone).fit(BLOBS[0].X, BLOBS[0].y)
     expected = est.predict_proba(BLOBS[0].X)
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(est.predict_proba, [BLOBS[0].X] * 200))
-    assert all(np.array_equal(P, expected) for P in found)
+        actual = list(pool.map(est.predict_proba, [BLOBS[0].X] * 200))
+    assert all(np.array_equal(P, expected) for P in actual)
 
 
 def test_predictions_do_not_depend_on_a_backbone_set_since():
@@ -302,8 +302,10 @@ def test_more_classes_than_a_fixed_head_has_rows(verb):
     clf = fitted(MAMLClassifier, BLOBS, head="fixed")
     t = BLOBS[0]
     more = Task(np.r_[t.X, t.X], np.r_[t.y, t.y + 10], support=np.arange(0, 2 * len(t.X), 2))
-    kind, words = (TaskError, "Task 1: y has 6") if verb == "score_tasks" else (ValueError, "y has")
-    with pytest.raises(kind, match=words):
+    kind, message = (
+        (TaskError, "Task 1: y has 6") if verb == "score_tasks" else (ValueError, "y has")
+    )
+    with pytest.raises(kind, match=message):
         clf.score_tasks([t, more]) if verb == "score_tasks" else clf.fit(more.X, more.y)
 
 
@@ -332,13 +334,13 @@ def test_validation_tasks_with_more_classes_than_a_fixed_head_are_refused_before
 
 def test_a_warm_start_with_more_classes_than_a_fixed_head_is_refused():
     clf = fitted(MAMLClassifier, two_classes(BLOBS), head="fixed", warm_start=True)
-    kept = clf.meta_state
+    before = clf.meta_state
     with pytest.raises(TaskError, match="Task 0: y has 3 classes, but head='fixed'"):
         clf.meta_fit(BLOBS)
     pool = FewShotTasks(BLOBS[0].X, BLOBS[0].y, n_way=3, n_shot=1, n_query=2)
     with pytest.raises(ValueError, match="y has 3 classes, but head='fixed'"):
         clf.meta_fit(pool)
-    assert clf.meta_state is kept
+    assert clf.meta_state is before
 
 
 @pytest.mark.parametrize(

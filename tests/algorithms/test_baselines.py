@@ -119,17 +119,17 @@ def test_a_pooled_regressor_converges_to_least_squares():
     np.testing.assert_allclose(reg.theta_["head.weight"][0], ols.coef_, atol=1e-6)
     np.testing.assert_allclose(reg.theta_["head.bias"], ols.intercept_, atol=1e-6)
     # whatever the support holds
-    found = reg.fit(X[0, :2], y[0, :2] + 10).predict(X[1])
-    np.testing.assert_allclose(found, ols.predict(X[1]), atol=1e-5)
+    result = reg.fit(X[0, :2], y[0, :2] + 10).predict(X[1])
+    np.testing.assert_allclose(result, ols.predict(X[1]), atol=1e-5)
 
 
-def shared_labels(T=4, n=30, apart=1.2, flip=False):
+def shared_labels(T=4, n=30, distance=1.2, flip=False):
     """Tasks of the same three classes, or with names that are turned from task to task."""
     rng = np.random.RandomState(0)
     tasks = []
     for t in range(T):
         k = rng.permutation(np.arange(n) % 3)
-        X = apart * np.eye(3)[k] + rng.normal(size=(n, 3)) + 0.2 * rng.normal(size=3)
+        X = distance * np.eye(3)[k] + rng.normal(size=(n, 3)) + 0.2 * rng.normal(size=3)
         tasks.append((X, (k + t * flip) % 3))
     return tasks
 
@@ -165,17 +165,17 @@ def test_a_pooled_classifier_converges_to_logistic_regression():
 
 
 def accuracy(clf, tasks):
-    rng, found = np.random.RandomState(1), []
+    rng, result = np.random.RandomState(1), []
     for X, y in tasks:
         support = np.concatenate([rng.permutation(np.flatnonzero(y == k))[:5] for k in range(3)])
-        found.append(Task(X, y, support=support))
-    return clf.score_tasks(found).mean()
+        result.append(Task(X, y, support=support))
+    return clf.score_tasks(result).mean()
 
 
 @pytest.mark.parametrize("flip", [False, True], ids=["shared", "local"])
 def test_fine_tuning_but_not_pooling_learns_labels_of_local_meaning(flip):
     params = SMALL | {"max_meta_iter": 200, "meta_lr": 0.01}
-    tasks = shared_labels(T=9, n=60, apart=4.0, flip=flip)
+    tasks = shared_labels(T=9, n=60, distance=4.0, flip=flip)
     train, test = tasks[:6], tasks[6:]
     pooled = accuracy(PooledClassifier(**params).meta_fit(train), test)
     tuned = accuracy(FineTuneClassifier(**params).meta_fit(train), test)
@@ -220,8 +220,8 @@ def draw(alg, n_outputs, real=False):
     return f, theta, tasks, stacked([s for s, _ in tasks]), stacked([q for _, q in tasks])
 
 
-def assert_same(found, expected):
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+def assert_same(actual, expected):
+    torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-9)
 
 
 HEADS = {"zero": ZeroHead(), "prototype": PrototypeHead(), "linear": LinearHead()}
@@ -277,8 +277,8 @@ def test_fine_tuning_is_a_loop_of_torch(head, adapts, optimizer, options, steps)
     out = alg.predict(f, theta, phi, query.X)
     losses = alg.loss(f, theta, support, query)
     for i, (s, (X, y, weight)) in enumerate(tasks):
-        own = fine_tuned(theta, s, head, adapts, optimizer, steps, **options)
-        expected = twins.network(embed, own, X)
+        adapted = fine_tuned(theta, s, head, adapts, optimizer, steps, **options)
+        expected = twins.network(embed, adapted, X)
         assert_same(out[i, : len(X), : expected.shape[1]], expected)
         assert_same(losses[i], twins.task_loss(expected, y, weight))
 
@@ -363,9 +363,11 @@ def baseline_plus_plus(theta, support, scale, lr, steps):
 
 
 @pytest.mark.parametrize("steps", [0, 1, 4])
-@pytest.mark.parametrize(("scale", "given"), [(2.0, None), (7.0, 7.0)])
-def test_baseline_plus_plus_is_a_loop_of_torch(scale, given, steps):
-    alg = BaselinePlusPlusClassifier(scale=given, inner_lr=0.3, inner_steps=steps).make_algorithm()
+@pytest.mark.parametrize(("scale", "parameter"), [(2.0, None), (7.0, 7.0)])
+def test_baseline_plus_plus_is_a_loop_of_torch(scale, parameter, steps):
+    alg = BaselinePlusPlusClassifier(
+        scale=parameter, inner_lr=0.3, inner_steps=steps
+    ).make_algorithm()
     f, theta, tasks, support, query = draw(alg, 11)
     phi = alg.adapt(f, theta, support)
     assert not any(k.startswith("backbone") for k in phi)
@@ -472,8 +474,8 @@ def test_without_steps_a_classifier_is_its_start():
     clf = FineTuneClassifier(inner_steps=0, head="zero", max_meta_iter=2, **LINEAR_MODEL)
     clf = clf.meta_fit(BLOBS)
     np.testing.assert_allclose(outputs(clf, task), np.full((len(task), 3), 1 / 3), rtol=1e-12)
-    found = clf.set_params(head="prototype").fit(task.X, task.y).predict(task.X)
-    np.testing.assert_array_equal(found, NearestCentroid().fit(task.X, task.y).predict(task.X))
+    result = clf.set_params(head="prototype").fit(task.X, task.y).predict(task.X)
+    np.testing.assert_array_equal(result, NearestCentroid().fit(task.X, task.y).predict(task.X))
 
 
 @pytest.mark.parametrize(

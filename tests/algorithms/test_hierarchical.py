@@ -51,14 +51,14 @@ def test_the_true_prior_gives_the_oracle_of_the_family():
 
 
 def test_em_recovers_the_prior_of_the_family():
-    (found,) = HierarchicalRegressor().meta_fit(FAMILY.tasks).meta_state
+    (result,) = HierarchicalRegressor().meta_fit(FAMILY.tasks).meta_state
     error = np.sqrt(np.diag(COV) / 400)  # of a mean of 400 draws
-    assert (np.abs(found.mean[1:] - MEAN) < 4 * error).all()
-    assert abs(found.mean[0]) < 0.1
+    assert (np.abs(result.mean[1:] - MEAN) < 4 * error).all()
+    assert abs(result.mean[0]) < 0.1
     relative = 4 * np.sqrt(2 / 400)  # four standard errors of a variance
-    np.testing.assert_allclose(np.diag(found.cov)[1:], np.diag(COV), rtol=1.3 * relative)
-    assert found.cov[0, 0] < 0.05
-    assert abs(found.noise / NOISE**2 - 1) < 4 * np.sqrt(2 / (400 * 16))
+    np.testing.assert_allclose(np.diag(result.cov)[1:], np.diag(COV), rtol=1.3 * relative)
+    assert result.cov[0, 0] < 0.05
+    assert abs(result.noise / NOISE**2 - 1) < 4 * np.sqrt(2 / (400 * 16))
 
 
 def log_likelihood(prior, tasks):
@@ -112,19 +112,19 @@ def textbook_em(tasks, n_steps):
 
 def test_em_agrees_with_the_textbook():
     tasks = FAMILY.tasks[:20]
-    (found,) = HierarchicalRegressor(max_iter=7, tol=0.0).meta_fit(tasks).meta_state
+    (result,) = HierarchicalRegressor(max_iter=7, tol=0.0).meta_fit(tasks).meta_state
     slopes, noise = textbook_em(tasks, 7)
-    np.testing.assert_allclose(found.cov[1:, 1:], slopes, rtol=1e-8)
-    np.testing.assert_allclose(found.noise, noise, rtol=1e-10)
+    np.testing.assert_allclose(result.cov[1:, 1:], slopes, rtol=1e-8)
+    np.testing.assert_allclose(result.noise, noise, rtol=1e-10)
 
 
 def test_units_do_not_matter():
     tasks = FAMILY.tasks[:50]
     moved = [Task(1e3 * t.X + 5e3, 1e-2 * t.y - 7) for t in tasks]
-    fits = [HierarchicalRegressor().meta_fit(given[1:]) for given in (tasks, moved)]
+    fits = [HierarchicalRegressor().meta_fit(some_tasks[1:]) for some_tasks in (tasks, moved)]
     a, b = (
-        est.fit(given[0].X[:5], given[0].y[:5]).predict(given[0].X[5:])
-        for est, given in zip(fits, (tasks, moved), strict=True)
+        est.fit(some_tasks[0].X[:5], some_tasks[0].y[:5]).predict(some_tasks[0].X[5:])
+        for est, some_tasks in zip(fits, (tasks, moved), strict=True)
     )
     np.testing.assert_allclose(1e-2 * a - 7, b, rtol=1e-6)
 
@@ -167,9 +167,9 @@ def test_class_posteriors_are_those_of_bayes_rule():
     support = np.r_[0:2, 20:23, 40]  # 2, 3 and 1 rows
     log_p = []
     for k, n in enumerate((2, 3, 1)):
-        own = X[support][y[support] == k].mean(axis=0)
+        class_mean = X[support][y[support] == k].mean(axis=0)
         gain = B @ np.linalg.inv(B + W / n)
-        predictive = multivariate_normal(m + gain @ (own - m), B - gain @ B + W)
+        predictive = multivariate_normal(m + gain @ (class_mean - m), B - gain @ B + W)
         log_p.append(np.log((n + 1) / 9) + predictive.logpdf(X))
     P = np.exp(np.stack(log_p, axis=1))
     clf.fit(X[support], y[support])

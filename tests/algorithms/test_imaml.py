@@ -79,9 +79,9 @@ def test_on_linear_models_it_is_autograd_through_the_closed_form(damping):
     losses = alg.objective(f, theta, support, query)
     expected = solved(theta, support, query, damping)
     torch.testing.assert_close(losses, expected, rtol=1e-8, atol=1e-8)
-    found, wanted = gradient(losses, theta), gradient(expected, theta)
+    actual, wanted = gradient(losses, theta), gradient(expected, theta)
     for k in theta:
-        torch.testing.assert_close(found[k], wanted[k], rtol=1e-8, atol=1e-8)
+        torch.testing.assert_close(actual[k], wanted[k], rtol=1e-8, atol=1e-8)
 
 
 def test_the_official_damping_differs_from_the_gradient_of_the_paper():
@@ -104,8 +104,8 @@ def test_fewer_steps_of_conjugate_gradients_are_an_approximation_that_improves()
     errors = []
     for steps in range(D + 2):
         alg = IMAML(squared_error, LinearHead(), LAM, 0.1, 600, steps)
-        found = gradient(alg.objective(f, theta, support, query), theta)["head.weight"]
-        errors.append((found - wanted).norm().item())
+        result = gradient(alg.objective(f, theta, support, query), theta)["head.weight"]
+        errors.append((result - wanted).norm().item())
     assert errors == sorted(errors, reverse=True)
     assert errors[0] > 1e-2
     assert errors[-1] < 1e-8
@@ -186,8 +186,8 @@ def test_on_a_network_it_is_central_differences_through_the_solved_inner_problem
         for s in (1, -1)
     )
     numeric = ((ahead - behind) / (2 * h)).sum()
-    found = sum((g * v[k]).sum() for k, g in gradient(losses, leaves).items())
-    torch.testing.assert_close(found, numeric, rtol=1e-5, atol=0)
+    actual = sum((g * v[k]).sum() for k, g in gradient(losses, leaves).items())
+    torch.testing.assert_close(actual, numeric, rtol=1e-5, atol=0)
 
 
 def test_an_inner_loop_that_stops_short_has_another_gradient():
@@ -248,12 +248,12 @@ def test_by_default_the_linear_system_is_nearly_solved(head):
 def test_its_diagnostics_are_those_of_each_task():
     alg, f, _, theta, _, support, query = network_and_tasks("shared")
     short = IMAML(alg.criterion, alg.head, alg.lam, alg.inner_lr, 3, 2)
-    found = short.diagnostics(f, theta, support, query)
+    result = short.diagnostics(f, theta, support, query)
     for i in range(len(SIZES)):
         parts = (Examples(*(t[i : i + 1] for t in part)) for part in (support, query))
         for name, value in short.diagnostics(f, theta, *parts).items():
-            torch.testing.assert_close(found[name][i], value[0], rtol=1e-8, atol=1e-10)
-    assert ((found["inner_residual"] > 0) & (found["inner_residual"] < 1)).all()
+            torch.testing.assert_close(result[name][i], value[0], rtol=1e-8, atol=1e-10)
+    assert ((result["inner_residual"] > 0) & (result["inner_residual"] < 1)).all()
 
 
 @pytest.mark.parametrize("damping", [1.0, (1.0,), (-1.0, 0.0), ("a", "b"), None])
@@ -286,7 +286,7 @@ def test_no_lambda_is_too_large_for_the_step(lam):
     reg = IMAMLRegressor(hidden_layer_sizes=4, max_meta_iter=3, lam=lam, random_state=0)
     reg.meta_fit(tasks)
     prior = clone(reg).set_params(inner_steps=0).fit(tasks[0].X, tasks[0].y).predict(tasks[0].X)
-    found = reg.fit(tasks[0].X, tasks[0].y).predict(tasks[0].X)
-    errors = [np.mean((y - tasks[0].y) ** 2) for y in (found, prior)]
+    result = reg.fit(tasks[0].X, tasks[0].y).predict(tasks[0].X)
+    errors = [np.mean((y - tasks[0].y) ** 2) for y in (result, prior)]
     assert errors[0] <= errors[1] * (1 + 1e-6)
     assert reg.history_[-1]["train_loss"] < 10

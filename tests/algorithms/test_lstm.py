@@ -107,9 +107,9 @@ def test_the_preprocessing_is_that_of_the_paper(p):
             expected.append([math.log(abs(value)) / p, math.copysign(1, value)])
         else:
             expected.append([-1.0, math.exp(p) * value])
-    found = preprocess(x, p)
-    assert_same(found, torch.tensor(expected, dtype=x.dtype), 1e-12)
-    assert torch.autograd.grad(found.sum(), x)[0].isfinite().all()
+    actual = preprocess(x, p)
+    assert_same(actual, torch.tensor(expected, dtype=x.dtype), 1e-12)
+    assert torch.autograd.grad(actual.sum(), x)[0].isfinite().all()
 
 
 def coordinates(n=11, seed=0):
@@ -136,8 +136,8 @@ def test_the_first_layer_is_torchs_lstm():
     }
     x = torch.stack([preprocess(v)[:, i] for v in (grad, loss) for i in range(2)], 1)
     expected = torch.func.functional_call(cell, weights, (x, (h, s)))
-    for found in (lstm_cell(x, h, s, weight, bias), GatedRule(H).hidden(theta, grad, loss, h, s)):
-        for a, b in zip(found, expected, strict=True):
+    for actual in (lstm_cell(x, h, s, weight, bias), GatedRule(H).hidden(theta, grad, loss, h, s)):
+        for a, b in zip(actual, expected, strict=True):
             assert_same(a, b, 1e-12)
 
 
@@ -188,8 +188,8 @@ def test_the_rule_starts_as_slow_descent_that_forgets_little():
 def descent_with_decay(net, theta, support, head, rate, decay, steps):
     """Gradient descent with weight decay, written out, of one task."""
     X, y, weight = support
-    own = {k: p for k, p in theta.items() if not k.startswith("lstm.")}
-    phi = twins.maml(NETS[net][2], own, support, head, 0, 0, True)[0]
+    weights = {k: p for k, p in theta.items() if not k.startswith("lstm.")}
+    phi = twins.maml(NETS[net][2], weights, support, head, 0, 0, True)[0]
     for _ in range(steps):
         loss = twins.task_loss(twins.network(NETS[net][2], phi, X), y, weight)
         grads = torch.autograd.grad(loss, list(phi.values()))
@@ -220,8 +220,8 @@ def twin(net, theta, support, head, rule, steps, first_order, fed=None):
     """
     embed, (X, y, weight) = NETS[net][2], support
     rule_weights = {k: p for k, p in theta.items() if k.startswith("lstm.")}
-    own = {k: p for k, p in theta.items() if k not in rule_weights}
-    phi = twins.maml(embed, own, support, head, 0, 0, True)[0]
+    start = {k: p for k, p in theta.items() if k not in rule_weights}
+    phi = twins.maml(embed, start, support, head, 0, 0, True)[0]
     cell = nn.LSTMCell(4, H, dtype=torch.float64)
     weights = {
         "weight_ih": theta["lstm.weight"][:, :4],
@@ -308,12 +308,12 @@ def test_the_first_order_meta_gradient_holds_gradients_and_losses(head):
 
 
 def test_first_order_predicts_the_same_but_has_another_meta_gradient():
-    found = []
+    result = []
     for first_order in (True, False):
         alg, f, theta, _, support, query = draw("mlp", "shared", first_order=first_order)
         losses, grads = meta_gradient(alg, f, theta, support, query)
-        found.append((losses, torch.cat([g.flatten() for g in grads.values()])))
-    (losses, first), (same, second) = found
+        result.append((losses, torch.cat([g.flatten() for g in grads.values()])))
+    (losses, first), (same, second) = result
     assert_same(losses, same, 1e-12)
     assert (first - second).norm() > 1e-3 * second.norm()
 
@@ -333,15 +333,15 @@ def test_chunk_size_does_not_change_results(chunk_size, rule, first_order):
 
 def saved_bytes(alg, f, theta, support, query):
     """Bytes that autograd keeps, each storage once."""
-    kept = {}
+    saved = {}
 
     def keep(t):
-        kept[t.untyped_storage().data_ptr()] = t.untyped_storage()  # alive: no address twice
+        saved[t.untyped_storage().data_ptr()] = t.untyped_storage()  # alive: no address twice
         return t
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
         alg.loss(f, {k: p.requires_grad_() for k, p in theta.items()}, support, query)
-    return sum(storage.nbytes() for storage in kept.values())
+    return sum(storage.nbytes() for storage in saved.values())
 
 
 def test_chunks_bound_the_memory_to_the_state():

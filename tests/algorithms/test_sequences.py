@@ -50,15 +50,15 @@ def test_meta_gradients_and_predictions_of_stacks_are_those_of_single_tasks(name
     tasks = [Task(X, targets(X), support=[0, 1, 4, 5]) for X in ROWS]
     small = {"max_meta_iter": 2, "random_state": 0, "device": "cpu", "backbone": backbone}
     small |= {"net_params": {"optimizer": torch.optim.SGD}}  # Adam would blow up rounding errors
-    known = cls().get_params()
-    small |= {k: 2 for k in ("inner_steps", "n_context") if k in known}
+    defaults = cls().get_params()
+    small |= {k: 2 for k in ("inner_steps", "n_context") if k in defaults}
     est = cls(**small).meta_fit(tasks)
     one_by_one = cls(**small, task_chunk_size=1).meta_fit(tasks)
     for key, value in est.theta_.items():
         np.testing.assert_allclose(value, one_by_one.theta_[key], rtol=1e-10, atol=1e-10)
-    for task, found in zip(tasks, est.predict_tasks(tasks), strict=True):
+    for task, result in zip(tasks, est.predict_tasks(tasks), strict=True):
         alone = est.fit(task.X_support, task.y_support).predict(task.X_query)
-        np.testing.assert_allclose(found, alone, rtol=1e-10, atol=1e-10)
+        np.testing.assert_allclose(result, alone, rtol=1e-10, atol=1e-10)
 
 
 class Once(torch.autograd.Function):

@@ -27,7 +27,7 @@ def lines(tau, mean, n_tasks=24, n_rows=24, seed=0):
 
 
 def cases(report):
-    return {found.size: found.case for found in report.verdicts}
+    return {result.size: result.case for result in report.verdicts}
 
 
 @pytest.fixture(scope="module")
@@ -154,8 +154,8 @@ def test_the_evidence_is_the_largest_gain(waves):
     noisy = best._replace(gain=best.gain._replace(difference=far, p_sign=0.5))
     assert replace(waves, verdicts=(noisy,)).verdict.splitlines()[1].endswith("within the noise.")
     by_signs = best._replace(gain=best.gain._replace(difference=far, p_sign=0.001))
-    words = replace(waves, verdicts=(by_signs,)).verdict.splitlines()[1]
-    assert words.endswith(
+    text = replace(waves, verdicts=(by_signs,)).verdict.splitlines()[1]
+    assert text.endswith(
         f"sign test over tasks ({best.gain.wins} wins, {best.gain.losses} losses)."
     )
 
@@ -237,10 +237,10 @@ def advice_of(waves, *cases, best="across", hurt=0.0, groups=(0, 0), local=False
 
 def test_the_advice_mentions_the_estimator(waves):
     paying = ("meta", "meta")
-    words = advice_of(waves, *paying, name="MyLearner")
-    assert words == "ANILRegressor. MyLearner did not do as well with its current parameters."
-    words = advice_of(waves, *paying, best="MyLearner", name="MyLearner", local=True)
-    assert words == "MyLearner, which did best."
+    text = advice_of(waves, *paying, name="MyLearner")
+    assert text == "ANILRegressor. MyLearner did not do as well with its current parameters."
+    text = advice_of(waves, *paying, best="MyLearner", name="MyLearner", local=True)
+    assert text == "MyLearner, which did best."
 
 
 def test_the_advice_follows_the_verdicts(waves):
@@ -249,9 +249,9 @@ def test_the_advice_follows_the_verdicts(waves):
     assert advice_of(waves, "meta", "meta", local=True).startswith("ProtoNetClassifier")
     assert advice_of(waves, "pool", "pool", groups=(0, -1)).startswith("look at the tasks unlike")
     simple = waves.verdicts[1].best["simple"]
-    words = advice_of(waves, "unclear", "alone")
-    assert f"{simple}, because one model per task is enough." in words
-    assert "more tasks, because chance hides" in words
+    text = advice_of(waves, "unclear", "alone")
+    assert f"{simple}, because one model per task is enough." in text
+    assert "more tasks, because chance hides" in text
 
 
 @pytest.mark.parametrize(
@@ -334,9 +334,11 @@ def test_short_and_long_tasks():
 def test_short_tasks_do_not_hide_the_result_of_long_ones():
     long, short = lines(0.5, 1.0, 20, 24), lines(0.5, 1.0, 12, 4, seed=1)
     report = analyse([*long, *short], random_state=0)
-    found = report.comparison
-    assert [verdict.size for verdict in report.verdicts] == list(found.sizes) == [2, 5, 10]
-    tasks = {size: {r.task for r in found.records if r.support_size == size} for size in (2, 5, 10)}
+    result = report.comparison
+    assert [verdict.size for verdict in report.verdicts] == list(result.sizes) == [2, 5, 10]
+    tasks = {
+        size: {r.task for r in result.records if r.support_size == size} for size in (2, 5, 10)
+    }
     assert tasks[5] == tasks[10] < tasks[2]
     assert tasks[10] <= set(range(20))
     assert max(tasks[2]) >= 20
@@ -353,7 +355,7 @@ def test_several_outputs_and_rows_of_several_axes():
 
 
 @pytest.mark.parametrize(
-    ("tasks", "how", "error", "words"),
+    ("tasks", "how", "error", "message"),
     [
         (WAVES[:3], {}, TaskError, "at least 4 tasks need four rows.*Only 3 of 3"),
         (WAVES, {"metric": lambda a, b: np.nan}, ValueError, "not finite"),
@@ -373,9 +375,9 @@ def test_several_outputs_and_rows_of_several_axes():
         ([Task(t.X[:3], t.y[:3]) for t in WAVES], {}, TaskError, "four rows"),
     ],
 )
-def test_bad_input_is_one_clear_error(tasks, how, error, words):
+def test_bad_input_is_one_clear_error(tasks, how, error, message):
     how = dict(how)
-    with pytest.raises(error, match=words):
+    with pytest.raises(error, match=message):
         analyse(tasks, how.pop("estimator", None), random_state=0, **how)
 
 
@@ -383,5 +385,5 @@ def test_a_meta_fitted_estimator_is_accepted():
     tasks = lines(0.5, 1.0, 8, 12)
     maml = MAMLRegressor(hidden_layer_sizes=8, max_meta_iter=3, random_state=0).meta_fit(tasks)
     fresh = analyse(tasks, clone(maml).reset_meta(), random_state=0)
-    known = analyse(tasks, maml, random_state=0)
-    assert str(fresh) == str(known)  # what it has seen of tasks held out does not count
+    report = analyse(tasks, maml, random_state=0)
+    assert str(fresh) == str(report)  # what it has seen of tasks held out does not count

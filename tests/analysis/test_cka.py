@@ -79,8 +79,8 @@ def test_the_body_of_anil_is_reused_and_that_of_boil_is_not():
 def test_classifiers_have_representations_too():
     tasks = make_blob_tasks(6, n_way=2, n_rows=8, n_features=3, n_shot=2, random_state=0)
     clf = MAMLClassifier(**SMALL).meta_fit(tasks[:4])
-    found = representation_change(clf, tasks[4:], debiased=False)
-    assert ((found.cka > 0) & (found.cka <= 1 + 1e-9)).all()
+    result = representation_change(clf, tasks[4:], debiased=False)
+    assert ((result.cka > 0) & (result.cka <= 1 + 1e-9)).all()
 
 
 def test_bad_input_is_refused():

@@ -69,8 +69,8 @@ def test_the_distance_to_itself_and_to_a_copy_is_zero(metric, kind):
 def test_hidden_clusters_are_recovered(metric, kind, n):
     distances = task_distances(clustered(kind, n=n), metric=metric, random_state=0)
     distances = np.maximum(distances + distances.T, 0)  # of logme, both directions
-    found = AgglomerativeClustering(4, metric="precomputed", linkage="average")
-    assert adjusted_rand_score(TRUTH, found.fit_predict(distances)) >= 0.9
+    result = AgglomerativeClustering(4, metric="precomputed", linkage="average")
+    assert adjusted_rand_score(TRUTH, result.fit_predict(distances)) >= 0.9
 
 
 @pytest.mark.parametrize("metric", OURS)
@@ -108,10 +108,10 @@ def test_pictures_as_rows_and_one_constant_feature(metric):
 def test_target_type_may_be_a_parameter(metric):
     rng = np.random.RandomState(0)
     tasks = [(rng.normal(size=(20, 2)), rng.poisson(4, 20).astype(float)) for _ in range(4)]
-    said = task_distances(tasks, metric=metric, metric_params={"target_type": "real"})
-    known = task_distances(tasks, metric=metric, estimator=MAMLRegressor())
-    np.testing.assert_array_equal(said, known)
-    assert not np.allclose(said, task_distances(tasks, metric=metric))
+    by_parameter = task_distances(tasks, metric=metric, metric_params={"target_type": "real"})
+    by_estimator = task_distances(tasks, metric=metric, estimator=MAMLRegressor())
+    np.testing.assert_array_equal(by_parameter, by_estimator)
+    assert not np.allclose(by_parameter, task_distances(tasks, metric=metric))
     as_labels = task_distances(tasks, metric=metric, estimator=MAMLClassifier())
     np.testing.assert_array_equal(as_labels, task_distances(tasks, metric=metric))
     with pytest.raises(ValueError, match=r"'target_type' parameter .*Got 'int'"):
@@ -129,8 +129,8 @@ def test_distances_to_a_task_are_those_among_all_tasks(metric):
 
 def test_a_callable_metric():
     tasks = clustered(slopes)[:3]
-    found = task_distances(tasks, metric=lambda a, b: len(a) - 2 * len(b))
-    assert found.tolist() == [[len(a) - 2 * len(b) for _, b in tasks] for _, a in tasks]
+    result = task_distances(tasks, metric=lambda a, b: len(a) - 2 * len(b))
+    assert result.tolist() == [[len(a) - 2 * len(b) for _, b in tasks] for _, a in tasks]
     with pytest.raises(ValueError, match=r"Task 0 and Task 0 it returned an array of shape \(4,\)"):
         task_distances(tasks, metric=lambda a, b: a.X[0] - b.X[0])
     with pytest.raises(ValueError, match="metric_params are for named metrics"):
@@ -159,15 +159,15 @@ def test_a_metric_that_needs_an_estimator_is_refused_without_one(metric, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("found", "message"),
+    ("result", "message"),
     [
         (np.zeros((2, 2)), r"of shape \(2, 2\) for 3 tasks"),
         (np.full((3, 3), np.nan), "returned nan for tasks 0 and 0"),
         (np.arange(9.0).reshape(3, 3), "asymmetric"),
     ],
 )
-def test_wrong_results_of_a_callable_metric_are_refused(found, message, monkeypatch):
-    monkeypatch.setitem(METRICS, "wrong", lambda tasks, estimator, rng: found)
+def test_wrong_results_of_a_callable_metric_are_refused(result, message, monkeypatch):
+    monkeypatch.setitem(METRICS, "wrong", lambda tasks, estimator, rng: result)
     with pytest.raises(ValueError, match=message):
         task_distances(clustered(slopes)[:3], metric="wrong")
 
@@ -206,15 +206,15 @@ def test_nearest_tasks_and_selected_tasks():
         places, distances = nearest_tasks(tasks, new[7], 6, metric=metric)
         assert sorted(places) == [6, 7, 8, 9, 10, 11], metric
         assert (np.diff(distances) >= 0).all()
-    kept = select_tasks(tasks, like=[new[0], new[-1]], quantile=0.5, metric="otdd")
-    assert [t.X.tolist() for t in kept] == [X.tolist() for X, _ in tasks[:6] + tasks[18:]]
+    selected = select_tasks(tasks, like=[new[0], new[-1]], quantile=0.5, metric="otdd")
+    assert [t.X.tolist() for t in selected] == [X.tolist() for X, _ in tasks[:6] + tasks[18:]]
     one = select_tasks(tasks, like=tasks[3], n=1, metric="otdd")
     pair = select_tasks(tasks, like=(Task(*tasks[3]), Task(*tasks[4])), n=2, metric="otdd")
     assert [t.X.tolist() for t in one + pair] == [tasks[i][0].tolist() for i in (3, 3, 4)]
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("params", "message"),
     [
         ({}, "Pass either n or quantile; got n=None and quantile=None"),
         ({"n": 1, "quantile": 0.5}, "Pass either n or quantile"),
@@ -222,10 +222,10 @@ def test_nearest_tasks_and_selected_tasks():
         ({"quantile": 1.5}, "'quantile' parameter of select_tasks"),
     ],
 )
-def test_how_many_to_select_is_checked(asked, message):
+def test_how_many_to_select_is_checked(params, message):
     tasks = clustered(slopes)[:3]
     with pytest.raises(ValueError, match=message):
-        select_tasks(tasks, like=tasks[0], metric="mmd", **asked)
+        select_tasks(tasks, like=tasks[0], metric="mmd", **params)
 
 
 def test_numbers_of_neighbours_and_components_are_checked():

@@ -46,8 +46,8 @@ def test_pooled_is_one_model_of_all_rows_whatever_the_support():
     X, y = (np.concatenate([getattr(t, name) for t in LINES[:10]]) for name in ("X", "y"))
     expected = Ridge().fit(X, y).predict(LINES[11].X)
     np.testing.assert_allclose(pooled.predict(LINES[11].X), expected)
-    own = clone(pooled).fit(LINES[11].X_support, LINES[11].y_support)
-    np.testing.assert_allclose(own.predict(LINES[11].X), expected)
+    fitted = clone(pooled).fit(LINES[11].X_support, LINES[11].y_support)
+    np.testing.assert_allclose(fitted.predict(LINES[11].X), expected)
     with pytest.raises(NotMetaFittedError):
         Pooled(Ridge()).fit(LINES[0].X, LINES[0].y)
 
@@ -63,8 +63,8 @@ def test_label_coefficients_are_random_coefficients_of_indicators():
     scores = HierarchicalRegressor().meta_fit([Task(t.X, (t.y == "up") * 1.0) for t in tasks[:10]])
     new = tasks[11]
     expected = scores.fit(new.X_support, (new.y_support == "up") * 1.0).predict(new.X_query) > 0.5
-    found = clone(clf).fit(new.X_support, new.y_support).predict(new.X_query)
-    np.testing.assert_array_equal(found == "up", expected)
+    actual = clone(clf).fit(new.X_support, new.y_support).predict(new.X_query)
+    np.testing.assert_array_equal(actual == "up", expected)
 
 
 def test_only_labels_of_the_support_are_predicted():
@@ -231,10 +231,10 @@ LEARNERS = {"dummy": "guess", "all": "pool", "own": "alone", "prior": "meta"}
     ],
 )
 def test_verdicts_of_errors(scores, case):
-    found = judge(comparison(**dict(zip(LEARNERS, scores, strict=True))), LEARNERS, 5)
-    assert found.case == case
-    assert found.best["meta"] == "prior"
-    assert found.gain.difference.mean == pytest.approx(scores[3] - max(scores[1:3]), abs=0.01)
+    result = judge(comparison(**dict(zip(LEARNERS, scores, strict=True))), LEARNERS, 5)
+    assert result.case == case
+    assert result.best["meta"] == "prior"
+    assert result.gain.difference.mean == pytest.approx(scores[3] - max(scores[1:3]), abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -243,18 +243,18 @@ def test_verdicts_of_errors(scores, case):
 )
 def test_verdicts_of_accuracies(scores, case):
     learners = {name: group for name, group in LEARNERS.items() if group != "guess"}
-    found = judge(comparison(0.33, **dict(zip(learners, scores, strict=True))), learners, 5)
-    assert found.case == case
+    result = judge(comparison(0.33, **dict(zip(learners, scores, strict=True))), learners, 5)
+    assert result.case == case
 
 
 def test_one_task_of_a_huge_error_does_not_hide_the_others():
-    found = comparison(dummy=-9, all=-3, own=-4, prior=-2)
+    result = comparison(dummy=-9, all=-3, own=-4, prior=-2)
     spoiled = [
         r._replace(score=-500.0) if r.task == 3 and r.estimator != "all" else r
-        for r in found.records
+        for r in result.records
     ]
-    found = judge(replace(found, records=tuple(spoiled)), LEARNERS, 5)
-    assert found.case == "pool"  # the mean is behind
+    result = judge(replace(result, records=tuple(spoiled)), LEARNERS, 5)
+    assert result.case == "pool"  # the mean is behind
     spoiled = [
         r._replace(score=-500.0 - (r.estimator != "prior")) if r.task == 3 else r for r in spoiled
     ]
@@ -271,36 +271,36 @@ def test_learners_of_several_views_get_the_same_rows():
         for name, view in fit_views(LINES, np.random.RandomState(0)).items()
     }
     learners = quick_learners(None, n_outputs=1, seed=0)
-    found = compare_sizes(learners, views, [([4], range(12))], seed=4)
+    result = compare_sizes(learners, views, [([4], range(12))], seed=4)
     name = "ridge regression per task"
     how = {"cv": KFold(5, shuffle=True, random_state=4), "seeds": [4], "support_sizes": 4}
     how |= {"baselines": (), "scoring": "neg_mean_squared_error"}
     twin = compare({name: RidgeCV(ALPHAS)}, views["scaled"], **how)
-    np.testing.assert_array_equal(found.scores(name), twin.scores(name))
-    assert found.kinds[name] == "per-task"
-    assert found.kinds["pooled ridge regression"] == "pooled"
-    assert found.chance is None
-    assert list(found.kinds) == list(learners)
-    assert {record.estimator for record in found.records} == {*found.kinds}
+    np.testing.assert_array_equal(result.scores(name), twin.scores(name))
+    assert result.kinds[name] == "per-task"
+    assert result.kinds["pooled ridge regression"] == "pooled"
+    assert result.chance is None
+    assert list(result.kinds) == list(learners)
+    assert {record.estimator for record in result.records} == {*result.kinds}
 
 
 def test_tasks_keep_their_positions_at_every_size():
     views = {"scaled": list(LINES)}
     learners = {"ridge": QuickLearner("alone", "scaled", Ridge())}
-    found = compare_sizes(learners, views, [([2], range(1, 12)), ([4], [3, 5, 7, 9, 10])], seed=0)
-    assert found.sizes == (2, 4)
-    tasks = {size: {r.task for r in found.records if r.support_size == size} for size in (2, 4)}
+    result = compare_sizes(learners, views, [([2], range(1, 12)), ([4], [3, 5, 7, 9, 10])], seed=0)
+    assert result.sizes == (2, 4)
+    tasks = {size: {r.task for r in result.records if r.support_size == size} for size in (2, 4)}
     assert tasks == {2: {*range(1, 12)}, 4: {3, 5, 7, 9, 10}}
 
 
 def spread(scores, seed):
     """Ten tasks, on which scores differ far more than their means."""
     rng = np.random.RandomState(seed)
-    found = comparison(**scores)
+    result = comparison(**scores)
     records = tuple(
-        r._replace(score=r.score + 2 * rng.standard_normal()) for r in found.records if r.task < 10
+        r._replace(score=r.score + 2 * rng.standard_normal()) for r in result.records if r.task < 10
     )
-    return replace(found, records=records)
+    return replace(result, records=records)
 
 
 def test_few_tasks_are_unclear():
@@ -312,5 +312,5 @@ def test_few_tasks_are_unclear():
 
 def test_guessing_labels_is_by_the_classes_of_a_task():
     learners = {"logistic": QuickLearner("alone", "scaled", LogisticRegression())}
-    found = compare_sizes(learners, {"scaled": as_labels(LINES)}, [([2], range(12))], seed=0)
-    assert found.chance == 0.5
+    result = compare_sizes(learners, {"scaled": as_labels(LINES)}, [([2], range(12))], seed=0)
+    assert result.chance == 0.5

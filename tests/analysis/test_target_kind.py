@@ -71,8 +71,8 @@ ASKED = {
 def test_counts_are_numbers_and_few_distinct_counts_are_labels(name):
     ask = ASKED[name]
     many, few = counts(), counts(most=1)
-    as_said = ask(many, {"target_type": "real"})
-    np.testing.assert_array_equal(ask(many, {}), as_said)
+    as_numbers = ask(many, {"target_type": "real"})
+    np.testing.assert_array_equal(ask(many, {}), as_numbers)
     as_names = [Task(t.X, t.y.astype(int).astype(str), support=t.support) for t in few]
     np.testing.assert_array_equal(ask(few, {}), ask(as_names, {}))
     np.testing.assert_array_equal(ask(few, {}), ask(few, {"target_type": "class"}))
@@ -81,20 +81,20 @@ def test_counts_are_numbers_and_few_distinct_counts_are_labels(name):
 def test_an_estimator_decides_the_target_type():
     few = [Task(t.X, t.y) for t in counts(most=5)]
     ours = task_distances(few, metric="otdd", estimator=MAMLRegressor())
-    said = task_distances(few, metric="otdd", metric_params={"target_type": "real"})
-    np.testing.assert_array_equal(ours, said)
+    as_numbers = task_distances(few, metric="otdd", metric_params={"target_type": "real"})
+    np.testing.assert_array_equal(ours, as_numbers)
     assert not np.allclose(ours, task_distances(few, metric="otdd"))
 
 
 @pytest.mark.parametrize("metric", sorted(set(METRICS) - NEED_ESTIMATOR))
 def test_a_new_task_has_the_target_type_of_the_others(metric):
-    known, new = counts(), Task(np.eye(2).repeat(4, axis=0), np.arange(8.0) // 2)
-    _, near = nearest_tasks(known, new, metric=metric, random_state=0)
+    tasks, new = counts(), Task(np.eye(2).repeat(4, axis=0), np.arange(8.0) // 2)
+    _, near = nearest_tasks(tasks, new, metric=metric, random_state=0)
     params = {"target_type": "real"}
-    _, said = nearest_tasks(known, new, metric=metric, random_state=0, metric_params=params)
-    np.testing.assert_array_equal(near, said)
+    _, by_parameter = nearest_tasks(tasks, new, metric=metric, random_state=0, metric_params=params)
+    np.testing.assert_array_equal(near, by_parameter)
     fitted = [
-        TaskEmbedding(metric=metric, random_state=0, metric_params=p).fit(known)
+        TaskEmbedding(metric=metric, random_state=0, metric_params=p).fit(tasks)
         for p in (None, params)
     ]
     ours, theirs = (one.transform([new]) for one in fitted)

@@ -46,8 +46,8 @@ def test_fisher_of_a_logistic_probe_is_the_analytic_one():
     V = RNG.standard_normal((1, 5, 2))
     p = 1 / (1 + np.exp(-(Z[0] @ (V[0, :, 1] - V[0, :, 0]))))
     analytic = ((p * (1 - p))[:, None] * Z[0, :, :-1] ** 2).mean(axis=0)
-    found = fisher(Z, V, one_hot(2), "class", "head")[0]
-    np.testing.assert_allclose(found, 2 * analytic, atol=1e-10)  # once for each class
+    result = fisher(Z, V, one_hot(2), "class", "head")[0]
+    np.testing.assert_allclose(result, 2 * analytic, atol=1e-10)  # once for each class
 
 
 def test_fisher_of_a_gaussian_probe_is_the_analytic_one():
@@ -159,21 +159,21 @@ def test_identical_tasks_are_at_the_floor_and_others_above():
 
 def test_the_coefficient_is_the_mean_distance_of_pairs():
     tasks = identical(6, 12)
-    found = diversity_coefficient(tasks, None, np.random.RandomState(3), n_bootstrap=5)
+    result = diversity_coefficient(tasks, None, np.random.RandomState(3), n_bootstrap=5)
     # the halves are drawn first
     rng = np.random.RandomState(3)
     for task in tasks:
         rng.permutation(len(task))
     d = task2vec_distances(tasks, None, rng)
-    assert found.coefficient == pytest.approx(d[np.triu_indices(6, 1)].mean(), abs=1e-12)
+    assert result.coefficient == pytest.approx(d[np.triu_indices(6, 1)].mean(), abs=1e-12)
 
 
 def test_copies_of_a_task_are_no_pair():
     d = np.array([[0.0, 1.0, 2.0], [1.0, 0.0, 4.0], [2.0, 4.0, 0.0]])
     times = np.array([[1, 1, 1], [2, 1, 0], [3, 0, 0]])
-    found = mean_of_pairs(d, times)
-    np.testing.assert_allclose(found[:2], [7 / 3, 1.0])
-    assert np.isnan(found[2])
+    result = mean_of_pairs(d, times)
+    np.testing.assert_allclose(result[:2], [7 / 3, 1.0])
+    assert np.isnan(result[2])
 
 
 @pytest.mark.parametrize(

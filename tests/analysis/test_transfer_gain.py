@@ -48,9 +48,9 @@ def by_hand(est, tasks):
 
 
 def test_gains_are_the_differences_of_scores_on_the_same_rows():
-    arms = {"ridge": Ridge(), "mean": Mean()}
-    gain = transfer_gain(PRIOR, TEST, baselines=arms, scoring=MSE, random_state=0)
-    for name, est in arms.items():
+    baselines = {"ridge": Ridge(), "mean": Mean()}
+    gain = transfer_gain(PRIOR, TEST, baselines=baselines, scoring=MSE, random_state=0)
+    for name, est in baselines.items():
         expected = by_hand(PRIOR, TEST) - by_hand(est, TEST)
         np.testing.assert_allclose(gain[name].gains, expected, atol=1e-9)
         assert gain[name].share_hurt == np.mean(expected < 0)
@@ -80,11 +80,11 @@ def test_a_gain_of_an_interval_that_is_skewed_has_the_verdict_of_its_p_value():
     rng = np.random.RandomState(0)
     for _ in range(40):
         gains = rng.lognormal(size=25) - rng.uniform(1.0, 2.0)
-        found = gain_over("b", gains, np.zeros(25), 1e-6)
-        low, high = found.interval.low, found.interval.high
-        said = "better" if low > 0 else "worse" if high < 0 else "undecided"
-        assert found.verdict == said
-        assert (found.paired.p_mean < 0.05) == (said != "undecided")
+        result = gain_over("b", gains, np.zeros(25), 1e-6)
+        low, high = result.interval.low, result.interval.high
+        verdict = "better" if low > 0 else "worse" if high < 0 else "undecided"
+        assert result.verdict == verdict
+        assert (result.paired.p_mean < 0.05) == (verdict != "undecided")
 
 
 def test_the_gain_is_that_of_the_model_as_it_is_trained():
@@ -107,9 +107,9 @@ def test_the_gain_is_that_of_the_model_as_it_is_trained():
 def test_verdicts(mean, sd, margin, verdict, n):
     noise = np.random.RandomState(0).standard_normal(n)
     gains = mean + sd * (noise - noise.mean()) / noise.std()
-    found = gain_over("b", gains, np.zeros(n), margin)
-    assert found.verdict == verdict
-    assert (found.p_equivalence < 0.05) == (verdict == "equivalent")
+    result = gain_over("b", gains, np.zeros(n), margin)
+    assert result.verdict == verdict
+    assert (result.p_equivalence < 0.05) == (verdict == "equivalent")
 
 
 def test_two_one_sided_tests_hold_their_level():
@@ -183,10 +183,10 @@ def test_a_task_that_diverges_costs_itself_alone():
     maml = MAMLRegressor(**SMALL).meta_fit(TRAIN)
     tasks = [*TEST[:5], Task(TEST[5].X, 1e100 * TEST[5].y, support=TEST[5].support, name="ann")]
     how = {"baselines": {"ridge": Ridge()}, "random_state": 0}
-    words = (
+    message = (
         r"^1 fits or scores failed.*'MAMLRegressor' fails on Task 5 \('ann'\) with 4 .*: adapting"
     )
-    with pytest.warns(FitFailedWarning, match=words) as caught:
+    with pytest.warns(FitFailedWarning, match=message) as caught:
         gain = transfer_gain(maml, tasks, **how)
     assert len(caught) == 1
     plain = transfer_gain(maml, TEST[:5], **how)

@@ -64,10 +64,10 @@ def test_fingerprints(case):
 
 
 @pytest.mark.parametrize(
-    ("there", "chosen"), [({"cpu"}, "cpu"), ({"cpu", "cuda"}, "cuda"), ({"cpu", "mps"}, "cpu")]
+    ("available", "chosen"), [({"cpu"}, "cpu"), ({"cpu", "cuda"}, "cuda"), ({"cpu", "mps"}, "cpu")]
 )
-def test_auto_takes_a_gpu_that_can_do_float64(monkeypatch, there, chosen):
-    monkeypatch.setattr("sklearn_meta._devices.is_available", there.__contains__)
+def test_auto_takes_a_gpu_that_can_do_float64(monkeypatch, available, chosen):
+    monkeypatch.setattr("sklearn_meta._devices.is_available", available.__contains__)
     assert resolve_device("auto").type == chosen
 
 

@@ -38,8 +38,8 @@ def test_minimise_is_the_plain_optimiser_whatever_the_order_in_memory(optimizer,
             ((W.mT @ A[i]).pow(4).sum() / 100).backward()
             moves.step()
         expected.append(W.detach())
-    found = minimise(loss, {"W": start}, kind, 3, **options)["W"]
-    torch.testing.assert_close(found, torch.stack(expected), rtol=1e-10, atol=1e-10)
+    actual = minimise(loss, {"W": start}, kind, 3, **options)["W"]
+    torch.testing.assert_close(actual, torch.stack(expected), rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -97,10 +97,10 @@ def test_distances_are_scikit_learns():
 def test_distances_far_from_the_origin_do_not_cancel_in_single_precision(offset, n_padding):
     Z, c = (offset + normal(*shape).float() for shape in ((200, 16), (5, 16)))
     stacked = torch.cat([c, torch.zeros(n_padding, 16)])  # classes that a task does not have
-    found = squared_euclidean(Z, stacked)[:, :5]
+    actual = squared_euclidean(Z, stacked)[:, :5]
     exact = euclidean_distances(Z.double(), c.double(), squared=True)
-    close(found, exact, 1e-2)
-    assert (found.argmin(1).numpy() == exact.argmin(1)).all()
+    close(actual, exact, 1e-2)
+    assert (actual.argmin(1).numpy() == exact.argmin(1)).all()
 
 
 def test_distances_without_a_task_axis_are_those_of_a_stack_of_one():

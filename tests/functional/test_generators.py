@@ -67,19 +67,19 @@ def test_the_numbers_equal_those_of_torch():
 def test_dropout_keeps_the_mean_and_evaluation_draws_nothing():
     generators = Generators(0)
     with drawing(generators):
-        kept = nn.functional.dropout(torch.ones(10_000), 0.25)
+        dropped = nn.functional.dropout(torch.ones(10_000), 0.25)
         assert generators.n_draws == 1
         still = nn.Dropout(0.5).eval()(torch.ones(3))
         assert generators.n_draws == 1
-    assert set(kept.tolist()) == {0.0, torch.tensor(1 / 0.75).item()}
-    assert abs(kept.mean() - 1) < 0.02
+    assert set(dropped.tolist()) == {0.0, torch.tensor(1 / 0.75).item()}
+    assert abs(dropped.mean() - 1) < 0.02
     assert torch.equal(still, torch.ones(3))
 
 
 def test_an_explicit_generator_is_used():
-    own = torch.Generator().manual_seed(7)
+    generator = torch.Generator().manual_seed(7)
     assert torch.equal(
-        drawn(lambda: torch.rand(3, generator=own)),
+        drawn(lambda: torch.rand(3, generator=generator)),
         torch.rand(3, generator=torch.Generator().manual_seed(7)),
     )
 

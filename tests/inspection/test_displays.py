@@ -74,11 +74,11 @@ def test_losses_are_those_of_the_history():
 
 
 def rows(valid=True):
-    found = [
+    result = [
         {"epoch": i + 1, "train_loss": 3.0 - i, "valid_loss": v, "event_lr": 0.1}
         for i, v in enumerate([2.0, 1.0, 1.5])
     ]
-    return found if valid else [{k: v for k, v in r.items() if k != "valid_loss"} for r in found]
+    return result if valid else [{k: v for k, v in r.items() if k != "valid_loss"} for r in result]
 
 
 @pytest.mark.parametrize(
@@ -165,9 +165,9 @@ def test_the_band_is_the_interval_over_tasks():
     display = AdaptationCurveDisplay.from_predictions([1, 2], scores, level=0.8)
     corners = display.fill_between_[0].get_paths()[0].vertices
     for x, row in zip((1, 2), scores, strict=True):
-        found = mean_interval(row, level=0.8)
+        interval = mean_interval(row, level=0.8)
         ys = corners[corners[:, 0] == x, 1]
-        assert (ys.min(), ys.max()) == (pytest.approx(found.low), pytest.approx(found.high))
+        assert (ys.min(), ys.max()) == (pytest.approx(interval.low), pytest.approx(interval.high))
 
 
 def test_a_pipeline_is_changed_in_its_last_step():
@@ -279,9 +279,9 @@ def test_two_learners_are_drawn_against_one_another():
     display = TaskScoreDisplay.from_estimator({"MAML": MAML, "prototypes": PROTO}, TEST)
     a, b = MAML.score_tasks(TEST), PROTO.score_tasks(TEST)
     assert xy(display.line_) == [b.tolist(), a.tolist()]
-    found = compare_paired(a, b)
-    assert len(display.texts_) == min(3, found.losses)
-    assert f"MAML wins on {found.wins} tasks" in display.ax_.get_title()
+    pair = compare_paired(a, b)
+    assert len(display.texts_) == min(3, pair.losses)
+    assert f"MAML wins on {pair.wins} tasks" in display.ax_.get_title()
     x, y = display.mean_.get_data()
     np.testing.assert_array_equal(x, y)
 

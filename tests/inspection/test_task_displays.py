@@ -30,8 +30,8 @@ def test_similar_tasks_are_neighbours_in_the_heat_map():
     ordered = "".join(LABELS[display.order_])
     assert all(k * 4 in ordered for k in "ABC")
     np.testing.assert_array_equal(display.im_.get_array(), D[np.ix_(*[display.order_] * 2)])
-    shown = [text.get_text()[0] for text in display.ax_.get_yticklabels()]
-    assert "".join(shown) == ordered
+    labels = [text.get_text()[0] for text in display.ax_.get_yticklabels()]
+    assert "".join(labels) == ordered
     assert display.figure_ is display.ax_.figure
     assert len(display.dendrogram_ax_.lines) == 11
     assert display.dendrogram_ax_.get_xlim() == (-0.5, 11.5)  # over the columns

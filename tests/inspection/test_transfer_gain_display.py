@@ -40,8 +40,8 @@ def test_it_draws_the_result_of_transfer_gain():
     how = {"scoring": "neg_mean_squared_error", "random_state": 0}
     gain = transfer_gain(reg, tasks[6:], baselines={"Ridge": Ridge()}, **how)
     drawn = TransferGainDisplay.from_gain(gain, "Ridge")
-    own = TransferGainDisplay.from_estimator(reg, tasks[6:], baseline=Ridge(), **how)
-    for display in (drawn, own, gain.plot()):
+    from_estimator = TransferGainDisplay.from_estimator(reg, tasks[6:], baseline=Ridge(), **how)
+    for display in (drawn, from_estimator, gain.plot()):
         np.testing.assert_array_equal(display.gains, gain["Ridge"].gains)
         assert display.margin == gain["Ridge"].margin
     assert drawn.ax_.get_ylabel() == "gain of negative mean squared error\nover Ridge"

@@ -82,9 +82,9 @@ def test_what_has_changed_is_trained_again(what, tmp_path):
     same = {"scoring": square}
     run(tmp_path, **same)
     how, n_trained = CHANGED[what]
-    found = run(tmp_path, **same | how)
+    result = run(tmp_path, **same | how)
     assert len(CALLS) == n_trained
-    assert found == run(None, **same | how)
+    assert result == run(None, **same | how)
 
 
 def test_a_corrupt_file_is_computed_again(tmp_path, caplog):
@@ -104,13 +104,13 @@ def test_failed_scores_are_cached_too(tmp_path):
 
     how = {"scoring": broken, "seeds": 1}
     with pytest.warns(FitFailedWarning, match="'ridge' fails on .*: no") as first:
-        found = run(tmp_path, **how)
-    assert np.isnan(found.scores("maml", 3)).all()
+        result = run(tmp_path, **how)
+    assert np.isnan(result.scores("maml", 3)).all()
     with pytest.warns(FitFailedWarning) as second:
         again = run(tmp_path, **how)
     assert CALLS == []
     assert str(second[0].message) == str(first[0].message)
-    assert str(again) == str(found)
+    assert str(again) == str(result)
 
 
 def test_functions_are_compared_by_their_code(tmp_path):

@@ -15,7 +15,7 @@ from sklearn_meta.model_selection import TaskEstimator, compare
 
 BLOBS = make_blob_tasks(6, n_way=2, n_rows=6, n_features=3, random_state=0)
 HOW = {"cv": 2, "seeds": 1, "support_sizes": 1, "baselines": []}
-kept = pytest.mark.filterwarnings("ignore:Meta-training was interrupted:")
+interrupted = pytest.mark.filterwarnings("ignore:Meta-training was interrupted:")
 
 
 class AtThird(Callback):
@@ -45,7 +45,7 @@ def learner(by_hand, n_iter=6):
     )
 
 
-@kept
+@interrupted
 def test_a_search_ends_at_once():
     before = signal.getsignal(signal.SIGINT)
     grid = {"estimator__meta_lr": [0.1, 0.01]}
@@ -55,7 +55,7 @@ def test_a_search_ends_at_once():
     assert signal.getsignal(signal.SIGINT) is before
 
 
-@kept
+@interrupted
 def test_a_comparison_caches_no_training_that_was_interrupted(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         compare(learner(True), BLOBS, **HOW, cache_dir=tmp_path)
@@ -68,10 +68,10 @@ def test_an_interrupted_meta_fit_keeps_its_state():
         assert learner(True).meta_fit(BLOBS).theta_
 
 
-@kept
+@interrupted
 def test_a_training_stopped_by_a_callback_is_scored():
-    found = GridSearchCV(TaskEstimator(learner(False)), {"n_support": [1, 2]}, cv=2).fit(BLOBS)
-    assert np.isfinite(found.cv_results_["mean_test_score"]).all()
+    result = GridSearchCV(TaskEstimator(learner(False)), {"n_support": [1, 2]}, cv=2).fit(BLOBS)
+    assert np.isfinite(result.cv_results_["mean_test_score"]).all()
     assert AtThird.begun == 5
 
 

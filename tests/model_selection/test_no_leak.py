@@ -100,8 +100,8 @@ TOOLS = {
 @pytest.mark.parametrize(("tool", "warm_start"), [*((t, True) for t in TOOLS), ("folds", False)])
 def test_on_labels_of_noise_every_tool_scores_chance(tool, warm_start):
     carried = clone(who_has_seen_them_all()).set_params(max_meta_iter=10, warm_start=warm_start)
-    found = np.ravel(TOOLS[tool](TaskEstimator(carried)))
-    assert abs(distance_from_chance(*found)) < 4
+    result = np.ravel(TOOLS[tool](TaskEstimator(carried)))
+    assert abs(distance_from_chance(*result)) < 4
 
 
 @pytest.mark.filterwarnings("ignore:'meta_lr' changed since meta_fit")
@@ -109,8 +109,8 @@ def test_on_labels_of_noise_every_tool_scores_chance(tool, warm_start):
 def test_a_planted_leak_is_noticed(tool):
     """With `prefit` the prior stays, and this one has seen the tasks held out."""
     leaky = TaskEstimator(who_has_seen_them_all(), prefit=True)
-    found = np.ravel(TOOLS[tool](leaky))
-    assert distance_from_chance(*found) > 6
+    result = np.ravel(TOOLS[tool](leaky))
+    assert distance_from_chance(*result) > 6
 
 
 # ---- over the rows of one task -----------------------------------------------------------------

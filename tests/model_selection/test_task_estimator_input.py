@@ -34,14 +34,14 @@ def test_task_scorers_get_groups_where_metadata_is_routed():
     est, cv = TaskEstimator(learner()), TaskKFold(2)
     expected = cross_validate(est, BLOBS, cv=cv, scoring=scoring, error_score="raise")
     with sklearn.config_context(enable_metadata_routing=True):
-        found = cross_validate(
+        actual = cross_validate(
             est, X, y, cv=cv, scoring=scoring, params={"groups": WHO}, error_score="raise"
         )
         search = GridSearchCV(
             est, {"n_support": [1, 2]}, cv=cv, scoring=scoring["f1"], error_score="raise"
         ).fit(X, y, groups=WHO)
     for name in scoring:
-        np.testing.assert_array_equal(found[f"test_{name}"], expected[f"test_{name}"])
+        np.testing.assert_array_equal(actual[f"test_{name}"], expected[f"test_{name}"])
     assert search.cv_results_["mean_test_score"][0] == np.mean(expected["test_f1"])
 
 
@@ -86,11 +86,11 @@ def test_classes_are_not_split_without_labels():
 
 
 def test_a_table_to_predict_must_be_one():
-    est, known = fitted(), pd.Series(y).where(np.arange(len(y)) % 2 == 0)
+    est, labelled = fitted(), pd.Series(y).where(np.arange(len(y)) % 2 == 0)
     with pytest.raises(TaskError, match=r"groups of shape \(108, 1\)"):
-        est.predict_rows(X, known, WHO[:, None])
+        est.predict_rows(X, labelled, WHO[:, None])
     with pytest.raises(TaskError, match=r"y of shape \(0,\) has no missing entry"):
-        est.predict_rows(X[:0], known[:0], WHO[:0])
+        est.predict_rows(X[:0], labelled[:0], WHO[:0])
 
 
 def test_a_column_of_what_is_no_frame():

@@ -340,23 +340,26 @@ def test_first_and_second_derivatives_are_those_of_a_loop(name):
         return first + torch.autograd.grad(second, list(params.values()), **how)
 
     alone = [slopes({k: p[i] for k, p in stacked.items()}, X[i]) for i in range(B)]
-    for found, *expected in zip(slopes(stacked, X), *alone, strict=True):
-        torch.testing.assert_close(found, torch.stack(expected), rtol=1e-9, atol=1e-9)
+    for actual, *expected in zip(slopes(stacked, X), *alone, strict=True):
+        torch.testing.assert_close(actual, torch.stack(expected), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru", "rnn", "rnn-tanh", "lstm-projected", "cells"])
 def test_gradients_of_recurrent_layers_are_those_of_torch(name):
     f, stacked, X = draw(name)
     module = FOREIGN[name][1]().double().eval()
-    own = {k: p[0].requires_grad_() for k, p in stacked.items()}
-    module.load_state_dict({k.removeprefix("backbone."): p for k, p in own.items()})
-    for features, params in ((f(own, X[0]), own), (module(X[0]), dict(module.named_parameters()))):
+    first_params = {k: p[0].requires_grad_() for k, p in stacked.items()}
+    module.load_state_dict({k.removeprefix("backbone."): p for k, p in first_params.items()})
+    for features, params in (
+        (f(first_params, X[0]), first_params),
+        (module(X[0]), dict(module.named_parameters())),
+    ):
         grads = torch.autograd.grad(
             features.square().sum(), list(params.values()), create_graph=True
         )
         slope = sum(g.square().sum() for g in grads)
         second = torch.autograd.grad(slope, list(params.values()))
-        if params is own:
+        if params is first_params:
             expected = grads + second
     torch.testing.assert_close(grads + second, expected, rtol=1e-10, atol=1e-10)
 
@@ -401,13 +404,13 @@ def test_a_network_that_vmap_refuses_runs_task_by_task_with_one_warning(make, ro
     X = torch.randn(B, N, *row_shape, dtype=torch.float64, generator=rng)
     name = make.__name__
     with pytest.warns(UserWarning, match=rf"The backbone {name} cannot be mapped .* for each task"):
-        found = f(stacked, X)
+        actual = f(stacked, X)
     expected = torch.stack([f({k: p[i] for k, p in stacked.items()}, X[i]) for i in range(B)])
-    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
-    assert torch.equal(f(stacked, X), found)  # without a word
+    torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
+    assert torch.equal(f(stacked, X), actual)  # without a word
     module = make().double().eval()
     module.load_state_dict({k.removeprefix("backbone."): p[1] for k, p in stacked.items()})
-    torch.testing.assert_close(found[1], module(X[1]).flatten(1).detach(), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(actual[1], module(X[1]).flatten(1).detach(), rtol=1e-10, atol=1e-10)
 
 
 def test_an_error_of_the_network_is_raised_unchanged():

@@ -213,8 +213,8 @@ def test_without_a_seed_the_run_keeps_the_one_that_it_drew(tmp_path):
     est = MAMLClassifier(**SMALL | {"random_state": None}, checkpoint_dir=tmp_path)
     with pytest.raises(Killed):
         clone(est).set_params(callbacks=[KillAfter(7)]).meta_fit(BLOBS)
-    found = clone(est).meta_fit(BLOBS)
-    same(clone(est).meta_fit(BLOBS), found)
+    result = clone(est).meta_fit(BLOBS)
+    same(clone(est).meta_fit(BLOBS), result)
 
 
 def test_a_killed_search_continues(tmp_path):
@@ -238,15 +238,15 @@ def test_a_warm_start_is_another_run_with_each_prior(tmp_path):
 
 
 def test_checkpoints_are_saved_every_so_many_epochs_and_at_the_end(tmp_path):
-    written = []
+    saved_at = []
 
     class Look(Callback):
         def on_epoch_end(self, net, **kwargs):
-            written.append([p.stat().st_mtime_ns for p in tmp_path.iterdir()])
+            saved_at.append([p.stat().st_mtime_ns for p in tmp_path.iterdir()])
 
     params = SMALL | {"max_meta_iter": 10, "checkpoint_every": 2, "checkpoint_dir": tmp_path}
     MAMLClassifier(**params, callbacks=[Look()]).meta_fit(BLOBS)
-    changed = [a != b for a, b in zip([[], *written], written, strict=False)]
+    changed = [a != b for a, b in zip([[], *saved_at], saved_at, strict=False)]
     assert changed == [False, True, False, True, True]
 
 

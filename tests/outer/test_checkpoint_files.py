@@ -38,6 +38,6 @@ def test_a_checkpoint_of_another_network_is_refused(part, other, tmp_path):
 
 def test_a_read_only_folder_is_refused_before_training(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
-    with pytest.raises(PermissionError, match="checkpoint_dir cannot be written to") as found:
+    with pytest.raises(PermissionError, match="checkpoint_dir cannot be written to") as caught:
         learner(tmp_path).meta_fit(BLOBS)
-    assert found.value.filename == str(tmp_path)
+    assert caught.value.filename == str(tmp_path)

@@ -240,7 +240,7 @@ def test_a_meta_batch_of_very_many_labels_is_cut():
     X = np.random.RandomState(0).normal(size=(16, 300, 3))
     est = PooledClassifier(hidden_layer_sizes=4, n_shot=2, device="cpu")
     of_many, of_few = (
-        est.estimate_memory([(x, np.repeat(own, 3)) for x, own in zip(X, names, strict=True)])
+        est.estimate_memory([(x, np.repeat(y, 3)) for x, y in zip(X, names, strict=True)])
         for names in (labels, labels % 100)
     )
     assert of_many.task_chunk_size < of_few.task_chunk_size == 16

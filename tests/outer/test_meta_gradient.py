@@ -85,12 +85,12 @@ def assert_same(a, b):
 def test_chunks_change_nothing(name, chunk):
     whole, batch = module_and_batch(ALGORITHMS[name], None, scale=chunk == 2)
     in_chunks, _ = module_and_batch(ALGORITHMS[name], chunk, scale=chunk == 2)
-    (losses, grads), found = (losses_and_gradients(m, batch) for m in (whole, in_chunks))
-    assert_same(losses, found[0])
+    (losses, grads), result = (losses_and_gradients(m, batch) for m in (whole, in_chunks))
+    assert_same(losses, result[0])
     for k, g in grads.items():
-        assert (g is None) == (found[1][k] is None)
+        assert (g is None) == (result[1][k] is None)
         if g is not None:
-            assert_same(g, found[1][k])
+            assert_same(g, result[1][k])
     assert whole.zero_loss == in_chunks.zero_loss
 
 
@@ -99,10 +99,10 @@ def test_validation_is_in_chunks_too(name):
     whole, batch = module_and_batch(ALGORITHMS[name], None)
     in_chunks, _ = module_and_batch(ALGORITHMS[name], 2)
     with torch.no_grad():
-        losses, found = whole.eval()(batch), in_chunks.eval()(batch)
-    assert_same(losses, found)
+        losses, result = whole.eval()(batch), in_chunks.eval()(batch)
+    assert_same(losses, result)
     assert not losses.requires_grad
-    assert not found.requires_grad
+    assert not result.requires_grad
 
 
 @dataclasses.dataclass(frozen=True)

@@ -97,9 +97,9 @@ def test_scaling_a_stack_is_scaling_each_task_by_its_support(row_shape):
     stack = scaling_of(support, None, weight)
     for i in range(3):
         scaling = scaling_of(support[i], None, weight[i])
-        there = weight[i] > 0
+        real = weight[i] > 0
         close(stack.inputs(support)[i], scaling.inputs(support[i]))
-        close(out[0][i][there], scaling.inputs(support[i])[there], 1e-10)
+        close(out[0][i][real], scaling.inputs(support[i])[real], 1e-10)
         close(out[1][i], scaling.inputs(query[i]), 1e-10)
 
 
@@ -166,10 +166,10 @@ def test_meta_training_scales_a_task_as_fit_does(offset):
     scaling = typical(parts, parts)
     query, weight = parts + 1.0, np.ones((3, 9))
     units = [torch.tensor(part / scaling.x_scale) for part in (parts, query)]
-    _, found = standardise_tasks(*units, torch.tensor(weight))
-    close(found, scaling_of(parts, None, weight, scaling).inputs(query), 1e-8)
-    assert (found[..., 1] == 0).all()
-    assert (found[0, :, 2] != 0).all()
+    _, result = standardise_tasks(*units, torch.tensor(weight))
+    close(result, scaling_of(parts, None, weight, scaling).inputs(query), 1e-8)
+    assert (result[..., 1] == 0).all()
+    assert (result[0, :, 2] != 0).all()
 
 
 REGRESSORS = [cls for name, cls in all_estimators() if name.endswith("Regressor")]
@@ -186,13 +186,13 @@ def concentrations(n=8, unit=1e-6):
 @pytest.mark.parametrize("cls", REGRESSORS)
 def test_predictions_are_in_the_units_of_the_targets(cls):
     """From one row, from equal targets, from both; fitted alone or in a stack."""
-    pairs, given = concentrations(), range(5, 20)
+    pairs, query = concentrations(), range(5, 20)
     (X, y), equal = pairs[0], np.full(20, 3e-6)
     reg = cls(**SMALL, scaling="task").meta_fit(pairs)
     supports = [(X[:1], y[:1]), (X[:5], equal[:5]), (X[[0] * 5], equal[:5])]
-    tasks = [(*pair, X[given], equal[given]) for pair in supports]
+    tasks = [(*pair, X[query], equal[query]) for pair in supports]
     for pair, stacked in zip(supports, reg.predict_tasks(tasks), strict=True):
-        predicted = reg.fit(*pair).predict(X[given])
+        predicted = reg.fit(*pair).predict(X[query])
         assert np.abs(predicted).max() < 1e-4
         np.testing.assert_allclose(stacked, predicted, rtol=1e-10, atol=1e-16)
 
@@ -213,11 +213,11 @@ def test_float32_rows_in_any_units(scaling, unit):
     scaled = [((unit * X).astype(np.float32), unit * y) for X, y in plain]
     exact = [((unit * X).astype(np.float32).astype(float), unit * y) for X, y in plain]
     reg = MAMLRegressor(**SMALL, scaling=scaling)
-    found, expected = (
+    actual, expected = (
         clone(reg).meta_fit(pairs).fit(pairs[0][0][:5], pairs[0][1][:5]).predict(pairs[0][0])
         for pairs in (scaled, exact)
     )
-    np.testing.assert_allclose(found / unit, expected / unit, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(actual / unit, expected / unit, rtol=1e-3, atol=1e-3)
 
 
 def incomes(seed, n):

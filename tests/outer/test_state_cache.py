@@ -120,8 +120,8 @@ def test_threads_do_not_share_numbers(clf):
 
     def run(i):
         for _ in range(10):
-            found = clone(clf).fit(tasks[i].X, tasks[i].y).predict_proba(tasks[i].X)
-            wrong.extend([i] if not np.array_equal(found, expected[i]) else [])
+            actual = clone(clf).fit(tasks[i].X, tasks[i].y).predict_proba(tasks[i].X)
+            wrong.extend([i] if not np.array_equal(actual, expected[i]) else [])
 
     threads = [threading.Thread(target=run, args=(i,)) for i in range(4)]
     for thread in threads:
@@ -149,15 +149,15 @@ def test_no_graph_outlives_a_call(clf):
 def test_plain_arrays_equal_lists(y, dtype):
     rows = np.random.RandomState(0).normal(size=(6, 3)).astype(dtype)
     reg = MAMLRegressor(**SMALL).meta_fit([Task(rows, y), Task(rows + 1, y)])
-    found = reg.fit(rows, y).predict(rows)
+    result = reg.fit(rows, y).predict(rows)
     unplain = np.asfortranarray(rows).view(np.ndarray)[::1].astype(dtype, subok=False)
     listed = reg.fit(rows.tolist(), y.tolist()).predict(rows.tolist())
-    np.testing.assert_array_equal(reg.fit(unplain, y).predict(unplain), found)
-    np.testing.assert_allclose(listed, found, rtol=1e-3, atol=1e-4)
+    np.testing.assert_array_equal(reg.fit(unplain, y).predict(unplain), result)
+    np.testing.assert_allclose(listed, result, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(
-    ("rows", "target", "said"),
+    ("rows", "target", "message"),
     [
         (np.full((6, 4), np.nan), np.arange(6), "NaN"),
         (np.ones((6, 3)), np.arange(6), "3 features"),
@@ -166,6 +166,6 @@ def test_plain_arrays_equal_lists(y, dtype):
         (np.ones((6, 4)), np.full(6, np.inf), "infinity|NaN"),
     ],
 )
-def test_bad_arrays_are_refused(clf, rows, target, said):
-    with pytest.raises(ValueError, match=said):
+def test_bad_arrays_are_refused(clf, rows, target, message):
+    with pytest.raises(ValueError, match=message):
         clf.fit(rows, target)

@@ -185,14 +185,14 @@ def test_bad_priors_are_refused(tmp_path):
     path = tmp_path / "tasks"
     save_adapted(path, prior(), {"ann": fitted()})
     pipe = make_meta_pipeline(StandardScaler(), ANILClassifier(**SMALL)).meta_fit(BLOBS)
-    for none, error, words in [
+    for none, error, message in [
         (pipe, TypeError, "must be a meta-learner: of a pipeline, its last step. Got a MetaPipe"),
         (StandardScaler(), TypeError, "must be a meta-learner. Got a StandardScaler instead"),
         (ANILClassifier(**SMALL), NotMetaFittedError, "is not meta-fitted yet"),
     ]:
-        with pytest.raises(error, match=words):
+        with pytest.raises(error, match=message):
             AdaptedTasks(path, none)
-        with pytest.raises(error, match=words):
+        with pytest.raises(error, match=message):
             save_adapted(tmp_path / "other", none, {"ann": fitted()})
     changed = clone(prior()).set_params(hidden_layer_sizes=9)
     with pytest.raises(ValueError, match=r"'hidden_layer_sizes' .* from 8 to 9 since meta_fit"):

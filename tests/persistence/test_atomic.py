@@ -33,12 +33,12 @@ def test_a_name_that_ends_with_a_slash_is_a_folder(tmp_path):
 
 
 def test_errors_name_the_path_of_the_user(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no such folder to save in") as found:
+    with pytest.raises(FileNotFoundError, match="no such folder to save in") as caught:
         write_atomically(tmp_path / "lacking" / "file", b"new")
-    assert found.value.filename == str(tmp_path / "lacking")
-    with pytest.raises(OSError, match=r"too long.*nnn") as found:
+    assert caught.value.filename == str(tmp_path / "lacking")
+    with pytest.raises(OSError, match=r"too long.*nnn") as caught:
         write_atomically(tmp_path / ("n" * 300), b"new")
-    assert found.value.filename == str(tmp_path / ("n" * 300))
+    assert caught.value.filename == str(tmp_path / ("n" * 300))
 
 
 @pytest.mark.parametrize("name", ["n" * 250, "ü" * 120, "🦊" * 60, b"bytes"])

@@ -39,8 +39,8 @@ def converted(name, folder):
     return sklearn_meta.load(folder / name)
 
 
-def same(found, expected):
-    np.testing.assert_allclose(found, expected, rtol=1e-6)  # by another machine
+def same(actual, expected):
+    np.testing.assert_allclose(actual, expected, rtol=1e-6)  # by another machine
 
 
 def test_an_estimator(tmp_path):

@@ -51,9 +51,9 @@ def outputs(est, X=None):
     return est.predict_proba(X) if is_classifier(est) else est.predict(X)
 
 
-def save_and_load(est, path, **given):
+def save_and_load(est, path, **params):
     est.save(path)
-    return sklearn_meta.load(path, **given)
+    return sklearn_meta.load(path, **params)
 
 
 def assert_same(est, same):
@@ -326,16 +326,17 @@ def test_parameters_of_another_network_are_refused_before_they_are_saved(tmp_pat
 def test_other_versions_warn(tmp_path, monkeypatch):
     est = prior(MAMLClassifier)
     real = __import__("importlib.metadata").metadata.version
-    for then, warns in (("1.13.1", True), ("2.0.0", False)):
+    for version, warns in (("1.13.1", True), ("2.0.0", False)):
         monkeypatch.setattr(
-            "importlib.metadata.version", lambda name, v=then: v if name == "torch" else real(name)
+            "importlib.metadata.version",
+            lambda name, v=version: v if name == "torch" else real(name),
         )
         est.save(tmp_path / "file")
         monkeypatch.undo()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             sklearn_meta.load(tmp_path / "file")
-        assert [f"torch {then} (this is" in str(w.message) for w in caught] == [True] * warns
+        assert [f"torch {version} (this is" in str(w.message) for w in caught] == [True] * warns
 
 
 def doubled(X):

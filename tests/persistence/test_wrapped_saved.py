@@ -61,9 +61,9 @@ def test_wrapped_learners_are_loaded_unchanged(name, scope, state, tmp_path):
     assert repr(same) == repr(est)
     if state == "adapted":
         np.testing.assert_array_equal(same.predict(first.X_query), est.predict(first.X_query))
-    twins = [own.fit(second.X_support, second.y_support) for own in (est, clone(same), same)]
-    expected, *found = (own.predict(second.X_query) for own in twins)
-    for predicted in found:
+    twins = [twin.fit(second.X_support, second.y_support) for twin in (est, clone(same), same)]
+    expected, *actual = (twin.predict(second.X_query) for twin in twins)
+    for predicted in actual:
         np.testing.assert_array_equal(predicted, expected)
     np.testing.assert_array_equal(same.score_tasks(tasks), est.score_tasks(tasks))
     with pytest.raises((ValueError, TaskError)):

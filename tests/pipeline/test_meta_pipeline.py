@@ -82,13 +82,13 @@ def test_validation_tasks_are_transformed_too(scope):
 # ---- the two regimes -------------------------------------------------------------------------
 
 
-def regime(own_units):
+def regime(local_units):
     """Two classes that differ in one direction: in units of each task, or hidden among many."""
     rng, tasks = np.random.RandomState(0), []
     direction = rng.normal(size=20) / 20**0.5
     for _ in range(60):
         k = rng.permutation(np.arange(40) % 2)
-        if own_units:  # metres or feet, from sea level or from the valley
+        if local_units:  # metres or feet, from sea level or from the valley
             X = rng.normal(size=(40, 3)) * 0.4
             X[:, 0] += 2 * k - 1
             X = X * np.exp(rng.normal(size=3) * 2) + rng.normal(size=3) * 50
@@ -100,7 +100,7 @@ def regime(own_units):
 
 
 def test_tasks_with_different_units_need_transformers_of_each_task():
-    train, test = regime(own_units=True)
+    train, test = regime(local_units=True)
     scores = {}
     for scope in SCOPES:
         pipe = scaled(scope, max_meta_iter=100, meta_lr=0.01, scaling=None).meta_fit(train)
@@ -109,7 +109,7 @@ def test_tasks_with_different_units_need_transformers_of_each_task():
 
 
 def test_a_transformer_that_needs_many_rows_is_better_pooled():
-    train, test = regime(own_units=False)
+    train, test = regime(local_units=False)
     scores = {}
     for scope in SCOPES:
         steps = PCA(1), protonet(max_meta_iter=100, scaling=None)
@@ -299,7 +299,7 @@ def test_transform_tasks_returns_what_the_learner_takes(scope):
 
 
 @pytest.mark.parametrize(
-    ("tasks", "words"),
+    ("tasks", "message"),
     [
         (EmpiricalTasks(BLOBS), "transforms existing tasks"),
         (np.zeros((4, 2)), "tasks must be a sequence of tasks"),
@@ -308,8 +308,8 @@ def test_transform_tasks_returns_what_the_learner_takes(scope):
     ],
 )
 @each_scope
-def test_bad_tasks_are_refused(scope, tasks, words):
-    with pytest.raises(TaskError, match=words):
+def test_bad_tasks_are_refused(scope, tasks, message):
+    with pytest.raises(TaskError, match=message):
         scaled(scope).meta_fit(tasks)
 
 
