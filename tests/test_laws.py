@@ -177,9 +177,11 @@ EVEN = [(3, 6, 4)] * 3  # (n_way, support rows, query rows) of each task
 RAGGED = [(3, 7, 4), (2, 5, 6), (3, 4, 3)]
 
 
-# what an algorithm does with a network, and a network with an algorithm: every algorithm on some
-# networks and every network under some algorithms, not all pairs
-FOR_EVERY_ALGORITHM = ("mlp-layer", "foreign", "mlp-batch")
+# what an algorithm does with a network, and a network with an algorithm, not all pairs: every
+# algorithm on one network, every network under some algorithms, and a network that torch maps over
+# the tasks under one algorithm of each class
+FOR_EVERY_ALGORITHM = "mlp-layer"
+FOR_EVERY_CLASS = "foreign"
 FOR_EVERY_NET = (
     "maml-shared",
     "fomaml-prototype",
@@ -189,14 +191,20 @@ FOR_EVERY_NET = (
     "reptile-linear",
     "finetune-zero",
 )
+ONE_OF_A_CLASS = {type(alg): name for name, alg in ALGORITHMS.items()}.values()
+
+
+def is_tried(algorithm, backbone):
+    return (
+        backbone == FOR_EVERY_ALGORITHM
+        or algorithm in FOR_EVERY_NET
+        or (backbone == FOR_EVERY_CLASS and algorithm in ONE_OF_A_CLASS)
+    )
 
 
 def table(algorithms=tuple(ALGORITHMS), backbones=tuple(BACKBONES)):
     cases = [
-        pytest.param(a, b, id=f"{a}-{b}")
-        for a in algorithms
-        for b in backbones
-        if a in FOR_EVERY_NET or b in FOR_EVERY_ALGORITHM
+        pytest.param(a, b, id=f"{a}-{b}") for a in algorithms for b in backbones if is_tried(a, b)
     ]
     return pytest.mark.parametrize(("algorithm", "backbone"), cases)
 
