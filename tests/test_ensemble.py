@@ -255,7 +255,7 @@ def test_a_guard_with_a_member_left_out_can_be_saved(tmp_path):
 def test_a_classifier_that_diverges_gets_no_weight():
     inner = MAMLClassifier(**NETWORK)
     guard = GuardedMetaClassifier(inner, n_folds=2, cv=3, random_state=0).meta_fit(BLOBS[:8])
-    guard.meta_state.members.meta.set_params(inner_lr=1e6, inner_steps=300)
+    guard.meta_state.members.meta.set_params(inner_lr=1e6, inner_steps=50)
     with pytest.warns(ConvergenceWarning, match=rf"Task 0: {LEFT_OUT}.*Task 1: {LEFT_OUT}"):
         weights = guard.weights_tasks(BLOBS[8:10])
     assert (weights[:, 0] == 0).all()

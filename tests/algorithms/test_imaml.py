@@ -103,7 +103,7 @@ def test_fewer_steps_of_conjugate_gradients_are_an_approximation_that_improves()
     wanted = gradient(solved(theta, support, query), theta)["head.weight"]
     errors = []
     for steps in range(D + 2):
-        alg = IMAML(squared_error, LinearHead(), LAM, 0.1, 600, steps)
+        alg = IMAML(squared_error, LinearHead(), LAM, 0.1, 300, steps)
         result = gradient(alg.objective(f, theta, support, query), theta)["head.weight"]
         errors.append((result - wanted).norm().item())
     assert errors == sorted(errors, reverse=True)
@@ -141,7 +141,7 @@ def network_and_tasks(head):
         for i, (n_way, n_s, n_q) in enumerate(SIZES)
     ]
     f = Backbone(MLP((D,), (4,), activation="tanh", norm=None), (D,))
-    alg = IMAML(criterion, how, 1.0, 0.3, 1000, 60)
+    alg = IMAML(criterion, how, 1.0, 0.3, 400, 60)
     start = alg.init(f, 2 if real else 3, torch.Generator().manual_seed(0))
     theta = {k: p + 0.3 * normal(i, *p.shape) for i, (k, p) in enumerate(start.items())}
     support, query = examples([s for s, _ in tasks]), examples([q for _, q in tasks])
@@ -223,10 +223,10 @@ def test_the_larger_lambda_the_nearer_a_task_stays_to_the_start():
 def test_history_records_the_residuals_of_the_inner_problems():
     tasks = make_linear_tasks(6, 12, D, random_state=0).tasks
     reg = IMAMLRegressor(
-        hidden_layer_sizes=(), lam=1.0, max_meta_iter=6, iters_per_epoch=2, random_state=0
+        hidden_layer_sizes=(), lam=1.0, max_meta_iter=2, iters_per_epoch=1, random_state=0
     )
     names = ["inner_residual", "cg_residual", "cg_stopped"]
-    solved = clone(reg).set_params(inner_lr=0.05, inner_steps=600, cg_steps=10).meta_fit(tasks)
+    solved = clone(reg).set_params(inner_lr=0.1, inner_steps=200, cg_steps=10).meta_fit(tasks)
     for row in solved.history_:
         assert max(row[name] for name in names) < 1e-6
     unsolved = clone(reg).set_params(inner_steps=1, cg_steps=1).meta_fit(tasks)
@@ -271,9 +271,9 @@ def test_meta_training_lowers_the_loss():
         hidden_layer_sizes=8,
         n_shot=2,
         n_query=5,
-        max_meta_iter=60,
-        iters_per_epoch=10,
-        meta_lr=0.01,
+        max_meta_iter=30,
+        iters_per_epoch=5,
+        meta_lr=0.02,
         random_state=0,
     ).meta_fit(tasks)
     losses = [row["train_loss"] for row in clf.history_]

@@ -268,8 +268,7 @@ def paper_preprocess(x, p=10):
 
 @pytest.mark.parametrize("first_order", [True, False], ids=["first", "second"])
 @pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize(("net", "head"), [*(("mlp", head) for head in HEADS), ("conv4", "shared")])
 def test_the_learner_equals_its_slow_twin(net, head, rule, first_order):
     alg, f, theta, tasks, support, query = draw(net, head, rule, 3, first_order)
     losses, grads = meta_gradient(alg, f, theta, support, query)
@@ -285,7 +284,7 @@ def test_the_learner_equals_its_slow_twin(net, head, rule, first_order):
         assert b.abs().max() > 1e-8 or not k.startswith("lstm."), k
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", ["shared", "linear"])
 def test_the_first_order_meta_gradient_holds_gradients_and_losses(head):
     alg, f, theta, tasks, support, query = draw("mlp", head, "gated", 2, True)
     _, grads = meta_gradient(alg, f, theta, support, query)

@@ -197,12 +197,11 @@ def test_predictions_are_in_the_units_of_the_targets(cls):
         np.testing.assert_allclose(stacked, predicted, rtol=1e-10, atol=1e-16)
 
 
-@pytest.mark.parametrize("cls", REGRESSORS)
 @pytest.mark.parametrize("scaling", ["pooled", "task"])
-def test_predictions_from_scratch_are_in_the_units_of_the_targets(cls, scaling):
+def test_predictions_from_scratch_are_in_the_units_of_the_targets(scaling):
     X, y = concentrations(1)[0]
     for support in ((X[:1], y[:1]), (X[:5], np.full(5, 3e-6))):
-        predicted = cls(**SMALL, scaling=scaling).fit(*support).predict(X)
+        predicted = MAMLRegressor(**SMALL, scaling=scaling).fit(*support).predict(X)
         np.testing.assert_allclose(predicted, support[1][0], rtol=5)
 
 

@@ -109,7 +109,13 @@ def test_a_support_with_other_columns_is_refused(change, names, tmp_path):
         np.testing.assert_array_equal(twin.predict_proba(tasks[0][0]), before)
         with pytest.raises(TaskError, match=f"Task 1: .*{_message(change)}"):
             twin.score_tasks([_halves(tasks[0][0]), _halves(form(other))])
-        twin.reset_meta().fit(form(other), y)
+
+
+def test_reset_meta_forgets_the_columns():
+    change = "an encoder"
+    (other, y), *_ = _tasks(change, **CHANGES[change][2])
+    pipe = _pipeline(change).meta_fit(_tasks(change)).reset_meta().fit(other, y)
+    assert pipe.predict(other).shape == y.shape
 
 
 def _halves(X):
