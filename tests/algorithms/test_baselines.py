@@ -113,7 +113,7 @@ def test_pooled_regression_is_least_squares_on_all_rows(weighted):
 def test_a_pooled_regressor_converges_to_least_squares():
     X, y, _ = linear_rows()
     reg = PooledRegressor(
-        n_support=4, n_query=5, meta_lr=0.1, max_meta_iter=600, norm=None, **LINEAR_MODEL
+        n_support=4, n_query=5, meta_lr=0.1, max_meta_iter=300, norm=None, **LINEAR_MODEL
     ).meta_fit(list(zip(X, y, strict=True)))
     ols = LinearRegression().fit(X.reshape(-1, 3), y.ravel())
     np.testing.assert_allclose(reg.theta_["head.weight"][0], ols.coef_, atol=1e-6)
@@ -154,7 +154,7 @@ def test_pooled_classification_is_logistic_regression_on_all_rows():
 def test_a_pooled_classifier_converges_to_logistic_regression():
     tasks = shared_labels()
     clf = PooledClassifier(
-        n_shot=3, n_query=99, meta_lr=0.1, max_meta_iter=600, norm=None, **LINEAR_MODEL
+        n_shot=3, n_query=99, meta_lr=0.1, max_meta_iter=300, norm=None, **LINEAR_MODEL
     ).meta_fit(tasks)
     X, y = tasks[0]
     expected = logistic_regression(tasks).predict_proba(X)

@@ -103,7 +103,7 @@ def test_each_pair_is_what_it_is_alone(inner):
 def test_memory_does_not_grow_with_the_pairs_of_classes():
     rng = np.random.RandomState(0)
     peaks = []
-    for n_tasks in (30, 120):
+    for n_tasks in (15, 60):
         tasks = [(rng.normal(size=(20, 2)), np.arange(20) // 2) for _ in range(n_tasks)]
         tracemalloc.start()
         otdd(tasks, n_jobs=1)

@@ -25,8 +25,8 @@ CPU = torch.device("cpu")
 RNG = np.random.RandomState(0)
 SMALL = {
     "hidden_layer_sizes": 6,
-    "max_meta_iter": 8,
-    "iters_per_epoch": 4,
+    "max_meta_iter": 4,
+    "iters_per_epoch": 2,
     "meta_batch_size": 4,
     "random_state": 0,
     "device": "cpu",
@@ -121,7 +121,7 @@ class KillAfter(Callback):
 def test_a_killed_run_of_tasks_that_are_read_goes_on_to_the_same_bits(tmp_path):
     est = ProtoNetClassifier(checkpoint_dir=tmp_path, **SMALL)
     whole = trained(ProtoNetClassifier(**SMALL), RAGGED)
-    est.set_params(callbacks=[KillAfter(5)])
+    est.set_params(callbacks=[KillAfter(3)])
     with pytest.raises(Killed):
         est.meta_fit(Items(RAGGED))
     est.set_params(callbacks=None)  # how it is read does not make another run
@@ -375,7 +375,7 @@ def test_augmentation_depends_on_the_seed_alone_and_survives_a_kill(tmp_path):
     once = trained(est, pool)
     assert difference(once, trained(est, pool)) == 0
     assert difference(once, trained(est, FewShotTasks(X, LABELS, n_way=3, n_query=2))) > 0
-    killed = ProtoNetClassifier(checkpoint_dir=tmp_path, callbacks=[KillAfter(5)], **SMALL)
+    killed = ProtoNetClassifier(checkpoint_dir=tmp_path, callbacks=[KillAfter(3)], **SMALL)
     with pytest.raises(Killed):
         killed.meta_fit(pool)
     assert difference(killed.set_params(callbacks=None).meta_fit(pool), once) == 0
