@@ -3,6 +3,7 @@
 import ast
 import inspect
 import sys
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -61,13 +62,16 @@ def part_of(path):
     return path.relative_to(HOUSE).parts[0].removesuffix(".py")
 
 
+@cache
 def imports_of(source):
     """Pairs (module, name) of all imports, wherever they stand in the file."""
+    pairs = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, None) for alias in node.names)
+            pairs += [(alias.name, None) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            yield from (("." * node.level + (node.module or ""), a.name) for a in node.names)
+            pairs += [("." * node.level + (node.module or ""), a.name) for a in node.names]
+    return pairs
 
 
 def is_private(name):

@@ -36,9 +36,9 @@ def linear(tau, mean, n_tasks, seed):
 
 
 RELATED = linear(0.3, 1.0, 60, 0)
-GUARD = GuardedMetaRegressor(INNER, cv=3, random_state=0).meta_fit(RELATED[:30])
+GUARD = GuardedMetaRegressor(INNER, cv=2, n_folds=2, random_state=0).meta_fit(RELATED[:30])
 BLOBS = make_blob_tasks(14, n_way=3, n_rows=8, n_features=4, n_shot=3, random_state=0)
-CLF = GuardedMetaClassifier(ProtoNetClassifier(**SMALL), n_folds=2, cv=3, random_state=0)
+CLF = GuardedMetaClassifier(ProtoNetClassifier(**SMALL), n_folds=2, cv=2, random_state=0)
 CLF = CLF.meta_fit(BLOBS[:8])
 
 
@@ -198,7 +198,7 @@ def test_bad_members_are_refused():
 # ---- members that fail -------------------------------------------------------------------------
 
 NETWORK = {"hidden_layer_sizes": 8, "max_meta_iter": 5, "random_state": 0, "device": "cpu"}
-MAML = GuardedMetaRegressor(MAMLRegressor(**NETWORK), n_folds=2, cv=3, random_state=0)
+MAML = GuardedMetaRegressor(MAMLRegressor(**NETWORK), n_folds=2, cv=2, random_state=0)
 MAML = MAML.meta_fit(RELATED[:12])
 LEFT_OUT = "'meta' gets no weight: "
 other_units = pytest.mark.filterwarnings("ignore::sklearn_meta.ScaleWarning")  # there is one, too
@@ -255,7 +255,7 @@ def test_a_guard_with_a_member_left_out_can_be_saved(tmp_path):
 def test_a_classifier_that_diverges_gets_no_weight():
     inner = MAMLClassifier(**NETWORK)
     guard = GuardedMetaClassifier(inner, n_folds=2, cv=3, random_state=0).meta_fit(BLOBS[:8])
-    guard.meta_state.members.meta.set_params(inner_lr=1e6, inner_steps=50)
+    guard.meta_state.members.meta.set_params(inner_lr=1e6, inner_steps=10)
     with pytest.warns(ConvergenceWarning, match=rf"Task 0: {LEFT_OUT}.*Task 1: {LEFT_OUT}"):
         weights = guard.weights_tasks(BLOBS[8:10])
     assert (weights[:, 0] == 0).all()
