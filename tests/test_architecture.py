@@ -1,4 +1,4 @@
-"""The house: imports point downwards, and only public names come from elsewhere."""
+"""Imports point downwards, and only public names are imported from elsewhere."""
 
 import ast
 import inspect
@@ -211,7 +211,7 @@ def test_inspection_is_on_top():
     assert importers <= inside
 
 
-def test_imports_stand_at_the_top_but_those_of_optional_packages():
+def test_only_optional_packages_are_imported_inside_functions():
     late = {
         file
         for file, source in SOURCES.items()

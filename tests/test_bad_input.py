@@ -1,4 +1,4 @@
-"""Bad input: one clear error that names what is wrong, and an estimator that stays as it was."""
+"""Bad input gives one clear error, and leaves the estimator unchanged."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""Columns are held by name and order against those of meta_fit (or fit), wherever frames go."""
+"""Columns are compared by name and order with those of meta_fit or fit, wherever frames go."""
 
 import warnings
 

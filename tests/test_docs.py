@@ -1,4 +1,4 @@
-"""The cards of docs/algorithms: one for each algorithm, with the same parts."""
+"""The documentation: cards of algorithms, links, code of the guides, list of public names."""
 
 import doctest
 import importlib.util

@@ -1,4 +1,4 @@
-"""Every public name says what it takes, gives and raises, in numpydoc's form."""
+"""Public names have docstrings in the format of numpydoc."""
 
 import importlib
 import inspect
@@ -152,7 +152,7 @@ def estimators():
 
 
 @pytest.mark.parametrize("cls", estimators())
-def test_estimators_say_attributes_errors_and_sources(cls):
+def test_estimators_document_attributes_errors_and_sources(cls):
     sections = sections_of(cls.__doc__)
     assert {"Parameters", "Attributes", "Raises", "References", "Examples"} <= sections.keys()
     assert "{" not in cls.__doc__.replace('{"', "").replace("{'", "")  # all marks are filled in

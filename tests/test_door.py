@@ -1,4 +1,4 @@
-"""What X, y and groups may hold: every entry point accepts the same, and refuses in one wording."""
+"""Types of X, y and groups: every entry point accepts the same, with the same errors."""
 
 import datetime
 import re

@@ -171,7 +171,7 @@ def test_new_labels_leave_the_pooled_member_out():
     assert set(np.unique(fitted.predict_tasks(named[6:7])[0])) <= {"60", "61", "62"}
 
 
-def test_supports_are_drawn_where_none_is_fixed():
+def test_supports_are_drawn_for_tasks_without_one():
     tasks = [Task(t.X, t.y) for t in RELATED[:6]]
     maml = GuardedMetaRegressor(MAMLRegressor(**SMALL), n_folds=2, cv=2, random_state=0)
     assert maml.meta_fit(tasks).calibration_.n_typical >= 5
@@ -309,7 +309,7 @@ class Fails(Ridge):
 
 
 @other_units
-def test_where_all_members_fail_the_mean_of_the_support_is_left():
+def test_the_mean_of_the_support_is_predicted_if_all_members_fail():
     guard = clone(MAML).set_params(local=Fails())
     task = scaled(RELATED[12], 1e6, "ann")
     members = MAML.meta_state.members._replace(local=Fails(), pooled=None)

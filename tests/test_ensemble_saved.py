@@ -1,4 +1,4 @@
-"""Guarded learners keep the promises of the package, and are saved to files."""
+"""Guarded learners pass the checks of estimators, and are saved to files."""
 
 import pickle
 import re
@@ -92,7 +92,7 @@ def test_labels_and_columns_are_loaded(tmp_path):
     assert set(same.predict(frames)) <= set(names)
 
 
-def test_types_that_skops_does_not_know_ask_for_trust(tmp_path):
+def test_unknown_types_of_skops_have_to_be_trusted(tmp_path):
     guard = GuardedMetaClassifier(ProtoNetClassifier(**SMALL), local=MyLogistic(), **QUICK)
     guard.meta_fit(BLOBS).save(tmp_path / "guard")
     with pytest.raises(SaveError, match=r"types that are not trusted: \[.*MyLogistic"):

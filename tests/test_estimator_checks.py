@@ -1,4 +1,4 @@
-"""scikit-learn's checks and ours, over all estimators; and that ours can fail."""
+"""scikit-learn's checks and check_meta_learner on all estimators; and broken ones that fail."""
 
 import os
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Every example runs, with a small budget, and the README's code is true."""
+"""Every example runs with a small budget, and the code of the README runs."""
 
 import argparse
 import doctest
@@ -231,7 +231,7 @@ def test_speed_prints_ratios(load, monkeypatch, capsys):
     assert "an iteration of meta_fit takes" in out
 
 
-def test_costs_are_of_all_learners_on_one_problem(load):
+def test_costs_lists_all_learners(load):
     costs = load("benchmarks/costs")
     learners = costs.learners("Regressor")
     row_shape, support, query, n_outputs = costs.sinusoids(torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""The formulas of examples/theory hold, and each script draws its picture."""
+"""Formulas of examples/theory agree with simulations, and each script draws its picture."""
 
 import importlib.util
 import math
@@ -135,7 +135,7 @@ def test_gibbs_losses_and_divergences_are_those_of_draws(tolerance):
     assert actual.environment == pytest.approx(expected.environment)
 
 
-def test_the_certificate_holds_for_new_tasks():
+def test_the_bound_is_valid_for_new_tasks():
     rng, scales = np.random.RandomState(0), bounds.Scales()
     tasks = bounds.draw_tasks(rng, 300, 200)
     centre = bounds.pooled_ridge(tasks, 1.0)

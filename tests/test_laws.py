@@ -1,4 +1,4 @@
-"""Laws that every algorithm obeys with every backbone, over one table, in float64."""
+"""Laws of every algorithm with every backbone, over one table, in float64."""
 
 import dataclasses
 import pickle

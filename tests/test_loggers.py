@@ -1,4 +1,4 @@
-"""Loggers of skorch on the outer loop: TensorBoard for real, and the code of docs/logging.md."""
+"""Loggers of skorch in the outer loop: TensorBoard, and the code of docs/logging.md."""
 
 import re
 from pathlib import Path
@@ -37,7 +37,7 @@ def logged(folder):
     return {tag: ([e.step for e in es], [e.value for e in es]) for tag, es in tags.items()}
 
 
-def test_tensorboard_holds_the_losses_of_each_epoch(tmp_path):
+def test_tensorboard_has_the_losses_of_each_epoch(tmp_path):
     est = learner(TensorBoard(SummaryWriter(tmp_path)))
     est.meta_fit(TASKS[:5], validation_tasks=TASKS[5:])
     result = logged(tmp_path)

@@ -1,4 +1,4 @@
-"""The outer loop: what it takes, what it keeps, how it ends."""
+"""meta_fit: formats of tasks, validation, interruption, warm starts, networks."""
 
 import numpy as np
 import pandas as pd
@@ -235,7 +235,7 @@ class InterruptAfter(Callback):
 
 @pytest.mark.parametrize("validation", [None, BLOBS[4:]], ids=["alone", "validation"])
 @pytest.mark.parametrize("when", [(0, "batch"), (3, "batch"), (0, "epoch"), (1, "epoch")])
-def test_an_interruption_keeps_the_state_and_warm_start_goes_on(when, validation):
+def test_an_interruption_keeps_the_state_and_warm_start_continues(when, validation):
     est = classifier(callbacks=[("stop", InterruptAfter(*when))])
     with pytest.warns(ConvergenceWarning, match=r"interrupted .* after \d of 6.*warm_start=True"):
         est.meta_fit(BLOBS[:4], validation_tasks=validation)

@@ -1,4 +1,4 @@
-"""Intervals, paired comparisons and calibration keep their laws and match their twins."""
+"""Intervals, paired comparisons and calibration against scipy and their laws."""
 
 import math
 
@@ -433,7 +433,7 @@ def test_too_confident_and_too_timid_tasks_cancel_in_pooled_alone():
     assert result.per_task.tolist() == [0.25, 0.25]
 
 
-def test_small_tasks_are_as_bad_as_the_docstring_says_and_pooled_is_not():
+def test_the_bias_of_small_tasks_is_that_of_the_docstring():
     result = calibration_error_over_tasks([drawn(i, 10) for i in range(200)])
     assert result.mean_per_task == pytest.approx(0.29, abs=0.03)
     assert result.pooled < 0.04

@@ -1,4 +1,4 @@
-"""Every parameter of every estimator: checked at the door, and of one kind."""
+"""Every parameter of every estimator is validated and has one role."""
 
 import inspect
 from dataclasses import dataclass

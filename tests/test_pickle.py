@@ -1,4 +1,4 @@
-"""Whatever a user holds in his hands pickles, copies and goes through joblib."""
+"""Estimators, tasks and results pickle, copy and go through joblib."""
 
 import copy
 import io

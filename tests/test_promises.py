@@ -1,4 +1,4 @@
-"""The promises of the estimators, beyond what check_meta_learner asks of every one of them."""
+"""Conventions of estimators that check_meta_learner does not check."""
 
 import pickle
 import warnings

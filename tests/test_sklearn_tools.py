@@ -1,4 +1,4 @@
-"""scikit-learn's tools run on a meta-fitted estimator, and keep its prior."""
+"""scikit-learn's tools keep the prior of a meta-fitted estimator."""
 
 from functools import cache
 

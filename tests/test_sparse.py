@@ -1,4 +1,4 @@
-"""Sparse X stands wherever two-dimensional X may: the results are those of the same rows, dense."""
+"""Sparse X gives the results of the same rows, dense."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Laws of structure: what keeps the rooms of the package deep and its words plain."""
+"""Laws of structure: types, private attributes, names and docstrings of the package."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""Ways in which real users tripped: each was once a defect."""
+"""Reports of users: each was once a defect."""
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial

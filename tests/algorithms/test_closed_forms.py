@@ -1,4 +1,4 @@
-"""Where the answer is known in closed form: linear regressions with a prior."""
+"""MAML and Meta-SGD on linear regressions with a prior, where the answer has a closed form."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The hierarchical baselines against twins, and on the families that they are made for."""
+"""The hierarchical baselines against twins, and on the families of their assumptions."""
 
 import numpy as np
 import pytest

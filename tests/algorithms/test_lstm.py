@@ -1,4 +1,4 @@
-"""The learned update rule: what it is without weights, its slow twin, and chunks do not matter."""
+"""The learned update rule: its slow twin, its start without weights, and chunks of coordinates."""
 
 import dataclasses
 import math
@@ -285,7 +285,7 @@ def test_the_learner_equals_its_slow_twin(net, head, rule, first_order):
 
 
 @pytest.mark.parametrize("head", ["shared", "linear"])
-def test_the_first_order_meta_gradient_holds_gradients_and_losses(head):
+def test_the_first_order_meta_gradient_treats_gradients_and_losses_as_constants(head):
     alg, f, theta, tasks, support, query = draw("mlp", head, "gated", 2, True)
     _, grads = meta_gradient(alg, f, theta, support, query)
     live = {k: p.requires_grad_() for k, p in theta.items()}
@@ -371,7 +371,7 @@ def test_adapting_without_a_meta_gradient_is_adapting_with_one():
     assert all(p.grad_fn is None for p in without.values())
 
 
-def test_a_direct_rule_without_weights_stays_where_it_is():
+def test_a_direct_rule_without_weights_does_not_move():
     alg, f, theta, _, support, _ = draw("mlp", "linear", "direct")
     theta["lstm.move.weight"].zero_()
     theta["lstm.move.bias"].zero_()

@@ -1,4 +1,4 @@
-"""On quadratic tasks every gradient method has a fixed point of its own, known in closed form."""
+"""On quadratic tasks the fixed point of every gradient method has a closed form."""
 
 import itertools
 

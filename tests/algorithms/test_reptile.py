@@ -1,4 +1,4 @@
-"""Reptile's objective has the gradient theta - phi, and its outer loop goes to the mean of phi."""
+"""Reptile's objective has the gradient theta - phi, and its outer loop ends at the mean of phi."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Recurrent layers, attention and batch statistics under every learner, as a user meets them."""
+"""Recurrent layers, attention and batch statistics under every learner."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Should I meta-learn? The answer is true where the truth is known, and reads like one."""
+"""analyse: verdicts on families whose truth is known, and the report."""
 
 import sys
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""CKA: what does not change it, what independence gives, and the ANIL question."""
+"""CKA: its invariances, its value for independent features, and feature reuse in ANIL."""
 
 from itertools import permutations
 

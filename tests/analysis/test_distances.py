@@ -1,4 +1,4 @@
-"""Distances between tasks: what all metrics keep to, and the clusters that they find."""
+"""Distances between tasks: properties of all metrics, and clusters that are known."""
 
 import numpy as np
 import pytest

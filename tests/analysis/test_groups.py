@@ -1,4 +1,4 @@
-"""Groups and outliers in a matrix of distances: found where they are, not where they are not."""
+"""Groups and outliers in a matrix of distances, and their absence."""
 
 import numpy as np
 import pytest

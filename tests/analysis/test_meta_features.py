@@ -1,4 +1,4 @@
-"""Statistics of tasks against scikit-learn's and numpy's own."""
+"""Statistics of tasks against those of scikit-learn and numpy."""
 
 import numpy as np
 import pytest

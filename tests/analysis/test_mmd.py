@@ -1,4 +1,4 @@
-"""Maximum mean discrepancy: the U-statistic, and what it estimates where that is known."""
+"""Maximum mean discrepancy: the U-statistic, and its mean in closed form."""
 
 import tracemalloc
 

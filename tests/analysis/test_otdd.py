@@ -91,7 +91,7 @@ def test_two_small_tasks_against_every_permutation(inner):
 
 
 @pytest.mark.parametrize("inner", ["gaussian", "exact"])
-def test_each_pair_is_what_it_is_alone(inner):
+def test_the_distance_of_a_pair_does_not_depend_on_other_tasks(inner):
     rng = np.random.RandomState(0)
     tasks = [(rng.normal(size=(12, 3)), np.repeat(list("abcd"[:k]), 12 // k)) for k in (2, 3, 4, 1)]
     result = otdd(tasks, inner=inner)

@@ -1,4 +1,4 @@
-"""Predicted risks are simulated risks; the rule has its known limits."""
+"""Predicted risks agree with simulated risks, and with closed forms in the limits."""
 
 import numpy as np
 import pytest
@@ -79,7 +79,7 @@ def test_least_squares_beyond_closed_form_is_exact_too():
         assert np.isfinite(risk.mean()) == finite
 
 
-def test_unseen_directions_cost_what_least_norm_leaves():
+def test_unseen_directions_have_the_risk_of_least_norm():
     prior = LinearPrior(np.array([1.0, 2.0]), np.diag([3.0, 4.0]), 0.5, np.zeros((2, 2)))
     designs = row_designs(
         [np.array([[2.0, 0.0], [0.0, 1.0]])], 1, n_draws=2, rng=np.random.RandomState(0)

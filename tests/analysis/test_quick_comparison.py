@@ -1,4 +1,4 @@
-"""What a report tries: each learner is what its name says, and rows are counted right."""
+"""The comparison inside analyse: its learners, their rows, and its verdicts."""
 
 from dataclasses import replace
 
@@ -127,7 +127,7 @@ def task_of(n, **how):
     return Task(np.arange(float(n))[:, None], np.arange(float(n)), **how)
 
 
-def test_sizes_are_what_nine_tasks_in_ten_have_the_rows_for():
+def test_sizes_fit_nine_tasks_in_ten():
     tasks = [task_of(n) for n in [24] * 9 + [5] + [24] * 9 + [4]]
     ((sizes, places),) = sizes_by_tasks(tasks, False)
     assert sizes == [2, 5, 10]
@@ -148,7 +148,7 @@ def test_a_fixed_support_gives_all_of_its_rows():
     assert sizes == [2, 5, 10, 20]
 
 
-def test_classes_count_by_the_rarest():
+def test_the_size_of_a_task_is_that_of_its_rarest_class():
     y = np.repeat(["a", "b"], [4, 40])
     ((sizes, _),) = sizes_by_tasks([Task(np.zeros((44, 1)), y)] * 5, True)
     assert sizes == [1, 2]

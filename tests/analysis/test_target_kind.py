@@ -1,4 +1,4 @@
-"""One rule for what targets are, whatever is asked of the tasks."""
+"""All functions use one rule for the type of targets."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_what_y_holds(name):
+def test_kinds_of_y(name):
     targets, kind = KINDS[name]
     tasks = [Task(X, y) for y in targets]
     assert target_kind(tasks) == target_kind(tasks[::-1]) == kind

@@ -1,4 +1,4 @@
-"""The measured gain: what it says of arms whose truth is known."""
+"""transfer_gain on models whose gain is known."""
 
 import numpy as np
 import pytest
@@ -112,7 +112,7 @@ def test_verdicts(mean, sd, margin, verdict, n):
     assert (result.p_equivalence < 0.05) == (verdict == "equivalent")
 
 
-def test_two_one_sided_tests_hold_their_level():
+def test_two_one_sided_tests_have_their_level():
     """With the mean gain at the margin, equivalence is claimed in about 5 % of samples."""
     rng, claimed = np.random.RandomState(0), 0
     for _ in range(150):
@@ -141,7 +141,7 @@ def test_without_training_tasks_baselines_learn_from_the_other_tasks_with_a_note
     assert "four fifths" in gain.notes[0]
 
 
-def test_classifiers_draw_supports_and_leave_out_what_cannot_be():
+def test_classifiers_draw_supports_and_leave_out_small_tasks():
     tasks = make_blob_tasks(8, n_way=2, n_rows=8, n_features=3, random_state=0)
     test = [Task(t.X, np.where(t.y == 0, f"a{i}", f"b{i}")) for i, t in enumerate(tasks[4:])]
     clf = ProtoNetClassifier(**SMALL, n_shot=2).meta_fit(tasks[:4])
@@ -179,7 +179,7 @@ def test_bad_input_is_refused():
         transfer_gain(PRIOR, [TEST[0], Task(TEST[0].X * np.nan, TEST[0].y)])
 
 
-def test_a_task_that_diverges_costs_itself_alone():
+def test_a_diverging_task_loses_only_its_score():
     maml = MAMLRegressor(**SMALL).meta_fit(TRAIN)
     tasks = [*TEST[:5], Task(TEST[5].X, 1e100 * TEST[5].y, support=TEST[5].support, name="ann")]
     how = {"baselines": {"ridge": Ridge()}, "random_state": 0}

@@ -1,4 +1,4 @@
-"""Variance components are those that the tasks were drawn with."""
+"""Variance components agree with those of the simulated tasks."""
 
 import numpy as np
 import pytest

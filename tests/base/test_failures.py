@@ -1,4 +1,4 @@
-"""A task on which adapting fails costs itself alone: predictions, scores, searches, tables."""
+"""A task on which adapting fails loses only its score: in predictions, scores, searches, tables."""
 
 import warnings
 
@@ -133,7 +133,7 @@ class Cubes(nn.Module):
         return x**3
 
 
-def test_predictions_that_overflow_on_the_query_alone():
+def test_a_task_whose_query_predictions_overflow_fails():
     rows = np.isin(np.arange(14), WAVES[0].support)[:, None]
     far = Task(np.where(rows, WAVES[0].X, 1e200), WAVES[0].y, support=WAVES[0].support)
     est = MAMLRegressor(

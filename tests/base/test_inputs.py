@@ -1,4 +1,4 @@
-"""However the rows come - read, mapped, sparse, as bytes - the learned prior is the same."""
+"""Lazy, memory-mapped, sparse and integer rows give the same prior."""
 
 import numpy as np
 import pytest
@@ -76,7 +76,7 @@ def trained(est, *args, **kwargs):
 
 
 @pytest.mark.parametrize("name", LEARNERS)
-def test_tasks_that_are_read_give_the_same_bits(name):
+def test_lazy_tasks_give_the_same_bits(name):
     est, tasks = LEARNERS[name]
     listed = trained(est, tasks, validation_tasks=tasks[:3])
     for lazy in (Items(tasks), LazyTasks(Items(tasks), n_workers=2, prefetch=3)):
@@ -85,7 +85,7 @@ def test_tasks_that_are_read_give_the_same_bits(name):
         assert listed.history_[:, "valid_loss"] == read.history_[:, "valid_loss"]
 
 
-def test_a_bad_task_among_those_read_is_named_before_the_first_iteration():
+def test_a_bad_lazy_task_is_named_before_the_first_iteration():
     tasks = [*RAGGED[:6], Task(RAGGED[0].X[:, :3], RAGGED[0].y)]
     with pytest.raises(TaskError, match=r"Task 6: X has rows of shape \(3,\)"):
         trained(LEARNERS["maml"][0], LazyTasks(tasks))
@@ -98,7 +98,7 @@ def test_a_bad_task_among_those_read_is_named_before_the_first_iteration():
         trained(LEARNERS["maml"][0], RAGGED, validation_tasks=Items(tasks))
 
 
-def test_without_a_scale_to_learn_a_bad_task_is_named_when_it_is_met():
+def test_without_scaling_a_bad_lazy_task_is_named_when_it_is_read():
     tasks = [*RAGGED[:6], Task(RAGGED[0].X[:, :3], RAGGED[0].y)]
     with pytest.raises(TaskError, match=r"Task 6: X has rows of shape \(3,\)"):
         trained(LEARNERS["unscaled"][0], LazyTasks(tasks, n_workers=2))
@@ -118,7 +118,7 @@ class KillAfter(Callback):
             raise Killed
 
 
-def test_a_killed_run_of_tasks_that_are_read_goes_on_to_the_same_bits(tmp_path):
+def test_a_killed_run_over_lazy_tasks_continues_to_the_same_bits(tmp_path):
     est = ProtoNetClassifier(checkpoint_dir=tmp_path, **SMALL)
     whole = trained(ProtoNetClassifier(**SMALL), RAGGED)
     est.set_params(callbacks=[KillAfter(3)])

@@ -135,7 +135,7 @@ def test_many_tasks_leave_the_estimator_as_it_was():
 
 
 @pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
-def test_gradients_may_be_off_outside(off):
+def test_meta_fit_works_under_no_grad(off):
     est = MAMLClassifier(**SMALL)
     on = est.meta_fit(BLOBS).fit(BLOBS[0].X, BLOBS[0].y).predict_proba(BLOBS[0].X)
     many_on = est.predict_tasks(BLOBS)
@@ -258,7 +258,7 @@ def test_statistics_of_a_stack_are_those_of_each_task():
                 np.testing.assert_allclose(np.squeeze(one[i]), other, rtol=1e-9)
 
 
-def test_a_stack_is_bounded_by_what_its_tasks_take(monkeypatch):
+def test_the_size_of_a_stack_depends_on_the_size_of_its_tasks(monkeypatch):
     est = MAMLRegressor(**SMALL).meta_fit(WAVES)
     _, f, theta = est.make_prior((1,), 1)
     rows, columns = np.full(50, 10), np.ones(50, int)

@@ -1,4 +1,4 @@
-"""Checks of parameters, and how a parameter is compared with what it was in meta_fit."""
+"""Validation of parameters, and the fingerprints that compare them with those of meta_fit."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ from sklearn_meta.parameters import check_parameter, fingerprint, integer, optio
         (option("a", None, True), ["a", np.str_("a"), None, True], ["b", 1, False, [1], {}]),
     ],
 )
-def test_what_is_allowed(check, good, bad):
+def test_parameter_constraints(check, good, bad):
     assert [value for value in good if not check.allows(value)] == []
     assert [value for value in bad if check.allows(value)] == []
 
@@ -49,7 +49,7 @@ DIFFERENT = {
     "shapes": (nn.Linear(2, 3), nn.Linear(3, 2)),
     "kinds": (nn.Linear(2, 3), nn.Bilinear(2, 3, 4)),
     "lengths": ((64,), (64, 64)),
-    "functions": (make_net, test_what_is_allowed),
+    "functions": (make_net, test_parameter_constraints),
     "classes": (nn.Linear, nn.Conv2d),
     "values in a dict": ({"lr": 1}, {"lr": 2}),
     "none": (None, "None"),

@@ -1,4 +1,4 @@
-"""A support in other units than those of meta-training is said to be so, once, and by how much."""
+"""A support in other units than those of meta-training warns, once, with the factor."""
 
 import re
 import warnings

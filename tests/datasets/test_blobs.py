@@ -1,4 +1,4 @@
-"""The blobs share which features matter, and nothing else."""
+"""Blob tasks share their informative features, and nothing else."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The digits to test on are never seen in meta-training."""
+"""Digits: training and test classes are disjoint."""
 
 import numpy as np
 import pytest

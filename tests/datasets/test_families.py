@@ -45,14 +45,14 @@ def test_meta_fit_draws_from_them(name):
     assert np.isfinite(est.history_[-1]["train_loss"])
 
 
-def test_lines():
+def test_log_prob_of_lines():
     for task in LINES.sample(5, random_state=0):
         cov = task.X @ LINES.cov @ task.X.T + 0.36 * np.eye(7)
         twin = multivariate_normal.logpdf(task.y, task.X @ LINES.mean, cov)
         np.testing.assert_allclose(LINES.log_prob(task), twin, rtol=1e-10)
 
 
-def test_blobs():
+def test_log_prob_of_blobs():
     for task in BLOBS.sample(5, random_state=0):
         same_class = task.y[:, None] == task.y
         cov = np.eye(12) + 9.0 * same_class

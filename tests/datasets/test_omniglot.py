@@ -1,4 +1,4 @@
-"""Omniglot comes out the same from every source, and no source is trusted or overwritten."""
+"""Omniglot is the same from every source, and damaged sources are refused."""
 
 import socket
 import sys

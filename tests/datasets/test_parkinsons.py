@@ -1,4 +1,4 @@
-"""Parkinson's telemonitoring: from the archive, from the folder, or not at all; the real one."""
+"""Parkinson telemonitoring: from the archive or from the folder, and the real data."""
 
 import gzip
 import hashlib

@@ -1,4 +1,4 @@
-"""The sine waves have the anchors that a table of results is read against."""
+"""Sine waves have the published losses of trivial predictions."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Activation checkpointing: the same numbers and gradients, less memory, nothing left behind."""
+"""Activation checkpointing: the same numbers and gradients with less memory."""
 
 import gc
 import weakref

@@ -118,7 +118,7 @@ def test_the_step_size_may_be_a_tensor_or_one_for_each_parameter_and_learned():
         torch.testing.assert_close(torch.autograd.grad(end, alpha)[0], -2 * start)
 
 
-def test_parameters_that_the_loss_does_not_use_stay():
+def test_parameters_that_the_loss_does_not_use_are_unchanged():
     params = {"used": torch.ones(2), "idle": torch.ones(3)}
     end = descend(lambda p: p["used"].square().sum(), params, 0.1, 3)
     torch.testing.assert_close(end, {"used": params["used"] * 0.8**3, "idle": params["idle"]})

@@ -1,4 +1,4 @@
-"""The pure functions agree with torch's and scikit-learn's own, one task at a time."""
+"""Pure functions agree with those of torch and scikit-learn, one task at a time."""
 
 import numpy as np
 import pytest

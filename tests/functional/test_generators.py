@@ -1,4 +1,4 @@
-"""Random numbers of networks: from our own generators, the same in all threads and dtypes."""
+"""Random numbers of networks come from seeded generators, in all threads and dtypes."""
 
 from concurrent.futures import ThreadPoolExecutor
 

@@ -1,4 +1,4 @@
-"""Where the output layer starts."""
+"""The start of the output layer."""
 
 import pytest
 import torch

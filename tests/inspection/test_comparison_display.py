@@ -1,4 +1,4 @@
-"""The picture of a comparison shows its numbers."""
+"""ComparisonDisplay shows the numbers of a comparison."""
 
 import matplotlib
 import numpy as np

@@ -1,4 +1,4 @@
-"""What the pictures show is what was measured; what they cannot show they refuse in words."""
+"""Displays show what was measured, and refuse what they cannot show."""
 
 import sys
 
@@ -226,7 +226,7 @@ def test_a_learner_without_the_parameter_is_named(est):
         AdaptationCurveDisplay.from_estimator(est, TEST)
 
 
-def test_what_cannot_be_a_curve_is_refused():
+def test_bad_curves_are_refused():
     with pytest.raises(ValueError, match="param_range is empty"):
         AdaptationCurveDisplay.from_estimator(MAML, TEST, param_range=[])
     with pytest.raises(NotMetaFittedError, match="not meta-fitted"):
@@ -275,7 +275,7 @@ def test_predictions_are_scored_by_kind_or_by_a_metric():
     assert display.score_name == "mean absolute error"
 
 
-def test_two_learners_are_drawn_against_one_another():
+def test_two_learners_are_drawn_as_a_scatter():
     display = TaskScoreDisplay.from_estimator({"MAML": MAML, "prototypes": PROTO}, TEST)
     a, b = MAML.score_tasks(TEST), PROTO.score_tasks(TEST)
     assert xy(display.line_) == [b.tolist(), a.tolist()]

@@ -1,4 +1,4 @@
-"""Pictures of distances: the order and the plane are those of the distances."""
+"""Displays of distances: the order and the plane are those of the distances."""
 
 import numpy as np
 import pytest
@@ -121,13 +121,13 @@ def test_names_cover_neither_points_nor_each_other():
     assert all(frame.contains(*corner) for box in boxes for corner in box.corners())
 
 
-def test_one_large_value_does_not_take_the_colours_of_the_others():
+def test_one_large_value_does_not_spoil_the_colour_scale():
     values = np.r_[np.linspace(-1, 1, 11), 100]
     display = TaskMapDisplay.from_distances(D, values=values)
     assert display.scatter_[0].get_clim()[1] == pytest.approx(1, rel=0.1)
 
 
-def test_they_measure_tasks_themselves():
+def test_displays_compute_distances_of_tasks():
     tasks = make_blob_tasks(5, n_way=2, n_rows=6, n_features=3, random_state=0)
     expected = task_distances(tasks, metric="mmd", random_state=0)
     for cls in (TaskDistanceDisplay, TaskMapDisplay):
@@ -138,7 +138,7 @@ def test_they_measure_tasks_themselves():
     assert display.plot(ax).ax_ is ax
 
 
-def test_what_cannot_be_drawn_is_refused():
+def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="of shape \\(n_tasks, n_tasks\\)"):
         TaskMapDisplay.from_distances(D[:3])
     with pytest.raises(ValueError, match="two tasks or more"):

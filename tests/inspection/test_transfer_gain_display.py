@@ -1,4 +1,4 @@
-"""The picture of gains shows the gains that were measured."""
+"""TransferGainDisplay shows the measured gains."""
 
 import numpy as np
 import pytest
@@ -49,7 +49,7 @@ def test_it_draws_the_result_of_transfer_gain():
     assert drawn.plot(ax).ax_ is ax
 
 
-def test_what_cannot_be_drawn_is_refused():
+def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="of shape \\(2,\\), baseline_scores of shape \\(1,\\)"):
         TransferGainDisplay.from_scores([1.0, 2.0], [1.0])
     with pytest.raises(ValueError, match="1 names for 2 tasks"):

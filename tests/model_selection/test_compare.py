@@ -306,7 +306,7 @@ def test_a_list_a_table_and_a_frame_are_the_same_tasks():
     assert scores[0] == scores[1] == scores[2]
 
 
-def test_pipelines_get_what_their_transformers_take():
+def test_pipelines_of_frames_with_missing_values():
     tasks = make_blob_tasks(4, n_rows=6, random_state=0)
     frame = pd.concat([pd.DataFrame(t.X).assign(y=t.y, task=i) for i, t in enumerate(tasks)])
     frame.columns = frame.columns.map(str)
@@ -454,7 +454,7 @@ def test_a_fit_that_fails_names_estimator_task_and_support():
         compare(Spy(), ROWS, error_score="raise", scoring=lambda *_: np.nan, **how)
 
 
-def test_a_scorer_that_fails_costs_its_scores_alone():
+def test_a_failing_scorer_loses_only_its_scores():
     def broken(estimator, X, y):
         raise RuntimeError("no")
 
@@ -496,7 +496,7 @@ class AllOrNothing(MAMLRegressor):
 
 @pytest.mark.parametrize("scoring", ["r2", "neg_median_absolute_error"])
 @pytest.mark.parametrize("cls", [MAMLRegressor, AllOrNothing])
-def test_a_task_that_diverges_costs_itself_alone(cls, scoring):
+def test_a_diverging_task_loses_only_its_score(cls, scoring):
     est = {"maml": cls(**SMALL), "line": LinearRegression()}
     message = (
         r"2 fits or scores failed; these scores are nan\. 'maml' fails on Task 4 \('ann'\) with 5"
@@ -526,7 +526,7 @@ class Diverges(MAMLRegressor):
         raise FloatingPointError("Meta-training diverged.")
 
 
-def test_a_meta_training_that_diverges_costs_its_fold_alone():
+def test_a_diverging_meta_training_loses_only_its_fold():
     est = {"maml": Diverges(**SMALL), "line": LinearRegression()}
     with pytest.warns(
         FitFailedWarning, match="'maml' fails on all tasks of fold 0, all tasks of fo"
@@ -595,7 +595,7 @@ def test_f1_is_guessed_best_by_one_label():
     ("scoring", "center"),
     [("neg_mean_squared_error", np.mean), ("neg_mean_absolute_error", np.median)],
 )
-def test_a_constant_is_guessed_where_the_metric_likes_it(scoring, center):
+def test_the_best_constant_of_the_metric_is_guessed(scoring, center):
     rng = np.random.RandomState(0)
     tasks = [Task(rng.randn(200, 2), rng.exponential(size=200)) for _ in range(8)]
     how = {"cv": [(range(4), range(4, 8))], "seeds": 1, "support_sizes": 3}
@@ -619,7 +619,7 @@ def test_a_constant_is_guessed_where_the_metric_likes_it(scoring, center):
     )
 
 
-def test_what_is_learned_is_above_guessing():
+def test_a_good_learner_is_above_guessing():
     tasks = make_blob_tasks(24, n_way=2, n_shot=2, random_state=0)
     how = {"cv": 2, "seeds": 1, "baselines": ["dummy", "per-task"], "scoring": "neg_log_loss"}
     comparison = compare(HierarchicalClassifier(), tasks, **how)

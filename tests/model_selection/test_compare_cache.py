@@ -1,4 +1,4 @@
-"""A comparison goes on from where it was left off, and recomputes what has changed."""
+"""A comparison continues from its cache, and recomputes what has changed."""
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ def test_a_second_run_trains_nothing_and_gives_the_same(tmp_path, capsys):
     assert len(CALLS) == 4
 
 
-def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
+def test_an_interrupted_run_continues(tmp_path, monkeypatch):
     monkeypatch.setitem(globals(), "INTERRUPT", {2})
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path)
@@ -78,7 +78,7 @@ CHANGED = {
 
 
 @pytest.mark.parametrize("what", CHANGED)
-def test_what_has_changed_is_trained_again(what, tmp_path):
+def test_changed_estimators_and_tasks_are_trained_again(what, tmp_path):
     same = {"scoring": square}
     run(tmp_path, **same)
     how, n_trained = CHANGED[what]

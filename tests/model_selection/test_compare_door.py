@@ -1,4 +1,4 @@
-"""compare: arguments that cannot be, errors that name the user's tasks, guessing, large numbers."""
+"""compare: bad arguments, errors that name the user's tasks, guessing, large numbers."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What compare says is what the scores say, and what the closed forms demand."""
+"""Verdicts of compare agree with the scores, and with closed forms."""
 
 import re
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Ctrl-C ends a search, and leaves nothing half-trained that would pass for a result."""
+"""Ctrl-C ends a search, and leaves no half-trained result."""
 
 import signal
 import threading

@@ -1,4 +1,4 @@
-"""Five tools, over rows and over tasks, bare and in a pipeline, in three spellings of the tasks."""
+"""Five tools, over rows and over tasks, with and without a pipeline, in three formats of tasks."""
 
 from functools import cache, partial
 

@@ -1,4 +1,4 @@
-"""Held-out tasks stay held out: where labels are noise, every tool finds chance."""
+"""Held-out tasks stay held out: on labels of noise, every tool scores chance."""
 
 from functools import cache
 

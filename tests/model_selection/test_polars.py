@@ -1,4 +1,4 @@
-"""Frames of polars are as good as frames of pandas."""
+"""Frames of polars give the same as frames of pandas."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""A long table with gaps among its labels: rows without one are predicted, in their places."""
+"""predict_rows predicts the rows of a long table whose label is missing."""
 
 import numpy as np
 import pandas as pd
@@ -73,7 +73,7 @@ def test_each_row_is_predicted_as_by_its_task_alone(pipeline):
         assert (mine[lacking] == 0).all(axis=None)
 
 
-def test_they_are_those_of_predict_tasks():
+def test_predict_rows_equals_predict_tasks():
     est = fitted()
     actual = est.predict_rows(X, GAPS)
     tasks = []
@@ -164,7 +164,7 @@ def test_frames_of_pandas_and_polars_and_arrays_give_the_same():
 
 
 @pytest.mark.parametrize("n_outputs", [1, 2])
-def test_of_a_regression(n_outputs):
+def test_predict_rows_of_a_regression(n_outputs):
     waves = make_sinusoid_tasks(4, n_rows=12, n_support=5, random_state=0)
     rows = np.concatenate([t.X for t in waves])
     y = np.concatenate([t.y for t in waves])
@@ -199,7 +199,7 @@ def test_whole_numbers_with_gaps_stay_labels():
         assert result.y.dtype == y.dtype
 
 
-def test_what_cannot_be_predicted_is_refused():
+def test_bad_rows_to_predict_are_refused():
     est = fitted()
     with pytest.raises(TaskError, match="has no missing entry"):
         est.predict_rows(X, FRAME["kind"])

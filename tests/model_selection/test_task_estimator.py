@@ -1,4 +1,4 @@
-"""Searches, cross-validation and curves hold out whole tasks, in every spelling, without leaks."""
+"""Searches, cross-validation and curves hold out whole tasks, in every format."""
 
 import numpy as np
 import pandas as pd
@@ -72,7 +72,7 @@ def test_a_list_a_table_and_a_frame_are_the_same_tasks():
     np.testing.assert_array_equal(scores["frame"], scores["list"])
 
 
-def test_it_is_meta_fit_and_score_tasks():
+def test_fit_and_score_are_meta_fit_and_score_tasks():
     est = TaskEstimator(MAMLRegressor(**SMALL)).fit(WAVES[:4])
     trained = MAMLRegressor(**SMALL).meta_fit(WAVES[:4])
     np.testing.assert_array_equal(est.score_tasks(WAVES[4:]), trained.score_tasks(WAVES[4:]))
@@ -252,7 +252,7 @@ def test_several_metrics_in_a_search():
 # ---- bad input -------------------------------------------------------------------------------
 
 
-def test_what_cannot_be_meta_trained_is_refused():
+def test_estimators_without_meta_fit_are_refused():
     with pytest.raises(TypeError, match=r"with meta_fit; got LogisticRegression\(\)"):
         TaskEstimator(LogisticRegression()).fit(BLOBS)
 

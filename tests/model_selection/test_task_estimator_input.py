@@ -1,4 +1,4 @@
-"""What is handed over right, and what is refused in words of the user's: tasks, scorers, groups."""
+"""TaskEstimator: scorers, groups and tables, and errors about them."""
 
 import numpy as np
 import pandas as pd
@@ -56,7 +56,7 @@ def test_a_scorer_that_fails_names_the_task():
 
 
 @pytest.mark.parametrize("scoring", [3, {"a": None}, [3]])
-def test_what_is_no_scorer_is_refused(scoring):
+def test_bad_scorers_are_refused(scoring):
     with pytest.raises(TypeError, match="scoring must be a name of scikit-learn's or a callable"):
         fitted(scoring=scoring).score_tasks(BLOBS)
 
@@ -85,7 +85,7 @@ def test_classes_are_not_split_without_labels():
         next(SupportQuerySplit(n_shot=1).split(X))
 
 
-def test_a_table_to_predict_must_be_one():
+def test_bad_tables_to_predict_are_refused():
     est, labelled = fitted(), pd.Series(y).where(np.arange(len(y)) % 2 == 0)
     with pytest.raises(TaskError, match=r"groups of shape \(108, 1\)"):
         est.predict_rows(X, labelled, WHO[:, None])
@@ -93,6 +93,6 @@ def test_a_table_to_predict_must_be_one():
         est.predict_rows(X[:0], labelled[:0], WHO[:0])
 
 
-def test_a_column_of_what_is_no_frame():
+def test_a_column_name_without_a_frame_is_refused():
     with pytest.raises(TaskError, match=r"^'who' must be the name of a column.* got ndarray"):
         TaskEstimator(learner(), task="who").fit(X, y)

@@ -1,4 +1,4 @@
-"""Any network as a function of its parameters: stacked = a loop, and what is refused."""
+"""Any network as a function of its parameters: a stack is a loop, and bad networks are refused."""
 
 import functools
 import gc
@@ -287,7 +287,7 @@ def test_a_module_is_copied_and_left_unchanged():
 @pytest.mark.parametrize(
     ("norm", "module"), [("layer", "TaskGroupNorm"), ("batch", "TaskBatchNorm")]
 )
-def test_norm_serves_conv4_too(norm, module):
+def test_norm_applies_to_conv4(norm, module):
     f = build_backbone("conv4", (8, 8), 0, **(MLP_PARAMS | {"norm": norm}))
     assert {type(m).__name__ for m in f.module.norms} == {module}
 
@@ -479,7 +479,7 @@ def test_images_with_channels_last_are_refused_with_the_remedy(name):
 @pytest.mark.parametrize(
     "shape", [(3, 4, 4), (4, 4, 4), (1, 1, 1), (3, 3, 1), (8, 8), (8, 8, 8), (8, 3, 8), (8, 8, 2)]
 )
-def test_shapes_that_may_have_channels_first_are_taken_so(shape):
+def test_ambiguous_image_shapes_are_read_as_channels_first(shape):
     f = build_backbone("conv4", shape, 0, norm="group")
     assert f.module.convs[0].in_channels == (shape[0] if len(shape) == 3 else 1)
 

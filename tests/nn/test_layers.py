@@ -1,4 +1,4 @@
-"""Stacked layers are loops of torch's own layers."""
+"""Stacked layers are loops of the layers of torch."""
 
 import pytest
 import torch

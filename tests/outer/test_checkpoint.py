@@ -1,4 +1,4 @@
-"""A run that is killed goes on from its checkpoint, and ends where it would have ended."""
+"""A killed run continues from its checkpoint, and ends at the same weights."""
 
 import io
 import os
@@ -111,7 +111,7 @@ def same(one, other):
     ("run", "killed_after"),
     [*((run, 5) for run in RUNS), ("list", 1), ("list", 11), ("validation", 1), ("validation", 11)],
 )
-def test_a_killed_run_ends_where_it_would_have_ended(run, killed_after, tmp_path):
+def test_a_killed_run_continues_to_the_same_weights(run, killed_after, tmp_path):
     cls, params, tasks, valid = RUNS[run]
     est = cls(**SMALL | params)
     whole = clone(est).meta_fit(tasks, validation_tasks=valid)

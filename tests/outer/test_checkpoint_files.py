@@ -1,4 +1,4 @@
-"""Checkpoints that do not go with their run, and folders that take none."""
+"""Checkpoints of other networks, and folders that cannot be written to."""
 
 import io
 import os

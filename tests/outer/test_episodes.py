@@ -1,4 +1,4 @@
-"""Meta-batches: which tasks come when, and which classes make a task."""
+"""Meta-batches: the order of tasks, and the classes of a task."""
 
 from collections import Counter
 
@@ -35,7 +35,7 @@ def source_of(n_tasks, n_support=(2, 2)):
 
 
 @pytest.mark.parametrize(("n_tasks", "n_batch"), [(6, 2), (5, 2), (7, 3), (4, 4), (5, 4), (3, 1)])
-def test_each_task_comes_once_before_any_comes_again(n_tasks, n_batch):
+def test_each_task_is_drawn_once_before_any_is_drawn_again(n_tasks, n_batch):
     source, rng = source_of(n_tasks), np.random.RandomState(0)
     seen = Counter()
     for _ in range(40):

@@ -1,4 +1,4 @@
-"""Where the same label in two tasks is the same class."""
+"""Labels that are shared by all tasks."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""Memory: what is free, what a run needs, how many tasks go at once, and errors that say so."""
+"""Memory: free memory, estimates, chunks of tasks, and errors about it."""
 
 import gc
 import tracemalloc
@@ -30,7 +30,7 @@ SMALL = {"hidden_layer_sizes": 8, "max_meta_iter": 3, "n_query": 5, "random_stat
 WIDE = {"hidden_layer_sizes": (200, 200), "max_meta_iter": 1, "random_state": 0, "norm": None}
 
 
-def test_the_peak_is_what_lives_at_once():
+def test_the_peak_counts_tensors_alive_at_the_same_time():
     def run():
         a = torch.zeros(1000)
         for _ in range(3):

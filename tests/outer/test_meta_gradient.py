@@ -1,4 +1,4 @@
-"""Tasks in chunks: the same losses and the same meta-gradient, whatever the size of a chunk."""
+"""Chunks of tasks of any size give the same losses and the same meta-gradient."""
 
 import dataclasses
 
@@ -117,7 +117,7 @@ class Watched(ProtoNet):
 
 
 @pytest.mark.parametrize(("chunk", "sizes"), [(2, [2, 2, 1]), (None, [5]), (5, [5]), (8, [5])])
-def test_a_chunk_holds_as_many_tasks_as_it_may(chunk, sizes):
+def test_a_chunk_has_task_chunk_size_tasks(chunk, sizes):
     for mode in (True, False):
         algorithm = Watched(cross_entropy, squared_euclidean)
         module, batch = module_and_batch(algorithm, chunk)

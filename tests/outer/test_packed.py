@@ -1,4 +1,4 @@
-"""Episodes from the packed store: who is drawn, how often, and what the weights say."""
+"""Episodes from the packed store: rows, classes and weights."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""`precision=`: fewer bits where they were asked for, and nowhere else."""
+"""`precision=` changes the dtype of matrix products, and no global setting."""
 
 import numpy as np
 import pytest

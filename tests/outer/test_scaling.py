@@ -1,4 +1,4 @@
-"""Standardised inputs and targets: weights, offsets, units, what does not vary, torch = numpy."""
+"""Standardised inputs and targets: weights, offsets, units, constant columns."""
 
 import numpy as np
 import pytest
@@ -68,7 +68,7 @@ def test_labels_are_not_scaled():
     close(scaling.original(Y), Y)
 
 
-def test_a_large_offset_does_not_cost_digits():
+def test_a_large_offset_does_not_lose_digits():
     wide, weight = np.array([[-1.0], [0.0], [1.0]]), np.ones(3)
     expected = scaling_of(wide, None, weight).inputs(wide)
     close(scaling_of(wide + 1e9, None, weight).inputs(wide + 1e9), expected, 1e-9)

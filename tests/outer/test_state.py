@@ -1,4 +1,4 @@
-"""The meta state: numpy, read-only, pickled whole."""
+"""The meta state: read-only numpy arrays that pickle."""
 
 import pickle
 from copy import deepcopy

@@ -1,4 +1,4 @@
-"""What a meta state caches for its estimators: never stale, never pickled, no graph."""
+"""The cache of a meta state is never stale, never pickled, and without graphs."""
 
 import gc
 import pickle

@@ -1,4 +1,4 @@
-"""Many adapted models in one file: each comes back alone and exactly, or is refused."""
+"""Many adapted models in one file: each is loaded exactly, or refused."""
 
 import hashlib
 import pickle

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, and replace nothing but files."""
+"""Files are written completely or not at all, and replace only files."""
 
 import os
 import stat

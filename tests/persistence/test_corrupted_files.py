@@ -1,4 +1,4 @@
-"""Two hundred damaged and hostile files: each is refused in words, and nothing is executed."""
+"""Damaged and hostile files are refused with clear errors, and nothing is executed."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Saved estimators come back the same to the last bit; what a file does not hold is asked for."""
+"""Saved estimators are loaded unchanged; load asks for what a file does not contain."""
 
 import io
 import pickle

@@ -1,4 +1,4 @@
-"""A MetaPipeline is a Pipeline: what scikit-learn's own tests of pipelines ask, asked of it."""
+"""A MetaPipeline behaves as scikit-learn's Pipeline."""
 
 import re
 

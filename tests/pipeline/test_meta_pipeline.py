@@ -1,4 +1,4 @@
-"""Transformers in meta-training and after it: on each task, or once on all."""
+"""Transformers of each task, or pooled over all tasks, in meta-training and afterwards."""
 
 import pickle
 
@@ -325,7 +325,7 @@ def test_tables_that_do_not_fit_are_refused():
         scaled("task").meta_fit(customers(), y="buys", groups="whom")
 
 
-def test_what_cannot_meta_train_is_refused():
+def test_pipelines_without_a_meta_learner_and_bad_scopes_are_refused():
     with pytest.raises(TypeError, match="last step of a MetaPipeline must have meta_fit; step"):
         make_meta_pipeline(StandardScaler(), PCA(2)).meta_fit(BLOBS)
     with pytest.raises(ValueError, match=r"'transform_scope' .* must be one of"):

@@ -1,4 +1,4 @@
-"""Transformers of each task make the same columns of all tasks, or the pipeline names the one."""
+"""Transformers of each task must make the same columns of all tasks."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""Distributions of tasks: what is drawn, and that it depends on the seed alone."""
+"""Distributions of tasks: their samples, which depend only on the seed."""
 
 import numpy as np
 import pandas as pd

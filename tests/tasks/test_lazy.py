@@ -1,4 +1,4 @@
-"""Tasks that are read one by one: in order, a bounded number at once, and never in silence."""
+"""Lazy tasks are read in order, a bounded number at once, and errors are raised."""
 
 import pickle
 import threading

@@ -1,4 +1,4 @@
-"""Mixtures of task distributions: what they draw, their density, EM."""
+"""Mixtures of task distributions: samples, density, EM."""
 
 import numpy as np
 import pytest

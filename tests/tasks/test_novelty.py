@@ -1,4 +1,4 @@
-"""Novelty: p-values that are uniform where nothing is new, and small where something is."""
+"""Novelty: p-values are uniform for known families and small for new ones."""
 
 import numpy as np
 import pytest
