@@ -78,7 +78,7 @@ def test_numbers_and_bools_of_numpy_are_accepted(cls):
 
 def test_a_subclass_may_redeclare_a_parameter():
     @dataclass(eq=False, repr=False)
-    class Own(MetaClassifier):
+    class Subclass(MetaClassifier):
         head: int = 3
         inner_steps: str = "many"
         learned_lr: float = 2.0
@@ -86,5 +86,5 @@ def test_a_subclass_may_redeclare_a_parameter():
         def make_algorithm(self):
             return ProtoNet(cross_entropy, squared_euclidean)
 
-    est = Own(hidden_layer_sizes=4, max_meta_iter=1, random_state=0).meta_fit(BLOBS)
+    est = Subclass(hidden_layer_sizes=4, max_meta_iter=1, random_state=0).meta_fit(BLOBS)
     assert est.set_params(head=4).fit(BLOBS[0].X, BLOBS[0].y).score(BLOBS[0].X, BLOBS[0].y) > 1 / 3

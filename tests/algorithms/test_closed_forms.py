@@ -33,9 +33,6 @@ class NoHead(Head):
     def start(self, f, theta, support):
         return {}
 
-    def given(self, support):
-        return {}
-
     def outputs(self, Z, phi):
         return Z
 
@@ -69,7 +66,7 @@ def meta_sgd_risks(tasks, theta, alphas):
 
 
 def parts_of(tasks):
-    """Forty disjoint parts, whose scatter is the standard error of what is found in them."""
+    """Forty disjoint parts, whose scatter is the standard error of their estimates."""
     return [
         [Examples(*(t[rows] for t in examples)) for examples in tasks]
         for rows in np.split(np.arange(N_TASKS), 40)

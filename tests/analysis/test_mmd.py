@@ -19,10 +19,10 @@ def kernel(a, b, width):
 
 
 def u_statistic(a, b, width):
-    def own(x):
+    def within(x):
         return kernel(x, x, width)[~np.eye(len(x), dtype=bool)].mean()
 
-    return own(a) + own(b) - 2 * kernel(a, b, width).mean()
+    return within(a) + within(b) - 2 * kernel(a, b, width).mean()
 
 
 def of_gaussians(m1, S1, m2, S2, width):

@@ -175,7 +175,7 @@ def test_one_query_row_has_a_prediction_but_no_r2():
 
 
 class Lazy:
-    """Tasks that are made when they are asked for."""
+    """Tasks that are made on access."""
 
     def __init__(self, tasks):
         self.tasks, self.asked = tasks, []

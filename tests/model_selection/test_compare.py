@@ -41,7 +41,7 @@ SEEN = []  # (who, what, row numbers)
 
 
 class Spy(ClassifierMixin, BaseEstimator):
-    """Notes which rows it is given."""
+    """Record the rows of each call."""
 
     def __init__(self, who="spy", random_state=None):
         self.who, self.random_state = who, random_state
@@ -488,7 +488,7 @@ SPLIT = {"cv": [([0, 1], [2, 3]), ([0, 1], [4, 5])], "seeds": 2, "baselines": ()
 
 
 class AllOrNothing(MAMLRegressor):
-    """A learner of one's own, which raises where a task diverges."""
+    """A learner that raises if a task diverges."""
 
     def predict_tasks(self, tasks):
         return super().predict_tasks(tasks, error_score="raise")

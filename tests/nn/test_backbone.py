@@ -414,12 +414,12 @@ def test_a_network_that_vmap_refuses_runs_task_by_task_with_one_warning(make, ro
 
 
 def test_an_error_of_the_network_is_raised_unchanged():
-    def amiss(Z):
+    def broken(Z):
         if len(Z) > 2:
             raise ZeroDivisionError
         return Z
 
-    f = build_backbone(lambda: Returns(amiss), (3,), 0)
+    f = build_backbone(lambda: Returns(broken), (3,), 0)
     stacked = {k: p.expand(B, *p.shape) for k, p in f.init(torch.Generator()).items()}
     with pytest.raises(ZeroDivisionError):
         f(stacked, torch.zeros(B, 5, 3))
