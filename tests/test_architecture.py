@@ -1,8 +1,9 @@
-"""The house: imports point downwards, and only public names come from elsewhere."""
+"""Imports point downwards, and only public names are imported from elsewhere."""
 
 import ast
 import inspect
 import sys
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -61,13 +62,16 @@ def part_of(path):
     return path.relative_to(HOUSE).parts[0].removesuffix(".py")
 
 
+@cache
 def imports_of(source):
     """Pairs (module, name) of all imports, wherever they stand in the file."""
+    pairs = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, None) for alias in node.names)
+            pairs += [(alias.name, None) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            yield from (("." * node.level + (node.module or ""), a.name) for a in node.names)
+            pairs += [("." * node.level + (node.module or ""), a.name) for a in node.names]
+    return pairs
 
 
 def is_private(name):
@@ -151,7 +155,7 @@ PLANTED = {
 @pytest.mark.parametrize(
     ("file", "line"), [(file, line) for file, lines in PLANTED.items() for line in lines]
 )
-def test_a_planted_wrong_import_is_found(file, line):
+def test_a_planted_wrong_import_is_noticed(file, line):
     source = (HOUSE / file).read_text()
     assert list(complaints(HOUSE / file, f"{source}\n{line}\n")) != []
 
@@ -166,9 +170,9 @@ NAMES = {
 def files_of(imports):
     """The files of the package behind pairs (module, name)."""
     for module, name in imports:
-        found = NAMES.get(f"{module}.{name}", NAMES.get(module))
-        if found is not None:
-            yield str(found.relative_to(HOUSE))
+        path = NAMES.get(f"{module}.{name}", NAMES.get(module))
+        if path is not None:
+            yield str(path.relative_to(HOUSE))
 
 
 def graph_of(sources):
@@ -191,7 +195,7 @@ def test_no_file_imports_itself_by_way_of_others():
     assert cycle_in(SOURCES) is None
 
 
-def test_a_planted_cycle_is_found():
+def test_a_planted_cycle_is_noticed():
     line = "def f():\n    from sklearn_meta.datasets import make_blob_tasks\n"
     cycle = cycle_in(SOURCES | {"tasks/task.py": f"{SOURCES['tasks/task.py']}\n{line}"})
     assert "tasks/task.py" in cycle
@@ -207,7 +211,7 @@ def test_inspection_is_on_top():
     assert importers <= inside
 
 
-def test_imports_stand_at_the_top_but_those_of_optional_packages():
+def test_only_optional_packages_are_imported_inside_functions():
     late = {
         file
         for file, source in SOURCES.items()
@@ -220,7 +224,7 @@ def test_imports_stand_at_the_top_but_those_of_optional_packages():
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(HOUSE)))
-def test_shop_windows_hold_no_logic(path):
+def test_init_files_contain_no_logic(path):
     """An __init__ imports and lists; any other file says what it offers."""
     tree = ast.parse(path.read_text())
     defined = [n for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef))]

@@ -1,4 +1,4 @@
-"""Bad input: one clear error that names what is wrong, and an estimator that stays as it was."""
+"""Bad input gives one clear error, and leaves the estimator unchanged."""
 
 import numpy as np
 import pandas as pd
@@ -339,7 +339,7 @@ def test_unknown_distances(distance):
     refused(est, lambda: est.meta_fit(TASKS), "'distance' parameter .*'sqeuclidean' or 'cosine'")
 
 
-def test_what_needs_a_prior_or_an_adaptation_says_so():
+def test_methods_that_need_a_prior_or_an_adaptation_are_refused_without():
     est = ProtoNetClassifier(**SMALL)
     refused(est, lambda: est.predict(X), "not fitted yet", NotFittedError)
     est = est.meta_fit(TASKS)
@@ -363,7 +363,7 @@ SPOIL = {
 
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(st.integers(2, 6), st.sampled_from(sorted(SPOIL)), st.data())
-def test_one_bad_task_among_good_ones_is_named(n_tasks, how, data):
+def test_one_bad_task_among_good_tasks_is_named(n_tasks, how, data):
     i = data.draw(st.integers(1, n_tasks - 1))
     pairs = [(X[: 6 + k], Y[: 6 + k]) for k in range(n_tasks)]
     pairs[i] = SPOIL[how](*pairs[i])

@@ -1,4 +1,4 @@
-"""Columns are held by name and order against those of meta_fit (or fit), wherever frames go."""
+"""Columns are compared by name and order with those of meta_fit or fit, wherever frames go."""
 
 import warnings
 
@@ -153,7 +153,7 @@ def test_predict_refuses_other_columns_than_those_of_fit(name):
 
 @pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
 @pytest.mark.parametrize("name", TASKS)
-def test_what_was_fitted_refuses_tasks_of_other_columns(name, order):
+def test_fitted_objects_refuse_tasks_of_other_columns(name, order):
     with pytest.raises(ValueError, match=rf"Task 0: The {WORDS}"):
         TASKS[name]([_other(task, order) for task in REAL])
 
@@ -166,7 +166,7 @@ def test_tasks_are_compared_with_tasks_of_the_same_columns(call):
         call(REAL, other[0] if call is nearest_tasks else other, **how)
 
 
-def test_tables_of_rows_without_a_label_are_held_to_the_columns_too():
+def test_predict_rows_refuses_other_columns():
     est, task = TaskEstimator(_maml(), prefit=True).fit(None), REAL[0]
     y = np.where(np.arange(16) < 8, task.y, np.nan)
     assert est.predict_rows(_frame(task), y, np.zeros(16)).y.shape == (8,)
@@ -174,7 +174,7 @@ def test_tables_of_rows_without_a_label_are_held_to_the_columns_too():
         est.predict_rows(_frame(task, "cba"), y, np.zeros(16))
 
 
-def test_densities_know_the_names_of_their_columns():
+def test_densities_refuse_other_columns():
     density = _density()
     assert density.feature_names_in_.tolist() == list("abc")
     assert density.sample(random_state=0)[0].feature_names_in == tuple("abc")

@@ -1,4 +1,4 @@
-"""The cards of docs/algorithms: one for each algorithm, with the same parts."""
+"""The documentation: cards of algorithms, links, code of the guides, list of public names."""
 
 import doctest
 import importlib.util
@@ -40,7 +40,7 @@ def test_a_card_has_an_equation_and_all_parts(card):
 @pytest.mark.parametrize(
     "path", [DOCS.parent / "README.md", *DOCS.rglob("*.md")], ids=lambda p: str(p.name)
 )
-def test_links_lead_somewhere(path):
+def test_links_exist(path):
     targets = re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text(encoding="utf-8"))
     broken = [t for t in targets if "://" not in t and not (path.parent / t).exists()]
     assert broken == []
@@ -50,7 +50,7 @@ GUIDES = [path for path in DOCS.glob("*.md") if ">>> " in path.read_text(encodin
 
 
 @pytest.mark.parametrize("path", GUIDES, ids=lambda p: p.stem)
-def test_the_code_of_a_guide_is_true(path):
+def test_the_code_of_a_guide_runs(path):
     code = re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
     example = doctest.DocTestParser().get_doctest("\n".join(code), {}, path.stem, None, None)
     options = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
@@ -70,7 +70,7 @@ MODULES = ["", "tasks", "datasets", "model_selection", "pipeline", "metrics", "i
 MODULES += ["analysis", "ensemble", "persistence", "testing"]
 
 
-def test_the_list_of_public_names_is_that_of_the_package():
+def test_the_list_of_public_names_is_complete():
     spec = importlib.util.spec_from_file_location("make_api", DOCS / "make_api.py")
     make_api = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(make_api)

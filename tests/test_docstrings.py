@@ -1,4 +1,4 @@
-"""Every public name says what it takes, gives and raises, in numpydoc's form."""
+"""Public names have docstrings in the format of numpydoc."""
 
 import importlib
 import inspect
@@ -95,7 +95,7 @@ def remarks(label):
     exempt = describes_fields, is_protocol, inherits_parameters
     if label in CLASSES and any(rule(CLASSES[label]) for rule in exempt):
         left_out = left_out | {"PR01"}
-    if label in MEMBERS and leaves_it_to_the_base(*MEMBERS[label]):
+    if label in MEMBERS and inherits_docstring(*MEMBERS[label]):
         left_out = left_out | {"PR01", "RT01", "YD01"}
     return [f"{code} {text}" for code, text in checks if code not in left_out]
 
@@ -118,7 +118,7 @@ def inherits_parameters(cls):
     return bool(fields) and any(fields <= set(entries_of(section)) for section in bases)
 
 
-def leaves_it_to_the_base(owner, name):
+def inherits_docstring(owner, name):
     """Whether a method of one line overrides one of ours that describes arguments and result."""
     bases = [base for base in owner.__mro__[1:] if is_ours(base) and name in vars(base)]
     if not bases or {"Parameters", "Returns"} & sections_of(doc_of(owner, name)).keys():
@@ -131,7 +131,7 @@ def doc_of(cls, name):
 
 
 @pytest.mark.parametrize("label", [*PUBLIC, *MEMBERS])
-def test_numpydoc_has_no_remark(label):
+def test_numpydoc_reports_nothing(label):
     assert remarks(label) == []
 
 
@@ -152,7 +152,7 @@ def estimators():
 
 
 @pytest.mark.parametrize("cls", estimators())
-def test_estimators_say_attributes_errors_and_sources(cls):
+def test_estimators_document_attributes_errors_and_sources(cls):
     sections, needed = sections_of(cls.__doc__), {"Attributes", "Raises", "References", "Examples"}
     needed |= {"Parameters"} if inspect.signature(cls).parameters else set()
     assert needed <= sections.keys()
@@ -160,7 +160,7 @@ def test_estimators_say_attributes_errors_and_sources(cls):
 
 
 @pytest.mark.parametrize("name", [n for n, v in SHOWN.items() if is_ours(v)])
-def test_what_a_user_meets_first_has_an_example(name):
+def test_common_names_have_an_example(name):
     value = SHOWN[name]
     if inspect.isclass(value) and issubclass(value, BaseException):
         assert value.__doc__

@@ -36,9 +36,9 @@ def linear(tau, mean, n_tasks, seed):
 
 
 RELATED = linear(0.3, 1.0, 60, 0)
-GUARD = GuardedMetaRegressor(INNER, cv=3, random_state=0).meta_fit(RELATED[:30])
+GUARD = GuardedMetaRegressor(INNER, cv=2, n_folds=2, random_state=0).meta_fit(RELATED[:30])
 BLOBS = make_blob_tasks(14, n_way=3, n_rows=8, n_features=4, n_shot=3, random_state=0)
-CLF = GuardedMetaClassifier(ProtoNetClassifier(**SMALL), n_folds=2, cv=3, random_state=0)
+CLF = GuardedMetaClassifier(ProtoNetClassifier(**SMALL), n_folds=2, cv=2, random_state=0)
 CLF = CLF.meta_fit(BLOBS[:8])
 
 
@@ -54,7 +54,7 @@ def error(predicted, tasks):
 
 
 @pytest.mark.parametrize("kind", ["identical", "unrelated", "mixed", "nonsense"])
-def test_never_much_worse_than_the_best_member(kind):
+def test_a_guard_is_never_much_worse_than_its_best_member(kind):
     tasks = {
         "identical": linear(1e-3, 1.0, 70, 1),
         "unrelated": linear(3.0, 0.0, 70, 1),
@@ -107,18 +107,18 @@ def test_the_only_row_of_a_class_is_not_left_out():
 
 
 @pytest.mark.parametrize(("est", "tasks"), [(GUARD, RELATED[30:33]), (CLF, BLOBS[8:11])])
-def test_one_task_at_a_time_is_all_tasks_at_once(est, tasks):
+def test_predict_tasks_is_a_loop_over_tasks(est, tasks):
     together, weights = est.predict_tasks(tasks), est.weights_tasks(tasks)
     np.testing.assert_allclose(weights.sum(axis=1), 1)
     for task, y, w in zip(tasks, together, weights, strict=True):
-        own = clone(est).fit(task.X_support, task.y_support)
-        np.testing.assert_allclose(list(own.weights_.values()), w, atol=1e-5)
+        fitted = clone(est).fit(task.X_support, task.y_support)
+        np.testing.assert_allclose(list(fitted.weights_.values()), w, atol=1e-5)
         if is_regressor(est):
-            np.testing.assert_allclose(own.predict(task.X_query), y, atol=1e-6)
+            np.testing.assert_allclose(fitted.predict(task.X_query), y, atol=1e-6)
         else:
-            P = own.predict_proba(task.X_query)
+            P = fitted.predict_proba(task.X_query)
             np.testing.assert_allclose(P.sum(axis=1), 1)
-            assert (own.predict(task.X_query) == y).mean() > 0.9
+            assert (fitted.predict(task.X_query) == y).mean() > 0.9
     expected = [est_score(est, t, y) for t, y in zip(tasks, together, strict=True)]
     np.testing.assert_allclose(est.score_tasks(tasks), expected)
 
@@ -154,7 +154,7 @@ def test_parameters_stay_and_a_failed_meta_fit_changes_nothing():
     assert INNER.meta_state is None
 
 
-def test_never_meta_fitted_it_is_the_per_task_member():
+def test_without_meta_fit_a_guard_is_its_local_member():
     task = RELATED[0]
     reg = GuardedMetaRegressor(INNER).fit(task.X_support, task.y_support)
     assert reg.weights_ == {"meta": 0.0, "per-task": 1.0, "pooled": 0.0}
@@ -167,13 +167,13 @@ def test_new_labels_leave_the_pooled_member_out():
     assert (CLF.weights_tasks(new)[:, 2] == 0).all()
     named = [Task(t.X, [f"{i}{k}" for k in t.y], support=t.support) for i, t in enumerate(BLOBS)]
     inner = ProtoNetClassifier(**SMALL)
-    own = GuardedMetaClassifier(inner, n_folds=2, cv=2, random_state=0).meta_fit(named[:6])
-    assert own.meta_state.members.pooled is None
-    assert np.isinf(own.calibration_.loss[2])
-    assert set(np.unique(own.predict_tasks(named[6:7])[0])) <= {"60", "61", "62"}
+    fitted = GuardedMetaClassifier(inner, n_folds=2, cv=2, random_state=0).meta_fit(named[:6])
+    assert fitted.meta_state.members.pooled is None
+    assert np.isinf(fitted.calibration_.loss[2])
+    assert set(np.unique(fitted.predict_tasks(named[6:7])[0])) <= {"60", "61", "62"}
 
 
-def test_supports_are_drawn_where_none_is_fixed():
+def test_supports_are_drawn_for_tasks_without_one():
     tasks = [Task(t.X, t.y) for t in RELATED[:6]]
     maml = GuardedMetaRegressor(MAMLRegressor(**SMALL), n_folds=2, cv=2, random_state=0)
     assert maml.meta_fit(tasks).calibration_.n_typical >= 5
@@ -183,7 +183,7 @@ def test_supports_are_drawn_where_none_is_fixed():
     assert sized.meta_fit(tasks).calibration_.n_typical == 4
 
 
-def test_what_cannot_be_guarded_is_refused_in_words():
+def test_bad_members_are_refused():
     with pytest.raises(TypeError, match="with meta_fit"):
         GuardedMetaRegressor(Ridge()).meta_fit(RELATED)
     with pytest.raises(TypeError, match="guards a classifier"):
@@ -203,7 +203,7 @@ def test_what_cannot_be_guarded_is_refused_in_words():
 # ---- members that fail -------------------------------------------------------------------------
 
 NETWORK = {"hidden_layer_sizes": 8, "max_meta_iter": 5, "random_state": 0, "device": "cpu"}
-MAML = GuardedMetaRegressor(MAMLRegressor(**NETWORK), n_folds=2, cv=3, random_state=0)
+MAML = GuardedMetaRegressor(MAMLRegressor(**NETWORK), n_folds=2, cv=2, random_state=0)
 MAML = MAML.meta_fit(RELATED[:12])
 LEFT_OUT = "'meta' gets no weight: "
 other_units = pytest.mark.filterwarnings("ignore::sklearn_meta.ScaleWarning")  # there is one, too
@@ -226,50 +226,50 @@ def others_alone(guard, task):
 def test_a_member_that_diverges_gets_no_weight(factor):
     task = scaled(RELATED[12], factor, "ann")
     with pytest.warns(ConvergenceWarning, match=f"The support: {LEFT_OUT}") as caught:
-        own = clone(MAML).fit(task.X_support, task.y_support)
+        fitted = clone(MAML).fit(task.X_support, task.y_support)
     assert sum(w.category is ConvergenceWarning for w in caught) == 1
     assert caught[0].filename == __file__
-    assert own.weights_["meta"] == 0
-    np.testing.assert_allclose(own.predict(task.X_query), others_alone(own, task))
+    assert fitted.weights_["meta"] == 0
+    np.testing.assert_allclose(fitted.predict(task.X_query), others_alone(fitted, task))
     mixed = [RELATED[13], task, RELATED[14]]
     with pytest.warns(ConvergenceWarning, match=rf"^Task 1 \('ann'\): {LEFT_OUT}") as caught:
-        found = MAML.predict_tasks(mixed)
+        result = MAML.predict_tasks(mixed)
     assert sum(w.category is ConvergenceWarning for w in caught) == 1
-    np.testing.assert_allclose(found[1], own.predict(task.X_query))
+    np.testing.assert_allclose(result[1], fitted.predict(task.X_query))
     for k, alone in ((0, RELATED[13]), (2, RELATED[14])):
-        np.testing.assert_array_equal(found[k], MAML.predict_tasks([alone, alone])[0])
+        np.testing.assert_array_equal(result[k], MAML.predict_tasks([alone, alone])[0])
     with pytest.warns(ConvergenceWarning, match=r"^Task 1 \('ann'\)"):
         weights = MAML.weights_tasks(mixed)
     np.testing.assert_allclose(weights.sum(axis=1), 1)
     assert weights[1, 0] == 0
     with pytest.warns(ConvergenceWarning, match=r"^Task 1 \('ann'\)"):
         scores = MAML.score_tasks(mixed)
-    np.testing.assert_allclose(scores[1], est_score(own, task, found[1]))
+    np.testing.assert_allclose(scores[1], est_score(fitted, task, result[1]))
 
 
 def test_a_guard_with_a_member_left_out_can_be_saved(tmp_path):
     task = scaled(RELATED[12], 1e6)
     with pytest.warns(ConvergenceWarning, match=LEFT_OUT):
-        own = clone(MAML).fit(task.X_support, task.y_support)
-    own.save(tmp_path / "guard")
+        fitted = clone(MAML).fit(task.X_support, task.y_support)
+    fitted.save(tmp_path / "guard")
     same = load(tmp_path / "guard")
-    np.testing.assert_array_equal(same.predict(task.X_query), own.predict(task.X_query))
-    assert same.weights_ == own.weights_
+    np.testing.assert_array_equal(same.predict(task.X_query), fitted.predict(task.X_query))
+    assert same.weights_ == fitted.weights_
 
 
 def test_a_classifier_that_diverges_gets_no_weight():
     inner = MAMLClassifier(**NETWORK)
     guard = GuardedMetaClassifier(inner, n_folds=2, cv=3, random_state=0).meta_fit(BLOBS[:8])
-    guard.meta_state.members.meta.set_params(inner_lr=1e6, inner_steps=300)
+    guard.meta_state.members.meta.set_params(inner_lr=1e6, inner_steps=10)
     with pytest.warns(ConvergenceWarning, match=rf"Task 0: {LEFT_OUT}.*Task 1: {LEFT_OUT}"):
         weights = guard.weights_tasks(BLOBS[8:10])
     assert (weights[:, 0] == 0).all()
     with pytest.warns(ConvergenceWarning, match=LEFT_OUT):
-        own = clone(guard).fit(BLOBS[8].X_support, BLOBS[8].y_support)
-    np.testing.assert_allclose(own.predict_proba(BLOBS[8].X_query).sum(axis=1), 1)
+        fitted = clone(guard).fit(BLOBS[8].X_support, BLOBS[8].y_support)
+    np.testing.assert_allclose(fitted.predict_proba(BLOBS[8].X_query).sum(axis=1), 1)
     with pytest.warns(ConvergenceWarning, match=LEFT_OUT):
-        (found,) = guard.predict_tasks(BLOBS[8:9])
-    np.testing.assert_array_equal(own.predict(BLOBS[8].X_query), found)
+        (result,) = guard.predict_tasks(BLOBS[8:9])
+    np.testing.assert_array_equal(fitted.predict(BLOBS[8].X_query), result)
 
 
 class Shifty(Ridge):
@@ -284,23 +284,23 @@ def test_a_member_that_is_not_finite_for_a_row_leaves_it_to_the_others():
     guard = GuardedMetaRegressor(INNER, **members, n_folds=2, cv=3, random_state=0)
     guard = guard.meta_fit(linear(3.0, 0.0, 12, 0))
     task = RELATED[12]
-    own = clone(guard).fit(task.X_support, task.y_support)
-    assert min(own.weights_.values()) > 0
+    fitted = clone(guard).fit(task.X_support, task.y_support)
+    assert min(fitted.weights_.values()) > 0
     X = np.where(np.arange(len(task.X_query))[:, None] == 2, 100.0, task.X_query)
     with pytest.warns(
         ConvergenceWarning, match=r"^X: 'per-task' gets no weight: .* for 1 of 14 rows"
     ):
-        found = own.predict(X)
-    np.testing.assert_allclose(np.delete(found, 2), np.delete(own.predict(task.X_query), 2))
+        result = fitted.predict(X)
+    np.testing.assert_allclose(np.delete(result, 2), np.delete(fitted.predict(task.X_query), 2))
     meta = clone(INNER).meta_fit(linear(3.0, 0.0, 12, 0)).fit(task.X_support, task.y_support)
-    w, pooled = own.weights_, guard.meta_state.members.pooled
+    w, pooled = fitted.weights_, guard.meta_state.members.pooled
     two = w["meta"] * meta.predict(X[[2]]) + w["pooled"] * pooled.predict(X[[2]])
-    np.testing.assert_allclose(found[2], two[0] / (w["meta"] + w["pooled"]))
-    one_by_one = np.concatenate([own.predict(X[[i]]) for i in range(2)])
-    np.testing.assert_allclose(one_by_one, found[:2])
+    np.testing.assert_allclose(result[2], two[0] / (w["meta"] + w["pooled"]))
+    one_by_one = np.concatenate([fitted.predict(X[[i]]) for i in range(2)])
+    np.testing.assert_allclose(one_by_one, result[:2])
 
 
-def test_pooled_outputs_that_are_absurd_are_left_out():
+def test_absurd_pooled_outputs_are_left_out():
     """Inputs in other units: the pooled model is off by a factor that no weight makes up for."""
     task = RELATED[12]
     shifted = Task(1e4 * task.X, task.y, support=task.support)
@@ -316,19 +316,19 @@ class Fails(Ridge):
 
 
 @other_units
-def test_where_all_members_fail_the_mean_of_the_support_is_left():
+def test_the_mean_of_the_support_is_predicted_if_all_members_fail():
     guard = clone(MAML).set_params(per_task=Fails())
     task = scaled(RELATED[12], 1e6, "ann")
     members = MAML.meta_state.members._replace(per_task=Fails(), pooled=None)
     guard.meta_state = MAML.meta_state._replace(members=members)
-    words = "'meta' gets no weight: .* 'per-task' gets no weight: overflow"
-    with pytest.warns(ConvergenceWarning, match=words):
-        own = guard.fit(task.X_support, task.y_support)
-    assert own.weights_ == {"meta": 0.0, "per-task": 1.0, "pooled": 0.0}
-    np.testing.assert_allclose(own.predict(task.X_query), task.y_support.mean())
-    with pytest.warns(ConvergenceWarning, match=words):
-        (found,) = guard.predict_tasks([task])
-    np.testing.assert_allclose(found, task.y_support.mean())
+    message = "'meta' gets no weight: .* 'per-task' gets no weight: overflow"
+    with pytest.warns(ConvergenceWarning, match=message):
+        fitted = guard.fit(task.X_support, task.y_support)
+    assert fitted.weights_ == {"meta": 0.0, "per-task": 1.0, "pooled": 0.0}
+    np.testing.assert_allclose(fitted.predict(task.X_query), task.y_support.mean())
+    with pytest.warns(ConvergenceWarning, match=message):
+        (result,) = guard.predict_tasks([task])
+    np.testing.assert_allclose(result, task.y_support.mean())
     never = GuardedMetaRegressor(MAMLRegressor(), per_task=Fails())
     with pytest.warns(ConvergenceWarning, match="'per-task' gets no weight: overflow"):
         never.fit(task.X_support, task.y_support)
@@ -337,18 +337,18 @@ def test_where_all_members_fail_the_mean_of_the_support_is_left():
 
 def test_trials_in_which_a_member_diverges_do_not_spoil_its_weight():
     """One task of meta-training in other units: the weights are those that the others teach."""
-    known = list(RELATED[:20])
-    strange = [*known[:5], scaled(known[5], 1e7, "ann"), *known[6:]]
+    related = list(RELATED[:20])
+    strange = [*related[:5], scaled(related[5], 1e7, "ann"), *related[6:]]
     guards = []
-    for tasks in (known, strange):
+    for tasks in (related, strange):
         guard = GuardedMetaRegressor(HalfBlind(max_iter=30), n_folds=2, cv=3, random_state=0)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             guards.append(guard.meta_fit(tasks))
     assert rf"Task 5 ('ann'): {LEFT_OUT}overflow" in str(caught[-1].message)
-    plain, told = (guard.calibration_ for guard in guards)
-    assert np.isfinite(told.loss[0])
-    assert told.loss[0] < 10 * plain.loss[0]
+    plain, diverging = (guard.calibration_ for guard in guards)
+    assert np.isfinite(diverging.loss[0])
+    assert diverging.loss[0] < 10 * plain.loss[0]
     assert guards[1].weights_tasks(RELATED[20:21])[0].argmax() == 0
 
 
@@ -381,9 +381,9 @@ def test_error_score_of_a_guard():
     ):
         guard.predict_tasks([RELATED[13], far], error_score="raise")
     with pytest.warns(ConvergenceWarning, match=LEFT_OUT):
-        own = guard.fit(far.X_support, far.y_support)
+        fitted = guard.fit(far.X_support, far.y_support)
     with pytest.raises(FloatingPointError, match="No member of this GuardedMetaRegressor has fin"):
-        own.predict(far.X_query)
+        fitted.predict(far.X_query)
 
 
 @other_units
@@ -406,14 +406,14 @@ class Brittle(HierarchicalRegressor):
 
 def test_a_member_that_fails_where_rows_are_left_out_gets_no_weight():
     guard = GuardedMetaRegressor(Brittle(max_iter=30), n_folds=2, cv=3, random_state=0)
-    words = rf"{LEFT_OUT}it fails where rows of the support are left out"
-    with pytest.warns(ConvergenceWarning, match=words):
+    message = rf"{LEFT_OUT}it fails where rows of the support are left out"
+    with pytest.warns(ConvergenceWarning, match=message):
         guard.meta_fit(RELATED[:12])
-    with pytest.warns(ConvergenceWarning, match=rf"Task 0: {words}"):
+    with pytest.warns(ConvergenceWarning, match=rf"Task 0: {message}"):
         assert guard.weights_tasks(RELATED[12:13])[0, 0] == 0
 
 
-def test_a_guard_says_that_a_support_is_in_other_units():
+def test_a_guard_warns_of_a_support_in_other_units():
     task = scaled(RELATED[12], 1e-6)
     with pytest.warns(ScaleWarning, match="^The support is far from the scale") as seen:
         clone(MAML).fit(task.X_support, task.y_support)
@@ -424,10 +424,10 @@ def test_a_guard_says_that_a_support_is_in_other_units():
 
 
 @pytest.mark.parametrize("form", [list, lambda tasks: [Task(t.X, t.y) for t in tasks]])
-def test_a_guard_goes_over_tasks(form):
+def test_a_guard_is_scored_over_tasks(form):
     """With supports that are fixed, and with those drawn as large as the learner inside says."""
     tasks = form(RELATED)
     guard = clone(MAML).reset_meta()
     assert np.isfinite(TaskEstimator(guard).fit(tasks[:8]).score(tasks[8:12]))
-    found = compare(guard, tasks[:8], cv=2, seeds=1, baselines=[])
-    assert np.isfinite(found.scores(type(guard).__name__)).all()
+    comparison = compare(guard, tasks[:8], cv=2, seeds=1, baselines=[])
+    assert np.isfinite(comparison.scores(type(guard).__name__)).all()

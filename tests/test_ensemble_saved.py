@@ -1,4 +1,4 @@
-"""Guarded learners keep the promises of the package, and are saved to files."""
+"""Guarded learners pass the checks of estimators, and are saved to files."""
 
 import pickle
 import re
@@ -52,16 +52,16 @@ def test_scikit_learn_checks(estimator, check):
 
 
 @pytest.mark.slow
-def test_the_promises_of_meta_learners():
+def test_meta_learner_checks():
     assert check_meta_learner(REG) is None
     # to the pooled member a label means the same in all tasks, so their order is not free
     assert check_meta_learner(CLF, skip=["label_order"]) is None
-    own = [Task(t.X, 3 * i + t.y) for i, t in enumerate(BLOBS[:4])]
-    assert check_meta_learner(CLF, own) is None
+    local = [Task(t.X, 3 * i + t.y) for i, t in enumerate(BLOBS[:4])]
+    assert check_meta_learner(CLF, local) is None
 
 
 @BOTH
-def test_loaded_it_predicts_the_same(est, tasks, tmp_path):
+def test_a_loaded_guard_predicts_the_same(est, tasks, tmp_path):
     X, y, Q = tasks[0].X_support, tasks[0].y_support, tasks[0].X_query
     never, fitted = clone(est).reset_meta().fit(X, y), clone(est).fit(X, y)
     for guard in (clone(est).reset_meta(), never, est, fitted):
@@ -81,7 +81,7 @@ def test_loaded_it_predicts_the_same(est, tasks, tmp_path):
         np.testing.assert_array_equal(same.fit(X, y).predict(Q), clone(guard).fit(X, y).predict(Q))
 
 
-def test_names_of_labels_and_columns_come_back(tmp_path):
+def test_labels_and_columns_are_loaded(tmp_path):
     pd = pytest.importorskip("pandas")
     names = np.array(["a", "b", "c"])
     frames = pd.DataFrame(BLOBS[0].X_support, columns=list("wxyz"))
@@ -92,7 +92,7 @@ def test_names_of_labels_and_columns_come_back(tmp_path):
     assert set(same.predict(frames)) <= set(names)
 
 
-def test_types_that_skops_does_not_know_ask_for_trust(tmp_path):
+def test_unknown_types_of_skops_have_to_be_trusted(tmp_path):
     guard = GuardedMetaClassifier(ProtoNetClassifier(**SMALL), per_task=MyLogistic(), **QUICK)
     guard.meta_fit(BLOBS).save(tmp_path / "guard")
     with pytest.raises(SaveError, match=r"types that are not trusted: \[.*MyLogistic"):
@@ -102,7 +102,7 @@ def test_types_that_skops_does_not_know_ask_for_trust(tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
-def test_what_no_file_can_hold_is_refused_at_the_door(tmp_path):
+def test_members_that_cannot_be_saved_are_refused(tmp_path):
     path = tmp_path / "guard"
     with pytest.raises(SaveError, match="GuardedMetaRegressor cannot be saved: I stay here"):
         GuardedMetaRegressor(MAMLRegressor(), per_task=Stubborn()).save(path)
@@ -113,7 +113,7 @@ def test_what_no_file_can_hold_is_refused_at_the_door(tmp_path):
     assert sklearn_meta.load(path).random_state is None
 
 
-def test_guards_of_ones_own(tmp_path):
+def test_subclasses_of_guards(tmp_path):
     path = tmp_path / "guard"
     guard = MyGuard(HierarchicalRegressor(), **QUICK).meta_fit(LINEAR)
     guard.save(path)
@@ -133,7 +133,7 @@ def test_parameters_of_the_learner_are_set_on_loading(tmp_path):
 
 
 @BOTH
-def test_clones_share_a_prior_that_cannot_be_written_to(est, tasks):
+def test_clones_share_a_read_only_prior(est, tasks):
     assert clone(est).meta_state is est.meta_state
     copy = pickle.loads(pickle.dumps(est))
     for guard in (est, copy):

@@ -1,4 +1,4 @@
-"""Every example runs, with a small budget, and the README's code is true."""
+"""Every example runs with a small budget, and the code of the README runs."""
 
 import argparse
 import doctest
@@ -38,9 +38,9 @@ def load(monkeypatch):
 @pytest.mark.slow
 def test_first_meta_learner_prints_a_table_and_saves_a_picture(load, tmp_path, capsys):
     picture = tmp_path / "digits.png"
-    found = load("plot_01_first_meta_learner").main(2, 12, picture=str(picture))
-    assert len(found) == 2 * 6
-    assert all(0 <= mean <= 100 for mean, _ in found.values())
+    result = load("plot_01_first_meta_learner").main(2, 12, picture=str(picture))
+    assert len(result) == 2 * 6
+    assert all(0 <= mean <= 100 for mean, _ in result.values())
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert "nearest centroid, raw pixels" in capsys.readouterr().out
 
@@ -53,7 +53,7 @@ def test_sinusoids_error_falls_with_training(load, tmp_path):
     assert picture.exists()
 
 
-def test_omniglot_without_data_says_where_to_put_it(load, tmp_path, monkeypatch, capsys):
+def test_omniglot_without_data_names_the_folder(load, tmp_path, monkeypatch, capsys):
     example = load("plot_03_omniglot")
 
     def offline(**kwargs):
@@ -75,20 +75,20 @@ def characters():
 def test_omniglot_on_a_few_characters(load, monkeypatch):
     example = load("plot_03_omniglot")
     monkeypatch.setattr(example, "fetch_omniglot", lambda **kwargs: characters())
-    found = example.main(1, 1, 2)
-    assert set(found) == {"ProtoNetClassifier", "MAMLClassifier"}
+    result = example.main(1, 1, 2)
+    assert set(result) == {"ProtoNetClassifier", "MAMLClassifier"}
 
 
 @pytest.mark.slow
 def test_grid_search_and_pipeline(load):
-    found = load("plot_04_grid_search_and_pipeline").main(150)
-    assert found["pipeline, cross-validated"] > found["the same without meta_fit"]
+    result = load("plot_04_grid_search_and_pipeline").main(150)
+    assert result["pipeline, cross-validated"] > result["the same without meta_fit"]
 
 
-def test_an_algorithm_of_ones_own_keeps_the_promises(load, capsys):
-    found = load("plot_05_write_your_own_algorithm").main(60)
+def test_the_custom_algorithm_passes_the_checks(load, capsys):
+    result = load("plot_05_write_your_own_algorithm").main(60)
     assert "passes all checks" in capsys.readouterr().out
-    assert found["ShrunkenPrototypesClassifier"] > 0.2  # ten classes
+    assert result["ShrunkenPrototypesClassifier"] > 0.2  # ten classes
 
 
 def test_a_learned_rule_has_gates_to_draw(load, tmp_path):
@@ -101,10 +101,10 @@ def test_a_learned_rule_has_gates_to_draw(load, tmp_path):
 @pytest.mark.slow
 def test_does_it_pay_has_a_verdict_for_each_family(load, tmp_path, capsys):
     picture = tmp_path / "pay.png"
-    found = load("plot_07_does_it_pay").main(0.01, 4, 1, str(picture), str(tmp_path / "cache"))
+    result = load("plot_07_does_it_pay").main(0.01, 4, 1, str(picture), str(tmp_path / "cache"))
     printed = capsys.readouterr().out
-    assert set(found) == {"linear tasks", "sinusoids", "digits never seen"}
-    assert all(comparison.verdict in printed for comparison in found.values())
+    assert set(result) == {"linear tasks", "sinusoids", "digits never seen"}
+    assert all(comparison.verdict in printed for comparison in result.values())
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
@@ -115,15 +115,15 @@ def test_should_i_meta_learn_writes_a_page_for_each_set(load, monkeypatch, tmp_p
     def offline(**kwargs):
         raise OSError("Put it into the data home")
 
-    there = (Path(os.environ.get("SKLEARN_META_DATA", "")) / "parkinsons").is_dir()
+    has_patients = (Path(os.environ.get("SKLEARN_META_DATA", "")) / "parkinsons").is_dir()
     monkeypatch.setattr(example, "fetch_omniglot", offline)
-    if not there:
+    if not has_patients:
         monkeypatch.setattr(example, "fetch_parkinsons", offline)
-    found = example.main(6, str(tmp_path))
+    result = example.main(6, str(tmp_path))
     printed = capsys.readouterr().out
-    assert set(found) == {"digits", "patients"} if there else {"digits"}
+    assert set(result) == {"digits", "patients"} if has_patients else {"digits"}
     assert "Left out: Put it into the data home" in printed
-    for name, report in found.items():
+    for name, report in result.items():
         assert str(report) in printed
         assert (tmp_path / f"plot_09_{name}.html").read_text().startswith("<!doctype html>")
 
@@ -142,7 +142,7 @@ def recordings():
 
 
 @pytest.mark.slow
-def test_customers_from_a_frame_to_another_process(load, monkeypatch, tmp_path, capsys):
+def test_customers_predicts_in_another_process(load, monkeypatch, tmp_path, capsys):
     """The real patients where they are at hand."""
     example = load("plot_08_customers_dataframe")
     table = recordings()
@@ -152,14 +152,14 @@ def test_customers_from_a_frame_to_another_process(load, monkeypatch, tmp_path, 
         table = Bunch(frame=whole[whole["subject#"].isin(FEW)])
     monkeypatch.setattr(example, "fetch_parkinsons", lambda **kwargs: table)
     picture = tmp_path / "compare.png"
-    found = example.main(3, 1, str(picture))
-    assert {f"patient {i}" for i in range(37, 43)} < set(found)
-    assert np.isfinite(list(found.values())).all()
+    result = example.main(3, 1, str(picture))
+    assert {f"patient {i}" for i in range(37, 43)} < set(result)
+    assert np.isfinite(list(result.values())).all()
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert "loaded by another process" in capsys.readouterr().out
 
 
-def test_customers_without_data_says_where_to_put_it(load, monkeypatch, capsys):
+def test_customers_without_data_names_the_folder(load, monkeypatch, capsys):
     example = load("plot_08_customers_dataframe")
 
     def offline(**kwargs):
@@ -171,8 +171,8 @@ def test_customers_without_data_says_where_to_put_it(load, monkeypatch, capsys):
 
 
 def test_prefit_shares_one_meta_training(load, capsys):
-    found = load("benchmarks/prefit").main(5, 4)
-    assert found["searching"] > 0
+    result = load("benchmarks/prefit").main(5, 4)
+    assert result["searching"] > 0
     assert "12 candidates with prefit" in capsys.readouterr().out
 
 
@@ -181,16 +181,16 @@ def test_many_tasks_are_scored_as_in_a_loop(load, monkeypatch):
     monkeypatch.setattr(
         bench, "peaks", lambda sizes, iters: [(n, *bench.peak(n, iters)) for n in sizes]
     )
-    found = bench.main([1, 6], [20], 4, 1, 1)
+    result = bench.main([1, 6], [20], 4, 1, 1)
     for name in ("MAMLRegressor", "MAMLClassifier", "ProtoNetClassifier"):
-        assert [row[0] for row in found[name]] == [1, 6]
-        assert max(row[4] for row in found[name]) < 1e-6
-    assert found["memory"][0][0] == 20
+        assert [row[0] for row in result[name]] == [1, 6]
+        assert max(row[4] for row in result[name]) < 1e-6
+    assert result["memory"][0][0] == 20
 
 
 def test_adapted_store_is_hardly_larger_than_its_deltas(load):
-    found = load("benchmarks/adapted_store").main(300, 5, 2)
-    assert 1 <= found["ratio"] < 1.2
+    result = load("benchmarks/adapted_store").main(300, 5, 2)
+    assert 1 <= result["ratio"] < 1.2
 
 
 def test_rivals_compute_the_same(load, monkeypatch):
@@ -231,7 +231,7 @@ def test_speed_prints_ratios(load, monkeypatch, capsys):
     assert "an iteration of meta_fit takes" in out
 
 
-def test_costs_are_of_all_learners_on_one_problem(load):
+def test_costs_lists_all_learners(load):
     costs = load("benchmarks/costs")
     learners = costs.learners("Regressor")
     row_shape, support, query, n_outputs = costs.sinusoids(torch.Generator().manual_seed(0))
@@ -285,25 +285,25 @@ def test_omniglot_table(load, monkeypatch):
 def test_learned_rule_against_optimisers(load, monkeypatch):
     bench = load("benchmarks/learned_update")
     monkeypatch.setattr(bench, "RATES", {"SGD": (0.1,), "Adam": (0.01,)})
-    found = bench.one_seed(bench.Digits(1, "shared"), 1, 1, 0, 2, 2)
-    arms = next(iter(found.values()))
-    assert [len(scores) for scores in arms.values()] == [2] * 5
+    result = bench.one_seed(bench.Digits(1, "shared"), 1, 1, 0, 2, 2)
+    curves = next(iter(result.values()))
+    assert [len(scores) for scores in curves.values()] == [2] * 5
 
 
 def test_distances_are_timed_for_both_kinds(load, capsys):
-    found = load("benchmarks/distances").main(5, 10, 4, True, ["mmd", "logme"])
+    result = load("benchmarks/distances").main(5, 10, 4, True, ["mmd", "logme"])
     kinds = ("classification", "regression")
-    assert set(found) == {(metric, kind) for metric in ("mmd", "logme") for kind in kinds}
-    assert min(found.values()) > 0
+    assert set(result) == {(metric, kind) for metric in ("mmd", "logme") for kind in kinds}
+    assert min(result.values()) > 0
     assert capsys.readouterr().out.count("|") == 6 * 6
 
 
 def test_memory_of_distances_is_measured(load, monkeypatch, capsys):
     bench = load("benchmarks/distances")
     monkeypatch.setattr(bench, "KINDS", ("regression",))
-    found = bench.peaks([5], 10, 4, ["mmd"])
-    assert set(found) == {("mmd", "regression")}
-    assert 0 <= found["mmd", "regression"][0] < 100
+    result = bench.peaks([5], 10, 4, ["mmd"])
+    assert set(result) == {("mmd", "regression")}
+    assert 0 <= result["mmd", "regression"][0] < 100
     assert capsys.readouterr().out.count("|") == 3 * 4
 
 
@@ -319,9 +319,9 @@ def test_relatedness_is_a_correlation_for_each_metric(load, monkeypatch):
     bench = load("benchmarks/relatedness")
     for name, size in {"N_TASKS": 5, "N_OTHER": 6, "N_FRESH": 30, "N_ITER": 3}.items():
         monkeypatch.setattr(bench, name, size)
-    found = bench.correlations("sinusoids", 0)
-    assert len(found) == len(bench.WITHOUT) + len(bench.WITH_LEARNER)
-    assert all(-1 <= one <= 1 for one in found.values())
+    result = bench.correlations("sinusoids", 0)
+    assert len(result) == len(bench.WITHOUT) + len(bench.WITH_LEARNER)
+    assert all(-1 <= one <= 1 for one in result.values())
 
 
 def scripts():
@@ -339,7 +339,7 @@ def scripts():
     )
 
 
-def test_alphabets_that_differ_are_found(load, monkeypatch, capsys):
+def test_grouping_scores_alphabets_that_differ(load, monkeypatch, capsys):
     bench = load("benchmarks/alphabets")
     small = {"N_ALPHABETS": 2, "N_CHARACTERS": 4, "N_WAY": 2, "N_ITER": 2, "N_PERMUTATIONS": 99}
     small["KINDS"] = [("characters", True), ("five-way", False)]
@@ -359,22 +359,22 @@ def test_grouping_is_perfect_or_chance(load, monkeypatch):
     bench = load("benchmarks/alphabets")
     monkeypatch.setattr(bench, "N_PERMUTATIONS", 199)
     alphabet, half = np.repeat(np.arange(5), 6), np.tile([0, 1], 15)
-    apart = alphabet[:, None] != alphabet
+    distances = alphabet[:, None] != alphabet
     for compared in (half, 0 * half):
-        found = bench.grouping(apart.astype(float), alphabet, compared, 0)
-        np.testing.assert_allclose(found[:, [0, 2]], [[1, 0.005], [1, 0.005]])
+        result = bench.grouping(distances.astype(float), alphabet, compared, 0)
+        np.testing.assert_allclose(result[:, [0, 2]], [[1, 0.005], [1, 0.005]])
         same = 3 / 15 if compared.any() else 5 / 29
-        np.testing.assert_allclose(found[:, 1], [same, 0.5], atol=0.05)
-        worst = bench.grouping(1.0 - apart, alphabet, compared, 0)
+        np.testing.assert_allclose(result[:, 1], [same, 0.5], atol=0.05)
+        worst = bench.grouping(1.0 - distances, alphabet, compared, 0)
         assert (worst[:, [0, 2]] == [[0, 1], [0, 1]]).all()
 
 
 def test_predicted_gain_is_simulated(load, monkeypatch):
     bench = load("benchmarks/predicted_gain")
     monkeypatch.setattr(bench, "N_FITTED", 300)
-    risks, exact, given = bench.setting(3, 12, 0.5, 1.0, 20, "")
+    risks, exact, estimated = bench.setting(3, 12, 0.5, 1.0, 20, "")
     np.testing.assert_allclose(exact, risks, rtol=0.1)
-    np.testing.assert_allclose(given, risks, rtol=0.5)
+    np.testing.assert_allclose(estimated, risks, rtol=0.5)
 
 
 def test_guarded_has_a_row_for_each_set(load, monkeypatch):
@@ -401,7 +401,7 @@ def test_every_script_has_a_test(path):
     assert f'{path.stem}")' in tests
 
 
-def test_readme_code_is_true():
+def test_readme_code_runs():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     example = doctest.DocTestParser().get_doctest(
         "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL)), {}, "README", None, None
@@ -418,7 +418,7 @@ def test_readme_has_the_two_commands(ending):
     assert len(commands) == 1
 
 
-def test_memory_is_told_with_and_without_recomputation(load, monkeypatch):
+def test_memory_is_measured_with_and_without_recomputation(load, monkeypatch):
     bench = load("benchmarks/memory")
     monkeypatch.setattr(
         bench,
@@ -448,10 +448,10 @@ def test_characters_of_an_alphabet_are_tasks(load, monkeypatch):
 def test_exactness_of_implicit_gradients(load):
     bench = load("benchmarks/implicit")
     for setting in bench.SETTINGS[:2]:
-        *residuals, stopped, own, first_order, score = bench.measure("blobs", setting, 0, 2)
+        *residuals, stopped, exact, first_order, score = bench.measure("blobs", setting, 0, 2)
         assert min(residuals) > 0
         assert 0 <= stopped <= 1
-        assert first_order < own <= 1
+        assert first_order < exact <= 1
         assert 0.5 < score <= 1
 
 
@@ -472,9 +472,9 @@ def test_null_comparisons_write_their_tables(load, monkeypatch, tmp_path):
     null = bench.LEARNERS[model]._replace(n_sets=2)
     monkeypatch.setattr(bench, "LEARNERS", {model: null})
     monkeypatch.setattr(bench, "SCORES", {"normal": bench.SCORES["normal"]})
-    for kept in ("Several trainings", "Ties", "Variance components"):
-        words = bench.TABLES[kept][2]
-        monkeypatch.setitem(bench.TABLES, kept, (bench.TABLES[kept][0], 1, words))
+    for title in ("Several trainings", "Ties", "Variance components"):
+        caption = bench.TABLES[title][2]
+        monkeypatch.setitem(bench.TABLES, title, (bench.TABLES[title][0], 1, caption))
     monkeypatch.delitem(bench.TABLES, "Skewed scores")
     path = tmp_path / "table.md"
     bench.main(0.0, 0, 2, str(path), "")
@@ -486,7 +486,7 @@ def test_null_comparisons_write_their_tables(load, monkeypatch, tmp_path):
     ]
 
 
-def test_dealing_trainings_out_gives_each_arm_its_own(load):
+def test_trainings_of_a_null_comparison_are_disjoint(load):
     bench = load("benchmarks/null_comparisons")
     record = bench.Record("a", 0, 0, 0, None, 5, 0.0)
     records = [
@@ -500,5 +500,5 @@ def test_dealing_trainings_out_gives_each_arm_its_own(load):
     assert len({r.score for r in dealt.records}) == len(dealt.records)
     assert all(r.score % 100 == r.fold for r in dealt.records)
     assert {(r.estimator, r.seed) for r in dealt.records} == {
-        (arm, k) for arm in "ab" for k in range(bench.N_SEEDS)
+        (name, k) for name in "ab" for k in range(bench.N_SEEDS)
     }

@@ -1,4 +1,4 @@
-"""The formulas of examples/theory hold, and each script draws its picture."""
+"""Formulas of examples/theory agree with simulations, and each script draws its picture."""
 
 import importlib.util
 import math
@@ -95,15 +95,15 @@ def test_best_weights_and_online_starts():
 
 def test_the_bound_is_the_sum_of_its_terms():
     losses, rows, kl = [0.1, 0.3], [10, 50], [1.0, 2.0]
-    found = bounds.mlap_bound(losses, rows, kl, 0.5, delta=0.1)
+    result = bounds.mlap_bound(losses, rows, kl, 0.5, delta=0.1)
     terms = [
         math.sqrt((0.5 + k + math.log(2 * 2 * m / 0.1)) / (2 * (m - 1)))
         for m, k in zip(rows, kl, strict=True)
     ]
     environment = math.sqrt((0.5 + math.log(2 * 2 / 0.1)) / 2)
-    assert found.task_terms == pytest.approx(terms)
-    assert found.environment == pytest.approx(environment)
-    assert found.total == pytest.approx(0.2 + np.mean(terms) + environment)
+    assert result.task_terms == pytest.approx(terms)
+    assert result.environment == pytest.approx(environment)
+    assert result.total == pytest.approx(0.2 + np.mean(terms) + environment)
 
 
 def test_the_divergence_has_the_factor_of_the_dimension():
@@ -121,7 +121,7 @@ def test_gibbs_losses_and_divergences_are_those_of_draws(tolerance):
     rng = np.random.RandomState(0)
     tasks, theta = bounds.draw_tasks(rng, 2, 8), np.array([0.5, -0.5])
     scales = bounds.Scales(0.8, 0.4, hyper_prior=2.0, hyper_posterior=0.3, alpha=3.0)
-    found = bounds.linear_bound(tasks, theta, scales, tolerance=tolerance)
+    actual = bounds.linear_bound(tasks, theta, scales, tolerance=tolerance)
     losses, kl = [], []
     for X, y in tasks:
         centre = theta + 0.3 * rng.normal(size=(20000, 2))
@@ -130,17 +130,17 @@ def test_gibbs_losses_and_divergences_are_those_of_draws(tolerance):
         losses.append(np.mean(f * y < 0 if tolerance is None else np.abs(f - y) > tolerance))
         kl.append(np.mean([bounds.gaussian_kl(row, 0.4, 0.8) for row in (v - centre)[:2000]]))
     expected = bounds.mlap_bound(losses, 8, kl, bounds.gaussian_kl(theta, 0.3, 2.0))
-    assert found.empirical == pytest.approx(expected.empirical, abs=0.01)
-    assert found.task_terms == pytest.approx(expected.task_terms, abs=0.01)
-    assert found.environment == pytest.approx(expected.environment)
+    assert actual.empirical == pytest.approx(expected.empirical, abs=0.01)
+    assert actual.task_terms == pytest.approx(expected.task_terms, abs=0.01)
+    assert actual.environment == pytest.approx(expected.environment)
 
 
-def test_the_certificate_holds_for_new_tasks():
+def test_the_bound_is_valid_for_new_tasks():
     rng, scales = np.random.RandomState(0), bounds.Scales()
     tasks = bounds.draw_tasks(rng, 300, 200)
     centre = bounds.pooled_ridge(tasks, 1.0)
-    found = bounds.linear_bound(tasks, centre, scales)
-    assert bounds.new_loss(rng, 200, centre, scales) < found.total < 1
+    result = bounds.linear_bound(tasks, centre, scales)
+    assert bounds.new_loss(rng, 200, centre, scales) < result.total < 1
 
 
 # ---- risk of one step -------------------------------------------------------------------------
@@ -156,8 +156,8 @@ def test_risk_of_one_step_is_that_of_a_simulation(step, offset):
     y = np.einsum("tnd,td->tn", X, w) + np.sqrt(s2) * rng.normal(size=(40000, n))
     theta = np.broadcast_to(offset, 3)
     adapted = theta - step * np.einsum("tnd,tn->td", X, X @ theta - y) / n
-    found = risk.one_step_risk(step, SIGMA, s2, n, offset)
-    assert found == pytest.approx(np.mean(np.sum((adapted - w) ** 2, axis=1)), rel=0.03)
+    result = risk.one_step_risk(step, SIGMA, s2, n, offset)
+    assert result == pytest.approx(np.mean(np.sum((adapted - w) ** 2, axis=1)), rel=0.03)
 
 
 def test_no_step_has_less_risk_than_the_best():
@@ -223,16 +223,16 @@ def test_the_plane_goes_through_both_ends_of_the_learner_s_path():
     small = {"hidden_layer_sizes": 6, "max_meta_iter": 2, "inner_lr": 0.05, "scaling": None}
     reg = MAMLRegressor(**small, inner_steps=3, random_state=0).meta_fit(waves[:4])
     points, loss = landscape.adaptation(reg, waves[4])
-    found = landscape.landscape(points, loss, 5)
-    for steps, expected in ((0, found.path_loss[0]), (3, found.path_loss[-1])):
+    actual = landscape.landscape(points, loss, 5)
+    for steps, expected in ((0, actual.path_loss[0]), (3, actual.path_loss[-1])):
         fitted = clone(reg).set_params(inner_steps=steps)
         fitted.fit(waves[4].X_support, waves[4].y_support)
         error = np.mean((fitted.predict(waves[4].X_query) - waves[4].y_query) ** 2)
         assert expected == pytest.approx(error, rel=1e-4)
-    assert found.loss[2, 1] == pytest.approx(found.path_loss[0], rel=1e-5)  # x from -.5 to 1.5
-    assert found.loss[2, 3] == pytest.approx(found.path_loss[-1], rel=1e-5)
-    np.testing.assert_allclose(found.path[[0, -1], 1], 0, atol=1e-7)
-    assert 0.9 < found.share <= 1 + 1e-12
+    assert actual.loss[2, 1] == pytest.approx(actual.path_loss[0], rel=1e-5)  # x from -.5 to 1.5
+    assert actual.loss[2, 3] == pytest.approx(actual.path_loss[-1], rel=1e-5)
+    np.testing.assert_allclose(actual.path[[0, -1], 1], 0, atol=1e-7)
+    assert 0.9 < actual.share <= 1 + 1e-12
 
 
 def test_a_straight_path_has_a_random_second_direction():
@@ -253,10 +253,10 @@ def noisy(weights, noise):
 
 
 def test_conflicts_are_counted():
-    found = noisy(np.array([[1.0, 0.0], [-1.0, 0.0]] * 6), 1e-3)
-    assert found.raw == pytest.approx(36 / 66)  # pairs across the camps
-    assert found.share == pytest.approx(36 / 66, abs=0.03)
-    assert found.reliability > 0.9
+    result = noisy(np.array([[1.0, 0.0], [-1.0, 0.0]] * 6), 1e-3)
+    assert result.raw == pytest.approx(36 / 66)  # pairs across the camps
+    assert result.share == pytest.approx(36 / 66, abs=0.03)
+    assert result.reliability > 0.9
 
 
 def test_noise_is_taken_out_of_the_share():
@@ -265,9 +265,9 @@ def test_noise_is_taken_out_of_the_share():
     assert agree.share < 0.05
     weights = np.random.RandomState(0).standard_normal((100, 5)) + 0.7
     truth = (weights @ weights.T < 0)[np.triu_indices(100, 1)].mean()
-    found = noisy(weights, 1.5)
-    assert abs(found.raw - truth) > 0.05
-    assert found.share == pytest.approx(truth, abs=0.05)
+    result = noisy(weights, 1.5)
+    assert abs(result.raw - truth) > 0.05
+    assert result.share == pytest.approx(truth, abs=0.05)
 
 
 def test_gradients_are_those_of_the_mean_squared_error():
@@ -275,10 +275,10 @@ def test_gradients_are_those_of_the_mean_squared_error():
     small = {"hidden_layer_sizes": (), "scaling": None, "max_meta_iter": 1, "random_state": 0}
     reg = MAMLRegressor(**small).meta_fit(tasks)
     rows = [np.arange(5)] * 3
-    found = conflict.gradients(reg, tasks, rows)
+    actual = conflict.gradients(reg, tasks, rows)
     theta = {name: torch.tensor(array) for name, array in reg.theta_.items()}
     w, b = sorted(theta.values(), key=lambda t: -t.ndim)
-    for task, gradient in zip(tasks, found, strict=True):
+    for task, gradient in zip(tasks, actual, strict=True):
         X, y = task.X[:5, 0], np.ravel(task.y)[:5]
         rest = w.item() * X + b.item() - y
         expected = sorted([2 * np.mean(rest * X), 2 * np.mean(rest)])

@@ -1,4 +1,4 @@
-"""Loggers of skorch on the outer loop: TensorBoard for real, and the code of docs/logging.md."""
+"""Loggers of skorch in the outer loop: TensorBoard, and the code of docs/logging.md."""
 
 import re
 from pathlib import Path
@@ -32,29 +32,29 @@ def learner(*callbacks):
 
 def logged(folder):
     """What an event file holds, {tag: (epochs, values)}."""
-    found = events.EventAccumulator(str(folder)).Reload()
-    tags = {tag: found.Scalars(tag) for tag in found.Tags()["scalars"]}
+    result = events.EventAccumulator(str(folder)).Reload()
+    tags = {tag: result.Scalars(tag) for tag in result.Tags()["scalars"]}
     return {tag: ([e.step for e in es], [e.value for e in es]) for tag, es in tags.items()}
 
 
-def test_tensorboard_holds_the_losses_of_each_epoch(tmp_path):
+def test_tensorboard_has_the_losses_of_each_epoch(tmp_path):
     est = learner(TensorBoard(SummaryWriter(tmp_path)))
     est.meta_fit(TASKS[:5], validation_tasks=TASKS[5:])
-    found = logged(tmp_path)
+    result = logged(tmp_path)
     for name in ("train_loss", "valid_loss"):
-        epochs, values = found[f"Loss/{name}"]
+        epochs, values = result[f"Loss/{name}"]
         assert epochs == [1, 2, 3]
         np.testing.assert_array_equal(values, np.float32(est.history_[:, name]))
-    assert found["dur"][0] == [1, 2, 3]
+    assert result["dur"][0] == [1, 2, 3]
 
 
 def test_logging_changes_nothing_that_is_learned(tmp_path):
     silent = learner().meta_fit(TASKS)
-    told = learner(TensorBoard(SummaryWriter(tmp_path))).meta_fit(TASKS)
-    assert all(np.array_equal(p, silent.theta_[k]) for k, p in told.theta_.items())
+    logged_learner = learner(TensorBoard(SummaryWriter(tmp_path))).meta_fit(TASKS)
+    assert all(np.array_equal(p, silent.theta_[k]) for k, p in logged_learner.theta_.items())
 
 
-def test_an_open_writer_cannot_be_cloned_and_callbacks_may_be_taken_off(tmp_path):
+def test_callbacks_that_cannot_be_cloned_may_be_removed(tmp_path):
     est = learner(TensorBoard(SummaryWriter(tmp_path), close_after_train=False))
     with pytest.raises(TypeError, match="cannot pickle"):
         clone(est)
@@ -66,7 +66,7 @@ def test_an_open_writer_cannot_be_cloned_and_callbacks_may_be_taken_off(tmp_path
     assert again.theta_.keys() == est.theta_.keys()
 
 
-def test_the_code_of_the_docs_logs_what_it_says(tmp_path, monkeypatch):
+def test_the_code_of_the_logging_guide(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {}
     for block in BLOCKS:

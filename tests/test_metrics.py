@@ -1,4 +1,4 @@
-"""Intervals, paired comparisons and calibration keep their laws and match their twins."""
+"""Intervals, paired comparisons and calibration against scipy and their laws."""
 
 import math
 
@@ -28,11 +28,11 @@ METHODS = pytest.mark.parametrize("method", ["hall", "t"])
 
 @pytest.mark.parametrize("level", [0.5, 0.95, 0.99])
 def test_the_t_interval_is_that_of_scipy(level):
-    found, twin = (
+    interval, twin = (
         mean_interval(A, level=level, method="t"),
         stats.ttest_1samp(A, 0).confidence_interval(level),
     )
-    assert found == pytest.approx((A.mean(), twin.low, twin.high, len(A), level, 0))
+    assert interval == pytest.approx((A.mean(), twin.low, twin.high, len(A), level, 0))
 
 
 def test_scores_that_are_symmetric_have_the_t_interval():
@@ -43,10 +43,10 @@ def test_scores_that_are_symmetric_have_the_t_interval():
 def test_halls_interval_inverts_his_transformation():
     """At the end of the long tail the transformed t is the quantile, at the other t itself."""
     x = np.random.RandomState(0).lognormal(size=12)
-    found, n = mean_interval(x), len(x)
+    interval, n = mean_interval(x), len(x)
     skewness = stats.skew(x, bias=False) / math.sqrt(n)
-    assert found.low == pytest.approx(mean_interval(x, method="t").low)
-    t = (x.mean() - found.high) / stats.sem(x)
+    assert interval.low == pytest.approx(mean_interval(x, method="t").low)
+    t = (x.mean() - interval.high) / stats.sem(x)
     moved = t + skewness * t**2 / 3 + skewness**2 * t**3 / 27 + skewness / 6
     assert moved == pytest.approx(stats.t.ppf(0.025, n - 1))
 
@@ -71,13 +71,13 @@ def test_an_interval_is_never_narrower_than_students():
 def test_the_interval_covers_the_mean_as_often_as_it_says(method):
     rng, n, draws = np.random.RandomState(0), 5, 1000
     settings = {"level": 0.9, "method": method}
-    found = [mean_interval(rng.normal(3.0, 2.0, size=n), **settings) for _ in range(draws)]
-    covered = np.mean([low < 3.0 < high for _, low, high, *_ in found])
+    interval = [mean_interval(rng.normal(3.0, 2.0, size=n), **settings) for _ in range(draws)]
+    covered = np.mean([low < 3.0 < high for _, low, high, *_ in interval])
     assert covered == pytest.approx(0.9, abs=3 * math.sqrt(0.09 / draws) + 0.01)
 
 
 @METHODS
-def test_adding_a_constant_and_a_scale_move_the_interval_along(method):
+def test_the_interval_is_equivariant_to_shift_and_scale(method):
     plain, moved = mean_interval(A, method=method), mean_interval(5 + 2 * A, method=method)
     assert moved[:3] == pytest.approx([5 + 2 * value for value in plain[:3]])
     assert plain.low < plain.mean < plain.high
@@ -91,18 +91,18 @@ def test_the_order_of_tasks_does_not_matter():
 
 @METHODS
 def test_one_task_has_a_mean_and_no_interval(method):
-    mean, low, high, n_tasks, *_ = found = mean_interval([0.8], method=method)
+    mean, low, high, n_tasks, *_ = interval = mean_interval([0.8], method=method)
     assert (mean, n_tasks) == (0.8, 1)
     assert math.isnan(low)
     assert math.isnan(high)
-    assert str(found) == "0.800 (1 task, no interval)"
+    assert str(interval) == "0.800 (1 task, no interval)"
 
 
 @METHODS
 def test_equal_scores_have_an_interval_of_no_width(method):
-    found = mean_interval([0.1] * 9, method=method)
-    assert found[:3] == pytest.approx((0.1, 0.1, 0.1))
-    assert str(found) == "0.100 ± 0.000 (95 %, 9 tasks)"
+    interval = mean_interval([0.1] * 9, method=method)
+    assert interval[:3] == pytest.approx((0.1, 0.1, 0.1))
+    assert str(interval) == "0.100 ± 0.000 (95 %, 9 tasks)"
 
 
 @METHODS
@@ -120,9 +120,9 @@ def test_an_interval_is_read_with_two_digits_of_its_width():
 
 
 def test_an_interval_that_is_not_symmetric_is_read_by_its_ends():
-    found = mean_interval([0.0] * 9 + [1.0], level=0.9)
-    assert found.mean - found.low < 0.2 < found.high - found.mean
-    assert str(found) == f"0.10 [{found.low:.2f}, {found.high:.2f}] (90 %, 10 tasks)"
+    interval = mean_interval([0.0] * 9 + [1.0], level=0.9)
+    assert interval.mean - interval.low < 0.2 < interval.high - interval.mean
+    assert str(interval) == f"0.10 [{interval.low:.2f}, {interval.high:.2f}] (90 %, 10 tasks)"
 
 
 # ---- several trainings -------------------------------------------------------------------------
@@ -131,8 +131,8 @@ def test_an_interval_that_is_not_symmetric_is_read_by_its_ends():
 def over_folds(scores, n_folds):
     """Spread (n_seeds, n_tasks) over trainings, each judged on the tasks of its fold."""
     fold = np.arange(scores.shape[1]) * n_folds // scores.shape[1]
-    own = fold == np.arange(n_folds)[:, None]
-    return np.where(own, scores[:, None], np.nan).reshape(-1, scores.shape[1])
+    in_fold = fold == np.arange(n_folds)[:, None]
+    return np.where(in_fold, scores[:, None], np.nan).reshape(-1, scores.shape[1])
 
 
 def drawn_twice(rng, n_seeds, n_folds, n_tasks, train):
@@ -143,14 +143,15 @@ def drawn_twice(rng, n_seeds, n_folds, n_tasks, train):
     return over_folds(rng.standard_normal(n_tasks) + trained + noise, n_folds)
 
 
-@pytest.mark.parametrize(("n_seeds", "n_folds"), [(3, 5), (5, 1), (2, 4)])
-@pytest.mark.parametrize("train", [0.0, 1.0])
+@pytest.mark.parametrize(
+    ("n_seeds", "n_folds", "train"), [(3, 5, 0.0), (3, 5, 1.0), (5, 1, 1.0), (2, 4, 1.0)]
+)
 def test_algorithms_that_are_equal_differ_as_often_as_the_level_says(n_seeds, n_folds, train):
     rng = np.random.RandomState(0)
     tables = [drawn_twice(rng, n_seeds, n_folds, 40, train) for _ in range(300)]
-    found = [compare_paired(table, np.zeros_like(table)) for table in tables]
-    said = np.mean([pair.is_better or pair.is_worse for pair in found])
-    assert 0.01 <= said <= 0.09  # 0.05, three standard errors
+    comparisons = [compare_paired(table, np.zeros_like(table)) for table in tables]
+    share = np.mean([pair.is_better or pair.is_worse for pair in comparisons])
+    assert 0.01 <= share <= 0.09  # 0.05, three standard errors
     if train:  # which a test over tasks alone gets wrong
         means = [np.nanmean(table, axis=0) for table in tables]
         alone = [compare_paired(x, np.zeros_like(x), method="t") for x in means]
@@ -166,11 +167,11 @@ def test_the_variance_over_tasks_and_trainings_is_that_of_analysis_of_variance()
     tasks, seeds = S * by_task.var(ddof=1), n * by_seed.var(ddof=1)
     variance = (tasks + seeds - rest) / (S * n)
     freedom = variance**2 / ((tasks / (S * n)) ** 2 / (n - 1) + (seeds / (S * n)) ** 2 / (S - 1))
-    found = mean_interval(x, method="t")
+    interval = mean_interval(x, method="t")
     half = stats.t.isf(0.025, freedom) * math.sqrt(variance)
-    assert found.high - found.mean == pytest.approx(half)
-    assert found.n_trainings == S
-    assert str(found).endswith("(95 %, 15 tasks, 4 trainings)")
+    assert interval.high - interval.mean == pytest.approx(half)
+    assert interval.n_trainings == S
+    assert str(interval).endswith("(95 %, 15 tasks, 4 trainings)")
 
 
 @METHODS
@@ -181,25 +182,25 @@ def test_trainings_that_agree_change_nothing(method):
     assert folds[:5] == pytest.approx(once[:5])
 
 
-def test_one_training_of_each_fold_tells_nothing_of_training():
+def test_one_training_of_each_fold_has_no_variance_of_training():
     folds, once = mean_interval(over_folds(A[None], 5)), mean_interval(A)
     assert folds == pytest.approx(once)
     assert folds.n_trainings == 0
 
 
-def test_where_each_task_has_a_training_of_its_own_its_scatter_is_that_of_trainings():
+def test_with_one_training_a_task_the_scatter_of_tasks_is_that_of_trainings():
     each = np.where(np.eye(len(A)) > 0, A, np.nan)
     assert mean_interval(each)[:5] == pytest.approx(mean_interval(A)[:5])
     assert mean_interval(each).n_trainings == len(A)
 
 
-def test_trainings_that_are_not_paired_vary_each_on_their_own():
+def test_trainings_that_are_not_paired_vary_independently():
     rng = np.random.RandomState(0)
     a, b = drawn_twice(rng, 4, 1, 30, 1.0), drawn_twice(rng, 1, 1, 30, 1.0)
-    found = compare_paired(a, b, method="t").difference
-    assert found.mean == pytest.approx(np.mean(a.mean(axis=0) - b[0]))
+    pair = compare_paired(a, b, method="t").difference
+    assert pair.mean == pytest.approx(np.mean(a.mean(axis=0) - b[0]))
     alone = compare_paired(a.mean(axis=0), b[0], method="t").difference
-    assert found.high - found.low > alone.high - alone.low
+    assert pair.high - pair.low > alone.high - alone.low
 
 
 def test_a_task_that_no_training_was_judged_on_is_named():
@@ -218,33 +219,33 @@ def test_a_task_that_no_training_was_judged_on_is_named():
 
 @pytest.mark.parametrize("shift", [-0.1, 0.0, 0.02])
 def test_p_values_and_interval_are_those_of_scipy(shift):
-    found = compare_paired(A + shift, B, level=0.9, method="t")
+    pair = compare_paired(A + shift, B, level=0.9, method="t")
     t = stats.ttest_rel(A + shift, B)
     ends = t.confidence_interval(0.9)
-    assert found.p_mean == pytest.approx(t.pvalue)
+    assert pair.p_mean == pytest.approx(t.pvalue)
     expected = ((A + shift - B).mean(), ends.low, ends.high, len(A), 0.9, 0)
-    assert found.difference == pytest.approx(expected)
-    assert found.p_sign == pytest.approx(stats.binomtest(found.wins, len(A)).pvalue)
+    assert pair.difference == pytest.approx(expected)
+    assert pair.p_sign == pytest.approx(stats.binomtest(pair.wins, len(A)).pvalue)
 
 
 @METHODS
-def test_interval_p_value_and_words_never_contradict(method):
+def test_interval_p_value_and_verdict_never_contradict(method):
     rng = np.random.RandomState(0)
     for n in (2, 3, 5, 20, 60):
         for shift in rng.uniform(-1, 1, size=20):
             a = rng.lognormal(size=(3, n)) + shift
-            found = compare_paired(a, np.ones((3, n)), method=method)
-            low, high = found.difference.low, found.difference.high
-            assert (found.p_mean < 0.05) == (low > 0 or high < 0)
-            assert (found.is_better, found.is_worse) == (low > 0, high < 0)
-            words = "a is better" if low > 0 else "a is worse" if high < 0 else "no clear"
-            assert str(found).startswith(words)
+            pair = compare_paired(a, np.ones((3, n)), method=method)
+            low, high = pair.difference.low, pair.difference.high
+            assert (pair.p_mean < 0.05) == (low > 0 or high < 0)
+            assert (pair.is_better, pair.is_worse) == (low > 0, high < 0)
+            verdict = "a is better" if low > 0 else "a is worse" if high < 0 else "no clear"
+            assert str(pair).startswith(verdict)
 
 
 def test_the_sign_test_drops_ties():
-    found = compare_paired([1, 1, 1, 1, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1, 0, 0, 0])
-    assert found[1:5] == (5, 3, 1, 1 / 9)
-    assert found.p_sign == pytest.approx(stats.binomtest(5, 6).pvalue)
+    pair = compare_paired([1, 1, 1, 1, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1, 0, 0, 0])
+    assert pair[1:5] == (5, 3, 1, 1 / 9)
+    assert pair.p_sign == pytest.approx(stats.binomtest(5, 6).pvalue)
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.05, 0.2])
@@ -258,12 +259,12 @@ def test_swapping_a_and_b_swaps_the_signs(margin):
     assert one.hurt == np.mean(margin < B - A)
 
 
-def test_what_moves_both_or_mixes_the_pairs_up_changes_nothing():
+def test_a_common_shift_and_the_order_of_pairs_do_not_matter():
     order, plain = np.random.RandomState(0).permutation(len(A)), compare_paired(A, B, margin=0.03)
     for a, b in [(A + 3, B + 3), (A[order], B[order])]:
-        found = compare_paired(a, b, margin=0.03)
-        assert found.difference == pytest.approx(plain.difference)
-        assert found[1:] == pytest.approx(plain[1:])
+        pair = compare_paired(a, b, margin=0.03)
+        assert pair.difference == pytest.approx(plain.difference)
+        assert pair[1:] == pytest.approx(plain[1:])
     unpaired = compare_paired(A, B[order], margin=0.03)  # the pairs do matter
     assert unpaired.difference.mean == pytest.approx(plain.difference.mean)
     assert unpaired.p_mean != pytest.approx(plain.p_mean, rel=0.01)
@@ -271,40 +272,40 @@ def test_what_moves_both_or_mixes_the_pairs_up_changes_nothing():
 
 def test_a_margin_is_reached_whatever_the_rounding():
     a, b = [0.8, 0.7, 0.9, 0.85], [0.7, 0.6, 0.8, 0.7]  # 0.8 - 0.7 > 0.1 in floating point
-    found = compare_paired(a, b, margin=0.1)
-    assert (found.wins, found.ties, found.losses) == (1, 3, 0)
+    pair = compare_paired(a, b, margin=0.1)
+    assert (pair.wins, pair.ties, pair.losses) == (1, 3, 0)
     assert compare_paired(b, a, margin=0.1)[1:4] == (0, 3, 1)
 
 
 def test_differences_by_rounding_alone_are_none():
-    found = compare_paired([0.1 + 0.2] * 3, [0.3] * 3)
-    assert found[1:] == (0, 3, 0, 0.0, 1.0, 1.0)
+    pair = compare_paired([0.1 + 0.2] * 3, [0.3] * 3)
+    assert pair[1:] == (0, 3, 0, 0.0, 1.0, 1.0)
 
 
 @METHODS
 @pytest.mark.parametrize("n", [2, 20])
 def test_equal_scores_are_no_evidence(method, n):
-    found = compare_paired(A[:n], A[:n], method=method)
-    assert found[1:] == (0, n, 0, 0.0, 1.0, 1.0)
-    assert found.difference.mean == 0.0
-    assert str(found).startswith("no clear difference: a - b is 0.000 ")
+    pair = compare_paired(A[:n], A[:n], method=method)
+    assert pair[1:] == (0, n, 0, 0.0, 1.0, 1.0)
+    assert pair.difference.mean == 0.0
+    assert str(pair).startswith("no clear difference: a - b is 0.000 ")
 
 
 @pytest.mark.parametrize(("n", "clear"), [(2, False), (5, False), (6, True)])
 def test_equal_differences_leave_the_mean_to_the_sign_test(n, clear):
     """Without scatter there is no t; two tasks that gain alike prove nothing."""
-    found = compare_paired(np.full(n, 0.75), np.full(n, 0.5))
-    assert found.difference[:3] == (0.25, 0.25, 0.25)
-    assert found.p_mean == found.p_sign == 2 * 0.5**n
-    assert found.is_better == clear
+    pair = compare_paired(np.full(n, 0.75), np.full(n, 0.5))
+    assert pair.difference[:3] == (0.25, 0.25, 0.25)
+    assert pair.p_mean == pair.p_sign == 2 * 0.5**n
+    assert pair.is_better == clear
 
 
 def test_one_task_that_differs_is_no_t_test():
-    found = compare_paired([0.75], [0.5])
-    assert math.isnan(found.p_mean)
-    assert (found.wins, found.p_sign) == (1, 1.0)
-    assert not found.is_better
-    assert str(found).startswith("no clear difference: a - b is 0.250 (1 task, no interval)")
+    pair = compare_paired([0.75], [0.5])
+    assert math.isnan(pair.p_mean)
+    assert (pair.wins, pair.p_sign) == (1, 1.0)
+    assert not pair.is_better
+    assert str(pair).startswith("no clear difference: a - b is 0.250 (1 task, no interval)")
 
 
 def test_a_comparison_has_the_interval_of_the_differences():
@@ -313,7 +314,7 @@ def test_a_comparison_has_the_interval_of_the_differences():
     assert compare_paired(a, b).difference == mean_interval(a - b)
 
 
-def test_a_comparison_is_told_in_words():
+def test_the_text_of_a_comparison():
     better = "a is better: a - b is 0.200 ± 0.065 (95 %, 4 tasks); a wins on 4 tasks, ties on 0 "
     better += "and loses on 0 (0 % are hurt); p = 0.0023 (mean), 0.12 (sign test)"
     a, b = np.array([0.75, 0.8, 0.7, 0.75]), np.array([0.5, 0.6, 0.55, 0.55])
@@ -331,8 +332,8 @@ def drawn(seed, n_rows, n_classes=3, times=1.0):
     rng = np.random.RandomState(seed)
     proba = rng.dirichlet(np.ones(n_classes), size=n_rows)
     y = (rng.rand(n_rows, 1) > proba.cumsum(axis=1)).sum(axis=1)
-    said = proba**times
-    return y, said / said.sum(axis=1, keepdims=True), range(n_classes)
+    claimed = proba**times
+    return y, claimed / claimed.sum(axis=1, keepdims=True), range(n_classes)
 
 
 def by_hand(y, proba, classes, n_bins):
@@ -349,16 +350,16 @@ def by_hand(y, proba, classes, n_bins):
 @pytest.mark.parametrize("n_bins", [1, 2, 15, 100])
 def test_the_calibration_error_is_the_published_equation(n_bins):
     y, proba, classes = drawn(0, 200)
-    found = expected_calibration_error(y, proba, classes=classes, n_bins=n_bins)
-    assert found == pytest.approx(by_hand(y, proba, classes, n_bins))
-    assert found > 0.01
+    result = expected_calibration_error(y, proba, classes=classes, n_bins=n_bins)
+    assert result == pytest.approx(by_hand(y, proba, classes, n_bins))
+    assert result > 0.01
 
 
 def test_a_calibration_error_worked_by_hand():
     proba = [[0.625, 0.375], [0.375, 0.625], [0.875, 0.125], [0.125, 0.875]]
     # two bins of (0.5, 0.75] and (0.75, 1]: accuracies 1/2 and 1
-    found = expected_calibration_error(["a", "a", "a", "b"], proba, n_bins=4)
-    assert found == 0.5 * 0.125 + 0.5 * 0.125
+    result = expected_calibration_error(["a", "a", "a", "b"], proba, n_bins=4)
+    assert result == 0.5 * 0.125 + 0.5 * 0.125
     # a confidence at an edge is in the bin on its left, together with 0.625
     edge = expected_calibration_error([0, 1], [[0.625, 0.375], [0.75, 0.25]], n_bins=4)
     assert edge == abs(0.5 - 0.6875)
@@ -370,7 +371,7 @@ def test_constant_confidence_errs_by_its_excess(confidence):
     assert expected_calibration_error(y, proba) == pytest.approx(confidence - 0.5)
 
 
-def test_perfect_probabilities_err_little_and_sharpened_ones_much():
+def test_perfect_probabilities_have_a_small_error_and_sharpened_ones_a_large():
     assert expected_calibration_error(*drawn(0, 20000)[:2]) < 0.015
     assert expected_calibration_error(*drawn(0, 20000, times=3.0)[:2]) > 0.1
 
@@ -391,9 +392,9 @@ def test_a_classifier_s_output_is_taken_as_it_is():
     model = LogisticRegression().fit(X, y)
     query = y != "w"  # a query without one of the classes
     proba = model.predict_proba(X[query]).astype(np.float32)
-    found = expected_calibration_error(y[query], proba, classes=model.classes_)
+    actual = expected_calibration_error(y[query], proba, classes=model.classes_)
     expected = by_hand(y[query], proba.astype(np.float64), model.classes_, 15)
-    assert found == pytest.approx(expected)
+    assert actual == pytest.approx(expected)
 
 
 SIZES = [(10, 3), (25, 2), (40, 5), (7, 4)]
@@ -405,12 +406,12 @@ def tasks_of(sizes):
 
 def test_per_task_errors_are_those_of_each_task():
     tasks = tasks_of(SIZES)
-    found = calibration_error_over_tasks(iter(tasks), n_bins=5)
+    result = calibration_error_over_tasks(iter(tasks), n_bins=5)
     alone = [expected_calibration_error(y, p, classes=c, n_bins=5) for y, p, c in tasks]
-    assert found.per_task.tolist() == alone
-    assert found.mean_per_task == pytest.approx(np.mean(alone))
+    assert result.per_task.tolist() == alone
+    assert result.mean_per_task == pytest.approx(np.mean(alone))
     back = calibration_error_over_tasks(tasks[::-1], n_bins=5)
-    assert back.pooled == pytest.approx(found.pooled)
+    assert back.pooled == pytest.approx(result.pooled)
 
 
 def test_pooled_is_the_error_of_all_rows_and_at_most_the_mean_by_rows():
@@ -419,23 +420,23 @@ def test_pooled_is_the_error_of_all_rows_and_at_most_the_mean_by_rows():
     y, proba = (np.concatenate(part) for part in list(zip(*same, strict=True))[:2])
     assert pooled == pytest.approx(expected_calibration_error(y, proba))
     for tasks in (same, tasks_of(SIZES)):
-        found = calibration_error_over_tasks(tasks)
-        by_rows = np.average(found.per_task, weights=[n for n, _ in SIZES])
-        assert found.pooled < by_rows
+        result = calibration_error_over_tasks(tasks)
+        by_rows = np.average(result.per_task, weights=[n for n, _ in SIZES])
+        assert result.pooled < by_rows
 
 
 def test_too_confident_and_too_timid_tasks_cancel_in_pooled_alone():
     proba = np.tile([0.75, 0.25], (20, 1))
     always, half = np.zeros(20, dtype=int), np.repeat([0, 1], 10)
-    found = calibration_error_over_tasks([(always, proba, [0, 1]), (half, proba)])
-    assert found.pooled == 0.0
-    assert found.per_task.tolist() == [0.25, 0.25]
+    result = calibration_error_over_tasks([(always, proba, [0, 1]), (half, proba)])
+    assert result.pooled == 0.0
+    assert result.per_task.tolist() == [0.25, 0.25]
 
 
-def test_small_tasks_are_as_bad_as_the_docstring_says_and_pooled_is_not():
-    found = calibration_error_over_tasks([drawn(i, 10) for i in range(200)])
-    assert found.mean_per_task == pytest.approx(0.29, abs=0.03)
-    assert found.pooled < 0.04
+def test_the_bias_of_small_tasks_is_that_of_the_docstring():
+    result = calibration_error_over_tasks([drawn(i, 10) for i in range(200)])
+    assert result.mean_per_task == pytest.approx(0.29, abs=0.03)
+    assert result.pooled < 0.04
 
 
 # ---- bad input -------------------------------------------------------------------------------
@@ -508,7 +509,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_input_is_refused_in_words(name):
-    call, words = BAD[name]
-    with pytest.raises(ValueError, match=words):
+def test_bad_input_is_refused(name):
+    call, message = BAD[name]
+    with pytest.raises(ValueError, match=message):
         call()

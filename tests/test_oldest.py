@@ -1,4 +1,4 @@
-"""The oldest versions that are promised, and those that `.ci/run oldest` tests."""
+"""The oldest supported versions, and those that `.ci/run oldest` tests."""
 
 from pathlib import Path
 
@@ -14,11 +14,11 @@ TESTED = {*PROJECT["dependencies"], *EXTRAS["test"]}
 PINS = (ROOT / ".ci" / "oldest.txt").read_text(encoding="utf-8").splitlines()
 
 
-def test_the_oldest_set_is_what_the_package_and_its_tests_allow():
+def test_the_oldest_constraints_are_those_of_pyproject():
     assert {line for line in PINS if "==" in line} == {r.replace(">=", "==") for r in TESTED}
 
 
-def test_extras_promise_what_is_tested():
+def test_extras_have_the_versions_of_the_tests():
     floors = dict(requirement.split(">=") for requirement in TESTED)
     for name in ("plot", "pandas", "images", "save", "distances", "docs"):
         for package, floor in (requirement.split(">=") for requirement in EXTRAS[name]):

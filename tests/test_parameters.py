@@ -1,4 +1,4 @@
-"""Every parameter of every estimator: checked at the door, and of one kind."""
+"""Every parameter of every estimator is validated and has one role."""
 
 import inspect
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Nonsense:
 
 
 @pytest.mark.parametrize(("cls", "name"), OWN)
-def test_nonsense_is_refused_by_name_and_nothing_changes(cls, name):
+def test_bad_values_are_refused_by_name_and_change_nothing(cls, name):
     est = cls(**{name: Nonsense()})
     before = dict(vars(est))
     tasks = BLOBS if est.target_type == "class" else LINES
@@ -51,16 +51,16 @@ def test_every_parameter_has_one_role(cls):
 
 
 @pytest.mark.parametrize("cls", EVERY.values())
-def test_parameters_of_ones_own_may_be_given_by_place_the_shared_by_name(cls):
+def test_shared_parameters_are_keyword_only(cls):
     signature = inspect.signature(cls)
-    own = [p.default for p in signature.parameters.values() if p.kind is not p.KEYWORD_ONLY]
-    assert repr(cls(*own)) == repr(cls())
+    positional = [p.default for p in signature.parameters.values() if p.kind is not p.KEYWORD_ONLY]
+    assert repr(cls(*positional)) == repr(cls())
     with pytest.raises(TypeError, match="positional argument"):
-        cls(*own, "mlp")
+        cls(*positional, "mlp")
 
 
 @pytest.mark.parametrize("cls", EVERY.values())
-def test_numpy_numbers_and_bools_are_as_good(cls):
+def test_numbers_and_bools_of_numpy_are_accepted(cls):
     tasks = BLOBS if cls.target_type == "class" else LINES
     for name, value in cls().get_params().items():
         if isinstance(value, (bool, int)) and name not in ("max_meta_iter", "verbose"):
@@ -76,9 +76,9 @@ def test_numpy_numbers_and_bools_are_as_good(cls):
         assert all(np.array_equal(theta[0], other) for other in theta)
 
 
-def test_parameters_of_the_same_name_in_a_learner_of_ones_own_are_its_own():
+def test_a_subclass_may_redeclare_a_parameter():
     @dataclass(eq=False, repr=False)
-    class Own(MetaClassifier):
+    class Subclass(MetaClassifier):
         head: int = 3
         inner_steps: str = "many"
         learned_lr: float = 2.0
@@ -86,5 +86,5 @@ def test_parameters_of_the_same_name_in_a_learner_of_ones_own_are_its_own():
         def make_algorithm(self):
             return ProtoNet(cross_entropy, squared_euclidean)
 
-    est = Own(hidden_layer_sizes=4, max_meta_iter=1, random_state=0).meta_fit(BLOBS)
+    est = Subclass(hidden_layer_sizes=4, max_meta_iter=1, random_state=0).meta_fit(BLOBS)
     assert est.set_params(head=4).fit(BLOBS[0].X, BLOBS[0].y).score(BLOBS[0].X, BLOBS[0].y) > 1 / 3

@@ -1,4 +1,4 @@
-"""Sparse X stands wherever two-dimensional X may: the results are those of the same rows, dense."""
+"""Sparse X gives the results of the same rows, dense."""
 
 from typing import NamedTuple
 
@@ -272,7 +272,7 @@ def test_the_format_of_sparse_rows_does_not_matter(entry, form):
     np.testing.assert_allclose(result(_data(form)), result(DENSE), rtol=1e-5, atol=1e-9)
 
 
-def test_sparse_and_dense_tasks_go_together_in_a_pooled_pipeline():
+def test_sparse_and_dense_tasks_mix_in_a_pooled_pipeline():
     mixed = [*_data(csr_array).real[:4], *DENSE.real[4:]]
     pipes = [
         make_meta_pipeline(MaxAbsScaler(), MAMLRegressor(**SMALL), transform_scope="pooled")

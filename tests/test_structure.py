@@ -1,4 +1,4 @@
-"""Laws of structure: what keeps the rooms of the package deep and its words plain."""
+"""Laws of structure: types, private attributes, names and docstrings of the package."""
 
 import ast
 import re
@@ -36,29 +36,29 @@ def any_estimators(tree):
 
 def foreign_attributes(tree):
     """Private attributes that are read of another object and not defined in the same file."""
-    own = {n.name for n in ast.walk(tree) if isinstance(n, DEFINITIONS)}
+    defined = {n.name for n in ast.walk(tree) if isinstance(n, DEFINITIONS)}
     for node in ast.walk(tree):
         targets = []
         if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         for target in targets:
-            own |= {n.attr for n in ast.walk(target) if isinstance(n, ast.Attribute)}
-            own |= {n.id for n in ast.walk(target) if isinstance(n, ast.Name)}
+            defined |= {n.attr for n in ast.walk(target) if isinstance(n, ast.Attribute)}
+            defined |= {n.id for n in ast.walk(target) if isinstance(n, ast.Name)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and re.match(r"_[^_]", node.attr):
             itself = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
-            if not itself and node.attr not in own | NAMED_TUPLE:
+            if not itself and node.attr not in defined | NAMED_TUPLE:
                 yield f"line {node.lineno}: .{node.attr}"
 
 
-def words_of(name):
+def parts_of_name(name):
     return set(re.findall(r"[A-Z]?[a-z0-9]+", name))
 
 
 def private_names(path, tree):
     """Files, classes and functions named by a word that only this package would use so."""
     names = [Path(path).stem, *(n.name for n in ast.walk(tree) if isinstance(n, DEFINITIONS))]
-    return [n for n in names if PRIVATE_WORDS & {word.lower() for word in words_of(n)}]
+    return [n for n in names if PRIVATE_WORDS & {word.lower() for word in parts_of_name(n)}]
 
 
 def docstrings(tree):
@@ -82,7 +82,7 @@ def test_names_are_words_of_the_field(path):
 
 
 @pytest.mark.parametrize("path", TREES)
-def test_docstrings_say_what_a_function_does(path):
+def test_docstrings_begin_with_a_plain_verb(path):
     assert [
         doc for doc in docstrings(TREES[path]) if re.match(r"(Give|Tell|Say|Hold)\b", doc)
     ] == []
@@ -90,8 +90,8 @@ def test_docstrings_say_what_a_function_does(path):
 
 @pytest.mark.parametrize(("name", "cls"), all_estimators())
 def test_an_estimator_has_at_most_four_classes_of_the_package(name, cls):
-    own = [c for c in cls.__mro__ if c.__module__.startswith("sklearn_meta")]
-    assert len(own) <= 4, own
+    classes = [c for c in cls.__mro__ if c.__module__.startswith("sklearn_meta")]
+    assert len(classes) <= 4, classes
 
 
 @pytest.mark.parametrize(

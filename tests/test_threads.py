@@ -69,13 +69,13 @@ def test_torchs_default_dtype_changes_nothing(name, cls):
     fixed = tasks if tasks is LABELS else fixed
     expected = outcome(est, tasks), est.score_tasks(fixed)
     with default_dtype(torch.float64):
-        found = outcome(est, tasks), est.score_tasks(fixed)
-    for ours, theirs in zip(found, expected, strict=True):
+        actual = outcome(est, tasks), est.score_tasks(fixed)
+    for ours, theirs in zip(actual, expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("backbone", [foreign, Noisy])
-def test_nor_for_a_network_of_the_users(backbone):
+def test_torchs_default_dtype_changes_no_custom_network(backbone):
     est, tasks = of("MAMLClassifier", MAMLClassifier, backbone=backbone)
     expected = outcome(est, tasks)
     with default_dtype(torch.float64):

@@ -1,4 +1,4 @@
-"""Ways in which real users tripped: each was once a defect."""
+"""Reports of users: each was once a defect."""
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -67,7 +67,7 @@ def with_object_labels(task):
     return Task(task.X, np.array(["a", "b", "c"], object)[task.y], support=task.support)
 
 
-def test_labels_that_are_python_strings():
+def test_labels_of_python_strings():
     tasks = [with_object_labels(t) for t in BLOBS]
     est = fitted(tasks=tasks, warm_start=True)
     assert np.array_equal(est.score_tasks(tasks), est.score_tasks(BLOBS))
@@ -79,7 +79,7 @@ def test_labels_that_are_python_strings():
 
 
 @pytest.mark.parametrize(("cls", "tasks"), [(MAMLClassifier, BLOBS), (MAMLRegressor, WAVES)])
-def test_an_adaptation_that_diverges_says_so(cls, tasks):
+def test_a_diverging_adaptation_warns(cls, tasks):
     est = fitted(cls, tasks).set_params(inner_lr=1e6, inner_steps=300)
     before = dict(vars(est))
     with pytest.raises(FloatingPointError, match=r"The support: adapting diverged.*inner_lr"):
@@ -89,7 +89,7 @@ def test_an_adaptation_that_diverges_says_so(cls, tasks):
         est.score_tasks(tasks, error_score="raise")
 
 
-def test_a_task_far_off_the_scale_of_meta_training_is_warned_of():
+def test_a_task_far_off_the_scale_of_meta_training_warns():
     """It is the reason for a loss beyond all measure, which needs no warning of its own."""
     est = fitted(MAMLRegressor, WAVES, inner_lr=0.1)
     with pytest.warns(ScaleWarning, match=r"The support is far"):
@@ -99,7 +99,7 @@ def test_a_task_far_off_the_scale_of_meta_training_is_warned_of():
         est.predict_tasks([task])
 
 
-def test_an_inner_loop_that_goes_astray_is_warned_of():
+def test_an_inner_loop_that_raises_the_loss_warns():
     est = fitted(MAMLRegressor, WAVES).set_params(inner_lr=1.0)
     X, y = WAVES[0].X, WAVES[0].y
     with pytest.warns(ConvergenceWarning, match=r"after adapting, the loss on the support itself"):
@@ -119,7 +119,7 @@ def test_weights_of_any_size_give_the_same_fit():
 
 
 @pytest.mark.parametrize("weight", ["balanced", 2.0])
-def test_weights_that_are_no_array(weight):
+def test_weights_of_another_shape_are_refused(weight):
     with pytest.raises(ValueError, match=r"sample_weight must be \(n_rows,\)"):
         fitted().fit(BLOBS[0].X, BLOBS[0].y, sample_weight=weight)
 
@@ -174,8 +174,8 @@ def test_many_threads_may_predict_with_one_estimator(backbone):
     est = fitted(MAMLClassifier, backbone=backbone).fit(BLOBS[0].X, BLOBS[0].y)
     expected = est.predict_proba(BLOBS[0].X)
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(est.predict_proba, [BLOBS[0].X] * 200))
-    assert all(np.array_equal(P, expected) for P in found)
+        actual = list(pool.map(est.predict_proba, [BLOBS[0].X] * 200))
+    assert all(np.array_equal(P, expected) for P in actual)
 
 
 def test_predictions_do_not_depend_on_a_backbone_set_since():
@@ -208,7 +208,7 @@ class StopAtOnce(Callback):
         raise KeyboardInterrupt
 
 
-def test_an_interruption_before_the_first_iteration_costs_nothing():
+def test_an_interruption_before_the_first_iteration_keeps_the_old_prior():
     est = fitted().set_params(callbacks=[StopAtOnce()])
     before = dict(vars(est))
     with pytest.raises(KeyboardInterrupt):
@@ -216,7 +216,7 @@ def test_an_interruption_before_the_first_iteration_costs_nothing():
     assert vars(est) == before
 
 
-def test_a_step_of_zero_is_no_interruption():
+def test_a_step_of_zero_does_not_stop_training():
     params = {"net_params": {"lr": 0.0}, "early_stopping": True, "patience": 1}
     est = ProtoNetClassifier(**SMALL | params, iters_per_epoch=1)
     assert len(est.meta_fit(BLOBS, validation_tasks=BLOBS).history_) < 4
@@ -240,7 +240,7 @@ def test_with_a_prior_fit_draws_nothing():
 
 
 @pytest.mark.parametrize("name", ["batch_size", "warm_start", "iterator_train__batch_size"])
-def test_net_params_that_are_decided_elsewhere(name):
+def test_net_params_of_other_parameters_are_refused(name):
     with pytest.raises(ValueError, match="'net_params' parameter"):
         fitted(net_params={name: 3})
 
@@ -287,12 +287,12 @@ def test_the_default_step_does_not_overshoot_a_network_of_the_default_width(cls)
     assert adapted < 1.5 * error()
 
 
-def test_boil_without_anything_that_adapts_says_so():
+def test_boil_without_adapted_parameters_is_refused():
     with pytest.raises(ValueError, match="BOIL adapts only the backbone"):
         BOILRegressor(hidden_layer_sizes=(), max_meta_iter=1).meta_fit(WAVES)
 
 
-def test_boil_refuses_a_head_that_cannot_tell_classes_apart():
+def test_boil_refuses_a_shared_head():
     with pytest.raises(ValueError, match="'head' parameter of BOILClassifier must be one of"):
         BOILClassifier(head="shared", max_meta_iter=1).meta_fit(BLOBS)
 
@@ -302,8 +302,10 @@ def test_more_classes_than_a_fixed_head_has_rows(verb):
     clf = fitted(MAMLClassifier, BLOBS, head="fixed")
     t = BLOBS[0]
     more = Task(np.r_[t.X, t.X], np.r_[t.y, t.y + 10], support=np.arange(0, 2 * len(t.X), 2))
-    kind, words = (TaskError, "Task 1: y has 6") if verb == "score_tasks" else (ValueError, "y has")
-    with pytest.raises(kind, match=words):
+    kind, message = (
+        (TaskError, "Task 1: y has 6") if verb == "score_tasks" else (ValueError, "y has")
+    )
+    with pytest.raises(kind, match=message):
         clf.score_tasks([t, more]) if verb == "score_tasks" else clf.fit(more.X, more.y)
 
 
@@ -313,7 +315,7 @@ def test_a_context_lengthens_the_rows_of_a_backbone():
         CAVIARegressor(backbone=narrow, max_meta_iter=1).meta_fit(WAVES)
 
 
-def test_a_bad_validation_task_is_called_one():
+def test_a_bad_validation_task_is_named_as_validation_task():
     t = BLOBS[1]
     bad = [BLOBS[0], Task(t.X, t.y + 10, support=t.support)]
     with pytest.raises(TaskError, match="In validation_tasks: Task 1"):
@@ -332,13 +334,13 @@ def test_validation_tasks_with_more_classes_than_a_fixed_head_are_refused_before
 
 def test_a_warm_start_with_more_classes_than_a_fixed_head_is_refused():
     clf = fitted(MAMLClassifier, two_classes(BLOBS), head="fixed", warm_start=True)
-    kept = clf.meta_state
+    before = clf.meta_state
     with pytest.raises(TaskError, match="Task 0: y has 3 classes, but head='fixed'"):
         clf.meta_fit(BLOBS)
     pool = FewShotTasks(BLOBS[0].X, BLOBS[0].y, n_way=3, n_shot=1, n_query=2)
     with pytest.raises(ValueError, match="y has 3 classes, but head='fixed'"):
         clf.meta_fit(pool)
-    assert clf.meta_state is kept
+    assert clf.meta_state is before
 
 
 @pytest.mark.parametrize(
@@ -350,7 +352,7 @@ def test_a_warm_start_with_more_classes_than_a_fixed_head_is_refused():
     ],
     ids=["maml", "meta-sgd", "pooled"],
 )
-def test_a_task_off_the_scale_is_told_of_the_parameters_there_are(est, names):
+def test_the_scale_warning_names_existing_parameters(est, names):
     est = clone(est).set_params(hidden_layer_sizes=8, max_meta_iter=2).meta_fit(WAVES)
     with pytest.raises(FloatingPointError, match=rf"no longer finite\. {names}"):
         est.fit(WAVES[0].X, WAVES[0].y * 1e200)
@@ -362,7 +364,7 @@ def test_meta_training_that_ends_at_an_absurd_loss_warns(cls, tasks):
         fitted(cls, tasks, inner_lr=1e3)
 
 
-def test_what_was_adapted_can_be_read_and_not_changed():
+def test_adapted_parameters_are_read_only():
     reg = fitted(CAVIARegressor, WAVES, n_context=3)
     with pytest.raises(NotFittedError):
         reg.phi_  # noqa: B018
@@ -379,7 +381,7 @@ def test_as_many_classes_as_rows_are_no_regression():
     np.testing.assert_array_equal(clf.predict(X), np.arange(25))
 
 
-def test_labels_that_cannot_be_sorted_are_refused_in_words():
+def test_labels_that_cannot_be_sorted_are_refused():
     clf = fitted(ProtoNetClassifier, BLOBS)
     with pytest.raises(ValueError, match=r"y of shape \(6,\) mixes kinds of label"):
         clf.fit(BLOBS[0].X[:6], np.array(["a", 1] * 3, object))

@@ -1,4 +1,4 @@
-"""Warnings point at the line of the user, however deep in the package they are issued."""
+"""Warnings point at the line of the user."""
 
 import pytest
 from sklearn.exceptions import ConvergenceWarning
@@ -19,7 +19,7 @@ class Interrupts(Callback):
         raise KeyboardInterrupt
 
 
-def test_of_meta_training():
+def test_warnings_of_meta_training():
     est = ProtoNetClassifier(**SMALL, callbacks=[Interrupts()])
     with pytest.warns(ConvergenceWarning, match="interrupted") as seen:
         est.meta_fit(TASKS)
@@ -27,7 +27,7 @@ def test_of_meta_training():
 
 
 @pytest.mark.parametrize("in_pipeline", [False, True])
-def test_of_fit_in_other_packages(in_pipeline):
+def test_warnings_of_fit_in_other_packages(in_pipeline):
     est = ProtoNetClassifier(**SMALL).meta_fit(TASKS).set_params(meta_lr=0.5)
     fitted = make_pipeline(StandardScaler(), est) if in_pipeline else est
     with pytest.warns(StaleMetaStateWarning, match="meta_lr") as seen:

@@ -110,26 +110,26 @@ def test_pooled_regression_is_least_squares_on_all_rows(weighted):
     assert np.abs(at(adapting)).max() > 1e-2
 
 
-def test_a_pooled_regressor_finds_least_squares():
+def test_a_pooled_regressor_converges_to_least_squares():
     X, y, _ = linear_rows()
     reg = PooledRegressor(
-        n_support=4, n_query=5, meta_lr=0.1, max_meta_iter=600, norm=None, **LINEAR_MODEL
+        n_support=4, n_query=5, meta_lr=0.1, max_meta_iter=300, norm=None, **LINEAR_MODEL
     ).meta_fit(list(zip(X, y, strict=True)))
     ols = LinearRegression().fit(X.reshape(-1, 3), y.ravel())
     np.testing.assert_allclose(reg.theta_["head.weight"][0], ols.coef_, atol=1e-6)
     np.testing.assert_allclose(reg.theta_["head.bias"], ols.intercept_, atol=1e-6)
     # whatever the support holds
-    found = reg.fit(X[0, :2], y[0, :2] + 10).predict(X[1])
-    np.testing.assert_allclose(found, ols.predict(X[1]), atol=1e-5)
+    result = reg.fit(X[0, :2], y[0, :2] + 10).predict(X[1])
+    np.testing.assert_allclose(result, ols.predict(X[1]), atol=1e-5)
 
 
-def shared_labels(T=4, n=30, apart=1.2, flip=False):
+def shared_labels(T=4, n=30, distance=1.2, flip=False):
     """Tasks of the same three classes, or with names that are turned from task to task."""
     rng = np.random.RandomState(0)
     tasks = []
     for t in range(T):
         k = rng.permutation(np.arange(n) % 3)
-        X = apart * np.eye(3)[k] + rng.normal(size=(n, 3)) + 0.2 * rng.normal(size=3)
+        X = distance * np.eye(3)[k] + rng.normal(size=(n, 3)) + 0.2 * rng.normal(size=3)
         tasks.append((X, (k + t * flip) % 3))
     return tasks
 
@@ -151,10 +151,10 @@ def test_pooled_classification_is_logistic_regression_on_all_rows():
     assert np.abs(gradient(alg, off, *parts)).max() > 1e-3
 
 
-def test_a_pooled_classifier_finds_logistic_regression():
+def test_a_pooled_classifier_converges_to_logistic_regression():
     tasks = shared_labels()
     clf = PooledClassifier(
-        n_shot=3, n_query=99, meta_lr=0.1, max_meta_iter=600, norm=None, **LINEAR_MODEL
+        n_shot=3, n_query=99, meta_lr=0.1, max_meta_iter=300, norm=None, **LINEAR_MODEL
     ).meta_fit(tasks)
     X, y = tasks[0]
     expected = logistic_regression(tasks).predict_proba(X)
@@ -165,17 +165,17 @@ def test_a_pooled_classifier_finds_logistic_regression():
 
 
 def accuracy(clf, tasks):
-    rng, found = np.random.RandomState(1), []
+    rng, result = np.random.RandomState(1), []
     for X, y in tasks:
         support = np.concatenate([rng.permutation(np.flatnonzero(y == k))[:5] for k in range(3)])
-        found.append(Task(X, y, support=support))
-    return clf.score_tasks(found).mean()
+        result.append(Task(X, y, support=support))
+    return clf.score_tasks(result).mean()
 
 
 @pytest.mark.parametrize("flip", [False, True], ids=["shared", "local"])
-def test_only_fine_tuning_stands_labels_that_are_local_names(flip):
+def test_fine_tuning_but_not_pooling_learns_labels_of_local_meaning(flip):
     params = SMALL | {"max_meta_iter": 200, "meta_lr": 0.01}
-    tasks = shared_labels(T=9, n=60, apart=4.0, flip=flip)
+    tasks = shared_labels(T=9, n=60, distance=4.0, flip=flip)
     train, test = tasks[:6], tasks[6:]
     pooled = accuracy(PooledClassifier(**params).meta_fit(train), test)
     tuned = accuracy(FineTuneClassifier(**params).meta_fit(train), test)
@@ -220,8 +220,8 @@ def draw(alg, n_outputs, real=False):
     return f, theta, tasks, stacked([s for s, _ in tasks]), stacked([q for _, q in tasks])
 
 
-def assert_same(found, expected):
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+def assert_same(actual, expected):
+    torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-9)
 
 
 HEADS = {"zero": ZeroHead(), "prototype": PrototypeHead(), "linear": LinearHead()}
@@ -277,8 +277,8 @@ def test_fine_tuning_is_a_loop_of_torch(head, adapts, optimizer, options, steps)
     out = alg.predict(f, theta, phi, query.X)
     losses = alg.loss(f, theta, support, query)
     for i, (s, (X, y, weight)) in enumerate(tasks):
-        own = fine_tuned(theta, s, head, adapts, optimizer, steps, **options)
-        expected = twins.network(embed, own, X)
+        adapted = fine_tuned(theta, s, head, adapts, optimizer, steps, **options)
+        expected = twins.network(embed, adapted, X)
         assert_same(out[i, : len(X), : expected.shape[1]], expected)
         assert_same(losses[i], twins.task_loss(expected, y, weight))
 
@@ -308,7 +308,7 @@ def test_pre_training_is_the_loss_of_one_network_on_all_rows(adapts):
         assert_same(loss, twins.task_loss(twins.network(embed, theta, X), y, weight))
 
 
-def test_what_is_pre_trained_is_the_trained_head_whatever_a_task_starts_from():
+def test_pre_training_uses_the_trained_head_for_every_start():
     alg = FineTune(
         cross_entropy,
         CosineHead(None),
@@ -363,9 +363,11 @@ def baseline_plus_plus(theta, support, scale, lr, steps):
 
 
 @pytest.mark.parametrize("steps", [0, 1, 4])
-@pytest.mark.parametrize(("scale", "given"), [(2.0, None), (7.0, 7.0)])
-def test_baseline_plus_plus_is_a_loop_of_torch(scale, given, steps):
-    alg = BaselinePlusPlusClassifier(scale=given, inner_lr=0.3, inner_steps=steps).make_algorithm()
+@pytest.mark.parametrize(("scale", "parameter"), [(2.0, None), (7.0, 7.0)])
+def test_baseline_plus_plus_is_a_loop_of_torch(scale, parameter, steps):
+    alg = BaselinePlusPlusClassifier(
+        scale=parameter, inner_lr=0.3, inner_steps=steps
+    ).make_algorithm()
     f, theta, tasks, support, query = draw(alg, 11)
     phi = alg.adapt(f, theta, support)
     assert not any(k.startswith("backbone") for k in phi)
@@ -387,7 +389,7 @@ def test_the_scale_grows_with_the_number_of_classes(n_classes, scale):
         assert_same(loss, twins.task_loss(logits, y, weight))
 
 
-def test_the_scale_of_a_task_does_not_depend_on_those_stacked_with_it():
+def test_the_scale_of_a_task_does_not_depend_on_other_tasks_of_the_stack():
     Z = torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(0)).double()
     phi = {"head.weight": Z.repeat(1, 50, 1), "head.norm": torch.ones(2, 250).double()}
     phi["head.present"] = torch.arange(250) < torch.tensor([[250], [3]])
@@ -403,7 +405,7 @@ def test_a_cosine_head_starts_as_torch_under_weight_normalisation():
     assert 0.2 < drawn["head.weight"].abs().max() <= 0.25
 
 
-def test_a_row_without_features_does_no_harm():
+def test_a_row_of_zero_features_has_finite_cosine_logits():
     """Where a ReLU network is dead for a whole class, its direction is zero."""
     alg = BaselinePlusPlusClassifier(inner_steps=20).make_algorithm()
     f = Backbone(MLP((3,), ()), (3,))
@@ -438,7 +440,7 @@ def outputs(est, task):
 
 
 @every_estimator
-def test_a_warm_start_goes_on(est):
+def test_a_warm_start_continues(est):
     est, tasks = clone(est).set_params(warm_start=True), tasks_of(est)
     first = est.meta_fit(tasks).history_[-1]["train_loss"]
     for _ in range(5):
@@ -472,14 +474,14 @@ def test_without_steps_a_classifier_is_its_start():
     clf = FineTuneClassifier(inner_steps=0, head="zero", max_meta_iter=2, **LINEAR_MODEL)
     clf = clf.meta_fit(BLOBS)
     np.testing.assert_allclose(outputs(clf, task), np.full((len(task), 3), 1 / 3), rtol=1e-12)
-    found = clf.set_params(head="prototype").fit(task.X, task.y).predict(task.X)
-    np.testing.assert_array_equal(found, NearestCentroid().fit(task.X, task.y).predict(task.X))
+    result = clf.set_params(head="prototype").fit(task.X, task.y).predict(task.X)
+    np.testing.assert_array_equal(result, NearestCentroid().fit(task.X, task.y).predict(task.X))
 
 
 @pytest.mark.parametrize(
     "params", [{"head": "prototype"}, {"adapts": "head"}, {"inner_optimizer": "adam"}]
 )
-def test_how_it_fine_tunes_may_change_after_meta_fit(params):
+def test_fine_tuning_parameters_may_change_after_meta_fit(params):
     clf = FineTuneClassifier(inner_steps=5, **SMALL).meta_fit(BLOBS)
     before = outputs(clf, BLOBS[0])
     assert not np.allclose(outputs(clf.set_params(**params), BLOBS[0]), before)
@@ -507,7 +509,7 @@ def test_the_scale_of_baseline_plus_plus_is_part_of_the_prior():
         (BaselinePlusPlusClassifier, "inner_lr", "slow", r"a float in the range \(0, inf\)"),
     ],
 )
-def test_parameters_that_are_refused(cls, name, value, message):
+def test_bad_parameters_are_refused(cls, name, value, message):
     with pytest.raises(ValueError, match=f"'{name}' parameter of {cls.__name__} must be {message}"):
         cls(**{name: value}).meta_fit(BLOBS if "Class" in cls.__name__ else WAVES)
 

@@ -1,4 +1,4 @@
-"""Where the answer is known in closed form: linear regressions with a prior."""
+"""MAML and Meta-SGD on linear regressions with a prior, where the answer has a closed form."""
 
 import numpy as np
 import pytest
@@ -31,9 +31,6 @@ class NoHead(Head):
         return {}
 
     def start(self, f, theta, support):
-        return {}
-
-    def given(self, support):
         return {}
 
     def outputs(self, Z, phi):
@@ -69,7 +66,7 @@ def meta_sgd_risks(tasks, theta, alphas):
 
 
 def parts_of(tasks):
-    """Forty disjoint parts, whose scatter is the standard error of what is found in them."""
+    """Forty disjoint parts, whose scatter is the standard error of their estimates."""
     return [
         [Examples(*(t[rows] for t in examples)) for examples in tasks]
         for rows in np.split(np.arange(N_TASKS), 40)
@@ -99,8 +96,8 @@ BEST_ALPHA = np.trace(S) / ((1 + (D + 1) / N) * np.trace(S) + S2 * D / N)
 @pytest.mark.parametrize("theta", [MU, MU + np.array([1.0, 0.0, -0.5])], ids=["mu", "off"])
 @pytest.mark.parametrize("alpha", [0.0, 0.3, BEST_ALPHA, 1.0])
 def test_the_risk_of_one_step_has_its_closed_form(linear_tasks, theta, alpha):
-    found = maml_risks(linear_tasks, torch.tensor(theta), alpha).detach().numpy()
-    assert abs(found.mean() - risk(theta, alpha)) < 4 * found.std() / N_TASKS**0.5
+    result = maml_risks(linear_tasks, torch.tensor(theta), alpha).detach().numpy()
+    assert abs(result.mean() - risk(theta, alpha)) < 4 * result.std() / N_TASKS**0.5
 
 
 def test_the_best_step_is_the_closed_form(linear_tasks):
@@ -114,12 +111,12 @@ def test_the_best_step_is_the_closed_form(linear_tasks):
 
 
 def test_the_best_start_is_the_mean_of_the_tasks(linear_tasks):
-    found = [
+    result = [
         minimum(lambda theta, part=part: maml_risks(part, theta, BEST_ALPHA).mean())
         for part in parts_of(linear_tasks)
     ]
-    error = np.std(found, axis=0, ddof=1) / 40**0.5
-    assert (np.abs(np.mean(found, axis=0) - MU) < 4 * error).all()
+    error = np.std(result, axis=0, ddof=1) / 40**0.5
+    assert (np.abs(np.mean(result, axis=0) - MU) < 4 * error).all()
     assert (error < 0.05).all()
 
 
@@ -130,12 +127,12 @@ BEST_ALPHAS = np.diag(S) / ((N + 1) / N * np.diag(S) + (np.trace(S) + S2) / N)
 
 
 def test_the_best_step_of_each_weight_is_the_closed_form(linear_tasks):
-    found = [
+    result = [
         minimum(lambda alphas, part=part: meta_sgd_risks(part, torch.tensor(MU), alphas).mean())
         for part in parts_of(linear_tasks)
     ]
-    error = np.std(found, axis=0, ddof=1) / 40**0.5
-    assert (np.abs(np.mean(found, axis=0) - BEST_ALPHAS) < 4 * error).all()
+    error = np.std(result, axis=0, ddof=1) / 40**0.5
+    assert (np.abs(np.mean(result, axis=0) - BEST_ALPHAS) < 4 * error).all()
     assert (error < 0.01).all()
 
 

@@ -1,4 +1,4 @@
-"""The hierarchical baselines against twins, and on the families that they are made for."""
+"""The hierarchical baselines against twins, and on the families of their assumptions."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def test_the_posterior_mean_is_that_of_a_gaussian_process():
     np.testing.assert_allclose(reg.predict(grid), expected, rtol=1e-8)
 
 
-def test_it_is_the_oracle_of_the_family_where_the_prior_is_known():
+def test_the_true_prior_gives_the_oracle_of_the_family():
     prior = np.zeros((4, 4))
     prior[1:, 1:] = COV  # no intercept
     reg = with_prior([0, *MEAN], prior, NOISE**2)
@@ -50,15 +50,15 @@ def test_it_is_the_oracle_of_the_family_where_the_prior_is_known():
             assert abs(reg.intercept_) < 1e-9
 
 
-def test_em_finds_the_prior_of_the_family():
-    (found,) = HierarchicalRegressor().meta_fit(FAMILY.tasks).meta_state
+def test_em_recovers_the_prior_of_the_family():
+    (result,) = HierarchicalRegressor().meta_fit(FAMILY.tasks).meta_state
     error = np.sqrt(np.diag(COV) / 400)  # of a mean of 400 draws
-    assert (np.abs(found.mean[1:] - MEAN) < 4 * error).all()
-    assert abs(found.mean[0]) < 0.1
+    assert (np.abs(result.mean[1:] - MEAN) < 4 * error).all()
+    assert abs(result.mean[0]) < 0.1
     relative = 4 * np.sqrt(2 / 400)  # four standard errors of a variance
-    np.testing.assert_allclose(np.diag(found.cov)[1:], np.diag(COV), rtol=1.3 * relative)
-    assert found.cov[0, 0] < 0.05
-    assert abs(found.noise / NOISE**2 - 1) < 4 * np.sqrt(2 / (400 * 16))
+    np.testing.assert_allclose(np.diag(result.cov)[1:], np.diag(COV), rtol=1.3 * relative)
+    assert result.cov[0, 0] < 0.05
+    assert abs(result.noise / NOISE**2 - 1) < 4 * np.sqrt(2 / (400 * 16))
 
 
 def log_likelihood(prior, tasks):
@@ -70,7 +70,7 @@ def log_likelihood(prior, tasks):
     return total
 
 
-def test_em_stops_where_the_marginal_likelihood_does():
+def test_em_ends_at_a_maximum_of_the_marginal_likelihood():
     tasks = FAMILY.tasks[:40]
     (best,) = HierarchicalRegressor(max_iter=3000, tol=1e-9).meta_fit(tasks).meta_state
     top = log_likelihood(best, tasks)
@@ -110,26 +110,26 @@ def textbook_em(tasks, n_steps):
     return S[1:, 1:] * np.outer(1 / X.std(0), 1 / X.std(0)) * y.var(), s2 * y.var()
 
 
-def test_em_is_that_of_the_textbook():
+def test_em_agrees_with_the_textbook():
     tasks = FAMILY.tasks[:20]
-    (found,) = HierarchicalRegressor(max_iter=7, tol=0.0).meta_fit(tasks).meta_state
+    (result,) = HierarchicalRegressor(max_iter=7, tol=0.0).meta_fit(tasks).meta_state
     slopes, noise = textbook_em(tasks, 7)
-    np.testing.assert_allclose(found.cov[1:, 1:], slopes, rtol=1e-8)
-    np.testing.assert_allclose(found.noise, noise, rtol=1e-10)
+    np.testing.assert_allclose(result.cov[1:, 1:], slopes, rtol=1e-8)
+    np.testing.assert_allclose(result.noise, noise, rtol=1e-10)
 
 
 def test_units_do_not_matter():
     tasks = FAMILY.tasks[:50]
     moved = [Task(1e3 * t.X + 5e3, 1e-2 * t.y - 7) for t in tasks]
-    fits = [HierarchicalRegressor().meta_fit(given[1:]) for given in (tasks, moved)]
+    fits = [HierarchicalRegressor().meta_fit(some_tasks[1:]) for some_tasks in (tasks, moved)]
     a, b = (
-        est.fit(given[0].X[:5], given[0].y[:5]).predict(given[0].X[5:])
-        for est, given in zip(fits, (tasks, moved), strict=True)
+        est.fit(some_tasks[0].X[:5], some_tasks[0].y[:5]).predict(some_tasks[0].X[5:])
+        for est, some_tasks in zip(fits, (tasks, moved), strict=True)
     )
     np.testing.assert_allclose(1e-2 * a - 7, b, rtol=1e-6)
 
 
-def test_identical_tasks_are_pooled_and_several_outputs_are_apart():
+def test_identical_tasks_are_pooled_and_outputs_are_independent():
     rng = np.random.RandomState(0)
     X = rng.randn(30, 20, 2)
     Y = np.stack([X @ [1, 2] + 3, X @ [0, 1]], axis=2) + 0.1 * rng.randn(30, 20, 2)
@@ -167,9 +167,9 @@ def test_class_posteriors_are_those_of_bayes_rule():
     support = np.r_[0:2, 20:23, 40]  # 2, 3 and 1 rows
     log_p = []
     for k, n in enumerate((2, 3, 1)):
-        own = X[support][y[support] == k].mean(axis=0)
+        class_mean = X[support][y[support] == k].mean(axis=0)
         gain = B @ np.linalg.inv(B + W / n)
-        predictive = multivariate_normal(m + gain @ (own - m), B - gain @ B + W)
+        predictive = multivariate_normal(m + gain @ (class_mean - m), B - gain @ B + W)
         log_p.append(np.log((n + 1) / 9) + predictive.logpdf(X))
     P = np.exp(np.stack(log_p, axis=1))
     clf.fit(X[support], y[support])
@@ -177,7 +177,7 @@ def test_class_posteriors_are_those_of_bayes_rule():
     np.testing.assert_array_equal(clf.predict(X), P.argmax(axis=1))
 
 
-def test_moments_find_how_the_family_varies():
+def test_moments_recover_the_variation_of_the_family():
     tasks = make_blob_tasks(400, n_way=3, n_rows=2, n_features=4, random_state=0)
     (prior,) = HierarchicalClassifier().meta_fit(local(tasks)).meta_state
     _, means, basis, variance = prior
@@ -193,7 +193,7 @@ def test_moments_find_how_the_family_varies():
     np.testing.assert_allclose(back.T @ back, within, rtol=1e-6)
 
 
-def test_labels_that_tasks_share_have_means_of_their_own():
+def test_shared_labels_have_separate_means():
     rng = np.random.RandomState(0)
     y = np.arange(20) % 2
     tasks = [Task(np.where(y, 1.0, -1.0)[:, None] + 0.5 * rng.randn(20, 1), y) for _ in range(30)]
@@ -218,7 +218,7 @@ def test_rows_of_images_and_wide_rows():
     assert np.isfinite(clf.predict_proba(tasks[1].X)).all()
 
 
-def test_one_row_a_class_says_nothing_of_the_scatter():
+def test_one_row_a_class_does_not_determine_the_scatter():
     with pytest.raises(TaskError, match="one of them with two rows; got 4 classes of at most 1"):
         HierarchicalClassifier().meta_fit([Task([[0.0], [1.0]], ["a", "b"])] * 2)
 
@@ -229,7 +229,7 @@ def test_one_row_a_class_says_nothing_of_the_scatter():
 @pytest.mark.parametrize(
     ("est", "tasks"), [(HierarchicalRegressor(), FAMILY.tasks), (HierarchicalClassifier(), BLOBS)]
 )
-def test_the_prior_survives_clone_and_can_be_forgotten(est, tasks):
+def test_clone_keeps_the_prior_and_reset_meta_removes_it(est, tasks):
     task = tasks[0]
     with pytest.raises(NotMetaFittedError, match="Call meta_fit"):
         clone(est).fit(task.X, task.y)
@@ -249,7 +249,7 @@ def test_the_prior_survives_clone_and_can_be_forgotten(est, tasks):
 @pytest.mark.parametrize(
     ("est", "tasks"), [(HierarchicalRegressor(), FAMILY.tasks), (HierarchicalClassifier(), BLOBS)]
 )
-def test_rows_that_cannot_be_are_refused(est, tasks):
+def test_bad_rows_are_refused(est, tasks):
     X, y = tasks[0].X, tasks[0].y
     with pytest.raises(NotMetaFittedError):
         (unlearned := clone(est)).fit(X, y)
@@ -265,7 +265,7 @@ def test_rows_that_cannot_be_are_refused(est, tasks):
         learned.fit(X, y[1:])
 
 
-def test_targets_that_cannot_be_are_refused():
+def test_bad_targets_are_refused():
     X, y = FAMILY.tasks[0].X, FAMILY.tasks[0].y
     reg = HierarchicalRegressor().meta_fit(FAMILY.tasks[:9])
     with pytest.raises(ValueError, match=r"must hold 1 number\(s\) a row"):

@@ -47,8 +47,8 @@ PROTO = {
 def test_on_the_identity_it_is_the_nearest_centroid(name, identity, seed):
     (X, labels), (X_query, _) = rows(seed), rows(seed + 100)
     expected = NearestCentroid().fit(X, labels).predict(X_query)
-    found = logits(PROTO[name], identity, X, labels, X_query).argmax(-1).numpy()
-    np.testing.assert_array_equal(found, expected)
+    actual = logits(PROTO[name], identity, X, labels, X_query).argmax(-1).numpy()
+    np.testing.assert_array_equal(actual, expected)
 
 
 def test_with_cosine_it_is_the_nearest_centroid_by_angle():
@@ -58,9 +58,9 @@ def test_with_cosine_it_is_the_nearest_centroid_by_angle():
         [np.arccos(x @ c / np.linalg.norm(x) / np.linalg.norm(c)) for c in means] for x in X_query
     ]
     alg = ProtoNet(cross_entropy, cosine_distance)
-    found = logits(alg, "mlp", X, labels, X_query)
-    np.testing.assert_array_equal(found.argmax(-1), np.argmin(angles, 1))
-    np.testing.assert_allclose(found, np.cos(angles) - 1, atol=1e-12)
+    result = logits(alg, "mlp", X, labels, X_query)
+    np.testing.assert_array_equal(result.argmax(-1), np.argmin(angles, 1))
+    np.testing.assert_allclose(result, np.cos(angles) - 1, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", PROTO)
@@ -70,23 +70,23 @@ def test_on_the_identity_it_is_the_bayes_rule_of_gaussian_classes(name):
     density = np.stack(
         [multivariate_normal(X[labels == k].mean(0), 0.5).pdf(X_query) for k in range(3)], 1
     )
-    found = logits(PROTO[name], "mlp", X, labels, X_query).softmax(-1)
-    np.testing.assert_allclose(found, density / density.sum(1, keepdims=True), rtol=1e-10)
+    result = logits(PROTO[name], "mlp", X, labels, X_query).softmax(-1)
+    np.testing.assert_allclose(result, density / density.sum(1, keepdims=True), rtol=1e-10)
 
 
 def test_one_shot_it_is_the_nearest_neighbour():
     X, _ = rows(2, n=3)
     X_query, _ = rows(102)
-    found = logits(PROTO["protonet"], "mlp", X, np.arange(3), X_query)
+    result = logits(PROTO["protonet"], "mlp", X, np.arange(3), X_query)
     distances = np.linalg.norm(X_query[:, None] - X, axis=-1)
-    np.testing.assert_array_equal(found.argmax(-1), distances.argmin(1))
-    np.testing.assert_allclose(found, -(distances**2), atol=1e-12)
+    np.testing.assert_array_equal(result.argmax(-1), distances.argmin(1))
+    np.testing.assert_allclose(result, -(distances**2), atol=1e-12)
 
 
 def test_a_class_with_more_support_rows_has_no_larger_prior():
     X = np.concatenate([np.zeros((9, 4)), np.ones((1, 4))])
-    found = logits(PROTO["protonet"], "mlp", X, np.repeat([0, 1], [9, 1]), np.full((1, 4), 0.5))
-    np.testing.assert_allclose(found[0, 0], found[0, 1])
+    result = logits(PROTO["protonet"], "mlp", X, np.repeat([0, 1], [9, 1]), np.full((1, 4), 0.5))
+    np.testing.assert_allclose(result[0, 0], result[0, 1])
 
 
 @pytest.mark.parametrize("offset", [1e3, 1e4])
@@ -98,8 +98,8 @@ def test_rows_far_from_the_origin_have_the_nearest_prototype_in_single_precision
     )
     est.meta_fit(tasks)
     single, double = (
-        est.fit(X_given[:9], y[:9]).predict(X_given)
-        for X_given in (
+        est.fit(X_single[:9], y[:9]).predict(X_single)
+        for X_single in (
             (offset + X).astype(np.float32),
             (offset + X).astype(np.float32).astype(float),
         )

@@ -1,4 +1,4 @@
-"""On quadratic tasks every gradient method has a fixed point of its own, known in closed form."""
+"""On quadratic tasks the fixed point of every gradient method has a closed form."""
 
 import itertools
 
@@ -85,29 +85,29 @@ def end_of_the_outer_loop(method, steps, examples):
 def ends():
     """Where the outer loop of each method ends, and where its closed form says."""
     examples, H, w = quadratics()
-    found = {m: end_of_the_outer_loop(m, 3, examples) for m in METHODS}
-    return found, {m: optimum(weights_of(m, H, 3), w) for m in METHODS}
+    result = {m: end_of_the_outer_loop(m, 3, examples) for m in METHODS}
+    return result, {m: optimum(weights_of(m, H, 3), w) for m in METHODS}
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_outer_loop_ends_at_the_closed_form_of_its_own_method(ends, method):
-    found, expected = ends
-    np.testing.assert_allclose(found[method], expected[method], rtol=0, atol=1e-6)
+def test_the_outer_loop_ends_at_the_closed_form_of_its_method(ends, method):
+    actual, expected = ends
+    np.testing.assert_allclose(actual[method], expected[method], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(("one", "other"), list(itertools.permutations(METHODS, 2)))
-def test_the_outer_loop_does_not_end_at_that_of_another(ends, one, other):
-    found, expected = ends
-    assert np.linalg.norm(found[one] - expected[other]) > 1e-3
+def test_the_outer_loop_does_not_end_at_the_closed_form_of_another_method(ends, one, other):
+    actual, expected = ends
+    assert np.linalg.norm(actual[one] - expected[other]) > 1e-3
 
 
 @pytest.mark.parametrize("steps", [1, 3])
 @pytest.mark.parametrize("method", [m for m in METHODS if m not in ("joint", "imaml")])
-def test_the_meta_gradient_vanishes_for_its_own_number_of_steps_only(method, steps):
+def test_the_meta_gradient_vanishes_only_for_its_number_of_steps(method, steps):
     examples, H, w = quadratics()
-    own = optimum(weights_of(method, H, steps), w)
-    np.testing.assert_allclose(gradient_at(own, method, steps, examples), 0, atol=1e-9)
-    assert np.linalg.norm(gradient_at(own, method, steps + 1, examples)) > 1e-3
+    best = optimum(weights_of(method, H, steps), w)
+    np.testing.assert_allclose(gradient_at(best, method, steps, examples), 0, atol=1e-9)
+    assert np.linalg.norm(gradient_at(best, method, steps + 1, examples)) > 1e-3
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2, 5])

@@ -1,4 +1,4 @@
-"""Reptile's objective has the gradient theta - phi, and its outer loop goes to the mean of phi."""
+"""Reptile's objective has the gradient theta - phi, and its outer loop ends at the mean of phi."""
 
 import numpy as np
 import pytest
@@ -103,7 +103,7 @@ def test_the_gradient_is_theta_minus_the_weights_trained_on_all_rows_of_each_tas
     f, theta, tasks, support, query = network_and_tasks(head)
     alg = Reptile(*HEADS[head], optimizer, LR, STEPS)
     losses = alg.objective(f, theta, support, query)
-    found = gradient(losses, theta)
+    actual = gradient(losses, theta)
     expected = {k: torch.zeros_like(p) for k, p in theta.items()}
     for task, loss in zip(tasks, losses, strict=True):
         rows = tuple(torch.cat(pair) for pair in zip(*task, strict=True))
@@ -114,7 +114,7 @@ def test_the_gradient_is_theta_minus_the_weights_trained_on_all_rows_of_each_tas
         for k, g in pulled_back(change, theta, head).items():
             expected[k] += g
     for k in theta:
-        torch.testing.assert_close(found[k], expected[k], rtol=1e-8, atol=1e-8, msg=k)
+        torch.testing.assert_close(actual[k], expected[k], rtol=1e-8, atol=1e-8, msg=k)
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -124,8 +124,8 @@ def test_adapting_is_training_on_the_support_alone(head):
     for i, (rows, _) in enumerate(tasks):
         _, expected = trained_by_hand(theta, rows, head, "adam", STEPS)
         for k, p in expected.items():
-            own = phi[k][i][: len(p)] if k.startswith("head.") else phi[k][i]
-            torch.testing.assert_close(own, p, rtol=1e-8, atol=1e-8, msg=k)
+            actual = phi[k][i][: len(p)] if k.startswith("head.") else phi[k][i]
+            torch.testing.assert_close(actual, p, rtol=1e-8, atol=1e-8, msg=k)
 
 
 @pytest.mark.parametrize("head", ["linear", "fixed"])
@@ -134,11 +134,11 @@ def test_one_step_of_gradient_descent_is_joint_training(head):
     rows = join(support, query)
     one_step = Reptile(*HEADS[head], "sgd", LR, 1).objective(f, theta, support, query)
     joint = MAML(*HEADS[head], FixedRate(1.0), 0)
-    found = gradient(one_step, theta)
+    actual = gradient(one_step, theta)
     expected = gradient(joint.objective(f, theta, rows, rows), theta)
     for k in theta:
         assert expected[k].norm() > 1e-3
-        torch.testing.assert_close(found[k], LR * expected[k], rtol=1e-12, atol=1e-12, msg=k)
+        torch.testing.assert_close(actual[k], LR * expected[k], rtol=1e-12, atol=1e-12, msg=k)
 
 
 def test_two_steps_are_not_joint_training():
@@ -185,11 +185,11 @@ def test_meta_fit_ends_at_the_closed_form():
     ).meta_fit(tasks)
     M = np.stack([np.eye(D + 1) - np.linalg.matrix_power(np.eye(D + 1) - 0.15 * h, 3) for h in H])
     expected = np.linalg.solve(M.sum(0), np.einsum("tde,te->d", M, w))
-    found = np.append(reg.theta_["head.weight"][0], reg.theta_["head.bias"])
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    actual = np.append(reg.theta_["head.weight"][0], reg.theta_["head.bias"])
+    np.testing.assert_allclose(actual, expected, atol=1e-6)
 
 
-def test_an_iteration_goes_to_the_mean_of_the_weights_that_tasks_arrive_at():
+def test_an_iteration_steps_to_the_mean_of_the_adapted_weights():
     tasks, *_ = linear_tasks()
     reg = ReptileRegressor(
         hidden_layer_sizes=4,

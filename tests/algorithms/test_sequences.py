@@ -1,4 +1,4 @@
-"""Recurrent layers, attention and batch statistics under every learner, as a user meets them."""
+"""Recurrent layers, attention and batch statistics under every learner."""
 
 import numpy as np
 import pytest
@@ -50,15 +50,15 @@ def test_meta_gradients_and_predictions_of_stacks_are_those_of_single_tasks(name
     tasks = [Task(X, targets(X), support=[0, 1, 4, 5]) for X in ROWS]
     small = {"max_meta_iter": 2, "random_state": 0, "device": "cpu", "backbone": backbone}
     small |= {"net_params": {"optimizer": torch.optim.SGD}}  # Adam would blow up rounding errors
-    known = cls().get_params()
-    small |= {k: 2 for k in ("inner_steps", "n_context") if k in known}
+    defaults = cls().get_params()
+    small |= {k: 2 for k in ("inner_steps", "n_context") if k in defaults}
     est = cls(**small).meta_fit(tasks)
     one_by_one = cls(**small, task_chunk_size=1).meta_fit(tasks)
     for key, value in est.theta_.items():
         np.testing.assert_allclose(value, one_by_one.theta_[key], rtol=1e-10, atol=1e-10)
-    for task, found in zip(tasks, est.predict_tasks(tasks), strict=True):
+    for task, result in zip(tasks, est.predict_tasks(tasks), strict=True):
         alone = est.fit(task.X_support, task.y_support).predict(task.X_query)
-        np.testing.assert_allclose(found, alone, rtol=1e-10, atol=1e-10)
+        np.testing.assert_allclose(result, alone, rtol=1e-10, atol=1e-10)
 
 
 class Once(torch.autograd.Function):
@@ -89,7 +89,7 @@ PAIRS = [(X, Y) for X in ROWS]
 
 
 @pytest.mark.filterwarnings("ignore:The backbone WithoutDerivative cannot be mapped:UserWarning")
-def test_a_missing_second_derivative_is_refused_in_words_where_it_is_needed():
+def test_a_missing_second_derivative_is_a_clear_error_only_where_it_is_needed():
     small = {"backbone": WithoutDerivative(Once.apply), "max_meta_iter": 1, "random_state": 0}
     with pytest.raises(ValueError, match=r"cannot be differentiated twice.*first_"):
         MAMLClassifier(**small).meta_fit(PAIRS)
@@ -97,7 +97,7 @@ def test_a_missing_second_derivative_is_refused_in_words_where_it_is_needed():
         assert est.meta_fit(PAIRS).fit(*PAIRS[0]).predict(ROWS[0]).shape == Y.shape
 
 
-def test_features_without_a_gradient_are_refused_in_words():
+def test_features_without_a_gradient_are_a_clear_error():
     est = ProtoNetClassifier(backbone=WithoutDerivative(torch.detach), max_meta_iter=1)
     with pytest.raises(ValueError, match="WithoutDerivative cannot be differentiated"):
         est.meta_fit(PAIRS)

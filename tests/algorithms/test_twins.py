@@ -97,9 +97,9 @@ def draw(net, alg, real=False):
 
 def assert_same_losses_and_gradients(theta, losses, expected):
     torch.testing.assert_close(losses, expected, rtol=1e-10, atol=1e-10)
-    found = torch.autograd.grad(losses.sum(), list(theta.values()))
+    actual = torch.autograd.grad(losses.sum(), list(theta.values()))
     twin = torch.autograd.grad(expected.sum(), list(theta.values()))
-    for k, a, b in zip(theta, found, twin, strict=True):
+    for k, a, b in zip(theta, actual, twin, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10, msg=k)
 
 
@@ -265,7 +265,7 @@ def test_first_order_predicts_the_same_but_has_another_meta_gradient(net, head):
 
 @pytest.mark.parametrize("progress", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("until", [0.0, 0.5, 1.0])
-def test_the_order_anneals_and_first_order_stays_to_the_end(until, progress):
+def test_first_order_until_anneals_the_order(until, progress):
     def gradient(alg):
         f, _, theta, _, support, query = draw("mlp", alg, False)
         theta = {k: p.requires_grad_() for k, p in theta.items()}
@@ -300,10 +300,10 @@ def test_a_head_that_adapts_alone_embeds_the_support_once():
             seen.append(X)
             return f(params, X)
 
-    found = alg.adapt(Counting(), theta, support)
+    actual = alg.adapt(Counting(), theta, support)
     assert len(seen) == 1
     expected = alg.adapt(f, theta, support)
-    assert all(torch.equal(found[k], expected[k]) for k in expected)
+    assert all(torch.equal(actual[k], expected[k]) for k in expected)
 
 
 def test_adapting_without_a_meta_gradient_is_adapting_with_one():

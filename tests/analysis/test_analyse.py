@@ -1,4 +1,4 @@
-"""Should I meta-learn? The answer is true where the truth is known, and reads like one."""
+"""analyse: verdicts on families whose truth is known, and the report."""
 
 import sys
 from dataclasses import replace
@@ -27,7 +27,7 @@ def lines(tau, mean, n_tasks=24, n_rows=24, seed=0):
 
 
 def cases(report):
-    return {found.size: found.case for found in report.verdicts}
+    return {result.size: result.case for result in report.verdicts}
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def blobs():
     return analyse(BLOBS, random_state=0)
 
 
-def test_waves_pay(waves):
+def test_meta_learning_pays_on_sinusoids(waves):
     assert waves.pays
     assert cases(waves) == {2: "meta", 5: "meta"}
     assert waves.verdicts[0].best["meta"] == "hierarchical kernel regression"
@@ -71,7 +71,7 @@ def test_nothing_is_learned_from_noise():
     assert "other features, more rows" in report.advice
 
 
-def test_hidden_groups_are_found():
+def test_hidden_groups_are_recovered():
     two = [lines(0.3, mean, 12, seed=s) for s, mean in enumerate((2.0, -2.0))]
     report = analyse([*two[0], *two[1]], random_state=0)
     assert set(report.groups.labels[:12].tolist()) in ({0}, {1})
@@ -97,7 +97,7 @@ def test_a_foreign_task_is_named(with_stranger):
     assert 0.5 < report.variance / usual.variance < 2
 
 
-def test_labels_of_each_tasks_own(blobs):
+def test_local_labels(blobs):
     assert blobs.local_labels
     assert blobs.advice.startswith("ProtoNetClassifier")
     named = [Task(t.X, [f"{i}{k}" for k in t.y]) for i, t in enumerate(BLOBS)]
@@ -154,13 +154,13 @@ def test_the_evidence_is_the_largest_gain(waves):
     noisy = best._replace(gain=best.gain._replace(difference=far, p_sign=0.5))
     assert replace(waves, verdicts=(noisy,)).verdict.splitlines()[1].endswith("within the noise.")
     by_signs = best._replace(gain=best.gain._replace(difference=far, p_sign=0.001))
-    words = replace(waves, verdicts=(by_signs,)).verdict.splitlines()[1]
-    assert words.endswith(
+    text = replace(waves, verdicts=(by_signs,)).verdict.splitlines()[1]
+    assert text.endswith(
         f"sign test over tasks ({best.gain.wins} wins, {best.gain.losses} losses)."
     )
 
 
-def test_the_same_seed_says_the_same(waves):
+def test_the_same_seed_gives_the_same_report(waves):
     assert str(analyse(WAVES, random_state=0)) == str(waves)
 
 
@@ -183,7 +183,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_page_is_whole_and_needs_no_other_file(waves, tmp_path):
+def test_the_page_is_complete_html_without_other_files(waves, tmp_path):
     path = tmp_path / "report.html"
     text = waves.to_html(path)
     assert path.read_text(encoding="utf-8") == text
@@ -209,7 +209,7 @@ def test_without_matplotlib_the_page_has_no_pictures(blobs, monkeypatch):
     assert "<img" not in text
 
 
-def test_an_estimator_takes_part_and_stays_as_it_is():
+def test_an_estimator_is_compared_and_left_unchanged():
     maml = MAMLRegressor(hidden_layer_sizes=8, max_meta_iter=3, random_state=0)
     before = maml.get_params()
     report = analyse(lines(0.5, 1.0, 8, 12), maml, random_state=0)
@@ -237,10 +237,10 @@ def advice_of(waves, *cases, best="across", hurt=0.0, groups=(0, 0), local=False
 
 def test_the_advice_mentions_the_estimator(waves):
     paying = ("meta", "meta")
-    words = advice_of(waves, *paying, name="MyLearner")
-    assert words == "ANILRegressor. MyLearner did not do as well with its current parameters."
-    words = advice_of(waves, *paying, best="MyLearner", name="MyLearner", local=True)
-    assert words == "MyLearner, which did best."
+    text = advice_of(waves, *paying, name="MyLearner")
+    assert text == "ANILRegressor. MyLearner did not do as well with its current parameters."
+    text = advice_of(waves, *paying, best="MyLearner", name="MyLearner", local=True)
+    assert text == "MyLearner, which did best."
 
 
 def test_the_advice_follows_the_verdicts(waves):
@@ -251,9 +251,9 @@ def test_the_advice_follows_the_verdicts(waves):
         "look at the tasks unlike"
     )
     simple = waves.verdicts[1].best["simple"]
-    words = advice_of(waves, "unclear", "per-task")
-    assert f"{simple}, because one model per task is enough." in words
-    assert "more tasks, because chance hides" in words
+    text = advice_of(waves, "unclear", "per-task")
+    assert f"{simple}, because one model per task is enough." in text
+    assert "more tasks, because chance hides" in text
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ def test_the_advice_follows_the_verdicts(waves):
         ),
     ],
 )
-def test_answers(waves, cases, answer):
+def test_answer_of_the_report(waves, cases, answer):
     verdicts = [v._replace(case=case) for v, case in zip(waves.verdicts, cases, strict=True)]
     report = replace(waves, verdicts=tuple(verdicts))
     assert report.verdict.startswith(answer)
@@ -333,12 +333,14 @@ def test_short_and_long_tasks():
     assert report.n_rows.max() == 200
 
 
-def test_short_tasks_do_not_hide_what_long_ones_can_say():
+def test_short_tasks_do_not_hide_the_result_of_long_ones():
     long, short = lines(0.5, 1.0, 20, 24), lines(0.5, 1.0, 12, 4, seed=1)
     report = analyse([*long, *short], random_state=0)
-    found = report.comparison
-    assert [verdict.size for verdict in report.verdicts] == list(found.sizes) == [2, 5, 10]
-    tasks = {size: {r.task for r in found.records if r.support_size == size} for size in (2, 5, 10)}
+    result = report.comparison
+    assert [verdict.size for verdict in report.verdicts] == list(result.sizes) == [2, 5, 10]
+    tasks = {
+        size: {r.task for r in result.records if r.support_size == size} for size in (2, 5, 10)
+    }
     assert tasks[5] == tasks[10] < tasks[2]
     assert tasks[10] <= set(range(20))
     assert max(tasks[2]) >= 20
@@ -355,7 +357,7 @@ def test_several_outputs_and_rows_of_several_axes():
 
 
 @pytest.mark.parametrize(
-    ("tasks", "how", "error", "words"),
+    ("tasks", "how", "error", "message"),
     [
         (WAVES[:3], {}, TaskError, "at least 4 tasks need four rows.*Only 3 of 3"),
         (WAVES, {"metric": lambda a, b: np.nan}, ValueError, "not finite"),
@@ -375,15 +377,15 @@ def test_several_outputs_and_rows_of_several_axes():
         ([Task(t.X[:3], t.y[:3]) for t in WAVES], {}, TaskError, "four rows"),
     ],
 )
-def test_bad_input_is_one_clear_error(tasks, how, error, words):
+def test_bad_input_is_one_clear_error(tasks, how, error, message):
     how = dict(how)
-    with pytest.raises(error, match=words):
+    with pytest.raises(error, match=message):
         analyse(tasks, how.pop("estimator", None), random_state=0, **how)
 
 
-def test_the_estimator_given_may_be_meta_fitted():
+def test_a_meta_fitted_estimator_is_accepted():
     tasks = lines(0.5, 1.0, 8, 12)
     maml = MAMLRegressor(hidden_layer_sizes=8, max_meta_iter=3, random_state=0).meta_fit(tasks)
     fresh = analyse(tasks, clone(maml).reset_meta(), random_state=0)
-    known = analyse(tasks, maml, random_state=0)
-    assert str(fresh) == str(known)  # what it has seen of tasks held out does not count
+    report = analyse(tasks, maml, random_state=0)
+    assert str(fresh) == str(report)  # what it has seen of tasks held out does not count

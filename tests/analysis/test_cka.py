@@ -1,4 +1,4 @@
-"""CKA: what does not change it, what independence gives, and the ANIL question."""
+"""CKA: its invariances, its value for independent features, and feature reuse in ANIL."""
 
 from itertools import permutations
 
@@ -38,7 +38,7 @@ def test_independent_features_are_near_zero_only_without_the_bias():
     assert plain.std() < 0.2
 
 
-def test_it_is_the_formula():
+def test_cka_equals_its_formula():
     X, Y = RNG.standard_normal((9, 3)), RNG.standard_normal((9, 4))
     A, B = X - X.mean(axis=0), Y - Y.mean(axis=0)
     norm = np.linalg.norm
@@ -79,11 +79,11 @@ def test_the_body_of_anil_is_reused_and_that_of_boil_is_not():
 def test_classifiers_have_representations_too():
     tasks = make_blob_tasks(6, n_way=2, n_rows=8, n_features=3, n_shot=2, random_state=0)
     clf = MAMLClassifier(**SMALL).meta_fit(tasks[:4])
-    found = representation_change(clf, tasks[4:], debiased=False)
-    assert ((found.cka > 0) & (found.cka <= 1 + 1e-9)).all()
+    result = representation_change(clf, tasks[4:], debiased=False)
+    assert ((result.cka > 0) & (result.cka <= 1 + 1e-9)).all()
 
 
-def test_what_cannot_be_measured_is_refused_in_words():
+def test_bad_input_is_refused():
     with pytest.raises(ValueError, match=r"Got \(3, 2\) and \(4, 2\)"):
         cka(np.ones((3, 2)), np.ones((4, 2)))
     with pytest.raises(ValueError, match="needs 4 rows"):

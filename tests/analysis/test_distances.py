@@ -1,4 +1,4 @@
-"""Distances between tasks: what all metrics keep to, and the clusters that they find."""
+"""Distances between tasks: properties of all metrics, and clusters that are known."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ def clustered(kind, seed=0, n=25):
 
 @pytest.mark.parametrize("kind", [classes, slopes])
 @pytest.mark.parametrize("metric", OURS)
-def test_a_task_is_at_0_from_itself_and_from_its_copy(metric, kind):
+def test_the_distance_to_itself_and_to_a_copy_is_zero(metric, kind):
     tasks = clustered(kind)[::6]
     distances = task_distances([*tasks, *tasks], metric=metric, random_state=0)
     assert (np.diag(distances) == 0).all()
@@ -66,11 +66,11 @@ def test_a_task_is_at_0_from_itself_and_from_its_copy(metric, kind):
         ("otdd", slopes, 25),
     ],
 )
-def test_hidden_clusters_are_found(metric, kind, n):
+def test_hidden_clusters_are_recovered(metric, kind, n):
     distances = task_distances(clustered(kind, n=n), metric=metric, random_state=0)
     distances = np.maximum(distances + distances.T, 0)  # of logme, both directions
-    found = AgglomerativeClustering(4, metric="precomputed", linkage="average")
-    assert adjusted_rand_score(TRUTH, found.fit_predict(distances)) >= 0.9
+    result = AgglomerativeClustering(4, metric="precomputed", linkage="average")
+    assert adjusted_rand_score(TRUTH, result.fit_predict(distances)) >= 0.9
 
 
 @pytest.mark.parametrize("metric", OURS)
@@ -85,7 +85,7 @@ def test_rows_may_be_in_any_order_and_labels_of_any_name(metric):
 
 
 @pytest.mark.parametrize("metric", OURS)
-def test_units_of_features_and_targets_do_not_count(metric):
+def test_units_of_features_and_targets_do_not_matter(metric):
     tasks = clustered(slopes)[::4]
     other = [(X * [1e3, 1, 1e-3, 1] - 5, 1e4 * y + 1) for X, y in tasks]
     ours, theirs = (task_distances(t, metric=metric) for t in (tasks, other))
@@ -105,13 +105,13 @@ def test_pictures_as_rows_and_one_constant_feature(metric):
 
 
 @pytest.mark.parametrize("metric", OURS)
-def test_what_y_holds_may_be_said(metric):
+def test_target_type_may_be_a_parameter(metric):
     rng = np.random.RandomState(0)
     tasks = [(rng.normal(size=(20, 2)), rng.poisson(4, 20).astype(float)) for _ in range(4)]
-    said = task_distances(tasks, metric=metric, metric_params={"target_type": "real"})
-    known = task_distances(tasks, metric=metric, estimator=MAMLRegressor())
-    np.testing.assert_array_equal(said, known)
-    assert not np.allclose(said, task_distances(tasks, metric=metric))
+    by_parameter = task_distances(tasks, metric=metric, metric_params={"target_type": "real"})
+    by_estimator = task_distances(tasks, metric=metric, estimator=MAMLRegressor())
+    np.testing.assert_array_equal(by_parameter, by_estimator)
+    assert not np.allclose(by_parameter, task_distances(tasks, metric=metric))
     as_labels = task_distances(tasks, metric=metric, estimator=MAMLClassifier())
     np.testing.assert_array_equal(as_labels, task_distances(tasks, metric=metric))
     with pytest.raises(ValueError, match=r"'target_type' parameter .*Got 'int'"):
@@ -127,17 +127,17 @@ def test_distances_to_a_task_are_those_among_all_tasks(metric):
         np.testing.assert_allclose(distances, among[places, j], atol=1e-6)
 
 
-def test_a_metric_of_ones_own():
+def test_a_callable_metric():
     tasks = clustered(slopes)[:3]
-    found = task_distances(tasks, metric=lambda a, b: len(a) - 2 * len(b))
-    assert found.tolist() == [[len(a) - 2 * len(b) for _, b in tasks] for _, a in tasks]
+    result = task_distances(tasks, metric=lambda a, b: len(a) - 2 * len(b))
+    assert result.tolist() == [[len(a) - 2 * len(b) for _, b in tasks] for _, a in tasks]
     with pytest.raises(ValueError, match=r"Task 0 and Task 0 it returned an array of shape \(4,\)"):
         task_distances(tasks, metric=lambda a, b: a.X[0] - b.X[0])
     with pytest.raises(ValueError, match="metric_params are for named metrics"):
         task_distances(tasks, metric=lambda a, b: 0, metric_params={"a": 1})
 
 
-def test_what_cannot_be_measured_is_said():
+def test_bad_input_is_refused():
     tasks = clustered(slopes)[:3]
     with pytest.raises(ValueError, match=r"metric must be one of \['.*'otdd'.*; got 'odd'"):
         task_distances(tasks, metric="odd")
@@ -152,22 +152,22 @@ def test_what_cannot_be_measured_is_said():
 
 
 @pytest.mark.parametrize("metric", sorted(NEED_ESTIMATOR))
-def test_a_metric_that_needs_an_estimator_says_so(metric, monkeypatch):
+def test_a_metric_that_needs_an_estimator_is_refused_without_one(metric, monkeypatch):
     monkeypatch.setitem(METRICS, metric, METRICS["mmd"])
     with pytest.raises(ValueError, match=f"metric='{metric}' needs a meta-fitted estimator"):
         task_distances(clustered(slopes)[:3], metric=metric)
 
 
 @pytest.mark.parametrize(
-    ("found", "message"),
+    ("result", "message"),
     [
         (np.zeros((2, 2)), r"of shape \(2, 2\) for 3 tasks"),
         (np.full((3, 3), np.nan), "returned nan for tasks 0 and 0"),
         (np.arange(9.0).reshape(3, 3), "asymmetric"),
     ],
 )
-def test_a_metric_is_held_to_its_word(found, message, monkeypatch):
-    monkeypatch.setitem(METRICS, "wrong", lambda tasks, estimator, rng: found)
+def test_wrong_results_of_a_callable_metric_are_refused(result, message, monkeypatch):
+    monkeypatch.setitem(METRICS, "wrong", lambda tasks, estimator, rng: result)
     with pytest.raises(ValueError, match=message):
         task_distances(clustered(slopes)[:3], metric="wrong")
 
@@ -184,7 +184,7 @@ def test_an_embedding_groups_tasks_and_places_new_ones(metric):
 
 @pytest.mark.parametrize("n_components", [None, 2])
 @pytest.mark.parametrize("metric", SYMMETRIC)
-def test_an_embedding_places_its_own_tasks_where_they_were(metric, n_components):
+def test_an_embedding_transforms_its_training_tasks_to_their_positions(metric, n_components):
     tasks = clustered(slopes)[::3]
     embedding = TaskEmbedding(metric=metric, n_components=n_components)
     vectors = embedding.fit_transform(tasks)
@@ -200,21 +200,21 @@ def test_an_embedding_keeps_distances_that_are_euclidean():
     np.testing.assert_allclose(np.abs(vectors - vectors.T), [[0, 1, 5], [1, 0, 4], [5, 4, 0]])
 
 
-def test_the_nearest_and_the_selected():
+def test_nearest_tasks_and_selected_tasks():
     tasks, new = clustered(classes), clustered(classes, seed=1)
     for metric in ["logme", "mmd", "otdd"]:
         places, distances = nearest_tasks(tasks, new[7], 6, metric=metric)
         assert sorted(places) == [6, 7, 8, 9, 10, 11], metric
         assert (np.diff(distances) >= 0).all()
-    kept = select_tasks(tasks, like=[new[0], new[-1]], quantile=0.5, metric="otdd")
-    assert [t.X.tolist() for t in kept] == [X.tolist() for X, _ in tasks[:6] + tasks[18:]]
+    selected = select_tasks(tasks, like=[new[0], new[-1]], quantile=0.5, metric="otdd")
+    assert [t.X.tolist() for t in selected] == [X.tolist() for X, _ in tasks[:6] + tasks[18:]]
     one = select_tasks(tasks, like=tasks[3], n=1, metric="otdd")
     pair = select_tasks(tasks, like=(Task(*tasks[3]), Task(*tasks[4])), n=2, metric="otdd")
     assert [t.X.tolist() for t in one + pair] == [tasks[i][0].tolist() for i in (3, 3, 4)]
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("params", "message"),
     [
         ({}, "Pass either n or quantile; got n=None and quantile=None"),
         ({"n": 1, "quantile": 0.5}, "Pass either n or quantile"),
@@ -222,10 +222,10 @@ def test_the_nearest_and_the_selected():
         ({"quantile": 1.5}, "'quantile' parameter of select_tasks"),
     ],
 )
-def test_how_many_to_select_is_checked(asked, message):
+def test_how_many_to_select_is_checked(params, message):
     tasks = clustered(slopes)[:3]
     with pytest.raises(ValueError, match=message):
-        select_tasks(tasks, like=tasks[0], metric="mmd", **asked)
+        select_tasks(tasks, like=tasks[0], metric="mmd", **params)
 
 
 def test_numbers_of_neighbours_and_components_are_checked():

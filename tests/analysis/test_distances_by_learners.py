@@ -53,14 +53,14 @@ def clustered(kind="real", n_rows=40, d=8, seed=0):
     return tasks
 
 
-def ragged(kind="real", seed=0, own_labels=False):
+def ragged(kind="real", seed=0, local_labels=False):
     """Tasks of different sizes with a fixed support; of 2 or 3 classes where labels are local."""
     rng, tasks = np.random.RandomState(seed), []
     for i, n in enumerate((9, 12, 12, 15, 10)):
         X = rng.standard_normal((n, 3))
-        k = 2 + i % 2 if own_labels else 2
+        k = 2 + i % 2 if local_labels else 2
         y = rng.standard_normal(n) + X[:, 0] if kind == "real" else np.arange(n) % k
-        if own_labels:
+        if local_labels:
             y = np.array([f"{i}{'cab'[v]}" for v in y])
         tasks.append(Task(X, y, support=np.arange(6)))
     return tasks
@@ -160,8 +160,8 @@ LEARNERS = [
 
 def meta_fit(est, tasks):
     """Batch statistics do not take ragged tasks."""
-    alike = getattr(est, "norm", None) == "batch"
-    return est.meta_fit([task for task in tasks if len(task) == 12 or not alike])
+    equal_sizes = getattr(est, "norm", None) == "batch"
+    return est.meta_fit([task for task in tasks if len(task) == 12 or not equal_sizes])
 
 
 @pytest.mark.parametrize("est", LEARNERS, ids=lambda e: type(e).__name__)
@@ -185,7 +185,7 @@ def test_transfer_by_a_learner_is_the_loop_of_fit_and_predict(est):
 
 
 def test_local_labels_are_matched():
-    tasks = ragged("class", own_labels=True)
+    tasks = ragged("class", local_labels=True)
     clf = MAMLClassifier(**SMALL).meta_fit(tasks)
     risk = np.empty((5, 5))
     for i, source in enumerate(tasks):
@@ -203,7 +203,7 @@ def test_local_labels_are_matched():
     np.testing.assert_allclose(transfer_distances(tasks, clf), risk - np.diag(risk), atol=1e-8)
 
 
-def test_names_of_labels_matter_only_by_name():
+def test_label_names_matter_only_to_metrics_by_name():
     tasks = [Task(t.X, t.y, support=t.support) for t in ragged("class")]
     turned = [*tasks[:-1], Task(tasks[-1].X, 1 - tasks[-1].y, support=tasks[-1].support)]
     matched, by_name = (
@@ -238,10 +238,10 @@ def test_gradients_of_a_linear_model_are_the_closed_form():
         left = task.X @ w[0] + b - task.y
         expected.append([*(2 * task.X.T @ left / len(task)), 2 * left.mean()])
     expected = np.array(expected)
-    found = task_gradients(tasks, reg)
+    actual = task_gradients(tasks, reg)
     names = [k for k in reg.theta_ if k.startswith("head.")]
     assert names == list(reg.theta_)
-    np.testing.assert_allclose(found, expected, atol=1e-10)
+    np.testing.assert_allclose(actual, expected, atol=1e-10)
     unit = expected / np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(gradient_distances(tasks, reg), 1 - unit @ unit.T, atol=1e-10)
 
@@ -259,7 +259,7 @@ def test_gradients_and_parameters_of_every_kind_of_learner(est):
     assert np.isfinite(d).all()
 
 
-def test_parameters_are_those_of_fit():
+def test_parameter_distances_are_those_of_fitted_parameters():
     tasks = ragged()
     reg = MAMLRegressor(**SMALL).meta_fit(tasks)
     phi = []
@@ -341,7 +341,7 @@ def test_tasks_that_do_not_go_with_the_prior_are_refused():
         gradient_distances(wide, reg)
 
 
-def test_a_task_that_cannot_be_cut_is_refused():
+def test_a_task_that_cannot_be_split_is_refused():
     tasks = [([[0.0], [1.0]], [0.5, 1.5]), ([[0.0]], [0.5])]
     with pytest.raises(TaskError, match=r"Task 1: X of shape \(1, 1\).*two rows are needed"):
         transfer_distances(tasks)
@@ -354,6 +354,6 @@ def test_a_task_that_cannot_be_cut_is_refused():
 
 def test_labels_that_differ_have_no_names_in_common():
     with pytest.raises(ValueError, match="labels='name' needs the same labels"):
-        transfer_distances(ragged("class", own_labels=True), labels="name")
+        transfer_distances(ragged("class", local_labels=True), labels="name")
     with pytest.raises(ValueError, match="'labels' parameter"):
         transfer_distances(ragged("class"), labels="some")

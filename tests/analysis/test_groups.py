@@ -1,4 +1,4 @@
-"""Groups and outliers in a matrix of distances: found where they are, not where they are not."""
+"""Groups and outliers in a matrix of distances, and their absence."""
 
 import numpy as np
 import pytest
@@ -13,27 +13,27 @@ def distances(points):
     return squareform(pdist(points))
 
 
-def three_groups(seed, n=30, apart=8.0):
+def three_groups(seed, n=30, distance=8.0):
     rng = np.random.RandomState(seed)
-    own = np.sort(np.arange(n) % 3)
-    centres = apart * np.array([[0, 0, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0]])
-    return rng.standard_normal((n, 4)) + centres[own], own
+    groups = np.sort(np.arange(n) % 3)
+    centres = distance * np.array([[0, 0, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0]])
+    return rng.standard_normal((n, 4)) + centres[groups], groups
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_three_groups_are_found(seed):
-    points, own = three_groups(seed)
-    found = find_groups(distances(points), np.random.RandomState(seed))
-    assert adjusted_rand_score(own, found.labels) == 1
-    assert found.p_value == 1 / 40
-    assert found.silhouette > 0.5
+def test_three_groups_are_recovered(seed):
+    points, groups = three_groups(seed)
+    result = find_groups(distances(points), np.random.RandomState(seed))
+    assert adjusted_rand_score(groups, result.labels) == 1
+    assert result.p_value == 1 / 40
+    assert result.silhouette > 0.5
 
 
 def test_the_largest_group_comes_first():
-    points, own = three_groups(0)
-    kept = np.flatnonzero((own == 2) | (np.arange(30) % 2 == 0))
-    found = find_groups(distances(points[kept]), np.random.RandomState(0)).labels
-    sizes = np.bincount(found)
+    points, groups = three_groups(0)
+    selected = np.flatnonzero((groups == 2) | (np.arange(30) % 2 == 0))
+    result = find_groups(distances(points[selected]), np.random.RandomState(0)).labels
+    sizes = np.bincount(result)
     assert (np.diff(sizes) <= 0).all()
     assert len(sizes) == 3
 
@@ -43,32 +43,32 @@ def test_one_gaussian_has_no_groups_and_few_outliers():
     p_values, strange = [], 0
     for seed in range(20):
         rng = np.random.RandomState(seed)
-        found = find_groups(distances(rng.standard_normal((40, 3))), rng)
-        p_values.append(found.p_value)
-        strange += np.sum(found.labels == -1)
-        if found.p_value > 0.05:
-            assert set(found.labels) <= {-1, 0}
+        result = find_groups(distances(rng.standard_normal((40, 3))), rng)
+        p_values.append(result.p_value)
+        strange += np.sum(result.labels == -1)
+        if result.p_value > 0.05:
+            assert set(result.labels) <= {-1, 0}
     assert np.mean(np.array(p_values) <= 0.05) <= 0.15
     assert strange <= 0.01 * 20 * 40
 
 
 def test_a_task_unlike_all_others_is_in_no_group():
-    points, own = three_groups(1)
+    points, groups = three_groups(1)
     points[4] += 200
-    found = find_groups(distances(points), np.random.RandomState(0)).labels
-    assert found[4] == -1
-    assert np.sum(found == -1) == 1
+    result = find_groups(distances(points), np.random.RandomState(0)).labels
+    assert result[4] == -1
+    assert np.sum(result == -1) == 1
     others = np.arange(30) != 4
-    assert adjusted_rand_score(own[others], found[others]) == 1
+    assert adjusted_rand_score(groups[others], result[others]) == 1
 
 
 def test_few_or_equal_tasks_have_no_groups():
     rng = np.random.RandomState(0)
     few = find_groups(distances(rng.standard_normal((9, 2))), rng)
     equal = find_groups(np.zeros((20, 20)), rng)
-    for found, n in ((few, 9), (equal, 20)):
-        assert found.labels.tolist() == [0] * n == no_groups(n).labels.tolist()
-        assert np.isnan(found.p_value)
+    for result, n in ((few, 9), (equal, 20)):
+        assert result.labels.tolist() == [0] * n == no_groups(n).labels.tolist()
+        assert np.isnan(result.p_value)
 
 
 def test_distances_and_draws_do_not_depend_on_units():
@@ -83,12 +83,12 @@ def test_scaling_gives_the_points_back():
     points = np.random.RandomState(0).standard_normal((12, 3))
     values, vectors = classical_scaling(distances(points))
     np.testing.assert_allclose(values[3:], 0, atol=1e-10)
-    found = vectors[:, :3] * np.sqrt(values[:3])
-    np.testing.assert_allclose(distances(found), distances(points), atol=1e-10)
-    np.testing.assert_allclose(values[:3] / 12, found.var(axis=0))
+    result = vectors[:, :3] * np.sqrt(values[:3])
+    np.testing.assert_allclose(distances(result), distances(points), atol=1e-10)
+    np.testing.assert_allclose(values[:3] / 12, result.var(axis=0))
 
 
-def test_noise_around_zero_tells_no_tasks_apart():
+def test_noise_around_zero_forms_no_groups():
     noise = np.random.RandomState(0).standard_normal((30, 30))
     np.fill_diagonal(noise, 0)
     assert not tasks_differ(noise)

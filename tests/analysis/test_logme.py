@@ -35,7 +35,7 @@ CASES = [(30, 4, 0.5), (30, 4, 10.0), (12, 40, 1.0), (50, 1, 0.01)]
 
 
 @pytest.mark.parametrize(("n", "d", "noise"), CASES)
-def test_it_is_the_evidence_at_its_precisions(n, d, noise):
+def test_logme_is_the_evidence_at_its_precisions(n, d, noise):
     F, y = problem(n, d, noise)
     value, alpha, beta = solved(F, y)
     assert abs(dual(F, y, alpha, beta) - value) < 1e-8
@@ -49,9 +49,9 @@ def test_no_other_precisions_are_better(n, d, noise):
         minimize(lambda p: -dual(F, y, *np.exp(np.clip(p, -12, 12))), start, method="Nelder-Mead")
         for start in ([0, 0], [5, 0], [0, 5])
     ]
-    found = -min(b.fun for b in best)
-    assert found <= solved(F, y).value + 1e-8
-    assert found == pytest.approx(solved(F, y).value, abs=1e-3)
+    result = -min(b.fun for b in best)
+    assert result <= solved(F, y).value + 1e-8
+    assert result == pytest.approx(solved(F, y).value, abs=1e-3)
 
 
 def test_units_shift_it_by_the_log_of_the_units():
@@ -69,7 +69,7 @@ def test_labels_are_a_column_each():
     assert logme(F, columns) == pytest.approx(np.mean(each))
 
 
-def test_features_that_say_nothing_and_targets_without_noise():
+def test_uninformative_features_and_noiseless_targets():
     rng = np.random.RandomState(0)
     y = rng.normal(size=40)
     none = -0.5 * (np.log(2 * np.pi * (y @ y) / 40) + 1)  # white noise at its best variance
@@ -88,7 +88,7 @@ def test_features_that_say_nothing_and_targets_without_noise():
 
 def test_distances_are_evidence_lost_with_the_model_of_another_task():
     tasks = [problem(20 + i, 3, 1.0, seed=i) for i in range(3)]
-    found = task_distances(tasks, metric="logme", metric_params={"scale": False})
+    result = task_distances(tasks, metric="logme", metric_params={"scale": False})
     centred = [(F - F.mean(axis=0), y - y.mean()) for F, y in tasks]
     models = []
     for F, y in centred:
@@ -96,18 +96,18 @@ def test_distances_are_evidence_lost_with_the_model_of_another_task():
         models.append(np.linalg.solve(F.T @ F + alpha / beta * np.eye(3), F.T @ y))
     for j, (F, y) in enumerate(centred):
         evidence = np.array([logme((F @ w)[:, None], y) for w in models])
-        np.testing.assert_allclose(found[:, j], evidence[j] - evidence, atol=1e-9)
+        np.testing.assert_allclose(result[:, j], evidence[j] - evidence, atol=1e-9)
 
 
-def test_label_sets_may_differ_and_what_they_tell_apart_counts():
+def test_label_sets_may_differ():
     rng = np.random.RandomState(0)
     X = rng.normal(size=(3, 60, 2))
     fine = Task(X[0], np.digitize(X[0, :, 0], [-0.5, 0.5]))  # along the first feature
     coarse = Task(X[1], np.array(["low", "high"])[(X[1, :, 0] > 0) * 1])
     other = Task(X[2], X[2, :, 1] > 0)
-    found = task_distances([fine, coarse, Task(other.X, other.y * 2)], metric="logme")
-    assert found[0, 1] < 0.05 < 0.2 < found[2, 1]
-    assert found[0, 1] != found[1, 0]
+    result = task_distances([fine, coarse, Task(other.X, other.y * 2)], metric="logme")
+    assert result[0, 1] < 0.05 < 0.2 < result[2, 1]
+    assert result[0, 1] != result[1, 0]
 
 
 def test_the_features_of_a_learned_backbone_take_the_place_of_the_inputs():
@@ -125,11 +125,11 @@ def test_the_features_of_a_learned_backbone_take_the_place_of_the_inputs():
         (features(rows), y / np.concatenate([y for _, y in tasks]).std()) for rows, y in tasks
     ]
     plain = {"metric_params": {"scale": False}}
-    found = task_distances(tasks, metric="logme", estimator=est)
-    np.testing.assert_allclose(found, task_distances(by_hand, metric="logme", **plain), atol=1e-6)
-    assert np.abs(found - task_distances(tasks, metric="logme")).max() > 0.01
+    result = task_distances(tasks, metric="logme", estimator=est)
+    np.testing.assert_allclose(result, task_distances(by_hand, metric="logme", **plain), atol=1e-6)
+    assert np.abs(result - task_distances(tasks, metric="logme")).max() > 0.01
 
 
-def test_targets_that_are_alike_are_refused():
+def test_constant_targets_are_refused():
     with pytest.raises(TaskError, match="Task 1: its 3 targets are all equal"):
         task_distances([(np.eye(3), [0.5, 1, 2]), (np.eye(3), [2.5] * 3)], metric="logme")

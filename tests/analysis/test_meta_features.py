@@ -1,4 +1,4 @@
-"""Statistics of tasks against scikit-learn's and numpy's own."""
+"""Statistics of tasks against those of scikit-learn and numpy."""
 
 import numpy as np
 import pytest
@@ -76,7 +76,7 @@ def test_several_targets_have_statistics_each():
     assert meta_features(tasks).shape == (4, 1 + 3 * 3 + 3 + 3 + 9 + 1)
 
 
-def test_kinds_of_statistic_weigh_alike_however_many_features():
+def test_kinds_of_statistic_have_equal_weight_for_any_number_of_features():
     rng = np.random.RandomState(0)
     for d in (2, 40):
         tasks = [(rng.normal(size=(20, d)), rng.normal(size=20)) for _ in range(60)]

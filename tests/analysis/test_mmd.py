@@ -1,4 +1,4 @@
-"""Maximum mean discrepancy: the U-statistic, and what it estimates where that is known."""
+"""Maximum mean discrepancy: the U-statistic, and its mean in closed form."""
 
 import tracemalloc
 
@@ -19,10 +19,10 @@ def kernel(a, b, width):
 
 
 def u_statistic(a, b, width):
-    def own(x):
+    def within(x):
         return kernel(x, x, width)[~np.eye(len(x), dtype=bool)].mean()
 
-    return own(a) + own(b) - 2 * kernel(a, b, width).mean()
+    return within(a) + within(b) - 2 * kernel(a, b, width).mean()
 
 
 def of_gaussians(m1, S1, m2, S2, width):
@@ -57,10 +57,10 @@ def test_memory_is_bounded_however_large_a_task(monkeypatch):
     rng = np.random.RandomState(0)
     tasks = [Task(rng.normal(size=(n, 1)), np.arange(n) % 2) for n in (1500, 1500)]
     whole = 8 * 1500**2  # bytes of the kernel of one task
-    for n_known in (2, 1):  # among themselves, and a new one alone
+    for n_tasks in (2, 1):  # among themselves, and a new one alone
         tracemalloc.start()
         params = {"metric": "mmd", "metric_params": {"bandwidth": 1}}
-        nearest_tasks(tasks[:n_known], tasks[-1], **params)
+        nearest_tasks(tasks[:n_tasks], tasks[-1], **params)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < whole / 4
@@ -68,20 +68,20 @@ def test_memory_is_bounded_however_large_a_task(monkeypatch):
 
 def test_its_mean_over_small_samples_is_the_closed_form():
     rng = np.random.RandomState(0)
-    truth, found = of_gaussians(M1, S1, M2, S2, 1.2), []
+    truth, result = of_gaussians(M1, S1, M2, S2, 1.2), []
     for _ in range(400):
         a, b = rng.multivariate_normal(M1, S1, 8), rng.multivariate_normal(M2, S2, 12)
-        found.append(squared([(a, np.arange(8) % 2), (b, np.arange(12) % 2)], 1.2)[0, 1])
-    error = np.std(found) / 20
-    assert abs(np.mean(found) - truth) < 3 * error < truth / 4  # no bias that shows
+        result.append(squared([(a, np.arange(8) % 2), (b, np.arange(12) % 2)], 1.2)[0, 1])
+    error = np.std(result) / 20
+    assert abs(np.mean(result) - truth) < 3 * error < truth / 4  # no bias that shows
 
 
 def test_regression_compares_inputs_and_targets_together():
     rng = np.random.RandomState(0)
     truth = of_gaussians(M1, S1, M2, S2, 1.0)
     a, b = rng.multivariate_normal(M1, S1, 1500), rng.multivariate_normal(M2, S2, 1500)
-    found = squared([(a[:, :1], a[:, 1]), (b[:, :1], b[:, 1])], 1.0)
-    np.testing.assert_allclose(found[0, 1], truth, atol=0.01)
+    result = squared([(a[:, :1], a[:, 1]), (b[:, :1], b[:, 1])], 1.0)
+    np.testing.assert_allclose(result[0, 1], truth, atol=0.01)
     assert truth > 0.05
 
 

@@ -36,8 +36,8 @@ def test_the_distance_of_two_classes_is_that_of_their_gaussians(n):
     X, Y = rng.normal(size=(n, 6)), 2 + 3 * rng.normal(size=(n, 6))
     cost = cdist(X, Y, "sqeuclidean")
     moved = cost[linear_sum_assignment(cost)].mean()
-    found = otdd([(X, ["a"] * n), (Y, ["b"] * n)])
-    np.testing.assert_allclose(found[0, 1] ** 2 - moved, between_gaussians(X, Y), rtol=1e-6)
+    result = otdd([(X, ["a"] * n), (Y, ["b"] * n)])
+    np.testing.assert_allclose(result[0, 1] ** 2 - moved, between_gaussians(X, Y), rtol=1e-6)
 
 
 def test_classes_of_one_row_and_of_many():
@@ -59,8 +59,8 @@ def test_one_class_a_task_is_twice_the_distance_of_the_gaussians():
     Y = X @ A + m
     expected = 2 * between_gaussians(X, Y)
     np.testing.assert_allclose(expected, 2 * ((X - Y) ** 2).sum(axis=1).mean())
-    found = otdd([(X, ["a"] * 40), (Y[rng.permutation(40)], ["b"] * 40)])
-    np.testing.assert_allclose(found[0, 1] ** 2, expected, rtol=1e-10)
+    actual = otdd([(X, ["a"] * 40), (Y[rng.permutation(40)], ["b"] * 40)])
+    np.testing.assert_allclose(actual[0, 1] ** 2, expected, rtol=1e-10)
     exact = otdd([(X, ["a"] * 40), (Y[rng.permutation(40)], ["b"] * 40)], inner="exact")
     np.testing.assert_allclose(exact[0, 1] ** 2, expected, rtol=1e-10)
 
@@ -86,24 +86,24 @@ def test_two_small_tasks_against_every_permutation(inner):
 
     between = {(c, d): label_cost(X[y == c], Y[z == d]) for c in (0, 1) for d in "abc"}
     cost = squares(X, Y) + np.array([[between[c, d] for d in z] for c in y])
-    found = otdd([(X, y), (Y, z)], inner=inner)
-    np.testing.assert_allclose(found[0, 1] ** 2, best(cost), rtol=1e-6)
+    result = otdd([(X, y), (Y, z)], inner=inner)
+    np.testing.assert_allclose(result[0, 1] ** 2, best(cost), rtol=1e-6)
 
 
 @pytest.mark.parametrize("inner", ["gaussian", "exact"])
-def test_each_pair_is_what_it_is_alone(inner):
+def test_the_distance_of_a_pair_does_not_depend_on_other_tasks(inner):
     rng = np.random.RandomState(0)
     tasks = [(rng.normal(size=(12, 3)), np.repeat(list("abcd"[:k]), 12 // k)) for k in (2, 3, 4, 1)]
-    found = otdd(tasks, inner=inner)
+    result = otdd(tasks, inner=inner)
     for i, j in zip(*np.triu_indices(4, 1), strict=True):
         alone = otdd([tasks[i], tasks[j]], inner=inner)[0, 1]
-        np.testing.assert_allclose(found[i, j], alone, rtol=1e-12)
+        np.testing.assert_allclose(result[i, j], alone, rtol=1e-12)
 
 
 def test_memory_does_not_grow_with_the_pairs_of_classes():
     rng = np.random.RandomState(0)
     peaks = []
-    for n_tasks in (30, 120):
+    for n_tasks in (15, 60):
         tasks = [(rng.normal(size=(20, 2)), np.arange(20) // 2) for _ in range(n_tasks)]
         tracemalloc.start()
         otdd(tasks, n_jobs=1)
@@ -115,17 +115,17 @@ def test_memory_does_not_grow_with_the_pairs_of_classes():
 def test_regression_moves_inputs_and_targets():
     X = np.array([[0.0], [1.0], [2.0]])
     y = np.array([0.5, 1.5, 2.5])
-    found = otdd([(X, y), (X, y[::-1]), (X + 3, y + 4)])
+    result = otdd([(X, y), (X, y[::-1]), (X + 3, y + 4)])
     # x and y of the second are opposed: the best it can do is to leave x or y where it is
-    np.testing.assert_allclose(found[0] ** 2, [0, 4 * 2 / 3, 25], atol=1e-12)
+    np.testing.assert_allclose(result[0] ** 2, [0, 4 * 2 / 3, 25], atol=1e-12)
 
 
-def test_other_labels_on_the_same_inputs_are_seen():
+def test_other_labels_on_the_same_inputs_have_a_distance():
     X = np.random.RandomState(0).normal(size=(40, 2))
     tasks = [(X, X[:, 0] > 0), (X, X[:, 1] > 0), (X, X[:, 0] < 0)]
-    found = otdd(tasks)
-    assert found[0, 1] > 0.5
-    assert found[0, 2] < 1e-6  # another name of the same classes
+    result = otdd(tasks)
+    assert result[0, 1] > 0.5
+    assert result[0, 2] < 1e-6  # another name of the same classes
     assert (task_distances(tasks, metric="mmd") == 0).all()
 
 
@@ -149,7 +149,7 @@ def test_without_pot_the_extra_is_named(monkeypatch):
         otdd(tasks)
 
 
-def test_threads_do_not_count():
+def test_threads_do_not_change_distances():
     rng = np.random.RandomState(0)
     tasks = [(rng.normal(size=(n, 2)), np.arange(n) % 2) for n in range(4, 12)]
     np.testing.assert_array_equal(otdd(tasks, n_jobs=None), otdd(tasks, n_jobs=3))

@@ -1,4 +1,4 @@
-"""Predicted risks are simulated risks; the rule has its known limits."""
+"""Predicted risks agree with simulated risks, and with closed forms in the limits."""
 
 import numpy as np
 import pytest
@@ -60,9 +60,9 @@ def test_risks_are_those_of_a_simulation(d, n, tau, s, n_tasks, intercept):
     C = mean_covariance(X.swapaxes(1, 2) @ X, sigma, s**2) * (2000 / n_tasks)
     prior = LinearPrior(mean, sigma, s**2, C)
     designs = gaussian_designs(centre, np.eye(d), n, intercept=intercept, n_draws=800, rng=rng)
-    found = [sum(prior.pooled(designs)), prior.per_task(designs), sum(prior.meta(designs))]
+    actual = [sum(prior.pooled(designs)), prior.per_task(designs), sum(prior.meta(designs))]
     expected = simulated(rng, draw_x, n, n_tasks, 300, sigma, s, mean)
-    np.testing.assert_allclose([risk.mean() for risk in found], expected, rtol=0.03)
+    np.testing.assert_allclose([risk.mean() for risk in actual], expected, rtol=0.03)
 
 
 def test_least_squares_beyond_closed_form_is_exact_too():
@@ -81,7 +81,7 @@ def test_least_squares_beyond_closed_form_is_exact_too():
         assert np.isfinite(risk.mean()) == finite
 
 
-def test_unseen_directions_cost_what_least_norm_leaves():
+def test_unseen_directions_have_the_risk_of_least_norm():
     prior = LinearPrior(np.array([1.0, 2.0]), np.diag([3.0, 4.0]), 0.5, np.zeros((2, 2)))
     designs = row_designs(
         [np.array([[2.0, 0.0], [0.0, 1.0]])], 1, n_draws=2, rng=np.random.RandomState(0)
@@ -94,21 +94,21 @@ def test_orthogonal_design_is_the_rule_per_coordinate():
     """Pooled tau^2, per-task s, meta tau^2 s / (tau^2 + s), at most half better than the best."""
     tasks = make_linear_tasks(60, 20, 1, noise=2.0, random_state=0).tasks
     how = {"fit_intercept": False, "design": "orthogonal", "n_tasks": 10**9}
-    found = predicted_gain(tasks, [1, 4, 16, 10**6], **how)
-    tau2, s = found.pooled[0], found.noise / found.n_support
-    np.testing.assert_allclose(found.per_task, s)
-    np.testing.assert_allclose(found.meta, tau2 * s / (tau2 + s), rtol=1e-6)
-    np.testing.assert_allclose(found.gain, np.minimum(tau2, s) / (tau2 + s), rtol=1e-5)
-    assert 0.4 < found.gain.max() <= 0.5
-    assert set(found.winner) == {"meta"}
+    result = predicted_gain(tasks, [1, 4, 16, 10**6], **how)
+    tau2, s = result.pooled[0], result.noise / result.n_support
+    np.testing.assert_allclose(result.per_task, s)
+    np.testing.assert_allclose(result.meta, tau2 * s / (tau2 + s), rtol=1e-6)
+    np.testing.assert_allclose(result.gain, np.minimum(tau2, s) / (tau2 + s), rtol=1e-5)
+    assert 0.4 < result.gain.max() <= 0.5
+    assert set(result.winner) == {"meta"}
 
 
-def test_tasks_enough_is_where_nine_tenths_of_the_gain_are():
+def test_tasks_enough_reach_nine_tenths_of_the_gain():
     tasks = make_linear_tasks(50, 15, 2, noise=2.0, random_state=0).tasks
     how = {"fit_intercept": False, "random_state": 0}
-    found, limit = (predicted_gain(tasks, 6, n_tasks=n, **how) for n in (None, 10**9))
+    result, limit = (predicted_gain(tasks, 6, n_tasks=n, **how) for n in (None, 10**9))
     best = min(limit.pooled[0], limit.per_task[0])
-    enough = int(found.n_tasks_enough[0])
+    enough = int(result.n_tasks_enough[0])
     assert enough == int(limit.n_tasks_enough[0])
     gains = [
         1 - predicted_gain(tasks, 6, n_tasks=n, **how).meta[0] / best for n in (enough - 1, enough)
@@ -119,14 +119,14 @@ def test_tasks_enough_is_where_nine_tenths_of_the_gain_are():
 def test_identical_tasks_are_pooled_and_far_ones_with_many_rows_learnt_alone():
     rng = np.random.RandomState(0)
     same = [(X, X.sum(1) + rng.normal(size=10)) for X in rng.normal(size=(300, 10, 2))]
-    found = predicted_gain(same, [3, 8], random_state=0)
-    assert np.all(found.gain < 0.1)
-    assert np.all(found.pooled < 0.2 * found.per_task)
+    result = predicted_gain(same, [3, 8], random_state=0)
+    assert np.all(result.gain < 0.1)
+    assert np.all(result.pooled < 0.2 * result.per_task)
     far = make_linear_tasks(5, 60, 2, cov=100 * np.eye(2), noise=0.1, random_state=0).tasks
-    found = predicted_gain(far, [50, 1000], random_state=0)
-    assert abs(found.gain[0]) < 0.01
-    assert found.design.tolist() == ["rows", "gaussian"]
-    assert "better simple strategy" in str(found)
+    result = predicted_gain(far, [50, 1000], random_state=0)
+    assert abs(result.gain[0]) < 0.01
+    assert result.design.tolist() == ["rows", "gaussian"]
+    assert "better simple strategy" in str(result)
 
 
 def test_labels_are_outputs_that_add_up():
@@ -156,10 +156,10 @@ def test_units_and_copies_of_features_do_not_matter():
 
 def test_tasks_without_noise_are_learnt_alone_from_enough_rows():
     tasks = make_linear_tasks(30, 10, 3, noise=0.0, random_state=0).tasks
-    found = predicted_gain(tasks, [1, 3], fit_intercept=False, random_state=0)
-    assert found.per_task[1] == found.gain[1] == 0
-    assert found.winner[1] == "per-task"
-    assert found.meta[1] < 1e-6 * found.pooled[1]
+    result = predicted_gain(tasks, [1, 3], fit_intercept=False, random_state=0)
+    assert result.per_task[1] == result.gain[1] == 0
+    assert result.winner[1] == "per-task"
+    assert result.meta[1] < 1e-6 * result.pooled[1]
 
 
 def test_bad_parameters_are_named():

@@ -1,4 +1,4 @@
-"""What a report tries: each learner is what its name says, and rows are counted right."""
+"""The comparison inside analyse: its learners, their rows, and its verdicts."""
 
 from dataclasses import replace
 
@@ -45,8 +45,8 @@ def test_pooled_is_one_model_of_all_rows_whatever_the_support():
     X, y = (np.concatenate([getattr(t, name) for t in LINES[:10]]) for name in ("X", "y"))
     expected = Ridge().fit(X, y).predict(LINES[11].X)
     np.testing.assert_allclose(pooled.predict(LINES[11].X), expected)
-    own = clone(pooled).fit(LINES[11].X_support, LINES[11].y_support)
-    np.testing.assert_allclose(own.predict(LINES[11].X), expected)
+    fitted = clone(pooled).fit(LINES[11].X_support, LINES[11].y_support)
+    np.testing.assert_allclose(fitted.predict(LINES[11].X), expected)
     with pytest.raises(NotMetaFittedError):
         Pooled(Ridge()).fit(LINES[0].X, LINES[0].y)
 
@@ -62,8 +62,8 @@ def test_label_coefficients_are_random_coefficients_of_indicators():
     scores = HierarchicalRegressor().meta_fit([Task(t.X, (t.y == "up") * 1.0) for t in tasks[:10]])
     new = tasks[11]
     expected = scores.fit(new.X_support, (new.y_support == "up") * 1.0).predict(new.X_query) > 0.5
-    found = clone(clf).fit(new.X_support, new.y_support).predict(new.X_query)
-    np.testing.assert_array_equal(found == "up", expected)
+    actual = clone(clf).fit(new.X_support, new.y_support).predict(new.X_query)
+    np.testing.assert_array_equal(actual == "up", expected)
 
 
 def test_only_labels_of_the_support_are_predicted():
@@ -90,7 +90,7 @@ def test_every_learner_has_a_kind_and_learns(classify):
         assert (learner.kind == "meta") == bool(learner.advice)
 
 
-def test_labels_of_each_tasks_own_are_not_pooled():
+def test_local_labels_are_not_pooled():
     learners = quick_learners(None, n_outputs=None, seed=0)
     assert {learner.kind for learner in learners.values()} == {"per-task", "meta"}
 
@@ -105,7 +105,7 @@ def test_many_features_become_few_axes():
     assert widths == {"scaled": (30, 100), "axes": (30, 20), "curves": (30, 40)}
 
 
-def test_views_are_of_all_rows_and_keep_what_a_task_is():
+def test_views_are_scaled_over_all_rows_and_keep_support_and_name():
     tasks = [Task(t.X, t.y, support=t.support, name=str(i)) for i, t in enumerate(LINES)]
     views = fit_views(tasks, np.random.RandomState(0))
     seen = transform_tasks(views["scaled"], tasks)
@@ -126,14 +126,14 @@ def task_of(n, **how):
     return Task(np.arange(float(n))[:, None], np.arange(float(n)), **how)
 
 
-def test_sizes_are_what_nine_tasks_in_ten_have_the_rows_for():
+def test_sizes_fit_nine_tasks_in_ten():
     tasks = [task_of(n) for n in [24] * 9 + [5] + [24] * 9 + [4]]
     ((sizes, places),) = sizes_by_tasks(tasks, False)
     assert sizes == [2, 5, 10]
     assert places == [*range(9), *range(10, 19)]
 
 
-def test_sizes_that_twenty_tasks_have_the_rows_for_have_tasks_of_their_own():
+def test_each_size_uses_the_tasks_with_enough_rows_if_they_are_twenty():
     tasks = [task_of(n) for n in [4] * 15 + [44] * 20 + [100] * 20]
     small, middle, large = sizes_by_tasks(tasks, False)
     assert small == ([2], [*range(55)])
@@ -147,7 +147,7 @@ def test_a_fixed_support_gives_all_of_its_rows():
     assert sizes == [2, 5, 10, 20]
 
 
-def test_classes_count_by_the_rarest():
+def test_the_size_of_a_task_is_that_of_its_rarest_class():
     y = np.repeat(["a", "b"], [4, 40])
     ((sizes, _),) = sizes_by_tasks([Task(np.zeros((44, 1)), y)] * 5, True)
     assert sizes == [1, 2]
@@ -162,7 +162,7 @@ def test_tasks_that_cannot_be_learned_and_judged_are_left_out():
         choose_rows([task_of(n) for n in (9, 9, 9, 3, 2)], False, 9, rng)
 
 
-def test_of_one_class_nothing_is_learned():
+def test_one_class_is_not_learned():
     X, rng = np.zeros((8, 1)), np.random.RandomState(0)
     both, one = Task(X, np.repeat(["a", "b"], 4)), Task(X, np.repeat("a", 8))
     assert list(choose_rows([both, one, both, both, both], True, 9, rng)[0]) == [0, 2, 3, 4]
@@ -230,10 +230,10 @@ LEARNERS = {"mean": "dummy", "all": "pooled", "each": "per-task", "prior": "meta
     ],
 )
 def test_verdicts_of_errors(scores, case):
-    found = judge(comparison(**dict(zip(LEARNERS, scores, strict=True))), 5)
-    assert found.case == case
-    assert found.best["meta"] == "prior"
-    assert found.gain.difference.mean == pytest.approx(scores[3] - max(scores[1:3]), abs=0.01)
+    result = judge(comparison(**dict(zip(LEARNERS, scores, strict=True))), 5)
+    assert result.case == case
+    assert result.best["meta"] == "prior"
+    assert result.gain.difference.mean == pytest.approx(scores[3] - max(scores[1:3]), abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -241,19 +241,19 @@ def test_verdicts_of_errors(scores, case):
     [((0.6, 0.5, 0.8), "meta"), ((0.6, 0.5, 0.605), "pooled"), ((0.3, 0.31, 0.32), "nothing")],
 )
 def test_verdicts_of_accuracies(scores, case):
-    learners = {name: kind for name, kind in LEARNERS.items() if kind != "dummy"}
-    found = judge(comparison(0.33, **dict(zip(learners, scores, strict=True))), 5)
-    assert found.case == case
+    learners = {name: group for name, group in LEARNERS.items() if group != "dummy"}
+    result = judge(comparison(0.33, **dict(zip(learners, scores, strict=True))), 5)
+    assert result.case == case
 
 
 def test_one_task_of_a_huge_error_does_not_hide_the_others():
-    found = comparison(mean=-9, all=-3, each=-4, prior=-2)
+    result = comparison(mean=-9, all=-3, each=-4, prior=-2)
     spoiled = [
         r._replace(score=-500.0) if r.task == 3 and r.estimator != "all" else r
-        for r in found.records
+        for r in result.records
     ]
-    found = judge(replace(found, records=tuple(spoiled)), 5)
-    assert found.case == "pooled"  # the mean is behind
+    result = judge(replace(result, records=tuple(spoiled)), 5)
+    assert result.case == "pooled"  # the mean is behind
     spoiled = [
         r._replace(score=-500.0 - (r.estimator != "prior")) if r.task == 3 else r for r in spoiled
     ]
@@ -268,36 +268,36 @@ def test_learners_of_several_views_get_the_same_rows():
         for name, view in fit_views(LINES, np.random.RandomState(0)).items()
     }
     learners = quick_learners(None, n_outputs=1, seed=0)
-    found = compare_sizes(learners, views, [([4], range(12))], seed=4)
+    result = compare_sizes(learners, views, [([4], range(12))], seed=4)
     name = "ridge regression per task"
     how = {"cv": KFold(5, shuffle=True, random_state=4), "seeds": [4], "support_sizes": 4}
     how |= {"baselines": (), "scoring": "neg_mean_squared_error"}
     twin = compare({name: RidgeCV(ALPHAS)}, views["scaled"], **how)
-    np.testing.assert_array_equal(found.scores(name), twin.scores(name))
-    assert found.kinds[name] == "per-task"
-    assert found.kinds["pooled ridge regression"] == "pooled"
-    assert found.chance is None
-    assert list(found.kinds) == list(learners)
-    assert {record.estimator for record in found.records} == {*found.kinds}
+    np.testing.assert_array_equal(result.scores(name), twin.scores(name))
+    assert result.kinds[name] == "per-task"
+    assert result.kinds["pooled ridge regression"] == "pooled"
+    assert result.chance is None
+    assert list(result.kinds) == list(learners)
+    assert {record.estimator for record in result.records} == {*result.kinds}
 
 
 def test_tasks_keep_their_positions_at_every_size():
     views = {"scaled": list(LINES)}
     learners = {"ridge": QuickLearner("per-task", "scaled", Ridge())}
-    found = compare_sizes(learners, views, [([2], range(1, 12)), ([4], [3, 5, 7, 9, 10])], seed=0)
-    assert found.sizes == (2, 4)
-    tasks = {size: {r.task for r in found.records if r.support_size == size} for size in (2, 4)}
+    result = compare_sizes(learners, views, [([2], range(1, 12)), ([4], [3, 5, 7, 9, 10])], seed=0)
+    assert result.sizes == (2, 4)
+    tasks = {size: {r.task for r in result.records if r.support_size == size} for size in (2, 4)}
     assert tasks == {2: {*range(1, 12)}, 4: {3, 5, 7, 9, 10}}
 
 
 def spread(scores, seed):
     """Ten tasks, on which scores differ far more than their means."""
     rng = np.random.RandomState(seed)
-    found = comparison(**scores)
+    result = comparison(**scores)
     records = tuple(
-        r._replace(score=r.score + 2 * rng.standard_normal()) for r in found.records if r.task < 10
+        r._replace(score=r.score + 2 * rng.standard_normal()) for r in result.records if r.task < 10
     )
-    return replace(found, records=records)
+    return replace(result, records=records)
 
 
 def test_few_tasks_are_unclear():
@@ -307,7 +307,7 @@ def test_few_tasks_are_unclear():
     assert set(cases) <= {"unclear", "meta", "per-task"}
 
 
-def test_chance_is_by_the_classes_of_a_task():
+def test_guessing_labels_is_by_the_classes_of_a_task():
     learners = {"logistic": QuickLearner("per-task", "scaled", LogisticRegression())}
-    found = compare_sizes(learners, {"scaled": as_labels(LINES)}, [([2], range(12))], seed=0)
-    assert found.chance == 0.5
+    result = compare_sizes(learners, {"scaled": as_labels(LINES)}, [([2], range(12))], seed=0)
+    assert result.chance == 0.5

@@ -1,4 +1,4 @@
-"""One rule for what targets are, whatever is asked of the tasks."""
+"""All functions use one rule for the type of targets."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_what_y_holds(name):
+def test_kinds_of_y(name):
     targets, kind = KINDS[name]
     tasks = [Task(X, y) for y in targets]
     assert target_kind(tasks) == target_kind(tasks[::-1]) == kind
@@ -68,33 +68,33 @@ ASKED = {
 
 
 @pytest.mark.parametrize("name", ASKED)
-def test_everything_reads_counts_as_numbers_and_few_of_them_as_labels(name):
+def test_counts_are_numbers_and_few_distinct_counts_are_labels(name):
     ask = ASKED[name]
     many, few = counts(), counts(most=1)
-    as_said = ask(many, {"target_type": "real"})
-    np.testing.assert_array_equal(ask(many, {}), as_said)
+    as_numbers = ask(many, {"target_type": "real"})
+    np.testing.assert_array_equal(ask(many, {}), as_numbers)
     as_names = [Task(t.X, t.y.astype(int).astype(str), support=t.support) for t in few]
     np.testing.assert_array_equal(ask(few, {}), ask(as_names, {}))
     np.testing.assert_array_equal(ask(few, {}), ask(few, {"target_type": "class"}))
 
 
-def test_an_estimator_says_what_targets_are():
+def test_an_estimator_decides_the_target_type():
     few = [Task(t.X, t.y) for t in counts(most=5)]
     ours = task_distances(few, metric="otdd", estimator=MAMLRegressor())
-    said = task_distances(few, metric="otdd", metric_params={"target_type": "real"})
-    np.testing.assert_array_equal(ours, said)
+    as_numbers = task_distances(few, metric="otdd", metric_params={"target_type": "real"})
+    np.testing.assert_array_equal(ours, as_numbers)
     assert not np.allclose(ours, task_distances(few, metric="otdd"))
 
 
 @pytest.mark.parametrize("metric", sorted(set(METRICS) - NEED_ESTIMATOR))
-def test_a_new_task_is_of_the_kind_of_those_known(metric):
-    known, new = counts(), Task(np.eye(2).repeat(4, axis=0), np.arange(8.0) // 2)
-    _, near = nearest_tasks(known, new, metric=metric, random_state=0)
+def test_a_new_task_has_the_target_type_of_the_others(metric):
+    tasks, new = counts(), Task(np.eye(2).repeat(4, axis=0), np.arange(8.0) // 2)
+    _, near = nearest_tasks(tasks, new, metric=metric, random_state=0)
     params = {"target_type": "real"}
-    _, said = nearest_tasks(known, new, metric=metric, random_state=0, metric_params=params)
-    np.testing.assert_array_equal(near, said)
+    _, by_parameter = nearest_tasks(tasks, new, metric=metric, random_state=0, metric_params=params)
+    np.testing.assert_array_equal(near, by_parameter)
     fitted = [
-        TaskEmbedding(metric=metric, random_state=0, metric_params=p).fit(known)
+        TaskEmbedding(metric=metric, random_state=0, metric_params=p).fit(tasks)
         for p in (None, params)
     ]
     ours, theirs = (one.transform([new]) for one in fitted)

@@ -36,7 +36,7 @@ def by_definition(Z, V, k, of):
 
 @pytest.mark.parametrize("of", ["features", "head"])
 @pytest.mark.parametrize("k", [2, 3])
-def test_fisher_is_its_definition(k, of):
+def test_the_fisher_information_equals_its_definition(k, of):
     V = RNG.standard_normal((1, 5, k))
     expected = by_definition(Z, V, k, of)
     np.testing.assert_allclose(fisher(Z, V, one_hot(k), "class", of)[0], expected, atol=1e-10)
@@ -46,8 +46,8 @@ def test_fisher_of_a_logistic_probe_is_the_analytic_one():
     V = RNG.standard_normal((1, 5, 2))
     p = 1 / (1 + np.exp(-(Z[0] @ (V[0, :, 1] - V[0, :, 0]))))
     analytic = ((p * (1 - p))[:, None] * Z[0, :, :-1] ** 2).mean(axis=0)
-    found = fisher(Z, V, one_hot(2), "class", "head")[0]
-    np.testing.assert_allclose(found, 2 * analytic, atol=1e-10)  # once for each class
+    result = fisher(Z, V, one_hot(2), "class", "head")[0]
+    np.testing.assert_allclose(result, 2 * analytic, atol=1e-10)  # once for each class
 
 
 def test_fisher_of_a_gaussian_probe_is_the_analytic_one():
@@ -60,7 +60,7 @@ def test_fisher_of_a_gaussian_probe_is_the_analytic_one():
     np.testing.assert_allclose(fisher(Z, V, y, "real", "head")[0], second * (1 / s2).sum())
 
 
-def test_padding_counts_nothing():
+def test_padding_does_not_count():
     padded = np.concatenate([Z, np.zeros((1, 7, 5))], axis=1)
     more = np.concatenate([one_hot(3), np.zeros((1, 7, 3))], axis=1)
     V = logistic(Z, one_hot(3), 1.0)
@@ -99,7 +99,7 @@ def test_the_distance_is_the_papers():
 
 
 @pytest.mark.parametrize("kind", ["real", "class"])
-def test_blind_to_names_and_signs(kind):
+def test_distances_do_not_depend_on_names_and_signs(kind):
     family = make_linear_tasks(n_tasks=3, n_rows=12, random_state=0).tasks
     if kind == "class":
         family = [Task(t.X, t.y > 0) for t in family]
@@ -133,7 +133,7 @@ def test_chunks_change_nothing(monkeypatch):
     np.testing.assert_allclose(task2vec_distances(tasks, None, 0), whole, atol=1e-12)
 
 
-def test_what_is_asked_for_must_exist():
+def test_an_unknown_part_is_refused():
     with pytest.raises(ValueError, match="'of' parameter of task2vec"):
         task2vec([([[0.0], [1.0]], [0.5, 1.0])], of="body")
 
@@ -159,21 +159,21 @@ def test_identical_tasks_are_at_the_floor_and_others_above():
 
 def test_the_coefficient_is_the_mean_distance_of_pairs():
     tasks = identical(6, 12)
-    found = diversity_coefficient(tasks, None, np.random.RandomState(3), n_bootstrap=5)
+    result = diversity_coefficient(tasks, None, np.random.RandomState(3), n_bootstrap=5)
     # the halves are drawn first
     rng = np.random.RandomState(3)
     for task in tasks:
         rng.permutation(len(task))
     d = task2vec_distances(tasks, None, rng)
-    assert found.coefficient == pytest.approx(d[np.triu_indices(6, 1)].mean(), abs=1e-12)
+    assert result.coefficient == pytest.approx(d[np.triu_indices(6, 1)].mean(), abs=1e-12)
 
 
 def test_copies_of_a_task_are_no_pair():
     d = np.array([[0.0, 1.0, 2.0], [1.0, 0.0, 4.0], [2.0, 4.0, 0.0]])
     times = np.array([[1, 1, 1], [2, 1, 0], [3, 0, 0]])
-    found = mean_of_pairs(d, times)
-    np.testing.assert_allclose(found[:2], [7 / 3, 1.0])
-    assert np.isnan(found[2])
+    result = mean_of_pairs(d, times)
+    np.testing.assert_allclose(result[:2], [7 / 3, 1.0])
+    assert np.isnan(result[2])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The measured gain: what it says of arms whose truth is known."""
+"""transfer_gain on models whose gain is known."""
 
 import numpy as np
 import pytest
@@ -48,9 +48,9 @@ def by_hand(est, tasks):
 
 
 def test_gains_are_the_differences_of_scores_on_the_same_rows():
-    arms = {"ridge": Ridge(), "mean": Mean()}
-    gain = transfer_gain(PRIOR, TEST, baselines=arms, scoring=MSE, random_state=0)
-    for name, est in arms.items():
+    baselines = {"ridge": Ridge(), "mean": Mean()}
+    gain = transfer_gain(PRIOR, TEST, baselines=baselines, scoring=MSE, random_state=0)
+    for name, est in baselines.items():
         expected = by_hand(PRIOR, TEST) - by_hand(est, TEST)
         np.testing.assert_allclose(gain[name].gains, expected, atol=1e-9)
         assert gain[name].share_hurt == np.mean(expected < 0)
@@ -60,7 +60,7 @@ def test_gains_are_the_differences_of_scores_on_the_same_rows():
     assert "is better than mean: the mean gain is" in str(gain)
 
 
-def test_ties_prove_nothing():
+def test_ties_are_no_evidence():
     """Tasks that all gain the same are what rare large gains look like before one is seen."""
     gain = transfer_gain(PRIOR, TEST, baselines={"twin": PRIOR}, scoring=MSE, random_state=0)
     assert gain["twin"].verdict == "undecided"
@@ -80,11 +80,11 @@ def test_a_gain_of_an_interval_that_is_skewed_has_the_verdict_of_its_p_value():
     rng = np.random.RandomState(0)
     for _ in range(40):
         gains = rng.lognormal(size=25) - rng.uniform(1.0, 2.0)
-        found = gain_over("b", gains, np.zeros(25), 1e-6)
-        low, high = found.interval.low, found.interval.high
-        said = "better" if low > 0 else "worse" if high < 0 else "undecided"
-        assert found.verdict == said
-        assert (found.paired.p_mean < 0.05) == (said != "undecided")
+        result = gain_over("b", gains, np.zeros(25), 1e-6)
+        low, high = result.interval.low, result.interval.high
+        verdict = "better" if low > 0 else "worse" if high < 0 else "undecided"
+        assert result.verdict == verdict
+        assert (result.paired.p_mean < 0.05) == (verdict != "undecided")
 
 
 def test_the_gain_is_that_of_the_model_as_it_is_trained():
@@ -107,12 +107,12 @@ def test_the_gain_is_that_of_the_model_as_it_is_trained():
 def test_verdicts(mean, sd, margin, verdict, n):
     noise = np.random.RandomState(0).standard_normal(n)
     gains = mean + sd * (noise - noise.mean()) / noise.std()
-    found = gain_over("b", gains, np.zeros(n), margin)
-    assert found.verdict == verdict
-    assert (found.p_equivalence < 0.05) == (verdict == "equivalent")
+    result = gain_over("b", gains, np.zeros(n), margin)
+    assert result.verdict == verdict
+    assert (result.p_equivalence < 0.05) == (verdict == "equivalent")
 
 
-def test_two_one_sided_tests_hold_their_level():
+def test_two_one_sided_tests_have_their_level():
     """With the mean gain at the margin, equivalence is claimed in about 5 % of samples."""
     rng, claimed = np.random.RandomState(0), 0
     for _ in range(150):
@@ -121,7 +121,7 @@ def test_two_one_sided_tests_hold_their_level():
     assert 1 <= claimed <= 18  # 7.5 expected, four standard deviations
 
 
-def test_the_ready_made_arms_use_the_network_and_the_training_tasks():
+def test_built_in_baselines_use_the_network_and_the_training_tasks():
     maml = MAMLRegressor(**SMALL).meta_fit(TRAIN)
     seed = int(np.random.RandomState(3).randint(np.iinfo(np.int32).max))
     gain = transfer_gain(maml, TEST[:6], training_tasks=TRAIN, random_state=3)
@@ -134,14 +134,14 @@ def test_the_ready_made_arms_use_the_network_and_the_training_tasks():
     assert len(gain.notes) == 1
 
 
-def test_without_training_tasks_arms_learn_from_the_other_tasks_and_say_so():
+def test_without_training_tasks_baselines_learn_from_the_other_tasks_with_a_note():
     maml = MAMLRegressor(**SMALL).meta_fit(TRAIN)
     gain = transfer_gain(maml, TEST[:10], baselines=["pooled"], random_state=3)
     assert np.isfinite(gain.scores["pooled"]).all()
     assert "four fifths" in gain.notes[0]
 
 
-def test_classifiers_draw_supports_and_leave_out_what_cannot_be():
+def test_classifiers_draw_supports_and_leave_out_small_tasks():
     tasks = make_blob_tasks(8, n_way=2, n_rows=8, n_features=3, random_state=0)
     test = [Task(t.X, np.where(t.y == 0, f"a{i}", f"b{i}")) for i, t in enumerate(tasks[4:])]
     clf = ProtoNetClassifier(**SMALL, n_shot=2).meta_fit(tasks[:4])
@@ -162,7 +162,7 @@ def test_pipelines_are_measured_as_they_are():
     np.testing.assert_allclose(gain.scores["MAMLRegressor"], pipe.score_tasks(TEST[:6]))
 
 
-def test_what_cannot_be_measured_is_refused_in_words():
+def test_bad_input_is_refused():
     with pytest.raises(NotMetaFittedError, match="not meta-fitted"):
         transfer_gain(HierarchicalRegressor(), TEST)
     with pytest.raises(TypeError, match="one meta-learner"):
@@ -179,14 +179,14 @@ def test_what_cannot_be_measured_is_refused_in_words():
         transfer_gain(PRIOR, [TEST[0], Task(TEST[0].X * np.nan, TEST[0].y)])
 
 
-def test_a_task_that_diverges_costs_itself_alone():
+def test_a_diverging_task_loses_only_its_score():
     maml = MAMLRegressor(**SMALL).meta_fit(TRAIN)
     tasks = [*TEST[:5], Task(TEST[5].X, 1e100 * TEST[5].y, support=TEST[5].support, name="ann")]
     how = {"baselines": {"ridge": Ridge()}, "random_state": 0}
-    words = (
+    message = (
         r"^1 fits or scores failed.*'MAMLRegressor' fails on Task 5 \('ann'\) with 4 .*: adapting"
     )
-    with pytest.warns(FitFailedWarning, match=words) as caught:
+    with pytest.warns(FitFailedWarning, match=message) as caught:
         gain = transfer_gain(maml, tasks, **how)
     assert len(caught) == 1
     plain = transfer_gain(maml, TEST[:5], **how)

@@ -1,4 +1,4 @@
-"""Variance components are those that the tasks were drawn with."""
+"""Variance components agree with those of the simulated tasks."""
 
 import numpy as np
 import pytest
@@ -31,20 +31,20 @@ SETTINGS = [  # sizes of tasks, covariance, noise variance, covariance of rows
 
 
 @pytest.mark.parametrize(("sizes", "covariance", "noise", "rows"), SETTINGS)
-def test_known_components_are_recovered_without_bias(sizes, covariance, noise, rows):
+def test_true_components_are_recovered_without_bias(sizes, covariance, noise, rows):
     options = {"fit_intercept": False}
     drawn = [linear(seed, 200, sizes, covariance, noise, rows=rows) for seed in range(8)]
-    found = [variance_components(tasks, **options) for tasks, _ in drawn]
+    result = [variance_components(tasks, **options) for tasks, _ in drawn]
     shape = np.eye(len(covariance)) if rows is None else rows
     between = np.sum(covariance * shape)
     # against the coefficients drawn, whose own variance is a matter of chance
     ratios = [
-        f.between / np.sum(np.cov(w.T) * shape) for f, (_, w) in zip(found, drawn, strict=True)
+        f.between / np.sum(np.cov(w.T) * shape) for f, (_, w) in zip(result, drawn, strict=True)
     ]
     assert np.mean(ratios) == pytest.approx(1, abs=0.05)
-    assert np.mean([f.noise for f in found]) == pytest.approx(noise, rel=0.05)
-    assert np.mean([f.icc for f in found]) == pytest.approx(between / (between + noise), rel=0.05)
-    off = np.mean([f.covariance - np.cov(w.T) for f, (_, w) in zip(found, drawn, strict=True)], 0)
+    assert np.mean([f.noise for f in result]) == pytest.approx(noise, rel=0.05)
+    assert np.mean([f.icc for f in result]) == pytest.approx(between / (between + noise), rel=0.05)
+    off = np.mean([f.covariance - np.cov(w.T) for f, (_, w) in zip(result, drawn, strict=True)], 0)
     np.testing.assert_allclose(off, 0, atol=0.1 * covariance.max())
 
 
@@ -53,26 +53,26 @@ def test_means_of_tasks_agree_with_analysis_of_variance():
     rng = np.random.RandomState(0)
     y = rng.normal(size=(30, 1)) + rng.normal(size=(30, 6))
     tasks = [(rng.normal(size=(6, 2)), row) for row in y]
-    found = variance_components(tasks, model="means")
+    result = variance_components(tasks, model="means")
     noise = np.mean(y.var(axis=1, ddof=1))
     between = y.mean(1).var(ddof=1) - noise / 6
-    assert found.noise == pytest.approx(noise)
-    assert found.within == pytest.approx(noise)
-    assert found.between == pytest.approx(between, rel=1e-6)
-    assert found.reliability(6) == pytest.approx(between / (between + noise / 6))
-    low, high = found.intervals["between"]
+    assert result.noise == pytest.approx(noise)
+    assert result.within == pytest.approx(noise)
+    assert result.between == pytest.approx(between, rel=1e-6)
+    assert result.reliability(6) == pytest.approx(between / (between + noise / 6))
+    low, high = result.intervals["between"]
     assert low < between < high
 
 
-def test_intervals_of_few_tasks_hold_the_truth():
+def test_intervals_of_few_tasks_cover_the_truth():
     """Percentiles over resampled tasks, which see no skewness, hold it in 84 % of these."""
     held = []
     for seed in range(150):
         tasks, _ = linear(seed, 10, [6], np.eye(2), 1.0)
-        found = variance_components(tasks, fit_intercept=False)
-        low, high = found.intervals["between"]
+        result = variance_components(tasks, fit_intercept=False)
+        low, high = result.intervals["between"]
         held.append(low < 2.0 < high)
-        assert 0 <= found.intervals["icc"][0] <= found.icc <= found.intervals["icc"][1] <= 1
+        assert 0 <= result.intervals["icc"][0] <= result.icc <= result.intervals["icc"][1] <= 1
     assert np.mean(held) > 0.87
 
 
@@ -82,11 +82,11 @@ def test_large_designs_agree_with_moments_of_least_squares():
     X = rng.normal(size=(40, 3))
     w = rng.normal(size=(25, 3))
     tasks = [(X, X @ row + rng.normal(size=40)) for row in w]
-    found = variance_components(tasks, fit_intercept=False)
+    actual = variance_components(tasks, fit_intercept=False)
     least = np.array([np.linalg.lstsq(X, y, rcond=None)[0] for _, y in tasks])
-    expected = np.cov(least.T) - found.noise * np.linalg.inv(X.T @ X)
-    np.testing.assert_allclose(found.covariance, expected, rtol=1e-6)
-    np.testing.assert_allclose(found.mean, least.mean(0), rtol=1e-6)
+    expected = np.cov(least.T) - actual.noise * np.linalg.inv(X.T @ X)
+    np.testing.assert_allclose(actual.covariance, expected, rtol=1e-6)
+    np.testing.assert_allclose(actual.mean, least.mean(0), rtol=1e-6)
 
 
 def test_maximum_likelihood_is_its_twin_that_divides_by_the_number_of_tasks():
@@ -118,20 +118,20 @@ def test_the_units_of_features_do_not_matter():
     assert other.mean * [1e3, 1, 1e-3, 1] == pytest.approx(one.mean, rel=1e-5)
 
 
-def test_labels_are_indicators_and_text_says_the_share():
+def test_labels_are_indicators_and_the_text_names_the_share():
     rng = np.random.RandomState(0)
     chance = rng.beta(2, 2, 200)  # of variance 0.05, in each of two classes
     tasks = [(rng.normal(size=(20, 1)), rng.random_sample(20) < p) for p in chance]
-    found = variance_components(tasks, model="means")
-    assert found.between == pytest.approx(0.1, rel=0.15)
-    assert found.noise == pytest.approx(0.4, rel=0.05)
-    assert f"{100 * found.icc:.0f} %" in str(found)
+    result = variance_components(tasks, model="means")
+    assert result.between == pytest.approx(0.1, rel=0.15)
+    assert result.noise == pytest.approx(0.4, rel=0.05)
+    assert f"{100 * result.icc:.0f} %" in str(result)
 
 
 def test_tasks_that_are_one_task_have_no_variance_between_them():
-    found = variance_components(linear(0, 200, [20], 1e-12 * np.eye(2), 1.0)[0])
-    assert found.icc < 0.03
-    assert "almost the same" in str(found)
+    result = variance_components(linear(0, 200, [20], 1e-12 * np.eye(2), 1.0)[0])
+    assert result.icc < 0.03
+    assert "almost the same" in str(result)
 
 
 def test_nothing_to_explain_is_zero_and_not_rounding():
@@ -148,7 +148,7 @@ def test_nothing_to_explain_is_zero_and_not_rounding():
     assert exact.icc == 1
 
 
-def test_features_that_say_nothing_change_nothing():
+def test_uninformative_features_change_nothing():
     tasks, _ = linear(0, 30, [8], np.eye(2), 1.0)
     twice = [(np.column_stack([X, np.zeros(8), X[:, 0]]), y) for X, y in tasks]
     one, other = (variance_components(t) for t in (tasks, twice))

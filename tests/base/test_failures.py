@@ -1,4 +1,4 @@
-"""A task on which adapting fails costs itself alone: predictions, scores, searches, tables."""
+"""A task on which adapting fails loses only its score: in predictions, scores, searches, tables."""
 
 import warnings
 
@@ -74,15 +74,15 @@ def test_one_task_that_diverges_changes_no_bit_of_the_others(cls):
     assert np.isnan(scores[2])
     np.testing.assert_array_equal(np.delete(scores, 2), np.delete(expected, 2))
     with pytest.warns(FitFailedWarning, match=FAILED):
-        found = est.predict_tasks(MIXED)
+        actual = est.predict_tasks(MIXED)
     for i in (0, 1, 3):
-        np.testing.assert_array_equal(found[i], predictions[i])
-    assert found[2].shape == predictions[2].shape
-    assert np.isnan(found[2]).all()
+        np.testing.assert_array_equal(actual[i], predictions[i])
+    assert actual[2].shape == predictions[2].shape
+    assert np.isnan(actual[2]).all()
 
 
 @pytest.mark.parametrize("how", [make_meta_pipeline, lambda *steps: steps[-1]])
-def test_the_score_is_that_asked_for(how):
+def test_scoring_decides_the_score(how):
     est = how(StandardScaler(), MAMLRegressor(**SMALL)).meta_fit(WAVES)
     with pytest.warns(FitFailedWarning, match=r"whose score is -7\.5"):
         scores = est.score_tasks(MIXED, error_score=-7.5)
@@ -101,15 +101,15 @@ def test_labels_that_are_missing_are_none():
     clf = MAMLClassifier(**SMALL).meta_fit(BLOBS).set_params(inner_lr=1e6, inner_steps=300)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        found = clf.predict_tasks(BLOBS[:2])
+        result = clf.predict_tasks(BLOBS[:2])
     kinds = {w.category: str(w.message) for w in caught}
     assert "Task 1: adapting diverged" in kinds[FitFailedWarning]
     assert "Task 0: after adapting" in kinds[ConvergenceWarning]
-    assert found[0].dtype == BLOBS[0].y.dtype
-    assert found[1].tolist() == [None] * len(BLOBS[1].y_query)
+    assert result[0].dtype == BLOBS[0].y.dtype
+    assert result[1].tolist() == [None] * len(BLOBS[1].y_query)
 
 
-def test_tasks_that_fail_alike_are_named_in_one_warning():
+def test_tasks_with_the_same_failure_are_named_in_one_warning():
     several = [WAVES[0], diverging(WAVES[1]), *(diverging(t, None) for t in WAVES[2:4])]
     with pytest.warns(FitFailedWarning, match=r"3 of 4 .* Task 1 \('ann'\), Task 2, Task 3: adap"):
         REG.score_tasks(several)
@@ -133,7 +133,7 @@ class Cubes(nn.Module):
         return x**3
 
 
-def test_predictions_that_overflow_on_the_query_alone():
+def test_a_task_whose_query_predictions_overflow_fails():
     rows = np.isin(np.arange(14), WAVES[0].support)[:, None]
     far = Task(np.where(rows, WAVES[0].X, 1e200), WAVES[0].y, support=WAVES[0].support)
     est = MAMLRegressor(
@@ -144,20 +144,20 @@ def test_predictions_that_overflow_on_the_query_alone():
     assert np.isfinite(scores).tolist() == [True, False]
 
 
-def test_bad_data_is_an_error_at_the_door():
+def test_bad_data_is_refused_before_any_fit():
     holed = Task(np.where(np.arange(14)[:, None] == 3, np.nan, WAVES[0].X), WAVES[0].y, support=[0])
     with pytest.raises(TaskError, match=r"Task 1: X of shape .* holds nan"):
         REG.score_tasks([WAVES[1], holed])
 
 
-def test_hierarchical_learners_do_likewise(monkeypatch):
+def test_tasks_that_fail_in_hierarchical_learners(monkeypatch):
     est = HierarchicalRegressor().meta_fit(WAVES)
     expected = est.predict_tasks(WAVES[:4])
     monkeypatch.setattr(np.linalg, "lstsq", fails_at(2, np.linalg.lstsq))
     with pytest.warns(FitFailedWarning, match=r"1 of 4 tasks.*Task 2 .*: did not converge"):
-        found = est.predict_tasks(WAVES[:4])
-    assert np.isnan(found[2]).all()
-    np.testing.assert_array_equal(found[3], expected[3])
+        actual = est.predict_tasks(WAVES[:4])
+    assert np.isnan(actual[2]).all()
+    np.testing.assert_array_equal(actual[3], expected[3])
 
 
 def fails_at(n, function):
@@ -202,8 +202,8 @@ def test_cross_validation_names_the_task_and_loses_no_fold():
     assert np.isfinite(scores).all()
     scoring = {name: task_scorer(name) for name in ("r2", "neg_mean_absolute_error")}
     with pytest.warns(FitFailedWarning, match=r"\('ann'\): adapting diverged"):
-        found = cross_validate(est, tasks, scoring=scoring, **how)
-    np.testing.assert_allclose(found["test_r2"], scores, rtol=1e-6)
+        result = cross_validate(est, tasks, scoring=scoring, **how)
+    np.testing.assert_allclose(result["test_r2"], scores, rtol=1e-6)
 
 
 def test_rows_of_a_task_that_diverges_have_no_prediction():
@@ -213,8 +213,8 @@ def test_rows_of_a_task_that_diverges_have_no_prediction():
     gaps = np.where(np.arange(len(y)) % 3 == 0, np.nan, y)
     est = TaskEstimator(MAMLRegressor(**SMALL)).fit(WAVES)
     with pytest.warns(FitFailedWarning, match="1 of 4 tasks.*Task 'c': adapting diverged"):
-        found = est.predict_rows(X, gaps, who)
-    np.testing.assert_array_equal(np.isnan(found.y), found.task == "c")
+        result = est.predict_rows(X, gaps, who)
+    np.testing.assert_array_equal(np.isnan(result.y), result.task == "c")
     with pytest.raises(FloatingPointError, match="Task 'c': adapting diverged"):
         est.set_params(error_score="raise").predict_rows(X, gaps, who)
 
@@ -227,8 +227,8 @@ def test_rows_of_a_task_that_diverges_have_no_label():
     est = TaskEstimator(MAMLClassifier(**SMALL)).fit(BLOBS)
     est.estimator_.set_params(inner_lr=1e6, inner_steps=300)
     with pytest.warns((FitFailedWarning, ConvergenceWarning)):
-        found = est.predict_rows(X, labels, who)
-    missing = np.array([label is None for label in found.y])
+        result = est.predict_rows(X, labels, who)
+    missing = np.array([label is None for label in result.y])
     assert 0 < missing.sum() < len(missing)
-    np.testing.assert_array_equal(np.isnan(found.proba).any(axis=1), missing)
-    assert found.classes_.tolist() == ["x", "y", "z"]
+    np.testing.assert_array_equal(np.isnan(result.proba).any(axis=1), missing)
+    assert result.classes_.tolist() == ["x", "y", "z"]

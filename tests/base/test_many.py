@@ -71,19 +71,19 @@ COLD = ("maml prototype", "regressor", "regressor of two outputs")  # all train 
 def test_predict_tasks_is_fit_and_predict_in_a_loop(case, cold):
     est, tasks = CASES[case]
     est = clone(est) if cold else clone(est).meta_fit(tasks)
-    for found, expected in zip(est.predict_tasks(tasks), in_a_loop(est, tasks), strict=True):
+    for actual, expected in zip(est.predict_tasks(tasks), in_a_loop(est, tasks), strict=True):
         if expected.dtype.kind == "f":
-            np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-8)
+            np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-8)
         else:
-            np.testing.assert_array_equal(found, expected)
+            np.testing.assert_array_equal(actual, expected)
 
 
 def test_predict_tasks_of_single_precision():
     tasks = ragged(make_sinusoid_tasks(5, n_rows=14, random_state=0), np.float32)
     est = MAMLRegressor(**SMALL).meta_fit(tasks)
     assert {p.dtype for p in est.meta_state.theta.values()} == {np.dtype(np.float32)}
-    for found, expected in zip(est.predict_tasks(tasks), in_a_loop(est, tasks), strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+    for actual, expected in zip(est.predict_tasks(tasks), in_a_loop(est, tasks), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("norm", ["batch", "layer"])
@@ -95,18 +95,18 @@ def test_small_chunks_and_batch_statistics_change_nothing(norm, monkeypatch):
     tasks = [split_task(t, n_shot=n, random_state=0) for t, n in zip(even, sizes, strict=True)]
     expected = in_a_loop(est, tasks)
     monkeypatch.setitem(predict_tasks.MAX_NUMBERS, "cpu", 1500)
-    for found, alone in zip(est.predict_tasks(tasks), expected, strict=True):
-        np.testing.assert_array_equal(found, alone)
+    for actual, alone in zip(est.predict_tasks(tasks), expected, strict=True):
+        np.testing.assert_array_equal(actual, alone)
 
 
 def test_a_foreign_backbone_predicts_many_tasks():
     est = MAMLClassifier(**SMALL | {"backbone": lambda: nn.Sequential(nn.Linear(4, 5), nn.Tanh())})
     est = est.meta_fit(BLOBS)
-    for found, expected in zip(est.predict_tasks(BLOBS), in_a_loop(est, BLOBS), strict=True):
-        np.testing.assert_array_equal(found, expected)
+    for actual, expected in zip(est.predict_tasks(BLOBS), in_a_loop(est, BLOBS), strict=True):
+        np.testing.assert_array_equal(actual, expected)
 
 
-def test_the_order_of_the_tasks_is_kept():
+def test_predictions_are_in_the_order_of_the_tasks():
     est = MAMLRegressor(**SMALL).meta_fit(WAVES)
     forth, back = est.predict_tasks(WAVES), est.predict_tasks(WAVES[::-1])
     for one, other in zip(forth, back[::-1], strict=True):
@@ -135,14 +135,14 @@ def test_many_tasks_leave_the_estimator_as_it_was():
 
 
 @pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
-def test_gradients_may_be_off_outside(off):
+def test_meta_fit_works_under_no_grad(off):
     est = MAMLClassifier(**SMALL)
     on = est.meta_fit(BLOBS).fit(BLOBS[0].X, BLOBS[0].y).predict_proba(BLOBS[0].X)
     many_on = est.predict_tasks(BLOBS)
     with off():
-        found = est.meta_fit(BLOBS).fit(BLOBS[0].X, BLOBS[0].y).predict_proba(BLOBS[0].X)
+        result = est.meta_fit(BLOBS).fit(BLOBS[0].X, BLOBS[0].y).predict_proba(BLOBS[0].X)
         many_off = est.predict_tasks(BLOBS)
-    np.testing.assert_array_equal(found, on)
+    np.testing.assert_array_equal(result, on)
     assert all(np.array_equal(a, b) for a, b in zip(many_on, many_off, strict=True))
 
 
@@ -175,7 +175,7 @@ def test_one_query_row_has_a_prediction_but_no_r2():
 
 
 class Lazy:
-    """Tasks that are made when they are asked for."""
+    """Tasks that are made on access."""
 
     def __init__(self, tasks):
         self.tasks, self.asked = tasks, []
@@ -195,9 +195,9 @@ def test_windows_and_lazy_sequences_change_nothing(case, monkeypatch):
     expected, scores = est.predict_tasks(tasks), est.score_tasks(tasks)
     monkeypatch.setattr(predict_tasks, "N_TASKS", 2)
     lazy = Lazy(tasks)
-    for given in (tasks, tuple(tasks), lazy):
-        np.testing.assert_allclose(est.score_tasks(given), scores, rtol=1e-9)
-        for one, other in zip(est.predict_tasks(given), expected, strict=True):
+    for sequence in (tasks, tuple(tasks), lazy):
+        np.testing.assert_allclose(est.score_tasks(sequence), scores, rtol=1e-9)
+        for one, other in zip(est.predict_tasks(sequence), expected, strict=True):
             if one.dtype.kind == "f":
                 np.testing.assert_allclose(one, other, rtol=1e-9)
             else:
@@ -214,7 +214,7 @@ def test_a_cold_start_is_one_for_all_windows(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (lambda t: Task(np.where(t.X > 1e9, 0, np.nan), t.y, support=t.support), r"holds nan"),
         (lambda t: Task(t.X, t.y + 0.5, support=t.support), "continuous"),
@@ -224,12 +224,12 @@ def test_a_cold_start_is_one_for_all_windows(monkeypatch):
     ],
 )
 @pytest.mark.parametrize("n", [2, 100])
-def test_the_task_that_is_amiss_is_named_by_its_place(spoil, said, n, monkeypatch):
+def test_an_error_names_the_position_of_the_bad_task(spoil, message, n, monkeypatch):
     tasks = [split_task(t, n_shot=1, random_state=0) for t in make_blob_tasks(4, n_features=4)]
     est = ProtoNetClassifier(**SMALL).meta_fit(tasks)
     monkeypatch.setattr(predict_tasks, "N_TASKS", n)
     tasks[3] = spoil(tasks[3])
-    with pytest.raises(TaskError, match=f"Task 3.*{said}"):
+    with pytest.raises(TaskError, match=f"Task 3.*{message}"):
         est.score_tasks(tasks)
 
 
@@ -251,14 +251,14 @@ def test_statistics_of_a_stack_are_those_of_each_task():
         X[1, :, 0] = 2.0
         y, sizes = rng.normal(size=(4, 5, 2)), [5, 3, 1, 4]
         mask = np.arange(5) < np.array(sizes)[:, None]
-        found = scaling_of(X, y, mask)
+        result = scaling_of(X, y, mask)
         for i, n in enumerate(sizes):
             alone = scaling_of(X[i, :n], y[i, :n], np.ones(n))
-            for one, other in zip(found, alone, strict=True):
+            for one, other in zip(result, alone, strict=True):
                 np.testing.assert_allclose(np.squeeze(one[i]), other, rtol=1e-9)
 
 
-def test_a_stack_is_bounded_by_what_its_tasks_take(monkeypatch):
+def test_the_size_of_a_stack_depends_on_the_size_of_its_tasks(monkeypatch):
     est = MAMLRegressor(**SMALL).meta_fit(WAVES)
     _, f, theta = est.make_prior((1,), 1)
     rows, columns = np.full(50, 10), np.ones(50, int)
@@ -269,8 +269,8 @@ def test_a_stack_is_bounded_by_what_its_tasks_take(monkeypatch):
         sizes.append(
             (size(rows, rows, columns), size(10 * rows, rows, columns), size(rows, rows, 9 * rows))
         )
-    (least, same, here), (some, fewer, of_many_labels), (more, _, _) = sizes
-    assert least == same == here == 1
+    (least, same, of_few_labels), (some, fewer, of_many_labels), (more, _, _) = sizes
+    assert least == same == of_few_labels == 1
     assert 1 < fewer < some < more < 50
     assert of_many_labels < some
     at_most = predict_tasks.tasks_at_once(f, theta, torch.device("cpu"), 3)
@@ -283,5 +283,5 @@ def test_task_chunk_size_changes_no_prediction(size):
     expected = est.score_tasks(WAVES)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", StaleMetaStateWarning)
-        found = est.set_params(task_chunk_size=size).score_tasks(WAVES)
-    np.testing.assert_allclose(found, expected, rtol=1e-9)
+        actual = est.set_params(task_chunk_size=size).score_tasks(WAVES)
+    np.testing.assert_allclose(actual, expected, rtol=1e-9)

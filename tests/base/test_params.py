@@ -1,4 +1,4 @@
-"""Checks of parameters, and how a parameter is compared with what it was in meta_fit."""
+"""Validation of parameters, and the fingerprints that compare them with those of meta_fit."""
 
 import numpy as np
 import pytest
@@ -21,12 +21,12 @@ from sklearn_meta.parameters import check_parameter, fingerprint, integer, optio
         (option("a", None, True), ["a", np.str_("a"), None, True], ["b", 1, False, [1], {}]),
     ],
 )
-def test_what_is_allowed(check, good, bad):
+def test_parameter_constraints(check, good, bad):
     assert [value for value in good if not check.allows(value)] == []
     assert [value for value in bad if check.allows(value)] == []
 
 
-def test_the_first_bad_parameter_is_named_in_scikit_learns_words():
+def test_the_first_bad_parameter_is_named_as_by_scikit_learn():
     message = r"The 'size' parameter of Thing must be an int in the range \[1, inf\). Got 0 instead"
     with pytest.raises(ValueError, match=message):
         check_parameter("size", 0, integer(1), "Thing")
@@ -49,7 +49,7 @@ DIFFERENT = {
     "shapes": (nn.Linear(2, 3), nn.Linear(3, 2)),
     "kinds": (nn.Linear(2, 3), nn.Bilinear(2, 3, 4)),
     "lengths": ((64,), (64, 64)),
-    "functions": (make_net, test_what_is_allowed),
+    "functions": (make_net, test_parameter_constraints),
     "classes": (nn.Linear, nn.Conv2d),
     "values in a dict": ({"lr": 1}, {"lr": 2}),
     "none": (None, "None"),
@@ -64,10 +64,10 @@ def test_fingerprints(case):
 
 
 @pytest.mark.parametrize(
-    ("there", "chosen"), [({"cpu"}, "cpu"), ({"cpu", "cuda"}, "cuda"), ({"cpu", "mps"}, "cpu")]
+    ("available", "chosen"), [({"cpu"}, "cpu"), ({"cpu", "cuda"}, "cuda"), ({"cpu", "mps"}, "cpu")]
 )
-def test_auto_takes_a_gpu_that_can_do_float64(monkeypatch, there, chosen):
-    monkeypatch.setattr("sklearn_meta._devices.is_available", there.__contains__)
+def test_auto_takes_a_gpu_that_can_do_float64(monkeypatch, available, chosen):
+    monkeypatch.setattr("sklearn_meta._devices.is_available", available.__contains__)
     assert resolve_device("auto").type == chosen
 
 
@@ -87,14 +87,14 @@ def test_devices_by_name(monkeypatch):
 
 
 @pytest.mark.parametrize("device", ["gpu7", 3.5, None, 0, True, "", "cuda:x", "cuda:-1", "CUDA"])
-def test_what_is_no_device_is_refused(device):
+def test_unknown_devices_are_refused(device):
     message = "'device' parameter must be 'auto' or .* Got .* instead; this machine has 'cpu'"
     with pytest.raises(ValueError, match=message):
         resolve_device(device)
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "meta", "mps", torch.device("cuda:2"), "xpu"])
-def test_a_device_that_is_not_there_is_refused_with_those_that_are(device, monkeypatch):
+def test_an_unavailable_device_is_refused_with_a_list_of_available_ones(device, monkeypatch):
     pretend(monkeypatch, 2)
     message = (
         r"is not available on this machine, which has 'cpu', 'cuda:0', 'cuda:1'; device='auto'"
@@ -103,7 +103,7 @@ def test_a_device_that_is_not_there_is_refused_with_those_that_are(device, monke
         resolve_device(device)
 
 
-def test_a_device_is_looked_for_when_it_is_used(monkeypatch):
+def test_a_device_is_validated_when_it_is_used(monkeypatch):
     est = ProtoNetClassifier(device="cuda:1")
     with pytest.raises(ValueError, match=r"device='cuda:1' is not available.*which has 'cpu'"):
         est.fit([[0.0], [1.0]], ["a", "b"])
@@ -111,7 +111,7 @@ def test_a_device_is_looked_for_when_it_is_used(monkeypatch):
     assert resolve_device(est.device) == torch.device("cuda:1")
 
 
-def test_mps_says_what_to_do_about_float64(monkeypatch):
+def test_float64_on_mps_is_refused_with_the_remedy(monkeypatch):
     pretend(monkeypatch, 0, mps=True)
     X, y = np.arange(12.0).reshape(6, 2), np.arange(6) % 2
     est = ProtoNetClassifier(device="mps", max_meta_iter=1)

@@ -1,4 +1,4 @@
-"""A support in other units than those of meta-training is said to be so, once, and by how much."""
+"""A support in other units than those of meta-training warns, once, with the factor."""
 
 import re
 import warnings
@@ -39,7 +39,7 @@ def fit(est, task):
 @pytest.mark.parametrize("kind", TARGETS)
 @pytest.mark.parametrize("of", ["X", "y"])
 @pytest.mark.parametrize("scaling", ["pooled", None])
-def test_it_is_said_in_fit_and_of_many_tasks(of, kind, scaling):
+def test_fit_and_predict_tasks_warn(of, kind, scaling):
     est = clone(REG).reset_meta().set_params(scaling=scaling)
     est.meta_fit(linear_tasks(20, random_state=0))
     how = {of: TARGETS[kind]}
@@ -58,7 +58,7 @@ def test_it_is_said_in_fit_and_of_many_tasks(of, kind, scaling):
 
 
 @pytest.mark.parametrize("factor", [1e3, 1e6, 1e-6])
-def test_it_says_by_how_much(factor):
+def test_the_warning_names_the_factor(factor):
     task = changed(NEW[0], y=lambda y: factor * y)
     with pytest.warns(ScaleWarning) as seen:
         fit(REG, task)
@@ -87,7 +87,7 @@ def test_a_column_is_named():
         est.fit(X.assign(dose=1e-6 * X["dose"]), y)
 
 
-def test_scaling_by_task_takes_any_units():
+def test_scaling_by_task_does_not_warn():
     est = MAMLRegressor(**SMALL, scaling="task", inner_steps=0)
     est.meta_fit(linear_tasks(20, random_state=0))
     for how in TARGETS.values():
@@ -103,21 +103,21 @@ FAMILIES = {
 
 @pytest.mark.parametrize("n_rows", [1, 2, 5])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_ordinary_tasks_are_not_warned_of(family, n_rows):
+def test_ordinary_tasks_do_not_warn(family, n_rows):
     cls, make, argument = FAMILIES[family]
     est = cls(**SMALL).meta_fit(make(10, random_state=0))
     many = make(300, random_state=1)
     est.score_tasks([split_task(t, **{argument: n_rows}, random_state=0) for t in many])
 
 
-def test_going_on_from_a_prior_widens_the_limits():
+def test_a_warm_start_widens_the_limits():
     far = [changed(task, y=lambda y: 1e3 * y) for task in linear_tasks(20, random_state=0)]
     est = clone(REG).set_params(warm_start=True).meta_fit(far)
     fit(est, NEW[0])
     fit(est, changed(NEW[0], y=lambda y: 1e3 * y))
 
 
-def test_tasks_that_are_read_later_are_compared_where_they_were_looked_at():
+def test_lazy_tasks_are_compared_unless_scaling_is_none():
     tasks = linear_tasks(20, random_state=0)
     far = changed(NEW[0], y=lambda y: 1e6 * y)
     est = clone(REG).reset_meta()

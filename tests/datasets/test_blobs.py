@@ -1,4 +1,4 @@
-"""The blobs share which features matter, and nothing else."""
+"""Blob tasks share their informative features, and nothing else."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def test_centres_and_scatter_are_as_documented():
     np.testing.assert_allclose(between, [4, 4, 0, 0, 0], rtol=0.1, atol=0.02)
 
 
-def test_the_centres_of_a_task_say_nothing_about_those_of_another():
+def test_centres_of_tasks_are_independent():
     tasks = make_blob_tasks(500, 2, 20, 2, random_state=0)
     centers = _means_and_scatter(tasks, 2)[0].reshape(500, 4)
     correlation = np.corrcoef(centers[:-1].T, centers[1:].T)

@@ -1,4 +1,4 @@
-"""The digits to test on are never seen in meta-training."""
+"""Digits: training and test classes are disjoint."""
 
 import numpy as np
 import pytest
@@ -49,7 +49,7 @@ def test_flat_rows_are_the_images_flattened():
     np.testing.assert_array_equal(flat.meta_train.X, images.meta_train.X.reshape(-1, 64))
 
 
-def test_test_tasks_are_fixed_unless_asked():
+def test_test_tasks_are_fixed_by_default():
     a, b = load_digits_tasks(n_test_tasks=3), load_digits_tasks(n_test_tasks=3)
     c = load_digits_tasks(n_test_tasks=3, random_state=1)
     assert len(a.test_tasks) == 3

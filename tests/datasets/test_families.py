@@ -45,14 +45,14 @@ def test_meta_fit_draws_from_them(name):
     assert np.isfinite(est.history_[-1]["train_loss"])
 
 
-def test_lines():
+def test_log_prob_of_lines():
     for task in LINES.sample(5, random_state=0):
         cov = task.X @ LINES.cov @ task.X.T + 0.36 * np.eye(7)
         twin = multivariate_normal.logpdf(task.y, task.X @ LINES.mean, cov)
         np.testing.assert_allclose(LINES.log_prob(task), twin, rtol=1e-10)
 
 
-def test_blobs():
+def test_log_prob_of_blobs():
     for task in BLOBS.sample(5, random_state=0):
         same_class = task.y[:, None] == task.y
         cov = np.eye(12) + 9.0 * same_class
@@ -62,7 +62,7 @@ def test_blobs():
     assert BLOBS.density_of == "X given y"
 
 
-def test_strangeness_of_lines_is_standard_whatever_the_size():
+def test_strangeness_of_lines_is_standard_for_any_size():
     for n_rows in (1, 5, 50):
         tasks = clone(LINES).set_params(n_rows=n_rows).sample(400, random_state=0)
         strangeness = LINES.strangeness(tasks)
@@ -76,7 +76,7 @@ NO_DENSITY = {
 
 
 @pytest.mark.parametrize("case", NO_DENSITY)
-def test_there_may_be_no_density(case):
+def test_a_family_may_have_no_density(case):
     family, message = NO_DENSITY[case]
     (task,) = family.sample(random_state=0)
     with pytest.raises(ValueError, match=message):

@@ -1,4 +1,4 @@
-"""Omniglot comes out the same from every source, and no source is trusted or overwritten."""
+"""Omniglot is the same from every source, and damaged sources are refused."""
 
 import socket
 import sys
@@ -56,7 +56,7 @@ def test_the_second_call_needs_neither_network_nor_archives(official, tmp_path, 
     assert len(official.requests) == 2
 
 
-def test_archives_that_lie_there_are_read(archives, official, tmp_path):
+def test_local_archives_are_read(archives, official, tmp_path):
     _put(archives, tmp_path)
     data = fetch_omniglot(tmp_path, split="background", size=7, download_if_missing=False)
     assert data.images.shape == (120, 7, 7)
@@ -71,7 +71,7 @@ def test_only_what_is_missing_is_downloaded(archives, official, tmp_path):
     assert official.requests == ["/images_evaluation.zip"]
 
 
-def test_a_damaged_archive_that_lies_there_is_named_and_kept(archives, official, tmp_path):
+def test_a_damaged_local_archive_is_named_and_not_deleted(archives, official, tmp_path):
     _put(archives, tmp_path)
     path = tmp_path / "omniglot" / "images_background.zip"
     path.write_bytes(b"something else")
@@ -80,7 +80,7 @@ def test_a_damaged_archive_that_lies_there_is_named_and_kept(archives, official,
     assert path.read_bytes() == b"something else"
 
 
-def test_data_that_is_missing_is_asked_for(official, tmp_path):
+def test_missing_data_is_an_error_that_names_the_folder(official, tmp_path):
     complaint = (
         r"images_background\.zip is missing, and download_if_missing is False\. Put "
         r"images_background\.zip and images_evaluation\.zip from http.* into .*SKLEARN_META_DATA"
@@ -91,7 +91,7 @@ def test_data_that_is_missing_is_asked_for(official, tmp_path):
 
 
 @pytest.mark.parametrize("answer", [(404, b"", 0), b"another file", (200, b"PK", 10_000)])
-def test_a_failed_download_says_what_to_put_where(official, tmp_path, answer):
+def test_a_failed_download_names_the_files_and_the_folder(official, tmp_path, answer):
     official.files["/images_evaluation.zip"] = answer
     complaint = r"Could not download .*evaluation\.zip: .* Put images_background\.zip and images_ev"
     with pytest.raises(OSError, match=complaint):
@@ -100,7 +100,7 @@ def test_a_failed_download_says_what_to_put_where(official, tmp_path, answer):
     assert [path.name for path in (tmp_path / "omniglot").iterdir()] == ["images_background.zip"]
 
 
-def test_without_network_the_error_says_what_to_put_where(tmp_path, monkeypatch):
+def test_without_network_the_error_names_the_files_and_the_folder(tmp_path, monkeypatch):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]

@@ -1,4 +1,4 @@
-"""The real Omniglot, where it is: the official archive, the prepared file, the published split."""
+"""The real Omniglot, if it is available: official archive, prepared file, published split."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,9 @@ def test_the_official_archive_is_the_prepared_file(real_omniglot):
         np.testing.assert_array_equal(drawings.packed, file["images_packed"][row])
 
 
-def test_the_real_archive_comes_through_the_server(real_omniglot, official, tmp_path, monkeypatch):
+def test_the_real_archive_is_downloaded_through_the_server(
+    real_omniglot, official, tmp_path, monkeypatch
+):
     path = real_omniglot / "images_background_small1.zip"
     small = _omniglot.Archive("images_background.zip", md5_of(path), n_characters=136)
     monkeypatch.setattr(_omniglot, "BACKGROUND", small)

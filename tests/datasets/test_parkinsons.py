@@ -1,4 +1,4 @@
-"""Parkinson's telemonitoring: from the archive, from the folder, or not at all; the real one."""
+"""Parkinson telemonitoring: from the archive or from the folder, and the real data."""
 
 import gzip
 import hashlib
@@ -48,7 +48,7 @@ def test_it_is_downloaded_once(small, tmp_path):
     assert small.requests == ["/archive.zip"]
 
 
-def test_the_official_table_may_be_put_there_by_hand(small, tmp_path):
+def test_a_local_copy_of_the_official_table_is_read(small, tmp_path):
     folder = tmp_path / "parkinsons"
     folder.mkdir()
     (folder / "parkinsons_updrs.data").write_text(TEXT)
@@ -64,7 +64,7 @@ def test_a_frame_has_all_columns(small, tmp_path):
     assert frame["subject#"].dtype == int
 
 
-def test_what_is_missing_is_asked_for(small, tmp_path):
+def test_missing_data_is_an_error_that_names_the_folder(small, tmp_path):
     with pytest.raises(OSError, match=r"parkinsons_updrs.data is missing.*Put .* into .*home="):
         fetch_parkinsons(tmp_path, download_if_missing=False)
     with pytest.raises(OSError, match=r"Could not download .*404.*Put parkinsons_updrs.data"):
@@ -94,7 +94,7 @@ def test_a_damaged_file_is_named(small, tmp_path, spoilt, kind):
         fetch_parkinsons(tmp_path, download_if_missing=False)
 
 
-def test_what_is_no_archive_or_unpacks_to_too_much_is_refused(small, tmp_path):
+def test_bad_and_too_large_archives_are_refused(small, tmp_path):
     folder = tmp_path / "parkinsons"
     folder.mkdir()
     path = folder / _parkinsons.ARCHIVE

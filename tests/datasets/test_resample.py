@@ -1,4 +1,4 @@
-"""Smaller images are those that others have made of Omniglot."""
+"""Smaller images agree with those of Pillow."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The sine waves have the anchors that a table of results is read against."""
+"""Sine waves have the published losses of trivial predictions."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def test_the_best_function_of_x_alone_costs_3_0057(many):
     _assert_mean([np.mean((t.y - b) ** 2) for t, b in zip(many, best, strict=True)], 3.0057)
 
 
-def test_two_noiseless_rows_tell_the_wave():
+def test_two_noiseless_rows_determine_the_wave():
     for task in make_sinusoid_tasks(n_tasks=50, n_rows=20, n_support=2, random_state=1):
 
         def basis(X):
@@ -37,7 +37,7 @@ def test_two_noiseless_rows_tell_the_wave():
         assert coef[1] <= 1e-9  # -A sin(phi), phi in [0, pi]
 
 
-def test_ranges_are_kept_and_may_be_a_point():
+def test_values_stay_in_their_ranges_and_a_range_may_be_a_point():
     tasks = make_sinusoid_tasks(
         30, 40, amplitude=(2, 2), phase=(0.5, 0.5), x_range=(1, 2), random_state=0
     )
@@ -47,7 +47,7 @@ def test_ranges_are_kept_and_may_be_a_point():
         np.testing.assert_allclose(task.y, 2 * np.sin(task.X[:, 0] - 0.5))
 
 
-def test_noise_has_the_given_deviation_and_leaves_the_waves():
+def test_noise_has_its_standard_deviation_and_does_not_change_the_waves():
     clean = make_sinusoid_tasks(500, 20, random_state=0)
     noisy = make_sinusoid_tasks(500, 20, noise=0.3, random_state=0)
     assert [task.name for task in noisy] == [task.name for task in clean]

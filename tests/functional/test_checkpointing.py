@@ -1,4 +1,4 @@
-"""Activation checkpointing: the same numbers and gradients, less memory, nothing left behind."""
+"""Activation checkpointing: the same numbers and gradients with less memory."""
 
 import gc
 import weakref
@@ -41,7 +41,7 @@ def test_numbers_and_gradients_are_the_same_also_through_tensors_that_are_no_arg
     assert results[0][2].abs().min() > 0
 
 
-def test_a_derivative_of_a_derivative_goes_through_too():
+def test_second_derivatives_are_the_same():
     x, _ = leaves()
     results = []
     for call in (plain, checkpointed):
@@ -52,7 +52,7 @@ def test_a_derivative_of_a_derivative_goes_through_too():
     torch.testing.assert_close(results[0], 12 * x.square())
 
 
-def test_the_function_is_called_again_once_and_only_if_it_is_needed():
+def test_the_function_is_recomputed_once_and_only_if_needed():
     calls = []
 
     def function(p):
@@ -78,7 +78,7 @@ def test_an_argument_that_needs_no_gradient_gets_none():
     torch.testing.assert_close(x.grad, torch.where(present, w * (x * w).exp(), 0.0))
 
 
-def test_chance_is_the_same_the_second_time_and_goes_on_as_if_there_were_none():
+def test_recomputation_repeats_random_numbers_and_leaves_the_generator():
     def noisy(p):
         with drawing():
             return (p["x"] * torch.rand(5, dtype=torch.float64)).exp()
@@ -120,7 +120,7 @@ def test_nothing_outlives_the_graph(backward):
         gc.enable()
 
 
-def test_an_error_of_the_function_goes_through_and_leaves_nothing():
+def test_an_error_of_the_function_is_raised_and_leaves_nothing_behind():
     def function(p):
         p["x"].exp().sin()
         raise ValueError("no")

@@ -38,12 +38,12 @@ def test_minimise_is_the_plain_optimiser_whatever_the_order_in_memory(optimizer,
             ((W.mT @ A[i]).pow(4).sum() / 100).backward()
             moves.step()
         expected.append(W.detach())
-    found = minimise(loss, {"W": start}, kind, 3, **options)["W"]
-    torch.testing.assert_close(found, torch.stack(expected), rtol=1e-10, atol=1e-10)
+    actual = minimise(loss, {"W": start}, kind, 3, **options)["W"]
+    torch.testing.assert_close(actual, torch.stack(expected), rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_adam_does_not_walk_on_rounding_errors(dtype):
+def test_adam_does_not_step_on_rounding_errors(dtype):
     """Gradients of x - x / 3 * 3, zero in theory, and of a slope of one."""
     start = {"noise": torch.arange(1.0, 50.0, dtype=dtype), "slope": torch.zeros(49, dtype=dtype)}
     noise = 1e-8 * torch.sin(start["noise"]) if dtype is torch.float32 else 0 * start["noise"]
@@ -118,7 +118,7 @@ def test_the_step_size_may_be_a_tensor_or_one_for_each_parameter_and_learned():
         torch.testing.assert_close(torch.autograd.grad(end, alpha)[0], -2 * start)
 
 
-def test_parameters_that_the_loss_does_not_use_stay():
+def test_parameters_that_the_loss_does_not_use_are_unchanged():
     params = {"used": torch.ones(2), "idle": torch.ones(3)}
     end = descend(lambda p: p["used"].square().sum(), params, 0.1, 3)
     torch.testing.assert_close(end, {"used": params["used"] * 0.8**3, "idle": params["idle"]})

@@ -1,4 +1,4 @@
-"""The pure functions agree with torch's and scikit-learn's own, one task at a time."""
+"""Pure functions agree with those of torch and scikit-learn, one task at a time."""
 
 import numpy as np
 import pytest
@@ -68,7 +68,7 @@ def test_a_class_of_logit_minus_infinity_leaves_cross_entropy_and_its_derivative
     close(*(torch.autograd.grad(g.square().sum(), logits)[0] for g in first))
 
 
-def test_prototypes_are_weighted_class_means_and_zero_where_there_is_no_row():
+def test_prototypes_are_weighted_class_means_and_zero_without_rows():
     Z, y, weight = normal(4, 9, 5), one_hot(4, 9, n_way=2), normal(4, 9).abs()
     y = F.pad(y, (0, 1))
     c = prototypes(Z, y, weight)
@@ -97,10 +97,10 @@ def test_distances_are_scikit_learns():
 def test_distances_far_from_the_origin_do_not_cancel_in_single_precision(offset, n_padding):
     Z, c = (offset + normal(*shape).float() for shape in ((200, 16), (5, 16)))
     stacked = torch.cat([c, torch.zeros(n_padding, 16)])  # classes that a task does not have
-    found = squared_euclidean(Z, stacked)[:, :5]
+    actual = squared_euclidean(Z, stacked)[:, :5]
     exact = euclidean_distances(Z.double(), c.double(), squared=True)
-    close(found, exact, 1e-2)
-    assert (found.argmin(1).numpy() == exact.argmin(1)).all()
+    close(actual, exact, 1e-2)
+    assert (actual.argmin(1).numpy() == exact.argmin(1)).all()
 
 
 def test_distances_without_a_task_axis_are_those_of_a_stack_of_one():

@@ -1,4 +1,4 @@
-"""Random numbers of networks: from our own generators, the same in all threads and dtypes."""
+"""Random numbers of networks come from seeded generators, in all threads and dtypes."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -57,7 +57,7 @@ def test_only_the_seed_decides(make):
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_the_numbers_are_torchs_own():
+def test_the_numbers_equal_those_of_torch():
     with torch.random.fork_rng():
         torch.manual_seed(5)
         expected = nn.Linear(4, 3).weight
@@ -67,19 +67,19 @@ def test_the_numbers_are_torchs_own():
 def test_dropout_keeps_the_mean_and_evaluation_draws_nothing():
     generators = Generators(0)
     with drawing(generators):
-        kept = nn.functional.dropout(torch.ones(10_000), 0.25)
+        dropped = nn.functional.dropout(torch.ones(10_000), 0.25)
         assert generators.n_draws == 1
         still = nn.Dropout(0.5).eval()(torch.ones(3))
         assert generators.n_draws == 1
-    assert set(kept.tolist()) == {0.0, torch.tensor(1 / 0.75).item()}
-    assert abs(kept.mean() - 1) < 0.02
+    assert set(dropped.tolist()) == {0.0, torch.tensor(1 / 0.75).item()}
+    assert abs(dropped.mean() - 1) < 0.02
     assert torch.equal(still, torch.ones(3))
 
 
-def test_a_generator_that_is_handed_over_is_used():
-    own = torch.Generator().manual_seed(7)
+def test_an_explicit_generator_is_used():
+    generator = torch.Generator().manual_seed(7)
     assert torch.equal(
-        drawn(lambda: torch.rand(3, generator=own)),
+        drawn(lambda: torch.rand(3, generator=generator)),
         torch.rand(3, generator=torch.Generator().manual_seed(7)),
     )
 
@@ -92,7 +92,7 @@ def test_each_task_draws_for_itself_under_vmap():
     assert not torch.equal(noise[0], noise[1])
 
 
-def test_a_state_goes_on_where_it_stood():
+def test_a_saved_generator_state_continues():
     generators = Generators(1)
     with seeded(generators), drawing():
         torch.rand(3)

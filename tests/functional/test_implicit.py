@@ -94,9 +94,9 @@ def test_hessian_products_are_those_of_dense_hessians(B):
     shapes = {"W": (4, 3), "v": (3,), "unused": (2,)}
     params = {k: torch.randn(*B, *s, dtype=torch.float64, generator=rng) for k, s in shapes.items()}
     vectors = torch.randn(*B, 17, dtype=torch.float64, generator=rng)
-    found = hessian_product(loss, params)(vectors)
+    result = hessian_product(loss, params)(vectors)
     flat = as_vector(params, len(B)).reshape(-1, 17)
     one = {k: torch.empty(s) for k, s in shapes.items()}
-    for v, at, out in zip(vectors.reshape(-1, 17), flat, found.reshape(-1, 17), strict=True):
+    for v, at, out in zip(vectors.reshape(-1, 17), flat, result.reshape(-1, 17), strict=True):
         H = torch.autograd.functional.hessian(lambda p: loss(as_params(p, one)), at)
         torch.testing.assert_close(out, H @ v, rtol=1e-12, atol=1e-12)

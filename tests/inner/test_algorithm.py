@@ -1,4 +1,4 @@
-"""Padding and stacking keep what is there and mark what is not."""
+"""Padding and stacking keep the rows and mark the padding."""
 
 import pytest
 import torch

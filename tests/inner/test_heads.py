@@ -1,4 +1,4 @@
-"""Where the output layer starts."""
+"""The start of the output layer."""
 
 import pytest
 import torch
@@ -23,10 +23,10 @@ HEADS = [SharedHead(), PrototypeHead(), FixedHead(), LinearHead()]
 F = Backbone(MLP((4,), ()), (4,))
 
 
-def support(*lead, n=6, n_way=3, there=3):
+def support(*lead, n=6, n_way=3, n_present=3):
     rng = torch.Generator().manual_seed(0)
     X = torch.randn(*lead, n, 4, dtype=torch.float64, generator=rng)
-    y = torch.nn.functional.one_hot(torch.arange(n) % there, n_way).double()
+    y = torch.nn.functional.one_hot(torch.arange(n) % n_present, n_way).double()
     return Examples(X, y.expand(*lead, n, n_way), X.new_ones(*lead, n))
 
 
@@ -58,8 +58,8 @@ def test_the_start_depends_on_the_generator_alone(head):
 
 
 @pytest.mark.parametrize("head", HEADS[:3], ids=repr)
-def test_classes_that_are_not_there_have_logits_of_minus_infinity(head):
-    examples = support(2, there=2)
+def test_absent_classes_have_logits_of_minus_infinity(head):
+    examples = support(2, n_present=2)
     _, phi = start(head, examples)
     assert all(p.isfinite().all() for p in phi.values())
     logits = head.outputs(examples.X, phi | head.present(examples))
@@ -76,20 +76,20 @@ def test_the_prototype_head_is_the_nearest_prototype_classifier():
 
 
 def test_the_shared_head_is_one_vector_for_every_class():
-    theta, phi = start(SharedHead(), support(2, n_way=5, there=5))
+    theta, phi = start(SharedHead(), support(2, n_way=5, n_present=5))
     assert theta["head.weight"].shape == (1, 4)
     assert torch.equal(phi["head.weight"], theta["head.weight"].expand(2, 5, 4))
     assert torch.equal(phi["head.bias"], theta["head.bias"].expand(2, 5))
 
 
 def test_a_fixed_head_serves_fewer_classes_and_refuses_more():
-    theta, phi = start(FixedHead(), support(n_way=2, there=2))
+    theta, phi = start(FixedHead(), support(n_way=2, n_present=2))
     assert torch.equal(phi["head.weight"], theta["head.weight"][:2])
     with pytest.raises(ValueError, match=r"has 4 classes, .* at most 3"):
-        start(FixedHead(), support(n_way=4, there=4))
+        start(FixedHead(), support(n_way=4, n_present=4))
 
 
-def test_copies_are_equal_and_differentiable_apart():
+def test_copies_are_equal_with_separate_gradients():
     theta = {"w": torch.arange(3.0, dtype=torch.float64, requires_grad=True)}
     copy = copies(theta, support(2))["w"]
     assert torch.equal(copy, theta["w"].expand(2, 3))

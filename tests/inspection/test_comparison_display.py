@@ -1,4 +1,4 @@
-"""The picture of a comparison shows its numbers."""
+"""ComparisonDisplay shows the numbers of a comparison."""
 
 import matplotlib
 import numpy as np
@@ -22,12 +22,12 @@ def closed():
     plt.close("all")
 
 
-def found(sizes):
+def small_comparison(sizes):
     return compare(ARMS, TASKS, cv=2, seeds=1, support_sizes=sizes, baselines=())
 
 
 def test_curves_show_means_and_intervals():
-    comparison = found([6, 12])
+    comparison = small_comparison([6, 12])
     display = comparison.plot()
     assert list(display.lines_) == list(ARMS)
     for name, bars in display.lines_.items():
@@ -42,8 +42,8 @@ def test_curves_show_means_and_intervals():
     assert [text.get_text() for text in ax.get_legend().get_texts()] == list(ARMS)
 
 
-def test_lines_are_told_apart_without_colour():
-    lines = [bars[0] for bars in found([6, 12]).plot().lines_.values()]
+def test_lines_differ_without_colour():
+    lines = [bars[0] for bars in small_comparison([6, 12]).plot().lines_.values()]
     for what in ("get_marker", "get_color"):
         assert len({getattr(line, what)() for line in lines}) == len(lines)
     xs = np.array([line.get_xdata(orig=False) for line in lines])
@@ -52,7 +52,7 @@ def test_lines_are_told_apart_without_colour():
 
 
 def test_one_size_is_a_row_for_each_estimator():
-    comparison = found(6)
+    comparison = small_comparison(6)
     display = ComparisonDisplay.from_comparison(comparison)
     ax = display.ax_
     assert [text.get_text() for text in ax.get_yticklabels()] == list(ARMS)
@@ -61,9 +61,9 @@ def test_one_size_is_a_row_for_each_estimator():
     np.testing.assert_allclose(xs, [comparison.interval(name).mean for name in ARMS])
 
 
-def test_it_draws_where_it_is_told_and_leaves_the_rest():
+def test_it_draws_on_the_axes_of_the_user_only():
     _, (left, right) = plt.subplots(1, 2)
-    display = found(6).plot(ax=right)
+    display = small_comparison(6).plot(ax=right)
     assert display.ax_ is right
     assert display.figure_ is right.figure
     assert not left.has_data()
@@ -82,7 +82,7 @@ def test_errors_are_drawn_as_errors_by_factors():
     assert high > -min(means)
 
 
-def test_more_than_six_estimators_are_still_told_apart():
+def test_more_than_six_estimators_have_different_lines():
     estimators = {f"ridge {a}": Ridge(a) for a in range(1, 9)}
     comparison = compare(estimators, TASKS, cv=2, seeds=1, support_sizes=6, baselines=())
     lines = [bars[0] for bars in comparison.plot().lines_.values()]

@@ -1,4 +1,4 @@
-"""What the pictures show is what was measured; what they cannot show they refuse in words."""
+"""Displays show what was measured, and refuse what they cannot show."""
 
 import sys
 
@@ -74,11 +74,11 @@ def test_losses_are_those_of_the_history():
 
 
 def rows(valid=True):
-    found = [
+    result = [
         {"epoch": i + 1, "train_loss": 3.0 - i, "valid_loss": v, "event_lr": 0.1}
         for i, v in enumerate([2.0, 1.0, 1.5])
     ]
-    return found if valid else [{k: v for k, v in r.items() if k != "valid_loss"} for r in found]
+    return result if valid else [{k: v for k, v in r.items() if k != "valid_loss"} for r in result]
 
 
 @pytest.mark.parametrize(
@@ -127,12 +127,12 @@ def test_a_part_of_a_history_keeps_its_epochs():
     ],
     ids=["pipeline", "task estimator", "search"],
 )
-def test_the_history_is_found_inside_what_holds_the_learner(wrap):
+def test_the_history_of_a_wrapped_learner_is_used(wrap):
     assert len(xy(LearningHistoryDisplay.from_estimator(wrap()).lines_[0])[0]) == 3
 
 
 @pytest.mark.parametrize("est", [MAMLClassifier(), clone(MAML), GridSearchCV(MAML, {})])
-def test_without_a_history_it_says_why(est):
+def test_without_a_history_the_error_names_the_reason(est):
     with pytest.raises(NotMetaFittedError, match=r"has no history_.*clone"):
         LearningHistoryDisplay.from_estimator(est)
 
@@ -165,9 +165,9 @@ def test_the_band_is_the_interval_over_tasks():
     display = AdaptationCurveDisplay.from_predictions([1, 2], scores, level=0.8)
     corners = display.fill_between_[0].get_paths()[0].vertices
     for x, row in zip((1, 2), scores, strict=True):
-        found = mean_interval(row, level=0.8)
+        interval = mean_interval(row, level=0.8)
         ys = corners[corners[:, 0] == x, 1]
-        assert (ys.min(), ys.max()) == (pytest.approx(found.low), pytest.approx(found.high))
+        assert (ys.min(), ys.max()) == (pytest.approx(interval.low), pytest.approx(interval.high))
 
 
 def test_a_pipeline_is_changed_in_its_last_step():
@@ -207,7 +207,7 @@ def test_several_learners_a_baseline_and_another_scoring():
     assert len(looks) == 2
 
 
-def test_tasks_without_a_support_are_split_alike_for_each_value():
+def test_tasks_without_a_support_are_split_the_same_for_each_value():
     tasks = [(t.X, t.y) for t in WAVES[6:]]
     display = AdaptationCurveDisplay.from_estimator(WAVE, tasks, param_range=(2, 2))
     scores = display.scores["MAMLRegressor"]
@@ -226,7 +226,7 @@ def test_a_learner_without_the_parameter_is_named(est):
         AdaptationCurveDisplay.from_estimator(est, TEST)
 
 
-def test_what_cannot_be_a_curve_is_refused():
+def test_bad_curves_are_refused():
     with pytest.raises(ValueError, match="param_range is empty"):
         AdaptationCurveDisplay.from_estimator(MAML, TEST, param_range=[])
     with pytest.raises(NotMetaFittedError, match="not meta-fitted"):
@@ -275,13 +275,13 @@ def test_predictions_are_scored_by_kind_or_by_a_metric():
     assert display.score_name == "mean absolute error"
 
 
-def test_two_learners_are_drawn_against_one_another():
+def test_two_learners_are_drawn_as_a_scatter():
     display = TaskScoreDisplay.from_estimator({"MAML": MAML, "prototypes": PROTO}, TEST)
     a, b = MAML.score_tasks(TEST), PROTO.score_tasks(TEST)
     assert xy(display.line_) == [b.tolist(), a.tolist()]
-    found = compare_paired(a, b)
-    assert len(display.texts_) == min(3, found.losses)
-    assert f"MAML wins on {found.wins} tasks" in display.ax_.get_title()
+    pair = compare_paired(a, b)
+    assert len(display.texts_) == min(3, pair.losses)
+    assert f"MAML wins on {pair.wins} tasks" in display.ax_.get_title()
     x, y = display.mean_.get_data()
     np.testing.assert_array_equal(x, y)
 

@@ -1,4 +1,4 @@
-"""A history is skorch's, and a table on demand."""
+"""A history is that of skorch, and converts to a table."""
 
 import pickle
 import sys
@@ -42,7 +42,7 @@ def test_it_pickles_as_itself():
     assert again == ROWS
 
 
-def test_the_frame_has_a_row_an_epoch_and_words_for_columns():
+def test_the_frame_has_a_row_an_epoch_and_named_columns():
     frame = MetaHistory(ROWS).to_frame()
     assert list(frame.columns) == [
         "train_loss",
@@ -62,7 +62,7 @@ def test_the_frame_has_a_row_an_epoch_and_words_for_columns():
     assert frame.loc[frame["valid_loss"].idxmin(), "my_score"] == 10
 
 
-def test_what_an_epoch_lacks_is_nan():
+def test_missing_entries_of_an_epoch_are_nan():
     late = [{k: v for k, v in ROWS[0].items() if k != "valid_loss"}, ROWS[1]]
     assert np.isnan(MetaHistory(late).to_frame().loc[1, "valid_loss"])
 

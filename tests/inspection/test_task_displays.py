@@ -1,4 +1,4 @@
-"""Pictures of distances: the order and the plane are those of the distances."""
+"""Displays of distances: the order and the plane are those of the distances."""
 
 import numpy as np
 import pytest
@@ -25,19 +25,19 @@ def close_figures():
     plt.close("all")
 
 
-def test_like_tasks_stand_together_in_the_heat_map():
+def test_similar_tasks_are_neighbours_in_the_heat_map():
     display = TaskDistanceDisplay.from_distances(D, names=[f"{k}{i}" for i, k in enumerate(LABELS)])
     ordered = "".join(LABELS[display.order_])
     assert all(k * 4 in ordered for k in "ABC")
     np.testing.assert_array_equal(display.im_.get_array(), D[np.ix_(*[display.order_] * 2)])
-    shown = [text.get_text()[0] for text in display.ax_.get_yticklabels()]
-    assert "".join(shown) == ordered
+    labels = [text.get_text()[0] for text in display.ax_.get_yticklabels()]
+    assert "".join(labels) == ordered
     assert display.figure_ is display.ax_.figure
     assert len(display.dendrogram_ax_.lines) == 11
     assert display.dendrogram_ax_.get_xlim() == (-0.5, 11.5)  # over the columns
 
 
-def test_many_tasks_have_no_labels_and_two_directions_are_kept():
+def test_many_tasks_have_no_labels_and_asymmetry_is_drawn():
     many = np.tile(D, (3, 3)) + 0.1
     many[0, 1] += 1  # from 0 to 1 alone
     display = TaskDistanceDisplay.from_distances(many, colorbar=False)
@@ -57,7 +57,7 @@ def test_distances_in_a_plane_are_drawn_as_they_are():
     assert "67 %" in solid.ax_.get_title()
 
 
-def test_clusters_are_told_apart_without_colour_and_hurt_tasks_are_squares():
+def test_clusters_differ_without_colour_and_hurt_tasks_are_squares():
     display = TaskMapDisplay.from_distances(D, clusters=LABELS)
     paths = [points.get_paths()[0].vertices.tolist() for points in display.scatter_]
     assert len(paths) == 3
@@ -75,7 +75,7 @@ def test_clusters_are_told_apart_without_colour_and_hurt_tasks_are_squares():
     [{}, {"clusters": LABELS}, {"values": np.linspace(-1, 1, 12)}],
     ids=["", "kinds", "gains"],
 )
-def test_a_map_that_is_drawn_again_forgets_what_was_there(how):
+def test_drawing_a_map_again_replaces_it(how):
     display = TaskMapDisplay.from_distances(D, list(LABELS), **how)
     few = {name: value[::2] for name, value in how.items()}
     display.distances, display.names = D[::2, ::2] / 100, list("UVWXYZ")
@@ -94,7 +94,7 @@ def test_a_map_that_is_drawn_again_forgets_what_was_there(how):
         assert ours == pytest.approx(theirs, rel=0.2)  # the layout may differ a little
 
 
-def test_a_heat_map_that_is_drawn_again_forgets_what_was_there():
+def test_drawing_a_heat_map_again_replaces_it():
     display = TaskDistanceDisplay.from_distances(D, list(LABELS))
     display.distances, display.names = D[::2, ::2], list("UVWXYZ")
     display.plot(display.ax_)
@@ -121,13 +121,13 @@ def test_names_cover_neither_points_nor_each_other():
     assert all(frame.contains(*corner) for box in boxes for corner in box.corners())
 
 
-def test_one_large_value_does_not_take_the_colours_of_the_others():
+def test_one_large_value_does_not_spoil_the_colour_scale():
     values = np.r_[np.linspace(-1, 1, 11), 100]
     display = TaskMapDisplay.from_distances(D, values=values)
     assert display.scatter_[0].get_clim()[1] == pytest.approx(1, rel=0.1)
 
 
-def test_they_measure_tasks_themselves():
+def test_displays_compute_distances_of_tasks():
     tasks = make_blob_tasks(5, n_way=2, n_rows=6, n_features=3, random_state=0)
     expected = task_distances(tasks, metric="mmd", random_state=0)
     for cls in (TaskDistanceDisplay, TaskMapDisplay):
@@ -138,7 +138,7 @@ def test_they_measure_tasks_themselves():
     assert display.plot(ax).ax_ is ax
 
 
-def test_what_cannot_be_drawn_is_refused():
+def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="of shape \\(n_tasks, n_tasks\\)"):
         TaskMapDisplay.from_distances(D[:3])
     with pytest.raises(ValueError, match="two tasks or more"):

@@ -1,4 +1,4 @@
-"""The picture of gains shows the gains that were measured."""
+"""TransferGainDisplay shows the measured gains."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def close_figures():
     plt.close("all")
 
 
-def test_tasks_are_sorted_and_the_hurt_ones_named():
+def test_tasks_are_sorted_and_hurt_tasks_are_named():
     display = TransferGainDisplay.from_scores(
         [1.0, 0.5, 0.2, 0.9], [0.5, 0.6, 0.6, 0.8], names=["a", "b", "c", "d"], margin=0.2
     )
@@ -34,14 +34,14 @@ def test_tasks_are_sorted_and_the_hurt_ones_named():
     assert display.figure_ is display.ax_.figure
 
 
-def test_it_draws_what_transfer_gain_found():
+def test_it_draws_the_result_of_transfer_gain():
     tasks = make_linear_tasks(12, n_support=4, random_state=0).tasks
     reg = HierarchicalRegressor().meta_fit(tasks[:6])
     how = {"scoring": "neg_mean_squared_error", "random_state": 0}
     gain = transfer_gain(reg, tasks[6:], baselines={"Ridge": Ridge()}, **how)
     drawn = TransferGainDisplay.from_gain(gain, "Ridge")
-    own = TransferGainDisplay.from_estimator(reg, tasks[6:], baseline=Ridge(), **how)
-    for display in (drawn, own, gain.plot()):
+    from_estimator = TransferGainDisplay.from_estimator(reg, tasks[6:], baseline=Ridge(), **how)
+    for display in (drawn, from_estimator, gain.plot()):
         np.testing.assert_array_equal(display.gains, gain["Ridge"].gains)
         assert display.margin == gain["Ridge"].margin
     assert drawn.ax_.get_ylabel() == "gain of negative mean squared error\nover Ridge"
@@ -49,7 +49,7 @@ def test_it_draws_what_transfer_gain_found():
     assert drawn.plot(ax).ax_ is ax
 
 
-def test_what_cannot_be_drawn_is_refused():
+def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="of shape \\(2,\\), baseline_scores of shape \\(1,\\)"):
         TransferGainDisplay.from_scores([1.0, 2.0], [1.0])
     with pytest.raises(ValueError, match="1 names for 2 tasks"):

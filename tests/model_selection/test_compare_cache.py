@@ -1,4 +1,4 @@
-"""A comparison goes on from where it was left off, and recomputes what has changed."""
+"""A comparison continues from its cache, and recomputes what has changed."""
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ def test_a_second_run_trains_nothing_and_gives_the_same(tmp_path, capsys):
     assert len(CALLS) == 4
 
 
-def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
+def test_an_interrupted_run_continues(tmp_path, monkeypatch):
     monkeypatch.setitem(globals(), "INTERRUPT", {2})
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path)
@@ -78,13 +78,13 @@ CHANGED = {
 
 
 @pytest.mark.parametrize("what", CHANGED)
-def test_what_has_changed_is_trained_again(what, tmp_path):
+def test_changed_estimators_and_tasks_are_trained_again(what, tmp_path):
     same = {"scoring": square}
     run(tmp_path, **same)
     how, n_trained = CHANGED[what]
-    found = run(tmp_path, **same | how)
+    result = run(tmp_path, **same | how)
     assert len(CALLS) == n_trained
-    assert found == run(None, **same | how)
+    assert result == run(None, **same | how)
 
 
 def test_a_corrupt_file_is_computed_again(tmp_path, caplog):
@@ -98,22 +98,22 @@ def test_a_corrupt_file_is_computed_again(tmp_path, caplog):
     assert run(tmp_path) == first  # repaired
 
 
-def test_scores_that_failed_are_kept_too(tmp_path):
+def test_failed_scores_are_cached_too(tmp_path):
     def broken(estimator, X, y):
         raise RuntimeError("no")
 
     how = {"scoring": broken, "seeds": 1}
     with pytest.warns(FitFailedWarning, match="'ridge' fails on .*: no") as first:
-        found = run(tmp_path, **how)
-    assert np.isnan(found.scores("maml", 3)).all()
+        result = run(tmp_path, **how)
+    assert np.isnan(result.scores("maml", 3)).all()
     with pytest.warns(FitFailedWarning) as second:
         again = run(tmp_path, **how)
     assert CALLS == []
     assert str(second[0].message) == str(first[0].message)
-    assert str(again) == str(found)
+    assert str(again) == str(result)
 
 
-def test_functions_are_told_apart_by_what_they_do(tmp_path):
+def test_functions_are_compared_by_their_code(tmp_path):
     scorers = [
         (lambda power: lambda est, X, y: -float(np.mean(np.abs(est.predict(X) - y) ** power)))(p)
         for p in (1, 2)

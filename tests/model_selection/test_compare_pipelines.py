@@ -49,18 +49,20 @@ QUICK = {"y": "y", "groups": "who", "cv": 2, "seeds": 1, "support_sizes": [2]}
 
 
 def test_baselines_of_a_pooled_pipeline_get_rows_of_its_transformers():
-    found = compare([_pipeline()], _frame(), **QUICK)
+    comparison = compare([_pipeline()], _frame(), **QUICK)
     names = {"ProtoNetClassifier", "per-task", "pooled", "fine-tune", "hierarchical", "dummy"}
-    assert {record.estimator for record in found.records} == names
-    assert np.isfinite([record.score for record in found.records]).all()
+    assert {record.estimator for record in comparison.records} == names
+    assert np.isfinite([record.score for record in comparison.records]).all()
 
 
 def test_transformers_of_each_task_that_differ_are_refused_before_anything_is_trained():
-    words = (
+    message = (
         r"'ProtoNetClassifier' cannot be meta-trained in fold 0\. Task 1 .*: The columns that the "
     )
-    words += r"transformer 'columntransformer' makes .* task 0: it lacks .*transform_scope='pooled'"
-    with pytest.raises(TaskError, match=words):
+    message += (
+        r"transformer 'columntransformer' makes .* task 0: it lacks .*transform_scope='pooled'"
+    )
+    with pytest.raises(TaskError, match=message):
         compare([_pipeline("task")], _frame(), **QUICK | {"cv": [([0, 1, 2], [3, 4])]})
 
 
@@ -77,8 +79,8 @@ def test_the_network_from_scratch_sees_rows_as_the_pooled_transformers_make_them
     maml = MAMLRegressor(**SMALL, scaling=None)
     pipe = make_meta_pipeline(PCA(1), maml, transform_scope="pooled")
     how = {"cv": 2, "seeds": [0], "scoring": scoring, "baselines": ["per-task"]}
-    found = compare([pipe], tasks, **how)
-    scores = {r.task: r.score for r in found.records if r.estimator == "per-task"}
+    comparison = compare([pipe], tasks, **how)
+    scores = {r.task: r.score for r in comparison.records if r.estimator == "per-task"}
     for fold, (train, test) in enumerate([(tasks[3:], [0, 1, 2]), (tasks[:3], [3, 4, 5])]):
         maml.set_params(random_state=_seed_of(0, fold))
         axis = PCA(1).fit(np.concatenate([t.X for t in train]))
@@ -104,15 +106,15 @@ def test_the_network_from_scratch_sees_rows_as_the_pooled_transformers_make_them
         assert score == pytest.approx(-error, rel=1e-4)
 
 
-def test_a_folder_of_finished_cells_knows_what_the_transformers_were_fitted_to(tmp_path):
+def test_cached_scores_depend_on_the_rows_of_the_transformers(tmp_path):
     tasks = make_linear_tasks(4, n_rows=10, n_features=2, n_support=5, random_state=0).tasks
     maml = MAMLRegressor(**SMALL, scaling=None)
     pipe = make_meta_pipeline(PCA(1), maml, transform_scope="pooled")
     how = {"cv": [([0, 1], [3])], "seeds": 1, "scoring": MSE, "baselines": ["per-task"]}
     compare([pipe], tasks, **how, cache_dir=tmp_path)
     other = [Task(50 * tasks[0].X, tasks[0].y, support=tasks[0].support), *tasks[1:]]
-    fresh, found = (compare([pipe], other, **how, cache_dir=d) for d in (None, tmp_path))
-    assert [r.score for r in fresh.records] == [r.score for r in found.records]
+    fresh, comparison = (compare([pipe], other, **how, cache_dir=d) for d in (None, tmp_path))
+    assert [r.score for r in fresh.records] == [r.score for r in comparison.records]
 
 
 def test_fit_transformers_leaves_the_last_step_without_a_prior():
@@ -131,8 +133,8 @@ def test_fit_transformers_leaves_the_last_step_without_a_prior():
 
 def test_estimators_of_scikit_learn_compare_with_a_pipeline_of_the_same_steps():
     local = make_pipeline(_encoded(), LogisticRegression())
-    found = compare([_pipeline(), local], _frame(), **QUICK, baselines=[])
-    assert np.isfinite([record.score for record in found.records]).all()
+    comparison = compare([_pipeline(), local], _frame(), **QUICK, baselines=[])
+    assert np.isfinite([record.score for record in comparison.records]).all()
 
 
 # ---- transfer_gain and analyse -----------------------------------------------------------------
@@ -162,9 +164,9 @@ def test_transfer_gain_takes_tables_of_numbers_without_a_pipeline():
     X, y = np.concatenate([t.X for t in tasks]), np.concatenate([t.y for t in tasks])
     maml = MAMLRegressor(**SMALL).meta_fit(tasks)
     how = {"baselines": ["hierarchical"], "random_state": 0, "scoring": MSE}
-    found = transfer_gain(maml, X, y, np.repeat(range(6), 12), **how)
+    actual = transfer_gain(maml, X, y, np.repeat(range(6), 12), **how)
     expected = transfer_gain(maml, [Task(t.X, t.y) for t in tasks], **how)
-    np.testing.assert_array_equal(found["hierarchical"].gains, expected["hierarchical"].gains)
+    np.testing.assert_array_equal(actual["hierarchical"].gains, expected["hierarchical"].gains)
 
 
 def test_analyse_looks_at_frames_through_the_transformers_of_a_pipeline():
@@ -192,7 +194,7 @@ def test_analyse_of_numbers_does_not_depend_on_the_form_of_the_tasks():
     np.testing.assert_allclose(*scores, rtol=1e-6)
 
 
-def test_analyse_cuts_long_tasks_alike_for_all():
+def test_analyse_cuts_long_tasks_to_the_same_rows_in_every_form():
     frame = _frame(n_tasks=4, n_rows=260)
     report = analyse(frame, _pipeline(), y="y", groups="who", random_state=0)
     assert any(note.startswith("Of longer tasks, 200 rows") for note in report.notes)

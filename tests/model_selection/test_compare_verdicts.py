@@ -1,4 +1,4 @@
-"""What compare says is what the scores say, and what the closed forms demand."""
+"""Verdicts of compare agree with the scores, and with closed forms."""
 
 import re
 from dataclasses import replace
@@ -123,12 +123,12 @@ KNOWN = {
 
 
 @pytest.mark.parametrize("case", KNOWN)
-def test_each_case_has_its_words(case):
-    estimators, words = KNOWN[case]
-    assert re.match(words, made(**estimators).verdict)
+def test_verdict_of_each_case(case):
+    estimators, pattern = KNOWN[case]
+    assert re.match(pattern, made(**estimators).verdict)
 
 
-def test_sizes_that_agree_have_one_headline_and_those_that_differ_are_told_apart():
+def test_sizes_that_agree_have_one_headline_and_others_a_line_each():
     pays = made(sizes=(1, 5), MAML=("meta", 0.5, 0.8), Ridge=("per-task", 0.4, 0.6)).verdict
     assert pays.splitlines()[0] == "Meta-learning pays."
     assert [line[:12] for line in pays.splitlines()[1:]] == ["With 1 row M", "With 5 rows "]
@@ -149,18 +149,21 @@ def test_with_one_seed_the_verdict_is_of_the_models_trained():
 
 
 def test_trainings_that_disagree_leave_the_verdict_open():
-    found = made(chance=None, MAML=("meta", 0.7), Ridge=("per-task", 0.6))
+    comparison = made(chance=None, MAML=("meta", 0.7), Ridge=("per-task", 0.6))
     lucky = {0: 0.3, 1: -0.15, 2: -0.15}  # what a seed adds on all tasks
-    apart = [
-        r._replace(score=r.score + lucky[r.seed] * (r.estimator == "MAML")) for r in found.records
+    shifted = [
+        r._replace(score=r.score + lucky[r.seed] * (r.estimator == "MAML"))
+        for r in comparison.records
     ]
-    assert found.verdict.startswith("Meta-learning pays")
-    words = replace(found, records=tuple(apart)).verdict
-    assert words.startswith("No clear difference")
-    assert "Over tasks alone it would be ahead, but trainings differ too much" in words
-    assert "depends on few tasks" not in words
-    first = [r for r in apart if r.seed == 0]
-    assert replace(found, records=tuple(first)).verdict.startswith("Meta-learning pays, for the")
+    assert comparison.verdict.startswith("Meta-learning pays")
+    verdict = replace(comparison, records=tuple(shifted)).verdict
+    assert verdict.startswith("No clear difference")
+    assert "Over tasks alone it would be ahead, but trainings differ too much" in verdict
+    assert "depends on few tasks" not in verdict
+    first = [r for r in shifted if r.seed == 0]
+    assert replace(comparison, records=tuple(first)).verdict.startswith(
+        "Meta-learning pays, for the"
+    )
 
 
 def test_the_best_of_several_has_to_be_further_ahead():
@@ -173,32 +176,34 @@ def test_the_best_of_several_has_to_be_further_ahead():
 
 
 def test_tasks_that_are_much_worse_off_are_counted():
-    found = made(MAML=("meta", 0.8), Ridge=("per-task", 0.6))
+    comparison = made(MAML=("meta", 0.8), Ridge=("per-task", 0.6))
     worst = [
-        r._replace(score=0.35) if (r.estimator, r.task) == ("MAML", 3) else r for r in found.records
+        r._replace(score=0.35) if (r.estimator, r.task) == ("MAML", 3) else r
+        for r in comparison.records
     ]
-    words = replace(found, records=tuple(worst)).verdict
-    assert "it hurts on 5 % of the tasks, and on 5 % by more than 0.1" in words
+    verdict = replace(comparison, records=tuple(worst)).verdict
+    assert "it hurts on 5 % of the tasks, and on 5 % by more than 0.1" in verdict
 
 
-def test_a_mean_that_hangs_on_few_tasks_is_told():
-    found = made(MAML=("meta", 0.65), Ridge=("per-task", 0.6))
+def test_a_mean_that_depends_on_few_tasks_is_noted():
+    comparison = made(MAML=("meta", 0.65), Ridge=("per-task", 0.6))
     worst = [
-        r._replace(score=-1.5) if (r.estimator, r.task) == ("MAML", 3) else r for r in found.records
+        r._replace(score=-1.5) if (r.estimator, r.task) == ("MAML", 3) else r
+        for r in comparison.records
     ]
-    words = replace(found, records=tuple(worst)).verdict
-    assert words.startswith("No clear difference")
+    verdict = replace(comparison, records=tuple(worst)).verdict
+    assert verdict.startswith("No clear difference")
     assert (
         "It wins on 18 tasks and loses on 1 (sign test, p = 8e-05): the mean depends on few tasks."
-        in words
+        in verdict
     )
 
 
-def test_one_task_cannot_tell():
+def test_one_task_has_no_verdict():
     records = tuple(Record(name, 0, 0, 0, None, 5, s) for name, s in (("a", 0.9), ("b", 0.5)))
-    found = TaskComparison(records, {"a": "meta", "b": "per-task"}, (), (5,), "row", "r2", 0.0, ())
-    assert found.verdict.startswith("No clear difference")
-    assert "no interval" in found.verdict
+    result = TaskComparison(records, {"a": "meta", "b": "per-task"}, (), (5,), "row", "r2", 0.0, ())
+    assert result.verdict.startswith("No clear difference")
+    assert "no interval" in result.verdict
 
 
 # ---- of families whose truth is known ----------------------------------------------------------
@@ -231,20 +236,20 @@ def test_on_linear_tasks_one_step_loses_to_least_squares_and_to_ridge(tmp_path):
         "ridge toward the mean": RidgeToward(mean, 0.7 / np.diag(cov).mean()),
     }
     how = {"cv": 2, "seeds": 1, "support_sizes": 8, "scoring": MSE, "cache_dir": tmp_path}
-    found = compare(estimators, tasks, **how)
+    comparison = compare(estimators, tasks, **how)
     assert re.match(
         r"Meta-learning does not pay.*: with 8 rows one-step MAML loses to the best of 4 "
         r"simple estimators \(per-task ridge toward the mean\) by .* of mean squared error",
-        found.verdict,
+        comparison.verdict,
     )
-    assert found.paired("one-step MAML", "ridge toward the mean").difference.high < 0
-    assert found.paired("one-step MAML", "hierarchical").difference.high < 0
+    assert comparison.paired("one-step MAML", "ridge toward the mean").difference.high < 0
+    assert comparison.paired("one-step MAML", "hierarchical").difference.high < 0
     del estimators["ridge toward the mean"]
-    found = compare(estimators, tasks, baselines=["per-task"], **how)
+    comparison = compare(estimators, tasks, baselines=["per-task"], **how)
     assert re.match(
         r"Meta-learning does not pay.*: with 8 rows one-step MAML loses to the best of 2 "
         r"simple estimators \(per-task least squares\) by",
-        found.verdict,
+        comparison.verdict,
     )
 
 
@@ -253,9 +258,11 @@ def test_on_identical_tasks_pooling_is_enough():
     X = rng.randn(30, 30, 3)
     tasks = [Task(x, x @ [1.0, 2.0, 3.0] + rng.randn(30)) for x in X]
     maml = MAMLRegressor(**ONE_STEP | {"max_meta_iter": 200}, n_support=5)
-    found = compare([maml, LinearRegression()], tasks, cv=2, seeds=1, support_sizes=5, scoring=MSE)
-    assert found.verdict.startswith("Pooling is enough, one model for all tasks: with 5 rows")
-    assert found.paired("pooled", "LinearRegression").p_sign < 1e-6
+    comparison = compare(
+        [maml, LinearRegression()], tasks, cv=2, seeds=1, support_sizes=5, scoring=MSE
+    )
+    assert comparison.verdict.startswith("Pooling is enough, one model for all tasks: with 5 rows")
+    assert comparison.paired("pooled", "LinearRegression").p_sign < 1e-6
 
 
 def test_on_unrelated_tasks_meta_learning_does_not_help():
@@ -263,11 +270,11 @@ def test_on_unrelated_tasks_meta_learning_does_not_help():
     X = rng.randn(40, 30, 3)
     tasks = [Task(x, x @ (10 * rng.randn(3)) + rng.randn(30)) for x in X]
     maml = MAMLRegressor(**ONE_STEP, n_support=10)
-    found = compare([maml, LinearRegression()], tasks, cv=2, seeds=1, support_sizes=10)
-    here = ", for the models trained here: with 10 rows MAMLRegressor loses"
-    assert found.verdict.startswith(f"Meta-learning does not pay{here}")
-    assert found.paired("fine-tune", "LinearRegression").difference.high < 0
-    assert abs(found.paired("hierarchical", "LinearRegression").difference.mean) < 0.01
+    comparison = compare([maml, LinearRegression()], tasks, cv=2, seeds=1, support_sizes=10)
+    detail = ", for the models trained here: with 10 rows MAMLRegressor loses"
+    assert comparison.verdict.startswith(f"Meta-learning does not pay{detail}")
+    assert comparison.paired("fine-tune", "LinearRegression").difference.high < 0
+    assert abs(comparison.paired("hierarchical", "LinearRegression").difference.mean) < 0.01
 
 
 @pytest.mark.slow
@@ -283,7 +290,7 @@ def test_on_sinusoids_meta_learning_pays():
         max_meta_iter=500,
         device="cpu",
     )
-    found = compare(
+    comparison = compare(
         [maml, KNeighborsRegressor(2)],
         tasks,
         cv=[(range(80), range(80, 140))],
@@ -292,15 +299,15 @@ def test_on_sinusoids_meta_learning_pays():
         scoring=MSE,
         baselines=["per-task", "pooled"],
     )
-    here = ", for the models trained here: with 5 rows MAMLRegressor is ahead of the"
-    assert found.verdict.startswith(f"Meta-learning pays{here}")
+    detail = ", for the models trained here: with 5 rows MAMLRegressor is ahead of the"
+    assert comparison.verdict.startswith(f"Meta-learning pays{detail}")
 
 
-def test_on_digits_the_verdict_is_what_the_interval_says():
+def test_on_digits_the_verdict_follows_the_interval():
     digits = load_digits_tasks(n_shot=5, n_query=5, n_test_tasks=30)
     tasks = [*digits.meta_train.sample(40, random_state=0), *digits.test_tasks]
     proto = ProtoNetClassifier(max_meta_iter=60, device="cpu")
-    found = compare(
+    comparison = compare(
         [proto, KNeighborsClassifier(1)],
         tasks,
         cv=[(range(40), range(40, 70))],
@@ -308,13 +315,15 @@ def test_on_digits_the_verdict_is_what_the_interval_says():
         support_sizes=[1, 5],
         baselines=["per-task", "hierarchical"],
     )
-    lines = found.verdict.splitlines()
+    lines = comparison.verdict.splitlines()
     assert len(lines) == 4
     assert lines[3].startswith("The estimators were trained too few times")
     for size, line in zip((1, 5), lines[1:3], strict=True):
-        best = max(("per-task", "KNeighborsClassifier"), key=lambda n: found.scores(n, size).mean())
-        pair = found.paired("ProtoNetClassifier", best, size, level=0.975)  # for two sizes
+        best = max(
+            ("per-task", "KNeighborsClassifier"), key=lambda n: comparison.scores(n, size).mean()
+        )
+        pair = comparison.paired("ProtoNetClassifier", best, size, level=0.975)  # for two sizes
         low, high = pair.difference.low, pair.difference.high
-        said = "is ahead" if low > 0 else "loses to" if high < 0 else "is not clearly"
-        assert f"ProtoNetClassifier {said}" in line
+        verdict = "is ahead" if low > 0 else "loses to" if high < 0 else "is not clearly"
+        assert f"ProtoNetClassifier {verdict}" in line
         assert "of accuracy (97.5 %, 30 tasks)" in line

@@ -1,4 +1,4 @@
-"""Ctrl-C ends a search, and leaves nothing half-trained that would pass for a result."""
+"""Ctrl-C ends a search, and leaves no half-trained result."""
 
 import signal
 import threading
@@ -15,7 +15,7 @@ from sklearn_meta.model_selection import TaskEstimator, compare
 
 BLOBS = make_blob_tasks(6, n_way=2, n_rows=6, n_features=3, random_state=0)
 HOW = {"cv": 2, "seeds": 1, "support_sizes": 1, "baselines": []}
-kept = pytest.mark.filterwarnings("ignore:Meta-training was interrupted:")
+interrupted = pytest.mark.filterwarnings("ignore:Meta-training was interrupted:")
 
 
 class AtThird(Callback):
@@ -45,7 +45,7 @@ def learner(by_hand, n_iter=6):
     )
 
 
-@kept
+@interrupted
 def test_a_search_ends_at_once():
     before = signal.getsignal(signal.SIGINT)
     grid = {"estimator__meta_lr": [0.1, 0.01]}
@@ -55,7 +55,7 @@ def test_a_search_ends_at_once():
     assert signal.getsignal(signal.SIGINT) is before
 
 
-@kept
+@interrupted
 def test_a_comparison_caches_no_training_that_was_interrupted(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         compare(learner(True), BLOBS, **HOW, cache_dir=tmp_path)
@@ -63,15 +63,15 @@ def test_a_comparison_caches_no_training_that_was_interrupted(tmp_path):
     assert not list(tmp_path.rglob("*.pkl"))
 
 
-def test_meta_fit_itself_keeps_what_it_has():
+def test_an_interrupted_meta_fit_keeps_its_state():
     with pytest.warns(ConvergenceWarning, match="interrupted .* after 3 of 6 iterations"):
         assert learner(True).meta_fit(BLOBS).theta_
 
 
-@kept
-def test_what_a_callback_ends_is_judged():
-    found = GridSearchCV(TaskEstimator(learner(False)), {"n_support": [1, 2]}, cv=2).fit(BLOBS)
-    assert np.isfinite(found.cv_results_["mean_test_score"]).all()
+@interrupted
+def test_a_training_stopped_by_a_callback_is_scored():
+    result = GridSearchCV(TaskEstimator(learner(False)), {"n_support": [1, 2]}, cv=2).fit(BLOBS)
+    assert np.isfinite(result.cv_results_["mean_test_score"]).all()
     assert AtThird.begun == 5
 
 

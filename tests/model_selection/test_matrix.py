@@ -1,4 +1,4 @@
-"""Five tools, over rows and over tasks, bare and in a pipeline, in three spellings of the tasks."""
+"""Five tools, over rows and over tasks, with and without a pipeline, in three formats of tasks."""
 
 from functools import cache, partial
 
@@ -85,14 +85,14 @@ def over_rows(tool, kind, spelling, n_jobs=None):
         how = {"train_sizes": [4, 8], "shuffle": True, "random_state": 0, "error_score": "raise"}
         return learning_curve(est, X, y, cv=cv, n_jobs=n_jobs, **how)[2]
     grid = {f"{PREFIX[kind]}{name}": v for name, v in INNER.items()}
-    found = search(tool, est, grid, cv, n_jobs=n_jobs).fit(X, y)
-    best = found.best_estimator_.get_params()
-    assert {name: best[name] for name in found.best_params_} == found.best_params_
-    own = found.best_estimator_ if kind == "bare" else found.best_estimator_[-1]
-    assert own.meta_state is (est if kind == "bare" else est[-1]).meta_state
-    by_hand = clone(est).set_params(**found.best_params_).fit(X, y)
-    np.testing.assert_array_equal(found.predict_proba(X), by_hand.predict_proba(X))
-    return found.cv_results_["mean_test_score"]
+    result = search(tool, est, grid, cv, n_jobs=n_jobs).fit(X, y)
+    best = result.best_estimator_.get_params()
+    assert {name: best[name] for name in result.best_params_} == result.best_params_
+    learner = result.best_estimator_ if kind == "bare" else result.best_estimator_[-1]
+    assert learner.meta_state is (est if kind == "bare" else est[-1]).meta_state
+    by_hand = clone(est).set_params(**result.best_params_).fit(X, y)
+    np.testing.assert_array_equal(result.predict_proba(X), by_hand.predict_proba(X))
+    return result.cv_results_["mean_test_score"]
 
 
 INNER = {"inner_steps": [0, 3], "inner_lr": [0.03]}
@@ -118,31 +118,31 @@ def over_tasks(tool, kind, spelling, n_jobs=None):
     """Halving of tables goes over iterations, a curve over their list: both else cut tasks."""
     X, y = FRAME.drop(columns="y"), FRAME["y"]
     est, cv = TaskEstimator(learner(kind), task="who"), TaskKFold(2, task="who")
-    given, params = (X, y), {}
+    data, params = (X, y), {}
     if spelling == "table":
         est, cv = TaskEstimator(learner(kind)), TaskKFold(2)
-        given, params = (X[NAMES].to_numpy(), y.to_numpy()), {"groups": X["who"].to_numpy()}
+        data, params = (X[NAMES].to_numpy(), y.to_numpy()), {"groups": X["who"].to_numpy()}
     if spelling == "list" or tool == "curve":
         est, cv, params = TaskEstimator(learner(kind)), TaskKFold(2), {}
-        given = (as_tasks(*spelt(spelling)), None)
+        data = (as_tasks(*spelt(spelling)), None)
     how = {"n_jobs": n_jobs, "error_score": "raise"}
     if tool == "validate":
-        return cross_validate(est, *given, cv=cv, params=params or None, **how)["test_score"]
+        return cross_validate(est, *data, cv=cv, params=params or None, **how)["test_score"]
     if tool == "curve":
-        sizes, _, scores = learning_curve(est, *given, cv=cv, train_sizes=[2, 4], **how)
+        sizes, _, scores = learning_curve(est, *data, cv=cv, train_sizes=[2, 4], **how)
         assert sizes.tolist() == [2, 4]  # tasks, not rows
         return scores
     grid = {f"estimator__{PREFIX[kind]}{name}": v for name, v in OUTER.items()}
     if tool == "halving":
         iterations = f"estimator__{PREFIX[kind]}max_meta_iter"
         how |= {"resource": iterations, "min_resources": 1, "max_resources": 3}
-    found = search(tool, est, grid, cv, **how).fit(*given, **params)
-    best = found.best_estimator_
-    assert {name: best.get_params()[name] for name in found.best_params_} == found.best_params_
-    again = clone(best).fit(*given, **params)
+    result = search(tool, est, grid, cv, **how).fit(*data, **params)
+    best = result.best_estimator_
+    assert {name: best.get_params()[name] for name in result.best_params_} == result.best_params_
+    again = clone(best).fit(*data, **params)
     for name, theta in again.estimator_.theta_.items():  # the best was trained on all tasks, anew
         np.testing.assert_array_equal(best.estimator_.theta_[name], theta)
-    return found.cv_results_["mean_test_score"]
+    return result.cv_results_["mean_test_score"]
 
 
 @pytest.fixture
@@ -169,11 +169,11 @@ def test_meta_inner_and_preprocessing_parameters_in_one_grid():
         "estimator__mamlclassifier__inner_steps": [0, 2],
         "estimator__columntransformer__standardscaler__with_mean": [True, False],
     }
-    found = GridSearchCV(est, grid, cv=TaskKFold(2, task="who"), error_score="raise")
-    found.fit(FRAME.drop(columns="y"), FRAME["y"])
-    assert len(set(found.cv_results_["mean_test_score"])) > 1
-    pipe = found.best_estimator_.estimator_
-    best = found.best_params_
+    result = GridSearchCV(est, grid, cv=TaskKFold(2, task="who"), error_score="raise")
+    result.fit(FRAME.drop(columns="y"), FRAME["y"])
+    assert len(set(result.cv_results_["mean_test_score"])) > 1
+    pipe = result.best_estimator_.estimator_
+    best = result.best_params_
     assert pipe[0].named_transformers_["standardscaler"].with_mean is best[[*grid][2]]
     assert (pipe[-1].meta_lr, pipe[-1].inner_steps) == (0.05, best[[*grid][1]])
 
@@ -181,16 +181,16 @@ def test_meta_inner_and_preprocessing_parameters_in_one_grid():
 def test_halving_by_tasks_counts_tasks():
     grid = {"estimator__meta_lr": [0.001, 0.05]}
     est = TaskEstimator(learner("bare"))
-    found = HalvingGridSearchCV(est, grid, cv=2, factor=2, min_resources=4, error_score="raise")
-    found.fit([(t.X, t.y) for t in BLOBS])
-    assert found.n_resources_ == [4, 8]
+    result = HalvingGridSearchCV(est, grid, cv=2, factor=2, min_resources=4, error_score="raise")
+    result.fit([(t.X, t.y) for t in BLOBS])
+    assert result.n_resources_ == [4, 8]
 
 
 # ---- two workers -------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
-def test_two_workers_find_what_one_finds():
+def test_two_workers_give_the_same_result():
     """All tools in one test: starting the workers is what takes time."""
     with sklearn.config_context(enable_metadata_routing=True):
         for over in (over_rows, over_tasks):

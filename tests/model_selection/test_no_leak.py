@@ -1,4 +1,4 @@
-"""Held-out tasks stay held out: where labels are noise, every tool finds chance."""
+"""Held-out tasks stay held out: on labels of noise, every tool scores chance."""
 
 from functools import cache
 
@@ -98,19 +98,19 @@ TOOLS = {
 
 # a warm start goes on from the carried prior, if a tool lets it pass; without, one is as all
 @pytest.mark.parametrize(("tool", "warm_start"), [*((t, True) for t in TOOLS), ("folds", False)])
-def test_on_labels_that_are_noise_every_tool_finds_chance(tool, warm_start):
+def test_on_labels_of_noise_every_tool_scores_chance(tool, warm_start):
     carried = clone(who_has_seen_them_all()).set_params(max_meta_iter=10, warm_start=warm_start)
-    found = np.ravel(TOOLS[tool](TaskEstimator(carried)))
-    assert abs(distance_from_chance(*found)) < 4
+    result = np.ravel(TOOLS[tool](TaskEstimator(carried)))
+    assert abs(distance_from_chance(*result)) < 4
 
 
 @pytest.mark.filterwarnings("ignore:'meta_lr' changed since meta_fit")
 @pytest.mark.parametrize("tool", TOOLS)
-def test_and_would_show_a_leak(tool):
+def test_a_planted_leak_is_noticed(tool):
     """With `prefit` the prior stays, and this one has seen the tasks held out."""
     leaky = TaskEstimator(who_has_seen_them_all(), prefit=True)
-    found = np.ravel(TOOLS[tool](leaky))
-    assert distance_from_chance(*found) > 6
+    result = np.ravel(TOOLS[tool](leaky))
+    assert distance_from_chance(*result) > 6
 
 
 # ---- over the rows of one task -----------------------------------------------------------------
@@ -123,7 +123,7 @@ def of_rows(prior, grid):
     return np.mean([search.best_score_ for search in searches])
 
 
-def test_on_rows_whose_labels_are_noise_support_query_splits_find_chance():
+def test_on_labels_of_noise_support_query_splits_score_chance():
     maml = MAMLClassifier(**SMALL, n_shot=3).meta_fit(noise(1))
     assert abs(distance_from_chance(of_rows(maml, {"inner_steps": [1, 3]}))) < 4
     knows = clone(who_has_seen_them_all()).set_params(n_shot=3)

@@ -1,4 +1,4 @@
-"""Optuna's loop over meta-training, inner loop and transformers at once."""
+"""Optuna over meta-training, inner loop and transformers."""
 
 import numpy as np
 import pytest

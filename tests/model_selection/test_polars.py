@@ -1,4 +1,4 @@
-"""Frames of polars are as good as frames of pandas."""
+"""Frames of polars give the same as frames of pandas."""
 
 import numpy as np
 import pandas as pd
@@ -81,16 +81,16 @@ def pipeline(scope):
 @pytest.mark.parametrize("scope", ["task", "pooled"])
 def test_categories_and_gaps_go_through_a_pipeline_and_a_search(scope):
     grid = {"estimator__mamlclassifier__meta_lr": [0.001, 0.01]}
-    found = []
+    result = []
     for frame in frames():
         X, y = frame[["x", "z", "colour", "who"]], frame["buys"]
         est = TaskEstimator(pipeline(scope), task="who")
         search = GridSearchCV(est, grid, cv=TaskKFold(2, task="who"), error_score="raise")
-        found.append(search.fit(X, y).cv_results_["mean_test_score"])
+        result.append(search.fit(X, y).cv_results_["mean_test_score"])
         one_out = cross_val_score(est, X, y, cv=LeaveOneTaskOut(task="who"), error_score="raise")
-        found.append(np.r_[one_out, est.fit(X, y).score(X, y)])
-    np.testing.assert_array_equal(found[0], found[2])
-    np.testing.assert_array_equal(found[1], found[3])
+        result.append(np.r_[one_out, est.fit(X, y).score(X, y)])
+    np.testing.assert_array_equal(result[0], result[2])
+    np.testing.assert_array_equal(result[1], result[3])
 
 
 def test_support_and_query_as_frames():
@@ -101,5 +101,7 @@ def test_support_and_query_as_frames():
         support, query, y_support, y_query = train_test_split(X, y, random_state=k, stratify=y)
         tasks.append((support, y_support, query, y_query))
     pipe = pipeline("pooled").meta_fit(tasks)
-    for (support, y_support, query, _), found in zip(tasks, pipe.predict_tasks(tasks), strict=True):
-        np.testing.assert_array_equal(pipe.fit(support, y_support).predict(query), found)
+    for (support, y_support, query, _), result in zip(
+        tasks, pipe.predict_tasks(tasks), strict=True
+    ):
+        np.testing.assert_array_equal(pipe.fit(support, y_support).predict(query), result)

@@ -1,4 +1,4 @@
-"""A long table with gaps among its labels: rows without one are predicted, in their places."""
+"""predict_rows predicts the rows of a long table whose label is missing."""
 
 import numpy as np
 import pandas as pd
@@ -52,37 +52,37 @@ def by_task():
 
 
 @pytest.mark.parametrize("pipeline", [False, True])
-def test_each_row_gets_what_its_task_alone_would_say(pipeline):
+def test_each_row_is_predicted_as_by_its_task_alone(pipeline):
     est = fitted(pipeline)
-    found = est.predict_rows(X, GAPS)
-    np.testing.assert_array_equal(found.rows, np.flatnonzero(UNKNOWN))
-    np.testing.assert_array_equal(found.classes_, np.unique(FRAME["kind"]))
-    np.testing.assert_allclose(found.proba.sum(axis=1), 1)
-    table = found.to_frame()
+    actual = est.predict_rows(X, GAPS)
+    np.testing.assert_array_equal(actual.rows, np.flatnonzero(UNKNOWN))
+    np.testing.assert_array_equal(actual.classes_, np.unique(FRAME["kind"]))
+    np.testing.assert_allclose(actual.proba.sum(axis=1), 1)
+    table = actual.to_frame()
     np.testing.assert_array_equal(table.index, FRAME.index[UNKNOWN])
     for name, support, query in by_task():
         one = est.estimator_.fit(support[["height", "girth"]], support["kind"])
         mine = table.loc[query.index]
-        np.testing.assert_array_equal(found.task[found.task == name], [name] * len(query))
+        np.testing.assert_array_equal(actual.task[actual.task == name], [name] * len(query))
         np.testing.assert_array_equal(mine["prediction"], one.predict(query[["height", "girth"]]))
         expected = one.predict_proba(query[["height", "girth"]])
-        own = [f"proba_{label}" for label in one.classes_]
-        np.testing.assert_allclose(mine[own], expected, rtol=1e-12)
-        lacking = [c for c in table if c.startswith("proba_") and c not in own]
-        assert len(lacking) == len(found.classes_) - len(one.classes_) > 0
+        columns = [f"proba_{label}" for label in one.classes_]
+        np.testing.assert_allclose(mine[columns], expected, rtol=1e-12)
+        lacking = [c for c in table if c.startswith("proba_") and c not in columns]
+        assert len(lacking) == len(actual.classes_) - len(one.classes_) > 0
         assert (mine[lacking] == 0).all(axis=None)
 
 
-def test_they_are_those_of_predict_tasks():
+def test_predict_rows_equals_predict_tasks():
     est = fitted()
-    found = est.predict_rows(X, GAPS)
+    actual = est.predict_rows(X, GAPS)
     tasks = []
     for name, support, query in by_task():
         both = pd.concat([support, query])
         numbers = both[["height", "girth"]]
         tasks.append(Task(numbers, both["kind"], support=np.arange(len(support)), name=name))
     for task, expected in zip(tasks, est.predict_tasks(tasks), strict=True):
-        np.testing.assert_array_equal(found.y[found.task == task.name], expected)
+        np.testing.assert_array_equal(actual.y[actual.task == task.name], expected)
 
 
 class Counted(nn.Linear):
@@ -108,20 +108,20 @@ def test_many_tasks_take_no_more_passes_than_few(pipeline):
     passes = []
     for rows, labels in ((X, GAPS), (many, pd.concat([GAPS] * 20))):
         before = Counted.passes
-        found = est.predict_rows(rows, labels)
+        result = est.predict_rows(rows, labels)
         passes.append(Counted.passes - before)
     assert passes[0] == passes[1] > 0
-    np.testing.assert_allclose(found.proba[: UNKNOWN.sum()], est.predict_rows(X, GAPS).proba)
+    np.testing.assert_allclose(result.proba[: UNKNOWN.sum()], est.predict_rows(X, GAPS).proba)
 
 
 def test_tasks_without_a_gap_are_left_out():
     est = fitted()
     expected = est.predict_rows(X, GAPS)
     for plot in ("plot 0", "plot 4"):  # the first and the last
-        found = est.predict_rows(X, GAPS.where(X["plot"] != plot, FRAME["kind"]))
+        actual = est.predict_rows(X, GAPS.where(X["plot"] != plot, FRAME["kind"]))
         others = expected.task != plot
-        np.testing.assert_array_equal(found.rows, expected.rows[others])
-        np.testing.assert_array_equal(found.y, expected.y[others])
+        np.testing.assert_array_equal(actual.rows, expected.rows[others])
+        np.testing.assert_array_equal(actual.y, expected.y[others])
 
 
 def test_guarded_learners_predict_rows_too():
@@ -131,16 +131,16 @@ def test_guarded_learners_predict_rows_too():
     gaps[::3] = np.nan
     inner = MAMLClassifier(**SMALL, n_shot=2)
     est = TaskEstimator(GuardedMetaClassifier(inner, random_state=0)).fit(rows, y, who)
-    found = est.predict_rows(rows, gaps, who)
-    here, known = found.task == 4, np.flatnonzero((who == 4) & ~np.isnan(gaps))
-    one = est.estimator_.fit(rows[known], y[known])
-    np.testing.assert_allclose(found.proba[here], one.predict_proba(rows[found.rows[here]]))
-    np.testing.assert_array_equal(found.y[here], one.predict(rows[found.rows[here]]))
+    result = est.predict_rows(rows, gaps, who)
+    in_task, labelled = result.task == 4, np.flatnonzero((who == 4) & ~np.isnan(gaps))
+    one = est.estimator_.fit(rows[labelled], y[labelled])
+    np.testing.assert_allclose(result.proba[in_task], one.predict_proba(rows[result.rows[in_task]]))
+    np.testing.assert_array_equal(result.y[in_task], one.predict(rows[result.rows[in_task]]))
 
 
-def test_a_frame_by_its_columns_an_array_and_one_with_polars_say_the_same():
+def test_frames_of_pandas_and_polars_and_arrays_give_the_same():
     est = fitted()
-    found = est.predict_rows(X, GAPS)
+    result = est.predict_rows(X, GAPS)
     whole = X.assign(kind=GAPS)
     for other in (
         est.predict_rows(whole, "kind", "plot"),
@@ -148,23 +148,23 @@ def test_a_frame_by_its_columns_an_array_and_one_with_polars_say_the_same():
         est.predict_rows(X.assign(plot=X["plot"].astype("string")), GAPS.astype("string")),
     ):
         # the rows may lie by columns in memory, which changes how products are rounded
-        np.testing.assert_allclose(other.proba, found.proba, rtol=1e-12)
-        np.testing.assert_array_equal(other.y, found.y)
+        np.testing.assert_allclose(other.proba, result.proba, rtol=1e-12)
+        np.testing.assert_array_equal(other.y, result.y)
     bare = TaskEstimator(MAMLClassifier(**SMALL, n_shot=2))
     bare.fit(X[["height", "girth"]].to_numpy(), FRAME["kind"].to_numpy(), X["plot"].to_numpy())
     array = bare.predict_rows(X[["height", "girth"]].to_numpy(), GAPS.to_numpy(), X["plot"])
-    np.testing.assert_allclose(array.proba, found.proba)
+    np.testing.assert_allclose(array.proba, result.proba)
     np.testing.assert_array_equal(array.to_frame().index, np.flatnonzero(UNKNOWN))
     pl = pytest.importorskip("polars")
     kind = [None if unknown else label for unknown, label in zip(UNKNOWN, GAPS, strict=True)]
     frame = pl.DataFrame({name: X[name].tolist() for name in X} | {"kind": kind})
     by_polars = est.predict_rows(frame.drop("kind"), frame["kind"])
-    np.testing.assert_allclose(by_polars.proba, found.proba, rtol=1e-12)
+    np.testing.assert_allclose(by_polars.proba, result.proba, rtol=1e-12)
     assert frame[by_polars.rows]["kind"].is_null().all()
 
 
 @pytest.mark.parametrize("n_outputs", [1, 2])
-def test_of_a_regression(n_outputs):
+def test_predict_rows_of_a_regression(n_outputs):
     waves = make_sinusoid_tasks(4, n_rows=12, n_support=5, random_state=0)
     rows = np.concatenate([t.X for t in waves])
     y = np.concatenate([t.y for t in waves])
@@ -173,16 +173,18 @@ def test_of_a_regression(n_outputs):
     est = TaskEstimator(MAMLRegressor(**SMALL, n_support=5)).fit(rows, y, who)
     gaps = y.copy()
     gaps.reshape(len(y), -1)[::3, 0] = np.nan
-    found = est.predict_rows(rows, gaps, who)
-    assert found.proba is None
-    assert found.classes_ is None
-    np.testing.assert_array_equal(found.rows, np.arange(len(rows))[::3])
-    known = np.arange(len(rows)) % 3 > 0
+    result = est.predict_rows(rows, gaps, who)
+    assert result.proba is None
+    assert result.classes_ is None
+    np.testing.assert_array_equal(result.rows, np.arange(len(rows))[::3])
+    labelled = np.arange(len(rows)) % 3 > 0
     for k in range(4):
-        one = est.estimator_.fit(rows[known & (who == k)], y[known & (who == k)])
-        np.testing.assert_allclose(found.y[found.task == k], one.predict(rows[~known & (who == k)]))
+        one = est.estimator_.fit(rows[labelled & (who == k)], y[labelled & (who == k)])
+        np.testing.assert_allclose(
+            result.y[result.task == k], one.predict(rows[~labelled & (who == k)])
+        )
     names = ["prediction"] if n_outputs == 1 else ["prediction_0", "prediction_1"]
-    assert list(found.to_frame()) == names
+    assert list(result.to_frame()) == names
 
 
 def test_whole_numbers_with_gaps_stay_labels():
@@ -192,12 +194,12 @@ def test_whole_numbers_with_gaps_stay_labels():
     est = TaskEstimator(MAMLClassifier(**SMALL, n_shot=2)).fit(rows, y, who)
     gaps = pd.Series(y, dtype="Int64").mask(np.arange(36) % 4 > 2)
     for labels in (gaps, [None if i % 4 > 2 else int(label) for i, label in enumerate(y)]):
-        found = est.predict_rows(rows, labels, who)
-        assert found.classes_.tolist() == [0, 1]
-        assert found.y.dtype == y.dtype
+        result = est.predict_rows(rows, labels, who)
+        assert result.classes_.tolist() == [0, 1]
+        assert result.y.dtype == y.dtype
 
 
-def test_what_cannot_be_predicted_is_refused():
+def test_bad_rows_to_predict_are_refused():
     est = fitted()
     with pytest.raises(TaskError, match="has no missing entry"):
         est.predict_rows(X, FRAME["kind"])

@@ -1,4 +1,4 @@
-"""Splits keep tasks whole, and classes in the support."""
+"""Splits keep tasks whole, and every class in the support."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""Searches, cross-validation and curves hold out whole tasks, in every spelling, without leaks."""
+"""Searches, cross-validation and curves hold out whole tasks, in every format."""
 
 import numpy as np
 import pandas as pd
@@ -76,15 +76,15 @@ def test_a_list_a_table_and_a_frame_are_the_same_tasks():
     np.testing.assert_array_equal(scores["frame"], scores["list"])
 
 
-def test_it_is_meta_fit_and_score_tasks():
+def test_fit_and_score_are_meta_fit_and_score_tasks():
     est = TaskEstimator(MAMLRegressor(**SMALL)).fit(WAVES[:4])
-    own = MAMLRegressor(**SMALL).meta_fit(WAVES[:4])
-    np.testing.assert_array_equal(est.score_tasks(WAVES[4:]), own.score_tasks(WAVES[4:]))
-    assert est.score(WAVES[4:]) == own.score_tasks(WAVES[4:]).mean()
-    for found, expected in zip(
-        est.predict_tasks(WAVES[4:]), own.predict_tasks(WAVES[4:]), strict=True
+    trained = MAMLRegressor(**SMALL).meta_fit(WAVES[:4])
+    np.testing.assert_array_equal(est.score_tasks(WAVES[4:]), trained.score_tasks(WAVES[4:]))
+    assert est.score(WAVES[4:]) == trained.score_tasks(WAVES[4:]).mean()
+    for actual, expected in zip(
+        est.predict_tasks(WAVES[4:]), trained.predict_tasks(WAVES[4:]), strict=True
     ):
-        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(actual, expected)
 
 
 def test_a_task_gets_the_same_support_whatever_it_is_judged_with():
@@ -95,11 +95,11 @@ def test_a_task_gets_the_same_support_whatever_it_is_judged_with():
     assert not np.array_equal(other.score_tasks(BLOBS), alone)
 
 
-def test_the_estimator_given_stays_as_it_was():
-    own = maml().meta_fit(BLOBS[:2])
-    before = dict(vars(own))
-    TaskEstimator(own).fit(BLOBS[2:]).score(BLOBS)
-    assert vars(own) == before
+def test_the_estimator_is_left_unchanged():
+    trained = maml().meta_fit(BLOBS[:2])
+    before = dict(vars(trained))
+    TaskEstimator(trained).fit(BLOBS[2:]).score(BLOBS)
+    assert vars(trained) == before
 
 
 # ---- the tools, over tasks -------------------------------------------------------------------
@@ -114,14 +114,14 @@ SEARCHES = {
 @pytest.mark.slow
 @pytest.mark.parametrize(("search", "n_jobs"), [*((s, None) for s in SEARCHES), ("grid", 2)])
 def test_searches_over_a_list_of_tasks(search, n_jobs):
-    found = SEARCHES[search](
+    result = SEARCHES[search](
         TaskEstimator(maml()), cv=TaskKFold(2), n_jobs=n_jobs, error_score="raise"
     ).fit(BLOBS)
-    best = found.best_estimator_.estimator_
-    for name, value in found.best_params_.items():
+    best = result.best_estimator_.estimator_
+    for name, value in result.best_params_.items():
         assert best.get_params()[name.removeprefix("estimator__")] == value
     assert best.theta_
-    assert np.isfinite(found.cv_results_["mean_test_score"]).all()
+    assert np.isfinite(result.cv_results_["mean_test_score"]).all()
 
 
 @pytest.mark.parametrize("search", SEARCHES)
@@ -130,11 +130,11 @@ def test_searches_over_a_frame_with_a_task_column(search):
     how = {"error_score": "raise"}
     if search == "halving":  # of rows, it would cut tasks in two
         how |= {"resource": "estimator__max_meta_iter", "min_resources": 1, "max_resources": 4}
-    found = SEARCHES[search](
+    actual = SEARCHES[search](
         TaskEstimator(maml(), task="task"), cv=TaskKFold(2, task="task"), **how
     )
     listed = SEARCHES[search](TaskEstimator(maml()), cv=TaskKFold(2), **how)
-    scores = found.fit(frame, y).cv_results_["mean_test_score"]
+    scores = actual.fit(frame, y).cv_results_["mean_test_score"]
     expected = listed.fit([Task(t.X, t.y) for t in BLOBS]).cv_results_["mean_test_score"]
     np.testing.assert_array_equal(scores, expected)
 
@@ -143,8 +143,8 @@ def test_searches_over_a_frame_with_a_task_column(search):
 def test_with_routing_groups_reach_the_estimator_by_themselves(search):
     X, y, groups = as_table()
     with sklearn.config_context(enable_metadata_routing=True):
-        found = SEARCHES[search](TaskEstimator(maml()), cv=TaskKFold(2), error_score="raise")
-        found.fit(X, y, groups=groups)
+        result = SEARCHES[search](TaskEstimator(maml()), cv=TaskKFold(2), error_score="raise")
+        result.fit(X, y, groups=groups)
         scores = cross_validate(
             TaskEstimator(maml()), X, y, cv=LeaveOneTaskOut(), params={"groups": groups}
         )
@@ -152,11 +152,11 @@ def test_with_routing_groups_reach_the_estimator_by_themselves(search):
         [Task(t.X, t.y) for t in BLOBS]
     )
     for key in ("mean_test_score", "params"):
-        np.testing.assert_array_equal(found.cv_results_[key], listed.cv_results_[key])
+        np.testing.assert_array_equal(result.cv_results_[key], listed.cv_results_[key])
     assert scores["test_score"].shape == (len(BLOBS),)
 
 
-def test_without_routing_the_error_says_what_to_do():
+def test_without_routing_the_error_names_the_remedy():
     X, y, groups = as_table()
     search = GridSearchCV(TaskEstimator(maml()), GRID, cv=TaskKFold(2), error_score="raise")
     with pytest.raises(ValueError, match=r"no groups.*enable_metadata_routing=True.*task='column'"):
@@ -251,8 +251,8 @@ def test_scoring_by_name_by_function_and_several():
         return -log_loss(y, estimator.predict_proba(X), labels=estimator.classes_)
 
     several = clone(est).set_params(scoring={"own": loss, "sklearn's": "neg_log_loss"}).fit(BLOBS)
-    found = several.score_tasks(BLOBS)
-    np.testing.assert_allclose(found["own"], found["sklearn's"])
+    result = several.score_tasks(BLOBS)
+    np.testing.assert_allclose(result["own"], result["sklearn's"])
     with pytest.raises(ValueError, match=r"one number, but scoring names \['own', \"sklearn's\"\]"):
         several.score(BLOBS)
     listed = clone(est).set_params(scoring=["accuracy", "f1_macro"]).fit(BLOBS)
@@ -261,10 +261,10 @@ def test_scoring_by_name_by_function_and_several():
 
 def test_several_metrics_in_a_search():
     scoring = {name: task_scorer(name) for name in ("accuracy", "neg_log_loss")}
-    found = cross_validate(TaskEstimator(maml()), BLOBS, cv=2, scoring=scoring)
+    result = cross_validate(TaskEstimator(maml()), BLOBS, cv=2, scoring=scoring)
     plain = cross_val_score(TaskEstimator(maml()), BLOBS, cv=2)
-    np.testing.assert_allclose(found["test_accuracy"], plain)
-    assert (found["test_neg_log_loss"] < 0).all()
+    np.testing.assert_allclose(result["test_accuracy"], plain)
+    assert (result["test_neg_log_loss"] < 0).all()
     assert repr(task_scorer("accuracy")) == "task_scorer('accuracy')"
     with pytest.raises(ValueError, match="accurracy"):
         task_scorer("accurracy")
@@ -273,7 +273,7 @@ def test_several_metrics_in_a_search():
 # ---- bad input -------------------------------------------------------------------------------
 
 
-def test_what_cannot_be_meta_trained_is_refused():
+def test_estimators_without_meta_fit_are_refused():
     with pytest.raises(TypeError, match=r"with meta_fit; got LogisticRegression\(\)"):
         TaskEstimator(LogisticRegression()).fit(BLOBS)
 

@@ -1,4 +1,4 @@
-"""What is handed over right, and what is refused in words of the user's: tasks, scorers, groups."""
+"""TaskEstimator: scorers, groups and tables, and errors about them."""
 
 import numpy as np
 import pandas as pd
@@ -34,14 +34,14 @@ def test_task_scorers_get_groups_where_metadata_is_routed():
     est, cv = TaskEstimator(learner()), TaskKFold(2)
     expected = cross_validate(est, BLOBS, cv=cv, scoring=scoring, error_score="raise")
     with sklearn.config_context(enable_metadata_routing=True):
-        found = cross_validate(
+        actual = cross_validate(
             est, X, y, cv=cv, scoring=scoring, params={"groups": WHO}, error_score="raise"
         )
         search = GridSearchCV(
             est, {"n_support": [1, 2]}, cv=cv, scoring=scoring["f1"], error_score="raise"
         ).fit(X, y, groups=WHO)
     for name in scoring:
-        np.testing.assert_array_equal(found[f"test_{name}"], expected[f"test_{name}"])
+        np.testing.assert_array_equal(actual[f"test_{name}"], expected[f"test_{name}"])
     assert search.cv_results_["mean_test_score"][0] == np.mean(expected["test_f1"])
 
 
@@ -56,12 +56,12 @@ def test_a_scorer_that_fails_names_the_task():
 
 
 @pytest.mark.parametrize("scoring", [3, {"a": None}, [3]])
-def test_what_is_no_scorer_is_refused(scoring):
+def test_bad_scorers_are_refused(scoring):
     with pytest.raises(TypeError, match="scoring must be a name of scikit-learn's or a callable"):
         fitted(scoring=scoring).score_tasks(BLOBS)
 
 
-def test_supports_that_cannot_be_drawn():
+def test_bad_support_sizes_are_refused():
     with pytest.raises(ValueError, match="'n_support' parameter of TaskEstimator must be an int"):
         fitted(n_support=0).score(BLOBS)
     few = [*BLOBS[:2], (BLOBS[2].X[::6], BLOBS[2].y[::6])]
@@ -70,7 +70,7 @@ def test_supports_that_cannot_be_drawn():
 
 
 @pytest.mark.parametrize("split", [TaskKFold(2), LeaveOneTaskOut()])
-def test_groups_that_are_none(split):
+def test_bad_groups_are_refused(split):
     for nothing in (None, np.nan):
         groups = WHO.astype(object)
         groups[5] = nothing
@@ -85,14 +85,14 @@ def test_classes_are_not_split_without_labels():
         next(SupportQuerySplit(n_shot=1).split(X))
 
 
-def test_a_table_to_predict_must_be_one():
-    est, known = fitted(), pd.Series(y).where(np.arange(len(y)) % 2 == 0)
+def test_bad_tables_to_predict_are_refused():
+    est, labelled = fitted(), pd.Series(y).where(np.arange(len(y)) % 2 == 0)
     with pytest.raises(TaskError, match=r"groups of shape \(108, 1\)"):
-        est.predict_rows(X, known, WHO[:, None])
+        est.predict_rows(X, labelled, WHO[:, None])
     with pytest.raises(TaskError, match=r"y of shape \(0,\) has no missing entry"):
-        est.predict_rows(X[:0], known[:0], WHO[:0])
+        est.predict_rows(X[:0], labelled[:0], WHO[:0])
 
 
-def test_a_column_of_what_is_no_frame():
+def test_a_column_name_without_a_frame_is_refused():
     with pytest.raises(TaskError, match=r"^'who' must be the name of a column.* got ndarray"):
         TaskEstimator(learner(), task="who").fit(X, y)

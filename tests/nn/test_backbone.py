@@ -1,4 +1,4 @@
-"""Any network as a function of its parameters: stacked = a loop, and what is refused."""
+"""Any network as a function of its parameters: a stack is a loop, and bad networks are refused."""
 
 import functools
 import gc
@@ -158,7 +158,7 @@ def draw(name):
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-def test_parameters_of_their_own_are_a_loop_over_the_tasks(name):
+def test_separate_parameters_are_a_loop_over_the_tasks(name):
     f, stacked, X = draw(name)
     out = f(stacked, X)
     assert out.shape == (B, N, f.n_features_out)
@@ -201,7 +201,7 @@ def test_batch_statistics_are_those_of_each_task(name):
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-def test_a_pickled_network_leaves_its_numbers_behind_and_computes_the_same(name):
+def test_a_pickled_network_has_no_parameters_and_computes_the_same(name):
     f, stacked, X = draw(name)
     copy = pickle.loads(pickle.dumps(f))
     assert torch.equal(copy(stacked, X), f(stacked, X))
@@ -215,7 +215,7 @@ def test_the_initial_parameters_are_copies():
     assert f.init(torch.Generator())["backbone.0.weight"].abs().sum() > 0
 
 
-def test_more_parameters_than_the_backbones_may_be_given():
+def test_parameters_of_other_modules_are_ignored():
     f, stacked, X = draw("linear")
     more = stacked | {"head.weight": torch.ones(1)}
     assert torch.equal(f(more, X), f(stacked, X))
@@ -275,7 +275,7 @@ def test_a_generator_is_put_back_when_building_fails():
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_the_module_given_is_copied_and_left_alone():
+def test_a_module_is_copied_and_left_unchanged():
     module = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5))
     weight = module[0].weight.detach().clone()
     f = build_backbone(module, (3,), 0)
@@ -287,7 +287,7 @@ def test_the_module_given_is_copied_and_left_alone():
 @pytest.mark.parametrize(
     ("norm", "module"), [("layer", "TaskGroupNorm"), ("batch", "TaskBatchNorm")]
 )
-def test_norm_serves_conv4_too(norm, module):
+def test_norm_applies_to_conv4(norm, module):
     f = build_backbone("conv4", (8, 8), 0, **(MLP_PARAMS | {"norm": norm}))
     assert {type(m).__name__ for m in f.module.norms} == {module}
 
@@ -322,13 +322,13 @@ class Returns(nn.Module):
         (Returns(lambda Z: None), r"gave <class 'NoneType'>"),
     ],
 )
-def test_what_cannot_serve_is_refused(backbone, complaint):
+def test_bad_networks_are_refused(backbone, complaint):
     with pytest.raises(ValueError, match=complaint):
         build_backbone(backbone, (3,), 0)
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-def test_gradients_and_theirs_are_those_of_a_loop(name):
+def test_first_and_second_derivatives_are_those_of_a_loop(name):
     f, stacked, X = draw(name)
 
     def slopes(params, X):
@@ -340,23 +340,26 @@ def test_gradients_and_theirs_are_those_of_a_loop(name):
         return first + torch.autograd.grad(second, list(params.values()), **how)
 
     alone = [slopes({k: p[i] for k, p in stacked.items()}, X[i]) for i in range(B)]
-    for found, *expected in zip(slopes(stacked, X), *alone, strict=True):
-        torch.testing.assert_close(found, torch.stack(expected), rtol=1e-9, atol=1e-9)
+    for actual, *expected in zip(slopes(stacked, X), *alone, strict=True):
+        torch.testing.assert_close(actual, torch.stack(expected), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru", "rnn", "rnn-tanh", "lstm-projected", "cells"])
 def test_gradients_of_recurrent_layers_are_those_of_torch(name):
     f, stacked, X = draw(name)
     module = FOREIGN[name][1]().double().eval()
-    own = {k: p[0].requires_grad_() for k, p in stacked.items()}
-    module.load_state_dict({k.removeprefix("backbone."): p for k, p in own.items()})
-    for features, params in ((f(own, X[0]), own), (module(X[0]), dict(module.named_parameters()))):
+    first_params = {k: p[0].requires_grad_() for k, p in stacked.items()}
+    module.load_state_dict({k.removeprefix("backbone."): p for k, p in first_params.items()})
+    for features, params in (
+        (f(first_params, X[0]), first_params),
+        (module(X[0]), dict(module.named_parameters())),
+    ):
         grads = torch.autograd.grad(
             features.square().sum(), list(params.values()), create_graph=True
         )
         slope = sum(g.square().sum() for g in grads)
         second = torch.autograd.grad(slope, list(params.values()))
-        if params is own:
+        if params is first_params:
             expected = grads + second
     torch.testing.assert_close(grads + second, expected, rtol=1e-10, atol=1e-10)
 
@@ -364,7 +367,7 @@ def test_gradients_of_recurrent_layers_are_those_of_torch(name):
 # torch.func.functional_call itself keeps the weights of a layer that has two names
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in FOREIGN if name != "tied"])
-def test_nothing_of_a_call_stays(name):
+def test_a_call_leaves_no_state(name):
     f, stacked, X = draw(name)
     mine = {k: p.clone() for k, p in stacked.items()}
     left = [weakref.ref(p) for p in mine.values()]
@@ -391,7 +394,7 @@ class InPlace(nn.Module):
     ("make", "row_shape"), [(InPlace, (3,)), (Packed, (4, 2))], ids=["in-place", "packed"]
 )
 @pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
-def test_what_vmap_refuses_runs_task_by_task_and_says_so_once(make, row_shape):
+def test_a_network_that_vmap_refuses_runs_task_by_task_with_one_warning(make, row_shape):
     f = build_backbone(make, row_shape, 0)
     rng = torch.Generator().manual_seed(0)
     stacked = {
@@ -401,22 +404,22 @@ def test_what_vmap_refuses_runs_task_by_task_and_says_so_once(make, row_shape):
     X = torch.randn(B, N, *row_shape, dtype=torch.float64, generator=rng)
     name = make.__name__
     with pytest.warns(UserWarning, match=rf"The backbone {name} cannot be mapped .* for each task"):
-        found = f(stacked, X)
+        actual = f(stacked, X)
     expected = torch.stack([f({k: p[i] for k, p in stacked.items()}, X[i]) for i in range(B)])
-    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
-    assert torch.equal(f(stacked, X), found)  # without a word
+    torch.testing.assert_close(actual, expected, rtol=1e-10, atol=1e-10)
+    assert torch.equal(f(stacked, X), actual)  # without a word
     module = make().double().eval()
     module.load_state_dict({k.removeprefix("backbone."): p[1] for k, p in stacked.items()})
-    torch.testing.assert_close(found[1], module(X[1]).flatten(1).detach(), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(actual[1], module(X[1]).flatten(1).detach(), rtol=1e-10, atol=1e-10)
 
 
-def test_a_fault_of_the_network_is_no_matter_of_vmap():
-    def amiss(Z):
+def test_an_error_of_the_network_is_raised_unchanged():
+    def broken(Z):
         if len(Z) > 2:
             raise ZeroDivisionError
         return Z
 
-    f = build_backbone(lambda: Returns(amiss), (3,), 0)
+    f = build_backbone(lambda: Returns(broken), (3,), 0)
     stacked = {k: p.expand(B, *p.shape) for k, p in f.init(torch.Generator()).items()}
     with pytest.raises(ZeroDivisionError):
         f(stacked, torch.zeros(B, 5, 3))
@@ -476,7 +479,7 @@ def test_images_with_channels_last_are_refused_with_the_remedy(name):
 @pytest.mark.parametrize(
     "shape", [(3, 4, 4), (4, 4, 4), (1, 1, 1), (3, 3, 1), (8, 8), (8, 8, 8), (8, 3, 8), (8, 8, 2)]
 )
-def test_shapes_that_may_have_channels_first_are_taken_so(shape):
+def test_ambiguous_image_shapes_are_read_as_channels_first(shape):
     f = build_backbone("conv4", shape, 0, norm="group")
     assert f.module.convs[0].in_channels == (shape[0] if len(shape) == 3 else 1)
 

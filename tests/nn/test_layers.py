@@ -1,4 +1,4 @@
-"""Stacked layers are loops of torch's own layers."""
+"""Stacked layers are loops of the layers of torch."""
 
 import pytest
 import torch
@@ -30,21 +30,21 @@ BESIDE = {  # tasks side by side in the channels
 def draw(ours, theirs, row_shape):
     """Return our layer, a list of torch's own, their parameters stacked, and rows."""
     rng = torch.Generator().manual_seed(0)
-    layer, own = ours().double(), [theirs().double().train() for _ in range(B)]
-    for module in own:
+    layer, modules = ours().double(), [theirs().double().train() for _ in range(B)]
+    for module in modules:
         for p in module.parameters():
             p.data = torch.randn(p.shape, dtype=p.dtype, generator=rng)
     params = {
-        k: torch.stack([m.get_parameter(k).detach() for m in own]).requires_grad_()
+        k: torch.stack([m.get_parameter(k).detach() for m in modules]).requires_grad_()
         for k, _ in layer.named_parameters()
     }
-    return layer, own, params, torch.randn(B, N, *row_shape, dtype=torch.float64, generator=rng)
+    return layer, modules, params, torch.randn(B, N, *row_shape, dtype=torch.float64, generator=rng)
 
 
-def loop(own, params, X):
+def loop(modules, params, X):
     """Return the outputs of torch's own layers, one task after the other."""
     tasks = [{k: p[i] for k, p in params.items()} for i in range(B)]
-    calls = [torch.func.functional_call(own[0], p, (x,)) for p, x in zip(tasks, X, strict=True)]
+    calls = [torch.func.functional_call(modules[0], p, (x,)) for p, x in zip(tasks, X, strict=True)]
     return torch.stack(calls)
 
 
@@ -60,25 +60,25 @@ def assert_same_with_gradients(out, expected, params):
 
 
 @pytest.mark.parametrize("name", VECTORS)
-def test_layers_with_stacked_parameters_are_a_loop_of_torchs_own(name):
-    layer, own, params, X = draw(*VECTORS[name])
+def test_layers_with_stacked_parameters_are_a_loop_of_torch_layers(name):
+    layer, modules, params, X = draw(*VECTORS[name])
     out = torch.func.functional_call(layer, params, (X,))
-    assert_same_with_gradients(out, loop(own, params, X), params)
+    assert_same_with_gradients(out, loop(modules, params, X), params)
 
 
 @pytest.mark.parametrize("name", BESIDE)
-def test_image_layers_with_tasks_side_by_side_are_a_loop_of_torchs_own(name):
-    layer, own, params, X = draw(*BESIDE[name])
+def test_image_layers_with_tasks_side_by_side_are_a_loop_of_torch_layers(name):
+    layer, modules, params, X = draw(*BESIDE[name])
     beside = X.movedim(0, 1).flatten(1, 2)
     out = torch.func.functional_call(layer, params, (beside,)).unflatten(1, (B, -1)).movedim(1, 0)
-    assert_same_with_gradients(out, loop(own, params, X), params)
+    assert_same_with_gradients(out, loop(modules, params, X), params)
 
 
 @pytest.mark.parametrize("name", [*VECTORS, *BESIDE])
-def test_layers_with_parameters_of_their_own_are_torchs_own(name):
-    layer, own, _, X = draw(*(VECTORS | BESIDE)[name])
-    layer.load_state_dict(dict(own[0].named_parameters()))
-    torch.testing.assert_close(layer(X[0]), own[0](X[0]), rtol=1e-12, atol=1e-12)
+def test_layers_without_a_task_axis_are_torch_layers(name):
+    layer, modules, _, X = draw(*(VECTORS | BESIDE)[name])
+    layer.load_state_dict(dict(modules[0].named_parameters()))
+    torch.testing.assert_close(layer(X[0]), modules[0](X[0]), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", VECTORS)
@@ -90,7 +90,7 @@ def test_one_layer_for_all_tasks_is_a_loop_of_it(name):
 
 @pytest.mark.parametrize("activation", sorted(stacked.ACTIVATIONS))
 @pytest.mark.parametrize("norm", ["layer", "batch", None])
-def test_mlp_is_torchs_own_layers_one_after_the_other(norm, activation):
+def test_mlp_is_a_sequence_of_torch_layers(norm, activation):
     rng = torch.Generator().manual_seed(0)
     net = stacked.MLP((3,), (4, 5), activation=activation, norm=norm).double()
     for p in net.parameters():
@@ -176,7 +176,7 @@ def test_bad_parameters_are_named(make, complaint):
         make()
 
 
-def test_options_of_a_convolution_are_kept_when_stacked():
+def test_a_stacked_convolution_has_the_options_of_the_layer():
     torch.manual_seed(0)
     nets = [stacked.Conv2d(2, 4, 3, padding=1, dilation=2, groups=2).double() for _ in range(3)]
     twins = [torch.nn.Conv2d(2, 4, 3, padding=1, dilation=2, groups=2).double() for _ in range(3)]

@@ -15,7 +15,7 @@ SMALL = {"hidden_layer_sizes": 8, "max_meta_iter": 5, "iters_per_epoch": 2, "ran
     [EpochScoring("accuracy"), EpochScoring(None, name="score"), BatchScoring("accuracy")],
     ids=["name", "default", "batch"],
 )
-def test_scorers_of_predictions_are_refused_in_words(callback):
+def test_scorers_of_predictions_are_refused(callback):
     est = MAMLClassifier(**SMALL, callbacks=[("score", callback)])
     with pytest.raises(
         ValueError, match=r"EpochScoring\('accuracy'\): the network gives a loss for"

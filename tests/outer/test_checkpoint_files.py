@@ -1,4 +1,4 @@
-"""Checkpoints that do not go with their run, and folders that take none."""
+"""Checkpoints of other networks, and folders that cannot be written to."""
 
 import io
 import os
@@ -23,7 +23,7 @@ def learner(folder):
     ("part", "other"),
     [("module", {"weight": torch.zeros(3)}), ("rng", []), ("optimizer", {}), ("queue", None)],
 )
-def test_a_checkpoint_of_another_network_says_so(part, other, tmp_path):
+def test_a_checkpoint_of_another_network_is_refused(part, other, tmp_path):
     learner(tmp_path).meta_fit(BLOBS)
     (path,) = tmp_path.iterdir()
     state = torch.load(io.BytesIO(read_file(path, "checkpoint")), weights_only=True)
@@ -36,8 +36,8 @@ def test_a_checkpoint_of_another_network_says_so(part, other, tmp_path):
     assert not hasattr(est, "theta_")
 
 
-def test_a_folder_that_cannot_be_written_to_is_noticed_before_training(tmp_path, monkeypatch):
+def test_a_read_only_folder_is_refused_before_training(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
-    with pytest.raises(PermissionError, match="checkpoint_dir cannot be written to") as found:
+    with pytest.raises(PermissionError, match="checkpoint_dir cannot be written to") as caught:
         learner(tmp_path).meta_fit(BLOBS)
-    assert found.value.filename == str(tmp_path)
+    assert caught.value.filename == str(tmp_path)

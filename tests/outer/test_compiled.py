@@ -1,4 +1,4 @@
-"""`compile=True`: the compiled meta-gradient is the plain one, and there are few graphs."""
+"""`compile=True`: the same meta-gradient, from a bounded number of compiled graphs."""
 
 import dataclasses
 import shutil
@@ -61,7 +61,7 @@ def assert_plain(way, learner, *batch, f=F):
     torch.testing.assert_close(grads, expected_grads)
 
 
-def test_episodes_of_other_sizes_are_padded_to_the_graphs_there_are(traced):
+def test_episodes_of_other_sizes_are_padded_to_existing_graphs(traced):
     way = CompiledGradient(padding=True)
     for n_support, n_query in [(6, 8), (6, 8), (5, 8), (6, 7), (4, 3), (6, 8)]:
         assert_plain(way, LEARNER, *episode(n_support, n_query))
@@ -86,7 +86,7 @@ def test_batch_statistics_get_no_padding(traced):
     assert [graph.sizes for graph in way.graphs] == [(6, 4, 1), (5, 4, 1)]
 
 
-def test_recomputation_and_fewer_bits_are_compiled_too(traced):
+def test_recomputation_and_half_precision_are_compiled(traced):
     again = dataclasses.replace(LEARNER, activation_checkpointing=True)
     for learner, f in ((again, F), (LEARNER, HalfNetwork(F))):
         way = CompiledGradient(padding=True)
@@ -95,7 +95,7 @@ def test_recomputation_and_fewer_bits_are_compiled_too(traced):
         assert len(way.graphs) == 1
 
 
-def test_an_algorithm_that_changes_all_the_time_is_not_compiled_until_it_settles(traced):
+def test_an_algorithm_that_keeps_changing_is_not_compiled(traced):
     learner = MAMLPlusPlus(
         squared_error,
         LinearHead(),
@@ -110,7 +110,7 @@ def test_an_algorithm_that_changes_all_the_time_is_not_compiled_until_it_settles
         assert len(traced) == (0 if i <= 5 else 1)
 
 
-def test_without_a_compiler_it_goes_on_as_ever_and_says_so_once(monkeypatch):
+def test_without_a_compiler_it_runs_uncompiled_with_one_warning(monkeypatch):
     def fails(f, args):
         raise RuntimeError("No working C++ compiler found\nand more")
 
@@ -124,7 +124,7 @@ def test_without_a_compiler_it_goes_on_as_ever_and_says_so_once(monkeypatch):
     assert_plain(way, LEARNER, *episode(9, 9))
 
 
-def test_what_depends_on_the_numbers_is_not_compiled():
+def test_a_loss_that_branches_on_numbers_is_not_compiled():
     class Sign(MAML):
         def objective(self, f, theta, support, query):
             return super().objective(f, theta, support, query) * (1 if support.y.sum() > 0 else -1)

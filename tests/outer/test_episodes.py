@@ -1,4 +1,4 @@
-"""Meta-batches: which tasks come when, and which classes make a task."""
+"""Meta-batches: the order of tasks, and the classes of a task."""
 
 from collections import Counter
 
@@ -35,7 +35,7 @@ def source_of(n_tasks, n_support=(2, 2)):
 
 
 @pytest.mark.parametrize(("n_tasks", "n_batch"), [(6, 2), (5, 2), (7, 3), (4, 4), (5, 4), (3, 1)])
-def test_each_task_comes_once_before_any_comes_again(n_tasks, n_batch):
+def test_each_task_is_drawn_once_before_any_is_drawn_again(n_tasks, n_batch):
     source, rng = source_of(n_tasks), np.random.RandomState(0)
     seen = Counter()
     for _ in range(40):
@@ -75,17 +75,17 @@ def test_a_task_of_a_pool_shares_no_rows_between_support_and_query(seed):
     source, sizes = pool(n_way=3, n_shot=(1, 4), n_query=4)
     support, query, _ = source.draw(20, np.random.RandomState(seed))
     for i in range(20):
-        shown = []
+        parts = []
         for X, y, weight in (support, query):
             real = X[i][weight[i] > 0]
             place = y[i][weight[i] > 0].argmax(-1)
             pairs = zip(place.tolist(), real[:, 1].tolist(), strict=True)
-            shown.append((set(real[:, 0].tolist()), set(pairs)))
-            assert len(shown[-1][0]) == len(real)
-        assert shown[0][0].isdisjoint(shown[1][0])
-        assert shown[0][1] == shown[1][1]  # the same classes in the same places
-        assert len({label for _, label in shown[0][1]}) == 3  # different classes
-        for _, label in shown[0][1]:
+            parts.append((set(real[:, 0].tolist()), set(pairs)))
+            assert len(parts[-1][0]) == len(real)
+        assert parts[0][0].isdisjoint(parts[1][0])
+        assert parts[0][1] == parts[1][1]  # the same classes in the same places
+        assert len({label for _, label in parts[0][1]}) == 3  # different classes
+        for _, label in parts[0][1]:
             n_s = int((support.X[i][support.weight[i] > 0][:, 1] == label).sum())
             n_q = int((query.X[i][query.weight[i] > 0][:, 1] == label).sum())
             assert n_q == min(4, sizes[int(label)] - n_s)

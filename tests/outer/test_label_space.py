@@ -1,4 +1,4 @@
-"""Where the same label in two tasks is the same class."""
+"""Labels that are shared by all tasks."""
 
 import pickle
 
@@ -109,9 +109,9 @@ def test_the_labels_of_a_pool_are_its_classes(seed):
     ids=str,
 )
 def test_all_labels_are_sorted_and_keep_their_kind(names):
-    found = labels_of(renamed(tasks(), names))
-    np.testing.assert_array_equal(found, np.unique(names))
-    assert found.dtype == np.asarray(names).dtype
+    result = labels_of(renamed(tasks(), names))
+    np.testing.assert_array_equal(result, np.unique(names))
+    assert result.dtype == np.asarray(names).dtype
 
 
 def test_strings_of_either_kind_go_together():
@@ -126,9 +126,9 @@ def test_numbers_and_strings_do_not_go_together():
 
 
 def test_unknown_labels_are_refused_when_tasks_are_packed():
-    known = renamed(tasks(), list("abcd"))
+    labelled = renamed(tasks(), list("abcd"))
     with pytest.raises(TaskError, match=r"Task 1.* not among the 2 classes .*\['a', 'c'\]"):
-        packer(["b", "d"]).pack(known)
+        packer(["b", "d"]).pack(labelled)
 
 
 @pytest.mark.parametrize("cls", ALL)
@@ -152,7 +152,7 @@ def test_the_meta_state_keeps_all_labels(cls):
         assert len(one.theta_["head.weight"]) == 4
 
 
-def test_other_learners_know_no_labels():
+def test_other_learners_have_no_shared_labels():
     assert ProtoNetClassifier(**SMALL).meta_fit(tasks()).meta_state.classes is None
 
 
@@ -164,17 +164,17 @@ def test_the_names_of_the_labels_do_not_matter_if_their_order_stays(cls, names):
         np.testing.assert_array_equal(other.theta_[k], p)
     test = tasks(n_shot=1)
     expected = [np.asarray(names)[np.searchsorted(NAMES, y)] for y in plain.predict_tasks(test)]
-    for found, y in zip(other.predict_tasks(renamed(test, names)), expected, strict=True):
-        np.testing.assert_array_equal(found, y)
+    for actual, y in zip(other.predict_tasks(renamed(test, names)), expected, strict=True):
+        np.testing.assert_array_equal(actual, y)
 
 
 @pytest.mark.parametrize("cls", ALL)
 def test_predict_tasks_is_a_loop_where_tasks_differ_in_labels(cls):
     est, test = cls(**SMALL).meta_fit(tasks()), tasks(n_shot=1)
-    for task, found in zip(test, est.predict_tasks(test), strict=True):
+    for task, result in zip(test, est.predict_tasks(test), strict=True):
         alone = clone(est).fit(task.X_support, task.y_support).predict(task.X_query)
-        np.testing.assert_array_equal(found, alone)
-        assert found.dtype == alone.dtype == task.y.dtype
+        np.testing.assert_array_equal(result, alone)
+        assert result.dtype == alone.dtype == task.y.dtype
 
 
 def test_predictions_are_of_the_support_labels_alone():
@@ -184,13 +184,13 @@ def test_predictions_are_of_the_support_labels_alone():
     np.testing.assert_array_equal(est.classes_, NAMES)
     some = est.fit(X[:3], ["d", "b", "d"]).predict_proba(X)
     assert est.classes_.tolist() == ["b", "d"]
-    kept = every[:, [1, 3]]
-    np.testing.assert_allclose(some, kept / kept.sum(1, keepdims=True), rtol=1e-9)
+    selected = every[:, [1, 3]]
+    np.testing.assert_allclose(some, selected / selected.sum(1, keepdims=True), rtol=1e-9)
     assert set(est.predict(X)) <= {"b", "d"}
     np.testing.assert_array_equal(est.fit(X[:3], ["c"] * 3).predict_proba(X), np.ones((len(X), 1)))
 
 
-def test_a_weight_of_zero_takes_a_class_away():
+def test_a_weight_of_zero_removes_a_class():
     est = PooledClassifier(**SMALL).meta_fit(tasks())
     X = tasks()[0].X
     P = est.fit(X[:3], list("abc"), sample_weight=[1, 0, 1]).predict_proba(X)
@@ -269,7 +269,7 @@ class Declared(TaskDistribution):
 
 
 @pytest.mark.parametrize("cls", ALL)
-def test_a_distribution_may_say_which_classes_it_draws(cls):
+def test_a_distribution_may_list_its_classes(cls):
     est = cls(**SMALL, n_shot=1).meta_fit(Declared())
     assert est.meta_state.classes.tolist() == list("abcdz")
 
@@ -284,8 +284,8 @@ class Surprising(TaskDistribution):
 
 @pytest.mark.parametrize("cls", ALL)
 def test_a_distribution_that_draws_a_new_label_later_is_refused(cls):
-    words = r"In a sample of .*Task 0: .*4 classes.*\['z'\].*`classes_` of a distribution"
-    with pytest.raises(TaskError, match=words):
+    message = r"In a sample of .*Task 0: .*4 classes.*\['z'\].*`classes_` of a distribution"
+    with pytest.raises(TaskError, match=message):
         cls(**SMALL).meta_fit(Surprising())
 
 

@@ -1,4 +1,4 @@
-"""Memory: what is free, what a run needs, how many tasks go at once, and errors that say so."""
+"""Memory: free memory, estimates, chunks of tasks, and errors about it."""
 
 import gc
 import tracemalloc
@@ -30,7 +30,7 @@ SMALL = {"hidden_layer_sizes": 8, "max_meta_iter": 3, "n_query": 5, "random_stat
 WIDE = {"hidden_layer_sizes": (200, 200), "max_meta_iter": 1, "random_state": 0, "norm": None}
 
 
-def test_the_peak_is_what_lives_at_once():
+def test_the_peak_counts_tensors_alive_at_the_same_time():
     def run():
         a = torch.zeros(1000)
         for _ in range(3):
@@ -81,7 +81,7 @@ def test_an_estimate_changes_nothing():
     assert torch.get_rng_state().equal(torch_chance)
 
 
-def test_what_is_small_is_not_measured(monkeypatch):
+def test_small_problems_are_not_measured(monkeypatch):
     monkeypatch.setattr(memory, "peak_bytes", None)
     MAMLRegressor(**SMALL).meta_fit(LINES)
 
@@ -161,7 +161,7 @@ def test_a_task_that_does_not_fit_is_refused_before_training(monkeypatch):
         MemoryError(),
     ],
 )
-def test_running_out_of_memory_says_what_to_change_and_leaves_the_estimator(raised):
+def test_out_of_memory_names_the_remedy_and_leaves_the_estimator(raised):
     class Fails(Callback):
         def on_batch_begin(self, net, **kwargs):
             raise raised
@@ -175,7 +175,7 @@ def test_running_out_of_memory_says_what_to_change_and_leaves_the_estimator(rais
     assert vars(est) == before
 
 
-def test_another_error_is_left_as_it_is():
+def test_other_errors_are_raised_unchanged():
     class Fails(Callback):
         def on_batch_begin(self, net, **kwargs):
             raise RuntimeError("something else")
@@ -184,7 +184,7 @@ def test_another_error_is_left_as_it_is():
         MAMLRegressor(callbacks=[Fails()], **SMALL).meta_fit(LINES)
 
 
-def test_no_graph_is_kept_by_fit_and_predict():
+def test_fit_and_predict_retain_no_graph():
     reg = MAMLRegressor(**SMALL).meta_fit(LINES)
     gc.collect()
     before = graphs()
@@ -240,7 +240,7 @@ def test_a_meta_batch_of_very_many_labels_is_cut():
     X = np.random.RandomState(0).normal(size=(16, 300, 3))
     est = PooledClassifier(hidden_layer_sizes=4, n_shot=2, device="cpu")
     of_many, of_few = (
-        est.estimate_memory([(x, np.repeat(own, 3)) for x, own in zip(X, names, strict=True)])
+        est.estimate_memory([(x, np.repeat(y, 3)) for x, y in zip(X, names, strict=True)])
         for names in (labels, labels % 100)
     )
     assert of_many.task_chunk_size < of_few.task_chunk_size == 16

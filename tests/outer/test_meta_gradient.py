@@ -1,4 +1,4 @@
-"""Tasks in chunks: the same losses and the same meta-gradient, whatever the size of a chunk."""
+"""Chunks of tasks of any size give the same losses and the same meta-gradient."""
 
 import dataclasses
 
@@ -85,12 +85,12 @@ def assert_same(a, b):
 def test_chunks_change_nothing(name, chunk):
     whole, batch = module_and_batch(ALGORITHMS[name], None, scale=chunk == 2)
     in_chunks, _ = module_and_batch(ALGORITHMS[name], chunk, scale=chunk == 2)
-    (losses, grads), found = (losses_and_gradients(m, batch) for m in (whole, in_chunks))
-    assert_same(losses, found[0])
+    (losses, grads), result = (losses_and_gradients(m, batch) for m in (whole, in_chunks))
+    assert_same(losses, result[0])
     for k, g in grads.items():
-        assert (g is None) == (found[1][k] is None)
+        assert (g is None) == (result[1][k] is None)
         if g is not None:
-            assert_same(g, found[1][k])
+            assert_same(g, result[1][k])
     assert whole.zero_loss == in_chunks.zero_loss
 
 
@@ -99,10 +99,10 @@ def test_validation_is_in_chunks_too(name):
     whole, batch = module_and_batch(ALGORITHMS[name], None)
     in_chunks, _ = module_and_batch(ALGORITHMS[name], 2)
     with torch.no_grad():
-        losses, found = whole.eval()(batch), in_chunks.eval()(batch)
-    assert_same(losses, found)
+        losses, result = whole.eval()(batch), in_chunks.eval()(batch)
+    assert_same(losses, result)
     assert not losses.requires_grad
-    assert not found.requires_grad
+    assert not result.requires_grad
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Watched(ProtoNet):
 
 
 @pytest.mark.parametrize(("chunk", "sizes"), [(2, [2, 2, 1]), (None, [5]), (5, [5]), (8, [5])])
-def test_a_chunk_holds_as_many_tasks_as_it_may(chunk, sizes):
+def test_a_chunk_has_task_chunk_size_tasks(chunk, sizes):
     for mode in (True, False):
         algorithm = Watched(cross_entropy, squared_euclidean)
         module, batch = module_and_batch(algorithm, chunk)
@@ -125,7 +125,7 @@ def test_a_chunk_holds_as_many_tasks_as_it_may(chunk, sizes):
         assert algorithm.sizes == sizes
 
 
-def test_what_the_losses_do_not_depend_on_has_no_gradient():
+def test_unused_parameters_have_no_gradient():
     w, unused = (torch.tensor(3.0, requires_grad=True) for _ in range(2))
     grads = {"w": torch.tensor(8.0), "unused": None}
     losses = with_meta_gradient({"w": w, "unused": unused}, torch.tensor([1.0, 3.0]), grads)

@@ -1,4 +1,4 @@
-"""Episodes from the packed store: who is drawn, how often, and what the weights say."""
+"""Episodes from the packed store: rows, classes and weights."""
 
 import numpy as np
 import pytest
@@ -55,10 +55,10 @@ def test_an_episode_has_the_right_rows(seed, n_shot, fixed):
     assert ragged
     for i, sizes in enumerate(SIZES):
         parts = [one_task(part, i) for part in (support, query)]
-        shown = [set(numbers(X, weight)) for X, _, weight in parts]
-        assert shown[0].isdisjoint(shown[1])
+        row_numbers = [set(numbers(X, weight)) for X, _, weight in parts]
+        assert row_numbers[0].isdisjoint(row_numbers[1])
         places = []
-        for (X, y, weight), rows in zip(parts, shown, strict=True):
+        for (X, y, weight), rows in zip(parts, row_numbers, strict=True):
             assert set(weight.tolist()) <= {0.0, 1.0}
             assert len(rows) == weight.sum()  # no row twice
             real = X[weight > 0]
@@ -72,7 +72,7 @@ def test_an_episode_has_the_right_rows(seed, n_shot, fixed):
         assert {label for _, label in places[0]} == set(range(len(sizes)))
         if fixed:
             expected = tasks[i].X_support[:, 0].astype(int).tolist()
-            assert shown[0] == set(expected)
+            assert row_numbers[0] == set(expected)
         for label, size in enumerate(sizes):
             n_s = int((parts[0][0][parts[0][2] > 0][:, 2] == label).sum())
             n_q = int((parts[1][0][parts[1][2] > 0][:, 2] == label).sum())
@@ -89,9 +89,9 @@ def one_task(examples, i):
 
 def test_padding_is_finite_and_a_real_row():
     support, query, _ = draw(pack(class_tasks()), 0, EpisodeSize((3, 3), 9))
-    known = np.concatenate([task.X for task in class_tasks()])[:, 0]
+    real = np.concatenate([task.X for task in class_tasks()])[:, 0]
     for X, _, weight in (support, query):
-        assert np.isin(X[weight == 0][:, 0], known).all()
+        assert np.isin(X[weight == 0][:, 0], real).all()
         assert (weight == 0).any()
 
 
@@ -163,7 +163,7 @@ def test_regression_targets_go_with_their_inputs(n_outputs, scaled):
     assert query.weight.sum(-1).tolist() == [4, 1, 5]
 
 
-def test_a_fixed_support_of_a_regression_is_kept():
+def test_a_fixed_support_of_a_regression_is_used():
     X = np.arange(6.0)[:, None]
     packed = pack([Task(X, 2 * X[:, 0], support=[5, 1])], labels=False)
     for seed in range(5):

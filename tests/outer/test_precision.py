@@ -1,4 +1,4 @@
-"""`precision=`: fewer bits where they were asked for, and nowhere else."""
+"""`precision=` changes the dtype of matrix products, and no global setting."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ TASKS = [
 PARAMS = {"hidden_layer_sizes": 8, "max_meta_iter": 20, "n_support": 5, "random_state": 0}
 
 
-def test_bfloat16_is_near_and_not_the_same():
+def test_bfloat16_is_close_to_float32():
     exact = MAMLRegressor(**PARAMS).meta_fit(TASKS)
     half = MAMLRegressor(**PARAMS, precision="bf16").meta_fit(TASKS)
     for k, p in exact.theta_.items():
@@ -38,7 +38,7 @@ def test_the_network_multiplies_in_bfloat16_and_gives_back_float32():
 
 
 @pytest.mark.parametrize(("precision", "inside"), [("tf32", "high"), ("bf16", None), (None, None)])
-def test_the_global_setting_comes_back(precision, inside):
+def test_the_global_setting_is_restored(precision, inside):
     before = torch.get_float32_matmul_precision()
     seen = []
 

@@ -1,4 +1,4 @@
-"""Standardised inputs and targets: weights, offsets, units, what does not vary, torch = numpy."""
+"""Standardised inputs and targets: weights, offsets, units, constant columns."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def close(a, b, tol=1e-12):
 
 
 @pytest.mark.parametrize("weight", [ONES, np.arange(9.0)])
-def test_it_is_scikit_learns_standard_scaler(weight):
+def test_scaling_equals_the_standard_scaler_of_scikit_learn(weight):
     scaling = scaling_of(X, Y, weight)
     scaler = StandardScaler().fit(X, sample_weight=weight)
     close(scaling.inputs(X), scaler.transform(X))
@@ -57,7 +57,7 @@ def test_images_have_one_number_for_all_pixels(shape, weight):
     close(scaling.inputs(images).reshape(-1, 1), scaling_of(flat, None, pixels).inputs(flat))
 
 
-def test_targets_come_back_on_their_own_scale():
+def test_targets_are_scaled_back():
     scaling = scaling_of(X, Y, ONES)
     close(scaling.original(scaling.targets(Y)), Y)
 
@@ -68,7 +68,7 @@ def test_labels_are_not_scaled():
     close(scaling.original(Y), Y)
 
 
-def test_a_large_offset_does_not_cost_digits():
+def test_a_large_offset_does_not_lose_digits():
     wide, weight = np.array([[-1.0], [0.0], [1.0]]), np.ones(3)
     expected = scaling_of(wide, None, weight).inputs(wide)
     close(scaling_of(wide + 1e9, None, weight).inputs(wide + 1e9), expected, 1e-9)
@@ -97,9 +97,9 @@ def test_scaling_a_stack_is_scaling_each_task_by_its_support(row_shape):
     stack = scaling_of(support, None, weight)
     for i in range(3):
         scaling = scaling_of(support[i], None, weight[i])
-        there = weight[i] > 0
+        real = weight[i] > 0
         close(stack.inputs(support)[i], scaling.inputs(support[i]))
-        close(out[0][i][there], scaling.inputs(support[i])[there], 1e-10)
+        close(out[0][i][real], scaling.inputs(support[i])[real], 1e-10)
         close(out[1][i], scaling.inputs(query[i]), 1e-10)
 
 
@@ -123,7 +123,7 @@ def test_moments_of_parts_are_those_of_all_rows(form, offset):
 
 @pytest.mark.parametrize("constant", [0.0, 0.1, -1e9, 1e-9])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_an_input_without_variation_tells_nothing(constant, dtype):
+def test_a_constant_input_is_scaled_to_zero_whatever_its_later_values(constant, dtype):
     values = X.astype(dtype)
     values[:, 1] = constant
     scaling = scaling_of(values, None, ONES)
@@ -166,10 +166,10 @@ def test_meta_training_scales_a_task_as_fit_does(offset):
     scaling = typical(parts, parts)
     query, weight = parts + 1.0, np.ones((3, 9))
     units = [torch.tensor(part / scaling.x_scale) for part in (parts, query)]
-    _, found = standardise_tasks(*units, torch.tensor(weight))
-    close(found, scaling_of(parts, None, weight, scaling).inputs(query), 1e-8)
-    assert (found[..., 1] == 0).all()
-    assert (found[0, :, 2] != 0).all()
+    _, result = standardise_tasks(*units, torch.tensor(weight))
+    close(result, scaling_of(parts, None, weight, scaling).inputs(query), 1e-8)
+    assert (result[..., 1] == 0).all()
+    assert (result[0, :, 2] != 0).all()
 
 
 REGRESSORS = [cls for name, cls in all_estimators() if name.endswith("Regressor")]
@@ -186,23 +186,22 @@ def concentrations(n=8, unit=1e-6):
 @pytest.mark.parametrize("cls", REGRESSORS)
 def test_predictions_are_in_the_units_of_the_targets(cls):
     """From one row, from equal targets, from both; fitted alone or in a stack."""
-    pairs, given = concentrations(), range(5, 20)
+    pairs, query = concentrations(), range(5, 20)
     (X, y), equal = pairs[0], np.full(20, 3e-6)
     reg = cls(**SMALL, scaling="task").meta_fit(pairs)
     supports = [(X[:1], y[:1]), (X[:5], equal[:5]), (X[[0] * 5], equal[:5])]
-    tasks = [(*pair, X[given], equal[given]) for pair in supports]
+    tasks = [(*pair, X[query], equal[query]) for pair in supports]
     for pair, stacked in zip(supports, reg.predict_tasks(tasks), strict=True):
-        predicted = reg.fit(*pair).predict(X[given])
+        predicted = reg.fit(*pair).predict(X[query])
         assert np.abs(predicted).max() < 1e-4
         np.testing.assert_allclose(stacked, predicted, rtol=1e-10, atol=1e-16)
 
 
-@pytest.mark.parametrize("cls", REGRESSORS)
 @pytest.mark.parametrize("scaling", ["pooled", "task"])
-def test_without_meta_training_too(cls, scaling):
+def test_predictions_from_scratch_are_in_the_units_of_the_targets(scaling):
     X, y = concentrations(1)[0]
     for support in ((X[:1], y[:1]), (X[:5], np.full(5, 3e-6))):
-        predicted = cls(**SMALL, scaling=scaling).fit(*support).predict(X)
+        predicted = MAMLRegressor(**SMALL, scaling=scaling).fit(*support).predict(X)
         np.testing.assert_allclose(predicted, support[1][0], rtol=5)
 
 
@@ -213,11 +212,11 @@ def test_float32_rows_in_any_units(scaling, unit):
     scaled = [((unit * X).astype(np.float32), unit * y) for X, y in plain]
     exact = [((unit * X).astype(np.float32).astype(float), unit * y) for X, y in plain]
     reg = MAMLRegressor(**SMALL, scaling=scaling)
-    found, expected = (
+    actual, expected = (
         clone(reg).meta_fit(pairs).fit(pairs[0][0][:5], pairs[0][1][:5]).predict(pairs[0][0])
         for pairs in (scaled, exact)
     )
-    np.testing.assert_allclose(found / unit, expected / unit, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(actual / unit, expected / unit, rtol=1e-3, atol=1e-3)
 
 
 def incomes(seed, n):
@@ -233,7 +232,7 @@ def incomes(seed, n):
 
 
 @pytest.mark.parametrize("cls", [ProtoNetClassifier, ReptileClassifier])
-def test_a_column_that_is_constant_in_supports_does_no_harm(cls):
+def test_a_column_that_is_constant_in_supports_does_not_spoil_predictions(cls):
     params = SMALL | {"hidden_layer_sizes": 8, "max_meta_iter": 40}
     scores = [
         cls(**params, scaling=scaling).meta_fit(incomes(0, 40)).score_tasks(incomes(1, 20)).mean()
@@ -244,7 +243,7 @@ def test_a_column_that_is_constant_in_supports_does_no_harm(cls):
 
 @pytest.mark.parametrize("scaling", ["pooled", "task"])
 @pytest.mark.parametrize("cls", [MAMLRegressor, ProtoNetClassifier])
-def test_a_column_constant_in_meta_training_does_not_speak_when_it_moves(cls, scaling):
+def test_a_column_constant_in_meta_training_is_ignored_later(cls, scaling):
     """Its weights are still those of chance."""
     pairs = [(np.c_[X, np.full(20, 2.0)], y) for X, y in concentrations()]
     if cls is ProtoNetClassifier:

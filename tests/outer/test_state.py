@@ -1,4 +1,4 @@
-"""The meta state: numpy, read-only, pickled whole."""
+"""The meta state: read-only numpy arrays that pickle."""
 
 import pickle
 from copy import deepcopy
@@ -27,7 +27,7 @@ def through_joblib(value, tmp_path):
 
 
 @pytest.mark.parametrize("how", ["as made", "pickle", "deepcopy", "joblib"])
-def test_arrays_are_read_only_however_it_came(how, tmp_path):
+def test_arrays_are_read_only_also_after_pickling(how, tmp_path):
     made = {
         "as made": lambda: state(),
         "pickle": lambda: pickle.loads(pickle.dumps(state())),
@@ -47,7 +47,7 @@ def test_labels_are_one_target():
     assert MetaState({}, Scaling(*np.ones((4, 1))), (3,), (), None, None, {}, {}, {}).n_targets == 1
 
 
-def test_it_prints_its_size_and_cannot_be_changed():
+def test_repr_names_the_size_and_the_state_is_immutable():
     assert repr(state()) == "MetaState(8 meta-parameters, rows of shape (3,))"
     with pytest.raises(AttributeError, match="cannot assign"):
         state().theta = {}

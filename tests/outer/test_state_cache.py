@@ -1,4 +1,4 @@
-"""What a meta state caches for its estimators: never stale, never pickled, no graph."""
+"""The cache of a meta state is never stale, never pickled, and without graphs."""
 
 import gc
 import pickle
@@ -31,7 +31,7 @@ def network(est):
     return est.fit(X, Y)._adapted.backbone
 
 
-def test_clones_have_the_very_theta(clf):
+def test_clones_share_theta(clf):
     assert clone(clf).theta_ is clf.theta_
 
 
@@ -40,13 +40,13 @@ def test_fits_and_clones_share_one_network(clf):
     assert network(clone(clf).set_params(inner_lr=0.3)) is network(clf)
 
 
-def test_a_new_prior_has_its_own(clf):
+def test_a_new_prior_has_a_new_network(clf):
     before = network(clf)
     assert network(clone(clf).meta_fit(TASKS)) is not before
     assert network(clone(clf).reset_meta()) is not before
 
 
-def test_a_module_may_change_in_place_and_is_made_anew():
+def test_a_module_changed_in_place_is_noticed():
     module = nn.Sequential(nn.Linear(4, 3), nn.Tanh())
     est = MAMLClassifier(**SMALL, backbone=module).meta_fit(TASKS)
     assert network(est) is not network(est)
@@ -73,7 +73,7 @@ def test_the_cache_of_networks_is_bounded(clf):
     assert state.network(None, object) is not state.network(None, object)
 
 
-def test_a_copy_carries_arrays_alone(clf):
+def test_a_copy_contains_arrays_only(clf):
     size = len(pickle.dumps(clf.meta_state))
     expected = clf.fit(X, Y).predict_proba(X)
     assert len(pickle.dumps(clf.meta_state)) == size
@@ -82,7 +82,7 @@ def test_a_copy_carries_arrays_alone(clf):
         np.testing.assert_array_equal(twin.fit(X, Y).predict_proba(X), expected)
 
 
-def test_tensors_are_those_of_the_last_kind_asked_for():
+def test_cached_tensors_have_the_last_dtype_and_device():
     arrays = Arrays({"w": np.ones(2), "n": np.arange(2)})
     cpu = torch.device("cpu")
     first = arrays.tensors(cpu, torch.float64)
@@ -97,13 +97,13 @@ def test_tensors_are_those_of_the_last_kind_asked_for():
 
 
 @pytest.mark.parametrize("wrong", [{"inner_steps": -1}, {"inner_steps": True}, {"norm": "none"}])
-def test_parameters_seen_before_do_not_hide_wrong_ones(clf, wrong):
+def test_bad_parameters_are_refused_after_good_ones(clf, wrong):
     clf.set_params(inner_steps=1).fit(X, Y)
     with pytest.raises(ValueError, match=next(iter(wrong))):
         clf.set_params(**wrong).fit(X, Y)
 
 
-def test_a_stale_parameter_is_warned_of_every_time(clf):
+def test_a_stale_parameter_warns_every_time(clf):
     clf.fit(X, Y).set_params(meta_lr=0.5)
     for _ in range(2):
         with pytest.warns(StaleMetaStateWarning, match="meta_lr"):
@@ -113,15 +113,15 @@ def test_a_stale_parameter_is_warned_of_every_time(clf):
         clf.set_params(meta_lr=1e-3).fit(X, Y)
 
 
-def test_threads_do_not_see_the_numbers_of_one_another(clf):
+def test_threads_do_not_share_numbers(clf):
     tasks = [Task(t.X + i, t.y) for i, t in enumerate(TASKS)]
     expected = [clone(clf).fit(t.X, t.y).predict_proba(t.X) for t in tasks]
     wrong = []
 
     def run(i):
         for _ in range(10):
-            found = clone(clf).fit(tasks[i].X, tasks[i].y).predict_proba(tasks[i].X)
-            wrong.extend([i] if not np.array_equal(found, expected[i]) else [])
+            actual = clone(clf).fit(tasks[i].X, tasks[i].y).predict_proba(tasks[i].X)
+            wrong.extend([i] if not np.array_equal(actual, expected[i]) else [])
 
     threads = [threading.Thread(target=run, args=(i,)) for i in range(4)]
     for thread in threads:
@@ -146,18 +146,18 @@ def test_no_graph_outlives_a_call(clf):
 
 @pytest.mark.parametrize("y", [np.arange(6.0), np.arange(12.0).reshape(6, 2)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_plain_arrays_are_as_lists(y, dtype):
+def test_plain_arrays_equal_lists(y, dtype):
     rows = np.random.RandomState(0).normal(size=(6, 3)).astype(dtype)
     reg = MAMLRegressor(**SMALL).meta_fit([Task(rows, y), Task(rows + 1, y)])
-    found = reg.fit(rows, y).predict(rows)
+    result = reg.fit(rows, y).predict(rows)
     unplain = np.asfortranarray(rows).view(np.ndarray)[::1].astype(dtype, subok=False)
     listed = reg.fit(rows.tolist(), y.tolist()).predict(rows.tolist())
-    np.testing.assert_array_equal(reg.fit(unplain, y).predict(unplain), found)
-    np.testing.assert_allclose(listed, found, rtol=1e-3, atol=1e-4)
+    np.testing.assert_array_equal(reg.fit(unplain, y).predict(unplain), result)
+    np.testing.assert_allclose(listed, result, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(
-    ("rows", "target", "said"),
+    ("rows", "target", "message"),
     [
         (np.full((6, 4), np.nan), np.arange(6), "NaN"),
         (np.ones((6, 3)), np.arange(6), "3 features"),
@@ -166,6 +166,6 @@ def test_plain_arrays_are_as_lists(y, dtype):
         (np.ones((6, 4)), np.full(6, np.inf), "infinity|NaN"),
     ],
 )
-def test_arrays_that_are_amiss_are_refused_as_before(clf, rows, target, said):
-    with pytest.raises(ValueError, match=said):
+def test_bad_arrays_are_refused(clf, rows, target, message):
+    with pytest.raises(ValueError, match=message):
         clf.fit(rows, target)

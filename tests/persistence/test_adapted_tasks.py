@@ -1,4 +1,4 @@
-"""Many adapted models in one file: each comes back alone and exactly, or is refused."""
+"""Many adapted models in one file: each is loaded exactly, or refused."""
 
 import hashlib
 import pickle
@@ -55,7 +55,7 @@ def outputs(est, X=BLOBS[1].X):
 
 
 @pytest.mark.parametrize("cls", [cls for _, cls in all_estimators()], ids=lambda c: c.__name__)
-def test_models_of_every_learner_come_back_the_same(cls, tmp_path):
+def test_models_of_every_learner_are_loaded_unchanged(cls, tmp_path):
     models = {f"task {i}": fitted(i, cls) for i in range(3)}
     save_adapted(tmp_path / "file", prior(cls), models)
     store = AdaptedTasks(tmp_path / "file", prior(cls))
@@ -115,7 +115,7 @@ def test_tasks_that_differ_in_everything_share_a_file(scaling, tmp_path):
         assert store[name].predict(BLOBS[0].X).dtype == model.predict(BLOBS[0].X).dtype
 
 
-def test_names_of_features_come_back(tmp_path):
+def test_feature_names_are_loaded(tmp_path):
     frames = [(pd.DataFrame(t.X, columns=list("abcd")), t.y) for t in BLOBS]
     est = ANILClassifier(**SMALL).meta_fit(frames)
     save_adapted(tmp_path / "file", est, {"ann": clone(est).fit(*frames[0])})
@@ -128,7 +128,7 @@ def net():
     return torch.nn.Linear(4, 6)
 
 
-def test_a_network_of_ones_own_is_that_of_the_prior(tmp_path):
+def test_a_custom_network_is_that_of_the_prior(tmp_path):
     est = ANILClassifier(**SMALL | {"backbone": net}).meta_fit(BLOBS)
     model = clone(est).fit(BLOBS[0].X, BLOBS[0].y)
     save_adapted(tmp_path / "file", est, {"ann": model})
@@ -137,7 +137,7 @@ def test_a_network_of_ones_own_is_that_of_the_prior(tmp_path):
     )
 
 
-def test_what_a_store_does_not_take(tmp_path):
+def test_a_store_refuses_other_estimators(tmp_path):
     model, other = fitted(), ANILClassifier(**SMALL | {"random_state": 1}).meta_fit(BLOBS)
     for models, error, message in (
         ([("ann", model)] * 2, ValueError, "'ann' comes twice"),
@@ -181,25 +181,25 @@ def test_models_that_are_not_plain_data_are_refused(tmp_path):
         save_adapted(tmp_path / "file", est, {"ann": model})
 
 
-def test_priors_that_are_none(tmp_path):
+def test_bad_priors_are_refused(tmp_path):
     path = tmp_path / "tasks"
     save_adapted(path, prior(), {"ann": fitted()})
     pipe = make_meta_pipeline(StandardScaler(), ANILClassifier(**SMALL)).meta_fit(BLOBS)
-    for none, error, words in [
+    for none, error, message in [
         (pipe, TypeError, "must be a meta-learner: of a pipeline, its last step. Got a MetaPipe"),
         (StandardScaler(), TypeError, "must be a meta-learner. Got a StandardScaler instead"),
         (ANILClassifier(**SMALL), NotMetaFittedError, "is not meta-fitted yet"),
     ]:
-        with pytest.raises(error, match=words):
+        with pytest.raises(error, match=message):
             AdaptedTasks(path, none)
-        with pytest.raises(error, match=words):
+        with pytest.raises(error, match=message):
             save_adapted(tmp_path / "other", none, {"ann": fitted()})
     changed = clone(prior()).set_params(hidden_layer_sizes=9)
     with pytest.raises(ValueError, match=r"'hidden_layer_sizes' .* from 8 to 9 since meta_fit"):
         AdaptedTasks(path, changed)
 
 
-def test_a_store_that_was_replaced_says_so(tmp_path):
+def test_a_replaced_store_is_noticed(tmp_path):
     path = tmp_path / "tasks"
     save_adapted(path, prior(), {"ann": fitted(0), "bob": fitted(1)})
     store = AdaptedTasks(path, prior())
@@ -212,7 +212,7 @@ def test_a_store_that_was_replaced_says_so(tmp_path):
 # ---- damaged stores ------------------------------------------------------------------------------
 
 
-def test_no_damage_passes(tmp_path):
+def test_every_damage_is_noticed(tmp_path):
     path = tmp_path / "tasks"
     save_adapted(path, prior(), {f"task {i}": fitted(i) for i in range(5)})
     data, rng = path.read_bytes(), np.random.RandomState(0)
@@ -240,7 +240,7 @@ STORE_LIES = {
 
 
 @pytest.mark.parametrize("lie", STORE_LIES)
-def test_stores_that_lie_are_refused(lie, tmp_path):
+def test_forged_stores_are_refused(lie, tmp_path):
     path = tmp_path / "tasks"
     save_adapted(path, prior(), {name: fitted(i) for i, name in enumerate(("ann", "bob", "bö"))})
     tensors, (key, value) = safetensors.numpy.load_file(path), STORE_LIES[lie]
@@ -253,7 +253,7 @@ def test_stores_that_lie_are_refused(lie, tmp_path):
         list(AdaptedTasks(path, prior()).values())
 
 
-def test_other_files_are_no_stores(tmp_path):
+def test_other_files_are_refused(tmp_path):
     path = tmp_path / "file"
     safetensors.numpy.save_file({"w": np.ones(3)}, path)
     with pytest.raises(SaveError, match="does not hold adapted tasks"):

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, and replace nothing but files."""
+"""Files are written completely or not at all, and replace only files."""
 
 import os
 import stat
@@ -12,7 +12,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="pipes and modes of POSIX"
 
 
 @posix
-def test_what_is_no_file_is_not_replaced_by_one(tmp_path):
+def test_only_files_are_replaced(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     (tmp_path / "one").symlink_to("two")
@@ -26,19 +26,19 @@ def test_what_is_no_file_is_not_replaced_by_one(tmp_path):
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_a_name_that_ends_like_a_folder_is_one(tmp_path):
+def test_a_name_that_ends_with_a_slash_is_a_folder(tmp_path):
     with pytest.raises(SaveError, match="is a folder"):
         write_atomically(str(tmp_path / "new") + "/", b"new")
     assert not (tmp_path / "new").exists()
 
 
-def test_errors_name_what_the_user_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no such folder to save in") as found:
+def test_errors_name_the_path_of_the_user(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such folder to save in") as caught:
         write_atomically(tmp_path / "lacking" / "file", b"new")
-    assert found.value.filename == str(tmp_path / "lacking")
-    with pytest.raises(OSError, match=r"too long.*nnn") as found:
+    assert caught.value.filename == str(tmp_path / "lacking")
+    with pytest.raises(OSError, match=r"too long.*nnn") as caught:
         write_atomically(tmp_path / ("n" * 300), b"new")
-    assert found.value.filename == str(tmp_path / ("n" * 300))
+    assert caught.value.filename == str(tmp_path / ("n" * 300))
 
 
 @pytest.mark.parametrize("name", ["n" * 250, "ü" * 120, "🦊" * 60, b"bytes"])
@@ -51,7 +51,7 @@ def test_names_may_be_as_long_as_the_disk_allows(name, tmp_path):
 
 @posix
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o666])
-def test_whoever_may_read_the_old_file_may_read_the_new(mode, tmp_path):
+def test_permissions_of_the_old_file_are_preserved(mode, tmp_path):
     path = tmp_path / "private"
     path.write_bytes(b"old")
     path.chmod(mode)

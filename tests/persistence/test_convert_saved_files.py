@@ -1,4 +1,4 @@
-"""Files of format 1, which an earlier version wrote, load after a script has converted them."""
+"""Files of format 1 are converted by a script."""
 
 import importlib.util
 import subprocess
@@ -39,11 +39,11 @@ def converted(name, folder):
     return sklearn_meta.load(folder / name)
 
 
-def same(found, expected):
-    np.testing.assert_allclose(found, expected, rtol=1e-6)  # by another machine
+def same(actual, expected):
+    np.testing.assert_allclose(actual, expected, rtol=1e-6)  # by another machine
 
 
-def test_an_estimator(tmp_path):
+def test_an_estimator_is_converted(tmp_path):
     est = converted("estimator", tmp_path)
     assert est.classes_.tolist() == ["a", "b", "c"]
     assert len(est.history_) == 1
@@ -52,7 +52,7 @@ def test_an_estimator(tmp_path):
     same(again.predict_proba(OLD["blobs"]), OLD["estimator_refit"])
 
 
-def test_a_pipeline(tmp_path):
+def test_a_pipeline_is_converted(tmp_path):
     pipe = converted("pipeline", tmp_path)
     same(pipe.predict_proba(OLD["blobs"]), OLD["pipeline"])
     pipe.fit(OLD["blobs_X"], OLD["blobs_y"])
@@ -61,14 +61,14 @@ def test_a_pipeline(tmp_path):
         pipe.fit(OLD["blobs_X"], OLD["blobs_y"])
 
 
-def test_a_guard(tmp_path):
+def test_a_guard_is_converted(tmp_path):
     guard = converted("guard", tmp_path)
     same(guard.predict(OLD["lines"]), OLD["guard"])
     again = clone(guard).fit(OLD["lines_X"], OLD["lines_y"])
     same(again.predict(OLD["lines_query"]), OLD["guard_refit"])
 
 
-def test_adapted_tasks(tmp_path):
+def test_adapted_tasks_are_converted(tmp_path):
     prior = converted("prior", tmp_path)
     script().convert_adapted(old_file("adapted", tmp_path), tmp_path / "tasks", prior)
     store = AdaptedTasks(tmp_path / "tasks", prior)

@@ -1,4 +1,4 @@
-"""Saved estimators come back the same to the last bit; what a file does not hold is asked for."""
+"""Saved estimators are loaded unchanged; load asks for what a file does not contain."""
 
 import io
 import pickle
@@ -16,7 +16,13 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from skorch.callbacks import PrintLog
 
 import sklearn_meta
-from sklearn_meta import MAMLClassifier, MAMLRegressor, ProtoNetClassifier, SaveError
+from sklearn_meta import (
+    MAMLClassifier,
+    MAMLRegressor,
+    PooledClassifier,
+    ProtoNetClassifier,
+    SaveError,
+)
 from sklearn_meta._archive import read_file, write_file
 from sklearn_meta.analysis import GuardedMetaClassifier, GuardedMetaRegressor
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
@@ -51,9 +57,9 @@ def outputs(est, X=None):
     return est.predict_proba(X) if is_classifier(est) else est.predict(X)
 
 
-def there_and_back(est, path, **given):
+def save_and_load(est, path, **params):
     est.save(path)
-    return sklearn_meta.load(path, **given)
+    return sklearn_meta.load(path, **params)
 
 
 def assert_same(est, same):
@@ -67,17 +73,21 @@ def assert_same(est, same):
 
 
 @pytest.mark.parametrize("cls", [cls for _, cls in all_estimators()], ids=lambda c: c.__name__)
-def test_an_estimator_comes_back_the_same_in_every_state(cls, tmp_path):
-    new = there_and_back(cls(**SMALL), tmp_path / "new")
+def test_an_estimator_is_loaded_unchanged_in_every_state(cls, tmp_path):
+    new = save_and_load(cls(**SMALL), tmp_path / "new")
     assert new.get_params() == cls(**SMALL).get_params()
     assert new.meta_state is None
-    cold = fitted(cls(**SMALL))
-    np.testing.assert_array_equal(outputs(there_and_back(cold, tmp_path / "cold")), outputs(cold))
-    learned = there_and_back(prior(cls), tmp_path / "learned")
+    learned = save_and_load(prior(cls), tmp_path / "learned")
     adapted = fitted(clone(prior(cls)))
     assert_same(adapted, fitted(clone(learned)))
-    assert_same(adapted, there_and_back(adapted, tmp_path / "adapted"))
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["adapted", "cold", "learned", "new"]
+    assert_same(adapted, save_and_load(adapted, tmp_path / "adapted"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["adapted", "learned", "new"]
+
+
+@pytest.mark.parametrize("cls", [MAMLClassifier, MAMLRegressor, PooledClassifier])
+def test_an_estimator_trained_from_scratch_is_loaded_unchanged(cls, tmp_path):
+    cold = fitted(cls(**SMALL))
+    np.testing.assert_array_equal(outputs(save_and_load(cold, tmp_path / "cold")), outputs(cold))
 
 
 WRAPPED = {
@@ -94,16 +104,16 @@ WRAPPED = {
 
 
 @pytest.mark.parametrize("name", WRAPPED)
-def test_what_wraps_an_estimator_comes_back_the_same(name, tmp_path):
+def test_wrapped_estimators_are_loaded_unchanged(name, tmp_path):
     est = WRAPPED[name]()
-    assert repr(there_and_back(est, tmp_path / "new")) == repr(est)
+    assert repr(save_and_load(est, tmp_path / "new")) == repr(est)
     est.meta_fit(tasks_of(est))
-    learned = there_and_back(est, tmp_path / "learned")
+    learned = save_and_load(est, tmp_path / "learned")
     assert_same(fitted(est), fitted(clone(learned)))
-    assert_same(est, there_and_back(est, tmp_path / "adapted"))
+    assert_same(est, save_and_load(est, tmp_path / "adapted"))
 
 
-def test_the_trusted_types_suffice_for_skops_itself():
+def test_trusted_types_suffice_for_skops():
     for est in [prior(cls) for _, cls in all_estimators()] + [make() for make in WRAPPED.values()]:
         est = clone(est) if hasattr(est, "theta_") else clone(est).meta_fit(tasks_of(est))
         same = skops.io.loads(skops.io.dumps(fitted(est)), trusted=TRUSTED_TYPES)
@@ -137,14 +147,14 @@ def test_pickle_and_joblib_are_exact(tmp_path):
 
 def test_a_loaded_prior_is_meta_trained_further(tmp_path):
     est = prior(MAMLClassifier)
-    more = clone(there_and_back(est, tmp_path / "file")).set_params(warm_start=True).meta_fit(BLOBS)
+    more = clone(save_and_load(est, tmp_path / "file")).set_params(warm_start=True).meta_fit(BLOBS)
     twin = clone(est).set_params(warm_start=True).meta_fit(BLOBS)
     assert_same(fitted(twin), fitted(more))
 
 
-def test_a_history_comes_back(tmp_path):
+def test_history_is_loaded(tmp_path):
     est = prior(MAMLClassifier)
-    same = there_and_back(est, tmp_path / "file")
+    same = save_and_load(est, tmp_path / "file")
     assert same.history_ == est.history_
     assert type(same.history_) is type(est.history_)
     assert same.meta_state.versions == est.meta_state.versions
@@ -159,22 +169,22 @@ LABELS = [
 
 
 @pytest.mark.parametrize("labels", LABELS, ids=lambda a: a.dtype.name)
-def test_labels_of_many_kinds_come_back(labels, tmp_path):
+def test_labels_of_many_kinds_are_loaded(labels, tmp_path):
     est = clone(prior(MAMLClassifier)).fit(BLOBS[0].X, labels[BLOBS[0].y])
-    same = there_and_back(est, tmp_path / "file")
+    same = save_and_load(est, tmp_path / "file")
     np.testing.assert_array_equal(same.predict(BLOBS[1].X), est.predict(BLOBS[1].X))
     assert same.classes_.dtype == est.classes_.dtype
 
 
 @pytest.mark.parametrize("how", ["save", "pickle"])
-def test_it_predicts_by_the_parameters_of_its_fit(how, tmp_path):
+def test_predictions_use_the_parameters_of_fit(how, tmp_path):
     """Those set since are saved too, and serve the next fit."""
     for est in (fitted(clone(prior(ProtoNetClassifier))), fitted(MAMLRegressor(**SMALL))):
         expected = outputs(est)
         change = {"distance": "cosine"} if is_classifier(est) else {"activation": "tanh"}
         est.set_params(**change)
         if how == "save":
-            same = there_and_back(est, tmp_path / "file")
+            same = save_and_load(est, tmp_path / "file")
         else:
             same = pickle.loads(pickle.dumps(est))
         assert same.get_params() == est.get_params()
@@ -182,11 +192,11 @@ def test_it_predicts_by_the_parameters_of_its_fit(how, tmp_path):
         np.testing.assert_array_equal(outputs(fitted(same)), outputs(fitted(est)))
 
 
-def test_names_of_features_come_back(tmp_path):
+def test_feature_names_are_loaded(tmp_path):
     pandas = pytest.importorskip("pandas")
     frames = [(pandas.DataFrame(t.X, columns=list("abcd")), t.y) for t in BLOBS]
     est = MAMLClassifier(**SMALL).meta_fit(frames).fit(*frames[0])
-    same = there_and_back(est, tmp_path / "file")
+    same = save_and_load(est, tmp_path / "file")
     assert list(same.feature_names_in_) == list("abcd")
     assert same.feature_names_in_.dtype == object
     np.testing.assert_array_equal(outputs(same, frames[1][0]), outputs(est, frames[1][0]))
@@ -194,40 +204,40 @@ def test_names_of_features_come_back(tmp_path):
         same.fit(frames[0][0][list("dcba")], frames[0][1])
 
 
-def test_images_come_back(tmp_path):
+def test_image_learners_are_loaded(tmp_path):
     X = np.random.RandomState(0).normal(size=(12, 1, 16, 16)).astype(np.float32)
     tasks = [(X, np.arange(12) % 2)] * 2
     est = ProtoNetClassifier(backbone="conv4", max_meta_iter=1, n_shot=1, random_state=0)
     est.meta_fit(tasks).fit(*tasks[0])
-    same = there_and_back(est, tmp_path / "file")
+    same = save_and_load(est, tmp_path / "file")
     np.testing.assert_array_equal(outputs(same, X), outputs(est, X))
 
 
 # ---- what is left out, and asked for -----------------------------------------------------------
 
 
-def test_what_belongs_to_the_process_is_left_out_with_a_warning(tmp_path):
+def test_parameters_of_the_process_are_dropped_with_a_warning(tmp_path):
     est = MAMLClassifier(callbacks=[PrintLog()], checkpoint_dir=tmp_path / "runs", random_state=0)
     with pytest.warns(
         UserWarning, match="'callbacks', 'checkpoint_dir' of MAML.* will be None"
     ) as caught:
-        same = there_and_back(est, tmp_path / "file")
+        same = save_and_load(est, tmp_path / "file")
     assert same.callbacks is same.checkpoint_dir is None
     assert [w.filename for w in caught] == [__file__]
     assert est.callbacks is not None
     for wrap in (lambda e: e, lambda e: make_meta_pipeline(StandardScaler(), e)):
         est = wrap(MAMLClassifier(random_state=np.random.RandomState(0)))
         with pytest.warns(UserWarning, match="'random_state' of MAMLClassifier") as caught:
-            there_and_back(est, tmp_path / "file")
+            save_and_load(est, tmp_path / "file")
         assert [w.filename for w in caught] == [__file__]
     pipe = make_meta_pipeline(StandardScaler(), MAMLClassifier(), memory=str(tmp_path / "cache"))
     with pytest.warns(UserWarning, match="'memory' of MetaPipeline"):
-        assert there_and_back(pipe, tmp_path / "file").memory is None
+        assert save_and_load(pipe, tmp_path / "file").memory is None
 
 
 def test_devices_and_tuples(tmp_path):
     est = MAMLClassifier(device=torch.device("cpu"), hidden_layer_sizes=(4, 4), n_shot=(1, 2))
-    same = there_and_back(est, tmp_path / "file", verbose=1)
+    same = save_and_load(est, tmp_path / "file", verbose=1)
     assert (same.device, same.hidden_layer_sizes, same.n_shot) == ("cpu", (4, 4), (1, 2))
     assert same.verbose == 1
 
@@ -235,7 +245,7 @@ def test_devices_and_tuples(tmp_path):
 def test_a_model_of_a_gpu_loads_without_one(tmp_path):
     """Its arrays are numpy's; only its parameter names the device."""
     est = fitted(clone(prior(MAMLClassifier))).set_params(device="cuda:63")
-    same = there_and_back(est, tmp_path / "file")
+    same = save_and_load(est, tmp_path / "file")
     assert same.device == "cuda:63"
     with pytest.raises(ValueError, match="'cuda:63' is not available on this machine"):
         fitted(same)
@@ -249,7 +259,7 @@ def net():
 
 
 @pytest.mark.parametrize("backbone", [net, torch.nn.Linear(4, 6)], ids=["function", "module"])
-def test_a_network_of_ones_own_is_asked_for(backbone, tmp_path):
+def test_a_custom_network_is_required_by_load(backbone, tmp_path):
     learned = MAMLClassifier(**SMALL | {"backbone": backbone}).meta_fit(BLOBS)
     cold = MAMLClassifier(**SMALL | {"backbone": backbone})
     for est in (fitted(learned), fitted(cold)):
@@ -259,7 +269,7 @@ def test_a_network_of_ones_own_is_asked_for(backbone, tmp_path):
         same = sklearn_meta.load(tmp_path / "file", backbone=backbone)
         np.testing.assert_array_equal(outputs(same), outputs(est))
     with pytest.raises(SaveError, match=r"'backbone' .* for another network"):
-        there_and_back(learned, tmp_path / "file", backbone=torch.nn.Linear(4, 7))
+        save_and_load(learned, tmp_path / "file", backbone=torch.nn.Linear(4, 7))
 
 
 def test_code_that_was_changed_since_fit_is_refused(tmp_path):
@@ -274,7 +284,7 @@ def test_code_that_was_changed_since_fit_is_refused(tmp_path):
     expected = outputs(est)
     est.set_params(distance=cosine)  # the fit was by a name, which is saved
     np.testing.assert_array_equal(
-        outputs(there_and_back(est, tmp_path / "file", distance=cosine)), expected
+        outputs(save_and_load(est, tmp_path / "file", distance=cosine)), expected
     )
 
 
@@ -290,7 +300,7 @@ class Odd(MAMLClassifier):
         return super().fit(X, y, sample_weight)
 
 
-def test_classes_of_ones_own(tmp_path):
+def test_user_classes_have_to_be_trusted(tmp_path):
     est = fitted(Mine(**SMALL).meta_fit(BLOBS))
     est.save(tmp_path / "file")
     with pytest.raises(SaveError, match=r"not trusted: \['.*Mine'\].*types=\[\.\.\.\]"):
@@ -318,7 +328,7 @@ def test_parameters_of_another_network_are_refused_before_they_are_saved(tmp_pat
     cold = fitted(MAMLClassifier(**SMALL))
     expected = outputs(cold)
     cold.set_params(hidden_layer_sizes=9)  # nothing was learned for the other one
-    same = there_and_back(cold, tmp_path / "cold")
+    same = save_and_load(cold, tmp_path / "cold")
     assert same.hidden_layer_sizes == 9
     np.testing.assert_array_equal(outputs(same), expected)
 
@@ -326,23 +336,24 @@ def test_parameters_of_another_network_are_refused_before_they_are_saved(tmp_pat
 def test_other_versions_warn(tmp_path, monkeypatch):
     est = prior(MAMLClassifier)
     real = __import__("importlib.metadata").metadata.version
-    for then, warns in (("1.13.1", True), ("2.0.0", False)):
+    for version, warns in (("1.13.1", True), ("2.0.0", False)):
         monkeypatch.setattr(
-            "importlib.metadata.version", lambda name, v=then: v if name == "torch" else real(name)
+            "importlib.metadata.version",
+            lambda name, v=version: v if name == "torch" else real(name),
         )
         est.save(tmp_path / "file")
         monkeypatch.undo()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             sklearn_meta.load(tmp_path / "file")
-        assert [f"torch {then} (this is" in str(w.message) for w in caught] == [True] * warns
+        assert [f"torch {version} (this is" in str(w.message) for w in caught] == [True] * warns
 
 
 def doubled(X):
     return 2 * X
 
 
-def test_a_type_that_nobody_trusts_is_named(tmp_path):
+def test_an_untrusted_type_is_named(tmp_path):
     pipe = make_meta_pipeline(FunctionTransformer(doubled), MAMLClassifier(**SMALL))
     fitted(pipe.meta_fit(BLOBS)).save(tmp_path / "file")
     with pytest.raises(SaveError, match=r"not trusted: \['.*doubled'\].*trusted=\['.*doubled'"):
@@ -351,9 +362,9 @@ def test_a_type_that_nobody_trusts_is_named(tmp_path):
     np.testing.assert_array_equal(outputs(same), outputs(pipe))
 
 
-def test_a_pipeline_still_knows_what_was_fitted_on_all_tasks(tmp_path):
+def test_a_loaded_pipeline_keeps_its_pooled_transformers(tmp_path):
     pipe = make_meta_pipeline(StandardScaler(), MAMLClassifier(**SMALL), transform_scope="pooled")
-    same = there_and_back(pipe.meta_fit(BLOBS), tmp_path / "file")
+    same = save_and_load(pipe.meta_fit(BLOBS), tmp_path / "file")
     np.testing.assert_array_equal(same.score_tasks(BLOBS), pipe.score_tasks(BLOBS))
     same.set_params(standardscaler__with_mean=False)
     with pytest.raises(ValueError, match="fitted on all tasks by meta_fit"):

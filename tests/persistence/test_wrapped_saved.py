@@ -49,7 +49,7 @@ MAKERS = {
 @pytest.mark.parametrize("scope", ["task", "pooled"])
 @pytest.mark.parametrize("name", MAKERS)
 @pytest.mark.parametrize("state", ["meta-fitted", "adapted"])
-def test_wrapped_learners_come_back_as_they_were(name, scope, state, tmp_path):
+def test_wrapped_learners_are_loaded_unchanged(name, scope, state, tmp_path):
     est, tasks = MAKERS[name](scope), BLOBS if "classes" in name else LINEAR
     first, second = tasks[:2]
     est.meta_fit(tasks)
@@ -61,22 +61,22 @@ def test_wrapped_learners_come_back_as_they_were(name, scope, state, tmp_path):
     assert repr(same) == repr(est)
     if state == "adapted":
         np.testing.assert_array_equal(same.predict(first.X_query), est.predict(first.X_query))
-    twins = [own.fit(second.X_support, second.y_support) for own in (est, clone(same), same)]
-    expected, *found = (own.predict(second.X_query) for own in twins)
-    for predicted in found:
+    twins = [twin.fit(second.X_support, second.y_support) for twin in (est, clone(same), same)]
+    expected, *actual = (twin.predict(second.X_query) for twin in twins)
+    for predicted in actual:
         np.testing.assert_array_equal(predicted, expected)
     np.testing.assert_array_equal(same.score_tasks(tasks), est.score_tasks(tasks))
     with pytest.raises((ValueError, TaskError)):
         same.fit(second.X_support[:, :2], second.y_support)
 
 
-def test_what_has_learned_nothing_comes_back_too(tmp_path):
+def test_unfitted_wrappers_are_loaded(tmp_path):
     for make in MAKERS.values():
         make("task").save(tmp_path / "file")
         assert repr(sklearn_meta.load(tmp_path / "file")) == repr(make("task"))
 
 
-def test_parameters_given_to_load_are_those_of_the_learner_inside(tmp_path):
+def test_parameters_of_load_are_those_of_the_wrapped_learner(tmp_path):
     guard = GuardedMetaRegressor(piped(regressor(), "pooled"), **QUICK).meta_fit(LINEAR)
     guard.save(tmp_path / "file")
     same = sklearn_meta.load(tmp_path / "file", task_chunk_size=3)

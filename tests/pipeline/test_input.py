@@ -50,7 +50,7 @@ def test_columns_of_other_names_are_refused(scope):
 
 
 @each_scope
-def test_columns_are_held_against_those_of_meta_fit(scope, tmp_path):
+def test_columns_are_compared_with_those_of_meta_fit(scope, tmp_path):
     pipe = scaled(scope).meta_fit(FRAMES)
     pipe.save(tmp_path / "pipe")
     X, y = FRAMES[0]
@@ -64,7 +64,7 @@ def test_columns_are_held_against_those_of_meta_fit(scope, tmp_path):
         twin.reset_meta().fit(other, y)
 
 
-def test_arrays_go_with_frames():
+def test_arrays_and_frames_mix():
     mixed = [FRAMES[0], *((X.to_numpy(), y) for X, y in FRAMES[1:])]
     pipe, (X, y) = scaled().meta_fit(mixed), FRAMES[0]
     assert pipe.predict_tasks(BLOBS[:1])[0].shape == (18,)
@@ -84,7 +84,7 @@ def test_frames_that_cannot_be_stacked():
 
 
 @each_scope
-def test_columns_are_no_matter_of_a_series(scope):
+def test_a_series_as_x_is_refused(scope):
     with pytest.raises(ValueError, match="Expected a 2-dimensional container but got"):
         scaled(scope).meta_fit([(pd.Series([1.0, 2, 3, 4]), [0, 0, 1, 1])] * 2)
 

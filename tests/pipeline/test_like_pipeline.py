@@ -1,4 +1,4 @@
-"""A MetaPipeline is a Pipeline: what scikit-learn's own tests of pipelines ask, asked of it."""
+"""A MetaPipeline behaves as scikit-learn's Pipeline."""
 
 import re
 
@@ -93,7 +93,7 @@ def test_a_last_step_that_is_no_meta_learner_is_refused(last, call):
 @pytest.mark.parametrize(
     ("name", "value"), [("memory", 3), ("verbose", "yes"), ("transform_input", "X_val")]
 )
-def test_parameters_are_held_to_the_constraints_of_a_pipeline(name, value):
+def test_parameter_constraints_are_those_of_a_pipeline(name, value):
     with pytest.raises(ValueError, match=f"The '{name}' parameter of MetaPipeline must be"):
         three(**{name: value}).meta_fit(BLOBS)
 
@@ -108,7 +108,7 @@ PIPELINES = {
 
 
 @pytest.mark.parametrize("case", PIPELINES)
-def test_it_can_be_looked_at_in_every_state(case):
+def test_repr_and_html_work_in_every_state(case):
     pipe = PIPELINES[case]()
     assert {"steps", "meta_fit", "transform_scope"} <= set(dir(pipe))
     assert repr(pipe).startswith("MetaPipeline(steps=[")
@@ -132,7 +132,7 @@ def test_kinds_and_tags_are_those_of_the_last_step():
 # ---- steps -------------------------------------------------------------------------------------
 
 
-def test_steps_are_found_by_position_and_name():
+def test_steps_are_indexed_by_position_and_name():
     pipe = three()
     assert pipe[0] is pipe["scale"] is pipe.named_steps["scale"] is pipe.named_steps.scale
     assert pipe[-1] is pipe["net"]
@@ -206,7 +206,7 @@ def test_steps_may_be_a_tuple(scope):
 
 
 @each_scope
-def test_names_of_columns_come_out_of_the_transformers(scope):
+def test_get_feature_names_out_is_that_of_the_transformers(scope):
     frames = [(pd.DataFrame(t.X, columns=list("abc")), t.y) for t in BLOBS]
     pipe = three(transform_scope=scope).meta_fit(frames).fit(*frames[0])
     assert pipe[:-1].get_feature_names_out().tolist() == ["pca0", "pca1"]
@@ -220,7 +220,7 @@ def test_names_of_columns_come_out_of_the_transformers(scope):
     assert pipe[-1].feature_names_in_.tolist() == ["pca0", "pca1"]
 
 
-def test_it_is_fitted_when_its_last_step_is():
+def test_a_pipeline_is_fitted_when_its_last_step_is():
     for pipe in (three(), three().meta_fit(BLOBS)):
         with pytest.raises(NotFittedError):
             check_is_fitted(pipe)

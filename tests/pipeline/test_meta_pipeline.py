@@ -1,4 +1,4 @@
-"""Transformers in meta-training and after it: on each task, or once on all."""
+"""Transformers of each task, or pooled over all tasks, in meta-training and afterwards."""
 
 import pickle
 
@@ -56,7 +56,7 @@ def by_hand(task, scope, train):
 
 
 @each_scope
-def test_it_is_transforming_by_hand_and_meta_training(scope):
+def test_a_pipeline_equals_transforming_by_hand(scope):
     train, test = BLOBS[:6], BLOBS[6:]
     pipe = scaled(scope).meta_fit(train)
     learner = protonet().meta_fit([by_hand(t, scope, train) for t in train])
@@ -88,13 +88,13 @@ def test_validation_tasks_are_transformed_too(scope):
 # ---- the two regimes -------------------------------------------------------------------------
 
 
-def regime(own_units):
+def regime(local_units):
     """Two classes that differ in one direction: in units of each task, or hidden among many."""
     rng, tasks = np.random.RandomState(0), []
     direction = rng.normal(size=20) / 20**0.5
     for _ in range(60):
         k = rng.permutation(np.arange(40) % 2)
-        if own_units:  # metres or feet, from sea level or from the valley
+        if local_units:  # metres or feet, from sea level or from the valley
             X = rng.normal(size=(40, 3)) * 0.4
             X[:, 0] += 2 * k - 1
             X = X * np.exp(rng.normal(size=3) * 2) + rng.normal(size=3) * 50
@@ -105,8 +105,8 @@ def regime(own_units):
     return tasks[:40], tasks[40:]
 
 
-def test_tasks_with_units_of_their_own_need_transformers_of_their_own():
-    train, test = regime(own_units=True)
+def test_tasks_with_different_units_need_transformers_of_each_task():
+    train, test = regime(local_units=True)
     scores = {}
     for scope in SCOPES:
         pipe = scaled(scope, max_meta_iter=100, meta_lr=0.01, scaling=None).meta_fit(train)
@@ -114,8 +114,8 @@ def test_tasks_with_units_of_their_own_need_transformers_of_their_own():
     assert scores["task"] > scores["pooled"] + 0.05
 
 
-def test_a_transformer_that_few_rows_cannot_fit_is_better_fitted_on_all():
-    train, test = regime(own_units=False)
+def test_a_transformer_that_needs_many_rows_is_better_pooled():
+    train, test = regime(local_units=False)
     scores = {}
     for scope in SCOPES:
         steps = PCA(1), protonet(max_meta_iter=100, scaling=None)
@@ -128,7 +128,7 @@ def test_a_transformer_that_few_rows_cannot_fit_is_better_fitted_on_all():
 
 
 @each_scope
-def test_clones_and_copies_keep_what_was_learned(scope):
+def test_clones_and_copies_keep_the_prior(scope):
     pipe, task = scaled(scope).meta_fit(BLOBS), BLOBS[0]
     expected = pipe.fit(task.X_support, task.y_support).predict_proba(task.X)
     for twin in (clone(pipe), pickle.loads(pickle.dumps(pipe)), clone(clone(pipe))):
@@ -243,7 +243,7 @@ def test_a_long_frame_with_categories_and_gaps(encoder):
     np.testing.assert_array_equal(pipe.feature_names_in_, ["x", "colour"])
 
 
-def test_transformed_tasks_of_different_widths_are_refused_in_words():
+def test_transformed_tasks_of_different_widths_are_refused():
     frame = customers()
     pipe = make_meta_pipeline(mixed(ENCODERS["one-hot"]), MAMLClassifier(**SMALL, n_shot=2))
     with pytest.raises(
@@ -315,7 +315,7 @@ def test_transform_tasks_returns_what_the_learner_takes(scope):
 
 
 @pytest.mark.parametrize(
-    ("tasks", "words"),
+    ("tasks", "message"),
     [
         (EmpiricalTasks(BLOBS), "transforms existing tasks"),
         (np.zeros((4, 2)), "tasks must be a sequence of tasks"),
@@ -324,8 +324,8 @@ def test_transform_tasks_returns_what_the_learner_takes(scope):
     ],
 )
 @each_scope
-def test_what_are_no_tasks_is_refused(scope, tasks, words):
-    with pytest.raises(TaskError, match=words):
+def test_bad_tasks_are_refused(scope, tasks, message):
+    with pytest.raises(TaskError, match=message):
         scaled(scope).meta_fit(tasks)
 
 
@@ -341,7 +341,7 @@ def test_tables_that_do_not_fit_are_refused():
         scaled("task").meta_fit(customers(), y="buys", groups="whom")
 
 
-def test_what_cannot_meta_train_is_refused():
+def test_pipelines_without_a_meta_learner_and_bad_scopes_are_refused():
     with pytest.raises(TypeError, match="last step of a MetaPipeline must have meta_fit; step"):
         make_meta_pipeline(StandardScaler(), PCA(2)).meta_fit(BLOBS)
     with pytest.raises(ValueError, match=r"'transform_scope' .* must be one of"):
@@ -368,7 +368,7 @@ class MeanOfOthers(TransformerMixin, BaseEstimator):
 
 
 @each_scope
-def test_rows_that_an_encoder_was_fitted_on_are_encoded_without_themselves(scope):
+def test_target_encoding_of_training_rows_is_cross_fitted(scope):
     """As a pipeline's `fit` does: else a category would tell the label of its own row."""
     rng = np.random.RandomState(0)
     tasks = [
@@ -395,7 +395,7 @@ def test_rows_that_an_encoder_was_fitted_on_are_encoded_without_themselves(scope
 
 
 @each_scope
-def test_sparse_tasks_are_transformed_as_dense_ones(scope):
+def test_sparse_tasks_are_transformed_as_dense_tasks(scope):
     dense = [Task(t.X * (np.abs(t.X) > 1), t.y, support=np.arange(0, len(t), 2)) for t in BLOBS]
     sparse = [Task(csr_array(t.X), t.y, support=t.support) for t in dense]
     pairs = [(csr_array(t.X), t.y) for t in dense]

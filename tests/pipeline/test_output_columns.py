@@ -1,4 +1,4 @@
-"""Transformers of each task make the same columns of all tasks, or the pipeline names the one."""
+"""Transformers of each task must make the same columns of all tasks."""
 
 import numpy as np
 import pandas as pd
@@ -75,7 +75,7 @@ def _tasks(change, **other):
     return [(_rows(seed, **other)[columns], Y) for seed in range(3)]
 
 
-def _words(change):
+def _message(change):
     return rf"transformer '{GUILTY[change]}' makes are not those of .* transform_scope='pooled'"
 
 
@@ -83,9 +83,9 @@ def _words(change):
 def test_tasks_with_other_columns_are_refused_before_meta_training(change):
     tasks, others = _tasks(change), _tasks(change, **CHANGES[change][2])
     pipe = _pipeline(change, Untrained())
-    with pytest.raises(TaskError, match=f"Task 3: The columns that the {_words(change)}"):
+    with pytest.raises(TaskError, match=f"Task 3: The columns that the {_message(change)}"):
         pipe.meta_fit([*tasks, *others])
-    with pytest.raises(TaskError, match=f"In validation_tasks: Task 0: .*{_words(change)}"):
+    with pytest.raises(TaskError, match=f"In validation_tasks: Task 0: .*{_message(change)}"):
         pipe.meta_fit(tasks, validation_tasks=others)
 
 
@@ -104,12 +104,18 @@ def test_a_support_with_other_columns_is_refused(change, names, tmp_path):
     )
     for twin in (pipe, clone(pipe).fit(*tasks[0]), saved):
         before = twin.predict_proba(tasks[0][0])
-        with pytest.raises(ValueError, match=_words(change)):
+        with pytest.raises(ValueError, match=_message(change)):
             twin.fit(form(other), y)
         np.testing.assert_array_equal(twin.predict_proba(tasks[0][0]), before)
-        with pytest.raises(TaskError, match=f"Task 1: .*{_words(change)}"):
+        with pytest.raises(TaskError, match=f"Task 1: .*{_message(change)}"):
             twin.score_tasks([_halves(tasks[0][0]), _halves(form(other))])
-        twin.reset_meta().fit(form(other), y)
+
+
+def test_reset_meta_forgets_the_columns():
+    change = "an encoder"
+    (other, y), *_ = _tasks(change, **CHANGES[change][2])
+    pipe = _pipeline(change).meta_fit(_tasks(change)).reset_meta().fit(other, y)
+    assert pipe.predict(other).shape == y.shape
 
 
 def _halves(X):
@@ -151,7 +157,7 @@ class Refuses(TransformerMixin, BaseEstimator):
         return X
 
 
-def test_an_error_of_a_transformer_is_its_own():
+def test_an_error_of_a_transformer_is_raised_unchanged():
     tasks = [(np.random.RandomState(i).normal(size=(12, 2)), Y) for i in range(3)]
     learner = ProtoNetClassifier(max_meta_iter=1, random_state=0)
     pipe = make_meta_pipeline(StandardScaler(with_std=False), Refuses(), learner).meta_fit(tasks)
@@ -178,14 +184,14 @@ def test_the_same_columns_pass_in_every_form():
     assert pipe.fit(*sparse[0]).predict(sparse[0][0]).shape == (12,)
 
 
-def test_searches_over_tasks_say_so_too():
+def test_searches_over_tasks_refuse_other_columns():
     change = "an encoder"
     tasks = [*_tasks(change), *_tasks(change, **CHANGES[change][2])]
-    with pytest.raises(TaskError, match=_words(change)):
+    with pytest.raises(TaskError, match=_message(change)):
         TaskEstimator(_pipeline(change)).fit(tasks)
 
 
-def test_a_frame_after_arrays_is_held_to_the_number_of_columns():
+def test_a_frame_after_arrays_needs_the_number_of_columns():
     encode, learner = OneHotEncoder(), ProtoNetClassifier(max_meta_iter=1, random_state=0)
     tasks = [(_rows(seed)[["drug"]].to_numpy(), Y) for seed in range(3)]
     pipe = make_meta_pipeline(encode, learner).meta_fit(tasks)

@@ -1,4 +1,4 @@
-"""Every spelling of a collection of tasks is the same collection."""
+"""Every format of a collection of tasks gives the same tasks."""
 
 import numpy as np
 import pandas as pd
@@ -64,7 +64,7 @@ def test_frames_keep_their_names():
     assert four.feature_names_in == two.feature_names_in == table.feature_names_in == ("u", "v")
 
 
-def test_arrays_stand_beside_frames_of_the_same_columns():
+def test_arrays_and_frames_of_the_same_columns_mix():
     frame = pd.DataFrame({"u": [0.0, 1.0], "v": [1.0, 2.0]})
     array = frame.to_numpy()
     for tasks in ([(frame, [0, 1]), (array, [0, 1])], [(array, [0, 1]), (frame, [0, 1])]):

@@ -1,4 +1,4 @@
-"""The Dirichlet distribution of class proportions: its density, its estimates, what it draws."""
+"""The Dirichlet distribution of class proportions: density, estimates, samples."""
 
 import numpy as np
 import pandas as pd
@@ -67,7 +67,7 @@ def test_probabilities_of_all_counts_sum_to_one():
     np.testing.assert_allclose(np.exp(log_dirichlet_multinomial(counts, ALPHA)).sum(), 1)
 
 
-def test_what_is_drawn_has_the_moments_of_the_counts():
+def test_samples_have_the_moments_of_the_counts():
     drawn = clone(FITTED).set_params(n_rows=10).fit(tasks_of(40, 20, seed=0)).sample(3000, 0)
     counts = np.array([[np.sum(t.y == name) for name in NAMES] for t in drawn])
     twin = dirichlet_multinomial(ALPHA, 10)
@@ -80,7 +80,7 @@ def test_rows_are_of_their_class():
         np.testing.assert_array_equal(NAMES[np.round(task.X.mean(1) / 9).astype(int)], task.y)
 
 
-def test_names_of_features_are_handed_on():
+def test_feature_names_are_passed_on():
     frame = pd.DataFrame(np.zeros((4, 2)), columns=["u", "v"])
     p_T = DirichletTaskDistribution(n_rows=9).fit([(frame, list("aabb")), (frame, list("abbb"))])
     assert p_T.sample(random_state=0)[0].feature_names_in == ("u", "v")
@@ -140,7 +140,7 @@ def test_bad_tasks():
         DirichletTaskDistribution().fit([Task(np.zeros((2, 1)), [0.5, 1.5])] * 2)
 
 
-def test_rows_that_no_draw_can_have():
+def test_samples_without_two_classes_are_refused():
     p_T = DirichletTaskDistribution(n_rows=3).fit(tasks_of(4, 20, seed=0))
     with pytest.raises(ValueError, match="no task had two classes, and min_class_rows=2"):
         p_T.sample(random_state=0)

@@ -1,4 +1,4 @@
-"""Distributions of tasks: what is drawn, and that it depends on the seed alone."""
+"""Distributions of tasks: their samples, which depend only on the seed."""
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ Y = np.array([f"k{i}" for i in np.arange(30) % 5])  # six rows of each of five c
 
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(st.integers(2, 5), st.integers(1, 5), st.integers(1, 9), st.integers(0, 99))
-def test_a_few_shot_task_has_the_ways_and_shots_asked_for(n_way, n_shot, n_query, seed):
+def test_a_few_shot_task_has_n_way_classes_of_n_shot_rows(n_way, n_shot, n_query, seed):
     (task,) = FewShotTasks(X, Y, n_way, n_shot, n_query).sample(random_state=seed)
     labels, counts = np.unique(task.y_support, return_counts=True)
     assert (len(labels), set(counts)) == (n_way, {n_shot})
@@ -39,7 +39,7 @@ def test_ranges_are_drawn_from_both_ends_included():
     assert "n_way=(2, 5), n_shot=(1, 3)" in repr(pool)
 
 
-def test_small_classes_give_what_they_have():
+def test_small_classes_give_all_their_rows():
     y = np.array(["rare"] * 2 + ["common"] * 28)
     (task,) = FewShotTasks(X, y, n_way=2, n_shot=(1, 5)).sample(random_state=1)
     assert sum(task.y == "rare") == 2
@@ -47,7 +47,7 @@ def test_small_classes_give_what_they_have():
 
 
 @pytest.mark.parametrize("shape", [(3, 3), (2, 3, 3)])
-def test_quarter_turns_are_classes_of_their_own(shape):
+def test_quarter_turns_are_separate_classes(shape):
     images = np.random.RandomState(0).rand(6, *shape)
     pool = FewShotTasks(images, [0, 0, 0, 1, 1, 1], n_way=8, n_shot=2, rotations=True)
     assert pool.classes_.tolist() == list(range(8))
@@ -59,12 +59,12 @@ def test_quarter_turns_are_classes_of_their_own(shape):
         assert matches[0] // 3 == label // 4
 
 
-def test_names_of_features_are_handed_on():
+def test_feature_names_are_passed_on():
     frame = pd.DataFrame(X, columns=["u", "v"])
     assert FewShotTasks(frame, Y).sample(random_state=0)[0].feature_names_in == ("u", "v")
 
 
-def test_the_empirical_distribution_gives_the_very_tasks_evenly():
+def test_the_empirical_distribution_draws_its_tasks_uniformly():
     tasks = [Task([[float(i)]], [0]) for i in range(3)]
     empirical = EmpiricalTasks(tasks)
     drawn = empirical.sample(300, random_state=0)
@@ -88,7 +88,7 @@ def test_a_draw_depends_on_the_seed_alone(distribution):
     assert not np.array_equal(draw(0), draw(1))
 
 
-def test_a_distribution_must_be_drawn_from():
+def test_a_distribution_has_to_define_sample():
     with pytest.raises(TypeError, match="sample"):
         TaskDistribution()
 

@@ -1,4 +1,4 @@
-"""The Gaussian distribution of tasks: twins of its density, its estimates, what it draws."""
+"""The Gaussian distribution of tasks: density, estimates, samples."""
 
 import numpy as np
 import pandas as pd
@@ -97,7 +97,7 @@ def test_log_prob_survives_a_tiny_noise():
     np.testing.assert_allclose(fitted.score_samples(two), twins, rtol=1e-5)
 
 
-def test_what_is_drawn_has_the_fitted_moments():
+def test_samples_have_the_fitted_moments():
     fitted = plain(x_distribution="gaussian", n_rows=12).fit(LINES)
     drawn = fitted.sample(1500, random_state=0)
     again = plain(shrinkage=0.0).fit(drawn)
@@ -177,7 +177,7 @@ def test_targets_that_never_vary(y):
     np.testing.assert_allclose(fitted.sample(random_state=0)[0].y, y, atol=1e-6)
 
 
-def test_names_of_features_are_handed_on():
+def test_feature_names_are_passed_on():
     real = [(pd.DataFrame(t.X, columns=["u", "v", "w"]), t.y) for t in LINES]
     p_T = plain().fit(real)
     assert p_T.sample(random_state=0)[0].feature_names_in == ("u", "v", "w")

@@ -1,4 +1,4 @@
-"""Tasks that are read one by one: in order, a bounded number at once, and never in silence."""
+"""Lazy tasks are read in order, a bounded number at once, and errors are raised."""
 
 import pickle
 import threading
@@ -80,7 +80,7 @@ BAD = {
 
 @pytest.mark.parametrize("n_workers", [0, 2])
 @pytest.mark.parametrize("case", BAD)
-def test_an_error_names_the_task_when_it_is_met(case, n_workers):
+def test_a_bad_task_is_named_when_it_is_read(case, n_workers):
     item, message = BAD[case]
     lazy = LazyTasks(Reads(spoilt={7: item}), n_workers=n_workers, prefetch=20)
     tasks = []
@@ -91,7 +91,7 @@ def test_an_error_names_the_task_when_it_is_met(case, n_workers):
         assert reader.take([6], [7, 8])[0] is TASKS[6]  # it is not met yet
 
 
-def test_the_first_task_is_checked_at_the_door():
+def test_the_first_task_is_validated_immediately():
     lazy = LazyTasks(Reads(spoilt={0: BAD["NaN"][0]}))
     with pytest.raises(TaskError, match="Task 0: X of shape"):
         lazy.reader()
@@ -99,7 +99,7 @@ def test_the_first_task_is_checked_at_the_door():
         LazyTasks([([[0.0]], [0.5])]).reader("class")
 
 
-def test_the_original_error_is_kept():
+def test_the_original_error_is_the_cause():
     error = OSError("gone")
     with pytest.raises(TaskError) as caught:
         LazyTasks(Reads(spoilt={7: error}))[7]
@@ -140,6 +140,6 @@ def test_as_tasks_reads_a_sequence_without_iteration():
         (lambda: LazyTasks(TASKS, prefetch=1.5), "'prefetch' parameter of LazyTasks"),
     ],
 )
-def test_what_is_refused(make, message):
+def test_bad_arguments_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()

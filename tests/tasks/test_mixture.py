@@ -1,4 +1,4 @@
-"""Mixtures of task distributions: what they draw, their density, EM."""
+"""Mixtures of task distributions: samples, density, EM."""
 
 import numpy as np
 import pytest
@@ -93,7 +93,7 @@ def test_densities_of_different_things_are_not_mixed():
         MixtureTaskDistribution([UP, blobs]).log_prob(TASKS[0])
 
 
-def test_without_a_density_there_is_none():
+def test_a_mixture_without_densities_has_no_log_prob():
     both = MixtureTaskDistribution([UP, EmpiricalTasks(TASKS)])
     for ask in (both.score_samples, both.fit, both.strangeness):
         with pytest.raises(ValueError, match=r"Component 1 .* EmpiricalTasks, .* no log_prob"):

@@ -1,4 +1,4 @@
-"""Novelty: p-values that are uniform where nothing is new, and small where something is."""
+"""Novelty: p-values are uniform for known families and small for new ones."""
 
 import numpy as np
 import pytest
@@ -53,7 +53,7 @@ def test_p_values_are_uniform_whatever_the_size_of_the_support():
         assert kstest(p_values[group], "uniform").pvalue > 0.01
 
 
-def test_few_of_the_same_family_are_called_new(fitted):
+def test_few_tasks_of_the_same_family_are_novel(fitted):
     same = make_sinusoid_tasks(200, n_rows=10, noise=0.1, random_state=1)
     assert np.mean(fitted.p_values(same) <= 0.05) < 0.1
     assert kstest(fitted.p_values(same), "uniform").pvalue > 0.01
@@ -70,7 +70,7 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("kind", FOREIGN)
-def test_another_family_of_waves_is_new(fitted, kind):
+def test_tasks_of_another_family_are_novel(fitted, kind):
     same = make_sinusoid_tasks(200, n_rows=10, noise=0.1, random_state=1)
     p_values = np.r_[fitted.p_values(same), fitted.p_values(FOREIGN[kind])]
     assert roc_auc_score(np.repeat([1, 0], 200), p_values) > 0.95
@@ -111,7 +111,7 @@ def test_ties_are_broken_at_random():
     assert counts.min() > 130  # of 2000 in 11 places
 
 
-def test_any_density_will_do():
+def test_any_density_is_accepted():
     rng = np.random.RandomState(0)
     mixed = MixtureTaskDistribution([LINES, LinearTasks(n_features=3, mean=[9, 0, 0])])
     assert TaskNovelty(mixed).fit(mixed.sample(40, 0)).novelty(mixed.sample(1, 1)[0]) > 0.05
@@ -123,7 +123,7 @@ def test_any_density_will_do():
     assert novelty.novelty((np.zeros((10, 1)), ["dead"] * 10)) == 1 / 31
 
 
-def test_supports_are_drawn_at_the_size_of_the_new_ones():
+def test_supports_are_drawn_at_the_size_of_new_tasks():
     tasks = [Task(task.X, task.y, name="a line") for task in LINES.sample(30, 0)]
     novelty = TaskNovelty(LINES, n_support=3).fit(tasks)
     assert novelty.strangeness_.shape == (15,)

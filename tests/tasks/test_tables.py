@@ -1,4 +1,4 @@
-"""Tables of many tasks: how targets and groups are named, and what becomes of the columns."""
+"""Tables of many tasks: names of targets, groups and columns."""
 
 import numpy as np
 import pandas as pd

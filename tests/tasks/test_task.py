@@ -34,7 +34,7 @@ def test_support_and_query_share_out_the_rows(support):
     assert len(task.y_support) == len(support)
 
 
-def test_a_task_cannot_be_written_to_but_the_callers_array_can():
+def test_arrays_of_a_task_are_read_only_views():
     mine = X.copy()
     task = Task(mine, Y, support=[0])
     for array in (task.X, task.y, task.support):
@@ -79,12 +79,12 @@ def test_columns_that_are_not_all_strings_have_no_names():
 
 
 @pytest.mark.parametrize("part", ["X_support", "y_support", "X_query", "y_query"])
-def test_without_a_fixed_support_there_is_no_part(part):
+def test_without_a_fixed_support_the_parts_are_an_error(part):
     with pytest.raises(TaskError, match=r"Task\('toy'.* has no fixed support.*split_task"):
         getattr(Task(X, Y, name="toy"), part)
 
 
-def test_the_name_is_in_the_complaint():
+def test_errors_name_the_task():
     with pytest.raises(TaskError, match=r"Task 'toy': .*X of shape \(6, 2\) and y of shape \(5,\)"):
         Task(X, Y[:5], name="toy")
 

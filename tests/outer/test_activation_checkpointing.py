@@ -1,4 +1,4 @@
-"""Recomputation: the same losses and meta-gradients as with everything kept."""
+"""Recomputation of activations: the same losses and meta-gradients."""
 
 import dataclasses
 from functools import partial

@@ -1,4 +1,4 @@
-"""What X, y and groups may hold: every entry point accepts the same, and refuses in one wording."""
+"""Types of X, y and groups: every entry point accepts the same, with the same errors."""
 
 import datetime
 import re
@@ -68,7 +68,11 @@ def learner():
 
 
 def regressor():
-    return MAMLRegressor(**SMALL, n_support=3, n_query=2)
+    return MAMLRegressor(**SMALL, inner_steps=1, n_support=3, n_query=2)
+
+
+def linear_regressor():
+    return HierarchicalRegressor(max_iter=1)
 
 
 @cache
@@ -81,7 +85,9 @@ def learned(kind="class"):
 
 @cache
 def guarded(use="fit"):
-    est = GuardedMetaClassifier(learner(), n_support=2, cv=2, n_folds=2, random_state=0)
+    est = GuardedMetaClassifier(
+        HierarchicalClassifier(), n_support=2, cv=2, n_folds=2, random_state=0
+    )
     return est.meta_fit([(ROWS, CODES), (OTHER, CODES)]).fit(ROWS, CODES)
 
 
@@ -92,7 +98,7 @@ def hierarchical():
 
 @cache
 def hierarchical_regressor():
-    return HierarchicalRegressor().meta_fit([(ROWS, REAL), (OTHER, REAL)]).fit(ROWS, REAL)
+    return linear_regressor().meta_fit([(ROWS, REAL), (OTHER, REAL)]).fit(ROWS, REAL)
 
 
 @cache
@@ -226,7 +232,7 @@ FOR_LABELS = {
     "FewShotTasks": lambda y: FewShotTasks(ROWS, y, n_way=2, n_query=2),
     "split_task": lambda y: split_task(Task(ROWS, y), n_shot=1),
     "SupportQuerySplit": lambda y: next(SupportQuerySplit(n_shot=1).split(ROWS, y)),
-    "TaskEstimator.fit": lambda y: TaskEstimator(learner()).fit(pairs(y)),
+    "TaskEstimator.fit": lambda y: TaskEstimator(HierarchicalClassifier()).fit(pairs(y)),
     "TaskEstimator.score": lambda y: (
         TaskEstimator(learned(), prefit=True).fit(None).score(pairs(y))
     ),
@@ -237,7 +243,9 @@ FOR_LABELS = {
         training_tasks=pairs(CODES),
         baselines={"logistic": LogisticRegression()},
     ),
-    "MetaPipeline.meta_fit": lambda y: make_meta_pipeline(learner()).meta_fit(pairs(y)),
+    "MetaPipeline.meta_fit": lambda y: make_meta_pipeline(HierarchicalClassifier()).meta_fit(
+        pairs(y)
+    ),
     "MetaPipeline.fit": lambda y: pipeline().fit(ROWS, y),
     "MetaPipeline.fit, transformed by y": lambda y: pipeline(SelectPercentile).fit(ROWS, y),
     "MetaPipeline.score_tasks": lambda y: pipeline().score_tasks(fixed(y)),
@@ -307,10 +315,10 @@ FOR_TARGETS = {
     "fit": lambda y: learned("real").fit(ROWS, y),
     "score_tasks": lambda y: learned("real").score_tasks(fixed(y)),
     "predict_tasks": lambda y: learned("real").predict_tasks(fixed(y)),
-    "TaskEstimator.fit": lambda y: TaskEstimator(regressor()).fit(pairs(y)),
+    "TaskEstimator.fit": lambda y: TaskEstimator(linear_regressor()).fit(pairs(y)),
     "compare": lambda y: compare([hierarchical_regressor()], pairs(y), **COMPARE),
-    "MetaPipeline.meta_fit": lambda y: make_meta_pipeline(regressor()).meta_fit(pairs(y)),
-    "HierarchicalRegressor.meta_fit": lambda y: HierarchicalRegressor().meta_fit(pairs(y)),
+    "MetaPipeline.meta_fit": lambda y: make_meta_pipeline(linear_regressor()).meta_fit(pairs(y)),
+    "HierarchicalRegressor.meta_fit": lambda y: linear_regressor().meta_fit(pairs(y)),
     "HierarchicalRegressor.fit": lambda y: hierarchical_regressor().fit(ROWS, y),
     "GaussianTaskDistribution": lambda y: GaussianTaskDistribution(max_iter=1).fit(pairs(y)),
     "variance_components": lambda y: variance_components(pairs(y), target_type="real"),
@@ -446,7 +454,7 @@ FOR_ROWS = {
     "predict_tasks": lambda X: learned().predict_tasks(with_support(X)),
     "split_task": lambda X: split_task(Task(X, CODES), n_support=3),
     "train_test_split_tasks": lambda X: train_test_split_tasks(two(X), test_size=1),
-    "TaskEstimator.fit": lambda X: TaskEstimator(learner()).fit(two(X)),
+    "TaskEstimator.fit": lambda X: TaskEstimator(HierarchicalClassifier()).fit(two(X)),
     "TaskEstimator.score": lambda X: TaskEstimator(learned(), prefit=True).fit(None).score(two(X)),
     "predict_rows": lambda X: (
         TaskEstimator(learned(), prefit=True).fit(None).predict_rows(X, gaps(), ["g"] * N)
@@ -458,9 +466,9 @@ FOR_ROWS = {
         training_tasks=two(like(X)),
         baselines={"logistic": LogisticRegression()},
     ),
-    "MetaPipeline.meta_fit": lambda X: make_meta_pipeline("passthrough", learner()).meta_fit(
-        two(X)
-    ),
+    "MetaPipeline.meta_fit": lambda X: make_meta_pipeline(
+        "passthrough", HierarchicalClassifier()
+    ).meta_fit(two(X)),
     "MetaPipeline.fit": lambda X: pipeline().fit(X, CODES),
     "GuardedMetaClassifier.fit": lambda X: guarded().fit(X, CODES),
     "GuardedMetaClassifier.predict": lambda X: guarded("predict").predict(X),
@@ -539,7 +547,7 @@ FOR_GROUPS = {
     "validation_tasks": lambda g: learner().meta_fit(
         pairs(CODES), validation_tasks=(ROWS, CODES, g)
     ),
-    "TaskEstimator.fit": lambda g: TaskEstimator(learner()).fit(ROWS, CODES, g),
+    "TaskEstimator.fit": lambda g: TaskEstimator(HierarchicalClassifier()).fit(ROWS, CODES, g),
     "TaskEstimator.score": lambda g: (
         TaskEstimator(learned(), prefit=True).fit(None).score(ROWS, CODES, g)
     ),
@@ -555,9 +563,11 @@ FOR_GROUPS = {
     "LeaveOneTaskOut": lambda g: next(LeaveOneTaskOut().split(ROWS, groups=g)),
     "train_test_split_tasks": lambda g: train_test_split_tasks(ROWS, CODES, g, test_size=1),
     "compare": lambda g: compare([hierarchical()], ROWS, CODES, g, **COMPARE),
-    "MetaPipeline.meta_fit": lambda g: make_meta_pipeline(learner()).meta_fit(ROWS, CODES, g),
+    "MetaPipeline.meta_fit": lambda g: make_meta_pipeline(HierarchicalClassifier()).meta_fit(
+        ROWS, CODES, g
+    ),
     "GuardedMetaClassifier.meta_fit": lambda g: GuardedMetaClassifier(
-        learner(), n_support=1, cv=2, n_folds=2
+        HierarchicalClassifier(), n_support=1, cv=2, n_folds=2
     ).meta_fit(ROWS, CODES, g),
     "DirichletTaskDistribution": lambda g: DirichletTaskDistribution().fit(ROWS, CODES, g),
     "GaussianTaskDistribution": lambda g: GaussianTaskDistribution(max_iter=1).fit(ROWS, REAL, g),

@@ -1,4 +1,4 @@
-"""compare: arguments that cannot be, errors that name the user's tasks, chance, large numbers."""
+"""compare: bad arguments, errors that name the user's tasks, guessing, large numbers."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ HOW = {"support_sizes": 4, "cv": 2, "seeds": 1, "baselines": []}
 
 
 @pytest.mark.parametrize(
-    ("argument", "value", "words"),
+    ("argument", "value", "message"),
     [
         ("seeds", 2.5, "'seeds' parameter of compare must be an int above 0"),
         ("seeds", True, "'seeds' parameter of compare must be an int above 0"),
@@ -27,19 +27,19 @@ HOW = {"support_sizes": 4, "cv": 2, "seeds": 1, "baselines": []}
         ("cv", [([0, 1], [2]), ([0, 1], [6])], r"Fold 1 of cv is not of the 6 tasks: index 6"),
     ],
 )
-def test_arguments_that_cannot_be(argument, value, words):
-    with pytest.raises(ValueError, match=words):
+def test_bad_arguments_are_refused(argument, value, message):
+    with pytest.raises(ValueError, match=message):
         compare(Ridge(), LINEAR, **HOW | {argument: value})
 
 
-def test_what_is_no_scorer_is_refused_at_the_door():
+def test_an_unknown_scorer_is_refused_before_training():
     with pytest.raises(TypeError, match="scoring must be a name of scikit-learn's or a callable"):
         compare(Ridge(), LINEAR, **HOW, scoring=["r2"])
 
 
 def test_a_number_of_seeds_may_be_numpy():
-    found = compare(Ridge(), LINEAR, **HOW | {"seeds": np.int64(2)})
-    assert {record.seed for record in found.records} == {0, 1}
+    comparison = compare(Ridge(), LINEAR, **HOW | {"seeds": np.int64(2)})
+    assert {record.seed for record in comparison.records} == {0, 1}
 
 
 def test_errors_number_tasks_as_the_user_does():
@@ -54,21 +54,21 @@ def test_always_the_most_frequent_label_is_guessing():
     rng = np.random.RandomState(0)
     tasks = [Task(rng.randn(40, 2), np.array(["no"] * 36 + ["yes"] * 4)) for _ in range(8)]
     how = HOW | {"support_sizes": 2}
-    found = compare(DummyClassifier(strategy="constant", constant="no"), tasks, **how)
-    assert found.chance == pytest.approx(34 / 36, abs=1e-12)
-    assert found.interval("DummyClassifier").mean == pytest.approx(34 / 36, abs=1e-12)
-    assert found.verdict.startswith("Nothing is learned: with 2 rows a class no estimator is")
+    comparison = compare(DummyClassifier(strategy="constant", constant="no"), tasks, **how)
+    assert comparison.chance == pytest.approx(34 / 36, abs=1e-12)
+    assert comparison.interval("DummyClassifier").mean == pytest.approx(34 / 36, abs=1e-12)
+    assert comparison.verdict.startswith("Nothing is learned: with 2 rows a class no estimator is")
     relabelled = [Task(t.X, np.roll(t.y, 4 * i)) for i, t in enumerate(tasks)]
     assert compare(DummyClassifier(), relabelled, **how).chance == pytest.approx(34 / 36, abs=1e-12)
     turned = [Task(t.X, t.y if i % 2 else ["yes"] * 36 + ["no"] * 4) for i, t in enumerate(tasks)]
     assert compare(DummyClassifier(), turned, **how).chance == 0.5  # no label is it everywhere
 
 
-def test_scores_of_what_diverged_stay_readable():
+def test_huge_scores_have_a_readable_summary():
     huge = [(t.X, 1e30 * t.y) for t in LINEAR]
-    found = compare(LinearRegression(), huge, **HOW, scoring="neg_mean_squared_error")
-    assert max(map(len, found.summary().splitlines())) < 60
-    assert len(found.verdict) < 130
+    comparison = compare(LinearRegression(), huge, **HOW, scoring="neg_mean_squared_error")
+    assert max(map(len, comparison.summary().splitlines())) < 60
+    assert len(comparison.verdict) < 130
     assert str(mean_interval([-1e8, -3e8])) == "-2e+08 ± 1.3e+09 (95 %, 2 tasks)"
     assert str(mean_interval([-1e6, -3e6])) != str(mean_interval([-1e6, -3.1e6]))
     assert "a - b is -1e+300" in str(compare_paired([-1e300] * 3, [0.0] * 3))
