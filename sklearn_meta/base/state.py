@@ -64,7 +64,8 @@ class Adapted(NamedTuple):
         with torch.no_grad():
             theta = tensors_of(self.theta, device, torch_dtype(self.dtype))
             phi, outputs = to_torch(self.phi, device), []
-            for part in dense_parts(X, whole=self.backbone.transductive):
+            is_array = isinstance(X, np.ndarray)
+            for part in [X] if is_array else dense_parts(X, whole=self.backbone.transductive):
                 rows = torch.tensor(self.scaling.inputs(part), device=device)
                 outputs.append(self.algorithm.predict(self.backbone, theta, phi, rows).cpu())
         return torch.cat(outputs).double().numpy()
