@@ -448,8 +448,7 @@ class GradientLearner(InnerLoop, ABC):
         dict of Tensor of shape (*B, ...)
             The parameters after the step.
         """
-        is_constant = not any(t.requires_grad for t in (*phi.values(), *grads.values()))
-        if isinstance(alpha, float) and is_constant and _are_writable([*grads.values()]):
+        if isinstance(alpha, float) and _are_writable([*phi.values()], [*grads.values()]):
             return {k: torch.sub(p, grads[k], alpha=alpha, out=grads[k]) for k, p in phi.items()}
         return subtract(phi, alpha, grads)
 
@@ -496,10 +495,11 @@ class GradientLearner(InnerLoop, ABC):
         return torch.cat(parts)
 
 
-def _are_writable(tensors: list[Tensor]) -> bool:
-    """Return whether tensors are large, and none shares memory with another."""
+def _are_writable(params: list[Tensor], grads: list[Tensor]) -> bool:
+    """Return whether gradients are large constants, and none shares memory with another."""
     return (
-        sum(t.numel() for t in tensors) >= LARGE
-        and all(type(t) is Tensor and t.is_contiguous() for t in tensors)
-        and len({t.data_ptr() for t in tensors}) == len(tensors)
+        sum([g.numel() for g in grads]) >= LARGE
+        and not any(t.requires_grad for t in (*params, *grads))
+        and all(type(g) is Tensor and 0 not in g.stride() for g in grads)
+        and len({g.data_ptr() for g in grads}) == len(grads)
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -429,21 +429,13 @@ class OuterLoop(BaseEstimator, ABC):
         checkpoint = self._open_checkpoint(seed, (tasks, y, groups, validation_tasks))
         if checkpoint is not None:
             seed = checkpoint.seed
-        name, params = type(self).__name__, self.get_params(deep=False)
         with ExitStack() as readers:
             data, trainer = self._prepare(tasks, y, groups, validation_tasks, readers, seed)
             memory = MemoryPlan(trainer, data.n_way, self.task_chunk_size)
-            trainer.objective.chunk = self.task_chunk_size or memory.chunk_size(params)
-            try:
+            chunk_size = self.task_chunk_size or memory.chunk_size(self.get_params(deep=False))
+            trainer.objective.chunk = chunk_size
+            with self._explained_errors(trainer.objective):
                 theta, history = trainer.train(checkpoint)
-            except (RuntimeError, MemoryError) as error:
-                no_memory = out_of_memory(name, params, error)
-                if no_memory is not None:
-                    raise no_memory from error
-                message = missing_derivative(trainer.objective.f, trainer.objective.theta(), error)
-                if message is not None:
-                    raise ValueError(message) from error
-                raise
         return self._make_state(data, theta), history
 
     def _estimate_memory(
@@ -586,6 +578,20 @@ class OuterLoop(BaseEstimator, ABC):
                 "has no weights, nor has the head."
             )
         return {k: p.to(device, dtype) for k, p in theta.items()}
+
+    @contextmanager
+    def _explained_errors(self, objective: EpisodicModule) -> Iterator[None]:
+        """Say what to change where memory runs out, or the network lacks a derivative."""
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            no_memory = out_of_memory(type(self).__name__, self.get_params(deep=False), error)
+            if no_memory is not None:
+                raise no_memory from error
+            message = missing_derivative(objective.f, objective.theta(), error)
+            if message is not None:
+                raise ValueError(message) from error
+            raise
 
     def _make_state(self, data: TrainingData, theta: Params) -> MetaState:
         return MetaState(
