@@ -233,7 +233,6 @@ class BaseMetaLearner(OuterLoop, ABC):
         FloatingPointError
             If adapting diverges, and `error_score` is "raise".
         """
-        self.check_state()
         check_error_score(error_score, "predict_tasks")
         stacks = self.predict_stacks(tasks)
         predictions, _ = read_stacks(stacks, lambda stack: stack.predictions(), error_score)
@@ -257,7 +256,6 @@ class BaseMetaLearner(OuterLoop, ABC):
         def read(stack: PredictedStack) -> Iterator[Prediction]:
             return zip(stack.predictions(), stack.probabilities(), strict=True)
 
-        self.check_state()
         predictions, _ = read_stacks(self.predict_stacks(tasks), read, np.nan)
         return predictions
 
@@ -285,7 +283,6 @@ class BaseMetaLearner(OuterLoop, ABC):
         FloatingPointError
             If adapting diverges, and `error_score` is "raise".
         """
-        self.check_state()
         check_error_score(error_score, "score_tasks")
         stacks = self.predict_stacks(tasks)
         scores, failures = read_stacks(stacks, lambda stack: stack.scores(), error_score)
@@ -307,6 +304,7 @@ class BaseMetaLearner(OuterLoop, ABC):
         iterator of PredictedStack
             All tasks, in any order.
         """
+        self.check_state()
         labels = self.label_space
         predictor = TaskPredictor(
             make_prior=self.make_prior,

@@ -581,7 +581,7 @@ class OuterLoop(BaseEstimator, ABC):
 
     @contextmanager
     def _explained_errors(self, objective: EpisodicModule) -> Iterator[None]:
-        """Say what to change where memory runs out, or the network lacks a derivative."""
+        """Name what to change where memory runs out, or the network lacks a derivative."""
         try:
             yield
         except (RuntimeError, MemoryError) as error:
