@@ -186,17 +186,19 @@ def check_network_size(
 ) -> None:
     """Refuse structural parameters of a network much larger than the arrays in the file."""
     n_values = sum(array.size for array in theta.values())
+    # the length of an array, such as a context, which is added to the inputs
+    lengths = {k: v for k, v in structural.items() if isinstance(v, Integral)}
     layers = widths(structural["hidden_layer_sizes"])
-    for name, value in structural.items():
-        # such as the size of a context: a count is the length of an array
-        is_count = isinstance(value, Integral) and name != "hidden_layer_sizes"
-        if is_count and value > max(n_values, SPARE_LENGTH):
-            raise ValueError(f"{name} is {value}, but its arrays have only {n_values} values")
+    lengths.pop("hidden_layer_sizes", None)
+    for name, length in lengths.items():
+        if length > max(n_values, SPARE_LENGTH):
+            raise ValueError(f"its {name} is {length}, but it has arrays of {n_values} values")
     if structural["backbone"] != "mlp":
         if math.prod(row_shape) > MAX_ROW:
             raise ValueError(f"row shape {row_shape} exceeds the limit of {MAX_ROW} values")
         return
-    n_weights = sum(a * b for a, b in pairwise((math.prod(row_shape), *layers)))
+    n_inputs = math.prod(row_shape) + sum(map(int, lengths.values()))
+    n_weights = sum(a * b for a, b in pairwise((n_inputs, *layers)))
     if len(layers) > len(theta) or n_weights > SPARE_FACTOR * n_values + SPARE:
         raise ValueError(
             f"its parameters ask for {len(layers)} layers of {n_weights} weights, but it has "

@@ -145,13 +145,14 @@ class TrainingTasks:
 
         A warm start keeps its labels, and its scaling unless another one is chosen now.
         """
-        keeps_scaling = prior is not None and scaling_name == prior.training["scaling"]
-        by_task = scaling_name == "task"
+        by_task, scaled_prior = scaling_name == "task", prior  # whose scaling stays
+        if prior is not None and scaling_name != prior.training["scaling"]:
+            scaled_prior = None
         declared = self.declared_classes if prior is None else labels.classes
         statistics = self._statistics(
             size,
             labels,
-            scales=scaling_name is not None and not keeps_scaling,
+            scales=scaling_name is not None and scaled_prior is None,
             collects_labels=shared_labels and declared is None,
             counts_classes=has_fixed_n_way,
         )
@@ -160,8 +161,8 @@ class TrainingTasks:
             labels = replace(labels, classes=classes)
         dtype = dtype_of_rows(statistics.dtypes)
         check_dtype(device, dtype)
-        scaling = statistics.scaling(scaling_name, prior if keeps_scaling else None)
-        limits = None if by_task else statistics.limits(scaling, prior if keeps_scaling else None)
+        scaling = statistics.scaling(scaling_name, scaled_prior)
+        limits = None if by_task else statistics.limits(scaling, scaled_prior)
         at_packing = None if scaling_name is None else scaling
         packer = Packer(size, self.target_type, at_packing, dtype, device, labels)
         source, n_outputs = self._episodes(packer)
