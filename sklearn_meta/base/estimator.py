@@ -172,8 +172,14 @@ class BaseMetaLearner(OuterLoop, ABC):
 
         Parameters
         ----------
-        tasks, y, groups, validation_tasks
-            What `meta_fit` would be called with.
+        tasks : sequence of tasks, TaskDistribution, or table of shape (n_rows, ...)
+            As for `meta_fit`.
+        y : array-like of shape (n_rows,) or (n_rows, n_outputs), or column name(s), default=None
+            As for `meta_fit`.
+        groups : array-like of shape (n_rows,) or column name(s), default=None
+            As for `meta_fit`.
+        validation_tasks : sequence of tasks, TaskDistribution or table, default=None
+            As for `meta_fit`.
 
         Returns
         -------

@@ -186,9 +186,9 @@ def check_network_size(
 ) -> None:
     """Refuse structural parameters of a network much larger than the arrays in the file."""
     n_values = sum(array.size for array in theta.values())
-    # the length of an array, such as a context, which is added to the inputs
-    lengths = {k: v for k, v in structural.items() if isinstance(v, Integral)}
     layers = widths(structural["hidden_layer_sizes"])
+    # the lengths of arrays, such as a context, which is added to the inputs
+    lengths = {k: int(v) for k, v in structural.items() if isinstance(v, Integral)}
     lengths.pop("hidden_layer_sizes", None)
     for name, length in lengths.items():
         if length > max(n_values, SPARE_LENGTH):
@@ -197,7 +197,7 @@ def check_network_size(
         if math.prod(row_shape) > MAX_ROW:
             raise ValueError(f"row shape {row_shape} exceeds the limit of {MAX_ROW} values")
         return
-    n_inputs = math.prod(row_shape) + sum(map(int, lengths.values()))
+    n_inputs = math.prod(row_shape) + sum(lengths.values())
     n_weights = sum(a * b for a, b in pairwise((n_inputs, *layers)))
     if len(layers) > len(theta) or n_weights > SPARE_FACTOR * n_values + SPARE:
         raise ValueError(
