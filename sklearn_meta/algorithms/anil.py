@@ -75,14 +75,8 @@ class ANILClassifier(MetaClassifier):
 
     def make_algorithm(self) -> ANIL:
         """Make the algorithm that the parameters describe."""
-        return ANIL(
-            self.make_loss(),
-            self.make_head(),
-            inner_loop.make_rate(self.learned_lr, self.inner_lr, self.head),
-            self.inner_steps,
-            bool(self.first_order),
-            self.activation_checkpointing,
-        )
+        rate = inner_loop.make_rate(self.learned_lr, self.inner_lr, self.head)
+        return self.build(ANIL, rate=rate)
 
 
 @describe
@@ -122,11 +116,5 @@ class ANILRegressor(MetaRegressor):
 
     def make_algorithm(self) -> ANIL:
         """Make the algorithm that the parameters describe."""
-        return ANIL(
-            self.make_loss(),
-            self.make_head(),
-            inner_loop.make_rate(self.learned_lr, self.inner_lr),
-            self.inner_steps,
-            bool(self.first_order),
-            self.activation_checkpointing,
-        )
+        rate = inner_loop.make_rate(self.learned_lr, self.inner_lr)
+        return self.build(ANIL, rate=rate)

@@ -87,14 +87,8 @@ class BOILClassifier(MetaClassifier):
 
     def make_algorithm(self) -> BOIL:
         """Make the algorithm that the parameters describe."""
-        return BOIL(
-            self.make_loss(),
-            self.make_head(),
-            inner_loop.make_rate(self.learned_lr, self.inner_lr, self.head),
-            self.inner_steps,
-            bool(self.first_order),
-            self.activation_checkpointing,
-        )
+        rate = inner_loop.make_rate(self.learned_lr, self.inner_lr, self.head)
+        return self.build(BOIL, rate=rate)
 
 
 @describe
@@ -134,11 +128,5 @@ class BOILRegressor(MetaRegressor):
 
     def make_algorithm(self) -> BOIL:
         """Make the algorithm that the parameters describe."""
-        return BOIL(
-            self.make_loss(),
-            self.make_head(),
-            inner_loop.make_rate(self.learned_lr, self.inner_lr),
-            self.inner_steps,
-            bool(self.first_order),
-            self.activation_checkpointing,
-        )
+        rate = inner_loop.make_rate(self.learned_lr, self.inner_lr)
+        return self.build(BOIL, rate=rate)

@@ -133,15 +133,8 @@ class CAVIARegressor(MetaRegressor):
 
     def make_algorithm(self) -> CAVIA:
         """Make the algorithm that the parameters describe."""
-        return CAVIA(
-            self.make_loss(),
-            self.make_head(),
-            Context(self.n_context),
-            inner_loop.make_rate(None, self.inner_lr),
-            self.inner_steps,
-            bool(self.first_order),
-            self.activation_checkpointing,
-        )
+        rate = inner_loop.make_rate(None, self.inner_lr)
+        return self.build(CAVIA, adapts=Context(self.n_context), rate=rate)
 
     def make_backbone(self, row_shape: tuple[int, ...], seed: int) -> RowNetwork:
         """Build the network for rows of this shape."""

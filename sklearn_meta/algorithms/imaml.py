@@ -233,15 +233,7 @@ class IMAMLClassifier(MetaClassifier):
 
     def make_algorithm(self) -> IMAML:
         """Make the algorithm that the parameters describe."""
-        return IMAML(
-            self.make_loss(),
-            self.make_head(),
-            self.lam,
-            self.inner_lr,
-            self.inner_steps,
-            self.cg_steps,
-            self.cg_damping,
-        )
+        return self.build(IMAML)
 
 
 @describe
@@ -281,12 +273,4 @@ class IMAMLRegressor(MetaRegressor):
 
     def make_algorithm(self) -> IMAML:
         """Make the algorithm that the parameters describe."""
-        return IMAML(
-            self.make_loss(),
-            self.make_head(),
-            self.lam,
-            self.inner_lr,
-            self.inner_steps,
-            self.cg_steps,
-            self.cg_damping,
-        )
+        return self.build(IMAML)

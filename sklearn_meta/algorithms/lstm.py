@@ -356,15 +356,8 @@ class LSTMMetaLearnerClassifier(MetaClassifier):
 
     def make_algorithm(self) -> LSTMMetaLearner:
         """Make the algorithm that the parameters describe."""
-        return LSTMMetaLearner(
-            self.make_loss(),
-            self.make_head(),
-            FullNetwork(),
-            RULES[self.rule](self.hidden_size),
-            inner_steps=self.inner_steps,
-            first_order=self.first_order,
-            chunk_size=None if self.chunk_size is None else int(self.chunk_size),
-        )
+        rule = RULES[self.rule](self.hidden_size)
+        return self.build(LSTMMetaLearner, adapts=FullNetwork(), rule=rule)
 
 
 @describe
@@ -405,12 +398,5 @@ class LSTMMetaLearnerRegressor(MetaRegressor):
 
     def make_algorithm(self) -> LSTMMetaLearner:
         """Make the algorithm that the parameters describe."""
-        return LSTMMetaLearner(
-            self.make_loss(),
-            self.make_head(),
-            FullNetwork(),
-            RULES[self.rule](self.hidden_size),
-            inner_steps=self.inner_steps,
-            first_order=self.first_order,
-            chunk_size=None if self.chunk_size is None else int(self.chunk_size),
-        )
+        rule = RULES[self.rule](self.hidden_size)
+        return self.build(LSTMMetaLearner, adapts=FullNetwork(), rule=rule)

@@ -80,14 +80,8 @@ class MAMLClassifier(MetaClassifier):
 
     def make_algorithm(self) -> MAML:
         """Make the algorithm that the parameters describe."""
-        return MAML(
-            self.make_loss(),
-            self.make_head(),
-            inner_loop.make_rate(self.learned_lr, self.inner_lr, self.head),
-            self.inner_steps,
-            bool(self.first_order),
-            self.activation_checkpointing,
-        )
+        rate = inner_loop.make_rate(self.learned_lr, self.inner_lr, self.head)
+        return self.build(MAML, rate=rate)
 
 
 @describe
@@ -129,11 +123,5 @@ class MAMLRegressor(MetaRegressor):
 
     def make_algorithm(self) -> MAML:
         """Make the algorithm that the parameters describe."""
-        return MAML(
-            self.make_loss(),
-            self.make_head(),
-            inner_loop.make_rate(self.learned_lr, self.inner_lr),
-            self.inner_steps,
-            bool(self.first_order),
-            self.activation_checkpointing,
-        )
+        rate = inner_loop.make_rate(self.learned_lr, self.inner_lr)
+        return self.build(MAML, rate=rate)

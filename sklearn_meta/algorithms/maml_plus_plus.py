@@ -158,15 +158,8 @@ class MAMLPlusPlusClassifier(MetaClassifier):
 
     def make_algorithm(self) -> MAMLPlusPlus:
         """Make the algorithm that the parameters describe."""
-        return MAMLPlusPlus(
-            self.make_loss(),
-            self.make_head(),
-            inner_loop.make_rate("tensor", self.inner_lr, self.head),
-            self.inner_steps,
-            activation_checkpointing=self.activation_checkpointing,
-            multi_step_until=self.multi_step_until,
-            first_order_until=self.first_order_until,
-        ).at(0.0)
+        rate = inner_loop.make_rate("tensor", self.inner_lr, self.head)
+        return self.build(MAMLPlusPlus, rate=rate).at(0.0)
 
 
 @describe
@@ -205,12 +198,5 @@ class MAMLPlusPlusRegressor(MetaRegressor):
 
     def make_algorithm(self) -> MAMLPlusPlus:
         """Make the algorithm that the parameters describe."""
-        return MAMLPlusPlus(
-            self.make_loss(),
-            self.make_head(),
-            inner_loop.make_rate("tensor", self.inner_lr),
-            self.inner_steps,
-            activation_checkpointing=self.activation_checkpointing,
-            multi_step_until=self.multi_step_until,
-            first_order_until=self.first_order_until,
-        ).at(0.0)
+        rate = inner_loop.make_rate("tensor", self.inner_lr)
+        return self.build(MAMLPlusPlus, rate=rate).at(0.0)

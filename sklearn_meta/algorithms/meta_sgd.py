@@ -80,14 +80,8 @@ class MetaSGDClassifier(MetaClassifier):
 
     def make_algorithm(self) -> MetaSGD:
         """Make the algorithm that the parameters describe."""
-        return MetaSGD(
-            self.make_loss(),
-            self.make_head(),
-            inner_loop.make_rate("parameter", self.inner_lr, self.head),
-            self.inner_steps,
-            bool(self.first_order),
-            self.activation_checkpointing,
-        )
+        rate = inner_loop.make_rate("parameter", self.inner_lr, self.head)
+        return self.build(MetaSGD, rate=rate)
 
 
 @describe
@@ -127,11 +121,5 @@ class MetaSGDRegressor(MetaRegressor):
 
     def make_algorithm(self) -> MetaSGD:
         """Make the algorithm that the parameters describe."""
-        return MetaSGD(
-            self.make_loss(),
-            self.make_head(),
-            inner_loop.make_rate("parameter", self.inner_lr),
-            self.inner_steps,
-            bool(self.first_order),
-            self.activation_checkpointing,
-        )
+        rate = inner_loop.make_rate("parameter", self.inner_lr)
+        return self.build(MetaSGD, rate=rate)

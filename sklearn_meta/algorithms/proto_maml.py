@@ -89,10 +89,5 @@ class ProtoMAMLClassifier(MetaClassifier):
 
     def make_algorithm(self) -> ProtoMAML:
         """Make the algorithm that the parameters describe."""
-        return ProtoMAML(
-            self.make_loss(),
-            inner_loop.make_rate(self.learned_lr, self.inner_lr),
-            self.inner_steps,
-            bool(self.first_order),
-            self.activation_checkpointing,
-        )
+        rate = inner_loop.make_rate(self.learned_lr, self.inner_lr)
+        return self.build(ProtoMAML, rate=rate)

@@ -138,13 +138,7 @@ class ReptileClassifier(MetaClassifier):
 
     def make_algorithm(self) -> Reptile:
         """Make the algorithm that the parameters describe."""
-        return Reptile(
-            self.make_loss(),
-            self.make_head(),
-            self.inner_optimizer,
-            self.inner_lr,
-            self.inner_steps,
-        )
+        return self.build(Reptile)
 
 
 @describe
@@ -190,10 +184,4 @@ class ReptileRegressor(MetaRegressor):
 
     def make_algorithm(self) -> Reptile:
         """Make the algorithm that the parameters describe."""
-        return Reptile(
-            self.make_loss(),
-            self.make_head(),
-            self.inner_optimizer,
-            self.inner_lr,
-            self.inner_steps,
-        )
+        return self.build(Reptile)

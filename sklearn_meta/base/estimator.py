@@ -6,9 +6,9 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from inspect import isclass, isfunction
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -48,6 +48,8 @@ from sklearn_meta.outer.state import Arrays, MetaState, scaling_for, tensors_of,
 from sklearn_meta.parameters import describe, parameters_of
 
 __all__ = ["BaseMetaLearner"]
+
+A = TypeVar("A", bound=Algorithm)
 
 
 @describe
@@ -98,6 +100,35 @@ class BaseMetaLearner(OuterLoop, ABC):
         """
         loss: str | Criterion = self.loss  # which each kind of estimator declares
         return LOSSES[self.target_type][loss] if isinstance(loss, str) else loss
+
+    def build(self, algorithm: type[A], **values: Any) -> A:
+        """Make an algorithm whose fields have the names of parameters.
+
+        Parameters
+        ----------
+        algorithm : type
+            A dataclass. Its field `criterion` is the result of `make_loss`, and `head` that of
+            `make_head`.
+        **values : dict
+            Fields that are no parameters, or have other values.
+
+        Returns
+        -------
+        Algorithm
+            With the hyper-parameters of this estimator, and the defaults of all other fields.
+        """
+        parameters = parameters_of(type(self))
+        for name in [field.name for field in fields(algorithm) if field.init]:
+            if name in values:
+                continue
+            if name == "criterion":
+                values[name] = self.make_loss()
+            elif name == "head":
+                values[name] = self.make_head()
+            elif name in parameters:
+                value = getattr(self, name)
+                values[name] = value.item() if isinstance(value, np.generic) else value
+        return algorithm(**values)
 
     def remedy(self) -> str:
         """Name the parameters to change where adaptation diverges.

@@ -438,10 +438,12 @@ class GradientLearner(InnerLoop, ABC):
 
         Parameters
         ----------
-        phi, grads : dict of Tensor of shape (*B, ...)
-            Parameters of each task, and their gradients.
+        phi : dict of Tensor of shape (*B, ...)
+            Parameters of each task.
         alpha : float, Tensor, or dict of Tensor
             Step size for all parameters, or one for each, multiplied elementwise.
+        grads : dict of Tensor of shape (*B, ...)
+            Gradients of the parameters.
 
         Returns
         -------
