@@ -74,8 +74,8 @@ def gates(reg: LSTMMetaLearnerRegressor, tasks: list[Task]) -> list[dict[str, np
         for rows in ([t.X_support for t in tasks], [t.y_support[:, None] for t in tasks])
     )
     support, by_step = Examples(X, y, torch.ones(X.shape[:2])), []
-    _, _, loss = rule.inner(f, theta, support)
-    for (phi, _), (_, (*_, both)) in pairwise(rule.path(f, theta, support)):
+    _, _, loss = rule.inner_problem(f, theta, support)
+    for (phi, _), (_, (*_, both)) in pairwise(rule.iterates(f, theta, support)):
         at = {k: p.detach().requires_grad_() for k, p in phi.items()}
         grads = dict(zip(at, torch.autograd.grad(loss(at).sum(), at.values()), strict=True))
         i, f_t = (as_params(gate.view(len(tasks), -1), at) for gate in both.unbind(-1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,7 @@ def check_dtype(device: torch.device, dtype: Any) -> None:
         )
 
 
+@cache
 def torch_dtype(dtype: Any) -> torch.dtype:
     """Return torch's dtype for a dtype of numpy."""
     return torch.from_numpy(np.empty(0, dtype)).dtype

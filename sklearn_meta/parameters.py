@@ -82,21 +82,6 @@ class Parameter:
     role: Role | Callable[[Any], Role]
     description: str
 
-    def role_in(self, estimator: object) -> Role:
-        """Return the role that the parameter has in an estimator.
-
-        Parameters
-        ----------
-        estimator : object
-            The estimator that has the parameter.
-
-        Returns
-        -------
-        {"structural", "training", "adaptation", "runtime"}
-            The role.
-        """
-        return self.role(estimator) if callable(self.role) else self.role
-
 
 def param(
     default: Any,
@@ -309,15 +294,18 @@ def option(*values: str | bool | None) -> Constraint:
     Constraint
         For :func:`param` and :func:`check_parameter`.
     """
+    names = [v for v in values if isinstance(v, str)]
+    others = [v for v in values if not isinstance(v, str)]
 
     def allows(value: Any) -> bool:
+        if isinstance(value, str):
+            return value in names
         if isinstance(value, np.bool_):  # a grid of them, for example
             value = bool(value)
-        return any(value is v or (isinstance(v, str) and value == v) for v in values)
+        return (value is None or isinstance(value, bool)) and value in others
 
-    names = ", ".join(f'"{v}"' for v in values if isinstance(v, str))
-    kinds = [f"{{{names}}}"] * bool(names)
-    kinds += ["bool"] * (True in values or False in values) + ["None"] * (None in values)
+    kinds = ["{" + ", ".join(f'"{name}"' for name in names) + "}"] * bool(names)
+    kinds += ["bool"] * (True in others or False in others) + ["None"] * (None in others)
     return Constraint(allows, "one of " + ", ".join(map(repr, values)), " or ".join(kinds))
 
 

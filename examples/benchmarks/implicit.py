@@ -65,7 +65,7 @@ def examples(est: sm.IMAMLRegressor | sm.IMAMLClassifier, X: np.ndarray, y: np.n
 
 def cosines(algorithm, f, theta, support: Examples, query: Examples) -> tuple[float, float]:
     """Compute the cosines of one task: of conjugate gradients, and of the first-order gradient."""
-    phi_0, staying, loss = algorithm.inner(f, theta, support)
+    phi_0, staying, loss = algorithm.inner_problem(f, theta, support)
     adapted = algorithm.adapt(f, theta, support)
     phi = {k: adapted[k].detach().requires_grad_() for k in phi_0}
     value = algorithm.risk(f, theta, staying | phi, query)

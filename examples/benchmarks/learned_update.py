@@ -314,7 +314,7 @@ def cost(steps: int = 5) -> list[str]:
             "LSTM, second order": LSTMMetaLearner(*lstm, first_order=False, chunk_size=None),
         }
         theta = algorithms["LSTM"].init(f, 1, torch.Generator().manual_seed(0))
-        n = as_vector(algorithms["LSTM"].inner(f, theta, data[0])[0], 1).numel()
+        n = as_vector(algorithms["LSTM"].inner_problem(f, theta, data[0]).phi_0, 1).numel()
         theta = {k: p.requires_grad_() for k, p in theta.items()}
         base = None
         for label, alg in algorithms.items():

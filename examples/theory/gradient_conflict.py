@@ -65,7 +65,7 @@ def gradients(
     for task, chosen in zip(tasks, rows, strict=True):
         X, y = (torch.tensor(part[chosen], dtype=dtype) for part in (task.X, task.y))
         examples = Examples(X, y[:, None], torch.ones(len(X), dtype=dtype))
-        prior = next(iter(algorithm.path(f, theta, examples)))
+        prior = next(iter(algorithm.iterates(f, theta, examples)))
         loss = algorithm.risk(f, theta, prior, examples)
         results.append(
             torch.cat([g.ravel() for g in torch.autograd.grad(loss, list(theta.values()))])

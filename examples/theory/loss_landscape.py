@@ -80,7 +80,9 @@ def adaptation(estimator: BaseMetaLearner, task: Task) -> tuple[Floats, Callable
 
     support = examples(task.X_support, task.y_support)
     query = examples(task.X_query, task.y_query)
-    steps = [{k: v.detach() for k, v in phi.items()} for phi in algorithm.path(f, theta, support)]
+    steps = [
+        {k: v.detach() for k, v in phi.items()} for phi in algorithm.iterates(f, theta, support)
+    ]
     sizes = [v.numel() for v in steps[0].values()]
 
     def loss(points: Floats) -> Floats:

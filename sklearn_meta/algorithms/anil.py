@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from sklearn_meta.base import MetaClassifier, MetaRegressor, inner_loop
-from sklearn_meta.functional import Params, subtract
+from sklearn_meta.functional import Params
 from sklearn_meta.inner import AdaptedPart, Examples, GradientLearner, HeadOnly, Network
 from sklearn_meta.parameters import describe
 
@@ -25,13 +25,13 @@ class ANIL(GradientLearner):
 
     adapts: AdaptedPart = field(default=HeadOnly(), init=False)
 
-    def path(self, f: Network, theta: Params, support: Examples) -> Iterator[Params]:
+    def iterates(self, f: Network, theta: Params, support: Examples) -> Iterator[Params]:
         """Iterate w_(k+1) = w_k - alpha grad_w L(w_k, f_theta(D_support))."""
-        w, constant, loss = self.inner(f, theta, support)  # embeds the support once
+        w, constant, loss = self.inner_problem(f, theta, support)  # embeds the support once
         grad = self.inner_gradient(loss, theta)
         yield constant | w
         for k in range(self.inner_steps):
-            w = subtract(w, self.rate.at(theta, k), grad(w))  # w - alpha grad_w L, section 4
+            w = self.step(w, self.rate.at(theta, k), grad(w))  # w - alpha grad_w L, section 4
             yield constant | w
 
 
@@ -75,14 +75,8 @@ class ANILClassifier(MetaClassifier):
 
     def make_algorithm(self) -> ANIL:
         """Make the algorithm that the parameters describe."""
-        return ANIL(
-            self.make_loss(),
-            self.make_head(),
-            inner_loop.make_rate(self.learned_lr, self.inner_lr, self.head),
-            self.inner_steps,
-            bool(self.first_order),
-            self.activation_checkpointing,
-        )
+        rate = inner_loop.make_rate(self.learned_lr, self.inner_lr, self.head)
+        return self.build(ANIL, rate=rate)
 
 
 @describe
@@ -122,11 +116,5 @@ class ANILRegressor(MetaRegressor):
 
     def make_algorithm(self) -> ANIL:
         """Make the algorithm that the parameters describe."""
-        return ANIL(
-            self.make_loss(),
-            self.make_head(),
-            inner_loop.make_rate(self.learned_lr, self.inner_lr),
-            self.inner_steps,
-            bool(self.first_order),
-            self.activation_checkpointing,
-        )
+        rate = inner_loop.make_rate(self.learned_lr, self.inner_lr)
+        return self.build(ANIL, rate=rate)

@@ -75,13 +75,11 @@ class BaselinePlusPlusClassifier(MetaClassifier):
     def make_algorithm(self) -> FineTune:
         """Make the algorithm that the parameters describe."""
         head = CosineHead(self.scale)
-        return FineTune(
-            self.make_loss(),
-            head,
-            HeadOnly(),
+        return self.build(
+            FineTune,
+            head=head,
+            adapts=HeadOnly(),
             trained=head,
             optimizer=torch.optim.SGD,
-            inner_lr=self.inner_lr,
-            inner_steps=self.inner_steps,
             options=OFFICIAL,
         )

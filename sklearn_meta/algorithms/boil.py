@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from sklearn_meta.base import MetaClassifier, MetaRegressor, inner_loop
-from sklearn_meta.functional import Params, subtract
+from sklearn_meta.functional import Params
 from sklearn_meta.inner import AdaptedPart, BackboneOnly, Examples, GradientLearner, Network
 from sklearn_meta.parameters import describe, option, param
 
@@ -24,13 +24,18 @@ class BOIL(GradientLearner):
 
     adapts: AdaptedPart = field(default=BackboneOnly(), init=False)
 
-    def path(self, f: Network, theta: Params, support: Examples) -> Iterator[Params]:
+    def iterates(self, f: Network, theta: Params, support: Examples) -> Iterator[Params]:
         """Iterate phi_(k+1) = phi_k - alpha grad_phi L(w, f_phi_k(D_support))."""
-        phi, w, loss = self.inner(f, theta, support)
+        phi, w, loss = self.inner_problem(f, theta, support)
+        if not phi:
+            raise ValueError(
+                "BOIL adapts only the backbone, but the backbone has no parameters. Pass "
+                "hidden_layer_sizes with at least one layer, or a backbone with weights."
+            )
         grad = self.inner_gradient(loss, theta)
         yield w | phi
         for k in range(self.inner_steps):
-            phi = subtract(phi, self.rate.at(theta, k), grad(phi))  # phi - alpha grad_phi L
+            phi = self.step(phi, self.rate.at(theta, k), grad(phi))  # phi - alpha grad_phi L
             yield w | phi
 
 
@@ -82,14 +87,8 @@ class BOILClassifier(MetaClassifier):
 
     def make_algorithm(self) -> BOIL:
         """Make the algorithm that the parameters describe."""
-        return BOIL(
-            self.make_loss(),
-            self.make_head(),
-            inner_loop.make_rate(self.learned_lr, self.inner_lr, self.head),
-            self.inner_steps,
-            bool(self.first_order),
-            self.activation_checkpointing,
-        )
+        rate = inner_loop.make_rate(self.learned_lr, self.inner_lr, self.head)
+        return self.build(BOIL, rate=rate)
 
 
 @describe
@@ -129,11 +128,5 @@ class BOILRegressor(MetaRegressor):
 
     def make_algorithm(self) -> BOIL:
         """Make the algorithm that the parameters describe."""
-        return BOIL(
-            self.make_loss(),
-            self.make_head(),
-            inner_loop.make_rate(self.learned_lr, self.inner_lr),
-            self.inner_steps,
-            bool(self.first_order),
-            self.activation_checkpointing,
-        )
+        rate = inner_loop.make_rate(self.learned_lr, self.inner_lr)
+        return self.build(BOIL, rate=rate)

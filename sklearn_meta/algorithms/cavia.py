@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sklearn_meta.base import MetaRegressor, inner_loop
-from sklearn_meta.functional import Params, subtract
+from sklearn_meta.functional import Params
 from sklearn_meta.inner import (
     AdaptedPart,
     Examples,
@@ -77,20 +77,20 @@ class Context(AdaptedPart):
         """Return c_0 = 0."""
         *B, _ = support.weight.shape
         c_0 = support.X.new_zeros(*B, self.n_context)
-        return {CONTEXT: c_0}, {}, lambda phi: f(phi, support.X)
+        return Start({CONTEXT: c_0}, {}, lambda phi: f(phi, support.X))
 
 
 @dataclass(frozen=True)
 class CAVIA(GradientLearner):
     """Zintgraf et al., "Fast Context Adaptation via Meta-Learning", ICML 2019, eq. 3."""
 
-    def path(self, f: Network, theta: Params, support: Examples) -> Iterator[Params]:
+    def iterates(self, f: Network, theta: Params, support: Examples) -> Iterator[Params]:
         """Iterate c_(k+1) = c_k - alpha grad_c L(f_theta([x, c_k]), D_support) from c_0 = 0."""
-        c, constant, loss = self.inner(f, theta, support)
+        c, constant, loss = self.inner_problem(f, theta, support)
         grad = self.inner_gradient(loss, theta)
         yield constant | c
         for k in range(self.inner_steps):
-            c = subtract(c, self.rate.at(theta, k), grad(c))  # c - alpha grad_c L, eq. 3
+            c = self.step(c, self.rate.at(theta, k), grad(c))  # c - alpha grad_c L, eq. 3
             yield constant | c
 
 
@@ -133,15 +133,8 @@ class CAVIARegressor(MetaRegressor):
 
     def make_algorithm(self) -> CAVIA:
         """Make the algorithm that the parameters describe."""
-        return CAVIA(
-            self.make_loss(),
-            self.make_head(),
-            Context(self.n_context),
-            inner_loop.make_rate(None, self.inner_lr),
-            self.inner_steps,
-            bool(self.first_order),
-            self.activation_checkpointing,
-        )
+        rate = inner_loop.make_rate(None, self.inner_lr)
+        return self.build(CAVIA, adapts=Context(self.n_context), rate=rate)
 
     def make_backbone(self, row_shape: tuple[int, ...], seed: int) -> RowNetwork:
         """Build the network for rows of this shape."""

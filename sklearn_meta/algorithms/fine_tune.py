@@ -101,14 +101,12 @@ class FineTuneClassifier(MetaClassifier):
 
     def make_algorithm(self) -> FineTune:
         """Make the algorithm that the parameters describe."""
-        return FineTune(
-            self.make_loss(),
-            HEADS[self.head],
-            ADAPTS[self.adapts],
+        return self.build(
+            FineTune,
+            head=HEADS[self.head],
+            adapts=ADAPTS[self.adapts],
             trained=FixedHead(),
             optimizer=OPTIMIZERS[self.inner_optimizer],
-            inner_lr=self.inner_lr,
-            inner_steps=self.inner_steps,
         )
 
 
@@ -150,12 +148,9 @@ class FineTuneRegressor(MetaRegressor):
 
     def make_algorithm(self) -> FineTune:
         """Make the algorithm that the parameters describe."""
-        return FineTune(
-            self.make_loss(),
-            LinearHead(),
-            ADAPTS[self.adapts],
+        return self.build(
+            FineTune,
+            adapts=ADAPTS[self.adapts],
             trained=LinearHead(),
             optimizer=OPTIMIZERS[self.inner_optimizer],
-            inner_lr=self.inner_lr,
-            inner_steps=self.inner_steps,
         )

@@ -66,7 +66,7 @@ class IMAML(InnerLoop):
 
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
         """Solve phi* = argmin L(phi, D_support) + lambda / 2 |phi - phi_0|^2 by proximal steps."""
-        phi_0, constant, loss = self.inner(f, theta, support)
+        phi_0, constant, loss = self.inner_problem(f, theta, support)
         return constant | self._solve(loss, phi_0)
 
     def _solve(self, loss: Loss, start: Params) -> Params:
@@ -83,7 +83,7 @@ class IMAML(InnerLoop):
 
         The gradient is with respect to phi_0, which is a function of theta (lemma 1).
         """
-        phi_0, constant, loss = self.inner(f, theta, support)
+        phi_0, constant, loss = self.inner_problem(f, theta, support)
         value, A, g = self._system(f, theta, constant, loss, self._solve(loss, phi_0), query)
         v, _ = conjugate_gradients(A, g, self.cg_steps)
         return with_gradient(value, phi_0, as_params(v, phi_0))
@@ -121,7 +121,7 @@ class IMAML(InnerLoop):
             that at phi_0; "cg_residual", |g - A v| / |g|; "cg_stopped", whether conjugate gradients
             met negative curvature.
         """
-        phi_0, constant, loss = self.inner(f, theta, support)
+        phi_0, constant, loss = self.inner_problem(f, theta, support)
         phi = self._solve(loss, phi_0)
         _, A, g = self._system(f, theta, constant, loss, phi, query)
         v, stopped = conjugate_gradients(A, g, self.cg_steps)
@@ -233,15 +233,7 @@ class IMAMLClassifier(MetaClassifier):
 
     def make_algorithm(self) -> IMAML:
         """Make the algorithm that the parameters describe."""
-        return IMAML(
-            self.make_loss(),
-            self.make_head(),
-            self.lam,
-            self.inner_lr,
-            self.inner_steps,
-            self.cg_steps,
-            self.cg_damping,
-        )
+        return self.build(IMAML)
 
 
 @describe
@@ -281,12 +273,4 @@ class IMAMLRegressor(MetaRegressor):
 
     def make_algorithm(self) -> IMAML:
         """Make the algorithm that the parameters describe."""
-        return IMAML(
-            self.make_loss(),
-            self.make_head(),
-            self.lam,
-            self.inner_lr,
-            self.inner_steps,
-            self.cg_steps,
-            self.cg_damping,
-        )
+        return self.build(IMAML)

@@ -239,7 +239,9 @@ class LSTMMetaLearner(InnerLoop):
         """Draw c_0, the weights of the network, and the weights of the rule."""
         return super().init(f, n_outputs, generator) | self.rule.init(generator)
 
-    def path(self, f: Network, theta: Params, support: Examples) -> Iterator[tuple[Params, State]]:
+    def iterates(
+        self, f: Network, theta: Params, support: Examples
+    ) -> Iterator[tuple[Params, State]]:
         """Iterate phi_t = rule(phi_(t-1), grad L_t, L_t), with L_t = L(phi_(t-1), D_support).
 
         Parameters
@@ -258,7 +260,7 @@ class LSTMMetaLearner(InnerLoop):
         state : tuple of Tensor of shape (N, ...)
             State of the rule, for the N coordinates of all tasks.
         """
-        phi_0, constant, loss_of = self.inner(f, theta, support)
+        phi_0, constant, loss_of = self.inner_problem(f, theta, support)
         c = as_vector(phi_0, support.weight.ndim - 1)
         state = self.rule.start(c.flatten())
         yield constant | as_params(c, phi_0), state
@@ -276,7 +278,7 @@ class LSTMMetaLearner(InnerLoop):
 
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
         """Return phi_T, the parameters after the last step."""
-        for phi, _ in self.path(f, theta, support):
+        for phi, _ in self.iterates(f, theta, support):
             last = phi
         return last
 
@@ -354,15 +356,8 @@ class LSTMMetaLearnerClassifier(MetaClassifier):
 
     def make_algorithm(self) -> LSTMMetaLearner:
         """Make the algorithm that the parameters describe."""
-        return LSTMMetaLearner(
-            self.make_loss(),
-            self.make_head(),
-            FullNetwork(),
-            RULES[self.rule](self.hidden_size),
-            inner_steps=self.inner_steps,
-            first_order=self.first_order,
-            chunk_size=None if self.chunk_size is None else int(self.chunk_size),
-        )
+        rule = RULES[self.rule](self.hidden_size)
+        return self.build(LSTMMetaLearner, adapts=FullNetwork(), rule=rule)
 
 
 @describe
@@ -403,12 +398,5 @@ class LSTMMetaLearnerRegressor(MetaRegressor):
 
     def make_algorithm(self) -> LSTMMetaLearner:
         """Make the algorithm that the parameters describe."""
-        return LSTMMetaLearner(
-            self.make_loss(),
-            self.make_head(),
-            FullNetwork(),
-            RULES[self.rule](self.hidden_size),
-            inner_steps=self.inner_steps,
-            first_order=self.first_order,
-            chunk_size=None if self.chunk_size is None else int(self.chunk_size),
-        )
+        rule = RULES[self.rule](self.hidden_size)
+        return self.build(LSTMMetaLearner, adapts=FullNetwork(), rule=rule)

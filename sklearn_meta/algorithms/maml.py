@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from sklearn_meta.base import MetaClassifier, MetaRegressor, inner_loop
-from sklearn_meta.functional import Params, subtract
+from sklearn_meta.functional import Params
 from sklearn_meta.inner import AdaptedPart, Examples, FullNetwork, GradientLearner, Network
 from sklearn_meta.parameters import describe
 
@@ -26,13 +26,13 @@ class MAML(GradientLearner):
 
     adapts: AdaptedPart = field(default=FullNetwork(), init=False)
 
-    def path(self, f: Network, theta: Params, support: Examples) -> Iterator[Params]:
+    def iterates(self, f: Network, theta: Params, support: Examples) -> Iterator[Params]:
         """Iterate phi_(k+1) = phi_k - alpha grad L(phi_k, D_support) from phi_0 = theta."""
-        phi, constant, loss = self.inner(f, theta, support)
+        phi, constant, loss = self.inner_problem(f, theta, support)
         grad = self.inner_gradient(loss, theta)
         yield constant | phi
         for k in range(self.inner_steps):
-            phi = subtract(phi, self.rate.at(theta, k), grad(phi))  # phi - alpha grad L, eq. 1
+            phi = self.step(phi, self.rate.at(theta, k), grad(phi))  # phi - alpha grad L, eq. 1
             yield constant | phi
 
 
@@ -80,14 +80,8 @@ class MAMLClassifier(MetaClassifier):
 
     def make_algorithm(self) -> MAML:
         """Make the algorithm that the parameters describe."""
-        return MAML(
-            self.make_loss(),
-            self.make_head(),
-            inner_loop.make_rate(self.learned_lr, self.inner_lr, self.head),
-            self.inner_steps,
-            bool(self.first_order),
-            self.activation_checkpointing,
-        )
+        rate = inner_loop.make_rate(self.learned_lr, self.inner_lr, self.head)
+        return self.build(MAML, rate=rate)
 
 
 @describe
@@ -129,11 +123,5 @@ class MAMLRegressor(MetaRegressor):
 
     def make_algorithm(self) -> MAML:
         """Make the algorithm that the parameters describe."""
-        return MAML(
-            self.make_loss(),
-            self.make_head(),
-            inner_loop.make_rate(self.learned_lr, self.inner_lr),
-            self.inner_steps,
-            bool(self.first_order),
-            self.activation_checkpointing,
-        )
+        rate = inner_loop.make_rate(self.learned_lr, self.inner_lr)
+        return self.build(MAML, rate=rate)

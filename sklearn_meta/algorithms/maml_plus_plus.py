@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sklearn_meta.base import MetaClassifier, MetaRegressor, inner_loop
-from sklearn_meta.functional import Params, subtract
+from sklearn_meta.functional import Params
 from sklearn_meta.inner import AdaptedPart, Examples, FullNetwork, GradientLearner, Network
 from sklearn_meta.parameters import describe, param, real
 
@@ -55,23 +55,23 @@ class MAMLPlusPlus(GradientLearner):
     first_order_until: float = 0.0
     v: tuple[float, ...] = ()
 
-    def path(self, f: Network, theta: Params, support: Examples) -> Iterator[Params]:
+    def iterates(self, f: Network, theta: Params, support: Examples) -> Iterator[Params]:
         """Iterate phi_(k+1) = phi_k - alpha_k grad L(phi_k, D_support) from phi_0 = theta."""
-        phi, constant, loss = self.inner(f, theta, support)
+        phi, constant, loss = self.inner_problem(f, theta, support)
         grad = self.inner_gradient(loss, theta)
         yield constant | phi
         for k in range(self.inner_steps):
             alpha_k = self.rate.at(theta, k)  # one number for each tensor and step, learned
-            phi = subtract(phi, alpha_k, grad(phi))
+            phi = self.step(phi, alpha_k, grad(phi))
             yield constant | phi
 
     def objective(self, f: Network, theta: Params, support: Examples, query: Examples) -> Tensor:
         """Compute sum_k v_k L(phi_k, D_query)."""
         if not self.v:
             return super().objective(f, theta, support, query)
-        path = zip(self.v, self.path(f, theta, support), strict=True)
+        iterates = zip(self.v, self.iterates(f, theta, support), strict=True)
         losses = [
-            v_k * self.query_risk(f, theta, phi, support, query) for v_k, phi in path if v_k > 0
+            v_k * self.query_risk(f, theta, phi, support, query) for v_k, phi in iterates if v_k > 0
         ]
         return torch.stack(losses).sum(0)
 
@@ -158,15 +158,8 @@ class MAMLPlusPlusClassifier(MetaClassifier):
 
     def make_algorithm(self) -> MAMLPlusPlus:
         """Make the algorithm that the parameters describe."""
-        return MAMLPlusPlus(
-            self.make_loss(),
-            self.make_head(),
-            inner_loop.make_rate("tensor", self.inner_lr, self.head),
-            self.inner_steps,
-            activation_checkpointing=self.activation_checkpointing,
-            multi_step_until=self.multi_step_until,
-            first_order_until=self.first_order_until,
-        ).at(0.0)
+        rate = inner_loop.make_rate("tensor", self.inner_lr, self.head)
+        return self.build(MAMLPlusPlus, rate=rate).at(0.0)
 
 
 @describe
@@ -205,12 +198,5 @@ class MAMLPlusPlusRegressor(MetaRegressor):
 
     def make_algorithm(self) -> MAMLPlusPlus:
         """Make the algorithm that the parameters describe."""
-        return MAMLPlusPlus(
-            self.make_loss(),
-            self.make_head(),
-            inner_loop.make_rate("tensor", self.inner_lr),
-            self.inner_steps,
-            activation_checkpointing=self.activation_checkpointing,
-            multi_step_until=self.multi_step_until,
-            first_order_until=self.first_order_until,
-        ).at(0.0)
+        rate = inner_loop.make_rate("tensor", self.inner_lr)
+        return self.build(MAMLPlusPlus, rate=rate).at(0.0)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from sklearn_meta.base import MetaClassifier, MetaRegressor, inner_loop
-from sklearn_meta.functional import Params, subtract
+from sklearn_meta.functional import Params
 from sklearn_meta.inner import AdaptedPart, Examples, FullNetwork, GradientLearner, Network
 from sklearn_meta.parameters import describe
 
@@ -25,14 +25,14 @@ class MetaSGD(GradientLearner):
 
     adapts: AdaptedPart = field(default=FullNetwork(), init=False)
 
-    def path(self, f: Network, theta: Params, support: Examples) -> Iterator[Params]:
+    def iterates(self, f: Network, theta: Params, support: Examples) -> Iterator[Params]:
         """Iterate phi_(k+1) = phi_k - alpha o grad L(phi_k, D_support) from phi_0 = theta."""
-        phi, constant, loss = self.inner(f, theta, support)
+        phi, constant, loss = self.inner_problem(f, theta, support)
         grad = self.inner_gradient(loss, theta)
         yield constant | phi
         for k in range(self.inner_steps):
             alpha = self.rate.at(theta, k)  # one number for each weight, learned
-            phi = subtract(phi, alpha, grad(phi))  # phi - alpha o grad L, eq. 1
+            phi = self.step(phi, alpha, grad(phi))  # phi - alpha o grad L, eq. 1
             yield constant | phi
 
 
@@ -80,14 +80,8 @@ class MetaSGDClassifier(MetaClassifier):
 
     def make_algorithm(self) -> MetaSGD:
         """Make the algorithm that the parameters describe."""
-        return MetaSGD(
-            self.make_loss(),
-            self.make_head(),
-            inner_loop.make_rate("parameter", self.inner_lr, self.head),
-            self.inner_steps,
-            bool(self.first_order),
-            self.activation_checkpointing,
-        )
+        rate = inner_loop.make_rate("parameter", self.inner_lr, self.head)
+        return self.build(MetaSGD, rate=rate)
 
 
 @describe
@@ -127,11 +121,5 @@ class MetaSGDRegressor(MetaRegressor):
 
     def make_algorithm(self) -> MetaSGD:
         """Make the algorithm that the parameters describe."""
-        return MetaSGD(
-            self.make_loss(),
-            self.make_head(),
-            inner_loop.make_rate("parameter", self.inner_lr),
-            self.inner_steps,
-            bool(self.first_order),
-            self.activation_checkpointing,
-        )
+        rate = inner_loop.make_rate("parameter", self.inner_lr)
+        return self.build(MetaSGD, rate=rate)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from sklearn_meta.base import MetaClassifier, inner_loop
-from sklearn_meta.functional import Params, subtract
+from sklearn_meta.functional import Params
 from sklearn_meta.inner import (
     AdaptedPart,
     Examples,
@@ -35,13 +35,13 @@ class ProtoMAML(GradientLearner):
     head: Head = field(default=PrototypeHead(), init=False)  # w_k = 2 c_k, b_k = -|c_k|^2
     adapts: AdaptedPart = field(default=FullNetwork(), init=False)
 
-    def path(self, f: Network, theta: Params, support: Examples) -> Iterator[Params]:
+    def iterates(self, f: Network, theta: Params, support: Examples) -> Iterator[Params]:
         """Iterate phi_(t+1) = phi_t - alpha grad L(phi_t, D_support) from the prototypes."""
-        phi, constant, loss = self.inner(f, theta, support)
+        phi, constant, loss = self.inner_problem(f, theta, support)
         grad = self.inner_gradient(loss, theta)
         yield constant | phi
         for t in range(self.inner_steps):
-            phi = subtract(phi, self.rate.at(theta, t), grad(phi))  # phi - alpha grad L
+            phi = self.step(phi, self.rate.at(theta, t), grad(phi))  # phi - alpha grad L
             yield constant | phi
 
 
@@ -89,10 +89,5 @@ class ProtoMAMLClassifier(MetaClassifier):
 
     def make_algorithm(self) -> ProtoMAML:
         """Make the algorithm that the parameters describe."""
-        return ProtoMAML(
-            self.make_loss(),
-            inner_loop.make_rate(self.learned_lr, self.inner_lr),
-            self.inner_steps,
-            bool(self.first_order),
-            self.activation_checkpointing,
-        )
+        rate = inner_loop.make_rate(self.learned_lr, self.inner_lr)
+        return self.build(ProtoMAML, rate=rate)

@@ -53,7 +53,7 @@ class Reptile(InnerLoop):
 
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
         """Take k steps on L(phi, D) from phi_0(theta)."""
-        phi_0, constant, loss = self.inner(f, theta, support)
+        phi_0, constant, loss = self.inner_problem(f, theta, support)
         return constant | self._minimise(loss, phi_0)
 
     def _minimise(self, loss: Loss, phi_0: Params) -> Params:
@@ -66,7 +66,7 @@ class Reptile(InnerLoop):
         Gradient descent on its mean over tasks is theta <- theta + epsilon mean(phi - theta).
         """
         rows = join(support, query)
-        phi_0, constant, loss = self.inner(f, theta, rows)
+        phi_0, constant, loss = self.inner_problem(f, theta, rows)
         phi = self._minimise(loss, phi_0)
         change = {k: p - phi[k] for k, p in phi_0.items()}  # theta - phi
         grads = {k: g for k, g in change.items() if k.startswith(BODY)}
@@ -138,13 +138,7 @@ class ReptileClassifier(MetaClassifier):
 
     def make_algorithm(self) -> Reptile:
         """Make the algorithm that the parameters describe."""
-        return Reptile(
-            self.make_loss(),
-            self.make_head(),
-            self.inner_optimizer,
-            self.inner_lr,
-            self.inner_steps,
-        )
+        return self.build(Reptile)
 
 
 @describe
@@ -190,10 +184,4 @@ class ReptileRegressor(MetaRegressor):
 
     def make_algorithm(self) -> Reptile:
         """Make the algorithm that the parameters describe."""
-        return Reptile(
-            self.make_loss(),
-            self.make_head(),
-            self.inner_optimizer,
-            self.inner_lr,
-            self.inner_steps,
-        )
+        return self.build(Reptile)

@@ -268,7 +268,7 @@ class Learner:
         full, rows = self.start | theta, Examples(X, y, weight)
         if not isinstance(self.algorithm, InnerLoop):  # no inner loop: the meta-loss itself
             return self.algorithm.loss(self.f, full, rows, rows)
-        start, _, loss = self.algorithm.inner(self.f, full, rows)
+        start, _, loss = self.algorithm.inner_problem(self.f, full, rows)
         return loss(start)
 
 

@@ -12,10 +12,9 @@ from sklearn.base import ClassifierMixin
 from sklearn_meta.base.estimator import BaseMetaLearner
 from sklearn_meta.base.inner_loop import HEADS, loss_constraint
 from sklearn_meta.base.validation import validate_weight
-from sklearn_meta.functional import LOSSES
 from sklearn_meta.inner.algorithm import Criterion, one_hot
 from sklearn_meta.inner.fine_tune import FineTune, from_scratch
-from sklearn_meta.inner.heads import BIAS, FixedHead, Head, check_n_way
+from sklearn_meta.inner.heads import FixedHead, Head
 from sklearn_meta.parameters import anything, as_range, describe, param
 
 __all__ = ["MetaClassifier"]
@@ -73,7 +72,8 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
             weight = validate_weight(sample_weight, X)
             self.classes_ = np.unique(y)
             self._adapted = self._adapt(X, self.encode_targets(y), weight)
-            self._column_of_class_ = np.searchsorted(self._labels_of_outputs(y), self.classes_)
+            labels = self.label_space.of_outputs(self.classes_, type(self).__name__)
+            self._column_of_class_ = np.searchsorted(labels, self.classes_)
         return self
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
@@ -111,22 +111,12 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
 
     def encode_targets(self, y: NDArray[Any]) -> NDArray[Any]:
         """Encode labels as one-hot rows, with a column for each output of the network."""
-        labels = self._labels_of_outputs(y)
+        labels = self.label_space.of_outputs(np.unique(y), type(self).__name__)
         return one_hot(np.searchsorted(labels, y), len(labels))
 
     def make_scratch_algorithm(self) -> FineTune:
         """Make the baseline for an estimator that was never meta-fitted."""
         return from_scratch(self.make_loss(), FixedHead())
-
-    def make_loss(self) -> Criterion:
-        """Return the loss that the parameter `loss` names.
-
-        Returns
-        -------
-        callable
-            Maps outputs, targets and weights of rows to the losses of tasks.
-        """
-        return LOSSES["class"][self.loss] if isinstance(self.loss, str) else self.loss
 
     def make_head(self) -> Head:
         """Return the output layer that the parameter `head` names.
@@ -141,22 +131,3 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
     def support_sizes(self) -> tuple[int, int]:
         """Return the range of support rows of each class in an episode."""
         return as_range(self.n_shot, "n_shot", type(self).__name__, least=1)
-
-    def _labels_of_outputs(self, y: NDArray[Any]) -> NDArray[Any]:
-        """Return the label of each output of the network, for a task with these labels."""
-        labels, state = np.unique(y), self._meta_state
-        if state is None:
-            return labels
-        if self.has_fixed_n_way():
-            check_n_way(len(labels), len(state.theta[BIAS]))
-        if not self.predicts_shared_labels:
-            return labels
-        assert state.classes is not None
-        new = sorted(set(labels.tolist()) - set(state.classes.tolist()), key=str)
-        if new:
-            raise ValueError(
-                f"y has labels that no task of meta_fit had ({new[:5]}): {type(self).__name__} "
-                "predicts the classes it was trained on, and no others. FineTuneClassifier, or "
-                "any meta-learner, takes new ones."
-            )
-        return state.classes

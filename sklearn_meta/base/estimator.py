@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from inspect import isclass, isfunction
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_meta._archive import loading, save_object, saving
 from sklearn_meta._devices import check_dtype, resolve_device, torch_dtype
+from sklearn_meta._warnings import warn
 from sklearn_meta.base.predict_tasks import (
     PredictedStack,
     Prediction,
@@ -31,23 +32,24 @@ from sklearn_meta.base.state import (
     check_meta_state,
     check_network_size,
     history_from_plain,
-    history_to_plain,
     meta_state_from_plain,
-    meta_state_to_plain,
+    plain_attributes,
 )
 from sklearn_meta.base.validation import validate_like_prior, validate_rows, validate_support
-from sklearn_meta.exceptions import NotMetaFittedError
-from sklearn_meta.inner.algorithm import Examples, draw_theta
-from sklearn_meta.inner.heads import BIAS, WEIGHT
+from sklearn_meta.exceptions import NotMetaFittedError, StaleMetaStateWarning
+from sklearn_meta.functional import LOSSES
+from sklearn_meta.inner.algorithm import Algorithm, Criterion, Examples, draw_theta
 from sklearn_meta.nn.backbone import RowNetwork
 from sklearn_meta.outer.failures import SUPPORT, Reason, check_converged, check_error_score
+from sklearn_meta.outer.labels import LabelSpace
 from sklearn_meta.outer.memory import MemoryEstimate
-from sklearn_meta.outer.outer_loop import OuterLoop, widths
-from sklearn_meta.outer.scaling import Scaling
+from sklearn_meta.outer.outer_loop import OuterLoop
 from sklearn_meta.outer.state import Arrays, MetaState, scaling_for, tensors_of, to_numpy
 from sklearn_meta.parameters import describe, parameters_of
 
 __all__ = ["BaseMetaLearner"]
+
+A = TypeVar("A", bound=Algorithm)
 
 
 @describe
@@ -60,6 +62,88 @@ class BaseMetaLearner(OuterLoop, ABC):
     """
 
     _meta_state = cast("MetaState | None", None)
+
+    # ---- hooks ---------------------------------------------------------------------------------
+
+    @abstractmethod
+    def make_scratch_algorithm(self) -> Algorithm:
+        """Make the baseline for an estimator that was never meta-fitted.
+
+        Returns
+        -------
+        Algorithm
+            Which trains from scratch.
+        """
+
+    @abstractmethod
+    def encode_targets(self, y: Any) -> Any:
+        """Encode labels or targets as the numbers that the algorithm sees.
+
+        Parameters
+        ----------
+        y : ndarray of shape (n_rows,) or (n_rows, n_outputs)
+            Labels or targets of a task.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_columns)
+            One-hot labels, or targets.
+        """
+
+    def make_loss(self) -> Criterion:
+        """Return the loss that the parameter `loss` names.
+
+        Returns
+        -------
+        callable
+            Maps outputs, targets and weights of rows to the losses of tasks.
+        """
+        loss: str | Criterion = self.loss  # which each kind of estimator declares
+        return LOSSES[self.target_type][loss] if isinstance(loss, str) else loss
+
+    def build(self, algorithm: type[A], **values: Any) -> A:
+        """Make an algorithm whose fields have the names of parameters.
+
+        Parameters
+        ----------
+        algorithm : type
+            A dataclass. Its field `criterion` is the result of `make_loss`, and `head` that of
+            `make_head`.
+        **values : dict
+            Fields that are no parameters, or have other values.
+
+        Returns
+        -------
+        Algorithm
+            With the hyper-parameters of this estimator, and the defaults of all other fields.
+        """
+        parameters = parameters_of(type(self))
+        for name in [field.name for field in fields(algorithm) if field.init]:
+            if name in values:
+                continue
+            if name == "criterion":
+                values[name] = self.make_loss()
+            elif name == "head":
+                values[name] = self.make_head()
+            elif name in parameters:
+                value = getattr(self, name)
+                values[name] = value.item() if isinstance(value, np.generic) else value
+        return algorithm(**values)
+
+    def remedy(self) -> str:
+        """Name the parameters to change where adaptation diverges.
+
+        Returns
+        -------
+        str
+            A sentence for errors and warnings.
+        """
+        names = set(parameters_of(type(self))) - set(self.fingerprints("training"))
+        lower = [name for name in ("inner_lr", "inner_steps") if name in names]
+        scale = "bring the task to the scale of those of meta-training."
+        return f"Lower {' or '.join(lower)}, or {scale}" if lower else scale.capitalize()
+
+    # ---- meta-training and many tasks ------------------------------------------------------------
 
     def meta_fit(
         self, tasks: Any, y: Any = None, groups: Any = None, *, validation_tasks: Any = None
@@ -120,13 +204,13 @@ class BaseMetaLearner(OuterLoop, ABC):
         Parameters
         ----------
         tasks : sequence of tasks, TaskDistribution, or table of shape (n_rows, ...)
-            Tasks to meta-train on, as for `meta_fit`.
-        y : array-like of shape (n_rows,) or str, default=None
-            Targets of a table, or the name of its target column.
-        groups : array-like of shape (n_rows,) or str, default=None
-            The task of each row of a table, or the name of that column.
-        validation_tasks : sequence of tasks or TaskDistribution, default=None
-            Validation tasks, as for `meta_fit`.
+            As for `meta_fit`.
+        y : array-like of shape (n_rows,) or (n_rows, n_outputs), or column name(s), default=None
+            As for `meta_fit`.
+        groups : array-like of shape (n_rows,) or column name(s), default=None
+            As for `meta_fit`.
+        validation_tasks : sequence of tasks, TaskDistribution or table, default=None
+            As for `meta_fit`.
 
         Returns
         -------
@@ -186,7 +270,6 @@ class BaseMetaLearner(OuterLoop, ABC):
         FloatingPointError
             If adapting diverges, and `error_score` is "raise".
         """
-        self.check_state()
         check_error_score(error_score, "predict_tasks")
         stacks = self.predict_stacks(tasks)
         predictions, _ = read_stacks(stacks, lambda stack: stack.predictions(), error_score)
@@ -210,7 +293,6 @@ class BaseMetaLearner(OuterLoop, ABC):
         def read(stack: PredictedStack) -> Iterator[Prediction]:
             return zip(stack.predictions(), stack.probabilities(), strict=True)
 
-        self.check_state()
         predictions, _ = read_stacks(self.predict_stacks(tasks), read, np.nan)
         return predictions
 
@@ -238,7 +320,6 @@ class BaseMetaLearner(OuterLoop, ABC):
         FloatingPointError
             If adapting diverges, and `error_score` is "raise".
         """
-        self.check_state()
         check_error_score(error_score, "score_tasks")
         stacks = self.predict_stacks(tasks)
         scores, failures = read_stacks(stacks, lambda stack: stack.scores(), error_score)
@@ -260,19 +341,16 @@ class BaseMetaLearner(OuterLoop, ABC):
         iterator of PredictedStack
             All tasks, in any order.
         """
-        state = self._meta_state
-        max_n_way = classes = None
-        if state is not None:
-            max_n_way = len(state.theta[BIAS]) if self.has_fixed_n_way() else None
-            classes = state.classes if self.predicts_shared_labels else None
+        self.check_state()
+        labels = self.label_space
         predictor = TaskPredictor(
             make_prior=self.make_prior,
-            state=state,
+            state=self._meta_state,
             target_type=self.target_type,
             device=resolve_device(self.device),
             max_tasks=self.task_chunk_size,
-            max_n_way=max_n_way,
-            classes=classes,
+            max_n_way=labels.max_n_way,
+            classes=labels.classes,
             encode_targets=self.encode_targets,
             owner=type(self).__name__,
             remedy=self.remedy,
@@ -309,6 +387,14 @@ class BaseMetaLearner(OuterLoop, ABC):
     def meta_state(self) -> MetaState | None:
         """The learned prior; None before `meta_fit`."""
         return self._meta_state
+
+    @property
+    def label_space(self) -> LabelSpace:
+        """The labels that a new task may have; any before `meta_fit`."""
+        state = self._meta_state
+        if state is None:
+            return LabelSpace()
+        return self._labels_for(state.classes, state.theta, shared=self.predicts_shared_labels)
 
     @property
     def theta_(self) -> Mapping[str, NDArray[Any]]:
@@ -352,9 +438,18 @@ class BaseMetaLearner(OuterLoop, ABC):
             If a parameter of meta-training was changed since.
         """
         self.check_parameters()
-        if self._meta_state is not None:
-            self.check_structure(self._meta_state)
-            self._warn_if_stale(self._meta_state)
+        state = self._meta_state
+        if state is None:
+            return
+        self.check_structure(state)
+        values = self.fingerprints("training")
+        changed = [name for name, value in values.items() if value != state.training[name]]
+        if changed:
+            warn(
+                f"{', '.join(map(repr, changed))} changed since meta_fit and has no effect on fit; "
+                "call meta_fit again.",
+                StaleMetaStateWarning,
+            )
 
     def make_prior(self, row_shape: tuple[int, ...], n_outputs: int) -> Prior:
         """Make the algorithm and the network, with the learned theta or a cold start.
@@ -373,7 +468,9 @@ class BaseMetaLearner(OuterLoop, ABC):
         """
         state = self._meta_state
         if state is not None:
-            key = self._network_key(row_shape)
+            backbone, key = self.backbone, None
+            if isinstance(backbone, str) or isfunction(backbone) or isclass(backbone):
+                key = type(self), row_shape, backbone  # `check_state` compares what is structural
             f = state.network(key, lambda: self._make_network(row_shape, state.theta))
             return Prior(self.make_algorithm(), f, state.theta)
         seed = self.draw_seed()
@@ -464,13 +561,6 @@ class BaseMetaLearner(OuterLoop, ABC):
         self.check_backbone(f, theta)
         return f
 
-    def _network_key(self, row_shape: tuple[int, ...]) -> Any:
-        """Return all that the network depends on; None where it may have changed in place."""
-        backbone = self.backbone
-        if not (isinstance(backbone, str) or isfunction(backbone) or isclass(backbone)):
-            return None
-        return type(self), row_shape, backbone, tuple(self.fingerprints("structural").items())
-
     def _allow_nd(self) -> bool:
         return not (isinstance(self.backbone, str) and self.backbone == "mlp")
 
@@ -485,60 +575,46 @@ class BaseMetaLearner(OuterLoop, ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = dict(super().__getstate__())
-        prior, session = self._meta_state, saving()
         if "_adapted" in state:
-            state["_adapted"] = self._adapted.to_plain(self._params(), prior)
+            state["_adapted"] = self._adapted.to_plain(self._params(), self._meta_state)
+        session = saving()
         if session is None:
             return state
         self.check_parameters(device=False)
-        if prior is not None:
-            self.check_structure(prior)
-            self._check_network_size(prior.row_shape, prior.theta)  # as `load` does
-            state["_meta_state"] = meta_state_to_plain(prior)
-        if "history_" in state:
-            state["history_"] = history_to_plain(self.history_)
-        return session.without_code(type(self), state | {"device": str(self.device)})
+        if self._meta_state is not None:
+            self._check_network_of(self._meta_state)  # as `load` does
+        return session.without_code(type(self), plain_attributes(state))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        session = loading()
-        if session is None:  # a pickle, which is trusted
-            super().__setstate__(state)
-            if "_adapted" in state:
-                self._adapted = self._adapted_from_plain(state["_adapted"])
-            return
-        state, params = session.with_code(type(self), state)
+        session, params = loading(), dict[str, Any]()
+        if session is not None:
+            state, params = session.with_code(type(self), state)
         super().__setstate__(state)
+        if session is not None:  # else it is a pickle, which is trusted
+            self._check_loaded(state)
+        if "_adapted" in state:
+            self._adapted = self._adapted_from_plain(state["_adapted"])
+            if session is not None:
+                check_adapted(self._adapted, vars(self), self.target_type)
+        self.set_params(**params)
+
+    def _check_loaded(self, state: dict[str, Any]) -> None:
+        """Check the parameters, history and prior of a file, and set the latter two."""
         self.check_parameters(device=False)
         if self.device != "auto":
             torch.device(self.device)  # it need not be on this machine
         if "history_" in state:
             self.history_ = history_from_plain(state["history_"])
-        if state.get("_meta_state") is not None:
-            self._load_meta_state(state["_meta_state"])
-        if "_adapted" in state:
-            self._adapted = self._adapted_from_plain(state["_adapted"])
-            check_adapted(self._adapted, vars(self), self.target_type)
-        self.set_params(**params)
-
-    def _load_meta_state(self, state: MetaState | Mapping[str, Any]) -> None:
-        """Set a prior from a file, if its arrays are those that the parameters ask for."""
-        if not isinstance(state, MetaState):
-            state = meta_state_from_plain(state)
-            # parameters that are newer than the file have their defaults
-            structural = {**self.fingerprints("structural"), **state.structural}
-            training = {**self.fingerprints("training"), **state.training}
-            state = replace(state, structural=structural, training=training)
-        self.check_structure(state)
-        self._check_network_size(state.row_shape, state.theta)
-        n_outputs = state.n_targets
-        if state.classes is not None:
-            n_outputs = len(state.classes)
-        elif self.target_type == "class" and WEIGHT in state.theta:
-            n_outputs = len(state.theta[WEIGHT])
-        f = self._make_network(state.row_shape, state.theta)
-        theta = self.make_algorithm().init(f, n_outputs, torch.Generator())
-        check_meta_state(state, self.target_type, theta)
-        self._meta_state = state
+        prior = state.get("_meta_state")
+        if prior is None:
+            return
+        if not isinstance(prior, MetaState):
+            defaults = self.fingerprints("structural"), self.fingerprints("training")
+            prior = meta_state_from_plain(prior, *defaults)
+        self._check_network_of(prior)
+        f = self._make_network(prior.row_shape, prior.theta)
+        check_meta_state(prior, self.target_type, self.make_algorithm(), f)
+        self._meta_state = prior
 
     def _adapted_from_plain(self, plain: Mapping[str, Any]) -> Adapted:
         """Make the algorithm and the network of a fit again, from the parameters of that fit."""
@@ -547,24 +623,18 @@ class BaseMetaLearner(OuterLoop, ABC):
         twin = type(self)(**{**self._params(), **plain["params"]})
         if loading() is not None:
             twin.check_parameters(device=False)
-            twin._check_network_size(row_shape, theta)
+            check_network_size(twin._structural(), row_shape, theta)
         if prior is not None:
             twin._meta_state = prior
             algorithm, f, _ = twin.make_prior(row_shape, 0)
         else:
             algorithm, f = twin.make_scratch_algorithm(), twin._make_network(row_shape, theta)
-        if plain["scaling"] is not None:
-            scaling = Scaling(**plain["scaling"])
-        else:
-            assert prior is not None
-            scaling = prior.scaling
-        phi = {k: theta[k] if p is None else p for k, p in plain["phi"].items()}
-        return Adapted(algorithm, f, theta, phi, scaling, np.dtype(plain["dtype"]), twin._params())
+        return Adapted.from_plain(plain, algorithm, f, theta, prior, twin._params())
 
-    def _check_network_size(
-        self, row_shape: tuple[int, ...], theta: Mapping[str, NDArray[Any]]
-    ) -> None:
-        layers = widths(self.hidden_layer_sizes) if self.backbone == "mlp" else None
-        values = map(vars(self).get, self.fingerprints("structural"))
-        n_extra = sum(value for value in values if isinstance(value, int))
-        check_network_size(row_shape, layers, n_extra, theta)
+    def _check_network_of(self, prior: MetaState) -> None:
+        """Check that the parameters describe the network of a prior."""
+        self.check_structure(prior)
+        check_network_size(self._structural(), prior.row_shape, prior.theta)
+
+    def _structural(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.fingerprints("structural")}

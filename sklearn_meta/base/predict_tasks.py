@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.inner.algorithm import Algorithm, Examples
 from sklearn_meta.nn.backbone import RowNetwork
-from sklearn_meta.outer.episodes import LabelledRows, TaskLabels, encode_labels, pad_rows
+from sklearn_meta.outer.episodes import LabelledRows, pad_rows
 from sklearn_meta.outer.failures import Failures, Reason, Reasons, divergences, no_prediction
+from sklearn_meta.outer.labels import TaskLabels, encode_labels
 from sklearn_meta.outer.memory import bytes_of_a_row
 from sklearn_meta.outer.scaling import Scaling
 from sklearn_meta.outer.state import MetaState, scaling_for, tensors_of, to_torch

@@ -13,7 +13,6 @@ from sklearn.utils import Tags
 from sklearn_meta.base.estimator import BaseMetaLearner
 from sklearn_meta.base.inner_loop import loss_constraint
 from sklearn_meta.base.validation import validate_weight
-from sklearn_meta.functional import LOSSES
 from sklearn_meta.inner.algorithm import Criterion
 from sklearn_meta.inner.fine_tune import FineTune, from_scratch
 from sklearn_meta.inner.heads import Head, LinearHead
@@ -109,16 +108,6 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
     def make_scratch_algorithm(self) -> FineTune:
         """Make the baseline for an estimator that was never meta-fitted."""
         return from_scratch(self.make_loss(), LinearHead())
-
-    def make_loss(self) -> Criterion:
-        """Return the loss that the parameter `loss` names.
-
-        Returns
-        -------
-        callable
-            Maps outputs, targets and weights of rows to the losses of tasks.
-        """
-        return LOSSES["real"][self.loss] if isinstance(self.loss, str) else self.loss
 
     def make_head(self) -> Head:
         """Return the output layer.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise, zip_longest
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,9 +19,10 @@ from numpy.typing import NDArray
 from sklearn_meta._archive import PROCESS_PARAMS, is_plain, saving
 from sklearn_meta._devices import torch_dtype
 from sklearn_meta.exceptions import SaveError
-from sklearn_meta.functional import Params
 from sklearn_meta.inner.algorithm import Algorithm
+from sklearn_meta.inner.heads import WEIGHT
 from sklearn_meta.nn.backbone import BODY, RowNetwork
+from sklearn_meta.nn.mlp import widths
 from sklearn_meta.outer.callbacks import MetaHistory
 from sklearn_meta.outer.scaling import Limits, Scaling
 from sklearn_meta.outer.state import MetaState, tensors_of, to_torch
@@ -34,9 +36,8 @@ __all__ = [
     "check_meta_state",
     "check_network_size",
     "history_from_plain",
-    "history_to_plain",
     "meta_state_from_plain",
-    "meta_state_to_plain",
+    "plain_attributes",
 ]
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -44,6 +45,7 @@ Arrays = Mapping[str, NDArray[Any]]
 MAX_ROW = 1 << 22  # values of a row of a network that is no MLP
 MAX_TRIAL = 1 << 24  # values of the arrays of a head, broadcast to one another
 SPARE, SPARE_FACTOR = 1 << 20, 64  # values of a network beyond those in the file
+SPARE_LENGTH = 1 << 10  # of an array that the file may not have
 
 
 class Adapted(NamedTuple):
@@ -62,7 +64,8 @@ class Adapted(NamedTuple):
         with torch.no_grad():
             theta = tensors_of(self.theta, device, torch_dtype(self.dtype))
             phi, outputs = to_torch(self.phi, device), []
-            for part in dense_parts(X, whole=self.backbone.transductive):
+            is_array = isinstance(X, np.ndarray)
+            for part in [X] if is_array else dense_parts(X, whole=self.backbone.transductive):
                 rows = torch.tensor(self.scaling.inputs(part), device=device)
                 outputs.append(self.algorithm.predict(self.backbone, theta, phi, rows).cpu())
         return torch.cat(outputs).double().numpy()
@@ -80,6 +83,25 @@ class Adapted(NamedTuple):
             "phi": {k: None if are_same(p, theta.get(k)) else p for k, p in self.phi.items()},
             "scaling": scaling if has_own_scaling else None,
         }
+
+    @classmethod
+    def from_plain(
+        cls,
+        plain: Mapping[str, Any],
+        algorithm: Algorithm,
+        backbone: RowNetwork,
+        theta: Arrays,
+        prior: MetaState | None,
+        params: Mapping[str, Any],
+    ) -> Adapted:
+        """Return the adaptation of `to_plain`, with the parts that its parameters make again."""
+        if plain["scaling"] is not None:
+            scaling = Scaling(**plain["scaling"])
+        else:
+            assert prior is not None
+            scaling = prior.scaling
+        phi = {k: theta[k] if p is None else p for k, p in plain["phi"].items()}
+        return cls(algorithm, backbone, theta, phi, scaling, np.dtype(plain["dtype"]), params)
 
 
 def changed_params(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,6 +124,16 @@ def are_same(a: NDArray[Any], b: NDArray[Any] | None) -> bool:
     return b is not None and (a.dtype, a.shape) == (b.dtype, b.shape) and a.tobytes() == b.tobytes()
 
 
+def plain_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attributes of an estimator for a file, with prior and history as plain data."""
+    plain = dict(attributes) | {"device": str(attributes["device"])}
+    if plain.get("_meta_state") is not None:
+        plain["_meta_state"] = meta_state_to_plain(plain["_meta_state"])
+    if "history_" in plain:
+        plain["history_"] = history_to_plain(plain["history_"])
+    return plain
+
+
 def meta_state_to_plain(state: MetaState) -> dict[str, Any]:
     """Return the fields of a learned prior as dicts, tuples and arrays."""
     limits = None if state.limits is None else state.limits._asdict()
@@ -110,10 +142,22 @@ def meta_state_to_plain(state: MetaState) -> dict[str, Any]:
     return fields | mappings | {"scaling": state.scaling._asdict(), "limits": limits}
 
 
-def meta_state_from_plain(plain: Mapping[str, Any]) -> MetaState:
-    """Return the learned prior of `meta_state_to_plain`."""
+def meta_state_from_plain(
+    plain: Mapping[str, Any], structural: Mapping[str, Any], training: Mapping[str, Any]
+) -> MetaState:
+    """Return the learned prior of `meta_state_to_plain`.
+
+    `structural` and `training` are used for parameters that are newer than the file.
+    """
     limits = None if plain["limits"] is None else Limits(**plain["limits"])
-    return MetaState(**{**plain, "scaling": Scaling(**plain["scaling"]), "limits": limits})
+    fields = {
+        **plain,
+        "scaling": Scaling(**plain["scaling"]),
+        "limits": limits,
+        "structural": {**structural, **plain["structural"]},
+        "training": {**training, **plain["training"]},
+    }
+    return MetaState(**fields)
 
 
 def history_to_plain(rows: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[Any]]:
@@ -138,27 +182,40 @@ def history_from_plain(columns: Mapping[str, NDArray[Any]]) -> MetaHistory:
 
 
 def check_network_size(
-    row_shape: tuple[int, ...], widths: Sequence[int] | None, n_extra: int, theta: Arrays
+    structural: Mapping[str, Any], row_shape: tuple[int, ...], theta: Arrays
 ) -> None:
-    """Refuse hidden layers (None: not an MLP) much larger than the arrays in the file.
-
-    `n_extra` inputs may be added to those of a row.
-    """
+    """Refuse structural parameters of a network much larger than the arrays in the file."""
     n_values = sum(array.size for array in theta.values())
-    if widths is None:
+    layers = widths(structural["hidden_layer_sizes"])
+    # the lengths of arrays, such as a context, which is added to the inputs
+    lengths = {k: int(v) for k, v in structural.items() if isinstance(v, Integral)}
+    lengths.pop("hidden_layer_sizes", None)
+    for name, length in lengths.items():
+        if length > max(n_values, SPARE_LENGTH):
+            raise ValueError(f"its {name} is {length}, but it has arrays of {n_values} values")
+    if structural["backbone"] != "mlp":
         if math.prod(row_shape) > MAX_ROW:
             raise ValueError(f"row shape {row_shape} exceeds the limit of {MAX_ROW} values")
         return
-    n_weights = sum(a * b for a, b in pairwise((math.prod(row_shape) + n_extra, *widths)))
-    if len(widths) > len(theta) or n_weights > SPARE_FACTOR * n_values + SPARE:
+    n_inputs = math.prod(row_shape) + sum(lengths.values())
+    n_weights = sum(a * b for a, b in pairwise((n_inputs, *layers)))
+    if len(layers) > len(theta) or n_weights > SPARE_FACTOR * n_values + SPARE:
         raise ValueError(
-            f"its parameters ask for {len(widths)} layers of {n_weights} weights, but it has "
+            f"its parameters ask for {len(layers)} layers of {n_weights} weights, but it has "
             f"{len(theta)} arrays of {n_values} values"
         )
 
 
-def check_meta_state(state: MetaState, target_type: str, theta: Params) -> None:
-    """Compare a learned prior with the `theta` that its algorithm draws."""
+def check_meta_state(
+    state: MetaState, target_type: str, algorithm: Algorithm, f: RowNetwork
+) -> None:
+    """Compare a learned prior with the theta that its algorithm draws."""
+    n_outputs = state.n_targets
+    if state.classes is not None:
+        n_outputs = len(state.classes)
+    elif target_type == "class" and WEIGHT in state.theta:
+        n_outputs = len(state.theta[WEIGHT])
+    theta = algorithm.init(f, n_outputs, torch.Generator())
     shapes = (*state.row_shape, *state.target_shape)
     if not state.row_shape or any(type(n) is not int or n < 1 for n in shapes):
         raise ValueError(f"its rows have shape {state.row_shape}, targets {state.target_shape}")

@@ -83,7 +83,7 @@ class FineTune(InnerLoop):
 
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
         """Take `inner_steps` steps of the optimiser on L(phi, D_support)."""
-        phi_0, constant, loss = self.inner(f, theta, support)
+        phi_0, constant, loss = self.inner_problem(f, theta, support)
         options = dict(self.options, lr=self.inner_lr)
         return constant | minimise(loss, phi_0, self.optimizer, self.inner_steps, **options)
 

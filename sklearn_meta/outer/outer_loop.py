@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -14,26 +14,25 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from skorch.callbacks import BatchScoring, Callback, EpochScoring
 from torch import nn
 
 from sklearn_meta._devices import resolve_device, torch_dtype
-from sklearn_meta._warnings import warn
-from sklearn_meta.exceptions import StaleMetaStateWarning, TaskError
+from sklearn_meta.exceptions import TaskError
 from sklearn_meta.functional import Params
 from sklearn_meta.inner.algorithm import Algorithm, draw_theta
 from sklearn_meta.inner.heads import BIAS
-from sklearn_meta.nn import ACTIVATIONS
 from sklearn_meta.nn.backbone import BODY, RowNetwork, build_backbone, missing_derivative
+from sklearn_meta.nn.mlp import ACTIVATIONS, widths
 from sklearn_meta.outer.callbacks import MetaHistory
 from sklearn_meta.outer.checkpoint import Checkpoint, hash_of_run, open_folder
 from sklearn_meta.outer.compiled import CompiledGradient
 from sklearn_meta.outer.episodes import EpisodeSize
+from sklearn_meta.outer.labels import LabelSpace
 from sklearn_meta.outer.memory import MemoryEstimate, MemoryPlan, free_bytes, out_of_memory
 from sklearn_meta.outer.objective import EpisodicModule, HalfNetwork
 from sklearn_meta.outer.scaling import SCALINGS
 from sklearn_meta.outer.state import VERSIONS, MetaState, to_numpy, to_torch
-from sklearn_meta.outer.trainer import SCHEDULES, Trainer
+from sklearn_meta.outer.trainer import CALLBACKS, NET_PARAMS, SCHEDULES, Trainer
 from sklearn_meta.outer.training_data import (
     TrainingBatches,
     TrainingData,
@@ -57,60 +56,11 @@ from sklearn_meta.tasks import Task
 
 __all__ = ["OuterLoop"]
 
-# parameters of skorch's net that `net_params` may not set, and what to use instead
-RESERVED = {
-    "module": "backbone",
-    "criterion": "loss",
-    "iterator_train": "tasks",
-    "iterator_valid": "validation_tasks",
-    "dataset": "tasks",
-    "train_split": "validation_tasks",
-    "callbacks": "callbacks",
-    "device": "device",
-    "max_epochs": "max_meta_iter",
-    "batch_size": "meta_batch_size",
-    "warm_start": "warm_start",
-}
-
 
 def are_widths(value: Any) -> bool:
     """Return whether the value is the width of one hidden layer, or a sequence of widths."""
     sizes = value if isinstance(value, (list, tuple)) else [value]
     return value is not None and all(integer(1).allows(size) for size in sizes)
-
-
-def widths(sizes: int | Sequence[int]) -> tuple[int, ...]:
-    """Return the widths of the hidden layers; a number is one layer."""
-    return (int(sizes),) if isinstance(sizes, (int, np.integer)) else tuple(map(int, sizes))
-
-
-def are_callbacks(value: Any) -> bool:
-    """Return whether the value is a list of skorch callbacks that need no predictions."""
-    items = value if isinstance(value, (list, tuple)) else [value]
-    kinds = [item[-1] if isinstance(item, tuple) and item else item for item in items]
-    return value is None or (
-        isinstance(value, (list, tuple))
-        and all(isinstance(kind, (Callback, type)) for kind in kinds)
-        and not any(map(scores_predictions, kinds))
-    )
-
-
-def scores_predictions(callback: Any) -> bool:
-    """Return whether a callback needs a net that predicts, as scorers do."""
-    if not isinstance(callback, (BatchScoring, EpochScoring)):
-        return False
-    scoring = callback.scoring
-    return not callable(scoring) or hasattr(scoring, "get_metadata_routing")
-
-
-def are_net_params(value: Any) -> bool:
-    """Return whether the value has only parameters that are left to skorch's net."""
-
-    def is_reserved(name: Any) -> bool:
-        whole, _, part = str(name).partition("__")
-        return name in RESERVED or (part != "" and whole.startswith("iterator"))
-
-    return value is None or (isinstance(value, Mapping) and not any(map(is_reserved, value)))
 
 
 def is_folder(value: Any) -> bool:
@@ -241,25 +191,13 @@ class OuterLoop(BaseEstimator, ABC):
     )
     callbacks: list[Any] | None = param(
         None,
-        Constraint(
-            are_callbacks,
-            "None or a list of skorch callbacks, without scorers of predictions such as "
-            "EpochScoring('accuracy'): the network gives a loss for each task (history_ has that "
-            "of validation_tasks as 'valid_loss'), and score_tasks gives scores. EpochScoring of "
-            "a function (net, X, y) can be used",
-            "list of skorch callbacks",
-        ),
+        CALLBACKS,
         "runtime",
         "Additional callbacks for the outer loop.",
     )
     net_params: dict[str, Any] | None = param(
         None,
-        Constraint(
-            are_net_params,
-            "None or a dict of parameters of skorch.NeuralNet, without "
-            + ", ".join(f"{name} (use {instead})" for name, instead in RESERVED.items()),
-            "dict",
-        ),
+        NET_PARAMS,
         "training",
         """Additional parameters of :class:`skorch.NeuralNet`, such as
         ``{"optimizer": torch.optim.SGD}``.""",
@@ -333,31 +271,6 @@ class OuterLoop(BaseEstimator, ABC):
         """
 
     @abstractmethod
-    def make_scratch_algorithm(self) -> Algorithm:
-        """Make the baseline for an estimator that was never meta-fitted.
-
-        Returns
-        -------
-        Algorithm
-            Which trains from scratch.
-        """
-
-    @abstractmethod
-    def encode_targets(self, y: Any) -> Any:
-        """Encode labels or targets as the numbers that the algorithm sees.
-
-        Parameters
-        ----------
-        y : ndarray of shape (n_rows,) or (n_rows, n_outputs)
-            Labels or targets of a task.
-
-        Returns
-        -------
-        ndarray of shape (n_rows, n_columns)
-            One-hot labels, or targets.
-        """
-
-    @abstractmethod
     def support_sizes(self) -> tuple[int, int]:
         """Return the range of the number of support rows of an episode.
 
@@ -386,7 +299,7 @@ class OuterLoop(BaseEstimator, ABC):
             self.backbone,
             row_shape,
             seed,
-            hidden_layer_sizes=widths(self.hidden_layer_sizes),
+            hidden_layer_sizes=self.hidden_layer_sizes,
             activation=self.activation,
             norm=self.norm,
         )
@@ -435,9 +348,11 @@ class OuterLoop(BaseEstimator, ABC):
         dict
             A comparable and picklable value for each name.
         """
-        declared = parameters_of(type(self))
-        names = [name for name, p in declared.items() if p.role_in(self) == role]
-        values = {name: getattr(self, name) for name in names}
+        values = {
+            name: getattr(self, name)
+            for name, p in parameters_of(type(self)).items()
+            if (p.role(self) if callable(p.role) else p.role) == role
+        }
         if "hidden_layer_sizes" in values:
             sizes = widths(values["hidden_layer_sizes"])
             values["hidden_layer_sizes"] = sizes[0] if len(sizes) == 1 else sizes  # 8 is (8,)
@@ -457,19 +372,6 @@ class OuterLoop(BaseEstimator, ABC):
             The same in each call, if `random_state` is an int.
         """
         return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-
-    def remedy(self) -> str:
-        """Name the parameters to change where adaptation diverges.
-
-        Returns
-        -------
-        str
-            A sentence for errors and warnings.
-        """
-        names = set(parameters_of(type(self))) - set(self.fingerprints("training"))
-        lower = [name for name in ("inner_lr", "inner_steps") if name in names]
-        scale = "bring the task to the scale of those of meta-training."
-        return f"Lower {' or '.join(lower)}, or {scale}" if lower else scale.capitalize()
 
     def check_structure(self, state: MetaState) -> None:
         """Check that no structural parameter was changed since meta-training.
@@ -517,17 +419,6 @@ class OuterLoop(BaseEstimator, ABC):
                 "warm_start=False."
             )
 
-    def _warn_if_stale(self, state: MetaState) -> None:
-        """Warn of parameters of meta-training that were changed since."""
-        values = self.fingerprints("training")
-        changed = [name for name, value in values.items() if value != state.training[name]]
-        if changed:
-            warn(
-                f"{', '.join(map(repr, changed))} changed since meta_fit and has no effect on fit; "
-                "call meta_fit again.",
-                StaleMetaStateWarning,
-            )
-
     # ---- meta-training ---------------------------------------------------------------------------
 
     def _learn_prior(
@@ -538,21 +429,13 @@ class OuterLoop(BaseEstimator, ABC):
         checkpoint = self._open_checkpoint(seed, (tasks, y, groups, validation_tasks))
         if checkpoint is not None:
             seed = checkpoint.seed
-        name, params = type(self).__name__, self.get_params(deep=False)
         with ExitStack() as readers:
             data, trainer = self._prepare(tasks, y, groups, validation_tasks, readers, seed)
             memory = MemoryPlan(trainer, data.n_way, self.task_chunk_size)
-            trainer.objective.chunk = self.task_chunk_size or memory.chunk_size(params)
-            try:
+            chunk_size = self.task_chunk_size or memory.chunk_size(self.get_params(deep=False))
+            trainer.objective.chunk = chunk_size
+            with self._explained_errors(trainer.objective):
                 theta, history = trainer.train(checkpoint)
-            except (RuntimeError, MemoryError) as error:
-                no_memory = out_of_memory(name, params, error)
-                if no_memory is not None:
-                    raise no_memory from error
-                message = missing_derivative(trainer.objective.f, trainer.objective.theta(), error)
-                if message is not None:
-                    raise ValueError(message) from error
-                raise
         return self._make_state(data, theta), history
 
     def _estimate_memory(
@@ -582,11 +465,15 @@ class OuterLoop(BaseEstimator, ABC):
         rng, device = np.random.RandomState(seed), resolve_device(self.device)
         training = TrainingTasks.open(tasks, y, groups, self.target_type, rng, readers)
         prior = self._prior_to_continue(training.first)
+        labels = LabelSpace()
+        if prior is not None:
+            labels = self._labels_for(prior.classes, prior.theta, shared=self.shared_labels)
         data = training.scale_and_pack(
             EpisodeSize(self.support_sizes(), self.n_query),
             device,
             self.scaling,
             prior,
+            labels,
             shared_labels=self.shared_labels,
             has_fixed_n_way=self.has_fixed_n_way(),
         )
@@ -597,9 +484,8 @@ class OuterLoop(BaseEstimator, ABC):
         theta = self._initial_theta(prior, f, data, theta_seed)
         validation = None
         if validation_tasks is not None:
-            classes = data.packer.classes if self.predicts_shared_labels else None
-            max_n_way = len(theta[BIAS]) if self.has_fixed_n_way() else None
-            packer = replace(data.packer, classes=classes, max_n_way=max_n_way)
+            labels = self._labels_for(data.classes, theta, shared=self.predicts_shared_labels)
+            packer = replace(data.packer, label_space=labels)
             n_drawn = 10 * n_tasks  # of a distribution, which could be sampled without end
             table = (validation_tasks, y, groups)
             source = open_validation(*table, data.first, packer, n_drawn, validation_seed, readers)
@@ -608,23 +494,22 @@ class OuterLoop(BaseEstimator, ABC):
         batches = TrainingBatches(
             data.source, n_tasks, per_epoch, self.max_meta_iter, episode_seed, f.transductive
         )
-        return data, self._make_trainer(f, theta, batches, validation, device, training_seed)
+        return data, self._make_trainer(data, f, theta, batches, validation, training_seed)
 
     def _make_trainer(
         self,
+        data: TrainingData,
         f: RowNetwork,
         theta: Params,
         batches: TrainingBatches,
         validation: ValidationBatches | None,
-        device: torch.device,
         seed: int,
     ) -> Trainer:
-        by_task = self.scaling == "task"
         objective = EpisodicModule(
             self.make_algorithm(),
             HalfNetwork(f) if self.precision == "bf16" else f,
             theta,
-            (by_task, by_task and self.target_type == "real"),
+            (data.by_task, data.by_task and self.target_type == "real"),
             batches.progress,
             compiled=CompiledGradient(padding=not f.transductive) if self.compile else None,
         )
@@ -633,7 +518,7 @@ class OuterLoop(BaseEstimator, ABC):
             objective=objective,
             batches=batches,
             validation=validation,
-            device=device,
+            device=data.packer.device,
             seed=seed,
             n_epochs=self.n_epochs,
             optimizer=self.default_optimizer,
@@ -646,6 +531,13 @@ class OuterLoop(BaseEstimator, ABC):
             net_params=self.net_params or {},
             verbose=self.verbose,
         )
+
+    def _labels_for(
+        self, classes: NDArray[Any] | None, theta: Mapping[str, Any], *, shared: bool
+    ) -> LabelSpace:
+        """Return which labels a task may have, for a prior with these classes and this theta."""
+        n_way = len(theta[BIAS]) if self.has_fixed_n_way() else None
+        return LabelSpace(classes if shared else None, n_way)
 
     def _prior_to_continue(self, task: Task) -> MetaState | None:
         """Return the prior of a warm start, checked against the first task."""
@@ -687,6 +579,20 @@ class OuterLoop(BaseEstimator, ABC):
             )
         return {k: p.to(device, dtype) for k, p in theta.items()}
 
+    @contextmanager
+    def _explained_errors(self, objective: EpisodicModule) -> Iterator[None]:
+        """Name what to change where memory runs out, or the network lacks a derivative."""
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            no_memory = out_of_memory(type(self).__name__, self.get_params(deep=False), error)
+            if no_memory is not None:
+                raise no_memory from error
+            message = missing_derivative(objective.f, objective.theta(), error)
+            if message is not None:
+                raise ValueError(message) from error
+            raise
+
     def _make_state(self, data: TrainingData, theta: Params) -> MetaState:
         return MetaState(
             theta=to_numpy(theta),
@@ -694,11 +600,11 @@ class OuterLoop(BaseEstimator, ABC):
             row_shape=data.first.row_shape,
             target_shape=data.first.y.shape[1:],
             feature_names=data.first.feature_names_in,
-            classes=data.packer.classes,
+            classes=data.classes,
             structural=self.fingerprints("structural"),
             training=self.fingerprints("training"),
             versions=dict(VERSIONS),
-            by_task=self.scaling == "task",
+            by_task=data.by_task,
             limits=data.limits,
         )
 

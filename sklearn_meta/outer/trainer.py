@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,7 +12,14 @@ from typing import Any
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from skorch import NeuralNet
-from skorch.callbacks import EarlyStopping, GradientNormClipping, LRScheduler
+from skorch.callbacks import (
+    BatchScoring,
+    Callback,
+    EarlyStopping,
+    EpochScoring,
+    GradientNormClipping,
+    LRScheduler,
+)
 from skorch.helper import predefined_split
 from tqdm.auto import tqdm
 
@@ -30,8 +38,9 @@ from sklearn_meta.outer.checkpoint import Checkpoint, SaveCheckpoints
 from sklearn_meta.outer.failures import FACTOR
 from sklearn_meta.outer.objective import EpisodicModule, MeanOverTasks, float32_products
 from sklearn_meta.outer.training_data import TrainingBatches, ValidationBatches
+from sklearn_meta.parameters import Constraint
 
-__all__ = ["SCHEDULES", "Trainer"]
+__all__ = ["CALLBACKS", "NET_PARAMS", "SCHEDULES", "Trainer"]
 
 # the share of meta_lr that is left when a share of the iterations is done
 SCHEDULES: dict[str, Callable[[float], float]] = {
@@ -39,6 +48,67 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     "linear": lambda done: 1 - done,
     "constant": lambda done: 1.0,
 }
+
+
+# parameters of skorch's net that `net_params` may not set, and what to use instead
+RESERVED = {
+    "module": "backbone",
+    "criterion": "loss",
+    "iterator_train": "tasks",
+    "iterator_valid": "validation_tasks",
+    "dataset": "tasks",
+    "train_split": "validation_tasks",
+    "callbacks": "callbacks",
+    "device": "device",
+    "max_epochs": "max_meta_iter",
+    "batch_size": "meta_batch_size",
+    "warm_start": "warm_start",
+}
+
+
+def are_callbacks(value: Any) -> bool:
+    """Return whether the value is a list of skorch callbacks that need no predictions."""
+    items = value if isinstance(value, (list, tuple)) else [value]
+    kinds = [item[-1] if isinstance(item, tuple) and item else item for item in items]
+    return value is None or (
+        isinstance(value, (list, tuple))
+        and all(isinstance(kind, (Callback, type)) for kind in kinds)
+        and not any(map(scores_predictions, kinds))
+    )
+
+
+def scores_predictions(callback: Any) -> bool:
+    """Return whether a callback needs a net that predicts, as scorers do."""
+    if not isinstance(callback, (BatchScoring, EpochScoring)):
+        return False
+    scoring = callback.scoring
+    return not callable(scoring) or hasattr(scoring, "get_metadata_routing")
+
+
+def are_net_params(value: Any) -> bool:
+    """Return whether the value has only parameters that are left to skorch's net."""
+
+    def is_reserved(name: Any) -> bool:
+        whole, _, part = str(name).partition("__")
+        return name in RESERVED or (part != "" and whole.startswith("iterator"))
+
+    return value is None or (isinstance(value, Mapping) and not any(map(is_reserved, value)))
+
+
+CALLBACKS = Constraint(
+    are_callbacks,
+    "None or a list of skorch callbacks, without scorers of predictions such as "
+    "EpochScoring('accuracy'): the network gives a loss for each task (history_ has that of "
+    "validation_tasks as 'valid_loss'), and score_tasks gives scores. EpochScoring of a function "
+    "(net, X, y) can be used",
+    "list of skorch callbacks",
+)
+NET_PARAMS = Constraint(
+    are_net_params,
+    "None or a dict of parameters of skorch.NeuralNet, without "
+    + ", ".join(f"{name} (use {instead})" for name, instead in RESERVED.items()),
+    "dict",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +133,13 @@ class Trainer:
     verbose: int
 
     def make_optimizer(self, params: list[torch.Tensor]) -> torch.optim.Optimizer:
-        """Make the optimiser, without the options of net_params."""
-        optimizer = self.net_params.get("optimizer", self.optimizer)
-        made: torch.optim.Optimizer = optimizer(params, lr=self.meta_lr)
+        """Make the optimiser of `train` for other tensors."""
+        net_params = self._optimizer_params()
+        optimizer, lr = net_params.pop("optimizer"), net_params.pop("lr")
+        options = {name.removeprefix("optimizer__"): v for name, v in net_params.items()}
+        options.pop("param_groups", None)
+        with self._refusal():
+            made: torch.optim.Optimizer = optimizer(params, lr=lr, **options)
         return made
 
     def train(self, checkpoint: Checkpoint | None) -> tuple[Params, MetaHistory]:
@@ -109,21 +183,15 @@ class Trainer:
 
     def _make_net(self, checkpoint: Checkpoint | None, best: EarlyStopping) -> NeuralNet:
         params: dict[str, Any] = {
-            "optimizer": self.optimizer,
-            "lr": self.meta_lr,
             "max_epochs": self.n_epochs - (checkpoint.n_epochs if checkpoint else 0),
             "verbose": self.verbose,
         }
-        has_optimizer = any(key.startswith("optimizer") for key in self.net_params)
-        uses_adam = self.optimizer is torch.optim.Adam and not has_optimizer
-        if uses_adam and self.device.type in ("cpu", "cuda"):
-            params["optimizer__fused"] = True  # one kernel: small steps are mostly overhead
         if self.verbose < 2:
             params["callbacks__print_log"] = None
         else:
             params["callbacks__print_log__sink"] = tqdm.write  # above the bar
         split = None if self.validation is None else predefined_split(self.validation)
-        try:
+        with self._refusal():
             return NeuralNet(
                 self.objective,
                 criterion=MeanOverTasks,
@@ -132,8 +200,23 @@ class Trainer:
                 train_split=split,
                 callbacks=[*self._callbacks(checkpoint, best), *self.callbacks],
                 device=str(self.device),
-                **(params | dict(self.net_params)),
+                **(params | self._optimizer_params() | dict(self.net_params)),
             ).initialize()
+
+    def _optimizer_params(self) -> dict[str, Any]:
+        """Return the class of the optimiser, its learning rate and its options, for skorch."""
+        params: dict[str, Any] = {"optimizer": self.optimizer, "lr": self.meta_lr}
+        chosen = {k: v for k, v in self.net_params.items() if k.startswith("optimizer")}
+        uses_adam = self.optimizer is torch.optim.Adam and not chosen
+        if uses_adam and self.device.type in ("cpu", "cuda"):
+            params["optimizer__fused"] = True  # one kernel: small steps are mostly overhead
+        return params | chosen | {k: v for k, v in self.net_params.items() if k == "lr"}
+
+    @contextmanager
+    def _refusal(self) -> Iterator[None]:
+        """Name the parameters that may be wrong where skorch or torch refuses them."""
+        try:
+            yield
         except (TypeError, ValueError) as error:
             raise ValueError(
                 f"skorch refuses net_params={dict(self.net_params) or None!r} or "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeGuard, TypeVar
 
 import numpy as np
@@ -15,7 +15,6 @@ from torch.utils.data import Dataset
 
 from sklearn_meta._devices import check_dtype
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.inner.heads import BIAS, check_n_way
 from sklearn_meta.outer.episodes import (
     DistributionEpisodes,
     Episode,
@@ -27,8 +26,8 @@ from sklearn_meta.outer.episodes import (
     ReadEpisodes,
     TaskEpisodes,
     check_enough_rows,
-    check_max_n_way,
 )
+from sklearn_meta.outer.labels import LabelSpace
 from sklearn_meta.outer.scaling import (
     SCALINGS,
     Limits,
@@ -69,7 +68,13 @@ class TrainingData:
     packer: Packer
     n_outputs: int  # of a regression, else the most classes of a task, or those that tasks share
     scaling: Scaling
+    by_task: bool  # each task is scaled by its own support
     limits: Limits | None
+
+    @property
+    def classes(self) -> NDArray[Any] | None:
+        """The classes that tasks share; None where each task has labels of its own."""
+        return self.packer.label_space.classes
 
     @property
     def n_way(self) -> int:
@@ -130,6 +135,7 @@ class TrainingTasks:
         device: torch.device,
         scaling_name: str | None,
         prior: MetaState | None,  # that a warm start continues
+        labels: LabelSpace,  # of that prior
         *,
         shared_labels: bool,
         has_fixed_n_way: bool,
@@ -138,44 +144,55 @@ class TrainingTasks:
 
         A warm start keeps its labels, and its scaling unless another one is chosen now.
         """
-        keeps_scaling = prior is not None and scaling_name == prior.training["scaling"]
-        declared = self.declared_classes if prior is None else prior.classes
-        max_n_way = len(prior.theta[BIAS]) if prior is not None and has_fixed_n_way else None
+        by_task, scaled_prior = scaling_name == "task", prior  # whose scaling stays
+        if prior is not None and scaling_name != prior.training["scaling"]:
+            scaled_prior = None
+        declared = self.declared_classes if prior is None else labels.classes
         statistics = self._statistics(
             size,
-            max_n_way,
-            scales=scaling_name is not None and not keeps_scaling,
-            labels=shared_labels and declared is None,
-            n_way=has_fixed_n_way,
+            labels,
+            scales=scaling_name is not None and scaled_prior is None,
+            collects_labels=shared_labels and declared is None,
+            counts_classes=has_fixed_n_way,
         )
-        classes = None
         if shared_labels:
             classes = statistics.classes() if declared is None else np.unique(declared)
+            labels = replace(labels, classes=classes)
         dtype = dtype_of_rows(statistics.dtypes)
         check_dtype(device, dtype)
-        scaling, limits = statistics.scaling(scaling_name, prior if keeps_scaling else None)
+        scaling = statistics.scaling(scaling_name, scaled_prior)
+        limits = None if by_task else statistics.limits(scaling, scaled_prior)
         at_packing = None if scaling_name is None else scaling
-        packer = Packer(size, self.target_type, at_packing, dtype, device, classes, max_n_way)
+        packer = Packer(size, self.target_type, at_packing, dtype, device, labels)
         source, n_outputs = self._episodes(packer)
-        n_outputs = max(n_outputs, statistics.n_way) if classes is None else len(classes)
-        if max_n_way is not None:
-            check_n_way(n_outputs, max_n_way)
+        n_outputs = labels.n_shared or max(n_outputs, statistics.n_way)
+        labels.check_n_way(n_outputs)
         n_tasks = len(self.tasks) if self.distribution is None else None
-        return TrainingData(self.first, n_tasks, source, packer, n_outputs, scaling, limits)
+        return TrainingData(
+            self.first, n_tasks, source, packer, n_outputs, scaling, by_task, limits
+        )
 
     def _statistics(
-        self, size: EpisodeSize, max_n_way: int | None, *, scales: bool, labels: bool, n_way: bool
+        self,
+        size: EpisodeSize,
+        labels: LabelSpace,
+        *,
+        scales: bool,
+        collects_labels: bool,
+        counts_classes: bool,
     ) -> TaskStatistics:
         """Go through all tasks once; those that are read are checked, but not read for nothing."""
         is_read = isinstance(self.tasks, TaskReader)
         statistics = TaskStatistics(
-            self.first, self.target_type, scales=scales or not is_read, labels=labels
+            self.first, self.target_type, scales=scales or not is_read, labels=collects_labels
         )
-        for i, task in enumerate(self.tasks if scales or labels or n_way or not is_read else ()):
+        is_needed = scales or collects_labels or counts_classes or not is_read
+        for i, task in enumerate(self.tasks if is_needed else ()):
             if is_read:  # the others are checked when they are packed
                 check_enough_rows(task, i, size, self.target_type)
-                check_max_n_way(task, i, max_n_way)
-                statistics.n_way = max(statistics.n_way, len(np.unique(task.y)) if n_way else 0)
+                labels.check_task(task, i)
+                if counts_classes:
+                    statistics.n_way = max(statistics.n_way, len(np.unique(task.y)))
             statistics.add(task, i)
         return statistics
 
@@ -252,22 +269,24 @@ class TaskStatistics:
         """Return all labels, sorted."""
         return np.unique(np.concatenate(self.labels))
 
-    def scaling(self, name: str | None, prior: MetaState | None) -> tuple[Scaling, Limits | None]:
-        """Return the scaling of this name, or that of a prior, and how far rows go in its units."""
-        limits = None if prior is None else prior.limits
+    def scaling(self, name: str | None, prior: MetaState | None) -> Scaling:
+        """Return the scaling of this name, or that of a prior."""
         if prior is not None:
-            scaling = prior.scaling
-        elif name is None:
+            return prior.scaling
+        if name is None:
             shape = self.first.row_shape
             n_outputs = 1 if self.is_class else self.first.y[:1].size
-            scaling = no_scaling(shape[0] if len(shape) == 1 else 1, n_outputs)
-        else:
-            assert self.of_X is not None
-            scaling = SCALINGS[name](self.of_X, self.of_y)
-        if name == "task" or self.of_X is None:
-            return scaling, limits
+            return no_scaling(shape[0] if len(shape) == 1 else 1, n_outputs)
+        assert self.of_X is not None
+        return SCALINGS[name](self.of_X, self.of_y)
+
+    def limits(self, scaling: Scaling, prior: MetaState | None) -> Limits | None:
+        """Return how far rows go in the units of a scaling, also those of a prior with it."""
+        limits = None if prior is None else prior.limits
+        if self.of_X is None:
+            return limits
         of_tasks = limits_of(scaling, self.of_X, self.of_y)
-        return scaling, of_tasks if limits is None else limits.join(of_tasks)
+        return of_tasks if limits is None else limits.join(of_tasks)
 
 
 # ---- batches for skorch ----------------------------------------------------------------------

@@ -347,7 +347,7 @@ def test_chunks_bound_the_memory_to_the_state():
     alg, f, theta, _, support, query = draw("conv4", "shared", steps=4)
     alg = dataclasses.replace(alg, rule=GatedRule(20))
     theta |= {k: p.double() for k, p in alg.rule.init(torch.Generator().manual_seed(0)).items()}
-    n = as_vector(alg.inner(f, theta, support)[0], 1).numel()
+    n = as_vector(alg.inner_problem(f, theta, support).phi_0, 1).numel()
     per_step = {}
     for chunk_size in (None, 100):
         bytes_of = [

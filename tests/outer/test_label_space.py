@@ -18,6 +18,7 @@ from sklearn_meta import (
     TaskError,
 )
 from sklearn_meta.outer.episodes import EpisodeSize, Packer, PoolEpisodes
+from sklearn_meta.outer.labels import LabelSpace
 from sklearn_meta.tasks import split_task
 
 CPU = torch.device("cpu")
@@ -55,7 +56,9 @@ ALL = [PooledClassifier, fine_tune, baseline_plus_plus]
 
 
 def packer(classes):
-    return Packer(EpisodeSize((1, 1), 1), "class", None, np.float64, CPU, np.array(classes))
+    return Packer(
+        EpisodeSize((1, 1), 1), "class", None, np.float64, CPU, LabelSpace(np.array(classes))
+    )
 
 
 def labels_of(made):

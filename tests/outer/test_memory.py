@@ -244,3 +244,18 @@ def test_a_meta_batch_of_very_many_labels_is_cut():
         for names in (labels, labels % 100)
     )
     assert of_many.task_chunk_size < of_few.task_chunk_size == 16
+
+
+def test_the_estimate_counts_what_the_optimiser_remembers():
+    def training(**options):
+        net_params = {"optimizer": torch.optim.SGD, **options}
+        return MAMLRegressor(**SMALL, net_params=net_params).estimate_memory(LINES).training
+
+    assert training(optimizer__momentum=0.9) == pytest.approx(training() * 4 / 3)
+
+
+def test_an_option_that_the_optimiser_lacks_is_refused_by_the_estimate_too():
+    est = MAMLRegressor(**SMALL, net_params={"optimizer__speed": 1})
+    for call in (est.estimate_memory, est.meta_fit):
+        with pytest.raises(ValueError, match=r"skorch refuses net_params=.*optimizer__speed"):
+            call(LINES)

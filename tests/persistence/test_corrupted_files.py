@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 import sklearn_meta
 from sklearn_meta import (
     CAVIARegressor,
+    LSTMMetaLearnerRegressor,
     MAMLClassifier,
     MAMLRegressor,
     ProtoNetClassifier,
@@ -258,7 +259,7 @@ LYING = {
     "feature names that are numbers": learned("feature_names", (1, 2, 3, 4)),
     "no fields": put({}, "_meta_state"),
     "an object with another theta": put(
-        lambda state: meta_state_from_plain(state | {"theta": {WEIGHT: np.ones((4, 8))}}),
+        lambda state: meta_state_from_plain(state | {"theta": {WEIGHT: np.ones((4, 8))}}, {}, {}),
         "_meta_state",
     ),
     "a wide network": structural("hidden_layer_sizes", 10**9),
@@ -297,9 +298,13 @@ def test_forged_estimators_are_refused(lie, tmp_path):
     refused(deepcopy(prior()).fit(BLOBS[0].X, BLOBS[0].y), LYING[lie], tmp_path / "file")
 
 
-def test_a_context_of_a_billion_values(tmp_path):
-    est = CAVIARegressor(**SMALL).meta_fit(LINES)
-    refused(est, structural("n_context", 10**9), tmp_path / "file")
+@pytest.mark.parametrize(
+    ("cls", "name"), [(CAVIARegressor, "n_context"), (LSTMMetaLearnerRegressor, "hidden_size")]
+)
+@pytest.mark.parametrize("count", [10**9, 10**5, np.int64(10**9)])
+def test_parameters_that_count_more_than_the_file_has(cls, name, count, tmp_path):
+    est = cls(**SMALL).meta_fit(LINES)
+    refused(est, structural(name, count), tmp_path / "file")
 
 
 def test_images_of_a_trillion_pixels(tmp_path):

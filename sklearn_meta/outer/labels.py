@@ -1,0 +1,133 @@
+"""Labels of tasks: which a task may have, and labels as numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sklearn_meta.exceptions import TaskError
+from sklearn_meta.inner.heads import check_n_way
+from sklearn_meta.tasks import Task
+from sklearn_meta.tasks.validate import label
+
+__all__ = ["LabelSpace", "TaskLabels", "encode_labels"]
+
+Ints = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """The labels that a task may have: any, or those of the classes that all tasks share."""
+
+    classes: NDArray[Any] | None = None  # sorted; None: each task has labels of its own
+    max_n_way: int | None = None  # rows of an output layer of fixed size; None: any number
+
+    @property
+    def n_shared(self) -> int:
+        """Number of classes that all tasks share; 0 where each task has labels of its own."""
+        return 0 if self.classes is None else len(self.classes)
+
+    def check_n_way(self, n_way: int) -> None:
+        """Raise a ValueError if the output layer has fewer rows than a task has classes."""
+        if self.max_n_way is not None:
+            check_n_way(n_way, self.max_n_way)
+
+    def check_task(self, task: Task, i: int) -> None:
+        """Raise a TaskError if the output layer has fewer rows than a task has classes."""
+        if self.max_n_way is None:
+            return
+        try:
+            check_n_way(len(np.unique(task.y)), self.max_n_way)
+        except ValueError as error:
+            raise TaskError(f"{label(task, i)}: {error}") from None
+
+    def of_outputs(self, labels: NDArray[Any], owner: str) -> NDArray[Any]:
+        """Return the label of each output for the sorted labels of a new task, or raise."""
+        self.check_n_way(len(labels))
+        if self.classes is None:
+            return labels
+        if new := self._unknown(labels):
+            raise ValueError(
+                f"y has labels that no task of meta_fit had ({new}): {owner} "
+                "predicts the classes it was trained on, and no others. FineTuneClassifier, or "
+                "any meta-learner, takes new ones."
+            )
+        return self.classes
+
+    def positions(self, labels: NDArray[Any], name: str) -> Ints:
+        """Return the positions of labels of meta-training among the shared classes."""
+        assert self.classes is not None
+        if unknown := self._unknown(labels):
+            raise TaskError(
+                f"{name}: y has labels that are not among the {len(self.classes)} classes of "
+                f"meta-training ({unknown}), but this learner takes the same label in two tasks "
+                "for the same class. All must be there from the start: in the tasks of the first "
+                "meta_fit, or in the `classes_` of a distribution (else in the first 64 it draws)."
+            )
+        return np.searchsorted(self.classes, labels)
+
+    def _unknown(self, labels: NDArray[Any]) -> list[Any]:
+        """Return the first labels that are not among the shared classes."""
+        assert self.classes is not None
+        return sorted(set(labels.tolist()) - set(self.classes.tolist()), key=str)[:5]
+
+
+# ---- labels as numbers -------------------------------------------------------------------------
+
+
+class TaskLabels(NamedTuple):
+    """Labels of many tasks as numbers: positions among the sorted labels of their task."""
+
+    code: Ints  # (n_rows,), one task after the other; -1: no support row has the label
+    n_way: Ints  # (n_tasks,)
+    values: NDArray[Any]  # (n_way.sum(),), the sorted labels of one task after the other
+
+
+def encode_labels(ys: Sequence[NDArray[Any]], supports: Sequence[Ints] | None = None) -> TaskLabels:
+    """Encode the labels of tasks as `np.unique` of each task would, or of each support.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_meta.outer.labels import encode_labels
+    >>> ys = np.array(["b", "a", "b"]), np.array(["c", "c"])
+    >>> labels = encode_labels(ys, (np.array([0, 1]), np.array([0])))
+    >>> labels.code, labels.values
+    (array([1, 0, 1, 0, 0]), array(['a', 'b', 'c'], dtype='<U1'))
+    """
+    n_rows = np.array([len(y) for y in ys])
+    all_labels, number = number_labels(ys)
+    key = np.repeat(np.arange(len(ys)), n_rows) * len(all_labels) + number  # task, then label
+    if supports is None:
+        keys, position = np.unique(key, return_inverse=True)
+        has_label = np.ones(len(key), dtype=bool)
+    else:
+        begin = np.cumsum(n_rows) - n_rows
+        rows = np.repeat(begin, [len(s) for s in supports]) + np.concatenate(supports)
+        keys = np.unique(key[rows])
+        position = np.searchsorted(keys, key)
+        has_label = keys[np.minimum(position, len(keys) - 1)] == key
+    task, label_number = np.divmod(keys, len(all_labels))
+    n_way = np.bincount(task, minlength=len(ys))
+    first = np.cumsum(n_way) - n_way
+    code = np.where(has_label, position - np.repeat(first, n_rows), -1)
+    return TaskLabels(code, n_way, all_labels[label_number])
+
+
+def number_labels(ys: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], Ints]:
+    """Return labels, and for each row its position in them, in the order of sorting in a task."""
+    kinds = {y.dtype.kind for y in ys}
+    if len(kinds) == 1 and kinds <= set("biufUS"):  # of one kind: numpy changes no value
+        labels, number = np.unique(np.concatenate(ys), return_inverse=True)
+        return labels, number
+    parts, numbers, n = [], [], 0
+    for y in ys:
+        labels, number = np.unique(y, return_inverse=True)
+        parts.append(labels.astype(object))
+        numbers.append(number + n)
+        n += len(labels)
+    return np.concatenate(parts), np.concatenate(numbers)
