@@ -1,4 +1,4 @@
-"""One thread a process: on tensors this small, threads only wait for each other."""
+"""One thread a process, since tensors are small, and the same random numbers in every order."""
 
 import pytest
 import sklearn.ensemble  # noqa: F401  whose threads are limited too, once they are loaded
@@ -10,7 +10,8 @@ threadpool_limits(1)
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    """Also after a test of what sets another number, or all that follow are slow."""
+def one_thread_and_seed():
+    """Seed torch, which initialises the networks of tests, and undo what a test sets."""
+    torch.manual_seed(0)
     yield
     torch.set_num_threads(1)

@@ -8,9 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import Ridge
 from torch import nn
 
 from sklearn_meta import (
+    ANILRegressor,
+    CAVIARegressor,
     FewShotTasks,
     MAMLClassifier,
     MAMLRegressor,
@@ -19,6 +22,10 @@ from sklearn_meta import (
     TaskError,
     as_tasks,
 )
+from sklearn_meta.analysis import logme, representation_change, transfer_gain
+from sklearn_meta.datasets import make_linear_tasks
+from sklearn_meta.inspection import TransferGainDisplay
+from sklearn_meta.model_selection import HierarchicalRegressor
 from sklearn_meta.tasks import split_task
 
 RNG = np.random.RandomState(0)
@@ -369,3 +376,68 @@ def test_one_bad_task_among_good_tasks_is_named(n_tasks, how, data):
     pairs[i] = SPOIL[how](*pairs[i])
     with pytest.raises(TaskError, match=f"Task {i}"):
         as_tasks(pairs)
+
+
+LINES = make_linear_tasks(6, 10, 2, n_support=5, random_state=0).tasks
+RANDOM_COEFFICIENTS = HierarchicalRegressor().meta_fit(LINES)
+
+
+def gain_over_ridge():
+    return transfer_gain(RANDOM_COEFFICIENTS, LINES, baselines={"ridge": Ridge()}, random_state=0)
+
+
+FUNCTIONS = {
+    "a pair to split": (
+        lambda: split_task(GOOD, n_shot=1),
+        TypeError,
+        "splits one Task; got tuple",
+    ),
+    "features of images": (
+        lambda: logme(np.ones((12, 2, 2)), Y),
+        ValueError,
+        r"features must be of shape \(n_rows, n_features\); got \(12, 2, 2\)",
+    ),
+    "a baseline named like the estimator": (
+        lambda: transfer_gain(
+            RANDOM_COEFFICIENTS, LINES, baselines={"HierarchicalRegressor": Ridge()}
+        ),
+        ValueError,
+        "'HierarchicalRegressor' names both the estimator and a baseline",
+    ),
+    "an unknown baseline": (
+        lambda: TransferGainDisplay.from_gain(gain_over_ridge(), baseline="tree"),
+        ValueError,
+        r"no baseline 'tree'; there are \['ridge'\]",
+    ),
+    "gains of two axes": (
+        lambda: TransferGainDisplay.from_scores(np.ones((3, 2)), np.zeros((3, 2))),
+        ValueError,
+        r"gains must be of shape \(n_tasks,\)",
+    ),
+    "a network without layers": (
+        lambda: representation_change(
+            ANILRegressor(backbone=nn.Flatten, max_meta_iter=1).meta_fit(LINES), LINES
+        ),
+        ValueError,
+        "The network Flatten has no layers to compare",
+    ),
+    "a context beside images": (
+        lambda: CAVIARegressor(max_meta_iter=1).meta_fit(
+            [(np.ones((6, 2, 2)), np.arange(6.0))] * 3
+        ),
+        ValueError,
+        r"appends its context to rows of numbers; got rows of shape \(2, 2\)",
+    ),
+    "groups without columns": (
+        lambda: as_tasks(X, Y, pd.DataFrame(index=range(12))),
+        TaskError,
+        "groups has no columns",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FUNCTIONS)
+def test_bad_arguments_of_functions(case):
+    call, error, message = FUNCTIONS[case]
+    with pytest.raises(error, match=message):
+        call()
