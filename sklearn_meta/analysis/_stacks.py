@@ -20,6 +20,7 @@ from sklearn_meta.functional import Params
 from sklearn_meta.inner import Examples, InnerLoop
 from sklearn_meta.outer.episodes import LabelledRows
 from sklearn_meta.outer.failures import check_converged
+from sklearn_meta.outer.labels import encode_labels
 from sklearn_meta.outer.scaling import Scaling
 from sklearn_meta.outer.state import scaling_for, tensors_of
 from sklearn_meta.tasks import Task, as_tasks
@@ -89,7 +90,10 @@ class TaskRows:
         weight of 0 marks padding.
         """
         tasks = [self.tasks[i] for i in places]
-        rows = LabelledRows.of(tasks, dtype, self.target_type, classes=classes)
+        labels = None
+        if self.target_type == "class":
+            labels = encode_labels([task.y for task in tasks])
+        rows = LabelledRows.of(tasks, dtype, labels, classes)
         first = np.cumsum([0, *map(len, tasks)])
         chosen = [choice[i] for i in places]
         numbers = [n + part for n, part in zip(first, chosen, strict=False)]

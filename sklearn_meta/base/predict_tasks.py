@@ -189,7 +189,12 @@ class Window:
     supports: Sequence[Ints]
     n_support: Ints  # (n_tasks,)
     n_query: Ints
-    n_way: Ints  # zero for targets
+    labels: TaskLabels | None  # of the supports; None for targets
+
+    @property
+    def n_way(self) -> Ints:
+        """Labels of each task, (n_tasks,); zero for targets."""
+        return np.zeros_like(self.n_support) if self.labels is None else self.labels.n_way
 
 
 @dataclass(frozen=True)
@@ -236,12 +241,11 @@ class TaskPredictor:
             supports = fixed_supports(part, begin)
             n_support = np.array([len(support) for support in supports])
             n_query = np.array([len(task) for task in part]) - n_support
-            n_way = np.zeros_like(n_support)
+            labels = None
             if self.target_type == "class":
                 labels = encode_labels([task.y for task in part], supports)
-                n_way = labels.n_way
                 self._check_labels(part, begin, labels)
-            yield Window(part, begin, supports, n_support, n_query, n_way)
+            yield Window(part, begin, supports, n_support, n_query, labels)
 
     def _check_labels(self, tasks: Sequence[Task], begin: int, labels: TaskLabels) -> None:
         """Raise a TaskError for labels that the prior does not know, or for more of them."""
@@ -283,9 +287,10 @@ class TaskPredictor:
         positions = [window.begin + int(i) for i in chosen]
         names = [label(task, i) for task, i in zip(tasks, positions, strict=True)]
         dtype = dtype_of_rows([task.dtype for task in tasks])
-        rows = LabelledRows.of(
-            tasks, dtype, self.target_type, supports=supports, classes=self.classes
-        )
+        labels = window.labels
+        if labels is not None:
+            labels = labels.take(chosen, window.n_support + window.n_query)
+        rows = LabelledRows.of(tasks, dtype, labels, self.classes)
         support_rows, query_rows = support_and_query(tasks, supports)
         support, mask = rows.stack(*support_rows)
         query, query_mask = pad_rows(*query_rows)  # whose one-hot labels are not needed

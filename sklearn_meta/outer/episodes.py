@@ -20,7 +20,7 @@ from torch import Tensor
 
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.inner.algorithm import Examples
-from sklearn_meta.outer.labels import LabelSpace, encode_labels
+from sklearn_meta.outer.labels import LabelSpace, TaskLabels, encode_labels
 from sklearn_meta.outer.rows import RowStore, on_device, store_of_pool, store_of_tasks
 from sklearn_meta.outer.scaling import Scaling
 from sklearn_meta.tasks import FewShotTasks, Task, TaskDistribution
@@ -110,17 +110,15 @@ class LabelledRows:
         cls,
         tasks: Sequence[Task],
         dtype: Any,
-        target_type: str,
-        *,
-        supports: Sequence[Ints] | None = None,  # that define the labels of a task; None: all rows
+        task_labels: TaskLabels | None,  # None for real targets
         classes: NDArray[Any] | None = None,  # that tasks share
     ) -> LabelledRows:
         """Take the rows of validated tasks; inputs are in `dtype`, real targets in float64."""
         X = store_of_tasks(tasks, None, dtype, torch.device("cpu"))
-        if target_type == "real":
+        if task_labels is None:
             y = np.concatenate([task.y.reshape(len(task), -1) for task in tasks])
             return cls(X, torch.from_numpy(y.astype(np.float64)), None, None, None)
-        code, n_way, values = encode_labels([task.y for task in tasks], supports)
+        code, n_way, values = task_labels
         first = np.cumsum(n_way) - n_way
         labels = np.split(values, first[1:])
         if classes is None:

@@ -86,6 +86,17 @@ class TaskLabels(NamedTuple):
     n_way: Ints  # (n_tasks,)
     values: NDArray[Any]  # (n_way.sum(),), the sorted labels of one task after the other
 
+    def take(self, tasks: Ints, n_rows: Ints) -> TaskLabels:
+        """Return the labels of some of the tasks; `n_rows` has the rows of each task."""
+        code, values = self.code[spans(n_rows, tasks)], self.values[spans(self.n_way, tasks)]
+        return TaskLabels(code, self.n_way[tasks], values)
+
+
+def spans(sizes: Ints, chosen: Ints) -> Ints:
+    """Return the positions of chosen spans, of spans of these sizes that follow one another."""
+    begin, n = np.cumsum(sizes)[chosen] - sizes[chosen], sizes[chosen]
+    return np.repeat(begin - np.cumsum(n) + n, n) + np.arange(n.sum())
+
 
 def encode_labels(ys: Sequence[NDArray[Any]], supports: Sequence[Ints] | None = None) -> TaskLabels:
     """Encode the labels of tasks as `np.unique` of each task would, or of each support.

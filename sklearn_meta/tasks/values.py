@@ -335,15 +335,14 @@ def _check_finite(values: Any, input_name: str, names: Sequence[str] | None = No
         return
     begin = 0
     for block in blocks(values):
-        numbers = block if isinstance(block, np.ndarray) else block.data
-        finite = np.isfinite(numbers)
+        finite = np.isfinite(block if isinstance(block, np.ndarray) else block.data)
         if not finite.all():
             first = int(finite.argmin())  # in the order of the rows
             if issparse(block):
                 row = int(np.searchsorted(block.indptr, first, side="right")) - 1
                 rest = [int(block.indices[first])]
             else:
-                row, *rest = map(int, np.unravel_index(first, numbers.shape))
+                row, *rest = map(int, np.unravel_index(first, finite.shape))
             _refuse_missing(values, (begin + row, *rest), input_name, names)
         begin += block.shape[0]
 
