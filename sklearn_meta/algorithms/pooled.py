@@ -6,14 +6,13 @@ min_theta E_T L(f_theta, D_T)
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
 from sklearn_meta.base import MetaClassifier, MetaRegressor
 from sklearn_meta.functional import Params
 from sklearn_meta.inner import Examples, FixedHead, LinearHead, Network, WithHead, joint_risk
-from sklearn_meta.parameters import describe
+from sklearn_meta.parameters import describe, option, param
 
 __all__ = ["Pooled", "PooledClassifier", "PooledRegressor"]
 
@@ -74,8 +73,12 @@ class PooledClassifier(MetaClassifier):
     (75,)
     """
 
-    shared_labels: ClassVar[bool] = True
-    predicts_shared_labels: ClassVar[bool] = True
+    labels: str = param(
+        "shared",
+        option("shared"),
+        "structural",
+        "One network for all tasks takes the same label in two tasks for the same class.",
+    )
 
     def make_algorithm(self) -> Pooled:
         """Make the algorithm that the parameters describe."""

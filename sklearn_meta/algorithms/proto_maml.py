@@ -32,7 +32,7 @@ __all__ = ["ProtoMAML", "ProtoMAMLClassifier"]
 class ProtoMAML(GradientLearner):
     """Triantafillou et al., "Meta-Dataset", ICLR 2020, section 3."""
 
-    head: Head = field(default=PrototypeHead(), init=False)  # w_k = 2 c_k, b_k = -|c_k|^2
+    head: Head = field(default=PrototypeHead(), kw_only=True)  # w_k = 2 c_k, b_k = -|c_k|^2
     adapts: AdaptedPart = field(default=FullNetwork(), init=False)
 
     def iterates(self, f: Network, theta: Params, support: Examples) -> Iterator[Params]:
@@ -90,4 +90,4 @@ class ProtoMAMLClassifier(MetaClassifier):
     def make_algorithm(self) -> ProtoMAML:
         """Make the algorithm that the parameters describe."""
         rate = inner_loop.make_rate(self.learned_lr, self.inner_lr)
-        return self.build(ProtoMAML, rate=rate)
+        return self.build(ProtoMAML, head=PrototypeHead(), rate=rate)

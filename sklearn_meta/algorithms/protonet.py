@@ -22,7 +22,8 @@ from sklearn_meta.functional import (
     prototypes,
     squared_euclidean,
 )
-from sklearn_meta.inner import Algorithm, Examples, Network
+from sklearn_meta.inner import Algorithm, Examples, Network, PosteriorHead
+from sklearn_meta.inner.heads import LOG_PRECISION
 from sklearn_meta.parameters import Constraint, describe, option, param
 
 __all__ = ["ProtoNet", "ProtoNetClassifier"]
@@ -60,6 +61,48 @@ class ProtoNet(Algorithm):
         """Compute log p(y = k | x) = -d(f(x), c_k) + const (eq. 2)."""
         logits = -self.distance(f(theta, X), phi["prototypes"])
         return logits.masked_fill(~phi["present"].unsqueeze(-2), -torch.inf)
+
+    def with_shared_labels(self) -> PosteriorProtoNet:
+        """Return the algorithm whose prototypes shrink toward learned ones."""
+        return PosteriorProtoNet(self.criterion, self.distance)
+
+
+@dataclass(frozen=True)
+class PosteriorProtoNet(Algorithm):
+    """Prototypes of labels that tasks share: they shrink toward learned ones, as do their shares.
+
+        c_k = (s m_k + sum of f(x) over the rows of class k) / (s + n_k)
+        p_k = (a_k + n_k) / sum_j (a_j + n_j)
+        p(y = k | x) = softmax_k( -t d(f(x), c_k) + log p_k )
+
+    with learned m, s, a and t: the posterior means under class means of N(m_k, I / s) and shares of
+    a Dirichlet distribution. Without rows they are the prior, and with many rows those of Snell et
+    al.
+
+    Parameters
+    ----------
+    criterion : callable
+        The task loss.
+    distance : callable
+        Maps embedded rows (*B, n, d) and prototypes (*B, n_way, d) to distances (*B, n, n_way).
+    """
+
+    distance: Distance
+
+    def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
+        """Draw the weights of the embedding, and start the prior."""
+        prior = PosteriorHead().init(n_outputs, f.n_features_out, generator)
+        return f.init(generator) | prior
+
+    def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
+        """Compute c_k and log p_k."""
+        c, log_shares = PosteriorHead().posterior(f(theta, support.X), theta, support)
+        return {"prototypes": c, "log_shares": log_shares}
+
+    def predict(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:
+        """Compute log p(y = k | x) = -t d(f(x), c_k) + log p_k + const."""
+        distances = self.distance(f(theta, X), phi["prototypes"])
+        return phi["log_shares"].unsqueeze(-2) - theta[LOG_PRECISION].exp() * distances
 
 
 @describe

@@ -8,7 +8,7 @@ Nichol, Achiam and Schulman, "On First-Order Meta-Learning Algorithms", 2018.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import torch
@@ -16,7 +16,15 @@ from torch import Tensor
 
 from sklearn_meta.base import MetaClassifier, MetaRegressor, inner_loop
 from sklearn_meta.functional import Loss, Optimizer, Params, adam, minimise, with_gradient
-from sklearn_meta.inner import AdaptedPart, Examples, FullNetwork, InnerLoop, Network, join
+from sklearn_meta.inner import (
+    AdaptedPart,
+    Examples,
+    FullNetwork,
+    InnerLoop,
+    LabelHead,
+    Network,
+    join,
+)
 from sklearn_meta.nn.backbone import BODY
 from sklearn_meta.parameters import describe, option, param
 
@@ -50,6 +58,10 @@ class Reptile(InnerLoop):
     inner_optimizer: str
     inner_lr: float
     inner_steps: int
+
+    def with_shared_labels(self) -> Reptile:
+        """Return the algorithm with a learned row of the output layer for each label."""
+        return replace(self, head=LabelHead())
 
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
         """Take k steps on L(phi, D) from phi_0(theta)."""

@@ -173,7 +173,7 @@ class Learner:
         state = self.est.meta_state
         assert state is not None
         self.state = state
-        self.classes = state.classes if self.est.predicts_shared_labels else None
+        self.classes = self.est.label_space.classes  # that all tasks predict
         self._check_tasks()
         self.device = resolve_device(self.est.device)
         self.algorithm, self.f, self.theta = self.est.make_prior(state.row_shape, state.n_targets)

@@ -15,7 +15,7 @@ from sklearn_meta.base.validation import validate_weight
 from sklearn_meta.inner.algorithm import Criterion, one_hot
 from sklearn_meta.inner.fine_tune import FineTune, from_scratch
 from sklearn_meta.inner.heads import FixedHead, Head
-from sklearn_meta.parameters import anything, as_range, describe, param
+from sklearn_meta.parameters import anything, as_range, describe, option, param
 
 __all__ = ["MetaClassifier"]
 
@@ -40,6 +40,18 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         """Number of support rows of each class in an episode, for tasks without a fixed support. A
         pair is a range to draw from, so that one prior serves supports of different sizes. A
         :class:`~sklearn_meta.tasks.FewShotTasks` sets its own.""",
+    )
+
+    labels: str = param(
+        "auto",
+        option("auto", "shared", "task"),
+        "structural",
+        """Whether a label means the same in all tasks ("yes" of each patient), or is local to its
+        task ("class 0"). With "shared", a task predicts all labels of meta-training, also those
+        that its support lacks, which may have no rows at all; probabilities have the frequencies
+        of the tasks; `n_shot` and `n_query` times the number of labels are rows of an episode, of
+        any labels as they come. With "auto", labels are shared if each occurs in at least half of
+        the tasks, unless every task has equally many rows of each label.""",
     )
 
     target_type: ClassVar[Literal["class"]] = "class"
@@ -70,10 +82,8 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         with self._unchanged_on_error():
             X, y = self._validate_support(X, y)
             weight = validate_weight(sample_weight, X)
-            self.classes_ = np.unique(y)
+            self.classes_ = self.label_space.of_outputs(np.unique(y), type(self).__name__)
             self._adapted = self._adapt(X, self.encode_targets(y), weight)
-            labels = self.label_space.of_outputs(self.classes_, type(self).__name__)
-            self._column_of_class_ = np.searchsorted(labels, self.classes_)
         return self
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
@@ -89,7 +99,7 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         P : ndarray of shape (n_rows, n_classes)
             In the order of `classes_`; rows sum to 1.
         """
-        logits = self._predict_outputs(X)[:, self._column_of_class_]
+        logits = self._predict_outputs(X)
         P = np.exp(logits - logits.max(axis=1, keepdims=True))
         return P / P.sum(axis=1, keepdims=True)
 
@@ -106,8 +116,7 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         y : ndarray of shape (n_rows,)
             Labels from `classes_`.
         """
-        logits = self._predict_outputs(X)[:, self._column_of_class_]
-        return self.classes_[logits.argmax(axis=1)]
+        return self.classes_[self._predict_outputs(X).argmax(axis=1)]
 
     def encode_targets(self, y: NDArray[Any]) -> NDArray[Any]:
         """Encode labels as one-hot rows, with a column for each output of the network."""
@@ -127,6 +136,11 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
             Where the output layer starts.
         """
         return HEADS[self.head]  # of estimators that declare it
+
+    @property
+    def label_regime(self) -> str:
+        """Whether labels mean the same in all tasks: "shared", "task", or "auto"."""
+        return self.labels
 
     def support_sizes(self) -> tuple[int, int]:
         """Return the range of support rows of each class in an episode."""

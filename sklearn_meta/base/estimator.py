@@ -394,7 +394,7 @@ class BaseMetaLearner(OuterLoop, ABC):
         state = self._meta_state
         if state is None:
             return LabelSpace()
-        return self._labels_for(state.classes, state.theta, shared=self.predicts_shared_labels)
+        return self._labels_of(state)
 
     @property
     def theta_(self) -> Mapping[str, NDArray[Any]]:
@@ -472,7 +472,7 @@ class BaseMetaLearner(OuterLoop, ABC):
             if isinstance(backbone, str) or isfunction(backbone) or isclass(backbone):
                 key = type(self), row_shape, backbone  # `check_state` compares what is structural
             f = state.network(key, lambda: self._make_network(row_shape, state.theta))
-            return Prior(self.make_algorithm(), f, state.theta)
+            return Prior(self._algorithm_for(state.shared_labels), f, state.theta)
         seed = self.draw_seed()
         f = self.make_backbone(row_shape, seed)
         scratch = self.make_scratch_algorithm()
@@ -510,13 +510,20 @@ class BaseMetaLearner(OuterLoop, ABC):
     def _validate_support(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
         """Validate parameters and support, and compare both with the learned prior."""
         self.check_state()
-        X, y = validate_support(self, X, y, allow_nd=self._allow_nd(), kind=self.target_type)
-        return validate_like_prior(self, X, self._meta_state), y
+        state, kind = self._meta_state, self.target_type
+        # without rows, the prediction is that of the prior, if it has one
+        has_prediction = state is not None and (kind == "real" or state.shared_labels)
+        least = 0 if has_prediction else 1
+        X, y = validate_support(self, X, y, allow_nd=self._allow_nd(), kind=kind, least=least)
+        return validate_like_prior(self, X, state), y
 
     def _adapt(self, X: NDArray[Any], y: NDArray[Any], weight: NDArray[Any]) -> Adapted:
         """Run the inner loop on validated arrays; y of shape (n_rows, n_outputs)."""
         state, device = self._meta_state, resolve_device(self.device)
         check_dtype(device, X.dtype)
+        if len(X) == 0:  # a row of padding, which has no weight
+            X = np.zeros((1, *X.shape[1:]), X.dtype)
+            y, weight = np.zeros((1, y.shape[1]), y.dtype), np.zeros(1)
         dtype = torch_dtype(X.dtype)
         targets = y if self.target_type == "real" else None
         scaling = scaling_for(state, X, targets, weight)

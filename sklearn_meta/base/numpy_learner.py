@@ -194,4 +194,4 @@ def check_have_support(tasks: Sequence[Task]) -> None:
 def flat_rows(X: Any, dtype: Any = np.float64) -> NDArray[Any]:
     """Return rows of any shape, sparse ones too, as a dense array (n_rows, n_features)."""
     rows = dense(X, dtype)
-    return rows.reshape(len(rows), -1)
+    return rows.reshape(len(rows), int(np.prod(rows.shape[1:])))

@@ -256,7 +256,7 @@ class TaskPredictor:
         if has_unknown:
             for i, task in enumerate(tasks, begin):
                 try:
-                    self.encode_targets(task.y)
+                    self.encode_targets(task.y_support)
                 except ValueError as error:
                     raise TaskError(f"{label(task, i)}: {error}") from None
 
@@ -292,7 +292,8 @@ class TaskPredictor:
             labels = labels.take(chosen, window.n_support + window.n_query)
         rows = LabelledRows.of(tasks, dtype, labels, self.classes)
         support_rows, query_rows = support_and_query(tasks, supports)
-        support, mask = rows.stack(*support_rows)
+        n_rows = window.n_support[chosen] + window.n_query[chosen]
+        support, mask = rows.stack(*support_rows, np.cumsum(n_rows) - n_rows)
         query, query_mask = pad_rows(*query_rows)  # whose one-hot labels are not needed
         X, X_query = support.X.numpy(), rows.X.take(query).numpy()
         y = None if rows.y is None else support.y.numpy()

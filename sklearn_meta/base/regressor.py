@@ -103,7 +103,7 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
 
     def encode_targets(self, y: NDArray[Any]) -> NDArray[np.float64]:
         """Return targets as a matrix of floats, with a column for each output."""
-        return y.reshape(len(y), -1).astype(np.float64)
+        return (y[:, None] if y.ndim == 1 else y).astype(np.float64)
 
     def make_scratch_algorithm(self) -> FineTune:
         """Make the baseline for an estimator that was never meta-fitted."""

@@ -230,7 +230,7 @@ def check_meta_state(
     for name, p in theta.items():
         array = state.theta[name]
         # a vector outside the network has an entry for each inner step, of which there may be more
-        is_by_step = p.ndim == 1 and not name.startswith((BODY, "head."))
+        is_by_step = p.ndim == 1 and not name.startswith((BODY, "head.", "prior."))
         has_shape = array.ndim == 1 if is_by_step else array.shape == tuple(p.shape)
         if not has_shape or array.dtype.kind != "f":
             raise ValueError(
@@ -266,8 +266,7 @@ def check_adapted(adapted: Adapted, attributes: Mapping[str, Any], target_type: 
     if n_rows != 2:
         raise ValueError(f"it predicts {n_rows} outputs for two rows")
     if target_type == "class":
-        classes, columns = attributes["classes_"], attributes["_column_of_class_"]
-        if classes.ndim != 1 or classes.shape != np.arange(n_outputs)[columns].shape:
+        if attributes["classes_"].shape != (n_outputs,):
             raise ValueError(f"its classes do not go with {n_outputs} outputs")
     elif n_targets != n_outputs or "_one_dimensional_" not in attributes:
         raise ValueError(f"its targets do not go with {n_outputs} outputs")

@@ -25,16 +25,16 @@ __all__ = [
 
 
 def validate_support(
-    estimator: BaseEstimator, X: Any, y: Any, *, allow_nd: bool, kind: str
+    estimator: BaseEstimator, X: Any, y: Any, *, allow_nd: bool, kind: str, least: int = 1
 ) -> tuple[Any, NDArray[Any]]:
     """Return rows and targets of a kind, "class" or "real", and set the features of the estimator.
 
-    Sparse rows stay sparse.
+    There must be at least `least` rows. Sparse rows stay sparse.
     """
     if is_plain(estimator, X) and is_plain_target(y, len(X), kind):
         estimator.n_features_in_ = X.shape[1]
         return X, y
-    rows = as_rows(X, "X")
+    rows = as_rows(X, "X", least=least)
     validate_data(estimator, X if is_frame(X) else rows, y, skip_check_array=True)
     check_ndim(estimator, rows, allow_nd)
     y = as_targets(y, "y", kind)

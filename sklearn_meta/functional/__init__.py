@@ -24,6 +24,8 @@ from sklearn_meta.functional.params import Params, as_params, as_vector, linear,
 from sklearn_meta.functional.prototypes import (
     classes_present,
     cosine_distance,
+    posterior_prototypes,
+    posterior_shares,
     prototypes,
     squared_euclidean,
 )
@@ -52,6 +54,8 @@ __all__ = [
     "linear",
     "lstm_cell",
     "minimise",
+    "posterior_prototypes",
+    "posterior_shares",
     "preprocess",
     "prototypes",
     "squared_error",

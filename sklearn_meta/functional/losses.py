@@ -180,5 +180,6 @@ LOSSES: dict[str, dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]] = {
 
 
 def _shares(weight: Tensor) -> Tensor:
-    """w_i / sum_j w_j, divided once, outside of the differentiated part."""
-    return weight / weight.sum(-1, keepdim=True)
+    """w_i / sum_j w_j, divided once, outside of the differentiated part; 0 without rows."""
+    total = weight.sum(-1, keepdim=True)
+    return weight / torch.where(total > 0, total, 1.0)

@@ -5,7 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["classes_present", "cosine_distance", "prototypes", "squared_euclidean"]
+__all__ = [
+    "classes_present",
+    "cosine_distance",
+    "posterior_prototypes",
+    "posterior_shares",
+    "prototypes",
+    "squared_euclidean",
+]
 
 
 def classes_present(y: Tensor, weight: Tensor) -> Tensor:
@@ -63,6 +70,75 @@ def prototypes(Z: Tensor, y: Tensor, weight: Tensor) -> Tensor:
     total = _mass(y, weight)
     weighted = y.mT @ (weight.unsqueeze(-1) * Z)  # y may be by far the largest: no copy of it
     return weighted / torch.where(total > 0, total, 1.0).unsqueeze(-1)
+
+
+def posterior_prototypes(
+    Z: Tensor, y: Tensor, weight: Tensor, mean: Tensor, strength: Tensor
+) -> Tensor:
+    """Compute the posterior mean of each class mean, (s m_k + sum_i w_i y_ik z_i) / (s + n_k).
+
+    The class means of tasks are drawn from N(m_k, I / s), and rows from N(c_k, I); n_k is the
+    weight of the rows of class k.
+
+    Parameters
+    ----------
+    Z : Tensor of shape (*B, n, d)
+        Embedded support rows.
+    y : Tensor of shape (*B, n, n_classes)
+        One-hot labels.
+    weight : Tensor of shape (*B, n)
+        Weights of the rows; 0 = padding.
+    mean : Tensor of shape (n_classes, d)
+        Prior means m.
+    strength : Tensor of shape ()
+        Number s of rows that the prior counts as, positive.
+
+    Returns
+    -------
+    c : Tensor of shape (*B, n_classes, d)
+        The prior means for a class without rows.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_meta.functional import posterior_prototypes
+    >>> Z, y = torch.tensor([[1.], [3.]]), torch.tensor([[1., 0.], [1., 0.]])
+    >>> prior = torch.tensor([[0.], [7.]]), torch.tensor(2.0)
+    >>> posterior_prototypes(Z, y, torch.ones(2), *prior).ravel()
+    tensor([1., 7.])
+    """
+    total = strength * mean + y.mT @ (weight.unsqueeze(-1) * Z)
+    return total / (strength + _mass(y, weight)).unsqueeze(-1)
+
+
+def posterior_shares(y: Tensor, weight: Tensor, counts: Tensor) -> Tensor:
+    """Compute the posterior mean of the share of each class, (a_k + n_k) / sum_j (a_j + n_j).
+
+    The shares of tasks are drawn from a Dirichlet distribution with concentration a.
+
+    Parameters
+    ----------
+    y : Tensor of shape (*B, n, n_classes)
+        One-hot labels.
+    weight : Tensor of shape (*B, n)
+        Weights of the rows; 0 = padding.
+    counts : Tensor of shape (n_classes,)
+        Concentration a: the rows of each class that the prior counts as, positive.
+
+    Returns
+    -------
+    shares : Tensor of shape (*B, n_classes)
+        They sum to 1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_meta.functional import posterior_shares
+    >>> posterior_shares(torch.tensor([[1., 0.]]), torch.ones(1), torch.tensor([1., 2.]))
+    tensor([0.5000, 0.5000])
+    """
+    mass = counts + _mass(y, weight)
+    return mass / mass.sum(-1, keepdim=True)
 
 
 def _mass(y: Tensor, weight: Tensor) -> Tensor:

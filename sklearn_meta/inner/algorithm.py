@@ -206,6 +206,19 @@ class Algorithm(ABC):
         """
         return {}
 
+    def with_shared_labels(self) -> Algorithm:
+        """Return the algorithm for tasks whose labels mean the same in all of them.
+
+        The columns of `y` are then all classes, the same in every task, and the algorithm predicts
+        all of them, whether or not the support has them; a support may have no rows.
+
+        Returns
+        -------
+        Algorithm
+            By default the algorithm itself.
+        """
+        return self
+
     def at(self, progress: float) -> Algorithm:
         """Return the algorithm for a moment of meta-training: the same, unless it anneals.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -80,6 +80,11 @@ class FineTune(InnerLoop):
     def objective(self, f: Network, theta: Params, support: Examples, query: Examples) -> Tensor:
         """Compute L(f_theta, D) on support and query together."""
         return joint_risk(self.criterion, self.trained, f, theta, support, query)
+
+    def with_shared_labels(self) -> FineTune:
+        """Return the algorithm that continues with the output layer of the pre-training."""
+        head = self.trained.with_shared_labels()
+        return replace(self, head=head, trained=head)
 
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
         """Take `inner_steps` steps of the optimiser on L(phi, D_support)."""

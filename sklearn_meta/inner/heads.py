@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from sklearn_meta.functional import Params, classes_present, linear, prototypes
+from sklearn_meta.functional import (
+    Params,
+    classes_present,
+    linear,
+    posterior_prototypes,
+    posterior_shares,
+    prototypes,
+)
 from sklearn_meta.inner.algorithm import Algorithm, Examples
 from sklearn_meta.nn import Network
 
@@ -16,16 +24,24 @@ __all__ = [
     "CosineHead",
     "FixedHead",
     "Head",
+    "LabelHead",
     "LinearHead",
+    "PosteriorHead",
     "PrototypeHead",
     "SharedHead",
     "WithHead",
     "ZeroHead",
     "check_n_way",
     "copies",
+    "start_at_shares",
 ]
 
+W = TypeVar("W", bound="WithHead")
+
 WEIGHT, BIAS, PRESENT, NORM = "head.weight", "head.bias", "head.present", "head.norm"
+MEAN, LOG_STRENGTH = "prior.mean", "prior.log_strength"
+LOG_SHARES, LOG_COUNT = "prior.log_shares", "prior.log_count"
+LOG_PRECISION = "prior.log_precision"
 EPS = 1e-12
 MANY = 200  # classes; above, the official scale of cosines is the larger one
 
@@ -141,6 +157,16 @@ class Head(ABC):
         """
         return {PRESENT: classes_present(support.y, support.weight)}
 
+    def with_shared_labels(self) -> Head:
+        """Return the layer for tasks whose labels mean the same in all of them.
+
+        Returns
+        -------
+        Head
+            With a row for each label, which all tasks predict; by default a learned row.
+        """
+        return LabelHead()
+
     def rate_shapes(self, n_outputs: int, d: int) -> Params:
         """Return tensors with the shapes of learned step sizes.
 
@@ -243,6 +269,27 @@ class FixedHead(Head):
 
 
 @dataclass(frozen=True)
+class LabelHead(Head):
+    """A meta-learned output layer with one row for each label that tasks share."""
+
+    def init(self, n_outputs: int, d: int, generator: torch.Generator) -> Params:
+        """Draw weight and bias."""
+        return _uniform(n_outputs, d, generator)
+
+    def start(self, f: Network, theta: Params, support: Examples) -> Params:
+        """Copy the layer of theta."""
+        return copies({k: theta[k] for k in (WEIGHT, BIAS)}, support)
+
+    def pull_back(self, change: Params, theta: Params, support: Examples) -> Params:
+        """Return the change of each task."""
+        return {k: change[k] for k in (WEIGHT, BIAS)}
+
+    def present(self, support: Examples) -> Params:
+        """Return nothing: every task has all labels."""
+        return {}
+
+
+@dataclass(frozen=True)
 class SharedHead(Head):
     """One learned vector that all classes start from, for any number of classes in any order.
 
@@ -290,6 +337,65 @@ class PrototypeHead(Head):
         """Return nothing, because nothing is meta-learned."""
         return {}
 
+    def with_shared_labels(self) -> Head:
+        """Return the layer of prototypes that shrink toward those of meta-training."""
+        return PosteriorHead()
+
+
+@dataclass(frozen=True)
+class PosteriorHead(Head):
+    """The layer of prototypes and shares of the labels that tasks share, shrunken to learned ones.
+
+    w_k = 2 t c_k, b_k = -t |c_k|^2 + log p_k, with a learned precision t and the posterior means
+    c_k of the prototype and p_k of the share of class k
+    (:func:`~sklearn_meta.functional.posterior_prototypes`,
+    :func:`~sklearn_meta.functional.posterior_shares`).
+    """
+
+    def init(self, n_outputs: int, d: int, generator: torch.Generator) -> Params:
+        """Start with equal classes, a prior that counts as one row of each, and t = 1 / d."""
+        return {
+            MEAN: torch.zeros(n_outputs, d),
+            LOG_STRENGTH: torch.zeros(()),
+            LOG_SHARES: torch.zeros(n_outputs),
+            LOG_COUNT: torch.tensor(float(n_outputs)).log(),
+            LOG_PRECISION: -torch.tensor(float(d)).log(),
+        }
+
+    def start(self, f: Network, theta: Params, support: Examples) -> Params:
+        """Compute the posterior means; gradients flow through them."""
+        c, log_shares = self.posterior(f(theta, support.X), theta, support)
+        t = theta[LOG_PRECISION].exp()
+        return {WEIGHT: 2 * t * c, BIAS: log_shares - t * c.square().sum(-1)}
+
+    def posterior(self, Z: Tensor, theta: Params, support: Examples) -> tuple[Tensor, Tensor]:
+        """Compute the posterior means of prototypes and shares.
+
+        Parameters
+        ----------
+        Z : Tensor of shape (*B, n, d)
+            Features of the support.
+        theta : dict of Tensor
+            Meta-parameters.
+        support : Examples
+            Support of a stack of tasks B.
+
+        Returns
+        -------
+        prototypes : Tensor of shape (*B, n_classes, d)
+            Posterior means c_k.
+        log_shares : Tensor of shape (*B, n_classes)
+            Logarithms of the posterior means p_k.
+        """
+        _, y, weight = support
+        counts = theta[LOG_COUNT].exp() * theta[LOG_SHARES].softmax(-1)
+        c = posterior_prototypes(Z, y, weight, theta[MEAN], theta[LOG_STRENGTH].exp())
+        return c, posterior_shares(y, weight, counts).log()
+
+    def present(self, support: Examples) -> Params:
+        """Return nothing: every task has all labels."""
+        return {}
+
 
 @dataclass(frozen=True)
 class ZeroHead(Head):
@@ -332,6 +438,10 @@ class CosineHead(Head):
         c = prototypes(_unit(f(theta, support.X)), support.y, support.weight)
         return {WEIGHT: c, NORM: torch.ones_like(c[..., 0])}
 
+    def with_shared_labels(self) -> Head:
+        """Return the layer that keeps a direction and a length for each label."""
+        return CosineLabelHead(self.scale)
+
     def rate_shapes(self, n_outputs: int, d: int) -> Params:
         """Return one direction and one length for all classes."""
         return {WEIGHT: torch.zeros(1, d), NORM: torch.zeros(1)}
@@ -345,6 +455,19 @@ class CosineHead(Head):
         cosines = _unit(Z) @ _unit(phi[WEIGHT]).mT
         logits = (scale * lengths).unsqueeze(-2) * cosines
         return logits.masked_fill(~present.unsqueeze(-2), -torch.inf)
+
+
+@dataclass(frozen=True)
+class CosineLabelHead(CosineHead):
+    """Cosine logits with a learned direction and length for each label that tasks share."""
+
+    def start(self, f: Network, theta: Params, support: Examples) -> Params:
+        """Copy the layer of theta."""
+        return copies({k: theta[k] for k in (WEIGHT, NORM)}, support)
+
+    def present(self, support: Examples) -> Params:
+        """Return nothing: every task has all labels."""
+        return {}
 
 
 def _unit(Z: Tensor) -> Tensor:
@@ -374,3 +497,29 @@ class WithHead(Algorithm, ABC):
         """Compute h_phi(f_phi(X)), with theta for the parameters that are not adapted."""
         full = theta | phi
         return self.head.outputs(f(full, X), full)
+
+    def with_shared_labels(self: W) -> W:
+        """Return the algorithm with an output layer that has a row for each label."""
+        return replace(self, head=self.head.with_shared_labels())
+
+
+def start_at_shares(theta: Params, shares: Tensor) -> Params:
+    """Start an output layer with a row for each label at the shares of these labels.
+
+    Parameters
+    ----------
+    theta : dict of Tensor
+        Drawn meta-parameters.
+    shares : Tensor of shape (n_classes,)
+        Shares of the labels in meta-training.
+
+    Returns
+    -------
+    dict of Tensor
+        A bias or prior shares that include their logarithms.
+    """
+    log_shares = shares.log()
+    return {
+        k: p + log_shares.to(p) if k in (BIAS, LOG_SHARES) and p.shape == shares.shape else p
+        for k, p in theta.items()
+    }

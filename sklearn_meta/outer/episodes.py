@@ -20,7 +20,7 @@ from torch import Tensor
 
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.inner.algorithm import Examples
-from sklearn_meta.outer.labels import LabelSpace, TaskLabels, encode_labels
+from sklearn_meta.outer.labels import LabelSpace, TaskLabels, columns_among, encode_labels
 from sklearn_meta.outer.rows import RowStore, on_device, store_of_pool, store_of_tasks
 from sklearn_meta.outer.scaling import Scaling
 from sklearn_meta.tasks import FewShotTasks, Task, TaskDistribution
@@ -44,6 +44,8 @@ __all__ = [
 
 Ints = NDArray[np.intp]
 
+EMPTY_SHARE = 0.1  # of the meta-batches, where the prior must predict without rows
+
 
 # ---- from row numbers to stacks --------------------------------------------------------------
 
@@ -56,13 +58,19 @@ class Episode(NamedTuple):
     is_padded: bool
 
 
-def pad_rows(rows: Ints, sizes: Ints) -> tuple[Ints, NDArray[np.bool_]]:
+def pad_rows(rows: Ints, sizes: Ints, spare: Ints | None = None) -> tuple[Ints, NDArray[np.bool_]]:
     """Return row numbers of one task after the other as (B, n), and where they are no padding.
 
-    Padding repeats the first row of the task, so that no task can disturb another.
+    Padding repeats the first row of the task, so that no task can disturb another. A task without
+    rows has padding only: the row in `spare` (B,).
     """
-    mask = np.arange(sizes.max()) < sizes[:, None]
-    padded = np.repeat(rows[np.cumsum(sizes) - sizes], mask.shape[1]).reshape(mask.shape)
+    mask = np.arange(max(1, sizes.max())) < sizes[:, None]
+    first = np.cumsum(sizes) - sizes
+    if spare is not None:
+        first = np.where(sizes > 0, rows[np.minimum(first, len(rows) - 1)], spare)
+    else:
+        first = rows[first]
+    padded = np.repeat(first, mask.shape[1]).reshape(mask.shape)
     padded[mask] = rows
     return padded, mask
 
@@ -113,7 +121,10 @@ class LabelledRows:
         task_labels: TaskLabels | None,  # None for real targets
         classes: NDArray[Any] | None = None,  # that tasks share
     ) -> LabelledRows:
-        """Take the rows of validated tasks; inputs are in `dtype`, real targets in float64."""
+        """Take the rows of validated tasks; inputs are in `dtype`, real targets in float64.
+
+        A label that is not among the labels of its task or among `classes` has column -1.
+        """
         X = store_of_tasks(tasks, None, dtype, torch.device("cpu"))
         if task_labels is None:
             y = np.concatenate([task.y.reshape(len(task), -1) for task in tasks])
@@ -123,17 +134,15 @@ class LabelledRows:
         labels = np.split(values, first[1:])
         if classes is None:
             return cls(X, None, code, labels, np.arange(n_way.max()) >= n_way[:, None])
-        positions = np.concatenate(
-            [np.searchsorted(classes, part.astype(classes.dtype)) for part in labels]
-        )
-        is_absent = np.ones((len(tasks), len(classes)), dtype=bool)
-        is_absent[np.repeat(np.arange(len(tasks)), n_way), positions] = False
-        columns = positions[np.repeat(first, [len(task) for task in tasks]) + code]
-        return cls(X, None, columns, [classes] * len(tasks), is_absent)
+        is_absent = np.zeros((len(tasks), len(classes)), dtype=bool)
+        columns, labels = zip(*(columns_among(task.y, classes) for task in tasks), strict=True)
+        return cls(X, None, np.concatenate(columns), list(labels), is_absent)
 
-    def stack(self, rows: Ints, sizes: Ints) -> tuple[Examples, NDArray[np.bool_]]:
+    def stack(
+        self, rows: Ints, sizes: Ints, spare: Ints | None = None
+    ) -> tuple[Examples, NDArray[np.bool_]]:
         """Stack row numbers of one task after the other; return also where there is no padding."""
-        padded, mask = pad_rows(rows, sizes)
+        padded, mask = pad_rows(rows, sizes, spare)
         if self.columns is None or self.is_absent is None:
             return gather(self.X, self.y, padded, mask), mask
         columns = self.columns[padded]
@@ -145,14 +154,23 @@ class LabelledRows:
 
 @dataclass(frozen=True)
 class EpisodeSize:
-    """Rows of an episode, of each class or of a regression task, where tasks do not fix them."""
+    """Rows of an episode, of each class or of a task as a whole, where tasks do not fix them."""
 
     n_support: tuple[int, int]  # a range
     n_query: int
+    empty_share: float = 0.0  # of meta-batches, without support
 
     def draw_n_support(self, rng: np.random.RandomState) -> int:
         """Draw the number of support rows of a meta-batch."""
+        if self.empty_share > 0 and rng.random_sample() < self.empty_share:
+            return 0
         return int(rng.randint(self.n_support[0], self.n_support[1] + 1))
+
+    def of_tasks(self, n_classes: int) -> EpisodeSize:
+        """Return the size of episodes whose rows are drawn from the task as a whole."""
+        least, most = self.n_support
+        n_support = least * n_classes, most * n_classes
+        return EpisodeSize(n_support, self.n_query * n_classes, EMPTY_SHARE)
 
 
 @dataclass(frozen=True)
@@ -169,6 +187,7 @@ class PackedTasks:
     count: Ints  # (n_tasks,), groups of each task
     code: Ints | None = None  # (n_groups,), the class of each group, where tasks share classes
     n_classes: int = 0
+    code_of_row: Ints | None = None  # (n_rows,), where a group is a task with several classes
 
     @property
     def nbytes(self) -> int:
@@ -199,7 +218,8 @@ class PackedTasks:
         rows = shuffled_rows(size, fixed, rng)
         most_s, most_q = n_s.max(), n_q.max()
         is_padded = bool((n_s != most_s).any() or (n_q != most_q).any())
-        if is_padded:
+        if is_padded or most_s == 0:  # a support without rows has one of padding
+            is_padded = True
             last = np.maximum(size - 1, 0)[..., None]  # padding is a real row, so that it is finite
             support = np.minimum(take_span(rows, np.zeros_like(n_s), n_s), last)
             query = np.minimum(take_span(rows, n_s, n_q), last)
@@ -217,10 +237,13 @@ class PackedTasks:
         """Take rows (B, n_way, most) of groups; of each group the first n, or all."""
         B, n_way, most = rows.shape
         mask = None if n is None else (np.arange(most) < n[..., None]).reshape(B, -1)
+        numbers = self.order[(self.start[groups][..., None] + rows).reshape(B, -1)]
+        if self.code_of_row is not None:
+            columns = self.code_of_row[numbers]
+            return gather(self.X, None, numbers, mask, columns, self.n_classes, rng)
         columns, n_columns = np.broadcast_to(np.arange(n_way), groups.shape), n_way
         if self.code is not None:
             columns, n_columns = self.code[groups], self.n_classes
-        numbers = self.order[(self.start[groups][..., None] + rows).reshape(B, -1)]
         columns = np.repeat(columns, most, axis=1)
         return gather(self.X, self.y, numbers, mask, columns, n_columns, rng)
 
@@ -236,7 +259,8 @@ def shuffled_rows(size: Ints, fixed: Ints, rng: np.random.RandomState) -> Ints:
 
 def take_span(rows: Ints, begin: Ints, n: Ints) -> Ints:
     """Take n rows of each group from a position on; the last is repeated."""
-    columns = begin[..., None] + np.minimum(np.arange(n.max()), np.maximum(n - 1, 0)[..., None])
+    most = np.arange(max(1, n.max()))
+    columns = begin[..., None] + np.minimum(most, np.maximum(n - 1, 0)[..., None])
     return np.take_along_axis(rows, np.minimum(columns, rows.shape[-1] - 1), -1)
 
 
@@ -266,15 +290,21 @@ class Packer:
         for task, begin in zip(tasks, np.cumsum(n_rows) - n_rows, strict=True):
             if task.support is not None:
                 is_support[begin + task.support] = True
-        is_class = self.target_type == "class"
-        labels = encode_labels([task.y for task in tasks]) if is_class else None
+        # where labels are shared, rows are drawn from the task as a whole, as they come
+        by_class = self.target_type == "class" and not self.label_space.is_shared
+        labels = encode_labels([task.y for task in tasks]) if by_class else None
         count = np.ones(len(tasks), dtype=np.intp) if labels is None else labels.n_way
         first = np.cumsum(count) - count
         group = np.repeat(first, n_rows) + (0 if labels is None else labels.code)
         size = np.bincount(group)
         fixed = np.bincount(group, weights=is_support).astype(int)
-        y, code = None, None
-        if labels is None:
+        y = code = code_of_row = None
+        if self.label_space.is_shared:
+            named = zip(tasks, map(label, tasks, numbers), strict=True)
+            code_of_row = np.concatenate(
+                [self.label_space.positions(task.y, name) for task, name in named]
+            )
+        elif labels is None:
             stacked = np.concatenate([task.y.reshape(len(task), -1) for task in tasks])
             exact = stacked.astype(np.float64)
             targets = exact if self.scaling is None else self.scaling.targets(stacked)
@@ -282,10 +312,11 @@ class Packer:
         elif self.label_space.classes is not None:
             parts = zip(np.split(labels.values, first[1:]), map(label, tasks, numbers), strict=True)
             code = np.concatenate([self.label_space.positions(part, name) for part, name in parts])
-        is_scarce = (fixed == 0) & (size < self.size.n_support[0] + 1)
-        lacks_rows = np.logical_or.reduceat(is_scarce, first) | (is_class & (count < 2))
+        least = self.size.n_support[0] if code_of_row is None else 1
+        is_scarce = (fixed == 0) & (size < least + 1)
+        lacks_rows = np.logical_or.reduceat(is_scarce, first) | (by_class & (count < 2))
         for i in np.flatnonzero(lacks_rows).tolist():
-            check_enough_rows(tasks[i], numbers[i], self.size, self.target_type)
+            self.check_enough_rows(tasks[i], numbers[i])
         return PackedTasks(
             store_of_tasks(tasks, self.scaling, self.dtype, self.device, on_host=on_host),
             y,
@@ -297,7 +328,15 @@ class Packer:
             count,
             code,
             self.label_space.n_shared,
+            code_of_row,
         )
+
+    def check_enough_rows(self, task: Task, i: int) -> None:
+        """Raise a TaskError if a task has too few rows for an episode, or a single class."""
+        if self.label_space.is_shared:
+            check_enough_rows(task, i, EpisodeSize((1, 1), 1), "real")
+        else:
+            check_enough_rows(task, i, self.size, self.target_type)
 
     def pack_pool(self, pool: FewShotTasks) -> PackedTasks:
         """Pack a labelled pool, in which any classes make a task."""

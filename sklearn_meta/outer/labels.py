@@ -25,6 +25,8 @@ class LabelSpace:
 
     classes: NDArray[Any] | None = None  # sorted; None: each task has labels of its own
     max_n_way: int | None = None  # rows of an output layer of fixed size; None: any number
+    # whether every task predicts all classes, and episodes take rows as they come
+    is_shared: bool = False
 
     @property
     def n_shared(self) -> int:
@@ -50,13 +52,15 @@ class LabelSpace:
         self.check_n_way(len(labels))
         if self.classes is None:
             return labels
-        if new := self._unknown(labels):
-            raise ValueError(
-                f"y has labels that no task of meta_fit had ({new}): {owner} "
-                "predicts the classes it was trained on, and no others. FineTuneClassifier, or "
-                "any meta-learner, takes new ones."
-            )
-        return self.classes
+        if not self._unknown(labels):
+            return self.classes
+        if are_codes(labels, len(self.classes)):  # as scikit-learn encodes labels
+            return np.arange(len(self.classes)).astype(labels.dtype)
+        raise ValueError(
+            f"y has labels that no task of meta_fit had ({self._unknown(labels)}), where labels "
+            f"mean the same in all tasks: {owner} predicts {self.classes.tolist()[:5]}, and no "
+            "others. With labels='task', meta_fit learns to take any labels."
+        )
 
     def positions(self, labels: NDArray[Any], name: str) -> Ints:
         """Return the positions of labels of meta-training among the shared classes."""
@@ -74,6 +78,58 @@ class LabelSpace:
         """Return the first labels that are not among the shared classes."""
         assert self.classes is not None
         return sorted(set(labels.tolist()) - set(self.classes.tolist()), key=str)[:5]
+
+
+def are_codes(labels: NDArray[Any], n_classes: int) -> bool:
+    """Return whether labels are the numbers 0, ..., n - 1 of at most so many classes."""
+    n = len(labels)
+    return n <= n_classes and labels.dtype.kind in "iu" and bool((labels == np.arange(n)).all())
+
+
+def columns_among(y: NDArray[Any], classes: NDArray[Any]) -> tuple[Ints, NDArray[Any]]:
+    """Return the column of each label, -1 for an unknown one, and the labels of all columns.
+
+    They are those of sorted classes, or their numbers where `y` holds these.
+    """
+    labels, number = np.unique(y, return_inverse=True)
+    position = {k: i for i, k in enumerate(classes.tolist())}
+    if not set(labels.tolist()) & position.keys() and are_codes(labels, len(classes)):
+        return number, np.arange(len(classes)).astype(labels.dtype)
+    return np.array([position.get(k, -1) for k in labels.tolist()], np.intp)[number], classes
+
+
+class LabelCounts:
+    """How often labels occur in tasks, collected from one task after the other."""
+
+    def __init__(self) -> None:
+        self.n_tasks = 0
+        self.tasks_with: dict[Any, int] = {}
+        self.total_share: dict[Any, float] = {}  # of the rows of a task, added up
+        self.is_balanced = True  # every task has equally many rows of each of its labels
+
+    def add(self, task: Task) -> None:
+        """Count the labels of a task."""
+        labels, counts = np.unique(task.y, return_counts=True)
+        self.n_tasks += 1
+        self.is_balanced &= len(labels) > 1 and bool((counts == counts[0]).all())
+        for k, n in zip(labels.tolist(), (counts / counts.sum()).tolist(), strict=True):
+            self.tasks_with[k] = self.tasks_with.get(k, 0) + 1
+            self.total_share[k] = self.total_share.get(k, 0.0) + n
+
+    def are_shared(self) -> bool:
+        """Return whether labels seem to mean the same in all tasks.
+
+        They do if each occurs in at least half of the tasks, unless all tasks are balanced, as
+        those that somebody has drawn for few-shot learning are.
+        """
+        if self.is_balanced or len(self.tasks_with) < 2:
+            return False
+        return 2 * min(self.tasks_with.values()) >= self.n_tasks
+
+    def shares(self, classes: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the mean share of each class in a task, as if there were one more, equal, task."""
+        total = np.array([self.total_share.get(k, 0.0) for k in classes.tolist()])
+        return (total + 1 / len(classes)) / (self.n_tasks + 1)
 
 
 # ---- labels as numbers -------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from sklearn_meta._devices import resolve_device, torch_dtype
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.functional import Params
 from sklearn_meta.inner.algorithm import Algorithm, draw_theta
-from sklearn_meta.inner.heads import BIAS
+from sklearn_meta.inner.heads import BIAS, start_at_shares
 from sklearn_meta.nn.backbone import BODY, RowNetwork, build_backbone, missing_derivative
 from sklearn_meta.nn.mlp import ACTIVATIONS, widths
 from sklearn_meta.outer.callbacks import MetaHistory
@@ -250,13 +250,16 @@ class OuterLoop(BaseEstimator, ABC):
     default_optimizer: ClassVar[type[torch.optim.Optimizer]] = torch.optim.Adam
     # whether meta-training takes the same label in two tasks for the same class
     shared_labels: ClassVar[bool] = False
-    # whether these classes are the only ones that are predicted
-    predicts_shared_labels: ClassVar[bool] = False
 
     @property
     @abstractmethod
     def meta_state(self) -> MetaState | None:
         """The learned prior; None before `meta_fit`."""
+
+    @property
+    def label_regime(self) -> str:
+        """Whether labels mean the same in all tasks: "shared", "task", or "auto"."""
+        return "task"
 
     # ---- hooks ---------------------------------------------------------------------------------
 
@@ -467,14 +470,15 @@ class OuterLoop(BaseEstimator, ABC):
         prior = self._prior_to_continue(training.first)
         labels = LabelSpace()
         if prior is not None:
-            labels = self._labels_for(prior.classes, prior.theta, shared=self.shared_labels)
+            labels = self._labels_of(prior, joins_classes=self.shared_labels)
         data = training.scale_and_pack(
             EpisodeSize(self.support_sizes(), self.n_query),
             device,
             self.scaling,
             prior,
             labels,
-            shared_labels=self.shared_labels,
+            label_regime=self.label_regime,
+            joins_classes=self.shared_labels,
             has_fixed_n_way=self.has_fixed_n_way(),
         )
         n_tasks = self._meta_batch_size(data.n_tasks)
@@ -484,7 +488,8 @@ class OuterLoop(BaseEstimator, ABC):
         theta = self._initial_theta(prior, f, data, theta_seed)
         validation = None
         if validation_tasks is not None:
-            labels = self._labels_for(data.classes, theta, shared=self.predicts_shared_labels)
+            n_way = len(theta[BIAS]) if self.has_fixed_n_way() else None
+            labels = data.labels if data.labels.is_shared else LabelSpace(None, n_way)
             packer = replace(data.packer, label_space=labels)
             n_drawn = 10 * n_tasks  # of a distribution, which could be sampled without end
             table = (validation_tasks, y, groups)
@@ -506,7 +511,7 @@ class OuterLoop(BaseEstimator, ABC):
         seed: int,
     ) -> Trainer:
         objective = EpisodicModule(
-            self.make_algorithm(),
+            self._algorithm_for(data.labels.is_shared),
             HalfNetwork(f) if self.precision == "bf16" else f,
             theta,
             (data.by_task, data.by_task and self.target_type == "real"),
@@ -532,12 +537,17 @@ class OuterLoop(BaseEstimator, ABC):
             verbose=self.verbose,
         )
 
-    def _labels_for(
-        self, classes: NDArray[Any] | None, theta: Mapping[str, Any], *, shared: bool
-    ) -> LabelSpace:
-        """Return which labels a task may have, for a prior with these classes and this theta."""
-        n_way = len(theta[BIAS]) if self.has_fixed_n_way() else None
-        return LabelSpace(classes if shared else None, n_way)
+    def _labels_of(self, prior: MetaState, *, joins_classes: bool = False) -> LabelSpace:
+        """Return which labels a task may have; only meta-training may join those of all tasks."""
+        if prior.shared_labels:
+            return LabelSpace(prior.classes, None, is_shared=True)
+        n_way = len(prior.theta[BIAS]) if self.has_fixed_n_way() else None
+        return LabelSpace(prior.classes if joins_classes else None, n_way)
+
+    def _algorithm_for(self, shared_labels: bool) -> Algorithm:
+        """Make the algorithm for tasks that share their labels, or that do not."""
+        algorithm = self.make_algorithm()
+        return algorithm.with_shared_labels() if shared_labels else algorithm
 
     def _prior_to_continue(self, task: Task) -> MetaState | None:
         """Return the prior of a warm start, checked against the first task."""
@@ -570,7 +580,10 @@ class OuterLoop(BaseEstimator, ABC):
         if prior is not None:
             self.check_backbone(f, prior.theta)
             return to_torch(prior.theta, device, dtype)
-        theta = draw_theta(self.make_algorithm(), f, data.n_outputs, seed)
+        algorithm = self._algorithm_for(data.labels.is_shared)
+        theta = draw_theta(algorithm, f, data.n_outputs, seed)
+        if data.class_shares is not None:
+            theta = start_at_shares(theta, torch.from_numpy(data.class_shares))
         if not theta:
             raise ValueError(
                 f"{type(self).__name__} has no meta-parameters to learn: "
@@ -600,7 +613,8 @@ class OuterLoop(BaseEstimator, ABC):
             row_shape=data.first.row_shape,
             target_shape=data.first.y.shape[1:],
             feature_names=data.first.feature_names_in,
-            classes=data.classes,
+            classes=data.labels.classes,
+            shared_labels=data.labels.is_shared,
             structural=self.fingerprints("structural"),
             training=self.fingerprints("training"),
             versions=dict(VERSIONS),

@@ -228,7 +228,8 @@ def statistics(values: Any, weight: Any, axes: tuple[int, ...], eps: float) -> t
     0 where nothing varies by more than rounding errors.
     """
     row_shape = values.shape[weight.ndim :]
-    share = weight / weight.sum(-1, keepdims=True)
+    total = weight.sum(-1, keepdims=True)
+    share = weight / (total + (total == 0))  # no rows have mean and scale 0
     share = share.reshape(*weight.shape, *[1] * len(row_shape))
     if len(axes) > 1:
         share = share / math.prod(row_shape)
@@ -338,8 +339,8 @@ def departures(
     mean, scale = (part.reshape(n_tasks, -1) for part in task_statistics(values, weight))
     spread = scale / unit
     distance = np.hypot((mean - centre) / unit, spread)
-    is_far = distance > FAR[what] * most
     n_rows = (weight > 0).sum(-1, keepdims=True)
+    is_far = (distance > FAR[what] * most) & (n_rows > 0)
     if values.ndim > 3:
         n_rows = n_rows * values[0, 0].size
     power = 1 / np.maximum(n_rows - 1, 1)

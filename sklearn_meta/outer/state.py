@@ -102,6 +102,8 @@ class MetaState:
         Column names of X.
     classes : ndarray or None
         All labels, where the same label in two tasks is the same class.
+    shared_labels : bool, default=False
+        Whether every task predicts all of these classes.
     structural, training : dict
         Fingerprints of the parameters of meta-training, to detect a later change.
     versions : dict of str
@@ -124,6 +126,7 @@ class MetaState:
     versions: Mapping[str, str]
     by_task: bool = False
     limits: Limits | None = None
+    shared_labels: bool = False
     _networks: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -27,7 +27,7 @@ from sklearn_meta.outer.episodes import (
     TaskEpisodes,
     check_enough_rows,
 )
-from sklearn_meta.outer.labels import LabelSpace
+from sklearn_meta.outer.labels import LabelCounts, LabelSpace
 from sklearn_meta.outer.scaling import (
     SCALINGS,
     Limits,
@@ -55,7 +55,6 @@ D = TypeVar("D", bound=TaskDistribution)
 Batch = tuple[tuple[Tensor, ...], Tensor]  # as skorch takes it
 
 N_SAMPLE = 64  # tasks drawn from a distribution to learn its shapes and scales
-N_LABEL_SETS = 256  # tasks whose labels are merged at once
 
 
 @dataclass(frozen=True)
@@ -70,11 +69,12 @@ class TrainingData:
     scaling: Scaling
     by_task: bool  # each task is scaled by its own support
     limits: Limits | None
+    class_shares: NDArray[np.float64] | None  # where tasks share their labels
 
     @property
-    def classes(self) -> NDArray[Any] | None:
-        """The classes that tasks share; None where each task has labels of its own."""
-        return self.packer.label_space.classes
+    def labels(self) -> LabelSpace:
+        """The labels of the tasks."""
+        return self.packer.label_space
 
     @property
     def n_way(self) -> int:
@@ -137,7 +137,8 @@ class TrainingTasks:
         prior: MetaState | None,  # that a warm start continues
         labels: LabelSpace,  # of that prior
         *,
-        shared_labels: bool,
+        label_regime: str,  # "shared", "task", or "auto": what the tasks suggest
+        joins_classes: bool,  # the same label is the same class of one output layer
         has_fixed_n_way: bool,
     ) -> TrainingData:
         """Choose the scaling of tasks, and pack their rows.
@@ -148,14 +149,30 @@ class TrainingTasks:
         if prior is not None and scaling_name != prior.training["scaling"]:
             scaled_prior = None
         declared = self.declared_classes if prior is None else labels.classes
+        is_pool = samples_as(self.distribution, FewShotTasks)
+        if self.target_type == "real" or (label_regime == "auto" and is_pool):
+            label_regime = "task"
         statistics = self._statistics(
             size,
             labels,
             scales=scaling_name is not None and scaled_prior is None,
-            collects_labels=shared_labels and declared is None,
+            counts_labels=label_regime != "task" and not is_pool,
+            collects_labels=joins_classes and declared is None,
             counts_classes=has_fixed_n_way,
         )
-        if shared_labels:
+        shares = None
+        is_shared = labels.is_shared if prior is not None else label_regime == "shared"
+        if prior is None and label_regime == "auto":
+            is_shared = statistics.counts.are_shared()
+        if is_shared:
+            classes = labels.classes
+            if classes is None:
+                known = statistics.classes() if declared is None else declared
+                classes = np.unique(known)
+            labels = LabelSpace(classes, None, is_shared=True)
+            shares = statistics.counts.shares(classes)
+            size = size if is_pool else size.of_tasks(len(classes))
+        elif joins_classes:
             classes = statistics.classes() if declared is None else np.unique(declared)
             labels = replace(labels, classes=classes)
         dtype = dtype_of_rows(statistics.dtypes)
@@ -169,7 +186,7 @@ class TrainingTasks:
         labels.check_n_way(n_outputs)
         n_tasks = len(self.tasks) if self.distribution is None else None
         return TrainingData(
-            self.first, n_tasks, source, packer, n_outputs, scaling, by_task, limits
+            self.first, n_tasks, source, packer, n_outputs, scaling, by_task, limits, shares
         )
 
     def _statistics(
@@ -178,18 +195,21 @@ class TrainingTasks:
         labels: LabelSpace,
         *,
         scales: bool,
+        counts_labels: bool,
         collects_labels: bool,
         counts_classes: bool,
     ) -> TaskStatistics:
         """Go through all tasks once; those that are read are checked, but not read for nothing."""
         is_read = isinstance(self.tasks, TaskReader)
+        collects_labels |= counts_labels
         statistics = TaskStatistics(
             self.first, self.target_type, scales=scales or not is_read, labels=collects_labels
         )
         is_needed = scales or collects_labels or counts_classes or not is_read
         for i, task in enumerate(self.tasks if is_needed else ()):
             if is_read:  # the others are checked when they are packed
-                check_enough_rows(task, i, size, self.target_type)
+                if not counts_labels:  # else it is not known yet how many rows an episode takes
+                    check_enough_rows(task, i, size, self.target_type)
                 labels.check_task(task, i)
                 if counts_classes:
                     statistics.n_way = max(statistics.n_way, len(np.unique(task.y)))
@@ -237,7 +257,7 @@ class TaskStatistics:
         self.dtypes = {first.dtype}
         self.of_X = TaskMoments(all_axes=len(first.row_shape) > 1) if scales else None
         self.of_y = TaskMoments(all_axes=False) if scales and not self.is_class else None
-        self.labels: list[NDArray[Any]] = []
+        self.counts = LabelCounts()
         self.n_way = 0  # the most classes of a task, where they are counted
 
     def add(self, task: Task, i: int) -> None:
@@ -261,13 +281,11 @@ class TaskStatistics:
                 f"{first.dtype}; this learner takes the same label in two tasks for the same "
                 "class, so all labels must be of one kind."
             ) from None
-        self.labels.append(labels)
-        if len(self.labels) > N_LABEL_SETS:
-            self.labels = [self.classes()]
+        self.counts.add(task)
 
     def classes(self) -> NDArray[Any]:
         """Return all labels, sorted."""
-        return np.unique(np.concatenate(self.labels))
+        return np.unique(np.array([*self.counts.tasks_with]))
 
     def scaling(self, name: str | None, prior: MetaState | None) -> Scaling:
         """Return the scaling of this name, or that of a prior."""

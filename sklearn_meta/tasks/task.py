@@ -217,8 +217,6 @@ def _positions(support: ArrayLike, n_rows: int, label: str) -> NDArray[np.intp]:
     positions = np.unique(rows.astype(np.intp) % n_rows)
     if len(positions) != len(rows):
         raise TaskError(f"{label}: support names a row twice.")
-    if len(positions) == 0:
-        raise TaskError(f"{label}: support is empty; at least one row is needed to adapt.")
     if len(positions) == n_rows:
         raise TaskError(f"{label}: support takes all {n_rows} rows and leaves none for the query.")
     positions.flags.writeable = False

@@ -198,6 +198,9 @@ def _with_fixed_query(
     X_support: Any, y_support: Any, X_query: Any, y_query: Any, *, check: bool
 ) -> Task:
     names = "A task: its support", "A task: its query"
+    if np.shape(y_support)[:1] == (0,):  # to be predicted from the prior
+        query = _part(X_query, y_query, names[1])
+        return named_task(query.X, query.y, query.feature_names_in, np.zeros(0, np.intp))
     support, query = _part(X_support, y_support, names[0]), _part(X_query, y_query, names[1])
     check_same_rows(query, support, names[1], "its support")
     parts = list(zip((support, query), names, strict=True))
@@ -384,15 +387,6 @@ def _with_plain_types(task: Task, input_name: str) -> Task:
 
 
 def _with_targets(task: Task, input_name: str, target_type: str, explicit: bool) -> Task:
-    """Return a task whose targets have a type, and whose query has no new labels."""
+    """Return a task whose targets have a type."""
     y = as_target_type(task.y, f"{input_name}: y", target_type, explicit=explicit)
-    task = task if y.shape == task.y.shape else replace_data(task, None, y)
-    if target_type == "class" and task.support is not None:
-        new = set(task.y.tolist()) - set(task.y_support.tolist())
-        if new:
-            raise TaskError(
-                f"{input_name}: the query holds the label {min(new)!r}, which no row of the "
-                f"support has (y_support of shape {task.y_support.shape}, y_query of shape "
-                f"{task.y_query.shape}); it cannot be learned from this support."
-            )
-    return task
+    return task if y.shape == task.y.shape else replace_data(task, None, y)

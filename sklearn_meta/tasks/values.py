@@ -47,11 +47,12 @@ NOUNS = {
 # ---- rows ------------------------------------------------------------------------------------
 
 
-def as_rows(X: Any, input_name: str, names: Sequence[str] | None = None) -> Any:
+def as_rows(X: Any, input_name: str, names: Sequence[str] | None = None, *, least: int = 1) -> Any:
     """Return rows as an array of finite numbers, or as a csr_array; refuse what cannot be one.
 
     Numbers that come as objects or strings become float64; an array of numbers is not copied.
-    `input_name` is what errors call X, and `names` are its columns where X is no frame.
+    `input_name` is what errors call X, and `names` are its columns where X is no frame. There must
+    be at least `least` rows.
     """
     names = feature_names(X, input_name) if names is None else names
     rows = frozen_rows(X, input_name)
@@ -60,7 +61,7 @@ def as_rows(X: Any, input_name: str, names: Sequence[str] | None = None) -> Any:
             f"{input_name} must have one row an observation, (n_rows, n_features); got shape "
             f"{rows.shape}. Reshape your data: X.reshape(-1, 1) for a single feature."
         )
-    if rows.shape[0] == 0:
+    if rows.shape[0] < least:
         raise TaskError(
             f"{input_name} of shape {rows.shape} has no rows; a minimum of 1 is required."
         )
