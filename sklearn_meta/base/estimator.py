@@ -443,7 +443,9 @@ class BaseMetaLearner(OuterLoop, ABC):
             return
         self.check_structure(state)
         values = self.fingerprints("training")
-        changed = [name for name, value in values.items() if value != state.training[name]]
+        changed = [
+            name for name, value in values.items() if value != state.training.get(name, value)
+        ]
         if changed:
             warn(
                 f"{', '.join(map(repr, changed))} changed since meta_fit and has no effect on fit; "
@@ -620,7 +622,8 @@ class BaseMetaLearner(OuterLoop, ABC):
             prior = meta_state_from_plain(prior, *defaults)
         self._check_network_of(prior)
         f = self._make_network(prior.row_shape, prior.theta)
-        check_meta_state(prior, self.target_type, self.make_algorithm(), f)
+        algorithm = self._algorithm_for(prior.shared_labels)
+        check_meta_state(prior, self.target_type, algorithm, f)
         self._meta_state = prior
 
     def _adapted_from_plain(self, plain: Mapping[str, Any]) -> Adapted:

@@ -219,6 +219,8 @@ def check_meta_state(
     shapes = (*state.row_shape, *state.target_shape)
     if not state.row_shape or any(type(n) is not int or n < 1 for n in shapes):
         raise ValueError(f"its rows have shape {state.row_shape}, targets {state.target_shape}")
+    if state.shared_labels and state.classes is None:
+        raise ValueError("its labels are shared, but it has no classes")
     if target_type == "class" and state.target_shape:
         raise ValueError(f"its labels have shape {state.target_shape}")
     check_names(state.feature_names, state.row_shape)

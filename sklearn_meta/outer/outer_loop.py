@@ -390,7 +390,7 @@ class OuterLoop(BaseEstimator, ABC):
             If one was changed.
         """
         for name, value in self.fingerprints("structural").items():
-            learned = state.structural[name]
+            learned = state.structural.get(name, value)  # an older prior lacks newer parameters
             if value != learned:
                 raise ValueError(
                     f"The {name!r} parameter of {type(self).__name__} was changed from {learned!r} "

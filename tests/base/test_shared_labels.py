@@ -1,0 +1,198 @@
+"""Labels that mean the same in all tasks: known classes, supports of one class or of no rows."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.model_selection import cross_val_predict
+
+from sklearn_meta import (
+    FewShotTasks,
+    MAMLClassifier,
+    MAMLRegressor,
+    PooledClassifier,
+    ProtoNetClassifier,
+    Task,
+    TaskError,
+    load,
+)
+from sklearn_meta.base import MetaClassifier
+from sklearn_meta.datasets import make_blob_tasks
+from sklearn_meta.functional import posterior_prototypes, posterior_shares, prototypes
+from sklearn_meta.testing import all_estimators
+
+QUICK = {"hidden_layer_sizes": (8,), "max_meta_iter": 5, "random_state": 0}
+NEURAL = [cls for _, cls in all_estimators() if issubclass(cls, MetaClassifier)]
+
+
+def patients(n_tasks=20, n_rows=12, rate=0.3, seed=0, labels=("no", "yes")):
+    """Make tasks whose rows are "yes" about as often as `rate`, more often if x0 is large."""
+    rng, tasks = np.random.default_rng(seed), []
+    for _ in range(n_tasks):
+        X = rng.normal(size=(n_rows, 3))
+        noisy = X[:, 0] + rng.normal(size=n_rows)
+        tasks.append((X, np.array(labels)[(noisy > np.quantile(noisy, 1 - rate)).astype(int)]))
+    return tasks
+
+
+TASKS = patients()
+X, Y = TASKS[0]
+
+
+@pytest.fixture(scope="module")
+def priors():
+    return {cls: cls(**QUICK).meta_fit(TASKS) for cls in NEURAL}
+
+
+@pytest.mark.parametrize("cls", NEURAL)
+def test_a_support_of_one_class_predicts_all_known_classes(priors, cls):
+    clf = clone(priors[cls]).fit(X[:3], np.array(["no"] * 3))
+    P = clf.predict_proba(X)
+    assert clf.classes_.tolist() == ["no", "yes"]
+    assert P.shape == (len(X), 2)
+    assert (P > 0).all()
+    np.testing.assert_allclose(P.sum(axis=1), 1)
+
+
+@pytest.mark.parametrize("cls", NEURAL)
+def test_stacks_of_tasks_are_fits_in_a_loop_even_without_rows(priors, cls):
+    supports = [[], [0], list(np.flatnonzero(Y == "no")[:3]), [0, 1, 2, 3, 4, 5]]
+    tasks = [Task(X, Y, support=support) for support in supports]
+    clf = priors[cls]
+    stacked = clf.predict_tasks_with_proba(tasks)
+    for task, (predicted, P) in zip(tasks, stacked, strict=True):
+        alone = clone(clf).fit(task.X_support, task.y_support)
+        np.testing.assert_allclose(P, alone.predict_proba(task.X_query), atol=1e-6)
+        np.testing.assert_array_equal(predicted, alone.predict(task.X_query))
+
+
+def test_without_rows_prototypes_are_those_of_the_prior(priors):
+    clf = clone(priors[ProtoNetClassifier]).fit(X[:0], Y[:0])
+    theta = {k: torch.tensor(v, dtype=torch.float64) for k, v in clf.theta_.items()}
+    adapted = clf.phi_["prototypes"]
+    np.testing.assert_allclose(adapted, theta["prior.mean"], atol=1e-12)
+    shares = theta["prior.log_shares"].softmax(-1)
+    np.testing.assert_allclose(clf.phi_["log_shares"], shares.log(), atol=1e-12)
+
+
+def test_regressors_without_rows_predict_with_theta():
+    tasks = [(X, X @ np.array([1.0, 0, c])) for c in (-1, 0, 1)]
+    reg = MAMLRegressor(**QUICK).meta_fit(tasks)
+    no_steps = clone(reg).set_params(inner_steps=0).fit(*tasks[0])
+    empty = clone(reg).fit(X[:0], tasks[0][1][:0])
+    np.testing.assert_allclose(empty.predict(X), no_steps.predict(X), rtol=1e-12)
+
+
+def test_without_meta_fit_or_with_local_labels_rows_are_needed():
+    for clf in (
+        ProtoNetClassifier(),
+        ProtoNetClassifier(labels="task", **QUICK).meta_fit(TASKS),
+    ):
+        with pytest.raises(ValueError, match="no rows"):
+            clf.fit(X[:0], Y[:0])
+
+
+@pytest.mark.parametrize(
+    ("tasks", "shared"),
+    [
+        (TASKS, True),
+        (patients(labels=(0, 1)), True),
+        (make_blob_tasks(8, n_shot=2, random_state=0), False),  # balanced
+        ([(X, np.where(Y == "yes", f"a{i}", f"b{i}")) for i, (X, Y) in enumerate(TASKS)], False),
+    ],
+    ids=["strings", "integers", "balanced", "names of each task"],
+)
+def test_the_tasks_suggest_whether_labels_are_shared(tasks, shared):
+    clf = ProtoNetClassifier(**QUICK).meta_fit(tasks)
+    assert clf.meta_state.shared_labels is shared
+
+
+def test_labels_of_a_pool_are_local():
+    pool = FewShotTasks(X, np.arange(len(X)) % 3, n_way=2, n_shot=1, n_query=1)
+    assert not ProtoNetClassifier(**QUICK).meta_fit(pool).meta_state.shared_labels
+
+
+def test_the_regime_can_be_chosen():
+    clf = ProtoNetClassifier(labels="task", **QUICK).meta_fit(TASKS)
+    assert clf.fit(X[:3], np.array(["no"] * 3)).classes_.tolist() == ["no"]
+    blobs = make_blob_tasks(8, n_shot=2, random_state=0)
+    clf = ProtoNetClassifier(labels="shared", **QUICK).meta_fit(blobs)
+    assert len(clf.fit(blobs[0].X[:1], blobs[0].y[:1]).classes_) == 3
+
+
+def test_probabilities_have_the_frequencies_of_the_tasks():
+    for rate in (0.5, 0.1):
+        tasks = patients(40, 50, rate, seed=1)
+        clf = PooledClassifier(hidden_layer_sizes=(8,), max_meta_iter=150, random_state=0)
+        clf.meta_fit(tasks).fit(*tasks[0])
+        assert clf.predict_proba(tasks[1][0])[:, 1].mean() == pytest.approx(rate, abs=0.06)
+
+
+def test_encoded_labels_are_those_that_they_encode(priors):
+    clf = clone(priors[ProtoNetClassifier])
+    by_name = clf.fit(X[:6], Y[:6]).predict_proba(X)
+    clf.fit(X[:6], (Y[:6] == "yes").astype(int))
+    assert clf.classes_.tolist() == [0, 1]
+    np.testing.assert_array_equal(clf.predict_proba(X), by_name)
+    P = cross_val_predict(clf, X, Y, cv=3, method="predict_proba")
+    np.testing.assert_allclose(P.sum(axis=1), 1)
+
+
+def test_other_labels_are_refused_with_the_remedy(priors):
+    clf = clone(priors[MAMLClassifier])
+    with pytest.raises(ValueError, match=r"\['perhaps'\].*labels='task'"):
+        clf.fit(X[:2], ["no", "perhaps"])
+    with pytest.raises(TaskError, match=r"Task 1: y has labels"):
+        clf.predict_tasks([Task(X, Y, support=[0]), Task(X, ["a", "b"] * 6, support=[0, 1])])
+
+
+def test_a_query_label_that_the_support_lacks_counts_as_wrong_where_labels_are_local():
+    clf = ProtoNetClassifier(labels="task", **QUICK).meta_fit(TASKS)
+    y = np.array(["no"] * 11 + ["yes"])
+    assert clf.score_tasks([Task(X, y, support=[0, 1])]) == pytest.approx(9 / 10)
+
+
+def test_a_task_of_one_class_is_meta_trained_on():
+    single = X, np.array(["no"] * len(X))
+    assert PooledClassifier(**QUICK).meta_fit([*TASKS, single]).meta_state.shared_labels
+
+
+def test_priors_of_shared_labels_are_cloned_pickled_and_saved(priors, tmp_path):
+    for clf in (priors[ProtoNetClassifier], priors[MAMLClassifier]):
+        clf = clone(clf).fit(X[:0], Y[:0])
+        clf.save(tmp_path / "a")
+        for twin in (load(tmp_path / "a"), pickle.loads(pickle.dumps(clf))):
+            np.testing.assert_array_equal(twin.predict_proba(X), clf.predict_proba(X))
+            np.testing.assert_array_equal(
+                twin.fit(X[:2], Y[:2]).predict_proba(X),
+                clone(clf).fit(X[:2], Y[:2]).predict_proba(X),
+            )
+
+
+def test_warm_starts_keep_the_regime():
+    clf = ProtoNetClassifier(**QUICK, warm_start=True).meta_fit(TASKS)
+    clf.meta_fit(patients(10, seed=3))
+    assert clf.meta_state.shared_labels
+    assert clf.meta_state.classes.tolist() == ["no", "yes"]
+
+
+def test_posterior_prototypes_are_those_of_conjugate_gaussians():
+    """Solve the normal equation of N(mean, I / s) times the likelihood of rows of N(c, I)."""
+    rng = np.random.default_rng(0)
+    Z, mean, s = rng.normal(size=(5, 2)), rng.normal(size=(3, 2)), 1.7
+    y = np.eye(3)[[0, 0, 0, 1, 1]]
+    expected = np.linalg.solve(s * np.eye(3) + y.T @ y, s * mean + y.T @ Z)
+    args = [torch.tensor(a) for a in (Z, y, np.ones(5), mean)]
+    actual = posterior_prototypes(*args, torch.tensor(s, dtype=torch.float64))
+    np.testing.assert_allclose(actual, expected, rtol=1e-12)
+    np.testing.assert_allclose(actual[2], mean[2], rtol=1e-12)
+    weak = posterior_prototypes(*args, torch.tensor(1e-12, dtype=torch.float64))
+    np.testing.assert_allclose(weak[:2], prototypes(*args[:3])[:2], rtol=1e-9)
+
+
+def test_posterior_shares_are_those_of_a_dirichlet():
+    y, counts = torch.eye(3)[[0, 0, 1]], torch.tensor([0.5, 1.5, 1.0])
+    shares = posterior_shares(y, torch.tensor([1.0, 1.0, 0.0]), counts)
+    np.testing.assert_allclose(shares, [2.5 / 5, 1.5 / 5, 1 / 5], rtol=1e-6)
