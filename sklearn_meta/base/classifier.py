@@ -116,7 +116,8 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         y : ndarray of shape (n_rows,)
             Labels from `classes_`.
         """
-        return self.classes_[self._predict_outputs(X).argmax(axis=1)]
+        logits = self._predict_outputs(X)
+        return self.classes_[logits.argmax(axis=1)]
 
     def encode_targets(self, y: NDArray[Any]) -> NDArray[Any]:
         """Encode labels as one-hot rows, with a column for each output of the network."""

@@ -105,12 +105,14 @@ class LabelCounts:
         self.n_tasks = 0
         self.tasks_with: dict[Any, int] = {}
         self.total_share: dict[Any, float] = {}  # of the rows of a task, added up
+        self.dtypes: set[np.dtype[Any]] = set()
         self.is_balanced = True  # every task has equally many rows of each of its labels
 
     def add(self, task: Task) -> None:
         """Count the labels of a task."""
         labels, counts = np.unique(task.y, return_counts=True)
         self.n_tasks += 1
+        self.dtypes.add(labels.dtype)
         self.is_balanced &= len(labels) > 1 and bool((counts == counts[0]).all())
         for k, n in zip(labels.tolist(), (counts / counts.sum()).tolist(), strict=True):
             self.tasks_with[k] = self.tasks_with.get(k, 0) + 1
@@ -122,9 +124,14 @@ class LabelCounts:
         They do if each occurs in at least half of the tasks, unless all tasks are balanced, as
         those that somebody has drawn for few-shot learning are.
         """
-        if self.is_balanced or len(self.tasks_with) < 2:
+        mixed = len({dtype.kind == "U" for dtype in self.dtypes}) > 1  # strings and numbers
+        if mixed or self.is_balanced or len(self.tasks_with) < 2:
             return False
         return 2 * min(self.tasks_with.values()) >= self.n_tasks
+
+    def classes(self) -> NDArray[Any]:
+        """Return all labels, sorted."""
+        return np.unique(np.array([*self.tasks_with], np.result_type(*self.dtypes)))
 
     def shares(self, classes: NDArray[Any]) -> NDArray[np.float64]:
         """Return the mean share of each class in a task, as if there were one more, equal, task."""

@@ -157,7 +157,7 @@ class TrainingTasks:
             labels,
             scales=scaling_name is not None and scaled_prior is None,
             counts_labels=label_regime != "task" and not is_pool,
-            collects_labels=joins_classes and declared is None,
+            joins_classes=(joins_classes or label_regime == "shared") and declared is None,
             counts_classes=has_fixed_n_way,
         )
         shares = None
@@ -167,13 +167,14 @@ class TrainingTasks:
         if is_shared:
             classes = labels.classes
             if classes is None:
-                known = statistics.classes() if declared is None else declared
+                known = statistics.counts.classes() if declared is None else declared
                 classes = np.unique(known)
             labels = LabelSpace(classes, None, is_shared=True)
             shares = statistics.counts.shares(classes)
             size = size if is_pool else size.of_tasks(len(classes))
         elif joins_classes:
-            classes = statistics.classes() if declared is None else np.unique(declared)
+            known = statistics.counts.classes() if declared is None else declared
+            classes = np.unique(known)
             labels = replace(labels, classes=classes)
         dtype = dtype_of_rows(statistics.dtypes)
         check_dtype(device, dtype)
@@ -196,16 +197,14 @@ class TrainingTasks:
         *,
         scales: bool,
         counts_labels: bool,
-        collects_labels: bool,
+        joins_classes: bool,
         counts_classes: bool,
     ) -> TaskStatistics:
         """Go through all tasks once; those that are read are checked, but not read for nothing."""
         is_read = isinstance(self.tasks, TaskReader)
-        collects_labels |= counts_labels
-        statistics = TaskStatistics(
-            self.first, self.target_type, scales=scales or not is_read, labels=collects_labels
-        )
-        is_needed = scales or collects_labels or counts_classes or not is_read
+        statistics = TaskStatistics(self.first, self.target_type, scales=scales or not is_read)
+        counts_labels |= joins_classes
+        is_needed = scales or counts_labels or counts_classes or not is_read
         for i, task in enumerate(self.tasks if is_needed else ()):
             if is_read:  # the others are checked when they are packed
                 if not counts_labels:  # else it is not known yet how many rows an episode takes
@@ -213,7 +212,11 @@ class TrainingTasks:
                 labels.check_task(task, i)
                 if counts_classes:
                     statistics.n_way = max(statistics.n_way, len(np.unique(task.y)))
-            statistics.add(task, i)
+            statistics.add(task)
+            if joins_classes:
+                statistics.check_kind(task, i)
+            if counts_labels:
+                statistics.counts.add(task)
         return statistics
 
     def _episodes(self, packer: Packer) -> tuple[EpisodeSource, int]:
@@ -252,26 +255,24 @@ def samples_as(tasks: Any, kind: type[D]) -> TypeGuard[D]:
 class TaskStatistics:
     """The dtypes, scales and labels of tasks, collected from one after the other."""
 
-    def __init__(self, first: Task, target_type: str, *, scales: bool, labels: bool) -> None:
-        self.first, self.is_class, self.needs_labels = first, target_type == "class", labels
+    def __init__(self, first: Task, target_type: str, *, scales: bool) -> None:
+        self.first, self.is_class = first, target_type == "class"
         self.dtypes = {first.dtype}
         self.of_X = TaskMoments(all_axes=len(first.row_shape) > 1) if scales else None
         self.of_y = TaskMoments(all_axes=False) if scales and not self.is_class else None
         self.counts = LabelCounts()
         self.n_way = 0  # the most classes of a task, where they are counted
 
-    def add(self, task: Task, i: int) -> None:
+    def add(self, task: Task) -> None:
         """Add a validated task."""
         self.dtypes.add(task.dtype)
         if self.of_X is not None:
             self.of_X.add(task.X)
         if self.of_y is not None:
             self.of_y.add(task.y.reshape(len(task), -1))
-        if self.needs_labels:
-            self._add_labels(task, i)
 
-    def _add_labels(self, task: Task, i: int) -> None:
-        """Add labels, which must be of the same kind as those of the first task."""
+    def check_kind(self, task: Task, i: int) -> None:
+        """Raise a TaskError for labels of another kind than those of the first task."""
         labels, first = np.unique(task.y), self.first.y
         try:  # as objects: numpy would turn numbers into strings
             np.unique(np.concatenate([first[:1].astype(object), labels.astype(object)]))
@@ -281,11 +282,6 @@ class TaskStatistics:
                 f"{first.dtype}; this learner takes the same label in two tasks for the same "
                 "class, so all labels must be of one kind."
             ) from None
-        self.counts.add(task)
-
-    def classes(self) -> NDArray[Any]:
-        """Return all labels, sorted."""
-        return np.unique(np.array([*self.counts.tasks_with]))
 
     def scaling(self, name: str | None, prior: MetaState | None) -> Scaling:
         """Return the scaling of this name, or that of a prior."""

@@ -219,7 +219,6 @@ def test_a_cold_start_is_one_for_all_windows(monkeypatch):
         (lambda t: Task(np.where(t.X > 1e9, 0, np.nan), t.y, support=t.support), r"holds nan"),
         (lambda t: Task(t.X, t.y + 0.5, support=t.support), "continuous"),
         (lambda t: Task(t.X[:, :2], t.y, support=t.support), "those of task 0"),
-        (lambda t: Task(t.X, np.r_[t.y[:-1], 99], support=np.arange(len(t) - 1)), "label 99"),
         (lambda t: (t.X[0], t.y), "same number of rows"),
     ],
 )
