@@ -264,7 +264,7 @@ class Learner:
         with torch.inference_mode(False), torch.enable_grad():
             of_each = torch.func.vmap(torch.func.grad(self._loss), in_dims=(None, 0, 0, 0))
             grads = of_each(theta, *examples)
-        return np.concatenate([g.flatten(1).cpu().numpy() for g in grads.values()], axis=1)
+        return np.concatenate([g.reshape(len(g), -1).cpu().numpy() for g in grads.values()], axis=1)
 
     def _loss(
         self, theta: Params, X: torch.Tensor, y: torch.Tensor, weight: torch.Tensor

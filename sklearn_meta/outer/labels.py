@@ -113,7 +113,7 @@ class LabelCounts:
         labels, counts = np.unique(task.y, return_counts=True)
         self.n_tasks += 1
         self.dtypes.add(labels.dtype)
-        self.is_balanced &= len(labels) > 1 and bool((counts == counts[0]).all())
+        self.is_balanced &= bool((counts == counts[0]).all())  # also of a single label
         for k, n in zip(labels.tolist(), (counts / counts.sum()).tolist(), strict=True):
             self.tasks_with[k] = self.tasks_with.get(k, 0) + 1
             self.total_share[k] = self.total_share.get(k, 0.0) + n
