@@ -391,7 +391,7 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
             ``scaling="task"``, which standardises rows by a support.
         """
         est = self if self.__sklearn_is_fitted__() else self._unadapted()
-        return est._adapted.features(est._validate_query(X), resolve_device(self.device))
+        return est._adapted.features(*est._validate_query(X))
 
     @property
     def _n_features_out(self) -> int:  # which ClassNamePrefixFeaturesOutMixin asks for
@@ -420,8 +420,9 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
         Notes
         -----
         Parameters that are code, such as a network as `backbone`, are not in the file: `load` asks
-        for them. Callbacks, `checkpoint_dir` and a generator as `random_state` are left out with a
-        warning, and are None in the loaded estimator.
+        for them. The numbers of the network are in the file, those of frozen layers as well.
+        Callbacks, `checkpoint_dir` and a generator as `random_state` are left out with a warning,
+        and are None in the loaded estimator.
         """
         save_object(self, path)
 
@@ -587,10 +588,10 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
     def _predict_outputs(self, X: Any) -> NDArray[np.float64]:
         """Return logits, or means in the units of the network, of shape (n_rows, n_outputs)."""
         check_is_fitted(self)
-        return self._adapted.outputs(self._validate_query(X), resolve_device(self.device))
+        return self._adapted.outputs(*self._validate_query(X))
 
-    def _validate_query(self, X: Any) -> Any:
-        """Return query rows in the dtype of the support, checked against its features."""
+    def _validate_query(self, X: Any) -> tuple[Any, torch.device]:
+        """Return query rows in the dtype of the support, and where to compute."""
         row_shape, dtype = self._adapted.backbone.row_shape, self._adapted.dtype
         X = validate_rows(self, X, dtype, allow_nd=len(row_shape) > 1)
         if X.shape[1:] != row_shape:
@@ -598,8 +599,9 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
                 f"X has rows of shape {X.shape[1:]}, but {type(self).__name__} was fitted with "
                 f"rows of shape {row_shape}."
             )
-        check_dtype(resolve_device(self.device), dtype)
-        return X
+        device = resolve_device(self.device)
+        check_dtype(device, dtype)
+        return X, device
 
     def _unadapted(self) -> BaseMetaLearner:
         """Return a copy that has the learned prior in place of an adaptation."""

@@ -221,13 +221,13 @@ def check_network_size(
             return
         with torch.device("meta"):  # shapes alone
             parameters = [*IMAGE_NETWORKS[name](row_shape).parameters()]
-        layers, n_weights = (), sum(p.numel() for p in parameters)
+        n_layers, n_weights = 1, sum(p.numel() for p in parameters)
     else:
         n_inputs = math.prod(row_shape) + sum(lengths.values())
-        n_weights = sum(a * b for a, b in pairwise((n_inputs, *layers)))
-    if len(layers) > len(theta) or n_weights > SPARE_FACTOR * n_values + SPARE:
+        n_layers, n_weights = len(layers), sum(a * b for a, b in pairwise((n_inputs, *layers)))
+    if n_layers > len(theta) or n_weights > SPARE_FACTOR * n_values + SPARE:
         raise ValueError(
-            f"its parameters ask for {len(layers)} layers of {n_weights} weights, but it has "
+            f"its parameters ask for {n_weights} weights in {n_layers} layers or more, but it has "
             f"{len(theta)} arrays of {n_values} values"
         )
 
