@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from typing import TypeVar, get_args
 
 import torch
 from torch import nn
 
+from sklearn_meta._warnings import warn
 from sklearn_meta.functional import Params
 
 __all__ = ["has_batch_statistics", "replace_batch_norm", "warn_untrained_statistics"]
@@ -97,11 +97,10 @@ def warn_untrained_statistics(constants: Params) -> None:
         and bool(constants.get(k.removesuffix(MEAN) + VARIANCE, torch.zeros(1)).eq(1).all())
     ]
     if new:
-        warnings.warn(
+        warn(
             f"The running statistics of {len(new)} BatchNorm layers of the backbone have never "
             f"been trained ({new[0]} is 0), and meta_fit leaves them as they are, so that these "
             "layers do not normalise. Use sklearn_meta.nn.replace_batch_norm(module), a pretrained "
             "network, or BatchNorm(track_running_stats=False) for the statistics of each task.",
             UserWarning,
-            stacklevel=2,
         )

@@ -120,8 +120,8 @@ def image_layout(
 ) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
     """Return how to merge the images of tasks B for :class:`Conv2d`, and how to split them again.
 
-    If the convolution has a kernel for each task, tasks lie side by side in the
-    channels, and otherwise one below the other.
+    If the convolution has a kernel for each task, tasks lie side by side in the channels, and
+    otherwise one below the other.
     """
     beside = conv.weight.ndim == 5
 

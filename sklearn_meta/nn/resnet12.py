@@ -113,7 +113,8 @@ class _Block(nn.Module):
 
         def conv(width: int, size: int) -> Conv2d:
             layer = Conv2d(width, wider, size, padding=size // 2, bias=norm is None)
-            nn.init.kaiming_normal_(layer.weight, SLOPE, mode="fan_out")  # as in the papers
+            # as in the official code of MetaOptNet
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="leaky_relu")
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
             return layer
