@@ -9,7 +9,10 @@ import re
 from pathlib import Path
 
 PAGE = Path(__file__).with_name("api.md")
-CONSTANTS = {"TRUSTED_TYPES": "Types that saved estimators of this package consist of."}
+CONSTANTS = {
+    "TRUSTED_TYPES": "Types that saved estimators of this package consist of.",
+    "ACTIVATIONS": "Activation functions of an `MLP` by their names.",
+}
 LISTS = re.compile(r"(?m)^(## (sklearn_meta[\w.]*)\n(?:(?!- `|## ).*\n)*)((?:- `.*\n)+)")
 
 

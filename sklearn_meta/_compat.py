@@ -8,6 +8,9 @@ torch's compiler: `torch.compile` checks the arguments against its guards in eve
 but lives in a private package, takes a traced graph and has no guards. `make_fx`, which traces, is
 public but experimental.
 
+torch.func: under `grad` and `vmap`, operations wrap what they return, even where no argument is
+wrapped. What a network caches must not be wrapped, and `torch.func` has no switch.
+
 torch's dispatch modes, which see every operation of one thread, are documented, but their module
 has a private name. The public `torch.profiler` has one session per process: two threads that
 profile crash the interpreter.
@@ -19,6 +22,7 @@ import threading
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -31,6 +35,7 @@ __all__ = [
     "PeakBytes",
     "check_steps",
     "compile_traced",
+    "outside_transforms",
     "transpose_products",
 ]
 
@@ -88,6 +93,12 @@ class PeakBytes(TorchDispatchMode):
     def _free(self, address: int, n_bytes: int) -> None:
         self._storages.discard(address)
         self.live -= n_bytes
+
+
+def outside_transforms() -> AbstractContextManager[Any]:
+    """Return a context in which operations run as they do outside of transforms of torch.func."""
+    context: AbstractContextManager[Any] = torch._C._DisableFuncTorch()
+    return context
 
 
 def compile_traced(f: Callable[..., Any], args: Sequence[torch.Tensor]) -> Callable[..., Any]:

@@ -397,6 +397,7 @@ def _digest_of_prior(est: BaseMetaLearner) -> str:
     shapes = [type(est).__qualname__, state.row_shape, state.target_shape, state.feature_names]
     classes = None if state.classes is None else state.classes.tolist()
     arrays = dict(state.theta)
+    arrays |= {f"constants/{k}": v for k, v in state.constants.items()}
     for name, group in (("scaling", state.scaling), ("limits", state.limits)):
         if group is not None:
             arrays |= {f"{name}/{k}": np.asarray(v) for k, v in group._asdict().items()}

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone, is_classifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.utils.metaestimators import available_if
 
 from sklearn_meta._archive import loading, save_object, saving
 from sklearn_meta._compat import check_steps
@@ -235,6 +236,26 @@ class MetaPipeline(Pipeline):
             return super().fit(X, y, **params)
         finally:
             self.steps = [*state.pooled, self.steps[-1]]
+
+    @available_if(lambda self: hasattr(self.steps[-1][1], "transform"))  # type: ignore[untyped-decorator]
+    def fit_transform(self, X: Any, y: Any = None, **params: Any) -> Any:
+        """Adapt to a new task and embed its rows, as `fit` and `transform` do.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of n_rows rows
+            Rows of the support, in a form that the first transformer accepts.
+        y : array-like of shape (n_rows,), default=None
+            Labels or targets.
+        **params : dict
+            As for `fit`.
+
+        Returns
+        -------
+        Z : ndarray of shape (n_rows, n_features_out)
+            The features of the last step.
+        """
+        return self.fit(X, y, **params).transform(X)
 
     def predict_tasks(
         self, tasks: Any, y: Any = None, groups: Any = None, *, error_score: Any = np.nan

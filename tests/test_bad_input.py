@@ -208,7 +208,6 @@ META_FIT = {
     "a single class": ({"labels": "task"}, [*TASKS, (X, np.zeros(12))], "Task 4: y .*single class"),
     "real targets": ({}, REAL, "Task 0: y .*continuous.*regressor"),
     "images for an MLP": ({}, [(RNG.normal(size=(12, 3, 3)), Y)] * 4, r"rows of shape \(3, 3\)"),
-    "buffers": ({"backbone": lambda shape: nn.BatchNorm1d(3)}, TASKS, "keeps buffers"),
     "backbone for other rows": ({"backbone": Wide}, TASKS, r"does not take rows of shape \(3,\)"),
     "backbone that is no module": ({"backbone": lambda: 3}, TASKS, "must make an nn.Module"),
     "y= with a distribution": ({}, FewShotTasks(X, Y, n_way=3), None),

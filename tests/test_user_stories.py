@@ -162,13 +162,6 @@ def test_another_lambda_is_another_backbone(other, verb):
         calls[verb]()
 
 
-def test_frozen_layers_are_refused():
-    net = small((4,), 6)
-    net[0].weight.requires_grad_(False)
-    with pytest.raises(ValueError, match=r"Sequential has frozen parameters \(0.weight\)"):
-        fitted(backbone=net)
-
-
 @pytest.mark.parametrize("backbone", ["mlp", small((4,), 6)], ids=["own", "foreign"])
 def test_many_threads_may_predict_with_one_estimator(backbone):
     est = fitted(MAMLClassifier, backbone=backbone).fit(BLOBS[0].X, BLOBS[0].y)

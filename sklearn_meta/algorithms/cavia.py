@@ -55,6 +55,15 @@ class WithContext:
         """Whether the prediction of a row depends on other rows."""
         return self.f.transductive
 
+    @property
+    def constants(self) -> Params:
+        """Frozen parameters and buffers of the network."""
+        return self.f.constants
+
+    def set_constants(self, constants: Params) -> None:
+        """Replace them by those of a learned prior."""
+        self.f.set_constants(constants)
+
     def init(self, generator: torch.Generator) -> Params:
         """Draw the initial parameters of the network."""
         return self.f.init(generator)

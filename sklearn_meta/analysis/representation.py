@@ -199,15 +199,16 @@ def representation_change(
         phi, scaling, _ = learner.adapt(support, np.array([i]))
         X = scaling.inputs(dense(task.X_query, learner.dtype)[None])[0]
         rows = torch.from_numpy(X).to(learner.device)
-        before = _layers(f.module, body, rows)
-        after = _layers(f.module, body | {k: v[0] for k, v in phi.items() if k in body}, rows)
+        adapted = body | {k: v[0] for k, v in phi.items() if k in body}
+        before = _layers(f.module, f.weights(body, rows), rows)
+        after = _layers(f.module, f.weights(adapted, rows), rows)
         layers = tuple(before)
         scores.append([cka(before[k], after[k], debiased=debiased) for k in layers])
     return RepresentationChange(layers, np.array(scores))
 
 
 def _layers(
-    module: torch.nn.Module, params: dict[str, torch.Tensor], rows: torch.Tensor
+    module: torch.nn.Module, weights: dict[str, torch.Tensor], rows: torch.Tensor
 ) -> dict[str, Floats]:
     """Representation of the rows by each part of the network, (n_rows, n_features)."""
     module, outputs = copy.deepcopy(module), dict[str, Floats]()
@@ -224,6 +225,5 @@ def _layers(
     for k, (name, part) in enumerate(parts):
         part.register_forward_hook(record(f"{k if name.isdigit() else name} {type(part).__name__}"))
     with torch.no_grad():
-        named = {k.removeprefix(BODY): v for k, v in params.items()}
-        torch.func.functional_call(module, named, (rows,), tie_weights=False)
+        torch.func.functional_call(module, weights, (rows,), tie_weights=False)
     return outputs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,8 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.exceptions import NotFittedError
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
@@ -44,7 +47,14 @@ from sklearn_meta.outer.failures import SUPPORT, Reason, check_converged, check_
 from sklearn_meta.outer.labels import LabelSpace
 from sklearn_meta.outer.memory import MemoryEstimate
 from sklearn_meta.outer.outer_loop import OuterLoop
-from sklearn_meta.outer.state import Arrays, MetaState, scaling_for, tensors_of, to_numpy
+from sklearn_meta.outer.state import (
+    Arrays,
+    MetaState,
+    scaling_for,
+    tensors_of,
+    to_numpy,
+    to_torch,
+)
 from sklearn_meta.parameters import describe, parameters_of
 
 __all__ = ["BaseMetaLearner"]
@@ -54,7 +64,7 @@ A = TypeVar("A", bound=Algorithm)
 
 @describe
 @dataclass(eq=False, repr=False, kw_only=True)
-class BaseMetaLearner(OuterLoop, ABC):
+class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLoop, ABC):
     """Base class of estimators with an outer loop, `meta_fit`, and an inner loop, `fit`.
 
     A subclass names the algorithm. This class ensures that `clone` keeps the learned prior, that
@@ -357,6 +367,38 @@ class BaseMetaLearner(OuterLoop, ABC):
         )
         return predictor.predict(tasks)
 
+    def transform(self, X: Any) -> NDArray[Any]:
+        """Embed rows by the backbone, adapted to the support of the last `fit`.
+
+        Without a `fit`, the learned prior embeds them. So a meta-fitted estimator is a transformer
+        in a :class:`sklearn.pipeline.Pipeline`, whose `fit` adapts it.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_rows, n_features), or (n_rows, ...)
+            Rows.
+
+        Returns
+        -------
+        Z : ndarray of shape (n_rows, n_features_out)
+            The features that the output layer or the prototypes see, or a DataFrame after
+            `set_output`.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is neither meta-fitted nor fitted, or only meta-fitted with
+            ``scaling="task"``, which standardises rows by a support.
+        """
+        est = self if self.__sklearn_is_fitted__() else self._unadapted()
+        return est._adapted.features(*est._validate_query(X))
+
+    @property
+    def _n_features_out(self) -> int:  # which ClassNamePrefixFeaturesOutMixin asks for
+        est = self if self.__sklearn_is_fitted__() else self._unadapted()
+        n_features_out: int = est._adapted.backbone.n_features_out
+        return n_features_out
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write parameters, learned prior and last adaptation to a file.
 
@@ -378,8 +420,9 @@ class BaseMetaLearner(OuterLoop, ABC):
         Notes
         -----
         Parameters that are code, such as a network as `backbone`, are not in the file: `load` asks
-        for them. Callbacks, `checkpoint_dir` and a generator as `random_state` are left out with a
-        warning, and are None in the loaded estimator.
+        for them. The numbers of the network are in the file, those of frozen layers as well.
+        Callbacks, `checkpoint_dir` and a generator as `random_state` are left out with a warning,
+        and are None in the loaded estimator.
         """
         save_object(self, path)
 
@@ -473,7 +516,9 @@ class BaseMetaLearner(OuterLoop, ABC):
             backbone, key = self.backbone, None
             if isinstance(backbone, str) or isfunction(backbone) or isclass(backbone):
                 key = type(self), row_shape, backbone  # `check_state` compares what is structural
-            f = state.network(key, lambda: self._make_network(row_shape, state.theta))
+            f = state.network(
+                key, lambda: self._make_network(row_shape, state.theta, state.constants)
+            )
             return Prior(self._algorithm_for(state.shared_labels), f, state.theta)
         seed = self.draw_seed()
         f = self.make_backbone(row_shape, seed)
@@ -494,6 +539,7 @@ class BaseMetaLearner(OuterLoop, ABC):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = self._allow_nd()
         tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
     # ---- the steps of fit and predict ------------------------------------------------------
@@ -551,23 +597,53 @@ class BaseMetaLearner(OuterLoop, ABC):
     def _predict_outputs(self, X: Any) -> NDArray[np.float64]:
         """Return logits, or means in the units of the network, of shape (n_rows, n_outputs)."""
         check_is_fitted(self)
-        adapted = self._adapted
-        row_shape = adapted.backbone.row_shape
-        X = validate_rows(self, X, adapted.dtype, allow_nd=len(row_shape) > 1)
+        return self._adapted.outputs(*self._validate_query(X))
+
+    def _validate_query(self, X: Any) -> tuple[Any, torch.device]:
+        """Return query rows in the dtype of the support, and where to compute."""
+        row_shape, dtype = self._adapted.backbone.row_shape, self._adapted.dtype
+        X = validate_rows(self, X, dtype, allow_nd=len(row_shape) > 1)
         if X.shape[1:] != row_shape:
             raise ValueError(
                 f"X has rows of shape {X.shape[1:]}, but {type(self).__name__} was fitted with "
                 f"rows of shape {row_shape}."
             )
         device = resolve_device(self.device)
-        check_dtype(device, adapted.dtype)
-        return adapted.outputs(X, device)
+        check_dtype(device, dtype)
+        return X, device
+
+    def _unadapted(self) -> BaseMetaLearner:
+        """Return a copy that has the learned prior in place of an adaptation."""
+        state = self._meta_state
+        if state is None:
+            raise NotFittedError(
+                f"This {type(self).__name__} is neither meta-fitted nor fitted yet. Call "
+                "meta_fit(tasks) or fit(X, y) first."
+            )
+        if state.by_task:
+            raise NotFittedError(
+                f"This {type(self).__name__} is not fitted yet, and with scaling='task' rows are "
+                "standardised by a support. Call fit(X, y) first."
+            )
+        self.check_state()
+        twin = copy.copy(self)
+        algorithm, f, theta = self.make_prior(state.row_shape, state.n_targets)
+        dtype = next(iter(theta.values())).dtype
+        twin._adapted = Adapted(algorithm, f, theta, {}, state.scaling, dtype, self._params())
+        twin.n_features_in_ = state.row_shape[0]
+        if state.feature_names is not None:
+            twin.feature_names_in_ = np.array(state.feature_names, dtype=object)
+        return twin
 
     def _make_network(
-        self, row_shape: tuple[int, ...], theta: Mapping[str, NDArray[Any]]
+        self,
+        row_shape: tuple[int, ...],
+        theta: Mapping[str, NDArray[Any]],
+        constants: Mapping[str, NDArray[Any]],
     ) -> RowNetwork:
         f = self.make_backbone(row_shape, 0)  # the seed only matters to weights that are replaced
         self.check_backbone(f, theta)
+        f.set_constants(to_torch(constants, torch.device("cpu")))
         return f
 
     def _allow_nd(self) -> bool:
@@ -621,7 +697,7 @@ class BaseMetaLearner(OuterLoop, ABC):
             defaults = self.fingerprints("structural"), self.fingerprints("training")
             prior = meta_state_from_plain(prior, *defaults)
         self._check_network_of(prior)
-        f = self._make_network(prior.row_shape, prior.theta)
+        f = self._make_network(prior.row_shape, prior.theta, prior.constants)
         algorithm = self._algorithm_for(prior.shared_labels)
         check_meta_state(prior, self.target_type, algorithm, f)
         self._meta_state = prior
@@ -638,7 +714,8 @@ class BaseMetaLearner(OuterLoop, ABC):
             twin._meta_state = prior
             algorithm, f, _ = twin.make_prior(row_shape, 0)
         else:
-            algorithm, f = twin.make_scratch_algorithm(), twin._make_network(row_shape, theta)
+            f = twin._make_network(row_shape, theta, plain.get("constants") or {})
+            algorithm = twin.make_scratch_algorithm()
         return Adapted.from_plain(plain, algorithm, f, theta, prior, twin._params())
 
     def _check_network_of(self, prior: MetaState) -> None:

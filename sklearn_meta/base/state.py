@@ -7,7 +7,8 @@ with the arrays in the file before a network is built.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise, zip_longest
 from numbers import Integral
 from typing import Any, NamedTuple
@@ -15,17 +16,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sklearn_meta._archive import PROCESS_PARAMS, is_plain, saving
 from sklearn_meta._devices import torch_dtype
 from sklearn_meta.exceptions import SaveError
+from sklearn_meta.functional import Params
 from sklearn_meta.inner.algorithm import Algorithm
 from sklearn_meta.inner.heads import WEIGHT
-from sklearn_meta.nn.backbone import BODY, RowNetwork
+from sklearn_meta.nn.backbone import BODY, IMAGE_NETWORKS, RowNetwork
 from sklearn_meta.nn.mlp import widths
 from sklearn_meta.outer.callbacks import MetaHistory
 from sklearn_meta.outer.scaling import Limits, Scaling
-from sklearn_meta.outer.state import MetaState, tensors_of, to_torch
+from sklearn_meta.outer.state import MetaState, tensors_of, to_numpy, to_torch
 from sklearn_meta.parameters import fingerprint
 from sklearn_meta.tasks.tables import dense_parts
 
@@ -61,14 +64,30 @@ class Adapted(NamedTuple):
 
     def outputs(self, X: Any, device: torch.device) -> NDArray[np.float64]:
         """Return logits, or means in the units of the network, of shape (n_rows, n_outputs)."""
+        outputs = self._map(partial(self.algorithm.predict, self.backbone), X, device)
+        return outputs.double().numpy()
+
+    def features(self, X: Any, device: torch.device) -> NDArray[Any]:
+        """Return the output of the backbone, of shape (n_rows, n_features_out)."""
+
+        def embed(theta: Params, phi: Params, rows: Tensor) -> Tensor:
+            return self.backbone(theta | phi, rows)
+
+        Z: NDArray[Any] = self._map(embed, X, device).numpy()
+        return Z
+
+    def _map(
+        self, function: Callable[[Params, Params, Tensor], Tensor], X: Any, device: torch.device
+    ) -> Tensor:
+        """Apply a function of theta, phi and rows, to some rows at a time if they are sparse."""
         with torch.no_grad():
             theta = tensors_of(self.theta, device, torch_dtype(self.dtype))
             phi, outputs = to_torch(self.phi, device), []
             is_array = isinstance(X, np.ndarray)
             for part in [X] if is_array else dense_parts(X, whole=self.backbone.transductive):
                 rows = torch.tensor(self.scaling.inputs(part), device=device)
-                outputs.append(self.algorithm.predict(self.backbone, theta, phi, rows).cpu())
-        return torch.cat(outputs).double().numpy()
+                outputs.append(function(theta, phi, rows).cpu())
+        return torch.cat(outputs)
 
     def to_plain(self, params: Mapping[str, Any], prior: MetaState | None) -> dict[str, Any]:
         """Return what differs from the parameters and the prior of the estimator."""
@@ -80,6 +99,7 @@ class Adapted(NamedTuple):
             "row_shape": tuple(self.backbone.row_shape),
             "dtype": self.dtype.str,
             "theta": dict(self.theta) if prior is None else None,
+            "constants": to_numpy(self.backbone.constants) if prior is None else None,
             "phi": {k: None if are_same(p, theta.get(k)) else p for k, p in self.phi.items()},
             "scaling": scaling if has_own_scaling else None,
         }
@@ -193,15 +213,21 @@ def check_network_size(
     for name, length in lengths.items():
         if length > max(n_values, SPARE_LENGTH):
             raise ValueError(f"its {name} is {length}, but it has arrays of {n_values} values")
-    if structural["backbone"] != "mlp":
+    name = structural["backbone"]
+    if name != "mlp":
         if math.prod(row_shape) > MAX_ROW:
             raise ValueError(f"row shape {row_shape} exceeds the limit of {MAX_ROW} values")
-        return
-    n_inputs = math.prod(row_shape) + sum(lengths.values())
-    n_weights = sum(a * b for a, b in pairwise((n_inputs, *layers)))
-    if len(layers) > len(theta) or n_weights > SPARE_FACTOR * n_values + SPARE:
+        if not isinstance(name, str) or name not in IMAGE_NETWORKS:
+            return
+        with torch.device("meta"):  # shapes alone
+            parameters = [*IMAGE_NETWORKS[name](row_shape).parameters()]
+        n_layers, n_weights = 1, sum(p.numel() for p in parameters)
+    else:
+        n_inputs = math.prod(row_shape) + sum(lengths.values())
+        n_layers, n_weights = len(layers), sum(a * b for a, b in pairwise((n_inputs, *layers)))
+    if n_layers > len(theta) or n_weights > SPARE_FACTOR * n_values + SPARE:
         raise ValueError(
-            f"its parameters ask for {len(layers)} layers of {n_weights} weights, but it has "
+            f"its parameters ask for {n_weights} weights in {n_layers} layers or more, but it has "
             f"{len(theta)} arrays of {n_values} values"
         )
 

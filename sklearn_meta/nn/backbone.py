@@ -8,21 +8,36 @@ import threading
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from sklearn_meta._compat import outside_transforms
 from sklearn_meta.functional.generators import Generators, drawing, seeded
 from sklearn_meta.functional.params import Params
+from sklearn_meta.nn.batch_norm import has_batch_statistics
 from sklearn_meta.nn.conv4 import Conv4
 from sklearn_meta.nn.mlp import MLP
+from sklearn_meta.nn.resnet12 import ResNet12
 from sklearn_meta.nn.unfused import Unfused
 
-__all__ = ["BODY", "Backbone", "Network", "RowNetwork", "build_backbone", "missing_derivative"]
+__all__ = [
+    "BODY",
+    "IMAGE_NETWORKS",
+    "Backbone",
+    "Network",
+    "RowNetwork",
+    "WithConstants",
+    "build_backbone",
+    "cast_like",
+    "missing_derivative",
+]
 
 BODY = "backbone."  # prefix of the names of a network's parameters in theta
+IMAGE_NETWORKS: dict[str, Callable[..., nn.Module]] = {"conv4": Conv4, "resnet12": ResNet12}
 CHANNELS = (1, 3, 4)  # of an image: grey, RGB, RGBA
 CHANNELS_LAST = (
     "They look like images with channels last, but convolutions take channels first: pass "
@@ -75,6 +90,21 @@ class RowNetwork(Network, Protocol):
         """Whether the prediction of a row depends on other rows, through batch statistics."""
         ...
 
+    @property
+    def constants(self) -> Params:
+        """Frozen parameters and buffers, which nothing learns or adapts."""
+        ...
+
+    def set_constants(self, constants: Params) -> None:
+        """Replace frozen parameters and buffers by those of a learned prior.
+
+        Parameters
+        ----------
+        constants : dict of Tensor
+            As many, of the same names and shapes.
+        """
+        ...
+
 
 class Backbone:
     """A torch module called functionally.
@@ -94,11 +124,14 @@ class Backbone:
         Number of features of a row.
     transductive : bool
         Whether the prediction of a row depends on other rows, through batch statistics.
+    constants : dict of Tensor
+        Frozen parameters (``requires_grad=False``) and buffers, with names that begin with
+        "backbone.". They are no part of `init`, so that nothing learns or adapts them.
 
     Raises
     ------
     ValueError
-        If the module keeps buffers or frozen parameters, or does not take rows of this shape.
+        If the module does not take rows of this shape, or changes its buffers.
 
     Notes
     -----
@@ -106,8 +139,9 @@ class Backbone:
     mapped over the tasks by :func:`torch.vmap` of its forward pass, or, where that fails, runs
     once for each task. Recurrent layers and attention run in elementary operations, which have the
     second derivatives that torch's fused kernels lack. Modules run in evaluation mode, so that
-    dropout is inactive. A module that draws random numbers in any mode draws them from the
-    generators of meta-training, and otherwise the same numbers in every call.
+    dropout is inactive, and BatchNorm normalises by its running statistics if it has them, and
+    otherwise by those of the rows. A module that draws random numbers in any mode draws them from
+    the generators of meta-training, and otherwise the same numbers in every call.
 
     Examples
     --------
@@ -123,30 +157,11 @@ class Backbone:
     def __init__(
         self, module: nn.Module, row_shape: tuple[int, ...], generators: Generators | None = None
     ) -> None:
-        name = self._name = type(module).__name__
-        buffers = [key for key, _ in module.named_buffers()]
-        if buffers:
-            raise ValueError(
-                f"The backbone {name} keeps buffers ({', '.join(buffers[:3])}), which differ from "
-                "task to task and cannot be meta-learned. Use LayerNorm or GroupNorm in place of "
-                "BatchNorm, or BatchNorm(track_running_stats=False)."
-            )
-        frozen = [key for key, p in module.named_parameters() if not p.requires_grad]
-        if frozen:
-            raise ValueError(
-                f"The backbone {name} has frozen parameters ({', '.join(frozen[:3])}), but all of "
-                "a backbone is meta-learned. Apply the frozen layers to X beforehand, or unfreeze "
-                "them."
-            )
+        self._name = type(module).__name__
         module = module.eval()
         self.row_shape = row_shape
         self.stacks = bool(getattr(module, "stacks", False))
-        self.transductive = any(
-            getattr(m, "transductive", False)
-            or isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d))
-            for m in module.modules()
-        )
-        self._builtin = type(module) in (MLP, Conv4)
+        self._builtin = type(module) in (MLP, *IMAGE_NETWORKS.values()) and not _constants(module)
         generators = Generators(0) if generators is None else generators
         self._draws = self._unfused = False
         self._one_by_one: bool | None = None  # unknown before tasks are stacked
@@ -155,14 +170,50 @@ class Backbone:
         else:
             with drawing(generators), Unfused() as kernels:
                 _n_features_out(module, row_shape)  # lazy layers draw their weights here
-                before = generators.n_draws
+                before, buffers = generators.n_draws, [b.clone() for b in module.buffers()]
                 self.n_features_out = _n_features_out(module, row_shape)
+            _check_buffers(module, buffers)
             self._draws, self._unfused = generators.n_draws > before, kernels.replaced
         _check_channels(module, row_shape)
-        self._initial = {BODY + k: p.detach().clone() for k, p in module.named_parameters()}
-        self._names = [(k, BODY + k, p.ndim) for k, p in module.named_parameters()]
+        self.transductive = has_batch_statistics(module)
+        learned = {k: p for k, p in module.named_parameters() if p.requires_grad}
+        self._initial = {BODY + k: p.detach().clone() for k, p in learned.items()}
+        self._names = [(k, BODY + k, p.ndim) for k, p in learned.items()]
+        self._constants = {BODY + k: p for k, p in _constants(module).items()}
+        self._frozen = [k for k, p in module.named_parameters() if not p.requires_grad]
+        self._cast: tuple[Any, Params] = (None, {})
         self.module = _without_numbers(module)  # the numbers come with each call
         self._thread = threading.local()
+
+    @property
+    def constants(self) -> Params:
+        """Frozen parameters and buffers by their names, in the dtypes of the module."""
+        return dict(self._constants)
+
+    def set_constants(self, constants: Params) -> None:
+        """Replace frozen parameters and buffers by those of a learned prior.
+
+        Parameters
+        ----------
+        constants : dict of Tensor
+            As many, of the same names and shapes.
+
+        Raises
+        ------
+        ValueError
+            If names or shapes differ.
+        """
+        of_module, of_prior = (
+            {k: (tuple(p.shape), p.is_floating_point()) for k, p in group.items()}
+            for group in (self._constants, constants)
+        )
+        if of_module != of_prior:
+            differ = sorted(k for k, _ in of_module.items() ^ of_prior.items())
+            raise ValueError(
+                f"The frozen parameters and buffers of the backbone {self._name} are not those of "
+                f"meta_fit; they differ in {', '.join(dict.fromkeys(differ))}."
+            )
+        self._constants, self._cast = dict(constants), (None, {})
 
     def init(self, generator: torch.Generator) -> Params:
         """Return copies of the parameters that the network was built with.
@@ -185,7 +236,8 @@ class Backbone:
         Parameters
         ----------
         params : dict of Tensor
-            Parameters, with a leading task axis or without. Other entries are ignored.
+            Parameters, with a leading task axis or without. Constants in it replace those of the
+            network. Other entries are ignored.
         X : Tensor of shape (*B, n, ...)
             Rows.
 
@@ -196,14 +248,17 @@ class Backbone:
         """
         if self._builtin and not torch.compiler.is_compiling():
             return self._module_of_thread()(params, X)
-        weights = {name: params[key] for name, key, _ in self._names}
+        weights = self.weights(params, X)
         if self._builtin:
             return torch.func.functional_call(self.module, weights, (X,), tie_weights=False)
+        axes = {name: 0 if params[key].ndim > ndim else None for name, key, ndim in self._names}
         if self.stacks:
+            if 0 in axes.values():  # its layers take all of their parameters stacked, or none
+                weights |= {k: weights[k].expand(len(X), *weights[k].shape) for k in self._frozen}
             return torch.func.functional_call(
                 self._module_of_thread(), weights, (X,), tie_weights=False
             )
-        axes = {name: 0 if params[key].ndim > ndim else None for name, key, ndim in self._names}
+        axes |= dict.fromkeys(weights.keys() - axes.keys())  # of constants
         B = X.shape[: X.ndim - 1 - len(self.row_shape)]
         if 0 in axes.values():
             return self._mapped(axes, weights, X)
@@ -211,6 +266,38 @@ class Backbone:
             return self._mapped(dict.fromkeys(axes), weights, X)
         Z = self._forward(weights, X.flatten(0, len(B)))
         return Z.unflatten(0, (*B, -1)) if B else Z
+
+    def weights(self, params: Params, X: Tensor) -> Params:
+        """Return all parameters and buffers of the module by their names in it.
+
+        Parameters
+        ----------
+        params : dict of Tensor
+            Parameters, with a leading task axis or without.
+        X : Tensor
+            Rows, whose device and dtype constants get.
+
+        Returns
+        -------
+        dict of Tensor
+            For :func:`torch.func.functional_call`.
+        """
+        weights = {name: params[key] for name, key, _ in self._names}
+        if self._constants:
+            is_complete = self._constants.keys() <= params.keys()
+            constants = params if is_complete else self._constants_like(X) | params
+            weights |= {key.removeprefix(BODY): constants[key] for key in self._constants}
+        return weights
+
+    def _constants_like(self, X: Tensor) -> Params:
+        """Return the constants on the device and in the dtype of X; the last ones are cached."""
+        key, constants = self._cast  # one read and one write: threads see either pair
+        if key != (X.device, X.dtype):
+            with torch.inference_mode(False), outside_transforms():
+                constants = cast_like(self._constants, X)
+            if all(type(p) is Tensor for p in constants.values()):  # not those of a trace
+                self._cast = (X.device, X.dtype), constants
+        return constants
 
     def _mapped(self, axes: dict[str, int | None], weights: Params, X: Tensor) -> Tensor:
         """Apply the module to each task of a stack."""
@@ -275,10 +362,39 @@ class Backbone:
 
     def __getstate__(self) -> dict[str, Any]:
         # an adapted model has its numbers in phi; modules of threads do not pickle
-        return self.__dict__ | {"_initial": {}, "_thread": None}
+        return self.__dict__ | {"_initial": {}, "_thread": None, "_cast": (None, {})}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _thread=threading.local())
+
+
+def cast_like(constants: Params, X: Tensor) -> Params:
+    """Move constants to the device of X, and those that are floating-point to its dtype."""
+    return {
+        k: p.to(X.device, X.dtype if p.is_floating_point() else p.dtype)
+        for k, p in constants.items()
+    }
+
+
+@dataclass(frozen=True)
+class WithConstants:
+    """A network that takes its constants from outside, such as the arguments of a graph."""
+
+    f: Network
+    constants: Params
+
+    @property
+    def n_features_out(self) -> int:
+        """Number of features of a row."""
+        return self.f.n_features_out
+
+    def init(self, generator: torch.Generator) -> Params:
+        """Draw the initial parameters."""
+        return self.f.init(generator)
+
+    def __call__(self, params: Params, X: Tensor) -> Tensor:
+        """Embed rows."""
+        return self.f(params | self.constants, X)
 
 
 class _Slots:
@@ -317,15 +433,16 @@ def build_backbone(
 
     Parameters
     ----------
-    backbone : {"mlp", "conv4"}, nn.Module or callable
-        A name; a module, which is copied; or a class or function that makes one, called with
+    backbone : {"mlp", "conv4", "resnet12", "identity"}, nn.Module or callable
+        A name, where "identity" is the network without weights that flattens a row; a module, which
+        is copied; or a class or function that makes one, called with
         `row_shape` if it has a required argument and without arguments otherwise.
     row_shape : tuple of int
         Shape of one row.
     seed : int
         Seed of the initial parameters.
     **mlp_params : dict
-        Parameters of :class:`~sklearn_meta.nn.MLP`, for "mlp"; "conv4" uses `norm`.
+        Parameters of :class:`~sklearn_meta.nn.MLP`, for "mlp"; "conv4" and "resnet12" use `norm`.
 
     Returns
     -------
@@ -346,17 +463,19 @@ def build_backbone(
     if backbone == "mlp":
         norm = {"group": "layer"}.get(mlp_params["norm"], mlp_params["norm"])
         make: Callable[[], Any] = partial(MLP, row_shape, **(mlp_params | {"norm": norm}))
-    elif backbone == "conv4":
+    elif isinstance(backbone, str) and backbone in IMAGE_NETWORKS:
         norm = {"layer": "group"}.get(mlp_params["norm"], mlp_params["norm"])
-        make = partial(Conv4, row_shape, norm=norm)
+        make = partial(IMAGE_NETWORKS[backbone], row_shape, norm=norm)
+    elif backbone == "identity":
+        make = nn.Identity  # features are flattened
     elif isinstance(backbone, nn.Module):
         make = partial(copy.deepcopy, backbone)
     elif callable(backbone):
         make = partial(backbone, *_arguments(backbone, row_shape))
     else:
         raise ValueError(
-            "The 'backbone' parameter must be 'mlp', 'conv4', an nn.Module, or a class or function "
-            f"that makes one. Got {backbone!r} instead."
+            "The 'backbone' parameter must be 'mlp', 'conv4', 'resnet12', 'identity', an "
+            f"nn.Module, or a class or function that makes one. Got {backbone!r} instead."
         )
     generators = Generators(seed)
     with drawing(generators):
@@ -377,8 +496,29 @@ def _arguments(make: Callable[..., Any], row_shape: tuple[int, ...]) -> tuple[An
 
 def _without_numbers(module: nn.Module) -> nn.Module:
     """Copy a module without its numbers; unlike ``to("meta")``, tied parameters stay tied."""
-    empty = {id(p): nn.Parameter(p.detach().to("meta")) for p in module.parameters()}
+    empty: dict[int, Tensor] = {id(b): b.detach().to("meta") for b in module.buffers()}
+    for p in module.parameters():
+        empty[id(p)] = nn.Parameter(p.detach().to("meta"), requires_grad=p.requires_grad)
     return copy.deepcopy(module, empty)
+
+
+def _constants(module: nn.Module) -> Params:
+    """Copy frozen parameters and buffers, as tensors that numpy has a dtype for."""
+    frozen = [(k, p) for k, p in module.named_parameters() if not p.requires_grad]
+    return {
+        k: p.detach().to(torch.float32 if p.dtype == torch.bfloat16 else p.dtype, copy=True)
+        for k, p in (*frozen, *module.named_buffers())
+    }
+
+
+def _check_buffers(module: nn.Module, before: list[Tensor]) -> None:
+    """Refuse a module whose results depend on the rows that it was called with before."""
+    for (name, buffer), old in zip(module.named_buffers(), before, strict=True):
+        if not torch.equal(buffer, old):
+            raise ValueError(
+                f"The backbone {type(module).__name__} changes its buffer {name!r} in the forward "
+                "pass. Results must not depend on earlier calls."
+            )
 
 
 def _check_channels(module: nn.Module, row_shape: tuple[int, ...]) -> None:

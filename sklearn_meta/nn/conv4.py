@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sklearn_meta.nn.layers import Conv2d, TaskBatchNorm, TaskGroupNorm
+from sklearn_meta.nn.layers import Conv2d, TaskBatchNorm, TaskGroupNorm, image_layout
 
 __all__ = ["Conv4"]
 
@@ -89,17 +89,7 @@ class Conv4(nn.Module):
             Features of the last block, flattened.
         """
         X = X.unsqueeze(-3) if self.image_ndim == 2 else X
-        B = X.shape[:-4]
-        beside = self.convs[0].weight.ndim == 5  # a kernel for each task: tasks side by side
-
-        def merge(X: Tensor) -> Tensor:
-            return X.movedim(0, 1).flatten(1, 2) if beside else X.flatten(0, -4)
-
-        def split(X: Tensor) -> Tensor:
-            if beside:
-                return X.unflatten(1, (*B, -1)).movedim(1, 0)
-            return X.unflatten(0, (*B, -1)) if B else X
-
+        merge, split = image_layout(X.shape[:-4], self.convs[0])
         X = merge(X)
         for conv, norm in zip(self.convs, self.norms, strict=True):
             X = conv(X)

@@ -6,6 +6,7 @@ stacked ones.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from sklearn_meta.functional import linear
 
-__all__ = ["Conv2d", "Linear", "TaskBatchNorm", "TaskGroupNorm", "TaskLayerNorm"]
+__all__ = ["Conv2d", "Linear", "TaskBatchNorm", "TaskGroupNorm", "TaskLayerNorm", "image_layout"]
 
 
 class Linear(nn.Linear):
@@ -71,29 +72,27 @@ class Conv2d(nn.Conv2d):
 
     With one kernel, `X` is (rows, channels, height, width). With one for each task, the tasks lie
     side by side in the channels, `X` (n, B * channels, height, width), and become the groups of a
-    single convolution. It has a bias and pads with zeros.
+    single convolution. It pads with zeros.
 
     Parameters
     ----------
     *args : tuple
         Arguments of :class:`torch.nn.Conv2d`.
     **kwargs : dict
-        Further arguments of :class:`torch.nn.Conv2d`; `padding_mode` must be "zeros" and `bias`
-        True.
+        Further arguments of :class:`torch.nn.Conv2d`; `padding_mode` must be "zeros".
 
     Raises
     ------
     ValueError
-        If `padding_mode` is not "zeros", or `bias` is False.
+        If `padding_mode` is not "zeros".
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if self.padding_mode != "zeros" or self.bias is None:
+        if self.padding_mode != "zeros":
             raise ValueError(
-                "The Conv2d of sklearn_meta pads by zeros and has a bias; got "
-                f"padding_mode={self.padding_mode!r}, bias={self.bias is not None}. "
-                "torch.nn.Conv2d has both options, and runs under vmap."
+                f"The Conv2d of sklearn_meta pads by zeros; got padding_mode={self.padding_mode!r}."
+                " torch.nn.Conv2d has other modes, and runs under vmap."
             )
 
     def forward(self, X: Tensor) -> Tensor:
@@ -109,11 +108,32 @@ class Conv2d(nn.Conv2d):
         Tensor of shape (n, out_channels, out_height, out_width)
             Filtered images, with tasks as in `X`.
         """
-        assert self.bias is not None
         B = len(self.weight) if self.weight.ndim == 5 else 1
-        weight, bias = self.weight.flatten(0, -4), self.bias.flatten()
+        weight = self.weight.flatten(0, -4)
+        bias = None if self.bias is None else self.bias.flatten()
         groups = B * self.groups
         return F.conv2d(X, weight, bias, self.stride, self.padding, self.dilation, groups)
+
+
+def image_layout(
+    B: tuple[int, ...], conv: nn.Module
+) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+    """Return how to merge the images of tasks B for :class:`Conv2d`, and how to split them again.
+
+    If the convolution has a kernel for each task, tasks lie side by side in the channels, and
+    otherwise one below the other.
+    """
+    beside = conv.weight.ndim == 5
+
+    def merge(X: Tensor) -> Tensor:  # (*B, n, channels, height, width)
+        return X.movedim(0, 1).flatten(1, 2) if beside else X.flatten(0, -4)
+
+    def split(X: Tensor) -> Tensor:
+        if beside:
+            return X.unflatten(1, (*B, -1)).movedim(1, 0)
+        return X.unflatten(0, (*B, -1)) if B else X
+
+    return merge, split
 
 
 class TaskLayerNorm(nn.LayerNorm):

@@ -15,7 +15,7 @@ from sklearn_meta._compat import compile_traced
 from sklearn_meta._warnings import warn
 from sklearn_meta.functional import Params
 from sklearn_meta.inner.algorithm import Algorithm, Examples, pad
-from sklearn_meta.nn.backbone import Network
+from sklearn_meta.nn.backbone import RowNetwork, WithConstants, cast_like
 
 __all__ = ["MAX_GRAPHS", "MAX_WASTE", "CompiledGradient", "Gradient", "gradient"]
 
@@ -44,8 +44,9 @@ class Graph:
 
     key: tuple[Any, ...]  # must be equal: algorithm, number of tasks, shape of a row, dtype
     sizes: Sizes  # that smaller episodes are padded to
-    run: Callable[..., Any]  # (theta, episode), flat -> losses and the gradients that are not None
+    run: Callable[..., Any]  # (theta, constants, episode), flat -> losses, gradients but for None
     dependencies: tuple[str, ...]  # the parameters of these gradients
+    constants: tuple[Tensor, ...]  # of the network
 
     def waste(self, sizes: Sizes) -> float:
         """Return the rows that it computes for each row of an episode of these sizes."""
@@ -58,7 +59,8 @@ class Graph:
         n_support, n_query, width = self.sizes
         episode = *pad(support, n_support, width), *pad(query, n_query, width)
         with torch.no_grad():  # the strides are part of what was compiled
-            losses, *values = self.run(*theta.values(), *(t.contiguous() for t in episode))
+            tensors = (*theta.values(), *self.constants, *(t.contiguous() for t in episode))
+            losses, *values = self.run(*tensors)
         grads = dict(zip(self.dependencies, values, strict=True))
         return losses, {k: grads.get(k) for k in theta}
 
@@ -82,7 +84,7 @@ class CompiledGradient:
         return vars(self) | {"graphs": []}  # code of this process
 
     def __call__(
-        self, algorithm: Algorithm, f: Network, theta: Params, support: Examples, query: Examples
+        self, algorithm: Algorithm, f: RowNetwork, theta: Params, support: Examples, query: Examples
     ) -> tuple[Tensor, Gradient]:
         """Return losses (B,) and the gradient of their sum; `f` is always the same."""
         key = (algorithm, len(support.X), support.X.shape[2:], support.X.dtype)
@@ -109,24 +111,25 @@ class CompiledGradient:
         key: tuple[Any, ...],
         sizes: Sizes,
         algorithm: Algorithm,
-        f: Network,
+        f: RowNetwork,
         theta: Params,
         support: Examples,
         query: Examples,
     ) -> Graph | None:
         """Compile a graph; where that fails, warn once and compile none from then on."""
-        names = list(theta)
+        names, constants = list(theta), cast_like(f.constants, support.X)
         dependencies: list[str] = []
 
         def flat(*tensors: Tensor) -> tuple[Tensor, ...]:
             leaves = {k: t.detach().requires_grad_() for k, t in zip(names, tensors, strict=False)}
             episode = Examples(*tensors[-6:-3]), Examples(*tensors[-3:])
-            losses, grads = gradient(partial(algorithm.objective, f), leaves, *episode)
+            network = WithConstants(f, dict(zip(constants, tensors[len(names) : -6], strict=True)))
+            losses, grads = gradient(partial(algorithm.objective, network), leaves, *episode)
             defined = {k: g for k, g in grads.items() if g is not None}
             dependencies[:] = defined
             return losses, *defined.values()
 
-        args = [*(p.detach() for p in theta.values()), *support, *query]
+        args = [*(p.detach() for p in theta.values()), *constants.values(), *support, *query]
         try:
             run = compile_traced(flat, [t.contiguous() for t in args])
         except Exception as error:  # a compiler may raise anything
@@ -138,5 +141,6 @@ class CompiledGradient:
                 RuntimeWarning,
             )
             return None
-        self.graphs.append(Graph(key, sizes, run, tuple(dependencies)))
+        of_network = tuple(t.contiguous() for t in constants.values())
+        self.graphs.append(Graph(key, sizes, run, tuple(dependencies), of_network))
         return self.graphs[-1]

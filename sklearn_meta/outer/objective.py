@@ -196,6 +196,15 @@ class HalfNetwork:
         """Whether rows depend on each other through batch statistics."""
         return self.f.transductive
 
+    @property
+    def constants(self) -> Params:
+        """Frozen parameters and buffers of the network, with all bits."""
+        return self.f.constants
+
+    def set_constants(self, constants: Params) -> None:
+        """Replace them by those of a learned prior."""
+        self.f.set_constants(constants)
+
     def init(self, generator: torch.Generator) -> Params:
         """Draw the parameters of the network, with all bits."""
         return self.f.init(generator)

@@ -22,6 +22,7 @@ from sklearn_meta.functional import Params
 from sklearn_meta.inner.algorithm import Algorithm, draw_theta
 from sklearn_meta.inner.heads import BIAS, start_at_shares
 from sklearn_meta.nn.backbone import BODY, RowNetwork, build_backbone, missing_derivative
+from sklearn_meta.nn.batch_norm import warn_untrained_statistics
 from sklearn_meta.nn.mlp import ACTIVATIONS, widths
 from sklearn_meta.outer.callbacks import MetaHistory
 from sklearn_meta.outer.checkpoint import Checkpoint, hash_of_run, open_folder
@@ -74,13 +75,13 @@ class OuterLoop(BaseEstimator, ABC):
 
     backbone: str | nn.Module | Callable[..., nn.Module] = param(
         "mlp",
-        anything('{"mlp", "conv4"}, nn.Module, or callable'),
+        anything('{"mlp", "conv4", "resnet12", "identity"}, nn.Module, or callable'),
         "structural",
-        """The network up to its last hidden layer. A module is copied; a class or function is
-        called with the shape of one row (without arguments if it requires none). A module of your
-        own runs under :func:`torch.vmap` and in evaluation mode (no dropout), in the dtype of `X`;
-        recurrent layers and attention do, see docs/networks.md. One with buffers or frozen
-        parameters is refused.""",
+        """The network up to its last hidden layer; "identity" takes rows as they are. A module is
+        copied; a class or function is called with the shape of one row (without arguments if it
+        requires none). A module of your own runs under :func:`torch.vmap` and in evaluation mode
+        (no dropout), in the dtype of `X`. Frozen parameters (``requires_grad=False``) and buffers,
+        such as the running statistics of BatchNorm, stay as they are; see docs/networks.md.""",
     )
     hidden_layer_sizes: int | Sequence[int] = param(
         (64, 64),
@@ -95,10 +96,10 @@ class OuterLoop(BaseEstimator, ABC):
         "layer",
         option("layer", "group", "batch", None),
         "structural",
-        """Normalisation layers of the "mlp" and the "conv4". "layer" and "group" normalise each
-        row by itself: the "mlp" uses layer normalisation and the "conv4" group normalisation for
-        either name. "batch" normalises by the rows of the task at hand, as the papers do:
-        predictions then depend on which rows are predicted together.""",
+        """Normalisation layers of the networks with a name. "layer" and "group" normalise each row
+        by itself: the "mlp" uses layer normalisation, the "conv4" and the "resnet12" group
+        normalisation for either name. "batch" normalises by the rows of the task at hand, as the
+        papers do: predictions then depend on which rows are predicted together.""",
     )
     scaling: str | None = param(
         "pooled",
@@ -439,7 +440,7 @@ class OuterLoop(BaseEstimator, ABC):
             trainer.objective.chunk = chunk_size
             with self._explained_errors(trainer.objective):
                 theta, history = trainer.train(checkpoint)
-        return self._make_state(data, theta), history
+        return self._make_state(data, theta, trainer.objective.f.constants), history
 
     def _estimate_memory(
         self, tasks: Any, y: Any, groups: Any, validation_tasks: Any
@@ -579,16 +580,19 @@ class OuterLoop(BaseEstimator, ABC):
         device, dtype = data.packer.device, torch_dtype(data.packer.dtype)
         if prior is not None:
             self.check_backbone(f, prior.theta)
+            f.set_constants(to_torch(prior.constants, torch.device("cpu")))
             return to_torch(prior.theta, device, dtype)
+        warn_untrained_statistics(f.constants)
         algorithm = self._algorithm_for(data.labels.is_shared)
         theta = draw_theta(algorithm, f, data.n_outputs, seed)
         if data.class_shares is not None:
             theta = start_at_shares(theta, torch.from_numpy(data.class_shares))
         if not theta:
+            sizes = f" with hidden_layer_sizes={self.hidden_layer_sizes!r}"
             raise ValueError(
                 f"{type(self).__name__} has no meta-parameters to learn: "
-                f"backbone={self.backbone!r} with hidden_layer_sizes={self.hidden_layer_sizes!r} "
-                "has no weights, nor has the head."
+                f"backbone={self.backbone!r}{sizes if self.backbone == 'mlp' else ''} has no "
+                "weights (or none that are not frozen), nor has the head."
             )
         return {k: p.to(device, dtype) for k, p in theta.items()}
 
@@ -606,7 +610,7 @@ class OuterLoop(BaseEstimator, ABC):
                 raise ValueError(message) from error
             raise
 
-    def _make_state(self, data: TrainingData, theta: Params) -> MetaState:
+    def _make_state(self, data: TrainingData, theta: Params, constants: Params) -> MetaState:
         return MetaState(
             theta=to_numpy(theta),
             scaling=data.scaling,
@@ -620,6 +624,7 @@ class OuterLoop(BaseEstimator, ABC):
             versions=dict(VERSIONS),
             by_task=data.by_task,
             limits=data.limits,
+            constants=to_numpy(constants),
         )
 
     def _open_checkpoint(self, seed: int, data: Sequence[Any]) -> Checkpoint | None:

@@ -113,6 +113,9 @@ class MetaState:
     limits : Limits or None, default=None
         How far rows and tasks of meta-training went; None where their statistics were not
         computed, or where each task is scaled by its own.
+    constants : mapping of ndarray, default={}
+        Frozen parameters and buffers of the network, read-only. A network that is passed again
+        gets them, whatever numbers it brings.
     """
 
     theta: Mapping[str, NDArray[Any]]
@@ -127,10 +130,12 @@ class MetaState:
     by_task: bool = False
     limits: Limits | None = None
     shared_labels: bool = False
+    constants: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     _networks: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "theta", Arrays(self.theta))
+        object.__setattr__(self, "constants", Arrays(self.constants))
         for array in (*self.scaling, *(self.limits or ()), self.classes):
             if array is not None:
                 array.flags.writeable = False
@@ -222,7 +227,8 @@ class MetaState:
     def __getstate__(self) -> dict[str, Any]:
         # the fields alone, for pickle and for skops, which does not look at __reduce__
         state = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
-        return state | {"theta": dict(self.theta)}  # readable without this package
+        plain = {"theta": dict(self.theta), "constants": dict(self.constants)}
+        return state | plain  # readable without this package
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         MetaState.__init__(self, **state)  # which makes the arrays read-only again

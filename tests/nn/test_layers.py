@@ -194,7 +194,6 @@ def test_a_stacked_convolution_has_the_options_of_the_layer():
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: stacked.Conv2d(1, 2, 3, bias=False),
         lambda: stacked.Conv2d(1, 2, 3, padding_mode="circular"),
         lambda: stacked.Linear(1, 2, bias=False),
     ],

@@ -86,6 +86,21 @@ def test_batch_statistics_get_no_padding(traced):
     assert [graph.sizes for graph in way.graphs] == [(6, 4, 1), (5, 4, 1)]
 
 
+def test_frozen_weights_and_running_statistics_are_arguments_of_a_graph(traced):
+    net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3), torch.nn.Linear(3, 2))
+    net[0].requires_grad_(False)
+    net[1].running_mean.normal_()
+    f = build_backbone(net, (2,), 0)
+    theta = LEARNER.init(f, 1, torch.Generator().manual_seed(0))
+    theta = {k: p.double().requires_grad_() for k, p in theta.items()}
+    way = CompiledGradient(padding=True)
+    for _ in range(2):
+        losses, grads = way(LEARNER, f, theta, *episode(4, 5))
+    expected = gradient(partial(LEARNER.objective, f), theta, *episode(4, 5))
+    assert len(traced) == 1
+    torch.testing.assert_close((losses, grads), expected)
+
+
 def test_recomputation_and_half_precision_are_compiled(traced):
     again = dataclasses.replace(LEARNER, activation_checkpointing=True)
     for learner, f in ((again, F), (LEARNER, HalfNetwork(F))):

@@ -311,6 +311,16 @@ def test_images_of_a_trillion_pixels(tmp_path):
     est.meta_fit([(X, np.arange(12) % 2)] * 2)
     message = refused(est, learned("row_shape", (1, 10**6, 10**6)), tmp_path / "file")
     assert "exceeds the limit" in message
+    message = refused(est, learned("row_shape", (2**21, 1, 1)), tmp_path / "file")
+    assert "ask for" in message
+
+
+def test_a_larger_network_than_the_file_has(tmp_path):
+    X = np.random.RandomState(0).normal(size=(12, 1, 16, 16)).astype(np.float32)
+    est = ProtoNetClassifier(backbone="conv4", max_meta_iter=1, n_shot=1, random_state=0)
+    est.meta_fit([(X, np.arange(12) % 2)] * 2)
+    message = refused(est, structural("backbone", "resnet12"), tmp_path / "file")
+    assert "ask for" in message
 
 
 def test_a_parameter_that_is_newer_than_the_file_has_its_default(tmp_path):
