@@ -75,6 +75,10 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         Folds of a support, and of the tasks of meta-training.
     random_state : int, RandomState instance or None, default=None
         Random state of folds and supports.
+    unusable : {"raise", "skip"}, default="raise"
+        What `meta_fit` does about a task that it cannot use: one with NaN, with other features than
+        most tasks, or with too few rows for a support. A warning names the skipped tasks. What
+        `estimator` cannot use is skipped if its own `unusable` is "skip".
     """
 
     target_type: ClassVar[str]  # "class" or "real"
@@ -90,6 +94,7 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         cv: int = 10,
         n_folds: int = 3,
         random_state: Any = None,
+        unusable: str = "raise",
     ) -> None:
         self.estimator = estimator
         self.per_task = per_task
@@ -98,6 +103,7 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         self.cv = cv
         self.n_folds = n_folds
         self.random_state = random_state
+        self.unusable = unusable
 
     def meta_fit(
         self, tasks: Any, y: Any = None, groups: Any = None, *, validation_tasks: Any = None
@@ -128,15 +134,17 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
             If meta-training diverges, or all members fail on each task.
         """
         self._check_params()
-        checked = as_tasks(tasks, y, groups, target_type=self.target_type)
+        opened = self._open_tasks(tasks, y, groups)
         table = validation_table(validation_tasks, y, groups)
         if table is not None:
             validation_tasks = as_tasks(*table, target_type=self.target_type)
-        owner, n_tasks = type(self).__name__, len(checked)
+        owner, rng = type(self).__name__, check_random_state(self.random_state)
+        skip = self.unusable == "skip"
+        opened.map(lambda task, i: (task, self._with_support(task, i, rng)), skip=skip)
+        n_tasks = len(opened.tasks)
         if n_tasks < 2:
             raise TaskError(f"{owner} needs two tasks or more to learn weights from.")
-        rng = check_random_state(self.random_state)
-        episodes = [self._with_support(task, i, rng) for i, task in enumerate(checked)]
+        checked, episodes = zip(*opened.tasks, strict=True)
         seed, classify = rng.randint(np.iinfo(np.int32).max), is_classifier(self)
         folds = KFold(min(self.n_folds, n_tasks), shuffle=True, random_state=seed)
         trials = dict[int, Trial]()
@@ -159,7 +167,8 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         self.meta_state = GuardPrior(members, _calibrate(usable, classify))
         self.meta_state.freeze()
         self.meta_feature_names = checked[0].feature_names_in
-        names = [label(task, i) for i, task in enumerate(checked)]
+        self._list_skipped(opened)
+        names = [label(task, i) for task, i in zip(checked, opened.positions, strict=True)]
         _warn_left_out([trials[i].reasons for i in range(n_tasks)], names)
         return self
 
@@ -399,11 +408,17 @@ class GuardedMetaClassifier(ClassifierMixin, GuardedMetaEstimator):
         additional meta-trainings.
     random_state : int, RandomState instance or None, default=None
         Random state of folds and supports.
+    unusable : {"raise", "skip"}, default="raise"
+        What `meta_fit` does about a task that it cannot use: one with NaN, with other features than
+        most tasks, or with too few rows for a support. A warning names the skipped tasks. What
+        `estimator` cannot use is skipped if its own `unusable` is "skip".
 
     Attributes
     ----------
     weights_ : dict of str to float
         Weights of "meta", "per-task" and "pooled" for the fitted task.
+    skipped_tasks_ : list of tuple
+        (position, name, reason) of each task that `meta_fit` skipped.
     classes_ : ndarray of shape (n_classes,)
         Labels of the fitted task.
 
@@ -489,11 +504,17 @@ class GuardedMetaRegressor(RegressorMixin, GuardedMetaEstimator):
         additional meta-trainings.
     random_state : int, RandomState instance or None, default=None
         Random state of folds and supports.
+    unusable : {"raise", "skip"}, default="raise"
+        What `meta_fit` does about a task that it cannot use: one with NaN, with other features than
+        most tasks, or with too few rows for a support. A warning names the skipped tasks. What
+        `estimator` cannot use is skipped if its own `unusable` is "skip".
 
     Attributes
     ----------
     weights_ : dict of str to float
         Weights of "meta", "per-task" and "pooled" for the fitted task.
+    skipped_tasks_ : list of tuple
+        (position, name, reason) of each task that `meta_fit` skipped.
 
     Raises
     ------

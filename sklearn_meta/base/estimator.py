@@ -173,7 +173,7 @@ class BaseMetaLearner(OuterLoop, ABC):
         Raises
         ------
         TaskError
-            If a task cannot be used; the message names it.
+            If a task cannot be used; the message names it. With ``unusable="skip"``, if none can.
         ValueError
             If a parameter is out of range.
         FloatingPointError
@@ -190,10 +190,11 @@ class BaseMetaLearner(OuterLoop, ABC):
         """
         self.check_parameters()
         with self._unchanged_on_error():
-            state, history = self._learn_prior(tasks, y, groups, validation_tasks)
+            state, history, skipped = self._learn_prior(tasks, y, groups, validation_tasks)
             self._clear_fit()
             self._meta_state = state
             self.history_ = history
+            self.skipped_tasks_ = [tuple(task) for task in skipped]
         return self
 
     def estimate_memory(

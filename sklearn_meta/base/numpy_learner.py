@@ -21,9 +21,18 @@ from sklearn_meta.outer.failures import (
     check_error_score,
     no_prediction,
 )
+from sklearn_meta.parameters import check_parameter
 from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.tables import dense, feature_names
-from sklearn_meta.tasks.validate import check_feature_names, check_task_names, label
+from sklearn_meta.tasks.validate import (
+    UNUSABLE,
+    UsableTasks,
+    check_feature_names,
+    check_task_names,
+    label,
+    usable_tasks,
+    warn_of_skipped,
+)
 from sklearn_meta.tasks.values import as_rows
 
 __all__ = ["NumpyMetaLearner", "check_have_support", "flat_rows"]
@@ -37,6 +46,7 @@ class NumpyMetaLearner(BaseEstimator):
 
     meta_state: Any = None  # the learned prior; each subclass has its own
     meta_feature_names: tuple[str, ...] | None = None  # columns of the tasks of meta_fit
+    unusable = "raise"  # a parameter of those learners that users meet
 
     def reset_meta(self: Self) -> Self:
         """Forget the learned prior, and the adaptation with it.
@@ -139,6 +149,17 @@ class NumpyMetaLearner(BaseEstimator):
             predicted.append(y)
         return checked, predicted, failures
 
+    def _open_tasks(self, tasks: Any, y: Any = None, groups: Any = None) -> UsableTasks:
+        """Validate the tasks of `meta_fit`; with ``unusable="skip"``, leave out some of them."""
+        unusable = check_parameter("unusable", self.unusable, UNUSABLE, type(self).__name__)
+        target_type = "class" if is_classifier(self) else "real"
+        return usable_tasks(tasks, y, groups, target_type=target_type, unusable=unusable)
+
+    def _list_skipped(self, usable: UsableTasks) -> None:
+        """Warn of tasks that were left out, and list them in `skipped_tasks_`."""
+        warn_of_skipped(usable.skipped, len(usable.tasks) + len(usable.skipped))
+        self.skipped_tasks_ = [tuple(task) for task in usable.skipped]
+
     def check_meta_fitted(self) -> Any:
         """Return the learned prior.
 
@@ -173,6 +194,9 @@ class NumpyMetaLearner(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return any(name.endswith("_") and name != "skipped_tasks_" for name in vars(self))
 
     def __sklearn_clone__(self: Self) -> Self:
         twin: Self = super().__sklearn_clone__()

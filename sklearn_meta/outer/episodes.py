@@ -407,8 +407,9 @@ class ReadEpisodes(TaskEpisodes):
 
     def episode(self, tasks: Ints, upcoming: Ints, rng: np.random.RandomState) -> Episode:
         """Read tasks and draw an episode of them; start to read the upcoming ones."""
-        numbers = tasks.tolist()
-        packed = self.packer.pack(self.reader.take(numbers, upcoming), numbers, on_host=True)
+        read = self.reader.take(tasks.tolist(), upcoming)
+        positions = [self.reader.positions[i] for i in tasks]
+        packed = self.packer.pack(read, positions, on_host=True)
         return packed.draw_tasks(np.arange(len(tasks)), self.size, rng)
 
 

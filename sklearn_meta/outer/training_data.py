@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeGuard, TypeVar
 
 import numpy as np
@@ -40,7 +40,15 @@ from sklearn_meta.outer.state import MetaState
 from sklearn_meta.tasks import EmpiricalTasks, FewShotTasks, Task, TaskDistribution, as_tasks
 from sklearn_meta.tasks.lazy import TaskReader, as_lazy, is_lazy
 from sklearn_meta.tasks.tables import dtype_of_rows
-from sklearn_meta.tasks.validate import check_same_rows, label, validation_table
+from sklearn_meta.tasks.validate import (
+    SkippedTask,
+    UsableTasks,
+    check_same_rows,
+    label,
+    usable_tasks,
+    validation_table,
+    warn_of_skipped,
+)
 
 __all__ = [
     "TrainingBatches",
@@ -70,6 +78,7 @@ class TrainingData:
     scaling: Scaling
     by_task: bool  # each task is scaled by its own support
     limits: Limits | None
+    skipped: list[SkippedTask]
 
     @property
     def classes(self) -> NDArray[Any] | None:
@@ -90,6 +99,8 @@ class TrainingTasks:
     distribution: TaskDistribution | None  # to draw from; None: the tasks are all there are
     target_type: str
     declared_classes: NDArray[Any] | None = None  # that a distribution may draw
+    positions: Sequence[int] | None = None  # of the usable tasks; None: all are
+    skipped: list[SkippedTask] = field(default_factory=list)
 
     @classmethod
     def open(
@@ -100,14 +111,16 @@ class TrainingTasks:
         target_type: str,
         rng: np.random.RandomState,
         readers: ExitStack,
+        unusable: str,
     ) -> TrainingTasks:
         """Validate tasks as `meta_fit` accepts them; a reader validates each when it reads it."""
         classes = getattr(tasks, "classes_", None)
         if y is None and groups is None and is_lazy(tasks):
-            reader = readers.enter_context(as_lazy(tasks).reader(target_type))
-            return cls(reader, None, target_type, classes)
+            reader = as_lazy(tasks).reader(target_type, unusable=unusable)
+            return cls(readers.enter_context(reader), None, target_type, classes)
         if not isinstance(tasks, TaskDistribution):
-            return cls(as_tasks(tasks, y, groups, target_type=target_type), None, target_type)
+            usable = usable_tasks(tasks, y, groups, target_type=target_type, unusable=unusable)
+            return cls._of(usable, target_type)
         if y is not None or groups is not None:
             raise TaskError("y= and groups= go with a table of rows, not with a TaskDistribution.")
         if isinstance(tasks, FewShotTasks) and target_type == "real":
@@ -123,6 +136,31 @@ class TrainingTasks:
             return cls((pool,), tasks, target_type, classes)
         sample = as_tasks(tasks.sample(N_SAMPLE, rng), target_type=target_type)
         return cls(sample, tasks, target_type, classes)
+
+    @classmethod
+    def _of(cls, usable: UsableTasks, target_type: str) -> TrainingTasks:
+        tasks = tuple(usable.tasks)
+        positions, skipped = usable.positions, usable.skipped
+        return cls(tasks, None, target_type, positions=positions, skipped=skipped)
+
+    def keep(self, check: Callable[[Task, int], object]) -> TrainingTasks:
+        """Leave out the tasks that fail a check, and warn of all that were left out.
+
+        Tasks that are read are all read once. Those that a distribution draws must be usable.
+        """
+        if self.distribution is not None:
+            return self
+        if isinstance(self.tasks, TaskReader):
+            n_tasks, skipped = len(self.tasks), self.tasks.keep(check)
+            usable = replace(self, positions=self.tasks.positions, skipped=skipped)
+        else:
+            positions = range(len(self.tasks)) if self.positions is None else self.positions
+            remaining = UsableTasks([*self.tasks], [*positions], [*self.skipped])
+            n_tasks = len(remaining.tasks) + len(remaining.skipped)
+            remaining.keep(check)
+            usable = replace(self, **vars(remaining) | {"tasks": tuple(remaining.tasks)})
+        warn_of_skipped(usable.skipped, n_tasks)
+        return usable
 
     @property
     def first(self) -> Task:
@@ -169,7 +207,15 @@ class TrainingTasks:
         labels.check_n_way(n_outputs)
         n_tasks = len(self.tasks) if self.distribution is None else None
         return TrainingData(
-            self.first, n_tasks, source, packer, n_outputs, scaling, by_task, limits
+            self.first,
+            n_tasks,
+            source,
+            packer,
+            n_outputs,
+            scaling,
+            by_task,
+            limits,
+            self.skipped,
         )
 
     def _statistics(
@@ -187,7 +233,8 @@ class TrainingTasks:
             self.first, self.target_type, scales=scales or not is_read, labels=collects_labels
         )
         is_needed = scales or collects_labels or counts_classes or not is_read
-        for i, task in enumerate(self.tasks if is_needed else ()):
+        positions = range(len(self.tasks)) if self.positions is None else self.positions
+        for i, task in zip(positions, self.tasks, strict=True) if is_needed else ():
             if is_read:  # the others are checked when they are packed
                 check_enough_rows(task, i, size, self.target_type)
                 labels.check_task(task, i)
@@ -205,7 +252,9 @@ class TrainingTasks:
             pool = self.distribution
             return PoolEpisodes(packer.pack_pool(pool), pool), pool.n_way[1]
         is_read = isinstance(self.tasks, TaskReader)
-        packed = packer.pack([self.first] if is_read else [*self.tasks], on_host=is_read)
+        numbers = self.positions if self.positions is None or not is_read else self.positions[:1]
+        sample = [self.first] if is_read else [*self.tasks]
+        packed = packer.pack(sample, numbers, on_host=is_read)
         is_class = self.target_type == "class"
         n_outputs = int(packed.count.max()) if is_class else self.first.y[:1].size
         if isinstance(self.tasks, TaskReader):
@@ -376,11 +425,13 @@ def open_validation(
     n_sample: int,  # tasks to draw from a distribution
     seed: int,
     readers: ExitStack,
+    check: Callable[[Task, int], object] | None,  # tasks that fail it are skipped; None: raise
 ) -> TaskEpisodes:
     """Validate validation tasks and pack them.
 
     `y` and `groups` name columns of a frame, as for the tasks of meta-training.
     """
+    unusable, skipped = "raise" if check is None else "skip", list[SkippedTask]()
     if samples_as(tasks, EmpiricalTasks):
         tasks = tasks.tasks
     elif isinstance(tasks, TaskDistribution):
@@ -388,12 +439,21 @@ def open_validation(
     source: TaskEpisodes
     with in_validation_tasks():
         if is_lazy(tasks):
-            reader = readers.enter_context(as_lazy(tasks).reader(packer.target_type))
+            reader = as_lazy(tasks).reader(packer.target_type, unusable=unusable)
+            readers.enter_context(reader)
+            n_tasks = len(reader)
+            if check is not None:
+                skipped = reader.keep(check)
             source, task = ReadEpisodes(reader, packer), reader.first
         else:
             table = validation_table(tasks, y, groups) or (tasks,)
-            tasks = as_tasks(*table, target_type=packer.target_type)
-            source, task = TaskEpisodes(packer.pack(tasks), len(tasks), packer.size), tasks[0]
+            usable = usable_tasks(*table, target_type=packer.target_type, unusable=unusable)
+            if check is not None:
+                usable.keep(check)
+            packed, skipped = packer.pack(usable.tasks, usable.positions), usable.skipped
+            source, task = TaskEpisodes(packed, len(usable.tasks), packer.size), usable.tasks[0]
+            n_tasks = len(usable.tasks) + len(skipped)
+    warn_of_skipped(skipped, n_tasks, "In validation_tasks: ")
     check_same_rows(task, first, "Task 0 of validation_tasks", "the tasks")
     return source
 
