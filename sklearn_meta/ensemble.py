@@ -305,7 +305,8 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         by_class = is_classifier(self)
         n_rows = np.unique(task.y, return_counts=True)[1].min() if by_class else len(task)
         size = max(low, min(int(rng.randint(low, high + 1)), int(n_rows) - 1))
-        return ensure_support(task, i, size, by_class, rng)
+        is_exact = low == high  # a range takes the rows that a small task has
+        return ensure_support(task, i, size, by_class, "stratified", rng, is_exact=is_exact)
 
     def _fit_members(self, tasks: Sequence[Task], validation_tasks: Any) -> Members:
         meta, per_task = clone(self.estimator), self._make_per_task()

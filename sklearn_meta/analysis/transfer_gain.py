@@ -38,9 +38,9 @@ from sklearn_meta.model_selection.baselines import (
 )
 from sklearn_meta.model_selection.compare import default_support_size
 from sklearn_meta.model_selection.evaluate import (
+    SplitPlan,
     make_jobs,
     run_jobs,
-    split_rows,
     warn_of_failures,
 )
 from sklearn_meta.model_selection.scorer import margin_of, metric_of
@@ -48,6 +48,7 @@ from sklearn_meta.model_selection.task_estimator import as_raw_tasks, is_meta_fi
 from sklearn_meta.outer.failures import check_error_score
 from sklearn_meta.parameters import check_parameter, real
 from sklearn_meta.tasks import Task
+from sklearn_meta.tasks.split import SUPPORTS
 from sklearn_meta.tasks.validate import check_same_rows
 
 __all__ = ["GainOver", "TransferGain", "TransferGainDisplay", "gain_over", "transfer_gain"]
@@ -73,6 +74,7 @@ def transfer_gain(
     training_tasks: Any = None,
     scoring: Any = None,
     margin: float | None = None,
+    support: str = "stratified",
     random_state: Any = None,
     error_score: Any = np.nan,
 ) -> TransferGain:
@@ -109,6 +111,8 @@ def transfer_gain(
     margin : float or None, default=None
         Mean gains up to it do not matter. None: 0.01 of accuracy or R^2; 1 % of the mean score of
         the baseline for other scores.
+    support : {"stratified", "random", "first"}, default="stratified"
+        How supports are drawn, as in :func:`~sklearn_meta.model_selection.compare`.
     random_state : int, RandomState instance or None, default=None
         Random state of the supports drawn and of the baselines.
     error_score : "raise" or float, default=np.nan
@@ -147,6 +151,7 @@ def transfer_gain(
     classify = is_classifier(estimator)
     metric = metric_of(scoring, classify).name
     check_error_score(error_score, "transfer_gain")
+    check_parameter("support", support, SUPPORTS, "transfer_gain")
     check_parameter("margin", margin, real(0.0, none=True), "transfer_gain")
     held_out = as_raw_tasks(estimator, tasks, y, groups)
     training = list[Task]()
@@ -155,14 +160,9 @@ def transfer_gain(
         training = as_raw_tasks(estimator, training_tasks, *columns)
         check_same_rows(training[0], held_out[0], "In training_tasks: task 0", "the tasks")
     seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
-    splits = split_rows(
-        held_out,
-        (None,),
-        _support_size(measured, held_out),
-        seed,
-        classify=classify,
-        min_query=2 if metric == "r2" else 1,
-    )
+    size = _support_size(measured, held_out)
+    plan = SplitPlan((None,), size, classify, support, min_query=2 if metric == "r2" else 1)
+    splits = [plan.split(task, i, seed) for i, task in enumerate(held_out)]
     folds, once = _make_folds(training, held_out), [Fold({}, dict(enumerate(held_out)))]
     others, notes = _make_baselines(measured, baselines, folds, scoring)
     if training_tasks is None and any(_learns(named) for named in others):

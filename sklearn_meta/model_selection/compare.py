@@ -19,9 +19,9 @@ from sklearn_meta.model_selection.baselines import (
 )
 from sklearn_meta.model_selection.evaluate import (
     RowSplit,
+    SplitPlan,
     make_jobs,
     run_jobs,
-    split_rows,
     warn_of_failures,
 )
 from sklearn_meta.model_selection.result import Record, TaskComparison
@@ -31,6 +31,7 @@ from sklearn_meta.outer.failures import check_error_score
 from sklearn_meta.parameters import check_parameter, integer
 from sklearn_meta.pipeline import MetaPipeline
 from sklearn_meta.tasks import Task, TaskDistribution
+from sklearn_meta.tasks.split import SUPPORTS
 
 __all__ = ["compare", "default_support_size"]
 
@@ -43,6 +44,7 @@ def compare(
     *,
     cv: Any = 5,
     support_sizes: Any = None,
+    support: str = "stratified",
     seeds: Any = 3,
     baselines: Any = "auto",
     scoring: Any = None,
@@ -73,8 +75,13 @@ def compare(
     cv : int, splitter or iterable of (train, test), default=5
         Folds of tasks: an int does not shuffle them. Positions are of tasks.
     support_sizes : int, sequence of int or None, default=None
-        Rows of each class (rows in total for regression) to adapt to. None: the fixed supports of
-        the tasks, or else the fewest rows that the first meta-learner is trained for.
+        Rows of each class (in total for regression, and unless `support` is "stratified") to adapt
+        to. With 0 rows, estimators with a prior predict from it, and others have no score. None:
+        the fixed supports of the tasks, or else the fewest rows that the first meta-learner is
+        trained for; a smaller task then gives the rows that it has, but one.
+    support : {"stratified", "random", "first"}, default="stratified"
+        How supports are drawn: the same number of rows of each class at random, rows of any classes
+        at random, or the first rows of the task, as they came in time. Regression knows no classes.
     seeds : int or sequence of int, default=3
         Number of seeds, or the seeds, of the rows drawn and of the estimators. Everything is
         trained again for each seed and fold, from different initial weights: its `random_state` is
@@ -144,15 +151,24 @@ def compare(
     classify = is_classifier(named[0].estimator)
     metric = metric_of(scoring, classify).name
     check_error_score(error_score, "compare")
+    check_parameter("support", support, SUPPORTS, "compare")
     checked = _check_tasks(named, tasks, y, groups)
     folds = _make_folds(cv, checked)
     made, notes = make_baselines(baselines, named, folds, scoring)
     compared = [*named, *made]
     default_size = default_support_size(named)
-    sizes = _check_sizes(support_sizes, checked, default_size, classify)
-    min_query = 2 if metric == "r2" else 1
+    by_class = classify and support == "stratified"
+    sizes = _check_sizes(support_sizes, checked, default_size, classify, by_class)
+    plan = SplitPlan(
+        sizes,
+        default_size,
+        classify,
+        support,
+        min_query=2 if metric == "r2" else 1,
+        are_exact=support_sizes is not None,
+    )
     splits = {
-        seed: split_rows(checked, sizes, default_size, seed, classify=classify, min_query=min_query)
+        seed: [plan.split(task, i, seed) for i, task in enumerate(checked)]
         for seed in _check_seeds(seeds)
     }
     jobs = make_jobs(compared, folds, splits, scoring=scoring, error_score=error_score)
@@ -170,7 +186,7 @@ def compare(
         kinds={est.name: est.kind for est in compared},
         baselines=tuple(est.name for est in made),
         sizes=sizes,
-        unit="row a class" if classify else "row",
+        unit="row a class" if by_class else "row",
         metric=metric,
         chance=_chance(metric, checked, tested, [*splits.values()]),
         notes=(*notes, *_missing_scores(records)),
@@ -223,12 +239,16 @@ def _check_seeds(seeds: Any) -> list[int]:
 
 
 def _check_sizes(
-    support_sizes: Any, tasks: Sequence[Task], default_size: int | None, classify: bool
+    support_sizes: Any,
+    tasks: Sequence[Task],
+    default_size: int | None,
+    classify: bool,
+    by_class: bool,
 ) -> tuple[int | None, ...]:
     """Return the support sizes in ascending order; None for fixed supports of different sizes."""
     if support_sizes is not None:
         listed = support_sizes if np.iterable(support_sizes) else [support_sizes]
-        sizes = {int(check_parameter("support_sizes", n, integer(1), "compare")) for n in listed}
+        sizes = {int(check_parameter("support_sizes", n, integer(0), "compare")) for n in listed}
         if not sizes:
             raise ValueError("support_sizes is empty; give at least one, or None.")
         return tuple(sorted(sizes))
@@ -240,8 +260,8 @@ def _check_sizes(
     fixed: set[int | None] = set()
     for task in tasks:
         if task.support is None:
-            fixed.add(default_size)
-        elif classify:
+            fixed.add(default_size if by_class or not classify else None)
+        elif by_class:
             fixed |= set(np.unique(task.y_support, return_counts=True)[1].tolist())
         else:
             fixed.add(len(task.y_support))
@@ -270,7 +290,9 @@ def _missing_scores(records: Sequence[Record]) -> list[str]:
         if not np.isfinite(record.score)
     )
     return [
-        f"{name!r} has no score for {n} of the supports of size {size}: these tasks are left out "
-        "where it is compared."
+        f"{name!r} has no score with 0 rows, which it cannot learn from."
+        if size == 0
+        else f"{name!r} has no score for {n} of the supports of size {size}: these tasks are left "
+        "out where it is compared."
         for (name, size), n in missing.items()
     ]

@@ -23,7 +23,7 @@ from sklearn_meta.outer.failures import Failures, check_error_score
 from sklearn_meta.parameters import as_range, check_parameter, integer
 from sklearn_meta.pipeline import MetaPipeline
 from sklearn_meta.tasks import Task, TaskDistribution, as_tasks
-from sklearn_meta.tasks.split import draw_support
+from sklearn_meta.tasks.split import SUPPORTS, draw_support
 from sklearn_meta.tasks.tables import dense
 from sklearn_meta.tasks.validate import collect_tasks, label
 
@@ -61,8 +61,13 @@ class TaskEstimator(BaseEstimator):
         Whether to keep the learned prior of `estimator`. Then `fit` does not train, and a search
         tunes only the inner loop. The tasks of the search should not be those of meta-training.
     n_support : int or None, default=None
-        Support rows (of each class, for a classifier) to draw for tasks without a fixed support;
-        None: the fewest that `estimator` is meta-trained for.
+        Support rows (see `support`) to draw for tasks without a fixed support. None: the fewest
+        that `estimator` is meta-trained for; a smaller task gives the rows that it has, but one.
+    support : {"stratified", "random", "first"}, default="stratified"
+        How these rows are drawn. "stratified": `n_support` rows of each class at random, or
+        `n_support` rows for a regressor. "random": `n_support` rows at random, of any classes.
+        "first": the first `n_support` rows of the task, as they came in time. For the last two,
+        None as `n_support` is that number for each class of the task.
     random_state : int, RandomState instance or None, default=0
         Random state of these draws. With an int, a task gets the same support in each scoring.
     error_score : "raise" or float, default=np.nan
@@ -132,6 +137,7 @@ class TaskEstimator(BaseEstimator):
         task: str | list[str] | None = None,
         prefit: bool = False,
         n_support: int | None = None,
+        support: str = "stratified",
         random_state: Any = 0,
         error_score: Any = np.nan,
     ) -> None:
@@ -140,6 +146,7 @@ class TaskEstimator(BaseEstimator):
         self.task = task
         self.prefit = prefit
         self.n_support = n_support
+        self.support = support
         self.random_state = random_state
         self.error_score = error_score
 
@@ -339,6 +346,7 @@ class TaskEstimator(BaseEstimator):
 
     def _split(self, tasks: Sequence[Task]) -> list[Task]:
         """Draw a support for each task without a fixed one, all with the same seed."""
+        check_parameter("support", self.support, SUPPORTS, "TaskEstimator")
         if self.n_support is not None:
             int(check_parameter("n_support", self.n_support, integer(1), "TaskEstimator"))
         without = [i for i, task in enumerate(tasks) if task.support is None]
@@ -357,8 +365,11 @@ class TaskEstimator(BaseEstimator):
         seed = self.random_state
         if not isinstance(seed, (int, np.integer)):
             seed = check_random_state(seed).randint(np.iinfo(np.int32).max)
-        by_class = is_classifier(self.estimator)
-        return [ensure_support(task, i, size, by_class, seed) for i, task in enumerate(tasks)]
+        how = is_classifier(self.estimator), self.support, seed
+        is_exact = self.n_support is not None
+        return [
+            ensure_support(task, i, size, *how, is_exact=is_exact) for i, task in enumerate(tasks)
+        ]
 
     def _check_not_cut(self, tasks: Sequence[Task]) -> None:
         """Refuse rows of a task if other rows of the same task were trained on."""
@@ -410,16 +421,23 @@ def support_range(estimator: BaseEstimator) -> tuple[int, int] | None:
     return None
 
 
-def ensure_support(task: Task, i: int, size: int, by_class: bool, random_state: Any) -> Task:
-    """Return task i with `size` support rows (of each class), or as it is if it has a support."""
+def ensure_support(
+    task: Task,
+    i: int,
+    size: int,  # rows, of each class of a classification task unless it is exact and not stratified
+    is_class: bool,
+    support: str,
+    random_state: Any,
+    *,
+    is_exact: bool,
+) -> Task:
+    """Return task i with a support drawn as `TaskEstimator` says, or as it is if it has one."""
     if task.support is not None:
         return task
-    how: dict[str, Any] = {
-        "n_shot" if by_class else "n_support": size,
-        "random_state": random_state,
-    }
+    if is_class and support != "stratified" and not is_exact:
+        size *= len(np.unique(task.y))
     try:
-        return draw_support(task, **how)
+        return draw_support(task, size, is_class, support, random_state, is_exact=is_exact)
     except TaskError as error:
         raise TaskError(f"{label(task, i)}: no support can be drawn. {error}") from None
 

@@ -150,6 +150,12 @@ class EpisodeSize:
     n_support: tuple[int, int]  # a range
     n_query: int
 
+    @property
+    def least_rows(self) -> int:
+        """Rows that are needed; for a range of supports, a small task gives what it has."""
+        least, most = self.n_support
+        return least + 1 if least == most else 2
+
     def draw_n_support(self, rng: np.random.RandomState) -> int:
         """Draw the number of support rows of a meta-batch."""
         return int(rng.randint(self.n_support[0], self.n_support[1] + 1))
@@ -282,7 +288,7 @@ class Packer:
         elif self.label_space.classes is not None:
             parts = zip(np.split(labels.values, first[1:]), map(label, tasks, numbers), strict=True)
             code = np.concatenate([self.label_space.positions(part, name) for part, name in parts])
-        is_scarce = (fixed == 0) & (size < self.size.n_support[0] + 1)
+        is_scarce = (fixed == 0) & (size < self.size.least_rows)
         lacks_rows = np.logical_or.reduceat(is_scarce, first) | (is_class & (count < 2))
         for i in np.flatnonzero(lacks_rows).tolist():
             check_enough_rows(tasks[i], numbers[i], self.size, self.target_type)
@@ -321,14 +327,15 @@ def check_enough_rows(task: Task, i: int, size: EpisodeSize, target_type: str) -
     shape = (len(task), *task.row_shape)
     is_class = target_type == "class"
     labels, n_rows = np.unique(task.y if is_class else np.zeros(len(task)), return_counts=True)
-    least = size.n_support[0] + 1
+    least = size.least_rows
     if task.support is None and n_rows.min() < least:
         k = int(np.argmax(n_rows < least))
         what, name = "it", "n_support"
         if is_class:
             what, name = f"class {labels.tolist()[k]!r}", "n_shot"
+        needs = f"{name}={least - 1}" if size.n_support[0] == least - 1 else "an episode"
         raise TaskError(
-            f"{label(task, i)}: {what} has {n_rows[k]} row(s), but {name}={size.n_support[0]} "
+            f"{label(task, i)}: {what} has {n_rows[k]} row(s), but {needs} "
             f"needs at least {least}: the support and one row of query (X of shape {shape})."
         )
     if is_class and len(labels) < 2:
