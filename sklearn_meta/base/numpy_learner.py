@@ -158,7 +158,7 @@ class NumpyMetaLearner(BaseEstimator):
     def _list_skipped(self, usable: UsableTasks) -> None:
         """Warn of tasks that were left out, and list them in `skipped_tasks_`."""
         warn_of_skipped(usable.skipped, len(usable.tasks) + len(usable.skipped))
-        self.skipped_tasks_ = [tuple(task) for task in usable.skipped]
+        self.skipped_tasks_ = [task.entry for task in usable.skipped]
 
     def check_meta_fitted(self) -> Any:
         """Return the learned prior.

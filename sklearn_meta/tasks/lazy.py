@@ -134,21 +134,34 @@ class TaskReader:
     `positions` are those of the tasks in the sequence, after `keep` only of the usable ones.
     """
 
-    def __init__(self, tasks: LazyTasks, target_type: str | None, unusable: str = "raise") -> None:
-        self.tasks, self.target_type = tasks, target_type
+    def __init__(
+        self,
+        tasks: LazyTasks,
+        target_type: str | None,
+        unusable: str = "raise",
+        check: Callable[[Task, int], object] | None = None,  # of each task, beside its form
+    ) -> None:
+        self.tasks, self.target_type, self.check = tasks, target_type, check
         self.positions: Sequence[int] = range(len(tasks))
         self._pending: dict[int, Future[Task]] = {}
         self._threads: ThreadPoolExecutor | None = None
-        self.first = self._read_first(unusable)
+        self._first: Task | None = None
+        self._first = self._read_first(unusable)
+
+    @property
+    def first(self) -> Task:
+        """The first task that can be used."""
+        assert self._first is not None
+        return self._first
 
     def take(
         self, positions: Sequence[int], upcoming: Sequence[int] | NDArray[np.intp] = ()
     ) -> list[Task]:
         """Return some of the tasks, and start to read those that are likely to follow."""
         positions = [self.positions[i] for i in positions]
-        upcoming = [self.positions[int(i)] for i in upcoming[: self.tasks.prefetch]]
         if self.tasks.n_workers == 0:
             return [self._read_checked(i) for i in positions]
+        upcoming = [self.positions[int(i)] for i in upcoming[: self.tasks.prefetch]]
         if self._threads is None:
             self._threads = ThreadPoolExecutor(self.tasks.n_workers, "sklearn_meta-reader")
         wanted = dict.fromkeys([*positions, *upcoming])
@@ -161,6 +174,16 @@ class TaskReader:
         for i in set(positions):
             del self._pending[i]
         return tasks
+
+    def take_usable(self, positions: Sequence[int]) -> tuple[list[Task], list[SkippedTask]]:
+        """Return the usable ones of some tasks that follow one another, and the others."""
+        tasks, skipped, n = list[Task](), list[SkippedTask](), len(self)
+        for i in positions:
+            try:
+                tasks += self.take([i], range(i + 1, n))
+            except TaskError as error:
+                skipped.append(skipped_task(_raw_item(self.tasks.sequence, i), i, error))
+        return tasks, skipped
 
     def keep(self, check: Callable[[Task, int], object]) -> list[SkippedTask]:
         """Read all tasks once, and keep those that can be read and pass a check of the task.
@@ -180,7 +203,7 @@ class TaskReader:
             first = task if first is None else first
         if first is None:
             raise_unusable(skipped)
-        self.positions, self.first = usable, first
+        self.positions, self._first = usable, first
         return skipped
 
     def __len__(self) -> int:
@@ -207,7 +230,7 @@ class TaskReader:
         skipped: list[SkippedTask] = []
         for i in self.positions:
             try:
-                return check_task(_read(self.tasks.sequence, i), i, None, self.target_type)
+                return self._read_checked(i)
             except TaskError as error:
                 if unusable == "raise":
                     raise
@@ -215,7 +238,10 @@ class TaskReader:
         raise_unusable(skipped)
 
     def _read_checked(self, i: int) -> Task:
-        return check_task(_read(self.tasks.sequence, i), i, self.first, self.target_type)
+        task = check_task(_read(self.tasks.sequence, i), i, self._first, self.target_type)
+        if self.check is not None:
+            self.check(task, i)
+        return task
 
 
 def _read(sequence: Any, i: int) -> Task:
@@ -226,6 +252,15 @@ def _read(sequence: Any, i: int) -> Task:
     except Exception as error:  # whatever the user's own reading raises
         raise TaskError(f"Task {i} could not be read: {type(error).__name__}: {error}") from error
     return as_task(item, i)
+
+
+def _raw_item(sequence: Any, i: int) -> Task | SkippedTask | None:
+    """Return an item of which something may be wrong, if it can be read at all."""
+    try:
+        item = sequence[i]
+        return item if isinstance(item, SkippedTask) else as_task(item, i, check=False)
+    except Exception:  # the reason is known from an earlier attempt
+        return None
 
 
 def is_lazy(tasks: Any) -> bool:

@@ -429,6 +429,17 @@ class SkippedTask(NamedTuple):
     position: int
     name: str | None
     reason: str
+    task: Task | None = None  # where there is one
+
+    @property
+    def entry(self) -> tuple[int, str | None, str]:
+        """What `skipped_tasks_` lists."""
+        return self.position, self.name, self.reason
+
+    @property
+    def label(self) -> str:
+        """What errors call the task."""
+        return name_of_task(self.name, self.position)
 
 
 @dataclass
@@ -525,12 +536,15 @@ def skipped_task(task: Any, i: int, error: TaskError) -> SkippedTask:
     """Return the entry for a task that was left out because of an error."""
     name = task.name if isinstance(task, (Task, SkippedTask)) else None
     reason = str(error).removeprefix(name_of_task(name, i)).removeprefix(f"Task {i}")
-    return SkippedTask(i, name, reason.removeprefix(":").strip())
+    if isinstance(task, SkippedTask):
+        task = task.task
+    return SkippedTask(i, name, reason.removeprefix(":").strip(), task)
 
 
 def raise_unusable(skipped: Sequence[SkippedTask]) -> NoReturn:
     """Raise a TaskError because none of the tasks can be used."""
-    raise TaskError(f"None of the {len(skipped)} tasks can be used. {list_skipped(skipped)}")
+    head = f"None of the {len(skipped)} tasks can be used. " if len(skipped) > 1 else ""
+    raise TaskError(f"{head}{list_skipped(skipped)}")
 
 
 def warn_of_skipped(skipped: Sequence[SkippedTask], n_tasks: int, where: str = "") -> None:
@@ -544,10 +558,13 @@ def warn_of_skipped(skipped: Sequence[SkippedTask], n_tasks: int, where: str = "
 
 
 def list_skipped(skipped: Sequence[SkippedTask]) -> str:
-    """Name the first skipped tasks with their reasons, and count the others."""
+    """Name the first skipped tasks, those with the same reason together, and count the others."""
+    labels = dict[str, list[str]]()
+    for task in skipped[:N_LISTED]:
+        labels.setdefault(task.reason, []).append(task.label)
     n_more = len(skipped) - N_LISTED
-    reasons = [f"{name_of_task(name, i)}: {reason}" for i, name, reason in skipped[:N_LISTED]]
-    return " ".join([*reasons, *([f"And {n_more} more."] if n_more > 0 else [])])
+    sentences = [f"{', '.join(same)}: {reason}" for reason, same in labels.items()]
+    return " ".join([*sentences, *([f"And {n_more} more."] if n_more > 0 else [])])
 
 
 def most_common(values: Iterable[Any]) -> Any:

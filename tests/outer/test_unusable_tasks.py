@@ -213,7 +213,7 @@ def test_learners_in_closed_form_skip_too(cls):
 
 def test_a_guard_skips_tasks_without_rows_for_a_support():
     bad = patient(95, n_yes=1, name="short")
-    kw = {"random_state": 0, "unusable": "skip"}
+    kw = {"random_state": 0, "unusable": "skip", "n_support": 1}
     est, messages = skipping(lambda: GuardedMetaClassifier(proto(), **kw), [bad, *GOOD])
     assert [t[:2] for t in est.skipped_tasks_] == [(0, "short")]
     assert len(messages) == 1
