@@ -19,7 +19,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_meta._archive import loading, saving
 from sklearn_meta.base import BaseMetaLearner
-from sklearn_meta.base.numpy_learner import NumpyMetaLearner, check_have_support, flat_rows
+from sklearn_meta.base.numpy_learner import NumpyMetaLearner, flat_rows
+from sklearn_meta.base.predict_tasks import fixed_support
 from sklearn_meta.base.validation import validate_query, validate_support
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.model_selection.row_predictions import predict_with_proba
@@ -30,7 +31,6 @@ from sklearn_meta.outer.failures import (
     SUPPORT,
     Failures,
     Reason,
-    check_error_score,
     collect_failures,
     no_prediction,
 )
@@ -39,6 +39,7 @@ from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.tables import feature_names
 from sklearn_meta.tasks.task import named_task, take_rows
 from sklearn_meta.tasks.validate import (
+    UsableTasks,
     check_feature_names,
     check_task_names,
     label,
@@ -243,7 +244,12 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         ndarray of shape (n_tasks, 3)
             Weights of the meta-learner, the per-task and the pooled estimator; they sum to 1.
         """
-        return self._weigh_tasks(tasks)[1]
+        self.check_meta_fitted()
+        checked = as_tasks(tasks, target_type=self.target_type)
+        check_task_names(checked[0], 0, self.meta_feature_names)
+        for i, task in enumerate(checked):
+            fixed_support(task, i)
+        return self._weigh_tasks(checked, range(len(checked)))[0]
 
     @property
     def calibration_(self) -> Calibration:
@@ -338,33 +344,32 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         return blended
 
     def _predict_tasks(
-        self, tasks: Any, error_score: Any
-    ) -> tuple[Sequence[Task], list[NDArray[Any]], Failures]:
-        check_error_score(error_score, type(self).__name__)
-        checked, weights, outputs = self._weigh_tasks(tasks)
-        predicted, failures = list[NDArray[Any]](), Failures()
-        for i, (task, w, P) in enumerate(zip(checked, weights, outputs, strict=True)):
+        self, usable: UsableTasks, error_score: Any
+    ) -> tuple[dict[int, NDArray[Any]], Failures]:
+        weights, outputs = self._weigh_tasks(usable.tasks, usable.positions)
+        predicted, failures = dict[int, NDArray[Any]](), Failures()
+        named = zip(usable.tasks, usable.positions, weights, outputs, strict=True)
+        for task, i, w, P in named:
             blended = _weighted_mean(w, P)
             if np.isfinite(blended).all():
-                predicted.append(_decide(blended, self._classes(task.y_support), task.y.shape[1:]))
+                predicted[i] = _decide(blended, self._classes(task.y_support), task.y.shape[1:])
                 continue
             why = "no member has finite predictions for all rows of the query."
             failures.add(Failures({i: Reason(label(task, i), why)}), error_score)
-            predicted.append(no_prediction(len(blended), task.y, self.target_type))
-        return checked, predicted, failures
+            predicted[i] = no_prediction(len(blended), task.y, self.target_type)
+        return predicted, failures
 
-    def _weigh_tasks(self, tasks: Any) -> tuple[Sequence[Task], Array, list[Array]]:
-        """Return tasks with the weights of the members and their outputs for the query."""
+    def _weigh_tasks(
+        self, tasks: Sequence[Task], positions: Sequence[int]
+    ) -> tuple[Array, list[Array]]:
+        """Return the weights of the members for each task, and their outputs for the query."""
         prior: GuardPrior = self.check_meta_fitted()
-        checked = as_tasks(tasks, target_type=self.target_type)
-        check_task_names(checked[0], 0, self.meta_feature_names)
-        names = [label(task, i) for i, task in enumerate(checked)]
-        check_have_support(checked)
+        names = [label(task, i) for task, i in zip(tasks, positions, strict=True)]
         with collect_failures() as collected:
-            outputs, reasons = prior.members.predict_tasks(checked, is_classifier(self))
+            outputs, reasons = prior.members.predict_tasks(tasks, is_classifier(self))
         collected.renamed(dict(enumerate(names))).report(len(names), None)
-        weights = prior.weigh([_support_of(task) for task in checked], outputs, reasons, self.cv)
-        for t, task in enumerate(checked):
+        weights = prior.weigh([_support_of(task) for task in tasks], outputs, reasons, self.cv)
+        for t, task in enumerate(tasks):
             if not weights[t].any():
                 classes = self._classes(task.y_support)
                 dummy = Members(None, _fit_dummy(task.X_support, task.y_support, classes), None)
@@ -372,7 +377,7 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
                 weights[t] = ONLY_PER_TASK
             reasons[t] |= _not_finite(weights[t], outputs[t])
         _warn_left_out(reasons, names)
-        return checked, weights, outputs
+        return weights, outputs
 
 
 class GuardedMetaClassifier(ClassifierMixin, GuardedMetaEstimator):

@@ -23,6 +23,7 @@ from sklearn_meta.tasks import Task, TaskDistribution
 from sklearn_meta.tasks.tables import dense, feature_names, rows_of, stack_rows
 from sklearn_meta.tasks.task import Names
 from sklearn_meta.tasks.validate import (
+    SkippedTask,
     UsableTasks,
     check_feature_names,
     check_same_rows,
@@ -268,7 +269,7 @@ class MetaPipeline(Pipeline):
             Predictions of each task. Where adapting diverged, NaN for targets, and None for
             labels.
         """
-        ready = self.transform_tasks(tasks, y, groups)
+        ready = self._transform_usable(tasks, y, groups, error_score)
         predictions: list[NDArray[Any]] = self._learner().predict_tasks(
             ready, error_score=error_score
         )
@@ -286,14 +287,15 @@ class MetaPipeline(Pipeline):
         y, groups : None
             Tables have no fixed support.
         error_score : "raise" or float, default=np.nan
-            The score of a task on which adapting diverges; "raise" makes it an error.
+            The score of a task that cannot be transformed or used, or on which adapting diverges;
+            "raise" makes it an error.
 
         Returns
         -------
         scores : ndarray of shape (n_tasks,)
             The score of each task.
         """
-        ready = self.transform_tasks(tasks, y, groups)
+        ready = self._transform_usable(tasks, y, groups, error_score)
         scores: NDArray[np.float64] = self._learner().score_tasks(ready, error_score=error_score)
         return scores
 
@@ -450,7 +452,9 @@ class MetaPipeline(Pipeline):
         """Transform tasks; refuse a task whose columns differ from those of the reference `of`."""
         if state.pooled is not None:
             pooled = _pipeline(state.pooled)
-            return [_with_rows(t, dense(pooled.transform(t.X)), i) for i, t in enumerate(raw)]
+            return [
+                _with_rows(t, dense(pooled.transform(t.X)), i) for i, t in enumerate(raw, begin)
+            ]
         ready = []
         for i, task in enumerate(raw, begin):
             transformers = _pipeline(self._new_steps())
@@ -482,6 +486,32 @@ class MetaPipeline(Pipeline):
                 raise
             _check_outputs(self.steps[:-1], X, None, state)
         return self
+
+    def _transform_usable(
+        self, tasks: Any, y: Any, groups: Any, error_score: Any
+    ) -> Sequence[Task | SkippedTask]:
+        """Transform tasks as `transform_tasks` does, or those that can be transformed.
+
+        The learner gets the others as skipped tasks, and reports them by their positions.
+        """
+        if error_score == "raise":
+            return self.transform_tasks(tasks, y, groups)
+        self._check_unchanged()
+        self._learner()
+        state = self.transformer_state or TransformerState(self.transform_scope)
+        usable = _open(tasks, y, groups, skip=True)
+
+        def transformed(task: Task, i: int) -> Task:
+            check_task_names(task, i, state.columns)
+            try:
+                return self._transform([task], state, "of the tasks of meta_fit", begin=i)[0]
+            except TaskError:
+                raise
+            except Exception as error:  # whatever a transformer raises
+                raise TaskError(f"{label(task, i)}: {error}") from error
+
+        usable.map(transformed)
+        return usable.in_order(usable.tasks)
 
     def _check_of_transformers(
         self, state: TransformerState | None, of: str

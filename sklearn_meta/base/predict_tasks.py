@@ -54,6 +54,7 @@ N_TASKS = 4096  # of a window, whose tasks are sorted by size; enough to fill st
 N_WINDOW_NUMBERS = 2**22  # of X in a window of tasks that are read for it: 32 MB
 # numbers in one stack: on a CPU few enough for its caches, on a GPU enough to fill it
 MAX_NUMBERS = {"cpu": 2**21, "cuda": 2**26}
+NOTHING = Task(np.zeros((1, 1)), np.zeros(1))  # in place of a task that could not be read
 COPIES = 3  # of the parameters of a task: before a step, its gradient, after it
 
 
@@ -167,12 +168,10 @@ class UnusableStack(PredictedStack):
     @classmethod
     def of(cls, skipped: Sequence[SkippedTask], target_type: str) -> UnusableStack:
         """Return the stack of these tasks; one that could not be read has no query rows."""
-        nothing = Task(np.zeros((1, 1)), np.zeros(1), name=None)
-        tasks = [nothing if s.task is None else s.task for s in skipped]
-        n_query = [0 if t.support is None else len(t) - len(t.support) for t in tasks]
         failed = {s.position: Reason(s.label, s.reason) for s in skipped}
-        empty = np.zeros((len(tasks), 0, 0))
-        return cls([*failed], tasks, empty, empty, np.array(n_query), Failures(failed), target_type)
+        empty, n_query = np.zeros((len(failed), 0, 0)), np.array([s.n_query for s in skipped])
+        tasks = [s.task or NOTHING for s in skipped]
+        return cls([*failed], tasks, empty, empty, n_query, Failures(failed), target_type)
 
     def predictions(self) -> list[NDArray[Any]]:
         """Return missing labels or targets."""

@@ -441,6 +441,13 @@ class SkippedTask(NamedTuple):
         """What errors call the task."""
         return name_of_task(self.name, self.position)
 
+    @property
+    def n_query(self) -> int:
+        """Number of query rows; 0 where there is no task, or no fixed support."""
+        if self.task is None or self.task.support is None:
+            return 0
+        return len(self.task) - len(self.task.support)
+
 
 @dataclass
 class UsableTasks:
@@ -466,14 +473,14 @@ class UsableTasks:
         if not self.tasks:
             raise_unusable(self.skipped)
 
-    def keep(self, check: Callable[[Task, int], object]) -> None:
+    def keep(self, check: Callable[[Task, int], object], *, skip: bool = True) -> None:
         """Skip the tasks for which ``check(task, position)`` fails."""
 
         def checked(task: Task, i: int) -> Task:
             check(task, i)
             return task
 
-        self.map(checked)
+        self.map(checked, skip=skip)
 
     def in_order(self, tasks: Sequence[Task]) -> list[Task | SkippedTask]:
         """Return tasks in place of the usable ones, and the skipped ones at their positions.
@@ -536,9 +543,9 @@ def skipped_task(task: Any, i: int, error: TaskError) -> SkippedTask:
     """Return the entry for a task that was left out because of an error."""
     name = task.name if isinstance(task, (Task, SkippedTask)) else None
     reason = str(error).removeprefix(name_of_task(name, i)).removeprefix(f"Task {i}")
-    if isinstance(task, SkippedTask):
-        task = task.task
-    return SkippedTask(i, name, reason.removeprefix(":").strip(), task)
+    raw = task.task if isinstance(task, SkippedTask) else task
+    reason = reason.removeprefix(":").strip()
+    return SkippedTask(i, name, reason, raw if isinstance(raw, Task) else None)
 
 
 def raise_unusable(skipped: Sequence[SkippedTask]) -> NoReturn:

@@ -32,7 +32,7 @@ def with_gap(task):
 
 SPOIL = {
     "gap": (with_gap, "holds nan"),
-    "features": (lambda t: Task(t.X[:, :2], t.y, support=t.support), "rows of shape"),
+    "features": (lambda t: Task(t.X[:, :2], t.y, support=t.support), "rows of shape|2 features|lacks"),
     "no support": (lambda t: Task(t.X, t.y), "no fixed support"),
     "no task": (lambda t: "task", "must be a Task"),
     "lengths": (lambda t: (t.X[:6], t.y[:5], t.X[6:], t.y[6:]), "same number of rows"),
@@ -67,7 +67,7 @@ def test_only_the_bad_task_is_lost(fitted, name, how, place):
     est, good, (spoil, message) = fitted[name], tasks_of(name), SPOIL[how]
     tasks = [*good]
     tasks.insert(place, spoil(good[0]))
-    with pytest.warns(FitFailedWarning, match=f"1 of 7 tasks.*Task {place}.*{message}"):
+    with pytest.warns(FitFailedWarning, match=f"1 of 7 tasks.*Task {place}.*({message})"):
         scores = est.score_tasks(tasks)
     assert np.flatnonzero(np.isnan(scores)).tolist() == [place]
     np.testing.assert_allclose(np.delete(scores, place), est.score_tasks(good), rtol=1e-9)
