@@ -9,6 +9,7 @@ import re
 import sys
 import time
 import types
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,15 +24,15 @@ from sklearn.exceptions import FitFailedWarning
 
 from sklearn_meta._version import __version__
 from sklearn_meta._warnings import warn
-from sklearn_meta.exceptions import TaskError
+from sklearn_meta.exceptions import SkippedTaskWarning, TaskError
 from sklearn_meta.model_selection.baselines import Fold, NamedEstimator
 from sklearn_meta.model_selection.scorer import Metric, metric_of
-from sklearn_meta.model_selection.task_estimator import reraise_interrupts
+from sklearn_meta.model_selection.task_estimator import reraise_interrupts, skip_tasks
 from sklearn_meta.outer.failures import NUMERICAL, Failures, Reason, collect_failures, listed
 from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.split import order_rows, rows_to_take
 from sklearn_meta.tasks.task import take_rows
-from sklearn_meta.tasks.validate import label
+from sklearn_meta.tasks.validate import UsableTasks, label, name_of_task, warn_of_skipped
 
 __all__ = [
     "Job",
@@ -39,6 +40,7 @@ __all__ = [
     "RowSplit",
     "SplitPlan",
     "make_jobs",
+    "notes_on_training",
     "run_jobs",
     "warn_of_failures",
 ]
@@ -69,6 +71,15 @@ class SplitPlan:
     support: str  # "stratified", "random" or "first"
     min_query: int
     are_exact: bool = True  # else a small task gives the rows that it has
+
+    def split_all(
+        self, usable: UsableTasks, seeds: Sequence[int], unusable: str
+    ) -> dict[int, dict[int, RowSplit]]:
+        """Draw the rows of all tasks, by seed and position; tasks with too few may be skipped."""
+        usable.keep(lambda task, i: self.split(task, i, seeds[0]), skip=unusable == "skip")
+        warn_of_skipped(usable.skipped, len(usable.tasks) + len(usable.skipped))
+        pairs = list(zip(usable.positions, usable.tasks, strict=True))
+        return {seed: {i: self.split(task, i, seed) for i, task in pairs} for seed in seeds}
 
     @property
     def by_class(self) -> bool:
@@ -141,6 +152,7 @@ class JobScores(NamedTuple):
 
     scores: list[list[float]]
     failures: list[Reason]
+    skipped: Sequence[Reason] = ()  # tasks that the estimator could not be trained on
 
 
 @dataclass(frozen=True, repr=False)
@@ -159,6 +171,7 @@ class Job:
     scoring: Any
     error_score: Any
     prefit: bool = False  # keep the learned prior of the estimator
+    unusable: str = "raise"  # or "skip" tasks that the estimator cannot be trained on
 
     def __repr__(self) -> str:  # joblib.Memory writes it into its messages
         return f"Job({self.named.name!r}, seed {self.seed}, fold {self.fold})"
@@ -177,24 +190,33 @@ class Job:
         """Train the estimator if it learns from tasks, and score it."""
         if self.prefit:
             return self._score(self.named.estimator)
-        est = self._new_estimator()
+        est, skipped = self._new_estimator(), list[Reason]()
         if self.named.trains:
             try:
                 with (
                     self._user_positions(self.train, "cannot be meta-trained"),
                     reraise_interrupts(),
+                    warnings.catch_warnings(),
                 ):
+                    if self.unusable == "skip":
+                        warnings.simplefilter("ignore", SkippedTaskWarning)  # named in the notes
+                        skip_tasks(est)
                     est.meta_fit(list(self.train.values()))
+                positions = [*self.train]
+                skipped = [
+                    Reason(name_of_task(name, positions[i]), why)
+                    for i, name, why in getattr(est, "skipped_tasks_", ())
+                ]
             except NUMERICAL as error:
                 if self.error_score == "raise":
                     raise
                 lost = [float(self.error_score)] * len(self.test)
                 reason = Reason(f"all tasks of fold {self.fold}", str(error))
-                return JobScores([lost] * self.n_sizes, [reason])
+                return JobScores([lost] * self.n_sizes, [reason], skipped)
         elif self.named.fits_transformers:
             with self._user_positions(self.train, "cannot be fitted"):
                 est.fit_transformers(list(self.train.values()))
-        return self._score(est)
+        return self._score(est)._replace(skipped=skipped)
 
     def cache_key(self) -> str:
         """Return a hash of all that the scores depend on; names of estimators do not matter."""
@@ -208,6 +230,7 @@ class Job:
                 self.splits,
                 self.scoring,
                 self.error_score,
+                self.unusable,
             )
         )
         return str(joblib.hash([__version__, torch.__version__, content]))
@@ -306,11 +329,12 @@ class Job:
 def make_jobs(
     estimators: Sequence[NamedEstimator],
     folds: Sequence[Fold],
-    splits: Mapping[int, Sequence[RowSplit]],  # of all tasks, by seed
+    splits: Mapping[int, Mapping[int, RowSplit]],  # of all tasks, by seed and position
     *,
     scoring: Any,
     error_score: Any,
     prefit: bool = False,
+    unusable: str = "raise",
 ) -> list[Job]:
     """Return a job for each seed, fold and estimator."""
     return [
@@ -324,6 +348,7 @@ def make_jobs(
             scoring=scoring,
             error_score=error_score,
             prefit=prefit,
+            unusable=unusable,
         )
         for seed, rows in splits.items()
         for number, fold in enumerate(folds)
@@ -359,6 +384,19 @@ def run_jobs(
 
 def _run_job(key: str, job: Job) -> JobScores:
     return job.run()
+
+
+def notes_on_training(jobs: Sequence[Job], results: Sequence[JobScores]) -> list[str]:
+    """Say which tasks estimators skipped in meta-training, and why."""
+    skipped = dict[str, dict[Reason, None]]()
+    for job, result in zip(jobs, results, strict=True):
+        skipped.setdefault(job.named.name, {}).update(dict.fromkeys(result.skipped))
+    return [
+        f"{name!r} was not trained on tasks that it cannot use: {len(reasons)}. "
+        f"{listed(dict(enumerate(reasons)))}"
+        for name, reasons in skipped.items()
+        if reasons
+    ]
 
 
 def warn_of_failures(jobs: Sequence[Job], results: Sequence[JobScores], error_score: Any) -> None:

@@ -192,12 +192,13 @@ class TaskReader:
         """
         n, usable, skipped, first = len(self), list[int](), list[SkippedTask](), None
         for i in range(n):
-            position, task = self.positions[i], None
+            position = self.positions[i]
             try:
                 task = self.take([i], range(i + 1, n))[0]
                 check(task, position)
             except TaskError as error:
-                skipped.append(skipped_task(task, position, error))
+                raw = _raw_item(self.tasks.sequence, position)
+                skipped.append(skipped_task(raw, position, error))
                 continue
             usable.append(position)
             first = task if first is None else first
@@ -234,7 +235,7 @@ class TaskReader:
             except TaskError as error:
                 if unusable == "raise":
                     raise
-                skipped.append(skipped_task(None, i, error))
+                skipped.append(skipped_task(_raw_item(self.tasks.sequence, i), i, error))
         raise_unusable(skipped)
 
     def _read_checked(self, i: int) -> Task:

@@ -50,6 +50,7 @@ __all__ = [
     "check_tasks",
     "collect_tasks",
     "label",
+    "name_of_task",
     "names_of",
     "raise_unusable",
     "renamed",
@@ -550,8 +551,11 @@ def skipped_task(task: Any, i: int, error: TaskError) -> SkippedTask:
 
 def raise_unusable(skipped: Sequence[SkippedTask]) -> NoReturn:
     """Raise a TaskError because none of the tasks can be used."""
-    head = f"None of the {len(skipped)} tasks can be used. " if len(skipped) > 1 else ""
-    raise TaskError(f"{head}{list_skipped(skipped)}")
+    if len({task.reason for task in skipped}) == 1:  # which may be no fault of the tasks
+        others = f" The same holds for all {len(skipped)} tasks." if len(skipped) > 1 else ""
+        first = skipped[0]
+        raise TaskError(f"{first.label}: {first.reason}{others}")
+    raise TaskError(f"None of the {len(skipped)} tasks can be used. {list_skipped(skipped)}")
 
 
 def warn_of_skipped(skipped: Sequence[SkippedTask], n_tasks: int, where: str = "") -> None:

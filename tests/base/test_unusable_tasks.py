@@ -32,7 +32,10 @@ def with_gap(task):
 
 SPOIL = {
     "gap": (with_gap, "holds nan"),
-    "features": (lambda t: Task(t.X[:, :2], t.y, support=t.support), "rows of shape|2 features|lacks"),
+    "features": (
+        lambda t: Task(t.X[:, :2], t.y, support=t.support),
+        "rows of shape|2 features|lacks",
+    ),
     "no support": (lambda t: Task(t.X, t.y), "no fixed support"),
     "no task": (lambda t: "task", "must be a Task"),
     "lengths": (lambda t: (t.X[:6], t.y[:5], t.X[6:], t.y[6:]), "same number of rows"),
