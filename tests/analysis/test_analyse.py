@@ -421,7 +421,7 @@ def test_sizes_that_are_none_are_refused(sizes):
 
 def test_an_analysis_of_the_first_rows_is_that_of_fixed_supports():
     tasks = lines_of(*[24] * 12)
-    how = {"support_sizes": 6, "random_state": 0, "metric": "moments"}
+    how = {"support_sizes": 6, "random_state": 0, "metric": "meta_features"}
     first = analyse(tasks, support="first", **how)
     fixed = analyse([Task(t.X, t.y, support=range(6)) for t in tasks], **how)
     assert [r.score for r in first.comparison.records] == [
