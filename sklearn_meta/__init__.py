@@ -33,6 +33,7 @@ from sklearn_meta.exceptions import (
     NotMetaFittedError,
     SaveError,
     ScaleWarning,
+    SkippedTaskWarning,
     StaleMetaStateWarning,
     TaskError,
 )
@@ -81,6 +82,7 @@ __all__ = [
     "ReptileRegressor",
     "SaveError",
     "ScaleWarning",
+    "SkippedTaskWarning",
     "StaleMetaStateWarning",
     "Task",
     "TaskDistribution",

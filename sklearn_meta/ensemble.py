@@ -19,7 +19,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_meta._archive import loading, saving
 from sklearn_meta.base import BaseMetaLearner
-from sklearn_meta.base.numpy_learner import NumpyMetaLearner, check_have_support, flat_rows
+from sklearn_meta.base.numpy_learner import NumpyMetaLearner, flat_rows
+from sklearn_meta.base.predict_tasks import fixed_support
 from sklearn_meta.base.validation import validate_query, validate_support
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.model_selection.row_predictions import predict_with_proba
@@ -30,7 +31,6 @@ from sklearn_meta.outer.failures import (
     SUPPORT,
     Failures,
     Reason,
-    check_error_score,
     collect_failures,
     no_prediction,
 )
@@ -39,6 +39,7 @@ from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.tables import feature_names
 from sklearn_meta.tasks.task import named_task, take_rows
 from sklearn_meta.tasks.validate import (
+    UsableTasks,
     check_feature_names,
     check_task_names,
     label,
@@ -75,6 +76,10 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         Folds of a support, and of the tasks of meta-training.
     random_state : int, RandomState instance or None, default=None
         Random state of folds and supports.
+    unusable : {"raise", "skip"}, default="raise"
+        What `meta_fit` does about a task that it cannot use: one with NaN, with other features than
+        most tasks, or with too few rows for a support. A warning names the skipped tasks. What
+        `estimator` cannot use is skipped if its own `unusable` is "skip".
     """
 
     target_type: ClassVar[str]  # "class" or "real"
@@ -90,6 +95,7 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         cv: int = 10,
         n_folds: int = 3,
         random_state: Any = None,
+        unusable: str = "raise",
     ) -> None:
         self.estimator = estimator
         self.per_task = per_task
@@ -98,6 +104,7 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         self.cv = cv
         self.n_folds = n_folds
         self.random_state = random_state
+        self.unusable = unusable
 
     def meta_fit(
         self, tasks: Any, y: Any = None, groups: Any = None, *, validation_tasks: Any = None
@@ -128,15 +135,17 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
             If meta-training diverges, or all members fail on each task.
         """
         self._check_params()
-        checked = as_tasks(tasks, y, groups, target_type=self.target_type)
+        opened = self._open_tasks(tasks, y, groups)
         table = validation_table(validation_tasks, y, groups)
         if table is not None:
             validation_tasks = as_tasks(*table, target_type=self.target_type)
-        owner, n_tasks = type(self).__name__, len(checked)
+        owner, rng = type(self).__name__, check_random_state(self.random_state)
+        skip = self.unusable == "skip"
+        opened.map(lambda task, i: (task, self._with_support(task, i, rng)), skip=skip)
+        n_tasks = len(opened.tasks)
         if n_tasks < 2:
             raise TaskError(f"{owner} needs two tasks or more to learn weights from.")
-        rng = check_random_state(self.random_state)
-        episodes = [self._with_support(task, i, rng) for i, task in enumerate(checked)]
+        checked, episodes = zip(*opened.tasks, strict=True)
         seed, classify = rng.randint(np.iinfo(np.int32).max), is_classifier(self)
         folds = KFold(min(self.n_folds, n_tasks), shuffle=True, random_state=seed)
         trials = dict[int, Trial]()
@@ -159,7 +168,8 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         self.meta_state = GuardPrior(members, _calibrate(usable, classify))
         self.meta_state.freeze()
         self.meta_feature_names = checked[0].feature_names_in
-        names = [label(task, i) for i, task in enumerate(checked)]
+        self._list_skipped(opened)
+        names = [label(task, i) for task, i in zip(checked, opened.positions, strict=True)]
         _warn_left_out([trials[i].reasons for i in range(n_tasks)], names)
         return self
 
@@ -234,7 +244,12 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         ndarray of shape (n_tasks, 3)
             Weights of the meta-learner, the per-task and the pooled estimator; they sum to 1.
         """
-        return self._weigh_tasks(tasks)[1]
+        self.check_meta_fitted()
+        checked = as_tasks(tasks, target_type=self.target_type)
+        check_task_names(checked[0], 0, self.meta_feature_names)
+        for i, task in enumerate(checked):
+            fixed_support(task, i)
+        return self._weigh_tasks(checked, range(len(checked)))[0]
 
     @property
     def calibration_(self) -> Calibration:
@@ -296,7 +311,8 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         by_class = is_classifier(self)
         n_rows = np.unique(task.y, return_counts=True)[1].min() if by_class else len(task)
         size = max(low, min(int(rng.randint(low, high + 1)), int(n_rows) - 1))
-        return ensure_support(task, i, size, by_class, rng)
+        is_exact = low == high  # a range takes the rows that a small task has
+        return ensure_support(task, i, size, by_class, "stratified", rng, is_exact=is_exact)
 
     def _fit_members(self, tasks: Sequence[Task], validation_tasks: Any) -> Members:
         meta, per_task = clone(self.estimator), self._make_per_task()
@@ -328,33 +344,32 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         return blended
 
     def _predict_tasks(
-        self, tasks: Any, error_score: Any
-    ) -> tuple[Sequence[Task], list[NDArray[Any]], Failures]:
-        check_error_score(error_score, type(self).__name__)
-        checked, weights, outputs = self._weigh_tasks(tasks)
-        predicted, failures = list[NDArray[Any]](), Failures()
-        for i, (task, w, P) in enumerate(zip(checked, weights, outputs, strict=True)):
+        self, usable: UsableTasks, error_score: Any
+    ) -> tuple[dict[int, NDArray[Any]], Failures]:
+        weights, outputs = self._weigh_tasks(usable.tasks, usable.positions)
+        predicted, failures = dict[int, NDArray[Any]](), Failures()
+        named = zip(usable.tasks, usable.positions, weights, outputs, strict=True)
+        for task, i, w, P in named:
             blended = _weighted_mean(w, P)
             if np.isfinite(blended).all():
-                predicted.append(_decide(blended, self._classes(task.y_support), task.y.shape[1:]))
+                predicted[i] = _decide(blended, self._classes(task.y_support), task.y.shape[1:])
                 continue
             why = "no member has finite predictions for all rows of the query."
             failures.add(Failures({i: Reason(label(task, i), why)}), error_score)
-            predicted.append(no_prediction(len(blended), task.y, self.target_type))
-        return checked, predicted, failures
+            predicted[i] = no_prediction(len(blended), task.y, self.target_type)
+        return predicted, failures
 
-    def _weigh_tasks(self, tasks: Any) -> tuple[Sequence[Task], Array, list[Array]]:
-        """Return tasks with the weights of the members and their outputs for the query."""
+    def _weigh_tasks(
+        self, tasks: Sequence[Task], positions: Sequence[int]
+    ) -> tuple[Array, list[Array]]:
+        """Return the weights of the members for each task, and their outputs for the query."""
         prior: GuardPrior = self.check_meta_fitted()
-        checked = as_tasks(tasks, target_type=self.target_type)
-        check_task_names(checked[0], 0, self.meta_feature_names)
-        names = [label(task, i) for i, task in enumerate(checked)]
-        check_have_support(checked)
+        names = [label(task, i) for task, i in zip(tasks, positions, strict=True)]
         with collect_failures() as collected:
-            outputs, reasons = prior.members.predict_tasks(checked, is_classifier(self))
+            outputs, reasons = prior.members.predict_tasks(tasks, is_classifier(self))
         collected.renamed(dict(enumerate(names))).report(len(names), None)
-        weights = prior.weigh([_support_of(task) for task in checked], outputs, reasons, self.cv)
-        for t, task in enumerate(checked):
+        weights = prior.weigh([_support_of(task) for task in tasks], outputs, reasons, self.cv)
+        for t, task in enumerate(tasks):
             if not weights[t].any():
                 classes = self._classes(task.y_support)
                 dummy = Members(None, _fit_dummy(task.X_support, task.y_support, classes), None)
@@ -362,7 +377,7 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
                 weights[t] = ONLY_PER_TASK
             reasons[t] |= _not_finite(weights[t], outputs[t])
         _warn_left_out(reasons, names)
-        return checked, weights, outputs
+        return weights, outputs
 
 
 class GuardedMetaClassifier(ClassifierMixin, GuardedMetaEstimator):
@@ -399,11 +414,17 @@ class GuardedMetaClassifier(ClassifierMixin, GuardedMetaEstimator):
         additional meta-trainings.
     random_state : int, RandomState instance or None, default=None
         Random state of folds and supports.
+    unusable : {"raise", "skip"}, default="raise"
+        What `meta_fit` does about a task that it cannot use: one with NaN, with other features than
+        most tasks, or with too few rows for a support. A warning names the skipped tasks. What
+        `estimator` cannot use is skipped if its own `unusable` is "skip".
 
     Attributes
     ----------
     weights_ : dict of str to float
         Weights of "meta", "per-task" and "pooled" for the fitted task.
+    skipped_tasks_ : list of tuple
+        (position, name, reason) of each task that `meta_fit` skipped.
     classes_ : ndarray of shape (n_classes,)
         Labels of the fitted task.
 
@@ -489,11 +510,17 @@ class GuardedMetaRegressor(RegressorMixin, GuardedMetaEstimator):
         additional meta-trainings.
     random_state : int, RandomState instance or None, default=None
         Random state of folds and supports.
+    unusable : {"raise", "skip"}, default="raise"
+        What `meta_fit` does about a task that it cannot use: one with NaN, with other features than
+        most tasks, or with too few rows for a support. A warning names the skipped tasks. What
+        `estimator` cannot use is skipped if its own `unusable` is "skip".
 
     Attributes
     ----------
     weights_ : dict of str to float
         Weights of "meta", "per-task" and "pooled" for the fitted task.
+    skipped_tasks_ : list of tuple
+        (position, name, reason) of each task that `meta_fit` skipped.
 
     Raises
     ------

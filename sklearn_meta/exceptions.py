@@ -6,6 +6,7 @@ __all__ = [
     "NotMetaFittedError",
     "SaveError",
     "ScaleWarning",
+    "SkippedTaskWarning",
     "StaleMetaStateWarning",
     "TaskError",
     "TaskTypeError",
@@ -43,6 +44,14 @@ class ScaleWarning(UserWarning):
 
     The message says how far. Bring the task to the units of those of meta-training, or meta-train
     with ``scaling="task"``, which standardises each task by its own support.
+    """
+
+
+class SkippedTaskWarning(UserWarning):
+    """Tasks that cannot be used were left out, because of ``unusable="skip"``.
+
+    The message names the first of them with their reasons; estimators list all of them in
+    `skipped_tasks_`.
     """
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,11 +24,14 @@ from sklearn_meta.tasks import Task, TaskDistribution
 from sklearn_meta.tasks.tables import dense, feature_names, rows_of, stack_rows
 from sklearn_meta.tasks.task import Names
 from sklearn_meta.tasks.validate import (
+    SkippedTask,
+    UsableTasks,
     check_feature_names,
     check_same_rows,
     check_task_names,
     collect_tasks,
     label,
+    usable_tasks,
     validation_table,
 )
 from sklearn_meta.tasks.values import as_targets
@@ -149,7 +152,8 @@ class MetaPipeline(Pipeline):
         ----------
         tasks : sequence of tasks, or table of shape (n_rows, ...)
             Tasks in any form that :func:`~sklearn_meta.tasks.as_tasks` accepts, but X may contain
-            whatever the transformers accept.
+            whatever the transformers accept. If `unusable` of the last step is "skip", tasks that
+            cannot be collected or transformed are skipped, too.
         y : array-like of shape (n_rows,) or str, default=None
             Targets of a table, or the name of its target column.
         groups : array-like of shape (n_rows,) or str, default=None
@@ -163,17 +167,26 @@ class MetaPipeline(Pipeline):
         self : MetaPipeline
             The meta-fitted pipeline, not yet adapted.
         """
-        learner, raw = self._learner(), _collect(tasks, y, groups)
+        learner = self._learner()
+        skip = getattr(learner, "unusable", "raise") == "skip"
+        usable = _open(tasks, y, groups, skip=skip)
+        if skip and self.transform_scope == "task":
+            usable.keep(self._check_of_transformers(None, "of the first task"))
+        raw = usable.tasks
         state, ready = self._fit_transformers(raw)
         if validation_tasks is not None:
             table = validation_table(validation_tasks, y, groups)
-            held_out = _collect(*(table or (validation_tasks,)))
             try:
-                check_same_rows(held_out[0], _named(raw), label(held_out[0], 0), "the tasks")
-                validation_tasks = self._transform(held_out, state, "of the tasks")
+                held_out = _open(*(table or (validation_tasks, None, None)), skip=skip)
+                if skip:
+                    held_out.keep(self._check_of_transformers(state, "of the tasks"))
+                first = held_out.tasks[0]
+                check_same_rows(first, _named(raw), label(first, 0), "the tasks")
+                transformed = self._transform(held_out.tasks, state, "of the tasks")
+                validation_tasks = held_out.in_order(transformed)
             except TaskError as error:
                 raise TaskError(f"In validation_tasks: {error}") from None
-        learner.meta_fit(ready, validation_tasks=validation_tasks)
+        learner.meta_fit(usable.in_order(ready), validation_tasks=validation_tasks)
         self._set_state(state)
         return self
 
@@ -277,7 +290,7 @@ class MetaPipeline(Pipeline):
             Predictions of each task. Where adapting diverged, NaN for targets, and None for
             labels.
         """
-        ready = self.transform_tasks(tasks, y, groups)
+        ready = self._transform_usable(tasks, y, groups, error_score)
         predictions: list[NDArray[Any]] = self._learner().predict_tasks(
             ready, error_score=error_score
         )
@@ -295,14 +308,15 @@ class MetaPipeline(Pipeline):
         y, groups : None
             Tables have no fixed support.
         error_score : "raise" or float, default=np.nan
-            The score of a task on which adapting diverges; "raise" makes it an error.
+            The score of a task that cannot be transformed or used, or on which adapting diverges;
+            "raise" makes it an error.
 
         Returns
         -------
         scores : ndarray of shape (n_tasks,)
             The score of each task.
         """
-        ready = self.transform_tasks(tasks, y, groups)
+        ready = self._transform_usable(tasks, y, groups, error_score)
         scores: NDArray[np.float64] = self._learner().score_tasks(ready, error_score=error_score)
         return scores
 
@@ -341,6 +355,13 @@ class MetaPipeline(Pipeline):
         self.steps = [*self._new_steps(), self.steps[-1]]
         self.transformer_state = None
         return self
+
+    @property
+    def skipped_tasks_(self) -> list[tuple[int, str | None, str]]:
+        """Tasks that `meta_fit` skipped, if `unusable` of the last step is "skip"."""
+        last: Any = self.steps[-1][1] if self.steps else None
+        skipped: list[tuple[int, str | None, str]] = last.skipped_tasks_
+        return skipped
 
     @property
     def theta_(self) -> Mapping[str, NDArray[Any]]:
@@ -452,7 +473,9 @@ class MetaPipeline(Pipeline):
         """Transform tasks; refuse a task whose columns differ from those of the reference `of`."""
         if state.pooled is not None:
             pooled = _pipeline(state.pooled)
-            return [_with_rows(t, dense(pooled.transform(t.X)), i) for i, t in enumerate(raw)]
+            return [
+                _with_rows(t, dense(pooled.transform(t.X)), i) for i, t in enumerate(raw, begin)
+            ]
         ready = []
         for i, task in enumerate(raw, begin):
             transformers = _pipeline(self._new_steps())
@@ -484,6 +507,55 @@ class MetaPipeline(Pipeline):
                 raise
             _check_outputs(self.steps[:-1], X, None, state)
         return self
+
+    def _transform_usable(
+        self, tasks: Any, y: Any, groups: Any, error_score: Any
+    ) -> Sequence[Task | SkippedTask]:
+        """Transform tasks as `transform_tasks` does, or those that can be transformed.
+
+        The learner gets the others as skipped tasks, and reports them by their positions.
+        """
+        if error_score == "raise":
+            return self.transform_tasks(tasks, y, groups)
+        self._check_unchanged()
+        self._learner()
+        state = self.transformer_state or TransformerState(self.transform_scope)
+        usable = _open(tasks, y, groups, skip=True)
+
+        def transformed(task: Task, i: int) -> Task:
+            check_task_names(task, i, state.columns)
+            try:
+                return self._transform([task], state, "of the tasks of meta_fit", begin=i)[0]
+            except TaskError:
+                raise
+            except Exception as error:  # whatever a transformer raises
+                raise TaskError(f"{label(task, i)}: {error}") from error
+
+        usable.map(transformed)
+        return usable.in_order(usable.tasks)
+
+    def _check_of_transformers(
+        self, state: TransformerState | None, of: str
+    ) -> Callable[[Task, int], None]:
+        """Return a check that raises a TaskError for a task that cannot be transformed.
+
+        Without a state, the columns of a task must be those of the first that is checked.
+        """
+        learned = state
+
+        def check(task: Task, i: int) -> None:
+            nonlocal learned
+            try:
+                if learned is None:
+                    learned, _ = self._fit_transformers([task])
+                else:
+                    self._transform([task], learned, of, begin=i)
+            except TaskError:
+                raise
+            except Exception as error:  # whatever a transformer raises
+                raise TaskError(f"{label(task, i)}: {error}") from error
+
+        return check
 
     def _set_state(self, state: TransformerState) -> None:
         self.transformer_state = state
@@ -567,11 +639,22 @@ def _pipeline(steps: Steps) -> Pipeline:
 
 
 def _collect(tasks: Any, y: Any = None, groups: Any = None) -> list[Task]:
+    _refuse_distribution(tasks)
+    return collect_tasks(tasks, y, groups)
+
+
+def _refuse_distribution(tasks: Any) -> None:
     if isinstance(tasks, TaskDistribution):
         raise TaskError(
             f"MetaPipeline transforms existing tasks, and cannot draw any; got {tasks!r}."
         )
-    return collect_tasks(tasks, y, groups)
+
+
+def _open(tasks: Any, y: Any, groups: Any, *, skip: bool) -> UsableTasks:
+    """Collect tasks; with `skip`, leave out those that no transformer could take."""
+    _refuse_distribution(tasks)
+    unusable = "skip" if skip else "raise"
+    return usable_tasks(tasks, y, groups, unusable=unusable, raw=True)
 
 
 def _named(tasks: Sequence[Task]) -> Task:

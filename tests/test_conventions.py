@@ -338,7 +338,8 @@ def test_the_dtype_follows_x(name, dtype):
 @each
 def test_an_estimator_stores_only_history_and_state(name):
     est = new(name).meta_fit(tasks_of(name))
-    assert set(vars(est)) - set(est.get_params()) == {"_meta_state", "history_"}
+    learned = {"_meta_state", "history_", "skipped_tasks_"}
+    assert set(vars(est)) - set(est.get_params()) == learned
     assert b"skorch.net" not in pickle.dumps(est)
     assert len(est.get_params()) < 40
 

@@ -246,7 +246,7 @@ def test_a_named_task_is_named():
     with pytest.raises(TaskError, match=r"Task 8 \('bob'\): y .* holds a single class"):
         fitted(tasks=[*BLOBS, bob])
     est = fitted()
-    with pytest.raises(TaskError, match=r"Task 0 \('bob'\) has no fixed support"):
+    with pytest.raises(TaskError, match=r"Task 0 \('bob'\): has no fixed support"):
         est.score_tasks([bob])
     few = Task(np.ones((4, 2)), [0, 0, 1, 1], support=[0, 2], name="bob")
     with pytest.raises(TaskError, match=r"Task 0 \('bob'\): X has rows of shape \(2,\)"):
@@ -299,7 +299,9 @@ def test_more_classes_than_a_fixed_head_has_rows(verb):
         (TaskError, "Task 1: y has 6") if verb == "score_tasks" else (ValueError, "y has")
     )
     with pytest.raises(kind, match=message):
-        clf.score_tasks([t, more]) if verb == "score_tasks" else clf.fit(more.X, more.y)
+        clf.score_tasks([t, more], error_score="raise") if verb == "score_tasks" else clf.fit(
+            more.X, more.y
+        )
 
 
 def test_a_context_lengthens_the_rows_of_a_backbone():

@@ -25,7 +25,6 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sklearn_meta.base.numpy_learner import NumpyMetaLearner, flat_rows
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.tasks import as_tasks
 from sklearn_meta.tasks.random_coefficients import random_coefficients
 from sklearn_meta.tasks.values import as_targets
 
@@ -64,11 +63,16 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
         Largest number of steps of EM.
     tol : float, default=1e-5
         EM stops when no parameter changes by more, in units of standardised data.
+    unusable : {"raise", "skip"}, default="raise"
+        What `meta_fit` does about a task that it cannot use, such as one with NaN or with other
+        features than most tasks. A warning names the skipped tasks.
 
     Attributes
     ----------
     coef_, intercept_ : ndarray
         Coefficients of the fitted task, as in scikit-learn's linear models.
+    skipped_tasks_ : list of tuple
+        (position, name, reason) of each task that `meta_fit` skipped.
 
     Raises
     ------
@@ -96,9 +100,10 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
     (18,)
     """
 
-    def __init__(self, *, max_iter: int = 300, tol: float = 1e-5) -> None:
+    def __init__(self, *, max_iter: int = 300, tol: float = 1e-5, unusable: str = "raise") -> None:
         self.max_iter = max_iter
         self.tol = tol
+        self.unusable = unusable
 
     def meta_fit(self, tasks: Any, *, validation_tasks: Any = None) -> HierarchicalRegressor:
         """Learn the prior of the coefficients.
@@ -115,7 +120,8 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
         self : object
             The estimator with its prior.
         """
-        checked = as_tasks(tasks, target_type="real")
+        usable = self._open_tasks(tasks)
+        checked = usable.tasks
         X, Y = [flat_rows(t.X) for t in checked], [flat_rows(t.y) for t in checked]
         all_X, all_Y = np.concatenate(X), np.concatenate(Y)
         center, scale = all_X.mean(axis=0), _scale(all_X)
@@ -141,6 +147,7 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
             priors.append(CoefPrior(mean, cov, noise * fit.noise_variance))
         self.reset_meta()
         self.meta_state, self.meta_feature_names = priors, checked[0].feature_names_in
+        self._list_skipped(usable)
         return self
 
     def fit(self, X: Any, y: Any) -> HierarchicalRegressor:
@@ -218,10 +225,18 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
     returns the most likely class by its predictive density. Where every label of a task was in at
     least two tasks of `meta_fit`, m is the mean of that label, else that of all classes.
 
+    Parameters
+    ----------
+    unusable : {"raise", "skip"}, default="raise"
+        What `meta_fit` does about a task that it cannot use, such as one with NaN or with other
+        features than most tasks. A warning names the skipped tasks.
+
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
         Labels of the support.
+    skipped_tasks_ : list of tuple
+        (position, name, reason) of each task that `meta_fit` skipped.
 
     Raises
     ------
@@ -249,6 +264,9 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
     (54,)
     """
 
+    def __init__(self, *, unusable: str = "raise") -> None:
+        self.unusable = unusable
+
     def meta_fit(self, tasks: Any, *, validation_tasks: Any = None) -> HierarchicalClassifier:
         """Learn how rows scatter within a class, and how class means scatter.
 
@@ -269,7 +287,8 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
         TaskError
             If there are fewer than two classes, or none has two rows.
         """
-        checked = as_tasks(tasks, target_type="class")
+        usable = self._open_tasks(tasks)
+        checked = usable.tasks
         groups = [(k, flat_rows(t.X[t.y == k])) for t in checked for k in np.unique(t.y).tolist()]
         labels, rows = zip(*groups, strict=True)
         means, n_rows = np.stack([x.mean(axis=0) for x in rows]), np.array([len(x) for x in rows])
@@ -297,6 +316,7 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
             priors.append(_class_prior(names, of_label, offsets, n_free, whiten, noise))
         self.reset_meta()
         self.meta_state, self.meta_feature_names = priors, checked[0].feature_names_in
+        self._list_skipped(usable)
         return self
 
     def fit(self, X: Any, y: Any) -> HierarchicalClassifier:

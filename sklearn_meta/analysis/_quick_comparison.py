@@ -32,7 +32,7 @@ from sklearn_meta.pipeline import MetaPipeline
 from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.tables import dense, stack_rows
 from sklearn_meta.tasks.task import take_rows
-from sklearn_meta.tasks.validate import collect_tasks
+from sklearn_meta.tasks.validate import UsableTasks, usable_tasks
 
 __all__ = [
     "FEW_TASKS",
@@ -41,13 +41,13 @@ __all__ = [
     "LabelScores",
     "Pooled",
     "QuickLearner",
+    "SupportSizes",
     "as_numeric_tasks",
     "choose_rows",
     "compare_sizes",
     "fit_views",
     "quick_learners",
     "shared_rows",
-    "sizes_by_tasks",
     "take",
     "transform_tasks",
 ]
@@ -59,6 +59,7 @@ ROWS, ROWS_PER_CLASS = (2, 5, 10, 20, 50, 100), (1, 2, 5, 10, 20, 50)  # sizes o
 MOST_ROWS = 200  # of a task, beside a fixed support
 LEFT_OUT = 0.1  # share of the tasks that may have too few rows for the largest size of a group
 ALPHAS = tuple(np.logspace(-4, 3, 8).tolist())
+NUMBERS = {2: "two", 4: "four"}
 MAX_LABELS = 10  # of LabelScores: each is an output of a hierarchical regression
 # advice, by what does best
 LINEAR = "HierarchicalRegressor, because linear models suffice; then compare ANILRegressor with it."
@@ -127,6 +128,7 @@ def compare_sizes(
     views: Mapping[str, Sequence[Task]],  # the same tasks, by view
     groups: Sequence[tuple[list[int], Sequence[int]]],  # sizes of support, positions of tasks
     *,
+    support: str,
     seed: int,
     verbose: int = 0,
 ) -> TaskComparison:
@@ -149,6 +151,7 @@ def compare_sizes(
                     baselines=(),
                     cv=KFold(min(N_FOLDS, len(members)), shuffle=True, random_state=seed),
                     support_sizes=sizes,
+                    support=support,
                     seeds=[seed],
                     scoring="balanced_accuracy" if classify else "neg_mean_squared_error",
                     verbose=verbose,
@@ -260,17 +263,25 @@ def transform_tasks(view: Any, tasks: Sequence[Task]) -> list[Task]:
 
 
 def as_numeric_tasks(
-    tasks: Any, y: Any, groups: Any, estimator: BaseEstimator | None, target_type: str | None
-) -> tuple[tuple[Task, ...], list[Task] | None]:
+    tasks: Any,
+    y: Any,
+    groups: Any,
+    estimator: BaseEstimator | None,
+    target_type: str | None,
+    unusable: str,
+) -> tuple[UsableTasks, list[Task] | None]:
     """Validate tasks; if only the transformers of a pipeline make them numeric, return both forms.
 
     The transformers are fitted to the rows of all tasks.
     """
     if not isinstance(estimator, MetaPipeline):
-        return as_tasks(tasks, y, groups, target_type=target_type), None
-    raw = collect_tasks(tasks, y, groups)
+        how: dict[str, Any] = {"target_type": target_type, "unusable": unusable}
+        return usable_tasks(tasks, y, groups, **how), None
+    opened = usable_tasks(tasks, y, groups, unusable=unusable, raw=True)
+    raw = opened.tasks
     try:
-        return as_tasks(raw, target_type=target_type), None
+        opened.tasks = list(as_tasks(raw, target_type=target_type))
+        return opened, None
     except TaskError:  # rows that are not numeric, or have gaps
         transformers = clone(estimator[:-1])
     try:
@@ -282,7 +293,8 @@ def as_numeric_tasks(
         ) from error
     parts = np.split(Z, np.cumsum([len(t.y) for t in raw])[:-1])
     numeric = [_with_inputs(t, X) for t, X in zip(raw, parts, strict=True)]
-    return as_tasks(numeric, target_type=target_type), raw
+    opened.tasks = list(as_tasks(numeric, target_type=target_type))
+    return opened, raw
 
 
 def take(task: Task, rows: NDArray[np.intp]) -> Task:
@@ -300,43 +312,77 @@ def _with_inputs(task: Task, X: Any) -> Task:
 # ---- tasks and sizes of support ----------------------------------------------------------------
 
 
-def sizes_by_tasks(tasks: Sequence[Task], classify: bool) -> list[tuple[list[int], list[int]]]:
-    """Choose sizes that nine tasks in ten, or 20, have enough rows for; return groups of them.
+class SupportSizes(NamedTuple):
+    """The sizes of support that may be tried, and how many rows a task has for them."""
 
-    A group has sizes, and the positions of the tasks with enough rows for the largest of them. All
-    rows of a fixed support are available, or half of the rows of another task, which is scored on
-    the rest. Sizes are in one group, from the smallest on, as long as nine in ten of the tasks with
-    enough rows for one of them have enough for the largest.
-    """
-    available = np.array([_available_rows(t, classify) for t in tasks])
-    sizes = ROWS_PER_CLASS if classify else ROWS
-    n_tasks = {size: int(np.sum(available >= size)) for size in sizes}
-    least = min(FEW_TASKS, len(tasks) - int(LEFT_OUT * len(tasks)))
-    groups: list[tuple[list[int], list[int]]] = []
-    for size in sorted((size for size, n in n_tasks.items() if n >= least), reverse=True):
-        n = n_tasks[size]
-        if groups and len(groups[0][1]) >= n - int(LEFT_OUT * n):
-            groups[0][0].insert(0, size)
-        else:
-            groups.insert(0, ([size], np.flatnonzero(available >= size).tolist()))
-    return groups
+    sizes: tuple[int, ...] | None  # None: those that the tasks suggest
+    classify: bool
+    support: str
+
+    @property
+    def by_class(self) -> bool:
+        """Whether sizes count rows of each class."""
+        return self.classify and self.support == "stratified"
+
+    @property
+    def candidates(self) -> tuple[int, ...]:
+        """The sizes, in ascending order."""
+        return self.sizes or (ROWS_PER_CLASS if self.by_class else ROWS)
+
+    def available(self, task: Task) -> int:
+        """Count the rows (of the rarest class) that a support can have; 0 if there is one class.
+
+        These are all rows of a fixed support, half of the rows of another task, which is scored on
+        the rest, or all but one for sizes that the user chose.
+        """
+        y = task.y if task.support is None else task.y_support
+        counts = np.unique(y, return_counts=True)[1] if self.classify else np.array([len(y)])
+        if self.classify and len(counts) < 2:
+            return 0
+        n = int(counts.min() if self.by_class else counts.sum())
+        if task.support is not None:
+            return n
+        return n // 2 if self.sizes is None else n - 1
+
+    def by_tasks(self, tasks: Sequence[Task]) -> list[tuple[list[int], list[int]]]:
+        """Return groups of sizes, each with the positions of the tasks that have enough rows.
+
+        Without a choice of the user, a size is tried if half of the tasks, or 20 of them, have
+        enough rows. A task of a group has enough for its largest size: sizes are in one group, from
+        the smallest on, as long as nine in ten of the tasks with enough rows for one of them (all,
+        for a choice) have enough for the largest.
+        """
+        available = np.array([self.available(t) for t in tasks])
+        n_tasks = {size: int(np.sum(available >= size)) for size in self.candidates}
+        least = MIN_TASKS if self.sizes else max(MIN_TASKS, min(FEW_TASKS, -(-len(tasks) // 2)))
+        left_out = 0.0 if self.sizes else LEFT_OUT
+        groups: list[tuple[list[int], list[int]]] = []
+        for size in sorted((size for size, n in n_tasks.items() if n >= least), reverse=True):
+            n = n_tasks[size]
+            if groups and len(groups[0][1]) >= n - int(left_out * n):
+                groups[0][0].insert(0, size)
+            else:
+                groups.insert(0, ([size], np.flatnonzero(available >= size).tolist()))
+        return groups
 
 
 def choose_rows(
-    tasks: Sequence[Task], classify: bool, most: int, rng: np.random.RandomState
+    tasks: Sequence[Task], plan: SupportSizes, most: int, rng: np.random.RandomState
 ) -> tuple[dict[int, NDArray[np.intp]], list[str]]:
     """Choose rows of at most `most` tasks with enough rows; also return notes on the others.
 
-    The rows are by the position of their task, which needs two rows of each of two classes (four
-    rows of a regression), or a fixed support of half as many.
+    The rows are by the position of their task, which needs enough rows for the smallest support.
     """
-    smallest = (ROWS_PER_CLASS if classify else ROWS)[0]
-    usable = [i for i, t in enumerate(tasks) if _available_rows(t, classify) >= smallest]
+    smallest, classify = plan.candidates[0], plan.classify
+    usable = [i for i, t in enumerate(tasks) if plan.available(t) >= smallest]
     if len(usable) < MIN_TASKS:
-        rows = "two rows of each of two classes" if classify else "four rows"
+        n = smallest + 1 if plan.sizes else 2 * smallest
+        rows = f"{NUMBERS.get(n, n)} rows"
+        of_support = f"{smallest} rows" if plan.sizes else "half as many"
+        rows += " of each of two classes" if plan.by_class else ", of two classes" * classify
         raise TaskError(
             "analyse learns from some rows of a task and predicts the others: at least "
-            f"{MIN_TASKS} tasks need {rows}, or a fixed support of half as many. Only "
+            f"{MIN_TASKS} tasks need {rows}, or a fixed support of {of_support}. Only "
             f"{len(usable)} of {len(tasks)} have them."
             + (" Numbers that are no labels need target_type='real'." if classify else "")
         )
@@ -348,7 +394,7 @@ def choose_rows(
     if len(usable) > most:
         notes.append(f"{most} of {len(usable)} tasks were drawn.")
         positions = sorted(rng.permutation(usable)[:most].tolist())
-    chosen = {i: _draw_rows(tasks[i], classify, rng) for i in positions}
+    chosen = {i: _draw_rows(tasks[i], plan, rng) for i in positions}
     if any(len(rows) < len(tasks[i]) for i, rows in chosen.items()):
         notes.append(f"Of longer tasks, {MOST_ROWS} rows were drawn beside a fixed support.")
     return chosen, notes
@@ -364,22 +410,16 @@ def shared_rows(tasks: Sequence[Task]) -> float:
     return sum(n for n in counts.values() if n > 1) / sum(counts.values())
 
 
-def _draw_rows(task: Task, classify: bool, rng: np.random.RandomState) -> NDArray[np.intp]:
-    """Take a fixed support, and `MOST_ROWS` other rows at most, of each class its share."""
+def _draw_rows(task: Task, plan: SupportSizes, rng: np.random.RandomState) -> NDArray[np.intp]:
+    """Take a support that is known, and `MOST_ROWS` other rows at most, of each class its share."""
     fixed = np.arange(0) if task.support is None else np.asarray(task.support)
+    if task.support is None and plan.support == "first":
+        fixed = np.arange(min(len(task), plan.candidates[-1]))
     free = rng.permutation(np.setdiff1d(np.arange(len(task)), fixed))
     if len(free) <= MOST_ROWS:
         return np.arange(len(task))
     parts = [fixed]
-    for value in np.unique(task.y[free]) if classify else [None]:
+    for value in np.unique(task.y[free]) if plan.classify else [None]:
         members = free if value is None else free[task.y[free] == value]
         parts.append(members[: int(np.ceil(len(members) * MOST_ROWS / len(free)))])
     return np.sort(np.concatenate(parts))
-
-
-def _available_rows(task: Task, classify: bool) -> int:
-    """Count the rows (of the rarest class) that a support can have; 0 where there is one class."""
-    y = task.y if task.support is None else task.y_support
-    counts = np.unique(y, return_counts=True)[1] if classify else np.array([len(y)])
-    n = 0 if classify and len(counts) < 2 else int(counts.min())
-    return n // 2 if task.support is None else n

@@ -24,7 +24,8 @@ from sklearn_meta.analysis.report import CASES, SizeVerdict, TaskReport, judge
 from sklearn_meta.model_selection import TaskComparison
 from sklearn_meta.parameters import check_parameter, integer, option
 from sklearn_meta.tasks import Task
-from sklearn_meta.tasks.validate import target_kind
+from sklearn_meta.tasks.split import SUPPORTS
+from sklearn_meta.tasks.validate import UNUSABLE, target_kind, warn_of_skipped
 
 __all__ = ["advise", "analyse"]
 
@@ -37,7 +38,10 @@ def analyse(
     groups: Any = None,
     target_type: str | None = None,
     metric: Metric = "transfer",
+    support_sizes: Any = None,
+    support: str = "stratified",
     max_tasks: int = 200,
+    unusable: str = "raise",
     random_state: Any = None,
     verbose: int = 0,
 ) -> TaskReport:
@@ -49,8 +53,7 @@ def analyse(
     from a few rows of a held-out task and predicts the other rows. Meta-learning pays at a size of
     support if the best learner across tasks is ahead of the best of the others, by the 95 %
     interval over tasks and by enough to matter. Tasks that are unlike all others do not count:
-    everything is repeated without them. A size of support is tried if nine tasks in ten, or 20 of
-    them, have enough rows.
+    everything is repeated without them.
 
     Parameters
     ----------
@@ -70,8 +73,19 @@ def analyse(
     metric : str or callable, default="transfer"
         Metric of the distances between tasks, by which groups are identified: a metric of
         :func:`~sklearn_meta.analysis.task_distances` that needs no estimator.
+    support_sizes : int, sequence of int or None, default=None
+        Rows of each class (in total for regression, and unless `support` is "stratified") to learn
+        a task from. A size is tried on the tasks with more rows, and the notes of the report count
+        them. None: sizes up to half of the rows of the median task, and those that 20 tasks have
+        enough rows for.
+    support : {"stratified", "random", "first"}, default="stratified"
+        How supports are drawn, as in :func:`~sklearn_meta.model_selection.compare`.
     max_tasks : int, default=200
         Largest number of tasks; if there are more, this many are drawn.
+    unusable : {"raise", "skip"}, default="raise"
+        What to do about a task that cannot be used (NaN, other features than most tasks): "raise"
+        an error, or "skip" it with a warning and a note in the report. Tasks with too few rows are
+        always left out, with a note.
     random_state : int, RandomState instance or None, default=None
         Seed of supports, folds, features and all other draws.
     verbose : int, default=0
@@ -113,19 +127,26 @@ def analyse(
     check_parameter("max_tasks", max_tasks, integer(quick.MIN_TASKS), "analyse")
     if not callable(metric):
         check_parameter("metric", metric, option(*sorted({*METRICS} - NEED_ESTIMATOR)), "analyse")
+    check_parameter("support", support, SUPPORTS, "analyse")
+    check_parameter("unusable", unusable, UNUSABLE, "analyse")
     target_type = _target_type(estimator, target_type)
-    data, raw = quick.as_numeric_tasks(tasks, y, groups, estimator, target_type)
+    usable, raw = quick.as_numeric_tasks(tasks, y, groups, estimator, target_type, unusable)
+    data, n_tasks = tuple(usable.tasks), len(usable.tasks) + len(usable.skipped)
+    warn_of_skipped(usable.skipped, n_tasks)
     target_type = target_type or target_kind(data)
     classify, rng = target_type == "class", check_random_state(random_state)
     # ---- tasks, their rows, and sizes of support
-    rows, notes = quick.choose_rows(data, classify, max_tasks, rng)
+    plan = quick.SupportSizes(_check_sizes(support_sizes), classify, support)
+    rows, notes = quick.choose_rows(data, plan, max_tasks, rng)
+    if usable.skipped:
+        notes.insert(0, f"Tasks that cannot be used were skipped: {len(usable.skipped)}.")
     data = tuple(quick.take(data[i], rows[i]) for i in rows)
     if raw is not None:
         raw = [quick.take(raw[i], rows[i]) for i in rows]
         notes.append("Quick learners get the rows as the transformers of the pipeline return them.")
-    by_size = quick.sizes_by_tasks(data, classify)
+    by_size = plan.by_tasks(data)
     compared = by_size[0][1]  # the tasks of larger supports are among them
-    notes += _notes_on_sizes(by_size, len(data))
+    notes += _notes_on_sizes(by_size, len(data), plan)
     # ---- learners, and the inputs that they get
     labels = _shared_labels([data[i] for i in compared]) if classify else None
     transformers = quick.fit_views([data[i] for i in compared], rng)
@@ -141,7 +162,8 @@ def analyse(
     # ---- scores on held-out tasks
     def compare_on(members: list[int]) -> TaskComparison:
         groups = [(sizes, [i for i in members if i in available]) for sizes, available in by_size]
-        return quick.compare_sizes(learners, views, groups, seed=seed, verbose=verbose)
+        how: dict[str, Any] = {"support": support, "seed": seed, "verbose": verbose}
+        return quick.compare_sizes(learners, views, groups, **how)
 
     comparison = compare_on(compared)
     last = judge(comparison, by_size[-1][0][-1])
@@ -169,7 +191,10 @@ def analyse(
     if metric == "transfer" and not classify:
         distances = distances * (_variance(data) / variance)
     verdicts = tuple(judge(comparison, size) for size in comparison.sizes if size)
-    names = [f"task {i}" if t.name is None else t.name for i, t in zip(rows, data, strict=True)]
+    positions = [usable.positions[i] for i in rows]
+    names = [
+        f"task {i}" if t.name is None else t.name for i, t in zip(positions, data, strict=True)
+    ]
     report = TaskReport(
         names=tuple(map(str, names)),
         target_type=target_type,
@@ -201,8 +226,25 @@ def _target_type(estimator: BaseEstimator | None, target_type: str | None) -> st
     return predicts
 
 
-def _notes_on_sizes(by_size: Sequence[tuple[list[int], list[int]]], n_tasks: int) -> list[str]:
+def _check_sizes(support_sizes: Any) -> tuple[int, ...] | None:
+    """Return the support sizes in ascending order, or None."""
+    if support_sizes is None:
+        return None
+    listed = support_sizes if np.iterable(support_sizes) else [support_sizes]
+    sizes = {int(check_parameter("support_sizes", n, integer(1), "analyse")) for n in listed}
+    if not sizes:
+        raise ValueError("support_sizes is empty; give at least one, or None.")
+    return tuple(sorted(sizes))
+
+
+def _notes_on_sizes(
+    by_size: Sequence[tuple[list[int], list[int]]], n_tasks: int, plan: quick.SupportSizes
+) -> list[str]:
     notes, (sizes, compared) = [], by_size[0]
+    tried = {size for sizes, _ in by_size for size in sizes}
+    if lost := [size for size in plan.sizes or () if size not in tried]:
+        listed = ", ".join(map(str, lost))
+        notes.append(f"Fewer than {quick.MIN_TASKS} tasks have enough rows for {listed}.")
     if n_short := n_tasks - len(compared):
         of = f"a support of {sizes[-1]}"
         notes.append(f"Tasks with too few rows for {of} were not compared: {n_short}.")

@@ -38,17 +38,19 @@ from sklearn_meta.model_selection.baselines import (
 )
 from sklearn_meta.model_selection.compare import default_support_size
 from sklearn_meta.model_selection.evaluate import (
+    SplitPlan,
     make_jobs,
+    notes_on_training,
     run_jobs,
-    split_rows,
     warn_of_failures,
 )
 from sklearn_meta.model_selection.scorer import margin_of, metric_of
-from sklearn_meta.model_selection.task_estimator import as_raw_tasks, is_meta_fitted, learner_of
+from sklearn_meta.model_selection.task_estimator import is_meta_fitted, learner_of, open_raw_tasks
 from sklearn_meta.outer.failures import check_error_score
 from sklearn_meta.parameters import check_parameter, real
 from sklearn_meta.tasks import Task
-from sklearn_meta.tasks.validate import check_same_rows
+from sklearn_meta.tasks.split import SUPPORTS
+from sklearn_meta.tasks.validate import UNUSABLE, check_same_rows, warn_of_skipped
 
 __all__ = ["GainOver", "TransferGain", "TransferGainDisplay", "gain_over", "transfer_gain"]
 
@@ -73,8 +75,10 @@ def transfer_gain(
     training_tasks: Any = None,
     scoring: Any = None,
     margin: float | None = None,
+    support: str = "stratified",
     random_state: Any = None,
     error_score: Any = np.nan,
+    unusable: str = "raise",
 ) -> TransferGain:
     """Measure what a meta-fitted estimator gains over baselines on held-out tasks.
 
@@ -109,11 +113,16 @@ def transfer_gain(
     margin : float or None, default=None
         Mean gains up to it do not matter. None: 0.01 of accuracy or R^2; 1 % of the mean score of
         the baseline for other scores.
+    support : {"stratified", "random", "first"}, default="stratified"
+        How supports are drawn, as in :func:`~sklearn_meta.model_selection.compare`.
     random_state : int, RandomState instance or None, default=None
         Random state of the supports drawn and of the baselines.
     error_score : "raise" or float, default=np.nan
         Score of a task on which the fit or score of an estimator fails; NaN leaves it out of the
         comparison with that estimator. A warning names both. "raise" raises the error.
+    unusable : {"raise", "skip"}, default="raise"
+        What to do about a task that cannot be used, as in
+        :func:`~sklearn_meta.model_selection.compare`.
 
     Returns
     -------
@@ -147,23 +156,24 @@ def transfer_gain(
     classify = is_classifier(estimator)
     metric = metric_of(scoring, classify).name
     check_error_score(error_score, "transfer_gain")
+    check_parameter("support", support, SUPPORTS, "transfer_gain")
     check_parameter("margin", margin, real(0.0, none=True), "transfer_gain")
-    held_out = as_raw_tasks(estimator, tasks, y, groups)
+    check_parameter("unusable", unusable, UNUSABLE, "transfer_gain")
+    usable = open_raw_tasks(estimator, tasks, y, groups, unusable=unusable)
     training = list[Task]()
     if training_tasks is not None:
         columns = (y, groups) if hasattr(training_tasks, "columns") else (None, None)
-        training = as_raw_tasks(estimator, training_tasks, *columns)
-        check_same_rows(training[0], held_out[0], "In training_tasks: task 0", "the tasks")
+        opened = open_raw_tasks(estimator, training_tasks, *columns, unusable=unusable)
+        n_tasks = len(opened.tasks) + len(opened.skipped)
+        warn_of_skipped(opened.skipped, n_tasks, "In training_tasks: ")
+        training = opened.tasks
+        check_same_rows(training[0], usable.tasks[0], "In training_tasks: task 0", "the tasks")
     seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
-    splits = split_rows(
-        held_out,
-        (None,),
-        _support_size(measured, held_out),
-        seed,
-        classify=classify,
-        min_query=2 if metric == "r2" else 1,
-    )
-    folds, once = _make_folds(training, held_out), [Fold({}, dict(enumerate(held_out)))]
+    size = _support_size(measured, usable.tasks)
+    plan = SplitPlan((None,), size, classify, support, min_query=2 if metric == "r2" else 1)
+    splits = plan.split_all(usable, [seed], unusable)
+    held_out = dict(zip(usable.positions, usable.tasks, strict=True))
+    folds, once = _make_folds(training, held_out), [Fold({}, held_out)]
     others, notes = _make_baselines(measured, baselines, folds, scoring)
     if training_tasks is None and any(_learns(named) for named in others):
         notes.append(
@@ -176,17 +186,20 @@ def transfer_gain(
         for job in make_jobs(
             [named],
             folds if _learns(named) else once,
-            {seed: splits},
+            splits,
             scoring=scoring,
             error_score=error_score,
             prefit=named.trains and is_meta_fitted(named.estimator),
+            unusable=unusable,
         )
     ]
     results = run_jobs(jobs)
     warn_of_failures(jobs, results, error_score)
+    notes += notes_on_training(jobs, results)
     scores = {named.name: np.empty(len(held_out)) for named in (measured, *others)}
+    place = {position: k for k, position in enumerate(held_out)}
     for job, result in zip(jobs, results, strict=True):
-        scores[job.named.name][[*job.test]] = result.scores[0]
+        scores[job.named.name][[place[i] for i in job.test]] = result.scores[0]
     gains = {}
     for named in others:
         a, b = scores[measured.name], scores[named.name]
@@ -202,7 +215,7 @@ def transfer_gain(
         "Intervals are over tasks, for these trained models. Training again may change the gains; "
         "compare measures this with several seeds."
     )
-    names = tuple(names_of(held_out))
+    names = tuple(names_of(usable.tasks))
     return TransferGain(measured.name, metric, names, scores, gains, tuple(notes))
 
 
@@ -234,13 +247,14 @@ def _support_size(measured: NamedEstimator, tasks: Sequence[Task]) -> int | None
     return size
 
 
-def _make_folds(training: Sequence[Task], held_out: Sequence[Task]) -> list[Fold]:
+def _make_folds(training: Sequence[Task], held_out: Mapping[int, Task]) -> list[Fold]:
     """Return the tasks to train on and to score; without training tasks, parts of the others."""
     n = len(held_out)
     if training or n == 1:
-        return [Fold(dict(enumerate(training)), dict(enumerate(held_out)))]
+        return [Fold(dict(enumerate(training)), held_out)]
+    items = list(held_out.items())
     return [
-        Fold(*({i: held_out[i] for i in part.tolist()} for part in parts))
+        Fold(*(dict(items[k] for k in part.tolist()) for part in parts))
         for parts in KFold(min(N_FOLDS, n)).split(np.zeros(n))
     ]
 

@@ -183,7 +183,7 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
         Raises
         ------
         TaskError
-            If a task cannot be used; the message names it.
+            If a task cannot be used; the message names it. With ``unusable="skip"``, if none can.
         ValueError
             If a parameter is out of range.
         FloatingPointError
@@ -200,10 +200,11 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
         """
         self.check_parameters()
         with self._unchanged_on_error():
-            state, history = self._learn_prior(tasks, y, groups, validation_tasks)
+            state, history, skipped = self._learn_prior(tasks, y, groups, validation_tasks)
             self._clear_fit()
             self._meta_state = state
             self.history_ = history
+            self.skipped_tasks_ = [task.entry for task in skipped]
         return self
 
     def estimate_memory(
@@ -264,24 +265,26 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
             the support or any number; it is not looked at. Any sequence that is no list or tuple
             is read item by item, and never held as a whole.
         error_score : "raise" or float, default=np.nan
-            What to do about a task on which adapting diverges. With a number, its predictions are
-            missing, and a warning names it; the other tasks are predicted.
+            What to do about a task that cannot be used (NaN, other features than in meta-training,
+            no fixed support, unknown labels) or on which adapting diverges. With a number, its
+            predictions are missing, and a warning names it; the other tasks are predicted.
 
         Returns
         -------
         y : list of ndarray of shape (n_query,) or (n_query, n_outputs)
-            Predicted labels or targets, in the order of the tasks. Where adapting diverged, NaN
-            for targets, and None for labels.
+            Predicted labels or targets, in the order of the tasks. Missing ones are NaN for
+            targets, and None for labels.
 
         Raises
         ------
         TaskError
-            If a task cannot be used, or has no fixed support.
+            If `tasks` is no sequence of tasks, or none of them can be used; with "raise", if one
+            of them cannot.
         FloatingPointError
             If adapting diverges, and `error_score` is "raise".
         """
         check_error_score(error_score, "predict_tasks")
-        stacks = self.predict_stacks(tasks)
+        stacks = self._predictor(error_score).predict(tasks)
         predictions, _ = read_stacks(stacks, lambda stack: stack.predictions(), error_score)
         return predictions
 
@@ -303,7 +306,7 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
         def read(stack: PredictedStack) -> Iterator[Prediction]:
             return zip(stack.predictions(), stack.probabilities(), strict=True)
 
-        predictions, _ = read_stacks(self.predict_stacks(tasks), read, np.nan)
+        predictions, _ = read_stacks(self._predictor(np.nan).predict(tasks), read, np.nan)
         return predictions
 
     def score_tasks(self, tasks: Any, *, error_score: Any = np.nan) -> NDArray[np.float64]:
@@ -315,8 +318,9 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
             With a fixed support; for R^2, at least two query rows. Any sequence that is no list
             or tuple is read item by item, and never held as a whole.
         error_score : "raise" or float, default=np.nan
-            The score of a task on which adapting diverges; a warning names it. "raise" makes it an
-            error.
+            The score of a task that cannot be used (as in `predict_tasks`; for R^2, also with a
+            single query row) or on which adapting diverges; a warning names it. "raise" makes it
+            an error.
 
         Returns
         -------
@@ -326,12 +330,14 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
         Raises
         ------
         TaskError
-            If a task cannot be used, or has no fixed support.
+            If `tasks` is no sequence of tasks, or none of them can be used; with "raise", if one
+            of them cannot.
         FloatingPointError
             If adapting diverges, and `error_score` is "raise".
         """
         check_error_score(error_score, "score_tasks")
-        stacks = self.predict_stacks(tasks)
+        min_query = 2 if self.target_type == "real" else 1
+        stacks = self._predictor(error_score, min_query).predict(tasks)
         scores, failures = read_stacks(stacks, lambda stack: stack.scores(), error_score)
         in_order = np.array(scores, dtype=np.float64)
         if failures.failed:  # else it may be "raise"
@@ -350,10 +356,19 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
         -------
         iterator of PredictedStack
             All tasks, in any order.
+
+        Raises
+        ------
+        TaskError
+            If a task cannot be used, or has no fixed support.
         """
+        return self._predictor("raise").predict(tasks)
+
+    def _predictor(self, error_score: Any, min_query: int = 1) -> TaskPredictor:
+        """Return what predicts many tasks; with a number as `error_score`, it skips some."""
         self.check_state()
         labels = self.label_space
-        predictor = TaskPredictor(
+        return TaskPredictor(
             make_prior=self.make_prior,
             state=self._meta_state,
             target_type=self.target_type,
@@ -364,8 +379,9 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
             encode_targets=self.encode_targets,
             owner=type(self).__name__,
             remedy=self.remedy,
+            skip=error_score != "raise",
+            min_query=min_query,
         )
-        return predictor.predict(tasks)
 
     def transform(self, X: Any) -> NDArray[Any]:
         """Embed rows by the backbone, adapted to the support of the last `fit`.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,6 +12,7 @@ from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import Tags
 
 from sklearn_meta._archive import save_object
+from sklearn_meta.base.predict_tasks import check_query, fixed_support
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.outer.failures import (
     NUMERICAL,
@@ -21,12 +21,21 @@ from sklearn_meta.outer.failures import (
     check_error_score,
     no_prediction,
 )
-from sklearn_meta.tasks import Task, as_tasks
+from sklearn_meta.parameters import check_parameter
+from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.tables import dense, feature_names
-from sklearn_meta.tasks.validate import check_feature_names, check_task_names, label
+from sklearn_meta.tasks.validate import (
+    UNUSABLE,
+    UsableTasks,
+    check_feature_names,
+    check_task_names,
+    label,
+    usable_tasks,
+    warn_of_skipped,
+)
 from sklearn_meta.tasks.values import as_rows
 
-__all__ = ["NumpyMetaLearner", "check_have_support", "flat_rows"]
+__all__ = ["NumpyMetaLearner", "flat_rows"]
 
 Self = TypeVar("Self", bound="NumpyMetaLearner")
 LEARNED = ("meta_state", "meta_feature_names", "_adapted")  # besides names that end in "_"
@@ -37,6 +46,7 @@ class NumpyMetaLearner(BaseEstimator):
 
     meta_state: Any = None  # the learned prior; each subclass has its own
     meta_feature_names: tuple[str, ...] | None = None  # columns of the tasks of meta_fit
+    unusable = "raise"  # a parameter of those learners that users meet
 
     def reset_meta(self: Self) -> Self:
         """Forget the learned prior, and the adaptation with it.
@@ -76,8 +86,9 @@ class NumpyMetaLearner(BaseEstimator):
         tasks : sequence of tasks
             Tasks with a fixed support.
         error_score : "raise" or float, default=np.nan
-            What to do about a task without finite predictions. With a number, its predictions are
-            missing, and a warning names it; the other tasks are predicted.
+            What to do about a task that cannot be used, or has no finite predictions. With a
+            number, its predictions are missing, and a warning names it; the other tasks are
+            predicted.
 
         Returns
         -------
@@ -88,10 +99,11 @@ class NumpyMetaLearner(BaseEstimator):
         Raises
         ------
         TaskError
-            If a task is invalid, or has no fixed support.
+            If `tasks` is no sequence of tasks, or none of them can be used; with "raise", if one
+            of them cannot.
         """
-        checked, predicted, failures = self._predict_tasks(tasks, error_score)
-        failures.report(len(checked), error_score)
+        _, predicted, failures = self._predict_usable(tasks, error_score)
+        failures.report(len(predicted), error_score)
         return predicted
 
     def score_tasks(self, tasks: Any, *, error_score: Any = np.nan) -> NDArray[np.float64]:
@@ -102,33 +114,69 @@ class NumpyMetaLearner(BaseEstimator):
         tasks : sequence of tasks
             Tasks with a fixed support.
         error_score : "raise" or float, default=np.nan
-            Score of a task without finite predictions; a warning names it.
+            Score of a task that cannot be used (for R^2, also one with a single query row) or has
+            no finite predictions; a warning names it. "raise" makes it an error.
 
         Returns
         -------
         scores : ndarray of shape (n_tasks,)
             Score of each task.
         """
-        metric = accuracy_score if is_classifier(self) else r2_score
-        checked, predicted, failures = self._predict_tasks(tasks, error_score)
-        scores = [
-            error_score if i in failures.failed else metric(task.y_query, y)
-            for i, (task, y) in enumerate(zip(checked, predicted, strict=True))
-        ]
-        failures.report(len(checked), error_score)
-        return np.array(scores, dtype=np.float64)
+        is_class = is_classifier(self)
+        metric, min_query = (accuracy_score, 1) if is_class else (r2_score, 2)
+        usable, predicted, failures = self._predict_usable(tasks, error_score, min_query)
+        scores = np.full(len(predicted), np.nan)
+        for task, i in zip(usable.tasks, usable.positions, strict=True):
+            if i not in failures.failed:
+                scores[i] = metric(task.y_query, predicted[i])
+        if failures.failed:  # else it may be "raise"
+            scores[[*failures.failed]] = error_score
+        failures.report(len(predicted), error_score)
+        return scores
+
+    def _predict_usable(
+        self, tasks: Any, error_score: Any, min_query: int = 1
+    ) -> tuple[UsableTasks, list[NDArray[Any]], Failures]:
+        """Return the usable tasks, predictions for all, and the failures, which are not reported.
+
+        With "raise" as `error_score`, a task that cannot be used is an error.
+        """
+        check_error_score(error_score, type(self).__name__)
+        skip = error_score != "raise"
+        usable = usable_tasks(
+            tasks, target_type=self._target_type, unusable="skip" if skip else "raise"
+        )
+
+        def check(task: Task, i: int) -> None:
+            if skip or i == 0:
+                check_task_names(task, i, self.meta_feature_names)
+            if skip:
+                check_query(task, i, min_query)
+            fixed_support(task, i)
+
+        usable.keep(check, skip=skip)
+        predicted, failures = self._predict_tasks(usable, error_score)
+        for task in usable.skipped:
+            failures.failed[task.position] = Reason(task.label, task.reason)
+            y = np.zeros(0) if task.task is None else task.task.y
+            predicted[task.position] = no_prediction(task.n_query, y, self._target_type)
+        return usable, [predicted[i] for i in range(len(predicted))], failures
+
+    @property
+    def _target_type(self) -> str:
+        return "class" if is_classifier(self) else "real"
 
     def _predict_tasks(
-        self, tasks: Any, error_score: Any
-    ) -> tuple[Sequence[Task], list[NDArray[Any]], Failures]:
-        """Return validated tasks, their predictions, and the failures, which are not reported."""
-        check_error_score(error_score, type(self).__name__)
-        estimator, target_type = clone(self), "class" if is_classifier(self) else "real"
-        checked = as_tasks(tasks, target_type=target_type)
-        check_task_names(checked[0], 0, self.meta_feature_names)
-        check_have_support(checked)
-        predicted, failures = list[NDArray[Any]](), Failures()
-        for i, task in enumerate(checked):
+        self, usable: UsableTasks, error_score: Any
+    ) -> tuple[dict[int, NDArray[Any]], Failures]:
+        """Return predictions by position, and the failures, which are not reported.
+
+        A task that the estimator refuses becomes one of the skipped ones.
+        """
+        estimator, target_type = clone(self), self._target_type
+        predicted, failures = dict[int, NDArray[Any]](), Failures()
+
+        def predict(task: Task, i: int) -> Task:
             try:
                 y = estimator.fit(task.X_support, task.y_support).predict(task.X_query)
                 if target_type == "real" and not np.isfinite(y).all():
@@ -136,8 +184,25 @@ class NumpyMetaLearner(BaseEstimator):
             except NUMERICAL as error:
                 failures.add(Failures({i: Reason(label(task, i), str(error))}), error_score)
                 y = no_prediction(len(task.y_query), task.y, target_type)
-            predicted.append(y)
-        return checked, predicted, failures
+            except ValueError as error:
+                if error_score == "raise":
+                    raise
+                raise TaskError(f"{label(task, i)}: {error}") from error
+            predicted[i] = y
+            return task
+
+        usable.map(predict, skip=error_score != "raise")
+        return predicted, failures
+
+    def _open_tasks(self, tasks: Any, y: Any = None, groups: Any = None) -> UsableTasks:
+        """Validate the tasks of `meta_fit`; with ``unusable="skip"``, leave out some of them."""
+        unusable = check_parameter("unusable", self.unusable, UNUSABLE, type(self).__name__)
+        return usable_tasks(tasks, y, groups, target_type=self._target_type, unusable=unusable)
+
+    def _list_skipped(self, usable: UsableTasks) -> None:
+        """Warn of tasks that were left out, and list them in `skipped_tasks_`."""
+        warn_of_skipped(usable.skipped, len(usable.tasks) + len(usable.skipped))
+        self.skipped_tasks_ = [task.entry for task in usable.skipped]
 
     def check_meta_fitted(self) -> Any:
         """Return the learned prior.
@@ -174,21 +239,14 @@ class NumpyMetaLearner(BaseEstimator):
         tags.input_tags.sparse = True
         return tags
 
+    def __sklearn_is_fitted__(self) -> bool:
+        return any(name.endswith("_") and name != "skipped_tasks_" for name in vars(self))
+
     def __sklearn_clone__(self: Self) -> Self:
         twin: Self = super().__sklearn_clone__()
         if self.meta_state is not None:
             twin.meta_state, twin.meta_feature_names = self.meta_state, self.meta_feature_names
         return twin
-
-
-def check_have_support(tasks: Sequence[Task]) -> None:
-    """Raise a TaskError for the first task without a fixed support."""
-    for i, task in enumerate(tasks):
-        if task.support is None:
-            raise TaskError(
-                f"{label(task, i)} has no fixed support to adapt to. Give it one, "
-                "Task(X, y, support=...), or draw one with sklearn_meta.tasks.split_task."
-            )
 
 
 def flat_rows(X: Any, dtype: Any = np.float64) -> NDArray[Any]:

@@ -21,9 +21,15 @@ from sklearn_meta.outer.memory import bytes_of_a_row
 from sklearn_meta.outer.scaling import Scaling
 from sklearn_meta.outer.state import MetaState, scaling_for, tensors_of, to_torch
 from sklearn_meta.tasks import Task
-from sklearn_meta.tasks.lazy import as_lazy, is_lazy
+from sklearn_meta.tasks.lazy import TaskReader, as_lazy, is_lazy
 from sklearn_meta.tasks.tables import dtype_of_rows
-from sklearn_meta.tasks.validate import as_list, label
+from sklearn_meta.tasks.validate import (
+    SkippedTask,
+    as_list,
+    label,
+    raise_unusable,
+    skipped_task,
+)
 
 __all__ = [
     "MAX_NUMBERS",
@@ -31,6 +37,8 @@ __all__ = [
     "Prediction",
     "Prior",
     "TaskPredictor",
+    "check_query",
+    "fixed_support",
     "numbers_of_a_row",
     "r2_of_tasks",
     "read_stacks",
@@ -46,6 +54,7 @@ N_TASKS = 4096  # of a window, whose tasks are sorted by size; enough to fill st
 N_WINDOW_NUMBERS = 2**22  # of X in a window of tasks that are read for it: 32 MB
 # numbers in one stack: on a CPU few enough for its caches, on a GPU enough to fill it
 MAX_NUMBERS = {"cpu": 2**21, "cuda": 2**26}
+NOTHING = Task(np.zeros((1, 1)), np.zeros(1))  # in place of a task that could not be read
 COPIES = 3  # of the parameters of a task: before a step, its gradient, after it
 
 
@@ -144,15 +153,40 @@ class PredictedTargets(PredictedStack):
         return scores
 
     def _check_scorable(self) -> None:
-        too_few = [(i, k) for k, i in enumerate(self.positions) if self.n_query[k] < 2]
-        if too_few:
-            i, k = min(too_few)
-            task = self.tasks[k]
-            raise TaskError(
-                f"{label(task, i)}: R^2 needs at least two query rows, the task has "
-                f"one (X of shape {(len(task), *task.row_shape)}, support of "
-                f"{len(task) - 1} rows). predict_tasks gives its prediction."
-            )
+        for i, task in sorted(
+            zip(self.positions, self.tasks, strict=True), key=lambda pair: pair[0]
+        ):
+            check_query(task, i, 2)
+
+
+@dataclass(frozen=True)
+class UnusableStack(PredictedStack):
+    """Tasks that cannot be used, whose predictions are missing."""
+
+    target_type: str
+
+    @classmethod
+    def of(cls, skipped: Sequence[SkippedTask], target_type: str) -> UnusableStack:
+        """Return the stack of these tasks; one that could not be read has no query rows."""
+        failed = {s.position: Reason(s.label, s.reason) for s in skipped}
+        empty, n_query = np.zeros((len(failed), 0, 0)), np.array([s.n_query for s in skipped])
+        tasks = [s.task or NOTHING for s in skipped]
+        return cls([*failed], tasks, empty, empty, n_query, Failures(failed), target_type)
+
+    def predictions(self) -> list[NDArray[Any]]:
+        """Return missing labels or targets."""
+        pairs = zip(self.n_query, self.tasks, strict=True)
+        return [no_prediction(int(n), task.y, self.target_type) for n, task in pairs]
+
+    def probabilities(self) -> list[NDArray[np.float64] | None]:
+        """Return one column of NaN for each task; None for targets."""
+        if self.target_type == "real":
+            return [None] * len(self.tasks)
+        return [np.full((n, 1), np.nan) for n in self.n_query]
+
+    def scores(self) -> NDArray[np.float64]:
+        """Return NaN for each task."""
+        return np.full(len(self.tasks), np.nan)
 
 
 def r2_of_tasks(truth: NDArray[Any], predicted: NDArray[Any]) -> NDArray[np.float64]:
@@ -185,7 +219,7 @@ class Window:
     """Consecutive tasks, validated."""
 
     tasks: Sequence[Task]
-    begin: int  # position of the first of them among all
+    numbers: Sequence[int]  # their positions among all
     supports: Sequence[Ints]
     n_support: Ints  # (n_tasks,)
     n_query: Ints
@@ -211,17 +245,21 @@ class TaskPredictor:
     encode_targets: Callable[[NDArray[Any]], Any]  # raises a ValueError for unknown labels
     owner: str
     remedy: Callable[[], str]  # what to change where adapting diverges
+    skip: bool = False  # tasks that cannot be used have no prediction, else they are an error
+    min_query: int = 1  # rows of the query that a task needs; checked with `skip`
 
     def predict(self, tasks: Any) -> Iterator[PredictedStack]:
         """Yield the predictions of all tasks, in any order; the caller's estimator is unchanged.
 
-        A TaskError names the first task that cannot be used, or has no fixed support.
+        A TaskError names the first task that cannot be used, or has no fixed support. With `skip`
+        it is raised only if no task can be used.
         """
         prior = size = None
         n_outputs = 0
         if self.state is None and self.target_type == "class":  # one cold start for all
-            n_outputs = max(int(window.n_way.max()) for window in self._windows(tasks))
-        for window in self._windows(tasks):
+            n_outputs = max(int(window.n_way.max()) for window in self._windows(tasks, []))
+        skipped: list[SkippedTask] = []
+        for window in self._windows(tasks, skipped):
             if prior is None or size is None:
                 first = window.tasks[0]
                 with torch.inference_mode(False):  # the caller may use it; the inner loop cannot
@@ -231,34 +269,87 @@ class TaskPredictor:
                 with torch.inference_mode(False):
                     stack = self._predict_stack(window, chosen, prior)
                 yield stack
+        if skipped:
+            yield UnusableStack.of(skipped, self.target_type)
 
     # ---- reading and validation --------------------------------------------------------------
 
-    def _windows(self, tasks: Any) -> Iterator[Window]:
-        for begin, part in read_in_parts(tasks, self.target_type):
-            if begin == 0 and self.state is not None:
-                self.state.check_task(part[0], 0, self.owner)
-            supports = fixed_supports(part, begin)
-            n_support = np.array([len(support) for support in supports])
-            n_query = np.array([len(task) for task in part]) - n_support
-            labels = None
-            if self.target_type == "class":
-                labels = encode_labels([task.y for task in part], supports)
-                self._check_labels(part, begin, labels)
-            yield Window(part, begin, supports, n_support, n_query, labels)
+    def _windows(self, tasks: Any, skipped: list[SkippedTask]) -> Iterator[Window]:
+        """Yield the tasks that can be used; add the others to `skipped`, or raise for the first."""
+        is_empty = True
+        for numbers, part in self._read_in_parts(tasks, skipped):
+            if part:
+                window = self._make_window(part, numbers)
+                unknown = self._unknown_labels(window)
+                if unknown:
+                    skipped += unknown
+                    numbers = [i for i in numbers if i not in {task.position for task in unknown}]
+                    part = [t for t, i in zip(part, window.numbers, strict=True) if i in numbers]
+            if part:
+                is_empty = False
+                yield self._make_window(part, numbers) if unknown else window
+        if is_empty:
+            raise_unusable(sorted(skipped, key=lambda task: task.position))
 
-    def _check_labels(self, tasks: Sequence[Task], begin: int, labels: TaskLabels) -> None:
-        """Raise a TaskError for labels that the prior does not know, or for more of them."""
+    def _read_in_parts(
+        self, tasks: Any, skipped: list[SkippedTask]
+    ) -> Iterator[tuple[Sequence[int], list[Task]]]:
+        """Yield validated tasks, many at a time, and their positions."""
+        is_read = is_lazy(tasks)
+        source = as_lazy(tasks if is_read else as_list(tasks))
+        check = self._check_usable if self.skip else None
+        unusable = "skip" if self.skip else "raise"
+        with TaskReader(source, self.target_type, unusable, check) as reader:
+            n, step = len(reader), N_TASKS
+            if is_read:  # the others are in memory
+                numbers = len(reader.first) * int(np.prod(reader.first.row_shape))
+                step = min(N_TASKS, max(1, N_WINDOW_NUMBERS // numbers))
+            for begin in range(0, n, step):
+                positions: Sequence[int] = range(n)[begin : begin + step]
+                if self.skip:
+                    part, others = reader.take_usable(positions)
+                    lost = {task.position for task in others}
+                    skipped += others
+                    positions = [i for i in positions if i not in lost] if lost else positions
+                else:
+                    part = reader.take(positions, range(n)[begin + step :])
+                    if begin == 0 and self.state is not None:
+                        self.state.check_task(part[0], 0, self.owner)
+                yield positions, part
+
+    def _check_usable(self, task: Task, i: int) -> None:
+        """Raise a TaskError for a task unlike those of meta-training, or without enough rows."""
+        if self.state is not None:
+            self.state.check_task(task, i, self.owner)
+        check_query(task, i, self.min_query)
+
+    def _make_window(self, tasks: Sequence[Task], numbers: Sequence[int]) -> Window:
+        supports = [fixed_support(task, i) for task, i in zip(tasks, numbers, strict=True)]
+        n_support = np.array([len(support) for support in supports])
+        n_query = np.array([len(task) for task in tasks]) - n_support
+        labels = None
+        if self.target_type == "class":
+            labels = encode_labels([task.y for task in tasks], supports)
+        return Window(tasks, numbers, supports, n_support, n_query, labels)
+
+    def _unknown_labels(self, window: Window) -> list[SkippedTask]:
+        """Return the tasks with labels that the prior does not know, or with more of them."""
+        labels, unknown = window.labels, list[SkippedTask]()
+        if labels is None:
+            return unknown
         has_unknown = self.max_n_way is not None and labels.n_way.max() > self.max_n_way
         if self.classes is not None:
             names = set(labels.values.tolist())
             has_unknown = has_unknown or not names <= set(self.classes.tolist())
-        if has_unknown:
-            for i, task in enumerate(tasks, begin):
-                try:
-                    self.encode_targets(task.y_support)
-                except ValueError as error:
-                    raise TaskError(f"{label(task, i)}: {error}") from None
+        for task, i in zip(window.tasks, window.numbers, strict=True) if has_unknown else ():
+            try:
+                self.encode_targets(task.y_support)
+            except ValueError as error:
+                named = TaskError(f"{label(task, i)}: {error}")
+                if not self.skip:
+                    raise named from None
+                unknown.append(skipped_task(task, i, named))
+        return unknown
 
     # ---- stacks ------------------------------------------------------------------------------
 
@@ -284,7 +375,7 @@ class TaskPredictor:
     def _predict_stack(self, window: Window, chosen: Ints, prior: Prior) -> PredictedStack:
         tasks = [window.tasks[i] for i in chosen]
         supports = [window.supports[i] for i in chosen]
-        positions = [window.begin + int(i) for i in chosen]
+        positions = [window.numbers[i] for i in chosen]
         names = [label(task, i) for task, i in zip(tasks, positions, strict=True)]
         dtype = dtype_of_rows([task.dtype for task in tasks])
         labels = window.labels
@@ -358,32 +449,27 @@ def scaled_support(support: Examples, scaling: Scaling, device: torch.device) ->
     )
 
 
-# ---- reading ---------------------------------------------------------------------------------
+# ---- rows of a task --------------------------------------------------------------------------
 
 
-def read_in_parts(tasks: Any, target_type: str) -> Iterator[tuple[int, list[Task]]]:
-    """Yield validated tasks, many at a time, and the position of the first of them."""
-    is_read = is_lazy(tasks)
-    with as_lazy(tasks if is_read else as_list(tasks)).reader(target_type) as reader:
-        n, step = len(reader), N_TASKS
-        if is_read:  # the others are in memory
-            numbers = len(reader.first) * int(np.prod(reader.first.row_shape))
-            step = min(N_TASKS, max(1, N_WINDOW_NUMBERS // numbers))
-        for begin in range(0, n, step):
-            yield begin, reader.take(range(n)[begin : begin + step], range(n)[begin + step :])
+def fixed_support(task: Task, i: int) -> Ints:
+    """Return the positions of the support rows, or refuse a task without a support."""
+    if task.support is None:
+        raise TaskError(
+            f"{label(task, i)} has no fixed support to adapt to. Give it one, "
+            "Task(X, y, support=...), or draw one with sklearn_meta.tasks.split_task."
+        )
+    return task.support
 
 
-def fixed_supports(tasks: Sequence[Task], begin: int) -> list[Ints]:
-    """Return the positions of the support rows, or refuse the first task without a support."""
-    supports = []
-    for i, task in enumerate(tasks, begin):
-        if task.support is None:
-            raise TaskError(
-                f"{label(task, i)} has no fixed support to adapt to. Give it one, "
-                "Task(X, y, support=...), or draw one with sklearn_meta.tasks.split_task."
-            )
-        supports.append(task.support)
-    return supports
+def check_query(task: Task, i: int, least: int) -> None:
+    """Raise a TaskError for a query that is too short for R^2."""
+    if len(task) - len(fixed_support(task, i)) < least:
+        raise TaskError(
+            f"{label(task, i)}: R^2 needs at least two query rows, the task has "
+            f"one (X of shape {(len(task), *task.row_shape)}, support of "
+            f"{len(task) - 1} rows). predict_tasks gives its prediction."
+        )
 
 
 def support_and_query(

@@ -39,7 +39,8 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
         anything("int or (int, int)"),
         "training",
         """Number of support rows in an episode, for tasks without a fixed support. A pair is a
-        range to draw from, so that one prior serves supports of different sizes.""",
+        range to draw from, so that one prior serves supports of different sizes; of a smaller
+        task, all rows but one are the support. A single number is needed of every task.""",
     )
 
     target_type: ClassVar[Literal["real"]] = "real"

@@ -272,14 +272,16 @@ class DummyMetaRegressor(RegressorMixin, NumpyMetaLearner):
     def fit(self, X: Any, y: Any) -> DummyMetaRegressor:
         """Shrink the centre of a support toward that of all tasks."""
         prior, y = self.check_meta_fitted(), np.asarray(y, dtype=np.float64)
-        center = _dummy_regressor(prior.strategy, y).constant_.ravel()
+        center = prior.center
+        if len(y):
+            center = _dummy_regressor(prior.strategy, y).constant_.ravel()
         with np.errstate(over="ignore", invalid="ignore"):  # tasks in different units
             noise = prior.within + len(y) * prior.between
             weight = len(y) * prior.between / np.where(noise > 0, noise, 1.0)
             shrunk = prior.center + weight * (center - prior.center)
         constant = np.where(np.isfinite(shrunk), shrunk, center)
         self._adapted = DummyRegressor(strategy="constant", constant=constant)
-        self._adapted.fit(np.zeros((len(y), 1)), y)
+        self._adapted.fit(np.zeros((1, 1)), constant.reshape(1, *y.shape[1:]))
         return self
 
     def predict(self, X: Any) -> NDArray[np.float64]:
@@ -290,10 +292,11 @@ class DummyMetaRegressor(RegressorMixin, NumpyMetaLearner):
 
 def _dummy_classifier(prior: LabelPrior, X: Any, y: NDArray[Any]) -> DummyClassifier:
     """Fit a dummy for the labels of one task."""
-    classes, counts = np.unique(y, return_counts=True)
+    classes, counts = np.unique(y if len(y) else [*prior.counts], return_counts=True)
     labels = classes.tolist()
     if prior.strategy == "constant" and prior.constant in labels:
-        return DummyClassifier(strategy="constant", constant=prior.constant).fit(y[:, None], y)
+        dummy = DummyClassifier(strategy="constant", constant=prior.constant)
+        return dummy.fit(np.zeros((len(labels), 1)), classes)
     strategy = "prior" if prior.strategy == "constant" else prior.strategy
     if all(k in prior.counts for k in labels):
         counts = np.array([prior.counts[k] for k in labels])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,18 +19,21 @@ from sklearn_meta.model_selection.baselines import (
 )
 from sklearn_meta.model_selection.evaluate import (
     RowSplit,
+    SplitPlan,
     make_jobs,
+    notes_on_training,
     run_jobs,
-    split_rows,
     warn_of_failures,
 )
 from sklearn_meta.model_selection.result import Record, TaskComparison
 from sklearn_meta.model_selection.scorer import metric_of
-from sklearn_meta.model_selection.task_estimator import as_raw_tasks, support_range
+from sklearn_meta.model_selection.task_estimator import open_raw_tasks, support_range
 from sklearn_meta.outer.failures import check_error_score
 from sklearn_meta.parameters import check_parameter, integer
 from sklearn_meta.pipeline import MetaPipeline
 from sklearn_meta.tasks import Task, TaskDistribution
+from sklearn_meta.tasks.split import SUPPORTS
+from sklearn_meta.tasks.validate import UNUSABLE, UsableTasks
 
 __all__ = ["compare", "default_support_size"]
 
@@ -43,10 +46,12 @@ def compare(
     *,
     cv: Any = 5,
     support_sizes: Any = None,
+    support: str = "stratified",
     seeds: Any = 3,
     baselines: Any = "auto",
     scoring: Any = None,
     error_score: Any = np.nan,
+    unusable: str = "raise",
     cache_dir: Any = None,
     n_jobs: int | None = None,
     verbose: int = 0,
@@ -73,8 +78,13 @@ def compare(
     cv : int, splitter or iterable of (train, test), default=5
         Folds of tasks: an int does not shuffle them. Positions are of tasks.
     support_sizes : int, sequence of int or None, default=None
-        Rows of each class (rows in total for regression) to adapt to. None: the fixed supports of
-        the tasks, or else the fewest rows that the first meta-learner is trained for.
+        Rows of each class (in total for regression, and unless `support` is "stratified") to adapt
+        to. With 0 rows, estimators with a prior predict from it, and others have no score. None:
+        the fixed supports of the tasks, or else the fewest rows that the first meta-learner is
+        trained for; a smaller task then gives the rows that it has, but one.
+    support : {"stratified", "random", "first"}, default="stratified"
+        How supports are drawn: the same number of rows of each class at random, rows of any classes
+        at random, or the first rows of the task, as they came in time. Regression knows no classes.
     seeds : int or sequence of int, default=3
         Number of seeds, or the seeds, of the rows drawn and of the estimators. Everything is
         trained again for each seed and fold, from different initial weights: its `random_state` is
@@ -94,6 +104,11 @@ def compare(
     error_score : "raise" or float, default=np.nan
         Score of a task on which the fit or score of an estimator fails; NaN leaves it out there. A
         warning names estimator and task. "raise" raises the error.
+    unusable : {"raise", "skip"}, default="raise"
+        What to do about a task that cannot be used (NaN, other features than most tasks, too few
+        rows for the largest support): "raise" an error, or "skip" it for all estimators, with one
+        warning. Tasks that only some estimators cannot be trained on, such as those with a single
+        class, are skipped in their meta-training, and `notes` name them.
     cache_dir : str, Path or None, default=None
         Folder of a :class:`joblib.Memory` that keeps the scores of each estimator, fold and seed.
         The same call later reads them, and trains only what is missing or has changed.
@@ -144,18 +159,28 @@ def compare(
     classify = is_classifier(named[0].estimator)
     metric = metric_of(scoring, classify).name
     check_error_score(error_score, "compare")
-    checked = _check_tasks(named, tasks, y, groups)
-    folds = _make_folds(cv, checked)
+    check_parameter("support", support, SUPPORTS, "compare")
+    check_parameter("unusable", unusable, UNUSABLE, "compare")
+    usable = _check_tasks(named, tasks, y, groups, unusable)
+    n_tasks = len(usable.tasks) + len(usable.skipped)
+    default_size = default_support_size(named)
+    by_class = classify and support == "stratified"
+    sizes = _check_sizes(support_sizes, usable.tasks, default_size, classify, by_class)
+    plan = SplitPlan(
+        sizes,
+        default_size,
+        classify,
+        support,
+        min_query=2 if metric == "r2" else 1,
+        are_exact=support_sizes is not None,
+    )
+    splits = plan.split_all(usable, _check_seeds(seeds), unusable)
+    checked = dict(zip(usable.positions, usable.tasks, strict=True))
+    folds = _make_folds(cv, checked, n_tasks)
     made, notes = make_baselines(baselines, named, folds, scoring)
     compared = [*named, *made]
-    default_size = default_support_size(named)
-    sizes = _check_sizes(support_sizes, checked, default_size, classify)
-    min_query = 2 if metric == "r2" else 1
-    splits = {
-        seed: split_rows(checked, sizes, default_size, seed, classify=classify, min_query=min_query)
-        for seed in _check_seeds(seeds)
-    }
-    jobs = make_jobs(compared, folds, splits, scoring=scoring, error_score=error_score)
+    how: dict[str, Any] = {"scoring": scoring, "error_score": error_score, "unusable": unusable}
+    jobs = make_jobs(compared, folds, splits, **how)
     results = run_jobs(jobs, cache_dir, n_jobs, verbose)
     warn_of_failures(jobs, results, error_score)
     records = [
@@ -170,10 +195,10 @@ def compare(
         kinds={est.name: est.kind for est in compared},
         baselines=tuple(est.name for est in made),
         sizes=sizes,
-        unit="row a class" if classify else "row",
+        unit="row a class" if by_class else "row",
         metric=metric,
         chance=_chance(metric, checked, tested, [*splits.values()]),
-        notes=(*notes, *_missing_scores(records)),
+        notes=(*notes, *notes_on_training(jobs, results), *_missing_scores(records)),
     )
 
 
@@ -183,18 +208,24 @@ def default_support_size(named: Sequence[NamedEstimator]) -> int | None:
     return next((sizes[0] for sizes in ranges if sizes is not None), None)
 
 
-def _check_tasks(named: Sequence[NamedEstimator], tasks: Any, y: Any, groups: Any) -> list[Task]:
+def _check_tasks(
+    named: Sequence[NamedEstimator], tasks: Any, y: Any, groups: Any, unusable: str
+) -> UsableTasks:
     if isinstance(tasks, TaskDistribution):
         raise TaskError(f"compare needs a sequence or table of tasks; pass a sample of {tasks!r}.")
     pipelines = (est.estimator for est in named if isinstance(est.estimator, MetaPipeline))
-    return as_raw_tasks(next(pipelines, named[0].estimator), tasks, y, groups)
+    first = next(pipelines, named[0].estimator)
+    return open_raw_tasks(first, tasks, y, groups, unusable=unusable)
 
 
-def _make_folds(cv: Any, tasks: Sequence[Task]) -> list[Fold]:
-    folds, n = [], len(tasks)
+def _make_folds(cv: Any, tasks: Mapping[int, Task], n: int) -> list[Fold]:
+    """Return folds of the n tasks, of those that can be used."""
+    folds = []
     for fold, (train, test) in enumerate(check_cv(cv).split(list(range(n)))):
         try:
-            train, test = (np.arange(n)[part].tolist() for part in (train, test))
+            train, test = (
+                [i for i in np.arange(n)[part].tolist() if i in tasks] for part in (train, test)
+            )
         except IndexError as error:
             raise ValueError(f"Fold {fold} of cv is not of the {n} tasks: {error}.") from None
         if shared := set(train) & set(test):
@@ -223,12 +254,16 @@ def _check_seeds(seeds: Any) -> list[int]:
 
 
 def _check_sizes(
-    support_sizes: Any, tasks: Sequence[Task], default_size: int | None, classify: bool
+    support_sizes: Any,
+    tasks: Sequence[Task],
+    default_size: int | None,
+    classify: bool,
+    by_class: bool,
 ) -> tuple[int | None, ...]:
     """Return the support sizes in ascending order; None for fixed supports of different sizes."""
     if support_sizes is not None:
         listed = support_sizes if np.iterable(support_sizes) else [support_sizes]
-        sizes = {int(check_parameter("support_sizes", n, integer(1), "compare")) for n in listed}
+        sizes = {int(check_parameter("support_sizes", n, integer(0), "compare")) for n in listed}
         if not sizes:
             raise ValueError("support_sizes is empty; give at least one, or None.")
         return tuple(sorted(sizes))
@@ -240,8 +275,8 @@ def _check_sizes(
     fixed: set[int | None] = set()
     for task in tasks:
         if task.support is None:
-            fixed.add(default_size)
-        elif classify:
+            fixed.add(default_size if by_class or not classify else None)
+        elif by_class:
             fixed |= set(np.unique(task.y_support, return_counts=True)[1].tolist())
         else:
             fixed.add(len(task.y_support))
@@ -249,7 +284,10 @@ def _check_sizes(
 
 
 def _chance(
-    metric: str, tasks: Sequence[Task], tested: Sequence[int], splits: Sequence[list[RowSplit]]
+    metric: str,
+    tasks: Mapping[int, Task],
+    tested: Sequence[int],
+    splits: Sequence[Mapping[int, RowSplit]],
 ) -> float | None:
     """Return the accuracy of predicting any label, or always the same one; 0 for R^2."""
     if metric != "accuracy":
@@ -270,7 +308,9 @@ def _missing_scores(records: Sequence[Record]) -> list[str]:
         if not np.isfinite(record.score)
     )
     return [
-        f"{name!r} has no score for {n} of the supports of size {size}: these tasks are left out "
-        "where it is compared."
+        f"{name!r} has no score with 0 rows, which it cannot learn from."
+        if size == 0
+        else f"{name!r} has no score for {n} of the supports of size {size}: these tasks are left "
+        "out where it is compared."
         for (name, size), n in missing.items()
     ]

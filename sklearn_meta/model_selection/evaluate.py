@@ -9,6 +9,7 @@ import re
 import sys
 import time
 import types
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,23 +24,24 @@ from sklearn.exceptions import FitFailedWarning
 
 from sklearn_meta._version import __version__
 from sklearn_meta._warnings import warn
-from sklearn_meta.exceptions import TaskError
+from sklearn_meta.exceptions import SkippedTaskWarning, TaskError
 from sklearn_meta.model_selection.baselines import Fold, NamedEstimator
 from sklearn_meta.model_selection.scorer import Metric, metric_of
-from sklearn_meta.model_selection.task_estimator import reraise_interrupts
+from sklearn_meta.model_selection.task_estimator import reraise_interrupts, skip_tasks
 from sklearn_meta.outer.failures import NUMERICAL, Failures, Reason, collect_failures, listed
 from sklearn_meta.tasks import Task
-from sklearn_meta.tasks.split import shuffle_rows
+from sklearn_meta.tasks.split import order_rows, rows_to_take
 from sklearn_meta.tasks.task import take_rows
-from sklearn_meta.tasks.validate import label
+from sklearn_meta.tasks.validate import UsableTasks, label, name_of_task, warn_of_skipped
 
 __all__ = [
     "Job",
     "JobScores",
     "RowSplit",
+    "SplitPlan",
     "make_jobs",
+    "notes_on_training",
     "run_jobs",
-    "split_rows",
     "warn_of_failures",
 ]
 
@@ -59,50 +61,90 @@ class RowSplit(NamedTuple):
         return take_rows(task, rows, np.flatnonzero(np.isin(rows, support)))
 
 
-def split_rows(
-    tasks: Sequence[Task],
-    sizes: Sequence[int | None],
-    default_size: int | None,
-    seed: int,
-    *,
-    classify: bool,
-    min_query: int,
-) -> list[RowSplit]:
-    """Draw nested supports of these sizes, and the query, of each task.
+@dataclass(frozen=True)
+class SplitPlan:
+    """How supports of some sizes, and one query, are drawn from each task."""
 
-    Sizes count rows of each class for classifiers. None keeps a fixed support, and draws
-    `default_size` rows where there is none. Smaller supports are drawn from a fixed one, whose
-    query stays. A task gets the same rows for the same seed, position and largest size.
-    """
-    splits = []
-    for i, task in enumerate(tasks):
+    sizes: Sequence[int | None]  # None: a fixed support as it is, or `default_size`
+    default_size: int | None  # rows to draw where there is no fixed support
+    classify: bool
+    support: str  # "stratified", "random" or "first"
+    min_query: int
+    are_exact: bool = True  # else a small task gives the rows that it has
+
+    def split_all(
+        self, usable: UsableTasks, seeds: Sequence[int], unusable: str
+    ) -> dict[int, dict[int, RowSplit]]:
+        """Draw the rows of all tasks, by seed and position; tasks with too few may be skipped."""
+        usable.keep(lambda task, i: self.split(task, i, seeds[0]), skip=unusable == "skip")
+        warn_of_skipped(usable.skipped, len(usable.tasks) + len(usable.skipped))
+        pairs = list(zip(usable.positions, usable.tasks, strict=True))
+        return {seed: {i: self.split(task, i, seed) for i, task in pairs} for seed in seeds}
+
+    @property
+    def by_class(self) -> bool:
+        """Whether sizes count rows of each class."""
+        return self.classify and self.support == "stratified"
+
+    def split(self, task: Task, i: int, seed: int) -> RowSplit:
+        """Draw nested supports of the sizes, and the query, of task i.
+
+        Smaller supports are drawn from a fixed one, whose query stays. A task gets the same rows
+        for the same seed, position and largest size.
+        """
         fixed = task.support
         rows = np.arange(len(task.y)) if fixed is None else fixed
-        y = task.y if classify else None
-        groups = shuffle_rows(rows, y, np.random.RandomState([seed, i]))
-        counts = [default_size if size is None and fixed is None else size for size in sizes]
-        largest = max((n for n in counts if n is not None), default=0)
-        for group in groups:
-            if len(group) < largest + (fixed is None):
-                of = f" of class {task.y[group].tolist()[0]!r}" if classify else ""
-                where = "in its fixed support" if fixed is not None else "and one or more of query"
-                raise TaskError(
-                    f"{label(task, i)} has {len(group)} row(s){of}, but a support of {largest} is "
-                    f"needed {where} (y of shape {task.y.shape})."
-                )
+        y = task.y if self.by_class else None
+        groups = order_rows(rows, y, self.support, np.random.RandomState([seed, i]))
+        takes = [self._rows_to_take(task, i, groups, size) for size in self.sizes]
         supports = [
-            rows if n is None else np.sort(np.concatenate([group[:n] for group in groups]))
-            for n in counts
+            rows
+            if take is None
+            else np.sort(np.concatenate([g[:n] for g, n in zip(groups, take, strict=True)]))
+            for take in takes
         ]
         query = np.setdiff1d(np.arange(len(task.y)), supports[-1] if fixed is None else fixed)
-        if len(query) < min_query:
+        if len(query) < self.min_query:
             raise TaskError(
                 f"{label(task, i)} has {len(query)} query row(s) besides a support of "
-                f"{len(supports[-1])}; R^2 needs at least {min_query}. Use "
+                f"{len(supports[-1])}; R^2 needs at least {self.min_query}. Use "
                 'scoring="neg_mean_squared_error", or smaller support_sizes.'
             )
-        splits.append(RowSplit(tuple(supports), query))
-    return splits
+        return RowSplit(tuple(supports), query)
+
+    def _rows_to_take(
+        self, task: Task, i: int, groups: Sequence[Rows], size: int | None
+    ) -> list[int] | None:
+        """Return how many rows of each group are a support; None: all of a fixed one."""
+        n_rows = [len(group) for group in groups]
+        if task.support is not None:
+            if size is None:
+                return None
+            take = [size] * len(n_rows) if min(n_rows) >= size else None
+        else:
+            is_exact, n = self.are_exact and size is not None, size
+            if n is None:
+                assert self.default_size is not None
+                n = self.default_size
+                if self.classify and not self.by_class:
+                    n *= len(np.unique(task.y))
+            take = rows_to_take(n_rows, n, self.min_query, is_exact=is_exact)
+            size = n
+        if take is None:
+            k = int(np.argmin(n_rows))
+            of = f" of class {task.y[groups[k]].tolist()[0]!r}" if self.by_class else ""
+            where = (
+                "in its fixed support" if task.support is not None else "and one or more of query"
+            )
+            raise TaskError(
+                f"{label(task, i)} has {n_rows[k]} row(s){of}, but a support of {size} is "
+                f"needed {where} (y of shape {task.y.shape})."
+            )
+        return take
+
+
+class NoPriorError(ValueError):
+    """An estimator without a prior has no rows to learn from."""
 
 
 class JobScores(NamedTuple):
@@ -110,6 +152,7 @@ class JobScores(NamedTuple):
 
     scores: list[list[float]]
     failures: list[Reason]
+    skipped: Sequence[Reason] = ()  # tasks that the estimator could not be trained on
 
 
 @dataclass(frozen=True, repr=False)
@@ -128,6 +171,7 @@ class Job:
     scoring: Any
     error_score: Any
     prefit: bool = False  # keep the learned prior of the estimator
+    unusable: str = "raise"  # or "skip" tasks that the estimator cannot be trained on
 
     def __repr__(self) -> str:  # joblib.Memory writes it into its messages
         return f"Job({self.named.name!r}, seed {self.seed}, fold {self.fold})"
@@ -146,24 +190,33 @@ class Job:
         """Train the estimator if it learns from tasks, and score it."""
         if self.prefit:
             return self._score(self.named.estimator)
-        est = self._new_estimator()
+        est, skipped = self._new_estimator(), list[Reason]()
         if self.named.trains:
             try:
                 with (
                     self._user_positions(self.train, "cannot be meta-trained"),
                     reraise_interrupts(),
+                    warnings.catch_warnings(),
                 ):
+                    if self.unusable == "skip":
+                        warnings.simplefilter("ignore", SkippedTaskWarning)  # named in the notes
+                        skip_tasks(est)
                     est.meta_fit(list(self.train.values()))
+                positions = [*self.train]
+                skipped = [
+                    Reason(name_of_task(name, positions[i]), why)
+                    for i, name, why in getattr(est, "skipped_tasks_", ())
+                ]
             except NUMERICAL as error:
                 if self.error_score == "raise":
                     raise
                 lost = [float(self.error_score)] * len(self.test)
                 reason = Reason(f"all tasks of fold {self.fold}", str(error))
-                return JobScores([lost] * self.n_sizes, [reason])
+                return JobScores([lost] * self.n_sizes, [reason], skipped)
         elif self.named.fits_transformers:
             with self._user_positions(self.train, "cannot be fitted"):
                 est.fit_transformers(list(self.train.values()))
-        return self._score(est)
+        return self._score(est)._replace(skipped=skipped)
 
     def cache_key(self) -> str:
         """Return a hash of all that the scores depend on; names of estimators do not matter."""
@@ -177,6 +230,7 @@ class Job:
                 self.splits,
                 self.scoring,
                 self.error_score,
+                self.unusable,
             )
         )
         return str(joblib.hash([__version__, torch.__version__, content]))
@@ -209,6 +263,9 @@ class Job:
                 y_pred = None if predictions is None else predictions[i]
                 score = self._score_task(est, task, i, y_pred, collected)
             except Exception as error:  # estimators and scorers of the user can raise anything
+                if isinstance(error, NoPriorError) and self.error_score != "raise":
+                    scores.append(math.nan)  # which is expected
+                    continue
                 if self.error_score == "raise":
                     text = f"{self.named.name!r} fails on {where}: {error}"
                     raise TaskError(text) from error
@@ -225,8 +282,12 @@ class Job:
     ) -> tuple[list[Any] | None, Failures]:
         """Predict all tasks in one pass, if the estimator and the metric allow it."""
         if hasattr(est, "predict_tasks") and self.metric.of_predictions is not None:
+            # a learner may need rows to learn from: then each task says so
+            expected = (
+                [] if len(tasks[0].y_support) or self.error_score == "raise" else [ValueError]
+            )
             with (
-                suppress(*NUMERICAL),  # the learner has no error_score
+                suppress(*NUMERICAL, *expected),  # the learner has no error_score
                 self._user_positions(self.test, "cannot predict"),
                 collect_failures() as collected,
             ):
@@ -238,6 +299,8 @@ class Job:
     ) -> float:
         """Score the query of a task; adapt to its support first, where there is no prediction."""
         metric = self.metric
+        if len(task.y_support) == 0 and not self.named.trains:
+            raise NoPriorError("an estimator without a prior cannot predict from no rows.")
         adapted = None
         if y_pred is None:
             adapted = clone(est)
@@ -266,11 +329,12 @@ class Job:
 def make_jobs(
     estimators: Sequence[NamedEstimator],
     folds: Sequence[Fold],
-    splits: Mapping[int, Sequence[RowSplit]],  # of all tasks, by seed
+    splits: Mapping[int, Mapping[int, RowSplit]],  # of all tasks, by seed and position
     *,
     scoring: Any,
     error_score: Any,
     prefit: bool = False,
+    unusable: str = "raise",
 ) -> list[Job]:
     """Return a job for each seed, fold and estimator."""
     return [
@@ -284,6 +348,7 @@ def make_jobs(
             scoring=scoring,
             error_score=error_score,
             prefit=prefit,
+            unusable=unusable,
         )
         for seed, rows in splits.items()
         for number, fold in enumerate(folds)
@@ -319,6 +384,19 @@ def run_jobs(
 
 def _run_job(key: str, job: Job) -> JobScores:
     return job.run()
+
+
+def notes_on_training(jobs: Sequence[Job], results: Sequence[JobScores]) -> list[str]:
+    """Say which tasks estimators skipped in meta-training, and why."""
+    skipped = dict[str, dict[Reason, None]]()
+    for job, result in zip(jobs, results, strict=True):
+        skipped.setdefault(job.named.name, {}).update(dict.fromkeys(result.skipped))
+    return [
+        f"{name!r} was not trained on tasks that it cannot use: {len(reasons)}. "
+        f"{listed(dict(enumerate(reasons)))}"
+        for name, reasons in skipped.items()
+        if reasons
+    ]
 
 
 def warn_of_failures(jobs: Sequence[Job], results: Sequence[JobScores], error_score: Any) -> None:

@@ -279,6 +279,8 @@ class TaskComparison:
 
 def _mean_and_half(interval: MeanInterval) -> str:
     half = (interval.high - interval.low) / 2
+    if np.isnan(interval.mean):
+        return "-"
     if max(abs(interval.mean), half) >= HUGE:
         return f"{interval.mean:.3g} ± {half:.2g}"
     return f"{interval.mean:.3f} ± {half:.3f}"
@@ -598,6 +600,7 @@ class ComparisonDisplay:
 
     def _plot_curves(self, points: Points, metric: str) -> dict[str, Any]:
         ax, n, sizes = self.ax_, len(points), np.array(self.sizes, dtype=np.float64)
+        sizes = np.where(sizes > 0, sizes, sizes[sizes > 0].min() / 3)  # a logarithm has no zero
         logs = np.log(sizes)
         room = min(0.25 * np.diff(logs).min(), 0.06 * (logs[-1] - logs[0]))
         lines = {}

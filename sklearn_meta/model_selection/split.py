@@ -206,7 +206,10 @@ class SupportQuerySplit(BaseCrossValidator):
     n_shot : int or None, default=None
         Support rows of each class; every class keeps at least one query row.
     n_support : int or None, default=None
-        Support rows in total, for regression. Exactly one of the two is needed.
+        Support rows in total, of any classes. Exactly one of the two is needed.
+    support : {"stratified", "random", "first"} or None, default=None
+        How the support is drawn: see :func:`~sklearn_meta.tasks.split_task`. With "first", all
+        splits are the same; use ``n_splits=1``.
     random_state : int, RandomState instance or None, default=None
         Random state of the draws.
 
@@ -226,10 +229,11 @@ class SupportQuerySplit(BaseCrossValidator):
         *,
         n_shot: int | None = None,
         n_support: int | None = None,
+        support: str | None = None,
         random_state: Any = None,
     ) -> None:
         self.n_splits, self.n_shot, self.n_support = n_splits, n_shot, n_support
-        self.random_state = random_state
+        self.support, self.random_state = support, random_state
 
     def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[Split]:
         """Generate the positions of support and query of each split.
@@ -260,10 +264,9 @@ class SupportQuerySplit(BaseCrossValidator):
         rng = check_random_state(self.random_state)
         n_rows = X.shape[0] if hasattr(X, "shape") else len(X)
         task = Task(np.zeros((n_rows, 1)), np.zeros(n_rows) if y is None else y)
+        how: dict[str, Any] = {"n_shot": self.n_shot, "n_support": self.n_support}
         for _ in range(self.n_splits):
-            episode = split_task(
-                task, n_shot=self.n_shot, n_support=self.n_support, random_state=rng
-            )
+            episode = split_task(task, **how, support=self.support, random_state=rng)
             assert episode.support is not None
             yield np.array(episode.support), np.delete(np.arange(n_rows), episode.support)
 

@@ -19,21 +19,28 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.model_selection.row_predictions import RowPredictions, predict_rows
 from sklearn_meta.model_selection.scorer import mean_score, scorer_of
-from sklearn_meta.outer.failures import Failures, check_error_score
+from sklearn_meta.outer.failures import Failures, Reason, check_error_score
 from sklearn_meta.parameters import as_range, check_parameter, integer
 from sklearn_meta.pipeline import MetaPipeline
-from sklearn_meta.tasks import Task, TaskDistribution, as_tasks
-from sklearn_meta.tasks.split import draw_support
+from sklearn_meta.tasks import Task, TaskDistribution
+from sklearn_meta.tasks.split import SUPPORTS, draw_support
 from sklearn_meta.tasks.tables import dense
-from sklearn_meta.tasks.validate import collect_tasks, label
+from sklearn_meta.tasks.validate import (
+    UNUSABLE,
+    UsableTasks,
+    label,
+    usable_tasks,
+    warn_of_skipped,
+)
 
 __all__ = [
     "TaskEstimator",
-    "as_raw_tasks",
     "ensure_support",
     "is_meta_fitted",
     "learner_of",
+    "open_raw_tasks",
     "reraise_interrupts",
+    "skip_tasks",
     "support_range",
 ]
 
@@ -61,19 +68,29 @@ class TaskEstimator(BaseEstimator):
         Whether to keep the learned prior of `estimator`. Then `fit` does not train, and a search
         tunes only the inner loop. The tasks of the search should not be those of meta-training.
     n_support : int or None, default=None
-        Support rows (of each class, for a classifier) to draw for tasks without a fixed support;
-        None: the fewest that `estimator` is meta-trained for.
+        Support rows (see `support`) to draw for tasks without a fixed support. None: the fewest
+        that `estimator` is meta-trained for; a smaller task gives the rows that it has, but one.
+    support : {"stratified", "random", "first"}, default="stratified"
+        How these rows are drawn. "stratified": `n_support` rows of each class at random, or
+        `n_support` rows for a regressor. "random": `n_support` rows at random, of any classes.
+        "first": the first `n_support` rows of the task, as they came in time. For the last two,
+        None as `n_support` is that number for each class of the task.
     random_state : int, RandomState instance or None, default=0
         Random state of these draws. With an int, a task gets the same support in each scoring.
     error_score : "raise" or float, default=np.nan
-        Score of a task on which adapting diverges. NaN leaves the task out of the mean that
-        `score` returns; any other number counts as its score. A warning names the task. "raise"
-        raises the error.
+        Score of a task that cannot be used, or on which adapting diverges. NaN leaves the task out
+        of the mean that `score` returns; any other number counts as its score. A warning names the
+        task. "raise" raises the error.
+    unusable : {"raise", "skip"}, default="raise"
+        What `fit` does about a task that cannot be used: "skip" leaves it out with a warning, as
+        `meta_fit` of `estimator` does with this parameter.
 
     Attributes
     ----------
     estimator_ : meta-learner
         The meta-fitted copy; ``estimator_.fit(X_support, y_support)`` adapts it.
+    skipped_tasks_ : list of tuple
+        (position, name, reason) of each task that `fit` skipped; only with ``unusable="skip"``.
 
     Raises
     ------
@@ -132,16 +149,20 @@ class TaskEstimator(BaseEstimator):
         task: str | list[str] | None = None,
         prefit: bool = False,
         n_support: int | None = None,
+        support: str = "stratified",
         random_state: Any = 0,
         error_score: Any = np.nan,
+        unusable: str = "raise",
     ) -> None:
         self.estimator = estimator
         self.scoring = scoring
         self.task = task
         self.prefit = prefit
         self.n_support = n_support
+        self.support = support
         self.random_state = random_state
         self.error_score = error_score
+        self.unusable = unusable
 
     def fit(self, tasks: Any, y: Any = None, groups: Any = None) -> TaskEstimator:
         """Meta-train a copy of the estimator on these tasks, and on nothing else.
@@ -162,16 +183,26 @@ class TaskEstimator(BaseEstimator):
             raise TypeError(
                 f"TaskEstimator needs an estimator with meta_fit; got {self.estimator!r}."
             )
+        check_parameter("unusable", self.unusable, UNUSABLE, "TaskEstimator")
         estimator, hashes = clone(self.estimator), {}
         if not self.prefit:
+            skip = "skip" in (self.unusable, getattr(learner_of(estimator), "unusable", "raise"))
+            names = skip_tasks(estimator) if skip else []
             checked: Any = tasks
             if not isinstance(tasks, TaskDistribution):
-                checked = self._as_tasks(tasks, y, groups)
-            if y is not None:  # rows of a table, which a split may have cut
-                hashes = hashes_of(checked)
+                usable = self._as_tasks(tasks, y, groups, "skip" if skip else "raise")
+                if y is not None:  # rows of a table, which a split may have cut
+                    hashes = hashes_of(usable.tasks)
+                checked = usable.in_order(usable.tasks)
+                if skip and not names:  # of another package
+                    checked = usable.tasks
+                    warn_of_skipped(usable.skipped, len(checked) + len(usable.skipped))
+                    self.skipped_tasks_ = [task.entry for task in usable.skipped]
             estimator.reset_meta()  # an earlier prior has seen the held-out tasks
             with reraise_interrupts():
                 estimator.meta_fit(checked)
+            if names:
+                self.skipped_tasks_ = estimator.skipped_tasks_
         elif not is_meta_fitted(estimator):
             raise NotMetaFittedError(
                 f"TaskEstimator(prefit=True) keeps the prior of its {type(estimator).__name__}, "
@@ -197,8 +228,9 @@ class TaskEstimator(BaseEstimator):
             adapting diverged.
         """
         check_is_fitted(self)
-        split = self._split(self._as_tasks(tasks, y, groups))
-        return list(self.estimator_.predict_tasks(split, error_score=self.error_score))
+        split = self._split(self._new_tasks(tasks, y, groups))
+        items = split.in_order(split.tasks)
+        return list(self.estimator_.predict_tasks(items, error_score=self.error_score))
 
     def predict_rows(self, X: Any, y: Any, groups: Any = None) -> RowPredictions:
         """Adapt to the labelled rows of each task of a table, and predict its unlabelled rows.
@@ -294,25 +326,29 @@ class TaskEstimator(BaseEstimator):
             A dict if `scoring` names several metrics.
         """
         check_is_fitted(self)
-        checked = self._as_tasks(tasks, y, groups)
+        checked = self._new_tasks(tasks, y, groups)
         if y is not None:
-            self._check_not_cut(checked)
+            self._check_not_cut(checked.tasks)
         split = self._split(checked)
         if scoring is None:
-            return self.estimator_.score_tasks(split, error_score=self.error_score)
+            items = split.in_order(split.tasks)
+            return self.estimator_.score_tasks(items, error_score=self.error_score)
         if isinstance(scoring, str) or not np.iterable(scoring):
             return self._by_scorers(split, {"": scoring})[""]
         scorers = scoring if isinstance(scoring, Mapping) else {s: s for s in scoring}
         return self._by_scorers(split, scorers)
 
     def _by_scorers(
-        self, tasks: Sequence[Task], scoring: Mapping[str, Any]
+        self, tasks: UsableTasks, scoring: Mapping[str, Any]
     ) -> dict[str, NDArray[np.float64]]:
-        check_error_score(self.error_score, "TaskEstimator")
         scorers = [scorer_of(s) for s in scoring.values()]
         adapted, failures = clone(self.estimator_), Failures()
-        scores = np.full((len(tasks), len(scorers)), np.nan)
-        for i, t in enumerate(tasks):
+        n_tasks = len(tasks.tasks) + len(tasks.skipped)
+        scores = np.full((n_tasks, len(scorers)), np.nan)
+        for task in tasks.skipped:
+            failures.failed[task.position] = Reason(task.label, task.reason)
+            scores[task.position] = self.error_score
+        for t, i in zip(tasks.tasks, tasks.positions, strict=True):
             support, name = (t.X_support, t.y_support), label(t, i)
             try:
                 if failures.fit(adapted, *support, i, name, self.error_score):
@@ -323,10 +359,10 @@ class TaskEstimator(BaseEstimator):
                 raise
             except Exception as error:  # a user's scorer can raise anything
                 raise TaskError(f"{name}: {list(scoring.values())}: {error}") from error
-        failures.report(len(tasks), self.error_score)
+        failures.report(n_tasks, self.error_score)
         return dict(zip(scoring, scores.T, strict=True))
 
-    def _as_tasks(self, tasks: Any, y: Any, groups: Any) -> list[Task]:
+    def _as_tasks(self, tasks: Any, y: Any, groups: Any, unusable: str) -> UsableTasks:
         groups = self.task if groups is None else groups
         if y is not None and groups is None:
             raise ValueError(
@@ -335,21 +371,30 @@ class TaskEstimator(BaseEstimator):
                 "routing is on: sklearn.set_config(enable_metadata_routing=True). Or pass a list, "
                 "as_tasks(X, y, groups), or a DataFrame and TaskEstimator(..., task='column')."
             )
-        return as_raw_tasks(self.estimator, tasks, y, None if y is None else groups)
+        return open_raw_tasks(
+            self.estimator, tasks, y, None if y is None else groups, unusable=unusable
+        )
 
-    def _split(self, tasks: Sequence[Task]) -> list[Task]:
+    def _new_tasks(self, tasks: Any, y: Any, groups: Any) -> UsableTasks:
+        """Return the tasks to predict; one that cannot be used costs only itself."""
+        check_error_score(self.error_score, "TaskEstimator")
+        return self._as_tasks(tasks, y, groups, "raise" if self.error_score == "raise" else "skip")
+
+    def _split(self, tasks: UsableTasks) -> UsableTasks:
         """Draw a support for each task without a fixed one, all with the same seed."""
+        check_parameter("support", self.support, SUPPORTS, "TaskEstimator")
         if self.n_support is not None:
             int(check_parameter("n_support", self.n_support, integer(1), "TaskEstimator"))
-        without = [i for i, task in enumerate(tasks) if task.support is None]
+        pairs = zip(tasks.tasks, tasks.positions, strict=True)
+        without = [label(task, i) for task, i in pairs if task.support is None]
         if not without:
-            return list(tasks)
+            return tasks
         size = self.n_support
         if size is None:
             sizes = support_range(self.estimator)
             if sizes is None:
                 raise TaskError(
-                    f"{label(tasks[without[0]], without[0])} has no fixed support, and "
+                    f"{without[0]} has no fixed support, and "
                     f"{type(learner_of(self.estimator)).__name__} does not say how many rows to "
                     "draw. Give TaskEstimator n_support=, or the tasks a support."
                 )
@@ -357,8 +402,10 @@ class TaskEstimator(BaseEstimator):
         seed = self.random_state
         if not isinstance(seed, (int, np.integer)):
             seed = check_random_state(seed).randint(np.iinfo(np.int32).max)
-        by_class = is_classifier(self.estimator)
-        return [ensure_support(task, i, size, by_class, seed) for i, task in enumerate(tasks)]
+        how = size, is_classifier(self.estimator), self.support, seed
+        is_exact, skip = self.n_support is not None, self.error_score != "raise"
+        tasks.map(lambda t, i: ensure_support(t, i, *how, is_exact=is_exact), skip=skip)
+        return tasks
 
     def _check_not_cut(self, tasks: Sequence[Task]) -> None:
         """Refuse rows of a task if other rows of the same task were trained on."""
@@ -373,12 +420,21 @@ class TaskEstimator(BaseEstimator):
                 )
 
 
-def as_raw_tasks(estimator: BaseEstimator, tasks: Any, y: Any, groups: Any) -> list[Task]:
+def open_raw_tasks(
+    estimator: BaseEstimator, tasks: Any, y: Any, groups: Any, *, unusable: str = "raise"
+) -> UsableTasks:
     """Convert tasks; with a pipeline, whose transformers validate X, without looking at X."""
     if isinstance(estimator, MetaPipeline):
-        return collect_tasks(tasks, y, groups)
+        return usable_tasks(tasks, y, groups, unusable=unusable, raw=True)
     target_type = "class" if is_classifier(estimator) else "real"
-    return list(as_tasks(tasks, y, groups, target_type=target_type))
+    return usable_tasks(tasks, y, groups, target_type=target_type, unusable=unusable)
+
+
+def skip_tasks(estimator: BaseEstimator) -> list[str]:
+    """Let an estimator, and those inside it, skip tasks; return the parameters that say so."""
+    names = [name for name in estimator.get_params() if name.split("__")[-1] == "unusable"]
+    estimator.set_params(**dict.fromkeys(names, "skip"))
+    return names
 
 
 def learner_of(estimator: BaseEstimator) -> Any:
@@ -410,16 +466,23 @@ def support_range(estimator: BaseEstimator) -> tuple[int, int] | None:
     return None
 
 
-def ensure_support(task: Task, i: int, size: int, by_class: bool, random_state: Any) -> Task:
-    """Return task i with `size` support rows (of each class), or as it is if it has a support."""
+def ensure_support(
+    task: Task,
+    i: int,
+    size: int,  # rows, of each class of a classification task unless it is exact and not stratified
+    is_class: bool,
+    support: str,
+    random_state: Any,
+    *,
+    is_exact: bool,
+) -> Task:
+    """Return task i with a support drawn as `TaskEstimator` says, or as it is if it has one."""
     if task.support is not None:
         return task
-    how: dict[str, Any] = {
-        "n_shot" if by_class else "n_support": size,
-        "random_state": random_state,
-    }
+    if is_class and support != "stratified" and not is_exact:
+        size *= len(np.unique(task.y))
     try:
-        return draw_support(task, **how)
+        return draw_support(task, size, is_class, support, random_state, is_exact=is_exact)
     except TaskError as error:
         raise TaskError(f"{label(task, i)}: no support can be drawn. {error}") from None
 

@@ -43,6 +43,7 @@ def judge_of(estimator: BaseEstimator, scoring: Any, tasks: Any) -> TaskEstimato
         scoring=inside.scoring if scoring is None else scoring,
         prefit=True,
         n_support=inside.n_support,
+        support=inside.support,
         random_state=inside.random_state,
         error_score="raise",  # a plot has no place for a missing score
     ).fit(tasks)

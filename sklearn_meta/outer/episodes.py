@@ -160,6 +160,12 @@ class EpisodeSize:
     n_query: int
     empty_share: float = 0.0  # of meta-batches, without support
 
+    @property
+    def least_rows(self) -> int:
+        """Rows that are needed; for a range of supports, a small task gives what it has."""
+        least, most = self.n_support
+        return least + 1 if least == most else 2
+
     def draw_n_support(self, rng: np.random.RandomState) -> int:
         """Draw the number of support rows of a meta-batch."""
         if self.empty_share > 0 and rng.random_sample() < self.empty_share:
@@ -312,11 +318,12 @@ class Packer:
         elif self.label_space.classes is not None:
             parts = zip(np.split(labels.values, first[1:]), map(label, tasks, numbers), strict=True)
             code = np.concatenate([self.label_space.positions(part, name) for part, name in parts])
-        least = self.size.n_support[0] if code_of_row is None else 1
-        is_scarce = (fixed == 0) & (size < least + 1)
+        least = self.size.least_rows if code_of_row is None else 2
+        is_scarce = (fixed == 0) & (size < least)
         lacks_rows = np.logical_or.reduceat(is_scarce, first) | (by_class & (count < 2))
         for i in np.flatnonzero(lacks_rows).tolist():
-            self.check_enough_rows(tasks[i], numbers[i])
+            is_shared = self.label_space.is_shared
+            check_enough_rows(tasks[i], numbers[i], self.size, self.target_type, is_shared)
         return PackedTasks(
             store_of_tasks(tasks, self.scaling, self.dtype, self.device, on_host=on_host),
             y,
@@ -330,13 +337,6 @@ class Packer:
             self.label_space.n_shared,
             code_of_row,
         )
-
-    def check_enough_rows(self, task: Task, i: int) -> None:
-        """Raise a TaskError if a task has too few rows for an episode, or a single class."""
-        if self.label_space.is_shared:
-            check_enough_rows(task, i, EpisodeSize((1, 1), 1), "real")
-        else:
-            check_enough_rows(task, i, self.size, self.target_type)
 
     def pack_pool(self, pool: FewShotTasks) -> PackedTasks:
         """Pack a labelled pool, in which any classes make a task."""
@@ -355,19 +355,25 @@ class Packer:
         )
 
 
-def check_enough_rows(task: Task, i: int, size: EpisodeSize, target_type: str) -> None:
-    """Raise a TaskError if a task has too few rows for an episode, or a single class."""
+def check_enough_rows(
+    task: Task, i: int, size: EpisodeSize, target_type: str, shared_labels: bool
+) -> None:
+    """Raise a TaskError if a task has too few rows for an episode, or a single class.
+
+    Where labels are shared, a row of support and one of query are enough, whatever their labels.
+    """
     shape = (len(task), *task.row_shape)
-    is_class = target_type == "class"
+    is_class = target_type == "class" and not shared_labels
     labels, n_rows = np.unique(task.y if is_class else np.zeros(len(task)), return_counts=True)
-    least = size.n_support[0] + 1
+    least = 2 if shared_labels else size.least_rows
     if task.support is None and n_rows.min() < least:
         k = int(np.argmax(n_rows < least))
         what, name = "it", "n_support"
         if is_class:
             what, name = f"class {labels.tolist()[k]!r}", "n_shot"
+        needs = f"{name}={least - 1}" if size.n_support[0] == least - 1 else "an episode"
         raise TaskError(
-            f"{label(task, i)}: {what} has {n_rows[k]} row(s), but {name}={size.n_support[0]} "
+            f"{label(task, i)}: {what} has {n_rows[k]} row(s), but {needs} "
             f"needs at least {least}: the support and one row of query (X of shape {shape})."
         )
     if is_class and len(labels) < 2:
@@ -446,8 +452,9 @@ class ReadEpisodes(TaskEpisodes):
 
     def episode(self, tasks: Ints, upcoming: Ints, rng: np.random.RandomState) -> Episode:
         """Read tasks and draw an episode of them; start to read the upcoming ones."""
-        numbers = tasks.tolist()
-        packed = self.packer.pack(self.reader.take(numbers, upcoming), numbers, on_host=True)
+        read = self.reader.take(tasks.tolist(), upcoming)
+        positions = [self.reader.positions[i] for i in tasks]
+        packed = self.packer.pack(read, positions, on_host=True)
         return packed.draw_tasks(np.arange(len(tasks)), self.size, rng)
 
 

@@ -33,6 +33,12 @@ class LabelSpace:
         """Number of classes that all tasks share; 0 where each task has labels of its own."""
         return 0 if self.classes is None else len(self.classes)
 
+    @property
+    def known(self) -> NDArray[Any]:
+        """The classes that all tasks share; there must be some."""
+        assert self.classes is not None
+        return self.classes
+
     def check_n_way(self, n_way: int) -> None:
         """Raise a ValueError if the output layer has fewer rows than a task has classes."""
         if self.max_n_way is not None:

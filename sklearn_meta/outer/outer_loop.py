@@ -27,7 +27,7 @@ from sklearn_meta.nn.mlp import ACTIVATIONS, widths
 from sklearn_meta.outer.callbacks import MetaHistory
 from sklearn_meta.outer.checkpoint import Checkpoint, hash_of_run, open_folder
 from sklearn_meta.outer.compiled import CompiledGradient
-from sklearn_meta.outer.episodes import EpisodeSize
+from sklearn_meta.outer.episodes import EpisodeSize, check_enough_rows
 from sklearn_meta.outer.labels import LabelSpace
 from sklearn_meta.outer.memory import MemoryEstimate, MemoryPlan, free_bytes, out_of_memory
 from sklearn_meta.outer.objective import EpisodicModule, HalfNetwork
@@ -54,6 +54,7 @@ from sklearn_meta.parameters import (
     real,
 )
 from sklearn_meta.tasks import Task
+from sklearn_meta.tasks.validate import UNUSABLE, SkippedTask, label
 
 __all__ = ["OuterLoop"]
 
@@ -202,6 +203,18 @@ class OuterLoop(BaseEstimator, ABC):
         "training",
         """Additional parameters of :class:`skorch.NeuralNet`, such as
         ``{"optimizer": torch.optim.SGD}``.""",
+    )
+    unusable: str = param(
+        "raise",
+        UNUSABLE,
+        "runtime",
+        """What `meta_fit` does about a task that it cannot use (a single class, too few rows for an
+        episode, NaN, other features than most tasks): "raise" an error, or "skip" it. One warning
+        names the skipped tasks, and `skipped_tasks_` lists all of them as (position, name, reason);
+        it is an error if no task is left. Validation tasks are skipped alike, with a warning of
+        their own. Tasks that are read one by one are read once more before the first iteration, and
+        have rows like the first that can be used. Tasks that a distribution draws must all be
+        usable.""",
     )
     warm_start: bool = param(
         False,
@@ -427,8 +440,11 @@ class OuterLoop(BaseEstimator, ABC):
 
     def _learn_prior(
         self, tasks: Any, y: Any, groups: Any, validation_tasks: Any
-    ) -> tuple[MetaState, MetaHistory]:
-        """Run the outer loop on tasks as `meta_fit` accepts them; the estimator stays as it is."""
+    ) -> tuple[MetaState, MetaHistory, list[SkippedTask]]:
+        """Run the outer loop on tasks as `meta_fit` accepts them; the estimator stays as it is.
+
+        Return the prior, the history, and the tasks that were skipped.
+        """
         seed = self.draw_seed()
         checkpoint = self._open_checkpoint(seed, (tasks, y, groups, validation_tasks))
         if checkpoint is not None:
@@ -440,7 +456,8 @@ class OuterLoop(BaseEstimator, ABC):
             trainer.objective.chunk = chunk_size
             with self._explained_errors(trainer.objective):
                 theta, history = trainer.train(checkpoint)
-        return self._make_state(data, theta, trainer.objective.f.constants), history
+        state = self._make_state(data, theta, trainer.objective.f.constants)
+        return state, history, data.skipped
 
     def _estimate_memory(
         self, tasks: Any, y: Any, groups: Any, validation_tasks: Any
@@ -467,18 +484,24 @@ class OuterLoop(BaseEstimator, ABC):
                 "meta_fit(tasks, validation_tasks=...)."
             )
         rng, device = np.random.RandomState(seed), resolve_device(self.device)
-        training = TrainingTasks.open(tasks, y, groups, self.target_type, rng, readers)
+        table = tasks, y, groups
+        training = TrainingTasks.open(*table, self.target_type, rng, readers, self.unusable)
         prior = self._prior_to_continue(training.first)
-        labels = LabelSpace()
+        labels, size = LabelSpace(), EpisodeSize(self.support_sizes(), self.n_query)
         if prior is not None:
             labels = self._labels_of(prior, joins_classes=self.shared_labels)
+            shared_labels = labels.is_shared
+        else:
+            shared_labels = training.share_labels(self.label_regime)
+        if self.unusable == "skip":
+            training = training.keep(self._check_of_tasks(size, labels, shared_labels))
         data = training.scale_and_pack(
-            EpisodeSize(self.support_sizes(), self.n_query),
+            size,
             device,
             self.scaling,
             prior,
             labels,
-            label_regime=self.label_regime,
+            shared_labels=shared_labels,
             joins_classes=self.shared_labels,
             has_fixed_n_way=self.has_fixed_n_way(),
         )
@@ -493,8 +516,12 @@ class OuterLoop(BaseEstimator, ABC):
             labels = data.labels if data.labels.is_shared else LabelSpace(None, n_way)
             packer = replace(data.packer, label_space=labels)
             n_drawn = 10 * n_tasks  # of a distribution, which could be sampled without end
-            table = (validation_tasks, y, groups)
-            source = open_validation(*table, data.first, packer, n_drawn, validation_seed, readers)
+            table, check = (validation_tasks, y, groups), None
+            if self.unusable == "skip":
+                check = self._check_of_tasks(size, labels, labels.is_shared)
+            source = open_validation(
+                *table, data.first, packer, n_drawn, validation_seed, readers, check
+            )
             validation = ValidationBatches(source, n_tasks, validation_seed, f.transductive)
         per_epoch = min(self.iters_per_epoch, self.max_meta_iter)
         batches = TrainingBatches(
@@ -549,6 +576,19 @@ class OuterLoop(BaseEstimator, ABC):
         """Make the algorithm for tasks that share their labels, or that do not."""
         algorithm = self.make_algorithm()
         return algorithm.with_shared_labels() if shared_labels else algorithm
+
+    def _check_of_tasks(
+        self, size: EpisodeSize, labels: LabelSpace, shared_labels: bool
+    ) -> Callable[[Task, int], None]:
+        """Return a check that raises a TaskError for a task that meta-training cannot use."""
+
+        def check(task: Task, i: int) -> None:
+            check_enough_rows(task, i, size, self.target_type, shared_labels)
+            labels.check_task(task, i)
+            if labels.classes is not None:
+                labels.positions(np.unique(task.y), label(task, i))
+
+        return check
 
     def _prior_to_continue(self, task: Task) -> MetaState | None:
         """Return the prior of a warm start, checked against the first task."""

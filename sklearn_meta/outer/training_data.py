@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, TypeGuard, TypeVar
 
 import numpy as np
@@ -40,7 +41,15 @@ from sklearn_meta.outer.state import MetaState
 from sklearn_meta.tasks import EmpiricalTasks, FewShotTasks, Task, TaskDistribution, as_tasks
 from sklearn_meta.tasks.lazy import TaskReader, as_lazy, is_lazy
 from sklearn_meta.tasks.tables import dtype_of_rows
-from sklearn_meta.tasks.validate import check_same_rows, label, validation_table
+from sklearn_meta.tasks.validate import (
+    SkippedTask,
+    UsableTasks,
+    check_same_rows,
+    label,
+    usable_tasks,
+    validation_table,
+    warn_of_skipped,
+)
 
 __all__ = [
     "TrainingBatches",
@@ -70,6 +79,7 @@ class TrainingData:
     by_task: bool  # each task is scaled by its own support
     limits: Limits | None
     class_shares: NDArray[np.float64] | None  # where tasks share their labels
+    skipped: list[SkippedTask]
 
     @property
     def labels(self) -> LabelSpace:
@@ -90,6 +100,8 @@ class TrainingTasks:
     distribution: TaskDistribution | None  # to draw from; None: the tasks are all there are
     target_type: str
     declared_classes: NDArray[Any] | None = None  # that a distribution may draw
+    positions: Sequence[int] | None = None  # of the usable tasks; None: all are
+    skipped: list[SkippedTask] = field(default_factory=list)
 
     @classmethod
     def open(
@@ -100,14 +112,16 @@ class TrainingTasks:
         target_type: str,
         rng: np.random.RandomState,
         readers: ExitStack,
+        unusable: str,
     ) -> TrainingTasks:
         """Validate tasks as `meta_fit` accepts them; a reader validates each when it reads it."""
         classes = getattr(tasks, "classes_", None)
         if y is None and groups is None and is_lazy(tasks):
-            reader = readers.enter_context(as_lazy(tasks).reader(target_type))
-            return cls(reader, None, target_type, classes)
+            reader = as_lazy(tasks).reader(target_type, unusable=unusable)
+            return cls(readers.enter_context(reader), None, target_type, classes)
         if not isinstance(tasks, TaskDistribution):
-            return cls(as_tasks(tasks, y, groups, target_type=target_type), None, target_type)
+            usable = usable_tasks(tasks, y, groups, target_type=target_type, unusable=unusable)
+            return cls._of(usable, target_type)
         if y is not None or groups is not None:
             raise TaskError("y= and groups= go with a table of rows, not with a TaskDistribution.")
         if isinstance(tasks, FewShotTasks) and target_type == "real":
@@ -124,10 +138,49 @@ class TrainingTasks:
         sample = as_tasks(tasks.sample(N_SAMPLE, rng), target_type=target_type)
         return cls(sample, tasks, target_type, classes)
 
+    @classmethod
+    def _of(cls, usable: UsableTasks, target_type: str) -> TrainingTasks:
+        tasks = tuple(usable.tasks)
+        positions, skipped = usable.positions, usable.skipped
+        return cls(tasks, None, target_type, positions=positions, skipped=skipped)
+
+    def keep(self, check: Callable[[Task, int], object]) -> TrainingTasks:
+        """Leave out the tasks that fail a check, and warn of all that were left out.
+
+        Tasks that are read are all read once. Those that a distribution draws must be usable.
+        """
+        if self.distribution is not None:
+            return self
+        if isinstance(self.tasks, TaskReader):
+            n_tasks, skipped = len(self.tasks), self.tasks.keep(check)
+            usable = replace(self, positions=self.tasks.positions, skipped=skipped)
+        else:
+            positions = range(len(self.tasks)) if self.positions is None else self.positions
+            remaining = UsableTasks([*self.tasks], [*positions], [*self.skipped])
+            n_tasks = len(remaining.tasks) + len(remaining.skipped)
+            remaining.keep(check)
+            usable = replace(self, **vars(remaining) | {"tasks": tuple(remaining.tasks)})
+        warn_of_skipped(usable.skipped, n_tasks)
+        return usable
+
     @property
     def first(self) -> Task:
         """The first task; all others have rows like it."""
         return self.tasks.first if isinstance(self.tasks, TaskReader) else self.tasks[0]
+
+    def share_labels(self, regime: str) -> bool:
+        """Return whether a label means the same in all tasks; "auto" looks at the tasks.
+
+        Of tasks that are read, the first ones decide.
+        """
+        if self.target_type == "real" or regime != "auto":
+            return self.target_type == "class" and regime == "shared"
+        if samples_as(self.distribution, FewShotTasks):
+            return False
+        counts = LabelCounts()
+        for task in islice(self.tasks, N_SAMPLE if isinstance(self.tasks, TaskReader) else None):
+            counts.add(task)
+        return counts.are_shared()
 
     def scale_and_pack(
         self,
@@ -137,7 +190,7 @@ class TrainingTasks:
         prior: MetaState | None,  # that a warm start continues
         labels: LabelSpace,  # of that prior
         *,
-        label_regime: str,  # "shared", "task", or "auto": what the tasks suggest
+        shared_labels: bool,  # a label means the same in all tasks
         joins_classes: bool,  # the same label is the same class of one output layer
         has_fixed_n_way: bool,
     ) -> TrainingData:
@@ -150,32 +203,23 @@ class TrainingTasks:
             scaled_prior = None
         declared = self.declared_classes if prior is None else labels.classes
         is_pool = samples_as(self.distribution, FewShotTasks)
-        if self.target_type == "real" or (label_regime == "auto" and is_pool):
-            label_regime = "task"
+        joins_classes |= shared_labels
         statistics = self._statistics(
             size,
             labels,
             scales=scaling_name is not None and scaled_prior is None,
-            counts_labels=label_regime != "task" and not is_pool,
-            joins_classes=(joins_classes or label_regime == "shared") and declared is None,
+            shared_labels=shared_labels,
+            joins_classes=joins_classes and declared is None,
             counts_classes=has_fixed_n_way,
         )
         shares = None
-        is_shared = labels.is_shared if prior is not None else label_regime == "shared"
-        if prior is None and label_regime == "auto":
-            is_shared = statistics.counts.are_shared()
-        if is_shared:
-            classes = labels.classes
-            if classes is None:
-                known = statistics.counts.classes() if declared is None else declared
-                classes = np.unique(known)
-            labels = LabelSpace(classes, None, is_shared=True)
-            shares = statistics.counts.shares(classes)
-            size = size if is_pool else size.of_tasks(len(classes))
-        elif joins_classes:
+        if joins_classes:
             known = statistics.counts.classes() if declared is None else declared
-            classes = np.unique(known)
-            labels = replace(labels, classes=classes)
+            labels = replace(labels, classes=np.unique(known), is_shared=shared_labels)
+        if shared_labels:
+            labels = replace(labels, max_n_way=None)
+            shares = statistics.counts.shares(labels.known)
+            size = size if is_pool else size.of_tasks(labels.n_shared)
         dtype = dtype_of_rows(statistics.dtypes)
         check_dtype(device, dtype)
         scaling = statistics.scaling(scaling_name, scaled_prior)
@@ -187,7 +231,16 @@ class TrainingTasks:
         labels.check_n_way(n_outputs)
         n_tasks = len(self.tasks) if self.distribution is None else None
         return TrainingData(
-            self.first, n_tasks, source, packer, n_outputs, scaling, by_task, limits, shares
+            self.first,
+            n_tasks,
+            source,
+            packer,
+            n_outputs,
+            scaling,
+            by_task,
+            limits,
+            shares,
+            self.skipped,
         )
 
     def _statistics(
@@ -196,19 +249,19 @@ class TrainingTasks:
         labels: LabelSpace,
         *,
         scales: bool,
-        counts_labels: bool,
+        shared_labels: bool,
         joins_classes: bool,
         counts_classes: bool,
     ) -> TaskStatistics:
         """Go through all tasks once; those that are read are checked, but not read for nothing."""
         is_read = isinstance(self.tasks, TaskReader)
         statistics = TaskStatistics(self.first, self.target_type, scales=scales or not is_read)
-        counts_labels |= joins_classes
+        counts_labels = joins_classes or shared_labels
         is_needed = scales or counts_labels or counts_classes or not is_read
-        for i, task in enumerate(self.tasks if is_needed else ()):
+        positions = range(len(self.tasks)) if self.positions is None else self.positions
+        for i, task in zip(positions, self.tasks, strict=True) if is_needed else ():
             if is_read:  # the others are checked when they are packed
-                if not counts_labels:  # else it is not known yet how many rows an episode takes
-                    check_enough_rows(task, i, size, self.target_type)
+                check_enough_rows(task, i, size, self.target_type, shared_labels)
                 labels.check_task(task, i)
                 if counts_classes:
                     statistics.n_way = max(statistics.n_way, len(np.unique(task.y)))
@@ -228,7 +281,9 @@ class TrainingTasks:
             pool = self.distribution
             return PoolEpisodes(packer.pack_pool(pool), pool), pool.n_way[1]
         is_read = isinstance(self.tasks, TaskReader)
-        packed = packer.pack([self.first] if is_read else [*self.tasks], on_host=is_read)
+        numbers = self.positions if self.positions is None or not is_read else self.positions[:1]
+        sample = [self.first] if is_read else [*self.tasks]
+        packed = packer.pack(sample, numbers, on_host=is_read)
         is_class = self.target_type == "class"
         n_outputs = int(packed.count.max()) if is_class else self.first.y[:1].size
         if isinstance(self.tasks, TaskReader):
@@ -390,11 +445,13 @@ def open_validation(
     n_sample: int,  # tasks to draw from a distribution
     seed: int,
     readers: ExitStack,
+    check: Callable[[Task, int], object] | None,  # tasks that fail it are skipped; None: raise
 ) -> TaskEpisodes:
     """Validate validation tasks and pack them.
 
     `y` and `groups` name columns of a frame, as for the tasks of meta-training.
     """
+    unusable, skipped = "raise" if check is None else "skip", list[SkippedTask]()
     if samples_as(tasks, EmpiricalTasks):
         tasks = tasks.tasks
     elif isinstance(tasks, TaskDistribution):
@@ -402,12 +459,21 @@ def open_validation(
     source: TaskEpisodes
     with in_validation_tasks():
         if is_lazy(tasks):
-            reader = readers.enter_context(as_lazy(tasks).reader(packer.target_type))
+            reader = as_lazy(tasks).reader(packer.target_type, unusable=unusable)
+            readers.enter_context(reader)
+            n_tasks = len(reader)
+            if check is not None:
+                skipped = reader.keep(check)
             source, task = ReadEpisodes(reader, packer), reader.first
         else:
             table = validation_table(tasks, y, groups) or (tasks,)
-            tasks = as_tasks(*table, target_type=packer.target_type)
-            source, task = TaskEpisodes(packer.pack(tasks), len(tasks), packer.size), tasks[0]
+            usable = usable_tasks(*table, target_type=packer.target_type, unusable=unusable)
+            if check is not None:
+                usable.keep(check)
+            packed, skipped = packer.pack(usable.tasks, usable.positions), usable.skipped
+            source, task = TaskEpisodes(packed, len(usable.tasks), packer.size), usable.tasks[0]
+            n_tasks = len(usable.tasks) + len(skipped)
+    warn_of_skipped(skipped, n_tasks, "In validation_tasks: ")
     check_same_rows(task, first, "Task 0 of validation_tasks", "the tasks")
     return source
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, overload
 
@@ -13,7 +13,14 @@ from sklearn_meta.exceptions import TaskError
 from sklearn_meta.parameters import check_parameter, integer
 from sklearn_meta.tasks.distribution import TaskDistribution
 from sklearn_meta.tasks.task import Task
-from sklearn_meta.tasks.validate import as_task, check_task, renamed
+from sklearn_meta.tasks.validate import (
+    SkippedTask,
+    as_task,
+    check_task,
+    raise_unusable,
+    renamed,
+    skipped_task,
+)
 
 __all__ = ["LazyTasks", "TaskReader", "as_lazy", "is_lazy"]
 
@@ -78,13 +85,15 @@ class LazyTasks(Sequence[Task]):
         self.n_workers = int(check_parameter("n_workers", n_workers, integer(0), "LazyTasks"))
         self.prefetch = int(check_parameter("prefetch", prefetch, integer(0), "LazyTasks"))
 
-    def reader(self, target_type: str | None = None) -> TaskReader:
+    def reader(self, target_type: str | None = None, *, unusable: str = "raise") -> TaskReader:
         """Start reading; to be used in a `with` statement.
 
         Parameters
         ----------
         target_type : {"class", "real"}, default=None
             What `y` must hold. With None, what the first task holds.
+        unusable : {"raise", "skip"}, default="raise"
+            With "skip", the first task that can be used takes the place of the first one.
 
         Returns
         -------
@@ -94,9 +103,9 @@ class LazyTasks(Sequence[Task]):
         Raises
         ------
         TaskError
-            If the first task cannot be read or used.
+            If the first task (with "skip": each task) cannot be read or used.
         """
-        return TaskReader(self, target_type)
+        return TaskReader(self, target_type, unusable)
 
     def __len__(self) -> int:
         return len(self.sequence)
@@ -120,23 +129,42 @@ class LazyTasks(Sequence[Task]):
 
 
 class TaskReader:
-    """Reader of tasks that checks each of them against the first, the attribute `first`."""
+    """Reader of tasks that checks each of them against the first, the attribute `first`.
 
-    def __init__(self, tasks: LazyTasks, target_type: str | None) -> None:
-        self.tasks, self.target_type = tasks, target_type
+    `positions` are those of the tasks in the sequence, after `keep` only of the usable ones.
+    """
+
+    def __init__(
+        self,
+        tasks: LazyTasks,
+        target_type: str | None,
+        unusable: str = "raise",
+        check: Callable[[Task, int], object] | None = None,  # of each task, beside its form
+    ) -> None:
+        self.tasks, self.target_type, self.check = tasks, target_type, check
+        self.positions: Sequence[int] = range(len(tasks))
         self._pending: dict[int, Future[Task]] = {}
         self._threads: ThreadPoolExecutor | None = None
-        self.first = check_task(_read(tasks.sequence, 0), 0, None, target_type)
+        self._first: Task | None = None
+        self._first = self._read_first(unusable)
+
+    @property
+    def first(self) -> Task:
+        """The first task that can be used."""
+        assert self._first is not None
+        return self._first
 
     def take(
         self, positions: Sequence[int], upcoming: Sequence[int] | NDArray[np.intp] = ()
     ) -> list[Task]:
-        """Return the tasks at some positions, and start to read those that are likely to follow."""
+        """Return some of the tasks, and start to read those that are likely to follow."""
+        positions = [self.positions[i] for i in positions]
         if self.tasks.n_workers == 0:
             return [self._read_checked(i) for i in positions]
+        upcoming = [self.positions[int(i)] for i in upcoming[: self.tasks.prefetch]]
         if self._threads is None:
             self._threads = ThreadPoolExecutor(self.tasks.n_workers, "sklearn_meta-reader")
-        wanted = dict.fromkeys([*positions, *map(int, upcoming[: self.tasks.prefetch])])
+        wanted = dict.fromkeys([*positions, *upcoming])
         for i in [i for i in self._pending if i not in wanted]:
             self._pending.pop(i).cancel()
         for i in wanted:
@@ -147,8 +175,40 @@ class TaskReader:
             del self._pending[i]
         return tasks
 
+    def take_usable(self, positions: Sequence[int]) -> tuple[list[Task], list[SkippedTask]]:
+        """Return the usable ones of some tasks that follow one another, and the others."""
+        tasks, skipped, n = list[Task](), list[SkippedTask](), len(self)
+        for i in positions:
+            try:
+                tasks += self.take([i], range(i + 1, n))
+            except TaskError as error:
+                skipped.append(skipped_task(_raw_item(self.tasks.sequence, i), i, error))
+        return tasks, skipped
+
+    def keep(self, check: Callable[[Task, int], object]) -> list[SkippedTask]:
+        """Read all tasks once, and keep those that can be read and pass a check of the task.
+
+        Return the others. The first usable task becomes `first`.
+        """
+        n, usable, skipped, first = len(self), list[int](), list[SkippedTask](), None
+        for i in range(n):
+            position = self.positions[i]
+            try:
+                task = self.take([i], range(i + 1, n))[0]
+                check(task, position)
+            except TaskError as error:
+                raw = _raw_item(self.tasks.sequence, position)
+                skipped.append(skipped_task(raw, position, error))
+                continue
+            usable.append(position)
+            first = task if first is None else first
+        if first is None:
+            raise_unusable(skipped)
+        self.positions, self._first = usable, first
+        return skipped
+
     def __len__(self) -> int:
-        return len(self.tasks)
+        return len(self.positions)
 
     def __iter__(self) -> Iterator[Task]:
         n = len(self)
@@ -167,8 +227,22 @@ class TaskReader:
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    def _read_first(self, unusable: str) -> Task:
+        skipped: list[SkippedTask] = []
+        for i in self.positions:
+            try:
+                return self._read_checked(i)
+            except TaskError as error:
+                if unusable == "raise":
+                    raise
+                skipped.append(skipped_task(_raw_item(self.tasks.sequence, i), i, error))
+        raise_unusable(skipped)
+
     def _read_checked(self, i: int) -> Task:
-        return check_task(_read(self.tasks.sequence, i), i, self.first, self.target_type)
+        task = check_task(_read(self.tasks.sequence, i), i, self._first, self.target_type)
+        if self.check is not None:
+            self.check(task, i)
+        return task
 
 
 def _read(sequence: Any, i: int) -> Task:
@@ -179,6 +253,15 @@ def _read(sequence: Any, i: int) -> Task:
     except Exception as error:  # whatever the user's own reading raises
         raise TaskError(f"Task {i} could not be read: {type(error).__name__}: {error}") from error
     return as_task(item, i)
+
+
+def _raw_item(sequence: Any, i: int) -> Task | SkippedTask | None:
+    """Return an item of which something may be wrong, if it can be read at all."""
+    try:
+        item = sequence[i]
+        return item if isinstance(item, SkippedTask) else as_task(item, i, check=False)
+    except Exception:  # the reason is known from an earlier attempt
+        return None
 
 
 def is_lazy(tasks: Any) -> bool:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from scipy.sparse import issparse
 
 from sklearn_meta._optional import need
-from sklearn_meta.exceptions import TaskError
+from sklearn_meta._warnings import warn
+from sklearn_meta.exceptions import SkippedTaskWarning, TaskError
 from sklearn_meta.parameters import check_parameter, option
 from sklearn_meta.tasks.tables import (
     check_container,
@@ -33,6 +36,9 @@ from sklearn_meta.tasks.values import (
 )
 
 __all__ = [
+    "UNUSABLE",
+    "SkippedTask",
+    "UsableTasks",
     "as_list",
     "as_task",
     "as_tasks",
@@ -44,12 +50,19 @@ __all__ = [
     "check_tasks",
     "collect_tasks",
     "label",
+    "name_of_task",
     "names_of",
+    "raise_unusable",
     "renamed",
+    "skipped_task",
     "target_kind",
+    "usable_tasks",
     "validation_table",
+    "warn_of_skipped",
 ]
 
+UNUSABLE = option("raise", "skip")  # what to do about a task that cannot be used
+N_LISTED = 5  # skipped tasks that a warning names
 MOST_CLASSES = 10  # that whole numbers of floating-point type may stand for
 
 
@@ -121,9 +134,7 @@ def collect_tasks(tasks: Any, y: Any = None, groups: Any = None) -> list[Task]:
         collected = [_with_names(as_task(item, i, check=False)) for i, item in items]
     else:
         collected = _from_table(tasks, y, groups, check=False)
-    for i, task in enumerate(collected):
-        targets = as_targets(task.y, f"{label(task, i)}: y")
-        collected[i] = task if targets.dtype == task.y.dtype else replace_data(task, None, targets)
+    collected = [_with_plain_targets(task, label(task, i)) for i, task in enumerate(collected)]
     check_consistent_rows(collected)
     return collected
 
@@ -156,6 +167,8 @@ def as_task(item: Any, i: int, *, check: bool = True) -> Task:
     """
     if isinstance(item, Task):
         return item
+    if isinstance(item, SkippedTask):
+        raise TaskError(f"Task {i}: {item.reason}")
     if not isinstance(item, (tuple, list)) or len(item) not in (2, 4):
         got = f"an array of shape {item.shape}" if hasattr(item, "shape") else repr(type(item))
         raise TaskError(
@@ -373,7 +386,12 @@ def names_of(estimator: object) -> Names:
 
 def label(task: Task, i: int) -> str:
     """Return what errors call the i-th task, such as ``Task 3 ('ann')``."""
-    return f"Task {i}" + ("" if task.name is None else f" ({task.name!r})")
+    return name_of_task(task.name, i)
+
+
+def name_of_task(name: str | None, i: int) -> str:
+    """Return what errors call the i-th task, by its name if it has one."""
+    return f"Task {i}" + ("" if name is None else f" ({name!r})")
 
 
 def _with_plain_types(task: Task, input_name: str) -> Task:
@@ -386,7 +404,175 @@ def _with_plain_types(task: Task, input_name: str) -> Task:
     return replace_data(task, None if same_rows else rows, y)
 
 
+def _with_plain_targets(task: Task, input_name: str) -> Task:
+    y = as_targets(task.y, f"{input_name}: y")
+    return task if y.dtype == task.y.dtype else replace_data(task, None, y)
+
+
 def _with_targets(task: Task, input_name: str, target_type: str, explicit: bool) -> Task:
     """Return a task whose targets have a type."""
     y = as_target_type(task.y, f"{input_name}: y", target_type, explicit=explicit)
     return task if y.shape == task.y.shape else replace_data(task, None, y)
+
+
+# ---- tasks that cannot be used ---------------------------------------------------------------
+
+
+class SkippedTask(NamedTuple):
+    """A task that was left out: its position among all tasks, its name, and the reason."""
+
+    position: int
+    name: str | None
+    reason: str
+    task: Task | None = None  # where there is one
+
+    @property
+    def entry(self) -> tuple[int, str | None, str]:
+        """What `skipped_tasks_` lists."""
+        return self.position, self.name, self.reason
+
+    @property
+    def label(self) -> str:
+        """What errors call the task."""
+        return name_of_task(self.name, self.position)
+
+    @property
+    def n_query(self) -> int:
+        """Number of query rows; 0 where there is no task, or no fixed support."""
+        if self.task is None or self.task.support is None:
+            return 0
+        return len(self.task) - len(self.task.support)
+
+
+@dataclass
+class UsableTasks:
+    """The tasks of a collection that can be used, their positions in it, and the others."""
+
+    tasks: list[Any]
+    positions: list[int]
+    skipped: list[SkippedTask] = field(default_factory=list)
+
+    def map(self, step: Callable[[Any, int], Any], *, skip: bool = True) -> None:
+        """Replace each task by ``step(task, position)``; skip those for which it fails."""
+        pairs = list(zip(self.tasks, self.positions, strict=True))
+        self.tasks, self.positions = [], []
+        for task, i in pairs:
+            try:
+                self.tasks.append(step(task, i))
+                self.positions.append(i)
+            except TaskError as error:
+                if not skip:
+                    raise
+                self.skipped.append(skipped_task(task, i, error))
+        self.skipped.sort(key=lambda task: task.position)
+        if not self.tasks:
+            raise_unusable(self.skipped)
+
+    def keep(self, check: Callable[[Task, int], object], *, skip: bool = True) -> None:
+        """Skip the tasks for which ``check(task, position)`` fails."""
+
+        def checked(task: Task, i: int) -> Task:
+            check(task, i)
+            return task
+
+        self.map(checked, skip=skip)
+
+    def in_order(self, tasks: Sequence[Task]) -> list[Task | SkippedTask]:
+        """Return tasks in place of the usable ones, and the skipped ones at their positions.
+
+        A caller that skips, too, then names all of them by the same positions.
+        """
+        items = dict[int, Task | SkippedTask](zip(self.positions, tasks, strict=True))
+        items |= {task.position: task for task in self.skipped}
+        return [items[i] for i in sorted(items)]
+
+
+def usable_tasks(
+    X: Any,
+    y: Any = None,
+    groups: Any = None,
+    *,
+    target_type: str | None = None,
+    unusable: str = "skip",
+    raw: bool = False,  # leave to transformers what X may hold, as `collect_tasks` does
+) -> UsableTasks:
+    """Convert tasks as :func:`as_tasks` does, but skip those that cannot be used.
+
+    Rows must be like those of most tasks. An error is raised if it concerns all tasks, if no task
+    can be used, and, with ``unusable="raise"``, for the first that cannot.
+    """
+    if unusable == "raise":
+        tasks = (
+            collect_tasks(X, y, groups) if raw else as_tasks(X, y, groups, target_type=target_type)
+        )
+        return UsableTasks(list(tasks), list(range(len(tasks))))
+    is_table = y is not None or groups is not None
+    items = _from_table(X, y, groups, check=not raw) if is_table else as_list(X)
+    usable = UsableTasks(items, list(range(len(items))))
+    if not is_table:
+        usable.map(lambda item, i: as_task(item, i, check=not raw))
+    if raw:
+        usable.map(lambda task, i: _with_plain_targets(_with_names(task), label(task, i)))
+    else:
+        usable.map(lambda task, i: _with_plain_types(task, label(task, i)))
+        kind, explicit = target_type or target_kind(usable.tasks), target_type is not None
+        usable.map(lambda task, i: _with_targets(task, label(task, i), kind, explicit))
+    form = most_common((t.row_shape, t.y.shape[1:]) for t in usable.tasks)
+    names = most_common(t.feature_names_in for t in usable.tasks if t.feature_names_in is not None)
+
+    def check(task: Task, i: int) -> None:
+        for of, reference in references:
+            check_same_rows(task, reference, label(task, i), f"task {of}")
+
+    pairs = list(zip(usable.positions, usable.tasks, strict=True))
+    like_most = [(i, t) for i, t in pairs if (t.row_shape, t.y.shape[1:]) == form]
+    references = [
+        *like_most[:1],
+        *[(i, t) for i, t in like_most if t.feature_names_in == names][:1],
+    ]
+    usable.keep(check)
+    return usable
+
+
+def skipped_task(task: Any, i: int, error: TaskError) -> SkippedTask:
+    """Return the entry for a task that was left out because of an error."""
+    name = task.name if isinstance(task, (Task, SkippedTask)) else None
+    reason = str(error).removeprefix(name_of_task(name, i)).removeprefix(f"Task {i}")
+    raw = task.task if isinstance(task, SkippedTask) else task
+    reason = reason.removeprefix(":").strip()
+    return SkippedTask(i, name, reason, raw if isinstance(raw, Task) else None)
+
+
+def raise_unusable(skipped: Sequence[SkippedTask]) -> NoReturn:
+    """Raise a TaskError because none of the tasks can be used."""
+    if len({task.reason for task in skipped}) == 1:  # which may be no fault of the tasks
+        others = f" The same holds for all {len(skipped)} tasks." if len(skipped) > 1 else ""
+        first = skipped[0]
+        raise TaskError(f"{first.label}: {first.reason}{others}")
+    raise TaskError(f"None of the {len(skipped)} tasks can be used. {list_skipped(skipped)}")
+
+
+def warn_of_skipped(skipped: Sequence[SkippedTask], n_tasks: int, where: str = "") -> None:
+    """Warn once of all tasks that were left out."""
+    if skipped:
+        warn(
+            f"{where}{len(skipped)} of {n_tasks} tasks cannot be used and are skipped. "
+            f"{list_skipped(skipped)}",
+            SkippedTaskWarning,
+        )
+
+
+def list_skipped(skipped: Sequence[SkippedTask]) -> str:
+    """Name the first skipped tasks, those with the same reason together, and count the others."""
+    labels = dict[str, list[str]]()
+    for task in skipped[:N_LISTED]:
+        labels.setdefault(task.reason, []).append(task.label)
+    n_more = len(skipped) - N_LISTED
+    sentences = [f"{', '.join(same)}: {reason}" for reason, same in labels.items()]
+    return " ".join([*sentences, *([f"And {n_more} more."] if n_more > 0 else [])])
+
+
+def most_common(values: Iterable[Any]) -> Any:
+    """Return the most frequent value, the first of several; None of no values."""
+    counts = Counter(values).most_common(1)
+    return counts[0][0] if counts else None

@@ -9,7 +9,13 @@ import pytest
 from sklearn.base import clone
 from sklearn.linear_model import Ridge
 
-from sklearn_meta import MAMLRegressor, ProtoNetClassifier, Task, TaskError
+from sklearn_meta import (
+    MAMLRegressor,
+    ProtoNetClassifier,
+    SkippedTaskWarning,
+    Task,
+    TaskError,
+)
 from sklearn_meta.analysis import TaskGroups, analyse, task_distances
 from sklearn_meta.analysis._quick_comparison import QuickLearner
 from sklearn_meta.analysis.analyse import advise
@@ -345,7 +351,7 @@ def test_short_tasks_do_not_hide_the_result_of_long_ones():
     assert tasks[10] <= set(range(20))
     assert max(tasks[2]) >= 20
     assert any("20 tasks have enough rows for a support of 5" in n for n in report.notes)
-    few = analyse([*long[:19], *short], random_state=0)  # too few to be worth a size of their own
+    few = analyse([*long[:11], *short], random_state=0)  # the median task is short
     assert [verdict.size for verdict in few.verdicts] == [2]
 
 
@@ -389,3 +395,46 @@ def test_a_meta_fitted_estimator_is_accepted():
     fresh = analyse(tasks, clone(maml).reset_meta(), random_state=0)
     report = analyse(tasks, maml, random_state=0)
     assert str(fresh) == str(report)  # what it has seen of tasks held out does not count
+
+
+# ---- sizes and kinds of supports, and tasks that cannot be used ----------------------------------
+
+
+def lines_of(*lengths):
+    tasks = make_linear_tasks(len(lengths), 60, 2, mean=[2, 2], random_state=0).tasks
+    return [Task(t.X[:n], t.y[:n]) for t, n in zip(tasks, lengths, strict=True)]
+
+
+def test_chosen_sizes_are_tried_on_the_tasks_that_can_serve_them():
+    report = analyse(lines_of(*[30] * 6, *[5] * 4), support_sizes=[3, 20, 50], random_state=0)
+    assert report.comparison.sizes == (3, 20)
+    assert {r.task for r in report.comparison.records if r.support_size == 20} == {*range(6)}
+    assert "6 tasks have enough rows for a support of 20 or more." in report.notes
+    assert "Fewer than 4 tasks have enough rows for 50." in report.notes
+
+
+@pytest.mark.parametrize("sizes", [0, [], [2.5]])
+def test_sizes_that_are_none_are_refused(sizes):
+    with pytest.raises(ValueError, match="support_sizes"):
+        analyse(lines_of(*[9] * 5), support_sizes=sizes)
+
+
+def test_an_analysis_of_the_first_rows_is_that_of_fixed_supports():
+    tasks = lines_of(*[24] * 12)
+    how = {"support_sizes": 6, "random_state": 0, "metric": "meta_features"}
+    first = analyse(tasks, support="first", **how)
+    fixed = analyse([Task(t.X, t.y, support=range(6)) for t in tasks], **how)
+    assert [r.score for r in first.comparison.records] == [
+        r.score for r in fixed.comparison.records
+    ]
+
+
+def test_an_analysis_skips_tasks_that_cannot_be_used():
+    tasks = lines_of(*[24] * 12)
+    bad = Task(np.full((9, 2), np.nan), np.arange(9.0), name="gaps")
+    with pytest.warns(SkippedTaskWarning, match="1 of 13 tasks.*'gaps'"):
+        report = analyse([bad, *tasks], unusable="skip", random_state=0)
+    assert report.names == tuple(f"task {i}" for i in range(1, 13))
+    assert "Tasks that cannot be used were skipped: 1." in report.notes
+    with pytest.raises(TaskError, match="'gaps'"):
+        analyse([bad, *tasks], random_state=0)

@@ -14,12 +14,12 @@ from sklearn_meta.analysis._quick_comparison import (
     LabelScores,
     Pooled,
     QuickLearner,
+    SupportSizes,
     choose_rows,
     compare_sizes,
     fit_views,
     quick_learners,
     shared_rows,
-    sizes_by_tasks,
     take,
     transform_tasks,
 )
@@ -126,72 +126,103 @@ def task_of(n, **how):
     return Task(np.arange(float(n))[:, None], np.arange(float(n)), **how)
 
 
+REAL_SIZES = SupportSizes(None, False, "stratified")
+CLASS_SIZES = SupportSizes(None, True, "stratified")
+
+
 def test_sizes_fit_nine_tasks_in_ten():
     tasks = [task_of(n) for n in [24] * 9 + [5] + [24] * 9 + [4]]
-    ((sizes, places),) = sizes_by_tasks(tasks, False)
+    ((sizes, places),) = REAL_SIZES.by_tasks(tasks)
     assert sizes == [2, 5, 10]
     assert places == [*range(9), *range(10, 19)]
 
 
 def test_each_size_uses_the_tasks_with_enough_rows_if_they_are_twenty():
     tasks = [task_of(n) for n in [4] * 15 + [44] * 20 + [100] * 20]
-    small, middle, large = sizes_by_tasks(tasks, False)
+    small, middle, large = REAL_SIZES.by_tasks(tasks)
     assert small == ([2], [*range(55)])
     assert middle == ([5, 10, 20], [*range(15, 55)])
     assert large == ([50], [*range(35, 55)])
-    assert [sizes for sizes, _ in sizes_by_tasks(tasks[:-1], False)] == [[2], [5, 10, 20]]
+    assert [sizes for sizes, _ in REAL_SIZES.by_tasks(tasks[:-1])] == [[2], [5, 10, 20]]
+
+
+def test_a_size_is_tried_if_the_median_task_has_enough_rows():
+    short, long = [task_of(4)] * 5, [task_of(44)] * 5
+    assert [sizes for sizes, _ in REAL_SIZES.by_tasks([*short, *long])] == [[2], [5, 10, 20]]
+    assert [sizes for sizes, _ in REAL_SIZES.by_tasks([*short, *long[1:]])] == [[2]]
+
+
+def test_chosen_sizes_use_every_task_with_more_rows():
+    plan = SupportSizes((3, 8), False, "stratified")
+    small, large = plan.by_tasks([task_of(n) for n in (4, 9, 9, 9, 8, 9, 3)])
+    assert small == ([3], [0, 1, 2, 3, 4, 5])
+    assert large == ([8], [1, 2, 3, 5])
+
+
+@pytest.mark.parametrize("support", ["random", "first"])
+def test_sizes_of_other_supports_are_rows_of_any_class(support):
+    y = np.repeat(["a", "b"], [4, 40])
+    ((sizes, _),) = SupportSizes(None, True, support).by_tasks([Task(np.zeros((44, 1)), y)] * 5)
+    assert sizes == [2, 5, 10, 20]
+
+
+def test_the_first_rows_of_long_tasks_stay():
+    rng = np.random.RandomState(0)
+    rows, _ = choose_rows([task_of(500)] * 4, SupportSizes((7,), False, "first"), 9, rng)
+    assert all(part[:7].tolist() == [*range(7)] for part in rows.values())
+    assert {len(part) for part in rows.values()} == {207}
 
 
 def test_a_fixed_support_gives_all_of_its_rows():
-    ((sizes, _),) = sizes_by_tasks([task_of(24, support=np.arange(20))] * 4, False)
+    ((sizes, _),) = REAL_SIZES.by_tasks([task_of(24, support=np.arange(20))] * 4)
     assert sizes == [2, 5, 10, 20]
 
 
 def test_the_size_of_a_task_is_that_of_its_rarest_class():
     y = np.repeat(["a", "b"], [4, 40])
-    ((sizes, _),) = sizes_by_tasks([Task(np.zeros((44, 1)), y)] * 5, True)
+    ((sizes, _),) = CLASS_SIZES.by_tasks([Task(np.zeros((44, 1)), y)] * 5)
     assert sizes == [1, 2]
 
 
 def test_tasks_that_cannot_be_learned_and_judged_are_left_out():
     rng = np.random.RandomState(0)
-    rows, notes = choose_rows([task_of(n) for n in (9, 3, 9, 2, 4, 9)], False, 9, rng)
+    rows, notes = choose_rows([task_of(n) for n in (9, 3, 9, 2, 4, 9)], REAL_SIZES, 9, rng)
     assert {i: len(part) for i, part in rows.items()} == {0: 9, 2: 9, 4: 4, 5: 9}
     assert notes == ["Tasks with too few rows, or with one class, were left out: 2."]
     with pytest.raises(TaskError, match=r"at least 4 tasks need four rows.*Only 3 of 5"):
-        choose_rows([task_of(n) for n in (9, 9, 9, 3, 2)], False, 9, rng)
+        choose_rows([task_of(n) for n in (9, 9, 9, 3, 2)], REAL_SIZES, 9, rng)
 
 
 def test_one_class_is_not_learned():
     X, rng = np.zeros((8, 1)), np.random.RandomState(0)
     both, one = Task(X, np.repeat(["a", "b"], 4)), Task(X, np.repeat("a", 8))
-    assert list(choose_rows([both, one, both, both, both], True, 9, rng)[0]) == [0, 2, 3, 4]
+    assert list(choose_rows([both, one, both, both, both], CLASS_SIZES, 9, rng)[0]) == [0, 2, 3, 4]
     with pytest.raises(TaskError, match=r"of two classes.*Only 1 of 2.*target_type='real'"):
-        choose_rows([both, one], True, 9, rng)
+        choose_rows([both, one], CLASS_SIZES, 9, rng)
 
 
 def test_long_tasks_are_cut_beside_their_support():
     task, rng = task_of(500, support=[3, 7, 440], name="long"), np.random.RandomState(0)
-    rows, notes = choose_rows([task] * 4, False, 9, rng)
+    rows, notes = choose_rows([task] * 4, REAL_SIZES, 9, rng)
     cut = take(task, rows[0])
     assert (len(cut), cut.name) == (203, "long")
     np.testing.assert_array_equal(cut.y_support, [3, 7, 440])
     np.testing.assert_array_equal(cut.X[:, 0], cut.y)
     assert notes == ["Of longer tasks, 200 rows were drawn beside a fixed support."]
     short = task_of(203, support=[3, 7, 140])
-    assert take(short, choose_rows([short] * 4, False, 9, rng)[0][0]) is short
+    assert take(short, choose_rows([short] * 4, REAL_SIZES, 9, rng)[0][0]) is short
 
 
 def test_rare_classes_keep_their_share():
     y = np.repeat(["common", "rare"], [900, 9])
     tasks = [Task(np.zeros((909, 1)), y)] * 4
-    rows, _ = choose_rows(tasks, True, 9, np.random.RandomState(0))
+    rows, _ = choose_rows(tasks, CLASS_SIZES, 9, np.random.RandomState(0))
     assert np.unique(y[rows[0]], return_counts=True)[1].tolist() == [199, 2]
 
 
 def test_of_many_tasks_some_are_drawn_in_order():
     tasks = [task_of(n) for n in range(10, 30)]
-    rows, notes = choose_rows(tasks, False, 8, np.random.RandomState(0))
+    rows, notes = choose_rows(tasks, REAL_SIZES, 8, np.random.RandomState(0))
     assert list(rows) == sorted(rows)
     assert [len(part) for part in rows.values()] == [10 + i for i in rows]
     assert notes == ["8 of 20 tasks were drawn."]
@@ -268,7 +299,7 @@ def test_learners_of_several_views_get_the_same_rows():
         for name, view in fit_views(LINES, np.random.RandomState(0)).items()
     }
     learners = quick_learners(None, n_outputs=1, seed=0)
-    result = compare_sizes(learners, views, [([4], range(12))], seed=4)
+    result = compare_sizes(learners, views, [([4], range(12))], support="stratified", seed=4)
     name = "ridge regression per task"
     how = {"cv": KFold(5, shuffle=True, random_state=4), "seeds": [4], "support_sizes": 4}
     how |= {"baselines": (), "scoring": "neg_mean_squared_error"}
@@ -284,7 +315,13 @@ def test_learners_of_several_views_get_the_same_rows():
 def test_tasks_keep_their_positions_at_every_size():
     views = {"scaled": list(LINES)}
     learners = {"ridge": QuickLearner("per-task", "scaled", Ridge())}
-    result = compare_sizes(learners, views, [([2], range(1, 12)), ([4], [3, 5, 7, 9, 10])], seed=0)
+    result = compare_sizes(
+        learners,
+        views,
+        [([2], range(1, 12)), ([4], [3, 5, 7, 9, 10])],
+        support="stratified",
+        seed=0,
+    )
     assert result.sizes == (2, 4)
     tasks = {size: {r.task for r in result.records if r.support_size == size} for size in (2, 4)}
     assert tasks == {2: {*range(1, 12)}, 4: {3, 5, 7, 9, 10}}
@@ -309,5 +346,7 @@ def test_few_tasks_are_unclear():
 
 def test_guessing_labels_is_by_the_classes_of_a_task():
     learners = {"logistic": QuickLearner("per-task", "scaled", LogisticRegression())}
-    result = compare_sizes(learners, {"scaled": as_labels(LINES)}, [([2], range(12))], seed=0)
+    result = compare_sizes(
+        learners, {"scaled": as_labels(LINES)}, [([2], range(12))], support="stratified", seed=0
+    )
     assert result.chance == 0.5

@@ -147,7 +147,7 @@ def test_a_task_whose_query_predictions_overflow_fails():
 def test_bad_data_is_refused_before_any_fit():
     holed = Task(np.where(np.arange(14)[:, None] == 3, np.nan, WAVES[0].X), WAVES[0].y, support=[0])
     with pytest.raises(TaskError, match=r"Task 1: X of shape .* holds nan"):
-        REG.score_tasks([WAVES[1], holed])
+        REG.score_tasks([WAVES[1], holed], error_score="raise")
 
 
 def test_tasks_that_fail_in_hierarchical_learners(monkeypatch):

@@ -221,7 +221,7 @@ def test_many_tasks_are_predicted_in_every_input_format(name):
             else:
                 np.testing.assert_allclose(one, other, rtol=1e-7)
     with pytest.raises(TaskError, match=r"Task 3 has no fixed support"):
-        est.predict_tasks(Items([*tasks[:3], LEARNERS[name][1][0]]))
+        est.predict_tasks(Items([*tasks[:3], LEARNERS[name][1][0]]), error_score="raise")
 
 
 # ---- mapped files ---------------------------------------------------------------------------

@@ -149,7 +149,7 @@ def test_meta_fit_works_under_no_grad(off):
 def test_tasks_without_a_fixed_support_are_refused():
     est = ProtoNetClassifier(**SMALL).meta_fit(BLOBS)
     with pytest.raises(TaskError, match=r"Task 1 has no fixed support.*split_task"):
-        est.predict_tasks([BLOBS[0], Task(BLOBS[1].X, BLOBS[1].y)])
+        est.predict_tasks([BLOBS[0], Task(BLOBS[1].X, BLOBS[1].y)], error_score="raise")
 
 
 @pytest.mark.parametrize("method", ["predict_tasks", "score_tasks"])
@@ -162,7 +162,7 @@ def test_a_parameter_out_of_range_is_refused(method):
 def test_outputs_that_differ_from_meta_training_are_refused():
     est = MAMLRegressor(**SMALL).meta_fit(WAVES)
     with pytest.raises(TaskError, match=r"Task 0: y has rows of shape 2, .* of shape 1"):
-        est.predict_tasks(PAIRS)
+        est.predict_tasks(PAIRS, error_score="raise")
 
 
 def test_one_query_row_has_a_prediction_but_no_r2():
@@ -229,7 +229,7 @@ def test_an_error_names_the_position_of_the_bad_task(spoil, message, n, monkeypa
     monkeypatch.setattr(predict_tasks, "N_TASKS", n)
     tasks[3] = spoil(tasks[3])
     with pytest.raises(TaskError, match=f"Task 3.*{message}"):
-        est.score_tasks(tasks)
+        est.score_tasks(tasks, error_score="raise")
 
 
 def test_r2_of_tasks_is_that_of_scikit_learn():

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import sklearn
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import FitFailedWarning, NotFittedError
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
@@ -286,5 +286,7 @@ def test_a_score_before_fit_is_refused():
 def test_a_task_with_too_few_rows_for_the_support_is_named():
     few = [*BLOBS, Task(BLOBS[0].X[:3], [0, 1, 2], name="ann")]
     est = TaskEstimator(ProtoNetClassifier(**SMALL), n_support=1).fit(BLOBS)
+    with pytest.warns(FitFailedWarning, match=r"'ann'.*a class has 1 row"):
+        assert np.isnan(est.score_tasks(few)).tolist() == [False] * len(BLOBS) + [True]
     with pytest.raises(TaskError, match=r"'ann'.*a class has 1 row"):
-        est.score(few)
+        est.set_params(error_score="raise").score(few)

@@ -66,7 +66,7 @@ def test_bad_support_sizes_are_refused():
         fitted(n_support=0).score(BLOBS)
     few = [*BLOBS[:2], (BLOBS[2].X[::6], BLOBS[2].y[::6])]
     with pytest.raises(TaskError, match=r"Task 2: no support can be drawn. .* 1 row\(s\)"):
-        fitted().score(few)
+        fitted(error_score="raise").score(few)
 
 
 @pytest.mark.parametrize("split", [TaskKFold(2), LeaveOneTaskOut()])

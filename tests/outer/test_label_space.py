@@ -213,7 +213,7 @@ def test_labels_of_another_kind_are_refused_in_fit():
 def test_a_label_that_no_task_had_is_refused_in_many_tasks_naming_the_task(verb):
     est = PooledClassifier(**SMALL).meta_fit(tasks())
     with pytest.raises(TaskError, match=r"Task 1: .*\['z'\].*labels='task'"):
-        getattr(est, verb)([NEW[1], NEW[2]])
+        getattr(est, verb)([NEW[1], NEW[2]], error_score="raise")
     assert len(getattr(est, verb)(NEW[1:2])) == 1
 
 

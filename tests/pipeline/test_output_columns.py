@@ -108,7 +108,7 @@ def test_a_support_with_other_columns_is_refused(change, names, tmp_path):
             twin.fit(form(other), y)
         np.testing.assert_array_equal(twin.predict_proba(tasks[0][0]), before)
         with pytest.raises(TaskError, match=f"Task 1: .*{_message(change)}"):
-            twin.score_tasks([_halves(tasks[0][0]), _halves(form(other))])
+            twin.score_tasks([_halves(tasks[0][0]), _halves(form(other))], error_score="raise")
 
 
 def test_reset_meta_forgets_the_columns():
