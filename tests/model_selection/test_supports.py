@@ -103,12 +103,14 @@ def test_supports_that_contradict_the_size_are_refused(how, message):
 @pytest.mark.parametrize("support", ["random", "first"])
 def test_a_splitter_draws_as_split_task_does(support):
     X, y = CLASS[0].X, CLASS[0].y
-    how = {"n_support": 4, "support": support}
+    how = {"n_support": 9, "support": support}  # of both classes
     ((rows, query),) = SupportQuerySplit(1, **how, random_state=3).split(X, y)
     twin = split_task(CLASS[0], **how, random_state=3)
     assert rows.tolist() == twin.support.tolist()
     assert np.union1d(rows, query).tolist() == list(range(12))
-    search = GridSearchCV(LogisticRegression(), {"C": [1, 2]}, cv=SupportQuerySplit(1, **how))
+    search = GridSearchCV(
+        LogisticRegression(), {"C": [1, 2]}, cv=SupportQuerySplit(1, **how, random_state=0)
+    )
     assert search.fit(X, y).n_splits_ == 1
 
 
