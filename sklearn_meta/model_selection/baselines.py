@@ -73,7 +73,7 @@ class NamedEstimator:
     def fits_transformers(self) -> bool:
         """Whether transformers are fitted once, to the rows of all training tasks."""
         est = self.estimator
-        return isinstance(est, MetaPipeline) and est.transform_scope == "pooled"
+        return isinstance(est, MetaPipeline) and "pooled" in est.transform_scopes.values()
 
 
 def name_estimators(estimators: Any) -> list[NamedEstimator]:
