@@ -147,13 +147,16 @@ def make_baselines(
         (n.estimator for n in estimators if isinstance(learner_of(n.estimator), OuterLoop)), None
     )
     pipelines = (n.estimator for n in estimators if isinstance(n.estimator, MetaPipeline))
-    pipeline = template or next(pipelines, None)
+    pipeline = next(pipelines, None) if template is None else template
+    width = _width(folds)
     made, notes = [], []
     for name in names:
         if reason := _why_impossible(name, template, folds, classify):
             notes.append(f"The baseline {name!r} is left out: {reason}.")
         else:
             est = _make_baseline(name, template, pipeline, classify, scoring)
+            if name == "hierarchical" and classify and width > MAX_FEATURES:
+                learner_of(est).set_params(labels="task")  # Gaussian classes take many features
             kind = name.partition(" ")[0]
             made.append(NamedEstimator(name, est, kind, name != "per-task"))
     return made, notes
@@ -182,12 +185,17 @@ def _make_baseline(
     return learner
 
 
+def _width(folds: Sequence[Fold]) -> int:
+    """Return the number of features, before any transformer."""
+    first = next(iter(folds[0].test.values()))
+    return int(np.prod(np.shape(first.X)[1:]))
+
+
 def _why_impossible(name: str, template: Any, folds: Sequence[Fold], classify: bool) -> str | None:
     if name == "dummy":
         return None
     if name == "hierarchical":
-        first = next(iter(folds[0].test.values()))
-        width = int(np.prod(np.shape(first.X)[1:]))
+        width = _width(folds)
         if isinstance(template, MetaPipeline) or classify or width <= MAX_FEATURES:
             return None
         return f"there are {width} features, and it takes up to {MAX_FEATURES}"

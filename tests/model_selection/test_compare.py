@@ -738,3 +738,12 @@ def test_boosting_encodes_many_tasks_by_their_means(monkeypatch):
         assert np.isfinite(result.scores(name)).all()
     result = compare(LinearRegression(), tasks, cv=2, seeds=1, baselines=["pooled logistic + task"])
     assert "'pooled logistic + task' is left out: the estimators are regressors" in str(result)
+
+
+def test_wide_rows_with_shared_labels_have_gaussian_classes():
+    rng = np.random.RandomState(0)
+    tasks = [Task(rng.normal(size=(20, 120)), rng.permutation(np.arange(20) < 8)) for _ in range(6)]
+    result = compare(
+        LogisticRegression(), tasks, cv=2, seeds=1, support_sizes=2, baselines=["hierarchical"]
+    )
+    assert np.isfinite(result.scores("hierarchical")).all()
