@@ -46,7 +46,10 @@ ESTIMATORS = [
 ]
 # not imported, since loading a meta-learner does not need them
 ESTIMATORS += [
-    *(("sklearn_meta.algorithms.hierarchical", name) for name in ("ClassPrior", "CoefPrior")),
+    *(
+        ("sklearn_meta.algorithms.hierarchical", name)
+        for name in ("ClassMeans", "ClassPrior", "CoefPrior", "LogitPrior")
+    ),
     *(
         ("sklearn_meta.ensemble", name)
         for name in (

@@ -5,15 +5,25 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any
 
 import joblib
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone, is_classifier
+from sklearn.compose import ColumnTransformer
 from sklearn.frozen import FrozenEstimator
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
+from sklearn.preprocessing import (
+    MaxAbsScaler,
+    MinMaxScaler,
+    PolynomialFeatures,
+    RobustScaler,
+    StandardScaler,
+)
+from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 
 from sklearn_meta._archive import loading, save_object, saving
@@ -40,6 +50,8 @@ __all__ = ["MetaPipeline", "make_meta_pipeline"]
 
 Steps = Sequence[tuple[str, Any]]
 N_LISTED = 5  # columns that an error lists
+# that only centre and scale, or learn no more than the number of columns
+SCALERS = (MaxAbsScaler, MinMaxScaler, PolynomialFeatures, RobustScaler, StandardScaler)
 REMEDY = (
     "With transform_scope='task' transformers are fitted to the support of each task alone. Use "
     "transform_scope='pooled', which fits them once to the rows of all tasks, or fix their columns "
@@ -52,29 +64,33 @@ class TransformerState:
     """What `meta_fit` has learned of the transformers of a pipeline."""
 
     transform_scope: str
+    scopes: Mapping[str, str] = field(default_factory=dict)  # "task" or "pooled", by step
     columns: Names = None  # of X, where they have names
-    pooled: tuple[tuple[str, Any], ...] | None = None  # fitted on all tasks, by name
-    param_hashes: Mapping[str, Mapping[str, str]] | None = None  # of `pooled`, by step
-    output_names: Mapping[str, Names] | None = None  # made of each task, by step
-    n_outputs: int | None = None  # the number of columns made of each task
+    pooled: Mapping[str, Any] = field(default_factory=dict)  # fitted on all tasks, by step
+    param_hashes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # of `pooled`
+    output_names: Mapping[str, Names] = field(default_factory=dict)  # made of each task, by step
+    n_outputs: int | None = None  # the number of columns made of each task; None: any
 
 
 class MetaPipeline(Pipeline):
     """A pipeline with `meta_fit`, whose last step is a meta-learner.
 
-    The transformers treat a new task in the same way as the tasks of meta-training. With
-    ``transform_scope="task"`` they are fitted on the support of each task, for tasks with different
-    units. With ``"pooled"`` they are fitted once on the rows of all tasks of meta-training, and
-    `fit` does not change them, for principal components, imputers, or encoders that need all
-    categories.
+    The transformers treat a new task in the same way as the tasks of meta-training. Those of scope
+    "task" are fitted on the support of each task, for tasks with different units. Those of scope
+    "pooled" are fitted once on the rows of all tasks of meta-training, and `fit` does not change
+    them: a small support lacks some of the categories that an encoder needs, or of the rows from
+    which an imputer or principal components are estimated.
 
     Parameters
     ----------
     steps : list of (str, estimator)
         Transformers, and a meta-learner as the last.
-    transform_scope : {"task", "pooled"}, default="task"
-        Whether transformers are fitted on each task or on all tasks together. Not to be changed
-        after `meta_fit`.
+    transform_scope : {"auto", "task", "pooled"}, default="auto"
+        Whether transformers are fitted on each task or on all tasks together. With "auto", those
+        that only centre and scale (or learn nothing) are fitted on each task, and all others on all
+        tasks together; a :class:`~sklearn.compose.ColumnTransformer`,
+        :class:`~sklearn.pipeline.FeatureUnion` or inner pipeline is pooled if one of its parts is.
+        Not to be changed after `meta_fit`.
     transform_input : list of str or None, default=None
         As in :class:`sklearn.pipeline.Pipeline`.
     memory : str, joblib.Memory or None, default=None
@@ -86,6 +102,8 @@ class MetaPipeline(Pipeline):
     ----------
     theta_ : mapping of str to ndarray
         The learned meta-parameters of the last step.
+    transform_scopes : dict of str to str
+        The scope of each transformer, "task" or "pooled".
 
     Raises
     ------
@@ -109,7 +127,7 @@ class MetaPipeline(Pipeline):
     transformers of a task without a fixed support are fitted on all its rows, whatever support an
     episode draws from it.
 
-    With ``"task"`` the columns of all tasks must mean the same. They are compared by
+    With scope "task" the columns of all tasks must mean the same. They are compared by
     `get_feature_names_out` where a transformer has it, else by their number. Names do not reveal
     everything: the codes of an ordinal encoder and the axes of PCA may differ from task to task.
 
@@ -134,7 +152,7 @@ class MetaPipeline(Pipeline):
         self,
         steps: list[tuple[str, Any]],
         *,
-        transform_scope: str = "task",
+        transform_scope: str = "auto",
         transform_input: list[str] | None = None,
         memory: Any = None,
         verbose: bool = False,
@@ -209,10 +227,12 @@ class MetaPipeline(Pipeline):
             The pipeline, neither meta-fitted nor adapted.
         """
         learner, raw = self._learner(), _collect(tasks, y, groups)
-        if self.transform_scope == "pooled":
+        scopes = self.transform_scopes
+        if "pooled" in scopes.values():
             state, _ = self._fit_transformers(raw)
         else:
-            state = TransformerState("task", _named(raw).feature_names_in)
+            columns = _named(raw).feature_names_in
+            state = TransformerState(self.transform_scope, scopes, columns)
         learner.reset_meta()
         self._set_state(state)
         return self
@@ -239,16 +259,15 @@ class MetaPipeline(Pipeline):
             y = as_targets(y, "y", "class" if is_classifier(self._learner()) else "real")
         state = self.transformer_state
         check_feature_names(feature_names(X), state.columns if state else None)
-        if state is None or (state.pooled is None and state.n_outputs is None):
+        if state is None:
             return super().fit(X, y, **params)
-        if state.pooled is None:
+        try:  # frozen, transformers stay as they were fitted on all tasks
+            self.steps = _with_pooled(self.steps, state, freeze=True)
+            if state.n_outputs is None:
+                return super().fit(X, y, **params)
             return self._fit_and_compare(X, y, state, params)
-        try:  # frozen, the transformers stay as they were fitted on all tasks
-            frozen = [(s, FrozenEstimator(t) if hasattr(t, "fit") else t) for s, t in state.pooled]
-            self.steps = [*frozen, self.steps[-1]]
-            return super().fit(X, y, **params)
         finally:
-            self.steps = [*state.pooled, self.steps[-1]]
+            self.steps = _with_pooled(self.steps, state)
 
     @available_if(lambda self: hasattr(self.steps[-1][1], "transform"))  # type: ignore[untyped-decorator]
     def fit_transform(self, X: Any, y: Any = None, **params: Any) -> Any:
@@ -326,8 +345,8 @@ class MetaPipeline(Pipeline):
         Parameters
         ----------
         tasks : sequence of tasks, or table of shape (n_rows, ...)
-            Tasks in any form that `meta_fit` accepts. Without pooled transformers, each task has
-            its own transformers, fitted on its support, or on all its rows if it has none.
+            Tasks in any form that `meta_fit` accepts. Transformers of scope "task" are fitted on
+            the support of each task, or on all its rows if it has none.
         y, groups : array-like of shape (n_rows,), str or None, default=None
             Targets and tasks of the rows of a table, or the names of these columns.
 
@@ -363,6 +382,12 @@ class MetaPipeline(Pipeline):
         skipped: list[tuple[int, str | None, str]] = last.skipped_tasks_
         return skipped
 
+    def transform_scopes(self) -> dict[str, str]:
+        """The scope of each transformer by step: "task" or "pooled"."""
+        if self.transform_scope != "auto":
+            return {name: self.transform_scope for name, _ in self.steps[:-1]}
+        return {name: _scope_of(transformer) for name, transformer in self.steps[:-1]}
+
     @property
     def theta_(self) -> Mapping[str, NDArray[Any]]:
         """The learned meta-parameters of the last step; raises without a `meta_fit`."""
@@ -385,8 +410,13 @@ class MetaPipeline(Pipeline):
         part = super().__getitem__(ind)
         part.transform_scope, state = self.transform_scope, self.transformer_state
         if state is not None and first > 0:
-            pooled = state.pooled and state.pooled[first:]
-            state = TransformerState(state.transform_scope, None, pooled, state.param_hashes)
+            names = [name for name, _ in self.steps[first:-1]]
+            state = TransformerState(
+                state.transform_scope,
+                {name: scope for name, scope in state.scopes.items() if name in names},
+                pooled={name: t for name, t in state.pooled.items() if name in names},
+                param_hashes=state.param_hashes,
+            )
         part.transformer_state = state
         return part
 
@@ -423,9 +453,9 @@ class MetaPipeline(Pipeline):
         if self.memory is not None:
             raise ValueError("it sets 'memory' of a MetaPipeline")
         learned = self.transformer_state
-        if learned is not None and learned.pooled is not None:
+        if learned is not None:
             # hashes of the same parameters may differ in another process
-            hashes = {name: param_hashes(t) for name, t in learned.pooled}
+            hashes = {name: param_hashes(t) for name, t in learned.pooled.items()}
             self.transformer_state = replace(learned, param_hashes=hashes)
 
     def __sklearn_clone__(self) -> MetaPipeline:
@@ -436,7 +466,7 @@ class MetaPipeline(Pipeline):
     def _learner(self) -> Any:
         """Check the steps, and return the last."""
         check_steps(self)
-        scopes = option("task", "pooled")
+        scopes = option("auto", "task", "pooled")
         check_parameter("transform_scope", self.transform_scope, scopes, "MetaPipeline")
         name, last = self.steps[-1]
         if not hasattr(last, "meta_fit"):
@@ -447,47 +477,45 @@ class MetaPipeline(Pipeline):
 
     def _new_steps(self) -> list[tuple[str, Any]]:
         """Return unfitted copies of the transformers; a step may be "passthrough" or None."""
-        return [(name, clone(t) if hasattr(t, "fit") else t) for name, t in self.steps[:-1]]
+        return _copies(self.steps[:-1])
 
     def _fit_transformers(self, raw: Sequence[Task]) -> tuple[TransformerState, list[Task]]:
         """Fit new transformers; return what was learned of them, and the transformed tasks."""
-        scope, columns = self.transform_scope, _named(raw).feature_names_in
-        transformers = _pipeline(self._new_steps())
-        if scope == "task":
-            first = _transform_alone(transformers, raw[0], 0)
-            names = _output_names(transformers.steps, raw[0].X, columns)
-            n_outputs = int(np.prod(first.row_shape))
-            state = TransformerState(scope, columns, output_names=names, n_outputs=n_outputs)
-            return state, [first, *self._transform(raw[1:], state, "of task 0", begin=1)]
-        X, y = stack_rows([task.X for task in raw]), np.concatenate([task.y for task in raw])
-        Z = dense(transformers.fit_transform(X, y))
-        parts = np.split(Z, np.cumsum([len(task) for task in raw])[:-1])
-        pooled = tuple(transformers.steps) if len(self.steps) > 1 else ()
-        hashes = {name: param_hashes(t) for name, t in pooled}
-        state = TransformerState(scope, columns, pooled, hashes)
-        return state, [_with_rows(t, Z, i) for i, (t, Z) in enumerate(zip(raw, parts, strict=True))]
+        scopes, columns = self.transform_scopes, _named(raw).feature_names_in
+        state, tasks = TransformerState(self.transform_scope, scopes, columns), list(raw)
+        pooled, output_names = dict[str, Any](), dict[str, Names]()
+        for scope, group in groupby(self._new_steps(), key=lambda step: scopes[step[0]]):
+            transformers, X = _pipeline([*group]), tasks[0].X
+            if scope == "pooled":
+                tasks = _fit_pooled(transformers, tasks)
+                pooled |= dict(transformers.steps)
+                names = _output_names(transformers.steps, X, columns)
+            else:
+                first = _transform_alone(transformers, tasks[0], 0)
+                names, n = _output_names(transformers.steps, X, columns), _n_columns(first)
+                same = TransformerState("task", {}, columns, output_names=names, n_outputs=n)
+                rest = _transform_each(transformers.steps, tasks[1:], same, "of task 0", begin=1)
+                tasks = [first, *rest]
+            output_names |= names
+            columns = next(reversed(names.values()), None)
+        tasks = [_with_rows(task, dense(task.X), i) for i, task in enumerate(tasks)]
+        if self.transform_scope != "pooled" and set(scopes.values()) != {"pooled"}:
+            state = replace(state, output_names=output_names, n_outputs=_n_columns(tasks[0]))
+        hashes = {name: param_hashes(t) for name, t in pooled.items()}
+        return replace(state, pooled=pooled, param_hashes=hashes), tasks
 
     def _transform(
         self, raw: Sequence[Task], state: TransformerState, of: str, begin: int = 0
     ) -> list[Task]:
         """Transform tasks; refuse a task whose columns differ from those of the reference `of`."""
-        if state.pooled is not None:
-            pooled = _pipeline(state.pooled)
+        if set(state.scopes.values()) == {"pooled"}:
+            pooled = _pipeline([*state.pooled.items()])
             return [
                 _with_rows(t, dense(pooled.transform(t.X)), i) for i, t in enumerate(raw, begin)
             ]
-        ready = []
-        for i, task in enumerate(raw, begin):
-            transformers = _pipeline(self._new_steps())
-            ready.append(_transform_alone(transformers, task, i))
-            if state.n_outputs is None:  # tasks that need not have anything in common
-                continue
-            try:
-                n_outputs = int(np.prod(ready[-1].row_shape))
-                _check_outputs(transformers.steps, task.X, n_outputs, state, of)
-            except ValueError as error:
-                raise TaskError(f"{label(task, i)}: {error}") from None
-        return ready
+        steps = _with_pooled(self.steps, state, freeze=True)[:-1]
+        tasks = _transform_each(steps, raw, state, of, begin)
+        return [_with_rows(task, dense(task.X), i) for i, task in enumerate(tasks, begin)]
 
     def _fit_and_compare(
         self, X: Any, y: Any, state: TransformerState, params: dict[str, Any]
@@ -559,8 +587,7 @@ class MetaPipeline(Pipeline):
 
     def _set_state(self, state: TransformerState) -> None:
         self.transformer_state = state
-        if state.pooled is not None:
-            self.steps = [*state.pooled, self.steps[-1]]
+        self.steps = _with_pooled(self.steps, state)
 
     @contextmanager
     def _unchanged_on_error(self) -> Iterator[None]:
@@ -584,16 +611,18 @@ class MetaPipeline(Pipeline):
                 f"The 'transform_scope' parameter was changed from {state.transform_scope!r} to "
                 f"{self.transform_scope!r} since meta_fit. Call meta_fit again."
             )
-        if state.pooled is None:
+        if not state.pooled and self.transform_scope != "pooled":
             return
-        fitted, current = [name for name, _ in state.pooled], [name for name, _ in self.steps[:-1]]
+        fitted, current = [*state.scopes], [name for name, _ in self.steps[:-1]]
         if fitted != current:
             raise ValueError(
-                f"The transformers fitted on all tasks by meta_fit are {fitted}, and since changed "
-                f"to {current}. Call meta_fit again."
+                f"The transformers fitted by meta_fit are {fitted}, some of them on all tasks, and "
+                f"since changed to {current}. Call meta_fit again."
             )
         for name, transformer in self.steps[:-1]:
-            old, new = (state.param_hashes or {})[name], param_hashes(transformer)
+            if name not in state.pooled:
+                continue
+            old, new = state.param_hashes[name], param_hashes(transformer)
             if changed := [k for k in {**old, **new} if old.get(k) != new.get(k)]:
                 raise ValueError(
                     f"The step {name!r} was fitted on all tasks by meta_fit, and its parameters "
@@ -602,7 +631,7 @@ class MetaPipeline(Pipeline):
 
 
 def make_meta_pipeline(
-    *steps: Any, transform_scope: str = "task", memory: Any = None, verbose: bool = False
+    *steps: Any, transform_scope: str = "auto", memory: Any = None, verbose: bool = False
 ) -> MetaPipeline:
     """Make a :class:`MetaPipeline` without naming its steps.
 
@@ -610,8 +639,9 @@ def make_meta_pipeline(
     ----------
     *steps : estimators
         Transformers, and a meta-learner as the last.
-    transform_scope : {"task", "pooled"}, default="task"
-        Whether transformers are fitted on each task or on all tasks together.
+    transform_scope : {"auto", "task", "pooled"}, default="auto"
+        Whether transformers are fitted on each task or on all tasks together. "auto" chooses for
+        each of them.
     memory : str or joblib.Memory, default=None
         Cache of the fitted transformers, as in :func:`sklearn.pipeline.make_pipeline`.
     verbose : bool, default=False
@@ -632,6 +662,37 @@ def make_meta_pipeline(
     """
     named = make_pipeline(*steps).steps
     return MetaPipeline(named, transform_scope=transform_scope, memory=memory, verbose=verbose)
+
+
+def _scope_of(transformer: Any) -> str:
+    """Choose a scope: "task" for what only centres and scales, or learns nothing; else "pooled"."""
+    parts: list[Any] = [transformer]
+    if isinstance(transformer, ColumnTransformer):
+        parts = [transformer.remainder, *(part for _, part, *_ in transformer.transformers)]
+    elif isinstance(transformer, FeatureUnion):
+        parts = [part for _, part in transformer.transformer_list]
+    elif isinstance(transformer, Pipeline):
+        parts = [part for _, part in transformer.steps]
+    elif transformer is None or isinstance(transformer, (str, *SCALERS)):
+        return "task"
+    else:
+        return "pooled" if get_tags(transformer).requires_fit else "task"
+    return "pooled" if "pooled" in map(_scope_of, parts) else "task"
+
+
+def _copies(steps: Steps) -> list[tuple[str, Any]]:
+    return [(name, clone(t) if hasattr(t, "fit") else t) for name, t in steps]
+
+
+def _with_pooled(
+    steps: Steps, state: TransformerState, *, freeze: bool = False
+) -> list[tuple[str, Any]]:
+    """Replace the steps that were fitted on all tasks by the fitted ones."""
+    pooled = {
+        name: FrozenEstimator(t) if freeze and hasattr(t, "fit") else t
+        for name, t in state.pooled.items()
+    }
+    return [*((name, pooled.get(name, t)) for name, t in steps[:-1]), steps[-1]]
 
 
 def _pipeline(steps: Steps) -> Pipeline:
@@ -662,14 +723,47 @@ def _named(tasks: Sequence[Task]) -> Task:
     return next((task for task in tasks if task.feature_names_in is not None), tasks[0])
 
 
+def _fit_pooled(transformers: Pipeline, tasks: Sequence[Task]) -> list[Task]:
+    """Fit transformers on the rows of all tasks, and transform these."""
+    X, y = stack_rows([task.X for task in tasks]), np.concatenate([task.y for task in tasks])
+    Z = transformers.fit_transform(X, y)
+    ready, begin = [], 0
+    for i, task in enumerate(tasks):
+        rows = slice(begin, begin + len(task))
+        ready.append(_with_rows(task, Z.iloc[rows] if hasattr(Z, "iloc") else Z[rows], i))
+        begin += len(task)
+    return ready
+
+
+def _transform_each(
+    steps: Steps, tasks: Sequence[Task], state: TransformerState, of: str, begin: int = 0
+) -> list[Task]:
+    """Transform each task by copies of the steps; refuse other columns than those of `state`."""
+    ready = []
+    for i, task in enumerate(tasks, begin):
+        transformers = _pipeline(_copies(steps))
+        ready.append(_transform_alone(transformers, task, i))
+        if state.n_outputs is None:  # tasks that need not have anything in common
+            continue
+        try:
+            _check_outputs(transformers.steps, task.X, _n_columns(ready[-1]), state, of)
+        except ValueError as error:
+            raise TaskError(f"{label(task, i)}: {error}") from None
+    return ready
+
+
 def _transform_alone(transformers: Pipeline, task: Task, i: int) -> Task:
     """Fit transformers on the support of a task, as `fit` does, and apply them to its query."""
     if task.support is None:
-        return _with_rows(task, dense(transformers.fit_transform(task.X, task.y)), i)
-    Z = dense(transformers.fit_transform(task.X_support, task.y_support))
-    both = np.concatenate([Z, dense(transformers.transform(task.X_query))])
+        return _with_rows(task, transformers.fit_transform(task.X, task.y), i)
+    Z = transformers.fit_transform(task.X_support, task.y_support)
+    both = stack_rows([Z, transformers.transform(task.X_query)])
     query = np.delete(np.arange(len(task)), task.support)
-    return _with_rows(task, both[np.argsort(np.concatenate([task.support, query]))], i)
+    return _with_rows(task, rows_of(both, np.argsort(np.concatenate([task.support, query]))), i)
+
+
+def _n_columns(task: Task) -> int:
+    return int(np.prod(task.row_shape))
 
 
 def _with_rows(task: Task, Z: NDArray[Any], i: int) -> Task:
@@ -723,7 +817,7 @@ def _check_outputs(
     """Refuse columns with another meaning than those of other tasks, or another number of them."""
     names = _output_names(steps, X, state.columns)
     for step, columns in names.items():
-        expected = (state.output_names or {}).get(step)
+        expected = state.output_names.get(step)
         if columns is not None and expected is not None and columns != expected:
             raise ValueError(
                 f"The columns that the transformer {step!r} makes are not those {of}: "

@@ -502,3 +502,15 @@ def test_trainings_of_a_null_comparison_are_disjoint(load):
     assert {(r.estimator, r.seed) for r in dealt.records} == {
         (name, k) for name in "ab" for k in range(bench.N_SEEDS)
     }
+
+
+def test_patients_table_has_rivals_and_intervals(load, monkeypatch, capsys):
+    bench = load("benchmarks/patients")
+    monkeypatch.setattr(bench, "N_PATIENTS", 16)
+    monkeypatch.setattr(bench, "N_NEW", 4)
+    names = ["HierarchicalClassifier"]
+    losses = bench.main(budget=5, tables=1, seeds=2, only=names)
+    assert set(losses) == {*bench.RIVALS, *names}
+    text = capsys.readouterr().out
+    assert "| base rate | 2 |" in text
+    assert "HierarchicalClassifier less a rival" in text

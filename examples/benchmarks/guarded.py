@@ -40,7 +40,7 @@ WAVES = "waves"  # tasks on which a network is the best model, for --inner maml
 NETWORK = {"hidden_layer_sizes": 32, "max_meta_iter": 200, "random_state": 0}
 INNER = {
     ("hierarchical", "real"): HierarchicalRegressor(),
-    ("hierarchical", "class"): HierarchicalClassifier(),
+    ("hierarchical", "class"): HierarchicalClassifier(labels="task"),
     ("maml", "real"): MAMLRegressor(n_support=N_SUPPORT, **NETWORK),
     ("maml", "class"): MAMLClassifier(head="shared", n_shot=N_SUPPORT // 2, **NETWORK),
     ("protonet", "class"): ProtoNetClassifier(n_shot=N_SUPPORT // 2, **NETWORK),

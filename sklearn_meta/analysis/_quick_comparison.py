@@ -103,7 +103,7 @@ def quick_learners(
             "hierarchical ridge regression": QuickLearner("meta", "axes", prior, LINEAR),
             "hierarchical kernel regression": QuickLearner("meta", "curves", prior, CURVED),
         }
-    means = HierarchicalClassifier()
+    means = HierarchicalClassifier(labels="task")
     learners = {
         "logistic regression per task": QuickLearner("per-task", "scaled", LogisticRegression()),
         "nearest neighbour per task": QuickLearner("per-task", "scaled", KNeighborsClassifier(1)),

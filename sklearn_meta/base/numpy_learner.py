@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import Tags
+from sklearn.utils.validation import check_consistent_length
 
 from sklearn_meta._archive import save_object
 from sklearn_meta.base.predict_tasks import check_query, fixed_support
@@ -33,7 +34,7 @@ from sklearn_meta.tasks.validate import (
     usable_tasks,
     warn_of_skipped,
 )
-from sklearn_meta.tasks.values import as_rows
+from sklearn_meta.tasks.values import as_rows, as_targets
 
 __all__ = ["NumpyMetaLearner", "flat_rows"]
 
@@ -233,6 +234,20 @@ class NumpyMetaLearner(BaseEstimator):
                 f"was meta-fitted with {n_features}."
             )
         return rows
+
+    def _check_support(
+        self, X: Any, y: Any, n_features: int, target_type: str
+    ) -> tuple[NDArray[np.float64], NDArray[Any]]:
+        """Return rows and targets of a support, which may have no rows."""
+        if np.ndim(y) > 0 and np.shape(y)[0] == 0 and np.ndim(X) > 1 and np.shape(X)[0] == 0:
+            check_feature_names(feature_names(X), self.meta_feature_names)
+            width = int(np.prod(np.shape(X)[1:]))
+            row = self._check_rows(np.zeros((1, width)), n_features)
+            return row[:0], np.empty(np.shape(y))
+        y = as_targets(y, "y", target_type)
+        rows = self._check_rows(X, n_features)
+        check_consistent_length(rows, y)
+        return rows, y
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

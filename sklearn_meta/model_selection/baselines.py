@@ -20,8 +20,12 @@ from sklearn.base import (
     is_regressor,
 )
 from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 
 from sklearn_meta.algorithms import (
     BaselinePlusPlusClassifier,
@@ -48,8 +52,13 @@ __all__ = [
     "name_estimators",
 ]
 
-BASELINES = ("per-task", "pooled", "fine-tune", "hierarchical", "dummy")
+BASELINES = ("per-task", "pooled", "fine-tune", "hierarchical", "dummy")  # of "auto"
+LOGISTIC = ("per-task logistic", "pooled logistic + task")
+RIDGE = ("per-task ridge", "pooled ridge + task")
+BOOSTING = "pooled boosting + task"
+TABLE_BASELINES = (*LOGISTIC, *RIDGE, BOOSTING)  # of scikit-learn, for tables
 MAX_FEATURES = 100  # of a regression with random coefficients, which inverts such a matrix a task
+MAX_CATEGORIES = 200  # of the task, of boosting; more tasks are encoded by their mean targets
 MAX_LABELS = 10  # that a dummy tries as a constant prediction
 
 
@@ -73,7 +82,7 @@ class NamedEstimator:
     def fits_transformers(self) -> bool:
         """Whether transformers are fitted once, to the rows of all training tasks."""
         est = self.estimator
-        return isinstance(est, MetaPipeline) and est.transform_scope == "pooled"
+        return isinstance(est, MetaPipeline) and "pooled" in est.transform_scopes.values()
 
 
 def name_estimators(estimators: Any) -> list[NamedEstimator]:
@@ -121,30 +130,41 @@ def make_baselines(
 
     They take the network and the outer loop of the first meta-learner among the estimators.
     """
+    classify = is_classifier(estimators[0].estimator)
+    of_tables = (*(LOGISTIC if classify else RIDGE), BOOSTING)
     is_list = np.iterable(baselines) and not isinstance(baselines, str)
-    names = tuple(baselines) if is_list else BASELINES
-    if (not is_list and baselines != "auto") or set(names) - set(BASELINES):
+    listed = [*baselines] if is_list else [baselines]
+    groups = {"auto": BASELINES, "all": (*BASELINES, *of_tables)}
+    names = [*dict.fromkeys(k for name in listed for k in groups.get(name, (name,)))]
+    if set(names) - {*BASELINES, *TABLE_BASELINES}:
         raise ValueError(
-            f"The 'baselines' parameter of compare must be 'auto' or some of {BASELINES}. "
-            f"Got {baselines!r} instead."
+            f"The 'baselines' parameter of compare must be 'auto', 'all' or some of "
+            f"{(*BASELINES, *TABLE_BASELINES)}. Got {baselines!r} instead."
         )
     if clashes := [named.name for named in estimators if named.name in names]:
         raise ValueError(f"{clashes[0]!r} names both a baseline and an estimator.")
     template = next(
         (n.estimator for n in estimators if isinstance(learner_of(n.estimator), OuterLoop)), None
     )
-    classify = is_classifier(estimators[0].estimator)
+    pipelines = (n.estimator for n in estimators if isinstance(n.estimator, MetaPipeline))
+    pipeline = next(pipelines, None) if template is None else template
+    width = _width(folds)
     made, notes = [], []
     for name in names:
         if reason := _why_impossible(name, template, folds, classify):
             notes.append(f"The baseline {name!r} is left out: {reason}.")
         else:
-            est = _make_baseline(name, template, classify, scoring)
-            made.append(NamedEstimator(name, est, name, name != "per-task"))
+            est = _make_baseline(name, template, pipeline, classify, scoring)
+            if name == "hierarchical" and classify and width > MAX_FEATURES:
+                learner_of(est).set_params(labels="task")  # Gaussian classes take many features
+            kind = name.partition(" ")[0]
+            made.append(NamedEstimator(name, est, kind, name != "per-task"))
     return made, notes
 
 
-def _make_baseline(name: str, template: Any, classify: bool, scoring: Any) -> BaseEstimator:
+def _make_baseline(
+    name: str, template: Any, pipeline: Any, classify: bool, scoring: Any
+) -> BaseEstimator:
     if name == "per-task":
         return template
     params: dict[str, Any] = {"scoring": scoring} if name == "dummy" else {}
@@ -153,31 +173,162 @@ def _make_baseline(name: str, template: Any, classify: bool, scoring: Any) -> Ba
         names = [field.name for field in fields(OuterLoop)]
         names += [name for name in ("n_shot", "n_support") if hasattr(source, name)]
         params = {name: clone(getattr(source, name), safe=False) for name in names}
-    learner = CLASSES[name][0 if classify else 1](**params)
-    if isinstance(template, MetaPipeline):  # behind the same transformers
-        pipeline: MetaPipeline = clone(template).reset_meta()
-        return pipeline.set_params(**{template.steps[-1][0]: learner})
+    learner: BaseEstimator
+    if name in TABLE_BASELINES:
+        of_table = TableClassifier if classify else TableRegressor
+        learner = of_table(boosting=name == BOOSTING, pooled=name.startswith("pooled"))
+    else:
+        learner = CLASSES[name][0 if classify else 1](**params)
+    if isinstance(pipeline, MetaPipeline):  # behind the same transformers
+        twin: MetaPipeline = clone(pipeline).reset_meta()
+        return twin.set_params(**{twin.steps[-1][0]: learner})
     return learner
+
+
+def _width(folds: Sequence[Fold]) -> int:
+    """Return the number of features, before any transformer."""
+    first = next(iter(folds[0].test.values()))
+    return int(np.prod(np.shape(first.X)[1:]))
 
 
 def _why_impossible(name: str, template: Any, folds: Sequence[Fold], classify: bool) -> str | None:
     if name == "dummy":
         return None
     if name == "hierarchical":
-        first = next(iter(folds[0].test.values()))
-        width = int(np.prod(np.shape(first.X)[1:]))
+        width = _width(folds)
         if isinstance(template, MetaPipeline) or classify or width <= MAX_FEATURES:
             return None
         return f"there are {width} features, and it takes up to {MAX_FEATURES}"
-    if template is None:
+    if name in TABLE_BASELINES and (name in RIDGE if classify else name in LOGISTIC):
+        return f"the estimators are {'classifiers' if classify else 'regressors'}"
+    if name not in TABLE_BASELINES and template is None:
         return "it takes the network of a meta-learner of this package, and there is none"
-    if name == "pooled" and classify:
+    if name.startswith("pooled") and classify:
         for fold in folds:
             labels = {k for task in fold.train.values() for k in np.unique(task.y).tolist()}
             for i, task in fold.test.items():
                 if new := set(np.unique(task.y).tolist()) - labels:
                     return f"task {i} has the label {min(new, key=str)!r}, new to the others"
     return None
+
+
+# ---- tables with a column for the task -----------------------------------------------------------
+
+
+class Rows(NamedTuple):
+    """Rows of all training tasks, and the task of each."""
+
+    X: NDArray[np.float64]
+    y: NDArray[Any]
+    task: NDArray[np.intp]
+
+
+class _TableLearner(NumpyMetaLearner):
+    """Fit a model of scikit-learn to the rows of all tasks and the support, with the task of a row.
+
+    Linear models have a dummy variable for each task; boosting has a categorical feature. Without
+    `pooled` it is fitted to the support alone.
+    """
+
+    def __init__(
+        self, *, boosting: bool = False, pooled: bool = True, random_state: Any = None
+    ) -> None:
+        self.boosting = boosting
+        self.pooled = pooled
+        self.random_state = random_state
+
+    def meta_fit(self, tasks: Any, *, validation_tasks: Any = None) -> Any:
+        """Keep the rows, which the model is fitted to with each support."""
+        checked = as_tasks(tasks, target_type="class" if is_classifier(self) else "real")
+        numbers = np.repeat(np.arange(len(checked)), [len(t) for t in checked])
+        X = np.concatenate([flat_rows(t.X) for t in checked])
+        self.meta_state = Rows(X, np.concatenate([t.y for t in checked]), numbers)
+        return self
+
+    def fit(self, X: Any, y: Any) -> Any:
+        """Fit the model to the rows of all tasks and those of the support."""
+        rows: Rows = self.check_meta_fitted()
+        support = Rows(flat_rows(X), np.asarray(y), np.full(len(y), rows.task.max() + 1))
+        if self.pooled:
+            pairs = zip(rows, support, strict=True)
+            used = Rows(*(np.concatenate(pair) for pair in pairs))
+        else:
+            used = support
+        if is_classifier(self) and len(np.unique(used.y)) < 2:  # the rate, shrunk by one row
+            self._adapted = _dummy_classifier(_label_prior(rows.y), used.X, used.y)
+        else:
+            self._encode = _TaskEncoder(used, self.boosting, self.pooled)
+            model = self._make_model(used)
+            self._adapted = model.fit(self._encode(used.X, used.task), used.y)
+        if is_classifier(self):
+            self.classes_ = self._adapted.classes_
+        return self
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Predict rows of the task that `fit` got."""
+        return np.asarray(self._adapted.predict(self._design(X)))
+
+    def _design(self, X: Any) -> NDArray[np.float64]:
+        rows = flat_rows(X)
+        if isinstance(self._adapted, DummyClassifier):
+            return rows
+        return self._encode(rows, np.full(len(rows), self.meta_state.task.max() + 1))
+
+    def _make_model(self, used: Rows) -> Any:
+        if not self.boosting:
+            return LogisticRegression(max_iter=1000) if is_classifier(self) else Ridge()
+        categories = [used.X.shape[1]] if self._encode.is_category else None
+        params = {"categorical_features": categories, "random_state": self.random_state}
+        if is_classifier(self):
+            return HistGradientBoostingClassifier(**params)
+        model = HistGradientBoostingRegressor(**params)
+        return model if used.y.ndim == 1 else MultiOutputRegressor(model)
+
+
+class TableClassifier(ClassifierMixin, _TableLearner):
+    """Logistic regression or boosted trees of all rows, with the task of a row as a column."""
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Predict class probabilities."""
+        return np.asarray(self._adapted.predict_proba(self._design(X)))
+
+
+class TableRegressor(RegressorMixin, _TableLearner):
+    """Ridge regression or boosted trees of all rows, with the task of a row as a column."""
+
+
+class _TaskEncoder:
+    """Scale the features (for a linear model), and add columns for the task."""
+
+    def __init__(self, used: Rows, boosting: bool, pooled: bool) -> None:
+        self.scaler = None if boosting else StandardScaler().fit(used.X)
+        self.n_tasks = int(used.task.max()) + 1 if pooled else 0
+        self.is_category = boosting and pooled and self.n_tasks <= MAX_CATEGORIES
+        self.means = _mean_targets(used) if boosting and pooled and not self.is_category else None
+
+    def __call__(self, X: NDArray[np.float64], task: NDArray[np.intp]) -> NDArray[np.float64]:
+        Z = X if self.scaler is None else self.scaler.transform(X)
+        if not self.n_tasks:
+            return np.asarray(Z)
+        if self.means is not None:
+            return np.concatenate([Z, self.means[task]], axis=1)
+        column = task[:, None]
+        more = column if self.is_category else column == np.arange(self.n_tasks)
+        return np.concatenate([Z, more], axis=1)
+
+
+def _mean_targets(rows: Rows) -> NDArray[np.float64]:
+    """Return mean targets (or rates of the labels) of each task, shrunk by one row."""
+    if rows.y.dtype.kind in "iufb" and rows.y.ndim > 1:
+        Y = rows.y
+    elif rows.y.dtype.kind == "f":
+        Y = rows.y[:, None]
+    else:
+        Y = (rows.y[:, None] == np.unique(rows.y)).astype(np.float64)
+    sums = np.zeros((int(rows.task.max()) + 1, Y.shape[1]))
+    np.add.at(sums, rows.task, Y)
+    counts = np.bincount(rows.task, minlength=len(sums))[:, None]
+    return np.asarray((sums + Y.mean(axis=0)) / (counts + 1))
 
 
 # ---- predictions without any input ---------------------------------------------------------------
@@ -214,10 +365,10 @@ class DummyMetaClassifier(ClassifierMixin, NumpyMetaLearner):
     def meta_fit(self, tasks: Any, *, validation_tasks: Any = None) -> DummyMetaClassifier:
         """Count the labels, and choose between base rates and each label that all tasks have."""
         checked = as_tasks(tasks, target_type="class")
-        labels, counts = np.unique(np.concatenate([t.y for t in checked]), return_counts=True)
-        prior = LabelPrior(dict(zip(labels.tolist(), counts.tolist(), strict=True)))
+        prior = _label_prior(np.concatenate([t.y for t in checked]))
+        labels = [*prior.counts]
         shared = set.intersection(*(set(np.unique(t.y).tolist()) for t in checked))
-        constants = [k for k in labels.tolist() if k in shared][:MAX_LABELS]
+        constants = [k for k in labels if k in shared][:MAX_LABELS]
         priors = [prior, prior._replace(strategy="stratified")]
         priors += [prior._replace(strategy="constant", constant=k) for k in constants]
         dummies = [[_dummy_classifier(p, t.X, t.y) for t in checked] for p in priors]
@@ -288,6 +439,11 @@ class DummyMetaRegressor(RegressorMixin, NumpyMetaLearner):
         """Predict the same target for all rows."""
         y: NDArray[np.float64] = self._adapted.predict(X)
         return y
+
+
+def _label_prior(y: NDArray[Any]) -> LabelPrior:
+    labels, counts = np.unique(y, return_counts=True)
+    return LabelPrior(dict(zip(labels.tolist(), counts.tolist(), strict=True)))
 
 
 def _dummy_classifier(prior: LabelPrior, X: Any, y: NDArray[Any]) -> DummyClassifier:

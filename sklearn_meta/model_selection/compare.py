@@ -90,13 +90,23 @@ def compare(
         trained again for each seed and fold, from different initial weights: its `random_state` is
         ``np.random.SeedSequence([seed, fold]).generate_state(1)[0]``. With one seed, intervals and
         verdict are about the models trained here, not about the algorithms.
-    baselines : "auto" or sequence of str, default="auto"
-        Ready-made baselines. With the network and the outer loop of the first meta-learner:
-        "per-task", trained from scratch on each support; "pooled", one for all tasks; "fine-tune",
-        the pooled one trained further. "hierarchical": linear regressions with random coefficients
-        (:class:`~sklearn_meta.model_selection.HierarchicalRegressor`), Gaussian classes
-        with random means. "dummy" ignores the inputs: base rates of the classes, a mean (or median)
-        of the targets. "auto" takes all that are possible; `notes` lists the others.
+    baselines : "auto", "all" or sequence of str, default="auto"
+        Ready-made baselines; "auto" takes all possible ones of these, and `notes` lists the others.
+        With the network and the outer loop of the first meta-learner: "per-task", trained from
+        scratch on each support; "pooled", one for all tasks; "fine-tune", the pooled one trained
+        further. "hierarchical": linear or logistic regressions with random coefficients, or
+        Gaussian classes with random means where labels mean something only within their task
+        (:class:`~sklearn_meta.HierarchicalRegressor`,
+        :class:`~sklearn_meta.HierarchicalClassifier`). "dummy" ignores the inputs: base rates of
+        the classes, a mean (or median) of the targets.
+
+        "all" adds models of scikit-learn that are fitted again for each test task, which takes
+        longer. "pooled logistic + task" ("pooled ridge + task" for regression) is fitted to the
+        rows of all training tasks and the support, with a dummy variable for each task; "pooled
+        boosting + task" has the task as a category (or, above 200 tasks, as their mean targets);
+        "per-task logistic" ("per-task ridge") is fitted to the support alone. All baselines get
+        rows through the transformers of the first pipeline, if there is one. A sequence may contain
+        "auto".
     scoring : str, callable or None, default=None
         None: accuracy, or R^2 of regressors. A name of one of scikit-learn's scorers, or a callable
         ``(estimator, X, y) -> float``. R^2 on few rows has long tails: prefer

@@ -488,7 +488,7 @@ def _relation(pair: PairedComparison, other: str, metric: str) -> str:
 def _label(c: TaskComparison, name: str) -> str:
     kind = c.kinds[name]
     if name in c.baselines:
-        return BASELINES[kind]
+        return BASELINES.get(name, name)
     return f"per-task {name}" if kind == "per-task" else name
 
 

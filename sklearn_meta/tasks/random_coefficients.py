@@ -101,8 +101,10 @@ def random_coefficients(
         change = max(float(np.abs(new - old).max()) for new, old in moves)
 
 
-def diagonal_shrinkage(fit: RandomCoefficients, weights: Array) -> float:
-    """Return the share of the covariance to replace by its diagonal, in [0, 1].
+def diagonal_shrinkage(
+    fit: RandomCoefficients, weights: Array, blocks: NDArray[np.bool_] | None = None
+) -> float:
+    """Return the share of the covariance to replace by its diagonal (or `blocks`), in [0, 1].
 
     It is the sum of the sampling variances of the correlations over the sum of their squares (J.
     Schäfer and K. Strimmer, "A shrinkage approach to large-scale covariance matrix estimation",
@@ -115,7 +117,7 @@ def diagonal_shrinkage(fit: RandomCoefficients, weights: Array) -> float:
     overall = np.tensordot(share, moments, 1)
     std = np.sqrt(np.maximum(np.diag(overall), np.finfo(float).tiny))
     moments, overall = moments / np.outer(std, std), overall / np.outer(std, std)
-    outside = ~np.eye(len(std), dtype=bool)
+    outside = ~np.eye(len(std), dtype=bool) if blocks is None else ~blocks
     squares, unevenness = np.sum(overall[outside] ** 2), 1 - np.sum(share**2)
     if squares <= 0:
         return 0.0

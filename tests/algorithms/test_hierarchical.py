@@ -2,15 +2,18 @@
 
 import numpy as np
 import pytest
-from scipy.stats import multivariate_normal
+from scipy.optimize import minimize
+from scipy.special import expit, softmax
+from scipy.stats import binom, multivariate_normal, norm
 from sklearn.base import clone
 from sklearn.covariance import LedoitWolf
 from sklearn.exceptions import NotFittedError
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct
+from sklearn.metrics import log_loss
 
 from sklearn_meta import NotMetaFittedError, Task, TaskError
-from sklearn_meta.algorithms.hierarchical import CoefPrior
+from sklearn_meta.algorithms.hierarchical import CoefPrior, LogitPrior
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
 from sklearn_meta.model_selection import HierarchicalClassifier, HierarchicalRegressor
 
@@ -193,11 +196,11 @@ def test_moments_recover_the_variation_of_the_family():
     np.testing.assert_allclose(back.T @ back, within, rtol=1e-6)
 
 
-def test_shared_labels_have_separate_means():
+def test_labels_of_several_tasks_have_separate_means():
     rng = np.random.RandomState(0)
     y = np.arange(20) % 2
     tasks = [Task(np.where(y, 1.0, -1.0)[:, None] + 0.5 * rng.randn(20, 1), y) for _ in range(30)]
-    clf = HierarchicalClassifier().meta_fit(tasks[1:])
+    clf = HierarchicalClassifier(labels="task").meta_fit(tasks[1:])
     misled = clf.fit([[-1.0], [1.0]], [1, 0])  # the support says the opposite of 29 tasks
     assert misled.score(tasks[0].X, y) > 0.95
     fresh = misled.fit([[-1.0], [1.0]], ["new", "old"])
@@ -220,7 +223,219 @@ def test_rows_of_images_and_wide_rows():
 
 def test_one_row_a_class_does_not_determine_the_scatter():
     with pytest.raises(TaskError, match="one of them with two rows; got 4 classes of at most 1"):
-        HierarchicalClassifier().meta_fit([Task([[0.0], [1.0]], ["a", "b"])] * 2)
+        HierarchicalClassifier(labels="task").meta_fit([Task([[0.0], [1.0]], ["a", "b"])] * 2)
+
+
+# ---- labels that all tasks share ---------------------------------------------------------------
+
+
+def patients(n_tasks, n_rows=30, n_classes=2, slope_std=0.5, seed=0):
+    """Logistic regressions of two features with random coefficients; few tasks have all classes."""
+    rng = np.random.RandomState(seed)
+    mean = 0.5 * rng.normal(size=(3, n_classes)) - [[1], [0], [0]] * (np.arange(n_classes) == 1)
+    tasks = []
+    for _ in range(n_tasks):
+        X = rng.normal(size=(n_rows, 2))
+        B = mean + slope_std * rng.normal(size=mean.shape)
+        logits = np.c_[np.ones(n_rows), X] @ B + rng.gumbel(size=(n_rows, n_classes))
+        tasks.append(Task(X, np.array(["no", "yes", "?"])[logits.argmax(axis=1)]))
+    return tasks
+
+
+PATIENTS = patients(60)
+BY_CLASSES = {2: PATIENTS, 3: patients(40, n_classes=3)}
+
+
+@pytest.fixture(scope="module")
+def shared():
+    return {k: HierarchicalClassifier().meta_fit(tasks) for k, tasks in BY_CLASSES.items()}
+
+
+def with_logit_prior(mean, std):
+    clf = HierarchicalClassifier()
+    clf.meta_state = LogitPrior(np.arange(2), np.array([[mean, 0.0]]), np.diag([std**2, 0.0]))
+    return clf
+
+
+@pytest.mark.parametrize("ones", [0, 1, 3, 6])
+@pytest.mark.parametrize("std", [0.3, 1.0, 2.0])
+def test_the_posterior_of_one_coefficient_is_that_of_brute_force(ones, std):
+    clf = with_logit_prior(-0.7, std)
+    b = np.linspace(-0.7 - 8 * std, -0.7 + 8 * std, 20001)
+    p = expit(b)
+    for n in (0, 6):
+        likelihood = p ** min(ones, n) * (1 - p) ** (n - min(ones, n))
+        posterior = likelihood * norm(-0.7, std).pdf(b)
+        expected = (posterior @ p) / posterior.sum()
+        clf.fit(np.zeros((n, 1)), (np.arange(n) < ones).astype(int))
+        atol = 1e-9 if n == 0 and std < 2 else 0.006
+        np.testing.assert_allclose(clf.predict_proba([[0.0]])[0, 1], expected, atol=atol)
+
+
+def test_em_finds_the_maximum_of_the_marginal_likelihood_by_quadrature():
+    rng = np.random.RandomState(1)
+    n, rows = 150, 12
+    ones = rng.binomial(rows, expit(-0.5 + 0.8 * rng.normal(size=n)))
+    tasks = [Task(np.zeros((rows, 1)), (np.arange(rows) < k).astype(int)) for k in ones]
+    prior = HierarchicalClassifier(tol=1e-6, max_iter=500).meta_fit(tasks).meta_state
+    nodes, weights = np.polynomial.hermite_e.hermegauss(60)
+
+    def loss(params):
+        p = expit(params[0] + np.exp(params[1]) * nodes)
+        return -np.log(binom.pmf(ones[:, None], rows, p) @ weights).sum()
+
+    mean, log_std = minimize(loss, [0.0, 0.0]).x
+    np.testing.assert_allclose(prior.mean[0, 0], mean, atol=0.01)
+    np.testing.assert_allclose(np.sqrt(prior.cov[0, 0]), np.exp(log_std), rtol=0.03)
+
+
+def test_em_agrees_with_statsmodels():
+    bayes_mixed_glm = pytest.importorskip("statsmodels.genmod.bayes_mixed_glm")
+    rng = np.random.RandomState(0)
+    n, rows = 40, 20
+    X = rng.normal(size=(n, rows, 1))
+    logits = 0.5 + X[..., 0] + 0.9 * rng.normal(size=(n, 1))
+    y = (rng.uniform(size=(n, rows)) < expit(logits)).astype(int)
+    prior = HierarchicalClassifier().meta_fit([*zip(X, y, strict=True)]).meta_state
+    design = np.c_[np.ones(n * rows), X.ravel()]
+    groups = np.kron(np.eye(n), np.ones((rows, 1)))
+    model = bayes_mixed_glm.BinomialBayesMixedGLM(
+        y.ravel(), design, groups, np.zeros(n, dtype=int), vcp_p=2, fe_p=10
+    )
+    twin = model.fit_vb()  # an intercept of each task, and one slope
+    np.testing.assert_allclose(prior.mean[0], twin.fe_mean, atol=0.15)
+    assert abs(np.sqrt(prior.cov[0, 0]) - np.exp(twin.vcp_mean[0])) < 0.25
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_em_recovers_the_prior_of_shared_labels(n_classes):
+    tasks = patients(150, 40, n_classes)
+    prior = HierarchicalClassifier(tol=3e-4).meta_fit(tasks).meta_state
+    mean = 0.5 * np.random.RandomState(0).normal(size=(3, n_classes))
+    mean -= [[1], [0], [0]] * (np.arange(n_classes) == 1)
+    order = [0, 1] if n_classes == 2 else [2, 0, 1]  # "?", "no", "yes"
+    mean = mean[:, order].T
+    contrasts = mean[1:] - mean[:1]
+    estimated = prior.mean if n_classes == 2 else prior.mean[1:] - prior.mean[:1]
+    np.testing.assert_allclose(estimated, contrasts, atol=0.25, rtol=0.15)
+    C = np.eye(1) if n_classes == 2 else np.array([[-1.0, 1, 0], [-1, 0, 1]])
+    over = np.kron(C, np.eye(3))
+    variances = np.diag(over @ prior.cov @ over.T)
+    np.testing.assert_allclose(np.sqrt(variances), 0.5 * np.sqrt(2), rtol=0.3)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_no_rows_give_the_marginal_probabilities_of_the_prior(shared, n_classes):
+    clf, X = shared[n_classes], PATIENTS[0].X
+    P = clf.fit(X[:0], []).predict_proba(X)
+    labels, mean, cov = clf.meta_state
+    draws = np.random.RandomState(0).multivariate_normal(mean.ravel(), cov, 20000)
+    logits = np.c_[np.ones(len(X)), X] @ draws.reshape(len(draws), *mean.shape).swapaxes(1, 2)
+    if n_classes == 2:
+        logits = np.concatenate([np.zeros_like(logits), logits], axis=2)
+    np.testing.assert_allclose(P, softmax(logits, axis=2).mean(axis=0), atol=0.015)
+    np.testing.assert_array_equal(clf.classes_, labels)
+    np.testing.assert_allclose(P.sum(axis=1), 1)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_a_support_of_one_class_moves_the_prior_toward_it(shared, n_classes):
+    clf, X = shared[n_classes], PATIENTS[0].X[:5]
+    before = clf.fit(X[:0], []).predict_proba(X)
+    after = clf.fit(X, ["yes"] * 5).predict_proba(X)
+    yes = clf.classes_.tolist().index("yes")
+    assert len(clf.classes_) == n_classes
+    assert (before[:, yes] < after[:, yes]).all()
+    assert (after[:, yes] < 1).all()
+
+
+def test_more_rows_make_predictions_better(shared):
+    losses = np.zeros(4)
+    for task in patients(40, 60, seed=0)[:40]:
+        for k, n in enumerate((0, 2, 8, 30)):
+            P = shared[2].fit(task.X[:n], task.y[:n]).predict_proba(task.X[30:])
+            losses[k] += log_loss(task.y[30:], P, labels=["no", "yes"])
+    assert (np.diff(losses) < 0).all()
+
+
+def test_other_names_of_the_labels_and_units_of_the_features_do_not_matter():
+    names = {"no": "z", "yes": "b"}
+    moved = [Task(1e3 * t.X + 5e3, [names[k] for k in t.y]) for t in PATIENTS]
+    fits = [
+        HierarchicalClassifier()
+        .meta_fit(ts[1:])
+        .fit(ts[0].X[:5], ts[0].y[:5])
+        .predict_proba(ts[0].X)
+        for ts in (PATIENTS, moved)
+    ]
+    np.testing.assert_allclose(fits[0], fits[1][:, ::-1], atol=1e-6)
+
+
+def test_numbers_of_the_classes_stand_for_them_and_other_labels_are_refused(shared):
+    X, y = PATIENTS[0].X[:6], PATIENTS[0].y[:6]
+    clf = clone(shared[2])
+    P = clf.fit(X, y).predict_proba(X)
+    np.testing.assert_array_equal(clf.fit(X, (y == "yes").astype(int)).predict_proba(X), P)
+    assert clf.classes_.tolist() == [0, 1]
+    with pytest.raises(ValueError, match=r"y has labels .*'maybe'"):
+        clf.fit(X, ["maybe"] * 6)
+
+
+def test_which_labels_are_shared():
+    def is_shared(tasks):
+        learned = HierarchicalClassifier(max_iter=1).meta_fit(tasks)
+        return isinstance(learned.meta_state, LogitPrior)
+
+    X = np.random.RandomState(0).normal(size=(6, 1))
+    assert is_shared([(X, ["a"] * 6), (X, ["a", "b"] * 3)])
+    assert not is_shared([(X, ["a", "b"] * 3)] * 2)  # as many rows of each
+    assert not is_shared([(X, ["a", "b"] * 3), (X, ["c", "d"] * 3)])
+    with pytest.raises(ValueError, match=r"'labels' .* must be one of"):
+        HierarchicalClassifier(labels="both").meta_fit(PATIENTS)
+    with pytest.raises(TaskError, match="All tasks have the label 'a'"):
+        HierarchicalClassifier(labels="shared").meta_fit([(X, ["a"] * 6)])
+    local_labels = HierarchicalClassifier(labels="task").meta_fit(PATIENTS[:5])
+    with pytest.raises(ValueError, match="X has no rows"):
+        local_labels.fit(PATIENTS[0].X[:0], [])
+
+
+# ---- uncertainty of regressions ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [0, 1, 5])
+def test_standard_deviations_are_those_of_the_joint_gaussian(n):
+    """Of support and query targets under the prior, conditioned on the support."""
+    reg = HierarchicalRegressor().meta_fit(FAMILY.tasks[:60])
+    ((mean, cov, noise),) = reg.meta_state
+    X, y = FAMILY.tasks[61].X, FAMILY.tasks[61].y
+    design = np.c_[np.ones(len(X)), X]
+    joint = design @ cov @ design.T + noise * np.eye(len(X))
+    gain = joint[n:, :n] @ np.linalg.inv(joint[:n, :n])
+    expected = design[n:] @ mean + gain @ (y[:n] - design[:n] @ mean)
+    conditional = joint[n:, n:] - gain @ joint[:n, n:]
+    predicted, std = reg.fit(X[:n], y[:n]).predict(X[n:], return_std=True)
+    np.testing.assert_allclose(predicted, expected, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(std, np.sqrt(np.diag(conditional)), rtol=1e-8)
+    draws = reg.sample_y(X[n:], 20000, random_state=0)
+    assert draws.shape == (len(X) - n, 20000)
+    scale = np.sqrt(np.outer(np.diag(conditional), np.diag(conditional)))
+    np.testing.assert_allclose(np.cov(draws) / scale, conditional / scale, atol=0.05)
+    np.testing.assert_allclose((draws.mean(axis=1) - expected) / std, 0, atol=0.05)
+
+
+def test_no_rows_give_the_prior_of_a_regression_with_two_targets():
+    tasks = [Task(t.X, np.c_[t.y, -t.y]) for t in FAMILY.tasks[:9]]
+    reg = HierarchicalRegressor().meta_fit(tasks)
+    X = tasks[0].X
+    for y in (np.empty((0, 2)), []):
+        predicted, std = reg.fit(X[:0], y).predict(X, return_std=True)
+        assert predicted.shape == std.shape == (len(X), 2)
+        for k, (mean, cov, noise) in enumerate(reg.meta_state):
+            design = np.c_[np.ones(len(X)), X]
+            np.testing.assert_allclose(predicted[:, k], design @ mean)
+            variance = np.einsum("ij,jk,ik->i", design, cov, design) + noise
+            np.testing.assert_allclose(std[:, k], np.sqrt(variance))
+    assert reg.sample_y(X, 3).shape == (len(X), 2, 3)
 
 
 # ---- both --------------------------------------------------------------------------------------

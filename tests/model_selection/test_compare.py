@@ -8,12 +8,14 @@ import pandas as pd
 import pytest
 from joblib import parallel_config
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.compose import make_column_transformer
 from sklearn.exceptions import FitFailedWarning
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LinearRegression, LogisticRegression
-from sklearn.metrics import log_loss
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.metrics import log_loss, r2_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from sklearn_meta import (
     FewShotTasks,
@@ -381,7 +383,11 @@ BAD = {
     "seeds": ({"seeds": 0}, ValueError, "'seeds' parameter of compare"),
     "seeds twice": ({"seeds": [1, 1]}, ValueError, "'seeds' parameter of compare"),
     "baseline": ({"baselines": ["maml"]}, ValueError, "'baselines' parameter of compare"),
-    "all baselines": ({"baselines": "all"}, ValueError, "'baselines' parameter of compare"),
+    "a baseline by itself": (
+        {"baselines": "pooled networks"},
+        ValueError,
+        "'baselines' parameter of compare",
+    ),
     "overlap": ({"cv": [([0, 1], [1, 2])]}, ValueError, "trains on task 1, which it tests on"),
     "nothing to test": ({"cv": [([0, 1], [])]}, ValueError, "0 to test on"),
     "folds": ({"cv": 7}, ValueError, "n_splits=7"),
@@ -646,3 +652,99 @@ def test_a_query_that_lacks_a_class_is_judged_by_probabilities(scoring):
     assert np.isfinite(comparison.scores("ProtoNetClassifier")).all()
     judge = TaskEstimator(ProtoNetClassifier(**SMALL), scoring=scoring).fit(tasks)
     assert np.isfinite(judge.score_tasks(tasks)).all()
+
+
+# ---- baselines for tables --------------------------------------------------------------------
+
+
+def _by_hand(train, task, model):
+    """Logistic or ridge regression of all rows, with a dummy variable for each task."""
+    X, y = [np.asarray(t.X) for t in train] + [task.X_support], [t.y for t in train]
+    numbers = np.repeat(range(len(X)), [len(x) for x in X])
+    scaler = StandardScaler().fit(np.concatenate(X))
+    one_hot = numbers[:, None] == np.arange(len(X))
+    design = np.c_[scaler.transform(np.concatenate(X)), one_hot]
+    model.fit(design, np.concatenate([*y, task.y_support]))
+    query = np.zeros((len(task.X_query), len(X)))
+    query[:, -1] = 1
+    return model.predict(np.c_[scaler.transform(task.X_query), query])
+
+
+def test_pooled_tables_have_a_dummy_variable_for_each_task():
+    tasks = make_linear_tasks(6, 16, n_support=4, random_state=0).tasks
+    labels = [np.where(t.y > np.median(t.y_support), "b", "a") for t in tasks]
+    labelled = [Task(t.X, y, support=t.support) for t, y in zip(tasks, labels, strict=True)]
+    how = {"cv": [([0, 1, 2, 3], [4, 5])], "seeds": 1}
+    name = "pooled ridge + task"
+    result = compare(LinearRegression(), tasks, baselines=[name], **how)
+    for score, task in zip(result.scores(name), tasks[4:], strict=True):
+        expected = r2_score(task.y_query, _by_hand(tasks[:4], task, Ridge()))
+        assert score == pytest.approx(expected)
+    name = "pooled logistic + task"
+    result = compare(LogisticRegression(), labelled, baselines=[name], **how)
+    for score, task in zip(result.scores(name), labelled[4:], strict=True):
+        expected = np.mean(task.y_query == _by_hand(labelled[:4], task, LogisticRegression()))
+        assert score == pytest.approx(expected)
+    assert result.kinds[name] == "pooled"
+    assert "simple estimators" not in result.verdict
+
+
+def test_all_baselines_of_tables_behind_the_transformers_of_a_pipeline():
+    rng = np.random.RandomState(0)
+    n = 8 * 20
+    frame = pd.DataFrame(
+        {
+            "x": np.where(rng.uniform(size=n) < 0.1, np.nan, rng.normal(size=n)),
+            "drug": rng.choice(["a", "b", "c"], n),
+            "y": np.where(rng.uniform(size=n) < 0.4, "yes", "no"),
+            "who": np.repeat(range(8), 20),
+        }
+    )
+    prepare = make_column_transformer(
+        (SimpleImputer(), ["x"]), (OneHotEncoder(handle_unknown="ignore"), ["drug"])
+    )
+    pipe = make_meta_pipeline(prepare, HierarchicalClassifier())
+    result = compare(
+        pipe,
+        frame,
+        "y",
+        "who",
+        cv=2,
+        seeds=1,
+        support_sizes=2,
+        scoring="neg_log_loss",
+        baselines=["all"],
+    )
+    tables = ["per-task logistic", "pooled logistic + task", "pooled boosting + task"]
+    assert {*tables, "hierarchical", "dummy"} <= set(result.kinds)
+    assert [result.kinds[name] for name in tables] == ["per-task", "pooled", "pooled"]
+    for name in (*tables, "hierarchical", "dummy"):
+        assert np.isfinite(result.scores(name)).all()
+
+
+def test_boosting_encodes_many_tasks_by_their_means(monkeypatch):
+    monkeypatch.setattr("sklearn_meta.model_selection.baselines.MAX_CATEGORIES", 3)
+    tasks = make_linear_tasks(6, 16, n_support=4, random_state=0).tasks
+    two = [Task(t.X, np.c_[t.y, -t.y], support=t.support) for t in tasks]
+    for data in (tasks, two):
+        name = "pooled boosting + task"
+        result = compare(
+            LinearRegression(),
+            data,
+            cv=2,
+            seeds=1,
+            baselines=[name],
+            scoring="neg_mean_squared_error",
+        )
+        assert np.isfinite(result.scores(name)).all()
+    result = compare(LinearRegression(), tasks, cv=2, seeds=1, baselines=["pooled logistic + task"])
+    assert "'pooled logistic + task' is left out: the estimators are regressors" in str(result)
+
+
+def test_wide_rows_with_shared_labels_have_gaussian_classes():
+    rng = np.random.RandomState(0)
+    tasks = [Task(rng.normal(size=(20, 120)), rng.permutation(np.arange(20) < 8)) for _ in range(6)]
+    result = compare(
+        LogisticRegression(), tasks, cv=2, seeds=1, support_sizes=2, baselines=["hierarchical"]
+    )
+    assert np.isfinite(result.scores("hierarchical")).all()

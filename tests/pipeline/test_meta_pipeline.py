@@ -9,13 +9,19 @@ from scipy.sparse import csr_array, vstack
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.compose import make_column_transformer
 from sklearn.decomposition import PCA
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_selection import SelectKBest
 from sklearn.impute import SimpleImputer
 from sklearn.model_selection import GridSearchCV, cross_val_score, learning_curve
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import (
     FunctionTransformer,
+    KBinsDiscretizer,
     MaxAbsScaler,
+    Normalizer,
     OneHotEncoder,
+    PolynomialFeatures,
+    RobustScaler,
     StandardScaler,
     TargetEncoder,
 )
@@ -201,6 +207,108 @@ def test_an_error_leaves_it_as_it_was():
     assert pipe[0].get_params() == before["steps"][0][1].get_params()
 
 
+# ---- a scope for each transformer ----------------------------------------------------------------
+
+
+class Custom(TransformerMixin, BaseEstimator):
+    """Learns something that nobody has described."""
+
+    def fit(self, X, y=None):
+        self.mean_ = X.mean(axis=0)
+        return self
+
+    def transform(self, X):
+        return X - self.mean_
+
+
+CHOICES = [
+    (StandardScaler(), "task"),
+    (RobustScaler(), "task"),
+    (PolynomialFeatures(2), "task"),
+    (FunctionTransformer(np.abs), "task"),
+    (Normalizer(), "task"),
+    ("passthrough", "task"),
+    (PCA(2), "pooled"),
+    (SimpleImputer(), "pooled"),
+    (OneHotEncoder(), "pooled"),
+    (TargetEncoder(), "pooled"),
+    (KBinsDiscretizer(), "pooled"),
+    (SelectKBest(), "pooled"),
+    (TfidfVectorizer(), "pooled"),
+    (Custom(), "pooled"),
+    (make_pipeline(StandardScaler(), Normalizer()), "task"),
+    (make_pipeline(StandardScaler(), PCA(2)), "pooled"),
+    (make_union(StandardScaler(), "passthrough"), "task"),
+    (make_union(StandardScaler(), make_pipeline(PCA(2))), "pooled"),
+    (make_column_transformer((StandardScaler(), [0]), remainder="passthrough"), "task"),
+    (make_column_transformer((StandardScaler(), [0]), remainder=PCA(1)), "pooled"),
+    (make_column_transformer((StandardScaler(), [0]), (OneHotEncoder(), [1])), "pooled"),
+]
+
+
+@pytest.mark.parametrize(("transformer", "scope"), CHOICES)
+def test_the_scope_of_a_transformer_follows_from_what_it_learns(transformer, scope):
+    pipe = MetaPipeline([("t", transformer), ("net", protonet())])
+    assert pipe.transform_scope == "auto"
+    assert pipe.transform_scopes == {"t": scope}
+    for explicit in SCOPES:
+        assert pipe.set_params(transform_scope=explicit).transform_scopes == {"t": explicit}
+
+
+@pytest.mark.parametrize("steps", [[StandardScaler()], [PCA(2)], [SimpleImputer(), PCA(2)]])
+def test_a_pipeline_of_one_scope_equals_that_scope(steps):
+    auto = make_meta_pipeline(*steps, protonet()).meta_fit(BLOBS)
+    (scope,) = set(auto.transform_scopes.values())
+    explicit = make_meta_pipeline(*steps, protonet(), transform_scope=scope).meta_fit(BLOBS)
+    for a, b in zip(auto.predict_tasks(BLOBS), explicit.predict_tasks(BLOBS), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("order", ["scale first", "components first"])
+def test_scopes_that_differ_equal_transforming_by_hand(order):
+    """Each task is scaled by its own support; the components are those of all tasks."""
+
+    def scale_alone(tasks):
+        ready = []
+        for t in tasks:
+            Z = StandardScaler().fit(t.X_support).transform(t.X)
+            ready.append(Task(Z, t.y, support=t.support))
+        return ready
+
+    train, test = BLOBS[:6], BLOBS[6:]
+    if order == "scale first":
+        steps, ready = [StandardScaler(), PCA(2)], [scale_alone(train), scale_alone(test)]
+    else:
+        steps, ready = [PCA(2), StandardScaler()], [train, test]
+    pca = PCA(2).fit(np.concatenate([t.X for t in ready[0]]))
+    ready = [[Task(pca.transform(t.X), t.y, support=t.support) for t in part] for part in ready]
+    if order == "components first":
+        ready = [scale_alone(part) for part in ready]
+    learner = protonet().meta_fit(ready[0])
+    pipe = make_meta_pipeline(*steps, protonet()).meta_fit(train)
+    assert pipe.transform_scopes == {"standardscaler": "task", "pca": "pooled"}
+    np.testing.assert_allclose(pipe.score_tasks(test), learner.score_tasks(ready[1]))
+    task = test[0]
+    alone = clone(pipe).fit(task.X_support, task.y_support)
+    np.testing.assert_array_equal(alone.predict(task.X_query), pipe.predict_tasks(test)[0])
+    again = pickle.loads(pickle.dumps(alone))
+    np.testing.assert_array_equal(again.predict(task.X_query), alone.predict(task.X_query))
+    with pytest.raises(ValueError, match=r"'whiten'.* changed since"):
+        clone(pipe).set_params(pca__whiten=True).fit(task.X_support, task.y_support)
+    clone(pipe).set_params(standardscaler__with_std=False).fit(task.X_support, task.y_support)
+
+
+def test_a_support_may_lack_a_category_and_have_only_gaps():
+    frame = customers()
+    pipe = make_meta_pipeline(mixed(ENCODERS["one-hot"]), MAMLClassifier(**SMALL, n_shot=2))
+    pipe.meta_fit(frame, y="buys", groups="who")
+    new = pd.DataFrame({"x": [np.nan] * 4, "colour": ["green"] * 4})
+    assert pipe.fit(new, ["yes", "no"] * 2).predict(new).shape == (4,)
+    cold = make_meta_pipeline(mixed(ENCODERS["one-hot"]), protonet())
+    cold.fit_transformers(frame, y="buys", groups="who").fit(new, ["yes", "no"] * 2)
+    assert cold.transform_tasks([(new, ["yes", "no"] * 2)])[0].row_shape == (4,)
+
+
 # ---- frames, categories, gaps ----------------------------------------------------------------
 
 
@@ -245,7 +353,9 @@ def test_a_long_frame_with_categories_and_gaps(encoder):
 
 def test_transformed_tasks_of_different_widths_are_refused():
     frame = customers()
-    pipe = make_meta_pipeline(mixed(ENCODERS["one-hot"]), MAMLClassifier(**SMALL, n_shot=2))
+    pipe = make_meta_pipeline(
+        mixed(ENCODERS["one-hot"]), MAMLClassifier(**SMALL, n_shot=2), transform_scope="task"
+    )
     with pytest.raises(
         TaskError, match=r"'columntransformer' makes are not those of task 0: it lacks"
     ):

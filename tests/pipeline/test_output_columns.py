@@ -67,7 +67,7 @@ class Untrained(HierarchicalClassifier):
 
 def _pipeline(change, learner=None):
     learner = learner or ProtoNetClassifier(hidden_layer_sizes=4, max_meta_iter=1, random_state=0)
-    return make_meta_pipeline(*map(clone, CHANGES[change][0]), learner)
+    return make_meta_pipeline(*map(clone, CHANGES[change][0]), learner, transform_scope="task")
 
 
 def _tasks(change, **other):
@@ -160,7 +160,9 @@ class Refuses(TransformerMixin, BaseEstimator):
 def test_an_error_of_a_transformer_is_raised_unchanged():
     tasks = [(np.random.RandomState(i).normal(size=(12, 2)), Y) for i in range(3)]
     learner = ProtoNetClassifier(max_meta_iter=1, random_state=0)
-    pipe = make_meta_pipeline(StandardScaler(with_std=False), Refuses(), learner).meta_fit(tasks)
+    pipe = make_meta_pipeline(
+        StandardScaler(with_std=False), Refuses(), learner, transform_scope="task"
+    ).meta_fit(tasks)
     pipe.fit(*tasks[0])
     mean, before = pipe[0].mean_, pipe.predict_proba(tasks[0][0])
     with pytest.raises(ValueError, match="these numbers are large"):
@@ -173,7 +175,7 @@ def test_the_same_columns_pass_in_every_form():
     frames = [(_numbers(_rows(seed)).fillna(0), Y) for seed in range(3)]
     steps = StandardScaler(), VarianceThreshold(), SelectKBest(k=1)
     learner = ProtoNetClassifier(max_meta_iter=1, random_state=0)
-    pipe = make_meta_pipeline(*steps, learner)
+    pipe = make_meta_pipeline(*steps, learner, transform_scope="task")
     arrays = [(X.to_numpy(), y) for X, y in frames]
     for train in (frames, arrays, [arrays[0], *frames[1:]], [frames[0], *arrays[1:]]):
         pipe.meta_fit(train)
@@ -194,7 +196,7 @@ def test_searches_over_tasks_refuse_other_columns():
 def test_a_frame_after_arrays_needs_the_number_of_columns():
     encode, learner = OneHotEncoder(), ProtoNetClassifier(max_meta_iter=1, random_state=0)
     tasks = [(_rows(seed)[["drug"]].to_numpy(), Y) for seed in range(3)]
-    pipe = make_meta_pipeline(encode, learner).meta_fit(tasks)
+    pipe = make_meta_pipeline(encode, learner, transform_scope="task").meta_fit(tasks)
     frame = _rows(0)[["drug"]]
     assert pipe.fit(frame, Y).predict(frame).shape == Y.shape
     with pytest.raises(ValueError, match="The transformers make 2 columns, but 3 of the tasks of"):

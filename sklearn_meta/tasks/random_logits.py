@@ -1,0 +1,236 @@
+"""Logistic regressions whose coefficients differ from task to task by a Gaussian: EM, posteriors.
+
+    P(y = k | x) = softmax_k(B_t [1, x]),    b_t = vec(B_t) ~ N(m, S).
+
+B has a row for each class; of two classes only the second has one, and the first has logit 0. With
+S = L L^T and b = m + L v, the posterior of v is approximated by a Gaussian N(v, C), where
+
+    v = argmin  E[-log P(y | X, b)] + |v|^2 / 2,    C = (I + L^T X^T E[W] X L)^-1,
+
+and W has the second derivatives. Expectations are over N(v, C) (J. Ormerod and M. Wand, "Gaussian
+Variational Approximate Inference for Generalized Linear Mixed Models", 2012), by a Gauss-Hermite
+rule of the logit of each row, or a cubature rule where there are more than two classes: values at
+the mode alone, Laplace's approximation, make S much too small. The M step takes the moments of the
+posteriors, as in a regression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, logsumexp, softmax
+from scipy.stats import norm, qmc
+
+from sklearn_meta.tasks.random_coefficients import RandomCoefficients, diagonal_shrinkage
+
+__all__ = ["expected_softmax", "posterior_of_logits", "random_logits"]
+
+Array = NDArray[np.float64]
+Ints = NDArray[np.intp]
+MEAN_STD = 10.0  # of a prior of m, without which separable classes have no finite m
+LARGE_VARIANCE = 20.0**2  # of a prior of S, without which separable tasks have no finite S
+LEAST_INFORMATION = 0.05  # of the tasks about a coefficient, as a share of its variance
+MAX_STACK = 2**22  # numbers in the stacked second derivatives of some tasks
+MAX_NEWTON, N_HALVINGS = 100, 10  # steps; halvings of a step that increases the objective
+N_TRAIN_NODES, N_NODES = 9, 48  # of Gauss-Hermite rules
+N_POINTS = 512  # of a quasi-random integral over the logits of more than two classes
+
+
+class Stack(NamedTuple):
+    """Tasks of similar lengths, padded by rows of weight 0."""
+
+    members: Ints
+    X: Array  # designs, (B, n, p)
+    Y: Array  # indicators of the classes that have coefficients, (B, n, R)
+    weight: Array  # (B, n, 1)
+
+
+def random_logits(
+    designs: Sequence[Array],  # (n_t, p), one a task, with a column of ones; standardised
+    codes: Sequence[Ints],  # (n_t,) classes
+    n_classes: int,
+    *,
+    max_iter: int,
+    tol: float,
+) -> tuple[Array, Array]:
+    """Estimate m (R, p) and S (R p, R p); EM stops where neither changes by `tol`.
+
+    Covariances between features are shrunk toward 0 by the share that the tasks suggest.
+    """
+    stacks = _stacks(designs, codes, n_classes)
+    n_tasks, p, R = len(designs), stacks[0].X.shape[2], stacks[0].Y.shape[2]
+    d = R * p
+    contrasts = np.eye(R) - 1 / R if R > 1 else np.eye(1)  # a shift of all logits has no effect
+    m, S = np.zeros(d), np.kron(contrasts, np.eye(p))
+    root = S  # a projection is its own root
+    v, C = np.zeros((n_tasks, d)), np.zeros((n_tasks, d, d))
+    change, step = np.inf, 0
+    while change > tol and step < max_iter:
+        for stack in stacks:
+            t = stack.members
+            v[t], C[t] = _newton_step(stack, m, root, v[t], C[t])
+        last, step = (m, S), step + 1
+        coef, spread = m + v @ root, root @ C @ root
+        m = np.linalg.solve(n_tasks * np.eye(d) + S / MEAN_STD**2, coef.sum(axis=0))
+        S, root = _bounded((coef - m).T @ (coef - m) / n_tasks + spread.mean(axis=0))
+        change = max(float(np.abs(new - old).max()) for new, old in zip((m, S), last, strict=True))
+    blocks = np.kron(np.ones((R, R)), np.eye(p)) > 0  # coefficients of the same feature
+    share = _shrinkage(RandomCoefficients(m, S, 0.0, coef, spread, step, change <= tol), blocks)
+    return m.reshape(R, p), np.where(blocks, S, (1 - share) * S)
+
+
+def _shrinkage(fit: RandomCoefficients, blocks: NDArray[np.bool_]) -> float:
+    """Return the share by which to reduce covariances between features.
+
+    Few labels say little about a task, so the moments of its posterior are close to the prior in
+    all tasks. They are brought to the scatter that fully observed coefficients would have.
+    """
+    off, S = fit.coef - fit.mean, fit.covariance
+    variance = np.maximum(np.diag(S), np.finfo(float).tiny)
+    information = 1 - np.diagonal(fit.spread, axis1=1, axis2=2).mean(axis=0) / variance
+    information = np.clip(information, LEAST_INFORMATION, 1)
+    products = np.einsum("ti,tj->tij", off, off)
+    moments = S + (products + fit.spread - S) / np.outer(information, information)
+    return diagonal_shrinkage(fit._replace(spread=moments - products), np.ones(len(off)), blocks)
+
+
+def posterior_of_logits(
+    X: Array, codes: Ints, n_classes: int, mean: Array, cov: Array
+) -> tuple[Array, Array]:
+    """Return mode (R, p) and covariance (R p, R p) of the coefficients of one task."""
+    if len(X) == 0:
+        return mean, cov
+    (stack,) = _stacks([X], [codes], n_classes)
+    root, m = _symmetric_root(cov), mean.ravel()
+    v, C = np.zeros((1, len(m))), np.zeros((1, *cov.shape))
+    for _ in range(MAX_NEWTON):
+        last, (v, C) = (v, C), _newton_step(stack, m, root, v, C)
+        if all(np.abs(new - old).max() < 1e-9 for new, old in zip((v, C), last, strict=True)):
+            break
+    return (m + v[0] @ root).reshape(mean.shape), root @ C[0] @ root
+
+
+def expected_softmax(X: Array, mean: Array, cov: Array) -> Array:
+    """Return the class probabilities of rows (n, p), averaged over coefficients N(mean, cov)."""
+    logits, R = X @ mean.T, len(mean)
+    cov_of_logits = _cov_of_logits(X, cov, R)
+    if R == 1:
+        nodes, weights = np.polynomial.hermite_e.hermegauss(N_NODES)
+        z = logits + np.sqrt(np.maximum(cov_of_logits[:, 0], 0)) * nodes
+        second = expit(z) @ weights / weights.sum()
+        return np.stack([1 - second, second], axis=1)
+    points = qmc.Sobol(R, scramble=False).random(N_POINTS) + 0.5 / N_POINTS
+    z = logits[:, None] + norm.ppf(points) @ _symmetric_root(cov_of_logits)
+    return np.asarray(softmax(z, axis=2).mean(axis=1))
+
+
+def _stacks(designs: Sequence[Array], codes: Sequence[Ints], n_classes: int) -> list[Stack]:
+    """Stack tasks of similar lengths, few enough at once for memory."""
+    outputs = np.arange(n_classes) if n_classes > 2 else np.array([1])
+    lengths = np.array([len(X) for X in designs])
+    order, p = np.argsort(lengths, kind="stable"), designs[0].shape[1]
+    stacks, begin = [], 0
+    while begin < len(order):
+        longest = 2 * lengths[order[begin]] + 8
+        size = max(1, MAX_STACK // max((p * len(outputs)) ** 2, longest * p))
+        end = min(np.searchsorted(lengths[order], longest, side="right"), begin + size)
+        members = order[begin:end]
+        n = lengths[members].max()
+        X, Y = np.zeros((len(members), n, p)), np.zeros((len(members), n, len(outputs)))
+        weight = np.zeros((len(members), n, 1))
+        for i, t in enumerate(members):
+            rows = slice(lengths[t])
+            X[i, rows], Y[i, rows], weight[i, rows] = designs[t], codes[t][:, None] == outputs, 1
+        stacks.append(Stack(members, X, Y, weight))
+        begin = int(end)
+    return stacks
+
+
+def _newton_step(stack: Stack, m: Array, root: Array, v: Array, C: Array) -> tuple[Array, Array]:
+    """Return better means v (B, d) and covariances C (B, d, d) of the posteriors."""
+    _, X, Y, weight = stack
+    (B, _, p), R = X.shape, Y.shape[2]
+    noise, shares = _logit_noise(X, root, C, R)
+    P, before = _probabilities(stack, m, root, v, noise, shares)
+    gradient = ((weight * (shares @ P - Y)).swapaxes(1, 2) @ X).reshape(B, -1) @ root + v
+    blocks = np.empty((B, R, p, R, p))
+    for r in range(R):
+        for s in range(r + 1):
+            w = (P[..., r] * (float(r == s) - P[..., s])) @ shares
+            blocks[:, r, :, s] = blocks[:, s, :, r] = (
+                X * (weight[..., 0] * w)[..., None]
+            ).swapaxes(1, 2) @ X
+    C = np.asarray(np.linalg.inv(np.eye(R * p) + root @ blocks.reshape(B, R * p, R * p) @ root))
+    step = (C @ gradient[..., None])[..., 0]
+    for _ in range(N_HALVINGS):
+        after = _probabilities(stack, m, root, v - step, noise, shares)[1]
+        worse = after > before + 1e-9 * (1 + np.abs(before))
+        if not worse.any():
+            break
+        step[worse] /= 2
+    return v - step, C
+
+
+def _logit_noise(X: Array, root: Array, C: Array, R: int) -> tuple[Array, Array]:
+    """Return points (B, n, Q, R) about the mean logits of each row, and their weights (Q,)."""
+    cov = _cov_of_logits(X, root @ C @ root, R)
+    if R == 1:
+        nodes, shares = np.polynomial.hermite_e.hermegauss(N_TRAIN_NODES)
+        return np.sqrt(np.maximum(cov, 0)) * nodes[:, None], shares / shares.sum()
+    root_of_row = _symmetric_root(cov)
+    points = np.sqrt(R) * np.concatenate([root_of_row, -root_of_row], axis=2)
+    return points, np.full(2 * R, 1 / (2 * R))
+
+
+def _cov_of_logits(X: Array, cov: Array, R: int) -> Array:
+    """Return the covariances (..., n, R, R) of the logits of rows X (..., n, p)."""
+    p = X.shape[-1]
+    result = np.empty((*X.shape[:-1], R, R))
+    for r in range(R):
+        for s in range(r + 1):
+            block = cov[..., r * p : (r + 1) * p, s * p : (s + 1) * p]
+            result[..., r, s] = result[..., s, r] = np.sum((X @ block) * X, axis=-1)
+    return result
+
+
+def _probabilities(
+    stack: Stack,
+    m: Array,
+    root: Array,
+    v: Array,
+    noise: Array,  # (B, n, Q, R), as of `_logit_noise`
+    shares: Array,  # (Q,)
+) -> tuple[Array, Array]:
+    """Return probabilities (B, n, Q, R), and the objective (B,) that v minimises."""
+    _, X, Y, weight = stack
+    coef = (m + v @ root).reshape(len(X), -1, X.shape[2])
+    mean = X @ coef.swapaxes(1, 2)
+    logits = mean[:, :, None] + noise
+    if Y.shape[2] == 1:
+        P, log_norm = expit(logits), np.logaddexp(0, logits)[..., 0]
+    else:
+        log_norm = logsumexp(logits, axis=3)
+        P = np.exp(logits - log_norm[..., None])
+    loss = weight[..., 0] * (log_norm @ shares - np.sum(Y * mean, axis=2))
+    return P, loss.sum(axis=1) + np.sum(v**2, axis=1) / 2
+
+
+def _bounded(moments: Array) -> tuple[Array, Array]:
+    """Return S with S + S^2 / LARGE_VARIANCE = moments, and its symmetric root.
+
+    It maximises the expected likelihood times exp(-trace(S) / (2 LARGE_VARIANCE)) of each task.
+    """
+    values, vectors = np.linalg.eigh(moments)
+    ratio = 4 * np.maximum(values, 0) / LARGE_VARIANCE
+    values = np.maximum(values, 0) * 2 / (1 + np.sqrt(1 + ratio))
+    return (vectors * values) @ vectors.T, (vectors * np.sqrt(values)) @ vectors.T
+
+
+def _symmetric_root(cov: Array) -> Array:
+    """Return the symmetric square root; unlike others it moves little where cov does."""
+    values, vectors = np.linalg.eigh(cov)
+    scaled = vectors * np.sqrt(np.maximum(values, 0))[..., None, :]
+    return np.asarray(scaled @ vectors.swapaxes(-1, -2))
