@@ -694,7 +694,7 @@ class TaskConformalRegressor(RegressorMixin, TaskConformalEstimator):
         return np.asarray((2 * threshold * output[1]).mean(axis=0))
 
     def _size(self, estimator: BaseEstimator, y: Any) -> int:
-        return len(y)
+        return len(np.asarray(y))
 
     def _draw_rows(
         self, y: NDArray[Any], size: int, rng: np.random.RandomState
@@ -901,8 +901,9 @@ class TaskConformalClassifier(ClassifierMixin, TaskConformalEstimator):
     def _size(self, estimator: BaseEstimator, y: Any) -> int | tuple[int, ...]:
         state = getattr(learner_of(estimator), "meta_state", None)
         if getattr(state, "label_regime", "task") == "shared":
-            return len(y)
-        return tuple(sorted(np.unique(np.asarray(y), return_counts=True)[1].tolist())[::-1])
+            return len(np.asarray(y))
+        counts = np.unique(np.asarray(y), return_counts=True)[1]
+        return tuple(sorted(counts.tolist(), reverse=True))
 
     def _draw_rows(
         self, y: NDArray[Any], size: Any, rng: np.random.RandomState
