@@ -944,8 +944,10 @@ def _columns(y: NDArray[Any]) -> Array:
 
 
 def _predicts_std(estimator: BaseEstimator) -> bool:
+    """Whether `predict` returns a standard deviation; of a parameter alone one cannot tell."""
     learner = learner_of(estimator)
-    return "return_std" in signature(learner.predict).parameters
+    has_parameter = "return_std" in signature(learner.predict).parameters
+    return has_parameter and bool(getattr(learner, "predicts_std", True))
 
 
 def _fingerprints(estimator: BaseEstimator) -> dict[str, str]:

@@ -269,7 +269,7 @@ def check_adapted(adapted: Adapted, attributes: Mapping[str, Any], target_type: 
         classes, columns = attributes["classes_"], attributes["_column_of_class_"]
         if classes.ndim != 1 or classes.shape != np.arange(n_outputs)[columns].shape:
             raise ValueError(f"its classes do not go with {n_outputs} outputs")
-    elif n_targets != n_outputs or "_one_dimensional_" not in attributes:
+    elif n_outputs not in (n_targets, 2 * n_targets) or "_one_dimensional_" not in attributes:
         raise ValueError(f"its targets do not go with {n_outputs} outputs")
 
 
