@@ -899,8 +899,7 @@ class TaskConformalClassifier(ClassifierMixin, TaskConformalEstimator):
         return np.asarray((SCORES[self.conformity_score](output[0]) <= threshold).sum(1).mean())
 
     def _size(self, estimator: BaseEstimator, y: Any) -> int | tuple[int, ...]:
-        state = getattr(learner_of(estimator), "meta_state", None)
-        if getattr(state, "label_regime", "task") == "shared":
+        if _has_shared_labels(estimator):
             return len(np.asarray(y))
         counts = np.unique(np.asarray(y), return_counts=True)[1]
         return tuple(sorted(counts.tolist(), reverse=True))
@@ -933,9 +932,20 @@ def _draw_any_rows(
 
 def _hide_query(task: Task) -> Task:
     """Replace the labels of the query by one of the support."""
+    if len(task.y_support) == 0:
+        return task
     y = np.repeat(task.y_support[:1], len(task))
     y[task.support] = task.y_support
     return named_task(task.X, y, task.feature_names_in, task.support, task.name)
+
+
+def _has_shared_labels(estimator: BaseEstimator) -> bool:
+    """Whether a label means the same in all tasks, so that the prior knows it."""
+    state = getattr(learner_of(estimator), "meta_state", None)
+    members = getattr(state, "members", None)  # of a guarded learner
+    if members is not None:
+        return _has_shared_labels(members.meta)
+    return bool(getattr(state, "shared_labels", False))
 
 
 def _columns(y: NDArray[Any]) -> Array:

@@ -2,11 +2,12 @@
 
 import pickle
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
 from sklearn.compose import make_column_transformer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -69,6 +70,33 @@ class ZeroWithStd(Zero):
     def predict(self, X, return_std=False):
         mean = super().predict(X)
         return (mean, np.broadcast_to(X[:, 0], mean.T.shape).T) if return_std else mean
+
+
+class BaseRate(ClassifierMixin, BaseEstimator):
+    """A meta-learner of the rate of the label "yes", which all tasks share."""
+
+    meta_state = None
+
+    def __sklearn_clone__(self):
+        twin = type(self)()
+        twin.meta_state = self.meta_state
+        return twin
+
+    def meta_fit(self, tasks):
+        rate = np.mean([np.mean(t.y == "yes") for t in tasks])
+        self.meta_state = SimpleNamespace(shared_labels=True, rate=rate)
+        return self
+
+    def fit(self, X, y):
+        self.classes_ = np.array(["no", "yes"])
+        self.p_ = (2 * self.meta_state.rate + np.sum(y == "yes")) / (2 + len(y))
+        return self
+
+    def predict_proba(self, X):
+        return np.tile([1 - self.p_, self.p_], (len(X), 1))
+
+    def predict(self, X):
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
 
 def brute_force(scores, alpha):
@@ -243,6 +271,21 @@ def test_local_labels_are_calibrated_with_as_many_classes():
     new = [Task(t.X[t.y < 2], t.y[t.y < 2], support=[0, 1, 8, 9]) for t in map(by_label, BLOBS)]
     assert [set(t.y_support) for t in new[:2]] == [{0, 1}] * 2
     assert 0.8 < clf.coverage_tasks(new[50:]).coverage.mean() <= 1
+
+
+def test_supports_of_shared_labels_may_lack_one():
+    rng = np.random.default_rng(0)
+    ys = [np.where(rng.random(20) < rng.beta(1, 3), "yes", "no") for _ in range(900)]
+    tasks = [Task(np.ones((20, 1)), y) for y in ys]
+    clf = TaskConformalClassifier(BaseRate(), alpha=0.2, calibration_size=400, random_state=0)
+    clf.meta_fit(tasks[:500])
+    covered = []
+    for y in ys[500:]:
+        _, sets = clf.fit(np.ones((3, 1)), y[:3]).predict_set(np.ones((17, 1)))
+        assert sets.shape == (17, 2, 1)
+        covered.append(np.mean(np.where(y[3:] == "yes", sets[:, 1, 0], sets[:, 0, 0])))
+    assert 0.77 < np.mean(covered) < 0.9
+    assert any(set(y[:3]) == {"no"} for y in ys[500:])
 
 
 def test_a_standard_deviation_scales_the_intervals():
