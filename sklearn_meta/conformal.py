@@ -19,6 +19,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array, issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone, is_classifier
 from sklearn.model_selection import train_test_split
 from sklearn.utils import Tags, check_random_state, get_tags
@@ -157,6 +158,31 @@ class CalibrationTask(NamedTuple):
     def task(self) -> Task:
         """Return the task itself."""
         return named_task(self.X, self.y, self.feature_names, self.support, self.name)
+
+    def to_plain(self) -> CalibrationTask:
+        """Return the same with plain data in place of a frame or sparse rows, for a file."""
+        X = self.X
+        if issparse(X):
+            X = {"csr": (X.data, X.indices, X.indptr), "shape": X.shape}
+        elif hasattr(X, "iloc"):
+            columns = ((name, X[name]) for name in X.columns)
+            X = {
+                "frame": [
+                    (name, str(c.dtype), c.astype(object).where(c.notna(), None).tolist())
+                    for name, c in columns
+                ]
+            }
+        return self._replace(X=X)
+
+    def from_plain(self) -> CalibrationTask:
+        """Return what `to_plain` was called on."""
+        if not isinstance(self.X, dict):
+            return self
+        if "csr" in self.X:
+            return self._replace(X=csr_array(self.X["csr"], shape=self.X["shape"]))
+        pandas = need("pandas", "pandas", "A conformal estimator that was calibrated on frames")
+        columns = {name: pandas.Series(v, dtype=dtype) for name, dtype, v in self.X["frame"]}
+        return self._replace(X=pandas.DataFrame(columns))
 
 
 class ConformalPrior(NamedTuple):
@@ -550,15 +576,20 @@ class TaskConformalEstimator(NumpyMetaLearner, ABC):
         if session is None:
             return state
         if self.meta_state is not None:  # whoever loads it computes the scores again
-            state["meta_state"] = self.meta_state._replace(scores={})
+            calibration = [part.to_plain() for part in self.meta_state.calibration]
+            state["meta_state"] = self.meta_state._replace(calibration=calibration, scores={})
         return session.without_process(type(self), state)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        if self.meta_state is not None:
-            self.meta_state.freeze()
+        prior = self.meta_state
         if loading() is not None:
             self._check_params()
+            if prior is not None:
+                calibration = [part.from_plain() for part in prior.calibration]
+                self.meta_state = prior = prior._replace(calibration=calibration)
+        if prior is not None:
+            prior.freeze()
 
 
 class TaskConformalRegressor(RegressorMixin, TaskConformalEstimator):

@@ -51,7 +51,7 @@ MAY = {
         {"tasks", "outer", "base", "algorithms", "pipeline", "metrics", "model_selection"},
     ),
     "conformal": (
-        {"numpy", "sklearn"},
+        {"numpy", "scipy", "sklearn"},
         {"tasks", "outer", "base", "model_selection"},
     ),
     "ensemble": (

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
 from sklearn.compose import make_column_transformer
 from sklearn.model_selection import GridSearchCV
@@ -32,6 +33,7 @@ from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
 from sklearn_meta.pipeline import make_meta_pipeline
 from sklearn_meta.testing import check_meta_learner
 
+TRUSTED = ["sklearn.compose._column_transformer._RemainderColsList"]
 SMALL = {"hidden_layer_sizes": 4, "max_meta_iter": 2, "random_state": 0}
 LINEAR = make_linear_tasks(400, 12, 3, mean=[1, 2, 3], n_support=4, random_state=0).tasks
 BLOBS = make_blob_tasks(60, n_way=3, n_rows=8, n_features=3, n_shot=2, random_state=0)
@@ -422,9 +424,18 @@ def test_alpha_is_that_of_fit():
     np.testing.assert_array_equal(reg.set_params(alpha=0.5).predict_interval(X)[1], expected)
 
 
-def test_frames_of_categories_in_a_pipeline():
+def test_sparse_rows_are_saved(tmp_path):
+    tasks = [Task(csr_array(t.X), t.y) for t in LINEAR[:50]]
+    reg = TaskConformalRegressor(HierarchicalRegressor(), random_state=0).meta_fit(tasks)
+    reg.fit(tasks[0].X[:4], tasks[0].y[:4]).save(tmp_path / "file")
+    same, X = sklearn_meta.load(tmp_path / "file"), LINEAR[0].X
+    np.testing.assert_array_equal(same.predict_interval(X)[1], reg.predict_interval(X)[1])
+
+
+def test_frames_of_categories_in_a_pipeline(tmp_path):
     rng = np.random.default_rng(0)
-    rows = pd.DataFrame({"site": rng.choice(["a", "b", "c"], 600), "dose": rng.normal(size=600)})
+    site = pd.Categorical(rng.choice(["a", "b", "c"], 600))
+    rows = pd.DataFrame({"site": site, "dose": rng.normal(size=600)})
     y, groups = rows["dose"] + (rows["site"] == "a"), np.repeat(np.arange(50), 12)
     encode = make_column_transformer(
         (OneHotEncoder(sparse_output=False), ["site"]), remainder="passthrough"
@@ -432,7 +443,11 @@ def test_frames_of_categories_in_a_pipeline():
     pipe = make_meta_pipeline(encode, HierarchicalRegressor(), transform_scope="pooled")
     reg = TaskConformalRegressor(pipe, calibration_size=20, random_state=0)
     reg.meta_fit(rows, y, groups).fit(rows[:5], y[:5])
-    assert np.isfinite(reg.predict_interval(rows[5:12])[1]).all()
+    _, intervals = reg.predict_interval(rows[5:12])
+    assert np.isfinite(intervals).all()
+    reg.save(tmp_path / "file")
+    same = sklearn_meta.load(tmp_path / "file", trusted=TRUSTED)
+    np.testing.assert_array_equal(same.predict_interval(rows[5:12])[1], intervals)
 
 
 def test_without_meta_fit_it_is_the_estimator_and_intervals_are_infinite():
