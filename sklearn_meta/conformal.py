@@ -72,7 +72,7 @@ def conformal_threshold(scores: Sequence[ArrayLike], alpha: float) -> float:
 
     References
     ----------
-    Lee, Barber and Willett, "Distribution-Free Inference with Hierarchical Data", 2023, eq. 5.
+    Lee, Barber and Willett, "Distribution-Free Inference with Hierarchical Data", 2023.
 
     Examples
     --------
@@ -225,7 +225,7 @@ class TaskConformalEstimator(NumpyMetaLearner, ABC):
     """
 
     target_type: ClassVar[str]  # "class" or "real"
-    uncertainty: ClassVar[str]  # "intervals" or "sets"
+    without_threshold: ClassVar[str]  # what is returned if too few tasks calibrate
     meta_state: ConformalPrior | None = None
 
     def __init__(
@@ -297,7 +297,6 @@ class TaskConformalEstimator(NumpyMetaLearner, ABC):
         params = _fingerprints(self.estimator)
         self.meta_state = ConformalPrior(estimator, calibration, seed, params, {})
         self.meta_state.freeze()
-        self.meta_feature_names = held_out[0].feature_names_in
         return self
 
     def fit(self: Self, X: Any, y: Any) -> Self:
@@ -401,19 +400,22 @@ class TaskConformalEstimator(NumpyMetaLearner, ABC):
         estimator, changes = self._unadapted()
         checked = as_raw_tasks(estimator, tasks, y, groups)
         check_have_support(checked)
+        sizes = [self._size(estimator, task.y_support) for task in checked]
+        thresholds = {
+            size: self._threshold(estimator, (size, changes, self.alpha))
+            for size in dict.fromkeys(sizes)
+        }
+        coverage, means = list[Array](), list[Array]()
         outputs = self._predict_outputs(estimator, checked)
-        coverage, sizes = list[Any](), list[Any]()
-        for task, output in zip(checked, outputs, strict=True):
-            size = self._size(estimator, task.y_support)
-            threshold = self._threshold(estimator, (size, changes, self.alpha))
-            scores = self._scores(output, task.y_query)
-            coverage.append(np.mean(scores <= threshold, axis=0).reshape(task.y.shape[1:]))
-            sizes.append(self._mean_size(output, threshold).reshape(task.y.shape[1:]))
+        for task, output, size in zip(checked, outputs, sizes, strict=True):
+            is_covered = self._scores(output, task.y_query) <= thresholds[size]
+            coverage.append(is_covered.mean(axis=0).reshape(task.y.shape[1:]))
+            means.append(self._mean_size(output, thresholds[size]).reshape(task.y.shape[1:]))
         n_support = np.array([len(task.y_support) for task in checked])
         n_query = np.array([len(task) for task in checked]) - n_support
         names = [label(task, i) for i, task in enumerate(checked)]
         return TaskCoverage(
-            names, n_support, n_query, np.array(coverage), np.array(sizes), self.alpha
+            names, n_support, n_query, np.array(coverage), np.array(means), self.alpha
         )
 
     # ---- hooks -------------------------------------------------------------------------------
@@ -457,7 +459,7 @@ class TaskConformalEstimator(NumpyMetaLearner, ABC):
             lost = sum(bool(np.isinf(s).any()) for s in scores)
             failed = f", of which {lost} have rows without a prediction" if lost else ""
             warn(
-                f"{type(self).__name__} returns infinite {self.uncertainty}: alpha={alpha:g} needs "
+                f"{type(self).__name__} returns {self.without_threshold}: alpha={alpha:g} needs "
                 f"{tasks_needed(alpha)} calibration tasks or more from which a support of size "
                 f"{_described(size)} can be drawn, and there are {len(scores)}{failed}.",
                 UserWarning,
@@ -667,7 +669,7 @@ class TaskConformalRegressor(RegressorMixin, TaskConformalEstimator):
     """
 
     target_type = "real"
-    uncertainty = "intervals"
+    without_threshold = "infinite intervals"
 
     def predict_interval(self, X: Any) -> tuple[Array, Array]:
         """Predict targets and intervals.
@@ -831,7 +833,7 @@ class TaskConformalClassifier(ClassifierMixin, TaskConformalEstimator):
     """
 
     target_type = "class"
-    uncertainty = "sets"
+    without_threshold = "sets of all labels"
 
     def __init__(
         self,
