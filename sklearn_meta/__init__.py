@@ -28,6 +28,7 @@ from sklearn_meta.algorithms import (
     ReptileRegressor,
 )
 from sklearn_meta.algorithms.hierarchical import HierarchicalClassifier, HierarchicalRegressor
+from sklearn_meta.conformal import TaskConformalClassifier, TaskConformalRegressor
 from sklearn_meta.ensemble import GuardedMetaClassifier, GuardedMetaRegressor
 from sklearn_meta.exceptions import (
     NotMetaFittedError,
@@ -85,6 +86,8 @@ __all__ = [
     "SkippedTaskWarning",
     "StaleMetaStateWarning",
     "Task",
+    "TaskConformalClassifier",
+    "TaskConformalRegressor",
     "TaskDistribution",
     "TaskError",
     "__version__",

@@ -60,6 +60,15 @@ ESTIMATORS += [
             "Calibration",
         )
     ),
+    *(
+        ("sklearn_meta.conformal", name)
+        for name in (
+            "TaskConformalClassifier",
+            "TaskConformalRegressor",
+            "ConformalPrior",
+            "CalibrationTask",
+        )
+    ),
     ("sklearn_meta.pipeline", "MetaPipeline"),
     ("sklearn_meta.pipeline", "TransformerState"),
 ]

@@ -382,6 +382,7 @@ class MetaPipeline(Pipeline):
         skipped: list[tuple[int, str | None, str]] = last.skipped_tasks_
         return skipped
 
+    @property
     def transform_scopes(self) -> dict[str, str]:
         """The scope of each transformer by step: "task" or "pooled"."""
         if self.transform_scope != "auto":

@@ -50,6 +50,10 @@ MAY = {
         {"numpy", "sklearn", "torch", "joblib"},
         {"tasks", "outer", "base", "algorithms", "pipeline", "metrics", "model_selection"},
     ),
+    "conformal": (
+        {"numpy", "scipy", "sklearn"},
+        {"tasks", "outer", "base", "model_selection"},
+    ),
     "ensemble": (
         {"numpy", "scipy", "sklearn"},
         {"tasks", "outer", "base", "model_selection"},

@@ -67,7 +67,7 @@ def test_the_readme_lists_every_estimator():
 
 
 MODULES = ["", "tasks", "datasets", "model_selection", "pipeline", "metrics", "inspection"]
-MODULES += ["analysis", "ensemble", "persistence", "testing"]
+MODULES += ["analysis", "conformal", "ensemble", "persistence", "testing"]
 
 
 def test_the_list_of_public_names_is_complete():

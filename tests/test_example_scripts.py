@@ -486,6 +486,29 @@ def test_null_comparisons_write_their_tables(load, monkeypatch, tmp_path):
     ]
 
 
+def test_conformal_benchmark_writes_its_tables(load, monkeypatch, tmp_path):
+    bench = load("benchmarks/conformal")
+    hierarchical = bench.learners(1, 0)["hierarchical"]
+    monkeypatch.setattr(bench, "learners", lambda *_: {"hierarchical": hierarchical})
+    monkeypatch.setattr(bench, "real_problems", lambda *_: {})
+    monkeypatch.setattr(bench, "iterations", lambda *_: 1)
+    path = tmp_path / "table.md"
+    bench.main(0.0, 0, 100, str(path))
+    rows = [line for line in path.read_text(encoding="utf-8").splitlines() if line[:2] == "| "]
+    assert [row.split(" | ")[0][2:] for row in rows[2:-2]] == [*bench.KINDS]
+    for row in rows[2:-2]:
+        coverage = float(row.split(" | ")[2].split()[0])
+        assert 84 < coverage < 96  # 90 nominal, and 100 tasks to calibrate on
+
+
+def test_shortest_intervals_of_the_oracle(load):
+    kinds = load("benchmarks/conformal").KINDS.values()
+    normal, _, heavy, skewed = (kind.shortest_interval(0.9) for kind in kinds)
+    assert normal == pytest.approx(2 * 1.6449, rel=1e-3)
+    assert heavy == pytest.approx(2 * 2.9200, rel=1e-3)
+    assert skewed < 5.0  # from the 5 % to the 95 % quantile
+
+
 def test_trainings_of_a_null_comparison_are_disjoint(load):
     bench = load("benchmarks/null_comparisons")
     record = bench.Record("a", 0, 0, 0, None, 5, 0.0)

@@ -19,7 +19,6 @@ from sklearn_meta.inner import (
     FullNetwork,
     Head,
     HeadOnly,
-    LinearHead,
     PrototypeHead,
     ZeroHead,
 )
@@ -151,6 +150,6 @@ class FineTuneRegressor(MetaRegressor):
         return self.build(
             FineTune,
             adapts=ADAPTS[self.adapts],
-            trained=LinearHead(),
+            trained=self.make_head(),
             optimizer=OPTIMIZERS[self.inner_optimizer],
         )

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sklearn_meta.base import MetaClassifier, MetaRegressor
 from sklearn_meta.functional import Params
-from sklearn_meta.inner import Examples, FixedHead, LinearHead, Network, WithHead, joint_risk
+from sklearn_meta.inner import Examples, FixedHead, Network, WithHead, joint_risk
 from sklearn_meta.parameters import describe, option, param
 
 __all__ = ["Pooled", "PooledClassifier", "PooledRegressor"]
@@ -116,4 +116,4 @@ class PooledRegressor(MetaRegressor):
 
     def make_algorithm(self) -> Pooled:
         """Make the algorithm that the parameters describe."""
-        return Pooled(self.make_loss(), LinearHead())
+        return Pooled(self.make_loss(), self.make_head())

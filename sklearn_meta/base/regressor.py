@@ -15,7 +15,7 @@ from sklearn_meta.base.inner_loop import loss_constraint
 from sklearn_meta.base.validation import validate_weight
 from sklearn_meta.inner.algorithm import Criterion
 from sklearn_meta.inner.fine_tune import FineTune, from_scratch
-from sklearn_meta.inner.heads import Head, LinearHead
+from sklearn_meta.inner.heads import GaussianHead, Head, LinearHead
 from sklearn_meta.parameters import anything, as_range, describe, param
 
 __all__ = ["MetaRegressor"]
@@ -32,7 +32,9 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
         "structural",
         """Loss of a task, which the outer loop minimises on the query and an inner loop by
         gradients on the support. A callable maps predictions and standardised targets, both
-        (*B, n, n_outputs), and weights of the rows (*B, n) to losses (*B,).""",
+        (*B, n, n_outputs), and weights of the rows (*B, n) to losses (*B,). With "gaussian", the
+        negative log-likelihood, the network predicts a variance for each row, too, and `predict`
+        has `return_std`.""",
     )
     n_support: int | tuple[int, int] = param(
         (5, 10),
@@ -80,22 +82,48 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
             self._one_dimensional_ = y.ndim == 1
         return self
 
-    def predict(self, X: Any) -> NDArray[np.float64]:
+    @property
+    def predicts_std(self) -> bool:
+        """Whether `predict` has a standard deviation to return, as with ``loss="gaussian"``."""
+        return isinstance(self.loss, str) and self.loss == "gaussian"
+
+    def predict(
+        self, X: Any, return_std: bool = False
+    ) -> NDArray[np.float64] | tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Predicted targets.
 
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_rows, n_features), or (n_rows, ...)
             Query rows.
+        return_std : bool, default=False
+            Whether to return standard deviations, too; needs ``loss="gaussian"``.
 
         Returns
         -------
         y : ndarray of shape (n_rows,) or (n_rows, n_outputs)
             In the units and the shape of the `y` that was fitted.
+        std : ndarray of shape (n_rows,) or (n_rows, n_outputs)
+            Standard deviation of the target of each row, in the units of `y`; only with
+            `return_std`.
+
+        Raises
+        ------
+        ValueError
+            If `return_std`, and the estimator was fitted with another loss than "gaussian".
         """
         outputs = self._predict_outputs(X)  # which checks that there was a `fit`
-        y = self._adapted.scaling.original(outputs)
-        return y[:, 0] if self._one_dimensional_ else y
+        scaling = self._adapted.scaling
+        y = scaling.original(outputs)
+        y = y[:, 0] if self._one_dimensional_ else y
+        if not return_std:
+            return y
+        if outputs.shape[1] == scaling.y_mean.size:
+            raise ValueError(
+                f"return_std needs a {type(self).__name__} with loss='gaussian', which learns a "
+                f"variance; this one was fitted with loss={self._adapted.params['loss']!r}."
+            )
+        return y, scaling.deviations(outputs).reshape(y.shape)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -108,7 +136,7 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
 
     def make_scratch_algorithm(self) -> FineTune:
         """Make the baseline for an estimator that was never meta-fitted."""
-        return from_scratch(self.make_loss(), LinearHead())
+        return from_scratch(self.make_loss(), self.make_head())
 
     def make_head(self) -> Head:
         """Return the output layer.
@@ -116,9 +144,9 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
         Returns
         -------
         Head
-            A linear layer.
+            A linear layer, for means and log-variances with ``loss="gaussian"``.
         """
-        return LinearHead()
+        return GaussianHead() if self.predicts_std else LinearHead()
 
     def support_sizes(self) -> tuple[int, int]:
         """Return the range of support rows in an episode."""

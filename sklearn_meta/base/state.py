@@ -296,7 +296,7 @@ def check_adapted(adapted: Adapted, attributes: Mapping[str, Any], target_type: 
     if target_type == "class":
         if attributes["classes_"].shape != (n_outputs,):
             raise ValueError(f"its classes do not go with {n_outputs} outputs")
-    elif n_targets != n_outputs or "_one_dimensional_" not in attributes:
+    elif n_outputs not in (n_targets, 2 * n_targets) or "_one_dimensional_" not in attributes:
         raise ValueError(f"its targets do not go with {n_outputs} outputs")
 
 

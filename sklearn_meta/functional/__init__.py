@@ -17,6 +17,7 @@ from sklearn_meta.functional.losses import (
     absolute_error,
     brier_score,
     cross_entropy,
+    gaussian_nll,
     huber_loss,
     squared_error,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "cosine_distance",
     "cross_entropy",
     "gated_update",
+    "gaussian_nll",
     "gradient",
     "hessian_product",
     "huber_loss",

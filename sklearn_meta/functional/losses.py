@@ -15,6 +15,7 @@ __all__ = [
     "absolute_error",
     "brier_score",
     "cross_entropy",
+    "gaussian_nll",
     "huber_loss",
     "squared_error",
 ]
@@ -168,6 +169,42 @@ def huber_loss(mean: Tensor, y: Tensor, weight: Tensor) -> Tensor:
     return (share * torch.where(size <= 1, size.square() / 2, size - 0.5)).sum((-2, -1))
 
 
+def gaussian_nll(output: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+    """Compute the mean negative log-likelihood of a task under normal distributions.
+
+    L = sum_i w_i sum_k (v_ik + (mean_ik - y_ik)^2 exp(-v_ik)) / (2 n_outputs sum_i w_i), without
+    the constant log(2 pi) / 2.
+
+    Parameters
+    ----------
+    output : Tensor of shape (*B, n, 2 n_outputs)
+        Means, then log-variances v; without the latter, v = 0.
+    y : Tensor of shape (*B, n, n_outputs)
+        Targets.
+    weight : Tensor of shape (*B, n)
+        Weights of the rows; 0 = padding.
+
+    Returns
+    -------
+    loss : Tensor of shape (*B,)
+        In nats; it may be negative.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_meta.functional import gaussian_nll
+    >>> gaussian_nll(torch.tensor([[1., 0.]]), torch.tensor([[3.]]), torch.ones(1))
+    tensor(2.)
+    """
+    k = y.shape[-1]
+    share = _shares(weight).unsqueeze(-1) / (2 * k)
+    squares = (output[..., :k] - y).square()
+    if output.shape[-1] == k:
+        return (share * squares).sum((-2, -1))
+    log_variance = output[..., k:]
+    return (share * (log_variance + squares * (-log_variance).exp())).sum((-2, -1))
+
+
 # by the kind of target and the name that an estimator's `loss` takes
 LOSSES: dict[str, dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]] = {
     "class": {"cross_entropy": cross_entropy, "brier_score": brier_score},
@@ -175,6 +212,7 @@ LOSSES: dict[str, dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]]] = {
         "squared_error": squared_error,
         "absolute_error": absolute_error,
         "huber": huber_loss,
+        "gaussian": gaussian_nll,
     },
 }
 

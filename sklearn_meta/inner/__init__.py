@@ -20,6 +20,7 @@ from sklearn_meta.inner.gradient import (
 from sklearn_meta.inner.heads import (
     CosineHead,
     FixedHead,
+    GaussianHead,
     Head,
     LabelHead,
     LinearHead,
@@ -44,6 +45,7 @@ __all__ = [
     "FixedHead",
     "FixedRate",
     "FullNetwork",
+    "GaussianHead",
     "GradientLearner",
     "Head",
     "HeadOnly",

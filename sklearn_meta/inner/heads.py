@@ -23,6 +23,7 @@ from sklearn_meta.nn import Network
 __all__ = [
     "CosineHead",
     "FixedHead",
+    "GaussianHead",
     "Head",
     "LabelHead",
     "LinearHead",
@@ -43,6 +44,7 @@ MEAN, LOG_STRENGTH = "prior.mean", "prior.log_strength"
 LOG_SHARES, LOG_COUNT = "prior.log_shares", "prior.log_count"
 LOG_PRECISION = "prior.log_precision"
 EPS = 1e-12
+MOST_LOG_VARIANCE = 10.0  # standard deviations of standardised targets from 0.007 to 150
 MANY = 200  # classes; above, the official scale of cosines is the larger one
 
 
@@ -236,6 +238,25 @@ class LinearHead(Head):
     def rate_shapes(self, n_outputs: int, d: int) -> Params:
         """Return one for each number of the layer."""
         return {WEIGHT: torch.zeros(n_outputs, d), BIAS: torch.zeros(n_outputs)}
+
+
+@dataclass(frozen=True)
+class GaussianHead(LinearHead):
+    """A meta-learned output layer for the means and the log-variances of a regression."""
+
+    def init(self, n_outputs: int, d: int, generator: torch.Generator) -> Params:
+        """Draw the weights of the means; the log-variances begin at zero."""
+        means = super().init(n_outputs, d, generator)
+        return {k: torch.cat([p, torch.zeros_like(p)]) for k, p in means.items()}
+
+    def rate_shapes(self, n_outputs: int, d: int) -> Params:
+        """Return one for each number of the layer."""
+        return super().rate_shapes(2 * n_outputs, d)
+
+    def outputs(self, Z: Tensor, phi: Params) -> Tensor:
+        """Map features to means and log-variances (*B, n, 2 k), the latter bounded smoothly."""
+        mean, v = super().outputs(Z, phi).chunk(2, -1)
+        return torch.cat([mean, MOST_LOG_VARIANCE * torch.tanh(v / MOST_LOG_VARIANCE)], -1)
 
 
 @dataclass(frozen=True)

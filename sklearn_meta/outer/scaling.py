@@ -67,8 +67,12 @@ class Scaling(NamedTuple):
         return (y - self.y_mean) / self.y_scale
 
     def original(self, y: NDArray[Any]) -> NDArray[Any]:
-        """Return predicted targets in their original units."""
-        return y * self.y_scale + self.y_mean
+        """Return predicted targets in their original units, without columns beyond the means."""
+        return y[..., : self.y_mean.shape[-1]] * self.y_scale + self.y_mean
+
+    def deviations(self, output: NDArray[Any]) -> NDArray[Any]:
+        """Return standard deviations in original units, where log-variances follow the means."""
+        return np.exp(output[..., self.y_mean.shape[-1] :] / 2) * self.y_scale
 
 
 class Limits(NamedTuple):

@@ -119,6 +119,7 @@ TWINS = {  # of one task, by scikit-learn or torch
     "huber": lambda out, y, w: np.average(
         F.huber_loss(out, y, reduction="none").mean(-1), weights=w
     ),
+    "gaussian": lambda out, y, w: mean_squared_error(y, out, sample_weight=w) / 2,  # variance 1
     "cross_entropy": lambda out, y, w: log_loss(y, out.softmax(-1), sample_weight=w),
     "brier_score": lambda out, y, w: mean_squared_error(y, out.softmax(-1), sample_weight=w) * 3,
 }
@@ -131,6 +132,13 @@ def test_a_loss_is_its_twin_task_by_task(kind, name):
     assert losses.shape == (4,)
     for loss, z, target, w in zip(losses, out, y, weight, strict=True):
         close(loss, TWINS[name](z, target, w))
+
+
+def test_the_gaussian_loss_is_that_of_torch():
+    mean, v, y, weight = normal(4, 7, 3), normal(4, 7, 3), normal(4, 7, 3), normal(4, 7).abs()
+    each = F.gaussian_nll_loss(mean, y, v.exp(), reduction="none").mean(-1)
+    expected = (weight * each).sum(-1) / weight.sum(-1)
+    close(LOSSES["real"]["gaussian"](torch.cat([mean, v], -1), y, weight), expected)
 
 
 def test_the_brier_score_of_two_classes_is_twice_scikit_learns():
