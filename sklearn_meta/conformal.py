@@ -28,14 +28,15 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_meta._archive import loading, saving
 from sklearn_meta._optional import need
 from sklearn_meta._warnings import warn
-from sklearn_meta.base.numpy_learner import NumpyMetaLearner, check_have_support
+from sklearn_meta.base.numpy_learner import NumpyMetaLearner
+from sklearn_meta.base.predict_tasks import fixed_support
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.model_selection.row_predictions import predict_with_proba
-from sklearn_meta.model_selection.task_estimator import as_raw_tasks, is_meta_fitted, learner_of
+from sklearn_meta.model_selection.task_estimator import is_meta_fitted, learner_of, open_raw_tasks
 from sklearn_meta.outer.failures import Failures, collect_failures
 from sklearn_meta.parameters import check_parameter, fingerprint, option, real
 from sklearn_meta.tasks import Task, TaskDistribution
-from sklearn_meta.tasks.split import shuffle_rows
+from sklearn_meta.tasks.split import order_rows
 from sklearn_meta.tasks.task import Names, named_task, take_rows
 from sklearn_meta.tasks.validate import label, validation_table
 
@@ -286,7 +287,7 @@ class TaskConformalEstimator(NumpyMetaLearner, ABC):
                 estimator.reset_meta()  # an earlier prior may have seen the calibration tasks
             table = validation_table(validation_tasks, y, groups)
             if table is not None:
-                validation_tasks = as_raw_tasks(estimator, *table)
+                validation_tasks = open_raw_tasks(estimator, *table).tasks
             options = {} if validation_tasks is None else {"validation_tasks": validation_tasks}
             estimator.meta_fit(tasks, **options)
         calibration = [
@@ -398,8 +399,9 @@ class TaskConformalEstimator(NumpyMetaLearner, ABC):
         self._check_params()
         self.check_meta_fitted()
         estimator, changes = self._unadapted()
-        checked = as_raw_tasks(estimator, tasks, y, groups)
-        check_have_support(checked)
+        checked = open_raw_tasks(estimator, tasks, y, groups).tasks
+        for i, task in enumerate(checked):
+            fixed_support(task, i)
         sizes = [self._size(estimator, task.y_support) for task in checked]
         thresholds = {
             size: self._threshold(estimator, (size, changes, self.alpha))
@@ -535,11 +537,11 @@ class TaskConformalEstimator(NumpyMetaLearner, ABC):
             )
         if calibration_tasks is not None:
             table = validation_table(calibration_tasks, y, groups)
-            held_out = as_raw_tasks(estimator, *(table or (calibration_tasks, None, None)))
+            held_out = open_raw_tasks(estimator, *(table or (calibration_tasks, None, None))).tasks
             if y is not None:
-                tasks = as_raw_tasks(estimator, tasks, y, groups)
+                tasks = open_raw_tasks(estimator, tasks, y, groups).tasks
             return tasks, held_out
-        checked = as_raw_tasks(estimator, tasks, y, groups)
+        checked = open_raw_tasks(estimator, tasks, y, groups).tasks
         if self.prefit:
             return [], checked
         try:
@@ -942,7 +944,7 @@ class TaskConformalClassifier(ClassifierMixin, TaskConformalEstimator):
     ) -> tuple[NDArray[np.intp], NDArray[np.intp]] | None:
         if isinstance(size, int):
             return _draw_any_rows(y, size, rng)
-        groups = shuffle_rows(np.arange(len(y)), y, rng)
+        groups = order_rows(np.arange(len(y)), y, "stratified", rng)
         groups = [groups[i] for i in rng.permutation(len(groups))]
         support, query = list[NDArray[np.intp]](), list[NDArray[np.intp]]()
         for n in size:  # the largest first
