@@ -186,10 +186,10 @@ def scores(proba, new):
     return np.array(losses), float(roc_auc_score(np.concatenate(all_y), all_p))
 
 
-def measure(methods, n_tables, n_seeds, minutes):
+def measure(methods, tables, n_seeds, minutes):
     """Score all methods on the same splits; a method over its minutes is left out from there."""
     results, seconds = defaultdict(dict), defaultdict(float)
-    for table in range(n_tables):
+    for table in tables:
         patients = make_patients(table)
         for seed in range(n_seeds):
             train, new = split(patients, seed)
@@ -277,7 +277,7 @@ def report(results, seconds):
     return "\n".join(lines)
 
 
-def main(budget=60.0, tables=3, seeds=5, only=(), out=None):
+def main(budget=60.0, tables=3, seeds=5, only=(), out=None, first=0):
     """Measure, print and (with `out`) write the report; return the mean log loss by name."""
     functions = (pooled_logistic, logistic_of_each, pooled_boosting, base_rate)
     chosen = learners(budget, only)
@@ -285,10 +285,12 @@ def main(budget=60.0, tables=3, seeds=5, only=(), out=None):
     methods |= {name: meta_learner(learner) for name, learner in chosen.items()}
     share = max(budget - len(RIVALS) * MINUTES_OF_RIVALS, 1) / max(len(chosen), 1)
     minutes = {name: MINUTES_OF_RIVALS * 5 if name in RIVALS else share for name in methods}
-    results, seconds = measure(methods, tables, seeds, minutes)
+    results, seconds = measure(methods, range(first, first + tables), seeds, minutes)
     text = report(results, seconds)
     command = f"python examples/benchmarks/patients.py --budget {budget:g}"
-    command += f" --tables {tables} --seeds {seeds}" + (f" --only {' '.join(only)}" if only else "")
+    command += f" --tables {tables} --seeds {seeds} --first {first}" + (
+        f" --only {' '.join(only)}" if only else ""
+    )
     page = (
         f"# Patients: shared labels, base rates, five rows\n\n    {command}\n\n"
         f"sklearn_meta {sklearn_meta.__version__}, {date.today()}. {tables} tables of "
@@ -310,8 +312,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--budget", type=float, default=60.0, help="minutes for all estimators")
     parser.add_argument("--tables", type=int, default=3)
+    parser.add_argument("--first", type=int, default=0, help="seed of the first table")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--only", nargs="*", default=[], help="names of learners; default: all")
     parser.add_argument("--out", help="file to write")
     args = parser.parse_args()
-    main(args.budget, args.tables, args.seeds, args.only, args.out)
+    main(args.budget, args.tables, args.seeds, args.only, args.out, args.first)
