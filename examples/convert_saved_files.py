@@ -153,13 +153,14 @@ def pipeline(arrays, document, types, trusted, params):
     columns, output, pooled = document.get("columns"), document.get("output"), steps["pooled"]
     names = {k: v and tuple(v) for k, v in output["names"].items()} if output else {}
     if document["scope"] is not None:
-        pooled = None if pooled is None else tuple(map(tuple, pooled))
+        fitted = dict(map(tuple, pooled or ()))
         pipe.transformer_state = TransformerState(
             document["scope"],
+            {name: document["scope"] for name, _ in pipe.steps[:-1]},
             columns and tuple(columns),
-            pooled,
-            {name: param_hashes(transformer) for name, transformer in pooled or ()},
-            names or None,
+            fitted,
+            {name: param_hashes(transformer) for name, transformer in fitted.items()},
+            names,
             output["n_columns"] if output else None,
         )
     return pipe

@@ -188,7 +188,7 @@ class MetaPipeline(Pipeline):
         learner = self._learner()
         skip = getattr(learner, "unusable", "raise") == "skip"
         usable = _open(tasks, y, groups, skip=skip)
-        if skip and self.transform_scope == "task":
+        if skip and "pooled" not in self.transform_scopes.values():
             usable.keep(self._check_of_transformers(None, "of the first task"))
         raw = usable.tasks
         state, ready = self._fit_transformers(raw)

@@ -45,12 +45,11 @@ class PooledClassifier(MetaClassifier):
 
     A baseline: it minimises the mean cross-entropy over tasks of equal weight, over all labels of
     all tasks. The same label in two tasks counts as the same class. `fit` learns nothing from its
-    rows: it only restricts the predictions to the labels of the support. This makes sense where
-    tasks share their labels (sick or healthy, active or inactive) and differ little. A label that
-    `meta_fit` has not seen is an error; :class:`~sklearn_meta.FineTuneClassifier` takes such tasks.
-    Where labels are local to a task (the "class 0" of one task has nothing to do with that of
-    another) it learns nothing. Episodes take equally many rows of each class where possible, so
-    that probabilities are those of balanced classes.
+    rows: predictions are those of the prior. This makes sense where tasks share their labels (sick
+    or healthy, active or inactive) and differ little. A label that `meta_fit` has not seen is an
+    error; :class:`~sklearn_meta.FineTuneClassifier` with ``labels="task"`` takes such tasks. Where
+    labels are local to a task (the "class 0" of one task has nothing to do with that of another)
+    it learns nothing.
 
     See Also
     --------

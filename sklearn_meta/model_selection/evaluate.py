@@ -387,7 +387,7 @@ def _run_job(key: str, job: Job) -> JobScores:
 
 
 def notes_on_training(jobs: Sequence[Job], results: Sequence[JobScores]) -> list[str]:
-    """Say which tasks estimators skipped in meta-training, and why."""
+    """Return which tasks estimators skipped in meta-training, and why."""
     skipped = dict[str, dict[Reason, None]]()
     for job, result in zip(jobs, results, strict=True):
         skipped.setdefault(job.named.name, {}).update(dict.fromkeys(result.skipped))

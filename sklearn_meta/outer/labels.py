@@ -34,7 +34,7 @@ class LabelSpace:
         return 0 if self.classes is None else len(self.classes)
 
     @property
-    def known(self) -> NDArray[Any]:
+    def shared_classes(self) -> NDArray[Any]:
         """The classes that all tasks share; there must be some."""
         assert self.classes is not None
         return self.classes

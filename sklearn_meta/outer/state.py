@@ -102,8 +102,6 @@ class MetaState:
         Column names of X.
     classes : ndarray or None
         All labels, where the same label in two tasks is the same class.
-    shared_labels : bool, default=False
-        Whether every task predicts all of these classes.
     structural, training : dict
         Fingerprints of the parameters of meta-training, to detect a later change.
     versions : dict of str
@@ -113,6 +111,8 @@ class MetaState:
     limits : Limits or None, default=None
         How far rows and tasks of meta-training went; None where their statistics were not
         computed, or where each task is scaled by its own.
+    shared_labels : bool, default=False
+        Whether every task predicts all of `classes`.
     constants : mapping of ndarray, default={}
         Frozen parameters and buffers of the network, read-only. A network that is passed again
         gets them, whatever numbers it brings.

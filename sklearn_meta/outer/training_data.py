@@ -218,7 +218,7 @@ class TrainingTasks:
             labels = replace(labels, classes=np.unique(known), is_shared=shared_labels)
         if shared_labels:
             labels = replace(labels, max_n_way=None)
-            shares = statistics.counts.shares(labels.known)
+            shares = statistics.counts.shares(labels.shared_classes)
             size = size if is_pool else size.of_tasks(labels.n_shared)
         dtype = dtype_of_rows(statistics.dtypes)
         check_dtype(device, dtype)

@@ -387,7 +387,8 @@ def test_which_labels_are_shared():
         return isinstance(learned.meta_state, LogitPrior)
 
     X = np.random.RandomState(0).normal(size=(6, 1))
-    assert is_shared([(X, ["a"] * 6), (X, ["a", "b"] * 3)])
+    assert is_shared([(X, ["a", "b", "b"] * 2), (X, ["a", "b"] * 3)])
+    assert not is_shared([(X, ["a"] * 6), (X, ["a", "b"] * 3)])  # balanced, where there are two
     assert not is_shared([(X, ["a", "b"] * 3)] * 2)  # as many rows of each
     assert not is_shared([(X, ["a", "b"] * 3), (X, ["c", "d"] * 3)])
     with pytest.raises(ValueError, match=r"'labels' .* must be one of"):

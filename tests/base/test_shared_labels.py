@@ -144,8 +144,9 @@ def test_other_labels_are_refused_with_the_remedy(priors):
     clf = clone(priors[MAMLClassifier])
     with pytest.raises(ValueError, match=r"\['perhaps'\].*labels='task'"):
         clf.fit(X[:2], ["no", "perhaps"])
+    tasks = [Task(X, Y, support=[0]), Task(X, ["a", "b"] * 6, support=[0, 1])]
     with pytest.raises(TaskError, match=r"Task 1: y has labels"):
-        clf.predict_tasks([Task(X, Y, support=[0]), Task(X, ["a", "b"] * 6, support=[0, 1])])
+        clf.predict_tasks(tasks, error_score="raise")
 
 
 def test_a_query_label_that_the_support_lacks_counts_as_wrong_where_labels_are_local():

@@ -426,7 +426,7 @@ def test_estimators_that_do_not_belong_together():
     with pytest.raises(ValueError, match="estimators is empty"):
         compare([], ROWS)
     with pytest.raises(ValueError, match="'pooled' names both"):
-        compare({"pooled": Spy()}, ROWS)
+        compare({"pooled": Spy()}, ROWS, support_sizes=2)
     with pytest.raises(ValueError, match="Give support_sizes"):
         compare(Spy(), ROWS)
     with pytest.raises(TaskError, match=r"pass a sample of FewShotTasks\(3 classes"):

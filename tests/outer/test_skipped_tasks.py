@@ -71,7 +71,8 @@ def skipping(make, tasks, **kw):
 
 
 def proto(**kw):
-    return ProtoNetClassifier(**SMALL, **{"unusable": "skip", **kw})
+    """A learner of local labels, which cannot use a task with a single class."""
+    return ProtoNetClassifier(**SMALL, **{"unusable": "skip", "labels": "task", **kw})
 
 
 def same_prior(a, b):
@@ -87,14 +88,24 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("scaling", ["pooled", None])
-@pytest.mark.parametrize("cls", [ProtoNetClassifier, PooledClassifier])
-def test_the_prior_is_that_of_the_usable_tasks(cls, scaling, form):
-    kw = {"unusable": "skip", "scaling": scaling, **SMALL}
-    est, messages = skipping(lambda: cls(**kw), FORMS[form](ALL))
-    assert same_prior(est, cls(**kw).meta_fit(FORMS[form](GOOD)))
+def test_the_prior_is_that_of_the_usable_tasks(scaling, form):
+    est, messages = skipping(lambda: proto(scaling=scaling), FORMS[form](ALL))
+    assert same_prior(est, proto(scaling=scaling).meta_fit(FORMS[form](GOOD)))
     assert [position for position, _, _ in est.skipped_tasks_] == sorted(BAD)
     assert len(messages) == 1
     assert "5 of 11 tasks" in messages[0]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("cls", [ProtoNetClassifier, PooledClassifier])
+def test_where_labels_are_shared_a_task_may_have_a_single_class(cls, form):
+    def make():
+        return cls(unusable="skip", labels="shared", **SMALL)
+
+    usable = [task for i, task in enumerate(ALL) if i not in (2, 3, 5)]
+    est, _ = skipping(make, FORMS[form](ALL))
+    assert [position for position, _, _ in est.skipped_tasks_] == [2, 3, 5]
+    assert same_prior(est, make().meta_fit(FORMS[form](usable)))
 
 
 @pytest.mark.parametrize("position", BAD)
