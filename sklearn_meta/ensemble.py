@@ -24,7 +24,11 @@ from sklearn_meta.base.predict_tasks import fixed_support
 from sklearn_meta.base.validation import validate_query, validate_support
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.model_selection.row_predictions import predict_with_proba
-from sklearn_meta.model_selection.task_estimator import ensure_support, support_range
+from sklearn_meta.model_selection.task_estimator import (
+    ensure_support,
+    learner_of,
+    support_range,
+)
 from sklearn_meta.outer.failures import (
     FACTOR,
     NUMERICAL,
@@ -34,6 +38,7 @@ from sklearn_meta.outer.failures import (
     collect_failures,
     no_prediction,
 )
+from sklearn_meta.outer.labels import LabelCounts
 from sklearn_meta.parameters import as_range, check_parameter, integer
 from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.tables import feature_names
@@ -141,7 +146,8 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
             validation_tasks = as_tasks(*table, target_type=self.target_type)
         owner, rng = type(self).__name__, check_random_state(self.random_state)
         skip = self.unusable == "skip"
-        opened.map(lambda task, i: (task, self._with_support(task, i, rng)), skip=skip)
+        support = "random" if self._share_labels(opened.tasks) else "stratified"
+        opened.map(lambda task, i: (task, self._with_support(task, i, support, rng)), skip=skip)
         n_tasks = len(opened.tasks)
         if n_tasks < 2:
             raise TaskError(f"{owner} needs two tasks or more to learn weights from.")
@@ -297,7 +303,17 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         if hasattr(self, "weights_") and abs(sum(self.weights_.values()) - 1) > 1e-6:
             raise ValueError("its weights do not sum to 1")
 
-    def _with_support(self, task: Task, i: int, rng: np.random.RandomState) -> Task:
+    def _share_labels(self, tasks: Sequence[Task]) -> bool:
+        """Whether the meta-learner will take a label to mean the same in all tasks."""
+        labels = getattr(learner_of(self.estimator), "labels", "task")
+        if labels != "auto" or not is_classifier(self):
+            return bool(labels == "shared")
+        counts = LabelCounts()
+        for task in tasks:
+            counts.add(task)
+        return counts.are_shared()
+
+    def _with_support(self, task: Task, i: int, support: str, rng: np.random.RandomState) -> Task:
         """Draw a support for a task of meta-training without one, as large as its rows allow."""
         if task.support is not None:
             return task
@@ -308,11 +324,13 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
                 "how large to draw it. Give n_support."
             )
         low, high = as_range(sizes, "n_support", owner, least=1)
-        by_class = is_classifier(self)
-        n_rows = np.unique(task.y, return_counts=True)[1].min() if by_class else len(task)
-        size = max(low, min(int(rng.randint(low, high + 1)), int(n_rows) - 1))
-        is_exact = low == high  # a range takes the rows that a small task has
-        return ensure_support(task, i, size, by_class, "stratified", rng, is_exact=is_exact)
+        is_class, n_rows = is_classifier(self), len(task)
+        if is_class and support == "stratified":
+            n_rows = int(np.unique(task.y, return_counts=True)[1].min())
+        size = max(low, min(int(rng.randint(low, high + 1)), n_rows - 1))
+        # a range takes the rows that a small task has
+        is_exact = low == high and support == "stratified"
+        return ensure_support(task, i, size, is_class, support, rng, is_exact=is_exact)
 
     def _fit_members(self, tasks: Sequence[Task], validation_tasks: Any) -> Members:
         meta, per_task = clone(self.estimator), self._make_per_task()
@@ -323,7 +341,9 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         return Members(meta, per_task, _fit_pooled(pooled, tasks, is_classifier(self)))
 
     def _classes(self, y: NDArray[Any]) -> Classes:
-        return np.unique(y) if self.target_type == "class" else None
+        if self.target_type == "real":
+            return None
+        return np.unique(y) if self.meta_state is None else self.meta_state.members.classes_of(y)
 
     def _blend(self, X: Any) -> Array:
         """Blend the predictions of the fitted members for rows."""
@@ -572,6 +592,7 @@ class Trial(NamedTuple):
     losses: Array  # (3,) in cross-validation on its support, nan if no row can be left out
     outputs: Array  # (3, n_query, n_outputs) for its query
     reasons: Why
+    classes: Classes  # of the outputs
 
 
 class Members(NamedTuple):
@@ -580,6 +601,17 @@ class Members(NamedTuple):
     meta: BaseEstimator | None
     per_task: BaseEstimator | None
     pooled: BaseEstimator | None
+
+    @property
+    def shared_classes(self) -> Classes:
+        """The labels that all tasks predict; None where they are local to a task."""
+        state: Any = None if self.meta is None else learner_of(self.meta).meta_state
+        return state.classes if getattr(state, "shared_labels", False) else None
+
+    def classes_of(self, y: NDArray[Any]) -> NDArray[Any]:
+        """Return the labels that are predicted after a support with these labels."""
+        shared = self.shared_classes
+        return np.unique(y) if shared is None else shared
 
     def fit(self, X: Any, y: NDArray[Any], classes: Classes) -> tuple[Members, Why]:
         """Fit to one support; None replaces a member that failed, for the reason returned."""
@@ -598,7 +630,8 @@ class Members(NamedTuple):
         P = np.full((len(MEMBERS), *shape), np.nan)
         for k, est in enumerate(self):
             if est is not None:
-                P[k] = _outputs(est, X if est is self.meta else flat_rows(X, None), classes)
+                rows = X if est is self.meta else flat_rows(X, None)
+                P[k] = _outputs(est, rows, classes, lacking=np.nan if k == 2 else 0.0)
         return P
 
     def predict_tasks(self, tasks: Sequence[Task], classify: bool) -> tuple[list[Array], list[Why]]:
@@ -607,7 +640,7 @@ class Members(NamedTuple):
         outputs = list[Array]()
         for task, meta, why in zip(tasks, self._predict_meta(tasks, reasons), reasons, strict=True):
             y = task.y_support
-            classes = np.unique(y) if classify else None
+            classes = self.classes_of(y) if classify else None
             per_task = self._fit_per_task(task.X_support, y, classes, why)
             P = Members(None, per_task, self.pooled).predict(task.X_query, y[:1].size, classes)
             if "meta" not in why:
@@ -636,7 +669,8 @@ class Members(NamedTuple):
             outputs, reasons = self.predict_tasks(parts, classify)
         for t, part, P, why in zip(origins, parts, outputs, reasons, strict=True):
             y = part.y_query
-            sums[t] += _row_losses(P, y, np.unique(part.y_support) if classify else None).sum(1)
+            classes = self.classes_of(part.y_support) if classify else None
+            sums[t] += _row_losses(P, y, classes).sum(1)
             counts[t] += len(y)
             failed[t] |= [name in why for name in MEMBERS]
         some = counts > 0
@@ -647,12 +681,13 @@ class Members(NamedTuple):
     def try_tasks(self, tasks: Sequence[Task], classify: bool, cv: int) -> list[Trial]:
         """Treat tasks that the members were not trained on as new ones."""
         losses = self.leave_out_losses([_support_of(task) for task in tasks], classify, cv)
-        return [*map(Trial, tasks, losses, *self.predict_tasks(tasks, classify))]
+        classes = [self.classes_of(task.y_support) if classify else None for task in tasks]
+        return [*map(Trial, tasks, losses, *self.predict_tasks(tasks, classify), classes)]
 
     def _fit_per_task(
         self, X: Any, y: NDArray[Any], classes: Classes, reasons: Why
     ) -> BaseEstimator | None:
-        if classes is not None and len(classes) == 1:
+        if classes is not None and len(np.unique(y)) == 1:
             return _fit_dummy(X, y, classes)
         try:
             return clone(self.per_task).fit(flat_rows(X, None), y)
@@ -720,15 +755,22 @@ def _fit_dummy(X: Any, y: NDArray[Any], classes: Classes) -> BaseEstimator:
     return dummy.fit(flat_rows(X, None), y)
 
 
-def _outputs(est: BaseEstimator, X: Any, classes: Classes) -> Array:
-    """Return means, or the probabilities of these classes, nan if one is unknown."""
+def _outputs(est: BaseEstimator, X: Any, classes: Classes, lacking: float) -> Array:
+    """Return means, or the probabilities of these classes.
+
+    Where the estimator does not know one of them, it has the probability `lacking`; nan makes all
+    of them nan.
+    """
     if classes is None:
         means = np.asarray(est.predict(X), dtype=np.float64)
         return means.reshape(len(means), -1)
     column, labels = {k: i for i, k in enumerate(est.classes_.tolist())}, classes.tolist()
-    if not set(labels) <= column.keys():
+    unknown = [k not in column for k in labels]
+    if any(unknown) and np.isnan(lacking):
         return np.full((X.shape[0], len(labels)), np.nan)
-    return _clip(est.predict_proba(X)[:, [column[k] for k in labels]])
+    P = est.predict_proba(X)[:, [column.get(k, 0) for k in labels]]
+    P[:, unknown] = lacking
+    return _clip(P)
 
 
 def _clip(P: Array) -> Array:
@@ -981,7 +1023,7 @@ def _log_losses(trials: Sequence[Trial]) -> Callable[[Array], Array]:
     sizes = np.array([len(t.task.y_query) for t in trials])
     true = np.ones((len(trials), len(MEMBERS), sizes.max()))  # probabilities; padding has no loss
     for i, t in enumerate(trials):
-        is_true = t.task.y_query[:, None] == np.unique(t.task.y_support)
+        is_true = t.task.y_query[:, None] == t.classes
         true[i, :, : sizes[i]] = (_zero_if_lost(t.outputs) * is_true).sum(axis=-1)
 
     def losses(W: Array) -> Array:

@@ -13,6 +13,7 @@ from sklearn_meta import (
     MAMLClassifier,
     MAMLRegressor,
     NotMetaFittedError,
+    PooledClassifier,
     ProtoNetClassifier,
     ScaleWarning,
     Task,
@@ -431,3 +432,23 @@ def test_a_guard_is_scored_over_tasks(form):
     assert np.isfinite(TaskEstimator(guard).fit(tasks[:8]).score(tasks[8:12]))
     comparison = compare(guard, tasks[:8], cv=2, seeds=1, baselines=[])
     assert np.isfinite(comparison.scores(type(guard).__name__)).all()
+
+
+def test_where_labels_are_shared_a_support_may_lack_one():
+    rng, tasks = np.random.default_rng(0), []
+    for _ in range(12):
+        X = rng.normal(size=(14, 3))
+        tasks.append((X, np.where(X[:, 0] + rng.normal(size=14) > 0.5, "yes", "no")))
+    learner = PooledClassifier(hidden_layer_sizes=4, max_meta_iter=20, random_state=0)
+    guard = GuardedMetaClassifier(learner, random_state=0).meta_fit(tasks)
+    X, y = tasks[0]
+    one_class = np.flatnonzero(y == "no")[:3]
+    supports = [one_class, np.arange(6)]
+    for support in supports:
+        guard.fit(X[support], y[support])
+        assert guard.classes_.tolist() == ["no", "yes"]
+        assert (guard.predict_proba(X) > 0).all()
+    stacked = guard.predict_tasks([Task(X, y, support=support) for support in supports])
+    for support, predicted in zip(supports, stacked, strict=True):
+        alone = guard.fit(X[support], y[support]).predict(np.delete(X, support, axis=0))
+        np.testing.assert_array_equal(predicted, alone)

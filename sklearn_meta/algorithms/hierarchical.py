@@ -289,6 +289,16 @@ class LogitPrior(NamedTuple):
     mean: Array  # (n_labels, 1 + n_features), or one row for two labels
     cov: Array
 
+    @property
+    def shared_labels(self) -> bool:
+        """True, as in the `MetaState` of a learner whose tasks share their labels."""
+        return True
+
+    @property
+    def classes(self) -> NDArray[Any]:
+        """All labels, which every task predicts."""
+        return self.labels
+
     def predict_proba(self, rows: Array) -> Array:
         """Average class probabilities over the coefficients."""
         return expected_softmax(_with_constant(rows), self.mean, self.cov)
