@@ -509,6 +509,8 @@ class OuterLoop(BaseEstimator, ABC):
         seeds = rng.randint(np.iinfo(np.int32).max, size=5).tolist()
         network_seed, theta_seed, validation_seed, episode_seed, training_seed = seeds
         f = self.make_backbone(data.first.row_shape, network_seed)
+        if f.transductive:  # statistics of a batch need rows
+            data.source.size = replace(data.source.size, empty_share=0.0)
         theta = self._initial_theta(prior, f, data, theta_seed)
         validation = None
         if validation_tasks is not None:

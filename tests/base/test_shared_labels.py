@@ -172,6 +172,13 @@ def test_priors_of_shared_labels_are_cloned_pickled_and_saved(priors, tmp_path):
             )
 
 
+def test_batch_statistics_never_see_an_empty_support():
+    tasks = patients(8)  # with 40 meta-batches, one in ten would be empty
+    params = QUICK | {"max_meta_iter": 40, "n_shot": 2, "n_query": 2, "norm": "batch"}
+    clf = ProtoNetClassifier(**params).meta_fit(tasks)
+    assert clf.meta_state.shared_labels
+
+
 def test_warm_starts_keep_the_regime():
     clf = ProtoNetClassifier(**QUICK, warm_start=True).meta_fit(TASKS)
     clf.meta_fit(patients(10, seed=3))
