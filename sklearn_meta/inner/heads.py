@@ -290,24 +290,12 @@ class FixedHead(Head):
 
 
 @dataclass(frozen=True)
-class LabelHead(Head):
+class LabelHead(LinearHead):
     """A meta-learned output layer with one row for each label that tasks share."""
 
-    def init(self, n_outputs: int, d: int, generator: torch.Generator) -> Params:
-        """Draw weight and bias."""
-        return _uniform(n_outputs, d, generator)
-
-    def start(self, f: Network, theta: Params, support: Examples) -> Params:
-        """Copy the layer of theta."""
-        return copies({k: theta[k] for k in (WEIGHT, BIAS)}, support)
-
-    def pull_back(self, change: Params, theta: Params, support: Examples) -> Params:
-        """Return the change of each task."""
-        return {k: change[k] for k in (WEIGHT, BIAS)}
-
-    def present(self, support: Examples) -> Params:
-        """Return nothing: every task has all labels."""
-        return {}
+    def rate_shapes(self, n_outputs: int, d: int) -> Params:
+        """Return one step size for each feature, which the labels share."""
+        return Head.rate_shapes(self, n_outputs, d)
 
 
 @dataclass(frozen=True)

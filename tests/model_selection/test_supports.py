@@ -231,14 +231,6 @@ def test_a_class_of_one_row_is_in_the_support():
 # ---- no rows ---------------------------------------------------------------------------------
 
 
-def allows_no_rows():
-    try:
-        return Task([[0.0]], [0.0], support=[]) is not None
-    except TaskError:
-        return False
-
-
-@pytest.mark.skipif(not allows_no_rows(), reason="a support needs a row")
 def test_without_rows_estimators_with_a_prior_are_compared():
     spy = Recorder()
     how = {"cv": 2, "seeds": 1, "support_sizes": [0, 3], "baselines": ["dummy"]}
