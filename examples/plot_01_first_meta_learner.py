@@ -22,7 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from torch import nn
 
-from sklearn_meta import MAMLClassifier, ProtoNetClassifier
+from sklearn_meta import ProtoMAMLClassifier, ProtoNetClassifier
 from sklearn_meta.datasets import load_digits_tasks
 
 
@@ -66,11 +66,11 @@ def main(
         "random_state": 0,
     }
     proto = ProtoNetClassifier(**shared)
-    maml = MAMLClassifier(first_order=True, **shared)
+    maml = ProtoMAMLClassifier(**shared)
     few = n_tasks // 6
     learners = {
         "ProtoNetClassifier, meta-learned": (proto, images, n_tasks),
-        "MAMLClassifier, meta-learned": (maml, images, n_tasks),
+        "ProtoMAMLClassifier, meta-learned": (maml, images, n_tasks),
         f"the same network, from scratch ({few} tasks)": (clone(proto), images, few),
         "nearest centroid, raw pixels": (NearestCentroid(), digits, n_tasks),
         "nearest neighbour, raw pixels": (KNeighborsClassifier(1), digits, n_tasks),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 
-from sklearn_meta import FewShotTasks, MAMLClassifier, ProtoNetClassifier
+from sklearn_meta import FewShotTasks, ProtoMAMLClassifier, ProtoNetClassifier
 from sklearn_meta.datasets import fetch_omniglot
 
 
@@ -29,10 +29,8 @@ def main(proto_iter: int = 400, maml_iter: int = 100, n_tasks: int = 100) -> dic
             ProtoNetClassifier(backbone="conv4", meta_batch_size=1, max_meta_iter=proto_iter),
             FewShotTasks(data.images[train], data.target[train], n_way=20, n_query=5),
         ),
-        "MAMLClassifier": (
-            MAMLClassifier(
-                backbone="conv4", first_order=True, meta_batch_size=2, max_meta_iter=maml_iter
-            ),
+        "ProtoMAMLClassifier": (
+            ProtoMAMLClassifier(backbone="conv4", meta_batch_size=2, max_meta_iter=maml_iter),
             FewShotTasks(data.images[train], data.target[train], n_way=5, n_query=5),
         ),
     }

@@ -12,8 +12,10 @@ from sklearn.base import clone, is_classifier
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from sklearn_meta import (
+    BOILClassifier,
     MAMLClassifier,
     MAMLRegressor,
+    MetaSGDClassifier,
     PooledClassifier,
     ProtoNetClassifier,
     Task,
@@ -30,8 +32,10 @@ from sklearn_meta.testing import (
 
 EVERY = [cls() for _, cls in all_estimators()]
 VARIANTS = [
-    MAMLClassifier(first_order=True, head="shared"),
-    MAMLClassifier(head="shared", scaling="task"),
+    MAMLClassifier(first_order=True),
+    MAMLClassifier(head="prototype", scaling="task"),
+    BOILClassifier(head="prototype"),
+    MetaSGDClassifier(head="shared"),
     MAMLClassifier(activation="tanh", norm=None, scaling=None),
     ProtoNetClassifier(distance="cosine", scaling="task"),
     MAMLRegressor(scaling="task", hidden_layer_sizes=()),
@@ -92,7 +96,9 @@ def test_all_estimators_train_from_scratch_by_the_same_algorithm(cls):
 
 
 # a label of its own is another class to it, which it has not learned: see the test below
-TAKE_ANY_LABELS = [est for est in EVERY if not isinstance(est, PooledClassifier)]
+# and a head with a row for each class position takes no more classes than it has rows
+FIXED = [type(est) for est in EVERY if getattr(est, "head", None) == "fixed"]
+TAKE_ANY_LABELS = [est for est in EVERY if type(est) not in (PooledClassifier, *FIXED)]
 for est in TAKE_ANY_LABELS:
     if "LSTM" in type(est).__name__:  # a cell for each weight: few of them
         est.set_params(hidden_layer_sizes=8, hidden_size=4)
@@ -111,8 +117,9 @@ def test_meta_learner_checks(estimator):
     assert check_meta_learner(estimator) is None
 
 
-def test_a_fixed_head_passes_all_checks_but_those_on_classes():
-    fixed = MAMLClassifier(head="fixed", hidden_layer_sizes=8, inner_steps=1)
+@pytest.mark.parametrize("cls", first_or_slow([MAMLClassifier, *FIXED], 1))
+def test_a_fixed_head_passes_all_checks_but_those_on_classes(cls):
+    fixed = cls(head="fixed", hidden_layer_sizes=8, inner_steps=1)
     assert check_meta_learner(fixed, skip=["any_number_of_classes", "label_order"]) is None
     with pytest.raises(AssertionError, match=r"any_number_of_classes.*at most 3"):
         check_meta_learner(fixed)

@@ -76,7 +76,7 @@ def test_omniglot_on_a_few_characters(load, monkeypatch):
     example = load("plot_03_omniglot")
     monkeypatch.setattr(example, "fetch_omniglot", lambda **kwargs: characters())
     result = example.main(1, 1, 2)
-    assert set(result) == {"ProtoNetClassifier", "MAMLClassifier"}
+    assert set(result) == {"ProtoNetClassifier", "ProtoMAMLClassifier"}
 
 
 @pytest.mark.slow

@@ -77,7 +77,7 @@ def learners(data, seed):
     train = data.subset == "background"
     X = data.images[train].reshape(train.sum(), -1)
     pool = FewShotTasks(X, data.target[train], n_way=N_WAY, n_shot=(5, 10), n_query=10)
-    for learner in (ProtoNetClassifier(), MAMLClassifier()):
+    for learner in (ProtoNetClassifier(), MAMLClassifier(head="prototype")):
         name = type(learner).__name__.removesuffix("Classifier")
         yield name, learner.set_params(max_meta_iter=N_ITER, random_state=seed).meta_fit(pool)
 

@@ -42,7 +42,13 @@ SETTINGS = [  # lam, multiple of the inner_lr in FAMILIES, cg_steps
 ]
 FAMILIES = {
     "sinusoids": (sm.IMAMLRegressor, 0.005, {}, make_sinusoid_tasks, {"n_support": 10}),
-    "blobs": (sm.IMAMLClassifier, 0.05, {}, make_blob_tasks, {"n_shot": 3}),
+    "blobs": (
+        sm.IMAMLClassifier,
+        0.05,
+        {"head": "prototype"},
+        make_blob_tasks,
+        {"n_shot": 3},
+    ),
     "blobs, shared": (
         sm.IMAMLClassifier,
         0.05,

@@ -3,8 +3,8 @@
     python examples/benchmarks/many_tasks.py
 
 The tasks have different numbers of rows, in float64. `MAMLRegressor` with an MLP 1-40-40-1 adapts
-to sinusoids; `MAMLClassifier` with default parameters and `ProtoNetClassifier` adapt to blobs, all
-with five inner steps. The loop calls `fit` and `score` of the same estimator for one task after
+to sinusoids; `MAMLClassifier` with a head that starts from prototypes and `ProtoNetClassifier` adapt
+to blobs, all with five inner steps. The loop calls `fit` and `score` of the same estimator for one task after
 the other. Loop and `score_tasks` run alternately; the table has medians and their ratio. Times of
 the loop for more than `--loop` tasks are extrapolated and marked with a star. Memory is the peak
 of a new process beyond the memory that it has when the tasks are loaded. "Bare inner loop" is code
@@ -55,7 +55,7 @@ def blobs(n: int, seed: int = 0) -> list[Task]:
 def learners(max_meta_iter: int) -> dict[str, tuple[Any, Callable[..., list[Task]]]]:
     shared: dict[str, Any] = {"max_meta_iter": max_meta_iter, "random_state": 0, "device": "cpu"}
     reg = MAMLRegressor(hidden_layer_sizes=(40, 40), norm=None, inner_steps=5, **shared)
-    clf = MAMLClassifier(inner_steps=5, **shared)
+    clf = MAMLClassifier(inner_steps=5, head="prototype", **shared)
     return {
         "MAMLRegressor": (reg, waves),
         "MAMLClassifier": (clf, blobs),

@@ -33,7 +33,7 @@ from sklearn_meta.outer.memory import peak_bytes
 
 NO_CACHE = {"MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_MMAP_THRESHOLD_": "65536"}
 CONV4: dict[str, Any] = {"backbone": "conv4", "n_shot": 1, "meta_batch_size": 4}
-MAML: dict[str, Any] = {**CONV4, "inner_steps": 20, "inner_lr": 0.001}
+MAML: dict[str, Any] = {**CONV4, "inner_steps": 20, "inner_lr": 0.001, "head": "prototype"}
 
 # name: (estimator, parameters, rows of a class or task)
 PROBLEMS: dict[str, tuple[str, dict[str, Any], int]] = {

@@ -53,7 +53,7 @@ LEARNERS = {
     ),
     "MAML": Entry(
         sm.MAMLClassifier,
-        {"head": "shared", "first_order": True},
+        {"first_order": True},
         ("98.7 ± 0.4 (T), first order 98.3 (T)", "95.8 ± 0.3 (T), first order 89.4 (T)"),
         ("94.7 to 98.1, 99.4", "83.4 to 92.2, 92.8"),
     ),

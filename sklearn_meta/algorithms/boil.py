@@ -75,12 +75,13 @@ class BOILClassifier(MetaClassifier):
     inner_steps: int = inner_loop.inner_steps(5)
     first_order: bool = inner_loop.first_order(False)
     head: str = param(
-        "prototype",
+        "fixed",
         option("prototype", "fixed"),
         "structural",
-        """Where the output layer stays: at the class prototypes, or at one learned vector for each
-        class position, which limits the number of classes and depends on their order. (One vector
-        for all classes could not distinguish them.)""",
+        """Where the output layer stays: at one learned vector for each class position ("fixed", as
+        in the paper), which limits the number of classes to those of meta-training and depends on
+        their order, or at the class prototypes, for any number of classes. (One vector for all
+        classes could not distinguish them.)""",
     )
     learned_lr: str | None = inner_loop.learned_lr()
     activation_checkpointing: bool = inner_loop.activation_checkpointing()

@@ -229,7 +229,7 @@ class IMAMLClassifier(MetaClassifier):
     lam: float = lam(4.0)
     cg_steps: int = cg_steps()
     cg_damping: tuple[float, float] = cg_damping()
-    head: str = inner_loop.head("prototype")
+    head: str = inner_loop.head("shared")
 
     def make_algorithm(self) -> IMAML:
         """Make the algorithm that the parameters describe."""

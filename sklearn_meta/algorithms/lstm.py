@@ -351,7 +351,7 @@ class LSTMMetaLearnerClassifier(MetaClassifier):
     rule: str = rule()
     hidden_size: int = hidden_size()
     chunk_size: int | None = chunk_size()
-    head: str = inner_loop.head("prototype")
+    head: str = inner_loop.head("shared")
     max_grad_norm: float | None = field(default=0.25, kw_only=True)
 
     def make_algorithm(self) -> LSTMMetaLearner:

@@ -42,10 +42,13 @@ class MAMLClassifier(MetaClassifier):
     """Classifier that learns an initialisation from which a few gradient steps suffice.
 
     The outer loop learns the initial weights theta. The inner loop adapts them to the support by
-    gradient descent, phi_(k+1) = phi_k - alpha grad L(phi_k). By default the output layer starts
-    from the class prototypes of the support, for any number of classes (second-order Proto-MAML);
-    ``head="fixed"`` is the layer of the paper. The official code divides a sum over the rows by the
-    shots, so that its alpha of 0.4 for five ways is 2.0 here, where L is a mean.
+    gradient descent, phi_(k+1) = phi_k - alpha grad L(phi_k). By default the output layer of every
+    class starts from one learned vector (UNICORN-MAML), so that there may be any number of classes
+    in any order, and without steps all of them are equally likely; ``head="fixed"`` is the layer of
+    the paper. The first step moves the output layer alone, because equal rows of it pass no
+    gradient to the features, so that it takes two steps or more to change these. The official code
+    divides a sum over the rows by the shots, so that its alpha of 0.4 for five ways is 2.0 here,
+    where L is a mean.
 
     See Also
     --------
@@ -74,7 +77,7 @@ class MAMLClassifier(MetaClassifier):
     inner_lr: float | None = inner_loop.inner_lr(None)
     inner_steps: int = inner_loop.inner_steps(5)
     first_order: bool = inner_loop.first_order(False)
-    head: str = inner_loop.head("prototype")
+    head: str = inner_loop.head("shared")
     learned_lr: str | None = inner_loop.learned_lr()
     activation_checkpointing: bool = inner_loop.activation_checkpointing()
 

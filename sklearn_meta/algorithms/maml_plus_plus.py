@@ -109,11 +109,11 @@ def multi_step_until() -> Any:
 def first_order_until() -> Any:
     """Declare for how long the inner gradients are constants."""
     return param(
-        0.0,
+        1 / 3,
         real(0, 1),
         "training",
-        """Share of meta-training in which the inner gradients are constants. 0 is second order and
-        1 first order throughout; the paper's 50 of 150 epochs are 1/3.""",
+        """Share of meta-training in which the inner gradients are constants: 1/3 are the paper's 50
+        of 150 epochs. 0 is second order and 1 first order throughout.""",
     )
 
 
@@ -124,9 +124,10 @@ class MAMLPlusPlusClassifier(MetaClassifier):
 
     MAML with four changes that stabilise its training: at first the loss after each inner step
     counts, sum_k v_k L(phi_k), and later the last one (multi-step loss); each tensor and inner step
-    has a learned step size; gradients may be of first order at first (derivative annealing); and
-    `meta_lr` follows a cosine schedule. The paper's batch normalisation with statistics and biases
-    for each step is left out, because the backbones normalise by row.
+    has a learned step size; gradients are of first order at first (derivative annealing); and
+    `meta_lr` follows a cosine schedule. Of the paper, two things are left out: batch normalisation
+    with statistics and biases for each step, because the backbones normalise by row, and the
+    ensemble of the best five epochs that its results are of.
 
     See Also
     --------
@@ -153,7 +154,7 @@ class MAMLPlusPlusClassifier(MetaClassifier):
     inner_steps: int = inner_loop.inner_steps(5, STEPS)
     multi_step_until: float = multi_step_until()
     first_order_until: float = first_order_until()
-    head: str = inner_loop.head("prototype")
+    head: str = inner_loop.head("shared")
     activation_checkpointing: bool = inner_loop.activation_checkpointing()
 
     def make_algorithm(self) -> MAMLPlusPlus:

@@ -47,8 +47,9 @@ class MetaSGDClassifier(MetaClassifier):
 
     The outer loop learns the initial weights theta and a step size for each weight,
     phi = theta - alpha o grad L(theta), of either sign: a direction as well as a length. The paper
-    takes one step; further steps use the same alpha. The classes share the step sizes of the output
-    layer, so that there may be any number of classes.
+    takes one step; further steps use the same alpha. By default the output layer starts from one
+    learned vector for each class position, as in the paper, which limits the number of classes to
+    those of meta-training. The classes share the step sizes of the output layer.
 
     See Also
     --------
@@ -75,7 +76,7 @@ class MetaSGDClassifier(MetaClassifier):
     inner_lr: float | None = inner_loop.inner_lr(None, LARGEST_LR, "training")
     inner_steps: int = inner_loop.inner_steps(1)
     first_order: bool = inner_loop.first_order(False)
-    head: str = inner_loop.head("prototype")
+    head: str = inner_loop.head("fixed")
     activation_checkpointing: bool = inner_loop.activation_checkpointing()
 
     def make_algorithm(self) -> MetaSGD:
