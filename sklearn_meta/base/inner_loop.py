@@ -43,8 +43,8 @@ RATES: dict[str | None, Callable[[float], Rate]] = {
     "parameter": ParameterRate,
 }
 # logits of prototypes have the size of |z|^2: the step size of the others would overshoot
-DEFAULT_LR = {"prototype": 0.01, "shared": 0.4, "fixed": 0.4}
-DEPENDS_ON_HEAD = 'None is 0.01 for ``head="prototype"``, else 0.4.'
+DEFAULT_LR = {"prototype": 0.01, "shared": 0.03, "fixed": 0.03}
+DEPENDS_ON_HEAD = 'None is 0.01 for ``head="prototype"``, else 0.03.'
 
 
 def make_rate(learned_lr: str | None, inner_lr: float | None, head: str | None = None) -> Rate:
