@@ -188,6 +188,20 @@ def test_many_tasks_are_scored_as_in_a_loop(load, monkeypatch):
     assert result["memory"][0][0] == 20
 
 
+def test_the_table_of_heads_has_a_row_for_each(load, monkeypatch):
+    heads = load("benchmarks/heads")
+    monkeypatch.setattr(heads, "N_TRAIN", 4)
+    monkeypatch.setattr(heads, "N_TEST", 2)
+    monkeypatch.setattr(
+        heads,
+        "HEADS",
+        {sklearn_meta.MAMLClassifier: ("shared",), sklearn_meta.ProtoNetClassifier: (None,)},
+    )
+    header, _, *rows = heads.main(max_meta_iter=2)
+    assert [row.count("|") for row in rows] == [header.count("|")] * 2
+    assert [row.split(" | ")[3] for row in rows] == ["33.3", ""]
+
+
 def test_adapted_store_is_hardly_larger_than_its_deltas(load):
     result = load("benchmarks/adapted_store").main(300, 5, 2)
     assert 1 <= result["ratio"] < 1.2

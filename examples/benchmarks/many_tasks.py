@@ -5,10 +5,10 @@
 The tasks have different numbers of rows, in float64. `MAMLRegressor` with an MLP 1-40-40-1 adapts
 to sinusoids; `MAMLClassifier`, with a head that starts from prototypes, and `ProtoNetClassifier`
 adapt to blobs, all with five inner steps. The loop calls `fit` and `score` of the same estimator
-for one task after the other. Loop and `score_tasks` run alternately; the table has medians and their ratio. Times of
-the loop for more than `--loop` tasks are extrapolated and marked with a star. Memory is the peak
-of a new process beyond the memory that it has when the tasks are loaded. "Bare inner loop" is code
-for the same network without checks.
+for one task after the other. Loop and `score_tasks` run alternately; the table has medians and
+their ratio. Times of the loop for more than `--loop` tasks are extrapolated and marked with a star.
+Memory is the peak of a new process beyond the memory that it has when the tasks are loaded. "Bare
+inner loop" is code for the same network without checks.
 """
 
 from __future__ import annotations
