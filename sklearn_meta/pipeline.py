@@ -12,6 +12,7 @@ from typing import Any
 import joblib
 import numpy as np
 from numpy.typing import NDArray
+from sklearn import get_config
 from sklearn.base import clone, is_classifier
 from sklearn.compose import ColumnTransformer
 from sklearn.frozen import FrozenEstimator
@@ -162,7 +163,13 @@ class MetaPipeline(Pipeline):
         super().__init__(steps, transform_input=transform_input, memory=memory, verbose=verbose)
 
     def meta_fit(
-        self, tasks: Any, y: Any = None, groups: Any = None, *, validation_tasks: Any = None
+        self,
+        tasks: Any,
+        y: Any = None,
+        groups: Any = None,
+        *,
+        sample_weight: Any = None,
+        validation_tasks: Any = None,
     ) -> MetaPipeline:
         """Fit the transformers, and meta-train the last step on the transformed tasks.
 
@@ -176,6 +183,9 @@ class MetaPipeline(Pipeline):
             Targets of a table, or the name of its target column.
         groups : array-like of shape (n_rows,) or str, default=None
             The task of each row of a table, or the name of that column.
+        sample_weight : array-like of shape (n_rows,) or str, default=None
+            The weight of each row of a table, or the name of that column. The last step uses it,
+            the transformers do not.
         validation_tasks : sequence of tasks or table, default=None
             Validation tasks of the meta-learner. Transformers that are pooled are not fitted on
             them.
@@ -187,15 +197,15 @@ class MetaPipeline(Pipeline):
         """
         learner = self._learner()
         skip = getattr(learner, "unusable", "raise") == "skip"
-        usable = _open(tasks, y, groups, skip=skip)
+        usable = _open(tasks, y, groups, sample_weight, skip=skip)
         if skip and "pooled" not in self.transform_scopes.values():
             usable.keep(self._check_of_transformers(None, "of the first task"))
         raw = usable.tasks
         state, ready = self._fit_transformers(raw)
         if validation_tasks is not None:
-            table = validation_table(validation_tasks, y, groups)
+            table = validation_table(validation_tasks, y, groups, sample_weight)
             try:
-                held_out = _open(*(table or (validation_tasks, None, None)), skip=skip)
+                held_out = _open(*(table or (validation_tasks,)), skip=skip)
                 if skip:
                     held_out.keep(self._check_of_transformers(state, "of the tasks"))
                 first = held_out.tasks[0]
@@ -237,7 +247,7 @@ class MetaPipeline(Pipeline):
         self._set_state(state)
         return self
 
-    def fit(self, X: Any, y: Any = None, **params: Any) -> MetaPipeline:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, **params: Any) -> MetaPipeline:
         """Adapt to a new task.
 
         Parameters
@@ -246,6 +256,9 @@ class MetaPipeline(Pipeline):
             Rows of the support, in a form that the first transformer accepts.
         y : array-like of shape (n_rows,), default=None
             Labels or targets.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Weights of the rows, for the last step. With metadata routing, for the steps that
+            request them.
         **params : dict
             As in :class:`sklearn.pipeline.Pipeline`.
 
@@ -255,6 +268,10 @@ class MetaPipeline(Pipeline):
             The adapted pipeline.
         """
         self._check_unchanged()
+        if sample_weight is not None:
+            is_routed = get_config()["enable_metadata_routing"]
+            name = "sample_weight" if is_routed else f"{self.steps[-1][0]}__sample_weight"
+            params = {**params, name: sample_weight}
         if y is not None:  # before a transformer uses it
             y = as_targets(y, "y", "class" if is_classifier(self._learner()) else "real")
         state = self.transformer_state
@@ -712,11 +729,13 @@ def _refuse_distribution(tasks: Any) -> None:
         )
 
 
-def _open(tasks: Any, y: Any, groups: Any, *, skip: bool) -> UsableTasks:
+def _open(
+    tasks: Any, y: Any = None, groups: Any = None, sample_weight: Any = None, *, skip: bool
+) -> UsableTasks:
     """Collect tasks; with `skip`, leave out those that no transformer could take."""
     _refuse_distribution(tasks)
     unusable = "skip" if skip else "raise"
-    return usable_tasks(tasks, y, groups, unusable=unusable, raw=True)
+    return usable_tasks(tasks, y, groups, sample_weight, unusable=unusable, raw=True)
 
 
 def _named(tasks: Sequence[Task]) -> Task:
@@ -769,7 +788,8 @@ def _n_columns(task: Task) -> int:
 
 def _with_rows(task: Task, Z: NDArray[Any], i: int) -> Task:
     try:
-        return Task(Z, task.y, support=task.support, name=task.name)
+        weight = task.sample_weight
+        return Task(Z, task.y, support=task.support, name=task.name, sample_weight=weight)
     except TaskError as error:
         raise TaskError(f"Task {i}, transformed: {error}") from None
 

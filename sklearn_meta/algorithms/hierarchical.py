@@ -32,6 +32,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_meta.base.numpy_learner import NumpyMetaLearner, flat_rows
+from sklearn_meta.base.validation import validate_weight
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.outer.labels import LabelCounts
 from sklearn_meta.parameters import check_parameter, integer, option, real
@@ -144,17 +145,24 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
         usable = self._open_tasks(tasks)
         checked = usable.tasks
         X, Y = [flat_rows(t.X) for t in checked], [flat_rows(t.y) for t in checked]
-        all_X, all_Y = np.concatenate(X), np.concatenate(Y)
-        center, scale = all_X.mean(axis=0), _scale(all_X)
-        designs = [_with_constant((x - center) / scale) for x in X]
+        weights = _weights(checked)
+        roots = [np.sqrt(w)[:, None] for w in weights]
+        center, scale = _center_and_scale(X, weights)
+        y_center, y_scales = _center_and_scale(Y, weights)
+        pairs = zip(X, roots, strict=True)
+        designs = [root * _with_constant((x - center) / scale) for x, root in pairs]
         back = _back(center, scale)
         start = np.eye(len(back)), 0.5  # covariance and noise of standardised data
         priors = []
-        for k, (y_mean, y_scale) in enumerate(zip(all_Y.mean(axis=0), _scale(all_Y), strict=True)):
+        for k, (y_mean, y_scale) in enumerate(zip(y_center, y_scales, strict=True)):
             fit = random_coefficients(
                 designs,
-                [(y[:, k] - y_mean) / y_scale for y in Y],
+                [
+                    root[:, 0] * (y[:, k] - y_mean) / y_scale
+                    for y, root in zip(Y, roots, strict=True)
+                ],
                 np.ones(len(Y)),
+                n_rows=np.array([w.sum() for w in weights]),
                 start=start,
                 least_noise=LEAST_NOISE,
                 max_iter=self.max_iter,
@@ -170,7 +178,7 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
         self._list_skipped(usable)
         return self
 
-    def fit(self, X: Any, y: Any) -> HierarchicalRegressor:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> HierarchicalRegressor:
         """Compute the posterior mean of the coefficients of a new task.
 
         Parameters
@@ -179,6 +187,8 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
             Support rows; there may be none.
         y : array-like of shape (n_rows,) or (n_rows, n_outputs)
             Support targets.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Weights of the rows: a weight of 2 counts as two equal rows, and 0 as none.
 
         Returns
         -------
@@ -195,6 +205,8 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
             raise ValueError(
                 f"y of shape {y.shape} must hold {len(priors)} number(s) a row, as in meta_fit."
             )
+        root = np.sqrt(validate_weight(sample_weight, rows))[:, None]
+        design, Y = root * design, root * Y
         pairs = zip(priors, Y.T, strict=True)
         b = np.stack([prior.posterior_mean(design, target) for prior, target in pairs])
         b = b[0] if y.ndim == 1 else b
@@ -274,9 +286,20 @@ def _back(center: Array, scale: Array) -> Array:
     return back
 
 
-def _scale(X: Array) -> Array:
-    std = X.std(axis=0)
-    return np.where(std > 0, std, 1.0)
+def _weights(tasks: Sequence[Task]) -> list[Array]:
+    """Return the weights of the rows of each task."""
+    return [np.ones(len(t)) if t.sample_weight is None else t.sample_weight for t in tasks]
+
+
+def _center_and_scale(parts: Sequence[Array], weights: Sequence[Array]) -> tuple[Array, Array]:
+    """Return mean and standard deviation of the rows of all tasks; 1 for what does not vary."""
+    X, weight = np.concatenate(parts), np.concatenate(weights)
+    if (weight == 1).all():
+        center, std = X.mean(axis=0), X.std(axis=0)
+    else:
+        center = np.average(X, axis=0, weights=weight)
+        std = np.sqrt(np.average((X - center) ** 2, axis=0, weights=weight))
+    return center, np.where(std > 0, std, 1.0)
 
 
 # ---- classification ----------------------------------------------------------------------------
@@ -454,7 +477,7 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
         self._list_skipped(usable)
         return self
 
-    def fit(self, X: Any, y: Any) -> HierarchicalClassifier:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> HierarchicalClassifier:
         """Compute the posterior of a new task.
 
         Parameters
@@ -463,6 +486,8 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
             Support rows. Where tasks share their labels there may be none.
         y : array-like of shape (n_rows,)
             Support labels.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Weights of the rows: a weight of 2 counts as two equal rows, and 0 as none.
 
         Returns
         -------
@@ -471,14 +496,16 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
         """
         prior = self.check_meta_fitted()
         X, y = self._check_support(X, y, self._n_features, "class")
+        weight = validate_weight(sample_weight, X)
+        X, y, weight = X[weight > 0], y[weight > 0], weight[weight > 0]
         for name in {"coef_", "intercept_"} & vars(self).keys():
             delattr(self, name)
         if not isinstance(prior, LogitPrior):
-            self.classes_, self._adapted = _posterior_of_means(prior, X, y)
+            self.classes_, self._adapted = _posterior_of_means(prior, X, y, weight)
             return self
         classes, codes = _encode(y, prior.labels)
         mean, cov = posterior_of_logits(
-            _with_constant(X), codes, len(classes), prior.mean, prior.cov
+            _with_constant(X), codes, len(classes), prior.mean, prior.cov, weight
         )
         self.classes_, self._adapted = classes, LogitPrior(classes, mean, cov)
         self.intercept_, self.coef_ = mean[:, 0], mean[:, 1:]
@@ -549,7 +576,7 @@ def _encode(y: NDArray[Any], labels: NDArray[Any]) -> tuple[NDArray[Any], NDArra
 
 
 def _posterior_of_means(
-    priors: Sequence[ClassPrior], X: Array, y: NDArray[Any]
+    priors: Sequence[ClassPrior], X: Array, y: NDArray[Any], weight: Array
 ) -> tuple[NDArray[Any], ClassMeans]:
     """Return the classes of a support, and the posterior of their means."""
     if len(y) == 0:
@@ -557,17 +584,18 @@ def _posterior_of_means(
             "X has no rows; a minimum of 1 is required, because labels mean something only within "
             "their task, and no class has a prior. With labels='shared', meta_fit learns one."
         )
-    classes, counts = np.unique(y, return_counts=True)
+    classes, codes = np.unique(y, return_inverse=True)
+    counts = np.bincount(codes, weight)
     labels, (prior, *by_label) = classes.tolist(), priors
     means = prior.means
     if by_label and set(labels) <= set(by_label[0].labels or ()):
         prior = by_label[0]
         means = prior.means[[(prior.labels or []).index(k) for k in labels]]
     m = means @ prior.basis
-    c = np.stack([X[y == k].mean(axis=0) for k in classes]) @ prior.basis
+    c = np.stack([_mean(X[y == k], weight[y == k]) for k in classes]) @ prior.basis
     n, v = counts[:, None], prior.variance
     mean, variance = m + n * v / (n * v + 1) * (c - m), v / (n * v + 1) + 1
-    share = (counts + 1) / (len(y) + len(counts))
+    share = (counts + 1) / (weight.sum() + len(counts))
     return classes, ClassMeans(prior.basis, mean, variance, share)
 
 
@@ -578,12 +606,13 @@ def _logit_prior(tasks: Sequence[Task], max_iter: int, tol: float) -> LogitPrior
         raise TaskError(
             f"All tasks have the label {labels.tolist()[0]!r}: there is nothing to tell apart."
         )
-    all_X = np.concatenate(X)
-    center, scale = all_X.mean(axis=0), _scale(all_X)
+    weights = _weights(tasks)
+    center, scale = _center_and_scale(X, weights)
     mean, cov = random_logits(
         [_with_constant((x - center) / scale) for x in X],
         np.split(codes, np.cumsum([len(x) for x in X])[:-1]),
         len(labels),
+        weights,
         max_iter=max_iter,
         tol=tol,
     )
@@ -594,17 +623,22 @@ def _logit_prior(tasks: Sequence[Task], max_iter: int, tol: float) -> LogitPrior
 
 def _class_priors(tasks: Sequence[Task]) -> list[ClassPrior]:
     """Estimate priors of class means: one for any label, and one for labels of several tasks."""
-    groups = [(k, flat_rows(t.X[t.y == k])) for t in tasks for k in np.unique(t.y).tolist()]
-    labels, rows = zip(*groups, strict=True)
-    means, n_rows = np.stack([x.mean(axis=0) for x in rows]), np.array([len(x) for x in rows])
+    groups = [
+        (k, flat_rows(t.X[t.y == k]), w[t.y == k])
+        for t, w in zip(tasks, _weights(tasks), strict=True)
+        for k in np.unique(t.y).tolist()
+    ]
+    labels, rows, weights = zip(*groups, strict=True)
+    means = np.stack([_mean(x, w) for x, w in zip(rows, weights, strict=True)])
+    n_rows = np.array([w.sum() for w in weights])
     n_free = n_rows.sum() - len(rows)
-    if n_free == 0 or len(rows) < 2:
+    if n_free <= 0 or len(rows) < 2:
         raise TaskError(
             f"HierarchicalClassifier needs two classes, and one of them with two rows; got "
-            f"{len(rows)} classes of at most {n_rows.max()} rows in {len(tasks)} tasks."
+            f"{len(rows)} classes of at most {n_rows.max():g} rows in {len(tasks)} tasks."
         )
     centred = np.concatenate([x - m for x, m in zip(rows, means, strict=True)])
-    within = LedoitWolf(assume_centered=True).fit(centred).covariance_ * len(centred) / n_free
+    within = _shrunk_covariance(centred, np.concatenate(weights)) * n_rows.sum() / n_free
     within += 1e-9 * max(np.trace(within) / len(within), 1e-12) * np.eye(len(within))
     whiten = np.linalg.inv(np.linalg.cholesky(within)).T
     noise = float(np.mean(1 / n_rows))  # of the mean of a class, in units of W
@@ -620,6 +654,24 @@ def _class_priors(tasks: Sequence[Task]) -> list[ClassPrior]:
     offsets[again] = means[again] - of_label[np.searchsorted(repeated, first[again])]
     names, n_free = [labels[i] for i in repeated], int(again.sum()) - len(repeated)
     return [any_label, _class_prior(names, of_label, offsets, n_free, whiten, noise)]
+
+
+def _mean(X: Array, weight: Array) -> Array:
+    """Return the weighted mean of rows."""
+    return np.asarray(X.mean(axis=0) if (weight == 1).all() else weight @ X / weight.sum())
+
+
+def _shrunk_covariance(X: Array, weight: Array) -> Array:
+    """Return the Ledoit-Wolf covariance of centred rows, as if each occurred `weight` times."""
+    if (weight == 1).all():
+        return np.asarray(LedoitWolf(assume_centered=True).fit(X).covariance_)
+    n, p = weight.sum(), X.shape[1]
+    cov = X.T @ (weight[:, None] * X) / n
+    size = np.trace(cov) / p
+    distance = np.sum((cov - size * np.eye(p)) ** 2)  # of the covariance to its target
+    noise = (weight @ np.sum(X**2, axis=1) ** 2 / n - np.sum(cov**2)) / n
+    share = min(noise, distance) / distance if distance > 0 else 0.0
+    return np.asarray((1 - share) * cov + share * size * np.eye(p))
 
 
 def _class_prior(

@@ -306,7 +306,8 @@ def take(task: Task, rows: NDArray[np.intp]) -> Task:
 
 
 def _with_inputs(task: Task, X: Any) -> Task:
-    return Task(X, task.y, support=task.support, name=task.name)
+    weight = task.sample_weight
+    return Task(X, task.y, support=task.support, name=task.name, sample_weight=weight)
 
 
 # ---- tasks and sizes of support ----------------------------------------------------------------

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
+from sklearn.utils import compute_class_weight
 
 from sklearn_meta.base.estimator import BaseMetaLearner
 from sklearn_meta.base.inner_loop import HEADS, loss_constraint
@@ -15,7 +17,16 @@ from sklearn_meta.base.validation import validate_weight
 from sklearn_meta.inner.algorithm import Criterion, one_hot
 from sklearn_meta.inner.fine_tune import FineTune, from_scratch
 from sklearn_meta.inner.heads import FixedHead, Head
-from sklearn_meta.parameters import anything, as_range, describe, option, param
+from sklearn_meta.outer.class_weights import ClassWeights
+from sklearn_meta.parameters import (
+    Constraint,
+    anything,
+    as_range,
+    describe,
+    option,
+    param,
+    real,
+)
 
 __all__ = ["MetaClassifier"]
 
@@ -54,6 +65,27 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         the tasks, unless every task has equally many rows of each label.""",
     )
 
+    class_weight: str | Mapping[Any, float] | None = param(
+        None,
+        Constraint(
+            lambda value: (
+                all(map(real(0, open_left=True).allows, value.values()))
+                if isinstance(value, Mapping)
+                else option(None, "balanced").allows(value)
+            ),
+            "None, 'balanced', or a dict of a positive number for each label",
+            '{"balanced"} or dict or None',
+        ),
+        "training",
+        """Weights of the rows by their label, in the losses of both loops; they multiply
+        `sample_weight`. "balanced" gives all labels the same weight in total: where labels are
+        shared, by their shares in meta-training, and otherwise in each support and query. A dict
+        has a weight for each label, and needs shared labels; those that it lacks have weight 1.
+        Probabilities become those of tasks with so weighted classes, and no longer match the
+        frequencies of the data. To find more rows of a rare class, or for costs that differ,
+        prefer a threshold: :class:`sklearn.model_selection.TunedThresholdClassifierCV`.""",
+    )
+
     target_type: ClassVar[Literal["class"]] = "class"
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MetaClassifier:
@@ -67,7 +99,7 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
             Labels, of any kind and any number of classes, whatever meta-training saw (unless
             ``head="fixed"`` or the class of the estimator says otherwise).
         sample_weight : array-like of shape (n_rows,), default=None
-            Weights of the rows.
+            Weights of the rows: a weight of 2 counts as two equal rows, and 0 as none.
 
         Returns
         -------
@@ -83,7 +115,8 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
             X, y = self._validate_support(X, y)
             weight = validate_weight(sample_weight, X)
             self.classes_ = self.label_space.of_outputs(np.unique(y), type(self).__name__)
-            self._adapted = self._adapt(X, self.encode_targets(y), weight)
+            class_weights = self._class_weights([self.classes_])
+            self._adapted = self._adapt(X, self.encode_targets(y), weight, class_weights)
         return self
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
@@ -123,6 +156,19 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         """Encode labels as one-hot rows, with a column for each output of the network."""
         labels = self.label_space.of_outputs(np.unique(y), type(self).__name__)
         return one_hot(np.searchsorted(labels, y), len(labels))
+
+    def _class_weights(self, labels: Sequence[NDArray[Any]]) -> ClassWeights | None:
+        """Return the weights of classes in tasks with these labels."""
+        if self._meta_state is not None:
+            return self._meta_state.class_weights
+        if not isinstance(self.class_weight, Mapping):
+            return None if self.class_weight is None else ClassWeights()
+        of_column = np.ones((len(labels), max(map(len, labels))))
+        for row, classes in zip(of_column, labels, strict=True):
+            row[: len(classes)] = compute_class_weight(
+                self.class_weight, classes=classes, y=classes
+            )
+        return ClassWeights(of_column[0] if len(labels) == 1 else of_column)
 
     def make_scratch_algorithm(self) -> FineTune:
         """Make the baseline for an estimator that was never meta-fitted."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from inspect import isclass, isfunction
@@ -43,6 +43,7 @@ from sklearn_meta.exceptions import NotMetaFittedError, StaleMetaStateWarning
 from sklearn_meta.functional import LOSSES
 from sklearn_meta.inner.algorithm import Algorithm, Criterion, Examples, draw_theta
 from sklearn_meta.nn.backbone import RowNetwork
+from sklearn_meta.outer.class_weights import ClassWeights
 from sklearn_meta.outer.failures import SUPPORT, Reason, check_converged, check_error_score
 from sklearn_meta.outer.labels import LabelSpace
 from sklearn_meta.outer.memory import MemoryEstimate
@@ -56,6 +57,7 @@ from sklearn_meta.outer.state import (
     to_torch,
 )
 from sklearn_meta.parameters import describe, parameters_of
+from sklearn_meta.tasks.validate import Table
 
 __all__ = ["BaseMetaLearner"]
 
@@ -156,7 +158,13 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
     # ---- meta-training and many tasks ------------------------------------------------------------
 
     def meta_fit(
-        self, tasks: Any, y: Any = None, groups: Any = None, *, validation_tasks: Any = None
+        self,
+        tasks: Any,
+        y: Any = None,
+        groups: Any = None,
+        *,
+        sample_weight: Any = None,
+        validation_tasks: Any = None,
     ) -> BaseMetaLearner:
         """Outer loop: learn from many tasks how to learn from a few rows of a new one.
 
@@ -171,9 +179,13 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
             Targets of a table, or the name of its target column, or a list of names.
         groups : array-like of shape (n_rows,) or column name(s), default=None
             The task of each row of a table, or the name of that column, or a list of names.
+        sample_weight : array-like of shape (n_rows,) or column name, default=None
+            The weight of each row of a table, or the name of that column. Tasks that are objects
+            have their own: ``Task(X, y, sample_weight=...)``.
         validation_tasks : sequence of tasks, TaskDistribution or table, default=None
             Tasks to choose the best iterate by; needed for `early_stopping`. A table is a tuple
-            (X, y, groups), or a DataFrame with the columns that `y` and `groups` name.
+            (X, y, groups), or a DataFrame with the columns that `y`, `groups` and `sample_weight`
+            name.
 
         Returns
         -------
@@ -200,7 +212,8 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
         """
         self.check_parameters()
         with self._unchanged_on_error():
-            state, history, skipped = self._learn_prior(tasks, y, groups, validation_tasks)
+            table = Table(tasks, y, groups, sample_weight)
+            state, history, skipped = self._learn_prior(table, validation_tasks)
             self._clear_fit()
             self._meta_state = state
             self.history_ = history
@@ -208,7 +221,13 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
         return self
 
     def estimate_memory(
-        self, tasks: Any, y: Any = None, groups: Any = None, *, validation_tasks: Any = None
+        self,
+        tasks: Any,
+        y: Any = None,
+        groups: Any = None,
+        *,
+        sample_weight: Any = None,
+        validation_tasks: Any = None,
     ) -> MemoryEstimate:
         """Estimate the memory that `meta_fit` would need, by a trial on one and two of the tasks.
 
@@ -219,6 +238,8 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
         y : array-like of shape (n_rows,) or (n_rows, n_outputs), or column name(s), default=None
             As for `meta_fit`.
         groups : array-like of shape (n_rows,) or column name(s), default=None
+            As for `meta_fit`.
+        sample_weight : array-like of shape (n_rows,) or column name, default=None
             As for `meta_fit`.
         validation_tasks : sequence of tasks, TaskDistribution or table, default=None
             As for `meta_fit`.
@@ -253,7 +274,8 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
         """
         self.check_parameters()
         with torch.inference_mode(False), torch.enable_grad():
-            return self._estimate_memory(tasks, y, groups, validation_tasks)
+            table = Table(tasks, y, groups, sample_weight)
+            return self._estimate_memory(table, validation_tasks)
 
     def predict_tasks(self, tasks: Any, *, error_score: Any = np.nan) -> list[NDArray[Any]]:
         """Adapt to the support of each task and predict its query, many tasks at a time.
@@ -315,8 +337,9 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
         Parameters
         ----------
         tasks : sequence of tasks
-            With a fixed support; for R^2, at least two query rows. Any sequence that is no list
-            or tuple is read item by item, and never held as a whole.
+            With a fixed support; for R^2, at least two query rows. Rows of the query count by
+            their weights, if a task has any. Any sequence that is no list or tuple is read item by
+            item, and never held as a whole.
         error_score : "raise" or float, default=np.nan
             The score of a task that cannot be used (as in `predict_tasks`; for R^2, also with a
             single query row) or on which adapting diverges; a warning names it. "raise" makes it
@@ -376,6 +399,7 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
             max_tasks=self.task_chunk_size,
             max_n_way=labels.max_n_way,
             classes=labels.classes,
+            class_weights=self._class_weights,
             encode_targets=self.encode_targets,
             owner=type(self).__name__,
             remedy=self.remedy,
@@ -581,10 +605,18 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
         X, y = validate_support(self, X, y, allow_nd=self._allow_nd(), kind=kind, least=least)
         return validate_like_prior(self, X, state), y
 
-    def _adapt(self, X: NDArray[Any], y: NDArray[Any], weight: NDArray[Any]) -> Adapted:
+    def _adapt(
+        self,
+        X: NDArray[Any],
+        y: NDArray[Any],
+        weight: NDArray[Any],
+        class_weights: ClassWeights | None = None,
+    ) -> Adapted:
         """Run the inner loop on validated arrays; y of shape (n_rows, n_outputs)."""
         state, device = self._meta_state, resolve_device(self.device)
         check_dtype(device, X.dtype)
+        if not weight.all():
+            X, y, weight = (values[weight > 0] for values in (X, y, weight))
         if len(X) == 0:  # a row of padding, which has no weight
             X = np.zeros((1, *X.shape[1:]), X.dtype)
             y, weight = np.zeros((1, y.shape[1]), y.dtype), np.zeros(1)
@@ -592,16 +624,18 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
         targets = y if self.target_type == "real" else None
         scaling = scaling_for(state, X, targets, weight)
         algorithm, f, theta = self.make_prior(X.shape[1:], y.shape[1])
-        if f.transductive and not weight.all():
+        if f.transductive and not weight.any():
             raise ValueError(
                 "Batch statistics (norm='batch', or BatchNorm in a backbone of your own) are those "
-                "of all rows; a weight of 0 has none."
+                "of the rows of a support, which has none."
             )
         support = Examples(
             torch.tensor(scaling.inputs(X), device=device),
             torch.tensor(y if targets is None else scaling.targets(y), device=device, dtype=dtype),
             torch.tensor(weight, device=device, dtype=dtype),
         )
+        if class_weights is not None:
+            support = class_weights(support)
         start = tensors_of(theta, device, dtype)
         phi = algorithm.adapt(f, start, support)
         stacked = None if targets is None else targets[None]
@@ -609,6 +643,10 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
         off_scale = {i: Reason(SUPPORT, why) for i, why in far.items()}
         check_converged(algorithm, f, start, phi, support, [SUPPORT], self.remedy, off_scale)
         return Adapted(algorithm, f, theta, to_numpy(phi), scaling, X.dtype, self._params())
+
+    def _class_weights(self, labels: Sequence[NDArray[Any]]) -> ClassWeights | None:
+        """Return the weights of classes in tasks with these labels; a regression has none."""
+        return None
 
     def _predict_outputs(self, X: Any) -> NDArray[np.float64]:
         """Return logits, or means in the units of the network, of shape (n_rows, n_outputs)."""

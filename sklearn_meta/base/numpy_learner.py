@@ -20,11 +20,13 @@ from sklearn_meta.outer.failures import (
     Failures,
     Reason,
     check_error_score,
+    fit_weighted,
     no_prediction,
 )
 from sklearn_meta.parameters import check_parameter
 from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.tables import dense, feature_names
+from sklearn_meta.tasks.task import without_zero_weights
 from sklearn_meta.tasks.validate import (
     UNUSABLE,
     UsableTasks,
@@ -113,7 +115,7 @@ class NumpyMetaLearner(BaseEstimator):
         Parameters
         ----------
         tasks : sequence of tasks
-            Tasks with a fixed support.
+            Tasks with a fixed support. Rows of the query count by their weights, if a task has any.
         error_score : "raise" or float, default=np.nan
             Score of a task that cannot be used (for R^2, also one with a single query row) or has
             no finite predictions; a warning names it. "raise" makes it an error.
@@ -129,7 +131,8 @@ class NumpyMetaLearner(BaseEstimator):
         scores = np.full(len(predicted), np.nan)
         for task, i in zip(usable.tasks, usable.positions, strict=True):
             if i not in failures.failed:
-                scores[i] = metric(task.y_query, predicted[i])
+                weight = task.sample_weight_query
+                scores[i] = metric(task.y_query, predicted[i], sample_weight=weight)
         if failures.failed:  # else it may be "raise"
             scores[[*failures.failed]] = error_score
         failures.report(len(predicted), error_score)
@@ -179,7 +182,8 @@ class NumpyMetaLearner(BaseEstimator):
 
         def predict(task: Task, i: int) -> Task:
             try:
-                y = estimator.fit(task.X_support, task.y_support).predict(task.X_query)
+                support = task.X_support, task.y_support, task.sample_weight_support
+                y = fit_weighted(estimator, *support).predict(task.X_query)
                 if target_type == "real" and not np.isfinite(y).all():
                     raise FloatingPointError("its predictions are not finite.")
             except NUMERICAL as error:
@@ -198,7 +202,10 @@ class NumpyMetaLearner(BaseEstimator):
     def _open_tasks(self, tasks: Any, y: Any = None, groups: Any = None) -> UsableTasks:
         """Validate the tasks of `meta_fit`; with ``unusable="skip"``, leave out some of them."""
         unusable = check_parameter("unusable", self.unusable, UNUSABLE, type(self).__name__)
-        return usable_tasks(tasks, y, groups, target_type=self._target_type, unusable=unusable)
+        usable = usable_tasks(tasks, y, groups, target_type=self._target_type, unusable=unusable)
+        skip = unusable == "skip"
+        usable.map(lambda task, i: without_zero_weights(task, label(task, i)), skip=skip)
+        return usable
 
     def _list_skipped(self, usable: UsableTasks) -> None:
         """Warn of tasks that were left out, and list them in `skipped_tasks_`."""

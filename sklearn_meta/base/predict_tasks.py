@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.inner.algorithm import Algorithm, Examples
 from sklearn_meta.nn.backbone import RowNetwork
+from sklearn_meta.outer.class_weights import ClassWeights
 from sklearn_meta.outer.episodes import LabelledRows, pad_rows
 from sklearn_meta.outer.failures import Failures, Reason, Reasons, divergences, no_prediction
 from sklearn_meta.outer.labels import TaskLabels, encode_labels
@@ -23,6 +24,7 @@ from sklearn_meta.outer.state import MetaState, scaling_for, tensors_of, to_torc
 from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.lazy import TaskReader, as_lazy, is_lazy
 from sklearn_meta.tasks.tables import dtype_of_rows
+from sklearn_meta.tasks.task import without_zero_weights
 from sklearn_meta.tasks.validate import (
     SkippedTask,
     as_list,
@@ -79,6 +81,16 @@ class PredictedStack(ABC):
     n_query: Ints  # (n_tasks,)
     failures: Failures  # by positions among all tasks
 
+    def query_weights(self) -> NDArray[np.float64] | None:
+        """Return weights of the query rows (n_tasks, n_most), 0 for padding; None if all are 1."""
+        weights = [task.sample_weight_query for task in self.tasks]
+        if all(weight is None for weight in weights):
+            return None
+        padded = np.zeros(self.truth.shape[:2])
+        for row, n, weight in zip(padded, self.n_query, weights, strict=True):
+            row[:n] = 1.0 if weight is None else weight
+        return padded
+
     @abstractmethod
     def predictions(self) -> list[NDArray[Any]]:
         """Return labels or targets, one array a task; missing ones where adapting failed."""
@@ -125,7 +137,11 @@ class PredictedLabels(PredictedStack):
         """Return accuracies."""
         is_query = np.arange(self.truth.shape[1]) < self.n_query[:, None]
         is_right = (self.output.argmax(axis=-1) == self.truth) & is_query
-        return is_right.sum(axis=1) / self.n_query
+        weights = self.query_weights()
+        if weights is None:
+            return is_right.sum(axis=1) / self.n_query
+        with np.errstate(invalid="ignore"):  # NaN where no row of the query counts
+            return (is_right * weights).sum(axis=1) / weights.sum(axis=1)
 
 
 @dataclass(frozen=True)
@@ -146,10 +162,11 @@ class PredictedTargets(PredictedStack):
     def scores(self) -> NDArray[np.float64]:
         """Return R^2 of each task, the mean over outputs."""
         self._check_scorable()
-        scores = np.empty(len(self.tasks))
+        scores, weights = np.empty(len(self.tasks)), self.query_weights()
         for n in np.unique(self.n_query):  # no padding: sums in the order of r2_score
             has_n = self.n_query == n
-            scores[has_n] = r2_of_tasks(self.truth[has_n, :n], self.output[has_n, :n])
+            weight = 1.0 if weights is None else weights[has_n, :n, None]
+            scores[has_n] = r2_of_tasks(self.truth[has_n, :n], self.output[has_n, :n], weight)
         return scores
 
     def _check_scorable(self) -> None:
@@ -189,11 +206,20 @@ class UnusableStack(PredictedStack):
         return np.full(len(self.tasks), np.nan)
 
 
-def r2_of_tasks(truth: NDArray[Any], predicted: NDArray[Any]) -> NDArray[np.float64]:
-    """Return R^2 of tasks (n_tasks, n_rows, n_outputs); of constant targets 1 if met, else 0."""
+def r2_of_tasks(
+    truth: NDArray[Any],  # (n_tasks, n_rows, n_outputs)
+    predicted: NDArray[Any],
+    weight: float | NDArray[Any] = 1.0,  # (n_tasks, n_rows, 1)
+) -> NDArray[np.float64]:
+    """Return R^2 of tasks, the mean over outputs; of constant targets 1 if they are met, else 0."""
     with np.errstate(over="ignore"):  # an absurd prediction scores minus infinity
-        residual = ((truth - predicted) ** 2).sum(axis=1)
-    total = ((truth - truth.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
+        residual = (weight * (truth - predicted) ** 2).sum(axis=1)
+    mean = truth.mean(axis=1, keepdims=True)
+    if not isinstance(weight, float):
+        with np.errstate(invalid="ignore"):  # NaN where no row counts
+            share = weight / weight.sum(axis=1, keepdims=True)
+        mean = (share * truth).sum(axis=1, keepdims=True)
+    total = (weight * (truth - mean) ** 2).sum(axis=1)
     varies = total != 0
     explained = 1 - residual / np.where(varies, total, 1.0)
     return np.where(varies, explained, np.where(residual != 0, 0.0, 1.0)).mean(axis=1)
@@ -243,6 +269,8 @@ class TaskPredictor:
     max_n_way: int | None  # rows of a head of fixed size
     classes: NDArray[Any] | None  # the only labels that are predicted
     encode_targets: Callable[[NDArray[Any]], Any]  # raises a ValueError for unknown labels
+    # of tasks with these labels of columns
+    class_weights: Callable[[Sequence[NDArray[Any]]], ClassWeights | None]
     owner: str
     remedy: Callable[[], str]  # what to change where adapting diverges
     skip: bool = False  # tasks that cannot be used have no prediction, else they are an error
@@ -297,9 +325,8 @@ class TaskPredictor:
         """Yield validated tasks, many at a time, and their positions."""
         is_read = is_lazy(tasks)
         source = as_lazy(tasks if is_read else as_list(tasks))
-        check = self._check_usable if self.skip else None
         unusable = "skip" if self.skip else "raise"
-        with TaskReader(source, self.target_type, unusable, check) as reader:
+        with TaskReader(source, self.target_type, unusable, self._prepare) as reader:
             n, step = len(reader), N_TASKS
             if is_read:  # the others are in memory
                 numbers = len(reader.first) * int(np.prod(reader.first.row_shape))
@@ -317,11 +344,15 @@ class TaskPredictor:
                         self.state.check_task(part[0], 0, self.owner)
                 yield positions, part
 
-    def _check_usable(self, task: Task, i: int) -> None:
-        """Raise a TaskError for a task unlike those of meta-training, or without enough rows."""
-        if self.state is not None:
-            self.state.check_task(task, i, self.owner)
-        check_query(task, i, self.min_query)
+    def _prepare(self, task: Task, i: int) -> Task:
+        """Return a task without support rows of weight 0; with `skip`, check all of it here."""
+        if self.skip:
+            if self.state is not None:
+                self.state.check_task(task, i, self.owner)
+            check_query(task, i, self.min_query)
+        if task.sample_weight is None:
+            return task
+        return without_zero_weights(task, label(task, i), keep_query=True)
 
     def _make_window(self, tasks: Sequence[Task], numbers: Sequence[int]) -> Window:
         supports = [fixed_support(task, i) for task, i in zip(tasks, numbers, strict=True)]
@@ -384,15 +415,17 @@ class TaskPredictor:
         rows = LabelledRows.of(tasks, dtype, labels, self.classes)
         support_rows, query_rows = support_and_query(tasks, supports)
         n_rows = window.n_support[chosen] + window.n_query[chosen]
-        support, mask = rows.stack(*support_rows, np.cumsum(n_rows) - n_rows)
+        support, weight = rows.stack(*support_rows, np.cumsum(n_rows) - n_rows)
         query, query_mask = pad_rows(*query_rows)  # whose one-hot labels are not needed
         X, X_query = support.X.numpy(), rows.X.take(query).numpy()
         y = None if rows.y is None else support.y.numpy()
-        scaling = scaling_for(self.state, X, y, mask)
-        far = {} if self.state is None else self.state.scale_departures(X, y, mask)
-        output, failed, doubtful = self._adapt(
-            prior, scaled_support(support, scaling, self.device), scaling.inputs(X_query), names
-        )
+        scaling = scaling_for(self.state, X, y, weight)
+        far = {} if self.state is None else self.state.scale_departures(X, y, weight)
+        support = scaled_support(support, scaling, self.device)
+        class_weights = self.class_weights(rows.labels or [])
+        if class_weights is not None:
+            support = class_weights(support)
+        output, failed, doubtful = self._adapt(prior, support, scaling.inputs(X_query), names)
         if rows.is_absent is not None:
             n_columns = rows.is_absent.shape[1]
             output = np.where(rows.is_absent[:, None], -np.inf, output[..., :n_columns])

@@ -57,7 +57,7 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
         y : array-like of shape (n_rows,) or (n_rows, n_outputs)
             Real targets, as many outputs as in meta-training.
         sample_weight : array-like of shape (n_rows,), default=None
-            Weights of the rows.
+            Weights of the rows: a weight of 2 counts as two equal rows, and 0 as none.
 
         Returns
         -------

@@ -27,6 +27,7 @@ from sklearn_meta.inner.heads import WEIGHT
 from sklearn_meta.nn.backbone import BODY, IMAGE_NETWORKS, RowNetwork
 from sklearn_meta.nn.mlp import widths
 from sklearn_meta.outer.callbacks import MetaHistory
+from sklearn_meta.outer.class_weights import ClassWeights
 from sklearn_meta.outer.scaling import Limits, Scaling
 from sklearn_meta.outer.state import MetaState, tensors_of, to_numpy, to_torch
 from sklearn_meta.parameters import fingerprint
@@ -158,8 +159,9 @@ def meta_state_to_plain(state: MetaState) -> dict[str, Any]:
     """Return the fields of a learned prior as dicts, tuples and arrays."""
     limits = None if state.limits is None else state.limits._asdict()
     mappings = {k: dict(getattr(state, k)) for k in ("structural", "training", "versions")}
-    fields = state.__getstate__()
-    return fields | mappings | {"scaling": state.scaling._asdict(), "limits": limits}
+    weights = None if state.class_weights is None else vars(state.class_weights)
+    tuples = {"scaling": state.scaling._asdict(), "limits": limits, "class_weights": weights}
+    return state.__getstate__() | mappings | tuples
 
 
 def meta_state_from_plain(
@@ -170,10 +172,12 @@ def meta_state_from_plain(
     `structural` and `training` are used for parameters that are newer than the file.
     """
     limits = None if plain["limits"] is None else Limits(**plain["limits"])
+    weights = plain.get("class_weights")  # which older files lack
     fields = {
         **plain,
         "scaling": Scaling(**plain["scaling"]),
         "limits": limits,
+        "class_weights": None if weights is None else ClassWeights(**weights),
         "structural": {**structural, **plain["structural"]},
         "training": {**training, **plain["training"]},
     }
@@ -249,6 +253,9 @@ def check_meta_state(
         raise ValueError("its labels are shared, but it has no classes")
     if target_type == "class" and state.target_shape:
         raise ValueError(f"its labels have shape {state.target_shape}")
+    weights = None if state.class_weights is None else state.class_weights.of_column
+    if weights is not None and weights.shape != (n_outputs,):
+        raise ValueError(f"its weights of classes have shape {weights.shape}")
     check_names(state.feature_names, state.row_shape)
     check_scaling(state.scaling, state.row_shape, state.n_targets)
     if state.limits is not None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from numbers import Number
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_array, check_consistent_length, validate_data
+from sklearn.utils.validation import check_consistent_length, validate_data
 
 from sklearn_meta.outer.state import MetaState
 from sklearn_meta.tasks.tables import dense, dtype_of_rows, is_frame
 from sklearn_meta.tasks.validate import check_feature_names, names_of
-from sklearn_meta.tasks.values import as_rows, as_targets, holds_targets
+from sklearn_meta.tasks.values import as_rows, as_targets, as_weights, holds_targets
 
 __all__ = [
     "validate_like_prior",
@@ -108,18 +107,8 @@ def describe_features(shape: tuple[int, ...]) -> str:
     return f"{shape[0]} features" if len(shape) == 1 else f"rows of shape {shape}"
 
 
-def validate_weight(sample_weight: Any, X: NDArray[Any]) -> NDArray[Any]:
-    """Return sample weights (n_rows,), scaled to a largest weight of 1; None stands for ones."""
-    if sample_weight is None:
+def validate_weight(sample_weight: Any, X: NDArray[Any]) -> NDArray[np.float64]:
+    """Return sample weights (n_rows,); None stands for ones."""
+    if sample_weight is None or len(X) == 0:
         return np.ones(len(X))
-    if isinstance(sample_weight, (str, Number)):
-        raise ValueError(f"sample_weight must be (n_rows,); got {sample_weight!r}.")
-    weight = check_array(
-        sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight"
-    )
-    if weight.ndim != 1:
-        raise ValueError(f"sample_weight must be (n_rows,); got shape {weight.shape}.")
-    check_consistent_length(X, weight)
-    if (weight < 0).any() or not weight.any():
-        raise ValueError("sample_weight must not be negative, nor zero for all rows.")
-    return weight / weight.max()  # only their ratios matter, and large ones would overflow
+    return as_weights(sample_weight, X.shape, "sample_weight")

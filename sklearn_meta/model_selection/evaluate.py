@@ -304,7 +304,9 @@ class Job:
         adapted = None
         if y_pred is None:
             adapted = clone(est)
-            collected.fit(adapted, task.X_support, task.y_support, i, "", np.nan)
+            support = task.X_support, task.y_support
+            weight = task.sample_weight_support
+            collected.fit(adapted, *support, i, "", np.nan, weight)
         if i in collected.failed:
             raise FloatingPointError(collected.failed[i].why)
         if adapted is not None or metric.of_predictions is None:

@@ -164,8 +164,8 @@ def predict_with_proba(estimator: BaseEstimator, tasks: Sequence[Task]) -> list[
         return estimator.predict_tasks_with_proba(tasks)
     predictions, failures, with_proba = list[Prediction](), Failures(), is_classifier(estimator)
     for i, task in enumerate(tasks):
-        adapted, y = clone(estimator), task.y_support
-        if failures.fit(adapted, task.X_support, y, i, label(task, i), np.nan):
+        adapted, y, weight = clone(estimator), task.y_support, task.sample_weight_support
+        if failures.fit(adapted, task.X_support, y, i, label(task, i), np.nan, weight):
             P = adapted.predict_proba(task.X_query) if with_proba else None
             predictions.append((adapted.predict(task.X_query), P))
             continue

@@ -350,8 +350,9 @@ class TaskEstimator(BaseEstimator):
             scores[task.position] = self.error_score
         for t, i in zip(tasks.tasks, tasks.positions, strict=True):
             support, name = (t.X_support, t.y_support), label(t, i)
+            weight = t.sample_weight_support
             try:
-                if failures.fit(adapted, *support, i, name, self.error_score):
+                if failures.fit(adapted, *support, i, name, self.error_score, weight):
                     scores[i] = [float(scorer(adapted, t.X_query, t.y_query)) for scorer in scorers]
                 else:
                     scores[i] = self.error_score

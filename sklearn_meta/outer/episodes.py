@@ -83,6 +83,7 @@ def gather(
     columns: Ints | None = None,
     n_columns: int = 0,
     rng: np.random.RandomState | None = None,
+    weight_of_row: NDArray[Any] | None = None,  # None: all 1
 ) -> Examples:
     """Take rows (B, n) of tasks, with weight 0 outside the mask (B, n).
 
@@ -91,6 +92,8 @@ def gather(
     inputs = X.take(rows, rng)
     B, n = rows.shape
     weight = inputs.new_ones(B, n) if mask is None else on_device(mask, X.device).to(inputs)
+    if weight_of_row is not None:
+        weight = weight * on_device(weight_of_row[rows], X.device).to(inputs)
     if y is not None:
         targets = y.index_select(0, on_device(rows.reshape(-1), X.device))
         return Examples(inputs, targets.view(B, n, -1), weight)
@@ -112,6 +115,7 @@ class LabelledRows:
     columns: Ints | None  # (n_rows,), of labels
     labels: list[NDArray[Any]] | None  # of the columns of each task
     is_absent: NDArray[np.bool_] | None  # (n_tasks, n_columns), where a task lacks a label
+    weight: NDArray[np.float64] | None  # (n_rows,); None: all 1
 
     @classmethod
     def of(
@@ -126,27 +130,40 @@ class LabelledRows:
         A label that is not among the labels of its task or among `classes` has column -1.
         """
         X = store_of_tasks(tasks, None, dtype, torch.device("cpu"))
+        weight = weights_of(tasks)
         if task_labels is None:
             y = np.concatenate([task.y.reshape(len(task), -1) for task in tasks])
-            return cls(X, torch.from_numpy(y.astype(np.float64)), None, None, None)
+            return cls(X, torch.from_numpy(y.astype(np.float64)), None, None, None, weight)
         code, n_way, values = task_labels
         first = np.cumsum(n_way) - n_way
         labels = np.split(values, first[1:])
         if classes is None:
-            return cls(X, None, code, labels, np.arange(n_way.max()) >= n_way[:, None])
+            return cls(X, None, code, labels, np.arange(n_way.max()) >= n_way[:, None], weight)
         is_absent = np.zeros((len(tasks), len(classes)), dtype=bool)
         columns, labels = zip(*(columns_among(task.y, classes) for task in tasks), strict=True)
-        return cls(X, None, np.concatenate(columns), list(labels), is_absent)
+        return cls(X, None, np.concatenate(columns), list(labels), is_absent, weight)
 
     def stack(
         self, rows: Ints, sizes: Ints, spare: Ints | None = None
-    ) -> tuple[Examples, NDArray[np.bool_]]:
-        """Stack row numbers of one task after the other; return also where there is no padding."""
+    ) -> tuple[Examples, NDArray[Any]]:
+        """Stack row numbers of one task after the other; return also their weights, 0 if padded."""
         padded, mask = pad_rows(rows, sizes, spare)
-        if self.columns is None or self.is_absent is None:
-            return gather(self.X, self.y, padded, mask), mask
-        columns = self.columns[padded]
-        return gather(self.X, None, padded, mask, columns, self.is_absent.shape[1]), mask
+        columns, n_columns = None, 0
+        if self.columns is not None and self.is_absent is not None:
+            columns, n_columns = self.columns[padded], self.is_absent.shape[1]
+        examples = gather(
+            self.X, self.y, padded, mask, columns, n_columns, weight_of_row=self.weight
+        )
+        return examples, mask if self.weight is None else mask * self.weight[padded]
+
+
+def weights_of(tasks: Sequence[Task]) -> NDArray[np.float64] | None:
+    """Return the weights of the rows of tasks, one task after the other; None if all are 1."""
+    if all(task.sample_weight is None for task in tasks):
+        return None
+    weights = [task.sample_weight for task in tasks]
+    ones = (np.ones(len(task)) for task in tasks)
+    return np.concatenate([b if w is None else w for w, b in zip(weights, ones, strict=True)])
 
 
 # ---- packed tasks, from which episodes are drawn ---------------------------------------------
@@ -194,6 +211,7 @@ class PackedTasks:
     code: Ints | None = None  # (n_groups,), the class of each group, where tasks share classes
     n_classes: int = 0
     code_of_row: Ints | None = None  # (n_rows,), where a group is a task with several classes
+    weight: NDArray[np.float64] | None = None  # (n_rows,); None: all 1
 
     @property
     def nbytes(self) -> int:
@@ -246,12 +264,12 @@ class PackedTasks:
         numbers = self.order[(self.start[groups][..., None] + rows).reshape(B, -1)]
         if self.code_of_row is not None:
             columns = self.code_of_row[numbers]
-            return gather(self.X, None, numbers, mask, columns, self.n_classes, rng)
+            return gather(self.X, None, numbers, mask, columns, self.n_classes, rng, self.weight)
         columns, n_columns = np.broadcast_to(np.arange(n_way), groups.shape), n_way
         if self.code is not None:
             columns, n_columns = self.code[groups], self.n_classes
         columns = np.repeat(columns, most, axis=1)
-        return gather(self.X, self.y, numbers, mask, columns, n_columns, rng)
+        return gather(self.X, self.y, numbers, mask, columns, n_columns, rng, self.weight)
 
 
 def shuffled_rows(size: Ints, fixed: Ints, rng: np.random.RandomState) -> Ints:
@@ -336,6 +354,7 @@ class Packer:
             code,
             self.label_space.n_shared,
             code_of_row,
+            weights_of(tasks),
         )
 
     def pack_pool(self, pool: FewShotTasks) -> PackedTasks:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
+from sklearn.utils.validation import has_fit_parameter
 from torch import Tensor
 
 from sklearn_meta._warnings import warn
@@ -68,6 +69,13 @@ class Fits(Protocol):
         """Fit to a support."""
 
 
+def fit_weighted(estimator: Fits, X: Any, y: Any, sample_weight: Any) -> Any:
+    """Fit an estimator, with weights if there are any and it takes them."""
+    takes_weights = sample_weight is not None and has_fit_parameter(estimator, "sample_weight")
+    options = {"sample_weight": sample_weight} if takes_weights else {}
+    return estimator.fit(X, y, **options)
+
+
 @dataclass
 class Failures:
     """What went wrong with some tasks, by their positions.
@@ -97,11 +105,20 @@ class Failures:
             )
         )
 
-    def fit(self, estimator: Fits, X: Any, y: Any, i: int, name: str, error_score: Any) -> bool:
+    def fit(
+        self,
+        estimator: Fits,
+        X: Any,
+        y: Any,
+        i: int,
+        name: str,
+        error_score: Any,
+        sample_weight: Any = None,
+    ) -> bool:
         """Fit an estimator to task `i`; add why it failed, and return whether it did not."""
         with collect_failures() as warned:
             try:
-                estimator.fit(X, y)
+                fit_weighted(estimator, X, y, sample_weight)
             except NUMERICAL as error:
                 why = str(error).removeprefix(f"{SUPPORT}: ")
                 self.add(Failures({i: Reason(name, why)}), error_score)

@@ -115,11 +115,13 @@ class LabelCounts:
         self.is_balanced = True  # every task has equally many rows of each of its labels
 
     def add(self, task: Task) -> None:
-        """Count the labels of a task."""
+        """Count the labels of a task, in shares by the weights of its rows."""
         labels, counts = np.unique(task.y, return_counts=True)
         self.n_tasks += 1
         self.dtypes.add(labels.dtype)
         self.is_balanced &= bool((counts == counts[0]).all())  # also of a single label
+        if task.sample_weight is not None:
+            counts = np.bincount(np.searchsorted(labels, task.y), task.sample_weight)
         for k, n in zip(labels.tolist(), (counts / counts.sum()).tolist(), strict=True):
             self.tasks_with[k] = self.tasks_with.get(k, 0) + 1
             self.total_share[k] = self.total_share.get(k, 0.0) + n

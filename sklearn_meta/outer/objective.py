@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from sklearn_meta.functional import Params
 from sklearn_meta.inner.algorithm import Algorithm, Examples
 from sklearn_meta.nn.backbone import RowNetwork
+from sklearn_meta.outer.class_weights import ClassWeights
 from sklearn_meta.outer.compiled import CompiledGradient, Gradient, gradient
 from sklearn_meta.outer.scaling import standardise_tasks
 
@@ -42,10 +43,12 @@ class EpisodicModule(nn.Module):
         progress: Callable[[], float],  # share of meta-training that is finished
         chunk: int | None = None,  # tasks that are stacked at once; None: all
         compiled: CompiledGradient | None = None,
+        class_weights: ClassWeights | None = None,
     ) -> None:
         super().__init__()
         self.algorithm, self.f, self.scale_tasks = algorithm, f, scale_tasks
         self.progress, self.chunk, self.compiled = progress, chunk, compiled
+        self.class_weights = class_weights
         self.zero_loss = 0.0  # of predicting zeros, on the first meta-batch
         self._names = {k: k.replace(".", "/") for k in theta}  # torch allows no dots
         for k, p in theta.items():
@@ -70,6 +73,8 @@ class EpisodicModule(nn.Module):
         if self.scale_tasks[1]:
             ys, yq = standardise_tasks(support.y, query.y, support.weight)
             support, query = support._replace(y=ys), query._replace(y=yq)
+        if self.class_weights is not None:
+            support, query = self.class_weights(support), self.class_weights(query)
         return support, query
 
     def forward(self, batch: tuple[Tensor, ...]) -> Tensor:

@@ -26,6 +26,7 @@ from sklearn_meta.nn.batch_norm import warn_untrained_statistics
 from sklearn_meta.nn.mlp import ACTIVATIONS, widths
 from sklearn_meta.outer.callbacks import MetaHistory
 from sklearn_meta.outer.checkpoint import Checkpoint, hash_of_run, open_folder
+from sklearn_meta.outer.class_weights import ClassWeights, class_weights_of_prior
 from sklearn_meta.outer.compiled import CompiledGradient
 from sklearn_meta.outer.episodes import EpisodeSize, check_enough_rows
 from sklearn_meta.outer.labels import LabelSpace
@@ -54,7 +55,7 @@ from sklearn_meta.parameters import (
     real,
 )
 from sklearn_meta.tasks import Task
-from sklearn_meta.tasks.validate import UNUSABLE, SkippedTask, label
+from sklearn_meta.tasks.validate import UNUSABLE, SkippedTask, Table, label
 
 __all__ = ["OuterLoop"]
 
@@ -439,18 +440,18 @@ class OuterLoop(BaseEstimator, ABC):
     # ---- meta-training ---------------------------------------------------------------------------
 
     def _learn_prior(
-        self, tasks: Any, y: Any, groups: Any, validation_tasks: Any
+        self, table: Table, validation_tasks: Any
     ) -> tuple[MetaState, MetaHistory, list[SkippedTask]]:
         """Run the outer loop on tasks as `meta_fit` accepts them; the estimator stays as it is.
 
         Return the prior, the history, and the tasks that were skipped.
         """
         seed = self.draw_seed()
-        checkpoint = self._open_checkpoint(seed, (tasks, y, groups, validation_tasks))
+        checkpoint = self._open_checkpoint(seed, (*table, validation_tasks))
         if checkpoint is not None:
             seed = checkpoint.seed
         with ExitStack() as readers:
-            data, trainer = self._prepare(tasks, y, groups, validation_tasks, readers, seed)
+            data, trainer = self._prepare(table, validation_tasks, readers, seed)
             memory = MemoryPlan(trainer, data.n_way, self.task_chunk_size)
             chunk_size = self.task_chunk_size or memory.chunk_size(self.get_params(deep=False))
             trainer.objective.chunk = chunk_size
@@ -459,23 +460,15 @@ class OuterLoop(BaseEstimator, ABC):
         state = self._make_state(data, theta, trainer.objective.f.constants)
         return state, history, data.skipped
 
-    def _estimate_memory(
-        self, tasks: Any, y: Any, groups: Any, validation_tasks: Any
-    ) -> MemoryEstimate:
+    def _estimate_memory(self, table: Table, validation_tasks: Any) -> MemoryEstimate:
         """Estimate the memory of `_learn_prior` by a trial on one and two tasks."""
         with ExitStack() as readers:
-            data, trainer = self._prepare(tasks, y, groups, validation_tasks, readers, seed=0)
+            data, trainer = self._prepare(table, validation_tasks, readers, seed=0)
             memory = MemoryPlan(trainer, data.n_way, self.task_chunk_size)
             return memory.estimate(free_bytes(trainer.device))
 
     def _prepare(
-        self,
-        tasks: Any,
-        y: Any,
-        groups: Any,
-        validation_tasks: Any,
-        readers: ExitStack,
-        seed: int,
+        self, table: Table, validation_tasks: Any, readers: ExitStack, seed: int
     ) -> tuple[TrainingData, Trainer]:
         """Validate tasks, scale and pack their rows, draw theta, and make the batches."""
         if self.early_stopping and validation_tasks is None:
@@ -484,8 +477,7 @@ class OuterLoop(BaseEstimator, ABC):
                 "meta_fit(tasks, validation_tasks=...)."
             )
         rng, device = np.random.RandomState(seed), resolve_device(self.device)
-        table = tasks, y, groups
-        training = TrainingTasks.open(*table, self.target_type, rng, readers, self.unusable)
+        training = TrainingTasks.open(table, self.target_type, rng, readers, self.unusable)
         prior = self._prior_to_continue(training.first)
         labels, size = LabelSpace(), EpisodeSize(self.support_sizes(), self.n_query)
         if prior is not None:
@@ -518,11 +510,18 @@ class OuterLoop(BaseEstimator, ABC):
             labels = data.labels if data.labels.is_shared else LabelSpace(None, n_way)
             packer = replace(data.packer, label_space=labels)
             n_drawn = 10 * n_tasks  # of a distribution, which could be sampled without end
-            table, check = (validation_tasks, y, groups), None
+            check = None
             if self.unusable == "skip":
                 check = self._check_of_tasks(size, labels, labels.is_shared)
             source = open_validation(
-                *table, data.first, packer, n_drawn, validation_seed, readers, check
+                validation_tasks,
+                table,
+                data.first,
+                packer,
+                n_drawn,
+                validation_seed,
+                readers,
+                check,
             )
             validation = ValidationBatches(source, n_tasks, validation_seed, f.transductive)
         per_epoch = min(self.iters_per_epoch, self.max_meta_iter)
@@ -547,6 +546,7 @@ class OuterLoop(BaseEstimator, ABC):
             (data.by_task, data.by_task and self.target_type == "real"),
             batches.progress,
             compiled=CompiledGradient(padding=not f.transductive) if self.compile else None,
+            class_weights=self._class_weights_of(data),
         )
         return Trainer(
             owner=type(self).__name__,
@@ -578,6 +578,11 @@ class OuterLoop(BaseEstimator, ABC):
         """Make the algorithm for tasks that share their labels, or that do not."""
         algorithm = self.make_algorithm()
         return algorithm.with_shared_labels() if shared_labels else algorithm
+
+    def _class_weights_of(self, data: TrainingData) -> ClassWeights | None:
+        """Return the weights of the classes, which only classifiers have."""
+        class_weight = getattr(self, "class_weight", None)
+        return class_weights_of_prior(class_weight, data.labels, data.class_shares)
 
     def _check_of_tasks(
         self, size: EpisodeSize, labels: LabelSpace, shared_labels: bool
@@ -628,7 +633,9 @@ class OuterLoop(BaseEstimator, ABC):
         algorithm = self._algorithm_for(data.labels.is_shared)
         theta = draw_theta(algorithm, f, data.n_outputs, seed)
         if data.class_shares is not None:
-            theta = start_at_shares(theta, torch.from_numpy(data.class_shares))
+            shares, weights = data.class_shares, self._class_weights_of(data)
+            shares = shares if weights is None else weights.of_shares(shares)
+            theta = start_at_shares(theta, torch.from_numpy(shares))
         if not theta:
             sizes = f" with hidden_layer_sizes={self.hidden_layer_sizes!r}"
             raise ValueError(
@@ -667,6 +674,7 @@ class OuterLoop(BaseEstimator, ABC):
             by_task=data.by_task,
             limits=data.limits,
             constants=to_numpy(constants),
+            class_weights=self._class_weights_of(data),
         )
 
     def _open_checkpoint(self, seed: int, data: Sequence[Any]) -> Checkpoint | None:

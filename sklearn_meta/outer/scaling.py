@@ -103,14 +103,20 @@ class Moments:
     def __init__(self, *, all_axes: bool) -> None:
         self.all_axes = all_axes
         self.dtype: Any = None
-        self.n, self.mean, self.squares = 0, np.zeros(()), np.zeros(())
+        self.n = 0.0  # rows, or the sum of their weights
+        self.mean, self.squares = np.zeros(()), np.zeros(())
         self.low, self.high = np.array(np.inf), np.array(-np.inf)
 
-    def add(self, rows: Any) -> None:
-        """Add at least one row of an ndarray or csr_array."""
+    def add(self, rows: Any, weight: NDArray[Any] | None = None) -> None:
+        """Add at least one row of an ndarray or csr_array, with positive weights if any."""
         self._promote(rows.dtype)
+        begin = 0
         for block in blocks(rows):
-            self._merge(*(sparse_moments if issparse(block) else self._dense_moments)(block))
+            end = begin + block.shape[0]
+            of_block = None if weight is None else weight[begin:end]
+            moments = sparse_moments if issparse(block) else self._dense_moments
+            self._merge(*moments(block, of_block))
+            begin = end
 
     def merge(self, other: Moments) -> None:
         """Add the rows of another object."""
@@ -125,28 +131,38 @@ class Moments:
     def _promote(self, dtype: Any) -> None:
         self.dtype = dtype if self.dtype is None else np.result_type(self.dtype, dtype)
 
-    def _merge(self, n: int, mean: Any, squares: Any, low: Any, high: Any) -> None:
+    def _merge(self, n: float, mean: Any, squares: Any, low: Any, high: Any) -> None:
         delta, total = mean - self.mean, self.n + n
         self.squares = self.squares + squares + delta**2 * (self.n * n / total)
         self.mean = self.mean + delta * (n / total)
         self.low, self.high = np.minimum(self.low, low), np.maximum(self.high, high)
         self.n = total
 
-    def _dense_moments(self, block: NDArray[Any]) -> tuple[int, Any, Any, Any, Any]:
+    def _dense_moments(
+        self, block: NDArray[Any], weight: NDArray[Any] | None
+    ) -> tuple[float, Any, Any, Any, Any]:
         axes = tuple(range(block.ndim)) if self.all_axes else (0,)
-        n = block.size if self.all_axes else len(block)
-        mean = block.mean(axes, dtype=np.float64)
-        squares = block.var(axes, dtype=np.float64) * n
-        return n, mean, squares, block.min(axes), block.max(axes)
+        n: float = block.size if self.all_axes else len(block)
+        if weight is None:
+            mean = block.mean(axes, dtype=np.float64)
+            variance = block.var(axes, dtype=np.float64)
+        else:
+            share = weight.reshape(-1, *[1] * (block.ndim - 1)) / (weight.mean() * n)
+            mean = (share * block).sum(axes)
+            variance = (share * (block - mean) ** 2).sum(axes)
+            n *= float(weight.mean())
+        return n, mean, variance * n, block.min(axes), block.max(axes)
 
 
-def sparse_moments(block: Any) -> tuple[int, Any, Any, Any, Any]:
+def sparse_moments(block: Any, weight: NDArray[Any] | None) -> tuple[float, Any, Any, Any, Any]:
     """Return number, mean, sum of squared deviations and range of the rows of a csr_array."""
     n, d = block.shape
-    values = block.data.astype(np.float64)
-    n_entries = np.bincount(block.indices, minlength=d)
-    mean = np.bincount(block.indices, weights=values, minlength=d) / n
-    deviations = (values - mean[block.indices]) ** 2
+    values, of_entry = block.data.astype(np.float64), np.ones(())
+    if weight is not None:
+        n, of_entry = weight.sum(), np.repeat(weight, np.diff(block.indptr))
+    n_entries = np.bincount(block.indices, np.broadcast_to(of_entry, values.shape), minlength=d)
+    mean = np.bincount(block.indices, of_entry * values, minlength=d) / n
+    deviations = of_entry * (values - mean[block.indices]) ** 2
     squares = np.bincount(block.indices, weights=deviations, minlength=d)
     squares += (n - n_entries) * mean**2
     low, high = (extreme(axis=0).toarray().ravel() for extreme in (block.min, block.max))
@@ -161,10 +177,10 @@ class TaskMoments:
         self.n_varying, self.log_scales = np.zeros((), int), np.zeros(())
         self.least = np.array(np.inf)
 
-    def add(self, rows: Any) -> None:
-        """Add all rows of a task."""
+    def add(self, rows: Any, weight: NDArray[Any] | None = None) -> None:
+        """Add all rows of a task, with positive weights (n_rows,) if there are any."""
         moments = Moments(all_axes=self.rows.all_axes)
-        moments.add(rows)
+        moments.add(rows, weight)
         self.rows.merge(moments)
         _, scale = moments.result()
         varies = scale > 0

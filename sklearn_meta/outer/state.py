@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from sklearn_meta._version import __version__
 from sklearn_meta.exceptions import TaskError
+from sklearn_meta.outer.class_weights import ClassWeights
 from sklearn_meta.outer.scaling import Limits, Scaling, scale_departures, scaling_of
 from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.validate import check_task_names, label
@@ -113,6 +114,8 @@ class MetaState:
         computed, or where each task is scaled by its own.
     shared_labels : bool, default=False
         Whether every task predicts all of `classes`.
+    class_weights : ClassWeights or None, default=None
+        The weights of the classes in meta-training, and in new tasks.
     constants : mapping of ndarray, default={}
         Frozen parameters and buffers of the network, read-only. A network that is passed again
         gets them, whatever numbers it brings.
@@ -131,12 +134,14 @@ class MetaState:
     limits: Limits | None = None
     shared_labels: bool = False
     constants: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    class_weights: ClassWeights | None = None
     _networks: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "theta", Arrays(self.theta))
         object.__setattr__(self, "constants", Arrays(self.constants))
-        for array in (*self.scaling, *(self.limits or ()), self.classes):
+        weights = None if self.class_weights is None else self.class_weights.of_column
+        for array in (*self.scaling, *(self.limits or ()), self.classes, weights):
             if array is not None:
                 array.flags.writeable = False
 

@@ -41,8 +41,10 @@ from sklearn_meta.outer.state import MetaState
 from sklearn_meta.tasks import EmpiricalTasks, FewShotTasks, Task, TaskDistribution, as_tasks
 from sklearn_meta.tasks.lazy import TaskReader, as_lazy, is_lazy
 from sklearn_meta.tasks.tables import dtype_of_rows
+from sklearn_meta.tasks.task import without_zero_weights
 from sklearn_meta.tasks.validate import (
     SkippedTask,
+    Table,
     UsableTasks,
     check_same_rows,
     label,
@@ -96,7 +98,7 @@ class TrainingData:
 class TrainingTasks:
     """The validated tasks of meta-training: all of them, or some of a distribution."""
 
-    tasks: tuple[Task, ...] | TaskReader  # a pool is one task
+    tasks: tuple[Task, ...] | TaskReader  # a pool is one task; no row has weight 0
     distribution: TaskDistribution | None  # to draw from; None: the tasks are all there are
     target_type: str
     declared_classes: NDArray[Any] | None = None  # that a distribution may draw
@@ -106,36 +108,36 @@ class TrainingTasks:
     @classmethod
     def open(
         cls,
-        tasks: Any,
-        y: Any,
-        groups: Any,
+        table: Table,
         target_type: str,
         rng: np.random.RandomState,
         readers: ExitStack,
         unusable: str,
     ) -> TrainingTasks:
         """Validate tasks as `meta_fit` accepts them; a reader validates each when it reads it."""
+        tasks, has_rows = table.X, table.has_rows
         classes = getattr(tasks, "classes_", None)
-        if y is None and groups is None and is_lazy(tasks):
-            reader = as_lazy(tasks).reader(target_type, unusable=unusable)
+        if not has_rows and is_lazy(tasks):
+            reader = TaskReader(as_lazy(tasks), target_type, unusable, weighted_rows)
             return cls(readers.enter_context(reader), None, target_type, classes)
         if not isinstance(tasks, TaskDistribution):
-            usable = usable_tasks(tasks, y, groups, target_type=target_type, unusable=unusable)
+            usable = usable_tasks(*table, target_type=target_type, unusable=unusable)
+            usable.map(weighted_rows, skip=unusable == "skip")
             return cls._of(usable, target_type)
-        if y is not None or groups is not None:
+        if has_rows:
             raise TaskError("y= and groups= go with a table of rows, not with a TaskDistribution.")
         if isinstance(tasks, FewShotTasks) and target_type == "real":
             raise TaskError(
                 "FewShotTasks draws classification tasks; a regressor needs real targets."
             )
         if samples_as(tasks, EmpiricalTasks):
-            sample = as_tasks(tasks.tasks, target_type=target_type)
+            sample = prepared(tasks.tasks, target_type)
             return cls(sample, None, target_type, classes)
         if samples_as(tasks, FewShotTasks):  # which has validated its rows
             pool = Task(tasks.X, np.zeros(tasks.X.shape[0]), name="the pool")  # for X alone
             pool.feature_names_in = tasks.feature_names_in
             return cls((pool,), tasks, target_type, classes)
-        sample = as_tasks(tasks.sample(N_SAMPLE, rng), target_type=target_type)
+        sample = prepared(tasks.sample(N_SAMPLE, rng), target_type)
         return cls(sample, tasks, target_type, classes)
 
     @classmethod
@@ -292,7 +294,7 @@ class TrainingTasks:
             return TaskEpisodes(packed, len(self.tasks), packer.size), n_outputs
 
         def pack_sample(sample: Any) -> PackedTasks:
-            tasks = as_tasks(sample, target_type=self.target_type)
+            tasks = prepared(sample, self.target_type)
             check_same_rows(tasks[0], self.first, "Task 0 of a sample", "the first tasks")
             try:
                 return packer.pack(tasks)
@@ -300,6 +302,17 @@ class TrainingTasks:
                 raise TaskError(f"In a sample of {self.distribution!r}: {error}") from None
 
         return DistributionEpisodes(self.distribution, pack_sample, packer.size), n_outputs
+
+
+def prepared(tasks: Any, target_type: str) -> tuple[Task, ...]:
+    """Validate tasks, and leave out their rows of weight 0."""
+    checked = as_tasks(tasks, target_type=target_type)
+    return tuple(weighted_rows(task, i) for i, task in enumerate(checked))
+
+
+def weighted_rows(task: Task, i: int) -> Task:
+    """Return a task without the rows of weight 0, which no episode should draw."""
+    return without_zero_weights(task, label(task, i))
 
 
 def samples_as(tasks: Any, kind: type[D]) -> TypeGuard[D]:
@@ -322,9 +335,9 @@ class TaskStatistics:
         """Add a validated task."""
         self.dtypes.add(task.dtype)
         if self.of_X is not None:
-            self.of_X.add(task.X)
+            self.of_X.add(task.X, task.sample_weight)
         if self.of_y is not None:
-            self.of_y.add(task.y.reshape(len(task), -1))
+            self.of_y.add(task.y.reshape(len(task), -1), task.sample_weight)
 
     def check_kind(self, task: Task, i: int) -> None:
         """Raise a TaskError for labels of another kind than those of the first task."""
@@ -438,8 +451,7 @@ def flat(episode: Episode, transductive: bool) -> Batch:
 
 def open_validation(
     tasks: Any,
-    y: Any,
-    groups: Any,
+    table: Table,  # the tasks of meta-training, whose columns those of a frame have
     first: Task,  # of meta-training, whose rows those of validation are like
     packer: Packer,
     n_sample: int,  # tasks to draw from a distribution
@@ -447,10 +459,7 @@ def open_validation(
     readers: ExitStack,
     check: Callable[[Task, int], object] | None,  # tasks that fail it are skipped; None: raise
 ) -> TaskEpisodes:
-    """Validate validation tasks and pack them.
-
-    `y` and `groups` name columns of a frame, as for the tasks of meta-training.
-    """
+    """Validate validation tasks and pack them."""
     unusable, skipped = "raise" if check is None else "skip", list[SkippedTask]()
     if samples_as(tasks, EmpiricalTasks):
         tasks = tasks.tasks
@@ -459,15 +468,16 @@ def open_validation(
     source: TaskEpisodes
     with in_validation_tasks():
         if is_lazy(tasks):
-            reader = as_lazy(tasks).reader(packer.target_type, unusable=unusable)
+            reader = TaskReader(as_lazy(tasks), packer.target_type, unusable, weighted_rows)
             readers.enter_context(reader)
             n_tasks = len(reader)
             if check is not None:
                 skipped = reader.keep(check)
             source, task = ReadEpisodes(reader, packer), reader.first
         else:
-            table = validation_table(tasks, y, groups) or (tasks,)
-            usable = usable_tasks(*table, target_type=packer.target_type, unusable=unusable)
+            parts = validation_table(tasks, *table[1:]) or (tasks,)
+            usable = usable_tasks(*parts, target_type=packer.target_type, unusable=unusable)
+            usable.map(weighted_rows, skip=check is not None)
             if check is not None:
                 usable.keep(check)
             packed, skipped = packer.pack(usable.tasks, usable.positions), usable.skipped

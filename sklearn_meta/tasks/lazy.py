@@ -139,9 +139,9 @@ class TaskReader:
         tasks: LazyTasks,
         target_type: str | None,
         unusable: str = "raise",
-        check: Callable[[Task, int], object] | None = None,  # of each task, beside its form
+        prepare: Callable[[Task, int], Task] | None = None,  # for the reader, or raises a TaskError
     ) -> None:
-        self.tasks, self.target_type, self.check = tasks, target_type, check
+        self.tasks, self.target_type, self.prepare = tasks, target_type, prepare
         self.positions: Sequence[int] = range(len(tasks))
         self._pending: dict[int, Future[Task]] = {}
         self._threads: ThreadPoolExecutor | None = None
@@ -240,9 +240,7 @@ class TaskReader:
 
     def _read_checked(self, i: int) -> Task:
         task = check_task(_read(self.tasks.sequence, i), i, self._first, self.target_type)
-        if self.check is not None:
-            self.check(task, i)
-        return task
+        return task if self.prepare is None else self.prepare(task, i)
 
 
 def _read(sequence: Any, i: int) -> Task:

@@ -36,6 +36,7 @@ def random_coefficients(
     targets: Sequence[Array],  # (n_t,)
     weights: Array,  # how much each task counts, (n_tasks,)
     *,
+    n_rows: Array | None = None,  # of each task, where its rows are scaled by roots of weights
     least_noise: float,
     max_iter: int,
     tol: float,
@@ -49,8 +50,9 @@ def random_coefficients(
     changes no parameter by `tol`.
     """
     G = np.stack([Phi.T @ Phi for Phi in designs])
-    n = np.array([len(y) for y in targets], dtype=np.float64)
-    root_weights = np.sqrt(np.repeat(weights, n.astype(int)))
+    lengths = np.array([len(y) for y in targets])
+    n = lengths.astype(np.float64) if n_rows is None else n_rows
+    root_weights = np.sqrt(np.repeat(weights, lengths))
     rows, p = float(weights @ n), G.shape[1]
     pooled_coef = np.linalg.lstsq(
         root_weights[:, None] * np.concatenate(designs),

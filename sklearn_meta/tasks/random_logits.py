@@ -52,6 +52,7 @@ def random_logits(
     designs: Sequence[Array],  # (n_t, p), one a task, with a column of ones; standardised
     codes: Sequence[Ints],  # (n_t,) classes
     n_classes: int,
+    weights: Sequence[Array] | None = None,  # (n_t,) of rows; None: all 1
     *,
     max_iter: int,
     tol: float,
@@ -60,7 +61,7 @@ def random_logits(
 
     Covariances between features are shrunk toward 0 by the share that the tasks suggest.
     """
-    stacks = _stacks(designs, codes, n_classes)
+    stacks = _stacks(designs, codes, n_classes, weights)
     n_tasks, p, R = len(designs), stacks[0].X.shape[2], stacks[0].Y.shape[2]
     d = R * p
     contrasts = np.eye(R) - 1 / R if R > 1 else np.eye(1)  # a shift of all logits has no effect
@@ -98,12 +99,12 @@ def _shrinkage(fit: RandomCoefficients, blocks: NDArray[np.bool_]) -> float:
 
 
 def posterior_of_logits(
-    X: Array, codes: Ints, n_classes: int, mean: Array, cov: Array
+    X: Array, codes: Ints, n_classes: int, mean: Array, cov: Array, weight: Array
 ) -> tuple[Array, Array]:
     """Return mode (R, p) and covariance (R p, R p) of the coefficients of one task."""
     if len(X) == 0:
         return mean, cov
-    (stack,) = _stacks([X], [codes], n_classes)
+    (stack,) = _stacks([X], [codes], n_classes, [weight])
     root, m = _symmetric_root(cov), mean.ravel()
     v, C = np.zeros((1, len(m))), np.zeros((1, *cov.shape))
     for _ in range(MAX_NEWTON):
@@ -127,7 +128,12 @@ def expected_softmax(X: Array, mean: Array, cov: Array) -> Array:
     return np.asarray(softmax(z, axis=2).mean(axis=1))
 
 
-def _stacks(designs: Sequence[Array], codes: Sequence[Ints], n_classes: int) -> list[Stack]:
+def _stacks(
+    designs: Sequence[Array],
+    codes: Sequence[Ints],
+    n_classes: int,
+    weights: Sequence[Array] | None,
+) -> list[Stack]:
     """Stack tasks of similar lengths, few enough at once for memory."""
     outputs = np.arange(n_classes) if n_classes > 2 else np.array([1])
     lengths = np.array([len(X) for X in designs])
@@ -143,7 +149,8 @@ def _stacks(designs: Sequence[Array], codes: Sequence[Ints], n_classes: int) -> 
         weight = np.zeros((len(members), n, 1))
         for i, t in enumerate(members):
             rows = slice(lengths[t])
-            X[i, rows], Y[i, rows], weight[i, rows] = designs[t], codes[t][:, None] == outputs, 1
+            X[i, rows], Y[i, rows] = designs[t], codes[t][:, None] == outputs
+            weight[i, rows] = 1 if weights is None else weights[t][:, None]
         stacks.append(Stack(members, X, Y, weight))
         begin = int(end)
     return stacks

@@ -104,7 +104,8 @@ def draw_support(
             "of support and at least one of query are needed."
         )
     rows = np.concatenate([rows[:n] for rows, n in zip(groups, counts, strict=True)])
-    return named_task(task.X, task.y, task.feature_names_in, rows, task.name)
+    parts = task.X, task.y, task.feature_names_in, rows, task.name
+    return named_task(*parts, task.sample_weight)
 
 
 def order_rows(

@@ -291,21 +291,21 @@ def dense_parts(rows: Any, *, whole: bool) -> Iterator[NDArray[Any]]:
 # ---- columns by name -------------------------------------------------------------------------
 
 
-def from_columns(X: Any, y: Any, groups: Any) -> tuple[Any, Any, Any]:
-    """Replace column names in `y` and `groups` by these columns, which X then lacks.
+def from_columns(X: Any, *arguments: Any) -> tuple[Any, ...]:
+    """Replace column names in arguments such as `y` by these columns, which X then lacks.
 
-    Values are returned as they are, several columns as a frame.
+    Return X and the arguments; values are returned as they are, several columns as a frame.
     """
     check_container(X, "X")
-    positions = [_positions_named(X, values) for values in (y, groups)]
-    y, groups = (
+    positions = [_positions_named(X, values) for values in arguments]
+    arguments = tuple(
         values if place is None else _take_columns(X, place if len(place) > 1 else place[0])
-        for values, place in zip((y, groups), positions, strict=True)
+        for values, place in zip(arguments, positions, strict=True)
     )
     used = {j for place in positions if place is not None for j in place}
     if used:
         X = _take_columns(X, [j for j in range(X.shape[1]) if j not in used])
-    return X, y, groups
+    return X, *arguments
 
 
 def _take_columns(frame: Any, positions: int | list[int]) -> Any:

@@ -8,9 +8,24 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.tasks.tables import feature_names, frame_or_rows, frozen, rows_of
+from sklearn_meta.tasks.tables import (
+    feature_names,
+    frame_or_rows,
+    frozen,
+    rows_of,
+    stays_in_place,
+)
+from sklearn_meta.tasks.values import as_weights
 
-__all__ = ["Names", "Task", "assemble_task", "named_task", "replace_data", "take_rows"]
+__all__ = [
+    "Names",
+    "Task",
+    "assemble_task",
+    "named_task",
+    "replace_data",
+    "take_rows",
+    "without_zero_weights",
+]
 
 Names = tuple[str, ...] | None  # None: an array, or a frame whose columns are not all strings
 
@@ -34,6 +49,10 @@ class Task:
     name : str, default=None
         Name of the task in errors and plots.
 
+    sample_weight : array-like of shape (n_rows,), default=None
+        Weight of each row, finite and not negative: a weight of 2 counts as two equal rows, and a
+        weight of 0 as none. With None all weights are 1.
+
     Attributes
     ----------
     X : ndarray, csr_array or DataFrame of shape (n_rows, ...)
@@ -44,6 +63,8 @@ class Task:
         The targets, a read-only view.
     support : ndarray of int or None
         The sorted positions of the support rows.
+    sample_weight : ndarray of shape (n_rows,) or None
+        The weights of the rows, read-only.
     feature_names_in : tuple of str or None
         The column names of `X`, where all of them are strings.
 
@@ -51,7 +72,8 @@ class Task:
     ------
     TaskError
         If `X` and `y` differ in length or are empty, or `support` points outside the rows, names
-        a row twice, or leaves no support or no query.
+        a row twice, or leaves no query; if there is not one weight for each row, or all weights
+        are zero.
 
     Examples
     --------
@@ -63,7 +85,15 @@ class Task:
     array(['a', 'b'], dtype='<U1')
     """
 
-    __slots__ = ("_chosen", "_table", "feature_names_in", "name", "support", "y")
+    __slots__ = (
+        "_chosen",
+        "_table",
+        "feature_names_in",
+        "name",
+        "sample_weight",
+        "support",
+        "y",
+    )
 
     def __init__(
         self,
@@ -72,6 +102,7 @@ class Task:
         *,
         support: ArrayLike | None = None,
         name: str | None = None,
+        sample_weight: ArrayLike | None = None,
     ) -> None:
         self.name = name
         label = "A task" if name is None else f"Task {name!r}"
@@ -87,6 +118,10 @@ class Task:
         if len(self.y) == 0:
             raise TaskError(f"{label}: X of shape {self._table.shape} has no rows.")
         self.support = None if support is None else _positions(support, len(self.y), label)
+        self.sample_weight: NDArray[np.float64] | None = None
+        if sample_weight is not None:
+            name_of_weight = f"{label}: sample_weight"
+            self.sample_weight = as_weights(sample_weight, self._table.shape, name_of_weight)
 
     @property
     def X(self) -> Any:
@@ -136,6 +171,16 @@ class Task:
         """Targets of the rows outside the fixed support."""
         return np.delete(self.y, self._fixed(), axis=0)
 
+    @property
+    def sample_weight_support(self) -> NDArray[np.float64] | None:
+        """Weights of the fixed support rows; None without weights."""
+        return None if self.sample_weight is None else self.sample_weight[self._fixed()]
+
+    @property
+    def sample_weight_query(self) -> NDArray[np.float64] | None:
+        """Weights of the rows outside the fixed support; None without weights."""
+        return None if self.sample_weight is None else np.delete(self.sample_weight, self._fixed())
+
     def _fixed(self) -> NDArray[np.intp]:
         if self.support is None:
             raise TaskError(
@@ -153,33 +198,71 @@ class Task:
     def __repr__(self) -> str:
         name = "" if self.name is None else f"{self.name!r}, "
         support = "" if self.support is None else f", support: {len(self.support)} rows"
+        weights = "" if self.sample_weight is None else ", weighted"
         shape = (len(self), *self.row_shape)
-        return f"Task({name}X: {shape}, y: {self.y.shape}{support})"
+        return f"Task({name}X: {shape}, y: {self.y.shape}{support}{weights})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return named_task, (self.X, self.y, self.feature_names_in, self.support, self.name)
+        parts = self.X, self.y, self.feature_names_in, self.support, self.name
+        return named_task, (*parts, self.sample_weight)
 
 
 def named_task(
-    X: Any, y: Any, feature_names: Names, support: Any = None, name: str | None = None
+    X: Any,
+    y: Any,
+    feature_names: Names,
+    support: Any = None,
+    name: str | None = None,
+    sample_weight: Any = None,
 ) -> Task:
     """Return a task whose columns have names that X, an array, does not know."""
-    task = Task(X, y, support=support, name=name)
+    task = Task(X, y, support=support, name=name, sample_weight=sample_weight)
     task.feature_names_in = feature_names
     return task
 
 
 def take_rows(task: Task, rows: NDArray[np.intp], support: Any = None) -> Task:
     """Return a task of some rows of another; `support` counts among these."""
+    weight = None if task.sample_weight is None else task.sample_weight[rows]
     return named_task(
-        rows_of(task.X, rows), task.y[rows], task.feature_names_in, support, task.name
+        rows_of(task.X, rows), task.y[rows], task.feature_names_in, support, task.name, weight
+    )
+
+
+def without_zero_weights(task: Task, input_name: str, *, keep_query: bool = False) -> Task:
+    """Return a task without the rows of weight 0; with `keep_query`, only those of its support."""
+    weight = task.sample_weight
+    if weight is None or weight.all():
+        return task
+    counts = weight > 0
+    if keep_query and task.support is not None:
+        counts[np.delete(np.arange(len(task)), task.support)] = True
+    rows, support = np.flatnonzero(counts), task.support
+    if support is not None:
+        support = np.flatnonzero(np.isin(rows, support))
+    if len(rows) == (0 if support is None else len(support)):
+        which = "row of the query" if len(rows) else "row"
+        raise TaskError(
+            f"{input_name}: sample_weight of shape {weight.shape} is 0 for every {which}."
+        )
+    table, chosen = task.where()
+    in_place = stays_in_place(table)
+    return assemble_task(
+        table if in_place else rows_of(task.X, rows),
+        chosen[rows] if in_place else None,
+        task.y[rows],
+        task.feature_names_in,
+        support,
+        task.name,
+        weight[rows],
     )
 
 
 def replace_data(task: Task, X: Any, y: NDArray[Any]) -> Task:
     """Return a task with other read-only arrays: `y`, and `X` unless it is None."""
     table, chosen = (task._table, task._chosen) if X is None else (X, None)
-    return assemble_task(table, chosen, y, task.feature_names_in, task.support, task.name)
+    names, weight = task.feature_names_in, task.sample_weight
+    return assemble_task(table, chosen, y, names, task.support, task.name, weight)
 
 
 def assemble_task(
@@ -189,11 +272,13 @@ def assemble_task(
     columns: Names,
     support: NDArray[np.intp] | None,
     name: str | None,
+    sample_weight: NDArray[np.float64] | None = None,
 ) -> Task:
     """Return a task of parts that are checked already, and read-only."""
     task = Task.__new__(Task)
     task._table, task._chosen, task.y = table, chosen, y
     task.feature_names_in, task.support, task.name = columns, support, name
+    task.sample_weight = sample_weight
     return task
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -26,18 +27,26 @@ from sklearn_meta.tasks.tables import (
     split_rows,
     stack_rows,
 )
-from sklearn_meta.tasks.task import Names, Task, assemble_task, named_task, replace_data
+from sklearn_meta.tasks.task import (
+    Names,
+    Task,
+    assemble_task,
+    named_task,
+    replace_data,
+)
 from sklearn_meta.tasks.values import (
     as_groups,
     as_rows,
     as_target_type,
     as_targets,
+    as_weights,
     kind_of_targets,
 )
 
 __all__ = [
     "UNUSABLE",
     "SkippedTask",
+    "Table",
     "UsableTasks",
     "as_list",
     "as_task",
@@ -69,8 +78,34 @@ MOST_CLASSES = 10  # that whole numbers of floating-point type may stand for
 # ---- collections of any form ------------------------------------------------------------------
 
 
+class Table(NamedTuple):
+    """Tasks as a user passes them: the rows of a table with `y` and `groups`, else `X` alone."""
+
+    X: Any
+    y: Any = None
+    groups: Any = None
+    sample_weight: Any = None
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether it is a table of rows; weights go with no other form."""
+        if self.y is not None or self.groups is not None:
+            return True
+        if self.sample_weight is not None:
+            raise TaskError(
+                "sample_weight goes with a table of rows, (X, y, groups). Tasks that are objects "
+                "have their own weights: Task(X, y, sample_weight=...)."
+            )
+        return False
+
+
 def as_tasks(
-    X: Any, y: Any = None, groups: Any = None, *, target_type: str | None = None
+    X: Any,
+    y: Any = None,
+    groups: Any = None,
+    *,
+    sample_weight: Any = None,
+    target_type: str | None = None,
 ) -> tuple[Task, ...]:
     """Convert a collection of tasks of any form, and refuse tasks that cannot be used.
 
@@ -89,6 +124,10 @@ def as_tasks(
     groups : array-like of shape (n_rows,) or column name(s), default=None
         The task of each row, or the name of that column of a DataFrame. Several columns (a list of
         names, a frame, a MultiIndex) make a task of each combination.
+
+    sample_weight : array-like of shape (n_rows,) or column name, default=None
+        The weight of each row of the table, or the name of that column of a DataFrame. Tasks that
+        are objects have their own: ``Task(X, y, sample_weight=...)``.
 
     target_type : {"class", "real"}, default=None
         Whether `y` must hold labels or numbers. With None, floating-point numbers are numbers,
@@ -117,33 +156,39 @@ def as_tasks(
     (Task('ann', X: (2, 1), y: (2,)), Task('bob', X: (1, 1), y: (1,)))
     """
     check_parameter("target_type", target_type, option(None, "class", "real"), "as_tasks")
-    if y is None and groups is None:
-        tasks = [as_task(item, i) for i, item in enumerate(as_list(X))]
+    table = Table(X, y, groups, sample_weight)
+    if table.has_rows:
+        tasks = _from_table(table)
     else:
-        tasks = _from_table(X, y, groups)
+        tasks = [as_task(item, i) for i, item in enumerate(as_list(X))]
     return check_tasks(tasks, target_type)
 
 
-def collect_tasks(tasks: Any, y: Any = None, groups: Any = None) -> list[Task]:
+def collect_tasks(
+    tasks: Any, y: Any = None, groups: Any = None, sample_weight: Any = None
+) -> list[Task]:
     """Convert tasks as :func:`as_tasks` does, but leave to transformers what X may hold.
 
     Frames stay frames, and columns of arrays whose names are known become frames again.
     """
-    if y is None and groups is None:
+    table = Table(tasks, y, groups, sample_weight)
+    if table.has_rows:
+        collected = _from_table(table, check=False)
+    else:
         items = enumerate(as_list(tasks))
         collected = [_with_names(as_task(item, i, check=False)) for i, item in items]
-    else:
-        collected = _from_table(tasks, y, groups, check=False)
     collected = [_with_plain_targets(task, label(task, i)) for i, task in enumerate(collected)]
     check_consistent_rows(collected)
     return collected
 
 
-def validation_table(tasks: Any, y: Any, groups: Any) -> tuple[Any, Any, Any] | None:
-    """Return the (X, y, groups) of validation tasks that are a table, None if they are not.
+def validation_table(
+    tasks: Any, y: Any, groups: Any, sample_weight: Any = None
+) -> tuple[Any, ...] | None:
+    """Return validation tasks that are a table as the fields of a `Table`, None if they are none.
 
-    A table is a tuple (X, y, groups), or a frame with the columns that `y` and `groups` name in
-    the table of meta-training.
+    A table is a tuple (X, y, groups), or a frame with the columns that `y`, `groups` and
+    `sample_weight` name in the table of meta-training.
     """
     check_container(tasks, "validation_tasks")
     if isinstance(tasks, tuple) and len(tasks) == 3:
@@ -152,12 +197,13 @@ def validation_table(tasks: Any, y: Any, groups: Any) -> tuple[Any, Any, Any] | 
             return tasks
     if not is_frame(tasks):
         return None
-    if hasattr(y, "shape") or hasattr(groups, "shape") or y is None or groups is None:
+    names = y, groups, sample_weight
+    if any(hasattr(name, "shape") for name in names) or y is None or groups is None:
         raise TaskError(
-            "validation_tasks is a frame, but y and groups of meta_fit are not names of columns. "
-            "Use validation_tasks=(X, y, groups)."
+            "validation_tasks is a frame, but y and groups (or sample_weight) of meta_fit are not "
+            "names of columns. Use validation_tasks=(X, y, groups), or tasks with weights."
         )
-    return tasks, y, groups
+    return tasks, *(names[:2] if sample_weight is None else names)
 
 
 def as_task(item: Any, i: int, *, check: bool = True) -> Task:
@@ -247,14 +293,16 @@ def _with_names(task: Task) -> Task:
         return task
     pandas = need("pandas", "pandas", "A Task with column names in a MetaPipeline")
     frame = pandas.DataFrame(np.array(task.X), columns=list(task.feature_names_in))
-    return Task(frame.infer_objects(), task.y, support=task.support, name=task.name)
+    parts = frame.infer_objects(), task.y, task.feature_names_in, task.support, task.name
+    return named_task(*parts, task.sample_weight)
 
 
-def _from_table(X: Any, y: Any, groups: Any, *, check: bool = True) -> list[Task]:
+def _from_table(table: Table, *, check: bool = True) -> list[Task]:
+    X, y, groups, weight = table
     if y is None or groups is None:
         lacking = "y" if y is None else "groups"
         raise TaskError(f"A table of rows needs both y= and groups=; {lacking} is missing.")
-    X, y, groups = from_columns(X, y, groups)
+    X, y, groups, weight = from_columns(X, y, groups, weight)
     columns, y = feature_names(X), frozen(y, "y")
     if check:
         X = frozen_rows(X, "X")
@@ -270,8 +318,12 @@ def _from_table(X: Any, y: Any, groups: Any, *, check: bool = True) -> list[Task
     if len(y) == 0:
         raise TaskError("tasks is empty: the table has no rows.")
     rows = groups.rows()
-    parts = zip(split_rows(X, rows), split_array(y, rows), map(str, groups.labels), strict=True)
-    return [assemble_task(*table, part, columns, None, name) for table, part, name in parts]
+    weights: Iterable[Any] = repeat(None, len(rows))
+    if weight is not None:
+        weights = split_array(as_weights(weight, shapes[0], "sample_weight"), rows)
+    names = map(str, groups.labels)
+    parts = zip(split_rows(X, rows), split_array(y, rows), names, weights, strict=True)
+    return [assemble_task(*place, y, columns, None, name, w) for place, y, name, w in parts]
 
 
 # ---- checks of one task, and of several against one another ----------------------------------
@@ -397,7 +449,9 @@ def name_of_task(name: str | None, i: int) -> str:
 def _with_plain_types(task: Task, input_name: str) -> Task:
     X = task.X  # which may be read from a file
     rows = as_rows(X, f"{input_name}: X", task.feature_names_in)
-    y = as_targets(task.y, f"{input_name}: y")
+    y, weight = as_targets(task.y, f"{input_name}: y"), task.sample_weight
+    if weight is not None and not weight.any():  # of a table with weights in other tasks
+        raise TaskError(f"{input_name}: sample_weight of shape {weight.shape} is 0 for every row.")
     same_rows = type(rows) is type(X) and rows.dtype == X.dtype  # X may be a frame
     if same_rows and y.dtype == task.y.dtype:
         return task
@@ -491,6 +545,7 @@ def usable_tasks(
     X: Any,
     y: Any = None,
     groups: Any = None,
+    sample_weight: Any = None,
     *,
     target_type: str | None = None,
     unusable: str = "skip",
@@ -501,15 +556,17 @@ def usable_tasks(
     Rows must be like those of most tasks. An error is raised if it concerns all tasks, if no task
     can be used, and, with ``unusable="raise"``, for the first that cannot.
     """
+    table = Table(X, y, groups, sample_weight)
     if unusable == "raise":
-        tasks = (
-            collect_tasks(X, y, groups) if raw else as_tasks(X, y, groups, target_type=target_type)
-        )
-        return UsableTasks(list(tasks), list(range(len(tasks))))
-    is_table = y is not None or groups is not None
-    items = _from_table(X, y, groups, check=not raw) if is_table else as_list(X)
+        if raw:
+            tasks = collect_tasks(*table)
+        else:
+            options = {"sample_weight": sample_weight, "target_type": target_type}
+            tasks = [*as_tasks(X, y, groups, **options)]
+        return UsableTasks(tasks, list(range(len(tasks))))
+    items = _from_table(table, check=not raw) if table.has_rows else as_list(X)
     usable = UsableTasks(items, list(range(len(items))))
-    if not is_table:
+    if not table.has_rows:
         usable.map(lambda item, i: as_task(item, i, check=not raw))
     if raw:
         usable.map(lambda task, i: _with_plain_targets(_with_names(task), label(task, i)))

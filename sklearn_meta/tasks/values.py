@@ -1,4 +1,4 @@
-"""Checks of X, y and groups: one function for each, which every entry point calls."""
+"""Checks of X, y, groups and weights: one function for each, which every entry point calls."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ __all__ = [
     "as_rows",
     "as_target_type",
     "as_targets",
+    "as_weights",
     "holds_targets",
     "kind_of_targets",
     "missing",
@@ -42,6 +43,9 @@ NOUNS = {
     "c": "complex numbers",
     "V": "records of a structured dtype",
 }
+
+LARGE_WEIGHT = 1e12  # above it, and below its inverse, only the ratios of weights count
+LEAST_RATIO = 1e-24  # of a weight to the largest, so that single precision holds both
 
 
 # ---- rows ------------------------------------------------------------------------------------
@@ -213,6 +217,36 @@ def _convert_objects(y: NDArray[Any], input_name: str) -> NDArray[Any]:
         f"{input_name} of shape {y.shape} mixes kinds of label: {', '.join(nouns)}. Convert them "
         "to strings or integers."
     )
+
+
+# ---- weights ---------------------------------------------------------------------------------
+
+
+def as_weights(values: Any, shape: tuple[int, ...], input_name: str) -> NDArray[np.float64]:
+    """Return one finite weight for each row of an X of this shape, which must not all be 0."""
+    weight = frozen(values, input_name)
+    if weight.shape != shape[:1]:
+        raise TaskError(
+            f"{input_name} must be (n_rows,), one weight for each row; got shape {weight.shape} "
+            f"for X of shape {shape}."
+        )
+    try:
+        weight = weight.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise TaskError(f"{input_name} of shape {weight.shape} holds no numbers: {error}") from None
+    if not np.isfinite(weight).all():
+        problem = "contains NaN" if np.isnan(weight).any() else "contains infinity"
+        raise TaskError(f"{input_name} of shape {weight.shape} {problem}.")
+    if (weight < 0).any() or not weight.any():
+        raise TaskError(
+            f"{input_name} of shape {weight.shape} must not be negative, nor zero for all rows."
+        )
+    largest = float(weight.max())
+    weight[weight < LEAST_RATIO * largest] = 0
+    if not 1 / LARGE_WEIGHT <= largest <= LARGE_WEIGHT:  # which single precision may not hold
+        weight = weight / largest * np.clip(largest, 1 / LARGE_WEIGHT, LARGE_WEIGHT)
+    weight.flags.writeable = False
+    return weight
 
 
 # ---- groups ----------------------------------------------------------------------------------

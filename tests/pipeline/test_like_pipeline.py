@@ -229,9 +229,12 @@ def test_a_pipeline_is_fitted_when_its_last_step_is():
         assert pipe.classes_.tolist() == np.unique(TASK.y).tolist()
 
 
-def test_weights_need_the_name_of_a_step():
-    with pytest.raises(ValueError, match=r"Pipeline\.fit does not accept the sample_weight"):
-        three().meta_fit(BLOBS).fit(TASK.X, TASK.y, sample_weight=np.ones(len(TASK.y)))
+def test_weights_go_to_the_last_step():
+    weight, pipe = np.arange(1.0, 1 + len(TASK.y)), three().meta_fit(BLOBS)
+    P = pipe.fit(TASK.X, TASK.y, sample_weight=weight).predict_proba(TASK.X)
+    by_name = {f"{pipe.steps[-1][0]}__sample_weight": weight}
+    np.testing.assert_array_equal(P, pipe.fit(TASK.X, TASK.y, **by_name).predict_proba(TASK.X))
+    assert not np.array_equal(P, pipe.fit(TASK.X, TASK.y).predict_proba(TASK.X))
 
 
 @each_scope
