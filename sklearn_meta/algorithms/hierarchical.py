@@ -38,7 +38,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_meta.base.numpy_learner import NumpyMetaLearner, flat_rows
-from sklearn_meta.base.validation import labels_of
+from sklearn_meta.base.validation import labels_of, validate_query
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.outer.labels import LabelCounts
 from sklearn_meta.parameters import check_parameter, integer, option, real
@@ -233,7 +233,7 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
         """Add the information of rows to that of earlier ones, or to none with `reset`."""
         priors = self.check_meta_fitted()
         if not reset:
-            validate_data(self, X, reset=False, skip_check_array=True)
+            validate_query(self, X, allow_nd=True, least=0)
         rows, y = self._check_support(X, y, len(priors[0].mean) - 1, "real")
         if len(y) == 0 and y.ndim == 1:
             y = np.empty((0, len(priors)))[:, 0 if len(priors) == 1 else slice(None)]
@@ -274,7 +274,7 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
             included.
         """
         check_is_fitted(self)
-        validate_data(self, X, reset=False, skip_check_array=True)
+        validate_query(self, X, allow_nd=True)
         rows = self._check_rows(X, self.coef_.shape[-1])
         y: Array = rows @ self.coef_.T + self.intercept_
         if not return_std:
@@ -597,7 +597,7 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
     def _add(self, X: Any, y: Any, classes: Any = None, *, reset: bool) -> HierarchicalClassifier:
         """Add rows to the sums of earlier ones, or to none with `reset`."""
         if not reset:
-            validate_data(self, X, reset=False, skip_check_array=True)
+            validate_query(self, X, allow_nd=True, least=0)
         rows, y = self._check_support(X, y, self._n_features, "class")
         if reset and len(y) == 0:
             raise ValueError(
@@ -628,7 +628,7 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
             Probabilities in the order of `classes_`; rows sum to 1.
         """
         check_is_fitted(self)
-        validate_data(self, X, reset=False, skip_check_array=True)
+        validate_query(self, X, allow_nd=True)
         rows, model = self._check_rows(X, self._n_features), self._adapted
         if isinstance(model, LogitPrior):
             return model.predict_proba(rows)

@@ -60,9 +60,9 @@ def labels_of(y: NDArray[Any], *others: Any) -> NDArray[Any]:
     return np.unique(np.concatenate(parts))
 
 
-def validate_query(estimator: BaseEstimator, X: Any, *, allow_nd: bool) -> Any:
+def validate_query(estimator: BaseEstimator, X: Any, *, allow_nd: bool, least: int = 1) -> Any:
     """Return query rows, checked against the features that the estimator was fitted to."""
-    rows = as_rows(X, "X")
+    rows = as_rows(X, "X", least=least)
     validate_data(estimator, X if is_frame(X) else rows, reset=False, skip_check_array=True)
     check_ndim(estimator, rows, allow_nd)
     return rows
