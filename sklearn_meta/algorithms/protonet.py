@@ -185,8 +185,8 @@ class ProtoNetClassifier(MetaClassifier):
         Raises
         ------
         ValueError
-            If rows or labels are invalid, or with ``scaling="task"``, which standardises all rows
-            by statistics of the whole support.
+            If rows or labels are invalid, or with ``scaling="task"`` or a network with batch
+            statistics, where the features of a row depend on the whole support.
         """
         with self._unchanged_on_error():
             state, earlier = self._meta_state, vars(self).get("_adapted")
@@ -204,6 +204,12 @@ class ProtoNetClassifier(MetaClassifier):
             if earlier is not None:
                 X = X.astype(earlier.dtype, copy=False)
             self._adapted = self._adapt(X, targets, np.ones(len(X)))
+            if self._adapted.backbone.transductive:
+                raise ValueError(
+                    "partial_fit cannot add rows to batch statistics (norm='batch', or BatchNorm in "
+                    "a backbone of your own), which are those of the whole support. Call fit with "
+                    "all rows."
+                )
             if earlier is not None:
                 columns = np.searchsorted(self.classes_, old)
                 for name, total in self._adapted.phi.items():

@@ -246,9 +246,13 @@ def test_learners_that_need_all_rows_have_no_partial_fit():
     assert isinstance(error.value.__cause__, NotMetaFittedError)
 
 
-def test_statistics_of_the_support_cannot_be_added_to():
-    clf = ProtoNetClassifier(**SHORT, scaling="task").meta_fit(BLOBS)
-    with pytest.raises(ValueError, match="scaling='task'"):
+@pytest.mark.parametrize(
+    ("param", "words"),
+    [({"scaling": "task"}, "scaling='task'"), ({"norm": "batch"}, "batch statistics")],
+)
+def test_statistics_of_the_support_cannot_be_added_to(param, words):
+    clf = ProtoNetClassifier(**SHORT, **param).meta_fit(BLOBS)
+    with pytest.raises(ValueError, match=words):
         clf.partial_fit(BLOBS[0].X, BLOBS[0].y)
     assert not clf.__sklearn_is_fitted__()
 
