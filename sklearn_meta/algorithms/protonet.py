@@ -206,9 +206,9 @@ class ProtoNetClassifier(MetaClassifier):
             self._adapted = self._adapt(X, targets, np.ones(len(X)))
             if self._adapted.backbone.transductive:
                 raise ValueError(
-                    "partial_fit cannot add rows to batch statistics (norm='batch', or BatchNorm in "
-                    "a backbone of your own), which are those of the whole support. Call fit with "
-                    "all rows."
+                    "partial_fit cannot add rows to batch statistics (norm='batch', or BatchNorm "
+                    "in a backbone of your own), which are those of the whole support. Call fit "
+                    "with all rows."
                 )
             if earlier is not None:
                 columns = np.searchsorted(self.classes_, old)
