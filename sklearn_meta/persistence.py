@@ -48,7 +48,7 @@ ESTIMATORS = [
 ESTIMATORS += [
     *(
         ("sklearn_meta.algorithms.hierarchical", name)
-        for name in ("ClassMeans", "ClassPrior", "CoefPrior", "LogitPrior")
+        for name in ("ClassPrior", "ClassSums", "CoefInformation", "CoefPrior", "LogitPrior")
     ),
     *(
         ("sklearn_meta.ensemble", name)

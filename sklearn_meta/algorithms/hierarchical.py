@@ -4,7 +4,10 @@ Regression, with coefficients that differ (N. Laird and J. Ware, "Random-Effects
 Longitudinal Data", Biometrics 1982, equations 2.1 and 3.1):
 
     y = X b_t + e,    b_t ~ N(m, S),    e ~ N(0, s2 I),    X = [1, x],
-    E[b_t | support] = m + S X' (X S X' + s2 I)^-1 (y - X m).
+    b_t = m + L v,    S = L L',    v | support ~ N((I + A)^-1 h, (I + A)^-1),
+    A = L' X' X L / s2,    h = L' X' (y - X m) / s2.
+
+A and h are what the support adds to the natural parameters of N(0, I): sums over its rows.
 
 Classification of labels that all tasks share, with coefficients that differ (G. Wong and W. Mason,
 "The Hierarchical Logistic Regression Model for Multilevel Analysis", 1985; the equations of EM are
@@ -17,6 +20,8 @@ Discriminant Analysis", ECCV 2006), in the basis where rows scatter by I and cla
 
     x | class ~ N(mu, I),    mu ~ N(m, diag(v)),
     E[mu | n rows of mean c] = m + n v / (n v + 1) (c - m),    Var = v / (n v + 1).
+
+The rows of a class matter through their number n and their sum n c alone.
 """
 
 from __future__ import annotations
@@ -29,10 +34,11 @@ from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.covariance import LedoitWolf
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_meta.base.numpy_learner import NumpyMetaLearner, flat_rows
-from sklearn_meta.base.validation import validate_weight
+from sklearn_meta.base.validation import labels_of, validate_query, validate_weight
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.outer.labels import LabelCounts
 from sklearn_meta.parameters import check_parameter, integer, option, real
@@ -49,6 +55,17 @@ LEAST_NOISE = 1e-8  # variance, of a standardised target: without noise EM has n
 # ---- regression --------------------------------------------------------------------------------
 
 
+class CoefInformation(NamedTuple):
+    """What rows add to the natural parameters of the coefficients of a task."""
+
+    precision: Array  # A
+    shift: Array  # h
+
+    def plus(self, other: CoefInformation) -> CoefInformation:
+        """Return the information of the rows of both."""
+        return CoefInformation(self.precision + other.precision, self.shift + other.shift)
+
+
 class CoefPrior(NamedTuple):
     """Prior N(mean, cov) of [intercept, slopes] of one output, and the variance of the noise."""
 
@@ -56,20 +73,17 @@ class CoefPrior(NamedTuple):
     cov: Array
     noise: float
 
-    def posterior_root(self, X: Array) -> Array:
-        """Compute R with R R' the posterior covariance L (I + L' X' X L / s2)^-1 L', S = L L'."""
-        L = square_root(self.cov)
-        A = X @ L / np.sqrt(self.noise)
-        values, vectors = np.linalg.eigh(A.T @ A)
-        return np.asarray(L @ (vectors / np.sqrt(1 + np.maximum(values, 0))))
+    def information(self, X: Array, y: Array) -> CoefInformation:
+        """Compute A and h of the rows of a design."""
+        Z = X @ square_root(self.cov)
+        return CoefInformation(Z.T @ Z / self.noise, Z.T @ (y - X @ self.mean) / self.noise)
 
-    def posterior_mean(self, X: Array, y: Array) -> Array:
-        """Compute m + S X' (X S X' + s2 I)^-1 (y - X m), which inverts no S."""
-        if len(X) == 0:
-            return self.mean
-        SX = self.cov @ X.T
-        gram = X @ SX + self.noise * np.eye(len(X))
-        return np.asarray(self.mean + SX @ np.linalg.lstsq(gram, y - X @ self.mean, rcond=None)[0])
+    def posterior(self, rows: CoefInformation) -> tuple[Array, Array]:
+        """Compute the posterior mean of the coefficients, and R with R R' their covariance."""
+        values, vectors = np.linalg.eigh(rows.precision)
+        root = vectors / np.sqrt(1 + np.maximum(values, 0))  # of (I + A)^-1
+        R = square_root(self.cov) @ root
+        return self.mean + R @ (root.T @ rows.shift), np.asarray(R)
 
 
 class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
@@ -77,7 +91,8 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
 
     y = [1, x] b_t + e with b_t ~ N(m, S) and e ~ N(0, s^2). `meta_fit` learns m, S and s from all
     rows of all tasks by EM; `fit` computes the posterior of b_t for a new task, and without any row
-    (``fit(X[:0], y[:0])``) takes the prior.
+    (``fit(X[:0], y[:0])``) takes the prior. `partial_fit` adds rows to the support: the natural
+    parameters of the posterior are sums over its rows, which are not kept.
 
     Parameters
     ----------
@@ -93,6 +108,8 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
     ----------
     coef_, intercept_ : ndarray
         Coefficients of the fitted task, as in scikit-learn's linear models.
+    n_features_in_, feature_names_in_ : int, ndarray
+        Number and names of the features of the support.
     skipped_tasks_ : list of tuple
         (position, name, reason) of each task that `meta_fit` skipped.
 
@@ -126,6 +143,9 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
         self.max_iter = max_iter
         self.tol = tol
         self.unusable = unusable
+
+    coef_: Array
+    _adapted: list[CoefInformation]  # of the support, for each output
 
     def meta_fit(self, tasks: Any, *, validation_tasks: Any = None) -> HierarchicalRegressor:
         """Learn the prior of the coefficients.
@@ -195,7 +215,36 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
         self : object
             The estimator with `coef_` and `intercept_`.
         """
+        return self._add(X, y, sample_weight, reset=True)
+
+    @available_if(lambda self: self.check_meta_fitted() is not None)  # type: ignore[untyped-decorator]
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> HierarchicalRegressor:
+        """Add rows to the support, without those of earlier calls; only after `meta_fit`.
+
+        The result is that of `fit` on the rows of all calls together, and of the last `fit`, if
+        there was one. A call that raises an error adds nothing.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, ...)
+            More rows of the support; there may be none.
+        y : array-like of shape (n_rows,) or (n_rows, n_outputs)
+            Their targets. Predictions have as many axes as in the first call.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Weights of the rows, as in `fit`.
+
+        Returns
+        -------
+        self : object
+            The estimator with `coef_` and `intercept_`.
+        """
+        return self._add(X, y, sample_weight, reset=not hasattr(self, "coef_"))
+
+    def _add(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> HierarchicalRegressor:
+        """Add the information of rows to that of earlier ones, or to none with `reset`."""
         priors = self.check_meta_fitted()
+        if not reset:
+            validate_query(self, X, allow_nd=True, least=0)
         rows, y = self._check_support(X, y, len(priors[0].mean) - 1, "real")
         if len(y) == 0 and y.ndim == 1:
             y = np.empty((0, len(priors)))[:, 0 if len(priors) == 1 else slice(None)]
@@ -208,10 +257,15 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
         root = np.sqrt(validate_weight(sample_weight, rows))[:, None]
         design, Y = root * design, root * Y
         pairs = zip(priors, Y.T, strict=True)
-        b = np.stack([prior.posterior_mean(design, target) for prior, target in pairs])
-        b = b[0] if y.ndim == 1 else b
-        self.intercept_, self.coef_ = b[..., 0], b[..., 1:]
-        self._adapted = design
+        total = [prior.information(design, target) for prior, target in pairs]
+        if reset:
+            validate_data(self, X, skip_check_array=True)
+        else:
+            total = [rows.plus(more) for rows, more in zip(self._adapted, total, strict=True)]
+        means = [prior.posterior(rows)[0] for prior, rows in zip(priors, total, strict=True)]
+        flat = y.ndim == 1 if reset else self.coef_.ndim == 1
+        b = means[0] if flat else np.stack(means)
+        self.intercept_, self.coef_, self._adapted = b[..., 0], b[..., 1:], total
         return self
 
     def predict(self, X: Any, return_std: bool = False) -> Array | tuple[Array, Array]:
@@ -233,14 +287,14 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
             included.
         """
         check_is_fitted(self)
+        validate_query(self, X, allow_nd=True)
         rows = self._check_rows(X, self.coef_.shape[-1])
         y: Array = rows @ self.coef_.T + self.intercept_
         if not return_std:
             return y
         design = _with_constant(rows)
         variances = [
-            np.sum((design @ prior.posterior_root(self._adapted)) ** 2, axis=1) + prior.noise
-            for prior in self.check_meta_fitted()
+            np.sum((design @ root) ** 2, axis=1) + prior.noise for prior, root in self._roots()
         ]
         return y, np.sqrt(np.stack(variances, axis=1)).reshape(y.shape)
 
@@ -268,11 +322,15 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
         rng = check_random_state(random_state)
         design = _with_constant(self._check_rows(X, self.coef_.shape[-1]))
         draws = []
-        for prior in self.check_meta_fitted():
-            root = design @ prior.posterior_root(self._adapted)
+        for prior, root in self._roots():
             noise = np.sqrt(prior.noise) * rng.normal(size=(len(design), n_samples))
-            draws.append(root @ rng.normal(size=(root.shape[1], n_samples)) + noise)
+            draws.append(design @ root @ rng.normal(size=(root.shape[1], n_samples)) + noise)
         return np.asarray(mean[..., None] + np.stack(draws, axis=1).reshape(*mean.shape, -1))
+
+    def _roots(self) -> list[tuple[CoefPrior, Array]]:
+        """Return for each output its prior, and R with R R' the posterior covariance."""
+        pairs = zip(self.check_meta_fitted(), self._adapted, strict=True)
+        return [(prior, prior.posterior(rows)[1]) for prior, rows in pairs]
 
 
 def _with_constant(X: Array) -> Array:
@@ -336,6 +394,26 @@ class ClassPrior(NamedTuple):
     variance: Array
 
 
+class ClassSums(NamedTuple):
+    """Number and sum of the rows of each class of a task: all that its posterior depends on."""
+
+    counts: Array  # (n_labels,)
+    sums: Array  # (n_labels, n_features)
+
+    @classmethod
+    def of(cls, X: Array, y: NDArray[Any], weight: Array, classes: NDArray[Any]) -> ClassSums:
+        """Add the weighted rows of each of some sorted classes."""
+        Y = (y[:, None] == classes) * weight[:, None]
+        return cls(Y.sum(axis=0), Y.T @ X)
+
+    def plus(self, rows: ClassSums, columns: NDArray[np.intp]) -> ClassSums:
+        """Return these sums with those of other rows, whose classes are these columns."""
+        counts, sums = self.counts.copy(), self.sums.copy()
+        counts[columns] += rows.counts
+        sums[columns] += rows.sums
+        return ClassSums(counts, sums)
+
+
 class ClassMeans(NamedTuple):
     """Posterior of the class means of a task, in the basis of its prior."""
 
@@ -366,7 +444,8 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
     and mu ~ N(m, B). `meta_fit` estimates m, B and W by moments (W with Ledoit-Wolf shrinkage);
     `fit` computes the posterior of each mean, and classes are predicted by their predictive
     densities. Labels of at least two tasks have a mean m of each label, other labels that of all
-    classes.
+    classes. `partial_fit` adds rows to the support: the posterior depends on the number and the sum
+    of the rows of each class.
 
     Parameters
     ----------
@@ -439,7 +518,7 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
         self.tol = tol
         self.unusable = unusable
 
-    _adapted: LogitPrior | ClassMeans
+    _adapted: LogitPrior | ClassSums  # of the support: its posterior, or what that depends on
 
     def meta_fit(self, tasks: Any, *, validation_tasks: Any = None) -> HierarchicalClassifier:
         """Learn how the tasks of a population differ.
@@ -495,20 +574,79 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
             The estimator, ready to predict.
         """
         prior = self.check_meta_fitted()
-        X, y = self._check_support(X, y, self._n_features, "class")
-        weight = validate_weight(sample_weight, X)
-        X, y, weight = X[weight > 0], y[weight > 0], weight[weight > 0]
-        for name in {"coef_", "intercept_"} & vars(self).keys():
-            delattr(self, name)
         if not isinstance(prior, LogitPrior):
-            self.classes_, self._adapted = _posterior_of_means(prior, X, y, weight)
-            return self
+            return self._add(X, y, sample_weight, reset=True)
+        rows, y = self._check_support(X, y, self._n_features, "class")
+        weight = validate_weight(sample_weight, rows)
         classes, codes = _encode(y, prior.labels)
         mean, cov = posterior_of_logits(
-            _with_constant(X), codes, len(classes), prior.mean, prior.cov, weight
+            _with_constant(rows), codes, len(classes), prior.mean, prior.cov, weight
         )
+        validate_data(self, X, skip_check_array=True)
         self.classes_, self._adapted = classes, LogitPrior(classes, mean, cov)
         self.intercept_, self.coef_ = mean[:, 0], mean[:, 1:]
+        return self
+
+    def _has_class_means(self) -> bool:
+        """Return True, or raise an error that says why rows cannot be added."""
+        if isinstance(self.check_meta_fitted(), LogitPrior):
+            raise ValueError(
+                "The posterior of a logistic regression, which HierarchicalClassifier learns where "
+                "tasks share their labels, depends on all rows. Call fit with all of them."
+            )
+        return True
+
+    @available_if(_has_class_means)  # type: ignore[untyped-decorator]
+    def partial_fit(
+        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
+    ) -> HierarchicalClassifier:
+        """Add rows to the support, without those of earlier calls; for labels of one task only.
+
+        The result is that of `fit` on the rows of all calls together, and of the last `fit`, if
+        there was one. A call that raises an error adds nothing. Where tasks share their labels
+        there is no `partial_fit`: the posterior of a logistic regression depends on all rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, ...)
+            More rows of the support.
+        y : array-like of shape (n_rows,)
+            Their labels; there may be new ones.
+        classes : array-like of shape (n_classes,), default=None
+            Labels for which `classes_` should have an entry already. A class without rows is
+            predicted by the prior of its mean.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Weights of the rows, as in `fit`.
+
+        Returns
+        -------
+        self : object
+            The estimator, ready to predict.
+        """
+        return self._add(X, y, sample_weight, classes, reset=not hasattr(self, "classes_"))
+
+    def _add(
+        self, X: Any, y: Any, sample_weight: Any, classes: Any = None, *, reset: bool
+    ) -> HierarchicalClassifier:
+        """Add rows to the sums of earlier ones, or to none with `reset`."""
+        if not reset:
+            validate_query(self, X, allow_nd=True, least=0)
+        rows, y = self._check_support(X, y, self._n_features, "class")
+        if reset and len(y) == 0:
+            raise ValueError(
+                "X has no rows; a minimum of 1 is required, because labels mean something only "
+                "within their task, and no class has a prior. With labels='shared', meta_fit "
+                "learns one."
+            )
+        weight = validate_weight(sample_weight, rows)
+        counts = weight > 0
+        labels = labels_of(y[counts], classes, None if reset else self.classes_)
+        total = ClassSums.of(rows[counts], y[counts], weight[counts], labels)
+        if reset:
+            validate_data(self, X, skip_check_array=True)
+        elif isinstance(self._adapted, ClassSums):
+            total = total.plus(self._adapted, np.searchsorted(labels, self.classes_))
+        self.classes_, self._adapted = labels, total
         return self
 
     def predict_proba(self, X: Any) -> Array:
@@ -525,7 +663,12 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
             Probabilities in the order of `classes_`; rows sum to 1.
         """
         check_is_fitted(self)
-        return self._adapted.predict_proba(self._check_rows(X, self._n_features))
+        validate_query(self, X, allow_nd=True)
+        rows, model = self._check_rows(X, self._n_features), self._adapted
+        if isinstance(model, LogitPrior):
+            return model.predict_proba(rows)
+        labels = self.classes_.tolist()
+        return _posterior_of_means(self.check_meta_fitted(), labels, model).predict_proba(rows)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Predict the most likely class of each row.
@@ -576,27 +719,19 @@ def _encode(y: NDArray[Any], labels: NDArray[Any]) -> tuple[NDArray[Any], NDArra
 
 
 def _posterior_of_means(
-    priors: Sequence[ClassPrior], X: Array, y: NDArray[Any], weight: Array
-) -> tuple[NDArray[Any], ClassMeans]:
-    """Return the classes of a support, and the posterior of their means."""
-    if len(y) == 0:
-        raise ValueError(
-            "X has no rows; a minimum of 1 is required, because labels mean something only within "
-            "their task, and no class has a prior. With labels='shared', meta_fit learns one."
-        )
-    classes, codes = np.unique(y, return_inverse=True)
-    counts = np.bincount(codes, weight)
-    labels, (prior, *by_label) = classes.tolist(), priors
+    priors: Sequence[ClassPrior], labels: Sequence[Any], rows: ClassSums
+) -> ClassMeans:
+    """Return the posterior of the means of the classes of a task."""
+    prior, *by_label = priors
     means = prior.means
     if by_label and set(labels) <= set(by_label[0].labels or ()):
         prior = by_label[0]
         means = prior.means[[(prior.labels or []).index(k) for k in labels]]
-    m = means @ prior.basis
-    c = np.stack([_mean(X[y == k], weight[y == k]) for k in classes]) @ prior.basis
-    n, v = counts[:, None], prior.variance
+    n, v = rows.counts[:, None], prior.variance
+    m, c = means @ prior.basis, rows.sums / np.maximum(n, 1) @ prior.basis
     mean, variance = m + n * v / (n * v + 1) * (c - m), v / (n * v + 1) + 1
-    share = (counts + 1) / (weight.sum() + len(counts))
-    return classes, ClassMeans(prior.basis, mean, variance, share)
+    share = (rows.counts + 1) / (rows.counts.sum() + len(labels))
+    return ClassMeans(prior.basis, mean, variance, share)
 
 
 def _logit_prior(tasks: Sequence[Task], max_iter: int, tol: float) -> LogitPrior:

@@ -3,6 +3,10 @@
     c_k = mean of f(x) over the support rows of class k                        (eq. 1)
     p(y = k | x) = softmax_k( -d(f(x), c_k) )                                  (eq. 2)
 
+The support matters through the sums of each class alone, to which rows only add:
+
+    phi = (S_k, n_k),    S_k = sum of f(x) over the rows of class k,  n_k their number.
+
 Snell, Swersky and Zemel, "Prototypical Networks for Few-shot Learning", NeurIPS 2017.
 """
 
@@ -10,19 +14,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
+from sklearn.utils.metaestimators import available_if
 from torch import Tensor
 
 from sklearn_meta.base import MetaClassifier
+from sklearn_meta.base.validation import labels_of, validate_weight
 from sklearn_meta.functional import (
     Params,
-    classes_present,
+    class_means,
+    class_sums,
     cosine_distance,
-    prototypes,
     squared_euclidean,
 )
 from sklearn_meta.inner import Algorithm, Examples, Network, PosteriorHead
+from sklearn_meta.inner.algorithm import one_hot
 from sklearn_meta.inner.heads import LOG_PRECISION
 from sklearn_meta.parameters import Constraint, describe, option, param
 
@@ -51,16 +60,20 @@ class ProtoNet(Algorithm):
         return f.init(generator)
 
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
-        """Compute c_k, the mean of f(x_i) over the support rows of class k (eq. 1)."""
-        return {
-            "prototypes": prototypes(f(theta, support.X), support.y, support.weight),
-            "present": classes_present(support.y, support.weight),
-        }
+        """Compute S_k, the sum of f(x_i) over the support rows of class k, and their number n_k."""
+        sums, counts = class_sums(f(theta, support.X), support.y, support.weight)
+        return {"sums": sums, "counts": counts}
+
+    def parameters(self, theta: Params, phi: Params) -> Params:
+        """Compute c_k = S_k / n_k (eq. 1), and which classes the task has."""
+        c = class_means(phi["sums"], phi["counts"])
+        return {"prototypes": c, "present": phi["counts"] > 0}
 
     def predict(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:
         """Compute log p(y = k | x) = -d(f(x), c_k) + const (eq. 2)."""
-        logits = -self.distance(f(theta, X), phi["prototypes"])
-        return logits.masked_fill(~phi["present"].unsqueeze(-2), -torch.inf)
+        adapted = self.parameters(theta, phi)
+        logits = -self.distance(f(theta, X), adapted["prototypes"])
+        return logits.masked_fill(~adapted["present"].unsqueeze(-2), -torch.inf)
 
     def with_shared_labels(self) -> PosteriorProtoNet:
         """Return the algorithm whose prototypes shrink toward learned ones."""
@@ -68,10 +81,10 @@ class ProtoNet(Algorithm):
 
 
 @dataclass(frozen=True)
-class PosteriorProtoNet(Algorithm):
+class PosteriorProtoNet(ProtoNet):
     """Prototypes of labels that tasks share: they shrink toward learned ones, as do their shares.
 
-        c_k = (s m_k + sum of f(x) over the rows of class k) / (s + n_k)
+        c_k = (s m_k + S_k) / (s + n_k)
         p_k = (a_k + n_k) / sum_j (a_j + n_j)
         p(y = k | x) = softmax_k( -t d(f(x), c_k) + log p_k )
 
@@ -87,22 +100,21 @@ class PosteriorProtoNet(Algorithm):
         Maps embedded rows (*B, n, d) and prototypes (*B, n_way, d) to distances (*B, n, n_way).
     """
 
-    distance: Distance
-
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
         """Draw the weights of the embedding, and start the prior."""
         prior = PosteriorHead().init(n_outputs, f.n_features_out, generator)
         return f.init(generator) | prior
 
-    def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
+    def parameters(self, theta: Params, phi: Params) -> Params:
         """Compute c_k and log p_k."""
-        c, log_shares = PosteriorHead().posterior(f(theta, support.X), theta, support)
+        c, log_shares = PosteriorHead().posterior(theta, phi["sums"], phi["counts"])
         return {"prototypes": c, "log_shares": log_shares}
 
     def predict(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:
         """Compute log p(y = k | x) = -t d(f(x), c_k) + log p_k + const."""
-        distances = self.distance(f(theta, X), phi["prototypes"])
-        return phi["log_shares"].unsqueeze(-2) - theta[LOG_PRECISION].exp() * distances
+        adapted = self.parameters(theta, phi)
+        distances = self.distance(f(theta, X), adapted["prototypes"])
+        return adapted["log_shares"].unsqueeze(-2) - theta[LOG_PRECISION].exp() * distances
 
 
 @describe
@@ -111,7 +123,8 @@ class ProtoNetClassifier(MetaClassifier):
     """Classifier by the nearest class mean in a learned embedding.
 
     The outer loop learns the embedding f. The inner loop averages the embedded support rows of each
-    class, c_k, without a gradient step; p(y = k | x) is the softmax of -d(f(x), c_k).
+    class, c_k, without a gradient step; p(y = k | x) is the softmax of -d(f(x), c_k). `partial_fit`
+    adds rows to the support: it keeps the sum of the embedded rows of each class, and no row.
 
     See Also
     --------
@@ -145,6 +158,76 @@ class ProtoNetClassifier(MetaClassifier):
         """Maps embedded rows (*B, n, d) and prototypes (*B, n_way, d) to distances
         (*B, n, n_way).""",
     )
+
+    @available_if(lambda self: self.theta_ is not None)  # type: ignore[untyped-decorator]
+    def partial_fit(
+        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
+    ) -> ProtoNetClassifier:
+        """Add rows to the support, without those of earlier calls; only after `meta_fit`.
+
+        The result is that of `fit` on the rows of all calls together, and of the last `fit`, if
+        there was one. A call that raises an error adds nothing.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_rows, n_features), or (n_rows, ...)
+            More rows of the support, with the features of the first ones. They are computed in the
+            precision of the first ones.
+        y : array-like of shape (n_rows,)
+            Labels. If labels are local to the task, there may be new ones.
+        classes : array-like of shape (n_classes,), default=None
+            Labels for which `classes_` should have an entry already. The probability of one without
+            rows is 0, or what the prior and the other rows say if labels are shared.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Weights of the rows, as in `fit`.
+
+        Returns
+        -------
+        self : object
+            Ready to predict.
+
+        Raises
+        ------
+        ValueError
+            If rows or labels are invalid, or with ``scaling="task"``, a network with batch
+            statistics, or ``class_weight="balanced"`` of labels that are local to a task: the
+            features or the weight of a row then depend on the whole support.
+        """
+        with self._unchanged_on_error():
+            state, earlier = self._meta_state, vars(self).get("_adapted")
+            if state is not None and state.by_task:
+                raise ValueError(
+                    "partial_fit cannot add rows with scaling='task': it standardises rows by "
+                    "statistics of the whole support, which more rows change. Call fit with all "
+                    "rows, or meta_fit with another scaling."
+                )
+            class_weights = self._class_weights([])
+            if class_weights is not None and class_weights.of_column is None:
+                raise ValueError(
+                    "partial_fit cannot add rows with class_weight='balanced' where labels are "
+                    "local to a task: the weights are those of the whole support, which more rows "
+                    "change. Call fit with all rows."
+                )
+            X, y = self._validate_support(X, y, reset=earlier is None)
+            weight = validate_weight(sample_weight, X)
+            old: Any = None if earlier is None else self.classes_
+            labels = labels_of(y, old, classes)
+            self.classes_ = self.label_space.of_outputs(labels, type(self).__name__)
+            targets = one_hot(np.searchsorted(self.classes_, y), len(self.classes_))
+            if earlier is not None:
+                X = X.astype(earlier.dtype, copy=False)
+            self._adapted = self._adapt(X, targets, weight, class_weights)
+            if self._adapted.backbone.transductive:
+                raise ValueError(
+                    "partial_fit cannot add rows to batch statistics (norm='batch', or BatchNorm "
+                    "in a backbone of your own), which are those of the whole support. Call fit "
+                    "with all rows."
+                )
+            if earlier is not None:
+                columns = np.searchsorted(self.classes_, old)
+                for name, total in self._adapted.phi.items():
+                    total[columns] += earlier.phi[name]
+        return self
 
     def make_algorithm(self) -> ProtoNet:
         """Make the algorithm that the parameters describe."""

@@ -173,6 +173,7 @@ def _adapted_parameters(learner: Learner) -> tuple[Floats, Floats]:
     choice, chunks = rows.all_rows, []
     for places in learner.chunks(choice):
         phi = learner.adapt(choice, places).phi
+        phi = learner.algorithm.parameters(learner.start, phi)
         n, width = len(places), int(n_columns[places].max())
         numbers = {k: p.detach().cpu().double() for k, p in phi.items() if p.is_floating_point()}
         class_names = [k for k in numbers if local and not k.startswith(BODY)]

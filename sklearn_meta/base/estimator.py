@@ -492,7 +492,7 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
     def phi_(self) -> Mapping[str, NDArray[Any]]:
         """What the last `fit` adapted, by name, read-only arrays; raises without a `fit`."""
         check_is_fitted(self)
-        return Arrays({name: array.view() for name, array in self._adapted.phi.items()})
+        return Arrays(self._adapted.parameters())
 
     def reset_meta(self) -> BaseMetaLearner:
         """Forget the learned prior, and the adaptation with it.
@@ -595,14 +595,21 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
             self.__dict__.update(before)
             raise
 
-    def _validate_support(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Validate parameters and support, and compare both with the learned prior."""
+    def _validate_support(
+        self, X: Any, y: Any, *, reset: bool = True
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Validate parameters and support, and compare both with the learned prior.
+
+        With `reset`, X sets the features of the estimator; otherwise it must have the same.
+        """
         self.check_state()
         state, kind = self._meta_state, self.target_type
         # without rows, the prediction is that of the prior, if it has one
         has_prediction = state is not None and (kind == "real" or state.shared_labels)
         least = 0 if has_prediction else 1
-        X, y = validate_support(self, X, y, allow_nd=self._allow_nd(), kind=kind, least=least)
+        X, y = validate_support(
+            self, X, y, allow_nd=self._allow_nd(), kind=kind, least=least, reset=reset
+        )
         return validate_like_prior(self, X, state), y
 
     def _adapt(

@@ -71,8 +71,10 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
         """
         with self._unchanged_on_error():
             X, y = self._validate_support(X, y)
-            targets = self.encode_targets(y)
             state = self._meta_state
+            if len(y) == 0 and y.ndim == 1 and state is not None and state.n_targets > 1:
+                y = np.empty((0, state.n_targets))  # an empty list has no outputs
+            targets = self.encode_targets(y)
             if state is not None and targets.shape[1] != state.n_targets:
                 raise ValueError(
                     f"y has {targets.shape[1]} outputs (shape {y.shape}), but "

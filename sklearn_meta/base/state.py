@@ -68,6 +68,12 @@ class Adapted(NamedTuple):
         outputs = self._map(partial(self.algorithm.predict, self.backbone), X, device)
         return outputs.double().numpy()
 
+    def parameters(self) -> dict[str, NDArray[Any]]:
+        """Return the parameters of the adapted model as new arrays."""
+        device = torch.device("cpu")
+        theta = tensors_of(self.theta, device, torch_dtype(self.dtype))
+        return to_numpy(self.algorithm.parameters(theta, to_torch(self.phi, device)))
+
     def features(self, X: Any, device: torch.device) -> NDArray[Any]:
         """Return the output of the backbone, of shape (n_rows, n_features_out)."""
 

@@ -15,6 +15,7 @@ from sklearn_meta.tasks.validate import check_feature_names, names_of
 from sklearn_meta.tasks.values import as_rows, as_targets, as_weights, holds_targets
 
 __all__ = [
+    "labels_of",
     "validate_like_prior",
     "validate_query",
     "validate_rows",
@@ -24,26 +25,43 @@ __all__ = [
 
 
 def validate_support(
-    estimator: BaseEstimator, X: Any, y: Any, *, allow_nd: bool, kind: str, least: int = 1
+    estimator: BaseEstimator,
+    X: Any,
+    y: Any,
+    *,
+    allow_nd: bool,
+    kind: str,
+    least: int = 1,
+    reset: bool = True,
 ) -> tuple[Any, NDArray[Any]]:
     """Return rows and targets of a kind, "class" or "real", and set the features of the estimator.
 
-    There must be at least `least` rows. Sparse rows stay sparse.
+    There must be at least `least` rows. Sparse rows stay sparse. Without `reset`, the features must
+    be those of the estimator.
     """
-    if is_plain(estimator, X) and is_plain_target(y, len(X), kind):
+    if reset and is_plain(estimator, X) and is_plain_target(y, len(X), kind):
         estimator.n_features_in_ = X.shape[1]
         return X, y
     rows = as_rows(X, "X", least=least)
-    validate_data(estimator, X if is_frame(X) else rows, y, skip_check_array=True)
+    validate_data(estimator, X if is_frame(X) else rows, y, reset=reset, skip_check_array=True)
     check_ndim(estimator, rows, allow_nd)
     y = as_targets(y, "y", kind)
     check_consistent_length(rows, y)
     return rows, y
 
 
-def validate_query(estimator: BaseEstimator, X: Any, *, allow_nd: bool) -> Any:
+def labels_of(y: NDArray[Any], *others: Any) -> NDArray[Any]:
+    """Return the sorted labels of y and of other arrays, each of which may be None."""
+    parts = [y, *(as_targets(part, "classes", "class") for part in others if part is not None)]
+    parts = [part for part in parts if len(part)] or [y]  # no rows have no kind of label
+    if len({part.dtype.kind == "U" for part in parts}) > 1:
+        raise ValueError("The labels of y, classes and earlier calls mix strings and numbers.")
+    return np.unique(np.concatenate(parts))
+
+
+def validate_query(estimator: BaseEstimator, X: Any, *, allow_nd: bool, least: int = 1) -> Any:
     """Return query rows, checked against the features that the estimator was fitted to."""
-    rows = as_rows(X, "X")
+    rows = as_rows(X, "X", least=least)
     validate_data(estimator, X if is_frame(X) else rows, reset=False, skip_check_array=True)
     check_ndim(estimator, rows, allow_nd)
     return rows

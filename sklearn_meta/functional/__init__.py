@@ -23,6 +23,8 @@ from sklearn_meta.functional.losses import (
 )
 from sklearn_meta.functional.params import Params, as_params, as_vector, linear, with_gradient
 from sklearn_meta.functional.prototypes import (
+    class_means,
+    class_sums,
     classes_present,
     cosine_distance,
     posterior_prototypes,
@@ -43,6 +45,8 @@ __all__ = [
     "as_vector",
     "brier_score",
     "checkpointed",
+    "class_means",
+    "class_sums",
     "classes_present",
     "conjugate_gradients",
     "cosine_distance",

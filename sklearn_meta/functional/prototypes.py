@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 __all__ = [
+    "class_means",
+    "class_sums",
     "classes_present",
     "cosine_distance",
     "posterior_prototypes",
@@ -13,6 +15,66 @@ __all__ = [
     "prototypes",
     "squared_euclidean",
 ]
+
+
+def class_sums(Z: Tensor, y: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute the sums S_k = sum_i w_i y_ik z_i of the rows of each class, and their weights n_k.
+
+    Prototypes and shares of classes depend on the rows through these alone, and those of two sets
+    of rows are the sums of each.
+
+    Parameters
+    ----------
+    Z : Tensor of shape (*B, n, d)
+        Embedded support rows.
+    y : Tensor of shape (*B, n, n_way)
+        One-hot labels.
+    weight : Tensor of shape (*B, n)
+        Weights of the rows; 0 = padding.
+
+    Returns
+    -------
+    sums : Tensor of shape (*B, n_way, d)
+        Sums S_k, zero for classes that are padding.
+    counts : Tensor of shape (*B, n_way)
+        Weights n_k = sum_i w_i y_ik.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_meta.functional import class_sums
+    >>> Z, y = torch.tensor([[1.], [3.], [5.]]), torch.tensor([[1., 0.], [1., 0.], [0., 1.]])
+    >>> class_sums(Z, y, torch.ones(3))
+    (tensor([[4.],
+            [5.]]), tensor([2., 1.]))
+    """
+    # y may be by far the largest: no copy of it
+    return y.mT @ (weight.unsqueeze(-1) * Z), _mass(y, weight)
+
+
+def class_means(sums: Tensor, counts: Tensor) -> Tensor:
+    """Compute the mean of each class, S_k / n_k.
+
+    Parameters
+    ----------
+    sums : Tensor of shape (*B, n_way, d)
+        Sums S_k of the rows of a class.
+    counts : Tensor of shape (*B, n_way)
+        Weights n_k of these rows.
+
+    Returns
+    -------
+    c : Tensor of shape (*B, n_way, d)
+        Zero for classes without rows.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_meta.functional import class_means
+    >>> class_means(torch.tensor([[4.0], [0.0]]), torch.tensor([2.0, 0.0])).ravel()
+    tensor([2., 0.])
+    """
+    return sums / torch.where(counts > 0, counts, 1.0).unsqueeze(-1)
 
 
 def classes_present(y: Tensor, weight: Tensor) -> Tensor:
@@ -67,27 +129,20 @@ def prototypes(Z: Tensor, y: Tensor, weight: Tensor) -> Tensor:
     >>> prototypes(Z, y, torch.ones(3)).ravel()
     tensor([2., 5.])
     """
-    total = _mass(y, weight)
-    weighted = y.mT @ (weight.unsqueeze(-1) * Z)  # y may be by far the largest: no copy of it
-    return weighted / torch.where(total > 0, total, 1.0).unsqueeze(-1)
+    return class_means(*class_sums(Z, y, weight))
 
 
-def posterior_prototypes(
-    Z: Tensor, y: Tensor, weight: Tensor, mean: Tensor, strength: Tensor
-) -> Tensor:
-    """Compute the posterior mean of each class mean, (s m_k + sum_i w_i y_ik z_i) / (s + n_k).
+def posterior_prototypes(sums: Tensor, counts: Tensor, mean: Tensor, strength: Tensor) -> Tensor:
+    """Compute the posterior mean of each class mean, (s m_k + S_k) / (s + n_k).
 
-    The class means of tasks are drawn from N(m_k, I / s), and rows from N(c_k, I); n_k is the
-    weight of the rows of class k.
+    The class means of tasks are drawn from N(m_k, I / s), and rows from N(c_k, I).
 
     Parameters
     ----------
-    Z : Tensor of shape (*B, n, d)
-        Embedded support rows.
-    y : Tensor of shape (*B, n, n_classes)
-        One-hot labels.
-    weight : Tensor of shape (*B, n)
-        Weights of the rows; 0 = padding.
+    sums : Tensor of shape (*B, n_classes, d)
+        Sums S_k of the support rows of a class, as of :func:`class_sums`.
+    counts : Tensor of shape (*B, n_classes)
+        Weights n_k of these rows.
     mean : Tensor of shape (n_classes, d)
         Prior means m.
     strength : Tensor of shape ()
@@ -102,27 +157,24 @@ def posterior_prototypes(
     --------
     >>> import torch
     >>> from sklearn_meta.functional import posterior_prototypes
-    >>> Z, y = torch.tensor([[1.], [3.]]), torch.tensor([[1., 0.], [1., 0.]])
+    >>> sums, counts = torch.tensor([[4.], [0.]]), torch.tensor([2., 0.])
     >>> prior = torch.tensor([[0.], [7.]]), torch.tensor(2.0)
-    >>> posterior_prototypes(Z, y, torch.ones(2), *prior).ravel()
+    >>> posterior_prototypes(sums, counts, *prior).ravel()
     tensor([1., 7.])
     """
-    total = strength * mean + y.mT @ (weight.unsqueeze(-1) * Z)
-    return total / (strength + _mass(y, weight)).unsqueeze(-1)
+    return (strength * mean + sums) / (strength + counts).unsqueeze(-1)
 
 
-def posterior_shares(y: Tensor, weight: Tensor, counts: Tensor) -> Tensor:
+def posterior_shares(counts: Tensor, prior_counts: Tensor) -> Tensor:
     """Compute the posterior mean of the share of each class, (a_k + n_k) / sum_j (a_j + n_j).
 
     The shares of tasks are drawn from a Dirichlet distribution with concentration a.
 
     Parameters
     ----------
-    y : Tensor of shape (*B, n, n_classes)
-        One-hot labels.
-    weight : Tensor of shape (*B, n)
-        Weights of the rows; 0 = padding.
-    counts : Tensor of shape (n_classes,)
+    counts : Tensor of shape (*B, n_classes)
+        Weights n_k of the support rows of a class, as of :func:`class_sums`.
+    prior_counts : Tensor of shape (n_classes,)
         Concentration a: the rows of each class that the prior counts as, positive.
 
     Returns
@@ -134,10 +186,10 @@ def posterior_shares(y: Tensor, weight: Tensor, counts: Tensor) -> Tensor:
     --------
     >>> import torch
     >>> from sklearn_meta.functional import posterior_shares
-    >>> posterior_shares(torch.tensor([[1., 0.]]), torch.ones(1), torch.tensor([1., 2.]))
+    >>> posterior_shares(torch.tensor([1., 0.]), torch.tensor([1., 2.]))
     tensor([0.5000, 0.5000])
     """
-    mass = counts + _mass(y, weight)
+    mass = prior_counts + counts
     return mass / mass.sum(-1, keepdim=True)
 
 

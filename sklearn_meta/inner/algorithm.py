@@ -126,6 +126,25 @@ class Algorithm(ABC):
             Logits or means.
         """
 
+    def parameters(self, theta: Params, phi: Params) -> Params:
+        """Return the parameters of the adapted model, by default phi itself.
+
+        An algorithm whose phi is a statistic of the support computes them from it.
+
+        Parameters
+        ----------
+        theta : dict of Tensor
+            Meta-parameters.
+        phi : dict of Tensor of shape (*B, ...)
+            Result of `adapt`.
+
+        Returns
+        -------
+        dict of Tensor of shape (*B, ...)
+            What `phi_` of an estimator shows, and what distances between tasks compare.
+        """
+        return phi
+
     def loss(self, f: Network, theta: Params, support: Examples, query: Examples) -> Tensor:
         """Compute the meta-loss of each task, L(predict(adapt(D_support)), D_query).
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sklearn_meta.functional import (
     Params,
+    class_sums,
     classes_present,
     linear,
     posterior_prototypes,
@@ -373,21 +374,22 @@ class PosteriorHead(Head):
 
     def start(self, f: Network, theta: Params, support: Examples) -> Params:
         """Compute the posterior means; gradients flow through them."""
-        c, log_shares = self.posterior(f(theta, support.X), theta, support)
+        sums = class_sums(f(theta, support.X), support.y, support.weight)
+        c, log_shares = self.posterior(theta, *sums)
         t = theta[LOG_PRECISION].exp()
         return {WEIGHT: 2 * t * c, BIAS: log_shares - t * c.square().sum(-1)}
 
-    def posterior(self, Z: Tensor, theta: Params, support: Examples) -> tuple[Tensor, Tensor]:
+    def posterior(self, theta: Params, sums: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the posterior means of prototypes and shares.
 
         Parameters
         ----------
-        Z : Tensor of shape (*B, n, d)
-            Features of the support.
         theta : dict of Tensor
             Meta-parameters.
-        support : Examples
-            Support of a stack of tasks B.
+        sums : Tensor of shape (*B, n_classes, d)
+            Sums of the features of the support rows of each class.
+        counts : Tensor of shape (*B, n_classes)
+            Weights of these rows.
 
         Returns
         -------
@@ -396,10 +398,9 @@ class PosteriorHead(Head):
         log_shares : Tensor of shape (*B, n_classes)
             Logarithms of the posterior means p_k.
         """
-        _, y, weight = support
-        counts = theta[LOG_COUNT].exp() * theta[LOG_SHARES].softmax(-1)
-        c = posterior_prototypes(Z, y, weight, theta[MEAN], theta[LOG_STRENGTH].exp())
-        return c, posterior_shares(y, weight, counts).log()
+        prior_counts = theta[LOG_COUNT].exp() * theta[LOG_SHARES].softmax(-1)
+        c = posterior_prototypes(sums, counts, theta[MEAN], theta[LOG_STRENGTH].exp())
+        return c, posterior_shares(counts, prior_counts).log()
 
     def present(self, support: Examples) -> Params:
         """Return nothing: every task has all labels."""

@@ -189,7 +189,11 @@ def _as_labels(y: NDArray[Any], input_name: str, explicit: bool) -> NDArray[Any]
     if y.ndim == 2 and y.shape[1] == 1:
         y = frozen(column_or_1d(y, warn=True), input_name)
     if y.ndim != 1:
-        raise TaskError(f"{input_name} must be one label a row, (n_rows,); got shape {y.shape}.")
+        raise TaskError(
+            f"{input_name} must be one label a row, (n_rows,); got shape {y.shape}. For several "
+            "labels a row, make a task of each column, and wrap the meta-fitted classifier in "
+            "sklearn.multioutput.MultiOutputClassifier."
+        )
     return y
 
 

@@ -473,7 +473,7 @@ def test_bad_rows_are_refused(est, tasks):
     learned = clone(est).meta_fit(tasks[:9]).fit(X, y)
     width = X.shape[1]
     for use in (learned.predict, lambda X: learned.fit(X, y)):
-        with pytest.raises(ValueError, match=rf"has 1 features, but .* with {width}"):
+        with pytest.raises(ValueError, match=rf"has 1 features, but .* {width}"):
             use(X[:, :1])
         with pytest.raises(ValueError, match="holds nan at row 0"):
             use(np.where(np.arange(len(X))[:, None] == 0, np.nan, X))

@@ -20,7 +20,7 @@ from sklearn_meta import (
 )
 from sklearn_meta.base import MetaClassifier
 from sklearn_meta.datasets import make_blob_tasks
-from sklearn_meta.functional import posterior_prototypes, posterior_shares, prototypes
+from sklearn_meta.functional import class_sums, posterior_prototypes, posterior_shares, prototypes
 from sklearn_meta.testing import all_estimators
 
 QUICK = {"hidden_layer_sizes": (8,), "max_meta_iter": 5, "random_state": 0}
@@ -192,15 +192,17 @@ def test_posterior_prototypes_are_those_of_conjugate_gaussians():
     Z, mean, s = rng.normal(size=(5, 2)), rng.normal(size=(3, 2)), 1.7
     y = np.eye(3)[[0, 0, 0, 1, 1]]
     expected = np.linalg.solve(s * np.eye(3) + y.T @ y, s * mean + y.T @ Z)
-    args = [torch.tensor(a) for a in (Z, y, np.ones(5), mean)]
+    rows = [torch.tensor(a) for a in (Z, y, np.ones(5))]
+    args = *class_sums(*rows), torch.tensor(mean)
     actual = posterior_prototypes(*args, torch.tensor(s, dtype=torch.float64))
     np.testing.assert_allclose(actual, expected, rtol=1e-12)
     np.testing.assert_allclose(actual[2], mean[2], rtol=1e-12)
     weak = posterior_prototypes(*args, torch.tensor(1e-12, dtype=torch.float64))
-    np.testing.assert_allclose(weak[:2], prototypes(*args[:3])[:2], rtol=1e-9)
+    np.testing.assert_allclose(weak[:2], prototypes(*rows)[:2], rtol=1e-9)
 
 
 def test_posterior_shares_are_those_of_a_dirichlet():
-    y, counts = torch.eye(3)[[0, 0, 1]], torch.tensor([0.5, 1.5, 1.0])
-    shares = posterior_shares(y, torch.tensor([1.0, 1.0, 0.0]), counts)
+    y, weight = torch.eye(3)[[0, 0, 1]], torch.tensor([1.0, 1.0, 0.0])
+    _, counts = class_sums(y, y, weight)
+    shares = posterior_shares(counts, torch.tensor([0.5, 1.5, 1.0]))
     np.testing.assert_allclose(shares, [2.5 / 5, 1.5 / 5, 1 / 5], rtol=1e-6)
