@@ -1,5 +1,7 @@
 """One thread a process, since tensors are small, and the same random numbers in every order."""
 
+import gc
+
 import pytest
 import sklearn.ensemble  # noqa: F401  whose threads are limited too, once they are loaded
 import torch
@@ -7,6 +9,15 @@ from threadpoolctl import threadpool_limits
 
 torch.set_num_threads(1)
 threadpool_limits(1)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Keep the garbage collector away from the millions of objects that collecting tests makes."""
+    gc.disable()
+    yield
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)
