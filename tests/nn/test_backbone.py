@@ -86,6 +86,10 @@ class Attention(nn.Module):
         self.layer, self.how = nn.MultiheadAttention(2, 2, batch_first=True), how
 
     def forward(self, X):
+        if self.how == "grouped":  # two heads of queries, one of keys
+            Q = self.layer.out_proj(X).unflatten(-1, (2, 1)).transpose(-3, -2)
+            K = X[:, None, :, :1]
+            return nn.functional.scaled_dot_product_attention(Q, K, K, enable_gqa=True)
         if self.how == "plain":
             return nn.functional.scaled_dot_product_attention(
                 X, X, self.layer.out_proj(X), is_causal=True
@@ -113,6 +117,7 @@ SEQUENCES = {
     "attention": lambda: Attention("mask"),
     "attention-padding": lambda: Attention("padding"),
     "attention-plain": lambda: Attention("plain"),
+    "attention-grouped": lambda: Attention("grouped"),
     "encoder": lambda: encoder(dropout=0.0),
     "encoder-norm-first": lambda: encoder(norm_first=True, activation="gelu"),
 }
