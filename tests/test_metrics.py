@@ -143,9 +143,7 @@ def drawn_twice(rng, n_seeds, n_folds, n_tasks, train):
     return over_folds(rng.standard_normal(n_tasks) + trained + noise, n_folds)
 
 
-@pytest.mark.parametrize(
-    ("n_seeds", "n_folds", "train"), [(3, 5, 0.0), (5, 1, 1.0), (2, 4, 1.0)]
-)
+@pytest.mark.parametrize(("n_seeds", "n_folds", "train"), [(3, 5, 0.0), (5, 1, 1.0), (2, 4, 1.0)])
 def test_algorithms_that_are_equal_differ_as_often_as_the_level_says(n_seeds, n_folds, train):
     rng = np.random.RandomState(0)
     tables = [drawn_twice(rng, n_seeds, n_folds, 40, train) for _ in range(200)]

@@ -46,7 +46,9 @@ LEARNERS = {
     "maml": lambda: MAMLRegressor(**SMALL),
     "hierarchical": HierarchicalRegressor,
     "class means": HierarchicalClassifier,
-    "guard": lambda: GuardedMetaClassifier(HierarchicalClassifier(), n_support=2, random_state=0),
+    "guard": lambda: GuardedMetaClassifier(
+        HierarchicalClassifier(), n_support=2, cv=2, n_folds=2, random_state=0
+    ),
     "pipeline": lambda: make_meta_pipeline(StandardScaler(), ProtoNetClassifier(**SMALL)),
     "pooled pipeline": lambda: make_meta_pipeline(
         StandardScaler(), ProtoNetClassifier(**SMALL), transform_scope="pooled"

@@ -196,7 +196,7 @@ def test_a_finished_run_is_not_repeated(tmp_path):
 
 
 def test_other_parameters_and_other_tasks_are_other_runs(tmp_path):
-    est = MAMLClassifier(**SMALL, checkpoint_dir=tmp_path)
+    est = MAMLClassifier(**SMALL | {"max_meta_iter": 3}, checkpoint_dir=tmp_path)
     for params, tasks in (
         ({}, BLOBS),
         ({"meta_lr": 0.1}, BLOBS),
@@ -220,12 +220,13 @@ def test_without_a_seed_the_run_keeps_the_one_that_it_drew(tmp_path):
 
 
 def test_a_killed_search_continues(tmp_path):
-    est = TaskEstimator(MAMLClassifier(**SMALL, checkpoint_dir=tmp_path))
+    short = SMALL | {"max_meta_iter": 2}
+    est = TaskEstimator(MAMLClassifier(**short, checkpoint_dir=tmp_path))
     grid = {"estimator__meta_lr": [0.001, 0.01]}
-    first = GridSearchCV(est, grid, cv=3).fit(BLOBS)
-    assert len(list(tmp_path.iterdir())) == 7  # 2 candidates, 3 folds, and the refit
+    first = GridSearchCV(est, grid, cv=2).fit(BLOBS)
+    assert len(list(tmp_path.iterdir())) == 5  # 2 candidates, 2 folds, and the refit
     est.set_params(estimator__callbacks=[KillAfter(1)])
-    again = GridSearchCV(est, grid, cv=3, error_score="raise").fit(BLOBS)
+    again = GridSearchCV(est, grid, cv=2, error_score="raise").fit(BLOBS)
     np.testing.assert_array_equal(
         again.cv_results_["mean_test_score"], first.cv_results_["mean_test_score"]
     )
