@@ -217,9 +217,9 @@ def test_one_network_for_all_tasks_is_a_loop_over_them(name):
     torch.testing.assert_close(f(theta, X), expected, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", FOREIGN)
-def test_batch_statistics_are_flagged_transductive(name):
-    assert draw(name)[0].transductive == ("batch" in name)
+def test_batch_statistics_are_flagged_transductive():
+    flagged = {name for name in FOREIGN if draw(name)[0].transductive}
+    assert flagged == {name for name in FOREIGN if "batch" in name}
 
 
 @pytest.mark.parametrize("name", ["batch", "batch2d"])
