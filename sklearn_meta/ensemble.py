@@ -470,10 +470,10 @@ class GuardedMetaClassifier(ClassifierMixin, GuardedMetaEstimator):
     --------
     >>> from sklearn_meta import GuardedMetaClassifier, ProtoNetClassifier
     >>> from sklearn_meta.datasets import make_blob_tasks
-    >>> tasks = make_blob_tasks(24, n_way=3, n_shot=3, random_state=0)
+    >>> tasks = make_blob_tasks(12, n_way=3, n_shot=3, random_state=0)
     >>> inner = ProtoNetClassifier(max_meta_iter=5, random_state=0)
-    >>> clf = GuardedMetaClassifier(inner, random_state=0).meta_fit(tasks[:20])
-    >>> clf.score_tasks(tasks[20:]).shape
+    >>> clf = GuardedMetaClassifier(inner, random_state=0).meta_fit(tasks[:8])
+    >>> clf.score_tasks(tasks[8:]).shape
     (4,)
     """
 

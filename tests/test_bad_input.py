@@ -1,5 +1,8 @@
 """Bad input gives one clear error, and leaves the estimator unchanged."""
 
+import re
+from functools import cache
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
 from torch import nn
@@ -122,11 +126,21 @@ AS_TASKS = {
 }
 
 
-@pytest.mark.parametrize("case", AS_TASKS)
-def test_bad_tasks(case):
-    call, message = AS_TASKS[case]
-    with pytest.raises(TaskError, match=message):
-        call()
+def differing(cases, error):
+    """Names of cases, {name: (call, message)}, whose error is another one, and what it says."""
+    found = {}
+    for name, (call, message) in cases.items():
+        try:
+            call()
+            found[name] = "no error"
+        except error as raised:
+            if not re.search(message, str(raised), re.DOTALL):
+                found[name] = str(raised)
+    return found
+
+
+def test_bad_tasks():
+    assert differing(AS_TASKS, TaskError) == {}
 
 
 TASKS = [Task(RNG.normal(size=(12, 3)), Y) for _ in range(4)]
@@ -178,11 +192,11 @@ def refused(estimator, call, message, error=ValueError):
 
 
 @pytest.mark.parametrize("name", PARAMS)
-@pytest.mark.parametrize("verb", ["meta_fit", "fit"])
-def test_bad_parameters(name, verb):
+def test_bad_parameters(name):
     value, message = PARAMS[name]
     est = MAMLClassifier(**(SMALL | {name: value}))
-    refused(est, lambda: est.meta_fit(TASKS) if verb == "meta_fit" else est.fit(X, Y), message)
+    refused(est, lambda: est.meta_fit(TASKS), message)
+    refused(est, lambda: est.fit(X, Y), message)
 
 
 def test_misspelt_parameters():
@@ -277,10 +291,15 @@ FIT = {
 }
 
 
+@cache
+def prior():
+    return ProtoNetClassifier(**SMALL).meta_fit(TASKS)
+
+
 @pytest.mark.parametrize("case", FIT)
 def test_bad_support(case):
     call, message = FIT[case]
-    est = ProtoNetClassifier(**SMALL).meta_fit(TASKS)
+    est = clone(prior())
     with pytest.raises(ValueError, match=message):
         call(est)
     assert not hasattr(est, "classes_")
@@ -321,11 +340,11 @@ PREDICT = {
 
 
 @pytest.mark.parametrize("case", PREDICT)
-@pytest.mark.parametrize("verb", ["predict", "predict_proba"])
-def test_bad_queries(case, verb):
+def test_bad_queries(case):
     rows, message = PREDICT[case]
-    est = ProtoNetClassifier(**SMALL).meta_fit(TASKS).fit(X, Y)
-    refused(est, lambda: getattr(est, verb)(rows), message)
+    est = clone(prior()).fit(X, Y)
+    for call in (est.predict, est.predict_proba):
+        refused(est, lambda call=call: call(rows), message)
 
 
 def test_images_of_another_size_are_refused_at_predict():
@@ -365,7 +384,7 @@ SPOIL = {
 }
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@settings(max_examples=25, deadline=None, derandomize=True, database=None)
 @given(st.integers(2, 6), st.sampled_from(sorted(SPOIL)), st.data())
 def test_one_bad_task_among_good_tasks_is_named(n_tasks, how, data):
     i = data.draw(st.integers(1, n_tasks - 1))

@@ -1,6 +1,7 @@
 """Columns are compared by name and order with those of meta_fit or fit, wherever frames go."""
 
 import warnings
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -60,25 +61,30 @@ def _other(task, order):
     return Task(X, task.y, support=task.support)
 
 
+@cache
 def _maml():
     return MAMLRegressor(**SMALL).meta_fit(REAL)
 
 
+@cache
 def _guard():
     guard = GuardedMetaRegressor(HierarchicalRegressor(), n_folds=2, cv=2, random_state=0)
     return guard.meta_fit(REAL)
 
 
+@cache
 def _guard_of_classes():
     guard = GuardedMetaClassifier(ProtoNetClassifier(**SMALL), n_folds=2, cv=2, random_state=0)
     return guard.meta_fit(LABELS)
 
 
+@cache
 def _pipeline(scope):
     pipe = make_meta_pipeline("passthrough", MAMLRegressor(**SMALL), transform_scope=scope)
     return pipe.meta_fit([(_frame(t), t.y) for t in REAL])
 
 
+@cache
 def _density():
     return GaussianTaskDistribution(max_iter=3, tol=10.0).fit(REAL)
 
@@ -123,7 +129,7 @@ WORDS = r"feature names should match those that were passed to (meta_)?fit\. Got
 @pytest.mark.parametrize("name", LEARNERS)
 def test_a_learner_refuses_other_columns_than_those_of_meta_fit(name, order, tmp_path):
     make, (task, *_) = LEARNERS[name]
-    est, other = make(), _other(task, order)
+    est, other = clone(make()), _other(task, order)
     X, y = _frame(task), task.y
     rows = (pd.DataFrame(other.X, columns=other.feature_names_in), y)
     twins = [est, clone(est)]
@@ -146,7 +152,7 @@ def test_predict_refuses_other_columns_than_those_of_fit(name):
     make, (task, *_) = LEARNERS[name]
     if name.startswith("MetaPipeline"):
         pytest.skip("its steps check themselves, as those of a Pipeline do")
-    est = make().fit(_frame(task), task.y)
+    est = clone(make()).fit(_frame(task), task.y)
     with pytest.raises(ValueError, match="feature names should match"):
         est.predict(_frame(task, "cba"))
 
@@ -181,5 +187,6 @@ def test_densities_refuse_other_columns():
     arrays = [Task(np.asarray(t.X), t.y, support=t.support) for t in REAL]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of three steps of EM
-        assert not hasattr(density.fit(arrays), "feature_names_in_")
-    assert density.score_samples(REAL).shape == (8,)
+        unnamed = clone(density).fit(arrays)
+    assert not hasattr(unnamed, "feature_names_in_")
+    assert unnamed.score_samples(REAL).shape == (8,)

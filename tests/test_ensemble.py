@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from functools import cache
 
 import numpy as np
 import pytest
@@ -37,10 +38,18 @@ def linear(tau, mean, n_tasks, seed):
 
 
 RELATED = linear(0.3, 1.0, 60, 0)
-GUARD = GuardedMetaRegressor(INNER, cv=2, n_folds=2, random_state=0).meta_fit(RELATED[:30])
 BLOBS = make_blob_tasks(14, n_way=3, n_rows=8, n_features=4, n_shot=3, random_state=0)
-CLF = GuardedMetaClassifier(ProtoNetClassifier(**SMALL), n_folds=2, cv=2, random_state=0)
-CLF = CLF.meta_fit(BLOBS[:8])
+QUICK = {"n_folds": 2, "cv": 2, "random_state": 0}
+
+
+@cache
+def regressor():
+    return GuardedMetaRegressor(INNER, **QUICK).meta_fit(RELATED[:30])
+
+
+@cache
+def classifier():
+    return GuardedMetaClassifier(ProtoNetClassifier(**SMALL), **QUICK).meta_fit(BLOBS[:8])
 
 
 class NonsenseRegressor(HierarchicalRegressor):
@@ -82,7 +91,7 @@ def test_a_guard_is_never_much_worse_than_its_best_member(kind):
 
 
 def test_evidence_is_the_loss_of_rows_left_out():
-    members, (task,) = GUARD.meta_state.members, RELATED[:1]
+    members, (task,) = regressor().meta_state.members, RELATED[:1]
     X, y = task.X_support, task.y_support
     rest = [np.delete(np.arange(N), i) for i in range(N)]
     per_task = [
@@ -98,17 +107,20 @@ def test_evidence_is_the_loss_of_rows_left_out():
 
 def test_the_only_row_of_a_class_is_not_left_out():
     X, y = np.arange(12.0).reshape(3, 4), np.array([0, 1, 2])
-    members, how = CLF.meta_state.members, {"classify": True, "cv": 10}
+    members, how = classifier().meta_state.members, {"classify": True, "cv": 10}
     assert np.isnan(members.leave_out_losses([Task(X, y)], **how)).all()
-    weights = clone(CLF).fit(X, y).weights_
+    weights = clone(classifier()).fit(X, y).weights_
     assert sum(weights.values()) == pytest.approx(1)
     rows = [0, 0, 1, 2]
     two = members.leave_out_losses([Task(X[rows], y[rows])], **how)
     assert np.isfinite(two[0, :2]).all()
 
 
-@pytest.mark.parametrize(("est", "tasks"), [(GUARD, RELATED[30:33]), (CLF, BLOBS[8:11])])
-def test_predict_tasks_is_a_loop_over_tasks(est, tasks):
+@pytest.mark.parametrize(
+    ("prior", "tasks"), [(regressor, RELATED[30:33]), (classifier, BLOBS[8:11])]
+)
+def test_predict_tasks_is_a_loop_over_tasks(prior, tasks):
+    est = prior()
     together, weights = est.predict_tasks(tasks), est.weights_tasks(tasks)
     np.testing.assert_allclose(weights.sum(axis=1), 1)
     for task, y, w in zip(tasks, together, weights, strict=True):
@@ -130,8 +142,9 @@ def est_score(est, task, y):
     return 1 - np.sum((y - task.y_query) ** 2) / np.sum((task.y_query - task.y_query.mean()) ** 2)
 
 
-@pytest.mark.parametrize("est", [GUARD, CLF])
-def test_clone_keeps_the_prior_and_reset_forgets_it(est):
+@pytest.mark.parametrize("prior", [regressor, classifier])
+def test_clone_keeps_the_prior_and_reset_forgets_it(prior):
+    est = prior()
     twin = clone(est)
     assert twin.meta_state is est.meta_state
     assert not hasattr(twin, "weights_")
@@ -141,17 +154,17 @@ def test_clone_keeps_the_prior_and_reset_forgets_it(est):
     np.testing.assert_array_equal(a, b)
     with pytest.raises(NotMetaFittedError):
         twin.reset_meta().calibration_  # noqa: B018
-    assert is_classifier(CLF)
-    assert is_regressor(GUARD)
+    assert is_classifier(classifier())
+    assert is_regressor(regressor())
 
 
 def test_parameters_stay_and_a_failed_meta_fit_changes_nothing():
-    before, prior = GUARD.get_params(), GUARD.meta_state
+    before, prior = regressor().get_params(), regressor().meta_state
     with pytest.raises(TaskError):
-        GUARD.meta_fit([RELATED[0], Task(RELATED[0].X * np.nan, RELATED[0].y)])
-    assert GUARD.meta_state is prior
-    assert GUARD.get_params() == before
-    assert GUARD.estimator is INNER
+        regressor().meta_fit([RELATED[0], Task(RELATED[0].X * np.nan, RELATED[0].y)])
+    assert regressor().meta_state is prior
+    assert regressor().get_params() == before
+    assert regressor().estimator is INNER
     assert INNER.meta_state is None
 
 
@@ -165,7 +178,7 @@ def test_without_meta_fit_a_guard_is_its_local_member():
 
 def test_new_labels_leave_the_pooled_member_out():
     new = [Task(t.X, np.array(["a", "b", "c"])[t.y], support=t.support) for t in BLOBS[8:10]]
-    assert (CLF.weights_tasks(new)[:, 2] == 0).all()
+    assert (classifier().weights_tasks(new)[:, 2] == 0).all()
     named = [Task(t.X, [f"{i}{k}" for k in t.y], support=t.support) for i, t in enumerate(BLOBS)]
     inner = ProtoNetClassifier(**SMALL)
     fitted = GuardedMetaClassifier(inner, n_folds=2, cv=2, random_state=0).meta_fit(named[:6])
@@ -179,7 +192,7 @@ def test_supports_are_drawn_for_tasks_without_one():
     maml = GuardedMetaRegressor(MAMLRegressor(**SMALL), n_folds=2, cv=2, random_state=0)
     assert maml.meta_fit(tasks).calibration_.n_typical >= 5
     with pytest.raises(ValueError, match="Task 0 has no fixed support"):
-        clone(GUARD).meta_fit(tasks)
+        clone(regressor()).meta_fit(tasks)
     sized = GuardedMetaRegressor(INNER, n_support=4, n_folds=2, cv=2, random_state=0)
     assert sized.meta_fit(tasks).calibration_.n_typical == 4
 
@@ -194,7 +207,7 @@ def test_bad_members_are_refused():
     with pytest.raises(TaskError, match="two tasks or more"):
         GuardedMetaRegressor(INNER).meta_fit(RELATED[:1])
     with pytest.raises(TaskError, match="Task 0"):
-        GUARD.predict_tasks([Task(RELATED[0].X, RELATED[0].y)])
+        regressor().predict_tasks([Task(RELATED[0].X, RELATED[0].y)])
     assert (
         GuardedMetaClassifier(ProtoNetClassifier(), per_task=LogisticRegression(C=2)).per_task.C
         == 2
@@ -204,9 +217,14 @@ def test_bad_members_are_refused():
 # ---- members that fail -------------------------------------------------------------------------
 
 NETWORK = {"hidden_layer_sizes": 8, "max_meta_iter": 5, "random_state": 0, "device": "cpu"}
-MAML = GuardedMetaRegressor(MAMLRegressor(**NETWORK), n_folds=2, cv=2, random_state=0)
-MAML = MAML.meta_fit(RELATED[:12])
 LEFT_OUT = "'meta' gets no weight: "
+
+
+@cache
+def network():
+    return GuardedMetaRegressor(MAMLRegressor(**NETWORK), **QUICK).meta_fit(RELATED[:12])
+
+
 other_units = pytest.mark.filterwarnings("ignore::sklearn_meta.ScaleWarning")  # there is one, too
 
 
@@ -227,31 +245,31 @@ def others_alone(guard, task):
 def test_a_member_that_diverges_gets_no_weight(factor):
     task = scaled(RELATED[12], factor, "ann")
     with pytest.warns(ConvergenceWarning, match=f"The support: {LEFT_OUT}") as caught:
-        fitted = clone(MAML).fit(task.X_support, task.y_support)
+        fitted = clone(network()).fit(task.X_support, task.y_support)
     assert sum(w.category is ConvergenceWarning for w in caught) == 1
     assert caught[0].filename == __file__
     assert fitted.weights_["meta"] == 0
     np.testing.assert_allclose(fitted.predict(task.X_query), others_alone(fitted, task))
     mixed = [RELATED[13], task, RELATED[14]]
     with pytest.warns(ConvergenceWarning, match=rf"^Task 1 \('ann'\): {LEFT_OUT}") as caught:
-        result = MAML.predict_tasks(mixed)
+        result = network().predict_tasks(mixed)
     assert sum(w.category is ConvergenceWarning for w in caught) == 1
     np.testing.assert_allclose(result[1], fitted.predict(task.X_query))
     for k, alone in ((0, RELATED[13]), (2, RELATED[14])):
-        np.testing.assert_array_equal(result[k], MAML.predict_tasks([alone, alone])[0])
+        np.testing.assert_array_equal(result[k], network().predict_tasks([alone, alone])[0])
     with pytest.warns(ConvergenceWarning, match=r"^Task 1 \('ann'\)"):
-        weights = MAML.weights_tasks(mixed)
+        weights = network().weights_tasks(mixed)
     np.testing.assert_allclose(weights.sum(axis=1), 1)
     assert weights[1, 0] == 0
     with pytest.warns(ConvergenceWarning, match=r"^Task 1 \('ann'\)"):
-        scores = MAML.score_tasks(mixed)
+        scores = network().score_tasks(mixed)
     np.testing.assert_allclose(scores[1], est_score(fitted, task, result[1]))
 
 
 def test_a_guard_with_a_member_left_out_can_be_saved(tmp_path):
     task = scaled(RELATED[12], 1e6)
     with pytest.warns(ConvergenceWarning, match=LEFT_OUT):
-        fitted = clone(MAML).fit(task.X_support, task.y_support)
+        fitted = clone(network()).fit(task.X_support, task.y_support)
     fitted.save(tmp_path / "guard")
     same = load(tmp_path / "guard")
     np.testing.assert_array_equal(same.predict(task.X_query), fitted.predict(task.X_query))
@@ -318,10 +336,10 @@ class Fails(Ridge):
 
 @other_units
 def test_the_mean_of_the_support_is_predicted_if_all_members_fail():
-    guard = clone(MAML).set_params(per_task=Fails())
+    guard = clone(network()).set_params(per_task=Fails())
     task = scaled(RELATED[12], 1e6, "ann")
-    members = MAML.meta_state.members._replace(per_task=Fails(), pooled=None)
-    guard.meta_state = MAML.meta_state._replace(members=members)
+    members = network().meta_state.members._replace(per_task=Fails(), pooled=None)
+    guard.meta_state = network().meta_state._replace(members=members)
     message = "'meta' gets no weight: .* 'per-task' gets no weight: overflow"
     with pytest.warns(ConvergenceWarning, match=message):
         fitted = guard.fit(task.X_support, task.y_support)
@@ -367,9 +385,9 @@ class HalfBlind(HierarchicalRegressor):
 
 @other_units
 def test_error_score_of_a_guard():
-    guard = clone(MAML)
-    members = MAML.meta_state.members._replace(per_task=Shifty(), pooled=None)
-    guard.meta_state = MAML.meta_state._replace(members=members)
+    guard = clone(network())
+    members = network().meta_state.members._replace(per_task=Shifty(), pooled=None)
+    guard.meta_state = network().meta_state._replace(members=members)
     task = scaled(RELATED[12], 1e6)
     far = Task(np.where(task.X_query[0] == task.X, 100.0, task.X), task.y, support=task.support)
     with pytest.warns((ConvergenceWarning, FitFailedWarning)) as caught:
@@ -393,7 +411,7 @@ def test_a_single_row_that_is_fitted_absurdly_is_noticed_without_evidence():
     row = RELATED[12]
     task = Task(row.X[:5], 1e3 * row.y[:5], support=[0])
     with pytest.warns(ConvergenceWarning, match=rf"Task 0: {LEFT_OUT}after adapting, the loss"):
-        assert MAML.weights_tasks([task])[0, 0] == 0
+        assert network().weights_tasks([task])[0, 0] == 0
 
 
 class Brittle(HierarchicalRegressor):
@@ -417,20 +435,19 @@ def test_a_member_that_fails_where_rows_are_left_out_gets_no_weight():
 def test_a_guard_warns_of_a_support_in_other_units():
     task = scaled(RELATED[12], 1e-6)
     with pytest.warns(ScaleWarning, match="^The support is far from the scale") as seen:
-        clone(MAML).fit(task.X_support, task.y_support)
+        clone(network()).fit(task.X_support, task.y_support)
     assert [w.filename for w in seen] == [__file__]
     with pytest.warns(ScaleWarning, match="^Task 1 is far from the scale") as seen:
-        MAML.score_tasks([RELATED[13], task])
+        network().score_tasks([RELATED[13], task])
     assert [w.filename for w in seen] == [__file__]
 
 
-@pytest.mark.parametrize("form", [list, lambda tasks: [Task(t.X, t.y) for t in tasks]])
-def test_a_guard_is_scored_over_tasks(form):
+def test_a_guard_is_scored_over_tasks():
     """With supports that are fixed, and with those drawn as large as the learner inside says."""
-    tasks = form(RELATED)
-    guard = clone(MAML).reset_meta()
-    assert np.isfinite(TaskEstimator(guard).fit(tasks[:8]).score(tasks[8:12]))
-    comparison = compare(guard, tasks[:8], cv=2, seeds=1, baselines=[])
+    guard = clone(network()).reset_meta()
+    assert np.isfinite(TaskEstimator(guard).fit(RELATED[:8]).score(RELATED[8:12]))
+    tasks = [Task(t.X, t.y) for t in RELATED[:6]]
+    comparison = compare(guard, tasks, cv=2, seeds=1, baselines=[])
     assert np.isfinite(comparison.scores(type(guard).__name__)).all()
 
 
@@ -440,7 +457,7 @@ def test_where_labels_are_shared_a_support_may_lack_one():
         X = rng.normal(size=(14, 3))
         tasks.append((X, np.where(X[:, 0] + rng.normal(size=14) > 0.5, "yes", "no")))
     learner = PooledClassifier(hidden_layer_sizes=4, max_meta_iter=20, random_state=0)
-    guard = GuardedMetaClassifier(learner, random_state=0).meta_fit(tasks)
+    guard = GuardedMetaClassifier(learner, cv=2, n_folds=2, random_state=0).meta_fit(tasks)
     X, y = tasks[0]
     one_class = np.flatnonzero(y == "no")[:3]
     supports = [one_class, np.arange(6)]

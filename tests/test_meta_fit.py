@@ -519,7 +519,7 @@ def test_a_model_without_weights_has_nothing_to_learn():
 
 def test_a_meta_trained_regressor_beats_one_trained_from_scratch():
     train = make_sinusoid_tasks(200, n_rows=20, random_state=1)
-    test = make_sinusoid_tasks(40, n_rows=20, n_support=5, random_state=2)
+    test = make_sinusoid_tasks(30, n_rows=20, n_support=5, random_state=2)
     est = MAMLRegressor(hidden_layer_sizes=(40, 40), norm=None, n_support=5, random_state=0)
     est.set_params(max_meta_iter=250, meta_lr=5e-3, inner_steps=2)
 

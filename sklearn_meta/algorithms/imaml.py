@@ -218,7 +218,7 @@ class IMAMLClassifier(MetaClassifier):
     >>> from sklearn_meta import IMAMLClassifier
     >>> from sklearn_meta.datasets import make_blob_tasks
     >>> tasks = make_blob_tasks(n_tasks=20, n_shot=2, random_state=0)
-    >>> clf = IMAMLClassifier(hidden_layer_sizes=16, max_meta_iter=20, random_state=0)
+    >>> clf = IMAMLClassifier(hidden_layer_sizes=16, max_meta_iter=5, random_state=0)
     >>> clf = clf.meta_fit(tasks[:19])
     >>> clf.fit(tasks[19].X_support, tasks[19].y_support).predict(tasks[19].X_query).shape
     (54,)
@@ -259,7 +259,7 @@ class IMAMLRegressor(MetaRegressor):
     >>> from sklearn_meta import IMAMLRegressor
     >>> from sklearn_meta.datasets import make_sinusoid_tasks
     >>> tasks = make_sinusoid_tasks(n_tasks=20, n_support=5, random_state=0)
-    >>> reg = IMAMLRegressor(hidden_layer_sizes=16, max_meta_iter=20, random_state=0)
+    >>> reg = IMAMLRegressor(hidden_layer_sizes=16, max_meta_iter=5, random_state=0)
     >>> reg = reg.meta_fit(tasks[:19])
     >>> reg.fit(tasks[19].X_support, tasks[19].y_support).predict(tasks[19].X_query).shape
     (15,)

@@ -68,7 +68,7 @@ class MAMLClassifier(MetaClassifier):
     >>> from sklearn_meta import MAMLClassifier
     >>> from sklearn_meta.datasets import make_blob_tasks
     >>> tasks = make_blob_tasks(n_tasks=20, n_shot=2, random_state=0)
-    >>> clf = MAMLClassifier(hidden_layer_sizes=16, max_meta_iter=20, random_state=0)
+    >>> clf = MAMLClassifier(hidden_layer_sizes=16, max_meta_iter=5, random_state=0)
     >>> clf = clf.meta_fit(tasks[:19])
     >>> clf.fit(tasks[19].X_support, tasks[19].y_support).predict(tasks[19].X_query).shape
     (54,)
@@ -112,7 +112,7 @@ class MAMLRegressor(MetaRegressor):
     >>> from sklearn_meta import MAMLRegressor
     >>> from sklearn_meta.datasets import make_sinusoid_tasks
     >>> tasks = make_sinusoid_tasks(n_tasks=20, n_support=5, random_state=0)
-    >>> reg = MAMLRegressor(hidden_layer_sizes=16, max_meta_iter=20, random_state=0)
+    >>> reg = MAMLRegressor(hidden_layer_sizes=16, max_meta_iter=5, random_state=0)
     >>> reg = reg.meta_fit(tasks[:19])
     >>> reg.fit(tasks[19].X_support, tasks[19].y_support).predict(tasks[19].X_query).shape
     (15,)

@@ -71,7 +71,7 @@ class ProtoMAMLClassifier(MetaClassifier):
     >>> from sklearn_meta import ProtoMAMLClassifier
     >>> from sklearn_meta.datasets import make_blob_tasks
     >>> tasks = make_blob_tasks(n_tasks=20, n_shot=2, random_state=0)
-    >>> clf = ProtoMAMLClassifier(hidden_layer_sizes=16, max_meta_iter=20, random_state=0)
+    >>> clf = ProtoMAMLClassifier(hidden_layer_sizes=16, max_meta_iter=5, random_state=0)
     >>> clf = clf.meta_fit(tasks[:19])
     >>> clf.fit(tasks[19].X_support, tasks[19].y_support).predict(tasks[19].X_query).shape
     (54,)

@@ -276,10 +276,6 @@ def linear_tasks(
 
 
 def _shared_classes(tasks: Sequence[Task], owner: str) -> NDArray[Any]:
-    if tasks[0].y.ndim > 1:
-        raise TaskError(
-            f"{label(tasks[0], 0)}: labels must have shape (n_rows,); got {tasks[0].y.shape}."
-        )
     labels = [np.unique(task.y) for task in tasks]
     n_tasks_with = Counter(value for of_task in labels for value in of_task.tolist())
     for i, of_task in enumerate(labels):

@@ -61,7 +61,7 @@ class AdaptationCurveDisplay:
     >>> from sklearn_meta.datasets import make_sinusoid_tasks
     >>> from sklearn_meta.inspection import AdaptationCurveDisplay
     >>> tasks = make_sinusoid_tasks(20, n_rows=20, n_support=10, random_state=0)
-    >>> reg = MAMLRegressor(max_meta_iter=20, random_state=0).meta_fit(tasks[:15])
+    >>> reg = MAMLRegressor(max_meta_iter=5, random_state=0).meta_fit(tasks[:15])
     >>> display = AdaptationCurveDisplay.from_estimator(reg, tasks[15:], param_range=(0, 1, 5))
     >>> display.scores["MAMLRegressor"].shape
     (3, 5)

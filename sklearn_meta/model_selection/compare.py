@@ -155,7 +155,7 @@ def compare(
     >>> from sklearn_meta.datasets import make_linear_tasks
     >>> from sklearn_meta.model_selection import compare
     >>> tasks = make_linear_tasks(30, noise=0.1, random_state=0).tasks
-    >>> maml = MAMLRegressor(hidden_layer_sizes=8, max_meta_iter=20)
+    >>> maml = MAMLRegressor(hidden_layer_sizes=8, max_meta_iter=5)
     >>> result = compare([maml, LinearRegression()], tasks, cv=3, seeds=1, support_sizes=10,
     ...                  baselines=["pooled"])
     >>> print(result.verdict)

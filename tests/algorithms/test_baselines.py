@@ -174,7 +174,7 @@ def accuracy(clf, tasks):
 
 @pytest.mark.parametrize("flip", [False, True], ids=["shared", "local"])
 def test_fine_tuning_but_not_pooling_learns_labels_of_local_meaning(flip):
-    params = SMALL | {"max_meta_iter": 200, "meta_lr": 0.01}
+    params = SMALL | {"max_meta_iter": 60, "meta_lr": 0.02}
     tasks = shared_labels(T=9, n=60, distance=4.0, flip=flip)
     train, test = tasks[:6], tasks[6:]
     pooled = accuracy(PooledClassifier(**params).meta_fit(train), test)

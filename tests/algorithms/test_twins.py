@@ -103,10 +103,15 @@ def assert_same_losses_and_gradients(theta, losses, expected):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10, msg=k)
 
 
+ON_CONVOLUTIONS = ("shared", "linear")  # the other heads do not see the network
+
+
 @pytest.mark.parametrize("steps", [0, 1, 3])
 @pytest.mark.parametrize("first_order", [False, True], ids=["maml", "fomaml"])
-@pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize("net", ["mlp", "mlp-plain", "conv4"])
+@pytest.mark.parametrize(
+    ("net", "head"),
+    [*(("mlp", head) for head in HEADS), *(("conv4", head) for head in ON_CONVOLUTIONS)],
+)
 def test_maml_is_its_slow_twin(net, head, first_order, steps):
     real = head == "linear"
     criterion = squared_error if real else cross_entropy
@@ -151,8 +156,10 @@ PARTS = {  # the algorithm, what adapts, the step size, and the step size writte
 
 
 @pytest.mark.parametrize("first_order", [False, True], ids=["second", "first"])
-@pytest.mark.parametrize("head", ["shared", "prototype", "linear"])
-@pytest.mark.parametrize("net", ["mlp", "conv4"])
+@pytest.mark.parametrize(
+    ("net", "head"),
+    [("mlp", "shared"), ("mlp", "prototype"), ("mlp-plain", "linear"), ("conv4", "shared")],
+)
 @pytest.mark.parametrize("parts", PARTS)
 def test_learners_of_other_parts_are_their_slow_twins(parts, net, head, first_order):
     real = head == "linear"
@@ -226,7 +233,7 @@ def test_cavia_is_its_slow_twin(first_order):
 
 
 @pytest.mark.parametrize("distance", ["sqeuclidean", "cosine"])
-@pytest.mark.parametrize("net", ["mlp", "mlp-plain", "conv4"])
+@pytest.mark.parametrize("net", ["mlp", "conv4"])
 def test_protonet_is_its_slow_twin(net, distance):
     alg = ProtoNet(
         cross_entropy, squared_euclidean if distance == "sqeuclidean" else cosine_distance
@@ -245,7 +252,7 @@ def test_protonet_is_its_slow_twin(net, distance):
 
 
 @pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize("net", ["mlp", "mlp-plain", "conv4"])
+@pytest.mark.parametrize("net", ["mlp"])
 def test_first_order_predicts_the_same_but_has_another_meta_gradient(net, head):
     real = head == "linear"
     criterion = squared_error if real else cross_entropy

@@ -1,6 +1,7 @@
 """A task on which adapting fails loses only its score: in predictions, scores, searches, tables."""
 
 import warnings
+from functools import cache
 
 import numpy as np
 import pytest
@@ -46,8 +47,12 @@ def diverging(task, name="ann"):
 
 
 MIXED = [*WAVES[:2], diverging(WAVES[2]), WAVES[3]]
-REG = MAMLRegressor(**SMALL).meta_fit(WAVES)
 FAILED = r"Adapting failed on 1 of 4 tasks, whose score is .* Task 2 \('ann'\): adapting diverged"
+
+
+@cache
+def prior():
+    return MAMLRegressor(**SMALL).meta_fit(WAVES)
 
 
 @pytest.mark.parametrize(
@@ -112,11 +117,11 @@ def test_labels_that_are_missing_are_none():
 def test_tasks_with_the_same_failure_are_named_in_one_warning():
     several = [WAVES[0], diverging(WAVES[1]), *(diverging(t, None) for t in WAVES[2:4])]
     with pytest.warns(FitFailedWarning, match=r"3 of 4 .* Task 1 \('ann'\), Task 2, Task 3: adap"):
-        REG.score_tasks(several)
+        prior().score_tasks(several)
 
 
 def test_doubtful_tasks_are_named_in_one_warning_and_keep_their_scores():
-    est = clone(REG).set_params(inner_lr=0.3)
+    est = clone(prior()).set_params(inner_lr=0.3)
     tasks = [WAVES[0], scaled(WAVES[1], 9, "bob"), scaled(WAVES[2], 9)]
     with pytest.warns(
         ConvergenceWarning, match=r"Task 1 \('bob'\): after .* Task 2: after"
@@ -147,7 +152,7 @@ def test_a_task_whose_query_predictions_overflow_fails():
 def test_bad_data_is_refused_before_any_fit():
     holed = Task(np.where(np.arange(14)[:, None] == 3, np.nan, WAVES[0].X), WAVES[0].y, support=[0])
     with pytest.raises(TaskError, match=r"Task 1: X of shape .* holds nan"):
-        REG.score_tasks([WAVES[1], holed], error_score="raise")
+        prior().score_tasks([WAVES[1], holed], error_score="raise")
 
 
 def test_tasks_that_fail_in_hierarchical_learners(monkeypatch):
@@ -195,7 +200,7 @@ def test_the_mean_of_tasks_is_over_those_that_have_a_score(scoring):
 
 def test_cross_validation_names_the_task_and_loses_no_fold():
     est, tasks = TaskEstimator(MAMLRegressor(**SMALL), prefit=True), [*MIXED, *WAVES[4:]]
-    est.set_params(estimator=REG)
+    est.set_params(estimator=prior())
     how = {"cv": TaskKFold(2), "error_score": "raise"}
     with pytest.warns(FitFailedWarning, match=r"1 of 3 tasks.*\('ann'\): adapting diverged"):
         scores = cross_val_score(est, tasks, **how)

@@ -62,7 +62,7 @@ CASES = {
 }
 
 
-COLD = ("maml prototype", "regressor", "regressor of two outputs")  # all train in the same way
+COLD = ("maml prototype", "regressor of two outputs")  # all train in the same way
 
 
 @pytest.mark.parametrize(
@@ -70,6 +70,7 @@ COLD = ("maml prototype", "regressor", "regressor of two outputs")  # all train 
 )
 def test_predict_tasks_is_fit_and_predict_in_a_loop(case, cold):
     est, tasks = CASES[case]
+    tasks = tasks[:3] if cold else tasks
     est = clone(est) if cold else clone(est).meta_fit(tasks)
     for actual, expected in zip(est.predict_tasks(tasks), in_a_loop(est, tasks), strict=True):
         if expected.dtype.kind == "f":
@@ -206,7 +207,7 @@ def test_windows_and_lazy_sequences_change_nothing(case, monkeypatch):
 
 
 def test_a_cold_start_is_one_for_all_windows(monkeypatch):
-    est, tasks = CASES["maml prototype"]
+    est, tasks = CASES["maml prototype"][0], BLOBS[:3]
     expected = clone(est).predict_tasks(tasks)
     monkeypatch.setattr(predict_tasks, "N_TASKS", 2)
     for one, other in zip(clone(est).predict_tasks(tasks), expected, strict=True):

@@ -23,7 +23,7 @@ from sklearn_meta.datasets import make_blob_tasks
 from sklearn_meta.functional import class_sums, posterior_prototypes, posterior_shares, prototypes
 from sklearn_meta.testing import all_estimators
 
-QUICK = {"hidden_layer_sizes": (8,), "max_meta_iter": 5, "random_state": 0}
+QUICK = {"hidden_layer_sizes": (8,), "max_meta_iter": 3, "random_state": 0}
 NEURAL = [cls for _, cls in all_estimators() if issubclass(cls, MetaClassifier)]
 
 

@@ -1,5 +1,7 @@
 """The real Omniglot, if it is available: official archive, prepared file, published split."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from fake_omniglot import make_characters, md5_of, write_zip
@@ -9,10 +11,11 @@ from sklearn_meta.datasets._omniglot import resample
 from sklearn_meta.datasets._omniglot_archive import read_drawings
 
 pytest.importorskip("PIL")
+vinyals = cache(fetch_omniglot)
 
 
 def test_the_vinyals_split_is_the_published_one(real_omniglot):
-    subset = fetch_omniglot(real_omniglot.parent).subset[::20]
+    subset = vinyals(real_omniglot.parent).subset[::20]
     with np.load(real_omniglot / "omniglot_28.npz") as file:
         published = np.array(["train", "validation", "test"])[file["vinyals_split"]]
     np.testing.assert_array_equal(subset, published)
@@ -54,20 +57,20 @@ def test_the_real_archive_is_downloaded_through_the_server(
         *("Balinese", "Early_Aramaic", "Greek", "Korean", "Latin", "Angelic"),
     ]
     background = data.subset == "background"
-    real = fetch_omniglot(real_omniglot.parent)
+    real = vinyals(real_omniglot.parent)
     rows = np.isin(real.target_names, data.target_names[:136])[real.target]
     np.testing.assert_allclose(data.images[background], real.images[rows], atol=1.001 / 255)
 
 
 def test_the_real_data_has_its_published_counts(real_omniglot):
-    vinyals = fetch_omniglot(real_omniglot.parent)
+    data = vinyals(real_omniglot.parent)
     background = fetch_omniglot(real_omniglot.parent, split="background")
-    assert vinyals.images.shape == (32460, 28, 28)
-    assert vinyals.images.min() == 0
-    assert vinyals.images.max() == 1
+    assert data.images.shape == (32460, 28, 28)
+    assert data.images.min() == 0
+    assert data.images.max() == 1
     assert (background.subset == "background").sum() == 964 * 20
     # background alphabets come first, and no alphabet is on both sides
-    assert vinyals.alphabet[background.subset == "background"].max() == 29
-    assert vinyals.alphabet[background.subset == "evaluation"].min() == 30
-    assert vinyals.target_names[0] == "Arcadian/character01"
-    assert vinyals.target_names[-1] == "ULOG/character26"
+    assert data.alphabet[background.subset == "background"].max() == 29
+    assert data.alphabet[background.subset == "evaluation"].min() == 30
+    assert data.target_names[0] == "Arcadian/character01"
+    assert data.target_names[-1] == "ULOG/character26"

@@ -15,11 +15,11 @@ def test_resampling_is_the_box_filter_of_pillow(size):
     np.testing.assert_allclose(ours, pillow, atol=1.001)  # Pillow rounds twice
 
 
-@pytest.mark.parametrize("size", range(1, 106))
-def test_every_old_pixel_counts_in_one_new_one(size):
-    weights = box_weights(size)
-    np.testing.assert_allclose(weights.sum(axis=1), 1)
-    np.testing.assert_array_equal((weights > 0).sum(axis=0), 1)
-    np.testing.assert_array_equal(np.diff(weights.argmax(axis=0)) >= 0, True)
-    if 105 % size == 0:  # then it is the mean of the area
-        np.testing.assert_allclose(weights.max(axis=1), size / 105)
+def test_every_old_pixel_counts_in_one_new_one():
+    for size in range(1, 106):
+        weights, message = box_weights(size), f"size {size}"
+        np.testing.assert_allclose(weights.sum(axis=1), 1, err_msg=message)
+        np.testing.assert_array_equal((weights > 0).sum(axis=0), 1, message)
+        np.testing.assert_array_equal(np.diff(weights.argmax(axis=0)) >= 0, True, message)
+        if 105 % size == 0:  # then it is the mean of the area
+            np.testing.assert_allclose(weights.max(axis=1), size / 105, err_msg=message)

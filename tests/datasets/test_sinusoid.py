@@ -8,7 +8,7 @@ from sklearn_meta.datasets import make_sinusoid_tasks
 
 @pytest.fixture(scope="module")
 def many():
-    return make_sinusoid_tasks(n_tasks=20_000, n_rows=10, random_state=0)
+    return make_sinusoid_tasks(n_tasks=5_000, n_rows=10, random_state=0)
 
 
 def _assert_mean(values, expected):

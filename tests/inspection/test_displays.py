@@ -1,6 +1,7 @@
 """Displays show what was measured, and refuse what they cannot show."""
 
 import sys
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -37,11 +38,28 @@ plt = pytest.importorskip("matplotlib.pyplot")
 SMALL = {"hidden_layer_sizes": 8, "max_meta_iter": 6, "iters_per_epoch": 2, "random_state": 0}
 BLOBS = make_blob_tasks(10, n_way=3, n_rows=8, n_features=4, n_shot=2, random_state=0)
 WAVES = make_sinusoid_tasks(10, n_rows=12, n_support=5, random_state=0)
-MAML = MAMLClassifier(**SMALL, inner_lr=0.1).meta_fit(BLOBS[:6], validation_tasks=BLOBS[6:])
-PROTO = ProtoNetClassifier(**SMALL).meta_fit(BLOBS[:6])
-WAVE = MAMLRegressor(**SMALL, n_support=5).meta_fit(WAVES[:6])
-PIPE = make_meta_pipeline(StandardScaler(), clone(MAML).reset_meta()).meta_fit(BLOBS[:6])
 TEST = BLOBS[6:]
+
+
+@cache
+def maml():
+    return MAMLClassifier(**SMALL, inner_lr=0.1).meta_fit(BLOBS[:6], validation_tasks=TEST)
+
+
+@cache
+def protonet():
+    return ProtoNetClassifier(**SMALL).meta_fit(BLOBS[:6])
+
+
+@cache
+def regressor():
+    return MAMLRegressor(**SMALL, n_support=5).meta_fit(WAVES[:6])
+
+
+@cache
+def pipeline():
+    learner = MAMLClassifier(**SMALL, inner_lr=0.1)
+    return make_meta_pipeline(StandardScaler(), learner).meta_fit(BLOBS[:6])
 
 
 @pytest.fixture(autouse=True)
@@ -62,8 +80,8 @@ def legend(display):
 
 
 def test_losses_are_those_of_the_history():
-    display = LearningHistoryDisplay.from_estimator(MAML)
-    train, valid = (MAML.history_[:, name] for name in ("train_loss", "valid_loss"))
+    display = LearningHistoryDisplay.from_estimator(maml())
+    train, valid = (maml().history_[:, name] for name in ("train_loss", "valid_loss"))
     assert xy(display.lines_[0]) == [[1, 2, 3], train]
     assert xy(display.lines_[1]) == [[1, 2, 3], valid]
     at = int(np.argmin(valid))
@@ -119,9 +137,9 @@ def test_a_part_of_a_history_keeps_its_epochs():
 @pytest.mark.parametrize(
     "wrap",
     [
-        lambda: PIPE,
-        lambda: TaskEstimator(clone(PIPE)).fit(BLOBS[:6]),
-        lambda: GridSearchCV(TaskEstimator(clone(MAML)), {"estimator__meta_lr": [0.1]}, cv=2).fit(
+        pipeline,
+        lambda: TaskEstimator(clone(pipeline())).fit(BLOBS[:6]),
+        lambda: GridSearchCV(TaskEstimator(clone(maml())), {"estimator__meta_lr": [0.1]}, cv=2).fit(
             BLOBS[:6]
         ),
     ],
@@ -131,10 +149,12 @@ def test_the_history_of_a_wrapped_learner_is_used(wrap):
     assert len(xy(LearningHistoryDisplay.from_estimator(wrap()).lines_[0])[0]) == 3
 
 
-@pytest.mark.parametrize("est", [MAMLClassifier(), clone(MAML), GridSearchCV(MAML, {})])
-def test_without_a_history_the_error_names_the_reason(est):
+@pytest.mark.parametrize(
+    "make", [MAMLClassifier, lambda: clone(maml()), lambda: GridSearchCV(maml(), {})]
+)
+def test_without_a_history_the_error_names_the_reason(make):
     with pytest.raises(NotMetaFittedError, match=r"has no history_.*clone"):
-        LearningHistoryDisplay.from_estimator(est)
+        LearningHistoryDisplay.from_estimator(make())
 
 
 def test_histories_that_cannot_be_drawn_are_refused():
@@ -150,13 +170,13 @@ def test_histories_that_cannot_be_drawn_are_refused():
 
 
 def test_the_curve_is_the_mean_score_after_each_number_of_steps():
-    before = MAML.inner_steps
-    display = AdaptationCurveDisplay.from_estimator(MAML, TEST, param_range=(0, 1, 5))
+    before = maml().inner_steps
+    display = AdaptationCurveDisplay.from_estimator(maml(), TEST, param_range=(0, 1, 5))
     for i, steps in enumerate((0, 1, 5)):
-        expected = clone(MAML).set_params(inner_steps=steps).score_tasks(TEST)
+        expected = clone(maml()).set_params(inner_steps=steps).score_tasks(TEST)
         np.testing.assert_array_equal(display.scores["MAMLClassifier"][i], expected)
         assert xy(display.lines_[0])[1][i] == pytest.approx(expected.mean())
-    assert MAML.inner_steps == before
+    assert maml().inner_steps == before
     assert display.ax_.get_ylabel().startswith("accuracy")
 
 
@@ -171,19 +191,21 @@ def test_the_band_is_the_interval_over_tasks():
 
 
 def test_a_pipeline_is_changed_in_its_last_step():
-    display = AdaptationCurveDisplay.from_estimator(PIPE, TEST, param_range=(0, 3))
-    expected = clone(PIPE).set_params(mamlclassifier__inner_steps=3).score_tasks(TEST)
+    display = AdaptationCurveDisplay.from_estimator(pipeline(), TEST, param_range=(0, 3))
+    expected = clone(pipeline()).set_params(mamlclassifier__inner_steps=3).score_tasks(TEST)
     np.testing.assert_array_equal(display.scores["MetaPipeline"][1], expected)
     full = "mamlclassifier__inner_steps"
-    again = AdaptationCurveDisplay.from_estimator(PIPE, TEST, param_name=full, param_range=(0, 3))
+    again = AdaptationCurveDisplay.from_estimator(
+        pipeline(), TEST, param_name=full, param_range=(0, 3)
+    )
     np.testing.assert_array_equal(again.scores["MetaPipeline"], display.scores["MetaPipeline"])
     assert again.ax_.get_xlabel() == "inner_steps"
 
 
 def test_several_learners_a_baseline_and_another_scoring():
     scoring = "neg_mean_squared_error"
-    judge = TaskEstimator(WAVE, scoring=scoring, prefit=True).fit(WAVES)
-    slow = clone(WAVE).set_params(inner_lr=1e-4)
+    judge = TaskEstimator(regressor(), scoring=scoring, prefit=True).fit(WAVES)
+    slow = clone(regressor()).set_params(inner_lr=1e-4)
     display = AdaptationCurveDisplay.from_estimator(
         {"fast": judge, "slow": slow},
         WAVES[6:],
@@ -197,7 +219,9 @@ def test_several_learners_a_baseline_and_another_scoring():
     expected = [
         -np.mean((p - t.y_query) ** 2)
         for p, t in zip(
-            clone(WAVE).set_params(inner_steps=2).predict_tasks(WAVES[6:]), WAVES[6:], strict=True
+            clone(regressor()).set_params(inner_steps=2).predict_tasks(WAVES[6:]),
+            WAVES[6:],
+            strict=True,
         )
     ]
     np.testing.assert_allclose(display.scores["fast"][1], expected)
@@ -209,7 +233,7 @@ def test_several_learners_a_baseline_and_another_scoring():
 
 def test_tasks_without_a_support_are_split_the_same_for_each_value():
     tasks = [(t.X, t.y) for t in WAVES[6:]]
-    display = AdaptationCurveDisplay.from_estimator(WAVE, tasks, param_range=(2, 2))
+    display = AdaptationCurveDisplay.from_estimator(regressor(), tasks, param_range=(2, 2))
     scores = display.scores["MAMLRegressor"]
     np.testing.assert_array_equal(scores[0], scores[1])
 
@@ -220,29 +244,29 @@ def test_values_with_names_are_set_side_by_side():
     assert xy(display.lines_[0]) == [[0, 1], [1.5, 3.5]]
 
 
-@pytest.mark.parametrize("est", [PROTO, make_meta_pipeline(PROTO)])
-def test_a_learner_without_the_parameter_is_named(est):
+@pytest.mark.parametrize("make", [protonet, lambda: make_meta_pipeline(protonet())])
+def test_a_learner_without_the_parameter_is_named(make):
     with pytest.raises(ValueError, match="ProtoNetClassifier has no parameter 'inner_steps'"):
-        AdaptationCurveDisplay.from_estimator(est, TEST)
+        AdaptationCurveDisplay.from_estimator(make(), TEST)
 
 
 def test_bad_curves_are_refused():
     with pytest.raises(ValueError, match="param_range is empty"):
-        AdaptationCurveDisplay.from_estimator(MAML, TEST, param_range=[])
+        AdaptationCurveDisplay.from_estimator(maml(), TEST, param_range=[])
     with pytest.raises(NotMetaFittedError, match="not meta-fitted"):
         AdaptationCurveDisplay.from_estimator(MAMLClassifier(), TEST)
     with pytest.raises(ValueError, match="hidden_layer_sizes"):  # part of the prior
         AdaptationCurveDisplay.from_estimator(
-            MAML, TEST, param_name="hidden_layer_sizes", param_range=(8, 9)
+            maml(), TEST, param_name="hidden_layer_sizes", param_range=(8, 9)
         )
     with pytest.warns(StaleMetaStateWarning, match="first_order"):  # of meta-training alone
         AdaptationCurveDisplay.from_estimator(
-            MAML, TEST, param_name="first_order", param_range=(True,)
+            maml(), TEST, param_name="first_order", param_range=(True,)
         )
     with pytest.raises(ValueError, match=r"scores of 'a' .* with 2 values. Got shape \(3, 4\)"):
         AdaptationCurveDisplay.from_predictions([0, 1], {"a": np.zeros((3, 4))})
     with pytest.raises(ValueError, match="one score, but scoring names"):
-        AdaptationCurveDisplay.from_estimator(MAML, TEST, scoring=["accuracy", "f1_macro"])
+        AdaptationCurveDisplay.from_estimator(maml(), TEST, scoring=["accuracy", "f1_macro"])
 
 
 # ---- scores by task --------------------------------------------------------------------------
@@ -253,8 +277,8 @@ def named(tasks):
 
 
 def test_scores_are_sorted_and_the_worst_are_named():
-    display = TaskScoreDisplay.from_estimator(WAVE, named(WAVES[6:]), n_named=2)
-    scores = WAVE.score_tasks(WAVES[6:])
+    display = TaskScoreDisplay.from_estimator(regressor(), named(WAVES[6:]), n_named=2)
+    scores = regressor().score_tasks(WAVES[6:])
     assert xy(display.line_) == [[1, 2, 3, 4], sorted(scores)]
     worst = [f"t{i}" for i in np.argsort(scores)[:2]]
     assert [text.get_text() for text in display.texts_] == worst
@@ -265,9 +289,9 @@ def test_scores_are_sorted_and_the_worst_are_named():
 
 
 def test_predictions_are_scored_by_kind_or_by_a_metric():
-    y_pred, y_true = WAVE.predict_tasks(WAVES[6:]), [t.y_query for t in WAVES[6:]]
+    y_pred, y_true = regressor().predict_tasks(WAVES[6:]), [t.y_query for t in WAVES[6:]]
     display = TaskScoreDisplay.from_predictions(y_true, y_pred)
-    np.testing.assert_allclose(display.scores, WAVE.score_tasks(WAVES[6:]))
+    np.testing.assert_allclose(display.scores, regressor().score_tasks(WAVES[6:]))
     display = TaskScoreDisplay.from_predictions([["a", "b"], ["a", "a"]], [["a", "a"], ["a", "a"]])
     assert display.scores == [0.5, 1.0]
     assert display.score_name == "accuracy"
@@ -276,8 +300,8 @@ def test_predictions_are_scored_by_kind_or_by_a_metric():
 
 
 def test_two_learners_are_drawn_as_a_scatter():
-    display = TaskScoreDisplay.from_estimator({"MAML": MAML, "prototypes": PROTO}, TEST)
-    a, b = MAML.score_tasks(TEST), PROTO.score_tasks(TEST)
+    display = TaskScoreDisplay.from_estimator({"MAML": maml(), "prototypes": protonet()}, TEST)
+    a, b = maml().score_tasks(TEST), protonet().score_tasks(TEST)
     assert xy(display.line_) == [b.tolist(), a.tolist()]
     pair = compare_paired(a, b)
     assert len(display.texts_) == min(3, pair.losses)
@@ -302,7 +326,7 @@ def test_scores_that_cannot_be_drawn_are_refused():
     with pytest.raises(ValueError, match="y_true holds 2 tasks, y_pred 1"):
         TaskScoreDisplay.from_predictions([[1], [1]], [[1]])
     with pytest.raises(TaskError, match="a class has 1 row"):
-        TaskScoreDisplay.from_estimator(MAML, [(np.zeros((2, 4)), [0, 1])])
+        TaskScoreDisplay.from_estimator(maml(), [(np.zeros((2, 4)), [0, 1])])
 
 
 def test_one_task_has_no_interval():

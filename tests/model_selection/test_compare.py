@@ -34,7 +34,7 @@ from sklearn_meta.model_selection import HierarchicalClassifier, TaskEstimator, 
 from sklearn_meta.model_selection.baselines import DummyMetaRegressor
 from sklearn_meta.pipeline import make_meta_pipeline
 
-SMALL = {"hidden_layer_sizes": 8, "max_meta_iter": 3, "device": "cpu"}
+SMALL = {"hidden_layer_sizes": 8, "max_meta_iter": 2, "device": "cpu"}
 ROWS = [  # each row is known by its first feature
     Task(np.c_[100 * i + np.arange(16), np.ones(16)], np.arange(16) % 2, name=f"t{i}")
     for i in range(6)
@@ -198,18 +198,21 @@ def test_meta_scores_are_those_of_meta_fit_and_score_tasks():
     assert comparison.sizes == (5,)
 
 
-@pytest.mark.parametrize("scoring", [None, "neg_mean_squared_error"])
-def test_scores_by_predictions_are_those_of_a_scorer(scoring):
+@pytest.mark.parametrize(
+    ("scoring", "baselines"),
+    [(None, ["hierarchical"]), ("neg_mean_squared_error", ["pooled", "fine-tune"])],
+)
+def test_scores_by_predictions_are_those_of_a_scorer(scoring, baselines):
     tasks = make_sinusoid_tasks(6, n_rows=16, n_support=5, random_state=0)
 
     def by_hand(est, X, y):
         error = np.mean((y - est.predict(X)) ** 2)
         return -error if scoring == "neg_mean_squared_error" else 1 - error / np.var(y)
 
-    how = {"cv": 2, "seeds": 1, "baselines": ["pooled", "fine-tune", "hierarchical"]}
+    how = {"cv": 2, "seeds": 1, "baselines": baselines}
     fast = compare([MAMLRegressor(**SMALL), LinearRegression()], tasks, scoring=scoring, **how)
     slow = compare([MAMLRegressor(**SMALL), LinearRegression()], tasks, scoring=by_hand, **how)
-    assert list(fast.kinds) == ["MAMLRegressor", "LinearRegression", *how["baselines"]]
+    assert list(fast.kinds) == ["MAMLRegressor", "LinearRegression", *baselines]
     np.testing.assert_allclose(
         [r.score for r in fast.records], [r.score for r in slow.records], rtol=1e-4
     )
@@ -278,7 +281,7 @@ def test_baselines_that_do_not_apply_are_noted():
 def test_without_signal_every_estimator_is_at_chance():
     rng = np.random.RandomState(0)
     tasks = [Task(rng.randn(60, 3), np.arange(60) % 2) for _ in range(20)]
-    learners = [MAMLClassifier(**SMALL | {"max_meta_iter": 20}), KNeighborsClassifier(1)]
+    learners = [MAMLClassifier(**SMALL), KNeighborsClassifier(1)]
     comparison = compare(learners, tasks, cv=2, seeds=1, support_sizes=5)
     assert set(comparison.kinds.values()) == {
         "meta",
@@ -502,8 +505,10 @@ class AllOrNothing(MAMLRegressor):
         return super().predict_tasks(tasks, error_score="raise")
 
 
-@pytest.mark.parametrize("scoring", ["r2", "neg_median_absolute_error"])
-@pytest.mark.parametrize("cls", [MAMLRegressor, AllOrNothing])
+@pytest.mark.parametrize(
+    ("cls", "scoring"),
+    [(MAMLRegressor, "r2"), (MAMLRegressor, "neg_median_absolute_error"), (AllOrNothing, "r2")],
+)
 def test_a_diverging_task_loses_only_its_score(cls, scoring):
     est = {"maml": cls(**SMALL), "line": LinearRegression()}
     message = (
@@ -573,7 +578,7 @@ def coins(n_tasks=16, rate=0.25, seed=0):
 def test_nothing_is_learned_from_coins_by_any_metric(scoring):
     est = [ProtoNetClassifier(**SMALL), LogisticRegression()]
     how = {"cv": 2, "seeds": 1, "support_sizes": 3, "baselines": ["dummy", "hierarchical"]}
-    comparison = compare(est, coins(), scoring=scoring, **how)
+    comparison = compare(est, coins(10), scoring=scoring, **how)
     assert comparison.kinds["dummy"] == "dummy"
     assert comparison.verdict.startswith(
         "Nothing is learned: with 3 rows a class no estimator is clearly"

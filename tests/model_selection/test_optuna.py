@@ -47,7 +47,7 @@ def studied():
         sampler=optuna.samplers.RandomSampler(seed=0),
         pruner=optuna.pruners.NopPruner(),
     )
-    study.optimize(objective, n_trials=3)
+    study.optimize(objective, n_trials=2)
     return study
 
 

@@ -130,7 +130,8 @@ def test_guarded_learners_predict_rows_too():
     who, gaps = np.repeat(np.arange(9), 12), y.astype(float)
     gaps[::3] = np.nan
     inner = MAMLClassifier(**SMALL, n_shot=2)
-    est = TaskEstimator(GuardedMetaClassifier(inner, random_state=0)).fit(rows, y, who)
+    est = TaskEstimator(GuardedMetaClassifier(inner, cv=2, n_folds=2, random_state=0))
+    est.fit(rows, y, who)
     result = est.predict_rows(rows, gaps, who)
     in_task, labelled = result.task == 4, np.flatnonzero((who == 4) & ~np.isnan(gaps))
     one = est.estimator_.fit(rows[labelled], y[labelled])

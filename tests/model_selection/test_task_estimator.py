@@ -39,11 +39,11 @@ from sklearn_meta.pipeline import make_meta_pipeline
 SMALL = {"hidden_layer_sizes": 8, "max_meta_iter": 3, "random_state": 0, "device": "cpu"}
 BLOBS = make_blob_tasks(8, n_way=3, n_rows=8, n_features=4, random_state=0)
 WAVES = make_sinusoid_tasks(6, n_rows=16, n_support=5, random_state=0)
-GRID = {"estimator__meta_lr": [0.001, 0.01], "estimator__inner_steps": [1, 2]}
+GRID = {"estimator__meta_lr": [0.001, 0.01], "estimator__inner_steps": [1]}
 
 
 def maml(**params):
-    return MAMLClassifier(**SMALL | params)
+    return MAMLClassifier(**SMALL | {"inner_steps": 2} | params)
 
 
 def as_table():
@@ -124,7 +124,7 @@ def test_searches_over_a_list_of_tasks(search, n_jobs):
     assert np.isfinite(result.cv_results_["mean_test_score"]).all()
 
 
-@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize("search", ["grid", "halving"])
 def test_searches_over_a_frame_with_a_task_column(search):
     frame, y = as_frame()
     how = {"error_score": "raise"}
@@ -139,16 +139,15 @@ def test_searches_over_a_frame_with_a_task_column(search):
     np.testing.assert_array_equal(scores, expected)
 
 
-@pytest.mark.parametrize("search", ["grid", "random"])
-def test_with_routing_groups_reach_the_estimator_by_themselves(search):
+def test_with_routing_groups_reach_the_estimator_by_themselves():
     X, y, groups = as_table()
     with sklearn.config_context(enable_metadata_routing=True):
-        result = SEARCHES[search](TaskEstimator(maml()), cv=TaskKFold(2), error_score="raise")
+        result = GridSearchCV(TaskEstimator(maml()), GRID, cv=TaskKFold(2), error_score="raise")
         result.fit(X, y, groups=groups)
         scores = cross_validate(
             TaskEstimator(maml()), X, y, cv=LeaveOneTaskOut(), params={"groups": groups}
         )
-    listed = SEARCHES[search](TaskEstimator(maml()), cv=TaskKFold(2)).fit(
+    listed = GridSearchCV(TaskEstimator(maml()), GRID, cv=TaskKFold(2)).fit(
         [Task(t.X, t.y) for t in BLOBS]
     )
     for key in ("mean_test_score", "params"):

@@ -132,11 +132,12 @@ def test_mlp_has_a_linear_map_for_each_hidden_layer(n_layers):
         ((2, 1, 5), 16),
     ],
 )
-@pytest.mark.parametrize("norm", ["group", "batch", None])
-@pytest.mark.parametrize("lead", [(), (2,), (2, 3)])
-def test_conv4_halves_the_sides_four_times(row_shape, n_features_out, norm, lead):
-    net = stacked.Conv4(row_shape, channels=16, norm=norm)
-    assert net(torch.zeros(*lead, 4, *row_shape)).shape == (*lead, 4, n_features_out)
+def test_conv4_halves_the_sides_four_times(row_shape, n_features_out):
+    for norm in ("group", "batch", None):
+        net = stacked.Conv4(row_shape, channels=16, norm=norm)
+        for lead in ((), (2,), (2, 3)):
+            shape = net(torch.zeros(*lead, 4, *row_shape)).shape
+            assert shape == (*lead, 4, n_features_out), norm
 
 
 @pytest.mark.parametrize("norm", ["group", "batch", None])

@@ -32,7 +32,7 @@ BLOBS = make_blob_tasks(9, n_way=3, n_rows=8, n_features=4, random_state=0)
 WAVES = make_sinusoid_tasks(9, n_rows=16, n_support=5, random_state=0)
 SMALL = {
     "hidden_layer_sizes": 8,
-    "max_meta_iter": 12,
+    "max_meta_iter": 8,
     "iters_per_epoch": 2,
     "meta_batch_size": 4,
     "random_state": 0,
@@ -109,7 +109,7 @@ def same(one, other):
 
 @pytest.mark.parametrize(
     ("run", "killed_after"),
-    [*((run, 5) for run in RUNS), ("list", 1), ("list", 11), ("validation", 1), ("validation", 11)],
+    [*((run, 5) for run in RUNS), ("list", 1), ("list", 7), ("validation", 1), ("validation", 7)],
 )
 def test_a_killed_run_continues_to_the_same_weights(run, killed_after, tmp_path):
     cls, params, tasks, valid = RUNS[run]
@@ -151,8 +151,8 @@ def test_an_interruption_keeps_the_checkpoint(tmp_path):
                 raise KeyboardInterrupt
 
     whole = MAMLClassifier(**SMALL).meta_fit(BLOBS)
-    est = MAMLClassifier(**SMALL, checkpoint_dir=tmp_path, callbacks=[Interrupt(7)])
-    with pytest.warns(ConvergenceWarning, match="after 7 of 12 iterations"):
+    est = MAMLClassifier(**SMALL, checkpoint_dir=tmp_path, callbacks=[Interrupt(5)])
+    with pytest.warns(ConvergenceWarning, match="after 5 of 8 iterations"):
         est.meta_fit(BLOBS)
     same(est.set_params(callbacks=None).meta_fit(BLOBS), whole)
 
@@ -196,7 +196,7 @@ def test_a_finished_run_is_not_repeated(tmp_path):
 
 
 def test_other_parameters_and_other_tasks_are_other_runs(tmp_path):
-    est = MAMLClassifier(**SMALL, checkpoint_dir=tmp_path)
+    est = MAMLClassifier(**SMALL | {"max_meta_iter": 3}, checkpoint_dir=tmp_path)
     for params, tasks in (
         ({}, BLOBS),
         ({"meta_lr": 0.1}, BLOBS),
@@ -214,18 +214,19 @@ def test_other_parameters_and_other_tasks_are_other_runs(tmp_path):
 def test_without_a_seed_the_run_keeps_the_one_that_it_drew(tmp_path):
     est = MAMLClassifier(**SMALL | {"random_state": None}, checkpoint_dir=tmp_path)
     with pytest.raises(Killed):
-        clone(est).set_params(callbacks=[KillAfter(7)]).meta_fit(BLOBS)
+        clone(est).set_params(callbacks=[KillAfter(5)]).meta_fit(BLOBS)
     result = clone(est).meta_fit(BLOBS)
     same(clone(est).meta_fit(BLOBS), result)
 
 
 def test_a_killed_search_continues(tmp_path):
-    est = TaskEstimator(MAMLClassifier(**SMALL, checkpoint_dir=tmp_path))
+    short = SMALL | {"max_meta_iter": 2}
+    est = TaskEstimator(MAMLClassifier(**short, checkpoint_dir=tmp_path))
     grid = {"estimator__meta_lr": [0.001, 0.01]}
-    first = GridSearchCV(est, grid, cv=3).fit(BLOBS)
-    assert len(list(tmp_path.iterdir())) == 7  # 2 candidates, 3 folds, and the refit
+    first = GridSearchCV(est, grid, cv=2).fit(BLOBS)
+    assert len(list(tmp_path.iterdir())) == 5  # 2 candidates, 2 folds, and the refit
     est.set_params(estimator__callbacks=[KillAfter(1)])
-    again = GridSearchCV(est, grid, cv=3, error_score="raise").fit(BLOBS)
+    again = GridSearchCV(est, grid, cv=2, error_score="raise").fit(BLOBS)
     np.testing.assert_array_equal(
         again.cv_results_["mean_test_score"], first.cv_results_["mean_test_score"]
     )

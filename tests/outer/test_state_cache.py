@@ -92,6 +92,7 @@ def test_cached_tensors_have_the_last_dtype_and_device():
     with torch.inference_mode():
         assert not arrays.tensors(cpu, torch.float64)["w"].is_inference()
     assert pickle.loads(pickle.dumps(arrays)).keys() == arrays.keys()
+    assert repr(Arrays({"w": np.ones(2)})) == "Arrays({'w': array([1., 1.])})"
     with pytest.raises(ValueError, match="read-only"):
         arrays["w"][0] = 2
 

@@ -39,7 +39,7 @@ from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
 from sklearn_meta.model_selection import TaskEstimator, TaskKFold
 from sklearn_meta.pipeline import MetaPipeline, make_meta_pipeline
 
-SMALL = {"hidden_layer_sizes": 8, "max_meta_iter": 3, "random_state": 0, "device": "cpu"}
+SMALL = {"hidden_layer_sizes": 8, "max_meta_iter": 2, "random_state": 0, "device": "cpu"}
 BLOBS = make_blob_tasks(8, n_way=3, n_rows=8, n_features=4, n_shot=2, random_state=0)
 SCOPES = ("task", "pooled")
 each_scope = pytest.mark.parametrize("scope", SCOPES)
@@ -115,7 +115,7 @@ def test_tasks_with_different_units_need_transformers_of_each_task():
     train, test = regime(local_units=True)
     scores = {}
     for scope in SCOPES:
-        pipe = scaled(scope, max_meta_iter=100, meta_lr=0.01, scaling=None).meta_fit(train)
+        pipe = scaled(scope, max_meta_iter=50, meta_lr=0.01, scaling=None).meta_fit(train)
         scores[scope] = pipe.score_tasks(test).mean()
     assert scores["task"] > scores["pooled"] + 0.05
 
@@ -124,7 +124,7 @@ def test_a_transformer_that_needs_many_rows_is_better_pooled():
     train, test = regime(local_units=False)
     scores = {}
     for scope in SCOPES:
-        steps = PCA(1), protonet(max_meta_iter=100, scaling=None)
+        steps = PCA(1), protonet(max_meta_iter=30, scaling=None)
         pipe = make_meta_pipeline(*steps, transform_scope=scope).meta_fit(train)
         scores[scope] = pipe.score_tasks(test).mean()
     assert scores["pooled"] > scores["task"] + 0.02
@@ -370,7 +370,7 @@ def test_searches_and_curves_over_tasks_of_a_pipeline_of_frames():
     est, cv = TaskEstimator(pipe, task="who"), TaskKFold(2, task="who")
     X, y = frame.drop(columns="buys"), frame["buys"]
     grid = {
-        "estimator__mamlclassifier__meta_lr": [0.001, 0.01],
+        "estimator__mamlclassifier__meta_lr": [0.001],
         "estimator__columntransformer__pipeline__simpleimputer__strategy": ["mean", "median"],
     }
     search = GridSearchCV(est, grid, cv=cv, error_score="raise").fit(X, y)

@@ -25,7 +25,7 @@ def assert_same(tasks, others):
         np.testing.assert_array_equal(task.support, other.support)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, database=None)
+@settings(max_examples=15, deadline=None, derandomize=True, database=None)
 @given(SIZES, st.booleans(), st.integers(0, 9))
 def test_a_table_a_frame_and_a_sequence_are_the_same_tasks(sizes, mixed_up, seed):
     pairs = pairs_of(sizes)
