@@ -33,7 +33,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_meta.base.numpy_learner import NumpyMetaLearner, flat_rows
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.outer.labels import LabelCounts
+from sklearn_meta.outer.failures import SUPPORT, Failures, Reason
+from sklearn_meta.outer.labels import WHY_ROWS, LabelCounts, LabelSpace, columns_among
 from sklearn_meta.parameters import check_parameter, integer, option, real
 from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.random_coefficients import random_coefficients, square_root
@@ -288,6 +289,7 @@ class LogitPrior(NamedTuple):
     labels: NDArray[Any]  # sorted
     mean: Array  # (n_labels, 1 + n_features), or one row for two labels
     cov: Array
+    new_labels: list[ClassPrior] | None = None  # of class means, for labels that no task had
 
     @property
     def shared_labels(self) -> bool:
@@ -343,7 +345,9 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
     and mu ~ N(m, B). `meta_fit` estimates m, B and W by moments (W with Ledoit-Wolf shrinkage);
     `fit` computes the posterior of each mean, and classes are predicted by their predictive
     densities. Labels of at least two tasks have a mean m of each label, other labels that of all
-    classes.
+    classes. This model also takes a support with a label that no task of `meta_fit` had, where
+    tasks share their labels, with a :class:`~sklearn_meta.NewLabelsWarning`. (Numbers 0, 1, ...
+    are taken for the classes in their order, as scikit-learn encodes them.)
 
     Parameters
     ----------
@@ -362,7 +366,8 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        All labels of `meta_fit` where tasks share them, otherwise those of the support.
+        All labels of `meta_fit` where tasks share them and the support has no others, else those
+        of the support.
     coef_, intercept_ : ndarray
         Posterior means of the coefficients of the fitted task, as in
         :class:`~sklearn.linear_model.LogisticRegression`; only where tasks share their labels.
@@ -374,9 +379,7 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
     TaskError
         From `meta_fit`, if a task is invalid, there is only one label, or no class has two rows.
     ValueError
-        If rows or labels are invalid, or a support has a label that no task of `meta_fit` had,
-        where tasks share their labels. (Numbers 0, 1, ... are taken for the classes in their
-        order, as scikit-learn encodes them.)
+        If rows or labels are invalid.
 
     See Also
     --------
@@ -476,7 +479,16 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
         if not isinstance(prior, LogitPrior):
             self.classes_, self._adapted = _posterior_of_means(prior, X, y)
             return self
-        classes, codes = _encode(y, prior.labels)
+        space, labels = LabelSpace(prior.labels, is_shared=True), np.unique(y)
+        if space.are_new(labels):
+            if prior.new_labels is None:
+                space.check_known(labels, "HierarchicalClassifier")
+            self.classes_, self._adapted = _posterior_of_means(prior.new_labels or (), X, y)
+            reason = Reason(SUPPORT, space.describe_new(labels))
+            Failures(new_labels={0: reason}).report(1, None)
+            return self
+        classes = space.of_outputs(labels)
+        codes = columns_among(y, classes)
         mean, cov = posterior_of_logits(
             _with_constant(X), codes, len(classes), prior.mean, prior.cov
         )
@@ -532,31 +544,12 @@ def _share_labels(tasks: Sequence[Task]) -> bool:
     return counts.are_shared()
 
 
-def _encode(y: NDArray[Any], labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
-    """Return the classes, `labels` or their numbers if `y` holds these, and those of `y`."""
-    if len(y) == 0:
-        return labels, np.empty(0, dtype=np.intp)
-    unknown = sorted(set(y.tolist()) - set(labels.tolist()), key=str)
-    if not unknown:
-        return labels, np.searchsorted(labels, y)
-    if y.dtype.kind in "iu" and set(y.tolist()) <= set(range(len(labels))):
-        return np.arange(len(labels)).astype(y.dtype), y.astype(np.intp)
-    raise ValueError(
-        f"y has labels that no task of meta_fit had ({unknown[:5]}), where labels mean the same in "
-        f"all tasks: HierarchicalClassifier predicts {labels.tolist()[:5]}, and no others. With "
-        "labels='task', meta_fit learns to take any labels."
-    )
-
-
 def _posterior_of_means(
     priors: Sequence[ClassPrior], X: Array, y: NDArray[Any]
 ) -> tuple[NDArray[Any], ClassMeans]:
     """Return the classes of a support, and the posterior of their means."""
     if len(y) == 0:
-        raise ValueError(
-            "X has no rows; a minimum of 1 is required, because labels mean something only within "
-            "their task, and no class has a prior. With labels='shared', meta_fit learns one."
-        )
+        raise ValueError(f"X {WHY_ROWS}")
     classes, counts = np.unique(y, return_counts=True)
     labels, (prior, *by_label) = classes.tolist(), priors
     means = prior.means
@@ -589,7 +582,11 @@ def _logit_prior(tasks: Sequence[Task], max_iter: int, tol: float) -> LogitPrior
     )
     back = _back(center, scale)
     every = np.kron(np.eye(len(mean)), back)
-    return LogitPrior(labels, mean @ back.T, every @ cov @ every.T)
+    try:
+        new_labels = _class_priors(tasks)
+    except TaskError:  # no class of a task has two rows
+        new_labels = None
+    return LogitPrior(labels, mean @ back.T, every @ cov @ every.T, new_labels)
 
 
 def _class_priors(tasks: Sequence[Task]) -> list[ClassPrior]:

@@ -23,7 +23,7 @@ from sklearn_meta.functional import (
     squared_euclidean,
 )
 from sklearn_meta.inner import Algorithm, Examples, Network, PosteriorHead
-from sklearn_meta.inner.heads import LOG_PRECISION
+from sklearn_meta.inner.heads import LOG_PRECISION, NewPrototypeHead
 from sklearn_meta.parameters import Constraint, describe, option, param
 
 __all__ = ["ProtoNet", "ProtoNetClassifier"]
@@ -66,6 +66,10 @@ class ProtoNet(Algorithm):
         """Return the algorithm whose prototypes shrink toward learned ones."""
         return PosteriorProtoNet(self.criterion, self.distance)
 
+    def with_new_labels(self) -> PosteriorProtoNet:
+        """Return the algorithm with prototypes of the support and the learned precision."""
+        return PosteriorProtoNet(self.criterion, self.distance, NewPrototypeHead())
+
 
 @dataclass(frozen=True)
 class PosteriorProtoNet(Algorithm):
@@ -85,18 +89,23 @@ class PosteriorProtoNet(Algorithm):
         The task loss.
     distance : callable
         Maps embedded rows (*B, n, d) and prototypes (*B, n_way, d) to distances (*B, n, n_way).
+    prior : PosteriorHead, default=PosteriorHead()
+        How prototypes and shares follow from a support.
     """
 
     distance: Distance
+    prior: PosteriorHead = PosteriorHead()
 
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
         """Draw the weights of the embedding, and start the prior."""
-        prior = PosteriorHead().init(n_outputs, f.n_features_out, generator)
+        prior = self.prior.init(n_outputs, f.n_features_out, generator)
         return f.init(generator) | prior
 
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
-        """Compute c_k and log p_k."""
-        c, log_shares = PosteriorHead().posterior(f(theta, support.X), theta, support)
+        """Compute c_k and log p_k, minus infinity for a class that the task does not have."""
+        c, log_shares = self.prior.posterior(f(theta, support.X), theta, support)
+        for present in self.prior.present(support).values():
+            log_shares = log_shares.masked_fill(~present, -torch.inf)
         return {"prototypes": c, "log_shares": log_shares}
 
     def predict(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:

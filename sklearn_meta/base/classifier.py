@@ -15,6 +15,7 @@ from sklearn_meta.base.validation import validate_weight
 from sklearn_meta.inner.algorithm import Criterion, one_hot
 from sklearn_meta.inner.fine_tune import FineTune, from_scratch
 from sklearn_meta.inner.heads import FixedHead, Head
+from sklearn_meta.outer.failures import SUPPORT, Failures, Reason
 from sklearn_meta.parameters import anything, as_range, describe, option, param
 
 __all__ = ["MetaClassifier"]
@@ -65,7 +66,8 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
             The support.
         y : array-like of shape (n_rows,)
             Labels, of any kind and any number of classes, whatever meta-training saw (unless
-            ``head="fixed"`` or the class of the estimator says otherwise).
+            ``head="fixed"`` or the class of the estimator says otherwise). Where tasks share their
+            labels, a support with a label that meta-training has not seen has labels of its own.
         sample_weight : array-like of shape (n_rows,), default=None
             Weights of the rows.
 
@@ -78,12 +80,22 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         ------
         ValueError
             If the support does not fit the meta state, or a parameter is out of range.
+
+        Warns
+        -----
+        NewLabelsWarning
+            If a label is new to a prior of shared labels.
         """
         with self._unchanged_on_error():
             X, y = self._validate_support(X, y)
             weight = validate_weight(sample_weight, X)
-            self.classes_ = self.label_space.of_outputs(np.unique(y), type(self).__name__)
-            self._adapted = self._adapt(X, self.encode_targets(y), weight)
+            labels, space = np.unique(y), self.label_space
+            targets, are_new = self.encode_targets(y), space.are_new(labels)
+            self._adapted = self._adapt(X, targets, weight, new_labels=are_new)
+            self.classes_ = space.of_outputs(labels)
+            if are_new:
+                reason = Reason(SUPPORT, space.describe_new(labels))
+                Failures(new_labels={0: reason}).report(1, None)
         return self
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
@@ -120,8 +132,27 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         return self.classes_[logits.argmax(axis=1)]
 
     def encode_targets(self, y: NDArray[Any]) -> NDArray[Any]:
-        """Encode labels as one-hot rows, with a column for each output of the network."""
-        labels = self.label_space.of_outputs(np.unique(y), type(self).__name__)
+        """Encode labels as one-hot rows, with a column for each output of the network.
+
+        Parameters
+        ----------
+        y : ndarray of shape (n_rows,)
+            Labels of a support.
+
+        Returns
+        -------
+        ndarray of bool of shape (n_rows, n_columns)
+            One-hot labels.
+
+        Raises
+        ------
+        ValueError
+            If the learned prior cannot take a label.
+        """
+        present, space = np.unique(y), self.label_space
+        if space.are_new(present) and self.make_algorithm().with_new_labels() is None:
+            space.check_known(present, type(self).__name__)
+        labels = space.of_outputs(present)
         return one_hot(np.searchsorted(labels, y), len(labels))
 
     def make_scratch_algorithm(self) -> FineTune:

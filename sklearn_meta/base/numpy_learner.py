@@ -20,6 +20,7 @@ from sklearn_meta.outer.failures import (
     Failures,
     Reason,
     check_error_score,
+    collect_failures,
     no_prediction,
 )
 from sklearn_meta.parameters import check_parameter
@@ -179,7 +180,9 @@ class NumpyMetaLearner(BaseEstimator):
 
         def predict(task: Task, i: int) -> Task:
             try:
-                y = estimator.fit(task.X_support, task.y_support).predict(task.X_query)
+                with collect_failures() as warned:
+                    y = estimator.fit(task.X_support, task.y_support).predict(task.X_query)
+                failures.add_warnings(warned, i, label(task, i))
                 if target_type == "real" and not np.isfinite(y).all():
                     raise FloatingPointError("its predictions are not finite.")
             except NUMERICAL as error:

@@ -273,7 +273,7 @@ class Job:
                 score = float(self.error_score)
             scores.append(score)
         off_scale = {i: r for i, r in collected.off_scale.items() if i not in collected.failed}
-        doubts = Failures(doubtful=collected.doubtful, off_scale=off_scale)
+        doubts = Failures({}, collected.doubtful, off_scale, collected.new_labels)
         doubts.renamed(names).report(len(tasks), None)
         return scores
 

@@ -248,12 +248,13 @@ class TaskEstimator(BaseEstimator):
         -------
         RowPredictions
             One entry for each unlabelled row, in the order of the table; probabilities have a
-            column for each class of any task. Missing for tasks on which adapting diverged.
+            column for each class of any task. Missing for tasks on which adapting diverged. A task
+            without labelled rows is predicted by the prior, and missing if there is none.
 
         Raises
         ------
         TaskError
-            If all rows have a label, or a task has no labelled row.
+            If all rows have a label, or no task can be predicted.
         """
         check_is_fitted(self)
         groups = self.task if groups is None else groups

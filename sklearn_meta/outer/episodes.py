@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,6 +44,7 @@ __all__ = [
 
 Ints = NDArray[np.intp]
 
+ANY_LABELS = LabelSpace()
 EMPTY_SHARE = 0.1  # of the meta-batches, where the prior must predict without rows
 
 
@@ -67,7 +68,7 @@ def pad_rows(rows: Ints, sizes: Ints, spare: Ints | None = None) -> tuple[Ints, 
     mask = np.arange(max(1, sizes.max())) < sizes[:, None]
     first = np.cumsum(sizes) - sizes
     if spare is not None:
-        first = np.where(sizes > 0, rows[np.minimum(first, len(rows) - 1)], spare)
+        first = np.where(sizes > 0, np.append(rows, 0)[first], spare)
     else:
         first = rows[first]
     padded = np.repeat(first, mask.shape[1]).reshape(mask.shape)
@@ -119,11 +120,11 @@ class LabelledRows:
         tasks: Sequence[Task],
         dtype: Any,
         task_labels: TaskLabels | None,  # None for real targets
-        classes: NDArray[Any] | None = None,  # that tasks share
+        label_space: LabelSpace = ANY_LABELS,
     ) -> LabelledRows:
         """Take the rows of validated tasks; inputs are in `dtype`, real targets in float64.
 
-        A label that is not among the labels of its task or among `classes` has column -1.
+        A label that is none of those of the outputs has column -1.
         """
         X = store_of_tasks(tasks, None, dtype, torch.device("cpu"))
         if task_labels is None:
@@ -131,12 +132,15 @@ class LabelledRows:
             return cls(X, torch.from_numpy(y.astype(np.float64)), None, None, None)
         code, n_way, values = task_labels
         first = np.cumsum(n_way) - n_way
-        labels = np.split(values, first[1:])
-        if classes is None:
+        parts = zip(np.split(values, first[1:]), tasks, strict=True)
+        labels = [part.astype(task.y.dtype, copy=False) for part, task in parts]
+        if label_space.classes is None:
             return cls(X, None, code, labels, np.arange(n_way.max()) >= n_way[:, None])
-        is_absent = np.zeros((len(tasks), len(classes)), dtype=bool)
-        columns, labels = zip(*(columns_among(task.y, classes) for task in tasks), strict=True)
-        return cls(X, None, np.concatenate(columns), list(labels), is_absent)
+        labels = [label_space.of_outputs(part) for part in labels]
+        is_absent = np.zeros((len(tasks), label_space.n_shared), dtype=bool)
+        pairs = zip(tasks, labels, strict=True)
+        columns = np.concatenate([columns_among(task.y, names) for task, names in pairs])
+        return cls(X, None, columns, labels, is_absent)
 
     def stack(
         self, rows: Ints, sizes: Ints, spare: Ints | None = None
@@ -145,7 +149,7 @@ class LabelledRows:
         padded, mask = pad_rows(rows, sizes, spare)
         if self.columns is None or self.is_absent is None:
             return gather(self.X, self.y, padded, mask), mask
-        columns = self.columns[padded]
+        columns = np.maximum(self.columns[padded], 0)  # padding may have an unknown label
         return gather(self.X, None, padded, mask, columns, self.is_absent.shape[1]), mask
 
 
@@ -279,7 +283,7 @@ class Packer:
     scaling: Scaling | None
     dtype: Any
     device: torch.device
-    label_space: LabelSpace = field(default=LabelSpace())
+    label_space: LabelSpace = ANY_LABELS
 
     def pack(
         self, tasks: Sequence[Task], numbers: Sequence[int] | None = None, *, on_host: bool = False

@@ -14,9 +14,14 @@ from sklearn_meta.inner.heads import check_n_way
 from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.validate import label
 
-__all__ = ["LabelSpace", "TaskLabels", "encode_labels"]
+__all__ = ["WHY_ROWS", "LabelSpace", "TaskLabels", "columns_among", "encode_labels"]
 
 Ints = NDArray[np.intp]
+
+WHY_ROWS = (  # the end of an error, after the name of a support
+    "has no rows; a minimum of 1 is required, because labels mean something only within their "
+    "task, and no class has a prior. With labels='shared', meta_fit learns one."
+)
 
 
 @dataclass(frozen=True)
@@ -53,20 +58,43 @@ class LabelSpace:
         except ValueError as error:
             raise TaskError(f"{label(task, i)}: {error}") from None
 
-    def of_outputs(self, labels: NDArray[Any], owner: str) -> NDArray[Any]:
-        """Return the label of each output for the sorted labels of a new task, or raise."""
+    def of_outputs(self, labels: NDArray[Any]) -> NDArray[Any]:
+        """Return the label of each output for the sorted labels of a support.
+
+        Tasks that share their classes have an output for each of them. The numbers 0, 1, ... stand
+        for the classes in their order, as scikit-learn encodes labels. A task with any other label
+        has labels of its own.
+        """
         self.check_n_way(len(labels))
-        if self.classes is None:
+        if self.classes is None or self.are_new(labels):
             return labels
-        if not self._unknown(labels):
-            return self.classes
-        if are_codes(labels, len(self.classes)):  # as scikit-learn encodes labels
+        if self._unknown(labels):
             return np.arange(len(self.classes)).astype(labels.dtype)
-        raise ValueError(
-            f"y has labels that no task of meta_fit had ({self._unknown(labels)}), where labels "
-            f"mean the same in all tasks: {owner} predicts {self.classes.tolist()[:5]}, and no "
-            "others. With labels='task', meta_fit learns to take any labels."
-        )
+        return self.classes
+
+    def are_new(self, labels: NDArray[Any]) -> bool:
+        """Return whether one of the sorted labels of a support is none of the shared classes."""
+        if self.classes is None or not self._unknown(labels):
+            return False
+        is_code = labels.dtype.kind in "iu" and labels[0] >= 0 and labels[-1] < len(self.classes)
+        return not is_code
+
+    def names_of(self, outputs: NDArray[Any]) -> NDArray[Any]:
+        """Return the shared classes that the labels of outputs stand for, or these labels."""
+        return outputs if self.classes is None or self.are_new(outputs) else self.classes
+
+    def describe_new(self, labels: NDArray[Any]) -> str:
+        """Describe what is wrong with new labels, after the name of a support."""
+        return f"has labels that no task of meta_fit had ({self._unknown(labels)})"
+
+    def check_known(self, labels: NDArray[Any], owner: str) -> None:
+        """Raise a ValueError for new labels, on behalf of a learner that cannot take them."""
+        if self.are_new(labels):
+            raise ValueError(
+                f"y {self.describe_new(labels)}, where labels mean the same in all tasks: {owner} "
+                f"predicts {self.shared_classes.tolist()[:5]}, and no others. Learners that adapt "
+                "to labels, such as ProtoNetClassifier, take any."
+            )
 
     def positions(self, labels: NDArray[Any], name: str) -> Ints:
         """Return the positions of labels of meta-training among the shared classes."""
@@ -86,22 +114,11 @@ class LabelSpace:
         return sorted(set(labels.tolist()) - set(self.classes.tolist()), key=str)[:5]
 
 
-def are_codes(labels: NDArray[Any], n_classes: int) -> bool:
-    """Return whether labels are the numbers 0, ..., n - 1 of at most so many classes."""
-    n = len(labels)
-    return n <= n_classes and labels.dtype.kind in "iu" and bool((labels == np.arange(n)).all())
-
-
-def columns_among(y: NDArray[Any], classes: NDArray[Any]) -> tuple[Ints, NDArray[Any]]:
-    """Return the column of each label, -1 for an unknown one, and the labels of all columns.
-
-    They are those of sorted classes, or their numbers where `y` holds these.
-    """
-    labels, number = np.unique(y, return_inverse=True)
-    position = {k: i for i, k in enumerate(classes.tolist())}
-    if not set(labels.tolist()) & position.keys() and are_codes(labels, len(classes)):
-        return number, np.arange(len(classes)).astype(labels.dtype)
-    return np.array([position.get(k, -1) for k in labels.tolist()], np.intp)[number], classes
+def columns_among(y: NDArray[Any], labels: NDArray[Any]) -> Ints:
+    """Return the position of each entry of y among labels, -1 where it is none of them."""
+    values, number = np.unique(y, return_inverse=True)
+    position = {k: i for i, k in enumerate(labels.tolist())}
+    return np.array([position.get(k, -1) for k in values.tolist()], np.intp)[number]
 
 
 class LabelCounts:
@@ -190,7 +207,7 @@ def encode_labels(ys: Sequence[NDArray[Any]], supports: Sequence[Ints] | None = 
         rows = np.repeat(begin, [len(s) for s in supports]) + np.concatenate(supports)
         keys = np.unique(key[rows])
         position = np.searchsorted(keys, key)
-        has_label = keys[np.minimum(position, len(keys) - 1)] == key
+        has_label = np.append(keys, -1)[position] == key
     task, label_number = np.divmod(keys, len(all_labels))
     n_way = np.bincount(task, minlength=len(ys))
     first = np.cumsum(n_way) - n_way

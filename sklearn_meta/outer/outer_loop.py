@@ -574,10 +574,17 @@ class OuterLoop(BaseEstimator, ABC):
         n_way = len(prior.theta[BIAS]) if self.has_fixed_n_way() else None
         return LabelSpace(prior.classes if joins_classes else None, n_way)
 
-    def _algorithm_for(self, shared_labels: bool) -> Algorithm:
-        """Make the algorithm for tasks that share their labels, or that do not."""
+    def _algorithm_for(self, shared_labels: bool, *, new_labels: bool = False) -> Algorithm:
+        """Make the algorithm for tasks that share their labels, or that do not.
+
+        With `new_labels`, the task has others than those that tasks share.
+        """
         algorithm = self.make_algorithm()
-        return algorithm.with_shared_labels() if shared_labels else algorithm
+        if not new_labels:
+            return algorithm.with_shared_labels() if shared_labels else algorithm
+        fallback = algorithm.with_new_labels()
+        assert fallback is not None  # `encode_targets` has checked the labels
+        return fallback
 
     def _check_of_tasks(
         self, size: EpisodeSize, labels: LabelSpace, shared_labels: bool

@@ -15,7 +15,6 @@ from sklearn_meta import (
     PooledClassifier,
     ProtoNetClassifier,
     Task,
-    TaskError,
     load,
 )
 from sklearn_meta.base import MetaClassifier
@@ -62,8 +61,9 @@ def test_stacks_of_tasks_are_fits_in_a_loop_even_without_rows(priors, cls):
     tasks = [Task(X, Y, support=support) for support in supports]
     clf = priors[cls]
     stacked = clf.predict_tasks_with_proba(tasks)
-    for task, (predicted, P) in zip(tasks, stacked, strict=True):
+    for task, (predicted, P, classes) in zip(tasks, stacked, strict=True):
         alone = clone(clf).fit(task.X_support, task.y_support)
+        np.testing.assert_array_equal(classes, alone.classes_)
         np.testing.assert_allclose(P, alone.predict_proba(task.X_query), atol=1e-6)
         np.testing.assert_array_equal(predicted, alone.predict(task.X_query))
 
@@ -136,17 +136,14 @@ def test_encoded_labels_are_those_that_they_encode(priors):
     clf.fit(X[:6], (Y[:6] == "yes").astype(int))
     assert clf.classes_.tolist() == [0, 1]
     np.testing.assert_array_equal(clf.predict_proba(X), by_name)
+    for name, code in (("no", 0), ("yes", 1)):  # also of one class alone
+        by_name = clf.fit(X[:2], [name] * 2).predict_proba(X)
+        np.testing.assert_array_equal(clf.fit(X[:2], [code] * 2).predict_proba(X), by_name)
+        (predicted,) = clf.predict_tasks_with_proba([Task(X, [code] * 12, support=[0, 1])])
+        assert predicted.classes.tolist() == [0, 1]
+        np.testing.assert_allclose(predicted.proba, by_name[2:], atol=1e-12)
     P = cross_val_predict(clf, X, Y, cv=3, method="predict_proba")
     np.testing.assert_allclose(P.sum(axis=1), 1)
-
-
-def test_other_labels_are_refused_with_the_remedy(priors):
-    clf = clone(priors[MAMLClassifier])
-    with pytest.raises(ValueError, match=r"\['perhaps'\].*labels='task'"):
-        clf.fit(X[:2], ["no", "perhaps"])
-    tasks = [Task(X, Y, support=[0]), Task(X, ["a", "b"] * 6, support=[0, 1])]
-    with pytest.raises(TaskError, match=r"Task 1: y has labels"):
-        clf.predict_tasks(tasks, error_score="raise")
 
 
 def test_a_query_label_that_the_support_lacks_counts_as_wrong_where_labels_are_local():
