@@ -321,10 +321,7 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         labels = getattr(learner_of(self.estimator), "labels", "task")
         if labels != "auto" or not is_classifier(self):
             return bool(labels == "shared")
-        counts = LabelCounts()
-        for task in tasks:
-            counts.add(task)
-        return counts.are_shared()
+        return LabelCounts.of(tasks).are_shared()
 
     def _with_support(self, task: Task, i: int, support: str, rng: np.random.RandomState) -> Task:
         """Draw a support for a task of meta-training without one, as large as its rows allow."""

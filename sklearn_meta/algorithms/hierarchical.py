@@ -448,7 +448,9 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
         usable = self._open_tasks(tasks)
         checked = usable.tasks
         prior: LogitPrior | list[ClassPrior]
-        if self.labels == "shared" or (self.labels == "auto" and _share_labels(checked)):
+        if self.labels == "shared" or (
+            self.labels == "auto" and LabelCounts.of(checked).are_shared()
+        ):
             prior = _logit_prior(checked, self.max_iter, self.tol)
         else:
             prior = _class_priors(checked)
@@ -534,14 +536,6 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
         if isinstance(prior, LogitPrior):
             return prior.mean.shape[1] - 1
         return len(prior[0].basis)
-
-
-def _share_labels(tasks: Sequence[Task]) -> bool:
-    """Whether labels seem to mean the same in all tasks."""
-    counts = LabelCounts()
-    for task in tasks:
-        counts.add(task)
-    return counts.are_shared()
 
 
 def _posterior_of_means(

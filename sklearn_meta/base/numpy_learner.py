@@ -189,8 +189,6 @@ class NumpyMetaLearner(BaseEstimator):
                 failures.add(Failures({i: Reason(label(task, i), str(error))}), error_score)
                 y = no_prediction(len(task.y_query), task.y, target_type)
             except ValueError as error:
-                if error_score == "raise":
-                    raise
                 raise TaskError(f"{label(task, i)}: {error}") from error
             predicted[i] = y
             return task

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -122,7 +122,7 @@ def columns_among(y: NDArray[Any], labels: NDArray[Any]) -> Ints:
 
 
 class LabelCounts:
-    """How often labels occur in tasks, collected from one task after the other."""
+    """How often labels occur in tasks."""
 
     def __init__(self) -> None:
         self.n_tasks = 0
@@ -131,15 +131,34 @@ class LabelCounts:
         self.dtypes: set[np.dtype[Any]] = set()
         self.is_balanced = True  # every task has equally many rows of each of its labels
 
-    def add(self, task: Task) -> None:
-        """Count the labels of a task."""
-        labels, counts = np.unique(task.y, return_counts=True)
-        self.n_tasks += 1
-        self.dtypes.add(labels.dtype)
-        self.is_balanced &= bool((counts == counts[0]).all())  # also of a single label
-        for k, n in zip(labels.tolist(), (counts / counts.sum()).tolist(), strict=True):
-            self.tasks_with[k] = self.tasks_with.get(k, 0) + 1
-            self.total_share[k] = self.total_share.get(k, 0.0) + n
+    @classmethod
+    def of(cls, tasks: Iterable[Task]) -> LabelCounts:
+        """Count the labels of tasks."""
+        counts = cls()
+        counts.add([task.y for task in tasks])
+        return counts
+
+    def add(self, ys: Sequence[NDArray[Any]]) -> None:
+        """Count the labels of some more tasks."""
+        n_rows = np.array([len(y) for y in ys])
+        labels, number = number_labels(ys)
+        key = np.repeat(np.arange(len(ys)), n_rows) * len(labels) + number  # task, then label
+        keys, counts = np.unique(key, return_counts=True)
+        task, label_number = np.divmod(keys, len(labels))
+        first = counts[np.searchsorted(task, task)]  # of the first label of the same task
+        self.n_tasks += len(ys)
+        self.dtypes |= {y.dtype for y in ys}
+        self.is_balanced &= bool((counts == first).all())  # also of a single label
+        n_with = np.bincount(label_number)
+        share = np.bincount(label_number, weights=counts / n_rows[task])
+        for k, n, total in zip(labels.tolist(), n_with.tolist(), share.tolist(), strict=True):
+            self.tasks_with[k] = self.tasks_with.get(k, 0) + n
+            self.total_share[k] = self.total_share.get(k, 0.0) + total
+
+    def describe_rarest(self) -> str:
+        """Describe the label that occurs in the fewest tasks."""
+        k = min(self.tasks_with, key=lambda k: self.tasks_with[k])
+        return f"{k!r} occurs in {self.tasks_with[k]} of {self.n_tasks} tasks"
 
     def are_shared(self) -> bool:
         """Return whether labels seem to mean the same in all tasks.

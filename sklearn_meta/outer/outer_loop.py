@@ -502,6 +502,7 @@ class OuterLoop(BaseEstimator, ABC):
             prior,
             labels,
             shared_labels=shared_labels,
+            guesses_labels=prior is None and self.label_regime == "auto",
             joins_classes=self.shared_labels,
             has_fixed_n_way=self.has_fixed_n_way(),
         )
