@@ -39,7 +39,8 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         anything("int or (int, int)"),
         "training",
         """Number of support rows of each class in an episode, for tasks without a fixed support. A
-        pair is a range to draw from, so that one prior serves supports of different sizes. A
+        pair is a range to draw from, so that one prior serves supports of different sizes; a class
+        with fewer rows gives all but one. A single number is needed of every class. A
         :class:`~sklearn_meta.tasks.FewShotTasks` sets its own.""",
     )
 
@@ -51,8 +52,9 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         task ("class 0"). With "shared", a task predicts all labels of meta-training, also those
         that its support lacks, which may have no rows at all; probabilities have the frequencies
         of the tasks; `n_shot` and `n_query` times the number of labels are rows of an episode, of
-        any labels as they come. With "auto", labels are shared if each occurs in at least half of
-        the tasks, unless every task has equally many rows of each label.""",
+        any labels as they come. A support with a label that no task of meta-training had has labels
+        of its own, with a warning. With "auto", labels are shared if each occurs in at least half
+        of the tasks, unless every task has equally many rows of each label.""",
     )
 
     target_type: ClassVar[Literal["class"]] = "class"

@@ -10,16 +10,19 @@ from sklearn.model_selection import cross_val_predict
 
 from sklearn_meta import (
     FewShotTasks,
+    LazyTasks,
     MAMLClassifier,
     MAMLRegressor,
     PooledClassifier,
     ProtoNetClassifier,
     Task,
+    TaskError,
     load,
 )
 from sklearn_meta.base import MetaClassifier
 from sklearn_meta.datasets import make_blob_tasks
 from sklearn_meta.functional import posterior_prototypes, posterior_shares, prototypes
+from sklearn_meta.outer.labels import LabelCounts
 from sklearn_meta.testing import all_estimators
 
 QUICK = {"hidden_layer_sizes": (8,), "max_meta_iter": 5, "random_state": 0}
@@ -107,6 +110,51 @@ def test_without_meta_fit_or_with_local_labels_rows_are_needed():
 def test_the_tasks_suggest_whether_labels_are_shared(tasks, shared):
     clf = ProtoNetClassifier(**QUICK).meta_fit(tasks)
     assert clf.meta_state.shared_labels is shared
+
+
+def balanced(n_tasks):
+    return [(X, np.array(["no", "yes"] * 6))] * n_tasks
+
+
+@pytest.mark.parametrize(
+    ("tasks", "message"),
+    [
+        (
+            patients(70) + [(X, np.where(Y == "yes", "maybe", "no"))] * 2,
+            "'maybe' occurs in 2 of 72",
+        ),
+        (balanced(64) + patients(20), "mean something only within their task; those of all 84"),
+        ([*patients(64), (X, Y == "yes")], "Task 64: y holds bool"),
+    ],
+    ids=["a rare label", "balanced tasks first", "another kind"],
+)
+def test_tasks_that_are_read_must_bear_out_what_the_first_suggest(tasks, message):
+    with pytest.raises(TaskError, match=message):
+        ProtoNetClassifier(**QUICK).meta_fit(LazyTasks(tasks, n_workers=0))
+
+
+def test_a_list_decides_by_all_of_its_tasks():
+    clf = ProtoNetClassifier(**QUICK)
+    assert clf.meta_fit(balanced(64) + patients(20)).meta_state.shared_labels
+    for labels in ("shared", "task"):
+        clf = ProtoNetClassifier(labels=labels, **QUICK)
+        clf.meta_fit(LazyTasks(balanced(64) + patients(20), n_workers=0))
+        assert clf.meta_state.shared_labels is (labels == "shared")
+
+
+def test_counts_of_labels_are_those_of_each_task():
+    parts = patients(6, 7) + patients(3, 4, labels=("maybe", "no"))
+    tasks = [Task(X, y) for X, y in parts]
+    at_once, one_by_one = LabelCounts.of(tasks), LabelCounts()
+    for task in tasks:
+        one_by_one.add([task.y])
+    assert vars(at_once) == vars(one_by_one)
+    labels = at_once.classes()
+    assert labels.tolist() == ["maybe", "no", "yes"]
+    shares = [[np.mean(task.y == k) for k in labels] for task in tasks]
+    expected = np.mean([*shares, [1 / 3] * 3], axis=0)
+    np.testing.assert_allclose(at_once.shares(labels), expected, rtol=1e-12)
+    assert at_once.tasks_with == {k: sum(k in task.y for task in tasks) for k in labels}
 
 
 def test_labels_of_a_pool_are_local():
