@@ -211,11 +211,19 @@ class UnusableStack(PredictedStack):
         """Return the labels of each support; None for targets."""
         if self.target_type == "real":
             return [None] * len(self.tasks)
-        return [np.unique(t.y if t.support is None else t.y_support) for t in self.tasks]
+        return [labels_if_any(t.y if t.support is None else t.y_support) for t in self.tasks]
 
     def scores(self) -> NDArray[np.float64]:
         """Return NaN for each task."""
         return np.full(len(self.tasks), np.nan)
+
+
+def labels_if_any(y: NDArray[Any]) -> NDArray[Any]:
+    """Return the sorted labels of a task that cannot be used; none if they cannot be sorted."""
+    try:
+        return np.unique(y)
+    except TypeError:
+        return y[:0]
 
 
 def r2_of_tasks(truth: NDArray[Any], predicted: NDArray[Any]) -> NDArray[np.float64]:
