@@ -484,7 +484,7 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
         space, labels = LabelSpace(prior.labels, is_shared=True), np.unique(y)
         if space.are_new(labels):
             if prior.new_labels is None:
-                space.check_known(labels, "HierarchicalClassifier")
+                space.refuse_new(labels, "HierarchicalClassifier")
             self.classes_, self._adapted = _posterior_of_means(prior.new_labels or (), X, y)
             reason = Reason(SUPPORT, space.describe_new(labels))
             Failures(new_labels={0: reason}).report(1, None)

@@ -184,7 +184,7 @@ class Learner:
         self.state.check_task(self.rows.tasks[0], 0, type(self.est).__name__)
         for i, labels in enumerate(self.rows.labels or ()):
             try:
-                self.label_space.check_known(labels, type(self.est).__name__)
+                self.label_space.refuse_new(labels, type(self.est).__name__)
                 self.label_space.check_n_way(len(labels))
             except ValueError as error:
                 raise TaskError(f"{label(self.rows.tasks[i], i)}: {error}") from None

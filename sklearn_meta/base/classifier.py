@@ -153,7 +153,7 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         """
         present, space = np.unique(y), self.label_space
         if space.are_new(present) and self.make_algorithm().with_new_labels() is None:
-            space.check_known(present, type(self).__name__)
+            space.refuse_new(present, type(self).__name__)
         labels = space.of_outputs(present)
         return one_hot(np.searchsorted(labels, y), len(labels))
 

@@ -146,9 +146,9 @@ def predict_rows(
         columns = [np.asarray(prediction.classes) for prediction in predictions]
         classes = np.unique(np.concatenate(columns))
         parts = []
-        for (y_pred, P, _), own in zip(predictions, columns, strict=True):
+        for (y_pred, P, _), of_task in zip(predictions, columns, strict=True):
             wide = np.zeros((len(y_pred), len(classes)))
-            wide[:, np.searchsorted(classes, own)] = P
+            wide[:, np.searchsorted(classes, of_task)] = P
             parts.append(wide)
         proba = np.concatenate(parts)[back]
     index = X.index[rows] if hasattr(X, "iloc") else None

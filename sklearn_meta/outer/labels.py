@@ -87,7 +87,7 @@ class LabelSpace:
         """Describe what is wrong with new labels, after the name of a support."""
         return f"has labels that no task of meta_fit had ({self._unknown(labels)})"
 
-    def check_known(self, labels: NDArray[Any], owner: str) -> None:
+    def refuse_new(self, labels: NDArray[Any], owner: str) -> None:
         """Raise a ValueError for new labels, on behalf of a learner that cannot take them."""
         if self.are_new(labels):
             raise ValueError(
