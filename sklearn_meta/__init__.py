@@ -31,6 +31,7 @@ from sklearn_meta.algorithms.hierarchical import HierarchicalClassifier, Hierarc
 from sklearn_meta.conformal import TaskConformalClassifier, TaskConformalRegressor
 from sklearn_meta.ensemble import GuardedMetaClassifier, GuardedMetaRegressor
 from sklearn_meta.exceptions import (
+    NewLabelsWarning,
     NotMetaFittedError,
     SaveError,
     ScaleWarning,
@@ -74,6 +75,7 @@ __all__ = [
     "MAMLRegressor",
     "MetaSGDClassifier",
     "MetaSGDRegressor",
+    "NewLabelsWarning",
     "NotMetaFittedError",
     "PooledClassifier",
     "PooledRegressor",

@@ -34,6 +34,7 @@ from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.model_selection.row_predictions import predict_with_proba
 from sklearn_meta.model_selection.task_estimator import is_meta_fitted, learner_of, open_raw_tasks
 from sklearn_meta.outer.failures import Failures, collect_failures
+from sklearn_meta.outer.labels import WHY_ROWS
 from sklearn_meta.parameters import check_parameter, fingerprint, option, real
 from sklearn_meta.tasks import Task, TaskDistribution
 from sklearn_meta.tasks.split import order_rows
@@ -403,6 +404,9 @@ class TaskConformalEstimator(NumpyMetaLearner, ABC):
         for i, task in enumerate(checked):
             fixed_support(task, i)
         sizes = [self._size(estimator, task.y_support) for task in checked]
+        if () in sizes:  # no rows of any class, where labels are local
+            i = sizes.index(())
+            raise TaskError(f"{label(checked[i], i)}: its support {WHY_ROWS}")
         thresholds = {
             size: self._threshold(estimator, (size, changes, self.alpha))
             for size in dict.fromkeys(sizes)
@@ -706,7 +710,7 @@ class TaskConformalRegressor(RegressorMixin, TaskConformalEstimator):
     def _predict_outputs(self, estimator: BaseEstimator, tasks: Sequence[Task]) -> list[Outputs]:
         if not _predicts_std(estimator):
             with collect_failures():  # rows without a prediction have infinite scores
-                means = [y for y, _ in predict_with_proba(estimator, tasks)]
+                means = [prediction.y for prediction in predict_with_proba(estimator, tasks)]
             return [(m, np.ones_like(m)) for m in (_columns(y) for y in means)]
         outputs, failures = list[Outputs](), Failures()
         for i, task in enumerate(tasks):
@@ -911,15 +915,7 @@ class TaskConformalClassifier(ClassifierMixin, TaskConformalEstimator):
         hidden = [_hide_query(task) for task in tasks]
         with collect_failures():  # rows without a prediction have infinite scores
             predictions = predict_with_proba(estimator, hidden)
-        outputs, shared = list[Outputs](), None
-        for task, (_, proba) in zip(hidden, predictions, strict=True):
-            P, labels = np.asarray(proba), np.unique(task.y_support)
-            if P.shape[1] != len(labels) and np.isfinite(P).all():  # a column for each known label
-                if shared is None:
-                    shared = clone(estimator).fit(task.X_support, task.y_support).classes_
-                labels = shared
-            outputs.append((P, labels))
-        return outputs
+        return [(np.asarray(P), np.asarray(classes)) for _, P, classes in predictions]
 
     def _scores(self, output: Outputs, y: NDArray[Any]) -> Array:
         P, labels = output

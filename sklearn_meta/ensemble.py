@@ -38,7 +38,7 @@ from sklearn_meta.outer.failures import (
     collect_failures,
     no_prediction,
 )
-from sklearn_meta.outer.labels import LabelCounts
+from sklearn_meta.outer.labels import LabelCounts, LabelSpace
 from sklearn_meta.parameters import as_range, check_parameter, integer
 from sklearn_meta.tasks import Task, as_tasks
 from sklearn_meta.tasks.tables import feature_names
@@ -56,6 +56,7 @@ __all__ = ["GuardedMetaClassifier", "GuardedMetaEstimator", "GuardedMetaRegresso
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Classes = NDArray[Any] | None  # of a support, sorted; None for regression
+Support = Task | None  # None: without rows
 Why = dict[str, str]  # by member, the reason why it cannot predict a task
 
 MEMBERS = ("meta", "per-task", "pooled")
@@ -187,7 +188,8 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         X : array-like of shape (n_rows, n_features), or (n_rows, ...)
             Rows of the support.
         y : array-like of shape (n_rows,)
-            Labels or targets of the support.
+            Labels or targets of the support. There may be no rows, if `estimator` has a prediction
+            without any; it is then blended with the pooled one.
 
         Returns
         -------
@@ -203,14 +205,25 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         self._check_params()
         names = feature_names(X)
         check_feature_names(names, self.meta_feature_names)
-        X, y = validate_support(self, X, y, allow_nd=True, kind=self.target_type)
-        classes, prior = self._classes(y), self.meta_state
+        prior = self.meta_state
+        least = 1 if prior is None else 0  # without rows, members with a prior predict
+        X, y = validate_support(self, X, y, allow_nd=True, kind=self.target_type, least=least)
+        classes = self._classes(y)
         members = Members(None, self._make_per_task(), None) if prior is None else prior.members
         fitted, reasons = members.fit(X, y, classes)
         weights = np.array([member is not None for member in fitted], dtype=np.float64)
         if prior is not None and weights.any():
-            outputs, support = fitted.predict(X, y[:1].size, classes), named_task(X, y, names)
+            support = named_task(X, y, names) if len(y) else None
+            if support is not None:
+                outputs = fitted.predict(X, _n_outputs(y), classes, members.names_of(classes))
+            else:
+                outputs = fitted.predict_nothing(classes, members.names_of(classes))
             weights = prior.weigh([support], [outputs], [reasons], self.cv)[0]
+        if not weights.any() and len(y) == 0:
+            raise ValueError(
+                f"X of shape {X.shape} has no rows, and no member of {type(self).__name__} "
+                f"predicts without any. {' '.join(reasons.values())}"
+            )
         if not weights.any():
             fitted, weights = Members(None, _fit_dummy(X, y, classes), None), ONLY_PER_TASK
         self._adapted = fitted, y.shape[1:]
@@ -308,10 +321,7 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         labels = getattr(learner_of(self.estimator), "labels", "task")
         if labels != "auto" or not is_classifier(self):
             return bool(labels == "shared")
-        counts = LabelCounts()
-        for task in tasks:
-            counts.add(task)
-        return counts.are_shared()
+        return LabelCounts.of(tasks).are_shared()
 
     def _with_support(self, task: Task, i: int, support: str, rng: np.random.RandomState) -> Task:
         """Draw a support for a task of meta-training without one, as large as its rows allow."""
@@ -351,8 +361,9 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         X = validate_query(self, X, allow_nd=True)
         weights, (fitted, y_shape) = np.array([*self.weights_.values()]), self._adapted
         weighted = (m if w > 0 else None for m, w in zip(fitted, weights, strict=True))
-        n_outputs = int(np.prod(y_shape))
-        outputs = Members(*weighted).predict(X, n_outputs, getattr(self, "classes_", None))
+        n_outputs, classes = int(np.prod(y_shape)), getattr(self, "classes_", None)
+        names = classes if self.meta_state is None else self.meta_state.members.names_of(classes)
+        outputs = Members(*weighted).predict(X, n_outputs, classes, names)
         blended = _weighted_mean(weights, outputs)
         lost = np.flatnonzero(~np.isfinite(blended).all(axis=1))
         if len(lost):
@@ -371,7 +382,7 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         named = zip(usable.tasks, usable.positions, weights, outputs, strict=True)
         for task, i, w, P in named:
             blended = _weighted_mean(w, P)
-            if np.isfinite(blended).all():
+            if w.any() and np.isfinite(blended).all():
                 predicted[i] = _decide(blended, self._classes(task.y_support), task.y.shape[1:])
                 continue
             why = "no member has finite predictions for all rows of the query."
@@ -390,10 +401,10 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         collected.renamed(dict(enumerate(names))).report(len(names), None)
         weights = prior.weigh([_support_of(task) for task in tasks], outputs, reasons, self.cv)
         for t, task in enumerate(tasks):
-            if not weights[t].any():
+            if not weights[t].any() and len(task.y_support):
                 classes = self._classes(task.y_support)
                 dummy = Members(None, _fit_dummy(task.X_support, task.y_support, classes), None)
-                outputs[t] = dummy.predict(task.X_query, task.y[:1].size, classes)
+                outputs[t] = dummy.predict(task.X_query, _n_outputs(task.y), classes, classes)
                 weights[t] = ONLY_PER_TASK
             reasons[t] |= _not_finite(weights[t], outputs[t])
         _warn_left_out(reasons, names)
@@ -603,15 +614,19 @@ class Members(NamedTuple):
     pooled: BaseEstimator | None
 
     @property
-    def shared_classes(self) -> Classes:
-        """The labels that all tasks predict; None where they are local to a task."""
+    def label_space(self) -> LabelSpace:
+        """The labels that a task may have, as the meta-learner has learned them."""
         state: Any = None if self.meta is None else learner_of(self.meta).meta_state
-        return state.classes if getattr(state, "shared_labels", False) else None
+        is_shared = bool(getattr(state, "shared_labels", False))
+        return LabelSpace(state.classes if is_shared else None, is_shared=is_shared)
 
     def classes_of(self, y: NDArray[Any]) -> NDArray[Any]:
         """Return the labels that are predicted after a support with these labels."""
-        shared = self.shared_classes
-        return np.unique(y) if shared is None else shared
+        return self.label_space.of_outputs(np.unique(y))
+
+    def names_of(self, classes: Classes) -> Classes:
+        """Return what the pooled member calls these labels."""
+        return None if classes is None else self.label_space.names_of(classes)
 
     def fit(self, X: Any, y: NDArray[Any], classes: Classes) -> tuple[Members, Why]:
         """Fit to one support; None replaces a member that failed, for the reason returned."""
@@ -621,18 +636,36 @@ class Members(NamedTuple):
             failures.fit(meta, X, y, 0, "meta", np.nan)
         for reason in (*failures.failed.values(), *failures.doubtful.values()):
             meta, reasons["meta"] = None, reason.why
-        Failures(off_scale=failures.off_scale).renamed({0: SUPPORT}).report(1, None)
+        warned = Failures(off_scale=failures.off_scale, new_labels=failures.new_labels)
+        warned.renamed({0: SUPPORT}).report(1, None)
         return Members(meta, self._fit_per_task(X, y, classes, reasons), self.pooled), reasons
 
-    def predict(self, X: Any, n_outputs: int, classes: Classes) -> Array:
-        """Predict rows by members fitted to one support: (3, n_rows, n_outputs), nan for None."""
+    def predict(self, X: Any, n_outputs: int, classes: Classes, pooled_classes: Classes) -> Array:
+        """Predict rows by members fitted to one support: (3, n_rows, n_outputs), nan for None.
+
+        The pooled member has other names for classes that are encoded.
+        """
         shape = X.shape[0], n_outputs if classes is None else len(classes)
         P = np.full((len(MEMBERS), *shape), np.nan)
         for k, est in enumerate(self):
             if est is not None:
                 rows = X if est is self.meta else flat_rows(X, None)
-                P[k] = _outputs(est, rows, classes, lacking=np.nan if k == 2 else 0.0)
+                if k == 2:
+                    P[k] = _outputs(est, rows, pooled_classes, lacking=np.nan)
+                else:
+                    P[k] = _outputs(est, rows, classes, lacking=0.0)
         return P
+
+    def predict_nothing(self, classes: Classes, pooled_classes: Classes) -> Array:
+        """Return zeros (3, 1, 1) in place of predictions for a support without rows.
+
+        They are nan for members that could not predict.
+        """
+        P = np.array([np.nan if est is None else 0.0 for est in self])
+        if pooled_classes is not None and self.pooled is not None:
+            knows_all = np.isin(pooled_classes, self.pooled.classes_).all()
+            P[2] = 0.0 if knows_all else np.nan
+        return P[:, None, None]
 
     def predict_tasks(self, tasks: Sequence[Task], classify: bool) -> tuple[list[Array], list[Why]]:
         """Predict queries (3, n_query, n_outputs), nan for members that failed, with reasons."""
@@ -642,13 +675,14 @@ class Members(NamedTuple):
             y = task.y_support
             classes = self.classes_of(y) if classify else None
             per_task = self._fit_per_task(task.X_support, y, classes, why)
-            P = Members(None, per_task, self.pooled).predict(task.X_query, y[:1].size, classes)
+            names, members = self.names_of(classes), Members(None, per_task, self.pooled)
+            P = members.predict(task.X_query, _n_outputs(task.y), classes, names)
             if "meta" not in why:
                 P[0] = meta
             outputs.append(P)
         return outputs, reasons
 
-    def leave_out_losses(self, supports: Sequence[Task], classify: bool, cv: int) -> Array:
+    def leave_out_losses(self, supports: Sequence[Support], classify: bool, cv: int) -> Array:
         """Cross-validate on the supports, without the only row of a class: losses (n_tasks, 3).
 
         nan if no row can be left out or the member lacks a class; infinite if the member failed.
@@ -656,6 +690,8 @@ class Members(NamedTuple):
         losses = np.full((len(supports), len(MEMBERS)), np.nan)
         parts, origins = list[Task](), list[int]()
         for t, support in enumerate(supports):
+            if support is None:
+                continue
             for rows in _support_folds(support.y, classify, cv):
                 rest = np.setdiff1d(np.arange(len(support)), rows)
                 order = np.concatenate([rest, rows])
@@ -687,6 +723,8 @@ class Members(NamedTuple):
     def _fit_per_task(
         self, X: Any, y: NDArray[Any], classes: Classes, reasons: Why
     ) -> BaseEstimator | None:
+        if len(y) == 0:
+            return None
         if classes is not None and len(np.unique(y)) == 1:
             return _fit_dummy(X, y, classes)
         try:
@@ -699,13 +737,14 @@ class Members(NamedTuple):
         """Predict queries (n_query, n_outputs) by the meta-learner; note where it fails."""
         with collect_failures() as collected:
             predictions = predict_with_proba(self.meta, tasks)
-        Failures(off_scale=collected.off_scale).report(len(tasks), None)
+        warned = Failures(off_scale=collected.off_scale, new_labels=collected.new_labels)
+        warned.report(len(tasks), None)
         for i, reason in (*collected.doubtful.items(), *collected.failed.items()):
             reasons[i]["meta"] = reason.why
         is_softmax = isinstance(self.meta, BaseMetaLearner)  # never exactly 0, and not clipped
         return [
             y.reshape(len(y), -1) if P is None else P if is_softmax else _clip(P)
-            for y, P in predictions
+            for y, P, _ in predictions
         ]
 
 
@@ -733,8 +772,15 @@ def _weighted_mean(weights: Array, P: Array) -> Array:
     return np.einsum("an,anp->np", W, np.where(valid[..., None], P, 0.0))
 
 
-def _support_of(task: Task) -> Task:
-    """Return the support alone, as a task without a query."""
+def _n_outputs(y: NDArray[Any]) -> int:
+    """Return the number of targets of a row."""
+    return int(np.prod(y.shape[1:]))
+
+
+def _support_of(task: Task) -> Support:
+    """Return the support alone, as a task without a query; None if it has no rows."""
+    if len(task.y_support) == 0:
+        return None
     return named_task(task.X_support, task.y_support, task.feature_names_in)
 
 
@@ -828,7 +874,7 @@ def _find_outliers(
     failed = np.isposinf(losses)
     if classify:
         return failed
-    variances = np.array([np.var(y.reshape(len(y), -1), axis=0).mean() for y in ys])
+    variances = np.array([np.var(y, axis=0).mean() if len(y) else 0.0 for y in ys])
     return failed | (losses > FACTOR * (typical + variances[:, None]))
 
 
@@ -875,16 +921,19 @@ class GuardPrior(NamedTuple):
                 value.flags.writeable = False
 
     def weigh(
-        self, supports: Sequence[Task], outputs: Sequence[Array], reasons: Sequence[Why], cv: int
+        self, supports: Sequence[Support], outputs: Sequence[Array], reasons: Sequence[Why], cv: int
     ) -> Array:
         """Return weights (n_tasks, 3) that sum to 1, or are 0 if no member is left.
 
         Members that are far off in cross-validation on the support are added to `reasons`.
         """
         calibration = self.calibration
-        usable = np.stack([np.any(np.isfinite(P).all(axis=2), axis=1) for P in outputs])
+        # without any class, as for a support without rows of local labels, nothing is usable
+        usable = np.stack(
+            [np.any(np.isfinite(P).all(axis=2), axis=1) & (P.size > 0) for P in outputs]
+        )
         losses = self.members.leave_out_losses(supports, calibration.classify, cv)
-        ys = [support.y for support in supports]
+        ys = [np.empty(0) if support is None else support.y for support in supports]
         far = _find_outliers(losses, calibration.loss, ys, calibration.classify) & usable
         _add_reasons(far, losses, calibration.loss, reasons)
         usable &= ~far
@@ -941,7 +990,7 @@ def _calibrate(trials: Sequence[Trial], classify: bool) -> Calibration:
     losses = np.stack([t.losses for t in trials])
     n_support = np.array([len(t.task.y_support) for t in trials], dtype=np.float64)
     usable = np.stack([np.isfinite(t.outputs).all(axis=(1, 2)) for t in trials])
-    n_typical = float(n_support.mean())
+    n_typical = max(float(n_support.mean()), 1.0)
     evidence = _log_evidence(losses, n_support, n_typical, classify, usable)
     evidence[~_is_complete(losses, usable)] = 0
     blend_losses = _squared_losses(trials) if not classify else _log_losses(trials)

@@ -3,6 +3,7 @@
 from sklearn.exceptions import NotFittedError
 
 __all__ = [
+    "NewLabelsWarning",
     "NotMetaFittedError",
     "SaveError",
     "ScaleWarning",
@@ -11,6 +12,14 @@ __all__ = [
     "TaskError",
     "TaskTypeError",
 ]
+
+
+class NewLabelsWarning(UserWarning):
+    """A support has labels that no task of meta-training had, where tasks share their labels.
+
+    Such a task is predicted by labels of its own, those of the support, and the prior tells nothing
+    about them but the embedding. The message names the task and the labels.
+    """
 
 
 class NotMetaFittedError(NotFittedError):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -26,6 +28,7 @@ from sklearn.preprocessing import (
 )
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import validate_data
 
 from sklearn_meta._archive import loading, save_object, saving
 from sklearn_meta._compat import check_steps
@@ -71,6 +74,9 @@ class TransformerState:
     param_hashes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # of `pooled`
     output_names: Mapping[str, Names] = field(default_factory=dict)  # made of each task, by step
     n_outputs: int | None = None  # the number of columns made of each task; None: any
+    row_shape: tuple[int, ...] | None = None  # of transformed rows
+    # transformers of scope "task" fitted on all tasks, by step, for supports without rows
+    without_rows: Mapping[str, Any] = field(default_factory=dict)
 
 
 class MetaPipeline(Pipeline):
@@ -253,7 +259,9 @@ class MetaPipeline(Pipeline):
         Parameters
         ----------
         X : array-like or DataFrame of n_rows rows
-            Rows of the support, in a form that the first transformer accepts.
+            Rows of the support, in a form that the first transformer accepts. There may be none,
+            if the last step has a prediction without any: transformers are then those fitted on
+            the rows of all tasks of `meta_fit`.
         y : array-like of shape (n_rows,), default=None
             Labels or targets.
         sample_weight : array-like of shape (n_rows,), default=None
@@ -278,6 +286,9 @@ class MetaPipeline(Pipeline):
         check_feature_names(feature_names(X), state.columns if state else None)
         if state is None:
             return super().fit(X, y, **params)
+        n_rows = X.shape[0] if hasattr(X, "shape") else len(X)
+        if n_rows == 0 and y is not None and len(y) == 0 and state.row_shape is not None:
+            return self._fit_without_rows(X, y, state)
         try:  # frozen, transformers stay as they were fitted on all tasks
             self.steps = _with_pooled(self.steps, state, freeze=True)
             if state.n_outputs is None:
@@ -434,6 +445,8 @@ class MetaPipeline(Pipeline):
                 {name: scope for name, scope in state.scopes.items() if name in names},
                 pooled={name: t for name, t in state.pooled.items() if name in names},
                 param_hashes=state.param_hashes,
+                row_shape=state.row_shape,
+                without_rows={k: t for k, t in state.without_rows.items() if k in names},
             )
         part.transformer_state = state
         return part
@@ -473,7 +486,8 @@ class MetaPipeline(Pipeline):
         learned = self.transformer_state
         if learned is not None:
             # hashes of the same parameters may differ in another process
-            hashes = {name: param_hashes(t) for name, t in learned.pooled.items()}
+            fitted = {**learned.pooled, **learned.without_rows}
+            hashes = {name: param_hashes(t) for name, t in fitted.items()}
             self.transformer_state = replace(learned, param_hashes=hashes)
 
     def __sklearn_clone__(self) -> MetaPipeline:
@@ -501,7 +515,7 @@ class MetaPipeline(Pipeline):
         """Fit new transformers; return what was learned of them, and the transformed tasks."""
         scopes, columns = self.transform_scopes, _named(raw).feature_names_in
         state, tasks = TransformerState(self.transform_scope, scopes, columns), list(raw)
-        pooled, output_names = dict[str, Any](), dict[str, Names]()
+        pooled, output_names, without_rows = dict[str, Any](), dict[str, Names](), dict[str, Any]()
         for scope, group in groupby(self._new_steps(), key=lambda step: scopes[step[0]]):
             transformers, X = _pipeline([*group]), tasks[0].X
             if scope == "pooled":
@@ -510,6 +524,7 @@ class MetaPipeline(Pipeline):
                 names = _output_names(transformers.steps, X, columns)
             else:
                 first = _transform_alone(transformers, tasks[0], 0)
+                without_rows |= _fit_on_all(transformers.steps, tasks)
                 names, n = _output_names(transformers.steps, X, columns), _n_columns(first)
                 same = TransformerState("task", {}, columns, output_names=names, n_outputs=n)
                 rest = _transform_each(transformers.steps, tasks[1:], same, "of task 0", begin=1)
@@ -519,8 +534,14 @@ class MetaPipeline(Pipeline):
         tasks = [_with_rows(task, dense(task.X), i) for i, task in enumerate(tasks)]
         if self.transform_scope != "pooled" and set(scopes.values()) != {"pooled"}:
             state = replace(state, output_names=output_names, n_outputs=_n_columns(tasks[0]))
-        hashes = {name: param_hashes(t) for name, t in pooled.items()}
-        return replace(state, pooled=pooled, param_hashes=hashes), tasks
+        state = replace(
+            state,
+            pooled=pooled,
+            param_hashes={name: param_hashes(t) for name, t in (pooled | without_rows).items()},
+            row_shape=tasks[0].row_shape,
+            without_rows=without_rows,
+        )
+        return state, tasks
 
     def _transform(
         self, raw: Sequence[Task], state: TransformerState, of: str, begin: int = 0
@@ -552,6 +573,16 @@ class MetaPipeline(Pipeline):
                 _check_outputs(self.steps[:-1], X, n_outputs, state)
                 raise
             _check_outputs(self.steps[:-1], X, None, state)
+        return self
+
+    def _fit_without_rows(self, X: Any, y: Any, state: TransformerState) -> MetaPipeline:
+        """Adapt to a support without rows, with transformers that were fitted on all tasks."""
+        transformers = _steps_without_rows(self.steps[:-1], state)
+        if transformers and hasattr(transformers[0][1], "n_features_in_"):
+            validate_data(transformers[0][1], X, reset=False, skip_check_array=True)
+        name, learner = self.steps[-1]
+        learner.fit(np.empty((0, *(state.row_shape or ()))), y)
+        self.steps = [*transformers, (name, learner)]
         return self
 
     def _transform_usable(
@@ -713,6 +744,37 @@ def _with_pooled(
     return [*((name, pooled.get(name, t)) for name, t in steps[:-1]), steps[-1]]
 
 
+def _fit_on_all(steps: Steps, tasks: Sequence[Task]) -> dict[str, Any]:
+    """Fit copies of the transformers of each task on all tasks; none where that is impossible."""
+    transformers = _pipeline(_copies(steps))
+    with warnings.catch_warnings(), suppress(Exception):  # whatever a transformer raises
+        warnings.simplefilter("ignore")
+        X, y = stack_rows([task.X for task in tasks]), np.concatenate([task.y for task in tasks])
+        return dict(transformers.fit(X, y).steps)
+    return {}
+
+
+def _steps_without_rows(steps: Steps, state: TransformerState) -> list[tuple[str, Any]]:
+    """Return the transformers for a support without rows, or raise a ValueError."""
+    ready = []
+    for name, step in steps:
+        if name in state.pooled:
+            ready.append((name, state.pooled[name]))
+            continue
+        if name not in state.without_rows:
+            raise ValueError(
+                f"X has no rows to fit the transformer {name!r} to, and it could not be fitted to "
+                "those of all tasks of meta_fit. Use transform_scope='pooled', or give a row."
+            )
+        if param_hashes(step) != state.param_hashes[name]:
+            raise ValueError(
+                f"X has no rows to fit the transformer {name!r} to, and its parameters changed "
+                "since meta_fit fitted it to those of all tasks. Call meta_fit again."
+            )
+        ready.append((name, copy.deepcopy(state.without_rows[name])))
+    return ready
+
+
 def _pipeline(steps: Steps) -> Pipeline:
     return Pipeline(list(steps) or [("identity", "passthrough")])
 
@@ -761,6 +823,13 @@ def _transform_each(
     """Transform each task by copies of the steps; refuse other columns than those of `state`."""
     ready = []
     for i, task in enumerate(tasks, begin):
+        if state.row_shape is not None and task.support is not None and len(task.support) == 0:
+            try:
+                fitted = _pipeline(_steps_without_rows(steps, state))
+            except ValueError as error:
+                raise TaskError(f"{label(task, i)}: {error}") from None
+            ready.append(_with_rows(task, fitted.transform(task.X), i))
+            continue
         transformers = _pipeline(_copies(steps))
         ready.append(_transform_alone(transformers, task, i))
         if state.n_outputs is None:  # tasks that need not have anything in common
@@ -774,7 +843,7 @@ def _transform_each(
 
 def _transform_alone(transformers: Pipeline, task: Task, i: int) -> Task:
     """Fit transformers on the support of a task, as `fit` does, and apply them to its query."""
-    if task.support is None:
+    if task.support is None or len(task.support) == 0:  # of meta-training, which draws one
         return _with_rows(task, transformers.fit_transform(task.X, task.y), i)
     Z = transformers.fit_transform(task.X_support, task.y_support)
     both = stack_rows([Z, transformers.transform(task.X_query)])

@@ -203,6 +203,7 @@ LABELS = {
     "tuples": (objects(("x", v) for v in CODES.tolist()), f"type tuple.*{CONVERT}"),
     "records": (np.array([(1, 2)] * N, "i4,i4"), f"structured dtype.*{CONVERT}"),
     "complex numbers": (CODES * 1j, f"holds complex numbers.*{CONVERT}"),
+    "complex objects": (objects((CODES * 1j).tolist()), f"holds complex numbers.*{CONVERT}"),
     "strings and integers": (among(WORDS, 3), "mixes kinds of label: numbers, strings"),
     "list of both": (among(WORDS, 3).tolist(), "mixes kinds of label: numbers, strings"),
     "large integers": (among(CODES, 2**70), "integers of more than 64 bits"),

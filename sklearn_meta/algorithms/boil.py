@@ -8,11 +8,12 @@ Oh, Yoo, Kim and Yun, "BOIL: Towards Representation Change for Few-shot Learning
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sklearn_meta.base import MetaClassifier, MetaRegressor, inner_loop
 from sklearn_meta.functional import Params
 from sklearn_meta.inner import AdaptedPart, BackboneOnly, Examples, GradientLearner, Network
+from sklearn_meta.inner.heads import MeanHead
 from sklearn_meta.parameters import describe, option, param
 
 __all__ = ["BOIL", "BOILClassifier", "BOILRegressor"]
@@ -37,6 +38,11 @@ class BOIL(GradientLearner):
         for k in range(self.inner_steps):
             phi = self.step(phi, self.rate.at(theta, k), grad(phi))  # phi - alpha grad_phi L
             yield w | phi
+
+    def with_new_labels(self) -> BOIL | None:
+        """Return the algorithm, unless new labels would keep one vector that all of them share."""
+        head = self.head.with_new_labels()
+        return None if isinstance(head, MeanHead) else replace(self, head=head)
 
 
 @describe

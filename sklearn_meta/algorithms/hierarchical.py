@@ -40,7 +40,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from sklearn_meta.base.numpy_learner import NumpyMetaLearner, flat_rows
 from sklearn_meta.base.validation import labels_of, validate_query, validate_weight
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.outer.labels import LabelCounts
+from sklearn_meta.outer.failures import SUPPORT, Failures, Reason
+from sklearn_meta.outer.labels import WHY_ROWS, LabelCounts, LabelSpace, columns_among
 from sklearn_meta.parameters import check_parameter, integer, option, real
 from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.random_coefficients import random_coefficients, square_root
@@ -369,6 +370,7 @@ class LogitPrior(NamedTuple):
     labels: NDArray[Any]  # sorted
     mean: Array  # (n_labels, 1 + n_features), or one row for two labels
     cov: Array
+    new_labels: list[ClassPrior] | None = None  # of class means, for labels that no task had
 
     @property
     def shared_labels(self) -> bool:
@@ -445,7 +447,9 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
     `fit` computes the posterior of each mean, and classes are predicted by their predictive
     densities. Labels of at least two tasks have a mean m of each label, other labels that of all
     classes. `partial_fit` adds rows to the support: the posterior depends on the number and the sum
-    of the rows of each class.
+    of the rows of each class. This model also takes a support with a label that no task of
+    `meta_fit` had, where tasks share their labels, with a :class:`~sklearn_meta.NewLabelsWarning`.
+    (Numbers 0, 1, ... are taken for the classes in their order, as scikit-learn encodes them.)
 
     Parameters
     ----------
@@ -464,7 +468,8 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        All labels of `meta_fit` where tasks share them, otherwise those of the support.
+        All labels of `meta_fit` where tasks share them and the support has no others, else those
+        of the support.
     coef_, intercept_ : ndarray
         Posterior means of the coefficients of the fitted task, as in
         :class:`~sklearn.linear_model.LogisticRegression`; only where tasks share their labels.
@@ -476,9 +481,7 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
     TaskError
         From `meta_fit`, if a task is invalid, there is only one label, or no class has two rows.
     ValueError
-        If rows or labels are invalid, or a support has a label that no task of `meta_fit` had,
-        where tasks share their labels. (Numbers 0, 1, ... are taken for the classes in their
-        order, as scikit-learn encodes them.)
+        If rows or labels are invalid.
 
     See Also
     --------
@@ -547,7 +550,9 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
         usable = self._open_tasks(tasks)
         checked = usable.tasks
         prior: LogitPrior | list[ClassPrior]
-        if self.labels == "shared" or (self.labels == "auto" and _share_labels(checked)):
+        if self.labels == "shared" or (
+            self.labels == "auto" and LabelCounts.of(checked).are_shared()
+        ):
             prior = _logit_prior(checked, self.max_iter, self.tol)
         else:
             prior = _class_priors(checked)
@@ -577,8 +582,16 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
         if not isinstance(prior, LogitPrior):
             return self._add(X, y, sample_weight, reset=True)
         rows, y = self._check_support(X, y, self._n_features, "class")
-        weight = validate_weight(sample_weight, rows)
-        classes, codes = _encode(y, prior.labels)
+        space, labels = LabelSpace(prior.labels, is_shared=True), np.unique(y)
+        if space.are_new(labels):
+            if prior.new_labels is None:
+                space.refuse_new(labels, "HierarchicalClassifier")
+            self._add(X, y, sample_weight, reset=True)
+            reason = Reason(SUPPORT, space.describe_new(labels))
+            Failures(new_labels={0: reason}).report(1, None)
+            return self
+        weight, classes = validate_weight(sample_weight, rows), space.of_outputs(labels)
+        codes = columns_among(y, classes)
         mean, cov = posterior_of_logits(
             _with_constant(rows), codes, len(classes), prior.mean, prior.cov, weight
         )
@@ -633,11 +646,7 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
             validate_query(self, X, allow_nd=True, least=0)
         rows, y = self._check_support(X, y, self._n_features, "class")
         if reset and len(y) == 0:
-            raise ValueError(
-                "X has no rows; a minimum of 1 is required, because labels mean something only "
-                "within their task, and no class has a prior. With labels='shared', meta_fit "
-                "learns one."
-            )
+            raise ValueError(f"X {WHY_ROWS}")
         weight = validate_weight(sample_weight, rows)
         counts = weight > 0
         labels = labels_of(y[counts], classes, None if reset else self.classes_)
@@ -667,8 +676,9 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
         rows, model = self._check_rows(X, self._n_features), self._adapted
         if isinstance(model, LogitPrior):
             return model.predict_proba(rows)
-        labels = self.classes_.tolist()
-        return _posterior_of_means(self.check_meta_fitted(), labels, model).predict_proba(rows)
+        prior, labels = self.check_meta_fitted(), self.classes_.tolist()
+        of_means = prior.new_labels if isinstance(prior, LogitPrior) else prior
+        return _posterior_of_means(of_means or (), labels, model).predict_proba(rows)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Predict the most likely class of each row.
@@ -692,30 +702,6 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
         if isinstance(prior, LogitPrior):
             return prior.mean.shape[1] - 1
         return len(prior[0].basis)
-
-
-def _share_labels(tasks: Sequence[Task]) -> bool:
-    """Whether labels seem to mean the same in all tasks."""
-    counts = LabelCounts()
-    for task in tasks:
-        counts.add(task)
-    return counts.are_shared()
-
-
-def _encode(y: NDArray[Any], labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
-    """Return the classes, `labels` or their numbers if `y` holds these, and those of `y`."""
-    if len(y) == 0:
-        return labels, np.empty(0, dtype=np.intp)
-    unknown = sorted(set(y.tolist()) - set(labels.tolist()), key=str)
-    if not unknown:
-        return labels, np.searchsorted(labels, y)
-    if y.dtype.kind in "iu" and set(y.tolist()) <= set(range(len(labels))):
-        return np.arange(len(labels)).astype(y.dtype), y.astype(np.intp)
-    raise ValueError(
-        f"y has labels that no task of meta_fit had ({unknown[:5]}), where labels mean the same in "
-        f"all tasks: HierarchicalClassifier predicts {labels.tolist()[:5]}, and no others. With "
-        "labels='task', meta_fit learns to take any labels."
-    )
 
 
 def _posterior_of_means(
@@ -753,7 +739,11 @@ def _logit_prior(tasks: Sequence[Task], max_iter: int, tol: float) -> LogitPrior
     )
     back = _back(center, scale)
     every = np.kron(np.eye(len(mean)), back)
-    return LogitPrior(labels, mean @ back.T, every @ cov @ every.T)
+    try:
+        new_labels = _class_priors(tasks)
+    except TaskError:  # no class of a task has two rows
+        new_labels = None
+    return LogitPrior(labels, mean @ back.T, every @ cov @ every.T, new_labels)
 
 
 def _class_priors(tasks: Sequence[Task]) -> list[ClassPrior]:

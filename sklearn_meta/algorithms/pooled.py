@@ -33,6 +33,9 @@ class Pooled(WithHead):
         """Return the output layer of theta, restricted to the classes that the task has."""
         return self.head.start(f, theta, support) | self.head.present(support)
 
+    def with_new_labels(self) -> None:
+        """Return None: without adapting, the network cannot learn a label."""
+
     def objective(self, f: Network, theta: Params, support: Examples, query: Examples) -> Tensor:
         """Compute L(f_theta, D) on support and query together."""
         return joint_risk(self.criterion, self.head, f, theta, support, query)

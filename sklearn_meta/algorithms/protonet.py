@@ -12,12 +12,13 @@ Snell, Swersky and Zemel, "Prototypical Networks for Few-shot Learning", NeurIPS
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.utils.metaestimators import available_if
 from torch import Tensor
 
@@ -31,8 +32,7 @@ from sklearn_meta.functional import (
     squared_euclidean,
 )
 from sklearn_meta.inner import Algorithm, Examples, Network, PosteriorHead
-from sklearn_meta.inner.algorithm import one_hot
-from sklearn_meta.inner.heads import LOG_PRECISION
+from sklearn_meta.inner.heads import LOG_PRECISION, NewPrototypeHead
 from sklearn_meta.parameters import Constraint, describe, option, param
 
 __all__ = ["ProtoNet", "ProtoNetClassifier"]
@@ -79,6 +79,10 @@ class ProtoNet(Algorithm):
         """Return the algorithm whose prototypes shrink toward learned ones."""
         return PosteriorProtoNet(self.criterion, self.distance)
 
+    def with_new_labels(self) -> NewLabelsProtoNet:
+        """Return the algorithm with prototypes of the support and the learned precision."""
+        return NewLabelsProtoNet(self.criterion, self.distance)
+
 
 @dataclass(frozen=True)
 class PosteriorProtoNet(ProtoNet):
@@ -115,6 +119,27 @@ class PosteriorProtoNet(ProtoNet):
         adapted = self.parameters(theta, phi)
         distances = self.distance(f(theta, X), adapted["prototypes"])
         return adapted["log_shares"].unsqueeze(-2) - theta[LOG_PRECISION].exp() * distances
+
+
+@dataclass(frozen=True)
+class NewLabelsProtoNet(PosteriorProtoNet):
+    """Prototypes of labels that are new to a prior of shared labels: class means of the support.
+
+    The precision t and the number of rows that the shares count as are learned.
+
+    Parameters
+    ----------
+    criterion : callable
+        The task loss.
+    distance : callable
+        Maps embedded rows (*B, n, d) and prototypes (*B, n_way, d) to distances (*B, n, n_way).
+    """
+
+    def parameters(self, theta: Params, phi: Params) -> Params:
+        """Compute c_k and log p_k, minus infinity for a class that the task does not have."""
+        c, log_shares = NewPrototypeHead().posterior(theta, phi["sums"], phi["counts"])
+        log_shares = log_shares.masked_fill(phi["counts"] == 0, -torch.inf)
+        return {"prototypes": c, "log_shares": log_shares}
 
 
 @describe
@@ -201,33 +226,43 @@ class ProtoNetClassifier(MetaClassifier):
                     "statistics of the whole support, which more rows change. Call fit with all "
                     "rows, or meta_fit with another scaling."
                 )
-            class_weights = self._class_weights([])
+            X, y = self._validate_support(X, y, reset=earlier is None)
+            weight = validate_weight(sample_weight, X)
+            old: NDArray[Any] = y[:0]
+            phi: Mapping[str, NDArray[Any]] = {}
+            if earlier is not None:
+                X = X.astype(earlier.dtype, copy=False)
+                old, phi = self._with_rows(labels_of(y, self.classes_, classes), earlier.phi)
+            labels = labels_of(y, old, classes)
+            are_new = self.label_space.are_new(labels)
+            class_weights = self._class_weights([labels], are_new)
             if class_weights is not None and class_weights.of_column is None:
                 raise ValueError(
                     "partial_fit cannot add rows with class_weight='balanced' where labels are "
                     "local to a task: the weights are those of the whole support, which more rows "
                     "change. Call fit with all rows."
                 )
-            X, y = self._validate_support(X, y, reset=earlier is None)
-            weight = validate_weight(sample_weight, X)
-            old: Any = None if earlier is None else self.classes_
-            labels = labels_of(y, old, classes)
-            self.classes_ = self.label_space.of_outputs(labels, type(self).__name__)
-            targets = one_hot(np.searchsorted(self.classes_, y), len(self.classes_))
-            if earlier is not None:
-                X = X.astype(earlier.dtype, copy=False)
-            self._adapted = self._adapt(X, targets, weight, class_weights)
+            self._adapt_labels(X, y, weight, labels)
             if self._adapted.backbone.transductive:
                 raise ValueError(
                     "partial_fit cannot add rows to batch statistics (norm='batch', or BatchNorm "
                     "in a backbone of your own), which are those of the whole support. Call fit "
                     "with all rows."
                 )
-            if earlier is not None:
-                columns = np.searchsorted(self.classes_, old)
-                for name, total in self._adapted.phi.items():
-                    total[columns] += earlier.phi[name]
+            for name, total in self._adapted.phi.items():
+                if name in phi:
+                    total[np.searchsorted(self.classes_, old)] += phi[name]
         return self
+
+    def _with_rows(
+        self, labels: NDArray[Any], phi: Mapping[str, NDArray[Any]]
+    ) -> tuple[NDArray[Any], Mapping[str, NDArray[Any]]]:
+        """Return the earlier classes and sums; known classes without rows go if labels are new."""
+        space, old = self.label_space, self.classes_
+        if not space.are_new(labels):
+            return old, phi
+        stays = (phi["counts"] > 0) | ~np.isin(old, space.shared_classes)
+        return old[stays], {name: total[stays] for name, total in phi.items()}
 
     def make_algorithm(self) -> ProtoNet:
         """Make the algorithm that the parameters describe."""

@@ -63,6 +63,10 @@ class Reptile(InnerLoop):
         """Return the algorithm with a learned row of the output layer for each label."""
         return replace(self, head=LabelHead())
 
+    def with_new_labels(self) -> Reptile:
+        """Return the algorithm that starts new labels from the mean of the learned rows."""
+        return replace(self, head=LabelHead().with_new_labels())
+
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
         """Take k steps on L(phi, D) from phi_0(theta)."""
         phi_0, constant, loss = self.inner_problem(f, theta, support)

@@ -169,7 +169,7 @@ def _gradients(learner: Learner) -> Floats:
 def _adapted_parameters(learner: Learner) -> tuple[Floats, Floats]:
     """Return the parameters of tasks (T, p), and those of their classes (T, n_way, q)."""
     rows, n_columns = learner.rows, learner.rows.n_columns
-    local = rows.labels is not None and learner.classes is None
+    local = rows.labels is not None and learner.label_space.classes is None
     choice, chunks = rows.all_rows, []
     for places in learner.chunks(choice):
         phi = learner.adapt(choice, places).phi

@@ -18,9 +18,9 @@ from sklearn_meta.base.predict_tasks import numbers_of_a_row, scaled_support, ta
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.functional import Params
 from sklearn_meta.inner import Examples, InnerLoop
-from sklearn_meta.outer.episodes import LabelledRows
+from sklearn_meta.outer.episodes import ANY_LABELS, LabelledRows
 from sklearn_meta.outer.failures import check_converged
-from sklearn_meta.outer.labels import encode_labels
+from sklearn_meta.outer.labels import LabelSpace, columns_among, encode_labels
 from sklearn_meta.outer.scaling import Scaling
 from sklearn_meta.outer.state import scaling_for, tensors_of
 from sklearn_meta.tasks import Task, as_tasks
@@ -82,18 +82,18 @@ class TaskRows:
         choice: RowChoice,
         places: NDArray[np.intp],
         dtype: Any,
-        classes: NDArray[Any] | None = None,
+        label_space: LabelSpace = ANY_LABELS,
     ) -> Examples:
         """Stack the chosen rows of the tasks at `places`, in the units of the data.
 
-        `y` holds targets in float64, or one-hot labels: among `classes`, or those of each task. A
-        weight of 0 marks padding.
+        `y` holds targets in float64, or one-hot labels: among those that tasks share, or those of
+        each task. A weight of 0 marks padding.
         """
         tasks = [self.tasks[i] for i in places]
         labels = None
         if self.target_type == "class":
             labels = encode_labels([task.y for task in tasks])
-        rows = LabelledRows.of(tasks, dtype, labels, classes)
+        rows = LabelledRows.of(tasks, dtype, labels, label_space)
         first = np.cumsum([0, *map(len, tasks)])
         chosen = [choice[i] for i in places]
         numbers = [n + part for n, part in zip(first, chosen, strict=False)]
@@ -173,7 +173,7 @@ class Learner:
         state = self.est.meta_state
         assert state is not None
         self.state = state
-        self.classes = self.est.label_space.classes  # that all tasks predict
+        self.label_space = self.est.label_space
         self._check_tasks()
         self.device = resolve_device(self.est.device)
         self.algorithm, self.f, self.theta = self.est.make_prior(state.row_shape, state.n_targets)
@@ -184,7 +184,8 @@ class Learner:
         self.state.check_task(self.rows.tasks[0], 0, type(self.est).__name__)
         for i, labels in enumerate(self.rows.labels or ()):
             try:
-                self.est.encode_targets(labels)  # the prior must know them, or have room for them
+                self.label_space.refuse_new(labels, type(self.est).__name__)
+                self.label_space.check_n_way(len(labels))
             except ValueError as error:
                 raise TaskError(f"{label(self.rows.tasks[i], i)}: {error}") from None
 
@@ -213,7 +214,7 @@ class Learner:
 
     def examples(self, choice: RowChoice, places: NDArray[np.intp]) -> tuple[Examples, Scaling]:
         """Stack rows as the algorithm takes them: standardised, labels in the prior's columns."""
-        part = self.rows.stack(choice, places, self.dtype, self.classes)
+        part = self.rows.stack(choice, places, self.dtype, self.label_space)
         X, y, weight = (tensor.numpy() for tensor in part)
         scaling = scaling_for(self.state, X, y if self.rows.labels is None else None, weight)
         with torch.inference_mode(False):
@@ -242,12 +243,13 @@ class Learner:
             )
         if self.rows.labels is None:
             return scaling.original(output)
-        if self.classes is None:
+        if self.label_space.classes is None:
             return output
         local = np.full((*output.shape[:2], int(self.rows.n_columns[places].max())), -np.inf)
         for b, i in enumerate(places):
-            labels = self.rows.labels[i].astype(self.classes.dtype)
-            local[b, :, : len(labels)] = output[b][:, np.searchsorted(self.classes, labels)]
+            labels = self.rows.labels[i]
+            columns = columns_among(labels, self.label_space.of_outputs(labels))
+            local[b, :, : len(columns)] = output[b][:, columns]
         return local
 
     def features(self, choice: RowChoice, places: NDArray[np.intp]) -> Floats:

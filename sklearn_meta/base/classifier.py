@@ -18,6 +18,7 @@ from sklearn_meta.inner.algorithm import Criterion, one_hot
 from sklearn_meta.inner.fine_tune import FineTune, from_scratch
 from sklearn_meta.inner.heads import FixedHead, Head
 from sklearn_meta.outer.class_weights import ClassWeights
+from sklearn_meta.outer.failures import SUPPORT, Failures, Reason
 from sklearn_meta.parameters import (
     Constraint,
     anything,
@@ -49,7 +50,8 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         anything("int or (int, int)"),
         "training",
         """Number of support rows of each class in an episode, for tasks without a fixed support. A
-        pair is a range to draw from, so that one prior serves supports of different sizes. A
+        pair is a range to draw from, so that one prior serves supports of different sizes; a class
+        with fewer rows gives all but one. A single number is needed of every class. A
         :class:`~sklearn_meta.tasks.FewShotTasks` sets its own.""",
     )
 
@@ -61,8 +63,9 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         task ("class 0"). With "shared", a task predicts all labels of meta-training, also those
         that its support lacks, which may have no rows at all; probabilities have the frequencies
         of the tasks; `n_shot` and `n_query` times the number of labels are rows of an episode, of
-        any labels as they come. With "auto", labels are shared if each occurs in at least half of
-        the tasks, unless every task has equally many rows of each label.""",
+        any labels as they come. A support with a label that no task of meta-training had has labels
+        of its own, with a warning. With "auto", labels are shared if each occurs in at least half
+        of the tasks, unless every task has equally many rows of each label.""",
     )
 
     class_weight: str | Mapping[Any, float] | None = param(
@@ -97,7 +100,8 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
             The support.
         y : array-like of shape (n_rows,)
             Labels, of any kind and any number of classes, whatever meta-training saw (unless
-            ``head="fixed"`` or the class of the estimator says otherwise).
+            ``head="fixed"`` or the class of the estimator says otherwise). Where tasks share their
+            labels, a support with a label that meta-training has not seen has labels of its own.
         sample_weight : array-like of shape (n_rows,), default=None
             Weights of the rows: a weight of 2 counts as two equal rows, and 0 as none.
 
@@ -110,13 +114,16 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         ------
         ValueError
             If the support does not fit the meta state, or a parameter is out of range.
+
+        Warns
+        -----
+        NewLabelsWarning
+            If a label is new to a prior of shared labels.
         """
         with self._unchanged_on_error():
             X, y = self._validate_support(X, y)
             weight = validate_weight(sample_weight, X)
-            self.classes_ = self.label_space.of_outputs(np.unique(y), type(self).__name__)
-            class_weights = self._class_weights([self.classes_])
-            self._adapted = self._adapt(X, self.encode_targets(y), weight, class_weights)
+            self._adapt_labels(X, y, weight, np.unique(y))
         return self
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
@@ -153,14 +160,55 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         return self.classes_[logits.argmax(axis=1)]
 
     def encode_targets(self, y: NDArray[Any]) -> NDArray[Any]:
-        """Encode labels as one-hot rows, with a column for each output of the network."""
-        labels = self.label_space.of_outputs(np.unique(y), type(self).__name__)
-        return one_hot(np.searchsorted(labels, y), len(labels))
+        """Encode labels as one-hot rows, with a column for each output of the network.
 
-    def _class_weights(self, labels: Sequence[NDArray[Any]]) -> ClassWeights | None:
+        Parameters
+        ----------
+        y : ndarray of shape (n_rows,)
+            Labels of a support.
+
+        Returns
+        -------
+        ndarray of bool of shape (n_rows, n_columns)
+            One-hot labels.
+
+        Raises
+        ------
+        ValueError
+            If the learned prior cannot take a label.
+        """
+        return self._one_hot(y, np.unique(y))
+
+    def _one_hot(self, y: NDArray[Any], labels: NDArray[Any]) -> NDArray[Any]:
+        """Encode labels of a task that has these labels."""
+        space = self.label_space
+        if space.are_new(labels) and self.make_algorithm().with_new_labels() is None:
+            space.refuse_new(labels, type(self).__name__)
+        outputs = space.of_outputs(labels)
+        return one_hot(np.searchsorted(outputs, y), len(outputs))
+
+    def _adapt_labels(
+        self, X: NDArray[Any], y: NDArray[Any], weight: NDArray[Any], labels: NDArray[Any]
+    ) -> None:
+        """Adapt to a validated support whose task has these labels, and set `classes_`."""
+        space = self.label_space
+        targets, are_new = self._one_hot(y, labels), space.are_new(labels)
+        class_weights = self._class_weights([labels], are_new)
+        self._adapted = self._adapt(X, targets, weight, class_weights, new_labels=are_new)
+        self.classes_ = space.of_outputs(labels)
+        if are_new:
+            reason = Reason(SUPPORT, space.describe_new(labels))
+            Failures(new_labels={0: reason}).report(1, None)
+
+    def _class_weights(
+        self, labels: Sequence[NDArray[Any]], new_labels: bool
+    ) -> ClassWeights | None:
         """Return the weights of classes in tasks with these labels."""
-        if self._meta_state is not None:
-            return self._meta_state.class_weights
+        state = self._meta_state
+        if state is not None and new_labels and state.class_weights is not None:
+            return ClassWeights() if state.training["class_weight"] == "balanced" else None
+        if state is not None:
+            return state.class_weights
         if not isinstance(self.class_weight, Mapping):
             return None if self.class_weight is None else ClassWeights()
         of_column = np.ones((len(labels), max(map(len, labels))))

@@ -39,13 +39,13 @@ from sklearn_meta.base.state import (
     plain_attributes,
 )
 from sklearn_meta.base.validation import validate_like_prior, validate_rows, validate_support
-from sklearn_meta.exceptions import NotMetaFittedError, StaleMetaStateWarning
+from sklearn_meta.exceptions import NotMetaFittedError, StaleMetaStateWarning, TaskError
 from sklearn_meta.functional import LOSSES
 from sklearn_meta.inner.algorithm import Algorithm, Criterion, Examples, draw_theta
 from sklearn_meta.nn.backbone import RowNetwork
 from sklearn_meta.outer.class_weights import ClassWeights
 from sklearn_meta.outer.failures import SUPPORT, Reason, check_converged, check_error_score
-from sklearn_meta.outer.labels import LabelSpace
+from sklearn_meta.outer.labels import WHY_ROWS, LabelSpace
 from sklearn_meta.outer.memory import MemoryEstimate
 from sklearn_meta.outer.outer_loop import OuterLoop
 from sklearn_meta.outer.state import (
@@ -320,13 +320,15 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
 
         Returns
         -------
-        predictions : list of (ndarray, ndarray or None)
-            Predicted labels, and the probability of each label of the support in sorted order: one
-            column of NaN where adapting diverged. Of a regressor, targets and None.
+        predictions : list of (ndarray, ndarray or None, ndarray or None)
+            Predicted labels, their probabilities, and the labels of the columns of these, in sorted
+            order. Where adapting failed, probabilities are NaN. Of a regressor, targets, None and
+            None.
         """
 
         def read(stack: PredictedStack) -> Iterator[Prediction]:
-            return zip(stack.predictions(), stack.probabilities(), strict=True)
+            parts = stack.predictions(), stack.probabilities(), stack.classes()
+            return map(Prediction, *parts)
 
         predictions, _ = read_stacks(self._predictor(np.nan).predict(tasks), read, np.nan)
         return predictions
@@ -397,8 +399,7 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
             target_type=self.target_type,
             device=resolve_device(self.device),
             max_tasks=self.task_chunk_size,
-            max_n_way=labels.max_n_way,
-            classes=labels.classes,
+            label_space=labels,
             class_weights=self._class_weights,
             encode_targets=self.encode_targets,
             owner=type(self).__name__,
@@ -536,7 +537,9 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
                 StaleMetaStateWarning,
             )
 
-    def make_prior(self, row_shape: tuple[int, ...], n_outputs: int) -> Prior:
+    def make_prior(
+        self, row_shape: tuple[int, ...], n_outputs: int, *, new_labels: bool = False
+    ) -> Prior:
         """Make the algorithm and the network, with the learned theta or a cold start.
 
         Parameters
@@ -545,6 +548,8 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
             Shape of a row of X.
         n_outputs : int
             Number of outputs of a cold start.
+        new_labels : bool, default=False
+            Whether the task has other labels than those that tasks share.
 
         Returns
         -------
@@ -559,7 +564,8 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
             f = state.network(
                 key, lambda: self._make_network(row_shape, state.theta, state.constants)
             )
-            return Prior(self._algorithm_for(state.shared_labels), f, state.theta)
+            algorithm = self._algorithm_for(state.shared_labels, new_labels=new_labels)
+            return Prior(algorithm, f, state.theta)
         seed = self.draw_seed()
         f = self.make_backbone(row_shape, seed)
         scratch = self.make_scratch_algorithm()
@@ -606,10 +612,12 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
         state, kind = self._meta_state, self.target_type
         # without rows, the prediction is that of the prior, if it has one
         has_prediction = state is not None and (kind == "real" or state.shared_labels)
-        least = 0 if has_prediction else 1
+        least = 1 if state is None else 0
         X, y = validate_support(
             self, X, y, allow_nd=self._allow_nd(), kind=kind, least=least, reset=reset
         )
+        if len(y) == 0 and not has_prediction:
+            raise TaskError(f"X of shape {X.shape} {WHY_ROWS}")
         return validate_like_prior(self, X, state), y
 
     def _adapt(
@@ -618,6 +626,8 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
         y: NDArray[Any],
         weight: NDArray[Any],
         class_weights: ClassWeights | None = None,
+        *,
+        new_labels: bool = False,  # other labels than those that tasks share
     ) -> Adapted:
         """Run the inner loop on validated arrays; y of shape (n_rows, n_outputs)."""
         state, device = self._meta_state, resolve_device(self.device)
@@ -630,7 +640,7 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
         dtype = torch_dtype(X.dtype)
         targets = y if self.target_type == "real" else None
         scaling = scaling_for(state, X, targets, weight)
-        algorithm, f, theta = self.make_prior(X.shape[1:], y.shape[1])
+        algorithm, f, theta = self.make_prior(X.shape[1:], y.shape[1], new_labels=new_labels)
         if f.transductive and not weight.any():
             raise ValueError(
                 "Batch statistics (norm='batch', or BatchNorm in a backbone of your own) are those "
@@ -651,7 +661,9 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
         check_converged(algorithm, f, start, phi, support, [SUPPORT], self.remedy, off_scale)
         return Adapted(algorithm, f, theta, to_numpy(phi), scaling, X.dtype, self._params())
 
-    def _class_weights(self, labels: Sequence[NDArray[Any]]) -> ClassWeights | None:
+    def _class_weights(
+        self, labels: Sequence[NDArray[Any]], new_labels: bool
+    ) -> ClassWeights | None:
         """Return the weights of classes in tasks with these labels; a regression has none."""
         return None
 
@@ -773,7 +785,9 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
             check_network_size(twin._structural(), row_shape, theta)
         if prior is not None:
             twin._meta_state = prior
-            algorithm, f, _ = twin.make_prior(row_shape, 0)
+            classes = vars(self).get("classes_")  # of a classifier
+            are_new = classes is not None and self.label_space.are_new(classes)
+            algorithm, f, _ = twin.make_prior(row_shape, 0, new_labels=are_new)
         else:
             f = twin._make_network(row_shape, theta, plain.get("constants") or {})
             algorithm = twin.make_scratch_algorithm()

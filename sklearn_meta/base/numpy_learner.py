@@ -20,6 +20,7 @@ from sklearn_meta.outer.failures import (
     Failures,
     Reason,
     check_error_score,
+    collect_failures,
     fit_weighted,
     no_prediction,
 )
@@ -183,15 +184,15 @@ class NumpyMetaLearner(BaseEstimator):
         def predict(task: Task, i: int) -> Task:
             try:
                 support = task.X_support, task.y_support, task.sample_weight_support
-                y = fit_weighted(estimator, *support).predict(task.X_query)
+                with collect_failures() as warned:
+                    y = fit_weighted(estimator, *support).predict(task.X_query)
+                failures.add_warnings(warned, i, label(task, i))
                 if target_type == "real" and not np.isfinite(y).all():
                     raise FloatingPointError("its predictions are not finite.")
             except NUMERICAL as error:
                 failures.add(Failures({i: Reason(label(task, i), str(error))}), error_score)
                 y = no_prediction(len(task.y_query), task.y, target_type)
             except ValueError as error:
-                if error_score == "raise":
-                    raise
                 raise TaskError(f"{label(task, i)}: {error}") from error
             predicted[i] = y
             return task

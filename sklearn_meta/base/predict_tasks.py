@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -15,9 +15,9 @@ from sklearn_meta.exceptions import TaskError
 from sklearn_meta.inner.algorithm import Algorithm, Examples
 from sklearn_meta.nn.backbone import RowNetwork
 from sklearn_meta.outer.class_weights import ClassWeights
-from sklearn_meta.outer.episodes import LabelledRows, pad_rows
+from sklearn_meta.outer.episodes import ANY_LABELS, LabelledRows, pad_rows
 from sklearn_meta.outer.failures import Failures, Reason, Reasons, divergences, no_prediction
-from sklearn_meta.outer.labels import TaskLabels, encode_labels
+from sklearn_meta.outer.labels import WHY_ROWS, LabelSpace, TaskLabels, encode_labels
 from sklearn_meta.outer.memory import bytes_of_a_row
 from sklearn_meta.outer.scaling import Scaling
 from sklearn_meta.outer.state import MetaState, scaling_for, tensors_of, to_torch
@@ -50,7 +50,6 @@ __all__ = [
 T = TypeVar("T")
 Ints = NDArray[np.intp]
 StackSize = Callable[[Ints, Ints, Ints], int]  # of the next stack, by the sizes of tasks
-Prediction = tuple[NDArray[Any], NDArray[np.float64] | None]  # labels or targets, probabilities
 
 N_TASKS = 4096  # of a window, whose tasks are sorted by size; enough to fill stacks
 N_WINDOW_NUMBERS = 2**22  # of X in a window of tasks that are read for it: 32 MB
@@ -60,12 +59,28 @@ NOTHING = Task(np.zeros((1, 1)), np.zeros(1))  # in place of a task that could n
 COPIES = 3  # of the parameters of a task: before a step, its gradient, after it
 
 
+class Prediction(NamedTuple):
+    """Labels with their probabilities, or targets, of the query of a task."""
+
+    y: NDArray[Any]
+    proba: NDArray[np.float64] | None  # (n_query, n_classes); None for targets
+    classes: NDArray[Any] | None  # of the columns of `proba`
+
+
 class Prior(NamedTuple):
     """Algorithm, backbone and theta: those of meta-training, or a cold start."""
 
     algorithm: Algorithm
     f: RowNetwork
     theta: Mapping[str, NDArray[Any]]
+
+
+class MakePrior(Protocol):
+    """Makes the algorithm, the network and theta."""
+
+    def __call__(
+        self, row_shape: tuple[int, ...], n_outputs: int, *, new_labels: bool = False
+    ) -> Prior: ...
 
 
 @dataclass(frozen=True)
@@ -100,6 +115,10 @@ class PredictedStack(ABC):
         """Return probabilities of the sorted labels of each support; None for targets."""
 
     @abstractmethod
+    def classes(self) -> list[NDArray[Any] | None]:
+        """Return the labels of the columns of the probabilities; None for targets."""
+
+    @abstractmethod
     def scores(self) -> NDArray[np.float64]:
         """Score each task."""
 
@@ -114,24 +133,23 @@ class PredictedLabels(PredictedStack):
         """Return the label of the largest logit."""
         columns = self.output.argmax(axis=-1)
         return [
-            no_prediction(n, task.y, "class")
-            if i in self.failures.failed
-            else labels[best[:n]].astype(task.y.dtype, copy=False)
+            no_prediction(n, task.y, "class") if i in self.failures.failed else labels[best[:n]]
             for i, task, labels, best, n in zip(
                 self.positions, self.tasks, self.labels, columns, self.n_query, strict=True
             )
         ]
 
     def probabilities(self) -> list[NDArray[np.float64] | None]:
-        """Return the softmax of the logits; one column of NaN where adapting failed."""
+        """Return the softmax of the logits; NaN where adapting failed."""
         with np.errstate(invalid="ignore"):  # of rows that are padding
             P = np.exp(self.output - self.output.max(axis=-1, keepdims=True))
             P /= P.sum(axis=-1, keepdims=True)
-        has_label = ~np.isneginf(self.output[:, 0])  # (n_tasks, n_outputs)
-        return [
-            np.full((n, 1), np.nan) if i in self.failures.failed else p[:n, columns]
-            for i, p, n, columns in zip(self.positions, P, self.n_query, has_label, strict=True)
-        ]
+        sizes = zip(P, self.n_query, self.labels, strict=True)  # other columns are padding
+        return [p[:n, : len(labels)] for p, n, labels in sizes]
+
+    def classes(self) -> list[NDArray[Any] | None]:
+        """Return the labels of the columns."""
+        return [*self.labels]
 
     def scores(self) -> NDArray[np.float64]:
         """Return accuracies."""
@@ -156,6 +174,10 @@ class PredictedTargets(PredictedStack):
         ]
 
     def probabilities(self) -> list[NDArray[np.float64] | None]:
+        """Return None for each task."""
+        return [None] * len(self.tasks)
+
+    def classes(self) -> list[NDArray[Any] | None]:
         """Return None for each task."""
         return [None] * len(self.tasks)
 
@@ -196,14 +218,29 @@ class UnusableStack(PredictedStack):
         return [no_prediction(int(n), task.y, self.target_type) for n, task in pairs]
 
     def probabilities(self) -> list[NDArray[np.float64] | None]:
-        """Return one column of NaN for each task; None for targets."""
+        """Return NaN for each label of the supports; None for targets."""
+        return [
+            None if labels is None else np.full((n, len(labels)), np.nan)
+            for labels, n in zip(self.classes(), self.n_query, strict=True)
+        ]
+
+    def classes(self) -> list[NDArray[Any] | None]:
+        """Return the labels of each support; None for targets."""
         if self.target_type == "real":
             return [None] * len(self.tasks)
-        return [np.full((n, 1), np.nan) for n in self.n_query]
+        return [labels_if_any(t.y if t.support is None else t.y_support) for t in self.tasks]
 
     def scores(self) -> NDArray[np.float64]:
         """Return NaN for each task."""
         return np.full(len(self.tasks), np.nan)
+
+
+def labels_if_any(y: NDArray[Any]) -> NDArray[Any]:
+    """Return the sorted labels of a task that cannot be used; none if they cannot be sorted."""
+    try:
+        return np.unique(y)
+    except TypeError:
+        return y[:0]
 
 
 def r2_of_tasks(
@@ -250,6 +287,8 @@ class Window:
     n_support: Ints  # (n_tasks,)
     n_query: Ints
     labels: TaskLabels | None  # of the supports; None for targets
+    label_space: LabelSpace  # which labels the tasks may have
+    new_labels: bool  # each task has labels that are new to a prior of shared labels
 
     @property
     def n_way(self) -> Ints:
@@ -261,16 +300,15 @@ class Window:
 class TaskPredictor:
     """Adapts the prior of an estimator to many tasks and predicts their queries."""
 
-    make_prior: Callable[[tuple[int, ...], int], Prior]  # (row_shape, n_outputs)
+    make_prior: MakePrior
     state: MetaState | None
     target_type: str
     device: torch.device
     max_tasks: int | None  # of a stack; None: as many as fit
-    max_n_way: int | None  # rows of a head of fixed size
-    classes: NDArray[Any] | None  # the only labels that are predicted
+    label_space: LabelSpace
     encode_targets: Callable[[NDArray[Any]], Any]  # raises a ValueError for unknown labels
-    # of tasks with these labels of columns
-    class_weights: Callable[[Sequence[NDArray[Any]]], ClassWeights | None]
+    # of tasks with these labels of columns, which may be new to a prior of shared labels
+    class_weights: Callable[[Sequence[NDArray[Any]], bool], ClassWeights | None]
     owner: str
     remedy: Callable[[], str]  # what to change where adapting diverges
     skip: bool = False  # tasks that cannot be used have no prediction, else they are an error
@@ -282,17 +320,20 @@ class TaskPredictor:
         A TaskError names the first task that cannot be used, or has no fixed support. With `skip`
         it is raised only if no task can be used.
         """
-        prior = size = None
+        priors = dict[bool, tuple[Prior, StackSize]]()  # by whether labels are new
         n_outputs = 0
         if self.state is None and self.target_type == "class":  # one cold start for all
             n_outputs = max(int(window.n_way.max()) for window in self._windows(tasks, []))
         skipped: list[SkippedTask] = []
         for window in self._windows(tasks, skipped):
-            if prior is None or size is None:
-                first = window.tasks[0]
+            if window.new_labels not in priors:
+                first, are_new = window.tasks[0], window.new_labels
+                n_first = n_outputs or first.y[:1].size
                 with torch.inference_mode(False):  # the caller may use it; the inner loop cannot
-                    prior = self.make_prior(first.row_shape, n_outputs or first.y[:1].size)
+                    prior = self.make_prior(first.row_shape, n_first, new_labels=are_new)
                 size = tasks_at_once(prior.f, prior.theta, self.device, self.max_tasks)
+                priors[are_new] = prior, size
+            prior, size = priors[window.new_labels]
             for chosen in self._stacks(window, prior, size):
                 with torch.inference_mode(False):
                     stack = self._predict_stack(window, chosen, prior)
@@ -306,16 +347,21 @@ class TaskPredictor:
         """Yield the tasks that can be used; add the others to `skipped`, or raise for the first."""
         is_empty = True
         for numbers, part in self._read_in_parts(tasks, skipped):
-            if part:
-                window = self._make_window(part, numbers)
-                unknown = self._unknown_labels(window)
-                if unknown:
-                    skipped += unknown
-                    numbers = [i for i in numbers if i not in {task.position for task in unknown}]
-                    part = [t for t, i in zip(part, window.numbers, strict=True) if i in numbers]
-            if part:
-                is_empty = False
-                yield self._make_window(part, numbers) if unknown else window
+            if not part:
+                continue
+            window = self._make_window(part, numbers)
+            new = self._check_supports(window, skipped)
+            lost = {task.position for task in skipped}
+            places = [k for k, i in enumerate(numbers) if i not in lost]
+            for are_new in (False, True):
+                some = [k for k in places if (k in new) == are_new]
+                if some:
+                    is_empty = False
+                    if len(some) < len(part) or are_new:
+                        of_part = [part[k] for k in some], [numbers[k] for k in some]
+                        yield self._make_window(*of_part, new_labels=are_new)
+                    else:
+                        yield window
         if is_empty:
             raise_unusable(sorted(skipped, key=lambda task: task.position))
 
@@ -354,33 +400,49 @@ class TaskPredictor:
             return task
         return without_zero_weights(task, label(task, i), keep_query=True)
 
-    def _make_window(self, tasks: Sequence[Task], numbers: Sequence[int]) -> Window:
+    def _make_window(
+        self, tasks: Sequence[Task], numbers: Sequence[int], *, new_labels: bool = False
+    ) -> Window:
         supports = [fixed_support(task, i) for task, i in zip(tasks, numbers, strict=True)]
         n_support = np.array([len(support) for support in supports])
         n_query = np.array([len(task) for task in tasks]) - n_support
         labels = None
         if self.target_type == "class":
             labels = encode_labels([task.y for task in tasks], supports)
-        return Window(tasks, numbers, supports, n_support, n_query, labels)
+        space = ANY_LABELS if new_labels else self.label_space
+        return Window(tasks, numbers, supports, n_support, n_query, labels, space, new_labels)
 
-    def _unknown_labels(self, window: Window) -> list[SkippedTask]:
-        """Return the tasks with labels that the prior does not know, or with more of them."""
-        labels, unknown = window.labels, list[SkippedTask]()
-        if labels is None:
-            return unknown
-        has_unknown = self.max_n_way is not None and labels.n_way.max() > self.max_n_way
-        if self.classes is not None:
-            names = set(labels.values.tolist())
-            has_unknown = has_unknown or not names <= set(self.classes.tolist())
-        for task, i in zip(window.tasks, window.numbers, strict=True) if has_unknown else ():
+    def _check_supports(self, window: Window, skipped: list[SkippedTask]) -> set[int]:
+        """Return the places of tasks with labels that are new to a prior of shared labels.
+
+        Tasks are added to `skipped`, or raise an error, if the prior cannot take their labels, has
+        fewer outputs than they have labels, or has no prediction without rows.
+        """
+        labels, space, new = window.labels, self.label_space, set[int]()
+        has_prediction = self.target_type == "real" or space.is_shared
+        has_prediction = has_prediction and self.state is not None  # without rows
+        is_suspect = (window.n_support == 0) & (not has_prediction)
+        if labels is not None:
+            if space.max_n_way is not None:
+                is_suspect |= labels.n_way > space.max_n_way
+            names = set() if space.classes is None else set(space.classes.tolist())
+            if space.classes is not None and not set(labels.values.tolist()) <= names:
+                is_suspect[:] = True
+        for k in np.flatnonzero(is_suspect).tolist():
+            task, i = window.tasks[k], window.numbers[k]
             try:
-                self.encode_targets(task.y_support)
+                if window.n_support[k] == 0 and not has_prediction:
+                    no_prior = "has no rows, and without meta_fit there is no prior."
+                    raise ValueError(f"its support {no_prior if self.state is None else WHY_ROWS}")
+                if labels is not None:
+                    self.encode_targets(task.y_support)
+                    new |= {k} if space.are_new(np.unique(task.y_support)) else set()
             except ValueError as error:
                 named = TaskError(f"{label(task, i)}: {error}")
                 if not self.skip:
                     raise named from None
-                unknown.append(skipped_task(task, i, named))
-        return unknown
+                skipped.append(skipped_task(task, i, named))
+        return new
 
     # ---- stacks ------------------------------------------------------------------------------
 
@@ -395,8 +457,8 @@ class TaskPredictor:
         together = shapes[order] if prior.f.transductive else shapes[order, :1]
         is_next = (np.diff(together, axis=0) != 0).any(axis=1)
         n_columns = window.n_way
-        if self.classes is not None:
-            n_columns = np.full_like(n_columns, len(self.classes))
+        if window.label_space.classes is not None:
+            n_columns = np.full_like(n_columns, window.label_space.n_shared)
         for rest in np.split(order, np.flatnonzero(is_next) + 1):
             while len(rest):
                 n = size(window.n_support[rest], window.n_query[rest], n_columns[rest])
@@ -412,7 +474,7 @@ class TaskPredictor:
         labels = window.labels
         if labels is not None:
             labels = labels.take(chosen, window.n_support + window.n_query)
-        rows = LabelledRows.of(tasks, dtype, labels, self.classes)
+        rows = LabelledRows.of(tasks, dtype, labels, window.label_space)
         support_rows, query_rows = support_and_query(tasks, supports)
         n_rows = window.n_support[chosen] + window.n_query[chosen]
         support, weight = rows.stack(*support_rows, np.cumsum(n_rows) - n_rows)
@@ -422,7 +484,7 @@ class TaskPredictor:
         scaling = scaling_for(self.state, X, y, weight)
         far = {} if self.state is None else self.state.scale_departures(X, y, weight)
         support = scaled_support(support, scaling, self.device)
-        class_weights = self.class_weights(rows.labels or [])
+        class_weights = self.class_weights(rows.labels or [], window.new_labels)
         if class_weights is not None:
             support = class_weights(support)
         output, failed, doubtful = self._adapt(prior, support, scaling.inputs(X_query), names)
@@ -438,7 +500,11 @@ class TaskPredictor:
             doubtful.pop(k, None)
         output[[*failed]] = np.nan  # before arithmetic that would warn of infinity
         off_scale = {k: Reason(names[k], why) for k, why in far.items()}
-        by_place = (failed, doubtful, off_scale)  # in the stack
+        new_labels = {}
+        if window.new_labels:
+            new = [self.label_space.describe_new(np.unique(task.y_support)) for task in tasks]
+            new_labels = {k: Reason(names[k], why) for k, why in enumerate(new)}
+        by_place = (failed, doubtful, off_scale, new_labels)  # in the stack
         failures = Failures(*({positions[k]: r for k, r in part.items()} for part in by_place))
         if rows.labels is not None and rows.columns is not None:
             truth = rows.columns[query]

@@ -238,6 +238,19 @@ class Algorithm(ABC):
         """
         return self
 
+    def with_new_labels(self) -> Algorithm | None:
+        """Return the algorithm for a task whose labels are new to a prior of shared labels.
+
+        It adapts the theta that `with_shared_labels` has learned. The columns of `y` are the labels
+        of the support, which has at least one row.
+
+        Returns
+        -------
+        Algorithm or None
+            By default None: such a task is an error.
+        """
+        return None
+
     def at(self, progress: float) -> Algorithm:
         """Return the algorithm for a moment of meta-training: the same, unless it anneals.
 

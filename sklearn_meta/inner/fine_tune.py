@@ -86,6 +86,10 @@ class FineTune(InnerLoop):
         head = self.trained.with_shared_labels()
         return replace(self, head=head, trained=head)
 
+    def with_new_labels(self) -> FineTune:
+        """Return this algorithm, whose output layer starts from the support alone."""
+        return self
+
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
         """Take `inner_steps` steps of the optimiser on L(phi, D_support)."""
         phi_0, constant, loss = self.inner_problem(f, theta, support)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sklearn_meta.functional import (
     Params,
+    class_means,
     class_sums,
     classes_present,
     linear,
@@ -170,6 +171,16 @@ class Head(ABC):
         """
         return LabelHead()
 
+    def with_new_labels(self) -> Head:
+        """Return the layer for labels that are new to the prior of `with_shared_labels`.
+
+        Returns
+        -------
+        Head
+            By default, each new label starts from the mean of the rows of the learned labels.
+        """
+        return MeanHead()
+
     def rate_shapes(self, n_outputs: int, d: int) -> Params:
         """Return tensors with the shapes of learned step sizes.
 
@@ -328,6 +339,16 @@ class SharedHead(Head):
 
 
 @dataclass(frozen=True)
+class MeanHead(SharedHead):
+    """A start for new labels: w is the mean of the rows of the labels that tasks share."""
+
+    def start(self, f: Network, theta: Params, support: Examples) -> Params:
+        """Set w_k and b_k to the means of the learned rows and biases for every class k."""
+        means = {k: theta[k].mean(0, keepdim=True) for k in (WEIGHT, BIAS)}
+        return super().start(f, theta | means, support)
+
+
+@dataclass(frozen=True)
 class PrototypeHead(Head):
     """The linear classifier equal to nearest prototypes: w_k = 2 c_k, b_k = -|c_k|^2.
 
@@ -350,6 +371,10 @@ class PrototypeHead(Head):
     def with_shared_labels(self) -> Head:
         """Return the layer of prototypes that shrink toward those of meta-training."""
         return PosteriorHead()
+
+    def with_new_labels(self) -> Head:
+        """Return the layer of prototypes of the support, with the learned precision."""
+        return NewPrototypeHead()
 
 
 @dataclass(frozen=True)
@@ -408,6 +433,25 @@ class PosteriorHead(Head):
 
 
 @dataclass(frozen=True)
+class NewPrototypeHead(PosteriorHead):
+    """The layer of prototypes of labels that are new to the prior of a :class:`PosteriorHead`.
+
+    Its precision t, and the number of rows that its shares count as, are learned. A new label has
+    the class mean of its rows as prototype, and the same prior share as every other.
+    """
+
+    def posterior(self, theta: Params, sums: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute class means and the posterior means of shares."""
+        n_present = (counts > 0).sum(-1, keepdim=True)
+        prior_counts = (theta[LOG_COUNT].exp() / n_present).expand(counts.shape)
+        return class_means(sums, counts), posterior_shares(counts, prior_counts).log()
+
+    def present(self, support: Examples) -> Params:
+        """Return which classes each task has."""
+        return Head.present(self, support)
+
+
+@dataclass(frozen=True)
 class ZeroHead(Head):
     """A linear output layer that starts from w_k = 0 and b_k = 0."""
 
@@ -451,6 +495,10 @@ class CosineHead(Head):
     def with_shared_labels(self) -> Head:
         """Return the layer that keeps a direction and a length for each label."""
         return CosineLabelHead(self.scale)
+
+    def with_new_labels(self) -> Head:
+        """Return this layer, which starts from the support alone."""
+        return self
 
     def rate_shapes(self, n_outputs: int, d: int) -> Params:
         """Return one direction and one length for all classes."""
@@ -511,6 +559,10 @@ class WithHead(Algorithm, ABC):
     def with_shared_labels(self: W) -> W:
         """Return the algorithm with an output layer that has a row for each label."""
         return replace(self, head=self.head.with_shared_labels())
+
+    def with_new_labels(self) -> Algorithm | None:
+        """Return the algorithm with an output layer for the labels of the support."""
+        return replace(self, head=self.head.with_new_labels())
 
 
 def start_at_shares(theta: Params, shares: Tensor) -> Params:

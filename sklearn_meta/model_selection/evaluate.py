@@ -143,10 +143,6 @@ class SplitPlan:
         return take
 
 
-class NoPriorError(ValueError):
-    """An estimator without a prior has no rows to learn from."""
-
-
 class JobScores(NamedTuple):
     """Scores of each support size on each test task, and which fits or scores failed."""
 
@@ -263,8 +259,9 @@ class Job:
                 y_pred = None if predictions is None else predictions[i]
                 score = self._score_task(est, task, i, y_pred, collected)
             except Exception as error:  # estimators and scorers of the user can raise anything
-                if isinstance(error, NoPriorError) and self.error_score != "raise":
-                    scores.append(math.nan)  # which is expected
+                is_expected = len(task.y_support) == 0 and isinstance(error, ValueError)
+                if is_expected and self.error_score != "raise":  # it needs rows to learn from
+                    scores.append(math.nan)
                     continue
                 if self.error_score == "raise":
                     text = f"{self.named.name!r} fails on {where}: {error}"
@@ -273,7 +270,7 @@ class Job:
                 score = float(self.error_score)
             scores.append(score)
         off_scale = {i: r for i, r in collected.off_scale.items() if i not in collected.failed}
-        doubts = Failures(doubtful=collected.doubtful, off_scale=off_scale)
+        doubts = Failures({}, collected.doubtful, off_scale, collected.new_labels)
         doubts.renamed(names).report(len(tasks), None)
         return scores
 
@@ -300,7 +297,7 @@ class Job:
         """Score the query of a task; adapt to its support first, where there is no prediction."""
         metric = self.metric
         if len(task.y_support) == 0 and not self.named.trains:
-            raise NoPriorError("an estimator without a prior cannot predict from no rows.")
+            raise ValueError("an estimator without a prior cannot predict from no rows.")
         adapted = None
         if y_pred is None:
             adapted = clone(est)

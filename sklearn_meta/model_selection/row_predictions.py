@@ -16,6 +16,7 @@ from sklearn_meta.base.predict_tasks import Prediction
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.outer.failures import (
     Failures,
+    Reason,
     check_error_score,
     collect_failures,
     no_prediction,
@@ -51,9 +52,9 @@ class RowPredictions:
         adapting diverged.
     proba : ndarray of shape (n_query, n_classes) or None
         Probabilities, in the order of `classes_`; 0 for a class that the labelled rows of the task
-        lack, NaN where adapting diverged. None for regression.
+        lack (unless tasks share their labels), NaN where adapting diverged. None for regression.
     classes_ : ndarray of shape (n_classes,) or None
-        All labels of all tasks, sorted.
+        All labels that are predicted for a task, sorted.
     index : object or None
         Index labels of these rows, if the table is a pandas DataFrame.
     """
@@ -110,10 +111,6 @@ def predict_rows(
         )
     check_error_score(error_score, "TaskEstimator")
     n_labelled = np.bincount(task_of, ~unlabelled).astype(int)
-    without_support = rows[n_labelled[task_of[rows]] == 0]
-    if len(without_support):
-        name = str(names[task_of[without_support].min()])
-        raise TaskError(f"Task {name!r} has no labelled row to adapt to.")
 
     # sort rows by task, labelled rows first; leave out tasks without unlabelled rows
     has_query = np.bincount(task_of, unlabelled) > 0
@@ -122,9 +119,11 @@ def predict_rows(
     is_query = unlabelled[order]
     labels = np.asarray(rows_of(y, order[~is_query]))
     labels = np.array(labels.tolist()) if labels.dtype == object else labels
+    if len(labels) == 0:
+        labels = np.zeros((1, *labels.shape[1:]), int)
     n_support, n_rows = n_labelled[has_query], np.bincount(task_of)[has_query]
-    # a query row, whose target is ignored, gets the first label of its support
-    first = np.repeat(np.cumsum(n_support) - n_support, n_rows)
+    # a query row, whose target is ignored, gets the first label of its support, if there is one
+    first = np.repeat(np.minimum(np.cumsum(n_support) - n_support, len(labels) - 1), n_rows)
     targets = labels[np.where(is_query, first, np.cumsum(~is_query) - 1)]
     sorted_table, sorted_groups = rows_of(table, order), names[task_of[order]]
     if isinstance(estimator, BaseMetaLearner):
@@ -144,15 +143,16 @@ def predict_rows(
     back = np.argsort(order[is_query])  # to the order of the table
     classes = proba = None
     if is_classifier(estimator):
-        classes = np.unique(labels)
+        columns = [np.asarray(prediction.classes) for prediction in predictions]
+        classes = np.unique(np.concatenate(columns))
         parts = []
-        for task, (y_pred, P) in zip(tasks, predictions, strict=True):
+        for (y_pred, P, _), of_task in zip(predictions, columns, strict=True):
             wide = np.zeros((len(y_pred), len(classes)))
-            wide[:, np.searchsorted(classes, np.unique(task.y_support))] = P
+            wide[:, np.searchsorted(classes, of_task)] = P
             parts.append(wide)
         proba = np.concatenate(parts)[back]
     index = X.index[rows] if hasattr(X, "iloc") else None
-    predicted = np.concatenate([y_pred for y_pred, _ in predictions])[back]
+    predicted = np.concatenate([prediction.y for prediction in predictions])[back]
     return RowPredictions(rows, names[task_of[rows]], predicted, proba, classes, index)
 
 
@@ -164,13 +164,26 @@ def predict_with_proba(estimator: BaseEstimator, tasks: Sequence[Task]) -> list[
         return estimator.predict_tasks_with_proba(tasks)
     predictions, failures, with_proba = list[Prediction](), Failures(), is_classifier(estimator)
     for i, task in enumerate(tasks):
-        adapted, y, weight = clone(estimator), task.y_support, task.sample_weight_support
-        if failures.fit(adapted, task.X_support, y, i, label(task, i), np.nan, weight):
-            P = adapted.predict_proba(task.X_query) if with_proba else None
-            predictions.append((adapted.predict(task.X_query), P))
-            continue
-        n_query = len(task.y) - len(y)
-        y_pred = no_prediction(n_query, y, "class" if with_proba else "real")
-        predictions.append((y_pred, np.full((n_query, 1), np.nan) if with_proba else None))
+        adapted, y, name = clone(estimator), task.y_support, label(task, i)
+        P = classes = None
+        try:
+            weight = task.sample_weight_support
+            is_fitted = failures.fit(adapted, task.X_support, y, i, name, np.nan, weight)
+        except ValueError as error:
+            if len(y):
+                raise
+            is_fitted = False  # it does not predict without rows
+            failures.failed[i] = Reason(name, str(error))
+        if is_fitted:
+            y_pred = adapted.predict(task.X_query)
+            if with_proba:
+                P, classes = adapted.predict_proba(task.X_query), adapted.classes_
+        else:
+            n_query = len(task.y) - len(y)
+            y_pred = no_prediction(n_query, y, "class" if with_proba else "real")
+            if with_proba:
+                classes = np.unique(y)
+                P = np.full((n_query, len(classes)), np.nan)
+        predictions.append(Prediction(y_pred, P, classes))
     failures.report(len(tasks), np.nan)
     return predictions

@@ -69,7 +69,8 @@ class TaskEstimator(BaseEstimator):
         tunes only the inner loop. The tasks of the search should not be those of meta-training.
     n_support : int or None, default=None
         Support rows (see `support`) to draw for tasks without a fixed support. None: the fewest
-        that `estimator` is meta-trained for; a smaller task gives the rows that it has, but one.
+        that `estimator` is meta-trained for; a smaller task gives the rows that it has, but one, or
+        but two for R^2.
     support : {"stratified", "random", "first"}, default="stratified"
         How these rows are drawn. "stratified": `n_support` rows of each class at random, or
         `n_support` rows for a regressor. "random": `n_support` rows at random, of any classes.
@@ -228,7 +229,7 @@ class TaskEstimator(BaseEstimator):
             adapting diverged.
         """
         check_is_fitted(self)
-        split = self._split(self._new_tasks(tasks, y, groups))
+        split = self._split(self._new_tasks(tasks, y, groups), self.scoring)
         items = split.in_order(split.tasks)
         return list(self.estimator_.predict_tasks(items, error_score=self.error_score))
 
@@ -248,12 +249,13 @@ class TaskEstimator(BaseEstimator):
         -------
         RowPredictions
             One entry for each unlabelled row, in the order of the table; probabilities have a
-            column for each class of any task. Missing for tasks on which adapting diverged.
+            column for each class of any task. Missing for tasks on which adapting diverged. A task
+            without labelled rows is predicted by the prior, and missing if there is none.
 
         Raises
         ------
         TaskError
-            If all rows have a label, or a task has no labelled row.
+            If all rows have a label, or no task can be predicted.
         """
         check_is_fitted(self)
         groups = self.task if groups is None else groups
@@ -329,7 +331,7 @@ class TaskEstimator(BaseEstimator):
         checked = self._new_tasks(tasks, y, groups)
         if y is not None:
             self._check_not_cut(checked.tasks)
-        split = self._split(checked)
+        split = self._split(checked, scoring)
         if scoring is None:
             items = split.in_order(split.tasks)
             return self.estimator_.score_tasks(items, error_score=self.error_score)
@@ -381,7 +383,7 @@ class TaskEstimator(BaseEstimator):
         check_error_score(self.error_score, "TaskEstimator")
         return self._as_tasks(tasks, y, groups, "raise" if self.error_score == "raise" else "skip")
 
-    def _split(self, tasks: UsableTasks) -> UsableTasks:
+    def _split(self, tasks: UsableTasks, scoring: Any) -> UsableTasks:
         """Draw a support for each task without a fixed one, all with the same seed."""
         check_parameter("support", self.support, SUPPORTS, "TaskEstimator")
         if self.n_support is not None:
@@ -404,8 +406,14 @@ class TaskEstimator(BaseEstimator):
         if not isinstance(seed, (int, np.integer)):
             seed = check_random_state(seed).randint(np.iinfo(np.int32).max)
         how = size, is_classifier(self.estimator), self.support, seed
-        is_exact, skip = self.n_support is not None, self.error_score != "raise"
-        tasks.map(lambda t, i: ensure_support(t, i, *how, is_exact=is_exact), skip=skip)
+        names = [*scoring.values()] if isinstance(scoring, Mapping) else scoring
+        names = names if isinstance(names, (list, tuple)) else ["r2" if names is None else names]
+        n_query = 2 if "r2" in names and not is_classifier(self.estimator) else 1
+        is_exact = self.n_support is not None
+        tasks.map(
+            lambda t, i: ensure_support(t, i, *how, is_exact=is_exact, n_query=n_query),
+            skip=self.error_score != "raise",
+        )
         return tasks
 
     def _check_not_cut(self, tasks: Sequence[Task]) -> None:
@@ -476,6 +484,7 @@ def ensure_support(
     random_state: Any,
     *,
     is_exact: bool,
+    n_query: int = 1,  # rows that a small task keeps for its query
 ) -> Task:
     """Return task i with a support drawn as `TaskEstimator` says, or as it is if it has one."""
     if task.support is not None:
@@ -483,7 +492,9 @@ def ensure_support(
     if is_class and support != "stratified" and not is_exact:
         size *= len(np.unique(task.y))
     try:
-        return draw_support(task, size, is_class, support, random_state, is_exact=is_exact)
+        return draw_support(
+            task, size, is_class, support, random_state, is_exact=is_exact, n_query=n_query
+        )
     except TaskError as error:
         raise TaskError(f"{label(task, i)}: no support can be drawn. {error}") from None
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +25,7 @@ from sklearn_meta.outer.rows import RowStore, on_device, store_of_pool, store_of
 from sklearn_meta.outer.scaling import Scaling
 from sklearn_meta.tasks import FewShotTasks, Task, TaskDistribution
 from sklearn_meta.tasks.lazy import TaskReader
+from sklearn_meta.tasks.task import weights_of
 from sklearn_meta.tasks.validate import label
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
 
 Ints = NDArray[np.intp]
 
+ANY_LABELS = LabelSpace()
 EMPTY_SHARE = 0.1  # of the meta-batches, where the prior must predict without rows
 
 
@@ -67,7 +69,7 @@ def pad_rows(rows: Ints, sizes: Ints, spare: Ints | None = None) -> tuple[Ints, 
     mask = np.arange(max(1, sizes.max())) < sizes[:, None]
     first = np.cumsum(sizes) - sizes
     if spare is not None:
-        first = np.where(sizes > 0, rows[np.minimum(first, len(rows) - 1)], spare)
+        first = np.where(sizes > 0, np.append(rows, 0)[first], spare)
     else:
         first = rows[first]
     padded = np.repeat(first, mask.shape[1]).reshape(mask.shape)
@@ -123,11 +125,11 @@ class LabelledRows:
         tasks: Sequence[Task],
         dtype: Any,
         task_labels: TaskLabels | None,  # None for real targets
-        classes: NDArray[Any] | None = None,  # that tasks share
+        label_space: LabelSpace = ANY_LABELS,
     ) -> LabelledRows:
         """Take the rows of validated tasks; inputs are in `dtype`, real targets in float64.
 
-        A label that is not among the labels of its task or among `classes` has column -1.
+        A label that is none of those of the outputs has column -1.
         """
         X = store_of_tasks(tasks, None, dtype, torch.device("cpu"))
         weight = weights_of(tasks)
@@ -136,12 +138,16 @@ class LabelledRows:
             return cls(X, torch.from_numpy(y.astype(np.float64)), None, None, None, weight)
         code, n_way, values = task_labels
         first = np.cumsum(n_way) - n_way
-        labels = np.split(values, first[1:])
-        if classes is None:
-            return cls(X, None, code, labels, np.arange(n_way.max()) >= n_way[:, None], weight)
-        is_absent = np.zeros((len(tasks), len(classes)), dtype=bool)
-        columns, labels = zip(*(columns_among(task.y, classes) for task in tasks), strict=True)
-        return cls(X, None, np.concatenate(columns), list(labels), is_absent, weight)
+        parts = zip(np.split(values, first[1:]), tasks, strict=True)
+        labels = [part.astype(task.y.dtype, copy=False) for part, task in parts]
+        if label_space.classes is None:
+            is_absent = np.arange(n_way.max()) >= n_way[:, None]
+            return cls(X, None, code, labels, is_absent, weight)
+        labels = [label_space.of_outputs(part) for part in labels]
+        is_absent = np.zeros((len(tasks), label_space.n_shared), dtype=bool)
+        pairs = zip(tasks, labels, strict=True)
+        columns = np.concatenate([columns_among(task.y, names) for task, names in pairs])
+        return cls(X, None, columns, labels, is_absent, weight)
 
     def stack(
         self, rows: Ints, sizes: Ints, spare: Ints | None = None
@@ -150,20 +156,12 @@ class LabelledRows:
         padded, mask = pad_rows(rows, sizes, spare)
         columns, n_columns = None, 0
         if self.columns is not None and self.is_absent is not None:
-            columns, n_columns = self.columns[padded], self.is_absent.shape[1]
+            columns = np.maximum(self.columns[padded], 0)  # padding may have an unknown label
+            n_columns = self.is_absent.shape[1]
         examples = gather(
             self.X, self.y, padded, mask, columns, n_columns, weight_of_row=self.weight
         )
         return examples, mask if self.weight is None else mask * self.weight[padded]
-
-
-def weights_of(tasks: Sequence[Task]) -> NDArray[np.float64] | None:
-    """Return the weights of the rows of tasks, one task after the other; None if all are 1."""
-    if all(task.sample_weight is None for task in tasks):
-        return None
-    weights = [task.sample_weight for task in tasks]
-    ones = (np.ones(len(task)) for task in tasks)
-    return np.concatenate([b if w is None else w for w, b in zip(weights, ones, strict=True)])
 
 
 # ---- packed tasks, from which episodes are drawn ---------------------------------------------
@@ -297,7 +295,7 @@ class Packer:
     scaling: Scaling | None
     dtype: Any
     device: torch.device
-    label_space: LabelSpace = field(default=LabelSpace())
+    label_space: LabelSpace = ANY_LABELS
 
     def pack(
         self, tasks: Sequence[Task], numbers: Sequence[int] | None = None, *, on_host: bool = False

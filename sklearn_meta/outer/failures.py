@@ -18,7 +18,7 @@ from sklearn.utils.validation import has_fit_parameter
 from torch import Tensor
 
 from sklearn_meta._warnings import warn
-from sklearn_meta.exceptions import ScaleWarning
+from sklearn_meta.exceptions import NewLabelsWarning, ScaleWarning
 from sklearn_meta.functional import Params
 from sklearn_meta.inner.algorithm import Algorithm, Examples
 from sklearn_meta.nn.backbone import Network, RowNetwork
@@ -82,11 +82,13 @@ class Failures:
 
     `failed` tasks have no prediction. `doubtful` ones have one that is far worse on the support
     than predicting zeros. `off_scale` ones have a support far from the scale of meta-training.
+    `new_labels` are those of a support that a prior of shared labels lacks.
     """
 
     failed: Reasons = field(default_factory=dict)
     doubtful: Reasons = field(default_factory=dict)
     off_scale: Reasons = field(default_factory=dict)
+    new_labels: Reasons = field(default_factory=dict)
 
     def add(self, more: Failures, error_score: Any) -> None:
         """Add the failures of a stack of tasks; raise the first if `error_score` is "raise"."""
@@ -95,13 +97,14 @@ class Failures:
         self.failed |= more.failed
         self.doubtful |= more.doubtful
         self.off_scale |= more.off_scale
+        self.new_labels |= more.new_labels
 
     def renamed(self, names: Mapping[int, str]) -> Failures:
         """Return the same under other names of the tasks."""
         return Failures(
             *(
                 {i: reason._replace(task=names[i]) for i, reason in part.items()}
-                for part in (self.failed, self.doubtful, self.off_scale)
+                for part in (self.failed, self.doubtful, self.off_scale, self.new_labels)
             )
         )
 
@@ -123,11 +126,19 @@ class Failures:
                 why = str(error).removeprefix(f"{SUPPORT}: ")
                 self.add(Failures({i: Reason(name, why)}), error_score)
                 return False
-        pairs = ((self.doubtful, warned.doubtful), (self.off_scale, warned.off_scale))
+        self.add_warnings(warned, i, name)
+        return True
+
+    def add_warnings(self, warned: Failures, i: int, name: str) -> None:
+        """Add what the `fit` of task `i` has warned of."""
+        pairs = (
+            (self.doubtful, warned.doubtful),
+            (self.off_scale, warned.off_scale),
+            (self.new_labels, warned.new_labels),
+        )
         for reasons, of_support in pairs:
             for reason in of_support.values():
                 reasons[i] = Reason(name, reason.why)
-        return True
 
     def report(self, n_tasks: int, error_score: Any) -> None:
         """Warn once of each kind, or hand them to the caller that collects failures."""
@@ -152,6 +163,15 @@ class Failures:
                 f"{first.task} {first.why}.{others} Predictions may be far off. Bring such tasks "
                 "to the units of those of meta-training, or meta-train with scaling='task'.",
                 ScaleWarning,
+            )
+        if self.new_labels:
+            first, n_more = self.new_labels[min(self.new_labels)], len(self.new_labels) - 1
+            others = f" So do {n_more} more of {n_tasks} tasks." if n_more else ""
+            warn(
+                f"{first.task} {first.why}.{others} Where labels mean the same in all tasks, the "
+                "prior knows nothing of others: such a task is predicted by the labels of its "
+                "support alone.",
+                NewLabelsWarning,
             )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,11 +12,17 @@ from numpy.typing import NDArray
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.inner.heads import check_n_way
 from sklearn_meta.tasks import Task
+from sklearn_meta.tasks.task import weights_of
 from sklearn_meta.tasks.validate import label
 
-__all__ = ["LabelSpace", "TaskLabels", "encode_labels"]
+__all__ = ["WHY_ROWS", "LabelSpace", "TaskLabels", "columns_among", "encode_labels"]
 
 Ints = NDArray[np.intp]
+
+WHY_ROWS = (  # the end of an error, after the name of a support
+    "has no rows; a minimum of 1 is required, because labels mean something only within their "
+    "task, and no class has a prior. With labels='shared', meta_fit learns one."
+)
 
 
 @dataclass(frozen=True)
@@ -53,20 +59,43 @@ class LabelSpace:
         except ValueError as error:
             raise TaskError(f"{label(task, i)}: {error}") from None
 
-    def of_outputs(self, labels: NDArray[Any], owner: str) -> NDArray[Any]:
-        """Return the label of each output for the sorted labels of a new task, or raise."""
+    def of_outputs(self, labels: NDArray[Any]) -> NDArray[Any]:
+        """Return the label of each output for the sorted labels of a support.
+
+        Tasks that share their classes have an output for each of them. The numbers 0, 1, ... stand
+        for the classes in their order, as scikit-learn encodes labels. A task with any other label
+        has labels of its own.
+        """
         self.check_n_way(len(labels))
-        if self.classes is None:
+        if self.classes is None or self.are_new(labels):
             return labels
-        if not self._unknown(labels):
-            return self.classes
-        if are_codes(labels, len(self.classes)):  # as scikit-learn encodes labels
+        if self._unknown(labels):
             return np.arange(len(self.classes)).astype(labels.dtype)
-        raise ValueError(
-            f"y has labels that no task of meta_fit had ({self._unknown(labels)}), where labels "
-            f"mean the same in all tasks: {owner} predicts {self.classes.tolist()[:5]}, and no "
-            "others. With labels='task', meta_fit learns to take any labels."
-        )
+        return self.classes
+
+    def are_new(self, labels: NDArray[Any]) -> bool:
+        """Return whether one of the sorted labels of a support is none of the shared classes."""
+        if self.classes is None or not self._unknown(labels):
+            return False
+        is_code = labels.dtype.kind in "iu" and labels[0] >= 0 and labels[-1] < len(self.classes)
+        return not is_code
+
+    def names_of(self, outputs: NDArray[Any]) -> NDArray[Any]:
+        """Return the shared classes that the labels of outputs stand for, or these labels."""
+        return outputs if self.classes is None or self.are_new(outputs) else self.classes
+
+    def describe_new(self, labels: NDArray[Any]) -> str:
+        """Describe what is wrong with new labels, after the name of a support."""
+        return f"has labels that no task of meta_fit had ({self._unknown(labels)})"
+
+    def refuse_new(self, labels: NDArray[Any], owner: str) -> None:
+        """Raise a ValueError for new labels, on behalf of a learner that cannot take them."""
+        if self.are_new(labels):
+            raise ValueError(
+                f"y {self.describe_new(labels)}, where labels mean the same in all tasks: {owner} "
+                f"predicts {self.shared_classes.tolist()[:5]}, and no others. Learners that adapt "
+                "to labels, such as ProtoNetClassifier, take any."
+            )
 
     def positions(self, labels: NDArray[Any], name: str) -> Ints:
         """Return the positions of labels of meta-training among the shared classes."""
@@ -86,26 +115,15 @@ class LabelSpace:
         return sorted(set(labels.tolist()) - set(self.classes.tolist()), key=str)[:5]
 
 
-def are_codes(labels: NDArray[Any], n_classes: int) -> bool:
-    """Return whether labels are the numbers 0, ..., n - 1 of at most so many classes."""
-    n = len(labels)
-    return n <= n_classes and labels.dtype.kind in "iu" and bool((labels == np.arange(n)).all())
-
-
-def columns_among(y: NDArray[Any], classes: NDArray[Any]) -> tuple[Ints, NDArray[Any]]:
-    """Return the column of each label, -1 for an unknown one, and the labels of all columns.
-
-    They are those of sorted classes, or their numbers where `y` holds these.
-    """
-    labels, number = np.unique(y, return_inverse=True)
-    position = {k: i for i, k in enumerate(classes.tolist())}
-    if not set(labels.tolist()) & position.keys() and are_codes(labels, len(classes)):
-        return number, np.arange(len(classes)).astype(labels.dtype)
-    return np.array([position.get(k, -1) for k in labels.tolist()], np.intp)[number], classes
+def columns_among(y: NDArray[Any], labels: NDArray[Any]) -> Ints:
+    """Return the position of each entry of y among labels, -1 where it is none of them."""
+    values, number = np.unique(y, return_inverse=True)
+    position = {k: i for i, k in enumerate(labels.tolist())}
+    return np.array([position.get(k, -1) for k in values.tolist()], np.intp)[number]
 
 
 class LabelCounts:
-    """How often labels occur in tasks, collected from one task after the other."""
+    """How often labels occur in tasks."""
 
     def __init__(self) -> None:
         self.n_tasks = 0
@@ -114,17 +132,36 @@ class LabelCounts:
         self.dtypes: set[np.dtype[Any]] = set()
         self.is_balanced = True  # every task has equally many rows of each of its labels
 
-    def add(self, task: Task) -> None:
-        """Count the labels of a task, in shares by the weights of its rows."""
-        labels, counts = np.unique(task.y, return_counts=True)
-        self.n_tasks += 1
-        self.dtypes.add(labels.dtype)
-        self.is_balanced &= bool((counts == counts[0]).all())  # also of a single label
-        if task.sample_weight is not None:
-            counts = np.bincount(np.searchsorted(labels, task.y), task.sample_weight)
-        for k, n in zip(labels.tolist(), (counts / counts.sum()).tolist(), strict=True):
-            self.tasks_with[k] = self.tasks_with.get(k, 0) + 1
-            self.total_share[k] = self.total_share.get(k, 0.0) + n
+    @classmethod
+    def of(cls, tasks: Iterable[Task]) -> LabelCounts:
+        """Count the labels of tasks."""
+        counts = cls()
+        counts.add([*tasks])
+        return counts
+
+    def add(self, tasks: Sequence[Task]) -> None:
+        """Count the labels of some more tasks, in shares by the weights of their rows."""
+        ys, weight = [task.y for task in tasks], weights_of(tasks)
+        n_rows = np.array([len(y) for y in ys])
+        labels, number = number_labels(ys)
+        key = np.repeat(np.arange(len(ys)), n_rows) * len(labels) + number  # task, then label
+        keys, place, counts = np.unique(key, return_inverse=True, return_counts=True)
+        task, label_number = np.divmod(keys, len(labels))
+        first = counts[np.searchsorted(task, task)]  # of the first label of the same task
+        self.n_tasks += len(ys)
+        self.dtypes |= {y.dtype for y in ys}
+        self.is_balanced &= bool((counts == first).all())  # also of a single label
+        n_with = np.bincount(label_number)
+        mass = counts if weight is None else np.bincount(place, weight)
+        share = np.bincount(label_number, weights=mass / np.bincount(task, mass)[task])
+        for k, n, total in zip(labels.tolist(), n_with.tolist(), share.tolist(), strict=True):
+            self.tasks_with[k] = self.tasks_with.get(k, 0) + n
+            self.total_share[k] = self.total_share.get(k, 0.0) + total
+
+    def describe_rarest(self) -> str:
+        """Describe the label that occurs in the fewest tasks."""
+        k = min(self.tasks_with, key=lambda k: self.tasks_with[k])
+        return f"{k!r} occurs in {self.tasks_with[k]} of {self.n_tasks} tasks"
 
     def are_shared(self) -> bool:
         """Return whether labels seem to mean the same in all tasks.
@@ -192,7 +229,7 @@ def encode_labels(ys: Sequence[NDArray[Any]], supports: Sequence[Ints] | None = 
         rows = np.repeat(begin, [len(s) for s in supports]) + np.concatenate(supports)
         keys = np.unique(key[rows])
         position = np.searchsorted(keys, key)
-        has_label = keys[np.minimum(position, len(keys) - 1)] == key
+        has_label = np.append(keys, -1)[position] == key
     task, label_number = np.divmod(keys, len(all_labels))
     n_way = np.bincount(task, minlength=len(ys))
     first = np.cumsum(n_way) - n_way

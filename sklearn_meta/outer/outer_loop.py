@@ -494,6 +494,7 @@ class OuterLoop(BaseEstimator, ABC):
             prior,
             labels,
             shared_labels=shared_labels,
+            guesses_labels=prior is None and self.label_regime == "auto",
             joins_classes=self.shared_labels,
             has_fixed_n_way=self.has_fixed_n_way(),
         )
@@ -574,10 +575,17 @@ class OuterLoop(BaseEstimator, ABC):
         n_way = len(prior.theta[BIAS]) if self.has_fixed_n_way() else None
         return LabelSpace(prior.classes if joins_classes else None, n_way)
 
-    def _algorithm_for(self, shared_labels: bool) -> Algorithm:
-        """Make the algorithm for tasks that share their labels, or that do not."""
+    def _algorithm_for(self, shared_labels: bool, *, new_labels: bool = False) -> Algorithm:
+        """Make the algorithm for tasks that share their labels, or that do not.
+
+        With `new_labels`, the task has others than those that tasks share.
+        """
         algorithm = self.make_algorithm()
-        return algorithm.with_shared_labels() if shared_labels else algorithm
+        if not new_labels:
+            return algorithm.with_shared_labels() if shared_labels else algorithm
+        fallback = algorithm.with_new_labels()
+        assert fallback is not None  # `encode_targets` has checked the labels
+        return fallback
 
     def _class_weights_of(self, data: TrainingData) -> ClassWeights | None:
         """Return the weights of the classes, which only classifiers have."""

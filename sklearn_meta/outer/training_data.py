@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import islice
 from typing import Any, TypeGuard, TypeVar
 
@@ -179,10 +180,26 @@ class TrainingTasks:
             return self.target_type == "class" and regime == "shared"
         if samples_as(self.distribution, FewShotTasks):
             return False
-        counts = LabelCounts()
-        for task in islice(self.tasks, N_SAMPLE if isinstance(self.tasks, TaskReader) else None):
-            counts.add(task)
-        return counts.are_shared()
+        return self.label_counts.are_shared()
+
+    @cached_property
+    def label_counts(self) -> LabelCounts:
+        """Counts of the labels of all tasks, or of the first ones that are read."""
+        is_read = isinstance(self.tasks, TaskReader)
+        return LabelCounts.of(islice(self.tasks, N_SAMPLE if is_read else None))
+
+    def check_regime(self, counts: LabelCounts, shared_labels: bool) -> None:
+        """Raise a TaskError if all tasks that are read suggest otherwise than the first ones."""
+        if counts.are_shared() == shared_labels:
+            return
+        first, other = "mean the same in all tasks", "mean something only within their task"
+        if not shared_labels:
+            first, other = other, first
+        raise TaskError(
+            f"labels='auto' looks at the first {N_SAMPLE} of tasks that are read one by one, whose "
+            f"labels seem to {first}; those of all {counts.n_tasks} tasks seem to {other} "
+            f"({counts.describe_rarest()}). Choose labels='shared' or labels='task'."
+        )
 
     def scale_and_pack(
         self,
@@ -193,6 +210,7 @@ class TrainingTasks:
         labels: LabelSpace,  # of that prior
         *,
         shared_labels: bool,  # a label means the same in all tasks
+        guesses_labels: bool,  # the tasks have suggested so, or not
         joins_classes: bool,  # the same label is the same class of one output layer
         has_fixed_n_way: bool,
     ) -> TrainingData:
@@ -211,6 +229,7 @@ class TrainingTasks:
             labels,
             scales=scaling_name is not None and scaled_prior is None,
             shared_labels=shared_labels,
+            guesses_labels=guesses_labels,
             joins_classes=joins_classes and declared is None,
             counts_classes=has_fixed_n_way,
         )
@@ -252,6 +271,7 @@ class TrainingTasks:
         *,
         scales: bool,
         shared_labels: bool,
+        guesses_labels: bool,
         joins_classes: bool,
         counts_classes: bool,
     ) -> TaskStatistics:
@@ -267,11 +287,15 @@ class TrainingTasks:
                 labels.check_task(task, i)
                 if counts_classes:
                     statistics.n_way = max(statistics.n_way, len(np.unique(task.y)))
+                if counts_labels or guesses_labels:
+                    statistics.counts.add([task])
             statistics.add(task)
             if joins_classes:
                 statistics.check_kind(task, i)
-            if counts_labels:
-                statistics.counts.add(task)
+        if counts_labels and not is_read:
+            statistics.counts = self.label_counts
+        if is_needed and is_read and guesses_labels:
+            self.check_regime(statistics.counts, shared_labels)
         return statistics
 
     def _episodes(self, packer: Packer) -> tuple[EpisodeSource, int]:
@@ -341,15 +365,13 @@ class TaskStatistics:
 
     def check_kind(self, task: Task, i: int) -> None:
         """Raise a TaskError for labels of another kind than those of the first task."""
-        labels, first = np.unique(task.y), self.first.y
-        try:  # as objects: numpy would turn numbers into strings
-            np.unique(np.concatenate([first[:1].astype(object), labels.astype(object)]))
-        except TypeError:
+        first = self.first.y
+        if (task.y.dtype.kind == "U") != (first.dtype.kind == "U"):
             raise TaskError(
-                f"{label(task, i)}: y holds {labels.dtype}, but that of task 0 holds "
+                f"{label(task, i)}: y holds {task.y.dtype}, but that of task 0 holds "
                 f"{first.dtype}; this learner takes the same label in two tasks for the same "
                 "class, so all labels must be of one kind."
-            ) from None
+            )
 
     def scaling(self, name: str | None, prior: MetaState | None) -> Scaling:
         """Return the scaling of this name, or that of a prior."""

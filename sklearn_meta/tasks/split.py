@@ -90,18 +90,19 @@ def draw_support(
     support: str = "stratified",
     random_state: Any = None,
     *,
-    is_exact: bool = True,  # else a small task gives the rows that it has
+    is_exact: bool = True,  # else a small task gives the rows that it has,
+    n_query: int = 1,  # but these
 ) -> Task:
     """Draw the support of a task, without looking at X, which may hold gaps."""
     by_class = is_class and support == "stratified"
     y = as_targets(task.y, f"{task!r}: y", "class") if by_class else None
     groups = order_rows(np.arange(len(task)), y, support, check_random_state(random_state))
-    counts = rows_to_take([len(rows) for rows in groups], size, is_exact=is_exact)
+    counts = rows_to_take([len(rows) for rows in groups], size, n_query, is_exact=is_exact)
     if counts is None:
         fewest = min(len(rows) for rows in groups)
         raise TaskError(
             f"{task!r}: {'a class' if by_class else 'the task'} has {fewest} row(s), but {size} "
-            "of support and at least one of query are needed."
+            f"of support and at least {n_query} of query are needed."
         )
     rows = np.concatenate([rows[:n] for rows, n in zip(groups, counts, strict=True)])
     parts = task.X, task.y, task.feature_names_in, rows, task.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ __all__ = [
     "named_task",
     "replace_data",
     "take_rows",
+    "weights_of",
     "without_zero_weights",
 ]
 
@@ -205,6 +207,15 @@ class Task:
     def __reduce__(self) -> tuple[Any, ...]:
         parts = self.X, self.y, self.feature_names_in, self.support, self.name
         return named_task, (*parts, self.sample_weight)
+
+
+def weights_of(tasks: Sequence[Task]) -> NDArray[np.float64] | None:
+    """Return the weights of the rows of tasks, one task after the other; None if all are 1."""
+    if all(task.sample_weight is None for task in tasks):
+        return None
+    weights = [task.sample_weight for task in tasks]
+    ones = (np.ones(len(task)) for task in tasks)
+    return np.concatenate([b if w is None else w for w, b in zip(weights, ones, strict=True)])
 
 
 def named_task(

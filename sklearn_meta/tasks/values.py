@@ -216,7 +216,8 @@ def _convert_objects(y: NDArray[Any], input_name: str) -> NDArray[Any]:
         return converted
     nouns = _nouns(y)
     if len(nouns) == 1:
-        _refuse_targets(y, input_name, nouns[0].replace("numbers", "integers of more than 64 bits"))
+        noun = "integers of more than 64 bits" if nouns[0] == "numbers" else nouns[0]
+        _refuse_targets(y, input_name, noun)
     raise TaskError(
         f"{input_name} of shape {y.shape} mixes kinds of label: {', '.join(nouns)}. Convert them "
         "to strings or integers."

@@ -12,7 +12,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct
 from sklearn.metrics import log_loss
 
-from sklearn_meta import NotMetaFittedError, Task, TaskError
+from sklearn_meta import NewLabelsWarning, NotMetaFittedError, Task, TaskError
 from sklearn_meta.algorithms.hierarchical import CoefPrior, LogitPrior
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
 from sklearn_meta.model_selection import HierarchicalClassifier, HierarchicalRegressor
@@ -328,7 +328,7 @@ def test_em_recovers_the_prior_of_shared_labels(n_classes):
 def test_no_rows_give_the_marginal_probabilities_of_the_prior(shared, n_classes):
     clf, X = shared[n_classes], PATIENTS[0].X
     P = clf.fit(X[:0], []).predict_proba(X)
-    labels, mean, cov = clf.meta_state
+    labels, mean, cov, _ = clf.meta_state
     draws = np.random.RandomState(0).multivariate_normal(mean.ravel(), cov, 20000)
     logits = np.c_[np.ones(len(X)), X] @ draws.reshape(len(draws), *mean.shape).swapaxes(1, 2)
     if n_classes == 2:
@@ -371,14 +371,27 @@ def test_other_names_of_the_labels_and_units_of_the_features_do_not_matter():
     np.testing.assert_allclose(fits[0], fits[1][:, ::-1], atol=1e-6)
 
 
-def test_numbers_of_the_classes_stand_for_them_and_other_labels_are_refused(shared):
+def test_numbers_of_the_classes_stand_for_them(shared):
     X, y = PATIENTS[0].X[:6], PATIENTS[0].y[:6]
     clf = clone(shared[2])
     P = clf.fit(X, y).predict_proba(X)
     np.testing.assert_array_equal(clf.fit(X, (y == "yes").astype(int)).predict_proba(X), P)
     assert clf.classes_.tolist() == [0, 1]
+
+
+def test_new_labels_are_predicted_by_the_class_means_of_the_prior(shared):
+    X, y = PATIENTS[0].X[:6], np.array(["maybe", "perhaps"] * 3)
+    by_means = HierarchicalClassifier(labels="task").meta_fit(PATIENTS[:20])
+    clf = HierarchicalClassifier(labels="shared", max_iter=1).meta_fit(PATIENTS[:20])
+    with pytest.warns(NewLabelsWarning, match="'maybe', 'perhaps'"):
+        P = clf.fit(X, y).predict_proba(X)
+    np.testing.assert_array_equal(P, by_means.fit(X, y).predict_proba(X))
+    assert clf.classes_.tolist() == ["maybe", "perhaps"]
+    assert not hasattr(clf, "coef_")
+    pairs = [(X[[2 * i, 2 * i + 1]], ["no", "yes"]) for i in range(3)]  # no class has two rows
+    without = HierarchicalClassifier(labels="shared", max_iter=1).meta_fit(pairs)
     with pytest.raises(ValueError, match=r"y has labels .*'maybe'"):
-        clf.fit(X, ["maybe"] * 6)
+        without.fit(X, y)
 
 
 def test_which_labels_are_shared():

@@ -10,6 +10,7 @@ from sklearn.model_selection import cross_val_predict
 
 from sklearn_meta import (
     FewShotTasks,
+    LazyTasks,
     MAMLClassifier,
     MAMLRegressor,
     PooledClassifier,
@@ -21,6 +22,7 @@ from sklearn_meta import (
 from sklearn_meta.base import MetaClassifier
 from sklearn_meta.datasets import make_blob_tasks
 from sklearn_meta.functional import class_sums, posterior_prototypes, posterior_shares, prototypes
+from sklearn_meta.outer.labels import LabelCounts
 from sklearn_meta.testing import all_estimators
 
 QUICK = {"hidden_layer_sizes": (8,), "max_meta_iter": 3, "random_state": 0}
@@ -62,8 +64,9 @@ def test_stacks_of_tasks_are_fits_in_a_loop_even_without_rows(priors, cls):
     tasks = [Task(X, Y, support=support) for support in supports]
     clf = priors[cls]
     stacked = clf.predict_tasks_with_proba(tasks)
-    for task, (predicted, P) in zip(tasks, stacked, strict=True):
+    for task, (predicted, P, classes) in zip(tasks, stacked, strict=True):
         alone = clone(clf).fit(task.X_support, task.y_support)
+        np.testing.assert_array_equal(classes, alone.classes_)
         np.testing.assert_allclose(P, alone.predict_proba(task.X_query), atol=1e-6)
         np.testing.assert_array_equal(predicted, alone.predict(task.X_query))
 
@@ -109,6 +112,51 @@ def test_the_tasks_suggest_whether_labels_are_shared(tasks, shared):
     assert clf.meta_state.shared_labels is shared
 
 
+def balanced(n_tasks):
+    return [(X, np.array(["no", "yes"] * 6))] * n_tasks
+
+
+@pytest.mark.parametrize(
+    ("tasks", "message"),
+    [
+        (
+            patients(70) + [(X, np.where(Y == "yes", "maybe", "no"))] * 2,
+            "'maybe' occurs in 2 of 72",
+        ),
+        (balanced(64) + patients(20), "mean something only within their task; those of all 84"),
+        ([*patients(64), (X, Y == "yes")], "Task 64: y holds bool"),
+    ],
+    ids=["a rare label", "balanced tasks first", "another kind"],
+)
+def test_tasks_that_are_read_must_bear_out_what_the_first_suggest(tasks, message):
+    with pytest.raises(TaskError, match=message):
+        ProtoNetClassifier(**QUICK).meta_fit(LazyTasks(tasks, n_workers=0))
+
+
+def test_a_list_decides_by_all_of_its_tasks():
+    clf = ProtoNetClassifier(**QUICK)
+    assert clf.meta_fit(balanced(64) + patients(20)).meta_state.shared_labels
+    for labels in ("shared", "task"):
+        clf = ProtoNetClassifier(labels=labels, **QUICK)
+        clf.meta_fit(LazyTasks(balanced(64) + patients(20), n_workers=0))
+        assert clf.meta_state.shared_labels is (labels == "shared")
+
+
+def test_counts_of_labels_are_those_of_each_task():
+    parts = patients(6, 7) + patients(3, 4, labels=("maybe", "no"))
+    tasks = [Task(X, y) for X, y in parts]
+    at_once, one_by_one = LabelCounts.of(tasks), LabelCounts()
+    for task in tasks:
+        one_by_one.add([task])
+    assert vars(at_once) == vars(one_by_one)
+    labels = at_once.classes()
+    assert labels.tolist() == ["maybe", "no", "yes"]
+    shares = [[np.mean(task.y == k) for k in labels] for task in tasks]
+    expected = np.mean([*shares, [1 / 3] * 3], axis=0)
+    np.testing.assert_allclose(at_once.shares(labels), expected, rtol=1e-12)
+    assert at_once.tasks_with == {k: sum(k in task.y for task in tasks) for k in labels}
+
+
 def test_labels_of_a_pool_are_local():
     pool = FewShotTasks(X, np.arange(len(X)) % 3, n_way=2, n_shot=1, n_query=1)
     assert not ProtoNetClassifier(**QUICK).meta_fit(pool).meta_state.shared_labels
@@ -136,17 +184,14 @@ def test_encoded_labels_are_those_that_they_encode(priors):
     clf.fit(X[:6], (Y[:6] == "yes").astype(int))
     assert clf.classes_.tolist() == [0, 1]
     np.testing.assert_array_equal(clf.predict_proba(X), by_name)
+    for name, code in (("no", 0), ("yes", 1)):  # also of one class alone
+        by_name = clf.fit(X[:2], [name] * 2).predict_proba(X)
+        np.testing.assert_array_equal(clf.fit(X[:2], [code] * 2).predict_proba(X), by_name)
+        (predicted,) = clf.predict_tasks_with_proba([Task(X, [code] * 12, support=[0, 1])])
+        assert predicted.classes.tolist() == [0, 1]
+        np.testing.assert_allclose(predicted.proba, by_name[2:], atol=1e-12)
     P = cross_val_predict(clf, X, Y, cv=3, method="predict_proba")
     np.testing.assert_allclose(P.sum(axis=1), 1)
-
-
-def test_other_labels_are_refused_with_the_remedy(priors):
-    clf = clone(priors[MAMLClassifier])
-    with pytest.raises(ValueError, match=r"\['perhaps'\].*labels='task'"):
-        clf.fit(X[:2], ["no", "perhaps"])
-    tasks = [Task(X, Y, support=[0]), Task(X, ["a", "b"] * 6, support=[0, 1])]
-    with pytest.raises(TaskError, match=r"Task 1: y has labels"):
-        clf.predict_tasks(tasks, error_score="raise")
 
 
 def test_a_query_label_that_the_support_lacks_counts_as_wrong_where_labels_are_local():

@@ -198,7 +198,7 @@ NEW = renamed(tasks(n_shot=1), list("abcz"))  # the tasks 0 and 2 have a "z"
 def test_a_label_that_no_task_had_is_refused_in_fit(label):
     est = PooledClassifier(**SMALL).meta_fit(tasks()).fit(tasks()[0].X, tasks()[0].y)
     before, X = dict(vars(est)), tasks()[0].X[:3]
-    with pytest.raises(ValueError, match=rf"\['{label}'\].*PooledClassifier.*labels='task'"):
+    with pytest.raises(ValueError, match=rf"\['{label}'\].*PooledClassifier.*ProtoNetClassifier"):
         est.fit(X, ["a", "b", label])
     assert vars(est) == before
 
@@ -212,7 +212,7 @@ def test_labels_of_another_kind_are_refused_in_fit():
 @pytest.mark.parametrize("verb", ["predict_tasks", "score_tasks"])
 def test_a_label_that_no_task_had_is_refused_in_many_tasks_naming_the_task(verb):
     est = PooledClassifier(**SMALL).meta_fit(tasks())
-    with pytest.raises(TaskError, match=r"Task 1: .*\['z'\].*labels='task'"):
+    with pytest.raises(TaskError, match=r"Task 1: .*\['z'\].*ProtoNetClassifier"):
         getattr(est, verb)([NEW[1], NEW[2]], error_score="raise")
     assert len(getattr(est, verb)(NEW[1:2])) == 1
 
