@@ -15,7 +15,7 @@ from sklearn_meta.base.validation import validate_weight
 from sklearn_meta.inner.algorithm import Criterion, one_hot
 from sklearn_meta.inner.fine_tune import FineTune, from_scratch
 from sklearn_meta.inner.heads import FixedHead, Head
-from sklearn_meta.parameters import anything, as_range, describe, option, param
+from sklearn_meta.parameters import anything, as_range, describe, option, param, real
 
 __all__ = ["MetaClassifier"]
 
@@ -52,6 +52,17 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         of the tasks; `n_shot` and `n_query` times the number of labels are rows of an episode, of
         any labels as they come. With "auto", labels are shared if each occurs in at least half of
         the tasks, unless every task has equally many rows of each label.""",
+    )
+
+    validation_fraction: float | None = param(
+        0.1,
+        real(0, 0.5, open_left=True, none=True),
+        "training",
+        """Share of the tasks that `meta_fit` holds out where labels are shared. It keeps the theta
+        of the epoch with the lowest loss on them, because a network can learn the rows of all tasks
+        by heart if labels mean the same. No task is held out if `validation_tasks` are passed,
+        meta-training is a single epoch, the share is less than two tasks, or tasks are read or
+        drawn one by one. None never holds out any.""",
     )
 
     target_type: ClassVar[Literal["class"]] = "class"
@@ -142,6 +153,11 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
     def label_regime(self) -> str:
         """Whether labels mean the same in all tasks: "shared", "task", or "auto"."""
         return self.labels
+
+    @property
+    def held_out_share(self) -> float:
+        """Share of the tasks to hold out for validation where labels are shared."""
+        return self.validation_fraction or 0.0
 
     def support_sizes(self) -> tuple[int, int]:
         """Return the range of support rows of each class in an episode."""
