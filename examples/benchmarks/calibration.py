@@ -52,7 +52,8 @@ def learners(n_iter, seed, only):
     named = {name: NETWORKS[name](max_meta_iter=n, random_state=seed) for name, n in n_iter.items()}
     hierarchical = HierarchicalClassifier()
     named["HierarchicalClassifier"] = hierarchical
-    named["GuardedMetaClassifier"] = GuardedMetaClassifier(hierarchical, random_state=seed)
+    guarded = GuardedMetaClassifier(hierarchical, n_support=3, random_state=seed)
+    named["GuardedMetaClassifier"] = guarded
     return {name: learner for name, learner in named.items() if not only or name in only}
 
 
