@@ -170,6 +170,16 @@ def test_customers_without_data_names_the_folder(load, monkeypatch, capsys):
     assert "Put parkinsons_updrs.data" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_benchmarks_of_shared_labels(load, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "examples" / "benchmarks")
+    errors = load("benchmarks/calibration").main(0.05, only=["PooledClassifier"])
+    assert all(0 <= error < 0.5 for error in errors.values())
+    results = load("benchmarks/rows").main(0.5, only=["linear", "blobs"])
+    for measured in results.values():
+        assert measured[0][1] > measured[1][1] > measured[5][1]
+
+
 def test_prefit_shares_one_meta_training(load, capsys):
     result = load("benchmarks/prefit").main(5, 4)
     assert result["searching"] > 0

@@ -53,13 +53,13 @@ MINUTES_OF_RIVALS = 1.0
 # ---- data ------------------------------------------------------------------------------------
 
 
-def make_patients(seed):
+def make_patients(seed, rate=RATE, n_patients=N_PATIENTS):
     """Draw one table, with columns x0 to x4, drug, ward, patient and y."""
     rng = np.random.default_rng(seed)
     mean, site = rng.normal(0, 0.7, len(NUMBERS)), rng.normal(0, 0.3, 4)
     effect = np.array([0.0, 0.6, -0.6])  # of the drugs
     rows = []
-    for i in range(N_PATIENTS):
+    for i in range(n_patients):
         n = int(rng.integers(15, 61))
         X = rng.normal(size=(n, len(NUMBERS))) + rng.normal(0, 0.7, len(NUMBERS))
         drug = rng.choice(3, n, p=rng.dirichlet([2, 2, 2]))
@@ -74,7 +74,7 @@ def make_patients(seed):
     low, high = -10.0, 10.0
     for _ in range(60):  # the intercept of this rate
         shift = (low + high) / 2
-        is_low = expit(table.logit + shift).mean() < RATE
+        is_low = expit(table.logit + shift).mean() < rate
         low, high = (shift, high) if is_low else (low, shift)
     outcome = rng.random(len(table)) < expit(table.pop("logit") + shift)
     for name in NUMBERS:
@@ -83,9 +83,9 @@ def make_patients(seed):
     return table.assign(y=np.where(outcome, "yes", "no"))
 
 
-def split(table, seed):
+def split(table, seed, n_new=N_NEW):
     """Return the rows of the other patients, and (support, query) of each new one."""
-    who = np.random.default_rng(seed).permutation(table.patient.unique())[:N_NEW]
+    who = np.random.default_rng(seed).permutation(table.patient.unique())[:n_new]
     is_new = table.patient.isin(who)
     new = [rows for _, rows in table[is_new].groupby("patient")]
     return table[~is_new], [(rows[:N_SUPPORT], rows[N_SUPPORT:]) for rows in new]

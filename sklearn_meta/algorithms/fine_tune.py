@@ -29,6 +29,7 @@ __all__ = ["FineTuneClassifier", "FineTuneRegressor"]
 ADAPTS: dict[str, AdaptedPart] = {"all": FullNetwork(), "head": HeadOnly()}
 HEADS: dict[str, Head] = {"zero": ZeroHead(), "prototype": PrototypeHead()}
 OPTIMIZERS: dict[str, Optimizer] = {"sgd": torch.optim.SGD, "adam": adam}
+STEPS, STEPS_IF_SHARED = 100, 10
 
 
 def adapts() -> Any:
@@ -92,8 +93,11 @@ class FineTuneClassifier(MetaClassifier):
     )
     inner_optimizer: str = inner_optimizer()
     inner_lr: float = inner_loop.inner_lr(0.01)
-    inner_steps: int = inner_loop.inner_steps(
-        100, "Number of steps; 0 predicts with the network as it starts."
+    inner_steps: int | None = inner_loop.inner_steps(
+        None,
+        """Number of steps; 0 predicts with the network as it starts. None is 100, or 10 where
+        labels are shared: the output layer then continues from the one that was pre-trained, and
+        many steps on few rows make probabilities too extreme.""",
     )
 
     shared_labels: ClassVar[bool] = True
@@ -106,6 +110,8 @@ class FineTuneClassifier(MetaClassifier):
             adapts=ADAPTS[self.adapts],
             trained=FixedHead(),
             optimizer=OPTIMIZERS[self.inner_optimizer],
+            inner_steps=STEPS if self.inner_steps is None else self.inner_steps,
+            steps_if_shared=STEPS_IF_SHARED if self.inner_steps is None else self.inner_steps,
         )
 
 

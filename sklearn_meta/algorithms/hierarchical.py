@@ -458,7 +458,8 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
         least half of the tasks of `meta_fit`, unless every task has equally many rows of each of
         its labels, as tasks that were drawn for few-shot learning have.
     max_iter : int, default=100
-        Largest number of steps of EM. Used for shared labels.
+        Largest number of steps of EM, which runs twice: freely, and with correlations between
+        features shrunk by the share that the tasks suggest. Used for shared labels.
     tol : float, default=1e-3
         EM stops when no parameter changes by more, in units of standardised features.
     unusable : {"raise", "skip"}, default="raise"

@@ -26,7 +26,7 @@ from sklearn_meta.inner import (
     join,
 )
 from sklearn_meta.nn.backbone import BODY
-from sklearn_meta.parameters import describe, option, param
+from sklearn_meta.parameters import describe, option, param, real
 
 __all__ = ["Reptile", "ReptileClassifier", "ReptileRegressor"]
 
@@ -52,16 +52,20 @@ class Reptile(InnerLoop):
         Its step size.
     inner_steps : int
         Number of steps k. One step of SGD is joint training.
+    lr_if_shared : float, default=None
+        The step size where labels are shared; None is `inner_lr`.
     """
 
     adapts: AdaptedPart = field(default=FullNetwork(), init=False)
     inner_optimizer: str
     inner_lr: float
     inner_steps: int
+    lr_if_shared: float | None = None
 
     def with_shared_labels(self) -> Reptile:
         """Return the algorithm with a learned row of the output layer for each label."""
-        return replace(self, head=LabelHead())
+        lr = self.inner_lr if self.lr_if_shared is None else self.lr_if_shared
+        return replace(self, head=LabelHead(), inner_lr=lr)
 
     def with_new_labels(self) -> Reptile:
         """Return the algorithm that starts new labels from the mean of the learned rows."""
@@ -91,6 +95,7 @@ class Reptile(InnerLoop):
 
 
 LR = "Step size of the inner loop."
+DEFAULT_LR, LR_IF_SHARED = 0.002, 0.0002
 STEPS = """Number of inner steps, each on all rows; 0 predicts with the prior. One step of "sgd" is
 joint training, which does not learn to learn."""
 
@@ -142,7 +147,13 @@ class ReptileClassifier(MetaClassifier):
     (54,)
     """
 
-    inner_lr: float = inner_loop.inner_lr(0.002, LR)
+    inner_lr: float | None = param(
+        None,
+        real(0, open_left=True, none=True),
+        "adaptation",
+        f"""{LR} None is {DEFAULT_LR}, or {LR_IF_SHARED} where labels are shared: larger steps learn
+        the rows of a few tasks by heart.""",
+    )
     inner_steps: int = inner_loop.inner_steps(10, STEPS)
     inner_optimizer: str = inner_optimizer()
     head: str = inner_loop.head("shared")
@@ -154,7 +165,12 @@ class ReptileClassifier(MetaClassifier):
 
     def make_algorithm(self) -> Reptile:
         """Make the algorithm that the parameters describe."""
-        return self.build(Reptile)
+        lr = self.inner_lr
+        return self.build(
+            Reptile,
+            inner_lr=DEFAULT_LR if lr is None else lr,
+            lr_if_shared=LR_IF_SHARED if lr is None else lr,
+        )
 
 
 @describe

@@ -89,6 +89,17 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         prefer a threshold: :class:`sklearn.model_selection.TunedThresholdClassifierCV`.""",
     )
 
+    validation_fraction: float | None = param(
+        0.1,
+        real(0, 0.5, open_left=True, none=True),
+        "training",
+        """Share of the tasks that `meta_fit` holds out where labels are shared. It keeps the theta
+        of the epoch with the lowest loss on them, because a network can learn the rows of all tasks
+        by heart if labels mean the same. No task is held out if `validation_tasks` are passed,
+        meta-training is a single epoch, the share is less than two tasks, or tasks are read or
+        drawn one by one. None never holds out any.""",
+    )
+
     target_type: ClassVar[Literal["class"]] = "class"
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MetaClassifier:
@@ -236,6 +247,11 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
     def label_regime(self) -> str:
         """Whether labels mean the same in all tasks: "shared", "task", or "auto"."""
         return self.labels
+
+    @property
+    def held_out_share(self) -> float:
+        """Share of the tasks to hold out for validation where labels are shared."""
+        return self.validation_fraction or 0.0
 
     def support_sizes(self) -> tuple[int, int]:
         """Return the range of support rows of each class in an episode."""

@@ -82,10 +82,10 @@ def inner_lr(
 
 
 def inner_steps(
-    default: int, description: str = "Number of gradient steps; 0 predicts with the prior."
+    default: int | None, description: str = "Number of gradient steps; 0 predicts with the prior."
 ) -> Any:
-    """Declare the number of steps."""
-    return param(default, integer(0), "adaptation", description)
+    """Declare the number of steps; None is a default that depends on the tasks."""
+    return param(default, integer(0, none=default is None), "adaptation", description)
 
 
 def first_order(default: bool) -> Any:

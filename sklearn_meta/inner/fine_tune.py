@@ -65,6 +65,8 @@ class FineTune(InnerLoop):
         Number of steps, each on all support rows.
     options : tuple of (str, float), default=()
         Further parameters of the optimiser.
+    steps_if_shared : int, default=None
+        Number of steps where labels are shared; None is `inner_steps`.
     """
 
     trained: Head
@@ -72,6 +74,7 @@ class FineTune(InnerLoop):
     inner_lr: float
     inner_steps: int
     options: tuple[tuple[str, float], ...] = ()
+    steps_if_shared: int | None = None
 
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
         """Draw the weights of the network that is pre-trained."""
@@ -84,7 +87,8 @@ class FineTune(InnerLoop):
     def with_shared_labels(self) -> FineTune:
         """Return the algorithm that continues with the output layer of the pre-training."""
         head = self.trained.with_shared_labels()
-        return replace(self, head=head, trained=head)
+        steps = self.inner_steps if self.steps_if_shared is None else self.steps_if_shared
+        return replace(self, head=head, trained=head, inner_steps=steps)
 
     def with_new_labels(self) -> FineTune:
         """Return this algorithm, whose output layer starts from the support alone."""

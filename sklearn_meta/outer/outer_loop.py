@@ -28,7 +28,7 @@ from sklearn_meta.outer.callbacks import MetaHistory
 from sklearn_meta.outer.checkpoint import Checkpoint, hash_of_run, open_folder
 from sklearn_meta.outer.class_weights import ClassWeights, class_weights_of_prior
 from sklearn_meta.outer.compiled import CompiledGradient
-from sklearn_meta.outer.episodes import EpisodeSize, check_enough_rows
+from sklearn_meta.outer.episodes import EpisodeSize, TaskEpisodes, check_enough_rows
 from sklearn_meta.outer.labels import LabelSpace
 from sklearn_meta.outer.memory import MemoryEstimate, MemoryPlan, free_bytes, out_of_memory
 from sklearn_meta.outer.objective import EpisodicModule, HalfNetwork
@@ -58,6 +58,8 @@ from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.validate import UNUSABLE, SkippedTask, Table, label
 
 __all__ = ["OuterLoop"]
+
+N_HELD_OUT_EPISODES = 100  # at least, of the tasks that are held out
 
 
 def are_widths(value: Any) -> bool:
@@ -276,6 +278,11 @@ class OuterLoop(BaseEstimator, ABC):
         """Whether labels mean the same in all tasks: "shared", "task", or "auto"."""
         return "task"
 
+    @property
+    def held_out_share(self) -> float:
+        """Share of the tasks to hold out for validation where labels are shared."""
+        return 0.0
+
     # ---- hooks ---------------------------------------------------------------------------------
 
     @abstractmethod
@@ -487,6 +494,10 @@ class OuterLoop(BaseEstimator, ABC):
             shared_labels = training.share_labels(self.label_regime)
         if self.unusable == "skip":
             training = training.keep(self._check_of_tasks(size, labels, shared_labels))
+        held_out: Sequence[Task] = ()
+        if shared_labels and validation_tasks is None and self.n_epochs > 1:
+            least = self.meta_batch_size or 1
+            training, held_out = training.hold_out(self.held_out_share, least, seed)
         data = training.scale_and_pack(
             size,
             device,
@@ -506,6 +517,11 @@ class OuterLoop(BaseEstimator, ABC):
             data.source.size = replace(data.source.size, empty_share=0.0)
         theta = self._initial_theta(prior, f, data, theta_seed)
         validation = None
+        if held_out:
+            source = TaskEpisodes(data.packer.pack(held_out), len(held_out), data.packer.size)
+            validation = ValidationBatches(
+                source, n_tasks, validation_seed, f.transductive, n_episodes=N_HELD_OUT_EPISODES
+            )
         if validation_tasks is not None:
             n_way = len(theta[BIAS]) if self.has_fixed_n_way() else None
             labels = data.labels if data.labels.is_shared else LabelSpace(None, n_way)

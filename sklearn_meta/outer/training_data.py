@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -165,6 +166,28 @@ class TrainingTasks:
             usable = replace(self, **vars(remaining) | {"tasks": tuple(remaining.tasks)})
         warn_of_skipped(usable.skipped, n_tasks)
         return usable
+
+    def hold_out(self, share: float, least: int, seed: int) -> tuple[TrainingTasks, Sequence[Task]]:
+        """Split into at least `least` tasks, which have all labels, and a share of the tasks.
+
+        No task is held out if these would be fewer than two, or if tasks are read or drawn.
+        """
+        if self.distribution is not None or isinstance(self.tasks, TaskReader):
+            return self, ()
+        n_held = min(int(share * len(self.tasks)), len(self.tasks) - least)
+        labels = [set(task.y.tolist()) for task in self.tasks]
+        n_tasks_with = Counter(k for of_task in labels for k in of_task)
+        held = list[int]()
+        for i in np.random.RandomState(seed).permutation(len(self.tasks)).tolist():
+            if len(held) < n_held and min(n_tasks_with[k] for k in labels[i]) > 1:
+                held.append(i)
+                n_tasks_with.subtract(labels[i])
+        if len(held) < 2:
+            return self, ()
+        positions = range(len(self.tasks)) if self.positions is None else self.positions
+        rest = np.setdiff1d(np.arange(len(self.tasks)), held).tolist()
+        tasks, of_rest = tuple(self.tasks[i] for i in rest), [positions[i] for i in rest]
+        return replace(self, tasks=tasks, positions=of_rest), [self.tasks[i] for i in held]
 
     @property
     def first(self) -> Task:
@@ -432,16 +455,27 @@ class TrainingBatches(Dataset):
 class ValidationBatches(Dataset):
     """The same episodes of validation tasks in every epoch, a dataset that is its own loader.
 
-    They stay in memory, unless the tasks are read: those are read again in every epoch.
+    They stay in memory, unless the tasks are read: those are read again in every epoch. Each task
+    has equally many episodes, which are at least `n_episodes` together.
     """
 
-    def __init__(self, source: TaskEpisodes, n_tasks: int, seed: int, transductive: bool) -> None:
-        self.n_batches = -(-source.n_tasks // n_tasks)
+    def __init__(
+        self,
+        source: TaskEpisodes,
+        n_tasks: int,
+        seed: int,
+        transductive: bool,
+        n_episodes: int = 1,
+    ) -> None:
+        n_rounds = -(-n_episodes // source.n_tasks)
+        self.n_batches = n_rounds * -(-source.n_tasks // n_tasks)
 
         def draw() -> Iterator[Batch]:
+            rng = np.random.RandomState(seed)
             with in_validation_tasks():
-                for episode in source.in_order(n_tasks, np.random.RandomState(seed)):
-                    yield flat(episode, transductive)
+                for _ in range(n_rounds):
+                    for episode in source.in_order(n_tasks, rng):
+                        yield flat(episode, transductive)
 
         batches = None if isinstance(source, ReadEpisodes) else list(draw())
         self.draw: Callable[[], Iterable[Batch]] = draw if batches is None else lambda: batches

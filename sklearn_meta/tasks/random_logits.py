@@ -59,15 +59,34 @@ def random_logits(
 ) -> tuple[Array, Array]:
     """Estimate m (R, p) and S (R p, R p); EM stops where neither changes by `tol`.
 
-    Covariances between features are shrunk toward 0 by the share that the tasks suggest.
+    Few tasks say little about the covariances between features, and their noise also makes the
+    variances too large. So EM runs twice: freely, and then with correlations between features that
+    are shrunk toward 0 by the share that the tasks suggest.
     """
     stacks = _stacks(designs, codes, n_classes, weights)
-    n_tasks, p, R = len(designs), stacks[0].X.shape[2], stacks[0].Y.shape[2]
-    d = R * p
+    p, R = stacks[0].X.shape[2], stacks[0].Y.shape[2]
     contrasts = np.eye(R) - 1 / R if R > 1 else np.eye(1)  # a shift of all logits has no effect
-    m, S = np.zeros(d), np.kron(contrasts, np.eye(p))
-    root = S  # a projection is its own root
-    v, C = np.zeros((n_tasks, d)), np.zeros((n_tasks, d, d))
+    fit = _em(stacks, np.zeros(R * p), np.kron(contrasts, np.eye(p)), None, max_iter, tol)
+    blocks = np.kron(np.ones((R, R)), np.eye(p)) > 0  # coefficients of the same feature
+    share = _shrinkage(fit, blocks)
+    if share > 0:
+        std = np.sqrt(np.maximum(np.diag(fit.covariance), np.finfo(float).tiny))
+        correlations = np.where(blocks, np.nan, (1 - share) * fit.covariance / np.outer(std, std))
+        fit = _em(stacks, fit.mean, fit.covariance, correlations, max_iter, tol)
+    return fit.mean.reshape(R, p), fit.covariance
+
+
+def _em(
+    stacks: Sequence[Stack],
+    m: Array,
+    S: Array,
+    correlations: Array | None,  # that S has; nan: free. None: all are free
+    max_iter: int,
+    tol: float,
+) -> RandomCoefficients:
+    """Estimate m (d,) and S (d, d) from a start."""
+    n_tasks, d = sum(len(stack.members) for stack in stacks), len(m)
+    v, C, root = np.zeros((n_tasks, d)), np.zeros((n_tasks, d, d)), _symmetric_root(S)
     change, step = np.inf, 0
     while change > tol and step < max_iter:
         for stack in stacks:
@@ -77,10 +96,12 @@ def random_logits(
         coef, spread = m + v @ root, root @ C @ root
         m = np.linalg.solve(n_tasks * np.eye(d) + S / MEAN_STD**2, coef.sum(axis=0))
         S, root = _bounded((coef - m).T @ (coef - m) / n_tasks + spread.mean(axis=0))
+        if correlations is not None:
+            std = np.sqrt(np.diag(S))
+            S = np.where(np.isnan(correlations), S, correlations * np.outer(std, std))
+            root = _symmetric_root(S)
         change = max(float(np.abs(new - old).max()) for new, old in zip((m, S), last, strict=True))
-    blocks = np.kron(np.ones((R, R)), np.eye(p)) > 0  # coefficients of the same feature
-    share = _shrinkage(RandomCoefficients(m, S, 0.0, coef, spread, step, change <= tol), blocks)
-    return m.reshape(R, p), np.where(blocks, S, (1 - share) * S)
+    return RandomCoefficients(m, S, 0.0, coef, spread, step, change <= tol)
 
 
 def _shrinkage(fit: RandomCoefficients, blocks: NDArray[np.bool_]) -> float:
