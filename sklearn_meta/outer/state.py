@@ -114,11 +114,11 @@ class MetaState:
         computed, or where each task is scaled by its own.
     shared_labels : bool, default=False
         Whether every task predicts all of `classes`.
-    class_weights : ClassWeights or None, default=None
-        The weights of the classes in meta-training, and in new tasks.
     constants : mapping of ndarray, default={}
         Frozen parameters and buffers of the network, read-only. A network that is passed again
         gets them, whatever numbers it brings.
+    class_weights : ClassWeights or None, default=None
+        The weights of the classes in meta-training, and in new tasks.
     """
 
     theta: Mapping[str, NDArray[Any]]

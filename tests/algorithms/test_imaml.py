@@ -268,6 +268,7 @@ def test_bad_damping_is_refused(damping):
 def test_meta_training_lowers_the_loss():
     tasks = make_blob_tasks(20, n_way=3, n_rows=10, n_features=4, random_state=0)
     clf = IMAMLClassifier(
+        head="prototype",
         hidden_layer_sizes=8,
         n_shot=2,
         n_query=5,

@@ -431,5 +431,8 @@ def test_bad_parameters_are_refused(kind, name, value):
 def test_meta_training_moves_start_and_rule(kind):
     est, _ = fitted(kind)
     before, _ = fitted(kind, meta_lr=1e-12)
-    for name, value in est.theta_.items():
-        assert abs(value - before.theta_[name]).max() > 1e-4, name
+    moved = set(est.theta_)
+    if kind == "classifier":  # the same bias for all classes has no effect
+        moved -= {"head.bias"}
+    for name in moved:
+        assert abs(est.theta_[name] - before.theta_[name]).max() > 1e-4, name

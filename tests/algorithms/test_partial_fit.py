@@ -16,6 +16,7 @@ from sklearn_meta import (
     HierarchicalClassifier,
     HierarchicalRegressor,
     MAMLClassifier,
+    NewLabelsWarning,
     NotMetaFittedError,
     ProtoNetClassifier,
     Task,
@@ -222,8 +223,12 @@ def test_shared_labels_may_come_one_by_one_or_encoded(learned):
         clf.partial_fit(X[part], codes[part], classes=[0, 1])
         assert clf.classes_.tolist() == [0, 1]
     np.testing.assert_allclose(clf.predict_proba(X), expected, rtol=1e-12)
-    with pytest.raises(ValueError, match="labels that no task of meta_fit had"):
+    with pytest.warns(NewLabelsWarning, match="labels that no task of meta_fit had"):
         clf.partial_fit(X[:1], [2])
+    with pytest.warns(NewLabelsWarning):
+        at_once = clone(clf).fit(np.concatenate([X, X[:1]]), [*codes, 2])
+    assert clf.classes_.tolist() == at_once.classes_.tolist() == [0, 1, 2]
+    np.testing.assert_allclose(clf.predict_proba(X), at_once.predict_proba(X), rtol=1e-12)
 
 
 # ---- where rows cannot be added ----------------------------------------------------------------

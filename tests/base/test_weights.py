@@ -197,13 +197,14 @@ def with_weights(tasks, seed=0):
 def first_of(meta_state):
     """All numbers of a prior."""
     if hasattr(meta_state, "theta"):
-        parts = [*meta_state.theta.values(), *meta_state.scaling]
-    elif isinstance(meta_state, list):
-        parts = [part for prior in meta_state for part in prior]
-    else:
-        parts = [*meta_state]
-    arrays = [np.asarray(part) for part in parts if part is not None]
-    return np.concatenate([a.ravel() for a in arrays if a.dtype.kind == "f"])
+        meta_state = [*meta_state.theta.values(), *meta_state.scaling]
+    arrays = [
+        first_of(part) if isinstance(part, (list, tuple)) else np.asarray(part).ravel()
+        for part in meta_state
+        if part is not None
+    ]
+    numbers = [a for a in arrays if a.dtype.kind == "f"]
+    return np.concatenate(numbers) if numbers else np.empty(0)
 
 
 @pytest.mark.parametrize("est", META, ids=repr)
@@ -436,7 +437,7 @@ def test_class_weights_are_those_of_the_prior_in_files_stacks_and_clones(tmp_pat
     ):
         P = other.fit(task.X_support, task.y_support).predict_proba(task.X_query)
         np.testing.assert_array_equal(P, expected)
-    (_, P), _ = est.predict_tasks_with_proba([task, PATIENTS[8]])
+    (_, P, _), _ = est.predict_tasks_with_proba([task, PATIENTS[8]])
     np.testing.assert_allclose(P, expected, atol=1e-6)
     numbers = np.searchsorted(["no", "yes"], task.y_support)  # as scikit-learn encodes labels
     np.testing.assert_array_equal(

@@ -133,7 +133,7 @@ LIES = [
     ('"n_query": {', '"predict": {'),
     ('"n_query": {', '"__class__": {'),
     ('"n_query": {', '"theta_": {'),
-    ('"content": "\\"prototype\\""', '"content": "\\"no such head\\""'),
+    ('"content": "\\"shared\\""', '"content": "\\"no such head\\""'),
     ('"content": "8"', '"content": "1000000000"'),
     ('"content": "8"', '"content": "[' + "1," * 20_000 + '1]"'),
 ]
