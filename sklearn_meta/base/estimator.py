@@ -56,6 +56,7 @@ from sklearn_meta.outer.state import (
     to_numpy,
     to_torch,
 )
+from sklearn_meta.outer.temperature import Temperature
 from sklearn_meta.parameters import describe, parameters_of
 from sklearn_meta.tasks.validate import Table
 
@@ -659,7 +660,13 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
         far = {} if state is None else state.scale_departures(X[None], stacked, weight[None])
         off_scale = {i: Reason(SUPPORT, why) for i, why in far.items()}
         check_converged(algorithm, f, start, phi, support, [SUPPORT], self.remedy, off_scale)
-        return Adapted(algorithm, f, theta, to_numpy(phi), scaling, X.dtype, self._params())
+        temperature = self._temperature(new_labels)
+        params = self._params()
+        return Adapted(algorithm, f, theta, to_numpy(phi), scaling, X.dtype, params, temperature)
+
+    def _temperature(self, new_labels: bool) -> Temperature | None:
+        """Return the temperature of class probabilities, which holds for known labels only."""
+        return None if self._meta_state is None or new_labels else self._meta_state.temperature
 
     def _class_weights(
         self, labels: Sequence[NDArray[Any]], new_labels: bool
@@ -783,15 +790,17 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
         if loading() is not None:
             twin.check_parameters(device=False)
             check_network_size(twin._structural(), row_shape, theta)
+        temperature = None
         if prior is not None:
             twin._meta_state = prior
             classes = vars(self).get("classes_")  # of a classifier
             are_new = classes is not None and self.label_space.are_new(classes)
             algorithm, f, _ = twin.make_prior(row_shape, 0, new_labels=are_new)
+            temperature = twin._temperature(are_new)
         else:
             f = twin._make_network(row_shape, theta, plain.get("constants") or {})
             algorithm = twin.make_scratch_algorithm()
-        return Adapted.from_plain(plain, algorithm, f, theta, prior, twin._params())
+        return Adapted.from_plain(plain, algorithm, f, theta, prior, twin._params(), temperature)
 
     def _check_network_of(self, prior: MetaState) -> None:
         """Check that the parameters describe the network of a prior."""

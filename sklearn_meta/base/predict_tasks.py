@@ -488,6 +488,9 @@ class TaskPredictor:
         if class_weights is not None:
             support = class_weights(support)
         output, failed, doubtful = self._adapt(prior, support, scaling.inputs(X_query), names)
+        temperature = None if self.state is None else self.state.temperature
+        if temperature is not None and not window.new_labels:
+            output = temperature(output)
         if rows.is_absent is not None:
             n_columns = rows.is_absent.shape[1]
             output = np.where(rows.is_absent[:, None], -np.inf, output[..., :n_columns])

@@ -30,6 +30,7 @@ from sklearn_meta.outer.callbacks import MetaHistory
 from sklearn_meta.outer.class_weights import ClassWeights
 from sklearn_meta.outer.scaling import Limits, Scaling
 from sklearn_meta.outer.state import MetaState, tensors_of, to_numpy, to_torch
+from sklearn_meta.outer.temperature import Temperature
 from sklearn_meta.parameters import fingerprint
 from sklearn_meta.tasks.tables import dense_parts
 
@@ -62,11 +63,13 @@ class Adapted(NamedTuple):
     scaling: Scaling
     dtype: np.dtype[Any]  # of the rows
     params: Mapping[str, Any]  # of the fit
+    temperature: Temperature | None = None  # of class probabilities
 
     def outputs(self, X: Any, device: torch.device) -> NDArray[np.float64]:
         """Return logits, or means in the units of the network, of shape (n_rows, n_outputs)."""
         outputs = self._map(partial(self.algorithm.predict, self.backbone), X, device)
-        return outputs.double().numpy()
+        logits: NDArray[np.float64] = outputs.double().numpy()
+        return logits if self.temperature is None else self.temperature(logits)
 
     def parameters(self) -> dict[str, NDArray[Any]]:
         """Return the parameters of the adapted model as new arrays."""
@@ -120,6 +123,7 @@ class Adapted(NamedTuple):
         theta: Arrays,
         prior: MetaState | None,
         params: Mapping[str, Any],
+        temperature: Temperature | None,
     ) -> Adapted:
         """Return the adaptation of `to_plain`, with the parts that its parameters make again."""
         if plain["scaling"] is not None:
@@ -128,7 +132,8 @@ class Adapted(NamedTuple):
             assert prior is not None
             scaling = prior.scaling
         phi = {k: theta[k] if p is None else p for k, p in plain["phi"].items()}
-        return cls(algorithm, backbone, theta, phi, scaling, np.dtype(plain["dtype"]), params)
+        dtype = np.dtype(plain["dtype"])
+        return cls(algorithm, backbone, theta, phi, scaling, dtype, params, temperature)
 
 
 def changed_params(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
@@ -166,8 +171,9 @@ def meta_state_to_plain(state: MetaState) -> dict[str, Any]:
     limits = None if state.limits is None else state.limits._asdict()
     mappings = {k: dict(getattr(state, k)) for k in ("structural", "training", "versions")}
     weights = None if state.class_weights is None else vars(state.class_weights)
+    soften = None if state.temperature is None else vars(state.temperature)
     tuples = {"scaling": state.scaling._asdict(), "limits": limits, "class_weights": weights}
-    return state.__getstate__() | mappings | tuples
+    return state.__getstate__() | mappings | tuples | {"temperature": soften}
 
 
 def meta_state_from_plain(
@@ -178,12 +184,13 @@ def meta_state_from_plain(
     `structural` and `training` are used for parameters that are newer than the file.
     """
     limits = None if plain["limits"] is None else Limits(**plain["limits"])
-    weights = plain.get("class_weights")  # which older files lack
+    weights, soften = plain.get("class_weights"), plain.get("temperature")  # older files lack them
     fields = {
         **plain,
         "scaling": Scaling(**plain["scaling"]),
         "limits": limits,
         "class_weights": None if weights is None else ClassWeights(**weights),
+        "temperature": None if soften is None else Temperature(**soften),
         "structural": {**structural, **plain["structural"]},
         "training": {**training, **plain["training"]},
     }
@@ -255,6 +262,12 @@ def check_meta_state(
     shapes = (*state.row_shape, *state.target_shape)
     if not state.row_shape or any(type(n) is not int or n < 1 for n in shapes):
         raise ValueError(f"its rows have shape {state.row_shape}, targets {state.target_shape}")
+    soften = state.temperature
+    if soften is not None:
+        if type(soften.T) is not float or not soften.T >= 1:
+            raise ValueError(f"its temperature is {soften.T!r}")
+        if soften.log_shares.shape != (n_outputs,) or not np.isfinite(soften.log_shares).all():
+            raise ValueError(f"its shares of labels have shape {soften.log_shares.shape}")
     if state.shared_labels and state.classes is None:
         raise ValueError("its labels are shared, but it has no classes")
     if target_type == "class" and state.target_shape:

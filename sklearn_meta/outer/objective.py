@@ -99,6 +99,16 @@ class EpisodicModule(nn.Module):
             parts = chunks(support, query, self.chunk or len(query.y))
             return torch.cat([self.algorithm.loss(self.f, theta, *p).detach() for p in parts])
 
+    def predict(self, batch: tuple[Tensor, ...]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Yield outputs for queries, their targets and weights, some tasks at a time."""
+        theta = {k: p.detach() for k, p in self.theta().items()}
+        support, query = self._standardised(batch)
+        for part, (X, y, weight) in chunks(support, query, self.chunk or len(query.y)):
+            with torch.enable_grad():
+                phi = self.algorithm.adapt(self.f, theta, part)
+            with torch.no_grad():
+                yield self.algorithm.predict(self.f, theta, phi, X), y, weight
+
     def _loss_of_zeros(self, query: Examples) -> float:
         """Return the mean loss of zeros; one task at a time, as y may have very many columns."""
         losses = [

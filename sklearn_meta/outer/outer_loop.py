@@ -34,6 +34,7 @@ from sklearn_meta.outer.memory import MemoryEstimate, MemoryPlan, free_bytes, ou
 from sklearn_meta.outer.objective import EpisodicModule, HalfNetwork
 from sklearn_meta.outer.scaling import SCALINGS
 from sklearn_meta.outer.state import VERSIONS, MetaState, to_numpy, to_torch
+from sklearn_meta.outer.temperature import Temperature
 from sklearn_meta.outer.trainer import CALLBACKS, NET_PARAMS, SCHEDULES, Trainer
 from sklearn_meta.outer.training_data import (
     TrainingBatches,
@@ -464,7 +465,8 @@ class OuterLoop(BaseEstimator, ABC):
             trainer.objective.chunk = chunk_size
             with self._explained_errors(trainer.objective):
                 theta, history = trainer.train(checkpoint)
-        state = self._make_state(data, theta, trainer.objective.f.constants)
+                temperature = trainer.temperature(self._class_shares(data))
+        state = self._make_state(data, theta, trainer.objective.f.constants, temperature)
         return state, history, data.skipped
 
     def _estimate_memory(self, table: Table, validation_tasks: Any) -> MemoryEstimate:
@@ -603,6 +605,11 @@ class OuterLoop(BaseEstimator, ABC):
         assert fallback is not None  # `encode_targets` has checked the labels
         return fallback
 
+    def _class_shares(self, data: TrainingData) -> NDArray[np.float64] | None:
+        """Return the shares of labels that tasks share, under the weights of the classes."""
+        shares, weights = data.class_shares, self._class_weights_of(data)
+        return shares if shares is None or weights is None else weights.of_shares(shares)
+
     def _class_weights_of(self, data: TrainingData) -> ClassWeights | None:
         """Return the weights of the classes, which only classifiers have."""
         class_weight = getattr(self, "class_weight", None)
@@ -656,9 +663,8 @@ class OuterLoop(BaseEstimator, ABC):
         warn_untrained_statistics(f.constants)
         algorithm = self._algorithm_for(data.labels.is_shared)
         theta = draw_theta(algorithm, f, data.n_outputs, seed)
-        if data.class_shares is not None:
-            shares, weights = data.class_shares, self._class_weights_of(data)
-            shares = shares if weights is None else weights.of_shares(shares)
+        shares = self._class_shares(data)
+        if shares is not None:
             theta = start_at_shares(theta, torch.from_numpy(shares))
         if not theta:
             sizes = f" with hidden_layer_sizes={self.hidden_layer_sizes!r}"
@@ -683,7 +689,13 @@ class OuterLoop(BaseEstimator, ABC):
                 raise ValueError(message) from error
             raise
 
-    def _make_state(self, data: TrainingData, theta: Params, constants: Params) -> MetaState:
+    def _make_state(
+        self,
+        data: TrainingData,
+        theta: Params,
+        constants: Params,
+        temperature: Temperature | None,
+    ) -> MetaState:
         return MetaState(
             theta=to_numpy(theta),
             scaling=data.scaling,
@@ -699,6 +711,7 @@ class OuterLoop(BaseEstimator, ABC):
             limits=data.limits,
             constants=to_numpy(constants),
             class_weights=self._class_weights_of(data),
+            temperature=temperature,
         )
 
     def _open_checkpoint(self, seed: int, data: Sequence[Any]) -> Checkpoint | None:

@@ -16,6 +16,7 @@ from sklearn_meta._version import __version__
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.outer.class_weights import ClassWeights
 from sklearn_meta.outer.scaling import Limits, Scaling, scale_departures, scaling_of
+from sklearn_meta.outer.temperature import Temperature
 from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.validate import check_task_names, label
 
@@ -119,6 +120,8 @@ class MetaState:
         gets them, whatever numbers it brings.
     class_weights : ClassWeights or None, default=None
         The weights of the classes in meta-training, and in new tasks.
+    temperature : Temperature or None, default=None
+        Of the probabilities of labels that tasks share; None is 1, or that none was chosen.
     """
 
     theta: Mapping[str, NDArray[Any]]
@@ -135,6 +138,7 @@ class MetaState:
     shared_labels: bool = False
     constants: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     class_weights: ClassWeights | None = None
+    temperature: Temperature | None = None
     _networks: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from skorch import NeuralNet
 from skorch.callbacks import (
@@ -37,6 +40,7 @@ from sklearn_meta.outer.callbacks import (
 from sklearn_meta.outer.checkpoint import Checkpoint, SaveCheckpoints
 from sklearn_meta.outer.failures import FACTOR
 from sklearn_meta.outer.objective import EpisodicModule, MeanOverTasks, float32_products
+from sklearn_meta.outer.temperature import Temperature, best_temperature
 from sklearn_meta.outer.training_data import TrainingBatches, ValidationBatches
 from sklearn_meta.parameters import Constraint
 
@@ -180,6 +184,14 @@ class Trainer:
                 ConvergenceWarning,
             )
         return theta, by_epoch(net.history)
+
+    def temperature(self, shares: NDArray[np.float64] | None) -> Temperature | None:
+        """Return that of the trained objective, for labels with these shares in meta-training."""
+        if self.validation is None or shares is None:
+            return None
+        queries = (self.objective.predict(batch) for batch, _ in self.validation)
+        with seeded(Generators(self.seed)):
+            return best_temperature(chain.from_iterable(queries), shares)
 
     def _make_net(self, checkpoint: Checkpoint | None, best: EarlyStopping) -> NeuralNet:
         params: dict[str, Any] = {
