@@ -39,6 +39,7 @@ from sklearn_meta.datasets import (
 )
 
 SIZES = (0, 1, 5)
+N_NEW = 200  # patients
 N_TRIAL, MOST_ITERATIONS = 10, 1000
 
 
@@ -51,8 +52,8 @@ def rows_of(tasks):
 
 
 def of_patients(seed):
-    """Draw patients with shared labels, as in patients.py."""
-    train, new = split(make_patients(seed), seed)
+    """Draw patients with shared labels, as in patients.py; 60 are for training."""
+    train, new = split(make_patients(seed, n_patients=60 + N_NEW), seed, N_NEW)
     encode = encoder().fit(train)
     tasks = [(encode.transform(rows), rows.y.to_numpy()) for _, rows in train.groupby("patient")]
     both = [(np.concatenate([encode.transform(part) for part in pair]), pair) for pair in new]
@@ -62,9 +63,9 @@ def of_patients(seed):
 
 def sinusoids(seed):
     """Draw sinusoids, as in plot_02."""
-    tasks = make_sinusoid_tasks(n_tasks=1000, n_rows=20, random_state=seed).tasks
-    tests = make_sinusoid_tasks(n_tasks=200, n_rows=105, random_state=seed + 1).tasks
-    return [MAMLRegressor(n_support=(0, 10), random_state=seed)], tasks, rows_of(tests)
+    tasks = make_sinusoid_tasks(n_tasks=1000, n_rows=20, random_state=seed)
+    tests = make_sinusoid_tasks(n_tasks=200, n_rows=105, random_state=seed + 1)
+    return [MAMLRegressor(n_support=(1, 10), random_state=seed)], tasks, rows_of(tests)
 
 
 def linear(seed):
@@ -92,7 +93,7 @@ def digits(seed):
 
 def blobs(seed):
     """Draw tasks of Gaussian classes, as in plot_04."""
-    tasks = make_blob_tasks(300, n_way=3, n_rows=20, n_shot=5, random_state=seed).tasks
+    tasks = make_blob_tasks(300, n_way=3, n_rows=20, n_shot=5, random_state=seed)
     return [ProtoNetClassifier(random_state=seed)], tasks[:100], rows_of(tasks[100:])
 
 
