@@ -29,10 +29,8 @@ HEADS = {
     sm.MAMLPlusPlusClassifier: ("shared", "fixed", "prototype"),
     sm.MetaSGDClassifier: ("fixed", "shared", "prototype"),
     sm.IMAMLClassifier: ("shared", "fixed", "prototype"),
-    sm.LSTMMetaLearnerClassifier: ("shared", "fixed", "prototype"),
     sm.BOILClassifier: ("fixed", "prototype"),
     sm.ANILClassifier: ("shared", "fixed", "prototype"),
-    sm.ReptileClassifier: ("shared", "fixed", "prototype"),
     sm.ProtoMAMLClassifier: (None,),
     sm.ProtoNetClassifier: (None,),
 }

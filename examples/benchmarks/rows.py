@@ -15,11 +15,13 @@ import platform
 import time
 import warnings
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from patients import encoder, make_patients, split
 from sklearn.base import is_classifier
+from torch import nn
 
 import sklearn_meta
 from sklearn_meta import (
@@ -40,7 +42,7 @@ from sklearn_meta.datasets import (
 
 SIZES = (0, 1, 5)
 N_NEW = 200  # patients
-N_TRIAL, MOST_ITERATIONS = 10, 1000
+N_TRIAL = 10
 
 
 # ---- sets: learners, tasks of training, and (X, y) of new tasks ----------------------------------
@@ -87,13 +89,27 @@ def parkinsons(seed):
 
 def digits(seed):
     """Draw tasks of digits, as in plot_01."""
-    made = load_digits_tasks(n_way_train=5, n_shot=5, n_query=10, n_test_tasks=200)
-    return [ProtoNetClassifier(random_state=seed)], made.meta_train, rows_of(made.test_tasks)
+    images = partial(load_digits_tasks, flatten=False)
+    pool = images(n_way_train=10, n_shot=(1, 5), n_query=5).meta_train
+    tests = images(n_shot=5, n_query=10, n_test_tasks=200).test_tasks
+    learner = ProtoNetClassifier(backbone=network, scaling=None, max_meta_iter=250)
+    return [learner.set_params(random_state=seed)], pool, rows_of(tests)
+
+
+def network():
+    """Make the network of plot_01, two convolutions."""
+    return nn.Sequential(
+        nn.Conv2d(1, 16, kernel_size=3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, kernel_size=3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+    )
 
 
 def blobs(seed):
     """Draw tasks of Gaussian classes, as in plot_04."""
-    tasks = make_blob_tasks(300, n_way=3, n_rows=20, n_shot=5, random_state=seed)
+    tasks = make_blob_tasks(300, n_way=3, n_rows=20, random_state=seed)
     return [ProtoNetClassifier(random_state=seed)], tasks[:100], rows_of(tasks[100:])
 
 
@@ -123,16 +139,16 @@ SETS = {
 
 
 def trained(learner, tasks, seconds):
-    """Meta-train for so many seconds, and at most for the default number of iterations."""
+    """Meta-train for so many seconds, and at most for `max_meta_iter` iterations."""
     if "max_meta_iter" not in learner.get_params():
         return learner.meta_fit(tasks)
-    times = []
+    times, most = [], learner.max_meta_iter
     for n in (1, N_TRIAL):
         begin = time.process_time()
         learner.set_params(max_meta_iter=n).meta_fit(tasks)
         times.append(time.process_time() - begin)
     each = max(times[1] - times[0], 1e-3) / (N_TRIAL - 1)
-    n_iter = int(np.clip(seconds / each, N_TRIAL, MOST_ITERATIONS))
+    n_iter = int(np.clip(seconds / each, N_TRIAL, most))
     return learner.set_params(max_meta_iter=n_iter).meta_fit(tasks)
 
 
