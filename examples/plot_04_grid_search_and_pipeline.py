@@ -13,13 +13,13 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from sklearn_meta import MAMLClassifier
+from sklearn_meta import ProtoMAMLClassifier
 from sklearn_meta.datasets import make_blob_tasks
 
 
 def main(max_meta_iter: int = 300) -> dict[str, float]:
     tasks = make_blob_tasks(n_tasks=60, n_way=3, n_rows=20, n_shot=5, random_state=0)
-    clf = MAMLClassifier(first_order=True, max_meta_iter=max_meta_iter, random_state=0)
+    clf = ProtoMAMLClassifier(max_meta_iter=max_meta_iter, random_state=0)
     clf.meta_fit(tasks[:50])
     new = tasks[50]
 
@@ -31,7 +31,10 @@ def main(max_meta_iter: int = 300) -> dict[str, float]:
     pipeline = make_pipeline(identity, clf)
     scores = cross_val_score(pipeline, new.X_support, new.y_support, cv=3)
     cold = cross_val_score(
-        make_pipeline(identity, MAMLClassifier(random_state=0)), new.X_support, new.y_support, cv=3
+        make_pipeline(identity, ProtoMAMLClassifier(random_state=0)),
+        new.X_support,
+        new.y_support,
+        cv=3,
     )
     accuracies = {
         "grid search": float(search.score(new.X_query, new.y_query)),

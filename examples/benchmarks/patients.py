@@ -83,7 +83,7 @@ def make_patients(seed, rate=RATE, n_patients=N_PATIENTS):
     return table.assign(y=np.where(outcome, "yes", "no"))
 
 
-def split(table, seed, n_new=N_NEW):
+def split(table, seed, n_new):
     """Return the rows of the other patients, and (support, query) of each new one."""
     who = np.random.default_rng(seed).permutation(table.patient.unique())[:n_new]
     is_new = table.patient.isin(who)
@@ -192,7 +192,7 @@ def measure(methods, tables, n_seeds, minutes):
     for table in tables:
         patients = make_patients(table)
         for seed in range(n_seeds):
-            train, new = split(patients, seed)
+            train, new = split(patients, seed, N_NEW)
             for name, predict in methods.items():
                 if seconds[name] > 60 * minutes[name]:
                     continue
