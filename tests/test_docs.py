@@ -51,7 +51,16 @@ def test_links_exist():
 GUIDES = [path for path in DOCS.glob("*.md") if ">>> " in path.read_text(encoding="utf-8")]
 
 
-@pytest.mark.parametrize("path", GUIDES, ids=lambda p: p.stem)
+LONG = {"analysis", "compare", "inspection", "over_tasks", "uncertainty"}  # a second or more
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in LONG else [])
+        for path in GUIDES
+    ],
+)
 def test_the_code_of_a_guide_runs(path):
     code = re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
     example = doctest.DocTestParser().get_doctest("\n".join(code), {}, path.stem, None, None)

@@ -63,6 +63,7 @@ def error(predicted, tasks):
     return np.mean([np.mean((p - t.y_query) ** 2) for p, t in zip(predicted, tasks, strict=True)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["identical", "unrelated", "mixed", "nonsense"])
 def test_a_guard_is_never_much_worse_than_its_best_member(kind):
     tasks = {
@@ -354,6 +355,7 @@ def test_the_mean_of_the_support_is_predicted_if_all_members_fail():
     np.testing.assert_allclose(never.predict(task.X_query), task.y_support.mean())
 
 
+@pytest.mark.slow
 def test_trials_in_which_a_member_diverges_do_not_spoil_its_weight():
     """One task of meta-training in other units: the weights are those that the others teach."""
     related = list(RELATED[:20])

@@ -156,6 +156,7 @@ def test_skipping_an_unknown_check_is_refused():
         check_meta_learner(ProtoNetClassifier(), skip=["row by row"])
 
 
+@pytest.mark.slow
 def test_batch_statistics_break_row_by_row_alone():
     transductive = ProtoNetClassifier(norm="batch", n_shot=2, n_query=4)
     assert check_meta_learner(transductive, skip=["row_by_row"]) is None

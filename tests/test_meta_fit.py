@@ -517,6 +517,7 @@ def test_a_model_without_weights_has_nothing_to_learn():
 # ---- it learns -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_meta_trained_regressor_beats_one_trained_from_scratch():
     train = make_sinusoid_tasks(200, n_rows=20, random_state=1)
     test = make_sinusoid_tasks(30, n_rows=20, n_support=5, random_state=2)
@@ -534,6 +535,7 @@ def test_a_meta_trained_regressor_beats_one_trained_from_scratch():
     assert errors(est.set_params(inner_steps=0)).mean() > warm.mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", [MAMLClassifier, ProtoNetClassifier])
 def test_a_meta_trained_classifier_beats_one_trained_from_scratch(cls):
     family = {"n_rows": 12, "n_features": 16, "n_informative": 2}

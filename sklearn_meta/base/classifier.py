@@ -95,9 +95,10 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         "training",
         """Share of the tasks that `meta_fit` holds out where labels are shared. It keeps the theta
         of the epoch with the lowest loss on them, because a network can learn the rows of all tasks
-        by heart if labels mean the same. No task is held out if `validation_tasks` are passed,
-        meta-training is a single epoch, the share is less than two tasks, or tasks are read or
-        drawn one by one. None never holds out any.""",
+        by heart if labels mean the same, and chooses a temperature of the class probabilities on
+        them. No task is held out if `validation_tasks` are passed, meta-training is a single epoch,
+        the share is less than two tasks, or tasks are read or drawn one by one. None never holds
+        out any.""",
     )
 
     target_type: ClassVar[Literal["class"]] = "class"

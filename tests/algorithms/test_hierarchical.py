@@ -349,6 +349,7 @@ def test_a_support_of_one_class_moves_the_prior_toward_it(shared, n_classes):
     assert (after[:, yes] < 1).all()
 
 
+@pytest.mark.slow
 def test_more_rows_make_predictions_better(shared):
     losses = np.zeros(4)
     for task in patients(40, 60, seed=0)[:40]:

@@ -141,6 +141,7 @@ def test_standard_deviations_have_the_unit_of_the_targets(scaling, n_outputs):
         np.testing.assert_allclose(large, 1024 * one, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "reg",
     [MAMLRegressor(inner_steps=1), CAVIARegressor(), PooledRegressor()],

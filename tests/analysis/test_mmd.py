@@ -52,6 +52,7 @@ def test_it_is_the_u_statistic_of_ragged_tasks_in_parts_or_not(monkeypatch):
         np.testing.assert_allclose(squared(tasks, 1.7), expected, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_memory_is_bounded_however_large_a_task(monkeypatch):
     monkeypatch.setattr("sklearn_meta.analysis._mmd.AT_ONCE", 2**16)
     rng = np.random.RandomState(0)
@@ -66,6 +67,7 @@ def test_memory_is_bounded_however_large_a_task(monkeypatch):
         assert peak < whole / 4
 
 
+@pytest.mark.slow
 def test_its_mean_over_small_samples_is_the_closed_form():
     rng = np.random.RandomState(0)
     truth, result = of_gaussians(M1, S1, M2, S2, 1.2), []

@@ -64,6 +64,7 @@ def test_means_of_tasks_agree_with_analysis_of_variance():
     assert low < between < high
 
 
+@pytest.mark.slow
 def test_intervals_of_few_tasks_cover_the_truth():
     """Percentiles over resampled tasks, which see no skewness, hold it in 84 % of these."""
     held = []

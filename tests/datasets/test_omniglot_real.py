@@ -23,6 +23,7 @@ def test_the_vinyals_split_is_the_published_one(real_omniglot):
     assert counts == {"train": 1028, "validation": 172, "test": 423}
 
 
+@pytest.mark.slow
 def test_the_official_archive_is_the_prepared_file(real_omniglot):
     drawings = read_drawings(real_omniglot / "images_background_small1.zip", 136)
     row = drawings.number - 1
@@ -38,6 +39,7 @@ def test_the_official_archive_is_the_prepared_file(real_omniglot):
         np.testing.assert_array_equal(drawings.packed, file["images_packed"][row])
 
 
+@pytest.mark.slow
 def test_the_real_archive_is_downloaded_through_the_server(
     real_omniglot, official, tmp_path, monkeypatch
 ):

@@ -9,6 +9,7 @@ plt = pytest.importorskip("matplotlib.pyplot")
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 
 
+@pytest.mark.slow
 def test_the_script_draws_the_pictures_that_the_docs_show(tmp_path):
     spec = importlib.util.spec_from_file_location("inspection_pictures", IMAGES / "inspection.py")
     module = importlib.util.module_from_spec(spec)

@@ -278,6 +278,7 @@ def test_baselines_that_do_not_apply_are_noted():
     assert plain.verdict.startswith("No meta-learner was compared")
 
 
+@pytest.mark.slow
 def test_without_signal_every_estimator_is_at_chance():
     rng = np.random.RandomState(0)
     tasks = [Task(rng.randn(60, 3), np.arange(60) % 2) for _ in range(20)]
@@ -694,6 +695,7 @@ def test_pooled_tables_have_a_dummy_variable_for_each_task():
     assert "simple estimators" not in result.verdict
 
 
+@pytest.mark.slow
 def test_all_baselines_of_tables_behind_the_transformers_of_a_pipeline():
     rng = np.random.RandomState(0)
     n = 8 * 20

@@ -362,6 +362,7 @@ def test_transformed_tasks_of_different_widths_are_refused():
         pipe.meta_fit(frame, y="buys", groups="who")
 
 
+@pytest.mark.slow
 def test_searches_and_curves_over_tasks_of_a_pipeline_of_frames():
     frame = customers(8)
     pipe = make_meta_pipeline(
