@@ -39,6 +39,7 @@ from sklearn_meta.functional import (
     linear,
     squared_error,
     squared_euclidean,
+    squared_mahalanobis,
 )
 from sklearn_meta.inner import (
     Backbone,
@@ -122,6 +123,8 @@ ALGORITHMS |= {
 ALGORITHMS |= {
     "protonet-sqeuclidean": ProtoNet(cross_entropy, squared_euclidean),
     "protonet-cosine": ProtoNet(cross_entropy, cosine_distance),
+    "protonet-mahalanobis": ProtoNet(cross_entropy, squared_mahalanobis),
+    "protonet-cosine-scale": ProtoNet(cross_entropy, cosine_distance, learned_scale=True),
     "scratch-shared": dataclasses.replace(from_scratch(*SHARED), inner_steps=3),
     "scratch-linear": dataclasses.replace(from_scratch(*LINEAR), inner_steps=3),
 }

@@ -24,13 +24,16 @@ from sklearn_meta.functional.losses import (
 from sklearn_meta.functional.params import Params, as_params, as_vector, linear, with_gradient
 from sklearn_meta.functional.prototypes import (
     class_means,
+    class_scatters,
     class_sums,
     classes_present,
     cosine_distance,
     posterior_prototypes,
     posterior_shares,
     prototypes,
+    shrunk_covariances,
     squared_euclidean,
+    squared_mahalanobis,
 )
 from sklearn_meta.functional.ridge import ridge
 
@@ -47,6 +50,7 @@ __all__ = [
     "brier_score",
     "checkpointed",
     "class_means",
+    "class_scatters",
     "class_sums",
     "classes_present",
     "conjugate_gradients",
@@ -66,8 +70,10 @@ __all__ = [
     "preprocess",
     "prototypes",
     "ridge",
+    "shrunk_covariances",
     "squared_error",
     "squared_euclidean",
+    "squared_mahalanobis",
     "subtract",
     "with_gradient",
 ]
