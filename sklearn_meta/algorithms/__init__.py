@@ -21,7 +21,9 @@ from sklearn_meta.algorithms.maml_plus_plus import (
     MAMLPlusPlusClassifier,
     MAMLPlusPlusRegressor,
 )
+from sklearn_meta.algorithms.matching_net import MatchingNet, MatchingNetClassifier
 from sklearn_meta.algorithms.meta_sgd import MetaSGD, MetaSGDClassifier, MetaSGDRegressor
+from sklearn_meta.algorithms.metaoptnet import MetaOptNet, MetaOptNetClassifier
 from sklearn_meta.algorithms.pooled import Pooled, PooledClassifier, PooledRegressor
 from sklearn_meta.algorithms.proto_maml import ProtoMAML, ProtoMAMLClassifier
 from sklearn_meta.algorithms.protonet import ProtoNet, ProtoNetClassifier
@@ -55,6 +57,10 @@ __all__ = [
     "MAMLPlusPlusClassifier",
     "MAMLPlusPlusRegressor",
     "MAMLRegressor",
+    "MatchingNet",
+    "MatchingNetClassifier",
+    "MetaOptNet",
+    "MetaOptNetClassifier",
     "MetaSGD",
     "MetaSGDClassifier",
     "MetaSGDRegressor",

@@ -41,7 +41,7 @@ from sklearn_meta.functional import (
     squared_mahalanobis,
 )
 from sklearn_meta.inner import Algorithm, Examples, Network, PosteriorHead
-from sklearn_meta.inner.heads import LOG_PRECISION, NewPrototypeHead
+from sklearn_meta.inner.heads import COSINE_SCALE, LOG_PRECISION, LOG_SCALE, NewPrototypeHead
 from sklearn_meta.parameters import Constraint, describe, option, param
 
 __all__ = ["ProtoNet", "ProtoNetClassifier"]
@@ -52,8 +52,6 @@ DISTANCES: dict[str, Distance] = {
     "cosine": cosine_distance,
     "mahalanobis": squared_mahalanobis,
 }
-LOG_SCALE = "log_scale"
-COSINE_SCALE = 10.0  # Gidaris and Komodakis, CVPR 2018
 
 
 @dataclass(frozen=True)

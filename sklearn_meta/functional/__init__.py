@@ -36,6 +36,7 @@ from sklearn_meta.functional.prototypes import (
     squared_mahalanobis,
 )
 from sklearn_meta.functional.ridge import ridge
+from sklearn_meta.functional.svm import crammer_singer
 
 __all__ = [
     "LOSSES",
@@ -55,6 +56,7 @@ __all__ = [
     "classes_present",
     "conjugate_gradients",
     "cosine_distance",
+    "crammer_singer",
     "cross_entropy",
     "gated_update",
     "gaussian_nll",
