@@ -26,6 +26,7 @@ from sklearn_meta.algorithms import (
     PooledRegressor,
     ProtoMAMLClassifier,
     ProtoNetClassifier,
+    RelationNetClassifier,
     ReptileClassifier,
     ReptileRegressor,
 )
@@ -85,6 +86,7 @@ __all__ = [
     "PooledRegressor",
     "ProtoMAMLClassifier",
     "ProtoNetClassifier",
+    "RelationNetClassifier",
     "ReptileClassifier",
     "ReptileRegressor",
     "SaveError",

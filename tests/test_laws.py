@@ -27,6 +27,7 @@ from sklearn_meta.algorithms import (
     Pooled,
     ProtoMAML,
     ProtoNet,
+    RelationNet,
     Reptile,
 )
 from sklearn_meta.functional import (
@@ -39,6 +40,7 @@ from sklearn_meta.functional import (
     gaussian_nll,
     huber_loss,
     linear,
+    relation_error,
     squared_error,
     squared_euclidean,
     squared_mahalanobis,
@@ -81,7 +83,7 @@ class Sequence(nn.Module):
 
 
 def predicts_classes(alg):
-    return alg.criterion in LOSSES["class"].values()
+    return alg.criterion in (*LOSSES["class"].values(), relation_error)
 
 
 HEADS = {
@@ -129,6 +131,8 @@ ALGORITHMS |= {
     "protonet-cosine-scale": ProtoNet(cross_entropy, cosine_distance, learned_scale=True),
     "matching": MatchingNet(cross_entropy, False, 2, True),
     "matching-context": MatchingNet(cross_entropy, True, 2, True),
+    "relation-mean": RelationNet(cross_entropy, 6, "mean", False),
+    "relation-sum-mse": RelationNet(relation_error, 6, "sum", True),
     "metaoptnet-svm": MetaOptNet(cross_entropy, "svm", 0.1, 5.0),
     "metaoptnet-ridge": MetaOptNet(cross_entropy, "ridge", 0.1, 5.0),
     "scratch-shared": dataclasses.replace(from_scratch(*SHARED), inner_steps=3),

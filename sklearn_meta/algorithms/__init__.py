@@ -27,6 +27,7 @@ from sklearn_meta.algorithms.metaoptnet import MetaOptNet, MetaOptNetClassifier
 from sklearn_meta.algorithms.pooled import Pooled, PooledClassifier, PooledRegressor
 from sklearn_meta.algorithms.proto_maml import ProtoMAML, ProtoMAMLClassifier
 from sklearn_meta.algorithms.protonet import ProtoNet, ProtoNetClassifier
+from sklearn_meta.algorithms.relation_net import RelationNet, RelationNetClassifier
 from sklearn_meta.algorithms.reptile import Reptile, ReptileClassifier, ReptileRegressor
 
 __all__ = [
@@ -71,6 +72,8 @@ __all__ = [
     "ProtoMAMLClassifier",
     "ProtoNet",
     "ProtoNetClassifier",
+    "RelationNet",
+    "RelationNetClassifier",
     "Reptile",
     "ReptileClassifier",
     "ReptileRegressor",

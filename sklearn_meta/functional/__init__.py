@@ -19,6 +19,7 @@ from sklearn_meta.functional.losses import (
     cross_entropy,
     gaussian_nll,
     huber_loss,
+    relation_error,
     squared_error,
 )
 from sklearn_meta.functional.params import Params, as_params, as_vector, linear, with_gradient
@@ -71,6 +72,7 @@ __all__ = [
     "posterior_shares",
     "preprocess",
     "prototypes",
+    "relation_error",
     "ridge",
     "shrunk_covariances",
     "squared_error",
