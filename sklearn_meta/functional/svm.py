@@ -87,62 +87,66 @@ def _interior_point(
     and nu of the sums: K alpha - target + lam + nu = 0, alpha + s = upper, s lam = 0. Returns the
     solution, and what solves the linear system of these conditions at the solution.
     """
-    tiny = torch.finfo(K.dtype).tiny ** 0.5
-    n_free = is_free.sum((-2, -1), keepdim=True).clamp(min=1)
-    n_way = is_free.sum(-2, keepdim=True)
-    share = torch.where(n_way > 1, upper.sum(-2, keepdim=True) / 2, 0.0)  # feasible
-    alpha = torch.where(upper > 0, share, -share / (n_way - 1).clamp(min=1)) * is_free
-    s = torch.where(is_free, upper - alpha, 1.0)
-    lam, nu = is_free.to(K), torch.zeros_like(share)
+    free = is_free.to(K)
+    factorise = _system(K, free)
+    n_free = free.sum((-2, -1), keepdim=True).clamp(min=1)
+    n_way = free.sum(-2, keepdim=True)
+    least = torch.finfo(K.dtype).eps ** 2  # far from subnormal numbers, which are slow
+    share = upper.sum(-2, keepdim=True) / 2  # a feasible start
+    alpha = torch.where(upper > 0, share, -share / (n_way - 1).clamp(min=1)) * free * (n_way > 1)
+    s, lam = upper - alpha + (1 - free), free
+    nu = torch.zeros_like(share)
 
-    def longest(v: Tensor, dv: Tensor) -> Tensor:
-        """Return the step size that keeps v positive, up to 1."""
-        ratio = torch.where(is_free & (dv < 0), -v / dv, torch.inf)
-        return (SHARE_OF_STEP * ratio.amin((-2, -1), keepdim=True)).clamp(max=1.0)
+    def longest(ds: Tensor, d_lam: Tensor) -> Tensor:
+        """Return the step size that keeps s and lam positive, up to 1."""
+        ratio = -torch.cat([s, lam], -2) / torch.cat([ds, d_lam], -2)
+        ratio = torch.where(ratio > 0, ratio, torch.inf).amin((-2, -1), keepdim=True)
+        return (SHARE_OF_STEP * ratio).clamp(max=1.0)
 
     for _ in range(STEPS):
-        solve = _factorise(K, lam / s, is_free)
+        solve = factorise(lam / s)
         stationarity = alpha @ K - target + lam + nu
         sums = alpha.sum(-2, keepdim=True)
-        gap = (s * lam).sum((-2, -1), keepdim=True) / n_free
-
-        def direction(complementarity: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-            d_alpha, d_nu = solve(complementarity / s - stationarity, -sums)  # noqa: B023
-            d_lam = (lam * d_alpha - complementarity) / s  # noqa: B023
-            return d_alpha, -d_alpha, d_lam * is_free, d_nu
-
-        _, ds, d_lam, _ = direction(s * lam)
-        t = torch.minimum(longest(s, ds), longest(lam, d_lam))
-        after = ((s + t * ds) * (lam + t * d_lam) * is_free).sum((-2, -1), keepdim=True) / n_free
-        centre = (after / gap.clamp(min=tiny)) ** 3 * gap
-        d_alpha, ds, d_lam, d_nu = direction(s * lam + ds * d_lam - centre)
-        t = torch.minimum(longest(s, ds), longest(lam, d_lam))
+        products = s * lam  # all are to be zero
+        gap = products.sum((-2, -1), keepdim=True) / n_free
+        d_alpha, _ = solve(lam - stationarity, -sums)  # predictor
+        ds, d_lam = -d_alpha, ((lam * d_alpha - products) / s) * free
+        t = longest(ds, d_lam)
+        after = ((s + t * ds) * (lam + t * d_lam)).sum((-2, -1), keepdim=True) / n_free
+        products = products + ds * d_lam - (after / gap.clamp(min=least)) ** 3 * gap
+        d_alpha, d_nu = solve(products / s - stationarity, -sums)  # corrector
+        ds, d_lam = -d_alpha, ((lam * d_alpha - products) / s) * free
+        t = longest(ds, d_lam)
         alpha, nu = alpha + t * d_alpha, nu + t * d_nu
-        s, lam = (s + t * ds).clamp(min=tiny), (lam + t * d_lam).clamp(min=tiny) * is_free
-    return alpha, _factorise(K, lam / s, is_free)
+        s, lam = (s + t * ds).clamp(min=least), (lam + t * d_lam).clamp(min=least) * free
+    return alpha, factorise(lam / s)
 
 
-def _factorise(K: Tensor, D: Tensor, is_free: Tensor) -> Solve:
-    """Return what solves (K + diag D_k) x_k + nu = r_k for each class, and sum_k x_k = e.
+def _system(K: Tensor, free: Tensor) -> Callable[[Tensor], Solve]:
+    """Return what factorises (K + diag D_k) x_k + nu = r_k for each class k, sum_k x_k = e.
 
+    Its result solves for x (*B, n_way, n), zero where not free, and nu (*B, 1, n):
     x_k = G_k (r_k - nu) with G_k = (K + diag D_k)^-1, and nu = (sum_k G_k)^-1 (sum_k G_k r_k - e).
     """
-    free = is_free.to(K)
     both = free.unsqueeze(-1) * free.unsqueeze(-2)  # (*B, n_way, n, n)
-    size = torch.diagonal(K, dim1=-2, dim2=-1).unsqueeze(-2) * free
-    ridge = RIDGE * size.amax((-2, -1), keepdim=True)
-    diagonal = torch.where(is_free, D + ridge, 1.0)
-    H = K.unsqueeze(-3) * both + torch.diag_embed(diagonal)
-    G = torch.cholesky_inverse(torch.linalg.cholesky_ex(H)[0]) * both
-    no_class = (~is_free.any(-2)).to(K)
-    root = torch.linalg.cholesky_ex(G.sum(-3) + torch.diag_embed(no_class))[0]
+    H_0 = K.unsqueeze(-3) * both
+    ridge = RIDGE * torch.diagonal(H_0, dim1=-2, dim2=-1).amax((-2, -1), keepdim=True)
+    constant = torch.where(free > 0, ridge, 1.0)
+    no_class = torch.diag_embed((free.sum(-2) == 0).to(K))
 
-    def times(x: Tensor) -> Tensor:
-        return (G @ x.unsqueeze(-1)).squeeze(-1)
+    def factorise(D: Tensor) -> Solve:
+        H = H_0 + torch.diag_embed(constant + D)
+        G = torch.cholesky_inverse(torch.linalg.cholesky_ex(H)[0]) * both
+        root = torch.linalg.cholesky_ex(G.sum(-3) + no_class)[0]
 
-    def solve(r: Tensor, e: Tensor | float) -> tuple[Tensor, Tensor]:
-        right = times(r).sum(-2, keepdim=True) - e
-        nu = torch.cholesky_solve(right.mT, root).mT
-        return times(r - nu), nu
+        def times(x: Tensor) -> Tensor:
+            return (G @ x.unsqueeze(-1)).squeeze(-1)
 
-    return solve
+        def solve(r: Tensor, e: Tensor | float) -> tuple[Tensor, Tensor]:
+            right = times(r).sum(-2, keepdim=True) - e
+            nu = torch.cholesky_solve(right.mT, root).mT
+            return times(r - nu), nu
+
+        return solve
+
+    return factorise
