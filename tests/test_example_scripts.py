@@ -212,6 +212,15 @@ def test_the_table_of_heads_has_a_row_for_each(load, monkeypatch):
     assert [row.split(" | ")[3] for row in rows] == ["33.3", ""]
 
 
+def test_the_table_of_metric_learners_has_a_row_for_each(load, monkeypatch):
+    metric = load("benchmarks/metric")
+    monkeypatch.setattr(metric, "N_TRAIN", 4)
+    monkeypatch.setattr(metric, "N_TEST", 2)
+    monkeypatch.setattr(metric, "LEARNERS", [metric.LEARNERS[0], metric.LEARNERS[-1]])
+    header, _, *rows = metric.main(max_meta_iter=1)
+    assert [row.count("|") for row in rows] == [header.count("|")] * 2
+
+
 def test_adapted_store_is_hardly_larger_than_its_deltas(load):
     result = load("benchmarks/adapted_store").main(300, 5, 2)
     assert 1 <= result["ratio"] < 1.2

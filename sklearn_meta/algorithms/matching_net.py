@@ -69,28 +69,28 @@ class MatchingNet(Algorithm):
             Z = Z + lstm_outputs(theta, "forward", Z, weight) + reverse
         return {"rows": Z, "labels": support.y, "weight": weight}
 
-    def memory(self, theta: Params, phi: Params) -> tuple[Tensor, Tensor, Tensor]:
+    def _memory(self, theta: Params, phi: Params) -> tuple[Tensor, Tensor, Tensor]:
         """Return rows that attention reads (*B, n, d), their labels and their weights."""
         return phi["rows"], phi["labels"], phi["weight"]
 
     def parameters(self, theta: Params, phi: Params) -> Params:
         """Compute the mean of the embedded rows of each class, and which classes the task has."""
-        rows, labels, weight = self.memory(theta, phi)
+        rows, labels, weight = self._memory(theta, phi)
         present = (labels.mT @ weight.unsqueeze(-1)).squeeze(-1) > 0
         return {"prototypes": prototypes(rows, labels, weight), "present": present}
 
     def predict(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:
         """Compute log p(y = k | x) = log sum_i a(x, x_i) y_ik + const (eq. 1)."""
-        rows, labels, weight = self.memory(theta, phi)
+        rows, labels, weight = self._memory(theta, phi)
         Z = f(theta, X)
         if self.full_context:
-            Z = self.read(theta, Z, rows, weight)
+            Z = self._read(theta, Z, rows, weight)
         scores = 1 - cosine_distance(Z, rows)
         if self.learned_scale:
             scores = theta[LOG_SCALE].exp() * scores
         return log_mass(scores, labels, weight)
 
-    def read(self, theta: Params, Z: Tensor, rows: Tensor, weight: Tensor) -> Tensor:
+    def _read(self, theta: Params, Z: Tensor, rows: Tensor, weight: Tensor) -> Tensor:
         """Embed rows Z (*B, m, d) by an LSTM that reads the memory in each step."""
         W, b = theta["context.read.weight"], theta["context.read.bias"]
         least = torch.finfo(weight.dtype).min  # not infinite: a task of padding has no other rows
@@ -144,9 +144,9 @@ class PriorMatchingNet(MatchingNet):
             LOG_COUNT: torch.tensor(float(n_outputs)).log(),
         }
 
-    def memory(self, theta: Params, phi: Params) -> tuple[Tensor, Tensor, Tensor]:
+    def _memory(self, theta: Params, phi: Params) -> tuple[Tensor, Tensor, Tensor]:
         """Return the rows of the support and those of the labels."""
-        rows, labels, weight = super().memory(theta, phi)
+        rows, labels, weight = super()._memory(theta, phi)
         B, prior = weight.shape[:-1], theta[MEAN]
         count = theta[LOG_COUNT].exp() * theta[LOG_SHARES].softmax(-1)
         one_hot = torch.eye(len(prior), dtype=labels.dtype, device=labels.device)

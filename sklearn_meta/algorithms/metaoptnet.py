@@ -61,10 +61,10 @@ class MetaOptNet(Algorithm):
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
         """Compute W, and which classes the task has."""
         X, y, weight = support
-        W = self.solve(f(theta, X), y, weight)
+        W = self._solve(f(theta, X), y, weight)
         return {WEIGHT: W, PRESENT: classes_present(y, weight)}
 
-    def solve(self, Z: Tensor, y: Tensor, weight: Tensor, offset: Tensor | None = None) -> Tensor:
+    def _solve(self, Z: Tensor, y: Tensor, weight: Tensor, offset: Tensor | None = None) -> Tensor:
         """Compute rows w_k (*B, n_way, d) whose scores are added to those of the offset."""
         if self.kind == "svm":
             return crammer_singer(Z, y, weight, self.C, offset).mT
@@ -119,7 +119,7 @@ class PriorMetaOptNet(MetaOptNet):
         Z = f(theta, X)
         _, counts = class_sums(Z, y, weight)
         shares = posterior_shares(counts, theta[LOG_COUNT].exp() * theta[LOG_SHARES].softmax(-1))
-        W = theta[MEAN] + self.solve(Z, y, weight, Z @ theta[MEAN].mT)
+        W = theta[MEAN] + self._solve(Z, y, weight, Z @ theta[MEAN].mT)
         return {WEIGHT: W, LOG_PRIOR: shares.log()}
 
     def predict(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:

@@ -90,13 +90,13 @@ class ProtoNet(Algorithm):
     def parameters(self, theta: Params, phi: Params) -> Params:
         """Compute c_k = S_k / n_k (eq. 1), and which classes the task has."""
         c = class_means(phi["sums"], phi["counts"])
-        return {"prototypes": c, "present": phi["counts"] > 0} | self.covariances(phi)
+        return {"prototypes": c, "present": phi["counts"] > 0} | self._covariances(phi)
 
-    def covariances(self, phi: Params) -> Params:
+    def _covariances(self, phi: Params) -> Params:
         """Compute Q_k, if the distance needs them."""
         return {"covariances": shrunk_covariances(**phi)} if "scatter" in phi else {}
 
-    def distances(self, Z: Tensor, adapted: Params) -> Tensor:
+    def _distances(self, Z: Tensor, adapted: Params) -> Tensor:
         """Compute d(z, c_k) for embedded rows."""
         names = [name for name in ("prototypes", "covariances") if name in adapted]
         return self.distance(Z, *(adapted[name] for name in names))
@@ -104,7 +104,7 @@ class ProtoNet(Algorithm):
     def predict(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:
         """Compute log p(y = k | x) = -d(f(x), c_k) + const (eq. 2), with a scale if learned."""
         adapted = self.parameters(theta, phi)
-        logits = -self.distances(f(theta, X), adapted)
+        logits = -self._distances(f(theta, X), adapted)
         if self.learned_scale:
             logits = theta[LOG_SCALE].exp() * logits
         return logits.masked_fill(~adapted["present"].unsqueeze(-2), -torch.inf)
@@ -148,12 +148,12 @@ class PosteriorProtoNet(ProtoNet):
     def parameters(self, theta: Params, phi: Params) -> Params:
         """Compute c_k and log p_k."""
         c, log_shares = PosteriorHead().posterior(theta, phi["sums"], phi["counts"])
-        return {"prototypes": c, "log_shares": log_shares} | self.covariances(phi)
+        return {"prototypes": c, "log_shares": log_shares} | self._covariances(phi)
 
     def predict(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:
         """Compute log p(y = k | x) = -t d(f(x), c_k) + log p_k + const."""
         adapted = self.parameters(theta, phi)
-        distances = self.distances(f(theta, X), adapted)
+        distances = self._distances(f(theta, X), adapted)
         return adapted["log_shares"].unsqueeze(-2) - theta[LOG_PRECISION].exp() * distances
 
 
@@ -175,7 +175,7 @@ class NewLabelsProtoNet(PosteriorProtoNet):
         """Compute c_k and log p_k, minus infinity for a class that the task does not have."""
         c, log_shares = NewPrototypeHead().posterior(theta, phi["sums"], phi["counts"])
         log_shares = log_shares.masked_fill(phi["counts"] == 0, -torch.inf)
-        return {"prototypes": c, "log_shares": log_shares} | self.covariances(phi)
+        return {"prototypes": c, "log_shares": log_shares} | self._covariances(phi)
 
 
 @describe

@@ -83,7 +83,7 @@ class RelationNet(Algorithm):
     def predict(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:
         """Compute scores of rows and classes: their logarithms after the sigmoid, or logits."""
         adapted = self.parameters(theta, phi)
-        scores = self.relation(theta, adapted["prototypes"], f(theta, X))
+        scores = self._relation(theta, adapted["prototypes"], f(theta, X))
         if "log_shares" in adapted:
             scores = scores + adapted["log_shares"].unsqueeze(-2)
         if self.sigmoid:
@@ -92,7 +92,7 @@ class RelationNet(Algorithm):
             scores = scores.masked_fill(~adapted["present"].unsqueeze(-2), -torch.inf)
         return scores
 
-    def relation(self, theta: Params, c: Tensor, Z: Tensor) -> Tensor:
+    def _relation(self, theta: Params, c: Tensor, Z: Tensor) -> Tensor:
         """Compute g([c_k, z_i]), of shape (*B, m, n_way)."""
         of_class, of_row = theta["relation.0.weight"].chunk(2, -1)  # of the pair side by side
         classes = (c @ of_class.mT).unsqueeze(-3)

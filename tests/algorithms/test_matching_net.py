@@ -49,34 +49,44 @@ def test_probabilities_are_averages_of_the_labels_of_the_support():
     torch.testing.assert_close(P, expected, rtol=1e-12, atol=1e-12)
 
 
-def full_context(theta, support, query, steps):
-    """Return g(x_i) and f(x) of appendix A, by layers of torch."""
-    two = nn.LSTM(D, D, bidirectional=True, dtype=torch.float64)
+def set_weights(layer, theta, name, suffix=""):
+    """Put the weights of theta into a layer of torch, which has two biases."""
+    W, bias = theta[f"context.{name}.weight"], theta[f"context.{name}.bias"]
+    of_input, of_output = W.split([W.shape[1] - D, D], 1)
+    parts = {"weight_ih": of_input, "weight_hh": of_output, "bias_ih": bias, "bias_hh": 0 * bias}
+    for part, value in parts.items():
+        getattr(layer, part + suffix).copy_(value)
+
+
+@torch.no_grad()
+def embedded_support(theta, X):
+    """Return g(x_i) of appendix A.2."""
+    layer = nn.LSTM(D, D, bidirectional=True, dtype=torch.float64)
+    set_weights(layer, theta, "forward", "_l0")
+    set_weights(layer, theta, "backward", "_l0_reverse")
+    ahead, back = layer(X)[0].chunk(2, -1)
+    return X + ahead + back
+
+
+@torch.no_grad()
+def embedded_query(theta, X, G, weight, steps):
+    """Return f(x) of appendix A.1, for rows g(x_i) that count as `weight` rows."""
     cell = nn.LSTMCell(2 * D, D, dtype=torch.float64)
-    parts = [("forward", "_l0"), ("backward", "_l0_reverse")]
-    with torch.no_grad():
-        for layer, name, suffix in [*((two, *part) for part in parts), (cell, "read", "")]:
-            W = theta[f"context.{name}.weight"]
-            n_inputs = W.shape[1] - D
-            getattr(layer, f"weight_ih{suffix}").copy_(W[:, :n_inputs])
-            getattr(layer, f"weight_hh{suffix}").copy_(W[:, n_inputs:])
-            getattr(layer, f"bias_ih{suffix}").copy_(theta[f"context.{name}.bias"])
-            getattr(layer, f"bias_hh{suffix}").zero_()
-        ahead, back = two(support)[0].chunk(2, -1)
-        G = support + ahead + back
-        h, c = query, torch.zeros_like(query)
-        for _ in range(steps):
-            r = (h @ G.T).softmax(-1) @ G
-            h, c = cell(torch.cat([query, r], 1), (h, c))
-            h = h + query
-    return G, h
+    set_weights(cell, theta, "read")
+    h, c = X, torch.zeros_like(X)
+    for _ in range(steps):
+        r = (h @ G.T + weight.log()).softmax(-1) @ G
+        h, c = cell(torch.cat([X, r], 1), (h, c))
+        h = h + X
+    return h
 
 
 @pytest.mark.parametrize("steps", [0, 1, 3])
 def test_full_context_embeddings_are_those_of_the_appendix(steps):
     alg, f, theta = make(full_context=True, steps=steps)
-    support, query = rows()._replace(weight=torch.ones(7, dtype=torch.float64)), normal(5, D)
-    G, F = full_context(theta, support.X, query, steps)
+    support, query = rows(), normal(5, D)
+    G = embedded_support(theta, support.X)
+    F = embedded_query(theta, query, G, support.weight, steps)
     P = alg.predict(f, theta, alg.adapt(f, theta, support), query).softmax(-1)
     expected = attention(theta, F, G, support.weight) @ support.y
     torch.testing.assert_close(P, expected, rtol=1e-12, atol=1e-12)
@@ -111,14 +121,14 @@ def test_with_shared_labels_each_label_is_a_learned_row(context):
     count = theta["prior.log_count"].exp() * theta["prior.log_shares"].softmax(-1)
     labels = torch.eye(3, dtype=torch.float64)
     no_rows = support._replace(weight=torch.zeros(4, dtype=torch.float64))
-    phi = alg.adapt(f, theta, no_rows)
-    F = alg.read(theta, query, *alg.memory(theta, phi)[::2]) if context else query
-    P = alg.predict(f, theta, phi, query).softmax(-1)
-    expected = attention(theta, F, theta["prior.mean"], count) @ labels
+    prior = theta["prior.mean"]
+    F = embedded_query(theta, query, prior, count, alg.unrolling_steps) if context else query
+    P = alg.predict(f, theta, alg.adapt(f, theta, no_rows), query).softmax(-1)
+    expected = attention(theta, F, prior, count) @ labels
     torch.testing.assert_close(P, expected, rtol=1e-12, atol=1e-12)
     if not context:
         P = alg.predict(f, theta, alg.adapt(f, theta, support), query).softmax(-1)
-        every = torch.cat([support.X, theta["prior.mean"]]), torch.cat([support.weight, count])
+        every = torch.cat([support.X, prior]), torch.cat([support.weight, count])
         expected = attention(theta, query, *every) @ torch.cat([support.y, labels])
         torch.testing.assert_close(P, expected, rtol=1e-12, atol=1e-12)
 

@@ -70,12 +70,13 @@ def test_scores_are_those_of_the_relation_module(aggregation, sigmoid):
 
 
 def test_it_starts_as_minus_a_distance():
-    alg = RelationNet(cross_entropy, WIDTH, "mean", False)
-    theta = alg.init(Backbone(MLP((D,), ()), (D,)), 3, RNG)
-    c, X = normal(3, D).float(), normal(5, D).float()
+    alg, f, _ = make()
+    theta = {k: p.double() for k, p in alg.init(f, 3, RNG).items()}
+    support, query = rows(n=3), normal(5, D)
     U = theta["relation.0.weight"][::2, D:]
-    expected = -((X[:, None] - c) @ U.T).abs().sum(-1)
-    torch.testing.assert_close(alg.relation(theta, c, X), expected)
+    expected = -((query[:, None] - support.X) @ U.T).abs().sum(-1)
+    prediction = alg.predict(f, theta, alg.adapt(f, theta, support), query)
+    torch.testing.assert_close(prediction, expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("sigmoid", [False, True])
