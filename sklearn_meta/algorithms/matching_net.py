@@ -63,11 +63,12 @@ class MatchingNet(Algorithm):
 
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
         """Embed the support, g(x_i)."""
-        Z, _, weight = f(theta, support.X), *support[1:]
+        X, y, weight = support
+        Z = f(theta, X)
         if self.full_context:
             reverse = lstm_outputs(theta, "backward", Z.flip(-2), weight.flip(-1)).flip(-2)
             Z = Z + lstm_outputs(theta, "forward", Z, weight) + reverse
-        return {"rows": Z, "labels": support.y, "weight": weight}
+        return {"rows": Z, "labels": y, "weight": weight}
 
     def _memory(self, theta: Params, phi: Params) -> tuple[Tensor, Tensor, Tensor]:
         """Return rows that attention reads (*B, n, d), their labels and their weights."""
