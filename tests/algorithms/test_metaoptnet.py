@@ -29,7 +29,7 @@ def solve(X, labels, weight, C, offset=None):
     return crammer_singer(torch.tensor(X), y, torch.tensor(weight), C, offset)
 
 
-SIZES = [(12, 8, 3), (25, 30, 5), (25, 3, 5), (8, 4, 2)]  # more rows than features, and fewer
+SIZES = [(12, 8, 3), (15, 20, 5), (20, 3, 4), (8, 4, 2)]  # more rows than features, and fewer
 
 
 @pytest.mark.parametrize("C", [0.1, 3.0])
@@ -89,7 +89,7 @@ def test_the_implicit_gradient_is_that_of_central_differences(size):
 
 def test_hard_problems_are_solved():
     """No step from the solution is better, for equal rows of other classes, and for any scale."""
-    for seed in range(30):
+    for seed in range(15):
         rng = np.random.default_rng(seed)
         n, d, n_way = rng.integers((1, 1, 1), (20, 20, 5))
         C, scale = 10.0 ** rng.integers(-2, 2), 10.0 ** rng.integers(-3, 3)
