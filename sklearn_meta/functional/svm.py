@@ -54,6 +54,11 @@ def crammer_singer(
     W : Tensor of shape (*B, d, n_way)
         In the dtype of `Z`, computed in float64. Zero for classes that are padding.
 
+    Notes
+    -----
+    Fifteen steps leave only rounding errors where C |z|^2 is below about 1e5. Beyond, scale the
+    features.
+
     Examples
     --------
     >>> import torch
