@@ -182,7 +182,7 @@ class TaskReader:
             try:
                 tasks += self.take([i], range(i + 1, n))
             except TaskError as error:
-                skipped.append(skipped_task(_raw_item(self.tasks.sequence, i), i, error))
+                skipped.append(self._skipped(i, error))
         return tasks, skipped
 
     def keep(self, check: Callable[[Task, int], object]) -> list[SkippedTask]:
@@ -197,8 +197,7 @@ class TaskReader:
                 task = self.take([i], range(i + 1, n))[0]
                 check(task, position)
             except TaskError as error:
-                raw = _raw_item(self.tasks.sequence, position)
-                skipped.append(skipped_task(raw, position, error))
+                skipped.append(self._skipped(position, error))
                 continue
             usable.append(position)
             first = task if first is None else first
@@ -235,12 +234,21 @@ class TaskReader:
             except TaskError as error:
                 if unusable == "raise":
                     raise
-                skipped.append(skipped_task(_raw_item(self.tasks.sequence, i), i, error))
+                skipped.append(self._skipped(i, error))
         raise_unusable(skipped)
 
     def _read_checked(self, i: int) -> Task:
         task = check_task(_read(self.tasks.sequence, i), i, self._first, self.target_type)
         return task if self.prepare is None else self.prepare(task, i)
+
+    def _skipped(self, i: int, error: TaskError) -> SkippedTask:
+        """Return the entry for a task of which something is wrong, if it can be read at all."""
+        try:
+            item = self.tasks.sequence[i]
+            item = item if isinstance(item, SkippedTask) else as_task(item, i, check=False)
+        except Exception:  # whatever the user's own reading raises
+            item = None
+        return skipped_task(item, i, error)
 
 
 def _read(sequence: Any, i: int) -> Task:
@@ -251,15 +259,6 @@ def _read(sequence: Any, i: int) -> Task:
     except Exception as error:  # whatever the user's own reading raises
         raise TaskError(f"Task {i} could not be read: {type(error).__name__}: {error}") from error
     return as_task(item, i)
-
-
-def _raw_item(sequence: Any, i: int) -> Task | SkippedTask | None:
-    """Return an item of which something may be wrong, if it can be read at all."""
-    try:
-        item = sequence[i]
-        return item if isinstance(item, SkippedTask) else as_task(item, i, check=False)
-    except Exception:  # the reason is known from an earlier attempt
-        return None
 
 
 def is_lazy(tasks: Any) -> bool:
