@@ -28,7 +28,7 @@ from sklearn_meta.outer.labels import LabelCounts, LabelPlan, LabelSpace, check_
 from sklearn_meta.outer.scaling import TaskStatistics
 from sklearn_meta.tasks import EmpiricalTasks, FewShotTasks, Task, TaskDistribution
 from sklearn_meta.tasks.lazy import TaskReader, as_lazy, is_lazy
-from sklearn_meta.tasks.task import without_zero_weights
+from sklearn_meta.tasks.task import named_task, without_zero_weights
 from sklearn_meta.tasks.validate import (
     SkippedTask,
     Table,
@@ -311,10 +311,15 @@ class PoolTasks(TrainingTasks):
     draws_classes = True
 
     def __init__(self, pool: FewShotTasks) -> None:
-        rows = Task(pool.X, np.zeros(pool.X.shape[0]), name="the pool")  # for X alone
-        rows.feature_names_in = pool.feature_names_in
+        no_labels = np.zeros(pool.X.shape[0])  # which rows have in another order
+        rows = named_task(pool.X, no_labels, pool.feature_names_in, name="the pool")
         super().__init__(UsableTasks([rows], [0]), "class")
         self.pool = pool
+
+    def count_labels(self) -> LabelCounts:
+        """Count each class once, as often as any other: so they are drawn."""
+        classes = self.pool.classes_
+        return LabelCounts.of([Task(np.zeros((len(classes), 1)), classes)])
 
     def episodes(self, packer: Packer) -> tuple[PoolEpisodes, int]:
         """Pack all rows of the pool."""
