@@ -32,7 +32,7 @@ class TrainingBatches(Dataset):
     ) -> None:
         self.source = source.without_empty_supports() if transductive else source
         self.n_tasks = n_tasks
-        self.iters_per_epoch, self.max_iter = iters_per_epoch, max_iter
+        self.iters_per_epoch, self.max_iter = min(iters_per_epoch, max_iter), max_iter
         self.rng = np.random.RandomState(seed)
         self.transductive = transductive
         self.n_iter = 0  # of finished iterations, counted by a callback

@@ -140,15 +140,10 @@ def columns_among(y: NDArray[Any], labels: NDArray[Any]) -> Ints:
 class LabelPlan:
     """What labels mean in meta-training, decided before all tasks are read."""
 
-    space: LabelSpace  # without the classes that are still to be collected
-    joins_classes: bool  # the same label in two tasks is the same class of one output layer
+    space: LabelSpace
+    needs_classes: bool  # those that tasks share are still to be collected from them
     has_fixed_n_way: bool  # the output layer has a row for each class of the largest task
-    is_guess: bool  # from the labels of tasks
-
-    @property
-    def needs_classes(self) -> bool:
-        """Whether the classes that tasks share are to be collected from them."""
-        return self.joins_classes and self.space.classes is None
+    is_guess: bool  # of whether labels mean the same in all tasks, from the labels alone
 
     @property
     def needs_counts(self) -> bool:

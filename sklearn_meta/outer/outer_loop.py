@@ -499,39 +499,35 @@ class OuterLoop(BaseEstimator, ABC):
         f = self.make_backbone(data.first.row_shape, network_seed)
         theta = self._initial_theta(prior, f, data, theta_seed)
 
-        source, n_episodes = None, 1
-        if validation_tasks is not None:
-            n_drawn = 10 * n_tasks  # of a distribution, which could be sampled without end
-            source = open_validation(
-                validation_tasks, table, data, n_drawn, validation_seed, self.unusable, readers
-            )
-        elif held_out is not None:
-            (source, _), n_episodes = held_out.episodes(data.packer), N_HELD_OUT_EPISODES
         validation = None
-        if source is not None:
-            validation = ValidationBatches(
-                source, n_tasks, validation_seed, f.transductive, n_episodes
+        if validation_tasks is not None:
+            source = open_validation(
+                validation_tasks, table, data, n_tasks, validation_seed, self.unusable, readers
             )
-        per_epoch = min(self.iters_per_epoch, self.max_meta_iter)
-        batches = TrainingBatches(
-            data.source, n_tasks, per_epoch, self.max_meta_iter, episode_seed, f.transductive
-        )
+            validation = ValidationBatches(source, n_tasks, validation_seed, f.transductive)
+        elif held_out is not None:
+            source, _ = held_out.episodes(data.packer)
+            validation = ValidationBatches(
+                source, n_tasks, validation_seed, f.transductive, N_HELD_OUT_EPISODES
+            )
+        n_iters = self.iters_per_epoch, self.max_meta_iter
+        batches = TrainingBatches(data.source, n_tasks, *n_iters, episode_seed, f.transductive)
         return data, self._make_trainer(data, f, theta, batches, validation, training_seed)
 
     def _plan_labels(self, tasks: TrainingTasks, prior: MetaState | None) -> LabelPlan:
         """Decide what the labels of tasks mean; a warm start keeps what its prior has learned."""
-        is_guess = prior is None and self.label_regime == "auto"
         if prior is not None:
             space = self._labels_of(prior, joins_classes=self.shared_labels)
-            joins_classes = space.classes is not None
-        else:
-            is_shared = self.label_regime == "shared"
-            if is_guess:
-                is_shared = tasks.count_labels().are_shared()
-            joins_classes = self.shared_labels or is_shared
-            declared = tasks.declared_classes if joins_classes else None
-            space = LabelSpace(None if declared is None else np.unique(declared), None, is_shared)
-        return LabelPlan(space, joins_classes, self.has_fixed_n_way(), is_guess)
+            return LabelPlan(space, False, self.has_fixed_n_way(), is_guess=False)
+        is_shared, is_guess = self.label_regime == "shared", self.label_regime == "auto"
+        if is_guess:
+            is_shared = tasks.count_labels().are_shared()
+        joins_classes, classes = self.shared_labels or is_shared, None
+        if joins_classes and tasks.declared_classes is not None:
+            classes = np.unique(tasks.declared_classes)
+        space = LabelSpace(classes, None, is_shared)
+        needs_classes = joins_classes and classes is None
+        return LabelPlan(space, needs_classes, self.has_fixed_n_way(), is_guess)
 
     def _make_trainer(
         self,

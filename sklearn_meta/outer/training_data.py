@@ -25,6 +25,8 @@ from sklearn_meta.tasks.validate import SkippedTask, Table, check_same_rows
 
 __all__ = ["TrainingData", "open_validation", "scale_and_pack"]
 
+N_DRAWN = 10  # meta-batches of validation tasks from a distribution, which has no end
+
 
 @dataclass(frozen=True)
 class TrainingData:
@@ -117,7 +119,7 @@ def open_validation(
     tasks: Any,
     table: Table,  # the tasks of meta-training, whose columns those of a frame have
     data: TrainingData,
-    n_sample: int,  # tasks to draw from a distribution
+    n_tasks: int,  # of a meta-batch
     seed: int,
     unusable: str,
     readers: ExitStack,
@@ -126,7 +128,7 @@ def open_validation(
     packer = replace(data.packer, label_space=data.new_labels)
     with in_validation_tasks():
         opened = open_validation_tasks(
-            tasks, table, n_sample, seed, packer.target_type, unusable, readers
+            tasks, table, N_DRAWN * n_tasks, seed, packer.target_type, unusable, readers
         )
         if unusable == "skip":
             opened.keep(packer.size, packer.label_space, "In validation_tasks: ")

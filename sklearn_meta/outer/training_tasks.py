@@ -76,7 +76,7 @@ def open_tasks(
 def open_validation_tasks(
     tasks: Any,
     table: Table,  # the tasks of meta-training, whose columns those of a frame have
-    n_sample: int,  # tasks to draw from a distribution, which could be sampled without end
+    n_sample: int,  # tasks to draw from a distribution
     seed: int,
     target_type: str,
     unusable: str,
