@@ -36,8 +36,8 @@ from sklearn_meta.outer.scaling import SCALINGS
 from sklearn_meta.outer.state import VERSIONS, MetaState, to_numpy, to_torch
 from sklearn_meta.outer.temperature import Temperature
 from sklearn_meta.outer.trainer import CALLBACKS, NET_PARAMS, SCHEDULES, Trainer
-from sklearn_meta.outer.training_data import TrainingData, open_validation, scale_and_pack
-from sklearn_meta.outer.training_tasks import TrainingTasks, open_tasks
+from sklearn_meta.outer.training_data import TrainingData, scale_and_pack
+from sklearn_meta.outer.training_tasks import TrainingTasks, open_tasks, open_validation
 from sklearn_meta.parameters import (
     Constraint,
     Role,
@@ -56,6 +56,9 @@ from sklearn_meta.tasks.validate import UNUSABLE, SkippedTask, Table
 __all__ = ["OuterLoop"]
 
 N_HELD_OUT_EPISODES = 100  # at least, of the tasks that are held out
+N_DRAWN = (
+    10  # meta-batches of validation tasks from a distribution, which could be drawn without end
+)
 
 
 def are_widths(value: Any) -> bool:
@@ -502,7 +505,14 @@ class OuterLoop(BaseEstimator, ABC):
         validation = None
         if validation_tasks is not None:
             source = open_validation(
-                validation_tasks, table, data, n_tasks, validation_seed, self.unusable, readers
+                validation_tasks,
+                table,
+                data.first,
+                data.validation_packer,
+                N_DRAWN * n_tasks,
+                validation_seed,
+                self.unusable,
+                readers,
             )
             validation = ValidationBatches(source, n_tasks, validation_seed, f.transductive)
         elif held_out is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,20 +11,17 @@ import torch
 from numpy.typing import NDArray
 
 from sklearn_meta._devices import check_dtype
-from sklearn_meta.outer.batches import in_validation_tasks
 from sklearn_meta.outer.class_weights import ClassWeights, class_weights_of_prior
-from sklearn_meta.outer.episodes import EpisodeSize, EpisodeSource, Packer, TaskEpisodes
+from sklearn_meta.outer.episodes import EpisodeSize, EpisodeSource, Packer
 from sklearn_meta.outer.labels import LabelPlan, LabelSpace
 from sklearn_meta.outer.scaling import Limits, Scaling
 from sklearn_meta.outer.state import MetaState
-from sklearn_meta.outer.training_tasks import TrainingTasks, open_validation_tasks
+from sklearn_meta.outer.training_tasks import TrainingTasks
 from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.tables import dtype_of_rows
-from sklearn_meta.tasks.validate import SkippedTask, Table, check_same_rows
+from sklearn_meta.tasks.validate import SkippedTask
 
-__all__ = ["TrainingData", "open_validation", "scale_and_pack"]
-
-N_DRAWN = 10  # meta-batches of validation tasks from a distribution, which has no end
+__all__ = ["TrainingData", "scale_and_pack"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +37,7 @@ class TrainingData:
     limits: Limits | None
     class_weights: ClassWeights | None
     class_shares: NDArray[np.float64] | None  # under these weights, where tasks share their labels
-    new_labels: LabelSpace  # which tasks may have that are not of meta-training
+    validation_packer: Packer  # of tasks that may have labels of their own
     skipped: list[SkippedTask]
 
     @property
@@ -96,10 +92,10 @@ def scale_and_pack(
     if tasks.target_type == "real":
         n_outputs = tasks.first.y[:1].size
     labels.check_n_way(n_outputs)
-    new_labels = labels
+    validation_packer = packer
     if not labels.is_shared:
-        n_way = labels.max_n_way or n_outputs
-        new_labels = LabelSpace(None, n_way if plan.has_fixed_n_way else None)
+        max_n_way = labels.max_n_way or n_outputs if plan.has_fixed_n_way else None
+        validation_packer = replace(packer, label_space=LabelSpace(None, max_n_way))
     return TrainingData(
         first=tasks.first,
         source=source,
@@ -110,29 +106,6 @@ def scale_and_pack(
         limits=limits,
         class_weights=weights,
         class_shares=shares,
-        new_labels=new_labels,
+        validation_packer=validation_packer,
         skipped=tasks.skipped,
     )
-
-
-def open_validation(
-    tasks: Any,
-    table: Table,  # the tasks of meta-training, whose columns those of a frame have
-    data: TrainingData,
-    n_tasks: int,  # of a meta-batch
-    seed: int,
-    unusable: str,
-    readers: ExitStack,
-) -> TaskEpisodes:
-    """Validate validation tasks as `meta_fit` accepts them, and pack them."""
-    packer = replace(data.packer, label_space=data.new_labels)
-    with in_validation_tasks():
-        opened = open_validation_tasks(
-            tasks, table, N_DRAWN * n_tasks, seed, packer.target_type, unusable, readers
-        )
-        if unusable == "skip":
-            opened.keep(packer.size, packer.label_space, "In validation_tasks: ")
-    check_same_rows(opened.first, data.first, "Task 0 of validation_tasks", "the tasks")
-    with in_validation_tasks():
-        source, _ = opened.episodes(packer)
-    return source

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_meta.exceptions import TaskError
+from sklearn_meta.outer.batches import in_validation_tasks
 from sklearn_meta.outer.episodes import (
     DistributionEpisodes,
     EpisodeSize,
@@ -27,7 +28,7 @@ from sklearn_meta.outer.episodes import (
 from sklearn_meta.outer.labels import LabelCounts, LabelPlan, LabelSpace, check_same_kind
 from sklearn_meta.outer.scaling import TaskStatistics
 from sklearn_meta.tasks import EmpiricalTasks, FewShotTasks, Task, TaskDistribution
-from sklearn_meta.tasks.lazy import TaskReader, as_lazy, is_lazy
+from sklearn_meta.tasks.lazy import TaskReader, is_lazy
 from sklearn_meta.tasks.task import named_task, without_zero_weights
 from sklearn_meta.tasks.validate import (
     SkippedTask,
@@ -40,7 +41,7 @@ from sklearn_meta.tasks.validate import (
     warn_of_skipped,
 )
 
-__all__ = ["ListedTasks", "ReadTasks", "TrainingTasks", "open_tasks", "open_validation_tasks"]
+__all__ = ["TrainingTasks", "open_tasks", "open_validation"]
 
 D = TypeVar("D", bound=TaskDistribution)
 
@@ -73,22 +74,30 @@ def open_tasks(
     return opened
 
 
-def open_validation_tasks(
+def open_validation(
     tasks: Any,
     table: Table,  # the tasks of meta-training, whose columns those of a frame have
+    first: Task,  # of these, whose rows those of validation are like
+    packer: Packer,
     n_sample: int,  # tasks to draw from a distribution
     seed: int,
-    target_type: str,
     unusable: str,
     readers: ExitStack,
-) -> ListedTasks | ReadTasks:
-    """Validate validation tasks as `meta_fit` accepts them."""
-    if samples_as(tasks, EmpiricalTasks):
-        tasks = tasks.tasks
-    elif isinstance(tasks, TaskDistribution):
-        tasks = tasks.sample(n_sample, seed)
-    parts = validation_table(tasks, *table[1:]) or (tasks,)
-    return open_collection(Table(*parts), target_type, unusable, readers)
+) -> TaskEpisodes:
+    """Validate validation tasks as `meta_fit` accepts them, and return their episodes."""
+    with in_validation_tasks():
+        if samples_as(tasks, EmpiricalTasks):
+            tasks = tasks.tasks
+        elif isinstance(tasks, TaskDistribution):
+            tasks = tasks.sample(n_sample, seed)
+        parts = validation_table(tasks, *table[1:]) or (tasks,)
+        opened = open_collection(Table(*parts), packer.target_type, unusable, readers)
+        if unusable == "skip":
+            opened.keep(packer.size, packer.label_space, "In validation_tasks: ")
+    check_same_rows(opened.first, first, "Task 0 of validation_tasks", "the tasks")
+    with in_validation_tasks():
+        source, _ = opened.episodes(packer)
+    return source
 
 
 def open_collection(
@@ -96,7 +105,7 @@ def open_collection(
 ) -> ListedTasks | ReadTasks:
     """Validate tasks that are no distribution: a list, a table, or a sequence that is read."""
     if not table.has_rows and is_lazy(table.X):
-        reader = TaskReader(as_lazy(table.X), target_type, unusable, weighted_rows)
+        reader = TaskReader(table.X, target_type, unusable, weighted_rows)
         return ReadTasks(readers.enter_context(reader), target_type)
     usable = usable_tasks(*table, target_type=target_type, unusable=unusable)
     usable.map(weighted_rows, skip=unusable == "skip")

@@ -22,7 +22,7 @@ from sklearn_meta.tasks.validate import (
     skipped_task,
 )
 
-__all__ = ["LazyTasks", "TaskReader", "as_lazy", "is_lazy"]
+__all__ = ["LazyTasks", "TaskReader", "is_lazy"]
 
 
 class LazyTasks(Sequence[Task]):
@@ -136,12 +136,13 @@ class TaskReader:
 
     def __init__(
         self,
-        tasks: LazyTasks,
+        tasks: LazyTasks | Sequence[Any],  # only the former are read ahead
         target_type: str | None,
         unusable: str = "raise",
         prepare: Callable[[Task, int], Task] | None = None,  # for the reader, or raises a TaskError
     ) -> None:
-        self.tasks, self.target_type, self.prepare = tasks, target_type, prepare
+        self.tasks = tasks if isinstance(tasks, LazyTasks) else LazyTasks(tasks, n_workers=0)
+        self.target_type, self.prepare = target_type, prepare
         self.positions: Sequence[int] = range(len(tasks))
         self._pending: dict[int, Future[Task]] = {}
         self._threads: ThreadPoolExecutor | None = None
@@ -268,8 +269,3 @@ def is_lazy(tasks: Any) -> bool:
         return False
     is_sequence = hasattr(tasks, "__len__") and hasattr(tasks, "__getitem__")
     return is_sequence and not any(hasattr(tasks, k) for k in ("columns", "iloc", "toarray"))
-
-
-def as_lazy(tasks: Any) -> LazyTasks:
-    """Wrap a sequence that is read item by item, without reading ahead."""
-    return tasks if isinstance(tasks, LazyTasks) else LazyTasks(tasks, n_workers=0)
