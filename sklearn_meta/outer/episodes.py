@@ -376,7 +376,7 @@ class Packer:
 def check_usable(
     task: Task, i: int, size: EpisodeSize, target_type: str, labels: LabelSpace
 ) -> None:
-    """Raise a TaskError for a task without an episode: too few rows, or labels that do not do.
+    """Raise a TaskError for a task that gives no episode: too few rows, one class, wrong labels.
 
     Where labels are shared, a row of support and one of query are enough, whatever their labels.
     """
