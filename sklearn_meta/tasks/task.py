@@ -281,7 +281,7 @@ def assemble_task(
     y: NDArray[Any],
     columns: Names,
     support: NDArray[np.intp] | None,
-    name: str | None,
+    name: str | None = None,
     sample_weight: NDArray[np.float64] | None = None,
 ) -> Task:
     """Return a task of parts that are checked already, and read-only."""

@@ -260,11 +260,12 @@ def _with_fixed_query(
             f"A task: y_support holds {y[0].dtype} and y_query {y[1].dtype}; both must hold the "
             "same kind of value."
         )
-    return named_task(
-        stack_rows(X),
-        np.concatenate(y),
+    return assemble_task(
+        frame_or_rows(stack_rows(X), "X"),
+        None,
+        frozen(np.concatenate(y), "y"),
         support.feature_names_in or query.feature_names_in,
-        np.arange(len(support)),
+        frozen(np.arange(len(support)), "support"),
     )
 
 
