@@ -80,9 +80,7 @@ def cholesky(K: Tensor) -> Tensor:
     return L.masked_fill(~finite[..., None, None], torch.nan)
 
 
-def log_marginal_likelihood(
-    K: Tensor, y: Tensor, noise: Tensor | float, weight: Tensor
-) -> Tensor:
+def log_marginal_likelihood(K: Tensor, y: Tensor, noise: Tensor | float, weight: Tensor) -> Tensor:
     """Compute log p(y) of the targets of each task.
 
     Parameters
