@@ -39,7 +39,6 @@ from torch import Tensor
 from sklearn_meta.base import MetaClassifier, MetaRegressor
 from sklearn_meta.functional import (
     Params,
-    cholesky,
     classes_present,
     gp_condition,
     gp_covariance,
@@ -50,7 +49,7 @@ from sklearn_meta.functional import (
     spectral_mixture_kernel,
     tanimoto_kernel,
 )
-from sklearn_meta.functional.gaussian_process import output_log_likelihoods
+from sklearn_meta.functional.gaussian_process import output_log_likelihoods, solve
 from sklearn_meta.functional.kernels import squared_distances
 from sklearn_meta.inner import Algorithm, Examples, Network
 from sklearn_meta.inner.algorithm import join
@@ -369,7 +368,7 @@ class DKT(Algorithm):
             )
         Z = f(theta, support.X)
         phi, theta = self.targets.present(support), in_float64(theta)
-        rows = Examples(Z.double(), support.y.double(), support.weight.double())
+        rows = as_rows(support._replace(X=Z))
         phi |= self.hyperparameters(theta, phi, rows)
         y = self.targets.residuals(theta, phi, rows.X, rows.y)
         K = self._covariance(theta, phi, rows.X, rows.X)
@@ -464,7 +463,7 @@ class DKT(Algorithm):
         """Return the features of support and query, and these rows in float64."""
         parts = [part._replace(X=f(theta, part.X)) for part in (support, query)]
         rows = join(*parts)
-        return rows.X, Examples(*(t.double() for t in rows))
+        return rows.X, as_rows(rows)
 
 
 def in_float64(theta: Params) -> Params:
@@ -475,6 +474,13 @@ def in_float64(theta: Params) -> Params:
 def log_noise(theta: Params) -> Tensor:
     """Return log(s2), with a smooth lower limit."""
     return torch.logaddexp(theta[LOG_NOISE], theta[LOG_NOISE].new_tensor(LEAST_NOISE).log())
+
+
+def as_rows(examples: Examples) -> Examples:
+    """Return features and targets in float64, zeros for padding, which then sets no precision."""
+    Z, y, weight = (t.double() for t in examples)
+    absent = (weight == 0).unsqueeze(-1)
+    return Examples(Z.masked_fill(absent, 0.0), y.masked_fill(absent, 0.0), weight)
 
 
 def of_task(value: Tensor, n_axes: int) -> Tensor:
@@ -610,21 +616,16 @@ class InnerProblem:
         squares = self.squares * of_task((-2 * u[..., 2]).exp(), 2) if with_length else self.squares
         absent = self.weight == 0
         w = torch.where(absent, 1.0, self.weight)
-        hidden = absent.unsqueeze(-1) | absent.unsqueeze(-2)
-        K = [(a * k).masked_fill(hidden, 0.0) for k in self.slopes(squares)]
-        noises = torch.where(absent, 0.0, noise / w)
-        first = [K[0], torch.diag_embed(noises), *K[1:2]]  # S_i
+        K = [a * k for k in self.slopes(squares)]
+        first = [K[0], torch.diag_embed(noise / w), *K[1:2]]  # S_i
         c, C = self.shares.unsqueeze(-2), self.shares.sum(-1)
         Y = self.y.masked_fill(absent.unsqueeze(-1), 0.0)
-        L = cholesky(K[0] + torch.diag_embed(noises + absent.to(noises)))
-        P = torch.cholesky_inverse(L)
-        A = P @ Y
+        fit, log_det, P, A = solve(K[0], Y, noise / w, absent)
         W = of_task(C, 2) * P - (A * c) @ A.mT
         scaled = (u - self.modes) / torch.tensor(WIDTHS[: u.shape[-1]]).to(u)
         # of w equal rows, see `log_marginal_likelihood`; constants are left out
         extra = C * torch.where(absent, 0.0, w - 1).sum(-1)
-        log_det = 2 * L.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        fit = ((A * Y).sum(-2) * self.shares).sum(-1)
+        fit = (fit * self.shares).sum(-1)
         energy = 0.5 * (fit + C * log_det + extra * u[..., 1] + scaled.square().sum(-1))
         gradient = 0.5 * torch.stack([(W * S).sum((-2, -1)) for S in first], -1)
         precision = torch.tensor(WIDTHS[: u.shape[-1]]).to(u).pow(-2)
