@@ -220,7 +220,7 @@ class CallableKernel(Kernel):
 class Targets(ABC):
     """What the processes of a task regress, their means, and what predictions are made of them."""
 
-    noise = 0.1  # variance to start from
+    noise = 0.1  # mode that ADKF starts from, as in the official code
 
     def init(self, n_outputs: int, d: int) -> Params:
         """Draw the parameters of the means."""
@@ -355,8 +355,7 @@ class DKT(Algorithm):
         """Draw the weights of the features, and start the prior of the processes."""
         d = f.n_features_out
         prior = self.kernel.init(d, generator) | self.targets.init(n_outputs, d)
-        noise = {LOG_NOISE: torch.tensor(self.targets.noise).log()}
-        return f.init(generator) | prior | noise
+        return f.init(generator) | prior | {LOG_NOISE: torch.tensor(0.1).log()}
 
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
         """Condition the processes on the support (eq. 4)."""
@@ -508,6 +507,7 @@ class ADKF(DKT):
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
         """Draw the weights of the features; length scales are relative to the median heuristic."""
         theta = super().init(f, n_outputs, generator)
+        theta[LOG_NOISE] = torch.tensor(self.targets.noise).log()
         if isinstance(self.kernel, RadialKernel):
             theta[LOG_LENGTH_SCALE] = torch.zeros_like(theta[LOG_LENGTH_SCALE])
         return theta
@@ -737,7 +737,7 @@ def adapt() -> Any:
 def kernel_lr() -> Any:
     """Declare the learning rate of the prior."""
     return param(
-        1e-2,
+        0.03,
         real(0, open_left=True),
         "training",
         "Learning rate of kernel, mean and noise; `meta_lr` is that of the network.",
