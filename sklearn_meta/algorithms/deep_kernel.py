@@ -31,7 +31,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -67,6 +67,8 @@ OWN = (LOG_SCALE, LOG_NOISE, LOG_LENGTH_SCALE)  # what ADKF fits to each task
 PRESENT = "present"
 
 LEAST_NOISE = 1e-6  # of standardised targets
+D = TypeVar("D", bound="DeepKernel")
+
 MAX_ROWS = 5000  # of a support: time grows as their third power, memory as their square
 TINY = 1e-24
 
@@ -335,8 +337,8 @@ class SharedLabels(LocalLabels):
 
 
 @dataclass(frozen=True)
-class DKT(Algorithm):
-    """Patacchiola et al., "Deep Kernel Transfer", NeurIPS 2020, eqs. 3 and 4.
+class DeepKernel(Algorithm, ABC):
+    """Gaussian processes on learned features, conditioned on the support.
 
     Parameters
     ----------
@@ -396,16 +398,9 @@ class DKT(Algorithm):
         joint = (covariance + torch.diag_embed(noise)).unsqueeze(-3)
         return joint.expand(*joint.shape[:-3], k, *joint.shape[-2:])
 
-    def objective(self, f: Network, theta: Params, support: Examples, query: Examples) -> Tensor:
-        """Compute -log p(y_S, y_Q) for each row and output (eq. 3)."""
-        Z, rows = self._episode(f, theta, support, query)
-        phi, theta = self.targets.present(rows), in_float64(theta)
-        phi |= self.hyperparameters(theta, phi, rows)
-        loss = -self._log_likelihood(theta, phi, rows) / self._n_targets(phi, rows)
-        return loss.to(Z.dtype)
-
+    @abstractmethod
     def hyperparameters(self, theta: Params, phi: Params, rows: Examples) -> Params:
-        """Return the kernel parameters of each task, here those of theta.
+        """Return the parameters of the kernel and of the noise of each task.
 
         Parameters
         ----------
@@ -422,23 +417,26 @@ class DKT(Algorithm):
             Logarithms of the scale and of the noise, of shape (*B,), and of the length scales, if
             the kernel has any, of shape (*B, 1) or (*B, d).
         """
-        B = rows.weight.shape[:-1]
-        own = {LOG_SCALE: theta[LOG_SCALE], LOG_NOISE: log_noise(theta)}
-        if LOG_LENGTH_SCALE in theta:
-            own[LOG_LENGTH_SCALE] = theta[LOG_LENGTH_SCALE].reshape(-1)
-        return {k: p.expand((*B, *p.shape)) for k, p in own.items()}
 
     def parameters(self, theta: Params, phi: Params) -> Params:
         """Return the scale, the noise and the length scales of the kernel of a task."""
         return {k.removeprefix("prior.log_"): phi[k].exp() for k in OWN if k in phi}
 
-    def with_shared_labels(self) -> DKT:
+    def with_shared_labels(self: D) -> D:
         """Return the algorithm whose prior means are those of the learned shares."""
         return replace(self, targets=SharedLabels())
 
-    def with_new_labels(self) -> DKT:
+    def with_new_labels(self: D) -> D:
         """Return the algorithm for labels of the support, with the learned kernel."""
         return self
+
+    def _of_theta(self, theta: Params, rows: Examples) -> Params:
+        """Return the parameters that theta has for all tasks."""
+        B = rows.weight.shape[:-1]
+        own = {LOG_SCALE: theta[LOG_SCALE], LOG_NOISE: log_noise(theta)}
+        if LOG_LENGTH_SCALE in theta:
+            own[LOG_LENGTH_SCALE] = theta[LOG_LENGTH_SCALE].reshape(-1)
+        return {k: p.expand((*B, *p.shape)) for k, p in own.items()}
 
     def _covariance(self, theta: Params, phi: Params, X: Tensor, Z: Tensor) -> Tensor:
         """Compute the prior covariance a k(x, z)."""
@@ -488,7 +486,34 @@ def of_task(value: Tensor, n_axes: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class ADKF(DKT):
+class DKT(DeepKernel):
+    """Patacchiola et al., "Deep Kernel Transfer", NeurIPS 2020, eqs. 3 and 4; tasks share a kernel.
+
+    Parameters
+    ----------
+    criterion : callable
+        The task loss, by which validation tasks are judged.
+    kernel : Kernel
+        The kernel of the features.
+    targets : Targets
+        What the processes regress.
+    """
+
+    def objective(self, f: Network, theta: Params, support: Examples, query: Examples) -> Tensor:
+        """Compute -log p(y_S, y_Q) for each row and output (eq. 3)."""
+        Z, rows = self._episode(f, theta, support, query)
+        phi, theta = self.targets.present(rows), in_float64(theta)
+        phi |= self.hyperparameters(theta, phi, rows)
+        loss = -self._log_likelihood(theta, phi, rows) / self._n_targets(phi, rows)
+        return loss.to(Z.dtype)
+
+    def hyperparameters(self, theta: Params, phi: Params, rows: Examples) -> Params:
+        """Return those of theta."""
+        return self._of_theta(theta, rows)
+
+
+@dataclass(frozen=True)
+class ADKF(DeepKernel):
     """Chen et al., "Meta-learning Adaptive Deep Kernel Gaussian Processes", ICLR 2023, eqs. 4 to 8.
 
     The priors of the task's parameters are log-normal, as in the official code: the modes are the
@@ -527,7 +552,7 @@ class ADKF(DKT):
 
     def hyperparameters(self, theta: Params, phi: Params, rows: Examples) -> Params:
         """Fit the kernel parameters of each task to its support (eq. 5), with their gradients."""
-        prior = super().hyperparameters(theta, phi, rows)
+        prior = self._of_theta(theta, rows)
         modes = [prior[LOG_SCALE], prior[LOG_NOISE]]
         slopes: Slopes
         if isinstance(self.kernel, RadialKernel):
@@ -745,7 +770,11 @@ def kernel_lr() -> Any:
 
 
 def make_kernel(
-    kernel: str | Callable[[Tensor, Tensor], Tensor], ard: bool, n_components: int
+    kernel: str | Callable[[Tensor, Tensor], Tensor],
+    ard: bool,
+    n_components: int,
+    backbone: Any,
+    scaling: str | None,
 ) -> Kernel:
     """Make the kernel that the parameters describe."""
     if not isinstance(kernel, str):
@@ -754,23 +783,18 @@ def make_kernel(
         return RadialKernel(kernel, bool(ard))
     if kernel == "linear":
         return LinearKernel(bool(ard))
-    return SpectralKernel(int(n_components)) if kernel == "spectral" else TanimotoKernel()
-
-
-ALGORITHMS = {"none": DKT, "hyperparameters": ADKF}
-
-
-def check_counts(
-    owner: str, kernel: Any, backbone: Any, scaling: str | None, unscaled: str
-) -> None:
-    """Raise a ValueError if the Tanimoto kernel would see anything but counts."""
-    is_scaled = scaling in ("pooled", "task")
-    is_changed = is_scaled or not (isinstance(backbone, str) and backbone == "identity")
-    if isinstance(kernel, str) and kernel == "tanimoto" and is_changed:
+    if kernel == "spectral":
+        return SpectralKernel(int(n_components))
+    is_raw = isinstance(backbone, str) and backbone == "identity" and scaling in ("targets", None)
+    if not is_raw:
         raise ValueError(
-            f"{owner}(kernel='tanimoto') compares counts as they are. Set backbone='identity' and "
-            f"scaling={unscaled}."
+            "kernel='tanimoto' compares counts as they are: set backbone='identity' and "
+            "scaling='targets'."
         )
+    return TanimotoKernel()
+
+
+ALGORITHMS: dict[str, type[DeepKernel]] = {"none": DKT, "hyperparameters": ADKF}
 
 
 @describe
@@ -833,16 +857,10 @@ class DeepKernelRegressor(MetaRegressor):
         kw_only=True,
     )
 
-    def make_algorithm(self) -> DKT:
+    def make_algorithm(self) -> DeepKernel:
         """Make the algorithm that the parameters describe."""
-        kernel = make_kernel(self.kernel, self.ard, self.n_components)
+        kernel = make_kernel(self.kernel, self.ard, self.n_components, self.backbone, self.scaling)
         return ALGORITHMS[self.adapt](self.make_loss(), kernel, RealTargets(self.mean))
-
-    def check_parameters(self, *, device: bool = True) -> None:
-        """Check the values of all parameters."""
-        super().check_parameters(device=device)
-        name = type(self).__name__
-        check_counts(name, self.kernel, self.backbone, self.scaling, "'targets'")
 
     @property
     def learning_rates(self) -> dict[str, float]:
@@ -890,15 +908,10 @@ class DeepKernelClassifier(MetaClassifier):
     adapt: str = adapt()
     kernel_lr: float = kernel_lr()
 
-    def make_algorithm(self) -> DKT:
+    def make_algorithm(self) -> DeepKernel:
         """Make the algorithm that the parameters describe."""
-        kernel = make_kernel(self.kernel, self.ard, self.n_components)
+        kernel = make_kernel(self.kernel, self.ard, self.n_components, self.backbone, self.scaling)
         return ALGORITHMS[self.adapt](self.make_loss(), kernel, LocalLabels())
-
-    def check_parameters(self, *, device: bool = True) -> None:
-        """Check the values of all parameters."""
-        super().check_parameters(device=device)
-        check_counts(type(self).__name__, self.kernel, self.backbone, self.scaling, "None")
 
     @property
     def learning_rates(self) -> dict[str, float]:
