@@ -116,7 +116,7 @@ def output_log_likelihoods(K: Tensor, y: Tensor, noise: Tensor | float, weight: 
     rows = _observed(y, noise, weight)
     squares, log_det, _, _ = solve(K, rows.y, rows.variance, rows.absent)
     # w equal observations have the density of their mean, of variance noise / w, times a constant
-    constant = LOG_2PI * weight.sum(-1) + rows.weight.log().sum(-1)
+    constant = LOG_2PI * weight.double().sum(-1) + rows.weight.log().sum(-1)
     constant = constant + (rows.weight - 1).sum(-1) * rows.noise.log()
     return -0.5 * (squares + (log_det + constant).unsqueeze(-1))
 
