@@ -31,7 +31,8 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from itertools import combinations_with_replacement
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -70,6 +71,7 @@ LEAST_NOISE = 1e-6  # of standardised targets
 D = TypeVar("D", bound="DeepKernel")
 
 MAX_ROWS = 5000  # of a support: time grows as their third power, memory as their square
+MAX_NUMBERS = 2**24  # of the covariance of query and support that are computed at once
 TINY = 1e-24
 
 
@@ -222,7 +224,7 @@ class CallableKernel(Kernel):
 class Targets(ABC):
     """What the processes of a task regress, their means, and what predictions are made of them."""
 
-    noise = 0.1  # mode that ADKF starts from, as in the official code
+    noise: ClassVar[float] = 0.1  # mode that ADKF starts from, as in the official code
 
     def init(self, n_outputs: int, d: int) -> Params:
         """Draw the parameters of the means."""
@@ -252,7 +254,7 @@ class RealTargets(Targets):
     """Targets of a regression: means and log-variances."""
 
     mean: str = "constant"
-    noise = 0.01
+    noise: ClassVar[float] = 0.01
 
     def init(self, n_outputs: int, d: int) -> Params:
         """Start with zeros."""
@@ -379,12 +381,16 @@ class DeepKernel(Algorithm, ABC):
     def predict(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:
         """Compute the posterior of the targets of rows, noise included."""
         Z, theta = f(theta, X), in_float64(theta)
-        rows, support = Z.double(), phi["features"].double()
-        K_query = self._covariance(theta, phi, rows, support)
-        K_diag = of_task(phi[LOG_SCALE].exp(), 1) * self.kernel.diagonal(theta | phi, rows)
+        size = max(1, MAX_NUMBERS // phi["weight"].shape[-1])
+        parts = [self._predict(theta, phi, part.double()) for part in Z.split(size, -2)]
+        return torch.cat(parts, -2).to(Z.dtype)
+
+    def _predict(self, theta: Params, phi: Params, Z: Tensor) -> Tensor:
+        K_query = self._covariance(theta, phi, Z, phi["features"].double())
+        K_diag = of_task(phi[LOG_SCALE].exp(), 1) * self.kernel.diagonal(theta | phi, Z)
         mean, variance = gp_predict(phi["factor"], phi["alpha"], K_query, K_diag, phi["weight"])
         variance = variance + of_task(phi[LOG_NOISE].exp(), 1)
-        return self.targets.outputs(theta, phi, rows, mean, variance).to(Z.dtype)
+        return self.targets.outputs(theta, phi, Z, mean, variance)
 
     def covariance(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:
         """Compute the posterior covariance of the targets of rows, noise included."""
@@ -577,7 +583,7 @@ class ADKF(DeepKernel):
 
 
 WIDTHS = (1.0, 0.25, 0.25)  # standard deviations of log a, log s2 and log l; the first is ours
-MAX_STEPS, LONGEST_STEP, TOLERANCE = 100, 2.0, 1e-8
+MAX_STEPS, LONGEST_STEP, TOLERANCE = 100, 2.0, 1e-6
 
 
 @dataclass(frozen=True)
@@ -635,46 +641,46 @@ class InnerProblem:
         return u, inverse(hessian)
 
     def terms(self, u: Tensor, *, hessian: bool = True) -> tuple[Tensor, Tensor, Tensor]:
-        """Return energy (*B,), gradient (*B, p) and Hessian (*B, p, p), or zeros for the latter."""
+        """Return energy (*B,), gradient (*B, p) and Hessian (*B, p, p), if it is wanted."""
         a, noise = of_task(u[..., 0].exp(), 2), u[..., 1].exp().unsqueeze(-1)
-        with_length = u.shape[-1] == 3
-        squares = self.squares * of_task((-2 * u[..., 2]).exp(), 2) if with_length else self.squares
+        has_length = u.shape[-1] == 3
+        squares = self.squares * of_task((-2 * u[..., 2]).exp(), 2) if has_length else self.squares
         absent = self.weight == 0
         w = torch.where(absent, 1.0, self.weight)
+        v = noise / w
         K = [a * k for k in self.slopes(squares)]
-        first = [K[0], torch.diag_embed(noise / w), *K[1:2]]  # S_i
-        c, C = self.shares.unsqueeze(-2), self.shares.sum(-1)
+        first = [K[0], torch.diag_embed(v), *K[1:2]]  # S_i
         Y = self.y.masked_fill(absent.unsqueeze(-1), 0.0)
-        fit, log_det, P, A = solve(K[0], Y, noise / w, absent)
+        fit, log_det, P, A = solve(K[0], Y, v, absent)
+        c, C = self.shares.unsqueeze(-2), self.shares.sum(-1)
         W = of_task(C, 2) * P - (A * c) @ A.mT
-        scaled = (u - self.modes) / torch.tensor(WIDTHS[: u.shape[-1]]).to(u)
+        widths = u.new_tensor(WIDTHS[: u.shape[-1]])
+        z = (u - self.modes) / widths
         # of w equal rows, see `log_marginal_likelihood`; constants are left out
-        extra = C * torch.where(absent, 0.0, w - 1).sum(-1)
-        fit = (fit * self.shares).sum(-1)
-        energy = 0.5 * (fit + C * log_det + extra * u[..., 1] + scaled.square().sum(-1))
-        gradient = 0.5 * torch.stack([(W * S).sum((-2, -1)) for S in first], -1)
-        precision = torch.tensor(WIDTHS[: u.shape[-1]]).to(u).pow(-2)
-        gradient = gradient + (u - self.modes) * precision
-        gradient[..., 1] += 0.5 * extra
+        copies = C * (w - 1).sum(-1)
+        energy = (fit * self.shares).sum(-1) + C * log_det + copies * u[..., 1] + z.square().sum(-1)
+        slopes = [(W * S).sum((-2, -1)) for S in first]
+        slopes[1] = slopes[1] + copies
+        gradient = torch.stack(slopes, -1) / 2 + z / widths
         if not hessian:
-            return energy, gradient, gradient
+            return energy / 2, gradient, gradient
         B = [S @ A for S in first]
-        T = [P @ S for S in first]
         PB = [P @ b for b in B]
+        T = [P @ first[0], P * v.unsqueeze(-2), *(P @ S for S in first[2:])]  # P S_i
         # S_ij: of the scale with itself and the length scale, of the noise, of the length scale
-        second = {(0, 0): first[0], (1, 1): first[1]}
-        if with_length:
-            second |= {(0, 2): first[2], (2, 2): K[2]}
-        p = len(first)
-        H = torch.zeros(*u.shape, p, dtype=u.dtype, device=u.device)
-        for i in range(p):
-            for j in range(i, p):
-                value = -0.5 * C * (T[i] * T[j].mT).sum((-2, -1))
-                value = value + ((B[i] * PB[j]).sum(-2) * self.shares).sum(-1)
-                if (i, j) in second:
-                    value = value + 0.5 * (W * second[i, j]).sum((-2, -1))
-                H[..., i, j] = H[..., j, i] = value
-        return energy, gradient, H + torch.diag_embed(precision)
+        second = {(0, 0): K[0], (1, 1): first[1]}
+        if has_length:
+            second |= {(0, 2): K[1], (2, 2): K[2]}
+        H = torch.diag_embed(widths.pow(-2).expand(u.shape)).clone()
+        for i, j in combinations_with_replacement(range(u.shape[-1]), 2):
+            value = ((B[i] * PB[j]).sum(-2) * self.shares).sum(-1)
+            value = value - 0.5 * C * (T[i] * T[j].mT).sum((-2, -1))
+            if (i, j) in second:
+                value = value + 0.5 * (W * second[i, j]).sum((-2, -1))
+            H[..., i, j] += value
+            if i != j:
+                H[..., j, i] += value
+        return energy / 2, gradient, H
 
 
 TENSORS = ("squares", "y", "weight", "shares", "modes")
