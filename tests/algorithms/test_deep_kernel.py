@@ -233,7 +233,7 @@ def test_two_classes_are_one_process_of_plus_and_minus_one(labels):
     y = np.where(tasks[0].y[:8] == "b", 1.0, -1.0)
     kernel = ConstantKernel(scale) * RBF(np.exp(theta["log_length_scale"]))
     m, covariance = posterior_of_scikit_learn(kernel, noise, y - mean)
-    odds = np.exp(2 * (m + mean) / np.diag(covariance))
+    odds = np.exp(2 * (m + mean) / np.sqrt(np.diag(covariance)))
     np.testing.assert_allclose(clf.predict_proba(NEW)[:, 1], odds / (1 + odds), atol=1e-8)
     if labels == "shared":  # the prior has the shares of the labels
         share = np.mean([np.mean(t.y == "b") for t in tasks])
