@@ -3,23 +3,24 @@
 Deep kernel transfer (DKT): all tasks have one kernel, a mean m and a noise, so that
 
     y = g(x) + e,    g ~ GP(m, a k(f(x), f(x'))),    e ~ N(0, s2)
-    theta = argmax sum_t log p(y_t | X_t, theta)                 (outer loop)
-    p(g(x) | support) in closed form,                            (inner loop)
+    theta = argmax sum_t log p(y_t | X_t, theta)    (outer loop)
+    p(g(x) | support) in closed form,               (inner loop)
 
 with the rows of support and query of a task together in y_t. Patacchiola, Turner, Crowley, O'Boyle
 and Storkey, "Bayesian Meta-Learning for the Few-Shot Setting via Deep Kernels", NeurIPS 2020.
 
 Adaptive deep kernel fitting (ADKF-IFT): each task fits the few parameters u of its kernel, and the
-outer loop learns the features for kernels so fitted:
+outer loop learns the features for kernels so fitted, by the implicit function theorem:
 
-    u* = argmin_u -log p(y_S | X_S, u, theta) - log p(u)                       (inner loop)
-    min_theta -log p(y_Q | X_Q, S, u*, theta)                                  (outer loop)
-    du* / dtheta = -(d2 L / du2)^-1 (d2 L / du dtheta)                         (implicit function theorem)
+    u* = argmin_u L(u, theta),    L = -log p(y_S | X_S, u, theta) - log p(u)
+    theta = argmin sum_t -log p(y_Q | X_Q, S, u*, theta)
+    du* / dtheta = -(d2 L / du2)^-1 (d2 L / du dtheta)
 
 Chen, Tripp and Hernandez-Lobato, "Meta-learning Adaptive Deep Kernel Gaussian Processes for
 Molecular Property Prediction", ICLR 2023.
 
-Classification regresses y = +1 for a class and -1 for the others, one process a class. With the posterior means m_k and the variance v of the n targets of a row, noise included,
+Classification regresses y = +1 for a class and -1 for the others, one process a class. With the
+posterior means m_k and the variance v of the n targets of a row, noise included,
 
     p(y = k | x) = softmax_k(2 (n - 1) / n m_k / sqrt(v)),
 
