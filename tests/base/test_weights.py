@@ -17,6 +17,8 @@ from sklearn_meta import (
     ANILClassifier,
     BaselinePlusPlusClassifier,
     CAVIARegressor,
+    DeepKernelClassifier,
+    DeepKernelRegressor,
     FineTuneClassifier,
     FineTuneRegressor,
     HierarchicalClassifier,
@@ -55,6 +57,9 @@ COUNT_ROWS = [
     HierarchicalClassifier(labels="shared"),
     HierarchicalClassifier(labels="task"),
     HierarchicalRegressor(),
+    DeepKernelRegressor(**SMALL),
+    DeepKernelRegressor(adapt="hyperparameters", **SMALL),
+    DeepKernelClassifier(labels="task", **SMALL),
 ]
 RATIOS = [
     ProtoNetClassifier(labels="task", **SMALL),

@@ -12,6 +12,8 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 
 from sklearn_meta import (
     CAVIARegressor,
+    DeepKernelClassifier,
+    DeepKernelRegressor,
     GuardedMetaClassifier,
     GuardedMetaRegressor,
     HierarchicalClassifier,
@@ -51,6 +53,8 @@ WITH_PRIOR = {
     "maml": quick(MAMLRegressor),
     "cavia": quick(CAVIARegressor),
     "pooled": quick(PooledRegressor),
+    "deep kernel": quick(DeepKernelRegressor),
+    "deep kernel classifier": quick(DeepKernelClassifier, labels="shared", adapt="hyperparameters"),
     "gaussian": quick(MAMLRegressor, loss="gaussian"),
     "task scaling": quick(MAMLRegressor, scaling="task"),
     "hierarchical": HierarchicalRegressor(),
