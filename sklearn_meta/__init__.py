@@ -2,6 +2,7 @@
 
 from sklearn_meta._version import __version__
 from sklearn_meta.algorithms import (
+    ALPaCARegressor,
     ANILClassifier,
     ANILRegressor,
     BaselinePlusPlusClassifier,
@@ -24,6 +25,8 @@ from sklearn_meta.algorithms import (
     PooledRegressor,
     ProtoMAMLClassifier,
     ProtoNetClassifier,
+    R2D2Classifier,
+    R2D2Regressor,
     ReptileClassifier,
     ReptileRegressor,
 )
@@ -50,6 +53,7 @@ from sklearn_meta.tasks import (
 )
 
 __all__ = [
+    "ALPaCARegressor",
     "ANILClassifier",
     "ANILRegressor",
     "BOILClassifier",
@@ -81,6 +85,8 @@ __all__ = [
     "PooledRegressor",
     "ProtoMAMLClassifier",
     "ProtoNetClassifier",
+    "R2D2Classifier",
+    "R2D2Regressor",
     "ReptileClassifier",
     "ReptileRegressor",
     "SaveError",

@@ -17,6 +17,8 @@ from sklearn_meta.algorithms import (
     BOIL,
     IMAML,
     MAML,
+    R2D2,
+    ALPaCA,
     DirectRule,
     GatedRule,
     LSTMMetaLearner,
@@ -25,6 +27,7 @@ from sklearn_meta.algorithms import (
     Pooled,
     ProtoMAML,
     ProtoNet,
+    R2D2Regression,
     Reptile,
 )
 from sklearn_meta.functional import (
@@ -131,6 +134,12 @@ ALGORITHMS |= {
     "imaml-shared": IMAML(*SHARED, 1.0, 0.1, 3, 3),
     "imaml-linear": IMAML(*LINEAR, 1.0, 0.1, 3, 3),
 }
+ALGORITHMS |= {
+    "r2d2-labels": R2D2(cross_entropy, ZeroHead()),
+    "r2d2-linear": R2D2Regression(*LINEAR),
+    "r2d2-gaussian": R2D2Regression(gaussian_nll, GaussianHead()),
+    "alpaca": ALPaCA(gaussian_nll),
+}
 SGD = torch.optim.SGD
 MOMENTUM = (("momentum", 0.9), ("dampening", 0.9), ("weight_decay", 0.1))
 ON_ALL_LABELS = {  # trained on the labels of all tasks: y has a column for each, in every task
@@ -150,7 +159,7 @@ ALGORITHMS |= ON_ALL_LABELS | {
 WITH_A_PRIOR = [
     name
     for name in ALGORITHMS
-    if not name.startswith(("protonet", "pooled", "finetune-zero", "baseline++"))
+    if not name.startswith(("protonet", "pooled", "finetune-zero", "baseline++", "r2d2", "alpaca"))
 ]
 BACKBONES = {
     "mlp": ((3,), lambda: MLP((3,), (4, 3), activation="tanh", norm=None)),
