@@ -5,6 +5,12 @@ from sklearn_meta.algorithms.anil import ANIL, ANILClassifier, ANILRegressor
 from sklearn_meta.algorithms.baseline_plus_plus import BaselinePlusPlusClassifier
 from sklearn_meta.algorithms.boil import BOIL, BOILClassifier, BOILRegressor
 from sklearn_meta.algorithms.cavia import CAVIA, CAVIARegressor
+from sklearn_meta.algorithms.deep_kernel import (
+    ADKF,
+    DKT,
+    DeepKernelClassifier,
+    DeepKernelRegressor,
+)
 from sklearn_meta.algorithms.fine_tune import FineTuneClassifier, FineTuneRegressor
 from sklearn_meta.algorithms.hierarchical import HierarchicalClassifier, HierarchicalRegressor
 from sklearn_meta.algorithms.imaml import IMAML, IMAMLClassifier, IMAMLRegressor
@@ -30,9 +36,11 @@ from sklearn_meta.algorithms.r2d2 import R2D2, R2D2Classifier, R2D2Regression, R
 from sklearn_meta.algorithms.reptile import Reptile, ReptileClassifier, ReptileRegressor
 
 __all__ = [
+    "ADKF",
     "ANIL",
     "BOIL",
     "CAVIA",
+    "DKT",
     "IMAML",
     "MAML",
     "R2D2",
@@ -44,6 +52,8 @@ __all__ = [
     "BOILRegressor",
     "BaselinePlusPlusClassifier",
     "CAVIARegressor",
+    "DeepKernelClassifier",
+    "DeepKernelRegressor",
     "DirectRule",
     "FineTuneClassifier",
     "FineTuneRegressor",

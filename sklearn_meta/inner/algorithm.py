@@ -126,6 +126,28 @@ class Algorithm(ABC):
             Logits or means.
         """
 
+    def covariance(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor | None:
+        """Compute the joint covariance of the targets of rows, for a predictive distribution.
+
+        Parameters
+        ----------
+        f : Network
+            The backbone.
+        theta : dict of Tensor
+            Meta-parameters.
+        phi : dict of Tensor of shape (*B, ...)
+            Result of `adapt`.
+        X : Tensor of shape (*B, n, ...)
+            Query rows.
+
+        Returns
+        -------
+        covariance : Tensor of shape (*B, n_outputs, n, n) or None
+            With the noise of the targets; its diagonal has the variances of `predict`. None, the
+            default, where rows are independent.
+        """
+        return None
+
     def parameters(self, theta: Params, phi: Params) -> Params:
         """Return the parameters of the adapted model, by default phi itself.
 

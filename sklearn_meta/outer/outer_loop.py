@@ -111,9 +111,10 @@ class OuterLoop(BaseEstimator, ABC):
         option(*SCALINGS, None),
         "training",
         """Standardise inputs (and targets of a regression) by statistics of all meta-training
-        tasks, of each task's own support, or not at all. What does not vary in a support has, with
-        "task", the scale of a typical task of meta-training. An input that varies in no task of
-        meta-training is standardised to 0, whatever its value. Unless it is "task", a support in
+        tasks, of each task's own support, or not at all; with "targets", only targets, by those of
+        all tasks. What does not vary in a support has, with "task", the scale of a typical task of
+        meta-training. An input that varies in no task of meta-training is standardised to 0,
+        whatever its value, unless inputs are left as they are. Unless it is "task", a support in
         other units than those of meta-training gives a :class:`~sklearn_meta.ScaleWarning`.""",
     )
     n_query: int = param(
@@ -283,6 +284,11 @@ class OuterLoop(BaseEstimator, ABC):
     def held_out_share(self) -> float:
         """Share of the tasks to hold out for validation where labels are shared."""
         return 0.0
+
+    @property
+    def learning_rates(self) -> dict[str, float]:
+        """Learning rates of some meta-parameters in place of `meta_lr`, by patterns of names."""
+        return {}
 
     # ---- hooks ---------------------------------------------------------------------------------
 
@@ -577,6 +583,7 @@ class OuterLoop(BaseEstimator, ABC):
             n_epochs=self.n_epochs,
             optimizer=self.default_optimizer,
             meta_lr=self.meta_lr,
+            learning_rates=self.learning_rates,
             meta_lr_schedule=self.meta_lr_schedule,
             max_grad_norm=self.max_grad_norm,
             patience=self.patience if self.early_stopping else None,

@@ -128,6 +128,7 @@ class Trainer:
     n_epochs: int
     optimizer: type[torch.optim.Optimizer]  # unless net_params has one
     meta_lr: float
+    learning_rates: Mapping[str, float]  # of meta-parameters whose names match a pattern
     meta_lr_schedule: str
     max_grad_norm: float | None
     patience: int | None  # epochs without improvement; None: never stop early
@@ -222,6 +223,11 @@ class Trainer:
         uses_adam = self.optimizer is torch.optim.Adam and not chosen
         if uses_adam and self.device.type in ("cpu", "cuda"):
             params["optimizer__fused"] = True  # one kernel: small steps are mostly overhead
+        if self.learning_rates:  # names of modules have no dots
+            params["optimizer__param_groups"] = [
+                (pattern.replace(".", "/"), {"lr": lr})
+                for pattern, lr in self.learning_rates.items()
+            ]
         return params | chosen | {k: v for k, v in self.net_params.items() if k == "lr"}
 
     @contextmanager
