@@ -67,14 +67,24 @@ class ALPaCA(Algorithm):
     def predict(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:
         """Compute means and log-variances of the targets (eq. 7)."""
         Phi = features(f, theta, X)
-        u = torch.linalg.solve_triangular(factor(phi), Phi.mT, upper=False)  # L_n^-1 phi(x)
-        spread = torch.log1p(u.square().sum(-2)).unsqueeze(-1)
+        spread = torch.log1p(whitened(phi, Phi).square().sum(-2)).unsqueeze(-1)
         return torch.cat([Phi @ phi[MEAN], spread + theta[LOG_NOISE]], -1)
+
+    def covariance(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:
+        """Compute (I + Phi Lambda_n^-1 Phi') S, of the targets of all rows together."""
+        U = whitened(phi, features(f, theta, X))
+        shared = torch.eye(U.shape[-1]).to(U) + U.mT @ U
+        return theta[LOG_NOISE].exp()[..., None, None] * shared.unsqueeze(-3)
 
 
 def features(f: Network, theta: Params, X: Tensor) -> Tensor:
     """Return phi(x), the features and a constant 1."""
     return torch.nn.functional.pad(f(theta, X), (0, 1), value=1.0)
+
+
+def whitened(phi: Params, Phi: Tensor) -> Tensor:
+    """Return L_n^-1 Phi', whose products are those of Phi under Lambda_n^-1."""
+    return torch.linalg.solve_triangular(factor(phi), Phi.mT, upper=False)
 
 
 def factor(params: Params) -> Tensor:
@@ -186,6 +196,11 @@ class ALPaCARegressor(MetaRegressor):
     def make_algorithm(self) -> ALPaCA:
         """Make the algorithm that the parameters describe."""
         return ALPaCA(self.make_loss())
+
+    @property
+    def learning_rates(self) -> dict[str, float]:
+        """Learning rates of some meta-parameters in place of `meta_lr`, by patterns of names."""
+        return {"head.*": 10 * self.meta_lr}  # variances may be far from where they start
 
     def support_sizes(self) -> tuple[int, int]:
         """Return the range of support rows in an episode."""
