@@ -27,9 +27,9 @@ from sklearn_meta.algorithms import (
     Pooled,
     ProtoMAML,
     ProtoNet,
-    R2D2Regression,
     Reptile,
 )
+from sklearn_meta.algorithms.r2d2 import R2D2Regression
 from sklearn_meta.functional import (
     LOSSES,
     absolute_error,

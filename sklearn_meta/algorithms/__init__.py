@@ -32,7 +32,7 @@ from sklearn_meta.algorithms.meta_sgd import MetaSGD, MetaSGDClassifier, MetaSGD
 from sklearn_meta.algorithms.pooled import Pooled, PooledClassifier, PooledRegressor
 from sklearn_meta.algorithms.proto_maml import ProtoMAML, ProtoMAMLClassifier
 from sklearn_meta.algorithms.protonet import ProtoNet, ProtoNetClassifier
-from sklearn_meta.algorithms.r2d2 import R2D2, R2D2Classifier, R2D2Regression, R2D2Regressor
+from sklearn_meta.algorithms.r2d2 import R2D2, R2D2Classifier, R2D2Regressor
 from sklearn_meta.algorithms.reptile import Reptile, ReptileClassifier, ReptileRegressor
 
 __all__ = [
@@ -81,7 +81,6 @@ __all__ = [
     "ProtoNet",
     "ProtoNetClassifier",
     "R2D2Classifier",
-    "R2D2Regression",
     "R2D2Regressor",
     "Reptile",
     "ReptileClassifier",

@@ -22,6 +22,7 @@ from sklearn.utils.metaestimators import available_if
 from torch import Tensor
 
 from sklearn_meta.base import MetaRegressor
+from sklearn_meta.base.validation import validate_query
 from sklearn_meta.functional import Params
 from sklearn_meta.inner import Algorithm, Examples, Network
 from sklearn_meta.parameters import anything, as_range, describe, option, param
@@ -180,6 +181,7 @@ class ALPaCARegressor(MetaRegressor):
             if earlier is None:
                 self.fit(X, y, sample_weight)
             else:  # the posterior is the prior of further rows
+                validate_query(self, X, allow_nd=self._allow_nd(), least=0)
                 is_flat = self._one_dimensional_
                 self._meta_state = replace(prior, theta={**prior.theta, **earlier.phi})
                 self.fit(X, y, sample_weight)

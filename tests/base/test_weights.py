@@ -14,6 +14,7 @@ from sklearn.utils import compute_class_weight
 
 import sklearn_meta
 from sklearn_meta import (
+    ALPaCARegressor,
     ANILClassifier,
     BaselinePlusPlusClassifier,
     CAVIARegressor,
@@ -26,6 +27,8 @@ from sklearn_meta import (
     MAMLRegressor,
     PooledClassifier,
     ProtoNetClassifier,
+    R2D2Classifier,
+    R2D2Regressor,
     Task,
 )
 from sklearn_meta.exceptions import SkippedTaskWarning, TaskError
@@ -55,6 +58,10 @@ COUNT_ROWS = [
     HierarchicalClassifier(labels="shared"),
     HierarchicalClassifier(labels="task"),
     HierarchicalRegressor(),
+    R2D2Classifier(labels="shared", **SMALL),
+    R2D2Classifier(labels="task", **SMALL),
+    R2D2Regressor(**SMALL),
+    ALPaCARegressor(**SMALL),
 ]
 RATIOS = [
     ProtoNetClassifier(labels="task", **SMALL),

@@ -11,6 +11,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from sklearn_meta import (
+    ALPaCARegressor,
     CAVIARegressor,
     GuardedMetaClassifier,
     GuardedMetaRegressor,
@@ -21,6 +22,8 @@ from sklearn_meta import (
     PooledClassifier,
     PooledRegressor,
     ProtoNetClassifier,
+    R2D2Classifier,
+    R2D2Regressor,
     Task,
     TaskConformalClassifier,
     TaskConformalRegressor,
@@ -51,6 +54,8 @@ WITH_PRIOR = {
     "maml": quick(MAMLRegressor),
     "cavia": quick(CAVIARegressor),
     "pooled": quick(PooledRegressor),
+    "r2d2": quick(R2D2Regressor),
+    "alpaca": quick(ALPaCARegressor),
     "gaussian": quick(MAMLRegressor, loss="gaussian"),
     "task scaling": quick(MAMLRegressor, scaling="task"),
     "hierarchical": HierarchicalRegressor(),
@@ -60,6 +65,7 @@ WITH_PRIOR = {
     "shared": SHARED,
     "maml classifier": quick(MAMLClassifier, labels="shared"),
     "pooled classifier": quick(PooledClassifier),
+    "r2d2 classifier": quick(R2D2Classifier, labels="shared"),
     "hierarchical classifier": HierarchicalClassifier(labels="shared", max_iter=3),
     "conformal classifier": TaskConformalClassifier(SHARED, **CONFORMAL),
     "pipeline classifier": make_meta_pipeline(SimpleImputer(), StandardScaler(), SHARED),
