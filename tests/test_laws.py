@@ -17,6 +17,7 @@ from sklearn_meta.algorithms import (
     BOIL,
     IMAML,
     MAML,
+    PACOH,
     R2D2,
     ALPaCA,
     DirectRule,
@@ -29,6 +30,7 @@ from sklearn_meta.algorithms import (
     ProtoNet,
     Reptile,
 )
+from sklearn_meta.algorithms.pacoh import Particles
 from sklearn_meta.algorithms.r2d2 import R2D2Regression
 from sklearn_meta.functional import (
     LOSSES,
@@ -139,6 +141,8 @@ ALGORITHMS |= {
     "r2d2-linear": R2D2Regression(*LINEAR),
     "r2d2-gaussian": R2D2Regression(gaussian_nll, GaussianHead()),
     "alpaca": ALPaCA(gaussian_nll),
+    "pacoh-map": PACOH(gaussian_nll, 1, None, 0.1),
+    "pacoh-svgd": PACOH(gaussian_nll, 2, 2, 0.1),
 }
 SGD = torch.optim.SGD
 MOMENTUM = (("momentum", 0.9), ("dampening", 0.9), ("weight_decay", 0.1))
@@ -159,7 +163,9 @@ ALGORITHMS |= ON_ALL_LABELS | {
 WITH_A_PRIOR = [
     name
     for name in ALGORITHMS
-    if not name.startswith(("protonet", "pooled", "finetune-zero", "baseline++", "r2d2", "alpaca"))
+    if not name.startswith(
+        ("protonet", "pooled", "finetune-zero", "baseline++", "r2d2", "alpaca", "pacoh")
+    )
 ]
 BACKBONES = {
     "mlp": ((3,), lambda: MLP((3,), (4, 3), activation="tanh", norm=None)),
@@ -184,8 +190,9 @@ BACKBONES = {
 CLASSES = [name for name, alg in ALGORITHMS.items() if predicts_classes(alg)]
 META = [name for name in ALGORITHMS if not name.startswith("scratch")]
 # in first order the LSTM holds the gradients that it is fed, not its moves: its twin is the judge
-# Reptile's gradient is theta - phi, and iMAML's that of the solved inner problem: their own tests
-NOT_DIFFERENTIATED = ("lstm-first-order", "reptile", "imaml")
+# Reptile's gradient is theta - phi, iMAML's that of the solved inner problem, and that of particles
+# is Stein's: their own tests
+NOT_DIFFERENTIATED = ("lstm-first-order", "reptile", "imaml", "pacoh-svgd")
 DIFFERENTIATED = [name for name in META if not name.startswith(NOT_DIFFERENTIATED)]
 INDUCTIVE = [name for name in BACKBONES if "batch" not in name]
 TRANSDUCTIVE = [name for name in BACKBONES if "batch" in name]
@@ -233,6 +240,9 @@ def draw(algorithm, backbone, sizes):
     with torch.random.fork_rng():
         torch.manual_seed(1)
         f = Backbone(make(), row_shape)
+        if isinstance(alg, PACOH):
+            n = alg.n_networks * alg.n_particles
+            f = Particles([f, *(Backbone(make(), row_shape) for _ in range(n - 1))])
     n_outputs = 3 if predicts_classes(alg) else 2
     theta = {k: p + 0.3 * normal(*p.shape) for k, p in alg.init(f, n_outputs, rng).items()}
     pairs = [(rows(n_s, n_way), rows(n_q, n_way)) for n_way, n_s, n_q in sizes]

@@ -29,6 +29,7 @@ from sklearn_meta.algorithms.maml_plus_plus import (
     MAMLPlusPlusRegressor,
 )
 from sklearn_meta.algorithms.meta_sgd import MetaSGD, MetaSGDClassifier, MetaSGDRegressor
+from sklearn_meta.algorithms.pacoh import PACOH, PACOHRegressor
 from sklearn_meta.algorithms.pooled import Pooled, PooledClassifier, PooledRegressor
 from sklearn_meta.algorithms.proto_maml import ProtoMAML, ProtoMAMLClassifier
 from sklearn_meta.algorithms.protonet import ProtoNet, ProtoNetClassifier
@@ -43,6 +44,7 @@ __all__ = [
     "DKT",
     "IMAML",
     "MAML",
+    "PACOH",
     "R2D2",
     "ALPaCA",
     "ALPaCARegressor",
@@ -73,6 +75,7 @@ __all__ = [
     "MetaSGD",
     "MetaSGDClassifier",
     "MetaSGDRegressor",
+    "PACOHRegressor",
     "Pooled",
     "PooledClassifier",
     "PooledRegressor",
