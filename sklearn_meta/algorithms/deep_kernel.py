@@ -31,7 +31,8 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import combinations_with_replacement
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -39,7 +40,6 @@ from torch import Tensor
 from sklearn_meta.base import MetaClassifier, MetaRegressor
 from sklearn_meta.functional import (
     Params,
-    cholesky,
     classes_present,
     gp_condition,
     gp_covariance,
@@ -50,7 +50,7 @@ from sklearn_meta.functional import (
     spectral_mixture_kernel,
     tanimoto_kernel,
 )
-from sklearn_meta.functional.gaussian_process import output_log_likelihoods
+from sklearn_meta.functional.gaussian_process import output_log_likelihoods, solve
 from sklearn_meta.functional.kernels import squared_distances
 from sklearn_meta.inner import Algorithm, Examples, Network
 from sklearn_meta.inner.algorithm import join
@@ -68,7 +68,10 @@ OWN = (LOG_SCALE, LOG_NOISE, LOG_LENGTH_SCALE)  # what ADKF fits to each task
 PRESENT = "present"
 
 LEAST_NOISE = 1e-6  # of standardised targets
+D = TypeVar("D", bound="DeepKernel")
+
 MAX_ROWS = 5000  # of a support: time grows as their third power, memory as their square
+MAX_NUMBERS = 2**24  # of the covariance of query and support that are computed at once
 TINY = 1e-24
 
 
@@ -221,7 +224,7 @@ class CallableKernel(Kernel):
 class Targets(ABC):
     """What the processes of a task regress, their means, and what predictions are made of them."""
 
-    noise = 0.1  # variance to start from
+    noise: ClassVar[float] = 0.1  # mode that ADKF starts from, as in the official code
 
     def init(self, n_outputs: int, d: int) -> Params:
         """Draw the parameters of the means."""
@@ -251,7 +254,7 @@ class RealTargets(Targets):
     """Targets of a regression: means and log-variances."""
 
     mean: str = "constant"
-    noise = 0.01
+    noise: ClassVar[float] = 0.01
 
     def init(self, n_outputs: int, d: int) -> Params:
         """Start with zeros."""
@@ -336,8 +339,8 @@ class SharedLabels(LocalLabels):
 
 
 @dataclass(frozen=True)
-class DKT(Algorithm):
-    """Patacchiola et al., "Deep Kernel Transfer", NeurIPS 2020, eqs. 3 and 4.
+class DeepKernel(Algorithm, ABC):
+    """Gaussian processes on learned features, conditioned on the support.
 
     Parameters
     ----------
@@ -356,8 +359,7 @@ class DKT(Algorithm):
         """Draw the weights of the features, and start the prior of the processes."""
         d = f.n_features_out
         prior = self.kernel.init(d, generator) | self.targets.init(n_outputs, d)
-        noise = {LOG_NOISE: torch.tensor(self.targets.noise).log()}
-        return f.init(generator) | prior | noise
+        return f.init(generator) | prior | {LOG_NOISE: torch.tensor(0.1).log()}
 
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
         """Condition the processes on the support (eq. 4)."""
@@ -369,7 +371,7 @@ class DKT(Algorithm):
             )
         Z = f(theta, support.X)
         phi, theta = self.targets.present(support), in_float64(theta)
-        rows = Examples(Z.double(), support.y.double(), support.weight.double())
+        rows = as_rows(support._replace(X=Z))
         phi |= self.hyperparameters(theta, phi, rows)
         y = self.targets.residuals(theta, phi, rows.X, rows.y)
         K = self._covariance(theta, phi, rows.X, rows.X)
@@ -379,12 +381,16 @@ class DKT(Algorithm):
     def predict(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:
         """Compute the posterior of the targets of rows, noise included."""
         Z, theta = f(theta, X), in_float64(theta)
-        rows, support = Z.double(), phi["features"].double()
-        K_query = self._covariance(theta, phi, rows, support)
-        K_diag = of_task(phi[LOG_SCALE].exp(), 1) * self.kernel.diagonal(theta | phi, rows)
+        size = max(1, MAX_NUMBERS // phi["weight"].shape[-1])
+        parts = [self._predict(theta, phi, part.double()) for part in Z.split(size, -2)]
+        return torch.cat(parts, -2).to(Z.dtype)
+
+    def _predict(self, theta: Params, phi: Params, Z: Tensor) -> Tensor:
+        K_query = self._covariance(theta, phi, Z, phi["features"].double())
+        K_diag = of_task(phi[LOG_SCALE].exp(), 1) * self.kernel.diagonal(theta | phi, Z)
         mean, variance = gp_predict(phi["factor"], phi["alpha"], K_query, K_diag, phi["weight"])
         variance = variance + of_task(phi[LOG_NOISE].exp(), 1)
-        return self.targets.outputs(theta, phi, rows, mean, variance).to(Z.dtype)
+        return self.targets.outputs(theta, phi, Z, mean, variance)
 
     def covariance(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:
         """Compute the posterior covariance of the targets of rows, noise included."""
@@ -398,16 +404,9 @@ class DKT(Algorithm):
         joint = (covariance + torch.diag_embed(noise)).unsqueeze(-3)
         return joint.expand(*joint.shape[:-3], k, *joint.shape[-2:])
 
-    def objective(self, f: Network, theta: Params, support: Examples, query: Examples) -> Tensor:
-        """Compute -log p(y_S, y_Q) for each row and output (eq. 3)."""
-        Z, rows = self._episode(f, theta, support, query)
-        phi, theta = self.targets.present(rows), in_float64(theta)
-        phi |= self.hyperparameters(theta, phi, rows)
-        loss = -self._log_likelihood(theta, phi, rows) / self._n_targets(phi, rows)
-        return loss.to(Z.dtype)
-
+    @abstractmethod
     def hyperparameters(self, theta: Params, phi: Params, rows: Examples) -> Params:
-        """Return the kernel parameters of each task, here those of theta.
+        """Return the parameters of the kernel and of the noise of each task.
 
         Parameters
         ----------
@@ -424,23 +423,26 @@ class DKT(Algorithm):
             Logarithms of the scale and of the noise, of shape (*B,), and of the length scales, if
             the kernel has any, of shape (*B, 1) or (*B, d).
         """
-        B = rows.weight.shape[:-1]
-        own = {LOG_SCALE: theta[LOG_SCALE], LOG_NOISE: log_noise(theta)}
-        if LOG_LENGTH_SCALE in theta:
-            own[LOG_LENGTH_SCALE] = theta[LOG_LENGTH_SCALE].reshape(-1)
-        return {k: p.expand((*B, *p.shape)) for k, p in own.items()}
 
     def parameters(self, theta: Params, phi: Params) -> Params:
         """Return the scale, the noise and the length scales of the kernel of a task."""
         return {k.removeprefix("prior.log_"): phi[k].exp() for k in OWN if k in phi}
 
-    def with_shared_labels(self) -> DKT:
+    def with_shared_labels(self: D) -> D:
         """Return the algorithm whose prior means are those of the learned shares."""
         return replace(self, targets=SharedLabels())
 
-    def with_new_labels(self) -> DKT:
+    def with_new_labels(self: D) -> D:
         """Return the algorithm for labels of the support, with the learned kernel."""
         return self
+
+    def _of_theta(self, theta: Params, rows: Examples) -> Params:
+        """Return the parameters that theta has for all tasks."""
+        B = rows.weight.shape[:-1]
+        own = {LOG_SCALE: theta[LOG_SCALE], LOG_NOISE: log_noise(theta)}
+        if LOG_LENGTH_SCALE in theta:
+            own[LOG_LENGTH_SCALE] = theta[LOG_LENGTH_SCALE].reshape(-1)
+        return {k: p.expand((*B, *p.shape)) for k, p in own.items()}
 
     def _covariance(self, theta: Params, phi: Params, X: Tensor, Z: Tensor) -> Tensor:
         """Compute the prior covariance a k(x, z)."""
@@ -464,7 +466,7 @@ class DKT(Algorithm):
         """Return the features of support and query, and these rows in float64."""
         parts = [part._replace(X=f(theta, part.X)) for part in (support, query)]
         rows = join(*parts)
-        return rows.X, Examples(*(t.double() for t in rows))
+        return rows.X, as_rows(rows)
 
 
 def in_float64(theta: Params) -> Params:
@@ -477,13 +479,47 @@ def log_noise(theta: Params) -> Tensor:
     return torch.logaddexp(theta[LOG_NOISE], theta[LOG_NOISE].new_tensor(LEAST_NOISE).log())
 
 
+def as_rows(examples: Examples) -> Examples:
+    """Return features and targets in float64, zeros for padding, which then sets no precision."""
+    Z, y, weight = (t.double() for t in examples)
+    absent = (weight == 0).unsqueeze(-1)
+    return Examples(Z.masked_fill(absent, 0.0), y.masked_fill(absent, 0.0), weight)
+
+
 def of_task(value: Tensor, n_axes: int) -> Tensor:
     """Append axes to one value for each task."""
     return value.reshape(*value.shape, *[1] * n_axes)
 
 
 @dataclass(frozen=True)
-class ADKF(DKT):
+class DKT(DeepKernel):
+    """Patacchiola et al., "Deep Kernel Transfer", NeurIPS 2020, eqs. 3 and 4; tasks share a kernel.
+
+    Parameters
+    ----------
+    criterion : callable
+        The task loss, by which validation tasks are judged.
+    kernel : Kernel
+        The kernel of the features.
+    targets : Targets
+        What the processes regress.
+    """
+
+    def objective(self, f: Network, theta: Params, support: Examples, query: Examples) -> Tensor:
+        """Compute -log p(y_S, y_Q) for each row and output (eq. 3)."""
+        Z, rows = self._episode(f, theta, support, query)
+        phi, theta = self.targets.present(rows), in_float64(theta)
+        phi |= self.hyperparameters(theta, phi, rows)
+        loss = -self._log_likelihood(theta, phi, rows) / self._n_targets(phi, rows)
+        return loss.to(Z.dtype)
+
+    def hyperparameters(self, theta: Params, phi: Params, rows: Examples) -> Params:
+        """Return those of theta."""
+        return self._of_theta(theta, rows)
+
+
+@dataclass(frozen=True)
+class ADKF(DeepKernel):
     """Chen et al., "Meta-learning Adaptive Deep Kernel Gaussian Processes", ICLR 2023, eqs. 4 to 8.
 
     The priors of the task's parameters are log-normal, as in the official code: the modes are the
@@ -502,6 +538,7 @@ class ADKF(DKT):
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
         """Draw the weights of the features; length scales are relative to the median heuristic."""
         theta = super().init(f, n_outputs, generator)
+        theta[LOG_NOISE] = torch.tensor(self.targets.noise).log()
         if isinstance(self.kernel, RadialKernel):
             theta[LOG_LENGTH_SCALE] = torch.zeros_like(theta[LOG_LENGTH_SCALE])
         return theta
@@ -521,7 +558,7 @@ class ADKF(DKT):
 
     def hyperparameters(self, theta: Params, phi: Params, rows: Examples) -> Params:
         """Fit the kernel parameters of each task to its support (eq. 5), with their gradients."""
-        prior = super().hyperparameters(theta, phi, rows)
+        prior = self._of_theta(theta, rows)
         modes = [prior[LOG_SCALE], prior[LOG_NOISE]]
         slopes: Slopes
         if isinstance(self.kernel, RadialKernel):
@@ -546,7 +583,7 @@ class ADKF(DKT):
 
 
 WIDTHS = (1.0, 0.25, 0.25)  # standard deviations of log a, log s2 and log l; the first is ours
-MAX_STEPS, LONGEST_STEP, TOLERANCE = 100, 2.0, 1e-8
+MAX_STEPS, LONGEST_STEP, TOLERANCE = 100, 2.0, 1e-6
 
 
 @dataclass(frozen=True)
@@ -604,51 +641,46 @@ class InnerProblem:
         return u, inverse(hessian)
 
     def terms(self, u: Tensor, *, hessian: bool = True) -> tuple[Tensor, Tensor, Tensor]:
-        """Return energy (*B,), gradient (*B, p) and Hessian (*B, p, p), or zeros for the latter."""
+        """Return energy (*B,), gradient (*B, p) and Hessian (*B, p, p), if it is wanted."""
         a, noise = of_task(u[..., 0].exp(), 2), u[..., 1].exp().unsqueeze(-1)
-        with_length = u.shape[-1] == 3
-        squares = self.squares * of_task((-2 * u[..., 2]).exp(), 2) if with_length else self.squares
+        has_length = u.shape[-1] == 3
+        squares = self.squares * of_task((-2 * u[..., 2]).exp(), 2) if has_length else self.squares
         absent = self.weight == 0
         w = torch.where(absent, 1.0, self.weight)
-        hidden = absent.unsqueeze(-1) | absent.unsqueeze(-2)
-        K = [(a * k).masked_fill(hidden, 0.0) for k in self.slopes(squares)]
-        noises = torch.where(absent, 0.0, noise / w)
-        first = [K[0], torch.diag_embed(noises), *K[1:2]]  # S_i
-        c, C = self.shares.unsqueeze(-2), self.shares.sum(-1)
+        v = noise / w
+        K = [a * k for k in self.slopes(squares)]
+        first = [K[0], torch.diag_embed(v), *K[1:2]]  # S_i
         Y = self.y.masked_fill(absent.unsqueeze(-1), 0.0)
-        L = cholesky(K[0] + torch.diag_embed(noises + absent.to(noises)))
-        P = torch.cholesky_inverse(L)
-        A = P @ Y
+        fit, log_det, P, A = solve(K[0], Y, v, absent)
+        c, C = self.shares.unsqueeze(-2), self.shares.sum(-1)
         W = of_task(C, 2) * P - (A * c) @ A.mT
-        scaled = (u - self.modes) / torch.tensor(WIDTHS[: u.shape[-1]]).to(u)
+        widths = u.new_tensor(WIDTHS[: u.shape[-1]])
+        z = (u - self.modes) / widths
         # of w equal rows, see `log_marginal_likelihood`; constants are left out
-        extra = C * torch.where(absent, 0.0, w - 1).sum(-1)
-        log_det = 2 * L.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        fit = ((A * Y).sum(-2) * self.shares).sum(-1)
-        energy = 0.5 * (fit + C * log_det + extra * u[..., 1] + scaled.square().sum(-1))
-        gradient = 0.5 * torch.stack([(W * S).sum((-2, -1)) for S in first], -1)
-        precision = torch.tensor(WIDTHS[: u.shape[-1]]).to(u).pow(-2)
-        gradient = gradient + (u - self.modes) * precision
-        gradient[..., 1] += 0.5 * extra
+        copies = C * (w - 1).sum(-1)
+        energy = (fit * self.shares).sum(-1) + C * log_det + copies * u[..., 1] + z.square().sum(-1)
+        slopes = [(W * S).sum((-2, -1)) for S in first]
+        slopes[1] = slopes[1] + copies
+        gradient = torch.stack(slopes, -1) / 2 + z / widths
         if not hessian:
-            return energy, gradient, gradient
+            return energy / 2, gradient, gradient
         B = [S @ A for S in first]
-        T = [P @ S for S in first]
         PB = [P @ b for b in B]
+        T = [P @ first[0], P * v.unsqueeze(-2), *(P @ S for S in first[2:])]  # P S_i
         # S_ij: of the scale with itself and the length scale, of the noise, of the length scale
-        second = {(0, 0): first[0], (1, 1): first[1]}
-        if with_length:
-            second |= {(0, 2): first[2], (2, 2): K[2]}
-        p = len(first)
-        H = torch.zeros(*u.shape, p, dtype=u.dtype, device=u.device)
-        for i in range(p):
-            for j in range(i, p):
-                value = -0.5 * C * (T[i] * T[j].mT).sum((-2, -1))
-                value = value + ((B[i] * PB[j]).sum(-2) * self.shares).sum(-1)
-                if (i, j) in second:
-                    value = value + 0.5 * (W * second[i, j]).sum((-2, -1))
-                H[..., i, j] = H[..., j, i] = value
-        return energy, gradient, H + torch.diag_embed(precision)
+        second = {(0, 0): K[0], (1, 1): first[1]}
+        if has_length:
+            second |= {(0, 2): K[1], (2, 2): K[2]}
+        H = torch.diag_embed(widths.pow(-2).expand(u.shape)).clone()
+        for i, j in combinations_with_replacement(range(u.shape[-1]), 2):
+            value = ((B[i] * PB[j]).sum(-2) * self.shares).sum(-1)
+            value = value - 0.5 * C * (T[i] * T[j].mT).sum((-2, -1))
+            if (i, j) in second:
+                value = value + 0.5 * (W * second[i, j]).sum((-2, -1))
+            H[..., i, j] += value
+            if i != j:
+                H[..., j, i] += value
+        return energy / 2, gradient, H
 
 
 TENSORS = ("squares", "y", "weight", "shares", "modes")
@@ -736,7 +768,7 @@ def adapt() -> Any:
 def kernel_lr() -> Any:
     """Declare the learning rate of the prior."""
     return param(
-        1e-2,
+        0.03,
         real(0, open_left=True),
         "training",
         "Learning rate of kernel, mean and noise; `meta_lr` is that of the network.",
@@ -744,7 +776,11 @@ def kernel_lr() -> Any:
 
 
 def make_kernel(
-    kernel: str | Callable[[Tensor, Tensor], Tensor], ard: bool, n_components: int
+    kernel: str | Callable[[Tensor, Tensor], Tensor],
+    ard: bool,
+    n_components: int,
+    backbone: Any,
+    scaling: str | None,
 ) -> Kernel:
     """Make the kernel that the parameters describe."""
     if not isinstance(kernel, str):
@@ -753,23 +789,18 @@ def make_kernel(
         return RadialKernel(kernel, bool(ard))
     if kernel == "linear":
         return LinearKernel(bool(ard))
-    return SpectralKernel(int(n_components)) if kernel == "spectral" else TanimotoKernel()
-
-
-ALGORITHMS = {"none": DKT, "hyperparameters": ADKF}
-
-
-def check_counts(
-    owner: str, kernel: Any, backbone: Any, scaling: str | None, unscaled: str
-) -> None:
-    """Raise a ValueError if the Tanimoto kernel would see anything but counts."""
-    is_scaled = scaling in ("pooled", "task")
-    is_changed = is_scaled or not (isinstance(backbone, str) and backbone == "identity")
-    if isinstance(kernel, str) and kernel == "tanimoto" and is_changed:
+    if kernel == "spectral":
+        return SpectralKernel(int(n_components))
+    is_raw = isinstance(backbone, str) and backbone == "identity" and scaling in ("targets", None)
+    if not is_raw:
         raise ValueError(
-            f"{owner}(kernel='tanimoto') compares counts as they are. Set backbone='identity' and "
-            f"scaling={unscaled}."
+            "kernel='tanimoto' compares counts as they are: set backbone='identity' and "
+            "scaling='targets'."
         )
+    return TanimotoKernel()
+
+
+ALGORITHMS: dict[str, type[DeepKernel]] = {"none": DKT, "hyperparameters": ADKF}
 
 
 @describe
@@ -832,16 +863,10 @@ class DeepKernelRegressor(MetaRegressor):
         kw_only=True,
     )
 
-    def make_algorithm(self) -> DKT:
+    def make_algorithm(self) -> DeepKernel:
         """Make the algorithm that the parameters describe."""
-        kernel = make_kernel(self.kernel, self.ard, self.n_components)
+        kernel = make_kernel(self.kernel, self.ard, self.n_components, self.backbone, self.scaling)
         return ALGORITHMS[self.adapt](self.make_loss(), kernel, RealTargets(self.mean))
-
-    def check_parameters(self, *, device: bool = True) -> None:
-        """Check the values of all parameters."""
-        super().check_parameters(device=device)
-        name = type(self).__name__
-        check_counts(name, self.kernel, self.backbone, self.scaling, "'targets'")
 
     @property
     def learning_rates(self) -> dict[str, float]:
@@ -889,15 +914,10 @@ class DeepKernelClassifier(MetaClassifier):
     adapt: str = adapt()
     kernel_lr: float = kernel_lr()
 
-    def make_algorithm(self) -> DKT:
+    def make_algorithm(self) -> DeepKernel:
         """Make the algorithm that the parameters describe."""
-        kernel = make_kernel(self.kernel, self.ard, self.n_components)
+        kernel = make_kernel(self.kernel, self.ard, self.n_components, self.backbone, self.scaling)
         return ALGORITHMS[self.adapt](self.make_loss(), kernel, LocalLabels())
-
-    def check_parameters(self, *, device: bool = True) -> None:
-        """Check the values of all parameters."""
-        super().check_parameters(device=device)
-        check_counts(type(self).__name__, self.kernel, self.backbone, self.scaling, "None")
 
     @property
     def learning_rates(self) -> dict[str, float]:

@@ -13,6 +13,7 @@ Everything is computed in float64: in float32, factors of hundreds of similar ro
 from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -112,15 +113,74 @@ def log_marginal_likelihood(K: Tensor, y: Tensor, noise: Tensor | float, weight:
 
 def output_log_likelihoods(K: Tensor, y: Tensor, noise: Tensor | float, weight: Tensor) -> Tensor:
     """Compute log p of each output, (*B, k), in float64; see :func:`log_marginal_likelihood`."""
-    S, residuals, log_noise, w = _observed(K, y, noise, weight)
-    L = cholesky(S)
-    squares = torch.linalg.solve_triangular(L, residuals, upper=False).square().sum(-2)
-    log_det = 2 * L.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    rows = _observed(y, noise, weight)
+    squares, log_det, _, _ = solve(K, rows.y, rows.variance, rows.absent)
     # w equal observations have the density of their mean, of variance noise / w, times a constant
-    present = (w > 0).to(w)
-    copies = (w - present) * (LOG_2PI + log_noise) + torch.where(w > 0, w, 1.0).log()
-    constant = log_det + (present * LOG_2PI + copies).sum(-1)
-    return -0.5 * (squares + constant.unsqueeze(-1))
+    constant = LOG_2PI * weight.double().sum(-1) + rows.weight.log().sum(-1)
+    constant = constant + (rows.weight - 1).sum(-1) * rows.noise.log()
+    return -0.5 * (squares + (log_det + constant).unsqueeze(-1))
+
+
+class _Solve(torch.autograd.Function):
+    """A linear system with S = K + diag(v), whose derivatives need products alone."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, K: Tensor, y: Tensor, variance: Tensor, absent: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Factor S, with rows of the identity for padding."""
+        L = cholesky(_covariance(K, variance, absent))
+        P = torch.cholesky_inverse(L)
+        P.diagonal(dim1=-2, dim2=-1).masked_fill_(absent, 0.0)  # padding has no derivatives
+        A = P @ y
+        ctx.save_for_backward(P, A)
+        ctx.set_materialize_grads(False)
+        return (y * A).sum(-2), 2 * L.diagonal(dim1=-2, dim2=-1).log().sum(-1), P, A
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor | None) -> tuple[Tensor | None, ...]:
+        """Multiply by P and A, which are outputs, so that it can be differentiated again."""
+        P, A = ctx.saved_tensors
+        of_squares, of_log_det, of_P, of_A = upstream
+        of_S, of_y = [], []
+        if of_log_det is not None:
+            of_S.append(of_log_det[..., None, None] * P)
+        if of_squares is not None:
+            scaled = A * of_squares.unsqueeze(-2)
+            of_S.append(-_outer(scaled, A))
+            of_y.append(2 * scaled)
+        if of_P is not None:
+            of_S.append(-(P @ of_P @ P))
+        if of_A is not None:
+            of_S.append(-_outer(P @ of_A, A))
+            of_y.append(P @ of_A)
+        if not of_S:
+            return None, None, None, None
+        total = sum(of_S[1:], of_S[0])
+        return total, sum(of_y[1:], of_y[0]) if of_y else None, total.diagonal(0, -2, -1), None
+
+
+def _outer(A: Tensor, B: Tensor) -> Tensor:
+    """Compute A B', in a tenth of the time where both are vectors."""
+    return A * B.mT if A.shape[-1] == 1 else A @ B.mT
+
+
+def solve(
+    K: Tensor, y: Tensor, variance: Tensor, absent: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return y' A (*B, k), log |S| (*B,), P = S^-1 and A = P y for S = K + diag(variance).
+
+    Rows of padding, `absent` (*B, n), are zero in P and A, and do not count in log |S|.
+    """
+    result: tuple[Tensor, Tensor, Tensor, Tensor] = _Solve.apply(K.double(), y, variance, absent)
+    return result
+
+
+def _covariance(K: Tensor, variance: Tensor, absent: Tensor) -> Tensor:
+    """Return K + diag(variance), with rows of the identity for padding."""
+    S = K.masked_fill(absent.unsqueeze(-1) | absent.unsqueeze(-2), 0.0)
+    S.diagonal(dim1=-2, dim2=-1).add_(torch.where(absent, 1.0, variance))
+    return S
 
 
 def gp_condition(
@@ -154,9 +214,9 @@ def gp_condition(
     >>> round(alpha.item(), 4)
     0.5
     """
-    S, residuals, _, _ = _observed(K, y, noise, weight)
-    L = cholesky(S)
-    return L, torch.cholesky_solve(residuals, L)
+    rows = _observed(y, noise, weight)
+    L = cholesky(_covariance(K.double(), rows.variance, rows.absent))
+    return L, torch.cholesky_solve(rows.y, L)
 
 
 def gp_predict(
@@ -276,20 +336,23 @@ def gp_posterior(
     return gp_predict(L, alpha, K_query, K_diag, weight)
 
 
-def _observed(
-    K: Tensor, y: Tensor, noise: Tensor | float, weight: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the covariance of the targets, targets, log-noise (*B, 1) and weights in float64.
+class _Rows(NamedTuple):
+    """Targets and their noise, in float64."""
 
-    A row of padding has variance 1, no covariance, and target 0.
-    """
-    w = weight.double()
-    absent = w == 0
-    variance = torch.as_tensor(noise, dtype=torch.float64, device=w.device).unsqueeze(-1)
-    diagonal = torch.where(absent, 1.0, variance / torch.where(absent, 1.0, w))
-    K = K.double().masked_fill(absent.unsqueeze(-1) | absent.unsqueeze(-2), 0.0)
+    y: Tensor  # (*B, n, k), 0 for padding
+    noise: Tensor  # () or (*B,)
+    variance: Tensor  # (*B, n), noise / w
+    weight: Tensor  # (*B, n), 1 for padding
+    absent: Tensor  # (*B, n), what is padding
+
+
+def _observed(y: Tensor, noise: Tensor | float, weight: Tensor) -> _Rows:
+    """Return the rows of a support."""
+    absent = weight == 0
+    w = weight.double().masked_fill(absent, 1.0)
+    noise = torch.as_tensor(noise, dtype=torch.float64, device=w.device)
     residuals = y.double().masked_fill(absent.unsqueeze(-1), 0.0)
-    return K + torch.diag_embed(diagonal), residuals, variance.log(), w
+    return _Rows(residuals, noise, noise.unsqueeze(-1) / w, w, absent)
 
 
 def _among_present(K_query: Tensor, weight: Tensor) -> Tensor:

@@ -18,6 +18,8 @@ from sklearn_meta import (
     ANILClassifier,
     BaselinePlusPlusClassifier,
     CAVIARegressor,
+    DeepKernelClassifier,
+    DeepKernelRegressor,
     FineTuneClassifier,
     FineTuneRegressor,
     HierarchicalClassifier,
@@ -62,6 +64,9 @@ COUNT_ROWS = [
     R2D2Classifier(labels="task", **SMALL),
     R2D2Regressor(**SMALL),
     ALPaCARegressor(**SMALL),
+    DeepKernelRegressor(**SMALL),
+    DeepKernelRegressor(adapt="hyperparameters", **SMALL),
+    DeepKernelClassifier(labels="task", **SMALL),
 ]
 RATIOS = [
     ProtoNetClassifier(labels="task", **SMALL),

@@ -13,6 +13,8 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from sklearn_meta import (
     ALPaCARegressor,
     CAVIARegressor,
+    DeepKernelClassifier,
+    DeepKernelRegressor,
     GuardedMetaClassifier,
     GuardedMetaRegressor,
     HierarchicalClassifier,
@@ -56,6 +58,8 @@ WITH_PRIOR = {
     "pooled": quick(PooledRegressor),
     "r2d2": quick(R2D2Regressor),
     "alpaca": quick(ALPaCARegressor),
+    "deep kernel": quick(DeepKernelRegressor),
+    "deep kernel classifier": quick(DeepKernelClassifier, labels="shared", adapt="hyperparameters"),
     "gaussian": quick(MAMLRegressor, loss="gaussian"),
     "task scaling": quick(MAMLRegressor, scaling="task"),
     "hierarchical": HierarchicalRegressor(),
