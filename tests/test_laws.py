@@ -175,13 +175,11 @@ ALGORITHMS |= ON_ALL_LABELS | {
 }
 # those whose start is a prior that is worked out elsewhere: a network of theta, or the prototypes;
 # the pooled ones take no steps, and zeros or directions are the start of the other two
+IN_CLOSED_FORM = ("protonet", "dkt", "adkf", "r2d2", "alpaca", "pacoh")
 WITH_A_PRIOR = [
     name
     for name in ALGORITHMS
-    if not name.startswith(
-        ("protonet", "dkt", "adkf", "r2d2", "alpaca", "pacoh")
-        + ("pooled", "finetune-zero", "baseline++")
-    )
+    if not name.startswith((*IN_CLOSED_FORM, "pooled", "finetune-zero", "baseline++"))
 ]
 BACKBONES = {
     "mlp": ((3,), lambda: MLP((3,), (4, 3), activation="tanh", norm=None)),
@@ -206,8 +204,8 @@ BACKBONES = {
 CLASSES = [name for name, alg in ALGORITHMS.items() if predicts_classes(alg)]
 META = [name for name in ALGORITHMS if not name.startswith("scratch")]
 # in first order the LSTM holds the gradients that it is fed, not its moves: its twin is the judge
-# Reptile's gradient is theta - phi, that of particles is Stein's, and those of iMAML and ADKF are of
-# the solved inner problem, whose rounding errors need longer steps: their own tests
+# Reptile's gradient is theta - phi, that of particles Stein's, and those of iMAML and ADKF are of the
+# solved inner problem, whose rounding errors need longer steps: their own tests
 NOT_DIFFERENTIATED = ("lstm-first-order", "reptile", "pacoh-svgd", "imaml", "adkf")
 DIFFERENTIATED = [name for name in META if not name.startswith(NOT_DIFFERENTIATED)]
 INDUCTIVE = [name for name in BACKBONES if "batch" not in name]
