@@ -204,8 +204,8 @@ BACKBONES = {
 CLASSES = [name for name, alg in ALGORITHMS.items() if predicts_classes(alg)]
 META = [name for name in ALGORITHMS if not name.startswith("scratch")]
 # in first order the LSTM holds the gradients that it is fed, not its moves: its twin is the judge
-# Reptile's gradient is theta - phi, that of particles Stein's, and those of iMAML and ADKF are of the
-# solved inner problem, whose rounding errors need longer steps: their own tests
+# Reptile's gradient is theta - phi, that of particles Stein's, and those of iMAML and ADKF are of
+# the solved inner problem, whose rounding errors need longer steps: their own tests
 NOT_DIFFERENTIATED = ("lstm-first-order", "reptile", "pacoh-svgd", "imaml", "adkf")
 DIFFERENTIATED = [name for name in META if not name.startswith(NOT_DIFFERENTIATED)]
 INDUCTIVE = [name for name in BACKBONES if "batch" not in name]

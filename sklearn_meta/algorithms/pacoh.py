@@ -309,7 +309,7 @@ class PACOHRegressor(MetaRegressor):
         2, integer(1), "structural", "Length of the features that the deep kernel compares."
     )
     prior_weight: float = param(
-        0.01,
+        0.001,
         real(0),
         "training",
         """Weight of the hyper-prior, and of the repulsion of particles, for each task. The bound
