@@ -172,7 +172,7 @@ class PACOH(Algorithm):
 
     def objective(self, f: Network, theta: Params, support: Examples, query: Examples) -> Tensor:
         """Compute -ln Q* of the rows of each task, whose gradient is Stein's."""
-        theta, repulsion = stein(theta)
+        theta, repulsion = stein(theta, self.n_particles)
         rows = join(support, query)
         mean, latent = self._embed(f, theta, rows.X)
         K = self._covariance(theta, latent, latent)
@@ -207,7 +207,7 @@ class PACOH(Algorithm):
         return weight.unsqueeze(-2).expand(*weight.shape[:-1], self.n_particles, -1)
 
 
-def stein(theta: Params) -> tuple[Params, Tensor]:
+def stein(theta: Params, n_particles: int) -> tuple[Params, Tensor]:
     """Return particles whose gradient is Stein's, and a repulsion of value zero for each.
 
     The kernel is exp(-|theta_p - theta_q|^2 / (2 h)), with h such that the median distance of two
@@ -219,7 +219,9 @@ def stein(theta: Params) -> tuple[Params, Tensor]:
     Parameters
     ----------
     theta : dict of Tensor of shape (P, ...) or (r P, ...)
-        Particles, P of the last tensor; one may have several entries of another, side by side.
+        Particles; one may have several entries of a tensor, side by side.
+    n_particles : int
+        Number P of particles.
 
     Returns
     -------
@@ -233,12 +235,12 @@ def stein(theta: Params) -> tuple[Params, Tensor]:
     >>> import torch
     >>> from sklearn_meta.algorithms.pacoh import stein
     >>> theta = {"w": torch.tensor([1.0, 2.0], requires_grad=True)}
-    >>> same, repulsion = stein(theta)
+    >>> same, repulsion = stein(theta, 2)
     >>> loss = (same["w"].square() + repulsion).mean()  # w moves to 0, and the two apart
     >>> torch.autograd.grad(loss, theta["w"])[0]
     tensor([2.0329, 1.9671])
     """
-    P = len(theta[next(reversed(theta))])
+    P = n_particles
     flat = torch.cat([p.reshape(P, -1) for p in theta.values()], -1)
     fixed = flat.detach()
     squares = (flat.unsqueeze(1) - fixed).square().sum(-1)
@@ -248,7 +250,7 @@ def stein(theta: Params) -> tuple[Params, Tensor]:
     K = (-squares / (2 * h)).exp()
     mixed = K.detach() @ flat
     sizes = [p.numel() // P for p in theta.values()]
-    parts = (fixed + mixed - mixed.detach()).split(sizes, -1)
+    parts = (fixed + (mixed - mixed.detach())).split(sizes, -1)  # no rounding errors
     same = {k: part.reshape(p.shape) for (k, p), part in zip(theta.items(), parts, strict=True)}
     return same, K.sum(-1) - K.sum(-1).detach()
 
@@ -306,7 +308,7 @@ class PACOHRegressor(MetaRegressor):
         the inputs themselves ("rbf").""",
     )
     latent_dim: int = param(
-        2, integer(1), "structural", "Length of the features that the deep kernel compares."
+        8, integer(1), "structural", "Length of the features that the deep kernel compares."
     )
     prior_weight: float = param(
         0.001,

@@ -99,7 +99,7 @@ def test_the_update_of_particles_is_that_of_a_loop(n_particles):
             expected -= w * k * (flat[p] - flat[q]) / h  # d_q k(theta_q, theta_p) from it
         mine = [g.reshape(n_particles, -1)[p] for g in actual]
         torch.testing.assert_close(torch.cat(mine), expected / n_particles, rtol=1e-8, atol=1e-10)
-    assert names == list(stein(theta)[0])
+    assert names == list(stein(theta, n_particles)[0])
 
 
 def test_the_objective_is_the_density_of_the_hyper_posterior():
