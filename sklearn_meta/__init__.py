@@ -2,6 +2,7 @@
 
 from sklearn_meta._version import __version__
 from sklearn_meta.algorithms import (
+    ALPaCARegressor,
     ANILClassifier,
     ANILRegressor,
     BaselinePlusPlusClassifier,
@@ -22,10 +23,13 @@ from sklearn_meta.algorithms import (
     MAMLRegressor,
     MetaSGDClassifier,
     MetaSGDRegressor,
+    PACOHRegressor,
     PooledClassifier,
     PooledRegressor,
     ProtoMAMLClassifier,
     ProtoNetClassifier,
+    R2D2Classifier,
+    R2D2Regressor,
     ReptileClassifier,
     ReptileRegressor,
 )
@@ -52,6 +56,7 @@ from sklearn_meta.tasks import (
 )
 
 __all__ = [
+    "ALPaCARegressor",
     "ANILClassifier",
     "ANILRegressor",
     "BOILClassifier",
@@ -81,10 +86,13 @@ __all__ = [
     "MetaSGDRegressor",
     "NewLabelsWarning",
     "NotMetaFittedError",
+    "PACOHRegressor",
     "PooledClassifier",
     "PooledRegressor",
     "ProtoMAMLClassifier",
     "ProtoNetClassifier",
+    "R2D2Classifier",
+    "R2D2Regressor",
     "ReptileClassifier",
     "ReptileRegressor",
     "SaveError",

@@ -19,6 +19,9 @@ from sklearn_meta.algorithms import (
     DKT,
     IMAML,
     MAML,
+    PACOH,
+    R2D2,
+    ALPaCA,
     DirectRule,
     GatedRule,
     LSTMMetaLearner,
@@ -36,6 +39,8 @@ from sklearn_meta.algorithms.deep_kernel import (
     RealTargets,
     SpectralKernel,
 )
+from sklearn_meta.algorithms.pacoh import Particles
+from sklearn_meta.algorithms.r2d2 import R2D2Regression
 from sklearn_meta.functional import (
     LOSSES,
     absolute_error,
@@ -141,6 +146,12 @@ ALGORITHMS |= {
     "imaml-linear": IMAML(*LINEAR, 1.0, 0.1, 3, 3),
 }
 ALGORITHMS |= {
+    "r2d2-labels": R2D2(cross_entropy, ZeroHead()),
+    "r2d2-linear": R2D2Regression(*LINEAR),
+    "r2d2-gaussian": R2D2Regression(gaussian_nll, GaussianHead()),
+    "alpaca": ALPaCA(gaussian_nll),
+    "pacoh-map": PACOH(gaussian_nll, 1, None, 0.1),
+    "pacoh-svgd": PACOH(gaussian_nll, 2, 2, 0.1),
     "dkt-rbf": DKT(gaussian_nll, RadialKernel("rbf", True), RealTargets("linear")),
     "dkt-spectral": DKT(gaussian_nll, SpectralKernel(2), RealTargets()),
     "dkt-linear": DKT(gaussian_nll, LinearKernel(True), RealTargets("linear")),
@@ -164,10 +175,11 @@ ALGORITHMS |= ON_ALL_LABELS | {
 }
 # those whose start is a prior that is worked out elsewhere: a network of theta, or the prototypes;
 # the pooled ones take no steps, and zeros or directions are the start of the other two
+IN_CLOSED_FORM = ("protonet", "dkt", "adkf", "r2d2", "alpaca", "pacoh")
 WITH_A_PRIOR = [
     name
     for name in ALGORITHMS
-    if not name.startswith(("protonet", "dkt", "adkf", "pooled", "finetune-zero", "baseline++"))
+    if not name.startswith((*IN_CLOSED_FORM, "pooled", "finetune-zero", "baseline++"))
 ]
 BACKBONES = {
     "mlp": ((3,), lambda: MLP((3,), (4, 3), activation="tanh", norm=None)),
@@ -192,9 +204,9 @@ BACKBONES = {
 CLASSES = [name for name, alg in ALGORITHMS.items() if predicts_classes(alg)]
 META = [name for name in ALGORITHMS if not name.startswith("scratch")]
 # in first order the LSTM holds the gradients that it is fed, not its moves: its twin is the judge
-# Reptile's gradient is theta - phi, and those of iMAML and ADKF are of the solved inner problem,
-# whose rounding errors need longer steps: their own tests
-NOT_DIFFERENTIATED = ("lstm-first-order", "reptile", "imaml", "adkf")
+# Reptile's gradient is theta - phi, that of particles Stein's, and those of iMAML and ADKF are of
+# the solved inner problem, whose rounding errors need longer steps: their own tests
+NOT_DIFFERENTIATED = ("lstm-first-order", "reptile", "pacoh-svgd", "imaml", "adkf")
 DIFFERENTIATED = [name for name in META if not name.startswith(NOT_DIFFERENTIATED)]
 INDUCTIVE = [name for name in BACKBONES if "batch" not in name]
 TRANSDUCTIVE = [name for name in BACKBONES if "batch" in name]
@@ -248,6 +260,9 @@ def draw(algorithm, backbone, sizes):
     with torch.random.fork_rng():
         torch.manual_seed(1)
         f = Backbone(make(), row_shape)
+        if isinstance(alg, PACOH):
+            n = alg.n_networks * alg.n_particles
+            f = Particles([f, *(Backbone(make(), row_shape) for _ in range(n - 1))])
     n_outputs = 3 if predicts_classes(alg) else 2
     theta = {k: p + 0.3 * normal(*p.shape) for k, p in alg.init(f, n_outputs, rng).items()}
     pairs = [(rows(n_s, n_way), rows(n_q, n_way)) for n_way, n_s, n_q in sizes]

@@ -1,5 +1,6 @@
 """The algorithms, one file each: the equation, and the estimators."""
 
+from sklearn_meta.algorithms.alpaca import ALPaCA, ALPaCARegressor
 from sklearn_meta.algorithms.anil import ANIL, ANILClassifier, ANILRegressor
 from sklearn_meta.algorithms.baseline_plus_plus import BaselinePlusPlusClassifier
 from sklearn_meta.algorithms.boil import BOIL, BOILClassifier, BOILRegressor
@@ -28,9 +29,11 @@ from sklearn_meta.algorithms.maml_plus_plus import (
     MAMLPlusPlusRegressor,
 )
 from sklearn_meta.algorithms.meta_sgd import MetaSGD, MetaSGDClassifier, MetaSGDRegressor
+from sklearn_meta.algorithms.pacoh import PACOH, PACOHRegressor
 from sklearn_meta.algorithms.pooled import Pooled, PooledClassifier, PooledRegressor
 from sklearn_meta.algorithms.proto_maml import ProtoMAML, ProtoMAMLClassifier
 from sklearn_meta.algorithms.protonet import ProtoNet, ProtoNetClassifier
+from sklearn_meta.algorithms.r2d2 import R2D2, R2D2Classifier, R2D2Regressor
 from sklearn_meta.algorithms.reptile import Reptile, ReptileClassifier, ReptileRegressor
 
 __all__ = [
@@ -41,6 +44,10 @@ __all__ = [
     "DKT",
     "IMAML",
     "MAML",
+    "PACOH",
+    "R2D2",
+    "ALPaCA",
+    "ALPaCARegressor",
     "ANILClassifier",
     "ANILRegressor",
     "BOILClassifier",
@@ -68,6 +75,7 @@ __all__ = [
     "MetaSGD",
     "MetaSGDClassifier",
     "MetaSGDRegressor",
+    "PACOHRegressor",
     "Pooled",
     "PooledClassifier",
     "PooledRegressor",
@@ -75,6 +83,8 @@ __all__ = [
     "ProtoMAMLClassifier",
     "ProtoNet",
     "ProtoNetClassifier",
+    "R2D2Classifier",
+    "R2D2Regressor",
     "Reptile",
     "ReptileClassifier",
     "ReptileRegressor",

@@ -47,6 +47,7 @@ from sklearn_meta.functional.prototypes import (
     prototypes,
     squared_euclidean,
 )
+from sklearn_meta.functional.ridge import ridge
 
 __all__ = [
     "LOSSES",
@@ -88,6 +89,7 @@ __all__ = [
     "preprocess",
     "prototypes",
     "rbf_kernel",
+    "ridge",
     "spectral_mixture_kernel",
     "squared_error",
     "squared_euclidean",
