@@ -32,6 +32,7 @@ from sklearn_meta.functional.prototypes import (
     prototypes,
     squared_euclidean,
 )
+from sklearn_meta.functional.ridge import ridge
 
 __all__ = [
     "LOSSES",
@@ -64,6 +65,7 @@ __all__ = [
     "posterior_shares",
     "preprocess",
     "prototypes",
+    "ridge",
     "squared_error",
     "squared_euclidean",
     "subtract",
