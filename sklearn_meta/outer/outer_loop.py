@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +29,13 @@ from sklearn_meta.outer.callbacks import MetaHistory
 from sklearn_meta.outer.checkpoint import Checkpoint, hash_of_run, open_folder
 from sklearn_meta.outer.class_weights import ClassWeights, class_weights_of_prior
 from sklearn_meta.outer.compiled import CompiledGradient
-from sklearn_meta.outer.episodes import EpisodeSize, TaskEpisodes, check_enough_rows
+from sklearn_meta.outer.episodes import (
+    TASK_SAMPLING,
+    EpisodeSize,
+    EpisodeSource,
+    TaskEpisodes,
+    check_enough_rows,
+)
 from sklearn_meta.outer.labels import LabelSpace
 from sklearn_meta.outer.memory import MemoryEstimate, MemoryPlan, free_bytes, out_of_memory
 from sklearn_meta.outer.objective import EpisodicModule, HalfNetwork
@@ -40,6 +47,7 @@ from sklearn_meta.outer.training_data import (
     TrainingBatches,
     TrainingData,
     TrainingTasks,
+    TuningBatches,
     ValidationBatches,
     open_validation,
 )
@@ -106,6 +114,13 @@ class OuterLoop(BaseEstimator, ABC):
         normalisation for either name. "batch" normalises by the rows of the task at hand, as the
         papers do: predictions then depend on which rows are predicted together.""",
     )
+    dropout: float = param(
+        0.0,
+        Constraint(lambda p: real(0, 1).allows(p) and p < 1, "a float in the range [0, 1)", "float"),
+        "training",
+        """Share of the activations of each hidden layer of the "mlp" that an iteration of `meta_fit`
+        sets to zero, at random. `fit` and `predict` use all of them.""",
+    )
     scaling: str | None = param(
         "pooled",
         option(*SCALINGS, None),
@@ -131,6 +146,14 @@ class OuterLoop(BaseEstimator, ABC):
         option(*SCHEDULES),
         "training",
         """Schedule of `meta_lr`. "cosine" and "linear" lower it to zero at the last iteration.""",
+    )
+    task_sampling: str = param(
+        "uniform",
+        option(*TASK_SAMPLING),
+        "training",
+        """How often a task is drawn: "uniform" draws all tasks equally often, "sqrt" in proportion
+        to the square root of its number of rows, and "rows" to this number. A distribution of tasks
+        draws in its own way.""",
     )
     max_meta_iter: int = param(
         1000,
@@ -268,6 +291,8 @@ class OuterLoop(BaseEstimator, ABC):
     default_optimizer: ClassVar[type[torch.optim.Optimizer]] = torch.optim.Adam
     # whether meta-training takes the same label in two tasks for the same class
     shared_labels: ClassVar[bool] = False
+    joins_pool: ClassVar[bool] = False  # whether it does so in the tasks of a pool
+    always_holds_out: ClassVar[bool] = False  # tasks for validation, not only of shared labels
 
     @property
     @abstractmethod
@@ -328,7 +353,23 @@ class OuterLoop(BaseEstimator, ABC):
             hidden_layer_sizes=self.hidden_layer_sizes,
             activation=self.activation,
             norm=self.norm,
+            dropout=self.dropout,
         )
+
+    def training_episodes(self, source: EpisodeSource) -> EpisodeSize:
+        """Return the size of the episodes of meta-training.
+
+        Parameters
+        ----------
+        source : EpisodeSource
+            Where they are drawn, with a size that is that of validation, too.
+
+        Returns
+        -------
+        EpisodeSize
+            By default the same.
+        """
+        return source.size
 
     def has_fixed_n_way(self) -> bool:
         """Return whether the output layer limits the number of classes.
@@ -497,9 +538,12 @@ class OuterLoop(BaseEstimator, ABC):
         if self.unusable == "skip":
             training = training.keep(self._check_of_tasks(size, labels, shared_labels))
         held_out: Sequence[Task] = ()
-        if shared_labels and validation_tasks is None and self.n_epochs > 1:
+        may_hold_out = shared_labels or self.always_holds_out
+        if may_hold_out and validation_tasks is None and self.n_epochs > 1:
             least = self.meta_batch_size or 1
-            training, held_out = training.hold_out(self.held_out_share, least, seed)
+            training, held_out = training.hold_out(
+                self.held_out_share, least, seed, shared_labels=shared_labels
+            )
         data = training.scale_and_pack(
             size,
             device,
@@ -509,14 +553,19 @@ class OuterLoop(BaseEstimator, ABC):
             shared_labels=shared_labels,
             guesses_labels=prior is None and self.label_regime == "auto",
             joins_classes=self.shared_labels,
+            joins_pool=self.joins_pool,
             has_fixed_n_way=self.has_fixed_n_way(),
         )
+        tuning_source = copy.copy(data.source)
+        data.source.size = self.training_episodes(data.source)
+        data.source.sample_by(self.task_sampling)
         n_tasks = self._meta_batch_size(data.n_tasks)
         seeds = rng.randint(np.iinfo(np.int32).max, size=5).tolist()
         network_seed, theta_seed, validation_seed, episode_seed, training_seed = seeds
         f = self.make_backbone(data.first.row_shape, network_seed)
         if f.transductive:  # statistics of a batch need rows
-            data.source.size = replace(data.source.size, empty_share=0.0)
+            for source in (data.source, tuning_source):
+                source.size = replace(source.size, empty_share=0.0)
         theta = self._initial_theta(prior, f, data, theta_seed)
         validation = None
         if held_out:
@@ -547,7 +596,10 @@ class OuterLoop(BaseEstimator, ABC):
         batches = TrainingBatches(
             data.source, n_tasks, per_epoch, self.max_meta_iter, episode_seed, f.transductive
         )
-        return data, self._make_trainer(data, f, theta, batches, validation, training_seed)
+        tuning = TuningBatches(
+            tuning_source, n_tasks, validation_seed, f.transductive, validation
+        )
+        return data, self._make_trainer(data, f, theta, batches, validation, tuning, training_seed)
 
     def _make_trainer(
         self,
@@ -556,6 +608,7 @@ class OuterLoop(BaseEstimator, ABC):
         theta: Params,
         batches: TrainingBatches,
         validation: ValidationBatches | None,
+        tuning: TuningBatches,
         seed: int,
     ) -> Trainer:
         objective = EpisodicModule(
@@ -566,6 +619,7 @@ class OuterLoop(BaseEstimator, ABC):
             batches.progress,
             compiled=CompiledGradient(padding=not f.transductive) if self.compile else None,
             class_weights=self._class_weights_of(data),
+            of_tasks=self._parameters_of_tasks(f, data, seed),
         )
         return Trainer(
             owner=type(self).__name__,
@@ -584,7 +638,19 @@ class OuterLoop(BaseEstimator, ABC):
             callbacks=self.callbacks or (),
             net_params=self.net_params or {},
             verbose=self.verbose,
+            tuning=tuning if objective.of_tasks() else None,
         )
+
+    def _parameters_of_tasks(self, f: RowNetwork, data: TrainingData, seed: int) -> Params:
+        """Draw what each task of meta-training learns for itself."""
+        if data.source.n_tasks == 0:
+            return {}
+        algorithm, generator = self._algorithm_for(data.labels.is_shared), torch.Generator()
+        params = algorithm.init_tasks(
+            f, data.n_outputs, data.source.n_tasks, generator.manual_seed(seed)
+        )
+        device, dtype = data.packer.device, torch_dtype(data.packer.dtype)
+        return {k: p.to(device, dtype) for k, p in params.items()}
 
     def _labels_of(self, prior: MetaState, *, joins_classes: bool = False) -> LabelSpace:
         """Return which labels a task may have; only meta-training may join those of all tasks."""

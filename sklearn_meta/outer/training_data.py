@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -59,6 +60,7 @@ __all__ = [
     "TrainingBatches",
     "TrainingData",
     "TrainingTasks",
+    "TuningBatches",
     "ValidationBatches",
     "open_validation",
 ]
@@ -67,6 +69,7 @@ D = TypeVar("D", bound=TaskDistribution)
 
 Batch = tuple[tuple[Tensor, ...], Tensor]  # as skorch takes it
 
+N_TUNING = 128  # episodes by which an algorithm tunes theta
 N_SAMPLE = 64  # tasks drawn from a distribution to learn its shapes and scales
 
 
@@ -167,19 +170,21 @@ class TrainingTasks:
         warn_of_skipped(usable.skipped, n_tasks)
         return usable
 
-    def hold_out(self, share: float, least: int, seed: int) -> tuple[TrainingTasks, Sequence[Task]]:
-        """Split into at least `least` tasks, which have all labels, and a share of the tasks.
+    def hold_out(
+        self, share: float, least: int, seed: int, *, shared_labels: bool = True
+    ) -> tuple[TrainingTasks, Sequence[Task]]:
+        """Split into at least `least` tasks, which have all shared labels, and a share of the tasks.
 
         No task is held out if these would be fewer than two, or if tasks are read or drawn.
         """
         if self.distribution is not None or isinstance(self.tasks, TaskReader):
             return self, ()
         n_held = min(int(share * len(self.tasks)), len(self.tasks) - least)
-        labels = [set(task.y.tolist()) for task in self.tasks]
+        labels = [set(task.y.tolist()) if shared_labels else set() for task in self.tasks]
         n_tasks_with = Counter(k for of_task in labels for k in of_task)
         held = list[int]()
         for i in np.random.RandomState(seed).permutation(len(self.tasks)).tolist():
-            if len(held) < n_held and min(n_tasks_with[k] for k in labels[i]) > 1:
+            if len(held) < n_held and all(n_tasks_with[k] > 1 for k in labels[i]):
                 held.append(i)
                 n_tasks_with.subtract(labels[i])
         if len(held) < 2:
@@ -235,6 +240,7 @@ class TrainingTasks:
         shared_labels: bool,  # a label means the same in all tasks
         guesses_labels: bool,  # the tasks have suggested so, or not
         joins_classes: bool,  # the same label is the same class of one output layer
+        joins_pool: bool,  # that of the classes of a pool
         has_fixed_n_way: bool,
     ) -> TrainingData:
         """Choose the scaling of tasks, and pack their rows.
@@ -246,7 +252,7 @@ class TrainingTasks:
             scaled_prior = None
         declared = self.declared_classes if prior is None else labels.classes
         is_pool = samples_as(self.distribution, FewShotTasks)
-        joins_classes |= shared_labels
+        joins_classes |= shared_labels or (is_pool and joins_pool)
         statistics = self._statistics(
             size,
             labels,
@@ -491,9 +497,33 @@ class ValidationBatches(Dataset):
         yield from self.draw()
 
 
+class TuningBatches:
+    """The same episodes in every epoch: the first of validation, or some of meta-training."""
+
+    def __init__(
+        self,
+        source: EpisodeSource,  # of meta-training, for episodes like those of validation
+        n_tasks: int,
+        seed: int,
+        transductive: bool,
+        validation: ValidationBatches | None,
+    ) -> None:
+        self.source, self.n_tasks, self.seed = source, n_tasks, seed
+        self.transductive, self.validation = transductive, validation
+
+    def __iter__(self) -> Iterator[Batch]:
+        n_batches = -(-N_TUNING // self.n_tasks)
+        if self.validation is not None:
+            yield from islice(self.validation, n_batches)
+            return
+        source, rng = copy.copy(self.source), np.random.RandomState(self.seed)
+        for _ in range(n_batches):
+            yield flat(source.draw(self.n_tasks, rng), self.transductive)
+
+
 def flat(episode: Episode, transductive: bool) -> Batch:
     """Return the tensors of an episode, and a target, which the loss does not use."""
-    support, query, is_padded = episode
+    support, query, is_padded, tasks = episode
     if is_padded and transductive:
         raise ValueError(
             "Batch statistics (norm='batch', or BatchNorm in a backbone of your own) are those of "
@@ -502,7 +532,7 @@ def flat(episode: Episode, transductive: bool) -> Batch:
             "backbone of your own), or tasks and n_shot, n_query that give every task the same "
             "number of rows."
         )
-    return (*support, *query), support.weight[:, 0]
+    return (*support, *query, torch.from_numpy(tasks)), support.weight[:, 0]
 
 
 def open_validation(
