@@ -22,6 +22,11 @@ from sklearn_meta.algorithms.maml_plus_plus import (
     MAMLPlusPlusRegressor,
 )
 from sklearn_meta.algorithms.meta_sgd import MetaSGD, MetaSGDClassifier, MetaSGDRegressor
+from sklearn_meta.algorithms.multitask import (
+    Multitask,
+    MultitaskClassifier,
+    MultitaskRegressor,
+)
 from sklearn_meta.algorithms.pooled import Pooled, PooledClassifier, PooledRegressor
 from sklearn_meta.algorithms.proto_maml import ProtoMAML, ProtoMAMLClassifier
 from sklearn_meta.algorithms.protonet import ProtoNet, ProtoNetClassifier
@@ -58,6 +63,9 @@ __all__ = [
     "MetaSGD",
     "MetaSGDClassifier",
     "MetaSGDRegressor",
+    "Multitask",
+    "MultitaskClassifier",
+    "MultitaskRegressor",
     "Pooled",
     "PooledClassifier",
     "PooledRegressor",

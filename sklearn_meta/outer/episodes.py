@@ -29,6 +29,7 @@ from sklearn_meta.tasks.task import weights_of
 from sklearn_meta.tasks.validate import label
 
 __all__ = [
+    "TASK_SAMPLING",
     "DistributionEpisodes",
     "Episode",
     "EpisodeSize",
@@ -38,7 +39,6 @@ __all__ = [
     "Packer",
     "PoolEpisodes",
     "ReadEpisodes",
-    "TASK_SAMPLING",
     "TaskEpisodes",
     "check_enough_rows",
     "pad_rows",

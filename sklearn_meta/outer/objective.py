@@ -103,18 +103,14 @@ class EpisodicModule(nn.Module):
                     chunk_gradient = partial(gradient, objective)
                 else:
                     return objective(theta | of_tasks, support, query)
-                losses, grads = meta_gradient(
-                    chunk_gradient, theta, support, query, size, of_tasks
-                )
+                losses, grads = meta_gradient(chunk_gradient, theta, support, query, size, of_tasks)
             return with_meta_gradient(theta | of_tasks, losses, grads)
         theta = {k: p.detach() for k, p in theta.items()}  # no graph through theta
         with torch.enable_grad():  # the inner loop needs gradients in validation too
             parts = chunks(support, query, self.chunk or len(query.y))
             return torch.cat([self.algorithm.loss(self.f, theta, *p).detach() for p in parts])
 
-    def _with_tasks(
-        self, theta: Params, batch: tuple[Tensor, ...]
-    ) -> tuple[Params, Params]:
+    def _with_tasks(self, theta: Params, batch: tuple[Tensor, ...]) -> tuple[Params, Params]:
         """Return theta, and the parameters of the tasks (B, ...); those of a single task join it."""
         of_tasks = self.of_tasks()
         if all(len(p) == 1 for p in of_tasks.values()):

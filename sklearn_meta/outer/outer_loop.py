@@ -116,7 +116,9 @@ class OuterLoop(BaseEstimator, ABC):
     )
     dropout: float = param(
         0.0,
-        Constraint(lambda p: real(0, 1).allows(p) and p < 1, "a float in the range [0, 1)", "float"),
+        Constraint(
+            lambda p: real(0, 1).allows(p) and p < 1, "a float in the range [0, 1)", "float"
+        ),
         "training",
         """Share of the activations of each hidden layer of the "mlp" that an iteration of `meta_fit`
         sets to zero, at random. `fit` and `predict` use all of them.""",
@@ -596,9 +598,7 @@ class OuterLoop(BaseEstimator, ABC):
         batches = TrainingBatches(
             data.source, n_tasks, per_epoch, self.max_meta_iter, episode_seed, f.transductive
         )
-        tuning = TuningBatches(
-            tuning_source, n_tasks, validation_seed, f.transductive, validation
-        )
+        tuning = TuningBatches(tuning_source, n_tasks, validation_seed, f.transductive, validation)
         return data, self._make_trainer(data, f, theta, batches, validation, tuning, training_seed)
 
     def _make_trainer(
