@@ -1,8 +1,8 @@
 """Multitask pre-training: an encoder with a head for each task, then a head in closed form.
 
-    min_(theta, W_0, W_1 .. W_T)  E_T L( (W_0 + W_T) f_theta(X_T), y_T )          (meta-training)
-    V = argmin_V sum_i w_i l(a(z_i) + V' z_i, y_i) + lambda |V|^2,    z = f_theta(x)      (a new task)
-    prediction of x:  a(z) + s V' z
+    min_(theta, W_0, W_T)  E_T L( (W_0 + W_T) f_theta(X_T), y_T )            (meta-training)
+    V = argmin_V sum_i w_i l(a(z_i) + V' z_i, y_i) + lambda |V|^2            (a new task)
+    prediction of x: a(z) + s V' z,    z = f_theta(x)
 
 The heads W_T of the tasks of meta-training are forgotten. What tasks have in common, W_0 and the
 shares of the labels, is the prior a(z) of a new task, where labels mean the same in all tasks or
@@ -19,8 +19,9 @@ Caruana, "Multitask Learning", Machine Learning, 1997. Tian, Wang, Krishnan, Ten
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -42,7 +43,7 @@ from sklearn_meta.functional import (
     rbf_kernel,
     ridge,
 )
-from sklearn_meta.inner import Backbone, Examples, Head, Network, WithHead, join
+from sklearn_meta.inner import Backbone, Examples, Head, Network, WithHead, join, pad
 from sklearn_meta.inner.heads import BIAS, LOG_SHARES, MEAN, PRESENT, WEIGHT
 from sklearn_meta.outer.episodes import EpisodeSize, EpisodeSource
 from sklearn_meta.parameters import Constraint, describe, integer, option, param, real
@@ -53,8 +54,8 @@ TASK_WEIGHT, TASK_BIAS = "tasks.weight", "tasks.bias"  # W_T, (*B, k, d) and (*B
 COMMON_WEIGHT, COMMON_BIAS = "prior.weight", "prior.bias"  # W_0, (k, d) and, of real targets, (k)
 CENTRE = "features.centre"  # mean feature of all tasks, (d,)
 EXACT = torch.zeros((), dtype=torch.float64, device="cpu")  # where heads are tuned
-N_STEPS = 30  # of L-BFGS, to tune a head
-WIDTH = 3.0  # standard deviation around the start of a tuned number, as if one task said so
+N_STEPS = 20  # of L-BFGS, to tune a head
+WIDTH = 10.0  # standard deviation around the start of a tuned number, as if one task said so
 
 
 # ---- heads -------------------------------------------------------------------------------------
@@ -66,19 +67,16 @@ class ClosedFormHead(Head):
 
     Parameters
     ----------
-    name : str
-        Prefix of the names of its parameters.
     labels : {"shared", "task", "real"}
         Whether labels mean the same in all tasks or are local to them; or real targets.
     normalize : {"l2", "center"} or None
         How features are normalised.
     """
 
-    name: str
     labels: str
     normalize: str | None
 
-    starts: ClassVar[dict[str, float]]  # of the parameters that are tuned
+    starts: ClassVar[Mapping[str, float]]  # of the numbers that are tuned
 
     def init(self, n_outputs: int, d: int, generator: torch.Generator) -> Params:
         """Return where the parameters of the head start, numbers that are tuned."""
@@ -87,11 +85,11 @@ class ClosedFormHead(Head):
             starts["log_count"] = float(torch.tensor(float(n_outputs)).log())
         if self.labels != "task":
             starts["common"] = 1.0
-        return {f"{self.name}.{k}": torch.tensor(start) for k, start in starts.items()}
+        return {f"head.{k}": torch.tensor(start) for k, start in starts.items()}
 
     def tuned(self, name: str, params: Params) -> Tensor:
         """Return a parameter of the head; that of a logarithm, exponentiated."""
-        value = params[f"{self.name}.{name}"]
+        value = params[f"head.{name}"]
         return value.exp() if name.startswith("log_") else value
 
     def features(self, Z: Tensor, params: Params) -> Tensor:
@@ -157,7 +155,7 @@ class ClosedFormHead(Head):
 class RidgeHead(ClosedFormHead):
     """Ridge regression of what the prior leaves of targets or one-hot labels."""
 
-    starts = {"log_penalty": 0.0, "log_scale": 1.4}
+    starts = MappingProxyType({"log_penalty": 0.0, "log_scale": 1.4})
 
     def start(self, f: Network, theta: Params, support: Examples) -> Params:
         """Compute V, with a penalised row for a column of ones."""
@@ -180,7 +178,7 @@ class RidgeHead(ClosedFormHead):
 class LogisticHead(RidgeHead):
     """Logistic regression, with the logits of the prior as an offset."""
 
-    starts = {"log_penalty": 0.0, "log_scale": 0.0}
+    starts = MappingProxyType({"log_penalty": 0.0, "log_scale": 0.0})
 
     def start(self, f: Network, theta: Params, support: Examples) -> Params:
         """Compute V, with a penalised row for a column of ones."""
@@ -199,7 +197,7 @@ class PrototypeHead(ClosedFormHead):
     shared, class means c_k and shares p_k are posterior means around those of all tasks.
     """
 
-    starts = {"log_precision": 1.4, "log_strength": 0.0}
+    starts = MappingProxyType({"log_precision": 1.4, "log_strength": 0.0})
 
     def start(self, f: Network, theta: Params, support: Examples) -> Params:
         """Compute 2 t c_k and log p_k - t |c_k|^2."""
@@ -223,7 +221,7 @@ class GaussianProcessHead(ClosedFormHead):
 
     Parameters
     ----------
-    name, labels, normalize : str
+    labels, normalize : str
         As of every head.
     kernel : {"rbf", "linear"}
         The covariance, to which a constant is added. The linear one is a Bayesian ridge regression.
@@ -234,7 +232,9 @@ class GaussianProcessHead(ClosedFormHead):
     kernel: str
     predicts_variance: bool
 
-    starts = {"log_penalty": 0.0, "log_scale": 1.4, "log_length": 0.0, "log_variance": 0.0}
+    starts = MappingProxyType(
+        {"log_penalty": 0.0, "log_scale": 1.4, "log_length": 0.0, "log_variance": 0.0}
+    )
 
     def covariance(self, X: Tensor, Z: Tensor, params: Params) -> Tensor:
         """Compute the covariances of normalised features."""
@@ -282,22 +282,18 @@ class Multitask(WithHead):
         The task loss.
     head : ClosedFormHead
         The head of a new task.
-    heads : tuple of ClosedFormHead
-        All heads that are tuned, so that another one can be taken later.
     label_smoothing : float, default=0.0
         Share of each label of meta-training that is spread over all classes of its task.
     """
 
-    heads: tuple[ClosedFormHead, ...]
+    head: ClosedFormHead
     label_smoothing: float = 0.0
 
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
         """Draw the encoder; the common part of the heads starts at zero."""
-        d, theta = f.n_features_out, f.init(generator)
-        for head in self.heads:
-            theta |= head.init(n_outputs, d, generator)
-        labels, normalize = self.heads[0].labels, self.heads[0].normalize
-        if normalize == "center":
+        theta, d = super().init(f, n_outputs, generator), f.n_features_out
+        labels = self.head.labels
+        if self.head.normalize == "center":
             theta[CENTRE] = torch.zeros(d)
         if labels != "task":
             theta[COMMON_WEIGHT] = torch.zeros(n_outputs, d)
@@ -341,54 +337,44 @@ class Multitask(WithHead):
         """Compute the head of each task in closed form."""
         return self.head.start(f, theta, support)
 
-    def with_shared_labels(self) -> Multitask:
-        """Return the algorithm whose heads have a prior."""
-        heads = tuple(head.with_shared_labels() for head in self.heads)
-        return replace(self, head=self.head.with_shared_labels(), heads=heads)
-
     def tune(
         self, f: Network, theta: Params, episodes: Iterable[tuple[Examples, Examples]]
     ) -> Params:
         """Compute the mean features, and minimise the loss of queries over the numbers of heads."""
         with torch.no_grad():
-            embedded = [
-                tuple(
-                    Examples(*(t.to(EXACT) for t in (f(theta, X), y, weight)))
-                    for X, y, weight in episode
-                )
+            stacks = [
+                [Examples(f(theta, X), y, weight) for X, y, weight in episode]
                 for episode in episodes
             ]
-        means = self._means(theta, embedded)
+        support, query = map(one_stack, zip(*stacks, strict=True))
+        means = self._means(theta, support, query)
         constant = {k: p.to(EXACT) for k, p in (theta | means).items()}
         identity = Backbone(torch.nn.Identity(), (f.n_features_out,))
-        n_tasks = sum(len(query.X) for _, query in embedded)
-        tuned = means
-        for head in self.heads:
-            algorithm = replace(self, head=head)
 
-            def loss(params: Params, algorithm: Multitask = algorithm) -> Tensor:
-                losses = [algorithm.loss(identity, constant | params, *e) for e in embedded]
-                return torch.cat(losses).mean()
+        def loss(params: Params) -> Tensor:
+            return self.loss(identity, constant | params, support, query).mean()
 
-            starts = head.init(len(constant.get(LOG_SHARES, ())), 0, torch.Generator())
-            tuned |= minimum(loss, starts, constant, n_tasks)
-        return tuned
+        starts = self.head.init(len(constant.get(LOG_SHARES, ())), 0, torch.Generator())
+        return means | minimum(loss, starts, constant, len(query.X))
 
-    def _means(self, theta: Params, embedded: list[Any]) -> Params:
+    def _means(self, theta: Params, support: Examples, query: Examples) -> Params:
         """Return the mean features of all rows, and those of each class, where heads use them."""
+        X, y, weight = join(support, query)
         means: Params = {}
-        rows = [part for episode in embedded for part in episode]
         if CENTRE in theta:
-            total = sum((part.weight.unsqueeze(-1) * part.X).sum((0, 1)) for part in rows)
-            means[CENTRE] = total / sum(part.weight.sum() for part in rows)
+            mass = weight.unsqueeze(-1)
+            means[CENTRE] = (mass * X).sum((0, 1)) / mass.sum()
         if MEAN in theta:
-            features = [p._replace(X=self.head.features(p.X, theta | means)) for p in rows]
-            parts = [class_sums(*part) for part in features]
-            sums, counts = (
-                sum(part.sum(0) for part in group) for group in zip(*parts, strict=True)
-            )
-            means[MEAN] = class_means(sums, counts)
+            sums, counts = class_sums(self.head.features(X, theta | means), y, weight)
+            means[MEAN] = class_means(sums.sum(0), counts.sum(0))
         return means
+
+
+def one_stack(stacks: Sequence[Examples]) -> Examples:
+    """Join stacks of tasks of different sizes, in float64 on the CPU."""
+    n_rows, n_columns = (max(part.y.shape[axis] for part in stacks) for axis in (-2, -1))
+    padded = [pad(part, n_rows, n_columns) for part in stacks]
+    return Examples(*(torch.cat(part).to(EXACT) for part in zip(*padded, strict=True)))
 
 
 def minimum(
@@ -452,7 +438,7 @@ def steps_of(size: EpisodeSize, source: EpisodeSource, n_rows: int) -> EpisodeSi
 @describe
 @dataclass(eq=False, repr=False)
 class MultitaskClassifier(MetaClassifier):
-    """Classifier by an encoder that was trained with a head for each task, and a head in closed form.
+    """Classifier by a head in closed form on an encoder that was trained with a head for each task.
 
     `meta_fit` trains the encoder f and a linear layer for each task together, by the mean
     cross-entropy of random rows of each task; no episode is needed for that. The layers of the
@@ -499,11 +485,10 @@ class MultitaskClassifier(MetaClassifier):
     head: str = param(
         "ridge",
         option("ridge", "logistic", "prototype", "gp"),
-        "adaptation",
+        "structural",
         """The head of a new task: a ridge regression of one-hot labels, a logistic regression
         (slow for more than a few hundred rows times classes), class prototypes, or a Gaussian
-        process regression of one-hot labels with a squared exponential kernel. All of them are
-        tuned by `meta_fit`.""",
+        process regression of one-hot labels with a squared exponential kernel.""",
     )
     normalize: str | None = normalize()
     n_rows: int = n_rows()
@@ -526,19 +511,18 @@ class MultitaskClassifier(MetaClassifier):
     def make_algorithm(self) -> Multitask:
         """Make the algorithm that the parameters describe."""
         heads = {
-            "ridge": RidgeHead("ridge", "task", self.normalize),
-            "logistic": LogisticHead("logistic", "task", self.normalize),
-            "prototype": PrototypeHead("prototype", "task", self.normalize),
-            "gp": GaussianProcessHead("gp", "task", self.normalize, "rbf", False),
+            "ridge": RidgeHead("task", self.normalize),
+            "logistic": LogisticHead("task", self.normalize),
+            "prototype": PrototypeHead("task", self.normalize),
+            "gp": GaussianProcessHead("task", self.normalize, "rbf", False),
         }
-        smoothing = float(self.label_smoothing)
-        return Multitask(self.make_loss(), heads[self.head], (*heads.values(),), smoothing)
+        return Multitask(self.make_loss(), heads[self.head], float(self.label_smoothing))
 
 
 @describe
 @dataclass(eq=False, repr=False)
 class MultitaskRegressor(MetaRegressor):
-    """Regressor by an encoder that was trained with a head for each task, and a head in closed form.
+    """Regressor by a head in closed form on an encoder that was trained with a head for each task.
 
     `meta_fit` trains the encoder f and a linear layer for each task together, by the mean squared
     error of random rows of each task. These layers have a common part, which is the prior of a new
@@ -573,9 +557,9 @@ class MultitaskRegressor(MetaRegressor):
     head: str = param(
         "ridge",
         option("ridge", "gp"),
-        "adaptation",
+        "structural",
         """The head of a new task: a ridge regression, or a Gaussian process with a squared
-        exponential kernel. Both are tuned by `meta_fit`.""",
+        exponential kernel.""",
     )
     normalize: str | None = normalize()
     n_rows: int = n_rows()
@@ -601,9 +585,8 @@ class MultitaskRegressor(MetaRegressor):
     def make_algorithm(self) -> Multitask:
         """Make the algorithm that the parameters describe."""
         gaussian = self.predicts_std
-        linear = GaussianProcessHead("ridge", "real", self.normalize, "linear", True)
-        heads: dict[str, ClosedFormHead] = {
-            "ridge": linear if gaussian else RidgeHead("ridge", "real", self.normalize),
-            "gp": GaussianProcessHead("gp", "real", self.normalize, "rbf", gaussian),
-        }
-        return Multitask(self.make_loss(), heads[self.head], (*heads.values(),))
+        kernel = "rbf" if self.head == "gp" else "linear"
+        head: ClosedFormHead = GaussianProcessHead("real", self.normalize, kernel, gaussian)
+        if self.head == "ridge" and not gaussian:  # the same means, with less effort
+            head = RidgeHead("real", self.normalize)
+        return Multitask(self.make_loss(), head)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 __all__ = ["logistic_regression"]
 
-N_STEPS = 25  # of Newton; from 12 on, changes are rounding errors unless the penalty is tiny
+N_STEPS = 16  # of Newton, which converges quadratically
 STEP_SIZES = (1.0, 0.5, 0.25, 0.1, 0.01, 0.0)  # the one with the lowest objective is taken
 
 
@@ -81,8 +81,9 @@ def _contrasts(y: Tensor) -> Tensor:
 def _hessian(rows: Tensor, p: Tensor, H: Tensor, w: Tensor, scale: Tensor) -> Tensor:
     """Return the second derivative with respect to u, as a matrix."""
     of_logits = w.unsqueeze(-1) * (torch.diag_embed(p) - p.unsqueeze(-1) * p.unsqueeze(-2))
-    blocks = torch.einsum("...nr,...nkl,...ns->...rksl", rows, H.mT @ of_logits @ H, rows)
-    hessian = blocks.flatten(-4, -3).flatten(-2, -1)
+    inner = (H.mT @ of_logits @ H).unsqueeze(-2) * rows[..., None, :, None]  # (*B, n, k, r, k)
+    hessian = (rows.mT @ inner.flatten(-3)).unflatten(-1, inner.shape[-3:])  # (*B, r, k, r, k)
+    hessian = hessian.flatten(-4, -3).flatten(-2, -1)
     return hessian + scale * torch.eye(hessian.shape[-1], dtype=rows.dtype, device=rows.device)
 
 

@@ -209,8 +209,8 @@ class Algorithm(ABC):
     ) -> Params:
         """Draw parameters that each task of meta-training has for itself, such as an output layer.
 
-        They are trained with theta, and forgotten after meta-training. In meta-training, `objective`
-        gets them as further entries of theta: those of the stacked tasks, of shape (*B, ...), or,
+        They are trained with theta, and forgotten after meta-training. There, `objective`
+        gets them as more entries of theta: those of the stacked tasks, of shape (*B, ...), or,
         where there is a single task, those of this task, of shape (...). The classes of `y` are
         always in the order of the task then, if labels are local. The classes of a pool are those
         of a single task. Where tasks are sampled anew, there are no such parameters.

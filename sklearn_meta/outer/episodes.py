@@ -432,10 +432,8 @@ class EpisodeSource(ABC):
         """Draw support and query of `n_tasks` tasks."""
 
     def sample_by(self, name: str) -> None:
-        """Draw tasks by their numbers of rows from now on, as `TASK_SAMPLING` says.
-
-        A pool and a distribution draw tasks in their own way.
-        """
+        """Draw tasks by their numbers of rows from now on, as `TASK_SAMPLING` says."""
+        return  # a pool and a distribution draw tasks in their own way
 
     def largest(self) -> EpisodeSource:
         """Return a copy that always draws the largest number of rows and classes."""

@@ -111,7 +111,7 @@ class EpisodicModule(nn.Module):
             return torch.cat([self.algorithm.loss(self.f, theta, *p).detach() for p in parts])
 
     def _with_tasks(self, theta: Params, batch: tuple[Tensor, ...]) -> tuple[Params, Params]:
-        """Return theta, and the parameters of the tasks (B, ...); those of a single task join it."""
+        """Return theta, and the parameters of tasks (B, ...); those of a single task join it."""
         of_tasks = self.of_tasks()
         if all(len(p) == 1 for p in of_tasks.values()):
             return theta | {k: p[0] for k, p in of_tasks.items()}, {}

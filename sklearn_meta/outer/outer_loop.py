@@ -120,8 +120,8 @@ class OuterLoop(BaseEstimator, ABC):
             lambda p: real(0, 1).allows(p) and p < 1, "a float in the range [0, 1)", "float"
         ),
         "training",
-        """Share of the activations of each hidden layer of the "mlp" that an iteration of `meta_fit`
-        sets to zero, at random. `fit` and `predict` use all of them.""",
+        """Share of the activations of each hidden layer of the "mlp" that an iteration of
+        `meta_fit` sets to zero, at random. `fit` and `predict` use all of them.""",
     )
     scaling: str | None = param(
         "pooled",
@@ -571,7 +571,9 @@ class OuterLoop(BaseEstimator, ABC):
         theta = self._initial_theta(prior, f, data, theta_seed)
         validation = None
         if held_out:
-            source = TaskEpisodes(data.packer.pack(held_out), len(held_out), data.packer.size)
+            tuning_source = source = TaskEpisodes(
+                data.packer.pack(held_out), len(held_out), data.packer.size
+            )
             validation = ValidationBatches(
                 source, n_tasks, validation_seed, f.transductive, n_episodes=N_HELD_OUT_EPISODES
             )
@@ -583,7 +585,7 @@ class OuterLoop(BaseEstimator, ABC):
             check = None
             if self.unusable == "skip":
                 check = self._check_of_tasks(size, labels, labels.is_shared)
-            source = open_validation(
+            tuning_source = source = open_validation(
                 validation_tasks,
                 table,
                 data.first,
@@ -598,7 +600,7 @@ class OuterLoop(BaseEstimator, ABC):
         batches = TrainingBatches(
             data.source, n_tasks, per_epoch, self.max_meta_iter, episode_seed, f.transductive
         )
-        tuning = TuningBatches(tuning_source, n_tasks, validation_seed, f.transductive, validation)
+        tuning = TuningBatches(tuning_source, validation_seed, f.transductive)
         return data, self._make_trainer(data, f, theta, batches, validation, tuning, training_seed)
 
     def _make_trainer(

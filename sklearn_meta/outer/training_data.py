@@ -69,7 +69,7 @@ D = TypeVar("D", bound=TaskDistribution)
 
 Batch = tuple[tuple[Tensor, ...], Tensor]  # as skorch takes it
 
-N_TUNING = 128  # episodes by which an algorithm tunes theta
+N_TUNING, TUNING_STACK = 64, 8  # episodes by which an algorithm tunes theta, and of a stack
 N_SAMPLE = 64  # tasks drawn from a distribution to learn its shapes and scales
 
 
@@ -173,7 +173,7 @@ class TrainingTasks:
     def hold_out(
         self, share: float, least: int, seed: int, *, shared_labels: bool = True
     ) -> tuple[TrainingTasks, Sequence[Task]]:
-        """Split into at least `least` tasks, which have all shared labels, and a share of the tasks.
+        """Split into at least `least` tasks, which have all shared labels, and a share of all.
 
         No task is held out if these would be fewer than two, or if tasks are read or drawn.
         """
@@ -498,26 +498,16 @@ class ValidationBatches(Dataset):
 
 
 class TuningBatches:
-    """The same episodes in every epoch: the first of validation, or some of meta-training."""
+    """The same episodes in every epoch, in small stacks, of different sizes."""
 
-    def __init__(
-        self,
-        source: EpisodeSource,  # of meta-training, for episodes like those of validation
-        n_tasks: int,
-        seed: int,
-        transductive: bool,
-        validation: ValidationBatches | None,
-    ) -> None:
-        self.source, self.n_tasks, self.seed = source, n_tasks, seed
-        self.transductive, self.validation = transductive, validation
+    def __init__(self, source: EpisodeSource, seed: int, transductive: bool) -> None:
+        self.source, self.seed, self.transductive = source, seed, transductive
+        is_pool = isinstance(source, PoolEpisodes)
+        self.n_tasks = TUNING_STACK if is_pool else min(TUNING_STACK, source.n_tasks)
 
     def __iter__(self) -> Iterator[Batch]:
-        n_batches = -(-N_TUNING // self.n_tasks)
-        if self.validation is not None:
-            yield from islice(self.validation, n_batches)
-            return
         source, rng = copy.copy(self.source), np.random.RandomState(self.seed)
-        for _ in range(n_batches):
+        for _ in range(-(-N_TUNING // self.n_tasks)):
             yield flat(source.draw(self.n_tasks, rng), self.transductive)
 
 
