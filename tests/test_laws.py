@@ -19,13 +19,18 @@ from sklearn_meta.algorithms import (
     MAML,
     DirectRule,
     GatedRule,
+    GaussianProcessHead,
+    LogisticHead,
     LSTMMetaLearner,
     MAMLPlusPlus,
     MetaSGD,
+    Multitask,
+    NearestMeanHead,
     Pooled,
     ProtoMAML,
     ProtoNet,
     Reptile,
+    RidgeHead,
 )
 from sklearn_meta.functional import (
     LOSSES,
@@ -131,6 +136,14 @@ ALGORITHMS |= {
     "imaml-shared": IMAML(*SHARED, 1.0, 0.1, 3, 3),
     "imaml-linear": IMAML(*LINEAR, 1.0, 0.1, 3, 3),
 }
+ALGORITHMS |= {
+    "multitask-ridge": Multitask(cross_entropy, RidgeHead("task", None)),
+    "multitask-logistic": Multitask(cross_entropy, LogisticHead("task", "l2")),
+    "multitask-prototype": Multitask(cross_entropy, NearestMeanHead("task", "center")),
+    "multitask-gp": Multitask(cross_entropy, GaussianProcessHead("task", None, "rbf", False)),
+    "multitask-linear": Multitask(squared_error, RidgeHead("real", None)),
+    "multitask-gaussian": Multitask(gaussian_nll, GaussianProcessHead("real", None, "rbf", True)),
+}
 SGD = torch.optim.SGD
 MOMENTUM = (("momentum", 0.9), ("dampening", 0.9), ("weight_decay", 0.1))
 ON_ALL_LABELS = {  # trained on the labels of all tasks: y has a column for each, in every task
@@ -150,7 +163,7 @@ ALGORITHMS |= ON_ALL_LABELS | {
 WITH_A_PRIOR = [
     name
     for name in ALGORITHMS
-    if not name.startswith(("protonet", "pooled", "finetune-zero", "baseline++"))
+    if not name.startswith(("protonet", "multitask", "pooled", "finetune-zero", "baseline++"))
 ]
 BACKBONES = {
     "mlp": ((3,), lambda: MLP((3,), (4, 3), activation="tanh", norm=None)),

@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
@@ -36,16 +37,17 @@ from joblib import Parallel, delayed
 from scipy import sparse
 from scipy.special import logit
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import average_precision_score
 from sklearn.model_selection import StratifiedShuffleSplit
 from skorch.callbacks import Callback
 
 from sklearn_meta import MultitaskClassifier, ProtoNetClassifier, load
-from sklearn_meta.algorithms.multitask import (
+from sklearn_meta.algorithms import (
     GaussianProcessHead,
     LogisticHead,
     Multitask,
-    PrototypeHead,
+    NearestMeanHead,
     RidgeHead,
 )
 from sklearn_meta.functional import cross_entropy, gp_condition, gp_predict, tanimoto_kernel
@@ -154,7 +156,7 @@ COMMON: dict[str, Any] = {
     "dropout": 0.1,
     "scaling": None,
     "labels": "shared",
-    "meta_lr_schedule": "linear",
+    "meta_lr_schedule": "constant",  # `Timed` lowers it
     "precision": "bf16",
     "random_state": 0,
     "net_params": {
@@ -191,17 +193,27 @@ ENCODERS: dict[str, tuple[type, dict[str, Any]]] = {
 }
 
 
-class Clock(Callback):
-    """Record when iterations end."""
+class Timed(Callback):
+    """Lower the learning rates to zero in so many seconds, and then end the training."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Begin."""
-        self.times = []
+        self.begin = time.perf_counter()
+        self.rates = [group["lr"] for group in net.optimizer_.param_groups]
 
-    def on_batch_end(self, net: Any, training: bool = False, **kwargs: Any) -> None:
-        """Record an iteration."""
-        if training:
-            self.times.append(time.perf_counter())
+    def on_batch_begin(self, net: Any, training: bool = False, **kwargs: Any) -> None:
+        """Set the learning rates."""
+        left = 1 - (time.perf_counter() - self.begin) / self.seconds
+        for group, rate in zip(net.optimizer_.param_groups, self.rates, strict=True):
+            group["lr"] = rate * max(left, 0.0)
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """End, after validation."""
+        if time.perf_counter() > self.begin + self.seconds:
+            raise KeyboardInterrupt
 
 
 def trained(name: str, minutes: float, folder: Path) -> Any:
@@ -214,19 +226,13 @@ def trained(name: str, minutes: float, folder: Path) -> Any:
     if path.exists():  # code is not in the file
         return load(path, **{k: params[k] for k in ("net_params", "backbone") if k in params})
     numbers, held = split_of(0)
-    clock, n_trial = Clock(), 8
-    trial = kind(**params, max_meta_iter=n_trial, iters_per_epoch=n_trial, callbacks=[clock])
-    trial.meta_fit(*train().table(numbers[:500]))
-    seconds = float(np.median(np.diff(clock.times)[1:-1]))  # the last one may be followed by others
-    n_iter = max(int(60 * minutes / seconds), 2)
-    est = kind(**params, max_meta_iter=n_iter, iters_per_epoch=-(-n_iter // 5))
-    begin = time.perf_counter()
-    est.meta_fit(*train().table(numbers), validation_tasks=train().table(held))
-    minutes = (time.perf_counter() - begin) / 60
-    print(f"{name}: {n_iter} iterations of {seconds:.2f} s, {minutes:.1f} minutes", flush=True)
-    print(est.history_.to_frame().iloc[:, :4].round(4).to_string(), flush=True)
+    est = kind(**params, max_meta_iter=10**6, iters_per_epoch=200, callbacks=[Timed(60 * minutes)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # it was interrupted
+        est.meta_fit(*train().table(numbers), validation_tasks=train().table(held))
+    print(name, est.history_.to_frame().round(4).to_string(), sep="\n", flush=True)
     folder.mkdir(parents=True, exist_ok=True)
-    est.save(path)
+    est.set_params(callbacks=None).save(path)
     return est
 
 
@@ -393,7 +399,7 @@ def evaluate(score: Score, assays: list[Assay], sizes: tuple[int, ...] = SIZES) 
 HEADS = {
     "ridge": lambda n: RidgeHead("shared", n),
     "logistic": lambda n: LogisticHead("shared", n),
-    "prototype": lambda n: PrototypeHead("shared", n),
+    "prototype": lambda n: NearestMeanHead("shared", n),
     "gp": lambda n: GaussianProcessHead("shared", n, "rbf", False),
 }
 WAYS: dict[str, tuple[tuple[str, ...], Callable[..., Score]]] = {

@@ -23,9 +23,13 @@ from sklearn_meta.algorithms.maml_plus_plus import (
 )
 from sklearn_meta.algorithms.meta_sgd import MetaSGD, MetaSGDClassifier, MetaSGDRegressor
 from sklearn_meta.algorithms.multitask import (
+    GaussianProcessHead,
+    LogisticHead,
     Multitask,
     MultitaskClassifier,
     MultitaskRegressor,
+    NearestMeanHead,
+    RidgeHead,
 )
 from sklearn_meta.algorithms.pooled import Pooled, PooledClassifier, PooledRegressor
 from sklearn_meta.algorithms.proto_maml import ProtoMAML, ProtoMAMLClassifier
@@ -48,6 +52,7 @@ __all__ = [
     "FineTuneClassifier",
     "FineTuneRegressor",
     "GatedRule",
+    "GaussianProcessHead",
     "HierarchicalClassifier",
     "HierarchicalRegressor",
     "IMAMLClassifier",
@@ -55,6 +60,7 @@ __all__ = [
     "LSTMMetaLearner",
     "LSTMMetaLearnerClassifier",
     "LSTMMetaLearnerRegressor",
+    "LogisticHead",
     "MAMLClassifier",
     "MAMLPlusPlus",
     "MAMLPlusPlusClassifier",
@@ -66,6 +72,7 @@ __all__ = [
     "Multitask",
     "MultitaskClassifier",
     "MultitaskRegressor",
+    "NearestMeanHead",
     "Pooled",
     "PooledClassifier",
     "PooledRegressor",
@@ -76,5 +83,6 @@ __all__ = [
     "Reptile",
     "ReptileClassifier",
     "ReptileRegressor",
+    "RidgeHead",
     "UpdateRule",
 ]

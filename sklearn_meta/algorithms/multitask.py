@@ -18,6 +18,7 @@ Caruana, "Multitask Learning", Machine Learning, 1997. Tian, Wang, Krishnan, Ten
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -82,10 +83,12 @@ class ClosedFormHead(Head):
         """Return where the parameters of the head start, numbers that are tuned."""
         starts = dict(self.starts)
         if self.labels == "shared":
-            starts["log_count"] = float(torch.tensor(float(n_outputs)).log())
+            starts["log_count"] = math.log(max(n_outputs, 1))
         if self.labels != "task":
             starts["common"] = 1.0
-        return {f"head.{k}": torch.tensor(start) for k, start in starts.items()}
+        return {
+            f"head.{k}": torch.tensor(start, dtype=torch.float32) for k, start in starts.items()
+        }
 
     def tuned(self, name: str, params: Params) -> Tensor:
         """Return a parameter of the head; that of a logarithm, exponentiated."""
@@ -190,7 +193,7 @@ class LogisticHead(RidgeHead):
 
 
 @dataclass(frozen=True)
-class PrototypeHead(ClosedFormHead):
+class NearestMeanHead(ClosedFormHead):
     """The nearest class mean of normalised features, as a linear layer.
 
     Logits are -t |z - c_k|^2 + log p_k up to a constant, with a tuned precision t. Where labels are
@@ -513,7 +516,7 @@ class MultitaskClassifier(MetaClassifier):
         heads = {
             "ridge": RidgeHead("task", self.normalize),
             "logistic": LogisticHead("task", self.normalize),
-            "prototype": PrototypeHead("task", self.normalize),
+            "prototype": NearestMeanHead("task", self.normalize),
             "gp": GaussianProcessHead("task", self.normalize, "rbf", False),
         }
         return Multitask(self.make_loss(), heads[self.head], float(self.label_smoothing))

@@ -20,6 +20,7 @@ __all__ = [
     "Algorithm",
     "Criterion",
     "Examples",
+    "draw_tasks_theta",
     "draw_theta",
     "join",
     "one_hot",
@@ -322,6 +323,15 @@ def draw_theta(algorithm: Algorithm, f: Network, n_outputs: int, seed: int) -> P
     """Draw the initial theta, the same in all threads and under all default dtypes of torch."""
     with drawing(Generators(seed)):
         return algorithm.init(f, n_outputs, torch.Generator().manual_seed(seed))
+
+
+def draw_tasks_theta(
+    algorithm: Algorithm, f: Network, n_outputs: int, n_tasks: int, seed: int
+) -> Params:
+    """Draw what each task of meta-training learns for itself, like `draw_theta`."""
+    with drawing(Generators(seed)):
+        generator = torch.Generator().manual_seed(seed)
+        return algorithm.init_tasks(f, n_outputs, n_tasks, generator)
 
 
 # ---- examples ------------------------------------------------------------------------------

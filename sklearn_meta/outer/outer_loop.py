@@ -20,7 +20,7 @@ from torch import nn
 from sklearn_meta._devices import resolve_device, torch_dtype
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.functional import Params
-from sklearn_meta.inner.algorithm import Algorithm, draw_theta
+from sklearn_meta.inner.algorithm import Algorithm, draw_tasks_theta, draw_theta
 from sklearn_meta.inner.heads import BIAS, start_at_shares
 from sklearn_meta.nn.backbone import BODY, RowNetwork, build_backbone, missing_derivative
 from sklearn_meta.nn.batch_norm import warn_untrained_statistics
@@ -647,10 +647,8 @@ class OuterLoop(BaseEstimator, ABC):
         """Draw what each task of meta-training learns for itself."""
         if data.source.n_tasks == 0:
             return {}
-        algorithm, generator = self._algorithm_for(data.labels.is_shared), torch.Generator()
-        params = algorithm.init_tasks(
-            f, data.n_outputs, data.source.n_tasks, generator.manual_seed(seed)
-        )
+        algorithm = self._algorithm_for(data.labels.is_shared)
+        params = draw_tasks_theta(algorithm, f, data.n_outputs, data.source.n_tasks, seed)
         device, dtype = data.packer.device, torch_dtype(data.packer.dtype)
         return {k: p.to(device, dtype) for k, p in params.items()}
 
