@@ -128,9 +128,8 @@ class ClosedFormHead(Head):
         common = self.tuned("common", params) * params[COMMON_WEIGHT]
         return Z @ common.mT + bias.unsqueeze(-2)
 
-    def residuals(self, Z: Tensor, params: Params, y: Tensor) -> Tensor:
-        """Return what the prior leaves of targets, or of one-hot labels."""
-        prior = self.prior(Z, params)
+    def residuals(self, prior: Tensor, y: Tensor) -> Tensor:
+        """Return what the prior a(z) leaves of targets, or of one-hot labels."""
         return y - (prior if self.labels == "real" else prior.softmax(-1))
 
     def scale(self, params: Params) -> Tensor | float:
@@ -155,18 +154,19 @@ class ClosedFormHead(Head):
 
 
 @dataclass(frozen=True)
-class RidgeHead(ClosedFormHead):
-    """Ridge regression of what the prior leaves of targets or one-hot labels."""
+class LinearModelHead(ClosedFormHead):
+    """A linear model of normalised features and a column of ones, beside the prior."""
 
-    starts = MappingProxyType({"log_penalty": 0.0, "log_scale": 1.4})
+    @abstractmethod
+    def weights(self, rows: Tensor, prior: Tensor, support: Examples, penalty: Tensor) -> Tensor:
+        """Compute V (*B, d + 1, k) of features (*B, n, d + 1) and their prior (*B, n, k)."""
 
     def start(self, f: Network, theta: Params, support: Examples) -> Params:
-        """Compute V, with a penalised row for a column of ones."""
+        """Compute V, whose row for the column of ones is penalised like the others."""
         Z = f(theta, support.X)
         params = self.constant(theta, support) | self.present(support)
-        residuals = self.residuals(Z, theta | params, support.y)
-        rows, penalty = self.rows(Z, theta), self.tuned("log_penalty", theta)
-        return params | {WEIGHT: ridge(rows, residuals, support.weight, penalty).mT}
+        prior, penalty = self.prior(Z, theta | params), self.tuned("log_penalty", theta)
+        return params | {WEIGHT: self.weights(self.rows(Z, theta), prior, support, penalty).mT}
 
     def rows(self, Z: Tensor, params: Params) -> Tensor:
         """Return normalised features and a column of ones."""
@@ -178,18 +178,25 @@ class RidgeHead(ClosedFormHead):
 
 
 @dataclass(frozen=True)
-class LogisticHead(RidgeHead):
+class RidgeHead(LinearModelHead):
+    """Ridge regression of what the prior leaves of targets or one-hot labels."""
+
+    starts = MappingProxyType({"log_penalty": 0.0, "log_scale": 1.4})
+
+    def weights(self, rows: Tensor, prior: Tensor, support: Examples, penalty: Tensor) -> Tensor:
+        """Compute V = argmin_V sum_i w_i |r_i - V' z_i|^2 + lambda |V|^2."""
+        return ridge(rows, self.residuals(prior, support.y), support.weight, penalty)
+
+
+@dataclass(frozen=True)
+class LogisticHead(LinearModelHead):
     """Logistic regression, with the logits of the prior as an offset."""
 
     starts = MappingProxyType({"log_penalty": 0.0, "log_scale": 0.0})
 
-    def start(self, f: Network, theta: Params, support: Examples) -> Params:
-        """Compute V, with a penalised row for a column of ones."""
-        Z = f(theta, support.X)
-        params = self.constant(theta, support) | self.present(support)
-        offset, penalty = self.prior(Z, theta | params), self.tuned("log_penalty", theta)
-        V = logistic_regression(self.rows(Z, theta), support.y, support.weight, penalty, offset)
-        return params | {WEIGHT: V.mT}
+    def weights(self, rows: Tensor, prior: Tensor, support: Examples, penalty: Tensor) -> Tensor:
+        """Compute V = argmin_V sum_i w_i CE(a_i + V' z_i, y_i) + lambda / 2 |V|^2."""
+        return logistic_regression(rows, support.y, support.weight, penalty, prior)
 
 
 @dataclass(frozen=True)
@@ -249,7 +256,7 @@ class GaussianProcessHead(ClosedFormHead):
         """Condition the process on the support."""
         Z = f(theta, support.X)
         params = self.constant(theta, support) | self.present(support)
-        residuals = self.residuals(Z, theta | params, support.y)
+        residuals = self.residuals(self.prior(Z, theta | params), support.y)
         rows, noise = self.features(Z, theta), self.tuned("log_penalty", theta)
         K = self.covariance(rows, rows, theta)
         factor, alpha = gp_condition(K, residuals, noise, support.weight)

@@ -17,7 +17,7 @@ from skorch.history import History
 from tqdm.auto import tqdm
 
 from sklearn_meta._optional import need
-from sklearn_meta.outer.training_data import TrainingBatches
+from sklearn_meta.outer.batches import TrainingBatches
 
 __all__ = [
     "CountIterations",

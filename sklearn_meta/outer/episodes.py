@@ -11,7 +11,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -40,9 +40,11 @@ __all__ = [
     "PoolEpisodes",
     "ReadEpisodes",
     "TaskEpisodes",
-    "check_enough_rows",
+    "check_usable",
     "pad_rows",
 ]
+
+S = TypeVar("S", bound="EpisodeSource")
 
 Ints = NDArray[np.intp]
 
@@ -321,8 +323,6 @@ class Packer:
         With `on_host`, rows stay on the host, because only one episode of them is drawn.
         """
         numbers = range(len(tasks)) if numbers is None else numbers
-        for task, i in zip(tasks, numbers, strict=True):
-            self.label_space.check_task(task, i)
         n_rows = np.array([len(task) for task in tasks])
         is_support = np.zeros(n_rows.sum(), dtype=bool)
         for task, begin in zip(tasks, np.cumsum(n_rows) - n_rows, strict=True):
@@ -351,11 +351,12 @@ class Packer:
             parts = zip(np.split(labels.values, first[1:]), map(label, tasks, numbers), strict=True)
             code = np.concatenate([self.label_space.positions(part, name) for part, name in parts])
         least = self.size.least_rows if code_of_row is None else 2
-        is_scarce = (fixed == 0) & (size < least)
-        lacks_rows = np.logical_or.reduceat(is_scarce, first) | (by_class & (count < 2))
-        for i in np.flatnonzero(lacks_rows).tolist():
-            is_shared = self.label_space.is_shared
-            check_enough_rows(tasks[i], numbers[i], self.size, self.target_type, is_shared)
+        is_suspect = np.logical_or.reduceat((fixed == 0) & (size < least), first)
+        if by_class:
+            most = self.label_space.max_n_way or np.inf
+            is_suspect |= (count < 2) | (count > most)
+        for i in np.flatnonzero(is_suspect).tolist():
+            check_usable(tasks[i], numbers[i], self.size, self.target_type, self.label_space)
         return PackedTasks(
             store_of_tasks(tasks, self.scaling, self.dtype, self.device, on_host=on_host),
             y,
@@ -388,32 +389,34 @@ class Packer:
         )
 
 
-def check_enough_rows(
-    task: Task, i: int, size: EpisodeSize, target_type: str, shared_labels: bool
+def check_usable(
+    task: Task, i: int, size: EpisodeSize, target_type: str, labels: LabelSpace
 ) -> None:
-    """Raise a TaskError if a task has too few rows for an episode, or a single class.
+    """Raise a TaskError for a task that gives no episode: too few rows, one class, wrong labels.
 
     Where labels are shared, a row of support and one of query are enough, whatever their labels.
     """
     shape = (len(task), *task.row_shape)
-    is_class = target_type == "class" and not shared_labels
-    labels, n_rows = np.unique(task.y if is_class else np.zeros(len(task)), return_counts=True)
-    least = 2 if shared_labels else size.least_rows
+    is_class = target_type == "class" and not labels.is_shared
+    groups, n_rows = np.unique(task.y if is_class else np.zeros(len(task)), return_counts=True)
+    least = 2 if labels.is_shared else size.least_rows
     if task.support is None and n_rows.min() < least:
         k = int(np.argmax(n_rows < least))
         what, name = "it", "n_support"
         if is_class:
-            what, name = f"class {labels.tolist()[k]!r}", "n_shot"
-        needs = f"{name}={least - 1}" if size.n_support[0] == least - 1 else "an episode"
+            what, name = f"class {groups.tolist()[k]!r}", "n_shot"
+        is_named = size.n_support[0] == least - 1 and not labels.is_shared
+        needs = f"{name}={least - 1}" if is_named else "an episode"
         raise TaskError(
             f"{label(task, i)}: {what} has {n_rows[k]} row(s), but {needs} "
             f"needs at least {least}: the support and one row of query (X of shape {shape})."
         )
-    if is_class and len(labels) < 2:
+    if is_class and len(groups) < 2:
         raise TaskError(
             f"{label(task, i)}: y of shape {task.y.shape} holds a single class; "
             "there is nothing to learn to tell apart."
         )
+    labels.check_task(task, i)
 
 
 # ---- sources of episodes ---------------------------------------------------------------------
@@ -435,11 +438,17 @@ class EpisodeSource(ABC):
         """Draw tasks by their numbers of rows from now on, as `TASK_SAMPLING` says."""
         return  # a pool and a distribution draw tasks in their own way
 
-    def largest(self) -> EpisodeSource:
+    def largest(self: S) -> S:
         """Return a copy that always draws the largest number of rows and classes."""
         source = copy.copy(self)
         most = self.size.n_support[1]
         source.size = replace(self.size, n_support=(most, most), empty_share=0.0)
+        return source
+
+    def without_empty_supports(self: S) -> S:
+        """Return a copy that always draws rows of support, which statistics of a batch need."""
+        source = copy.copy(self)
+        source.size = replace(self.size, empty_share=0.0)
         return source
 
     def most_rows(self, n_way: int) -> tuple[int, int]:
@@ -539,7 +548,6 @@ class PoolEpisodes(EpisodeSource):
     def largest(self) -> PoolEpisodes:
         """Return a copy that always draws the largest number of rows and classes."""
         source = super().largest()
-        assert isinstance(source, PoolEpisodes)
         source.n_way = (self.n_way[1],) * 2
         return source
 

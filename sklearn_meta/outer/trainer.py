@@ -29,6 +29,7 @@ from tqdm.auto import tqdm
 from sklearn_meta._warnings import warn
 from sklearn_meta.functional import Params
 from sklearn_meta.functional.generators import Generators, seeded
+from sklearn_meta.outer.batches import TrainingBatches, TuningBatches, ValidationBatches
 from sklearn_meta.outer.callbacks import (
     CountIterations,
     MetaHistory,
@@ -42,7 +43,6 @@ from sklearn_meta.outer.checkpoint import Checkpoint, SaveCheckpoints
 from sklearn_meta.outer.failures import FACTOR
 from sklearn_meta.outer.objective import EpisodicModule, MeanOverTasks, float32_products
 from sklearn_meta.outer.temperature import Temperature, best_temperature
-from sklearn_meta.outer.training_data import TrainingBatches, TuningBatches, ValidationBatches
 from sklearn_meta.parameters import Constraint
 
 __all__ = ["CALLBACKS", "NET_PARAMS", "SCHEDULES", "Trainer"]

@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
+from sklearn_meta.outer.batches import ValidationBatches
 from sklearn_meta.outer.episodes import (
     DistributionEpisodes,
     EpisodeSize,
@@ -14,7 +15,6 @@ from sklearn_meta.outer.episodes import (
     PoolEpisodes,
     TaskEpisodes,
 )
-from sklearn_meta.outer.training_data import ValidationBatches
 from sklearn_meta.tasks import EmpiricalTasks, FewShotTasks, Task
 
 CPU = torch.device("cpu")
