@@ -112,7 +112,8 @@ class OuterLoop(BaseEstimator, ABC):
         ),
         "training",
         """Share of the activations of each hidden layer of the "mlp" that an iteration of
-        `meta_fit` sets to zero, at random. `fit` and `predict` use all of them.""",
+        `meta_fit` sets to zero, at random; such a network is not compiled. `fit` and `predict` use
+        all of them.""",
     )
     scaling: str | None = param(
         "pooled",
