@@ -166,8 +166,8 @@ COMMON: dict[str, Any] = {
     },
 }
 MULTITASK: dict[str, Any] = COMMON | {
-    "n_rows": 8,
-    "meta_batch_size": 64,
+    "n_rows": 2,
+    "meta_batch_size": 256,
     "task_sampling": "sqrt",
     "n_shot": (8, 16),
     "n_query": 16,
