@@ -49,7 +49,15 @@ from sklearn_meta.inner.heads import BIAS, LOG_SHARES, MEAN, PRESENT, WEIGHT
 from sklearn_meta.outer.episodes import EpisodeSize, EpisodeSource
 from sklearn_meta.parameters import Constraint, describe, integer, option, param, real
 
-__all__ = ["Multitask", "MultitaskClassifier", "MultitaskRegressor"]
+__all__ = [
+    "GaussianProcessHead",
+    "LogisticHead",
+    "Multitask",
+    "MultitaskClassifier",
+    "MultitaskRegressor",
+    "NearestMeanHead",
+    "RidgeHead",
+]
 
 TASK_WEIGHT, TASK_BIAS = "tasks.weight", "tasks.bias"  # W_T, (*B, k, d) and (*B, k)
 COMMON_WEIGHT, COMMON_BIAS = "prior.weight", "prior.bias"  # W_0, (k, d) and, of real targets, (k)
@@ -103,17 +111,13 @@ class ClosedFormHead(Head):
             Z = Z - params[CENTRE]
         return torch.nn.functional.normalize(Z, dim=-1)
 
-    def log_shares(self, theta: Params, support: Examples) -> Tensor:
-        """Return the logarithms of the posterior shares of classes, (*B, k)."""
-        counts = (support.y.mT @ support.weight.unsqueeze(-1)).squeeze(-1)
-        prior_counts = self.tuned("log_count", theta) * theta[LOG_SHARES].softmax(-1)
-        return posterior_shares(counts, prior_counts).log()
-
     def constant(self, theta: Params, support: Examples) -> Params:
-        """Return the constant part of the prior, (*B, k)."""
+        """Return the constant part of the prior, (*B, k): posterior log-shares, or a bias."""
         *B, _, k = support.y.shape
         if self.labels == "shared":
-            return {BIAS: self.log_shares(theta, support)}
+            counts = (support.y.mT @ support.weight.unsqueeze(-1)).squeeze(-1)
+            prior_counts = self.tuned("log_count", theta) * theta[LOG_SHARES].softmax(-1)
+            return {BIAS: posterior_shares(counts, prior_counts).log()}
         if self.labels == "real":
             return {BIAS: theta[COMMON_BIAS].expand(*B, k)}
         return {BIAS: support.y.new_zeros(*B, k)}
@@ -442,7 +446,8 @@ def steps_of(size: EpisodeSize, source: EpisodeSource, n_rows: int) -> EpisodeSi
     """Return the size of episodes of so many rows, with the classes of a task in its order."""
     if source.n_tasks < 2:  # a pool has its own sizes, and so have tasks that are sampled anew
         return size
-    return EpisodeSize((1, 1), n_rows - 1, orders_classes=True)
+    half = n_rows // 2  # of support and query alike, as statistics of a support may scale rows
+    return EpisodeSize((half, half), n_rows - half, orders_classes=True)
 
 
 @describe
