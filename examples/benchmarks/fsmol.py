@@ -24,7 +24,7 @@ import argparse
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache, cached_property
@@ -54,7 +54,8 @@ from sklearn_meta.functional import cross_entropy, gp_condition, gp_predict, tan
 from sklearn_meta.inner import Backbone, Examples, stack
 from sklearn_meta.nn import MLP
 
-SIZES, N_DRAWS, N_BITS, N_HELD = (16, 32, 64, 128), 10, 2048, 300
+SIZES, N_DRAWS, N_BITS = (16, 32, 64, 128), 10, 2048
+N_HELD, N_ITERS = 300, 200  # assays to choose by; iterations of an epoch
 PUBLISHED = {  # on the validation fold, of a plain probe of 18 minutes on one core
     "plain probe, ridge": (0.226, 0.261, 0.287, 0.323),
     "plain probe, prototypes": (0.229, 0.258, 0.278, 0.304),
@@ -122,9 +123,9 @@ class Assay:
         return tanimoto_kernel(X, X)
 
 
-def split_of(seed: int) -> tuple[np.ndarray, np.ndarray]:
+def split() -> tuple[np.ndarray, np.ndarray]:
     """Return the assays to train on, and those to choose by."""
-    order = np.random.RandomState(seed).permutation(len(train().start) - 1)
+    order = np.random.RandomState(0).permutation(len(train().start) - 1)
     return np.sort(order[N_HELD:]), np.sort(order[:N_HELD])
 
 
@@ -138,7 +139,7 @@ def train() -> Fold:
 def to_choose_by() -> list[Assay]:
     """Return the assays that were held out and have enough rows for a support of 64."""
     sizes = np.diff(train().start)
-    return train().assays([i for i in split_of(0)[1] if sizes[i] >= 80])
+    return train().assays([i for i in split()[1] if sizes[i] >= 80])
 
 
 @cache
@@ -225,8 +226,10 @@ def trained(name: str, minutes: float, folder: Path) -> Any:
         minutes /= 3
     if path.exists():  # code is not in the file
         return load(path, **{k: params[k] for k in ("net_params", "backbone") if k in params})
-    numbers, held = split_of(0)
-    est = kind(**params, max_meta_iter=10**6, iters_per_epoch=200, callbacks=[Timed(60 * minutes)])
+    numbers, held = split()
+    est = kind(
+        **params, max_meta_iter=10**6, iters_per_epoch=N_ITERS, callbacks=[Timed(60 * minutes)]
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # it was interrupted
         est.meta_fit(*train().table(numbers), validation_tasks=train().table(held))
@@ -437,8 +440,29 @@ WAYS["blend of two encoders, mixture and forest"] = (
 )
 
 
-def main() -> None:
-    """Train, score, and write the table."""
+def main(minutes: float, only: Sequence[str], folder: Path) -> dict[str, np.ndarray]:
+    """Train encoders, score the ways that were asked for, and return the scores of all assays."""
+    result = {}
+    for name, (encoders, make) in WAYS.items():
+        if not any(word in name for word in only):
+            continue
+        fitted = [trained(encoder, minutes, folder) for encoder in encoders]
+        for encoder, est in zip(encoders, fitted, strict=True):
+            embed(encoder, est, [*to_choose_by(), *to_score()])
+        begin = time.perf_counter()
+        result[name] = evaluate(make(*fitted), to_score())
+        print(row_of(name, result[name]), f"{time.perf_counter() - begin:.0f} s", flush=True)
+    return result
+
+
+def row_of(name: str, scores: np.ndarray) -> str:
+    """Return a row of the table, with standard errors over the assays."""
+    means, errors = np.nanmean(scores, 0), np.nanstd(scores, 0) / len(scores) ** 0.5
+    cells = (f"{m:.3f} ± {e:.3f}" for m, e in zip(means, errors, strict=True))
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--budget", type=float, default=25, help="minutes of training an encoder")
     parser.add_argument("--threads", type=int, default=2)
@@ -447,26 +471,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    rows = []
-    for name, (encoders, make) in WAYS.items():
-        if not any(word in name for word in args.only):
-            continue
-        fitted = [trained(encoder, args.budget, args.cache) for encoder in encoders]
-        for encoder, est in zip(encoders, fitted, strict=True):
-            embed(encoder, est, [*to_choose_by(), *to_score()])
-        begin = time.perf_counter()
-        scores = evaluate(make(*fitted), to_score())
-        means, error = np.nanmean(scores, 0), np.nanstd(scores, 0) / len(scores) ** 0.5
-        cells = " | ".join(f"{m:.3f} ± {e:.3f}" for m, e in zip(means, error, strict=True))
-        rows.append(f"| {name} | {cells} |")
-        print(rows[-1], f"{time.perf_counter() - begin:.0f} s", flush=True)
-    for name, means in PUBLISHED.items():
-        rows.append(f"| {name} | {' | '.join(f'{m:.3f}' for m in means)} |")
-    head = ["| way | " + " | ".join(map(str, SIZES)) + " |", "| --- " * (len(SIZES) + 1) + "|"]
-    note = f"\n{date.today()}, {args.budget:g} minutes an encoder on {args.threads} threads.\n"
+    scores_of = main(args.budget, args.only, args.cache)
+    lines = ["| way | " + " | ".join(map(str, SIZES)) + " |", "| --- " * (len(SIZES) + 1) + "|"]
+    lines += [row_of(*item) for item in scores_of.items()]
+    for way, published in PUBLISHED.items():
+        lines.append(f"| {way} | {' | '.join(f'{m:.3f}' for m in published)} |")
+    lines.append(f"\n{date.today()}, {args.budget:g} minutes an encoder, {args.threads} threads.\n")
     if args.out is not None:
-        args.out.write_text("\n".join([*head, *rows, note]), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
+        args.out.write_text("\n".join(lines), encoding="utf-8")
