@@ -98,12 +98,12 @@ class ClosedFormHead(Head):
             f"head.{k}": torch.tensor(start, dtype=torch.float32) for k, start in starts.items()
         }
 
-    def tuned(self, name: str, params: Params) -> Tensor:
+    def _tuned(self, name: str, params: Params) -> Tensor:
         """Return a parameter of the head; that of a logarithm, exponentiated."""
         value = params[f"head.{name}"]
         return value.exp() if name.startswith("log_") else value
 
-    def features(self, Z: Tensor, params: Params) -> Tensor:
+    def _features(self, Z: Tensor, params: Params) -> Tensor:
         """Normalise features (*B, n, d); without a name, so that their squares have mean 1 / d."""
         if self.normalize is None:
             return Z * Z.shape[-1] ** -0.5
@@ -111,34 +111,34 @@ class ClosedFormHead(Head):
             Z = Z - params[CENTRE]
         return torch.nn.functional.normalize(Z, dim=-1)
 
-    def constant(self, theta: Params, support: Examples) -> Params:
+    def _constant(self, theta: Params, support: Examples) -> Params:
         """Return the constant part of the prior, (*B, k): posterior log-shares, or a bias."""
         *B, _, k = support.y.shape
         if self.labels == "shared":
             counts = (support.y.mT @ support.weight.unsqueeze(-1)).squeeze(-1)
-            prior_counts = self.tuned("log_count", theta) * theta[LOG_SHARES].softmax(-1)
+            prior_counts = self._tuned("log_count", theta) * theta[LOG_SHARES].softmax(-1)
             return {BIAS: posterior_shares(counts, prior_counts).log()}
         if self.labels == "real":
             return {BIAS: theta[COMMON_BIAS].expand(*B, k)}
         return {BIAS: support.y.new_zeros(*B, k)}
 
-    def prior(self, Z: Tensor, params: Params) -> Tensor:
+    def _prior(self, Z: Tensor, params: Params) -> Tensor:
         """Compute a(z) for features (*B, n, d)."""
         bias = params[BIAS]
         if PRESENT in params:
             bias = bias.masked_fill(~params[PRESENT], -torch.inf)
         if self.labels == "task":
             return bias.unsqueeze(-2).expand(*Z.shape[:-1], -1)
-        common = self.tuned("common", params) * params[COMMON_WEIGHT]
+        common = self._tuned("common", params) * params[COMMON_WEIGHT]
         return Z @ common.mT + bias.unsqueeze(-2)
 
-    def residuals(self, prior: Tensor, y: Tensor) -> Tensor:
+    def _residuals(self, prior: Tensor, y: Tensor) -> Tensor:
         """Return what the prior a(z) leaves of targets, or of one-hot labels."""
         return y - (prior if self.labels == "real" else prior.softmax(-1))
 
-    def scale(self, params: Params) -> Tensor | float:
+    def _scale(self, params: Params) -> Tensor | float:
         """Return the scale s of logits; targets have none."""
-        return 1.0 if self.labels == "real" else self.tuned("log_scale", params)
+        return 1.0 if self.labels == "real" else self._tuned("log_scale", params)
 
     def present(self, support: Examples) -> Params:
         """Return which classes each task has, where labels are local."""
@@ -162,23 +162,23 @@ class LinearModelHead(ClosedFormHead):
     """A linear model of normalised features and a column of ones, beside the prior."""
 
     @abstractmethod
-    def weights(self, rows: Tensor, prior: Tensor, support: Examples, penalty: Tensor) -> Tensor:
+    def _weights(self, rows: Tensor, prior: Tensor, support: Examples, penalty: Tensor) -> Tensor:
         """Compute V (*B, d + 1, k) of features (*B, n, d + 1) and their prior (*B, n, k)."""
 
     def start(self, f: Network, theta: Params, support: Examples) -> Params:
         """Compute V, whose row for the column of ones is penalised like the others."""
         Z = f(theta, support.X)
-        params = self.constant(theta, support) | self.present(support)
-        prior, penalty = self.prior(Z, theta | params), self.tuned("log_penalty", theta)
-        return params | {WEIGHT: self.weights(self.rows(Z, theta), prior, support, penalty).mT}
+        params = self._constant(theta, support) | self.present(support)
+        prior, penalty = self._prior(Z, theta | params), self._tuned("log_penalty", theta)
+        return params | {WEIGHT: self._weights(self._rows(Z, theta), prior, support, penalty).mT}
 
-    def rows(self, Z: Tensor, params: Params) -> Tensor:
+    def _rows(self, Z: Tensor, params: Params) -> Tensor:
         """Return normalised features and a column of ones."""
-        return torch.nn.functional.pad(self.features(Z, params), (0, 1), value=1.0)
+        return torch.nn.functional.pad(self._features(Z, params), (0, 1), value=1.0)
 
     def outputs(self, Z: Tensor, phi: Params) -> Tensor:
         """Compute a(z) + s V' z."""
-        return self.prior(Z, phi) + self.scale(phi) * (self.rows(Z, phi) @ phi[WEIGHT].mT)
+        return self._prior(Z, phi) + self._scale(phi) * (self._rows(Z, phi) @ phi[WEIGHT].mT)
 
 
 @dataclass(frozen=True)
@@ -187,9 +187,9 @@ class RidgeHead(LinearModelHead):
 
     starts = MappingProxyType({"log_penalty": 0.0, "log_scale": 1.4})
 
-    def weights(self, rows: Tensor, prior: Tensor, support: Examples, penalty: Tensor) -> Tensor:
+    def _weights(self, rows: Tensor, prior: Tensor, support: Examples, penalty: Tensor) -> Tensor:
         """Compute V = argmin_V sum_i w_i |r_i - V' z_i|^2 + lambda |V|^2."""
-        return ridge(rows, self.residuals(prior, support.y), support.weight, penalty)
+        return ridge(rows, self._residuals(prior, support.y), support.weight, penalty)
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ class LogisticHead(LinearModelHead):
 
     starts = MappingProxyType({"log_penalty": 0.0, "log_scale": 0.0})
 
-    def weights(self, rows: Tensor, prior: Tensor, support: Examples, penalty: Tensor) -> Tensor:
+    def _weights(self, rows: Tensor, prior: Tensor, support: Examples, penalty: Tensor) -> Tensor:
         """Compute V = argmin_V sum_i w_i CE(a_i + V' z_i, y_i) + lambda / 2 |V|^2."""
         return logistic_regression(rows, support.y, support.weight, penalty, prior)
 
@@ -215,18 +215,18 @@ class NearestMeanHead(ClosedFormHead):
 
     def start(self, f: Network, theta: Params, support: Examples) -> Params:
         """Compute 2 t c_k and log p_k - t |c_k|^2."""
-        Z = self.features(f(theta, support.X), theta)
+        Z = self._features(f(theta, support.X), theta)
         sums, counts = class_sums(Z, support.y, support.weight)
-        params = self.constant(theta, support) | self.present(support)
+        params = self._constant(theta, support) | self.present(support)
         c = class_means(sums, counts)
         if self.labels == "shared":
-            c = posterior_prototypes(sums, counts, theta[MEAN], self.tuned("log_strength", theta))
-        t = self.tuned("log_precision", theta)
+            c = posterior_prototypes(sums, counts, theta[MEAN], self._tuned("log_strength", theta))
+        t = self._tuned("log_precision", theta)
         return params | {WEIGHT: 2 * t * c, BIAS: params[BIAS] - t * c.square().sum(-1)}
 
     def outputs(self, Z: Tensor, phi: Params) -> Tensor:
         """Compute logits."""
-        return super().outputs(self.features(Z, phi), phi)
+        return super().outputs(self._features(Z, phi), phi)
 
 
 @dataclass(frozen=True)
@@ -250,36 +250,36 @@ class GaussianProcessHead(ClosedFormHead):
         {"log_penalty": 0.0, "log_scale": 1.4, "log_length": 0.0, "log_variance": 0.0}
     )
 
-    def covariance(self, X: Tensor, Z: Tensor, params: Params) -> Tensor:
+    def _covariance(self, X: Tensor, Z: Tensor, params: Params) -> Tensor:
         """Compute the covariances of normalised features."""
         if self.kernel == "linear":
             return 1 + linear_kernel(X, Z)
-        return 1 + rbf_kernel(X, Z, self.tuned("log_length", params))
+        return 1 + rbf_kernel(X, Z, self._tuned("log_length", params))
 
     def start(self, f: Network, theta: Params, support: Examples) -> Params:
         """Condition the process on the support."""
         Z = f(theta, support.X)
-        params = self.constant(theta, support) | self.present(support)
-        residuals = self.residuals(self.prior(Z, theta | params), support.y)
-        rows, noise = self.features(Z, theta), self.tuned("log_penalty", theta)
-        K = self.covariance(rows, rows, theta)
+        params = self._constant(theta, support) | self.present(support)
+        residuals = self._residuals(self._prior(Z, theta | params), support.y)
+        rows, noise = self._features(Z, theta), self._tuned("log_penalty", theta)
+        K = self._covariance(rows, rows, theta)
         factor, alpha = gp_condition(K, residuals, noise, support.weight)
         process = {"rows": rows, "factor": factor, "alpha": alpha, "weight": support.weight}
         return params | {f"gp.{k}": value for k, value in process.items()}
 
     def outputs(self, Z: Tensor, phi: Params) -> Tensor:
         """Compute a(z) + s E[f(z)], and log-variances if asked for."""
-        rows = self.features(Z, phi)
+        rows = self._features(Z, phi)
         process = phi["gp.factor"], phi["gp.alpha"]
-        K_query = self.covariance(rows, phi["gp.rows"], phi)
+        K_query = self._covariance(rows, phi["gp.rows"], phi)
         K_diag = 1 + (
             rows.square().sum(-1) if self.kernel == "linear" else torch.ones_like(rows[..., 0])
         )
         mean, variance = gp_predict(*process, K_query, K_diag, phi["gp.weight"])
-        mean = self.prior(Z, phi) + self.scale(phi) * mean
+        mean = self._prior(Z, phi) + self._scale(phi) * mean
         if not self.predicts_variance:
             return mean
-        total = (variance + self.tuned("log_penalty", phi)) * self.tuned("log_variance", phi)
+        total = (variance + self._tuned("log_penalty", phi)) * self._tuned("log_variance", phi)
         return torch.cat([mean, total.log().unsqueeze(-1).expand_as(mean)], -1)
 
 
@@ -379,7 +379,7 @@ class Multitask(WithHead):
             mass = weight.unsqueeze(-1)
             means[CENTRE] = (mass * X).sum((0, 1)) / mass.sum()
         if MEAN in theta:
-            sums, counts = class_sums(self.head.features(X, theta | means), y, weight)
+            sums, counts = class_sums(self.head._features(X, theta | means), y, weight)
             means[MEAN] = class_means(sums.sum(0), counts.sum(0))
         return means
 

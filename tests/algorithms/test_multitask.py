@@ -134,10 +134,14 @@ def test_prototypes_of_shared_labels_are_posterior_means():
 @pytest.mark.parametrize("normalize", ["l2", "center"])
 def test_features_have_length_1_after_their_mean_was_subtracted(normalize):
     head = NearestMeanHead("task", normalize)
-    centre = torch.arange(D).double()
-    Z = head.features(torch.tensor(X), {"features.centre": centre}).numpy()
-    rows = X - centre.numpy() * (normalize == "center")
-    np.testing.assert_allclose(Z, rows / np.linalg.norm(rows, axis=1, keepdims=True), atol=1e-12)
+    theta, actual = outputs(head, ONE_HOT)
+    centre = theta["features.centre"].numpy() if normalize == "center" else 0.0
+    rows, new = ((part - centre) for part in (X, X_NEW))
+    rows, new = (part / np.linalg.norm(part, axis=1, keepdims=True) for part in (rows, new))
+    means = [np.average(rows[LABELS == k], axis=0, weights=WEIGHT[LABELS == k]) for k in range(K)]
+    squares = ((new[:, None] - np.stack(means)) ** 2).sum(-1)
+    expected = softmax(-float(theta["head.log_precision"].exp()) * squares, 1)
+    np.testing.assert_allclose(softmax(actual, 1), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("kernel", ["rbf", "linear"])
