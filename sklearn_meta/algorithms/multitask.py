@@ -183,7 +183,15 @@ class LinearModelHead(ClosedFormHead):
 
 @dataclass(frozen=True)
 class RidgeHead(LinearModelHead):
-    """Ridge regression of what the prior leaves of targets or one-hot labels."""
+    """Ridge regression of what the prior leaves of targets or one-hot labels.
+
+    Parameters
+    ----------
+    labels : {"shared", "task", "real"}
+        Whether labels mean the same in all tasks or are local to them; or real targets.
+    normalize : {"l2", "center"} or None
+        How features are normalised.
+    """
 
     starts = MappingProxyType({"log_penalty": 0.0, "log_scale": 1.4})
 
@@ -194,7 +202,15 @@ class RidgeHead(LinearModelHead):
 
 @dataclass(frozen=True)
 class LogisticHead(LinearModelHead):
-    """Logistic regression, with the logits of the prior as an offset."""
+    """Logistic regression, with the logits of the prior as an offset.
+
+    Parameters
+    ----------
+    labels : {"shared", "task", "real"}
+        Whether labels mean the same in all tasks or are local to them; or real targets.
+    normalize : {"l2", "center"} or None
+        How features are normalised.
+    """
 
     starts = MappingProxyType({"log_penalty": 0.0, "log_scale": 0.0})
 
@@ -209,6 +225,13 @@ class NearestMeanHead(ClosedFormHead):
 
     Logits are -t |z - c_k|^2 + log p_k up to a constant, with a tuned precision t. Where labels are
     shared, class means c_k and shares p_k are posterior means around those of all tasks.
+
+    Parameters
+    ----------
+    labels : {"shared", "task", "real"}
+        Whether labels mean the same in all tasks or are local to them; or real targets.
+    normalize : {"l2", "center"} or None
+        How features are normalised.
     """
 
     starts = MappingProxyType({"log_precision": 1.4, "log_strength": 0.0})
@@ -235,8 +258,10 @@ class GaussianProcessHead(ClosedFormHead):
 
     Parameters
     ----------
-    labels, normalize : str
-        As of every head.
+    labels : {"shared", "task", "real"}
+        Whether labels mean the same in all tasks or are local to them; or real targets.
+    normalize : {"l2", "center"} or None
+        How features are normalised.
     kernel : {"rbf", "linear"}
         The covariance, to which a constant is added. The linear one is a Bayesian ridge regression.
     predicts_variance : bool

@@ -138,7 +138,7 @@ def test_features_have_length_1_after_their_mean_was_subtracted(normalize):
     centre = theta["features.centre"].numpy() if normalize == "center" else 0.0
     rows, new = ((part - centre) for part in (X, X_NEW))
     rows, new = (part / np.linalg.norm(part, axis=1, keepdims=True) for part in (rows, new))
-    means = [np.average(rows[LABELS == k], axis=0, weights=WEIGHT[LABELS == k]) for k in range(K)]
+    means = [np.average(rows[k == LABELS], axis=0, weights=WEIGHT[k == LABELS]) for k in range(K)]
     squares = ((new[:, None] - np.stack(means)) ** 2).sum(-1)
     expected = softmax(-float(theta["head.log_precision"].exp()) * squares, 1)
     np.testing.assert_allclose(softmax(actual, 1), expected, atol=1e-12)
