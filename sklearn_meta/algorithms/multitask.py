@@ -467,6 +467,21 @@ def normalize() -> Any:
     )
 
 
+def validation_fraction() -> Any:
+    """Declare how many tasks are held out."""
+    return param(
+        0.1,
+        real(0, 0.5, open_left=True, none=True),
+        "training",
+        """Share of the tasks that `meta_fit` holds out. It tunes the head on them, keeps the epoch
+        with the lowest loss on them, and, where labels are shared, chooses a temperature of the
+        class probabilities. No task is held out if `validation_tasks` are passed, meta-training is
+        a single epoch, the share is less than two tasks, or tasks are read or drawn one by one:
+        the head is then tuned on `validation_tasks`, or on the tasks of meta-training. None never
+        holds out any.""",
+    )
+
+
 def steps_of(size: EpisodeSize, source: EpisodeSource, n_rows: int) -> EpisodeSize:
     """Return the size of episodes of so many rows, with the classes of a task in its order."""
     if source.n_tasks < 2:  # a pool has its own sizes, and so have tasks that are sampled anew
@@ -540,6 +555,7 @@ class MultitaskClassifier(MetaClassifier):
         "training",
         "Share of each label that `meta_fit` spreads over all classes of a task.",
     )
+    validation_fraction: float | None = validation_fraction()
 
     joins_pool: ClassVar[bool] = True
     always_holds_out: ClassVar[bool] = True
@@ -603,13 +619,7 @@ class MultitaskRegressor(MetaRegressor):
     )
     normalize: str | None = normalize()
     n_rows: int = n_rows()
-    validation_fraction: float | None = param(
-        0.1,
-        real(0, 0.5, open_left=True, none=True),
-        "training",
-        """Share of the tasks that `meta_fit` holds out, if it is at least two tasks. The heads are
-        tuned on them, and the epoch with the lowest loss on them is kept. None holds out none.""",
-    )
+    validation_fraction: float | None = validation_fraction()
 
     always_holds_out: ClassVar[bool] = True
 
