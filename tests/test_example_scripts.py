@@ -593,7 +593,7 @@ def test_fsmol_scores_every_kind_of_way(load, molecules, monkeypatch):
     small = {"hidden_layer_sizes": (8,), "meta_batch_size": 4, "precision": None}
     for name, (kind, params) in bench.ENCODERS.items():
         monkeypatch.setitem(bench.ENCODERS, name, (kind, params | small))
-    ways = ["forest of", "multitask, ridge, normalize=c", "second round of", "features and"]
+    ways = ["forest of", "multitask, prototype, normalize=c", "second round of", "features and"]
     result = bench.main(0.001, ways, molecules)
     assert len(result) == len(ways)
     for scores in result.values():

@@ -300,7 +300,8 @@ def tuned_head(encoder: str, est: Any, head: Any) -> Score:
         support, query = next(assay.draws(size))
         pairs.append((rows_of(assay, encoder, support), rows_of(assay, encoder, query[:64])))
     episodes = [(stack([s for s, _ in pairs]), stack([q for _, q in pairs]))]
-    return by_algorithm(algorithm, theta | algorithm.tune(f, theta, episodes), encoder)
+    tuned = {k: v.float() for k, v in algorithm.tune(f, theta, episodes).items()}
+    return by_algorithm(algorithm, theta | tuned, encoder)
 
 
 def by_kernel(kernel: Callable[[Assay], torch.Tensor], noise: float) -> Score:
