@@ -49,9 +49,8 @@ def ridge(Z: Tensor, y: Tensor, weight: Tensor, penalty: Tensor) -> Tensor:
     size = torch.diagonal(gram, dim1=-2, dim2=-1).sum(-1).detach()
     least = LEAST_PENALTY * size
     shift = torch.maximum(penalty.to(exact), least)[..., None, None]
-    factor = torch.linalg.cholesky(
-        gram + shift * torch.eye(min(n, d), dtype=exact, device=Z.device)
-    )
+    identity = torch.eye(min(n, d), dtype=exact, device=Z.device)
+    factor, _ = torch.linalg.cholesky_ex(gram + shift * identity)  # of NaN it makes NaN
     if n <= d:
         return (A.mT @ torch.cholesky_solve(b, factor)).to(Z.dtype)
     return torch.cholesky_solve(A.mT @ b, factor).to(Z.dtype)
