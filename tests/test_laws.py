@@ -24,13 +24,18 @@ from sklearn_meta.algorithms import (
     ALPaCA,
     DirectRule,
     GatedRule,
+    GaussianProcessHead,
+    LogisticHead,
     LSTMMetaLearner,
     MAMLPlusPlus,
     MetaSGD,
+    Multitask,
+    NearestMeanHead,
     Pooled,
     ProtoMAML,
     ProtoNet,
     Reptile,
+    RidgeHead,
 )
 from sklearn_meta.algorithms.deep_kernel import (
     LinearKernel,
@@ -158,6 +163,12 @@ ALGORITHMS |= {
     "dkt-labels": DKT(cross_entropy, RadialKernel("matern", False), LocalLabels()),
     "adkf-matern": ADKF(gaussian_nll, RadialKernel("matern", False), RealTargets()),
     "adkf-labels": ADKF(cross_entropy, RadialKernel("rbf", True), LocalLabels()),
+    "multitask-ridge": Multitask(cross_entropy, RidgeHead("task", None)),
+    "multitask-logistic": Multitask(cross_entropy, LogisticHead("task", "l2")),
+    "multitask-prototype": Multitask(cross_entropy, NearestMeanHead("task", "center")),
+    "multitask-gp": Multitask(cross_entropy, GaussianProcessHead("task", None, "rbf", False)),
+    "multitask-linear": Multitask(squared_error, RidgeHead("real", None)),
+    "multitask-gaussian": Multitask(gaussian_nll, GaussianProcessHead("real", None, "rbf", True)),
 }
 SGD = torch.optim.SGD
 MOMENTUM = (("momentum", 0.9), ("dampening", 0.9), ("weight_decay", 0.1))
@@ -179,7 +190,7 @@ IN_CLOSED_FORM = ("protonet", "dkt", "adkf", "r2d2", "alpaca", "pacoh")
 WITH_A_PRIOR = [
     name
     for name in ALGORITHMS
-    if not name.startswith((*IN_CLOSED_FORM, "pooled", "finetune-zero", "baseline++"))
+    if not name.startswith((*IN_CLOSED_FORM, "multitask", "pooled", "finetune-zero", "baseline++"))
 ]
 BACKBONES = {
     "mlp": ((3,), lambda: MLP((3,), (4, 3), activation="tanh", norm=None)),

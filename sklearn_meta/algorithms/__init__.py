@@ -29,6 +29,15 @@ from sklearn_meta.algorithms.maml_plus_plus import (
     MAMLPlusPlusRegressor,
 )
 from sklearn_meta.algorithms.meta_sgd import MetaSGD, MetaSGDClassifier, MetaSGDRegressor
+from sklearn_meta.algorithms.multitask import (
+    GaussianProcessHead,
+    LogisticHead,
+    Multitask,
+    MultitaskClassifier,
+    MultitaskRegressor,
+    NearestMeanHead,
+    RidgeHead,
+)
 from sklearn_meta.algorithms.pacoh import PACOH, PACOHRegressor
 from sklearn_meta.algorithms.pooled import Pooled, PooledClassifier, PooledRegressor
 from sklearn_meta.algorithms.proto_maml import ProtoMAML, ProtoMAMLClassifier
@@ -60,6 +69,7 @@ __all__ = [
     "FineTuneClassifier",
     "FineTuneRegressor",
     "GatedRule",
+    "GaussianProcessHead",
     "HierarchicalClassifier",
     "HierarchicalRegressor",
     "IMAMLClassifier",
@@ -67,6 +77,7 @@ __all__ = [
     "LSTMMetaLearner",
     "LSTMMetaLearnerClassifier",
     "LSTMMetaLearnerRegressor",
+    "LogisticHead",
     "MAMLClassifier",
     "MAMLPlusPlus",
     "MAMLPlusPlusClassifier",
@@ -75,6 +86,10 @@ __all__ = [
     "MetaSGD",
     "MetaSGDClassifier",
     "MetaSGDRegressor",
+    "Multitask",
+    "MultitaskClassifier",
+    "MultitaskRegressor",
+    "NearestMeanHead",
     "PACOHRegressor",
     "Pooled",
     "PooledClassifier",
@@ -88,5 +103,6 @@ __all__ = [
     "Reptile",
     "ReptileClassifier",
     "ReptileRegressor",
+    "RidgeHead",
     "UpdateRule",
 ]

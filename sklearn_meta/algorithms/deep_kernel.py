@@ -3,26 +3,28 @@
 Deep kernel transfer (DKT): all tasks have one kernel, a mean m and a noise, so that
 
     y = g(x) + e,    g ~ GP(m, a k(f(x), f(x'))),    e ~ N(0, s2)
-    theta = argmax sum_t log p(y_t | X_t, theta)                               (eq. 3)
-    p(g(x) | support) in closed form,                                          (eq. 4)
+    theta = argmax sum_t log p(y_t | X_t, theta)    (outer loop)
+    p(g(x) | support) in closed form,               (inner loop)
 
 with the rows of support and query of a task together in y_t. Patacchiola, Turner, Crowley, O'Boyle
 and Storkey, "Bayesian Meta-Learning for the Few-Shot Setting via Deep Kernels", NeurIPS 2020.
 
 Adaptive deep kernel fitting (ADKF-IFT): each task fits the few parameters u of its kernel, and the
-outer loop learns the features for kernels so fitted:
+outer loop learns the features for kernels so fitted, by the implicit function theorem:
 
-    u* = argmin_u -log p(y_S | X_S, u, theta) - log p(u)                       (inner, eq. 5)
-    min_theta -log p(y_Q | X_Q, S, u*, theta)                                  (outer, eq. 4)
-    du* / dtheta = -(d2 L / du2)^-1 (d2 L / du dtheta)                         (eq. 8)
+    u* = argmin_u L(u, theta),    L = -log p(y_S | X_S, u, theta) - log p(u)
+    theta = argmin sum_t -log p(y_Q | X_Q, S, u*, theta)
+    du* / dtheta = -(d2 L / du2)^-1 (d2 L / du dtheta)
 
 Chen, Tripp and Hernandez-Lobato, "Meta-learning Adaptive Deep Kernel Gaussian Processes for
 Molecular Property Prediction", ICLR 2023.
 
-Classification regresses y = +1 for a class and -1 for the others, one process a class (section 3.2
-of DKT). Where exactly one of n outputs is +1, and these have means m_k and variance v,
+Classification regresses y = +1 for a class and -1 for the others, one process a class. With the
+posterior means m_k and the variance v of the n targets of a row, noise included,
 
-    p(y = k | x) = softmax_k(2 m_k (n - 1) / (n v)).
+    p(y = k | x) = softmax_k(2 (n - 1) / n m_k / sqrt(v)),
+
+which for two classes is about Phi(m / sqrt(v)), the probability that the target is positive.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -224,8 +226,6 @@ class CallableKernel(Kernel):
 class Targets(ABC):
     """What the processes of a task regress, their means, and what predictions are made of them."""
 
-    noise: ClassVar[float] = 0.1  # mode that ADKF starts from, as in the official code
-
     def init(self, n_outputs: int, d: int) -> Params:
         """Draw the parameters of the means."""
         return {}
@@ -254,7 +254,6 @@ class RealTargets(Targets):
     """Targets of a regression: means and log-variances."""
 
     mean: str = "constant"
-    noise: ClassVar[float] = 0.01
 
     def init(self, n_outputs: int, d: int) -> Params:
         """Start with zeros."""
@@ -302,9 +301,9 @@ class LocalLabels(Targets):
     def outputs(
         self, theta: Params, phi: Params, Z: Tensor, mean: Tensor, variance: Tensor
     ) -> Tensor:
-        """Compute 2 m_k (n - 1) / (n v), minus infinity for an absent class."""
+        """Compute 2 (n - 1) / n m_k / sqrt(v), minus infinity for an absent class."""
         mean = mean + self._mean(theta, phi)
-        logits = 2 * self.shares(phi, mean).unsqueeze(-2) * mean / variance.unsqueeze(-1)
+        logits = 2 * self.shares(phi, mean).unsqueeze(-2) * mean / variance.sqrt().unsqueeze(-1)
         return logits.masked_fill(~self._classes(phi, mean).unsqueeze(-2), -torch.inf)
 
     def _classes(self, phi: Params, y: Tensor) -> Tensor:
@@ -362,7 +361,7 @@ class DeepKernel(Algorithm, ABC):
         return f.init(generator) | prior | {LOG_NOISE: torch.tensor(0.1).log()}
 
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
-        """Condition the processes on the support (eq. 4)."""
+        """Condition the processes on the support."""
         n = support.weight.shape[-1]
         if n > MAX_ROWS:
             raise ValueError(
@@ -493,7 +492,7 @@ def of_task(value: Tensor, n_axes: int) -> Tensor:
 
 @dataclass(frozen=True)
 class DKT(DeepKernel):
-    """Patacchiola et al., "Deep Kernel Transfer", NeurIPS 2020, eqs. 3 and 4; tasks share a kernel.
+    """Patacchiola et al., "Deep Kernel Transfer", NeurIPS 2020: all tasks share a kernel.
 
     Parameters
     ----------
@@ -506,7 +505,7 @@ class DKT(DeepKernel):
     """
 
     def objective(self, f: Network, theta: Params, support: Examples, query: Examples) -> Tensor:
-        """Compute -log p(y_S, y_Q) for each row and output (eq. 3)."""
+        """Compute -log p(y_S, y_Q) for each row and output."""
         Z, rows = self._episode(f, theta, support, query)
         phi, theta = self.targets.present(rows), in_float64(theta)
         phi |= self.hyperparameters(theta, phi, rows)
@@ -520,7 +519,7 @@ class DKT(DeepKernel):
 
 @dataclass(frozen=True)
 class ADKF(DeepKernel):
-    """Chen et al., "Meta-learning Adaptive Deep Kernel Gaussian Processes", ICLR 2023, eqs. 4 to 8.
+    """Chen et al., "Meta-learning Adaptive Deep Kernel Gaussian Processes", ICLR 2023.
 
     The priors of the task's parameters are log-normal, as in the official code: the modes are the
     median heuristic for the length scale and learned ones for scale and noise.
@@ -538,7 +537,6 @@ class ADKF(DeepKernel):
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
         """Draw the weights of the features; length scales are relative to the median heuristic."""
         theta = super().init(f, n_outputs, generator)
-        theta[LOG_NOISE] = torch.tensor(self.targets.noise).log()
         if isinstance(self.kernel, RadialKernel):
             theta[LOG_LENGTH_SCALE] = torch.zeros_like(theta[LOG_LENGTH_SCALE])
         return theta
@@ -557,7 +555,7 @@ class ADKF(DeepKernel):
         return ((parts[0] - parts[1]) / self._n_targets(phi, last)).to(Z.dtype)
 
     def hyperparameters(self, theta: Params, phi: Params, rows: Examples) -> Params:
-        """Fit the kernel parameters of each task to its support (eq. 5), with their gradients."""
+        """Fit the kernel parameters of each task to its support, with implicit gradients."""
         prior = self._of_theta(theta, rows)
         modes = [prior[LOG_SCALE], prior[LOG_NOISE]]
         slopes: Slopes
@@ -614,7 +612,7 @@ class InnerProblem:
         constant = replace(self, **{k: getattr(self, k).detach() for k in TENSORS})
         with torch.no_grad():
             u, curvature = constant.minimise()
-        # a Newton step at the minimum is zero, and its derivative is that of eq. 8
+        # a Newton step at the minimum is zero, and its derivative is that of u*
         _, gradient, _ = self.terms(u, hessian=False)
         return u - (curvature @ gradient.unsqueeze(-1)).squeeze(-1)
 
@@ -881,7 +879,7 @@ class DeepKernelClassifier(MetaClassifier):
 
     A Gaussian process for each class regresses +1 for its rows and -1 for the others, with a kernel
     that is learned as by :class:`DeepKernelRegressor`. Probabilities follow from the posterior
-    means and variances by Bayes' rule. Where tasks share their labels, the prior means are those of
+    means and variances. Where tasks share their labels, the prior means are those of
     the learned shares of the labels.
 
     See Also
@@ -892,7 +890,7 @@ class DeepKernelClassifier(MetaClassifier):
     References
     ----------
     Patacchiola, Turner, Crowley, O'Boyle and Storkey, "Bayesian Meta-Learning for the Few-Shot
-    Setting via Deep Kernels", NeurIPS 2020, section 3.2.
+    Setting via Deep Kernels", NeurIPS 2020.
 
     Chen, Tripp and Hernandez-Lobato, "Meta-learning Adaptive Deep Kernel Gaussian Processes for
     Molecular Property Prediction", ICLR 2023.

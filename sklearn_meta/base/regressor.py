@@ -153,7 +153,7 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
 
     @available_if(lambda self: self.predicts_std)  # type: ignore[untyped-decorator]
     def predict_quantiles(self, X: Any, quantiles: ArrayLike) -> NDArray[np.float64]:
-        """Quantiles of the target of each row; only of learners with a predictive distribution.
+        """Predict quantiles of the target of each row, where there is a predictive distribution.
 
         Parameters
         ----------
@@ -172,9 +172,10 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
 
     @available_if(lambda self: self.predicts_std)  # type: ignore[untyped-decorator]
     def sample_y(self, X: Any, n_samples: int = 1, random_state: Any = 0) -> NDArray[np.float64]:
-        """Draw targets of rows, noise included; only of learners with a predictive distribution.
+        """Draw targets of rows, noise included, where there is a predictive distribution.
 
-        Rows of a draw depend on each other, if the learner knows how: Gaussian processes do.
+        Rows of a draw are independent, unless the learner has a joint distribution of them, as
+        Gaussian processes have.
 
         Parameters
         ----------

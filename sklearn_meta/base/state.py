@@ -89,11 +89,11 @@ class Adapted(NamedTuple):
     def covariance(self, X: Any, device: torch.device) -> NDArray[np.float64] | None:
         """Return that of the targets of all rows, (n_outputs, n_rows, n_rows), in their units."""
         with torch.no_grad():
-            theta, phi = tensors_of(self.theta, device, torch_dtype(self.dtype)), self.phi
+            theta = tensors_of(self.theta, device, torch_dtype(self.dtype))
             (dense,) = [X] if isinstance(X, np.ndarray) else dense_parts(X, whole=True)
             rows = torch.tensor(self.scaling.inputs(dense), device=device)
-            tensors = to_torch(phi, device)
-            covariance = self.algorithm.covariance(self.backbone, theta, tensors, rows)
+            phi = to_torch(self.phi, device)
+            covariance = self.algorithm.covariance(self.backbone, theta, phi, rows)
         if covariance is None:
             return None
         units = self.scaling.y_scale[:, None, None] ** 2

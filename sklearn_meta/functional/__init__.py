@@ -27,6 +27,7 @@ from sklearn_meta.functional.kernels import (
     tanimoto_kernel,
 )
 from sklearn_meta.functional.learned_update import gated_update, lstm_cell, preprocess
+from sklearn_meta.functional.logistic import logistic_regression
 from sklearn_meta.functional.losses import (
     LOSSES,
     absolute_error,
@@ -81,6 +82,7 @@ __all__ = [
     "linear",
     "linear_kernel",
     "log_marginal_likelihood",
+    "logistic_regression",
     "lstm_cell",
     "matern_kernel",
     "minimise",

@@ -93,7 +93,7 @@ def test_quantiles_are_those_of_normal_distributions_for_every_learner_with_a_va
 
 def test_a_linear_kernel_is_the_bayes_estimator_of_linear_tasks():
     many = make_linear_tasks(400, mean=[1.0, 0.0, -2.0], random_state=1)
-    new = make_linear_tasks(300, 60, mean=many.mean, n_support=6, random_state=2)
+    new = make_linear_tasks(150, 100, mean=many.mean, n_support=6, random_state=2)
     reg = DeepKernelRegressor(
         kernel="linear", mean="linear", backbone="identity", max_meta_iter=120, random_state=0
     ).meta_fit(many.tasks)
@@ -107,6 +107,17 @@ def test_a_linear_kernel_is_the_bayes_estimator_of_linear_tasks():
         inside.append(np.mean((low < task.y_query) & (task.y_query < high)))
     assert 0.999 < np.mean(error) / np.mean(bayes) < 1.02
     assert 0.87 < np.mean(inside) < 0.93
+
+
+def test_the_prior_has_a_learning_rate_of_its_own():
+    start = DeepKernelRegressor(hidden_layer_sizes=4, kernel_lr=1e-12, **QUICK)
+    prior, network = "prior.log_noise", "backbone.0.weight"
+    slow = start.meta_fit(FAMILY.tasks).theta_
+    fast = clone(start).set_params(kernel_lr=0.1).meta_fit(FAMILY.tasks).theta_
+    still = clone(start).set_params(meta_lr=1e-12).meta_fit(FAMILY.tasks).theta_
+    np.testing.assert_allclose(slow[prior], np.log(0.1), rtol=1e-6)
+    assert abs(fast[prior] - np.log(0.1)) > 0.1
+    assert not np.allclose(slow[network], still[network], atol=1e-4)
 
 
 # ---- ADKF ----------------------------------------------------------------------------------------
@@ -233,7 +244,7 @@ def test_two_classes_are_one_process_of_plus_and_minus_one(labels):
     y = np.where(tasks[0].y[:8] == "b", 1.0, -1.0)
     kernel = ConstantKernel(scale) * RBF(np.exp(theta["log_length_scale"]))
     m, covariance = posterior_of_scikit_learn(kernel, noise, y - mean)
-    odds = np.exp(2 * (m + mean) / np.diag(covariance))
+    odds = np.exp(2 * (m + mean) / np.sqrt(np.diag(covariance)))
     np.testing.assert_allclose(clf.predict_proba(NEW)[:, 1], odds / (1 + odds), atol=1e-8)
     if labels == "shared":  # the prior has the shares of the labels
         share = np.mean([np.mean(t.y == "b") for t in tasks])
