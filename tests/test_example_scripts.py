@@ -180,6 +180,16 @@ def test_benchmarks_of_shared_labels(load, monkeypatch):
         assert measured[0][1] > measured[1][1] > measured[5][1]
 
 
+@pytest.mark.slow
+def test_regressors_with_a_distribution_are_measured_on_few_tasks(load):
+    bench = load("benchmarks/gaussian_families")
+    for name in ("ALPaCA", "DKT", "HierarchicalRegressor"):
+        (error, log_likelihood, calibration), _ = bench.measure(name, "Sinusoid-E", 0, 0.5, 3)
+        assert error < 2
+        assert log_likelihood > -3
+        assert calibration < 0.5
+
+
 def test_prefit_shares_one_meta_training(load, capsys):
     result = load("benchmarks/prefit").main(5, 4)
     assert result["searching"] > 0
