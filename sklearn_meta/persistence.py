@@ -47,9 +47,14 @@ ESTIMATORS = [
 # not imported, since loading a meta-learner does not need them
 ESTIMATORS += [
     *(
-        ("sklearn_meta.algorithms.hierarchical", name)
-        for name in ("ClassPrior", "ClassSums", "CoefInformation", "CoefPrior", "LogitPrior")
+        ("sklearn_meta.algorithms.hierarchical_classification", name)
+        for name in ("ClassPrior", "ClassSums", "LogitPrior", "MeansPrior")
     ),
+    *(
+        ("sklearn_meta.algorithms.hierarchical_regression", name)
+        for name in ("CoefInformation", "CoefPrior", "RegressionPrior")
+    ),
+    ("sklearn_meta.tasks.designs", "Design"),
     *(
         ("sklearn_meta.ensemble", name)
         for name in (

@@ -5,7 +5,8 @@ from sklearn_meta.algorithms.baseline_plus_plus import BaselinePlusPlusClassifie
 from sklearn_meta.algorithms.boil import BOIL, BOILClassifier, BOILRegressor
 from sklearn_meta.algorithms.cavia import CAVIA, CAVIARegressor
 from sklearn_meta.algorithms.fine_tune import FineTuneClassifier, FineTuneRegressor
-from sklearn_meta.algorithms.hierarchical import HierarchicalClassifier, HierarchicalRegressor
+from sklearn_meta.algorithms.hierarchical_classification import HierarchicalClassifier
+from sklearn_meta.algorithms.hierarchical_regression import HierarchicalRegressor
 from sklearn_meta.algorithms.imaml import IMAML, IMAMLClassifier, IMAMLRegressor
 from sklearn_meta.algorithms.lstm import (
     DirectRule,
