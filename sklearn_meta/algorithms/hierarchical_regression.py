@@ -14,14 +14,14 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import norm
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_meta.base.numpy_learner import NumpyMetaLearner, flat_rows, row_weights
+from sklearn_meta.base.regressor import gaussian_quantiles
 from sklearn_meta.base.validation import validate_query, validate_weight
 from sklearn_meta.parameters import Constraint, check_parameter, integer, option, real
 from sklearn_meta.tasks.designs import BASIS, Design, center_and_scale, unscaled, with_constant
@@ -342,23 +342,23 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
         y = self._mean(Z)
         return (y, self._std(Z).reshape(y.shape)) if return_std else y
 
-    def predict_quantiles(self, X: Any, quantiles: Any) -> Array:
+    def predict_quantiles(self, X: Any, quantiles: ArrayLike) -> Array:
         """Predict quantiles of the targets under the posterior, noise included.
 
         Parameters
         ----------
         X : array-like of shape (n_rows, ...)
             Query rows.
-        quantiles : array-like of shape (n_quantiles,)
+        quantiles : float or array-like of shape (n_quantiles,)
             Levels between 0 and 1, such as ``[0.05, 0.95]`` for 90 % intervals.
 
         Returns
         -------
         y : ndarray of shape (n_rows, n_quantiles) or (n_rows, n_outputs, n_quantiles)
-            In the order of `quantiles`.
+            In the order of `quantiles`; without the last axis for a single number.
         """
         mean, std = self.predict(X, return_std=True)
-        return np.asarray(mean[..., None] + std[..., None] * norm.ppf(quantiles))
+        return gaussian_quantiles(mean, std, quantiles)
 
     def sample_y(self, X: Any, n_samples: int = 1, random_state: Any = 0) -> Array:
         """Draw targets of rows from the posterior of the task, noise included.

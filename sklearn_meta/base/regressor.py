@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import norm
 from sklearn.base import RegressorMixin
 from sklearn.utils import Tags
 
@@ -18,7 +19,22 @@ from sklearn_meta.inner.fine_tune import FineTune, from_scratch
 from sklearn_meta.inner.heads import GaussianHead, Head, LinearHead
 from sklearn_meta.parameters import anything, as_range, describe, param
 
-__all__ = ["MetaRegressor"]
+__all__ = ["MetaRegressor", "gaussian_quantiles"]
+
+
+def gaussian_quantiles(
+    mean: NDArray[np.float64], std: NDArray[np.float64], quantiles: ArrayLike
+) -> NDArray[np.float64]:
+    """Return quantiles of normal distributions along a new last axis, none for a single number."""
+    levels = np.asarray(quantiles, dtype=np.float64)
+    if levels.ndim > 1 or not ((levels > 0) & (levels < 1)).all():
+        raise ValueError(
+            "The 'quantiles' parameter of predict_quantiles must be a float between 0 and 1, or a "
+            f"sequence of them. Got {quantiles!r} instead."
+        )
+    z = norm.ppf(levels)
+    of_row = [part.reshape(*part.shape, *[1] * z.ndim) for part in (mean, std)]
+    return np.asarray(of_row[0] + of_row[1] * z)
 
 
 @describe
