@@ -284,7 +284,8 @@ def _gram(X: Array, Y: Array) -> Array:
 
 def _pseudo_inverse(A: Array) -> tuple[Array, float, int]:
     """Return pseudo-inverse, logarithm of the pseudo-determinant and rank of a Gram matrix."""
-    scale = np.sqrt(np.maximum(np.diag(A), np.finfo(float).tiny))
+    scale = np.sqrt(np.diag(A))
+    scale[scale == 0] = 1.0
     values, vectors = np.linalg.eigh(A / np.outer(scale, scale))
     is_free = values > np.finfo(float).eps * len(A) ** 2
     root = vectors[:, is_free] / np.sqrt(values[is_free]) / scale[:, None]

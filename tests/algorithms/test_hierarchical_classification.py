@@ -1,4 +1,4 @@
-"""The hierarchical baselines against twins, and on the families of their assumptions."""
+"""Hierarchical classifiers against twins, and on the families of their assumptions."""
 
 import numpy as np
 import pytest
@@ -8,118 +8,15 @@ from scipy.stats import binom, multivariate_normal, norm
 from sklearn.base import clone
 from sklearn.covariance import LedoitWolf
 from sklearn.exceptions import NotFittedError
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct
 from sklearn.metrics import log_loss
 
 from sklearn_meta import NewLabelsWarning, NotMetaFittedError, Task, TaskError
 from sklearn_meta.algorithms.hierarchical_classification import LogitPrior
-from sklearn_meta.algorithms.hierarchical_regression import CoefPrior, RegressionPrior
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
 from sklearn_meta.model_selection import HierarchicalClassifier, HierarchicalRegressor
 from sklearn_meta.tasks.designs import Design
 
-MEAN, COV, NOISE = [1.0, 2.0, 3.0], np.diag([0.5, 1.5, 3.0]), 0.7**0.5
-FAMILY = make_linear_tasks(400, 20, mean=MEAN, cov=COV, noise=NOISE, random_state=0)
-
-
-def with_prior(mean, cov, noise):
-    reg = HierarchicalRegressor()
-    design = Design(None, len(mean) - 1)
-    prior = CoefPrior(np.array(mean), np.sqrt(np.array(cov)), noise)  # a diagonal
-    reg.meta_state = RegressionPrior(design, [prior])
-    return reg
-
-
-# ---- regression --------------------------------------------------------------------------------
-
-
-def test_the_posterior_mean_is_that_of_a_gaussian_process():
-    rng = np.random.RandomState(0)
-    X, y, grid = rng.randn(4, 3), rng.randn(4), rng.randn(50, 3)
-    scale = np.array([0.5, 1.0, 2.0])
-    reg = with_prior([0.3, 1, 2, 3], np.diag([0.49, *scale**2]), 0.6).fit(X, y)
-    kernel = ConstantKernel(0.49, "fixed") + DotProduct(0.0, "fixed")
-    prior = 0.3 + X @ [1, 2, 3]
-    gp = GaussianProcessRegressor(kernel, alpha=0.6, optimizer=None).fit(X * scale, y - prior)
-    expected = gp.predict(grid * scale) + 0.3 + grid @ [1, 2, 3]
-    np.testing.assert_allclose(reg.predict(grid), expected, rtol=1e-8)
-
-
-def test_the_true_prior_gives_the_oracle_of_the_family():
-    prior = np.zeros((4, 4))
-    prior[1:, 1:] = COV  # no intercept
-    reg = with_prior([0, *MEAN], prior, NOISE**2)
-    for task in FAMILY.tasks[:5]:
-        for n in (1, 5):
-            reg.fit(task.X[:n], task.y[:n])
-            np.testing.assert_allclose(reg.coef_, FAMILY.oracle(task.X[:n], task.y[:n]))
-            assert abs(reg.intercept_) < 1e-9
-
-
-def test_the_prior_of_the_family_is_recovered():
-    (result,) = HierarchicalRegressor().meta_fit(FAMILY.tasks).meta_state.outputs
-    error = np.sqrt(np.diag(COV) / 400)  # of a mean of 400 draws
-    assert (np.abs(result.mean[1:] - MEAN) < 4 * error).all()
-    assert abs(result.mean[0]) < 0.1
-    relative = 4 * np.sqrt(2 / 400)  # four standard errors of a variance
-    np.testing.assert_allclose(np.diag(result.cov)[1:], np.diag(COV), rtol=1.3 * relative)
-    assert result.cov[0, 0] < 0.05
-    assert abs(result.noise / NOISE**2 - 1) < 4 * np.sqrt(2 / (400 * 16))
-
-
-def log_likelihood(prior, tasks):
-    total = 0.0
-    for t in tasks:
-        X = np.c_[np.ones(len(t.X)), t.X]
-        cov = X @ prior.cov @ X.T + prior.noise * np.eye(len(X))
-        total += multivariate_normal(X @ prior.mean, cov).logpdf(t.y)
-    return total
-
-
-def test_the_estimate_is_a_maximum_of_the_marginal_likelihood():
-    tasks = FAMILY.tasks[:40]
-    reg = HierarchicalRegressor(method="ml", shrinkage=0.0, tol=1e-12).meta_fit(tasks)
-    (best,) = reg.meta_state.outputs
-    top = log_likelihood(best, tasks)
-    rng = np.random.RandomState(0)
-    for _ in range(10):
-        for other in (
-            best._replace(mean=best.mean + 0.05 * rng.randn(4)),
-            best._replace(root=best.root @ (np.eye(4) + 0.03 * rng.randn(4, 4))),
-            best._replace(noise=best.noise * np.exp(0.1 * rng.randn())),
-        ):
-            assert log_likelihood(other, tasks) < top
-
-
-def test_units_do_not_matter():
-    tasks = FAMILY.tasks[:50]
-    moved = [Task(1e3 * t.X + 5e3, 1e-2 * t.y - 7) for t in tasks]
-    fits = [HierarchicalRegressor().meta_fit(some_tasks[1:]) for some_tasks in (tasks, moved)]
-    a, b = (
-        est.fit(some_tasks[0].X[:5], some_tasks[0].y[:5]).predict(some_tasks[0].X[5:])
-        for est, some_tasks in zip(fits, (tasks, moved), strict=True)
-    )
-    np.testing.assert_allclose(1e-2 * a - 7, b, rtol=1e-6)
-
-
-def test_identical_tasks_are_pooled_and_outputs_are_independent():
-    rng = np.random.RandomState(0)
-    X = rng.randn(30, 20, 2)
-    Y = np.stack([X @ [1, 2] + 3, X @ [0, 1]], axis=2) + 0.1 * rng.randn(30, 20, 2)
-    reg = HierarchicalRegressor().meta_fit([Task(x, y) for x, y in zip(X, Y, strict=True)])
-    reg.fit(X[0][:2], Y[0][:2])
-    np.testing.assert_allclose(reg.coef_, [[1, 2], [0, 1]], atol=0.05)
-    np.testing.assert_allclose(reg.intercept_, [3, 0], atol=0.05)
-    one = HierarchicalRegressor().meta_fit([Task(x, y[:, 1]) for x, y in zip(X, Y, strict=True)])
-    assert one.fit(X[0][:2], Y[0][:2, 1]).predict(X[1]).shape == (20,)
-    np.testing.assert_allclose(one.predict(X[1]), reg.predict(X[1])[:, 1])
-
-
-def test_without_noise_it_interpolates():
-    tasks = make_linear_tasks(20, 10, noise=0.0, random_state=0).tasks
-    reg = HierarchicalRegressor().meta_fit(tasks[1:]).fit(tasks[0].X[:6], tasks[0].y[:6])
-    np.testing.assert_allclose(reg.predict(tasks[0].X), tasks[0].y, atol=1e-2)
+FAMILY = make_linear_tasks(20, 20, random_state=0)
 
 
 # ---- classification ----------------------------------------------------------------------------
@@ -385,46 +282,6 @@ def test_which_labels_are_shared():
         local_labels.fit(PATIENTS[0].X[:0], [])
 
 
-# ---- uncertainty of regressions ----------------------------------------------------------------
-
-
-@pytest.mark.parametrize("n", [0, 1, 5])
-def test_standard_deviations_are_those_of_the_joint_gaussian(n):
-    """Of support and query targets under the prior, conditioned on the support."""
-    reg = HierarchicalRegressor().meta_fit(FAMILY.tasks[:60])
-    (prior,) = reg.meta_state.outputs
-    mean, cov, noise = prior.mean, prior.cov, prior.noise
-    X, y = FAMILY.tasks[61].X, FAMILY.tasks[61].y
-    design = np.c_[np.ones(len(X)), X]
-    joint = design @ cov @ design.T + noise * np.eye(len(X))
-    gain = joint[n:, :n] @ np.linalg.inv(joint[:n, :n])
-    expected = design[n:] @ mean + gain @ (y[:n] - design[:n] @ mean)
-    conditional = joint[n:, n:] - gain @ joint[:n, n:]
-    predicted, std = reg.fit(X[:n], y[:n]).predict(X[n:], return_std=True)
-    np.testing.assert_allclose(predicted, expected, rtol=1e-6, atol=1e-8)
-    np.testing.assert_allclose(std, np.sqrt(np.diag(conditional)), rtol=1e-8)
-    draws = reg.sample_y(X[n:], 20000, random_state=0)
-    assert draws.shape == (len(X) - n, 20000)
-    scale = np.sqrt(np.outer(np.diag(conditional), np.diag(conditional)))
-    np.testing.assert_allclose(np.cov(draws) / scale, conditional / scale, atol=0.05)
-    np.testing.assert_allclose((draws.mean(axis=1) - expected) / std, 0, atol=0.05)
-
-
-def test_no_rows_give_the_prior_of_a_regression_with_two_targets():
-    tasks = [Task(t.X, np.c_[t.y, -t.y]) for t in FAMILY.tasks[:9]]
-    reg = HierarchicalRegressor().meta_fit(tasks)
-    X = tasks[0].X
-    for y in (np.empty((0, 2)), []):
-        predicted, std = reg.fit(X[:0], y).predict(X, return_std=True)
-        assert predicted.shape == std.shape == (len(X), 2)
-        for k, prior in enumerate(reg.meta_state.outputs):
-            design = np.c_[np.ones(len(X)), X]
-            np.testing.assert_allclose(predicted[:, k], design @ prior.mean)
-            variance = np.einsum("ij,jk,ik->i", design, prior.cov, design) + prior.noise
-            np.testing.assert_allclose(std[:, k], np.sqrt(variance))
-    assert reg.sample_y(X, 3).shape == (len(X), 2, 3)
-
-
 # ---- both --------------------------------------------------------------------------------------
 
 
@@ -467,10 +324,15 @@ def test_bad_rows_are_refused(est, tasks):
         learned.fit(X, y[1:])
 
 
-def test_bad_targets_are_refused():
-    X, y = FAMILY.tasks[0].X, FAMILY.tasks[0].y
-    reg = HierarchicalRegressor().meta_fit(FAMILY.tasks[:9])
-    with pytest.raises(ValueError, match=r"must hold 1 number\(s\) a row"):
-        reg.fit(X, np.c_[y, y])
-    with pytest.raises(ValueError, match="holds nan at row 0"):
-        reg.fit(X, np.where(y == y[0], np.nan, y))
+@pytest.mark.parametrize("labels", ["shared", "task"])
+def test_a_basis_bends_the_boundary(labels):
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(30, 30, 2))
+    y = (np.abs(X[..., 0]) + 0.3 * rng.normal(size=(30, 1)) > 0.8).astype(int)
+    scores = []
+    for basis in (None, "polynomial"):
+        clf = HierarchicalClassifier(basis=basis, labels=labels, max_iter=30)
+        clf.meta_fit(X[:20].reshape(-1, 2), y[:20].ravel(), np.repeat(np.arange(20), 30))
+        pairs = [*zip(X, y, strict=True)][20:]
+        scores.append(np.mean([clf.fit(X[:8], y[:8]).score(X[8:], y[8:]) for X, y in pairs]))
+    assert scores[1] > max(0.8, scores[0] + 0.15)
