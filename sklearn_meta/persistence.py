@@ -82,6 +82,8 @@ ESTIMATORS += [
 #: Building one from a file runs no code of the file.
 TRUSTED_TYPES: tuple[str, ...] = (
     "numpy.dtype",  # an attribute of imputers
+    "scipy.interpolate._bsplines.BSpline",  # of the basis "spline", and an attribute of it
+    "scipy._lib.array_api_compat.numpy._aliases.asarray",
     *(f"{public_module(module, name)}.{name}" for module, name in ESTIMATORS),
     *(f"{module}.{name}" for module, name in ESTIMATORS),
     *(f"{cls.__module__}.{cls.__name__}" for cls in (MetaState, Scaling, Limits, MetaHistory)),

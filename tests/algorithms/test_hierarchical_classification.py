@@ -15,6 +15,7 @@ from sklearn_meta.algorithms.hierarchical_classification import LogitPrior
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
 from sklearn_meta.model_selection import HierarchicalClassifier, HierarchicalRegressor
 from sklearn_meta.tasks.designs import Design
+from sklearn_meta.testing import check_meta_learner
 
 FAMILY = make_linear_tasks(20, 20, random_state=0)
 
@@ -336,3 +337,8 @@ def test_a_basis_bends_the_boundary(labels):
         pairs = [*zip(X, y, strict=True)][20:]
         scores.append(np.mean([clf.fit(X[:8], y[:8]).score(X[8:], y[8:]) for X, y in pairs]))
     assert scores[1] > max(0.8, scores[0] + 0.15)
+
+
+def test_conventions_of_meta_learners():
+    # arrays of the prior can be written to, and a label of several tasks has its mean
+    check_meta_learner(HierarchicalClassifier(), skip=["state_read_only", "label_order"])

@@ -10,7 +10,7 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct
 from sklearn.preprocessing import PolynomialFeatures
 
-from sklearn_meta import HierarchicalRegressor, Task
+from sklearn_meta import HierarchicalRegressor, Task, load
 from sklearn_meta.algorithms.hierarchical_regression import CoefPrior, RegressionPrior
 from sklearn_meta.datasets import make_linear_tasks
 from sklearn_meta.tasks import GaussianTaskDistribution
@@ -20,6 +20,7 @@ from sklearn_meta.tasks.random_coefficients import (
     random_coefficients,
     square_root,
 )
+from sklearn_meta.testing import check_meta_learner
 
 MEAN, COV, NOISE = [1.0, 2.0, 3.0], np.diag([0.5, 1.5, 3.0]), 0.7**0.5
 FAMILY = make_linear_tasks(400, 20, mean=MEAN, cov=COV, noise=NOISE, random_state=0)
@@ -284,6 +285,20 @@ def test_a_basis_bends(basis):
     assert len(bent.coef_) > 2
     assert bent.fit(X[0][:0], []).predict(X[0]).shape == (20,)
     assert not hasattr(basis, "n_features_in_")
+
+
+@pytest.mark.parametrize("basis", ["polynomial", "spline", "fourier"])
+def test_a_basis_can_be_saved(basis, tmp_path):
+    X, y = FAMILY.tasks[0].X, FAMILY.tasks[0].y
+    options = {"shrinkage": 0.5, "max_iter": 3}
+    reg = HierarchicalRegressor(basis=basis, **options).meta_fit(FAMILY.tasks[:9]).fit(X, y)
+    reg.save(tmp_path / "reg")
+    np.testing.assert_array_equal(load(tmp_path / "reg").predict(X), reg.predict(X))
+
+
+def test_conventions_of_meta_learners():
+    # arrays of the prior can be written to
+    check_meta_learner(HierarchicalRegressor(), skip=["state_read_only"])
 
 
 def test_a_table_and_a_distribution_are_tasks():
