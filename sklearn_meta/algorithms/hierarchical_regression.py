@@ -113,9 +113,10 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
         plain maximum likelihood.
     shrinkage : float in [0, 1) or "auto", default="auto"
         How far S is drawn toward uncorrelated coefficients of equal variances (of standardised
-        features), as if that share of all tasks had such coefficients; 0 is the maximum of the
-        likelihood. "auto" chooses among 0.9, 0.5, 0.2, 0.05 and 0 by the likelihood of tasks that
-        are left out, in three folds; with more than 20 tasks for each coefficient it is 0.
+        features), as if that share of all tasks had such coefficients. With "reml", m is drawn
+        toward 0, too, as by ridge regression, as far as the likelihood says. 0 is the maximum of
+        the likelihood. "auto" chooses among 0.9, 0.5, 0.2, 0.05 and 0 by the likelihood of tasks
+        that are left out, in three folds; with more than 20 tasks for each coefficient it is 0.
     max_iter : int, default=300
         Largest number of steps of L-BFGS.
     tol : float, default=1e-10

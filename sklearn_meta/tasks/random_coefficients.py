@@ -24,7 +24,10 @@ v' the mean of all of them but the first, that of the constant,
 
 where s is half of the variance that one model for all tasks leaves. The first part is n times twice
 the Kullback-Leibler divergence of N(0, S) from uncorrelated coefficients; the others keep a
-variance, or the noise, from vanishing where a task has fewer rows than coefficients.
+variance, or the noise, from vanishing where a task has fewer rows than coefficients. Restricted
+likelihood then integrates over m ~ N(0, s2 / a), but for the constant, where many features would
+be fitted to few tasks: A + a I takes the place of A, |m|^2 a that of another square in s2, and N is
+N - 1; D has -(p - 1) log a, and is minimised over log a, too.
 """
 
 from __future__ import annotations
@@ -54,6 +57,7 @@ N_EQUAL = 4.0  # imagined tasks whose coefficients have equal variances
 START_NOISE = 0.5  # share of the residuals of one model for all tasks
 N_CORRECTIONS = 20  # of L-BFGS
 FEW = 8  # tasks that LAPACK solves faster
+LARGE_LOG = 14.0  # of a
 
 
 class RandomCoefficients(NamedTuple):
@@ -90,6 +94,11 @@ class Likelihood(NamedTuple):
     share: float  # of the shrinkage
     least_noise: float
 
+    @property
+    def shrinks_mean(self) -> bool:
+        """Whether the mean has a prior."""
+        return self.restricted and self.share > 0
+
 
 class Profile(NamedTuple):
     """The best mean and noise at some L, and what the gradient needs."""
@@ -98,7 +107,7 @@ class Profile(NamedTuple):
     mean: Array  # m
     noise: float  # s2
     A: Array
-    A_inverse: Array
+    A_inverse: Array  # of A + a I', where the mean has a prior
     M: Array  # (T, k, p), with M' M = X' K^-1 X
     g: Array  # (T, p)
 
@@ -134,12 +143,14 @@ def random_coefficients(
     residuals = [y - X @ pooled_coef for X, y in zip(designs, targets, strict=True)]
     pooled = float(weights @ [r @ r for r in residuals]) / n_all
     unit = float(np.sqrt(max(pooled, least_noise)))
+    if share != 0:  # the prior of the mean is about zero
+        residuals, pooled_coef = [*targets], np.zeros(len(scale))
     rows = _turned([X / scale for X in designs], [r / unit for r in residuals], n, weights)
     model = Likelihood(restricted, 0.0 if share is None else share, least_noise / unit**2)
     if share is None:
         model = _with_best_share(model, rows)
-    L, n_iter, converged = _maximise(model, rows, None, max_iter, tol)
-    best, back = _profile(model, rows, L), unit / scale
+    theta, n_iter, converged = _maximise(model, rows, None, max_iter, tol)
+    best, back, (L, _) = _profile(model, rows, theta), unit / scale, _unpacked(theta)
     S, P = best.noise * L @ L.T, best.M.swapaxes(1, 2) @ best.M
     outer = np.outer(back, back)
     return RandomCoefficients(
@@ -184,15 +195,16 @@ def _with_best_share(model: Likelihood, rows: Rows) -> Likelihood:
     for other in models:
         scores.append(0.0)
         for i, (train, test) in enumerate(folds):
-            starts[i], *_ = L, *_ = _maximise(other, train, starts[i], FOLD_STEPS, FOLD_TOL)
-            scores[-1] += _log_likelihood(test, L, _profile(other, train, L))
+            starts[i], *_ = theta, *_ = _maximise(other, train, starts[i], FOLD_STEPS, FOLD_TOL)
+            scores[-1] += _log_likelihood(test, theta, _profile(other, train, theta))
         if scores[-1] < max(scores) - WORSE:
             break
     return models[int(np.argmax(scores))]
 
 
-def _log_likelihood(rows: Rows, L: Array, fitted: Profile) -> float:
+def _log_likelihood(rows: Rows, theta: Array, fitted: Profile) -> float:
     """Return the log likelihood of other tasks under estimates, up to a constant."""
+    L, _ = _unpacked(theta)
     cov = fitted.noise * (L @ L.T + fitted.A_inverse)  # includes the error of the mean
     K = np.eye(rows.y.shape[1]) + rows.X @ cov @ rows.X.swapaxes(1, 2) / fitted.noise
     r = rows.y - rows.X @ fitted.mean
@@ -204,28 +216,38 @@ def _log_likelihood(rows: Rows, L: Array, fitted: Profile) -> float:
 def _maximise(
     model: Likelihood, rows: Rows, start: Array | None, max_iter: int, tol: float
 ) -> tuple[Array, int, bool]:
-    """Return L, the number of steps, and whether they converged."""
+    """Return L and log a in one vector, the number of steps, and whether they converged."""
     p, N = rows.X.shape[2], float(rows.weight @ rows.n)
-    start = np.eye(p) / np.sqrt(p) if start is None else start
+    start = np.append(np.eye(p) / np.sqrt(p), 0.0) if start is None else start
 
-    def objective(flat: Array) -> tuple[float, Array]:
-        value, gradient = _deviance(model, rows, flat.reshape(p, p))
-        return value / (2 * N), gradient.ravel() / (2 * N)
+    def objective(theta: Array) -> tuple[float, Array]:
+        value, gradient = _deviance(model, rows, theta)
+        return value / (2 * N), gradient / (2 * N)
 
     options = {"maxiter": max_iter, "ftol": tol, "gtol": min(tol, 1e-7), "maxcor": N_CORRECTIONS}
-    result = minimize(objective, start.ravel(), jac=True, method="L-BFGS-B", options=options)
-    return result.x.reshape(p, p), int(result.nit), result.nit < max_iter
+    bounds = [(None, None)] * p**2 + [(-LARGE_LOG, LARGE_LOG)]
+    result = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    return result.x, int(result.nit), result.nit < max_iter
 
 
-def _deviance(model: Likelihood, rows: Rows, L: Array) -> tuple[float, Array]:
-    """Return D with its shrinkage, and its derivative with respect to L."""
-    at = _profile(model, rows, L)
+def _unpacked(theta: Array) -> tuple[Array, float]:
+    """Return L and a."""
+    p = int(np.sqrt(len(theta) - 1))
+    return theta[:-1].reshape(p, p), float(np.exp(theta[-1]))
+
+
+def _deviance(model: Likelihood, rows: Rows, theta: Array) -> tuple[float, Array]:
+    """Return D with its shrinkage, and its derivative."""
+    at, (L, a) = _profile(model, rows, theta), _unpacked(theta)
     curvature = at.A - (rows.weight * at.g.T) @ at.g / at.noise
     if model.restricted:
         M = at.M
         in_rows = rows.weight[:, None, None] * (M @ at.A_inverse @ M.swapaxes(1, 2))
         curvature -= _gram(M, in_rows @ M)
-    value, gradient = at.deviance, 2 * curvature @ L
+    value, gradient, by_log_a = at.deviance, 2 * curvature @ L, 0.0
+    if model.shrinks_mean:
+        by_log_a = a * np.trace(at.A_inverse[1:, 1:]) - (len(L) - 1)
+        by_log_a += a * float(at.mean[1:] @ at.mean[1:]) / at.noise
     if model.share:
         odds = model.share / (1 - model.share)
         n, v, c = odds * rows.weight.sum(), np.sum(L**2, axis=1), N_EQUAL * min(1.0, odds)
@@ -237,32 +259,36 @@ def _deviance(model: Likelihood, rows: Rows, L: Array) -> tuple[float, Array]:
             by_v = 1 / np.append(v[0] + mean, np.full(len(L) - 1, mean)) - 1 / v
             by_v[1:] += 1 / (v[0] + mean) / (len(L) - 1)
             gradient += 2 * c * by_v[:, None] * L
-    return value, gradient
+    return value, np.append(gradient, by_log_a)
 
 
-def _profile(model: Likelihood, rows: Rows, L: Array) -> Profile:
+def _profile(model: Likelihood, rows: Rows, theta: Array) -> Profile:
     """Maximise the likelihood over m and s2."""
-    X, weight, k = rows.X, rows.weight, rows.X.shape[1]
-    XL = X @ L
-    C = np.linalg.cholesky(np.eye(k) + XL @ XL.swapaxes(1, 2))
+    X, weight, (L, a) = rows.X, rows.weight, _unpacked(theta)
+    XL, n = X @ L, float(weight @ rows.n)
+    C = np.linalg.cholesky(np.eye(X.shape[1]) + XL @ XL.swapaxes(1, 2))
     M = solve_lower(np.asarray(C), np.concatenate([X, rows.y[..., None]], axis=2))
     M, y = M[..., :-1], M[..., -1]
     A = _gram(weight[:, None, None] * M, M)
-    A_inverse, log_det_A, rank = _pseudo_inverse(A)
+    prior = np.zeros(len(L))  # precisions of the mean
+    if model.shrinks_mean:
+        prior[1:] = a
+    A_inverse, log_det_A, rank = _pseudo_inverse(A + np.diag(prior))
     mean = A_inverse @ np.tensordot(weight[:, None] * y, M, 2)
     r = y - M @ mean
-    N = float(weight @ rows.n) - (rank if model.restricted else 0)
-    imagined = 0.0  # rows
-    if model.share:
-        imagined = min(1.0, model.share / (1 - model.share))
-        imagined *= float(weight @ rows.n / weight.sum())
-    total = float(weight @ (np.sum(r**2, axis=1) + rows.rest)) + imagined * START_NOISE
-    noise = max(total / (N + imagined), model.least_noise)
     log_det = 2 * float(weight @ np.log(np.diagonal(C, axis1=1, axis2=2)).sum(axis=1))
-    log_det += log_det_A if model.restricted else 0.0
-    deviance = log_det + (N + imagined) * np.log(2 * np.pi * noise) + total / noise
-    g = (r[:, None] @ M)[:, 0]
-    return Profile(deviance, mean, noise, A, A_inverse, M, g)
+    N = n  # rows, less those that determine the mean, and more imagined ones
+    if model.restricted:
+        n_prior = np.count_nonzero(prior)
+        N -= rank - n_prior
+        log_det += log_det_A - n_prior * theta[-1]
+    total = float(weight @ (np.sum(r**2, axis=1) + rows.rest) + prior @ mean**2)
+    if model.share:
+        imagined = min(1.0, model.share / (1 - model.share)) * n / float(weight.sum())
+        N, total = N + imagined, total + imagined * START_NOISE
+    noise = max(total / N, model.least_noise)
+    deviance = log_det + N * np.log(2 * np.pi * noise) + total / noise
+    return Profile(deviance, mean, noise, A, A_inverse, M, (r[:, None] @ M)[:, 0])
 
 
 def solve_lower(C: Array, B: Array) -> Array:
