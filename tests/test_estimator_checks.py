@@ -15,9 +15,12 @@ from sklearn_meta import (
     BOILClassifier,
     MAMLClassifier,
     MAMLRegressor,
+    MatchingNetClassifier,
+    MetaOptNetClassifier,
     MetaSGDClassifier,
     PooledClassifier,
     ProtoNetClassifier,
+    RelationNetClassifier,
     Task,
 )
 from sklearn_meta.datasets import make_blob_tasks
@@ -38,6 +41,10 @@ VARIANTS = [
     MetaSGDClassifier(head="shared"),
     MAMLClassifier(activation="tanh", norm=None, scaling=None),
     ProtoNetClassifier(distance="cosine", scaling="task"),
+    ProtoNetClassifier(distance="mahalanobis", learned_scale=True),
+    MatchingNetClassifier(full_context=True),
+    RelationNetClassifier(loss="squared_error", aggregation="sum"),
+    MetaOptNetClassifier(head="ridge"),
     MAMLRegressor(scaling="task", hidden_layer_sizes=()),
     MAMLRegressor(scaling=None, norm=None),
 ]
@@ -104,8 +111,8 @@ def in_few_steps(scratch):
 @pytest.mark.parametrize("cls", [type(est) for est in EVERY])
 def test_all_estimators_train_from_scratch_by_the_same_algorithm(cls):
     """What lets the checks run in full for two of them alone."""
-    of_all = MAMLClassifier if is_classifier(cls()) else MAMLRegressor
-    assert cls().make_scratch_algorithm() == of_all().make_scratch_algorithm()
+    of_all = (MAMLClassifier if is_classifier(cls()) else MAMLRegressor)(loss=cls().loss)
+    assert cls().make_scratch_algorithm() == of_all.make_scratch_algorithm()
 
 
 # a label of its own is another class to it, which it has not learned: see the test below

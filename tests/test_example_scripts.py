@@ -180,6 +180,16 @@ def test_benchmarks_of_shared_labels(load, monkeypatch):
         assert measured[0][1] > measured[1][1] > measured[5][1]
 
 
+@pytest.mark.slow
+def test_regressors_with_a_distribution_are_measured_on_few_tasks(load):
+    bench = load("benchmarks/gaussian_families")
+    for name in ("ALPaCA", "DKT", "HierarchicalRegressor"):
+        (error, log_likelihood, calibration), _ = bench.measure(name, "Sinusoid-E", 0, 0.5, 3)
+        assert error < 2
+        assert log_likelihood > -3
+        assert calibration < 0.5
+
+
 def test_prefit_shares_one_meta_training(load, capsys):
     result = load("benchmarks/prefit").main(5, 4)
     assert result["searching"] > 0
@@ -210,6 +220,15 @@ def test_the_table_of_heads_has_a_row_for_each(load, monkeypatch):
     header, _, *rows = heads.main(max_meta_iter=2)
     assert [row.count("|") for row in rows] == [header.count("|")] * 2
     assert [row.split(" | ")[3] for row in rows] == ["33.3", ""]
+
+
+def test_the_table_of_metric_learners_has_a_row_for_each(load, monkeypatch):
+    metric = load("benchmarks/metric")
+    monkeypatch.setattr(metric, "N_TRAIN", 4)
+    monkeypatch.setattr(metric, "N_TEST", 2)
+    monkeypatch.setattr(metric, "LEARNERS", [metric.LEARNERS[0], metric.LEARNERS[-1]])
+    header, _, *rows = metric.main(max_meta_iter=1)
+    assert [row.count("|") for row in rows] == [header.count("|")] * 2
 
 
 def test_adapted_store_is_hardly_larger_than_its_deltas(load):
@@ -561,3 +580,41 @@ def test_patients_table_has_rivals_and_intervals(load, monkeypatch, capsys):
     text = capsys.readouterr().out
     assert "| base rate | 2 |" in text
     assert "HierarchicalClassifier less a rival" in text
+
+
+@pytest.fixture
+def molecules(monkeypatch, tmp_path):
+    """A data home with files like those of FS-Mol, of few assays."""
+    rng, folder = np.random.default_rng(0), tmp_path / "fsmol"
+    folder.mkdir()
+    for name, n_assays in (("train", 30), ("valid", 3)):
+        n_rows, n_bits = 150 * n_assays, 20
+        bits = np.sort(rng.permuted(np.tile(np.arange(60), (n_rows, 1)), axis=1)[:, :n_bits])
+        np.savez(
+            folder / f"fsmol_{name}.npz",
+            task_names=np.arange(n_assays).astype(str),
+            task_indptr=150 * np.arange(n_assays + 1),
+            mol_index=np.arange(n_rows),
+            y=(bits[:, 0] + rng.integers(0, 2, n_rows) > 2).astype(np.uint8),
+            fp_indptr=n_bits * np.arange(n_rows + 1),
+            fp_indices=bits.ravel().astype(np.uint16),
+            fp_counts=rng.integers(1, 4, bits.size).astype(np.uint8),
+        )
+    monkeypatch.setenv("SKLEARN_META_DATA", str(tmp_path))
+    return tmp_path / "models"
+
+
+def test_fsmol_scores_every_kind_of_way(load, molecules, monkeypatch):
+    bench = load("benchmarks/fsmol")
+    monkeypatch.setattr(bench, "N_HELD", 6)
+    monkeypatch.setattr(bench, "N_ITERS", 1)
+    monkeypatch.setattr(bench, "N_DRAWS", 2)
+    small = {"hidden_layer_sizes": (8,), "meta_batch_size": 4, "precision": None}
+    for name, (kind, params) in bench.ENCODERS.items():
+        monkeypatch.setitem(bench.ENCODERS, name, (kind, params | small))
+    ways = ["forest of", "multitask, prototype, normalize=c", "second round of", "features and"]
+    result = bench.main(0.001, ways, molecules)
+    assert len(result) == len(ways)
+    for scores in result.values():
+        assert scores.shape == (3, 4)
+        assert np.isfinite(scores).all()

@@ -22,7 +22,7 @@ from sklearn_meta.outer.memory import bytes_of_a_row
 from sklearn_meta.outer.scaling import Scaling
 from sklearn_meta.outer.state import MetaState, scaling_for, tensors_of, to_torch
 from sklearn_meta.tasks import Task
-from sklearn_meta.tasks.lazy import TaskReader, as_lazy, is_lazy
+from sklearn_meta.tasks.lazy import TaskReader, is_lazy
 from sklearn_meta.tasks.tables import dtype_of_rows
 from sklearn_meta.tasks.task import without_zero_weights
 from sklearn_meta.tasks.validate import (
@@ -370,7 +370,7 @@ class TaskPredictor:
     ) -> Iterator[tuple[Sequence[int], list[Task]]]:
         """Yield validated tasks, many at a time, and their positions."""
         is_read = is_lazy(tasks)
-        source = as_lazy(tasks if is_read else as_list(tasks))
+        source = tasks if is_read else as_list(tasks)
         unusable = "skip" if self.skip else "raise"
         with TaskReader(source, self.target_type, unusable, self._prepare) as reader:
             n, step = len(reader), N_TASKS

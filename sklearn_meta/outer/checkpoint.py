@@ -21,9 +21,9 @@ from sklearn_meta._archive import read_file, write_file
 from sklearn_meta._warnings import warn
 from sklearn_meta.exceptions import SaveError
 from sklearn_meta.functional.generators import GeneratorsState, current_generators
+from sklearn_meta.outer.batches import TrainingBatches
 from sklearn_meta.outer.callbacks import by_epoch
 from sklearn_meta.outer.state import VERSIONS
-from sklearn_meta.outer.training_data import TrainingBatches
 from sklearn_meta.parameters import fingerprint
 from sklearn_meta.tasks import LazyTasks
 

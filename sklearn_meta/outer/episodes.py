@@ -10,8 +10,8 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from sklearn_meta.tasks.task import weights_of
 from sklearn_meta.tasks.validate import label
 
 __all__ = [
+    "TASK_SAMPLING",
     "DistributionEpisodes",
     "Episode",
     "EpisodeSize",
@@ -39,14 +40,22 @@ __all__ = [
     "PoolEpisodes",
     "ReadEpisodes",
     "TaskEpisodes",
-    "check_enough_rows",
+    "check_usable",
     "pad_rows",
 ]
+
+S = TypeVar("S", bound="EpisodeSource")
 
 Ints = NDArray[np.intp]
 
 ANY_LABELS = LabelSpace()
 EMPTY_SHARE = 0.1  # of the meta-batches, where the prior must predict without rows
+# the shares of tasks in the meta-batches, up to a factor, by their numbers of rows
+TASK_SAMPLING: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+    "uniform": np.ones_like,
+    "sqrt": np.sqrt,
+    "rows": np.asarray,
+}
 
 
 # ---- from row numbers to stacks --------------------------------------------------------------
@@ -58,6 +67,7 @@ class Episode(NamedTuple):
     support: Examples
     query: Examples
     is_padded: bool
+    tasks: Ints  # (B,), positions of the tasks among those of the source, which has `n_tasks`
 
 
 def pad_rows(rows: Ints, sizes: Ints, spare: Ints | None = None) -> tuple[Ints, NDArray[np.bool_]]:
@@ -174,6 +184,7 @@ class EpisodeSize:
     n_support: tuple[int, int]  # a range
     n_query: int
     empty_share: float = 0.0  # of meta-batches, without support
+    orders_classes: bool = False  # column k is the class k of a task in each of its episodes
 
     @property
     def least_rows(self) -> int:
@@ -217,16 +228,18 @@ class PackedTasks:
         return self.X.nbytes + (0 if self.y is None else self.y.nbytes)
 
     def draw_tasks(self, tasks: Ints, size: EpisodeSize, rng: np.random.RandomState) -> Episode:
-        """Draw rows of some tasks, with the classes of each in random order."""
+        """Draw rows of some tasks, with the classes of each in random order, or in theirs."""
         count, first = self.count[tasks][:, None], self.first[tasks][:, None]
-        keys = rng.random_sample((len(tasks), count.max()))
-        keys[np.arange(keys.shape[1]) >= count] = 2.0
-        position = keys.argsort(-1)  # the position of a class in an episode has no meaning
+        position = np.broadcast_to(np.arange(count.max()), (len(tasks), count.max()))
+        if not size.orders_classes:  # the position of a class in an episode has no meaning
+            keys = rng.random_sample(position.shape)
+            keys[position >= count] = 2.0
+            position = keys.argsort(-1)
         groups = np.where(position < count, first + position, -1)
-        return self.draw(groups, size.draw_n_support(rng), size.n_query, rng)
+        return self.draw(groups, tasks, size.draw_n_support(rng), size.n_query, rng)
 
     def draw(
-        self, groups: Ints, n_support: int, n_query: int, rng: np.random.RandomState
+        self, groups: Ints, tasks: Ints, n_support: int, n_query: int, rng: np.random.RandomState
     ) -> Episode:
         """Draw support and query of the groups (B, n_way) of tasks, -1 where a task has fewer.
 
@@ -251,7 +264,12 @@ class PackedTasks:
             self._examples(groups, support, n_s if is_padded else None, rng),
             self._examples(groups, query, n_q if is_padded else None, rng),
             is_padded,
+            tasks,
         )
+
+    def n_rows(self) -> Ints:
+        """Return the number of rows of each task."""
+        return np.add.reduceat(self.size, self.first)
 
     def _examples(
         self, groups: Ints, rows: Ints, n: Ints | None, rng: np.random.RandomState
@@ -305,8 +323,6 @@ class Packer:
         With `on_host`, rows stay on the host, because only one episode of them is drawn.
         """
         numbers = range(len(tasks)) if numbers is None else numbers
-        for task, i in zip(tasks, numbers, strict=True):
-            self.label_space.check_task(task, i)
         n_rows = np.array([len(task) for task in tasks])
         is_support = np.zeros(n_rows.sum(), dtype=bool)
         for task, begin in zip(tasks, np.cumsum(n_rows) - n_rows, strict=True):
@@ -335,11 +351,12 @@ class Packer:
             parts = zip(np.split(labels.values, first[1:]), map(label, tasks, numbers), strict=True)
             code = np.concatenate([self.label_space.positions(part, name) for part, name in parts])
         least = self.size.least_rows if code_of_row is None else 2
-        is_scarce = (fixed == 0) & (size < least)
-        lacks_rows = np.logical_or.reduceat(is_scarce, first) | (by_class & (count < 2))
-        for i in np.flatnonzero(lacks_rows).tolist():
-            is_shared = self.label_space.is_shared
-            check_enough_rows(tasks[i], numbers[i], self.size, self.target_type, is_shared)
+        is_suspect = np.logical_or.reduceat((fixed == 0) & (size < least), first)
+        if by_class:
+            most = self.label_space.max_n_way or np.inf
+            is_suspect |= (count < 2) | (count > most)
+        for i in np.flatnonzero(is_suspect).tolist():
+            check_usable(tasks[i], numbers[i], self.size, self.target_type, self.label_space)
         return PackedTasks(
             store_of_tasks(tasks, self.scaling, self.dtype, self.device, on_host=on_host),
             y,
@@ -372,32 +389,34 @@ class Packer:
         )
 
 
-def check_enough_rows(
-    task: Task, i: int, size: EpisodeSize, target_type: str, shared_labels: bool
+def check_usable(
+    task: Task, i: int, size: EpisodeSize, target_type: str, labels: LabelSpace
 ) -> None:
-    """Raise a TaskError if a task has too few rows for an episode, or a single class.
+    """Raise a TaskError for a task that gives no episode: too few rows, one class, wrong labels.
 
     Where labels are shared, a row of support and one of query are enough, whatever their labels.
     """
     shape = (len(task), *task.row_shape)
-    is_class = target_type == "class" and not shared_labels
-    labels, n_rows = np.unique(task.y if is_class else np.zeros(len(task)), return_counts=True)
-    least = 2 if shared_labels else size.least_rows
+    is_class = target_type == "class" and not labels.is_shared
+    groups, n_rows = np.unique(task.y if is_class else np.zeros(len(task)), return_counts=True)
+    least = 2 if labels.is_shared else size.least_rows
     if task.support is None and n_rows.min() < least:
         k = int(np.argmax(n_rows < least))
         what, name = "it", "n_support"
         if is_class:
-            what, name = f"class {labels.tolist()[k]!r}", "n_shot"
-        needs = f"{name}={least - 1}" if size.n_support[0] == least - 1 else "an episode"
+            what, name = f"class {groups.tolist()[k]!r}", "n_shot"
+        is_named = size.n_support[0] == least - 1 and not labels.is_shared
+        needs = f"{name}={least - 1}" if is_named else "an episode"
         raise TaskError(
             f"{label(task, i)}: {what} has {n_rows[k]} row(s), but {needs} "
             f"needs at least {least}: the support and one row of query (X of shape {shape})."
         )
-    if is_class and len(labels) < 2:
+    if is_class and len(groups) < 2:
         raise TaskError(
             f"{label(task, i)}: y of shape {task.y.shape} holds a single class; "
             "there is nothing to learn to tell apart."
         )
+    labels.check_task(task, i)
 
 
 # ---- sources of episodes ---------------------------------------------------------------------
@@ -407,6 +426,7 @@ class EpisodeSource(ABC):
     """Where meta-batches come from."""
 
     size: EpisodeSize
+    n_tasks: int  # that come again; 0 where tasks are sampled anew
     packed: PackedTasks | None = None  # where all rows are packed from the start
     queue: Ints = np.empty(0, dtype=np.intp)  # tasks of the next meta-batches, where they wait
 
@@ -414,10 +434,21 @@ class EpisodeSource(ABC):
     def draw(self, n_tasks: int, rng: np.random.RandomState) -> Episode:
         """Draw support and query of `n_tasks` tasks."""
 
-    def largest(self) -> EpisodeSource:
+    def sample_by(self, name: str) -> None:
+        """Draw tasks by their numbers of rows from now on, as `TASK_SAMPLING` says."""
+        return  # a pool and a distribution draw tasks in their own way
+
+    def largest(self: S) -> S:
         """Return a copy that always draws the largest number of rows and classes."""
         source = copy.copy(self)
-        source.size = EpisodeSize((self.size.n_support[1],) * 2, self.size.n_query)
+        most = self.size.n_support[1]
+        source.size = replace(self.size, n_support=(most, most), empty_share=0.0)
+        return source
+
+    def without_empty_supports(self: S) -> S:
+        """Return a copy that always draws rows of support, which statistics of a batch need."""
+        source = copy.copy(self)
+        source.size = replace(self.size, empty_share=0.0)
         return source
 
     def most_rows(self, n_way: int) -> tuple[int, int]:
@@ -438,9 +469,24 @@ class TaskEpisodes(EpisodeSource):
 
     def __init__(self, packed: PackedTasks | None, n_tasks: int, size: EpisodeSize) -> None:
         self.packed, self.n_tasks, self.size = packed, n_tasks, size
+        self.probability: NDArray[np.float64] | None = None  # (n_tasks,); None: all equal
+
+    def sample_by(self, name: str) -> None:
+        """Draw tasks by their numbers of rows from now on."""
+        if name != "uniform":
+            share = TASK_SAMPLING[name](self.n_rows().astype(float))
+            self.probability = share / share.sum()
+
+    def n_rows(self) -> Ints:
+        """Return the number of rows of each task."""
+        assert self.packed is not None
+        return self.packed.n_rows()
 
     def draw(self, n_tasks: int, rng: np.random.RandomState) -> Episode:
         """Draw a meta-batch of different tasks."""
+        if self.probability is not None:
+            tasks = rng.choice(self.n_tasks, n_tasks, replace=False, p=self.probability)
+            return self.episode(tasks, self.queue, rng)
         if len(self.queue) < n_tasks:
             order = rng.permutation(self.n_tasks)
             is_queued = np.isin(order, self.queue)  # not twice in one meta-batch
@@ -467,18 +513,24 @@ class ReadEpisodes(TaskEpisodes):
         super().__init__(None, len(reader), packer.size)
         self.reader, self.packer = reader, packer
 
+    def n_rows(self) -> Ints:
+        """Read all tasks, and return the number of rows of each."""
+        return np.array([len(task) for task in self.reader])
+
     def episode(self, tasks: Ints, upcoming: Ints, rng: np.random.RandomState) -> Episode:
         """Read tasks and draw an episode of them; start to read the upcoming ones."""
         read = self.reader.take(tasks.tolist(), upcoming)
         positions = [self.reader.positions[i] for i in tasks]
         packed = self.packer.pack(read, positions, on_host=True)
-        return packed.draw_tasks(np.arange(len(tasks)), self.size, rng)
+        episode = packed.draw_tasks(np.arange(len(tasks)), self.size, rng)
+        return episode._replace(tasks=tasks)
 
 
 class PoolEpisodes(EpisodeSource):
     """Episodes of random classes of a pool, as many in each task of a meta-batch."""
 
     packed: PackedTasks
+    n_tasks = 1  # of all classes
 
     def __init__(self, packed: PackedTasks, pool: FewShotTasks) -> None:
         self.packed, self.n_way = packed, pool.n_way
@@ -489,12 +541,13 @@ class PoolEpisodes(EpisodeSource):
         n_way = rng.randint(self.n_way[0], self.n_way[1] + 1)
         keys = rng.random_sample((n_tasks, len(self.packed.size)))
         groups = keys.argsort(-1)[:, :n_way]
-        return self.packed.draw(groups, self.size.draw_n_support(rng), self.size.n_query, rng)
+        n_support = self.size.draw_n_support(rng)
+        tasks = np.zeros(n_tasks, dtype=np.intp)
+        return self.packed.draw(groups, tasks, n_support, self.size.n_query, rng)
 
     def largest(self) -> PoolEpisodes:
         """Return a copy that always draws the largest number of rows and classes."""
         source = super().largest()
-        assert isinstance(source, PoolEpisodes)
         source.n_way = (self.n_way[1],) * 2
         return source
 
@@ -505,6 +558,8 @@ class PoolEpisodes(EpisodeSource):
 
 class DistributionEpisodes(EpisodeSource):
     """Episodes of tasks that are sampled anew in every iteration."""
+
+    n_tasks = 0
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,16 @@ from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.task import weights_of
 from sklearn_meta.tasks.validate import label
 
-__all__ = ["WHY_ROWS", "LabelSpace", "TaskLabels", "columns_among", "encode_labels"]
+__all__ = [
+    "WHY_ROWS",
+    "LabelCounts",
+    "LabelPlan",
+    "LabelSpace",
+    "TaskLabels",
+    "check_same_kind",
+    "columns_among",
+    "encode_labels",
+]
 
 Ints = NDArray[np.intp]
 
@@ -51,7 +60,9 @@ class LabelSpace:
             check_n_way(n_way, self.max_n_way)
 
     def check_task(self, task: Task, i: int) -> None:
-        """Raise a TaskError if the output layer has fewer rows than a task has classes."""
+        """Raise a TaskError for unknown labels, or more classes than the output layer has rows."""
+        if self.classes is not None:
+            self.positions(np.unique(task.y), label(task, i))
         if self.max_n_way is None:
             return
         try:
@@ -122,11 +133,34 @@ def columns_among(y: NDArray[Any], labels: NDArray[Any]) -> Ints:
     return np.array([position.get(k, -1) for k in values.tolist()], np.intp)[number]
 
 
+# ---- labels of meta-training -------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LabelPlan:
+    """What labels mean in meta-training, decided before all tasks are read."""
+
+    space: LabelSpace
+    needs_classes: bool  # those that tasks share are still to be collected from them
+    has_fixed_n_way: bool  # the output layer has a row for each class of the largest task
+    is_guess: bool  # of whether labels mean the same in all tasks, from the labels alone
+
+    @property
+    def needs_counts(self) -> bool:
+        """Whether labels are to be counted: for the classes, or for their shares."""
+        return self.needs_classes or self.space.is_shared
+
+    def with_counts(self, counts: LabelCounts) -> LabelSpace:
+        """Return the labels that a task may have, with the classes of tasks that were counted."""
+        return replace(self.space, classes=counts.classes()) if self.needs_classes else self.space
+
+
 class LabelCounts:
     """How often labels occur in tasks."""
 
     def __init__(self) -> None:
         self.n_tasks = 0
+        self.n_way = 0  # the most classes of a task
         self.tasks_with: dict[Any, int] = {}
         self.total_share: dict[Any, float] = {}  # of the rows of a task, added up
         self.dtypes: set[np.dtype[Any]] = set()
@@ -149,6 +183,7 @@ class LabelCounts:
         task, label_number = np.divmod(keys, len(labels))
         first = counts[np.searchsorted(task, task)]  # of the first label of the same task
         self.n_tasks += len(ys)
+        self.n_way = max(self.n_way, int(np.bincount(task).max()))
         self.dtypes |= {y.dtype for y in ys}
         self.is_balanced &= bool((counts == first).all())  # also of a single label
         n_with = np.bincount(label_number)
@@ -182,6 +217,16 @@ class LabelCounts:
         """Return the mean share of each class in a task, as if there were one more, equal, task."""
         total = np.array([self.total_share.get(k, 0.0) for k in classes.tolist()])
         return (total + 1 / len(classes)) / (self.n_tasks + 1)
+
+
+def check_same_kind(task: Task, i: int, first: Task) -> None:
+    """Raise a TaskError for labels of another kind than those of the first task."""
+    if (task.y.dtype.kind == "U") != (first.y.dtype.kind == "U"):
+        raise TaskError(
+            f"{label(task, i)}: y holds {task.y.dtype}, but that of task 0 holds "
+            f"{first.y.dtype}; this learner takes the same label in two tasks for the same "
+            "class, so all labels must be of one kind."
+        )
 
 
 # ---- labels as numbers -------------------------------------------------------------------------

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -19,30 +20,25 @@ from torch import nn
 from sklearn_meta._devices import resolve_device, torch_dtype
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.functional import Params
-from sklearn_meta.inner.algorithm import Algorithm, draw_theta
+from sklearn_meta.inner.algorithm import Algorithm, draw_tasks_theta, draw_theta
 from sklearn_meta.inner.heads import BIAS, start_at_shares
 from sklearn_meta.nn.backbone import BODY, RowNetwork, build_backbone, missing_derivative
 from sklearn_meta.nn.batch_norm import warn_untrained_statistics
 from sklearn_meta.nn.mlp import ACTIVATIONS, widths
+from sklearn_meta.outer.batches import TrainingBatches, TuningBatches, ValidationBatches
 from sklearn_meta.outer.callbacks import MetaHistory
 from sklearn_meta.outer.checkpoint import Checkpoint, hash_of_run, open_folder
-from sklearn_meta.outer.class_weights import ClassWeights, class_weights_of_prior
 from sklearn_meta.outer.compiled import CompiledGradient
-from sklearn_meta.outer.episodes import EpisodeSize, TaskEpisodes, check_enough_rows
-from sklearn_meta.outer.labels import LabelSpace
+from sklearn_meta.outer.episodes import TASK_SAMPLING, EpisodeSize, EpisodeSource
+from sklearn_meta.outer.labels import LabelPlan, LabelSpace
 from sklearn_meta.outer.memory import MemoryEstimate, MemoryPlan, free_bytes, out_of_memory
 from sklearn_meta.outer.objective import EpisodicModule, HalfNetwork
 from sklearn_meta.outer.scaling import SCALINGS
 from sklearn_meta.outer.state import VERSIONS, MetaState, to_numpy, to_torch
 from sklearn_meta.outer.temperature import Temperature
 from sklearn_meta.outer.trainer import CALLBACKS, NET_PARAMS, SCHEDULES, Trainer
-from sklearn_meta.outer.training_data import (
-    TrainingBatches,
-    TrainingData,
-    TrainingTasks,
-    ValidationBatches,
-    open_validation,
-)
+from sklearn_meta.outer.training_data import TrainingData, scale_and_pack
+from sklearn_meta.outer.training_tasks import TrainingTasks, open_tasks, open_validation
 from sklearn_meta.parameters import (
     Constraint,
     Role,
@@ -56,11 +52,14 @@ from sklearn_meta.parameters import (
     real,
 )
 from sklearn_meta.tasks import Task
-from sklearn_meta.tasks.validate import UNUSABLE, SkippedTask, Table, label
+from sklearn_meta.tasks.validate import UNUSABLE, SkippedTask, Table
 
 __all__ = ["OuterLoop"]
 
 N_HELD_OUT_EPISODES = 100  # at least, of the tasks that are held out
+N_DRAWN = (
+    10  # meta-batches of validation tasks from a distribution, which could be drawn without end
+)
 
 
 def are_widths(value: Any) -> bool:
@@ -106,14 +105,25 @@ class OuterLoop(BaseEstimator, ABC):
         normalisation for either name. "batch" normalises by the rows of the task at hand, as the
         papers do: predictions then depend on which rows are predicted together.""",
     )
+    dropout: float = param(
+        0.0,
+        Constraint(
+            lambda p: real(0, 1).allows(p) and p < 1, "a float in the range [0, 1)", "float"
+        ),
+        "training",
+        """Share of the activations of each hidden layer of the "mlp" that an iteration of
+        `meta_fit` sets to zero, at random; such a network is not compiled. `fit` and `predict` use
+        all of them.""",
+    )
     scaling: str | None = param(
         "pooled",
         option(*SCALINGS, None),
         "training",
         """Standardise inputs (and targets of a regression) by statistics of all meta-training
-        tasks, of each task's own support, or not at all. What does not vary in a support has, with
-        "task", the scale of a typical task of meta-training. An input that varies in no task of
-        meta-training is standardised to 0, whatever its value. Unless it is "task", a support in
+        tasks, of each task's own support, or not at all; with "targets", only targets, by those of
+        all tasks. What does not vary in a support has, with "task", the scale of a typical task of
+        meta-training. An input that varies in no task of meta-training is standardised to 0,
+        whatever its value, unless inputs are left as they are. Unless it is "task", a support in
         other units than those of meta-training gives a :class:`~sklearn_meta.ScaleWarning`.""",
     )
     n_query: int = param(
@@ -131,6 +141,14 @@ class OuterLoop(BaseEstimator, ABC):
         option(*SCHEDULES),
         "training",
         """Schedule of `meta_lr`. "cosine" and "linear" lower it to zero at the last iteration.""",
+    )
+    task_sampling: str = param(
+        "uniform",
+        option(*TASK_SAMPLING),
+        "training",
+        """How often a task is drawn: "uniform" draws all tasks equally often, "sqrt" in proportion
+        to the square root of its number of rows, and "rows" to this number. A distribution of tasks
+        draws in its own way.""",
     )
     max_meta_iter: int = param(
         1000,
@@ -268,6 +286,8 @@ class OuterLoop(BaseEstimator, ABC):
     default_optimizer: ClassVar[type[torch.optim.Optimizer]] = torch.optim.Adam
     # whether meta-training takes the same label in two tasks for the same class
     shared_labels: ClassVar[bool] = False
+    joins_pool: ClassVar[bool] = False  # whether it does so in the tasks of a pool
+    always_holds_out: ClassVar[bool] = False  # tasks for validation, not only of shared labels
 
     @property
     @abstractmethod
@@ -283,6 +303,11 @@ class OuterLoop(BaseEstimator, ABC):
     def held_out_share(self) -> float:
         """Share of the tasks to hold out for validation where labels are shared."""
         return 0.0
+
+    @property
+    def learning_rates(self) -> dict[str, float]:
+        """Learning rates of some meta-parameters in place of `meta_lr`, by patterns of names."""
+        return {}
 
     # ---- hooks ---------------------------------------------------------------------------------
 
@@ -328,7 +353,23 @@ class OuterLoop(BaseEstimator, ABC):
             hidden_layer_sizes=self.hidden_layer_sizes,
             activation=self.activation,
             norm=self.norm,
+            dropout=self.dropout,
         )
+
+    def training_episodes(self, source: EpisodeSource) -> EpisodeSize:
+        """Return the size of the episodes of meta-training.
+
+        Parameters
+        ----------
+        source : EpisodeSource
+            Where they are drawn, with a size that is that of validation, too.
+
+        Returns
+        -------
+        EpisodeSize
+            By default the same.
+        """
+        return source.size
 
     def has_fixed_n_way(self) -> bool:
         """Return whether the output layer limits the number of classes.
@@ -465,7 +506,7 @@ class OuterLoop(BaseEstimator, ABC):
             trainer.objective.chunk = chunk_size
             with self._explained_errors(trainer.objective):
                 theta, history = trainer.train(checkpoint)
-                temperature = trainer.temperature(self._class_shares(data))
+                temperature = trainer.temperature(data.class_shares)
         state = self._make_state(data, theta, trainer.objective.f.constants, temperature)
         return state, history, data.skipped
 
@@ -486,68 +527,69 @@ class OuterLoop(BaseEstimator, ABC):
                 "meta_fit(tasks, validation_tasks=...)."
             )
         rng, device = np.random.RandomState(seed), resolve_device(self.device)
-        training = TrainingTasks.open(table, self.target_type, rng, readers, self.unusable)
-        prior = self._prior_to_continue(training.first)
-        labels, size = LabelSpace(), EpisodeSize(self.support_sizes(), self.n_query)
-        if prior is not None:
-            labels = self._labels_of(prior, joins_classes=self.shared_labels)
-            shared_labels = labels.is_shared
-        else:
-            shared_labels = training.share_labels(self.label_regime)
+        tasks = open_tasks(table, self.target_type, self.unusable, rng, readers)
+        prior = self._prior_to_continue(tasks.first)
+        plan = self._plan_labels(tasks, prior)
+        size = EpisodeSize(self.support_sizes(), self.n_query)
         if self.unusable == "skip":
-            training = training.keep(self._check_of_tasks(size, labels, shared_labels))
-        held_out: Sequence[Task] = ()
-        if shared_labels and validation_tasks is None and self.n_epochs > 1:
+            tasks.keep(size, plan.space)
+        held_out = None
+        shared_labels = plan.space.is_shared
+        may_hold_out = shared_labels or self.always_holds_out
+        if validation_tasks is None and may_hold_out and self.n_epochs > 1:
             least = self.meta_batch_size or 1
-            training, held_out = training.hold_out(self.held_out_share, least, seed)
-        data = training.scale_and_pack(
-            size,
-            device,
-            self.scaling,
-            prior,
-            labels,
-            shared_labels=shared_labels,
-            guesses_labels=prior is None and self.label_regime == "auto",
-            joins_classes=self.shared_labels,
-            has_fixed_n_way=self.has_fixed_n_way(),
-        )
-        n_tasks = self._meta_batch_size(data.n_tasks)
+            held_out = tasks.hold_out(self.held_out_share, least, seed, shared_labels=shared_labels)
+        class_weight = getattr(self, "class_weight", None)  # of classifiers
+        data = scale_and_pack(tasks, size, plan, self.scaling, class_weight, prior, device)
+        n_tasks = self._meta_batch_size(tasks.n_tasks)
+        tuning_source = copy.copy(data.source)
+        data.source.size = self.training_episodes(data.source)
+        data.source.sample_by(self.task_sampling)
+
         seeds = rng.randint(np.iinfo(np.int32).max, size=5).tolist()
         network_seed, theta_seed, validation_seed, episode_seed, training_seed = seeds
         f = self.make_backbone(data.first.row_shape, network_seed)
-        if f.transductive:  # statistics of a batch need rows
-            data.source.size = replace(data.source.size, empty_share=0.0)
         theta = self._initial_theta(prior, f, data, theta_seed)
+
         validation = None
-        if held_out:
-            source = TaskEpisodes(data.packer.pack(held_out), len(held_out), data.packer.size)
-            validation = ValidationBatches(
-                source, n_tasks, validation_seed, f.transductive, n_episodes=N_HELD_OUT_EPISODES
-            )
         if validation_tasks is not None:
-            n_way = len(theta[BIAS]) if self.has_fixed_n_way() else None
-            labels = data.labels if data.labels.is_shared else LabelSpace(None, n_way)
-            packer = replace(data.packer, label_space=labels)
-            n_drawn = 10 * n_tasks  # of a distribution, which could be sampled without end
-            check = None
-            if self.unusable == "skip":
-                check = self._check_of_tasks(size, labels, labels.is_shared)
-            source = open_validation(
+            tuning_source = source = open_validation(
                 validation_tasks,
                 table,
                 data.first,
-                packer,
-                n_drawn,
+                data.validation_packer,
+                N_DRAWN * n_tasks,
                 validation_seed,
+                self.unusable,
                 readers,
-                check,
             )
             validation = ValidationBatches(source, n_tasks, validation_seed, f.transductive)
-        per_epoch = min(self.iters_per_epoch, self.max_meta_iter)
-        batches = TrainingBatches(
-            data.source, n_tasks, per_epoch, self.max_meta_iter, episode_seed, f.transductive
-        )
-        return data, self._make_trainer(data, f, theta, batches, validation, training_seed)
+        elif held_out is not None:
+            source, _ = held_out.episodes(data.packer)
+            tuning_source = source
+            validation = ValidationBatches(
+                source, n_tasks, validation_seed, f.transductive, N_HELD_OUT_EPISODES
+            )
+        n_iters = self.iters_per_epoch, self.max_meta_iter
+        batches = TrainingBatches(data.source, n_tasks, *n_iters, episode_seed, f.transductive)
+        tuning = TuningBatches(tuning_source, validation_seed, f.transductive)
+        return data, self._make_trainer(data, f, theta, batches, validation, tuning, training_seed)
+
+    def _plan_labels(self, tasks: TrainingTasks, prior: MetaState | None) -> LabelPlan:
+        """Decide what the labels of tasks mean; a warm start keeps what its prior has learned."""
+        if prior is not None:
+            space = self._labels_of(prior, joins_classes=self.shared_labels)
+            return LabelPlan(space, False, self.has_fixed_n_way(), is_guess=False)
+        is_shared, is_guess = self.label_regime == "shared", self.label_regime == "auto"
+        if is_guess:
+            is_shared = tasks.count_labels().are_shared()
+        joins_classes, classes = self.shared_labels or is_shared, None
+        joins_classes |= tasks.draws_classes and self.joins_pool
+        if joins_classes and tasks.declared_classes is not None:
+            classes = np.unique(tasks.declared_classes)
+        space = LabelSpace(classes, None, is_shared)
+        needs_classes = joins_classes and classes is None
+        return LabelPlan(space, needs_classes, self.has_fixed_n_way(), is_guess)
 
     def _make_trainer(
         self,
@@ -556,6 +598,7 @@ class OuterLoop(BaseEstimator, ABC):
         theta: Params,
         batches: TrainingBatches,
         validation: ValidationBatches | None,
+        tuning: TuningBatches,
         seed: int,
     ) -> Trainer:
         objective = EpisodicModule(
@@ -565,7 +608,8 @@ class OuterLoop(BaseEstimator, ABC):
             (data.by_task, data.by_task and self.target_type == "real"),
             batches.progress,
             compiled=CompiledGradient(padding=not f.transductive) if self.compile else None,
-            class_weights=self._class_weights_of(data),
+            class_weights=data.class_weights,
+            of_tasks=self._parameters_of_tasks(f, data, seed),
         )
         return Trainer(
             owner=type(self).__name__,
@@ -577,6 +621,7 @@ class OuterLoop(BaseEstimator, ABC):
             n_epochs=self.n_epochs,
             optimizer=self.default_optimizer,
             meta_lr=self.meta_lr,
+            learning_rates=self.learning_rates,
             meta_lr_schedule=self.meta_lr_schedule,
             max_grad_norm=self.max_grad_norm,
             patience=self.patience if self.early_stopping else None,
@@ -584,7 +629,17 @@ class OuterLoop(BaseEstimator, ABC):
             callbacks=self.callbacks or (),
             net_params=self.net_params or {},
             verbose=self.verbose,
+            tuning=tuning if objective.of_tasks() else None,
         )
+
+    def _parameters_of_tasks(self, f: RowNetwork, data: TrainingData, seed: int) -> Params:
+        """Draw what each task of meta-training learns for itself."""
+        if data.source.n_tasks == 0:
+            return {}
+        algorithm = self._algorithm_for(data.labels.is_shared)
+        params = draw_tasks_theta(algorithm, f, data.n_outputs, data.source.n_tasks, seed)
+        device, dtype = data.packer.device, torch_dtype(data.packer.dtype)
+        return {k: p.to(device, dtype) for k, p in params.items()}
 
     def _labels_of(self, prior: MetaState, *, joins_classes: bool = False) -> LabelSpace:
         """Return which labels a task may have; only meta-training may join those of all tasks."""
@@ -604,29 +659,6 @@ class OuterLoop(BaseEstimator, ABC):
         fallback = algorithm.with_new_labels()
         assert fallback is not None  # `encode_targets` has checked the labels
         return fallback
-
-    def _class_shares(self, data: TrainingData) -> NDArray[np.float64] | None:
-        """Return the shares of labels that tasks share, under the weights of the classes."""
-        shares, weights = data.class_shares, self._class_weights_of(data)
-        return shares if shares is None or weights is None else weights.of_shares(shares)
-
-    def _class_weights_of(self, data: TrainingData) -> ClassWeights | None:
-        """Return the weights of the classes, which only classifiers have."""
-        class_weight = getattr(self, "class_weight", None)
-        return class_weights_of_prior(class_weight, data.labels, data.class_shares)
-
-    def _check_of_tasks(
-        self, size: EpisodeSize, labels: LabelSpace, shared_labels: bool
-    ) -> Callable[[Task, int], None]:
-        """Return a check that raises a TaskError for a task that meta-training cannot use."""
-
-        def check(task: Task, i: int) -> None:
-            check_enough_rows(task, i, size, self.target_type, shared_labels)
-            labels.check_task(task, i)
-            if labels.classes is not None:
-                labels.positions(np.unique(task.y), label(task, i))
-
-        return check
 
     def _prior_to_continue(self, task: Task) -> MetaState | None:
         """Return the prior of a warm start, checked against the first task."""
@@ -663,9 +695,8 @@ class OuterLoop(BaseEstimator, ABC):
         warn_untrained_statistics(f.constants)
         algorithm = self._algorithm_for(data.labels.is_shared)
         theta = draw_theta(algorithm, f, data.n_outputs, seed)
-        shares = self._class_shares(data)
-        if shares is not None:
-            theta = start_at_shares(theta, torch.from_numpy(shares))
+        if data.class_shares is not None:
+            theta = start_at_shares(theta, torch.from_numpy(data.class_shares))
         if not theta:
             sizes = f" with hidden_layer_sizes={self.hidden_layer_sizes!r}"
             raise ValueError(
@@ -710,7 +741,7 @@ class OuterLoop(BaseEstimator, ABC):
             by_task=data.by_task,
             limits=data.limits,
             constants=to_numpy(constants),
-            class_weights=self._class_weights_of(data),
+            class_weights=data.class_weights,
             temperature=temperature,
         )
 

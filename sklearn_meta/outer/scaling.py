@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 from torch import Tensor
 
+from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.tables import blocks
 
 __all__ = [
@@ -28,16 +29,12 @@ __all__ = [
     "Limits",
     "Moments",
     "Scaling",
-    "TaskMoments",
-    "limits_of",
-    "no_scaling",
-    "pooled_scaling",
+    "TaskStatistics",
     "row_axes",
     "scale_departures",
     "scaling_of",
     "standardise_tasks",
     "statistics",
-    "typical_scaling",
 ]
 
 Pair = tuple[NDArray[Any], NDArray[Any]]
@@ -212,7 +209,14 @@ def typical_scaling(x: TaskMoments, y: TaskMoments | None) -> Scaling:
     return Scaling(np.zeros_like(scale), scale, np.zeros_like(mean), y_scale)
 
 
-SCALINGS = {"pooled": pooled_scaling, "task": typical_scaling}
+def target_scaling(x: TaskMoments, y: TaskMoments | None) -> Scaling:
+    """Standardise targets by all rows of meta-training, and leave inputs as they are."""
+    inputs = np.zeros_like(x.rows.mean), np.ones_like(x.rows.mean)
+    targets = unscaled() if y is None else with_target_scale(*y.rows.result())
+    return Scaling(*inputs, *targets)
+
+
+SCALINGS = {"pooled": pooled_scaling, "task": typical_scaling, "targets": target_scaling}
 
 
 def no_scaling(n_features: int, n_outputs: int) -> Scaling:
@@ -235,6 +239,40 @@ def limits_of(scaling: Scaling, x: TaskMoments, y: TaskMoments | None) -> Limits
     if y is None:
         return Limits(*x_limits, np.array([np.inf]), np.zeros(1))
     return Limits(*x_limits, *limits(y, scaling.y_mean, scaling.y_scale))
+
+
+class TaskStatistics:
+    """The dtypes and scales of the tasks of meta-training, which come one after the other."""
+
+    def __init__(self, first: Task, target_type: str, *, scales: bool = True) -> None:
+        self.first, self.is_class = first, target_type == "class"
+        self.dtypes = {first.dtype}
+        self.of_X = TaskMoments(all_axes=len(first.row_shape) > 1) if scales else None
+        self.of_y = TaskMoments(all_axes=False) if scales and not self.is_class else None
+
+    def add(self, task: Task) -> None:
+        """Add a validated task."""
+        self.dtypes.add(task.dtype)
+        if self.of_X is not None:
+            self.of_X.add(task.X, task.sample_weight)
+        if self.of_y is not None:
+            self.of_y.add(task.y.reshape(len(task), -1), task.sample_weight)
+
+    def scaling(self, name: str | None) -> Scaling:
+        """Return the scaling of this name."""
+        if name is None:
+            shape = self.first.row_shape
+            n_outputs = 1 if self.is_class else self.first.y[:1].size
+            return no_scaling(shape[0] if len(shape) == 1 else 1, n_outputs)
+        assert self.of_X is not None
+        return SCALINGS[name](self.of_X, self.of_y)
+
+    def limits(self, scaling: Scaling, earlier: Limits | None) -> Limits | None:
+        """Return how far rows go in the units of a scaling, also those with earlier limits."""
+        if self.of_X is None:
+            return earlier
+        limits = limits_of(scaling, self.of_X, self.of_y)
+        return limits if earlier is None else earlier.join(limits)
 
 
 # ---- statistics of each task -----------------------------------------------------------------

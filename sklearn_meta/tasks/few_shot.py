@@ -13,7 +13,7 @@ from sklearn_meta.exceptions import TaskError
 from sklearn_meta.parameters import Constraint, as_range, check_parameter, integer
 from sklearn_meta.tasks.distribution import TaskDistribution
 from sklearn_meta.tasks.task import Task, named_task
-from sklearn_meta.tasks.validate import check_tasks
+from sklearn_meta.tasks.validate import check_task
 
 __all__ = ["FewShotTasks"]
 
@@ -88,7 +88,7 @@ class FewShotTasks(TaskDistribution):
         rotations: bool = False,
         augment: Callable[[Any, Any], Any] | None = None,
     ) -> None:
-        (pool,) = check_tasks([Task(X, y, name="the pool")], "class")
+        pool = check_task(Task(X, y, name="the pool"), 0, None, "class")
         owner = type(self).__name__
         self.n_way = as_range(n_way, "n_way", owner, least=2)
         self.n_shot = as_range(n_shot, "n_shot", owner, least=1)

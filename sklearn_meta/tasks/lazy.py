@@ -22,7 +22,7 @@ from sklearn_meta.tasks.validate import (
     skipped_task,
 )
 
-__all__ = ["LazyTasks", "TaskReader", "as_lazy", "is_lazy"]
+__all__ = ["LazyTasks", "TaskReader", "is_lazy"]
 
 
 class LazyTasks(Sequence[Task]):
@@ -136,12 +136,13 @@ class TaskReader:
 
     def __init__(
         self,
-        tasks: LazyTasks,
+        tasks: LazyTasks | Sequence[Any],  # only the former are read ahead
         target_type: str | None,
         unusable: str = "raise",
         prepare: Callable[[Task, int], Task] | None = None,  # for the reader, or raises a TaskError
     ) -> None:
-        self.tasks, self.target_type, self.prepare = tasks, target_type, prepare
+        self.tasks = tasks if isinstance(tasks, LazyTasks) else LazyTasks(tasks, n_workers=0)
+        self.target_type, self.prepare = target_type, prepare
         self.positions: Sequence[int] = range(len(tasks))
         self._pending: dict[int, Future[Task]] = {}
         self._threads: ThreadPoolExecutor | None = None
@@ -182,7 +183,7 @@ class TaskReader:
             try:
                 tasks += self.take([i], range(i + 1, n))
             except TaskError as error:
-                skipped.append(skipped_task(_raw_item(self.tasks.sequence, i), i, error))
+                skipped.append(self._skipped(i, error))
         return tasks, skipped
 
     def keep(self, check: Callable[[Task, int], object]) -> list[SkippedTask]:
@@ -197,8 +198,7 @@ class TaskReader:
                 task = self.take([i], range(i + 1, n))[0]
                 check(task, position)
             except TaskError as error:
-                raw = _raw_item(self.tasks.sequence, position)
-                skipped.append(skipped_task(raw, position, error))
+                skipped.append(self._skipped(position, error))
                 continue
             usable.append(position)
             first = task if first is None else first
@@ -235,12 +235,21 @@ class TaskReader:
             except TaskError as error:
                 if unusable == "raise":
                     raise
-                skipped.append(skipped_task(_raw_item(self.tasks.sequence, i), i, error))
+                skipped.append(self._skipped(i, error))
         raise_unusable(skipped)
 
     def _read_checked(self, i: int) -> Task:
         task = check_task(_read(self.tasks.sequence, i), i, self._first, self.target_type)
         return task if self.prepare is None else self.prepare(task, i)
+
+    def _skipped(self, i: int, error: TaskError) -> SkippedTask:
+        """Return the entry for a task of which something is wrong, if it can be read at all."""
+        try:
+            item = self.tasks.sequence[i]
+            item = item if isinstance(item, SkippedTask) else as_task(item, i, check=False)
+        except Exception:  # whatever the user's own reading raises
+            item = None
+        return skipped_task(item, i, error)
 
 
 def _read(sequence: Any, i: int) -> Task:
@@ -253,15 +262,6 @@ def _read(sequence: Any, i: int) -> Task:
     return as_task(item, i)
 
 
-def _raw_item(sequence: Any, i: int) -> Task | SkippedTask | None:
-    """Return an item of which something may be wrong, if it can be read at all."""
-    try:
-        item = sequence[i]
-        return item if isinstance(item, SkippedTask) else as_task(item, i, check=False)
-    except Exception:  # the reason is known from an earlier attempt
-        return None
-
-
 def is_lazy(tasks: Any) -> bool:
     """Whether tasks are to be read one by one: a sequence other than a list, a table or a p(T)."""
     loaded = (list, tuple, str, bytes, np.ndarray, Mapping, Task, TaskDistribution, type)
@@ -269,8 +269,3 @@ def is_lazy(tasks: Any) -> bool:
         return False
     is_sequence = hasattr(tasks, "__len__") and hasattr(tasks, "__getitem__")
     return is_sequence and not any(hasattr(tasks, k) for k in ("columns", "iloc", "toarray"))
-
-
-def as_lazy(tasks: Any) -> LazyTasks:
-    """Wrap a sequence that is read item by item, without reading ahead."""
-    return tasks if isinstance(tasks, LazyTasks) else LazyTasks(tasks, n_workers=0)

@@ -241,7 +241,7 @@ def take_rows(task: Task, rows: NDArray[np.intp], support: Any = None) -> Task:
 
 
 def without_zero_weights(task: Task, input_name: str, *, keep_query: bool = False) -> Task:
-    """Return a task without the rows of weight 0; with `keep_query`, only those of its support."""
+    """Return a validated task without the rows of weight 0; with `keep_query`, of its support."""
     weight = task.sample_weight
     if weight is None or weight.all():
         return task
@@ -251,10 +251,9 @@ def without_zero_weights(task: Task, input_name: str, *, keep_query: bool = Fals
     rows, support = np.flatnonzero(counts), task.support
     if support is not None:
         support = np.flatnonzero(np.isin(rows, support))
-    if len(rows) == (0 if support is None else len(support)):
-        which = "row of the query" if len(rows) else "row"
+    if support is not None and len(rows) == len(support):
         raise TaskError(
-            f"{input_name}: sample_weight of shape {weight.shape} is 0 for every {which}."
+            f"{input_name}: sample_weight of shape {weight.shape} is 0 for every row of the query."
         )
     table, chosen = task.where()
     in_place = stays_in_place(table)
@@ -282,7 +281,7 @@ def assemble_task(
     y: NDArray[Any],
     columns: Names,
     support: NDArray[np.intp] | None,
-    name: str | None,
+    name: str | None = None,
     sample_weight: NDArray[np.float64] | None = None,
 ) -> Task:
     """Return a task of parts that are checked already, and read-only."""

@@ -9,6 +9,7 @@ from itertools import repeat
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from sklearn_meta._optional import need
@@ -56,7 +57,6 @@ __all__ = [
     "check_same_rows",
     "check_task",
     "check_task_names",
-    "check_tasks",
     "collect_tasks",
     "label",
     "name_of_task",
@@ -156,12 +156,8 @@ def as_tasks(
     (Task('ann', X: (2, 1), y: (2,)), Task('bob', X: (1, 1), y: (1,)))
     """
     check_parameter("target_type", target_type, option(None, "class", "real"), "as_tasks")
-    table = Table(X, y, groups, sample_weight)
-    if table.has_rows:
-        tasks = _from_table(table)
-    else:
-        tasks = [as_task(item, i) for i, item in enumerate(as_list(X))]
-    return check_tasks(tasks, target_type)
+    how: dict[str, Any] = {"target_type": target_type, "unusable": "raise"}
+    return tuple(usable_tasks(X, y, groups, sample_weight, **how).tasks)
 
 
 def collect_tasks(
@@ -171,15 +167,7 @@ def collect_tasks(
 
     Frames stay frames, and columns of arrays whose names are known become frames again.
     """
-    table = Table(tasks, y, groups, sample_weight)
-    if table.has_rows:
-        collected = _from_table(table, check=False)
-    else:
-        items = enumerate(as_list(tasks))
-        collected = [_with_names(as_task(item, i, check=False)) for i, item in items]
-    collected = [_with_plain_targets(task, label(task, i)) for i, task in enumerate(collected)]
-    check_consistent_rows(collected)
-    return collected
+    return usable_tasks(tasks, y, groups, sample_weight, unusable="raise", raw=True).tasks
 
 
 def validation_table(
@@ -272,11 +260,12 @@ def _with_fixed_query(
             f"A task: y_support holds {y[0].dtype} and y_query {y[1].dtype}; both must hold the "
             "same kind of value."
         )
-    return named_task(
-        stack_rows(X),
-        np.concatenate(y),
+    return assemble_task(
+        frame_or_rows(stack_rows(X), "X"),
+        None,
+        frozen(np.concatenate(y), "y"),
         support.feature_names_in or query.feature_names_in,
-        np.arange(len(support)),
+        frozen(np.arange(len(support)), "support"),
     )
 
 
@@ -329,36 +318,18 @@ def _from_table(table: Table, *, check: bool = True) -> list[Task]:
 # ---- checks of one task, and of several against one another ----------------------------------
 
 
-def check_tasks(tasks: Sequence[Task], target_type: str | None = None) -> tuple[Task, ...]:
-    """Return tasks with rows and targets of plain types, or refuse the first unusable one.
-
-    `target_type` is "class", "real", or None (see :func:`target_kind`). A task that has plain types
-    is returned as it is.
-    """
-    plain = [_with_plain_types(task, label(task, i)) for i, task in enumerate(tasks)]
-    kind, explicit = target_type or target_kind(plain), target_type is not None
-    checked = tuple(
-        _with_targets(task, label(task, i), kind, explicit) for i, task in enumerate(plain)
-    )
-    check_consistent_rows(checked)
-    return checked
-
-
 def check_task(task: Task, i: int, first: Task | None, target_type: str | None) -> Task:
     """Return a task with plain types, or refuse one that is unusable, or unlike the first.
 
     `first` is a checked task, or None for the first one itself. With `target_type=None`, the first
     task decides between labels and numbers.
     """
-    name = label(task, i)
-    task = _with_plain_types(task, name)
-    explicit = target_type is not None
+    task = _with_plain_types(task, i, target_type)
     if target_type is None:
         of_first = None if first is None else kind_of_targets(first.y)
-        target_type = of_first or kind_of_targets(task.y) or "class"
-    task = _with_targets(task, name, target_type, explicit)
+        task = _with_kind(task, i, of_first or kind_of_targets(task.y) or "class")
     if first is not None:
-        check_same_rows(task, first, name)
+        check_same_rows(task, first, label(task, i))
     return task
 
 
@@ -446,27 +417,30 @@ def name_of_task(name: str | None, i: int) -> str:
     return f"Task {i}" + ("" if name is None else f" ({name!r})")
 
 
-def _with_plain_types(task: Task, input_name: str) -> Task:
-    X = task.X  # which may be read from a file
-    rows = as_rows(X, f"{input_name}: X", task.feature_names_in)
-    y, weight = as_targets(task.y, f"{input_name}: y"), task.sample_weight
+def _with_plain_types(task: Task, i: int, target_type: str | None) -> Task:
+    """Return a task of finite numbers and of plain targets, of this type if there is one."""
+    X, weight, name = task.X, task.sample_weight, label(task, i)  # X may be read from a file
+    rows = as_rows(X, f"{name}: X", task.feature_names_in)
+    y = as_targets(task.y, f"{name}: y", target_type)
     if weight is not None and not weight.any():  # of a table with weights in other tasks
-        raise TaskError(f"{input_name}: sample_weight of shape {weight.shape} is 0 for every row.")
+        raise TaskError(f"{name}: sample_weight of shape {weight.shape} is 0 for every row.")
     same_rows = type(rows) is type(X) and rows.dtype == X.dtype  # X may be a frame
-    if same_rows and y.dtype == task.y.dtype:
-        return task
-    return replace_data(task, None if same_rows else rows, y)
+    return _with_data(task, None if same_rows else rows, y)
 
 
-def _with_plain_targets(task: Task, input_name: str) -> Task:
-    y = as_targets(task.y, f"{input_name}: y")
-    return task if y.dtype == task.y.dtype else replace_data(task, None, y)
+def _with_plain_targets(task: Task, i: int) -> Task:
+    return _with_data(task, None, as_targets(task.y, f"{label(task, i)}: y"))
 
 
-def _with_targets(task: Task, input_name: str, target_type: str, explicit: bool) -> Task:
-    """Return a task whose targets have a type."""
-    y = as_target_type(task.y, f"{input_name}: y", target_type, explicit=explicit)
-    return task if y.shape == task.y.shape else replace_data(task, None, y)
+def _with_kind(task: Task, i: int, kind: str) -> Task:
+    """Return a task whose plain targets are of the kind that the tasks suggest."""
+    y = as_target_type(task.y, f"{label(task, i)}: y", kind, explicit=False)
+    return _with_data(task, None, y)
+
+
+def _with_data(task: Task, X: Any, y: NDArray[Any]) -> Task:
+    same_y = y.dtype == task.y.dtype and y.shape == task.y.shape
+    return task if X is None and same_y else replace_data(task, X, y)
 
 
 # ---- tasks that cannot be used ---------------------------------------------------------------
@@ -556,24 +530,27 @@ def usable_tasks(
     Rows must be like those of most tasks. An error is raised if it concerns all tasks, if no task
     can be used, and, with ``unusable="raise"``, for the first that cannot.
     """
-    table = Table(X, y, groups, sample_weight)
-    if unusable == "raise":
-        if raw:
-            tasks = collect_tasks(*table)
-        else:
-            options = {"sample_weight": sample_weight, "target_type": target_type}
-            tasks = [*as_tasks(X, y, groups, **options)]
-        return UsableTasks(tasks, list(range(len(tasks))))
+    table, skip = Table(X, y, groups, sample_weight), unusable == "skip"
     items = _from_table(table, check=not raw) if table.has_rows else as_list(X)
     usable = UsableTasks(items, list(range(len(items))))
     if not table.has_rows:
-        usable.map(lambda item, i: as_task(item, i, check=not raw))
+        usable.map(lambda item, i: as_task(item, i, check=not raw), skip=skip)
     if raw:
-        usable.map(lambda task, i: _with_plain_targets(_with_names(task), label(task, i)))
+        usable.map(lambda task, i: _with_plain_targets(_with_names(task), i), skip=skip)
     else:
-        usable.map(lambda task, i: _with_plain_types(task, label(task, i)))
-        kind, explicit = target_type or target_kind(usable.tasks), target_type is not None
-        usable.map(lambda task, i: _with_targets(task, label(task, i), kind, explicit))
+        usable.map(lambda task, i: _with_plain_types(task, i, target_type), skip=skip)
+        if target_type is None:
+            kind = target_kind(usable.tasks)
+            usable.map(lambda task, i: _with_kind(task, i, kind), skip=skip)
+    if skip:
+        _keep_like_most(usable)
+    else:
+        check_consistent_rows(usable.tasks)
+    return usable
+
+
+def _keep_like_most(usable: UsableTasks) -> None:
+    """Skip tasks with rows of another shape or other columns than most tasks."""
     form = most_common((t.row_shape, t.y.shape[1:]) for t in usable.tasks)
     names = most_common(t.feature_names_in for t in usable.tasks if t.feature_names_in is not None)
 
@@ -588,7 +565,6 @@ def usable_tasks(
         *[(i, t) for i, t in like_most if t.feature_names_in == names][:1],
     ]
     usable.keep(check)
-    return usable
 
 
 def skipped_task(task: Any, i: int, error: TaskError) -> SkippedTask:

@@ -93,8 +93,11 @@ def test_a_bad_lazy_task_is_named_before_the_first_iteration():
     alone = [*RAGGED[:6], Task(RAGGED[0].X[:2], ["a", "a"])]
     with pytest.raises(TaskError, match=r"Task 6: y of shape .* holds a single class"):
         trained(clone(LEARNERS["maml"][0]).set_params(labels="task"), Items(alone))
-    with pytest.raises(TaskError, match=r"Task 0 of validation_tasks: X has rows of shape \(3,"):
-        trained(LEARNERS["maml"][0], RAGGED, validation_tasks=Items(tasks[6:]))
+    for form in (Items, list):
+        with pytest.raises(
+            TaskError, match=r"Task 0 of validation_tasks: X has rows of shape \(3,"
+        ):
+            trained(LEARNERS["maml"][0], RAGGED, validation_tasks=form(tasks[6:]))
     with pytest.raises(TaskError, match=r"In validation_tasks: Task 6: X has rows of shape \(3,\)"):
         trained(LEARNERS["maml"][0], RAGGED, validation_tasks=Items(tasks))
 

@@ -162,6 +162,17 @@ def test_labels_of_a_pool_are_local():
     assert not ProtoNetClassifier(**QUICK).meta_fit(pool).meta_state.shared_labels
 
 
+def test_classes_of_a_pool_start_at_equal_shares_whatever_their_names():
+    priors = []
+    for names in (np.arange(3), np.array(["a", "b", "c"])):
+        pool = FewShotTasks(X, names[np.arange(len(X)) % 3], n_way=2, n_shot=1, n_query=1)
+        clf = ProtoNetClassifier(labels="shared", class_weight="balanced", **QUICK)
+        priors.append(clf.meta_fit(pool).meta_state)
+    for name, p in priors[0].theta.items():
+        np.testing.assert_array_equal(priors[1].theta[name], p)
+    np.testing.assert_array_equal(priors[0].class_weights.of_column, np.ones(3))
+
+
 def test_the_regime_can_be_chosen():
     clf = ProtoNetClassifier(labels="task", **QUICK).meta_fit(TASKS)
     assert clf.fit(X[:3], np.array(["no"] * 3)).classes_.tolist() == ["no"]

@@ -73,3 +73,8 @@ def test_the_seed_decides_which_tasks_are_held_out():
         for seed in (0, 0, 1)
     ]
     assert losses[0] == losses[1] != losses[2]
+
+
+def test_a_network_with_batch_statistics_has_rows_in_each_held_out_support():
+    clf = ProtoNetClassifier(max_meta_iter=4, norm="batch", labels="shared", **PARAMS)
+    assert has_held_out(clf, patients(20))
