@@ -210,13 +210,20 @@ class CallableKernel(Kernel):
     function: Callable[[Tensor, Tensor], Tensor]
 
     def __call__(self, params: Params, X: Tensor, Z: Tensor) -> Tensor:
-        """Call the function."""
-        return self.function(X, Z)
+        """Call the function, and check the shape of its result."""
+        K, shape = self.function(X, Z), (*X.shape[:-1], Z.shape[-2])
+        if not isinstance(K, Tensor) or K.shape != shape:
+            what = f"shape {tuple(K.shape)}" if isinstance(K, Tensor) else type(K).__name__
+            raise ValueError(
+                f"The function 'kernel' must map features of shapes {tuple(X.shape)} and "
+                f"{tuple(Z.shape)} to a tensor of shape {shape}. Got {what} instead."
+            )
+        return K
 
     def diagonal(self, params: Params, X: Tensor) -> Tensor:
         """Call the function for each row, as a task of its own."""
         rows = X.unsqueeze(-2)
-        return self.function(rows, rows)[..., 0, 0]
+        return self(params, rows, rows)[..., 0, 0]
 
 
 # ---- targets -----------------------------------------------------------------------------------

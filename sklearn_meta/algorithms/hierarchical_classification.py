@@ -33,7 +33,7 @@ from sklearn_meta.exceptions import TaskError
 from sklearn_meta.outer.failures import SUPPORT, Failures, Reason
 from sklearn_meta.outer.labels import WHY_ROWS, LabelCounts, LabelSpace, columns_among
 from sklearn_meta.parameters import integer, option, real
-from sklearn_meta.tasks.designs import BASIS, Design, center_and_scale, unscaled, with_constant
+from sklearn_meta.tasks.designs import BASIS, Design, unscaled, with_constant
 from sklearn_meta.tasks.distribution import check_constraints
 from sklearn_meta.tasks.random_logits import expected_softmax, posterior_of_logits, random_logits
 
@@ -285,13 +285,11 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
         usable = self._open_tasks(tasks, y, groups, sample_weight)
         checked = usable.tasks
         X = [flat_rows(t.X) for t in checked]
-        design = Design.fit(self.basis, np.concatenate(X))
-        rows = Labelled(
-            design,
-            [design.features(x) for x in X],
-            [t.y for t in checked],
-            row_weights(checked),
-        )
+        all_rows, weights = np.concatenate(X), row_weights(checked)
+        # the prior is that of standardised features, whatever the units of the columns
+        design = Design.fit(self.basis, all_rows).standardised(all_rows, np.concatenate(weights))
+        features = [design.features(x) for x in X]
+        rows = Labelled(design, features, [t.y for t in checked], weights)
         is_auto = self.labels == "auto"
         shared = LabelCounts.of(checked).are_shared() if is_auto else self.labels == "shared"
         prior = _logit_prior(rows, self.max_iter, self.tol) if shared else _means_prior(rows)
@@ -336,7 +334,8 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
         )
         validate_data(self, X, skip_check_array=True)
         self.classes_, self._adapted = classes, LogitPrior(prior.design, classes, mean, cov)
-        self.intercept_, self.coef_ = mean[:, 0], mean[:, 1:]
+        coef = mean @ unscaled(prior.design.center, prior.design.scale).T
+        self.intercept_, self.coef_ = coef[:, 0], coef[:, 1:]
         return self
 
     def _has_class_means(self) -> bool:
@@ -446,22 +445,19 @@ def _logit_prior(rows: Labelled, max_iter: int, tol: float) -> LogitPrior:
         raise TaskError(
             f"All tasks have the label {labels.tolist()[0]!r}: there is nothing to tell apart."
         )
-    center, scale = center_and_scale(np.concatenate(rows.X), np.concatenate(rows.weights))
     mean, cov = random_logits(
-        [with_constant((x - center) / scale) for x in rows.X],
+        [with_constant(x) for x in rows.X],
         np.split(codes, np.cumsum([len(x) for x in rows.X])[:-1]),
         len(labels),
         rows.weights,
         max_iter=max_iter,
         tol=tol,
     )
-    back = unscaled(center, scale)
-    every = np.kron(np.eye(len(mean)), back)
     try:
         new_labels = _means_prior(rows)
     except TaskError:  # no class of a task has two rows
         new_labels = None
-    return LogitPrior(rows.design, labels, mean @ back.T, every @ cov @ every.T, new_labels)
+    return LogitPrior(rows.design, labels, mean, cov, new_labels)
 
 
 def _means_prior(rows: Labelled) -> MeansPrior:

@@ -226,6 +226,7 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
         features = [design.features(x) for x in X]
         center, scale = center_and_scale(np.concatenate(features), all_weights)
         y_center, y_scales = center_and_scale(np.concatenate(Y), all_weights)
+        y_scales = np.where(np.isfinite(y_scales), y_scales, 1.0)
         roots = [np.sqrt(w) for w in weights]
         pairs = zip(features, roots, strict=True)
         designs = [root[:, None] * with_constant((f - center) / scale) for f, root in pairs]

@@ -34,8 +34,9 @@ def gaussian_quantiles(
     mean: NDArray[np.float64], std: NDArray[np.float64], quantiles: ArrayLike
 ) -> NDArray[np.float64]:
     """Return quantiles of normal distributions along a new last axis, none for a single number."""
-    levels = np.asarray(quantiles, dtype=np.float64)
-    if levels.ndim > 1 or not ((levels > 0) & (levels < 1)).all():
+    levels = np.asarray(quantiles)
+    is_numeric = np.issubdtype(levels.dtype, np.floating) or levels.size == 0
+    if levels.ndim > 1 or not is_numeric or not ((levels > 0) & (levels < 1)).all():
         raise ValueError(
             "The 'quantiles' parameter of predict_quantiles must be a float between 0 and 1, or a "
             f"sequence of them. Got {quantiles!r} instead."

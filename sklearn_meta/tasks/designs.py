@@ -34,29 +34,36 @@ class Design(NamedTuple):
 
     basis: Any  # a transformer, or None
     n_features: int  # of the rows
+    center: Array = np.zeros(())  # of the features
+    scale: Array = np.ones(())
 
     @classmethod
     def fit(cls, basis: Any, X: Array) -> Design:
         """Fit a clone of the basis, or the basis of a name, to rows."""
         if basis is not None:
-            basis = (_named(basis) if isinstance(basis, str) else clone(basis)).fit(X)
+            basis = _named(basis, X) if isinstance(basis, str) else clone(basis).fit(X)
         return cls(basis, X.shape[1])
+
+    def standardised(self, X: Array, weight: Array) -> Design:
+        """Return the design whose features have mean 0 and variance 1 in rows."""
+        center, scale = center_and_scale(self.features(X), weight)
+        return self._replace(center=center, scale=scale)
 
     def features(self, X: Array) -> Array:
         """Return the features of rows."""
         if self.basis is None:
-            return X
+            return (X - self.center) / self.scale
         if len(X) == 0:  # which no transformer takes
             return self.features(np.zeros((1, self.n_features)))[:0]
-        return dense(self.basis.transform(X), np.float64)
+        return (dense(self.basis.transform(X), np.float64) - self.center) / self.scale
 
     def __call__(self, X: Array) -> Array:
         """Return a constant and the features of rows."""
         return with_constant(self.features(X))
 
 
-def _named(name: str) -> Any:
-    """Make a basis of standardised columns."""
+def _named(name: str, X: Array) -> Any:
+    """Fit a basis of standardised columns."""
     if name == "polynomial":
         features: Any = PolynomialFeatures(2, include_bias=False)
     elif name == "spline":
@@ -64,7 +71,10 @@ def _named(name: str) -> Any:
     else:
         waves = RBFSampler(gamma="scale", n_components=50, random_state=0)
         features = FeatureUnion([("linear", "passthrough"), ("fourier", waves)])
-    return make_pipeline(StandardScaler(), features)
+    scaler = StandardScaler().fit(X)
+    scaler.scale_ = center_and_scale(X, np.ones(len(X)))[1]  # rounding errors are no variance
+    features.fit(scaler.transform(X))
+    return make_pipeline(scaler, features)
 
 
 def with_constant(X: Array) -> Array:
@@ -80,10 +90,15 @@ def unscaled(center: Array, scale: Array) -> Array:
 
 
 def center_and_scale(X: Array, weight: Array) -> tuple[Array, Array]:
-    """Return weighted mean and standard deviation of columns; 1 for those that do not vary."""
+    """Return weighted mean and standard deviation of columns, infinite if they do not vary.
+
+    Columns that are so standardised are zero for any row.
+    """
     if (weight == 1).all():
         center, std = X.mean(axis=0), X.std(axis=0)
     else:
         center = np.average(X, axis=0, weights=weight)
         std = np.sqrt(np.average((X - center) ** 2, axis=0, weights=weight))
-    return center, np.where(std > 0, std, 1.0)
+    spread = np.ptp(X[weight > 0], axis=0)
+    varies = spread > 10 * np.finfo(float).eps * np.abs(center)  # by more than rounding
+    return center, np.where(varies, std, np.inf)

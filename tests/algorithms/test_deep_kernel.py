@@ -87,6 +87,8 @@ def test_quantiles_are_those_of_normal_distributions_for_every_learner_with_a_va
         np.testing.assert_allclose(draws.std(-1), std, rtol=0.1)
         with pytest.raises(ValueError, match=r"'quantiles' .* between 0 and 1"):
             reg.predict_quantiles(NEW, [0.5, 1])
+        with pytest.raises(ValueError, match=r"'quantiles' .* Got 'median'"):
+            reg.predict_quantiles(NEW, "median")
     assert not hasattr(MAMLRegressor(), "predict_quantiles")
     assert not hasattr(MAMLRegressor(), "sample_y")
 
@@ -223,6 +225,12 @@ def test_a_callable_is_a_kernel_with_a_learned_scale():
     predicted, std = reg.predict(NEW, return_std=True)
     np.testing.assert_allclose(predicted, mean + theta["mean"], atol=1e-8)
     np.testing.assert_allclose(std, np.sqrt(np.diag(covariance)), atol=1e-8)
+
+
+def test_a_callable_of_another_shape_is_refused():
+    for kernel, what in ((lambda A, B: A, "shape"), (lambda A, B: 1.0, "float")):
+        with pytest.raises(ValueError, match=f"'kernel' must map features .* Got {what}"):
+            DeepKernelRegressor(kernel=kernel, **RAW).meta_fit(FAMILY.tasks)
 
 
 def test_a_support_beyond_some_thousands_of_rows_is_refused():

@@ -32,10 +32,10 @@ def local(tasks):
 
 def test_class_posteriors_are_those_of_bayes_rule():
     clf = HierarchicalClassifier().meta_fit(local(BLOBS[1:]))
-    _, (_, (m,), basis, variance), _ = clf.meta_state
-    back = np.linalg.inv(basis)  # rows scatter by W, class means by B, in the units of X
+    design, (_, (m,), basis, variance), _ = clf.meta_state
+    back = np.linalg.inv(basis)  # rows scatter by W, class means by B, of standardised columns
     W, B = back.T @ back, back.T @ np.diag(variance) @ back
-    X, y = BLOBS[0].X, BLOBS[0].y
+    X, y = design.features(BLOBS[0].X), BLOBS[0].y
     support = np.r_[0:2, 20:23, 40]  # 2, 3 and 1 rows
     log_p = []
     for k, n in enumerate((2, 3, 1)):
@@ -44,6 +44,7 @@ def test_class_posteriors_are_those_of_bayes_rule():
         predictive = multivariate_normal(m + gain @ (class_mean - m), B - gain @ B + W)
         log_p.append(np.log((n + 1) / 9) + predictive.logpdf(X))
     P = np.exp(np.stack(log_p, axis=1))
+    X = BLOBS[0].X
     clf.fit(X[support], y[support])
     np.testing.assert_allclose(clf.predict_proba(X), P / P.sum(axis=1, keepdims=True), rtol=1e-6)
     np.testing.assert_array_equal(clf.predict(X), P.argmax(axis=1))
@@ -51,17 +52,44 @@ def test_class_posteriors_are_those_of_bayes_rule():
 
 def test_moments_recover_the_variation_of_the_family():
     tasks = make_blob_tasks(400, n_way=3, n_rows=2, n_features=4, random_state=0)
-    _, means, basis, variance = HierarchicalClassifier().meta_fit(local(tasks)).meta_state.any_label
-    back = np.linalg.inv(basis)
+    design, (_, means, basis, variance), _ = (
+        HierarchicalClassifier().meta_fit(local(tasks)).meta_state
+    )
+    back = np.linalg.inv(basis) * design.scale  # in the units of X
     np.testing.assert_allclose(back.T @ back, np.diag([1, 1, 9, 9]), atol=1.5)
     B = back.T @ np.diag(variance) @ back
     np.testing.assert_allclose(B, np.diag([9, 9, 0, 0]), atol=4 * 9 * np.sqrt(2 / 1200))
+    means = means * design.scale + design.center
     np.testing.assert_allclose(means, 0, atol=4 * 3 / np.sqrt(1200))
     around = np.concatenate(
         [t.X[t.y == k] - t.X[t.y == k].mean(0) for t in tasks for k in range(3)]
     )
-    within = LedoitWolf(assume_centered=True).fit(around).covariance_ * 2
+    within = LedoitWolf(assume_centered=True).fit(around / design.scale).covariance_ * 2
+    within *= np.outer(design.scale, design.scale)
     np.testing.assert_allclose(back.T @ back, within, rtol=1e-6)
+
+
+@pytest.mark.parametrize("labels", ["shared", "task"])
+def test_each_column_may_have_its_units(labels):
+    clf, (new, *tasks) = HierarchicalClassifier(labels=labels), patients(30, 20, 2)
+    units, origin = [1e-9, 1e6], [0.0, 1e9]
+    X, y = new.X, new.y
+    expected = clf.meta_fit(tasks).fit(X[:6], y[:6]).predict_proba(X)
+    clf.meta_fit([Task(t.X * units + origin, t.y) for t in tasks])
+    X = X * units + origin
+    np.testing.assert_allclose(clf.fit(X[:6], y[:6]).predict_proba(X), expected, atol=1e-6)
+    if labels == "shared":  # the mean logits are near those of the mean probabilities
+        z, P = X @ clf.coef_[0] + clf.intercept_, clf.predict_proba(X)
+        np.testing.assert_array_equal(z > 0, P[:, 1] > 0.5)
+
+
+@pytest.mark.parametrize("labels", ["shared", "task"])
+def test_a_constant_column_has_no_effect(labels):
+    clf = HierarchicalClassifier(labels=labels, tol=0.1)
+    # the mean of so many equal numbers is rounded
+    new, *tasks = [Task(np.c_[t.X, np.full(len(t.X), 0.1)], t.y) for t in BLOBS[:15]]
+    P = clf.meta_fit(tasks).fit(new.X[::10], new.y[::10]).predict_proba(new.X)
+    np.testing.assert_array_equal(clf.predict_proba(new.X + np.eye(5)[4]), P)
 
 
 def test_labels_of_several_tasks_have_separate_means():
@@ -197,9 +225,9 @@ def test_em_recovers_the_prior_of_shared_labels(n_classes):
 def test_no_rows_give_the_marginal_probabilities_of_the_prior(shared, n_classes):
     clf, X = shared[n_classes], PATIENTS[0].X
     P = clf.fit(X[:0], []).predict_proba(X)
-    _, labels, mean, cov, _ = clf.meta_state
+    design, labels, mean, cov, _ = clf.meta_state
     draws = np.random.RandomState(0).multivariate_normal(mean.ravel(), cov, 20000)
-    logits = np.c_[np.ones(len(X)), X] @ draws.reshape(len(draws), *mean.shape).swapaxes(1, 2)
+    logits = design(X) @ draws.reshape(len(draws), *mean.shape).swapaxes(1, 2)
     if n_classes == 2:
         logits = np.concatenate([np.zeros_like(logits), logits], axis=2)
     np.testing.assert_allclose(P, softmax(logits, axis=2).mean(axis=0), atol=0.015)

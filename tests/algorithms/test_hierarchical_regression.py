@@ -346,3 +346,13 @@ def test_bad_targets_are_refused():
         reg.fit(X, np.c_[y, y])
     with pytest.raises(ValueError, match="holds nan at row 0"):
         reg.fit(X, np.where(y == y[0], np.nan, y))
+
+
+@pytest.mark.parametrize("basis", [None, "polynomial"])
+def test_a_constant_column_has_no_effect(basis):
+    # the mean of so many equal numbers is rounded
+    tasks = [Task(np.c_[t.X, np.full(len(t.X), 0.1)], t.y) for t in FAMILY.tasks[:20]]
+    reg = HierarchicalRegressor(basis=basis, shrinkage=0.0).meta_fit(tasks[1:])
+    X, y = tasks[0].X, tasks[0].y
+    expected = reg.fit(X[:5], y[:5]).predict(X, return_std=True)
+    np.testing.assert_array_equal(reg.predict(X + np.eye(4)[3], return_std=True), expected)
