@@ -21,8 +21,9 @@ import torch
 from sklearn.utils.metaestimators import available_if
 from torch import Tensor
 
+from sklearn_meta._devices import exact_dtype
 from sklearn_meta.base import MetaRegressor
-from sklearn_meta.base.validation import validate_query
+from sklearn_meta.base.validation import check_partial_fit, validate_query
 from sklearn_meta.functional import Params
 from sklearn_meta.inner import Algorithm, Examples, Network
 from sklearn_meta.parameters import anything, as_range, describe, option, param
@@ -56,7 +57,7 @@ class ALPaCA(Algorithm):
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
         """Compute K_n, and L_n with Lambda_n = L_n L_n' (eq. 6)."""
         Phi = features(f, theta, support.X)
-        exact = Phi.dtype if Phi.device.type == "mps" else torch.float64  # which it lacks
+        exact = exact_dtype(Phi)
         Phi, Y, K_0, L_0 = (t.to(exact) for t in (Phi, support.y, theta[MEAN], factor(theta)))
         weighted = support.weight.to(exact).unsqueeze(-1) * Phi
         Lambda_0 = L_0 @ L_0.mT
@@ -172,12 +173,7 @@ class ALPaCARegressor(MetaRegressor):
         with self._unchanged_on_error():
             prior, earlier = self._meta_state, vars(self).get("_adapted")
             assert prior is not None
-            if prior.by_task:
-                raise ValueError(
-                    "partial_fit cannot add rows with scaling='task': it standardises rows by "
-                    "statistics of the whole support, which more rows change. Call fit with all "
-                    "rows, or meta_fit with another scaling."
-                )
+            check_partial_fit(by_task=prior.by_task)
             if earlier is None:
                 self.fit(X, y, sample_weight)
             else:  # the posterior is the prior of further rows
@@ -187,12 +183,8 @@ class ALPaCARegressor(MetaRegressor):
                 self.fit(X, y, sample_weight)
                 self._meta_state, self._one_dimensional_ = prior, is_flat
                 self._adapted = self._adapted._replace(theta=prior.theta)
-            if self._adapted.backbone.transductive:
-                raise ValueError(
-                    "partial_fit cannot add rows to batch statistics (norm='batch', or BatchNorm "
-                    "in a backbone of your own), which are those of the whole support. Call fit "
-                    "with all rows."
-                )
+            transductive = self._adapted.backbone.transductive
+            check_partial_fit(by_task=False, transductive=transductive)
         return self
 
     def make_algorithm(self) -> ALPaCA:

@@ -29,7 +29,7 @@ from sklearn.utils.metaestimators import available_if
 from torch import Tensor
 
 from sklearn_meta.base import MetaClassifier
-from sklearn_meta.base.validation import labels_of, validate_weight
+from sklearn_meta.base.validation import check_partial_fit, labels_of, validate_weight
 from sklearn_meta.functional import (
     Params,
     class_means,
@@ -41,6 +41,7 @@ from sklearn_meta.functional import (
     squared_mahalanobis,
 )
 from sklearn_meta.inner import Algorithm, Examples, Network, PosteriorHead
+from sklearn_meta.inner.algorithm import change_class
 from sklearn_meta.inner.heads import COSINE_SCALE, LOG_PRECISION, LOG_SCALE, NewPrototypeHead
 from sklearn_meta.parameters import Constraint, describe, option, param
 
@@ -111,11 +112,11 @@ class ProtoNet(Algorithm):
 
     def with_shared_labels(self) -> PosteriorProtoNet:
         """Return the algorithm whose prototypes shrink toward learned ones."""
-        return PosteriorProtoNet(self.criterion, self.distance)
+        return change_class(self, PosteriorProtoNet)
 
     def with_new_labels(self) -> NewLabelsProtoNet:
         """Return the algorithm with prototypes of the support and the learned precision."""
-        return NewLabelsProtoNet(self.criterion, self.distance)
+        return change_class(self, NewLabelsProtoNet)
 
 
 @dataclass(frozen=True)
@@ -274,12 +275,7 @@ class ProtoNetClassifier(MetaClassifier):
         """
         with self._unchanged_on_error():
             state, earlier = self._meta_state, vars(self).get("_adapted")
-            if state is not None and state.by_task:
-                raise ValueError(
-                    "partial_fit cannot add rows with scaling='task': it standardises rows by "
-                    "statistics of the whole support, which more rows change. Call fit with all "
-                    "rows, or meta_fit with another scaling."
-                )
+            check_partial_fit(by_task=state is not None and state.by_task)
             X, y = self._validate_support(X, y, reset=earlier is None)
             weight = validate_weight(sample_weight, X)
             old: NDArray[Any] = y[:0]
@@ -297,12 +293,8 @@ class ProtoNetClassifier(MetaClassifier):
                     "change. Call fit with all rows."
                 )
             self._adapt_labels(X, y, weight, labels)
-            if self._adapted.backbone.transductive:
-                raise ValueError(
-                    "partial_fit cannot add rows to batch statistics (norm='batch', or BatchNorm "
-                    "in a backbone of your own), which are those of the whole support. Call fit "
-                    "with all rows."
-                )
+            transductive = self._adapted.backbone.transductive
+            check_partial_fit(by_task=False, transductive=transductive)
             if earlier is not None:
                 _add(self._adapted.phi, phi, np.searchsorted(self.classes_, old))
         return self

@@ -24,7 +24,7 @@ from sklearn_meta.functional import (
     relation_error,
 )
 from sklearn_meta.inner import Algorithm, Examples, Network, PosteriorHead
-from sklearn_meta.inner.algorithm import Criterion
+from sklearn_meta.inner.algorithm import Criterion, change_class
 from sklearn_meta.inner.heads import LOG_PRECISION, LOG_STRENGTH, NewPrototypeHead
 from sklearn_meta.parameters import Constraint, describe, integer, option, param
 
@@ -104,15 +104,11 @@ class RelationNet(Algorithm):
 
     def with_shared_labels(self) -> PosteriorRelationNet:
         """Return the algorithm whose classes shrink toward learned ones."""
-        return PosteriorRelationNet(
-            self.criterion, self.relation_size, self.aggregation, self.sigmoid
-        )
+        return change_class(self, PosteriorRelationNet)
 
     def with_new_labels(self) -> NewLabelsRelationNet:
         """Return the algorithm with classes of the support alone."""
-        return NewLabelsRelationNet(
-            self.criterion, self.relation_size, self.aggregation, self.sigmoid
-        )
+        return change_class(self, NewLabelsRelationNet)
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ def test_features_have_length_1_after_their_mean_was_subtracted(normalize):
 def test_a_gaussian_process_head_is_a_gaussian_process(kernel):
     theta, actual = outputs(GaussianProcessHead("real", None, kernel, True), TARGETS, gaussian_nll)
     bias, variance = theta["prior.bias"].numpy(), float(theta["head.log_variance"].exp())
-    length = float(theta["head.log_length"].exp())
+    length = float(theta["head.log_length_scale"].exp())
     rows, new = X / np.sqrt(D), X_NEW / np.sqrt(D)
     covariance = RBF(length) if kernel == "rbf" else None
     left = (TARGETS - common(theta, X) - bias)[:, 0]
