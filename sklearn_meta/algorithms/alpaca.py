@@ -6,7 +6,8 @@
 
 The outer loop learns the features phi, K_0, L_0 and the noise S, which is diagonal, by the negative
 log-likelihood of queries after supports of random sizes, some of them without rows. The posterior
-of some rows has the form of the prior, so that it is the prior of further rows.
+of some rows has the form of the prior, so that it is the prior of further rows. In the code, `Phi`
+are features, and `phi` is what `adapt` returns, K_n and L_n.
 
 Harrison, Sharma and Pavone, "Meta-Learning Priors for Efficient Online Bayesian Regression",
 WAFR 2018.
@@ -23,10 +24,11 @@ from torch import Tensor
 
 from sklearn_meta._devices import exact_dtype
 from sklearn_meta.base import MetaRegressor
+from sklearn_meta.base.regressor import gaussian_loss
 from sklearn_meta.base.validation import check_partial_fit, validate_query
 from sklearn_meta.functional import Params
 from sklearn_meta.inner import Algorithm, Examples, Network
-from sklearn_meta.parameters import anything, as_range, describe, option, param
+from sklearn_meta.parameters import anything, as_range, describe, param
 
 __all__ = ["ALPaCA", "ALPaCARegressor"]
 
@@ -128,12 +130,7 @@ class ALPaCARegressor(MetaRegressor):
     ((15,), True)
     """
 
-    loss: str = param(
-        "gaussian",
-        option("gaussian"),
-        "structural",
-        "The negative log-likelihood of the query: no other loss has a variance.",
-    )
+    loss: str = gaussian_loss()
     n_support: int | tuple[int, int] = param(
         (0, 10),
         anything("int or (int, int)"),
@@ -141,6 +138,7 @@ class ALPaCARegressor(MetaRegressor):
         """Number of support rows in an episode, for tasks without a fixed support. A pair is a
         range to draw from, so that one prior serves supports of different sizes, and 0 is a support
         without rows; of a smaller task, all rows but one are the support.""",
+        kw_only=True,
     )
 
     @available_if(lambda self: self.theta_ is not None)  # type: ignore[untyped-decorator]

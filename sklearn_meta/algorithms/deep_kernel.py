@@ -40,6 +40,7 @@ import torch
 from torch import Tensor
 
 from sklearn_meta.base import MetaClassifier, MetaRegressor
+from sklearn_meta.base.regressor import gaussian_loss
 from sklearn_meta.functional import (
     Params,
     classes_present,
@@ -852,13 +853,7 @@ class DeepKernelRegressor(MetaRegressor):
     )
     adapt: str = adapt()
     kernel_lr: float = kernel_lr()
-    loss: str = param(
-        "gaussian",
-        option("gaussian"),
-        "structural",
-        "The loss by which validation tasks are judged: the negative log-likelihood of each row.",
-        kw_only=True,
-    )
+    loss: str = gaussian_loss()
 
     def make_algorithm(self) -> DeepKernel:
         """Make the algorithm that the parameters describe."""

@@ -207,8 +207,8 @@ class LogisticHead(LinearModelHead):
 
     Parameters
     ----------
-    labels : {"shared", "task", "real"}
-        Whether labels mean the same in all tasks or are local to them; or real targets.
+    labels : {"shared", "task"}
+        Whether labels mean the same in all tasks or are local to them.
     normalize : {"l2", "center"} or None
         How features are normalised.
     """
@@ -229,8 +229,8 @@ class NearestMeanHead(ClosedFormHead):
 
     Parameters
     ----------
-    labels : {"shared", "task", "real"}
-        Whether labels mean the same in all tasks or are local to them; or real targets.
+    labels : {"shared", "task"}
+        Whether labels mean the same in all tasks or are local to them.
     normalize : {"l2", "center"} or None
         How features are normalised.
     """
@@ -480,6 +480,7 @@ def validation_fraction() -> Any:
         a single epoch, the share is less than two tasks, or tasks are read or drawn one by one:
         the head is then tuned on `validation_tasks`, or on the tasks of meta-training. None never
         holds out any.""",
+        kw_only=True,
     )
 
 

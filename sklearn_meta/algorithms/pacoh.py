@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from sklearn_meta.base import MetaRegressor
+from sklearn_meta.base.regressor import gaussian_loss
 from sklearn_meta.functional import Params, gp_condition, gp_covariance, gp_predict, rbf_kernel
 from sklearn_meta.functional.gaussian_process import output_log_likelihoods
 from sklearn_meta.inner import Algorithm, Examples, Network, RowNetwork, join
@@ -317,13 +318,7 @@ class PACOHRegressor(MetaRegressor):
         """Weight of the hyper-prior, and of the repulsion of particles, for each task. The bound
         has 1 / n_tasks; less trusts the tasks more.""",
     )
-    loss: str = param(
-        "gaussian",
-        option("gaussian"),
-        "structural",
-        "The loss by which validation tasks are judged: the negative log-likelihood of each row.",
-        kw_only=True,
-    )
+    loss: str = gaussian_loss()
     hidden_layer_sizes: int | Sequence[int] = field(default=(32, 32), kw_only=True)
     activation: str = field(default="tanh", kw_only=True)
     norm: str | None = field(default=None, kw_only=True)

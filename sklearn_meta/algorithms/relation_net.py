@@ -1,7 +1,8 @@
 """Relation networks: a learned score of how well a row and a class match.
 
     r_k(x) = g( [c_k, f(x)] ),    c_k = sum or mean of f(x_i) over the support rows of class k
-    loss = sum_k ( sigmoid(r_k(x)) - 1[y = k] )^2                                   (eqs. 1 and 2)
+    loss = sum_k ( sigmoid(r_k(x)) - 1[y = k] )^2        (eqs. 1 and 2), with loss="squared_error"
+    p(y = k | x) = softmax_k( r_k(x) )                   with the other losses
 
 f embeds rows, and the relation module g is a network with one output. Sung, Yang, Zhang, Xiang,
 Torr and Hospedales, "Learning to Compare: Relation Network for Few-Shot Learning", CVPR 2018.
