@@ -569,7 +569,7 @@ class ADKF(DeepKernel):
             squares, derivatives = K, no_derivatives
         y = self.targets.residuals(theta, phi, rows.X, rows.y)
         c = self.targets.output_weights(phi, y)
-        problem = InnerProblem(squares, y, rows.weight, c, torch.stack(modes, -1), derivatives)
+        problem = HyperparameterFit(squares, y, rows.weight, c, torch.stack(modes, -1), derivatives)
         u = problem.solve()
         fitted = {LOG_SCALE: u[..., 0], LOG_NOISE: u[..., 1]}
         if LOG_LENGTH_SCALE in prior:
@@ -584,7 +584,7 @@ MAX_STEPS, LONGEST_STEP, TOLERANCE = 100, 2.0, 1e-6
 
 
 @dataclass(frozen=True)
-class InnerProblem:
+class HyperparameterFit:
     """The energy of the parameters u = (log a, log s2, log l) of each task, and its minimum.
 
         E(u) = -sum_k c_k log p(y_k | u) + sum_i (u_i - mode_i)^2 / (2 width_i^2)

@@ -121,17 +121,6 @@ class PriorMatchingNet(MatchingNet):
 
     with e_i = exp(s cos(f(x), g(x_i))) of the support, e'_k the same of a learned row, which counts
     as a_k learned rows. Without support, these rows alone predict.
-
-    Parameters
-    ----------
-    criterion : callable
-        The task loss.
-    full_context : bool
-        Whether embeddings depend on the support.
-    unrolling_steps : int
-        Steps K of the LSTM that embeds a row in the context of the support.
-    learned_scale : bool
-        Whether to multiply cosines by a learned number s.
     """
 
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:

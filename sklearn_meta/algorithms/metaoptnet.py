@@ -100,17 +100,6 @@ class PriorMetaOptNet(MetaOptNet):
         p(y = k | x) = softmax_k( s w_k' f(x) + log p_k ),  p_k = (a_k + n_k) / sum_j (a_j + n_j)
 
     with learned W_0 and a, and the number n_k of support rows of class k. Without rows, W = W_0.
-
-    Parameters
-    ----------
-    criterion : callable
-        The task loss.
-    kind : {"svm", "ridge"}
-        The convex problem.
-    C : float
-        Weight of the errors of the support vector machine.
-    penalty : float
-        Penalty lambda of the ridge regression.
     """
 
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:

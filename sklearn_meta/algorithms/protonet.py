@@ -130,13 +130,6 @@ class PosteriorProtoNet(ProtoNet):
     with learned m, s, a and t: the posterior means under class means of N(m_k, I / s) and shares of
     a Dirichlet distribution. Without rows they are the prior, and with many rows those of Snell et
     al.
-
-    Parameters
-    ----------
-    criterion : callable
-        The task loss.
-    distance : callable
-        Maps embedded rows (*B, n, d) and prototypes (*B, n_way, d) to distances (*B, n, n_way).
     """
 
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
@@ -163,13 +156,6 @@ class NewLabelsProtoNet(PosteriorProtoNet):
     """Prototypes of labels that are new to a prior of shared labels: class means of the support.
 
     The precision t and the number of rows that the shares count as are learned.
-
-    Parameters
-    ----------
-    criterion : callable
-        The task loss.
-    distance : callable
-        Maps embedded rows (*B, n, d) and prototypes (*B, n_way, d) to distances (*B, n, n_way).
     """
 
     def parameters(self, theta: Params, phi: Params) -> Params:

@@ -40,15 +40,7 @@ SHARED_SCALE = 4.0  # the same where there is a prior: the slope of a logit wher
 
 @dataclass(frozen=True)
 class RidgeLayer(WithHead, ABC):
-    """An output layer W that ridge regression moves from W_0.
-
-    Parameters
-    ----------
-    criterion : callable
-        The task loss.
-    head : Head
-        The output layer W_0.
-    """
+    """An output layer W that ridge regression moves from W_0."""
 
     first_penalty: ClassVar[float]  # for each feature
 
@@ -98,15 +90,7 @@ class R2D2(RidgeLayer):
 
 @dataclass(frozen=True)
 class R2D2Regression(RidgeLayer):
-    """R2-D2 for targets, which ridge regression predicts in their own units.
-
-    Parameters
-    ----------
-    criterion : callable
-        The task loss.
-    head : Head
-        The output layer W_0, from which ridge regression moves.
-    """
+    """R2-D2 for targets, which ridge regression predicts in their own units."""
 
     first_penalty = 0.01  # targets are less noisy than labels
 

@@ -118,17 +118,6 @@ class PosteriorRelationNet(RelationNet):
 
     c_k = (s m_k + S_k) / (s + n_k) and p_k = (a_k + n_k) / sum_j (a_j + n_j) with learned m, s and
     a, as in prototypical networks with shared labels; a sum is s m_k + S_k.
-
-    Parameters
-    ----------
-    criterion : callable
-        The task loss.
-    relation_size : int
-        Width of the hidden layer of the relation module.
-    aggregation : {"mean", "sum"}
-        How the rows of a class become its embedding.
-    sigmoid : bool
-        Whether scores are probabilities that row and class match.
     """
 
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
@@ -150,17 +139,6 @@ class NewLabelsRelationNet(RelationNet):
     """Relation networks for labels that are new to a prior of shared labels.
 
     Classes are those of the support. The number of rows that their shares count as is learned.
-
-    Parameters
-    ----------
-    criterion : callable
-        The task loss.
-    relation_size : int
-        Width of the hidden layer of the relation module.
-    aggregation : {"mean", "sum"}
-        How the rows of a class become its embedding.
-    sigmoid : bool
-        Whether scores are probabilities that row and class match.
     """
 
     def parameters(self, theta: Params, phi: Params) -> Params:
