@@ -27,6 +27,7 @@ from sklearn_meta.base import MetaRegressor
 from sklearn_meta.base.regressor import gaussian_loss
 from sklearn_meta.base.validation import check_partial_fit, validate_query
 from sklearn_meta.functional import Params
+from sklearn_meta.functional.ridge import with_ones
 from sklearn_meta.inner import Algorithm, Examples, Network
 from sklearn_meta.parameters import anything, as_range, describe, param
 
@@ -83,7 +84,7 @@ class ALPaCA(Algorithm):
 
 def features(f: Network, theta: Params, X: Tensor) -> Tensor:
     """Return phi(x), the features and a constant 1."""
-    return torch.nn.functional.pad(f(theta, X), (0, 1), value=1.0)
+    return with_ones(f(theta, X))
 
 
 def whitened(phi: Params, Phi: Tensor) -> Tensor:

@@ -45,6 +45,7 @@ from sklearn_meta.functional import (
     rbf_kernel,
     ridge,
 )
+from sklearn_meta.functional.ridge import with_ones
 from sklearn_meta.inner import Backbone, Examples, Head, Network, WithHead, join, pad
 from sklearn_meta.inner.heads import BIAS, LOG_SHARES, MEAN, PRESENT, WEIGHT
 from sklearn_meta.outer.episodes import EpisodeSize, EpisodeSource
@@ -175,7 +176,7 @@ class LinearModelHead(ClosedFormHead):
 
     def _rows(self, Z: Tensor, params: Params) -> Tensor:
         """Return normalised features and a column of ones."""
-        return torch.nn.functional.pad(self._features(Z, params), (0, 1), value=1.0)
+        return with_ones(self._features(Z, params))
 
     def outputs(self, Z: Tensor, phi: Params) -> Tensor:
         """Compute a(z) + s V' z."""
@@ -273,7 +274,7 @@ class GaussianProcessHead(ClosedFormHead):
     predicts_variance: bool
 
     starts = MappingProxyType(
-        {"log_penalty": 0.0, "log_scale": 1.4, "log_length_scale": 0.0, "log_variance": 0.0}
+        {"log_noise": 0.0, "log_scale": 1.4, "log_length_scale": 0.0, "log_variance": 0.0}
     )
 
     def _covariance(self, X: Tensor, Z: Tensor, params: Params) -> Tensor:
@@ -287,7 +288,7 @@ class GaussianProcessHead(ClosedFormHead):
         Z = f(theta, support.X)
         params = self._constant(theta, support) | self.present(support)
         residuals = self._residuals(self._prior(Z, theta | params), support.y)
-        rows, noise = self._features(Z, theta), self._tuned("log_penalty", theta)
+        rows, noise = self._features(Z, theta), self._tuned("log_noise", theta)
         K = self._covariance(rows, rows, theta)
         factor, alpha = gp_condition(K, residuals, noise, support.weight)
         process = {"rows": rows, "factor": factor, "alpha": alpha, "weight": support.weight}
@@ -305,7 +306,7 @@ class GaussianProcessHead(ClosedFormHead):
         mean = self._prior(Z, phi) + self._scale(phi) * mean
         if not self.predicts_variance:
             return mean
-        total = (variance + self._tuned("log_penalty", phi)) * self._tuned("log_variance", phi)
+        total = (variance + self._tuned("log_noise", phi)) * self._tuned("log_variance", phi)
         return torch.cat([mean, total.log().unsqueeze(-1).expand_as(mean)], -1)
 
 

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from sklearn_meta.base import MetaClassifier, MetaRegressor
 from sklearn_meta.functional import Params, ridge
+from sklearn_meta.functional.ridge import with_ones
 from sklearn_meta.inner import Examples, Network, WithHead, ZeroHead
 from sklearn_meta.inner.heads import BIAS, LOG_SCALE, WEIGHT
 from sklearn_meta.parameters import describe
@@ -54,8 +55,7 @@ class RidgeLayer(WithHead, ABC):
         Z, W_0 = f(theta, support.X), self.head.start(f, theta, support)
         W_0 = W_0 | self.head.present(support)
         R = self._residual(theta, self.head.outputs(Z, W_0), support.y)
-        with_ones = torch.nn.functional.pad(Z, (0, 1), value=1.0)
-        V = ridge(with_ones, R, support.weight, theta[LOG_PENALTY].exp()).mT
+        V = ridge(with_ones(Z), R, support.weight, theta[LOG_PENALTY].exp()).mT
         return W_0 | {WEIGHT: W_0[WEIGHT] + V[..., :-1], BIAS: W_0[BIAS] + V[..., -1]}
 
     @abstractmethod

@@ -12,6 +12,11 @@ __all__ = ["ridge"]
 LEAST_PENALTY = 1e-10  # as a share of the sum of squares
 
 
+def with_ones(Z: Tensor) -> Tensor:
+    """Append a column of ones to features, whose weights are then an intercept."""
+    return torch.nn.functional.pad(Z, (0, 1), value=1.0)
+
+
 def ridge(Z: Tensor, y: Tensor, weight: Tensor, penalty: Tensor) -> Tensor:
     """Compute W = argmin_W sum_i w_i |y_i - W' z_i|^2 + penalty |W|^2.
 

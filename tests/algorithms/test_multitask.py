@@ -39,7 +39,8 @@ def prepared(algorithm, n_outputs):
     theta = algorithm.init(IDENTITY, n_outputs, torch.Generator())
     rng = torch.Generator().manual_seed(0)
     theta = {k: p.double() + 0.5 * torch.randn(p.shape, generator=rng) for k, p in theta.items()}
-    chosen = {"head.log_penalty": np.log(PENALTY), "head.log_scale": np.log(SCALE)}
+    chosen = dict.fromkeys(["head.log_penalty", "head.log_noise"], np.log(PENALTY))
+    chosen["head.log_scale"] = np.log(SCALE)
     return theta | {k: torch.tensor(v) for k, v in chosen.items() if k in theta}
 
 
