@@ -29,7 +29,7 @@ MAY = {
     "_compat": ({"numpy", "sklearn", "torch", "skorch", "joblib"}, set()),
     "_archive": ({"numpy"}, set()),
     "tasks": ({"numpy", "scipy", "sklearn"}, {"tasks"}),
-    "datasets": ({"numpy", "sklearn"}, {"tasks", "datasets"}),
+    "datasets": ({"numpy", "scipy", "sklearn"}, {"tasks", "datasets"}),
     "functional": ({"torch"}, {"functional"}),
     "nn": ({"torch"}, {"functional", "nn"}),
     "inner": ({"numpy", "sklearn", "torch"}, {"functional", "nn", "inner"}),

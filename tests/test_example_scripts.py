@@ -561,3 +561,41 @@ def test_patients_table_has_rivals_and_intervals(load, monkeypatch, capsys):
     text = capsys.readouterr().out
     assert "| base rate | 2 |" in text
     assert "HierarchicalClassifier less a rival" in text
+
+
+@pytest.fixture
+def molecules(monkeypatch, tmp_path):
+    """A data home with files like those of FS-Mol, of few assays."""
+    rng, folder = np.random.default_rng(0), tmp_path / "fsmol"
+    folder.mkdir()
+    for name, n_assays in (("train", 30), ("valid", 3)):
+        n_rows, n_bits = 150 * n_assays, 20
+        bits = np.sort(rng.permuted(np.tile(np.arange(60), (n_rows, 1)), axis=1)[:, :n_bits])
+        np.savez(
+            folder / f"fsmol_{name}.npz",
+            task_names=np.arange(n_assays).astype(str),
+            task_indptr=150 * np.arange(n_assays + 1),
+            mol_index=np.arange(n_rows),
+            y=(bits[:, 0] + rng.integers(0, 2, n_rows) > 2).astype(np.uint8),
+            fp_indptr=n_bits * np.arange(n_rows + 1),
+            fp_indices=bits.ravel().astype(np.uint16),
+            fp_counts=rng.integers(1, 4, bits.size).astype(np.uint8),
+        )
+    monkeypatch.setenv("SKLEARN_META_DATA", str(tmp_path))
+    return tmp_path / "models"
+
+
+def test_fsmol_scores_every_kind_of_way(load, molecules, monkeypatch):
+    bench = load("benchmarks/fsmol")
+    monkeypatch.setattr(bench, "N_HELD", 6)
+    monkeypatch.setattr(bench, "N_ITERS", 1)
+    monkeypatch.setattr(bench, "N_DRAWS", 2)
+    small = {"hidden_layer_sizes": (8,), "meta_batch_size": 4, "precision": None}
+    for name, (kind, params) in bench.ENCODERS.items():
+        monkeypatch.setitem(bench.ENCODERS, name, (kind, params | small))
+    ways = ["forest of", "multitask, prototype, normalize=c", "second round of", "features and"]
+    result = bench.main(0.001, ways, molecules)
+    assert len(result) == len(ways)
+    for scores in result.values():
+        assert scores.shape == (3, 4)
+        assert np.isfinite(scores).all()

@@ -13,20 +13,39 @@ from torch import nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from sklearn_meta.algorithms import (
+    ADKF,
     ANIL,
     BOIL,
+    DKT,
     IMAML,
     MAML,
+    PACOH,
+    R2D2,
+    ALPaCA,
     DirectRule,
     GatedRule,
+    GaussianProcessHead,
+    LogisticHead,
     LSTMMetaLearner,
     MAMLPlusPlus,
     MetaSGD,
+    Multitask,
+    NearestMeanHead,
     Pooled,
     ProtoMAML,
     ProtoNet,
     Reptile,
+    RidgeHead,
 )
+from sklearn_meta.algorithms.deep_kernel import (
+    LinearKernel,
+    LocalLabels,
+    RadialKernel,
+    RealTargets,
+    SpectralKernel,
+)
+from sklearn_meta.algorithms.pacoh import Particles
+from sklearn_meta.algorithms.r2d2 import R2D2Regression
 from sklearn_meta.functional import (
     LOSSES,
     absolute_error,
@@ -131,6 +150,26 @@ ALGORITHMS |= {
     "imaml-shared": IMAML(*SHARED, 1.0, 0.1, 3, 3),
     "imaml-linear": IMAML(*LINEAR, 1.0, 0.1, 3, 3),
 }
+ALGORITHMS |= {
+    "r2d2-labels": R2D2(cross_entropy, ZeroHead()),
+    "r2d2-linear": R2D2Regression(*LINEAR),
+    "r2d2-gaussian": R2D2Regression(gaussian_nll, GaussianHead()),
+    "alpaca": ALPaCA(gaussian_nll),
+    "pacoh-map": PACOH(gaussian_nll, 1, None, 0.1),
+    "pacoh-svgd": PACOH(gaussian_nll, 2, 2, 0.1),
+    "dkt-rbf": DKT(gaussian_nll, RadialKernel("rbf", True), RealTargets("linear")),
+    "dkt-spectral": DKT(gaussian_nll, SpectralKernel(2), RealTargets()),
+    "dkt-linear": DKT(gaussian_nll, LinearKernel(True), RealTargets("linear")),
+    "dkt-labels": DKT(cross_entropy, RadialKernel("matern", False), LocalLabels()),
+    "adkf-matern": ADKF(gaussian_nll, RadialKernel("matern", False), RealTargets()),
+    "adkf-labels": ADKF(cross_entropy, RadialKernel("rbf", True), LocalLabels()),
+    "multitask-ridge": Multitask(cross_entropy, RidgeHead("task", None)),
+    "multitask-logistic": Multitask(cross_entropy, LogisticHead("task", "l2")),
+    "multitask-prototype": Multitask(cross_entropy, NearestMeanHead("task", "center")),
+    "multitask-gp": Multitask(cross_entropy, GaussianProcessHead("task", None, "rbf", False)),
+    "multitask-linear": Multitask(squared_error, RidgeHead("real", None)),
+    "multitask-gaussian": Multitask(gaussian_nll, GaussianProcessHead("real", None, "rbf", True)),
+}
 SGD = torch.optim.SGD
 MOMENTUM = (("momentum", 0.9), ("dampening", 0.9), ("weight_decay", 0.1))
 ON_ALL_LABELS = {  # trained on the labels of all tasks: y has a column for each, in every task
@@ -147,10 +186,11 @@ ALGORITHMS |= ON_ALL_LABELS | {
 }
 # those whose start is a prior that is worked out elsewhere: a network of theta, or the prototypes;
 # the pooled ones take no steps, and zeros or directions are the start of the other two
+IN_CLOSED_FORM = ("protonet", "dkt", "adkf", "r2d2", "alpaca", "pacoh")
 WITH_A_PRIOR = [
     name
     for name in ALGORITHMS
-    if not name.startswith(("protonet", "pooled", "finetune-zero", "baseline++"))
+    if not name.startswith((*IN_CLOSED_FORM, "multitask", "pooled", "finetune-zero", "baseline++"))
 ]
 BACKBONES = {
     "mlp": ((3,), lambda: MLP((3,), (4, 3), activation="tanh", norm=None)),
@@ -175,8 +215,9 @@ BACKBONES = {
 CLASSES = [name for name, alg in ALGORITHMS.items() if predicts_classes(alg)]
 META = [name for name in ALGORITHMS if not name.startswith("scratch")]
 # in first order the LSTM holds the gradients that it is fed, not its moves: its twin is the judge
-# Reptile's gradient is theta - phi, and iMAML's that of the solved inner problem: their own tests
-NOT_DIFFERENTIATED = ("lstm-first-order", "reptile", "imaml")
+# Reptile's gradient is theta - phi, that of particles Stein's, and those of iMAML and ADKF are of
+# the solved inner problem, whose rounding errors need longer steps: their own tests
+NOT_DIFFERENTIATED = ("lstm-first-order", "reptile", "pacoh-svgd", "imaml", "adkf")
 DIFFERENTIATED = [name for name in META if not name.startswith(NOT_DIFFERENTIATED)]
 INDUCTIVE = [name for name in BACKBONES if "batch" not in name]
 TRANSDUCTIVE = [name for name in BACKBONES if "batch" in name]
@@ -192,6 +233,12 @@ FOR_EVERY_ALGORITHM = "mlp-layer"
 FOR_EVERY_CLASS = "foreign"
 FOR_EVERY_NET = ("maml-shared", "lstm-shared", "protonet-sqeuclidean", "reptile-linear")
 MORE_FOR_EVERY_NET = ("fomaml-prototype", "anil-shared", "finetune-zero")  # slow
+# a trace cannot stop when Newton's method has converged, as ADKF does
+TRACED = [
+    name
+    for name in META
+    if name not in FOR_EVERY_NET + MORE_FOR_EVERY_NET and not name.startswith("adkf")
+]
 ONE_OF_A_CLASS = {type(alg): name for name, alg in ALGORITHMS.items()}.values()
 ALGORITHM_ALONE = [FOR_EVERY_ALGORITHM, FOR_EVERY_CLASS]  # for laws that hold whatever the network
 
@@ -224,6 +271,9 @@ def draw(algorithm, backbone, sizes):
     with torch.random.fork_rng():
         torch.manual_seed(1)
         f = Backbone(make(), row_shape)
+        if isinstance(alg, PACOH):
+            n = alg.n_networks * alg.n_particles
+            f = Particles([f, *(Backbone(make(), row_shape) for _ in range(n - 1))])
     n_outputs = 3 if predicts_classes(alg) else 2
     theta = {k: p + 0.3 * normal(*p.shape) for k, p in alg.init(f, n_outputs, rng).items()}
     pairs = [(rows(n_s, n_way), rows(n_q, n_way)) for n_way, n_s, n_q in sizes]
@@ -260,6 +310,8 @@ def assert_same(a, b, tol=1e-10):
 
 def tolerance(alg):
     """Adam divides by |g| + 1e-8: it blows up the rounding of gradients that are zero in theory."""
+    if isinstance(alg, ADKF):  # length scales of rows that are close, and an inverse Hessian
+        return 1e-8
     by_adam = getattr(alg, "optimizer", None) is adam
     by_adam = by_adam or getattr(alg, "inner_optimizer", None) == "adam"
     return 1e-8 if by_adam else 1e-10
@@ -356,7 +408,7 @@ def test_batch_statistics_are_flagged_transductive(backbone):
 
 
 @pytest.mark.slow
-@table([name for name in META if name not in FOR_EVERY_NET + MORE_FOR_EVERY_NET], ["mlp-layer"])
+@table(TRACED, ["mlp-layer"])
 def test_a_traced_meta_gradient_is_the_plain_one(algorithm, backbone, monkeypatch):
     def trace(f, args):
         return make_fx(f, tracing_mode="fake")(*args)

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import norm
 from sklearn.base import RegressorMixin
-from sklearn.utils import Tags
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils.metaestimators import available_if
 
 from sklearn_meta.base.estimator import BaseMetaLearner
 from sklearn_meta.base.inner_loop import loss_constraint
@@ -16,9 +18,31 @@ from sklearn_meta.base.validation import validate_weight
 from sklearn_meta.inner.algorithm import Criterion
 from sklearn_meta.inner.fine_tune import FineTune, from_scratch
 from sklearn_meta.inner.heads import GaussianHead, Head, LinearHead
-from sklearn_meta.parameters import anything, as_range, describe, param
+from sklearn_meta.parameters import (
+    anything,
+    as_range,
+    check_parameter,
+    describe,
+    integer,
+    param,
+)
 
-__all__ = ["MetaRegressor"]
+__all__ = ["MetaRegressor", "gaussian_quantiles"]
+
+
+def gaussian_quantiles(
+    mean: NDArray[np.float64], std: NDArray[np.float64], quantiles: ArrayLike
+) -> NDArray[np.float64]:
+    """Return quantiles of normal distributions along a new last axis, none for a single number."""
+    levels = np.asarray(quantiles, dtype=np.float64)
+    if levels.ndim > 1 or not ((levels > 0) & (levels < 1)).all():
+        raise ValueError(
+            "The 'quantiles' parameter of predict_quantiles must be a float between 0 and 1, or a "
+            f"sequence of them. Got {quantiles!r} instead."
+        )
+    z = norm.ppf(levels)
+    of_row = [part.reshape(*part.shape, *[1] * z.ndim) for part in (mean, std)]
+    return np.asarray(of_row[0] + of_row[1] * z)
 
 
 @describe
@@ -126,6 +150,60 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
                 f"variance; this one was fitted with loss={self._adapted.params['loss']!r}."
             )
         return y, scaling.deviations(outputs).reshape(y.shape)
+
+    @available_if(lambda self: self.predicts_std)  # type: ignore[untyped-decorator]
+    def predict_quantiles(self, X: Any, quantiles: ArrayLike) -> NDArray[np.float64]:
+        """Predict quantiles of the target of each row, where there is a predictive distribution.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_rows, n_features), or (n_rows, ...)
+            Query rows.
+        quantiles : float or array-like of shape (n_quantiles,)
+            Levels between 0 and 1.
+
+        Returns
+        -------
+        y : ndarray of shape (n_rows, n_quantiles) or (n_rows, n_outputs, n_quantiles)
+            In the units of the `y` that was fitted; without the last axis for a single number.
+        """
+        mean, std = self.predict(X, return_std=True)
+        return gaussian_quantiles(mean, std, quantiles)
+
+    @available_if(lambda self: self.predicts_std)  # type: ignore[untyped-decorator]
+    def sample_y(self, X: Any, n_samples: int = 1, random_state: Any = 0) -> NDArray[np.float64]:
+        """Draw targets of rows, noise included, where there is a predictive distribution.
+
+        Rows of a draw are independent, unless the learner has a joint distribution of them, as
+        Gaussian processes have.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_rows, n_features), or (n_rows, ...)
+            Query rows.
+        n_samples : int, default=1
+            Number of draws.
+        random_state : int, RandomState instance or None, default=0
+            Determines the draws.
+
+        Returns
+        -------
+        y : ndarray of shape (n_rows, n_samples) or (n_rows, n_outputs, n_samples)
+            In the units of the `y` that was fitted, as `sample_y` of scikit-learn's Gaussian
+            processes returns them.
+        """
+        mean, std = self.predict(X, return_std=True)
+        check_parameter("n_samples", n_samples, integer(1), "sample_y")
+        rng = check_random_state(random_state)
+        noise = rng.standard_normal((n_samples, *mean.reshape(len(mean), -1).T.shape))
+        covariance = self._adapted.covariance(*self._validate_query(X))
+        if covariance is None:
+            draws = noise * std.reshape(len(std), -1).T
+        else:
+            values, vectors = np.linalg.eigh(covariance)  # rounding may make it indefinite
+            root = vectors * np.sqrt(np.maximum(values, 0))[..., None, :]
+            draws = (root @ noise[..., None])[..., 0]
+        return np.asarray(mean[..., None] + draws.T.reshape(*mean.shape, n_samples))
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -86,6 +86,19 @@ class Adapted(NamedTuple):
         Z: NDArray[Any] = self._map(embed, X, device).numpy()
         return Z
 
+    def covariance(self, X: Any, device: torch.device) -> NDArray[np.float64] | None:
+        """Return that of the targets of all rows, (n_outputs, n_rows, n_rows), in their units."""
+        with torch.no_grad():
+            theta = tensors_of(self.theta, device, torch_dtype(self.dtype))
+            (dense,) = [X] if isinstance(X, np.ndarray) else dense_parts(X, whole=True)
+            rows = torch.tensor(self.scaling.inputs(dense), device=device)
+            phi = to_torch(self.phi, device)
+            covariance = self.algorithm.covariance(self.backbone, theta, phi, rows)
+        if covariance is None:
+            return None
+        units = self.scaling.y_scale[:, None, None] ** 2
+        return np.asarray(units * covariance.cpu().double().numpy())
+
     def _map(
         self, function: Callable[[Params, Params, Tensor], Tensor], X: Any, device: torch.device
     ) -> Tensor:

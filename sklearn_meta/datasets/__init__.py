@@ -2,6 +2,7 @@
 
 from sklearn_meta.datasets._blobs import BlobTasks, make_blob_tasks
 from sklearn_meta.datasets._digits import load_digits_tasks
+from sklearn_meta.datasets._gaussian_families import make_cauchy_tasks, make_trend_tasks
 from sklearn_meta.datasets._linear import LinearTasks, make_linear_tasks
 from sklearn_meta.datasets._omniglot import fetch_omniglot
 from sklearn_meta.datasets._parkinsons import fetch_parkinsons
@@ -15,6 +16,8 @@ __all__ = [
     "fetch_parkinsons",
     "load_digits_tasks",
     "make_blob_tasks",
+    "make_cauchy_tasks",
     "make_linear_tasks",
     "make_sinusoid_tasks",
+    "make_trend_tasks",
 ]

@@ -10,8 +10,24 @@ from sklearn_meta.functional.descent import (
     minimise,
     subtract,
 )
+from sklearn_meta.functional.gaussian_process import (
+    cholesky,
+    gp_condition,
+    gp_covariance,
+    gp_posterior,
+    gp_predict,
+    log_marginal_likelihood,
+)
 from sklearn_meta.functional.implicit import conjugate_gradients, hessian_product
+from sklearn_meta.functional.kernels import (
+    linear_kernel,
+    matern_kernel,
+    rbf_kernel,
+    spectral_mixture_kernel,
+    tanimoto_kernel,
+)
 from sklearn_meta.functional.learned_update import gated_update, lstm_cell, preprocess
+from sklearn_meta.functional.logistic import logistic_regression
 from sklearn_meta.functional.losses import (
     LOSSES,
     absolute_error,
@@ -32,6 +48,7 @@ from sklearn_meta.functional.prototypes import (
     prototypes,
     squared_euclidean,
 )
+from sklearn_meta.functional.ridge import ridge
 
 __all__ = [
     "LOSSES",
@@ -45,6 +62,7 @@ __all__ = [
     "as_vector",
     "brier_score",
     "checkpointed",
+    "cholesky",
     "class_means",
     "class_sums",
     "classes_present",
@@ -53,19 +71,31 @@ __all__ = [
     "cross_entropy",
     "gated_update",
     "gaussian_nll",
+    "gp_condition",
+    "gp_covariance",
+    "gp_posterior",
+    "gp_predict",
     "gradient",
     "hessian_product",
     "huber_loss",
     "in_chunks",
     "linear",
+    "linear_kernel",
+    "log_marginal_likelihood",
+    "logistic_regression",
     "lstm_cell",
+    "matern_kernel",
     "minimise",
     "posterior_prototypes",
     "posterior_shares",
     "preprocess",
     "prototypes",
+    "rbf_kernel",
+    "ridge",
+    "spectral_mixture_kernel",
     "squared_error",
     "squared_euclidean",
     "subtract",
+    "tanimoto_kernel",
     "with_gradient",
 ]

@@ -17,7 +17,15 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["Generators", "GeneratorsState", "current_generators", "drawing", "seeded"]
+__all__ = [
+    "Generators",
+    "GeneratorsState",
+    "current_generators",
+    "drawing",
+    "in_training",
+    "is_training",
+    "seeded",
+]
 
 DRAW = {  # functions and methods that take a generator
     "bernoulli",
@@ -99,6 +107,22 @@ def seeded(generators: Generators) -> Iterator[Generators]:
         yield generators
     finally:
         _OF_THREAD.generators = before
+
+
+@contextmanager
+def in_training() -> Iterator[None]:
+    """Let networks of this thread draw what they draw in meta-training alone, such as dropout."""
+    before = is_training()
+    _OF_THREAD.is_training = True
+    try:
+        yield
+    finally:
+        _OF_THREAD.is_training = before
+
+
+def is_training() -> bool:
+    """Return whether this thread computes a loss of meta-training."""
+    return getattr(_OF_THREAD, "is_training", False)
 
 
 def drawing(generators: Generators | None = None) -> TorchFunctionMode:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ __all__ = [
     "Algorithm",
     "Criterion",
     "Examples",
+    "draw_tasks_theta",
     "draw_theta",
     "join",
     "one_hot",
@@ -126,6 +127,28 @@ class Algorithm(ABC):
             Logits or means.
         """
 
+    def covariance(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor | None:
+        """Compute the joint covariance of the targets of rows, for a predictive distribution.
+
+        Parameters
+        ----------
+        f : Network
+            The backbone.
+        theta : dict of Tensor
+            Meta-parameters.
+        phi : dict of Tensor of shape (*B, ...)
+            Result of `adapt`.
+        X : Tensor of shape (*B, n, ...)
+            Query rows.
+
+        Returns
+        -------
+        covariance : Tensor of shape (*B, n_outputs, n, n) or None
+            With the noise of the targets; its diagonal has the variances of `predict`. None, the
+            default, where rows are independent.
+        """
+        return None
+
     def parameters(self, theta: Params, phi: Params) -> Params:
         """Return the parameters of the adapted model, by default phi itself.
 
@@ -204,6 +227,57 @@ class Algorithm(ABC):
         """
         return self.loss(f, theta, support, query)
 
+    def init_tasks(
+        self, f: Network, n_outputs: int, n_tasks: int, generator: torch.Generator
+    ) -> Params:
+        """Draw parameters that each task of meta-training has for itself, such as an output layer.
+
+        They are trained with theta, and forgotten after meta-training. There, `objective`
+        gets them as more entries of theta: those of the stacked tasks, of shape (*B, ...), or,
+        where there is a single task, those of this task, of shape (...). The classes of `y` are
+        always in the order of the task then, if labels are local. The classes of a pool are those
+        of a single task. Where tasks are sampled anew, there are no such parameters.
+
+        Parameters
+        ----------
+        f : Network
+            The backbone.
+        n_outputs : int
+            Columns of `y`, at most.
+        n_tasks : int
+            Number of tasks of meta-training.
+        generator : torch.Generator
+            Source of randomness.
+
+        Returns
+        -------
+        dict of Tensor of shape (n_tasks, ...)
+            By names that theta does not have; nothing by default.
+        """
+        return {}
+
+    def tune(
+        self, f: Network, theta: Params, episodes: Iterable[tuple[Examples, Examples]]
+    ) -> Params:
+        """Choose a part of theta that `objective` does not learn, at the end of each epoch.
+
+        Parameters
+        ----------
+        f : Network
+            The backbone.
+        theta : dict of Tensor
+            Meta-parameters, without a graph.
+        episodes : iterable of (Examples, Examples)
+            Stacks of supports and queries: of validation tasks, if there are any, and otherwise
+            of the tasks of meta-training.
+
+        Returns
+        -------
+        dict of Tensor
+            What replaces entries of theta; nothing by default.
+        """
+        return {}
+
     def diagnostics(
         self, f: Network, theta: Params, support: Examples, query: Examples
     ) -> dict[str, Tensor]:
@@ -271,6 +345,15 @@ def draw_theta(algorithm: Algorithm, f: Network, n_outputs: int, seed: int) -> P
     """Draw the initial theta, the same in all threads and under all default dtypes of torch."""
     with drawing(Generators(seed)):
         return algorithm.init(f, n_outputs, torch.Generator().manual_seed(seed))
+
+
+def draw_tasks_theta(
+    algorithm: Algorithm, f: Network, n_outputs: int, n_tasks: int, seed: int
+) -> Params:
+    """Draw what each task of meta-training learns for itself, like `draw_theta`."""
+    with drawing(Generators(seed)):
+        generator = torch.Generator().manual_seed(seed)
+        return algorithm.init_tasks(f, n_outputs, n_tasks, generator)
 
 
 # ---- examples ------------------------------------------------------------------------------

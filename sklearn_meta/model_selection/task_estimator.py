@@ -470,7 +470,8 @@ def support_range(estimator: BaseEstimator) -> tuple[int, int] | None:
     while learner is not None:
         for name in names:
             if (size := getattr(learner, name, None)) is not None:
-                return as_range(size, name, type(learner).__name__, least=1)
+                low, high = as_range(size, name, type(learner).__name__, least=0)
+                return max(low, 1), max(high, 1)
         learner = learner_of(getattr(learner, "estimator", None))
     return None
 

@@ -14,8 +14,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sklearn_meta.functional import linear
+from sklearn_meta.functional.generators import current_generators, is_training
 
-__all__ = ["Conv2d", "Linear", "TaskBatchNorm", "TaskGroupNorm", "TaskLayerNorm", "image_layout"]
+__all__ = [
+    "Conv2d",
+    "Dropout",
+    "Linear",
+    "TaskBatchNorm",
+    "TaskGroupNorm",
+    "TaskLayerNorm",
+    "image_layout",
+]
 
 
 class Linear(nn.Linear):
@@ -65,6 +74,41 @@ class Linear(nn.Linear):
             The rows mapped by the weights of their task.
         """
         return linear(X, self.weight, self.bias)
+
+
+class Dropout(nn.Module):
+    """Set a share of the numbers to zero in meta-training, and divide the others by 1 - p.
+
+    It draws from the generators of meta-training. Elsewhere, it changes nothing.
+
+    Parameters
+    ----------
+    p : float
+        The share, at least 0 and less than 1.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Drop numbers.
+
+        Parameters
+        ----------
+        X : Tensor of shape (...)
+            Activations.
+
+        Returns
+        -------
+        Tensor of shape (...)
+            The same outside of meta-training.
+        """
+        if self.p == 0 or not is_training():
+            return X
+        generator = current_generators().on(X.device)
+        scale = torch.empty_like(X).bernoulli_(1 - self.p, generator=generator).div_(1 - self.p)
+        return X * scale
 
 
 class Conv2d(nn.Conv2d):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from torch import Tensor, nn
 
-from sklearn_meta.nn.layers import Linear, TaskBatchNorm, TaskLayerNorm
+from sklearn_meta.nn.layers import Dropout, Linear, TaskBatchNorm, TaskLayerNorm
 
 __all__ = ["ACTIVATIONS", "MLP", "widths"]
 
@@ -39,6 +39,8 @@ class MLP(nn.Sequential):
     norm : {"layer", "batch"} or None, default="layer"
         Normalisation before each activation. "batch" uses the statistics of the rows of each task,
         which is transductive.
+    dropout : float, default=0.0
+        Share of the activations that each step of meta-training sets to zero.
 
     Raises
     ------
@@ -62,6 +64,7 @@ class MLP(nn.Sequential):
         *,
         activation: str = "relu",
         norm: str | None = "layer",
+        dropout: float = 0.0,
     ) -> None:
         if len(row_shape) != 1:
             raise ValueError(
@@ -82,7 +85,8 @@ class MLP(nn.Sequential):
                 layers.append(TaskLayerNorm(hidden))
             elif norm == "batch":
                 layers.append(TaskBatchNorm(hidden))
-            layers.append(ACTIVATIONS[activation]())
+            activate = ACTIVATIONS[activation]()  # names of parameters do not depend on dropout
+            layers.append(nn.Sequential(activate, Dropout(dropout)) if dropout > 0 else activate)
             width = hidden
         super().__init__(*layers)
 

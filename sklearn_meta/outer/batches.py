@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from sklearn_meta.exceptions import TaskError
-from sklearn_meta.outer.episodes import Episode, EpisodeSource, ReadEpisodes, TaskEpisodes
+from sklearn_meta.outer.episodes import (
+    Episode,
+    EpisodeSource,
+    PoolEpisodes,
+    ReadEpisodes,
+    TaskEpisodes,
+)
 
-__all__ = ["TrainingBatches", "ValidationBatches", "in_validation_tasks"]
+__all__ = ["TrainingBatches", "TuningBatches", "ValidationBatches", "in_validation_tasks"]
 
 Batch = tuple[tuple[Tensor, ...], Tensor]  # as skorch takes it
+
+N_TUNING, STACK = 64, 8  # episodes by which an algorithm tunes theta, and of a stack of them
 
 
 class TrainingBatches(Dataset):
@@ -93,9 +103,24 @@ class ValidationBatches(Dataset):
         yield from self.draw()
 
 
+class TuningBatches:
+    """The same episodes in every epoch, in small stacks that differ in the size of the support."""
+
+    def __init__(self, source: EpisodeSource, seed: int, transductive: bool) -> None:
+        self.source = source.without_empty_supports() if transductive else source
+        self.seed, self.transductive = seed, transductive
+        is_pool = isinstance(source, PoolEpisodes)
+        self.n_tasks = STACK if is_pool else min(STACK, source.n_tasks)
+
+    def __iter__(self) -> Iterator[Batch]:
+        source, rng = copy.copy(self.source), np.random.RandomState(self.seed)
+        for _ in range(-(-N_TUNING // self.n_tasks)):
+            yield flat(source.draw(self.n_tasks, rng), self.transductive)
+
+
 def flat(episode: Episode, transductive: bool) -> Batch:
     """Return the tensors of an episode, and a target, which the loss does not use."""
-    support, query, is_padded = episode
+    support, query, is_padded, tasks = episode
     if is_padded and transductive:
         raise ValueError(
             "Batch statistics (norm='batch', or BatchNorm in a backbone of your own) are those of "
@@ -104,7 +129,7 @@ def flat(episode: Episode, transductive: bool) -> Batch:
             "backbone of your own), or tasks and n_shot, n_query that give every task the same "
             "number of rows."
         )
-    return (*support, *query), support.weight[:, 0]
+    return (*support, *query, torch.from_numpy(tasks)), support.weight[:, 0]
 
 
 @contextmanager

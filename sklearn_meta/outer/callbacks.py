@@ -25,6 +25,7 @@ __all__ = [
     "ProgressBar",
     "RecordDiagnostics",
     "StopIfDiverged",
+    "Tune",
     "by_epoch",
 ]
 
@@ -74,6 +75,23 @@ class RecordDiagnostics(Callback):
             with torch.enable_grad():
                 for name, value in net.module_.diagnostics(batch[0]).items():
                     net.history.record(name, value)
+
+
+class Tune(Callback):
+    """Let the algorithm choose a part of theta at the end of each epoch, before validation."""
+
+    def __init__(self, batches: TrainingBatches, episodes: Iterable[Any]) -> None:
+        self.batches, self.episodes = batches, episodes
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"episodes": ()}  # a pickled net does not hold the tasks
+
+    def on_batch_end(self, net: NeuralNet, training: bool = False, **kwargs: Any) -> None:
+        """Tune after the last iteration of an epoch."""
+        is_last = self.batches.n_iter == self.batches.max_iter
+        if training and (is_last or len(net.history[-1]["batches"]) == len(self.batches)):
+            with torch.enable_grad():
+                net.module_.tune(self.episodes)
 
 
 class ProgressBar(Callback):

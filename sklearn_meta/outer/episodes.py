@@ -29,6 +29,7 @@ from sklearn_meta.tasks.task import weights_of
 from sklearn_meta.tasks.validate import label
 
 __all__ = [
+    "TASK_SAMPLING",
     "DistributionEpisodes",
     "Episode",
     "EpisodeSize",
@@ -49,6 +50,12 @@ Ints = NDArray[np.intp]
 
 ANY_LABELS = LabelSpace()
 EMPTY_SHARE = 0.1  # of the meta-batches, where the prior must predict without rows
+# the shares of tasks in the meta-batches, up to a factor, by their numbers of rows
+TASK_SAMPLING: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+    "uniform": np.ones_like,
+    "sqrt": np.sqrt,
+    "rows": np.asarray,
+}
 
 
 # ---- from row numbers to stacks --------------------------------------------------------------
@@ -60,6 +67,7 @@ class Episode(NamedTuple):
     support: Examples
     query: Examples
     is_padded: bool
+    tasks: Ints  # (B,), positions of the tasks among those of the source, which has `n_tasks`
 
 
 def pad_rows(rows: Ints, sizes: Ints, spare: Ints | None = None) -> tuple[Ints, NDArray[np.bool_]]:
@@ -176,6 +184,7 @@ class EpisodeSize:
     n_support: tuple[int, int]  # a range
     n_query: int
     empty_share: float = 0.0  # of meta-batches, without support
+    orders_classes: bool = False  # column k is the class k of a task in each of its episodes
 
     @property
     def least_rows(self) -> int:
@@ -219,16 +228,18 @@ class PackedTasks:
         return self.X.nbytes + (0 if self.y is None else self.y.nbytes)
 
     def draw_tasks(self, tasks: Ints, size: EpisodeSize, rng: np.random.RandomState) -> Episode:
-        """Draw rows of some tasks, with the classes of each in random order."""
+        """Draw rows of some tasks, with the classes of each in random order, or in theirs."""
         count, first = self.count[tasks][:, None], self.first[tasks][:, None]
-        keys = rng.random_sample((len(tasks), count.max()))
-        keys[np.arange(keys.shape[1]) >= count] = 2.0
-        position = keys.argsort(-1)  # the position of a class in an episode has no meaning
+        position = np.broadcast_to(np.arange(count.max()), (len(tasks), count.max()))
+        if not size.orders_classes:  # the position of a class in an episode has no meaning
+            keys = rng.random_sample(position.shape)
+            keys[position >= count] = 2.0
+            position = keys.argsort(-1)
         groups = np.where(position < count, first + position, -1)
-        return self.draw(groups, size.draw_n_support(rng), size.n_query, rng)
+        return self.draw(groups, tasks, size.draw_n_support(rng), size.n_query, rng)
 
     def draw(
-        self, groups: Ints, n_support: int, n_query: int, rng: np.random.RandomState
+        self, groups: Ints, tasks: Ints, n_support: int, n_query: int, rng: np.random.RandomState
     ) -> Episode:
         """Draw support and query of the groups (B, n_way) of tasks, -1 where a task has fewer.
 
@@ -253,7 +264,12 @@ class PackedTasks:
             self._examples(groups, support, n_s if is_padded else None, rng),
             self._examples(groups, query, n_q if is_padded else None, rng),
             is_padded,
+            tasks,
         )
+
+    def n_rows(self) -> Ints:
+        """Return the number of rows of each task."""
+        return np.add.reduceat(self.size, self.first)
 
     def _examples(
         self, groups: Ints, rows: Ints, n: Ints | None, rng: np.random.RandomState
@@ -410,6 +426,7 @@ class EpisodeSource(ABC):
     """Where meta-batches come from."""
 
     size: EpisodeSize
+    n_tasks: int  # that come again; 0 where tasks are sampled anew
     packed: PackedTasks | None = None  # where all rows are packed from the start
     queue: Ints = np.empty(0, dtype=np.intp)  # tasks of the next meta-batches, where they wait
 
@@ -417,10 +434,15 @@ class EpisodeSource(ABC):
     def draw(self, n_tasks: int, rng: np.random.RandomState) -> Episode:
         """Draw support and query of `n_tasks` tasks."""
 
+    def sample_by(self, name: str) -> None:
+        """Draw tasks by their numbers of rows from now on, as `TASK_SAMPLING` says."""
+        return  # a pool and a distribution draw tasks in their own way
+
     def largest(self: S) -> S:
         """Return a copy that always draws the largest number of rows and classes."""
         source = copy.copy(self)
-        source.size = EpisodeSize((self.size.n_support[1],) * 2, self.size.n_query)
+        most = self.size.n_support[1]
+        source.size = replace(self.size, n_support=(most, most), empty_share=0.0)
         return source
 
     def without_empty_supports(self: S) -> S:
@@ -447,9 +469,24 @@ class TaskEpisodes(EpisodeSource):
 
     def __init__(self, packed: PackedTasks | None, n_tasks: int, size: EpisodeSize) -> None:
         self.packed, self.n_tasks, self.size = packed, n_tasks, size
+        self.probability: NDArray[np.float64] | None = None  # (n_tasks,); None: all equal
+
+    def sample_by(self, name: str) -> None:
+        """Draw tasks by their numbers of rows from now on."""
+        if name != "uniform":
+            share = TASK_SAMPLING[name](self.n_rows().astype(float))
+            self.probability = share / share.sum()
+
+    def n_rows(self) -> Ints:
+        """Return the number of rows of each task."""
+        assert self.packed is not None
+        return self.packed.n_rows()
 
     def draw(self, n_tasks: int, rng: np.random.RandomState) -> Episode:
         """Draw a meta-batch of different tasks."""
+        if self.probability is not None:
+            tasks = rng.choice(self.n_tasks, n_tasks, replace=False, p=self.probability)
+            return self.episode(tasks, self.queue, rng)
         if len(self.queue) < n_tasks:
             order = rng.permutation(self.n_tasks)
             is_queued = np.isin(order, self.queue)  # not twice in one meta-batch
@@ -476,18 +513,24 @@ class ReadEpisodes(TaskEpisodes):
         super().__init__(None, len(reader), packer.size)
         self.reader, self.packer = reader, packer
 
+    def n_rows(self) -> Ints:
+        """Read all tasks, and return the number of rows of each."""
+        return np.array([len(task) for task in self.reader])
+
     def episode(self, tasks: Ints, upcoming: Ints, rng: np.random.RandomState) -> Episode:
         """Read tasks and draw an episode of them; start to read the upcoming ones."""
         read = self.reader.take(tasks.tolist(), upcoming)
         positions = [self.reader.positions[i] for i in tasks]
         packed = self.packer.pack(read, positions, on_host=True)
-        return packed.draw_tasks(np.arange(len(tasks)), self.size, rng)
+        episode = packed.draw_tasks(np.arange(len(tasks)), self.size, rng)
+        return episode._replace(tasks=tasks)
 
 
 class PoolEpisodes(EpisodeSource):
     """Episodes of random classes of a pool, as many in each task of a meta-batch."""
 
     packed: PackedTasks
+    n_tasks = 1  # of all classes
 
     def __init__(self, packed: PackedTasks, pool: FewShotTasks) -> None:
         self.packed, self.n_way = packed, pool.n_way
@@ -498,7 +541,9 @@ class PoolEpisodes(EpisodeSource):
         n_way = rng.randint(self.n_way[0], self.n_way[1] + 1)
         keys = rng.random_sample((n_tasks, len(self.packed.size)))
         groups = keys.argsort(-1)[:, :n_way]
-        return self.packed.draw(groups, self.size.draw_n_support(rng), self.size.n_query, rng)
+        n_support = self.size.draw_n_support(rng)
+        tasks = np.zeros(n_tasks, dtype=np.intp)
+        return self.packed.draw(groups, tasks, n_support, self.size.n_query, rng)
 
     def largest(self) -> PoolEpisodes:
         """Return a copy that always draws the largest number of rows and classes."""
@@ -513,6 +558,8 @@ class PoolEpisodes(EpisodeSource):
 
 class DistributionEpisodes(EpisodeSource):
     """Episodes of tasks that are sampled anew in every iteration."""
+
+    n_tasks = 0
 
     def __init__(
         self,

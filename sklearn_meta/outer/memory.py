@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sklearn_meta._compat import PeakBytes
 from sklearn_meta.functional import Params
-from sklearn_meta.functional.generators import Generators, seeded
+from sklearn_meta.functional.generators import Generators, in_training, seeded
 from sklearn_meta.inner.algorithm import Algorithm, Examples
 from sklearn_meta.nn.backbone import RowNetwork
 from sklearn_meta.outer.compiled import gradient
@@ -169,6 +169,7 @@ class MemoryPlan:
         self.place = self.device if self.device.type == "cuda" else torch.device("cpu")
         theta = self.objective.theta()
         self.theta = {k: p.detach().to(self.place).requires_grad_() for k, p in theta.items()}
+        self.of_tasks = {k: p.detach() for k, p in self.objective.of_tasks().items()}
 
     def chunk_size(self, params: Mapping[str, Any]) -> int | None:
         """Choose the number of tasks in a chunk; None: all of a meta-batch.
@@ -254,7 +255,8 @@ class MemoryPlan:
 
     def _training_bytes(self) -> int:
         """Count theta, gradients (the sum, and of a chunk), the optimiser and the best theta."""
-        theta = [torch.zeros_like(p).requires_grad_() for p in self.theta.values()]
+        params = *self.theta.values(), *self.of_tasks.values()
+        theta = [torch.zeros_like(p, device=self.place).requires_grad_() for p in params]
         for p in theta:
             p.grad = torch.zeros_like(p)
         optimizer = self.trainer.make_optimizer(theta)
@@ -306,8 +308,13 @@ class MemoryPlan:
         algorithm = with_steps(self.objective.algorithm, steps).at(progress)
         support, query = (Examples(*(t[:n] for t in rows)) for rows in self.episodes)
         objective = partial(algorithm.objective, self.objective.f)
-        with seeded(Generators(0)):
-            return peak_bytes(lambda: gradient(objective, self.theta, support, query))
+        of_tasks = {
+            k: p[0].to(self.place, copy=True) if len(p) == 1 else p[:n].to(self.place, copy=True)
+            for k, p in self.of_tasks.items()
+        }
+        theta = self.theta | {k: p.requires_grad_() for k, p in of_tasks.items()}
+        with seeded(Generators(0)), in_training():
+            return peak_bytes(lambda: gradient(objective, theta, support, query))
 
 
 def n_steps(algorithm: Algorithm) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sklearn_meta.functional import Params
+from sklearn_meta.functional.generators import in_training
 from sklearn_meta.inner.algorithm import Algorithm, Examples
 from sklearn_meta.nn.backbone import RowNetwork
 from sklearn_meta.outer.class_weights import ClassWeights
@@ -44,6 +45,7 @@ class EpisodicModule(nn.Module):
         chunk: int | None = None,  # tasks that are stacked at once; None: all
         compiled: CompiledGradient | None = None,
         class_weights: ClassWeights | None = None,
+        of_tasks: Params | None = None,  # (n_tasks, ...), of each task of meta-training
     ) -> None:
         super().__init__()
         self.algorithm, self.f, self.scale_tasks = algorithm, f, scale_tasks
@@ -53,6 +55,13 @@ class EpisodicModule(nn.Module):
         self._names = {k: k.replace(".", "/") for k in theta}  # torch allows no dots
         for k, p in theta.items():
             self.register_parameter(self._names[k], nn.Parameter(p.clone()))
+        self._names_of_tasks = {k: k.replace(".", "/") for k in of_tasks or {}}
+        for k, p in (of_tasks or {}).items():
+            self.register_parameter(self._names_of_tasks[k], nn.Parameter(p.clone()))
+
+    def of_tasks(self) -> Params:
+        """Return the parameters of each task of meta-training by their names, (n_tasks, ...)."""
+        return {k: getattr(self, name) for k, name in self._names_of_tasks.items()}
 
     def theta(self) -> Params:
         """Return the meta-parameters by their names."""
@@ -66,7 +75,7 @@ class EpisodicModule(nn.Module):
         return {name: float(value.mean()) for name, value in values.items()}
 
     def _standardised(self, batch: tuple[Tensor, ...]) -> tuple[Examples, Examples]:
-        support, query = Examples(*batch[:3]), Examples(*batch[3:])
+        support, query = Examples(*batch[:3]), Examples(*batch[3:6])
         if self.scale_tasks[0]:
             Xs, Xq = standardise_tasks(support.X, query.X, support.weight)
             support, query = support._replace(X=Xs), query._replace(X=Xq)
@@ -86,18 +95,37 @@ class EpisodicModule(nn.Module):
                 self.zero_loss = self._loss_of_zeros(query)
             algorithm, size = self.algorithm.at(self.progress()), self.chunk or len(query.y)
             objective = partial(algorithm.objective, self.f)
-            if self.compiled is not None:
-                chunk_gradient = partial(self.compiled, algorithm, self.f)
-            elif size < len(query.y):
-                chunk_gradient = partial(gradient, objective)
-            else:
-                return objective(theta, support, query)
-            losses, grads = meta_gradient(chunk_gradient, theta, support, query, size)
-            return with_meta_gradient(theta, losses, grads)
+            theta, of_tasks = self._with_tasks(theta, batch)
+            with in_training():
+                if self.compiled is not None:
+                    chunk_gradient = partial(self.compiled, algorithm, self.f)
+                elif size < len(query.y):
+                    chunk_gradient = partial(gradient, objective)
+                else:
+                    return objective(theta | of_tasks, support, query)
+                losses, grads = meta_gradient(chunk_gradient, theta, support, query, size, of_tasks)
+            return with_meta_gradient(theta | of_tasks, losses, grads)
         theta = {k: p.detach() for k, p in theta.items()}  # no graph through theta
         with torch.enable_grad():  # the inner loop needs gradients in validation too
             parts = chunks(support, query, self.chunk or len(query.y))
             return torch.cat([self.algorithm.loss(self.f, theta, *p).detach() for p in parts])
+
+    def _with_tasks(self, theta: Params, batch: tuple[Tensor, ...]) -> tuple[Params, Params]:
+        """Return theta, and the parameters of tasks (B, ...); those of a single task join it."""
+        of_tasks = self.of_tasks()
+        if all(len(p) == 1 for p in of_tasks.values()):
+            return theta | {k: p[0] for k, p in of_tasks.items()}, {}
+        return theta, {k: p.index_select(0, batch[6]) for k, p in of_tasks.items()}
+
+    def tune(self, batches: Iterable[tuple[tuple[Tensor, ...], Tensor]]) -> None:
+        """Let the algorithm choose a part of theta by episodes."""
+        theta = {k: p.detach() for k, p in self.theta().items()}
+        stacks = (self._standardised(batch) for batch, _ in batches)
+        episodes = (part for s, q in stacks for part in chunks(s, q, self.chunk or len(q.y)))
+        tuned = self.algorithm.tune(self.f, theta, episodes)
+        with torch.no_grad():
+            for k, p in tuned.items():
+                self.theta()[k].copy_(p)
 
     def predict(self, batch: tuple[Tensor, ...]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield outputs for queries, their targets and weights, some tasks at a time."""
@@ -137,18 +165,28 @@ def chunks(support: Examples, query: Examples, size: int) -> Iterator[tuple[Exam
 
 
 def meta_gradient(
-    chunk_gradient: ChunkGradient, theta: Params, support: Examples, query: Examples, size: int
+    chunk_gradient: ChunkGradient,
+    theta: Params,
+    support: Examples,
+    query: Examples,
+    size: int,
+    of_tasks: Params | None = None,  # (B, ...)
 ) -> tuple[Tensor, Gradient]:
     """Return losses (B,) and the gradient of their sum, with the graph of one chunk at a time."""
     losses: list[Tensor] = []
     total: Gradient = dict.fromkeys(theta)
-    for chunk in chunks(support, query, size):
-        chunk_losses, grads = chunk_gradient(theta, *chunk)
+    parts: dict[str, list[Tensor]] = {k: [] for k in of_tasks or {}}
+    for begin, chunk in enumerate(chunks(support, query, size)):
+        rows = slice(begin * size, (begin + 1) * size)
+        of_chunk = {k: p[rows] for k, p in (of_tasks or {}).items()}
+        chunk_losses, grads = chunk_gradient(theta | of_chunk, *chunk)
         losses.append(chunk_losses)
         for k, g in grads.items():
-            if g is not None:
+            if k in parts:
+                parts[k].append(torch.zeros_like(of_chunk[k]) if g is None else g)
+            elif g is not None:
                 total[k] = g if (before := total[k]) is None else before + g
-    return torch.cat(losses), total
+    return torch.cat(losses), total | {k: torch.cat(grads) for k, grads in parts.items()}
 
 
 class _WithGradient(torch.autograd.Function):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,16 +20,16 @@ from torch import nn
 from sklearn_meta._devices import resolve_device, torch_dtype
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.functional import Params
-from sklearn_meta.inner.algorithm import Algorithm, draw_theta
+from sklearn_meta.inner.algorithm import Algorithm, draw_tasks_theta, draw_theta
 from sklearn_meta.inner.heads import BIAS, start_at_shares
 from sklearn_meta.nn.backbone import BODY, RowNetwork, build_backbone, missing_derivative
 from sklearn_meta.nn.batch_norm import warn_untrained_statistics
 from sklearn_meta.nn.mlp import ACTIVATIONS, widths
-from sklearn_meta.outer.batches import TrainingBatches, ValidationBatches
+from sklearn_meta.outer.batches import TrainingBatches, TuningBatches, ValidationBatches
 from sklearn_meta.outer.callbacks import MetaHistory
 from sklearn_meta.outer.checkpoint import Checkpoint, hash_of_run, open_folder
 from sklearn_meta.outer.compiled import CompiledGradient
-from sklearn_meta.outer.episodes import EpisodeSize
+from sklearn_meta.outer.episodes import TASK_SAMPLING, EpisodeSize, EpisodeSource
 from sklearn_meta.outer.labels import LabelPlan, LabelSpace
 from sklearn_meta.outer.memory import MemoryEstimate, MemoryPlan, free_bytes, out_of_memory
 from sklearn_meta.outer.objective import EpisodicModule, HalfNetwork
@@ -104,14 +105,25 @@ class OuterLoop(BaseEstimator, ABC):
         normalisation for either name. "batch" normalises by the rows of the task at hand, as the
         papers do: predictions then depend on which rows are predicted together.""",
     )
+    dropout: float = param(
+        0.0,
+        Constraint(
+            lambda p: real(0, 1).allows(p) and p < 1, "a float in the range [0, 1)", "float"
+        ),
+        "training",
+        """Share of the activations of each hidden layer of the "mlp" that an iteration of
+        `meta_fit` sets to zero, at random; such a network is not compiled. `fit` and `predict` use
+        all of them.""",
+    )
     scaling: str | None = param(
         "pooled",
         option(*SCALINGS, None),
         "training",
         """Standardise inputs (and targets of a regression) by statistics of all meta-training
-        tasks, of each task's own support, or not at all. What does not vary in a support has, with
-        "task", the scale of a typical task of meta-training. An input that varies in no task of
-        meta-training is standardised to 0, whatever its value. Unless it is "task", a support in
+        tasks, of each task's own support, or not at all; with "targets", only targets, by those of
+        all tasks. What does not vary in a support has, with "task", the scale of a typical task of
+        meta-training. An input that varies in no task of meta-training is standardised to 0,
+        whatever its value, unless inputs are left as they are. Unless it is "task", a support in
         other units than those of meta-training gives a :class:`~sklearn_meta.ScaleWarning`.""",
     )
     n_query: int = param(
@@ -129,6 +141,14 @@ class OuterLoop(BaseEstimator, ABC):
         option(*SCHEDULES),
         "training",
         """Schedule of `meta_lr`. "cosine" and "linear" lower it to zero at the last iteration.""",
+    )
+    task_sampling: str = param(
+        "uniform",
+        option(*TASK_SAMPLING),
+        "training",
+        """How often a task is drawn: "uniform" draws all tasks equally often, "sqrt" in proportion
+        to the square root of its number of rows, and "rows" to this number. A distribution of tasks
+        draws in its own way.""",
     )
     max_meta_iter: int = param(
         1000,
@@ -266,6 +286,8 @@ class OuterLoop(BaseEstimator, ABC):
     default_optimizer: ClassVar[type[torch.optim.Optimizer]] = torch.optim.Adam
     # whether meta-training takes the same label in two tasks for the same class
     shared_labels: ClassVar[bool] = False
+    joins_pool: ClassVar[bool] = False  # whether it does so in the tasks of a pool
+    always_holds_out: ClassVar[bool] = False  # tasks for validation, not only of shared labels
 
     @property
     @abstractmethod
@@ -281,6 +303,11 @@ class OuterLoop(BaseEstimator, ABC):
     def held_out_share(self) -> float:
         """Share of the tasks to hold out for validation where labels are shared."""
         return 0.0
+
+    @property
+    def learning_rates(self) -> dict[str, float]:
+        """Learning rates of some meta-parameters in place of `meta_lr`, by patterns of names."""
+        return {}
 
     # ---- hooks ---------------------------------------------------------------------------------
 
@@ -326,7 +353,23 @@ class OuterLoop(BaseEstimator, ABC):
             hidden_layer_sizes=self.hidden_layer_sizes,
             activation=self.activation,
             norm=self.norm,
+            dropout=self.dropout,
         )
+
+    def training_episodes(self, source: EpisodeSource) -> EpisodeSize:
+        """Return the size of the episodes of meta-training.
+
+        Parameters
+        ----------
+        source : EpisodeSource
+            Where they are drawn, with a size that is that of validation, too.
+
+        Returns
+        -------
+        EpisodeSize
+            By default the same.
+        """
+        return source.size
 
     def has_fixed_n_way(self) -> bool:
         """Return whether the output layer limits the number of classes.
@@ -491,11 +534,17 @@ class OuterLoop(BaseEstimator, ABC):
         if self.unusable == "skip":
             tasks.keep(size, plan.space)
         held_out = None
-        if validation_tasks is None and plan.space.is_shared and self.n_epochs > 1:
-            held_out = tasks.hold_out(self.held_out_share, self.meta_batch_size or 1, seed)
+        shared_labels = plan.space.is_shared
+        may_hold_out = shared_labels or self.always_holds_out
+        if validation_tasks is None and may_hold_out and self.n_epochs > 1:
+            least = self.meta_batch_size or 1
+            held_out = tasks.hold_out(self.held_out_share, least, seed, shared_labels=shared_labels)
         class_weight = getattr(self, "class_weight", None)  # of classifiers
         data = scale_and_pack(tasks, size, plan, self.scaling, class_weight, prior, device)
         n_tasks = self._meta_batch_size(tasks.n_tasks)
+        tuning_source = copy.copy(data.source)
+        data.source.size = self.training_episodes(data.source)
+        data.source.sample_by(self.task_sampling)
 
         seeds = rng.randint(np.iinfo(np.int32).max, size=5).tolist()
         network_seed, theta_seed, validation_seed, episode_seed, training_seed = seeds
@@ -504,7 +553,7 @@ class OuterLoop(BaseEstimator, ABC):
 
         validation = None
         if validation_tasks is not None:
-            source = open_validation(
+            tuning_source = source = open_validation(
                 validation_tasks,
                 table,
                 data.first,
@@ -517,12 +566,14 @@ class OuterLoop(BaseEstimator, ABC):
             validation = ValidationBatches(source, n_tasks, validation_seed, f.transductive)
         elif held_out is not None:
             source, _ = held_out.episodes(data.packer)
+            tuning_source = source
             validation = ValidationBatches(
                 source, n_tasks, validation_seed, f.transductive, N_HELD_OUT_EPISODES
             )
         n_iters = self.iters_per_epoch, self.max_meta_iter
         batches = TrainingBatches(data.source, n_tasks, *n_iters, episode_seed, f.transductive)
-        return data, self._make_trainer(data, f, theta, batches, validation, training_seed)
+        tuning = TuningBatches(tuning_source, validation_seed, f.transductive)
+        return data, self._make_trainer(data, f, theta, batches, validation, tuning, training_seed)
 
     def _plan_labels(self, tasks: TrainingTasks, prior: MetaState | None) -> LabelPlan:
         """Decide what the labels of tasks mean; a warm start keeps what its prior has learned."""
@@ -533,6 +584,7 @@ class OuterLoop(BaseEstimator, ABC):
         if is_guess:
             is_shared = tasks.count_labels().are_shared()
         joins_classes, classes = self.shared_labels or is_shared, None
+        joins_classes |= tasks.draws_classes and self.joins_pool
         if joins_classes and tasks.declared_classes is not None:
             classes = np.unique(tasks.declared_classes)
         space = LabelSpace(classes, None, is_shared)
@@ -546,6 +598,7 @@ class OuterLoop(BaseEstimator, ABC):
         theta: Params,
         batches: TrainingBatches,
         validation: ValidationBatches | None,
+        tuning: TuningBatches,
         seed: int,
     ) -> Trainer:
         objective = EpisodicModule(
@@ -556,6 +609,7 @@ class OuterLoop(BaseEstimator, ABC):
             batches.progress,
             compiled=CompiledGradient(padding=not f.transductive) if self.compile else None,
             class_weights=data.class_weights,
+            of_tasks=self._parameters_of_tasks(f, data, seed),
         )
         return Trainer(
             owner=type(self).__name__,
@@ -567,6 +621,7 @@ class OuterLoop(BaseEstimator, ABC):
             n_epochs=self.n_epochs,
             optimizer=self.default_optimizer,
             meta_lr=self.meta_lr,
+            learning_rates=self.learning_rates,
             meta_lr_schedule=self.meta_lr_schedule,
             max_grad_norm=self.max_grad_norm,
             patience=self.patience if self.early_stopping else None,
@@ -574,7 +629,17 @@ class OuterLoop(BaseEstimator, ABC):
             callbacks=self.callbacks or (),
             net_params=self.net_params or {},
             verbose=self.verbose,
+            tuning=tuning if objective.of_tasks() else None,
         )
+
+    def _parameters_of_tasks(self, f: RowNetwork, data: TrainingData, seed: int) -> Params:
+        """Draw what each task of meta-training learns for itself."""
+        if data.source.n_tasks == 0:
+            return {}
+        algorithm = self._algorithm_for(data.labels.is_shared)
+        params = draw_tasks_theta(algorithm, f, data.n_outputs, data.source.n_tasks, seed)
+        device, dtype = data.packer.device, torch_dtype(data.packer.dtype)
+        return {k: p.to(device, dtype) for k, p in params.items()}
 
     def _labels_of(self, prior: MetaState, *, joins_classes: bool = False) -> LabelSpace:
         """Return which labels a task may have; only meta-training may join those of all tasks."""

@@ -209,7 +209,14 @@ def typical_scaling(x: TaskMoments, y: TaskMoments | None) -> Scaling:
     return Scaling(np.zeros_like(scale), scale, np.zeros_like(mean), y_scale)
 
 
-SCALINGS = {"pooled": pooled_scaling, "task": typical_scaling}
+def target_scaling(x: TaskMoments, y: TaskMoments | None) -> Scaling:
+    """Standardise targets by all rows of meta-training, and leave inputs as they are."""
+    inputs = np.zeros_like(x.rows.mean), np.ones_like(x.rows.mean)
+    targets = unscaled() if y is None else with_target_scale(*y.rows.result())
+    return Scaling(*inputs, *targets)
+
+
+SCALINGS = {"pooled": pooled_scaling, "task": typical_scaling, "targets": target_scaling}
 
 
 def no_scaling(n_features: int, n_outputs: int) -> Scaling:

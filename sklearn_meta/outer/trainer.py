@@ -29,13 +29,14 @@ from tqdm.auto import tqdm
 from sklearn_meta._warnings import warn
 from sklearn_meta.functional import Params
 from sklearn_meta.functional.generators import Generators, seeded
-from sklearn_meta.outer.batches import TrainingBatches, ValidationBatches
+from sklearn_meta.outer.batches import TrainingBatches, TuningBatches, ValidationBatches
 from sklearn_meta.outer.callbacks import (
     CountIterations,
     MetaHistory,
     ProgressBar,
     RecordDiagnostics,
     StopIfDiverged,
+    Tune,
     by_epoch,
 )
 from sklearn_meta.outer.checkpoint import Checkpoint, SaveCheckpoints
@@ -128,6 +129,7 @@ class Trainer:
     n_epochs: int
     optimizer: type[torch.optim.Optimizer]  # unless net_params has one
     meta_lr: float
+    learning_rates: Mapping[str, float]  # of meta-parameters whose names match a pattern
     meta_lr_schedule: str
     max_grad_norm: float | None
     patience: int | None  # epochs without improvement; None: never stop early
@@ -135,6 +137,7 @@ class Trainer:
     callbacks: Sequence[Any]
     net_params: Mapping[str, Any]
     verbose: int
+    tuning: TuningBatches | None = None  # episodes by which the algorithm tunes theta
 
     def make_optimizer(self, params: list[torch.Tensor]) -> torch.optim.Optimizer:
         """Make the optimiser of `train` for other tensors."""
@@ -222,6 +225,11 @@ class Trainer:
         uses_adam = self.optimizer is torch.optim.Adam and not chosen
         if uses_adam and self.device.type in ("cpu", "cuda"):
             params["optimizer__fused"] = True  # one kernel: small steps are mostly overhead
+        if self.learning_rates:  # names of modules have no dots
+            params["optimizer__param_groups"] = [
+                (pattern.replace(".", "/"), {"lr": lr})
+                for pattern, lr in self.learning_rates.items()
+            ]
         return params | chosen | {k: v for k, v in self.net_params.items() if k == "lr"}
 
     @contextmanager
@@ -245,6 +253,8 @@ class Trainer:
             ("diverged", StopIfDiverged()),
             ("diagnostics", RecordDiagnostics()),
         ]
+        if self.tuning is not None:
+            callbacks.append(("tune", Tune(batches, self.tuning)))
         if self.meta_lr_schedule != "constant":
             schedule = LRScheduler(
                 torch.optim.lr_scheduler.LambdaLR,

@@ -157,7 +157,9 @@ class TrainingTasks(ABC):
         """
         return None
 
-    def hold_out(self, share: float, least: int, seed: int) -> ListedTasks | None:
+    def hold_out(
+        self, share: float, least: int, seed: int, *, shared_labels: bool = True
+    ) -> ListedTasks | None:
         """Take out a share of the tasks, but none of those that are read or drawn."""
         return None
 
@@ -197,18 +199,20 @@ class ListedTasks(TrainingTasks):
         self.in_memory.keep(lambda task, i: check_usable(task, i, size, self.target_type, labels))
         warn_of_skipped(self.skipped, self.n_tasks + len(self.skipped), where)
 
-    def hold_out(self, share: float, least: int, seed: int) -> ListedTasks | None:
-        """Take out a share of the tasks; at least `least` stay, and a task with each label.
+    def hold_out(
+        self, share: float, least: int, seed: int, *, shared_labels: bool = True
+    ) -> ListedTasks | None:
+        """Take out a share of the tasks; at least `least` stay, and one with each shared label.
 
         No task is taken out if these would be fewer than two.
         """
         tasks, positions = self.in_memory.tasks, self.in_memory.positions
         n_held = min(int(share * len(tasks)), len(tasks) - least)
-        labels = [set(task.y.tolist()) for task in tasks]
+        labels = [set(task.y.tolist()) if shared_labels else set() for task in tasks]
         n_tasks_with = Counter(k for of_task in labels for k in of_task)
         held = list[int]()
         for i in np.random.RandomState(seed).permutation(len(tasks)).tolist():
-            if len(held) < n_held and min(n_tasks_with[k] for k in labels[i]) > 1:
+            if len(held) < n_held and all(n_tasks_with[k] > 1 for k in labels[i]):
                 held.append(i)
                 n_tasks_with.subtract(labels[i])
         if len(held) < 2:

@@ -11,9 +11,16 @@ import sklearn_meta
 from sklearn_meta import CAVIARegressor, MAMLRegressor, PooledRegressor, Task
 from sklearn_meta.datasets import make_blob_tasks, make_sinusoid_tasks
 from sklearn_meta.functional import LOSSES
+from sklearn_meta.parameters import parameters_of
 from sklearn_meta.testing import all_estimators
 
-LEARNERS = {name: cls for name, cls in all_estimators() if "loss" in cls().get_params()}
+LEARNERS = {
+    name: cls
+    for name, cls in all_estimators()
+    if parameters_of(cls)["loss"].constraint.allows(
+        "brier_score" if is_classifier(cls()) else "huber"
+    )
+}
 CASES = [
     pytest.param(cls, loss, id=f"{name}-{loss}")
     for name, cls in LEARNERS.items()

@@ -13,6 +13,7 @@ from sklearn.utils.estimator_checks import (
 )
 
 from sklearn_meta import (
+    ALPaCARegressor,
     HierarchicalClassifier,
     HierarchicalRegressor,
     MAMLClassifier,
@@ -45,8 +46,11 @@ LEARNERS = {
     "gaussian-known-classes": (HierarchicalClassifier(labels="task"), PATIENTS),
     "random-coefficients": (HierarchicalRegressor(), LINES),
     "two-outputs": (HierarchicalRegressor(), TWO_OUTPUTS),
+    "alpaca": (ALPaCARegressor(**SHORT), LINES),
+    "alpaca-two-outputs": (ALPaCARegressor(**SHORT), TWO_OUTPUTS),
 }
-WITHOUT_ROWS = ["protonet-shared", "random-coefficients", "two-outputs"]
+WITHOUT_ROWS = [name for name, (_, tasks) in LEARNERS.items() if tasks is not BLOBS]
+WITHOUT_ROWS.remove("gaussian-known-classes")
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +62,8 @@ def all_that_is_predicted(est, X):
     if is_classifier(est):
         return {"classes": est.classes_, "P": est.predict_proba(X), "y": est.predict(X)}
     y, std = est.predict(X, return_std=True)
-    return {"y": y, "std": std, "coef": est.coef_, "intercept": est.intercept_}
+    coef = {k: getattr(est, k) for k in ("coef_", "intercept_") if hasattr(est, k)}
+    return {"y": y, "std": std, **coef}
 
 
 def assert_same(one, other, X):
@@ -160,7 +165,7 @@ def test_columns_keep_their_names_and_order(learned, name):
     assert list(est.feature_names_in_) == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize("name", ["protonet", "gaussian-classes", "random-coefficients"])
+@pytest.mark.parametrize("name", ["protonet", "gaussian-classes", "random-coefficients", "alpaca"])
 @pytest.mark.parametrize(
     ("check", "n"),
     [(check_estimators_partial_fit_n_features, 2), (check_n_features_in_after_fitting, 4)],
@@ -176,7 +181,7 @@ def test_checks_of_scikit_learn_pass(name, check, n):
 
 
 def test_sparse_rows_are_added(learned):
-    for name in ("protonet", "gaussian-classes", "random-coefficients"):
+    for name in ("protonet", "gaussian-classes", "random-coefficients", "alpaca"):
         est, task = clone(learned[name]), LEARNERS[name][1][0]
         est.partial_fit(csr_array(task.X[:5]), task.y[:5]).partial_fit(task.X[5:], task.y[5:])
         assert_same(est, clone(est).fit(task.X, task.y), task.X)
@@ -255,11 +260,14 @@ def test_learners_that_need_all_rows_have_no_partial_fit():
     ("param", "words"),
     [({"scaling": "task"}, "scaling='task'"), ({"norm": "batch"}, "batch statistics")],
 )
-def test_statistics_of_the_support_cannot_be_added_to(param, words):
-    clf = ProtoNetClassifier(**SHORT, **param).meta_fit(BLOBS)
+@pytest.mark.parametrize(("cls", "tasks"), [(ProtoNetClassifier, BLOBS), (ALPaCARegressor, LINES)])
+def test_statistics_of_the_support_cannot_be_added_to(cls, tasks, param, words):
+    if cls is ALPaCARegressor:
+        param = {**param, "n_support": 4}  # batch statistics need rows
+    est = cls(**SHORT, **param).meta_fit(tasks)
     with pytest.raises(ValueError, match=words):
-        clf.partial_fit(BLOBS[0].X, BLOBS[0].y)
-    assert not clf.__sklearn_is_fitted__()
+        est.partial_fit(tasks[0].X, tasks[0].y)
+    assert not est.__sklearn_is_fitted__()
 
 
 def test_parameters_that_change_between_calls_concern_all_rows(learned):

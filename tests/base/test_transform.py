@@ -46,9 +46,10 @@ def test_every_learner_embeds_with_and_without_a_fit(cls):
     assert not hasattr(est, "_n_features_out")
     est.meta_fit(tasks)
     prior = est.transform(tasks[0].X)
-    assert prior.shape == (len(tasks[0]), 6)
+    width = 6 * 2 * getattr(est, "n_particles", 0.5)  # each has a network of the mean and kernel
+    assert prior.shape == (len(tasks[0]), width)
     assert not est.__sklearn_is_fitted__()
-    names = [f"{cls.__name__.lower()}{i}" for i in range(6)]
+    names = [f"{cls.__name__.lower()}{i}" for i in range(int(width))]
     assert list(est.get_feature_names_out()) == names
     est.fit(tasks[0].X, tasks[0].y)
     assert est.transform(tasks[0].X).shape == prior.shape

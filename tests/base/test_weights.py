@@ -14,9 +14,12 @@ from sklearn.utils import compute_class_weight
 
 import sklearn_meta
 from sklearn_meta import (
+    ALPaCARegressor,
     ANILClassifier,
     BaselinePlusPlusClassifier,
     CAVIARegressor,
+    DeepKernelClassifier,
+    DeepKernelRegressor,
     FineTuneClassifier,
     FineTuneRegressor,
     HierarchicalClassifier,
@@ -24,8 +27,11 @@ from sklearn_meta import (
     LazyTasks,
     MAMLClassifier,
     MAMLRegressor,
+    PACOHRegressor,
     PooledClassifier,
     ProtoNetClassifier,
+    R2D2Classifier,
+    R2D2Regressor,
     Task,
 )
 from sklearn_meta.exceptions import SkippedTaskWarning, TaskError
@@ -55,6 +61,14 @@ COUNT_ROWS = [
     HierarchicalClassifier(labels="shared"),
     HierarchicalClassifier(labels="task"),
     HierarchicalRegressor(),
+    R2D2Classifier(labels="shared", **SMALL),
+    R2D2Classifier(labels="task", **SMALL),
+    R2D2Regressor(**SMALL),
+    ALPaCARegressor(**SMALL),
+    PACOHRegressor(**SMALL),
+    DeepKernelRegressor(**SMALL),
+    DeepKernelRegressor(adapt="hyperparameters", **SMALL),
+    DeepKernelClassifier(labels="task", **SMALL),
 ]
 RATIOS = [
     ProtoNetClassifier(labels="task", **SMALL),

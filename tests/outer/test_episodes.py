@@ -39,7 +39,7 @@ def test_each_task_is_drawn_once_before_any_is_drawn_again(n_tasks, n_batch):
     source, rng = source_of(n_tasks), np.random.RandomState(0)
     seen = Counter()
     for _ in range(40):
-        support, _, _ = source.draw(n_batch, rng)
+        support, *_ = source.draw(n_batch, rng)
         batch = support.X[:, 0, 0].int().tolist()
         assert len(set(batch)) == n_batch  # different tasks
         seen.update(batch)
@@ -73,7 +73,7 @@ def pool(**params):
 @pytest.mark.parametrize("seed", range(3))
 def test_a_task_of_a_pool_shares_no_rows_between_support_and_query(seed):
     source, sizes = pool(n_way=3, n_shot=(1, 4), n_query=4)
-    support, query, _ = source.draw(20, np.random.RandomState(seed))
+    support, query, *_ = source.draw(20, np.random.RandomState(seed))
     for i in range(20):
         parts = []
         for X, y, weight in (support, query):
@@ -102,7 +102,7 @@ def test_ways_and_shots_of_a_pool_cover_their_ranges():
 
 def test_each_class_of_a_pool_is_drawn_equally_often():
     source, _ = pool(n_way=3, n_shot=1, n_query=1)
-    support, _, _ = source.draw(2000, np.random.RandomState(0))
+    support, *_ = source.draw(2000, np.random.RandomState(0))
     counts = np.bincount(support.X[..., 1].ravel().int(), minlength=6)
     assert chisquare(counts).pvalue > 0.01
 
@@ -112,8 +112,8 @@ def test_a_distribution_is_sampled_anew_in_every_meta_batch():
     source = DistributionEpisodes(EmpiricalTasks(made_tasks(10)), pack, EpisodeSize((2, 2), 2))
     rng = np.random.RandomState(0)
     batches = [source.draw(3, rng) for _ in range(30)]
-    assert {s.X.shape for s, _, _ in batches} == {(3, 2, 1)}
-    assert {i for s, _, _ in batches for i in s.X[:, 0, 0].int().tolist()} == set(range(10))
+    assert {s.X.shape for s, *_ in batches} == {(3, 2, 1)}
+    assert {i for s, *_ in batches for i in s.X[:, 0, 0].int().tolist()} == set(range(10))
 
 
 def test_validation_takes_every_task_once_with_the_same_rows_each_time():
@@ -130,5 +130,5 @@ def test_one_seed_one_sequence_of_meta_batches():
     for _ in range(2):
         source, rng = pool(n_way=(2, 4), n_shot=(1, 2), n_query=2)[0], np.random.RandomState(3)
         drawn.append([source.draw(2, rng) for _ in range(5)])
-    for (s, q, _), (t, r, _) in zip(*drawn, strict=True):
+    for (s, q, *_), (t, r, *_) in zip(*drawn, strict=True):
         assert all(torch.equal(a, b) for a, b in zip((*s, *q), (*t, *r), strict=True))

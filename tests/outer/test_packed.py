@@ -51,7 +51,7 @@ def numbers(X, weight):
 @pytest.mark.parametrize("seed", range(5))
 def test_an_episode_has_the_right_rows(seed, n_shot, fixed):
     tasks = class_tasks(fixed)
-    support, query, ragged = draw(pack(tasks), seed, EpisodeSize((n_shot, n_shot), 6))
+    support, query, ragged, _ = draw(pack(tasks), seed, EpisodeSize((n_shot, n_shot), 6))
     assert ragged
     for i, sizes in enumerate(SIZES):
         parts = [one_task(part, i) for part in (support, query)]
@@ -88,7 +88,7 @@ def one_task(examples, i):
 
 
 def test_padding_is_finite_and_a_real_row():
-    support, query, _ = draw(pack(class_tasks()), 0, EpisodeSize((3, 3), 9))
+    support, query, *_ = draw(pack(class_tasks()), 0, EpisodeSize((3, 3), 9))
     real = np.concatenate([task.X for task in class_tasks()])[:, 0]
     for X, _, weight in (support, query):
         assert np.isin(X[weight == 0][:, 0], real).all()
@@ -100,7 +100,7 @@ def test_a_class_whose_rows_are_all_support_has_no_query():
     X = np.arange(12.0)[:, None]
     task = Task(X, np.repeat([0, 1], [9, 3]), support=[0, 1, 9, 10, 11])
     for seed in range(10):
-        support, query, ragged = draw(pack([task]), seed, EpisodeSize((1, 1), 5))
+        support, query, ragged, _ = draw(pack([task]), seed, EpisodeSize((1, 1), 5))
         assert ragged
         assert sorted(numbers(support.X, support.weight)) == [0, 1, 9, 10, 11]
         assert set(numbers(query.X, query.weight)) < set(range(2, 9))
@@ -108,7 +108,7 @@ def test_a_class_whose_rows_are_all_support_has_no_query():
 
 def test_equal_tasks_have_no_padding():
     tasks = [Task(np.zeros((8, 2)), np.arange(8) % 2) for _ in range(3)]
-    support, query, ragged = draw(pack(tasks), 0, EpisodeSize((2, 2), 2))
+    support, query, ragged, _ = draw(pack(tasks), 0, EpisodeSize((2, 2), 2))
     assert not ragged
     assert support.weight.all()
     assert query.weight.all()
@@ -124,7 +124,7 @@ def test_each_row_is_drawn_equally_often(what):
     chosen = np.zeros(400, dtype=int)
     counts = np.zeros(10)
     for _ in range(5):
-        support, query, _ = packed.draw_tasks(chosen, EpisodeSize((2, 2), 2), rng)
+        support, query, *_ = packed.draw_tasks(chosen, EpisodeSize((2, 2), 2), rng)
         rows = (support if what == "support" else query).X
         counts += np.bincount(rows.ravel().int(), minlength=10)
     assert counts.sum() == 5 * 400 * 4
@@ -134,7 +134,7 @@ def test_each_row_is_drawn_equally_often(what):
 def test_each_class_takes_each_place_equally_often():
     tasks = [Task(np.arange(9.0)[:, None] % 3, np.arange(9) % 3)]
     packed, rng = pack(tasks), np.random.RandomState(0)
-    support, _, _ = packed.draw_tasks(np.zeros(1200, dtype=int), EpisodeSize((1, 1), 1), rng)
+    support, *_ = packed.draw_tasks(np.zeros(1200, dtype=int), EpisodeSize((1, 1), 1), rng)
     orders = support.X[..., 0].int().numpy() @ [9, 3, 1]
     counts = np.unique(orders, return_counts=True)[1]
     assert len(counts) == 6
@@ -151,7 +151,7 @@ def test_regression_targets_go_with_their_inputs(n_outputs, scaled):
     tasks = [Task(*pair) for pair in zip(X, y, strict=True)]
     flat = np.concatenate(y).reshape(23, -1)
     scaling = scaling_of(np.concatenate(X), flat, np.ones(len(flat))) if scaled else None
-    support, query, _ = draw(pack(tasks, scaling, labels=False), 0, EpisodeSize((3, 3), 5))
+    support, query, *_ = draw(pack(tasks, scaling, labels=False), 0, EpisodeSize((3, 3), 5))
     for examples in (support, query):
         rows, targets = examples.X.numpy(), examples.y.numpy()
         if scaled:
@@ -167,7 +167,7 @@ def test_a_fixed_support_of_a_regression_is_used():
     X = np.arange(6.0)[:, None]
     packed = pack([Task(X, 2 * X[:, 0], support=[5, 1])], labels=False)
     for seed in range(5):
-        support, query, _ = draw(packed, seed, EpisodeSize((3, 3), 9))
+        support, query, *_ = draw(packed, seed, EpisodeSize((3, 3), 9))
         assert sorted(support.X.ravel().tolist()) == [1, 5]
         assert sorted(query.X.ravel().tolist()) == [0, 2, 3, 4]
         assert torch.equal(query.y, 2 * query.X)

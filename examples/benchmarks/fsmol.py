@@ -1,0 +1,482 @@
+"""Classify molecules of new assays, FS-Mol by fingerprint counts alone: encoders and their heads.
+
+Each assay is a task: a few molecules with a label, active or not, and others to rank. The script
+trains encoders on the 4,935 assays of the training fold, and scores heads on the 39 assays of the
+validation fold by the published protocol: supports of 16, 32, 64 and 128 molecules, 10 draws of
+each that have the classes of the assay in their shares, and all other molecules as the query. The
+score is the average precision less the share of active molecules in the query. Draw r of any assay
+is that of `StratifiedShuffleSplit` with random_state=r. Numbers of a head or a blend are chosen on
+300 assays of the training fold that no encoder was trained on.
+
+    python examples/benchmarks/fsmol.py --budget 25 --threads 2 --out fsmol.md
+    python examples/benchmarks/fsmol.py --only "ridge" "forest" --cache models
+
+`--only` takes the ways whose names have one of the words; encoders that they need are trained once
+and read from the folder `--cache` afterwards. The data are the files fsmol_train.npz and
+fsmol_valid.npz in the folder `fsmol` of the data home (SKLEARN_META_DATA), converted from the
+files of Stanley et al., "FS-Mol: A Few-Shot Learning Dataset of Molecules", NeurIPS 2021 datasets
+track.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from joblib import Parallel, delayed
+from scipy import sparse
+from scipy.special import logit
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import average_precision_score
+from sklearn.model_selection import StratifiedShuffleSplit
+from skorch.callbacks import Callback
+
+from sklearn_meta import MultitaskClassifier, ProtoNetClassifier, load
+from sklearn_meta.algorithms import (
+    GaussianProcessHead,
+    LogisticHead,
+    Multitask,
+    NearestMeanHead,
+    RidgeHead,
+)
+from sklearn_meta.functional import cross_entropy, gp_condition, gp_predict, tanimoto_kernel
+from sklearn_meta.inner import Backbone, Examples, stack
+from sklearn_meta.nn import MLP
+
+SIZES, N_DRAWS, N_BITS = (16, 32, 64, 128), 10, 2048
+N_HELD, N_ITERS = 300, 200  # assays to choose by; iterations of an epoch
+PUBLISHED = {  # on the validation fold, of a plain probe of 18 minutes on one core
+    "plain probe, ridge": (0.226, 0.261, 0.287, 0.323),
+    "plain probe, prototypes": (0.229, 0.258, 0.278, 0.304),
+}
+WIDTHS = (2048, 1024, 512)
+
+# ---- data ------------------------------------------------------------------------------------
+
+
+@dataclass
+class Fold:
+    """The assays of a fold: rows of molecules, one assay after the other."""
+
+    counts: sparse.csr_matrix  # (n_rows, 2048)
+    y: np.ndarray
+    start: np.ndarray  # (n_assays + 1,)
+
+    @classmethod
+    def read(cls, name: str) -> Fold:
+        """Read a file of the data home."""
+        home = Path(os.environ.get("SKLEARN_META_DATA", "~/sklearn_meta_data")).expanduser()
+        z = np.load(home / "fsmol" / f"fsmol_{name}.npz")
+        shape = len(z["fp_indptr"]) - 1, N_BITS
+        columns = z["fp_indices"].astype(np.int32)
+        of_molecule = sparse.csr_matrix(
+            (z["fp_counts"].astype(np.float32), columns, z["fp_indptr"]), shape
+        )
+        return cls(of_molecule[z["mol_index"]], z["y"].astype(int), z["task_indptr"])
+
+    def assays(self, numbers: np.ndarray) -> list[Assay]:
+        """Return some of the assays."""
+        spans = [slice(self.start[i], self.start[i + 1]) for i in numbers]
+        return [Assay(self.counts[span], self.y[span]) for span in spans]
+
+    def table(self, numbers: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray]:
+        """Return log counts, labels and assays of the rows of some assays."""
+        sizes = np.diff(self.start)
+        assay = np.repeat(np.arange(len(sizes)), sizes)
+        rows = np.isin(assay, numbers)
+        return self.counts[rows].log1p(), self.y[rows], assay[rows]
+
+
+@dataclass
+class Assay:
+    """The molecules of an assay."""
+
+    counts: sparse.csr_matrix
+    y: np.ndarray
+    features: dict[str, np.ndarray] = field(default_factory=dict)  # by the name of the encoder
+    forests: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)
+
+    def draws(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Draw supports and queries; none if the query would lack a class."""
+        for r in range(N_DRAWS):
+            try:
+                split = StratifiedShuffleSplit(1, train_size=size, random_state=r)
+                yield next(split.split(self.y, self.y))
+            except ValueError:  # too few rows
+                return
+
+    @cached_property
+    def tanimoto(self) -> torch.Tensor:
+        """Similarities of all pairs of molecules by their counts."""
+        X = torch.from_numpy(self.counts.toarray())
+        return tanimoto_kernel(X, X)
+
+
+def split() -> tuple[np.ndarray, np.ndarray]:
+    """Return the assays to train on, and those to choose by."""
+    order = np.random.RandomState(0).permutation(len(train().start) - 1)
+    return np.sort(order[N_HELD:]), np.sort(order[:N_HELD])
+
+
+@cache
+def train() -> Fold:
+    """Return the training fold."""
+    return Fold.read("train")
+
+
+@cache
+def to_choose_by() -> list[Assay]:
+    """Return the assays that were held out and have enough rows for a support of 64."""
+    sizes = np.diff(train().start)
+    return train().assays([i for i in split()[1] if sizes[i] >= 80])
+
+
+@cache
+def to_score() -> list[Assay]:
+    """Return the validation fold."""
+    fold = Fold.read("valid")
+    return fold.assays(np.arange(len(fold.start) - 1))
+
+
+# ---- encoders --------------------------------------------------------------------------------
+
+COMMON: dict[str, Any] = {
+    "hidden_layer_sizes": WIDTHS,
+    "activation": "gelu",
+    "dropout": 0.1,
+    "scaling": None,
+    "labels": "shared",
+    "meta_lr_schedule": "constant",  # `Timed` lowers it
+    "precision": "bf16",
+    "random_state": 0,
+    "net_params": {
+        "optimizer": torch.optim.AdamW,
+        "optimizer__weight_decay": 0.01,
+        "optimizer__fused": True,
+    },
+}
+MULTITASK: dict[str, Any] = COMMON | {
+    "n_rows": 2,
+    "meta_batch_size": 256,
+    "task_sampling": "sqrt",
+    "n_shot": (8, 16),
+    "n_query": 16,
+}
+EPISODES: dict[str, Any] = COMMON | {
+    "n_shot": (8, 16),
+    "n_query": 8,
+    "meta_batch_size": 12,
+    "task_sampling": "sqrt",
+}
+ENCODERS: dict[str, tuple[type, dict[str, Any]]] = {
+    "multitask": (MultitaskClassifier, MULTITASK),
+    "second seed": (MultitaskClassifier, MULTITASK | {"random_state": 1}),
+    "uniform": (MultitaskClassifier, MULTITASK | {"task_sampling": "uniform"}),
+    "rows": (MultitaskClassifier, MULTITASK | {"task_sampling": "rows"}),
+    "smoothing": (MultitaskClassifier, MULTITASK | {"label_smoothing": 0.1}),
+    "dropout .3": (MultitaskClassifier, MULTITASK | {"dropout": 0.3}),
+    "no dropout": (MultitaskClassifier, MULTITASK | {"dropout": 0.0}),
+    "wide": (MultitaskClassifier, MULTITASK | {"hidden_layer_sizes": (2048, 2048, 1024)}),
+    "narrow": (MultitaskClassifier, MULTITASK | {"hidden_layer_sizes": (1024, 512, 256)}),
+    "episodes": (ProtoNetClassifier, EPISODES),
+    "second round": (ProtoNetClassifier, EPISODES | {"meta_lr": 1e-4}),
+}
+
+
+class Timed(Callback):
+    """Lower the learning rates to zero in so many seconds, and then end the training."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
+        """Begin."""
+        self.begin = time.perf_counter()
+        self.rates = [group["lr"] for group in net.optimizer_.param_groups]
+
+    def on_batch_begin(self, net: Any, training: bool = False, **kwargs: Any) -> None:
+        """Set the learning rates."""
+        left = 1 - (time.perf_counter() - self.begin) / self.seconds
+        for group, rate in zip(net.optimizer_.param_groups, self.rates, strict=True):
+            group["lr"] = rate * max(left, 0.0)
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """End, after validation."""
+        if time.perf_counter() > self.begin + self.seconds:
+            raise KeyboardInterrupt
+
+
+def trained(name: str, minutes: float, folder: Path) -> Any:
+    """Train an encoder for so many minutes, or read it."""
+    path = folder / f"{name.replace(' ', '_')}.skm"
+    kind, params = ENCODERS[name]
+    if name == "second round":
+        params = params | {"backbone": with_weights(trained("multitask", minutes, folder))}
+        minutes /= 3
+    if path.exists():  # code is not in the file
+        return load(path, **{k: params[k] for k in ("net_params", "backbone") if k in params})
+    numbers, held = split()
+    est = kind(
+        **params, max_meta_iter=10**6, iters_per_epoch=N_ITERS, callbacks=[Timed(60 * minutes)]
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # it was interrupted
+        est.meta_fit(*train().table(numbers), validation_tasks=train().table(held))
+    print(name, est.history_.to_frame().round(4).to_string(), sep="\n", flush=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    est.set_params(callbacks=None).save(path)
+    return est
+
+
+def with_weights(est: Any) -> MLP:
+    """Return the encoder of an estimator as a module."""
+    module = MLP((N_BITS,), est.hidden_layer_sizes, activation=est.activation, dropout=est.dropout)
+    weights = {k.removeprefix("backbone."): torch.tensor(v) for k, v in est.theta_.items()}
+    module.load_state_dict({k: weights[k] for k in module.state_dict()})
+    return module
+
+
+def embed(name: str, est: Any, assays: list[Assay]) -> None:
+    """Compute the features of all molecules of some assays."""
+    for assay in assays:
+        if name not in assay.features:
+            assay.features[name] = np.asarray(est.transform(assay.counts.log1p()))
+
+
+# ---- heads: scores of the molecules of queries, by the features of an assay ----------------------
+
+Score = Callable[[Assay, np.ndarray, np.ndarray], np.ndarray]  # of draws, (r, n) and (r, m)
+
+
+def rows_of(assay: Assay, encoder: str, rows: np.ndarray) -> Examples:
+    """Return rows of an assay as a stack."""
+    X = torch.from_numpy(assay.features[encoder])[torch.from_numpy(rows)]
+    y = torch.nn.functional.one_hot(torch.from_numpy(assay.y[rows]), 2).to(X)
+    return Examples(X, y, torch.ones_like(X[..., 0]))
+
+
+def by_algorithm(algorithm: Any, theta: dict[str, torch.Tensor], encoder: str) -> Score:
+    """Return the log-odds of an algorithm whose backbone has been applied."""
+
+    def score(assay: Assay, support: np.ndarray, query: np.ndarray) -> np.ndarray:
+        known, new = rows_of(assay, encoder, support), rows_of(assay, encoder, query)
+        f = Backbone(torch.nn.Identity(), (new.X.shape[-1],))
+        with torch.no_grad():
+            phi = algorithm.adapt(f, theta, known)
+            z = algorithm.predict(f, theta, phi, new.X)
+        return (z[..., 1] - z[..., 0]).numpy()
+
+    return score
+
+
+def own_head(encoder: str, est: Any) -> Score:
+    """Return the head that the estimator was trained with."""
+    prior = est.make_prior((N_BITS,), 2)
+    theta = {k: torch.tensor(v) for k, v in prior.theta.items()}
+    return by_algorithm(prior.algorithm, theta, encoder)
+
+
+def tuned_head(encoder: str, est: Any, head: Any) -> Score:
+    """Tune another head on the assays to choose by."""
+    learned = {k: torch.tensor(v) for k, v in est.theta_.items() if k.startswith("prior.")}
+    algorithm = Multitask(cross_entropy, head)
+    f = Backbone(torch.nn.Identity(), (est.hidden_layer_sizes[-1],))
+    starts = algorithm.init(f, 2, torch.Generator())
+    theta = starts | {k: v for k, v in learned.items() if k in starts}
+    pairs = []
+    for i, assay in enumerate(to_choose_by()[:96]):
+        size = (16, 32, 64)[i % 3]
+        support, query = next(assay.draws(size))
+        pairs.append((rows_of(assay, encoder, support), rows_of(assay, encoder, query[:64])))
+    episodes = [(stack([s for s, _ in pairs]), stack([q for _, q in pairs]))]
+    tuned = {k: v.float() for k, v in algorithm.tune(f, theta, episodes).items()}
+    return by_algorithm(algorithm, theta | tuned, encoder)
+
+
+def by_kernel(kernel: Callable[[Assay], torch.Tensor], noise: float) -> Score:
+    """Return the mean of a Gaussian process of labels -1 and 1, less their mean."""
+
+    def score(assay: Assay, support: np.ndarray, query: np.ndarray) -> np.ndarray:
+        K, s, q = kernel(assay), torch.from_numpy(support), torch.from_numpy(query)
+        y = torch.from_numpy(2.0 * assay.y[support] - 1).unsqueeze(-1)
+        weight = torch.ones(support.shape)
+        L, alpha = gp_condition(
+            K[s[..., None], s[..., None, :]], y - y.mean(-2, True), noise, weight
+        )
+        K_query = K[q[..., None], s[..., None, :]]
+        return gp_predict(L, alpha, K_query, torch.ones(query.shape), weight)[0][..., 0].numpy()
+
+    return score
+
+
+def cosine(assay: Assay, encoder: str) -> torch.Tensor:
+    """Return the cosines of the centred features of all pairs of molecules."""
+    Z = torch.from_numpy(assay.features[encoder])
+    Z = torch.nn.functional.normalize(Z - Z.mean(0), dim=-1)
+    return Z @ Z.mT
+
+
+def mixture(encoder: str) -> Score:
+    """Choose the share of the Tanimoto kernel beside that of features, and the noise."""
+
+    def make(share: float, noise: float) -> Score:
+        return by_kernel(
+            lambda assay: share * assay.tanimoto + (1 - share) * cosine(assay, encoder), noise
+        )
+
+    return best(make, [(a, b) for a in (0.1, 0.25, 0.5, 0.75) for b in (0.03, 0.1, 0.3, 1.0)])
+
+
+def tanimoto() -> Score:
+    """Choose the noise of a process of raw counts."""
+    return best(
+        lambda noise: by_kernel(lambda assay: assay.tanimoto, noise),
+        [(b,) for b in (0.03, 0.1, 0.3, 1.0)],
+    )
+
+
+def forest(assay: Assay, support: np.ndarray, query: np.ndarray) -> np.ndarray:
+    """Return the log-odds of a random forest of each draw, on raw counts."""
+    key = support.shape[1], len(support)
+    if key not in assay.forests:
+        X = assay.counts.toarray()
+
+        def fit(r: int) -> np.ndarray:
+            trees = RandomForestClassifier(100, random_state=r, min_samples_leaf=1)
+            return trees.fit(X[support[r]], assay.y[support[r]]).predict_proba(X[query[r]])[:, 1]
+
+        P = Parallel(n_jobs=1)(delayed(fit)(r) for r in range(len(support)))
+        assay.forests[key] = logit(np.clip(np.stack(P), 0.005, 0.995))
+    return assay.forests[key]
+
+
+def blend(*scores: Score) -> Score:
+    """Choose the weights of standardised scores; the first has weight 1."""
+
+    def make(*weights: float) -> Score:
+        def score(assay: Assay, support: np.ndarray, query: np.ndarray) -> np.ndarray:
+            parts = [s(assay, support, query) for s in scores]
+            parts = [z / z.std(-1, keepdims=True).clip(1e-9) for z in parts]
+            return parts[0] + sum(w * z for w, z in zip(weights, parts[1:], strict=True))
+
+        return score
+
+    grid = np.stack(np.meshgrid(*[(0.0, 0.3, 0.6, 1.0)] * (len(scores) - 1)), -1)
+    return best(make, [tuple(row) for row in grid.reshape(-1, len(scores) - 1)])
+
+
+def best(make: Callable[..., Score], grid: list[tuple[float, ...]]) -> Score:
+    """Return the score that is best on the assays to choose by, at all sizes that they have."""
+    means = [np.nanmean(evaluate(make(*point), to_choose_by()[:60], (16, 64))) for point in grid]
+    print("   chosen:", grid[int(np.argmax(means))], flush=True)
+    return make(*grid[int(np.argmax(means))])
+
+
+def evaluate(score: Score, assays: list[Assay], sizes: tuple[int, ...] = SIZES) -> np.ndarray:
+    """Return the score of each assay and support size."""
+    result = np.full((len(assays), len(sizes)), np.nan)
+    for i, assay in enumerate(assays):
+        for j, size in enumerate(sizes):
+            draws = list(assay.draws(size))
+            if not draws:
+                continue
+            support, query = (np.stack(part) for part in zip(*draws, strict=True))
+            pairs = zip(score(assay, support, query), assay.y[query], strict=True)
+            gains = [average_precision_score(y, z) - y.mean() for z, y in pairs if y.any()]
+            result[i, j] = np.mean(gains)
+    return result
+
+
+# ---- ways: the name of a row, its encoders, and the score that it makes of them --------------
+
+HEADS = {
+    "ridge": lambda n: RidgeHead("shared", n),
+    "logistic": lambda n: LogisticHead("shared", n),
+    "prototype": lambda n: NearestMeanHead("shared", n),
+    "gp": lambda n: GaussianProcessHead("shared", n, "rbf", False),
+}
+WAYS: dict[str, tuple[tuple[str, ...], Callable[..., Score]]] = {
+    "forest of each assay": ((), lambda: forest),
+    "Tanimoto process of each assay": ((), tanimoto),
+    "multitask, ridge": (("multitask",), lambda est: own_head("multitask", est)),
+    "episodes, prototypes": (("episodes",), lambda est: own_head("episodes", est)),
+    "second round of episodes, prototypes": (
+        ("multitask", "second round"),
+        lambda _, est: own_head("second round", est),
+    ),
+}
+for _head in HEADS:
+    for _normalize in (None, "l2", "center"):
+        WAYS[f"multitask, {_head}, normalize={_normalize}"] = (
+            ("multitask",),
+            lambda est, h=_head, n=_normalize: tuned_head("multitask", est, HEADS[h](n)),
+        )
+for _name in ENCODERS:
+    if _name != "multitask":
+        WAYS[f"{_name} encoder, ridge, normalize=center"] = (
+            (_name,),
+            lambda est, e=_name: tuned_head(e, est, RidgeHead("shared", "center")),
+        )
+WAYS["multitask, features and Tanimoto"] = (("multitask",), lambda est: mixture("multitask"))
+WAYS["blend of ridge, Tanimoto and forest"] = (
+    ("multitask",),
+    lambda est: blend(
+        tuned_head("multitask", est, RidgeHead("shared", "center")), tanimoto(), forest
+    ),
+)
+WAYS["blend of two encoders, mixture and forest"] = (
+    ("multitask", "second seed"),
+    lambda a, b: blend(mixture("multitask"), mixture("second seed"), forest),
+)
+
+
+def main(minutes: float, only: Sequence[str], folder: Path) -> dict[str, np.ndarray]:
+    """Train encoders, score the ways that were asked for, and return the scores of all assays."""
+    result = {}
+    for name, (encoders, make) in WAYS.items():
+        if not any(word in name for word in only):
+            continue
+        fitted = [trained(encoder, minutes, folder) for encoder in encoders]
+        for encoder, est in zip(encoders, fitted, strict=True):
+            embed(encoder, est, [*to_choose_by(), *to_score()])
+        begin = time.perf_counter()
+        result[name] = evaluate(make(*fitted), to_score())
+        print(row_of(name, result[name]), f"{time.perf_counter() - begin:.0f} s", flush=True)
+    return result
+
+
+def row_of(name: str, scores: np.ndarray) -> str:
+    """Return a row of the table, with standard errors over the assays."""
+    means, errors = np.nanmean(scores, 0), np.nanstd(scores, 0) / len(scores) ** 0.5
+    cells = (f"{m:.3f} ± {e:.3f}" for m, e in zip(means, errors, strict=True))
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--budget", type=float, default=25, help="minutes of training an encoder")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", nargs="+", default=[""], help="words in the names of ways")
+    parser.add_argument("--cache", type=Path, default=Path("fsmol_models"))
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    scores_of = main(args.budget, args.only, args.cache)
+    lines = ["| way | " + " | ".join(map(str, SIZES)) + " |", "| --- " * (len(SIZES) + 1) + "|"]
+    lines += [row_of(*item) for item in scores_of.items()]
+    for way, published in PUBLISHED.items():
+        lines.append(f"| {way} | {' | '.join(f'{m:.3f}' for m in published)} |")
+    lines.append(f"\n{date.today()}, {args.budget:g} minutes an encoder, {args.threads} threads.\n")
+    if args.out is not None:
+        args.out.write_text("\n".join(lines), encoding="utf-8")

@@ -1,0 +1,209 @@
+"""ALPaCA: Bayesian linear regression on learned features, whose prior the outer loop learns.
+
+    y = K' phi(x) + e,    K ~ MN(K_0, Lambda_0^-1, S),    e ~ N(0, S),    Lambda_0 = L_0 L_0'
+    Lambda_n = Lambda_0 + Phi'Phi,    K_n = Lambda_n^-1 (Lambda_0 K_0 + Phi'Y)       (eq. 6)
+    y | x, D ~ N( K_n' phi(x), (1 + phi(x)' Lambda_n^-1 phi(x)) S )                  (eq. 7)
+
+The outer loop learns the features phi, K_0, L_0 and the noise S, which is diagonal, by the negative
+log-likelihood of queries after supports of random sizes, some of them without rows. The posterior
+of some rows has the form of the prior, so that it is the prior of further rows.
+
+Harrison, Sharma and Pavone, "Meta-Learning Priors for Efficient Online Bayesian Regression",
+WAFR 2018.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from sklearn.utils.metaestimators import available_if
+from torch import Tensor
+
+from sklearn_meta.base import MetaRegressor
+from sklearn_meta.base.validation import validate_query
+from sklearn_meta.functional import Params
+from sklearn_meta.inner import Algorithm, Examples, Network
+from sklearn_meta.parameters import anything, as_range, describe, option, param
+
+__all__ = ["ALPaCA", "ALPaCARegressor"]
+
+MEAN, FACTOR, LOG_NOISE = "head.mean", "head.factor", "head.log_noise"
+NOISE = 0.1  # variance at first, of standardised targets
+
+
+@dataclass(frozen=True)
+class ALPaCA(Algorithm):
+    """Harrison, Sharma and Pavone, "Meta-Learning Priors", WAFR 2018, eqs. 6 and 7.
+
+    Parameters
+    ----------
+    criterion : callable
+        The task loss, of means and log-variances.
+    """
+
+    def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
+        """Draw the features; K_0 = 0, and the prior variance of a target is about 1."""
+        d = f.n_features_out + 1
+        prior = {
+            MEAN: torch.zeros(d, n_outputs),
+            FACTOR: 0.5 * torch.tensor(NOISE * d).log() * torch.eye(d),
+            LOG_NOISE: torch.full((n_outputs,), NOISE).log(),
+        }
+        return f.init(generator) | prior
+
+    def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
+        """Compute K_n, and L_n with Lambda_n = L_n L_n' (eq. 6)."""
+        Phi = features(f, theta, support.X)
+        exact = Phi.dtype if Phi.device.type == "mps" else torch.float64  # which it lacks
+        Phi, Y, K_0, L_0 = (t.to(exact) for t in (Phi, support.y, theta[MEAN], factor(theta)))
+        weighted = support.weight.to(exact).unsqueeze(-1) * Phi
+        Lambda_0 = L_0 @ L_0.mT
+        L_n, _ = torch.linalg.cholesky_ex(Lambda_0 + weighted.mT @ Phi)  # of NaN it makes NaN
+        K_n = torch.cholesky_solve(Lambda_0 @ K_0 + weighted.mT @ Y, L_n)
+        log_L_n = L_n.tril(-1) + torch.diag_embed(L_n.diagonal(dim1=-2, dim2=-1).log())
+        return {MEAN: K_n.to(support.X.dtype), FACTOR: log_L_n.to(support.X.dtype)}
+
+    def predict(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:
+        """Compute means and log-variances of the targets (eq. 7)."""
+        Phi = features(f, theta, X)
+        spread = torch.log1p(whitened(phi, Phi).square().sum(-2)).unsqueeze(-1)
+        return torch.cat([Phi @ phi[MEAN], spread + theta[LOG_NOISE]], -1)
+
+    def covariance(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:
+        """Compute (I + Phi Lambda_n^-1 Phi') S, of the targets of all rows together."""
+        U = whitened(phi, features(f, theta, X))
+        shared = torch.eye(U.shape[-1]).to(U) + U.mT @ U
+        return theta[LOG_NOISE].exp()[..., None, None] * shared.unsqueeze(-3)
+
+
+def features(f: Network, theta: Params, X: Tensor) -> Tensor:
+    """Return phi(x), the features and a constant 1."""
+    return torch.nn.functional.pad(f(theta, X), (0, 1), value=1.0)
+
+
+def whitened(phi: Params, Phi: Tensor) -> Tensor:
+    """Return L_n^-1 Phi', whose products are those of Phi under Lambda_n^-1."""
+    return torch.linalg.solve_triangular(factor(phi), Phi.mT, upper=False)
+
+
+def factor(params: Params) -> Tensor:
+    """Return the triangular L, whose diagonal is stored as logarithms, since it is positive."""
+    L = params[FACTOR]
+    return L.tril(-1) + torch.diag_embed(L.diagonal(dim1=-2, dim2=-1).exp())
+
+
+@describe
+@dataclass(eq=False, repr=False)
+class ALPaCARegressor(MetaRegressor):
+    """Regressor by Bayesian linear regression on learned features, with a learned prior.
+
+    The outer loop learns features phi(x) and the distribution of the linear maps K of tasks,
+    N(K_0, Lambda_0^-1 S), with the noise S. The inner loop computes the posterior of K in closed
+    form. `predict` returns its mean and, with ``return_std=True``, a standard deviation that
+    contains the noise and what the support leaves open. Without rows, both are those of the prior.
+    `partial_fit` adds rows to the support: the posterior is the prior of further rows.
+
+    See Also
+    --------
+    R2D2Regressor : Ridge regression on learned features, without a variance.
+    HierarchicalRegressor : The same model on the inputs themselves, without a network.
+
+    References
+    ----------
+    Harrison, Sharma and Pavone, "Meta-Learning Priors for Efficient Online Bayesian Regression",
+    WAFR 2018, eqs. 6 and 7.
+
+    Examples
+    --------
+    >>> from sklearn_meta import ALPaCARegressor
+    >>> from sklearn_meta.datasets import make_sinusoid_tasks
+    >>> tasks = make_sinusoid_tasks(n_tasks=20, n_support=5, noise=0.1, random_state=0)
+    >>> reg = ALPaCARegressor(hidden_layer_sizes=16, max_meta_iter=20, random_state=0)
+    >>> reg = reg.meta_fit(tasks[:19]).fit(tasks[19].X_support, tasks[19].y_support)
+    >>> mean, std = reg.predict(tasks[19].X_query, return_std=True)
+    >>> mean.shape, bool((std > 0).all())
+    ((15,), True)
+    """
+
+    loss: str = param(
+        "gaussian",
+        option("gaussian"),
+        "structural",
+        "The negative log-likelihood of the query: no other loss has a variance.",
+    )
+    n_support: int | tuple[int, int] = param(
+        (0, 10),
+        anything("int or (int, int)"),
+        "training",
+        """Number of support rows in an episode, for tasks without a fixed support. A pair is a
+        range to draw from, so that one prior serves supports of different sizes, and 0 is a support
+        without rows; of a smaller task, all rows but one are the support.""",
+    )
+
+    @available_if(lambda self: self.theta_ is not None)  # type: ignore[untyped-decorator]
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> ALPaCARegressor:
+        """Add rows to the support, without those of earlier calls; only after `meta_fit`.
+
+        The result is that of `fit` on the rows of all calls together, and of the last `fit`, if
+        there was one. A call that raises an error adds nothing.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_rows, n_features), or (n_rows, ...)
+            More rows of the support; there may be none.
+        y : array-like of shape (n_rows,) or (n_rows, n_outputs)
+            Their targets. Predictions have as many axes as in the first call.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Weights of the rows, as in `fit`.
+
+        Returns
+        -------
+        self : object
+            Ready to predict.
+
+        Raises
+        ------
+        ValueError
+            If rows or targets are invalid, or with ``scaling="task"`` or a network with batch
+            statistics: the features of a row then depend on the whole support.
+        """
+        with self._unchanged_on_error():
+            prior, earlier = self._meta_state, vars(self).get("_adapted")
+            assert prior is not None
+            if prior.by_task:
+                raise ValueError(
+                    "partial_fit cannot add rows with scaling='task': it standardises rows by "
+                    "statistics of the whole support, which more rows change. Call fit with all "
+                    "rows, or meta_fit with another scaling."
+                )
+            if earlier is None:
+                self.fit(X, y, sample_weight)
+            else:  # the posterior is the prior of further rows
+                validate_query(self, X, allow_nd=self._allow_nd(), least=0)
+                is_flat = self._one_dimensional_
+                self._meta_state = replace(prior, theta={**prior.theta, **earlier.phi})
+                self.fit(X, y, sample_weight)
+                self._meta_state, self._one_dimensional_ = prior, is_flat
+                self._adapted = self._adapted._replace(theta=prior.theta)
+            if self._adapted.backbone.transductive:
+                raise ValueError(
+                    "partial_fit cannot add rows to batch statistics (norm='batch', or BatchNorm "
+                    "in a backbone of your own), which are those of the whole support. Call fit "
+                    "with all rows."
+                )
+        return self
+
+    def make_algorithm(self) -> ALPaCA:
+        """Make the algorithm that the parameters describe."""
+        return ALPaCA(self.make_loss())
+
+    @property
+    def learning_rates(self) -> dict[str, float]:
+        """Learning rates of some meta-parameters in place of `meta_lr`, by patterns of names."""
+        return {"head.*": 10 * self.meta_lr}  # variances may be far from where they start
+
+    def support_sizes(self) -> tuple[int, int]:
+        """Return the range of support rows in an episode."""
+        return as_range(self.n_support, "n_support", type(self).__name__, least=0)

@@ -1,0 +1,923 @@
+"""Gaussian processes on learned features, whose prior is learned across tasks.
+
+Deep kernel transfer (DKT): all tasks have one kernel, a mean m and a noise, so that
+
+    y = g(x) + e,    g ~ GP(m, a k(f(x), f(x'))),    e ~ N(0, s2)
+    theta = argmax sum_t log p(y_t | X_t, theta)    (outer loop)
+    p(g(x) | support) in closed form,               (inner loop)
+
+with the rows of support and query of a task together in y_t. Patacchiola, Turner, Crowley, O'Boyle
+and Storkey, "Bayesian Meta-Learning for the Few-Shot Setting via Deep Kernels", NeurIPS 2020.
+
+Adaptive deep kernel fitting (ADKF-IFT): each task fits the few parameters u of its kernel, and the
+outer loop learns the features for kernels so fitted, by the implicit function theorem:
+
+    u* = argmin_u L(u, theta),    L = -log p(y_S | X_S, u, theta) - log p(u)
+    theta = argmin sum_t -log p(y_Q | X_Q, S, u*, theta)
+    du* / dtheta = -(d2 L / du2)^-1 (d2 L / du dtheta)
+
+Chen, Tripp and Hernandez-Lobato, "Meta-learning Adaptive Deep Kernel Gaussian Processes for
+Molecular Property Prediction", ICLR 2023.
+
+Classification regresses y = +1 for a class and -1 for the others, one process a class. With the
+posterior means m_k and the variance v of the n targets of a row, noise included,
+
+    p(y = k | x) = softmax_k(2 (n - 1) / n m_k / sqrt(v)),
+
+which for two classes is about Phi(m / sqrt(v)), the probability that the target is positive.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import combinations_with_replacement
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from sklearn_meta.base import MetaClassifier, MetaRegressor
+from sklearn_meta.functional import (
+    Params,
+    classes_present,
+    gp_condition,
+    gp_covariance,
+    gp_predict,
+    linear_kernel,
+    matern_kernel,
+    rbf_kernel,
+    spectral_mixture_kernel,
+    tanimoto_kernel,
+)
+from sklearn_meta.functional.gaussian_process import output_log_likelihoods, solve
+from sklearn_meta.functional.kernels import squared_distances
+from sklearn_meta.inner import Algorithm, Examples, Network
+from sklearn_meta.inner.algorithm import join
+from sklearn_meta.inner.heads import LOG_SHARES
+from sklearn_meta.parameters import Constraint, describe, integer, option, param, real
+
+__all__ = ["ADKF", "DKT", "DeepKernelClassifier", "DeepKernelRegressor"]
+
+LOG_SCALE, LOG_NOISE = "prior.log_scale", "prior.log_noise"  # log a and log s2
+LOG_LENGTH_SCALE = "prior.log_length_scale"
+MEAN, SLOPE = "prior.mean", "prior.slope"
+LOG_WEIGHTS, FREQUENCIES = "prior.log_weights", "prior.frequencies"
+LOG_BANDWIDTHS = "prior.log_bandwidths"
+OWN = (LOG_SCALE, LOG_NOISE, LOG_LENGTH_SCALE)  # what ADKF fits to each task
+PRESENT = "present"
+
+LEAST_NOISE = 1e-6  # of standardised targets
+D = TypeVar("D", bound="DeepKernel")
+
+MAX_ROWS = 5000  # of a support: time grows as their third power, memory as their square
+MAX_NUMBERS = 2**24  # of the covariance of query and support that are computed at once
+TINY = 1e-24
+
+
+# ---- kernels -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Kernel(ABC):
+    """A kernel of features, without the scale a."""
+
+    def init(self, d: int, generator: torch.Generator) -> Params:
+        """Draw the parameters of the kernel for d features, and the logarithm of the scale."""
+        return {LOG_SCALE: torch.zeros(())}
+
+    @abstractmethod
+    def __call__(self, params: Params, X: Tensor, Z: Tensor) -> Tensor:
+        """Compute k(x, z), of shape (*B, n, m)."""
+
+    def diagonal(self, params: Params, X: Tensor) -> Tensor:
+        """Compute k(x, x), of shape (*B, n)."""
+        return torch.ones_like(X[..., 0])
+
+
+@dataclass(frozen=True)
+class LinearKernel(Kernel):
+    """The products of features; with `ard`, each has a learned scale."""
+
+    ard: bool
+
+    def init(self, d: int, generator: torch.Generator) -> Params:
+        """Start with a variance of 1 for features of size 1."""
+        scales = {LOG_LENGTH_SCALE: torch.zeros(d)} if self.ard else {}
+        return {LOG_SCALE: -torch.tensor(float(d)).log()} | scales
+
+    def __call__(self, params: Params, X: Tensor, Z: Tensor) -> Tensor:
+        """Compute sum_j x_j z_j / l_j^2."""
+        scales = self._scales(params)
+        return linear_kernel(X, Z, 1.0 if scales is None else scales)
+
+    def diagonal(self, params: Params, X: Tensor) -> Tensor:
+        """Compute |x / l|^2."""
+        scales = self._scales(params)
+        return (X if scales is None else X / scales.unsqueeze(-2)).square().sum(-1)
+
+    def _scales(self, params: Params) -> Tensor | None:
+        return params[LOG_LENGTH_SCALE].exp() if self.ard else None
+
+
+Slopes = Callable[[Tensor], tuple[Tensor, ...]]
+
+
+def rbf_slopes(squares: Tensor) -> tuple[Tensor, ...]:
+    """Return k and its first two derivatives with respect to the logarithm of the length scale."""
+    k = (-squares / 2).exp()
+    return k, squares * k, (squares.square() - 2 * squares) * k
+
+
+def matern_slopes(squares: Tensor) -> tuple[Tensor, ...]:
+    """Return the same of the Matern kernel with nu = 2.5, of a = sqrt(5) r."""
+    a2 = (5 * squares).clamp(min=TINY)
+    a = a2.sqrt()
+    decay = (-a).exp()
+    k, first = (1 + a + a2 / 3) * decay, a2 * (1 + a) / 3 * decay
+    return k, first, a2 * (a2 - 2 * a - 2) / 3 * decay
+
+
+def no_slopes(K: Tensor) -> tuple[Tensor, ...]:
+    """Return a kernel without a length scale."""
+    return (K,)
+
+
+SLOPES = {"rbf": rbf_slopes, "matern": matern_slopes}
+
+
+@dataclass(frozen=True)
+class RadialKernel(Kernel):
+    """A function of the distance in units of the length scale, of all features or of each."""
+
+    name: str  # "rbf" or "matern"
+    ard: bool
+
+    def init(self, d: int, generator: torch.Generator) -> Params:
+        """Start with sqrt(d), about the distance of two rows whose features have size 1."""
+        length = torch.tensor(float(d)).log() / 2
+        return super().init(d, generator) | {
+            LOG_LENGTH_SCALE: length.repeat(d) if self.ard else length
+        }
+
+    def __call__(self, params: Params, X: Tensor, Z: Tensor) -> Tensor:
+        """Compute k(|(x - z) / l|)."""
+        kernel = {"rbf": rbf_kernel, "matern": matern_kernel}[self.name]
+        return kernel(X, Z, params[LOG_LENGTH_SCALE].exp())
+
+    def slopes(self, squares: Tensor) -> tuple[Tensor, ...]:
+        """Return k of squared distances, dk / dlog l and d2k / dlog l^2."""
+        return SLOPES[self.name](squares)
+
+
+@dataclass(frozen=True)
+class SpectralKernel(Kernel):
+    """A spectral mixture: a few frequencies in each feature, with learned bandwidths."""
+
+    n_components: int
+
+    def init(self, d: int, generator: torch.Generator) -> Params:
+        """Draw frequencies of about half a cycle for rows whose features have size 1."""
+        q = self.n_components
+        frequencies = torch.randn(q, d, generator=generator) / (2 * math.sqrt(d))
+        return super().init(d, generator) | {
+            LOG_WEIGHTS: torch.zeros(q),
+            FREQUENCIES: frequencies,
+            LOG_BANDWIDTHS: torch.full((q, d), math.log(0.1 / math.sqrt(d))),
+        }
+
+    def __call__(self, params: Params, X: Tensor, Z: Tensor) -> Tensor:
+        """Compute the mixture, whose weights sum to 1."""
+        weights, bandwidths = params[LOG_WEIGHTS].softmax(-1), params[LOG_BANDWIDTHS].exp()
+        return spectral_mixture_kernel(X, Z, weights, params[FREQUENCIES], bandwidths)
+
+
+@dataclass(frozen=True)
+class TanimotoKernel(Kernel):
+    """The similarity of counts."""
+
+    def __call__(self, params: Params, X: Tensor, Z: Tensor) -> Tensor:
+        """Compute x.z / (|x|^2 + |z|^2 - x.z)."""
+        return tanimoto_kernel(X, Z)
+
+
+@dataclass(frozen=True)
+class CallableKernel(Kernel):
+    """A function of a user."""
+
+    function: Callable[[Tensor, Tensor], Tensor]
+
+    def __call__(self, params: Params, X: Tensor, Z: Tensor) -> Tensor:
+        """Call the function."""
+        return self.function(X, Z)
+
+    def diagonal(self, params: Params, X: Tensor) -> Tensor:
+        """Call the function for each row, as a task of its own."""
+        rows = X.unsqueeze(-2)
+        return self.function(rows, rows)[..., 0, 0]
+
+
+# ---- targets -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Targets(ABC):
+    """What the processes of a task regress, their means, and what predictions are made of them."""
+
+    def init(self, n_outputs: int, d: int) -> Params:
+        """Draw the parameters of the means."""
+        return {}
+
+    def present(self, support: Examples) -> Params:
+        """Return which classes a task has; nothing if all outputs count."""
+        return {}
+
+    @abstractmethod
+    def shares(self, phi: Params, y: Tensor) -> Tensor:
+        """Return how much the likelihood of each output counts, (*B, k); 0 for an absent class."""
+
+    @abstractmethod
+    def residuals(self, theta: Params, phi: Params, Z: Tensor, y: Tensor) -> Tensor:
+        """Compute the targets less their prior means, (*B, n, k)."""
+
+    @abstractmethod
+    def outputs(
+        self, theta: Params, phi: Params, Z: Tensor, mean: Tensor, variance: Tensor
+    ) -> Tensor:
+        """Map the posterior (*B, n, k) and (*B, n), without prior means, to predictions."""
+
+
+@dataclass(frozen=True)
+class RealTargets(Targets):
+    """Targets of a regression: means and log-variances."""
+
+    mean: str = "constant"
+
+    def init(self, n_outputs: int, d: int) -> Params:
+        """Start with zeros."""
+        slope = {SLOPE: torch.zeros(d, n_outputs)} if self.mean == "linear" else {}
+        return {MEAN: torch.zeros(n_outputs)} | slope
+
+    def shares(self, phi: Params, y: Tensor) -> Tensor:
+        """Count each output once."""
+        return torch.ones_like(y[..., 0, :])
+
+    def residuals(self, theta: Params, phi: Params, Z: Tensor, y: Tensor) -> Tensor:
+        """Compute y - m(z)."""
+        return y - self._mean(theta, Z)
+
+    def outputs(
+        self, theta: Params, phi: Params, Z: Tensor, mean: Tensor, variance: Tensor
+    ) -> Tensor:
+        """Return means and log-variances side by side."""
+        mean = mean + self._mean(theta, Z)
+        return torch.cat([mean, variance.log().unsqueeze(-1).expand_as(mean)], -1)
+
+    def _mean(self, theta: Params, Z: Tensor) -> Tensor:
+        mean = theta[MEAN]
+        return mean + Z @ theta[SLOPE] if self.mean == "linear" else mean
+
+
+@dataclass(frozen=True)
+class LocalLabels(Targets):
+    """Labels of one task: +1 for the class and -1 for the others, with equal shares of classes."""
+
+    def present(self, support: Examples) -> Params:
+        """Return which classes have rows."""
+        return {PRESENT: classes_present(support.y, support.weight)}
+
+    def shares(self, phi: Params, y: Tensor) -> Tensor:
+        """Count n outputs as n - 1: the last follows from the others."""
+        is_class = self._classes(phi, y).to(y)
+        n_way = is_class.sum(-1, keepdim=True)
+        return is_class * (n_way - 1) / n_way.clamp(min=1)
+
+    def residuals(self, theta: Params, phi: Params, Z: Tensor, y: Tensor) -> Tensor:
+        """Compute +-1 less the prior mean."""
+        return (2 * y - 1) - self._mean(theta, phi)
+
+    def outputs(
+        self, theta: Params, phi: Params, Z: Tensor, mean: Tensor, variance: Tensor
+    ) -> Tensor:
+        """Compute 2 (n - 1) / n m_k / sqrt(v), minus infinity for an absent class."""
+        mean = mean + self._mean(theta, phi)
+        logits = 2 * self.shares(phi, mean).unsqueeze(-2) * mean / variance.sqrt().unsqueeze(-1)
+        return logits.masked_fill(~self._classes(phi, mean).unsqueeze(-2), -torch.inf)
+
+    def _classes(self, phi: Params, y: Tensor) -> Tensor:
+        """Return which columns of y (*B, n, k) are classes of the task, (*B, k)."""
+        return phi[PRESENT]
+
+    def _mean(self, theta: Params, phi: Params) -> Tensor:
+        """Compute 2 / n - 1, of shape (*B, 1, 1)."""
+        return 2 / phi[PRESENT].double().sum(-1)[..., None, None].clamp(min=1) - 1
+
+
+@dataclass(frozen=True)
+class SharedLabels(LocalLabels):
+    """Labels that tasks share: the prior means are those of the learned shares p, 2 p - 1."""
+
+    def init(self, n_outputs: int, d: int) -> Params:
+        """Start with equal shares, to which the outer loop adds those of the tasks."""
+        return {LOG_SHARES: torch.zeros(n_outputs)}
+
+    def present(self, support: Examples) -> Params:
+        """Return nothing: every task has all labels."""
+        return {}
+
+    def _classes(self, phi: Params, y: Tensor) -> Tensor:
+        return torch.ones_like(y[..., 0, :], dtype=torch.bool)
+
+    def _mean(self, theta: Params, phi: Params) -> Tensor:
+        return 2 * theta[LOG_SHARES].softmax(-1) - 1
+
+
+# ---- algorithms --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class DeepKernel(Algorithm, ABC):
+    """Gaussian processes on learned features, conditioned on the support.
+
+    Parameters
+    ----------
+    criterion : callable
+        The task loss, by which validation tasks are judged.
+    kernel : Kernel
+        The kernel of the features.
+    targets : Targets
+        What the processes regress.
+    """
+
+    kernel: Kernel
+    targets: Targets
+
+    def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
+        """Draw the weights of the features, and start the prior of the processes."""
+        d = f.n_features_out
+        prior = self.kernel.init(d, generator) | self.targets.init(n_outputs, d)
+        return f.init(generator) | prior | {LOG_NOISE: torch.tensor(0.1).log()}
+
+    def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
+        """Condition the processes on the support."""
+        n = support.weight.shape[-1]
+        if n > MAX_ROWS:
+            raise ValueError(
+                f"The support has {n} rows, and a Gaussian process is exact, with a matrix of "
+                f"{n} x {n} numbers: {MAX_ROWS} rows at most. Pass a random part of them."
+            )
+        Z = f(theta, support.X)
+        phi, theta = self.targets.present(support), in_float64(theta)
+        rows = as_rows(support._replace(X=Z))
+        phi |= self.hyperparameters(theta, phi, rows)
+        y = self.targets.residuals(theta, phi, rows.X, rows.y)
+        K = self._covariance(theta, phi, rows.X, rows.X)
+        L, alpha = gp_condition(K, y, phi[LOG_NOISE].exp(), rows.weight)
+        return phi | {"features": Z, "weight": support.weight, "factor": L, "alpha": alpha}
+
+    def predict(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:
+        """Compute the posterior of the targets of rows, noise included."""
+        Z, theta = f(theta, X), in_float64(theta)
+        size = max(1, MAX_NUMBERS // phi["weight"].shape[-1])
+        parts = [self._predict(theta, phi, part.double()) for part in Z.split(size, -2)]
+        return torch.cat(parts, -2).to(Z.dtype)
+
+    def _predict(self, theta: Params, phi: Params, Z: Tensor) -> Tensor:
+        K_query = self._covariance(theta, phi, Z, phi["features"].double())
+        K_diag = of_task(phi[LOG_SCALE].exp(), 1) * self.kernel.diagonal(theta | phi, Z)
+        mean, variance = gp_predict(phi["factor"], phi["alpha"], K_query, K_diag, phi["weight"])
+        variance = variance + of_task(phi[LOG_NOISE].exp(), 1)
+        return self.targets.outputs(theta, phi, Z, mean, variance)
+
+    def covariance(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:
+        """Compute the posterior covariance of the targets of rows, noise included."""
+        Z, theta = f(theta, X), in_float64(theta)
+        rows = Z.double()
+        K_query = self._covariance(theta, phi, rows, phi["features"].double())
+        K_joint = self._covariance(theta, phi, rows, rows)
+        covariance = gp_covariance(phi["factor"], K_query, K_joint, phi["weight"])
+        noise = phi[LOG_NOISE].exp().unsqueeze(-1).expand(covariance.shape[:-1])
+        k = phi["alpha"].shape[-1]
+        joint = (covariance + torch.diag_embed(noise)).unsqueeze(-3)
+        return joint.expand(*joint.shape[:-3], k, *joint.shape[-2:])
+
+    @abstractmethod
+    def hyperparameters(self, theta: Params, phi: Params, rows: Examples) -> Params:
+        """Return the parameters of the kernel and of the noise of each task.
+
+        Parameters
+        ----------
+        theta : dict of float64 Tensor
+            Meta-parameters.
+        phi : dict of Tensor of shape (*B, ...)
+            Which classes each task has.
+        rows : Examples
+            Features and targets of a stack of tasks B, in float64.
+
+        Returns
+        -------
+        dict of float64 Tensor
+            Logarithms of the scale and of the noise, of shape (*B,), and of the length scales, if
+            the kernel has any, of shape (*B, 1) or (*B, d).
+        """
+
+    def parameters(self, theta: Params, phi: Params) -> Params:
+        """Return the scale, the noise and the length scales of the kernel of a task."""
+        return {k.removeprefix("prior.log_"): phi[k].exp() for k in OWN if k in phi}
+
+    def with_shared_labels(self: D) -> D:
+        """Return the algorithm whose prior means are those of the learned shares."""
+        return replace(self, targets=SharedLabels())
+
+    def with_new_labels(self: D) -> D:
+        """Return the algorithm for labels of the support, with the learned kernel."""
+        return self
+
+    def _of_theta(self, theta: Params, rows: Examples) -> Params:
+        """Return the parameters that theta has for all tasks."""
+        B = rows.weight.shape[:-1]
+        own = {LOG_SCALE: theta[LOG_SCALE], LOG_NOISE: log_noise(theta)}
+        if LOG_LENGTH_SCALE in theta:
+            own[LOG_LENGTH_SCALE] = theta[LOG_LENGTH_SCALE].reshape(-1)
+        return {k: p.expand((*B, *p.shape)) for k, p in own.items()}
+
+    def _covariance(self, theta: Params, phi: Params, X: Tensor, Z: Tensor) -> Tensor:
+        """Compute the prior covariance a k(x, z)."""
+        return of_task(phi[LOG_SCALE].exp(), 2) * self.kernel(theta | phi, X, Z)
+
+    def _log_likelihood(self, theta: Params, phi: Params, rows: Examples) -> Tensor:
+        """Compute log p(y) of each task, (*B,)."""
+        y = self.targets.residuals(theta, phi, rows.X, rows.y)
+        K = self._covariance(theta, phi, rows.X, rows.X)
+        log_p = output_log_likelihoods(K, y, phi[LOG_NOISE].exp(), rows.weight)
+        return (log_p * self.targets.shares(phi, y)).sum(-1)
+
+    def _n_targets(self, phi: Params, rows: Examples) -> Tensor:
+        """Return the number of rows times that of outputs, (*B,)."""
+        n, k = rows.weight.sum(-1), self.targets.shares(phi, rows.y).sum(-1)
+        return torch.where(n > 0, n, 1.0) * k.clamp(min=1)
+
+    def _episode(
+        self, f: Network, theta: Params, support: Examples, query: Examples
+    ) -> tuple[Tensor, Examples]:
+        """Return the features of support and query, and these rows in float64."""
+        parts = [part._replace(X=f(theta, part.X)) for part in (support, query)]
+        rows = join(*parts)
+        return rows.X, as_rows(rows)
+
+
+def in_float64(theta: Params) -> Params:
+    """Return the meta-parameters of the prior, without those of the network, in float64."""
+    return {k: p.double() for k, p in theta.items() if k.startswith("prior.")}
+
+
+def log_noise(theta: Params) -> Tensor:
+    """Return log(s2), with a smooth lower limit."""
+    return torch.logaddexp(theta[LOG_NOISE], theta[LOG_NOISE].new_tensor(LEAST_NOISE).log())
+
+
+def as_rows(examples: Examples) -> Examples:
+    """Return features and targets in float64, zeros for padding, which then sets no precision."""
+    Z, y, weight = (t.double() for t in examples)
+    absent = (weight == 0).unsqueeze(-1)
+    return Examples(Z.masked_fill(absent, 0.0), y.masked_fill(absent, 0.0), weight)
+
+
+def of_task(value: Tensor, n_axes: int) -> Tensor:
+    """Append axes to one value for each task."""
+    return value.reshape(*value.shape, *[1] * n_axes)
+
+
+@dataclass(frozen=True)
+class DKT(DeepKernel):
+    """Patacchiola et al., "Deep Kernel Transfer", NeurIPS 2020: all tasks share a kernel.
+
+    Parameters
+    ----------
+    criterion : callable
+        The task loss, by which validation tasks are judged.
+    kernel : Kernel
+        The kernel of the features.
+    targets : Targets
+        What the processes regress.
+    """
+
+    def objective(self, f: Network, theta: Params, support: Examples, query: Examples) -> Tensor:
+        """Compute -log p(y_S, y_Q) for each row and output."""
+        Z, rows = self._episode(f, theta, support, query)
+        phi, theta = self.targets.present(rows), in_float64(theta)
+        phi |= self.hyperparameters(theta, phi, rows)
+        loss = -self._log_likelihood(theta, phi, rows) / self._n_targets(phi, rows)
+        return loss.to(Z.dtype)
+
+    def hyperparameters(self, theta: Params, phi: Params, rows: Examples) -> Params:
+        """Return those of theta."""
+        return self._of_theta(theta, rows)
+
+
+@dataclass(frozen=True)
+class ADKF(DeepKernel):
+    """Chen et al., "Meta-learning Adaptive Deep Kernel Gaussian Processes", ICLR 2023.
+
+    The priors of the task's parameters are log-normal, as in the official code: the modes are the
+    median heuristic for the length scale and learned ones for scale and noise.
+
+    Parameters
+    ----------
+    criterion : callable
+        The task loss, by which validation tasks are judged.
+    kernel : Kernel
+        The kernel of the features.
+    targets : Targets
+        What the processes regress.
+    """
+
+    def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
+        """Draw the weights of the features; length scales are relative to the median heuristic."""
+        theta = super().init(f, n_outputs, generator)
+        if isinstance(self.kernel, RadialKernel):
+            theta[LOG_LENGTH_SCALE] = torch.zeros_like(theta[LOG_LENGTH_SCALE])
+        return theta
+
+    def objective(self, f: Network, theta: Params, support: Examples, query: Examples) -> Tensor:
+        """Compute -log p(y_Q | S, u*) for each row and output, as log p(y_S) - log p(y_S, y_Q)."""
+        Z, rows = self._episode(f, theta, support, query)
+        phi, theta = self.targets.present(support), in_float64(theta)
+        n = support.weight.shape[-1]
+        first, last = (
+            Examples(rows.X[..., part, :], rows.y[..., part, :], rows.weight[..., part])
+            for part in (slice(None, n), slice(n, None))
+        )
+        phi |= self.hyperparameters(theta, phi, first)
+        parts = self._log_likelihood(theta, phi, first), self._log_likelihood(theta, phi, rows)
+        return ((parts[0] - parts[1]) / self._n_targets(phi, last)).to(Z.dtype)
+
+    def hyperparameters(self, theta: Params, phi: Params, rows: Examples) -> Params:
+        """Fit the kernel parameters of each task to its support, with implicit gradients."""
+        prior = self._of_theta(theta, rows)
+        modes = [prior[LOG_SCALE], prior[LOG_NOISE]]
+        slopes: Slopes
+        if isinstance(self.kernel, RadialKernel):
+            scales = theta[LOG_LENGTH_SCALE].exp()
+            modes.append(log_median_distance(rows.X, rows.weight))
+            squares = squared_distances(rows.X, rows.X, scales)
+            slopes = self.kernel.slopes
+        else:
+            K = self.kernel(theta | prior, rows.X, rows.X)
+            squares, slopes = K, no_slopes
+        y = self.targets.residuals(theta, phi, rows.X, rows.y)
+        problem = InnerProblem(
+            squares, y, rows.weight, self.targets.shares(phi, y), torch.stack(modes, -1), slopes
+        )
+        u = problem.solve()
+        own = {LOG_SCALE: u[..., 0], LOG_NOISE: u[..., 1]}
+        if LOG_LENGTH_SCALE in prior:
+            own[LOG_LENGTH_SCALE] = prior[LOG_LENGTH_SCALE]
+            if len(modes) == 3:
+                own[LOG_LENGTH_SCALE] = own[LOG_LENGTH_SCALE] + u[..., 2:]
+        return own
+
+
+WIDTHS = (1.0, 0.25, 0.25)  # standard deviations of log a, log s2 and log l; the first is ours
+MAX_STEPS, LONGEST_STEP, TOLERANCE = 100, 2.0, 1e-6
+
+
+@dataclass(frozen=True)
+class InnerProblem:
+    """The energy of the parameters u = (log a, log s2, log l) of each task, and its minimum.
+
+        E(u) = -sum_k c_k log p(y_k | u) + sum_i (u_i - mode_i)^2 / (2 width_i^2)
+
+    With S = a k + diag(s2 / w), S_i = dS / du_i, P = S^-1, A = P Y, C = sum_k c_k:
+
+        dE / du_i = 1/2 tr((C P - A c A') S_i) + (u_i - mode_i) / width_i^2
+        d2E / du_i du_j = 1/2 tr((C P - A c A') S_ij) - 1/2 C tr(P S_i P S_j)
+                          + sum_k c_k A_k' S_i P S_j A_k + [i = j] / width_i^2
+
+    A log-normal prior of exp(u_i) is the same as this normal one of u_i around its mode.
+    """
+
+    squares: Tensor  # (*B, n, n), the argument of `slopes`
+    y: Tensor  # (*B, n, k), less the prior mean
+    weight: Tensor  # (*B, n)
+    shares: Tensor  # (*B, k), c
+    modes: Tensor  # (*B, p)
+    # from squared distances to k, dk / dlog l and d2k / dlog l^2, or to k alone
+    slopes: Slopes
+
+    def solve(self) -> Tensor:
+        """Return u*, of shape (*B, p), with the gradient of the implicit function theorem."""
+        constant = replace(self, **{k: getattr(self, k).detach() for k in TENSORS})
+        with torch.no_grad():
+            u, curvature = constant.minimise()
+        # a Newton step at the minimum is zero, and its derivative is that of u*
+        _, gradient, _ = self.terms(u, hessian=False)
+        return u - (curvature @ gradient.unsqueeze(-1)).squeeze(-1)
+
+    def minimise(self) -> tuple[Tensor, Tensor]:
+        """Return u* by Newton's method, and the inverse Hessian at it."""
+        u = self.modes
+        energy, gradient, hessian = self.terms(u)
+        share = torch.ones_like(energy)  # of a Newton step
+        for _ in range(MAX_STEPS):
+            step = -(inverse(hessian) @ gradient.unsqueeze(-1)).squeeze(-1)
+            longest = step.abs().amax(-1, keepdim=True)
+            step = step * (LONGEST_STEP / longest.clamp(min=LONGEST_STEP)) * share.unsqueeze(-1)
+            going = longest.squeeze(-1) > TOLERANCE
+            if not going.any():
+                break
+            trial = u + torch.where(going.unsqueeze(-1), step, 0.0)
+            terms = self.terms(trial)
+            better = terms[0] <= energy + 1e-12 * (1 + energy.abs())
+            share = torch.where(better, 1.0, share / 2)
+            u = torch.where(better.unsqueeze(-1), trial, u)
+            energy = torch.where(better, terms[0], energy)
+            gradient = torch.where(better.unsqueeze(-1), terms[1], gradient)
+            hessian = torch.where(better[..., None, None], terms[2], hessian)
+        return u, inverse(hessian)
+
+    def terms(self, u: Tensor, *, hessian: bool = True) -> tuple[Tensor, Tensor, Tensor]:
+        """Return energy (*B,), gradient (*B, p) and Hessian (*B, p, p), if it is wanted."""
+        a, noise = of_task(u[..., 0].exp(), 2), u[..., 1].exp().unsqueeze(-1)
+        has_length = u.shape[-1] == 3
+        squares = self.squares * of_task((-2 * u[..., 2]).exp(), 2) if has_length else self.squares
+        absent = self.weight == 0
+        w = torch.where(absent, 1.0, self.weight)
+        v = noise / w
+        K = [a * k for k in self.slopes(squares)]
+        first = [K[0], torch.diag_embed(v), *K[1:2]]  # S_i
+        Y = self.y.masked_fill(absent.unsqueeze(-1), 0.0)
+        fit, log_det, P, A = solve(K[0], Y, v, absent)
+        c, C = self.shares.unsqueeze(-2), self.shares.sum(-1)
+        W = of_task(C, 2) * P - (A * c) @ A.mT
+        widths = u.new_tensor(WIDTHS[: u.shape[-1]])
+        z = (u - self.modes) / widths
+        # of w equal rows, see `log_marginal_likelihood`; constants are left out
+        copies = C * (w - 1).sum(-1)
+        energy = (fit * self.shares).sum(-1) + C * log_det + copies * u[..., 1] + z.square().sum(-1)
+        slopes = [(W * S).sum((-2, -1)) for S in first]
+        slopes[1] = slopes[1] + copies
+        gradient = torch.stack(slopes, -1) / 2 + z / widths
+        if not hessian:
+            return energy / 2, gradient, gradient
+        B = [S @ A for S in first]
+        PB = [P @ b for b in B]
+        T = [P @ first[0], P * v.unsqueeze(-2), *(P @ S for S in first[2:])]  # P S_i
+        # S_ij: of the scale with itself and the length scale, of the noise, of the length scale
+        second = {(0, 0): K[0], (1, 1): first[1]}
+        if has_length:
+            second |= {(0, 2): K[1], (2, 2): K[2]}
+        H = torch.diag_embed(widths.pow(-2).expand(u.shape)).clone()
+        for i, j in combinations_with_replacement(range(u.shape[-1]), 2):
+            value = ((B[i] * PB[j]).sum(-2) * self.shares).sum(-1)
+            value = value - 0.5 * C * (T[i] * T[j].mT).sum((-2, -1))
+            if (i, j) in second:
+                value = value + 0.5 * (W * second[i, j]).sum((-2, -1))
+            H[..., i, j] += value
+            if i != j:
+                H[..., j, i] += value
+        return energy / 2, gradient, H
+
+
+TENSORS = ("squares", "y", "weight", "shares", "modes")
+
+
+def inverse(hessian: Tensor) -> Tensor:
+    """Invert Hessians; where they are not positive definite, with the size of their curvatures."""
+    curvature, basis = torch.linalg.eigh(hessian)
+    return (basis / curvature.abs().clamp(min=1e-6).unsqueeze(-2)) @ basis.mT
+
+
+def log_median_distance(Z: Tensor, weight: Tensor) -> Tensor:
+    """Compute log sqrt(median |z_i - z_j|^2 / 2) over pairs of different rows, (*B,).
+
+    Without such a pair it is log sqrt(d), about the distance of rows whose features have size 1.
+    """
+    n = weight.shape[-1]
+    upper = torch.triu(torch.ones(n, n, dtype=torch.bool, device=Z.device), 1)
+    squares = squared_distances(Z, Z, 1.0)
+    pairs = (weight.unsqueeze(-1) * weight.unsqueeze(-2)).masked_fill(~upper, 0.0)
+    pairs = torch.where(squares > 1e-12 * squares.amax((-2, -1), keepdim=True), pairs, 0.0)
+    squares, pairs = squares.flatten(-2), pairs.flatten(-2)
+    order = squares.argsort(-1)
+    sums = pairs.gather(-1, order).cumsum(-1)
+    total = sums[..., -1:]
+    middle = (sums < total / 2).sum(-1, keepdim=True).clamp(max=n * n - 1)
+    median = squares.gather(-1, order).gather(-1, middle)
+    has_pairs = total > 0
+    logs = torch.where(has_pairs, median, 2.0 * Z.shape[-1]).log() / 2 - math.log(2) / 2
+    return logs.squeeze(-1)
+
+
+# ---- estimators --------------------------------------------------------------------------------
+
+KERNELS = ("linear", "rbf", "matern", "spectral", "tanimoto")
+
+
+def kernel_param() -> Any:
+    """Declare the kernel."""
+    return param(
+        "matern",
+        Constraint(
+            lambda value: callable(value) or option(*KERNELS).allows(value),
+            f"{', '.join(map(repr, KERNELS))}, or a callable",
+            "{" + ", ".join(f'"{name}"' for name in KERNELS) + "} or callable",
+        ),
+        "structural",
+        """Kernel of the features: "matern" (nu = 2.5) and "rbf" of their distance, "linear" of
+        their products, "spectral" a mixture of periodic functions. "tanimoto" compares counts as
+        they are: it needs ``backbone="identity"``, and inputs that are not standardised. A callable
+        maps features (*B, n, d) and (*B, m, d) to a positive semi-definite (*B, n, m), and may use
+        only operations that keep leading axes.""",
+    )
+
+
+def ard() -> Any:
+    """Declare whether each feature has a length scale."""
+    return param(
+        False,
+        option(True, False),
+        "structural",
+        """Learn a length scale for each feature instead of one for all, for the kernels "linear",
+        "rbf" and "matern" (automatic relevance determination).""",
+    )
+
+
+def n_components() -> Any:
+    """Declare the size of the spectral mixture."""
+    return param(4, integer(1), "structural", 'Components of the kernel "spectral".')
+
+
+def adapt() -> Any:
+    """Declare what a task fits."""
+    return param(
+        "none",
+        option("none", "hyperparameters"),
+        "structural",
+        """What a task fits before it conditions on its support. With "none" (DKT), all tasks have
+        one kernel, and the outer loop maximises their marginal likelihood. With "hyperparameters"
+        (ADKF-IFT), each fits scale, noise and length scale to its support, and the outer loop
+        maximises the likelihood of the query, with implicit gradients.""",
+    )
+
+
+def kernel_lr() -> Any:
+    """Declare the learning rate of the prior."""
+    return param(
+        0.03,
+        real(0, open_left=True),
+        "training",
+        "Learning rate of kernel, mean and noise; `meta_lr` is that of the network.",
+    )
+
+
+def make_kernel(
+    kernel: str | Callable[[Tensor, Tensor], Tensor],
+    ard: bool,
+    n_components: int,
+    backbone: Any,
+    scaling: str | None,
+) -> Kernel:
+    """Make the kernel that the parameters describe."""
+    if not isinstance(kernel, str):
+        return CallableKernel(kernel)
+    if kernel in SLOPES:
+        return RadialKernel(kernel, bool(ard))
+    if kernel == "linear":
+        return LinearKernel(bool(ard))
+    if kernel == "spectral":
+        return SpectralKernel(int(n_components))
+    is_raw = isinstance(backbone, str) and backbone == "identity" and scaling in ("targets", None)
+    if not is_raw:
+        raise ValueError(
+            "kernel='tanimoto' compares counts as they are: set backbone='identity' and "
+            "scaling='targets'."
+        )
+    return TanimotoKernel()
+
+
+ALGORITHMS: dict[str, type[DeepKernel]] = {"none": DKT, "hyperparameters": ADKF}
+
+
+@describe
+@dataclass(eq=False, repr=False)
+class DeepKernelRegressor(MetaRegressor):
+    """Gaussian process regression with a kernel that is learned across tasks.
+
+    The outer loop learns features f, a kernel of them, a mean and the noise, so that the marginal
+    likelihood of the tasks is largest (DKT). The inner loop conditions the Gaussian process on the
+    support, in closed form. With ``adapt="hyperparameters"``, each task fits the parameters of the
+    kernel first (ADKF-IFT). `predict` has `return_std`, `predict_quantiles` and `sample_y` describe
+    the posterior of the targets, noise included.
+
+    See Also
+    --------
+    DeepKernelClassifier : The same processes for classification.
+    HierarchicalRegressor : Linear regression with a learned prior, without a network.
+
+    Notes
+    -----
+    Targets should be standardised, as they are by default. A support of n rows takes time of n^3;
+    more than 5,000 rows are an error. A task without rows is predicted by the prior.
+
+    References
+    ----------
+    Patacchiola, Turner, Crowley, O'Boyle and Storkey, "Bayesian Meta-Learning for the Few-Shot
+    Setting via Deep Kernels", NeurIPS 2020.
+
+    Chen, Tripp and Hernandez-Lobato, "Meta-learning Adaptive Deep Kernel Gaussian Processes for
+    Molecular Property Prediction", ICLR 2023.
+
+    Examples
+    --------
+    >>> from sklearn_meta import DeepKernelRegressor
+    >>> from sklearn_meta.datasets import make_sinusoid_tasks
+    >>> *tasks, new = make_sinusoid_tasks(n_tasks=20, n_support=5, random_state=0)
+    >>> reg = DeepKernelRegressor(hidden_layer_sizes=16, max_meta_iter=20, random_state=0)
+    >>> reg = reg.meta_fit(tasks).fit(new.X_support, new.y_support)
+    >>> y, std = reg.predict(new.X_query, return_std=True)
+    >>> y.shape, std.shape, reg.predict_quantiles(new.X_query, [0.05, 0.95]).shape
+    ((15,), (15,), (15, 2))
+    """
+
+    kernel: str | Callable[[Tensor, Tensor], Tensor] = kernel_param()
+    ard: bool = ard()
+    n_components: int = n_components()
+    mean: str = param(
+        "constant",
+        option("constant", "linear"),
+        "structural",
+        "The learned prior mean of the targets: a constant, or a linear function of the features.",
+    )
+    adapt: str = adapt()
+    kernel_lr: float = kernel_lr()
+    loss: str = param(
+        "gaussian",
+        option("gaussian"),
+        "structural",
+        "The loss by which validation tasks are judged: the negative log-likelihood of each row.",
+        kw_only=True,
+    )
+
+    def make_algorithm(self) -> DeepKernel:
+        """Make the algorithm that the parameters describe."""
+        kernel = make_kernel(self.kernel, self.ard, self.n_components, self.backbone, self.scaling)
+        return ALGORITHMS[self.adapt](self.make_loss(), kernel, RealTargets(self.mean))
+
+    @property
+    def learning_rates(self) -> dict[str, float]:
+        """Learning rates of some meta-parameters in place of `meta_lr`, by patterns of names."""
+        return {"prior.*": self.kernel_lr}
+
+
+@describe
+@dataclass(eq=False, repr=False)
+class DeepKernelClassifier(MetaClassifier):
+    """Classifier by Gaussian processes with a kernel that is learned across tasks.
+
+    A Gaussian process for each class regresses +1 for its rows and -1 for the others, with a kernel
+    that is learned as by :class:`DeepKernelRegressor`. Probabilities follow from the posterior
+    means and variances. Where tasks share their labels, the prior means are those of
+    the learned shares of the labels.
+
+    See Also
+    --------
+    DeepKernelRegressor : The same processes for regression.
+    ProtoNetClassifier : Compares rows with class means, and costs less.
+
+    References
+    ----------
+    Patacchiola, Turner, Crowley, O'Boyle and Storkey, "Bayesian Meta-Learning for the Few-Shot
+    Setting via Deep Kernels", NeurIPS 2020.
+
+    Chen, Tripp and Hernandez-Lobato, "Meta-learning Adaptive Deep Kernel Gaussian Processes for
+    Molecular Property Prediction", ICLR 2023.
+
+    Examples
+    --------
+    >>> from sklearn_meta import DeepKernelClassifier
+    >>> from sklearn_meta.datasets import make_blob_tasks
+    >>> tasks = make_blob_tasks(n_tasks=20, n_shot=2, random_state=0)
+    >>> clf = DeepKernelClassifier(hidden_layer_sizes=16, max_meta_iter=20, random_state=0)
+    >>> clf = clf.meta_fit(tasks[:19])
+    >>> clf.fit(tasks[19].X_support, tasks[19].y_support).predict(tasks[19].X_query).shape
+    (54,)
+    """
+
+    kernel: str | Callable[[Tensor, Tensor], Tensor] = kernel_param()
+    ard: bool = ard()
+    n_components: int = n_components()
+    adapt: str = adapt()
+    kernel_lr: float = kernel_lr()
+
+    def make_algorithm(self) -> DeepKernel:
+        """Make the algorithm that the parameters describe."""
+        kernel = make_kernel(self.kernel, self.ard, self.n_components, self.backbone, self.scaling)
+        return ALGORITHMS[self.adapt](self.make_loss(), kernel, LocalLabels())
+
+    @property
+    def learning_rates(self) -> dict[str, float]:
+        """Learning rates of some meta-parameters in place of `meta_lr`, by patterns of names."""
+        return {"prior.*": self.kernel_lr}

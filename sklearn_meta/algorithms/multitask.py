@@ -1,0 +1,642 @@
+"""Multitask pre-training: an encoder with a head for each task, then a head in closed form.
+
+    min_(theta, W_0, W_T)  E_T L( (W_0 + W_T) f_theta(X_T), y_T )            (meta-training)
+    V = argmin_V sum_i w_i l(a(z_i) + V' z_i, y_i) + lambda |V|^2            (a new task)
+    prediction of x: a(z) + s V' z,    z = f_theta(x)
+
+The heads W_T of the tasks of meta-training are forgotten. What tasks have in common, W_0 and the
+shares of the labels, is the prior a(z) of a new task, where labels mean the same in all tasks or
+targets are real. The loss l is the squared error (ridge regression) or the cross-entropy (logistic
+regression); the other heads are a Gaussian process and class prototypes. The penalty lambda, the
+scale s and the few other numbers of a head are tuned on episodes of tasks that the encoder was not
+trained on, if there are enough of them: an encoder knows the labels of its own tasks, on which any
+head would look better than it is.
+
+Caruana, "Multitask Learning", Machine Learning, 1997. Tian, Wang, Krishnan, Tenenbaum and Isola,
+"Rethinking Few-shot Image Classification: a Good Embedding Is All You Need?", ECCV 2020.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from sklearn_meta.base import MetaClassifier, MetaRegressor
+from sklearn_meta.functional import (
+    Params,
+    class_means,
+    class_sums,
+    classes_present,
+    gp_condition,
+    gp_predict,
+    linear,
+    linear_kernel,
+    logistic_regression,
+    posterior_prototypes,
+    posterior_shares,
+    rbf_kernel,
+    ridge,
+)
+from sklearn_meta.inner import Backbone, Examples, Head, Network, WithHead, join, pad
+from sklearn_meta.inner.heads import BIAS, LOG_SHARES, MEAN, PRESENT, WEIGHT
+from sklearn_meta.outer.episodes import EpisodeSize, EpisodeSource
+from sklearn_meta.parameters import Constraint, describe, integer, option, param, real
+
+__all__ = [
+    "GaussianProcessHead",
+    "LogisticHead",
+    "Multitask",
+    "MultitaskClassifier",
+    "MultitaskRegressor",
+    "NearestMeanHead",
+    "RidgeHead",
+]
+
+TASK_WEIGHT, TASK_BIAS = "tasks.weight", "tasks.bias"  # W_T, (*B, k, d) and (*B, k)
+COMMON_WEIGHT, COMMON_BIAS = "prior.weight", "prior.bias"  # W_0, (k, d) and, of real targets, (k)
+CENTRE = "features.centre"  # mean feature of all tasks, (d,)
+EXACT = torch.zeros((), dtype=torch.float64, device="cpu")  # where heads are tuned
+N_STEPS = 20  # of L-BFGS, to tune a head
+WIDTH = 10.0  # standard deviation around the start of a tuned number, as if one task said so
+
+
+# ---- heads -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ClosedFormHead(Head):
+    """A head that the support determines without gradient steps.
+
+    Parameters
+    ----------
+    labels : {"shared", "task", "real"}
+        Whether labels mean the same in all tasks or are local to them; or real targets.
+    normalize : {"l2", "center"} or None
+        How features are normalised.
+    """
+
+    labels: str
+    normalize: str | None
+
+    starts: ClassVar[Mapping[str, float]]  # of the numbers that are tuned
+
+    def init(self, n_outputs: int, d: int, generator: torch.Generator) -> Params:
+        """Return where the parameters of the head start, numbers that are tuned."""
+        starts = dict(self.starts)
+        if self.labels == "shared":
+            starts["log_count"] = math.log(max(n_outputs, 1))
+        if self.labels != "task":
+            starts["common"] = 1.0
+        return {
+            f"head.{k}": torch.tensor(start, dtype=torch.float32) for k, start in starts.items()
+        }
+
+    def _tuned(self, name: str, params: Params) -> Tensor:
+        """Return a parameter of the head; that of a logarithm, exponentiated."""
+        value = params[f"head.{name}"]
+        return value.exp() if name.startswith("log_") else value
+
+    def _features(self, Z: Tensor, params: Params) -> Tensor:
+        """Normalise features (*B, n, d); without a name, so that their squares have mean 1 / d."""
+        if self.normalize is None:
+            return Z * Z.shape[-1] ** -0.5
+        if self.normalize == "center":
+            Z = Z - params[CENTRE]
+        return torch.nn.functional.normalize(Z, dim=-1)
+
+    def _constant(self, theta: Params, support: Examples) -> Params:
+        """Return the constant part of the prior, (*B, k): posterior log-shares, or a bias."""
+        *B, _, k = support.y.shape
+        if self.labels == "shared":
+            counts = (support.y.mT @ support.weight.unsqueeze(-1)).squeeze(-1)
+            prior_counts = self._tuned("log_count", theta) * theta[LOG_SHARES].softmax(-1)
+            return {BIAS: posterior_shares(counts, prior_counts).log()}
+        if self.labels == "real":
+            return {BIAS: theta[COMMON_BIAS].expand(*B, k)}
+        return {BIAS: support.y.new_zeros(*B, k)}
+
+    def _prior(self, Z: Tensor, params: Params) -> Tensor:
+        """Compute a(z) for features (*B, n, d)."""
+        bias = params[BIAS]
+        if PRESENT in params:
+            bias = bias.masked_fill(~params[PRESENT], -torch.inf)
+        if self.labels == "task":
+            return bias.unsqueeze(-2).expand(*Z.shape[:-1], -1)
+        common = self._tuned("common", params) * params[COMMON_WEIGHT]
+        return Z @ common.mT + bias.unsqueeze(-2)
+
+    def _residuals(self, prior: Tensor, y: Tensor) -> Tensor:
+        """Return what the prior a(z) leaves of targets, or of one-hot labels."""
+        return y - (prior if self.labels == "real" else prior.softmax(-1))
+
+    def _scale(self, params: Params) -> Tensor | float:
+        """Return the scale s of logits; targets have none."""
+        return 1.0 if self.labels == "real" else self._tuned("log_scale", params)
+
+    def present(self, support: Examples) -> Params:
+        """Return which classes each task has, where labels are local."""
+        return super().present(support) if self.labels == "task" else {}
+
+    def with_shared_labels(self) -> Head:
+        """Return the head of labels that tasks share."""
+        return replace(self, labels="shared")
+
+    def with_new_labels(self) -> Head:
+        """Return the head of local labels, with the parameters that were tuned for shared ones."""
+        return replace(self, labels="task")
+
+    @abstractmethod
+    def start(self, f: Network, theta: Params, support: Examples) -> Params:
+        """Compute the head of each task."""
+
+
+@dataclass(frozen=True)
+class LinearModelHead(ClosedFormHead):
+    """A linear model of normalised features and a column of ones, beside the prior."""
+
+    @abstractmethod
+    def _weights(self, rows: Tensor, prior: Tensor, support: Examples, penalty: Tensor) -> Tensor:
+        """Compute V (*B, d + 1, k) of features (*B, n, d + 1) and their prior (*B, n, k)."""
+
+    def start(self, f: Network, theta: Params, support: Examples) -> Params:
+        """Compute V, whose row for the column of ones is penalised like the others."""
+        Z = f(theta, support.X)
+        params = self._constant(theta, support) | self.present(support)
+        prior, penalty = self._prior(Z, theta | params), self._tuned("log_penalty", theta)
+        return params | {WEIGHT: self._weights(self._rows(Z, theta), prior, support, penalty).mT}
+
+    def _rows(self, Z: Tensor, params: Params) -> Tensor:
+        """Return normalised features and a column of ones."""
+        return torch.nn.functional.pad(self._features(Z, params), (0, 1), value=1.0)
+
+    def outputs(self, Z: Tensor, phi: Params) -> Tensor:
+        """Compute a(z) + s V' z."""
+        return self._prior(Z, phi) + self._scale(phi) * (self._rows(Z, phi) @ phi[WEIGHT].mT)
+
+
+@dataclass(frozen=True)
+class RidgeHead(LinearModelHead):
+    """Ridge regression of what the prior leaves of targets or one-hot labels.
+
+    Parameters
+    ----------
+    labels : {"shared", "task", "real"}
+        Whether labels mean the same in all tasks or are local to them; or real targets.
+    normalize : {"l2", "center"} or None
+        How features are normalised.
+    """
+
+    starts = MappingProxyType({"log_penalty": 0.0, "log_scale": 1.4})
+
+    def _weights(self, rows: Tensor, prior: Tensor, support: Examples, penalty: Tensor) -> Tensor:
+        """Compute V = argmin_V sum_i w_i |r_i - V' z_i|^2 + lambda |V|^2."""
+        return ridge(rows, self._residuals(prior, support.y), support.weight, penalty)
+
+
+@dataclass(frozen=True)
+class LogisticHead(LinearModelHead):
+    """Logistic regression, with the logits of the prior as an offset.
+
+    Parameters
+    ----------
+    labels : {"shared", "task", "real"}
+        Whether labels mean the same in all tasks or are local to them; or real targets.
+    normalize : {"l2", "center"} or None
+        How features are normalised.
+    """
+
+    starts = MappingProxyType({"log_penalty": 0.0, "log_scale": 0.0})
+
+    def _weights(self, rows: Tensor, prior: Tensor, support: Examples, penalty: Tensor) -> Tensor:
+        """Compute V = argmin_V sum_i w_i CE(a_i + V' z_i, y_i) + lambda / 2 |V|^2."""
+        return logistic_regression(rows, support.y, support.weight, penalty, prior)
+
+
+@dataclass(frozen=True)
+class NearestMeanHead(ClosedFormHead):
+    """The nearest class mean of normalised features, as a linear layer.
+
+    Logits are -t |z - c_k|^2 + log p_k up to a constant, with a tuned precision t. Where labels are
+    shared, class means c_k and shares p_k are posterior means around those of all tasks.
+
+    Parameters
+    ----------
+    labels : {"shared", "task", "real"}
+        Whether labels mean the same in all tasks or are local to them; or real targets.
+    normalize : {"l2", "center"} or None
+        How features are normalised.
+    """
+
+    starts = MappingProxyType({"log_precision": 1.4, "log_strength": 0.0})
+
+    def start(self, f: Network, theta: Params, support: Examples) -> Params:
+        """Compute 2 t c_k and log p_k - t |c_k|^2."""
+        Z = self._features(f(theta, support.X), theta)
+        sums, counts = class_sums(Z, support.y, support.weight)
+        params = self._constant(theta, support) | self.present(support)
+        c = class_means(sums, counts)
+        if self.labels == "shared":
+            c = posterior_prototypes(sums, counts, theta[MEAN], self._tuned("log_strength", theta))
+        t = self._tuned("log_precision", theta)
+        return params | {WEIGHT: 2 * t * c, BIAS: params[BIAS] - t * c.square().sum(-1)}
+
+    def outputs(self, Z: Tensor, phi: Params) -> Tensor:
+        """Compute logits."""
+        return super().outputs(self._features(Z, phi), phi)
+
+
+@dataclass(frozen=True)
+class GaussianProcessHead(ClosedFormHead):
+    """A Gaussian process of what the prior leaves of targets or one-hot labels.
+
+    Parameters
+    ----------
+    labels : {"shared", "task", "real"}
+        Whether labels mean the same in all tasks or are local to them; or real targets.
+    normalize : {"l2", "center"} or None
+        How features are normalised.
+    kernel : {"rbf", "linear"}
+        The covariance, to which a constant is added. The linear one is a Bayesian ridge regression.
+    predicts_variance : bool
+        Whether outputs are means and log-variances of targets.
+    """
+
+    kernel: str
+    predicts_variance: bool
+
+    starts = MappingProxyType(
+        {"log_penalty": 0.0, "log_scale": 1.4, "log_length": 0.0, "log_variance": 0.0}
+    )
+
+    def _covariance(self, X: Tensor, Z: Tensor, params: Params) -> Tensor:
+        """Compute the covariances of normalised features."""
+        if self.kernel == "linear":
+            return 1 + linear_kernel(X, Z)
+        return 1 + rbf_kernel(X, Z, self._tuned("log_length", params))
+
+    def start(self, f: Network, theta: Params, support: Examples) -> Params:
+        """Condition the process on the support."""
+        Z = f(theta, support.X)
+        params = self._constant(theta, support) | self.present(support)
+        residuals = self._residuals(self._prior(Z, theta | params), support.y)
+        rows, noise = self._features(Z, theta), self._tuned("log_penalty", theta)
+        K = self._covariance(rows, rows, theta)
+        factor, alpha = gp_condition(K, residuals, noise, support.weight)
+        process = {"rows": rows, "factor": factor, "alpha": alpha, "weight": support.weight}
+        return params | {f"gp.{k}": value for k, value in process.items()}
+
+    def outputs(self, Z: Tensor, phi: Params) -> Tensor:
+        """Compute a(z) + s E[f(z)], and log-variances if asked for."""
+        rows = self._features(Z, phi)
+        process = phi["gp.factor"], phi["gp.alpha"]
+        K_query = self._covariance(rows, phi["gp.rows"], phi)
+        K_diag = 1 + (
+            rows.square().sum(-1) if self.kernel == "linear" else torch.ones_like(rows[..., 0])
+        )
+        mean, variance = gp_predict(*process, K_query, K_diag, phi["gp.weight"])
+        mean = self._prior(Z, phi) + self._scale(phi) * mean
+        if not self.predicts_variance:
+            return mean
+        total = (variance + self._tuned("log_penalty", phi)) * self._tuned("log_variance", phi)
+        return torch.cat([mean, total.log().unsqueeze(-1).expand_as(mean)], -1)
+
+
+# ---- the algorithm -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Multitask(WithHead):
+    """An encoder that is trained with a head for each task, and a head in closed form for new ones.
+
+    Parameters
+    ----------
+    criterion : callable
+        The task loss.
+    head : ClosedFormHead
+        The head of a new task.
+    label_smoothing : float, default=0.0
+        Share of each label of meta-training that is spread over all classes of its task.
+    """
+
+    head: ClosedFormHead
+    label_smoothing: float = 0.0
+
+    def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
+        """Draw the encoder; the common part of the heads starts at zero."""
+        theta, d = super().init(f, n_outputs, generator), f.n_features_out
+        labels = self.head.labels
+        if self.head.normalize == "center":
+            theta[CENTRE] = torch.zeros(d)
+        if labels != "task":
+            theta[COMMON_WEIGHT] = torch.zeros(n_outputs, d)
+        if labels == "shared":
+            theta |= {LOG_SHARES: torch.zeros(n_outputs), MEAN: torch.zeros(n_outputs, d)}
+        if labels == "real":
+            theta[COMMON_BIAS] = torch.zeros(n_outputs)
+        return theta
+
+    def init_tasks(
+        self, f: Network, n_outputs: int, n_tasks: int, generator: torch.Generator
+    ) -> Params:
+        """Draw W_T like ``nn.Linear``; the bias is zero."""
+        d = f.n_features_out
+        weight = torch.empty(n_tasks, n_outputs, d).uniform_(-1, 1, generator=generator)
+        return {TASK_WEIGHT: d**-0.5 * weight, TASK_BIAS: torch.zeros(n_tasks, n_outputs)}
+
+    def objective(self, f: Network, theta: Params, support: Examples, query: Examples) -> Tensor:
+        """Compute L((W_0 + W_T) f(X), y) on support and query together.
+
+        Tasks that are sampled anew have no head of their own: theirs is the one in closed form.
+        """
+        if TASK_WEIGHT not in theta:
+            return self.loss(f, theta, support, query)
+        X, y, weight = join(support, query)
+        Z, k = f(theta, X), y.shape[-1]
+        outputs = linear(Z, theta[TASK_WEIGHT][..., :k, :], theta[TASK_BIAS][..., :k])
+        if COMMON_WEIGHT in theta:
+            bias = theta[COMMON_BIAS if self.head.labels == "real" else LOG_SHARES]
+            outputs = outputs + linear(Z, theta[COMMON_WEIGHT], bias)
+        if self.head.labels != "real":
+            present = torch.ones_like(y[..., 0, :], dtype=torch.bool)
+            if self.head.labels == "task" and theta[TASK_WEIGHT].ndim > 2:
+                present = classes_present(y, weight)
+            outputs = outputs.masked_fill(~present.unsqueeze(-2), -torch.inf)
+            uniform = (present / present.sum(-1, keepdim=True)).unsqueeze(-2)
+            y = torch.lerp(y, uniform.to(y).expand_as(y), self.label_smoothing)
+        return self.criterion(outputs, y, weight)
+
+    def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
+        """Compute the head of each task in closed form."""
+        return self.head.start(f, theta, support)
+
+    def tune(
+        self, f: Network, theta: Params, episodes: Iterable[tuple[Examples, Examples]]
+    ) -> Params:
+        """Compute the mean features, and minimise the loss of queries over the numbers of heads."""
+        with torch.no_grad():
+            stacks = [
+                [Examples(f(theta, X), y, weight) for X, y, weight in episode]
+                for episode in episodes
+            ]
+        support, query = map(one_stack, zip(*stacks, strict=True))
+        means = self._means(theta, support, query)
+        constant = {k: p.to(EXACT) for k, p in (theta | means).items()}
+        identity = Backbone(torch.nn.Identity(), (f.n_features_out,))
+
+        def loss(params: Params) -> Tensor:
+            return self.loss(identity, constant | params, support, query).mean()
+
+        starts = self.head.init(len(constant.get(LOG_SHARES, ())), 0, torch.Generator())
+        return means | minimum(loss, starts, constant, len(query.X))
+
+    def _means(self, theta: Params, support: Examples, query: Examples) -> Params:
+        """Return the mean features of all rows, and those of each class, where heads use them."""
+        X, y, weight = join(support, query)
+        means: Params = {}
+        if CENTRE in theta:
+            mass = weight.unsqueeze(-1)
+            means[CENTRE] = (mass * X).sum((0, 1)) / mass.sum()
+        if MEAN in theta:
+            sums, counts = class_sums(self.head._features(X, theta | means), y, weight)
+            means[MEAN] = class_means(sums.sum(0), counts.sum(0))
+        return means
+
+
+def one_stack(stacks: Sequence[Examples]) -> Examples:
+    """Join stacks of tasks of different sizes, in float64 on the CPU."""
+    n_rows, n_columns = (max(part.y.shape[axis] for part in stacks) for axis in (-2, -1))
+    padded = [pad(part, n_rows, n_columns) for part in stacks]
+    return Examples(*(torch.cat(part).to(EXACT) for part in zip(*padded, strict=True)))
+
+
+def minimum(
+    loss: Callable[[Params], Tensor], starts: Params, current: Params, n_tasks: int
+) -> Params:
+    """Minimise a mean over tasks by L-BFGS; a weak prior around the starts keeps it finite."""
+    params = {k: current[k].clone().requires_grad_() for k in starts}
+    optimizer = torch.optim.LBFGS(
+        list(params.values()), max_iter=N_STEPS, line_search_fn="strong_wolfe"
+    )
+
+    def value() -> Tensor:
+        far = torch.stack([(p - starts[k]).square() for k, p in params.items()]).sum()
+        total = loss(params) + far / (2 * WIDTH**2 * n_tasks)
+        grads = torch.autograd.grad(total, list(params.values()))
+        for p, g in zip(params.values(), grads, strict=True):
+            p.grad = g
+        return total.detach()
+
+    before = value()
+    optimizer.step(value)
+    if not value() <= before:  # or not finite
+        return {k: current[k] for k in starts}
+    return {k: p.detach() for k, p in params.items()}
+
+
+# ---- estimators --------------------------------------------------------------------------------
+
+
+def n_rows() -> Any:
+    """Declare how many rows of a task an iteration takes."""
+    return param(
+        16,
+        integer(2),
+        "training",
+        """Number of rows of a task in an iteration of `meta_fit` (of each class, where labels are
+        local to a task), or all but fewer if a task does not have them. Episodes of support and
+        query, of sizes that other parameters set, tune the head.""",
+    )
+
+
+def normalize() -> Any:
+    """Declare how features are normalised."""
+    return param(
+        None,
+        option("l2", "center", None),
+        "structural",
+        """Scale the features of a row to length 1 for the head of a new task: "l2" as they are,
+        and "center" after the mean feature of all tasks was subtracted, as SimpleShot does (L2N
+        and CL2N).""",
+    )
+
+
+def validation_fraction() -> Any:
+    """Declare how many tasks are held out."""
+    return param(
+        0.1,
+        real(0, 0.5, open_left=True, none=True),
+        "training",
+        """Share of the tasks that `meta_fit` holds out. It tunes the head on them, keeps the epoch
+        with the lowest loss on them, and, where labels are shared, chooses a temperature of the
+        class probabilities. No task is held out if `validation_tasks` are passed, meta-training is
+        a single epoch, the share is less than two tasks, or tasks are read or drawn one by one:
+        the head is then tuned on `validation_tasks`, or on the tasks of meta-training. None never
+        holds out any.""",
+    )
+
+
+def steps_of(size: EpisodeSize, source: EpisodeSource, n_rows: int) -> EpisodeSize:
+    """Return the size of episodes of so many rows, with the classes of a task in its order."""
+    if source.n_tasks < 2:  # a pool has its own sizes, and so have tasks that are sampled anew
+        return size
+    half = n_rows // 2  # of support and query alike, as statistics of a support may scale rows
+    return EpisodeSize((half, half), n_rows - half, orders_classes=True)
+
+
+@describe
+@dataclass(eq=False, repr=False)
+class MultitaskClassifier(MetaClassifier):
+    """Classifier by a head in closed form on an encoder that was trained with a head for each task.
+
+    `meta_fit` trains the encoder f and a linear layer for each task together, by the mean
+    cross-entropy of random rows of each task; no episode is needed for that. The layers of the
+    tasks are then forgotten. `fit` leaves the encoder as it is and computes a new head on the
+    support without gradient steps: it is exact, deterministic and takes milliseconds. The penalty
+    of this head and the scale of its logits were tuned on episodes of the tasks that `meta_fit`
+    holds out (`validation_fraction`), or of `validation_tasks`, at the end of each epoch; without
+    any, on episodes of the tasks of meta-training, whose labels the encoder has seen, so that
+    probabilities are then too extreme.
+
+    Where labels are shared, the layers of all tasks have a common part, which is the prior of a new
+    task, together with the shares of the labels. Of a :class:`~sklearn_meta.FewShotTasks`, all
+    classes have one layer together, as in "Baseline" and "RFS". Tasks that another distribution
+    samples never come again, and so train the encoder by the head in closed form, in episodes.
+
+    See Also
+    --------
+    MultitaskRegressor : The same for regression.
+    ProtoNetClassifier : Trains the encoder in episodes, for prototypes.
+    FineTuneClassifier : One layer for the labels of all tasks, and gradient steps in `fit`.
+
+    Notes
+    -----
+    The "linear probe" of the literature on molecules is ``head="logistic"``.
+
+    References
+    ----------
+    Caruana, "Multitask Learning", Machine Learning, 1997. Tian, Wang, Krishnan, Tenenbaum and
+    Isola, "Rethinking Few-shot Image Classification: a Good Embedding Is All You Need?", ECCV 2020
+    (RFS). Wang, Chao, Weinberger and van der Maaten, "SimpleShot: Revisiting Nearest-Neighbor
+    Classification for Few-Shot Learning", 2019.
+
+    Examples
+    --------
+    >>> from sklearn_meta import MultitaskClassifier
+    >>> from sklearn_meta.datasets import make_blob_tasks
+    >>> tasks = make_blob_tasks(n_tasks=20, n_shot=2, random_state=0)
+    >>> clf = MultitaskClassifier(hidden_layer_sizes=16, max_meta_iter=20, random_state=0)
+    >>> clf = clf.meta_fit(tasks[:19])
+    >>> clf.fit(tasks[19].X_support, tasks[19].y_support).predict(tasks[19].X_query).shape
+    (54,)
+    """
+
+    head: str = param(
+        "ridge",
+        option("ridge", "logistic", "prototype", "gp"),
+        "structural",
+        """The head of a new task: a ridge regression of one-hot labels, a logistic regression
+        (slow for more than a few hundred rows times classes), class prototypes, or a Gaussian
+        process regression of one-hot labels with a squared exponential kernel.""",
+    )
+    normalize: str | None = normalize()
+    n_rows: int = n_rows()
+    label_smoothing: float = param(
+        0.0,
+        Constraint(
+            lambda p: real(0, 1).allows(p) and p < 1, "a float in the range [0, 1)", "float"
+        ),
+        "training",
+        "Share of each label that `meta_fit` spreads over all classes of a task.",
+    )
+    validation_fraction: float | None = validation_fraction()
+
+    joins_pool: ClassVar[bool] = True
+    always_holds_out: ClassVar[bool] = True
+
+    def training_episodes(self, source: EpisodeSource) -> EpisodeSize:
+        """Return the size of the episodes of meta-training, without regard to support and query."""
+        return steps_of(source.size, source, self.n_rows)
+
+    def make_algorithm(self) -> Multitask:
+        """Make the algorithm that the parameters describe."""
+        heads = {
+            "ridge": RidgeHead("task", self.normalize),
+            "logistic": LogisticHead("task", self.normalize),
+            "prototype": NearestMeanHead("task", self.normalize),
+            "gp": GaussianProcessHead("task", self.normalize, "rbf", False),
+        }
+        return Multitask(self.make_loss(), heads[self.head], float(self.label_smoothing))
+
+
+@describe
+@dataclass(eq=False, repr=False)
+class MultitaskRegressor(MetaRegressor):
+    """Regressor by a head in closed form on an encoder that was trained with a head for each task.
+
+    `meta_fit` trains the encoder f and a linear layer for each task together, by the mean squared
+    error of random rows of each task. These layers have a common part, which is the prior of a new
+    task; their own parts are then forgotten. `fit` leaves the encoder as it is and computes what
+    the task adds to the prior in closed form. The penalty was tuned on episodes of the tasks that
+    `meta_fit` holds out, or of `validation_tasks`, at the end of each epoch; without any, on
+    episodes of the tasks of meta-training. Without rows, the prediction is that of the prior.
+
+    With ``loss="gaussian"``, the ridge regression is a Bayesian one, and both heads predict a
+    variance.
+
+    See Also
+    --------
+    MultitaskClassifier : The same for classification.
+    FineTuneRegressor : One layer for all tasks, and gradient steps in `fit`.
+
+    References
+    ----------
+    Caruana, "Multitask Learning", Machine Learning, 1997.
+
+    Examples
+    --------
+    >>> from sklearn_meta import MultitaskRegressor
+    >>> from sklearn_meta.datasets import make_sinusoid_tasks
+    >>> tasks = make_sinusoid_tasks(n_tasks=20, n_support=5, random_state=0)
+    >>> reg = MultitaskRegressor(hidden_layer_sizes=16, max_meta_iter=20, random_state=0)
+    >>> reg = reg.meta_fit(tasks[:19])
+    >>> reg.fit(tasks[19].X_support, tasks[19].y_support).predict(tasks[19].X_query).shape
+    (15,)
+    """
+
+    head: str = param(
+        "ridge",
+        option("ridge", "gp"),
+        "structural",
+        """The head of a new task: a ridge regression, or a Gaussian process with a squared
+        exponential kernel.""",
+    )
+    normalize: str | None = normalize()
+    n_rows: int = n_rows()
+    validation_fraction: float | None = validation_fraction()
+
+    always_holds_out: ClassVar[bool] = True
+
+    @property
+    def held_out_share(self) -> float:
+        """Share of the tasks to hold out for validation."""
+        return self.validation_fraction or 0.0
+
+    def training_episodes(self, source: EpisodeSource) -> EpisodeSize:
+        """Return the size of the episodes of meta-training, without regard to support and query."""
+        return steps_of(source.size, source, self.n_rows)
+
+    def make_algorithm(self) -> Multitask:
+        """Make the algorithm that the parameters describe."""
+        gaussian = self.predicts_std
+        kernel = "rbf" if self.head == "gp" else "linear"
+        head: ClosedFormHead = GaussianProcessHead("real", self.normalize, kernel, gaussian)
+        if self.head == "ridge" and not gaussian:  # the same means, with less effort
+            head = RidgeHead("real", self.normalize)
+        return Multitask(self.make_loss(), head)

@@ -1,0 +1,179 @@
+"""R2-D2: the output layer is a ridge regression in closed form, and training differentiates it.
+
+    W = Z'(Z Z' + lambda I)^-1 Y,    Z = f_theta(X_support) with a column of ones    (eq. 4)
+    p(y = k | x) = softmax_k( alpha f_theta(x)' w_k )                                (eq. 6)
+
+The outer loop learns f, lambda and alpha. Where tasks share their labels, and in regressions, it
+learns a layer W_0 as well, and ridge regression of what W_0 does not explain moves from it:
+
+    W = W_0 + argmin_V |R - Z V|^2 + lambda |V|^2,
+    R = alpha (Y - softmax(Z W_0)) for labels,  Y - Z W_0 for targets
+
+Without rows W = W_0, the prior. Of labels that are local to their task W_0 is zero, so that R is
+alpha Y up to a constant, which softmax does not see: these are the equations of the paper.
+
+Bertinetto, Henriques, Torr and Vedaldi, "Meta-learning with Differentiable Closed-form Solvers",
+ICLR 2019.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sklearn_meta.base import MetaClassifier, MetaRegressor
+from sklearn_meta.functional import Params, ridge
+from sklearn_meta.inner import Examples, Network, WithHead, ZeroHead
+from sklearn_meta.inner.heads import BIAS, WEIGHT
+from sklearn_meta.parameters import describe
+
+__all__ = ["R2D2", "R2D2Classifier", "R2D2Regression", "R2D2Regressor"]
+
+LOG_PENALTY, LOG_SCALE = "head.log_penalty", "head.log_scale"
+PENALTY, TARGET_PENALTY = 0.1, 0.01  # at first, for each feature: labels are noisier than targets
+SCALE = 20.0  # at first, since the predictions of ridge regression are small
+SHARED_SCALE = 4.0  # the same from a prior: the slope of a logit where p = 1/2
+
+
+@dataclass(frozen=True)
+class R2D2(WithHead):
+    """Bertinetto et al., "Differentiable Closed-form Solvers", ICLR 2019, eqs. 4 and 6.
+
+    Parameters
+    ----------
+    criterion : callable
+        The task loss.
+    head : Head
+        The output layer W_0, from which ridge regression moves.
+    """
+
+    def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
+        """Draw the weights of the network and W_0, and start lambda and alpha."""
+        scale = SCALE if isinstance(self.head, ZeroHead) else SHARED_SCALE
+        return super().init(f, n_outputs, generator) | {
+            LOG_PENALTY: torch.tensor(PENALTY * (f.n_features_out + 1)).log(),
+            LOG_SCALE: torch.tensor(scale).log(),
+        }
+
+    def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
+        """Compute W = W_0 + Z'(Z Z' + lambda I)^-1 R (eq. 4)."""
+        Z, W_0 = f(theta, support.X), self.head.start(f, theta, support)
+        W_0 = W_0 | self.head.present(support)
+        R = self.residual(theta, self.head.outputs(Z, W_0), support.y)
+        with_ones = torch.nn.functional.pad(Z, (0, 1), value=1.0)
+        V = ridge(with_ones, R, support.weight, theta[LOG_PENALTY].exp()).mT
+        return W_0 | {WEIGHT: W_0[WEIGHT] + V[..., :-1], BIAS: W_0[BIAS] + V[..., -1]}
+
+    def residual(self, theta: Params, outputs: Tensor, y: Tensor) -> Tensor:
+        """Compute alpha (Y - softmax(Z W_0)), in units of the logits."""
+        return theta[LOG_SCALE].exp() * (y - outputs.softmax(-1))
+
+
+@dataclass(frozen=True)
+class R2D2Regression(R2D2):
+    """R2-D2 for targets, which ridge regression predicts in their own units.
+
+    Parameters
+    ----------
+    criterion : callable
+        The task loss.
+    head : Head
+        The output layer W_0, from which ridge regression moves.
+    """
+
+    def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
+        """Draw the weights of the network and W_0, and start lambda."""
+        penalty = torch.tensor(TARGET_PENALTY * (f.n_features_out + 1)).log()
+        return WithHead.init(self, f, n_outputs, generator) | {LOG_PENALTY: penalty}
+
+    def residual(self, theta: Params, outputs: Tensor, y: Tensor) -> Tensor:
+        """Compute Y - Z W_0; log-variances, if there are any, do not adapt."""
+        k = y.shape[-1]
+        return torch.nn.functional.pad(y - outputs[..., :k], (0, outputs.shape[-1] - k))
+
+
+@describe
+@dataclass(eq=False, repr=False)
+class R2D2Classifier(MetaClassifier):
+    """Classifier by ridge regression of one-hot labels on learned features.
+
+    The outer loop learns the features f, the penalty lambda and the scale alpha of the logits,
+    through the closed form of the inner loop: alpha z'W, with
+    W = Z'(Z Z' + lambda I)^-1 Y, for the embedded support Z and its one-hot labels Y. There is no
+    inner step to choose, and adapting costs one linear system, of the number of rows or of
+    features, whichever is smaller. Where tasks share their labels, it also learns an output layer
+    that is used without rows, and from which ridge regression moves.
+
+    See Also
+    --------
+    R2D2Regressor : The same algorithm for regression.
+    ProtoNetClassifier : Class means in place of ridge regression.
+    ANILClassifier : Gradient steps in place of the closed form.
+
+    References
+    ----------
+    Bertinetto, Henriques, Torr and Vedaldi, "Meta-learning with Differentiable Closed-form
+    Solvers", ICLR 2019, eqs. 4 and 6.
+
+    Examples
+    --------
+    >>> from sklearn_meta import R2D2Classifier
+    >>> from sklearn_meta.datasets import make_blob_tasks
+    >>> tasks = make_blob_tasks(n_tasks=20, n_shot=2, random_state=0)
+    >>> clf = R2D2Classifier(hidden_layer_sizes=16, max_meta_iter=20, random_state=0)
+    >>> clf = clf.meta_fit(tasks[:19])
+    >>> clf.fit(tasks[19].X_support, tasks[19].y_support).predict(tasks[19].X_query).shape
+    (54,)
+    """
+
+    def make_algorithm(self) -> R2D2:
+        """Make the algorithm that the parameters describe."""
+        return R2D2(self.make_loss(), ZeroHead())
+
+    @property
+    def learning_rates(self) -> dict[str, float]:
+        """Learning rates of some meta-parameters in place of `meta_lr`, by patterns of names."""
+        return {"head.log_*": 10 * self.meta_lr}  # they may be far from where they start
+
+
+@describe
+@dataclass(eq=False, repr=False)
+class R2D2Regressor(MetaRegressor):
+    """Regressor by ridge regression on learned features, toward a learned output layer.
+
+    The algorithm is that of :class:`R2D2Classifier`: W = W_0 + Z'(Z Z' + lambda I)^-1 (Y - Z W_0).
+    The outer loop learns the features, lambda and W_0, which predicts if there are no rows. This is
+    the mean of a Bayesian linear regression on learned features, whose prior has the mean W_0.
+
+    See Also
+    --------
+    R2D2Classifier : The same algorithm for classification.
+    ALPaCARegressor : Predicts a variance, too, and learns how each feature varies among tasks.
+    ANILRegressor : Gradient steps in place of the closed form.
+
+    References
+    ----------
+    Bertinetto, Henriques, Torr and Vedaldi, "Meta-learning with Differentiable Closed-form
+    Solvers", ICLR 2019, eq. 4.
+
+    Examples
+    --------
+    >>> from sklearn_meta import R2D2Regressor
+    >>> from sklearn_meta.datasets import make_sinusoid_tasks
+    >>> tasks = make_sinusoid_tasks(n_tasks=20, n_support=5, random_state=0)
+    >>> reg = R2D2Regressor(hidden_layer_sizes=16, max_meta_iter=20, random_state=0)
+    >>> reg = reg.meta_fit(tasks[:19])
+    >>> reg.fit(tasks[19].X_support, tasks[19].y_support).predict(tasks[19].X_query).shape
+    (15,)
+    """
+
+    def make_algorithm(self) -> R2D2Regression:
+        """Make the algorithm that the parameters describe."""
+        return R2D2Regression(self.make_loss(), self.make_head())
+
+    @property
+    def learning_rates(self) -> dict[str, float]:
+        """Learning rates of some meta-parameters in place of `meta_lr`, by patterns of names."""
+        return {"head.log_*": 10 * self.meta_lr}  # they may be far from where they start

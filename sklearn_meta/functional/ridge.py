@@ -1,0 +1,56 @@
+"""Ridge regression in closed form."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["ridge"]
+
+LEAST_PENALTY = 1e-10  # as a share of the sum of squares
+
+
+def ridge(Z: Tensor, y: Tensor, weight: Tensor, penalty: Tensor) -> Tensor:
+    """Compute W = argmin_W sum_i w_i |y_i - W' z_i|^2 + penalty |W|^2.
+
+    With A = diag(w)^(1/2) Z and b = diag(w)^(1/2) y, it is (A'A + penalty I)^-1 A'b, or, by
+    Woodbury's identity, A'(AA' + penalty I)^-1 b: the smaller of the two matrices is factorised.
+
+    Parameters
+    ----------
+    Z : Tensor of shape (*B, n, d)
+        Features. There is no intercept: append a column of ones for one, which is then penalised.
+    y : Tensor of shape (*B, n, k)
+        Targets.
+    weight : Tensor of shape (*B, n)
+        Weights of the rows; 0 = padding.
+    penalty : Tensor of shape () or (*B,)
+        Positive; at least 1e-10 of the sum of the squares of all features counts.
+
+    Returns
+    -------
+    W : Tensor of shape (*B, d, k)
+        In the dtype of `Z`, factorised in float64. Zero without rows.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_meta.functional import ridge
+    >>> Z, y = torch.tensor([[1.0], [2.0]]), torch.tensor([[2.0], [4.0]])
+    >>> ridge(Z, y, torch.ones(2), torch.tensor(5.0))
+    tensor([[1.]])
+    """
+    exact = Z.dtype if Z.device.type == "mps" else torch.float64  # which it lacks
+    root = weight.to(exact).sqrt().unsqueeze(-1)
+    A, b = root * Z.to(exact), root * y.to(exact)
+    n, d = A.shape[-2:]
+    gram = A @ A.mT if n <= d else A.mT @ A
+    # rounding errors of equal rows would exceed a tiny penalty
+    size = torch.diagonal(gram, dim1=-2, dim2=-1).sum(-1).detach()
+    least = LEAST_PENALTY * size
+    shift = torch.maximum(penalty.to(exact), least)[..., None, None]
+    identity = torch.eye(min(n, d), dtype=exact, device=Z.device)
+    factor, _ = torch.linalg.cholesky_ex(gram + shift * identity)  # of NaN it makes NaN
+    if n <= d:
+        return (A.mT @ torch.cholesky_solve(b, factor)).to(Z.dtype)
+    return torch.cholesky_solve(A.mT @ b, factor).to(Z.dtype)
