@@ -304,7 +304,7 @@ def which_learner(
     >>> tasks = make_sinusoid_tasks(40, 12, random_state=0)
     >>> learners = which_learner(tasks, random_state=0)
     >>> [learner.name for learner in learners]
-    ['HierarchicalRegressor', 'DeepKernelRegressor', 'ALPaCARegressor']
+    ['HierarchicalRegressor', 'ALPaCARegressor', 'DeepKernelRegressor']
     >>> reg = learners[0].estimator.meta_fit(tasks)
     """
     report = analyse(

@@ -46,6 +46,7 @@ MANY_FEATURES, N_AXES = 100, 20  # a linear model of more features gets their pr
 LEAST_PIXELS = 8  # of the side of an image
 MOSTLY_ZERO = 0.7  # share of zeros in counts
 LARGEST_SUPPORT = 20  # of an episode: more rows would make meta-training slow
+ROWS_OF_SPREAD = 5  # of a class
 WIDTH = 100  # of the printed table
 ALONE, DUMMY = "scikit-learn, each task alone", "scikit-learn, the mean or the base rates"
 
@@ -179,6 +180,7 @@ def build(name: str, facts: TaskFacts) -> BaseEstimator:
         "Multitask": _multitask,
         "DeepKernel": _deep_kernel,
         "Pooled": _pooled,
+        "ProtoNet": _prototypes,
     }
     return makers[stem](facts) if stem in makers else _network(name, facts)
 
@@ -207,7 +209,7 @@ def _kind(facts: TaskFacts) -> str:
 
 def _hierarchical(facts: TaskFacts) -> BaseEstimator:
     params: dict[str, Any] = {"labels": _labels(facts)} if facts.classify else {}
-    if facts.wide:
+    if facts.wide and not facts.local_labels:  # class means have a single covariance
         params["basis"] = make_pipeline(StandardScaler(), PCA(N_AXES))
     elif facts.curved:
         params["basis"] = "spline" if int(np.prod(facts.row_shape)) == 1 else "fourier"
@@ -235,6 +237,12 @@ def _deep_kernel(facts: TaskFacts) -> BaseEstimator:
 def _pooled(facts: TaskFacts) -> BaseEstimator:
     linear = {} if facts.curved or facts.images else {"hidden_layer_sizes": ()}
     return _network(f"Pooled{_kind(facts)}", facts, **linear)
+
+
+def _prototypes(facts: TaskFacts) -> BaseEstimator:
+    # enough rows show how each class is spread
+    spread = facts.local_labels and facts.sizes[-1] >= ROWS_OF_SPREAD
+    return _network("ProtoNetClassifier", facts, **({"distance": "mahalanobis"} if spread else {}))
 
 
 def _per_task(facts: TaskFacts) -> BaseEstimator:
@@ -297,7 +305,7 @@ PROCESS = (
     'intervals from few rows. Try kernel="spectral" for periodic functions.'
 )
 LAST_LAYER = (
-    "A Bayesian linear model on learned features. It has intervals, and takes rows one by one."
+    "A Bayesian linear model on learned features, in closed form. It has intervals."
 )
 CURVES = "Linear models on curves of the columns, with a prior from all tasks. It takes seconds."
 CONTEXT = "For many tasks that differ in a few numbers only, such as amplitude and phase."
@@ -315,7 +323,7 @@ IMAGES = Situation(
         "MetaOptNetClassifier": SVM_HEAD,
         "ProtoMAMLClassifier": STEPS,
     },
-    {"DeepKernelRegressor": PROCESS, "ALPaCARegressor": LAST_LAYER, "R2D2Regressor": RIDGE_HEAD},
+    {"ALPaCARegressor": LAST_LAYER, "DeepKernelRegressor": PROCESS, "R2D2Regressor": RIDGE_HEAD},
     by_quick_learners=False,
 )
 WIDE = Situation(
@@ -381,8 +389,8 @@ CURVED_MANY = Situation(
     },
     {
         "HierarchicalRegressor": CURVES,
-        "DeepKernelRegressor": PROCESS,
         "ALPaCARegressor": LAST_LAYER,
+        "DeepKernelRegressor": PROCESS,
         "CAVIARegressor": CONTEXT,
         "MAMLPlusPlusRegressor": "A network that each task adapts by gradient steps, with learned "
         "step sizes.",

@@ -249,7 +249,7 @@ def advice_of(waves, *cases, hurt=0.0, groups=(0, 0), name=None):
 
 def test_the_advice_mentions_the_estimator(waves):
     text = advice_of(waves, "meta", "meta", name="MyLearner")
-    assert text.startswith("HierarchicalRegressor. Then DeepKernelRegressor, ALPaCARegressor. ")
+    assert text.startswith("HierarchicalRegressor. Then ALPaCARegressor, DeepKernelRegressor. ")
     assert text.endswith("MyLearner did not do as well with its current parameters.")
     assert "current" not in advice_of(waves, "meta", "meta", name="HierarchicalRegressor")
 

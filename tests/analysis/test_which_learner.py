@@ -67,8 +67,8 @@ FACTS = {
 }
 FIRST = {
     "linear": "HierarchicalRegressor ALPaCARegressor",
-    "curved": "HierarchicalRegressor DeepKernelRegressor ALPaCARegressor",
-    "curve of one column": "HierarchicalRegressor DeepKernelRegressor ALPaCARegressor "
+    "curved": "HierarchicalRegressor ALPaCARegressor DeepKernelRegressor",
+    "curve of one column": "HierarchicalRegressor ALPaCARegressor DeepKernelRegressor "
     "CAVIARegressor MAMLPlusPlusRegressor",
     "few": "HierarchicalRegressor PACOHRegressor GuardedMetaRegressor",
     "pooled": "PooledRegressor HierarchicalRegressor",
@@ -77,7 +77,7 @@ FIRST = {
     "nothing": "DummyRegressor DeepKernelRegressor",
     "unclear": "HierarchicalRegressor GuardedMetaRegressor",
     "wide": "MultitaskRegressor DeepKernelRegressor HierarchicalRegressor",
-    "images": "DeepKernelRegressor ALPaCARegressor R2D2Regressor",
+    "images": "ALPaCARegressor DeepKernelRegressor R2D2Regressor",
     "shared": "HierarchicalClassifier GuardedMetaClassifier ANILClassifier",
     "curved shared": "HierarchicalClassifier DeepKernelClassifier MAMLClassifier",
     "shared per task": "LogisticRegression GuardedMetaClassifier",
@@ -129,8 +129,11 @@ def test_parameters_follow_the_facts():
     assert parameters("HierarchicalRegressor", FACTS["curve of one column"])["basis"] == "spline"
     assert parameters("HierarchicalRegressor", FACTS["curved"])["basis"] == "fourier"
     assert parameters("HierarchicalRegressor", REAL)["basis"] is None
-    axes = parameters("HierarchicalClassifier", FACTS["wide local"])["basis"]
+    axes = parameters("HierarchicalRegressor", FACTS["wide"])["basis"]
     assert axes[-1].n_components == 20
+    assert parameters("HierarchicalClassifier", FACTS["wide local"])["basis"] is None
+    assert parameters("ProtoNetClassifier", LOCAL)["distance"] == "mahalanobis"
+    assert parameters("ProtoNetClassifier", LOCAL._replace(sizes=(1, 2)))["distance"] != "mahalanobis"
     assert parameters("ProtoNetClassifier", LOCAL)["labels"] == "task"
     assert parameters("ProtoNetClassifier", SHARED)["labels"] == "shared"
     assert parameters("ProtoNetClassifier", FACTS["characters"])["backbone"] == "conv4"
