@@ -17,6 +17,7 @@ from sklearn_meta import (
     FineTuneClassifier,
     MAMLClassifier,
     MAMLRegressor,
+    MatchingNetClassifier,
     ProtoNetClassifier,
     ReptileClassifier,
     StaleMetaStateWarning,
@@ -30,6 +31,7 @@ EVERY = {
     "maml": MAMLClassifier(**SMALL),
     "fomaml": MAMLClassifier(first_order=True, head="shared", **SMALL),
     "protonet": ProtoNetClassifier(**SMALL),
+    "matching": MatchingNetClassifier(**SMALL),
     "regressor": MAMLRegressor(**SMALL),
     "regressor by task": MAMLRegressor(scaling="task", **SMALL),
 }

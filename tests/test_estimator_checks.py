@@ -15,9 +15,12 @@ from sklearn_meta import (
     BOILClassifier,
     MAMLClassifier,
     MAMLRegressor,
+    MatchingNetClassifier,
+    MetaOptNetClassifier,
     MetaSGDClassifier,
     PooledClassifier,
     ProtoNetClassifier,
+    RelationNetClassifier,
     Task,
 )
 from sklearn_meta.datasets import make_blob_tasks
@@ -38,6 +41,10 @@ VARIANTS = [
     MetaSGDClassifier(head="shared"),
     MAMLClassifier(activation="tanh", norm=None, scaling=None),
     ProtoNetClassifier(distance="cosine", scaling="task"),
+    ProtoNetClassifier(distance="mahalanobis", learned_scale=True),
+    MatchingNetClassifier(full_context=True),
+    RelationNetClassifier(loss="squared_error", aggregation="sum"),
+    MetaOptNetClassifier(head="ridge"),
     MAMLRegressor(scaling="task", hidden_layer_sizes=()),
     MAMLRegressor(scaling=None, norm=None),
 ]

@@ -180,6 +180,16 @@ def test_benchmarks_of_shared_labels(load, monkeypatch):
         assert measured[0][1] > measured[1][1] > measured[5][1]
 
 
+@pytest.mark.slow
+def test_regressors_with_a_distribution_are_measured_on_few_tasks(load):
+    bench = load("benchmarks/gaussian_families")
+    for name in ("ALPaCA", "DKT", "HierarchicalRegressor"):
+        (error, log_likelihood, calibration), _ = bench.measure(name, "Sinusoid-E", 0, 0.5, 3)
+        assert error < 2
+        assert log_likelihood > -3
+        assert calibration < 0.5
+
+
 def test_prefit_shares_one_meta_training(load, capsys):
     result = load("benchmarks/prefit").main(5, 4)
     assert result["searching"] > 0
@@ -210,6 +220,15 @@ def test_the_table_of_heads_has_a_row_for_each(load, monkeypatch):
     header, _, *rows = heads.main(max_meta_iter=2)
     assert [row.count("|") for row in rows] == [header.count("|")] * 2
     assert [row.split(" | ")[3] for row in rows] == ["33.3", ""]
+
+
+def test_the_table_of_metric_learners_has_a_row_for_each(load, monkeypatch):
+    metric = load("benchmarks/metric")
+    monkeypatch.setattr(metric, "N_TRAIN", 4)
+    monkeypatch.setattr(metric, "N_TEST", 2)
+    monkeypatch.setattr(metric, "LEARNERS", [metric.LEARNERS[0], metric.LEARNERS[-1]])
+    header, _, *rows = metric.main(max_meta_iter=1)
+    assert [row.count("|") for row in rows] == [header.count("|")] * 2
 
 
 def test_adapted_store_is_hardly_larger_than_its_deltas(load):

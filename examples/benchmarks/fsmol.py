@@ -167,6 +167,7 @@ COMMON: dict[str, Any] = {
     },
 }
 MULTITASK: dict[str, Any] = COMMON | {
+    "normalize": "l2",
     "n_rows": 2,
     "meta_batch_size": 256,
     "task_sampling": "sqrt",

@@ -29,6 +29,7 @@ from sklearn.base import clone
 
 import sklearn_meta as sm
 from sklearn_meta.datasets import make_cauchy_tasks, make_trend_tasks
+from sklearn_meta.inner import Examples
 
 N_PILOT = 20
 FAMILIES: dict[str, Any] = {
@@ -60,10 +61,10 @@ PUBLISHED = {
     ],
 }
 LEARNERS: dict[str, Any] = {
+    "PACOH-SVGD": sm.PACOHRegressor(),
+    "PACOH-SVGD, rbf": sm.PACOHRegressor(kernel="rbf"),
     "PACOH-MAP": sm.PACOHRegressor(n_particles=1),
     "PACOH-MAP, rbf": sm.PACOHRegressor(n_particles=1, kernel="rbf"),
-    "PACOH-SVGD": sm.PACOHRegressor(n_particles=5),
-    "PACOH-SVGD, rbf": sm.PACOHRegressor(n_particles=5, kernel="rbf"),
     "ALPaCA": sm.ALPaCARegressor(),
     "DKT": sm.DeepKernelRegressor(),
     "DKT, spectral": sm.DeepKernelRegressor(kernel="spectral", backbone="identity"),
@@ -85,16 +86,18 @@ def trained(learner: Any, tasks: list, seed: int, seconds: float) -> tuple[Any, 
     return learner.set_params(max_meta_iter=n).meta_fit(tasks), n
 
 
-def covariance_of(est: Any, X: np.ndarray) -> np.ndarray | None:
-    """Compute the joint covariance of the targets of rows, of the last fit."""
-    if not isinstance(est, sm.DeepKernelRegressor | sm.PACOHRegressor | sm.ALPaCARegressor):
+def covariance_of(est: Any, task: Any) -> np.ndarray | None:
+    """Compute the joint covariance of the query of a task."""
+    if isinstance(est, sm.HierarchicalRegressor):
         return None
     scaling = est.meta_state.scaling
     algorithm, f, theta = est.make_prior(est.meta_state.row_shape, 1)
-    as_tensors = [{k: torch.tensor(v) for k, v in p.items()} for p in (theta, est.phi_)]
+    params = {k: torch.tensor(v) for k, v in theta.items()}
+    X, X_query = (torch.tensor(scaling.inputs(rows)) for rows in (task.X_support, task.X_query))
+    y = torch.tensor(scaling.targets(task.y_support[:, None]))
+    phi = algorithm.adapt(f, params, Examples(X, y, torch.ones(len(X), dtype=X.dtype)))
     with torch.no_grad():
-        rows = torch.tensor(scaling.inputs(X)).to(next(iter(as_tensors[0].values())))
-        joint = algorithm.covariance(f, *as_tensors, rows)
+        joint = algorithm.covariance(f, params, phi, X_query)
     return None if joint is None else scaling.y_scale[0] ** 2 * joint[0].double().numpy()
 
 
@@ -102,7 +105,7 @@ def scores(est: Any, task: Any) -> tuple[float, float, float]:
     """Compute RMSE, log-likelihood of a row and calibration error of a new task."""
     est.fit(task.X_support, task.y_support)
     mean, std = est.predict(task.X_query, return_std=True)
-    y, covariance = task.y_query, covariance_of(est, task.X_query)
+    y, covariance = task.y_query, covariance_of(est, task)
     if covariance is None:
         log_likelihood = norm.logpdf(y, mean, std).mean()
     else:

@@ -28,7 +28,9 @@ from sklearn_meta.algorithms.maml_plus_plus import (
     MAMLPlusPlusClassifier,
     MAMLPlusPlusRegressor,
 )
+from sklearn_meta.algorithms.matching_net import MatchingNet, MatchingNetClassifier
 from sklearn_meta.algorithms.meta_sgd import MetaSGD, MetaSGDClassifier, MetaSGDRegressor
+from sklearn_meta.algorithms.metaoptnet import MetaOptNet, MetaOptNetClassifier
 from sklearn_meta.algorithms.multitask import (
     GaussianProcessHead,
     LogisticHead,
@@ -43,6 +45,7 @@ from sklearn_meta.algorithms.pooled import Pooled, PooledClassifier, PooledRegre
 from sklearn_meta.algorithms.proto_maml import ProtoMAML, ProtoMAMLClassifier
 from sklearn_meta.algorithms.protonet import ProtoNet, ProtoNetClassifier
 from sklearn_meta.algorithms.r2d2 import R2D2, R2D2Classifier, R2D2Regressor
+from sklearn_meta.algorithms.relation_net import RelationNet, RelationNetClassifier
 from sklearn_meta.algorithms.reptile import Reptile, ReptileClassifier, ReptileRegressor
 
 __all__ = [
@@ -83,6 +86,10 @@ __all__ = [
     "MAMLPlusPlusClassifier",
     "MAMLPlusPlusRegressor",
     "MAMLRegressor",
+    "MatchingNet",
+    "MatchingNetClassifier",
+    "MetaOptNet",
+    "MetaOptNetClassifier",
     "MetaSGD",
     "MetaSGDClassifier",
     "MetaSGDRegressor",
@@ -100,6 +107,8 @@ __all__ = [
     "ProtoNetClassifier",
     "R2D2Classifier",
     "R2D2Regressor",
+    "RelationNet",
+    "RelationNetClassifier",
     "Reptile",
     "ReptileClassifier",
     "ReptileRegressor",

@@ -7,7 +7,13 @@ The support matters through the sums of each class alone, to which rows only add
 
     phi = (S_k, n_k),    S_k = sum of f(x) over the rows of class k,  n_k their number.
 
-Snell, Swersky and Zemel, "Prototypical Networks for Few-shot Learning", NeurIPS 2017.
+Snell, Swersky and Zemel, "Prototypical Networks for Few-shot Learning", NeurIPS 2017. With
+distance="mahalanobis", d is (z - c_k)' Q_k^-1 (z - c_k), and phi has the scatters of the classes:
+
+    Q_k = lambda_k Cov_k + (1 - lambda_k) Cov + I,    lambda_k = n_k / (n_k + 1)
+
+Cov_k is the covariance of class k, and Cov that of all rows of the task. Bateni, Goyal, Masrani,
+Wood and Sigal, "Improved Few-Shot Visual Classification", CVPR 2020 (Simple CNAPS).
 """
 
 from __future__ import annotations
@@ -27,18 +33,25 @@ from sklearn_meta.base.validation import labels_of, validate_weight
 from sklearn_meta.functional import (
     Params,
     class_means,
+    class_scatters,
     class_sums,
     cosine_distance,
+    shrunk_covariances,
     squared_euclidean,
+    squared_mahalanobis,
 )
 from sklearn_meta.inner import Algorithm, Examples, Network, PosteriorHead
-from sklearn_meta.inner.heads import LOG_PRECISION, NewPrototypeHead
+from sklearn_meta.inner.heads import COSINE_SCALE, LOG_PRECISION, LOG_SCALE, NewPrototypeHead
 from sklearn_meta.parameters import Constraint, describe, option, param
 
 __all__ = ["ProtoNet", "ProtoNetClassifier"]
 
-Distance = Callable[[Tensor, Tensor], Tensor]
-DISTANCES: dict[str, Distance] = {"sqeuclidean": squared_euclidean, "cosine": cosine_distance}
+Distance = Callable[..., Tensor]
+DISTANCES: dict[str, Distance] = {
+    "sqeuclidean": squared_euclidean,
+    "cosine": cosine_distance,
+    "mahalanobis": squared_mahalanobis,
+}
 
 
 @dataclass(frozen=True)
@@ -51,28 +64,49 @@ class ProtoNet(Algorithm):
         The task loss.
     distance : callable
         Maps embedded rows (*B, n, d) and prototypes (*B, n_way, d) to distances (*B, n, n_way).
+        :func:`~sklearn_meta.functional.squared_mahalanobis` takes covariances of the classes, too.
+    learned_scale : bool, default=False
+        Whether to multiply the distances by a learned number.
     """
 
     distance: Distance
+    learned_scale: bool = False
 
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
         """Draw the weights of the embedding."""
-        return f.init(generator)
+        scale = COSINE_SCALE if self.distance is cosine_distance else 1.0
+        learned = {LOG_SCALE: torch.tensor(scale).log()} if self.learned_scale else {}
+        return f.init(generator) | learned
 
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
         """Compute S_k, the sum of f(x_i) over the support rows of class k, and their number n_k."""
-        sums, counts = class_sums(f(theta, support.X), support.y, support.weight)
-        return {"sums": sums, "counts": counts}
+        Z = f(theta, support.X)
+        sums, counts = class_sums(Z, support.y, support.weight)
+        phi = {"sums": sums, "counts": counts}
+        if self.distance is squared_mahalanobis:
+            phi["scatter"] = class_scatters(Z, support.y, support.weight)
+        return phi
 
     def parameters(self, theta: Params, phi: Params) -> Params:
         """Compute c_k = S_k / n_k (eq. 1), and which classes the task has."""
         c = class_means(phi["sums"], phi["counts"])
-        return {"prototypes": c, "present": phi["counts"] > 0}
+        return {"prototypes": c, "present": phi["counts"] > 0} | self._covariances(phi)
+
+    def _covariances(self, phi: Params) -> Params:
+        """Compute Q_k, if the distance needs them."""
+        return {"covariances": shrunk_covariances(**phi)} if "scatter" in phi else {}
+
+    def _distances(self, Z: Tensor, adapted: Params) -> Tensor:
+        """Compute d(z, c_k) for embedded rows."""
+        names = [name for name in ("prototypes", "covariances") if name in adapted]
+        return self.distance(Z, *(adapted[name] for name in names))
 
     def predict(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:
-        """Compute log p(y = k | x) = -d(f(x), c_k) + const (eq. 2)."""
+        """Compute log p(y = k | x) = -d(f(x), c_k) + const (eq. 2), with a scale if learned."""
         adapted = self.parameters(theta, phi)
-        logits = -self.distance(f(theta, X), adapted["prototypes"])
+        logits = -self._distances(f(theta, X), adapted)
+        if self.learned_scale:
+            logits = theta[LOG_SCALE].exp() * logits
         return logits.masked_fill(~adapted["present"].unsqueeze(-2), -torch.inf)
 
     def with_shared_labels(self) -> PosteriorProtoNet:
@@ -107,17 +141,19 @@ class PosteriorProtoNet(ProtoNet):
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
         """Draw the weights of the embedding, and start the prior."""
         prior = PosteriorHead().init(n_outputs, f.n_features_out, generator)
+        if self.distance is cosine_distance:  # no sum over features
+            prior[LOG_PRECISION] = torch.tensor(COSINE_SCALE).log()
         return f.init(generator) | prior
 
     def parameters(self, theta: Params, phi: Params) -> Params:
         """Compute c_k and log p_k."""
         c, log_shares = PosteriorHead().posterior(theta, phi["sums"], phi["counts"])
-        return {"prototypes": c, "log_shares": log_shares}
+        return {"prototypes": c, "log_shares": log_shares} | self._covariances(phi)
 
     def predict(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:
         """Compute log p(y = k | x) = -t d(f(x), c_k) + log p_k + const."""
         adapted = self.parameters(theta, phi)
-        distances = self.distance(f(theta, X), adapted["prototypes"])
+        distances = self._distances(f(theta, X), adapted)
         return adapted["log_shares"].unsqueeze(-2) - theta[LOG_PRECISION].exp() * distances
 
 
@@ -139,7 +175,7 @@ class NewLabelsProtoNet(PosteriorProtoNet):
         """Compute c_k and log p_k, minus infinity for a class that the task does not have."""
         c, log_shares = NewPrototypeHead().posterior(theta, phi["sums"], phi["counts"])
         log_shares = log_shares.masked_fill(phi["counts"] == 0, -torch.inf)
-        return {"prototypes": c, "log_shares": log_shares}
+        return {"prototypes": c, "log_shares": log_shares} | self._covariances(phi)
 
 
 @describe
@@ -149,7 +185,8 @@ class ProtoNetClassifier(MetaClassifier):
 
     The outer loop learns the embedding f. The inner loop averages the embedded support rows of each
     class, c_k, without a gradient step; p(y = k | x) is the softmax of -d(f(x), c_k). `partial_fit`
-    adds rows to the support: it keeps the sum of the embedded rows of each class, and no row.
+    adds rows to the support: it keeps the sum of the embedded rows of each class (and their
+    scatter, if the distance needs it), and no row.
 
     See Also
     --------
@@ -160,6 +197,13 @@ class ProtoNetClassifier(MetaClassifier):
     ----------
     Snell, Swersky and Zemel, "Prototypical Networks for Few-shot Learning", NeurIPS 2017, eqs. 1
     and 2.
+
+    Bateni, Goyal, Masrani, Wood and Sigal, "Improved Few-Shot Visual Classification", CVPR 2020
+    (Simple CNAPS), section 4.1: ``distance="mahalanobis"``. As in their code, the distance has no
+    factor of 1/2.
+
+    Oreshkin, Rodriguez and Lacoste, "TADAM: Task Dependent Adaptive Metric for Improved Few-Shot
+    Learning", NeurIPS 2018, section 3: ``learned_scale=True``.
 
     Examples
     --------
@@ -177,11 +221,21 @@ class ProtoNetClassifier(MetaClassifier):
         Constraint(
             lambda value: callable(value) or option(*DISTANCES).allows(value),
             f"{' or '.join(map(repr, DISTANCES))}, or a callable",
-            '{"sqeuclidean", "cosine"} or callable',
+            '{"sqeuclidean", "cosine", "mahalanobis"} or callable',
         ),
         "adaptation",
         """Maps embedded rows (*B, n, d) and prototypes (*B, n_way, d) to distances
-        (*B, n, n_way).""",
+        (*B, n, n_way). "mahalanobis" is that of Simple CNAPS, (z - c_k)' Q_k^-1 (z - c_k) with
+        Q_k = lambda_k Cov_k + (1 - lambda_k) Cov + I: the covariance of a class shrinks towards
+        that of all rows of the task, by lambda_k = n_k / (n_k + 1).""",
+    )
+    learned_scale: bool = param(
+        False,
+        option(True, False),
+        "structural",
+        """Learn a number that multiplies the distances, as TADAM does. It starts from 10 for
+        cosines, which are too small for confident probabilities, and from 1 for other distances.
+        Where labels are shared, it is always learned.""",
     )
 
     @available_if(lambda self: self.theta_ is not None)  # type: ignore[untyped-decorator]
@@ -249,9 +303,8 @@ class ProtoNetClassifier(MetaClassifier):
                     "in a backbone of your own), which are those of the whole support. Call fit "
                     "with all rows."
                 )
-            for name, total in self._adapted.phi.items():
-                if name in phi:
-                    total[np.searchsorted(self.classes_, old)] += phi[name]
+            if earlier is not None:
+                _add(self._adapted.phi, phi, np.searchsorted(self.classes_, old))
         return self
 
     def _with_rows(
@@ -267,4 +320,28 @@ class ProtoNetClassifier(MetaClassifier):
     def make_algorithm(self) -> ProtoNet:
         """Make the algorithm that the parameters describe."""
         distance = DISTANCES[self.distance] if isinstance(self.distance, str) else self.distance
-        return ProtoNet(self.make_loss(), distance)
+        return ProtoNet(self.make_loss(), distance, self.learned_scale)
+
+
+def _add(
+    phi: Mapping[str, NDArray[Any]], earlier: Mapping[str, NDArray[Any]], place: NDArray[np.intp]
+) -> None:
+    """Add the sums of earlier rows, whose classes are at these places, to those of new rows."""
+    if missing := phi.keys() - earlier.keys():
+        raise ValueError(
+            f"partial_fit cannot add rows: the distance was changed, and needs the {missing.pop()} "
+            "of the earlier rows. Call fit with all rows."
+        )
+    if "scatter" in phi:  # T = T_1 + T_2 + n_1 n_2 / (n_1 + n_2) (c_1 - c_2) (c_1 - c_2)'
+        n, more = earlier["counts"], phi["counts"][place]
+        away = _means(earlier["sums"], n) - _means(phi["sums"][place], more)
+        share = n * more / np.where(n + more > 0, n + more, 1)
+        phi["scatter"][place] += share[:, None, None] * away[:, :, None] * away[:, None, :]
+    for name, total in phi.items():
+        total[place] += earlier[name]
+
+
+def _means(sums: NDArray[Any], counts: NDArray[Any]) -> NDArray[Any]:
+    """Means of classes, zero for those without rows."""
+    means: NDArray[Any] = sums / np.where(counts > 0, counts, 1)[:, None]
+    return means

@@ -61,12 +61,12 @@ class R2D2(WithHead):
         """Compute W = W_0 + Z'(Z Z' + lambda I)^-1 R (eq. 4)."""
         Z, W_0 = f(theta, support.X), self.head.start(f, theta, support)
         W_0 = W_0 | self.head.present(support)
-        R = self.residual(theta, self.head.outputs(Z, W_0), support.y)
+        R = self._residual(theta, self.head.outputs(Z, W_0), support.y)
         with_ones = torch.nn.functional.pad(Z, (0, 1), value=1.0)
         V = ridge(with_ones, R, support.weight, theta[LOG_PENALTY].exp()).mT
         return W_0 | {WEIGHT: W_0[WEIGHT] + V[..., :-1], BIAS: W_0[BIAS] + V[..., -1]}
 
-    def residual(self, theta: Params, outputs: Tensor, y: Tensor) -> Tensor:
+    def _residual(self, theta: Params, outputs: Tensor, y: Tensor) -> Tensor:
         """Compute alpha (Y - softmax(Z W_0)), in units of the logits."""
         return theta[LOG_SCALE].exp() * (y - outputs.softmax(-1))
 
@@ -88,7 +88,7 @@ class R2D2Regression(R2D2):
         penalty = torch.tensor(TARGET_PENALTY * (f.n_features_out + 1)).log()
         return WithHead.init(self, f, n_outputs, generator) | {LOG_PENALTY: penalty}
 
-    def residual(self, theta: Params, outputs: Tensor, y: Tensor) -> Tensor:
+    def _residual(self, theta: Params, outputs: Tensor, y: Tensor) -> Tensor:
         """Compute Y - Z W_0; log-variances, if there are any, do not adapt."""
         k = y.shape[-1]
         return torch.nn.functional.pad(y - outputs[..., :k], (0, outputs.shape[-1] - k))

@@ -35,20 +35,25 @@ from sklearn_meta.functional.losses import (
     cross_entropy,
     gaussian_nll,
     huber_loss,
+    relation_error,
     squared_error,
 )
 from sklearn_meta.functional.params import Params, as_params, as_vector, linear, with_gradient
 from sklearn_meta.functional.prototypes import (
     class_means,
+    class_scatters,
     class_sums,
     classes_present,
     cosine_distance,
     posterior_prototypes,
     posterior_shares,
     prototypes,
+    shrunk_covariances,
     squared_euclidean,
+    squared_mahalanobis,
 )
 from sklearn_meta.functional.ridge import ridge
+from sklearn_meta.functional.svm import crammer_singer
 
 __all__ = [
     "LOSSES",
@@ -64,10 +69,12 @@ __all__ = [
     "checkpointed",
     "cholesky",
     "class_means",
+    "class_scatters",
     "class_sums",
     "classes_present",
     "conjugate_gradients",
     "cosine_distance",
+    "crammer_singer",
     "cross_entropy",
     "gated_update",
     "gaussian_nll",
@@ -91,10 +98,13 @@ __all__ = [
     "preprocess",
     "prototypes",
     "rbf_kernel",
+    "relation_error",
     "ridge",
+    "shrunk_covariances",
     "spectral_mixture_kernel",
     "squared_error",
     "squared_euclidean",
+    "squared_mahalanobis",
     "subtract",
     "tanimoto_kernel",
     "with_gradient",

@@ -17,6 +17,7 @@ __all__ = [
     "cross_entropy",
     "gaussian_nll",
     "huber_loss",
+    "relation_error",
     "squared_error",
 ]
 
@@ -110,6 +111,39 @@ def brier_score(logits: Tensor, y: Tensor, weight: Tensor) -> Tensor:
     """
     share = _shares(weight).unsqueeze(-1)
     return (share * (logits.softmax(-1) - y).square()).sum((-2, -1))
+
+
+def relation_error(log_scores: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+    """Compute the mean squared error of scores of how well rows and classes match.
+
+    L = sum_i w_i sum_k (exp(log_scores_ik) - y_ik)^2 / sum_i w_i, which is lowest for the
+    probabilities of the classes. Sung et al., "Learning to Compare: Relation Network for Few-Shot
+    Learning", CVPR 2018, eq. 2.
+
+    Parameters
+    ----------
+    log_scores : Tensor of shape (*B, n, n_way)
+        Logarithms of scores from 0 to 1, such as logarithms of sigmoids; minus infinity for a class
+        that the task does not have.
+    y : Tensor of shape (*B, n, n_way)
+        One-hot labels, or probabilities.
+    weight : Tensor of shape (*B, n)
+        Weights of the rows; 0 = padding.
+
+    Returns
+    -------
+    loss : Tensor of shape (*B,)
+        From 0 to n_way.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_meta.functional import relation_error
+    >>> relation_error(torch.zeros(1, 2), torch.tensor([[1., 0.]]), torch.ones(1))
+    tensor(1.)
+    """
+    share = _shares(weight).unsqueeze(-1)
+    return (share * (log_scores.exp() - y).square()).sum((-2, -1))
 
 
 def absolute_error(mean: Tensor, y: Tensor, weight: Tensor) -> Tensor:

@@ -7,13 +7,16 @@ from torch import Tensor
 
 __all__ = [
     "class_means",
+    "class_scatters",
     "class_sums",
     "classes_present",
     "cosine_distance",
     "posterior_prototypes",
     "posterior_shares",
     "prototypes",
+    "shrunk_covariances",
     "squared_euclidean",
+    "squared_mahalanobis",
 ]
 
 
@@ -75,6 +78,36 @@ def class_means(sums: Tensor, counts: Tensor) -> Tensor:
     tensor([2., 0.])
     """
     return sums / torch.where(counts > 0, counts, 1.0).unsqueeze(-1)
+
+
+def class_scatters(Z: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+    """Compute the scatter of each class, T_k = sum_i w_i y_ik (z_i - c_k) (z_i - c_k)'.
+
+    Parameters
+    ----------
+    Z : Tensor of shape (*B, n, d)
+        Embedded support rows.
+    y : Tensor of shape (*B, n, n_way)
+        One-hot labels.
+    weight : Tensor of shape (*B, n)
+        Weights of the rows; 0 = padding.
+
+    Returns
+    -------
+    scatter : Tensor of shape (*B, n_way, d, d)
+        Around the means c_k; zero for classes of fewer than two rows.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_meta.functional import class_scatters
+    >>> Z, y = torch.tensor([[1.], [3.], [5.]]), torch.tensor([[1., 0.], [1., 0.], [0., 1.]])
+    >>> class_scatters(Z, y, torch.ones(3)).ravel()
+    tensor([2., 0.])
+    """
+    centred = (Z - y @ prototypes(Z, y, weight)).unsqueeze(-3)  # (*B, 1, n, d)
+    mass = (weight.unsqueeze(-1) * y).mT.unsqueeze(-2)  # (*B, n_way, 1, n)
+    return (centred.mT * mass) @ centred
 
 
 def classes_present(y: Tensor, weight: Tensor) -> Tensor:
@@ -193,6 +226,54 @@ def posterior_shares(counts: Tensor, prior_counts: Tensor) -> Tensor:
     return mass / mass.sum(-1, keepdim=True)
 
 
+def shrunk_covariances(sums: Tensor, counts: Tensor, scatter: Tensor) -> Tensor:
+    """Compute covariances of classes, Q_k = lambda_k S_k + (1 - lambda_k) S + I.
+
+    S_k is the covariance of the rows of class k, and S that of all rows of the task. The share of
+    the former is lambda_k = n_k / (n_k + 1). Bateni et al., "Improved Few-Shot Visual
+    Classification", CVPR 2020 (Simple CNAPS), section 4.1, with beta = 1.
+
+    Parameters
+    ----------
+    sums : Tensor of shape (*B, n_way, d)
+        Sums of the rows of each class, as of :func:`class_sums`.
+    counts : Tensor of shape (*B, n_way)
+        Weights n_k of these rows.
+    scatter : Tensor of shape (*B, n_way, d, d)
+        Scatters of these rows, as of :func:`class_scatters`.
+
+    Returns
+    -------
+    Q : Tensor of shape (*B, n_way, d, d)
+        Positive definite; the identity in a task of fewer than two rows.
+
+    Notes
+    -----
+    S_k is the scatter divided by n_k - 1, or by n_k / 2 if weights make n_k less than 2.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_meta.functional import shrunk_covariances
+    >>> sums, counts = torch.tensor([[4.], [5.]]), torch.tensor([2., 1.])
+    >>> shrunk_covariances(sums, counts, torch.tensor([[[2.]], [[0.]]])).ravel()
+    tensor([3.6667, 3.0000])
+    """
+    n = counts.sum(-1, keepdim=True)
+    away = class_means(sums, counts) - class_means(sums.sum(-2, keepdim=True), n)
+    between = away.mT @ (counts.unsqueeze(-1) * away)
+    of_task = (scatter.sum(-3) + between) / _degrees_of_freedom(n).unsqueeze(-1)
+    of_class = scatter / _degrees_of_freedom(counts)[..., None, None]
+    share = (counts / (counts + 1))[..., None, None]
+    identity = torch.eye(sums.shape[-1], dtype=sums.dtype, device=sums.device)
+    return share * of_class + (1 - share) * of_task.unsqueeze(-3) + identity
+
+
+def _degrees_of_freedom(n: Tensor) -> Tensor:
+    """Divisor n - 1 of a scatter; at least n / 2, as weights may be below 1; 1 without rows."""
+    return torch.where(n > 0, torch.maximum(n - 1, n / 2), 1.0)
+
+
 def _mass(y: Tensor, weight: Tensor) -> Tensor:
     """Weight of each class, sum_i w_i y_ik, of shape (*B, n_way)."""
     return (y.mT @ weight.unsqueeze(-1)).squeeze(-1)
@@ -252,3 +333,34 @@ def cosine_distance(Z: Tensor, c: Tensor) -> Tensor:
     """
     unit = torch.nn.functional.normalize
     return 1 - unit(Z, dim=-1) @ unit(c, dim=-1).mT
+
+
+def squared_mahalanobis(Z: Tensor, c: Tensor, Q: Tensor) -> Tensor:
+    """Compute squared Mahalanobis distances (z_i - c_k)' Q_k^-1 (z_i - c_k).
+
+    Parameters
+    ----------
+    Z : Tensor of shape (*B, n, d)
+        Embedded rows.
+    c : Tensor of shape (*B, n_way, d)
+        Prototypes.
+    Q : Tensor of shape (*B, n_way, d, d)
+        Covariances of the classes, positive definite.
+
+    Returns
+    -------
+    distances : Tensor of shape (*B, n, n_way)
+        In the dtype of `Z`; `Q` is inverted in float64.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_meta.functional import squared_mahalanobis
+    >>> Z, c, Q = torch.tensor([[5.0]]), torch.tensor([[1.0]]), torch.tensor([[[4.0]]])
+    >>> squared_mahalanobis(Z, c, Q)
+    tensor([[4.]])
+    """
+    exact = Q.dtype if Q.device.type == "mps" else torch.float64  # which it lacks
+    precision = torch.linalg.inv_ex(Q.to(exact))[0].to(Z.dtype)
+    away = Z.unsqueeze(-3) - c.unsqueeze(-2)  # (*B, n_way, n, d)
+    return ((away @ precision) * away).sum(-1).mT

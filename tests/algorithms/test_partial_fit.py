@@ -41,6 +41,7 @@ TWO_OUTPUTS = [Task(t.X, np.c_[t.y, t.X[:, 0] - t.y]) for t in LINES]
 LEARNERS = {
     "protonet": (ProtoNetClassifier(**SHORT), BLOBS),
     "protonet-cosine": (ProtoNetClassifier(**SHORT, distance="cosine"), BLOBS),
+    "protonet-mahalanobis": (ProtoNetClassifier(**SHORT, distance="mahalanobis"), BLOBS),
     "protonet-shared": (ProtoNetClassifier(**SHORT, labels="shared"), PATIENTS),
     "gaussian-classes": (HierarchicalClassifier(labels="task"), BLOBS),
     "gaussian-known-classes": (HierarchicalClassifier(labels="task"), PATIENTS),
@@ -214,14 +215,17 @@ def test_a_class_without_rows_has_the_prior_of_class_means(learned):
     assert_same(clf, clone(clf).fit(X, y), X)
 
 
-def test_shared_labels_may_come_one_by_one_or_encoded(learned):
+@pytest.mark.parametrize("distance", ["sqeuclidean", "mahalanobis"])
+def test_shared_labels_may_come_one_by_one_or_encoded(learned, distance):
     X, y = PATIENTS[0].X, PATIENTS[0].y
-    expected = learned["protonet-shared"].fit(X, y).predict_proba(X)
-    clf = clone(learned["protonet-shared"])
+    clf = clone(learned["protonet-shared"]).set_params(distance=distance)
+    expected = clone(clf).fit(X, y).predict_proba(X)
     for part in (y == "yes", y == "no"):
         clf.partial_fit(X[part], y[part])
         assert clf.classes_.tolist() == ["no", "yes"]
     np.testing.assert_allclose(clf.predict_proba(X), expected, rtol=1e-12)
+    halves = clone(clf).partial_fit(X[::2], y[::2]).partial_fit(X[1::2], y[1::2])
+    np.testing.assert_allclose(halves.predict_proba(X), expected, rtol=1e-12)
     codes = np.searchsorted(clf.classes_, y)
     clf = clone(clf)
     for part in (codes == 1, codes == 0):  # as scikit-learn's wrappers encode labels
@@ -275,5 +279,7 @@ def test_parameters_that_change_between_calls_concern_all_rows(learned):
     clf = clone(learned["protonet"]).partial_fit(X[:n], y[:n])
     clf.set_params(distance="cosine").partial_fit(X[n:], y[n:])
     assert_same(clf, clone(clf).fit(X, y), X)
+    with pytest.raises(ValueError, match="needs the scatter of the earlier rows"):
+        clone(clf).partial_fit(X, y).set_params(distance="mahalanobis").partial_fit(X, y)
     single = clone(clf).partial_fit(X[:n].astype(np.float32), y[:n]).partial_fit(X[n:], y[n:])
     np.testing.assert_allclose(single.predict_proba(X), clf.predict_proba(X), atol=1e-5)

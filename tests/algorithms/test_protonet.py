@@ -9,7 +9,13 @@ from torch import nn
 
 from sklearn_meta import ProtoNetClassifier
 from sklearn_meta.algorithms import MAML, ProtoNet
-from sklearn_meta.functional import cosine_distance, cross_entropy, squared_euclidean
+from sklearn_meta.datasets import make_blob_tasks
+from sklearn_meta.functional import (
+    cosine_distance,
+    cross_entropy,
+    squared_euclidean,
+    squared_mahalanobis,
+)
 from sklearn_meta.inner import (
     Backbone,
     Examples,
@@ -89,12 +95,68 @@ def test_a_class_with_more_support_rows_has_no_larger_prior():
     np.testing.assert_allclose(result[0, 0], result[0, 1])
 
 
+def simple_cnaps(X, labels, X_query):
+    """Return the logits of Simple CNAPS, written out with numpy."""
+    columns = []
+    for k in np.unique(labels):
+        rows = X[labels == k]
+        of_class = np.cov(rows.T) if len(rows) > 1 else np.zeros((X.shape[1],) * 2)
+        share = len(rows) / (len(rows) + 1)
+        Q = share * of_class + (1 - share) * np.cov(X.T) + np.eye(X.shape[1])
+        away = X_query - rows.mean(0)
+        columns.append(-np.einsum("nd,de,ne->n", away, np.linalg.inv(Q), away))
+    return np.stack(columns, 1)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e3])
+@pytest.mark.parametrize("n", [4, 10, 30])  # of four rows, two are alone in their class
+def test_the_mahalanobis_distance_is_that_of_simple_cnaps(n, offset):
+    (X, labels), (X_query, _) = rows(3, n=n), rows(103)
+    X, X_query = offset + X, offset + X_query
+    alg = ProtoNet(cross_entropy, squared_mahalanobis)
+    expected = simple_cnaps(X, labels, X_query)
+    tolerance = 1e-12 * max(1, offset)
+    result = logits(alg, "mlp", X, labels, X_query)
+    np.testing.assert_allclose(result, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("labels", ["task", "shared"])
+@pytest.mark.parametrize("distance", ["sqeuclidean", "cosine", "mahalanobis"])
+def test_a_learned_scale_multiplies_distances(distance, labels):
+    tasks = make_blob_tasks(8, n_features=4, random_state=0)
+    clf = ProtoNetClassifier(
+        hidden_layer_sizes=6, max_meta_iter=3, distance=distance, labels=labels, random_state=0
+    )
+    X, y = tasks[0].X, tasks[0].y
+    plain = clf.meta_fit(tasks).fit(X, y)
+    theta, P = plain.theta_, plain.predict_proba(X)
+    scaled = clf.set_params(learned_scale=True).meta_fit(tasks).fit(X, y)
+    name = {"task": "log_scale", "shared": "prior.log_precision"}[labels]
+    start = {"task": 0, "shared": -np.log(6)}[labels] if distance != "cosine" else np.log(10)
+    assert abs(scaled.theta_[name] - start) < 0.01  # a few small steps
+    if labels == "shared":  # a precision is learned in any case
+        np.testing.assert_array_equal(scaled.predict_proba(X), P)
+    else:
+        assert name not in theta
+        centres = torch.tensor(scaled.phi_["prototypes"])
+        more = [torch.tensor(Q) for key, Q in scaled.phi_.items() if key == "covariances"]
+        metric = {
+            "cosine": cosine_distance,
+            "sqeuclidean": squared_euclidean,
+            "mahalanobis": squared_mahalanobis,
+        }[distance]
+        d = metric(torch.tensor(scaled.transform(X)), centres, *more)
+        expected = (-np.exp(scaled.theta_[name]) * d).softmax(-1)
+        np.testing.assert_allclose(scaled.predict_proba(X), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("distance", ["sqeuclidean", "mahalanobis"])
 @pytest.mark.parametrize("offset", [1e3, 1e4])
-def test_rows_far_from_the_origin_have_the_nearest_prototype_in_single_precision(offset):
+def test_rows_far_from_the_origin_have_the_nearest_prototype_in_single_precision(offset, distance):
     X, y = rows(0, n=60)
     tasks = [(offset + X, y)] * 2
     est = ProtoNetClassifier(
-        backbone=nn.Linear(4, 4), scaling=None, max_meta_iter=1, random_state=0
+        backbone=nn.Linear(4, 4), scaling=None, max_meta_iter=1, random_state=0, distance=distance
     )
     est.meta_fit(tasks)
     single, double = (
