@@ -51,7 +51,14 @@ def test_links_exist():
 GUIDES = [path for path in DOCS.glob("*.md") if ">>> " in path.read_text(encoding="utf-8")]
 
 
-LONG = {"analysis", "choosing", "compare", "inspection", "over_tasks", "uncertainty"}  # a second or more
+LONG = {
+    "analysis",
+    "choosing",
+    "compare",
+    "inspection",
+    "over_tasks",
+    "uncertainty",
+}  # a second or more
 
 
 @pytest.mark.parametrize(

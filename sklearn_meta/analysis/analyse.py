@@ -209,7 +209,7 @@ def analyse(
     )
     cases = _cases(facts, verdicts, comparison, learners, variance)
     recommended = list(recommend(cases))
-    if raw is not None:
+    if raw is not None and isinstance(estimator, MetaPipeline):
         recommended = [_behind(estimator, learner) for learner in recommended]
     if name is not None and _does_best(name, verdicts):
         reason = f"{cases[0].finding}: it did best here. {cases[0].scores}"

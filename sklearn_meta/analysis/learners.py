@@ -151,7 +151,7 @@ def recommend(cases: Sequence[TaskFacts]) -> Recommendations:
             estimator = build(name, facts)
             model = estimator[-1] if isinstance(estimator, Pipeline) else estimator
             if i == 0 and situation.by_quick_learners:
-                reason = f"{facts.finding}: {reason} {facts.scores}".strip(" :")
+                reason = f"{facts.finding}. {reason} {facts.scores}"
             name = type(model).__name__
             learners.setdefault(name, Recommendation(name, reason, estimator))
     return Recommendations(learners.values())
@@ -209,8 +209,9 @@ def _kind(facts: TaskFacts) -> str:
 
 def _hierarchical(facts: TaskFacts) -> BaseEstimator:
     params: dict[str, Any] = {"labels": _labels(facts)} if facts.classify else {}
-    if facts.wide and not facts.local_labels:  # class means have a single covariance
-        params["basis"] = make_pipeline(StandardScaler(), PCA(N_AXES))
+    if facts.wide:
+        if not facts.local_labels:  # class means need no axes: they have one covariance
+            params["basis"] = make_pipeline(StandardScaler(), PCA(N_AXES))
     elif facts.curved:
         params["basis"] = "spline" if int(np.prod(facts.row_shape)) == 1 else "fourier"
     return getattr(algorithms, f"Hierarchical{_kind(facts)}")(**params)
@@ -298,15 +299,13 @@ PROTOTYPES = (
 RIDGE_HEAD = (
     "Learns features for a ridge regression of each task: for classes that are no round clusters."
 )
-SVM_HEAD = "As R2D2, with a support vector machine for each task: slower, for several rows a class."
+SVM_HEAD = "As R2D2, with a support vector machine for each task. It takes longer."
 STEPS = "Starts from prototypes, and improves on them by gradient steps if classes have more rows."
 PROCESS = (
     "A Gaussian process with a kernel that is learned across tasks: smooth functions, and honest "
     'intervals from few rows. Try kernel="spectral" for periodic functions.'
 )
-LAST_LAYER = (
-    "A Bayesian linear model on learned features, in closed form. It has intervals."
-)
+LAST_LAYER = "A Bayesian linear model on learned features, in closed form. It has intervals."
 CURVES = "Linear models on curves of the columns, with a prior from all tasks. It takes seconds."
 CONTEXT = "For many tasks that differ in a few numbers only, such as amplitude and phase."
 

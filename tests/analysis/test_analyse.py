@@ -50,7 +50,7 @@ def test_meta_learning_pays_on_sinusoids(waves):
     assert waves.verdicts[0].best["meta"] == "hierarchical kernel regression"
     first = waves.learners[0]
     assert waves.advice.startswith("HierarchicalRegressor. ")
-    assert first.reason.startswith("With 2 and 5 rows meta-learning pays: ")
+    assert first.reason.startswith("With 2 and 5 rows meta-learning pays. ")
     assert first.estimator.basis == "spline"
 
 

@@ -133,7 +133,9 @@ def test_parameters_follow_the_facts():
     assert axes[-1].n_components == 20
     assert parameters("HierarchicalClassifier", FACTS["wide local"])["basis"] is None
     assert parameters("ProtoNetClassifier", LOCAL)["distance"] == "mahalanobis"
-    assert parameters("ProtoNetClassifier", LOCAL._replace(sizes=(1, 2)))["distance"] != "mahalanobis"
+    assert (
+        parameters("ProtoNetClassifier", LOCAL._replace(sizes=(1, 2)))["distance"] != "mahalanobis"
+    )
     assert parameters("ProtoNetClassifier", LOCAL)["labels"] == "task"
     assert parameters("ProtoNetClassifier", SHARED)["labels"] == "shared"
     assert parameters("ProtoNetClassifier", FACTS["characters"])["backbone"] == "conv4"
@@ -163,7 +165,7 @@ def test_several_cases_make_one_list_without_repetition():
         "RidgeCV",
         "GuardedMetaRegressor",
     ]
-    assert learners[2].reason.startswith("With 20 rows one model per task is enough: At this size")
+    assert learners[2].reason.startswith("With 20 rows one model per task is enough. At this size")
     several = [SHARED._replace(row_shape=(9, 9), case=case, sizes=sizes) for case, sizes in
                {"meta": (1, 2), "per-task": (10,)}.items()]  # fmt: skip
     first, *_ = recommend(several)
@@ -174,7 +176,7 @@ def test_several_cases_make_one_list_without_repetition():
 def test_the_table_has_a_line_for_each_learner():
     lines = str(recommend([REAL])).splitlines()
     assert lines[0].split() == ["learner", "reason"]
-    assert lines[1].startswith("1  HierarchicalRegressor  With 5 rows meta-learning pays: Linear")
+    assert lines[1].startswith("1  HierarchicalRegressor  With 5 rows meta-learning pays. Linear")
     assert sum(line[0].isdigit() for line in lines) == 2
     assert max(map(len, lines)) <= 100
     text = " ".join(str(recommend([REAL])).split())
