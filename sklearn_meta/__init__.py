@@ -38,7 +38,8 @@ from sklearn_meta.algorithms import (
     ReptileClassifier,
     ReptileRegressor,
 )
-from sklearn_meta.algorithms.hierarchical import HierarchicalClassifier, HierarchicalRegressor
+from sklearn_meta.algorithms.hierarchical_classification import HierarchicalClassifier
+from sklearn_meta.algorithms.hierarchical_regression import HierarchicalRegressor
 from sklearn_meta.conformal import TaskConformalClassifier, TaskConformalRegressor
 from sklearn_meta.ensemble import GuardedMetaClassifier, GuardedMetaRegressor
 from sklearn_meta.exceptions import (

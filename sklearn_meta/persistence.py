@@ -47,9 +47,14 @@ ESTIMATORS = [
 # not imported, since loading a meta-learner does not need them
 ESTIMATORS += [
     *(
-        ("sklearn_meta.algorithms.hierarchical", name)
-        for name in ("ClassPrior", "ClassSums", "CoefInformation", "CoefPrior", "LogitPrior")
+        ("sklearn_meta.algorithms.hierarchical_classification", name)
+        for name in ("ClassPrior", "ClassSums", "LogitPrior", "MeansPrior")
     ),
+    *(
+        ("sklearn_meta.algorithms.hierarchical_regression", name)
+        for name in ("CoefInformation", "CoefPrior", "RegressionPrior")
+    ),
+    ("sklearn_meta.tasks.designs", "Design"),
     *(
         ("sklearn_meta.ensemble", name)
         for name in (
@@ -77,6 +82,8 @@ ESTIMATORS += [
 #: Building one from a file runs no code of the file.
 TRUSTED_TYPES: tuple[str, ...] = (
     "numpy.dtype",  # an attribute of imputers
+    "scipy.interpolate._bsplines.BSpline",  # of the basis "spline", and an attribute of it
+    "scipy._lib.array_api_compat.numpy._aliases.asarray",
     *(f"{public_module(module, name)}.{name}" for module, name in ESTIMATORS),
     *(f"{module}.{name}" for module, name in ESTIMATORS),
     *(f"{cls.__module__}.{cls.__name__}" for cls in (MetaState, Scaling, Limits, MetaHistory)),

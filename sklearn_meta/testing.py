@@ -365,8 +365,8 @@ def _hash(est: BaseEstimator) -> str:
 
 
 def _same_theta(one: Any, other: Any) -> bool:
-    a, b = one.meta_state.theta, other.meta_state.theta
-    return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
+    a, b = list(_arrays(one.meta_state)), list(_arrays(other.meta_state))
+    return len(a) == len(b) and all(map(np.array_equal, a, b))
 
 
 CHECKS: tuple[Check, ...] = (

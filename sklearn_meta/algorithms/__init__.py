@@ -12,7 +12,8 @@ from sklearn_meta.algorithms.deep_kernel import (
     DeepKernelRegressor,
 )
 from sklearn_meta.algorithms.fine_tune import FineTuneClassifier, FineTuneRegressor
-from sklearn_meta.algorithms.hierarchical import HierarchicalClassifier, HierarchicalRegressor
+from sklearn_meta.algorithms.hierarchical_classification import HierarchicalClassifier
+from sklearn_meta.algorithms.hierarchical_regression import HierarchicalRegressor
 from sklearn_meta.algorithms.imaml import IMAML, IMAMLClassifier, IMAMLRegressor
 from sklearn_meta.algorithms.lstm import (
     DirectRule,

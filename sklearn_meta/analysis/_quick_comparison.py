@@ -24,7 +24,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils import get_tags
 
-from sklearn_meta.algorithms.hierarchical import HierarchicalClassifier, HierarchicalRegressor
+from sklearn_meta.algorithms.hierarchical_classification import HierarchicalClassifier
+from sklearn_meta.algorithms.hierarchical_regression import HierarchicalRegressor
 from sklearn_meta.base.numpy_learner import NumpyMetaLearner, flat_rows
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.model_selection import TaskComparison, compare
@@ -79,7 +80,7 @@ def quick_learners(
 
     Only `labels` that all tasks have can be pooled.
     """
-    prior = HierarchicalRegressor(max_iter=100, tol=1e-3)  # a verdict needs no more digits
+    prior = HierarchicalRegressor(max_iter=100, tol=1e-5)  # a verdict needs no more digits
     if n_outputs is not None:
         trees = HistGradientBoostingRegressor(random_state=seed)
         trees = trees if n_outputs == 1 else MultiOutputRegressor(trees)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -25,7 +26,7 @@ from sklearn_meta.outer.failures import (
     no_prediction,
 )
 from sklearn_meta.parameters import check_parameter
-from sklearn_meta.tasks import Task
+from sklearn_meta.tasks import Task, TaskDistribution
 from sklearn_meta.tasks.tables import dense, feature_names
 from sklearn_meta.tasks.task import without_zero_weights
 from sklearn_meta.tasks.validate import (
@@ -39,9 +40,10 @@ from sklearn_meta.tasks.validate import (
 )
 from sklearn_meta.tasks.values import as_rows, as_targets
 
-__all__ = ["NumpyMetaLearner", "flat_rows"]
+__all__ = ["NumpyMetaLearner", "flat_rows", "row_weights"]
 
 Self = TypeVar("Self", bound="NumpyMetaLearner")
+N_DRAWN = 1000  # tasks of a distribution
 LEARNED = ("meta_state", "meta_feature_names", "_adapted")  # besides names that end in "_"
 
 
@@ -200,10 +202,18 @@ class NumpyMetaLearner(BaseEstimator):
         usable.map(predict, skip=error_score != "raise")
         return predicted, failures
 
-    def _open_tasks(self, tasks: Any, y: Any = None, groups: Any = None) -> UsableTasks:
-        """Validate the tasks of `meta_fit`; with ``unusable="skip"``, leave out some of them."""
+    def _open_tasks(
+        self, tasks: Any, y: Any = None, groups: Any = None, sample_weight: Any = None
+    ) -> UsableTasks:
+        """Validate the tasks of `meta_fit`; with ``unusable="skip"``, leave out some of them.
+
+        Tasks are drawn from a distribution that has no list of them.
+        """
         unusable = check_parameter("unusable", self.unusable, UNUSABLE, type(self).__name__)
-        usable = usable_tasks(tasks, y, groups, target_type=self._target_type, unusable=unusable)
+        if isinstance(tasks, TaskDistribution) and not hasattr(tasks, "__len__"):
+            tasks = tasks.sample(N_DRAWN, np.random.RandomState(0))
+        table = tasks, y, groups, sample_weight
+        usable = usable_tasks(*table, target_type=self._target_type, unusable=unusable)
         skip = unusable == "skip"
         usable.map(lambda task, i: without_zero_weights(task, label(task, i)), skip=skip)
         return usable
@@ -276,3 +286,8 @@ def flat_rows(X: Any, dtype: Any = np.float64) -> NDArray[Any]:
     """Return rows of any shape, sparse ones too, as a dense array (n_rows, n_features)."""
     rows = dense(X, dtype)
     return rows.reshape(len(rows), int(np.prod(rows.shape[1:])))
+
+
+def row_weights(tasks: Sequence[Task]) -> list[NDArray[np.float64]]:
+    """Return the weights of the rows of each task."""
+    return [np.ones(len(t)) if t.sample_weight is None else t.sample_weight for t in tasks]

@@ -1,6 +1,7 @@
 """Searches, cross-validation and comparisons that hold out whole tasks."""
 
-from sklearn_meta.algorithms.hierarchical import HierarchicalClassifier, HierarchicalRegressor
+from sklearn_meta.algorithms.hierarchical_classification import HierarchicalClassifier
+from sklearn_meta.algorithms.hierarchical_regression import HierarchicalRegressor
 from sklearn_meta.model_selection.compare import compare
 from sklearn_meta.model_selection.result import ComparisonDisplay, Record, TaskComparison
 from sklearn_meta.model_selection.row_predictions import RowPredictions

@@ -34,7 +34,8 @@ from sklearn_meta.algorithms import (
     PooledClassifier,
     PooledRegressor,
 )
-from sklearn_meta.algorithms.hierarchical import HierarchicalClassifier, HierarchicalRegressor
+from sklearn_meta.algorithms.hierarchical_classification import HierarchicalClassifier
+from sklearn_meta.algorithms.hierarchical_regression import HierarchicalRegressor
 from sklearn_meta.base.numpy_learner import NumpyMetaLearner, flat_rows
 from sklearn_meta.model_selection.scorer import metric_of
 from sklearn_meta.model_selection.task_estimator import learner_of

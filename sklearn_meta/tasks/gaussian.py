@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.parameters import Constraint, integer, option, real
+from sklearn_meta.tasks.designs import BASIS, Design
 from sklearn_meta.tasks.distribution import (
     TaskDensity,
     check_constraints,
@@ -29,7 +29,6 @@ from sklearn_meta.tasks.random_coefficients import (
     random_coefficients,
     square_root,
 )
-from sklearn_meta.tasks.tables import dense
 from sklearn_meta.tasks.task import Task, named_task
 from sklearn_meta.tasks.validate import as_tasks, check_task_names, names_of
 
@@ -38,11 +37,7 @@ __all__ = ["GaussianTaskDistribution"]
 Array = NDArray[np.float64]
 SHARE = real(0.0, 1.0)
 CONSTRAINTS = {
-    "basis": Constraint(
-        lambda basis: basis is None or (hasattr(basis, "fit") and hasattr(basis, "transform")),
-        "None or a transformer with fit and transform",
-        "",
-    ),
+    "basis": BASIS,
     "shrinkage": Constraint(
         lambda share: share == "auto" or SHARE.allows(share), f"'auto' or {SHARE.text}", ""
     ),
@@ -59,17 +54,18 @@ class GaussianTaskDistribution(TaskDensity):
 
     A task has coefficients :math:`w \sim N(\mu, \Sigma)` and targets
     :math:`y = \Phi(X) w + N(0, \sigma^2)`, where :math:`\Phi` are the features that `basis` makes
-    of a row. `fit` estimates :math:`\mu, \Sigma, \sigma^2` by maximum likelihood, with EM over the
-    unknown coefficients, so that noise in the estimate of a short task is not taken for a
+    of a row. `fit` estimates :math:`\mu, \Sigma, \sigma^2` by maximum likelihood, with the unknown
+    coefficients integrated out, so that noise in the estimate of a short task is not taken for a
     difference between tasks. `log_prob` is the density of `y` given `X`,
     :math:`N(\Phi \mu, \Phi \Sigma \Phi^\top + \sigma^2 I)`.
 
     Parameters
     ----------
-    basis : transformer, default=None
+    basis : {"polynomial", "spline", "fourier"} or transformer, default=None
         Makes features of rows. It is cloned, and fitted on the rows of all tasks. Any transformer
-        of scikit-learn, such as :class:`~sklearn.preprocessing.SplineTransformer`. With None, the
-        columns of `X` are the features.
+        of scikit-learn, such as :class:`~sklearn.preprocessing.SplineTransformer`, or the name of a
+        basis that :class:`~sklearn_meta.HierarchicalRegressor` describes. With None, the columns of
+        `X` are the features.
 
     fit_intercept : bool, default=True
         Whether to add a constant as the first feature.
@@ -96,10 +92,10 @@ class GaussianTaskDistribution(TaskDensity):
         that the features fit exactly would have an infinite density.
 
     max_iter : int, default=1000
-        Maximum number of steps of EM.
+        Maximum number of steps of L-BFGS.
 
     tol : float, default=1e-6
-        EM stops when a step adds less to the log likelihood of a row, in nats.
+        L-BFGS stops when a step adds less to the log likelihood of a row, in nats.
 
     Attributes
     ----------
@@ -116,7 +112,7 @@ class GaussianTaskDistribution(TaskDensity):
     basis_ : transformer or None
         The fitted basis.
     n_iter_ : int
-        Number of steps of EM.
+        Number of steps of L-BFGS.
     n_features_in_ : int
         Number of columns of `X`.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -138,9 +134,9 @@ class GaussianTaskDistribution(TaskDensity):
     Notes
     -----
     Maximum likelihood divides by the number of tasks T, so that :math:`\Sigma` is too small by a
-    factor of about 1 - 1/T. EM is slow where tasks hardly differ in some direction (it warns when
-    `max_iter` was too small), and where columns of `X` lie far from zero; there, use a
-    :class:`~sklearn.preprocessing.StandardScaler` as the `basis`.
+    factor of about 1 - 1/T. `fit` warns when `max_iter` was too small, as it may be where columns
+    of `X` lie far from zero; there, use a :class:`~sklearn.preprocessing.StandardScaler` as the
+    `basis`.
 
     References
     ----------
@@ -202,7 +198,8 @@ class GaussianTaskDistribution(TaskDensity):
         weights = task_weights(sample_weight, tasks)
         tables, targets = regression_rows(tasks, type(self).__name__)
         self._set_features(tasks[0])
-        self.basis_ = None if self.basis is None else clone(self.basis).fit(np.concatenate(tables))
+        self._features = Design.fit(self.basis, np.concatenate(tables))
+        self.basis_ = self._features.basis
         scale = np.var(np.concatenate(targets))
         estimate = random_coefficients(
             [self._design(X) for X in tables],
@@ -214,8 +211,8 @@ class GaussianTaskDistribution(TaskDensity):
         )
         if not estimate.converged:
             warnings.warn(
-                f"GaussianTaskDistribution has not converged in max_iter={self.max_iter} steps of "
-                f"EM to tol={self.tol}. Increase max_iter, or use a basis of fewer features.",
+                f"GaussianTaskDistribution has not converged in max_iter={self.max_iter} steps to "
+                f"tol={self.tol}. Increase max_iter, or use a basis of fewer features.",
                 ConvergenceWarning,
                 stacklevel=2,
             )
@@ -304,8 +301,7 @@ class GaussianTaskDistribution(TaskDensity):
         return gaussian_marginals(designs, targets, self.mean_, self._root, self.noise_variance_)
 
     def _design(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
-        Phi = X if self.basis_ is None else dense(self.basis_.transform(X), np.float64)
-        return np.c_[np.ones(len(Phi)), Phi] if self.fit_intercept else Phi
+        return self._features(X) if self.fit_intercept else self._features.features(X)
 
 
 class _RowSource:

@@ -2,8 +2,10 @@
 
     P(y = k | x) = softmax_k(B_t [1, x]),    b_t = vec(B_t) ~ N(m, S).
 
-B has a row for each class; of two classes only the second has one, and the first has logit 0. With
-S = L L^T and b = m + L v, the posterior of v is approximated by a Gaussian N(v, C), where
+B has a row for each class; of two classes only the second has one, and the first has logit 0. The
+same shift of all logits has no effect, so that b are the coordinates of B along R - 1 orthonormal
+contrasts of R > 2 classes. With S = L L^T and b = m + L v, the posterior of v is approximated by a
+Gaussian N(v, C), where
 
     v = argmin  E[-log P(y | X, b)] + |v|^2 / 2,    C = (I + L^T X^T E[W] X L)^-1,
 
@@ -17,14 +19,20 @@ posteriors, as in a regression.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logsumexp, softmax
+from scipy.linalg import helmert
+from scipy.special import expit, softmax
 from scipy.stats import norm, qmc
 
-from sklearn_meta.tasks.random_coefficients import RandomCoefficients, diagonal_shrinkage
+from sklearn_meta.tasks.random_coefficients import (
+    RandomCoefficients,
+    diagonal_shrinkage,
+    solve_lower,
+)
 
 __all__ = ["expected_softmax", "posterior_of_logits", "random_logits"]
 
@@ -35,7 +43,8 @@ LARGE_VARIANCE = 20.0**2  # of a prior of S, without which separable tasks have 
 LEAST_INFORMATION = 0.05  # of the tasks about a coefficient, as a share of its variance
 MAX_STACK = 2**22  # numbers in the stacked second derivatives of some tasks
 MAX_NEWTON, N_HALVINGS = 100, 10  # steps; halvings of a step that increases the objective
-N_TRAIN_NODES, N_NODES = 9, 48  # of Gauss-Hermite rules
+FREE_TOL = 10.0  # of the EM that only the shrinkage comes from, as a multiple
+TRAIN_NODES, NODES = (np.polynomial.hermite_e.hermegauss(n) for n in (9, 48))
 N_POINTS = 512  # of a quasi-random integral over the logits of more than two classes
 
 
@@ -63,31 +72,47 @@ def random_logits(
     variances too large. So EM runs twice: freely, and then with correlations between features that
     are shrunk toward 0 by the share that the tasks suggest.
     """
-    stacks = _stacks(designs, codes, n_classes, weights)
-    p, R = stacks[0].X.shape[2], stacks[0].Y.shape[2]
-    contrasts = np.eye(R) - 1 / R if R > 1 else np.eye(1)  # a shift of all logits has no effect
-    fit = _em(stacks, np.zeros(R * p), np.kron(contrasts, np.eye(p)), None, max_iter, tol)
+    stacks, p = _stacks(designs, codes, n_classes, weights), designs[0].shape[1]
+    over = _over(n_classes, p)
+    n_tasks, (d_classes, d) = len(designs), over.shape
+    v, C = np.zeros((n_tasks, d)), np.zeros((n_tasks, d, d))
+    m, S = np.zeros(d), np.eye(d)
+    fit = _em(stacks, m, S, v, C, None, over, max_iter, FREE_TOL * tol)
+    # correlations of coefficients of classes, whatever the contrasts
+    R = d_classes // p
     blocks = np.kron(np.ones((R, R)), np.eye(p)) > 0  # coefficients of the same feature
-    share = _shrinkage(fit, blocks)
-    if share > 0:
-        std = np.sqrt(np.maximum(np.diag(fit.covariance), np.finfo(float).tiny))
-        correlations = np.where(blocks, np.nan, (1 - share) * fit.covariance / np.outer(std, std))
-        fit = _em(stacks, fit.mean, fit.covariance, correlations, max_iter, tol)
-    return fit.mean.reshape(R, p), fit.covariance
+    share = _shrinkage(fit, over, blocks)
+    cov = over @ fit.covariance @ over.T
+    std = np.sqrt(np.maximum(np.diag(cov), np.finfo(float).tiny))
+    correlations = np.where(blocks, np.nan, (1 - share) * cov / np.outer(std, std))
+    fit = _em(stacks, fit.mean, fit.covariance, v, C, correlations, over, max_iter, tol)
+    return (over @ fit.mean).reshape(R, p), over @ fit.covariance @ over.T
+
+
+def _over(n_classes: int, p: int) -> Array:
+    """Return the matrix that turns coefficients of contrasts into those of classes."""
+    return np.asarray(np.kron(_contrasts(n_classes), np.eye(p)))
+
+
+def _contrasts(n_classes: int) -> Array:
+    """Return orthonormal contrasts (n_classes, n_classes - 1); of two classes, the second logit."""
+    return np.asarray(helmert(n_classes).T) if n_classes > 2 else np.eye(1)
 
 
 def _em(
     stacks: Sequence[Stack],
     m: Array,
     S: Array,
-    correlations: Array | None,  # that S has; nan: free. None: all are free
+    v: Array,  # of the posteriors, (n_tasks, d), which change in place
+    C: Array,  # (n_tasks, d, d)
+    correlations: Array | None,  # that S has between classes; nan: free. None: all are free
+    over: Array,
     max_iter: int,
     tol: float,
 ) -> RandomCoefficients:
     """Estimate m (d,) and S (d, d) from a start."""
-    n_tasks, d = sum(len(stack.members) for stack in stacks), len(m)
-    v, C, root = np.zeros((n_tasks, d)), np.zeros((n_tasks, d, d)), _symmetric_root(S)
-    change, step = np.inf, 0
+    n_tasks, d = v.shape
+    change, step, root = np.inf, 0, _symmetric_root(S)
     while change > tol and step < max_iter:
         for stack in stacks:
             t = stack.members
@@ -97,26 +122,31 @@ def _em(
         m = np.linalg.solve(n_tasks * np.eye(d) + S / MEAN_STD**2, coef.sum(axis=0))
         S, root = _bounded((coef - m).T @ (coef - m) / n_tasks + spread.mean(axis=0))
         if correlations is not None:
-            std = np.sqrt(np.diag(S))
-            S = np.where(np.isnan(correlations), S, correlations * np.outer(std, std))
+            cov = over @ S @ over.T
+            std = np.sqrt(np.diag(cov))
+            cov = np.where(np.isnan(correlations), cov, correlations * np.outer(std, std))
+            S = over.T @ cov @ over
             root = _symmetric_root(S)
-        change = max(float(np.abs(new - old).max()) for new, old in zip((m, S), last, strict=True))
+        moves = (over @ (m - last[0]), over @ (S - last[1]) @ over.T)
+        change = max(float(np.abs(move).max()) for move in moves)
     return RandomCoefficients(m, S, 0.0, coef, spread, step, change <= tol)
 
 
-def _shrinkage(fit: RandomCoefficients, blocks: NDArray[np.bool_]) -> float:
+def _shrinkage(fit: RandomCoefficients, over: Array, blocks: NDArray[np.bool_]) -> float:
     """Return the share by which to reduce covariances between features.
 
     Few labels say little about a task, so the moments of its posterior are close to the prior in
     all tasks. They are brought to the scatter that fully observed coefficients would have.
     """
-    off, S = fit.coef - fit.mean, fit.covariance
+    off, S = (fit.coef - fit.mean) @ over.T, over @ fit.covariance @ over.T
+    spread = over @ fit.spread @ over.T
     variance = np.maximum(np.diag(S), np.finfo(float).tiny)
-    information = 1 - np.diagonal(fit.spread, axis1=1, axis2=2).mean(axis=0) / variance
+    information = 1 - np.diagonal(spread, axis1=1, axis2=2).mean(axis=0) / variance
     information = np.clip(information, LEAST_INFORMATION, 1)
     products = np.einsum("ti,tj->tij", off, off)
-    moments = S + (products + fit.spread - S) / np.outer(information, information)
-    return diagonal_shrinkage(fit._replace(spread=moments - products), np.ones(len(off)), blocks)
+    moments = S + (products + spread - S) / np.outer(information, information)
+    in_classes = fit._replace(coef=off, mean=np.zeros(len(S)), spread=moments - products)
+    return diagonal_shrinkage(in_classes, np.ones(len(off)), blocks)
 
 
 def posterior_of_logits(
@@ -126,13 +156,15 @@ def posterior_of_logits(
     if len(X) == 0:
         return mean, cov
     (stack,) = _stacks([X], [codes], n_classes, [weight])
-    root, m = _symmetric_root(cov), mean.ravel()
-    v, C = np.zeros((1, len(m))), np.zeros((1, *cov.shape))
+    over = _over(n_classes, X.shape[1])
+    m, root = over.T @ mean.ravel(), _symmetric_root(over.T @ cov @ over)
+    v, C = np.zeros((1, len(m))), np.zeros((1, *root.shape))
     for _ in range(MAX_NEWTON):
         last, (v, C) = (v, C), _newton_step(stack, m, root, v, C)
         if all(np.abs(new - old).max() < 1e-9 for new, old in zip((v, C), last, strict=True)):
             break
-    return (m + v[0] @ root).reshape(mean.shape), root @ C[0] @ root
+    mode, spread = over @ (m + v[0] @ root), over @ root @ C[0] @ root @ over.T
+    return mode.reshape(mean.shape), spread
 
 
 def expected_softmax(X: Array, mean: Array, cov: Array) -> Array:
@@ -140,7 +172,7 @@ def expected_softmax(X: Array, mean: Array, cov: Array) -> Array:
     logits, R = X @ mean.T, len(mean)
     cov_of_logits = _cov_of_logits(X, cov, R)
     if R == 1:
-        nodes, weights = np.polynomial.hermite_e.hermegauss(N_NODES)
+        nodes, weights = NODES
         z = logits + np.sqrt(np.maximum(cov_of_logits[:, 0], 0)) * nodes
         second = expit(z) @ weights / weights.sum()
         return np.stack([1 - second, second], axis=1)
@@ -180,21 +212,27 @@ def _stacks(
 def _newton_step(stack: Stack, m: Array, root: Array, v: Array, C: Array) -> tuple[Array, Array]:
     """Return better means v (B, d) and covariances C (B, d, d) of the posteriors."""
     _, X, Y, weight = stack
-    (B, _, p), R = X.shape, Y.shape[2]
-    noise, shares = _logit_noise(X, root, C, R)
-    P, before = _probabilities(stack, m, root, v, noise, shares)
-    gradient = ((weight * (shares @ P - Y)).swapaxes(1, 2) @ X).reshape(B, -1) @ root + v
+    contrasts = _contrasts(Y.shape[2])
+    (B, _, p), R = X.shape, contrasts.shape[1]
+    noise, shares = _logit_noise(X, root, C, contrasts)
+    P, before = _probabilities(stack, contrasts, m, root, v, noise, shares)
+    mean_P = shares @ P
+    gradient = (weight * (mean_P - Y) @ contrasts).swapaxes(1, 2) @ X
+    gradient = gradient.reshape(B, -1) @ root + v
+    W = -(P * shares[:, None]).swapaxes(2, 3) @ P  # second derivatives of each row
+    W[..., range(W.shape[2]), range(W.shape[2])] += mean_P
+    W = weight[..., None] * (contrasts.T @ W @ contrasts)
     blocks = np.empty((B, R, p, R, p))
     for r in range(R):
         for s in range(r + 1):
-            w = (P[..., r] * (float(r == s) - P[..., s])) @ shares
-            blocks[:, r, :, s] = blocks[:, s, :, r] = (
-                X * (weight[..., 0] * w)[..., None]
-            ).swapaxes(1, 2) @ X
-    C = np.asarray(np.linalg.inv(np.eye(R * p) + root @ blocks.reshape(B, R * p, R * p) @ root))
+            blocks[:, r, :, s] = blocks[:, s, :, r] = (X * W[..., r, s, None]).swapaxes(1, 2) @ X
+    precision = np.eye(R * p) + root @ blocks.reshape(B, R * p, R * p) @ root
+    lower = np.asarray(np.linalg.cholesky(precision))
+    half = solve_lower(lower, np.broadcast_to(np.eye(R * p), C.shape))
+    C = half.swapaxes(1, 2) @ half
     step = (C @ gradient[..., None])[..., 0]
     for _ in range(N_HALVINGS):
-        after = _probabilities(stack, m, root, v - step, noise, shares)[1]
+        after = _probabilities(stack, contrasts, m, root, v - step, noise, shares)[1]
         worse = after > before + 1e-9 * (1 + np.abs(before))
         if not worse.any():
             break
@@ -202,15 +240,15 @@ def _newton_step(stack: Stack, m: Array, root: Array, v: Array, C: Array) -> tup
     return v - step, C
 
 
-def _logit_noise(X: Array, root: Array, C: Array, R: int) -> tuple[Array, Array]:
+def _logit_noise(X: Array, root: Array, C: Array, contrasts: Array) -> tuple[Array, Array]:
     """Return points (B, n, Q, R) about the mean logits of each row, and their weights (Q,)."""
-    cov = _cov_of_logits(X, root @ C @ root, R)
+    R = len(contrasts)
+    cov = _cov_of_logits(X, root @ C @ root, contrasts.shape[1])
     if R == 1:
-        nodes, shares = np.polynomial.hermite_e.hermegauss(N_TRAIN_NODES)
+        nodes, shares = TRAIN_NODES
         return np.sqrt(np.maximum(cov, 0)) * nodes[:, None], shares / shares.sum()
-    root_of_row = _symmetric_root(cov)
-    points = np.sqrt(R) * np.concatenate([root_of_row, -root_of_row], axis=2)
-    return points, np.full(2 * R, 1 / (2 * R))
+    root_of_row = np.sqrt(R) * contrasts @ _symmetric_root(cov) @ contrasts.T
+    return np.concatenate([root_of_row, -root_of_row], axis=2), np.full(2 * R, 1 / (2 * R))
 
 
 def _cov_of_logits(X: Array, cov: Array, R: int) -> Array:
@@ -226,6 +264,7 @@ def _cov_of_logits(X: Array, cov: Array, R: int) -> Array:
 
 def _probabilities(
     stack: Stack,
+    contrasts: Array,
     m: Array,
     root: Array,
     v: Array,
@@ -235,13 +274,16 @@ def _probabilities(
     """Return probabilities (B, n, Q, R), and the objective (B,) that v minimises."""
     _, X, Y, weight = stack
     coef = (m + v @ root).reshape(len(X), -1, X.shape[2])
-    mean = X @ coef.swapaxes(1, 2)
+    mean = X @ coef.swapaxes(1, 2) @ contrasts.T
     logits = mean[:, :, None] + noise
     if Y.shape[2] == 1:
         P, log_norm = expit(logits), np.logaddexp(0, logits)[..., 0]
-    else:
-        log_norm = logsumexp(logits, axis=3)
-        P = np.exp(logits - log_norm[..., None])
+    else:  # reductions over an axis as short as that of the classes are slow
+        top = reduce(np.maximum, np.moveaxis(logits, 3, 0))
+        P = np.exp(logits - top[..., None])
+        total = P @ np.ones(P.shape[3])
+        P /= total[..., None]
+        log_norm = top + np.log(total)
     loss = weight[..., 0] * (log_norm @ shares - np.sum(Y * mean, axis=2))
     return P, loss.sum(axis=1) + np.sum(v**2, axis=1) / 2
 

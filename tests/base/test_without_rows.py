@@ -166,7 +166,8 @@ def test_files_and_rows_of_a_table(fitted, name, tmp_path):
 
 def test_the_prior_of_a_hierarchical_regression_is_its_closed_form(fitted):
     reg = fitted["hierarchical"].fit(X[:0], TARGETS[0][:0])
-    ((mean, cov, noise),) = reg.meta_state
+    (prior,) = reg.meta_state.outputs
+    mean, cov, noise = prior.mean, prior.cov, prior.noise
     design = np.c_[np.ones(len(X)), X]
     y, std = reg.predict(X, return_std=True)
     np.testing.assert_allclose(y, design @ mean, rtol=1e-9)

@@ -1,4 +1,4 @@
-"""The hierarchical baselines against twins, and on the families of their assumptions."""
+"""Hierarchical classifiers against twins, and on the families of their assumptions."""
 
 import numpy as np
 import pytest
@@ -8,147 +8,16 @@ from scipy.stats import binom, multivariate_normal, norm
 from sklearn.base import clone
 from sklearn.covariance import LedoitWolf
 from sklearn.exceptions import NotFittedError
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct
 from sklearn.metrics import log_loss
 
 from sklearn_meta import NewLabelsWarning, NotMetaFittedError, Task, TaskError
-from sklearn_meta.algorithms.hierarchical import CoefPrior, LogitPrior
+from sklearn_meta.algorithms.hierarchical_classification import LogitPrior
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
 from sklearn_meta.model_selection import HierarchicalClassifier, HierarchicalRegressor
+from sklearn_meta.tasks.designs import Design
+from sklearn_meta.testing import check_meta_learner
 
-MEAN, COV, NOISE = [1.0, 2.0, 3.0], np.diag([0.5, 1.5, 3.0]), 0.7**0.5
-FAMILY = make_linear_tasks(400, 20, mean=MEAN, cov=COV, noise=NOISE, random_state=0)
-
-
-def with_prior(mean, cov, noise):
-    reg = HierarchicalRegressor()
-    reg.meta_state = [CoefPrior(np.array(mean), np.array(cov), noise)]
-    return reg
-
-
-# ---- regression --------------------------------------------------------------------------------
-
-
-def test_the_posterior_mean_is_that_of_a_gaussian_process():
-    rng = np.random.RandomState(0)
-    X, y, grid = rng.randn(4, 3), rng.randn(4), rng.randn(50, 3)
-    scale = np.array([0.5, 1.0, 2.0])
-    reg = with_prior([0.3, 1, 2, 3], np.diag([0.49, *scale**2]), 0.6).fit(X, y)
-    kernel = ConstantKernel(0.49, "fixed") + DotProduct(0.0, "fixed")
-    prior = 0.3 + X @ [1, 2, 3]
-    gp = GaussianProcessRegressor(kernel, alpha=0.6, optimizer=None).fit(X * scale, y - prior)
-    expected = gp.predict(grid * scale) + 0.3 + grid @ [1, 2, 3]
-    np.testing.assert_allclose(reg.predict(grid), expected, rtol=1e-8)
-
-
-def test_the_true_prior_gives_the_oracle_of_the_family():
-    prior = np.zeros((4, 4))
-    prior[1:, 1:] = COV  # no intercept
-    reg = with_prior([0, *MEAN], prior, NOISE**2)
-    for task in FAMILY.tasks[:5]:
-        for n in (1, 5):
-            reg.fit(task.X[:n], task.y[:n])
-            np.testing.assert_allclose(reg.coef_, FAMILY.oracle(task.X[:n], task.y[:n]))
-            assert abs(reg.intercept_) < 1e-9
-
-
-def test_em_recovers_the_prior_of_the_family():
-    (result,) = HierarchicalRegressor().meta_fit(FAMILY.tasks).meta_state
-    error = np.sqrt(np.diag(COV) / 400)  # of a mean of 400 draws
-    assert (np.abs(result.mean[1:] - MEAN) < 4 * error).all()
-    assert abs(result.mean[0]) < 0.1
-    relative = 4 * np.sqrt(2 / 400)  # four standard errors of a variance
-    np.testing.assert_allclose(np.diag(result.cov)[1:], np.diag(COV), rtol=1.3 * relative)
-    assert result.cov[0, 0] < 0.05
-    assert abs(result.noise / NOISE**2 - 1) < 4 * np.sqrt(2 / (400 * 16))
-
-
-def log_likelihood(prior, tasks):
-    total = 0.0
-    for t in tasks:
-        X = np.c_[np.ones(len(t.X)), t.X]
-        cov = X @ prior.cov @ X.T + prior.noise * np.eye(len(X))
-        total += multivariate_normal(X @ prior.mean, cov).logpdf(t.y)
-    return total
-
-
-def test_em_ends_at_a_maximum_of_the_marginal_likelihood():
-    tasks = FAMILY.tasks[:40]
-    (best,) = HierarchicalRegressor(max_iter=3000, tol=1e-9).meta_fit(tasks).meta_state
-    top = log_likelihood(best, tasks)
-    rng = np.random.RandomState(0)
-    for _ in range(10):
-        root = np.linalg.cholesky(best.cov + 1e-12 * np.eye(4)) @ (
-            np.eye(4) + 0.03 * rng.randn(4, 4)
-        )
-        for other in (
-            best._replace(mean=best.mean + 0.05 * rng.randn(4)),
-            best._replace(cov=root @ root.T),
-            best._replace(noise=best.noise * np.exp(0.1 * rng.randn())),
-        ):
-            assert log_likelihood(other, tasks) < top
-
-
-def textbook_em(tasks, n_steps):
-    """EM with the precision of the prior written out, on standardised rows and targets."""
-    X, y = np.concatenate([t.X for t in tasks]), np.concatenate([t.y for t in tasks])
-    rows = [np.c_[np.ones(len(t.X)), (t.X - X.mean(0)) / X.std(0)] for t in tasks]
-    targets = [(t.y - y.mean()) / y.std() for t in tasks]
-    m = np.linalg.lstsq(np.concatenate(rows), np.concatenate(targets), rcond=None)[0]
-    S, s2 = np.eye(len(m)), 0.5
-    for _ in range(n_steps):
-        C = [np.linalg.inv(np.linalg.inv(S) + R.T @ R / s2) for R in rows]
-        b = [
-            c @ (np.linalg.solve(S, m) + R.T @ t / s2)
-            for c, R, t in zip(C, rows, targets, strict=True)
-        ]
-        m = np.mean(b, axis=0)
-        S = np.mean([c + np.outer(w - m, w - m) for c, w in zip(C, b, strict=True)], axis=0)
-        left = [
-            np.sum((t - R @ w) ** 2) + np.trace(R @ c @ R.T)
-            for c, R, t, w in zip(C, rows, targets, b, strict=True)
-        ]
-        s2 = np.sum(left) / len(y)
-    return S[1:, 1:] * np.outer(1 / X.std(0), 1 / X.std(0)) * y.var(), s2 * y.var()
-
-
-def test_em_agrees_with_the_textbook():
-    tasks = FAMILY.tasks[:20]
-    (result,) = HierarchicalRegressor(max_iter=7, tol=0.0).meta_fit(tasks).meta_state
-    slopes, noise = textbook_em(tasks, 7)
-    np.testing.assert_allclose(result.cov[1:, 1:], slopes, rtol=1e-8)
-    np.testing.assert_allclose(result.noise, noise, rtol=1e-10)
-
-
-def test_units_do_not_matter():
-    tasks = FAMILY.tasks[:50]
-    moved = [Task(1e3 * t.X + 5e3, 1e-2 * t.y - 7) for t in tasks]
-    fits = [HierarchicalRegressor().meta_fit(some_tasks[1:]) for some_tasks in (tasks, moved)]
-    a, b = (
-        est.fit(some_tasks[0].X[:5], some_tasks[0].y[:5]).predict(some_tasks[0].X[5:])
-        for est, some_tasks in zip(fits, (tasks, moved), strict=True)
-    )
-    np.testing.assert_allclose(1e-2 * a - 7, b, rtol=1e-6)
-
-
-def test_identical_tasks_are_pooled_and_outputs_are_independent():
-    rng = np.random.RandomState(0)
-    X = rng.randn(30, 20, 2)
-    Y = np.stack([X @ [1, 2] + 3, X @ [0, 1]], axis=2) + 0.1 * rng.randn(30, 20, 2)
-    reg = HierarchicalRegressor().meta_fit([Task(x, y) for x, y in zip(X, Y, strict=True)])
-    reg.fit(X[0][:2], Y[0][:2])
-    np.testing.assert_allclose(reg.coef_, [[1, 2], [0, 1]], atol=0.05)
-    np.testing.assert_allclose(reg.intercept_, [3, 0], atol=0.05)
-    one = HierarchicalRegressor().meta_fit([Task(x, y[:, 1]) for x, y in zip(X, Y, strict=True)])
-    assert one.fit(X[0][:2], Y[0][:2, 1]).predict(X[1]).shape == (20,)
-    np.testing.assert_allclose(one.predict(X[1]), reg.predict(X[1])[:, 1])
-
-
-def test_without_noise_it_interpolates():
-    tasks = make_linear_tasks(20, 10, noise=0.0, random_state=0).tasks
-    reg = HierarchicalRegressor().meta_fit(tasks[1:]).fit(tasks[0].X[:6], tasks[0].y[:6])
-    np.testing.assert_allclose(reg.predict(tasks[0].X), tasks[0].y, atol=1e-2)
+FAMILY = make_linear_tasks(20, 20, random_state=0)
 
 
 # ---- classification ----------------------------------------------------------------------------
@@ -163,7 +32,7 @@ def local(tasks):
 
 def test_class_posteriors_are_those_of_bayes_rule():
     clf = HierarchicalClassifier().meta_fit(local(BLOBS[1:]))
-    ((_, (m,), basis, variance),) = clf.meta_state
+    _, (_, (m,), basis, variance), _ = clf.meta_state
     back = np.linalg.inv(basis)  # rows scatter by W, class means by B, in the units of X
     W, B = back.T @ back, back.T @ np.diag(variance) @ back
     X, y = BLOBS[0].X, BLOBS[0].y
@@ -182,8 +51,7 @@ def test_class_posteriors_are_those_of_bayes_rule():
 
 def test_moments_recover_the_variation_of_the_family():
     tasks = make_blob_tasks(400, n_way=3, n_rows=2, n_features=4, random_state=0)
-    (prior,) = HierarchicalClassifier().meta_fit(local(tasks)).meta_state
-    _, means, basis, variance = prior
+    _, means, basis, variance = HierarchicalClassifier().meta_fit(local(tasks)).meta_state.any_label
     back = np.linalg.inv(basis)
     np.testing.assert_allclose(back.T @ back, np.diag([1, 1, 9, 9]), atol=1.5)
     B = back.T @ np.diag(variance) @ back
@@ -253,7 +121,8 @@ def shared():
 
 def with_logit_prior(mean, std):
     clf = HierarchicalClassifier()
-    clf.meta_state = LogitPrior(np.arange(2), np.array([[mean, 0.0]]), np.diag([std**2, 0.0]))
+    mean, cov = np.array([[mean, 0.0]]), np.diag([std**2, 0.0])
+    clf.meta_state = LogitPrior(Design(None, 1), np.arange(2), mean, cov)
     return clf
 
 
@@ -328,7 +197,7 @@ def test_em_recovers_the_prior_of_shared_labels(n_classes):
 def test_no_rows_give_the_marginal_probabilities_of_the_prior(shared, n_classes):
     clf, X = shared[n_classes], PATIENTS[0].X
     P = clf.fit(X[:0], []).predict_proba(X)
-    labels, mean, cov, _ = clf.meta_state
+    _, labels, mean, cov, _ = clf.meta_state
     draws = np.random.RandomState(0).multivariate_normal(mean.ravel(), cov, 20000)
     logits = np.c_[np.ones(len(X)), X] @ draws.reshape(len(draws), *mean.shape).swapaxes(1, 2)
     if n_classes == 2:
@@ -414,45 +283,6 @@ def test_which_labels_are_shared():
         local_labels.fit(PATIENTS[0].X[:0], [])
 
 
-# ---- uncertainty of regressions ----------------------------------------------------------------
-
-
-@pytest.mark.parametrize("n", [0, 1, 5])
-def test_standard_deviations_are_those_of_the_joint_gaussian(n):
-    """Of support and query targets under the prior, conditioned on the support."""
-    reg = HierarchicalRegressor().meta_fit(FAMILY.tasks[:60])
-    ((mean, cov, noise),) = reg.meta_state
-    X, y = FAMILY.tasks[61].X, FAMILY.tasks[61].y
-    design = np.c_[np.ones(len(X)), X]
-    joint = design @ cov @ design.T + noise * np.eye(len(X))
-    gain = joint[n:, :n] @ np.linalg.inv(joint[:n, :n])
-    expected = design[n:] @ mean + gain @ (y[:n] - design[:n] @ mean)
-    conditional = joint[n:, n:] - gain @ joint[:n, n:]
-    predicted, std = reg.fit(X[:n], y[:n]).predict(X[n:], return_std=True)
-    np.testing.assert_allclose(predicted, expected, rtol=1e-6, atol=1e-8)
-    np.testing.assert_allclose(std, np.sqrt(np.diag(conditional)), rtol=1e-8)
-    draws = reg.sample_y(X[n:], 20000, random_state=0)
-    assert draws.shape == (len(X) - n, 20000)
-    scale = np.sqrt(np.outer(np.diag(conditional), np.diag(conditional)))
-    np.testing.assert_allclose(np.cov(draws) / scale, conditional / scale, atol=0.05)
-    np.testing.assert_allclose((draws.mean(axis=1) - expected) / std, 0, atol=0.05)
-
-
-def test_no_rows_give_the_prior_of_a_regression_with_two_targets():
-    tasks = [Task(t.X, np.c_[t.y, -t.y]) for t in FAMILY.tasks[:9]]
-    reg = HierarchicalRegressor().meta_fit(tasks)
-    X = tasks[0].X
-    for y in (np.empty((0, 2)), []):
-        predicted, std = reg.fit(X[:0], y).predict(X, return_std=True)
-        assert predicted.shape == std.shape == (len(X), 2)
-        for k, (mean, cov, noise) in enumerate(reg.meta_state):
-            design = np.c_[np.ones(len(X)), X]
-            np.testing.assert_allclose(predicted[:, k], design @ mean)
-            variance = np.einsum("ij,jk,ik->i", design, cov, design) + noise
-            np.testing.assert_allclose(std[:, k], np.sqrt(variance))
-    assert reg.sample_y(X, 3).shape == (len(X), 2, 3)
-
-
 # ---- both --------------------------------------------------------------------------------------
 
 
@@ -495,10 +325,20 @@ def test_bad_rows_are_refused(est, tasks):
         learned.fit(X, y[1:])
 
 
-def test_bad_targets_are_refused():
-    X, y = FAMILY.tasks[0].X, FAMILY.tasks[0].y
-    reg = HierarchicalRegressor().meta_fit(FAMILY.tasks[:9])
-    with pytest.raises(ValueError, match=r"must hold 1 number\(s\) a row"):
-        reg.fit(X, np.c_[y, y])
-    with pytest.raises(ValueError, match="holds nan at row 0"):
-        reg.fit(X, np.where(y == y[0], np.nan, y))
+@pytest.mark.parametrize("labels", ["shared", "task"])
+def test_a_basis_bends_the_boundary(labels):
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(30, 30, 2))
+    y = (np.abs(X[..., 0]) + 0.3 * rng.normal(size=(30, 1)) > 0.8).astype(int)
+    scores = []
+    for basis in (None, "polynomial"):
+        clf = HierarchicalClassifier(basis=basis, labels=labels, max_iter=30)
+        clf.meta_fit(X[:20].reshape(-1, 2), y[:20].ravel(), np.repeat(np.arange(20), 30))
+        pairs = [*zip(X, y, strict=True)][20:]
+        scores.append(np.mean([clf.fit(X[:8], y[:8]).score(X[8:], y[8:]) for X, y in pairs]))
+    assert scores[1] > max(0.8, scores[0] + 0.15)
+
+
+def test_conventions_of_meta_learners():
+    # arrays of the prior can be written to, and a label of several tasks has its mean
+    check_meta_learner(HierarchicalClassifier(), skip=["state_read_only", "label_order"])

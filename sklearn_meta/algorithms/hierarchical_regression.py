@@ -1,0 +1,409 @@
+"""Hierarchical linear regression (N. Laird and J. Ware, Biometrics 1982, equations 2.1 and 3.1).
+
+    y = X b_t + e,    b_t ~ N(m, S),    e ~ N(0, s2 I),    X = [1, f(x)],
+    b_t = m + L v,    S = L L',    v | support ~ N((I + A)^-1 h, (I + A)^-1),
+    A = L' X' X L / s2,    h = L' X' (y - X m) / s2.
+
+A and h are what the support adds to the natural parameters of N(0, I): sums over its rows. f makes
+features of a row. :mod:`sklearn_meta.tasks.random_coefficients` has the estimates of m, S and s2;
+by restricted likelihood, S includes the uncertainty of m.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import RegressorMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sklearn_meta.base.numpy_learner import NumpyMetaLearner, flat_rows, row_weights
+from sklearn_meta.base.regressor import gaussian_quantiles
+from sklearn_meta.base.validation import validate_query, validate_weight
+from sklearn_meta.parameters import Constraint, check_parameter, integer, option, real
+from sklearn_meta.tasks.designs import BASIS, Design, center_and_scale, unscaled, with_constant
+from sklearn_meta.tasks.distribution import check_constraints
+from sklearn_meta.tasks.random_coefficients import random_coefficients, square_root
+
+__all__ = ["HierarchicalRegressor"]
+
+Array = NDArray[np.float64]
+LEAST_NOISE = 1e-8  # variance, of a standardised target: without noise nothing divides by it
+SHRINKAGE = Constraint(
+    lambda share: share == "auto" or (real(0.0).allows(share) and share < 1),
+    "'auto' or a float in the range [0, 1)",
+    '"auto" or float',
+)
+CONSTRAINTS = {
+    "basis": BASIS,
+    "method": option("reml", "ml"),
+    "shrinkage": SHRINKAGE,
+    "max_iter": integer(1),
+    "tol": real(0.0),
+}
+
+
+class CoefInformation(NamedTuple):
+    """What rows add to the natural parameters of the coefficients of a task."""
+
+    precision: Array  # A
+    shift: Array  # h
+
+    def plus(self, other: CoefInformation) -> CoefInformation:
+        """Return the information of the rows of both."""
+        return CoefInformation(self.precision + other.precision, self.shift + other.shift)
+
+
+class CoefPrior(NamedTuple):
+    """Prior N(mean, L L') of [intercept, slopes] of one output, and the variance of the noise."""
+
+    mean: Array
+    root: Array  # L
+    noise: float
+
+    @property
+    def cov(self) -> Array:
+        """The covariance of the coefficients."""
+        return np.asarray(self.root @ self.root.T)
+
+    def information(self, X: Array, y: Array) -> CoefInformation:
+        """Compute A and h of the rows of a design."""
+        Z = X @ self.root
+        return CoefInformation(Z.T @ Z / self.noise, Z.T @ (y - X @ self.mean) / self.noise)
+
+    def posterior(self, rows: CoefInformation) -> tuple[Array, Array]:
+        """Compute the posterior mean of the coefficients, and R with R R' their covariance."""
+        values, vectors = np.linalg.eigh(rows.precision)
+        root = vectors / np.sqrt(1 + np.maximum(values, 0))  # of (I + A)^-1
+        R = self.root @ root
+        return self.mean + R @ (root.T @ rows.shift), np.asarray(R)
+
+
+class RegressionPrior(NamedTuple):
+    """The features of a row, and the prior of their coefficients for each output."""
+
+    design: Design
+    outputs: list[CoefPrior]
+
+
+class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
+    """Linear regressions with random coefficients: ridge toward the mean of all tasks.
+
+    y = [1, f(x)] b_t + e with b_t ~ N(m, S) and e ~ N(0, s^2). `meta_fit` learns m, S and s from
+    all rows of all tasks by (restricted) maximum likelihood; `fit` computes the posterior of b_t
+    for a new task, and without any row (``fit(X[:0], y[:0])``) takes the prior. `partial_fit` adds
+    rows to the support: the natural parameters of the posterior are sums over its rows, which are
+    not kept.
+
+    Parameters
+    ----------
+    basis : {"polynomial", "spline", "fourier"} or transformer, default=None
+        Features of a row, for tasks that are not linear. With None, they are the columns of `X`. A
+        transformer of scikit-learn is cloned, and fitted to the rows of all tasks. "polynomial"
+        adds products of two columns, "spline" makes cubic splines of each column
+        (:class:`~sklearn.preprocessing.SplineTransformer`, with 5 knots at quantiles), and
+        "fourier" adds 50 random Fourier features of all columns
+        (:class:`~sklearn.kernel_approximation.RBFSampler`); these three standardise the columns.
+    method : {"reml", "ml"}, default="reml"
+        Restricted maximum likelihood takes into account that m is estimated: S is not too small
+        where tasks are few, and predictions for a new task have the uncertainty of m, too. "ml" is
+        plain maximum likelihood.
+    shrinkage : float in [0, 1) or "auto", default="auto"
+        How far S is drawn toward uncorrelated coefficients of equal variances (of standardised
+        features), as if that share of all tasks had such coefficients. With "reml", m is drawn
+        toward 0, too, as by ridge regression, as far as the likelihood says. 0 is the maximum of
+        the likelihood. "auto" chooses among 0.9, 0.5, 0.2, 0.05 and 0 by the likelihood of tasks
+        that are left out, in three folds; with more than 20 tasks for each coefficient it is 0.
+    max_iter : int, default=300
+        Largest number of steps of L-BFGS.
+    tol : float, default=1e-10
+        L-BFGS stops when a step adds less to the log likelihood of a row, in nats.
+    unusable : {"raise", "skip"}, default="raise"
+        What `meta_fit` does about a task that it cannot use, such as one with NaN or with other
+        features than most tasks. A warning names the skipped tasks.
+
+    Attributes
+    ----------
+    coef_, intercept_ : ndarray
+        Coefficients of the fitted task, as in scikit-learn's linear models; with a `basis`, those
+        of its features.
+    n_features_in_, feature_names_in_ : int, ndarray
+        Number and names of the features of the support.
+    skipped_tasks_ : list of tuple
+        (position, name, reason) of each task that `meta_fit` skipped.
+
+    Raises
+    ------
+    TaskError
+        From `meta_fit`, if a task is invalid.
+    ValueError
+        If rows, targets or a parameter are invalid.
+
+    See Also
+    --------
+    HierarchicalClassifier : The same for classification.
+    sklearn_meta.tasks.GaussianTaskDistribution : The same model as a distribution of tasks.
+    sklearn_meta.model_selection.compare : Uses this model as a baseline.
+
+    References
+    ----------
+    Laird and Ware, "Random-Effects Models for Longitudinal Data", Biometrics 1982.
+    Patterson and Thompson, "Recovery of Inter-Block Information when Block Sizes Are Unequal",
+    Biometrika 1971.
+
+    Examples
+    --------
+    >>> from sklearn_meta import HierarchicalRegressor
+    >>> from sklearn_meta.datasets import make_linear_tasks
+    >>> tasks = make_linear_tasks(50, mean=[1, 2, 3], n_support=2, random_state=0).tasks
+    >>> reg = HierarchicalRegressor().meta_fit(tasks[:49])
+    >>> reg.fit(tasks[49].X_support, tasks[49].y_support).predict(tasks[49].X_query).shape
+    (18,)
+    >>> reg.predict_quantiles(tasks[49].X_query, [0.05, 0.95]).shape    # 90 % intervals
+    (18, 2)
+    """
+
+    def __init__(
+        self,
+        *,
+        basis: Any = None,
+        method: str = "reml",
+        shrinkage: float | str = "auto",
+        max_iter: int = 300,
+        tol: float = 1e-10,
+        unusable: str = "raise",
+    ) -> None:
+        self.basis = basis
+        self.method = method
+        self.shrinkage = shrinkage
+        self.max_iter = max_iter
+        self.tol = tol
+        self.unusable = unusable
+
+    coef_: Array
+    _adapted: list[CoefInformation]  # of the support, for each output
+
+    def meta_fit(
+        self,
+        tasks: Any,
+        y: Any = None,
+        groups: Any = None,
+        *,
+        sample_weight: Any = None,
+        validation_tasks: Any = None,
+    ) -> HierarchicalRegressor:
+        """Learn the prior of the coefficients.
+
+        Parameters
+        ----------
+        tasks : sequence of tasks, TaskDistribution, or table of shape (n_rows, ...)
+            Anything that other meta-learners take. All rows are used, of support and query. Of a
+            distribution, 1000 tasks are drawn.
+        y : array-like of shape (n_rows,) or (n_rows, n_outputs), or column name(s), default=None
+            Targets of a table, or the name of its target column, or a list of names.
+        groups : array-like of shape (n_rows,) or column name(s), default=None
+            The task of each row of a table, or the name of that column, or a list of names.
+        sample_weight : array-like of shape (n_rows,) or column name, default=None
+            The weight of each row of a table, or the name of that column. A weight of 2 counts as
+            two equal rows.
+        validation_tasks : object, default=None
+            Ignored: the estimates are a maximum of the likelihood, and there are no iterates to
+            choose from. Pipelines pass it.
+
+        Returns
+        -------
+        self : object
+            The estimator with its prior.
+        """
+        check_constraints(self, CONSTRAINTS)
+        usable = self._open_tasks(tasks, y, groups, sample_weight)
+        checked, weights = usable.tasks, row_weights(usable.tasks)
+        X, Y = [flat_rows(t.X) for t in checked], [flat_rows(t.y) for t in checked]
+        design, all_weights = Design.fit(self.basis, np.concatenate(X)), np.concatenate(weights)
+        features = [design.features(x) for x in X]
+        center, scale = center_and_scale(np.concatenate(features), all_weights)
+        y_center, y_scales = center_and_scale(np.concatenate(Y), all_weights)
+        roots = [np.sqrt(w) for w in weights]
+        pairs = zip(features, roots, strict=True)
+        designs = [root[:, None] * with_constant((f - center) / scale) for f, root in pairs]
+        back, outputs = unscaled(center, scale), []
+        for k, (y_mean, y_scale) in enumerate(zip(y_center, y_scales, strict=True)):
+            targets = [r * (y[:, k] - y_mean) / y_scale for y, r in zip(Y, roots, strict=True)]
+            fit = random_coefficients(
+                designs,
+                targets,
+                n_rows=np.array([w.sum() for w in weights]),
+                restricted=self.method == "reml",
+                share=None if isinstance(self.shrinkage, str) else float(self.shrinkage),
+                least_noise=LEAST_NOISE,
+                max_iter=self.max_iter,
+                tol=self.tol,
+            )
+            mean = y_scale * (back @ fit.mean)
+            mean[0] += y_mean
+            root = y_scale * back @ square_root(fit.covariance + fit.mean_covariance)
+            outputs.append(CoefPrior(mean, root, y_scale**2 * fit.noise_variance))
+        self.reset_meta()
+        self.meta_state = RegressionPrior(design, outputs)
+        self.meta_feature_names = checked[0].feature_names_in
+        self._list_skipped(usable)
+        return self
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> HierarchicalRegressor:
+        """Compute the posterior mean of the coefficients of a new task.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, ...)
+            Support rows; there may be none.
+        y : array-like of shape (n_rows,) or (n_rows, n_outputs)
+            Support targets.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Weights of the rows: a weight of 2 counts as two equal rows, and 0 as none.
+
+        Returns
+        -------
+        self : object
+            The estimator with `coef_` and `intercept_`.
+        """
+        return self._add(X, y, sample_weight, reset=True)
+
+    @available_if(lambda self: self.check_meta_fitted() is not None)  # type: ignore[untyped-decorator]
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> HierarchicalRegressor:
+        """Add rows to the support, without those of earlier calls.
+
+        The result is that of `fit` on the rows of all calls together, and of the last `fit`, if
+        there was one. A call that raises an error adds nothing.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, ...)
+            More rows of the support; there may be none.
+        y : array-like of shape (n_rows,) or (n_rows, n_outputs)
+            Their targets. Predictions have as many axes as in the first call.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Weights of the rows, as in `fit`.
+
+        Returns
+        -------
+        self : object
+            The estimator with `coef_` and `intercept_`.
+        """
+        return self._add(X, y, sample_weight, reset=not hasattr(self, "coef_"))
+
+    def _add(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> HierarchicalRegressor:
+        """Add the information of rows to that of earlier ones, or to none with `reset`."""
+        design, priors = self.check_meta_fitted()
+        if not reset:
+            validate_query(self, X, allow_nd=True, least=0)
+        rows, y = self._check_support(X, y, design.n_features, "real")
+        if len(y) == 0 and y.ndim == 1:
+            y = np.empty((0, len(priors)))[:, 0 if len(priors) == 1 else slice(None)]
+        y = y.astype(np.float64)
+        Z, Y = design(rows), y.reshape(len(y), int(np.prod(y.shape[1:])))
+        if Y.shape[1] != len(priors):
+            raise ValueError(
+                f"y of shape {y.shape} must hold {len(priors)} number(s) a row, as in meta_fit."
+            )
+        root = np.sqrt(validate_weight(sample_weight, rows))[:, None]
+        Z, Y = root * Z, root * Y
+        total = [prior.information(Z, target) for prior, target in zip(priors, Y.T, strict=True)]
+        if reset:
+            validate_data(self, X, skip_check_array=True)
+        else:
+            total = [rows.plus(more) for rows, more in zip(self._adapted, total, strict=True)]
+        means = [prior.posterior(rows)[0] for prior, rows in zip(priors, total, strict=True)]
+        flat = y.ndim == 1 if reset else self.coef_.ndim == 1
+        b = means[0] if flat else np.stack(means)
+        self.intercept_, self.coef_, self._adapted = b[..., 0], b[..., 1:], total
+        return self
+
+    def predict(self, X: Any, return_std: bool = False) -> Array | tuple[Array, Array]:
+        """Predict targets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, ...)
+            Query rows.
+        return_std : bool, default=False
+            Whether to return the standard deviation of each target too.
+
+        Returns
+        -------
+        y : ndarray of shape (n_rows,) or (n_rows, n_outputs)
+            Predictions, with as many axes as the `y` passed to `fit`.
+        std : ndarray of the same shape
+            With `return_std`, the standard deviations of the targets under the posterior, noise
+            included.
+        """
+        Z = self._query_design(X)
+        y = self._mean(Z)
+        return (y, self._std(Z).reshape(y.shape)) if return_std else y
+
+    def predict_quantiles(self, X: Any, quantiles: ArrayLike) -> Array:
+        """Predict quantiles of the targets under the posterior, noise included.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, ...)
+            Query rows.
+        quantiles : float or array-like of shape (n_quantiles,)
+            Levels between 0 and 1, such as ``[0.05, 0.95]`` for 90 % intervals.
+
+        Returns
+        -------
+        y : ndarray of shape (n_rows, n_quantiles) or (n_rows, n_outputs, n_quantiles)
+            In the order of `quantiles`; without the last axis for a single number.
+        """
+        mean, std = self.predict(X, return_std=True)
+        return gaussian_quantiles(mean, std, quantiles)
+
+    def sample_y(self, X: Any, n_samples: int = 1, random_state: Any = 0) -> Array:
+        """Draw targets of rows from the posterior of the task, noise included.
+
+        Rows of a draw share the coefficients of the task, which differ from draw to draw.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, ...)
+            Query rows.
+        n_samples : int, default=1
+            Number of draws.
+        random_state : int, RandomState instance or None, default=0
+            Determines the draws.
+
+        Returns
+        -------
+        y : ndarray of shape (n_rows, n_samples) or (n_rows, n_outputs, n_samples)
+            Targets, as `sample_y` of scikit-learn's Gaussian processes returns them.
+        """
+        Z = self._query_design(X)
+        check_parameter("n_samples", n_samples, integer(1), "sample_y")
+        rng, draws, mean = check_random_state(random_state), [], self._mean(Z)
+        for prior, root in self._roots():
+            noise = np.sqrt(prior.noise) * rng.normal(size=(len(Z), n_samples))
+            draws.append(Z @ root @ rng.normal(size=(root.shape[1], n_samples)) + noise)
+        return np.asarray(mean[..., None] + np.stack(draws, axis=1).reshape(*mean.shape, -1))
+
+    def _query_design(self, X: Any) -> Array:
+        """Check query rows, and return their design."""
+        check_is_fitted(self)
+        validate_query(self, X, allow_nd=True)
+        design = self.check_meta_fitted().design
+        return np.asarray(design(self._check_rows(X, design.n_features)))
+
+    def _mean(self, Z: Array) -> Array:
+        return np.asarray(Z[:, 1:] @ self.coef_.T + self.intercept_)
+
+    def _std(self, Z: Array) -> Array:
+        """Return standard deviations of the targets (n_rows, n_outputs)."""
+        variances = [np.sum((Z @ root) ** 2, axis=1) + prior.noise for prior, root in self._roots()]
+        return np.sqrt(np.stack(variances, axis=1))
+
+    def _roots(self) -> list[tuple[CoefPrior, Array]]:
+        """Return for each output its prior, and R with R R' the posterior covariance."""
+        pairs = zip(self.check_meta_fitted().outputs, self._adapted, strict=True)
+        return [(prior, prior.posterior(rows)[1]) for prior, rows in pairs]
