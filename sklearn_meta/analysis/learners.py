@@ -23,7 +23,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from sklearn_meta import algorithms
+import sklearn_meta.algorithms as algorithms
 from sklearn_meta.ensemble import GuardedMetaClassifier, GuardedMetaRegressor
 from sklearn_meta.pipeline import make_meta_pipeline
 from sklearn_meta.tasks import Task
