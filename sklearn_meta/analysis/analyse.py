@@ -201,7 +201,7 @@ def analyse(
     verdicts = tuple(judge(comparison, size) for size in comparison.sizes if size)
     facts = TaskFacts(
         classify=classify,
-        local_labels=local or labels is None,
+        local_labels=classify and (local or labels is None),
         n_tasks=len(usable.tasks),
         row_shape=tuple(data[0].X.shape[1:]),
         counts=are_counts(data[:20]),

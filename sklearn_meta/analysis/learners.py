@@ -236,6 +236,7 @@ def _deep_kernel(facts: TaskFacts) -> BaseEstimator:
 
 
 def _pooled(facts: TaskFacts) -> BaseEstimator:
+    facts = facts._replace(fixed_support=True)  # the size of a support does not matter
     linear = {} if facts.curved or facts.images else {"hidden_layer_sizes": ()}
     return _network(f"Pooled{_kind(facts)}", facts, **linear)
 
