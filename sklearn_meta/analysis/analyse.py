@@ -137,6 +137,7 @@ def analyse(
         check_parameter("metric", metric, option(*sorted({*METRICS} - NEED_ESTIMATOR)), "analyse")
     check_parameter("support", support, SUPPORTS, "analyse")
     check_parameter("unusable", unusable, UNUSABLE, "analyse")
+    check_parameter("target_type", target_type, option("class", "real", None), "analyse")
     target_type = _target_type(estimator, target_type)
     usable, raw = quick.as_numeric_tasks(tasks, y, groups, estimator, target_type, unusable)
     data, n_tasks = tuple(usable.tasks), len(usable.tasks) + len(usable.skipped)

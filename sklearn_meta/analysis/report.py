@@ -400,7 +400,7 @@ def _cell(text: str) -> str:
 
 def _learners(report: TaskReport) -> str:
     items = "".join(
-        f"<li><b>{escape(learner.name)}</b>: {escape(learner.reason)}<br>"
+        f"<li><strong>{escape(learner.name)}</strong>: {escape(learner.reason)} "
         f"<code>{escape(' '.join(repr(learner.estimator).split()))}</code></li>"
         for learner in report.learners
     )
