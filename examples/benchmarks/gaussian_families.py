@@ -79,9 +79,12 @@ def trained(learner: Any, tasks: list, seed: int, seconds: float) -> tuple[Any, 
     if "max_meta_iter" not in learner.get_params():
         return learner.meta_fit(tasks), 0
     learner.set_params(random_state=seed)
-    begin = time.process_time()
-    clone(learner).set_params(max_meta_iter=N_PILOT).meta_fit(tasks)
-    each = (time.process_time() - begin) / N_PILOT
+    times = []
+    for n in (1, 1, N_PILOT):  # the first run of a process takes longer
+        begin = time.process_time()
+        clone(learner).set_params(max_meta_iter=n).meta_fit(tasks)
+        times.append(time.process_time() - begin)
+    each = max(times[2] - times[1], 1e-3) / (N_PILOT - 1)
     n = max(N_PILOT, int(seconds / each))
     return learner.set_params(max_meta_iter=n).meta_fit(tasks), n
 
