@@ -206,8 +206,8 @@ def test_counts():
 # ---- measured on tasks -------------------------------------------------------------------------
 
 
-def lines(n_tasks=8, n_rows=12):
-    cov = 0.3**2 * np.eye(3)
+def lines(n_tasks=12, n_rows=12):
+    cov = np.eye(3)
     return make_linear_tasks(n_tasks, n_rows, 3, mean=[1] * 3, cov=cov, random_state=0).tasks
 
 
@@ -217,8 +217,8 @@ def test_the_list_is_that_of_the_report():
     report = analyse(lines(), support_sizes=4, random_state=0)
     assert str(learners) == str(report.learners)
     assert learners[0].name == "HierarchicalRegressor"
-    reg = learners[0].estimator.meta_fit(lines())
-    assert reg.predict_tasks(lines(2))[0].shape == (12,)
+    reg, new = learners[0].estimator.meta_fit(lines()), lines()[0]
+    assert reg.fit(new.X[:4], new.y[:4]).predict(new.X).shape == (12,)
 
 
 @pytest.mark.slow
@@ -233,7 +233,8 @@ def test_learners_are_put_behind_the_transformers_that_rows_need():
     report = analyse(gaps, pipeline, support_sizes=4, random_state=0)
     first = report.learners[0].estimator
     assert [name for name, _ in first.steps] == [name for name, _ in pipeline.steps]
-    assert first.meta_fit(gaps).predict_tasks(gaps[:1])[0].shape == (12,)
+    X, y = gaps[0]
+    assert first.meta_fit(gaps).fit(X[:4], y[:4]).predict(X).shape == (12,)
 
 
 @pytest.mark.slow
@@ -242,7 +243,7 @@ def test_recommended_estimators_are_ready_for_meta_fit(name):
     facts = FACTS[name]._replace(row_shape=(2,), sizes=(2, 4))
     tasks = make_blob_tasks(8, n_shot=4, random_state=0)
     if not facts.classify:
-        tasks = [Task(t.X, t.X[:, 0]) for t in tasks]
+        tasks = [Task(t.X, t.X[:, 0], support=t.support) for t in tasks]
     for learner in recommend([facts]):
         estimator = learner.estimator
         if "max_meta_iter" in estimator.get_params():
