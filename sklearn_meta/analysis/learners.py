@@ -72,7 +72,13 @@ class Recommendation:
 
 
 class Recommendations(tuple[Recommendation, ...]):
-    """Learners in the order to try them, printed as a table."""
+    """Learners in the order to try them, printed as a table.
+
+    Parameters
+    ----------
+    iterable : iterable of Recommendation, default=()
+        The learners.
+    """
 
     __slots__ = ()
 
