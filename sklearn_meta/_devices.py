@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["check_dtype", "resolve_device", "torch_dtype"]
+__all__ = ["check_dtype", "exact_dtype", "resolve_device", "torch_dtype"]
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
@@ -42,6 +42,11 @@ def check_dtype(device: torch.device, dtype: Any) -> None:
             "device='mps' has no float64, which X is computed in unless all of it is float32 "
             "(or bytes): pass X.astype(numpy.float32), or use device='cpu'."
         )
+
+
+def exact_dtype(tensor: torch.Tensor) -> torch.dtype:
+    """Return the dtype for factorisations: float64, but that of the tensor on "mps"."""
+    return tensor.dtype if tensor.device.type == "mps" else torch.float64
 
 
 @cache

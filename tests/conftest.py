@@ -3,6 +3,7 @@
 import gc
 from functools import cache
 
+import numpy as np
 import pytest
 
 
@@ -32,8 +33,9 @@ def pytest_collection():
 
 @pytest.fixture(autouse=True)
 def one_thread_and_seed():
-    """Seed torch, which initialises the networks of tests, and undo what a test sets."""
+    """Seed the global generators, from which networks start, and undo what a test sets."""
     _, torch = one_thread()
     torch.manual_seed(0)
+    np.random.seed(0)  # noqa: NPY002, estimators without a random_state use this one
     yield
     torch.set_num_threads(1)

@@ -51,7 +51,14 @@ def test_links_exist():
 GUIDES = [path for path in DOCS.glob("*.md") if ">>> " in path.read_text(encoding="utf-8")]
 
 
-LONG = {"analysis", "compare", "inspection", "over_tasks", "uncertainty"}  # a second or more
+LONG = {
+    "analysis",
+    "choosing",
+    "compare",
+    "inspection",
+    "over_tasks",
+    "uncertainty",
+}  # a second or more
 
 
 @pytest.mark.parametrize(
@@ -77,14 +84,33 @@ def test_the_readme_lists_every_estimator():
     assert [name for name in names if not re.search(f"`({name}|{short[name]})`", text)] == []
 
 
+KINDS = ("Classifier", "Regressor")
 MODULES = ["", "tasks", "datasets", "model_selection", "pipeline", "metrics", "inspection"]
 MODULES += ["analysis", "conformal", "ensemble", "persistence", "testing"]
 
 
-def test_the_list_of_public_names_is_complete():
+@pytest.fixture(scope="module")
+def make_api():
     spec = importlib.util.spec_from_file_location("make_api", DOCS / "make_api.py")
-    make_api = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(make_api)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_chart_of_learners_is_that_of_the_rules(make_api):
+    assert make_api.choosing() == (DOCS / "choosing.md").read_text(encoding="utf-8")
+
+
+def test_every_learner_is_in_the_table_of_the_chart():
+    text = (DOCS / "choosing.md").read_text(encoding="utf-8")
+    firsts = re.findall(r"^\| (`.*?`) \|", text.split("## All learners")[1], re.MULTILINE)
+    listed = re.findall(r"`(\w+)`", " ".join(firsts))
+    names = {name for name, _ in all_estimators()}
+    names |= {f"{stem}{kind}" for stem in ("Hierarchical", "GuardedMeta") for kind in KINDS}
+    assert sorted(listed) == sorted(names)
+
+
+def test_the_list_of_public_names_is_complete(make_api):
     listed = (DOCS / "api.md").read_text(encoding="utf-8")
     assert make_api.page() == listed
     headings = re.findall(r"^## (sklearn_meta[\w.]*)$", listed, re.MULTILINE)

@@ -15,6 +15,7 @@ import torch
 from sklearn.utils import Bunch
 
 import sklearn_meta
+from sklearn_meta.testing import all_estimators
 
 pytestmark = pytest.mark.slow  # every script runs
 
@@ -284,7 +285,25 @@ def test_costs_lists_all_learners(load):
         )()
         assert est.hidden_layer_sizes == (40, 40), name
     assert next(iter(learners)) == "FOMAML"
-    assert len(learners) == len(load("benchmarks/sinusoid").LEARNERS)
+    regressors = [name for name, _ in all_estimators() if name.endswith("Regressor")]
+    assert len(learners) == len(regressors) + 1
+
+
+@pytest.mark.slow
+def test_few_tasks_compares_errors_with_those_of_the_true_prior(load, capsys):
+    ratios = load("benchmarks/few_tasks").main((3,), (5,), 1)
+    assert all(
+        np.isfinite(each).all() for of_family in ratios.values() for each in of_family.values()
+    )
+    assert "| 3 | 5 |" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_deep_kernel_prints_errors_beside_those_of_the_oracle(load, capsys):
+    bench = load("benchmarks/deep_kernel")
+    bench.sinusoids(0.001, ["spectral, inputs"])
+    bench.linear(0.001)
+    assert "spectral, inputs" in capsys.readouterr().out
 
 
 def test_input_shows_every_form_and_every_number_of_workers(load, capsys):

@@ -1,11 +1,13 @@
 """Do the verdicts of `analyse` and `compare` agree with each other and with the truth?
 
     python examples/benchmarks/verdicts.py
+    python examples/benchmarks/verdicts.py --learners
 
 For twelve sets of generated tasks it is known whether one should learn across tasks, pool them,
 learn each task alone, or predict without inputs. `analyse` tries its closed forms without an
 estimator. `compare` meta-trains a network (MAML or ProtoNet) and its baselines on two thirds of
-the tasks. Both judge one size of support.
+the tasks. Both judge one size of support. With `--learners`, the script lists what `which_learner`
+recommends at that size instead.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
 from sklearn_meta import MAMLClassifier, MAMLRegressor, ProtoNetClassifier, Task
-from sklearn_meta.analysis import analyse
+from sklearn_meta.analysis import analyse, which_learner
 from sklearn_meta.datasets import make_linear_tasks, make_sinusoid_tasks
 from sklearn_meta.model_selection import compare
 
@@ -157,6 +159,17 @@ def case_of(comparison: Any) -> str:
     return comparison.kinds[best]
 
 
+def recommended(n_tasks: int, seed: int, only: str) -> None:
+    """Print the recommended learners for each setting."""
+    print("| tasks | support | truth | learners |\n| --- | --- | --- | --- |")
+    for name, setting in SETTINGS.items():
+        if only in name:
+            tasks = setting.make(n_tasks, seed)
+            learners = which_learner(tasks, support_sizes=setting.size, random_state=seed)
+            names = ", ".join(learner.name for learner in learners)
+            print(f"| {name} | {setting.size} | {setting.truth} | {names} |", flush=True)
+
+
 def main(
     n_tasks: int = 120, n_iter: int = 1000, seed: int = 0, only: str = "", words: bool = False
 ) -> list[tuple[str, str, str, str]]:
@@ -188,5 +201,9 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="run only settings whose name contains this")
     parser.add_argument("--words", action="store_true", help="print both verdicts in full")
+    parser.add_argument("--learners", action="store_true", help="list recommended learners instead")
     args = parser.parse_args()
-    main(args.tasks, args.iterations, args.seed, args.only, args.words)
+    if args.learners:
+        recommended(args.tasks, args.seed, args.only)
+    else:
+        main(args.tasks, args.iterations, args.seed, args.only, args.words)

@@ -6,7 +6,8 @@
 
 The outer loop learns the features phi, K_0, L_0 and the noise S, which is diagonal, by the negative
 log-likelihood of queries after supports of random sizes, some of them without rows. The posterior
-of some rows has the form of the prior, so that it is the prior of further rows.
+of some rows has the form of the prior, so that it is the prior of further rows. In the code, `Phi`
+are features, and `phi` is what `adapt` returns, K_n and L_n.
 
 Harrison, Sharma and Pavone, "Meta-Learning Priors for Efficient Online Bayesian Regression",
 WAFR 2018.
@@ -21,11 +22,14 @@ import torch
 from sklearn.utils.metaestimators import available_if
 from torch import Tensor
 
+from sklearn_meta._devices import exact_dtype
 from sklearn_meta.base import MetaRegressor
-from sklearn_meta.base.validation import validate_query
+from sklearn_meta.base.regressor import gaussian_loss
+from sklearn_meta.base.validation import check_partial_fit, validate_query
 from sklearn_meta.functional import Params
+from sklearn_meta.functional.ridge import with_ones
 from sklearn_meta.inner import Algorithm, Examples, Network
-from sklearn_meta.parameters import anything, as_range, describe, option, param
+from sklearn_meta.parameters import anything, as_range, describe, param
 
 __all__ = ["ALPaCA", "ALPaCARegressor"]
 
@@ -56,7 +60,7 @@ class ALPaCA(Algorithm):
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
         """Compute K_n, and L_n with Lambda_n = L_n L_n' (eq. 6)."""
         Phi = features(f, theta, support.X)
-        exact = Phi.dtype if Phi.device.type == "mps" else torch.float64  # which it lacks
+        exact = exact_dtype(Phi)
         Phi, Y, K_0, L_0 = (t.to(exact) for t in (Phi, support.y, theta[MEAN], factor(theta)))
         weighted = support.weight.to(exact).unsqueeze(-1) * Phi
         Lambda_0 = L_0 @ L_0.mT
@@ -80,7 +84,7 @@ class ALPaCA(Algorithm):
 
 def features(f: Network, theta: Params, X: Tensor) -> Tensor:
     """Return phi(x), the features and a constant 1."""
-    return torch.nn.functional.pad(f(theta, X), (0, 1), value=1.0)
+    return with_ones(f(theta, X))
 
 
 def whitened(phi: Params, Phi: Tensor) -> Tensor:
@@ -127,12 +131,7 @@ class ALPaCARegressor(MetaRegressor):
     ((15,), True)
     """
 
-    loss: str = param(
-        "gaussian",
-        option("gaussian"),
-        "structural",
-        "The negative log-likelihood of the query: no other loss has a variance.",
-    )
+    loss: str = gaussian_loss()
     n_support: int | tuple[int, int] = param(
         (0, 10),
         anything("int or (int, int)"),
@@ -140,6 +139,7 @@ class ALPaCARegressor(MetaRegressor):
         """Number of support rows in an episode, for tasks without a fixed support. A pair is a
         range to draw from, so that one prior serves supports of different sizes, and 0 is a support
         without rows; of a smaller task, all rows but one are the support.""",
+        kw_only=True,
     )
 
     @available_if(lambda self: self.theta_ is not None)  # type: ignore[untyped-decorator]
@@ -172,12 +172,7 @@ class ALPaCARegressor(MetaRegressor):
         with self._unchanged_on_error():
             prior, earlier = self._meta_state, vars(self).get("_adapted")
             assert prior is not None
-            if prior.by_task:
-                raise ValueError(
-                    "partial_fit cannot add rows with scaling='task': it standardises rows by "
-                    "statistics of the whole support, which more rows change. Call fit with all "
-                    "rows, or meta_fit with another scaling."
-                )
+            check_partial_fit(by_task=prior.by_task)
             if earlier is None:
                 self.fit(X, y, sample_weight)
             else:  # the posterior is the prior of further rows
@@ -187,12 +182,8 @@ class ALPaCARegressor(MetaRegressor):
                 self.fit(X, y, sample_weight)
                 self._meta_state, self._one_dimensional_ = prior, is_flat
                 self._adapted = self._adapted._replace(theta=prior.theta)
-            if self._adapted.backbone.transductive:
-                raise ValueError(
-                    "partial_fit cannot add rows to batch statistics (norm='batch', or BatchNorm "
-                    "in a backbone of your own), which are those of the whole support. Call fit "
-                    "with all rows."
-                )
+            transductive = self._adapted.backbone.transductive
+            check_partial_fit(by_task=False, transductive=transductive)
         return self
 
     def make_algorithm(self) -> ALPaCA:

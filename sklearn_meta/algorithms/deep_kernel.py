@@ -40,6 +40,7 @@ import torch
 from torch import Tensor
 
 from sklearn_meta.base import MetaClassifier, MetaRegressor
+from sklearn_meta.base.regressor import gaussian_loss
 from sklearn_meta.functional import (
     Params,
     classes_present,
@@ -54,9 +55,8 @@ from sklearn_meta.functional import (
 )
 from sklearn_meta.functional.gaussian_process import output_log_likelihoods, solve
 from sklearn_meta.functional.kernels import squared_distances
-from sklearn_meta.inner import Algorithm, Examples, Network
-from sklearn_meta.inner.algorithm import join
-from sklearn_meta.inner.heads import LOG_SHARES
+from sklearn_meta.inner import Algorithm, Examples, Network, join
+from sklearn_meta.inner.heads import LOG_SHARES, PRESENT
 from sklearn_meta.parameters import Constraint, describe, integer, option, param, real
 
 __all__ = ["ADKF", "DKT", "DeepKernelClassifier", "DeepKernelRegressor"]
@@ -66,8 +66,7 @@ LOG_LENGTH_SCALE = "prior.log_length_scale"
 MEAN, SLOPE = "prior.mean", "prior.slope"
 LOG_WEIGHTS, FREQUENCIES = "prior.log_weights", "prior.frequencies"
 LOG_BANDWIDTHS = "prior.log_bandwidths"
-OWN = (LOG_SCALE, LOG_NOISE, LOG_LENGTH_SCALE)  # what ADKF fits to each task
-PRESENT = "present"
+OF_TASK = (LOG_SCALE, LOG_NOISE, LOG_LENGTH_SCALE)  # what ADKF fits to each task
 
 LEAST_NOISE = 1e-6  # of standardised targets
 D = TypeVar("D", bound="DeepKernel")
@@ -122,16 +121,16 @@ class LinearKernel(Kernel):
         return params[LOG_LENGTH_SCALE].exp() if self.ard else None
 
 
-Slopes = Callable[[Tensor], tuple[Tensor, ...]]
+Derivatives = Callable[[Tensor], tuple[Tensor, ...]]
 
 
-def rbf_slopes(squares: Tensor) -> tuple[Tensor, ...]:
+def rbf_derivatives(squares: Tensor) -> tuple[Tensor, ...]:
     """Return k and its first two derivatives with respect to the logarithm of the length scale."""
     k = (-squares / 2).exp()
     return k, squares * k, (squares.square() - 2 * squares) * k
 
 
-def matern_slopes(squares: Tensor) -> tuple[Tensor, ...]:
+def matern_derivatives(squares: Tensor) -> tuple[Tensor, ...]:
     """Return the same of the Matern kernel with nu = 2.5, of a = sqrt(5) r."""
     a2 = (5 * squares).clamp(min=TINY)
     a = a2.sqrt()
@@ -140,12 +139,12 @@ def matern_slopes(squares: Tensor) -> tuple[Tensor, ...]:
     return k, first, a2 * (a2 - 2 * a - 2) / 3 * decay
 
 
-def no_slopes(K: Tensor) -> tuple[Tensor, ...]:
+def no_derivatives(K: Tensor) -> tuple[Tensor, ...]:
     """Return a kernel without a length scale."""
     return (K,)
 
 
-SLOPES = {"rbf": rbf_slopes, "matern": matern_slopes}
+DERIVATIVES = {"rbf": rbf_derivatives, "matern": matern_derivatives}
 
 
 @dataclass(frozen=True)
@@ -167,9 +166,9 @@ class RadialKernel(Kernel):
         kernel = {"rbf": rbf_kernel, "matern": matern_kernel}[self.name]
         return kernel(X, Z, params[LOG_LENGTH_SCALE].exp())
 
-    def slopes(self, squares: Tensor) -> tuple[Tensor, ...]:
+    def derivatives(self, squares: Tensor) -> tuple[Tensor, ...]:
         """Return k of squared distances, dk / dlog l and d2k / dlog l^2."""
-        return SLOPES[self.name](squares)
+        return DERIVATIVES[self.name](squares)
 
 
 @dataclass(frozen=True)
@@ -242,7 +241,7 @@ class Targets(ABC):
         return {}
 
     @abstractmethod
-    def shares(self, phi: Params, y: Tensor) -> Tensor:
+    def output_weights(self, phi: Params, y: Tensor) -> Tensor:
         """Return how much the likelihood of each output counts, (*B, k); 0 for an absent class."""
 
     @abstractmethod
@@ -267,7 +266,7 @@ class RealTargets(Targets):
         slope = {SLOPE: torch.zeros(d, n_outputs)} if self.mean == "linear" else {}
         return {MEAN: torch.zeros(n_outputs)} | slope
 
-    def shares(self, phi: Params, y: Tensor) -> Tensor:
+    def output_weights(self, phi: Params, y: Tensor) -> Tensor:
         """Count each output once."""
         return torch.ones_like(y[..., 0, :])
 
@@ -295,7 +294,7 @@ class LocalLabels(Targets):
         """Return which classes have rows."""
         return {PRESENT: classes_present(support.y, support.weight)}
 
-    def shares(self, phi: Params, y: Tensor) -> Tensor:
+    def output_weights(self, phi: Params, y: Tensor) -> Tensor:
         """Count n outputs as n - 1: the last follows from the others."""
         is_class = self._classes(phi, y).to(y)
         n_way = is_class.sum(-1, keepdim=True)
@@ -310,7 +309,8 @@ class LocalLabels(Targets):
     ) -> Tensor:
         """Compute 2 (n - 1) / n m_k / sqrt(v), minus infinity for an absent class."""
         mean = mean + self._mean(theta, phi)
-        logits = 2 * self.shares(phi, mean).unsqueeze(-2) * mean / variance.sqrt().unsqueeze(-1)
+        c = self.output_weights(phi, mean).unsqueeze(-2)  # (n - 1) / n
+        logits = 2 * c * mean / variance.sqrt().unsqueeze(-1)
         return logits.masked_fill(~self._classes(phi, mean).unsqueeze(-2), -torch.inf)
 
     def _classes(self, phi: Params, y: Tensor) -> Tensor:
@@ -376,8 +376,8 @@ class DeepKernel(Algorithm, ABC):
                 f"{n} x {n} numbers: {MAX_ROWS} rows at most. Pass a random part of them."
             )
         Z = f(theta, support.X)
-        phi, theta = self.targets.present(support), in_float64(theta)
-        rows = as_rows(support._replace(X=Z))
+        phi, theta = self.targets.present(support), prior_in_float64(theta)
+        rows = exact_rows(support._replace(X=Z))
         phi |= self.hyperparameters(theta, phi, rows)
         y = self.targets.residuals(theta, phi, rows.X, rows.y)
         K = self._covariance(theta, phi, rows.X, rows.X)
@@ -386,7 +386,7 @@ class DeepKernel(Algorithm, ABC):
 
     def predict(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:
         """Compute the posterior of the targets of rows, noise included."""
-        Z, theta = f(theta, X), in_float64(theta)
+        Z, theta = f(theta, X), prior_in_float64(theta)
         size = max(1, MAX_NUMBERS // phi["weight"].shape[-1])
         parts = [self._predict(theta, phi, part.double()) for part in Z.split(size, -2)]
         return torch.cat(parts, -2).to(Z.dtype)
@@ -400,7 +400,7 @@ class DeepKernel(Algorithm, ABC):
 
     def covariance(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:
         """Compute the posterior covariance of the targets of rows, noise included."""
-        Z, theta = f(theta, X), in_float64(theta)
+        Z, theta = f(theta, X), prior_in_float64(theta)
         rows = Z.double()
         K_query = self._covariance(theta, phi, rows, phi["features"].double())
         K_joint = self._covariance(theta, phi, rows, rows)
@@ -432,7 +432,7 @@ class DeepKernel(Algorithm, ABC):
 
     def parameters(self, theta: Params, phi: Params) -> Params:
         """Return the scale, the noise and the length scales of the kernel of a task."""
-        return {k.removeprefix("prior.log_"): phi[k].exp() for k in OWN if k in phi}
+        return {k.removeprefix("prior.log_"): phi[k].exp() for k in OF_TASK if k in phi}
 
     def with_shared_labels(self: D) -> D:
         """Return the algorithm whose prior means are those of the learned shares."""
@@ -445,10 +445,10 @@ class DeepKernel(Algorithm, ABC):
     def _of_theta(self, theta: Params, rows: Examples) -> Params:
         """Return the parameters that theta has for all tasks."""
         B = rows.weight.shape[:-1]
-        own = {LOG_SCALE: theta[LOG_SCALE], LOG_NOISE: log_noise(theta)}
+        shared = {LOG_SCALE: theta[LOG_SCALE], LOG_NOISE: log_noise(theta)}
         if LOG_LENGTH_SCALE in theta:
-            own[LOG_LENGTH_SCALE] = theta[LOG_LENGTH_SCALE].reshape(-1)
-        return {k: p.expand((*B, *p.shape)) for k, p in own.items()}
+            shared[LOG_LENGTH_SCALE] = theta[LOG_LENGTH_SCALE].reshape(-1)
+        return {k: p.expand((*B, *p.shape)) for k, p in shared.items()}
 
     def _covariance(self, theta: Params, phi: Params, X: Tensor, Z: Tensor) -> Tensor:
         """Compute the prior covariance a k(x, z)."""
@@ -459,11 +459,11 @@ class DeepKernel(Algorithm, ABC):
         y = self.targets.residuals(theta, phi, rows.X, rows.y)
         K = self._covariance(theta, phi, rows.X, rows.X)
         log_p = output_log_likelihoods(K, y, phi[LOG_NOISE].exp(), rows.weight)
-        return (log_p * self.targets.shares(phi, y)).sum(-1)
+        return (log_p * self.targets.output_weights(phi, y)).sum(-1)
 
     def _n_targets(self, phi: Params, rows: Examples) -> Tensor:
         """Return the number of rows times that of outputs, (*B,)."""
-        n, k = rows.weight.sum(-1), self.targets.shares(phi, rows.y).sum(-1)
+        n, k = rows.weight.sum(-1), self.targets.output_weights(phi, rows.y).sum(-1)
         return torch.where(n > 0, n, 1.0) * k.clamp(min=1)
 
     def _episode(
@@ -472,10 +472,10 @@ class DeepKernel(Algorithm, ABC):
         """Return the features of support and query, and these rows in float64."""
         parts = [part._replace(X=f(theta, part.X)) for part in (support, query)]
         rows = join(*parts)
-        return rows.X, as_rows(rows)
+        return rows.X, exact_rows(rows)
 
 
-def in_float64(theta: Params) -> Params:
+def prior_in_float64(theta: Params) -> Params:
     """Return the meta-parameters of the prior, without those of the network, in float64."""
     return {k: p.double() for k, p in theta.items() if k.startswith("prior.")}
 
@@ -485,7 +485,7 @@ def log_noise(theta: Params) -> Tensor:
     return torch.logaddexp(theta[LOG_NOISE], theta[LOG_NOISE].new_tensor(LEAST_NOISE).log())
 
 
-def as_rows(examples: Examples) -> Examples:
+def exact_rows(examples: Examples) -> Examples:
     """Return features and targets in float64, zeros for padding, which then sets no precision."""
     Z, y, weight = (t.double() for t in examples)
     absent = (weight == 0).unsqueeze(-1)
@@ -514,7 +514,7 @@ class DKT(DeepKernel):
     def objective(self, f: Network, theta: Params, support: Examples, query: Examples) -> Tensor:
         """Compute -log p(y_S, y_Q) for each row and output."""
         Z, rows = self._episode(f, theta, support, query)
-        phi, theta = self.targets.present(rows), in_float64(theta)
+        phi, theta = self.targets.present(rows), prior_in_float64(theta)
         phi |= self.hyperparameters(theta, phi, rows)
         loss = -self._log_likelihood(theta, phi, rows) / self._n_targets(phi, rows)
         return loss.to(Z.dtype)
@@ -551,7 +551,7 @@ class ADKF(DeepKernel):
     def objective(self, f: Network, theta: Params, support: Examples, query: Examples) -> Tensor:
         """Compute -log p(y_Q | S, u*) for each row and output, as log p(y_S) - log p(y_S, y_Q)."""
         Z, rows = self._episode(f, theta, support, query)
-        phi, theta = self.targets.present(support), in_float64(theta)
+        phi, theta = self.targets.present(support), prior_in_float64(theta)
         n = support.weight.shape[-1]
         first, last = (
             Examples(rows.X[..., part, :], rows.y[..., part, :], rows.weight[..., part])
@@ -565,26 +565,25 @@ class ADKF(DeepKernel):
         """Fit the kernel parameters of each task to its support, with implicit gradients."""
         prior = self._of_theta(theta, rows)
         modes = [prior[LOG_SCALE], prior[LOG_NOISE]]
-        slopes: Slopes
+        derivatives: Derivatives
         if isinstance(self.kernel, RadialKernel):
             scales = theta[LOG_LENGTH_SCALE].exp()
             modes.append(log_median_distance(rows.X, rows.weight))
             squares = squared_distances(rows.X, rows.X, scales)
-            slopes = self.kernel.slopes
+            derivatives = self.kernel.derivatives
         else:
             K = self.kernel(theta | prior, rows.X, rows.X)
-            squares, slopes = K, no_slopes
+            squares, derivatives = K, no_derivatives
         y = self.targets.residuals(theta, phi, rows.X, rows.y)
-        problem = InnerProblem(
-            squares, y, rows.weight, self.targets.shares(phi, y), torch.stack(modes, -1), slopes
-        )
+        c = self.targets.output_weights(phi, y)
+        problem = HyperparameterFit(squares, y, rows.weight, c, torch.stack(modes, -1), derivatives)
         u = problem.solve()
-        own = {LOG_SCALE: u[..., 0], LOG_NOISE: u[..., 1]}
+        fitted = {LOG_SCALE: u[..., 0], LOG_NOISE: u[..., 1]}
         if LOG_LENGTH_SCALE in prior:
-            own[LOG_LENGTH_SCALE] = prior[LOG_LENGTH_SCALE]
-            if len(modes) == 3:
-                own[LOG_LENGTH_SCALE] = own[LOG_LENGTH_SCALE] + u[..., 2:]
-        return own
+            fitted[LOG_LENGTH_SCALE] = prior[LOG_LENGTH_SCALE]
+            if len(modes) == 3:  # relative to the length scales of theta
+                fitted[LOG_LENGTH_SCALE] = fitted[LOG_LENGTH_SCALE] + u[..., 2:]
+        return fitted
 
 
 WIDTHS = (1.0, 0.25, 0.25)  # standard deviations of log a, log s2 and log l; the first is ours
@@ -592,7 +591,7 @@ MAX_STEPS, LONGEST_STEP, TOLERANCE = 100, 2.0, 1e-6
 
 
 @dataclass(frozen=True)
-class InnerProblem:
+class HyperparameterFit:
     """The energy of the parameters u = (log a, log s2, log l) of each task, and its minimum.
 
         E(u) = -sum_k c_k log p(y_k | u) + sum_i (u_i - mode_i)^2 / (2 width_i^2)
@@ -606,13 +605,13 @@ class InnerProblem:
     A log-normal prior of exp(u_i) is the same as this normal one of u_i around its mode.
     """
 
-    squares: Tensor  # (*B, n, n), the argument of `slopes`
+    squares: Tensor  # (*B, n, n) squared distances; without a length scale, the kernel itself
     y: Tensor  # (*B, n, k), less the prior mean
     weight: Tensor  # (*B, n)
-    shares: Tensor  # (*B, k), c
+    output_weights: Tensor  # (*B, k), c
     modes: Tensor  # (*B, p)
     # from squared distances to k, dk / dlog l and d2k / dlog l^2, or to k alone
-    slopes: Slopes
+    derivatives: Derivatives
 
     def solve(self) -> Tensor:
         """Return u*, of shape (*B, p), with the gradient of the implicit function theorem."""
@@ -653,20 +652,21 @@ class InnerProblem:
         absent = self.weight == 0
         w = torch.where(absent, 1.0, self.weight)
         v = noise / w
-        K = [a * k for k in self.slopes(squares)]
+        K = [a * k for k in self.derivatives(squares)]
         first = [K[0], torch.diag_embed(v), *K[1:2]]  # S_i
         Y = self.y.masked_fill(absent.unsqueeze(-1), 0.0)
         fit, log_det, P, A = solve(K[0], Y, v, absent)
-        c, C = self.shares.unsqueeze(-2), self.shares.sum(-1)
+        c, C = self.output_weights.unsqueeze(-2), self.output_weights.sum(-1)
         W = of_task(C, 2) * P - (A * c) @ A.mT
         widths = u.new_tensor(WIDTHS[: u.shape[-1]])
         z = (u - self.modes) / widths
         # of w equal rows, see `log_marginal_likelihood`; constants are left out
         copies = C * (w - 1).sum(-1)
-        energy = (fit * self.shares).sum(-1) + C * log_det + copies * u[..., 1] + z.square().sum(-1)
-        slopes = [(W * S).sum((-2, -1)) for S in first]
-        slopes[1] = slopes[1] + copies
-        gradient = torch.stack(slopes, -1) / 2 + z / widths
+        fit = (fit * self.output_weights).sum(-1)
+        energy = fit + C * log_det + copies * u[..., 1] + z.square().sum(-1)
+        traces = [(W * S).sum((-2, -1)) for S in first]
+        traces[1] = traces[1] + copies
+        gradient = torch.stack(traces, -1) / 2 + z / widths
         if not hessian:
             return energy / 2, gradient, gradient
         B = [S @ A for S in first]
@@ -678,7 +678,7 @@ class InnerProblem:
             second |= {(0, 2): K[1], (2, 2): K[2]}
         H = torch.diag_embed(widths.pow(-2).expand(u.shape)).clone()
         for i, j in combinations_with_replacement(range(u.shape[-1]), 2):
-            value = ((B[i] * PB[j]).sum(-2) * self.shares).sum(-1)
+            value = ((B[i] * PB[j]).sum(-2) * self.output_weights).sum(-1)
             value = value - 0.5 * C * (T[i] * T[j].mT).sum((-2, -1))
             if (i, j) in second:
                 value = value + 0.5 * (W * second[i, j]).sum((-2, -1))
@@ -688,7 +688,7 @@ class InnerProblem:
         return energy / 2, gradient, H
 
 
-TENSORS = ("squares", "y", "weight", "shares", "modes")
+TENSORS = ("squares", "y", "weight", "output_weights", "modes")
 
 
 def inverse(hessian: Tensor) -> Tensor:
@@ -790,7 +790,7 @@ def make_kernel(
     """Make the kernel that the parameters describe."""
     if not isinstance(kernel, str):
         return CallableKernel(kernel)
-    if kernel in SLOPES:
+    if kernel in DERIVATIVES:
         return RadialKernel(kernel, bool(ard))
     if kernel == "linear":
         return LinearKernel(bool(ard))
@@ -860,13 +860,7 @@ class DeepKernelRegressor(MetaRegressor):
     )
     adapt: str = adapt()
     kernel_lr: float = kernel_lr()
-    loss: str = param(
-        "gaussian",
-        option("gaussian"),
-        "structural",
-        "The loss by which validation tasks are judged: the negative log-likelihood of each row.",
-        kw_only=True,
-    )
+    loss: str = gaussian_loss()
 
     def make_algorithm(self) -> DeepKernel:
         """Make the algorithm that the parameters describe."""

@@ -22,7 +22,8 @@ from torch import Tensor
 from sklearn_meta.base import MetaClassifier
 from sklearn_meta.functional import Params, cosine_distance, lstm_cell, prototypes
 from sklearn_meta.inner import Algorithm, Examples, Network
-from sklearn_meta.inner.heads import COSINE_SCALE, LOG_COUNT, LOG_SCALE, LOG_SHARES, MEAN
+from sklearn_meta.inner.algorithm import change_class
+from sklearn_meta.inner.heads import COSINE_SCALE, LOG_SCALE, MEAN, equal_shares, prior_counts
 from sklearn_meta.parameters import describe, integer, option, param
 
 __all__ = ["MatchingNet", "MatchingNetClassifier"]
@@ -105,15 +106,11 @@ class MatchingNet(Algorithm):
 
     def with_shared_labels(self) -> PriorMatchingNet:
         """Return the algorithm with a learned row for each label."""
-        return PriorMatchingNet(
-            self.criterion, self.full_context, self.unrolling_steps, self.learned_scale
-        )
+        return change_class(self, PriorMatchingNet)
 
     def with_new_labels(self) -> MatchingNet:
         """Return the algorithm that reads the support alone."""
-        return MatchingNet(
-            self.criterion, self.full_context, self.unrolling_steps, self.learned_scale
-        )
+        return change_class(self, MatchingNet)
 
 
 @dataclass(frozen=True)
@@ -124,32 +121,19 @@ class PriorMatchingNet(MatchingNet):
 
     with e_i = exp(s cos(f(x), g(x_i))) of the support, e'_k the same of a learned row, which counts
     as a_k learned rows. Without support, these rows alone predict.
-
-    Parameters
-    ----------
-    criterion : callable
-        The task loss.
-    full_context : bool
-        Whether embeddings depend on the support.
-    unrolling_steps : int
-        Steps K of the LSTM that embeds a row in the context of the support.
-    learned_scale : bool
-        Whether to multiply cosines by a learned number s.
     """
 
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
         """Draw the weights of the networks, and the rows of the labels, which count as one each."""
         return super().init(f, n_outputs, generator) | {
             MEAN: torch.randn(n_outputs, f.n_features_out, generator=generator),
-            LOG_SHARES: torch.zeros(n_outputs),
-            LOG_COUNT: torch.tensor(float(n_outputs)).log(),
+            **equal_shares(n_outputs),
         }
 
     def _memory(self, theta: Params, phi: Params) -> tuple[Tensor, Tensor, Tensor]:
         """Return the rows of the support and those of the labels."""
         rows, labels, weight = super()._memory(theta, phi)
-        B, prior = weight.shape[:-1], theta[MEAN]
-        count = theta[LOG_COUNT].exp() * theta[LOG_SHARES].softmax(-1)
+        B, prior, count = weight.shape[:-1], theta[MEAN], prior_counts(theta)
         one_hot = torch.eye(len(prior), dtype=labels.dtype, device=labels.device)
         return (
             torch.cat([rows, prior.expand(*B, *prior.shape)], -2),

@@ -25,13 +25,21 @@ from sklearn_meta.functional import (
     ridge,
 )
 from sklearn_meta.inner import Algorithm, Examples, Network
-from sklearn_meta.inner.heads import LOG_COUNT, LOG_SCALE, LOG_SHARES, MEAN, PRESENT, WEIGHT
+from sklearn_meta.inner.algorithm import change_class
+from sklearn_meta.inner.heads import (
+    BIAS,
+    LOG_SCALE,
+    MEAN,
+    PRESENT,
+    WEIGHT,
+    equal_shares,
+    prior_counts,
+)
 from sklearn_meta.parameters import describe, option, param, real
 
 __all__ = ["MetaOptNet", "MetaOptNetClassifier"]
 
-LOG_PRIOR = "head.log_shares"
-FIRST_SCALE = 10.0  # scores of both differ by about 1
+SCALE = 10.0  # at first, since the scores of classes differ by about 1
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,7 @@ class MetaOptNet(Algorithm):
 
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
         """Draw the weights of the embedding."""
-        return f.init(generator) | {LOG_SCALE: torch.tensor(FIRST_SCALE).log()}
+        return f.init(generator) | {LOG_SCALE: torch.tensor(SCALE).log()}
 
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
         """Compute W, and which classes the task has."""
@@ -78,11 +86,11 @@ class MetaOptNet(Algorithm):
 
     def with_shared_labels(self) -> PriorMetaOptNet:
         """Return the algorithm whose weights shrink toward learned ones."""
-        return PriorMetaOptNet(self.criterion, self.kind, self.C, self.penalty)
+        return change_class(self, PriorMetaOptNet)
 
     def with_new_labels(self) -> MetaOptNet:
         """Return the algorithm whose weights shrink toward zero."""
-        return MetaOptNet(self.criterion, self.kind, self.C, self.penalty)
+        return change_class(self, MetaOptNet)
 
 
 @dataclass(frozen=True)
@@ -92,25 +100,13 @@ class PriorMetaOptNet(MetaOptNet):
         p(y = k | x) = softmax_k( s w_k' f(x) + log p_k ),  p_k = (a_k + n_k) / sum_j (a_j + n_j)
 
     with learned W_0 and a, and the number n_k of support rows of class k. Without rows, W = W_0.
-
-    Parameters
-    ----------
-    criterion : callable
-        The task loss.
-    kind : {"svm", "ridge"}
-        The convex problem.
-    C : float
-        Weight of the errors of the support vector machine.
-    penalty : float
-        Penalty lambda of the ridge regression.
     """
 
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
         """Draw the weights of the embedding, and start from W_0 = 0."""
         return super().init(f, n_outputs, generator) | {
             MEAN: torch.zeros(n_outputs, f.n_features_out),
-            LOG_SHARES: torch.zeros(n_outputs),
-            LOG_COUNT: torch.tensor(float(n_outputs)).log(),
+            **equal_shares(n_outputs),
         }
 
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
@@ -118,14 +114,14 @@ class PriorMetaOptNet(MetaOptNet):
         X, y, weight = support
         Z = f(theta, X)
         _, counts = class_sums(Z, y, weight)
-        shares = posterior_shares(counts, theta[LOG_COUNT].exp() * theta[LOG_SHARES].softmax(-1))
+        shares = posterior_shares(counts, prior_counts(theta))
         W = theta[MEAN] + self._solve(Z, y, weight, Z @ theta[MEAN].mT)
-        return {WEIGHT: W, LOG_PRIOR: shares.log()}
+        return {WEIGHT: W, BIAS: shares.log()}
 
     def predict(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:
         """Compute log p(y = k | x) = s w_k' f(x) + log p_k + const."""
         logits = theta[LOG_SCALE].exp() * (f(theta, X) @ phi[WEIGHT].mT)
-        return logits + phi[LOG_PRIOR].unsqueeze(-2)
+        return logits + phi[BIAS].unsqueeze(-2)
 
 
 @describe

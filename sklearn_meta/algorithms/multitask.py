@@ -1,13 +1,14 @@
 """Multitask pre-training: an encoder with a head for each task, then a head in closed form.
 
     min_(theta, W_0, W_T)  E_T L( (W_0 + W_T) f_theta(X_T), y_T )            (meta-training)
-    V = argmin_V sum_i w_i l(a(z_i) + V' z_i, y_i) + lambda |V|^2            (a new task)
+    V = argmin_V sum_i w_i |r_i - V' z_i|^2 + lambda |V|^2                   (a new task)
     prediction of x: a(z) + s V' z,    z = f_theta(x)
 
 The heads W_T of the tasks of meta-training are forgotten. What tasks have in common, W_0 and the
 shares of the labels, is the prior a(z) of a new task, where labels mean the same in all tasks or
-targets are real. The loss l is the squared error (ridge regression) or the cross-entropy (logistic
-regression); the other heads are a Gaussian process and class prototypes. The penalty lambda, the
+targets are real. r_i is what it leaves of a row: y_i - a(z_i) for targets, y_i - softmax(a(z_i))
+for labels. This is the head "ridge"; the others are a logistic regression with the offset a(z_i),
+a Gaussian process of r_i, and class prototypes. The penalty lambda, the
 scale s and the few other numbers of a head are tuned on episodes of tasks that the encoder was not
 trained on, if there are enough of them: an encoder knows the labels of its own tasks, on which any
 head would look better than it is.
@@ -44,6 +45,7 @@ from sklearn_meta.functional import (
     rbf_kernel,
     ridge,
 )
+from sklearn_meta.functional.ridge import with_ones
 from sklearn_meta.inner import Backbone, Examples, Head, Network, WithHead, join, pad
 from sklearn_meta.inner.heads import BIAS, LOG_SHARES, MEAN, PRESENT, WEIGHT
 from sklearn_meta.outer.episodes import EpisodeSize, EpisodeSource
@@ -62,7 +64,7 @@ __all__ = [
 TASK_WEIGHT, TASK_BIAS = "tasks.weight", "tasks.bias"  # W_T, (*B, k, d) and (*B, k)
 COMMON_WEIGHT, COMMON_BIAS = "prior.weight", "prior.bias"  # W_0, (k, d) and, of real targets, (k)
 CENTRE = "features.centre"  # mean feature of all tasks, (d,)
-EXACT = torch.zeros((), dtype=torch.float64, device="cpu")  # where heads are tuned
+TUNING = torch.zeros((), dtype=torch.float64, device="cpu")  # dtype and device of tuning heads
 N_STEPS = 20  # of L-BFGS, to tune a head
 WIDTH = 10.0  # standard deviation around the start of a tuned number, as if one task said so
 
@@ -174,7 +176,7 @@ class LinearModelHead(ClosedFormHead):
 
     def _rows(self, Z: Tensor, params: Params) -> Tensor:
         """Return normalised features and a column of ones."""
-        return torch.nn.functional.pad(self._features(Z, params), (0, 1), value=1.0)
+        return with_ones(self._features(Z, params))
 
     def outputs(self, Z: Tensor, phi: Params) -> Tensor:
         """Compute a(z) + s V' z."""
@@ -206,8 +208,8 @@ class LogisticHead(LinearModelHead):
 
     Parameters
     ----------
-    labels : {"shared", "task", "real"}
-        Whether labels mean the same in all tasks or are local to them; or real targets.
+    labels : {"shared", "task"}
+        Whether labels mean the same in all tasks or are local to them.
     normalize : {"l2", "center"} or None
         How features are normalised.
     """
@@ -228,8 +230,8 @@ class NearestMeanHead(ClosedFormHead):
 
     Parameters
     ----------
-    labels : {"shared", "task", "real"}
-        Whether labels mean the same in all tasks or are local to them; or real targets.
+    labels : {"shared", "task"}
+        Whether labels mean the same in all tasks or are local to them.
     normalize : {"l2", "center"} or None
         How features are normalised.
     """
@@ -272,21 +274,21 @@ class GaussianProcessHead(ClosedFormHead):
     predicts_variance: bool
 
     starts = MappingProxyType(
-        {"log_penalty": 0.0, "log_scale": 1.4, "log_length": 0.0, "log_variance": 0.0}
+        {"log_noise": 0.0, "log_scale": 1.4, "log_length_scale": 0.0, "log_variance": 0.0}
     )
 
     def _covariance(self, X: Tensor, Z: Tensor, params: Params) -> Tensor:
         """Compute the covariances of normalised features."""
         if self.kernel == "linear":
             return 1 + linear_kernel(X, Z)
-        return 1 + rbf_kernel(X, Z, self._tuned("log_length", params))
+        return 1 + rbf_kernel(X, Z, self._tuned("log_length_scale", params))
 
     def start(self, f: Network, theta: Params, support: Examples) -> Params:
         """Condition the process on the support."""
         Z = f(theta, support.X)
         params = self._constant(theta, support) | self.present(support)
         residuals = self._residuals(self._prior(Z, theta | params), support.y)
-        rows, noise = self._features(Z, theta), self._tuned("log_penalty", theta)
+        rows, noise = self._features(Z, theta), self._tuned("log_noise", theta)
         K = self._covariance(rows, rows, theta)
         factor, alpha = gp_condition(K, residuals, noise, support.weight)
         process = {"rows": rows, "factor": factor, "alpha": alpha, "weight": support.weight}
@@ -304,7 +306,7 @@ class GaussianProcessHead(ClosedFormHead):
         mean = self._prior(Z, phi) + self._scale(phi) * mean
         if not self.predicts_variance:
             return mean
-        total = (variance + self._tuned("log_penalty", phi)) * self._tuned("log_variance", phi)
+        total = (variance + self._tuned("log_noise", phi)) * self._tuned("log_variance", phi)
         return torch.cat([mean, total.log().unsqueeze(-1).expand_as(mean)], -1)
 
 
@@ -385,16 +387,16 @@ class Multitask(WithHead):
                 [Examples(f(theta, X), y, weight) for X, y, weight in episode]
                 for episode in episodes
             ]
-        support, query = map(one_stack, zip(*stacks, strict=True))
+        support, query = map(join_stacks, zip(*stacks, strict=True))
         means = self._means(theta, support, query)
-        constant = {k: p.to(EXACT) for k, p in (theta | means).items()}
+        constant = {k: p.to(TUNING) for k, p in (theta | means).items()}
         identity = Backbone(torch.nn.Identity(), (f.n_features_out,))
 
         def loss(params: Params) -> Tensor:
             return self.loss(identity, constant | params, support, query).mean()
 
         starts = self.head.init(len(constant.get(LOG_SHARES, ())), 0, torch.Generator())
-        return means | minimum(loss, starts, constant, len(query.X))
+        return means | minimise(loss, starts, constant, len(query.X))
 
     def _means(self, theta: Params, support: Examples, query: Examples) -> Params:
         """Return the mean features of all rows, and those of each class, where heads use them."""
@@ -409,14 +411,14 @@ class Multitask(WithHead):
         return means
 
 
-def one_stack(stacks: Sequence[Examples]) -> Examples:
+def join_stacks(stacks: Sequence[Examples]) -> Examples:
     """Join stacks of tasks of different sizes, in float64 on the CPU."""
     n_rows, n_columns = (max(part.y.shape[axis] for part in stacks) for axis in (-2, -1))
     padded = [pad(part, n_rows, n_columns) for part in stacks]
-    return Examples(*(torch.cat(part).to(EXACT) for part in zip(*padded, strict=True)))
+    return Examples(*(torch.cat(part).to(TUNING) for part in zip(*padded, strict=True)))
 
 
-def minimum(
+def minimise(
     loss: Callable[[Params], Tensor], starts: Params, current: Params, n_tasks: int
 ) -> Params:
     """Minimise a mean over tasks by L-BFGS; a weak prior around the starts keeps it finite."""
@@ -426,8 +428,8 @@ def minimum(
     )
 
     def value() -> Tensor:
-        far = torch.stack([(p - starts[k]).square() for k, p in params.items()]).sum()
-        total = loss(params) + far / (2 * WIDTH**2 * n_tasks)
+        squares = torch.stack([(p - starts[k]).square() for k, p in params.items()]).sum()
+        total = loss(params) + squares / (2 * WIDTH**2 * n_tasks)
         grads = torch.autograd.grad(total, list(params.values()))
         for p, g in zip(params.values(), grads, strict=True):
             p.grad = g
@@ -479,11 +481,12 @@ def validation_fraction() -> Any:
         a single epoch, the share is less than two tasks, or tasks are read or drawn one by one:
         the head is then tuned on `validation_tasks`, or on the tasks of meta-training. None never
         holds out any.""",
+        kw_only=True,
     )
 
 
-def steps_of(size: EpisodeSize, source: EpisodeSource, n_rows: int) -> EpisodeSize:
-    """Return the size of episodes of so many rows, with the classes of a task in its order."""
+def training_size(size: EpisodeSize, source: EpisodeSource, n_rows: int) -> EpisodeSize:
+    """Return the size of episodes of `n_rows` rows, with the classes of a task in its order."""
     if source.n_tasks < 2:  # a pool has its own sizes, and so have tasks that are sampled anew
         return size
     half = n_rows // 2  # of support and query alike, as statistics of a support may scale rows
@@ -562,7 +565,7 @@ class MultitaskClassifier(MetaClassifier):
 
     def training_episodes(self, source: EpisodeSource) -> EpisodeSize:
         """Return the size of the episodes of meta-training, without regard to support and query."""
-        return steps_of(source.size, source, self.n_rows)
+        return training_size(source.size, source, self.n_rows)
 
     def make_algorithm(self) -> Multitask:
         """Make the algorithm that the parameters describe."""
@@ -630,7 +633,7 @@ class MultitaskRegressor(MetaRegressor):
 
     def training_episodes(self, source: EpisodeSource) -> EpisodeSize:
         """Return the size of the episodes of meta-training, without regard to support and query."""
-        return steps_of(source.size, source, self.n_rows)
+        return training_size(source.size, source, self.n_rows)
 
     def make_algorithm(self) -> Multitask:
         """Make the algorithm that the parameters describe."""

@@ -26,19 +26,20 @@ import torch
 from torch import Tensor
 
 from sklearn_meta.base import MetaRegressor
+from sklearn_meta.base.regressor import gaussian_loss
 from sklearn_meta.functional import Params, gp_condition, gp_covariance, gp_predict, rbf_kernel
 from sklearn_meta.functional.gaussian_process import output_log_likelihoods
-from sklearn_meta.inner import Algorithm, Examples, Network, RowNetwork
-from sklearn_meta.inner.algorithm import join
+from sklearn_meta.inner import Algorithm, Examples, Network, RowNetwork, join
 from sklearn_meta.parameters import describe, integer, option, param, real
 
 __all__ = ["PACOH", "PACOHRegressor", "Particles", "stein"]
 
 SLOPE, MEAN, PROJECTION = "prior.slope", "prior.mean", "prior.projection"
-LOG_LENGTH, LOG_SCALE, LOG_NOISE = "prior.log_length", "prior.log_scale", "prior.log_noise"
+LOG_LENGTH_SCALE, LOG_SCALE = "prior.log_length_scale", "prior.log_scale"
+LOG_NOISE = "prior.log_noise"
 # mean and standard deviation of the hyper-prior: of weights, of biases, and of logarithms
 WEIGHTS, BIASES = (0.0, 0.5), (0.0, 3.0)
-LOGARITHMS = {LOG_LENGTH: (0.0, 1.0), LOG_SCALE: (0.0, 1.0), LOG_NOISE: (-3.0, 1.0)}
+LOGARITHMS = {LOG_LENGTH_SCALE: (0.0, 1.0), LOG_SCALE: (0.0, 1.0), LOG_NOISE: (-3.0, 1.0)}
 LEAST_NOISE = 1e-4  # of standardised targets
 
 
@@ -83,18 +84,18 @@ class Particles:
 
     def __call__(self, params: Params, X: Tensor) -> Tensor:
         """Embed rows (*B, n, ...) as (*B, n, n_features_out): a copy is a task to the network."""
-        own = {k: params[k] for k in self._initial}
+        weights = {k: params[k] for k in self._initial}
         B = X.shape[: X.ndim - 1 - len(self.row_shape)]
-        by_task = any(p.ndim > self._initial[k].ndim for k, p in own.items())
+        by_task = any(p.ndim > self._initial[k].ndim for k, p in weights.items())
         if not by_task and not self.transductive:
             rows = X.flatten(0, len(B))
-            Z = self.f(own, rows.expand(self.n, *rows.shape))
+            Z = self.f(weights, rows.expand(self.n, *rows.shape))
             return Z.movedim(0, -2).flatten(-2).unflatten(0, (*B, -1))
-        for k, p in own.items():
+        for k, p in weights.items():
             stacked = p if p.ndim > self._initial[k].ndim else p.expand(*B, *p.shape)
-            own[k] = stacked.flatten(0, len(B))
+            weights[k] = stacked.flatten(0, len(B))
         rows = X.unsqueeze(len(B)).expand(*B, self.n, *X.shape[len(B) :]).flatten(0, len(B))
-        return self.f(own, rows).unflatten(0, (*B, self.n)).movedim(-3, -2).flatten(-2)
+        return self.f(weights, rows).unflatten(0, (*B, self.n)).movedim(-3, -2).flatten(-2)
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class PACOH(Algorithm):
             SLOPE: draw(P, width, n_outputs) / math.sqrt(width),
             MEAN: torch.zeros(P, n_outputs),
             **({PROJECTION: draw(P, width, self.latent_dim) / math.sqrt(width)} if deep else {}),
-            LOG_LENGTH: torch.zeros(P, 1),
+            LOG_LENGTH_SCALE: torch.zeros(P, 1),
             LOG_SCALE: torch.zeros(P, 1),
             LOG_NOISE: torch.full((P, 1), LOGARITHMS[LOG_NOISE][0]),
         }
@@ -195,7 +196,7 @@ class PACOH(Algorithm):
 
     def _covariance(self, theta: Params, X: Tensor, Z: Tensor) -> Tensor:
         """Compute a exp(-|(x - z) / l|^2 / 2), of shape (*B, P, n, m)."""
-        K = rbf_kernel(X.double(), Z.double(), theta[LOG_LENGTH].exp().double())
+        K = rbf_kernel(X.double(), Z.double(), theta[LOG_LENGTH_SCALE].exp().double())
         return theta[LOG_SCALE].exp().unsqueeze(-1) * K
 
     def _noise(self, theta: Params) -> Tensor:
@@ -317,13 +318,7 @@ class PACOHRegressor(MetaRegressor):
         """Weight of the hyper-prior, and of the repulsion of particles, for each task. The bound
         has 1 / n_tasks; less trusts the tasks more.""",
     )
-    loss: str = param(
-        "gaussian",
-        option("gaussian"),
-        "structural",
-        "The loss by which validation tasks are judged: the negative log-likelihood of each row.",
-        kw_only=True,
-    )
+    loss: str = gaussian_loss()
     hidden_layer_sizes: int | Sequence[int] = field(default=(32, 32), kw_only=True)
     activation: str = field(default="tanh", kw_only=True)
     norm: str | None = field(default=None, kw_only=True)

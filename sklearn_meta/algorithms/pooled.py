@@ -80,6 +80,7 @@ class PooledClassifier(MetaClassifier):
         option("shared"),
         "structural",
         "One network for all tasks takes the same label in two tasks for the same class.",
+        kw_only=True,
     )
 
     def make_algorithm(self) -> Pooled:

@@ -29,7 +29,7 @@ from sklearn.utils.metaestimators import available_if
 from torch import Tensor
 
 from sklearn_meta.base import MetaClassifier
-from sklearn_meta.base.validation import labels_of, validate_weight
+from sklearn_meta.base.validation import check_partial_fit, labels_of, validate_weight
 from sklearn_meta.functional import (
     Params,
     class_means,
@@ -41,6 +41,7 @@ from sklearn_meta.functional import (
     squared_mahalanobis,
 )
 from sklearn_meta.inner import Algorithm, Examples, Network, PosteriorHead
+from sklearn_meta.inner.algorithm import change_class
 from sklearn_meta.inner.heads import COSINE_SCALE, LOG_PRECISION, LOG_SCALE, NewPrototypeHead
 from sklearn_meta.parameters import Constraint, describe, option, param
 
@@ -111,11 +112,11 @@ class ProtoNet(Algorithm):
 
     def with_shared_labels(self) -> PosteriorProtoNet:
         """Return the algorithm whose prototypes shrink toward learned ones."""
-        return PosteriorProtoNet(self.criterion, self.distance)
+        return change_class(self, PosteriorProtoNet)
 
     def with_new_labels(self) -> NewLabelsProtoNet:
         """Return the algorithm with prototypes of the support and the learned precision."""
-        return NewLabelsProtoNet(self.criterion, self.distance)
+        return change_class(self, NewLabelsProtoNet)
 
 
 @dataclass(frozen=True)
@@ -129,13 +130,6 @@ class PosteriorProtoNet(ProtoNet):
     with learned m, s, a and t: the posterior means under class means of N(m_k, I / s) and shares of
     a Dirichlet distribution. Without rows they are the prior, and with many rows those of Snell et
     al.
-
-    Parameters
-    ----------
-    criterion : callable
-        The task loss.
-    distance : callable
-        Maps embedded rows (*B, n, d) and prototypes (*B, n_way, d) to distances (*B, n, n_way).
     """
 
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
@@ -162,13 +156,6 @@ class NewLabelsProtoNet(PosteriorProtoNet):
     """Prototypes of labels that are new to a prior of shared labels: class means of the support.
 
     The precision t and the number of rows that the shares count as are learned.
-
-    Parameters
-    ----------
-    criterion : callable
-        The task loss.
-    distance : callable
-        Maps embedded rows (*B, n, d) and prototypes (*B, n_way, d) to distances (*B, n, n_way).
     """
 
     def parameters(self, theta: Params, phi: Params) -> Params:
@@ -274,12 +261,7 @@ class ProtoNetClassifier(MetaClassifier):
         """
         with self._unchanged_on_error():
             state, earlier = self._meta_state, vars(self).get("_adapted")
-            if state is not None and state.by_task:
-                raise ValueError(
-                    "partial_fit cannot add rows with scaling='task': it standardises rows by "
-                    "statistics of the whole support, which more rows change. Call fit with all "
-                    "rows, or meta_fit with another scaling."
-                )
+            check_partial_fit(by_task=state is not None and state.by_task)
             X, y = self._validate_support(X, y, reset=earlier is None)
             weight = validate_weight(sample_weight, X)
             old: NDArray[Any] = y[:0]
@@ -297,12 +279,8 @@ class ProtoNetClassifier(MetaClassifier):
                     "change. Call fit with all rows."
                 )
             self._adapt_labels(X, y, weight, labels)
-            if self._adapted.backbone.transductive:
-                raise ValueError(
-                    "partial_fit cannot add rows to batch statistics (norm='batch', or BatchNorm "
-                    "in a backbone of your own), which are those of the whole support. Call fit "
-                    "with all rows."
-                )
+            transductive = self._adapted.backbone.transductive
+            check_partial_fit(by_task=False, transductive=transductive)
             if earlier is not None:
                 _add(self._adapted.phi, phi, np.searchsorted(self.classes_, old))
         return self

@@ -18,27 +18,53 @@ ICLR 2019.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from sklearn_meta.base import MetaClassifier, MetaRegressor
 from sklearn_meta.functional import Params, ridge
+from sklearn_meta.functional.ridge import with_ones
 from sklearn_meta.inner import Examples, Network, WithHead, ZeroHead
-from sklearn_meta.inner.heads import BIAS, WEIGHT
+from sklearn_meta.inner.heads import BIAS, LOG_SCALE, WEIGHT
 from sklearn_meta.parameters import describe
 
 __all__ = ["R2D2", "R2D2Classifier", "R2D2Regression", "R2D2Regressor"]
 
-LOG_PENALTY, LOG_SCALE = "head.log_penalty", "head.log_scale"
-PENALTY, TARGET_PENALTY = 0.1, 0.01  # at first, for each feature: labels are noisier than targets
-SCALE = 20.0  # at first, since the predictions of ridge regression are small
-SHARED_SCALE = 4.0  # the same from a prior: the slope of a logit where p = 1/2
+LOG_PENALTY = "head.log_penalty"
+SCALE = 20.0  # of logits, at first, since the predictions of ridge regression are small
+SHARED_SCALE = 4.0  # the same where there is a prior: the slope of a logit where p = 1/2
 
 
 @dataclass(frozen=True)
-class R2D2(WithHead):
+class RidgeLayer(WithHead, ABC):
+    """An output layer W that ridge regression moves from W_0."""
+
+    first_penalty: ClassVar[float]  # for each feature
+
+    def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
+        """Draw the weights of the network and W_0, and start lambda."""
+        penalty = torch.tensor(self.first_penalty * (f.n_features_out + 1))
+        return super().init(f, n_outputs, generator) | {LOG_PENALTY: penalty.log()}
+
+    def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
+        """Compute W = W_0 + Z'(Z Z' + lambda I)^-1 R (eq. 4)."""
+        Z, W_0 = f(theta, support.X), self.head.start(f, theta, support)
+        W_0 = W_0 | self.head.present(support)
+        R = self._residual(theta, self.head.outputs(Z, W_0), support.y)
+        V = ridge(with_ones(Z), R, support.weight, theta[LOG_PENALTY].exp()).mT
+        return W_0 | {WEIGHT: W_0[WEIGHT] + V[..., :-1], BIAS: W_0[BIAS] + V[..., -1]}
+
+    @abstractmethod
+    def _residual(self, theta: Params, outputs: Tensor, y: Tensor) -> Tensor:
+        """Compute R from the outputs Z W_0, (*B, n, k)."""
+
+
+@dataclass(frozen=True)
+class R2D2(RidgeLayer):
     """Bertinetto et al., "Differentiable Closed-form Solvers", ICLR 2019, eqs. 4 and 6.
 
     Parameters
@@ -49,22 +75,13 @@ class R2D2(WithHead):
         The output layer W_0, from which ridge regression moves.
     """
 
+    first_penalty = 0.1
+
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
         """Draw the weights of the network and W_0, and start lambda and alpha."""
         scale = SCALE if isinstance(self.head, ZeroHead) else SHARED_SCALE
-        return super().init(f, n_outputs, generator) | {
-            LOG_PENALTY: torch.tensor(PENALTY * (f.n_features_out + 1)).log(),
-            LOG_SCALE: torch.tensor(scale).log(),
-        }
-
-    def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
-        """Compute W = W_0 + Z'(Z Z' + lambda I)^-1 R (eq. 4)."""
-        Z, W_0 = f(theta, support.X), self.head.start(f, theta, support)
-        W_0 = W_0 | self.head.present(support)
-        R = self._residual(theta, self.head.outputs(Z, W_0), support.y)
-        with_ones = torch.nn.functional.pad(Z, (0, 1), value=1.0)
-        V = ridge(with_ones, R, support.weight, theta[LOG_PENALTY].exp()).mT
-        return W_0 | {WEIGHT: W_0[WEIGHT] + V[..., :-1], BIAS: W_0[BIAS] + V[..., -1]}
+        theta = super().init(f, n_outputs, generator)
+        return theta | {LOG_SCALE: torch.tensor(scale).log()}
 
     def _residual(self, theta: Params, outputs: Tensor, y: Tensor) -> Tensor:
         """Compute alpha (Y - softmax(Z W_0)), in units of the logits."""
@@ -72,21 +89,10 @@ class R2D2(WithHead):
 
 
 @dataclass(frozen=True)
-class R2D2Regression(R2D2):
-    """R2-D2 for targets, which ridge regression predicts in their own units.
+class R2D2Regression(RidgeLayer):
+    """R2-D2 for targets, which ridge regression predicts in their own units."""
 
-    Parameters
-    ----------
-    criterion : callable
-        The task loss.
-    head : Head
-        The output layer W_0, from which ridge regression moves.
-    """
-
-    def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
-        """Draw the weights of the network and W_0, and start lambda."""
-        penalty = torch.tensor(TARGET_PENALTY * (f.n_features_out + 1)).log()
-        return WithHead.init(self, f, n_outputs, generator) | {LOG_PENALTY: penalty}
+    first_penalty = 0.01  # targets are less noisy than labels
 
     def _residual(self, theta: Params, outputs: Tensor, y: Tensor) -> Tensor:
         """Compute Y - Z W_0; log-variances, if there are any, do not adapt."""

@@ -1,7 +1,8 @@
 """Relation networks: a learned score of how well a row and a class match.
 
     r_k(x) = g( [c_k, f(x)] ),    c_k = sum or mean of f(x_i) over the support rows of class k
-    loss = sum_k ( sigmoid(r_k(x)) - 1[y = k] )^2                                   (eqs. 1 and 2)
+    loss = sum_k ( sigmoid(r_k(x)) - 1[y = k] )^2        (eqs. 1 and 2), with loss="squared_error"
+    p(y = k | x) = softmax_k( r_k(x) )                   with the other losses
 
 f embeds rows, and the relation module g is a network with one output. Sung, Yang, Zhang, Xiang,
 Torr and Hospedales, "Learning to Compare: Relation Network for Few-Shot Learning", CVPR 2018.
@@ -24,7 +25,7 @@ from sklearn_meta.functional import (
     relation_error,
 )
 from sklearn_meta.inner import Algorithm, Examples, Network, PosteriorHead
-from sklearn_meta.inner.algorithm import Criterion
+from sklearn_meta.inner.algorithm import Criterion, change_class
 from sklearn_meta.inner.heads import LOG_PRECISION, LOG_STRENGTH, NewPrototypeHead
 from sklearn_meta.parameters import Constraint, describe, integer, option, param
 
@@ -104,15 +105,11 @@ class RelationNet(Algorithm):
 
     def with_shared_labels(self) -> PosteriorRelationNet:
         """Return the algorithm whose classes shrink toward learned ones."""
-        return PosteriorRelationNet(
-            self.criterion, self.relation_size, self.aggregation, self.sigmoid
-        )
+        return change_class(self, PosteriorRelationNet)
 
     def with_new_labels(self) -> NewLabelsRelationNet:
         """Return the algorithm with classes of the support alone."""
-        return NewLabelsRelationNet(
-            self.criterion, self.relation_size, self.aggregation, self.sigmoid
-        )
+        return change_class(self, NewLabelsRelationNet)
 
 
 @dataclass(frozen=True)
@@ -121,17 +118,6 @@ class PosteriorRelationNet(RelationNet):
 
     c_k = (s m_k + S_k) / (s + n_k) and p_k = (a_k + n_k) / sum_j (a_j + n_j) with learned m, s and
     a, as in prototypical networks with shared labels; a sum is s m_k + S_k.
-
-    Parameters
-    ----------
-    criterion : callable
-        The task loss.
-    relation_size : int
-        Width of the hidden layer of the relation module.
-    aggregation : {"mean", "sum"}
-        How the rows of a class become its embedding.
-    sigmoid : bool
-        Whether scores are probabilities that row and class match.
     """
 
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
@@ -153,17 +139,6 @@ class NewLabelsRelationNet(RelationNet):
     """Relation networks for labels that are new to a prior of shared labels.
 
     Classes are those of the support. The number of rows that their shares count as is learned.
-
-    Parameters
-    ----------
-    criterion : callable
-        The task loss.
-    relation_size : int
-        Width of the hidden layer of the relation module.
-    aggregation : {"mean", "sum"}
-        How the rows of a class become its embedding.
-    sigmoid : bool
-        Whether scores are probabilities that row and class match.
     """
 
     def parameters(self, theta: Params, phi: Params) -> Params:

@@ -15,7 +15,7 @@ from sklearn_meta.analysis._task2vec import (
     task2vec_distances,
 )
 from sklearn_meta.analysis._transfer import transfer_distances
-from sklearn_meta.analysis.analyse import analyse
+from sklearn_meta.analysis.analyse import analyse, which_learner
 from sklearn_meta.analysis.distances import (
     TaskEmbedding,
     nearest_tasks,
@@ -23,6 +23,7 @@ from sklearn_meta.analysis.distances import (
     task_distances,
 )
 from sklearn_meta.analysis.groups import TaskGroups
+from sklearn_meta.analysis.learners import Recommendation, Recommendations
 from sklearn_meta.analysis.predicted_gain import PredictedGain, predicted_gain
 from sklearn_meta.analysis.report import SizeVerdict, TaskReport
 from sklearn_meta.analysis.representation import RepresentationChange, cka, representation_change
@@ -56,6 +57,8 @@ __all__ = [
     "GuardedMetaRegressor",
     "MixtureTaskDistribution",
     "PredictedGain",
+    "Recommendation",
+    "Recommendations",
     "RepresentationChange",
     "SizeVerdict",
     "TaskDensity",
@@ -86,4 +89,5 @@ __all__ = [
     "transfer_distances",
     "transfer_gain",
     "variance_components",
+    "which_learner",
 ]

@@ -37,7 +37,6 @@ from sklearn_meta.tasks.validate import UsableTasks, usable_tasks
 
 __all__ = [
     "FEW_TASKS",
-    "FOR_LOCAL_LABELS",
     "MIN_TASKS",
     "LabelScores",
     "Pooled",
@@ -62,15 +61,6 @@ LEFT_OUT = 0.1  # share of the tasks that may have too few rows for the largest 
 ALPHAS = tuple(np.logspace(-4, 3, 8).tolist())
 NUMBERS = {2: "two", 4: "four"}
 MAX_LABELS = 10  # of LabelScores: each is an output of a hierarchical regression
-# advice, by what does best
-LINEAR = "HierarchicalRegressor, because linear models suffice; then compare ANILRegressor with it."
-CURVED = (
-    "MAMLRegressor or ANILRegressor, because the tasks are not linear. Compare them with "
-    "make_meta_pipeline(Nystroem(), HierarchicalRegressor()), which did best here."
-)
-STRAIGHT = "ANILClassifier or MAMLClassifier: tasks with the same labels shift a linear boundary."
-BENT = "MAMLClassifier: tasks with the same labels shift a boundary that is not linear."
-FOR_LOCAL_LABELS = "ProtoNetClassifier; with more rows, ProtoMAMLClassifier."
 FIT_ROWS, MAX_AXES, N_BUMPS = 2000, 20, 20  # rows that views are fitted to; features
 
 
@@ -80,7 +70,7 @@ class QuickLearner(NamedTuple):
     kind: str  # "dummy", "pooled", "per-task" or "meta"
     view: str
     estimator: BaseEstimator
-    advice: str = ""  # what to try where it does best
+    curved: bool = False  # whether it learns more than linear functions of the columns
 
 
 def quick_learners(
@@ -98,29 +88,31 @@ def quick_learners(
         return {
             "mean of all tasks": QuickLearner("dummy", "scaled", Pooled(DummyRegressor())),
             "pooled ridge regression": QuickLearner("pooled", "scaled", Pooled(ridge)),
-            "pooled boosted trees": QuickLearner("pooled", "axes", Pooled(trees)),
+            "pooled boosted trees": QuickLearner("pooled", "axes", Pooled(trees), True),
             "ridge regression per task": QuickLearner("per-task", "scaled", ridge),
-            "kernel regression per task": QuickLearner("per-task", "curves", ridge),
-            "hierarchical ridge regression": QuickLearner("meta", "axes", prior, LINEAR),
-            "hierarchical kernel regression": QuickLearner("meta", "curves", prior, CURVED),
+            "kernel regression per task": QuickLearner("per-task", "curves", ridge, True),
+            "hierarchical ridge regression": QuickLearner("meta", "axes", prior),
+            "hierarchical kernel regression": QuickLearner("meta", "curves", prior, True),
         }
     means = HierarchicalClassifier(labels="task")
     learners = {
         "logistic regression per task": QuickLearner("per-task", "scaled", LogisticRegression()),
-        "nearest neighbour per task": QuickLearner("per-task", "scaled", KNeighborsClassifier(1)),
-        "hierarchical class means": QuickLearner("meta", "axes", means, FOR_LOCAL_LABELS),
-        "hierarchical class means, kernel": QuickLearner("meta", "curves", means, FOR_LOCAL_LABELS),
+        "nearest neighbour per task": QuickLearner(
+            "per-task", "scaled", KNeighborsClassifier(1), True
+        ),
+        "hierarchical class means": QuickLearner("meta", "axes", means),
+        "hierarchical class means, kernel": QuickLearner("meta", "curves", means, True),
     }
     if labels is None:
         return learners
     balanced = LogisticRegression(class_weight="balanced")
     trees = HistGradientBoostingClassifier(class_weight="balanced", random_state=seed)
     learners["pooled logistic regression"] = QuickLearner("pooled", "scaled", Pooled(balanced))
-    learners["pooled boosted trees"] = QuickLearner("pooled", "axes", Pooled(trees))
+    learners["pooled boosted trees"] = QuickLearner("pooled", "axes", Pooled(trees), True)
     if len(labels) <= MAX_LABELS:
         scores = LabelScores(prior)
-        learners["hierarchical label scores"] = QuickLearner("meta", "axes", scores, STRAIGHT)
-        learners["hierarchical label scores, kernel"] = QuickLearner("meta", "curves", scores, BENT)
+        learners["hierarchical label scores"] = QuickLearner("meta", "axes", scores)
+        learners["hierarchical label scores, kernel"] = QuickLearner("meta", "curves", scores, True)
     return learners
 
 

@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, is_regressor
+from sklearn.base import BaseEstimator, clone, is_regressor
+from sklearn.pipeline import make_pipeline
 from sklearn.utils import check_random_state
 
 from sklearn_meta.analysis import _quick_comparison as quick
 from sklearn_meta.analysis.distances import METRICS, NEED_ESTIMATOR, Metric, task_distances
 from sklearn_meta.analysis.groups import (
-    TaskGroups,
     as_lengths,
     find_groups,
     no_groups,
     tasks_differ,
 )
+from sklearn_meta.analysis.learners import (
+    Recommendation,
+    Recommendations,
+    TaskFacts,
+    are_counts,
+    recommend,
+)
 from sklearn_meta.analysis.report import CASES, SizeVerdict, TaskReport, judge
 from sklearn_meta.model_selection import TaskComparison
+from sklearn_meta.model_selection.result import size_in_words
 from sklearn_meta.parameters import check_parameter, integer, option
+from sklearn_meta.pipeline import MetaPipeline
 from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.split import SUPPORTS
 from sklearn_meta.tasks.validate import UNUSABLE, target_kind, warn_of_skipped
 
-__all__ = ["advise", "analyse"]
+__all__ = ["analyse", "which_learner"]
 
 
 def analyse(
@@ -129,6 +137,7 @@ def analyse(
         check_parameter("metric", metric, option(*sorted({*METRICS} - NEED_ESTIMATOR)), "analyse")
     check_parameter("support", support, SUPPORTS, "analyse")
     check_parameter("unusable", unusable, UNUSABLE, "analyse")
+    check_parameter("target_type", target_type, option("class", "real", None), "analyse")
     target_type = _target_type(estimator, target_type)
     usable, raw = quick.as_numeric_tasks(tasks, y, groups, estimator, target_type, unusable)
     data, n_tasks = tuple(usable.tasks), len(usable.tasks) + len(usable.skipped)
@@ -156,7 +165,7 @@ def analyse(
     learners, name = quick.quick_learners(labels, n_outputs=n_outputs, seed=seed), None
     if estimator is not None:
         name = type(estimator[-1] if hasattr(estimator, "steps") else estimator).__name__
-        learners[name] = quick.QuickLearner("meta", "raw", estimator, f"{name}, which did best.")
+        learners[name] = quick.QuickLearner("meta", "raw", estimator)
         views["raw"] = list(data) if raw is None else raw
 
     # ---- scores on held-out tasks
@@ -191,6 +200,22 @@ def analyse(
     if metric == "transfer" and not classify:
         distances = distances * (_variance(data) / variance)
     verdicts = tuple(judge(comparison, size) for size in comparison.sizes if size)
+    facts = TaskFacts(
+        classify=classify,
+        local_labels=classify and (local or labels is None),
+        n_tasks=len(usable.tasks),
+        row_shape=tuple(data[0].X.shape[1:]),
+        counts=are_counts(data[:20]),
+        fixed_support=data[0].support is not None,
+    )
+    cases = _cases(facts, verdicts, comparison, learners, variance)
+    recommended = list(recommend(cases))
+    if raw is not None and isinstance(estimator, MetaPipeline):
+        recommended = [_behind(estimator, learner) for learner in recommended]
+    if name is not None and _does_best(name, verdicts):
+        reason = f"{cases[0].finding}: it did best here. {cases[0].scores}"
+        others = [learner for learner in recommended if learner.name != name]
+        recommended = [Recommendation(name, reason, clone(estimator)), *others]
     positions = [usable.positions[i] for i in rows]
     names = [
         f"task {i}" if t.name is None else t.name for i, t in zip(positions, data, strict=True)
@@ -209,10 +234,92 @@ def analyse(
         distances=distances,
         metric=metric if isinstance(metric, str) else getattr(metric, "__name__", "callable"),
         groups=task_groups,
-        advice=advise(verdicts, learners, task_groups, local, name),
+        learners=Recommendations(recommended),
         notes=(),
     )
     return replace(report, notes=(*_notes(report, [data[i] for i in usual]), *notes))
+
+
+def which_learner(
+    tasks: Any,
+    *,
+    y: Any = None,
+    groups: Any = None,
+    target_type: str | None = None,
+    support_sizes: Any = None,
+    support: str = "stratified",
+    max_tasks: int = 200,
+    unusable: str = "raise",
+    random_state: Any = None,
+) -> Recommendations:
+    """Recommend learners for a set of tasks, in the order to try them.
+
+    The rules are those of the chart in docs/choosing.md. They use what :func:`analyse` measures
+    with quick learners (whether one model for all tasks, one model per task or learning across
+    tasks is best, and whether curves are better than lines), the number of tasks, the shape of the
+    rows and the meaning of labels. ``analyse(tasks).learners`` is the same list.
+
+    Parameters
+    ----------
+    tasks : sequence of tasks, or table of shape (n_rows, ...)
+        At least 4 tasks, as for :func:`analyse`. Images keep their axes, (height, width) or
+        (channels, height, width).
+    y, groups : array-like of shape (n_rows,), str or None, default=None
+        Targets and tasks of the rows of a table, or the names of these columns.
+    target_type : {"class", "real"}, default=None
+        What `y` holds. None: what `y` looks like.
+    support_sizes : int, sequence of int or None, default=None
+        Rows of each class (in total for regression) that a new task will have. None: sizes that
+        most tasks have enough rows for.
+    support : {"stratified", "random", "first"}, default="stratified"
+        How supports are drawn, as in :func:`analyse`.
+    max_tasks : int, default=200
+        Largest number of tasks that quick learners are tried on.
+    unusable : {"raise", "skip"}, default="raise"
+        What to do about a task that cannot be used, as in :func:`analyse`.
+    random_state : int, RandomState instance or None, default=None
+        Seed of supports, folds, features and all other draws.
+
+    Returns
+    -------
+    Recommendations
+        A tuple of :class:`Recommendation`, each with a name, a reason and an estimator. It prints
+        as a table.
+
+    Raises
+    ------
+    TaskError
+        If tasks cannot be used, or fewer than 4 have enough rows.
+    ValueError
+        If a parameter is out of its range.
+
+    See Also
+    --------
+    analyse : Reports the measurements behind the recommendations.
+    sklearn_meta.model_selection.compare : Compares the recommended learners on held-out tasks.
+
+    Examples
+    --------
+    >>> from sklearn_meta.analysis import which_learner
+    >>> from sklearn_meta.datasets import make_sinusoid_tasks
+    >>> tasks = make_sinusoid_tasks(40, 12, random_state=0)
+    >>> learners = which_learner(tasks, random_state=0)
+    >>> [learner.name for learner in learners]
+    ['HierarchicalRegressor', 'ALPaCARegressor', 'DeepKernelRegressor']
+    >>> reg = learners[0].estimator.meta_fit(tasks)
+    """
+    report = analyse(
+        tasks,
+        y=y,
+        groups=groups,
+        target_type=target_type,
+        support_sizes=support_sizes,
+        support=support,
+        max_tasks=max_tasks,
+        unusable=unusable,
+        random_state=random_state,
+    )
+    return report.learners
 
 
 def _target_type(estimator: BaseEstimator | None, target_type: str | None) -> str | None:
@@ -265,35 +372,77 @@ def _variance(tasks: Sequence[Task]) -> float:
     return float(np.var(y, axis=0).mean()) or 1.0
 
 
-def advise(
+def _cases(
+    facts: TaskFacts,
     verdicts: Sequence[SizeVerdict],
+    comparison: TaskComparison,
     learners: Mapping[str, quick.QuickLearner],
-    groups: TaskGroups,
-    local_labels: bool,
-    estimator_name: str | None,
-) -> str:
-    """Return which learner to try first."""
-    paying = [v for v in verdicts if v.case == "meta"]
-    simple = {v.case: v.best["simple"] for v in verdicts if v.case in ("pooled", "per-task")}
-    steps = ["look at the tasks unlike all others. Then:"] if groups.labels.min() < 0 else []
-    if paying:
-        # the learner that does best most often; among equals the first, with the fewest rows
-        best, _ = Counter(v.best["meta"] for v in paying).most_common(1)[0]
-        by_labels = local_labels and best != estimator_name
-        steps.append(quick.FOR_LOCAL_LABELS if by_labels else learners[best].advice)
-        if estimator_name not in (None, best):
-            steps.append(f"{estimator_name} did not do as well with its current parameters.")
-        if groups.labels.max() > 0:
-            steps.append("Also meta-train on each large group alone (select_tasks).")
-        if max(v.gain.hurt for v in paying) > 0.25:
-            steps.append("GuardedMetaClassifier/Regressor protect the mean, not each task.")
+    variance: float,
+) -> list[TaskFacts]:
+    """Add what was measured: learning across tasks first, then other cases by their sizes.
+
+    Sizes of unclear results, or without any, only count if there are no others.
+    """
+    cases = list(dict.fromkeys(verdict.case for verdict in verdicts))
+    clear = sorted((c for c in cases if c not in ("unclear", "nothing")), key="meta".__ne__)
+    described = []
+    for case in clear or sorted(cases, reverse=True)[:1]:
+        members = [verdict for verdict in verdicts if verdict.case == case]
+        sizes = tuple(verdict.size for verdict in members)
+        kind = case if case in ("pooled", "per-task") else "meta"
+        means = {
+            name: sum(comparison.interval(name, size).mean for size in sizes)
+            for name, learner in learners.items()
+            if learner.kind == kind and learner.view != "raw"
+        }
+        largest = max(members, key=lambda verdict: verdict.gain.difference.mean)
+        described.append(
+            facts._replace(
+                case=case,
+                sizes=sizes,
+                curved=learners[max(means, key=means.__getitem__)].curved,
+                finding=f"With {_in_words(sizes, comparison.unit)} {CASES[case]}",
+                scores=_scores(largest, comparison, variance),
+            )
+        )
+    return described
+
+
+def _does_best(name: str, verdicts: Sequence[SizeVerdict]) -> bool:
+    """Whether a learner is the best across tasks at most of the sizes where these pay."""
+    wins = [verdict.best["meta"] == name for verdict in verdicts if verdict.case == "meta"]
+    return sum(wins) > len(wins) / 2
+
+
+def _in_words(sizes: Sequence[int], unit: str) -> str:
+    *others, last = sizes
+    listed = ", ".join(map(str, others))
+    return f"{listed} and " * bool(others) + size_in_words(last, unit)
+
+
+def _scores(verdict: SizeVerdict, comparison: TaskComparison, variance: float) -> str:
+    """List the score of the best learner of each kind, at one size of support."""
+    words = {"meta": "across tasks", "pooled": "pooled", "per-task": "per task"}
+    sign = 1 if comparison.chance is not None else -1
+    scores = [
+        f"{sign * comparison.interval(verdict.best[kind], verdict.size).mean / variance:.2g} {text}"
+        for kind, text in words.items()
+        if kind in verdict.best
+    ]
+    score = "Balanced accuracy" if sign == 1 else "Error, as a share of the variance,"
+    size = size_in_words(verdict.size, comparison.unit)
+    return f"{score} with {size}: {', '.join(scores)}."
+
+
+def _behind(transformers: MetaPipeline, learner: Recommendation) -> Recommendation:
+    """Put a learner behind the transformers of a pipeline, in place of its last step."""
+    if hasattr(learner.estimator, "meta_fit"):
+        last = transformers.steps[-1][0]
+        pipeline = clone(transformers).set_params(**{last: learner.estimator})
     else:
-        steps += [f"{name}, because {CASES[case]}." for case, name in simple.items()]
-        if any(v.case == "unclear" for v in verdicts):
-            steps.append("more tasks, because chance hides whether meta-learning pays.")
-        elif not simple:
-            steps.append("other features, more rows, or a network: analyse(tasks, network).")
-    return " ".join(steps)
+        steps = [clone(step) for _, step in transformers.steps[:-1]]
+        pipeline = make_pipeline(*steps, learner.estimator)
+    return replace(learner, estimator=pipeline)
 
 
 def _notes(report: TaskReport, compared: Sequence[Task]) -> list[str]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from sklearn_meta.analysis._displays import TaskDistanceDisplay, TaskMapDisplay
 from sklearn_meta.analysis.groups import TaskGroups, as_lengths, tasks_differ
+from sklearn_meta.analysis.learners import Recommendations
 from sklearn_meta.metrics import MeanInterval, PairedComparison
 from sklearn_meta.model_selection import ComparisonDisplay, TaskComparison
 from sklearn_meta.model_selection.result import size_in_words
@@ -99,8 +100,8 @@ class TaskReport:
         Metric of the distances.
     groups : TaskGroups
         Groups of tasks, and tasks unlike all others.
-    advice : str
-        Learner to try first.
+    learners : Recommendations
+        Learners to try, in order, each a :class:`Recommendation`.
     notes : tuple of str
         Reasons to doubt the verdict, how similar the tasks are, and what was left out.
     """
@@ -118,7 +119,7 @@ class TaskReport:
     distances: NDArray[np.float64]
     metric: str
     groups: TaskGroups
-    advice: str
+    learners: Recommendations
     notes: tuple[str, ...]
 
     @property
@@ -130,6 +131,32 @@ class TaskReport:
     def outliers(self) -> list[str]:
         """Names of the tasks that are unlike all others."""
         return [self.names[i] for i in np.flatnonzero(self.groups.labels == -1)]
+
+    @property
+    def advice(self) -> str:
+        """What to try first, and what else to do."""
+        first, *others = self.learners
+        cases = [verdict.case for verdict in self.verdicts]
+        steps = ["look at the tasks unlike all others. Then:"] if self.outliers else []
+        if set(cases) == {"nothing"}:
+            steps.append("other features, more rows, or a network.")
+        else:
+            alone = "" if hasattr(first.estimator, "meta_fit") else " on each task alone"
+            steps.append(f"{first.name}{alone}.")
+        if others:
+            steps.append(f"Then {', '.join(learner.name for learner in others)}.")
+        if self.pays:
+            if self.estimator_name not in (None, first.name):
+                steps.append(
+                    f"{self.estimator_name} did not do as well with its current parameters."
+                )
+            if self.groups.labels.max() > 0:
+                steps.append("Also meta-train on each large group alone (select_tasks).")
+            if max(v.gain.hurt for v in self.verdicts if v.case == "meta") > 0.25:
+                steps.append("GuardedMetaClassifier/Regressor protect the mean, not each task.")
+        elif "unclear" in cases:
+            steps.append("Get more tasks, because chance hides whether meta-learning pays.")
+        return " ".join(steps)
 
     @property
     def verdict(self) -> str:
@@ -203,7 +230,8 @@ class TaskReport:
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         rows = ["  ".join(map(str.rjust, line, widths)).rstrip() for line in lines]
         notes = [f"- {note}" for note in self.notes]
-        parts = [f"{self.title()}.", "", self.verdict, "", self.caption(), *rows, "", *notes]
+        parts = [f"{self.title()}.", "", self.verdict, "", self.caption(), *rows]
+        parts += ["", "Learners to try, in this order:", str(self.learners), "", *notes]
         return "\n".join(parts)
 
     def __repr__(self) -> str:
@@ -350,7 +378,8 @@ def _section(report: TaskReport) -> str:
     """Return the part of the page that a notebook shows."""
     answer, *rest = map(escape, report.verdict.splitlines())
     parts = [f"<h2>{escape(report.title())}</h2>", f'<p class="answer">{answer}</p>']
-    parts += [*(f"<p>{line}</p>" for line in rest), _table(report), *_figures(report)]
+    parts += [*(f"<p>{line}</p>" for line in rest), _table(report), _learners(report)]
+    parts += _figures(report)
     notes = "".join(f"<li>{escape(note)}</li>" for note in report.notes)
     inside = "\n".join([*parts, f"<h2>Notes</h2><ul>{notes}</ul>"])
     return f'<style>{STYLE}</style>\n<div class="sklearn-meta-report">\n{inside}\n</div>'
@@ -367,6 +396,15 @@ def _table(report: TaskReport) -> str:
 def _cell(text: str) -> str:
     mark = ' class="best"' if text.endswith("*") else ""
     return f"<td{mark}>{escape(text.strip())}</td>"
+
+
+def _learners(report: TaskReport) -> str:
+    items = "".join(
+        f"<li><strong>{escape(learner.name)}</strong>: {escape(learner.reason)} "
+        f"<code>{escape(' '.join(repr(learner.estimator).split()))}</code></li>"
+        for learner in report.learners
+    )
+    return f"<h2>Learners to try, in this order</h2><ol>{items}</ol>"
 
 
 def _figures(report: TaskReport) -> list[str]:

@@ -24,10 +24,23 @@ from sklearn_meta.parameters import (
     check_parameter,
     describe,
     integer,
+    option,
     param,
 )
 
-__all__ = ["MetaRegressor", "gaussian_quantiles"]
+__all__ = ["MetaRegressor", "gaussian_loss", "gaussian_quantiles"]
+
+
+def gaussian_loss() -> Any:
+    """Declare the loss of a regressor that always has a predictive distribution."""
+    return param(
+        "gaussian",
+        option("gaussian"),
+        "structural",
+        """The negative log-likelihood of each row of the query, by which validation tasks are
+        judged: no other loss has a variance.""",
+        kw_only=True,
+    )
 
 
 def gaussian_quantiles(

@@ -15,6 +15,7 @@ from sklearn_meta.tasks.validate import check_feature_names, names_of
 from sklearn_meta.tasks.values import as_rows, as_targets, as_weights, holds_targets
 
 __all__ = [
+    "check_partial_fit",
     "labels_of",
     "validate_like_prior",
     "validate_query",
@@ -123,6 +124,22 @@ def validate_like_prior(estimator: BaseEstimator, X: Any, state: MetaState | Non
 def describe_features(shape: tuple[int, ...]) -> str:
     """Describe the shape of a row."""
     return f"{shape[0]} features" if len(shape) == 1 else f"rows of shape {shape}"
+
+
+def check_partial_fit(*, by_task: bool, transductive: bool = False) -> None:
+    """Raise a ValueError if the features of a row depend on the rows of the support."""
+    if by_task:
+        raise ValueError(
+            "partial_fit cannot add rows with scaling='task': it standardises rows by "
+            "statistics of the whole support, which more rows change. Call fit with all "
+            "rows, or meta_fit with another scaling."
+        )
+    if transductive:
+        raise ValueError(
+            "partial_fit cannot add rows to batch statistics (norm='batch', or BatchNorm "
+            "in a backbone of your own), which are those of the whole support. Call fit "
+            "with all rows."
+        )
 
 
 def validate_weight(sample_weight: Any, X: NDArray[Any]) -> NDArray[np.float64]:

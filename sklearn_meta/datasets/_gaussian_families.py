@@ -1,4 +1,4 @@
-"""The made regressions by which Gaussian process priors for few tasks are compared."""
+"""Synthetic regressions with trends or two Cauchy peaks, to compare learners of few tasks."""
 
 from __future__ import annotations
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sklearn_meta._devices import exact_dtype
+
 __all__ = ["logistic_regression"]
 
 N_STEPS = 16  # of Newton, which converges quadratically
@@ -46,7 +48,7 @@ def logistic_regression(
     >>> logistic_regression(Z, y, torch.ones(2), torch.tensor(1.0), torch.zeros(2, 2))
     tensor([[ 0.5213, -0.5213]])
     """
-    exact = Z.dtype if Z.device.type == "mps" else torch.float64  # which it lacks
+    exact = exact_dtype(Z)
     dtype, scale = Z.dtype, penalty.to(exact)[..., None, None]
     Z, y, offset, w = Z.to(exact), y.to(exact), offset.to(exact), weight.to(exact).unsqueeze(-1)
     with torch.no_grad():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sklearn_meta._devices import exact_dtype
+
 __all__ = [
     "class_means",
     "class_scatters",
@@ -360,7 +362,6 @@ def squared_mahalanobis(Z: Tensor, c: Tensor, Q: Tensor) -> Tensor:
     >>> squared_mahalanobis(Z, c, Q)
     tensor([[4.]])
     """
-    exact = Q.dtype if Q.device.type == "mps" else torch.float64  # which it lacks
-    precision = torch.linalg.inv_ex(Q.to(exact))[0].to(Z.dtype)
+    precision = torch.linalg.inv_ex(Q.to(exact_dtype(Q)))[0].to(Z.dtype)
     away = Z.unsqueeze(-3) - c.unsqueeze(-2)  # (*B, n_way, n, d)
     return ((away @ precision) * away).sum(-1).mT

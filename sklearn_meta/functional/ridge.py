@@ -5,9 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sklearn_meta._devices import exact_dtype
+
 __all__ = ["ridge"]
 
 LEAST_PENALTY = 1e-10  # as a share of the sum of squares
+
+
+def with_ones(Z: Tensor) -> Tensor:
+    """Append a column of ones to features, whose weights are then an intercept."""
+    return torch.nn.functional.pad(Z, (0, 1), value=1.0)
 
 
 def ridge(Z: Tensor, y: Tensor, weight: Tensor, penalty: Tensor) -> Tensor:
@@ -40,7 +47,7 @@ def ridge(Z: Tensor, y: Tensor, weight: Tensor, penalty: Tensor) -> Tensor:
     >>> ridge(Z, y, torch.ones(2), torch.tensor(5.0))
     tensor([[1.]])
     """
-    exact = Z.dtype if Z.device.type == "mps" else torch.float64  # which it lacks
+    exact = exact_dtype(Z)
     root = weight.to(exact).sqrt().unsqueeze(-1)
     A, b = root * Z.to(exact), root * y.to(exact)
     n, d = A.shape[-2:]

@@ -18,6 +18,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from sklearn_meta._devices import exact_dtype
+
 __all__ = ["crammer_singer"]
 
 STEPS = 15  # as in the official code; the gap is then below rounding errors, on ordinary tasks
@@ -67,8 +69,7 @@ def crammer_singer(
     >>> crammer_singer(Z, y, torch.ones(2), C=0.1)
     tensor([[ 0.2000, -0.2000]])
     """
-    dtype = Z.dtype
-    exact = dtype if Z.device.type == "mps" else torch.float64  # which it lacks
+    dtype, exact = Z.dtype, exact_dtype(Z)
     Z, labels, weight = Z.to(exact), y.mT.to(exact), weight.to(exact).unsqueeze(-2)
     if offset is None:
         target, is_class = labels, (labels * weight).sum(-1, keepdim=True) > 0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, fields
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ __all__ = [
     "Algorithm",
     "Criterion",
     "Examples",
+    "change_class",
     "draw_tasks_theta",
     "draw_theta",
     "join",
@@ -28,6 +29,7 @@ __all__ = [
     "stack",
 ]
 
+A = TypeVar("A", bound="Algorithm")
 Criterion = Callable[[Tensor, Tensor, Tensor], Tensor]  # (prediction, y, weight) -> (*B,)
 
 
@@ -339,6 +341,12 @@ class Algorithm(ABC):
             The algorithm of the next iteration, equal to the previous one if nothing changes.
         """
         return self
+
+
+def change_class(algorithm: Algorithm, to: type[A]) -> A:
+    """Return an algorithm of another class with the same hyper-parameters."""
+    names = [field.name for field in fields(to) if field.init]
+    return to(**{name: getattr(algorithm, name) for name in names})
 
 
 def draw_theta(algorithm: Algorithm, f: Network, n_outputs: int, seed: int) -> Params:

@@ -45,7 +45,7 @@ WEIGHT, BIAS, PRESENT, NORM = "head.weight", "head.bias", "head.present", "head.
 MEAN, LOG_STRENGTH = "prior.mean", "prior.log_strength"
 LOG_SHARES, LOG_COUNT = "prior.log_shares", "prior.log_count"
 LOG_PRECISION = "prior.log_precision"
-LOG_SCALE = "log_scale"
+LOG_SCALE = "head.log_scale"
 COSINE_SCALE = 10.0  # where a learned scale starts; Gidaris and Komodakis, CVPR 2018
 EPS = 1e-12
 MOST_LOG_VARIANCE = 10.0  # standard deviations of standardised targets from 0.007 to 150
@@ -379,6 +379,17 @@ class PrototypeHead(Head):
         return NewPrototypeHead()
 
 
+def equal_shares(n_outputs: int) -> Params:
+    """Return where the shares of shared labels start: equal, and counting as a row of each."""
+    count = torch.tensor(float(n_outputs))
+    return {LOG_SHARES: torch.zeros(n_outputs), LOG_COUNT: count.log()}
+
+
+def prior_counts(theta: Params) -> Tensor:
+    """Return how many rows of each shared label the prior counts as, (n_classes,)."""
+    return theta[LOG_COUNT].exp() * theta[LOG_SHARES].softmax(-1)
+
+
 @dataclass(frozen=True)
 class PosteriorHead(Head):
     """The layer of prototypes and shares of the labels that tasks share, shrunken to learned ones.
@@ -394,8 +405,7 @@ class PosteriorHead(Head):
         return {
             MEAN: torch.zeros(n_outputs, d),
             LOG_STRENGTH: torch.zeros(()),
-            LOG_SHARES: torch.zeros(n_outputs),
-            LOG_COUNT: torch.tensor(float(n_outputs)).log(),
+            **equal_shares(n_outputs),
             LOG_PRECISION: -torch.tensor(float(d)).log(),
         }
 
@@ -425,9 +435,8 @@ class PosteriorHead(Head):
         log_shares : Tensor of shape (*B, n_classes)
             Logarithms of the posterior means p_k.
         """
-        prior_counts = theta[LOG_COUNT].exp() * theta[LOG_SHARES].softmax(-1)
         c = posterior_prototypes(sums, counts, theta[MEAN], theta[LOG_STRENGTH].exp())
-        return c, posterior_shares(counts, prior_counts).log()
+        return c, posterior_shares(counts, prior_counts(theta)).log()
 
     def present(self, support: Examples) -> Params:
         """Return nothing: every task has all labels."""
@@ -445,8 +454,8 @@ class NewPrototypeHead(PosteriorHead):
     def posterior(self, theta: Params, sums: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
         """Compute class means and the posterior means of shares."""
         n_present = (counts > 0).sum(-1, keepdim=True)
-        prior_counts = (theta[LOG_COUNT].exp() / n_present).expand(counts.shape)
-        return class_means(sums, counts), posterior_shares(counts, prior_counts).log()
+        equal_counts = (theta[LOG_COUNT].exp() / n_present).expand(counts.shape)
+        return class_means(sums, counts), posterior_shares(counts, equal_counts).log()
 
     def present(self, support: Examples) -> Params:
         """Return which classes each task has."""

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 from torch import Tensor
 
+from sklearn_meta._devices import exact_dtype
 from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.tables import blocks
 
@@ -341,7 +342,7 @@ def task_statistics(values: NDArray[Any], weight: NDArray[Any]) -> Pair:
 def standardise_tasks(support: Tensor, query: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Standardise each task of a stack by its support, in units of the typical scale (1)."""
     axes = row_axes(support.ndim - weight.ndim)
-    exact = support.dtype if support.device.type == "mps" else torch.float64  # which it lacks
+    exact = exact_dtype(support)
     values, eps = support.to(exact), torch.finfo(support.dtype).eps
     mean, scale = (part.to(support) for part in statistics(values, weight.to(exact), axes, eps))
     scale = torch.where(scale > 0, scale, 1.0)

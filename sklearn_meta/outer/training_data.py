@@ -1,4 +1,4 @@
-"""What meta-training knows of its tasks before it draws any: their scales, labels and rows."""
+"""Scale and pack the tasks of meta-training, and collect their labels."""
 
 from __future__ import annotations
 

@@ -110,6 +110,7 @@ def test_pooled_regression_is_least_squares_on_all_rows(weighted):
     assert np.abs(at(adapting)).max() > 1e-2
 
 
+@pytest.mark.slow
 def test_a_pooled_regressor_converges_to_least_squares():
     X, y, _ = linear_rows()
     reg = PooledRegressor(
@@ -151,6 +152,7 @@ def test_pooled_classification_is_logistic_regression_on_all_rows():
     assert np.abs(gradient(alg, off, *parts)).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_a_pooled_classifier_converges_to_logistic_regression():
     tasks = shared_labels()
     clf = PooledClassifier(

@@ -93,6 +93,7 @@ def test_quantiles_are_those_of_normal_distributions_for_every_learner_with_a_va
     assert not hasattr(MAMLRegressor(), "sample_y")
 
 
+@pytest.mark.slow
 def test_a_linear_kernel_is_the_bayes_estimator_of_linear_tasks():
     many = make_linear_tasks(400, mean=[1.0, 0.0, -2.0], random_state=1)
     new = make_linear_tasks(150, 100, mean=many.mean, n_support=6, random_state=2)

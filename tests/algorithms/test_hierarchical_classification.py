@@ -169,6 +169,7 @@ def test_the_posterior_of_one_coefficient_is_that_of_brute_force(ones, std):
         np.testing.assert_allclose(clf.predict_proba([[0.0]])[0, 1], expected, atol=atol)
 
 
+@pytest.mark.slow
 def test_em_finds_the_maximum_of_the_marginal_likelihood_by_quadrature():
     rng = np.random.RandomState(1)
     n, rows = 150, 12

@@ -176,6 +176,7 @@ def test_quantiles_are_those_of_the_gaussian(level):
         reg.predict_quantiles(tasks[0].X, [0.0, 1.0])
 
 
+@pytest.mark.slow
 def test_errors_and_intervals_on_new_tasks_are_those_of_the_oracle():
     """The oracle knows the prior; with the error of 400 tasks in its estimate, at most 2 %."""
     reg, error, oracle, inside = HierarchicalRegressor().meta_fit(FAMILY.tasks), {}, {}, {}
@@ -240,6 +241,7 @@ def test_growth_of_pigs_is_that_of_statsmodels(restricted):
 # ---- few tasks ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_shrinkage_helps_where_tasks_are_few_or_wide():
     for n_features, least in ((5, 1.05), (15, 2.0)):  # of 10 rows
         few = make_linear_tasks(12, 10, n_features=n_features, noise=1.0, random_state=0).tasks

@@ -237,6 +237,7 @@ def test_history_records_the_residuals_of_the_inner_problems():
     assert set(names) <= set(solved.history_.to_frame().columns)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["prototype", "shared"])
 def test_by_default_the_linear_system_is_nearly_solved(head):
     clf = IMAMLClassifier(head=head, max_meta_iter=6, iters_per_epoch=2, random_state=0)
@@ -265,6 +266,7 @@ def test_bad_damping_is_refused(damping):
         clf.meta_fit(make_blob_tasks(4, random_state=0))
 
 
+@pytest.mark.slow
 def test_meta_training_lowers_the_loss():
     tasks = make_blob_tasks(20, n_way=3, n_rows=10, n_features=4, random_state=0)
     clf = IMAMLClassifier(

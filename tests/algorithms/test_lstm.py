@@ -284,6 +284,7 @@ def test_the_learner_equals_its_slow_twin(net, head, rule, first_order):
         assert b.abs().max() > 1e-8 or not k.startswith("lstm."), k
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["shared", "linear"])
 def test_the_first_order_meta_gradient_treats_gradients_and_losses_as_constants(head):
     alg, f, theta, tasks, support, query = draw("mlp", head, "gated", 2, True)

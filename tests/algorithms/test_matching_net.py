@@ -37,7 +37,7 @@ def rows(n=7, n_way=3):
 def attention(theta, F, G, weight):
     """Return softmax_i of scaled cosines, with rows that count as `weight` rows."""
     cosines = nn.functional.cosine_similarity(F[:, None], G[None], dim=-1)
-    e = weight * (theta["log_scale"].exp() * cosines).exp()
+    e = weight * (theta["head.log_scale"].exp() * cosines).exp()
     return e / e.sum(-1, keepdim=True)
 
 
@@ -107,7 +107,7 @@ def test_rows_of_no_weight_are_no_part_of_the_sequence():
 
 def test_no_class_underflows():
     alg, f, theta = make()
-    theta["log_scale"] = torch.tensor(5000.0, dtype=torch.float64).log()
+    theta["head.log_scale"] = torch.tensor(5000.0, dtype=torch.float64).log()
     support, query = rows(), normal(5, D)
     logits = alg.predict(f, theta, alg.adapt(f, theta, support), query)
     assert (logits.softmax(-1) == 0).any()

@@ -132,7 +132,7 @@ def test_the_ridge_regression_is_that_of_scikit_learn():
     phi = alg.adapt(f, theta, as_examples(X, labels, weight))
     logits = alg.predict(f, theta, phi, torch.tensor(X))
     ridge = Ridge(alpha=5.0, fit_intercept=False).fit(X, np.eye(3)[labels], weight)
-    expected = theta["log_scale"].exp() * torch.tensor(ridge.predict(X))
+    expected = theta["head.log_scale"].exp() * torch.tensor(ridge.predict(X))
     torch.testing.assert_close(logits, expected, rtol=1e-9, atol=1e-9)
 
 
@@ -142,7 +142,7 @@ def test_with_shared_labels_weights_shrink_toward_learned_ones(kind):
     X, labels, weight = draw(5, 6, 4, 2)  # no row of the third label
     X_query, W_0 = torch.tensor(draw(6, 5, 4, 3)[0]), theta["prior.mean"]
     prior_counts = theta["prior.log_count"].exp() * theta["prior.log_shares"].softmax(-1)
-    scale = theta["log_scale"].exp()
+    scale = theta["head.log_scale"].exp()
     few, none = as_examples(X, labels, weight), as_examples(X, labels, 0 * weight)
     pair = stack([few, none])
     logits = alg.predict(f, theta, alg.adapt(f, theta, pair), X_query.expand(2, -1, -1))

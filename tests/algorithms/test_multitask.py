@@ -39,7 +39,8 @@ def prepared(algorithm, n_outputs):
     theta = algorithm.init(IDENTITY, n_outputs, torch.Generator())
     rng = torch.Generator().manual_seed(0)
     theta = {k: p.double() + 0.5 * torch.randn(p.shape, generator=rng) for k, p in theta.items()}
-    chosen = {"head.log_penalty": np.log(PENALTY), "head.log_scale": np.log(SCALE)}
+    chosen = dict.fromkeys(["head.log_penalty", "head.log_noise"], np.log(PENALTY))
+    chosen["head.log_scale"] = np.log(SCALE)
     return theta | {k: torch.tensor(v) for k, v in chosen.items() if k in theta}
 
 
@@ -148,7 +149,7 @@ def test_features_have_length_1_after_their_mean_was_subtracted(normalize):
 def test_a_gaussian_process_head_is_a_gaussian_process(kernel):
     theta, actual = outputs(GaussianProcessHead("real", None, kernel, True), TARGETS, gaussian_nll)
     bias, variance = theta["prior.bias"].numpy(), float(theta["head.log_variance"].exp())
-    length = float(theta["head.log_length"].exp())
+    length = float(theta["head.log_length_scale"].exp())
     rows, new = X / np.sqrt(D), X_NEW / np.sqrt(D)
     covariance = RBF(length) if kernel == "rbf" else None
     left = (TARGETS - common(theta, X) - bias)[:, 0]

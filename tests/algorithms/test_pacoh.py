@@ -21,7 +21,7 @@ def process(theta, p, X, y, X_query):
     """Return the posterior of particle p in closed form: means and covariance."""
     mean = [A @ theta["prior.slope"][p] + theta["prior.mean"][p] for A in (X, X_query)]
     scale, length, noise = (
-        np.exp(theta[f"prior.log_{k}"][p, 0]) for k in ("scale", "length", "noise")
+        np.exp(theta[f"prior.log_{k}"][p, 0]) for k in ("scale", "length_scale", "noise")
     )
     noise += 1e-4
 
@@ -116,7 +116,7 @@ def test_the_objective_is_the_density_of_the_hyper_posterior():
         loc, std = {
             "backbone.0.weight": (0, 0.5),
             "prior.slope": (0, 0.5),
-            "prior.log_length": (0, 1),
+            "prior.log_length_scale": (0, 1),
             "prior.log_scale": (0, 1),
             "prior.log_noise": (-3, 1),
         }.get(name, (0, 3))

@@ -131,7 +131,7 @@ def test_a_learned_scale_multiplies_distances(distance, labels):
     plain = clf.meta_fit(tasks).fit(X, y)
     theta, P = plain.theta_, plain.predict_proba(X)
     scaled = clf.set_params(learned_scale=True).meta_fit(tasks).fit(X, y)
-    name = {"task": "log_scale", "shared": "prior.log_precision"}[labels]
+    name = {"task": "head.log_scale", "shared": "prior.log_precision"}[labels]
     start = {"task": 0, "shared": -np.log(6)}[labels] if distance != "cosine" else np.log(10)
     assert abs(scaled.theta_[name] - start) < 0.01  # a few small steps
     if labels == "shared":  # a precision is learned in any case

@@ -17,8 +17,6 @@ from sklearn_meta import (
     TaskError,
 )
 from sklearn_meta.analysis import TaskGroups, analyse, task_distances
-from sklearn_meta.analysis._quick_comparison import QuickLearner
-from sklearn_meta.analysis.analyse import advise
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks, make_sinusoid_tasks
 
 pytestmark = pytest.mark.slow  # each report compares many learners
@@ -50,7 +48,10 @@ def test_meta_learning_pays_on_sinusoids(waves):
     assert waves.pays
     assert cases(waves) == {2: "meta", 5: "meta"}
     assert waves.verdicts[0].best["meta"] == "hierarchical kernel regression"
-    assert waves.advice.startswith("MAMLRegressor")
+    first = waves.learners[0]
+    assert waves.advice.startswith("HierarchicalRegressor. ")
+    assert first.reason.startswith("With 2 and 5 rows meta-learning pays. ")
+    assert first.estimator.basis == "spline"
 
 
 def test_identical_tasks_are_pooled():
@@ -58,13 +59,16 @@ def test_identical_tasks_are_pooled():
     assert set(cases(report).values()) == {"pooled"}
     assert not report.pays
     assert "no more than noise" in str(report)
-    assert "because one model for all tasks is enough" in report.advice
+    assert report.learners[0].name == "PooledRegressor"
+    assert "one model for all tasks is enough" in report.learners[0].reason
 
 
 def test_tasks_that_share_nothing_are_learned_alone():
     rng = np.random.RandomState(0)
     tasks = [Task(t.X, t.y + 9 * rng.standard_normal()) for t in lines(9.0, 0.0, n_rows=50)]
-    assert cases(analyse(tasks, random_state=0))[20] == "per-task"
+    report = analyse(tasks, support_sizes=20, random_state=0)
+    assert cases(report) == {20: "per-task"}
+    assert report.advice.startswith("RidgeCV on each task alone.")
 
 
 def test_nothing_is_learned_from_noise():
@@ -75,6 +79,10 @@ def test_nothing_is_learned_from_noise():
         "No learner is clearly ahead of predicting without inputs.",
     ]
     assert "other features, more rows" in report.advice
+    assert [learner.name for learner in report.learners] == [
+        "DummyRegressor",
+        "DeepKernelRegressor",
+    ]
 
 
 def test_hidden_groups_are_recovered():
@@ -105,7 +113,8 @@ def test_a_foreign_task_is_named(with_stranger):
 
 def test_local_labels(blobs):
     assert blobs.local_labels
-    assert blobs.advice.startswith("ProtoNetClassifier")
+    assert blobs.learners[0].name == "HierarchicalClassifier"
+    assert {learner.estimator.labels for learner in blobs.learners[:1]} == {"task"}
     named = [Task(t.X, [f"{i}{k}" for k in t.y]) for i, t in enumerate(BLOBS)]
     report = analyse(named, random_state=0)
     assert report.labels is None
@@ -119,18 +128,19 @@ def test_shared_labels_are_pooled():
     report = analyse([t for t in tasks if 8 < np.sum(t.y == "yes") < 16], random_state=0)
     assert report.labels == ("no", "yes")
     assert set(cases(report).values()) == {"pooled"}
-    assert "because one model for all tasks is enough" in report.advice
+    assert report.learners[0].estimator.labels == "shared"
 
 
 def test_the_report_has_a_title_a_verdict_of_three_lines_a_table_and_notes(waves, blobs):
     for report in (waves, blobs):
-        title, verdict, table, notes = str(report).split("\n\n")
+        title, verdict, table, learners, notes = str(report).split("\n\n")
         assert title == f"{report.title()}."
         assert verdict == report.verdict
         assert len(verdict.splitlines()) == 3
         assert verdict.splitlines()[2] == f"Try first: {report.advice}"
         assert table.splitlines()[0] == report.caption()
         assert len(table.splitlines()) == 1 + len(report.table())
+        assert learners == f"Learners to try, in this order:\n{report.learners}"
         assert notes.splitlines() == [f"- {note}" for note in report.notes]
     assert waves.title() == "30 regression tasks of 12 rows, 1 feature"
     assert repr(waves) == "TaskReport(30 tasks: Yes: with 2 to 5 rows meta-learning pays.)"
@@ -195,7 +205,7 @@ def test_the_page_is_complete_html_without_other_files(waves, tmp_path):
     assert path.read_text(encoding="utf-8") == text
     page = Page(text)
     assert not page.open
-    assert page.seen.count("li") == len(waves.notes)
+    assert page.seen.count("li") == len(waves.notes) + len(waves.learners)
     assert page.seen.count("tr") == 1 + len(waves.verdicts)
     assert len(page.images) == 3
     assert all(image["alt"] and image["src"].startswith("data:") for image in page.images)
@@ -226,40 +236,29 @@ def test_an_estimator_is_compared_and_left_unchanged():
     assert "MAMLRegressor" in report.table()[0]
 
 
-LEARNERS = {
-    "across": QuickLearner("meta", "axes", None, "ANILRegressor."),
-    "MyLearner": QuickLearner("meta", "raw", None, "MyLearner, which did best."),
-}
-
-
-def advice_of(waves, *cases, best="across", hurt=0.0, groups=(0, 0), local=False, name=None):
+def advice_of(waves, *cases, hurt=0.0, groups=(0, 0), name=None):
     verdicts = [
-        v._replace(case=case, best=v.best | {"meta": best}, gain=v.gain._replace(hurt=hurt))
+        v._replace(case=case, gain=v.gain._replace(hurt=hurt))
         for v, case in zip(waves.verdicts, cases, strict=True)
     ]
     groups = TaskGroups(np.array(groups), 0.5, 0.01)
-    return advise(verdicts, LEARNERS, groups, local, name)
+    report = replace(waves, verdicts=tuple(verdicts), groups=groups, estimator_name=name)
+    return report.advice
 
 
 def test_the_advice_mentions_the_estimator(waves):
-    paying = ("meta", "meta")
-    text = advice_of(waves, *paying, name="MyLearner")
-    assert text == "ANILRegressor. MyLearner did not do as well with its current parameters."
-    text = advice_of(waves, *paying, best="MyLearner", name="MyLearner", local=True)
-    assert text == "MyLearner, which did best."
+    text = advice_of(waves, "meta", "meta", name="MyLearner")
+    assert text.startswith("HierarchicalRegressor. Then ALPaCARegressor, DeepKernelRegressor. ")
+    assert text.endswith("MyLearner did not do as well with its current parameters.")
+    assert "current" not in advice_of(waves, "meta", "meta", name="HierarchicalRegressor")
 
 
 def test_the_advice_follows_the_verdicts(waves):
     assert "protect the mean, not each task" in advice_of(waves, "meta", "meta", hurt=0.3)
     assert "select_tasks" in advice_of(waves, "meta", "pooled", groups=(0, 1))
-    assert advice_of(waves, "meta", "meta", local=True).startswith("ProtoNetClassifier")
-    assert advice_of(waves, "pooled", "pooled", groups=(0, -1)).startswith(
-        "look at the tasks unlike"
-    )
-    simple = waves.verdicts[1].best["simple"]
-    text = advice_of(waves, "unclear", "per-task")
-    assert f"{simple}, because one model per task is enough." in text
-    assert "more tasks, because chance hides" in text
+    text = advice_of(waves, "pooled", "pooled", groups=(0, -1))
+    assert text.startswith("look at the tasks unlike all others. Then: ")
+    assert "more tasks, because chance hides" in advice_of(waves, "unclear", "per-task")
 
 
 @pytest.mark.parametrize(

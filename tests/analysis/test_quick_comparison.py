@@ -87,7 +87,7 @@ def test_every_learner_has_a_kind_and_learns(classify):
             est.meta_fit(seen[:10])
         est.fit(seen[10].X, seen[10].y)
         assert est.predict(seen[11].X).shape == tasks[11].y.shape
-        assert (learner.kind == "meta") == bool(learner.advice)
+        assert learner.curved or learner.view != "curves"
 
 
 def test_local_labels_are_not_pooled():
