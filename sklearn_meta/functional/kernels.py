@@ -203,6 +203,21 @@ def tanimoto_kernel(X: Tensor, Z: Tensor) -> Tensor:
     return torch.where(union > 0, products / torch.where(union > 0, union, 1.0), 1.0)
 
 
+def rbf_derivatives(squares: Tensor) -> tuple[Tensor, ...]:
+    """Return k of squared distances, dk / dlog l and d2k / dlog l^2."""
+    k = (-squares / 2).exp()
+    return k, squares * k, (squares.square() - 2 * squares) * k
+
+
+def matern_derivatives(squares: Tensor) -> tuple[Tensor, ...]:
+    """Return the same for the Matern kernel with nu = 2.5, a function of a = sqrt(5) r."""
+    a2 = (5 * squares).clamp(min=TINY)
+    a = a2.sqrt()
+    decay = (-a).exp()
+    k, first = (1 + a + a2 / 3) * decay, a2 * (1 + a) / 3 * decay
+    return k, first, a2 * (a2 - 2 * a - 2) / 3 * decay
+
+
 def squared_distances(X: Tensor, Z: Tensor, length_scale: Tensor | float = 1.0) -> Tensor:
     """Compute |(x - z) / l|^2, up to rounding: it may be slightly below zero."""
     squares, unit = _squares(X, Z, length_scale)
