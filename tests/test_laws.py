@@ -40,13 +40,7 @@ from sklearn_meta.algorithms import (
     Reptile,
     RidgeHead,
 )
-from sklearn_meta.algorithms.deep_kernel import (
-    LinearKernel,
-    LocalLabels,
-    RadialKernel,
-    RealTargets,
-    SpectralKernel,
-)
+from sklearn_meta.algorithms.deep_kernel import LocalLabels, RealTargets
 from sklearn_meta.algorithms.pacoh import Particles
 from sklearn_meta.algorithms.r2d2 import R2D2Regression
 from sklearn_meta.functional import (
@@ -84,6 +78,7 @@ from sklearn_meta.inner import (
     stack,
 )
 from sklearn_meta.inner.fine_tune import from_scratch
+from sklearn_meta.inner.kernels import LinearKernel, RadialKernel, SpectralKernel
 from sklearn_meta.nn import MLP, Conv4
 from sklearn_meta.outer import compiled
 from sklearn_meta.outer.compiled import CompiledGradient

@@ -29,7 +29,6 @@ which for two classes is about Phi(m / sqrt(v)), the probability that the target
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -46,11 +45,6 @@ from sklearn_meta.functional import (
     gp_condition,
     gp_covariance,
     gp_predict,
-    linear_kernel,
-    matern_kernel,
-    rbf_kernel,
-    spectral_mixture_kernel,
-    tanimoto_kernel,
 )
 from sklearn_meta.functional.gaussian_process import output_log_likelihoods
 from sklearn_meta.functional.gp_hyperparameters import (
@@ -59,22 +53,26 @@ from sklearn_meta.functional.gp_hyperparameters import (
     log_median_distance,
     no_derivatives,
 )
-from sklearn_meta.functional.kernels import (
-    matern_derivatives,
-    rbf_derivatives,
-    squared_distances,
-)
+from sklearn_meta.functional.kernels import squared_distances
 from sklearn_meta.inner import Algorithm, Examples, Network, join
 from sklearn_meta.inner.heads import LOG_SHARES, PRESENT
+from sklearn_meta.inner.kernels import (
+    LOG_LENGTH_SCALE,
+    LOG_SCALE,
+    RADIAL,
+    CallableKernel,
+    Kernel,
+    LinearKernel,
+    RadialKernel,
+    SpectralKernel,
+    TanimotoKernel,
+)
 from sklearn_meta.parameters import Constraint, describe, integer, option, param, real
 
 __all__ = ["ADKF", "DKT", "DeepKernelClassifier", "DeepKernelRegressor"]
 
-LOG_SCALE, LOG_NOISE = "prior.log_scale", "prior.log_noise"  # log a and log s2
-LOG_LENGTH_SCALE = "prior.log_length_scale"
+LOG_NOISE = "prior.log_noise"  # log s2
 MEAN, SLOPE = "prior.mean", "prior.slope"
-LOG_WEIGHTS, FREQUENCIES = "prior.log_weights", "prior.frequencies"
-LOG_BANDWIDTHS = "prior.log_bandwidths"
 OF_TASK = (LOG_SCALE, LOG_NOISE, LOG_LENGTH_SCALE)  # what ADKF fits to each task
 
 LEAST_NOISE = 1e-6  # of standardised targets
@@ -82,129 +80,6 @@ D = TypeVar("D", bound="DeepKernel")
 
 MAX_ROWS = 5000  # of a support: time grows as their third power, memory as their square
 MAX_NUMBERS = 2**24  # of the covariance of query and support that are computed at once
-
-
-# ---- kernels -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Kernel(ABC):
-    """A kernel of features, without the scale a."""
-
-    def init(self, d: int, generator: torch.Generator) -> Params:
-        """Draw the parameters of the kernel for d features, and the logarithm of the scale."""
-        return {LOG_SCALE: torch.zeros(())}
-
-    @abstractmethod
-    def __call__(self, params: Params, X: Tensor, Z: Tensor) -> Tensor:
-        """Compute k(x, z), of shape (*B, n, m)."""
-
-    def diagonal(self, params: Params, X: Tensor) -> Tensor:
-        """Compute k(x, x), of shape (*B, n)."""
-        return torch.ones_like(X[..., 0])
-
-
-@dataclass(frozen=True)
-class LinearKernel(Kernel):
-    """The products of features; with `ard`, each has a learned scale."""
-
-    ard: bool
-
-    def init(self, d: int, generator: torch.Generator) -> Params:
-        """Start with a variance of 1 for features of size 1."""
-        scales = {LOG_LENGTH_SCALE: torch.zeros(d)} if self.ard else {}
-        return {LOG_SCALE: -torch.tensor(float(d)).log()} | scales
-
-    def __call__(self, params: Params, X: Tensor, Z: Tensor) -> Tensor:
-        """Compute sum_j x_j z_j / l_j^2."""
-        scales = self._scales(params)
-        return linear_kernel(X, Z, 1.0 if scales is None else scales)
-
-    def diagonal(self, params: Params, X: Tensor) -> Tensor:
-        """Compute |x / l|^2."""
-        scales = self._scales(params)
-        return (X if scales is None else X / scales.unsqueeze(-2)).square().sum(-1)
-
-    def _scales(self, params: Params) -> Tensor | None:
-        return params[LOG_LENGTH_SCALE].exp() if self.ard else None
-
-
-@dataclass(frozen=True)
-class RadialKernel(Kernel):
-    """A function of the distance in units of the length scale, of all features or of each."""
-
-    name: str  # "rbf" or "matern"
-    ard: bool
-
-    def init(self, d: int, generator: torch.Generator) -> Params:
-        """Start with sqrt(d), about the distance of two rows whose features have size 1."""
-        length = torch.tensor(float(d)).log() / 2
-        return super().init(d, generator) | {
-            LOG_LENGTH_SCALE: length.repeat(d) if self.ard else length
-        }
-
-    def __call__(self, params: Params, X: Tensor, Z: Tensor) -> Tensor:
-        """Compute k(|(x - z) / l|)."""
-        kernel = {"rbf": rbf_kernel, "matern": matern_kernel}[self.name]
-        return kernel(X, Z, params[LOG_LENGTH_SCALE].exp())
-
-    def derivatives(self, squares: Tensor) -> tuple[Tensor, ...]:
-        """Return k of squared distances, dk / dlog l and d2k / dlog l^2."""
-        return {"rbf": rbf_derivatives, "matern": matern_derivatives}[self.name](squares)
-
-
-@dataclass(frozen=True)
-class SpectralKernel(Kernel):
-    """A spectral mixture: a few frequencies in each feature, with learned bandwidths."""
-
-    n_components: int
-
-    def init(self, d: int, generator: torch.Generator) -> Params:
-        """Draw frequencies of about half a cycle for rows whose features have size 1."""
-        q = self.n_components
-        frequencies = torch.randn(q, d, generator=generator) / (2 * math.sqrt(d))
-        return super().init(d, generator) | {
-            LOG_WEIGHTS: torch.zeros(q),
-            FREQUENCIES: frequencies,
-            LOG_BANDWIDTHS: torch.full((q, d), math.log(0.1 / math.sqrt(d))),
-        }
-
-    def __call__(self, params: Params, X: Tensor, Z: Tensor) -> Tensor:
-        """Compute the mixture, whose weights sum to 1."""
-        weights, bandwidths = params[LOG_WEIGHTS].softmax(-1), params[LOG_BANDWIDTHS].exp()
-        return spectral_mixture_kernel(X, Z, weights, params[FREQUENCIES], bandwidths)
-
-
-@dataclass(frozen=True)
-class TanimotoKernel(Kernel):
-    """The similarity of counts."""
-
-    def __call__(self, params: Params, X: Tensor, Z: Tensor) -> Tensor:
-        """Compute x.z / (|x|^2 + |z|^2 - x.z)."""
-        return tanimoto_kernel(X, Z)
-
-
-@dataclass(frozen=True)
-class CallableKernel(Kernel):
-    """A function of a user."""
-
-    function: Callable[[Tensor, Tensor], Tensor]
-
-    def __call__(self, params: Params, X: Tensor, Z: Tensor) -> Tensor:
-        """Call the function, and check the shape of its result."""
-        K, shape = self.function(X, Z), (*X.shape[:-1], Z.shape[-2])
-        if not isinstance(K, Tensor) or K.shape != shape:
-            what = f"shape {tuple(K.shape)}" if isinstance(K, Tensor) else type(K).__name__
-            raise ValueError(
-                f"The function 'kernel' must map features of shapes {tuple(X.shape)} and "
-                f"{tuple(Z.shape)} to a tensor of shape {shape}. Got {what} instead."
-            )
-        return K
-
-    def diagonal(self, params: Params, X: Tensor) -> Tensor:
-        """Call the function for each row, as a task of its own."""
-        rows = X.unsqueeze(-2)
-        return self(params, rows, rows)[..., 0, 0]
 
 
 # ---- targets -----------------------------------------------------------------------------------
@@ -640,7 +515,7 @@ def make_kernel(
     """Make the kernel that the parameters describe."""
     if not isinstance(kernel, str):
         return CallableKernel(kernel)
-    if kernel in ("rbf", "matern"):
+    if kernel in RADIAL:
         return RadialKernel(kernel, bool(ard))
     if kernel == "linear":
         return LinearKernel(bool(ard))

@@ -38,16 +38,15 @@ from sklearn_meta.functional import (
     gp_condition,
     gp_predict,
     linear,
-    linear_kernel,
     logistic_regression,
     posterior_prototypes,
     posterior_shares,
-    rbf_kernel,
     ridge,
 )
 from sklearn_meta.functional.ridge import with_ones
 from sklearn_meta.inner import Backbone, Examples, Head, Network, WithHead, join, pad
 from sklearn_meta.inner.heads import BIAS, LOG_SHARES, MEAN, PRESENT, WEIGHT
+from sklearn_meta.inner.kernels import LOG_LENGTH_SCALE, LinearKernel, RadialKernel
 from sklearn_meta.outer.episodes import EpisodeSize, EpisodeSource
 from sklearn_meta.parameters import Constraint, describe, integer, option, param, real
 
@@ -65,6 +64,7 @@ TASK_WEIGHT, TASK_BIAS = "tasks.weight", "tasks.bias"  # W_T, (*B, k, d) and (*B
 COMMON_WEIGHT, COMMON_BIAS = "prior.weight", "prior.bias"  # W_0, (k, d) and, of real targets, (k)
 CENTRE = "features.centre"  # mean feature of all tasks, (d,)
 TUNING = torch.zeros((), dtype=torch.float64, device="cpu")  # dtype and device of tuning heads
+KERNELS = {"linear": LinearKernel(ard=False), "rbf": RadialKernel("rbf", ard=False)}
 N_STEPS = 20  # of L-BFGS, to tune a head
 WIDTH = 10.0  # standard deviation around the start of a tuned number, as if one task said so
 
@@ -279,9 +279,11 @@ class GaussianProcessHead(ClosedFormHead):
 
     def _covariance(self, X: Tensor, Z: Tensor, params: Params) -> Tensor:
         """Compute the covariances of normalised features."""
-        if self.kernel == "linear":
-            return 1 + linear_kernel(X, Z)
-        return 1 + rbf_kernel(X, Z, self._tuned("log_length_scale", params))
+        return 1 + KERNELS[self.kernel](self._kernel_params(params), X, Z)
+
+    def _kernel_params(self, params: Params) -> Params:
+        """Return the parameters of the kernel by its own names."""
+        return {LOG_LENGTH_SCALE: params["head.log_length_scale"]}
 
     def start(self, f: Network, theta: Params, support: Examples) -> Params:
         """Condition the process on the support."""
@@ -299,9 +301,7 @@ class GaussianProcessHead(ClosedFormHead):
         rows = self._features(Z, phi)
         process = phi["gp.factor"], phi["gp.alpha"]
         K_query = self._covariance(rows, phi["gp.rows"], phi)
-        K_diag = 1 + (
-            rows.square().sum(-1) if self.kernel == "linear" else torch.ones_like(rows[..., 0])
-        )
+        K_diag = 1 + KERNELS[self.kernel].diagonal(self._kernel_params(phi), rows)
         mean, variance = gp_predict(*process, K_query, K_diag, phi["gp.weight"])
         mean = self._prior(Z, phi) + self._scale(phi) * mean
         if not self.predicts_variance:

@@ -11,10 +11,11 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern
 
 from sklearn_meta import DeepKernelClassifier, DeepKernelRegressor, MAMLRegressor, Task
 from sklearn_meta.algorithms import ADKF
-from sklearn_meta.algorithms.deep_kernel import LocalLabels, RadialKernel, RealTargets
+from sklearn_meta.algorithms.deep_kernel import LocalLabels, RealTargets
 from sklearn_meta.datasets import make_linear_tasks
 from sklearn_meta.functional import cross_entropy, gaussian_nll, rbf_kernel, tanimoto_kernel
 from sklearn_meta.inner import Backbone, Examples
+from sklearn_meta.inner.kernels import RadialKernel
 from sklearn_meta.nn import MLP
 
 RNG = np.random.default_rng(0)
