@@ -142,6 +142,8 @@ class ALPaCARegressor(MetaRegressor):
         kw_only=True,
     )
 
+    fast_parameters = ("head.*",)
+
     @available_if(lambda self: self.theta_ is not None)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> ALPaCARegressor:
         """Add rows to the support, without those of earlier calls; only after `meta_fit`.
@@ -189,11 +191,6 @@ class ALPaCARegressor(MetaRegressor):
     def make_algorithm(self) -> ALPaCA:
         """Make the algorithm that the parameters describe."""
         return ALPaCA(self.make_loss())
-
-    @property
-    def learning_rates(self) -> dict[str, float]:
-        """Learning rates of some meta-parameters in place of `meta_lr`, by patterns of names."""
-        return {"head.*": 10 * self.meta_lr}  # variances may be far from where they start
 
     def support_sizes(self) -> tuple[int, int]:
         """Return the range of support rows in an episode."""

@@ -323,6 +323,8 @@ class PACOHRegressor(MetaRegressor):
     activation: str = field(default="tanh", kw_only=True)
     norm: str | None = field(default=None, kw_only=True)
 
+    fast_parameters = ("prior.log_*",)
+
     def make_algorithm(self) -> PACOH:
         """Make the algorithm that the parameters describe."""
         latent_dim = int(self.latent_dim) if self.kernel == "deep" else None
@@ -333,8 +335,3 @@ class PACOHRegressor(MetaRegressor):
         n = self.make_algorithm().n_networks * self.n_particles
         make = super().make_backbone
         return Particles([make(row_shape, seed + i) for i in range(n)])
-
-    @property
-    def learning_rates(self) -> dict[str, float]:
-        """Learning rates of some meta-parameters in place of `meta_lr`, by patterns of names."""
-        return {"prior.log_*": 10 * self.meta_lr}  # they may be far from where they start

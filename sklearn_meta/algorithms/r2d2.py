@@ -134,14 +134,11 @@ class R2D2Classifier(MetaClassifier):
     (54,)
     """
 
+    fast_parameters = ("head.log_*",)
+
     def make_algorithm(self) -> R2D2:
         """Make the algorithm that the parameters describe."""
         return R2D2(self.make_loss(), ZeroHead())
-
-    @property
-    def learning_rates(self) -> dict[str, float]:
-        """Learning rates of some meta-parameters in place of `meta_lr`, by patterns of names."""
-        return {"head.log_*": 10 * self.meta_lr}  # they may be far from where they start
 
 
 @describe
@@ -175,11 +172,8 @@ class R2D2Regressor(MetaRegressor):
     (15,)
     """
 
+    fast_parameters = ("head.log_*",)
+
     def make_algorithm(self) -> R2D2Regression:
         """Make the algorithm that the parameters describe."""
         return R2D2Regression(self.make_loss(), self.make_head())
-
-    @property
-    def learning_rates(self) -> dict[str, float]:
-        """Learning rates of some meta-parameters in place of `meta_lr`, by patterns of names."""
-        return {"head.log_*": 10 * self.meta_lr}  # they may be far from where they start

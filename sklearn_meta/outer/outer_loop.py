@@ -288,6 +288,8 @@ class OuterLoop(BaseEstimator, ABC):
     shared_labels: ClassVar[bool] = False
     joins_pool: ClassVar[bool] = False  # whether it does so in the tasks of a pool
     always_holds_out: ClassVar[bool] = False  # tasks for validation, not only of shared labels
+    # patterns of names of meta-parameters that may start far from their optimum: 10 times `meta_lr`
+    fast_parameters: ClassVar[tuple[str, ...]] = ()
 
     @property
     @abstractmethod
@@ -307,7 +309,7 @@ class OuterLoop(BaseEstimator, ABC):
     @property
     def learning_rates(self) -> dict[str, float]:
         """Learning rates of some meta-parameters in place of `meta_lr`, by patterns of names."""
-        return {}
+        return dict.fromkeys(self.fast_parameters, 10 * self.meta_lr)
 
     # ---- hooks ---------------------------------------------------------------------------------
 
