@@ -48,7 +48,7 @@ ESTIMATORS = [
 ESTIMATORS += [
     *(
         ("sklearn_meta.algorithms.hierarchical_classification", name)
-        for name in ("ClassPrior", "ClassSums", "LogitPrior", "MeansPrior")
+        for name in ("ClassPrior", "ClassSums", "GaussianLogits", "MeansPrior")
     ),
     *(
         ("sklearn_meta.algorithms.hierarchical_regression", name)

@@ -48,14 +48,14 @@ CONSTRAINTS = {
 }
 
 
-class LogitPrior(NamedTuple):
-    """Prior N(mean, cov) of [intercept, slopes] of the logits of classes that all tasks share."""
+class GaussianLogits(NamedTuple):
+    """Logits of shared classes with [intercept, slopes] ~ N(mean, cov), a prior or a posterior."""
 
     design: Design
     labels: NDArray[Any]  # sorted
     mean: Array  # (n_labels, 1 + n_features), or one row for two labels
     cov: Array
-    new_labels: MeansPrior | None = None  # for labels that no task had
+    new_labels: MeansPrior | None = None  # a prior also has one for labels that no task had
 
     @property
     def shared_labels(self) -> bool:
@@ -242,7 +242,7 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
         self.tol = tol
         self.unusable = unusable
 
-    _adapted: LogitPrior | ClassSums  # of the support: its posterior, or what that depends on
+    _adapted: GaussianLogits | ClassSums  # of the support: its posterior, or what that depends on
 
     def meta_fit(
         self,
@@ -316,7 +316,7 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
             The estimator, ready to predict.
         """
         prior = self.check_meta_fitted()
-        if not isinstance(prior, LogitPrior):
+        if not isinstance(prior, GaussianLogits):
             return self._add(X, y, sample_weight, reset=True)
         rows, y = self._check_support(X, y, prior.design.n_features, "class")
         space, labels = LabelSpace(prior.labels, is_shared=True), np.unique(y)
@@ -333,14 +333,14 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
             prior.design(rows), codes, len(classes), prior.mean, prior.cov, weight
         )
         validate_data(self, X, skip_check_array=True)
-        self.classes_, self._adapted = classes, LogitPrior(prior.design, classes, mean, cov)
+        self.classes_, self._adapted = classes, GaussianLogits(prior.design, classes, mean, cov)
         coef = mean @ unscaled(prior.design.center, prior.design.scale).T
         self.intercept_, self.coef_ = coef[:, 0], coef[:, 1:]
         return self
 
     def _has_class_means(self) -> bool:
         """Return True, or raise an error that says why rows cannot be added."""
-        if isinstance(self.check_meta_fitted(), LogitPrior):
+        if isinstance(self.check_meta_fitted(), GaussianLogits):
             raise ValueError(
                 "The posterior of a logistic regression, which HierarchicalClassifier learns where "
                 "tasks share their labels, depends on all rows. Call fit with all of them."
@@ -415,9 +415,9 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
         validate_query(self, X, allow_nd=True)
         prior, model = self.check_meta_fitted(), self._adapted
         rows = self._check_rows(X, prior.design.n_features)
-        if isinstance(model, LogitPrior):
+        if isinstance(model, GaussianLogits):
             return model.predict_proba(rows)
-        means = prior.new_labels if isinstance(prior, LogitPrior) else prior
+        means = prior.new_labels if isinstance(prior, GaussianLogits) else prior
         assert means is not None  # `fit` has refused labels without it
         posterior = means.posterior(self.classes_.tolist(), model)
         return posterior.predict_proba(prior.design.features(rows))
@@ -439,7 +439,7 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
         return self.classes_[best]
 
 
-def _logit_prior(rows: Labelled, max_iter: int, tol: float) -> LogitPrior:
+def _logit_prior(rows: Labelled, max_iter: int, tol: float) -> GaussianLogits:
     labels, codes = np.unique(np.concatenate(rows.y), return_inverse=True)
     if len(labels) < 2:
         raise TaskError(
@@ -457,7 +457,7 @@ def _logit_prior(rows: Labelled, max_iter: int, tol: float) -> LogitPrior:
         new_labels = _means_prior(rows)
     except TaskError:  # no class of a task has two rows
         new_labels = None
-    return LogitPrior(rows.design, labels, mean, cov, new_labels)
+    return GaussianLogits(rows.design, labels, mean, cov, new_labels)
 
 
 def _means_prior(rows: Labelled) -> MeansPrior:

@@ -11,7 +11,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.metrics import log_loss
 
 from sklearn_meta import NewLabelsWarning, NotMetaFittedError, Task, TaskError
-from sklearn_meta.algorithms.hierarchical_classification import LogitPrior
+from sklearn_meta.algorithms.hierarchical_classification import GaussianLogits
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
 from sklearn_meta.model_selection import HierarchicalClassifier, HierarchicalRegressor
 from sklearn_meta.tasks.designs import Design
@@ -150,7 +150,7 @@ def shared():
 def with_logit_prior(mean, std):
     clf = HierarchicalClassifier()
     mean, cov = np.array([[mean, 0.0]]), np.diag([std**2, 0.0])
-    clf.meta_state = LogitPrior(Design(None, 1), np.arange(2), mean, cov)
+    clf.meta_state = GaussianLogits(Design(None, 1), np.arange(2), mean, cov)
     return clf
 
 
@@ -296,7 +296,7 @@ def test_new_labels_are_predicted_by_the_class_means_of_the_prior(shared):
 def test_which_labels_are_shared():
     def is_shared(tasks):
         learned = HierarchicalClassifier(max_iter=1).meta_fit(tasks)
-        return isinstance(learned.meta_state, LogitPrior)
+        return isinstance(learned.meta_state, GaussianLogits)
 
     X = np.random.RandomState(0).normal(size=(6, 1))
     assert is_shared([(X, ["a", "b", "b"] * 2), (X, ["a", "b"] * 3)])
