@@ -20,7 +20,13 @@ import torch
 from torch import Tensor
 
 from sklearn_meta.base import MetaClassifier
-from sklearn_meta.functional import Params, cosine_distance, lstm_cell, prototypes
+from sklearn_meta.functional import (
+    Params,
+    classes_present,
+    cosine_distance,
+    lstm_cell,
+    prototypes,
+)
 from sklearn_meta.inner import Algorithm, Examples, Network
 from sklearn_meta.inner.algorithm import change_class
 from sklearn_meta.inner.heads import COSINE_SCALE, LOG_SCALE, MEAN, equal_shares, prior_counts
@@ -78,7 +84,7 @@ class MatchingNet(Algorithm):
     def parameters(self, theta: Params, phi: Params) -> Params:
         """Compute the mean of the embedded rows of each class, and which classes the task has."""
         rows, labels, weight = self._memory(theta, phi)
-        present = (labels.mT @ weight.unsqueeze(-1)).squeeze(-1) > 0
+        present = classes_present(labels, weight)
         return {"prototypes": prototypes(rows, labels, weight), "present": present}
 
     def predict(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:

@@ -18,12 +18,12 @@ from torch import Tensor
 from sklearn_meta.base import MetaClassifier
 from sklearn_meta.functional import (
     Params,
-    class_sums,
     classes_present,
     crammer_singer,
     posterior_shares,
     ridge,
 )
+from sklearn_meta.functional.prototypes import class_counts
 from sklearn_meta.inner import Algorithm, Examples, Network
 from sklearn_meta.inner.algorithm import change_class
 from sklearn_meta.inner.heads import (
@@ -113,8 +113,7 @@ class PriorMetaOptNet(MetaOptNet):
         """Compute W and log p_k."""
         X, y, weight = support
         Z = f(theta, X)
-        _, counts = class_sums(Z, y, weight)
-        shares = posterior_shares(counts, prior_counts(theta))
+        shares = posterior_shares(class_counts(y, weight), prior_counts(theta))
         W = theta[MEAN] + self._solve(Z, y, weight, Z @ theta[MEAN].mT)
         return {WEIGHT: W, BIAS: shares.log()}
 

@@ -43,6 +43,7 @@ from sklearn_meta.functional import (
     posterior_shares,
     ridge,
 )
+from sklearn_meta.functional.prototypes import class_counts
 from sklearn_meta.functional.ridge import with_ones
 from sklearn_meta.inner import Backbone, Examples, Head, Network, WithHead, join, pad
 from sklearn_meta.inner.heads import BIAS, LOG_SHARES, MEAN, PRESENT, WEIGHT
@@ -117,7 +118,7 @@ class ClosedFormHead(Head):
         """Return the constant part of the prior, (*B, k): posterior log-shares, or a bias."""
         *B, _, k = support.y.shape
         if self.labels == "shared":
-            counts = (support.y.mT @ support.weight.unsqueeze(-1)).squeeze(-1)
+            counts = class_counts(support.y, support.weight)
             prior_counts = self._tuned("log_count", theta) * theta[LOG_SHARES].softmax(-1)
             return {BIAS: posterior_shares(counts, prior_counts).log()}
         if self.labels == "real":

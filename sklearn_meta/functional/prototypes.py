@@ -54,7 +54,7 @@ def class_sums(Z: Tensor, y: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
             [5.]]), tensor([2., 1.]))
     """
     # y may be by far the largest: no copy of it
-    return y.mT @ (weight.unsqueeze(-1) * Z), _mass(y, weight)
+    return y.mT @ (weight.unsqueeze(-1) * Z), class_counts(y, weight)
 
 
 def class_means(sums: Tensor, counts: Tensor) -> Tensor:
@@ -134,7 +134,7 @@ def classes_present(y: Tensor, weight: Tensor) -> Tensor:
     >>> classes_present(torch.eye(3), torch.tensor([1.0, 0.5, 0.0]))
     tensor([ True,  True, False])
     """
-    return _mass(y, weight) > 0
+    return class_counts(y, weight) > 0
 
 
 def prototypes(Z: Tensor, y: Tensor, weight: Tensor) -> Tensor:
@@ -276,8 +276,8 @@ def _degrees_of_freedom(n: Tensor) -> Tensor:
     return torch.where(n > 0, torch.maximum(n - 1, n / 2), 1.0)
 
 
-def _mass(y: Tensor, weight: Tensor) -> Tensor:
-    """Weight of each class, sum_i w_i y_ik, of shape (*B, n_way)."""
+def class_counts(y: Tensor, weight: Tensor) -> Tensor:
+    """Return the weight n_k = sum_i w_i y_ik of each class, (*B, n_way)."""
     return (y.mT @ weight.unsqueeze(-1)).squeeze(-1)
 
 

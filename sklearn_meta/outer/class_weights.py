@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils import compute_class_weight
 
+from sklearn_meta.functional.prototypes import class_counts
 from sklearn_meta.inner.algorithm import Examples
 from sklearn_meta.outer.labels import LabelSpace
 
@@ -30,7 +31,7 @@ class ClassWeights:
         if self.of_column is not None:
             factor = torch.tensor(self.of_column, dtype=weight.dtype, device=weight.device)
         else:
-            mass = (y.mT @ weight.unsqueeze(-1)).squeeze(-1)  # of each class
+            mass = class_counts(y, weight)
             n_present = (mass > 0).sum(-1, keepdim=True).clamp(min=1)
             mean = mass.sum(-1, keepdim=True) / n_present
             factor = torch.where(mass > 0, mean / torch.where(mass > 0, mass, 1.0), 1.0)

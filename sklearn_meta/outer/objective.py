@@ -170,15 +170,15 @@ def meta_gradient(
     support: Examples,
     query: Examples,
     size: int,
-    of_tasks: Params | None = None,  # (B, ...)
+    of_tasks: Params,  # (B, ...)
 ) -> tuple[Tensor, Gradient]:
     """Return losses (B,) and the gradient of their sum, with the graph of one chunk at a time."""
     losses: list[Tensor] = []
     total: Gradient = dict.fromkeys(theta)
-    parts: dict[str, list[Tensor]] = {k: [] for k in of_tasks or {}}
+    parts: dict[str, list[Tensor]] = {k: [] for k in of_tasks}
     for begin, chunk in enumerate(chunks(support, query, size)):
         rows = slice(begin * size, (begin + 1) * size)
-        of_chunk = {k: p[rows] for k, p in (of_tasks or {}).items()}
+        of_chunk = {k: p[rows] for k, p in of_tasks.items()}
         chunk_losses, grads = chunk_gradient(theta | of_chunk, *chunk)
         losses.append(chunk_losses)
         for k, g in grads.items():

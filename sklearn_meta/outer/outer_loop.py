@@ -567,8 +567,7 @@ class OuterLoop(BaseEstimator, ABC):
             )
             validation = ValidationBatches(source, n_tasks, validation_seed, f.transductive)
         elif held_out is not None:
-            source, _ = held_out.episodes(data.packer)
-            tuning_source = source
+            tuning_source = source = held_out.episodes(data.packer)[0]
             validation = ValidationBatches(
                 source, n_tasks, validation_seed, f.transductive, N_HELD_OUT_EPISODES
             )
