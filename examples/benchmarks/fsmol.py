@@ -8,14 +8,15 @@ score is the average precision less the share of active molecules in the query. 
 is that of `StratifiedShuffleSplit` with random_state=r. Numbers of a head or a blend are chosen on
 300 assays of the training fold that no encoder was trained on.
 
-    python examples/benchmarks/fsmol.py --budget 25 --threads 2 --out fsmol.md
-    python examples/benchmarks/fsmol.py --only "ridge" "forest" --cache models
+    python examples/benchmarks/fsmol.py --budget 30 --jobs 2 --out docs/results/fsmol.md
+    python examples/benchmarks/fsmol.py --only "six encoders" --cache models
 
-`--only` takes the ways whose names have one of the words; encoders that they need are trained once
-and read from the folder `--cache` afterwards. The data are the files fsmol_train.npz and
-fsmol_valid.npz in the folder `fsmol` of the data home (SKLEARN_META_DATA), converted from the
-files of Stanley et al., "FS-Mol: A Few-Shot Learning Dataset of Molecules", NeurIPS 2021 datasets
-track.
+The six encoders of the ensembles take the budget together, side by side on `--jobs` cores; those
+that try one idea each take `--minutes` of one core each. `--only` takes the ways whose names have
+one of the words. Encoders are trained once, and read from the folder `--cache` afterwards. The data
+are the files fsmol_train.npz and fsmol_valid.npz in the folder `fsmol` of the data home
+(SKLEARN_META_DATA), converted from the files of Stanley et al., "FS-Mol: A Few-Shot Learning
+Dataset of Molecules", NeurIPS 2021 datasets track.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +56,11 @@ from sklearn_meta.inner import Backbone, Examples, stack
 from sklearn_meta.nn import MLP
 
 SIZES, N_DRAWS, N_BITS = (16, 32, 64, 128), 10, 2048
-N_HELD, N_ITERS = 300, 200  # assays to choose by; iterations of an epoch
+N_HELD = 300  # assays to choose by
 PUBLISHED = {  # on the validation fold, of a plain probe of 18 minutes on one core
     "plain probe, ridge": (0.226, 0.261, 0.287, 0.323),
     "plain probe, prototypes": (0.229, 0.258, 0.278, 0.304),
 }
-WIDTHS = (2048, 1024, 512)
 
 # ---- data ------------------------------------------------------------------------------------
 
@@ -152,9 +152,9 @@ def to_score() -> list[Assay]:
 # ---- encoders --------------------------------------------------------------------------------
 
 COMMON: dict[str, Any] = {
-    "hidden_layer_sizes": WIDTHS,
+    "hidden_layer_sizes": (1024, 512),
     "activation": "gelu",
-    "dropout": 0.1,
+    "dropout": 0.3,
     "scaling": None,
     "labels": "shared",
     "meta_lr_schedule": "constant",  # `Timed` lowers it
@@ -168,8 +168,9 @@ COMMON: dict[str, Any] = {
 }
 MULTITASK: dict[str, Any] = COMMON | {
     "normalize": "l2",
-    "n_rows": 2,
-    "meta_batch_size": 256,
+    "n_rows": 4,
+    "meta_batch_size": 128,
+    "max_grad_norm": None,
     "task_sampling": "sqrt",
     "n_shot": (8, 16),
     "n_query": 16,
@@ -182,62 +183,80 @@ EPISODES: dict[str, Any] = COMMON | {
 }
 ENCODERS: dict[str, tuple[type, dict[str, Any]]] = {
     "multitask": (MultitaskClassifier, MULTITASK),
-    "second seed": (MultitaskClassifier, MULTITASK | {"random_state": 1}),
     "uniform": (MultitaskClassifier, MULTITASK | {"task_sampling": "uniform"}),
     "rows": (MultitaskClassifier, MULTITASK | {"task_sampling": "rows"}),
     "smoothing": (MultitaskClassifier, MULTITASK | {"label_smoothing": 0.1}),
-    "dropout .3": (MultitaskClassifier, MULTITASK | {"dropout": 0.3}),
+    "dropout .5": (MultitaskClassifier, MULTITASK | {"dropout": 0.5}),
     "no dropout": (MultitaskClassifier, MULTITASK | {"dropout": 0.0}),
-    "wide": (MultitaskClassifier, MULTITASK | {"hidden_layer_sizes": (2048, 2048, 1024)}),
-    "narrow": (MultitaskClassifier, MULTITASK | {"hidden_layer_sizes": (1024, 512, 256)}),
+    "wide": (MultitaskClassifier, MULTITASK | {"hidden_layer_sizes": (2048, 1024, 512)}),
+    "narrow": (MultitaskClassifier, MULTITASK | {"hidden_layer_sizes": (512, 256)}),
     "episodes": (ProtoNetClassifier, EPISODES),
     "second round": (ProtoNetClassifier, EPISODES | {"meta_lr": 1e-4}),
+}
+MEMBERS = tuple(f"member {seed}" for seed in range(6))
+ENCODERS |= {
+    member: (MultitaskClassifier, MULTITASK | {"random_state": seed})
+    for seed, member in enumerate(MEMBERS)
 }
 
 
 class Timed(Callback):
-    """Lower the learning rates to zero in so many seconds, and then end the training."""
+    """Raise the learning rates in 200 iterations, lower them to zero, and end the training.
+
+    Time is that of the processor, so that other processes do not change what a budget buys.
+    """
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Begin."""
-        self.begin = time.perf_counter()
+        self.begin, self.n = time.process_time(), 0
         self.rates = [group["lr"] for group in net.optimizer_.param_groups]
 
     def on_batch_begin(self, net: Any, training: bool = False, **kwargs: Any) -> None:
         """Set the learning rates."""
-        left = 1 - (time.perf_counter() - self.begin) / self.seconds
+        left = 1 - (time.process_time() - self.begin) / self.seconds
+        self.n += training
         for group, rate in zip(net.optimizer_.param_groups, self.rates, strict=True):
-            group["lr"] = rate * max(left, 0.0)
+            group["lr"] = rate * max(left, 0.0) * min(self.n / 200, 1.0)
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """End, after validation."""
-        if time.perf_counter() > self.begin + self.seconds:
+        if time.process_time() > self.begin + self.seconds:
             raise KeyboardInterrupt
 
 
-def trained(name: str, minutes: float, folder: Path) -> Any:
-    """Train an encoder for so many minutes, or read it."""
+def train_encoder(name: str, minutes: float, folder: Path) -> None:
+    """Train an encoder for so many minutes of one core, unless the folder has it."""
     path = folder / f"{name.replace(' ', '_')}.skm"
+    if path.exists():
+        return
+    torch.set_num_threads(1)
     kind, params = ENCODERS[name]
     if name == "second round":
-        params = params | {"backbone": with_weights(trained("multitask", minutes, folder))}
+        params = params | {"backbone": with_weights(read_encoder("multitask", folder))}
         minutes /= 3
-    if path.exists():  # code is not in the file
-        return load(path, **{k: params[k] for k in ("net_params", "backbone") if k in params})
     numbers, held = split()
+    n_iters = int(150 * minutes)  # some five epochs
     est = kind(
-        **params, max_meta_iter=10**6, iters_per_epoch=N_ITERS, callbacks=[Timed(60 * minutes)]
+        **params, max_meta_iter=10**6, iters_per_epoch=n_iters, callbacks=[Timed(60 * minutes)]
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # it was interrupted
         est.meta_fit(*train().table(numbers), validation_tasks=train().table(held))
-    print(name, est.history_.to_frame().round(4).to_string(), sep="\n", flush=True)
+    print(name, est.history_.to_frame().tail(2).round(4).to_string(), sep="\n", flush=True)
     folder.mkdir(parents=True, exist_ok=True)
     est.set_params(callbacks=None).save(path)
-    return est
+
+
+def read_encoder(name: str, folder: Path) -> Any:
+    """Read an encoder; its code is not in the file."""
+    params = ENCODERS[name][1]
+    code = {"net_params": params["net_params"]}
+    if name == "second round":
+        code["backbone"] = with_weights(read_encoder("multitask", folder))
+    return load(folder / f"{name.replace(' ', '_')}.skm", **code)
 
 
 def with_weights(est: Any) -> MLP:
@@ -294,57 +313,70 @@ def tuned_head(encoder: str, est: Any, head: Any) -> Score:
     algorithm = Multitask(cross_entropy, head)
     f = Backbone(torch.nn.Identity(), (est.hidden_layer_sizes[-1],))
     starts = algorithm.init(f, 2, torch.Generator())
-    theta = starts | {k: v for k, v in learned.items() if k in starts}
+    tuned = head.init(2, 0, torch.Generator())  # begin anew
+    theta = starts | {k: v for k, v in learned.items() if k in starts and k not in tuned}
     pairs = []
     for i, assay in enumerate(to_choose_by()[:96]):
         size = (16, 32, 64)[i % 3]
         support, query = next(assay.draws(size))
         pairs.append((rows_of(assay, encoder, support), rows_of(assay, encoder, query[:64])))
     episodes = [(stack([s for s, _ in pairs]), stack([q for _, q in pairs]))]
-    tuned = {k: v.float() for k, v in algorithm.tune(f, theta, episodes).items()}
-    return by_algorithm(algorithm, theta | tuned, encoder)
+    numbers = {k: v.float() for k, v in algorithm.tune(f, theta, episodes).items()}
+    return by_algorithm(algorithm, theta | numbers, encoder)
 
 
-def by_kernel(kernel: Callable[[Assay], torch.Tensor], noise: float) -> Score:
+Kernel = Callable[[Assay, torch.Tensor, torch.Tensor], torch.Tensor]  # of support, any rows
+
+
+def by_kernel(kernel: Kernel, noise: float) -> Score:
     """Return the mean of a Gaussian process of labels -1 and 1, less their mean."""
 
     def score(assay: Assay, support: np.ndarray, query: np.ndarray) -> np.ndarray:
-        K, s, q = kernel(assay), torch.from_numpy(support), torch.from_numpy(query)
+        s, q = torch.from_numpy(support), torch.from_numpy(query)
         y = torch.from_numpy(2.0 * assay.y[support] - 1).unsqueeze(-1)
-        weight = torch.ones(support.shape)
-        L, alpha = gp_condition(
-            K[s[..., None], s[..., None, :]], y - y.mean(-2, True), noise, weight
-        )
-        K_query = K[q[..., None], s[..., None, :]]
-        return gp_predict(L, alpha, K_query, torch.ones(query.shape), weight)[0][..., 0].numpy()
+        weight = torch.ones(support.shape, dtype=y.dtype)
+        K, K_query = kernel(assay, s, s).to(y), kernel(assay, s, q).to(y)
+        L, alpha = gp_condition(K, y - y.mean(-2, True), torch.tensor(noise).to(y), weight)
+        return gp_predict(L, alpha, K_query, torch.ones(q.shape).to(y), weight)[0][..., 0].numpy()
 
     return score
 
 
-def cosine(assay: Assay, encoder: str) -> torch.Tensor:
-    """Return the cosines of the centred features of all pairs of molecules."""
-    Z = torch.from_numpy(assay.features[encoder])
-    Z = torch.nn.functional.normalize(Z - Z.mean(0), dim=-1)
-    return Z @ Z.mT
+def tanimoto(assay: Assay, support: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Return the similarities of rows to a support by their raw counts."""
+    return assay.tanimoto[rows[..., None], support[..., None, :]]
 
 
-def mixture(encoder: str) -> Score:
-    """Choose the share of the Tanimoto kernel beside that of features, and the noise."""
+def cosine(*encoders: str) -> Kernel:
+    """Return the mean cosine over encoders of features less their mean over the support."""
 
-    def make(share: float, noise: float) -> Score:
-        return by_kernel(
-            lambda assay: share * assay.tanimoto + (1 - share) * cosine(assay, encoder), noise
-        )
+    def kernel(assay: Assay, support: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        total = torch.zeros(())
+        for encoder in encoders:
+            Z = torch.from_numpy(assay.features[encoder])
+            centre = Z[support].mean(-2, keepdim=True)
+            A, B = (torch.nn.functional.normalize(Z[i] - centre, dim=-1) for i in (rows, support))
+            total = total + A @ B.mT / len(encoders)
+        return total
 
-    return best(make, [(a, b) for a in (0.1, 0.25, 0.5, 0.75) for b in (0.03, 0.1, 0.3, 1.0)])
+    return kernel
 
 
-def tanimoto() -> Score:
-    """Choose the noise of a process of raw counts."""
-    return best(
-        lambda noise: by_kernel(lambda assay: assay.tanimoto, noise),
-        [(b,) for b in (0.03, 0.1, 0.3, 1.0)],
-    )
+def process(kernel: Kernel) -> Score:
+    """Choose the noise of a process."""
+    return best(partial(by_kernel, kernel), [(noise,) for noise in (0.1, 0.3, 1.0, 2.0, 4.0)])
+
+
+def with_tanimoto(kernel: Kernel) -> Score:
+    """Choose the weight of its product with the Tanimoto kernel, and the noise."""
+
+    def make(weight: float, noise: float) -> Score:
+        def product(assay: Assay, s: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+            return kernel(assay, s, rows) * (1 + weight * tanimoto(assay, s, rows))
+
+        return by_kernel(product, noise)
+
+    return best(make, [(a, b) for a in (0.3, 1.0, 2.0) for b in (1.0, 2.0, 4.0)])
 
 
 def forest(assay: Assay, support: np.ndarray, query: np.ndarray) -> np.ndarray:
@@ -375,6 +407,11 @@ def blend(*scores: Score) -> Score:
 
     grid = np.stack(np.meshgrid(*[(0.0, 0.3, 0.6, 1.0)] * (len(scores) - 1)), -1)
     return best(make, [tuple(row) for row in grid.reshape(-1, len(scores) - 1)])
+
+
+def mean(*scores: Score) -> Score:
+    """Return the mean of scores."""
+    return lambda *draws: np.mean([score(*draws) for score in scores], axis=0)
 
 
 def best(make: Callable[..., Score], grid: list[tuple[float, ...]]) -> Score:
@@ -409,12 +446,12 @@ HEADS = {
 }
 WAYS: dict[str, tuple[tuple[str, ...], Callable[..., Score]]] = {
     "forest of each assay": ((), lambda: forest),
-    "Tanimoto process of each assay": ((), tanimoto),
+    "Tanimoto process of each assay": ((), lambda: process(tanimoto)),
     "multitask, ridge": (("multitask",), lambda est: own_head("multitask", est)),
     "episodes, prototypes": (("episodes",), lambda est: own_head("episodes", est)),
     "second round of episodes, prototypes": (
-        ("multitask", "second round"),
-        lambda _, est: own_head("second round", est),
+        ("second round",),
+        lambda est: own_head("second round", est),
     ),
 }
 for _head in HEADS:
@@ -424,35 +461,44 @@ for _head in HEADS:
             lambda est, h=_head, n=_normalize: tuned_head("multitask", est, HEADS[h](n)),
         )
 for _name in ENCODERS:
-    if _name != "multitask":
-        WAYS[f"{_name} encoder, ridge, normalize=center"] = (
-            (_name,),
-            lambda est, e=_name: tuned_head(e, est, RidgeHead("shared", "center")),
-        )
-WAYS["multitask, features and Tanimoto"] = (("multitask",), lambda est: mixture("multitask"))
-WAYS["blend of ridge, Tanimoto and forest"] = (
+    if _name != "member 0":
+        WAYS[f"{_name}, cosine process"] = ((_name,), lambda _, e=_name: process(cosine(e)))
+WAYS["multitask, cosine times Tanimoto"] = (
     ("multitask",),
-    lambda est: blend(
-        tuned_head("multitask", est, RidgeHead("shared", "center")), tanimoto(), forest
-    ),
+    lambda _: with_tanimoto(cosine("multitask")),
 )
-WAYS["blend of two encoders, mixture and forest"] = (
-    ("multitask", "second seed"),
-    lambda a, b: blend(mixture("multitask"), mixture("second seed"), forest),
+WAYS["six encoders, mean of their ridge scores"] = (
+    MEMBERS,
+    lambda *ests: mean(*(own_head(e, est) for e, est in zip(MEMBERS, ests, strict=True))),
+)
+WAYS["six encoders, cosine process"] = (MEMBERS, lambda *_: process(cosine(*MEMBERS)))
+WAYS["six encoders, cosine times Tanimoto"] = (
+    MEMBERS,
+    lambda *_: with_tanimoto(cosine(*MEMBERS)),
+)
+WAYS["six encoders, cosine times Tanimoto, and forest"] = (
+    MEMBERS,
+    lambda *_: blend(with_tanimoto(cosine(*MEMBERS)), forest),
 )
 
 
-def main(minutes: float, only: Sequence[str], folder: Path) -> dict[str, np.ndarray]:
+def main(
+    minutes: dict[str, float], only: Sequence[str], folder: Path, n_jobs: int
+) -> dict[str, np.ndarray]:
     """Train encoders, score the ways that were asked for, and return the scores of all assays."""
+    ways = {name: way for name, way in WAYS.items() if any(word in name for word in only)}
+    names = dict.fromkeys(encoder for encoders, _ in ways.values() for encoder in encoders)
+    if "second round" in names:  # begins with the other's weights
+        train_encoder("multitask", minutes["multitask"], folder)
+    with Parallel(n_jobs) as parallel:
+        parallel(delayed(train_encoder)(name, minutes[name], folder) for name in names)
+    for name in names:
+        embed(name, read_encoder(name, folder), [*to_choose_by(), *to_score()])
     result = {}
-    for name, (encoders, make) in WAYS.items():
-        if not any(word in name for word in only):
-            continue
-        fitted = [trained(encoder, minutes, folder) for encoder in encoders]
-        for encoder, est in zip(encoders, fitted, strict=True):
-            embed(encoder, est, [*to_choose_by(), *to_score()])
+    for name, (encoders, make) in ways.items():
         begin = time.perf_counter()
-        result[name] = evaluate(make(*fitted), to_score())
+        score = make(*(read_encoder(encoder, folder) for encoder in encoders))
+        result[name] = evaluate(score, to_score())
         print(row_of(name, result[name]), f"{time.perf_counter() - begin:.0f} s", flush=True)
     return result
 
@@ -466,18 +512,23 @@ def row_of(name: str, scores: np.ndarray) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--budget", type=float, default=25, help="minutes of training an encoder")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--budget", type=float, default=30, help="minutes of the six encoders")
+    parser.add_argument("--minutes", type=float, default=2, help="minutes of each other encoder")
+    parser.add_argument("--jobs", type=int, default=2, help="cores")
     parser.add_argument("--only", nargs="+", default=[""], help="words in the names of ways")
     parser.add_argument("--cache", type=Path, default=Path("fsmol_models"))
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    scores_of = main(args.budget, args.only, args.cache)
+    of_member = args.budget * args.jobs / len(MEMBERS)
+    minutes_of = {name: of_member if name in MEMBERS else args.minutes for name in ENCODERS}
+    scores_of = main(minutes_of, args.only, args.cache, args.jobs)
     lines = ["| way | " + " | ".join(map(str, SIZES)) + " |", "| --- " * (len(SIZES) + 1) + "|"]
     lines += [row_of(*item) for item in scores_of.items()]
     for way, published in PUBLISHED.items():
         lines.append(f"| {way} | {' | '.join(f'{m:.3f}' for m in published)} |")
-    lines.append(f"\n{date.today()}, {args.budget:g} minutes an encoder, {args.threads} threads.\n")
+    lines.append(
+        f"\n{date.today()}; {args.budget:g} minutes on {args.jobs} cores for the six encoders "
+        f"together, {args.minutes:g} minutes on one for each other.\n"
+    )
     if args.out is not None:
         args.out.write_text("\n".join(lines), encoding="utf-8")
