@@ -76,8 +76,7 @@ class MetaOptNet(Algorithm):
         """Compute rows w_k (*B, n_way, d) whose scores are added to those of the offset."""
         if self.kind == "svm":
             return crammer_singer(Z, y, weight, self.C, offset).mT
-        target = y if offset is None else y - offset
-        return ridge(Z, target, weight, Z.new_tensor(self.penalty)).mT
+        return ridge(Z, y, weight, Z.new_tensor(self.penalty), offset).mT
 
     def predict(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:
         """Compute log p(y = k | x) = s w_k' f(x) + const."""

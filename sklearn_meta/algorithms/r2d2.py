@@ -29,12 +29,11 @@ from sklearn_meta.base import MetaClassifier, MetaRegressor
 from sklearn_meta.functional import Params, ridge
 from sklearn_meta.functional.ridge import with_ones
 from sklearn_meta.inner import Examples, Network, WithHead, ZeroHead
-from sklearn_meta.inner.heads import BIAS, LOG_SCALE, WEIGHT
+from sklearn_meta.inner.heads import BIAS, LOG_PENALTY, LOG_SCALE, WEIGHT
 from sklearn_meta.parameters import describe
 
 __all__ = ["R2D2", "R2D2Classifier", "R2D2Regression", "R2D2Regressor"]
 
-LOG_PENALTY = "head.log_penalty"
 SCALE = 20.0  # of logits, at first, since the predictions of ridge regression are small
 SHARED_SCALE = 4.0  # the same where there is a prior: the slope of a logit where p = 1/2
 
