@@ -57,6 +57,10 @@ class ALPaCA(Algorithm):
         }
         return f.init(generator) | prior
 
+    def learning_rates(self, meta_lr: float) -> dict[str, float]:
+        """Return a larger learning rate of the prior and the noise."""
+        return {"head.*": 10 * meta_lr}
+
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
         """Compute K_n, and L_n with Lambda_n = L_n L_n' (eq. 6)."""
         Phi = features(f, theta, support.X)
@@ -141,8 +145,6 @@ class ALPaCARegressor(MetaRegressor):
         without rows; of a smaller task, all rows but one are the support.""",
         kw_only=True,
     )
-
-    fast_parameters = ("head.*",)
 
     @available_if(lambda self: self.theta_ is not None)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> ALPaCARegressor:

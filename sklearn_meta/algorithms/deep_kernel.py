@@ -213,16 +213,23 @@ class DeepKernel(Algorithm, ABC):
         The kernel of the features.
     targets : Targets
         What the processes regress.
+    kernel_lr : float, default=0.03
+        Learning rate of kernel, mean and noise.
     """
 
     kernel: Kernel
     targets: Targets
+    kernel_lr: float = 0.03
 
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
         """Draw the weights of the features, and start the prior of the processes."""
         d = f.n_features_out
         prior = self.kernel.init(d, generator) | self.targets.init(n_outputs, d)
         return f.init(generator) | prior | {LOG_NOISE: torch.tensor(0.1).log()}
+
+    def learning_rates(self, meta_lr: float) -> dict[str, float]:
+        """Return the learning rate of kernel, mean and noise."""
+        return {"prior.*": self.kernel_lr}
 
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
         """Condition the processes on the support."""
@@ -366,6 +373,8 @@ class DKT(DeepKernel):
         The kernel of the features.
     targets : Targets
         What the processes regress.
+    kernel_lr : float, default=0.03
+        Learning rate of kernel, mean and noise.
     """
 
     def objective(self, f: Network, theta: Params, support: Examples, query: Examples) -> Tensor:
@@ -396,6 +405,8 @@ class ADKF(DeepKernel):
         The kernel of the features.
     targets : Targets
         What the processes regress.
+    kernel_lr : float, default=0.03
+        Learning rate of kernel, mean and noise.
     """
 
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
@@ -590,12 +601,7 @@ class DeepKernelRegressor(MetaRegressor):
     def make_algorithm(self) -> DeepKernel:
         """Make the algorithm that the parameters describe."""
         kernel = make_kernel(self.kernel, self.ard, self.n_components, self.backbone, self.scaling)
-        return ALGORITHMS[self.adapt](self.make_loss(), kernel, RealTargets(self.mean))
-
-    @property
-    def learning_rates(self) -> dict[str, float]:
-        """Learning rates of some meta-parameters in place of `meta_lr`, by patterns of names."""
-        return {"prior.*": self.kernel_lr}
+        return self.build(ALGORITHMS[self.adapt], kernel=kernel, targets=RealTargets(self.mean))
 
 
 @describe
@@ -641,9 +647,4 @@ class DeepKernelClassifier(MetaClassifier):
     def make_algorithm(self) -> DeepKernel:
         """Make the algorithm that the parameters describe."""
         kernel = make_kernel(self.kernel, self.ard, self.n_components, self.backbone, self.scaling)
-        return ALGORITHMS[self.adapt](self.make_loss(), kernel, LocalLabels())
-
-    @property
-    def learning_rates(self) -> dict[str, float]:
-        """Learning rates of some meta-parameters in place of `meta_lr`, by patterns of names."""
-        return {"prior.*": self.kernel_lr}
+        return self.build(ALGORITHMS[self.adapt], kernel=kernel, targets=LocalLabels())

@@ -139,6 +139,10 @@ class PACOH(Algorithm):
         """Number of networks of a particle, m alone or m and h."""
         return 1 if self.latent_dim is None else 2
 
+    def learning_rates(self, meta_lr: float) -> dict[str, float]:
+        """Return a larger learning rate of length scale, scale and noise."""
+        return {"prior.log_*": 10 * meta_lr}
+
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
         """Condition the process of each particle on the support."""
         mean, latent = self._embed(f, theta, support.X)
@@ -322,8 +326,6 @@ class PACOHRegressor(MetaRegressor):
     hidden_layer_sizes: int | Sequence[int] = field(default=(32, 32), kw_only=True)
     activation: str = field(default="tanh", kw_only=True)
     norm: str | None = field(default=None, kw_only=True)
-
-    fast_parameters = ("prior.log_*",)
 
     def make_algorithm(self) -> PACOH:
         """Make the algorithm that the parameters describe."""

@@ -49,6 +49,10 @@ class RidgeLayer(WithHead, ABC):
         penalty = torch.tensor(self.first_penalty * (f.n_features_out + 1))
         return super().init(f, n_outputs, generator) | {LOG_PENALTY: penalty.log()}
 
+    def learning_rates(self, meta_lr: float) -> dict[str, float]:
+        """Return a larger learning rate of lambda and alpha."""
+        return {"head.log_*": 10 * meta_lr}
+
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
         """Compute W = W_0 + Z'(Z Z' + lambda I)^-1 R (eq. 4)."""
         Z, W_0 = f(theta, support.X), self.head.start(f, theta, support)
@@ -133,8 +137,6 @@ class R2D2Classifier(MetaClassifier):
     (54,)
     """
 
-    fast_parameters = ("head.log_*",)
-
     def make_algorithm(self) -> R2D2:
         """Make the algorithm that the parameters describe."""
         return R2D2(self.make_loss(), ZeroHead())
@@ -170,8 +172,6 @@ class R2D2Regressor(MetaRegressor):
     >>> reg.fit(tasks[19].X_support, tasks[19].y_support).predict(tasks[19].X_query).shape
     (15,)
     """
-
-    fast_parameters = ("head.log_*",)
 
     def make_algorithm(self) -> R2D2Regression:
         """Make the algorithm that the parameters describe."""

@@ -280,6 +280,23 @@ class Algorithm(ABC):
         """
         return {}
 
+    def learning_rates(self, meta_lr: float) -> dict[str, float]:
+        """Return learning rates of meta-parameters that differ from `meta_lr`.
+
+        A meta-parameter that may start far from its optimum, such as a penalty, needs a larger one.
+
+        Parameters
+        ----------
+        meta_lr : float
+            Learning rate of all other meta-parameters.
+
+        Returns
+        -------
+        dict of float
+            By patterns of names in theta, such as "head.log_*"; nothing by default.
+        """
+        return {}
+
     def diagnostics(
         self, f: Network, theta: Params, support: Examples, query: Examples
     ) -> dict[str, Tensor]:
