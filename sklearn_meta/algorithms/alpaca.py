@@ -15,17 +15,14 @@ WAFR 2018.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
-from sklearn.utils.metaestimators import available_if
 from torch import Tensor
 
 from sklearn_meta._devices import exact_dtype
 from sklearn_meta.base import MetaRegressor
 from sklearn_meta.base.regressor import gaussian_loss
-from sklearn_meta.base.validation import check_partial_fit, validate_query
 from sklearn_meta.functional import Params
 from sklearn_meta.functional.ridge import with_ones
 from sklearn_meta.inner import Algorithm, Examples, Network
@@ -72,6 +69,10 @@ class ALPaCA(Algorithm):
         K_n = torch.cholesky_solve(Lambda_0 @ K_0 + weighted.mT @ Y, L_n)
         log_L_n = L_n.tril(-1) + torch.diag_embed(L_n.diagonal(dim1=-2, dim2=-1).log())
         return {MEAN: K_n.to(support.X.dtype), FACTOR: log_L_n.to(support.X.dtype)}
+
+    def update(self, f: Network, theta: Params, phi: Params, rows: Examples) -> Params:
+        """Compute the posterior after more rows: that of the earlier ones is their prior."""
+        return self.adapt(f, theta | phi, rows)
 
     def predict(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:
         """Compute means and log-variances of the targets (eq. 7)."""
@@ -145,50 +146,6 @@ class ALPaCARegressor(MetaRegressor):
         without rows; of a smaller task, all rows but one are the support.""",
         kw_only=True,
     )
-
-    @available_if(lambda self: self.theta_ is not None)  # type: ignore[untyped-decorator]
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> ALPaCARegressor:
-        """Add rows to the support, without those of earlier calls; only after `meta_fit`.
-
-        The result is that of `fit` on the rows of all calls together, and of the last `fit`, if
-        there was one. A call that raises an error adds nothing.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_rows, n_features), or (n_rows, ...)
-            More rows of the support; there may be none.
-        y : array-like of shape (n_rows,) or (n_rows, n_outputs)
-            Their targets. Predictions have as many axes as in the first call.
-        sample_weight : array-like of shape (n_rows,), default=None
-            Weights of the rows, as in `fit`.
-
-        Returns
-        -------
-        self : object
-            Ready to predict.
-
-        Raises
-        ------
-        ValueError
-            If rows or targets are invalid, or with ``scaling="task"`` or a network with batch
-            statistics: the features of a row then depend on the whole support.
-        """
-        with self._unchanged_on_error():
-            prior, earlier = self._meta_state, vars(self).get("_adapted")
-            assert prior is not None
-            check_partial_fit(by_task=prior.by_task)
-            if earlier is None:
-                self.fit(X, y, sample_weight)
-            else:  # the posterior is the prior of further rows
-                validate_query(self, X, allow_nd=self._allow_nd(), least=0)
-                is_flat = self._one_dimensional_
-                self._meta_state = replace(prior, theta={**prior.theta, **earlier.phi})
-                self.fit(X, y, sample_weight)
-                self._meta_state, self._one_dimensional_ = prior, is_flat
-                self._adapted = self._adapted._replace(theta=prior.theta)
-            transductive = self._adapted.backbone.transductive
-            check_partial_fit(by_task=False, transductive=transductive)
-        return self
 
     def make_algorithm(self) -> ALPaCA:
         """Make the algorithm that the parameters describe."""

@@ -18,18 +18,13 @@ Wood and Sigal, "Improved Few-Shot Visual Classification", CVPR 2020 (Simple CNA
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from sklearn.utils.metaestimators import available_if
 from torch import Tensor
 
 from sklearn_meta.base import MetaClassifier
-from sklearn_meta.base.validation import check_partial_fit, labels_of, validate_weight
 from sklearn_meta.functional import (
     Params,
     class_means,
@@ -87,6 +82,26 @@ class ProtoNet(Algorithm):
         if self.distance is squared_mahalanobis:
             phi["scatter"] = class_scatters(Z, support.y, support.weight)
         return phi
+
+    def update(self, f: Network, theta: Params, phi: Params, rows: Examples) -> Params:
+        """Add the sums of more rows.
+
+        Scatters are around the means of their rows: T = T_1 + T_2 + n_1 n_2 / (n_1 + n_2) a a' with
+        the difference a of the means.
+        """
+        more = self.adapt(f, theta, rows)
+        if missing := more.keys() - phi.keys():
+            raise ValueError(
+                "partial_fit cannot add rows: the distance was changed, and needs the "
+                f"{missing.pop()} of the earlier rows. Call fit with all rows."
+            )
+        if "scatter" in more:
+            n_1, n_2 = phi["counts"], more["counts"]
+            a = class_means(phi["sums"], n_1) - class_means(more["sums"], n_2)
+            n = torch.where(n_1 + n_2 > 0, n_1 + n_2, 1.0)
+            share = (n_1 * n_2 / n)[..., None, None]
+            more["scatter"] = more["scatter"] + share * a.unsqueeze(-1) * a.unsqueeze(-2)
+        return {name: total + phi[name] for name, total in more.items()}
 
     def parameters(self, theta: Params, phi: Params) -> Params:
         """Compute c_k = S_k / n_k (eq. 1), and which classes the task has."""
@@ -225,101 +240,7 @@ class ProtoNetClassifier(MetaClassifier):
         Where labels are shared, it is always learned.""",
     )
 
-    @available_if(lambda self: self.theta_ is not None)  # type: ignore[untyped-decorator]
-    def partial_fit(
-        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
-    ) -> ProtoNetClassifier:
-        """Add rows to the support, without those of earlier calls; only after `meta_fit`.
-
-        The result is that of `fit` on the rows of all calls together, and of the last `fit`, if
-        there was one. A call that raises an error adds nothing.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_rows, n_features), or (n_rows, ...)
-            More rows of the support, with the features of the first ones. They are computed in the
-            precision of the first ones.
-        y : array-like of shape (n_rows,)
-            Labels. If labels are local to the task, there may be new ones.
-        classes : array-like of shape (n_classes,), default=None
-            Labels for which `classes_` should have an entry already. The probability of one without
-            rows is 0, or what the prior and the other rows say if labels are shared.
-        sample_weight : array-like of shape (n_rows,), default=None
-            Weights of the rows, as in `fit`.
-
-        Returns
-        -------
-        self : object
-            Ready to predict.
-
-        Raises
-        ------
-        ValueError
-            If rows or labels are invalid, or with ``scaling="task"``, a network with batch
-            statistics, or ``class_weight="balanced"`` of labels that are local to a task: the
-            features or the weight of a row then depend on the whole support.
-        """
-        with self._unchanged_on_error():
-            state, earlier = self._meta_state, vars(self).get("_adapted")
-            check_partial_fit(by_task=state is not None and state.by_task)
-            X, y = self._validate_support(X, y, reset=earlier is None)
-            weight = validate_weight(sample_weight, X)
-            old: NDArray[Any] = y[:0]
-            phi: Mapping[str, NDArray[Any]] = {}
-            if earlier is not None:
-                X = X.astype(earlier.dtype, copy=False)
-                old, phi = self._with_rows(labels_of(y, self.classes_, classes), earlier.phi)
-            labels = labels_of(y, old, classes)
-            are_new = self.label_space.are_new(labels)
-            class_weights = self._class_weights([labels], are_new)
-            if class_weights is not None and class_weights.of_column is None:
-                raise ValueError(
-                    "partial_fit cannot add rows with class_weight='balanced' where labels are "
-                    "local to a task: the weights are those of the whole support, which more rows "
-                    "change. Call fit with all rows."
-                )
-            self._adapt_labels(X, y, weight, labels)
-            transductive = self._adapted.backbone.transductive
-            check_partial_fit(by_task=False, transductive=transductive)
-            if earlier is not None:
-                _add(self._adapted.phi, phi, np.searchsorted(self.classes_, old))
-        return self
-
-    def _with_rows(
-        self, labels: NDArray[Any], phi: Mapping[str, NDArray[Any]]
-    ) -> tuple[NDArray[Any], Mapping[str, NDArray[Any]]]:
-        """Return the earlier classes and sums; known classes without rows go if labels are new."""
-        space, old = self.label_space, self.classes_
-        if not space.are_new(labels):
-            return old, phi
-        stays = (phi["counts"] > 0) | ~np.isin(old, space.shared_classes)
-        return old[stays], {name: total[stays] for name, total in phi.items()}
-
     def make_algorithm(self) -> ProtoNet:
         """Make the algorithm that the parameters describe."""
         distance = DISTANCES[self.distance] if isinstance(self.distance, str) else self.distance
         return ProtoNet(self.make_loss(), distance, self.learned_scale)
-
-
-def _add(
-    phi: Mapping[str, NDArray[Any]], earlier: Mapping[str, NDArray[Any]], place: NDArray[np.intp]
-) -> None:
-    """Add the sums of earlier rows, whose classes are at these places, to those of new rows."""
-    if missing := phi.keys() - earlier.keys():
-        raise ValueError(
-            f"partial_fit cannot add rows: the distance was changed, and needs the {missing.pop()} "
-            "of the earlier rows. Call fit with all rows."
-        )
-    if "scatter" in phi:  # T = T_1 + T_2 + n_1 n_2 / (n_1 + n_2) (c_1 - c_2) (c_1 - c_2)'
-        n, more = earlier["counts"], phi["counts"][place]
-        away = _means(earlier["sums"], n) - _means(phi["sums"][place], more)
-        share = n * more / np.where(n + more > 0, n + more, 1)
-        phi["scatter"][place] += share[:, None, None] * away[:, :, None] * away[:, None, :]
-    for name, total in phi.items():
-        total[place] += earlier[name]
-
-
-def _means(sums: NDArray[Any], counts: NDArray[Any]) -> NDArray[Any]:
-    """Means of classes, zero for those without rows."""
-    means: NDArray[Any] = sums / np.where(counts > 0, counts, 1)[:, None]
-    return means
