@@ -75,6 +75,10 @@ class RelationNet(Algorithm):
         sums, counts = class_sums(f(theta, support.X), support.y, support.weight)
         return {"sums": sums, "counts": counts}
 
+    def update(self, f: Network, theta: Params, phi: Params, rows: Examples) -> Params:
+        """Add the sums of more rows."""
+        return {name: phi[name] + more for name, more in self.adapt(f, theta, rows).items()}
+
     def parameters(self, theta: Params, phi: Params) -> Params:
         """Compute c_k, and which classes the task has."""
         sums, counts = phi["sums"], phi["counts"]
