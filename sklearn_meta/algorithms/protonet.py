@@ -3,17 +3,21 @@
     c_k = mean of f(x) over the support rows of class k                        (eq. 1)
     p(y = k | x) = softmax_k( -d(f(x), c_k) )                                  (eq. 2)
 
-The support matters through the sums of each class alone, to which rows only add:
+These means only depend on sums over the support, so that rows can be added to it:
 
-    phi = (S_k, n_k),    S_k = sum of f(x) over the rows of class k,  n_k their number.
+    phi = (S_k, n_k),    S_k = sum of f(x) over the support rows of class k,    n_k their number
 
-Snell, Swersky and Zemel, "Prototypical Networks for Few-shot Learning", NeurIPS 2017. With
-distance="mahalanobis", d is (z - c_k)' Q_k^-1 (z - c_k), and phi has the scatters of the classes:
+Snell, Swersky and Zemel, "Prototypical Networks for Few-shot Learning", NeurIPS 2017.
 
+With distance="mahalanobis", phi also has the scatter of each class, and
+
+    d(z, c_k) = (z - c_k)' Q_k^-1 (z - c_k)
     Q_k = lambda_k Cov_k + (1 - lambda_k) Cov + I,    lambda_k = n_k / (n_k + 1)
 
-Cov_k is the covariance of class k, and Cov that of all rows of the task. Bateni, Goyal, Masrani,
-Wood and Sigal, "Improved Few-Shot Visual Classification", CVPR 2020 (Simple CNAPS).
+Cov_k is the covariance of the rows of class k, and Cov the covariance of all rows of the task.
+
+Bateni, Goyal, Masrani, Wood and Sigal, "Improved Few-Shot Visual Classification", CVPR 2020 (Simple
+CNAPS).
 """
 
 from __future__ import annotations
@@ -60,7 +64,7 @@ class ProtoNet(Algorithm):
         The task loss.
     distance : callable
         Maps embedded rows (*B, n, d) and prototypes (*B, n_way, d) to distances (*B, n, n_way).
-        :func:`~sklearn_meta.functional.squared_mahalanobis` takes covariances of the classes, too.
+        :func:`~sklearn_meta.functional.squared_mahalanobis` also takes covariances of the classes.
     learned_scale : bool, default=False
         Whether to multiply the distances by a learned number.
     """
@@ -86,8 +90,8 @@ class ProtoNet(Algorithm):
     def update(self, f: Network, theta: Params, phi: Params, rows: Examples) -> Params:
         """Add the sums of more rows.
 
-        Scatters are around the means of their rows: T = T_1 + T_2 + n_1 n_2 / (n_1 + n_2) a a' with
-        the difference a of the means.
+        Scatters T_1 and T_2 around different means add up to T_1 + T_2 + n_1 n_2 / (n_1 + n_2) a a'
+        with the difference a of the means.
         """
         more = self.adapt(f, theta, rows)
         if missing := more.keys() - phi.keys():
@@ -113,12 +117,12 @@ class ProtoNet(Algorithm):
         return {"covariances": shrunk_covariances(**phi)} if "scatter" in phi else {}
 
     def _distances(self, Z: Tensor, adapted: Params) -> Tensor:
-        """Compute d(z, c_k) for embedded rows."""
+        """Compute d(z, c_k) of embedded rows."""
         names = [name for name in ("prototypes", "covariances") if name in adapted]
         return self.distance(Z, *(adapted[name] for name in names))
 
     def predict(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:
-        """Compute log p(y = k | x) = -d(f(x), c_k) + const (eq. 2), with a scale if learned."""
+        """Compute log p(y = k | x) = -t d(f(x), c_k) + const (eq. 2 for t = 1)."""
         adapted = self.parameters(theta, phi)
         logits = -self._distances(f(theta, X), adapted)
         if self.learned_scale:
@@ -136,19 +140,19 @@ class ProtoNet(Algorithm):
 
 @dataclass(frozen=True)
 class PosteriorProtoNet(ProtoNet):
-    """Prototypes of labels that tasks share: they shrink toward learned ones, as do their shares.
+    """Prototypical networks for labels that tasks share, whose prototypes have a learned prior.
 
         c_k = (s m_k + S_k) / (s + n_k)
         p_k = (a_k + n_k) / sum_j (a_j + n_j)
         p(y = k | x) = softmax_k( -t d(f(x), c_k) + log p_k )
 
-    with learned m, s, a and t: the posterior means under class means of N(m_k, I / s) and shares of
-    a Dirichlet distribution. Without rows they are the prior, and with many rows those of Snell et
-    al.
+    m, s, a and t are learned. c_k and p_k are posterior means, if class means have the prior
+    N(m_k, I / s) and the shares of the classes have a Dirichlet distribution with parameters a.
+    Without rows they are the prior means, and with many rows the means and shares of the support.
     """
 
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
-        """Draw the weights of the embedding, and start the prior."""
+        """Draw the weights of the embedding and the prior of the classes."""
         prior = PosteriorHead().init(n_outputs, f.n_features_out, generator)
         if self.distance is cosine_distance:  # no sum over features
             prior[LOG_PRECISION] = torch.tensor(COSINE_SCALE).log()
@@ -168,9 +172,10 @@ class PosteriorProtoNet(ProtoNet):
 
 @dataclass(frozen=True)
 class NewLabelsProtoNet(PosteriorProtoNet):
-    """Prototypes of labels that are new to a prior of shared labels: class means of the support.
+    """Prototypical networks for labels that are new to a prior of shared labels.
 
-    The precision t and the number of rows that the shares count as are learned.
+    Prototypes are class means of the support. t is learned. In p_k, all a_k are equal, and their
+    sum is learned.
     """
 
     def parameters(self, theta: Params, phi: Params) -> Params:
@@ -185,10 +190,11 @@ class NewLabelsProtoNet(PosteriorProtoNet):
 class ProtoNetClassifier(MetaClassifier):
     """Classifier by the nearest class mean in a learned embedding.
 
-    The outer loop learns the embedding f. The inner loop averages the embedded support rows of each
-    class, c_k, without a gradient step; p(y = k | x) is the softmax of -d(f(x), c_k). `partial_fit`
-    adds rows to the support: it keeps the sum of the embedded rows of each class (and their
-    scatter, if the distance needs it), and no row.
+    The outer loop learns the embedding f. `fit` averages the embedded support rows of each class,
+    without a gradient step. Class probabilities are the softmax of -d(f(x), c_k), where c_k is the
+    average of class k, its prototype. `partial_fit` adds rows to the support. The estimator stores
+    no rows, but the sum of the embedded rows of each class (and their scatter, if the distance
+    needs it).
 
     See Also
     --------
@@ -227,17 +233,17 @@ class ProtoNetClassifier(MetaClassifier):
         ),
         "adaptation",
         """Maps embedded rows (*B, n, d) and prototypes (*B, n_way, d) to distances
-        (*B, n, n_way). "mahalanobis" is that of Simple CNAPS, (z - c_k)' Q_k^-1 (z - c_k) with
-        Q_k = lambda_k Cov_k + (1 - lambda_k) Cov + I: the covariance of a class shrinks towards
-        that of all rows of the task, by lambda_k = n_k / (n_k + 1).""",
+        (*B, n, n_way). "mahalanobis" is the distance of Simple CNAPS, (z - c_k)' Q_k^-1 (z - c_k)
+        with Q_k = lambda_k Cov_k + (1 - lambda_k) Cov + I and lambda_k = n_k / (n_k + 1): the
+        covariance of class k shrinks toward the covariance of all rows of the task.""",
     )
     learned_scale: bool = param(
         False,
         option(True, False),
         "structural",
-        """Learn a number that multiplies the distances, as TADAM does. It starts from 10 for
-        cosines, which are too small for confident probabilities, and from 1 for other distances.
-        Where labels are shared, it is always learned.""",
+        """Multiply the distances by a learned number, as TADAM does. It starts from 10 for cosine
+        distances, which are too small for confident probabilities, and from 1 for other distances.
+        If tasks share their labels, it is always learned.""",
     )
 
     def make_algorithm(self) -> ProtoNet:
