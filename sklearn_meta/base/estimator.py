@@ -629,6 +629,7 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
     def _has_update(self) -> bool:
         """Return whether there is a `partial_fit`; raise an error before `meta_fit`."""
         has_prior = self.theta_ is not None
+        self.check_parameters(device=False)
         return has_prior and type(self.make_algorithm()).update is not Algorithm.update
 
     def _validate_more(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any], Adapted | None]:
