@@ -129,10 +129,14 @@ def split() -> tuple[np.ndarray, np.ndarray]:
     return np.sort(order[N_HELD:]), np.sort(order[:N_HELD])
 
 
-@cache
+FOLDS: dict[str, Fold] = {}  # a cached function could not be sent to another process
+
+
 def train() -> Fold:
     """Return the training fold."""
-    return Fold.read("train")
+    if "train" not in FOLDS:
+        FOLDS["train"] = Fold.read("train")
+    return FOLDS["train"]
 
 
 @cache
