@@ -26,15 +26,17 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cache, cached_property, partial
+from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed
 from scipy import sparse
 from scipy.special import logit
 from sklearn.ensemble import RandomForestClassifier
@@ -393,8 +395,8 @@ def forest(assay: Assay, support: np.ndarray, query: np.ndarray) -> np.ndarray:
             trees = RandomForestClassifier(100, random_state=r, min_samples_leaf=1)
             return trees.fit(X[support[r]], assay.y[support[r]]).predict_proba(X[query[r]])[:, 1]
 
-        P = Parallel(n_jobs=1)(delayed(fit)(r) for r in range(len(support)))
-        assay.forests[key] = logit(np.clip(np.stack(P), 0.005, 0.995))
+        P = np.stack([fit(r) for r in range(len(support))])
+        assay.forests[key] = logit(np.clip(P, 0.005, 0.995))
     return assay.forests[key]
 
 
@@ -494,8 +496,8 @@ def main(
     names = dict.fromkeys(encoder for encoders, _ in ways.values() for encoder in encoders)
     if "second round" in names:  # begins with the other's weights
         train_encoder("multitask", minutes["multitask"], folder)
-    with Parallel(n_jobs) as parallel:
-        parallel(delayed(train_encoder)(name, minutes[name], folder) for name in names)
+    with ProcessPoolExecutor(n_jobs, mp_context=get_context("spawn")) as pool:
+        list(pool.map(train_encoder, names, map(minutes.get, names), repeat(folder)))
     for name in names:
         embed(name, read_encoder(name, folder), [*to_choose_by(), *to_score()])
     result = {}
