@@ -131,14 +131,10 @@ def split() -> tuple[np.ndarray, np.ndarray]:
     return np.sort(order[N_HELD:]), np.sort(order[:N_HELD])
 
 
-FOLDS: dict[str, Fold] = {}  # a cached function could not be sent to another process
-
-
+@cache
 def train() -> Fold:
     """Return the training fold."""
-    if "train" not in FOLDS:
-        FOLDS["train"] = Fold.read("train")
-    return FOLDS["train"]
+    return Fold.read("train")
 
 
 @cache
