@@ -1,6 +1,6 @@
 """Compare regressors with a predictive distribution on the families of MetaL-Benchmark.
 
-    python examples/benchmarks/gaussian_families.py --budget 1 --first-seed 1 --output docs/results/families.md
+    python examples/benchmarks/gaussian_families.py --budget 1 --first-seed 1 --output families.md
 
 Sinusoid-E, Sinusoid-H and Cauchy with 20 tasks of 10 (Cauchy: 20) rows for training, and 100 new
 tasks with as many rows of support and 100 rows of query. RMSE, log-likelihood and calibration error
