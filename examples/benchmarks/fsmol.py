@@ -478,9 +478,18 @@ WAYS["six encoders, cosine times Tanimoto"] = (
     MEMBERS,
     lambda *_: with_tanimoto(cosine(*MEMBERS)),
 )
-WAYS["six encoders, cosine times Tanimoto, and forest"] = (
+WAYS["six encoders, ridge, and cosine times Tanimoto"] = (
     MEMBERS,
-    lambda *_: blend(with_tanimoto(cosine(*MEMBERS)), forest),
+    lambda *ests: blend(
+        mean(*(own_head(e, est) for e, est in zip(MEMBERS, ests, strict=True))),
+        with_tanimoto(cosine(*MEMBERS)),
+    ),
+)
+WAYS["six encoders, ridge, and forest"] = (
+    MEMBERS,
+    lambda *ests: blend(
+        mean(*(own_head(e, est) for e, est in zip(MEMBERS, ests, strict=True))), forest
+    ),
 )
 
 
