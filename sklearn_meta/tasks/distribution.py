@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
+from sklearn_meta._warnings import warn
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.parameters import Constraint, check_parameter, integer
 from sklearn_meta.tasks.tables import dense
@@ -26,6 +28,7 @@ __all__ = [
     "check_drawn_rows",
     "regression_rows",
     "task_weights",
+    "warn_not_converged",
 ]
 
 
@@ -258,6 +261,14 @@ def check_constraints(estimator: BaseEstimator, constraints: Mapping[str, Constr
     """Refuse the first parameter whose value its constraint does not allow."""
     for name, constraint in constraints.items():
         check_parameter(name, getattr(estimator, name), constraint, type(estimator).__name__)
+
+
+def warn_not_converged(owner: str, max_iter: int, tol: float, remedy: str) -> None:
+    """Warn that an estimate is not the one that more steps would end at."""
+    warn(
+        f"{owner} has not converged in max_iter={max_iter} steps to tol={tol}. {remedy}",
+        ConvergenceWarning,
+    )
 
 
 def check_drawn_rows(
