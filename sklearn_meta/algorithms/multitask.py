@@ -43,6 +43,7 @@ from sklearn_meta.functional import (
     posterior_shares,
     ridge,
 )
+from sklearn_meta.functional.gaussian_process import soft_floor
 from sklearn_meta.functional.prototypes import class_counts
 from sklearn_meta.functional.ridge import with_ones
 from sklearn_meta.inner import Backbone, Examples, Head, Network, WithHead, join, pad
@@ -66,6 +67,7 @@ COMMON_WEIGHT, COMMON_BIAS = "prior.weight", "prior.bias"  # W_0, (k, d) and, of
 CENTRE = "features.centre"  # mean feature of all tasks, (d,)
 TUNING = torch.zeros((), dtype=torch.float64, device="cpu")  # dtype and device of tuning heads
 KERNELS = {"linear": LinearKernel(ard=False), "rbf": RadialKernel("rbf", ard=False)}
+LEAST_VARIANCE = 1e-6  # of a prediction of standardised targets
 N_STEPS = 20  # of L-BFGS, to tune a head
 WIDTH = 10.0  # standard deviation around the start of a tuned number, as if one task said so
 
@@ -308,7 +310,8 @@ class GaussianProcessHead(ClosedFormHead):
         if not self.predicts_variance:
             return mean
         total = (variance + self._tuned("log_noise", phi)) * self._tuned("log_variance", phi)
-        return torch.cat([mean, total.log().unsqueeze(-1).expand_as(mean)], -1)
+        log_variance = soft_floor(total.log(), LEAST_VARIANCE)
+        return torch.cat([mean, log_variance.unsqueeze(-1).expand_as(mean)], -1)
 
 
 # ---- the algorithm -----------------------------------------------------------------------------
