@@ -1,6 +1,7 @@
 """Laws of every algorithm with every backbone, over one table, in float64."""
 
 import dataclasses
+import fnmatch
 import pickle
 import random
 from functools import cache
@@ -59,6 +60,7 @@ from sklearn_meta.functional import (
     squared_mahalanobis,
 )
 from sklearn_meta.inner import (
+    Algorithm,
     Backbone,
     CosineHead,
     Examples,
@@ -75,6 +77,8 @@ from sklearn_meta.inner import (
     SharedHead,
     TensorStepRate,
     ZeroHead,
+    join,
+    pad,
     stack,
 )
 from sklearn_meta.inner.fine_tune import from_scratch
@@ -224,6 +228,12 @@ BACKBONES = {
     "mlp-batch": ((3,), lambda: MLP((3,), (4, 3), activation="tanh", norm="batch")),
     "conv4-batch": ((4, 4), lambda: Conv4((4, 4), channels=3, norm="batch")),
 }
+
+
+def has_update(alg):
+    return type(alg).update is not Algorithm.update
+
+
 CLASSES = [name for name, alg in ALGORITHMS.items() if predicts_classes(alg)]
 META = [name for name in ALGORITHMS if not name.startswith("scratch")]
 # in first order the LSTM holds the gradients that it is fed, not its moves: its twin is the judge
@@ -595,3 +605,21 @@ def test_any_number_of_classes(algorithm):
         logits = predictions(alg, f, theta, support, query.X)[:, :n_way]
         assert logits.shape == (n_way, n_way)
         assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize("algorithm", [n for n in META if has_update(ALGORITHMS[n])])
+def test_rows_can_be_added_to_a_support(algorithm):
+    """Results are those of all rows, whatever the padding."""
+    alg, f, theta, pairs = draw(algorithm, FOR_EVERY_ALGORITHM, RAGGED)
+    (support, query), more = stacked(pairs), stack([s for s, _ in reversed(pairs)])
+    more = pad(more, more.X.shape[1] + 2, support.y.shape[-1])
+    phi = alg.update(f, theta, alg.adapt(f, theta, support), more)
+    expected = predictions(alg, f, theta, join(support, more), query.X)
+    assert_same(alg.predict(f, theta, phi, query.X).detach(), expected)
+
+
+def test_learning_rates_are_those_of_meta_parameters():
+    for algorithm in META:
+        alg, _, theta, _ = draw(algorithm, FOR_EVERY_ALGORITHM, EVEN)
+        patterns = alg.learning_rates(0.1)
+        assert all(fnmatch.filter(theta, pattern) for pattern in patterns), algorithm

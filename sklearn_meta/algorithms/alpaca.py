@@ -1,13 +1,15 @@
-"""ALPaCA: Bayesian linear regression on learned features, whose prior the outer loop learns.
+"""ALPaCA: Bayesian linear regression on learned features, with a learned prior.
 
     y = K' phi(x) + e,    K ~ MN(K_0, Lambda_0^-1, S),    e ~ N(0, S),    Lambda_0 = L_0 L_0'
     Lambda_n = Lambda_0 + Phi'Phi,    K_n = Lambda_n^-1 (Lambda_0 K_0 + Phi'Y)       (eq. 6)
     y | x, D ~ N( K_n' phi(x), (1 + phi(x)' Lambda_n^-1 phi(x)) S )                  (eq. 7)
 
-The outer loop learns the features phi, K_0, L_0 and the noise S, which is diagonal, by the negative
-log-likelihood of queries after supports of random sizes, some of them without rows. The posterior
-of some rows has the form of the prior, so that it is the prior of further rows. In the code, `Phi`
-are features, and `phi` is what `adapt` returns, K_n and L_n.
+The outer loop learns the features phi(x), K_0, L_0 and the noise S, which is diagonal. It minimises
+the negative log-likelihood of the query, given supports of random sizes that may be empty. The
+posterior has the form of the prior, and is the prior of further rows.
+
+In the code, `Phi` are the features of rows. `phi` is what `adapt` returns: K_n, and L_n with
+Lambda_n = L_n L_n'.
 
 Harrison, Sharma and Pavone, "Meta-Learning Priors for Efficient Online Bayesian Regression",
 WAFR 2018.
@@ -15,17 +17,14 @@ WAFR 2018.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
-from sklearn.utils.metaestimators import available_if
 from torch import Tensor
 
 from sklearn_meta._devices import exact_dtype
 from sklearn_meta.base import MetaRegressor
 from sklearn_meta.base.regressor import gaussian_loss
-from sklearn_meta.base.validation import check_partial_fit, validate_query
 from sklearn_meta.functional import Params
 from sklearn_meta.functional.gaussian_process import soft_floor
 from sklearn_meta.functional.ridge import with_ones
@@ -35,7 +34,7 @@ from sklearn_meta.parameters import anything, as_range, describe, param
 __all__ = ["ALPaCA", "ALPaCARegressor"]
 
 MEAN, FACTOR, LOG_NOISE = "head.mean", "head.factor", "head.log_noise"
-NOISE, LEAST_NOISE = 0.1, 1e-6  # variance at first, and at least, of standardised targets
+NOISE, LEAST_NOISE = 0.1, 1e-6  # initial and least variance, of standardised targets
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class ALPaCA(Algorithm):
     """
 
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
-        """Draw the features; K_0 = 0, and the prior variance of a target is about 1."""
+        """Draw the weights of the features; K_0 is 0, and the variance of targets is about 1."""
         d = f.n_features_out + 1
         prior = {
             MEAN: torch.zeros(d, n_outputs),
@@ -57,6 +56,10 @@ class ALPaCA(Algorithm):
             LOG_NOISE: torch.full((n_outputs,), NOISE).log(),
         }
         return f.init(generator) | prior
+
+    def learning_rates(self, meta_lr: float) -> dict[str, float]:
+        """Return a larger learning rate for the prior and the noise."""
+        return {"head.*": 10 * meta_lr}
 
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
         """Compute K_n, and L_n with Lambda_n = L_n L_n' (eq. 6)."""
@@ -70,6 +73,10 @@ class ALPaCA(Algorithm):
         log_L_n = L_n.tril(-1) + torch.diag_embed(L_n.diagonal(dim1=-2, dim2=-1).log())
         return {MEAN: K_n.to(support.X.dtype), FACTOR: log_L_n.to(support.X.dtype)}
 
+    def update(self, f: Network, theta: Params, phi: Params, rows: Examples) -> Params:
+        """Compute the posterior after more rows, with the earlier posterior as their prior."""
+        return self.adapt(f, theta | phi, rows)
+
     def predict(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:
         """Compute means and log-variances of the targets (eq. 7)."""
         Phi = features(f, theta, X)
@@ -77,7 +84,7 @@ class ALPaCA(Algorithm):
         return torch.cat([Phi @ phi[MEAN], spread + log_noise(theta)], -1)
 
     def covariance(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:
-        """Compute (I + Phi Lambda_n^-1 Phi') S, of the targets of all rows together."""
+        """Compute (I + Phi Lambda_n^-1 Phi') S, the joint covariance of the targets."""
         U = whitened(phi, features(f, theta, X))
         shared = torch.eye(U.shape[-1]).to(U) + U.mT @ U
         return log_noise(theta).exp()[..., None, None] * shared.unsqueeze(-3)
@@ -89,17 +96,17 @@ def log_noise(theta: Params) -> Tensor:
 
 
 def features(f: Network, theta: Params, X: Tensor) -> Tensor:
-    """Return phi(x), the features and a constant 1."""
+    """Return phi(x), which consists of the features and a constant 1."""
     return with_ones(f(theta, X))
 
 
 def whitened(phi: Params, Phi: Tensor) -> Tensor:
-    """Return L_n^-1 Phi', whose products are those of Phi under Lambda_n^-1."""
+    """Return U = L_n^-1 Phi', for which U'U = Phi Lambda_n^-1 Phi'."""
     return torch.linalg.solve_triangular(factor(phi), Phi.mT, upper=False)
 
 
 def factor(params: Params) -> Tensor:
-    """Return the triangular L, whose diagonal is stored as logarithms, since it is positive."""
+    """Return the triangular L; the logarithms of its diagonal, which is positive, are stored."""
     L = params[FACTOR]
     return L.tril(-1) + torch.diag_embed(L.diagonal(dim1=-2, dim2=-1).exp())
 
@@ -109,11 +116,11 @@ def factor(params: Params) -> Tensor:
 class ALPaCARegressor(MetaRegressor):
     """Regressor by Bayesian linear regression on learned features, with a learned prior.
 
-    The outer loop learns features phi(x) and the distribution of the linear maps K of tasks,
-    N(K_0, Lambda_0^-1 S), with the noise S. The inner loop computes the posterior of K in closed
-    form. `predict` returns its mean and, with ``return_std=True``, a standard deviation that
-    contains the noise and what the support leaves open. Without rows, both are those of the prior.
-    `partial_fit` adds rows to the support: the posterior is the prior of further rows.
+    Targets are K' phi(x) plus noise. The outer loop learns the features phi(x), the variance S of
+    the noise, and the prior of K, which is normal. `fit` computes the posterior of K in closed
+    form. `predict` returns the mean of the targets and, with ``return_std=True``, their standard
+    deviation, which includes the noise and the uncertainty of K. Without rows, both follow from the
+    prior. `partial_fit` adds rows to the support: the posterior is the prior of further rows.
 
     See Also
     --------
@@ -143,56 +150,10 @@ class ALPaCARegressor(MetaRegressor):
         anything("int or (int, int)"),
         "training",
         """Number of support rows in an episode, for tasks without a fixed support. A pair is a
-        range to draw from, so that one prior serves supports of different sizes, and 0 is a support
-        without rows; of a smaller task, all rows but one are the support.""",
+        range to draw from, so that one prior serves supports of different sizes; 0 is a support
+        without rows. In a task with fewer rows, all rows but one are the support.""",
         kw_only=True,
     )
-
-    fast_parameters = ("head.*",)
-
-    @available_if(lambda self: self.theta_ is not None)  # type: ignore[untyped-decorator]
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> ALPaCARegressor:
-        """Add rows to the support, without those of earlier calls; only after `meta_fit`.
-
-        The result is that of `fit` on the rows of all calls together, and of the last `fit`, if
-        there was one. A call that raises an error adds nothing.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_rows, n_features), or (n_rows, ...)
-            More rows of the support; there may be none.
-        y : array-like of shape (n_rows,) or (n_rows, n_outputs)
-            Their targets. Predictions have as many axes as in the first call.
-        sample_weight : array-like of shape (n_rows,), default=None
-            Weights of the rows, as in `fit`.
-
-        Returns
-        -------
-        self : object
-            Ready to predict.
-
-        Raises
-        ------
-        ValueError
-            If rows or targets are invalid, or with ``scaling="task"`` or a network with batch
-            statistics: the features of a row then depend on the whole support.
-        """
-        with self._unchanged_on_error():
-            prior, earlier = self._meta_state, vars(self).get("_adapted")
-            assert prior is not None
-            check_partial_fit(by_task=prior.by_task)
-            if earlier is None:
-                self.fit(X, y, sample_weight)
-            else:  # the posterior is the prior of further rows
-                validate_query(self, X, allow_nd=self._allow_nd(), least=0)
-                is_flat = self._one_dimensional_
-                self._meta_state = replace(prior, theta={**prior.theta, **earlier.phi})
-                self.fit(X, y, sample_weight)
-                self._meta_state, self._one_dimensional_ = prior, is_flat
-                self._adapted = self._adapted._replace(theta=prior.theta)
-            transductive = self._adapted.backbone.transductive
-            check_partial_fit(by_task=False, transductive=transductive)
-        return self
 
     def make_algorithm(self) -> ALPaCA:
         """Make the algorithm that the parameters describe."""

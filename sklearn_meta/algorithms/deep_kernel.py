@@ -1,30 +1,31 @@
-"""Gaussian processes on learned features, whose prior is learned across tasks.
+"""Gaussian processes on learned features, with a prior that is learned across tasks.
 
-Deep kernel transfer (DKT): all tasks have one kernel, a mean m and a noise, so that
+Deep kernel transfer (DKT): all tasks share features f, a kernel k, a mean m and a noise s2.
 
     y = g(x) + e,    g ~ GP(m, a k(f(x), f(x'))),    e ~ N(0, s2)
-    theta = argmax sum_t log p(y_t | X_t, theta)    (outer loop)
-    p(g(x) | support) in closed form,               (inner loop)
+    theta = argmax_theta sum_t log p(y_t | X_t, theta)                               (outer loop)
+    p(y | x, S) from the posterior of g given the support S, in closed form          (inner loop)
 
-with the rows of support and query of a task together in y_t. Patacchiola, Turner, Crowley, O'Boyle
+y_t are the targets of support and query of task t together. Patacchiola, Turner, Crowley, O'Boyle
 and Storkey, "Bayesian Meta-Learning for the Few-Shot Setting via Deep Kernels", NeurIPS 2020.
 
-Adaptive deep kernel fitting (ADKF-IFT): each task fits the few parameters u of its kernel, and the
-outer loop learns the features for kernels so fitted, by the implicit function theorem:
+Adaptive deep kernel fitting (ADKF-IFT): each task fits the few parameters u of its kernel to its
+support. The outer loop differentiates u* by the implicit function theorem.
 
-    u* = argmin_u L(u, theta),    L = -log p(y_S | X_S, u, theta) - log p(u)
-    theta = argmin sum_t -log p(y_Q | X_Q, S, u*, theta)
+    u* = argmin_u L(u, theta),    L = -log p(y_S | X_S, u, theta) - log p(u)         (inner loop)
+    theta = argmin_theta sum_t -log p(y_Q | X_Q, S, u*, theta)                       (outer loop)
     du* / dtheta = -(d2 L / du2)^-1 (d2 L / du dtheta)
 
 Chen, Tripp and Hernandez-Lobato, "Meta-learning Adaptive Deep Kernel Gaussian Processes for
 Molecular Property Prediction", ICLR 2023.
 
-Classification regresses y = +1 for a class and -1 for the others, one process a class. With the
-posterior means m_k and the variance v of the n targets of a row, noise included,
+In classification, a task with n classes has a process for each class, with targets of +1 for its
+rows and -1 for other rows. With the posterior means m_k and the variance v of the targets of a row,
+noise included,
 
-    p(y = k | x) = softmax_k(2 (n - 1) / n m_k / sqrt(v)),
+    p(y = k | x) = softmax_k( 2 (n - 1) / n m_k / sqrt(v) ).
 
-which for two classes is about Phi(m / sqrt(v)), the probability that the target is positive.
+For two classes this is about Phi(m_k / sqrt(v)), the probability that the target is positive.
 """
 
 from __future__ import annotations
@@ -88,34 +89,34 @@ MAX_NUMBERS = 2**24  # of the covariance of query and support that are computed 
 
 @dataclass(frozen=True)
 class Targets(ABC):
-    """What the processes of a task regress, their means, and what predictions are made of them."""
+    """The targets and prior means of the processes of a task, and how they predict."""
 
     def init(self, n_outputs: int, d: int) -> Params:
-        """Draw the parameters of the means."""
+        """Return the initial parameters of the prior means."""
         return {}
 
     def present(self, support: Examples) -> Params:
-        """Return which classes a task has; nothing if all outputs count."""
+        """Return which classes a task has; nothing for targets and for labels that tasks share."""
         return {}
 
     @abstractmethod
     def output_weights(self, phi: Params, y: Tensor) -> Tensor:
-        """Return how much the likelihood of each output counts, (*B, k); 0 for an absent class."""
+        """Return the weight of the likelihood of each output, (*B, k); 0 for an absent class."""
 
     @abstractmethod
     def residuals(self, theta: Params, phi: Params, Z: Tensor, y: Tensor) -> Tensor:
-        """Compute the targets less their prior means, (*B, n, k)."""
+        """Subtract the prior means from the targets, (*B, n, k)."""
 
     @abstractmethod
     def outputs(
         self, theta: Params, phi: Params, Z: Tensor, mean: Tensor, variance: Tensor
     ) -> Tensor:
-        """Map the posterior (*B, n, k) and (*B, n), without prior means, to predictions."""
+        """Compute predictions from posterior means, less prior means, and variances (*B, n)."""
 
 
 @dataclass(frozen=True)
 class RealTargets(Targets):
-    """Targets of a regression: means and log-variances."""
+    """Targets of a regression; predictions are means and log-variances."""
 
     mean: str = "constant"
 
@@ -125,7 +126,7 @@ class RealTargets(Targets):
         return {MEAN: torch.zeros(n_outputs)} | slope
 
     def output_weights(self, phi: Params, y: Tensor) -> Tensor:
-        """Count each output once."""
+        """Return 1 for each output."""
         return torch.ones_like(y[..., 0, :])
 
     def residuals(self, theta: Params, phi: Params, Z: Tensor, y: Tensor) -> Tensor:
@@ -146,20 +147,20 @@ class RealTargets(Targets):
 
 @dataclass(frozen=True)
 class LocalLabels(Targets):
-    """Labels of one task: +1 for the class and -1 for the others, with equal shares of classes."""
+    """Labels of one task: +1 for the class and -1 for the others; classes have equal shares."""
 
     def present(self, support: Examples) -> Params:
         """Return which classes have rows."""
         return {PRESENT: classes_present(support.y, support.weight)}
 
     def output_weights(self, phi: Params, y: Tensor) -> Tensor:
-        """Count n outputs as n - 1: the last follows from the others."""
+        """Return (n - 1) / n, because each of n outputs follows from the others."""
         is_class = self._classes(phi, y).to(y)
         n_way = is_class.sum(-1, keepdim=True)
         return is_class * (n_way - 1) / n_way.clamp(min=1)
 
     def residuals(self, theta: Params, phi: Params, Z: Tensor, y: Tensor) -> Tensor:
-        """Compute +-1 less the prior mean."""
+        """Subtract the prior mean from +1 and -1."""
         return (2 * y - 1) - self._mean(theta, phi)
 
     def outputs(
@@ -185,7 +186,7 @@ class SharedLabels(LocalLabels):
     """Labels that tasks share: the prior means are those of the learned shares p, 2 p - 1."""
 
     def init(self, n_outputs: int, d: int) -> Params:
-        """Start with equal shares, to which the outer loop adds those of the tasks."""
+        """Return equal shares; `meta_fit` replaces them by those of the tasks."""
         return {LOG_SHARES: torch.zeros(n_outputs)}
 
     def present(self, support: Examples) -> Params:
@@ -209,28 +210,35 @@ class DeepKernel(Algorithm, ABC):
     Parameters
     ----------
     criterion : callable
-        The task loss, by which validation tasks are judged.
+        The task loss, which scores validation tasks.
     kernel : Kernel
         The kernel of the features.
     targets : Targets
-        What the processes regress.
+        How labels or targets become targets of the processes.
+    kernel_lr : float, default=0.03
+        Learning rate of kernel, mean and noise.
     """
 
     kernel: Kernel
     targets: Targets
+    kernel_lr: float = 0.03
 
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
-        """Draw the weights of the features, and start the prior of the processes."""
+        """Draw the weights of the features and the prior of the processes."""
         d = f.n_features_out
         prior = self.kernel.init(d, generator) | self.targets.init(n_outputs, d)
         return f.init(generator) | prior | {LOG_NOISE: torch.tensor(0.1).log()}
+
+    def learning_rates(self, meta_lr: float) -> dict[str, float]:
+        """Return the learning rate of kernel, mean and noise."""
+        return {"prior.*": self.kernel_lr}
 
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
         """Condition the processes on the support."""
         n = support.weight.shape[-1]
         if n > MAX_ROWS:
             raise ValueError(
-                f"The support has {n} rows, and a Gaussian process is exact, with a matrix of "
+                f"The support has {n} rows, and an exact Gaussian process needs a matrix of "
                 f"{n} x {n} numbers: {MAX_ROWS} rows at most. Pass a random part of them."
             )
         Z = f(theta, support.X)
@@ -243,7 +251,7 @@ class DeepKernel(Algorithm, ABC):
         return phi | {"features": Z, "weight": support.weight, "factor": L, "alpha": alpha}
 
     def predict(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:
-        """Compute the posterior of the targets of rows, noise included."""
+        """Predict rows from the posterior of their targets, noise included."""
         Z, theta = f(theta, X), prior_in_float64(theta)
         size = max(1, MAX_NUMBERS // phi["weight"].shape[-1])
         parts = [self._predict(theta, phi, exact(part)) for part in Z.split(size, -2)]
@@ -293,7 +301,7 @@ class DeepKernel(Algorithm, ABC):
         return {k.removeprefix("prior.log_"): phi[k].exp() for k in OF_TASK if k in phi}
 
     def with_shared_labels(self: D) -> D:
-        """Return the algorithm whose prior means are those of the learned shares."""
+        """Return the algorithm whose prior means follow from the learned shares of the labels."""
         return replace(self, targets=SharedLabels())
 
     def with_new_labels(self: D) -> D:
@@ -301,7 +309,7 @@ class DeepKernel(Algorithm, ABC):
         return self
 
     def _of_theta(self, theta: Params, rows: Examples) -> Params:
-        """Return the parameters that theta has for all tasks."""
+        """Return the kernel parameters and the noise of theta, one copy for each task."""
         B = rows.weight.shape[:-1]
         shared = {LOG_SCALE: theta[LOG_SCALE], LOG_NOISE: log_noise(theta)}
         if LOG_LENGTH_SCALE in theta:
@@ -320,21 +328,21 @@ class DeepKernel(Algorithm, ABC):
         return (log_p * self.targets.output_weights(phi, y)).sum(-1)
 
     def _n_targets(self, phi: Params, rows: Examples) -> Tensor:
-        """Return the number of rows times that of outputs, (*B,)."""
+        """Return the number of rows times the number of outputs, (*B,)."""
         n, k = rows.weight.sum(-1), self.targets.output_weights(phi, rows.y).sum(-1)
         return torch.where(n > 0, n, 1.0) * k.clamp(min=1)
 
     def _episode(
         self, f: Network, theta: Params, support: Examples, query: Examples
     ) -> tuple[Tensor, Examples]:
-        """Return the features of support and query, and these rows in float64."""
+        """Return the features of support and query together, and their rows in float64."""
         parts = [part._replace(X=f(theta, part.X)) for part in (support, query)]
         rows = join(*parts)
         return rows.X, exact_rows(rows)
 
 
 def prior_in_float64(theta: Params) -> Params:
-    """Return the meta-parameters of the prior, without those of the network, in float64."""
+    """Return the meta-parameters in float64, without those of the network."""
     return {k: exact(p) for k, p in theta.items() if k.startswith("prior.")}
 
 
@@ -344,7 +352,7 @@ def log_noise(theta: Params) -> Tensor:
 
 
 def exact_rows(examples: Examples) -> Examples:
-    """Return features and targets in float64, zeros for padding, which then sets no precision."""
+    """Return features and targets in float64; padding is 0, so that its values do not matter."""
     Z, y, weight = map(exact, examples)
     absent = (weight == 0).unsqueeze(-1)
     return Examples(Z.masked_fill(absent, 0.0), y.masked_fill(absent, 0.0), weight)
@@ -362,11 +370,13 @@ class DKT(DeepKernel):
     Parameters
     ----------
     criterion : callable
-        The task loss, by which validation tasks are judged.
+        The task loss, which scores validation tasks.
     kernel : Kernel
         The kernel of the features.
     targets : Targets
-        What the processes regress.
+        How labels or targets become targets of the processes.
+    kernel_lr : float, default=0.03
+        Learning rate of kernel, mean and noise.
     """
 
     def objective(self, f: Network, theta: Params, support: Examples, query: Examples) -> Tensor:
@@ -378,7 +388,7 @@ class DKT(DeepKernel):
         return loss.to(Z.dtype)
 
     def hyperparameters(self, theta: Params, phi: Params, rows: Examples) -> Params:
-        """Return those of theta."""
+        """Return the parameters of theta."""
         return self._of_theta(theta, rows)
 
 
@@ -386,28 +396,30 @@ class DKT(DeepKernel):
 class ADKF(DeepKernel):
     """Chen et al., "Meta-learning Adaptive Deep Kernel Gaussian Processes", ICLR 2023.
 
-    The priors of the task's parameters are log-normal, as in the official code: the modes are the
-    median heuristic for the length scale and learned ones for scale and noise.
+    The priors p(u) are log-normal, as in the official code. Their modes are the median heuristic
+    for the length scale, and learned numbers for scale and noise.
 
     Parameters
     ----------
     criterion : callable
-        The task loss, by which validation tasks are judged.
+        The task loss, which scores validation tasks.
     kernel : Kernel
         The kernel of the features.
     targets : Targets
-        What the processes regress.
+        How labels or targets become targets of the processes.
+    kernel_lr : float, default=0.03
+        Learning rate of kernel, mean and noise.
     """
 
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
-        """Draw the weights of the features; length scales are relative to the median heuristic."""
+        """Draw the weights of the features; length scales are multiples of the median heuristic."""
         theta = super().init(f, n_outputs, generator)
         if isinstance(self.kernel, RadialKernel):
             theta[LOG_LENGTH_SCALE] = torch.zeros_like(theta[LOG_LENGTH_SCALE])
         return theta
 
     def objective(self, f: Network, theta: Params, support: Examples, query: Examples) -> Tensor:
-        """Compute -log p(y_Q | S, u*) for each row and output, as log p(y_S) - log p(y_S, y_Q)."""
+        """Compute -log p(y_Q | S, u*) = log p(y_S) - log p(y_S, y_Q) for each row and output."""
         Z, rows = self._episode(f, theta, support, query)
         phi, theta = self.targets.present(support), prior_in_float64(theta)
         n = support.weight.shape[-1]
@@ -420,7 +432,7 @@ class ADKF(DeepKernel):
         return ((parts[0] - parts[1]) / self._n_targets(phi, last)).to(Z.dtype)
 
     def hyperparameters(self, theta: Params, phi: Params, rows: Examples) -> Params:
-        """Fit the kernel parameters of each task to its support, with implicit gradients."""
+        """Fit u* of each task to its support, with implicit gradients."""
         prior = self._of_theta(theta, rows)
         modes = [prior[LOG_SCALE], prior[LOG_NOISE]]
         derivatives: Derivatives
@@ -459,11 +471,11 @@ def kernel_param() -> Any:
             "{" + ", ".join(f'"{name}"' for name in KERNELS) + "} or callable",
         ),
         "structural",
-        """Kernel of the features: "matern" (nu = 2.5) and "rbf" of their distance, "linear" of
-        their products, "spectral" a mixture of periodic functions. "tanimoto" compares counts as
-        they are: it needs ``backbone="identity"``, and inputs that are not standardised. A callable
-        maps features (*B, n, d) and (*B, m, d) to a positive semi-definite (*B, n, m), and may use
-        only operations that keep leading axes.""",
+        """Kernel of the features: "matern" (nu = 2.5) and "rbf" depend on their distance, "linear"
+        is their product, and "spectral" is a mixture of periodic functions. "tanimoto" compares
+        counts: it needs ``backbone="identity"`` and inputs that are not standardised. A callable
+        maps features (*B, n, d) and (*B, m, d) to positive semi-definite matrices (*B, n, m), and
+        may use only operations that keep leading axes.""",
     )
 
 
@@ -484,15 +496,15 @@ def n_components() -> Any:
 
 
 def adapt() -> Any:
-    """Declare what a task fits."""
+    """Declare whether tasks fit the parameters of their kernel."""
     return param(
         "none",
         option("none", "hyperparameters"),
         "structural",
         """What a task fits before it conditions on its support. With "none" (DKT), all tasks have
-        one kernel, and the outer loop maximises their marginal likelihood. With "hyperparameters"
-        (ADKF-IFT), each fits scale, noise and length scale to its support, and the outer loop
-        maximises the likelihood of the query, with implicit gradients.""",
+        the same kernel, and the outer loop maximises their marginal likelihood. With
+        "hyperparameters" (ADKF-IFT), each task fits scale, noise and length scale to its support,
+        and the outer loop maximises the likelihood of the query, with implicit gradients.""",
     )
 
 
@@ -539,10 +551,10 @@ ALGORITHMS: dict[str, type[DeepKernel]] = {"none": DKT, "hyperparameters": ADKF}
 class DeepKernelRegressor(MetaRegressor):
     """Gaussian process regression with a kernel that is learned across tasks.
 
-    The outer loop learns features f, a kernel of them, a mean and the noise, so that the marginal
-    likelihood of the tasks is largest (DKT). The inner loop conditions the Gaussian process on the
-    support, in closed form. With ``adapt="hyperparameters"``, each task fits the parameters of the
-    kernel first (ADKF-IFT). `predict` has `return_std`, `predict_quantiles` and `sample_y` describe
+    The outer loop learns features, their kernel, a mean and the noise by maximising the marginal
+    likelihood of the tasks (DKT). `fit` conditions the Gaussian process on the support, in closed
+    form. With ``adapt="hyperparameters"``, it first fits the parameters of the kernel to the
+    support (ADKF-IFT). ``predict(X, return_std=True)``, `predict_quantiles` and `sample_y` describe
     the posterior of the targets, noise included.
 
     See Also
@@ -552,8 +564,8 @@ class DeepKernelRegressor(MetaRegressor):
 
     Notes
     -----
-    Targets should be standardised, as they are by default. A support of n rows takes time of n^3;
-    more than 5,000 rows are an error. A task without rows is predicted by the prior.
+    Targets should be standardised, as they are by default. `fit` takes time proportional to n^3 for
+    n rows; more than 5,000 rows are an error. A task without rows is predicted by the prior.
 
     References
     ----------
@@ -591,12 +603,7 @@ class DeepKernelRegressor(MetaRegressor):
     def make_algorithm(self) -> DeepKernel:
         """Make the algorithm that the parameters describe."""
         kernel = make_kernel(self.kernel, self.ard, self.n_components, self.backbone, self.scaling)
-        return ALGORITHMS[self.adapt](self.make_loss(), kernel, RealTargets(self.mean))
-
-    @property
-    def learning_rates(self) -> dict[str, float]:
-        """Learning rates of some meta-parameters in place of `meta_lr`, by patterns of names."""
-        return {"prior.*": self.kernel_lr}
+        return self.build(ALGORITHMS[self.adapt], kernel=kernel, targets=RealTargets(self.mean))
 
 
 @describe
@@ -604,10 +611,10 @@ class DeepKernelRegressor(MetaRegressor):
 class DeepKernelClassifier(MetaClassifier):
     """Classifier by Gaussian processes with a kernel that is learned across tasks.
 
-    A Gaussian process for each class regresses +1 for its rows and -1 for the others, with a kernel
-    that is learned as by :class:`DeepKernelRegressor`. Probabilities follow from the posterior
-    means and variances. Where tasks share their labels, the prior means are those of
-    the learned shares of the labels.
+    Each class has a Gaussian process, whose targets are +1 for its rows and -1 for other rows, with
+    a kernel that is learned as by :class:`DeepKernelRegressor`. Probabilities follow from the
+    posterior means and variances. If tasks share their labels, the prior means follow from the
+    learned shares of the labels.
 
     See Also
     --------
@@ -642,9 +649,4 @@ class DeepKernelClassifier(MetaClassifier):
     def make_algorithm(self) -> DeepKernel:
         """Make the algorithm that the parameters describe."""
         kernel = make_kernel(self.kernel, self.ard, self.n_components, self.backbone, self.scaling)
-        return ALGORITHMS[self.adapt](self.make_loss(), kernel, LocalLabels())
-
-    @property
-    def learning_rates(self) -> dict[str, float]:
-        """Learning rates of some meta-parameters in place of `meta_lr`, by patterns of names."""
-        return {"prior.*": self.kernel_lr}
+        return self.build(ALGORITHMS[self.adapt], kernel=kernel, targets=LocalLabels())

@@ -1,18 +1,20 @@
-"""Hierarchical classifiers: parameters of a task are drawn from one Gaussian, learned from tasks.
+"""Hierarchical classifiers: the parameters of tasks have a learned normal distribution.
 
-Labels that all tasks share, with coefficients that differ (G. Wong and W. Mason, "The Hierarchical
-Logistic Regression Model for Multilevel Analysis", 1985; the equations of EM are in
-:mod:`sklearn_meta.tasks.random_logits`), for features f of a row:
+If tasks share their labels, the coefficients of a logistic regression on features f differ:
 
-    P(y = k | x) = softmax_k(B_t [1, f(x)]),    vec(B_t) ~ N(m, S).
+    P(y = k | x) = softmax_k(B_t [1, f(x)]),    vec(B_t) ~ N(m, S)
 
-Labels of one task, with class means that differ (S. Ioffe, "Probabilistic Linear Discriminant
-Analysis", ECCV 2006), in the coordinates where rows scatter by I and class means by diag(v):
+Wong and Mason, "The Hierarchical Logistic Regression Model for Multilevel Analysis", JASA 1985. The
+equations of EM are in :mod:`sklearn_meta.tasks.random_logits`.
 
-    f(x) | class ~ N(mu, I),    mu ~ N(m, diag(v)),
-    E[mu | n rows of mean c] = m + n v / (n v + 1) (c - m),    Var = v / (n v + 1).
+If labels are local to a task, class means mu differ. In coordinates in which the rows of a class
+have the covariance I, and class means the covariance diag(v),
 
-The rows of a class matter through their number n and their sum n c alone.
+    f(x) | class ~ N(mu, I),    mu ~ N(m, diag(v))
+    E[mu | n rows with mean c] = m + n v / (n v + 1) (c - m),    Var = v / (n v + 1)
+
+This only depends on the number n and the sum n c of the rows of each class. Ioffe, "Probabilistic
+Linear Discriminant Analysis", ECCV 2006.
 """
 
 from __future__ import annotations
@@ -148,22 +150,22 @@ class Labelled(NamedTuple):
 
 
 class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
-    """Logistic regressions, or Gaussian classes, whose parameters come from one Gaussian.
+    """Logistic regressions, or Gaussian classes, with a learned normal prior of their parameters.
 
-    Where all tasks share their labels ("yes" and "no" of each patient), tasks are logistic
-    regressions whose coefficients differ: vec(B_t) ~ N(m, S). `meta_fit` learns m and S from all
-    rows of all tasks by EM, and `fit` computes the posterior of the coefficients of a new task.
-    Probabilities average over that posterior. A support may lack classes or have no rows at all:
-    ``fit(X[:0], y[:0])`` takes the prior.
+    If tasks share their labels ("yes" and "no" of each patient), each task is a logistic regression
+    with coefficients vec(B_t) ~ N(m, S). `meta_fit` learns m and S from all rows of all tasks by
+    EM, and `fit` computes the posterior of the coefficients of a new task. Probabilities are
+    averages over that posterior. A support may lack classes, or have no rows: after
+    ``fit(X[:0], y[:0])``, the prior predicts.
 
-    Where labels have a meaning only within their task, rows of a class are N(mu, W), with one W,
-    and mu ~ N(m, B). `meta_fit` estimates m, B and W by moments (W with Ledoit-Wolf shrinkage);
-    `fit` computes the posterior of each mean, and classes are predicted by their predictive
-    densities. Labels of at least two tasks have a mean m of each label, other labels that of all
-    classes. `partial_fit` adds rows to the support: the posterior depends on the number and the sum
-    of the rows of each class. This model also takes a support with a label that no task of
-    `meta_fit` had, where tasks share their labels, with a :class:`~sklearn_meta.NewLabelsWarning`.
-    (Numbers 0, 1, ... are taken for the classes in their order, as scikit-learn encodes them.)
+    If labels are local to a task, the rows of a class are N(mu, W), with the same W for all classes
+    and mu ~ N(m, B). `meta_fit` estimates m, B and W by moments (W with Ledoit-Wolf shrinkage).
+    `fit` computes the posterior of the mean of each class, and classes are predicted by Bayes'
+    rule. A label that occurs in at least two tasks has its own m; all other labels have the same m.
+    `partial_fit` adds rows to the support, because the posterior only depends on the number and the
+    sum of the rows of each class. If tasks share their labels, this model predicts supports with a
+    label that no task of `meta_fit` had, with a :class:`~sklearn_meta.NewLabelsWarning`. (Labels
+    0, 1, ... then stand for the classes in their order, as scikit-learn encodes them.)
 
     Parameters
     ----------

@@ -1,12 +1,17 @@
-"""Hierarchical linear regression (N. Laird and J. Ware, Biometrics 1982, equations 2.1 and 3.1).
+"""Hierarchical linear regression: the coefficients of tasks have a learned normal distribution.
 
-    y = X b_t + e,    b_t ~ N(m, S),    e ~ N(0, s2 I),    X = [1, f(x)],
-    b_t = m + L v,    S = L L',    v | support ~ N((I + A)^-1 h, (I + A)^-1),
-    A = L' X' X L / s2,    h = L' X' (y - X m) / s2.
+    y = X b_t + e,    b_t ~ N(m, S),    e ~ N(0, s2 I),    X = [1, f(x)]       (eqs. 2.1 and 3.1)
 
-A and h are what the support adds to the natural parameters of N(0, I): sums over its rows. f makes
-features of a row. :mod:`sklearn_meta.tasks.random_coefficients` has the estimates of m, S and s2;
-by restricted likelihood, S includes the uncertainty of m.
+f computes features of a row. With S = L L', the posterior of b_t given the support is
+
+    b_t = m + L v,    v | support ~ N((I + A)^-1 h, (I + A)^-1)
+    A = L' X' X L / s2,    h = L' X' (y - X m) / s2
+
+A and h are sums over the rows of the support: what these add to the natural parameters of N(0, I).
+:mod:`sklearn_meta.tasks.random_coefficients` estimates m, S and s2. With restricted likelihood, S
+includes the uncertainty of m.
+
+Laird and Ware, "Random-Effects Models for Longitudinal Data", Biometrics 1982.
 """
 
 from __future__ import annotations
@@ -47,7 +52,7 @@ CONSTRAINTS = {
 
 
 class CoefInformation(NamedTuple):
-    """What rows add to the natural parameters of the coefficients of a task."""
+    """What rows add to the natural parameters of v of a task."""
 
     precision: Array  # A
     shift: Array  # h
@@ -70,7 +75,7 @@ class CoefPrior(NamedTuple):
         return np.asarray(self.root @ self.root.T)
 
     def information(self, X: Array, y: Array) -> CoefInformation:
-        """Compute A and h of the rows of a design."""
+        """Compute A and h of rows."""
         Z = X @ self.root
         return CoefInformation(Z.T @ Z / self.noise, Z.T @ (y - X @ self.mean) / self.noise)
 
@@ -101,10 +106,10 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
     """Linear regressions with random coefficients: ridge toward the mean of all tasks.
 
     y = [1, f(x)] b_t + e with b_t ~ N(m, S) and e ~ N(0, s^2). `meta_fit` learns m, S and s from
-    all rows of all tasks by (restricted) maximum likelihood; `fit` computes the posterior of b_t
-    for a new task, and without any row (``fit(X[:0], y[:0])``) takes the prior. `partial_fit` adds
-    rows to the support: the natural parameters of the posterior are sums over its rows, which are
-    not kept.
+    all rows of all tasks by (restricted) maximum likelihood. `fit` computes the posterior of b_t
+    for a new task; without rows, ``fit(X[:0], y[:0])``, it is the prior. `partial_fit` adds rows to
+    the support. The estimator stores no rows, but the natural parameters of the posterior, which
+    are sums over rows.
 
     Parameters
     ----------
@@ -116,15 +121,15 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
         "fourier" adds 50 random Fourier features of all columns
         (:class:`~sklearn.kernel_approximation.RBFSampler`); these three standardise the columns.
     method : {"reml", "ml"}, default="reml"
-        Restricted maximum likelihood takes into account that m is estimated: S is not too small
-        where tasks are few, and predictions for a new task have the uncertainty of m, too. "ml" is
-        plain maximum likelihood.
+        Restricted maximum likelihood takes into account that m is estimated: S is not
+        underestimated if there are few tasks, and predictions for a new task include the
+        uncertainty of m. "ml" is plain maximum likelihood.
     shrinkage : float in [0, 1) or "auto", default="auto"
-        How far S is drawn toward uncorrelated coefficients of equal variances (of standardised
-        features), as if that share of all tasks had such coefficients. With "reml", m is drawn
-        toward 0, too, as by ridge regression, as far as the likelihood says. 0 is the maximum of
-        the likelihood. "auto" chooses among 0.9, 0.5, 0.2, 0.05 and 0 by the likelihood of tasks
-        that are left out, in three folds; with more than 20 tasks for each coefficient it is 0.
+        How far S shrinks toward uncorrelated coefficients of equal variances (of standardised
+        features), as if that share of all tasks had such coefficients. With "reml", m also shrinks
+        toward 0, as in ridge regression, by an amount that maximises the likelihood. 0 is the
+        maximum of the likelihood. "auto" chooses among 0.9, 0.5, 0.2, 0.05 and 0 by the likelihood
+        of held-out tasks in three folds; with more than 20 tasks for each coefficient it is 0.
     max_iter : int, default=300
         Largest number of steps of L-BFGS.
     tol : float, default=1e-10

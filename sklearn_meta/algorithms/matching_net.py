@@ -1,15 +1,19 @@
-"""Matching networks: the labels of the support, weighted by attention.
+"""Matching networks: average the labels of the support, weighted by attention.
 
     p(y | x) = sum_i a(x, x_i) y_i,    a(x, x_i) = softmax_i( s cos(f(x), g(x_i)) )     (eq. 1)
 
-With full context embeddings, g depends on the whole support, and f on the support and the row:
+f and g are embeddings, and the same network unless full context embeddings are used. The paper has
+s = 1. With full context embeddings, z is the output of the network for a row, g depends on the
+whole support, and f on the support and the row:
 
-    g(x_i) = z_i + h_i + h'_i,    h and h' of LSTMs over z_1, ..., z_n and z_n, ..., z_1 (app. A.2)
-    f(x) = h_K,    h_(k+1) = LSTM([z, r_k], h_k, c_k) + z,    h_0 = z                    (app. A.1)
+    g(x_i) = z_i + h_i + h'_i                                                           (app. A.2)
+    f(x) = h_K,    h_(k+1) = LSTM([z, r_k], h_k, c_k) + z,    h_0 = z                   (app. A.1)
     r_k = sum_i softmax_i( h_k' g(x_i) ) g(x_i)
 
-with the embedding z of a row. Vinyals, Blundell, Lillicrap, Kavukcuoglu and Wierstra, "Matching
-Networks for One Shot Learning", NeurIPS 2016, which has s = 1.
+h_i and h'_i are outputs of two LSTMs, one over z_1, ..., z_n and one over z_n, ..., z_1.
+
+Vinyals, Blundell, Lillicrap, Kavukcuoglu and Wierstra, "Matching Networks for One Shot Learning",
+NeurIPS 2016.
 """
 
 from __future__ import annotations
@@ -44,11 +48,11 @@ class MatchingNet(Algorithm):
     criterion : callable
         The task loss.
     full_context : bool
-        Whether embeddings depend on the support.
+        Whether the embeddings of all rows depend on the support.
     unrolling_steps : int
-        Steps K of the LSTM that embeds a row in the context of the support.
+        Steps K of the LSTM that embeds a query row.
     learned_scale : bool
-        Whether to multiply cosines by a learned number s.
+        Whether s is learned; otherwise it is 1.
     """
 
     full_context: bool
@@ -56,7 +60,7 @@ class MatchingNet(Algorithm):
     learned_scale: bool
 
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
-        """Draw the weights of the embedding and of three LSTMs."""
+        """Draw the weights of the embedding and of the LSTMs."""
         theta, d = f.init(generator), f.n_features_out
         if self.learned_scale:
             theta[LOG_SCALE] = torch.tensor(COSINE_SCALE).log()
@@ -78,7 +82,7 @@ class MatchingNet(Algorithm):
         return {"rows": Z, "labels": y, "weight": weight}
 
     def _memory(self, theta: Params, phi: Params) -> tuple[Tensor, Tensor, Tensor]:
-        """Return rows that attention reads (*B, n, d), their labels and their weights."""
+        """Return the rows that attention reads (*B, n, d), their labels and their weights."""
         return phi["rows"], phi["labels"], phi["weight"]
 
     def parameters(self, theta: Params, phi: Params) -> Params:
@@ -99,9 +103,9 @@ class MatchingNet(Algorithm):
         return log_mass(scores, labels, weight)
 
     def _read(self, theta: Params, Z: Tensor, rows: Tensor, weight: Tensor) -> Tensor:
-        """Embed rows Z (*B, m, d) by an LSTM that reads the memory in each step."""
+        """Compute f(x) of rows Z (*B, m, d) by an LSTM that reads the support in each step."""
         W, b = theta["context.read.weight"], theta["context.read.bias"]
-        least = torch.finfo(weight.dtype).min  # not infinite: a task of padding has no other rows
+        least = torch.finfo(weight.dtype).min  # finite: softmax of a task that is padding
         log_weight = weight.log().clamp(min=least).unsqueeze(-2)
         h, c = Z, torch.zeros_like(Z)
         for _ in range(self.unrolling_steps):
@@ -125,12 +129,12 @@ class PriorMatchingNet(MatchingNet):
 
         p(y = k | x) = (sum_i e_i y_ik + a_k e'_k) / (sum_i e_i + sum_j a_j e'_j)
 
-    with e_i = exp(s cos(f(x), g(x_i))) of the support, e'_k the same of a learned row, which counts
-    as a_k learned rows. Without support, these rows alone predict.
+    e_i = exp(s cos(f(x), g(x_i))) belongs to a row of the support, and e'_k to a learned row of
+    label k, which counts as a_k rows. a_k is learned. Without support, the learned rows predict.
     """
 
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
-        """Draw the weights of the networks, and the rows of the labels, which count as one each."""
+        """Draw the weights of the networks and the rows of the labels; a_k starts at 1."""
         return super().init(f, n_outputs, generator) | {
             MEAN: torch.randn(n_outputs, f.n_features_out, generator=generator),
             **equal_shares(n_outputs),
@@ -149,7 +153,7 @@ class PriorMatchingNet(MatchingNet):
 
 
 def lstm_outputs(theta: Params, name: str, Z: Tensor, weight: Tensor) -> Tensor:
-    """Run an LSTM over a sequence (*B, n, d), skipping rows of weight 0; return all outputs."""
+    """Return the outputs of an LSTM over a sequence (*B, n, d), which skips rows of weight 0."""
     W, b = theta[f"context.{name}.weight"], theta[f"context.{name}.bias"]
     h = c = torch.zeros_like(Z[..., 0, :])
     outputs = []
@@ -167,7 +171,7 @@ def log_mass(scores: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
     label = labels.argmax(-1).unsqueeze(-2).expand_as(scores)
     largest = scores.new_full((*scores.shape[:-1], labels.shape[-1]), least).scatter_reduce(
         -1, label, scores.detach().masked_fill(~is_row, least), "amax"
-    )  # of each class: no class underflows
+    )  # largest score of each class, so that no class underflows
     e = (scores - largest.gather(-1, label)).masked_fill(~is_row, -torch.inf).exp()
     mass = e @ (weight.unsqueeze(-1) * labels)
     present = mass > 0
@@ -180,16 +184,16 @@ def log_mass(scores: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
 class MatchingNetClassifier(MetaClassifier):
     """Classifier by attention over the rows of the support in a learned embedding.
 
-    A class has the probability sum_i a(x, x_i) y_i, an average of the labels of the support with
-    weights a(x, x_i) that are the softmax of scaled cosines: nearest neighbours with soft
-    neighbourhoods. The outer loop learns the embedding, and `fit` only embeds the support. Where
-    labels are shared, attention also reads one learned row for each label, which predicts if there
-    is no support.
+    Probabilities are a weighted average of the one-hot labels of the support, as in a nearest
+    neighbour classifier with soft neighbourhoods. The weights are the softmax of scaled cosines
+    between embedded rows. The outer loop learns the embedding, and `fit` only embeds the support.
+    If tasks share their labels, attention also reads one learned row for each label, which predicts
+    without rows.
 
-    With ``full_context=True`` the embedding of a support row depends on the other rows, through a
-    bidirectional LSTM over the support, and that of a query row on the support, through an LSTM
-    that reads it. The order of the support rows then matters, and a row of weight 2 is one row of
-    the sequence that attention counts twice.
+    With ``full_context=True``, the embedding of a support row depends on the other support rows
+    through a bidirectional LSTM, and the embedding of a query row depends on the support through
+    an LSTM that reads it. The order of the support rows then matters. A row of weight 2 occurs once
+    in the sequence, and attention counts it twice.
 
     See Also
     --------
@@ -229,8 +233,8 @@ class MatchingNetClassifier(MetaClassifier):
         True,
         option(True, False),
         "structural",
-        """Multiply cosines by a learned number, which starts from 10. Cosines alone, as in the
-        paper, are between -1 and 1: attention is then nearly uniform.""",
+        """Multiply cosines by a learned number, which starts from 10. The paper has cosines alone.
+        They are between -1 and 1, so that attention is nearly uniform.""",
     )
 
     def make_algorithm(self) -> MatchingNet:

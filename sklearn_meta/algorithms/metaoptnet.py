@@ -1,11 +1,15 @@
-"""MetaOptNet: a convex classifier on a learned embedding, differentiated through its optimum.
+"""MetaOptNet: a linear classifier that solves a convex problem, on a learned embedding.
 
     W = argmin_W |W|^2 / 2 + C sum_i max_k ( 1 - y_ik + z_i' (w_k - w_(y_i)) )     (SVM, eq. 8)
     W = argmin_W sum_i |y_i - W' z_i|^2 + lambda |W|^2                             (ridge)
     p(y = k | x) = softmax_k( s w_k' f(x) ),    z_i = f(x_i)                       (eq. 12)
 
-with a learned scale s. The gradient of W is that of the optimality conditions (section 3.2). Lee,
-Maji, Ravichandran and Soatto, "Meta-Learning with Differentiable Convex Optimization", CVPR 2019.
+The outer loop learns the embedding f and the scale s. It differentiates W by the optimality
+conditions of the convex problem (section 3.2). If tasks share their labels, W shrinks toward a
+learned W_0 instead of zero.
+
+Lee, Maji, Ravichandran and Soatto, "Meta-Learning with Differentiable Convex Optimization",
+CVPR 2019.
 """
 
 from __future__ import annotations
@@ -39,7 +43,7 @@ from sklearn_meta.parameters import describe, option, param, real
 
 __all__ = ["MetaOptNet", "MetaOptNetClassifier"]
 
-SCALE = 10.0  # at first, since the scores of classes differ by about 1
+SCALE = 10.0  # initial s: the scores of classes differ by about 1
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class MetaOptNet(Algorithm):
     penalty: float
 
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
-        """Draw the weights of the embedding."""
+        """Draw the weights of the embedding, and set the initial s."""
         return f.init(generator) | {LOG_SCALE: torch.tensor(SCALE).log()}
 
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
@@ -73,11 +77,10 @@ class MetaOptNet(Algorithm):
         return {WEIGHT: W, PRESENT: classes_present(y, weight)}
 
     def _solve(self, Z: Tensor, y: Tensor, weight: Tensor, offset: Tensor | None = None) -> Tensor:
-        """Compute rows w_k (*B, n_way, d) whose scores are added to those of the offset."""
+        """Compute rows w_k (*B, n_way, d) whose scores add to the offset."""
         if self.kind == "svm":
             return crammer_singer(Z, y, weight, self.C, offset).mT
-        target = y if offset is None else y - offset
-        return ridge(Z, target, weight, Z.new_tensor(self.penalty)).mT
+        return ridge(Z, y, weight, Z.new_tensor(self.penalty), offset).mT
 
     def predict(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:
         """Compute log p(y = k | x) = s w_k' f(x) + const."""
@@ -99,11 +102,11 @@ class PriorMetaOptNet(MetaOptNet):
 
         p(y = k | x) = softmax_k( s w_k' f(x) + log p_k ),  p_k = (a_k + n_k) / sum_j (a_j + n_j)
 
-    with learned W_0 and a, and the number n_k of support rows of class k. Without rows, W = W_0.
+    W_0 and a are learned, and n_k is the number of support rows of class k. Without rows, W = W_0.
     """
 
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
-        """Draw the weights of the embedding, and start from W_0 = 0."""
+        """Draw the weights of the embedding; W_0 starts at zero, and a at one row of each class."""
         return super().init(f, n_outputs, generator) | {
             MEAN: torch.zeros(n_outputs, f.n_features_out),
             **equal_shares(n_outputs),
@@ -128,11 +131,10 @@ class PriorMetaOptNet(MetaOptNet):
 class MetaOptNetClassifier(MetaClassifier):
     """Linear support vector machine, or ridge regression, on a learned embedding.
 
-    `fit` embeds the support and solves a convex problem for the weights of a linear classifier; the
+    `fit` embeds the support and solves a convex problem for the weights of a linear classifier. The
     outer loop learns the embedding by gradients through the solution, and a scale of the scores.
-    Each task has a problem with one solution, which uses all rows at once: more than class means
-    can, if features are correlated. Where labels are shared, the weights shrink toward learned
-    ones, which predict if there is no support.
+    Unlike class means, the solution takes correlations of the features into account. If tasks share
+    their labels, the weights shrink toward learned weights, which predict without rows.
 
     See Also
     --------
@@ -163,20 +165,21 @@ class MetaOptNetClassifier(MetaClassifier):
         option("svm", "ridge"),
         "structural",
         """The linear classifier: the support vector machine of Crammer and Singer, or a ridge
-        regression of the labels in one-hot form, which takes a tenth of the time.""",
+        regression of one-hot labels, which takes a tenth of the time.""",
     )
     C: float = param(
         0.1,
         real(0, open_left=True),
         "adaptation",
         """Weight of the errors of the support vector machine. The official code also adds 1 to the
-        diagonal of the kernel matrix, which this class does not.""",
+        diagonal of the kernel matrix; this class does not.""",
     )
     penalty: float = param(
         5.0,
         real(0, open_left=True),
         "adaptation",
-        """Penalty of the ridge regression. The paper has 50, for 16,000 features of a ResNet.""",
+        """Penalty lambda of the ridge regression. The paper uses 50 for the 16,000 features of a
+        ResNet.""",
     )
 
     def make_algorithm(self) -> MetaOptNet:

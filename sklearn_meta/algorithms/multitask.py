@@ -1,17 +1,24 @@
-"""Multitask pre-training: an encoder with a head for each task, then a head in closed form.
+"""Multitask pre-training: train an encoder with a head for each task, then fit a new head.
 
-    min_(theta, W_0, W_T)  E_T L( (W_0 + W_T) f_theta(X_T), y_T )            (meta-training)
-    V = argmin_V sum_i w_i |r_i - V' z_i|^2 + lambda |V|^2                   (a new task)
-    prediction of x: a(z) + s V' z,    z = f_theta(x)
+Meta-training minimises the mean loss of all tasks over the encoder f_theta, a layer W_0 that tasks
+have in common and a layer W_t for each task t:
 
-The heads W_T of the tasks of meta-training are forgotten. What tasks have in common, W_0 and the
-shares of the labels, is the prior a(z) of a new task, where labels mean the same in all tasks or
-targets are real. r_i is what it leaves of a row: y_i - a(z_i) for targets, y_i - softmax(a(z_i))
-for labels. This is the head "ridge"; the others are a logistic regression with the offset a(z_i),
-a Gaussian process of r_i, and class prototypes. The penalty lambda, the
-scale s and the few other numbers of a head are tuned on episodes of tasks that the encoder was not
-trained on, if there are enough of them: an encoder knows the labels of its own tasks, on which any
-head would look better than it is.
+    min_(theta, W_0, W_1, W_2, ...)  E_t L( (W_0 + W_t) f_theta(X_t), y_t )
+
+The layers W_t are then discarded. A new task has a prior a(z), and its head fits what the prior
+does not explain. With head="ridge",
+
+    V = argmin_V sum_i w_i |r_i - V' z_i|^2 + lambda |V|^2,    z_i = f_theta(x_i)
+    r_i = y_i - a(z_i) for targets,    y_i - softmax(a(z_i)) for labels
+    prediction of x:  a(z) + s V' z,    z = f_theta(x)
+
+a(z) is c W_0 z plus the log-shares of the labels, if tasks share their labels, or plus a bias for
+targets; it is 0 if labels are local to a task. The other heads are a logistic regression with the
+offset a(z_i), a Gaussian process of r_i, and class prototypes.
+
+The penalty lambda, the scales s and c, and the other numbers of a head are tuned on episodes of
+validation tasks, if there are any: the encoder has learned the labels of its training tasks, and
+numbers that are tuned on them would trust the features too much.
 
 Caruana, "Multitask Learning", Machine Learning, 1997. Tian, Wang, Krishnan, Tenenbaum and Isola,
 "Rethinking Few-shot Image Classification: a Good Embedding Is All You Need?", ECCV 2020.
@@ -47,7 +54,19 @@ from sklearn_meta.functional.gaussian_process import soft_floor
 from sklearn_meta.functional.prototypes import class_counts
 from sklearn_meta.functional.ridge import with_ones
 from sklearn_meta.inner import Backbone, Examples, Head, Network, WithHead, join, pad
-from sklearn_meta.inner.heads import BIAS, LOG_SHARES, MEAN, PRESENT, WEIGHT
+from sklearn_meta.inner.heads import (
+    BIAS,
+    LOG_COUNT,
+    LOG_PENALTY,
+    LOG_PRECISION,
+    LOG_SCALE,
+    LOG_SHARES,
+    LOG_STRENGTH,
+    MEAN,
+    PRESENT,
+    WEIGHT,
+    prior_counts,
+)
 from sklearn_meta.inner.kernels import LOG_LENGTH_SCALE, LinearKernel, RadialKernel
 from sklearn_meta.outer.episodes import EpisodeSize, EpisodeSource
 from sklearn_meta.parameters import Constraint, describe, integer, option, param, real
@@ -62,14 +81,16 @@ __all__ = [
     "RidgeHead",
 ]
 
-TASK_WEIGHT, TASK_BIAS = "tasks.weight", "tasks.bias"  # W_T, (*B, k, d) and (*B, k)
-COMMON_WEIGHT, COMMON_BIAS = "prior.weight", "prior.bias"  # W_0, (k, d) and, of real targets, (k)
+TASK_WEIGHT, TASK_BIAS = "tasks.weight", "tasks.bias"  # W_t, (*B, k, d) and (*B, k)
+COMMON_WEIGHT, COMMON_BIAS = "prior.weight", "prior.bias"  # W_0, (k, d), and a bias of targets, (k)
+COMMON = "head.common"  # the scale c of W_0
 CENTRE = "features.centre"  # mean feature of all tasks, (d,)
+LOG_NOISE, LOG_VARIANCE = "head.log_noise", "head.log_variance"
 TUNING = torch.zeros((), dtype=torch.float64, device="cpu")  # dtype and device of tuning heads
 KERNELS = {"linear": LinearKernel(ard=False), "rbf": RadialKernel("rbf", ard=False)}
 LEAST_VARIANCE = 1e-6  # of a prediction of standardised targets
 N_STEPS = 20  # of L-BFGS, to tune a head
-WIDTH = 10.0  # standard deviation around the start of a tuned number, as if one task said so
+WIDTH = 10.0  # of the normal prior of a tuned number around its start, which counts as one task
 
 
 # ---- heads -------------------------------------------------------------------------------------
@@ -77,7 +98,7 @@ WIDTH = 10.0  # standard deviation around the start of a tuned number, as if one
 
 @dataclass(frozen=True)
 class ClosedFormHead(Head):
-    """A head that the support determines without gradient steps.
+    """A head that is computed from the support in closed form, beside the prior a(z).
 
     Parameters
     ----------
@@ -90,26 +111,19 @@ class ClosedFormHead(Head):
     labels: str
     normalize: str | None
 
-    starts: ClassVar[Mapping[str, float]]  # of the numbers that are tuned
+    starts: ClassVar[Mapping[str, float]]  # initial values of the numbers that are tuned
 
     def init(self, n_outputs: int, d: int, generator: torch.Generator) -> Params:
-        """Return where the parameters of the head start, numbers that are tuned."""
+        """Return the initial values of the numbers that are tuned."""
         starts = dict(self.starts)
         if self.labels == "shared":
-            starts["log_count"] = math.log(max(n_outputs, 1))
+            starts[LOG_COUNT] = math.log(n_outputs)
         if self.labels != "task":
-            starts["common"] = 1.0
-        return {
-            f"head.{k}": torch.tensor(start, dtype=torch.float32) for k, start in starts.items()
-        }
-
-    def _tuned(self, name: str, params: Params) -> Tensor:
-        """Return a parameter of the head; that of a logarithm, exponentiated."""
-        value = params[f"head.{name}"]
-        return value.exp() if name.startswith("log_") else value
+            starts[COMMON] = 1.0
+        return {k: torch.tensor(start, dtype=torch.float32) for k, start in starts.items()}
 
     def _features(self, Z: Tensor, params: Params) -> Tensor:
-        """Normalise features (*B, n, d); without a name, so that their squares have mean 1 / d."""
+        """Normalise features (*B, n, d): to length 1, or by 1 / sqrt(d) if `normalize` is None."""
         if self.normalize is None:
             return Z * Z.shape[-1] ** -0.5
         if self.normalize == "center":
@@ -117,12 +131,11 @@ class ClosedFormHead(Head):
         return torch.nn.functional.normalize(Z, dim=-1)
 
     def _constant(self, theta: Params, support: Examples) -> Params:
-        """Return the constant part of the prior, (*B, k): posterior log-shares, or a bias."""
+        """Compute the part of a(z) that does not depend on z (*B, k): log-shares, a bias or 0."""
         *B, _, k = support.y.shape
         if self.labels == "shared":
             counts = class_counts(support.y, support.weight)
-            prior_counts = self._tuned("log_count", theta) * theta[LOG_SHARES].softmax(-1)
-            return {BIAS: posterior_shares(counts, prior_counts).log()}
+            return {BIAS: posterior_shares(counts, prior_counts(theta)).log()}
         if self.labels == "real":
             return {BIAS: theta[COMMON_BIAS].expand(*B, k)}
         return {BIAS: support.y.new_zeros(*B, k)}
@@ -134,19 +147,18 @@ class ClosedFormHead(Head):
             bias = bias.masked_fill(~params[PRESENT], -torch.inf)
         if self.labels == "task":
             return bias.unsqueeze(-2).expand(*Z.shape[:-1], -1)
-        common = self._tuned("common", params) * params[COMMON_WEIGHT]
-        return Z @ common.mT + bias.unsqueeze(-2)
+        return Z @ (params[COMMON] * params[COMMON_WEIGHT]).mT + bias.unsqueeze(-2)
 
-    def _residuals(self, prior: Tensor, y: Tensor) -> Tensor:
-        """Return what the prior a(z) leaves of targets, or of one-hot labels."""
-        return y - (prior if self.labels == "real" else prior.softmax(-1))
+    def _expected(self, prior: Tensor) -> Tensor:
+        """Return the means of the targets or one-hot labels under the prior a(z), (*B, n, k)."""
+        return prior if self.labels == "real" else prior.softmax(-1)
 
     def _scale(self, params: Params) -> Tensor | float:
-        """Return the scale s of logits; targets have none."""
-        return 1.0 if self.labels == "real" else self._tuned("log_scale", params)
+        """Return the scale s of the logits; it is 1 for targets."""
+        return 1.0 if self.labels == "real" else params[LOG_SCALE].exp()
 
     def present(self, support: Examples) -> Params:
-        """Return which classes each task has, where labels are local."""
+        """Return which classes each task has, if labels are local to a task."""
         return super().present(support) if self.labels == "task" else {}
 
     def with_shared_labels(self) -> Head:
@@ -154,7 +166,7 @@ class ClosedFormHead(Head):
         return replace(self, labels="shared")
 
     def with_new_labels(self) -> Head:
-        """Return the head of local labels, with the parameters that were tuned for shared ones."""
+        """Return the head of local labels, with the numbers that were tuned for shared labels."""
         return replace(self, labels="task")
 
     @abstractmethod
@@ -164,17 +176,17 @@ class ClosedFormHead(Head):
 
 @dataclass(frozen=True)
 class LinearModelHead(ClosedFormHead):
-    """A linear model of normalised features and a column of ones, beside the prior."""
+    """A linear model of normalised features and a column of ones, which adds to the prior."""
 
     @abstractmethod
     def _weights(self, rows: Tensor, prior: Tensor, support: Examples, penalty: Tensor) -> Tensor:
         """Compute V (*B, d + 1, k) of features (*B, n, d + 1) and their prior (*B, n, k)."""
 
     def start(self, f: Network, theta: Params, support: Examples) -> Params:
-        """Compute V, whose row for the column of ones is penalised like the others."""
+        """Compute V; the penalty includes the weights of the column of ones."""
         Z = f(theta, support.X)
         params = self._constant(theta, support) | self.present(support)
-        prior, penalty = self._prior(Z, theta | params), self._tuned("log_penalty", theta)
+        prior, penalty = self._prior(Z, theta | params), theta[LOG_PENALTY].exp()
         return params | {WEIGHT: self._weights(self._rows(Z, theta), prior, support, penalty).mT}
 
     def _rows(self, Z: Tensor, params: Params) -> Tensor:
@@ -188,7 +200,7 @@ class LinearModelHead(ClosedFormHead):
 
 @dataclass(frozen=True)
 class RidgeHead(LinearModelHead):
-    """Ridge regression of what the prior leaves of targets or one-hot labels.
+    """Ridge regression of the targets or one-hot labels less their means under the prior.
 
     Parameters
     ----------
@@ -198,11 +210,11 @@ class RidgeHead(LinearModelHead):
         How features are normalised.
     """
 
-    starts = MappingProxyType({"log_penalty": 0.0, "log_scale": 1.4})
+    starts = MappingProxyType({LOG_PENALTY: 0.0, LOG_SCALE: 1.4})
 
     def _weights(self, rows: Tensor, prior: Tensor, support: Examples, penalty: Tensor) -> Tensor:
         """Compute V = argmin_V sum_i w_i |r_i - V' z_i|^2 + lambda |V|^2."""
-        return ridge(rows, self._residuals(prior, support.y), support.weight, penalty)
+        return ridge(rows, support.y, support.weight, penalty, self._expected(prior))
 
 
 @dataclass(frozen=True)
@@ -217,7 +229,7 @@ class LogisticHead(LinearModelHead):
         How features are normalised.
     """
 
-    starts = MappingProxyType({"log_penalty": 0.0, "log_scale": 0.0})
+    starts = MappingProxyType({LOG_PENALTY: 0.0, LOG_SCALE: 0.0})
 
     def _weights(self, rows: Tensor, prior: Tensor, support: Examples, penalty: Tensor) -> Tensor:
         """Compute V = argmin_V sum_i w_i CE(a_i + V' z_i, y_i) + lambda / 2 |V|^2."""
@@ -228,8 +240,8 @@ class LogisticHead(LinearModelHead):
 class NearestMeanHead(ClosedFormHead):
     """The nearest class mean of normalised features, as a linear layer.
 
-    Logits are -t |z - c_k|^2 + log p_k up to a constant, with a tuned precision t. Where labels are
-    shared, class means c_k and shares p_k are posterior means around those of all tasks.
+    Logits are -t |z - c_k|^2 + log p_k up to a constant, with a tuned precision t. If tasks share
+    their labels, c_k and p_k are posterior means, which shrink toward those of all tasks.
 
     Parameters
     ----------
@@ -239,7 +251,7 @@ class NearestMeanHead(ClosedFormHead):
         How features are normalised.
     """
 
-    starts = MappingProxyType({"log_precision": 1.4, "log_strength": 0.0})
+    starts = MappingProxyType({LOG_PRECISION: 1.4, LOG_STRENGTH: 0.0})
 
     def start(self, f: Network, theta: Params, support: Examples) -> Params:
         """Compute 2 t c_k and log p_k - t |c_k|^2."""
@@ -248,8 +260,8 @@ class NearestMeanHead(ClosedFormHead):
         params = self._constant(theta, support) | self.present(support)
         c = class_means(sums, counts)
         if self.labels == "shared":
-            c = posterior_prototypes(sums, counts, theta[MEAN], self._tuned("log_strength", theta))
-        t = self._tuned("log_precision", theta)
+            c = posterior_prototypes(sums, counts, theta[MEAN], theta[LOG_STRENGTH].exp())
+        t = theta[LOG_PRECISION].exp()
         return params | {WEIGHT: 2 * t * c, BIAS: params[BIAS] - t * c.square().sum(-1)}
 
     def outputs(self, Z: Tensor, phi: Params) -> Tensor:
@@ -259,7 +271,7 @@ class NearestMeanHead(ClosedFormHead):
 
 @dataclass(frozen=True)
 class GaussianProcessHead(ClosedFormHead):
-    """A Gaussian process of what the prior leaves of targets or one-hot labels.
+    """A Gaussian process of the targets or one-hot labels less their means under the prior.
 
     Parameters
     ----------
@@ -277,39 +289,35 @@ class GaussianProcessHead(ClosedFormHead):
     predicts_variance: bool
 
     starts = MappingProxyType(
-        {"log_noise": 0.0, "log_scale": 1.4, "log_length_scale": 0.0, "log_variance": 0.0}
+        {LOG_NOISE: 0.0, LOG_SCALE: 1.4, LOG_LENGTH_SCALE: 0.0, LOG_VARIANCE: 0.0}
     )
 
     def _covariance(self, X: Tensor, Z: Tensor, params: Params) -> Tensor:
         """Compute the covariances of normalised features."""
-        return 1 + KERNELS[self.kernel](self._kernel_params(params), X, Z)
-
-    def _kernel_params(self, params: Params) -> Params:
-        """Return the parameters of the kernel by its own names."""
-        return {LOG_LENGTH_SCALE: params["head.log_length_scale"]}
+        return 1 + KERNELS[self.kernel](params, X, Z)
 
     def start(self, f: Network, theta: Params, support: Examples) -> Params:
         """Condition the process on the support."""
         Z = f(theta, support.X)
         params = self._constant(theta, support) | self.present(support)
-        residuals = self._residuals(self._prior(Z, theta | params), support.y)
-        rows, noise = self._features(Z, theta), self._tuned("log_noise", theta)
+        residuals = support.y - self._expected(self._prior(Z, theta | params))
+        rows, noise = self._features(Z, theta), theta[LOG_NOISE].exp()
         K = self._covariance(rows, rows, theta)
         factor, alpha = gp_condition(K, residuals, noise, support.weight)
         process = {"rows": rows, "factor": factor, "alpha": alpha, "weight": support.weight}
         return params | {f"gp.{k}": value for k, value in process.items()}
 
     def outputs(self, Z: Tensor, phi: Params) -> Tensor:
-        """Compute a(z) + s E[f(z)], and log-variances if asked for."""
+        """Compute a(z) + s E[g(z)] for the process g, and log-variances if they are predicted."""
         rows = self._features(Z, phi)
         process = phi["gp.factor"], phi["gp.alpha"]
         K_query = self._covariance(rows, phi["gp.rows"], phi)
-        K_diag = 1 + KERNELS[self.kernel].diagonal(self._kernel_params(phi), rows)
+        K_diag = 1 + KERNELS[self.kernel].diagonal(phi, rows)
         mean, variance = gp_predict(*process, K_query, K_diag, phi["gp.weight"])
         mean = self._prior(Z, phi) + self._scale(phi) * mean
         if not self.predicts_variance:
             return mean
-        total = (variance + self._tuned("log_noise", phi)) * self._tuned("log_variance", phi)
+        total = (variance + phi[LOG_NOISE].exp()) * phi[LOG_VARIANCE].exp()
         log_variance = soft_floor(total.log(), LEAST_VARIANCE)
         return torch.cat([mean, log_variance.unsqueeze(-1).expand_as(mean)], -1)
 
@@ -319,7 +327,7 @@ class GaussianProcessHead(ClosedFormHead):
 
 @dataclass(frozen=True)
 class Multitask(WithHead):
-    """An encoder that is trained with a head for each task, and a head in closed form for new ones.
+    """An encoder that is trained with a head for each task; new tasks get a closed-form head.
 
     Parameters
     ----------
@@ -335,7 +343,7 @@ class Multitask(WithHead):
     label_smoothing: float = 0.0
 
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
-        """Draw the encoder; the common part of the heads starts at zero."""
+        """Draw the weights of the encoder; W_0 starts at zero."""
         theta, d = super().init(f, n_outputs, generator), f.n_features_out
         labels = self.head.labels
         if self.head.normalize == "center":
@@ -351,15 +359,16 @@ class Multitask(WithHead):
     def init_tasks(
         self, f: Network, n_outputs: int, n_tasks: int, generator: torch.Generator
     ) -> Params:
-        """Draw W_T like ``nn.Linear``; the bias is zero."""
+        """Draw W_t like ``nn.Linear``; the bias is zero."""
         d = f.n_features_out
         weight = torch.empty(n_tasks, n_outputs, d).uniform_(-1, 1, generator=generator)
         return {TASK_WEIGHT: d**-0.5 * weight, TASK_BIAS: torch.zeros(n_tasks, n_outputs)}
 
     def objective(self, f: Network, theta: Params, support: Examples, query: Examples) -> Tensor:
-        """Compute L((W_0 + W_T) f(X), y) on support and query together.
+        """Compute L((W_0 + W_t) f(X), y) on support and query together.
 
-        Tasks that are sampled anew have no head of their own: theirs is the one in closed form.
+        Tasks that are sampled anew have no layer W_t: they train the encoder through the head in
+        closed form.
         """
         if TASK_WEIGHT not in theta:
             return self.loss(f, theta, support, query)
@@ -385,7 +394,7 @@ class Multitask(WithHead):
     def tune(
         self, f: Network, theta: Params, episodes: Iterable[tuple[Examples, Examples]]
     ) -> Params:
-        """Compute the mean features, and minimise the loss of queries over the numbers of heads."""
+        """Compute the mean features, and minimise the loss on queries over the tuned numbers."""
         with torch.no_grad():
             stacks = [
                 [Examples(f(theta, X), y, weight) for X, y, weight in episode]
@@ -403,7 +412,7 @@ class Multitask(WithHead):
         return means | minimise(loss, starts, constant, len(query.X))
 
     def _means(self, theta: Params, support: Examples, query: Examples) -> Params:
-        """Return the mean features of all rows, and those of each class, where heads use them."""
+        """Return the mean features of all rows and of each class, if the head uses them."""
         X, y, weight = join(support, query)
         means: Params = {}
         if CENTRE in theta:
@@ -425,7 +434,7 @@ def join_stacks(stacks: Sequence[Examples]) -> Examples:
 def minimise(
     loss: Callable[[Params], Tensor], starts: Params, current: Params, n_tasks: int
 ) -> Params:
-    """Minimise a mean over tasks by L-BFGS; a weak prior around the starts keeps it finite."""
+    """Minimise a mean over tasks by L-BFGS; a weak prior around the starts keeps params finite."""
     params = {k: current[k].clone().requires_grad_() for k in starts}
     optimizer = torch.optim.LBFGS(
         list(params.values()), max_iter=N_STEPS, line_search_fn="strong_wolfe"
@@ -455,9 +464,9 @@ def n_rows() -> Any:
         16,
         integer(2),
         "training",
-        """Number of rows of a task in an iteration of `meta_fit` (of each class, where labels are
-        local to a task), or all but fewer if a task does not have them. Episodes of support and
-        query, of sizes that other parameters set, tune the head.""",
+        """Number of rows of a task (of each class, if labels are local to a task) in an iteration
+        of `meta_fit`; a smaller task gives all its rows. The sizes of support and query only
+        matter to the episodes that tune the head.""",
     )
 
 
@@ -467,9 +476,9 @@ def normalize() -> Any:
         None,
         option("l2", "center", None),
         "structural",
-        """Scale the features of a row to length 1 for the head of a new task: "l2" as they are,
-        and "center" after the mean feature of all tasks was subtracted, as SimpleShot does (L2N
-        and CL2N).""",
+        """Scale the features of each row to length 1 for the head of a new task ("l2", which is
+        L2N of SimpleShot), or first subtract the mean features of all tasks ("center", which is
+        CL2N).""",
     )
 
 
@@ -480,20 +489,20 @@ def validation_fraction() -> Any:
         real(0, 0.5, open_left=True, none=True),
         "training",
         """Share of the tasks that `meta_fit` holds out. It tunes the head on them, keeps the epoch
-        with the lowest loss on them, and, where labels are shared, chooses a temperature of the
-        class probabilities. No task is held out if `validation_tasks` are passed, meta-training is
-        a single epoch, the share is less than two tasks, or tasks are read or drawn one by one:
-        the head is then tuned on `validation_tasks`, or on the tasks of meta-training. None never
-        holds out any.""",
+        with the lowest loss on them, and, if tasks share their labels, chooses a temperature of
+        the class probabilities. No task is held out if `validation_tasks` are passed,
+        meta-training is a single epoch, the share is less than two tasks, or tasks are read or
+        drawn one by one: the head is then tuned on `validation_tasks`, or on the tasks of
+        meta-training. None never holds out any.""",
         kw_only=True,
     )
 
 
 def training_size(size: EpisodeSize, source: EpisodeSource, n_rows: int) -> EpisodeSize:
-    """Return the size of episodes of `n_rows` rows, with the classes of a task in its order."""
+    """Return the size of episodes of `n_rows` rows, whose classes are in the order of the task."""
     if source.n_tasks < 2:  # a pool has its own sizes, and so have tasks that are sampled anew
         return size
-    half = n_rows // 2  # of support and query alike, as statistics of a support may scale rows
+    half = n_rows // 2  # not all rows are query: statistics of the support may standardise rows
     return EpisodeSize((half, half), n_rows - half, orders_classes=True)
 
 
@@ -503,18 +512,17 @@ class MultitaskClassifier(MetaClassifier):
     """Classifier by a head in closed form on an encoder that was trained with a head for each task.
 
     `meta_fit` trains the encoder f and a linear layer for each task together, by the mean
-    cross-entropy of random rows of each task; no episode is needed for that. The layers of the
-    tasks are then forgotten. `fit` leaves the encoder as it is and computes a new head on the
-    support without gradient steps: it is exact, deterministic and takes milliseconds. The penalty
-    of this head and the scale of its logits were tuned on episodes of the tasks that `meta_fit`
-    holds out (`validation_fraction`), or of `validation_tasks`, at the end of each epoch; without
-    any, on episodes of the tasks of meta-training, whose labels the encoder has seen, so that
-    probabilities are then too extreme.
+    cross-entropy of random rows of each task, and then discards these layers. `fit` keeps the
+    encoder fixed and computes a new head from the support, in closed form. `meta_fit` tunes the
+    penalty of this head and the scale of its logits at the end of each epoch, on episodes of the
+    tasks that it holds out (`validation_fraction`) or of `validation_tasks`. Without such tasks it
+    uses those of meta-training, whose labels the encoder has learned, and probabilities are too
+    extreme.
 
-    Where labels are shared, the layers of all tasks have a common part, which is the prior of a new
-    task, together with the shares of the labels. Of a :class:`~sklearn_meta.FewShotTasks`, all
-    classes have one layer together, as in "Baseline" and "RFS". Tasks that another distribution
-    samples never come again, and so train the encoder by the head in closed form, in episodes.
+    If tasks share their labels, their layers have a common part. The prior of a new task consists
+    of this part and the shares of the labels. The classes of a :class:`~sklearn_meta.FewShotTasks`
+    have a single layer, as in "Baseline" and "RFS". Tasks of another distribution occur only once:
+    they train the encoder in episodes, through the head in closed form.
 
     See Also
     --------
@@ -568,7 +576,7 @@ class MultitaskClassifier(MetaClassifier):
     always_holds_out: ClassVar[bool] = True
 
     def training_episodes(self, source: EpisodeSource) -> EpisodeSize:
-        """Return the size of the episodes of meta-training, without regard to support and query."""
+        """Return the size of the episodes of meta-training: `n_rows` rows of each task."""
         return training_size(source.size, source, self.n_rows)
 
     def make_algorithm(self) -> Multitask:
@@ -589,10 +597,10 @@ class MultitaskRegressor(MetaRegressor):
 
     `meta_fit` trains the encoder f and a linear layer for each task together, by the mean squared
     error of random rows of each task. These layers have a common part, which is the prior of a new
-    task; their own parts are then forgotten. `fit` leaves the encoder as it is and computes what
-    the task adds to the prior in closed form. The penalty was tuned on episodes of the tasks that
-    `meta_fit` holds out, or of `validation_tasks`, at the end of each epoch; without any, on
-    episodes of the tasks of meta-training. Without rows, the prediction is that of the prior.
+    task; the parts of single tasks are discarded. `fit` keeps the encoder fixed and computes what
+    the support adds to the prior, in closed form. `meta_fit` tunes the penalty at the end of each
+    epoch, on episodes of the tasks that it holds out, of `validation_tasks`, or else of the tasks
+    of meta-training. A task without rows is predicted by the prior.
 
     With ``loss="gaussian"``, the ridge regression is a Bayesian one, and both heads predict a
     variance.
@@ -636,7 +644,7 @@ class MultitaskRegressor(MetaRegressor):
         return self.validation_fraction or 0.0
 
     def training_episodes(self, source: EpisodeSource) -> EpisodeSize:
-        """Return the size of the episodes of meta-training, without regard to support and query."""
+        """Return the size of the episodes of meta-training: `n_rows` rows of each task."""
         return training_size(source.size, source, self.n_rows)
 
     def make_algorithm(self) -> Multitask:
@@ -644,6 +652,6 @@ class MultitaskRegressor(MetaRegressor):
         gaussian = self.predicts_std
         kernel = "rbf" if self.head == "gp" else "linear"
         head: ClosedFormHead = GaussianProcessHead("real", self.normalize, kernel, gaussian)
-        if self.head == "ridge" and not gaussian:  # the same means, with less effort
+        if self.head == "ridge" and not gaussian:  # the same means at lower cost
             head = RidgeHead("real", self.normalize)
         return Multitask(self.make_loss(), head)

@@ -1,15 +1,18 @@
-"""PACOH: priors of Gaussian processes, learned from few tasks under a hyper-prior.
+"""PACOH: learn the prior of a Gaussian process from few tasks, under a hyper-prior.
 
     P_theta:  y = m(x) + g(x) + e,    g ~ GP(0, a k(h(x), h(x'))),    e ~ N(0, s2)
     Q*(theta) ~ P(theta) exp( sum_i ln Z(S_i, P_theta) / (m_i + 1) )           (section 5)
 
-with networks m and h, the hyper-prior P, and the marginal likelihood Z of the m_i rows of task i:
-the hyper-posterior that is optimal under the PAC-Bayesian bound, with lambda = n and beta = m.
-One particle is its mode (PACOH-MAP); several follow Stein's variational gradient (PACOH-SVGD),
+theta has the weights of the networks m and h, and the parameters of the kernel. P is the
+hyper-prior, and Z(S_i, P_theta) is the marginal likelihood of the m_i rows of task i. Q* is the
+hyper-posterior that minimises the PAC-Bayesian bound, with lambda = n and beta = m.
+
+A single particle theta is the mode of Q* (PACOH-MAP). Several particles are moved by Stein's
+variational gradient (PACOH-SVGD), and predictions are mixtures of their posteriors:
 
     theta_p <- theta_p + eta / P sum_q [ k_qp d ln Q*(theta_q) + d_q k_qp ]
 
-and a prediction is the mixture of the posteriors of all particles.
+P is the number of particles here, and k_qp a kernel of theta_q and theta_p.
 
 Rothfuss, Fortuin, Josifoski and Krause, "PACOH: Bayes-Optimal Meta-Learning with PAC-Guarantees",
 ICML 2021.
@@ -45,9 +48,9 @@ LEAST_NOISE = 1e-4  # of standardised targets
 
 
 class Particles:
-    """Copies of a network with parameters of their own, whose features stand side by side.
+    """Networks of the same architecture with different parameters, as one network.
 
-    Parameters are stacked along their first axis.
+    The parameters are stacked along their first axis, and the features are concatenated.
     """
 
     def __init__(self, networks: Sequence[RowNetwork]) -> None:
@@ -62,7 +65,7 @@ class Particles:
 
     @property
     def n_features_out(self) -> int:
-        """Number of features of a row, of all copies."""
+        """Number of features of a row, summed over the networks."""
         return self.n * self.f.n_features_out
 
     @property
@@ -72,19 +75,19 @@ class Particles:
 
     @property
     def constants(self) -> Params:
-        """Frozen parameters and buffers, the same for all copies."""
+        """Frozen parameters and buffers, which all networks share."""
         return self.f.constants
 
     def set_constants(self, constants: Params) -> None:
-        """Replace them by those of a learned prior."""
+        """Replace the frozen parameters and buffers."""
         self.f.set_constants(constants)
 
     def init(self, generator: torch.Generator) -> Params:
-        """Return copies of the parameters that the networks were built with."""
+        """Return copies of the initial parameters of the networks."""
         return {k: p.clone() for k, p in self._initial.items()}
 
     def __call__(self, params: Params, X: Tensor) -> Tensor:
-        """Embed rows (*B, n, ...) as (*B, n, n_features_out): a copy is a task to the network."""
+        """Embed rows (*B, n, ...) as (*B, n, n_features_out), with a stack of tasks per network."""
         weights = {k: params[k] for k in self._initial}
         B = X.shape[: X.ndim - 1 - len(self.row_shape)]
         by_task = any(p.ndim > self._initial[k].ndim for k, p in weights.items())
@@ -103,12 +106,12 @@ class Particles:
 class PACOH(Algorithm):
     """Rothfuss et al., "PACOH", ICML 2021, section 5.
 
-    The network has a copy for m and, with a deep kernel, one for h, particle by particle.
+    The backbone consists of one network m and, with a deep kernel, one network h per particle.
 
     Parameters
     ----------
     criterion : callable
-        The task loss, by which validation tasks are judged.
+        The task loss, which scores validation tasks.
     n_particles : int
         Number of particles.
     latent_dim : int or None
@@ -122,7 +125,7 @@ class PACOH(Algorithm):
     prior_weight: float
 
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
-        """Draw the networks of each particle, and start kernel and noise."""
+        """Draw the networks of each particle, and set the initial kernel and noise."""
         P, width = self.n_particles, f.n_features_out // (self.n_networks * self.n_particles)
         draw = partial(torch.randn, generator=generator)
         deep = self.latent_dim is not None
@@ -139,6 +142,10 @@ class PACOH(Algorithm):
     def n_networks(self) -> int:
         """Number of networks of a particle, m alone or m and h."""
         return 1 if self.latent_dim is None else 2
+
+    def learning_rates(self, meta_lr: float) -> dict[str, float]:
+        """Return a larger learning rate for length scale, scale and noise."""
+        return {"prior.log_*": 10 * meta_lr}
 
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
         """Condition the process of each particle on the support."""
@@ -173,7 +180,7 @@ class PACOH(Algorithm):
         return within + noise + offsets.mT @ offsets / self.n_particles
 
     def objective(self, f: Network, theta: Params, support: Examples, query: Examples) -> Tensor:
-        """Compute -ln Q* of the rows of each task, whose gradient is Stein's."""
+        """Compute -ln Q* of each task, with Stein's gradient in place of its own."""
         theta, repulsion = stein(theta, self.n_particles)
         rows = join(support, query)
         mean, latent = self._embed(f, theta, rows.X)
@@ -210,18 +217,18 @@ class PACOH(Algorithm):
 
 
 def stein(theta: Params, n_particles: int) -> tuple[Params, Tensor]:
-    """Return particles whose gradient is Stein's, and a repulsion of value zero for each.
+    """Return equal particles with Stein's gradient, and a repulsion of each that is zero.
 
-    The kernel is exp(-|theta_p - theta_q|^2 / (2 h)), with h such that the median distance of two
-    particles has the value 1 / (P + 1). Of the mean over P particles of a loss l of the returned
-    theta, plus the repulsion, the gradient with respect to particle p is
+    The kernel is k(theta_p, theta_q) = exp(-|theta_p - theta_q|^2 / (2 h)), where h is such that
+    k = 1 / (P + 1) at the median distance. Let l be a loss of the returned theta. The gradient of
+    the mean of l + repulsion over the P particles, with respect to particle p, is
 
         1/P sum_q [ k(theta_q, theta_p) dl(theta_q) - d_q k(theta_q, theta_p) ].
 
     Parameters
     ----------
     theta : dict of Tensor of shape (P, ...) or (r P, ...)
-        Particles; one may have several entries of a tensor, side by side.
+        P particles; a particle may have r successive entries of a tensor.
     n_particles : int
         Number P of particles.
 
@@ -271,11 +278,11 @@ def log_hyper_prior(theta: Params) -> Tensor:
 class PACOHRegressor(MetaRegressor):
     """Gaussian process regression whose prior is learned from few tasks, under a hyper-prior.
 
-    The outer loop learns the mean and the kernel of a Gaussian process, both neural networks, so
-    that the rows of each task are likely, and so that the networks are likely under a hyper-prior,
-    which prevents that they learn a few tasks by heart. One particle is the most likely prior
-    (PACOH-MAP); several, kept apart by Stein variational gradient descent, are a sample of likely
-    priors (PACOH-SVGD), and `predict` averages their predictions. `predict` has `return_std`.
+    The outer loop learns the mean and the kernel of a Gaussian process, which are neural networks.
+    It maximises the marginal likelihood of the tasks and the density of the networks under a
+    hyper-prior, which prevents overfitting to few tasks. One particle is the most likely prior
+    (PACOH-MAP). Several particles are a sample of likely priors, by Stein variational gradient
+    descent (PACOH-SVGD), and `predict` averages their predictions. `predict` has `return_std`.
 
     See Also
     --------
@@ -306,8 +313,8 @@ class PACOHRegressor(MetaRegressor):
         "deep",
         option("deep", "rbf"),
         "structural",
-        """Squared exponential kernel of learned features of `latent_dim` numbers ("deep"), or of
-        the inputs themselves ("rbf").""",
+        """Squared exponential kernel of `latent_dim` learned features ("deep"), or of the inputs
+        ("rbf").""",
     )
     latent_dim: int = param(
         8, integer(1), "structural", "Length of the features that the deep kernel compares."
@@ -316,15 +323,13 @@ class PACOHRegressor(MetaRegressor):
         0.001,
         real(0),
         "training",
-        """Weight of the hyper-prior, and of the repulsion of particles, for each task. The bound
-        has 1 / n_tasks; less trusts the tasks more.""",
+        """Weight of the hyper-prior and of the repulsion of particles, for each task. In the bound
+        it is 1 / n_tasks; smaller weights trust the tasks more.""",
     )
     loss: str = gaussian_loss()
     hidden_layer_sizes: int | Sequence[int] = field(default=(32, 32), kw_only=True)
     activation: str = field(default="tanh", kw_only=True)
     norm: str | None = field(default=None, kw_only=True)
-
-    fast_parameters = ("prior.log_*",)
 
     def make_algorithm(self) -> PACOH:
         """Make the algorithm that the parameters describe."""

@@ -3,33 +3,32 @@
     c_k = mean of f(x) over the support rows of class k                        (eq. 1)
     p(y = k | x) = softmax_k( -d(f(x), c_k) )                                  (eq. 2)
 
-The support matters through the sums of each class alone, to which rows only add:
+These means only depend on sums over the support, so that rows can be added to it:
 
-    phi = (S_k, n_k),    S_k = sum of f(x) over the rows of class k,  n_k their number.
+    phi = (S_k, n_k),    S_k = sum of f(x) over the support rows of class k,    n_k their number
 
-Snell, Swersky and Zemel, "Prototypical Networks for Few-shot Learning", NeurIPS 2017. With
-distance="mahalanobis", d is (z - c_k)' Q_k^-1 (z - c_k), and phi has the scatters of the classes:
+Snell, Swersky and Zemel, "Prototypical Networks for Few-shot Learning", NeurIPS 2017.
 
+With distance="mahalanobis", phi also has the scatter of each class, and
+
+    d(z, c_k) = (z - c_k)' Q_k^-1 (z - c_k)
     Q_k = lambda_k Cov_k + (1 - lambda_k) Cov + I,    lambda_k = n_k / (n_k + 1)
 
-Cov_k is the covariance of class k, and Cov that of all rows of the task. Bateni, Goyal, Masrani,
-Wood and Sigal, "Improved Few-Shot Visual Classification", CVPR 2020 (Simple CNAPS).
+Cov_k is the covariance of the rows of class k, and Cov the covariance of all rows of the task.
+
+Bateni, Goyal, Masrani, Wood and Sigal, "Improved Few-Shot Visual Classification", CVPR 2020 (Simple
+CNAPS).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from sklearn.utils.metaestimators import available_if
 from torch import Tensor
 
 from sklearn_meta.base import MetaClassifier
-from sklearn_meta.base.validation import check_partial_fit, labels_of, validate_weight
 from sklearn_meta.functional import (
     Params,
     class_means,
@@ -65,7 +64,7 @@ class ProtoNet(Algorithm):
         The task loss.
     distance : callable
         Maps embedded rows (*B, n, d) and prototypes (*B, n_way, d) to distances (*B, n, n_way).
-        :func:`~sklearn_meta.functional.squared_mahalanobis` takes covariances of the classes, too.
+        :func:`~sklearn_meta.functional.squared_mahalanobis` also takes covariances of the classes.
     learned_scale : bool, default=False
         Whether to multiply the distances by a learned number.
     """
@@ -88,6 +87,26 @@ class ProtoNet(Algorithm):
             phi["scatter"] = class_scatters(Z, support.y, support.weight)
         return phi
 
+    def update(self, f: Network, theta: Params, phi: Params, rows: Examples) -> Params:
+        """Add the sums of more rows.
+
+        Scatters T_1 and T_2 around different means add up to T_1 + T_2 + n_1 n_2 / (n_1 + n_2) a a'
+        with the difference a of the means.
+        """
+        more = self.adapt(f, theta, rows)
+        if missing := more.keys() - phi.keys():
+            raise ValueError(
+                "partial_fit cannot add rows: the distance was changed, and needs the "
+                f"{missing.pop()} of the earlier rows. Call fit with all rows."
+            )
+        if "scatter" in more:
+            n_1, n_2 = phi["counts"], more["counts"]
+            a = class_means(phi["sums"], n_1) - class_means(more["sums"], n_2)
+            n = torch.where(n_1 + n_2 > 0, n_1 + n_2, 1.0)
+            share = (n_1 * n_2 / n)[..., None, None]
+            more["scatter"] = more["scatter"] + share * a.unsqueeze(-1) * a.unsqueeze(-2)
+        return {name: total + phi[name] for name, total in more.items()}
+
     def parameters(self, theta: Params, phi: Params) -> Params:
         """Compute c_k = S_k / n_k (eq. 1), and which classes the task has."""
         c = class_means(phi["sums"], phi["counts"])
@@ -98,12 +117,12 @@ class ProtoNet(Algorithm):
         return {"covariances": shrunk_covariances(**phi)} if "scatter" in phi else {}
 
     def _distances(self, Z: Tensor, adapted: Params) -> Tensor:
-        """Compute d(z, c_k) for embedded rows."""
+        """Compute d(z, c_k) of embedded rows."""
         names = [name for name in ("prototypes", "covariances") if name in adapted]
         return self.distance(Z, *(adapted[name] for name in names))
 
     def predict(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:
-        """Compute log p(y = k | x) = -d(f(x), c_k) + const (eq. 2), with a scale if learned."""
+        """Compute log p(y = k | x) = -t d(f(x), c_k) + const (eq. 2 for t = 1)."""
         adapted = self.parameters(theta, phi)
         logits = -self._distances(f(theta, X), adapted)
         if self.learned_scale:
@@ -121,19 +140,19 @@ class ProtoNet(Algorithm):
 
 @dataclass(frozen=True)
 class PosteriorProtoNet(ProtoNet):
-    """Prototypes of labels that tasks share: they shrink toward learned ones, as do their shares.
+    """Prototypical networks for labels that tasks share, whose prototypes have a learned prior.
 
         c_k = (s m_k + S_k) / (s + n_k)
         p_k = (a_k + n_k) / sum_j (a_j + n_j)
         p(y = k | x) = softmax_k( -t d(f(x), c_k) + log p_k )
 
-    with learned m, s, a and t: the posterior means under class means of N(m_k, I / s) and shares of
-    a Dirichlet distribution. Without rows they are the prior, and with many rows those of Snell et
-    al.
+    m, s, a and t are learned. c_k and p_k are posterior means, if class means have the prior
+    N(m_k, I / s) and the shares of the classes have a Dirichlet distribution with parameters a.
+    Without rows they are the prior means, and with many rows the means and shares of the support.
     """
 
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
-        """Draw the weights of the embedding, and start the prior."""
+        """Draw the weights of the embedding and the prior of the classes."""
         prior = PosteriorHead().init(n_outputs, f.n_features_out, generator)
         if self.distance is cosine_distance:  # no sum over features
             prior[LOG_PRECISION] = torch.tensor(COSINE_SCALE).log()
@@ -153,9 +172,10 @@ class PosteriorProtoNet(ProtoNet):
 
 @dataclass(frozen=True)
 class NewLabelsProtoNet(PosteriorProtoNet):
-    """Prototypes of labels that are new to a prior of shared labels: class means of the support.
+    """Prototypical networks for labels that are new to a prior of shared labels.
 
-    The precision t and the number of rows that the shares count as are learned.
+    Prototypes are class means of the support. t is learned. In p_k, all a_k are equal, and their
+    sum is learned.
     """
 
     def parameters(self, theta: Params, phi: Params) -> Params:
@@ -170,10 +190,11 @@ class NewLabelsProtoNet(PosteriorProtoNet):
 class ProtoNetClassifier(MetaClassifier):
     """Classifier by the nearest class mean in a learned embedding.
 
-    The outer loop learns the embedding f. The inner loop averages the embedded support rows of each
-    class, c_k, without a gradient step; p(y = k | x) is the softmax of -d(f(x), c_k). `partial_fit`
-    adds rows to the support: it keeps the sum of the embedded rows of each class (and their
-    scatter, if the distance needs it), and no row.
+    The outer loop learns the embedding f. `fit` averages the embedded support rows of each class,
+    without a gradient step. Class probabilities are the softmax of -d(f(x), c_k), where c_k is the
+    average of class k, its prototype. `partial_fit` adds rows to the support. The estimator stores
+    no rows, but the sum of the embedded rows of each class (and their scatter, if the distance
+    needs it).
 
     See Also
     --------
@@ -212,114 +233,20 @@ class ProtoNetClassifier(MetaClassifier):
         ),
         "adaptation",
         """Maps embedded rows (*B, n, d) and prototypes (*B, n_way, d) to distances
-        (*B, n, n_way). "mahalanobis" is that of Simple CNAPS, (z - c_k)' Q_k^-1 (z - c_k) with
-        Q_k = lambda_k Cov_k + (1 - lambda_k) Cov + I: the covariance of a class shrinks towards
-        that of all rows of the task, by lambda_k = n_k / (n_k + 1).""",
+        (*B, n, n_way). "mahalanobis" is the distance of Simple CNAPS, (z - c_k)' Q_k^-1 (z - c_k)
+        with Q_k = lambda_k Cov_k + (1 - lambda_k) Cov + I and lambda_k = n_k / (n_k + 1): the
+        covariance of class k shrinks toward the covariance of all rows of the task.""",
     )
     learned_scale: bool = param(
         False,
         option(True, False),
         "structural",
-        """Learn a number that multiplies the distances, as TADAM does. It starts from 10 for
-        cosines, which are too small for confident probabilities, and from 1 for other distances.
-        Where labels are shared, it is always learned.""",
+        """Multiply the distances by a learned number, as TADAM does. It starts from 10 for cosine
+        distances, which are too small for confident probabilities, and from 1 for other distances.
+        If tasks share their labels, it is always learned.""",
     )
-
-    @available_if(lambda self: self.theta_ is not None)  # type: ignore[untyped-decorator]
-    def partial_fit(
-        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
-    ) -> ProtoNetClassifier:
-        """Add rows to the support, without those of earlier calls; only after `meta_fit`.
-
-        The result is that of `fit` on the rows of all calls together, and of the last `fit`, if
-        there was one. A call that raises an error adds nothing.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_rows, n_features), or (n_rows, ...)
-            More rows of the support, with the features of the first ones. They are computed in the
-            precision of the first ones.
-        y : array-like of shape (n_rows,)
-            Labels. If labels are local to the task, there may be new ones.
-        classes : array-like of shape (n_classes,), default=None
-            Labels for which `classes_` should have an entry already. The probability of one without
-            rows is 0, or what the prior and the other rows say if labels are shared.
-        sample_weight : array-like of shape (n_rows,), default=None
-            Weights of the rows, as in `fit`.
-
-        Returns
-        -------
-        self : object
-            Ready to predict.
-
-        Raises
-        ------
-        ValueError
-            If rows or labels are invalid, or with ``scaling="task"``, a network with batch
-            statistics, or ``class_weight="balanced"`` of labels that are local to a task: the
-            features or the weight of a row then depend on the whole support.
-        """
-        with self._unchanged_on_error():
-            state, earlier = self._meta_state, vars(self).get("_adapted")
-            check_partial_fit(by_task=state is not None and state.by_task)
-            X, y = self._validate_support(X, y, reset=earlier is None)
-            weight = validate_weight(sample_weight, X)
-            old: NDArray[Any] = y[:0]
-            phi: Mapping[str, NDArray[Any]] = {}
-            if earlier is not None:
-                X = X.astype(earlier.dtype, copy=False)
-                old, phi = self._with_rows(labels_of(y, self.classes_, classes), earlier.phi)
-            labels = labels_of(y, old, classes)
-            are_new = self.label_space.are_new(labels)
-            class_weights = self._class_weights([labels], are_new)
-            if class_weights is not None and class_weights.of_column is None:
-                raise ValueError(
-                    "partial_fit cannot add rows with class_weight='balanced' where labels are "
-                    "local to a task: the weights are those of the whole support, which more rows "
-                    "change. Call fit with all rows."
-                )
-            self._adapt_labels(X, y, weight, labels)
-            transductive = self._adapted.backbone.transductive
-            check_partial_fit(by_task=False, transductive=transductive)
-            if earlier is not None:
-                _add(self._adapted.phi, phi, np.searchsorted(self.classes_, old))
-        return self
-
-    def _with_rows(
-        self, labels: NDArray[Any], phi: Mapping[str, NDArray[Any]]
-    ) -> tuple[NDArray[Any], Mapping[str, NDArray[Any]]]:
-        """Return the earlier classes and sums; known classes without rows go if labels are new."""
-        space, old = self.label_space, self.classes_
-        if not space.are_new(labels):
-            return old, phi
-        stays = (phi["counts"] > 0) | ~np.isin(old, space.shared_classes)
-        return old[stays], {name: total[stays] for name, total in phi.items()}
 
     def make_algorithm(self) -> ProtoNet:
         """Make the algorithm that the parameters describe."""
         distance = DISTANCES[self.distance] if isinstance(self.distance, str) else self.distance
         return ProtoNet(self.make_loss(), distance, self.learned_scale)
-
-
-def _add(
-    phi: Mapping[str, NDArray[Any]], earlier: Mapping[str, NDArray[Any]], place: NDArray[np.intp]
-) -> None:
-    """Add the sums of earlier rows, whose classes are at these places, to those of new rows."""
-    if missing := phi.keys() - earlier.keys():
-        raise ValueError(
-            f"partial_fit cannot add rows: the distance was changed, and needs the {missing.pop()} "
-            "of the earlier rows. Call fit with all rows."
-        )
-    if "scatter" in phi:  # T = T_1 + T_2 + n_1 n_2 / (n_1 + n_2) (c_1 - c_2) (c_1 - c_2)'
-        n, more = earlier["counts"], phi["counts"][place]
-        away = _means(earlier["sums"], n) - _means(phi["sums"][place], more)
-        share = n * more / np.where(n + more > 0, n + more, 1)
-        phi["scatter"][place] += share[:, None, None] * away[:, :, None] * away[:, None, :]
-    for name, total in phi.items():
-        total[place] += earlier[name]
-
-
-def _means(sums: NDArray[Any], counts: NDArray[Any]) -> NDArray[Any]:
-    """Means of classes, zero for those without rows."""
-    means: NDArray[Any] = sums / np.where(counts > 0, counts, 1)[:, None]
-    return means

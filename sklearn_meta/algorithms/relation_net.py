@@ -1,11 +1,13 @@
 """Relation networks: a learned score of how well a row and a class match.
 
-    r_k(x) = g( [c_k, f(x)] ),    c_k = sum or mean of f(x_i) over the support rows of class k
-    loss = sum_k ( sigmoid(r_k(x)) - 1[y = k] )^2        (eqs. 1 and 2), with loss="squared_error"
-    p(y = k | x) = softmax_k( r_k(x) )                   with the other losses
+    r_k(x) = g( [c_k, f(x)] ),    c_k = mean or sum of f(x_i) over the support rows of class k
+    loss = sum_k ( sigmoid(r_k(x)) - 1[y = k] )^2    (eqs. 1 and 2), with loss="squared_error"
+    p(y = k | x) = softmax_k( r_k(x) )               with the other losses
 
-f embeds rows, and the relation module g is a network with one output. Sung, Yang, Zhang, Xiang,
-Torr and Hospedales, "Learning to Compare: Relation Network for Few-Shot Learning", CVPR 2018.
+f embeds rows. The relation module g is a network with one output.
+
+Sung, Yang, Zhang, Xiang, Torr and Hospedales, "Learning to Compare: Relation Network for Few-Shot
+Learning", CVPR 2018.
 """
 
 from __future__ import annotations
@@ -47,8 +49,8 @@ class RelationNet(Algorithm):
     aggregation : {"mean", "sum"}
         How the rows of a class become its embedding.
     sigmoid : bool
-        Whether scores are probabilities that row and class match, which are predicted in shares.
-        Otherwise, they are logits.
+        Whether the sigmoid of a score is the probability that row and class match. Class
+        probabilities are then proportional to it; otherwise, scores are logits.
     """
 
     relation_size: int
@@ -58,7 +60,8 @@ class RelationNet(Algorithm):
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
         """Draw the weights of the embedding and of the relation module.
 
-        The latter starts as minus a distance, g([c, z]) = -sum_j |u_j' (z - c)| with drawn u_j.
+        The initial relation module is minus a distance, g([c, z]) = -sum_j |u_j' (z - c)| with
+        random u_j.
         """
         d, width = f.n_features_out, self.relation_size
         U = torch.empty(width, d).uniform_(-(d**-0.5), d**-0.5, generator=generator)
@@ -75,6 +78,10 @@ class RelationNet(Algorithm):
         sums, counts = class_sums(f(theta, support.X), support.y, support.weight)
         return {"sums": sums, "counts": counts}
 
+    def update(self, f: Network, theta: Params, phi: Params, rows: Examples) -> Params:
+        """Add the sums of more rows."""
+        return {name: phi[name] + more for name, more in self.adapt(f, theta, rows).items()}
+
     def parameters(self, theta: Params, phi: Params) -> Params:
         """Compute c_k, and which classes the task has."""
         sums, counts = phi["sums"], phi["counts"]
@@ -82,7 +89,7 @@ class RelationNet(Algorithm):
         return {"prototypes": c, "present": counts > 0}
 
     def predict(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:
-        """Compute scores of rows and classes: their logarithms after the sigmoid, or logits."""
+        """Compute logits: scores of rows and classes, or log-sigmoids of these scores."""
         adapted = self.parameters(theta, phi)
         scores = self._relation(theta, adapted["prototypes"], f(theta, X))
         if "log_shares" in adapted:
@@ -95,7 +102,7 @@ class RelationNet(Algorithm):
 
     def _relation(self, theta: Params, c: Tensor, Z: Tensor) -> Tensor:
         """Compute g([c_k, z_i]), of shape (*B, m, n_way)."""
-        of_class, of_row = theta["relation.0.weight"].chunk(2, -1)  # of the pair side by side
+        of_class, of_row = theta["relation.0.weight"].chunk(2, -1)
         classes = (c @ of_class.mT).unsqueeze(-3)
         rows = linear(Z, of_row, theta["relation.0.bias"]).unsqueeze(-2)
         scores = linear(
@@ -116,12 +123,13 @@ class RelationNet(Algorithm):
 class PosteriorRelationNet(RelationNet):
     """Relation networks for labels that tasks share: r_k(x) = g([c_k, f(x)]) + log p_k.
 
-    c_k = (s m_k + S_k) / (s + n_k) and p_k = (a_k + n_k) / sum_j (a_j + n_j) with learned m, s and
-    a, as in prototypical networks with shared labels; a sum is s m_k + S_k.
+    c_k = (s m_k + S_k) / (s + n_k), or s m_k + S_k if it is a sum, and
+    p_k = (a_k + n_k) / sum_j (a_j + n_j), for the sum S_k of the rows of class k and their number
+    n_k. m, s and a are learned.
     """
 
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
-        """Draw the weights of the networks, and start the prior."""
+        """Draw the weights of the networks and the prior of the classes."""
         prior = PosteriorHead().init(n_outputs, f.n_features_out, generator)
         del prior[LOG_PRECISION]  # there are no distances
         return super().init(f, n_outputs, generator) | prior
@@ -138,7 +146,7 @@ class PosteriorRelationNet(RelationNet):
 class NewLabelsRelationNet(RelationNet):
     """Relation networks for labels that are new to a prior of shared labels.
 
-    Classes are those of the support. The number of rows that their shares count as is learned.
+    c_k is computed from the support alone. In p_k, all a_k are equal, and their sum is learned.
     """
 
     def parameters(self, theta: Params, phi: Params) -> Params:
@@ -152,10 +160,10 @@ class NewLabelsRelationNet(RelationNet):
 class RelationNetClassifier(MetaClassifier):
     """Classifier by a learned comparison of rows and classes.
 
-    The outer loop learns an embedding and a relation module, a network that sees the embeddings of
-    a row and of a class side by side and returns a score. `fit` averages the embedded support rows
-    of each class. Where labels are shared, classes shrink toward learned ones, as in
-    :class:`ProtoNetClassifier`.
+    The outer loop learns an embedding and a relation module, a network that takes the embeddings of
+    a row and of a class and returns a score. `fit` averages the embedded support rows of each
+    class, and `partial_fit` adds rows to these averages. If tasks share their labels, the
+    embeddings of classes shrink toward learned ones, as in :class:`ProtoNetClassifier`.
 
     See Also
     --------
@@ -164,8 +172,8 @@ class RelationNetClassifier(MetaClassifier):
 
     Notes
     -----
-    The relation module is fully connected and sees the features of a backbone as a vector. That of
-    the paper convolves maps of features.
+    The relation module is fully connected, and its inputs are vectors. The relation module of the
+    paper is convolutional, and its inputs are feature maps.
 
     References
     ----------
@@ -191,26 +199,26 @@ class RelationNetClassifier(MetaClassifier):
             f"{NAMES.kind} or callable",
         ),
         "structural",
-        """Loss of a task, which the outer loop minimises on the query. With "squared_error", as in
-        the paper, the sigmoid of a score is the probability that row and class match, trained by
-        squared errors, and classes have the shares of these probabilities. With other losses,
-        scores are logits. A callable maps logits (*B, n, n_way), labels in one-hot form
-        (*B, n, n_way) and weights of the rows (*B, n) to losses (*B,).""",
+        """Loss of a task, which the outer loop minimises on the query. With "squared_error", the
+        loss of the paper, the sigmoid of a score is the probability that row and class match, and
+        class probabilities are proportional to it. With other losses, scores are logits. A callable
+        maps logits (*B, n, n_way), one-hot labels (*B, n, n_way) and weights of the rows (*B, n) to
+        losses (*B,).""",
         kw_only=True,
     )
     relation_size: int = param(
         256,
         integer(1),
         "structural",
-        """Width of the hidden layer of the relation module, which starts as minus a distance that
-        sums over this many random directions.""",
+        """Width of the hidden layer of the relation module. Its initial score is minus a distance
+        along this many random directions.""",
     )
     aggregation: str = param(
         "mean",
         option("mean", "sum"),
         "structural",
-        """How the rows of a class become its embedding. The paper has sums, which depend on the
-        number of rows.""",
+        """How the embedding of a class is computed from its rows. The paper uses the sum, which
+        depends on the number of rows.""",
     )
 
     def make_loss(self) -> Criterion:

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.utils import compute_class_weight
+from sklearn.utils.metaestimators import available_if
 
 from sklearn_meta.base.estimator import BaseMetaLearner
 from sklearn_meta.base.inner_loop import HEADS, loss_constraint
-from sklearn_meta.base.validation import validate_weight
+from sklearn_meta.base.validation import labels_of, validate_weight
 from sklearn_meta.inner.algorithm import Criterion, one_hot
 from sklearn_meta.inner.fine_tune import FineTune, from_scratch
 from sklearn_meta.inner.heads import FixedHead, Head
@@ -138,6 +139,56 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
             self._adapt_labels(X, y, weight, np.unique(y))
         return self
 
+    @available_if(lambda self: self._has_update())  # type: ignore[untyped-decorator]
+    def partial_fit(
+        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
+    ) -> MetaClassifier:
+        """Add rows to the support, without those of earlier calls; only after `meta_fit`.
+
+        Learners have this method if what they adapt depends on the support through sums over its
+        rows. The result is that of `fit` on the rows of all calls together, and of the last `fit`,
+        if there was one. A call that raises an error adds nothing.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_rows, n_features), or (n_rows, ...)
+            More rows of the support, with the features of the first ones. They are computed in the
+            precision of the first ones.
+        y : array-like of shape (n_rows,)
+            Labels. If labels are local to the task, there may be new ones.
+        classes : array-like of shape (n_classes,), default=None
+            Labels for which `classes_` should have an entry already. The probability of one without
+            rows is 0, or what the prior and the other rows say if labels are shared.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Weights of the rows, as in `fit`.
+
+        Returns
+        -------
+        self : object
+            Ready to predict.
+
+        Raises
+        ------
+        ValueError
+            If rows or labels are invalid, or with ``scaling="task"``, a network with batch
+            statistics, or ``class_weight="balanced"`` of labels that are local to a task: the
+            features or the weight of a row then depend on the whole support.
+        """
+        with self._unchanged_on_error():
+            X, y, earlier = self._validate_more(X, y)
+            weight, space = validate_weight(sample_weight, X), self.label_space
+            old, phi = y[:0], dict[str, NDArray[Any]]()
+            if earlier is not None:
+                old, phi = self.classes_, dict(earlier.phi)
+                if space.are_new(labels_of(y, old, classes)):  # shared classes without rows go
+                    stays = (phi["counts"] > 0) | ~np.isin(old, space.shared_classes)
+                    old, phi = old[stays], {name: p[stays] for name, p in phi.items()}
+            labels = labels_of(y, old, classes)
+            outputs = space.of_outputs(labels)
+            phi = _expand(phi, np.searchsorted(outputs, old), len(outputs))
+            self._adapt_labels(X, y, weight, labels, phi)
+        return self
+
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Predict class probabilities.
 
@@ -200,13 +251,20 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
         return one_hot(np.searchsorted(outputs, y), len(outputs))
 
     def _adapt_labels(
-        self, X: NDArray[Any], y: NDArray[Any], weight: NDArray[Any], labels: NDArray[Any]
+        self,
+        X: NDArray[Any],
+        y: NDArray[Any],
+        weight: NDArray[Any],
+        labels: NDArray[Any],
+        earlier: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
         """Adapt to a validated support whose task has these labels, and set `classes_`."""
         space = self.label_space
         targets, are_new = self._one_hot(y, labels), space.are_new(labels)
         class_weights = self._class_weights([labels], are_new)
-        self._adapted = self._adapt(X, targets, weight, class_weights, new_labels=are_new)
+        self._adapted = self._adapt(
+            X, targets, weight, class_weights, new_labels=are_new, earlier=earlier
+        )
         self.classes_ = space.of_outputs(labels)
         if are_new:
             reason = Reason(SUPPORT, space.describe_new(labels))
@@ -257,3 +315,13 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
     def support_sizes(self) -> tuple[int, int]:
         """Return the range of support rows of each class in an episode."""
         return as_range(self.n_shot, "n_shot", type(self).__name__, least=1)
+
+
+def _expand(
+    phi: Mapping[str, NDArray[Any]], columns: NDArray[np.intp], n_columns: int
+) -> dict[str, NDArray[Any]]:
+    """Move the classes of phi to these columns; other columns are zero."""
+    expanded = {name: np.zeros((n_columns, *p.shape[1:]), p.dtype) for name, p in phi.items()}
+    for name, p in phi.items():
+        expanded[name][columns] = p
+    return expanded

@@ -38,7 +38,12 @@ from sklearn_meta.base.state import (
     meta_state_from_plain,
     plain_attributes,
 )
-from sklearn_meta.base.validation import validate_like_prior, validate_rows, validate_support
+from sklearn_meta.base.validation import (
+    check_adds_rows,
+    validate_like_prior,
+    validate_rows,
+    validate_support,
+)
 from sklearn_meta.exceptions import NotMetaFittedError, StaleMetaStateWarning, TaskError
 from sklearn_meta.functional import LOSSES
 from sklearn_meta.inner.algorithm import Algorithm, Criterion, Examples, draw_theta
@@ -621,6 +626,18 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
             raise TaskError(f"X of shape {X.shape} {WHY_ROWS}")
         return validate_like_prior(self, X, state), y
 
+    def _has_update(self) -> bool:
+        """Return whether there is a `partial_fit`; raise an error before `meta_fit`."""
+        has_prior = self.theta_ is not None
+        self.check_parameters(device=False)
+        return has_prior and type(self.make_algorithm()).update is not Algorithm.update
+
+    def _validate_more(self, X: Any, y: Any) -> tuple[NDArray[Any], NDArray[Any], Adapted | None]:
+        """Validate rows that are added to a support, and return the fit of the earlier ones."""
+        earlier: Adapted | None = vars(self).get("_adapted")
+        X, y = self._validate_support(X, y, reset=earlier is None)
+        return X if earlier is None else X.astype(earlier.dtype, copy=False), y, earlier
+
     def _adapt(
         self,
         X: NDArray[Any],
@@ -629,8 +646,12 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
         class_weights: ClassWeights | None = None,
         *,
         new_labels: bool = False,  # other labels than those that tasks share
+        earlier: Mapping[str, NDArray[Any]] | None = None,
     ) -> Adapted:
-        """Run the inner loop on validated arrays; y of shape (n_rows, n_outputs)."""
+        """Run the inner loop on validated arrays; y of shape (n_rows, n_outputs).
+
+        `earlier` is None in `fit`, and the phi of earlier rows, if there are any, in `partial_fit`.
+        """
         state, device = self._meta_state, resolve_device(self.device)
         check_dtype(device, X.dtype)
         if not weight.all():
@@ -642,6 +663,10 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
         targets = y if self.target_type == "real" else None
         scaling = scaling_for(state, X, targets, weight)
         algorithm, f, theta = self.make_prior(X.shape[1:], y.shape[1], new_labels=new_labels)
+        if earlier is not None:
+            balanced = class_weights is not None and class_weights.of_column is None
+            by_task = state is not None and state.by_task
+            check_adds_rows(by_task=by_task, transductive=f.transductive, balanced=balanced)
         if f.transductive and not weight.any():
             raise ValueError(
                 "Batch statistics (norm='batch', or BatchNorm in a backbone of your own) are those "
@@ -655,7 +680,10 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
         if class_weights is not None:
             support = class_weights(support)
         start = tensors_of(theta, device, dtype)
-        phi = algorithm.adapt(f, start, support)
+        if earlier:
+            phi = algorithm.update(f, start, to_torch(earlier, device, dtype), support)
+        else:
+            phi = algorithm.adapt(f, start, support)
         stacked = None if targets is None else targets[None]
         far = {} if state is None else state.scale_departures(X[None], stacked, weight[None])
         off_scale = {i: Reason(SUPPORT, why) for i, why in far.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -109,18 +110,64 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
         """
         with self._unchanged_on_error():
             X, y = self._validate_support(X, y)
-            state = self._meta_state
-            if len(y) == 0 and y.ndim == 1 and state is not None and state.n_targets > 1:
-                y = np.empty((0, state.n_targets))  # an empty list has no outputs
-            targets = self.encode_targets(y)
-            if state is not None and targets.shape[1] != state.n_targets:
-                raise ValueError(
-                    f"y has {targets.shape[1]} outputs (shape {y.shape}), but "
-                    f"{type(self).__name__} was meta-fitted with {state.n_targets}."
-                )
-            self._adapted = self._adapt(X, targets, validate_weight(sample_weight, X))
-            self._one_dimensional_ = y.ndim == 1
+            self._adapt_targets(X, y, validate_weight(sample_weight, X))
         return self
+
+    @available_if(lambda self: self._has_update())  # type: ignore[untyped-decorator]
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MetaRegressor:
+        """Add rows to the support, without those of earlier calls; only after `meta_fit`.
+
+        Learners have this method if what they adapt depends on the support through sums over its
+        rows. The result is that of `fit` on the rows of all calls together, and of the last `fit`,
+        if there was one. A call that raises an error adds nothing.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_rows, n_features), or (n_rows, ...)
+            More rows of the support, with the features of the first ones; there may be none. They
+            are computed in the precision of the first ones.
+        y : array-like of shape (n_rows,) or (n_rows, n_outputs)
+            Their targets. Predictions have as many axes as in the first call.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Weights of the rows, as in `fit`.
+
+        Returns
+        -------
+        self : object
+            Ready to predict.
+
+        Raises
+        ------
+        ValueError
+            If rows or targets are invalid, or with ``scaling="task"`` or a network with batch
+            statistics: the features of a row then depend on the whole support.
+        """
+        with self._unchanged_on_error():
+            X, y, earlier = self._validate_more(X, y)
+            phi = {} if earlier is None else earlier.phi
+            self._adapt_targets(X, y, validate_weight(sample_weight, X), phi)
+        return self
+
+    def _adapt_targets(
+        self,
+        X: NDArray[Any],
+        y: NDArray[Any],
+        weight: NDArray[Any],
+        earlier: Mapping[str, NDArray[Any]] | None = None,
+    ) -> None:
+        """Adapt to a validated support, and store the number of axes of the first targets."""
+        state = self._meta_state
+        if len(y) == 0 and y.ndim == 1 and state is not None and state.n_targets > 1:
+            y = np.empty((0, state.n_targets))  # an empty list has no outputs
+        targets = self.encode_targets(y)
+        if state is not None and targets.shape[1] != state.n_targets:
+            raise ValueError(
+                f"y has {targets.shape[1]} outputs (shape {y.shape}), but "
+                f"{type(self).__name__} was meta-fitted with {state.n_targets}."
+            )
+        self._adapted = self._adapt(X, targets, weight, earlier=earlier)
+        if not earlier:
+            self._one_dimensional_ = y.ndim == 1
 
     @property
     def predicts_std(self) -> bool:

@@ -15,7 +15,7 @@ from sklearn_meta.tasks.validate import check_feature_names, names_of
 from sklearn_meta.tasks.values import as_rows, as_targets, as_weights, holds_targets
 
 __all__ = [
-    "check_partial_fit",
+    "check_adds_rows",
     "labels_of",
     "validate_like_prior",
     "validate_query",
@@ -126,8 +126,8 @@ def describe_features(shape: tuple[int, ...]) -> str:
     return f"{shape[0]} features" if len(shape) == 1 else f"rows of shape {shape}"
 
 
-def check_partial_fit(*, by_task: bool, transductive: bool = False) -> None:
-    """Raise a ValueError if the features of a row depend on the rows of the support."""
+def check_adds_rows(*, by_task: bool, transductive: bool, balanced: bool) -> None:
+    """Raise a ValueError if the features or the weight of a row depend on the other rows."""
     if by_task:
         raise ValueError(
             "partial_fit cannot add rows with scaling='task': it standardises rows by "
@@ -138,6 +138,12 @@ def check_partial_fit(*, by_task: bool, transductive: bool = False) -> None:
         raise ValueError(
             "partial_fit cannot add rows to batch statistics (norm='batch', or BatchNorm "
             "in a backbone of your own), which are those of the whole support. Call fit "
+            "with all rows."
+        )
+    if balanced:
+        raise ValueError(
+            "partial_fit cannot add rows with class_weight='balanced' where labels are local to a "
+            "task: the weights are those of the whole support, which more rows change. Call fit "
             "with all rows."
         )
 

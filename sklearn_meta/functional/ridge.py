@@ -17,10 +17,12 @@ def with_ones(Z: Tensor) -> Tensor:
     return torch.nn.functional.pad(Z, (0, 1), value=1.0)
 
 
-def ridge(Z: Tensor, y: Tensor, weight: Tensor, penalty: Tensor) -> Tensor:
-    """Compute W = argmin_W sum_i w_i |y_i - W' z_i|^2 + penalty |W|^2.
+def ridge(
+    Z: Tensor, y: Tensor, weight: Tensor, penalty: Tensor, offset: Tensor | None = None
+) -> Tensor:
+    """Compute W = argmin_W sum_i w_i |y_i - a_i - W' z_i|^2 + penalty |W|^2.
 
-    With A = diag(w)^(1/2) Z and b = diag(w)^(1/2) y, it is (A'A + penalty I)^-1 A'b, or, by
+    With A = diag(w)^(1/2) Z and b = diag(w)^(1/2) (y - a), it is (A'A + penalty I)^-1 A'b, or, by
     Woodbury's identity, A'(AA' + penalty I)^-1 b: the smaller of the two matrices is factorised.
 
     Parameters
@@ -33,6 +35,8 @@ def ridge(Z: Tensor, y: Tensor, weight: Tensor, penalty: Tensor) -> Tensor:
         Weights of the rows; 0 = padding.
     penalty : Tensor of shape () or (*B,)
         Positive; at least 1e-10 of the sum of the squares of all features counts.
+    offset : Tensor of shape (*B, n, k), default=None
+        Predictions a of the targets, to which W'z is added. None is zero.
 
     Returns
     -------
@@ -49,7 +53,8 @@ def ridge(Z: Tensor, y: Tensor, weight: Tensor, penalty: Tensor) -> Tensor:
     """
     exact = exact_dtype(Z)
     root = weight.to(exact).sqrt().unsqueeze(-1)
-    A, b = root * Z.to(exact), root * y.to(exact)
+    residuals = y if offset is None else y - offset
+    A, b = root * Z.to(exact), root * residuals.to(exact)
     n, d = A.shape[-2:]
     gram = A @ A.mT if n <= d else A.mT @ A
     # rounding errors of equal rows would exceed a tiny penalty

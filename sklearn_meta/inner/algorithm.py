@@ -129,6 +129,37 @@ class Algorithm(ABC):
             Logits or means.
         """
 
+    def update(self, f: Network, theta: Params, phi: Params, rows: Examples) -> Params:
+        """Add rows to the support of an adapted phi, (phi, D_more) -> phi.
+
+        Estimators whose algorithm defines it have `partial_fit`. It is possible if phi depends on
+        the support through sums over rows.
+
+        Parameters
+        ----------
+        f : Network
+            The backbone.
+        theta : dict of Tensor
+            Meta-parameters.
+        phi : dict of Tensor of shape (*B, ...)
+            Result of `adapt` or `update` on the earlier rows. That of a classifier has shapes
+            (*B, n_way, ...), zeros for a class without rows, and the weight of the rows of each
+            class as "counts".
+        rows : Examples
+            More rows of a stack of tasks B.
+
+        Returns
+        -------
+        phi : dict of Tensor of shape (*B, ...)
+            What `adapt` computes from all rows.
+
+        Raises
+        ------
+        NotImplementedError
+            If the algorithm does not define it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not implement update.")
+
     def covariance(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor | None:
         """Compute the joint covariance of the targets of rows, for a predictive distribution.
 
@@ -277,6 +308,23 @@ class Algorithm(ABC):
         -------
         dict of Tensor
             What replaces entries of theta; nothing by default.
+        """
+        return {}
+
+    def learning_rates(self, meta_lr: float) -> dict[str, float]:
+        """Return learning rates of meta-parameters that differ from `meta_lr`.
+
+        A meta-parameter that may start far from its optimum, such as a penalty, needs a larger one.
+
+        Parameters
+        ----------
+        meta_lr : float
+            Learning rate of all other meta-parameters.
+
+        Returns
+        -------
+        dict of float
+            By patterns of names in theta, such as "head.log_*"; nothing by default.
         """
         return {}
 

@@ -288,8 +288,6 @@ class OuterLoop(BaseEstimator, ABC):
     shared_labels: ClassVar[bool] = False
     joins_pool: ClassVar[bool] = False  # whether it does so in the tasks of a pool
     always_holds_out: ClassVar[bool] = False  # tasks for validation, not only of shared labels
-    # patterns of names of meta-parameters that may start far from their optimum: 10 times `meta_lr`
-    fast_parameters: ClassVar[tuple[str, ...]] = ()
 
     @property
     @abstractmethod
@@ -305,11 +303,6 @@ class OuterLoop(BaseEstimator, ABC):
     def held_out_share(self) -> float:
         """Share of the tasks to hold out for validation where labels are shared."""
         return 0.0
-
-    @property
-    def learning_rates(self) -> dict[str, float]:
-        """Learning rates of some meta-parameters in place of `meta_lr`, by patterns of names."""
-        return dict.fromkeys(self.fast_parameters, 10 * self.meta_lr)
 
     # ---- hooks ---------------------------------------------------------------------------------
 
@@ -602,8 +595,9 @@ class OuterLoop(BaseEstimator, ABC):
         tuning: TuningBatches,
         seed: int,
     ) -> Trainer:
+        algorithm = self._algorithm_for(data.labels.is_shared)
         objective = EpisodicModule(
-            self._algorithm_for(data.labels.is_shared),
+            algorithm,
             HalfNetwork(f) if self.precision == "bf16" else f,
             theta,
             (data.by_task, data.by_task and self.target_type == "real"),
@@ -622,7 +616,7 @@ class OuterLoop(BaseEstimator, ABC):
             n_epochs=self.n_epochs,
             optimizer=self.default_optimizer,
             meta_lr=self.meta_lr,
-            learning_rates=self.learning_rates,
+            learning_rates=algorithm.learning_rates(self.meta_lr),
             meta_lr_schedule=self.meta_lr_schedule,
             max_grad_norm=self.max_grad_norm,
             patience=self.patience if self.early_stopping else None,

@@ -64,7 +64,7 @@ def common(theta, X):
 
 def log_shares(theta):
     """Return the logarithms of the posterior shares of the labels."""
-    prior = np.exp(float(theta["head.log_count"])) * softmax(theta["prior.log_shares"].numpy())
+    prior = np.exp(float(theta["prior.log_count"])) * softmax(theta["prior.log_shares"].numpy())
     mass = prior + WEIGHT @ ONE_HOT
     return np.log(mass / mass.sum())
 
@@ -124,7 +124,7 @@ def test_prototypes_of_local_labels_are_the_nearest_class_mean():
 
 def test_prototypes_of_shared_labels_are_posterior_means():
     theta, actual = outputs(NearestMeanHead("shared", None), ONE_HOT)
-    strength, t = (float(theta[f"head.log_{k}"].exp()) for k in ("strength", "precision"))
+    strength, t = (float(theta[f"prior.log_{k}"].exp()) for k in ("strength", "precision"))
     sums, counts = ONE_HOT.T @ (WEIGHT[:, None] * X / np.sqrt(D)), WEIGHT @ ONE_HOT
     c = (strength * theta["prior.mean"].numpy() + sums) / (strength + counts)[:, None]
     squares = ((X_NEW[:, None] / np.sqrt(D) - c) ** 2).sum(-1)
@@ -141,7 +141,7 @@ def test_features_have_length_1_after_their_mean_was_subtracted(normalize):
     rows, new = (part / np.linalg.norm(part, axis=1, keepdims=True) for part in (rows, new))
     means = [np.average(rows[k == LABELS], axis=0, weights=WEIGHT[k == LABELS]) for k in range(K)]
     squares = ((new[:, None] - np.stack(means)) ** 2).sum(-1)
-    expected = softmax(-float(theta["head.log_precision"].exp()) * squares, 1)
+    expected = softmax(-float(theta["prior.log_precision"].exp()) * squares, 1)
     np.testing.assert_allclose(softmax(actual, 1), expected, atol=1e-12)
 
 
@@ -149,7 +149,7 @@ def test_features_have_length_1_after_their_mean_was_subtracted(normalize):
 def test_a_gaussian_process_head_is_a_gaussian_process(kernel):
     theta, actual = outputs(GaussianProcessHead("real", None, kernel, True), TARGETS, gaussian_nll)
     bias, variance = theta["prior.bias"].numpy(), float(theta["head.log_variance"].exp())
-    length = float(theta["head.log_length_scale"].exp())
+    length = float(theta["prior.log_length_scale"].exp())
     rows, new = X / np.sqrt(D), X_NEW / np.sqrt(D)
     covariance = RBF(length) if kernel == "rbf" else None
     left = (TARGETS - common(theta, X) - bias)[:, 0]

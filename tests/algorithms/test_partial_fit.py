@@ -20,6 +20,7 @@ from sklearn_meta import (
     NewLabelsWarning,
     NotMetaFittedError,
     ProtoNetClassifier,
+    RelationNetClassifier,
     Task,
     load,
 )
@@ -43,6 +44,7 @@ LEARNERS = {
     "protonet-cosine": (ProtoNetClassifier(**SHORT, distance="cosine"), BLOBS),
     "protonet-mahalanobis": (ProtoNetClassifier(**SHORT, distance="mahalanobis"), BLOBS),
     "protonet-shared": (ProtoNetClassifier(**SHORT, labels="shared"), PATIENTS),
+    "relation": (RelationNetClassifier(**SHORT, relation_size=8), BLOBS),
     "gaussian-classes": (HierarchicalClassifier(labels="task"), BLOBS),
     "gaussian-known-classes": (HierarchicalClassifier(labels="task"), PATIENTS),
     "random-coefficients": (HierarchicalRegressor(), LINES),
