@@ -176,7 +176,7 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
         Whether a label means the same in all tasks. "auto": it does if each label occurs in at
         least half of the tasks of `meta_fit`, unless every task has equally many rows of each of
         its labels, as tasks that were drawn for few-shot learning have.
-    max_iter : int, default=100
+    max_iter : int, default=200
         Largest number of steps of EM, which runs twice: freely, and with covariances between
         features shrunk by the share that the tasks suggest. Used for shared labels.
     tol : float, default=1e-3
@@ -241,7 +241,7 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
         *,
         basis: Any = None,
         labels: str = "auto",
-        max_iter: int = 100,
+        max_iter: int = 200,
         tol: float = 1e-3,
         unusable: str = "raise",
     ) -> None:
