@@ -12,8 +12,11 @@ Gaussian N(v, C), where
 and W has the second derivatives. Expectations are over N(v, C) (J. Ormerod and M. Wand, "Gaussian
 Variational Approximate Inference for Generalized Linear Mixed Models", 2012), by a Gauss-Hermite
 rule of the logit of each row, or a cubature rule where there are more than two classes: values at
-the mode alone, Laplace's approximation, make S much too small. The M step takes the moments of the
-posteriors, as in a regression.
+the mode alone, Laplace's approximation, make S much too small. W takes two thirds of each step, as
+whole steps can swing around their limit.
+
+The M step takes the moments of the posteriors, as in a regression. Where covariances are shrunk,
+S = D S_0 D with the shrunk S_0, and only the scales D of the features are estimated.
 """
 
 from __future__ import annotations
