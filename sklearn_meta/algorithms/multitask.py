@@ -6,12 +6,12 @@
 
 The heads W_T of the tasks of meta-training are forgotten. What tasks have in common, W_0 and the
 shares of the labels, is the prior a(z) of a new task, where labels mean the same in all tasks or
-targets are real. r_i is what it leaves of a row: y_i - a(z_i) for targets, y_i - softmax(a(z_i))
-for labels. This is the head "ridge"; the others are a logistic regression with the offset a(z_i),
-a Gaussian process of r_i, and class prototypes. The penalty lambda, the
-scale s and the few other numbers of a head are tuned on episodes of tasks that the encoder was not
-trained on, if there are enough of them: an encoder knows the labels of its own tasks, on which any
-head would look better than it is.
+targets are real. Only the sums W_0 + W_T are determined: of real targets, W_0 is their mean. r_i is
+what the prior leaves of a row: y_i - a(z_i) for targets, y_i - softmax(a(z_i)) for labels. This is
+the head "ridge"; the others are a logistic regression with the offset a(z_i), a Gaussian process of
+r_i, and class prototypes. The penalty lambda, the scale s and the few other numbers of a head are
+tuned on episodes of tasks that the encoder was not trained on, if there are enough of them: an
+encoder knows the labels of its own tasks, on which any head would look better than it is.
 
 Caruana, "Multitask Learning", Machine Learning, 1997. Tian, Wang, Krishnan, Tenenbaum and Isola,
 "Rethinking Few-shot Image Classification: a Good Embedding Is All You Need?", ECCV 2020.
