@@ -288,8 +288,8 @@ def zero_shot(baselines, ties):
     errors = {kind: np.sqrt(-result.scores(kind, 0)) for kind in result.kinds}
     lines = [
         "## xgboost: root mean squared errors without rows\n",
-        "All 5000 configurations of the other data sets, as in the published figures. Equal errors of "
-        f"validation are ranked by {ties!r}. What is below the published figure is bold.\n",
+        "All 5000 configurations of the other data sets, as in the published figures. Equal errors "
+        f"of validation are ranked by {ties!r}. What is below the published figure is bold.\n",
         "| | " + " | ".join(PUBLISHED) + " | below |",
         "| --- |" + " --- |" * (len(PUBLISHED) + 1),
         "| published | " + " | ".join(f"{value:g}" for value in PUBLISHED.values()) + " | |",
