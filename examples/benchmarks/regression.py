@@ -46,6 +46,7 @@ from sklearn_meta import (
     as_tasks,
 )
 from sklearn_meta.datasets import fetch_parkinsons
+from sklearn_meta.metrics import compare_paired, mean_interval
 from sklearn_meta.model_selection import compare
 
 SIZES = (0, 1, 5, 10, 20)
@@ -237,11 +238,12 @@ def folds(tasks, seed):
     return ShuffleSplit(1, test_size=1 / 3, random_state=seed)
 
 
-def measure(name, seeds, minutes, baselines):
+def measure(name, seeds, minutes, baselines, cache):
     """Compare with as many seeds as take no longer than the budget, at least one."""
     tasks, begin, parts = load(name), time.monotonic(), []
     least = min(len(task) for task in tasks)
     settings = {"support_sizes": [n for n in SIZES if n < least], "support": "random"}
+    settings["cache_dir"] = cache
     gaussian = {k: OURS[k] for k in GAUSSIAN}
     covered = compare(
         gaussian,
@@ -271,7 +273,7 @@ def measure(name, seeds, minutes, baselines):
     return replace(parts[0], records=records), covered, len(parts)
 
 
-def zero_shot(baselines, ties):
+def zero_shot(baselines, ties, cache):
     """Return a table of errors on data sets of XGBoost without rows, by all configurations."""
     tasks = load("xgboost", n_configurations=5000, ties=ties)
     result = compare(
@@ -283,6 +285,7 @@ def zero_shot(baselines, ties):
         seeds=[0],
         baselines=baselines,
         scoring="neg_mean_squared_error",
+        cache_dir=cache,
     )
     positions = {r.name: r.task for r in result.records}
     errors = {kind: np.sqrt(-result.scores(kind, 0)) for kind in result.kinds}
@@ -304,36 +307,36 @@ def zero_shot(baselines, ties):
 
 def report(name, result, covered, n_seeds):
     """Return a table, and whether the best of ours is first or not clearly behind, by size."""
+    sizes, n_tasks = result.sizes, len({r.task for r in result.records})
     lines = [
-        f"## {name}: {len({r.task for r in result.records})} tasks, {n_seeds} seeds\n",
-        "| | " + " | ".join(f"{n} rows" for n in result.sizes) + " |",
-        "| --- |" + " --- |" * len(result.sizes),
+        f"## {name}: {n_tasks} tasks, {n_seeds} seeds\n",
+        "| | " + " | ".join(f"{n} rows" for n in sizes) + " |",
+        "| --- |" + " --- |" * len(sizes),
     ]
-    intervals = {
-        (k, n): result.interval(k, n, method="t") for k in result.kinds for n in result.sizes
-    }
-    means = {key: -interval.mean for key, interval in intervals.items()}
-    first = {
-        n: min((k for k in result.kinds if np.isfinite(means[k, n])), key=lambda k: means[k, n])
-        for n in result.sizes
+    errors = {(k, n): -result.scores(k, n) for k in result.kinds for n in sizes}  # of each task
+    errors = {key: values[np.isfinite(values)] for key, values in errors.items()}
+    means = {key: values.mean() for key, values in errors.items() if len(values)}
+    ranked = {
+        n: sorted((k for k in result.kinds if (k, n) in means), key=lambda k: means[k, n])
+        for n in sizes
     }
     for k in result.kinds:
         cells = []
-        for n in result.sizes:
-            half = (intervals[k, n].high - intervals[k, n].low) / 2
-            text = f"{means[k, n]:.3f} ± {half:.3f}" if np.isfinite(means[k, n]) else ""
-            cells.append(f"**{text}**" if k == first[n] else text)
+        for n in sizes:
+            text = ""
+            if (k, n) in means:
+                interval = mean_interval(errors[k, n], method="t")
+                text = f"{interval.mean:.3f} ± {interval.high - interval.mean:.3f}"
+            cells.append(f"**{text}**" if k == ranked[n][0] else text)
         lines.append(f"| {k} | " + " | ".join(cells) + " |")
     not_behind = {}
-    for n in result.sizes:
-        ours = min(OURS, key=lambda k: means[k, n])
-        not_behind[name, n] = True
-        if first[n] not in OURS:
-            pair = result.paired(ours, first[n], n, method="t")
-            not_behind[name, n] = not pair.is_worse
-            verdict = "clearly behind" if pair.is_worse else "no clear difference"
-            difference = f"{-pair.difference.mean:+.3f}, {verdict}"
-            lines.append(f"\nWith {n} rows, {ours} less {first[n]}: {difference}.")
+    for n in sizes:
+        first, ours = ranked[n][0], next(k for k in ranked[n] if k in OURS)
+        pair = compare_paired(errors[ours, n], errors[first, n], method="t")
+        not_behind[name, n] = not pair.is_better  # whose error is larger
+        if first != ours:
+            verdict = "clearly behind" if pair.is_better else "no clear difference"
+            lines.append(f"\nWith {n} rows, {ours} less {first}: {pair.difference}, {verdict}.")
     lines.append("\nShare of targets in their 90 % intervals, with one seed:\n")
     lines += [lines[1], lines[2]]
     for k in covered.kinds:
@@ -342,7 +345,7 @@ def report(name, result, covered, n_seeds):
     return "\n".join(lines) + "\n", not_behind
 
 
-def main(budget=60.0, seeds=5, only=(), skip_boosting=False, ties="below", out=None):
+def main(budget=60.0, seeds=5, only=(), skip_boosting=False, ties="below", cache=None, out=None):
     """Measure, print and (with `out`) write the report, after each set; return results by set."""
     warnings.simplefilter("ignore")
     names = [name for name in SETS if not only or name in only]
@@ -355,8 +358,8 @@ def main(budget=60.0, seeds=5, only=(), skip_boosting=False, ties="below", out=N
         f"    python examples/benchmarks/regression.py{options}\n\n"
         f"sklearn_meta {sklearn_meta.__version__}, {date.today()}, {platform.machine()}, one of "
         f"{os.cpu_count()} cores. Mean squared errors on tasks that were held out whole: one data "
-        "set of XGBoost, or a random third of the tasks for each seed, with 95 % intervals over "
-        "tasks and trainings; the lowest is bold.\n\n"
+        "set of XGBoost, or a random third of the tasks for each seed. ± is half of the 95 % "
+        "interval over tasks, each with the mean of its seeds; the lowest error is bold.\n\n"
     )
     results, pages, cells = {}, [], {}
 
@@ -372,7 +375,9 @@ def main(budget=60.0, seeds=5, only=(), skip_boosting=False, ties="below", out=N
 
     for name in names:
         try:
-            results[name], *rest = measure(name, range(seeds), budget / len(names), baselines)
+            results[name], *rest = measure(
+                name, range(seeds), budget / len(names), baselines, cache
+            )
         except OSError as error:
             print(f"{name}: {error}")
             continue
@@ -380,7 +385,7 @@ def main(budget=60.0, seeds=5, only=(), skip_boosting=False, ties="below", out=N
         cells |= of_set
         add(page)
     if not only or ZERO_SHOT in only:
-        add(zero_shot(baselines, ties))
+        add(zero_shot(baselines, ties, cache))
     return results
 
 
@@ -398,6 +403,7 @@ if __name__ == "__main__":
         default="below",
         help="ranks of equal errors of XGBoost, without rows",
     )
+    parser.add_argument("--cache", help="folder of scores, from which an interrupted run goes on")
     parser.add_argument("--out", help="file to write")
     args = parser.parse_args()
-    main(args.budget, args.seeds, args.only, args.skip_boosting, args.ties, args.out)
+    main(args.budget, args.seeds, args.only, args.skip_boosting, args.ties, args.cache, args.out)
