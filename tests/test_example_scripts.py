@@ -191,6 +191,22 @@ def test_regressors_with_a_distribution_are_measured_on_few_tasks(load):
         assert calibration < 0.5
 
 
+@pytest.mark.slow
+def test_regression_writes_a_table_of_a_set(load, monkeypatch, tmp_path):
+    pytest.importorskip("statsmodels")
+    bench, rng = load("benchmarks/regression"), np.random.RandomState(0)
+    X, task = rng.normal(size=(90, 2)), np.repeat(np.arange(6), 15)
+    y = X.sum(axis=1) + rng.normal(size=6)[task] + rng.normal(size=90)
+    monkeypatch.setattr(bench, "SETS", {"made": lambda: (X, y, task)})
+    for name in ("multitask", "deep kernel"):
+        bench.OURS[name].set_params(max_meta_iter=5)
+    page = tmp_path / "table.md"
+    result = bench.main(1, seeds=1, only=["made"], skip_boosting=True, out=page)["made"]
+    assert result.sizes == (0, 1, 5, 10)
+    assert all(np.isfinite(result.scores(name, 0)).all() for name in bench.OURS)
+    assert page.read_text(encoding="utf-8").count("| hierarchical |") == 2  # errors and coverage
+
+
 def test_prefit_shares_one_meta_training(load, capsys):
     result = load("benchmarks/prefit").main(5, 4)
     assert result["searching"] > 0

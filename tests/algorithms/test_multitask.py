@@ -246,6 +246,20 @@ def test_tasks_that_are_held_out_tune_the_head():
     assert "valid_loss" not in none.history_[-1]
 
 
+def test_the_prior_of_targets_is_the_mean_head_of_all_tasks():
+    rng = torch.Generator().manual_seed(0)
+    algorithm = Multitask(squared_error, RidgeHead("real", None))
+    theta, tasks = algorithm.init(IDENTITY, 1, rng), algorithm.init_tasks(IDENTITY, 1, 5, rng)
+    tasks["tasks.bias"] = torch.randn(5, 1, generator=rng)
+    X, y = torch.randn(5, N, D, generator=rng), torch.randn(5, N, 1, generator=rng)
+    part = Examples(X, y, torch.ones(5, N))
+    tuned = algorithm.tune(IDENTITY, theta | tasks, [(part, part)])
+    for name in ("weight", "bias"):
+        common, of_tasks = f"prior.{name}", f"tasks.{name}"
+        torch.testing.assert_close(tuned[common], tasks[of_tasks].mean(0))
+        torch.testing.assert_close(tuned[common] + tuned[of_tasks], tasks[of_tasks])
+
+
 def test_the_classes_of_a_pool_have_one_layer():
     X, y = np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 6
     X[np.arange(60), y % 3] += 4 * np.where(y < 3, 1, -1)
