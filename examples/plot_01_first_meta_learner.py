@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import time
 from functools import partial
+from string import ascii_uppercase
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -22,6 +23,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn_meta import FewShotTasks, ProtoNetClassifier
 from sklearn_meta.datasets import load_characters
 from sklearn_meta.nn import Conv4
+
+MISTAKE = "#d55e00"  # vermilion, which colour-blind readers can tell from black
 
 
 def main(max_meta_iter: int = 300, n_tasks: int = 100, picture: str = "plot_01.png") -> dict:
@@ -43,10 +46,9 @@ def main(max_meta_iter: int = 300, n_tasks: int = 100, picture: str = "plot_01.p
     )
     begin = time.perf_counter()
     clf.meta_fit(train_tasks)
-    print(
-        f"meta-trained on {len(old.target_names)} characters of {len(old.alphabet_names)} ", end=""
-    )
-    print(f"alphabets, in {time.perf_counter() - begin:.0f} s\n")
+    seconds = time.perf_counter() - begin
+    alphabets = f"{len(old.target_names)} characters of {len(old.alphabet_names)} alphabets"
+    print(f"meta-trained on {alphabets}, in {seconds:.0f} s\n")
 
     # 3. Adapt to new tasks, and compare with estimators that learn each task from its support.
     few = max(n_tasks // 10, 2)  # training from scratch takes 200 gradient steps in each task
@@ -97,31 +99,26 @@ def draw(estimator, task, picture: str) -> None:
 
     y_pred = estimator.fit(task.X_support, task.y_support).predict(task.X_query)
     labels = np.unique(task.y_support)
-    letter = dict(zip(labels, "ABCDEFGHIJKLMNOPQRST", strict=False))
-    n_query = len(task.y_query) // len(labels)
-    fig, axes = plt.subplots(1 + n_query, len(labels), figsize=(10, 4.1))
+    letters = dict(zip(labels, ascii_uppercase, strict=False))
+    fig, axes = plt.subplots(6, len(labels), figsize=(10, 4.1))
     fig.subplots_adjust(left=0.085, right=0.995, top=0.84, bottom=0.01, wspace=0.12, hspace=0.12)
     for column, label in zip(axes.T, labels, strict=True):
         column[0].imshow(task.X_support[task.y_support == label][0], cmap="gray_r")
-        column[0].set_title(letter[label], fontsize=11, fontweight="bold")
+        column[0].set_title(letters[label], fontsize=11, fontweight="bold")
         for ax, i in zip(column[1:], np.flatnonzero(task.y_query == label), strict=True):
             ax.imshow(task.X_query[i], cmap="gray_r")
             if y_pred[i] != label:
-                ax.set_facecolor("none")
-                ax.images[0].set_cmap("Oranges")
-                ax.text(
-                    *(0.04, 0.96, letter[y_pred[i]]), transform=ax.transAxes, color="black",
-                    fontsize=9, fontweight="bold", va="top", bbox={"fc": "white", "pad": 0.8},
-                )  # fmt: skip
+                ax.spines[:].set(color=MISTAKE, linewidth=2)
+                box = {"facecolor": "white", "edgecolor": MISTAKE, "pad": 1}
+                ax.text(1, 6, letters[y_pred[i]], fontsize=8, fontweight="bold", bbox=box)
     for ax in axes.flat:
         ax.set(xticks=[], yticks=[])
-    axes[0, 0].set_ylabel("one labelled\ndrawing", rotation=0, ha="right", va="center", fontsize=9)
-    middle = axes[1 + n_query // 2, 0]
-    middle.set_ylabel("drawings by\nother people", rotation=0, ha="right", va="center", fontsize=9)
-    right = np.mean(y_pred == task.y_query)
+    for row, text in ((0, "one labelled\ndrawing"), (3, "drawings by\nother people")):
+        axes[row, 0].set_ylabel(text, rotation=0, ha="right", va="center", fontsize=9)
     fig.suptitle(
-        f"{len(labels)} characters that were not used for meta-training: {right:.0%} are recognised "
-        "from one drawing.\nMistakes are orange, with the letter of the prediction.",
+        f"Characters of new alphabets: {np.mean(y_pred == task.y_query):.0%} of the drawings are "
+        "recognised from one labelled drawing of each character.\n"
+        "Mistakes have a thick frame and the letter of the prediction.",
         fontsize=10,
     )
     fig.savefig(picture, dpi=150)
