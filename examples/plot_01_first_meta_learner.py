@@ -100,17 +100,17 @@ def draw(estimator, task, picture: str) -> None:
     y_pred = estimator.fit(task.X_support, task.y_support).predict(task.X_query)
     labels = np.unique(task.y_support)
     letters = dict(zip(labels, ascii_uppercase, strict=False))
+    bold = {"fontsize": 9, "fontweight": "bold", "pad": 3}
     fig, axes = plt.subplots(6, len(labels), figsize=(10, 4.1))
-    fig.subplots_adjust(left=0.085, right=0.995, top=0.84, bottom=0.01, wspace=0.12, hspace=0.12)
+    fig.subplots_adjust(left=0.105, right=0.995, top=0.84, bottom=0.01, wspace=0.12, hspace=0.12)
     for column, label in zip(axes.T, labels, strict=True):
         column[0].imshow(task.X_support[task.y_support == label][0], cmap="gray_r")
-        column[0].set_title(letters[label], fontsize=11, fontweight="bold")
+        column[0].set_title(letters[label], **bold)
         for ax, i in zip(column[1:], np.flatnonzero(task.y_query == label), strict=True):
             ax.imshow(task.X_query[i], cmap="gray_r")
             if y_pred[i] != label:
                 ax.spines[:].set(color=MISTAKE, linewidth=2)
-                box = {"facecolor": "white", "edgecolor": MISTAKE, "pad": 1}
-                ax.text(1, 6, letters[y_pred[i]], fontsize=8, fontweight="bold", bbox=box)
+                ax.set_title(letters[y_pred[i]], loc="left", color=MISTAKE, **bold)
     for ax in axes.flat:
         ax.set(xticks=[], yticks=[])
     for row, text in ((0, "one labelled\ndrawing"), (3, "drawings by\nother people")):
@@ -118,7 +118,7 @@ def draw(estimator, task, picture: str) -> None:
     fig.suptitle(
         f"Characters of new alphabets: {np.mean(y_pred == task.y_query):.0%} of the drawings are "
         "recognised from one labelled drawing of each character.\n"
-        "Mistakes have a thick frame and the letter of the prediction.",
+        "Mistakes have a thick frame, with the predicted letter above it.",
         fontsize=10,
     )
     fig.savefig(picture, dpi=150)
