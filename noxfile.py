@@ -31,6 +31,7 @@ print("sklearn_meta", sklearn_meta.__version__, "from", sklearn_meta.__file__)
 
 
 def run_tests(session: nox.Session) -> None:
+    """Run pytest on what the session has installed."""
     session.run("python", "-m", "pytest", *session.posargs, env={"SCIPY_ARRAY_API": "1"})
 
 
