@@ -1,6 +1,7 @@
 """Sessions for nox: `nox -s tests`, `nox -s lint`, ... The workflows of GitHub run the same."""
 
 from pathlib import Path
+from tempfile import mkdtemp
 
 import nox
 
@@ -71,12 +72,12 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def wheel(session: nox.Session) -> None:
     """Build and check the distributions, and try the wheel; `-- FOLDER` keeps them."""
-    folder = Path(session.posargs[0] if session.posargs else session.create_tmp()).resolve()
+    folder = Path(session.posargs[0] if session.posargs else mkdtemp()).resolve()
     session.install("build", "check-manifest", "twine")
     session.run("check-manifest")
     session.run("python", "-m", "build", "--outdir", str(folder))
     distributions = sorted(str(path) for path in folder.glob("sklearn_meta-*"))
     session.run("twine", "check", "--strict", *distributions)
     session.install(*(path for path in distributions if path.endswith(".whl")))
-    session.chdir(session.create_tmp())
+    session.chdir(mkdtemp())
     session.run("python", "-c", SMOKE_TEST)

@@ -115,23 +115,24 @@ class ProgressBar(Callback):
         self.bar_ = tqdm(
             total=self.batches.max_iter, initial=self.batches.n_iter, desc=self.name, unit="it"
         )
-        self.timed_, self.is_silent_ = None, True  # timed from the end of the first, slower one
+        self.is_silent_ = True
+        self.start_: tuple[float, int] | None = None  # of timing, after the first, slower iteration
 
     def on_batch_end(self, net: NeuralNet, training: bool = False, **kwargs: Any) -> None:
         """Advance by one iteration."""
         if training:
             self.bar_.update()
-            self._estimate()
+            self._announce()
 
-    def _estimate(self) -> None:
+    def _announce(self) -> None:
         """Announce a long run once, after some seconds of iterations."""
         time, n_iter = monotonic(), self.bar_.n
-        if self.timed_ is None:
-            self.timed_ = time, n_iter
-        elif self.is_silent_ and time - self.timed_[0] > SECONDS_TO_ESTIMATE:
+        if self.start_ is None:
+            self.start_ = time, n_iter
+        elif self.is_silent_ and time - self.start_[0] > SECONDS_TO_ESTIMATE:
             self.is_silent_ = False
             n_left = self.batches.max_iter - n_iter
-            left = n_left * (time - self.timed_[0]) / (n_iter - self.timed_[1])
+            left = n_left * (time - self.start_[0]) / (n_iter - self.start_[1])
             if left >= LONG:
                 tqdm.write(
                     f"{self.name}: about {in_words(left)} left for {n_left} of "
