@@ -20,7 +20,7 @@ import sklearn_meta
 from sklearn_meta import ProtoNetClassifier
 from sklearn_meta.datasets import make_blob_tasks
 
-tasks = make_blob_tasks(12, random_state=0)
+tasks = make_blob_tasks(12, n_shot=2, random_state=0)
 clf = ProtoNetClassifier(max_meta_iter=20, random_state=0).meta_fit(tasks[:10])
 path = Path(tempfile.mkdtemp()) / "prior.skops"
 clf.save(path)
