@@ -92,7 +92,7 @@ def draw(estimator, task, picture: str) -> None:
     try:
         import matplotlib
     except ImportError:
-        print('\nFor the picture: pip install "sklearn-meta[plot]"')
+        print("\nFor the picture: pip install matplotlib")
         return
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
