@@ -46,7 +46,7 @@ def draw(reg: MAMLRegressor, task, picture: str) -> None:
     try:
         import matplotlib
     except ImportError:
-        print('For the picture: pip install "sklearn-meta[plot]"')
+        print("For the picture: pip install matplotlib")
         return
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt

@@ -88,7 +88,7 @@ def draw(by_step: list[dict[str, np.ndarray]], picture: str) -> None:
     try:
         import matplotlib
     except ImportError:
-        print('For the picture: pip install "sklearn-meta[plot]"')
+        print("For the picture: pip install matplotlib")
         return
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt

@@ -149,7 +149,7 @@ def draw(comparisons: dict[str, TaskComparison], picture: str) -> None:
     try:
         import matplotlib
     except ImportError:
-        print('\nFor the picture: pip install "sklearn-meta[plot]"')
+        print("\nFor the picture: pip install matplotlib")
         return
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt

@@ -43,6 +43,7 @@ from sklearn_meta.algorithms.hierarchical_regression import HierarchicalRegresso
 from sklearn_meta.conformal import TaskConformalClassifier, TaskConformalRegressor
 from sklearn_meta.ensemble import GuardedMetaClassifier, GuardedMetaRegressor
 from sklearn_meta.exceptions import (
+    ColdFitWarning,
     NewLabelsWarning,
     NotMetaFittedError,
     SaveError,
@@ -69,6 +70,7 @@ __all__ = [
     "BOILRegressor",
     "BaselinePlusPlusClassifier",
     "CAVIARegressor",
+    "ColdFitWarning",
     "DeepKernelClassifier",
     "DeepKernelRegressor",
     "EmpiricalTasks",

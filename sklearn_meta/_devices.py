@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["check_dtype", "exact_dtype", "resolve_device", "torch_dtype"]
+__all__ = ["check_dtype", "exact", "exact_dtype", "resolve_device", "torch_dtype"]
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
@@ -47,6 +47,11 @@ def check_dtype(device: torch.device, dtype: Any) -> None:
 def exact_dtype(tensor: torch.Tensor) -> torch.dtype:
     """Return the dtype for factorisations: float64, but that of the tensor on "mps"."""
     return tensor.dtype if tensor.device.type == "mps" else torch.float64
+
+
+def exact(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the tensor in the dtype for factorisations."""
+    return tensor.to(exact_dtype(tensor))
 
 
 @cache

@@ -7,6 +7,8 @@ from typing import Any
 
 __all__ = ["need"]
 
+DISTRIBUTIONS = {"PIL": "pillow", "ot": "pot"}  # whose name is not that of the module
+
 
 def need(module: str, extra: str, what: str) -> Any:
     """Import an optional package, or say how to get it.
@@ -16,7 +18,7 @@ def need(module: str, extra: str, what: str) -> Any:
     module : str
         What to import.
     extra : str
-        The extra of this package that installs it.
+        The extra of this package that includes it.
     what : str
         What needs it, for the error.
 
@@ -28,7 +30,7 @@ def need(module: str, extra: str, what: str) -> Any:
     Raises
     ------
     ImportError
-        Naming the extra to install.
+        Naming the package to install, and the extra.
 
     Examples
     --------
@@ -36,15 +38,18 @@ def need(module: str, extra: str, what: str) -> Any:
     >>> need("no_such_package", "plot", "This plot")
     Traceback (most recent call last):
     ...
-    ImportError: This plot needs the package no_such_package: pip install "sklearn-meta[plot]".
+    ImportError: This plot needs no_such_package: pip install no_such_package
+    (part of the extra sklearn-meta[plot]).
     """
     try:
         return importlib.import_module(module)
     except ImportError as error:
         if error.name not in (None, module.split(".")[0], module):
             raise  # it is there, and something that it needs itself is not
-        package = module.split(".")[0]
+        root = module.split(".")[0]
+        package = DISTRIBUTIONS.get(root, root)
         raise ImportError(
-            f'{what} needs the package {package}: pip install "sklearn-meta[{extra}]".',
-            name=package,
+            f"{what} needs {package}: pip install {package} "
+            f"(part of the extra sklearn-meta[{extra}]).",
+            name=root,
         ) from None

@@ -3,6 +3,7 @@
 from sklearn.exceptions import NotFittedError
 
 __all__ = [
+    "ColdFitWarning",
     "NewLabelsWarning",
     "NotMetaFittedError",
     "SaveError",
@@ -12,6 +13,14 @@ __all__ = [
     "TaskError",
     "TaskTypeError",
 ]
+
+
+class ColdFitWarning(UserWarning):
+    """`fit` without `meta_fit` trains a network from scratch on the support alone.
+
+    That is a baseline, and rarely what is wanted. Where it is, ignore the warning:
+    ``warnings.simplefilter("ignore", sklearn_meta.ColdFitWarning)``.
+    """
 
 
 class NewLabelsWarning(UserWarning):

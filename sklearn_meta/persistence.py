@@ -52,7 +52,7 @@ ESTIMATORS += [
     ),
     *(
         ("sklearn_meta.algorithms.hierarchical_regression", name)
-        for name in ("CoefInformation", "CoefPrior", "RegressionPrior")
+        for name in ("CoefInformation", "CoefPosterior", "CoefPrior", "RegressionPrior")
     ),
     ("sklearn_meta.tasks.designs", "Design"),
     *(

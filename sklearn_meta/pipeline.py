@@ -13,7 +13,7 @@ from typing import Any
 
 import joblib
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn import get_config
 from sklearn.base import clone, is_classifier
 from sklearn.compose import ColumnTransformer
@@ -77,6 +77,16 @@ class TransformerState:
     row_shape: tuple[int, ...] | None = None  # of transformed rows
     # transformers of scope "task" fitted on all tasks, by step, for supports without rows
     without_rows: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _last_has(method: str) -> Callable[[MetaPipeline], bool]:
+    """Return a check of the last step, which raises the error of a method that it lacks."""
+
+    def check(pipeline: MetaPipeline) -> bool:
+        getattr(pipeline.steps[-1][1], method)
+        return True
+
+    return check
 
 
 class MetaPipeline(Pipeline):
@@ -316,6 +326,46 @@ class MetaPipeline(Pipeline):
             The features of the last step.
         """
         return self.fit(X, y, **params).transform(X)
+
+    @available_if(_last_has("predict_quantiles"))  # type: ignore[untyped-decorator]
+    def predict_quantiles(self, X: Any, quantiles: ArrayLike) -> NDArray[np.float64]:
+        """Predict quantiles of the target of each row, if the last step can.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of n_rows rows
+            Query rows, in a form that the first transformer accepts.
+        quantiles : float or array-like of shape (n_quantiles,)
+            Levels between 0 and 1.
+
+        Returns
+        -------
+        y : ndarray of shape (n_rows, n_quantiles) or (n_rows, n_outputs, n_quantiles)
+            Without the last axis for a single number.
+        """
+        rows = _pipeline(self.steps[:-1]).transform(X)
+        return np.asarray(self.steps[-1][1].predict_quantiles(rows, quantiles))
+
+    @available_if(_last_has("sample_y"))  # type: ignore[untyped-decorator]
+    def sample_y(self, X: Any, n_samples: int = 1, random_state: Any = 0) -> NDArray[np.float64]:
+        """Draw targets of rows, if the last step has a predictive distribution.
+
+        Parameters
+        ----------
+        X : array-like or DataFrame of n_rows rows
+            Query rows, in a form that the first transformer accepts.
+        n_samples : int, default=1
+            Number of draws.
+        random_state : int, RandomState instance or None, default=0
+            Determines the draws.
+
+        Returns
+        -------
+        y : ndarray of shape (n_rows, n_samples) or (n_rows, n_outputs, n_samples)
+            Targets, noise included.
+        """
+        rows = _pipeline(self.steps[:-1]).transform(X)
+        return np.asarray(self.steps[-1][1].sample_y(rows, n_samples, random_state))
 
     def predict_tasks(
         self, tasks: Any, y: Any = None, groups: Any = None, *, error_score: Any = np.nan

@@ -19,7 +19,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 import sklearn_meta
 from sklearn_meta.base import BaseMetaLearner
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
-from sklearn_meta.exceptions import TaskError
+from sklearn_meta.exceptions import ColdFitWarning, TaskError
 from sklearn_meta.tasks import Task, as_tasks
 
 __all__ = ["all_estimators", "check_meta_learner"]
@@ -95,6 +95,7 @@ def check_meta_learner(
             with warnings.catch_warnings():
                 # a prior of a few iterations need not adapt; scikit-learn's checks allow it, too
                 warnings.simplefilter("ignore", ConvergenceWarning)
+                warnings.simplefilter("ignore", ColdFitWarning)
                 check(small, tasks)
         except AssertionError as error:
             raise AssertionError(f"{title}: {error}") from error

@@ -27,7 +27,7 @@ from sklearn_meta.model_selection import HierarchicalRegressor, TaskEstimator, c
 
 D, N = 4, 6
 SMALL = {"hidden_layer_sizes": 4, "max_meta_iter": 2, "random_state": 0}
-INNER = HierarchicalRegressor(max_iter=30)
+INNER = HierarchicalRegressor(tol=1e-5)
 
 
 def linear(tau, mean, n_tasks, seed):
@@ -77,7 +77,7 @@ def test_a_guard_is_never_much_worse_than_its_best_member(kind):
         "nonsense": linear(3.0, 0.0, 70, 1),
     }[kind]
     train, test = tasks[:40], tasks[40:]
-    inner = NonsenseRegressor(max_iter=30) if kind == "nonsense" else INNER
+    inner = NonsenseRegressor(tol=1e-5) if kind == "nonsense" else INNER
     guard = GuardedMetaRegressor(inner, cv=2, n_folds=2, random_state=0).meta_fit(train)
     meta = clone(inner).meta_fit(train)
     rows = np.concatenate([t.X for t in train]), np.concatenate([t.y for t in train])
@@ -362,7 +362,7 @@ def test_trials_in_which_a_member_diverges_do_not_spoil_its_weight():
     strange = [*related[:5], scaled(related[5], 1e7, "ann"), *related[6:]]
     guards = []
     for tasks in (related, strange):
-        guard = GuardedMetaRegressor(HalfBlind(max_iter=30), n_folds=2, cv=3, random_state=0)
+        guard = GuardedMetaRegressor(HalfBlind(tol=1e-5), n_folds=2, cv=3, random_state=0)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             guards.append(guard.meta_fit(tasks))
@@ -426,7 +426,7 @@ class Brittle(HierarchicalRegressor):
 
 
 def test_a_member_that_fails_where_rows_are_left_out_gets_no_weight():
-    guard = GuardedMetaRegressor(Brittle(max_iter=30), n_folds=2, cv=3, random_state=0)
+    guard = GuardedMetaRegressor(Brittle(tol=1e-5), n_folds=2, cv=3, random_state=0)
     message = rf"{LEFT_OUT}it fails where rows of the support are left out"
     with pytest.warns(ConvergenceWarning, match=message):
         guard.meta_fit(RELATED[:12])

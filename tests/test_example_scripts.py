@@ -38,12 +38,33 @@ def load(monkeypatch):
 
 @pytest.mark.slow
 def test_first_meta_learner_prints_a_table_and_saves_a_picture(load, tmp_path, capsys):
-    picture = tmp_path / "digits.png"
-    result = load("plot_01_first_meta_learner").main(2, 12, picture=str(picture))
-    assert len(result) == 2 * 6
+    picture = tmp_path / "characters.png"
+    result = load("plot_01_first_meta_learner").main(2, 2, str(picture))
+    assert len(result) == 2 * 4
     assert all(0 <= mean <= 100 for mean, _ in result.values())
     assert picture.read_bytes().startswith(b"\x89PNG")
-    assert "nearest centroid, raw pixels" in capsys.readouterr().out
+    assert "nearest neighbour on pixels" in capsys.readouterr().out
+
+
+def test_the_file_of_characters_holds_whole_small_alphabets(load, monkeypatch, tmp_path):
+    script = load("make_characters")
+    alphabet = np.repeat([0, 1, 2, 3], [60, 20, 40, 60])  # of 3, 1, 2 and 3 characters
+    images = np.random.RandomState(0).uniform(size=(180, 28, 28)).astype(np.float32)
+    data = Bunch(
+        images=images,
+        alphabet=alphabet,
+        alphabet_names=np.array(["A", "B", "C", "D"]),
+        subset=np.where(alphabet < 2, "background", "evaluation"),
+    )
+    monkeypatch.setattr(script, "fetch_omniglot", lambda **kwargs: data)
+    monkeypatch.setattr(script, "LARGEST", {"background": 3, "evaluation": 2})
+    script.main(tmp_path / "characters.npz")
+    with np.load(tmp_path / "characters.npz") as file:
+        assert file["alphabet_names"].tolist() == ["A", "B", "C"]
+        assert file["alphabet"].tolist() == [0, 0, 0, 1, 2, 2]
+        assert file["is_background"].tolist() == [True] * 4 + [False] * 2
+        drawings = np.unpackbits(file["images_packed"], axis=1, count=28)
+    np.testing.assert_array_equal(drawings, images[:120] >= 0.5)
 
 
 @pytest.mark.slow
@@ -189,6 +210,22 @@ def test_regressors_with_a_distribution_are_measured_on_few_tasks(load):
         assert error < 2
         assert log_likelihood > -3
         assert calibration < 0.5
+
+
+@pytest.mark.slow
+def test_regression_writes_a_table_of_a_set(load, monkeypatch, tmp_path):
+    pytest.importorskip("statsmodels")
+    bench, rng = load("benchmarks/regression"), np.random.RandomState(0)
+    X, task = rng.normal(size=(90, 2)), np.repeat(np.arange(6), 15)
+    y = X.sum(axis=1) + rng.normal(size=6)[task] + rng.normal(size=90)
+    monkeypatch.setattr(bench, "SETS", {"made": lambda: (X, y, task)})
+    for name in ("multitask", "deep kernel"):
+        bench.OURS[name].set_params(max_meta_iter=5)
+    page = tmp_path / "table.md"
+    result = bench.main(1, seeds=1, only=["made"], skip_boosting=True, out=page)["made"]
+    assert result.sizes == (0, 1, 5, 10)
+    assert all(np.isfinite(result.scores(name, 0)).all() for name in bench.OURS)
+    assert page.read_text(encoding="utf-8").count("| hierarchical |") == 2  # errors and coverage
 
 
 def test_prefit_shares_one_meta_training(load, capsys):

@@ -72,7 +72,7 @@ def regressor():
 
 
 def linear_regressor():
-    return HierarchicalRegressor(max_iter=1)
+    return HierarchicalRegressor(tol=1.0)
 
 
 @cache
@@ -333,7 +333,7 @@ FOR_TARGETS = {
     "MetaPipeline.meta_fit": lambda y: make_meta_pipeline(linear_regressor()).meta_fit(pairs(y)),
     "HierarchicalRegressor.meta_fit": lambda y: linear_regressor().meta_fit(pairs(y)),
     "HierarchicalRegressor.fit": lambda y: hierarchical_regressor().fit(ROWS, y),
-    "GaussianTaskDistribution": lambda y: GaussianTaskDistribution(max_iter=1).fit(pairs(y)),
+    "GaussianTaskDistribution": lambda y: GaussianTaskDistribution(tol=10.0).fit(pairs(y)),
     "variance_components": lambda y: variance_components(pairs(y), target_type="real"),
     "predicted_gain": lambda y: predicted_gain(pairs(y), 3, target_type="real", n_draws=2),
 }
@@ -490,8 +490,8 @@ FOR_ROWS = {
     "HierarchicalClassifier.fit": lambda X: hierarchical().fit(X, CODES),
     "HierarchicalClassifier.predict": lambda X: hierarchical().fit(ROWS, CODES).predict(X),
     "HierarchicalRegressor.predict": lambda X: hierarchical_regressor().predict(X),
-    "GaussianTaskDistribution": lambda X: GaussianTaskDistribution(max_iter=1).fit(two(X, REAL)),
-    "TaskNovelty": lambda X: TaskNovelty(GaussianTaskDistribution(max_iter=1)).fit(
+    "GaussianTaskDistribution": lambda X: GaussianTaskDistribution(tol=10.0).fit(two(X, REAL)),
+    "TaskNovelty": lambda X: TaskNovelty(GaussianTaskDistribution(tol=10.0)).fit(
         two(X, REAL) + two(X, REAL)
     ),
     "task_distances": lambda X: task_distances(two(X), metric="meta_features"),
@@ -583,9 +583,9 @@ FOR_GROUPS = {
         HierarchicalClassifier(), n_support=1, cv=2, n_folds=2
     ).meta_fit(ROWS, CODES, g),
     "DirichletTaskDistribution": lambda g: DirichletTaskDistribution().fit(ROWS, CODES, g),
-    "GaussianTaskDistribution": lambda g: GaussianTaskDistribution(max_iter=1).fit(ROWS, REAL, g),
+    "GaussianTaskDistribution": lambda g: GaussianTaskDistribution(tol=10.0).fit(ROWS, REAL, g),
     "MixtureTaskDistribution": lambda g: MixtureTaskDistribution(
-        [GaussianTaskDistribution(max_iter=1)], n_init=1, max_iter=1
+        [GaussianTaskDistribution(tol=10.0)], n_init=1, tol=10.0
     ).fit(ROWS, REAL, g),
 }
 

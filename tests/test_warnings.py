@@ -1,5 +1,7 @@
 """Warnings point at the line of the user."""
 
+import warnings
+
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import make_pipeline
@@ -8,7 +10,7 @@ from skorch.callbacks import Callback
 
 from sklearn_meta import ProtoNetClassifier
 from sklearn_meta.datasets import make_blob_tasks
-from sklearn_meta.exceptions import StaleMetaStateWarning
+from sklearn_meta.exceptions import ColdFitWarning, StaleMetaStateWarning
 
 TASKS = make_blob_tasks(4, n_rows=6, n_features=3, random_state=0)
 SMALL = {"hidden_layer_sizes": 4, "max_meta_iter": 4, "iters_per_epoch": 1, "random_state": 0}
@@ -32,4 +34,20 @@ def test_warnings_of_fit_in_other_packages(in_pipeline):
     fitted = make_pipeline(StandardScaler(), est) if in_pipeline else est
     with pytest.warns(StaleMetaStateWarning, match="meta_lr") as seen:
         fitted.fit(TASKS[0].X, TASKS[0].y)
+    assert [w.filename for w in seen] == [__file__]
+
+
+def test_fit_without_meta_fit_warns():
+    est, task = ProtoNetClassifier(**SMALL), TASKS[0]
+    with pytest.warns(ColdFitWarning, match=r"from scratch on these 18 rows") as seen:
+        est.fit(task.X, task.y)
+    assert [w.filename for w in seen] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        est.meta_fit(TASKS).fit(task.X, task.y)
+
+
+def test_meta_fit_on_one_task_warns():
+    with pytest.warns(UserWarning, match="ProtoNetClassifier.meta_fit has only one task") as seen:
+        ProtoNetClassifier(**SMALL).meta_fit(TASKS[:1])
     assert [w.filename for w in seen] == [__file__]

@@ -58,7 +58,7 @@ X_SD, Y_SD = 2.887, 2.062  # standard deviations of the sinusoids
 
 
 def convolutions() -> nn.Module:
-    """Make the network of examples/plot_01_first_meta_learner.py."""
+    """Make a network of two convolutions."""
     return nn.Sequential(
         nn.Conv2d(1, 16, kernel_size=3, padding=1),
         nn.ReLU(),

@@ -88,7 +88,7 @@ def parkinsons(seed):
 
 
 def digits(seed):
-    """Draw tasks of digits, as in plot_01."""
+    """Draw tasks of digits."""
     images = partial(load_digits_tasks, flatten=False)
     pool = images(n_way_train=10, n_shot=(1, 5), n_query=5).meta_train
     tests = images(n_shot=5, n_query=10, n_test_tasks=200).test_tasks
@@ -97,7 +97,7 @@ def digits(seed):
 
 
 def network():
-    """Make the network of plot_01, two convolutions."""
+    """Make a network of two convolutions."""
     return nn.Sequential(
         nn.Conv2d(1, 16, kernel_size=3, padding=1),
         nn.ReLU(),

@@ -1,6 +1,6 @@
 """Compare the time of a meta-iteration with code that a user could write or install instead.
 
-    pip install "sklearn-meta[bench]"
+    pip install ".[bench]"
     python examples/benchmarks/speed.py --output docs/results/speed.md
 
 The script measures loss and second-order meta-gradient of a meta-batch with this package,

@@ -26,6 +26,7 @@ from sklearn_meta._devices import exact_dtype
 from sklearn_meta.base import MetaRegressor
 from sklearn_meta.base.regressor import gaussian_loss
 from sklearn_meta.functional import Params
+from sklearn_meta.functional.gaussian_process import soft_floor
 from sklearn_meta.functional.ridge import with_ones
 from sklearn_meta.inner import Algorithm, Examples, Network
 from sklearn_meta.parameters import anything, as_range, describe, param
@@ -33,7 +34,7 @@ from sklearn_meta.parameters import anything, as_range, describe, param
 __all__ = ["ALPaCA", "ALPaCARegressor"]
 
 MEAN, FACTOR, LOG_NOISE = "head.mean", "head.factor", "head.log_noise"
-NOISE = 0.1  # initial variance, of standardised targets
+NOISE, LEAST_NOISE = 0.1, 1e-6  # initial and least variance, of standardised targets
 
 
 @dataclass(frozen=True)
@@ -80,13 +81,18 @@ class ALPaCA(Algorithm):
         """Compute means and log-variances of the targets (eq. 7)."""
         Phi = features(f, theta, X)
         spread = torch.log1p(whitened(phi, Phi).square().sum(-2)).unsqueeze(-1)
-        return torch.cat([Phi @ phi[MEAN], spread + theta[LOG_NOISE]], -1)
+        return torch.cat([Phi @ phi[MEAN], spread + log_noise(theta)], -1)
 
     def covariance(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:
         """Compute (I + Phi Lambda_n^-1 Phi') S, the joint covariance of the targets."""
         U = whitened(phi, features(f, theta, X))
         shared = torch.eye(U.shape[-1]).to(U) + U.mT @ U
-        return theta[LOG_NOISE].exp()[..., None, None] * shared.unsqueeze(-3)
+        return log_noise(theta).exp()[..., None, None] * shared.unsqueeze(-3)
+
+
+def log_noise(theta: Params) -> Tensor:
+    """Return the logarithms of the diagonal of S."""
+    return soft_floor(theta[LOG_NOISE], LEAST_NOISE)
 
 
 def features(f: Network, theta: Params, X: Tensor) -> Tensor:

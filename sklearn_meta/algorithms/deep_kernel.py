@@ -38,6 +38,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from sklearn_meta._devices import exact
 from sklearn_meta.base import MetaClassifier, MetaRegressor
 from sklearn_meta.base.regressor import gaussian_loss
 from sklearn_meta.functional import (
@@ -47,7 +48,7 @@ from sklearn_meta.functional import (
     gp_covariance,
     gp_predict,
 )
-from sklearn_meta.functional.gaussian_process import output_log_likelihoods
+from sklearn_meta.functional.gaussian_process import output_log_likelihoods, soft_floor
 from sklearn_meta.functional.gp_hyperparameters import (
     Derivatives,
     HyperparameterFit,
@@ -177,7 +178,7 @@ class LocalLabels(Targets):
 
     def _mean(self, theta: Params, phi: Params) -> Tensor:
         """Compute 2 / n - 1, of shape (*B, 1, 1)."""
-        return 2 / phi[PRESENT].double().sum(-1)[..., None, None].clamp(min=1) - 1
+        return 2 / phi[PRESENT].to(theta[LOG_NOISE]).sum(-1)[..., None, None].clamp(min=1) - 1
 
 
 @dataclass(frozen=True)
@@ -253,11 +254,11 @@ class DeepKernel(Algorithm, ABC):
         """Predict rows from the posterior of their targets, noise included."""
         Z, theta = f(theta, X), prior_in_float64(theta)
         size = max(1, MAX_NUMBERS // phi["weight"].shape[-1])
-        parts = [self._predict(theta, phi, part.double()) for part in Z.split(size, -2)]
+        parts = [self._predict(theta, phi, exact(part)) for part in Z.split(size, -2)]
         return torch.cat(parts, -2).to(Z.dtype)
 
     def _predict(self, theta: Params, phi: Params, Z: Tensor) -> Tensor:
-        K_query = self._covariance(theta, phi, Z, phi["features"].double())
+        K_query = self._covariance(theta, phi, Z, exact(phi["features"]))
         K_diag = of_task(phi[LOG_SCALE].exp(), 1) * self.kernel.diagonal(theta | phi, Z)
         mean, variance = gp_predict(phi["factor"], phi["alpha"], K_query, K_diag, phi["weight"])
         variance = variance + of_task(phi[LOG_NOISE].exp(), 1)
@@ -266,8 +267,8 @@ class DeepKernel(Algorithm, ABC):
     def covariance(self, f: Network, theta: Params, phi: Params, X: Tensor) -> Tensor:
         """Compute the posterior covariance of the targets of rows, noise included."""
         Z, theta = f(theta, X), prior_in_float64(theta)
-        rows = Z.double()
-        K_query = self._covariance(theta, phi, rows, phi["features"].double())
+        rows = exact(Z)
+        K_query = self._covariance(theta, phi, rows, exact(phi["features"]))
         K_joint = self._covariance(theta, phi, rows, rows)
         covariance = gp_covariance(phi["factor"], K_query, K_joint, phi["weight"])
         noise = phi[LOG_NOISE].exp().unsqueeze(-1).expand(covariance.shape[:-1])
@@ -342,17 +343,17 @@ class DeepKernel(Algorithm, ABC):
 
 def prior_in_float64(theta: Params) -> Params:
     """Return the meta-parameters in float64, without those of the network."""
-    return {k: p.double() for k, p in theta.items() if k.startswith("prior.")}
+    return {k: exact(p) for k, p in theta.items() if k.startswith("prior.")}
 
 
 def log_noise(theta: Params) -> Tensor:
     """Return log(s2), with a smooth lower limit."""
-    return torch.logaddexp(theta[LOG_NOISE], theta[LOG_NOISE].new_tensor(LEAST_NOISE).log())
+    return soft_floor(theta[LOG_NOISE], LEAST_NOISE)
 
 
 def exact_rows(examples: Examples) -> Examples:
     """Return features and targets in float64; padding is 0, so that its values do not matter."""
-    Z, y, weight = (t.double() for t in examples)
+    Z, y, weight = map(exact, examples)
     absent = (weight == 0).unsqueeze(-1)
     return Examples(Z.masked_fill(absent, 0.0), y.masked_fill(absent, 0.0), weight)
 

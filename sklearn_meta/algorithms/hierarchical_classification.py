@@ -36,7 +36,7 @@ from sklearn_meta.outer.failures import SUPPORT, Failures, Reason
 from sklearn_meta.outer.labels import WHY_ROWS, LabelCounts, LabelSpace, columns_among
 from sklearn_meta.parameters import integer, option, real
 from sklearn_meta.tasks.designs import BASIS, Design, unscaled, with_constant
-from sklearn_meta.tasks.distribution import check_constraints
+from sklearn_meta.tasks.distribution import check_constraints, warn_not_converged
 from sklearn_meta.tasks.random_logits import expected_softmax, posterior_of_logits, random_logits
 
 __all__ = ["HierarchicalClassifier"]
@@ -176,8 +176,8 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
         Whether a label means the same in all tasks. "auto": it does if each label occurs in at
         least half of the tasks of `meta_fit`, unless every task has equally many rows of each of
         its labels, as tasks that were drawn for few-shot learning have.
-    max_iter : int, default=100
-        Largest number of steps of EM, which runs twice: freely, and with correlations between
+    max_iter : int, default=200
+        Largest number of steps of EM, which runs twice: freely, and with covariances between
         features shrunk by the share that the tasks suggest. Used for shared labels.
     tol : float, default=1e-3
         EM stops when no parameter changes by more, in units of standardised features.
@@ -200,9 +200,16 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
     Raises
     ------
     TaskError
-        From `meta_fit`, if a task is invalid, there is only one label, or no class has two rows.
+        From `meta_fit`, if a task is invalid, all have one and the same label (unless labels are
+        those of a task), or no class has two rows.
     ValueError
         If rows or labels are invalid.
+
+    Warns
+    -----
+    ConvergenceWarning
+        From `meta_fit`, if EM did not converge in `max_iter` steps, as where shared labels are in
+        fact those of a task. From `fit`, if the posterior was not found.
 
     See Also
     --------
@@ -234,7 +241,7 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
         *,
         basis: Any = None,
         labels: str = "auto",
-        max_iter: int = 100,
+        max_iter: int = 200,
         tol: float = 1e-3,
         unusable: str = "raise",
     ) -> None:
@@ -292,8 +299,9 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
         design = Design.fit(self.basis, all_rows).standardised(all_rows, np.concatenate(weights))
         features = [design.features(x) for x in X]
         rows = Labelled(design, features, [t.y for t in checked], weights)
-        is_auto = self.labels == "auto"
-        shared = LabelCounts.of(checked).are_shared() if is_auto else self.labels == "shared"
+        counts = LabelCounts.of(checked)
+        may_be_shared = counts.are_shared() or len(counts.tasks_with) < 2
+        shared = self.labels == "shared" or (self.labels == "auto" and may_be_shared)
         prior = _logit_prior(rows, self.max_iter, self.tol) if shared else _means_prior(rows)
         self.reset_meta()
         self.meta_state, self.meta_feature_names = prior, checked[0].feature_names_in
@@ -331,9 +339,12 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
             return self
         weight, classes = validate_weight(sample_weight, rows), space.of_outputs(labels)
         codes = columns_among(y, classes)
-        mean, cov = posterior_of_logits(
+        mean, cov, converged = posterior_of_logits(
             prior.design(rows), codes, len(classes), prior.mean, prior.cov, weight
         )
+        if not converged:
+            reason = Reason(SUPPORT, "the posterior of the coefficients has not converged.")
+            Failures(doubtful={0: reason}).report(1, None)
         validate_data(self, X, skip_check_array=True)
         self.classes_, self._adapted = classes, GaussianLogits(prior.design, classes, mean, cov)
         coef = mean @ unscaled(prior.design.center, prior.design.scale).T
@@ -445,9 +456,10 @@ def _logit_prior(rows: Labelled, max_iter: int, tol: float) -> GaussianLogits:
     labels, codes = np.unique(np.concatenate(rows.y), return_inverse=True)
     if len(labels) < 2:
         raise TaskError(
-            f"All tasks have the label {labels.tolist()[0]!r}: there is nothing to tell apart."
+            f"All tasks have the label {labels.tolist()[0]!r}: there is nothing to learn to tell "
+            "apart. If it names another class in each task, set labels='task'."
         )
-    mean, cov = random_logits(
+    mean, cov, converged = random_logits(
         [with_constant(x) for x in rows.X],
         np.split(codes, np.cumsum([len(x) for x in rows.X])[:-1]),
         len(labels),
@@ -455,6 +467,15 @@ def _logit_prior(rows: Labelled, max_iter: int, tol: float) -> GaussianLogits:
         max_iter=max_iter,
         tol=tol,
     )
+    if not converged:
+        warn_not_converged(
+            "HierarchicalClassifier",
+            max_iter,
+            tol,
+            "If a label means something else in each task, set labels='task'. If it means the same "
+            "in all tasks, increase max_iter or tol; classes that hardly overlap, or fewer rows of "
+            "a task than features, take many steps.",
+        )
     try:
         new_labels = _means_prior(rows)
     except TaskError:  # no class of a task has two rows

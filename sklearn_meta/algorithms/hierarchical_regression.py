@@ -30,7 +30,7 @@ from sklearn_meta.base.regressor import gaussian_quantiles
 from sklearn_meta.base.validation import validate_query, validate_weight
 from sklearn_meta.parameters import Constraint, check_parameter, integer, option, real
 from sklearn_meta.tasks.designs import BASIS, Design, center_and_scale, unscaled, with_constant
-from sklearn_meta.tasks.distribution import check_constraints
+from sklearn_meta.tasks.distribution import check_constraints, warn_not_converged
 from sklearn_meta.tasks.random_coefficients import random_coefficients, square_root
 
 __all__ = ["HierarchicalRegressor"]
@@ -79,12 +79,20 @@ class CoefPrior(NamedTuple):
         Z = X @ self.root
         return CoefInformation(Z.T @ Z / self.noise, Z.T @ (y - X @ self.mean) / self.noise)
 
-    def posterior(self, rows: CoefInformation) -> tuple[Array, Array]:
-        """Compute the posterior mean of the coefficients, and R with R R' their covariance."""
+    def posterior(self, rows: CoefInformation) -> CoefPosterior:
+        """Compute the posterior of the coefficients."""
         values, vectors = np.linalg.eigh(rows.precision)
         root = vectors / np.sqrt(1 + np.maximum(values, 0))  # of (I + A)^-1
         R = self.root @ root
-        return self.mean + R @ (root.T @ rows.shift), np.asarray(R)
+        return CoefPosterior(self.mean + R @ (root.T @ rows.shift), np.asarray(R), rows)
+
+
+class CoefPosterior(NamedTuple):
+    """Posterior N(mean, R R') of the coefficients of one output, and the rows that it is from."""
+
+    mean: Array
+    root: Array  # R
+    rows: CoefInformation
 
 
 class RegressionPrior(NamedTuple):
@@ -147,6 +155,11 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
     ValueError
         If rows, targets or a parameter are invalid.
 
+    Warns
+    -----
+    ConvergenceWarning
+        From `meta_fit`, if L-BFGS did not converge in `max_iter` steps.
+
     See Also
     --------
     HierarchicalClassifier : The same for classification.
@@ -189,7 +202,7 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
         self.unusable = unusable
 
     coef_: Array
-    _adapted: list[CoefInformation]  # of the support, for each output
+    _adapted: list[CoefPosterior]  # of each output
 
     def meta_fit(
         self,
@@ -235,7 +248,7 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
         roots = [np.sqrt(w) for w in weights]
         pairs = zip(features, roots, strict=True)
         designs = [root[:, None] * with_constant((f - center) / scale) for f, root in pairs]
-        back, outputs = unscaled(center, scale), []
+        back, outputs, converged = unscaled(center, scale), [], True
         for k, (y_mean, y_scale) in enumerate(zip(y_center, y_scales, strict=True)):
             targets = [r * (y[:, k] - y_mean) / y_scale for y, r in zip(Y, roots, strict=True)]
             fit = random_coefficients(
@@ -251,7 +264,11 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
             mean = y_scale * (back @ fit.mean)
             mean[0] += y_mean
             root = y_scale * back @ square_root(fit.covariance + fit.mean_covariance)
+            converged = converged and fit.converged
             outputs.append(CoefPrior(mean, root, y_scale**2 * fit.noise_variance))
+        if not converged:
+            remedy = "Increase max_iter or tol, shrink more, or use fewer features."
+            warn_not_converged("HierarchicalRegressor", self.max_iter, self.tol, remedy)
         self.reset_meta()
         self.meta_state = RegressionPrior(design, outputs)
         self.meta_feature_names = checked[0].feature_names_in
@@ -320,11 +337,12 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
         if reset:
             validate_data(self, X, skip_check_array=True)
         else:
-            total = [rows.plus(more) for rows, more in zip(self._adapted, total, strict=True)]
-        means = [prior.posterior(rows)[0] for prior, rows in zip(priors, total, strict=True)]
+            total = [old.rows.plus(new) for old, new in zip(self._adapted, total, strict=True)]
         flat = y.ndim == 1 if reset else self.coef_.ndim == 1
+        self._adapted = [prior.posterior(rows) for prior, rows in zip(priors, total, strict=True)]
+        means = [posterior.mean for posterior in self._adapted]
         b = means[0] if flat else np.stack(means)
-        self.intercept_, self.coef_, self._adapted = b[..., 0], b[..., 1:], total
+        self.intercept_, self.coef_ = b[..., 0], b[..., 1:]
         return self
 
     def predict(self, X: Any, return_std: bool = False) -> Array | tuple[Array, Array]:
@@ -389,8 +407,8 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
         Z = self._query_design(X)
         check_parameter("n_samples", n_samples, integer(1), "sample_y")
         rng, draws, mean = check_random_state(random_state), [], self._mean(Z)
-        for prior, root in self._roots():
-            noise = np.sqrt(prior.noise) * rng.normal(size=(len(Z), n_samples))
+        for variance, (_, root, _) in zip(self._noise(), self._adapted, strict=True):
+            noise = np.sqrt(variance) * rng.normal(size=(len(Z), n_samples))
             draws.append(Z @ root @ rng.normal(size=(root.shape[1], n_samples)) + noise)
         return np.asarray(mean[..., None] + np.stack(draws, axis=1).reshape(*mean.shape, -1))
 
@@ -406,10 +424,9 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
 
     def _std(self, Z: Array) -> Array:
         """Return standard deviations of the targets (n_rows, n_outputs)."""
-        variances = [np.sum((Z @ root) ** 2, axis=1) + prior.noise for prior, root in self._roots()]
-        return np.sqrt(np.stack(variances, axis=1))
+        of_coefs = [np.sum((Z @ posterior.root) ** 2, axis=1) for posterior in self._adapted]
+        return np.sqrt(np.stack(of_coefs, axis=1) + self._noise())
 
-    def _roots(self) -> list[tuple[CoefPrior, Array]]:
-        """Return for each output its prior, and R with R R' the posterior covariance."""
-        pairs = zip(self.check_meta_fitted().outputs, self._adapted, strict=True)
-        return [(prior, prior.posterior(rows)[1]) for prior, rows in pairs]
+    def _noise(self) -> Array:
+        """Return the variance of the noise of each output."""
+        return np.array([prior.noise for prior in self.check_meta_fitted().outputs])

@@ -13,7 +13,8 @@ does not explain. With head="ridge",
     prediction of x:  a(z) + s V' z,    z = f_theta(x)
 
 a(z) is c W_0 z plus the log-shares of the labels, if tasks share their labels, or plus a bias for
-targets; it is 0 if labels are local to a task. The other heads are a logistic regression with the
+targets; it is 0 if labels are local to a task. Only the sums W_0 + W_t are determined: of targets,
+W_0 is their mean. The other heads are a logistic regression with the
 offset a(z_i), a Gaussian process of r_i, and class prototypes.
 
 The penalty lambda, the scales s and c, and the other numbers of a head are tuned on episodes of
@@ -50,6 +51,7 @@ from sklearn_meta.functional import (
     posterior_shares,
     ridge,
 )
+from sklearn_meta.functional.gaussian_process import soft_floor
 from sklearn_meta.functional.prototypes import class_counts
 from sklearn_meta.functional.ridge import with_ones
 from sklearn_meta.inner import Backbone, Examples, Head, Network, WithHead, join, pad
@@ -87,8 +89,11 @@ CENTRE = "features.centre"  # mean feature of all tasks, (d,)
 LOG_NOISE, LOG_VARIANCE = "head.log_noise", "head.log_variance"
 TUNING = torch.zeros((), dtype=torch.float64, device="cpu")  # dtype and device of tuning heads
 KERNELS = {"linear": LinearKernel(ard=False), "rbf": RadialKernel("rbf", ard=False)}
+LEAST_VARIANCE = 1e-6  # of a prediction of standardised targets
 N_STEPS = 20  # of L-BFGS, to tune a head
-WIDTH = 10.0  # of the normal prior of a tuned number around its start, which counts as one task
+# Standard deviations of normal priors of tuned numbers around their starts, which count as one task
+WIDTH = 10.0
+WIDTH_OF_MEAN = 0.5  # of the scale c of W_0, if W_0 is the mean of the heads of tasks
 
 
 # ---- heads -------------------------------------------------------------------------------------
@@ -316,7 +321,8 @@ class GaussianProcessHead(ClosedFormHead):
         if not self.predicts_variance:
             return mean
         total = (variance + phi[LOG_NOISE].exp()) * phi[LOG_VARIANCE].exp()
-        return torch.cat([mean, total.log().unsqueeze(-1).expand_as(mean)], -1)
+        log_variance = soft_floor(total.log(), LEAST_VARIANCE)
+        return torch.cat([mean, log_variance.unsqueeze(-1).expand_as(mean)], -1)
 
 
 # ---- the algorithm -----------------------------------------------------------------------------
@@ -391,7 +397,9 @@ class Multitask(WithHead):
     def tune(
         self, f: Network, theta: Params, episodes: Iterable[tuple[Examples, Examples]]
     ) -> Params:
-        """Compute the mean features, and minimise the loss on queries over the tuned numbers."""
+        """Centre the heads of tasks, compute mean features, and tune the numbers of a new head."""
+        centred = self._centred(theta)
+        theta = {k: p for k, p in (theta | centred).items() if k not in (TASK_WEIGHT, TASK_BIAS)}
         with torch.no_grad():
             stacks = [
                 [Examples(f(theta, X), y, weight) for X, y, weight in episode]
@@ -406,7 +414,17 @@ class Multitask(WithHead):
             return self.loss(identity, constant | params, support, query).mean()
 
         starts = self.head.init(len(constant.get(LOG_SHARES, ())), 0, torch.Generator())
-        return means | minimise(loss, starts, constant, len(query.X))
+        widths = {COMMON: WIDTH_OF_MEAN} if centred else {}
+        return centred | means | minimise(loss, starts, constant, len(query.X), widths)
+
+    def _centred(self, theta: Params) -> Params:
+        """Move the mean of the W_T into W_0, as only their sum is determined; for real targets."""
+        if self.head.labels != "real" or TASK_WEIGHT not in theta:
+            return {}
+        pairs = {COMMON_WEIGHT: TASK_WEIGHT, COMMON_BIAS: TASK_BIAS}
+        means = {common: theta[own].mean(0) for common, own in pairs.items()}
+        tasks = {own: theta[own] - means[common] for common, own in pairs.items()}
+        return tasks | {common: theta[common] + mean for common, mean in means.items()}
 
     def _means(self, theta: Params, support: Examples, query: Examples) -> Params:
         """Return the mean features of all rows and of each class, if the head uses them."""
@@ -429,7 +447,11 @@ def join_stacks(stacks: Sequence[Examples]) -> Examples:
 
 
 def minimise(
-    loss: Callable[[Params], Tensor], starts: Params, current: Params, n_tasks: int
+    loss: Callable[[Params], Tensor],
+    starts: Params,
+    current: Params,
+    n_tasks: int,
+    widths: Mapping[str, float],  # where they are not WIDTH
 ) -> Params:
     """Minimise a mean over tasks by L-BFGS; a weak prior around the starts keeps params finite."""
     params = {k: current[k].clone().requires_grad_() for k in starts}
@@ -438,8 +460,8 @@ def minimise(
     )
 
     def value() -> Tensor:
-        squares = torch.stack([(p - starts[k]).square() for k, p in params.items()]).sum()
-        total = loss(params) + squares / (2 * WIDTH**2 * n_tasks)
+        scores = [(p - starts[k]) / widths.get(k, WIDTH) for k, p in params.items()]
+        total = loss(params) + torch.stack(scores).square().sum() / (2 * n_tasks)
         grads = torch.autograd.grad(total, list(params.values()))
         for p, g in zip(params.values(), grads, strict=True):
             p.grad = g

@@ -28,6 +28,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from sklearn_meta._devices import exact
 from sklearn_meta.base import MetaRegressor
 from sklearn_meta.base.regressor import gaussian_loss
 from sklearn_meta.functional import Params, gp_condition, gp_covariance, gp_predict, rbf_kernel
@@ -203,7 +204,7 @@ class PACOH(Algorithm):
 
     def _covariance(self, theta: Params, X: Tensor, Z: Tensor) -> Tensor:
         """Compute a exp(-|(x - z) / l|^2 / 2), of shape (*B, P, n, m)."""
-        K = rbf_kernel(X.double(), Z.double(), theta[LOG_LENGTH_SCALE].exp().double())
+        K = rbf_kernel(exact(X), exact(Z), exact(theta[LOG_LENGTH_SCALE].exp()))
         return theta[LOG_SCALE].exp().unsqueeze(-1) * K
 
     def _noise(self, theta: Params) -> Tensor:

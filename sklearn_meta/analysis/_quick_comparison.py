@@ -137,6 +137,7 @@ def compare_sizes(
         with warnings.catch_warnings():
             # a query that lacks a class is scored by the other classes
             warnings.filterwarnings("ignore", "y_pred contains classes not in y_true")
+            warnings.filterwarnings("ignore", "HierarchicalRegressor has not converged")
             for view in dict.fromkeys(learner.view for learner in learners.values()):
                 part = compare(
                     {name: q.estimator for name, q in learners.items() if q.view == view},

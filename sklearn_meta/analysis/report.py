@@ -412,7 +412,7 @@ def _figures(report: TaskReport) -> list[str]:
         from matplotlib import rc_context
         from matplotlib.figure import Figure
     except ImportError:
-        return ['<p>For pictures: pip install "sklearn-meta[plot]"</p>']
+        return ["<p>For pictures: pip install matplotlib</p>"]
     figures = []
     for caption, display in _displays(report).items():
         figure, stream = Figure(figsize=(7.0, 4.4), layout="constrained"), io.BytesIO()

@@ -130,6 +130,8 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
 
         Warns
         -----
+        ColdFitWarning
+            If there is no learned prior.
         NewLabelsWarning
             If a label is new to a prior of shared labels.
         """

@@ -49,7 +49,13 @@ from sklearn_meta.functional import LOSSES
 from sklearn_meta.inner.algorithm import Algorithm, Criterion, Examples, draw_theta
 from sklearn_meta.nn.backbone import RowNetwork
 from sklearn_meta.outer.class_weights import ClassWeights
-from sklearn_meta.outer.failures import SUPPORT, Reason, check_converged, check_error_score
+from sklearn_meta.outer.failures import (
+    SUPPORT,
+    Reason,
+    check_converged,
+    check_error_score,
+    warn_of_cold_fit,
+)
 from sklearn_meta.outer.labels import WHY_ROWS, LabelSpace
 from sklearn_meta.outer.memory import MemoryEstimate
 from sklearn_meta.outer.outer_loop import OuterLoop
@@ -653,6 +659,8 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
         `earlier` is None in `fit`, and the phi of earlier rows, if there are any, in `partial_fit`.
         """
         state, device = self._meta_state, resolve_device(self.device)
+        if state is None:
+            warn_of_cold_fit(type(self).__name__, len(X))
         check_dtype(device, X.dtype)
         if not weight.all():
             X, y, weight = (values[weight > 0] for values in (X, y, weight))

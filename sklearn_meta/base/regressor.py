@@ -107,6 +107,11 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
         ------
         ValueError
             If the support does not fit the meta state, or a parameter is out of range.
+
+        Warns
+        -----
+        ColdFitWarning
+            If there is no learned prior.
         """
         with self._unchanged_on_error():
             X, y = self._validate_support(X, y)

@@ -1,6 +1,7 @@
 """Synthetic families of tasks, and real data sets of many tasks."""
 
 from sklearn_meta.datasets._blobs import BlobTasks, make_blob_tasks
+from sklearn_meta.datasets._characters import load_characters
 from sklearn_meta.datasets._digits import load_digits_tasks
 from sklearn_meta.datasets._gaussian_families import make_cauchy_tasks, make_trend_tasks
 from sklearn_meta.datasets._linear import LinearTasks, make_linear_tasks
@@ -14,6 +15,7 @@ __all__ = [
     "SinusoidTasks",
     "fetch_omniglot",
     "fetch_parkinsons",
+    "load_characters",
     "load_digits_tasks",
     "make_blob_tasks",
     "make_cauchy_tasks",

@@ -7,7 +7,8 @@ for Machine Learning", 2006, algorithm 2.1),
     alpha = S^-1 y,    E[f(x)] = k_x' alpha,    Var[f(x)] = k(x, x) - |L^-1 k_x|^2,
     log p(y) = -(y' alpha + log |S| + n log 2 pi) / 2.
 
-Everything is computed in float64: in float32, factors of hundreds of similar rows fail.
+Everything is computed in float64 (which "mps" does not have): in float32, factors of hundreds of
+similar rows fail.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from sklearn_meta._devices import exact
 from sklearn_meta._warnings import warn
 
 __all__ = [
@@ -116,9 +118,14 @@ def output_log_likelihoods(K: Tensor, y: Tensor, noise: Tensor | float, weight: 
     rows = _observed(y, noise, weight)
     squares, log_det, _, _ = solve(K, rows.y, rows.variance, rows.absent)
     # w equal observations have the density of their mean, of variance noise / w, times a constant
-    constant = LOG_2PI * weight.double().sum(-1) + rows.weight.log().sum(-1)
+    constant = LOG_2PI * exact(weight).sum(-1) + rows.weight.log().sum(-1)
     constant = constant + (rows.weight - 1).sum(-1) * rows.noise.log()
     return -0.5 * (squares + (log_det + constant).unsqueeze(-1))
+
+
+def soft_floor(log_variance: Tensor, least: float) -> Tensor:
+    """Return log(v + least): targets without noise would have an infinite likelihood."""
+    return torch.logaddexp(log_variance, log_variance.new_tensor(least).log())
 
 
 class _Solve(torch.autograd.Function):
@@ -172,7 +179,7 @@ def solve(
 
     Rows of padding, `absent` (*B, n), are zero in P and A, and do not count in log |S|.
     """
-    result: tuple[Tensor, Tensor, Tensor, Tensor] = _Solve.apply(K.double(), y, variance, absent)
+    result: tuple[Tensor, Tensor, Tensor, Tensor] = _Solve.apply(exact(K), y, variance, absent)
     return result
 
 
@@ -215,7 +222,7 @@ def gp_condition(
     0.5
     """
     rows = _observed(y, noise, weight)
-    L = cholesky(_covariance(K.double(), rows.variance, rows.absent))
+    L = cholesky(_covariance(exact(K), rows.variance, rows.absent))
     return L, torch.cholesky_solve(rows.y, L)
 
 
@@ -253,7 +260,7 @@ def gp_predict(
     """
     whitened = _whitened(L, K_query, weight)
     mean = _among_present(K_query, weight) @ alpha
-    variance = (K_diag.double() - whitened.square().sum(-2)).clamp(min=0.0)
+    variance = (exact(K_diag) - whitened.square().sum(-2)).clamp(min=0.0)
     return mean.to(K_query.dtype), variance.to(K_query.dtype)
 
 
@@ -286,7 +293,7 @@ def gp_covariance(L: Tensor, K_query: Tensor, K_joint: Tensor, weight: Tensor) -
     tensor([[0.5000]])
     """
     whitened = _whitened(L, K_query, weight)
-    return (K_joint.double() - whitened.mT @ whitened).to(K_query.dtype)
+    return (exact(K_joint) - whitened.mT @ whitened).to(K_query.dtype)
 
 
 def gp_posterior(
@@ -349,18 +356,18 @@ class _Rows(NamedTuple):
 def _observed(y: Tensor, noise: Tensor | float, weight: Tensor) -> _Rows:
     """Return the rows of a support."""
     absent = weight == 0
-    w = weight.double().masked_fill(absent, 1.0)
-    noise = torch.as_tensor(noise, dtype=torch.float64, device=w.device)
-    residuals = y.double().masked_fill(absent.unsqueeze(-1), 0.0)
+    w = exact(weight).masked_fill(absent, 1.0)
+    noise = torch.as_tensor(noise, dtype=w.dtype, device=w.device)
+    residuals = exact(y).masked_fill(absent.unsqueeze(-1), 0.0)
     return _Rows(residuals, noise, noise.unsqueeze(-1) / w, w, absent)
 
 
 def _among_present(K_query: Tensor, weight: Tensor) -> Tensor:
     """Return covariances with the support in float64, 0 for padding."""
-    return K_query.double().masked_fill((weight == 0).unsqueeze(-2), 0.0)
+    return exact(K_query).masked_fill((weight == 0).unsqueeze(-2), 0.0)
 
 
 def _whitened(L: Tensor, K_query: Tensor, weight: Tensor) -> Tensor:
     """Compute L^-1 k_x for each query row x, of shape (*B, n, m)."""
     K = _among_present(K_query, weight)
-    return torch.linalg.solve_triangular(L.double(), K.mT, upper=False)
+    return torch.linalg.solve_triangular(exact(L), K.mT, upper=False)

@@ -262,8 +262,10 @@ class _SquaresOfPairs(torch.autograd.Function):
     def backward(ctx: Any, *upstream: Tensor) -> Tensor:
         """Compute 2 sum_j (g_ij + g_ji) (x_i - x_j)."""
         (X,), (g,) = ctx.saved_tensors, upstream
-        g = g + g.mT
-        return 2 * (g.sum(-1, keepdim=True) * X - g @ X)
+        rows, g = X.reshape(-1, *X.shape[-2:]), (g + g.mT).reshape(-1, *g.shape[-2:])
+        # fused, it takes two thirds of the time
+        scaled = g.sum(-1, keepdim=True) * rows
+        return torch.baddbmm(scaled, g, rows, beta=2, alpha=-2).reshape(X.shape)
 
 
 def _scaled(X: Tensor, length_scale: Tensor | float) -> Tensor:

@@ -299,7 +299,7 @@ class Algorithm(ABC):
         f : Network
             The backbone.
         theta : dict of Tensor
-            Meta-parameters, without a graph.
+            Meta-parameters, and parameters of `init_tasks` for all tasks, without a graph.
         episodes : iterable of (Examples, Examples)
             Stacks of supports and queries: of validation tasks, if there are any, and otherwise
             of the tasks of meta-training.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
+from html import escape
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -275,6 +276,9 @@ class TaskComparison:
     def __repr__(self) -> str:
         n = len({record.task for record in self.records})
         return f"TaskComparison({list(self.kinds)}, {n} tasks, support_sizes={self.sizes})"
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(str(self))}</pre>"
 
 
 def _mean_and_half(interval: MeanInterval) -> str:

@@ -7,6 +7,7 @@ bar for each epoch, and its Checkpoint does not resume bit for bit.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,9 @@ __all__ = [
     "Tune",
     "by_epoch",
 ]
+
+SECONDS_TO_ESTIMATE = 5
+LONG = 60  # seconds of meta-training that the bar announces
 
 COLUMNS = {  # of the frame, by the names of skorch
     "train_loss": "train_loss",
@@ -95,7 +99,10 @@ class Tune(Callback):
 
 
 class ProgressBar(Callback):
-    """Show one bar for all of meta-training, with losses, elapsed and remaining time."""
+    """Show one bar for all of meta-training, with losses, elapsed and remaining time.
+
+    If it will take a minute or more, a line above the bar says so after a few seconds.
+    """
 
     def __init__(self, batches: TrainingBatches, name: str) -> None:
         self.batches, self.name = batches, name
@@ -108,11 +115,29 @@ class ProgressBar(Callback):
         self.bar_ = tqdm(
             total=self.batches.max_iter, initial=self.batches.n_iter, desc=self.name, unit="it"
         )
+        self.is_silent_ = True
+        self.start_: tuple[float, int] | None = None  # of timing, after the first, slower iteration
 
     def on_batch_end(self, net: NeuralNet, training: bool = False, **kwargs: Any) -> None:
         """Advance by one iteration."""
         if training:
             self.bar_.update()
+            self._announce()
+
+    def _announce(self) -> None:
+        """Announce a long run once, after some seconds of iterations."""
+        time, n_iter = monotonic(), self.bar_.n
+        if self.start_ is None:
+            self.start_ = time, n_iter
+        elif self.is_silent_ and time - self.start_[0] > SECONDS_TO_ESTIMATE:
+            self.is_silent_ = False
+            n_left = self.batches.max_iter - n_iter
+            left = n_left * (time - self.start_[0]) / (n_iter - self.start_[1])
+            if left >= LONG:
+                tqdm.write(
+                    f"{self.name}: about {in_words(left)} left for {n_left} of "
+                    f"{self.batches.max_iter} iterations. Set max_meta_iter for a shorter run."
+                )
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         """Show the losses of the epoch."""
@@ -123,6 +148,14 @@ class ProgressBar(Callback):
     def on_train_end(self, net: NeuralNet, **kwargs: Any) -> None:
         """Close the bar."""
         self.bar_.close()
+
+
+def in_words(seconds: float) -> str:
+    """Return a duration of a minute or more as a person would say it."""
+    if seconds < 5400:
+        minutes = round(seconds / 60)
+        return f"{minutes} minute{'s' * (minutes != 1)}"
+    return f"{seconds / 3600:.1f} hours"
 
 
 class MetaHistory(History):

@@ -18,7 +18,7 @@ from sklearn.utils.validation import has_fit_parameter
 from torch import Tensor
 
 from sklearn_meta._warnings import warn
-from sklearn_meta.exceptions import NewLabelsWarning, ScaleWarning
+from sklearn_meta.exceptions import ColdFitWarning, NewLabelsWarning, ScaleWarning
 from sklearn_meta.functional import Params
 from sklearn_meta.inner.algorithm import Algorithm, Examples
 from sklearn_meta.nn.backbone import Network, RowNetwork
@@ -36,6 +36,7 @@ __all__ = [
     "divergences",
     "listed",
     "no_prediction",
+    "warn_of_cold_fit",
 ]
 
 NUMERICAL = (  # errors of diverging numbers, rather than of wrong arguments
@@ -187,6 +188,16 @@ def collect_failures() -> Iterator[Failures]:
         yield failures
     finally:
         _collector.reset(token)
+
+
+def warn_of_cold_fit(owner: str, n_rows: int) -> None:
+    """Warn of `fit` without a prior, except in comparisons, where it is a baseline."""
+    if _collector.get() is None:
+        warn(
+            f"{owner} was not meta-fitted: fit trains a network from scratch on these {n_rows} "
+            "rows. Call meta_fit(tasks) first.",
+            ColdFitWarning,
+        )
 
 
 def listed(reasons: Reasons) -> str:

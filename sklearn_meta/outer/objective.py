@@ -118,14 +118,14 @@ class EpisodicModule(nn.Module):
         return theta, {k: p.index_select(0, batch[6]) for k, p in of_tasks.items()}
 
     def tune(self, batches: Iterable[tuple[tuple[Tensor, ...], Tensor]]) -> None:
-        """Let the algorithm choose a part of theta by episodes."""
-        theta = {k: p.detach() for k, p in self.theta().items()}
+        """Let the algorithm choose a part of theta, and of what tasks have, by episodes."""
+        params = self.theta() | self.of_tasks()
         stacks = (self._standardised(batch) for batch, _ in batches)
         episodes = (part for s, q in stacks for part in chunks(s, q, self.chunk or len(q.y)))
-        tuned = self.algorithm.tune(self.f, theta, episodes)
+        tuned = self.algorithm.tune(self.f, {k: p.detach() for k, p in params.items()}, episodes)
         with torch.no_grad():
             for k, p in tuned.items():
-                self.theta()[k].copy_(p)
+                params[k].copy_(p)
 
     def predict(self, batch: tuple[Tensor, ...]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield outputs for queries, their targets and weights, some tasks at a time."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
+from sklearn_meta._warnings import warn
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.parameters import Constraint, check_parameter, integer
 from sklearn_meta.tasks.tables import dense
@@ -26,7 +29,11 @@ __all__ = [
     "check_drawn_rows",
     "regression_rows",
     "task_weights",
+    "warn_not_converged",
 ]
+
+
+MAX_LISTED = 20  # tasks in the table that EmpiricalTasks prints
 
 
 class TaskDistribution(ABC):
@@ -93,13 +100,22 @@ class EmpiricalTasks(TaskDistribution):
     Examples
     --------
     >>> from sklearn_meta.tasks import EmpiricalTasks
-    >>> tasks = EmpiricalTasks([([[0.], [1.]], [0., 1.]), ([[0.], [1.]], [0., 2.])])
+    >>> tasks = EmpiricalTasks([([[0.], [1.]], [0.5, 1.]), ([[0.], [1.]], [0., 2.5])])
     >>> len(tasks), len(tasks.sample(5, random_state=0))
     (2, 5)
+
+    Notebooks show the tasks as a table, and so does `print`:
+
+    >>> print(tasks)
+    2 tasks, rows of shape (1,)
+    task  rows  support    target
+       0     2        -  0.5 to 1
+       1     2        -  0 to 2.5
     """
 
     def __init__(self, tasks: Sequence[Any], *, target_type: str | None = None) -> None:
         self.tasks = as_tasks(tasks, target_type=target_type)
+        self._target_type = target_type
 
     def sample(self, n_tasks: int = 1, random_state: Any = None) -> list[Task]:
         """Draw tasks with replacement.
@@ -128,6 +144,45 @@ class EmpiricalTasks(TaskDistribution):
     def __repr__(self) -> str:
         rows = np.array([len(task) for task in self.tasks])
         return f"EmpiricalTasks({len(rows)} tasks of {rows.min()} to {rows.max()} rows)"
+
+    def __str__(self) -> str:
+        lines = self._table()
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        rows = ["  ".join(map(str.rjust, line, widths)) for line in lines]
+        return "\n".join([self._title(), *rows, *self._rest()])
+
+    def _repr_html_(self) -> str:
+        head, *lines = self._table()
+        rows = ["".join(f"<th>{name}</th>" for name in head)]
+        rows += ["".join(f"<td>{escape(cell)}</td>" for cell in line) for line in lines]
+        table = "\n".join(f"<tr>{row}</tr>" for row in rows)
+        return f"<p>{self._title()}</p>\n<table>\n{table}\n</table>" + "".join(
+            f"\n<p>{line}</p>" for line in self._rest()
+        )
+
+    def _title(self) -> str:
+        return f"{len(self)} tasks, rows of shape {self.tasks[0].row_shape}"
+
+    def _rest(self) -> list[str]:
+        n_more = len(self) - MAX_LISTED
+        return [f"... and {n_more} more"] if n_more > 0 else []
+
+    def _table(self) -> list[list[str]]:
+        """Return the head and a line of text for each of the first tasks."""
+        y = np.concatenate([task.y for task in self.tasks])
+        is_class = self._target_type != "real" and (
+            y.dtype.kind != "f" or np.array_equal(y, np.round(y))
+        )
+        lines = [["task", "rows", "support", "classes" if is_class else "target"]]
+        for i, task in enumerate(self.tasks[:MAX_LISTED]):
+            if is_class:
+                target = str(len(np.unique(task.y)))
+            else:
+                target = f"{task.y.min():.3g} to {task.y.max():.3g}"
+            n_support = "-" if task.support is None else str(len(task.support))
+            name = str(i) if task.name is None else task.name
+            lines.append([name, str(len(task)), n_support, target])
+        return lines
 
 
 class TaskDensity(TaskDistribution, BaseEstimator):
@@ -258,6 +313,14 @@ def check_constraints(estimator: BaseEstimator, constraints: Mapping[str, Constr
     """Refuse the first parameter whose value its constraint does not allow."""
     for name, constraint in constraints.items():
         check_parameter(name, getattr(estimator, name), constraint, type(estimator).__name__)
+
+
+def warn_not_converged(owner: str, max_iter: int, tol: float, remedy: str) -> None:
+    """Warn that an estimate is not the one that more steps would end at."""
+    warn(
+        f"{owner} has not converged in max_iter={max_iter} steps to tol={tol}. {remedy}",
+        ConvergenceWarning,
+    )
 
 
 def check_drawn_rows(

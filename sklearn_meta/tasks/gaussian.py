@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -22,6 +20,7 @@ from sklearn_meta.tasks.distribution import (
     check_drawn_rows,
     regression_rows,
     task_weights,
+    warn_not_converged,
 )
 from sklearn_meta.tasks.random_coefficients import (
     diagonal_shrinkage,
@@ -210,12 +209,8 @@ class GaussianTaskDistribution(TaskDensity):
             tol=self.tol,
         )
         if not estimate.converged:
-            warnings.warn(
-                f"GaussianTaskDistribution has not converged in max_iter={self.max_iter} steps to "
-                f"tol={self.tol}. Increase max_iter, or use a basis of fewer features.",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
+            remedy = "Increase max_iter or tol, or use a basis of fewer features."
+            warn_not_converged(type(self).__name__, self.max_iter, self.tol, remedy)
         auto = self.shrinkage == "auto"
         self.shrinkage_ = diagonal_shrinkage(estimate, weights) if auto else float(self.shrinkage)
         diagonal = np.diag(np.diag(estimate.covariance))

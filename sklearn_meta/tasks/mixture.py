@@ -19,6 +19,7 @@ from sklearn_meta.tasks.distribution import (
     TaskDistribution,
     check_constraints,
     task_weights,
+    warn_not_converged,
 )
 from sklearn_meta.tasks.task import Task
 from sklearn_meta.tasks.validate import as_tasks, label
@@ -157,7 +158,11 @@ class MixtureTaskDistribution(TaskDensity):
             ]
             share = _few_each(counts, len(parts), rng) if any(learn) else None
             runs.append(self._run_em(parts, learn, weights, share, tasks, counts))
-        _, self.components_, self.weights_, self.n_iter_ = max(runs, key=lambda run: run[0])
+        best = max(runs, key=lambda run: run[0])
+        _, self.components_, self.weights_, self.n_iter_, converged = best
+        if not converged:
+            remedy = "Increase max_iter or tol, or use fewer components."
+            warn_not_converged(type(self).__name__, self.max_iter, self.tol, remedy)
         return self
 
     def sample(self, n_tasks: int = 1, random_state: Any = None) -> list[Task]:
@@ -287,8 +292,12 @@ class MixtureTaskDistribution(TaskDensity):
         share: Array | None,  # (n_tasks, n_components), to start from in place of the weights
         tasks: tuple[Task, ...],
         counts: Array,
-    ) -> tuple[float, list[Any], Array, int]:
-        """Run EM from one start; return the mean log density, the components and the weights."""
+    ) -> tuple[float, list[Any], Array, int, bool]:
+        """Run EM from one start.
+
+        Return the mean log density, the components, the weights, the number of steps, and whether
+        they converged.
+        """
         previous, n_iter = -np.inf, 0
         while True:
             if share is not None:
@@ -303,8 +312,9 @@ class MixtureTaskDistribution(TaskDensity):
             if not np.isfinite(current):
                 i = int(np.argmin(total))
                 raise TaskError(f"{label(tasks[i], i)} has density zero under every component.")
-            if current - previous < self.tol or n_iter == self.max_iter:
-                return current, parts, weights, n_iter
+            converged = current - previous < self.tol
+            if converged or n_iter == self.max_iter:
+                return current, parts, weights, n_iter, converged
             previous, n_iter = current, n_iter + 1
             share = np.exp(joint - total[:, None])
 

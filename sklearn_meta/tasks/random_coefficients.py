@@ -56,6 +56,7 @@ MANY_TASKS = 20  # for each coefficient, which need no shrinkage
 N_EQUAL = 4.0  # imagined tasks whose coefficients have equal variances
 START_NOISE = 0.5  # share of the residuals of one model for all tasks
 N_CORRECTIONS = 20  # of L-BFGS
+N_LAST, ENOUGH = 20, 1e-4  # evaluations, and what they may add at the end, in nats of a row
 FEW = 8  # tasks that LAPACK solves faster
 LARGE_LOG = 14.0  # of a
 
@@ -220,14 +221,18 @@ def _maximise(
     p, N = rows.X.shape[2], float(rows.weight @ rows.n)
     start = np.append(np.eye(p) / np.sqrt(p), 0.0) if start is None else start
 
+    values = list[float]()
+
     def objective(theta: Array) -> tuple[float, Array]:
         value, gradient = _deviance(model, rows, theta)
-        return value / (2 * N), gradient / (2 * N)
+        values.append(value / (2 * N))
+        return values[-1], gradient / (2 * N)
 
     options = {"maxiter": max_iter, "ftol": tol, "gtol": min(tol, 1e-7), "maxcor": N_CORRECTIONS}
     bounds = [(None, None)] * p**2 + [(-LARGE_LOG, LARGE_LOG)]
     result = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-    return result.x, int(result.nit), result.nit < max_iter
+    gain = min(values[:-N_LAST], default=np.inf) - float(result.fun)
+    return result.x, int(result.nit), result.nit < max_iter or gain < ENOUGH
 
 
 def _unpacked(theta: Array) -> tuple[Array, float]:
@@ -286,7 +291,7 @@ def _profile(model: Likelihood, rows: Rows, theta: Array) -> Profile:
     if model.share:
         imagined = min(1.0, model.share / (1 - model.share)) * n / float(weight.sum())
         N, total = N + imagined, total + imagined * START_NOISE
-    noise = max(total / N, model.least_noise)
+    noise = max(total / max(N, 1.0), model.least_noise)  # N is 0 where the mean fits all rows
     deviance = log_det + N * np.log(2 * np.pi * noise) + total / noise
     return Profile(deviance, mean, noise, A, A_inverse, M, (r[:, None] @ M)[:, 0])
 

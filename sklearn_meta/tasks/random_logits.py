@@ -12,8 +12,11 @@ Gaussian N(v, C), where
 and W has the second derivatives. Expectations are over N(v, C) (J. Ormerod and M. Wand, "Gaussian
 Variational Approximate Inference for Generalized Linear Mixed Models", 2012), by a Gauss-Hermite
 rule of the logit of each row, or a cubature rule where there are more than two classes: values at
-the mode alone, Laplace's approximation, make S much too small. The M step takes the moments of the
-posteriors, as in a regression.
+the mode alone, Laplace's approximation, make S much too small. W takes two thirds of each step, as
+whole steps can swing around their limit.
+
+The M step takes the moments of the posteriors, as in a regression. Where covariances are shrunk,
+S = D S_0 D with the shrunk S_0, and only the scales D of the features are estimated.
 """
 
 from __future__ import annotations
@@ -43,6 +46,8 @@ LARGE_VARIANCE = 20.0**2  # of a prior of S, without which separable tasks have 
 LEAST_INFORMATION = 0.05  # of the tasks about a coefficient, as a share of its variance
 MAX_STACK = 2**22  # numbers in the stacked second derivatives of some tasks
 MAX_NEWTON, N_HALVINGS = 100, 10  # steps; halvings of a step that increases the objective
+DAMPING = 2 / 3  # share of a step of the second derivatives, which would swing around their limits
+N_MIXED, POSTERIOR_TOL = 6, 1e-9
 FREE_TOL = 10.0  # of the EM that only the shrinkage comes from, as a multiple
 TRAIN_NODES, NODES = (np.polynomial.hermite_e.hermegauss(n) for n in (9, 48))
 N_POINTS = 512  # of a quasi-random integral over the logits of more than two classes
@@ -51,10 +56,16 @@ N_POINTS = 512  # of a quasi-random integral over the logits of more than two cl
 class Stack(NamedTuple):
     """Tasks of similar lengths, padded by rows of weight 0."""
 
-    members: Ints
     X: Array  # designs, (B, n, p)
     Y: Array  # indicators of the classes that have coefficients, (B, n, R)
     weight: Array  # (B, n, 1)
+
+
+class Posteriors(NamedTuple):
+    """The tasks of a stack, between two steps."""
+
+    v: Array  # (B, d)
+    W: Array  # expected second derivatives of the contrasts of each row, (B, n, r, r)
 
 
 def random_logits(
@@ -65,28 +76,28 @@ def random_logits(
     *,
     max_iter: int,
     tol: float,
-) -> tuple[Array, Array]:
-    """Estimate m (R, p) and S (R p, R p); EM stops where neither changes by `tol`.
+) -> tuple[Array, Array, bool]:
+    """Estimate m (R, p) and S (R p, R p), and return whether EM has converged.
 
-    Few tasks say little about the covariances between features, and their noise also makes the
-    variances too large. So EM runs twice: freely, and then with correlations between features that
-    are shrunk toward 0 by the share that the tasks suggest.
+    EM stops where neither changes by `tol`. Few tasks say little about the covariances between
+    features, and their noise also makes the variances too large. So EM runs twice: freely, and then
+    with covariances between features that are shrunk by the share that the tasks suggest, and only
+    a scale for each feature to estimate.
     """
     stacks, p = _stacks(designs, codes, n_classes, weights), designs[0].shape[1]
     over = _over(n_classes, p)
-    n_tasks, (d_classes, d) = len(designs), over.shape
-    v, C = np.zeros((n_tasks, d)), np.zeros((n_tasks, d, d))
-    m, S = np.zeros(d), np.eye(d)
-    fit = _em(stacks, m, S, v, C, None, over, max_iter, FREE_TOL * tol)
-    # correlations of coefficients of classes, whatever the contrasts
-    R = d_classes // p
-    blocks = np.kron(np.ones((R, R)), np.eye(p)) > 0  # coefficients of the same feature
-    share = _shrinkage(fit, over, blocks)
-    cov = over @ fit.covariance @ over.T
-    std = np.sqrt(np.maximum(np.diag(cov), np.finfo(float).tiny))
-    correlations = np.where(blocks, np.nan, (1 - share) * cov / np.outer(std, std))
-    fit = _em(stacks, fit.mean, fit.covariance, v, C, correlations, over, max_iter, tol)
-    return (over @ fit.mean).reshape(R, p), over @ fit.covariance @ over.T
+    r, R = over.shape[1] // p, over.shape[0] // p
+    tasks = [_start(stack) for stack in stacks]
+    free = _em(stacks, tasks, np.zeros(r * p), np.eye(r * p), None, over, max_iter, FREE_TOL * tol)
+    share = _shrinkage(free, over, _same_feature(R, p))
+    shape = np.where(_same_feature(r, p), 1, 1 - share) * free.covariance
+    fit = _em(stacks, tasks, free.mean, shape, shape, over, max_iter, tol)
+    return (over @ fit.mean).reshape(R, p), over @ fit.covariance @ over.T, fit.converged
+
+
+def _same_feature(n: int, p: int) -> NDArray[np.bool_]:
+    """Return which entries of a covariance (n p, n p) belong to the same of p features."""
+    return np.kron(np.ones((n, n)), np.eye(p)) > 0
 
 
 def _over(n_classes: int, p: int) -> Array:
@@ -101,35 +112,53 @@ def _contrasts(n_classes: int) -> Array:
 
 def _em(
     stacks: Sequence[Stack],
+    tasks: list[Posteriors],  # which change in place
     m: Array,
     S: Array,
-    v: Array,  # of the posteriors, (n_tasks, d), which change in place
-    C: Array,  # (n_tasks, d, d)
-    correlations: Array | None,  # that S has between classes; nan: free. None: all are free
+    shape: Array | None,  # S but for a scale of each feature; None: S is free
     over: Array,
     max_iter: int,
     tol: float,
 ) -> RandomCoefficients:
     """Estimate m (d,) and S (d, d) from a start."""
-    n_tasks, d = v.shape
     change, step, root = np.inf, 0, _symmetric_root(S)
     while change > tol and step < max_iter:
-        for stack in stacks:
-            t = stack.members
-            v[t], C[t] = _newton_step(stack, m, root, v[t], C[t])
-        last, step = (m, S), step + 1
-        coef, spread = m + v @ root, root @ C @ root
-        m = np.linalg.solve(n_tasks * np.eye(d) + S / MEAN_STD**2, coef.sum(axis=0))
-        S, root = _bounded((coef - m).T @ (coef - m) / n_tasks + spread.mean(axis=0))
-        if correlations is not None:
-            cov = over @ S @ over.T
-            std = np.sqrt(np.diag(cov))
-            cov = np.where(np.isnan(correlations), cov, correlations * np.outer(std, std))
-            S = over.T @ cov @ over
+        coefs, spreads = list[Array](), list[Array]()
+        for i, stack in enumerate(stacks):
+            tasks[i], C = _newton_step(stack, m, root, tasks[i])
+            coefs.append(m + tasks[i].v @ root)
+            spreads.append(root @ C @ root)
+        coef, spread, last = np.concatenate(coefs), np.concatenate(spreads), (m, S)
+        step, n = step + 1, len(coef)
+        m = np.linalg.solve(n * np.eye(len(m)) + S / MEAN_STD**2, coef.sum(axis=0))
+        S, root = _bounded((coef - m).T @ (coef - m) / n + spread.mean(axis=0))
+        if shape is not None:
+            S = _scaled(shape, S, stacks[0].X.shape[2])
             root = _symmetric_root(S)
         moves = (over @ (m - last[0]), over @ (S - last[1]) @ over.T)
         change = max(float(np.abs(move).max()) for move in moves)
     return RandomCoefficients(m, S, 0.0, coef, spread, step, change <= tol)
+
+
+def _scaled(shape: Array, moments: Array, p: int) -> Array:
+    """Return S = D shape D, a scale for each of p features, that is most likely for moments.
+
+    With e the inverses of the scales of the r coefficients of each feature, it minimises
+    e' Q e - 2 r sum_j log e_j, where Q has the sums of the entries of shape^-1 times those of the
+    moments. Newton's method with steps of 1 / (1 + its decrement) solves such problems.
+    """
+    r = len(shape) // p
+    Q = (np.linalg.pinv(shape, hermitian=True) * moments).reshape(r, p, r, p).sum(axis=(0, 2))
+    e = np.sqrt(r / np.diag(Q))
+    for _ in range(MAX_NEWTON):
+        slope = Q @ e - r / e
+        step = np.linalg.solve(Q + np.diag(r / e**2), slope)
+        decrement = np.sqrt(np.maximum(slope @ step, 0))
+        e = e - step / (1 + decrement)
+        if decrement < 1e-9:
+            break
+    scale = np.tile(1 / e, r)
+    return np.asarray(scale[:, None] * shape * scale)
 
 
 def _shrinkage(fit: RandomCoefficients, over: Array, blocks: NDArray[np.bool_]) -> float:
@@ -151,20 +180,41 @@ def _shrinkage(fit: RandomCoefficients, over: Array, blocks: NDArray[np.bool_]) 
 
 def posterior_of_logits(
     X: Array, codes: Ints, n_classes: int, mean: Array, cov: Array, weight: Array
-) -> tuple[Array, Array]:
-    """Return mode (R, p) and covariance (R p, R p) of the coefficients of one task."""
+) -> tuple[Array, Array, bool]:
+    """Return mean (R, p) and covariance (R p, R p) of the coefficients of one task.
+
+    Also return whether the fixed point of the steps was reached. Mixtures of the last steps, by
+    Anderson's method, get there in half of them.
+    """
     if len(X) == 0:
-        return mean, cov
+        return mean, cov, True
     (stack,) = _stacks([X], [codes], n_classes, [weight])
     over = _over(n_classes, X.shape[1])
     m, root = over.T @ mean.ravel(), _symmetric_root(over.T @ cov @ over)
-    v, C = np.zeros((1, len(m))), np.zeros((1, *root.shape))
+    task, results, moves = _start(stack), list[Array](), list[Array]()
     for _ in range(MAX_NEWTON):
-        last, (v, C) = (v, C), _newton_step(stack, m, root, v, C)
-        if all(np.abs(new - old).max() < 1e-9 for new, old in zip((v, C), last, strict=True)):
+        new, C = _newton_step(stack, m, root, task)
+        result = np.append(new.v, new.W)
+        results.append(result)
+        moves.append(result - np.append(task.v, task.W))
+        converged = bool(np.abs(moves[-1]).max() < POSTERIOR_TOL)
+        if converged:
             break
-    mode, spread = over @ (m + v[0] @ root), over @ root @ C[0] @ root @ over.T
-    return mode.reshape(mean.shape), spread
+        results, moves = results[-N_MIXED:], moves[-N_MIXED:]
+        task = _mixture(results, moves, new)
+    mode, spread = over @ (m + new.v[0] @ root), over @ root @ C[0] @ root @ over.T
+    return mode.reshape(mean.shape), spread, converged
+
+
+def _mixture(results: Sequence[Array], moves: Sequence[Array], last: Posteriors) -> Posteriors:
+    """Mix results of steps so that the moves would cancel; only if that is a posterior."""
+    if len(moves) == 1:
+        return last
+    differences = np.diff(moves, axis=0).T
+    share = np.linalg.lstsq(differences, moves[-1], rcond=None)[0]
+    v, W = np.split(results[-1] - share @ np.diff(results, axis=0), [last.v.size])
+    mixed = Posteriors(v.reshape(last.v.shape), W.reshape(last.W.shape))
+    return mixed if np.linalg.eigvalsh(mixed.W).min() >= 0 else last
 
 
 def expected_softmax(X: Array, mean: Array, cov: Array) -> Array:
@@ -204,40 +254,47 @@ def _stacks(
             rows = slice(lengths[t])
             X[i, rows], Y[i, rows] = designs[t], codes[t][:, None] == outputs
             weight[i, rows] = 1 if weights is None else weights[t][:, None]
-        stacks.append(Stack(members, X, Y, weight))
+        stacks.append(Stack(X, Y, weight))
         begin = int(end)
     return stacks
 
 
-def _newton_step(stack: Stack, m: Array, root: Array, v: Array, C: Array) -> tuple[Array, Array]:
-    """Return better means v (B, d) and covariances C (B, d, d) of the posteriors."""
-    _, X, Y, weight = stack
-    contrasts = _contrasts(Y.shape[2])
-    (B, _, p), R = X.shape, contrasts.shape[1]
-    noise, shares = _logit_noise(X, root, C, contrasts)
-    P, before = _probabilities(stack, contrasts, m, root, v, noise, shares)
-    mean_P = shares @ P
-    gradient = (weight * (mean_P - Y) @ contrasts).swapaxes(1, 2) @ X
-    gradient = gradient.reshape(B, -1) @ root + v
-    W = -(P * shares[:, None]).swapaxes(2, 3) @ P  # second derivatives of each row
-    W[..., range(W.shape[2]), range(W.shape[2])] += mean_P
-    W = weight[..., None] * (contrasts.T @ W @ contrasts)
-    blocks = np.empty((B, R, p, R, p))
-    for r in range(R):
-        for s in range(r + 1):
-            blocks[:, r, :, s] = blocks[:, s, :, r] = (X * W[..., r, s, None]).swapaxes(1, 2) @ X
-    precision = np.eye(R * p) + root @ blocks.reshape(B, R * p, R * p) @ root
+def _start(stack: Stack) -> Posteriors:
+    """Return the mean of the prior, and the second derivatives at equal probabilities."""
+    contrasts, (B, n, p) = _contrasts(stack.Y.shape[2]), stack.X.shape
+    r = contrasts.shape[1]
+    W = np.eye(r) / (4 if r == 1 else r + 1)
+    return Posteriors(np.zeros((B, r * p)), np.broadcast_to(W, (B, n, r, r)))
+
+
+def _newton_step(stack: Stack, m: Array, root: Array, task: Posteriors) -> tuple[Posteriors, Array]:
+    """Return better posteriors of a stack, and the covariances (B, d, d) that the step used."""
+    (X, Y, weight), contrasts = stack, _contrasts(stack.Y.shape[2])
+    (B, _, p), r = X.shape, contrasts.shape[1]
+    blocks = np.empty((B, r, p, r, p))
+    for i in range(r):
+        for j in range(i + 1):
+            block = (X * (weight * task.W[..., i, j, None])).swapaxes(1, 2) @ X
+            blocks[:, i, :, j] = blocks[:, j, :, i] = block
+    precision = np.eye(r * p) + root @ blocks.reshape(B, r * p, r * p) @ root
     lower = np.asarray(np.linalg.cholesky(precision))
-    half = solve_lower(lower, np.broadcast_to(np.eye(R * p), C.shape))
+    half = solve_lower(lower, np.broadcast_to(np.eye(r * p), precision.shape))
     C = half.swapaxes(1, 2) @ half
-    step = (C @ gradient[..., None])[..., 0]
+    noise, shares = _logit_noise(X, root, C, contrasts)
+    P, before = _probabilities(stack, contrasts, m, root, task.v, noise, shares)
+    mean_P = shares @ P
+    W = -(P * shares[:, None]).swapaxes(2, 3) @ P
+    W[..., range(W.shape[2]), range(W.shape[2])] += mean_P
+    W = contrasts.T @ W @ contrasts
+    gradient = (weight * (mean_P - Y) @ contrasts).swapaxes(1, 2) @ X
+    step = (C @ (gradient.reshape(B, -1) @ root + task.v)[..., None])[..., 0]
     for _ in range(N_HALVINGS):
-        after = _probabilities(stack, contrasts, m, root, v - step, noise, shares)[1]
+        after = _probabilities(stack, contrasts, m, root, task.v - step, noise, shares)[1]
         worse = after > before + 1e-9 * (1 + np.abs(before))
         if not worse.any():
             break
         step[worse] /= 2
-    return v - step, C
+    return Posteriors(task.v - step, task.W + DAMPING * (W - task.W)), C
 
 
 def _logit_noise(X: Array, root: Array, C: Array, contrasts: Array) -> tuple[Array, Array]:
@@ -272,7 +329,7 @@ def _probabilities(
     shares: Array,  # (Q,)
 ) -> tuple[Array, Array]:
     """Return probabilities (B, n, Q, R), and the objective (B,) that v minimises."""
-    _, X, Y, weight = stack
+    X, Y, weight = stack
     coef = (m + v @ root).reshape(len(X), -1, X.shape[2])
     mean = X @ coef.swapaxes(1, 2) @ contrasts.T
     logits = mean[:, :, None] + noise

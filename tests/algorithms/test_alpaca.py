@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.stats import multivariate_normal
 
-from sklearn_meta import ALPaCARegressor
+from sklearn_meta import ALPaCARegressor, MultitaskRegressor
 from sklearn_meta.algorithms import ALPaCA
 from sklearn_meta.datasets import make_linear_tasks, make_sinusoid_tasks
 from sklearn_meta.functional import gaussian_nll
@@ -25,7 +25,8 @@ def process(est, X, Y, weight, X_query):
     gain = Q @ cov @ Phi.T @ np.linalg.inv(Phi @ cov @ Phi.T + np.diag(1 / weight))
     mean = Q @ est.theta_["head.mean"] + gain @ (Y - Phi @ est.theta_["head.mean"])
     shared = Q @ cov @ Q.T - gain @ Phi @ cov @ Q.T + np.eye(len(Q))
-    return mean, np.exp(est.theta_["head.log_noise"])[:, None, None] * shared
+    noise = np.exp(est.theta_["head.log_noise"]) + 1e-6  # the floor
+    return mean, noise[:, None, None] * shared
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def test_with_the_true_prior_it_is_the_bayes_rule():
     factor[3, 3] = 20.0  # there is no intercept
     theta = {"head.mean": np.r_[mean, 0][:, None], "head.factor": factor}
     theta = {k: torch.tensor(v) for k, v in theta.items()}
-    theta["head.log_noise"] = torch.tensor([noise**2], dtype=torch.float64).log()
+    theta["head.log_noise"] = torch.tensor([noise**2 - 1e-6], dtype=torch.float64).log()  # floor
     alg = ALPaCA(gaussian_nll)
     for task in family.tasks:
         X, y, X_query, y_query = map(
@@ -121,3 +122,19 @@ def test_sinusoids_are_learned_within_seconds():
             for y, task in zip(est.predict_tasks(tasks), tasks, strict=True)
         ]
         assert np.mean(errors) <= 0.25
+
+
+def test_tasks_without_noise_have_a_least_variance():
+    tasks = make_sinusoid_tasks(n_tasks=5, n_support=5, random_state=0)
+    new = tasks[0]
+    for reg in (ALPaCARegressor(max_meta_iter=1), MultitaskRegressor(loss="gaussian", head="gp")):
+        reg = reg.set_params(max_meta_iter=2, random_state=0).meta_fit(tasks)
+        algorithm, f = reg.make_algorithm(), reg.make_backbone(new.X.shape[1:], 0)
+        theta = {k: torch.from_numpy(p.copy()) for k, p in reg.theta_.items()}
+        for name in ("head.log_noise", "head.log_variance"):
+            if name in theta:
+                theta[name] = torch.full_like(theta[name], -60.0)
+        X, y = torch.tensor(new.X), torch.tensor(new.y)[:, None]
+        support = Examples(X, y, torch.ones(len(X), dtype=X.dtype))
+        output = algorithm.predict(f, theta, algorithm.adapt(f, theta, support), X)
+        assert (output[:, 1].exp() >= 0.99e-6).all()

@@ -7,7 +7,7 @@ from scipy.special import expit, softmax
 from scipy.stats import binom, multivariate_normal, norm
 from sklearn.base import clone
 from sklearn.covariance import LedoitWolf
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import log_loss
 
 from sklearn_meta import NewLabelsWarning, NotMetaFittedError, Task, TaskError
@@ -139,6 +139,7 @@ def patients(n_tasks, n_rows=30, n_classes=2, slope_std=0.5, seed=0):
 
 
 PATIENTS = patients(60)
+FEW_STEPS = pytest.mark.filterwarnings("ignore:HierarchicalClassifier has not converged")
 BY_CLASSES = {2: PATIENTS, 3: patients(40, n_classes=3)}
 
 
@@ -222,6 +223,51 @@ def test_em_recovers_the_prior_of_shared_labels(n_classes):
     np.testing.assert_allclose(np.sqrt(variances), 0.5 * np.sqrt(2), rtol=0.3)
 
 
+def test_labels_of_a_task_that_are_taken_for_shared_ones_are_a_warning():
+    pairs = [(t.X, (t.y + i) % 3) for i, t in enumerate(BLOBS[:10])]
+    with pytest.warns(ConvergenceWarning, match=r"max_iter=30 .* set labels='task'") as record:
+        HierarchicalClassifier(labels="shared", max_iter=30).meta_fit(pairs)
+    assert record[0].filename == __file__
+
+
+def test_tasks_with_fewer_rows_than_features_do_not_make_the_prior_explode():
+    rng = np.random.RandomState(0)
+    X, B = rng.normal(size=(80, 40, 20)), rng.normal(size=(80, 20, 1)) / 20**0.5
+    y = rng.binomial(1, expit(2 * X @ B)[..., 0])
+    clf = HierarchicalClassifier(max_iter=300).meta_fit([*zip(X[:40], y[:40], strict=True)])
+    assert np.diag(clf.meta_state.cov).max() < 4
+    losses = np.zeros(2)
+    for rows, labels in zip(X[40:], y[40:], strict=True):
+        for k, n in enumerate((0, 20)):
+            P = clf.fit(rows[:n], labels[:n]).predict_proba(rows[20:])
+            losses[k] += log_loss(labels[20:], P, labels=[0, 1]) / 40
+    assert losses[1] < losses[0] - 0.03
+
+
+@pytest.mark.parametrize("std", [0.5, 1.5])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_the_posterior_is_a_fixed_point(n_classes, std):
+    """b = m + S X' (y - E[P]) and, for two classes, C^-1 = S^-1 + X' E[W] X."""
+    rng = np.random.RandomState(0)
+    X, y = rng.normal(size=(12, 2)), rng.randint(n_classes, size=12)
+    R = 1 if n_classes == 2 else n_classes
+    cov = np.kron(np.eye(R) - (R > 1) / R, std**2 * np.eye(3))  # contrasts of more classes
+    clf = HierarchicalClassifier()
+    design = Design(None, 2, np.zeros(2), np.ones(2))
+    clf.meta_state = GaussianLogits(design, np.arange(n_classes), np.zeros((R, 3)), cov)
+    _, _, b, C, _ = clf.fit(X, y)._adapted
+    Z = np.c_[np.ones(12), X]
+    logits = Z @ rng.multivariate_normal(b.ravel(), C, 40000).reshape(-1, R, 3).swapaxes(1, 2)
+    P = softmax(logits, axis=2) if R > 1 else expit(logits)
+    Y = y[:, None] == (np.arange(R) if R > 1 else 1)
+    slope = (Y - P.mean(axis=0)).T @ Z
+    np.testing.assert_allclose(b.ravel(), cov @ slope.ravel(), atol=0.05 * std**2)
+    if R == 1:
+        W = (P * (1 - P)).mean(axis=0)
+        expected = np.linalg.inv(np.eye(3) / std**2 + Z.T @ (W * Z))
+        np.testing.assert_allclose(C, expected, atol=0.03 * std)
+
+
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_no_rows_give_the_marginal_probabilities_of_the_prior(shared, n_classes):
     clf, X = shared[n_classes], PATIENTS[0].X
@@ -278,6 +324,7 @@ def test_numbers_of_the_classes_stand_for_them(shared):
     assert clf.classes_.tolist() == [0, 1]
 
 
+@FEW_STEPS
 def test_new_labels_are_predicted_by_the_class_means_of_the_prior(shared):
     X, y = PATIENTS[0].X[:6], np.array(["maybe", "perhaps"] * 3)
     by_means = HierarchicalClassifier(labels="task").meta_fit(PATIENTS[:20])
@@ -293,6 +340,7 @@ def test_new_labels_are_predicted_by_the_class_means_of_the_prior(shared):
         without.fit(X, y)
 
 
+@FEW_STEPS
 def test_which_labels_are_shared():
     def is_shared(tasks):
         learned = HierarchicalClassifier(max_iter=1).meta_fit(tasks)
@@ -305,8 +353,9 @@ def test_which_labels_are_shared():
     assert not is_shared([(X, ["a", "b"] * 3), (X, ["c", "d"] * 3)])
     with pytest.raises(ValueError, match=r"'labels' .* must be one of"):
         HierarchicalClassifier(labels="both").meta_fit(PATIENTS)
-    with pytest.raises(TaskError, match="All tasks have the label 'a'"):
-        HierarchicalClassifier(labels="shared").meta_fit([(X, ["a"] * 6)])
+    for labels in ("auto", "shared"):
+        with pytest.raises(TaskError, match=r"All tasks .* 'a'.*set labels='task'"):
+            HierarchicalClassifier(labels=labels).meta_fit([(X, ["a"] * 6)] * 3)
     local_labels = HierarchicalClassifier(labels="task").meta_fit(PATIENTS[:5])
     with pytest.raises(ValueError, match="X has no rows"):
         local_labels.fit(PATIENTS[0].X[:0], [])
@@ -354,6 +403,7 @@ def test_bad_rows_are_refused(est, tasks):
         learned.fit(X, y[1:])
 
 
+@FEW_STEPS
 @pytest.mark.parametrize("labels", ["shared", "task"])
 def test_a_basis_bends_the_boundary(labels):
     rng = np.random.RandomState(0)

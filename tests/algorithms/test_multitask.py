@@ -164,7 +164,7 @@ def test_a_gaussian_process_head_is_a_gaussian_process(kernel):
         std = np.sqrt(np.einsum("ij,jk,ik->i", with_ones(X_NEW), S, with_ones(X_NEW)))
     expected = (common(theta, X_NEW) + bias)[:, 0] + mean
     np.testing.assert_allclose(actual[:, 0], expected, atol=1e-8)
-    total = variance * (std**2 + PENALTY)
+    total = variance * (std**2 + PENALTY) + 1e-6  # the least variance
     np.testing.assert_allclose(np.exp(actual[:, 1]), total, rtol=1e-8)
 
 
@@ -244,6 +244,20 @@ def test_tasks_that_are_held_out_tune_the_head():
     )
     assert "valid_loss" in held.history_[-1]
     assert "valid_loss" not in none.history_[-1]
+
+
+def test_the_prior_of_targets_is_the_mean_head_of_all_tasks():
+    rng = torch.Generator().manual_seed(0)
+    algorithm = Multitask(squared_error, RidgeHead("real", None))
+    theta, tasks = algorithm.init(IDENTITY, 1, rng), algorithm.init_tasks(IDENTITY, 1, 5, rng)
+    tasks["tasks.bias"] = torch.randn(5, 1, generator=rng)
+    X, y = torch.randn(5, N, D, generator=rng), torch.randn(5, N, 1, generator=rng)
+    part = Examples(X, y, torch.ones(5, N))
+    tuned = algorithm.tune(IDENTITY, theta | tasks, [(part, part)])
+    for name in ("weight", "bias"):
+        common, of_tasks = f"prior.{name}", f"tasks.{name}"
+        torch.testing.assert_close(tuned[common], tasks[of_tasks].mean(0))
+        torch.testing.assert_close(tuned[common] + tuned[of_tasks], tasks[of_tasks])
 
 
 def test_the_classes_of_a_pool_have_one_layer():

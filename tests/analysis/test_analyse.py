@@ -221,7 +221,7 @@ def test_names_are_escaped_on_the_page(with_stranger):
 def test_without_matplotlib_the_page_has_no_pictures(blobs, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     text = blobs.to_html()
-    assert "sklearn-meta[plot]" in text
+    assert "pip install matplotlib" in text
     assert "<img" not in text
 
 

@@ -55,7 +55,7 @@ MIXED = [Task(X, Y, support=[1]), Task(X, NEW, support=SUPPORT), Task(X, THREE, 
 
 def make(cls):
     if cls is HierarchicalClassifier:
-        return cls(labels="shared", max_iter=5)
+        return cls(labels="shared", tol=1.0)
     params = {"head": "prototype"} if cls is BOILClassifier else {}
     return cls(**QUICK, **params)
 

@@ -76,7 +76,7 @@ WITH_PRIOR = {
     "multitask classifier": quick(MultitaskClassifier, labels="shared"),
     "pooled classifier": quick(PooledClassifier),
     "r2d2 classifier": quick(R2D2Classifier, labels="shared"),
-    "hierarchical classifier": HierarchicalClassifier(labels="shared", max_iter=3),
+    "hierarchical classifier": HierarchicalClassifier(labels="shared", tol=1.0),
     "conformal classifier": TaskConformalClassifier(SHARED, **CONFORMAL),
     "pipeline classifier": make_meta_pipeline(SimpleImputer(), StandardScaler(), SHARED),
     "guarded pipeline": GuardedMetaClassifier(

@@ -7,11 +7,13 @@ from scipy.integrate import quad
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Matern
 
+from sklearn_meta import DeepKernelRegressor, PACOHRegressor, _devices
 from sklearn_meta.functional import (
     cholesky,
     gp_condition,
     gp_covariance,
     gp_posterior,
+    gp_predict,
     linear_kernel,
     log_marginal_likelihood,
     matern_kernel,
@@ -19,6 +21,7 @@ from sklearn_meta.functional import (
     spectral_mixture_kernel,
     tanimoto_kernel,
 )
+from sklearn_meta.inner import Examples
 
 RNG = np.random.default_rng(0)
 X, X_QUERY, Y = RNG.normal(size=(12, 3)), RNG.normal(size=(5, 3)), RNG.normal(size=(12, 2))
@@ -185,3 +188,22 @@ def test_likelihood_and_its_gradient_are_those_of_gpytorch():
     mean, variance = posterior(KERNELS["rbf"][1], X, Y[:, :1], torch.ones(12), X_QUERY)
     torch.testing.assert_close(mean[:, 0], theirs.mean, atol=1e-8, rtol=0)
     torch.testing.assert_close(variance + NOISE, theirs.variance, atol=1e-8, rtol=0)
+
+
+def test_a_device_without_float64_computes_in_the_dtype_of_the_rows(monkeypatch):
+    """As "mps", whose tensors `exact_dtype` leaves as they are."""
+    monkeypatch.setattr(_devices, "exact_dtype", lambda tensor: tensor.dtype)
+    X, y, weight = torch.randn(2, 6, 3), torch.randn(2, 6, 1), torch.ones(2, 6)
+    K, K_query = rbf_kernel(X, X), rbf_kernel(X[:, :2] + 0.1, X)
+    L, alpha = gp_condition(K, y, 0.1, weight)
+    mean, variance = gp_predict(L, alpha, K_query, torch.ones(2, 2), weight)
+    log_p = log_marginal_likelihood(K, y, 0.1, weight)
+    assert {t.dtype for t in (L, alpha, mean, variance, log_p)} == {torch.float32}
+    exact = GaussianProcessRegressor(RBF(), alpha=0.1, optimizer=None).fit(X[0], y[0, :, 0])
+    np.testing.assert_allclose(exact.predict(X[0, :2] + 0.1), mean[0, :, 0], atol=1e-4)
+    for est in (DeepKernelRegressor(adapt="hyperparameters"), PACOHRegressor()):
+        algorithm, f = est.make_algorithm(), est.make_backbone((3,), 0)
+        theta = algorithm.init(f, 1, torch.Generator().manual_seed(0))
+        phi = algorithm.adapt(f, theta, Examples(X, y, weight))
+        outputs = [*phi.values(), algorithm.predict(f, theta, phi, X)]
+        assert {t.dtype for t in outputs} == {torch.float32}

@@ -1,10 +1,13 @@
 """skorch callbacks in the outer loop: scores of the network are recorded, others are refused."""
 
+import itertools
+
 import pytest
 from skorch.callbacks import BatchScoring, EpochScoring
 
 from sklearn_meta import MAMLClassifier
 from sklearn_meta.datasets import make_blob_tasks
+from sklearn_meta.outer import callbacks
 
 BLOBS = make_blob_tasks(6, n_way=3, n_rows=8, n_features=4, random_state=0)
 SMALL = {"hidden_layer_sizes": 8, "max_meta_iter": 5, "iters_per_epoch": 2, "random_state": 0}
@@ -30,3 +33,12 @@ def test_a_score_that_is_a_function_of_the_network_is_recorded():
     est = MAMLClassifier(**SMALL, callbacks=[EpochScoring(n_parameters, name="size")])
     est.meta_fit(BLOBS[:4], validation_tasks=BLOBS[4:])
     assert [row["size"] for row in est.history_] == 3 * [sum(p.size for p in est.theta_.values())]
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(20, "1 minute"), (560, "28 minutes"), (0.01, "")])
+def test_a_long_run_is_announced_once(seconds, text, monkeypatch, capsys):
+    clock = itertools.count(step=seconds)
+    monkeypatch.setattr(callbacks, "monotonic", lambda: next(clock))
+    MAMLClassifier(**SMALL, verbose=1).meta_fit(BLOBS)
+    line = f"MAMLClassifier: about {text} left for 3 of 5 iterations. Set max_meta_iter"
+    assert capsys.readouterr().out.count(line) == bool(text)

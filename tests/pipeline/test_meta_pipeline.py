@@ -28,6 +28,7 @@ from sklearn.preprocessing import (
 
 from sklearn_meta import (
     EmpiricalTasks,
+    HierarchicalRegressor,
     MAMLClassifier,
     MAMLRegressor,
     NotMetaFittedError,
@@ -527,3 +528,27 @@ def test_sparse_tasks_are_transformed_as_dense_tasks(scope):
         twin.fit(*rows).predict_proba(rows[0]) for rows in (pairs[0], (dense[0].X, dense[0].y))
     ]
     np.testing.assert_allclose(*proba, rtol=1e-9)
+
+
+@each_scope
+def test_the_predictive_distribution_is_that_of_the_last_step(scope):
+    new, *train = make_linear_tasks(12, n_support=6, random_state=0).tasks
+    pipe = make_meta_pipeline(StandardScaler(), HierarchicalRegressor(), transform_scope=scope)
+    pipe.meta_fit(train).fit(new.X_support, new.y_support)
+    scaler, reg = (step for _, step in pipe.steps)
+    rows = scaler.transform(new.X_query)
+    q = [0.1, 0.9]
+    np.testing.assert_array_equal(
+        pipe.predict_quantiles(new.X_query, q), reg.predict_quantiles(rows, q)
+    )
+    for seed in (0, 1):
+        drawn = pipe.sample_y(new.X_query, 3, random_state=seed)
+        np.testing.assert_array_equal(drawn, reg.sample_y(rows, 3, random_state=seed))
+
+
+def test_a_pipeline_has_a_predictive_distribution_if_its_last_step_has():
+    for last, has_it in ((MAMLRegressor(), False), (MAMLRegressor(loss="gaussian"), True)):
+        pipe = make_meta_pipeline(StandardScaler(), last)
+        assert [hasattr(pipe, name) for name in ("predict_quantiles", "sample_y")] == [has_it] * 2
+    alone, tasks = MetaPipeline([("reg", HierarchicalRegressor())]), make_linear_tasks(9).tasks
+    assert alone.meta_fit(tasks).fit(tasks[0].X, tasks[0].y).sample_y(tasks[0].X).shape == (20, 1)

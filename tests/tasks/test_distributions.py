@@ -119,3 +119,24 @@ def test_bad_counts(value):
 def test_counts_of_numpy_and_lists():
     assert as_range(np.int64(3), "n", "f", least=1) == (3, 3)
     assert as_range([1, 2], "n", "f", least=1) == (1, 2)
+
+
+def test_tasks_are_shown_as_a_table_in_text_and_in_notebooks():
+    labels = [["a", "b", "a"], ["a", "b", "c"]]
+    tasks = [Task(np.zeros((3, 2)), y, support=[0, 1], name="<x>") for y in labels]
+    assert [line.split() for line in str(EmpiricalTasks(tasks)).splitlines()[1:]] == [
+        ["task", "rows", "support", "classes"],
+        ["<x>", "3", "2", "2"],
+        ["<x>", "3", "2", "3"],
+    ]
+    page = EmpiricalTasks(tasks)._repr_html_()
+    assert "<td>&lt;x&gt;</td><td>3</td><td>2</td><td>3</td>" in page
+    many = EmpiricalTasks(tasks * 15)
+    assert str(many).endswith("... and 10 more")
+    assert "<p>... and 10 more</p>" in many._repr_html_()
+
+
+def test_the_table_shows_the_range_of_real_targets():
+    tasks = [(np.zeros((2, 2)), [0.0, 3.0]), (np.zeros((2, 2)), [1.0, 2.0])]
+    assert "0 to 3" in str(EmpiricalTasks(tasks, target_type="real"))
+    assert "classes" in str(EmpiricalTasks(tasks, target_type="class"))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_meta.datasets import BlobTasks, LinearTasks
 from sklearn_meta.exceptions import TaskError
@@ -117,6 +118,11 @@ def test_bad_weights(weights):
 def test_bad_parameters(bad):
     with pytest.raises(ValueError, match=f"'{next(iter(bad))}' parameter of Mixture"):
         MixtureTaskDistribution([UP, DOWN], **bad).fit(TASKS)
+
+
+def test_too_few_steps_are_a_warning():
+    with pytest.warns(ConvergenceWarning, match="MixtureTaskDistribution .* max_iter=1 steps"):
+        MixtureTaskDistribution([GAUSSIAN, GAUSSIAN], max_iter=1, random_state=0).fit(TASKS)
 
 
 def test_too_few_tasks():
