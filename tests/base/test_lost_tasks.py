@@ -21,7 +21,8 @@ from sklearn_meta.tasks import Task
 SMALL = {"max_meta_iter": 2, "hidden_layer_sizes": 4, "random_state": 0}
 RNG = np.random.RandomState(0)
 CLASS = [Task(X, np.arange(12) % 3, support=range(6)) for X in RNG.normal(size=(6, 12, 3))]
-REAL = [Task(t.X, t.X[:, 0] + i, support=range(6)) for i, t in enumerate(CLASS)]
+NOISE = RNG.normal(scale=0.3, size=(6, 12))
+REAL = [Task(t.X, t.X[:, 0] + i + NOISE[i], support=range(6)) for i, t in enumerate(CLASS)]
 
 
 def with_gap(task):

@@ -115,7 +115,7 @@ def test_float64_on_mps_is_refused_with_the_remedy(monkeypatch):
     pretend(monkeypatch, 0, mps=True)
     X, y = np.arange(12.0).reshape(6, 2), np.arange(6) % 2
     est = ProtoNetClassifier(device="mps", max_meta_iter=1)
-    for call in (lambda: est.meta_fit([(X, y)]), lambda: est.fit(X, y)):
+    for call in (lambda: est.meta_fit([(X, y)] * 2), lambda: est.fit(X, y)):
         with pytest.raises(
             ValueError, match=r"pass X.astype\(numpy.float32\), or use device='cpu'"
         ):
