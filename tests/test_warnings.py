@@ -45,9 +45,3 @@ def test_fit_without_meta_fit_warns():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         est.meta_fit(TASKS).fit(task.X, task.y)
-
-
-def test_meta_fit_on_one_task_warns():
-    with pytest.warns(UserWarning, match="ProtoNetClassifier.meta_fit has only one task") as seen:
-        ProtoNetClassifier(**SMALL).meta_fit(TASKS[:1])
-    assert [w.filename for w in seen] == [__file__]

@@ -19,7 +19,10 @@ from sklearn_meta.tasks import Task, split_task
 
 SMALL = {"max_meta_iter": 2, "hidden_layer_sizes": 4, "random_state": 0}
 RNG = np.random.RandomState(0)
-REAL = [Task(X, X[:, 0] + i) for i, X in enumerate(RNG.normal(size=(8, 12, 2)))]
+REAL = [
+    Task(X, X[:, 0] + 0.3 * np.sin(9 * X[:, 1]) + i)
+    for i, X in enumerate(RNG.normal(size=(8, 12, 2)))
+]
 CLASS = [Task(t.X, np.arange(12) % 3 == 0) for t in REAL]  # four rows of True, the first of them
 SUPPORTS = ["stratified", "random", "first"]
 
