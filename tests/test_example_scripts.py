@@ -663,13 +663,17 @@ def molecules(monkeypatch, tmp_path):
 def test_fsmol_scores_every_kind_of_way(load, molecules, monkeypatch):
     bench = load("benchmarks/fsmol")
     monkeypatch.setattr(bench, "N_HELD", 6)
-    monkeypatch.setattr(bench, "N_ITERS", 1)
     monkeypatch.setattr(bench, "N_DRAWS", 2)
     small = {"hidden_layer_sizes": (8,), "meta_batch_size": 4, "precision": None}
     for name, (kind, params) in bench.ENCODERS.items():
         monkeypatch.setitem(bench.ENCODERS, name, (kind, params | small))
-    ways = ["forest of", "multitask, prototype, normalize=c", "second round of", "features and"]
-    result = bench.main(0.001, ways, molecules)
+    ways = [
+        "forest of",
+        "multitask, prototype, normalize=c",
+        "second round of",
+        "multitask, cosine t",
+    ]
+    result = bench.main(dict.fromkeys(bench.ENCODERS, 0.001), ways, molecules, 1)
     assert len(result) == len(ways)
     for scores in result.values():
         assert scores.shape == (3, 4)

@@ -241,7 +241,7 @@ def train_encoder(name: str, minutes: float, folder: Path) -> None:
         params = params | {"backbone": with_weights(read_encoder("multitask", folder))}
         minutes /= 3
     numbers, held = split()
-    n_iters = int(150 * minutes)  # some five epochs
+    n_iters = max(int(150 * minutes), 1)  # some five epochs
     est = kind(
         **params, max_meta_iter=10**6, iters_per_epoch=n_iters, callbacks=[Timed(60 * minutes)]
     )
@@ -502,8 +502,12 @@ def main(
     names = dict.fromkeys(encoder for encoders, _ in ways.values() for encoder in encoders)
     if "second round" in names:  # begins with the other's weights
         train_encoder("multitask", minutes["multitask"], folder)
-    with ProcessPoolExecutor(n_jobs, mp_context=get_context("spawn")) as pool:
-        list(pool.map(train_encoder, names, map(minutes.get, names), repeat(folder)))
+    runs = names, map(minutes.__getitem__, names), repeat(folder)
+    if n_jobs == 1:
+        list(map(train_encoder, *runs))
+    else:
+        with ProcessPoolExecutor(n_jobs, mp_context=get_context("spawn")) as pool:
+            list(pool.map(train_encoder, *runs))
     for name in names:
         embed(name, read_encoder(name, folder), [*to_choose_by(), *to_score()])
     result = {}
