@@ -470,10 +470,14 @@ WAYS["multitask, cosine times Tanimoto"] = (
     ("multitask",),
     lambda _: with_tanimoto(cosine("multitask")),
 )
-WAYS["six encoders, mean of their ridge scores"] = (
-    MEMBERS,
-    lambda *ests: mean(*(own_head(e, est) for e, est in zip(MEMBERS, ests, strict=True))),
-)
+
+
+def ridge_of_members(*fitted: Any) -> Score:
+    """Return the mean of the heads that the members were trained with."""
+    return mean(*map(own_head, MEMBERS, fitted))
+
+
+WAYS["six encoders, mean of their ridge scores"] = (MEMBERS, ridge_of_members)
 WAYS["six encoders, cosine process"] = (MEMBERS, lambda *_: process(cosine(*MEMBERS)))
 WAYS["six encoders, cosine times Tanimoto"] = (
     MEMBERS,
@@ -481,16 +485,11 @@ WAYS["six encoders, cosine times Tanimoto"] = (
 )
 WAYS["six encoders, ridge, and cosine times Tanimoto"] = (
     MEMBERS,
-    lambda *ests: blend(
-        mean(*(own_head(e, est) for e, est in zip(MEMBERS, ests, strict=True))),
-        with_tanimoto(cosine(*MEMBERS)),
-    ),
+    lambda *fitted: blend(ridge_of_members(*fitted), with_tanimoto(cosine(*MEMBERS))),
 )
 WAYS["six encoders, ridge, and forest"] = (
     MEMBERS,
-    lambda *ests: blend(
-        mean(*(own_head(e, est) for e, est in zip(MEMBERS, ests, strict=True))), forest
-    ),
+    lambda *fitted: blend(ridge_of_members(*fitted), forest),
 )
 
 

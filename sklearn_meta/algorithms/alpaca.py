@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sklearn_meta._devices import exact_dtype
+from sklearn_meta._devices import exact
 from sklearn_meta.base import MetaRegressor
 from sklearn_meta.base.regressor import gaussian_loss
 from sklearn_meta.functional import Params
@@ -64,9 +64,8 @@ class ALPaCA(Algorithm):
     def adapt(self, f: Network, theta: Params, support: Examples) -> Params:
         """Compute K_n, and L_n with Lambda_n = L_n L_n' (eq. 6)."""
         Phi = features(f, theta, support.X)
-        exact = exact_dtype(Phi)
-        Phi, Y, K_0, L_0 = (t.to(exact) for t in (Phi, support.y, theta[MEAN], factor(theta)))
-        weighted = support.weight.to(exact).unsqueeze(-1) * Phi
+        Phi, Y, K_0, L_0 = map(exact, (Phi, support.y, theta[MEAN], factor(theta)))
+        weighted = exact(support.weight).unsqueeze(-1) * Phi
         Lambda_0 = L_0 @ L_0.mT
         L_n, _ = torch.linalg.cholesky_ex(Lambda_0 + weighted.mT @ Phi)  # of NaN it makes NaN
         K_n = torch.cholesky_solve(Lambda_0 @ K_0 + weighted.mT @ Y, L_n)

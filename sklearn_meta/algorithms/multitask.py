@@ -14,8 +14,8 @@ does not explain. With head="ridge",
 
 a(z) is c W_0 z plus the log-shares of the labels, if tasks share their labels, or plus a bias for
 targets; it is 0 if labels are local to a task. Only the sums W_0 + W_t are determined: of targets,
-W_0 is their mean. The other heads are a logistic regression with the
-offset a(z_i), a Gaussian process of r_i, and class prototypes.
+W_0 is their mean. The other heads are a logistic regression with the offset a(z_i), a Gaussian
+process of r_i, and class prototypes.
 
 The penalty lambda, the scales s and c, and the other numbers of a head are tuned on episodes of
 validation tasks, if there are any: the encoder has learned the labels of its training tasks, and

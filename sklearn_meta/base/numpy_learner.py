@@ -219,7 +219,7 @@ class NumpyMetaLearner(BaseEstimator):
         return usable
 
     def _list_skipped(self, usable: UsableTasks) -> None:
-        """Warn of tasks that were left out, and of a single one; set `skipped_tasks_`."""
+        """Warn of tasks that were left out, and list them in `skipped_tasks_`."""
         warn_of_skipped(usable.skipped, len(usable.tasks) + len(usable.skipped))
         self.skipped_tasks_ = [task.entry for task in usable.skipped]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sklearn_meta._devices import exact_dtype
+from sklearn_meta._devices import exact
 
 __all__ = [
     "class_means",
@@ -362,6 +362,6 @@ def squared_mahalanobis(Z: Tensor, c: Tensor, Q: Tensor) -> Tensor:
     >>> squared_mahalanobis(Z, c, Q)
     tensor([[4.]])
     """
-    precision = torch.linalg.inv_ex(Q.to(exact_dtype(Q)))[0].to(Z.dtype)
+    precision = torch.linalg.inv_ex(exact(Q))[0].to(Z.dtype)
     away = Z.unsqueeze(-3) - c.unsqueeze(-2)  # (*B, n_way, n, d)
     return ((away @ precision) * away).sum(-1).mT

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 from torch import Tensor
 
-from sklearn_meta._devices import exact_dtype
+from sklearn_meta._devices import exact
 from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.tables import blocks
 
@@ -334,17 +334,16 @@ def scaling_of(
 def task_statistics(values: NDArray[Any], weight: NDArray[Any]) -> Pair:
     """Return mean and standard deviation of a task, or of each of a stack, in float64."""
     axes = row_axes(values.ndim - weight.ndim)
-    exact = values.astype(np.float64, copy=False)
-    mean, scale = statistics(exact, weight, axes, precision_of(values.dtype))
+    wide = values.astype(np.float64, copy=False)
+    mean, scale = statistics(wide, weight, axes, precision_of(values.dtype))
     return (mean, scale) if weight.ndim > 1 else (mean.squeeze(axes), scale.squeeze(axes))
 
 
 def standardise_tasks(support: Tensor, query: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Standardise each task of a stack by its support, in units of the typical scale (1)."""
     axes = row_axes(support.ndim - weight.ndim)
-    exact = exact_dtype(support)
-    values, eps = support.to(exact), torch.finfo(support.dtype).eps
-    mean, scale = (part.to(support) for part in statistics(values, weight.to(exact), axes, eps))
+    values, eps = exact(support), torch.finfo(support.dtype).eps
+    mean, scale = (part.to(support) for part in statistics(values, exact(weight), axes, eps))
     scale = torch.where(scale > 0, scale, 1.0)
     return (support - mean) / scale, (query - mean) / scale
 

@@ -19,6 +19,7 @@ from sklearn_meta.parameters import Constraint, check_parameter, integer
 from sklearn_meta.tasks.tables import dense
 from sklearn_meta.tasks.task import Task
 from sklearn_meta.tasks.validate import as_tasks, label
+from sklearn_meta.tasks.values import kind_of_targets
 
 __all__ = [
     "EmpiricalTasks",
@@ -170,9 +171,7 @@ class EmpiricalTasks(TaskDistribution):
     def _table(self) -> list[list[str]]:
         """Return the head and a line of text for each of the first tasks."""
         y = np.concatenate([task.y for task in self.tasks])
-        is_class = self._target_type != "real" and (
-            y.dtype.kind != "f" or np.array_equal(y, np.round(y))
-        )
+        is_class = "real" not in (self._target_type, kind_of_targets(y))
         lines = [["task", "rows", "support", "classes" if is_class else "target"]]
         for i, task in enumerate(self.tasks[:MAX_LISTED]):
             if is_class:

@@ -244,6 +244,8 @@ def test_growth_of_pigs_is_that_of_statsmodels(restricted):
 
 
 @pytest.mark.slow
+# without shrinkage, the likelihood of more features than rows has no maximum
+@pytest.mark.filterwarnings("ignore:.*not converged:sklearn.exceptions.ConvergenceWarning")
 def test_shrinkage_helps_where_tasks_are_few_or_wide():
     for n_features, least in ((5, 1.05), (15, 2.0)):  # of 10 rows
         few = make_linear_tasks(12, 10, n_features=n_features, noise=1.0, random_state=0).tasks

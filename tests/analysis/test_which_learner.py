@@ -239,6 +239,8 @@ def test_learners_are_put_behind_the_transformers_that_rows_need():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["linear", "curved", "few", "shared", "local", "few local"])
+# labels of blobs are local to a task, whatever the facts say
+@pytest.mark.filterwarnings("ignore:.*not converged:sklearn.exceptions.ConvergenceWarning")
 def test_recommended_estimators_are_ready_for_meta_fit(name):
     facts = FACTS[name]._replace(row_shape=(2,), sizes=(2, 4))
     tasks = make_blob_tasks(8, n_shot=4, random_state=0)
