@@ -130,7 +130,7 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
         toward 0, as in ridge regression, by an amount that maximises the likelihood. 0 is the
         maximum of the likelihood. "auto" chooses among 0.9, 0.5, 0.2, 0.05 and 0 by the likelihood
         of held-out tasks in three folds; with more than 20 tasks for each coefficient it is 0.
-    max_iter : int, default=300
+    max_iter : int, default=1000
         Largest number of steps of L-BFGS.
     tol : float, default=1e-10
         L-BFGS stops when a step adds less to the log likelihood of a row, in nats.
@@ -190,7 +190,7 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
         basis: Any = None,
         method: str = "reml",
         shrinkage: float | str = "auto",
-        max_iter: int = 300,
+        max_iter: int = 1000,
         tol: float = 1e-10,
         unusable: str = "raise",
     ) -> None:
