@@ -340,10 +340,13 @@ class Multitask(WithHead):
         The head of a new task.
     label_smoothing : float, default=0.0
         Share of each label of meta-training that is spread over all classes of its task.
+    has_task_layers : bool, default=True
+        Whether tasks of meta-training have layers W_t.
     """
 
     head: ClosedFormHead
     label_smoothing: float = 0.0
+    has_task_layers: bool = True
 
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
         """Draw the weights of the encoder; W_0 starts at zero."""
@@ -363,6 +366,8 @@ class Multitask(WithHead):
         self, f: Network, n_outputs: int, n_tasks: int, generator: torch.Generator
     ) -> Params:
         """Draw W_t like ``nn.Linear``; the bias is zero."""
+        if not self.has_task_layers:
+            return {}
         d = f.n_features_out
         weight = torch.empty(n_tasks, n_outputs, d).uniform_(-1, 1, generator=generator)
         return {TASK_WEIGHT: d**-0.5 * weight, TASK_BIAS: torch.zeros(n_tasks, n_outputs)}
@@ -370,8 +375,8 @@ class Multitask(WithHead):
     def objective(self, f: Network, theta: Params, support: Examples, query: Examples) -> Tensor:
         """Compute L((W_0 + W_t) f(X), y) on support and query together.
 
-        Tasks that are sampled anew have no layer W_t: they train the encoder through the head in
-        closed form.
+        Without layers W_t, which tasks that are sampled anew cannot have, the encoder is trained
+        through the head in closed form.
         """
         if TASK_WEIGHT not in theta:
             return self.loss(f, theta, support, query)
@@ -517,6 +522,19 @@ def validation_fraction() -> Any:
     )
 
 
+def task_layers() -> Any:
+    """Declare whether tasks have layers."""
+    return param(
+        True,
+        option(True, False),
+        "training",
+        """Whether `meta_fit` trains the encoder with a layer for each task. Otherwise it trains the
+        encoder through the head in closed form, on episodes of support and query: a second round,
+        with ``warm_start=True``, for an encoder that was trained with layers before.""",
+        kw_only=True,
+    )
+
+
 def training_size(size: EpisodeSize, source: EpisodeSource, n_rows: int) -> EpisodeSize:
     """Return the size of episodes of `n_rows` rows, whose classes are in the order of the task."""
     if source.n_tasks < 2:  # a pool has its own sizes, and so have tasks that are sampled anew
@@ -590,12 +608,19 @@ class MultitaskClassifier(MetaClassifier):
         "Share of each label that `meta_fit` spreads over all classes of a task.",
     )
     validation_fraction: float | None = validation_fraction()
+    task_layers: bool = task_layers()
 
-    joins_pool: ClassVar[bool] = True
     always_holds_out: ClassVar[bool] = True
 
+    @property
+    def joins_pool(self) -> bool:
+        """Whether the classes of a pool have a single layer."""
+        return self.task_layers
+
     def training_episodes(self, source: EpisodeSource) -> EpisodeSize:
-        """Return the size of the episodes of meta-training: `n_rows` rows of each task."""
+        """Return the size of the episodes of meta-training."""
+        if not self.task_layers:
+            return source.size
         return training_size(source.size, source, self.n_rows)
 
     def make_algorithm(self) -> Multitask:
@@ -606,7 +631,8 @@ class MultitaskClassifier(MetaClassifier):
             "prototype": NearestMeanHead("task", self.normalize),
             "gp": GaussianProcessHead("task", self.normalize, "rbf", False),
         }
-        return Multitask(self.make_loss(), heads[self.head], float(self.label_smoothing))
+        smoothing = float(self.label_smoothing)
+        return Multitask(self.make_loss(), heads[self.head], smoothing, self.task_layers)
 
 
 @describe
@@ -654,6 +680,7 @@ class MultitaskRegressor(MetaRegressor):
     normalize: str | None = normalize()
     n_rows: int = n_rows()
     validation_fraction: float | None = validation_fraction()
+    task_layers: bool = task_layers()
 
     always_holds_out: ClassVar[bool] = True
 
@@ -663,7 +690,9 @@ class MultitaskRegressor(MetaRegressor):
         return self.validation_fraction or 0.0
 
     def training_episodes(self, source: EpisodeSource) -> EpisodeSize:
-        """Return the size of the episodes of meta-training: `n_rows` rows of each task."""
+        """Return the size of the episodes of meta-training."""
+        if not self.task_layers:
+            return source.size
         return training_size(source.size, source, self.n_rows)
 
     def make_algorithm(self) -> Multitask:
@@ -673,4 +702,4 @@ class MultitaskRegressor(MetaRegressor):
         head: ClosedFormHead = GaussianProcessHead("real", self.normalize, kernel, gaussian)
         if self.head == "ridge" and not gaussian:  # the same means at lower cost
             head = RidgeHead("real", self.normalize)
-        return Multitask(self.make_loss(), head)
+        return Multitask(self.make_loss(), head, has_task_layers=self.task_layers)
