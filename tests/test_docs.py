@@ -48,7 +48,7 @@ def test_links_exist():
     ] == []
 
 
-GUIDES = [path for path in DOCS.glob("*.md") if ">>> " in path.read_text(encoding="utf-8")]
+GUIDES = [path for path in DOCS.rglob("*.md") if ">>> " in path.read_text(encoding="utf-8")]
 
 
 LONG = {
@@ -64,7 +64,11 @@ LONG = {
 @pytest.mark.parametrize(
     "path",
     [
-        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in LONG else [])
+        pytest.param(
+            path,
+            id=str(path.relative_to(DOCS)),
+            marks=[pytest.mark.slow] if path.stem in LONG else [],
+        )
         for path in GUIDES
     ],
 )
@@ -86,7 +90,8 @@ def test_the_readme_lists_every_estimator():
 
 KINDS = ("Classifier", "Regressor")
 MODULES = ["", "tasks", "datasets", "model_selection", "pipeline", "metrics", "inspection"]
-MODULES += ["analysis", "conformal", "ensemble", "persistence", "testing"]
+MODULES += ["analysis", "conformal", "ensemble", "persistence", "nn", "testing", "base", "inner"]
+MODULES += ["functional", "algorithms", "parameters", "outer", "exceptions"]
 
 
 @pytest.fixture(scope="module")
