@@ -11,7 +11,11 @@ import sklearn_meta
 from sklearn_meta.testing import all_estimators
 
 DOCS = Path(__file__).parent.parent / "docs"
-CARDS = {path.stem: path.read_text(encoding="utf-8") for path in (DOCS / "algorithms").glob("*.md")}
+CARDS = {
+    path.stem: path.read_text(encoding="utf-8")
+    for path in (DOCS / "algorithms").glob("*.md")
+    if path.stem != "index"
+}
 PARTS = [
     "| theta, meta-learned |",
     "| phi, of a task |",
