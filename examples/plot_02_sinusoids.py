@@ -1,4 +1,9 @@
-"""MAML adapts to a new sine wave from five points, as in figure 2 of the MAML paper.
+"""MAML adapts to a new sine wave
+==============================
+
+A new sine wave has five labelled points, as in figure 2 of the MAML paper.
+
+.. code-block:: bash
 
     python examples/plot_02_sinusoids.py
 
