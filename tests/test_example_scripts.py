@@ -130,6 +130,24 @@ def test_does_it_pay_has_a_verdict_for_each_family(load, tmp_path, capsys):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
+def test_rows_of_a_new_country_make_errors_and_intervals_smaller(load, tmp_path, capsys):
+    picture = tmp_path / "bands.png"
+    script = load("plot_10_new_country")
+    result = script.main(2, str(picture))
+    assert set(result) == set(script.LEARNERS)
+    error, covered, width = result["HierarchicalRegressor"]
+    assert (np.diff(error) < 0).all()
+    assert (np.diff(width) < 0).all()
+    assert ((covered > 80) & (covered < 100)).all()
+    for name, (other, _, _) in result.items():
+        if name != "HierarchicalRegressor":
+            assert (error[1:] < other[1:]).all()
+    assert np.isnan(result["ridge of the country"][0, 0])  # which has no rows
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert "in 90 % intervals" in capsys.readouterr().out
+
+
 def test_should_i_meta_learn_writes_a_page_for_each_set(load, monkeypatch, tmp_path, capsys):
     """The real patients where they are at hand; no characters."""
     example = load("plot_09_should_i_meta_learn")
