@@ -18,6 +18,8 @@ from torch.overrides import TorchFunctionMode
 from sklearn_meta._archive import write_atomically
 from sklearn_meta._optional import need
 from sklearn_meta._version import __version__
+from sklearn_meta.algorithms.hierarchical_classification import HierarchicalClassifier
+from sklearn_meta.algorithms.hierarchical_regression import HierarchicalRegressor
 from sklearn_meta.base import BaseMetaLearner
 from sklearn_meta.base.module import RowModule
 
@@ -29,7 +31,7 @@ MAX_ROWS = 1024  # while torch traces; algorithms may split more rows, and the g
 
 
 def to_onnx(
-    est: BaseMetaLearner,
+    est: BaseMetaLearner | HierarchicalClassifier | HierarchicalRegressor,
     path: str | os.PathLike[str],
     *,
     method: str = "predict",
@@ -92,7 +94,7 @@ def to_onnx(
     """
     onnx = need("onnx", "onnx", "to_onnx")
     need("onnxscript", "onnx", "to_onnx")
-    if not isinstance(est, BaseMetaLearner):
+    if not isinstance(est, (BaseMetaLearner, HierarchicalClassifier, HierarchicalRegressor)):
         raise TypeError(_refusal(est))
     module = est.to_module(method, dtype=dtype)
     try:

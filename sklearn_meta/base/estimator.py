@@ -22,7 +22,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_meta._archive import loading, save_object, saving
 from sklearn_meta._devices import check_dtype, resolve_device, torch_dtype
 from sklearn_meta._warnings import warn
-from sklearn_meta.base.module import FeatureModule, RowModule
+from sklearn_meta.base.module import FeatureModule, RowModule, module_dtype
 from sklearn_meta.base.predict_tasks import (
     PredictedStack,
     Prediction,
@@ -487,12 +487,11 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
         (('features',), torch.Size([54, 8]))
         """
         check_parameter("method", method, option("predict", "transform"), "to_module")
-        check_parameter("dtype", dtype, option("float32", "float64"), "to_module")
         if method == "transform":
             est = self if self.__sklearn_is_fitted__() else self._unadapted()
-            return FeatureModule(est._adapted, torch_dtype(np.dtype(dtype)))
+            return FeatureModule(est._adapted, module_dtype(dtype))
         check_is_fitted(self)
-        return self._prediction_module(torch_dtype(np.dtype(dtype)))
+        return self._prediction_module(module_dtype(dtype))
 
     @abstractmethod
     def _prediction_module(self, dtype: torch.dtype) -> RowModule:

@@ -11,15 +11,32 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sklearn_meta._devices import torch_dtype
 from sklearn_meta.base.state import Adapted
 from sklearn_meta.functional import Params
 from sklearn_meta.inner.algorithm import Examples
 from sklearn_meta.nn.backbone import BODY
 from sklearn_meta.outer.state import to_torch
+from sklearn_meta.parameters import check_parameter, option
+from sklearn_meta.tasks.designs import Design
 
-__all__ = ["ClassModule", "FeatureModule", "RowModule", "TargetModule"]
+__all__ = [
+    "ClassModule",
+    "DesignModule",
+    "FeatureModule",
+    "Numbers",
+    "RowModule",
+    "TargetModule",
+    "module_dtype",
+]
 
 CPU = torch.device("cpu")
+
+
+def module_dtype(dtype: str) -> torch.dtype:
+    """Return the dtype that the parameter of `to_module` names."""
+    check_parameter("dtype", dtype, option("float32", "float64"), "to_module")
+    return torch_dtype(np.dtype(dtype))
 
 
 class Numbers(nn.Module):
@@ -165,3 +182,27 @@ def phi_in(dtype: torch.dtype, adapted: Adapted, theta: Params, n_columns: int) 
     with torch.enable_grad():
         like = adapted.algorithm.adapt(adapted.backbone, theta, support)
     return {name: p.to(like[name].dtype) for name, p in to_torch(adapted.phi, CPU).items()}
+
+
+class DesignModule(RowModule):
+    """A module around a linear model of a constant and the columns of rows."""
+
+    def __init__(self, design: Design, dtype: torch.dtype, owner: str) -> None:
+        if design.basis is not None:
+            raise ValueError(
+                f"A {owner} with a basis has no module, because the basis is a transformer of "
+                "scikit-learn. Only basis=None can be exported."
+            )
+        super().__init__((design.n_features,), dtype)
+        self.design = Numbers(
+            to_torch({"center": design.center, "scale": design.scale}, CPU, dtype)
+        )
+
+    def features(self, X: Tensor) -> Tensor:
+        """Standardise rows."""
+        design = self.design()
+        return (X - design["center"]) / design["scale"]
+
+    def with_constant(self, X: Tensor) -> Tensor:
+        """Put a column of ones before the features."""
+        return torch.cat([torch.ones_like(X[:, :1]), self.features(X)], 1)
