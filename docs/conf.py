@@ -8,7 +8,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 DOCS = Path(__file__).parent
-sys.path.insert(0, str(DOCS / "_ext"))
+sys.path[:0] = [str(DOCS / "_ext"), str(DOCS / "demo")]
+
+import build_demo  # noqa: E402
 
 from sklearn_meta import __version__  # noqa: E402
 
@@ -97,6 +99,10 @@ warnings.filterwarnings("ignore", message="FigureCanvasAgg is non-interactive")
 html_theme = "pydata_sphinx_theme"
 html_title = "sklearn_meta"
 html_static_path = ["_static"]
+# The runtime and the network of the demo; without npm there is no demo, and no file to link to.
+demo = build_demo.build()
+html_extra_path = [str(demo)] if demo else []
+links_not_checked = [] if demo else ["demo/index.html"]
 html_css_files = ["site.css"]
 html_favicon = "_static/logo.svg"
 html_show_sourcelink = False
