@@ -13,7 +13,7 @@ is that of `StratifiedShuffleSplit` with random_state=r. Numbers of a head or a 
 
 The six encoders of the ensembles take the budget together, side by side on `--jobs` cores: half of
 it to learn all assays with a head for each, and half for a second round of episodes, in which ridge
-regression of a support predicts its query (R2-D2). Encoders that try one idea each take `--minutes`
+regression on a support predicts the query. Encoders that try one idea each take `--minutes`
 of one core each. `--only` takes the ways whose names have
 one of the words. Encoders are trained once, and read from the folder `--cache` afterwards. The data
 are the files fsmol_train.npz and fsmol_valid.npz in the folder `fsmol` of the data home
@@ -47,7 +47,7 @@ from sklearn.metrics import average_precision_score
 from sklearn.model_selection import StratifiedShuffleSplit
 from skorch.callbacks import Callback
 
-from sklearn_meta import MultitaskClassifier, ProtoNetClassifier, R2D2Classifier, load
+from sklearn_meta import MultitaskClassifier, ProtoNetClassifier, load
 from sklearn_meta.algorithms import (
     GaussianProcessHead,
     LogisticHead,
@@ -186,12 +186,14 @@ EPISODES: dict[str, Any] = COMMON | {
     "meta_batch_size": 12,
     "task_sampling": "sqrt",
 }
-RIDGE_EPISODES: dict[str, Any] = COMMON | {
+SECOND: dict[str, Any] = MULTITASK | {
+    "normalize": "support",
+    "task_layers": False,
     "n_shot": (8, 32),
     "n_query": 16,
     "meta_batch_size": 12,
-    "task_sampling": "sqrt",
-    "meta_lr": 1e-4,
+    "meta_lr": 3e-4,
+    "max_grad_norm": 1.0,
 }
 ENCODERS: dict[str, tuple[type, dict[str, Any]]] = {
     "multitask": (MultitaskClassifier, MULTITASK),
@@ -209,7 +211,7 @@ MEMBERS = tuple(f"member {seed}" for seed in range(6))
 TUNED = tuple(f"{member}, second round" for member in MEMBERS)
 for _seed, (_member, _tuned) in enumerate(zip(MEMBERS, TUNED, strict=True)):
     ENCODERS[_member] = MultitaskClassifier, MULTITASK | {"random_state": _seed}
-    ENCODERS[_tuned] = R2D2Classifier, RIDGE_EPISODES | {"random_state": _seed}
+    ENCODERS[_tuned] = MultitaskClassifier, SECOND | {"random_state": _seed}
 STARTS = {"second round": "multitask"} | dict(zip(TUNED, MEMBERS, strict=True))  # of the weights
 
 
@@ -271,13 +273,12 @@ def read_encoder(name: str, folder: Path) -> Any:
     return load(folder / f"{name.replace(' ', '_')}.skm", **code)
 
 
-def with_weights(est: Any) -> torch.nn.Module:
-    """Return the encoder of an estimator as a module, with features of mean square 1."""
+def with_weights(est: Any) -> MLP:
+    """Return the encoder of an estimator as a module."""
     module = MLP((N_BITS,), est.hidden_layer_sizes, activation=est.activation, dropout=est.dropout)
     weights = {k.removeprefix("backbone."): torch.tensor(v) for k, v in est.theta_.items()}
     module.load_state_dict({k: weights[k] for k in module.state_dict()})
-    norm = torch.nn.RMSNorm(est.hidden_layer_sizes[-1:], elementwise_affine=False)
-    return torch.nn.Sequential(module, norm)
+    return module
 
 
 def embed(name: str, est: Any, assays: list[Assay]) -> None:
