@@ -1,4 +1,9 @@
-"""A first meta-learner: recognise characters of new alphabets from one drawing of each.
+"""A first meta-learner on handwritten characters
+==============================================
+
+Recognise characters of new alphabets from one drawing of each.
+
+.. code-block:: bash
 
     python examples/plot_01_first_meta_learner.py
 

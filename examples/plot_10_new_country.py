@@ -157,7 +157,11 @@ def main(n_folds: int = 3, picture: str = "plot_10.png") -> dict[str, np.ndarray
     X, y, country = np.column_stack([world.data[:, 0], is_on]), world.target, world.country
 
     results = {name: evaluate(f, X, y, country, n_folds) for name, f in LEARNERS.items()}
-    titles = ("mean absolute error (years)", "in 90 % intervals (%)", "width of intervals (years)")
+    titles = (
+        "mean absolute error (years)",
+        "in 90 % intervals (%)",
+        "width of the intervals (years)",
+    )
     for i, (title, decimals) in enumerate(zip(titles, (2, 0, 1), strict=True)):
         print(f"{title:32}" + "".join(f"{size:3} row{'s' * (size != 1):1}" for size in SIZES))
         for name, measured in results.items():
