@@ -96,11 +96,20 @@ sphinx_gallery_conf = {
 }
 warnings.filterwarnings("ignore", message="FigureCanvasAgg is non-interactive")
 
+highlight_options = {lang: {"stripnl": True} for lang in ("python", "pycon")}
+toc_object_entries_show_parents = "hide"
+
 html_theme = "pydata_sphinx_theme"
 html_title = "sklearn_meta"
+ALONE = ("getting_started", "choosing", "concepts", "faq", "demo/index", "changes")
+html_sidebars = {page: [] for page in ALONE}  # there are no other pages in their sections
 html_static_path = ["_static"]
-# The runtime and the network of the demo; without npm there is no demo, and no file to link to.
-demo = build_demo.build()
+# The runtime and the network of the demo. Without npm or a network there is none.
+try:
+    demo = build_demo.build()
+except build_demo.DownloadError as error:
+    print(f"The site is built without the demonstration: {error}")
+    demo = None
 html_extra_path = [str(demo)] if demo else []
 links_not_checked = [] if demo else ["demo/index.html"]
 html_css_files = ["site.css"]
@@ -114,6 +123,7 @@ html_theme_options = {
         "image_dark": "_static/logo-dark.svg",
     },
     "header_links_before_dropdown": 6,
+    "navbar_persistent": ["search-button"],
     "show_prev_next": True,
     "navigation_with_keys": False,
     "footer_start": ["copyright"],

@@ -1,6 +1,9 @@
-"""
-What the prior knows before the first row: life expectancy of a new country
-===========================================================================
+"""A new country: what the prior knows before the first row
+========================================================
+
+Predict the life expectancy of a new country from zero to ten rows, with intervals.
+
+.. code-block:: bash
 
     python examples/plot_10_new_country.py
 
@@ -154,7 +157,11 @@ def main(n_folds: int = 3, picture: str = "plot_10.png") -> dict[str, np.ndarray
     X, y, country = np.column_stack([world.data[:, 0], is_on]), world.target, world.country
 
     results = {name: evaluate(f, X, y, country, n_folds) for name, f in LEARNERS.items()}
-    titles = ("mean absolute error (years)", "in 90 % intervals (%)", "width of the intervals (years)")
+    titles = (
+        "mean absolute error (years)",
+        "in 90 % intervals (%)",
+        "width of the intervals (years)",
+    )
     for i, (title, decimals) in enumerate(zip(titles, (2, 0, 1), strict=True)):
         print(f"{title:32}" + "".join(f"{size:3} row{'s' * (size != 1):1}" for size in SIZES))
         for name, measured in results.items():
@@ -198,10 +205,11 @@ def draw(X: np.ndarray, y: np.ndarray, country: np.ndarray, picture: str) -> Non
             ax.spines[["top", "right"]].set_visible(False)
             ax.set(xlim=(1949, 2010), ylim=(28, 90), xticks=[1960, 1980, 2000])
         row[0].set_ylabel(name, fontweight="bold")
+    for ax in axes[-1]:
+        ax.set_xlabel("year")
     for size, ax in zip(sizes, axes[0], strict=True):
         ax.set_title("1 row" if size == 1 else f"{size} rows", fontweight="bold")
     fig.supylabel("life expectancy (years)", fontsize="medium")
-    fig.supxlabel("year", fontsize="medium")
     handles, labels = axes[0, -1].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     fig.savefig(picture, dpi=150)

@@ -66,9 +66,7 @@ def novelty_aucs(n_tasks: int, seed: int) -> dict[str, float]:
     others["amplitudes 5 to 10"] = family(amplitude=(5, 10))
     others["noise 1"] = family(1.0)
     others["phases pi to 2 pi"] = family(phase=(np.pi, 2 * np.pi))
-    same = novelty.p_values(
-        make_sinusoid_tasks(n_tasks, 10, noise=NOISE, random_state=200 + seed)
-    )
+    same = novelty.p_values(make_sinusoid_tasks(n_tasks, 10, noise=NOISE, random_state=200 + seed))
     truth = np.repeat([1, 0], n_tasks)
     return {
         name: roc_auc_score(truth, np.r_[same, novelty.p_values(tasks)])

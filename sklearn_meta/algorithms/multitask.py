@@ -85,7 +85,7 @@ __all__ = [
 TASK_WEIGHT, TASK_BIAS = "tasks.weight", "tasks.bias"  # W_t, (*B, k, d) and (*B, k)
 COMMON_WEIGHT, COMMON_BIAS = "prior.weight", "prior.bias"  # W_0, (k, d), and a bias of targets, (k)
 COMMON = "head.common"  # the scale c of W_0
-CENTRE = "features.centre"  # mean feature of all tasks, (d,)
+CENTRE = "features.centre"  # mean feature of all tasks (d,), or of a support (*B, 1, d)
 LOG_NOISE, LOG_VARIANCE = "head.log_noise", "head.log_variance"
 TUNING = torch.zeros((), dtype=torch.float64, device="cpu")  # dtype and device of tuning heads
 KERNELS = {"linear": LinearKernel(ard=False), "rbf": RadialKernel("rbf", ard=False)}
@@ -107,7 +107,7 @@ class ClosedFormHead(Head):
     ----------
     labels : {"shared", "task", "real"}
         Whether labels mean the same in all tasks or are local to them; or real targets.
-    normalize : {"l2", "center"} or None
+    normalize : {"l2", "center", "support"} or None
         How features are normalised.
     """
 
@@ -129,9 +129,19 @@ class ClosedFormHead(Head):
         """Normalise features (*B, n, d): to length 1, or by 1 / sqrt(d) if `normalize` is None."""
         if self.normalize is None:
             return Z * Z.shape[-1] ** -0.5
-        if self.normalize == "center":
-            Z = Z - params[CENTRE]
-        return torch.nn.functional.normalize(Z, dim=-1)
+        rest = Z if self.normalize == "l2" else Z - params[CENTRE]
+        rounding = 8 * torch.finfo(Z.dtype).eps * Z.detach().norm(dim=-1, keepdim=True)
+        is_zero = rest.detach().norm(dim=-1, keepdim=True) <= rounding  # as a row alone is
+        rows = torch.nn.functional.normalize(torch.where(is_zero, 1.0, rest), dim=-1)
+        return rows.masked_fill(is_zero, 0.0)
+
+    def centre(self, Z: Tensor, support: Examples) -> Params:
+        """Return the mean features of each support (*B, 1, d), if they are to be subtracted."""
+        if self.normalize != "support":
+            return {}
+        mass = support.weight.unsqueeze(-1)
+        total = mass.sum(-2, keepdim=True).clamp(min=torch.finfo(Z.dtype).tiny)
+        return {CENTRE: (mass * Z).sum(-2, keepdim=True) / total}
 
     def _constant(self, theta: Params, support: Examples) -> Params:
         """Compute the part of a(z) that does not depend on z (*B, k): log-shares, a bias or 0."""
@@ -188,9 +198,10 @@ class LinearModelHead(ClosedFormHead):
     def start(self, f: Network, theta: Params, support: Examples) -> Params:
         """Compute V; the penalty includes the weights of the column of ones."""
         Z = f(theta, support.X)
-        params = self._constant(theta, support) | self.present(support)
+        params = self._constant(theta, support) | self.present(support) | self.centre(Z, support)
         prior, penalty = self._prior(Z, theta | params), theta[LOG_PENALTY].exp()
-        return params | {WEIGHT: self._weights(self._rows(Z, theta), prior, support, penalty).mT}
+        rows = self._rows(Z, theta | params)
+        return params | {WEIGHT: self._weights(rows, prior, support, penalty).mT}
 
     def _rows(self, Z: Tensor, params: Params) -> Tensor:
         """Return normalised features and a column of ones."""
@@ -209,7 +220,7 @@ class RidgeHead(LinearModelHead):
     ----------
     labels : {"shared", "task", "real"}
         Whether labels mean the same in all tasks or are local to them; or real targets.
-    normalize : {"l2", "center"} or None
+    normalize : {"l2", "center", "support"} or None
         How features are normalised.
     """
 
@@ -228,7 +239,7 @@ class LogisticHead(LinearModelHead):
     ----------
     labels : {"shared", "task"}
         Whether labels mean the same in all tasks or are local to them.
-    normalize : {"l2", "center"} or None
+    normalize : {"l2", "center", "support"} or None
         How features are normalised.
     """
 
@@ -250,7 +261,7 @@ class NearestMeanHead(ClosedFormHead):
     ----------
     labels : {"shared", "task"}
         Whether labels mean the same in all tasks or are local to them.
-    normalize : {"l2", "center"} or None
+    normalize : {"l2", "center", "support"} or None
         How features are normalised.
     """
 
@@ -258,9 +269,10 @@ class NearestMeanHead(ClosedFormHead):
 
     def start(self, f: Network, theta: Params, support: Examples) -> Params:
         """Compute 2 t c_k and log p_k - t |c_k|^2."""
-        Z = self._features(f(theta, support.X), theta)
-        sums, counts = class_sums(Z, support.y, support.weight)
-        params = self._constant(theta, support) | self.present(support)
+        Z = f(theta, support.X)
+        params = self._constant(theta, support) | self.present(support) | self.centre(Z, support)
+        rows = self._features(Z, theta | params)
+        sums, counts = class_sums(rows, support.y, support.weight)
         c = class_means(sums, counts)
         if self.labels == "shared":
             c = posterior_prototypes(sums, counts, theta[MEAN], theta[LOG_STRENGTH].exp())
@@ -280,7 +292,7 @@ class GaussianProcessHead(ClosedFormHead):
     ----------
     labels : {"shared", "task", "real"}
         Whether labels mean the same in all tasks or are local to them; or real targets.
-    normalize : {"l2", "center"} or None
+    normalize : {"l2", "center", "support"} or None
         How features are normalised.
     kernel : {"rbf", "linear"}
         The covariance, to which a constant is added. The linear one is a Bayesian ridge regression.
@@ -302,9 +314,9 @@ class GaussianProcessHead(ClosedFormHead):
     def start(self, f: Network, theta: Params, support: Examples) -> Params:
         """Condition the process on the support."""
         Z = f(theta, support.X)
-        params = self._constant(theta, support) | self.present(support)
+        params = self._constant(theta, support) | self.present(support) | self.centre(Z, support)
         residuals = support.y - self._expected(self._prior(Z, theta | params))
-        rows, noise = self._features(Z, theta), theta[LOG_NOISE].exp()
+        rows, noise = self._features(Z, theta | params), theta[LOG_NOISE].exp()
         K = self._covariance(rows, rows, theta)
         factor, alpha = gp_condition(K, residuals, noise, support.weight)
         process = {"rows": rows, "factor": factor, "alpha": alpha, "weight": support.weight}
@@ -439,7 +451,8 @@ class Multitask(WithHead):
             mass = weight.unsqueeze(-1)
             means[CENTRE] = (mass * X).sum((0, 1)) / mass.sum()
         if MEAN in theta:
-            sums, counts = class_sums(self.head._features(X, theta | means), y, weight)
+            centre = self.head.centre(support.X, support)
+            sums, counts = class_sums(self.head._features(X, theta | means | centre), y, weight)
             means[MEAN] = class_means(sums.sum(0), counts.sum(0))
         return means
 
@@ -498,11 +511,11 @@ def normalize() -> Any:
     """Declare how features are normalised."""
     return param(
         None,
-        option("l2", "center", None),
+        option("l2", "center", "support", None),
         "structural",
         """Scale the features of each row to length 1 for the head of a new task ("l2", which is
         L2N of SimpleShot), or first subtract the mean features of all tasks ("center", which is
-        CL2N).""",
+        CL2N) or of the support ("support").""",
     )
 
 

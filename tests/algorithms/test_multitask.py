@@ -137,17 +137,31 @@ def test_prototypes_of_shared_labels_are_posterior_means():
     np.testing.assert_allclose(softmax(actual, 1), expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("normalize", ["l2", "center"])
+@pytest.mark.parametrize("normalize", ["l2", "center", "support"])
 def test_features_have_length_1_after_their_mean_was_subtracted(normalize):
     head = NearestMeanHead("task", normalize)
     theta, actual = outputs(head, ONE_HOT)
     centre = theta["features.centre"].numpy() if normalize == "center" else 0.0
+    if normalize == "support":
+        centre = np.average(X, axis=0, weights=WEIGHT)
     rows, new = ((part - centre) for part in (X, X_NEW))
     rows, new = (part / np.linalg.norm(part, axis=1, keepdims=True) for part in (rows, new))
     means = [np.average(rows[k == LABELS], axis=0, weights=WEIGHT[k == LABELS]) for k in range(K)]
     squares = ((new[:, None] - np.stack(means)) ** 2).sum(-1)
     expected = softmax(-float(theta["prior.log_precision"].exp()) * squares, 1)
     np.testing.assert_allclose(softmax(actual, 1), expected, atol=1e-12)
+
+
+def test_the_only_row_of_a_support_is_its_mean_and_has_no_direction():
+    """Its features, less their mean, are zero up to rounding: the head is the prior and a bias."""
+    algorithm = Multitask(cross_entropy, RidgeHead("shared", "support"))
+    theta = {k: p.requires_grad_() for k, p in prepared(algorithm, K).items()}
+    row = torch.tensor(X[:1]).requires_grad_()
+    support = Examples(row, torch.tensor(ONE_HOT[:1]), torch.tensor(WEIGHT[:1]))
+    phi = algorithm.adapt(IDENTITY, theta, support)
+    assert (phi["head.weight"][:, :-1] == 0).all()
+    (gradient,) = torch.autograd.grad(phi["head.weight"].sum(), row)
+    assert gradient.abs().max() < 10
 
 
 @pytest.mark.parametrize("kernel", ["rbf", "linear"])
