@@ -98,12 +98,26 @@ MODULES += ["analysis", "conformal", "ensemble", "persistence", "nn", "testing",
 MODULES += ["functional", "algorithms", "parameters", "outer", "exceptions"]
 
 
-@pytest.fixture(scope="module")
-def make_api():
-    spec = importlib.util.spec_from_file_location("make_api", DOCS / "make_api.py")
+def load(path):
+    """A script of the documentation as a module."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def make_api():
+    return load(DOCS / "make_api.py")
+
+
+def test_a_build_finds_links_to_no_page_and_to_no_anchor(tmp_path):
+    links = ["b.html", "b.html#part", "#here", "https://example.org/x", "b.html#none", "c.html"]
+    anchors = "".join(f'<a href="{link}">link</a>' for link in links)
+    (tmp_path / "a.html").write_text(f'<h1 id="here">A</h1>{anchors}', encoding="utf-8")
+    (tmp_path / "b.html").write_text('<h2 id="part">B</h2>', encoding="utf-8")
+    broken = load(DOCS / "_ext" / "check_links.py").broken_links(tmp_path)
+    assert broken == [("a.html", "b.html#none"), ("a.html", "c.html")]
 
 
 def test_the_chart_of_learners_is_that_of_the_rules(make_api):
