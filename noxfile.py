@@ -71,6 +71,14 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site in docs/_build/html, with warnings and broken links as errors."""
+    session.install(".[docs]")
+    build = ["python", "-m", "sphinx", "-W", "--keep-going", "-b", "html"]
+    session.run(*build, "docs", "docs/_build/html")
+
+
+@nox.session
 def wheel(session: nox.Session) -> None:
     """Build and check the distributions, and try the wheel; `-- FOLDER` keeps them."""
     folder = Path(session.posargs[0] if session.posargs else mkdtemp()).resolve()

@@ -1,4 +1,9 @@
-"""A first meta-learner: recognise characters of new alphabets from one drawing of each.
+"""A first meta-learner on handwritten characters
+==============================================
+
+Recognise characters of new alphabets from one drawing of each.
+
+.. code-block:: bash
 
     python examples/plot_01_first_meta_learner.py
 
@@ -6,7 +11,7 @@ A prototypical network learns from handwritten characters of 24 alphabets. It th
 or 20 characters from ten other alphabets. In each task it gets one labelled drawing of each
 character (the support), and classifies drawings by other people (the query). The script prints the
 mean accuracy, with its 95 % interval over tasks, next to that of three baselines. It also saves a
-picture of one task with the predictions.
+picture of a typical task, that of median accuracy, with the predictions.
 """
 
 from __future__ import annotations
@@ -25,6 +30,7 @@ from sklearn_meta.datasets import load_characters
 from sklearn_meta.nn import Conv4
 
 MISTAKE = "#d55e00"  # vermilion, which colour-blind readers can tell from black
+SUPPORT = "#cfe6f5"  # light blue, the paper of labelled drawings
 
 
 def main(max_meta_iter: int = 300, n_tasks: int = 100, picture: str = "plot_01.png") -> dict:
@@ -72,7 +78,7 @@ def main(max_meta_iter: int = 300, n_tasks: int = 100, picture: str = "plot_01.p
             results[name, n_way] = scores.mean(), half
             row += f"{scores.mean():9.1f} ± {half:4.1f}"
         print(row)
-    draw(clf, test_tasks[20][0], picture)
+    draw(clf, typical_task(clf, new, n_tasks), picture)
     return results
 
 
@@ -87,6 +93,14 @@ def accuracies(estimator, tasks) -> np.ndarray:
     )
 
 
+def typical_task(estimator, characters, n_tasks: int):
+    """Return that of n_tasks tasks of ten characters whose accuracy is the median."""
+    pool = FewShotTasks(characters.images, characters.target, n_way=10, n_shot=1, n_query=3)
+    tasks = pool.sample(n_tasks, random_state=0)
+    order = np.argsort(estimator.score_tasks(tasks), kind="stable")
+    return tasks[order[n_tasks // 2]]
+
+
 def draw(estimator, task, picture: str) -> None:
     """Plot the support of a task in the first row, and below it the query with predictions."""
     try:
@@ -96,30 +110,32 @@ def draw(estimator, task, picture: str) -> None:
         return
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.colors import ListedColormap
 
     y_pred = estimator.fit(task.X_support, task.y_support).predict(task.X_query)
     labels = np.unique(task.y_support)
     letters = dict(zip(labels, ascii_uppercase, strict=False))
-    bold = {"fontsize": 9, "fontweight": "bold", "pad": 3}
-    fig, axes = plt.subplots(6, len(labels), figsize=(10, 4.1))
-    fig.subplots_adjust(left=0.105, right=0.995, top=0.84, bottom=0.01, wspace=0.12, hspace=0.12)
+    n_rows = 1 + len(task.y_query) // len(labels)
+    fig, axes = plt.subplots(n_rows, len(labels), figsize=(8, 0.95 * n_rows + 0.5))
+    fig.subplots_adjust(left=0.14, right=0.99, top=0.87, bottom=0.02, wspace=0.12, hspace=0.32)
     for column, label in zip(axes.T, labels, strict=True):
-        column[0].imshow(task.X_support[task.y_support == label][0], cmap="gray_r")
-        column[0].set_title(letters[label], **bold)
+        support = task.X_support[task.y_support == label][0]
+        column[0].imshow(support, cmap=ListedColormap([SUPPORT, "black"]))
+        column[0].set_title(letters[label], fontsize=12, fontweight="bold", pad=3)
         for ax, i in zip(column[1:], np.flatnonzero(task.y_query == label), strict=True):
+            right = y_pred[i] == label
             ax.imshow(task.X_query[i], cmap="gray_r")
-            if y_pred[i] != label:
-                ax.spines[:].set(color=MISTAKE, linewidth=2)
-                ax.set_title(letters[y_pred[i]], loc="left", color=MISTAKE, **bold)
+            look = {"color": "black"} if right else {"color": MISTAKE, "fontweight": "bold"}
+            ax.set_title(letters[y_pred[i]], fontsize=10, pad=3, **look)
+            ax.spines[:].set(color="0.8" if right else MISTAKE, linewidth=0.8 if right else 3)
     for ax in axes.flat:
         ax.set(xticks=[], yticks=[])
-    for row, text in ((0, "one labelled\ndrawing"), (3, "drawings by\nother people")):
-        axes[row, 0].set_ylabel(text, rotation=0, ha="right", va="center", fontsize=9)
+    for row, text in ((0, "one labelled\ndrawing"), (2, "predictions\nfor drawings\nby others")):
+        axes[row, 0].set_ylabel(text, rotation=0, ha="right", va="center", labelpad=8)
     fig.suptitle(
-        f"Characters of new alphabets: {np.mean(y_pred == task.y_query):.0%} of the drawings are "
-        "recognised from one labelled drawing of each character.\n"
-        "Mistakes have a thick frame, with the predicted letter above it.",
-        fontsize=10,
+        f"A typical task of {len(labels)} new characters: {np.sum(y_pred == task.y_query)} of "
+        f"{len(y_pred)} predictions are right",
+        fontsize=12,
     )
     fig.savefig(picture, dpi=150)
     print(f"\nsaved {picture}")

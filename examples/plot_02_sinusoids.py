@@ -1,11 +1,16 @@
-"""MAML adapts to a new sine wave from five points, as in figure 2 of the MAML paper.
+"""MAML adapts to a new sine wave
+==============================
+
+A new sine wave has five labelled points, as in figure 2 of the MAML paper.
+
+.. code-block:: bash
 
     python examples/plot_02_sinusoids.py
 
 The script meta-trains on 5000 sine waves, which gives initial weights of a network. It adapts these
 weights to the five support points of each of 200 new sine waves, prints the mean squared error by
-the number of gradient steps, and plots one sine wave with the predictions before and after the
-steps.
+the number of gradient steps, and plots three sine waves, of the quartiles of the error, with the
+predictions before and after the steps.
 """
 
 from __future__ import annotations
@@ -36,13 +41,16 @@ def main(max_meta_iter: int = 10_000, picture: str = "plot_02.png") -> dict[int,
     for steps in (0, 1, 5, 10):
         predicted = reg.set_params(inner_steps=steps).predict_tasks(tests)
         pairs = zip(predicted, tests, strict=True)
-        errors[steps] = float(np.mean([np.mean((p - t.y_query) ** 2) for p, t in pairs]))
+        by_task = [np.mean((p - t.y_query) ** 2) for p, t in pairs]
+        errors[steps] = float(np.mean(by_task))
         print(f"{steps:11}   {errors[steps]:.3f}")
-    draw(reg, tests[0], picture)
+    quarters = np.argsort(by_task)[[len(tests) // 4, len(tests) // 2, 3 * len(tests) // 4]]
+    draw(reg, [tests[i] for i in quarters], picture)
     return errors
 
 
-def draw(reg: MAMLRegressor, task, picture: str) -> None:
+def draw(reg: MAMLRegressor, tasks, picture: str) -> None:
+    """Plot three tasks, of the quartiles of the error after ten steps."""
     try:
         import matplotlib
     except ImportError:
@@ -52,17 +60,21 @@ def draw(reg: MAMLRegressor, task, picture: str) -> None:
     import matplotlib.pyplot as plt
 
     grid = np.linspace(-5, 5, 200).reshape(-1, 1)
-    order = np.argsort(task.X_query[:, 0])
-    fig, ax = plt.subplots(figsize=(7, 3.5), layout="constrained")
-    ax.plot(task.X_query[order, 0], task.y_query[order], color="0.6", lw=3, label="the new task")
-    for steps, style in ((0, ":"), (1, "--"), (10, "-")):
-        y = reg.set_params(inner_steps=steps).fit(task.X_support, task.y_support).predict(grid)
-        label = "after 1 step" if steps == 1 else f"after {steps} steps"
-        ax.plot(grid[:, 0], y, style, color="tab:blue", label=label)
-    ax.plot(task.X_support[:, 0], task.y_support, "ko", label="support")
-    ax.set(xlabel="x", ylabel="y")
-    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-    fig.savefig(picture, dpi=120)
+    fig, axes = plt.subplots(1, 3, figsize=(8, 3.3), sharey=True, layout="constrained")
+    names = ("lower quartile of the error", "median error", "upper quartile")
+    for ax, task, name in zip(axes, tasks, names, strict=True):
+        order = np.argsort(task.X_query[:, 0])
+        ax.plot(task.X_query[order, 0], task.y_query[order], color="0.75", lw=5, label="new task")
+        for steps, style, color in ((0, ":", "black"), (1, "--", "#d55e00"), (10, "-", "#0072b2")):
+            y = reg.set_params(inner_steps=steps).fit(task.X_support, task.y_support).predict(grid)
+            label = "after 1 step" if steps == 1 else f"after {steps} steps"
+            ax.plot(grid[:, 0], y, linestyle=style, color=color, lw=1.8, label=label)
+        ax.plot(task.X_support[:, 0], task.y_support, "ko", zorder=3, label="support")
+        ax.set(xlabel="x", title=name)
+        ax.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel("y")
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    fig.savefig(picture, dpi=150)
     print(f"saved {picture}")
 
 

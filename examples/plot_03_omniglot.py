@@ -1,4 +1,9 @@
-"""Classify new handwritten characters from one drawing of each (Omniglot), in about two minutes.
+"""Omniglot: new characters from one drawing of each
+=================================================
+
+Classify new handwritten characters of Omniglot, in about two minutes.
+
+.. code-block:: bash
 
     python examples/plot_03_omniglot.py
 

@@ -1,4 +1,9 @@
-"""Use a meta-fitted estimator in scikit-learn's grid search, pipelines and cross-validation.
+"""Grid search, pipelines and cross-validation
+===========================================
+
+Use a meta-fitted estimator in scikit-learn's grid search, pipelines and cross-validation.
+
+.. code-block:: bash
 
     python examples/plot_04_grid_search_and_pipeline.py
 

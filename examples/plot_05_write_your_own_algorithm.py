@@ -1,11 +1,16 @@
-"""Write your own meta-learner: an equation, an estimator, and checks.
+"""Write your own algorithm
+========================
+
+Write your own meta-learner: an equation, an estimator, and checks.
+
+.. code-block:: bash
 
     python examples/plot_05_write_your_own_algorithm.py
 
 A prototypical network classifies a row by the nearest prototype, the mean of the support rows of a
 class. The mean of one or two rows is noisy. If class means have the distribution N(m, t^2 I) around
 a common mean m, and rows have the distribution N(c_k, s^2 I) around the mean of their class, the
-best estimate of a class mean is
+best estimate of a class mean is ::
 
     c_k = (n_k z_k + lambda m) / (n_k + lambda),    lambda = s^2 / t^2,
 

@@ -1,8 +1,13 @@
-"""Plot the update rule that the LSTM meta-learner learns.
+"""The update rule that an LSTM learns
+===================================
+
+Plot the update rule that the LSTM meta-learner learns.
+
+.. code-block:: bash
 
     python examples/plot_06_learned_update_rule.py
 
-The LSTM meta-learner updates the weights theta of a network by the learned rule
+The LSTM meta-learner updates the weights theta of a network by the learned rule ::
 
     theta_t = f_t o theta_(t-1) - i_t o grad_t,
 

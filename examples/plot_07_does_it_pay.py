@@ -1,4 +1,9 @@
-"""Does meta-learning pay? Compare meta-learners with simple estimators on three kinds of tasks.
+"""Does meta-learning pay?
+=======================
+
+Compare meta-learners with simple estimators on three kinds of tasks.
+
+.. code-block:: bash
 
     python examples/plot_07_does_it_pay.py
 

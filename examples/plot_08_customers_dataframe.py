@@ -1,4 +1,9 @@
-"""From one DataFrame with a column of customers (or patients) to predictions in another process.
+"""From a DataFrame of customers or patients to predictions
+========================================================
+
+One table has a column of customers or patients, and another process predicts.
+
+.. code-block:: bash
 
     python examples/plot_08_customers_dataframe.py
 

@@ -1,4 +1,9 @@
-"""Should I meta-learn? `analyse` answers for tasks of patients, characters and digits.
+"""Should I meta-learn?
+====================
+
+`analyse` answers for tasks of patients, characters and digits.
+
+.. code-block:: bash
 
     python examples/plot_09_should_i_meta_learn.py
 

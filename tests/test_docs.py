@@ -11,7 +11,11 @@ import sklearn_meta
 from sklearn_meta.testing import all_estimators
 
 DOCS = Path(__file__).parent.parent / "docs"
-CARDS = {path.stem: path.read_text(encoding="utf-8") for path in (DOCS / "algorithms").glob("*.md")}
+CARDS = {
+    path.stem: path.read_text(encoding="utf-8")
+    for path in (DOCS / "algorithms").glob("*.md")
+    if path.stem != "index"
+}
 PARTS = [
     "| theta, meta-learned |",
     "| phi, of a task |",
@@ -48,7 +52,7 @@ def test_links_exist():
     ] == []
 
 
-GUIDES = [path for path in DOCS.glob("*.md") if ">>> " in path.read_text(encoding="utf-8")]
+GUIDES = [path for path in DOCS.rglob("*.md") if ">>> " in path.read_text(encoding="utf-8")]
 
 
 LONG = {
@@ -64,7 +68,11 @@ LONG = {
 @pytest.mark.parametrize(
     "path",
     [
-        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in LONG else [])
+        pytest.param(
+            path,
+            id=str(path.relative_to(DOCS)),
+            marks=[pytest.mark.slow] if path.stem in LONG else [],
+        )
         for path in GUIDES
     ],
 )
@@ -86,7 +94,8 @@ def test_the_readme_lists_every_estimator():
 
 KINDS = ("Classifier", "Regressor")
 MODULES = ["", "tasks", "datasets", "model_selection", "pipeline", "metrics", "inspection"]
-MODULES += ["analysis", "conformal", "ensemble", "persistence", "testing"]
+MODULES += ["analysis", "conformal", "ensemble", "persistence", "nn", "testing", "base", "inner"]
+MODULES += ["functional", "algorithms", "parameters", "outer", "exceptions"]
 
 
 @pytest.fixture(scope="module")

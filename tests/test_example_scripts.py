@@ -130,6 +130,24 @@ def test_does_it_pay_has_a_verdict_for_each_family(load, tmp_path, capsys):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
+def test_rows_of_a_new_country_make_errors_and_intervals_smaller(load, tmp_path, capsys):
+    picture = tmp_path / "bands.png"
+    script = load("plot_10_new_country")
+    result = script.main(2, str(picture))
+    assert set(result) == set(script.LEARNERS)
+    error, covered, width = result["HierarchicalRegressor"]
+    assert (np.diff(error) < 0).all()
+    assert (np.diff(width) < 0).all()
+    assert ((covered > 80) & (covered < 100)).all()
+    for name, (other, _, _) in result.items():
+        if name != "HierarchicalRegressor":
+            assert (error[1:] < other[1:]).all()
+    assert np.isnan(result["ridge of the country"][0, 0])  # which has no rows
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert "in 90 % intervals" in capsys.readouterr().out
+
+
 def test_should_i_meta_learn_writes_a_page_for_each_set(load, monkeypatch, tmp_path, capsys):
     """The real patients where they are at hand; no characters."""
     example = load("plot_09_should_i_meta_learn")
@@ -226,6 +244,13 @@ def test_regression_writes_a_table_of_a_set(load, monkeypatch, tmp_path):
     assert result.sizes == (0, 1, 5, 10)
     assert all(np.isfinite(result.scores(name, 0)).all() for name in bench.OURS)
     assert page.read_text(encoding="utf-8").count("| hierarchical |") == 2  # errors and coverage
+
+
+def test_the_numbers_of_cards_are_measured(load):
+    result = load("benchmarks/cards").main(1, 0.01)
+    assert result["ratio"] > 1
+    assert all(0 < error < 10 for name in ("ALPaCA", "R2-D2") for error in result[name])
+    assert len(result["novelty"]) == 6
 
 
 def test_prefit_shares_one_meta_training(load, capsys):
@@ -672,8 +697,9 @@ def test_fsmol_scores_every_kind_of_way(load, molecules, monkeypatch):
         "multitask, prototype, normalize=c",
         "second round of",
         "multitask, cosine t",
+        "one encoder, second round, r",
     ]
-    result = bench.main(dict.fromkeys(bench.ENCODERS, 0.001), ways, molecules, 1)
+    result = bench.main(0.001, 0.001, ways, molecules, 1)
     assert len(result) == len(ways)
     for scores in result.values():
         assert scores.shape == (3, 4)

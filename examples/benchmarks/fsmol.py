@@ -11,8 +11,10 @@ is that of `StratifiedShuffleSplit` with random_state=r. Numbers of a head or a 
     python examples/benchmarks/fsmol.py --budget 30 --jobs 2 --out docs/results/fsmol.md
     python examples/benchmarks/fsmol.py --only "six encoders" --cache models
 
-The six encoders of the ensembles take the budget together, side by side on `--jobs` cores; those
-that try one idea each take `--minutes` of one core each. `--only` takes the ways whose names have
+The six encoders of the ensembles take the budget together, side by side on `--jobs` cores. If the
+ways have a second round, in which ridge regression on a support predicts the query, it takes half
+of the budget. Encoders that try one idea each take `--minutes`
+of one core each. `--only` takes the ways whose names have
 one of the words. Encoders are trained once, and read from the folder `--cache` afterwards. The data
 are the files fsmol_train.npz and fsmol_valid.npz in the folder `fsmol` of the data home
 (SKLEARN_META_DATA), converted from the files of Stanley et al., "FS-Mol: A Few-Shot Learning
@@ -184,6 +186,15 @@ EPISODES: dict[str, Any] = COMMON | {
     "meta_batch_size": 12,
     "task_sampling": "sqrt",
 }
+SECOND: dict[str, Any] = MULTITASK | {
+    "normalize": "support",
+    "task_layers": False,
+    "n_shot": (8, 32),
+    "n_query": 16,
+    "meta_batch_size": 12,
+    "meta_lr": 3e-4,
+    "max_grad_norm": 1.0,
+}
 ENCODERS: dict[str, tuple[type, dict[str, Any]]] = {
     "multitask": (MultitaskClassifier, MULTITASK),
     "uniform": (MultitaskClassifier, MULTITASK | {"task_sampling": "uniform"}),
@@ -197,10 +208,11 @@ ENCODERS: dict[str, tuple[type, dict[str, Any]]] = {
     "second round": (ProtoNetClassifier, EPISODES | {"meta_lr": 1e-4}),
 }
 MEMBERS = tuple(f"member {seed}" for seed in range(6))
-ENCODERS |= {
-    member: (MultitaskClassifier, MULTITASK | {"random_state": seed})
-    for seed, member in enumerate(MEMBERS)
-}
+TUNED = tuple(f"{member}, second round" for member in MEMBERS)
+for _seed, (_member, _tuned) in enumerate(zip(MEMBERS, TUNED, strict=True)):
+    ENCODERS[_member] = MultitaskClassifier, MULTITASK | {"random_state": _seed}
+    ENCODERS[_tuned] = MultitaskClassifier, SECOND | {"random_state": _seed}
+STARTS = {"second round": "multitask"} | dict(zip(TUNED, MEMBERS, strict=True))  # of the weights
 
 
 class Timed(Callback):
@@ -237,9 +249,8 @@ def train_encoder(name: str, minutes: float, folder: Path) -> None:
         return
     torch.set_num_threads(1)
     kind, params = ENCODERS[name]
-    if name == "second round":
-        params = params | {"backbone": with_weights(read_encoder("multitask", folder))}
-        minutes /= 3
+    if name in STARTS:
+        params = params | {"backbone": with_weights(read_encoder(STARTS[name], folder))}
     numbers, held = split()
     n_iters = max(int(150 * minutes), 1)  # some five epochs
     est = kind(
@@ -257,8 +268,8 @@ def read_encoder(name: str, folder: Path) -> Any:
     """Read an encoder; its code is not in the file."""
     params = ENCODERS[name][1]
     code = {"net_params": params["net_params"]}
-    if name == "second round":
-        code["backbone"] = with_weights(read_encoder("multitask", folder))
+    if name in STARTS:
+        code["backbone"] = with_weights(read_encoder(STARTS[name], folder))
     return load(folder / f"{name.replace(' ', '_')}.skm", **code)
 
 
@@ -472,41 +483,49 @@ WAYS["multitask, cosine times Tanimoto"] = (
 )
 
 
-def ridge_of_members(*fitted: Any) -> Score:
+def ridge_of(*members: str) -> Callable[..., Score]:
     """Return the mean of the heads that the members were trained with."""
-    return mean(*map(own_head, MEMBERS, fitted))
+    return lambda *fitted: mean(*map(own_head, members, fitted))
 
 
-WAYS["six encoders, mean of their ridge scores"] = (MEMBERS, ridge_of_members)
-WAYS["six encoders, cosine process"] = (MEMBERS, lambda *_: process(cosine(*MEMBERS)))
-WAYS["six encoders, cosine times Tanimoto"] = (
-    MEMBERS,
-    lambda *_: with_tanimoto(cosine(*MEMBERS)),
-)
-WAYS["six encoders, ridge, and cosine times Tanimoto"] = (
-    MEMBERS,
-    lambda *fitted: blend(ridge_of_members(*fitted), with_tanimoto(cosine(*MEMBERS))),
-)
+for _title, _members in (
+    ("six encoders", MEMBERS),
+    ("six encoders, second round", TUNED),
+    ("one encoder, second round", TUNED[:1]),
+):
+    _ridge, _product = ridge_of(*_members), partial(with_tanimoto, cosine(*_members))
+    WAYS |= {
+        f"{_title}, mean of their ridge scores": (_members, _ridge),
+        f"{_title}, cosine process": (_members, lambda *_, m=_members: process(cosine(*m))),
+        f"{_title}, cosine times Tanimoto": (_members, lambda *_, p=_product: p()),
+        f"{_title}, ridge, and cosine times Tanimoto": (
+            _members,
+            lambda *fitted, r=_ridge, p=_product: blend(r(*fitted), p()),
+        ),
+    }
 WAYS["six encoders, ridge, and forest"] = (
     MEMBERS,
-    lambda *fitted: blend(ridge_of_members(*fitted), forest),
+    lambda *fitted: blend(ridge_of(*MEMBERS)(*fitted), forest),
 )
 
 
 def main(
-    minutes: dict[str, float], only: Sequence[str], folder: Path, n_jobs: int
+    budget: float, minutes: float, only: Sequence[str], folder: Path, n_jobs: int
 ) -> dict[str, np.ndarray]:
     """Train encoders, score the ways that were asked for, and return the scores of all assays."""
     ways = {name: way for name, way in WAYS.items() if any(word in name for word in only)}
     names = dict.fromkeys(encoder for encoders, _ in ways.values() for encoder in encoders)
-    if "second round" in names:  # begins with the other's weights
-        train_encoder("multitask", minutes["multitask"], folder)
-    runs = names, map(minutes.__getitem__, names), repeat(folder)
-    if n_jobs == 1:
-        list(map(train_encoder, *runs))
-    else:
-        with ProcessPoolExecutor(n_jobs, mp_context=get_context("spawn")) as pool:
-            list(pool.map(train_encoder, *runs))
+    first = dict.fromkeys(STARTS.get(name, name) for name in names)
+    second = [name for name in names if name in STARTS]
+    members = [name for name in (*first, *second) if name in MEMBERS + TUNED]
+    for some in (first, second):
+        minutes_of = [budget * n_jobs / len(members) if n in members else minutes for n in some]
+        runs = some, minutes_of, repeat(folder)
+        if n_jobs == 1:
+            list(map(train_encoder, *runs))
+        else:
+            with ProcessPoolExecutor(n_jobs, mp_context=get_context("spawn")) as pool:
+                list(pool.map(train_encoder, *runs))
     for name in names:
         embed(name, read_encoder(name, folder), [*to_choose_by(), *to_score()])
     result = {}
@@ -534,9 +553,7 @@ if __name__ == "__main__":
     parser.add_argument("--cache", type=Path, default=Path("fsmol_models"))
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    of_member = args.budget * args.jobs / len(MEMBERS)
-    minutes_of = {name: of_member if name in MEMBERS else args.minutes for name in ENCODERS}
-    scores_of = main(minutes_of, args.only, args.cache, args.jobs)
+    scores_of = main(args.budget, args.minutes, args.only, args.cache, args.jobs)
     lines = ["| way | " + " | ".join(map(str, SIZES)) + " |", "| --- " * (len(SIZES) + 1) + "|"]
     lines += [row_of(*item) for item in scores_of.items()]
     for way, published in PUBLISHED.items():

@@ -254,6 +254,8 @@ class DeepKernel(Algorithm, ABC):
         """Predict rows from the posterior of their targets, noise included."""
         Z, theta = f(theta, X), prior_in_float64(theta)
         size = max(1, MAX_NUMBERS // phi["weight"].shape[-1])
+        if Z.shape[-2] <= size:
+            return self._predict(theta, phi, exact(Z)).to(Z.dtype)
         parts = [self._predict(theta, phi, exact(part)) for part in Z.split(size, -2)]
         return torch.cat(parts, -2).to(Z.dtype)
 

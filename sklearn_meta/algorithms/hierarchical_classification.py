@@ -23,21 +23,29 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.covariance import LedoitWolf
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
 
+from sklearn_meta.base.module import DesignModule, Numbers, module_dtype
 from sklearn_meta.base.numpy_learner import NumpyMetaLearner, flat_rows, row_weights
 from sklearn_meta.base.validation import labels_of, validate_query, validate_weight
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.outer.failures import SUPPORT, Failures, Reason
 from sklearn_meta.outer.labels import WHY_ROWS, LabelCounts, LabelSpace, columns_among
-from sklearn_meta.parameters import integer, option, real
+from sklearn_meta.parameters import check_parameter, integer, option, real
 from sklearn_meta.tasks.designs import BASIS, Design, unscaled, with_constant
 from sklearn_meta.tasks.distribution import check_constraints, warn_not_converged
-from sklearn_meta.tasks.random_logits import expected_softmax, posterior_of_logits, random_logits
+from sklearn_meta.tasks.random_logits import (
+    NODES,
+    expected_softmax,
+    posterior_of_logits,
+    random_logits,
+)
 
 __all__ = ["HierarchicalClassifier"]
 
@@ -426,14 +434,51 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
         """
         check_is_fitted(self)
         validate_query(self, X, allow_nd=True)
-        prior, model = self.check_meta_fitted(), self._adapted
-        rows = self._check_rows(X, prior.design.n_features)
+        design = self.check_meta_fitted().design
+        rows, model = self._check_rows(X, design.n_features), self._model()
         if isinstance(model, GaussianLogits):
             return model.predict_proba(rows)
+        return model.predict_proba(design.features(rows))
+
+    def _model(self) -> GaussianLogits | ClassMeans:
+        """Return the posterior of the task."""
+        prior, model = self.check_meta_fitted(), self._adapted
+        if isinstance(model, GaussianLogits):
+            return model
         means = prior.new_labels if isinstance(prior, GaussianLogits) else prior
         assert means is not None  # `fit` has refused labels without it
-        posterior = means.posterior(self.classes_.tolist(), model)
-        return posterior.predict_proba(prior.design.features(rows))
+        posterior: ClassMeans = means.posterior(self.classes_.tolist(), model)
+        return posterior
+
+    def to_module(self, method: str = "predict", *, dtype: str = "float32") -> DesignModule:
+        """Return a torch module that computes the predictions of rows, for `to_onnx`.
+
+        Parameters
+        ----------
+        method : {"predict"}, default="predict"
+            What to compute. There is no `transform`.
+        dtype : {"float32", "float64"}, default="float32"
+            The type of rows and outputs.
+
+        Returns
+        -------
+        module : torch.nn.Module
+            Maps rows of shape (n_rows, n_features) to the outputs "index", the position of the
+            predicted label in `classes_`, and "probabilities".
+
+        Raises
+        ------
+        ValueError
+            If there is a `basis`, which is a transformer of scikit-learn, or if tasks share more
+            than two labels: the average over coefficients then needs an eigendecomposition for
+            each row.
+        """
+        check_parameter("method", method, option("predict"), "to_module")
+        check_is_fitted(self)
+        design, model = self.check_meta_fitted().design, self._model()
+        if isinstance(model, GaussianLogits):
+            return LogitsModule(design, model, module_dtype(dtype))
+        return MeansModule(design, model, module_dtype(dtype))
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Predict the most likely class of each row.
@@ -549,3 +594,53 @@ def _class_prior(
     Z = offsets @ whiten
     scatter, turn = np.linalg.eigh(Z.T @ Z / n_free)
     return ClassPrior(labels, means, whiten @ turn, np.maximum(scatter - noise, 0.0))
+
+
+# ---- torch modules -------------------------------------------------------------------------------
+
+
+class MeansModule(DesignModule):
+    """Predict classes by Bayes' rule, as `ClassMeans` does."""
+
+    output_names = ("index", "probabilities")
+
+    def __init__(self, design: Design, model: ClassMeans, dtype: torch.dtype) -> None:
+        super().__init__(design, dtype, "HierarchicalClassifier")
+        tensors = {k: torch.tensor(v, dtype=dtype) for k, v in model._asdict().items()}
+        self.posterior = Numbers(tensors)
+
+    def forward(self, X: Tensor) -> tuple[Tensor, ...]:
+        """Return positions in `classes_` (n_rows,), and probabilities (n_rows, n_classes)."""
+        axes, means, variances, shares = self.posterior().values()  # the fields of ClassMeans
+        Z = (self.features(X) @ axes).unsqueeze(1)
+        distances = (Z - means).square() / variances + variances.log()
+        logits = shares.log() - 0.5 * distances.sum(2)
+        return logits.argmax(1), logits.softmax(1)
+
+
+class LogitsModule(DesignModule):
+    """Average the probabilities of two labels over their logits, as `GaussianLogits` does."""
+
+    output_names = ("index", "probabilities")
+
+    def __init__(self, design: Design, model: GaussianLogits, dtype: torch.dtype) -> None:
+        super().__init__(design, dtype, "HierarchicalClassifier")
+        if len(model.labels) > 2:
+            raise ValueError(
+                f"A HierarchicalClassifier of {len(model.labels)} labels that tasks share has no "
+                "module, because its probabilities need an eigendecomposition for each row. Only "
+                "two shared labels, or labels that are local to a task, can be exported."
+            )
+        nodes, weights = NODES
+        arrays = {"mean": model.mean, "cov": model.cov, "nodes": nodes}
+        arrays["shares"] = weights / weights.sum()
+        self.posterior = Numbers({k: torch.tensor(v, dtype=dtype) for k, v in arrays.items()})
+
+    def forward(self, X: Tensor) -> tuple[Tensor, ...]:
+        """Return positions in `classes_` (n_rows,), and probabilities (n_rows, 2)."""
+        numbers, Z = self.posterior(), self.with_constant(X)
+        variance = ((Z @ numbers["cov"]) * Z).sum(1, keepdim=True).clamp(min=0)
+        logits = Z @ numbers["mean"].T + variance.sqrt() * numbers["nodes"]
+        second = logits.sigmoid() @ numbers["shares"]
+        P = torch.stack([1 - second, second], 1)
+        return P.argmax(1), P

@@ -19,12 +19,15 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
 
+from sklearn_meta.base.module import DesignModule, Numbers, module_dtype
 from sklearn_meta.base.numpy_learner import NumpyMetaLearner, flat_rows, row_weights
 from sklearn_meta.base.regressor import gaussian_quantiles
 from sklearn_meta.base.validation import validate_query, validate_weight
@@ -130,7 +133,7 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
         toward 0, as in ridge regression, by an amount that maximises the likelihood. 0 is the
         maximum of the likelihood. "auto" chooses among 0.9, 0.5, 0.2, 0.05 and 0 by the likelihood
         of held-out tasks in three folds; with more than 20 tasks for each coefficient it is 0.
-    max_iter : int, default=300
+    max_iter : int, default=1000
         Largest number of steps of L-BFGS.
     tol : float, default=1e-10
         L-BFGS stops when a step adds less to the log likelihood of a row, in nats.
@@ -190,7 +193,7 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
         basis: Any = None,
         method: str = "reml",
         shrinkage: float | str = "auto",
-        max_iter: int = 300,
+        max_iter: int = 1000,
         tol: float = 1e-10,
         unusable: str = "raise",
     ) -> None:
@@ -412,6 +415,30 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
             draws.append(Z @ root @ rng.normal(size=(root.shape[1], n_samples)) + noise)
         return np.asarray(mean[..., None] + np.stack(draws, axis=1).reshape(*mean.shape, -1))
 
+    def to_module(self, method: str = "predict", *, dtype: str = "float32") -> DesignModule:
+        """Return a torch module that computes the predictions of rows, for `to_onnx`.
+
+        Parameters
+        ----------
+        method : {"predict"}, default="predict"
+            What to compute. There is no `transform`.
+        dtype : {"float32", "float64"}, default="float32"
+            The type of rows and outputs.
+
+        Returns
+        -------
+        module : torch.nn.Module
+            Maps rows of shape (n_rows, n_features) to the outputs "prediction" and "std".
+
+        Raises
+        ------
+        ValueError
+            If there is a `basis`, which is a transformer of scikit-learn.
+        """
+        check_parameter("method", method, option("predict"), "to_module")
+        check_is_fitted(self)
+        return LinearModule(self, module_dtype(dtype))
+
     def _query_design(self, X: Any) -> Array:
         """Check query rows, and return their design."""
         check_is_fitted(self)
@@ -430,3 +457,30 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
     def _noise(self) -> Array:
         """Return the variance of the noise of each output."""
         return np.array([prior.noise for prior in self.check_meta_fitted().outputs])
+
+
+class LinearModule(DesignModule):
+    """Predict targets and their standard deviations, as `predict` does."""
+
+    output_names = ("prediction", "std")
+
+    def __init__(self, est: HierarchicalRegressor, dtype: torch.dtype) -> None:
+        prior = est.check_meta_fitted()
+        super().__init__(prior.design, dtype, "HierarchicalRegressor")
+        self.is_vector = est.coef_.ndim == 2
+        arrays = {
+            "coef": np.atleast_2d(est.coef_),
+            "intercept": np.atleast_1d(est.intercept_),
+            "root": np.stack([posterior.root for posterior in est._adapted]),
+            "noise": np.array([output.noise for output in prior.outputs]),
+        }
+        numbers = {name: torch.tensor(array, dtype=dtype) for name, array in arrays.items()}
+        self.posterior = Numbers(numbers)
+
+    def forward(self, X: Tensor) -> tuple[Tensor, ...]:
+        """Return targets and standard deviations, each (n_rows,) or (n_rows, n_outputs)."""
+        numbers = self.posterior()
+        mean = self.features(X) @ numbers["coef"].T + numbers["intercept"]
+        scatter = (self.with_constant(X) @ numbers["root"]).square().sum(-1).T
+        results = mean, (scatter + numbers["noise"]).sqrt()
+        return results if self.is_vector else tuple(result.squeeze(1) for result in results)

@@ -85,7 +85,7 @@ __all__ = [
 TASK_WEIGHT, TASK_BIAS = "tasks.weight", "tasks.bias"  # W_t, (*B, k, d) and (*B, k)
 COMMON_WEIGHT, COMMON_BIAS = "prior.weight", "prior.bias"  # W_0, (k, d), and a bias of targets, (k)
 COMMON = "head.common"  # the scale c of W_0
-CENTRE = "features.centre"  # mean feature of all tasks, (d,)
+CENTRE = "features.centre"  # mean feature of all tasks (d,), or of a support (*B, 1, d)
 LOG_NOISE, LOG_VARIANCE = "head.log_noise", "head.log_variance"
 TUNING = torch.zeros((), dtype=torch.float64, device="cpu")  # dtype and device of tuning heads
 KERNELS = {"linear": LinearKernel(ard=False), "rbf": RadialKernel("rbf", ard=False)}
@@ -107,7 +107,7 @@ class ClosedFormHead(Head):
     ----------
     labels : {"shared", "task", "real"}
         Whether labels mean the same in all tasks or are local to them; or real targets.
-    normalize : {"l2", "center"} or None
+    normalize : {"l2", "center", "support"} or None
         How features are normalised.
     """
 
@@ -129,9 +129,19 @@ class ClosedFormHead(Head):
         """Normalise features (*B, n, d): to length 1, or by 1 / sqrt(d) if `normalize` is None."""
         if self.normalize is None:
             return Z * Z.shape[-1] ** -0.5
-        if self.normalize == "center":
-            Z = Z - params[CENTRE]
-        return torch.nn.functional.normalize(Z, dim=-1)
+        rest = Z if self.normalize == "l2" else Z - params[CENTRE]
+        rounding = 8 * torch.finfo(Z.dtype).eps * Z.detach().norm(dim=-1, keepdim=True)
+        is_zero = rest.detach().norm(dim=-1, keepdim=True) <= rounding  # as a row alone is
+        rows = torch.nn.functional.normalize(torch.where(is_zero, 1.0, rest), dim=-1)
+        return rows.masked_fill(is_zero, 0.0)
+
+    def centre(self, Z: Tensor, support: Examples) -> Params:
+        """Return the mean features of each support (*B, 1, d), if they are to be subtracted."""
+        if self.normalize != "support":
+            return {}
+        mass = support.weight.unsqueeze(-1)
+        total = mass.sum(-2, keepdim=True).clamp(min=torch.finfo(Z.dtype).tiny)
+        return {CENTRE: (mass * Z).sum(-2, keepdim=True) / total}
 
     def _constant(self, theta: Params, support: Examples) -> Params:
         """Compute the part of a(z) that does not depend on z (*B, k): log-shares, a bias or 0."""
@@ -188,9 +198,10 @@ class LinearModelHead(ClosedFormHead):
     def start(self, f: Network, theta: Params, support: Examples) -> Params:
         """Compute V; the penalty includes the weights of the column of ones."""
         Z = f(theta, support.X)
-        params = self._constant(theta, support) | self.present(support)
+        params = self._constant(theta, support) | self.present(support) | self.centre(Z, support)
         prior, penalty = self._prior(Z, theta | params), theta[LOG_PENALTY].exp()
-        return params | {WEIGHT: self._weights(self._rows(Z, theta), prior, support, penalty).mT}
+        rows = self._rows(Z, theta | params)
+        return params | {WEIGHT: self._weights(rows, prior, support, penalty).mT}
 
     def _rows(self, Z: Tensor, params: Params) -> Tensor:
         """Return normalised features and a column of ones."""
@@ -209,7 +220,7 @@ class RidgeHead(LinearModelHead):
     ----------
     labels : {"shared", "task", "real"}
         Whether labels mean the same in all tasks or are local to them; or real targets.
-    normalize : {"l2", "center"} or None
+    normalize : {"l2", "center", "support"} or None
         How features are normalised.
     """
 
@@ -228,7 +239,7 @@ class LogisticHead(LinearModelHead):
     ----------
     labels : {"shared", "task"}
         Whether labels mean the same in all tasks or are local to them.
-    normalize : {"l2", "center"} or None
+    normalize : {"l2", "center", "support"} or None
         How features are normalised.
     """
 
@@ -250,7 +261,7 @@ class NearestMeanHead(ClosedFormHead):
     ----------
     labels : {"shared", "task"}
         Whether labels mean the same in all tasks or are local to them.
-    normalize : {"l2", "center"} or None
+    normalize : {"l2", "center", "support"} or None
         How features are normalised.
     """
 
@@ -258,9 +269,10 @@ class NearestMeanHead(ClosedFormHead):
 
     def start(self, f: Network, theta: Params, support: Examples) -> Params:
         """Compute 2 t c_k and log p_k - t |c_k|^2."""
-        Z = self._features(f(theta, support.X), theta)
-        sums, counts = class_sums(Z, support.y, support.weight)
-        params = self._constant(theta, support) | self.present(support)
+        Z = f(theta, support.X)
+        params = self._constant(theta, support) | self.present(support) | self.centre(Z, support)
+        rows = self._features(Z, theta | params)
+        sums, counts = class_sums(rows, support.y, support.weight)
         c = class_means(sums, counts)
         if self.labels == "shared":
             c = posterior_prototypes(sums, counts, theta[MEAN], theta[LOG_STRENGTH].exp())
@@ -280,7 +292,7 @@ class GaussianProcessHead(ClosedFormHead):
     ----------
     labels : {"shared", "task", "real"}
         Whether labels mean the same in all tasks or are local to them; or real targets.
-    normalize : {"l2", "center"} or None
+    normalize : {"l2", "center", "support"} or None
         How features are normalised.
     kernel : {"rbf", "linear"}
         The covariance, to which a constant is added. The linear one is a Bayesian ridge regression.
@@ -302,9 +314,9 @@ class GaussianProcessHead(ClosedFormHead):
     def start(self, f: Network, theta: Params, support: Examples) -> Params:
         """Condition the process on the support."""
         Z = f(theta, support.X)
-        params = self._constant(theta, support) | self.present(support)
+        params = self._constant(theta, support) | self.present(support) | self.centre(Z, support)
         residuals = support.y - self._expected(self._prior(Z, theta | params))
-        rows, noise = self._features(Z, theta), theta[LOG_NOISE].exp()
+        rows, noise = self._features(Z, theta | params), theta[LOG_NOISE].exp()
         K = self._covariance(rows, rows, theta)
         factor, alpha = gp_condition(K, residuals, noise, support.weight)
         process = {"rows": rows, "factor": factor, "alpha": alpha, "weight": support.weight}
@@ -340,10 +352,13 @@ class Multitask(WithHead):
         The head of a new task.
     label_smoothing : float, default=0.0
         Share of each label of meta-training that is spread over all classes of its task.
+    has_task_layers : bool, default=True
+        Whether tasks of meta-training have layers W_t.
     """
 
     head: ClosedFormHead
     label_smoothing: float = 0.0
+    has_task_layers: bool = True
 
     def init(self, f: Network, n_outputs: int, generator: torch.Generator) -> Params:
         """Draw the weights of the encoder; W_0 starts at zero."""
@@ -363,6 +378,8 @@ class Multitask(WithHead):
         self, f: Network, n_outputs: int, n_tasks: int, generator: torch.Generator
     ) -> Params:
         """Draw W_t like ``nn.Linear``; the bias is zero."""
+        if not self.has_task_layers:
+            return {}
         d = f.n_features_out
         weight = torch.empty(n_tasks, n_outputs, d).uniform_(-1, 1, generator=generator)
         return {TASK_WEIGHT: d**-0.5 * weight, TASK_BIAS: torch.zeros(n_tasks, n_outputs)}
@@ -370,8 +387,8 @@ class Multitask(WithHead):
     def objective(self, f: Network, theta: Params, support: Examples, query: Examples) -> Tensor:
         """Compute L((W_0 + W_t) f(X), y) on support and query together.
 
-        Tasks that are sampled anew have no layer W_t: they train the encoder through the head in
-        closed form.
+        Without layers W_t, which tasks that are sampled anew cannot have, the encoder is trained
+        through the head in closed form.
         """
         if TASK_WEIGHT not in theta:
             return self.loss(f, theta, support, query)
@@ -434,7 +451,8 @@ class Multitask(WithHead):
             mass = weight.unsqueeze(-1)
             means[CENTRE] = (mass * X).sum((0, 1)) / mass.sum()
         if MEAN in theta:
-            sums, counts = class_sums(self.head._features(X, theta | means), y, weight)
+            centre = self.head.centre(support.X, support)
+            sums, counts = class_sums(self.head._features(X, theta | means | centre), y, weight)
             means[MEAN] = class_means(sums.sum(0), counts.sum(0))
         return means
 
@@ -493,11 +511,11 @@ def normalize() -> Any:
     """Declare how features are normalised."""
     return param(
         None,
-        option("l2", "center", None),
+        option("l2", "center", "support", None),
         "structural",
         """Scale the features of each row to length 1 for the head of a new task ("l2", which is
         L2N of SimpleShot), or first subtract the mean features of all tasks ("center", which is
-        CL2N).""",
+        CL2N) or of the support ("support").""",
     )
 
 
@@ -513,6 +531,19 @@ def validation_fraction() -> Any:
         meta-training is a single epoch, the share is less than two tasks, or tasks are read or
         drawn one by one: the head is then tuned on `validation_tasks`, or on the tasks of
         meta-training. None never holds out any.""",
+        kw_only=True,
+    )
+
+
+def task_layers() -> Any:
+    """Declare whether tasks have layers."""
+    return param(
+        True,
+        option(True, False),
+        "training",
+        """Whether `meta_fit` trains the encoder with a layer for each task. Otherwise it trains the
+        encoder through the head in closed form, on episodes of support and query: a second round,
+        with ``warm_start=True``, for an encoder that was trained with layers before.""",
         kw_only=True,
     )
 
@@ -590,12 +621,19 @@ class MultitaskClassifier(MetaClassifier):
         "Share of each label that `meta_fit` spreads over all classes of a task.",
     )
     validation_fraction: float | None = validation_fraction()
+    task_layers: bool = task_layers()
 
-    joins_pool: ClassVar[bool] = True
     always_holds_out: ClassVar[bool] = True
 
+    @property
+    def joins_pool(self) -> bool:
+        """Whether the classes of a pool have a single layer."""
+        return self.task_layers
+
     def training_episodes(self, source: EpisodeSource) -> EpisodeSize:
-        """Return the size of the episodes of meta-training: `n_rows` rows of each task."""
+        """Return the size of the episodes of meta-training."""
+        if not self.task_layers:
+            return source.size
         return training_size(source.size, source, self.n_rows)
 
     def make_algorithm(self) -> Multitask:
@@ -606,7 +644,8 @@ class MultitaskClassifier(MetaClassifier):
             "prototype": NearestMeanHead("task", self.normalize),
             "gp": GaussianProcessHead("task", self.normalize, "rbf", False),
         }
-        return Multitask(self.make_loss(), heads[self.head], float(self.label_smoothing))
+        smoothing = float(self.label_smoothing)
+        return Multitask(self.make_loss(), heads[self.head], smoothing, self.task_layers)
 
 
 @describe
@@ -654,6 +693,7 @@ class MultitaskRegressor(MetaRegressor):
     normalize: str | None = normalize()
     n_rows: int = n_rows()
     validation_fraction: float | None = validation_fraction()
+    task_layers: bool = task_layers()
 
     always_holds_out: ClassVar[bool] = True
 
@@ -663,7 +703,9 @@ class MultitaskRegressor(MetaRegressor):
         return self.validation_fraction or 0.0
 
     def training_episodes(self, source: EpisodeSource) -> EpisodeSize:
-        """Return the size of the episodes of meta-training: `n_rows` rows of each task."""
+        """Return the size of the episodes of meta-training."""
+        if not self.task_layers:
+            return source.size
         return training_size(source.size, source, self.n_rows)
 
     def make_algorithm(self) -> Multitask:
@@ -673,4 +715,4 @@ class MultitaskRegressor(MetaRegressor):
         head: ClosedFormHead = GaussianProcessHead("real", self.normalize, kernel, gaussian)
         if self.head == "ridge" and not gaussian:  # the same means at lower cost
             head = RidgeHead("real", self.normalize)
-        return Multitask(self.make_loss(), head)
+        return Multitask(self.make_loss(), head, has_task_layers=self.task_layers)

@@ -289,10 +289,11 @@ class TaskMapDisplay:
             self.scatter_, key = [ax.scatter(*self.positions_.T, **kwargs)], []
         ax.set_aspect("equal", adjustable="datalim")
         ax.margins(0.08)
-        ax.set(xticks=[], yticks=[])
+        ax.set(xticks=[], yticks=[], xlabel="first coordinate", ylabel="second coordinate")
         ax.spines[:].set_color("0.7")
         ax.set_title(
-            f"{len(D)} tasks by {self.metric_name}; the plane shows {100 * self.share_:.0f} %",
+            f"{len(D)} tasks by {self.metric_name}\n"
+            f"the plane shows {100 * self.share_:.0f} % of the squared distances",
             fontsize="medium",
         )
         named = self.names is not None and len(D) <= MAX_NAMES

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.utils import compute_class_weight
@@ -14,6 +15,7 @@ from sklearn.utils.metaestimators import available_if
 
 from sklearn_meta.base.estimator import BaseMetaLearner
 from sklearn_meta.base.inner_loop import HEADS, loss_constraint
+from sklearn_meta.base.module import ClassModule
 from sklearn_meta.base.validation import labels_of, validate_weight
 from sklearn_meta.inner.algorithm import Criterion, one_hot
 from sklearn_meta.inner.fine_tune import FineTune, from_scratch
@@ -289,6 +291,9 @@ class MetaClassifier(ClassifierMixin, BaseMetaLearner):
                 self.class_weight, classes=classes, y=classes
             )
         return ClassWeights(of_column[0] if len(labels) == 1 else of_column)
+
+    def _prediction_module(self, dtype: torch.dtype) -> ClassModule:
+        return ClassModule(self._adapted, dtype, len(self.classes_))
 
     def make_scratch_algorithm(self) -> FineTune:
         """Make the baseline for an estimator that was never meta-fitted."""

@@ -22,6 +22,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_meta._archive import loading, save_object, saving
 from sklearn_meta._devices import check_dtype, resolve_device, torch_dtype
 from sklearn_meta._warnings import warn
+from sklearn_meta.base.module import FeatureModule, RowModule, module_dtype
 from sklearn_meta.base.predict_tasks import (
     PredictedStack,
     Prediction,
@@ -68,7 +69,7 @@ from sklearn_meta.outer.state import (
     to_torch,
 )
 from sklearn_meta.outer.temperature import Temperature
-from sklearn_meta.parameters import describe, parameters_of
+from sklearn_meta.parameters import check_parameter, describe, option, parameters_of
 from sklearn_meta.tasks.validate import Table
 
 __all__ = ["BaseMetaLearner"]
@@ -445,6 +446,56 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
         """
         est = self if self.__sklearn_is_fitted__() else self._unadapted()
         return est._adapted.features(*est._validate_query(X))
+
+    def to_module(self, method: str = "predict", *, dtype: str = "float32") -> RowModule:
+        """Return a torch module that computes the predictions or features of rows.
+
+        All its numbers are buffers, so that :func:`torch.export.export` takes it.
+        :func:`sklearn_meta.export.to_onnx` writes it to a file.
+
+        Parameters
+        ----------
+        method : {"predict", "transform"}, default="predict"
+            What to compute: the predictions of the adapted model, or the features of `transform`.
+        dtype : {"float32", "float64"}, default="float32"
+            The type of rows, weights and outputs. Gaussian processes compute in float64 inside.
+
+        Returns
+        -------
+        module : torch.nn.Module
+            Maps rows of shape (n_rows, ...) to a tuple of tensors, whose names are
+            `module.output_names`. "predict" of a classifier computes "index", the position of the
+            predicted label in `classes_`, and "probabilities". That of a regressor computes
+            "prediction", and "std" if it has a predictive distribution. "transform" computes
+            "features".
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted. "transform" does with `meta_fit`, as the method.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from sklearn_meta import ProtoNetClassifier
+        >>> from sklearn_meta.datasets import make_blob_tasks
+        >>> tasks = make_blob_tasks(12, n_shot=2, random_state=0)
+        >>> clf = ProtoNetClassifier(hidden_layer_sizes=8, max_meta_iter=10, random_state=0)
+        >>> module = clf.meta_fit(tasks[:10]).to_module("transform")
+        >>> (features,) = module(torch.tensor(tasks[10].X_query, dtype=torch.float32))
+        >>> module.output_names, features.shape
+        (('features',), torch.Size([54, 8]))
+        """
+        check_parameter("method", method, option("predict", "transform"), "to_module")
+        if method == "transform":
+            est = self if self.__sklearn_is_fitted__() else self._unadapted()
+            return FeatureModule(est._adapted, module_dtype(dtype))
+        check_is_fitted(self)
+        return self._prediction_module(module_dtype(dtype))
+
+    @abstractmethod
+    def _prediction_module(self, dtype: torch.dtype) -> RowModule:
+        """Return the module of the adapted model."""
 
     @property
     def _n_features_out(self) -> int:  # which ClassNamePrefixFeaturesOutMixin asks for

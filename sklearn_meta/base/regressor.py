@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 from sklearn.base import RegressorMixin
@@ -15,6 +16,7 @@ from sklearn.utils.metaestimators import available_if
 
 from sklearn_meta.base.estimator import BaseMetaLearner
 from sklearn_meta.base.inner_loop import loss_constraint
+from sklearn_meta.base.module import TargetModule
 from sklearn_meta.base.validation import validate_weight
 from sklearn_meta.inner.algorithm import Criterion
 from sklearn_meta.inner.fine_tune import FineTune, from_scratch
@@ -279,6 +281,12 @@ class MetaRegressor(RegressorMixin, BaseMetaLearner):
     def encode_targets(self, y: NDArray[Any]) -> NDArray[np.float64]:
         """Return targets as a matrix of floats, with a column for each output."""
         return (y[:, None] if y.ndim == 1 else y).astype(np.float64)
+
+    def _prediction_module(self, dtype: torch.dtype) -> TargetModule:
+        has_std = self._adapted.params["loss"] == "gaussian"  # that of the fit
+        return TargetModule(
+            self._adapted, dtype, is_vector=not self._one_dimensional_, has_std=has_std
+        )
 
     def make_scratch_algorithm(self) -> FineTune:
         """Make the baseline for an estimator that was never meta-fitted."""

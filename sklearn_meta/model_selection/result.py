@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sklearn_meta._optional import need
-from sklearn_meta._plotting import label_axes, line_style, new_axes
+from sklearn_meta._plotting import in_words, label_axes, line_style, new_axes
 from sklearn_meta.metrics import (
     HUGE,
     ROUNDING,
@@ -591,9 +591,9 @@ class ComparisonDisplay:
             )
             for name, intervals in self.intervals.items()
         }
-        metric = self.metric
+        metric = in_words(self.metric.removeprefix("neg_"))
         if is_error:
-            metric = metric.removeprefix("neg_").replace("_", " ") + " (lower is better)"
+            metric += " (lower is better)"
         if len(self.sizes) > 1:
             self.lines_ = self._plot_curves(points, metric)
         else:

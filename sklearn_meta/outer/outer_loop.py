@@ -286,13 +286,17 @@ class OuterLoop(BaseEstimator, ABC):
     default_optimizer: ClassVar[type[torch.optim.Optimizer]] = torch.optim.Adam
     # whether meta-training takes the same label in two tasks for the same class
     shared_labels: ClassVar[bool] = False
-    joins_pool: ClassVar[bool] = False  # whether it does so in the tasks of a pool
     always_holds_out: ClassVar[bool] = False  # tasks for validation, not only of shared labels
 
     @property
     @abstractmethod
     def meta_state(self) -> MetaState | None:
         """The learned prior; None before `meta_fit`."""
+
+    @property
+    def joins_pool(self) -> bool:
+        """Whether meta-training takes all classes of a pool of rows for those of a single task."""
+        return False
 
     @property
     def label_regime(self) -> str:
@@ -624,7 +628,7 @@ class OuterLoop(BaseEstimator, ABC):
             callbacks=self.callbacks or (),
             net_params=self.net_params or {},
             verbose=self.verbose,
-            tuning=tuning if objective.of_tasks() else None,
+            tuning=tuning if tuning.n_tasks else None,  # tasks may be sampled anew
         )
 
     def _parameters_of_tasks(self, f: RowNetwork, data: TrainingData, seed: int) -> Params:

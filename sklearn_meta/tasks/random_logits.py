@@ -37,7 +37,7 @@ from sklearn_meta.tasks.random_coefficients import (
     solve_lower,
 )
 
-__all__ = ["expected_softmax", "posterior_of_logits", "random_logits"]
+__all__ = ["NODES", "expected_softmax", "posterior_of_logits", "random_logits"]
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.intp]

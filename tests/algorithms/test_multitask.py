@@ -18,7 +18,12 @@ from sklearn_meta.algorithms import (
     NearestMeanHead,
     RidgeHead,
 )
-from sklearn_meta.datasets import LinearTasks, make_blob_tasks, make_linear_tasks
+from sklearn_meta.datasets import (
+    LinearTasks,
+    make_blob_tasks,
+    make_linear_tasks,
+    make_sinusoid_tasks,
+)
 from sklearn_meta.functional import cross_entropy, gaussian_nll, logistic_regression, squared_error
 from sklearn_meta.inner import Backbone, Examples
 from sklearn_meta.outer.objective import EpisodicModule
@@ -132,17 +137,31 @@ def test_prototypes_of_shared_labels_are_posterior_means():
     np.testing.assert_allclose(softmax(actual, 1), expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("normalize", ["l2", "center"])
+@pytest.mark.parametrize("normalize", ["l2", "center", "support"])
 def test_features_have_length_1_after_their_mean_was_subtracted(normalize):
     head = NearestMeanHead("task", normalize)
     theta, actual = outputs(head, ONE_HOT)
     centre = theta["features.centre"].numpy() if normalize == "center" else 0.0
+    if normalize == "support":
+        centre = np.average(X, axis=0, weights=WEIGHT)
     rows, new = ((part - centre) for part in (X, X_NEW))
     rows, new = (part / np.linalg.norm(part, axis=1, keepdims=True) for part in (rows, new))
     means = [np.average(rows[k == LABELS], axis=0, weights=WEIGHT[k == LABELS]) for k in range(K)]
     squares = ((new[:, None] - np.stack(means)) ** 2).sum(-1)
     expected = softmax(-float(theta["prior.log_precision"].exp()) * squares, 1)
     np.testing.assert_allclose(softmax(actual, 1), expected, atol=1e-12)
+
+
+def test_the_only_row_of_a_support_is_its_mean_and_has_no_direction():
+    """Its features, less their mean, are zero up to rounding: the head is the prior and a bias."""
+    algorithm = Multitask(cross_entropy, RidgeHead("shared", "support"))
+    theta = {k: p.requires_grad_() for k, p in prepared(algorithm, K).items()}
+    row = torch.tensor(X[:1]).requires_grad_()
+    support = Examples(row, torch.tensor(ONE_HOT[:1]), torch.tensor(WEIGHT[:1]))
+    phi = algorithm.adapt(IDENTITY, theta, support)
+    assert (phi["head.weight"][:, :-1] == 0).all()
+    (gradient,) = torch.autograd.grad(phi["head.weight"].sum(), row)
+    assert gradient.abs().max() < 10
 
 
 @pytest.mark.parametrize("kernel", ["rbf", "linear"])
@@ -274,6 +293,33 @@ def test_tasks_that_are_sampled_anew_train_by_the_head_in_closed_form():
     family = LinearTasks(10, mean=np.zeros(3))
     reg = MultitaskRegressor(max_meta_iter=20, **SMALL).meta_fit(family)
     assert reg.theta_["head.log_penalty"] != 0
+
+
+def test_a_second_round_trains_the_encoder_through_its_head():
+    tasks = make_sinusoid_tasks(40, n_support=10, random_state=0)
+    reg = MultitaskRegressor(max_meta_iter=30, meta_lr=0.01, validation_fraction=None, **SMALL)
+    before = reg.meta_fit(tasks).score_tasks(tasks)
+    reg.set_params(warm_start=True, task_layers=False, max_meta_iter=60).meta_fit(tasks)
+    assert np.median(reg.score_tasks(tasks)) > np.median(before) + 0.1
+
+
+def test_without_layers_of_tasks_the_objective_is_the_loss_of_episodes():
+    algorithm = Multitask(cross_entropy, RidgeHead("task", None), has_task_layers=False)
+    assert algorithm.init_tasks(IDENTITY, K, 5, torch.Generator()) == {}
+    theta = prepared(algorithm, K)
+    support = Examples(*map(torch.tensor, (X, ONE_HOT, WEIGHT)))
+    query = Examples(torch.tensor(X_NEW), torch.eye(K).double()[[0, 1, 2, 0, 1]], torch.ones(M))
+    losses = [f(IDENTITY, theta, support, query) for f in (algorithm.objective, algorithm.loss)]
+    assert losses[0] == losses[1]
+
+
+def test_a_second_round_of_a_pool_draws_tasks_of_its_classes():
+    X, y = np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 6
+    X[np.arange(60), y % 3] += 4 * np.where(y < 3, 1, -1)
+    pool = FewShotTasks(X, y, n_way=3, n_shot=2, n_query=2)
+    clf = MultitaskClassifier(max_meta_iter=20, task_layers=False, **SMALL).meta_fit(pool)
+    assert clf.fit(X[:3], ["a", "b", "c"]).predict(X).shape == (60,)
+    assert clf.score_tasks(pool.sample(20, random_state=0)).mean() > 0.5
 
 
 def test_label_smoothing_keeps_the_heads_from_certainty():

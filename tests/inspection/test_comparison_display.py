@@ -37,7 +37,7 @@ def test_curves_show_means_and_intervals():
         ends = [segment[:, 1] for segment in whiskers.get_segments()]
         np.testing.assert_allclose(ends, [[i.low, i.high] for i in intervals])
     ax = display.ax_
-    assert (ax.get_xlabel(), ax.get_ylabel()) == ("support, rows", "r2")
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("support, rows", "R²")
     assert [text.get_text() for text in ax.get_xticklabels()] == ["6", "12"]
     assert [text.get_text() for text in ax.get_legend().get_texts()] == list(ARMS)
 
@@ -56,7 +56,7 @@ def test_one_size_is_a_row_for_each_estimator():
     display = ComparisonDisplay.from_comparison(comparison)
     ax = display.ax_
     assert [text.get_text() for text in ax.get_yticklabels()] == list(ARMS)
-    assert ax.get_xlabel() == "r2, 6 rows"
+    assert ax.get_xlabel() == "R², 6 rows"
     xs = [bars[0].get_xdata(orig=False)[0] for bars in display.lines_.values()]
     np.testing.assert_allclose(xs, [comparison.interval(name).mean for name in ARMS])
 

@@ -1,0 +1,117 @@
+"""Configuration of the documentation site; CONTRIBUTING.md has the command that builds it."""
+
+import os
+import socket
+import sys
+import warnings
+from pathlib import Path
+from urllib.parse import urlsplit
+
+DOCS = Path(__file__).parent
+sys.path.insert(0, str(DOCS / "_ext"))
+
+from sklearn_meta import __version__  # noqa: E402
+
+project = "sklearn_meta"
+author = "the sklearn_meta developers"
+copyright = author
+version = release = __version__
+
+extensions = [
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
+    "check_links",
+    "docstrings",
+    "links",
+    "mermaid",
+]
+root_doc = "index"
+exclude_patterns = ["_build", "images/*.md"]
+templates_path = ["_templates"]
+
+# Pages: Markdown that GitHub renders, too.
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 4
+myst_fence_as_directive = ["mermaid"]
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+# Pages of public names, which docs/api.md lists.
+autosummary_generate = True
+default_role = "py:obj"
+autodoc_typehints = "none"  # docstrings have the types
+autodoc_default_options = {"member-order": "bysource"}
+numpydoc_show_class_members = False
+numpydoc_xref_param_type = False
+add_module_names = False
+
+# Other projects. Without a network there are no links to them, and no warning.
+INVENTORIES = {
+    "python": "https://docs.python.org/3/",
+    "numpy": "https://numpy.org/doc/stable/",
+    "scipy": "https://docs.scipy.org/doc/scipy/",
+    "sklearn": "https://scikit-learn.org/stable/",
+    "torch": "https://docs.pytorch.org/docs/stable/",
+    "pandas": "https://pandas.pydata.org/docs/",
+    "skorch": "https://skorch.readthedocs.io/en/stable/",
+}
+
+
+def answers(url: str) -> bool:
+    """Return whether a host accepts connections."""
+    try:
+        socket.create_connection((urlsplit(url).hostname, 443), timeout=3).close()
+    except OSError:
+        return False
+    return True
+
+
+intersphinx_mapping = {name: (url, None) for name, url in INVENTORIES.items() if answers(url)}
+
+# Examples: scripts that run with the arguments in _ext/gallery_arguments.py.
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"/plot_",
+    "ignore_pattern": r"^(?!plot_)",
+    "within_subsection_order": "FileNameSortKey",
+    "reset_argv": "gallery_arguments.arguments",
+    "doc_module": ("sklearn_meta",),
+    "backreferences_dir": "gallery/backreferences",
+    "reference_url": {"sklearn_meta": None},
+    "download_all_examples": False,
+    "show_memory": False,
+    "write_computation_times": False,
+    "show_signature": False,
+    "remove_config_comments": True,
+    "plot_gallery": os.environ.get("GALLERY", "1") == "1",
+}
+warnings.filterwarnings("ignore", message="FigureCanvasAgg is non-interactive")
+
+html_theme = "pydata_sphinx_theme"
+html_title = "sklearn_meta"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_favicon = "_static/logo.svg"
+html_show_sourcelink = False
+html_copy_source = False
+html_theme_options = {
+    "logo": {
+        "text": "sklearn_meta",
+        "image_light": "_static/logo.svg",
+        "image_dark": "_static/logo-dark.svg",
+    },
+    "header_links_before_dropdown": 6,
+    "show_prev_next": True,
+    "navigation_with_keys": False,
+    "footer_start": ["copyright"],
+    "footer_end": ["theme-version"],
+    "secondary_sidebar_items": ["page-toc"],
+    "show_toc_level": 2,
+}
