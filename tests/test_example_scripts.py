@@ -697,8 +697,9 @@ def test_fsmol_scores_every_kind_of_way(load, molecules, monkeypatch):
         "multitask, prototype, normalize=c",
         "second round of",
         "multitask, cosine t",
+        "one encoder, second round, r",
     ]
-    result = bench.main(dict.fromkeys(bench.ENCODERS, 0.001), ways, molecules, 1)
+    result = bench.main(0.001, 0.001, ways, molecules, 1)
     assert len(result) == len(ways)
     for scores in result.values():
         assert scores.shape == (3, 4)

@@ -31,21 +31,28 @@ SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRM
 DRAWERS = (0, 7, 14, 19)  # whose drawings the page shows
 
 
-def build(folder: Path = HERE.parent / "_build" / "demo", **training: int) -> Path | None:
-    """Write the files, and return the folder for `html_extra_path`; None without npm.
+class DownloadError(RuntimeError):
+    """npm could not download the runtime."""
+
+
+def build(folder: Path = HERE.parent / "_build" / "demo") -> Path | None:
+    """Write the files, and return the folder for `html_extra_path`.
 
     Parameters
     ----------
     folder : Path
         Where to work. The runtime and the network stay there for the next call, the network until
         make_model.py changes.
-    **training
-        Passed to `make_model.main`.
 
     Returns
     -------
     Path or None
         The folder. It is None if npm is missing; the page then says that it has no demonstration.
+
+    Raises
+    ------
+    DownloadError
+        If npm cannot download the runtime.
     """
     npm = shutil.which("npm")
     if npm is None:
@@ -54,7 +61,7 @@ def build(folder: Path = HERE.parent / "_build" / "demo", **training: int) -> Pa
     folder.mkdir(parents=True, exist_ok=True)
     onnx = folder / "model.onnx"
     if not onnx.exists() or onnx.stat().st_mtime < Path(make_model.__file__).stat().st_mtime:
-        make_model.main(folder, **training)
+        make_model.main(folder)
     site = folder / "site"
     demo = site / "demo"
     demo.mkdir(parents=True, exist_ok=True)
@@ -72,9 +79,9 @@ def runtime(npm: str, folder: Path) -> str:
         command = [npm, "pack", f"{RUNTIME}@{VERSION}", "--pack-destination", str(folder)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
-            raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
-    if base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode() != SHA512:
-        raise RuntimeError(f"{archive} is not the published {RUNTIME} {VERSION}. Delete it.")
+            raise DownloadError(f"{' '.join(command)} failed:\n{done.stderr}")
+    if text(hashlib.sha512(archive.read_bytes()).digest()) != SHA512:
+        raise DownloadError(f"{archive} is not the published {RUNTIME} {VERSION}. Delete it.")
     with tarfile.open(archive) as files:
         library, loader, wasm = (
             files.extractfile(f"package/dist/{name}").read()

@@ -11,9 +11,9 @@ is that of `StratifiedShuffleSplit` with random_state=r. Numbers of a head or a 
     python examples/benchmarks/fsmol.py --budget 30 --jobs 2 --out docs/results/fsmol.md
     python examples/benchmarks/fsmol.py --only "six encoders" --cache models
 
-The six encoders of the ensembles take the budget together, side by side on `--jobs` cores: half of
-it to learn all assays with a head for each, and half for a second round of episodes, in which ridge
-regression on a support predicts the query. Encoders that try one idea each take `--minutes`
+The six encoders of the ensembles take the budget together, side by side on `--jobs` cores. If the
+ways have a second round, in which ridge regression on a support predicts the query, it takes half
+of the budget. Encoders that try one idea each take `--minutes`
 of one core each. `--only` takes the ways whose names have
 one of the words. Encoders are trained once, and read from the folder `--cache` afterwards. The data
 are the files fsmol_train.npz and fsmol_valid.npz in the folder `fsmol` of the data home
@@ -495,7 +495,7 @@ for _title, _members in (
 ):
     _ridge, _product = ridge_of(*_members), partial(with_tanimoto, cosine(*_members))
     WAYS |= {
-        f"{_title}, mean of ridge scores": (_members, _ridge),
+        f"{_title}, mean of their ridge scores": (_members, _ridge),
         f"{_title}, cosine process": (_members, lambda *_, m=_members: process(cosine(*m))),
         f"{_title}, cosine times Tanimoto": (_members, lambda *_, p=_product: p()),
         f"{_title}, ridge, and cosine times Tanimoto": (
@@ -510,14 +510,17 @@ WAYS["six encoders, ridge, and forest"] = (
 
 
 def main(
-    minutes: dict[str, float], only: Sequence[str], folder: Path, n_jobs: int
+    budget: float, minutes: float, only: Sequence[str], folder: Path, n_jobs: int
 ) -> dict[str, np.ndarray]:
     """Train encoders, score the ways that were asked for, and return the scores of all assays."""
     ways = {name: way for name, way in WAYS.items() if any(word in name for word in only)}
     names = dict.fromkeys(encoder for encoders, _ in ways.values() for encoder in encoders)
     first = dict.fromkeys(STARTS.get(name, name) for name in names)
-    for some in (first, [name for name in names if name in STARTS]):
-        runs = some, map(minutes.__getitem__, some), repeat(folder)
+    second = [name for name in names if name in STARTS]
+    members = [name for name in (*first, *second) if name in MEMBERS + TUNED]
+    for some in (first, second):
+        minutes_of = [budget * n_jobs / len(members) if n in members else minutes for n in some]
+        runs = some, minutes_of, repeat(folder)
         if n_jobs == 1:
             list(map(train_encoder, *runs))
         else:
@@ -550,9 +553,7 @@ if __name__ == "__main__":
     parser.add_argument("--cache", type=Path, default=Path("fsmol_models"))
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    of_member = args.budget * args.jobs / len(MEMBERS + TUNED)
-    minutes_of = {name: of_member if name in MEMBERS + TUNED else args.minutes for name in ENCODERS}
-    scores_of = main(minutes_of, args.only, args.cache, args.jobs)
+    scores_of = main(args.budget, args.minutes, args.only, args.cache, args.jobs)
     lines = ["| way | " + " | ".join(map(str, SIZES)) + " |", "| --- " * (len(SIZES) + 1) + "|"]
     lines += [row_of(*item) for item in scores_of.items()]
     for way, published in PUBLISHED.items():

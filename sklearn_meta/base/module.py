@@ -171,8 +171,11 @@ class TargetModule(AdaptedModule):
 def phi_in(dtype: torch.dtype, adapted: Adapted, theta: Params, n_columns: int) -> Params:
     """Return phi in a dtype, apart from what the algorithm computes in float64 for any rows.
 
-    Which these are is the result of an adaptation to rows of this dtype, one of each class.
+    An adaptation to rows of this dtype, one of each class, shows which arrays these are.
     """
+    phi = to_torch(adapted.phi, CPU)
+    if torch_dtype(adapted.dtype) == dtype:
+        return phi
     n_rows = max(n_columns, 2)
     support = Examples(
         torch.zeros(n_rows, *adapted.backbone.row_shape, dtype=dtype),
@@ -181,7 +184,7 @@ def phi_in(dtype: torch.dtype, adapted: Adapted, theta: Params, n_columns: int) 
     )
     with torch.enable_grad():
         like = adapted.algorithm.adapt(adapted.backbone, theta, support)
-    return {name: p.to(like[name].dtype) for name, p in to_torch(adapted.phi, CPU).items()}
+    return {name: p.to(like[name].dtype) for name, p in phi.items()}
 
 
 class DesignModule(RowModule):
