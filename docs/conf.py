@@ -8,7 +8,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 DOCS = Path(__file__).parent
-sys.path.insert(0, str(DOCS / "_ext"))
+sys.path[:0] = [str(DOCS / "_ext"), str(DOCS / "demo")]
+
+import build_demo  # noqa: E402
 
 from sklearn_meta import __version__  # noqa: E402
 
@@ -94,9 +96,22 @@ sphinx_gallery_conf = {
 }
 warnings.filterwarnings("ignore", message="FigureCanvasAgg is non-interactive")
 
+highlight_options = {lang: {"stripnl": True} for lang in ("python", "pycon")}
+toc_object_entries_show_parents = "hide"
+
 html_theme = "pydata_sphinx_theme"
 html_title = "sklearn_meta"
+ALONE = ("getting_started", "choosing", "concepts", "faq", "demo/index", "changes")
+html_sidebars = {page: [] for page in ALONE}  # there are no other pages in their sections
 html_static_path = ["_static"]
+# The runtime and the network of the demo. Without npm or a network there is none.
+try:
+    demo = build_demo.build()
+except build_demo.DownloadError as error:
+    print(f"The site is built without the demonstration: {error}")
+    demo = None
+html_extra_path = [str(demo)] if demo else []
+links_not_checked = [] if demo else ["demo/index.html"]
 html_css_files = ["site.css"]
 html_favicon = "_static/logo.svg"
 html_show_sourcelink = False
@@ -108,6 +123,7 @@ html_theme_options = {
         "image_dark": "_static/logo-dark.svg",
     },
     "header_links_before_dropdown": 6,
+    "navbar_persistent": ["search-button"],
     "show_prev_next": True,
     "navigation_with_keys": False,
     "footer_start": ["copyright"],

@@ -104,7 +104,7 @@ def chart_lines(part: Question | Situation, name: str) -> Iterator[str]:
             lines += [f"<i>{kind}</i>", *learners] if learners else []
         yield f'    {name}["{"<br>".join(lines)}"]'
     else:
-        yield f'    {name}{{"{part.text}"}}'
+        yield f'    {name}{{{{"{part.text}"}}}}'
         for answer, after in {"yes": part.yes, "no": part.no}.items():
             yield from chart_lines(after, name + answer[0])
             yield f"    {name} -- {answer} --> {name}{answer[0]}"

@@ -22,6 +22,9 @@ import numpy as np
 from sklearn_meta import MAMLRegressor
 from sklearn_meta.datasets import make_sinusoid_tasks
 
+# %%
+# Meta-train, and adapt to new sine waves with 0, 1, 5 and 10 gradient steps.
+
 
 def main(max_meta_iter: int = 10_000, picture: str = "plot_02.png") -> dict[int, float]:
     tasks = make_sinusoid_tasks(n_tasks=5000, n_rows=20, random_state=0)
@@ -47,6 +50,10 @@ def main(max_meta_iter: int = 10_000, picture: str = "plot_02.png") -> dict[int,
     quarters = np.argsort(by_task)[[len(tests) // 4, len(tests) // 2, 3 * len(tests) // 4]]
     draw(reg, [tests[i] for i in quarters], picture)
     return errors
+
+
+# %%
+# Plot three of the new sine waves.
 
 
 def draw(reg: MAMLRegressor, tasks, picture: str) -> None:
@@ -77,6 +84,9 @@ def draw(reg: MAMLRegressor, tasks, picture: str) -> None:
     fig.savefig(picture, dpi=150)
     print(f"saved {picture}")
 
+
+# %%
+# Run the script.
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

@@ -14,6 +14,7 @@ estimator that was not meta-fitted and is trained from scratch.
 
 from __future__ import annotations
 
+import argparse
 import warnings
 
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -23,8 +24,11 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn_meta import ColdFitWarning, ProtoMAMLClassifier
 from sklearn_meta.datasets import make_blob_tasks
 
+# %%
+# Meta-train once. The tools of scikit-learn then work on the rows of a new task.
 
-def main(max_meta_iter: int = 300) -> dict[str, float]:
+
+def main(max_meta_iter: int = 300, picture: str | None = None) -> dict[str, float]:
     tasks = make_blob_tasks(n_tasks=60, n_way=3, n_rows=20, n_shot=5, random_state=0)
     clf = ProtoMAMLClassifier(max_meta_iter=max_meta_iter, random_state=0)
     clf.meta_fit(tasks[:50])
@@ -48,8 +52,27 @@ def main(max_meta_iter: int = 300) -> dict[str, float]:
     }
     for name, score in accuracies.items():
         print(f"{name:28} accuracy {score:.2f}")
+    if picture:
+        draw(accuracies, picture)
     return accuracies
 
 
+def draw(accuracies: dict[str, float], picture: str) -> None:
+    import matplotlib.pyplot as plt
+
+    fig, ax = plt.subplots(figsize=(7, 2.2), layout="constrained")
+    bars = ax.barh(list(accuracies), list(accuracies.values()), color=["C0", "C0", "0.7"])
+    ax.bar_label(bars, fmt="%.2f", padding=3)
+    ax.set(xlabel="accuracy on one new task", xlim=(0, 1.1))
+    ax.invert_yaxis()
+    ax.spines[["top", "right"]].set_visible(False)
+    fig.savefig(picture, dpi=120)
+
+
+# %%
+# Run the script.
+
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--picture", default=None, help="file for a plot of the accuracies")
+    main(picture=parser.parse_args().picture)

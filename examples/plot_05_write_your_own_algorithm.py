@@ -25,6 +25,7 @@ import argparse
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from sklearn_meta import ProtoNetClassifier
@@ -34,6 +35,9 @@ from sklearn_meta.functional import prototypes, squared_euclidean
 from sklearn_meta.inner import Algorithm
 from sklearn_meta.parameters import describe, param, real
 from sklearn_meta.testing import check_meta_learner
+
+# %%
+# The algorithm: pure functions of tensors.
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,10 @@ class ShrunkenPrototypes(Algorithm):
         return logits.masked_fill(~phi["present"].unsqueeze(-2), -torch.inf)
 
 
+# %%
+# The estimator: it declares the parameter and makes the algorithm.
+
+
 @describe
 @dataclass(eq=False, repr=False)
 class ShrunkenPrototypesClassifier(MetaClassifier):
@@ -67,21 +75,47 @@ class ShrunkenPrototypesClassifier(MetaClassifier):
         return ShrunkenPrototypes(self.make_loss(), self.lam)
 
 
-def main(max_meta_iter: int = 500) -> dict[str, float]:
+# %%
+# Check the estimator, and compare it with a prototypical network.
+
+
+def main(max_meta_iter: int = 500, picture: str | None = None) -> dict[str, float]:
     check_meta_learner(ShrunkenPrototypesClassifier(hidden_layer_sizes=8))
     print("ShrunkenPrototypesClassifier passes all checks of meta-learners")
     tasks = make_blob_tasks(300, n_way=10, n_shot=1, random_state=0)
-    accuracy = {}
+    accuracy, scores = {}, {}
     for cls in (ProtoNetClassifier, ShrunkenPrototypesClassifier):
         clf = cls(n_shot=1, max_meta_iter=max_meta_iter, random_state=0).meta_fit(tasks[:200])
-        accuracy[cls.__name__] = float(clf.score_tasks(tasks[200:]).mean())
+        scores[cls.__name__] = clf.score_tasks(tasks[200:])
+        accuracy[cls.__name__] = float(scores[cls.__name__].mean())
         print(f"{cls.__name__:30} {100 * accuracy[cls.__name__]:.1f} % on 100 new tasks")
     lam = float(clf.theta_["log_lambda"])
     print(f"learned: log lambda = {lam:.2f}, log scale = {float(clf.theta_['log_scale']):.2f}")
+    if picture:
+        draw(scores, picture)
     return accuracy
 
+
+# %%
+# Plot the accuracies of all new tasks.
+
+
+def draw(scores: dict[str, np.ndarray], picture: str) -> None:
+    import matplotlib.pyplot as plt
+
+    fig, ax = plt.subplots(figsize=(4.5, 4.2), layout="constrained")
+    for name, values in scores.items():
+        ax.plot(np.sort(values), label=f"{name}, mean {values.mean():.2f}")
+    ax.set(xlabel="100 new tasks, sorted", ylabel="accuracy")
+    ax.legend(frameon=False, fontsize=8)
+    fig.savefig(picture, dpi=120)
+
+
+# %%
+# Run the script.
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--max-meta-iter", type=int, default=500)
-    main(parser.parse_args().max_meta_iter)
+    parser.add_argument("--picture", default=None, help="file for a plot of the accuracies")
+    main(**vars(parser.parse_args()))

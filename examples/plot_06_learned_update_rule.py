@@ -36,6 +36,10 @@ from sklearn_meta.nn import MLP
 LAYERS = {"backbone.0": "layer 1", "backbone.2": "layer 2", "head": "output"}
 
 
+# %%
+# Meta-train on sinusoids, and measure the error on new ones.
+
+
 def sinusoids(n_tasks: int, n_rows: int, seed: int) -> list[Task]:
     """Make tasks with five support rows, in float32."""
     tasks = make_sinusoid_tasks(n_tasks, n_rows, n_support=5, random_state=seed)
@@ -67,6 +71,10 @@ def main(
         print(f"{steps:5}   {errors[steps]:.3f}")
     draw(gates(reg, tests), picture)
     return errors
+
+
+# %%
+# Read the gates of each step on the new tasks, and plot them.
 
 
 def gates(reg: LSTMMetaLearnerRegressor, tasks: list[Task]) -> list[dict[str, np.ndarray]]:
@@ -128,6 +136,9 @@ def draw(by_step: list[dict[str, np.ndarray]], picture: str) -> None:
     fig.savefig(picture, dpi=120)
     print(f"saved {picture}")
 
+
+# %%
+# Run the script.
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

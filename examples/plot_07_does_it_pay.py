@@ -53,6 +53,10 @@ def network() -> nn.Module:
     )
 
 
+# %%
+# Each kind of tasks has its own meta-learner and its own simple estimators.
+
+
 def linear(budget: float, n_tasks: int, **how) -> TaskComparison:
     """Compare on linear tasks with weights from N((1, 2, 3), diag(0.5, 1.5, 3)) and noise 0.7."""
     family = make_linear_tasks(
@@ -131,6 +135,9 @@ def digits(budget: float, n_tasks: int, **how) -> TaskComparison:
     )
 
 
+# %%
+# Compare on all kinds, and plot the scores.
+
 FAMILIES = {"linear tasks": linear, "sinusoids": sinusoids, "digits never seen": digits}
 
 
@@ -166,6 +173,9 @@ def draw(comparisons: dict[str, TaskComparison], picture: str) -> None:
     fig.savefig(picture, dpi=120)
     print(f"\nsaved {picture}")
 
+
+# %%
+# Run the script.
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

@@ -60,6 +60,9 @@ def ready() -> Any:
     )
 
 
+# %%
+# The second process has a file and a table, and nothing else.
+
 # the program of the second process, which reads only a file and a table
 ELSEWHERE = f"""
 import sys, pandas as pd, sklearn_meta
@@ -80,6 +83,10 @@ def predict_elsewhere(file: Path, rows: pd.DataFrame) -> pd.DataFrame:
         command, input=rows.to_csv(index=False), text=True, capture_output=True, check=True
     )
     return pd.read_csv(io.StringIO(completed.stdout), names=[PATIENT, TARGET])
+
+
+# %%
+# Search, compare, save, and predict for new patients.
 
 
 def main(max_meta_iter: int = 300, seeds: int = 1, picture: str | None = None) -> dict[str, float]:
@@ -133,6 +140,9 @@ def main(max_meta_iter: int = 300, seeds: int = 1, picture: str | None = None) -
     print(f"with sklearn_meta {sklearn_meta.__version__}")
     return errors | {"search": float(-search.best_score_)}
 
+
+# %%
+# Run the script.
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)

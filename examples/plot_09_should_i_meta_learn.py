@@ -24,7 +24,11 @@ from sklearn.datasets import load_digits
 from sklearn_meta import Task
 from sklearn_meta.analysis import TaskReport, analyse
 from sklearn_meta.datasets import fetch_omniglot, fetch_parkinsons
+from sklearn_meta.inspection import TaskMapDisplay
 from sklearn_meta.tasks import as_tasks
+
+# %%
+# Three sets of tasks.
 
 
 def patients(n_tasks: int) -> list[Task]:
@@ -70,7 +74,11 @@ SETS: dict[str, Callable[[int], list[Task]]] = {
 }
 
 
-def main(n_tasks: int = 60, folder: str = ".") -> dict[str, TaskReport]:
+# %%
+# Print a report for each set, and write it as a page.
+
+
+def main(n_tasks: int = 60, folder: str = ".", picture: str | None = None) -> dict[str, TaskReport]:
     reports = {}
     for name, load in SETS.items():
         print(f"\n== {name}\n")
@@ -83,12 +91,31 @@ def main(n_tasks: int = 60, folder: str = ".") -> dict[str, TaskReport]:
         path = Path(folder) / f"plot_09_{name}.html"
         reports[name].to_html(path)
         print(f"{reports[name]}\n\nsaved {path}")
+    if picture:
+        draw(reports, picture)
     return reports
 
+
+# %%
+# Plot the tasks of each set as points, by the distances that the reports measured.
+
+
+def draw(reports: dict[str, TaskReport], picture: str) -> None:
+    import matplotlib.pyplot as plt
+
+    fig, axes = plt.subplots(1, len(reports), figsize=(11, 4), layout="constrained", squeeze=False)
+    for ax, (name, report) in zip(axes[0], reports.items(), strict=True):
+        TaskMapDisplay.from_distances(report.distances, ax=ax)
+        ax.set_title(name)
+    fig.savefig(picture, dpi=120)
+
+
+# %%
+# Run the script.
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n-tasks", type=int, default=60)
     parser.add_argument("--folder", default=".", help="folder for the HTML pages")
-    args = parser.parse_args()
-    main(args.n_tasks, args.folder)
+    parser.add_argument("--picture", default=None, help="file for a map of the tasks")
+    main(**vars(parser.parse_args()))

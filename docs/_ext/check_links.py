@@ -29,7 +29,9 @@ class Page(HTMLParser):
 
 def broken_links(folder: Path) -> list[tuple[str, str]]:
     """Return the broken links of the pages in a folder, as pairs (page, link)."""
-    pages = {file: Page(file) for file in folder.resolve().rglob("*.html")}
+    folder = folder.resolve()
+    files = [file for file in folder.rglob("*.html") if folder / "_static" not in file.parents]
+    pages = {file: Page(file) for file in files}
     broken = []
     for file, page in pages.items():
         for link in sorted(page.links):
@@ -43,7 +45,7 @@ def broken_links(folder: Path) -> list[tuple[str, str]]:
             if not target.exists() or (
                 anchor and target in pages and anchor not in pages[target].anchors
             ):
-                broken.append((str(file.relative_to(folder.resolve())), link))
+                broken.append((str(file.relative_to(folder)), link))
     return broken
 
 
@@ -51,10 +53,13 @@ def check(app, exception):
     """Warn of each broken link after a build of HTML pages."""
     if exception is None and app.builder.format == "html":
         for page, link in broken_links(Path(app.outdir)):
+            if page in app.config.links_not_checked:
+                continue
             logger.warning("%s: broken link %s", page, link, type="links")
 
 
 def setup(app):
     """Register the function, to run after those that write pages."""
+    app.add_config_value("links_not_checked", [], "", list)
     app.connect("build-finished", check, priority=900)
     return {"version": "1", "parallel_read_safe": True}
