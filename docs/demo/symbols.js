@@ -305,7 +305,7 @@
 
   function add() {
     const card = find("template").content.firstElementChild.cloneNode(true);
-    find(".symbols-row").insertBefore(card, find("[data-do=add]"));
+    find(".symbols-row").append(card);
     const symbol = new Drawing(card);
     symbols.push(symbol);
     card.querySelector("[data-do=clear]").addEventListener("click", () => symbol.clear());
