@@ -68,8 +68,8 @@ def draw(reg: MAMLRegressor, tasks, picture: str) -> None:
 
     grid = np.linspace(-5, 5, 200).reshape(-1, 1)
     fig, axes = plt.subplots(1, 3, figsize=(8, 3.3), sharey=True, layout="constrained")
-    names = ("lower quartile of the error", "median error", "upper quartile")
-    for ax, task, name in zip(axes, tasks, names, strict=True):
+    quartiles = ("lower quartile", "median", "upper quartile")
+    for ax, task, quartile in zip(axes, tasks, quartiles, strict=True):
         order = np.argsort(task.X_query[:, 0])
         ax.plot(task.X_query[order, 0], task.y_query[order], color="0.75", lw=5, label="new task")
         for steps, style, color in ((0, ":", "black"), (1, "--", "#d55e00"), (10, "-", "#0072b2")):
@@ -77,10 +77,11 @@ def draw(reg: MAMLRegressor, tasks, picture: str) -> None:
             label = "after 1 step" if steps == 1 else f"after {steps} steps"
             ax.plot(grid[:, 0], y, linestyle=style, color=color, lw=1.8, label=label)
         ax.plot(task.X_support[:, 0], task.y_support, "ko", zorder=3, label="support")
-        ax.set(xlabel="x", title=name)
+        ax.set(xlabel="x", xticks=[-5, 0, 5], title=f"error: {quartile}")
         ax.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("y")
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    handles, labels = axes[0].get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
     fig.savefig(picture, dpi=150)
     print(f"saved {picture}")
 

@@ -59,8 +59,16 @@ LONG = {
     "analysis",
     "choosing",
     "compare",
+    "faq",
+    "getting_started",
+    "images",
     "inspection",
+    "molecules",
     "over_tasks",
+    "patients",
+    "scaling",
+    "searching",
+    "sensors",
     "uncertainty",
 }  # a second or more
 
@@ -81,6 +89,17 @@ def test_the_code_of_a_guide_runs(path):
     example = doctest.DocTestParser().get_doctest("\n".join(code), {}, path.stem, None, None)
     options = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
     assert doctest.DocTestRunner(optionflags=options).run(example).failed == 0
+
+
+@pytest.mark.slow
+def test_the_code_of_the_readme_runs():
+    text = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == 2
+    for code in blocks:
+        names = {}
+        exec(code.replace("max_meta_iter=300", "max_meta_iter=2"), names)
+        assert "new" in names
 
 
 def test_the_readme_lists_every_estimator():

@@ -62,7 +62,7 @@ def server(folder: Path) -> Iterator[int]:
     command += ["--port", str(port), "--log-level", "warning", "--no-access-log"]
     process = subprocess.Popen(command, env=os.environ | {"MODELS": str(folder)})
     try:
-        for _ in range(600):  # of 0.1 seconds
+        for _ in range(1800):  # of 0.1 seconds
             if process.poll() is not None:
                 raise RuntimeError(f"The server stopped with the code {process.returncode}.")
             with socket.socket() as trial:
@@ -70,7 +70,7 @@ def server(folder: Path) -> Iterator[int]:
                     break
             time.sleep(0.1)
         else:
-            raise RuntimeError("The server did not start within a minute.")
+            raise RuntimeError("The server did not start within three minutes.")
         yield port
     finally:
         process.terminate()
