@@ -26,16 +26,26 @@ def to_pages_of_include(app, path, docname, source):
     to_pages(app, docname, source)
 
 
-def to_text(app, env, node, content):
-    """Show a reference of scikit-learn's docstrings to its site as text, without its inventory."""
+def to_page_of_name(app, env, node, content):
+    """Resolve a name by another module that exports it, such as sklearn_meta.tasks.Task.
+
+    References of scikit-learn's docstrings to its own site become text without its inventory.
+    """
     if node["reftype"] in ("ref", "term") and node["refdoc"].startswith("api/"):
         return content
-    return None
+    module, _, name = node["reftarget"].rpartition(".")
+    if node.get("refdomain") != "py" or not module.startswith("sklearn_meta"):
+        return None
+    target = f"sklearn_meta.{name}"
+    domain = env.get_domain("py")
+    return domain.resolve_xref(
+        env, node["refdoc"], app.builder, node["reftype"], target, node, content
+    )
 
 
 def setup(app):
     """Register the functions."""
     app.connect("source-read", to_pages)
     app.connect("include-read", to_pages_of_include)
-    app.connect("missing-reference", to_text, priority=900)  # after sphinx.ext.intersphinx
+    app.connect("missing-reference", to_page_of_name, priority=900)  # after sphinx.ext.intersphinx
     return {"version": "1", "parallel_read_safe": True}
