@@ -120,9 +120,6 @@ def draw(by_step: list[dict[str, np.ndarray]], picture: str) -> None:
             axes[0].fill_between(at, low, high, color=shade, alpha=0.2, lw=0)
     axes[0].set(xscale="log", yscale="log", xlabel="size of the gradient")
     axes[0].set(ylabel="step size $i_t$", title="Step size by gradient")
-    below = {"loc": "upper center", "frameon": False, "fontsize": 9, "ncols": 3}
-    title = "median (band: 10 to 90 %)"
-    axes[0].legend(bbox_to_anchor=(0.5, -0.2), title=title, title_fontsize=9, **below)
     colours = {"layer 1": "#0072B2", "layer 2": "#D55E00", "output": "#009E73"}
     for ax, row, name in ((axes[1], 1, "step size $i_t$"), (axes[2], 2, "decay $f_t$")):
         for key in by_step[0]:
@@ -134,7 +131,11 @@ def draw(by_step: list[dict[str, np.ndarray]], picture: str) -> None:
         ax.set(xlabel="step t", ylabel=f"{name} (median)", xticks=range(1, len(by_step) + 1))
     axes[1].set(ylim=(0, 1.1 * axes[1].dataLim.ymax), title="Step size by layer")
     axes[2].set_title("Decay by layer")
-    axes[1].legend(bbox_to_anchor=(1.2, -0.2), **below)
+    below = {"frameon": False, "fontsize": 9, "ncols": 3, "title_fontsize": 9}
+    titles = ("left: median and, as a band, 10 to 90 %", "middle and right: the layers")
+    for ax, side, title in zip(axes, ("left", "right"), titles, strict=False):
+        handles, labels = ax.get_legend_handles_labels()
+        fig.legend(handles, labels, loc=f"outside lower {side}", title=title, **below)
     fig.savefig(picture, dpi=150)
     print(f"saved {picture}")
 
