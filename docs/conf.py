@@ -1,6 +1,5 @@
 """Configuration of the documentation site; CONTRIBUTING.md has the command that builds it."""
 
-import os
 import socket
 import sys
 import warnings
@@ -92,7 +91,6 @@ sphinx_gallery_conf = {
     "write_computation_times": False,
     "show_signature": False,
     "remove_config_comments": True,
-    "plot_gallery": os.environ.get("GALLERY", "1") == "1",
 }
 warnings.filterwarnings("ignore", message="FigureCanvasAgg is non-interactive")
 

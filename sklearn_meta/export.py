@@ -181,7 +181,8 @@ class _Inverses(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         if func is torch.linalg.solve_triangular:
-            return self._inverse(args[0]) @ args[1]
+            # a product with a transposed query fails in onnxruntime 1.22 in float64
+            return (args[1].mT @ self._inverse(args[0]).mT).mT
         if func is torch.linalg.inv_ex:
             return self._inverse(args[0]), None
         return func(*args, **(kwargs or {}))
@@ -211,7 +212,10 @@ def _quiet() -> Iterator[None]:
 
 
 def _tidy(graph: Any) -> None:
-    """Name the number of rows, and remove lines of code and paths of this machine."""
+    """Name the number of rows, and remove unused numbers and paths of this machine."""
+    used = {name for node in graph.node for name in node.input}
+    for unused in [part for part in graph.initializer if part.name not in used]:
+        graph.initializer.remove(unused)
     del graph.value_info[:]
     for part in (*graph.node, *graph.initializer, *graph.input, *graph.output, graph):
         del part.metadata_props[:]

@@ -10,8 +10,6 @@ PAGES = (
     (re.compile(r"\]\(SECURITY\.md\)"), "](/security.md)"),
     (re.compile(r"\]\(docs/"), "](/"),
     (re.compile(r"\]\((?:\.\./)+README\.md\)"), "](/index.md)"),
-    (re.compile(r"\]\((?:\.\./)+README\.md#algorithms\)"), "](/algorithms/index.md)"),
-    (re.compile(r"\]\((?:\.\./)+README\.md#"), "](/concepts.md#"),
     (re.compile(r"\]\((?:\.\./)+CONTRIBUTING\.md"), "](/contributing.md"),
     (re.compile(r"\]\((?:\.\./)+examples/(plot_\w+)\.py\)"), r"](/gallery/\1.rst)"),
 )

@@ -5,8 +5,8 @@
 (() => {
   const SIDE = 28; // pixels of the images that the network has learned from
   const FINE = 10; // pixels of a canvas for each of them
-  const PEN = 1.2; // width of their strokes
-  const DOT = 1.6; // diameter of a dot, which no position between pixels can hide
+  const PEN = 1.4; // width of their strokes
+  const DOT = 1.8; // diameter of a dot, which no position between pixels can hide
   const SIZES = [14, 22]; // of most of them, the longer side
   const LARGEST_ZOOM = 3; // dots stay dots
   const MOST = 12; // symbols
@@ -305,7 +305,7 @@
 
   function add() {
     const card = find("template").content.firstElementChild.cloneNode(true);
-    find(".symbols-row").insertBefore(card, find("[data-do=add]"));
+    find(".symbols-row").append(card);
     const symbol = new Drawing(card);
     symbols.push(symbol);
     card.querySelector("[data-do=clear]").addEventListener("click", () => symbol.clear());

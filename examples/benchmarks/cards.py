@@ -74,21 +74,26 @@ def novelty_aucs(n_tasks: int, seed: int) -> dict[str, float]:
     }
 
 
-def main(n_seeds: int = 3, scale: float = 1.0) -> dict[str, object]:
+PARTS = ("novelty", "linear", "R2-D2", "ALPaCA")
+
+
+def main(n_seeds: int = 3, scale: float = 1.0, only: tuple[str, ...] = PARTS) -> dict[str, object]:
     iterations, n_tasks = max(1, round(1000 * scale)), max(10, round(1000 * scale))
     result: dict[str, object] = {}
-    for name, learner, share in (("ALPaCA", ALPaCARegressor, 1), ("R2-D2", R2D2Regressor, 0.5)):
-        steps = max(1, round(share * iterations))
-        errors = [sinusoid_errors(learner, steps, n_tasks, seed) for seed in range(n_seeds)]
-        result[name] = np.mean(errors, axis=0)
-        five, ten = result[name]
-        print(f"{name}, {steps} iterations: error from 5 points {five:.3f}, from 10 {ten:.3f}")
-    result["ratio"] = linear_ratio(iterations, 2 * n_tasks)
-    print(f"ALPaCA on linear tasks: {result['ratio']:.4f} times the Bayes error")
-    aucs = [novelty_aucs(max(10, round(400 * scale)), seed) for seed in range(n_seeds)]
-    result["novelty"] = {name: np.mean([a[name] for a in aucs]) for name in aucs[0]}
-    for name, auc in result["novelty"].items():
-        print(f"TaskNovelty, {name}: AUC {auc:.3f}")
+    if "novelty" in only:
+        aucs = [novelty_aucs(max(10, round(400 * scale)), seed) for seed in range(n_seeds)]
+        result["novelty"] = {name: np.mean([a[name] for a in aucs]) for name in aucs[0]}
+        for name, auc in result["novelty"].items():
+            print(f"TaskNovelty, {name}: AUC {auc:.3f}", flush=True)
+    if "linear" in only:
+        result["linear"] = linear_ratio(iterations, 2 * n_tasks)
+        print(f"ALPaCA on linear tasks: {result['linear']:.4f} times the Bayes error", flush=True)
+    for name, learner, share in (("R2-D2", R2D2Regressor, 0.5), ("ALPaCA", ALPaCARegressor, 1)):
+        if name in only:
+            steps = max(1, round(share * iterations))
+            errors = [sinusoid_errors(learner, steps, n_tasks, seed) for seed in range(n_seeds)]
+            five, ten = result[name] = np.mean(errors, axis=0)
+            print(f"{name}, {steps} iterations: error from 5 points {five:.3f}, from 10 {ten:.3f}")
     return result
 
 
@@ -96,5 +101,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0, help="share of iterations and tasks")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     args = parser.parse_args()
-    main(args.seeds, args.scale)
+    main(args.seeds, args.scale, args.only)
