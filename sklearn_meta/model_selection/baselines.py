@@ -39,6 +39,7 @@ from sklearn_meta.algorithms.hierarchical_regression import HierarchicalRegresso
 from sklearn_meta.base.numpy_learner import NumpyMetaLearner, flat_rows
 from sklearn_meta.model_selection.scorer import metric_of
 from sklearn_meta.model_selection.task_estimator import learner_of
+from sklearn_meta.outer.labels import LabelCounts
 from sklearn_meta.outer.outer_loop import OuterLoop
 from sklearn_meta.pipeline import MetaPipeline
 from sklearn_meta.tasks import Task, as_tasks
@@ -341,6 +342,7 @@ class LabelPrior(NamedTuple):
     counts: dict[Any, int]
     strategy: str = "prior"
     constant: Any = None
+    are_shared: bool = False  # whether a task may have any of them, not only those of its support
 
 
 class TargetPrior(NamedTuple):
@@ -367,6 +369,7 @@ class DummyMetaClassifier(ClassifierMixin, NumpyMetaLearner):
         """Count the labels, and choose between base rates and each label that all tasks have."""
         checked = as_tasks(tasks, target_type="class")
         prior = _label_prior(np.concatenate([t.y for t in checked]))
+        prior = prior._replace(are_shared=LabelCounts.of(checked).are_shared())
         labels = [*prior.counts]
         shared = set.intersection(*(set(np.unique(t.y).tolist()) for t in checked))
         constants = [k for k in labels if k in shared][:MAX_LABELS]
@@ -377,7 +380,7 @@ class DummyMetaClassifier(ClassifierMixin, NumpyMetaLearner):
         return self
 
     def fit(self, X: Any, y: Any) -> DummyMetaClassifier:
-        """Take the labels of a new task from its support."""
+        """Take the labels of a new task from its support, unless tasks share their labels."""
         self._adapted = _dummy_classifier(self.check_meta_fitted(), X, np.asarray(y))
         self.classes_ = self._adapted.classes_
         return self
@@ -449,7 +452,10 @@ def _label_prior(y: NDArray[Any]) -> LabelPrior:
 
 def _dummy_classifier(prior: LabelPrior, X: Any, y: NDArray[Any]) -> DummyClassifier:
     """Fit a dummy for the labels of one task."""
-    classes, counts = np.unique(y if len(y) else [*prior.counts], return_counts=True)
+    classes, counts = np.unique(y, return_counts=True)
+    if prior.are_shared or not len(y):
+        classes = np.union1d(classes, [*prior.counts])
+        counts = np.array([prior.counts.get(k, 0) for k in classes.tolist()])
     labels = classes.tolist()
     if prior.strategy == "constant" and prior.constant in labels:
         dummy = DummyClassifier(strategy="constant", constant=prior.constant)

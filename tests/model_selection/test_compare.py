@@ -31,7 +31,7 @@ from sklearn_meta import (
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks, make_sinusoid_tasks
 from sklearn_meta.metrics import compare_paired, mean_interval
 from sklearn_meta.model_selection import HierarchicalClassifier, TaskEstimator, TaskKFold, compare
-from sklearn_meta.model_selection.baselines import DummyMetaRegressor
+from sklearn_meta.model_selection.baselines import DummyMetaClassifier, DummyMetaRegressor
 from sklearn_meta.pipeline import make_meta_pipeline
 
 SMALL = {"hidden_layer_sizes": 8, "max_meta_iter": 2, "device": "cpu"}
@@ -294,6 +294,16 @@ def test_without_signal_every_estimator_is_at_chance():
     assert comparison.verdict.startswith(
         "Nothing is learned: with 5 rows a class no estimator is clearly"
     )
+
+
+def test_a_dummy_of_shared_labels_predicts_base_rates_whatever_the_support_has():
+    X, ys = np.zeros((4, 1)), (["no", "no", "no", "yes"], ["no", "yes", "yes", "no"], ["no"] * 4)
+    shared = DummyMetaClassifier().meta_fit([(X, y) for y in ys])
+    for k in (0, 1, 3):  # of the last task, which has a single label
+        assert shared.fit(X[:k], ys[2][:k]).classes_.tolist() == ["no", "yes"]
+        np.testing.assert_allclose(shared.predict_proba(X[:1]), [[10 / 14, 4 / 14]])
+    local = DummyMetaClassifier().meta_fit([(X, [f"{i}{k}" for k in ys[0]]) for i in range(3)])
+    assert local.fit(X[:2], ["9no", "9yes"]).classes_.tolist() == ["9no", "9yes"]
 
 
 # ---- tasks -----------------------------------------------------------------------------------
