@@ -106,7 +106,7 @@ def draw(by_step: list[dict[str, np.ndarray]], picture: str) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    fig, axes = plt.subplots(1, 3, figsize=(12, 4), layout="constrained")
+    fig, axes = plt.subplots(1, 3, figsize=(9.5, 4.2), layout="constrained")
     edges = np.logspace(-4, 1, 21)
     shades = plt.get_cmap("viridis")(np.linspace(0, 0.9, len(by_step)))
     for t, (step, shade) in enumerate(zip(by_step, shades, strict=True), start=1):
@@ -118,22 +118,25 @@ def draw(by_step: list[dict[str, np.ndarray]], picture: str) -> None:
         axes[0].plot(at, mid, color=shade, label=f"step {t}")
         if t in (1, len(by_step)):
             axes[0].fill_between(at, low, high, color=shade, alpha=0.2, lw=0)
-    axes[0].set(xscale="log", yscale="log", xlabel="size of the gradient, |grad|", ylabel="$i_t$")
-    axes[0].set_title("The step by the size of the gradient")
-    axes[0].legend(frameon=False, fontsize=9, title="median (band: 10 to 90 %)")
+    axes[0].set(xscale="log", yscale="log", xlabel="size of the gradient")
+    axes[0].set(ylabel="step size $i_t$", title="Step size by gradient")
     colours = {"layer 1": "#0072B2", "layer 2": "#D55E00", "output": "#009E73"}
-    for ax, row, name in ((axes[1], 1, "i_t"), (axes[2], 2, "f_t")):
+    for ax, row, name in ((axes[1], 1, "step size $i_t$"), (axes[2], 2, "decay $f_t$")):
         for key in by_step[0]:
             layer, kind = key.rsplit(".", 1)
             middle = [np.median(step[key][row]) for step in by_step]
             style = "o-" if kind == "weight" else "s--"
             colour, label = colours[LAYERS[layer]], f"{LAYERS[layer]}, {kind}"
             ax.plot(range(1, len(by_step) + 1), middle, style, color=colour, label=label)
-        ax.set(xlabel="step t", ylabel=f"${name}$ (median)", xticks=range(1, len(by_step) + 1))
-    axes[1].set(ylim=(0, None), title="The step by layer")
-    axes[2].set_title("The decay by layer")
-    axes[2].legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize=9)
-    fig.savefig(picture, dpi=120)
+        ax.set(xlabel="step t", ylabel=f"{name} (median)", xticks=range(1, len(by_step) + 1))
+    axes[1].set(ylim=(0, 1.1 * axes[1].dataLim.ymax), title="Step size by layer")
+    axes[2].set_title("Decay by layer")
+    below = {"frameon": False, "fontsize": 9, "ncols": 3, "title_fontsize": 9}
+    titles = ("left: median and, as a band, 10 to 90 %", "middle and right: the layers")
+    for ax, side, title in zip(axes, ("left", "right"), titles, strict=False):
+        handles, labels = ax.get_legend_handles_labels()
+        fig.legend(handles, labels, loc=f"outside lower {side}", title=title, **below)
+    fig.savefig(picture, dpi=150)
     print(f"saved {picture}")
 
 

@@ -98,7 +98,7 @@ def test_the_code_of_the_readme_runs():
     assert len(blocks) == 2
     for code in blocks:
         names = {}
-        exec(code.replace("max_meta_iter=300", "max_meta_iter=2"), names)
+        exec(code.replace('"max_meta_iter": 300', '"max_meta_iter": 2'), names)
         assert "new" in names
 
 

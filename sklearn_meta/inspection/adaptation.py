@@ -119,7 +119,7 @@ class AdaptationCurveDisplay:
             f"{self.score_name}\n(mean, {100 * self.level:g} % interval{n_tasks})",
         )
         if len(curves) + len(baselines) > 1:
-            ax.legend(frameon=False)
+            ax.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)  # beside the bands
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
