@@ -88,8 +88,7 @@ def load_gapminder(*, as_frame: bool = False) -> Bunch:
     check_parameter("as_frame", as_frame, option(True, False), "load_gapminder")
     pandas = need("pandas", "pandas", "load_gapminder(as_frame=True)") if as_frame else None
     path = files("sklearn_meta.datasets").joinpath("data/gapminder.csv")
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
     column = {name: np.array([row[name] for row in rows]) for name in COLUMNS}
     numbers = {name: column[name].astype(np.float64) for name in ["lifeExp", *FEATURES]}
     frame = None
