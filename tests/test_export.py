@@ -179,6 +179,8 @@ def test_every_learner(name, run):
     est, X = adapted(cls(**SMALL), LOCAL if is_classifier(cls()) else LINEAR)
     outputs, _ = run(est, X)
     assert_predicts(outputs, est, X)
+    (features,) = est.to_module("transform", dtype="float64")(torch.tensor(X))
+    np.testing.assert_allclose(features, est.transform(X), atol=1e-9)
 
 
 @pytest.mark.slow

@@ -15,7 +15,6 @@ from sklearn_meta._devices import torch_dtype
 from sklearn_meta.base.state import Adapted
 from sklearn_meta.functional import Params
 from sklearn_meta.inner.algorithm import Examples
-from sklearn_meta.nn.backbone import BODY
 from sklearn_meta.outer.state import to_torch
 from sklearn_meta.parameters import check_parameter, option
 from sklearn_meta.tasks.designs import Design
@@ -102,9 +101,8 @@ class FeatureModule(ScaledModule):
 
     def __init__(self, adapted: Adapted, dtype: torch.dtype) -> None:
         super().__init__(adapted, dtype)
-        arrays = {**adapted.theta, **adapted.phi}
-        of_network = {name: array for name, array in arrays.items() if name.startswith(BODY)}
-        self.params = Numbers(to_torch(of_network, CPU, dtype))
+        arrays = {**adapted.theta, **adapted.phi}  # some networks read more than their weights
+        self.params = Numbers(to_torch(arrays, CPU, dtype))
 
     def forward(self, X: Tensor) -> tuple[Tensor, ...]:
         """Return the output of the backbone, (n_rows, n_features_out)."""
@@ -153,8 +151,9 @@ class TargetModule(AdaptedModule):
     def __init__(
         self, adapted: Adapted, dtype: torch.dtype, *, is_vector: bool, has_std: bool
     ) -> None:
-        self.n_targets = adapted.scaling.y_mean.size
-        super().__init__(adapted, dtype, self.n_targets)
+        n_targets = adapted.scaling.y_mean.size
+        super().__init__(adapted, dtype, n_targets)
+        self.n_targets = n_targets
         self.is_vector, self.has_std = is_vector, has_std
         self.output_names = ("prediction", "std") if has_std else ("prediction",)
 
