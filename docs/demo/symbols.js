@@ -7,7 +7,7 @@
   const FINE = 10; // pixels of a canvas for each of them
   const PEN = 1.4; // width of their strokes
   const DOT = 1.8; // diameter of a dot, which no position between pixels can hide
-  const SIZES = [14, 22]; // of most of them, the longer side
+  const SIZE = 18; // the longer side of half of them is at least as long
   const LARGEST_ZOOM = 3; // dots stay dots
   const MOST = 12; // symbols
   const FIRST = [131, 54, 93]; // characters that the page begins with
@@ -127,13 +127,12 @@
   const fineContext = fine.getContext("2d", { willReadFrequently: true });
 
   // Return SIDE * SIDE zeros and ones, prepared as the images that the network has learned from:
-  // of usual size, with a pen of their width, in the middle.
+  // of their usual size, with a pen of their width, in the middle.
   function pixels(drawing) {
     let zoom = 1, shift = [0, 0];
     if (drawing.strokes.length) {
       const { middle, size } = extent(drawing.strokes);
-      const wanted = Math.min(Math.max(size, SIZES[0]), SIZES[1]);
-      zoom = Math.min(wanted / Math.max(size, 1e-3), LARGEST_ZOOM);
+      zoom = Math.min(SIZE / Math.max(size, 1e-3), LARGEST_ZOOM);
       shift = middle.map((value) => SIDE / 2 - zoom * value);
     }
     paint(fineContext, drawing, zoom, shift);
