@@ -33,7 +33,12 @@ from torch import Tensor
 
 from sklearn_meta.base.module import DesignModule, Numbers, module_dtype
 from sklearn_meta.base.numpy_learner import NumpyMetaLearner, flat_rows, row_weights
-from sklearn_meta.base.validation import labels_of, validate_query, validate_weight
+from sklearn_meta.base.validation import (
+    labels_of,
+    not_adapted,
+    validate_query,
+    validate_weight,
+)
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.outer.failures import SUPPORT, Failures, Reason
 from sklearn_meta.outer.labels import WHY_ROWS, LabelCounts, LabelSpace, columns_among
@@ -432,7 +437,7 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
         P : ndarray of shape (n_rows, n_classes)
             Probabilities in the order of `classes_`; rows sum to 1.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, msg=not_adapted(self.meta_state is not None))
         validate_query(self, X, allow_nd=True)
         design = self.check_meta_fitted().design
         rows, model = self._check_rows(X, design.n_features), self._model()
@@ -474,7 +479,7 @@ class HierarchicalClassifier(ClassifierMixin, NumpyMetaLearner):
             each row.
         """
         check_parameter("method", method, option("predict"), "to_module")
-        check_is_fitted(self)
+        check_is_fitted(self, msg=not_adapted(self.meta_state is not None))
         design, model = self.check_meta_fitted().design, self._model()
         if isinstance(model, GaussianLogits):
             return LogitsModule(design, model, module_dtype(dtype))

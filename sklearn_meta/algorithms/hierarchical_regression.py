@@ -30,7 +30,7 @@ from torch import Tensor
 from sklearn_meta.base.module import DesignModule, Numbers, module_dtype
 from sklearn_meta.base.numpy_learner import NumpyMetaLearner, flat_rows, row_weights
 from sklearn_meta.base.regressor import gaussian_quantiles
-from sklearn_meta.base.validation import validate_query, validate_weight
+from sklearn_meta.base.validation import not_adapted, validate_query, validate_weight
 from sklearn_meta.parameters import Constraint, check_parameter, integer, option, real
 from sklearn_meta.tasks.designs import BASIS, Design, center_and_scale, unscaled, with_constant
 from sklearn_meta.tasks.distribution import check_constraints, warn_not_converged
@@ -436,12 +436,12 @@ class HierarchicalRegressor(RegressorMixin, NumpyMetaLearner):
             If there is a `basis`, which is a transformer of scikit-learn.
         """
         check_parameter("method", method, option("predict"), "to_module")
-        check_is_fitted(self)
+        check_is_fitted(self, msg=not_adapted(self.meta_state is not None))
         return LinearModule(self, module_dtype(dtype))
 
     def _query_design(self, X: Any) -> Array:
         """Check query rows, and return their design."""
-        check_is_fitted(self)
+        check_is_fitted(self, msg=not_adapted(self.meta_state is not None))
         validate_query(self, X, allow_nd=True)
         design = self.check_meta_fitted().design
         return np.asarray(design(self._check_rows(X, design.n_features)))

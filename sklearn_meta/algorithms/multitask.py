@@ -135,7 +135,7 @@ class ClosedFormHead(Head):
         rows = torch.nn.functional.normalize(torch.where(is_zero, 1.0, rest), dim=-1)
         return rows.masked_fill(is_zero, 0.0)
 
-    def centre(self, Z: Tensor, support: Examples) -> Params:
+    def _centre(self, Z: Tensor, support: Examples) -> Params:
         """Return the mean features of each support (*B, 1, d), if they are to be subtracted."""
         if self.normalize != "support":
             return {}
@@ -198,7 +198,7 @@ class LinearModelHead(ClosedFormHead):
     def start(self, f: Network, theta: Params, support: Examples) -> Params:
         """Compute V; the penalty includes the weights of the column of ones."""
         Z = f(theta, support.X)
-        params = self._constant(theta, support) | self.present(support) | self.centre(Z, support)
+        params = self._constant(theta, support) | self.present(support) | self._centre(Z, support)
         prior, penalty = self._prior(Z, theta | params), theta[LOG_PENALTY].exp()
         rows = self._rows(Z, theta | params)
         return params | {WEIGHT: self._weights(rows, prior, support, penalty).mT}
@@ -270,7 +270,7 @@ class NearestMeanHead(ClosedFormHead):
     def start(self, f: Network, theta: Params, support: Examples) -> Params:
         """Compute 2 t c_k and log p_k - t |c_k|^2."""
         Z = f(theta, support.X)
-        params = self._constant(theta, support) | self.present(support) | self.centre(Z, support)
+        params = self._constant(theta, support) | self.present(support) | self._centre(Z, support)
         rows = self._features(Z, theta | params)
         sums, counts = class_sums(rows, support.y, support.weight)
         c = class_means(sums, counts)
@@ -314,7 +314,7 @@ class GaussianProcessHead(ClosedFormHead):
     def start(self, f: Network, theta: Params, support: Examples) -> Params:
         """Condition the process on the support."""
         Z = f(theta, support.X)
-        params = self._constant(theta, support) | self.present(support) | self.centre(Z, support)
+        params = self._constant(theta, support) | self.present(support) | self._centre(Z, support)
         residuals = support.y - self._expected(self._prior(Z, theta | params))
         rows, noise = self._features(Z, theta | params), theta[LOG_NOISE].exp()
         K = self._covariance(rows, rows, theta)
@@ -451,7 +451,7 @@ class Multitask(WithHead):
             mass = weight.unsqueeze(-1)
             means[CENTRE] = (mass * X).sum((0, 1)) / mass.sum()
         if MEAN in theta:
-            centre = self.head.centre(support.X, support)
+            centre = self.head._centre(support.X, support)
             sums, counts = class_sums(self.head._features(X, theta | means | centre), y, weight)
             means[MEAN] = class_means(sums.sum(0), counts.sum(0))
         return means

@@ -41,6 +41,7 @@ from sklearn_meta.base.state import (
 )
 from sklearn_meta.base.validation import (
     check_adds_rows,
+    not_adapted,
     validate_like_prior,
     validate_rows,
     validate_support,
@@ -490,7 +491,7 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
         if method == "transform":
             est = self if self.__sklearn_is_fitted__() else self._unadapted()
             return FeatureModule(est._adapted, module_dtype(dtype))
-        check_is_fitted(self)
+        check_is_fitted(self, msg=not_adapted(self.meta_state is not None))
         return self._prediction_module(module_dtype(dtype))
 
     @abstractmethod
@@ -555,7 +556,7 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
     @property
     def phi_(self) -> Mapping[str, NDArray[Any]]:
         """What the last `fit` adapted, by name, read-only arrays; raises without a `fit`."""
-        check_is_fitted(self)
+        check_is_fitted(self, msg=not_adapted(self.meta_state is not None))
         return Arrays(self._adapted.parameters())
 
     def reset_meta(self) -> BaseMetaLearner:
@@ -763,7 +764,7 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
 
     def _predict_outputs(self, X: Any) -> NDArray[np.float64]:
         """Return logits, or means in the units of the network, of shape (n_rows, n_outputs)."""
-        check_is_fitted(self)
+        check_is_fitted(self, msg=not_adapted(self.meta_state is not None))
         return self._adapted.outputs(*self._validate_query(X))
 
     def _validate_query(self, X: Any) -> tuple[Any, torch.device]:

@@ -17,6 +17,7 @@ from sklearn_meta.tasks.values import as_rows, as_targets, as_weights, holds_tar
 __all__ = [
     "check_adds_rows",
     "labels_of",
+    "not_adapted",
     "validate_like_prior",
     "validate_query",
     "validate_rows",
@@ -58,6 +59,20 @@ def labels_of(y: NDArray[Any], *others: Any) -> NDArray[Any]:
     if len({part.dtype.kind == "U" for part in parts}) > 1:
         raise ValueError("The labels of y, classes and earlier calls mix strings and numbers.")
     return np.unique(np.concatenate(parts))
+
+
+def not_adapted(has_prior: bool) -> str:
+    """Return the message of `check_is_fitted` for a meta-learner."""
+    if not has_prior:
+        return (
+            "This %(name)s is not fitted yet. Call meta_fit(tasks) with old tasks, and then "
+            "fit(X, y) with the labelled rows of a new one."
+        )
+    return (
+        "This %(name)s is not fitted yet: it has learned from tasks, but has not adapted to one. "
+        "Call fit(X, y) with the labelled rows of a new task, or fit(X[:0], y[:0]) to predict by "
+        "the prior alone, if the learner has one."
+    )
 
 
 def validate_query(estimator: BaseEstimator, X: Any, *, allow_nd: bool, least: int = 1) -> Any:
