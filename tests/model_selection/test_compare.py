@@ -275,7 +275,7 @@ def test_baselines_that_do_not_apply_are_noted():
     plain = compare(LogisticRegression(), tasks, cv=2, seeds=1, support_sizes=2)
     assert list(plain.kinds) == ["LogisticRegression", "hierarchical", "dummy"]
     assert len(plain.notes) == 3
-    assert plain.verdict.startswith("No meta-learner with a network was compared")
+    assert plain.verdict.startswith("No network was meta-trained")
 
 
 @pytest.mark.slow

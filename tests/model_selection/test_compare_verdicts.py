@@ -113,7 +113,7 @@ KNOWN = {
     ),
     "no meta": (
         {"Ridge": ("per-task", 0.8)},
-        "No meta-learner with a network was compared: .* per-task Ridge, has",
+        "No network was meta-trained: .* per-task Ridge, has",
     ),
     "no simple estimator": (
         {"MAML": ("meta", 0.8)},
