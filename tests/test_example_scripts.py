@@ -1,7 +1,6 @@
 """Every example runs with a small budget, and the code of the README runs."""
 
 import argparse
-import doctest
 import importlib.util
 import os
 import re
@@ -523,16 +522,6 @@ def test_a_file_of_an_earlier_format_is_converted(load, tmp_path):
 def test_every_script_has_a_test(path):
     tests = "".join(p.read_text(encoding="utf-8") for p in ROOT.glob("tests/test_example_*.py"))
     assert f'{path.stem}")' in tests
-
-
-def test_readme_code_runs():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    example = doctest.DocTestParser().get_doctest(
-        "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL)), {}, "README", None, None
-    )
-    runner = doctest.DocTestRunner()
-    assert runner.run(example).attempted > 5
-    assert runner.failures == 0
 
 
 @pytest.mark.parametrize("ending", ["plot_01_first_meta_learner.py", "-m pytest -n auto"])
