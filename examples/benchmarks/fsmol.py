@@ -13,12 +13,11 @@ is that of `StratifiedShuffleSplit` with random_state=r. Numbers of a head or a 
 
 The six encoders of the ensembles take the budget together, side by side on `--jobs` cores. If the
 ways have a second round, in which ridge regression on a support predicts the query, it takes half
-of the budget. Encoders that try one idea each take `--minutes`
-of one core each. `--only` takes the ways whose names have
-one of the words. Encoders are trained once, and read from the folder `--cache` afterwards. The data
-are the files fsmol_train.npz and fsmol_valid.npz in the folder `fsmol` of the data home
-(SKLEARN_META_DATA), converted from the files of Stanley et al., "FS-Mol: A Few-Shot Learning
-Dataset of Molecules", NeurIPS 2021 datasets track.
+of the budget. Encoders that try one idea each take `--minutes` of one core each. `--only` takes the
+ways whose names have one of the words. Encoders are trained once, and read from the folder
+`--cache` afterwards. The data are the files fsmol_train.npz and fsmol_valid.npz in the folder
+`fsmol` of the data home (SKLEARN_META_DATA), converted from the files of Stanley et al., "FS-Mol: A
+Few-Shot Learning Dataset of Molecules", NeurIPS 2021 datasets track.
 """
 
 from __future__ import annotations

@@ -129,7 +129,9 @@ class ClosedFormHead(Head):
         """Normalise features (*B, n, d): to length 1, or by 1 / sqrt(d) if `normalize` is None."""
         if self.normalize is None:
             return Z * Z.shape[-1] ** -0.5
-        rest = Z if self.normalize == "l2" else Z - params[CENTRE]
+        if self.normalize == "l2":
+            return torch.nn.functional.normalize(Z, dim=-1)
+        rest = Z - params[CENTRE]
         rounding = 8 * torch.finfo(Z.dtype).eps * Z.detach().norm(dim=-1, keepdim=True)
         is_zero = rest.detach().norm(dim=-1, keepdim=True) <= rounding  # as a row alone is
         rows = torch.nn.functional.normalize(torch.where(is_zero, 1.0, rest), dim=-1)
@@ -548,10 +550,13 @@ def task_layers() -> Any:
     )
 
 
-def training_size(size: EpisodeSize, source: EpisodeSource, n_rows: int) -> EpisodeSize:
-    """Return the size of episodes of `n_rows` rows, whose classes are in the order of the task."""
-    if source.n_tasks < 2:  # a pool has its own sizes, and so have tasks that are sampled anew
-        return size
+def training_size(source: EpisodeSource, n_rows: int, task_layers: bool) -> EpisodeSize:
+    """Return the size of episodes of `n_rows` rows, whose classes are in the order of the task.
+
+    A pool and tasks that are sampled anew have sizes of their own, and so has a second round.
+    """
+    if source.n_tasks < 2 or not task_layers:
+        return source.size
     half = n_rows // 2  # not all rows are query: statistics of the support may standardise rows
     return EpisodeSize((half, half), n_rows - half, orders_classes=True)
 
@@ -632,9 +637,7 @@ class MultitaskClassifier(MetaClassifier):
 
     def training_episodes(self, source: EpisodeSource) -> EpisodeSize:
         """Return the size of the episodes of meta-training."""
-        if not self.task_layers:
-            return source.size
-        return training_size(source.size, source, self.n_rows)
+        return training_size(source, self.n_rows, self.task_layers)
 
     def make_algorithm(self) -> Multitask:
         """Make the algorithm that the parameters describe."""
@@ -704,9 +707,7 @@ class MultitaskRegressor(MetaRegressor):
 
     def training_episodes(self, source: EpisodeSource) -> EpisodeSize:
         """Return the size of the episodes of meta-training."""
-        if not self.task_layers:
-            return source.size
-        return training_size(source.size, source, self.n_rows)
+        return training_size(source, self.n_rows, self.task_layers)
 
     def make_algorithm(self) -> Multitask:
         """Make the algorithm that the parameters describe."""

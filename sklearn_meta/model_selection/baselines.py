@@ -453,16 +453,16 @@ def _label_prior(y: NDArray[Any]) -> LabelPrior:
 def _dummy_classifier(prior: LabelPrior, X: Any, y: NDArray[Any]) -> DummyClassifier:
     """Fit a dummy for the labels of one task."""
     classes, counts = np.unique(y, return_counts=True)
-    if prior.are_shared or not len(y):
+    has_all = prior.are_shared or not len(y)
+    if has_all:
         classes = np.union1d(classes, [*prior.counts])
-        counts = np.array([prior.counts.get(k, 0) for k in classes.tolist()])
     labels = classes.tolist()
     if prior.strategy == "constant" and prior.constant in labels:
         dummy = DummyClassifier(strategy="constant", constant=prior.constant)
         return dummy.fit(np.zeros((len(labels), 1)), classes)
     strategy = "prior" if prior.strategy == "constant" else prior.strategy
-    if all(k in prior.counts for k in labels):
-        counts = np.array([prior.counts[k] for k in labels])
+    if has_all or all(k in prior.counts for k in labels):
+        counts = np.array([prior.counts.get(k, 0) for k in labels])
     # a seed of each task; adding 0 removes minus zeros, which sparse rows do not have
     seed = zlib.crc32((flat_rows(X) + 0.0).tobytes())
     dummy = DummyClassifier(strategy=strategy, random_state=seed)

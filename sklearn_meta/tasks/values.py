@@ -44,11 +44,6 @@ NOUNS = {
     "V": "records of a structured dtype",
 }
 
-IN_PIPELINES = (
-    " Put a transformer such as {} in front of the learner, "
-    "by sklearn_meta.pipeline.make_meta_pipeline."
-)
-
 LARGE_WEIGHT = 1e12  # above it, and below its inverse, only the ratios of weights count
 LEAST_RATIO = 1e-24  # of a weight to the largest, so that single precision holds both
 
@@ -118,7 +113,7 @@ def _check_number(
         float(value)
     except (ValueError, ArithmeticError) as error:
         entry = _entry(rows, place, input_name, names)
-        remedy = IN_PIPELINES.format("OneHotEncoder") if "X" in input_name.split()[-1] else ""
+        remedy = _transform_first(input_name, "OneHotEncoder")
         raise TaskError(f"{entry}, not a number: {error}.{remedy}") from None
 
 
@@ -396,10 +391,19 @@ def _check_finite(values: Any, input_name: str, names: Sequence[str] | None = No
 def _refuse_missing(
     values: Any, place: Sequence[Any], input_name: str, names: Sequence[str] | None = None
 ) -> NoReturn:
-    remedy = IN_PIPELINES.format("SimpleImputer") if "X" in input_name.split()[-1] else ""
     raise TaskError(
         f"{_entry(values, place, input_name, names)}; missing values (NaN, None) and infinity are "
-        f"not accepted.{remedy}"
+        f"not accepted.{_transform_first(input_name, 'SimpleImputer')}"
+    )
+
+
+def _transform_first(input_name: str, transformer: str) -> str:
+    """Name the remedy for values of X, such as "Task 0: X", that a transformer can change."""
+    if "X" not in input_name.split()[-1]:
+        return ""
+    return (
+        f" Put a transformer such as {transformer} in front of the learner, by "
+        "sklearn_meta.pipeline.make_meta_pipeline."
     )
 
 

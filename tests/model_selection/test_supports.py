@@ -62,6 +62,12 @@ class Recorder(RegressorMixin, BaseEstimator):
         return np.array([self.fit(t.X_support, t.y_support).mean_ for t in tasks])
 
 
+@pytest.fixture(autouse=True)
+def no_records():
+    """Forget what other tests have recorded, which may run before in any order."""
+    Recorder.rows.clear()
+
+
 # ---- one task --------------------------------------------------------------------------------
 
 
@@ -141,7 +147,6 @@ def test_scores_are_those_of_tasks_that_split_task_has_split(support):
 @pytest.mark.parametrize("support", SUPPORTS)
 def test_comparisons_draw_supports_of_the_same_kind(support):
     spy = Recorder()
-    spy.rows[:] = []
     how = {"cv": 2, "seeds": 2, "support_sizes": [2, 5], "support": support, "baselines": ()}
     result = compare([spy, LinearRegression()], REAL, **how, scoring="neg_mean_squared_error")
     assert result.unit == "row"
@@ -163,7 +168,6 @@ def test_sizes_of_classifiers_are_of_each_class_or_in_all(support):
 def test_smaller_supports_are_the_first_rows_of_a_fixed_one():
     fixed = [Task(t.X, t.y, support=[1, 3, 5, 7]) for t in REAL]
     spy = Recorder()
-    spy.rows[:] = []
     how = {"cv": 2, "seeds": 1, "support_sizes": [2], "support": "first", "baselines": ()}
     compare([spy], fixed, **how)
     assert {X.tobytes() for X in spy.rows} == {t.X[[1, 3]].tobytes() for t in REAL}
