@@ -193,6 +193,7 @@ SECOND: dict[str, Any] = MULTITASK | {
     "meta_batch_size": 12,
     "meta_lr": 3e-4,
     "max_grad_norm": 1.0,
+    "validation_fraction": None,
 }
 ENCODERS: dict[str, tuple[type, dict[str, Any]]] = {
     "multitask": (MultitaskClassifier, MULTITASK),
@@ -257,7 +258,10 @@ def train_encoder(name: str, minutes: float, folder: Path) -> None:
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # it was interrupted
-        est.meta_fit(*train().table(numbers), validation_tasks=train().table(held))
+        # the epoch of the least loss on held-out assays, but the last of a second round, where
+        # this loss is noisy
+        validation = None if name in STARTS else train().table(held)
+        est.meta_fit(*train().table(numbers), validation_tasks=validation)
     print(name, est.history_.to_frame().tail(2).round(4).to_string(), sep="\n", flush=True)
     folder.mkdir(parents=True, exist_ok=True)
     est.set_params(callbacks=None).save(path)
