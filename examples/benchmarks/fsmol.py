@@ -34,7 +34,7 @@ from functools import cache, cached_property, partial
 from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -294,6 +294,7 @@ def embed(name: str, est: Any, assays: list[Assay]) -> None:
 # ---- heads: scores of the molecules of queries, by the features of an assay ----------------------
 
 Score = Callable[[Assay, np.ndarray, np.ndarray], np.ndarray]  # of draws, (r, n) and (r, m)
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def rows_of(assay: Assay, encoder: str, rows: np.ndarray) -> Examples:
@@ -376,7 +377,7 @@ def cosine(*encoders: str) -> Kernel:
             total = total + A @ B.mT / len(encoders)
         return total
 
-    return kernel
+    return remembered(kernel)
 
 
 def process(kernel: Kernel) -> Score:
@@ -386,10 +387,11 @@ def process(kernel: Kernel) -> Score:
 
 def with_tanimoto(kernel: Kernel) -> Score:
     """Choose the weight of its product with the Tanimoto kernel, and the noise."""
+    similarity = remembered(tanimoto)
 
     def make(weight: float, noise: float) -> Score:
         def product(assay: Assay, s: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-            return kernel(assay, s, rows) * (1 + weight * tanimoto(assay, s, rows))
+            return kernel(assay, s, rows) * (1 + weight * similarity(assay, s, rows))
 
         return by_kernel(product, noise)
 
@@ -427,17 +429,17 @@ def blend(*scores: Score) -> Score:
     return best(make, [tuple(row) for row in grid.reshape(-1, len(scores) - 1)])
 
 
-def remembered(score: Score) -> Score:
-    """Compute the scores of the draws of an assay once for each size of the support."""
-    known: dict[tuple[int, ...], np.ndarray] = {}
+def remembered(function: F) -> F:
+    """Compute the scores or kernels of the draws of an assay once for each size of the support."""
+    known: dict[Any, Any] = {}
 
-    def remember(assay: Assay, support: np.ndarray, query: np.ndarray) -> np.ndarray:
-        key = id(assay), *support.shape
+    def remember(assay: Assay, support: Any, rows: Any) -> Any:
+        key = id(assay), tuple(support.shape), tuple(rows.shape), rows is support
         if key not in known:
-            known[key] = score(assay, support, query)
+            known[key] = function(assay, support, rows)
         return known[key]
 
-    return remember
+    return cast(F, remember)
 
 
 def mean(*scores: Score) -> Score:
@@ -518,6 +520,7 @@ def ridge_of(*members: str) -> Callable[..., Score]:
 for _title, _members in (
     ("six encoders", MEMBERS),
     ("six encoders, second round", TUNED),
+    ("six encoders, both rounds", MEMBERS + TUNED),
     ("one encoder, second round", TUNED[:1]),
 ):
     _ridge, _product = ridge_of(*_members), partial(with_tanimoto, cosine(*_members))
