@@ -258,7 +258,7 @@ class Backbone:
             return torch.func.functional_call(
                 self._module_of_thread(), weights, (X,), tie_weights=False
             )
-        axes |= dict.fromkeys(weights.keys() - axes.keys())  # of constants
+        axes = {k: axes.get(k) for k in weights}  # None of constants; torch 2.5 compares the order
         B = X.shape[: X.ndim - 1 - len(self.row_shape)]
         if 0 in axes.values():
             return self._mapped(axes, weights, X)
