@@ -556,13 +556,13 @@ def _channels_last(row_shape: tuple[int, ...]) -> bool:
 def _hint(module: nn.Module, row_shape: tuple[int, ...], error: Exception) -> str:
     """Explain how rows become images of the shape that convolutions take."""
     if _channels_last(row_shape):
-        return f" {CHANNELS_LAST}"
+        return CHANNELS_LAST
     first = _first_convolution(module)
     is_its_error = "channels" in str(error) or "conv2d" in str(error)
     if first is None or len(row_shape) == 3 or not is_its_error:
         return ""
     n = first.in_channels
-    hint = f" Its Conv2d takes rows of shape ({n}, height, width)."
+    hint = f"Its Conv2d takes rows of shape ({n}, height, width)."
     if len(row_shape) == 2 and n == 1:
         hint += f" Pass X[:, None], or begin with nn.Unflatten(1, (1, {row_shape[0]}))."
     elif len(row_shape) == 2:
@@ -576,9 +576,10 @@ def _n_features_out(module: nn.Module, row_shape: tuple[int, ...]) -> int:
         with torch.no_grad():
             Z = module(torch.zeros(2, *row_shape, dtype=dtype))
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        sentences = [str(error).rstrip("."), _hint(module, row_shape, error)]
         raise ValueError(
             f"The backbone {type(module).__name__} does not take rows of shape {row_shape}: "
-            f"{error}{_hint(module, row_shape, error)}"
+            f"{'. '.join(sentences).strip()}"
         ) from error
     if not isinstance(Z, Tensor) or Z.ndim < 2 or len(Z) != 2:
         raise ValueError(

@@ -392,10 +392,14 @@ def test_an_error_names_the_arguments_of_a_class_or_function(make, complaint):
 @pytest.mark.parametrize(
     ("n_channels", "row_shape", "remedy"),
     [
-        (1, (9, 8), r"\(1, height, width\)\. Pass X\[:, None\], or .*Unflatten\(1, \(1, 9\)\)\.$"),
+        (
+            1,
+            (9, 8),
+            r"instead\. Its Conv2d .*Pass X\[:, None\], or .*Unflatten\(1, \(1, 9\)\)\.$",
+        ),
         (3, (9, 8), r"\(3, height, width\)\. Pass np\.repeat\(X\[:, None\], 3, axis=1\), which"),
         (1, (72,), r"Its Conv2d takes rows of shape \(1, height, width\)\.$"),
-        (3, (1, 9, 8), r"to have 3 channels, but got 1 channels instead$"),
+        (3, (1, 9, 8), r"to have 3 channels, but got 1 channels instead\.$"),
     ],
 )
 def test_images_without_channels_get_a_remedy(n_channels, row_shape, remedy):
@@ -405,7 +409,7 @@ def test_images_without_channels_get_a_remedy(n_channels, row_shape, remedy):
 
 def test_other_errors_of_a_network_of_images_are_not_explained_by_channels():
     net = nn.Sequential(nn.Unflatten(1, (1, 9)), Pictures(), nn.Flatten(), nn.Linear(3, 2))
-    with pytest.raises(ValueError, match=r"mat1 and mat2 .*\(2x4 and 3x2\)$"):
+    with pytest.raises(ValueError, match=r"mat1 and mat2 .*\(2x4 and 3x2\)\.$"):
         build_backbone(net, (9, 8), 0)
 
 
