@@ -420,7 +420,12 @@ def entry(name: str, declaration: Parameter, default: Any) -> str:
     """Return the numpydoc entry of one parameter."""
     spelled = f'"{default}"' if isinstance(default, str) else repr(default)
     role = declaration.role if isinstance(declaration.role, str) else "adaptation"
-    text = f"{declaration.description} {AFTER_META_FIT[role]}".strip()
-    indent = " " * 4
-    body = textwrap.fill(text, 96, initial_indent=indent, subsequent_indent=indent)
+    body = filled(f"{declaration.description} {AFTER_META_FIT[role]}".strip())
     return f"{name} : {declaration.constraint.kind}, default={spelled}\n{body}"
+
+
+@functools.cache  # estimators share most parameters, and the import would wait for each
+def filled(text: str) -> str:
+    """Return an indented paragraph."""
+    indent = " " * 4
+    return textwrap.fill(text, 96, initial_indent=indent, subsequent_indent=indent)
