@@ -18,11 +18,12 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_meta._archive import loading, saving
+from sklearn_meta._warnings import muted
 from sklearn_meta.base import BaseMetaLearner
 from sklearn_meta.base.numpy_learner import NumpyMetaLearner, flat_rows
 from sklearn_meta.base.predict_tasks import fixed_support
 from sklearn_meta.base.validation import validate_query, validate_support
-from sklearn_meta.exceptions import TaskError
+from sklearn_meta.exceptions import OneTaskWarning, TaskError
 from sklearn_meta.model_selection.row_predictions import predict_with_proba
 from sklearn_meta.model_selection.task_estimator import (
     ensure_support,
@@ -346,7 +347,8 @@ class GuardedMetaEstimator(NumpyMetaLearner, ABC):
         meta, per_task = clone(self.estimator), self._make_per_task()
         if hasattr(meta, "reset_meta"):
             meta.reset_meta()
-        meta.meta_fit(list(tasks), validation_tasks=validation_tasks)
+        with muted(OneTaskWarning):  # the fold has one, not the call of the user
+            meta.meta_fit(list(tasks), validation_tasks=validation_tasks)
         pooled = self._make_per_task() if self.pooled is None else clone(self.pooled)
         return Members(meta, per_task, _fit_pooled(pooled, tasks, is_classifier(self)))
 

@@ -6,6 +6,7 @@ __all__ = [
     "ColdFitWarning",
     "NewLabelsWarning",
     "NotMetaFittedError",
+    "OneTaskWarning",
     "SaveError",
     "ScaleWarning",
     "SkippedTaskWarning",
@@ -35,6 +36,14 @@ class NotMetaFittedError(NotFittedError):
     """Something was asked for that only `meta_fit` can provide.
 
     A :class:`sklearn.exceptions.NotFittedError` (so a `ValueError` and an `AttributeError`).
+    """
+
+
+class OneTaskWarning(UserWarning):
+    """`meta_fit` has a single task, from which it cannot learn what tasks have in common.
+
+    Parts of a collection that this package trains on by itself, such as the folds of
+    :func:`~sklearn_meta.model_selection.compare`, may have one task without a warning.
     """
 
 

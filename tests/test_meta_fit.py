@@ -15,6 +15,7 @@ from sklearn_meta import (
     FewShotTasks,
     MAMLClassifier,
     MAMLRegressor,
+    OneTaskWarning,
     ProtoNetClassifier,
     Task,
     TaskDistribution,
@@ -91,7 +92,8 @@ def test_a_fixed_support_is_the_support_of_every_episode():
             return Spy(algorithm.criterion, algorithm.distance)
 
     tasks = make_blob_tasks(1, n_way=2, n_rows=4, n_features=3, n_shot=1, random_state=0)
-    Watching(**SMALL | {"scaling": None, "n_query": 9}).meta_fit(tasks)
+    with pytest.warns(OneTaskWarning):
+        Watching(**SMALL | {"scaling": None, "n_query": 9}).meta_fit(tasks)
     assert len(seen) == 6
     for support, query in seen:
         assert sorted(support[0].tolist()) == sorted(tasks[0].X_support.tolist())

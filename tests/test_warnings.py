@@ -8,9 +8,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback
 
-from sklearn_meta import ProtoNetClassifier
+from sklearn_meta import GuardedMetaClassifier, HierarchicalClassifier, ProtoNetClassifier
 from sklearn_meta.datasets import make_blob_tasks
-from sklearn_meta.exceptions import ColdFitWarning, StaleMetaStateWarning
+from sklearn_meta.exceptions import ColdFitWarning, OneTaskWarning, StaleMetaStateWarning
+from sklearn_meta.model_selection import compare
+from sklearn_meta.pipeline import make_meta_pipeline
 
 TASKS = make_blob_tasks(4, n_rows=6, n_features=3, random_state=0)
 SMALL = {"hidden_layer_sizes": 4, "max_meta_iter": 4, "iters_per_epoch": 1, "random_state": 0}
@@ -45,3 +47,32 @@ def test_fit_without_meta_fit_warns():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         est.meta_fit(TASKS).fit(task.X, task.y)
+
+
+@pytest.mark.parametrize(
+    ("est", "name"),
+    [
+        (ProtoNetClassifier(**SMALL), "ProtoNetClassifier"),
+        (HierarchicalClassifier(), "HierarchicalClassifier"),
+        (make_meta_pipeline(StandardScaler(), ProtoNetClassifier(**SMALL)), "ProtoNetClassifier"),
+    ],
+    ids=["network", "hierarchical", "pipeline"],
+)
+def test_meta_fit_on_one_task_warns(est, name):
+    with pytest.warns(OneTaskWarning, match=f"{name}.meta_fit has only one task") as seen:
+        est.meta_fit(TASKS[:1])
+    assert [w.filename for w in seen] == [__file__]
+
+
+def test_folds_of_one_task_do_not_warn():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", OneTaskWarning)
+        GuardedMetaClassifier(ProtoNetClassifier(**SMALL)).meta_fit(TASKS[:2])
+        compare(ProtoNetClassifier(**SMALL), TASKS[:2], cv=2, seeds=1, support_sizes=[1])
+
+
+def test_a_warm_start_on_one_task_does_not_warn():
+    est = ProtoNetClassifier(**SMALL, warm_start=True).meta_fit(TASKS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        est.meta_fit(TASKS[:1])

@@ -222,6 +222,11 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
         KeyboardInterrupt
             If interrupted before the first iteration; the estimator is then as it was.
 
+        Warns
+        -----
+        OneTaskWarning
+            If there is only one task, and no prior that ``warm_start=True`` continues from.
+
         Notes
         -----
         Interrupted later (Ctrl-C, or a callback that raises KeyboardInterrupt), it keeps the state

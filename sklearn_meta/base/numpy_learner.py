@@ -37,6 +37,7 @@ from sklearn_meta.tasks.validate import (
     check_task_names,
     label,
     usable_tasks,
+    warn_of_one_task,
     warn_of_skipped,
 )
 from sklearn_meta.tasks.values import as_rows, as_targets
@@ -237,8 +238,9 @@ class NumpyMetaLearner(BaseEstimator):
         return usable
 
     def _list_skipped(self, usable: UsableTasks) -> None:
-        """Warn of tasks that were left out, and list them in `skipped_tasks_`."""
+        """Warn of tasks that were left out, and of a single one; set `skipped_tasks_`."""
         warn_of_skipped(usable.skipped, len(usable.tasks) + len(usable.skipped))
+        warn_of_one_task(len(usable.tasks), type(self).__name__)
         self.skipped_tasks_ = [task.entry for task in usable.skipped]
 
     def check_meta_fitted(self) -> Any:

@@ -23,11 +23,12 @@ from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.exceptions import FitFailedWarning
 
 from sklearn_meta._version import __version__
-from sklearn_meta._warnings import warn
+from sklearn_meta._warnings import muted, warn
 from sklearn_meta.base.scoring import Metric, metric_of
-from sklearn_meta.exceptions import SkippedTaskWarning, TaskError
+from sklearn_meta.exceptions import OneTaskWarning, SkippedTaskWarning, TaskError
 from sklearn_meta.model_selection.baselines import Fold, NamedEstimator
 from sklearn_meta.model_selection.task_estimator import reraise_interrupts, skip_tasks
+from sklearn_meta.outer.callbacks import in_words
 from sklearn_meta.outer.failures import NUMERICAL, Failures, Reason, collect_failures, listed
 from sklearn_meta.tasks import Task
 from sklearn_meta.tasks.split import order_rows, rows_to_take
@@ -193,6 +194,7 @@ class Job:
                     self._user_positions(self.train, "cannot be meta-trained"),
                     reraise_interrupts(),
                     warnings.catch_warnings(),
+                    muted(OneTaskWarning),  # the fold has one, not the call of the user
                 ):
                     if self.unusable == "skip":
                         warnings.simplefilter("ignore", SkippedTaskWarning)  # named in the notes
@@ -372,10 +374,10 @@ def run_jobs(
             scores = [s for row in result.scores for s in row if np.isfinite(s)]
             mean = float(np.mean(scores)) if scores else np.nan
             elapsed = time.perf_counter() - begin
-            remaining = elapsed / n_done * (len(missing) - n_done)
+            left = elapsed / n_done * (len(missing) - n_done)
             print(
                 f"[{n_done}/{len(missing)}] {jobs[i].named.name}, fold {jobs[i].fold}, seed "
-                f"{jobs[i].seed}: {mean:.3f}; {elapsed:.0f} s, about {remaining:.0f} s left"
+                f"{jobs[i].seed}: {mean:.3f}; {in_words(elapsed)}, about {in_words(left)} left"
             )
     return [results[i] if i in results else cached_run(keys[i], job) for i, job in enumerate(jobs)]
 

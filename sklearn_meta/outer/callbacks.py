@@ -28,10 +28,11 @@ __all__ = [
     "StopIfDiverged",
     "Tune",
     "by_epoch",
+    "in_words",
 ]
 
 SECONDS_TO_ESTIMATE = 5
-LONG = 60  # seconds of meta-training that the bar announces
+LONG = 60  # seconds: the bar announces such a run, and durations are in minutes
 
 COLUMNS = {  # of the frame, by the names of skorch
     "train_loss": "train_loss",
@@ -151,7 +152,9 @@ class ProgressBar(Callback):
 
 
 def in_words(seconds: float) -> str:
-    """Return a duration of a minute or more as a person would say it."""
+    """Return a duration as a person would say it."""
+    if seconds < LONG:
+        return f"{seconds:.0f} s"
     if seconds < 5400:
         minutes = round(seconds / 60)
         return f"{minutes} minute{'s' * (minutes != 1)}"

@@ -52,7 +52,7 @@ from sklearn_meta.parameters import (
     real,
 )
 from sklearn_meta.tasks import Task
-from sklearn_meta.tasks.validate import UNUSABLE, SkippedTask, Table
+from sklearn_meta.tasks.validate import UNUSABLE, SkippedTask, Table, warn_of_one_task
 
 __all__ = ["OuterLoop"]
 
@@ -532,6 +532,8 @@ class OuterLoop(BaseEstimator, ABC):
         size = EpisodeSize(self.support_sizes(), self.n_query)
         if self.unusable == "skip":
             tasks.keep(size, plan.space)
+        if prior is None:
+            warn_of_one_task(tasks.n_tasks, type(self).__name__)
         held_out = None
         shared_labels = plan.space.is_shared
         may_hold_out = shared_labels or self.always_holds_out

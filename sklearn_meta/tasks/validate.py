@@ -14,7 +14,7 @@ from scipy.sparse import issparse
 
 from sklearn_meta._optional import need
 from sklearn_meta._warnings import warn
-from sklearn_meta.exceptions import SkippedTaskWarning, TaskError
+from sklearn_meta.exceptions import OneTaskWarning, SkippedTaskWarning, TaskError
 from sklearn_meta.parameters import check_parameter, option
 from sklearn_meta.tasks.tables import (
     check_container,
@@ -67,6 +67,7 @@ __all__ = [
     "target_kind",
     "usable_tasks",
     "validation_table",
+    "warn_of_one_task",
     "warn_of_skipped",
 ]
 
@@ -592,6 +593,16 @@ def warn_of_skipped(skipped: Sequence[SkippedTask], n_tasks: int, where: str = "
             f"{where}{len(skipped)} of {n_tasks} tasks cannot be used and are skipped. "
             f"{list_skipped(skipped)}",
             SkippedTaskWarning,
+        )
+
+
+def warn_of_one_task(n_tasks: int | None, owner: str) -> None:
+    """Warn if `meta_fit` has a single task; None is a distribution."""
+    if n_tasks == 1:
+        warn(
+            f"{owner}.meta_fit has only one task, and cannot learn from it what tasks have in "
+            "common. Pass many tasks, each with the rows of one patient, customer or the like.",
+            OneTaskWarning,
         )
 
 

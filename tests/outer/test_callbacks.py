@@ -3,7 +3,8 @@
 import itertools
 
 import pytest
-from skorch.callbacks import BatchScoring, EpochScoring
+from sklearn.base import clone
+from skorch.callbacks import BatchScoring, Callback, EpochScoring
 
 from sklearn_meta import MAMLClassifier
 from sklearn_meta.datasets import make_blob_tasks
@@ -42,3 +43,25 @@ def test_a_long_run_is_announced_once(seconds, text, monkeypatch, capsys):
     MAMLClassifier(**SMALL, verbose=1).meta_fit(BLOBS)
     line = f"MAMLClassifier: about {text} left for 3 of 5 iterations. Set max_meta_iter"
     assert capsys.readouterr().out.count(line) == bool(text)
+
+
+class FailAfter(Callback):
+    def __init__(self, n_iter):
+        self.n_iter = n_iter
+
+    def on_batch_end(self, net, training=False, **kwargs):
+        self.n_iter -= training
+        if self.n_iter == 0:
+            raise RuntimeError("no power")
+
+
+def test_a_resumed_run_is_announced_by_what_is_left(monkeypatch, tmp_path, capsys):
+    clock = itertools.count(step=30)
+    monkeypatch.setattr(callbacks, "monotonic", lambda: next(clock))
+    est = MAMLClassifier(**SMALL | {"max_meta_iter": 9}, checkpoint_dir=tmp_path, verbose=1)
+    with pytest.raises(RuntimeError, match="no power"):
+        clone(est).set_params(callbacks=[FailAfter(5)]).meta_fit(BLOBS)
+    capsys.readouterr()
+    est.meta_fit(BLOBS)
+    text = capsys.readouterr().out
+    assert text.count("MAMLClassifier: about 2 minutes left for 3 of 9 iterations.") == 1
