@@ -11,26 +11,6 @@ nox.options.default_venv_backend = "venv"
 NIGHTLY = "https://pypi.anaconda.org/scientific-python-nightly-wheels/simple"
 NIGHTLY_TORCH = "https://download.pytorch.org/whl/nightly/cpu"
 
-# Before a release, every distribution has to pass this, away from the checkout.
-SMOKE_TEST = """
-import tempfile
-from pathlib import Path
-
-import sklearn_meta
-from sklearn_meta import ProtoNetClassifier
-from sklearn_meta.datasets import make_blob_tasks
-
-tasks = make_blob_tasks(12, n_shot=2, random_state=0)
-clf = ProtoNetClassifier(max_meta_iter=20, random_state=0).meta_fit(tasks[:10])
-path = Path(tempfile.mkdtemp()) / "prior.skops"
-clf.save(path)
-new = tasks[10]
-same = sklearn_meta.load(path).fit(new.X_support, new.y_support).predict(new.X_query)
-y = clf.fit(new.X_support, new.y_support).predict(new.X_query)
-assert y.tolist() == same.tolist()
-print("sklearn_meta", sklearn_meta.__version__, "from", sklearn_meta.__file__)
-"""
-
 
 def run_tests(session: nox.Session) -> None:
     """Run pytest on what the session has installed."""
@@ -81,6 +61,7 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def wheel(session: nox.Session) -> None:
     """Build and check the distributions, and try the wheel; `-- FOLDER` keeps them."""
+    smoke_test = Path(".ci/smoke.py").resolve()
     folder = Path(session.posargs[0] if session.posargs else mkdtemp()).resolve()
     session.install("build", "check-manifest", "twine")
     session.run("check-manifest")
@@ -89,4 +70,4 @@ def wheel(session: nox.Session) -> None:
     session.run("twine", "check", "--strict", *distributions)
     session.install(*(path for path in distributions if path.endswith(".whl")))
     session.chdir(mkdtemp())
-    session.run("python", "-c", SMOKE_TEST)
+    session.run("python", str(smoke_test))  # away from the checkout
