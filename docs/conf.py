@@ -1,7 +1,9 @@
 """Configuration of the documentation site; CONTRIBUTING.md has the command that builds it."""
 
+import os
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 DOCS = Path(__file__).parent
@@ -22,6 +24,8 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.intersphinx",
+    "sphinx.ext.viewcode",
+    "notfound.extension",
     "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
@@ -96,7 +100,8 @@ toc_object_entries_show_parents = "hide"
 
 html_theme = "pydata_sphinx_theme"
 html_title = "sklearn_meta"
-ALONE = ("getting_started", "choosing", "concepts", "faq", "demo/index", "changes")
+ALONE = ["getting_started", "choosing", "concepts", "faq", "demo/index", "changes"]
+ALONE += ["install", "related", "404"]
 html_sidebars = {page: [] for page in ALONE}  # there are no other pages in their sections
 html_static_path = ["_static"]
 # The runtime and the network of the demo. Without npm or a network there is none.
@@ -106,7 +111,7 @@ except build_demo.DownloadError as error:
     print(f"The site is built without the demonstration: {error}")
     demo = None
 html_extra_path = [str(demo)] if demo else []
-links_not_checked = [] if demo else ["demo/index.html"]
+links_not_checked = ["404.html"] if demo else ["404.html", "demo/index.html"]
 html_css_files = ["site.css"]
 html_favicon = "_static/logo.svg"
 html_show_sourcelink = False
@@ -126,3 +131,17 @@ html_theme_options = {
     "secondary_sidebar_items": ["page-toc"],
     "show_toc_level": 2,
 }
+
+# The address of the published site, which its workflow sets. Canonical links, the sitemap and the
+# previews of shared links contain it, and so do the links of the page 404, which a server may show
+# for any address below.
+html_baseurl = os.environ.get("SITE_URL", "").rstrip("/")
+notfound_urls_prefix = f"{urlsplit(html_baseurl).path}/"
+if html_baseurl:
+    html_baseurl += "/"
+    extensions += ["sphinx_sitemap", "sphinxext.opengraph"]
+    sitemap_url_scheme = "{link}"
+    sitemap_excludes = ["404.html", "search.html", "genindex.html", "_modules/*"]
+    ogp_site_url, ogp_site_name = html_baseurl, project
+    ogp_image = "_images/characters.png"
+    ogp_social_cards = {"enable": False}

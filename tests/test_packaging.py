@@ -54,3 +54,10 @@ def test_hints_name_extras_that_exist():
 def test_yaml_parses(path):
     yaml = pytest.importorskip("yaml")
     assert yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def test_the_page_of_installation_lists_the_extras_of_users():
+    page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    others = re.search(r"The extras (.*) are for", page).group(1)
+    assert {*named, *re.findall(r"`(\w+)`", others)} == EXTRAS.keys()

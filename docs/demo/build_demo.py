@@ -59,13 +59,14 @@ def build(folder: Path = HERE.parent / "_build" / "demo") -> Path | None:
         print("npm was not found: the site is built without the demonstration.")
         return None
     folder.mkdir(parents=True, exist_ok=True)
+    runtime_script = runtime(npm, folder)  # first: without a network there is nothing to train for
     onnx = folder / "model.onnx"
     if not onnx.exists() or onnx.stat().st_mtime < Path(make_model.__file__).stat().st_mtime:
         make_model.main(folder)
     site = folder / "site"
     demo = site / "demo"
     demo.mkdir(parents=True, exist_ok=True)
-    (demo / "runtime.js").write_text(runtime(npm, folder), encoding="utf-8")
+    (demo / "runtime.js").write_text(runtime_script, encoding="utf-8")
     (demo / "model.js").write_text(model(onnx), encoding="utf-8")
     for name in ("symbols.js", "symbols.css"):
         shutil.copy(HERE / name, demo)
