@@ -6,6 +6,7 @@ __all__ = [
     "ColdFitWarning",
     "NewLabelsWarning",
     "NotMetaFittedError",
+    "RankError",
     "SaveError",
     "ScaleWarning",
     "SkippedTaskWarning",
@@ -35,6 +36,14 @@ class NotMetaFittedError(NotFittedError):
     """Something was asked for that only `meta_fit` can provide.
 
     A :class:`sklearn.exceptions.NotFittedError` (so a `ValueError` and an `AttributeError`).
+    """
+
+
+class RankError(RuntimeError):
+    """Meta-training on several processes ended, because of what happened in another process.
+
+    It raised an error, was killed, or did not answer. The message says which of these, and how to
+    continue.
     """
 
 

@@ -1,0 +1,166 @@
+"""Several processes learn the prior of one process, and end together if one of them fails."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from launch_ranks import run
+from sklearn.base import is_classifier
+
+from sklearn_meta import (
+    EmpiricalTasks,
+    FewShotTasks,
+    LazyTasks,
+    MAMLRegressor,
+    MultitaskRegressor,
+    ProtoNetClassifier,
+    Task,
+    TaskDistribution,
+)
+from sklearn_meta.testing import all_estimators
+
+SMALL = {
+    "hidden_layer_sizes": 6,
+    "max_meta_iter": 4,
+    "iters_per_epoch": 2,
+    "meta_batch_size": 5,
+    "random_state": 0,
+    "device": "cpu",
+}
+EVERY = dict(all_estimators())
+
+
+def waves(n, seed=0):
+    """Sinusoids with different numbers of rows."""
+    rng, tasks = np.random.RandomState(seed), []
+    for _ in range(n):
+        X = rng.uniform(-3, 3, (rng.randint(7, 20), 1))
+        tasks.append(Task(X, rng.uniform(1, 3) * np.sin(X[:, 0] + rng.uniform(0, 3))))
+    return tasks
+
+
+def blobs(n, seed=0):
+    """Classes with different numbers of rows, different numbers of them in each task."""
+    rng, tasks = np.random.RandomState(seed), []
+    for _ in range(n):
+        y = np.repeat(np.arange(rng.randint(2, 4)), rng.randint(4, 8))
+        y = np.append(y, 0)
+        tasks.append(Task(2 * rng.normal(size=(3, 4))[y] + rng.normal(size=(len(y), 4)), y))
+    return tasks
+
+
+class Files:
+    """Tasks that are read one by one, and the positions that were read."""
+
+    def __init__(self, tasks):
+        self.tasks, self.read = tasks, []
+
+    def __len__(self):
+        return len(self.tasks)
+
+    def __getitem__(self, i):
+        self.read.append(i)
+        return self.tasks[i]
+
+
+class Fresh(TaskDistribution):
+    def sample(self, n_tasks, random_state=None):
+        return waves(n_tasks, random_state.randint(2**31 - 1))
+
+
+def pool(**params):
+    tasks = blobs(8)
+    X = np.concatenate([task.X for task in tasks])
+    y = np.concatenate([task.y + 9 * i for i, task in enumerate(tasks)])
+    return FewShotTasks(X, y, n_way=(2, 3), n_shot=(1, 2), n_query=2, **params)
+
+
+def noise(X, generator):
+    return X + torch.randn(X.shape, dtype=X.dtype, generator=generator)
+
+
+MAML, PROTO = (MAMLRegressor, {"inner_steps": 2}), (ProtoNetClassifier, {})
+RUNS = {  # class, parameters, tasks, validation tasks
+    "list": (*MAML, waves(7), None),
+    "classes": (*PROTO, blobs(7), None),
+    "fewer tasks than ranks": (MAMLRegressor, {"meta_batch_size": 2}, waves(7), waves(3, 1)),
+    "read": (*MAML, Files(waves(7)), Files(waves(6, 1))),
+    "read ahead, classes": (*PROTO, LazyTasks(Files(blobs(7)), n_workers=2), None),
+    "read, fewer tasks than ranks": (*MAML, Files(waves(2)), None),
+    "distribution": (*MAML, Fresh(), Fresh()),
+    "empirical": (*MAML, EmpiricalTasks(waves(7)), None),
+    "pool": (*PROTO, pool(), None),
+    "pool, augmented": (*PROTO, pool(augment=noise), None),
+    "layers of each task": (MultitaskRegressor, {}, waves(7), waves(3, 1)),
+    "validation": (MAMLRegressor, {"meta_lr": 0.1}, waves(7), waves(7, 1)),
+    "early stopping": (
+        MAMLRegressor,
+        {"meta_lr": 0.5, "early_stopping": True, "patience": 1, "max_meta_iter": 20},
+        waves(7),
+        waves(7, 1),
+    ),
+    "chunks": (MAMLRegressor, {"task_chunk_size": 1}, waves(7), waves(3, 1)),
+    "held out, temperature": (PROTO[0], {"labels": "shared"}, blobs(30), None),
+}
+RUNS |= {
+    name: (cls, {}, blobs(7) if is_classifier(cls()) else waves(7), None)
+    for name, cls in EVERY.items()
+}
+
+
+def train(name, **changes):
+    """Run one of RUNS; return the estimator."""
+    cls, params, tasks, validation_tasks = RUNS[name]
+    est = cls(**{k: v for k, v in SMALL.items() if k in cls().get_params()})
+    est.set_params(**params | changes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return est.meta_fit(tasks, validation_tasks=validation_tasks)
+
+
+def prior_of(est):
+    """What is compared: theta, losses, and the temperature if there is one."""
+    keys = "train_loss", "valid_loss", "train_loss_best", "train_batch_size"
+    losses = [[row.get(k, 0.0) for k in keys] for row in est.history_]
+    temperature = est.__getstate__()["_meta_state"].temperature
+    return {k: np.asarray(p) for k, p in est.theta_.items()}, losses, temperature
+
+
+def priors(names, **changes):
+    """Train some runs, on one rank or on all."""
+    return {name: prior_of(train(name, **changes)) for name in names}
+
+
+def assert_equal(prior, other, tolerance=1e-12):
+    (theta, losses, T), (theta_2, losses_2, T_2) = prior, other
+    assert theta.keys() == theta_2.keys()
+    for k, p in theta.items():
+        assert np.abs(p - theta_2[k]).max(initial=0) <= tolerance * max(1, np.abs(p).max(initial=0))
+    assert len(losses) == len(losses_2)
+    for a, b in zip(losses, losses_2, strict=True):
+        assert a == pytest.approx(b, rel=1e-10)
+    assert (T is None) == (T_2 is None)
+    if T is not None:
+        assert pytest.approx(T_2.T, rel=1e-3) == T.T
+
+
+def check_sizes(names, sizes):
+    alone = priors(names)
+    for size in sizes:
+        results = run(priors, size, names)
+        for result in results:
+            assert isinstance(result, dict), result
+            for name, prior in result.items():
+                assert_equal(alone[name], prior)
+                assert_equal(results[0][name], prior, 0)  # ranks have the same bits
+
+
+def test_two_processes_learn_the_prior_of_one():
+    check_sizes(["list", "read", "layers of each task", "validation"], [2])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_any_number_of_processes_learns_the_prior_of_one(size):
+    check_sizes([*RUNS], [size])
