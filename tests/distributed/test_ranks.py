@@ -7,6 +7,7 @@ import pytest
 import torch
 from launch_ranks import run
 from sklearn.base import is_classifier
+from sklearn.utils import check_random_state
 
 from sklearn_meta import (
     EmpiricalTasks,
@@ -22,6 +23,8 @@ from sklearn_meta.testing import all_estimators
 
 SMALL = {
     "hidden_layer_sizes": 6,
+    "meta_lr": 0.01,
+    "net_params": {"optimizer": torch.optim.SGD},  # Adam makes rounding errors near 0 large
     "max_meta_iter": 4,
     "iters_per_epoch": 2,
     "meta_batch_size": 5,
@@ -29,6 +32,8 @@ SMALL = {
     "device": "cpu",
 }
 EVERY = dict(all_estimators())
+# its support vector machine solves systems of condition 1e8
+TOLERANCE = {"MetaOptNetClassifier": 1e-10}
 
 
 def waves(n, seed=0):
@@ -66,7 +71,7 @@ class Files:
 
 class Fresh(TaskDistribution):
     def sample(self, n_tasks, random_state=None):
-        return waves(n_tasks, random_state.randint(2**31 - 1))
+        return waves(n_tasks, check_random_state(random_state).randint(2**31 - 1))
 
 
 def pool(**params):
@@ -83,11 +88,12 @@ def noise(X, generator):
 MAML, PROTO = (MAMLRegressor, {"inner_steps": 2}), (ProtoNetClassifier, {})
 RUNS = {  # class, parameters, tasks, validation tasks
     "list": (*MAML, waves(7), None),
+    "Adam": (MAMLRegressor, {"net_params": None}, waves(7), None),
     "classes": (*PROTO, blobs(7), None),
     "fewer tasks than ranks": (MAMLRegressor, {"meta_batch_size": 2}, waves(7), waves(3, 1)),
     "read": (*MAML, Files(waves(7)), Files(waves(6, 1))),
     "read ahead, classes": (*PROTO, LazyTasks(Files(blobs(7)), n_workers=2), None),
-    "read, fewer tasks than ranks": (*MAML, Files(waves(2)), None),
+    "read, fewer tasks than ranks": (MAMLRegressor, {"meta_batch_size": 2}, Files(waves(3)), None),
     "distribution": (*MAML, Fresh(), Fresh()),
     "empirical": (*MAML, EmpiricalTasks(waves(7)), None),
     "pool": (*PROTO, pool(), None),
@@ -132,7 +138,7 @@ def priors(names, **changes):
     return {name: prior_of(train(name, **changes)) for name in names}
 
 
-def assert_equal(prior, other, tolerance=1e-12):
+def assert_equal(prior, other, tolerance):
     (theta, losses, T), (theta_2, losses_2, T_2) = prior, other
     assert theta.keys() == theta_2.keys()
     for k, p in theta.items():
@@ -152,7 +158,7 @@ def check_sizes(names, sizes):
         for result in results:
             assert isinstance(result, dict), result
             for name, prior in result.items():
-                assert_equal(alone[name], prior)
+                assert_equal(alone[name], prior, TOLERANCE.get(name, 1e-12))
                 assert_equal(results[0][name], prior, 0)  # ranks have the same bits
 
 
