@@ -276,8 +276,9 @@ def _process_group(ranks: Ranks) -> Iterator[None]:
         return
     has_nccl = torch.cuda.is_available() and dist.is_nccl_available()
     store, rank, size = next(rendezvous("env://"))
-    # the launcher's store outlives a group, and groups would read the addresses of earlier ones
-    store = PrefixStore(f"sklearn_meta/{next(_GROUPS)}", store)
+    # the launcher's store outlives groups and processes; a group must not read older addresses
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    store = PrefixStore(f"sklearn_meta/{attempt}/{next(_GROUPS)}", store)
     hook = sys.excepthook  # which torch replaces
     backend = "cpu:gloo,cuda:nccl" if has_nccl else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=size)

@@ -1,6 +1,6 @@
 """Measure meta-training on several processes: overhead, messages, faults, and a scaling to 64.
 
-    python examples/benchmarks/distributed.py --write docs/results/distributed.md
+    python examples/benchmarks/processes.py --write docs/results/processes.md
 
 Two problems are trained in turn by one process with one thread, by one process with two threads,
 and by two processes with one thread each, which send their sums through gloo. The table has medians
@@ -300,7 +300,7 @@ PAGE = """\
 
 How much time do two processes save, what do they send, and what happens if one of them fails?
 
-    python examples/benchmarks/distributed.py --write docs/results/distributed.md
+    python examples/benchmarks/processes.py --write docs/results/processes.md
 
 sklearn_meta {version}, torch {torch}, {date}, {cores} CPU cores ({machine}).
 
