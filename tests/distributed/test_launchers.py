@@ -1,6 +1,7 @@
 """Processes that torchrun starts, on this machine and on two that a virtual cable joins."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from train_and_save import train
 
 import sklearn_meta
+from sklearn_meta import load
 
 HERE = Path(__file__).parent
 SCRIPT = HERE / "train_and_save.py"
@@ -39,6 +41,29 @@ def test_processes_of_torchrun_train_together(size, tmp_path):
     command = [*TORCHRUN, "--standalone", f"--nproc-per-node={size}", SCRIPT, tmp_path]
     subprocess.run(command, env=ENV, check=True, timeout=200)
     assert_all_learned(tmp_path, size)
+
+
+def test_a_process_that_was_killed_is_started_again_and_continues(tmp_path):
+    """The script kills rank 1 in the first attempt, if it has a folder for checkpoints."""
+    command = [
+        *TORCHRUN,
+        "--standalone",
+        "--nproc-per-node=2",
+        "--max-restarts=1",
+        SCRIPT,
+        tmp_path,
+    ]
+    subprocess.run([*command, tmp_path / "runs"], env=ENV, check=True, timeout=200)
+    assert_all_learned(tmp_path, 2)
+
+
+def test_the_script_of_the_guide_runs(tmp_path):
+    guide = HERE.parents[1] / "docs" / "guide" / "scaling.md"
+    (code,) = re.findall(r"```python\n(# train.py\n.*?)```", guide.read_text(), re.DOTALL)
+    (tmp_path / "train.py").write_text(code)
+    command = [*TORCHRUN, "--standalone", "--nproc-per-node=2", "train.py"]
+    subprocess.run(command, env=ENV, check=True, timeout=200, cwd=tmp_path)
+    assert load(tmp_path / "prior.skops").theta_.keys()
 
 
 def ip(*arguments):

@@ -1,6 +1,9 @@
 """Several processes learn the prior of one process, and end together if one of them fails."""
 
+import contextlib
+import io
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +15,8 @@ from sklearn.utils import check_random_state
 from sklearn_meta import (
     EmpiricalTasks,
     FewShotTasks,
+    GuardedMetaRegressor,
+    HierarchicalRegressor,
     LazyTasks,
     MAMLRegressor,
     MultitaskRegressor,
@@ -19,6 +24,9 @@ from sklearn_meta import (
     Task,
     TaskDistribution,
 )
+from sklearn_meta.outer.episodes import EpisodeSize, Packer, PoolEpisodes, TaskEpisodes
+from sklearn_meta.outer.ranks import Ranks
+from sklearn_meta.outer.rows import StoreOver
 from sklearn_meta.testing import all_estimators
 
 SMALL = {
@@ -170,3 +178,96 @@ def test_two_processes_learn_the_prior_of_one():
 @pytest.mark.parametrize("size", [2, 3, 4])
 def test_any_number_of_processes_learns_the_prior_of_one(size):
     check_sizes([*RUNS], [size])
+
+
+# ---- what a rank reads and writes ----------------------------------------------------------
+
+
+class Recorded(StoreOver):
+    """Rows, and the numbers of those that were taken."""
+
+    def __init__(self, inner):
+        super().__init__(inner)
+        self.taken = []
+
+    def take(self, rows, rng=None):
+        self.taken.append(rows)
+        return self.inner.take(rows, rng)
+
+
+@pytest.mark.parametrize("n_tasks", [2, 5])
+@pytest.mark.parametrize("kind", ["tasks", "pool", "augmented pool"])
+def test_parts_of_a_meta_batch_are_those_of_a_single_process(kind, n_tasks):
+    size, device = EpisodeSize((1, 2), 2), torch.device("cpu")
+    packer = Packer(size, "class", None, np.float64, device)
+    if kind == "tasks":
+        source = TaskEpisodes(packer.pack(blobs(7)), 7, size)
+    else:
+        made = pool(augment=noise) if kind == "augmented pool" else pool()
+        source = PoolEpisodes(packer.pack_pool(made), made)
+    whole = source.draw(n_tasks, np.random.RandomState(3))
+    parts = []
+    for rank in range(3):
+        copied = source.divided_among(Ranks(rank, 3))
+        store = Recorded(copied.packed.X)
+        copied.packed = replace(copied.packed, X=store)
+        copied.queue = copied.queue[:0]
+        parts.append(copied.draw(n_tasks, np.random.RandomState(3)))
+        n_own = len(parts[-1].support.X)
+        n_taken = n_tasks if kind == "augmented pool" else n_own
+        assert [len(rows) for rows in store.taken] == [n_taken] * 2
+    for part in parts:
+        np.testing.assert_array_equal(part.tasks, whole.tasks)
+        assert part.is_padded == whole.is_padded
+    for k in (0, 1):
+        for tensor, *of_ranks in zip(whole[k], *(part[k] for part in parts), strict=True):
+            assert torch.equal(tensor, torch.cat(of_ranks))
+
+
+def reads():
+    """The number of tasks that this rank reads in four iterations of five tasks."""
+    tasks = Files(waves(7))
+    params = {"meta_batch_size": 5, "max_meta_iter": 4, "hidden_layer_sizes": 6, "random_state": 0}
+    MAMLRegressor(scaling=None, inner_steps=1, device="cpu", **params).meta_fit(tasks)
+    return len(tasks.read)
+
+
+def outputs():
+    """What this rank prints, its part of the memory, and a prior with dropout."""
+    est = MAMLRegressor(**{**SMALL, "verbose": 2, "dropout": 0.3})
+    n_tasks = est.estimate_memory(waves(7)).meta_batch_size
+    stream = io.StringIO()
+    with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
+        est.meta_fit(waves(7))
+    return stream.getvalue(), n_tasks, prior_of(est)
+
+
+def continued():
+    """A prior that was trained twice, and those of learners that contain or have no outer loop."""
+    est = train("list")
+    est.set_params(warm_start=True).meta_fit(waves(9, 5))
+    guarded = GuardedMetaRegressor(MAMLRegressor(**SMALL), random_state=0).meta_fit(waves(9))
+    hierarchical = HierarchicalRegressor().meta_fit(waves(9))
+    X = np.linspace(-3, 3, 5)[:, None]
+    rows = waves(1, 8)[0]
+    return prior_of(est), *(e.fit(rows.X, rows.y).predict(X) for e in (guarded, hierarchical))
+
+
+@pytest.mark.slow
+def test_a_rank_reads_its_tasks_and_rank_0_alone_prints():
+    assert reads() == 4 * 5 + 1  # the first one twice
+    assert sum(run(reads, 3)) == 4 * 5 + 3
+    (text, n_tasks, prior), (nothing, n_others, other) = run(outputs, 2)
+    assert "train_loss" in text
+    assert nothing == ""
+    assert (n_tasks, n_others) == (3, 2)
+    assert_equal(prior, other, 0)
+
+
+@pytest.mark.slow
+def test_warm_starts_and_other_estimators():
+    prior, *predictions = continued()
+    for of_rank, *others in run(continued, 2):
+        assert_equal(prior, of_rank, 1e-12)
+        for y, other in zip(predictions, others, strict=True):
+            np.testing.assert_allclose(y, other, atol=1e-10)
