@@ -363,23 +363,27 @@ class TaskConformalEstimator(NumpyMetaLearner, ABC):
         predicted: list[NDArray[Any]] = estimator.predict_tasks(tasks, error_score=error_score)
         return predicted
 
-    def score_tasks(self, tasks: Any, *, error_score: Any = np.nan) -> Array:
+    def score_tasks(self, tasks: Any, *, scoring: Any = None, error_score: Any = np.nan) -> Array:
         """Score the query of each task as the estimator does.
 
         Parameters
         ----------
         tasks : sequence of tasks
             Tasks with a fixed support.
+        scoring : str, callable or None, default=None
+            None: accuracy, or R^2 of a regressor. A name of one of scikit-learn's scorers, or a
+            callable ``(estimator, X, y) -> float``, which gets an adapted copy of `estimator`.
         error_score : "raise" or float, default=np.nan
             As in the `score_tasks` of the estimator.
 
         Returns
         -------
         scores : ndarray of shape (n_tasks,)
-            Accuracy, or R^2, of each task.
+            Score of each task.
         """
         estimator, _ = self._unadapted()
-        scores: Array = estimator.score_tasks(tasks, error_score=error_score)
+        options = {} if scoring is None else {"scoring": scoring}
+        scores: Array = estimator.score_tasks(tasks, error_score=error_score, **options)
         return scores
 
     def coverage_tasks(self, tasks: Any, y: Any = None, groups: Any = None) -> TaskCoverage:

@@ -120,7 +120,10 @@ def _refusal(est: object) -> str:
     """Explain why an object cannot be exported, and what can be."""
     message = f"to_onnx exports meta-learners. A {type(est).__name__} is no tensor function."
     if hasattr(est, "steps"):
-        message += " Export its last step, to_onnx(pipeline[-1], path), and transform rows before."
+        message += (
+            " Export its last step, to_onnx(pipeline[-1], path), and pass it rows that "
+            "pipeline[:-1].transform(X) returns."
+        )
     return message
 
 

@@ -394,9 +394,15 @@ class MetaPipeline(Pipeline):
         return predictions
 
     def score_tasks(
-        self, tasks: Any, y: Any = None, groups: Any = None, *, error_score: Any = np.nan
+        self,
+        tasks: Any,
+        y: Any = None,
+        groups: Any = None,
+        *,
+        scoring: Any = None,
+        error_score: Any = np.nan,
     ) -> NDArray[np.float64]:
-        """Return accuracy (R^2 of a regressor) on the query of each task, after adapting.
+        """Adapt to the support of each task and score its query.
 
         Parameters
         ----------
@@ -404,9 +410,13 @@ class MetaPipeline(Pipeline):
             Tasks with a fixed support.
         y, groups : None
             Tables have no fixed support.
+        scoring : str, callable or None, default=None
+            None: accuracy, or R^2 of a regressor. A name of one of scikit-learn's scorers, such as
+            "roc_auc", or a callable ``(estimator, X, y) -> float``, which gets an adapted copy of
+            the last step and transformed rows.
         error_score : "raise" or float, default=np.nan
-            The score of a task that cannot be transformed or used, or on which adapting diverges;
-            "raise" makes it an error.
+            The score of a task that cannot be transformed or used, on which adapting diverges, or
+            whose query has no score; "raise" makes it an error.
 
         Returns
         -------
@@ -414,7 +424,10 @@ class MetaPipeline(Pipeline):
             The score of each task.
         """
         ready = self._transform_usable(tasks, y, groups, error_score)
-        scores: NDArray[np.float64] = self._learner().score_tasks(ready, error_score=error_score)
+        options = {} if scoring is None else {"scoring": scoring}
+        scores: NDArray[np.float64] = self._learner().score_tasks(
+            ready, error_score=error_score, **options
+        )
         return scores
 
     def transform_tasks(self, tasks: Any, y: Any = None, groups: Any = None) -> list[Task]:

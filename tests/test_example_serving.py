@@ -6,17 +6,31 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.compose import make_column_transformer
+from sklearn.decomposition import PCA
+from sklearn.impute import SimpleImputer
+from sklearn.preprocessing import (
+    OneHotEncoder,
+    PolynomialFeatures,
+    PowerTransformer,
+    QuantileTransformer,
+    RobustScaler,
+    StandardScaler,
+)
 
 import sklearn_meta
-from sklearn_meta import R2D2Regressor
+from sklearn_meta import HierarchicalClassifier, R2D2Regressor
 from sklearn_meta.datasets import make_linear_tasks
+from sklearn_meta.export import to_onnx
 from sklearn_meta.persistence import AdaptedTasks
+from sklearn_meta.pipeline import make_meta_pipeline
 
 ROOT = Path(__file__).parent.parent
 GUIDE = ROOT / "docs" / "guide" / "deploying.md"
 OPTIONAL = {
     "onnxruntime": ("to_onnx(", "onnxruntime", "to_module("),
     "mlflow": ("mlflow",),
+    "skl2onnx": ("skl2onnx",),
 }
 
 
@@ -110,6 +124,67 @@ def test_mlflow_stores_a_prior_and_the_models_of_customers(models, tmp_path, mon
     np.testing.assert_allclose(got, expected, rtol=1e-5)
 
 
+TRANSFORMERS = [
+    [StandardScaler()],
+    [RobustScaler(), PolynomialFeatures(2)],
+    [SimpleImputer(), PCA(2)],
+    [PowerTransformer()],
+    [QuantileTransformer(n_quantiles=20)],
+]
+
+
+@pytest.fixture
+def pipeline_to_onnx():
+    """The function of the guide."""
+    for package in ("onnxruntime", "skl2onnx"):
+        pytest.importorskip(package, reason="needs the extra deploy")
+    text = GUIDE.read_text(encoding="utf-8")
+    code = re.search(r"def pipeline_to_onnx.*?\n\n", text, re.DOTALL).group()
+    names = {name: importlib.import_module(name) for name in ("onnx", "skl2onnx")}
+    exec(code, names | {"to_onnx": to_onnx}, names)
+    return names["pipeline_to_onnx"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("steps", TRANSFORMERS)
+def test_a_pipeline_of_arrays_is_one_file(steps, pipeline_to_onnx, tmp_path):
+    tasks = make_linear_tasks(12, n_support=5, noise=0.1, random_state=0).tasks
+    prior, new = R2D2Regressor(max_meta_iter=2, random_state=0), tasks[10]
+    pipeline = make_meta_pipeline(*steps, prior).meta_fit(tasks[:10])
+    pipeline.fit(new.X_support, new.y_support)
+    X = new.X_query.astype("float32")
+    pipeline_to_onnx(pipeline, X, tmp_path / "pipeline.onnx")
+    (prediction,) = run(tmp_path / "pipeline.onnx", {"X": X})
+    np.testing.assert_allclose(prediction, pipeline.predict(X), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_pipeline_of_frames_is_one_file(pipeline_to_onnx, tmp_path):
+    pd, rng = (
+        pytest.importorskip("pandas", reason="needs the extra pandas"),
+        np.random.default_rng(0),
+    )
+    X = pd.DataFrame(rng.normal(size=(150, 2)).astype("float32"), columns=["dose", "pressure"])
+    X.loc[rng.random(150) < 0.1, "pressure"] = np.nan
+    X["diet"] = rng.choice(["a", "b", "c"], 150)
+    y = np.where(X["dose"] + (X["diet"] == "a") + rng.normal(size=150) > 0, "yes", "no")
+    diets = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    columns = make_column_transformer((diets, ["diet"]), (SimpleImputer(), ["dose", "pressure"]))
+    pipeline = make_meta_pipeline(columns, HierarchicalClassifier())
+    pipeline.meta_fit(X, y, groups=np.repeat(np.arange(10), 15)).fit(X[:5], y[:5])
+    pipeline_to_onnx(pipeline, X, tmp_path / "pipeline.onnx")
+    rows = {name: X[[name]].to_numpy() for name in X}
+    labels, probabilities = run(tmp_path / "pipeline.onnx", rows)
+    assert labels.tolist() == pipeline.predict(X).tolist()
+    np.testing.assert_allclose(probabilities, pipeline.predict_proba(X), atol=1e-5)
+
+
+def run(path, rows):
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(path).run(None, rows)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of mlflow and of what it imports
 def test_the_code_of_the_guide_runs(tmp_path, monkeypatch):
@@ -117,7 +192,7 @@ def test_the_code_of_the_guide_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 9
+    assert len(blocks) == 11
     missing = [name for name in OPTIONAL if importlib.util.find_spec(name) is None]
     words = tuple(word for name in missing for word in OPTIONAL[name])
     variables = {"__name__": "guide"}

@@ -34,7 +34,7 @@ from functools import cache, cached_property, partial
 from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -141,9 +141,9 @@ def train() -> Fold:
 
 @cache
 def to_choose_by() -> list[Assay]:
-    """Return the assays that were held out and have enough rows for a support of 64."""
+    """Return the assays that were held out, without the smallest."""
     sizes = np.diff(train().start)
-    return train().assays([i for i in split()[1] if sizes[i] >= 80])
+    return train().assays([i for i in split()[1] if sizes[i] >= 48])
 
 
 @cache
@@ -294,6 +294,7 @@ def embed(name: str, est: Any, assays: list[Assay]) -> None:
 # ---- heads: scores of the molecules of queries, by the features of an assay ----------------------
 
 Score = Callable[[Assay, np.ndarray, np.ndarray], np.ndarray]  # of draws, (r, n) and (r, m)
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def rows_of(assay: Assay, encoder: str, rows: np.ndarray) -> Examples:
@@ -333,7 +334,7 @@ def tuned_head(encoder: str, est: Any, head: Any) -> Score:
     tuned = head.init(2, 0, torch.Generator())  # begin anew
     theta = starts | {k: v for k, v in learned.items() if k in starts and k not in tuned}
     pairs = []
-    for i, assay in enumerate(to_choose_by()[:96]):
+    for i, assay in enumerate(with_rows(80)[:96]):
         size = (16, 32, 64)[i % 3]
         support, query = next(assay.draws(size))
         pairs.append((rows_of(assay, encoder, support), rows_of(assay, encoder, query[:64])))
@@ -376,7 +377,7 @@ def cosine(*encoders: str) -> Kernel:
             total = total + A @ B.mT / len(encoders)
         return total
 
-    return kernel
+    return remembered(kernel)
 
 
 def process(kernel: Kernel) -> Score:
@@ -386,10 +387,11 @@ def process(kernel: Kernel) -> Score:
 
 def with_tanimoto(kernel: Kernel) -> Score:
     """Choose the weight of its product with the Tanimoto kernel, and the noise."""
+    similarity = remembered(tanimoto)
 
     def make(weight: float, noise: float) -> Score:
         def product(assay: Assay, s: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-            return kernel(assay, s, rows) * (1 + weight * tanimoto(assay, s, rows))
+            return kernel(assay, s, rows) * (1 + weight * similarity(assay, s, rows))
 
         return by_kernel(product, noise)
 
@@ -413,6 +415,7 @@ def forest(assay: Assay, support: np.ndarray, query: np.ndarray) -> np.ndarray:
 
 def blend(*scores: Score) -> Score:
     """Choose the weights of standardised scores; the first has weight 1."""
+    scores = tuple(map(remembered, scores))
 
     def make(*weights: float) -> Score:
         def score(assay: Assay, support: np.ndarray, query: np.ndarray) -> np.ndarray:
@@ -422,8 +425,21 @@ def blend(*scores: Score) -> Score:
 
         return score
 
-    grid = np.stack(np.meshgrid(*[(0.0, 0.3, 0.6, 1.0)] * (len(scores) - 1)), -1)
+    grid = np.stack(np.meshgrid(*[(0.0, 0.3, 0.6, 1.0, 2.0, 4.0)] * (len(scores) - 1)), -1)
     return best(make, [tuple(row) for row in grid.reshape(-1, len(scores) - 1)])
+
+
+def remembered(function: F) -> F:
+    """Compute the scores or kernels of the draws of an assay once for each size of the support."""
+    known: dict[Any, Any] = {}
+
+    def remember(assay: Assay, support: Any, rows: Any) -> Any:
+        key = id(assay), tuple(support.shape), tuple(rows.shape), rows is support
+        if key not in known:
+            known[key] = function(assay, support, rows)
+        return known[key]
+
+    return cast(F, remember)
 
 
 def mean(*scores: Score) -> Score:
@@ -432,10 +448,20 @@ def mean(*scores: Score) -> Score:
 
 
 def best(make: Callable[..., Score], grid: list[tuple[float, ...]]) -> Score:
-    """Return the score that is best on the assays to choose by, at all sizes that they have."""
-    means = [np.nanmean(evaluate(make(*point), to_choose_by()[:60], (16, 64))) for point in grid]
-    print("   chosen:", grid[int(np.argmax(means))], flush=True)
-    return make(*grid[int(np.argmax(means))])
+    """Return the score that is best for each size of the support on the assays to choose by."""
+    scores = {}
+    for size in SIZES:
+        assays = with_rows(size + 16)[:60]
+        means = [np.nanmean(evaluate(make(*point), assays, (size,))) for point in grid]
+        point = grid[int(np.argmax(means))]
+        print(f"   chosen for {size} rows: {point}, on {len(assays)} assays", flush=True)
+        scores[size] = make(*point)
+    return lambda assay, support, query: scores[support.shape[1]](assay, support, query)
+
+
+def with_rows(n: int) -> list[Assay]:
+    """Return the assays to choose by that have so many rows."""
+    return [assay for assay in to_choose_by() if len(assay.y) >= n]
 
 
 def evaluate(score: Score, assays: list[Assay], sizes: tuple[int, ...] = SIZES) -> np.ndarray:
@@ -494,6 +520,7 @@ def ridge_of(*members: str) -> Callable[..., Score]:
 for _title, _members in (
     ("six encoders", MEMBERS),
     ("six encoders, second round", TUNED),
+    ("six encoders, both rounds", MEMBERS + TUNED),
     ("one encoder, second round", TUNED[:1]),
 ):
     _ridge, _product = ridge_of(*_members), partial(with_tanimoto, cosine(*_members))

@@ -64,9 +64,7 @@ if __name__ == "__main__":
     parser.add_argument("--max-meta-iter", type=int, default=1000)
     parser.add_argument("--tasks", type=int, default=30, help="held-out tasks of each fold")
     parser.add_argument("--threads", type=int, default=1, help="number of torch threads")
-    parser.add_argument(
-        "--scoring", default=None, help="scorer of scikit-learn, which scores one task at a time"
-    )
+    parser.add_argument("--scoring", default=None, help="name of a scorer of scikit-learn")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)  # more threads are slower on small tensors
     main(args.max_meta_iter, args.tasks, args.scoring)

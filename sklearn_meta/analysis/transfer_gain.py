@@ -22,6 +22,7 @@ from sklearn_meta._plotting import (
     names_of,
     new_axes,
 )
+from sklearn_meta.base.scoring import metric_of
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.metrics import (
     ROUNDING,
@@ -44,7 +45,7 @@ from sklearn_meta.model_selection.evaluate import (
     run_jobs,
     warn_of_failures,
 )
-from sklearn_meta.model_selection.scorer import margin_of, metric_of
+from sklearn_meta.model_selection.scorer import margin_of
 from sklearn_meta.model_selection.task_estimator import is_meta_fitted, learner_of, open_raw_tasks
 from sklearn_meta.outer.failures import check_error_score
 from sklearn_meta.parameters import check_parameter, real

@@ -28,8 +28,10 @@ from sklearn_meta.base.predict_tasks import (
     Prediction,
     Prior,
     TaskPredictor,
+    fixed_support,
     read_stacks,
 )
+from sklearn_meta.base.scoring import QueryScorer, metric_of, score_one_by_one
 from sklearn_meta.base.state import (
     Adapted,
     check_adapted,
@@ -72,7 +74,8 @@ from sklearn_meta.outer.state import (
 )
 from sklearn_meta.outer.temperature import Temperature
 from sklearn_meta.parameters import check_parameter, describe, option, parameters_of
-from sklearn_meta.tasks.validate import Table
+from sklearn_meta.tasks import Task
+from sklearn_meta.tasks.validate import Table, UsableTasks, usable_tasks
 
 __all__ = ["BaseMetaLearner"]
 
@@ -353,8 +356,10 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
         predictions, _ = read_stacks(self._predictor(np.nan).predict(tasks), read, np.nan)
         return predictions
 
-    def score_tasks(self, tasks: Any, *, error_score: Any = np.nan) -> NDArray[np.float64]:
-        """Accuracy (R^2 of a regressor) on the query of each task, after adapting to its support.
+    def score_tasks(
+        self, tasks: Any, *, scoring: Any = None, error_score: Any = np.nan
+    ) -> NDArray[np.float64]:
+        """Adapt to the support of each task and score its query, many tasks at a time.
 
         Parameters
         ----------
@@ -362,10 +367,14 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
             With a fixed support; for R^2, at least two query rows. Rows of the query count by
             their weights, if a task has any. Any sequence that is no list or tuple is read item by
             item, and never held as a whole.
+        scoring : str, callable or None, default=None
+            None: accuracy, or R^2 of a regressor. A name of one of scikit-learn's scorers, such as
+            "roc_auc", or a callable ``(estimator, X, y) -> float``. A callable gets a copy that is
+            adapted to one task after the other, and no weights of rows; all tasks are then held.
         error_score : "raise" or float, default=np.nan
             The score of a task that cannot be used (as in `predict_tasks`; for R^2, also with a
-            single query row) or on which adapting diverges; a warning names it. "raise" makes it
-            an error.
+            single query row), on which adapting diverges, or whose query has no score, such as a
+            ROC AUC of rows with one label; a warning names it. "raise" makes it an error.
 
         Returns
         -------
@@ -376,17 +385,27 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
         ------
         TaskError
             If `tasks` is no sequence of tasks, or none of them can be used; with "raise", if one
-            of them cannot.
+            of them cannot. Also if the scorer fails on all tasks.
         FloatingPointError
             If adapting diverges, and `error_score` is "raise".
         """
         check_error_score(error_score, "score_tasks")
-        min_query = 2 if self.target_type == "real" else 1
+        metric = metric_of(scoring, self.target_type == "class")
+        if not metric.is_named:
+            usable = self._usable_tasks(tasks, error_score)
+            return score_one_by_one(self, usable, [metric], error_score)[:, 0]
+        min_query = 2 if metric.name == "r2" else 1
         stacks = self._predictor(error_score, min_query).predict(tasks)
-        scores, failures = read_stacks(stacks, lambda stack: stack.scores(), error_score)
+        scorer = QueryScorer(metric, error_score)
+        scores, failures = read_stacks(
+            stacks,
+            lambda stack: stack.scores() if metric.is_default else scorer.score_stack(stack),
+            error_score,
+        )
         in_order = np.array(scores, dtype=np.float64)
         if failures.failed:  # else it may be "raise"
             in_order[[*failures.failed]] = error_score
+        scorer.report(len(in_order))
         return in_order
 
     def predict_stacks(self, tasks: Any) -> Iterator[PredictedStack]:
@@ -408,6 +427,20 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
             If a task cannot be used, or has no fixed support.
         """
         return self._predictor("raise").predict(tasks)
+
+    def _usable_tasks(self, tasks: Any, error_score: Any) -> UsableTasks:
+        """Return tasks that are adapted to one by one; with a number as `error_score`, some."""
+        skip = error_score != "raise"
+        unusable = "skip" if skip else "raise"
+        usable = usable_tasks(tasks, target_type=self.target_type, unusable=unusable)
+
+        def check(task: Task, i: int) -> None:
+            if self._meta_state is not None:
+                self._meta_state.check_task(task, i, type(self).__name__)
+            fixed_support(task, i)
+
+        usable.keep(check, skip=skip)
+        return usable
 
     def _predictor(self, error_score: Any, min_query: int = 1) -> TaskPredictor:
         """Return what predicts many tasks; with a number as `error_score`, it skips some."""

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_consistent_length
 
 from sklearn_meta._archive import save_object
 from sklearn_meta.base.predict_tasks import check_query, fixed_support
+from sklearn_meta.base.scoring import metric_of, score_one_by_one
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.outer.failures import (
     NUMERICAL,
@@ -112,30 +113,42 @@ class NumpyMetaLearner(BaseEstimator):
         failures.report(len(predicted), error_score)
         return predicted
 
-    def score_tasks(self, tasks: Any, *, error_score: Any = np.nan) -> NDArray[np.float64]:
-        """Return the accuracy (R^2 of a regressor) on the query of each task.
+    def score_tasks(
+        self, tasks: Any, *, scoring: Any = None, error_score: Any = np.nan
+    ) -> NDArray[np.float64]:
+        """Adapt to the support of each task and score its query.
 
         Parameters
         ----------
         tasks : sequence of tasks
             Tasks with a fixed support. Rows of the query count by their weights, if a task has any.
+        scoring : str, callable or None, default=None
+            None: accuracy, or R^2 of a regressor. A name of one of scikit-learn's scorers, such as
+            "roc_auc", or a callable ``(estimator, X, y) -> float``, which gets a copy that is
+            adapted to one task after the other, and no weights of rows.
         error_score : "raise" or float, default=np.nan
-            Score of a task that cannot be used (for R^2, also one with a single query row) or has
-            no finite predictions; a warning names it. "raise" makes it an error.
+            Score of a task that cannot be used (for R^2, also one with a single query row), has no
+            finite predictions, or whose query has no score, such as a ROC AUC of rows with one
+            label; a warning names it. "raise" makes it an error.
 
         Returns
         -------
         scores : ndarray of shape (n_tasks,)
             Score of each task.
         """
-        is_class = is_classifier(self)
-        metric, min_query = (accuracy_score, 1) if is_class else (r2_score, 2)
+        classify = is_classifier(self)
+        metric = metric_of(scoring, classify)
+        min_query = 2 if metric.name == "r2" else 1
+        if not metric.is_default:
+            usable = self._usable_tasks(tasks, error_score, min_query)
+            return score_one_by_one(self, usable, [metric], error_score)[:, 0]
+        of_predictions = accuracy_score if classify else r2_score
         usable, predicted, failures = self._predict_usable(tasks, error_score, min_query)
         scores = np.full(len(predicted), np.nan)
         for task, i in zip(usable.tasks, usable.positions, strict=True):
             if i not in failures.failed:
                 weight = task.sample_weight_query
-                scores[i] = metric(task.y_query, predicted[i], sample_weight=weight)
+                scores[i] = of_predictions(task.y_query, predicted[i], sample_weight=weight)
         if failures.failed:  # else it may be "raise"
             scores[[*failures.failed]] = error_score
         failures.report(len(predicted), error_score)
@@ -148,6 +161,16 @@ class NumpyMetaLearner(BaseEstimator):
 
         With "raise" as `error_score`, a task that cannot be used is an error.
         """
+        usable = self._usable_tasks(tasks, error_score, min_query)
+        predicted, failures = self._predict_tasks(usable, error_score)
+        for task in usable.skipped:
+            failures.failed[task.position] = Reason(task.label, task.reason)
+            y = np.zeros(0) if task.task is None else task.task.y
+            predicted[task.position] = no_prediction(task.n_query, y, self._target_type)
+        return usable, [predicted[i] for i in range(len(predicted))], failures
+
+    def _usable_tasks(self, tasks: Any, error_score: Any, min_query: int) -> UsableTasks:
+        """Return the tasks that can be used; all of them with "raise" as `error_score`."""
         check_error_score(error_score, type(self).__name__)
         skip = error_score != "raise"
         usable = usable_tasks(
@@ -162,12 +185,7 @@ class NumpyMetaLearner(BaseEstimator):
             fixed_support(task, i)
 
         usable.keep(check, skip=skip)
-        predicted, failures = self._predict_tasks(usable, error_score)
-        for task in usable.skipped:
-            failures.failed[task.position] = Reason(task.label, task.reason)
-            y = np.zeros(0) if task.task is None else task.task.y
-            predicted[task.position] = no_prediction(task.n_query, y, self._target_type)
-        return usable, [predicted[i] for i in range(len(predicted))], failures
+        return usable
 
     @property
     def _target_type(self) -> str:

@@ -260,12 +260,11 @@ class _SquaresOfPairs(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> Tensor:
-        """Compute 2 sum_j (g_ij + g_ji) (x_i - x_j)."""
+        """Compute 2 sum_j (g_ij + g_ji) (x_i - x_j) as one product."""
         (X,), (g,) = ctx.saved_tensors, upstream
-        rows, g = X.reshape(-1, *X.shape[-2:]), (g + g.mT).reshape(-1, *g.shape[-2:])
-        # fused, it takes two thirds of the time
-        scaled = g.sum(-1, keepdim=True) * rows
-        return torch.baddbmm(scaled, g, rows, beta=2, alpha=-2).reshape(X.shape)
+        A = torch.add(g, g.mT).mul_(-2)
+        A.diagonal(dim1=-2, dim2=-1).sub_(A.sum(-1))  # rows sum to 0
+        return A @ X
 
 
 def _scaled(X: Tensor, length_scale: Tensor | float) -> Tensor:

@@ -100,12 +100,13 @@ class Algorithm(ABC):
         theta : dict of Tensor
             Meta-parameters, the same for all tasks.
         support : Examples
-            Support of a stack of tasks B.
+            Support of a stack of tasks B, standardised as the parameter `scaling` of the estimator
+            says.
 
         Returns
         -------
         phi : dict of Tensor of shape (*B, ...)
-            What `predict` needs of each task.
+            What `predict` needs of each task, such as parameters, or the support itself.
         """
 
     @abstractmethod
@@ -121,12 +122,12 @@ class Algorithm(ABC):
         phi : dict of Tensor of shape (*B, ...)
             Result of `adapt`.
         X : Tensor of shape (*B, n, ...)
-            Query rows.
+            Query rows, standardised as the support.
 
         Returns
         -------
         prediction : Tensor of shape (*B, n, k)
-            Logits or means.
+            Logits, or means in the units of the standardised targets.
         """
 
     def update(self, f: Network, theta: Params, phi: Params, rows: Examples) -> Params:

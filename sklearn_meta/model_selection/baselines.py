@@ -37,7 +37,7 @@ from sklearn_meta.algorithms import (
 from sklearn_meta.algorithms.hierarchical_classification import HierarchicalClassifier
 from sklearn_meta.algorithms.hierarchical_regression import HierarchicalRegressor
 from sklearn_meta.base.numpy_learner import NumpyMetaLearner, flat_rows
-from sklearn_meta.model_selection.scorer import metric_of
+from sklearn_meta.base.scoring import metric_of
 from sklearn_meta.model_selection.task_estimator import learner_of
 from sklearn_meta.outer.labels import LabelCounts
 from sklearn_meta.outer.outer_loop import OuterLoop

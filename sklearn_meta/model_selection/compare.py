@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import is_classifier
 from sklearn.model_selection import check_cv
 
+from sklearn_meta.base.scoring import metric_of
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.model_selection.baselines import (
     Fold,
@@ -26,7 +27,6 @@ from sklearn_meta.model_selection.evaluate import (
     warn_of_failures,
 )
 from sklearn_meta.model_selection.result import Record, TaskComparison
-from sklearn_meta.model_selection.scorer import metric_of
 from sklearn_meta.model_selection.task_estimator import open_raw_tasks, support_range
 from sklearn_meta.outer.failures import check_error_score
 from sklearn_meta.parameters import check_parameter, integer

@@ -24,9 +24,9 @@ from sklearn.exceptions import FitFailedWarning
 
 from sklearn_meta._version import __version__
 from sklearn_meta._warnings import warn
+from sklearn_meta.base.scoring import Metric, metric_of
 from sklearn_meta.exceptions import SkippedTaskWarning, TaskError
 from sklearn_meta.model_selection.baselines import Fold, NamedEstimator
-from sklearn_meta.model_selection.scorer import Metric, metric_of
 from sklearn_meta.model_selection.task_estimator import reraise_interrupts, skip_tasks
 from sklearn_meta.outer.failures import NUMERICAL, Failures, Reason, collect_failures, listed
 from sklearn_meta.tasks import Task
@@ -307,9 +307,8 @@ class Job:
         if i in collected.failed:
             raise FloatingPointError(collected.failed[i].why)
         if adapted is not None or metric.of_predictions is None:
-            score = float(metric.scorer(adapted, task.X_query, task.y_query))
-        else:
-            score = float(metric.of_predictions(task.y_query, y_pred))
+            return metric.score(adapted, task.X_query, task.y_query)
+        score = float(metric.of_predictions(task.y_query, y_pred))
         if not math.isfinite(score):
             raise FloatingPointError(f"its {metric.name} is {score}.")
         return score

@@ -24,6 +24,8 @@ from sklearn_meta.model_selection.scorer import margin_of
 
 __all__ = ["ComparisonDisplay", "Record", "TaskComparison", "size_in_words"]
 
+LEGEND = "*: best of the column. ±: half of the 95 % interval."
+
 Array = NDArray[np.float64]
 Points = Mapping[str, tuple[Array, Array]]  # means, and lengths of the bars (2, n_sizes)
 
@@ -237,6 +239,7 @@ class TaskComparison:
         -------
         str
             Means over tasks ± half of the 95 % interval over tasks and trainings; * marks the best.
+            A last line explains both signs.
         """
         columns = [[self.metric, *self.kinds]]
         for size in self.sizes:
@@ -245,10 +248,11 @@ class TaskComparison:
             texts = [_mean_and_half(i) + ("*" if i.mean == best else " ") for i in intervals]
             columns.append([size_in_words(size, self.unit), *texts])
         widths = [max(map(len, column)) for column in columns]
-        return "\n".join(
+        rows = [
             "  ".join([name.ljust(widths[0]), *map(str.rjust, texts, widths[1:])]).rstrip()
             for name, *texts in zip(*columns, strict=True)
-        )
+        ]
+        return "\n".join([*rows, LEGEND])
 
     def plot(self, ax: Any = None) -> ComparisonDisplay:
         """Plot the scores against the support size, with intervals.

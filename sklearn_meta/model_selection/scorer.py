@@ -1,36 +1,20 @@
-"""How the query of a task is scored, by predictions or by a fitted estimator."""
+"""Scorers over tasks, for scikit-learn's tools."""
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn import metrics
 from sklearn.base import BaseEstimator
-from sklearn.metrics import get_scorer
 from sklearn.utils.metadata_routing import MetadataRequest
 
-__all__ = ["Metric", "margin_of", "mean_score", "metric_of", "scorer_of", "task_scorer"]
+from sklearn_meta.base.scoring import scorer_of
 
-Scorer = Callable[[Any, Any, Any], float]  # (fitted estimator, X, y) -> score
+__all__ = ["margin_of", "mean_score", "task_scorer"]
 
-# scikit-learn's scorers of probabilities: the function, and the sign of its values
-PROBABILITY_METRICS = {
-    "d2_brier_score": ("d2_brier_score", 1),
-    "d2_log_loss_score": ("d2_log_loss_score", 1),
-    "neg_brier_score": ("brier_score_loss", -1),
-    "neg_log_loss": ("log_loss", -1),
-}
-PROBABILITY_SCORERS = {
-    name: (metric, sign)
-    for name, (function, sign) in PROBABILITY_METRICS.items()
-    if (metric := getattr(metrics, function, None))  # older versions lack one, or its labels
-    and "labels" in inspect.signature(metric).parameters
-}
 POINTS = ("accuracy", "balanced_accuracy", "r2")  # metrics where 0.01 is small at any level
 
 
@@ -90,69 +74,6 @@ def mean_score(scores: NDArray[np.float64]) -> float:
     """Return the mean over the tasks that have a score; NaN if none has."""
     valid = scores[~np.isnan(scores)]
     return float(valid.mean()) if len(valid) else math.nan
-
-
-class _ProbabilityScorer:
-    """A scorer of class probabilities for rows in which classes may be absent.
-
-    scikit-learn's own scorers take the classes from the labels of the rows that they score.
-    """
-
-    def __init__(self, metric: Callable[..., float], sign: int) -> None:
-        self.metric, self.sign = metric, sign
-
-    def __call__(self, estimator: BaseEstimator, X: Any, y: Any) -> float:
-        classes = np.asarray(estimator.classes_)
-        labels = np.unique(np.concatenate([classes, np.unique(y)]))
-        P = np.zeros((len(y), max(len(labels), 2)))  # classes that were not learned have 0
-        P[:, np.searchsorted(labels, classes)] = estimator.predict_proba(X)
-        codes = np.arange(P.shape[1])
-        return self.sign * float(self.metric(np.searchsorted(labels, y), P, labels=codes))
-
-
-def scorer_of(scoring: Any) -> Scorer:
-    """Return a scorer of rows for a name or a callable; raise TypeError for anything else."""
-    if isinstance(scoring, str) and scoring in PROBABILITY_SCORERS:
-        return _ProbabilityScorer(*PROBABILITY_SCORERS[scoring])
-    scorer: Scorer = get_scorer(scoring) if isinstance(scoring, str) else scoring
-    if not callable(scorer):
-        raise TypeError(
-            "scoring must be a name of scikit-learn's or a callable (estimator, X, y) -> float. "
-            f"Got {scoring!r} instead."
-        )
-    return scorer
-
-
-class Metric(NamedTuple):
-    """A named scorer of rows; `of_predictions` is None where it needs the fitted estimator."""
-
-    name: str
-    scorer: Scorer
-    of_predictions: Callable[[Any, Any], float] | None
-
-
-def _negative(loss: Callable[[Any, Any], float]) -> Callable[[Any, Any], float]:
-    return lambda y, y_pred: -loss(y, y_pred)
-
-
-# metrics of predictions alone, for which meta-learners predict all tasks in one stacked pass
-PREDICTION_METRICS: dict[str, Callable[[Any, Any], float]] = {
-    "accuracy": metrics.accuracy_score,
-    "balanced_accuracy": metrics.balanced_accuracy_score,
-    "r2": metrics.r2_score,
-    "neg_mean_squared_error": _negative(metrics.mean_squared_error),
-    "neg_root_mean_squared_error": _negative(metrics.root_mean_squared_error),
-    "neg_mean_absolute_error": _negative(metrics.mean_absolute_error),
-}
-
-
-def metric_of(scoring: Any, is_classifier: bool) -> Metric:
-    """Return the metric of a `scoring` parameter; None is accuracy, or R^2 of regressors."""
-    if scoring is None:
-        scoring = "accuracy" if is_classifier else "r2"
-    if isinstance(scoring, str):
-        return Metric(scoring, scorer_of(scoring), PREDICTION_METRICS.get(scoring))
-    return Metric(getattr(scoring, "__name__", repr(scoring)), scorer_of(scoring), None)
 
 
 def margin_of(metric: str, baseline: float) -> float:

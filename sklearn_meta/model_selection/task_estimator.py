@@ -16,10 +16,12 @@ from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_meta.base import BaseMetaLearner
+from sklearn_meta.base.scoring import metric_of, score_one_by_one, scorer_of
 from sklearn_meta.exceptions import NotMetaFittedError, TaskError
 from sklearn_meta.model_selection.row_predictions import RowPredictions, predict_rows
-from sklearn_meta.model_selection.scorer import mean_score, scorer_of
-from sklearn_meta.outer.failures import Failures, Reason, check_error_score
+from sklearn_meta.model_selection.scorer import mean_score
+from sklearn_meta.outer.failures import check_error_score
 from sklearn_meta.parameters import as_range, check_parameter, integer
 from sklearn_meta.pipeline import MetaPipeline
 from sklearn_meta.tasks import Task, TaskDistribution
@@ -58,10 +60,10 @@ class TaskEstimator(BaseEstimator):
     estimator : meta-learner
         Estimator to meta-train. It is not modified, and its prior is ignored unless `prefit`.
     scoring : str, callable, list, dict or None, default=None
-        How a task is scored. None: accuracy, or R^2 of a regressor, of all tasks in one pass.
-        Otherwise a name of one of scikit-learn's scorers, a callable
-        ``(estimator, X, y) -> float``, or several of them, as a list of names or a dict, for
-        `score_tasks` only.
+        How a task is scored. None: accuracy, or R^2 of a regressor. Otherwise a name of one of
+        scikit-learn's scorers, a callable ``(estimator, X, y) -> float``, or several of them, as a
+        list of names or a dict, for `score_tasks` only. With None or a name, a learner with a
+        network adapts to many tasks at a time, and otherwise to one after the other.
     task : str, list of str or None, default=None
         Column or columns of a DataFrame that identify the task of a row, in place of `groups`.
     prefit : bool, default=False
@@ -264,7 +266,7 @@ class TaskEstimator(BaseEstimator):
         return predict_rows(self.estimator_, X, y, groups, self.error_score)
 
     def score_tasks(
-        self, tasks: Any, y: Any = None, groups: Any = None
+        self, tasks: Any, y: Any = None, groups: Any = None, *, scoring: Any = None
     ) -> NDArray[np.float64] | dict[str, NDArray[np.float64]]:
         """Score the query of each task, after adapting to its support.
 
@@ -274,13 +276,15 @@ class TaskEstimator(BaseEstimator):
             For tasks without a fixed support, one is drawn.
         y, groups : array-like of shape (n_rows,) or None, default=None
             Targets and tasks of the rows of a table.
+        scoring : str, callable, list, dict or None, default=None
+            How to score a task. None: as the parameter of the same name says.
 
         Returns
         -------
         scores : ndarray of shape (n_tasks,), or dict of them
             A dict if `scoring` names several metrics.
         """
-        return self.score_by(self.scoring, tasks, y, groups)
+        return self.score_by(self.scoring if scoring is None else scoring, tasks, y, groups)
 
     def score(self, tasks: Any, y: Any = None, groups: Any = None) -> float:
         """Return the mean score over the tasks that have one.
@@ -332,9 +336,12 @@ class TaskEstimator(BaseEstimator):
         if y is not None:
             self._check_not_cut(checked.tasks)
         split = self._split(checked, scoring)
+        items = split.in_order(split.tasks)
         if scoring is None:
-            items = split.in_order(split.tasks)
             return self.estimator_.score_tasks(items, error_score=self.error_score)
+        if isinstance(scoring, str) and isinstance(learner_of(self.estimator_), BaseMetaLearner):
+            how = {"scoring": scoring, "error_score": self.error_score}
+            return self.estimator_.score_tasks(items, **how)  # many tasks at a time
         if isinstance(scoring, str) or not np.iterable(scoring):
             return self._by_scorers(split, {"": scoring})[""]
         scorers = scoring if isinstance(scoring, Mapping) else {s: s for s in scoring}
@@ -343,26 +350,10 @@ class TaskEstimator(BaseEstimator):
     def _by_scorers(
         self, tasks: UsableTasks, scoring: Mapping[str, Any]
     ) -> dict[str, NDArray[np.float64]]:
-        scorers = [scorer_of(s) for s in scoring.values()]
-        adapted, failures = clone(self.estimator_), Failures()
-        n_tasks = len(tasks.tasks) + len(tasks.skipped)
-        scores = np.full((n_tasks, len(scorers)), np.nan)
-        for task in tasks.skipped:
-            failures.failed[task.position] = Reason(task.label, task.reason)
-            scores[task.position] = self.error_score
-        for t, i in zip(tasks.tasks, tasks.positions, strict=True):
-            support, name = (t.X_support, t.y_support), label(t, i)
-            weight = t.sample_weight_support
-            try:
-                if failures.fit(adapted, *support, i, name, self.error_score, weight):
-                    scores[i] = [float(scorer(adapted, t.X_query, t.y_query)) for scorer in scorers]
-                else:
-                    scores[i] = self.error_score
-            except FloatingPointError:  # error_score="raise"
-                raise
-            except Exception as error:  # a user's scorer can raise anything
-                raise TaskError(f"{name}: {list(scoring.values())}: {error}") from error
-        failures.report(n_tasks, self.error_score)
+        for each in scoring.values():
+            scorer_of(each)  # refuses None, which is no name of a metric in a list or a dict
+        metrics = [metric_of(each, is_classifier(self.estimator)) for each in scoring.values()]
+        scores = score_one_by_one(self.estimator_, tasks, metrics, self.error_score)
         return dict(zip(scoring, scores.T, strict=True))
 
     def _as_tasks(self, tasks: Any, y: Any, groups: Any, unusable: str) -> UsableTasks:

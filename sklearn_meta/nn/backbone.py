@@ -258,7 +258,7 @@ class Backbone:
             return torch.func.functional_call(
                 self._module_of_thread(), weights, (X,), tie_weights=False
             )
-        axes |= dict.fromkeys(weights.keys() - axes.keys())  # of constants
+        axes = {k: axes.get(k) for k in weights}  # None of constants; torch 2.5 compares the order
         B = X.shape[: X.ndim - 1 - len(self.row_shape)]
         if 0 in axes.values():
             return self._mapped(axes, weights, X)
@@ -471,7 +471,7 @@ def build_backbone(
     elif isinstance(backbone, nn.Module):
         make = partial(copy.deepcopy, backbone)
     elif callable(backbone):
-        make = partial(backbone, *_arguments(backbone, row_shape))
+        make = partial(_make_module, backbone, row_shape)
     else:
         raise ValueError(
             "The 'backbone' parameter must be 'mlp', 'conv4', 'resnet12', 'identity', an "
@@ -485,13 +485,22 @@ def build_backbone(
     return Backbone(module.to("cpu"), row_shape, generators)
 
 
-def _arguments(make: Callable[..., Any], row_shape: tuple[int, ...]) -> tuple[Any, ...]:
-    required = [
-        p
-        for p in inspect.signature(make).parameters.values()
-        if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ]
-    return (row_shape,) if required else ()
+def _make_module(make: Callable[..., Any], row_shape: tuple[int, ...]) -> Any:
+    """Call a class or function, with the shape of a row if it has a required argument."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(make).parameters.values()
+    required = [p for p in parameters if p.default is p.empty and p.kind in kinds]
+    arguments = (row_shape,) if required else ()
+    try:
+        return make(*arguments)
+    except TypeError as error:
+        name = getattr(make, "__name__", repr(make))
+        called = f"{name}({', '.join(map(str, arguments))})"
+        raise ValueError(
+            f"The backbone cannot be made: {called} raises {error}. A class or function gets the "
+            "shape of a row if it has a required argument, and no argument otherwise. Set other "
+            f"arguments by functools.partial({name}, ...), or pass a module."
+        ) from error
 
 
 def _without_numbers(module: nn.Module) -> nn.Module:
@@ -526,10 +535,14 @@ def _check_channels(module: nn.Module, row_shape: tuple[int, ...]) -> None:
 
     Where the first axis may hold channels too, as in (3, 3, 1), it is assumed to.
     """
-    convs = (m for m in module.modules() if isinstance(m, nn.Conv2d))
-    first = next(convs, None)
+    first = _first_convolution(module)
     if first is not None and _channels_last(row_shape) and first.in_channels == row_shape[0]:
         raise ValueError(f"X has rows of shape {row_shape}. {CHANNELS_LAST}")
+
+
+def _first_convolution(module: nn.Module) -> nn.Conv2d | None:
+    """Return the first layer that takes images, if there is one."""
+    return next((m for m in module.modules() if isinstance(m, nn.Conv2d)), None)
 
 
 def _channels_last(row_shape: tuple[int, ...]) -> bool:
@@ -540,16 +553,33 @@ def _channels_last(row_shape: tuple[int, ...]) -> bool:
     return height == width and channels in CHANNELS and height not in CHANNELS
 
 
+def _hint(module: nn.Module, row_shape: tuple[int, ...], error: Exception) -> str:
+    """Explain how rows become images of the shape that convolutions take."""
+    if _channels_last(row_shape):
+        return CHANNELS_LAST
+    first = _first_convolution(module)
+    is_its_error = "channels" in str(error) or "conv2d" in str(error)
+    if first is None or len(row_shape) == 3 or not is_its_error:
+        return ""
+    n = first.in_channels
+    hint = f"Its Conv2d takes rows of shape ({n}, height, width)."
+    if len(row_shape) == 2 and n == 1:
+        hint += f" Pass X[:, None], or begin with nn.Unflatten(1, (1, {row_shape[0]}))."
+    elif len(row_shape) == 2:
+        hint += f" Pass np.repeat(X[:, None], {n}, axis=1), which copies grey images {n} times."
+    return hint
+
+
 def _n_features_out(module: nn.Module, row_shape: tuple[int, ...]) -> int:
     dtype = next((p.dtype for p in module.parameters()), torch.float32)
     try:
         with torch.no_grad():
             Z = module(torch.zeros(2, *row_shape, dtype=dtype))
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
-        hint = f" {CHANNELS_LAST}" if _channels_last(row_shape) else ""
+        sentences = [str(error).rstrip("."), _hint(module, row_shape, error)]
         raise ValueError(
             f"The backbone {type(module).__name__} does not take rows of shape {row_shape}: "
-            f"{error}{hint}"
+            f"{'. '.join(sentences).strip()}"
         ) from error
     if not isinstance(Z, Tensor) or Z.ndim < 2 or len(Z) != 2:
         raise ValueError(

@@ -84,8 +84,16 @@ def random_logits(
     with covariances between features that are shrunk by the share that the tasks suggest, and only
     a scale for each feature to estimate.
     """
-    stacks, p = _stacks(designs, codes, n_classes, weights), designs[0].shape[1]
-    over = _over(n_classes, p)
+    p = designs[0].shape[1]
+    varies = np.any([X.any(axis=0) for X in designs], axis=0)
+    if not varies.all():  # no task says anything about a feature of zeros: its coefficients are 0
+        parts = [X[:, varies] for X in designs]
+        mean, cov, converged = random_logits(
+            parts, codes, n_classes, weights, max_iter=max_iter, tol=tol
+        )
+        to_all = np.kron(np.eye(len(mean)), np.eye(p)[:, varies])
+        return (to_all @ mean.ravel()).reshape(-1, p), to_all @ cov @ to_all.T, converged
+    stacks, over = _stacks(designs, codes, n_classes, weights), _over(n_classes, p)
     r, R = over.shape[1] // p, over.shape[0] // p
     tasks = [_start(stack) for stack in stacks]
     free = _em(stacks, tasks, np.zeros(r * p), np.eye(r * p), None, over, max_iter, FREE_TOL * tol)

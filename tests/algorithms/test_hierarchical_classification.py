@@ -1,5 +1,7 @@
 """Hierarchical classifiers against twins, and on the families of their assumptions."""
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
@@ -90,6 +92,22 @@ def test_a_constant_column_has_no_effect(labels):
     new, *tasks = [Task(np.c_[t.X, np.full(len(t.X), 0.1)], t.y) for t in BLOBS[:15]]
     P = clf.meta_fit(tasks).fit(new.X[::10], new.y[::10]).predict_proba(new.X)
     np.testing.assert_array_equal(clf.predict_proba(new.X + np.eye(5)[4]), P)
+
+
+def test_em_converges_on_a_constant_column():
+    rng, tasks = np.random.RandomState(0), []
+    for b in 1 + rng.normal(size=(40, 3)):
+        X = rng.normal(size=(30, 3))
+        tasks.append(Task(X, (X @ b + rng.logistic(size=30) > 0).astype(int), support=range(10)))
+    constant = [Task(np.c_[t.X, np.full(30, 0.1)], t.y, support=range(10)) for t in tasks]
+    clf = HierarchicalClassifier(labels="shared")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        P, with_constant = (
+            clf.meta_fit(T[1:]).fit(T[0].X_support, T[0].y_support).predict_proba(T[0].X_query)
+            for T in (tasks, constant)
+        )
+    np.testing.assert_allclose(P, with_constant, atol=1e-12)
 
 
 def test_labels_of_several_tasks_have_separate_means():

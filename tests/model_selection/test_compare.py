@@ -168,9 +168,10 @@ def test_a_comparison_prints_and_pickles():
     result, _ = watched()
     lines = result.summary().splitlines()
     assert lines[0].split("  ")[0] == "accuracy"
-    assert [line.split(" ")[0] for line in lines[1:]] == ["a", "b", "meta"]
+    assert [line.split(" ")[0] for line in lines[1:-1]] == ["a", "b", "meta"]
     assert lines[1].count("1.000 ± 0.000*") == 2
     assert "*" not in lines[3]
+    assert lines[-1] == "*: best of the column. ±: half of the 95 % interval."
     assert str(result).startswith(result.summary())
     assert result.verdict in str(result)
     twin = pickle.loads(pickle.dumps(result))

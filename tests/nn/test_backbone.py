@@ -356,6 +356,63 @@ def test_bad_networks_are_refused(backbone, complaint):
         build_backbone(backbone, (3,), 0)
 
 
+class Pictures(nn.Module):
+    """A network of images whose constructor does not take their shape."""
+
+    def __init__(self, width=4, n_channels=1):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(n_channels, width, 3), nn.AdaptiveAvgPool2d(1))
+
+    def forward(self, X):
+        return self.body(X)
+
+
+@pytest.mark.parametrize(
+    ("make", "n_features"),
+    [(Pictures, 4), (functools.partial(Pictures, width=6), 6), (Pictures(5), 5)],
+)
+def test_a_class_without_required_arguments_is_called_without_arguments(make, n_features):
+    f = build_backbone(make, (1, 8, 8), 0)
+    assert f.n_features_out == n_features
+    assert f.module.body[0].in_channels == 1
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (nn.Linear, r"made: Linear\(\(3, 8\)\) raises .*missing 1 .*partial\(Linear, \.\.\.\)"),
+        (lambda *, width: nn.Linear(8, width), r"<lambda>\(\) raises .*keyword-only.* 'width'"),
+    ],
+)
+def test_an_error_names_the_arguments_of_a_class_or_function(make, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        build_backbone(make, (3, 8), 0)
+
+
+@pytest.mark.parametrize(
+    ("n_channels", "row_shape", "remedy"),
+    [
+        (
+            1,
+            (9, 8),
+            r"instead\. Its Conv2d .*Pass X\[:, None\], or .*Unflatten\(1, \(1, 9\)\)\.$",
+        ),
+        (3, (9, 8), r"\(3, height, width\)\. Pass np\.repeat\(X\[:, None\], 3, axis=1\), which"),
+        (1, (72,), r"Its Conv2d takes rows of shape \(1, height, width\)\.$"),
+        (3, (1, 9, 8), r"to have 3 channels, but got 1 channels instead\.$"),
+    ],
+)
+def test_images_without_channels_get_a_remedy(n_channels, row_shape, remedy):
+    with pytest.raises(ValueError, match=remedy):
+        build_backbone(functools.partial(Pictures, n_channels=n_channels), row_shape, 0)
+
+
+def test_other_errors_of_a_network_of_images_are_not_explained_by_channels():
+    net = nn.Sequential(nn.Unflatten(1, (1, 9)), Pictures(), nn.Flatten(), nn.Linear(3, 2))
+    with pytest.raises(ValueError, match=r"mat1 and mat2 .*\(2x4 and 3x2\)\.$"):
+        build_backbone(net, (9, 8), 0)
+
+
 @pytest.mark.parametrize("name", FOREIGN)
 def test_first_and_second_derivatives_are_those_of_a_loop(name):
     f, stacked, X = draw(name)
