@@ -235,7 +235,7 @@ class Ranks:
                 f"{RESUME}"
             )
         self._is_over = not was_training
-        raise KeyboardInterrupt("Meta-training was interrupted on another rank.")
+        raise KeyboardInterrupt("Meta-training was interrupted on one of the ranks.")
 
     def _fail(self, error: BaseException) -> None:
         """Let the other ranks know that this one leaves with an error."""

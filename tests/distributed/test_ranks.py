@@ -63,6 +63,15 @@ def blobs(n, seed=0):
     return tasks
 
 
+def guesses(n, seed=0):
+    """Labels about which the rows say little."""
+    rng, tasks = np.random.RandomState(seed), []
+    for k in rng.randint(8, 20, n):
+        X = rng.normal(size=(k, 4))
+        tasks.append(Task(X, (X[:, 0] + rng.normal(size=k) > 0).astype(int)))
+    return tasks
+
+
 class Files:
     """Tasks that are read one by one, and the positions that were read."""
 
@@ -94,6 +103,7 @@ def noise(X, generator):
 
 
 MAML, PROTO = (MAMLRegressor, {"inner_steps": 2}), (ProtoNetClassifier, {})
+OVERCONFIDENT = {"labels": "shared", "meta_lr": 0.1, "max_meta_iter": 6}
 RUNS = {  # class, parameters, tasks, validation tasks
     "list": (*MAML, waves(7), None),
     "Adam": (MAMLRegressor, {"net_params": None}, waves(7), None),
@@ -115,7 +125,8 @@ RUNS = {  # class, parameters, tasks, validation tasks
         waves(7, 1),
     ),
     "chunks": (MAMLRegressor, {"task_chunk_size": 1}, waves(7), waves(3, 1)),
-    "held out, temperature": (PROTO[0], {"labels": "shared"}, blobs(30), None),
+    "held out": (PROTO[0], {"labels": "shared"}, blobs(30), None),
+    "temperature": (PROTO[0], OVERCONFIDENT, Files(guesses(6)), Files(guesses(7, 1))),
 }
 RUNS |= {
     name: (cls, {}, blobs(7) if is_classifier(cls()) else waves(7), None)
