@@ -7,6 +7,7 @@ __all__ = [
     "NewLabelsWarning",
     "NotMetaFittedError",
     "OneTaskWarning",
+    "RankError",
     "SaveError",
     "ScaleWarning",
     "SkippedTaskWarning",
@@ -44,6 +45,11 @@ class OneTaskWarning(UserWarning):
 
     Parts of a collection that this package trains on by itself, such as the folds of
     :func:`~sklearn_meta.model_selection.compare`, may have one task without a warning.
+class RankError(RuntimeError):
+    """Meta-training on several processes ended, because of what happened in another process.
+
+    It raised an error, was killed, or did not answer. The message says which of these, and how to
+    continue.
     """
 
 

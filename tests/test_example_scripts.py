@@ -4,6 +4,7 @@ import argparse
 import importlib.util
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -693,3 +694,17 @@ def test_fsmol_scores_every_kind_of_way(load, molecules, monkeypatch):
     for scores in result.values():
         assert scores.shape == (3, 4)
         assert np.isfinite(scores).all()
+
+
+def test_processes_are_measured_and_end_cleanly(load, tmp_path):
+    bench = load("benchmarks/processes")
+    at_most = bench.seconds_on(64, 0.1, 0.2, 10**6, "100 Gbit/s InfiniBand")
+    assert bench.seconds_on(1, 0.1, 0.2, 10**6, "100 Gbit/s InfiniBand") == pytest.approx(6.6)
+    assert 0.3 < at_most < 0.302
+    script, page = ROOT / "examples" / "benchmarks" / "processes.py", tmp_path / "page.md"
+    small = ["--n-iter", "3", "--repeats", "1", "--faults", "1", "--write", page]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, script, *small], env=env, check=True, timeout=400)
+    text = page.read_text(encoding="utf-8")
+    for fault in ("raise", "kill", "hang"):
+        assert f"| {fault} | 1 | 1 |" in text

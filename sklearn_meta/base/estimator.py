@@ -63,6 +63,7 @@ from sklearn_meta.outer.failures import (
 from sklearn_meta.outer.labels import WHY_ROWS, LabelSpace
 from sklearn_meta.outer.memory import MemoryEstimate
 from sklearn_meta.outer.outer_loop import OuterLoop
+from sklearn_meta.outer.ranks import Ranks
 from sklearn_meta.outer.state import (
     Arrays,
     MetaState,
@@ -219,6 +220,8 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
             If meta-training diverges.
         MemoryError
             If a single task of a meta-batch needs more memory than is free, or memory runs out.
+        RankError
+            If several processes train together, and another one fails.
         KeyboardInterrupt
             If interrupted before the first iteration; the estimator is then as it was.
 
@@ -231,11 +234,14 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
         -----
         Interrupted later (Ctrl-C, or a callback that raises KeyboardInterrupt), it keeps the state
         reached (the best one, if there are validation tasks) and warns.
+
+        In a process group of `torch.distributed`, or in processes that ``torchrun`` has started,
+        all processes train one prior together (see docs/guide/scaling.md).
         """
-        self.check_parameters()
-        with self._unchanged_on_error():
+        with self._unchanged_on_error(), Ranks.joined() as ranks:
+            self.check_parameters()
             table = Table(tasks, y, groups, sample_weight)
-            state, history, skipped = self._learn_prior(table, validation_tasks)
+            state, history, skipped = self._learn_prior(table, validation_tasks, ranks)
             self._clear_fit()
             self._meta_state = state
             self.history_ = history

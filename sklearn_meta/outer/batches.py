@@ -79,6 +79,7 @@ class ValidationBatches(Dataset):
     ) -> None:
         if transductive:
             source = source.without_empty_supports()
+        self.source = source
         n_rounds = -(-n_episodes // source.n_tasks)
         self.n_batches = n_rounds * -(-source.n_tasks // n_tasks)
 
@@ -94,7 +95,8 @@ class ValidationBatches(Dataset):
         self.nbytes = sum(t.nbytes for tensors, _ in batches or () for t in tensors)
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"draw": tuple, "n_batches": 0}  # a pickled net does not hold the tasks
+        # a pickled net does not hold the tasks
+        return vars(self) | {"source": None, "draw": tuple, "n_batches": 0}
 
     def __len__(self) -> int:
         return self.n_batches
@@ -119,8 +121,9 @@ class TuningBatches:
 
 
 def flat(episode: Episode, transductive: bool) -> Batch:
-    """Return the tensors of an episode, and a target, which the loss does not use."""
+    """Return the tensors of an episode (1, ...), and a target, which the loss does not use."""
     support, query, is_padded, tasks = episode
+    tensors = *support, *query, torch.from_numpy(tasks)
     if is_padded and transductive:
         raise ValueError(
             "Batch statistics (norm='batch', or BatchNorm in a backbone of your own) are those of "
@@ -129,7 +132,8 @@ def flat(episode: Episode, transductive: bool) -> Batch:
             "backbone of your own), or tasks and n_shot, n_query that give every task the same "
             "number of rows."
         )
-    return (*support, *query, torch.from_numpy(tasks)), support.weight[:, 0]
+    # skorch wants tensors of one length, but a rank has the rows of some of the tasks only
+    return tuple(t.unsqueeze(0) for t in tensors), tensors[-1]
 
 
 @contextmanager

@@ -18,7 +18,8 @@ from skorch.history import History
 from tqdm.auto import tqdm
 
 from sklearn_meta._optional import need
-from sklearn_meta.outer.batches import TrainingBatches
+from sklearn_meta.functional.generators import Generators, seeded
+from sklearn_meta.outer.batches import TrainingBatches, TuningBatches
 
 __all__ = [
     "CountIterations",
@@ -46,14 +47,17 @@ COLUMNS = {  # of the frame, by the names of skorch
 
 
 class CountIterations(Callback):
-    """Count the finished iterations."""
+    """Count the finished iterations, and the tasks of each meta-batch, on all ranks together."""
 
     def __init__(self, batches: TrainingBatches) -> None:
         self.batches = batches
 
-    def on_batch_end(self, net: NeuralNet, training: bool = False, **kwargs: Any) -> None:
-        """Count an iteration."""
+    def on_batch_end(
+        self, net: NeuralNet, training: bool = False, y_pred: Any = (), **kwargs: Any
+    ) -> None:
+        """Count an iteration; skorch weights the losses of an epoch by the numbers of tasks."""
         self.batches.n_iter += training
+        net.history.record_batch(f"{'train' if training else 'valid'}_batch_size", len(y_pred))
 
 
 class StopIfDiverged(Callback):
@@ -85,7 +89,7 @@ class RecordDiagnostics(Callback):
 class Tune(Callback):
     """Let the algorithm choose a part of theta at the end of each epoch, before validation."""
 
-    def __init__(self, batches: TrainingBatches, episodes: Iterable[Any]) -> None:
+    def __init__(self, batches: TrainingBatches, episodes: TuningBatches) -> None:
         self.batches, self.episodes = batches, episodes
 
     def __getstate__(self) -> dict[str, Any]:
@@ -95,7 +99,8 @@ class Tune(Callback):
         """Tune after the last iteration of an epoch."""
         is_last = self.batches.n_iter == self.batches.max_iter
         if training and (is_last or len(net.history[-1]["batches"]) == len(self.batches)):
-            with torch.enable_grad():
+            # all ranks tune alike, though the networks on them have drawn other numbers before
+            with torch.enable_grad(), seeded(Generators(self.episodes.seed)):
                 net.module_.tune(self.episodes)
 
 

@@ -23,11 +23,12 @@ from sklearn_meta.exceptions import SaveError
 from sklearn_meta.functional.generators import GeneratorsState, current_generators
 from sklearn_meta.outer.batches import TrainingBatches
 from sklearn_meta.outer.callbacks import by_epoch
+from sklearn_meta.outer.ranks import Ranks
 from sklearn_meta.outer.state import VERSIONS
 from sklearn_meta.parameters import fingerprint
 from sklearn_meta.tasks import LazyTasks
 
-__all__ = ["Checkpoint", "SaveCheckpoints", "hash_of_run", "open_folder"]
+__all__ = ["FREE", "Checkpoint", "SaveCheckpoints", "hash_of_run", "open_folder"]
 
 # parameters that do not distinguish runs
 FREE = {"callbacks", "checkpoint_dir", "checkpoint_every", "device", "random_state", "verbose"}
@@ -116,14 +117,15 @@ class Checkpoint:
         batches.rng.set_state(("MT19937", keys.numpy().astype(np.uint32), *rest))
         batches.source.queue = state["queue"].numpy()
         batches.n_iter = state["n_iter"]
-        current_generators().restore(GeneratorsState(**state["generators"]))
 
 
 class SaveCheckpoints(Callback):
-    """Resume a checkpoint when training begins, and write one at the end of epochs."""
+    """Resume a checkpoint when training begins; on rank 0, write one at the end of epochs."""
 
-    def __init__(self, checkpoint: Checkpoint, batches: TrainingBatches, n_epochs: int) -> None:
-        self.checkpoint, self.batches = checkpoint, batches
+    def __init__(
+        self, checkpoint: Checkpoint, batches: TrainingBatches, n_epochs: int, ranks: Ranks
+    ) -> None:
+        self.checkpoint, self.batches, self.ranks = checkpoint, batches, ranks
         self.n_epochs = n_epochs  # the last is always written
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
@@ -132,6 +134,9 @@ class SaveCheckpoints(Callback):
             return
         try:
             self.checkpoint.load(net, self.batches)
+            if self.ranks.rank == 0:  # another rank draws other numbers
+                generators = GeneratorsState(**self.checkpoint.state["generators"])
+                current_generators().restore(generators)
         except torch.OutOfMemoryError:  # no reason to delete the file
             raise
         except (AttributeError, RuntimeError, LookupError, TypeError, ValueError) as error:
@@ -144,7 +149,8 @@ class SaveCheckpoints(Callback):
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
         """Write every few epochs."""
         n_done = len(net.history)
-        if n_done % self.checkpoint.every == 0 or n_done == self.n_epochs:
+        is_due = n_done % self.checkpoint.every == 0 or n_done == self.n_epochs
+        if is_due and self.ranks.rank == 0:
             self.checkpoint.write(net, self.batches)
 
 

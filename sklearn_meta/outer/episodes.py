@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
+import joblib
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from torch import Tensor
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.inner.algorithm import Examples
 from sklearn_meta.outer.labels import LabelSpace, TaskLabels, columns_among, encode_labels
+from sklearn_meta.outer.ranks import ALONE, Ranks
 from sklearn_meta.outer.rows import RowStore, on_device, store_of_pool, store_of_tasks
 from sklearn_meta.outer.scaling import Scaling
 from sklearn_meta.tasks import FewShotTasks, Task, TaskDistribution
@@ -62,12 +64,15 @@ TASK_SAMPLING: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] =
 
 
 class Episode(NamedTuple):
-    """A meta-batch: a stack of tasks, each with support and query."""
+    """A meta-batch: a stack of tasks, each with support and query.
+
+    On several processes, support and query are those of the tasks of this rank alone.
+    """
 
     support: Examples
     query: Examples
     is_padded: bool
-    tasks: Ints  # (B,), positions of the tasks among those of the source, which has `n_tasks`
+    tasks: Ints  # (B,), positions of all tasks among those of the source, which has `n_tasks`
 
 
 def pad_rows(rows: Ints, sizes: Ints, spare: Ints | None = None) -> tuple[Ints, NDArray[np.bool_]]:
@@ -108,7 +113,7 @@ def gather(
         weight = weight * on_device(weight_of_row[rows], X.device).to(inputs)
     if y is not None:
         targets = y.index_select(0, on_device(rows.reshape(-1), X.device))
-        return Examples(inputs, targets.view(B, n, -1), weight)
+        return Examples(inputs, targets.view(B, n, *y.shape[1:]), weight)
     assert columns is not None
     hot = on_device(columns, X.device).unsqueeze(-1)
     return Examples(inputs, inputs.new_zeros(B, n, n_columns).scatter_(-1, hot, 1), weight)
@@ -227,7 +232,38 @@ class PackedTasks:
         """Bytes of the device that rows and targets occupy."""
         return self.X.nbytes + (0 if self.y is None else self.y.nbytes)
 
-    def draw_tasks(self, tasks: Ints, size: EpisodeSize, rng: np.random.RandomState) -> Episode:
+    def with_sizes_of_all(self, n: int, ranks: Ranks) -> PackedTasks:
+        """Return n tasks, of which these are the rows of the part of this rank.
+
+        The numbers of rows of all tasks determine which rows are drawn. A rank without a task has
+        one that is not among the n.
+        """
+        if ranks.size == 1:
+            return self
+        part = ranks.part(n)
+        n_own = part.stop - part.start
+        count = ranks.join(self.count[:n_own], part.start, n)
+        own = slice(int(count[: part.start].sum()), int(count[: part.stop].sum()))
+        n_own, n_groups = own.stop - own.start, int(count.sum())
+        sizes = np.stack([self.size[:n_own], self.fixed[:n_own]], axis=1)
+        size, fixed = ranks.join(sizes, own.start, n_groups).T
+        start, code = np.zeros((2, n_groups), dtype=np.intp)
+        start[own] = self.start[:n_own]
+        if self.code is not None:
+            code[own] = self.code[:n_own]
+        return replace(
+            self,
+            start=start,
+            size=size,
+            fixed=fixed,
+            first=np.cumsum(count) - count,
+            count=count,
+            code=None if self.code is None else code,
+        )
+
+    def draw_tasks(
+        self, tasks: Ints, size: EpisodeSize, rng: np.random.RandomState, ranks: Ranks = ALONE
+    ) -> Episode:
         """Draw rows of some tasks, with the classes of each in random order, or in theirs."""
         count, first = self.count[tasks][:, None], self.first[tasks][:, None]
         position = np.broadcast_to(np.arange(count.max()), (len(tasks), count.max()))
@@ -236,15 +272,23 @@ class PackedTasks:
             keys[position >= count] = 2.0
             position = keys.argsort(-1)
         groups = np.where(position < count, first + position, -1)
-        return self.draw(groups, tasks, size.draw_n_support(rng), size.n_query, rng)
+        return self.draw(groups, tasks, size.draw_n_support(rng), size.n_query, rng, ranks)
 
     def draw(
-        self, groups: Ints, tasks: Ints, n_support: int, n_query: int, rng: np.random.RandomState
+        self,
+        groups: Ints,
+        tasks: Ints,
+        n_support: int,
+        n_query: int,
+        rng: np.random.RandomState,
+        ranks: Ranks = ALONE,
     ) -> Episode:
         """Draw support and query of the groups (B, n_way) of tasks, -1 where a task has fewer.
 
-        Groups that are too small give fewer rows, but leave at least one for the query.
+        Groups that are too small give fewer rows, but leave at least one for the query. All ranks
+        draw the same numbers of rows, and each takes the rows of its part of the tasks.
         """
+        part = ranks.part(len(tasks))
         exists = groups >= 0
         size = np.where(exists, self.size[groups], 0)
         fixed = np.where(exists, self.fixed[groups], 0)
@@ -261,8 +305,8 @@ class PackedTasks:
         else:
             support, query = rows[..., :most_s], rows[..., most_s : most_s + most_q]
         return Episode(
-            self._examples(groups, support, n_s if is_padded else None, rng),
-            self._examples(groups, query, n_q if is_padded else None, rng),
+            self._examples(groups, support, n_s if is_padded else None, rng, part),
+            self._examples(groups, query, n_q if is_padded else None, rng, part),
             is_padded,
             tasks,
         )
@@ -272,12 +316,21 @@ class PackedTasks:
         return np.add.reduceat(self.size, self.first)
 
     def _examples(
+        self, groups: Ints, rows: Ints, n: Ints | None, rng: np.random.RandomState, part: slice
+    ) -> Examples:
+        """Take rows (B, n_way, most) of a part of the tasks; of each group the first n, or all."""
+        if self.X.draws:  # for all tasks, so that the numbers do not depend on the part
+            examples = self._examples_of_all(groups, rows, n, rng)
+            return Examples(*(t[part] for t in examples))
+        return self._examples_of_all(groups[part], rows[part], None if n is None else n[part], rng)
+
+    def _examples_of_all(
         self, groups: Ints, rows: Ints, n: Ints | None, rng: np.random.RandomState
     ) -> Examples:
-        """Take rows (B, n_way, most) of groups; of each group the first n, or all."""
         B, n_way, most = rows.shape
-        mask = None if n is None else (np.arange(most) < n[..., None]).reshape(B, -1)
-        numbers = self.order[(self.start[groups][..., None] + rows).reshape(B, -1)]
+        flat = B, n_way * most
+        mask = None if n is None else (np.arange(most) < n[..., None]).reshape(flat)
+        numbers = self.order[(self.start[groups][..., None] + rows).reshape(flat)]
         if self.code_of_row is not None:
             columns = self.code_of_row[numbers]
             return gather(self.X, None, numbers, mask, columns, self.n_classes, rng, self.weight)
@@ -429,18 +482,38 @@ class EpisodeSource(ABC):
     n_tasks: int  # that come again; 0 where tasks are sampled anew
     packed: PackedTasks | None = None  # where all rows are packed from the start
     queue: Ints = np.empty(0, dtype=np.intp)  # tasks of the next meta-batches, where they wait
+    ranks: Ranks = ALONE  # among which the tasks of a meta-batch are divided
 
     @abstractmethod
     def draw(self, n_tasks: int, rng: np.random.RandomState) -> Episode:
         """Draw support and query of `n_tasks` tasks."""
+
+    def divided_among(self: S, ranks: Ranks) -> S:
+        """Return a copy that takes the rows of the tasks of this rank alone."""
+        source = copy.copy(self)
+        source.ranks = ranks
+        return source
+
+    def identity(self, name: str) -> dict[str, Any]:
+        """Return what ranks that train together must have in common, by what it is called."""
+        values: dict[str, Any] = {f"the number of {name}": self.n_tasks}
+        packed = self.packed
+        if packed is not None:
+            numbers = packed.order, packed.start, packed.size, packed.fixed, packed.count
+            some = np.linspace(0, len(packed.order) - 1, 8).astype(np.intp)
+            X = packed.X.take(packed.order[some][None], np.random.RandomState(0))
+            values[f"the order or the number of rows of {name}"] = joblib.hash(numbers)
+            values[f"a row of {name}"] = X.flatten().cpu().numpy()
+        return values
 
     def sample_by(self, name: str) -> None:
         """Draw tasks by their numbers of rows from now on, as `TASK_SAMPLING` says."""
         return  # a pool and a distribution draw tasks in their own way
 
     def largest(self: S) -> S:
-        """Return a copy that always draws the largest number of rows and classes."""
+        """Return a copy that always draws the largest number of rows and classes, of all tasks."""
         source = copy.copy(self)
+        source.ranks = ALONE
         most = self.size.n_support[1]
         source.size = replace(self.size, n_support=(most, most), empty_share=0.0)
         return source
@@ -503,7 +576,7 @@ class TaskEpisodes(EpisodeSource):
     def episode(self, tasks: Ints, upcoming: Ints, rng: np.random.RandomState) -> Episode:
         """Draw an episode of these tasks; the upcoming ones are likely to follow."""
         assert self.packed is not None
-        return self.packed.draw_tasks(tasks, self.size, rng)
+        return self.packed.draw_tasks(tasks, self.size, rng, self.ranks)
 
 
 class ReadEpisodes(TaskEpisodes):
@@ -518,11 +591,20 @@ class ReadEpisodes(TaskEpisodes):
         return np.array([len(task) for task in self.reader])
 
     def episode(self, tasks: Ints, upcoming: Ints, rng: np.random.RandomState) -> Episode:
-        """Read tasks and draw an episode of them; start to read the upcoming ones."""
-        read = self.reader.take(tasks.tolist(), upcoming)
-        positions = [self.reader.positions[i] for i in tasks]
-        packed = self.packer.pack(read, positions, on_host=True)
-        episode = packed.draw_tasks(np.arange(len(tasks)), self.size, rng)
+        """Read tasks and draw an episode of them; start to read the upcoming ones.
+
+        A rank reads its part of the tasks.
+        """
+        n, part = len(tasks), self.ranks.part(len(tasks))
+        own = tasks[part]
+        upcoming = upcoming[: self.ranks.size * (self.reader.prefetch + n)]
+        place = np.arange(len(upcoming)) % n  # in a meta-batch as large as this one
+        read = self.reader.take(own, upcoming[(part.start <= place) & (place < part.stop)])
+        positions = [self.reader.positions[i] for i in own]
+        if not read:
+            read, positions = [self.reader.first], [self.reader.positions[0]]
+        packed = self.packer.pack(read, positions, on_host=True).with_sizes_of_all(n, self.ranks)
+        episode = packed.draw_tasks(np.arange(n), self.size, rng, self.ranks)
         return episode._replace(tasks=tasks)
 
 
@@ -543,7 +625,7 @@ class PoolEpisodes(EpisodeSource):
         groups = keys.argsort(-1)[:, :n_way]
         n_support = self.size.draw_n_support(rng)
         tasks = np.zeros(n_tasks, dtype=np.intp)
-        return self.packed.draw(groups, tasks, n_support, self.size.n_query, rng)
+        return self.packed.draw(groups, tasks, n_support, self.size.n_query, rng, self.ranks)
 
     def largest(self) -> PoolEpisodes:
         """Return a copy that always draws the largest number of rows and classes."""
@@ -577,4 +659,4 @@ class DistributionEpisodes(EpisodeSource):
                 f"{type(self.distribution).__name__}.sample(n_tasks={n_tasks}) gave "
                 f"{len(tasks)} task(s)."
             )
-        return self.pack(tasks).draw_tasks(np.arange(n_tasks), self.size, rng)
+        return self.pack(tasks).draw_tasks(np.arange(n_tasks), self.size, rng, self.ranks)

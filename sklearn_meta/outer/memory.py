@@ -125,7 +125,8 @@ class MemoryEstimate:
     one_task : int
         Peak of a chunk of one task.
     task_chunk_size, meta_batch_size : int
-        Number of tasks in a chunk, and in a meta-batch.
+        Number of tasks in a chunk, and in a meta-batch (in the part of this process, if several
+        processes train together).
     free : int or None
         Free memory of the device; None where it does not say.
     """
@@ -163,7 +164,8 @@ class MemoryPlan:
         task_chunk_size: int | None,  # None: to be chosen
     ) -> None:
         self.trainer, self.objective, self.device = trainer, trainer.objective, trainer.device
-        self.source, self.n_tasks = trainer.batches.source, trainer.batches.n_tasks
+        part = trainer.ranks.part(trainer.batches.n_tasks)
+        self.source, self.n_tasks = trainer.batches.source, max(part.stop - part.start, 1)
         self.n_way, self.task_chunk_size = n_way, task_chunk_size
         # trials run on the device itself only where torch knows how much of it is free
         self.place = self.device if self.device.type == "cuda" else torch.device("cpu")
@@ -177,10 +179,10 @@ class MemoryPlan:
         The peak is measured only where it may matter. If not even one task fits, a MemoryError says
         which parameters of the estimator to change.
         """
-        free = free_bytes(self.device)
+        free = self.free_bytes()
         if free is None or self._upper_bound() <= free / 4:
             return None if self.fast_size >= self.n_tasks else self.fast_size
-        estimate = self.estimate(free)
+        estimate = self.estimate()
         needed = estimate.training + estimate.one_task
         if needed > free:
             raise MemoryError(
@@ -190,8 +192,16 @@ class MemoryPlan:
             )
         return None if estimate.task_chunk_size >= self.n_tasks else estimate.task_chunk_size
 
-    def estimate(self, free: int | None) -> MemoryEstimate:
+    def free_bytes(self) -> int | None:
+        """Return the free memory of the device, of which ranks on this machine have equal parts."""
+        free = free_bytes(self.device)
+        if free is None or self.device.type == "cuda":
+            return free
+        return free // self.trainer.ranks.n_on_machine
+
+    def estimate(self) -> MemoryEstimate:
         """Measure one and two tasks with few inner steps, and extrapolate to a chunk."""
+        free = self.free_bytes()
         n_rows = max(part.weight.shape[1] for part in self.episodes)
         least, training = int(n_rows * self._row_bytes), self._training_bytes()
         if free is not None and least > free:  # a trial would end the process

@@ -18,6 +18,7 @@ from sklearn_meta.inner.algorithm import Algorithm, Examples
 from sklearn_meta.nn.backbone import RowNetwork
 from sklearn_meta.outer.class_weights import ClassWeights
 from sklearn_meta.outer.compiled import CompiledGradient, Gradient, gradient
+from sklearn_meta.outer.ranks import ALONE, Ranks
 from sklearn_meta.outer.scaling import standardise_tasks
 
 __all__ = [
@@ -46,8 +47,10 @@ class EpisodicModule(nn.Module):
         compiled: CompiledGradient | None = None,
         class_weights: ClassWeights | None = None,
         of_tasks: Params | None = None,  # (n_tasks, ...), of each task of meta-training
+        ranks: Ranks = ALONE,  # among which the tasks of a meta-batch are divided
     ) -> None:
         super().__init__()
+        self.ranks = ranks
         self.algorithm, self.f, self.scale_tasks = algorithm, f, scale_tasks
         self.progress, self.chunk, self.compiled = progress, chunk, compiled
         self.class_weights = class_weights
@@ -68,14 +71,19 @@ class EpisodicModule(nn.Module):
         return {k: getattr(self, name) for k, name in self._names.items()}
 
     def diagnostics(self, batch: tuple[Tensor, ...]) -> dict[str, float]:
-        """Return the mean of the algorithm's diagnostics over the first chunk of tasks."""
-        support, query = next(chunks(*self._standardised(batch), self.chunk or len(batch[0])))
+        """Return the mean of the algorithm's diagnostics over the first chunk of tasks, if any."""
+        support, query, _ = self._episode(batch)
+        if len(query.y) == 0:
+            return {}
+        support, query = next(chunks(support, query, self.chunk or len(query.y)))
         algorithm = self.algorithm.at(self.progress())
         values = algorithm.diagnostics(self.f, self.theta(), support, query)
         return {name: float(value.mean()) for name, value in values.items()}
 
-    def _standardised(self, batch: tuple[Tensor, ...]) -> tuple[Examples, Examples]:
-        support, query = Examples(*batch[:3]), Examples(*batch[3:6])
+    def _episode(self, batch: tuple[Tensor, ...]) -> tuple[Examples, Examples, Tensor]:
+        """Return standardised support and query of the tasks of this rank, and all tasks (B,)."""
+        *tensors, tasks = (t[0] for t in batch)
+        support, query = Examples(*tensors[:3]), Examples(*tensors[3:])
         if self.scale_tasks[0]:
             Xs, Xq = standardise_tasks(support.X, query.X, support.weight)
             support, query = support._replace(X=Xs), query._replace(X=Xq)
@@ -84,44 +92,69 @@ class EpisodicModule(nn.Module):
             support, query = support._replace(y=ys), query._replace(y=yq)
         if self.class_weights is not None:
             support, query = self.class_weights(support), self.class_weights(query)
-        return support, query
+        return support, query, tasks
 
     def forward(self, batch: tuple[Tensor, ...]) -> Tensor:
         """Return the objective of each task (B,); in validation the meta-loss."""
-        support, query = self._standardised(batch)
-        theta = self.theta()
+        support, query, tasks = self._episode(batch)
+        theta, size = self.theta(), self.chunk or max(len(query.y), 1)
         if self.training:
             if self.progress() == 0:
-                self.zero_loss = self._loss_of_zeros(query)
-            algorithm, size = self.algorithm.at(self.progress()), self.chunk or len(query.y)
+                self.zero_loss = float(self._of_all(self._losses_of_zeros(query), tasks).mean())
+            algorithm = self.algorithm.at(self.progress())
             objective = partial(algorithm.objective, self.f)
-            theta, of_tasks = self._with_tasks(theta, batch)
+            theta, of_tasks = self._with_tasks(theta, tasks)
             with in_training():
                 if self.compiled is not None:
                     chunk_gradient = partial(self.compiled, algorithm, self.f)
-                elif size < len(query.y):
+                elif size < len(tasks) or self.ranks.size > 1:
                     chunk_gradient = partial(gradient, objective)
                 else:
                     return objective(theta | of_tasks, support, query)
-                losses, grads = meta_gradient(chunk_gradient, theta, support, query, size, of_tasks)
+                own = {k: p[self.ranks.part(len(tasks))] for k, p in of_tasks.items()}
+                losses, grads = meta_gradient(chunk_gradient, theta, support, query, size, own)
+            losses, grads = sum_over_ranks(self.ranks, losses, grads, theta, of_tasks, len(tasks))
             return with_meta_gradient(theta | of_tasks, losses, grads)
         theta = {k: p.detach() for k, p in theta.items()}  # no graph through theta
+        parts = [query.weight.new_zeros(0)]  # a rank may have no task
         with torch.enable_grad():  # the inner loop needs gradients in validation too
-            parts = chunks(support, query, self.chunk or len(query.y))
-            return torch.cat([self.algorithm.loss(self.f, theta, *p).detach() for p in parts])
+            for part in chunks(support, query, size):
+                parts.append(self.algorithm.loss(self.f, theta, *part).detach())
+        return self._of_all(torch.cat(parts), tasks)
 
-    def _with_tasks(self, theta: Params, batch: tuple[Tensor, ...]) -> tuple[Params, Params]:
+    def _of_all(self, losses: Tensor, tasks: Tensor) -> Tensor:
+        """Return the losses of all tasks, given those of this rank."""
+        return self.ranks.sum(self.ranks.place(losses, len(tasks)))[0]
+
+    def start_as_on_first_rank(self) -> None:
+        """Take theta and the constants of the network of rank 0, where a module has its own."""
+        if self.ranks.size > 1:
+            start = self.state_dict(), self.f.constants
+            theta, constants = self.ranks.from_first(
+                tuple({k: p.cpu() for k, p in params.items()} for params in start)
+            )
+            self.load_state_dict(theta)
+            self.f.set_constants(constants)
+
+    def n_numbers(self, n_tasks: int) -> int:
+        """Count the numbers that `sum_over_ranks` sends for a meta-batch."""
+        tasks = torch.zeros(n_tasks, dtype=torch.long, device=next(self.parameters()).device)
+        theta, of_tasks = self._with_tasks(self.theta(), tasks)
+        params = *theta.values(), *of_tasks.values()
+        return n_tasks + len(params) + sum(p.numel() for p in params)
+
+    def _with_tasks(self, theta: Params, tasks: Tensor) -> tuple[Params, Params]:
         """Return theta, and the parameters of tasks (B, ...); those of a single task join it."""
         of_tasks = self.of_tasks()
         if all(len(p) == 1 for p in of_tasks.values()):
             return theta | {k: p[0] for k, p in of_tasks.items()}, {}
-        return theta, {k: p.index_select(0, batch[6]) for k, p in of_tasks.items()}
+        return theta, {k: p.index_select(0, tasks) for k, p in of_tasks.items()}
 
     def tune(self, batches: Iterable[tuple[tuple[Tensor, ...], Tensor]]) -> None:
         """Let the algorithm choose a part of theta, and of what tasks have, by episodes."""
         params = self.theta() | self.of_tasks()
-        stacks = (self._standardised(batch) for batch, _ in batches)
-        episodes = (part for s, q in stacks for part in chunks(s, q, self.chunk or len(q.y)))
+        stacks = (self._episode(batch) for batch, _ in batches)
+        episodes = (part for s, q, _ in stacks for part in chunks(s, q, self.chunk or len(q.y)))
         tuned = self.algorithm.tune(self.f, {k: p.detach() for k, p in params.items()}, episodes)
         with torch.no_grad():
             for k, p in tuned.items():
@@ -130,20 +163,19 @@ class EpisodicModule(nn.Module):
     def predict(self, batch: tuple[Tensor, ...]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield outputs for queries, their targets and weights, some tasks at a time."""
         theta = {k: p.detach() for k, p in self.theta().items()}
-        support, query = self._standardised(batch)
-        for part, (X, y, weight) in chunks(support, query, self.chunk or len(query.y)):
+        support, query, _ = self._episode(batch)
+        for part, (X, y, weight) in chunks(support, query, self.chunk or max(len(query.y), 1)):
             with torch.enable_grad():
                 phi = self.algorithm.adapt(self.f, theta, part)
             with torch.no_grad():
                 yield self.algorithm.predict(self.f, theta, phi, X), y, weight
 
-    def _loss_of_zeros(self, query: Examples) -> float:
-        """Return the mean loss of zeros; one task at a time, as y may have very many columns."""
-        losses = [
-            self.algorithm.criterion(torch.zeros_like(y), y, weight)
-            for y, weight in zip(query.y, query.weight, strict=True)
-        ]
-        return float(torch.stack(losses).mean())
+    def _losses_of_zeros(self, query: Examples) -> Tensor:
+        """Return the losses of zeros; one task at a time, as y may have very many columns."""
+        losses = query.weight.new_zeros(len(query.weight))
+        for i, (y, weight) in enumerate(zip(query.y, query.weight, strict=True)):
+            losses[i] = self.algorithm.criterion(torch.zeros_like(y), y, weight)
+        return losses
 
 
 class MeanOverTasks(nn.Module):
@@ -173,9 +205,9 @@ def meta_gradient(
     of_tasks: Params,  # (B, ...)
 ) -> tuple[Tensor, Gradient]:
     """Return losses (B,) and the gradient of their sum, with the graph of one chunk at a time."""
-    losses: list[Tensor] = []
+    losses = [query.weight.new_zeros(0)]  # a rank may have no task
     total: Gradient = dict.fromkeys(theta)
-    parts: dict[str, list[Tensor]] = {k: [] for k in of_tasks}
+    parts = {k: [p[:0].detach()] for k, p in of_tasks.items()}
     for begin, chunk in enumerate(chunks(support, query, size)):
         rows = slice(begin * size, (begin + 1) * size)
         of_chunk = {k: p[rows] for k, p in of_tasks.items()}
@@ -187,6 +219,29 @@ def meta_gradient(
             elif g is not None:
                 total[k] = g if (before := total[k]) is None else before + g
     return torch.cat(losses), total | {k: torch.cat(grads) for k, grads in parts.items()}
+
+
+def sum_over_ranks(
+    ranks: Ranks,
+    losses: Tensor,  # of the tasks of this rank
+    grads: Gradient,  # of their sum
+    theta: Params,
+    of_tasks: Params,  # (B, ...), of all tasks
+    n_tasks: int,
+) -> tuple[Tensor, Gradient]:
+    """Return losses (B,) of the tasks of all ranks, and the gradient of their sum."""
+    if ranks.size == 1:
+        return losses, grads
+    own = []
+    for k, g in grads.items():
+        if g is None:
+            own.append(torch.zeros_like(theta[k]))
+        else:
+            own.append(ranks.place(g, n_tasks) if k in of_tasks else g)
+    is_used = losses.new_tensor([g is not None for g in grads.values()])
+    losses, is_used, *sums = ranks.sum(ranks.place(losses, n_tasks), is_used, *own)
+    of_params = zip(grads, is_used.tolist(), sums, strict=True)
+    return losses, {k: total if used else None for k, used, total in of_params}
 
 
 class _WithGradient(torch.autograd.Function):

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -27,12 +28,13 @@ from sklearn_meta.nn.batch_norm import warn_untrained_statistics
 from sklearn_meta.nn.mlp import ACTIVATIONS, widths
 from sklearn_meta.outer.batches import TrainingBatches, TuningBatches, ValidationBatches
 from sklearn_meta.outer.callbacks import MetaHistory
-from sklearn_meta.outer.checkpoint import Checkpoint, hash_of_run, open_folder
+from sklearn_meta.outer.checkpoint import FREE, Checkpoint, hash_of_run, open_folder
 from sklearn_meta.outer.compiled import CompiledGradient
 from sklearn_meta.outer.episodes import TASK_SAMPLING, EpisodeSize, EpisodeSource
 from sklearn_meta.outer.labels import LabelPlan, LabelSpace
-from sklearn_meta.outer.memory import MemoryEstimate, MemoryPlan, free_bytes, out_of_memory
+from sklearn_meta.outer.memory import MemoryEstimate, MemoryPlan, out_of_memory
 from sklearn_meta.outer.objective import EpisodicModule, HalfNetwork
+from sklearn_meta.outer.ranks import Ranks
 from sklearn_meta.outer.scaling import SCALINGS
 from sklearn_meta.outer.state import VERSIONS, MetaState, to_numpy, to_torch
 from sklearn_meta.outer.temperature import Temperature
@@ -488,18 +490,26 @@ class OuterLoop(BaseEstimator, ABC):
     # ---- meta-training ---------------------------------------------------------------------------
 
     def _learn_prior(
-        self, table: Table, validation_tasks: Any
+        self, table: Table, validation_tasks: Any, ranks: Ranks
     ) -> tuple[MetaState, MetaHistory, list[SkippedTask]]:
         """Run the outer loop on tasks as `meta_fit` accepts them; the estimator stays as it is.
 
         Return the prior, the history, and the tasks that were skipped.
         """
-        seed = self.draw_seed()
-        checkpoint = self._open_checkpoint(seed, (*table, validation_tasks))
+        seed = ranks.from_first(self.draw_seed())
+        ranks.check_same(self._identity)
+        checkpoint = None
+        if ranks.rank == 0:
+            checkpoint = self._open_checkpoint(seed, (*table, validation_tasks))
+        checkpoint = ranks.from_first(checkpoint)
         if checkpoint is not None:
             seed = checkpoint.seed
         with ExitStack() as readers:
-            data, trainer = self._prepare(table, validation_tasks, readers, seed)
+            data, trainer = self._prepare(table, validation_tasks, readers, seed, ranks)
+            ranks.check_same(data.identity)
+            if trainer.validation is not None:
+                ranks.check_same(partial(trainer.validation.source.identity, "validation_tasks"))
+            trainer.objective.start_as_on_first_rank()
             memory = MemoryPlan(trainer, data.n_way, self.task_chunk_size)
             chunk_size = self.task_chunk_size or memory.chunk_size(self.get_params(deep=False))
             trainer.objective.chunk = chunk_size
@@ -507,17 +517,17 @@ class OuterLoop(BaseEstimator, ABC):
                 theta, history = trainer.train(checkpoint)
                 temperature = trainer.temperature(data.class_shares)
         state = self._make_state(data, theta, trainer.objective.f.constants, temperature)
-        return state, history, data.skipped
+        return *ranks.from_first((state, history)), data.skipped
 
     def _estimate_memory(self, table: Table, validation_tasks: Any) -> MemoryEstimate:
         """Estimate the memory of `_learn_prior` by a trial on one and two tasks."""
         with ExitStack() as readers:
-            data, trainer = self._prepare(table, validation_tasks, readers, seed=0)
-            memory = MemoryPlan(trainer, data.n_way, self.task_chunk_size)
-            return memory.estimate(free_bytes(trainer.device))
+            ranks = Ranks.of_this_process()
+            data, trainer = self._prepare(table, validation_tasks, readers, 0, ranks)
+            return MemoryPlan(trainer, data.n_way, self.task_chunk_size).estimate()
 
     def _prepare(
-        self, table: Table, validation_tasks: Any, readers: ExitStack, seed: int
+        self, table: Table, validation_tasks: Any, readers: ExitStack, seed: int, ranks: Ranks
     ) -> tuple[TrainingData, Trainer]:
         """Validate tasks, scale and pack their rows, draw theta, and make the batches."""
         if self.early_stopping and validation_tasks is None:
@@ -525,7 +535,7 @@ class OuterLoop(BaseEstimator, ABC):
                 f"early_stopping=True needs validation tasks: {type(self).__name__}."
                 "meta_fit(tasks, validation_tasks=...)."
             )
-        rng, device = np.random.RandomState(seed), resolve_device(self.device)
+        rng, device = np.random.RandomState(seed), ranks.own_device(resolve_device(self.device))
         tasks = open_tasks(table, self.target_type, self.unusable, rng, readers)
         prior = self._prior_to_continue(tasks.first)
         plan = self._plan_labels(tasks, prior)
@@ -546,6 +556,7 @@ class OuterLoop(BaseEstimator, ABC):
         tuning_source = copy.copy(data.source)
         data.source.size = self.training_episodes(data.source)
         data.source.sample_by(self.task_sampling)
+        data.source.ranks = ranks
 
         seeds = rng.randint(np.iinfo(np.int32).max, size=5).tolist()
         network_seed, theta_seed, validation_seed, episode_seed, training_seed = seeds
@@ -564,16 +575,25 @@ class OuterLoop(BaseEstimator, ABC):
                 self.unusable,
                 readers,
             )
-            validation = ValidationBatches(source, n_tasks, validation_seed, f.transductive)
+            validation = ValidationBatches(
+                source.divided_among(ranks), n_tasks, validation_seed, f.transductive
+            )
         elif held_out is not None:
             tuning_source = source = held_out.episodes(data.packer)[0]
             validation = ValidationBatches(
-                source, n_tasks, validation_seed, f.transductive, N_HELD_OUT_EPISODES
+                source.divided_among(ranks),
+                n_tasks,
+                validation_seed,
+                f.transductive,
+                N_HELD_OUT_EPISODES,
             )
         n_iters = self.iters_per_epoch, self.max_meta_iter
         batches = TrainingBatches(data.source, n_tasks, *n_iters, episode_seed, f.transductive)
         tuning = TuningBatches(tuning_source, validation_seed, f.transductive)
-        return data, self._make_trainer(data, f, theta, batches, validation, tuning, training_seed)
+        trainer = self._make_trainer(
+            data, f, theta, batches, validation, tuning, training_seed, ranks
+        )
+        return data, trainer
 
     def _plan_labels(self, tasks: TrainingTasks, prior: MetaState | None) -> LabelPlan:
         """Decide what the labels of tasks mean; a warm start keeps what its prior has learned."""
@@ -600,6 +620,7 @@ class OuterLoop(BaseEstimator, ABC):
         validation: ValidationBatches | None,
         tuning: TuningBatches,
         seed: int,
+        ranks: Ranks,
     ) -> Trainer:
         algorithm = self._algorithm_for(data.labels.is_shared)
         objective = EpisodicModule(
@@ -611,6 +632,7 @@ class OuterLoop(BaseEstimator, ABC):
             compiled=CompiledGradient(padding=not f.transductive) if self.compile else None,
             class_weights=data.class_weights,
             of_tasks=self._parameters_of_tasks(f, data, seed),
+            ranks=ranks,
         )
         return Trainer(
             owner=type(self).__name__,
@@ -629,7 +651,8 @@ class OuterLoop(BaseEstimator, ABC):
             precision=self.precision,
             callbacks=self.callbacks or (),
             net_params=self.net_params or {},
-            verbose=self.verbose,
+            verbose=self.verbose if ranks.rank == 0 else 0,
+            ranks=ranks,
             tuning=tuning if tuning.n_tasks else None,  # tasks may be sampled anew
         )
 
@@ -745,6 +768,12 @@ class OuterLoop(BaseEstimator, ABC):
             class_weights=data.class_weights,
             temperature=temperature,
         )
+
+    def _identity(self) -> dict[str, Any]:
+        """Return the parameters that ranks which train together must have in common."""
+        params = self.get_params(deep=False).items()
+        values = {f"the parameter {k!r}": fingerprint(v) for k, v in params if k not in FREE}
+        return {"the class of the estimator": type(self).__name__} | values
 
     def _open_checkpoint(self, seed: int, data: Sequence[Any]) -> Checkpoint | None:
         """Open the file of this run: of this class, these parameters and this data."""

@@ -27,6 +27,8 @@ TENSORS = [*SMALL, *map(np.dtype, (np.int32, np.int64, np.float32, np.float64))]
 class RowStore(ABC):
     """All rows of some tasks; `take` makes a tensor on the device of those that are drawn."""
 
+    draws = False  # whether `take` draws random numbers, as many as it takes rows
+
     def __init__(self, device: torch.device, nbytes: int) -> None:
         self.device, self.nbytes = device, nbytes  # bytes of the device that the rows occupy
 
@@ -67,7 +69,8 @@ class HostRows(RowStore):
         X = np.empty((len(unique), *self.tables[0].shape[1:]), self.dtype)
         order = np.argsort(table, kind="stable")
         for part in np.split(order, np.flatnonzero(np.diff(table[order])) + 1):  # one table each
-            X[part] = dense(self.tables[table[part[0]]][row[part]])
+            if len(part):
+                X[part] = dense(self.tables[table[part[0]]][row[part]])
         flat = on_device(X, self.device).index_select(0, on_device(inverse.ravel(), self.device))
         return flat.view(*rows.shape, *X.shape[1:])
 
@@ -77,7 +80,7 @@ class StoreOver(RowStore):
 
     def __init__(self, inner: RowStore) -> None:
         super().__init__(inner.device, inner.nbytes)
-        self.inner = inner
+        self.inner, self.draws = inner, inner.draws
 
 
 class RotatedRows(StoreOver):
@@ -105,7 +108,7 @@ class AugmentedRows(StoreOver):
         self, inner: RowStore, augment: Callable[[Tensor, torch.Generator], Any], dtype: torch.dtype
     ) -> None:
         super().__init__(inner)
-        self.augment, self.dtype = augment, dtype
+        self.augment, self.dtype, self.draws = augment, dtype, True
 
     def take(self, rows: Ints, rng: np.random.RandomState | None = None) -> Tensor:
         """Take rows and change them."""

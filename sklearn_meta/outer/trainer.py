@@ -42,6 +42,7 @@ from sklearn_meta.outer.callbacks import (
 from sklearn_meta.outer.checkpoint import Checkpoint, SaveCheckpoints
 from sklearn_meta.outer.failures import FACTOR
 from sklearn_meta.outer.objective import EpisodicModule, MeanOverTasks, float32_products
+from sklearn_meta.outer.ranks import Ranks
 from sklearn_meta.outer.temperature import Temperature, best_temperature
 from sklearn_meta.parameters import Constraint
 
@@ -137,6 +138,7 @@ class Trainer:
     callbacks: Sequence[Any]
     net_params: Mapping[str, Any]
     verbose: int
+    ranks: Ranks  # among which the tasks of a meta-batch are divided
     tuning: TuningBatches | None = None  # episodes by which the algorithm tunes theta
 
     def make_optimizer(self, params: list[torch.Tensor]) -> torch.optim.Optimizer:
@@ -161,7 +163,10 @@ class Trainer:
         )
         net = self._make_net(checkpoint, best)
         start = {k: p.clone() for k, p in net.module_.theta().items()}
-        with float32_products(self.precision), seeded(Generators(self.seed)):
+        n_numbers = net.module_.n_numbers(self.batches.n_tasks)
+        generators = Generators(self.seed + self.ranks.rank)  # each rank draws for its own tasks
+        training = self.ranks.training(n_numbers, next(iter(start.values())))
+        with float32_products(self.precision), seeded(generators), training:
             net.partial_fit(self.batches, None)
         theta, n_iter, max_iter = net.module_.theta(), self.batches.n_iter, self.batches.max_iter
         if n_iter == 0 and all(p.equal(start[k]) for k, p in theta.items()):
@@ -192,9 +197,13 @@ class Trainer:
         """Return that of the trained objective, for labels with these shares in meta-training."""
         if self.validation is None or shares is None:
             return None
-        queries = (self.objective.predict(batch) for batch, _ in self.validation)
         with seeded(Generators(self.seed)):
-            return best_temperature(chain.from_iterable(queries), shares)
+            own = [
+                [tuple(t.cpu() for t in stack) for stack in self.objective.predict(batch)]
+                for batch, _ in self.validation
+            ]
+        of_batches = zip(*self.ranks.gather(own), strict=True)  # each a list of stacks by rank
+        return best_temperature(chain.from_iterable(chain.from_iterable(of_batches)), shares)
 
     def _make_net(self, checkpoint: Checkpoint | None, best: EarlyStopping) -> NeuralNet:
         params: dict[str, Any] = {
@@ -268,7 +277,9 @@ class Trainer:
         if self.validation is not None:
             callbacks.append(("best", best))
         if checkpoint is not None:
-            callbacks.append(("save", SaveCheckpoints(checkpoint, batches, self.n_epochs)))
+            callbacks.append(
+                ("save", SaveCheckpoints(checkpoint, batches, self.n_epochs, self.ranks))
+            )
         if self.verbose:
             callbacks.append(("progress", ProgressBar(batches, self.owner)))
         return callbacks

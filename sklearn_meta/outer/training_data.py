@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import joblib
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from sklearn_meta.outer.scaling import Limits, Scaling
 from sklearn_meta.outer.state import MetaState
 from sklearn_meta.outer.training_tasks import TrainingTasks
 from sklearn_meta.tasks import Task
-from sklearn_meta.tasks.tables import dtype_of_rows
+from sklearn_meta.tasks.tables import dense, dtype_of_rows
 from sklearn_meta.tasks.validate import SkippedTask
 
 __all__ = ["TrainingData", "scale_and_pack"]
@@ -44,6 +45,16 @@ class TrainingData:
     def labels(self) -> LabelSpace:
         """The labels of the tasks."""
         return self.packer.label_space
+
+    def identity(self) -> dict[str, Any]:
+        """Return what ranks that train together must have in common."""
+        first, statistics = self.first, (*self.scaling, *(self.limits or ()))
+        rows = joblib.hash((dense(first.X[:8]), first.y[:8], self.labels.classes))
+        return {
+            **self.source.identity("tasks"),
+            "the first task": rows,
+            "the mean or the scale of tasks": np.concatenate([np.ravel(v) for v in statistics]),
+        }
 
     @property
     def n_way(self) -> int:

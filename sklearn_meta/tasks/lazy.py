@@ -150,16 +150,23 @@ class TaskReader:
         self._first = self._read_first(unusable)
 
     @property
+    def prefetch(self) -> int:
+        """Number of tasks to read ahead."""
+        return self.tasks.prefetch
+
+    @property
     def first(self) -> Task:
         """The first task that can be used."""
         assert self._first is not None
         return self._first
 
     def take(
-        self, positions: Sequence[int], upcoming: Sequence[int] | NDArray[np.intp] = ()
+        self,
+        positions: Sequence[int] | NDArray[np.intp],
+        upcoming: Sequence[int] | NDArray[np.intp] = (),
     ) -> list[Task]:
         """Return some of the tasks, and start to read those that are likely to follow."""
-        positions = [self.positions[i] for i in positions]
+        positions = [self.positions[int(i)] for i in positions]
         if self.tasks.n_workers == 0:
             return [self._read_checked(i) for i in positions]
         upcoming = [self.positions[int(i)] for i in upcoming[: self.tasks.prefetch]]

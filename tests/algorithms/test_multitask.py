@@ -204,7 +204,7 @@ def module_of(order, chunk=None):
     rows = torch.randn(3, 6, D, generator=rng.manual_seed(2))
     y = torch.eye(K)[torch.arange(18).reshape(3, 6) % K]
     part = rows, y, torch.ones(3, 6)
-    return module.train(), (*part, *part, position)
+    return module.train(), tuple(t[None] for t in (*part, *part, position))
 
 
 def test_permuting_the_tasks_permutes_their_heads():

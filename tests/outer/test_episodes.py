@@ -119,7 +119,7 @@ def test_a_distribution_is_sampled_anew_in_every_meta_batch():
 def test_validation_takes_every_task_once_with_the_same_rows_each_time():
     batches = ValidationBatches(source_of(7, (1, 3)), 3, seed=5, transductive=False)
     passes = [list(batches) for _ in range(2)]
-    order = [i for batch, _ in passes[0] for i in batch[0][:, 0, 0].int().tolist()]
+    order = [i for batch, _ in passes[0] for i in batch[0][0, :, 0, 0].int().tolist()]
     assert order == list(range(7))
     for (a, _), (b, _) in zip(*passes, strict=True):
         assert all(torch.equal(s, t) for s, t in zip(a, b, strict=True))

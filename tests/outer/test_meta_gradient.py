@@ -65,7 +65,7 @@ def module_and_batch(algorithm, chunk, scale=False):
     support, query = stack([s for s, _ in pairs]), stack([q for _, q in pairs])
     real = scale and algorithm.criterion is squared_error
     module = EpisodicModule(algorithm, f, theta, (scale, real), lambda: 0.25, chunk)
-    return module, (*support, *query)
+    return module, tuple(t[None] for t in (*support, *query, torch.arange(len(SIZES))))
 
 
 def losses_and_gradients(module, batch):
