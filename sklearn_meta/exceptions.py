@@ -45,6 +45,9 @@ class OneTaskWarning(UserWarning):
 
     Parts of a collection that this package trains on by itself, such as the folds of
     :func:`~sklearn_meta.model_selection.compare`, may have one task without a warning.
+    """
+
+
 class RankError(RuntimeError):
     """Meta-training on several processes ended, because of what happened in another process.
 
