@@ -194,13 +194,23 @@ def test_analysis_gives_the_same(engine):
     assert str(which_learner(linear, random_state=0)) == expected
 
 
-def test_a_killed_worker_is_one_error_or_is_replaced(engine, tmp_path):
-    def run():
-        return compare(KilledOnce(tmp_path / "killed"), TASKS, baselines=(), **HOW)
-
-    if engine == "dask":  # it starts another worker, and repeats what the first one did
-        assert run().records == alone(run).records
-        return
-    with pytest.raises(Exception, match="unexpectedly") as error:
-        run()
+@pytest.mark.parametrize("name", ["loky", "ray"])
+def test_a_killed_worker_is_one_error(name, tmp_path):
+    with ENGINES[name](), pytest.raises(Exception, match="unexpectedly") as error:
+        compare(KilledOnce(tmp_path / "killed"), TASKS, baselines=(), **HOW)
     assert type(error.value).__name__ in {"TerminatedWorkerError", "ActorDiedError"}
+
+
+def test_dask_replaces_a_killed_worker(tmp_path):
+    distributed = pytest.importorskip("distributed", reason="needs dask[distributed]")
+    killed = KilledOnce(tmp_path / "killed")
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster),
+        parallel_config(backend="dask"),
+    ):
+        records = compare(killed, TASKS, baselines=(), **HOW).records
+    assert killed.path.exists()
+    assert records == compare(killed, TASKS, baselines=(), **HOW | {"n_jobs": None}).records
