@@ -1,8 +1,10 @@
 """joblib's backends for clusters, Dask and Ray, give what one process gives."""
 
 import os
+import re
 import signal
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -214,3 +216,20 @@ def test_dask_replaces_a_killed_worker(tmp_path):
         records = compare(killed, TASKS, baselines=(), **HOW).records
     assert killed.path.exists()
     assert records == compare(killed, TASKS, baselines=(), **HOW | {"n_jobs": None}).records
+
+
+@pytest.mark.parametrize("name", ["dask", "ray"])
+def test_the_code_of_the_guide_runs(name):
+    engine = pytest.importorskip({"dask": "distributed"}.get(name, name))
+    guide = Path(__file__).parent.parent / "docs" / "guide" / "scaling.md"
+    blocks = re.findall(r"```python\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL)
+    (code,) = [block for block in blocks if f'backend="{name}", ' in block]
+    estimator = TaskEstimator(MAMLRegressor(**SMALL))
+    search = GridSearchCV(estimator, {"estimator__meta_lr": [0.001, 0.01]}, cv=2)
+    names = {"__name__": "__main__", "reg": estimator.estimator, "tasks": TASKS, "search": search}
+    try:
+        exec(code, names)
+    finally:
+        if name == "ray":
+            engine.shutdown()
+    assert set(names["search"].best_params_) == {"estimator__meta_lr"}
