@@ -575,6 +575,47 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
         """
         save_object(self, path)
 
+    def share_prior(self, path: str | os.PathLike[str]) -> BaseMetaLearner:
+        """Write the learned prior to a file that worker processes read, instead of receiving it.
+
+        A search sends its estimator to a worker with each candidate. After this call, pickles of
+        the estimator and of its clones name the file instead of containing the prior. Each process
+        reads the file once and maps it into memory. This pays for a prior of many megabytes.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file, which is replaced if it exists. All workers must see it under this path, and
+            it must stay as long as they, or pickles of this estimator, are used. To keep a prior,
+            use `save`.
+
+        Returns
+        -------
+        self : object
+            This estimator.
+
+        Raises
+        ------
+        NotMetaFittedError
+            If the estimator is not meta-fitted.
+
+        Examples
+        --------
+        >>> import pickle, tempfile
+        >>> from pathlib import Path
+        >>> from sklearn_meta import ProtoNetClassifier
+        >>> from sklearn_meta.datasets import make_blob_tasks
+        >>> clf = ProtoNetClassifier(hidden_layer_sizes=200, max_meta_iter=2, random_state=0)
+        >>> clf = clf.meta_fit(make_blob_tasks(12, n_shot=2, random_state=0))
+        >>> size = len(pickle.dumps(clf))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     clf = clf.share_prior(Path(folder) / "prior.joblib")
+        ...     len(pickle.dumps(clf)) < size / 10
+        True
+        """
+        self._meta_state = self._learned_state().shared(path)
+        return self
+
     @property
     def meta_state(self) -> MetaState | None:
         """The learned prior; None before `meta_fit`."""
@@ -591,11 +632,14 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
     @property
     def theta_(self) -> Mapping[str, NDArray[Any]]:
         """Learned meta-parameters by name, read-only arrays; raises without a `meta_fit`."""
+        return self._learned_state().theta
+
+    def _learned_state(self) -> MetaState:
         if self._meta_state is None:
             raise NotMetaFittedError(
                 f"This {type(self).__name__} is not meta-fitted yet. Call meta_fit(tasks) first."
             )
-        return self._meta_state.theta
+        return self._meta_state
 
     @property
     def phi_(self) -> Mapping[str, NDArray[Any]]:
