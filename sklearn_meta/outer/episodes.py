@@ -600,9 +600,9 @@ class ReadEpisodes(TaskEpisodes):
         upcoming = upcoming[: self.ranks.size * (self.reader.prefetch + n)]
         place = np.arange(len(upcoming)) % n  # in a meta-batch as large as this one
         read = self.reader.take(own, upcoming[(part.start <= place) & (place < part.stop)])
-        positions = [self.reader.positions[i] for i in own]
+        positions = [self.reader.number(i) for i in own]
         if not read:
-            read, positions = [self.reader.first], [self.reader.positions[0]]
+            read, positions = [self.reader.first], [self.reader.number(0)]
         packed = self.packer.pack(read, positions, on_host=True).with_sizes_of_all(n, self.ranks)
         episode = packed.draw_tasks(np.arange(n), self.size, rng, self.ranks)
         return episode._replace(tasks=tasks)

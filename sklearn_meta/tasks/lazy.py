@@ -143,7 +143,7 @@ class TaskReader:
     ) -> None:
         self.tasks = tasks if isinstance(tasks, LazyTasks) else LazyTasks(tasks, n_workers=0)
         self.target_type, self.prepare = target_type, prepare
-        self.positions: Sequence[int] = range(len(tasks))
+        self.positions: Sequence[int] | NDArray[np.intp] = range(len(tasks))
         self._pending: dict[int, Future[Task]] = {}
         self._threads: ThreadPoolExecutor | None = None
         self._first: Task | None = None
@@ -160,16 +160,20 @@ class TaskReader:
         assert self._first is not None
         return self._first
 
+    def number(self, i: int | np.intp) -> int:
+        """Return the position in the sequence of the i-th usable task."""
+        return int(self.positions[int(i)])
+
     def take(
         self,
         positions: Sequence[int] | NDArray[np.intp],
         upcoming: Sequence[int] | NDArray[np.intp] = (),
     ) -> list[Task]:
         """Return some of the tasks, and start to read those that are likely to follow."""
-        positions = [self.positions[int(i)] for i in positions]
+        positions = [self.number(i) for i in positions]
         if self.tasks.n_workers == 0:
             return [self._read_checked(i) for i in positions]
-        upcoming = [self.positions[int(i)] for i in upcoming[: self.tasks.prefetch]]
+        upcoming = [self.number(i) for i in upcoming[: self.tasks.prefetch]]
         if self._threads is None:
             self._threads = ThreadPoolExecutor(self.tasks.n_workers, "sklearn_meta-reader")
         wanted = dict.fromkeys([*positions, *upcoming])
@@ -198,20 +202,22 @@ class TaskReader:
 
         Return the others. The first usable task becomes `first`.
         """
-        n, usable, skipped, first = len(self), list[int](), list[SkippedTask](), None
+        n, skipped, first = len(self), list[SkippedTask](), None
+        is_usable = np.zeros(n, dtype=bool)
         for i in range(n):
-            position = self.positions[i]
+            position = self.number(i)
             try:
                 task = self.take([i], range(i + 1, n))[0]
                 check(task, position)
             except TaskError as error:
-                skipped.append(self._skipped(position, error))
+                # without the task: all skipped ones may not fit into memory
+                skipped.append(self._skipped(position, error)._replace(task=None))
                 continue
-            usable.append(position)
+            is_usable[i] = True
             first = task if first is None else first
         if first is None:
             raise_unusable(skipped)
-        self.positions, self._first = usable, first
+        self.positions, self._first = np.asarray(self.positions)[is_usable], first
         return skipped
 
     def __len__(self) -> int:
