@@ -451,7 +451,9 @@ def check_usable(
     """
     shape = (len(task), *task.row_shape)
     is_class = target_type == "class" and not labels.is_shared
-    groups, n_rows = np.unique(task.y if is_class else np.zeros(len(task)), return_counts=True)
+    groups, n_rows = np.zeros(1), np.array([len(task)])
+    if is_class:
+        groups, n_rows = np.unique(task.y, return_counts=True)
     least = 2 if labels.is_shared else size.least_rows
     if task.support is None and n_rows.min() < least:
         k = int(np.argmax(n_rows < least))
