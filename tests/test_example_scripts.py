@@ -696,7 +696,11 @@ def test_fsmol_scores_every_kind_of_way(load, molecules, monkeypatch):
         assert np.isfinite(scores).all()
 
 
-def test_processes_are_measured_and_end_cleanly(tmp_path):
+def test_processes_are_measured_and_end_cleanly(load, tmp_path):
+    bench = load("benchmarks/processes")
+    at_most = bench.seconds_on(64, 0.1, 0.2, 10**6, "100 Gbit/s InfiniBand")
+    assert bench.seconds_on(1, 0.1, 0.2, 10**6, "100 Gbit/s InfiniBand") == pytest.approx(6.6)
+    assert 0.3 < at_most < 0.302
     script, page = ROOT / "examples" / "benchmarks" / "processes.py", tmp_path / "page.md"
     small = ["--n-iter", "3", "--repeats", "1", "--faults", "1", "--write", page]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

@@ -28,8 +28,6 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.distributed.distributed_c10d import PrefixStore
-from torch.distributed.rendezvous import rendezvous
 
 from sklearn_meta.exceptions import RankError
 
@@ -275,10 +273,12 @@ def _process_group(ranks: Ranks) -> Iterator[None]:
         yield
         return
     has_nccl = torch.cuda.is_available() and dist.is_nccl_available()
-    store, rank, size = next(rendezvous("env://"))
+    # mypy does not see all names that torch.distributed documents
+    store, rank, size = next(dist.rendezvous("env://"))  # type: ignore[attr-defined]
     # the launcher's store outlives groups and processes; a group must not read older addresses
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    store = PrefixStore(f"sklearn_meta/{attempt}/{next(_GROUPS)}", store)
+    prefix = f"sklearn_meta/{attempt}/{next(_GROUPS)}"
+    store = dist.PrefixStore(prefix, store)  # type: ignore[attr-defined]
     hook = sys.excepthook  # which torch replaces
     backend = "cpu:gloo,cuda:nccl" if has_nccl else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=size)
