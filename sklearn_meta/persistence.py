@@ -450,9 +450,9 @@ def _digest_of_prior(est: BaseMetaLearner) -> str:
 
 def _digest(arrays: Arrays) -> bytes:
     digest = hashlib.blake2b(digest_size=N_DIGEST)
-    for name, array in sorted(arrays.items()):
-        digest.update(f"{name} {array.dtype.name} {array.shape} ".encode())
-        digest.update(np.asarray(array, array.dtype.newbyteorder("<"), order="C").tobytes())
+    for name, values in sorted(arrays.items()):
+        digest.update(f"{name} {values.dtype.name} {values.shape} ".encode())
+        digest.update(np.asarray(values, values.dtype.newbyteorder("<"), order="C").tobytes())
     return digest.digest()
 
 
@@ -494,6 +494,6 @@ def _unflatten(value: Any, arrays: Arrays) -> Any:
         return value.copy() if isinstance(value, np.ndarray) else value
     if ARRAY in value:
         dtype = np.dtype(value["dtype"])
-        array = arrays[value[ARRAY]]
-        return array if array.dtype == dtype else array.view(dtype).reshape(value["shape"])
+        stored = arrays[value[ARRAY]]
+        return stored if stored.dtype == dtype else stored.view(dtype).reshape(value["shape"])
     return {k: _unflatten(v, arrays) for k, v in value.items()}
