@@ -11,7 +11,7 @@ from sklearn_meta import ALPaCARegressor, LazyTasks, Task
 from sklearn_meta.base import predict_tasks
 from sklearn_meta.persistence import save_adapted
 
-SIZES = 400, 1600
+SIZES = 100, 500
 RNG = np.random.RandomState(0)
 ROWS, TARGETS = RNG.normal(size=(50, 12, 40)), RNG.normal(size=(50, 12))
 
@@ -30,13 +30,10 @@ class Files:
         return Task(ROWS[i % 50].copy(), y, support=range(6))
 
 
-def regressor(**params):
-    return ALPaCARegressor(hidden_layer_sizes=4, max_meta_iter=3, random_state=0, **params)
-
-
 @pytest.fixture(scope="module")
 def fitted():
-    return regressor().meta_fit(Files(20))
+    est = ALPaCARegressor(hidden_layer_sizes=4, max_meta_iter=3, random_state=0)
+    return est.meta_fit(Files(20))  # which imports what torch needs
 
 
 def growth(function):
@@ -53,14 +50,14 @@ def growth(function):
 
 
 @pytest.mark.parametrize("n_workers", [0, 1])
-def test_meta_fit_holds_no_task(n_workers):
-    est = regressor()
+def test_meta_fit_holds_no_task(fitted, n_workers):
+    est = clone(fitted)
     lazy = {n: LazyTasks(Files(n), n_workers=n_workers, prefetch=4) for n in SIZES}
     assert growth(lambda n: est.meta_fit(lazy[n])) < 60  # a permutation, and parts of it
 
 
-def test_meta_fit_that_skips_holds_a_reason_of_each_task():
-    est = regressor(unusable="skip")
+def test_meta_fit_that_skips_holds_a_reason_of_each_task(fitted):
+    est = clone(fitted).set_params(unusable="skip")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert growth(lambda n: est.meta_fit(Files(n, gaps=True))) < 800  # a task has 4 kB
@@ -68,7 +65,7 @@ def test_meta_fit_that_skips_holds_a_reason_of_each_task():
 
 @pytest.mark.parametrize(("gaps", "most"), [(False, 60), (True, 800)])
 def test_score_tasks_holds_one_window(fitted, monkeypatch, gaps, most):
-    monkeypatch.setattr(predict_tasks, "N_TASKS", 50)
+    monkeypatch.setattr(predict_tasks, "N_TASKS", 25)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert growth(lambda n: fitted.score_tasks(Files(n, gaps))) < most
