@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from itertools import islice
@@ -43,29 +43,33 @@ from sklearn_meta.persistence import AdaptedTasks, save_adapted
 GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "scaling.md"
 N_ROWS, N_FEATURES, N_SUPPORT = 20, 8, 10
 SHARD, GROUP = 10_000, 100  # tasks of a file, and of a row group of parquet
-FORMS = ("memory-mapped arrays", "parquet")
+FORMS = ("arrays", "parquet")
+PARTS = (*FORMS, "adapted")
 N_ALONE, N_LOADS = 20_000, 1000  # tasks that are only read, and models that are loaded
 
 
 # ---- data on disk ------------------------------------------------------------------------------
 
 
-def write(folder: Path, n_tasks: int) -> None:
-    """Write linear tasks in both forms, a shard at a time."""
-    for form in FORMS:
+def write(folder: Path, n_tasks: int, forms: Sequence[str]) -> None:
+    """Write linear tasks in some forms, a shard at a time."""
+    for form in forms:
         (folder / form).mkdir(parents=True, exist_ok=True)
     for begin in range(0, n_tasks, SHARD):
         n, rng = min(SHARD, n_tasks - begin), np.random.RandomState(begin)
         X = rng.normal(size=(n, N_ROWS, N_FEATURES))
         y = (X @ rng.normal(size=(n, N_FEATURES, 1)))[..., 0] + rng.normal(size=(n, N_ROWS))
         name = f"{begin // SHARD:05}"
-        np.save(folder / FORMS[0] / f"X-{name}.npy", X)
-        np.save(folder / FORMS[0] / f"y-{name}.npy", y)
+        if "arrays" in forms:
+            np.save(folder / "arrays" / f"X-{name}.npy", X)
+            np.save(folder / "arrays" / f"y-{name}.npy", y)
+        if "parquet" not in forms:
+            continue
         columns = {f"x{j}": X[..., j].ravel() for j in range(N_FEATURES)}
         task = np.repeat(np.arange(begin, begin + n), N_ROWS)
         pyarrow.parquet.write_table(
             pyarrow.table({"task": task, **columns, "y": y.ravel()}),
-            folder / FORMS[1] / f"{name}.parquet",
+            folder / "parquet" / f"{name}.parquet",
             row_group_size=GROUP * N_ROWS,
         )
 
@@ -219,15 +223,41 @@ def rows_of_form(form: str, result: dict[str, float], n_tasks: int, n_iter: int)
 
 
 def main(
-    n_tasks: int, n_iter: int, budget: float, folder: Path, out: Path | None = None
+    n_tasks: int,
+    n_iter: int,
+    budget: float,
+    folder: Path,
+    out: Path | None = None,
+    parts: Sequence[str] = PARTS,
 ) -> dict[str, dict[str, float]]:
-    write(folder, n_tasks)
-    results = {form: in_new_process(folder, form, n_tasks, n_iter) for form in FORMS}
-    store = results["adapted"] = in_new_process(folder, "adapted", n_tasks, n_iter)
+    """Run the parts, print what they measure, and write the page if all of them run."""
+    write(folder, n_tasks, [form for form in FORMS if form in parts])
+    results = {part: in_new_process(folder, part, n_tasks, n_iter) for part in parts}
+    for part, result in results.items():
+        for name, value in result.items():
+            print(f"{part}: {name:22} {value:.5g}")
+    if len(parts) == len(PARTS):
+        page = page_of(results, n_tasks, n_iter, budget)
+        print(page)
+        if out is not None:
+            out.write_text(page, encoding="utf-8")
+    peak = peak_of(results)
+    if peak > budget:
+        raise SystemExit(f"The peak of {peak:.0f} MB exceeds the budget of {budget:.0f} MB.")
+    return results
+
+
+def peak_of(results: dict[str, dict[str, float]]) -> float:
+    """Return the largest peak of all measurements, in MB."""
+    return max(value for r in results.values() for name, value in r.items() if name[-2:] == "MB")
+
+
+def page_of(results: dict[str, dict[str, float]], n_tasks: int, n_iter: int, budget: float) -> str:
+    """Return the page of the documentation."""
+    store = results["adapted"]
     rows = [row for form in FORMS for row in rows_of_form(form, results[form], n_tasks, n_iter)]
-    peak = max(value for r in results.values() for name, value in r.items() if name[-2:] == "MB")
     files = [results[form]["disk, bytes"] / 1e9 for form in FORMS]
-    page = PAGE.format(
+    return PAGE.format(
         versions=f"sklearn_meta {__version__}, torch {torch.__version__}, "
         f"pyarrow {pyarrow.__version__}, {time.strftime('%Y-%m-%d')}",
         machine=f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[2]:.1f}",
@@ -239,7 +269,7 @@ def main(
         table="\n".join(rows),
         index=f"{results['parquet']['open, s']:.3g}",
         r2=f"{results['parquet']['mean R2']:.3f}",
-        peak=f"{peak:.0f}",
+        peak=f"{peak_of(results):.0f}",
         budget=f"{budget:.0f}",
         save=f"{store['save, s']:.4g}",
         save_cpu=f"{store['save, CPU s']:.4g}",
@@ -249,12 +279,6 @@ def main(
         open_peak=f"{store['open, MB']:.0f}",
         load=f"{1e3 * store['load, s'] / N_LOADS:.2g}",
     )
-    print(page)
-    if out is not None:
-        out.write_text(page, encoding="utf-8")
-    if peak > budget:
-        raise SystemExit(f"The peak of {peak:.0f} MB exceeds the budget of {budget:.0f} MB.")
-    return results
 
 
 PAGE = """\
@@ -300,16 +324,18 @@ if __name__ == "__main__":
     parser.add_argument("--iterations", type=int, default=1000)
     parser.add_argument("--budget", type=float, default=1000, help="MB beyond the imports")
     parser.add_argument("--folder", type=Path, help="for the files, which are kept there")
-    parser.add_argument("--write", type=Path)
-    parser.add_argument("--child", choices=[*FORMS, "adapted"], help=argparse.SUPPRESS)
+    parser.add_argument("--write", type=Path, help="the page to write, if all parts run")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--child", choices=PARTS, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    values = args.tasks, args.iterations, args.budget
     torch.set_num_threads(1)
     if args.child == "adapted":
         print(json.dumps(keep_models(args.folder, args.tasks)))
     elif args.child:
         print(json.dumps(learn(args.folder, args.child, args.tasks, args.iterations)))
     elif args.folder is not None:
-        main(args.tasks, args.iterations, args.budget, args.folder, args.write)
+        main(*values, args.folder, args.write, args.parts)
     else:
         with tempfile.TemporaryDirectory() as folder:
-            main(args.tasks, args.iterations, args.budget, Path(folder), args.write)
+            main(*values, Path(folder), args.write, args.parts)
