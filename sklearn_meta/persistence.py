@@ -233,7 +233,7 @@ def save_adapted(
     digest_of_prior, params = _digest_of_prior(prior), prior.get_params(deep=False)
     number_of: dict[str, int] = {}  # of the models, in the order in which they come
     kinds: dict[str, tuple[int, Any]] = {}  # number, and state with references to arrays
-    stacks: list[Stack] = []  # of the models of each kind
+    stacks: list[StackedModels] = []  # of the models of each kind
     # arrays and buffers: a million models need little more than their own numbers
     kind_of, row_of, digests = array("I"), array("I"), bytearray()
     for name, est in adapted.items() if isinstance(adapted, Mapping) else adapted:
@@ -249,7 +249,7 @@ def save_adapted(
         with np.printoptions(threshold=sys.maxsize, floatmode="unique"):
             kind, _ = kinds.setdefault(repr(plain), (len(kinds), plain))
         if kind == len(stacks):
-            stacks.append(Stack(arrays))
+            stacks.append(StackedModels(arrays))
         number_of[name] = len(number_of)
         kind_of.append(kind)
         row_of.append(stacks[kind].n)
@@ -282,7 +282,7 @@ def save_adapted(
     write_atomically(path, content)
 
 
-class Stack:
+class StackedModels:
     """Arrays of models of one kind, which have the same names, dtypes and shapes."""
 
     def __init__(self, first: Arrays) -> None:
