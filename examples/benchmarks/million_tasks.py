@@ -296,6 +296,8 @@ process for each form meta-trains an `ALPaCARegressor` for {n_iter} iterations o
 `LazyTasks`, which reads ahead in one thread, and then scores all tasks. One thread computes. Before
 each row of the table, the files are dropped from the cache of the system. Memory is the peak of the
 process beyond the memory that it has after all imports, including pages of mapped files.
+If the load exceeds the number of cores, other jobs ran at the same time, and only the seconds of
+the processor say what a measurement takes.
 
 | files | what | s | s of the processor | tasks a second | peak, MB |
 | --- | --- | --- | --- | --- | --- |
@@ -306,8 +308,8 @@ once, to compute their means and scales, and then some of them in each iteration
 read a random task is to read its row group of 100 tasks. To find where each task begins took
 {index} s. The mean R² of all tasks is {r2}.
 
-The disk is not the limit: each task becomes a Python object that is checked, which takes most of
-the time of reading.
+The disk is not the limit. Each task becomes a Python object that is checked, and this takes far
+longer than to read its bytes.
 
 ## Adapted models
 
