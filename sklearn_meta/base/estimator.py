@@ -30,6 +30,7 @@ from sklearn_meta.base.predict_tasks import (
     TaskPredictor,
     fixed_support,
     read_stacks,
+    score_stacks,
 )
 from sklearn_meta.base.scoring import QueryScorer, metric_of, score_one_by_one
 from sklearn_meta.base.state import (
@@ -335,8 +336,7 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
         """
         check_error_score(error_score, "predict_tasks")
         stacks = self._predictor(error_score).predict(tasks)
-        predictions, _ = read_stacks(stacks, lambda stack: stack.predictions(), error_score)
-        return predictions
+        return read_stacks(stacks, lambda stack: stack.predictions(), error_score)
 
     def predict_tasks_with_proba(self, tasks: Any) -> list[Prediction]:
         """Predict many tasks as `predict_tasks` does, and return probabilities, too.
@@ -358,8 +358,7 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
             parts = stack.predictions(), stack.probabilities(), stack.classes()
             return map(Prediction, *parts)
 
-        predictions, _ = read_stacks(self._predictor(np.nan).predict(tasks), read, np.nan)
-        return predictions
+        return read_stacks(self._predictor(np.nan).predict(tasks), read, np.nan)
 
     def score_tasks(
         self, tasks: Any, *, scoring: Any = None, error_score: Any = np.nan
@@ -402,16 +401,13 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
         min_query = 2 if metric.name == "r2" else 1
         stacks = self._predictor(error_score, min_query).predict(tasks)
         scorer = QueryScorer(metric, error_score)
-        scores, failures = read_stacks(
+        scores = score_stacks(
             stacks,
             lambda stack: stack.scores() if metric.is_default else scorer.score_stack(stack),
             error_score,
         )
-        in_order = np.array(scores, dtype=np.float64)
-        if failures.failed:  # else it may be "raise"
-            in_order[[*failures.failed]] = error_score
-        scorer.report(len(in_order))
-        return in_order
+        scorer.report(len(scores))
+        return scores
 
     def predict_stacks(self, tasks: Any) -> Iterator[PredictedStack]:
         """Predict many tasks in stacks, with their logits or means.
