@@ -53,17 +53,17 @@ def growth(function):
 def test_meta_fit_holds_no_task(fitted, n_workers):
     est = clone(fitted)
     lazy = {n: LazyTasks(Files(n), n_workers=n_workers, prefetch=4) for n in SIZES}
-    assert growth(lambda n: est.meta_fit(lazy[n])) < 60  # a permutation, and parts of it
+    assert growth(lambda n: est.meta_fit(lazy[n])) < 150  # bytes, of a permutation and its parts
 
 
 def test_meta_fit_that_skips_holds_a_reason_of_each_task(fitted):
     est = clone(fitted).set_params(unusable="skip")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        assert growth(lambda n: est.meta_fit(Files(n, gaps=True))) < 800  # a task has 4 kB
+        assert growth(lambda n: est.meta_fit(Files(n, gaps=True))) < 1500  # a task has 4 kB
 
 
-@pytest.mark.parametrize(("gaps", "most"), [(False, 60), (True, 800)])
+@pytest.mark.parametrize(("gaps", "most"), [(False, 100), (True, 1500)])
 def test_score_tasks_holds_one_window(fitted, monkeypatch, gaps, most):
     monkeypatch.setattr(predict_tasks, "N_TASKS", 25)
     with warnings.catch_warnings():
@@ -77,4 +77,4 @@ def test_save_adapted_holds_the_numbers_of_each_model(fitted, tmp_path):
     def save(n):
         save_adapted(path, fitted, ((f"task {i}", model) for i in range(n)))
 
-    assert growth(save) < 2.5 * path.stat().st_size / SIZES[1] + 300  # and its name
+    assert growth(save) < 2.5 * path.stat().st_size / SIZES[1] + 600  # and its name
