@@ -226,10 +226,13 @@ class TaskComparison:
         Returns
         -------
         PairedComparison
-            Comparison of a - b on the tasks for which both have a score.
+            Comparison of a - b on the tasks for which both have a score; nan if there is none.
         """
         x, y = (self.scores_by_training(name, support_size) for name in (a, b))
         both = np.isfinite(x - y).any(axis=0)
+        if not both.any():
+            nothing = MeanInterval(np.nan, np.nan, np.nan, 0, level)
+            return PairedComparison(nothing, 0, 0, 0, np.nan, np.nan, np.nan)
         return compare_paired(x[:, both], y[:, both], level=level, margin=margin, method=method)
 
     def summary(self) -> str:
@@ -398,6 +401,9 @@ class _SizeVerdict:
         n = len(simple)
         other = f"the best of {n} simple estimators" if n > 1 else "the simple estimator"
         pair, margin = self._pair(meta, simple[0])
+        if not pair.difference.n_tasks:
+            labels = _label(c, meta[0]), _label(c, simple[0])
+            return "no simple", "{} has no score on a task where {} has one.".format(*labels)
         text = (
             f"{_label(c, meta[0])}{f' (the best of {len(meta)})' * (len(meta) > 1)} "
             f"{_relation(pair, f'{other} ({_label(c, simple[0])})', c.metric)}; "

@@ -122,6 +122,21 @@ KNOWN = {
 }
 
 
+def test_estimators_without_a_common_task_are_not_compared():
+    result = made(MAML=("meta", 0.8), Ridge=("per-task", 0.6))
+    records = tuple(
+        r._replace(score=np.nan) if (r.task < 10) == (r.estimator == "MAML") else r
+        for r in result.records
+    )
+    result = replace(result, records=records)
+    assert result.paired("MAML", "Ridge").difference.n_tasks == 0
+    assert np.isnan(result.paired("MAML", "Ridge").difference.mean)
+    assert result.verdict == (
+        "No simple estimator was compared: with 5 rows MAML has no score on a task where per-task "
+        "Ridge has one."
+    )
+
+
 @pytest.mark.parametrize("case", KNOWN)
 def test_verdict_of_each_case(case):
     estimators, pattern = KNOWN[case]
