@@ -142,7 +142,7 @@ class TaskReport:
             steps.append("other features, more rows, or a network.")
         else:
             alone = "" if hasattr(first.estimator, "meta_fit") else " on each task alone"
-            steps.append(f"{first.name}{alone}.")
+            steps.append(f"{first.code.removesuffix('()')}{alone}.")
         if others:
             steps.append(f"Then {', '.join(learner.name for learner in others)}.")
         if self.pays:
@@ -418,7 +418,7 @@ def _cell(text: str) -> str:
 def _learners(report: TaskReport) -> str:
     items = "".join(
         f"<li><strong>{escape(learner.name)}</strong>: {escape(learner.reason)} "
-        f"<code>{escape(' '.join(repr(learner.estimator).split()))}</code></li>"
+        f"<code>{escape(learner.code)}</code></li>"
         for learner in report.learners
     )
     return f"<h2>Learners to try, in this order</h2><ol>{items}</ol>"
