@@ -17,7 +17,7 @@ from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 import sklearn_meta
-from sklearn_meta.base import BaseMetaLearner
+from sklearn_meta.base import BaseMetaLearner, MetaClassifier
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
 from sklearn_meta.exceptions import ColdFitWarning, TaskError
 from sklearn_meta.tasks import Task, as_tasks
@@ -311,6 +311,29 @@ def check_one_class(est: BaseEstimator, tasks: Sequence[Task]) -> None:
     _require((y_pred == "only").all(), "a support of one class must predict that class.")
 
 
+def check_shared_labels(est: BaseEstimator, tasks: Sequence[Task]) -> None:
+    if "labels" not in est.get_params():
+        return
+    names = np.array(["no", "yes"])
+    shared = [(t.X, names[(t.y != np.unique(t.y)[0]).astype(int)]) for t in tasks]
+    est, (X, y) = clone(est).set_params(labels="shared"), shared[-1]
+    if isinstance(est, MetaClassifier) and est.make_algorithm().with_shared_labels() is None:
+        try:
+            est.meta_fit(shared)
+        except TaskError as error:
+            _require("labels='task'" in str(error), f"the error must name labels='task': {error}")
+            return
+        raise AssertionError("meta_fit must refuse shared labels that the algorithm cannot take.")
+    est.meta_fit(shared)
+    for what, rows in (("of one class", y == y[0]), ("without rows", np.zeros(len(y), dtype=bool))):
+        est.fit(X[rows], y[rows])
+        _require(np.array_equal(est.classes_, names), f"classes_ after a support {what}.")
+        if hasattr(est, "predict_proba"):
+            P = est.predict_proba(X)
+            valid = np.isfinite(P).all() and (P > 0).all() and np.allclose(P.sum(axis=1), 1)
+            _require(valid, f"a support {what} must leave every class a probability.")
+
+
 # ---- helpers -------------------------------------------------------------------------------------
 
 
@@ -391,4 +414,5 @@ CLASSIFIER_CHECKS: tuple[Check, ...] = (
     check_label_order,
     check_string_labels,
     check_one_class,
+    check_shared_labels,
 )

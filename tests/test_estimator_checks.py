@@ -23,7 +23,11 @@ from sklearn_meta import (
     RelationNetClassifier,
     Task,
 )
+from sklearn_meta.algorithms.protonet import ProtoNet
 from sklearn_meta.datasets import make_blob_tasks
+from sklearn_meta.exceptions import TaskError
+from sklearn_meta.functional import squared_euclidean
+from sklearn_meta.inner import Algorithm
 from sklearn_meta.nn import Conv4
 from sklearn_meta.testing import (
     CHECKS,
@@ -151,11 +155,40 @@ def test_a_pooled_classifier_passes_all_checks_but_those_on_labels():
     every, on_labels = (
         [name_of(check) for check in checks] for checks in (CHECKS, CLASSIFIER_CHECKS)
     )
+    on_labels.remove("shared_labels")  # which it takes
     assert check_meta_learner(PooledClassifier(), skip=on_labels) is None
     for name in on_labels:
         others = [other for other in on_labels if other != name]
         with pytest.raises(AssertionError, match=f"fails check '{name}'"):
-            check_meta_learner(PooledClassifier(), skip=[*every, *others])
+            check_meta_learner(PooledClassifier(), skip=[*every, *others, "shared_labels"])
+
+
+class LocalProtoNet(ProtoNet):
+    with_shared_labels = Algorithm.with_shared_labels
+
+
+class WrongProtoNet(ProtoNet):
+    def with_shared_labels(self):
+        return self  # minus infinity for labels that a support lacks
+
+
+@pytest.mark.parametrize("algorithm", [LocalProtoNet, WrongProtoNet])
+def test_an_algorithm_takes_shared_labels_or_refuses_them(algorithm):
+    class Own(ProtoNetClassifier):
+        def make_algorithm(self):
+            return algorithm(self.make_loss(), squared_euclidean)
+
+    own = Own(hidden_layer_sizes=8)
+    checks = [name_of(check) for check in (*CHECKS, *CLASSIFIER_CHECKS)]
+    others = [name for name in checks if name != "shared_labels"]
+    if algorithm is WrongProtoNet:
+        with pytest.raises(AssertionError, match="shared_labels"):
+            check_meta_learner(own, skip=others)
+        return
+    assert check_meta_learner(own, skip=others) is None
+    tasks = [(X, ["no", "yes", "yes"]) for X in np.zeros((4, 3, 2))]
+    with pytest.raises(TaskError, match=r"Own cannot predict.*with_shared_labels.*labels='task'"):
+        own.set_params(labels="shared").meta_fit(tasks)
 
 
 def test_skipping_an_unknown_check_is_refused():

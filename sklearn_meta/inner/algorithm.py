@@ -350,7 +350,7 @@ class Algorithm(ABC):
         """
         return {}
 
-    def with_shared_labels(self) -> Algorithm:
+    def with_shared_labels(self) -> Algorithm | None:
         """Return the algorithm for tasks whose labels mean the same in all of them.
 
         The columns of `y` are then all classes, the same in every task, and the algorithm predicts
@@ -358,10 +358,11 @@ class Algorithm(ABC):
 
         Returns
         -------
-        Algorithm
-            By default the algorithm itself.
+        Algorithm or None
+            By default None: such tasks are an error. An algorithm that predicts all classes by
+            itself returns `self`.
         """
-        return self
+        return None
 
     def with_new_labels(self) -> Algorithm | None:
         """Return the algorithm for a task whose labels are new to a prior of shared labels.

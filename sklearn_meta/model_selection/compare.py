@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import is_classifier
 from sklearn.model_selection import check_cv
 
+from sklearn_meta._warnings import warn
 from sklearn_meta.base.scoring import metric_of
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.model_selection.baselines import (
@@ -29,13 +30,17 @@ from sklearn_meta.model_selection.evaluate import (
 from sklearn_meta.model_selection.result import Record, TaskComparison
 from sklearn_meta.model_selection.task_estimator import open_raw_tasks, support_range
 from sklearn_meta.outer.failures import check_error_score
+from sklearn_meta.outer.labels import LabelCounts
 from sklearn_meta.parameters import check_parameter, integer
 from sklearn_meta.pipeline import MetaPipeline
 from sklearn_meta.tasks import Task, TaskDistribution
 from sklearn_meta.tasks.split import SUPPORTS
+from sklearn_meta.tasks.tables import hashes_of_rows
 from sklearn_meta.tasks.validate import UNUSABLE, UsableTasks
 
 __all__ = ["compare", "default_support_size"]
+
+POOL_SHARE = 0.1  # of test rows that are in training tasks, from which `compare` warns
 
 
 def compare(
@@ -76,7 +81,10 @@ def compare(
     y, groups : array-like of shape (n_rows,), str or None, default=None
         Targets and tasks of the rows of a table, or the names of these columns.
     cv : int, splitter or iterable of (train, test), default=5
-        Folds of tasks: an int does not shuffle them. Positions are of tasks.
+        Folds of tasks: an int does not shuffle them. Positions are of tasks. Tasks drawn from one
+        pool, as by :class:`~sklearn_meta.tasks.FewShotTasks`, share classes, so that a random fold
+        does not have new ones: draw training and test tasks from pools of different classes, and
+        pass ``[(train, test)]``.
     support_sizes : int, sequence of int or None, default=None
         Rows of each class (in total for regression, and unless `support` is "stratified") to adapt
         to. With 0 rows, estimators with a prior predict from it, and others have no score. None:
@@ -140,6 +148,12 @@ def compare(
     ValueError
         If an argument is invalid, or a task is in the training and the test part of a fold.
 
+    Warns
+    -----
+    UserWarning
+        If labels are local to a task, and a tenth of the rows of the test tasks of a fold are also
+        in its training tasks.
+
     Notes
     -----
     The baselines use the settings of the outer loop of the meta-learner; if these suit only the
@@ -187,6 +201,8 @@ def compare(
     splits = plan.split_all(usable, _check_seeds(seeds), unusable)
     checked = dict(zip(usable.positions, usable.tasks, strict=True))
     folds = _make_folds(cv, checked, n_tasks)
+    if classify:
+        _warn_of_shared_rows(folds, usable.tasks)
     made, notes = make_baselines(baselines, named, folds, scoring)
     compared = [*named, *made]
     how: dict[str, Any] = {"scoring": scoring, "error_score": error_score, "unusable": unusable}
@@ -222,7 +238,10 @@ def _check_tasks(
     named: Sequence[NamedEstimator], tasks: Any, y: Any, groups: Any, unusable: str
 ) -> UsableTasks:
     if isinstance(tasks, TaskDistribution):
-        raise TaskError(f"compare needs a sequence or table of tasks; pass a sample of {tasks!r}.")
+        raise TaskError(
+            f"compare needs a sequence or table of tasks; got {tasks!r}. Pass a sample of it, and "
+            "for scores on new classes a sample of two pools, with cv=[(train, test)]."
+        )
     pipelines = (est.estimator for est in named if isinstance(est.estimator, MetaPipeline))
     first = next(pipelines, named[0].estimator)
     return open_raw_tasks(first, tasks, y, groups, unusable=unusable)
@@ -249,6 +268,30 @@ def _make_folds(cv: Any, tasks: Mapping[int, Task], n: int) -> list[Fold]:
     if not folds:
         raise ValueError("cv has no folds; give at least one.")
     return folds
+
+
+def _warn_of_shared_rows(folds: Sequence[Fold], tasks: Sequence[Task]) -> None:
+    """Warn if test tasks have rows of training tasks, where labels are local to a task.
+
+    Tasks that were drawn from one pool do; then the classes of the test tasks are not new.
+    """
+    if LabelCounts.of(tasks).are_shared():  # rows of few discrete columns may recur by chance
+        return
+    rows = {id(t): [*zip(hashes_of_rows(t.X), t.y.tolist(), strict=True)] for t in tasks}
+    for k, fold in enumerate(folds):
+        trained = set[tuple[int, Any]]().union(*(rows[id(task)] for task in fold.train.values()))
+        tested = [row for task in fold.test.values() for row in rows[id(task)]]
+        share = np.mean([row in trained for row in tested])
+        if share >= POOL_SHARE:
+            warn(
+                f"In fold {k} of cv, {100 * share:.0f} % of the rows of the test tasks are also in "
+                "the training tasks, with the same labels, as if all tasks were drawn from one "
+                "pool. The scores are then those of known classes, and too good for new ones. For "
+                "scores on new classes, draw training and test tasks from pools of different "
+                "classes, and pass their positions: "
+                "compare(..., train_tasks + test_tasks, cv=[(train, test)])."
+            )
+            return
 
 
 def _check_seeds(seeds: Any) -> list[int]:

@@ -678,11 +678,26 @@ class OuterLoop(BaseEstimator, ABC):
         With `new_labels`, the task has others than those that tasks share.
         """
         algorithm = self.make_algorithm()
+        if shared_labels and not new_labels:
+            return self._with_shared_labels(algorithm)
         if not new_labels:
-            return algorithm.with_shared_labels() if shared_labels else algorithm
+            return algorithm
         fallback = algorithm.with_new_labels()
         assert fallback is not None  # `encode_targets` has checked the labels
         return fallback
+
+    def _with_shared_labels(self, algorithm: Algorithm) -> Algorithm:
+        """Return the algorithm for tasks that share their labels, or raise a TaskError."""
+        shared = algorithm.with_shared_labels()
+        if shared is None:
+            guess = " (labels='auto' guesses so)" if self.label_regime == "auto" else ""
+            raise TaskError(
+                f"The labels mean the same in all tasks{guess}, but {type(self).__name__} cannot "
+                "predict a label that a support lacks: its algorithm "
+                f"{type(algorithm).__name__} does not override with_shared_labels. Override it, or "
+                "set labels='task', so that a task has only the labels of its support."
+            )
+        return shared
 
     def _prior_to_continue(self, task: Task) -> MetaState | None:
         """Return the prior of a warm start, checked against the first task."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ __all__ = [
     "from_columns",
     "frozen",
     "frozen_rows",
+    "hashes_of_rows",
     "is_column",
     "is_frame",
     "rows_of",
@@ -286,6 +288,18 @@ def dense_parts(rows: Any, *, whole: bool) -> Iterator[NDArray[Any]]:
     step = max(1, BLOCK_SIZE // rows.shape[1])
     for begin in range(0, rows.shape[0], step):
         yield dense(rows[begin : begin + step])
+
+
+def hashes_of_rows(rows: Any) -> list[int]:
+    """Return a hash of each row, of some 1000 of its numbers where it has more."""
+    if sparse.issparse(rows):  # a csr_array without duplicates
+        parts = [(rows.indices[a:b], rows.data[a:b]) for a, b in pairwise(rows.indptr)]
+        return [hash((*map(bytes, part),)) for part in parts]
+    array = dense(rows).reshape(len(rows), -1)
+    array = np.ascontiguousarray(array[:, :: max(1, array.shape[1] // 1000)])
+    if array.dtype.kind not in NUMERIC:
+        return [hash((*map(str, row),)) for row in array]
+    return [hash(row.tobytes()) for row in array]
 
 
 # ---- columns by name -------------------------------------------------------------------------

@@ -294,10 +294,7 @@ def _from_table(table: Table, *, check: bool = True) -> list[Task]:
         raise TaskError(f"A table of rows needs both y= and groups=; {lacking} is missing.")
     X, y, groups, weight = from_columns(X, y, groups, weight)
     columns, y = feature_names(X), frozen(y, "y")
-    if check:
-        X = frozen_rows(X, "X")
-    else:
-        X, y = frame_or_rows(X, "X"), as_targets(y, "y")
+    X = frozen_rows(X, "X") if check else frame_or_rows(X, "X")
     groups = as_groups(groups)
     shapes = tuple(X.shape), y.shape, groups.of_row.shape
     if any(shape[:1] != shapes[-1] for shape in shapes):

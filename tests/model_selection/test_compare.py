@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from joblib import parallel_config
 from joblib.parallel import ThreadingBackend, register_parallel_backend
+from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.compose import make_column_transformer
 from sklearn.exceptions import FitFailedWarning
@@ -457,7 +458,7 @@ def test_estimators_that_do_not_belong_together():
         compare({"pooled": Spy()}, ROWS, support_sizes=2)
     with pytest.raises(ValueError, match="Give support_sizes"):
         compare(Spy(), ROWS)
-    with pytest.raises(TaskError, match=r"pass a sample of FewShotTasks\(3 classes"):
+    with pytest.raises(TaskError, match=r"got FewShotTasks\(3 classes.*cv=\[\(train, test"):
         compare(Spy(), FewShotTasks(np.eye(40), np.arange(40) % 3, n_way=2))
 
 
@@ -779,3 +780,18 @@ def test_wide_rows_with_shared_labels_have_gaussian_classes():
         LogisticRegression(), tasks, cv=2, seeds=1, support_sizes=2, baselines=["hierarchical"]
     )
     assert np.isfinite(result.scores("hierarchical")).all()
+
+
+@pytest.mark.parametrize("kind", [np.asarray, csr_array])
+def test_tasks_of_one_pool_on_both_sides_of_a_fold_are_warned_of(kind):
+    X, y = np.random.default_rng(0).normal(size=(120, 3)), np.arange(120) % 12
+    flat = KNeighborsClassifier(1)
+    how = {"seeds": 1, "support_sizes": 1, "baselines": []}
+    pool = FewShotTasks(kind(X), y, n_way=2).sample(12, random_state=0)
+    with pytest.warns(UserWarning, match=r"fold 0 of cv, \d+ % of the rows.*cv=\[\(train, test\)"):
+        compare(flat, pool, cv=2, **how)
+    old, new = (
+        FewShotTasks(kind(X[part]), y[part], n_way=2).sample(6, random_state=0)
+        for part in (y < 6, y >= 6)
+    )
+    compare(flat, old + new, cv=[(np.arange(6), np.arange(6, 12))], **how)  # no warning

@@ -8,9 +8,15 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 import sklearn_meta
-from sklearn_meta import ProtoNetClassifier, SaveError, TaskError
+from sklearn_meta import (
+    HierarchicalClassifier,
+    ProtoNetClassifier,
+    SaveError,
+    SkippedTaskWarning,
+    TaskError,
+)
 from sklearn_meta.datasets import make_blob_tasks
-from sklearn_meta.model_selection import HierarchicalClassifier, TaskEstimator
+from sklearn_meta.model_selection import TaskEstimator, compare
 from sklearn_meta.pipeline import MetaPipeline, make_meta_pipeline
 
 SMALL = {"hidden_layer_sizes": 8, "max_meta_iter": 2, "random_state": 0, "device": "cpu"}
@@ -138,3 +144,21 @@ def test_every_kind_of_pipeline_is_saved(tmp_path):
     MyPipeline([learner]).save(tmp_path / "file")
     with pytest.raises(SaveError, match=r"types that are not trusted: .*MyPipeline"):
         sklearn_meta.load(tmp_path / "file")
+
+
+def test_a_missing_label_of_a_table_costs_one_task():
+    table = pd.concat([f.assign(y=y.astype(str), name=f"t{i}") for i, (f, y) in enumerate(FRAMES)])
+    table.iloc[30, 3] = None  # of the second task
+    learner = HierarchicalClassifier(unusable="skip")
+    pipe = make_meta_pipeline(StandardScaler(), learner, transform_scope="pooled")
+    with pytest.warns(SkippedTaskWarning, match=r"1 of 6.*Task 1 \('t1'\): y of shape"):
+        pipe.meta_fit(table, "y", "name")
+    with pytest.warns(SkippedTaskWarning):
+        outer = TaskEstimator(pipe, task="name").fit(table.drop(columns="y"), table["y"])
+    assert [entry[:2] for entry in outer.skipped_tasks_] == [(1, "t1")]
+    how = {"cv": 2, "seeds": 1, "support_sizes": 1, "baselines": [], "unusable": "skip"}
+    with pytest.warns(SkippedTaskWarning):
+        result = compare(pipe, table, "y", "name", **how)
+    assert {record.task for record in result.records} == {0, 2, 3, 4, 5}
+    with pytest.raises(TaskError, match=r"Task 1 \('t1'\): y of shape \(24,\) holds nan at row 6"):
+        pipe.set_params(hierarchicalclassifier__unusable="raise").meta_fit(table, "y", "name")
