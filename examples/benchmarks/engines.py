@@ -3,7 +3,7 @@
 Needs ``pip install ".[engines]"``. Each backend meta-trains the same 24 candidates once, and its
 scores must equal those of one process to the last bit. Workers import the package before the clock
 starts, except under Ray, which starts new ones in each call. ``--iterations`` sets how long a
-candidate trains. Writes the table of docs/results/engines.md to the standard output.
+candidate trains. It prints the table of docs/results/engines.md.
 """
 
 import argparse
