@@ -252,6 +252,15 @@ def test_without_rows_estimators_with_a_prior_are_compared():
         compare(learners, REAL, **how, error_score="raise")
 
 
+def test_without_rows_logistic_regression_per_task_predicts_base_rates():
+    tasks = [Task(t.X, np.arange(12) % 2) for t in REAL]
+    how = {"cv": 2, "seeds": 1, "support_sizes": [0], "support": "random"}
+    how |= {"baselines": ["per-task logistic", "dummy"], "scoring": "neg_log_loss"}
+    result = compare(HierarchicalClassifier(), tasks, **how)
+    np.testing.assert_allclose(result.scores("per-task logistic"), result.scores("dummy"))
+    assert not result.notes
+
+
 @pytest.mark.filterwarnings("ignore:.*fits or scores failed")
 def test_queries_with_one_label_have_no_ranking():
     rng = np.random.RandomState(0)
