@@ -137,7 +137,8 @@ def compare_sizes(
         if len(members) < MIN_TASKS and parts:
             continue
         with warnings.catch_warnings():
-            # a query that lacks a class is scored by the other classes
+            # a query that lacks classes is scored by the others, even by a single one
+            warnings.filterwarnings("ignore", "A single label was found")
             warnings.filterwarnings("ignore", "y_pred contains classes not in y_true")
             warnings.filterwarnings("ignore", "HierarchicalRegressor has not converged")
             for view in dict.fromkeys(learner.view for learner in learners.values()):

@@ -291,6 +291,7 @@ def test_a_learner_without_a_score_on_most_tasks_is_not_judged():
     assert verdict.best["simple"] == "all"
 
 
+@pytest.mark.slow
 def test_supports_of_one_class_leave_a_learner_out():
     rng = np.random.RandomState(0)
     tasks = [Task(X, X[:, 0] > 0) for X in rng.standard_normal((6, 12, 2))]
@@ -299,6 +300,16 @@ def test_supports_of_one_class_leave_a_learner_out():
     assert f"{name} has no score on 6 of 6 tasks with 1 row, and is left out there." in report.notes
     assert report.verdicts[0].best["per-task"] != name
     assert "nan" not in str(report)
+
+
+def test_queries_of_one_label_do_not_warn():
+    """A warning would be an error here; scikit-learn has one for each such query."""
+    rng = np.random.RandomState(0)
+    tasks = [Task(X, np.arange(12) > 0) for X in rng.standard_normal((6, 12, 2))]
+    learners = {"logistic": QuickLearner("pooled", "scaled", Pooled(LogisticRegression()))}
+    how = {"support": "first", "seed": 0}
+    result = compare_sizes(learners, {"scaled": tasks}, [([2], range(6))], **how)
+    assert result.scores("logistic", 2).tolist() == [1.0] * 6
 
 
 def test_one_task_of_a_huge_error_does_not_hide_the_others():
