@@ -9,6 +9,7 @@ import math
 import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from numbers import Integral, Number, Real
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -23,6 +24,7 @@ __all__ = [
     "as_range",
     "check_parameter",
     "describe",
+    "describe_change",
     "fingerprint",
     "integer",
     "option",
@@ -33,6 +35,7 @@ __all__ = [
 
 C = TypeVar("C", bound=type)
 V = TypeVar("V")
+N_SHOWN = 120  # characters of a value that an error shows
 Role = Literal["structural", "training", "adaptation", "runtime"]
 
 # what a description says of a parameter after `meta_fit`
@@ -355,6 +358,16 @@ def fingerprint(value: Any) -> Any:
     if callable(value):
         return getattr(value, "__qualname__", None) or repr(type(value))
     return value if isinstance(value, (str, bytes, Number, type(None))) else repr(value)
+
+
+def describe_change(before: Any, after: Any) -> str:
+    """Describe how two fingerprints of a parameter differ, those of modules by the first layer."""
+    lines = [value.splitlines() if isinstance(value, str) else [] for value in (before, after)]
+    if min(map(len, lines)) > 1:  # of modules
+        before, after = next(p for p in zip_longest(*lines, fillvalue="") if p[0] != p[1])
+    texts = (repr(v.strip() if isinstance(v, str) else v) for v in (before, after))
+    short = [text if len(text) <= N_SHOWN else f"{text[:N_SHOWN]}..." for text in texts]
+    return f"from {short[0]} to {short[1]}"
 
 
 # ---- docstrings ----------------------------------------------------------------------------

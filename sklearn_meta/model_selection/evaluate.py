@@ -140,7 +140,8 @@ class SplitPlan:
             )
             raise TaskError(
                 f"{label(task, i)} has {n_rows[k]} row(s){of}, but a support of {size} is "
-                f"needed {where} (y of shape {task.y.shape})."
+                f"needed {where} (y of shape {task.y.shape}). unusable='skip' leaves out such a "
+                "task, for smaller supports, too."
             )
         return take
 

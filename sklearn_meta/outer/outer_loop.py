@@ -46,6 +46,7 @@ from sklearn_meta.parameters import (
     Role,
     anything,
     check_parameter,
+    describe_change,
     fingerprint,
     integer,
     option,
@@ -457,10 +458,15 @@ class OuterLoop(BaseEstimator, ABC):
         for name, value in self.fingerprints("structural").items():
             learned = state.structural.get(name, value)  # an older prior lacks newer parameters
             if value != learned:
+                advice = (
+                    "Pass the network that was meta-trained, with the layers that it had then, for "
+                    "example backbone=replace_batch_norm(...). Or call"
+                )
                 raise ValueError(
-                    f"The {name!r} parameter of {type(self).__name__} was changed from {learned!r} "
-                    f"to {value!r} since meta_fit; the learned prior is for another network. "
-                    "Call meta_fit again, with warm_start=False."
+                    f"The {name!r} parameter of {type(self).__name__} was changed "
+                    f"{describe_change(learned, value)} since meta_fit; the learned prior is for "
+                    f"another network. {advice if name == 'backbone' else 'Call'} meta_fit again, "
+                    "with warm_start=False."
                 )
 
     def check_backbone(self, f: RowNetwork, theta: Mapping[str, NDArray[Any]]) -> None:

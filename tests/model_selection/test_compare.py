@@ -403,7 +403,7 @@ BAD = {
     "too few rows": (
         {"support_sizes": [3, 10]},
         TaskError,
-        r"Task 0 has 10 row\(s\), but a support of 10 is needed and one or more of query",
+        r"Task 0 has 10 row\(s\), but a support of 10 is needed and one .*query.*unusable=",
     ),
     "one query row": ({"support_sizes": 9}, TaskError, "1 query row.*R\\^2 needs at least 2"),
     "size": ({"support_sizes": [-1]}, ValueError, "support_sizes"),

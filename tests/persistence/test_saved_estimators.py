@@ -27,6 +27,7 @@ from sklearn_meta._archive import read_file, write_file
 from sklearn_meta.analysis import GuardedMetaClassifier, GuardedMetaRegressor
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
 from sklearn_meta.model_selection import HierarchicalClassifier, HierarchicalRegressor
+from sklearn_meta.nn import replace_batch_norm
 from sklearn_meta.persistence import TRUSTED_TYPES
 from sklearn_meta.pipeline import make_meta_pipeline
 from sklearn_meta.testing import all_estimators
@@ -273,6 +274,16 @@ def test_a_custom_network_is_required_by_load(backbone, tmp_path):
         np.testing.assert_array_equal(outputs(same), outputs(est))
     with pytest.raises(SaveError, match=r"'backbone' .* for another network"):
         save_and_load(learned, tmp_path / "file", backbone=torch.nn.Linear(4, 7))
+
+
+def test_load_names_the_layer_in_which_another_network_differs(tmp_path):
+    net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.BatchNorm1d(8), torch.nn.ReLU())
+    learned = MAMLClassifier(**SMALL | {"backbone": replace_batch_norm(net)}).meta_fit(BLOBS)
+    layers = r"from '\(1\): GroupNorm\(1, 8.* to '\(1\): BatchNorm1d\(8"
+    with pytest.raises(SaveError, match=layers) as info:
+        save_and_load(learned, tmp_path / "file", backbone=net)
+    assert "backbone=replace_batch_norm(...)" in str(info.value)
+    assert "Linear" not in str(info.value)
 
 
 def test_code_that_was_changed_since_fit_is_refused(tmp_path):
