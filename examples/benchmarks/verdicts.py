@@ -147,6 +147,7 @@ def case_of(comparison: Any) -> str:
         "Fine-tuning is enough": "meta",
         "Pooling is enough": "pooled",
         "Nothing is learned": "nothing",
+        "It is not clear whether anything is learned": "nothing",
     }
     for start, case in starts.items():
         if text.startswith(start):

@@ -320,6 +320,7 @@ HEADLINES = {
     "hierarchical": "a linear hierarchical model is enough",
     "fine-tune": "fine-tuning is enough",
     "chance": "nothing is learned",
+    "unclear": "it is not clear whether anything is learned",
     "no meta": "no network was meta-trained",
     "no simple": "no simple estimator was compared",
 }
@@ -388,9 +389,12 @@ class _SizeVerdict:
         if c.chance is not None and top.low <= c.chance + ROUNDING:
             return "chance", f"no estimator is clearly above chance ({c.chance:.3g}): {best}."
         for dummy in [name for name in self.means if c.kinds[name] == "dummy"]:
-            if c.paired(ranked[0], dummy, self.size).difference.low <= 0:
+            pair = c.paired(ranked[0], dummy, self.size)
+            if pair.difference.low <= 0:
                 above = f"predicting without inputs ({self.means[dummy]:.3g})"
-                return "chance", f"no estimator is clearly above {above}: {best}."
+                relation = _relation(pair, "predicting without inputs", c.metric)
+                text = f"no estimator is clearly above {above}: {best}. It {relation}."
+                return "unclear" if pair.difference.high > 0 else "chance", text
         if not self._ranked("meta"):
             return "no meta", self._against_next() or f"{best}."
         if not self._ranked(*SIMPLE):
