@@ -6,6 +6,7 @@ import hashlib
 import os
 import sys
 import warnings
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -229,34 +230,38 @@ def save_adapted(
     array([0, 1, 2])
     """
     safetensors = need("safetensors.numpy", "save", "save_adapted")
-    digest_of_prior = _digest_of_prior(prior)
-    models: dict[str, tuple[int, Arrays]] = {}  # kind and arrays by name
+    digest_of_prior, params = _digest_of_prior(prior), prior.get_params(deep=False)
+    number_of: dict[str, int] = {}  # of the models, in the order in which they come
     kinds: dict[str, tuple[int, Any]] = {}  # number, and state with references to arrays
+    stacks: list[StackedModels] = []  # of the models of each kind
+    # arrays and buffers: a million models need little more than their own numbers
+    kind_of, row_of, digests = array("I"), array("I"), bytearray()
     for name, est in adapted.items() if isinstance(adapted, Mapping) else adapted:
         if not isinstance(name, str) or "\0" in name:
             raise TypeError(f"names of tasks must be strings without NUL; got {name!r}.")
-        if name in models:
+        if name in number_of:
             raise ValueError(f"The task {name!r} comes twice.")
         try:
-            state = _model_state(prior, est, digest_of_prior)
+            state = _model_state(prior, params, est, digest_of_prior)
         except SaveError as error:
             raise SaveError(f"The model of task {name!r} {str(error).rstrip('.')}.") from None
         plain = _flatten(state, "", arrays := Arrays())
         with np.printoptions(threshold=sys.maxsize, floatmode="unique"):
             kind, _ = kinds.setdefault(repr(plain), (len(kinds), plain))
-        models[name] = kind, arrays
-    names, row_of = sorted(models), list[int]()
-    stacks: list[list[Arrays]] = [[] for _ in kinds]
-    for name in names:
-        kind, arrays = models[name]
-        row_of.append(len(stacks[kind]))
-        stacks[kind].append(arrays)
+        if kind == len(stacks):
+            stacks.append(StackedModels(arrays))
+        number_of[name] = len(number_of)
+        kind_of.append(kind)
+        row_of.append(stacks[kind].n)
+        stacks[kind].add(arrays)
+        digests += _digest(arrays)
+    names = sorted(number_of)
+    order = np.array([number_of[name] for name in names], np.intp)
     tensors = {
-        f"{kind}/{key}": np.stack([arrays[key] for arrays in stack])
+        f"{kind}/{key}": stacked
         for kind, stack in enumerate(stacks)
-        for key in stack[0]
+        for key, stacked in stack.arrays()
     }
-    digests = b"".join(_digest(models[name][1]) for name in names)
     index = {
         "format": FORMAT,
         "class": type(prior).__name__,
@@ -264,9 +269,9 @@ def save_adapted(
         "prior": digest_of_prior,
         "names": np.frombuffer("\0".join(names).encode(), np.uint8),
         "kinds": [(str(kind), plain) for kind, plain in kinds.values()],
-        "kind_of": np.array([models[name][0] for name in names], np.uint32),
-        "row_of": np.array(row_of, np.uint32),
-        "digests": np.frombuffer(digests, np.uint8).reshape(-1, N_DIGEST),
+        "kind_of": np.array(kind_of, np.uint32)[order],
+        "row_of": np.array(row_of, np.uint32)[order],
+        "digests": np.array(digests, np.uint8).reshape(-1, N_DIGEST)[order],
     }
     try:
         data = dumps(index)
@@ -275,6 +280,26 @@ def save_adapted(
     tensors[INDEX] = np.frombuffer(data, np.uint8)
     content = safetensors.save(tensors, {"sha256": hashlib.sha256(data).hexdigest()})
     write_atomically(path, content)
+
+
+class StackedModels:
+    """Arrays of models of one kind, which have the same names, dtypes and shapes."""
+
+    def __init__(self, first: Arrays) -> None:
+        self.n = 0
+        self._form = {key: (value.dtype, value.shape) for key, value in first.items()}
+        self._data = {key: bytearray() for key in first}
+
+    def add(self, arrays: Arrays) -> None:
+        """Append the arrays of a model."""
+        self.n += 1
+        for key, value in arrays.items():
+            self._data[key] += value.tobytes()
+
+    def arrays(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        """Yield the arrays of all models, (n, ...), by name."""
+        for key, (dtype, shape) in self._form.items():
+            yield key, np.ndarray((self.n, *shape), dtype, self._data[key])
 
 
 class AdaptedTasks(Mapping[str, Any]):
@@ -425,13 +450,15 @@ def _digest_of_prior(est: BaseMetaLearner) -> str:
 
 def _digest(arrays: Arrays) -> bytes:
     digest = hashlib.blake2b(digest_size=N_DIGEST)
-    for name, array in sorted(arrays.items()):
-        digest.update(f"{name} {array.dtype.name} {array.shape} ".encode())
-        digest.update(np.asarray(array, array.dtype.newbyteorder("<"), order="C").tobytes())
+    for name, values in sorted(arrays.items()):
+        digest.update(f"{name} {values.dtype.name} {values.shape} ".encode())
+        digest.update(np.asarray(values, values.dtype.newbyteorder("<"), order="C").tobytes())
     return digest.digest()
 
 
-def _model_state(prior: BaseMetaLearner, est: object, digest_of_prior: str) -> dict[str, Any]:
+def _model_state(
+    prior: BaseMetaLearner, params_of_prior: dict[str, Any], est: object, digest_of_prior: str
+) -> dict[str, Any]:
     """Return what `fit` has set, with the parameters of the fit that differ from the prior's."""
     if not isinstance(est, BaseMetaLearner):
         raise SaveError(f"is a {type(est).__name__}, and not a {type(prior).__name__}")
@@ -441,7 +468,7 @@ def _model_state(prior: BaseMetaLearner, est: object, digest_of_prior: str) -> d
         try:
             state = est.__getstate__()
             params = est.get_params(deep=False) | state["_adapted"]["params"]
-            changed = changed_params(params, prior.get_params(deep=False))
+            changed = changed_params(params, params_of_prior)
         except ValueError as error:
             raise SaveError(f"cannot be saved: {error}") from None
     if est.meta_state is not prior.meta_state and _digest_of_prior(est) != digest_of_prior:
@@ -467,6 +494,6 @@ def _unflatten(value: Any, arrays: Arrays) -> Any:
         return value.copy() if isinstance(value, np.ndarray) else value
     if ARRAY in value:
         dtype = np.dtype(value["dtype"])
-        array = arrays[value[ARRAY]]
-        return array if array.dtype == dtype else array.view(dtype).reshape(value["shape"])
+        stored = arrays[value[ARRAY]]
+        return stored if stored.dtype == dtype else stored.view(dtype).reshape(value["shape"])
     return {k: _unflatten(v, arrays) for k, v in value.items()}

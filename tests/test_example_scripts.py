@@ -299,6 +299,15 @@ def test_adapted_store_is_hardly_larger_than_its_deltas(load):
     assert 1 <= result["ratio"] < 1.2
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the memory of processes from /proc")
+def test_a_few_of_a_million_tasks(load, tmp_path):
+    script, page = load("benchmarks/million_tasks"), tmp_path / "page.md"
+    results = script.main(60, 3, 1000, tmp_path, page)
+    scores = [results[form]["mean R2"] for form in script.FORMS]
+    assert scores[0] == scores[1]  # of the same tasks in both forms
+    assert page.read_text(encoding="utf-8").count("`score_tasks` |") == 2
+
+
 def test_rivals_compute_the_same(load, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "examples" / "benchmarks")
     problems, rivals = load("benchmarks/problems"), load("benchmarks/rivals")

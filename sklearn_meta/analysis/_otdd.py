@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 from sklearn.base import BaseEstimator
+from sklearn.utils.parallel import Parallel, delayed
 
 from sklearn_meta._optional import need
 from sklearn_meta.analysis._stacks import TaskRows
@@ -54,20 +54,28 @@ def otdd_distances(
         X = [np.hstack(pair) for pair in zip(X, y, strict=True)]
     else:
         classes = [_Classes.of(*pair, inner) for pair in zip(X, y, strict=True)]
+    n_first = len(tasks) if n_reference is None else n_reference
+    rows_of_squares = Parallel(n_jobs, prefer="threads")(
+        delayed(_squares_to_first)(X[i:], None if classes is None else classes[i:])
+        for i in range(n_first)
+    )
     squares = np.full((len(tasks), len(tasks)), np.nan)
     np.fill_diagonal(squares, 0.0)
-
-    def compare_to_later(i: int) -> None:
-        for j in range(i + 1, len(tasks)):
-            cost = cdist(X[i], X[j], "sqeuclidean")
-            if classes is not None:
-                between = classes[i].distances(classes[j])
-                cost += between[classes[i].codes[:, None], classes[j].codes]
-            squares[i, j] = squares[j, i] = _transport_cost(cost)
-
-    n_first = len(tasks) if n_reference is None else n_reference
-    Parallel(n_jobs, prefer="threads")(delayed(compare_to_later)(i) for i in range(n_first))
+    for i, row in enumerate(rows_of_squares):
+        squares[i, i + 1 :] = squares[i + 1 :, i] = row
     return np.sqrt(squares)
+
+
+def _squares_to_first(X: Sequence[Floats], classes: Sequence[_Classes] | None) -> list[float]:
+    """Return squared distances of the first task to the others; it may run in another process."""
+    squares = []
+    for j in range(1, len(X)):
+        cost = cdist(X[0], X[j], "sqeuclidean")
+        if classes is not None:
+            between = classes[0].distances(classes[j])
+            cost += between[classes[0].codes[:, None], classes[j].codes]
+        squares.append(_transport_cost(cost))
+    return squares
 
 
 class _Classes(NamedTuple):

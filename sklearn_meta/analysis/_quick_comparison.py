@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone, is_classifier
 from sklearn.decomposition import PCA
 from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.exceptions import FitFailedWarning
 from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.metrics import pairwise_distances
@@ -24,6 +25,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils import get_tags
 
+from sklearn_meta._warnings import muted
 from sklearn_meta.algorithms.hierarchical_classification import HierarchicalClassifier
 from sklearn_meta.algorithms.hierarchical_regression import HierarchicalRegressor
 from sklearn_meta.base.numpy_learner import NumpyMetaLearner, flat_rows
@@ -135,21 +137,24 @@ def compare_sizes(
         if len(members) < MIN_TASKS and parts:
             continue
         with warnings.catch_warnings():
-            # a query that lacks a class is scored by the other classes
+            # a query that lacks classes is scored by the others, even by a single one
+            warnings.filterwarnings("ignore", "A single label was found")
             warnings.filterwarnings("ignore", "y_pred contains classes not in y_true")
             warnings.filterwarnings("ignore", "HierarchicalRegressor has not converged")
             for view in dict.fromkeys(learner.view for learner in learners.values()):
-                part = compare(
-                    {name: q.estimator for name, q in learners.items() if q.view == view},
-                    [views[view][i] for i in members],
-                    baselines=(),
-                    cv=KFold(min(N_FOLDS, len(members)), shuffle=True, random_state=seed),
-                    support_sizes=sizes,
-                    support=support,
-                    seeds=[seed],
-                    scoring="balanced_accuracy" if classify else "neg_mean_squared_error",
-                    verbose=verbose,
-                )
+                # the notes count the tasks on which quick learners fail
+                with muted(*([FitFailedWarning] if view != "raw" else [])):
+                    part = compare(
+                        {name: q.estimator for name, q in learners.items() if q.view == view},
+                        [views[view][i] for i in members],
+                        baselines=(),
+                        cv=KFold(min(N_FOLDS, len(members)), shuffle=True, random_state=seed),
+                        support_sizes=sizes,
+                        support=support,
+                        seeds=[seed],
+                        scoring="balanced_accuracy" if classify else "neg_mean_squared_error",
+                        verbose=verbose,
+                    )
                 renumbered = (r._replace(task=members[r.task]) for r in part.records)
                 parts.append(replace(part, records=tuple(renumbered)))
     tasks = [next(iter(views.values()))[i] for i in groups[0][1]]

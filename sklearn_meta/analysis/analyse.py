@@ -26,7 +26,13 @@ from sklearn_meta.analysis.learners import (
     are_counts,
     recommend,
 )
-from sklearn_meta.analysis.report import CASES, SizeVerdict, TaskReport, judge
+from sklearn_meta.analysis.report import (
+    CASES,
+    SizeVerdict,
+    TaskReport,
+    judge,
+    judged_learners,
+)
 from sklearn_meta.model_selection import TaskComparison
 from sklearn_meta.model_selection.result import size_in_words
 from sklearn_meta.parameters import check_parameter, integer, option
@@ -390,11 +396,13 @@ def _cases(
         members = [verdict for verdict in verdicts if verdict.case == case]
         sizes = tuple(verdict.size for verdict in members)
         kind = case if case in ("pooled", "per-task") else "meta"
-        means = {
-            name: sum(comparison.interval(name, size).mean for size in sizes)
-            for name, learner in learners.items()
-            if learner.kind == kind and learner.view != "raw"
-        }
+        judged = {size: judged_learners(comparison, size) for size in sizes}
+        means = {}  # after the number of sizes at which a learner is judged
+        for name, learner in learners.items():
+            if learner.kind == kind and learner.view != "raw":
+                of_learner = [size for size in sizes if name in judged[size]]
+                total = sum(comparison.interval(name, size).mean for size in of_learner)
+                means[name] = len(of_learner), total
         largest = max(members, key=lambda verdict: verdict.gain.difference.mean)
         described.append(
             facts._replace(
@@ -457,6 +465,15 @@ def _notes(report: TaskReport, compared: Sequence[Task]) -> list[str]:
         notes.append(f"Tasks unlike all others, which do not count: {listed}.")
     if len(compared) < quick.FEW_TASKS:
         notes.append(f"Only {len(compared)} tasks: the conclusion is uncertain.")
+    for verdict in report.verdicts:
+        judged = judged_learners(report.comparison, verdict.size)
+        where = size_in_words(verdict.size, report.comparison.unit)
+        for name in report.comparison.kinds:
+            missing = np.isnan(report.comparison.scores(name, verdict.size))
+            if missing.any():
+                left_out = "" if name in judged else ", and is left out there"
+                share = f"{missing.sum()} of {missing.size} tasks"
+                notes.append(f"{name} has no score on {share} with {where}{left_out}.")
     if report.local_labels:
         notes.append(
             "One model for all tasks is no better than chance: labels seem to differ in meaning."

@@ -100,7 +100,8 @@ def task_distances(
         - "otdd": `inner`, the distance of two classes, "gaussian" (default: of Gaussians with
           their means and covariances) or "exact" (slower: by optimal transport of their rows);
           `max_rows` (default 500), the most rows of a task to draw, or None; `n_jobs` (default -1),
-          the number of threads, which does not change the distances.
+          the number of threads, or of workers of the backend that :func:`joblib.parallel_config`
+          selects, which does not change the distances.
         - all but "gradient" and "parameter": `target_type`, "class" or "real", whether `y` contains
           labels or targets.
 

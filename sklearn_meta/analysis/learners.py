@@ -6,6 +6,7 @@ recommended in order. `python docs/make_api.py` draws it.
 
 from __future__ import annotations
 
+import inspect
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 import sklearn_meta.algorithms as algorithms
 from sklearn_meta.ensemble import GuardedMetaClassifier, GuardedMetaRegressor
-from sklearn_meta.pipeline import make_meta_pipeline
+from sklearn_meta.pipeline import MetaPipeline, make_meta_pipeline
 from sklearn_meta.tasks import Task
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "Situation",
     "TaskFacts",
     "are_counts",
+    "code_of",
     "recommend",
 ]
 
@@ -48,6 +50,7 @@ MOSTLY_ZERO = 0.7  # share of zeros in counts
 LARGEST_SUPPORT = 20  # of an episode: more rows would make meta-training slow
 ROWS_OF_SPREAD = 5  # of a class
 WIDTH = 100  # of the printed table
+LONGEST_VALUE = 80  # characters of a parameter, in the call that makes an estimator
 ALONE, DUMMY = "scikit-learn, each task alone", "scikit-learn, the mean or the base rates"
 
 
@@ -70,6 +73,11 @@ class Recommendation:
     reason: str
     estimator: BaseEstimator
 
+    @property
+    def code(self) -> str:
+        """How to make the estimator: the call, with the parameters that are not the defaults."""
+        return code_of(self.estimator)
+
 
 class Recommendations(tuple[Recommendation, ...]):
     """Learners in the order to try them, printed as a table.
@@ -88,10 +96,37 @@ class Recommendations(tuple[Recommendation, ...]):
         lines = ["   learner".ljust(width) + "reason"]
         for name, learner in zip(names, self, strict=True):
             first, *rest = textwrap.wrap(learner.reason, WIDTH - width)
+            if learner.code != f"{learner.name}()":
+                rest.append(learner.code)
             lines += [name.ljust(width) + first, *(" " * width + line for line in rest)]
         return "\n".join(lines)
 
     __repr__ = __str__
+
+
+def code_of(value: object) -> str:
+    """Return one line that makes an estimator, or stands for the value of a parameter.
+
+    What is too long to read is left out as ``...``.
+    """
+    if isinstance(value, Pipeline):
+        maker = "make_meta_pipeline" if isinstance(value, MetaPipeline) else "make_pipeline"
+        return f"{maker}({', '.join(code_of(step) for _, step in value.steps)})"
+    if isinstance(value, BaseEstimator):
+        defaults = inspect.signature(type(value)).parameters
+        changed = {
+            name: code_of(given)
+            for name, given in value.get_params(deep=False).items()
+            if name not in defaults or repr(given) != repr(defaults[name].default)
+        }
+        texts = [
+            f"{name}={text if len(text) <= LONGEST_VALUE else '...'}"
+            for name, text in changed.items()
+        ]
+        return f"{type(value).__name__}({', '.join(texts)})"
+    if isinstance(value, np.ufunc):
+        return f"np.{value.__name__}"
+    return value.__name__ if inspect.isroutine(value) else " ".join(repr(value).split())
 
 
 class TaskFacts(NamedTuple):

@@ -22,7 +22,7 @@ from sklearn_meta.metrics import MeanInterval, PairedComparison
 from sklearn_meta.model_selection import ComparisonDisplay, TaskComparison
 from sklearn_meta.model_selection.result import size_in_words
 
-__all__ = ["CASES", "SizeVerdict", "TaskReport", "judge"]
+__all__ = ["CASES", "SizeVerdict", "TaskReport", "judge", "judged_learners"]
 
 KINDS = ("dummy", "pooled", "per-task", "meta")  # of learners, as in `compare`
 CASES = {
@@ -142,7 +142,7 @@ class TaskReport:
             steps.append("other features, more rows, or a network.")
         else:
             alone = "" if hasattr(first.estimator, "meta_fit") else " on each task alone"
-            steps.append(f"{first.name}{alone}.")
+            steps.append(f"{first.code.removesuffix('()')}{alone}.")
         if others:
             steps.append(f"Then {', '.join(learner.name for learner in others)}.")
         if self.pays:
@@ -188,8 +188,13 @@ class TaskReport:
         unit = self.comparison.unit.replace("row", "rows", 1)
         lines = [[unit, *columns, "gain", "worse on"]]
         for verdict, *scores in zip(self.verdicts, *columns.values(), strict=True):
-            best = max(score.mean for score in scores)
-            cells = [f"{0.0 + sign * s.mean:.3g}{'*' if s.mean == best else ' '}" for s in scores]
+            best = max(score.mean for score in scores if np.isfinite(score.mean))
+            cells = [
+                f"{0.0 + sign * s.mean:.3g}{'*' if s.mean == best else ' '}"
+                if np.isfinite(s.mean)
+                else "- "
+                for s in scores
+            ]
             worse = f"{100 * verdict.gain.hurt:.0f} %"
             lines.append([str(verdict.size), *cells, self._gain(verdict), worse])
         return lines
@@ -306,7 +311,7 @@ class TaskReport:
 
 def judge(comparison: TaskComparison, size: int) -> SizeVerdict:
     """Decide what pays at one size of support, from the scores of learners by their kind."""
-    kinds = comparison.kinds
+    kinds = {name: comparison.kinds[name] for name in judged_learners(comparison, size)}
     means = {name: comparison.interval(name, size).mean for name in kinds}
 
     def best_of(*wanted: str) -> str:
@@ -331,6 +336,18 @@ def judge(comparison: TaskComparison, size: int) -> SizeVerdict:
         return verdict._replace(case="meta" if pays else better)
     large = mean > margin(simple, LARGE)
     return verdict if large else verdict._replace(case=better)
+
+
+def judged_learners(comparison: TaskComparison, size: int) -> list[str]:
+    """Return the learners with a score on more than half of the tasks: any two share a task.
+
+    Logistic regression has none where the support has one class.
+    """
+    return [
+        name
+        for name in comparison.kinds
+        if 2 * np.isfinite(comparison.scores(name, size)).sum() > comparison.scores(name, size).size
+    ]
 
 
 def _is_ahead(pair: PairedComparison, margins: float = 1.0, level: float = SIGN_LEVEL) -> bool:
@@ -401,7 +418,7 @@ def _cell(text: str) -> str:
 def _learners(report: TaskReport) -> str:
     items = "".join(
         f"<li><strong>{escape(learner.name)}</strong>: {escape(learner.reason)} "
-        f"<code>{escape(' '.join(repr(learner.estimator).split()))}</code></li>"
+        f"<code>{escape(learner.code)}</code></li>"
         for learner in report.learners
     )
     return f"<h2>Learners to try, in this order</h2><ol>{items}</ol>"

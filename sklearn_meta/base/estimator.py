@@ -30,6 +30,7 @@ from sklearn_meta.base.predict_tasks import (
     TaskPredictor,
     fixed_support,
     read_stacks,
+    score_stacks,
 )
 from sklearn_meta.base.scoring import QueryScorer, metric_of, score_one_by_one
 from sklearn_meta.base.state import (
@@ -335,8 +336,7 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
         """
         check_error_score(error_score, "predict_tasks")
         stacks = self._predictor(error_score).predict(tasks)
-        predictions, _ = read_stacks(stacks, lambda stack: stack.predictions(), error_score)
-        return predictions
+        return read_stacks(stacks, lambda stack: stack.predictions(), error_score)
 
     def predict_tasks_with_proba(self, tasks: Any) -> list[Prediction]:
         """Predict many tasks as `predict_tasks` does, and return probabilities, too.
@@ -358,8 +358,7 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
             parts = stack.predictions(), stack.probabilities(), stack.classes()
             return map(Prediction, *parts)
 
-        predictions, _ = read_stacks(self._predictor(np.nan).predict(tasks), read, np.nan)
-        return predictions
+        return read_stacks(self._predictor(np.nan).predict(tasks), read, np.nan)
 
     def score_tasks(
         self, tasks: Any, *, scoring: Any = None, error_score: Any = np.nan
@@ -402,16 +401,13 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
         min_query = 2 if metric.name == "r2" else 1
         stacks = self._predictor(error_score, min_query).predict(tasks)
         scorer = QueryScorer(metric, error_score)
-        scores, failures = read_stacks(
+        scores = score_stacks(
             stacks,
             lambda stack: stack.scores() if metric.is_default else scorer.score_stack(stack),
             error_score,
         )
-        in_order = np.array(scores, dtype=np.float64)
-        if failures.failed:  # else it may be "raise"
-            in_order[[*failures.failed]] = error_score
-        scorer.report(len(in_order))
-        return in_order
+        scorer.report(len(scores))
+        return scores
 
     def predict_stacks(self, tasks: Any) -> Iterator[PredictedStack]:
         """Predict many tasks in stacks, with their logits or means.
@@ -575,6 +571,47 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
         """
         save_object(self, path)
 
+    def share_prior(self, path: str | os.PathLike[str]) -> BaseMetaLearner:
+        """Write the learned prior to a file that worker processes read, instead of receiving it.
+
+        A search sends its estimator to a worker with each candidate. After this call, pickles of
+        the estimator and of its clones name the file instead of containing the prior. Each process
+        reads the file once and maps it into memory. This pays for a prior of many megabytes.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file, which is replaced if it exists. All workers must see it under this path, and
+            it must stay as long as they, or pickles of this estimator, are used. To keep a prior,
+            use `save`.
+
+        Returns
+        -------
+        self : object
+            This estimator.
+
+        Raises
+        ------
+        NotMetaFittedError
+            If the estimator is not meta-fitted.
+
+        Examples
+        --------
+        >>> import pickle, tempfile
+        >>> from pathlib import Path
+        >>> from sklearn_meta import ProtoNetClassifier
+        >>> from sklearn_meta.datasets import make_blob_tasks
+        >>> clf = ProtoNetClassifier(hidden_layer_sizes=200, max_meta_iter=2, random_state=0)
+        >>> clf = clf.meta_fit(make_blob_tasks(12, n_shot=2, random_state=0))
+        >>> size = len(pickle.dumps(clf))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     clf = clf.share_prior(Path(folder) / "prior.joblib")
+        ...     len(pickle.dumps(clf)) < size / 10
+        True
+        """
+        self._meta_state = self._learned_state().shared(path)
+        return self
+
     @property
     def meta_state(self) -> MetaState | None:
         """The learned prior; None before `meta_fit`."""
@@ -591,11 +628,14 @@ class BaseMetaLearner(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OuterLo
     @property
     def theta_(self) -> Mapping[str, NDArray[Any]]:
         """Learned meta-parameters by name, read-only arrays; raises without a `meta_fit`."""
+        return self._learned_state().theta
+
+    def _learned_state(self) -> MetaState:
         if self._meta_state is None:
             raise NotMetaFittedError(
                 f"This {type(self).__name__} is not meta-fitted yet. Call meta_fit(tasks) first."
             )
-        return self._meta_state.theta
+        return self._meta_state
 
     @property
     def phi_(self) -> Mapping[str, NDArray[Any]]:

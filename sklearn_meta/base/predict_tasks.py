@@ -44,6 +44,7 @@ __all__ = [
     "numbers_of_a_row",
     "r2_of_tasks",
     "read_stacks",
+    "score_stacks",
     "tasks_at_once",
 ]
 
@@ -266,7 +267,7 @@ def read_stacks(
     stacks: Iterable[PredictedStack],
     read: Callable[[PredictedStack], Iterable[T]],
     error_score: Any,
-) -> tuple[list[T], Failures]:
+) -> list[T]:
     """Read one value for each task, in the order of the tasks; warn of tasks that failed."""
     values: dict[int, T] = {}
     failures = Failures()
@@ -274,7 +275,30 @@ def read_stacks(
         failures.add(stack.failures, error_score)
         values.update(zip(stack.positions, read(stack), strict=True))
     failures.report(len(values), error_score)
-    return [values[i] for i in range(len(values))], failures
+    return [values[i] for i in range(len(values))]
+
+
+def score_stacks(
+    stacks: Iterable[PredictedStack],
+    score: Callable[[PredictedStack], Sequence[float] | NDArray[np.float64]],
+    error_score: Any,
+) -> NDArray[np.float64]:
+    """Score each task, in the order of the tasks; warn of tasks that failed.
+
+    Only arrays grow with the number of tasks, because there may be millions.
+    """
+    positions, scores = list[Ints](), list[NDArray[np.float64]]()
+    failures = Failures()
+    for stack in stacks:
+        failures.add(stack.failures, error_score)
+        positions.append(np.array(stack.positions, dtype=np.intp))
+        scores.append(np.array(score(stack), dtype=np.float64))
+    in_order = np.empty(sum(map(len, scores)))
+    in_order[np.concatenate(positions)] = np.concatenate(scores)
+    if failures.failed:  # else error_score may be "raise"
+        in_order[[*failures.failed]] = error_score
+    failures.report(len(in_order), error_score)
+    return in_order
 
 
 @dataclass(frozen=True)
@@ -338,6 +362,9 @@ class TaskPredictor:
                 with torch.inference_mode(False):
                     stack = self._predict_stack(window, chosen, prior)
                 yield stack
+            if skipped:  # at once, because all of them may not fit into memory
+                yield UnusableStack.of(skipped, self.target_type)
+                skipped.clear()
         if skipped:
             yield UnusableStack.of(skipped, self.target_type)
 

@@ -216,6 +216,13 @@ def compare(
         for (i, task), score in zip(job.test.items(), row, strict=True)
     ]
     tested = [i for fold in folds for i in fold.test]
+    one_label = {
+        (seed, i)
+        for seed, split in splits.items()
+        for i in tested
+        if classify and len(np.unique(checked[i].y[split[i].query])) == 1
+    }
+    missing = _missing_scores(records, metric, one_label)
     return TaskComparison(
         records=tuple(records),
         kinds={est.name: est.kind for est in compared},
@@ -224,7 +231,7 @@ def compare(
         unit="row a class" if by_class else "row",
         metric=metric,
         chance=_chance(metric, checked, tested, [*splits.values()]),
-        notes=(*notes, *notes_on_training(jobs, results), *_missing_scores(records)),
+        notes=(*notes, *notes_on_training(jobs, results), *missing),
     )
 
 
@@ -354,16 +361,30 @@ def _chance(
     return float(max(any_label, *same_label.values()) / len(queries))
 
 
-def _missing_scores(records: Sequence[Record]) -> list[str]:
-    missing = Counter(
-        (record.estimator, record.support_size)
-        for record in records
-        if not np.isfinite(record.score)
-    )
-    return [
-        f"{name!r} has no score with 0 rows, which it cannot learn from."
-        if size == 0
-        else f"{name!r} has no score for {n} of the supports of size {size}: these tasks are left "
-        "out where it is compared."
-        for (name, size), n in missing.items()
-    ]
+def _missing_scores(
+    records: Sequence[Record],
+    metric: str,
+    one_label: set[tuple[int, int]],  # seeds and tasks whose query has one label
+) -> list[str]:
+    """Return which scores are missing, and why, as far as it is known."""
+    undefined = {(r.seed, r.task) for r in records} & one_label
+    undefined -= {(r.seed, r.task) for r in records if np.isfinite(r.score)}
+    notes = []
+    if undefined:
+        n = len(undefined)
+        queries = "1 query" if n == 1 else f"{n} queries"
+        notes.append(f"The {metric} of {queries} with one label is not defined.")
+    tried, missing = Counter[tuple[str, int | None]](), Counter[tuple[str, int | None]]()
+    for record in records:
+        if (record.seed, record.task) not in undefined:
+            tried[record.estimator, record.support_size] += 1
+            if not np.isfinite(record.score):
+                missing[record.estimator, record.support_size] += 1
+    for (name, size), n in missing.items():
+        notes.append(
+            f"{name!r} has no score with 0 rows, which it cannot learn from."
+            if size == 0 and n == tried[name, size]
+            else f"{name!r} has no score for {n} of the supports of size {size}: these tasks are "
+            "left out where it is compared."
+        )
+    return notes

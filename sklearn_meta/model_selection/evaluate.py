@@ -12,7 +12,7 @@ import types
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import joblib
@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone, is_classifier
 from sklearn.exceptions import FitFailedWarning
+from sklearn.utils.parallel import Parallel, delayed
 
 from sklearn_meta._version import __version__
 from sklearn_meta._warnings import muted, warn
@@ -237,8 +238,6 @@ class Job:
     def _new_estimator(self) -> Any:
         """Return an unfitted copy, with another random state for each seed and fold."""
         est = clone(self.named.estimator)
-        if hasattr(est, "reset_meta"):
-            est.reset_meta()
         seed = int(np.random.SeedSequence([self.seed, self.fold]).generate_state(1)[0])
         names = [n for n in est.get_params() if n.split("__")[-1] == "random_state"]
         return est.set_params(**dict.fromkeys(names, seed))
@@ -337,7 +336,12 @@ def make_jobs(
     prefit: bool = False,
     unusable: str = "raise",
 ) -> list[Job]:
-    """Return a job for each seed, fold and estimator."""
+    """Return a job for each seed, fold and estimator.
+
+    Without `prefit`, priors are removed, so that workers do not receive what they do not need.
+    """
+    if not prefit:
+        estimators = [replace(named, estimator=_untrained(named.estimator)) for named in estimators]
     return [
         Job(
             named=named,
@@ -357,6 +361,13 @@ def make_jobs(
     ]
 
 
+def _untrained(estimator: BaseEstimator) -> BaseEstimator:
+    est = clone(estimator)
+    if hasattr(est, "reset_meta"):
+        est.reset_meta()
+    return est
+
+
 def run_jobs(
     jobs: Sequence[Job], cache_dir: Any = None, n_jobs: int | None = None, verbose: int = 0
 ) -> list[JobScores]:
@@ -367,15 +378,19 @@ def run_jobs(
     if verbose and len(missing) < len(jobs):
         print(f"{len(jobs) - len(missing)} of {len(jobs)} jobs are in {cache_dir}")
     begin, results = time.perf_counter(), {}
-    parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator")
-    outputs = parallel(joblib.delayed(cached_run)(keys[i], jobs[i]) for i in missing)
+    try:
+        parallel = Parallel(n_jobs=n_jobs, return_as="generator")
+    except ValueError:  # a backend, such as that of Ray, that returns all results at the end
+        parallel = Parallel(n_jobs=n_jobs)
+    outputs = parallel(delayed(cached_run)(keys[i], jobs[i]) for i in missing)
     for n_done, (i, result) in enumerate(zip(missing, outputs, strict=True), start=1):
         results[i] = result
         if verbose:
             scores = [s for row in result.scores for s in row if np.isfinite(s)]
             mean = float(np.mean(scores)) if scores else np.nan
             elapsed = time.perf_counter() - begin
-            left = elapsed / n_done * (len(missing) - n_done)
+            n_left = 0 if isinstance(outputs, list) else len(missing) - n_done
+            left = elapsed / n_done * n_left
             print(
                 f"[{n_done}/{len(missing)}] {jobs[i].named.name}, fold {jobs[i].fold}, seed "
                 f"{jobs[i].seed}: {mean:.3f}; {in_words(elapsed)}, about {in_words(left)} left"

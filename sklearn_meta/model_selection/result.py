@@ -226,10 +226,13 @@ class TaskComparison:
         Returns
         -------
         PairedComparison
-            Comparison of a - b on the tasks for which both have a score.
+            Comparison of a - b on the tasks for which both have a score; nan if there is none.
         """
         x, y = (self.scores_by_training(name, support_size) for name in (a, b))
         both = np.isfinite(x - y).any(axis=0)
+        if not both.any():
+            nothing = MeanInterval(np.nan, np.nan, np.nan, 0, level)
+            return PairedComparison(nothing, 0, 0, 0, np.nan, np.nan, np.nan)
         return compare_paired(x[:, both], y[:, both], level=level, margin=margin, method=method)
 
     def summary(self) -> str:
@@ -389,26 +392,34 @@ class _SizeVerdict:
                 above = f"predicting without inputs ({self.means[dummy]:.3g})"
                 return "chance", f"no estimator is clearly above {above}: {best}."
         if not self._ranked("meta"):
-            return "no meta", f"{best}."
-        return None if self._ranked(*SIMPLE) else ("no simple", f"{best}.")
+            return "no meta", self._against_next() or f"{best}."
+        if not self._ranked(*SIMPLE):
+            return "no simple", self._against_next() or f"{best}."
+        return None
+
+    def _against_next(self) -> str | None:
+        """Compare learning across tasks with the simple estimators, or else the best two."""
+        names, others, what = self._ranked(*LEARNED), self._ranked(*SIMPLE), "simple"
+        if self._ranked("meta") or not (names and others):
+            names = self._ranked("meta", *SIMPLE, *LEARNED)
+            others = sorted({*self.means} - {names[0]}, key=lambda name: -self.means[name])
+            what = "other"
+        if not others:
+            return None
+        pair, _, text = self._difference(names, others, what)
+        return text + self._why_unclear(pair, names[0], others[0])
 
     def _against_simple(self) -> tuple[str, str]:
         """Compare the best meta-learner with the best simple estimator."""
         c, meta, simple = self.comparison, self._ranked("meta"), self._ranked(*SIMPLE)
-        n = len(simple)
-        other = f"the best of {n} simple estimators" if n > 1 else "the simple estimator"
-        pair, margin = self._pair(meta, simple[0])
-        text = (
-            f"{_label(c, meta[0])}{f' (the best of {len(meta)})' * (len(meta) > 1)} "
-            f"{_relation(pair, f'{other} ({_label(c, simple[0])})', c.metric)}; "
-            f"{self._share_hurt(meta[0], simple[0], margin)}."
-        )
+        pair, margin, text = self._difference(meta, simple, "simple")
+        if not pair.difference.n_tasks:
+            return "no simple", text
         if pair.is_better and pair.difference.mean >= margin:
             return self._against_learned(text)
         loses = pair.is_worse and pair.difference.mean <= -margin
-        if not (pair.is_better or pair.is_worse):
-            text += self._why_unclear(pair, meta[0], simple[0])
-        elif not loses:
+        text += self._why_unclear(pair, meta[0], simple[0])
+        if (pair.is_better or pair.is_worse) and not loses:
             text += " That is too little to matter."
         if learned := self._ranked(*LEARNED):
             extra, _ = self._pair(learned, simple[0])
@@ -434,6 +445,24 @@ class _SizeVerdict:
         behind = pair.is_worse and pair.difference.mean <= -margin
         return c.kinds[learned[0]] if behind else "shared", text
 
+    def _difference(
+        self, names: Sequence[str], others: Sequence[str], what: str
+    ) -> tuple[PairedComparison, float, str]:
+        """Compare the best of some estimators with the best of others, also in words."""
+        c, n = self.comparison, len(others)
+        other = f"the best of {n} {what} estimators" if n > 1 else f"the {what} estimator"
+        pair, margin = self._pair(names, others[0])
+        label = _label(c, names[0])
+        if not pair.difference.n_tasks:
+            missing = f"{label} has no score on a task where {_label(c, others[0])} has one."
+            return pair, margin, missing
+        text = (
+            f"{label}{f' (the best of {len(names)})' * (len(names) > 1)} "
+            f"{_relation(pair, f'{other} ({_label(c, others[0])})', c.metric)}; "
+            f"{self._share_hurt(names[0], others[0], margin)}."
+        )
+        return pair, margin, text
+
     def _pair(self, candidates: Sequence[str], other: str) -> tuple[PairedComparison, float]:
         """Compare the best of several with another estimator, and return the margin, too.
 
@@ -446,6 +475,8 @@ class _SizeVerdict:
 
     def _why_unclear(self, pair: PairedComparison, a: str, b: str) -> str:
         """Explain an unclear difference: trainings or few tasks hide it."""
+        if pair.is_better or pair.is_worse or not pair.difference.n_tasks:
+            return ""
         task_means = np.array([self.comparison.scores(name, self.size) for name in (a, b)])
         over_tasks = compare_paired(*task_means[:, np.isfinite(task_means).all(axis=0)])
         if over_tasks.is_better or over_tasks.is_worse:

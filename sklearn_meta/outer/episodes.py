@@ -451,7 +451,9 @@ def check_usable(
     """
     shape = (len(task), *task.row_shape)
     is_class = target_type == "class" and not labels.is_shared
-    groups, n_rows = np.unique(task.y if is_class else np.zeros(len(task)), return_counts=True)
+    groups, n_rows = np.zeros(1), np.array([len(task)])
+    if is_class:
+        groups, n_rows = np.unique(task.y, return_counts=True)
     least = 2 if labels.is_shared else size.least_rows
     if task.support is None and n_rows.min() < least:
         k = int(np.argmax(n_rows < least))
@@ -600,9 +602,9 @@ class ReadEpisodes(TaskEpisodes):
         upcoming = upcoming[: self.ranks.size * (self.reader.prefetch + n)]
         place = np.arange(len(upcoming)) % n  # in a meta-batch as large as this one
         read = self.reader.take(own, upcoming[(part.start <= place) & (place < part.stop)])
-        positions = [self.reader.positions[i] for i in own]
+        positions = [self.reader.number(i) for i in own]
         if not read:
-            read, positions = [self.reader.first], [self.reader.positions[0]]
+            read, positions = [self.reader.first], [self.reader.number(0)]
         packed = self.packer.pack(read, positions, on_host=True).with_sizes_of_all(n, self.ranks)
         episode = packed.draw_tasks(np.arange(n), self.size, rng, self.ranks)
         return episode._replace(tasks=tasks)

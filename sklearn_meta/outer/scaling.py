@@ -44,6 +44,7 @@ Pair = tuple[NDArray[Any], NDArray[Any]]
 # farthest row: of several inputs, one may be the first to become larger than ever before.
 FAR = {"X": 30.0, "y": 10.0}
 CLOSE = 1e-3  # or if its standard deviation is that small against that of the least varied task
+STACK_SIZE = 2**15  # numbers of X in small tasks whose scales are computed at once: 256 kB
 CHANCE = 1e-5  # how seldom as many normal rows are as close together
 
 
@@ -121,10 +122,25 @@ class Moments:
         self._promote(other.dtype)
         self._merge(other.n, other.mean, other.squares, other.low, other.high)
 
+    def add_parts(
+        self,
+        rows: NDArray[Any],  # (n_parts, n_rows, ...)
+        axes: tuple[int, ...],
+        mean: NDArray[Any],  # of each part over the axes
+        variance: NDArray[Any],
+    ) -> None:
+        """Add parts with as many rows each, whose moments are known."""
+        self._promote(rows.dtype)
+        n = rows[0].size if self.all_axes else rows.shape[1]
+        of_all = mean.mean(0)
+        squares = n * (variance + (mean - of_all) ** 2).sum(0)
+        low, high = rows.min((0, *axes)), rows.max((0, *axes))
+        self._merge(n * len(rows), of_all, squares, low, high)
+
     def result(self) -> Pair:
         """Return mean and standard deviation, which is exactly 0 where nothing varies."""
-        mean, scale = np.asarray(self.mean), np.sqrt(self.squares / self.n)
-        return mean, np.where(scale <= 10 * precision_of(self.dtype) * np.abs(mean), 0.0, scale)
+        mean = np.asarray(self.mean)
+        return mean, scale_of(mean, self.squares / self.n, self.dtype)
 
     def _promote(self, dtype: Any) -> None:
         self.dtype = dtype if self.dtype is None else np.result_type(self.dtype, dtype)
@@ -150,6 +166,12 @@ class Moments:
             variance = (share * (block - mean) ** 2).sum(axes)
             n *= float(weight.mean())
         return n, mean, variance * n, block.min(axes), block.max(axes)
+
+
+def scale_of(mean: NDArray[Any], variance: Any, dtype: Any) -> NDArray[Any]:
+    """Return the standard deviation, exactly 0 where nothing varies by more than rounding."""
+    scale = np.sqrt(variance)
+    return np.where(scale <= 10 * precision_of(dtype) * np.abs(mean), 0.0, scale)
 
 
 def sparse_moments(block: Any, weight: NDArray[Any] | None) -> tuple[float, Any, Any, Any, Any]:
@@ -181,10 +203,22 @@ class TaskMoments:
         moments.add(rows, weight)
         self.rows.merge(moments)
         _, scale = moments.result()
+        self._add_scales(scale[None])
+
+    def add_stack(self, rows: NDArray[Any]) -> None:
+        """Add all rows of some tasks (n_tasks, n_rows, ...) without weights, in one pass."""
+        axes = tuple(range(1, rows.ndim)) if self.rows.all_axes else (1,)
+        mean = rows.mean(axes, dtype=np.float64)
+        variance = rows.var(axes, dtype=np.float64)
+        self.rows.add_parts(rows, axes, mean, variance)
+        self._add_scales(scale_of(mean, variance, rows.dtype))
+
+    def _add_scales(self, scale: NDArray[Any]) -> None:
+        """Add the standard deviations of tasks (n_tasks, ...)."""
         varies = scale > 0
-        self.n_varying = self.n_varying + varies
-        self.log_scales = self.log_scales + np.log(np.where(varies, scale, 1.0))
-        self.least = np.minimum(self.least, np.where(varies, scale, np.inf))
+        self.n_varying = self.n_varying + varies.sum(0)
+        self.log_scales = self.log_scales + np.log(np.where(varies, scale, 1.0)).sum(0)
+        self.least = np.minimum(self.least, np.where(varies, scale, np.inf).min(0))
 
     def typical(self) -> NDArray[Any]:
         """Return the geometric mean of the scales of tasks; 0 where no task varies."""
@@ -248,16 +282,41 @@ class TaskStatistics:
     def __init__(self, first: Task, target_type: str, *, scales: bool = True) -> None:
         self.first, self.is_class = first, target_type == "class"
         self.dtypes = {first.dtype}
-        self.of_X = TaskMoments(all_axes=len(first.row_shape) > 1) if scales else None
-        self.of_y = TaskMoments(all_axes=False) if scales and not self.is_class else None
+        self._of_X = TaskMoments(all_axes=len(first.row_shape) > 1) if scales else None
+        self._of_y = TaskMoments(all_axes=False) if scales and not self.is_class else None
+        self._waiting: list[Task] = []  # small tasks of one form, to be added together
+        self._form: tuple[Any, ...] | None = None  # theirs; None: one that is added alone
 
     def add(self, task: Task) -> None:
         """Add a validated task."""
         self.dtypes.add(task.dtype)
-        if self.of_X is not None:
-            self.of_X.add(task.X, task.sample_weight)
-        if self.of_y is not None:
-            self.of_y.add(task.y.reshape(len(task), -1), task.sample_weight)
+        if self._of_X is None:
+            return
+        form = (task.dtype, len(task), task.y.dtype) if task.sample_weight is None else None
+        if form != self._form:
+            self._add_waiting()
+        self._form = form
+        self._waiting.append(task)
+        n_numbers = len(self._waiting) * len(task) * math.prod(task.row_shape)
+        if form is None or n_numbers >= STACK_SIZE:
+            self._add_waiting()
+
+    def _add_waiting(self) -> None:
+        tasks, self._waiting = self._waiting, []
+        add_rows(self._of_X, [task.X for task in tasks], tasks)
+        add_rows(self._of_y, [task.y.reshape(len(task), -1) for task in tasks], tasks)
+
+    @property
+    def of_X(self) -> TaskMoments | None:
+        """Moments of the inputs of all tasks."""
+        self._add_waiting()
+        return self._of_X
+
+    @property
+    def of_y(self) -> TaskMoments | None:
+        """Moments of the targets of all tasks; None of labels."""
+        self._add_waiting()
+        return self._of_y
 
     def scaling(self, name: str | None) -> Scaling:
         """Return the scaling of this name."""
@@ -274,6 +333,17 @@ class TaskStatistics:
             return earlier
         limits = limits_of(scaling, self.of_X, self.of_y)
         return limits if earlier is None else earlier.join(limits)
+
+
+def add_rows(moments: TaskMoments | None, rows: Sequence[Any], tasks: Sequence[Task]) -> None:
+    """Add the inputs or targets of tasks of one form, at once where they are dense."""
+    if moments is None:
+        return
+    if len(tasks) > 1 and not any(map(issparse, rows)):
+        moments.add_stack(np.stack(rows))
+        return
+    for part, task in zip(rows, tasks, strict=True):
+        moments.add(part, task.sample_weight)
 
 
 # ---- statistics of each task -----------------------------------------------------------------

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import math
+import os
+import pickle
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from typing import Any, TypeVar
 
+import joblib
 import numpy as np
 import sklearn
 import torch
 from numpy.typing import NDArray
 
+from sklearn_meta._archive import write_atomically
 from sklearn_meta._version import __version__
-from sklearn_meta.exceptions import TaskError
+from sklearn_meta.exceptions import SaveError, TaskError
 from sklearn_meta.outer.class_weights import ClassWeights
 from sklearn_meta.outer.scaling import Limits, Scaling, scale_departures, scaling_of
 from sklearn_meta.outer.temperature import Temperature
@@ -24,6 +30,7 @@ __all__ = [
     "VERSIONS",
     "Arrays",
     "MetaState",
+    "read_shared",
     "scaling_for",
     "tensors_of",
     "to_numpy",
@@ -38,6 +45,7 @@ VERSIONS = {
     "numpy": np.__version__,
     "sklearn": sklearn.__version__,
 }
+N_SHARED = 4  # priors in files that a process keeps; one is used, unless several are compared
 N_NETWORKS = 4  # in the cache of a state; one is used, unless a callable makes others
 MAX_CACHED_BYTES = 2**26  # of tensors: for larger ones, the copy is a small part of a fit
 
@@ -51,7 +59,7 @@ class Arrays(Mapping[str, NDArray[Any]]):
     __slots__ = ("_arrays", "_tensors")
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        self._arrays = dict(arrays)
+        self._arrays = {k: np.asarray(a) for k, a in arrays.items()}  # also memory-mapped ones
         self._tensors: tuple[Any, dict[str, torch.Tensor]] = (None, {})
         for array in self._arrays.values():
             array.flags.writeable = False
@@ -140,6 +148,7 @@ class MetaState:
     class_weights: ClassWeights | None = None
     temperature: Temperature | None = None
     _networks: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+    _file: tuple[str, str] | None = field(default=None, init=False, repr=False)  # path and digest
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "theta", Arrays(self.theta))
@@ -233,6 +242,29 @@ class MetaState:
             return {}
         return scale_departures(self.scaling, self.limits, X, y, weight, self.feature_names)
 
+    def shared(self, path: str | os.PathLike[str]) -> MetaState:
+        """Write the state to a file, and return it with pickles that name this file.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file, which every process that unpickles the state must see.
+
+        Returns
+        -------
+        MetaState
+            The same numbers, memory-mapped.
+        """
+        file, rest = os.path.abspath(path), self.__getstate__()
+        large = {name: rest.pop(name) for name in ("theta", "constants")}
+        digest = str(joblib.hash((large, rest)))
+        joblib.dump((digest, large, pickle.dumps(rest)), content := io.BytesIO())
+        write_atomically(file, content.getvalue())  # other processes may have mapped the old file
+        return read_shared(file, digest)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return super().__reduce_ex__(protocol) if self._file is None else (read_shared, self._file)
+
     def __getstate__(self) -> dict[str, Any]:
         # the fields alone, for pickle and for skops, which does not look at __reduce__
         state = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
@@ -245,6 +277,17 @@ class MetaState:
     def __repr__(self) -> str:
         n = sum(array.size for array in self.theta.values())
         return f"MetaState({n} meta-parameters, rows of shape {self.row_shape})"
+
+
+@lru_cache(maxsize=N_SHARED)
+def read_shared(path: str, digest: str) -> MetaState:
+    """Return the state that `MetaState.shared` wrote to a file, which a process reads once."""
+    found, large, rest = joblib.load(path, mmap_mode="r")
+    if found != digest:
+        raise SaveError(f"{path!r} holds another prior than when it was shared.")
+    shared = MetaState(**large, **pickle.loads(rest))
+    object.__setattr__(shared, "_file", (path, digest))
+    return shared
 
 
 def scaling_for(

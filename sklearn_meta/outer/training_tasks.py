@@ -247,7 +247,7 @@ class ReadTasks(TrainingTasks):
         skipped = self.reader.keep(
             lambda task, i: check_usable(task, i, size, self.target_type, labels)
         )
-        self.in_memory = UsableTasks([self.reader.first], [self.reader.positions[0]], skipped)
+        self.in_memory = UsableTasks([self.reader.first], [self.reader.number(0)], skipped)
         warn_of_skipped(skipped, n_tasks, where)
 
     def count_labels(self) -> LabelCounts:

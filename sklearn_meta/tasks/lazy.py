@@ -24,6 +24,8 @@ from sklearn_meta.tasks.validate import (
 
 __all__ = ["LazyTasks", "TaskReader", "is_lazy"]
 
+MOST_AT_ONCE = 8  # tasks that a thread reads before it hands them over
+
 
 class LazyTasks(Sequence[Task]):
     """Sequence of tasks that are read when they are needed, some of them ahead of time.
@@ -143,8 +145,9 @@ class TaskReader:
     ) -> None:
         self.tasks = tasks if isinstance(tasks, LazyTasks) else LazyTasks(tasks, n_workers=0)
         self.target_type, self.prepare = target_type, prepare
-        self.positions: Sequence[int] = range(len(tasks))
-        self._pending: dict[int, Future[Task]] = {}
+        self.positions: Sequence[int] | NDArray[np.intp] = range(len(tasks))
+        # what is being read, and the place of each task in it
+        self._pending: dict[int, tuple[Future[list[Task | TaskError]], int]] = {}
         self._threads: ThreadPoolExecutor | None = None
         self._first: Task | None = None
         self._first = self._read_first(unusable)
@@ -160,28 +163,61 @@ class TaskReader:
         assert self._first is not None
         return self._first
 
+    def number(self, i: int | np.intp) -> int:
+        """Return the position in the sequence of the i-th usable task."""
+        return int(self.positions[int(i)])
+
     def take(
         self,
         positions: Sequence[int] | NDArray[np.intp],
         upcoming: Sequence[int] | NDArray[np.intp] = (),
     ) -> list[Task]:
         """Return some of the tasks, and start to read those that are likely to follow."""
-        positions = [self.positions[int(i)] for i in positions]
+        numbers = [self.number(i) for i in positions]
         if self.tasks.n_workers == 0:
-            return [self._read_checked(i) for i in positions]
-        upcoming = [self.positions[int(i)] for i in upcoming[: self.tasks.prefetch]]
+            return [self._read_checked(i) for i in numbers]
+        # not for each task that is taken: messages to threads cost more than quick reads
+        n_ahead = len(self._pending) - len(numbers)
+        if n_ahead <= self.prefetch // 2 or not all(i in self._pending for i in numbers):
+            self._start([*numbers, *(self.number(i) for i in upcoming[: self.prefetch])])
+        try:
+            return [self._result(i) for i in numbers]
+        finally:
+            for i in set(numbers):
+                del self._pending[i]
+
+    def _start(self, wanted: Sequence[int]) -> None:
+        """Start to read what is wanted and not yet being read, and forget all else."""
         if self._threads is None:
             self._threads = ThreadPoolExecutor(self.tasks.n_workers, "sklearn_meta-reader")
-        wanted = dict.fromkeys([*positions, *upcoming])
-        for i in [i for i in self._pending if i not in wanted]:
-            self._pending.pop(i).cancel()
-        for i in wanted:
-            if i not in self._pending:
-                self._pending[i] = self._threads.submit(self._read_checked, i)
-        tasks = [self._pending[i].result() for i in positions]
-        for i in set(positions):
-            del self._pending[i]
-        return tasks
+        self._pending, before = {i: p for i in wanted if (p := self._pending.get(i))}, self._pending
+        needed = {future for future, _ in self._pending.values()}
+        for future, _ in before.values():
+            if future not in needed:
+                future.cancel()
+        new = [i for i in dict.fromkeys(wanted) if i not in self._pending]
+        size = min(MOST_AT_ONCE, -(-len(new) // self.tasks.n_workers))
+        for begin in range(0, len(new), size or 1):
+            some = new[begin : begin + size]
+            future = self._threads.submit(self._read_some, some)
+            self._pending |= {i: (future, k) for k, i in enumerate(some)}
+
+    def _read_some(self, numbers: Sequence[int]) -> list[Task | TaskError]:
+        """Read some tasks, or return what is wrong with them."""
+        results = list[Task | TaskError]()
+        for i in numbers:
+            try:
+                results.append(self._read_checked(i))
+            except TaskError as error:
+                results.append(error)
+        return results
+
+    def _result(self, i: int) -> Task:
+        future, k = self._pending[i]
+        result = future.result()[k]
+        if isinstance(result, TaskError):
+            raise result
+        return result
 
     def take_usable(self, positions: Sequence[int]) -> tuple[list[Task], list[SkippedTask]]:
         """Return the usable ones of some tasks that follow one another, and the others."""
@@ -198,20 +234,22 @@ class TaskReader:
 
         Return the others. The first usable task becomes `first`.
         """
-        n, usable, skipped, first = len(self), list[int](), list[SkippedTask](), None
+        n, skipped, first = len(self), list[SkippedTask](), None
+        is_usable = np.zeros(n, dtype=bool)
         for i in range(n):
-            position = self.positions[i]
+            position = self.number(i)
             try:
                 task = self.take([i], range(i + 1, n))[0]
                 check(task, position)
             except TaskError as error:
-                skipped.append(self._skipped(position, error))
+                # without the task: all skipped ones may not fit into memory
+                skipped.append(self._skipped(position, error)._replace(task=None))
                 continue
-            usable.append(position)
+            is_usable[i] = True
             first = task if first is None else first
         if first is None:
             raise_unusable(skipped)
-        self.positions, self._first = usable, first
+        self.positions, self._first = np.asarray(self.positions)[is_usable], first
         return skipped
 
     def __len__(self) -> int:

@@ -49,7 +49,7 @@ def test_meta_learning_pays_on_sinusoids(waves):
     assert cases(waves) == {2: "meta", 5: "meta"}
     assert waves.verdicts[0].best["meta"] == "hierarchical kernel regression"
     first = waves.learners[0]
-    assert waves.advice.startswith("HierarchicalRegressor. ")
+    assert waves.advice.startswith("HierarchicalRegressor(basis='spline'). ")
     assert first.reason.startswith("With 2 and 5 rows meta-learning pays. ")
     assert first.estimator.basis == "spline"
 
@@ -248,7 +248,9 @@ def advice_of(waves, *cases, hurt=0.0, groups=(0, 0), name=None):
 
 def test_the_advice_mentions_the_estimator(waves):
     text = advice_of(waves, "meta", "meta", name="MyLearner")
-    assert text.startswith("HierarchicalRegressor. Then ALPaCARegressor, DeepKernelRegressor. ")
+    assert text.startswith(
+        "HierarchicalRegressor(basis='spline'). Then ALPaCARegressor, DeepKernelRegressor. "
+    )
     assert text.endswith("MyLearner did not do as well with its current parameters.")
     assert "current" not in advice_of(waves, "meta", "meta", name="HierarchicalRegressor")
 

@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sklearn.model_selection import KFold
 
 from sklearn_meta import NotMetaFittedError, Task, TaskError
+from sklearn_meta.analysis import analyse
 from sklearn_meta.analysis._quick_comparison import (
     ALPHAS,
     LabelScores,
@@ -23,7 +24,7 @@ from sklearn_meta.analysis._quick_comparison import (
     take,
     transform_tasks,
 )
-from sklearn_meta.analysis.report import KINDS, judge
+from sklearn_meta.analysis.report import KINDS, judge, judged_learners
 from sklearn_meta.datasets import make_linear_tasks
 from sklearn_meta.model_selection import HierarchicalRegressor, Record, TaskComparison, compare
 
@@ -275,6 +276,40 @@ def test_verdicts_of_accuracies(scores, case):
     learners = {name: group for name, group in LEARNERS.items() if group != "dummy"}
     result = judge(comparison(0.33, **dict(zip(learners, scores, strict=True))), 5)
     assert result.case == case
+
+
+def test_a_learner_without_a_score_on_most_tasks_is_not_judged():
+    result = comparison(mean=-9, all=-3, each=-1, prior=-2)
+    spoiled = tuple(
+        r._replace(score=np.nan) if r.estimator == "each" and r.task % 7 else r
+        for r in result.records
+    )
+    result = replace(result, records=spoiled)
+    assert judged_learners(result, 5) == ["mean", "all", "prior"]
+    verdict = judge(result, 5)
+    assert verdict.case == "meta"
+    assert verdict.best["simple"] == "all"
+
+
+@pytest.mark.slow
+def test_supports_of_one_class_leave_a_learner_out():
+    rng = np.random.RandomState(0)
+    tasks = [Task(X, X[:, 0] > 0) for X in rng.standard_normal((6, 12, 2))]
+    report = analyse(tasks, support="first", support_sizes=[1], random_state=0)
+    name = "logistic regression per task"
+    assert f"{name} has no score on 6 of 6 tasks with 1 row, and is left out there." in report.notes
+    assert report.verdicts[0].best["per-task"] != name
+    assert "nan" not in str(report)
+
+
+def test_queries_of_one_label_do_not_warn():
+    """A warning would be an error here; scikit-learn has one for each such query."""
+    rng = np.random.RandomState(0)
+    tasks = [Task(X, np.arange(12) > 0) for X in rng.standard_normal((6, 12, 2))]
+    learners = {"logistic": QuickLearner("pooled", "scaled", Pooled(LogisticRegression()))}
+    how = {"support": "first", "seed": 0}
+    result = compare_sizes(learners, {"scaled": tasks}, [([2], range(6))], **how)
+    assert result.scores("logistic", 2).tolist() == [1.0] * 6
 
 
 def test_one_task_of_a_huge_error_does_not_hide_the_others():

@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 from sklearn.base import clone
+from sklearn.decomposition import PCA
 from sklearn.dummy import DummyRegressor
 from sklearn.impute import SimpleImputer
-from sklearn.preprocessing import StandardScaler
+from sklearn.linear_model import RidgeCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 import sklearn_meta
-from sklearn_meta import MAMLRegressor, Task
+from sklearn_meta import HierarchicalClassifier, HierarchicalRegressor, MAMLRegressor, Task
 from sklearn_meta.analysis import Recommendation, Recommendations, analyse, which_learner
 from sklearn_meta.analysis.learners import (
     ALONE,
@@ -23,6 +26,7 @@ from sklearn_meta.analysis.learners import (
     TaskFacts,
     are_counts,
     build,
+    code_of,
     recommend,
 )
 from sklearn_meta.datasets import make_blob_tasks, make_linear_tasks
@@ -181,6 +185,37 @@ def test_the_table_has_a_line_for_each_learner():
     assert max(map(len, lines)) <= 100
     text = " ".join(str(recommend([REAL])).split())
     assert "Error with 5 rows: 0.1 across tasks, 0.3 per task." in text
+
+
+def test_the_table_says_how_to_make_a_learner():
+    wide = SHARED._replace(row_shape=(200,))
+    learners = recommend([wide])
+    code = (
+        "HierarchicalClassifier(basis=make_pipeline(StandardScaler(), PCA(n_components=20)), "
+        "labels='shared')"
+    )
+    first = next(learner for learner in learners if learner.name == "HierarchicalClassifier")
+    assert first.code == code
+    assert code in [line.strip() for line in str(learners).splitlines()]
+    made = eval(
+        code,
+        {
+            "HierarchicalClassifier": HierarchicalClassifier,
+            "make_pipeline": make_pipeline,
+            "StandardScaler": StandardScaler,
+            "PCA": PCA,
+        },
+    )
+    assert repr(made) == repr(first.estimator)
+
+
+def test_code_is_one_line_without_long_values():
+    counts = make_meta_pipeline(FunctionTransformer(np.log1p), HierarchicalRegressor())
+    expected = "make_meta_pipeline(FunctionTransformer(func=np.log1p), HierarchicalRegressor())"
+    assert code_of(counts) == expected
+    assert code_of(RidgeCV(list(range(100)))) == "RidgeCV(alphas=...)"
+    plain = Recommendation("DummyRegressor", "It is short.", DummyRegressor())
+    assert plain.code == "DummyRegressor()"
 
 
 def test_recommendations_are_frozen_and_pickled():

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from joblib import parallel_config
+from joblib.parallel import ThreadingBackend, register_parallel_backend
 from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.compose import make_column_transformer
@@ -367,12 +368,24 @@ def test_supports_that_differ_are_one_column():
     assert np.isfinite(comparison.scores("MAMLRegressor")).all()
 
 
-def test_workers_give_the_same():
+class ListsOnly(ThreadingBackend):
+    """A backend that returns no generator, as that of Ray."""
+
+    supports_return_generator = False
+
+
+@pytest.mark.parametrize("backend", ["threading", "lists only"])
+def test_workers_give_the_same(backend, capsys):
+    register_parallel_backend("lists only", ListsOnly)
     tasks = make_linear_tasks(4, n_support=8, random_state=0).tasks
     how = {"cv": 2, "seeds": 2, "baselines": ["hierarchical"]}
     alone = compare(LinearRegression(), tasks, **how)
-    with parallel_config(backend="threading"):  # processes would import torch again, for seconds
-        assert compare(LinearRegression(), tasks, n_jobs=2, **how).records == alone.records
+    with parallel_config(backend=backend):  # processes would import torch again, for seconds
+        many = compare(LinearRegression(), tasks, n_jobs=2, verbose=1, **how)
+    assert many.records == alone.records
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 8
+    assert lines[-1].endswith("about 0 s left")
 
 
 def test_progress_is_a_line_a_cell(capsys):

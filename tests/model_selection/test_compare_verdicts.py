@@ -115,11 +115,47 @@ KNOWN = {
         {"Ridge": ("per-task", 0.8)},
         "No network was meta-trained: .* per-task Ridge, has",
     ),
+    "no meta, hierarchical ahead": (
+        {
+            "Hier": ("hierarchical", 0.8),
+            "Ridge": ("per-task", 0.6),
+            "Lasso": ("pooled", 0.5),
+            "mean": ("dummy", 0.3),
+        },
+        r"No network was meta-trained: with 5 rows Hier is ahead of the best of 2 simple "
+        r"estimators \(per-task Ridge\) by 0.200 ± 0.015 of R\^2 \(95 %, 20 tasks, "
+        r"3 trainings\); it hurts",
+    ),
+    "no meta, no learning across tasks": (
+        {"Ridge": ("per-task", 0.8), "mean": ("dummy", 0.3)},
+        r"No network was meta-trained: with 5 rows per-task Ridge is ahead of the other estimator "
+        r"\(mean\) by 0.500 ±",
+    ),
+    "no simple estimator, but another": (
+        {"MAML": ("meta", 0.8), "Hier": ("hierarchical", 0.9)},
+        r"No simple estimator was compared: with 5 rows Hier \(the best of 2\) is ahead of the "
+        r"other estimator \(MAML\) by 0.100 ±",
+    ),
     "no simple estimator": (
         {"MAML": ("meta", 0.8)},
         "No simple estimator was compared: .* the best, MAML, has",
     ),
 }
+
+
+def test_estimators_without_a_common_task_are_not_compared():
+    result = made(MAML=("meta", 0.8), Ridge=("per-task", 0.6))
+    records = tuple(
+        r._replace(score=np.nan) if (r.task < 10) == (r.estimator == "MAML") else r
+        for r in result.records
+    )
+    result = replace(result, records=records)
+    assert result.paired("MAML", "Ridge").difference.n_tasks == 0
+    assert np.isnan(result.paired("MAML", "Ridge").difference.mean)
+    assert result.verdict == (
+        "No simple estimator was compared: with 5 rows MAML has no score on a task where per-task "
+        "Ridge has one."
+    )
 
 
 @pytest.mark.parametrize("case", KNOWN)

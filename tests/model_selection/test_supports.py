@@ -10,6 +10,7 @@ from sklearn_meta import MAMLRegressor, ProtoNetClassifier
 from sklearn_meta.analysis import transfer_gain
 from sklearn_meta.exceptions import TaskError
 from sklearn_meta.model_selection import (
+    HierarchicalClassifier,
     HierarchicalRegressor,
     SupportQuerySplit,
     TaskEstimator,
@@ -249,3 +250,29 @@ def test_without_rows_estimators_with_a_prior_are_compared():
     assert any("'none' has no score with 0 rows" in note for note in result.notes)
     with pytest.raises(TaskError, match="without a prior cannot predict from no rows"):
         compare(learners, REAL, **how, error_score="raise")
+
+
+def test_without_rows_logistic_regression_per_task_predicts_base_rates():
+    tasks = [Task(t.X, np.arange(12) % 2) for t in REAL]
+    how = {"cv": 2, "seeds": 1, "support_sizes": [0], "support": "random"}
+    how |= {"baselines": ["per-task logistic", "dummy"], "scoring": "neg_log_loss"}
+    result = compare(HierarchicalClassifier(), tasks, **how)
+    np.testing.assert_allclose(result.scores("per-task logistic"), result.scores("dummy"))
+    assert not result.notes
+
+
+@pytest.mark.filterwarnings("ignore:.*fits or scores failed")
+def test_queries_with_one_label_have_no_ranking():
+    rng = np.random.RandomState(0)
+    rows, both, one = rng.standard_normal((6, 20, 2)), np.arange(20) % 2, np.arange(20) == 1
+    tasks = [Task(X, one if i < 2 else both == 1, support=[0, 1]) for i, X in enumerate(rows)]
+    how = {"cv": 3, "seeds": 1, "support_sizes": [0, 2], "support": "random"}
+    how |= {"baselines": ["dummy"]}
+    result = compare(HierarchicalClassifier(), tasks, **how, scoring="roc_auc")
+    assert (
+        np.isfinite(result.scores("HierarchicalClassifier", 0)).tolist() == [False] * 2 + [True] * 4
+    )
+    assert result.notes[-1] == "The roc_auc of 2 queries with one label is not defined."
+    assert not any("has no score" in note for note in result.notes)
+    result = compare(HierarchicalClassifier(), tasks, **how, scoring="accuracy")
+    assert not any("one label" in note for note in result.notes)

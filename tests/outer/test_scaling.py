@@ -9,8 +9,10 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_meta import MAMLRegressor, ProtoNetClassifier, ReptileClassifier, Task
 from sklearn_meta.outer.scaling import (
+    SCALINGS,
     Moments,
     TaskMoments,
+    TaskStatistics,
     scaling_of,
     standardise_tasks,
     statistics,
@@ -116,6 +118,24 @@ def test_moments_of_parts_are_those_of_all_rows(form, offset):
     np.testing.assert_allclose(mean, whole.x_mean, rtol=1e-12)
     np.testing.assert_allclose(scale, whole.x_scale, rtol=1e-12)
     np.testing.assert_array_equal((moments.low, moments.high), (X.min(0), X.max(0)))
+
+
+@pytest.mark.parametrize("shape", [(7, 3), (7, 2, 3)])  # of rows, and of images
+def test_tasks_that_are_added_together_count_as_one_by_one(shape):
+    rng = np.random.RandomState(0)
+    Xs = [rng.normal(i, 1 + i, size=shape) for i in range(5)]
+    Xs[1] = np.full(shape, 0.1)
+    tasks = [Task(X, rng.normal(i, size=7)) for i, X in enumerate(Xs)]
+    together, alone = TaskStatistics(tasks[0], "real"), TaskStatistics(tasks[0], "real")
+    for task in tasks:
+        together.add(task)
+        alone.add(Task(task.X, task.y, sample_weight=np.ones(7)))  # weights are added one by one
+    for name in SCALINGS:
+        one, other = together.scaling(name), alone.scaling(name)
+        pairs = [*zip(one, other, strict=True)]
+        pairs += zip(together.limits(one, None), alone.limits(other, None), strict=True)
+        for a, b in pairs:
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
 
 
 # ---- where nothing varies --------------------------------------------------------------------

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from sklearn_meta.exceptions import SaveError
 from sklearn_meta.outer import MetaState
 from sklearn_meta.outer.scaling import Scaling
-from sklearn_meta.outer.state import to_numpy, to_torch
+from sklearn_meta.outer.state import read_shared, to_numpy, to_torch
 
 
 def state():
@@ -63,3 +64,27 @@ def test_tensors_and_arrays_are_copies_of_each_other():
     assert arrays["x"].tolist() == [5.0, 1.0]
     assert (back["x"].dtype, back["there"].dtype) == (torch.float64, torch.bool)
     assert to_torch(arrays, torch.device("cpu"))["x"].dtype == torch.float32
+
+
+def test_a_shared_state_pickles_as_the_name_of_a_file_that_is_read_once(tmp_path):
+    original = state()
+    shared = original.shared(tmp_path / "state")
+    assert pickle.loads(pickle.dumps(shared)) is shared
+    assert b"feature_names" not in pickle.dumps(shared)
+    np.testing.assert_array_equal(shared.theta["w"], original.theta["w"])
+    np.testing.assert_array_equal(shared.scaling.x_scale, original.scaling.x_scale)
+    assert (shared.feature_names, shared.versions) == (original.feature_names, original.versions)
+    assert type(shared.theta["w"]) is np.ndarray  # which skops saves
+    again = shared.shared(tmp_path / "other")  # by content, not by the first name
+    assert again is not shared
+    np.testing.assert_array_equal(again.theta["b"], original.theta["b"])
+
+
+def test_a_file_that_was_replaced_is_refused(tmp_path):
+    pickled = pickle.dumps(state().shared(tmp_path / "state"))
+    read_shared.cache_clear()  # as in another process
+    MetaState({}, Scaling(*np.ones((4, 1))), (3,), (), None, None, {}, {}, {}).shared(
+        tmp_path / "state"
+    )
+    with pytest.raises(SaveError, match="holds another prior than when it was shared"):
+        pickle.loads(pickled)
