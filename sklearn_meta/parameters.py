@@ -361,7 +361,24 @@ def fingerprint(value: Any) -> Any:
 
 
 def describe_change(before: Any, after: Any) -> str:
-    """Describe how two fingerprints of a parameter differ, those of modules by the first layer."""
+    """Describe how two fingerprints of a parameter differ.
+
+    Parameters
+    ----------
+    before, after : object
+        Results of `fingerprint`.
+
+    Returns
+    -------
+    str
+        "from ... to ...", of modules with the first layer that differs.
+
+    Examples
+    --------
+    >>> from sklearn_meta.parameters import describe_change
+    >>> describe_change("relu", "tanh")
+    "from 'relu' to 'tanh'"
+    """
     lines = [value.splitlines() if isinstance(value, str) else [] for value in (before, after)]
     if min(map(len, lines)) > 1:  # of modules
         before, after = next(p for p in zip_longest(*lines, fillvalue="") if p[0] != p[1])

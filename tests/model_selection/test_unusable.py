@@ -39,7 +39,7 @@ def test_a_comparison_skips_tasks_for_all_estimators():
 
 
 def test_notes_name_what_an_estimator_was_not_trained_on():
-    one = Task(GOOD[0].X, np.zeros(12, int), name="one class")
+    one = Task(GOOD[0].X + 1, np.zeros(12, int), name="one class")
     tasks = [*GOOD, Task(one.X, one.y, support=range(4), name="one class")]
     learners = {"proto": ProtoNetClassifier(**SMALL), "means": HierarchicalClassifier()}
     result = compare(learners, tasks, cv=2, unusable="skip", **HOW)
