@@ -528,6 +528,14 @@ def test_a_file_of_an_earlier_format_is_converted(load, tmp_path):
     assert sklearn_meta.load(tmp_path / "new").theta_
 
 
+@pytest.mark.slow
+def test_engines_search_with_each_backend(load, capsys):
+    pytest.importorskip("dask.distributed")
+    pytest.importorskip("ray")
+    load("engines").main(2)
+    assert "| Ray |" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("path", (ROOT / "examples").rglob("*.py"), ids=lambda p: p.stem)
 def test_every_script_has_a_test(path):
     tests = "".join(p.read_text(encoding="utf-8") for p in ROOT.glob("tests/test_example_*.py"))

@@ -40,7 +40,7 @@ from sklearn_meta.tasks.validate import UNUSABLE, UsableTasks
 
 __all__ = ["compare", "default_support_size"]
 
-POOL_SHARE = 0.1  # of test rows that are in training tasks, from which `compare` warns
+POOL_SHARE = 0.5  # of test rows that are in training tasks, from which `compare` warns
 
 
 def compare(
@@ -151,8 +151,8 @@ def compare(
     Warns
     -----
     UserWarning
-        If labels are local to a task, and a tenth of the rows of the test tasks of a fold are also
-        in its training tasks.
+        If labels are local to a task, and half of the rows of the test tasks of a fold are also in
+        its training tasks.
 
     Notes
     -----

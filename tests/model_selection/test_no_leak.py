@@ -65,7 +65,7 @@ def distance_from_chance(score, n_rows=N_QUERY * N_NOISE, chance=CHANCE):
 
 
 def halving(est):
-    return HalvingGridSearchCV(est, GRID, cv=2, factor=2, min_resources=3, random_state=0)
+    return HalvingGridSearchCV(est, GRID, cv=2, factor=2, min_resources=4, random_state=0)
 
 
 def of_a_split(est):
