@@ -109,7 +109,6 @@ class Assay:
     counts: sparse.csr_matrix
     y: np.ndarray
     features: dict[str, np.ndarray] = field(default_factory=dict)  # by the name of the encoder
-    forests: dict[tuple[int, int], np.ndarray] = field(default_factory=dict)
 
     def draws(self, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Draw supports and queries; none if the query would lack a class."""
@@ -297,6 +296,19 @@ Score = Callable[[Assay, np.ndarray, np.ndarray], np.ndarray]  # of draws, (r, n
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def remembered(function: F) -> F:
+    """Compute the scores or kernels of the draws of an assay once for each size of the support."""
+    known: dict[Any, Any] = {}
+
+    def remember(assay: Assay, support: Any, rows: Any) -> Any:
+        key = id(assay), tuple(support.shape), tuple(rows.shape), rows is support
+        if key not in known:
+            known[key] = function(assay, support, rows)
+        return known[key]
+
+    return cast(F, remember)
+
+
 def rows_of(assay: Assay, encoder: str, rows: np.ndarray) -> Examples:
     """Return rows of an assay as a stack."""
     X = torch.from_numpy(assay.features[encoder])[torch.from_numpy(rows)]
@@ -360,6 +372,7 @@ def by_kernel(kernel: Kernel, noise: float) -> Score:
     return score
 
 
+@remembered
 def tanimoto(assay: Assay, support: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     """Return the similarities of rows to a support by their raw counts."""
     return assay.tanimoto[rows[..., None], support[..., None, :]]
@@ -387,30 +400,27 @@ def process(kernel: Kernel) -> Score:
 
 def with_tanimoto(kernel: Kernel) -> Score:
     """Choose the weight of its product with the Tanimoto kernel, and the noise."""
-    similarity = remembered(tanimoto)
 
     def make(weight: float, noise: float) -> Score:
         def product(assay: Assay, s: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-            return kernel(assay, s, rows) * (1 + weight * similarity(assay, s, rows))
+            return kernel(assay, s, rows) * (1 + weight * tanimoto(assay, s, rows))
 
         return by_kernel(product, noise)
 
     return best(make, [(a, b) for a in (0.3, 1.0, 2.0) for b in (1.0, 2.0, 4.0)])
 
 
+@remembered
 def forest(assay: Assay, support: np.ndarray, query: np.ndarray) -> np.ndarray:
     """Return the log-odds of a random forest of each draw, on raw counts."""
-    key = support.shape[1], len(support)
-    if key not in assay.forests:
-        X = assay.counts.toarray()
+    X = assay.counts.toarray()
 
-        def fit(r: int) -> np.ndarray:
-            trees = RandomForestClassifier(100, random_state=r, min_samples_leaf=1)
-            return trees.fit(X[support[r]], assay.y[support[r]]).predict_proba(X[query[r]])[:, 1]
+    def fit(r: int) -> np.ndarray:
+        trees = RandomForestClassifier(100, random_state=r, min_samples_leaf=1)
+        return trees.fit(X[support[r]], assay.y[support[r]]).predict_proba(X[query[r]])[:, 1]
 
-        P = np.stack([fit(r) for r in range(len(support))])
-        assay.forests[key] = logit(np.clip(P, 0.005, 0.995))
-    return assay.forests[key]
+    P = np.stack([fit(r) for r in range(len(support))])
+    return logit(np.clip(P, 0.005, 0.995))
 
 
 def blend(*scores: Score) -> Score:
@@ -427,19 +437,6 @@ def blend(*scores: Score) -> Score:
 
     grid = np.stack(np.meshgrid(*[(0.0, 0.3, 0.6, 1.0, 2.0, 4.0)] * (len(scores) - 1)), -1)
     return best(make, [tuple(row) for row in grid.reshape(-1, len(scores) - 1)])
-
-
-def remembered(function: F) -> F:
-    """Compute the scores or kernels of the draws of an assay once for each size of the support."""
-    known: dict[Any, Any] = {}
-
-    def remember(assay: Assay, support: Any, rows: Any) -> Any:
-        key = id(assay), tuple(support.shape), tuple(rows.shape), rows is support
-        if key not in known:
-            known[key] = function(assay, support, rows)
-        return known[key]
-
-    return cast(F, remember)
 
 
 def mean(*scores: Score) -> Score:

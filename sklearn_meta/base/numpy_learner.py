@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone, is_classifier
-from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_consistent_length
 
@@ -137,19 +136,19 @@ class NumpyMetaLearner(BaseEstimator):
         scores : ndarray of shape (n_tasks,)
             Score of each task.
         """
-        classify = is_classifier(self)
-        metric = metric_of(scoring, classify)
+        metric = metric_of(scoring, is_classifier(self))
         min_query = 2 if metric.name == "r2" else 1
         if not metric.is_default:
             usable = self._usable_tasks(tasks, error_score, min_query)
             return score_one_by_one(self, usable, [metric], error_score)[:, 0]
-        of_predictions = accuracy_score if classify else r2_score
+        assert metric.of_predictions is not None  # predictions are enough for the defaults
         usable, predicted, failures = self._predict_usable(tasks, error_score, min_query)
         scores = np.full(len(predicted), np.nan)
         for task, i in zip(usable.tasks, usable.positions, strict=True):
             if i not in failures.failed:
                 weight = task.sample_weight_query
-                scores[i] = of_predictions(task.y_query, predicted[i], sample_weight=weight)
+                y_pred = predicted[i]
+                scores[i] = metric.of_predictions(task.y_query, y_pred, sample_weight=weight)
         if failures.failed:  # else it may be "raise"
             scores[[*failures.failed]] = error_score
         failures.report(len(predicted), error_score)

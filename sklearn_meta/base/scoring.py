@@ -79,7 +79,7 @@ class Metric(NamedTuple):
 
     name: str
     scorer: Scorer
-    of_predictions: Callable[[Any, Any], float] | None
+    of_predictions: Callable[..., float] | None  # of the default with `sample_weight`
     is_named: bool  # by scikit-learn; else a callable of the user
     is_default: bool  # accuracy of a classifier, R^2 of a regressor
 
@@ -107,7 +107,7 @@ def _negative(loss: Callable[[Any, Any], float]) -> Callable[[Any, Any], float]:
 
 
 # metrics of predictions alone, for which meta-learners predict all tasks in one stacked pass
-PREDICTION_METRICS: dict[str, Callable[[Any, Any], float]] = {
+PREDICTION_METRICS: dict[str, Callable[..., float]] = {
     "accuracy": metrics.accuracy_score,
     "balanced_accuracy": metrics.balanced_accuracy_score,
     "r2": metrics.r2_score,

@@ -216,13 +216,14 @@ def compare(
         for (i, task), score in zip(job.test.items(), row, strict=True)
     ]
     tested = [i for fold in folds for i in fold.test]
-    one_label = {
+    unscored = {(r.seed, r.task) for r in records}
+    unscored -= {(r.seed, r.task) for r in records if np.isfinite(r.score)}
+    undefined = {
         (seed, i)
-        for seed, split in splits.items()
-        for i in tested
-        if classify and len(np.unique(checked[i].y[split[i].query])) == 1
+        for seed, i in unscored
+        if classify and len(np.unique(checked[i].y[splits[seed][i].query])) == 1
     }
-    missing = _missing_scores(records, metric, one_label)
+    missing = _missing_scores(records, metric, undefined)
     return TaskComparison(
         records=tuple(records),
         kinds={est.name: est.kind for est in compared},
@@ -364,11 +365,9 @@ def _chance(
 def _missing_scores(
     records: Sequence[Record],
     metric: str,
-    one_label: set[tuple[int, int]],  # seeds and tasks whose query has one label
+    undefined: set[tuple[int, int]],  # seeds and tasks without a score, whose query has one label
 ) -> list[str]:
     """Return which scores are missing, and why, as far as it is known."""
-    undefined = {(r.seed, r.task) for r in records} & one_label
-    undefined -= {(r.seed, r.task) for r in records if np.isfinite(r.score)}
     notes = []
     if undefined:
         n = len(undefined)

@@ -9,7 +9,6 @@ import re
 import sys
 import time
 import types
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -190,16 +189,17 @@ class Job:
         if self.prefit:
             return self._score(self.named.estimator)
         est, skipped = self._new_estimator(), list[Reason]()
+        expected: list[type[Warning]] = [OneTaskWarning]  # of the fold, not the call of the user
+        if self.unusable == "skip":
+            expected.append(SkippedTaskWarning)  # notes name the tasks
         if self.named.trains:
             try:
                 with (
                     self._user_positions(self.train, "cannot be meta-trained"),
                     reraise_interrupts(),
-                    warnings.catch_warnings(),
-                    muted(OneTaskWarning),  # the fold has one, not the call of the user
+                    muted(*expected),
                 ):
                     if self.unusable == "skip":
-                        warnings.simplefilter("ignore", SkippedTaskWarning)  # named in the notes
                         skip_tasks(est)
                     est.meta_fit(list(self.train.values()))
                 positions = [*self.train]

@@ -684,10 +684,8 @@ class OuterLoop(BaseEstimator, ABC):
         With `new_labels`, the task has others than those that tasks share.
         """
         algorithm = self.make_algorithm()
-        if shared_labels and not new_labels:
-            return self._with_shared_labels(algorithm)
         if not new_labels:
-            return algorithm
+            return self._with_shared_labels(algorithm) if shared_labels else algorithm
         fallback = algorithm.with_new_labels()
         assert fallback is not None  # `encode_targets` has checked the labels
         return fallback
