@@ -400,6 +400,29 @@ def test_sinusoid_table(load, monkeypatch):
     assert oracle < 1e-6
 
 
+def test_time_to_quality_stops_at_the_goal(load, monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(ROOT / "examples" / "benchmarks")
+    bench, page = load("benchmarks/time_to_quality"), tmp_path / "page.md"
+    tasks_of = bench.sinusoid.tasks_of
+    monkeypatch.setattr(bench.sinusoid, "tasks_of", lambda seed, n: tasks_of(seed, 50))
+    goals = {"easy": 1e3, "impossible": 0.0}
+    problems = {
+        name: (lambda n, goal=goal: bench.on_sinusoids("MAML", goal, n), 20)
+        for name, goal in goals.items()
+    }
+    monkeypatch.setattr(bench, "PROBLEMS", problems)
+    parts = bench.main([""], 1.0, page)
+    assert [done for done, _, _ in parts["easy"]] == [2]
+    assert [done for done, _, _ in parts["impossible"]] == list(range(2, 21, 2))
+    # pauses change nothing
+    whole = bench.on_sinusoids("MAML", 0.0, 20)
+    est = whole.estimator.set_params(iters_per_epoch=2).meta_fit(*whole.data)
+    assert parts["impossible"][-1][2] == whole.score(est)
+    assert "| impossible | mean squared error after 1 step(s): 0 | not reached | 20 |" in (
+        page.read_text()
+    )
+
+
 def tiny():
     return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 4))
 
@@ -532,7 +555,7 @@ def test_a_file_of_an_earlier_format_is_converted(load, tmp_path):
 def test_engines_search_with_each_backend(load, capsys):
     pytest.importorskip("dask.distributed")
     pytest.importorskip("ray")
-    load("engines").main(2)
+    load("engines").main(2, 1)
     assert "| Ray |" in capsys.readouterr().out
 
 

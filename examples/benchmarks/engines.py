@@ -1,18 +1,21 @@
 """Time one search with one and two workers on joblib's backends loky, Dask and Ray.
 
 Needs ``pip install ".[engines]"``. Each backend meta-trains the same 24 candidates once, and its
-scores must equal those of one process to the last bit. Workers import the package before the clock
-starts, except under Ray, which starts new ones in each call. ``--iterations`` sets how long a
-candidate trains. It prints the table of docs/results/engines.md.
+scores must equal those of one process to the last bit. Searches with one and two workers alternate
+``--repeats`` times, and the table has medians. Each worker has one thread. Workers import the
+package before the clock starts, except under Ray, which starts new ones in each call.
+``--iterations`` sets how long a candidate trains. It prints the table of docs/results/engines.md.
 """
 
 import argparse
 import os
 import time
 from contextlib import contextmanager
+from statistics import median
 
 import numpy as np
 import ray
+import torch
 from distributed import Client, LocalCluster
 from joblib import Parallel, delayed, parallel_config
 from ray.util.joblib import register_ray
@@ -78,26 +81,33 @@ def with_ray(n_workers):
     ray.shutdown()
 
 
-def main(n_iterations):
+def main(n_iterations, repeats):
     os.environ["OMP_NUM_THREADS"] = "1"  # of workers
+    torch.set_num_threads(1)
     run_small(0)
     expected, alone = run(n_iterations)
     print(f"One process: {alone:.1f} s. Load at the start: {os.getloadavg()[0]:.1f}.\n")
-    print("| backend | 1 worker | 2 workers | faster by | load |")
-    print("| --- | ---: | ---: | ---: | ---: |")
+    print("| backend | 1 worker | 2 workers | faster by | in each pair |")
+    print("| --- | ---: | ---: | ---: | --- |")
     for name, engine in {"loky": loky, "Dask": dask, "Ray": with_ray}.items():
-        seconds = []
-        for n_workers in (1, 2):
-            with engine(n_workers):
-                scores, spent = run(n_iterations)
-            np.testing.assert_array_equal(scores, expected)
-            seconds.append(spent)
-        one, two = seconds
-        load = os.getloadavg()[0]
-        print(f"| {name} | {one:.1f} s | {two:.1f} s | {one / two:.2f} | {load:.1f} |", flush=True)
+        seconds = {1: [], 2: []}
+        for _ in range(repeats):
+            for n_workers, spent in seconds.items():
+                with engine(n_workers):
+                    scores, took = run(n_iterations)
+                np.testing.assert_array_equal(scores, expected)
+                spent.append(took)
+        ratios = [one / two for one, two in zip(*seconds.values(), strict=True)]
+        one, two = map(median, seconds.values())
+        pairs = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+        print(
+            f"| {name} | {one:.1f} s | {two:.1f} s | {median(ratios):.2f} | {pairs} |", flush=True
+        )
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--iterations", type=int, default=150)
-    main(parser.parse_args().iterations)
+    parser.add_argument("--iterations", type=int, default=300)
+    parser.add_argument("--repeats", type=int, default=3)
+    args = parser.parse_args()
+    main(args.iterations, args.repeats)

@@ -26,7 +26,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
-from sklearn.covariance import LedoitWolf
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
@@ -576,8 +575,6 @@ def _mean(X: Array, weight: Array) -> Array:
 
 def _shrunk_covariance(X: Array, weight: Array) -> Array:
     """Return the Ledoit-Wolf covariance of centred rows, as if each occurred `weight` times."""
-    if (weight == 1).all():
-        return np.asarray(LedoitWolf(assume_centered=True).fit(X).covariance_)
     n, p = weight.sum(), X.shape[1]
     cov = X.T @ (weight[:, None] * X) / n
     size = np.trace(cov) / p

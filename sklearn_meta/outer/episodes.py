@@ -266,9 +266,9 @@ class PackedTasks:
     ) -> Episode:
         """Draw rows of some tasks, with the classes of each in random order, or in theirs."""
         count, first = self.count[tasks][:, None], self.first[tasks][:, None]
-        position = np.broadcast_to(np.arange(count.max()), (len(tasks), count.max()))
+        position = np.arange(count.max())
         if not size.orders_classes:  # the position of a class in an episode has no meaning
-            keys = rng.random_sample(position.shape)
+            keys = rng.random_sample((len(tasks), len(position)))
             keys[position >= count] = 2.0
             position = keys.argsort(-1)
         groups = np.where(position < count, first + position, -1)
@@ -334,11 +334,13 @@ class PackedTasks:
         if self.code_of_row is not None:
             columns = self.code_of_row[numbers]
             return gather(self.X, None, numbers, mask, columns, self.n_classes, rng, self.weight)
-        columns, n_columns = np.broadcast_to(np.arange(n_way), groups.shape), n_way
+        if self.y is not None:
+            return gather(self.X, self.y, numbers, mask, rng=rng, weight_of_row=self.weight)
+        columns, n_columns = np.arange(n_way)[None].repeat(B, axis=0), n_way
         if self.code is not None:
             columns, n_columns = self.code[groups], self.n_classes
         columns = np.repeat(columns, most, axis=1)
-        return gather(self.X, self.y, numbers, mask, columns, n_columns, rng, self.weight)
+        return gather(self.X, None, numbers, mask, columns, n_columns, rng, self.weight)
 
 
 def shuffled_rows(size: Ints, fixed: Ints, rng: np.random.RandomState) -> Ints:
