@@ -4,6 +4,7 @@ import dataclasses
 import fnmatch
 import pickle
 import random
+import re
 from functools import cache
 from itertools import product
 
@@ -379,6 +380,22 @@ def test_values_of_padding_do_not_matter(algorithm, backbone):
     assert_same(losses, others)
     for k, grad in grads.items():
         assert_same(grad, other_grads[k])
+
+
+@table(backbones=[FOR_EVERY_ALGORITHM])
+def test_all_tensors_are_made_on_the_device_of_the_rows(algorithm, backbone):
+    """The device "meta" has no numbers. Like a GPU, it takes no tensors of the CPU."""
+    alg, f, theta, pairs = draw(algorithm, backbone, RAGGED)
+    support, query = (Examples(*(t.to("meta") for t in part)) for part in stacked(pairs))
+    theta = {k: p.detach().to("meta") for k, p in theta.items()}
+    try:
+        losses, grads = meta_gradient(alg, f, theta, support, query)
+        predicted = predictions(alg, f, theta, support, query.X)
+    except (NotImplementedError, RuntimeError) as error:
+        if re.search(r"item\(\) cannot be called|nonzero|`fused=True`", str(error)):
+            pytest.skip("what it computes depends on the numbers, or torch has no such optimiser")
+        raise
+    assert {t.device.type for t in (losses, predicted, *grads.values())} == {"meta"}
 
 
 @table(UNORDERED)

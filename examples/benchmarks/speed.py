@@ -50,7 +50,7 @@ def eager(problem: Problem) -> Callable[[], Any]:
     episode = problem.theta, problem.support, problem.query
     if problem.chunk is None:
         return lambda: part(*episode)
-    return lambda: meta_gradient(part, *episode, problem.chunk)
+    return lambda: meta_gradient(part, *episode, problem.chunk, {})
 
 
 def compiled(problem: Problem) -> tuple[Callable[[], Any], float]:
