@@ -100,7 +100,7 @@ def on_molecules(goal: float, n_iter: int) -> Problem:
 
 
 PROBLEMS: dict[str, tuple[Callable[[int], Problem], int]] = {
-    "sinusoids, MAML": (lambda n: on_sinusoids("MAML", 1.0, n), 10_000),
+    "sinusoids, MAML": (lambda n: on_sinusoids("MAML", 1.1, n), 10_000),
     "sinusoids, CAVIA": (lambda n: on_sinusoids("CAVIA", 0.5, n), 10_000),
     "sinusoids, Reptile": (lambda n: on_sinusoids("Reptile", 1.3, n), 5_000),
     "Omniglot, ProtoNet": (lambda n: on_omniglot("ProtoNet", 0.985, n), 14_000),
