@@ -90,12 +90,10 @@ class Generators:
         self._of_device = {}
         for name, device_state in state.of_device.items():
             try:
-                generator = torch.Generator(resolve_device(name))
-            except (
-                ValueError
-            ):  # a device of another machine; on this one others start from the seed
+                device = resolve_device(name)
+            except ValueError:  # one of another machine; a device of this one starts from the seed
                 continue
-            self._of_device[name] = generator.set_state(device_state)
+            self._of_device[name] = torch.Generator(device).set_state(device_state)
         return self
 
 
