@@ -23,6 +23,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import torch
@@ -105,6 +106,10 @@ def compile_traced(f: Callable[..., Any], args: Sequence[torch.Tensor]) -> Calla
     """Trace and compile a function of tensors like `args`, with the gradients computed in it.
 
     What it does must not depend on the values of tensors. Any error of the compiler is raised.
+
+    On a GPU the graph is replayed as a CUDA graph, whose results are memory of the graph. A call
+    while earlier results are in use records the graph once more, so that copies are returned. The
+    first two calls, which warm up and record, are made here: their errors are the compiler's.
     """
     on_gpu = args[0].device.type == "cuda"
     options = {"triton.cudagraphs": True} if on_gpu else {"cpp_wrapper": True}
@@ -113,7 +118,18 @@ def compile_traced(f: Callable[..., Any], args: Sequence[torch.Tensor]) -> Calla
         graph = make_fx(f, tracing_mode="fake")(*args)
         transpose_products(graph)
         with torch.no_grad():
-            return torch._inductor.compile(graph, list(args), options=options)
+            compiled = torch._inductor.compile(graph, list(args), options=options)
+            if not on_gpu:
+                return compiled
+            run = partial(_copies_of_results, compiled)
+            for _ in range(2):
+                run(*args)
+            return run
+
+
+def _copies_of_results(compiled: Callable[..., Any], *args: torch.Tensor) -> list[torch.Tensor]:
+    """Call a compiled function, and copy the tensors that it returns."""
+    return [t.clone() for t in compiled(*args)]
 
 
 def transpose_products(graph: fx.GraphModule) -> None:

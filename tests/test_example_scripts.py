@@ -13,8 +13,10 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.utils import Bunch
+from torch.fx.experimental.proxy_tensor import make_fx
 
 import sklearn_meta
+from sklearn_meta.outer import compiled
 from sklearn_meta.testing import all_estimators
 
 pytestmark = pytest.mark.slow  # every script runs
@@ -425,6 +427,36 @@ def test_time_to_quality_stops_at_the_goal(load, monkeypatch, tmp_path):
 
 def tiny():
     return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 4))
+
+
+@pytest.mark.slow
+def test_gpu_page_is_rehearsed_on_the_cpu(load, monkeypatch, tmp_path, capsys):
+    monkeypatch.syspath_prepend(ROOT / "examples" / "benchmarks")
+    gpu = load("benchmarks/gpu")
+    small = gpu.problems.sinusoid(n_tasks=2, steps=1)
+    monkeypatch.setattr(gpu.problems, "sinusoid", lambda **changes: small)
+    monkeypatch.setattr(gpu.omniglot, "fetch_omniglot", lambda **kwargs: characters())
+    monkeypatch.setattr(gpu.omniglot, "N_PILOT", 1)
+    monkeypatch.setattr(gpu.omniglot, "SHARED", gpu.omniglot.SHARED | {"backbone": tiny})
+    monkeypatch.setattr(compiled, "compile_traced", lambda f, args: make_fx(f)(*args))
+    page = tmp_path / "page.md"
+    options = "--device cpu --budget 0.1 --iterations 1 --tasks 2 --n-tasks 1 --repeats 2 "
+    options += "--seconds 0.01 --iterations-of-epoch 1 --tests ALPaCA"
+    gpu.main([*options.split(), "--write", str(page)])
+    text = page.read_text(encoding="utf-8")
+    assert text == capsys.readouterr().out[-len(text) - 1 : -1]
+    for part in gpu.PARTS:
+        assert f"\n| {part} | done |" in text
+        assert f"\n## {part}\n" in text
+    assert "failed, 0 skipped | met |" in text
+    assert "| MAML, 5-way: at least 98.0 % in 5-way 1-shot |" in text
+    assert text.count("| **not met** |") >= len(gpu.ACCURACY_BARS)  # after one iteration
+    monkeypatch.setitem(gpu.PARTS, "laws", lambda page, args: 1 / 0)
+    gpu.main(["--device", "cpu", "--only", "laws", "--write", str(page)])
+    assert "**Failed**: ZeroDivisionError" in page.read_text(encoding="utf-8")
+    with pytest.raises(SystemExit):
+        gpu.main(["--device", "cuda:99"])
+    assert "is not available on this machine" in capsys.readouterr().err
 
 
 def test_omniglot_table(load, monkeypatch):

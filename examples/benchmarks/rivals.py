@@ -102,7 +102,7 @@ def higher(problem: Problem) -> Way | None:
 
     def run() -> tuple[Tensor, Any]:
         net.zero_grad()
-        total = torch.zeros(())
+        total = Xs.new_zeros(())
         for b in range(len(Xs)):
             with package.innerloop_ctx(net, optimizer, copy_initial_weights=False) as (g, steps):
                 for _ in range(problem.steps):

@@ -69,9 +69,9 @@ def jax(problem: Problem) -> Any:
         return optax.apply_updates(p, moves), state, value
 
     # copies: the iteration must not share memory with torch
-    start = [jnp.asarray(np.array(t.detach())) for t in problem.theta.values()]
+    start = [jnp.asarray(np.array(t.detach().cpu())) for t in problem.theta.values()]
     (Xs, ys, _), (Xq, yq, _) = problem.support, problem.query
-    episode = [jnp.asarray(np.array(t)) for t in (Xs, ys, Xq, yq)]
+    episode = [jnp.asarray(np.array(t.cpu())) for t in (Xs, ys, Xq, yq)]
     current = {"p": start, "state": adam.init(start)}
 
     def once() -> Any:

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from sklearn_meta._devices import resolve_device
+
 __all__ = [
     "Generators",
     "GeneratorsState",
@@ -87,8 +89,11 @@ class Generators:
         self.seed = state.seed
         self._of_device = {}
         for name, device_state in state.of_device.items():
-            self._of_device[name] = torch.Generator(name)
-            self._of_device[name].set_state(device_state)
+            try:
+                device = resolve_device(name)
+            except ValueError:  # one of another machine; a device of this one starts from the seed
+                continue
+            self._of_device[name] = torch.Generator(device).set_state(device_state)
         return self
 
 

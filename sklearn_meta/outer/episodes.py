@@ -110,7 +110,7 @@ def gather(
     B, n = rows.shape
     weight = inputs.new_ones(B, n) if mask is None else on_device(mask, X.device).to(inputs)
     if weight_of_row is not None:
-        weight = weight * on_device(weight_of_row[rows], X.device).to(inputs)
+        weight = weight * torch.from_numpy(weight_of_row[rows]).to(inputs, non_blocking=True)
     if y is not None:
         targets = y.index_select(0, on_device(rows.reshape(-1), X.device))
         return Examples(inputs, targets.view(B, n, *y.shape[1:]), weight)

@@ -320,7 +320,9 @@ def to_torch(
     params: Mapping[str, NDArray[Any]], device: torch.device, dtype: torch.dtype | None = None
 ) -> dict[str, torch.Tensor]:
     """Copy numpy arrays to tensors; `dtype` is that of the floating-point ones."""
-    tensors = {k: torch.tensor(np.asarray(p), device=device) for k, p in params.items()}
-    if dtype is None:
-        return tensors
-    return {k: t.to(dtype) if t.is_floating_point() else t for k, t in tensors.items()}
+    tensors = {k: torch.tensor(np.asarray(p)) for k, p in params.items()}
+    # in the dtype before it moves: "mps" takes no float64
+    return {
+        k: t.to(device, dtype if dtype is not None and t.is_floating_point() else t.dtype)
+        for k, t in tensors.items()
+    }

@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from sklearn_meta.functional.generators import Generators, current_generators, drawing, seeded
+from sklearn_meta.functional.generators import (
+    Generators,
+    GeneratorsState,
+    current_generators,
+    drawing,
+    seeded,
+)
 
 DRAWS = {
     "linear": lambda: nn.Linear(4, 3).weight,
@@ -120,3 +126,14 @@ def test_shapes_alone_draw_nothing():
         assert nn.Linear(4, 3).weight.is_meta
         assert torch.rand(3).is_meta
     assert generators.n_draws == 0
+
+
+def test_a_state_with_devices_of_another_machine_is_restored():
+    before = Generators(3)
+    torch.rand(2, generator=before.on(torch.device("cpu")))
+    seed, of_device = before.state()
+    state = GeneratorsState(seed, of_device | {"cuda:63": of_device["cpu"]})
+    after = Generators(0).restore(state)
+    draws = [torch.rand(4, generator=g.on(torch.device("cpu"))) for g in (before, after)]
+    assert torch.equal(*draws)
+    assert set(after.state().of_device) == {"cpu"}
