@@ -135,7 +135,7 @@ SETTINGS = {
     "spectral kernel": (DeepKernelRegressor, {"kernel": "spectral"}, None),
     "turned images": (ProtoNetClassifier, {"backbone": "conv4"}, {"rotations": True}),
     "augmented images": (R2D2Classifier, {"backbone": "conv4"}, {"augment": doubled}),
-    "bytes": (ProtoNetClassifier, {}, {"dtype": np.uint8}),
+    "bytes": (ProtoNetClassifier, {"backbone": "conv4"}, {"dtype": np.uint8}),
 }
 
 
@@ -250,8 +250,8 @@ def test_auto_is_a_gpu_with_float64(device):
 def test_distances_by_a_learner(metric, device):
     tasks = tasks_for(MAMLClassifier, dtype_on(device))
     est = small(MAMLClassifier, device).meta_fit(tasks)
-    expected = task_distances(tasks, metric, estimator=clone(est).set_params(device="cpu"))
-    assert_near(task_distances(tasks, metric, estimator=est), expected, dtype_on(device))
+    expected = task_distances(tasks, metric=metric, estimator=clone(est).set_params(device="cpu"))
+    assert_near(task_distances(tasks, metric=metric, estimator=est), expected, dtype_on(device))
 
 
 def test_representation_of_a_learner(device):

@@ -67,7 +67,8 @@ def test_estimators_are_pickled_in_every_state(cls, way):
     assert repr(new) == repr(cls(**SMALL))
     fitted = way(way(clone(prior(cls))).fit(task.X, task.y))
     expected = clone(prior(cls)).fit(task.X, task.y)
-    np.testing.assert_array_equal(fitted.predict(task.X), expected.predict(task.X))
+    # the bits of a product may depend on where its arrays lie in memory
+    np.testing.assert_allclose(fitted.predict(task.X), expected.predict(task.X), rtol=1e-10)
     for learned in ("theta_", "phi_"):
         ours, theirs = way(getattr(fitted, learned)), getattr(expected, learned)
         assert list(ours) == list(theirs)

@@ -153,7 +153,8 @@ def main(only: list[str], scale: float = 1.0, out: Path | None = None) -> dict[s
             print(f"{name}: {done} iterations, {seconds:.1f} s, {score:.4f}", flush=True)
         lines.append(row(name, problem, parts))
     page = PAGE.format(
-        command=f" --scale {scale:g}" if scale != 1 else "",
+        command=(f" --only {' '.join(only)}" if only != [""] else "")
+        + (f" --scale {scale:g}" if scale != 1 else ""),
         version=sm.__version__,
         torch=torch.__version__,
         date=time.strftime("%Y-%m-%d"),
@@ -188,7 +189,7 @@ might reach the goal sooner.
 Sinusoids have five labelled points, and errors are means over 600 new waves. On Omniglot (Vinyals
 split), accuracies are means over 600 tasks of characters that were not in the training; MAML and
 Reptile take first-order steps. The molecules are the 39 assays of the validation fold of FS-Mol,
-10 draws of each.
+10 draws of each. Problems of the script that are not in the table were not run.
 """
 
 

@@ -20,6 +20,7 @@ from sklearn.base import (
     is_regressor,
 )
 from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.multioutput import MultiOutputRegressor
@@ -278,9 +279,6 @@ class _TableLearner(NumpyMetaLearner):
     def _make_model(self, used: Rows) -> Any:
         if not self.boosting:
             return LogisticRegression(max_iter=1000) if is_classifier(self) else Ridge()
-        # not at the top: a tenth of the time in which this package is imported
-        from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-
         categories = [used.X.shape[1]] if self._encode.is_category else None
         params = {"categorical_features": categories, "random_state": self.random_state}
         if is_classifier(self):
