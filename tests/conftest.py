@@ -1,7 +1,6 @@
 """One thread a process, since tensors are small, and the same random numbers in every order."""
 
 import gc
-import os
 from functools import cache
 
 import numpy as np
@@ -40,13 +39,3 @@ def one_thread_and_seed():
     np.random.seed(0)  # noqa: NPY002, estimators without a random_state use this one
     yield
     torch.set_num_threads(1)
-
-
-@pytest.fixture(params=os.environ.get("SKLEARN_META_TEST_DEVICES", "cuda mps").split())
-def device(request):
-    """A GPU, by the name of its device; a test is skipped on a machine that has none."""
-    from sklearn_meta._devices import is_available
-
-    if not is_available(request.param):
-        pytest.skip(f"this machine has no device {request.param!r}")
-    return request.param

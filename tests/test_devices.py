@@ -4,6 +4,8 @@ Without a GPU these tests are skipped. `SKLEARN_META_TEST_DEVICES=cpu` compares 
 which tests the tests.
 """
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -22,7 +24,7 @@ from sklearn_meta import (
     R2D2Classifier,
     Task,
 )
-from sklearn_meta._devices import resolve_device
+from sklearn_meta._devices import is_available, resolve_device
 from sklearn_meta.analysis import representation_change, task_distances
 from sklearn_meta.datasets import make_blob_tasks, make_sinusoid_tasks
 from sklearn_meta.inner import Examples
@@ -38,6 +40,14 @@ SMALL = {
     "meta_batch_size": 4,
     "random_state": 0,
 }
+
+
+@pytest.fixture(params=os.environ.get("SKLEARN_META_TEST_DEVICES", "cuda mps").split())
+def device(request):
+    """A GPU, by the name of its device; a test is skipped on a machine that has none."""
+    if not is_available(request.param):
+        pytest.skip(f"this machine has no device {request.param!r}")
+    return request.param
 
 
 def dtype_on(device):

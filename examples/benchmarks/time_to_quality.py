@@ -110,8 +110,8 @@ PROBLEMS: dict[str, tuple[Callable[[int], Problem], int]] = {
 }
 
 
-def run(problem: Problem) -> list[tuple[int, float, float]]:
-    """Train until the goal is reached; return iterations, seconds and the score of each part."""
+def run(name: str, problem: Problem) -> list[tuple[int, float, float]]:
+    """Train until the goal is reached; print and return iterations, seconds, score of each part."""
     est, n_iter = problem.estimator, problem.estimator.max_meta_iter
     est.set_params(iters_per_epoch=max(n_iter // N_PARTS, 1), callbacks=[Pause()])
     parts: list[tuple[int, float, float]] = []
@@ -121,7 +121,9 @@ def run(problem: Problem) -> list[tuple[int, float, float]]:
         while not parts or (parts[-1][0] < n_iter and not is_reached(problem, parts[-1][2])):
             history = est.meta_fit(*problem.data).history_
             done = sum(history[:, "train_batch_count"])
-            parts.append((done, sum(history[:, "dur"]), problem.score(est)))
+            seconds, score = sum(history[:, "dur"]), problem.score(est)
+            print(f"{name}: {done} iterations, {seconds:.1f} s, {score:.4f}", flush=True)
+            parts.append((done, seconds, score))
     return parts
 
 
@@ -148,10 +150,8 @@ def main(only: list[str], scale: float = 1.0, out: Path | None = None) -> dict[s
         except FileNotFoundError as error:
             print(f"{name} is left out: {error}", flush=True)
             continue
-        result[name] = parts = run(problem)
-        for done, seconds, score in parts:
-            print(f"{name}: {done} iterations, {seconds:.1f} s, {score:.4f}", flush=True)
-        lines.append(row(name, problem, parts))
+        result[name] = run(name, problem)
+        lines.append(row(name, problem, result[name]))
     page = PAGE.format(
         command=(f" --only {' '.join(only)}" if only != [""] else "")
         + (f" --scale {scale:g}" if scale != 1 else ""),
